@@ -1,0 +1,34 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check bench clean
+
+demo: $(VENV)/.core  ## install, and draw four pictures with the built-in engine
+	IMAGEN_HOME=demo-pictures/home $(BIN)/imagen generate "a lighthouse at dusk" -n 4 --model sketch --out demo-pictures
+
+test: $(VENV)/.dev  ## formatting, lint, types and the whole suite
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q
+
+bench: $(VENV)/.bench  ## the benchmarks, by hand: minutes, and nothing else should run meanwhile
+	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.latency
+
+clean:
+	rm -rf $(VENV) demo-pictures
+
+$(VENV)/.core: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	touch $@

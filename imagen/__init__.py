@@ -1,0 +1,175 @@
+"""imagen: batches of generated images, streamed as they finish, in structured concurrency.
+
+::
+
+    async with imagen.open_client() as client:
+        async with client.open_batch("a lighthouse at dusk", n=8) as batch:
+            async for outcome in batch:          # Image | Failure, each as it finishes
+                ...
+
+Where things are, from the bottom up; each module imports only from those above it in this list:
+
+_errors, _secrets, _workers, _nurseries    the exception tree; keys; threads; a nursery
+_catalog, _requests, _images, _exchange    values: models, what is asked, what comes out, the words that providers speak
+_prices, _budget, _retry                   arithmetic over them: money, and what is sent again
+_events                                    what happens on the way
+_providers, providers/                     the shape of a provider, and each of them as pure generators
+_network, _transport                       carry out an exchange over HTTP
+_settings                                  the environment and imagen.toml
+_database, _ledger, _library               the SQLite file, the journal of attempts, the pictures
+_engine                                    the way of one request
+_batch, _session_state, _sessions          many requests, and batches in the background
+_client                                    what callers hold
+cli, testing/                              the outer rooms, on public names only
+"""
+
+from __future__ import annotations
+
+from ._batch import Batch, BatchStatus
+from ._budget import Budget, BudgetScope, fail_after_spending, move_on_after_spending
+from ._catalog import (
+    Capabilities,
+    Catalog,
+    FreeSize,
+    Lifecycle,
+    Model,
+    ModelRetiringWarning,
+    Price,
+    RateLimit,
+    TokenPrices,
+    load_catalog,
+)
+from ._client import Client, Parameters, open_client
+from ._errors import (
+    AllProvidersFailedError,
+    AuthenticationError,
+    BudgetExceededError,
+    ConfigurationError,
+    ContentFilterError,
+    ImagenError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    OutcomeUnknownError,
+    ProviderError,
+    ProviderNotFoundError,
+    QuotaExceededError,
+    RateLimitError,
+    SessionCompletedError,
+    SessionError,
+    SessionExpiredError,
+    SessionNotFoundError,
+    StorageError,
+)
+from ._events import AttemptEnded, AttemptSent, Event, EventHandler, PreviewReceived
+from ._exchange import (
+    Accepted,
+    Compute,
+    Exchange,
+    HttpRequest,
+    HttpResponse,
+    Partial,
+    Picture,
+    Pictures,
+    ReadChunk,
+    Reply,
+    Transport,
+    Usage,
+    Wait,
+)
+from ._images import Adjustment, Cost, Failure, Image, Outcome
+from ._ledger import AttemptCounts, Spending
+from ._library import Library
+from ._prices import Quote
+from ._providers import Call, Provider
+from ._requests import Edit, Enhance, Generate, ImageSource, Request, Restyle, Vary
+from ._retry import RetryPolicy
+from ._secrets import Secret
+from ._sessions import Session, Sessions
+from ._settings import ProviderAccess, Settings, load_settings
+from ._transport import Bounds
+from ._workers import Workers
+
+__all__ = [
+    "Accepted",
+    "Adjustment",
+    "AllProvidersFailedError",
+    "AttemptCounts",
+    "AttemptEnded",
+    "AttemptSent",
+    "AuthenticationError",
+    "Batch",
+    "BatchStatus",
+    "Bounds",
+    "Budget",
+    "BudgetExceededError",
+    "BudgetScope",
+    "Call",
+    "Capabilities",
+    "Catalog",
+    "Client",
+    "Compute",
+    "ConfigurationError",
+    "ContentFilterError",
+    "Cost",
+    "Edit",
+    "Enhance",
+    "Event",
+    "EventHandler",
+    "Exchange",
+    "Failure",
+    "FreeSize",
+    "Generate",
+    "HttpRequest",
+    "HttpResponse",
+    "Image",
+    "ImageSource",
+    "ImagenError",
+    "InvalidRequestError",
+    "Library",
+    "Lifecycle",
+    "Model",
+    "ModelNotFoundError",
+    "ModelRetiringWarning",
+    "Outcome",
+    "OutcomeUnknownError",
+    "Parameters",
+    "Partial",
+    "Picture",
+    "Pictures",
+    "PreviewReceived",
+    "Price",
+    "Provider",
+    "ProviderAccess",
+    "ProviderError",
+    "ProviderNotFoundError",
+    "QuotaExceededError",
+    "Quote",
+    "RateLimit",
+    "RateLimitError",
+    "ReadChunk",
+    "Reply",
+    "Request",
+    "Restyle",
+    "RetryPolicy",
+    "Secret",
+    "Session",
+    "SessionCompletedError",
+    "SessionError",
+    "SessionExpiredError",
+    "SessionNotFoundError",
+    "Sessions",
+    "Settings",
+    "Spending",
+    "StorageError",
+    "TokenPrices",
+    "Transport",
+    "Usage",
+    "Vary",
+    "Wait",
+    "Workers",
+    "fail_after_spending",
+    "load_catalog",
+    "load_settings",
+    "move_on_after_spending",
+    "open_client",
+]

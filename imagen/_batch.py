@@ -1,0 +1,237 @@
+"""Many requests, one outcome each, handed over as they finish.
+
+A feeder takes a slot for each request, then starts its task; the task hands its outcome over through a channel of size 0
+and only then gives the slot back. So a slow reader slows the spending, and memory holds `max_at_once` outcomes at most.
+
+How a batch ends, in prose. Everything delivered: the channel closes and the iteration ends. The reader leaves early, or is
+cancelled: the tasks are cancelled, and with them their tickets are let go (see the engine); the block is left without
+waiting for them. A budget scope is exhausted: the feeder stops, what is in flight is handed over, and the scope is
+cancelled when the reader asks for the next outcome. The source of the requests raises: what is in flight is handed over,
+and the reader gets the exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from decimal import Decimal
+from typing import TypeVar
+
+import msgspec
+import trio
+
+from ._budget import Budget, Purse, current_scopes
+from ._catalog import Model
+from ._engine import Engine, Order, new_id
+from ._errors import BudgetExceededError, ImagenError, InvalidRequestError
+from ._events import Event, EventHandler
+from ._images import Failure, Image, Outcome
+from ._nurseries import open_bare_nursery
+from ._requests import Request
+
+__all__ = ["Batch", "BatchStatus", "RepeatedRequest", "Requests", "open_batch", "repeat_request"]
+
+Requests = Iterable[Request] | AsyncIterable[Request]
+Item = TypeVar("Item")
+
+
+class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a batch is. `requested` is None while the requests still come from an iterable.
+
+    `cost_usd` sums what is known of the finished ones, `unknown_costs` counts the others among them.
+    """
+
+    requested: int | None
+    in_flight: int
+    succeeded: int
+    failed: int
+    cost_usd: Decimal
+    unknown_costs: int
+
+
+class RepeatedRequest(msgspec.Struct, frozen=True):
+    """One request, n times over, one by one or together."""
+
+    request: Request
+    n: int
+    together: bool
+
+
+def repeat_request(request: Request, n: int, *, together: bool = False) -> RepeatedRequest:
+    """A source of n pictures of one request; `together` asks for as many in one provider request as the model allows."""
+    if n < 1:
+        raise InvalidRequestError(f"n must be 1 or more, not {n}.")
+    return RepeatedRequest(request, n, together)
+
+
+class Batch:
+    """What `open_batch` gives: iterate over it for the outcomes. Nothing is sent before the first is asked for."""
+
+    def __init__(self, engine: Engine, purse: Purse, max_at_once: int, emit: Callable[[Event], None]) -> None:
+        self.id = new_id()
+        self._engine = engine
+        self._purse = purse
+        self._slots = trio.Semaphore(max_at_once)
+        self._emit = emit
+        self._send, self._receive = trio.open_memory_channel[Outcome](0)
+        self._wanted = trio.Event()
+        self._source_error: Exception | None = None
+        self._requested: int | None = None
+        self._in_flight = self._succeeded = self._failed = self._unknown_costs = 0
+        self._cost_usd = Decimal(0)
+
+    def status(self) -> BatchStatus:
+        """How far the batch is now."""
+        return BatchStatus(
+            requested=self._requested,
+            in_flight=self._in_flight,
+            succeeded=self._succeeded,
+            failed=self._failed,
+            cost_usd=self._cost_usd,
+            unknown_costs=self._unknown_costs,
+        )
+
+    def __aiter__(self) -> Batch:
+        return self
+
+    async def __anext__(self) -> Outcome:
+        self._wanted.set()
+        try:
+            return await self._receive.receive()
+        except trio.EndOfChannel:
+            pass
+        if (scope := self._purse.exhausted_scope) is not None:
+            await scope.leave()
+        if self._source_error is not None:
+            error, self._source_error = self._source_error, None
+            raise error
+        raise StopAsyncIteration
+
+    # --- the tasks --------------------------------------------------------------------------------------------------
+
+    async def _feed(self, source: Requests | RepeatedRequest) -> None:
+        await self._wanted.wait()
+        async with self._send, trio.open_nursery() as nursery:
+            if isinstance(source, RepeatedRequest):
+                await self._feed_repeated(source, nursery)
+            else:
+                await self._feed_each(source, nursery)
+
+    async def _feed_repeated(self, source: RepeatedRequest, nursery: trio.Nursery) -> None:
+        self._requested = source.n
+        index = 0
+        while index < source.n:
+            count = 1
+            if source.together:
+                count = min(source.n - index, self._most_together(source.request))
+            request = source.request
+            if request.seed is not None:
+                # The same seed would give the same picture n times.
+                request = msgspec.structs.replace(request, seed=request.seed + index)
+            if not await self._start(request, tuple(range(index, index + count)), nursery):
+                return
+            index += count
+
+    def _most_together(self, request: Request) -> int:
+        try:
+            model: Model = self._engine.plan(request).model
+        except ImagenError:
+            # The same error comes out as an outcome a moment later.
+            return 1
+        return model.capabilities.max_images_per_request
+
+    async def _feed_each(self, source: Requests, nursery: trio.Nursery) -> None:
+        index = 0
+        try:
+            async with _iterate(source) as requests:
+                async for request in requests:
+                    if not await self._start(request, (index,), nursery):
+                        return
+                    index += 1
+        except Exception as error:
+            self._source_error = error
+        self._requested = index
+
+    async def _start(self, request: Request, indexes: tuple[int, ...], nursery: trio.Nursery) -> bool:
+        """Takes a slot and starts one provider request; False when no more should be started."""
+        await self._slots.acquire()
+        if self._purse.exhausted_scope is not None:
+            return False
+        nursery.start_soon(self._fulfil, request, indexes, name=f"imagen batch {self.id} request {indexes[0]}")
+        return True
+
+    async def _fulfil(self, request: Request, indexes: tuple[int, ...]) -> None:
+        try:
+            self._in_flight += len(indexes)
+            outcomes = await self._outcomes(request, indexes)
+            self._in_flight -= len(indexes)
+            for outcome in outcomes:
+                self._count(outcome)
+                await self._send.send(outcome)
+        finally:
+            self._slots.release()
+
+    async def _outcomes(self, request: Request, indexes: tuple[int, ...]) -> tuple[Outcome, ...]:
+        try:
+            order: Order = self._engine.plan(request, indexes, self.id)
+            return await self._engine.fulfil(order, self._purse, self._emit)
+        except BudgetExceededError as error:
+            if self._purse.exhausted_scope is not None:
+                # The scope around the reader ends the iteration once everything in flight is handed over.
+                return ()
+            return tuple(Failure(index=index, request=request, error=error) for index in indexes)
+        except ImagenError as error:
+            return tuple(Failure(index=index, request=request, error=error) for index in indexes)
+
+    def _count(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Image):
+            self._succeeded += 1
+        else:
+            self._failed += 1
+        if outcome.cost.usd is None:
+            self._unknown_costs += 1
+        else:
+            self._cost_usd += outcome.cost.usd
+
+
+@asynccontextmanager
+async def open_batch(
+    engine: Engine,
+    source: Requests | RepeatedRequest,
+    *,
+    max_at_once: int,
+    budget: Budget | None,
+    emit: EventHandler,
+) -> AsyncIterator[Batch]:
+    """Runs a batch for as long as the block lasts; `Client.open_batch` says what callers may rely on."""
+    if max_at_once < 1:
+        raise InvalidRequestError(f"max_at_once must be 1 or more, not {max_at_once}.")
+    batch = Batch(engine, Purse(current_scopes(), budget), max_at_once, emit)
+    async with open_bare_nursery() as nursery:
+        nursery.start_soon(batch._feed, source)
+        try:
+            yield batch
+        finally:
+            # In this order: a blocked sender must meet a cancellation, not a closed channel.
+            nursery.cancel_scope.cancel("the batch is left")
+            batch._receive.close()
+
+
+def _iterate(source: Requests) -> AbstractAsyncContextManager[AsyncIterable[Request]]:
+    if isinstance(source, AsyncGenerator):
+        return _closing(source)
+    return nullcontext(source if isinstance(source, AsyncIterable) else _iterate_sync(source))
+
+
+@asynccontextmanager
+async def _closing(generator: AsyncGenerator[Request]) -> AsyncIterator[AsyncIterable[Request]]:
+    try:
+        yield generator
+    finally:
+        with trio.move_on_after(1, shield=True):
+            await generator.aclose()
+
+
+async def _iterate_sync(source: Iterable[Item]) -> AsyncGenerator[Item]:
+    for item in source:
+        yield item

@@ -1,0 +1,177 @@
+"""The one SQLite file: its connection, its migrations, and group commit. The only module that imports sqlite3.
+
+A durable commit costs 0.2 ms for one row and 0.8 ms for a hundred, and each trip to a thread 0.15 ms. So writers queue
+their statements, and whoever gets the lock commits what everybody has queued up to then in one transaction.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import sqlite3
+from collections.abc import Iterable, Sequence
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
+
+import trio
+
+from ._errors import StorageError
+from ._workers import Workers
+
+__all__ = ["Database", "Row", "Statement", "Value", "from_nanousd", "to_nanousd"]
+
+Value = str | int | float | None
+Row = Sequence[Value]
+Statement = tuple[str, Row]
+
+_NANO = Decimal("1e-9")
+# A process that holds the write lock for longer than this is stuck.
+_BUSY_SECONDS = 10.0
+# Cleanup writes are shielded; a disk that hangs must not hang the program.
+_WRITE_SECONDS = 30.0
+
+
+def to_nanousd(usd: Decimal | None) -> int | None:
+    """US dollars as a whole number of billionths."""
+    return None if usd is None else int(usd.quantize(_NANO, ROUND_HALF_UP).scaleb(9))
+
+
+def from_nanousd(nanousd: Value) -> Decimal | None:
+    """The way back; without needless zeros, and never in exponent form."""
+    if not isinstance(nanousd, int):
+        return None
+    usd = Decimal(nanousd).scaleb(-9).normalize()
+    return usd.quantize(Decimal(1)) if usd == usd.to_integral() else usd
+
+
+class _Group:
+    """Statements that will be committed together, and how that went."""
+
+    def __init__(self) -> None:
+        self.statements: list[Statement] = []
+        self.done = False
+        self.error: StorageError | None = None
+
+
+class Database:
+    """Reads and durable writes. Every method runs SQLite through the workers, one call at a time."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, workers: Workers) -> None:
+        self._connection = connection
+        self._path = path
+        self._workers = workers
+        self._group = _Group()
+        self._committing = trio.Lock()
+
+    @classmethod
+    async def open(cls, path: Path, workers: Workers) -> Database:
+        """Opens or creates the file and brings its tables up to date.
+
+        Raises:
+            StorageError: the file or its folder cannot be written, or a newer version of imagen wrote it.
+        """
+        connection = await workers.run_serially(lambda: _open_connection(path))
+        return cls(connection, path, workers)
+
+    async def write(self, statements: Iterable[Statement]) -> None:
+        """Commits statements together, perhaps along with those of others; they are on the disk when this returns.
+
+        Not interrupted by a cancellation, as what it records has happened.
+
+        Raises:
+            StorageError: nothing of the group was written.
+        """
+        group = self._group
+        group.statements.extend(statements)
+        with trio.move_on_after(_WRITE_SECONDS, shield=True):
+            async with self._committing:
+                if not group.done:
+                    self._group = _Group()
+                    await self._commit(group)
+        if not group.done:
+            raise StorageError(f"The database {self._path} did not answer within {_WRITE_SECONDS:g} seconds.")
+        if group.error is not None:
+            raise StorageError(group.error.message) from group.error
+
+    async def read(self, sql: str, values: Row = ()) -> list[Row]:
+        """The rows of a query.
+
+        Raises:
+            StorageError: the file cannot be read.
+        """
+        return await self._workers.run_serially(lambda: self._fetch(sql, values))
+
+    async def aclose(self) -> None:
+        """Closes the file; later calls fail."""
+        await self._workers.run_serially(self._connection.close)
+
+    async def _commit(self, group: _Group) -> None:
+        try:
+            await self._workers.run_serially(lambda: self._execute(group.statements))
+        except StorageError as error:
+            group.error = error
+        group.done = True
+
+    def _execute(self, statements: Sequence[Statement]) -> None:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                for sql, values in statements:
+                    self._connection.execute(sql, values)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"The database {self._path} cannot be written: {error}. Free some space there."
+            ) from error
+
+    def _fetch(self, sql: str, values: Row) -> list[Row]:
+        try:
+            return self._connection.execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            raise StorageError(f"The database {self._path} cannot be read: {error}.") from error
+
+
+def _open_connection(path: Path) -> sqlite3.Connection:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        # FULL makes a commit durable; NORMAL would lose the last ones in a power cut.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        _migrate(connection)
+    except (OSError, sqlite3.Error) as error:
+        raise StorageError(
+            f"The database {path} cannot be opened: {error}. Set IMAGEN_HOME to a folder that can be written."
+        ) from error
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    folder = importlib.resources.files(__package__).joinpath("migrations")
+    scripts = sorted((item for item in folder.iterdir() if item.name.endswith(".sql")), key=lambda item: item.name)
+    connection.execute("BEGIN IMMEDIATE")
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(scripts):
+        connection.execute("ROLLBACK")
+        raise StorageError("The database was written by a newer imagen; update this one.")
+    for number, script in enumerate(scripts[version:], start=version + 1):
+        for statement in _statements(script.read_text("utf-8")):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {number}")
+    connection.execute("COMMIT")
+
+
+def _statements(script: str) -> list[str]:
+    """The statements of a script: `executescript` would commit the transaction around it."""
+    found: list[str] = []
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            found.append(statement)
+            statement = ""
+    return found

@@ -1,0 +1,397 @@
+"""The way of one request: quote, admit, exchange, settle, keep.
+
+What can be billed runs as a *ticket* in the client's nursery from the start, and whoever wants it only waits. So leaving a
+batch never tears down a request that is on the meter: one that has not been sent is dropped, one that has been sent is
+salvaged, shielded and bounded by `salvage_seconds`, and its picture lands in the library.
+"""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+import time
+from collections.abc import Callable
+from decimal import Decimal
+from functools import partial
+
+import msgspec
+import trio
+
+from ._budget import Hold, Purse
+from ._catalog import Catalog, Model
+from ._errors import (
+    ConfigurationError,
+    ContentFilterError,
+    ImagenError,
+    OutcomeUnknownError,
+    ProviderError,
+    StorageError,
+)
+from ._events import AttemptEnded, AttemptSent, Event, PreviewReceived
+from ._exchange import Accepted, Partial, Picture, Pictures
+from ._images import Adjustment, Cost, Failure, Image, Outcome
+from ._ledger import Attempt, Ledger, State
+from ._library import Library, StoredPicture, image_row, store_inline
+from ._prices import Quote, cost_of, quote_request, share_cost
+from ._providers import Call, Provider
+from ._requests import Request, check_model, operation_of, unsupported_fields
+from ._retry import RetryPolicy, retry_attempts
+from ._transport import ExchangeDriver, Watch
+from ._workers import Workers
+
+__all__ = ["Engine", "Order", "new_id"]
+
+_ZERO = Cost(usd=Decimal(0), source="reported")
+_CLEANUP_SECONDS = 35.0
+
+
+def new_id() -> str:
+    """Sixteen hexadecimal digits that nobody else has."""
+    return secrets.token_hex(8)
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that is fit to be sent, for as many pictures as there are indexes."""
+
+    request: Request
+    model: Model
+    provider: Provider
+    indexes: tuple[int, ...]
+    batch_id: str | None = None
+
+    @property
+    def quote(self) -> Quote:
+        return quote_request(self.model, self.request, len(self.indexes))
+
+
+class _Ticket(Watch):
+    """One attempt on its way, as the driver and the waiting task see it."""
+
+    def __init__(self, order: Order, hold: Hold, ledger: Ledger, emit: Callable[[Event], None]) -> None:
+        self.id = new_id()
+        self.order = order
+        self.hold = hold
+        self.scope = trio.CancelScope(shield=True)
+        self.done = trio.Event()
+        self.sent = False
+        self.sent_at = 0.0
+        self.outcomes: tuple[Outcome, ...] = ()
+        self.error: Exception | None = None
+        self._ledger = ledger
+        self._emit = emit
+
+    async def before_sending(self) -> None:
+        await self._ledger.mark_sent(self.id, time.time())
+        # The last moment to turn back: after this the request leaves.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self.sent = True
+        self.sent_at = trio.current_time()
+        self.emit(AttemptSent)
+
+    async def accepted(self, job: Accepted) -> None:
+        await self._ledger.mark_accepted(self.id, job)
+
+    def preview(self, partial: Partial) -> None:
+        order = self.order
+        self._emit(
+            PreviewReceived(
+                attempt_id=self.id,
+                indexes=order.indexes[partial.picture : partial.picture + 1] or order.indexes,
+                request=order.request,
+                model=order.model.id,
+                provider=order.provider.name,
+                data=partial.data,
+                number=partial.number,
+            )
+        )
+
+    def emit(self, kind: type[AttemptSent] | type[AttemptEnded], **more: tuple[Outcome, ...]) -> None:
+        order = self.order
+        self._emit(
+            kind(
+                attempt_id=self.id,
+                indexes=order.indexes,
+                request=order.request,
+                model=order.model.id,
+                provider=order.provider.name,
+                **more,
+            )
+        )
+
+    def let_go(self, salvage_seconds: float) -> None:
+        """Nobody waits any more: drop what has not been sent, and bound the rest."""
+        if self.sent:
+            self.scope.deadline = min(self.scope.deadline, trio.current_time() + salvage_seconds)
+        else:
+            self.scope.cancel("nobody waits for it, and it has not been sent")
+
+
+class Engine:
+    """Turns requests into outcomes; one per client. Its tickets run in the client's nursery."""
+
+    def __init__(
+        self,
+        *,
+        catalog: Catalog,
+        providers: dict[str, Provider],
+        driver_of: Callable[[str], ExchangeDriver],
+        ledger: Ledger,
+        library: Library | None,
+        workers: Workers,
+        nursery: trio.Nursery,
+        emit: Callable[[Event], None],
+        choose_model: Callable[[], str],
+        retry: RetryPolicy,
+        salvage_seconds: float,
+        hide_secrets: Callable[[str, str], str],
+    ) -> None:
+        self.catalog = catalog
+        self.salvage_seconds = salvage_seconds
+        self.nursery = nursery
+        self._providers = providers
+        self._driver_of = driver_of
+        self._ledger = ledger
+        self._library = library
+        self._workers = workers
+        self._emit = emit
+        self._choose_model = choose_model
+        self._retry = retry
+        self._hide_secrets = hide_secrets
+        self._tickets: set[_Ticket] = set()
+        self._owner = new_id()
+        self._closed = False
+
+    def plan(self, request: Request, indexes: tuple[int, ...] = (0,), batch_id: str | None = None) -> Order:
+        """Checks a request against the catalog; nothing is sent.
+
+        Raises:
+            ImagenError: it cannot be sent; the message says what to change.
+        """
+        today = datetime.datetime.now(datetime.UTC).date()
+        model = self.catalog.select(request.model or self._choose_model(), today=today)
+        check_model(request, model)
+        provider = self._providers.get(model.provider)
+        if provider is None:
+            raise ConfigurationError(f"{model.id} is at the provider {model.provider!r}, which imagen does not know.")
+        if operation_of(request) not in provider.operations:
+            raise ConfigurationError(f"imagen cannot {operation_of(request)} with {provider.name} yet.")
+        self._driver_of(provider.name)
+        if model.capabilities.seed and request.seed is None:
+            request = msgspec.structs.replace(request, seed=secrets.randbelow(2**31))
+        return Order(request=request, model=model, provider=provider, indexes=indexes, batch_id=batch_id)
+
+    async def fulfil(
+        self, order: Order, purse: Purse, emit: Callable[[Event], None] | None = None
+    ) -> tuple[Outcome, ...]:
+        """Gives one outcome for each index, in order. Failures are values.
+
+        When cancelled, what has not been sent is dropped, and what has been sent is salvaged.
+
+        Raises:
+            BudgetExceededError: the money does not suffice; nothing was sent.
+        """
+        try:
+            async for attempt in retry_attempts(self._retry):
+                with attempt:
+                    return await self._try_once(order, purse, emit or self._emit)
+        except ImagenError as error:
+            if error.code == "BUDGET":
+                raise
+            return tuple(self._failure(order, index, error) for index in order.indexes)
+        raise AssertionError("a retry loop ends in a result or an error")
+
+    def close(self) -> None:
+        """The client closes: nothing new is sent, and every ticket gets its last deadline."""
+        self._closed = True
+        for ticket in self._tickets:
+            ticket.let_go(self.salvage_seconds)
+
+    # --- one attempt ------------------------------------------------------------------------------------------------
+
+    async def _try_once(self, order: Order, purse: Purse, emit: Callable[[Event], None]) -> tuple[Outcome, ...]:
+        hold = await purse.admit(order.quote)
+        if self._closed:
+            hold.settle(Decimal(0))
+            raise ConfigurationError("The client is closed: use it inside its `async with open_client()` block.")
+        ticket = _Ticket(order, hold, self._ledger, emit)
+        self._tickets.add(ticket)
+        self.nursery.start_soon(self._carry_out, ticket, name=f"imagen attempt {ticket.id}")
+        try:
+            await ticket.done.wait()
+        except trio.Cancelled:
+            ticket.let_go(self.salvage_seconds)
+            raise
+        if ticket.error is not None:
+            raise ticket.error
+        return ticket.outcomes
+
+    @trio.lowlevel.enable_ki_protection
+    async def _carry_out(self, ticket: _Ticket) -> None:
+        """The whole life of a ticket. Whatever happens, the ledger is settled, the money released, the waiter woken."""
+        try:
+            with ticket.scope:
+                try:
+                    await self._attempt(ticket)
+                except ImagenError as error:
+                    error = self._clean(error, ticket.order.provider.name)
+                    ticket.error = error
+                    await self._settle_failure(ticket, error)
+            if ticket.scope.cancelled_caught:
+                await self._settle_cancelled(ticket)
+        finally:
+            ticket.hold.settle(None if ticket.sent else Decimal(0))
+            self._tickets.discard(ticket)
+            ticket.done.set()
+
+    async def _attempt(self, ticket: _Ticket) -> None:
+        order = ticket.order
+        if self._library is not None:
+            await self._library.check_room()
+        await self._ledger.reserve(
+            Attempt(
+                id=ticket.id,
+                batch_id=order.batch_id,
+                provider=order.provider.name,
+                model=order.model.id,
+                operation=operation_of(order.request),
+                images=len(order.indexes),
+                request_json=msgspec.json.encode(order.request).decode(),
+                reserved_usd=order.quote.high_usd,
+                owner=self._owner,
+                created_at=time.time(),
+            )
+        )
+        operation = order.provider.operations[operation_of(order.request)]
+        call = Call(request=order.request, model=order.model, count=len(order.indexes))
+        result = await self._driver_of(order.provider.name).run(operation(call), ticket)
+        # Paid: from here nothing may cut it short but the bound on cleanup.
+        with trio.move_on_after(_CLEANUP_SECONDS, shield=True):
+            await self._settle_success(ticket, result)
+
+    async def _settle_success(self, ticket: _Ticket, result: Pictures) -> None:
+        order = ticket.order
+        cost = cost_of(order.model, order.request, result)
+        ticket.hold.settle(cost.usd)
+        shares = list(share_cost(cost, len(result.pictures)))
+        indexes = [*order.indexes, *[order.indexes[-1]] * (len(result.pictures) - len(order.indexes))]
+        outcomes: list[Outcome] = []
+        for picture, share, index in zip(result.pictures, shares, indexes, strict=False):
+            outcomes.append(await self._keep(ticket, picture, share, index))
+        images = [outcome for outcome in outcomes if isinstance(outcome, Image)]
+        along = [image_row(image) for image in images if image.path is not None]
+        state: State = "succeeded" if images else "failed"
+        try:
+            await self._ledger.settle(ticket.id, state, cost, now=time.time(), along=along)
+        except StorageError as error:
+            # The pictures are there and paid: they are handed over with the news that the disk failed.
+            outcomes = [_with_storage_error(outcome, error) for outcome in outcomes]
+        short = ProviderError(f"{order.provider.name} gave {len(outcomes)} pictures of {len(order.indexes)} asked for.")
+        outcomes += [self._failure(order, index, short) for index in order.indexes[len(outcomes) :]]
+        ticket.outcomes = tuple(outcomes[: len(order.indexes)])
+        ticket.emit(AttemptEnded, outcomes=ticket.outcomes)
+
+    async def _keep(self, ticket: _Ticket, picture: Picture, cost: Cost, index: int) -> Outcome:
+        order = ticket.order
+        storage_error: str | None = None
+        try:
+            try:
+                stored = await self._store(picture.data)
+            except StorageError as error:
+                storage_error = error.message
+                stored = await self._workers.run(partial(store_inline, picture.data))
+        except ProviderError as error:
+            return msgspec.structs.replace(self._failure(order, index, error), cost=cost)
+        return Image(
+            id=new_id(),
+            index=index,
+            request=order.request,
+            media_type=stored.media_type,
+            width=stored.width,
+            height=stored.height,
+            size_bytes=stored.size_bytes,
+            sha256=stored.sha256,
+            path=stored.path,
+            inline_data=picture.data if stored.path is None else None,
+            revised_prompt=picture.revised_prompt,
+            model=order.model.id,
+            provider=order.provider.name,
+            seed=picture.seed,
+            cost=cost,
+            adjustments=_adjustments(order),
+            created_at=datetime.datetime.now(datetime.UTC),
+            seconds=trio.current_time() - ticket.sent_at,
+            attempt_id=ticket.id,
+            storage_error=storage_error,
+        )
+
+    async def _store(self, data: bytes) -> StoredPicture:
+        store = store_inline if self._library is None else self._library.store
+        return await self._workers.run(partial(store, data))
+
+    async def _settle_failure(self, ticket: _Ticket, error: ImagenError) -> None:
+        order = ticket.order
+        billed = error.billed if ticket.sent else "no"
+        state: State = "failed"
+        cost = _ZERO
+        match billed:
+            case "unknown":
+                state, cost = "unknown", Cost()
+            case "yes":
+                cost = cost_of(order.model, order.request, Pictures(pictures=(Picture(data=b""),) * len(order.indexes)))
+        if isinstance(error, ContentFilterError):
+            state = "refused"
+        ticket.hold.settle(cost.usd)
+        await self._end(ticket, state, cost, error)
+        ticket.emit(AttemptEnded, outcomes=tuple(self._failure(order, index, error) for index in order.indexes))
+
+    async def _settle_cancelled(self, ticket: _Ticket) -> None:
+        if ticket.sent:
+            ticket.error = OutcomeUnknownError(
+                f"No answer came within the {self.salvage_seconds:g} seconds of salvage; the picture may be billed."
+            )
+            await self._end(ticket, "unknown", Cost(), ticket.error)
+        else:
+            ticket.error = ProviderError("The request was dropped before it was sent.", code="TIMEOUT")
+            await self._end(ticket, "failed", _ZERO, ticket.error)
+
+    async def _end(self, ticket: _Ticket, state: State, cost: Cost, error: ImagenError) -> None:
+        with trio.move_on_after(_CLEANUP_SECONDS, shield=True):
+            try:
+                await self._ledger.settle(
+                    ticket.id, state, cost, now=time.time(), error_code=error.code, error_message=error.message
+                )
+            except StorageError:
+                # The row stays as it was before, in flight, and the caller gets the first error.
+                return
+
+    def _failure(self, order: Order, index: int, error: ImagenError) -> Failure:
+        cost = _ZERO if error.billed == "no" else Cost()
+        return Failure(
+            index=index,
+            request=order.request,
+            error=error,
+            model=order.model.id,
+            provider=order.provider.name,
+            cost=cost,
+        )
+
+    def _clean(self, error: ImagenError, provider: str) -> ImagenError:
+        """A provider may repeat the key in its error text."""
+        error.message = self._hide_secrets(provider, error.message)
+        error.args = (error.message,)
+        return error
+
+
+def _with_storage_error(outcome: Outcome, error: StorageError) -> Outcome:
+    return msgspec.structs.replace(outcome, storage_error=error.message) if isinstance(outcome, Image) else outcome
+
+
+def _adjustments(order: Order) -> tuple[Adjustment, ...]:
+    missing = unsupported_fields(order.request, order.model.capabilities)
+    reason = f"{order.model.id} has no such parameter"
+    dropped = [Adjustment(field=field, asked=asked, sent=None, reason=reason) for field, asked in missing.items()]
+    most = order.model.capabilities.max_previews
+    if 0 < most < order.request.previews:
+        reason = f"{order.model.id} gives at most {most}"
+        dropped.append(Adjustment(field="previews", asked=str(order.request.previews), sent=str(most), reason=reason))
+    return tuple(dropped)

@@ -1,0 +1,47 @@
+"""What happens on the way, for progress displays, logs and metrics: give `on_event` to a client or a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from ._images import Outcome
+from ._requests import Request
+
+__all__ = ["AttemptEnded", "AttemptSent", "Event", "EventHandler", "PreviewReceived"]
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Every event names the attempt, the positions of its requests in the batch, and the model."""
+
+    attempt_id: str
+    indexes: tuple[int, ...]
+    request: Request
+    model: str
+    provider: str
+
+
+class AttemptSent(_Event, frozen=True, kw_only=True):
+    """The request leaves now; from here it may be billed."""
+
+
+class PreviewReceived(_Event, frozen=True, kw_only=True):
+    """An unfinished picture came: the `number`-th preview, counted from 0, as an encoded picture in `data`."""
+
+    data: bytes
+    number: int
+
+    def __repr__(self) -> str:
+        return f"PreviewReceived(attempt_id={self.attempt_id!r}, number={self.number}, {len(self.data)} bytes)"
+
+
+class AttemptEnded(_Event, frozen=True, kw_only=True):
+    """The attempt is settled; `outcomes` has one for each index. Failures that will be sent again have ended too."""
+
+    outcomes: tuple[Outcome, ...]
+
+
+Event = AttemptSent | PreviewReceived | AttemptEnded
+EventHandler = Callable[[Event], None]
+"""Called in the event loop: keep it short. An exception of a handler is raised when the client closes."""

@@ -1,0 +1,170 @@
+"""What comes out: `Image`, `Failure`, and what they cost."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+from decimal import Decimal
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from ._errors import ImagenError, ProviderError, StorageError
+from ._requests import Request
+
+__all__ = ["Adjustment", "Cost", "CostSource", "Failure", "Image", "Measure", "Outcome", "measure"]
+
+CostSource = Literal["reported", "computed", "estimated", "unknown"]
+
+_MEDIA_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
+_SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif"}
+
+
+class _Value(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class Cost(_Value, frozen=True, kw_only=True):
+    """What one picture cost, in US dollars, and who says so.
+
+    `source` is "reported" by the provider, "computed" from the usage in its reply, "estimated" from the price list,
+    or "unknown", and then `usd` is None.
+    """
+
+    usd: Decimal | None = None
+    source: CostSource = "unknown"
+
+
+class Adjustment(_Value, frozen=True, kw_only=True):
+    """One parameter that was not sent as asked: `sent` is None where it was dropped."""
+
+    field: str
+    asked: str
+    sent: str | None
+    reason: str
+
+
+class Image(_Value, frozen=True, kw_only=True):
+    """One finished picture.
+
+    With a library the bytes are in the file at `path` and `data` reads them when asked; without one they are in memory,
+    as they are where the disk failed, and then `storage_error` says why: `save` it elsewhere. `index` is the position of
+    its request in the batch, `seconds` the time from sending to the last byte.
+    """
+
+    id: str
+    index: int = 0
+    request: Request
+    media_type: str
+    width: int
+    height: int
+    size_bytes: int
+    sha256: str
+    path: Path | None = None
+    inline_data: bytes | None = None
+    revised_prompt: str | None = None
+    model: str
+    provider: str
+    seed: int | None = None
+    cost: Cost = Cost()
+    adjustments: tuple[Adjustment, ...] = ()
+    created_at: datetime.datetime
+    seconds: float = 0.0
+    attempt_id: str = ""
+    storage_error: str | None = None
+
+    @property
+    def prompt(self) -> str:
+        """The prompt as asked; `revised_prompt` is what the provider made of it, where it says so."""
+        return self.request.prompt
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of the picture, as the provider sent them; from the disk where a library keeps it.
+
+        Raises:
+            StorageError: the file is gone or cannot be read.
+        """
+        if self.inline_data is not None:
+            return self.inline_data
+        if self.path is None:
+            raise StorageError(f"The picture {self.id} has neither bytes nor a file.")
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise StorageError(f"The picture {self.id} cannot be read from {self.path}: {error.strerror}.") from error
+
+    @property
+    def suffix(self) -> str:
+        """The file name's ending that fits the media type, with its dot."""
+        return _SUFFIXES[self.media_type]
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the bytes to a file as they are, and gives its path.
+
+        Raises:
+            StorageError: the file cannot be written; the message says why.
+        """
+        target = Path(path)
+        try:
+            if self.path is not None:
+                shutil.copyfile(self.path, target)
+            else:
+                target.write_bytes(self.data)
+        except OSError as error:
+            raise StorageError(f"The picture cannot be saved as {target}: {error.strerror or error}.") from error
+        return target
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, bytes | str]:
+        return {self.media_type: self.data, "text/plain": repr(self)}
+
+    def _repr_png_(self) -> bytes | None:
+        return self.data if self.media_type == "image/png" else None
+
+    def __repr__(self) -> str:
+        where = f", path={str(self.path)!r}" if self.path else ""
+        return f"Image({self.id}, {self.width}x{self.height} {self.media_type}, model={self.model!r}{where})"
+
+
+class Failure(_Value, frozen=True, kw_only=True):
+    """One request that gave no picture, and why."""
+
+    index: int = 0
+    request: Request
+    error: ImagenError
+    model: str | None = None
+    provider: str | None = None
+    cost: Cost = Cost(usd=Decimal(0), source="reported")
+
+
+Outcome = Image | Failure
+
+
+class Measure(_Value, frozen=True, kw_only=True):
+    """What the first bytes of a picture say of it; lengths in pixels."""
+
+    media_type: str
+    width: int
+    height: int
+
+
+def measure(data: bytes) -> Measure:
+    """Reads media type and size from the head of a picture; the pixels are not decoded.
+
+    Raises:
+        ProviderError: the bytes are no picture that imagen knows.
+    """
+    # Pillow costs 20 ms to import, and `import imagen` has no use for it.
+    from PIL import Image as PillowImage
+
+    try:
+        with PillowImage.open(BytesIO(data), formats=tuple(_MEDIA_TYPES)) as picture:
+            media_type, (width, height) = _MEDIA_TYPES[picture.format or ""], picture.size
+    except Exception as error:
+        # Pillow's parsers raise many kinds of exception on hostile bytes: OSError, SyntaxError, ValueError, struct.error.
+        raise ProviderError(
+            f"The reply holds {len(data)} bytes that are no PNG, JPEG, WebP or GIF picture.", billed="yes"
+        ) from error
+    return Measure(media_type=media_type, width=width, height=height)

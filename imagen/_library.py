@@ -1,0 +1,248 @@
+"""The pictures that were made: files named by their SHA-256, and a row for each picture.
+
+A file is written under a temporary name, fsynced and renamed, and its row comes after it: a reader sees a whole picture
+or none.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from ._database import Database, Row, Statement, from_nanousd, to_nanousd
+from ._errors import InvalidRequestError, StorageError
+from ._images import Adjustment, Cost, CostSource, Image, measure
+from ._requests import Generate
+from ._workers import Workers
+
+__all__ = ["Library", "StoredPicture", "image_row", "store_inline"]
+
+# A picture that finds no room on the disk was paid for nothing, so sending stops while there still is some.
+_ROOM_BYTES = 64 << 20
+_ROOM_CHECK_SECONDS = 1.0
+_SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif"}
+
+
+class _ImageRow(msgspec.Struct, frozen=True):
+    """The columns of a picture, in order."""
+
+    id: str
+    attempt_id: str
+    batch_index: int
+    sha256: str
+    media_type: str
+    width: int
+    height: int
+    size_bytes: int
+    provider: str
+    model: str
+    request: str
+    revised_prompt: str | None
+    seed: int | None
+    cost_nanousd: int | None
+    cost_source: CostSource
+    adjustments: str
+    seconds: float
+    created_at: float
+
+
+_COLUMNS = ", ".join(_ImageRow.__struct_fields__)
+_decode_request = msgspec.json.Decoder(Generate).decode
+_decode_adjustments = msgspec.json.Decoder(tuple[Adjustment, ...]).decode
+
+
+class StoredPicture(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of the bytes of a picture; lengths in pixels."""
+
+    sha256: str
+    media_type: str
+    width: int
+    height: int
+    size_bytes: int
+    path: Path | None = None
+
+
+def store_inline(data: bytes) -> StoredPicture:
+    """Looks at a picture without keeping it. Blocking.
+
+    Raises:
+        ProviderError: the bytes are no picture.
+    """
+    found = measure(data)
+    return StoredPicture(
+        sha256=hashlib.sha256(data).hexdigest(),
+        media_type=found.media_type,
+        width=found.width,
+        height=found.height,
+        size_bytes=len(data),
+    )
+
+
+def image_row(image: Image) -> Statement:
+    """The row of a picture, to be written in the transaction that settles its attempt."""
+    values: Row = msgspec.structs.astuple(
+        _ImageRow(
+            id=image.id,
+            attempt_id=image.attempt_id,
+            batch_index=image.index,
+            sha256=image.sha256,
+            media_type=image.media_type,
+            width=image.width,
+            height=image.height,
+            size_bytes=image.size_bytes,
+            provider=image.provider,
+            model=image.model,
+            request=msgspec.json.encode(image.request).decode(),
+            revised_prompt=image.revised_prompt,
+            seed=image.seed,
+            cost_nanousd=to_nanousd(image.cost.usd),
+            cost_source=image.cost.source,
+            adjustments=msgspec.json.encode(image.adjustments).decode(),
+            seconds=image.seconds,
+            created_at=image.created_at.timestamp(),
+        )
+    )
+    return f"INSERT INTO images ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values
+
+
+class Library:
+    """Finished pictures, newest first. Cheap to ask; nothing is held in memory."""
+
+    def __init__(self, folder: Path, database: Database, workers: Workers) -> None:
+        self._folder = folder
+        self._database = database
+        self._workers = workers
+        self._room_checked_at = -_ROOM_CHECK_SECONDS
+
+    @property
+    def folder(self) -> Path:
+        """Where the files are."""
+        return self._folder
+
+    async def get(self, image_id: str) -> Image | None:
+        """The picture of that id, or of the only id that begins so.
+
+        Raises:
+            InvalidRequestError: several ids begin so.
+        """
+        if not image_id.isascii() or not image_id.isalnum():
+            return None
+        # The upper end of the range: "g" follows every hexadecimal digit.
+        rows = await self._database.read(
+            f"SELECT {_COLUMNS} FROM images WHERE id >= ? AND id < ? ORDER BY id LIMIT 2", (image_id, image_id + "g")
+        )
+        if len(rows) > 1 and rows[0][0] != image_id:
+            raise InvalidRequestError(f"Several pictures have an id that begins with {image_id}: give more of it.")
+        return self._read_row(rows[0]) if rows else None
+
+    async def list(self, *, limit: int = 50, before: str | None = None) -> Sequence[Image]:
+        """The newest pictures, at most `limit`; `before` is the id of the last one of the page before."""
+        if before is None:
+            rows = await self._database.read(f"SELECT {_COLUMNS} FROM images ORDER BY number DESC LIMIT ?", (limit,))
+        else:
+            rows = await self._database.read(
+                f"SELECT {_COLUMNS} FROM images WHERE number < (SELECT number FROM images WHERE id = ?) "
+                "ORDER BY number DESC LIMIT ?",
+                (before, limit),
+            )
+        return [self._read_row(row) for row in rows]
+
+    async def delete(self, image_id: str) -> bool:
+        """Removes a picture: its row, and its file where no other row has the same bytes. What it cost stays in the ledger."""
+        image = await self.get(image_id)
+        if image is None:
+            return False
+        await self._database.write([("DELETE FROM images WHERE id = ?", (image.id,))])
+        others = await self._database.read("SELECT 1 FROM images WHERE sha256 = ? LIMIT 1", (image.sha256,))
+        if not others and image.path is not None:
+            path = image.path
+            await self._workers.run(lambda: path.unlink(missing_ok=True))
+        return True
+
+    async def check_room(self) -> None:
+        """Makes sure that the next pictures will find room on the disk.
+
+        Raises:
+            StorageError: they will not.
+        """
+        now = time.monotonic()
+        if now - self._room_checked_at >= _ROOM_CHECK_SECONDS:
+            await self._workers.run(self._check_room)
+            self._room_checked_at = now
+
+    def store(self, data: bytes) -> StoredPicture:
+        """Writes a picture to its file. Blocking: call it through the workers.
+
+        Raises:
+            ProviderError: the bytes are no picture.
+            StorageError: the file cannot be written; there is no half one either.
+        """
+        found = store_inline(data)
+        path = self._path(found.sha256, found.media_type)
+        try:
+            if not path.exists():
+                _write_whole(path, data)
+        except OSError as error:
+            raise StorageError(
+                f"The picture cannot be written to {self._folder}: {error.strerror or error}."
+            ) from error
+        return msgspec.structs.replace(found, path=path)
+
+    def _check_room(self) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self._folder).free
+        except OSError as error:
+            raise StorageError(f"The folder {self._folder} cannot be used: {error.strerror or error}.") from error
+        if free < _ROOM_BYTES:
+            raise StorageError(
+                f"Only {free >> 20} MiB are free where pictures are kept ({self._folder}); nothing was sent. Free some space."
+            )
+
+    def _path(self, sha256: str, media_type: str) -> Path:
+        return self._folder / sha256[:2] / (sha256 + _SUFFIXES[media_type])
+
+    def _read_row(self, values: Row) -> Image:
+        row = msgspec.convert(dict(zip(_ImageRow.__struct_fields__, values, strict=True)), _ImageRow)
+        return Image(
+            id=row.id,
+            index=row.batch_index,
+            request=_decode_request(row.request),
+            media_type=row.media_type,
+            width=row.width,
+            height=row.height,
+            size_bytes=row.size_bytes,
+            sha256=row.sha256,
+            path=self._path(row.sha256, row.media_type),
+            revised_prompt=row.revised_prompt,
+            model=row.model,
+            provider=row.provider,
+            seed=row.seed,
+            cost=Cost(usd=from_nanousd(row.cost_nanousd), source=row.cost_source),
+            adjustments=_decode_adjustments(row.adjustments),
+            created_at=datetime.datetime.fromtimestamp(row.created_at, datetime.UTC),
+            seconds=row.seconds,
+            attempt_id=row.attempt_id,
+        )
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,164 @@
+"""A network backend for httpcore2 that hands over, in one read, as much decrypted data as is there.
+
+Why it exists: `trio.SSLStream` gives at most one TLS record (16 KiB) a call, and every call costs a cancel scope, a
+checkpoint and a trip through the HTTP parser. A picture of 2 MB is 130 of them; reading up to 1 MiB at once nearly doubles
+the pictures per second (docs/design.md has the figures). httpcore2's own backend does everything else right, so this
+one follows it in errors and time-outs.
+"""
+
+from __future__ import annotations
+
+import math
+import ssl
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import httpcore2
+import trio
+
+__all__ = ["BulkBackend"]
+
+_READ_BYTES = 1 << 20
+# More than one record a call, so that a megabyte needs few of them.
+_DECRYPT_BYTES = 1 << 18
+_SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
+
+
+@contextmanager
+def _translate(
+    timeout: float | None, too_slow: type[httpcore2.TimeoutException], broken: type[httpcore2.NetworkError]
+) -> Iterator[None]:
+    try:
+        with trio.fail_after(math.inf if timeout is None else timeout):
+            yield
+    except trio.TooSlowError as error:
+        raise too_slow(str(error)) from error
+    except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
+        raise broken(str(error)) from error
+
+
+class _PlainStream(httpcore2.AsyncNetworkStream):
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        with _translate(timeout, httpcore2.ReadTimeout, httpcore2.ReadError):
+            # The parser behind this takes any amount; max_bytes is its habit of 64 KiB.
+            return bytes(await self._stream.receive_some(max(max_bytes, _READ_BYTES)))
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        if buffer:
+            with _translate(timeout, httpcore2.WriteTimeout, httpcore2.WriteError):
+                await self._stream.send_all(buffer)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore2.AsyncNetworkStream:
+        tls = _TlsStream(self._stream, ssl_context, server_hostname)
+        try:
+            with _translate(timeout, httpcore2.ConnectTimeout, httpcore2.ConnectError):
+                await tls.handshake()
+        except BaseException:
+            await trio.aclose_forcefully(self._stream)
+            raise
+        return tls
+
+    def get_extra_info(self, info: str) -> object:
+        match info:
+            case "socket":
+                return self._stream.socket
+            case "is_readable":
+                return self._stream.socket.is_readable()
+            case "client_addr":
+                return self._stream.socket.getsockname()
+            case "server_addr":
+                return self._stream.socket.getpeername()
+            case _:
+                return None
+
+
+class _TlsStream(_PlainStream):
+    def __init__(self, stream: trio.SocketStream, context: ssl.SSLContext, server_hostname: str | None) -> None:
+        super().__init__(stream)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+
+    async def handshake(self) -> None:
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                await self._fill()
+            else:
+                return await self._flush()
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        with _translate(timeout, httpcore2.ReadTimeout, httpcore2.ReadError):
+            while True:
+                data, ended = self._decrypt()
+                if data or ended:
+                    return data
+                await self._flush()
+                await self._fill()
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        with _translate(timeout, httpcore2.WriteTimeout, httpcore2.WriteError):
+            self._tls.write(buffer)
+            await self._flush()
+
+    def get_extra_info(self, info: str) -> object:
+        return self._tls if info == "ssl_object" else super().get_extra_info(info)
+
+    async def _flush(self) -> None:
+        if data := self._outgoing.read():
+            await self._stream.send_all(data)
+
+    async def _fill(self) -> None:
+        """Takes what the socket has. At its end the TLS layer is told, which knows whether that end was an honest one."""
+        if data := await self._stream.receive_some(_READ_BYTES):
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    def _decrypt(self) -> tuple[bytes, bool]:
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            while size < _READ_BYTES:
+                piece = self._tls.read(_DECRYPT_BYTES)
+                if not piece:
+                    return b"".join(pieces), True
+                pieces.append(piece)
+                size += len(piece)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            return b"".join(pieces), True
+        except ssl.SSLEOFError:
+            # Many servers close without a TLS goodbye. The HTTP parser above knows whether the body was complete.
+            if not pieces:
+                return b"", True
+        return b"".join(pieces), False
+
+
+class BulkBackend(httpcore2.AsyncNetworkBackend):
+    """Connects by TCP; see the module."""
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[_SocketOption] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        with _translate(timeout, httpcore2.ConnectTimeout, httpcore2.ConnectError):
+            stream = await trio.open_tcp_stream(host, port, local_address=local_address)
+        return _PlainStream(stream)
+
+    async def sleep(self, seconds: float) -> None:
+        await trio.sleep(seconds)

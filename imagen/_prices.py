@@ -1,0 +1,127 @@
+"""What a request will cost and what it did cost: arithmetic over the catalog, in US dollars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from decimal import ROUND_DOWN, Decimal
+
+import msgspec
+
+from ._catalog import Model, Price
+from ._exchange import Pictures, Usage
+from ._images import Cost
+from ._requests import Request
+
+__all__ = ["Quote", "cost_of", "quote_request", "share_cost"]
+
+_MILLION = Decimal(1_000_000)
+_MICRODOLLAR = Decimal("0.000001")
+# Each partial image adds about this many output tokens to the bill (developers.openai.com, image streaming guide, 2026).
+_TOKENS_PER_PREVIEW = 100
+_CHARACTERS_PER_TOKEN = 4
+_BASE_PIXELS = 1024 * 1024
+
+
+class Quote(msgspec.Struct, frozen=True, kw_only=True):
+    """What requests will cost before they are sent; each figure is None where a price is unknown."""
+
+    low_usd: Decimal | None
+    expected_usd: Decimal | None
+    high_usd: Decimal | None
+
+    def __add__(self, other: Quote) -> Quote:
+        return Quote(
+            low_usd=_add(self.low_usd, other.low_usd),
+            expected_usd=_add(self.expected_usd, other.expected_usd),
+            high_usd=_add(self.high_usd, other.high_usd),
+        )
+
+
+def quote_request(model: Model, request: Request, count: int = 1) -> Quote:
+    """What `count` pictures of this request will cost; `high_usd` is what a budget reserves."""
+    price = model.price
+    if price is None:
+        return Quote(
+            low_usd=request.assume_usd, expected_usd=request.assume_usd, high_usd=_times(request.assume_usd, count)
+        )
+    if price.usd_per_image is not None:
+        flat = price.usd_per_image * count
+        return Quote(low_usd=flat, expected_usd=flat, high_usd=flat)
+    figures = sorted(_table_figures(price, request))
+    if not figures:
+        return Quote(low_usd=None, expected_usd=None, high_usd=_times(request.assume_usd, count))
+    tokens = price.per_million_tokens
+    text_rate = Decimal(0) if tokens is None else tokens.text_input / _MILLION
+    image_rate = Decimal(0) if tokens is None else tokens.image_output / _MILLION
+    extra = image_rate * _TOKENS_PER_PREVIEW * request.previews
+    # No tokenizer makes more tokens than there are bytes, so the high end really is one.
+    most_text = text_rate * len(request.prompt.encode())
+    usual_text = text_rate * len(request.prompt) / _CHARACTERS_PER_TOKEN
+    return Quote(
+        low_usd=figures[0] * count,
+        expected_usd=(figures[len(figures) // 2] + extra) * count + usual_text,
+        high_usd=(figures[-1] * price.estimate_margin + extra) * count + most_text,
+    )
+
+
+def cost_of(model: Model, request: Request, result: Pictures) -> Cost:
+    """What an exchange did cost in all, and who says so: the provider, its usage, or the price list."""
+    if result.reported_cost_usd is not None:
+        return Cost(usd=result.reported_cost_usd, source="reported")
+    price = model.price
+    if price is not None and price.per_million_tokens is not None and result.usage is not None:
+        return Cost(usd=_usage_cost(price, result.usage), source="computed")
+    expected = quote_request(model, request, len(result.pictures)).expected_usd
+    if price is None or expected is None:
+        return Cost()
+    return Cost(usd=expected, source="estimated")
+
+
+def share_cost(total: Cost, shares: int) -> Iterator[Cost]:
+    """Splits the cost of one exchange over its pictures so that the shares sum up to it exactly."""
+    if total.usd is None or shares == 1:
+        yield from [total] * shares
+        return
+    each = (total.usd / shares).quantize(_MICRODOLLAR, ROUND_DOWN)
+    for number in range(shares):
+        usd = each if number else total.usd - each * (shares - 1)
+        yield Cost(usd=usd, source=total.source)
+
+
+def _usage_cost(price: Price, usage: Usage) -> Decimal:
+    rates = price.per_million_tokens
+    assert rates is not None
+    return (
+        rates.text_input * usage.text_input_tokens
+        + rates.image_input * usage.image_input_tokens
+        + rates.text_output * usage.text_output_tokens
+        + rates.image_output * usage.image_output_tokens
+    ) / _MILLION
+
+
+def _table_figures(price: Price, request: Request) -> Iterable[Decimal]:
+    """The table values that a request may meet: one where quality and size are named, several where one is "auto"."""
+    quality, size = request.quality or "auto", request.size or "auto"
+    rows = price.table.values() if quality == "auto" and quality not in price.table else [price.table.get(quality, {})]
+    for row in rows:
+        if size in row:
+            yield row[size]
+        elif size == "auto":
+            yield from row.values()
+        elif "*" in row:
+            yield row["*"]
+        elif "1024x1024" in row:
+            yield row["1024x1024"] * max(Decimal(1), Decimal(_pixels(size)) / _BASE_PIXELS)
+
+
+def _pixels(size: str) -> int:
+    width, _, height = size.partition("x")
+    return int(width) * int(height)
+
+
+def _add(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+    return None if one is None or other is None else one + other
+
+
+def _times(usd: Decimal | None, count: int) -> Decimal | None:
+    return None if usd is None else usd * count

@@ -1,0 +1,75 @@
+"""The life of a background batch, as a state machine without a clock or an event loop.
+
+::
+
+    CREATED -> GENERATING <-> PARTIAL -> COMPLETED
+       |           |             |
+       +-----------+-------------+----> FAILED, CANCELLED
+    every state but EXPIRED -> EXPIRED
+
+A session is CREATED until its first request is on its way, GENERATING while it works and everything that it made has been
+pulled, PARTIAL while it works and something waits to be pulled. It is COMPLETED when every request has an outcome and at
+least one of them is a picture, FAILED when none is or the batch itself broke, CANCELLED when somebody stopped it, and
+EXPIRED when its time to live has passed.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+__all__ = ["SessionProgress", "SessionState", "TERMINAL", "advance"]
+
+SessionState = Literal["CREATED", "GENERATING", "PARTIAL", "COMPLETED", "FAILED", "CANCELLED", "EXPIRED"]
+SessionEvent = Literal["started", "image", "failure", "pulled", "ended", "broke", "cancelled", "expired"]
+
+TERMINAL: frozenset[SessionState] = frozenset({"COMPLETED", "FAILED", "CANCELLED", "EXPIRED"})
+
+
+class SessionProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a session stands: outcomes so far, and how many of them were pulled."""
+
+    state: SessionState = "CREATED"
+    requested: int
+    images: int = 0
+    failures: int = 0
+    pulled: int = 0
+
+    @property
+    def outcomes(self) -> int:
+        return self.images + self.failures
+
+
+def advance(progress: SessionProgress, event: SessionEvent) -> SessionProgress:
+    """What an event makes of a session. An event that a state has no use for changes nothing."""
+    replace = msgspec.structs.replace
+    if progress.state == "EXPIRED":
+        return progress
+    if event == "expired":
+        return replace(progress, state="EXPIRED")
+    if progress.state in TERMINAL:
+        return replace(progress, pulled=progress.outcomes) if event == "pulled" else progress
+    match event:
+        case "started":
+            return _settle_activity(replace(progress, state="GENERATING"))
+        case "image":
+            return _settle_activity(replace(progress, images=min(progress.images + 1, progress.requested)))
+        case "failure":
+            return _settle_activity(replace(progress, failures=min(progress.failures + 1, progress.requested)))
+        case "pulled":
+            return _settle_activity(replace(progress, pulled=progress.outcomes))
+        case "ended":
+            return replace(progress, state="COMPLETED" if progress.images else "FAILED")
+        case "broke":
+            return replace(progress, state="FAILED")
+        case "cancelled":
+            return replace(progress, state="CANCELLED")
+    raise AssertionError(f"{event!r} is no event")
+
+
+def _settle_activity(progress: SessionProgress) -> SessionProgress:
+    if progress.state == "CREATED":
+        return progress
+    waiting = progress.outcomes > progress.pulled
+    return msgspec.structs.replace(progress, state="PARTIAL" if waiting else "GENERATING")

@@ -1,0 +1,145 @@
+"""What the environment and imagen.toml say."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from ._catalog import JsonValue
+from ._errors import ConfigurationError
+from ._providers import Provider
+from ._retry import RetryPolicy
+from ._secrets import Secret
+from ._transport import Bounds, check_base_url
+from .providers import PROVIDERS
+
+__all__ = ["ProviderAccess", "Settings", "load_settings"]
+
+
+class ProviderAccess(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a provider is and with which key; `configured` means that it can be used."""
+
+    provider: Provider
+    base_url: str | None
+    key: Secret | None
+    configured: bool
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set. `load_settings` reads it from the environment and imagen.toml."""
+
+    home: Path
+    access: Mapping[str, ProviderAccess]
+    default_model: str | None = None
+    models: Mapping[str, Mapping[str, JsonValue]] = {}
+    session_ttl_seconds: float = 3600.0
+    max_concurrent_sessions: int = 10
+    salvage_seconds: float = 30.0
+    bounds: Bounds = Bounds()
+    retry: RetryPolicy = RetryPolicy()
+
+
+class _ProviderTable(msgspec.Struct, forbid_unknown_fields=True):
+    base_url: str | None = None
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    default_model: str | None = None
+    session_ttl_seconds: float | None = None
+    max_concurrent_sessions: int | None = None
+    salvage_seconds: float | None = None
+    bounds: Bounds = Bounds()
+    retry: RetryPolicy = RetryPolicy()
+    providers: dict[str, _ProviderTable] = {}
+    models: dict[str, dict[str, JsonValue]] = {}
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Reads the environment (`os.environ` by default), `imagen.toml` in IMAGEN_HOME, and one in the current folder.
+
+    The file in the current folder may add models and a default model, and nothing else: a folder that somebody sent must
+    not be able to move a key to another server.
+
+    Raises:
+        ConfigurationError: something is wrong there; the message names the variable or the file.
+    """
+    environ = os.environ if environ is None else environ
+    home = _read_home(environ)
+    file = _read_file(home / "imagen.toml")
+    local = _read_file(Path("imagen.toml"))
+    if local != _File(default_model=local.default_model, models=local.models):
+        raise ConfigurationError(
+            f"imagen.toml in the current folder may set models and default_model only; move the rest to {home / 'imagen.toml'}."
+        )
+    return Settings(
+        home=home,
+        access={provider.name: _read_access(provider, environ, file) for provider in PROVIDERS.values()},
+        default_model=environ.get("IMAGEN_DEFAULT_MODEL", "").strip() or local.default_model or file.default_model,
+        models={**file.models, **local.models},
+        session_ttl_seconds=_read_number(environ, "IMAGEN_SESSION_TTL", file.session_ttl_seconds, 3600.0),
+        max_concurrent_sessions=int(
+            _read_number(environ, "IMAGEN_MAX_CONCURRENT_SESSIONS", file.max_concurrent_sessions, 10)
+        ),
+        salvage_seconds=_read_number(environ, "IMAGEN_SALVAGE_SECONDS", file.salvage_seconds, 30.0),
+        bounds=file.bounds,
+        retry=file.retry,
+    )
+
+
+def _read_home(environ: Mapping[str, str]) -> Path:
+    if named := environ.get("IMAGEN_HOME", "").strip():
+        return Path(named).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("imagen", appauthor=False))
+
+
+def _read_file(path: Path) -> _File:
+    try:
+        text = path.read_text("utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return _File()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}.") from error
+    try:
+        return msgspec.convert(tomllib.loads(text), _File)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise ConfigurationError(f"{path} is wrong: {error}.") from error
+
+
+def _read_access(provider: Provider, environ: Mapping[str, str], file: _File) -> ProviderAccess:
+    key = _read_key(environ, provider.key_variable) if provider.key_variable else None
+    table = file.providers.get(provider.name, _ProviderTable())
+    named = (provider.base_url_variable and environ.get(provider.base_url_variable, "").strip()) or table.base_url
+    base_url = provider.base_url
+    if named:
+        base_url = check_base_url(named, variable=provider.base_url_variable or f"base_url of {provider.name}")
+    # A server of one's own may want no key at all.
+    configured = provider.key_variable is None or key is not None or bool(named)
+    return ProviderAccess(provider=provider, base_url=base_url, key=key, configured=configured)
+
+
+def _read_key(environ: Mapping[str, str], variable: str) -> Secret | None:
+    text = environ.get(variable, "").strip()
+    if not text:
+        return None
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ConfigurationError(f"{variable} holds characters that no key has; copy the key again.")
+    return Secret(text)
+
+
+def _read_number(environ: Mapping[str, str], variable: str, from_file: float | None, default: float) -> float:
+    text = environ.get(variable, "").strip()
+    if not text:
+        return default if from_file is None else from_file
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 < number < 1e9:
+        raise ConfigurationError(f"{variable} must be a number above 0, not {text!r}.")
+    return number

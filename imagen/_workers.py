@@ -1,0 +1,40 @@
+"""Where blocking work goes: SQLite, disk, Pillow, hashing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import trio
+
+__all__ = ["ThreadWorkers", "Workers"]
+
+Result = TypeVar("Result")
+
+
+class Workers(Protocol):
+    """Runs blocking calls. `imagen.testing.InlineWorkers` is the other one, for tests under virtual time."""
+
+    async def run(self, call: Callable[[], Result]) -> Result:
+        """Runs one of several calls that may run side by side. A cancellation waits for the call to end."""
+        ...
+
+    async def run_serially(self, call: Callable[[], Result]) -> Result:
+        """Runs a call that no other call of this kind may overlap, such as one on the database."""
+        ...
+
+
+class ThreadWorkers:
+    """The real thing: worker threads, at most `pictures` side by side for pictures and one for the database."""
+
+    def __init__(self, *, pictures: int | None = None) -> None:
+        # Half of this work waits for the disk, so twice the cores keeps them busy.
+        self._pictures = trio.CapacityLimiter(pictures or 2 * (os.cpu_count() or 1))
+        self._database = trio.CapacityLimiter(1)
+
+    async def run(self, call: Callable[[], Result]) -> Result:
+        return await trio.to_thread.run_sync(call, limiter=self._pictures)
+
+    async def run_serially(self, call: Callable[[], Result]) -> Result:
+        return await trio.to_thread.run_sync(call, limiter=self._database)

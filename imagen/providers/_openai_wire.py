@@ -1,0 +1,297 @@
+"""The wire format that OpenAI's Images API has and others imitate: replies, streams and errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated
+
+import msgspec
+import pybase64
+
+from .._errors import (
+    AuthenticationError,
+    Billed,
+    ContentFilterError,
+    ImagenError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    ProviderError,
+    QuotaExceededError,
+    RateLimitError,
+)
+from .._exchange import HttpResponse, Usage
+
+__all__ = [
+    "EventStream",
+    "ImageItem",
+    "ImagesReply",
+    "decode_base64",
+    "decode_reply",
+    "is_null",
+    "read_usage",
+    "refusal",
+]
+
+# Raw leaves the base64 text where it is in the reply; a str field would copy 2 MB and scan it for escapes.
+_Text = msgspec.Raw
+
+
+class ImageItem(msgspec.Struct):
+    b64_json: _Text = msgspec.Raw(b"null")
+    url: str | None = None
+    revised_prompt: str | None = None
+    generation_id: str | None = None
+
+
+class _TokenDetails(msgspec.Struct):
+    text_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
+    image_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class TokenUsage(msgspec.Struct):
+    input_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
+    output_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
+    input_tokens_details: _TokenDetails | None = None
+    output_tokens_details: _TokenDetails | None = None
+
+
+class ImagesReply(msgspec.Struct):
+    data: list[ImageItem] = []
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _ModerationDetails(msgspec.Struct):
+    moderation_stage: str | None = None
+    categories: list[str] = []
+
+
+class _Error(msgspec.Struct):
+    message: str = ""
+    type: str | None = None
+    param: str | None = None
+    code: str | int | None = None
+    moderation_details: _ModerationDetails | None = None
+
+
+class _ErrorReply(msgspec.Struct):
+    error: _Error | str
+
+
+_decode_images = msgspec.json.Decoder(ImagesReply).decode
+_decode_usage = msgspec.json.Decoder(TokenUsage | None).decode
+_decode_error = msgspec.json.Decoder(_ErrorReply).decode
+
+_MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def decode_reply(response: HttpResponse, provider: str) -> ImagesReply:
+    """The body of a 200 answer.
+
+    Raises:
+        ProviderError: it is something else; whether it was billed is unknown.
+    """
+    try:
+        reply = _decode_images(response.body)
+    except _MALFORMED as error:
+        raise ProviderError(
+            f"{provider} answered with {len(response.body)} bytes that are no image reply; it may have been billed.",
+            billed="unknown",
+            details=_trace(response),
+        ) from error
+    if not reply.data:
+        raise ProviderError(f"{provider} answered with no picture in it; it may have been billed.", billed="unknown")
+    return reply
+
+
+def decode_base64(raw: msgspec.Raw, provider: str) -> bytes:
+    """The bytes in a JSON string of base64, read where it stands in the reply.
+
+    Raises:
+        ProviderError: it is no base64.
+    """
+    text = memoryview(raw)
+    if len(text) < 2 or text[0] != ord('"') or text[-1] != ord('"'):
+        raise ProviderError(f"{provider} answered with a picture that is no text.", billed="yes")
+    inner = text[1:-1]
+    try:
+        return pybase64.b64decode(inner, validate=True)
+    except ValueError:
+        pass
+    try:
+        # Some servers escape the slash; only a JSON decoder knows every escape.
+        return pybase64.b64decode(msgspec.json.decode(raw, type=str), validate=True)
+    except (ValueError, *_MALFORMED) as error:
+        raise ProviderError(f"{provider} answered with broken base64 instead of a picture.", billed="yes") from error
+
+
+def is_null(raw: msgspec.Raw) -> bool:
+    """Whether a field of a reply is missing or null."""
+    return memoryview(raw).nbytes <= len(b"null")
+
+
+def read_usage(raw: msgspec.Raw) -> Usage | None:
+    """The tokens of a reply; None where it names none, or in a form that nobody knows."""
+    try:
+        usage = _decode_usage(raw)
+    except _MALFORMED:
+        return None
+    if usage is None:
+        return None
+    # Where the details are missing, input is text and output is image: what a plain generation has.
+    into = usage.input_tokens_details or _TokenDetails(text_tokens=usage.input_tokens)
+    out = usage.output_tokens_details or _TokenDetails(image_tokens=usage.output_tokens)
+    return Usage(
+        text_input_tokens=into.text_tokens,
+        image_input_tokens=into.image_tokens,
+        text_output_tokens=out.text_tokens,
+        image_output_tokens=out.image_tokens,
+    )
+
+
+class EventStream:
+    """Server-sent events out of chunks of bytes: the `data` lines, joined, of each event.
+
+    A partial picture is one line of megabytes, so chunks are collected and searched only where they are new.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._searched = 0
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """The events that this chunk completes."""
+        self._buffer += chunk
+        while (end := self._find_end()) is not None:
+            event = bytes(self._buffer[: end[0]])
+            del self._buffer[: end[1]]
+            self._searched = 0
+            if data := _event_data(event):
+                yield data
+        self._searched = max(0, len(self._buffer) - 3)
+
+    def finish(self) -> Iterator[bytes]:
+        """The last event, where the stream ended without an empty line."""
+        if data := _event_data(bytes(self._buffer)):
+            yield data
+        self._buffer.clear()
+
+    def _find_end(self) -> tuple[int, int] | None:
+        ends = [(self._buffer.find(mark, self._searched), len(mark)) for mark in (b"\n\n", b"\r\n\r\n")]
+        found = min((end for end in ends if end[0] >= 0), default=None)
+        return None if found is None else (found[0], sum(found))
+
+
+def _event_data(event: bytes) -> bytes:
+    lines = [line[5:].strip(b" \r") for line in event.split(b"\n") if line.startswith(b"data:")]
+    return b"\n".join(lines)
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
+
+_REFUSALS = {"moderation_blocked", "content_policy_violation"}
+_OUT_OF_MONEY = {
+    "billing_hard_limit_reached",
+    "credit_balance_exhausted",
+    "insufficient_quota",
+    "organization_spend_limit_exceeded",
+    "organization_usage_limit_exceeded",
+    "project_spend_limit_exceeded",
+}
+_BAD_INPUT_PICTURE = {
+    "image_too_large",
+    "invalid_image_file",
+    "invalid_image_format",
+    "unsupported_file_mimetype",
+}
+_WAIT = re.compile(r"try again in ([0-9]{1,6}(?:\.[0-9]{1,6})?) ?(ms|s|m)\b")
+_WAIT_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+# An error text may repeat the key that was sent ("Incorrect API key provided: sk-...").
+_KEY = re.compile(r"(?i)(key provided: )\S+")
+_LONGEST_TEXT = 400
+
+
+def refusal(response: HttpResponse, provider: str) -> ImagenError:
+    """The error that an answer of 300 and up stands for. The code decides first, then the status."""
+    error = _read_error(response.body)
+    code = str(error.code) if error.code is not None else ""
+    said = f"{provider} says: {error.message}" if error.message else f"{provider} answered {response.status}."
+    details = {**_trace(response), **_details(error)}
+    if code in _REFUSALS:
+        return ContentFilterError(
+            f"{said} Change the prompt; sending it again costs the same refusal.", details=details
+        )
+    if code in _OUT_OF_MONEY or response.status == 402 or "Limit 0" in error.message:
+        return QuotaExceededError(f"{said} Top up or raise the limit of the account.", details=details)
+    match response.status:
+        case 401:
+            return AuthenticationError(f"{provider} does not accept the key. {said}", details=details)
+        case 403:
+            return AuthenticationError(f"{provider} does not allow this. {said}", details=details)
+        case 429:
+            wait = _wait_seconds(response.headers, error.message)
+            return RateLimitError(said, retry_after_seconds=wait, details=details)
+        case 404:
+            hint = "Check the model and the base URL."
+            return ModelNotFoundError(f"{said} {hint}", code="API_ERROR", details=details)
+        case status if 400 <= status < 500 and status != 408:
+            return _bad_request(error, code, said, details)
+        case status if 300 <= status < 400:
+            return ProviderError(f"{provider} redirects to another address, which is not followed.", details=details)
+        case _:
+            return _outage(response, provider, said, details)
+
+
+def _bad_request(error: _Error, code: str, said: str, details: dict[str, str]) -> ImagenError:
+    if error.param == "model":
+        return ModelNotFoundError(said, code="API_ERROR", details=details)
+    about_input = error.param in ("prompt", "url") or code in _BAD_INPUT_PICTURE or code == "string_above_max_length"
+    return InvalidRequestError(said, code="INVALID_PROMPT" if about_input else "API_ERROR", details=details)
+
+
+def _outage(response: HttpResponse, provider: str, said: str, details: dict[str, str]) -> ImagenError:
+    # 503 is said before any work is done. After the others the work may have been done and billed.
+    billed: Billed = "no" if response.status == 503 else "unknown"
+    return ProviderError(
+        f"{provider} has trouble ({response.status}). {said} Try again later.",
+        retryable=True,
+        billed=billed,
+        retry_after_seconds=_wait_seconds(response.headers, ""),
+        details=details,
+    )
+
+
+def _read_error(body: bytes) -> _Error:
+    try:
+        error = _decode_error(body).error
+    except _MALFORMED:
+        return _Error()
+    if isinstance(error, str):
+        error = _Error(message=error)
+    error.message = _KEY.sub(r"\1[hidden]", " ".join(error.message.split())[:_LONGEST_TEXT])
+    return error
+
+
+def _details(error: _Error) -> dict[str, str]:
+    found = {"code": str(error.code) if error.code is not None else None, "type": error.type, "param": error.param}
+    if error.moderation_details is not None:
+        found["moderation_stage"] = error.moderation_details.moderation_stage
+        found["moderation_categories"] = ", ".join(error.moderation_details.categories)
+    return {name: value for name, value in found.items() if value}
+
+
+def _trace(response: HttpResponse) -> dict[str, str]:
+    names = ("x-request-id", "cf-ray")
+    return {"status": str(response.status)} | {
+        name: response.headers[name] for name in names if name in response.headers
+    }
+
+
+def _wait_seconds(headers: Mapping[str, str], text: str) -> float | None:
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = headers.get(name, "").strip()
+        if value.isascii() and value.replace(".", "", 1).isdigit() and len(value) < 12:
+            return float(value) * unit
+    if found := _WAIT.search(text):
+        return float(found[1]) * _WAIT_UNITS[found[2]]
+    return None

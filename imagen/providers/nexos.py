@@ -1,0 +1,148 @@
+"""The nexos.ai gateway: OpenAI's wire format with a strict set of fields, and models that each workspace names itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from decimal import Decimal, InvalidOperation
+
+import msgspec
+
+from .._catalog import JsonValue, Model
+from .._errors import AuthenticationError, ModelNotFoundError, ProviderError
+from .._exchange import Exchange, HttpRequest, HttpResponse, Picture, Pictures, Step
+from .._providers import Call, Provider
+from .._requests import unsupported_fields
+from ._openai_wire import decode_reply, refusal
+from .openai import add_options, read_item
+
+__all__ = ["PROVIDER", "generate"]
+
+_NAME = "nexos.ai"
+# The list changes only when an administrator changes the workspace; UUIDs differ between workspaces.
+_LIST_CACHE_SECONDS = 300.0
+
+
+class _ListedModel(msgspec.Struct):
+    id: str
+    nexos_model_id: str
+    endpoints: list[str] = []
+
+
+class _ModelList(msgspec.Struct):
+    data: list[_ListedModel]
+
+
+class _Usage(msgspec.Struct):
+    nexos_credits_cost: Decimal | None = None
+
+
+_decode_list = msgspec.json.Decoder(_ModelList).decode
+_decode_usage = msgspec.json.Decoder(_Usage | None).decode
+
+
+def generate(call: Call) -> Exchange:
+    """Text to image: the model's UUID from the list, which costs nothing, then one POST."""
+    model_id = yield from _find_model(call.model)
+    response = yield HttpRequest(
+        method="POST",
+        url="images/generations",
+        headers={"content-type": "application/json"},
+        body=msgspec.json.encode(_request_body(call, model_id)),
+    )
+    assert isinstance(response, HttpResponse)
+    if response.status != 200:
+        raise _refusal(response)
+    reply = decode_reply(response, _NAME)
+    pictures: list[Picture] = []
+    for item in reply.data:
+        pictures.append((yield from read_item(item, _NAME)))
+    return Pictures(pictures=tuple(pictures), reported_cost_usd=_read_cost(reply.usage))
+
+
+def _request_body(call: Call, model_id: str) -> dict[str, JsonValue]:
+    """The schema forbids unknown fields; its enums are the catalog's for this provider."""
+    request = call.request
+    missing = unsupported_fields(request, call.model.capabilities)
+    asked: dict[str, JsonValue] = {"size": request.size, "quality": request.quality, "style": request.style}
+    body: dict[str, JsonValue] = {
+        "model": model_id,
+        "prompt": request.prompt,
+        "n": call.count,
+        # A link expires; the bytes do not.
+        "response_format": "b64_json",
+    }
+    body |= {field: value for field, value in asked.items() if value is not None and field not in missing}
+    return add_options(body, request)
+
+
+def _find_model(model: Model) -> Generator[Step, HttpResponse | bytes | None, str]:
+    response = yield HttpRequest(method="GET", url="models", repeatable=True, cache_seconds=_LIST_CACHE_SECONDS)
+    assert isinstance(response, HttpResponse)
+    if response.status == 404:
+        raise AuthenticationError(f"{_NAME} does not know the user of this key.")
+    if response.status != 200:
+        raise _refusal(response)
+    try:
+        listed = _decode_list(response.body).data
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProviderError(
+            f"{_NAME} answered its model list with {len(response.body)} bytes that are no list."
+        ) from error
+    return _match(model, [entry for entry in listed if "image_generation" in entry.endpoints])
+
+
+def _match(model: Model, listed: list[_ListedModel]) -> str:
+    """Exact name first, then without case, spaces, dots and dashes; two of the same name are the caller's to tell apart."""
+    wanted = model.wire_name
+    found = [entry for entry in listed if wanted in (entry.id, entry.nexos_model_id)]
+    found = found or [entry for entry in listed if _squeeze(entry.id) == _squeeze(wanted)]
+    match found:
+        case [entry]:
+            return entry.nexos_model_id
+        case []:
+            names = ", ".join(sorted(entry.id for entry in listed)) or "none"
+            successor = model.lifecycle.successor
+            hint = f" Its successor is {successor}." if successor else ""
+            raise ModelNotFoundError(
+                f"Your nexos.ai workspace has no image model {wanted!r}; it has: {names}.{hint}",
+                details={"successor": successor} if successor else None,
+            )
+        case _:
+            ids = " and ".join(entry.nexos_model_id for entry in found)
+            raise ModelNotFoundError(
+                f'Your nexos.ai workspace has several models {wanted!r}: set wire_name of [models."{model.id}"] in '
+                f"imagen.toml to one of {ids}."
+            )
+
+
+def _squeeze(name: str) -> str:
+    return re.sub(r"[\s.\-]", "", name).casefold()
+
+
+def _refusal(response: HttpResponse) -> Exception:
+    if response.status == 403 and b"error code: 1010" in response.body[:200]:
+        return ProviderError("The CDN in front of nexos.ai blocks this client's User-Agent (error code 1010).")
+    return refusal(response, _NAME)
+
+
+def _read_cost(raw: msgspec.Raw) -> Decimal | None:
+    """The price of the call in credits, where the gateway says it; one credit is taken to be one dollar."""
+    try:
+        usage = _decode_usage(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidOperation):
+        return None
+    if usage is None or usage.nexos_credits_cost is None or not usage.nexos_credits_cost.is_finite():
+        return None
+    return usage.nexos_credits_cost if usage.nexos_credits_cost >= 0 else None
+
+
+PROVIDER = Provider(
+    name="nexos",
+    operations={"generate": generate},
+    base_url="https://api.nexos.ai/v1",
+    base_url_variable="NEXOS_API_BASE_URL",
+    key_variable="NEXOS_API_KEY",
+    probe_url="models",
+    home_page="nexos.ai",
+)

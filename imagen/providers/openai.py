@@ -1,0 +1,184 @@
+"""OpenAI's Images API, and whatever speaks its wire format at another base URL."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import msgspec
+
+from .._catalog import JsonValue
+from .._errors import InvalidRequestError, ProviderError
+from .._exchange import (
+    Exchange,
+    HttpRequest,
+    HttpResponse,
+    Partial,
+    Picture,
+    Pictures,
+    ReadChunk,
+    Step,
+    Usage,
+)
+from .._providers import Call, Provider
+from .._requests import Request, unsupported_fields
+from ._openai_wire import EventStream, ImageItem, decode_base64, decode_reply, is_null, read_usage, refusal
+
+__all__ = ["PROVIDER", "download", "generate", "request_body"]
+
+_NAME = "OpenAI"
+
+
+def generate(call: Call) -> Exchange:
+    """Text to image: one POST, answered by JSON, or by a stream of events where previews are asked for."""
+    body = request_body(call)
+    request = HttpRequest(
+        method="POST",
+        url="images/generations",
+        headers={"content-type": "application/json"},
+        body=msgspec.json.encode(body),
+        stream=bool(body.get("stream")),
+    )
+    response = yield request
+    assert isinstance(response, HttpResponse)
+    if request.stream and _is_event_stream(response):
+        return (yield from _read_events(call.count))
+    if request.stream:
+        response = yield from _read_whole(response)
+    if response.status != 200:
+        raise refusal(response, _NAME)
+    reply = decode_reply(response, _NAME)
+    pictures: list[Picture] = []
+    for item in reply.data:
+        pictures.append((yield from read_item(item, _NAME)))
+    return Pictures(pictures=tuple(pictures), usage=read_usage(reply.usage))
+
+
+def request_body(call: Call) -> dict[str, JsonValue]:
+    """The fields of a generation: those that were asked for and that the model has, and no others."""
+    request = call.request
+    asked: dict[str, JsonValue] = {
+        "size": request.size,
+        "quality": request.quality,
+        "style": request.style,
+        "background": request.background,
+        "output_format": request.output_format,
+    }
+    missing = unsupported_fields(request, call.model.capabilities)
+    body: dict[str, JsonValue] = {"model": call.model.wire_name, "prompt": request.prompt, "n": call.count}
+    body |= {field: value for field, value in asked.items() if value is not None and field not in missing}
+    if request.previews and "previews" not in missing:
+        body |= {"stream": True, "partial_images": min(request.previews, call.model.capabilities.max_previews)}
+    return add_options(body, request)
+
+
+def add_options(body: dict[str, JsonValue], request: Request) -> dict[str, JsonValue]:
+    """The body with the caller's own fields.
+
+    Raises:
+        InvalidRequestError: an option would replace a field that decides what is paid.
+    """
+    if taken := {"model", "prompt", "n", "stream", "partial_images"} & request.options.keys():
+        raise InvalidRequestError(
+            f"options may not hold {' and '.join(sorted(taken))}: these are parameters of their own."
+        )
+    return {**body, **request.options}
+
+
+def read_item(item: ImageItem, provider: str) -> Generator[Step, HttpResponse | bytes | None, Picture]:
+    """One entry of `data`: base64 as GPT image models send it, or a link as the older ones and gateways do."""
+    if not is_null(item.b64_json):
+        data = decode_base64(item.b64_json, provider)
+    elif item.url is not None:
+        data = yield from download(item.url, provider)
+    else:
+        raise ProviderError(f"{provider} answered with a picture that has neither bytes nor a link.", billed="yes")
+    return Picture(data=data, revised_prompt=item.revised_prompt, provider_id=item.generation_id)
+
+
+def download(url: str, provider: str) -> Generator[Step, HttpResponse | bytes | None, bytes]:
+    """Fetches a finished picture, which is paid by now."""
+    response = yield HttpRequest(method="GET", url=url, repeatable=True)
+    assert isinstance(response, HttpResponse)
+    if response.status != 200:
+        raise ProviderError(
+            f"{provider} made the picture, but its link answers {response.status}; it was billed.",
+            billed="yes",
+            details={"status": str(response.status)},
+        )
+    return response.body
+
+
+class _StreamedImage(msgspec.Struct):
+    type: str = ""
+    b64_json: msgspec.Raw = msgspec.Raw(b"null")
+    partial_image_index: int = 0
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+    error: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode_event = msgspec.json.Decoder(_StreamedImage).decode
+
+
+def _read_events(count: int) -> Exchange:
+    """The stream of a generation: partial pictures, then `completed` ones; there is no closing [DONE]."""
+    stream, pictures, usages = EventStream(), list[Picture](), list[Usage]()
+    while len(pictures) < count:
+        chunk = yield ReadChunk()
+        assert isinstance(chunk, bytes)
+        for data in stream.feed(chunk) if chunk else stream.finish():
+            event = _read_event(data)
+            if event.type.endswith(".partial_image"):
+                yield Partial(data=decode_base64(event.b64_json, _NAME), number=event.partial_image_index)
+            elif event.type.endswith(".completed"):
+                pictures.append(Picture(data=decode_base64(event.b64_json, _NAME)))
+                if (usage := read_usage(event.usage)) is not None:
+                    usages.append(usage)
+            elif not is_null(event.error):
+                # Codes are those of an error reply; 400 as the status leaves the decision to them.
+                raise refusal(HttpResponse(status=400, body=data), _NAME)
+        if not chunk:
+            break
+    if not pictures:
+        raise ProviderError(
+            f"{_NAME}'s stream ended before the picture was complete; it may be billed.", billed="unknown"
+        )
+    return Pictures(pictures=tuple(pictures), usage=_sum_usage(usages))
+
+
+def _read_event(data: bytes) -> _StreamedImage:
+    try:
+        return _decode_event(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProviderError(
+            f"{_NAME}'s stream holds an event that is no JSON; it may be billed.", billed="unknown"
+        ) from error
+
+
+def _sum_usage(usages: list[Usage]) -> Usage | None:
+    if not usages:
+        return None
+    return Usage(**{field: sum(getattr(usage, field) for usage in usages) for field in Usage.__struct_fields__})
+
+
+def _is_event_stream(response: HttpResponse) -> bool:
+    return response.status == 200 and response.headers.get("content-type", "").startswith("text/event-stream")
+
+
+def _read_whole(response: HttpResponse) -> Generator[Step, HttpResponse | bytes | None, HttpResponse]:
+    """The rest of a streamed answer that is no stream of events: an error, or JSON from a server that cannot stream."""
+    body = bytearray()
+    while chunk := (yield ReadChunk()):
+        assert isinstance(chunk, bytes)
+        body += chunk
+    return HttpResponse(status=response.status, headers=response.headers, body=bytes(body))
+
+
+PROVIDER = Provider(
+    name="openai",
+    operations={"generate": generate},
+    base_url="https://api.openai.com/v1",
+    base_url_variable="OPENAI_BASE_URL",
+    key_variable="OPENAI_API_KEY",
+    probe_url="models",
+    home_page="platform.openai.com/api-keys",
+)

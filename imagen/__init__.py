@@ -15,7 +15,7 @@ _prices, _budget, _retry                   arithmetic over them: money, and what
 _events                                    what happens on the way
 _providers, providers/                     the shape of a provider, and each of them as pure generators
 _network, _transport                       carry out an exchange over HTTP
-_settings                                  the environment and imagen.toml
+_settings, _probe                          the environment and imagen.toml; whether a provider answers
 _database, _ledger, _library               the SQLite file, the journal of attempts, the pictures
 _engine                                    the way of one request
 _batch, _session_state, _sessions          many requests, and batches in the background
@@ -80,6 +80,7 @@ from ._images import Adjustment, Cost, Failure, Image, Outcome
 from ._ledger import AttemptCounts, Spending
 from ._library import Library
 from ._prices import Quote
+from ._probe import ProviderStatus
 from ._providers import Call, Provider
 from ._requests import Edit, Enhance, Generate, ImageSource, Request, Restyle, Vary
 from ._retry import RetryPolicy
@@ -142,6 +143,7 @@ __all__ = [
     "ProviderAccess",
     "ProviderError",
     "ProviderNotFoundError",
+    "ProviderStatus",
     "QuotaExceededError",
     "Quote",
     "RateLimit",

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import datetime
-import os.path
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypedDict, Unpack
 
@@ -19,7 +17,7 @@ from ._budget import Budget, Purse, current_scopes
 from ._catalog import Catalog, JsonValue, Model, load_catalog
 from ._database import Database
 from ._engine import Engine
-from ._errors import BudgetExceededError, ConfigurationError, InvalidRequestError
+from ._errors import BudgetExceededError, ConfigurationError, InvalidRequestError, ProviderNotFoundError
 from ._events import Event, EventHandler
 from ._exchange import Transport
 from ._images import Failure, Image
@@ -27,6 +25,7 @@ from ._ledger import Ledger, Spending
 from ._library import Library
 from ._nurseries import open_bare_nursery
 from ._prices import Quote
+from ._probe import ProviderStatus, probe_provider
 from ._requests import Generate, Request
 from ._sessions import Session, Sessions
 from ._settings import ProviderAccess, Settings, load_settings
@@ -37,7 +36,7 @@ from .providers import PROVIDERS
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["Client", "Parameters", "open_client"]
+__all__ = ["Client", "Parameters", "installed_version", "open_client"]
 
 _CLOSE_SECONDS = 5.0
 
@@ -72,6 +71,7 @@ class Client:
         library: Library | None,
         sessions: Sessions,
         events: _Events,
+        ways: _Ways,
     ) -> None:
         self.settings: Final = settings
         self.catalog: Final = catalog
@@ -80,6 +80,7 @@ class Client:
         self._ledger = ledger
         self._library = library
         self._events = events
+        self._ways = ways
 
     @property
     def library(self) -> Library:
@@ -191,6 +192,26 @@ class Client:
         """What was spent since then (None: ever), out of the ledger: all processes that share this home."""
         return await self._ledger.spending(since)
 
+    async def probe(self, provider: str) -> ProviderStatus:
+        """Whether a provider is configured and answers, found out by a request that costs nothing."""
+        access = self.settings.access.get(provider)
+        if access is None:
+            known = ", ".join(self.settings.access)
+            raise ProviderNotFoundError(f"There is no provider {provider!r}; imagen knows {known}.")
+        return await probe_provider(access, self._ways.driver(provider) if access.configured else None)
+
+    @property
+    def in_flight(self) -> int:
+        """How many provider requests are under way, those that are being salvaged included."""
+        return self._engine.in_flight
+
+    def bound_salvage(self, seconds: float) -> None:
+        """Gives everything in flight so many seconds to finish, and drops what has not been sent.
+
+        What is not finished by then is `unknown` in the ledger: it may be billed.
+        """
+        self._engine.bound_salvage(seconds)
+
     def _tell_both(self, on_event: EventHandler, event: Event) -> None:
         self._events(event)
         self._events.tell(on_event, event)
@@ -252,8 +273,7 @@ async def open_client(
     database = await Database.open(settings.home / "imagen.sqlite3", workers)
     try:
         ledger = Ledger(database)
-        folder = settings.home / "images" if library == "home" else library
-        shelf = None if folder is None else Library(Path(os.path.abspath(folder)), database, workers)
+        shelf = _open_library(settings, library, database, workers)
         async with open_bare_nursery() as nursery:
             engine = Engine(
                 catalog=catalog,
@@ -280,6 +300,7 @@ async def open_client(
                 library=shelf,
                 sessions=sessions,
                 events=events,
+                ways=ways,
             )
             try:
                 yield client
@@ -291,6 +312,15 @@ async def open_client(
             await ways.aclose()
             await database.aclose()
     events.raise_error()
+
+
+def _open_library(
+    settings: Settings, library: str | Path | None, database: Database, workers: Workers
+) -> Library | None:
+    if library is None:
+        return None
+    folder = settings.home / "images" if library == "home" else Path(library).absolute()
+    return Library(folder, database, workers)
 
 
 class _Events:
@@ -360,7 +390,7 @@ def _open_http(settings: Settings, http: httpx2.AsyncClient | None, access: Prov
         base_url=access.base_url or "https://localhost",
         key=access.key,
         bounds=settings.bounds,
-        user_agent=f"imagen-trio/{_version()}",
+        user_agent=f"imagen-trio/{installed_version()}",
         http=http,
     )
 
@@ -381,7 +411,11 @@ def _choose_model(settings: Settings, catalog: Catalog) -> str:
     return usable[0].id if usable else "sketch"
 
 
-def _version() -> str:
+def installed_version() -> str:
+    """The version of this package, "0" where it is not installed."""
+    # 4 ms to import, and only requests and --version need it.
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("imagen-trio")
     except PackageNotFoundError:

@@ -203,8 +203,17 @@ class Engine:
     def close(self) -> None:
         """The client closes: nothing new is sent, and every ticket gets its last deadline."""
         self._closed = True
+        self.bound_salvage(self.salvage_seconds)
+
+    def bound_salvage(self, seconds: float) -> None:
+        """Gives what is in flight so long to finish, at the most."""
         for ticket in self._tickets:
-            ticket.let_go(self.salvage_seconds)
+            ticket.let_go(seconds)
+
+    @property
+    def in_flight(self) -> int:
+        """How many attempts are under way."""
+        return len(self._tickets)
 
     # --- one attempt ------------------------------------------------------------------------------------------------
 

@@ -114,7 +114,7 @@ class ExchangeDriver:
             case HttpRequest(repeatable=True):
                 return await self._send_repeatable(step, billable=billable)
             case HttpRequest():
-                return await self._send(step)
+                return await self.send(step)
             case Wait(seconds=seconds):
                 await trio.sleep(seconds)
             case Compute(call=call):
@@ -128,7 +128,8 @@ class ExchangeDriver:
                 raise AssertionError(f"{step!r} is no step")
         return None
 
-    async def _send(self, request: HttpRequest) -> HttpResponse:
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Sends one request, once, and reads the whole answer."""
         async with self._transport.open(request) as reply:
             body = await self._read_body(reply)
             return HttpResponse(status=reply.status, headers=reply.headers, body=body)
@@ -137,7 +138,7 @@ class ExchangeDriver:
         try:
             async for attempt in retry_steps(self._retry):
                 with attempt:
-                    return _retry_later(await self._send(request))
+                    return _retry_later(await self.send(request))
         except _TriedEnough as tried:
             return tried.response
         except OutcomeUnknownError as error:

@@ -1,0 +1,42 @@
+"""The command `imagen`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+import trio
+
+from .._errors import ImagenError
+from ._arguments import parse_arguments
+from ._console import Console, ExitStatus, say_error
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and gives its exit status: 0, 1 some failed, 2 usage, 3 over budget, 130 interrupted."""
+    options = parse_arguments(arguments)
+    console = Console(json=options.json)
+    warnings.showwarning = console.show_warning
+    _silence_retries()
+    try:
+        return int(trio.run(options.command, options, console))
+    except ImagenError as error:
+        say_error(error.message)
+        return ExitStatus.USAGE
+    except KeyboardInterrupt:
+        return ExitStatus.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has left; there is nobody to tell, and the interpreter must not try it at its end.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return ExitStatus.SOME_FAILED
+
+
+def _silence_retries() -> None:
+    # stamina reports retries to logging or, where it is installed, to structlog, which writes to standard output.
+    import stamina.instrumentation
+
+    stamina.instrumentation.set_on_retry_hooks(())

@@ -1,0 +1,141 @@
+"""What can be typed behind `imagen`."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Protocol, cast
+
+from .._client import installed_version
+from ._console import Console, ExitStatus
+from ._doctor import run_doctor
+from ._generate import run_generate
+from ._reports import run_history, run_models, run_show, run_spend
+
+__all__ = ["parse_arguments"]
+
+_MOST_PICTURES = 1000
+_SPAN = re.compile(r"([0-9]{1,5})([hdw])")
+_SPAN_HOURS = {"h": 1, "d": 24, "w": 168}
+
+
+class Options(Protocol):
+    """What every command has."""
+
+    json: bool
+    command: Callable[[object, Console], Awaitable[ExitStatus]]
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> Options:
+    """Reads the command line; ends the program with status 2 and one sentence where it is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="imagen", description="Generate images through many providers; what is paid is never lost."
+    )
+    parser.add_argument("--version", action="version", version=f"imagen {installed_version()}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_generate(commands.add_parser("generate", help="make pictures from a prompt"))
+    models = _add_command(commands.add_parser("models", help="list the models"), run_models)
+    models.add_argument("--all", action="store_true", help="retired models too")
+    history = _add_command(
+        commands.add_parser("history", help="list the pictures that were made, newest first"), run_history
+    )
+    history.add_argument("--limit", type=_whole(1, 1_000_000), default=20, help="how many (default: %(default)s)")
+    spend = _add_command(commands.add_parser("spend", help="sum up what was spent"), run_spend)
+    spend.add_argument("--since", type=_since, help="a date such as 2026-11-01, or a span such as 24h, 7d, 4w")
+    show = _add_command(commands.add_parser("show", help="everything known about one picture"), run_show)
+    show.add_argument("id", help="the picture's id, or the beginning of it")
+    _add_command(commands.add_parser("doctor", help="what is set up, what answers, what is missing"), run_doctor)
+    return cast(Options, parser.parse_args(arguments))
+
+
+def _add_command(
+    parser: argparse.ArgumentParser, command: Callable[..., Awaitable[ExitStatus]]
+) -> argparse.ArgumentParser:
+    parser.set_defaults(command=command)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
+    return parser
+
+
+def _add_generate(parser: argparse.ArgumentParser) -> None:
+    _add_command(parser, run_generate)
+    parser.add_argument("prompt", help="what the picture should show; - reads it from standard input")
+    parser.add_argument("-n", type=_whole(1, _MOST_PICTURES), default=1, help="how many pictures (default: 1)")
+    parser.add_argument(
+        "--model", help="a model of `imagen models`; the default is the first one that a key is there for"
+    )
+    parser.add_argument("--size", help="WIDTHxHEIGHT in pixels")
+    parser.add_argument("--quality", help="the model's own word for it, such as low or high")
+    parser.add_argument("--style", help="the model's own word for it, such as vivid")
+    parser.add_argument(
+        "--seed", type=_whole(0, 2**63 - 1), help="the same seed gives the same picture, where there are seeds"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="a folder for copies with readable names")
+    parser.add_argument(
+        "--max-at-once",
+        type=_whole(1, _MOST_PICTURES),
+        default=4,
+        metavar="K",
+        help="requests side by side (default: 4)",
+    )
+    parser.add_argument(
+        "--together", action="store_true", help="several pictures in one provider request, where possible"
+    )
+    parser.add_argument(
+        "--previews", type=_whole(0, 3), default=0, metavar="N", help="unfinished pictures on the way, in DIR"
+    )
+    parser.add_argument("--budget", type=_usd, metavar="USD", help="spend no more than this")
+    parser.add_argument(
+        "--assume", type=_usd, metavar="USD", help="what one picture may cost where its price is unknown"
+    )
+    parser.add_argument(
+        "--deadline", type=_seconds, metavar="SECONDS", help="start nothing after this, and stop waiting"
+    )
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}")
+        return number
+
+    return read
+
+
+def _usd(text: str) -> Decimal:
+    try:
+        amount = Decimal(text.removeprefix("$"))
+    except InvalidOperation:
+        amount = Decimal(-1)
+    if not amount.is_finite() or amount < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount of US dollars such as 0.50")
+    return amount
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds
+
+
+def _since(text: str) -> datetime.datetime:
+    if span := _SPAN.fullmatch(text):
+        hours = int(span[1]) * _SPAN_HOURS[span[2]]
+        return datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=hours)
+    try:
+        return datetime.datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither a date such as 2026-11-01 nor a span such as 7d"
+        ) from None

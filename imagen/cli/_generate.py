@@ -1,0 +1,280 @@
+"""`imagen generate`: a batch, a line for each picture, and an honest end whatever happens."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from .._batch import Batch
+from .._budget import Budget
+from .._client import Client, open_client
+from .._errors import AuthenticationError, ConfigurationError, ImagenError, InvalidRequestError, StorageError
+from .._events import AttemptEnded, Event, PreviewReceived
+from .._images import Failure, Image, Outcome
+from .._requests import Generate
+from ._console import Console, ExitStatus, usd
+from ._records import failure_record, image_record, money
+
+__all__ = ["run_generate"]
+
+_FRAME_SECONDS = 0.2
+_NO_AI = (
+    "No key is set, so this is the built-in sketch engine: procedural pictures, no AI. "
+    "Set OPENAI_API_KEY or NEXOS_API_KEY for a real model."
+)
+
+
+async def run_generate(options: argparse.Namespace, console: Console) -> ExitStatus:
+    """Makes the pictures. Ctrl-C stops what is not sent and waits for what is paid; a second one stops waiting."""
+    run = _Run(options, console)
+    if options.out is not None:
+        await trio.to_thread.run_sync(_prepare_folder, options.out)
+    async with open_client(on_event=run.hear) as client:
+        request = await _read_request(options)
+        client.quote(request)
+        if options.model is None and client.default_model.provider == "sketch" and not client.settings.default_model:
+            console.note(_NO_AI)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(run.watch_signals, client)
+            nursery.start_soon(run.show_progress)
+            await run.make(client, request)
+            if run.interrupted or run.timed_out:
+                client.bound_salvage(client.settings.salvage_seconds)
+                await run.salvage(client)
+            nursery.cancel_scope.cancel("all is done")
+    run.finish()
+    return run.status
+
+
+async def _read_request(options: argparse.Namespace) -> Generate:
+    prompt = options.prompt
+    if prompt == "-":
+        prompt = (await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)).strip()
+    return Generate(
+        prompt=prompt,
+        model=options.model,
+        size=options.size,
+        quality=options.quality,
+        style=options.style,
+        seed=options.seed,
+        previews=options.previews,
+        assume_usd=options.assume,
+    )
+
+
+class _Run:
+    """One run of the command: what came, what was told, how it ends."""
+
+    def __init__(self, options: argparse.Namespace, console: Console) -> None:
+        self._options = options
+        self._console = console
+        self._scope = trio.CancelScope()
+        self._started_at = trio.current_time()
+        self._batch: Batch | None = None
+        self._told: set[str] = set()
+        self._made: list[Image] = []
+        self._failures: list[Failure] = []
+        self._late: list[Image] = []
+        self._cost_usd = Decimal(0)
+        self._unknown_costs = 0
+        self._not_saved = False
+        self.interrupted = False
+        self.timed_out = False
+
+    # --- making -----------------------------------------------------------------------------------------------------
+
+    async def make(self, client: Client, request: Generate) -> None:
+        """Runs the batch and tells of each outcome as it comes."""
+        options = self._options
+        budget = None if options.budget is None else Budget(options.budget)
+        with self._scope, trio.move_on_after(options.deadline or float("inf")) as deadline:
+            async with client.open_batch(
+                request, n=options.n, max_at_once=options.max_at_once, together=options.together, budget=budget
+            ) as self._batch:
+                async for outcome in self._batch:
+                    await self._tell(outcome)
+        self.timed_out = deadline.cancelled_caught
+
+    async def salvage(self, client: Client) -> None:
+        """Waits for what is paid, and tells of it as of the rest."""
+        if client.in_flight:
+            self._console.note(
+                f"imagen: waiting up to {client.settings.salvage_seconds:g} s for {client.in_flight} request(s) that may be "
+                "paid; Ctrl-C again gives them up."
+            )
+        while client.in_flight or self._late:
+            while self._late:
+                await self._tell(self._late.pop(0))
+            await trio.sleep(_FRAME_SECONDS / 4)
+
+    def hear(self, event: Event) -> None:
+        """Hears of every outcome, also of those that nobody waits for any more."""
+        if isinstance(event, AttemptEnded) and (self.interrupted or self.timed_out):
+            images = [outcome for outcome in event.outcomes if isinstance(outcome, Image)]
+            self._late += [image for image in images if image.id not in self._told]
+        elif isinstance(event, PreviewReceived) and self._options.out is not None:
+            path = (
+                self._options.out
+                / f"{_slug(event.request.prompt)}-{event.indexes[0] + 1}-preview-{event.number + 1}.png"
+            )
+            path.write_bytes(event.data)
+
+    async def _tell(self, outcome: Outcome) -> None:
+        if outcome.cost.usd is None:
+            self._unknown_costs += 1
+        else:
+            self._cost_usd += outcome.cost.usd
+        if isinstance(outcome, Image):
+            if outcome.id not in self._told:
+                self._told.add(outcome.id)
+                await self._tell_image(outcome)
+        else:
+            self._failures.append(outcome)
+            self._tell_failure(outcome)
+
+    async def _tell_image(self, image: Image) -> None:
+        self._made.append(image)
+        path = image.path
+        if self._options.out is not None or path is None:
+            folder = self._options.out or Path.cwd()
+            try:
+                with trio.CancelScope(shield=True):
+                    path = await trio.to_thread.run_sync(partial(_save_copy, image, folder))
+            except StorageError as error:
+                self._not_saved = True
+                self._console.note(f"imagen: {error.message}")
+        if image.storage_error is not None:
+            self._not_saved = True
+            self._console.note(f"imagen: {image.storage_error} The picture is at {path} instead.")
+        if self._console.json:
+            self._console.emit(image_record(image, path))
+            return
+        self._console.say(
+            f"{len(self._made) + len(self._failures)}/{self._options.n}  {path}  {image.width}x{image.height}  "
+            f"{usd(image.cost.usd)}  {image.seconds:.1f} s"
+        )
+        for adjustment in image.adjustments:
+            self._console.note(f"imagen: {adjustment.field} {adjustment.asked!r} was left out: {adjustment.reason}.")
+
+    def _tell_failure(self, failure: Failure) -> None:
+        if self._console.json:
+            self._console.emit(failure_record(failure))
+            return
+        error = failure.error
+        self._console.say(
+            f"{len(self._made) + len(self._failures)}/{self._options.n}  failed [{error.code}] {error.message}"
+        )
+
+    # --- around it --------------------------------------------------------------------------------------------------
+
+    async def watch_signals(
+        self, client: Client, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """The first Ctrl-C ends the batch, the second the salvage."""
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            async for _ in signals:
+                if self.interrupted:
+                    client.bound_salvage(0)
+                self.interrupted = True
+                self._scope.cancel("interrupted")
+
+    async def show_progress(self) -> None:
+        """The changing line under the pictures, on a terminal."""
+        if not self._console.shows_live:
+            return
+        while True:
+            elapsed = trio.current_time() - self._started_at
+            done = len(self._made) + len(self._failures)
+            in_flight = self._batch.status().in_flight if self._batch else 0
+            self._console.live(
+                f"{done} of {self._options.n} done, {in_flight} under way, {elapsed:.0f} s, {self._cost_text()}"
+            )
+            await trio.sleep(_FRAME_SECONDS)
+
+    def finish(self) -> None:
+        """The last line: what there is now, and what it cost."""
+        seconds = trio.current_time() - self._started_at
+        missing = self._options.n - len(self._made)
+        self._console.clear_live()
+        if self._console.json:
+            self._console.emit(
+                {
+                    "kind": "summary",
+                    "requested": self._options.n,
+                    "succeeded": len(self._made),
+                    "failed": missing,
+                    "cost_usd": money(self._cost_usd) if not self._unknown_costs else None,
+                    "seconds": round(seconds, 3),
+                }
+            )
+            return
+        why = "interrupted: " if self.interrupted else "out of time: " if self.timed_out else ""
+        failed = f", {missing} not made" if missing else ""
+        self._console.say(
+            f"{why}{len(self._made)} of {self._options.n} made{failed}, {self._cost_text()}, {seconds:.1f} s"
+        )
+
+    def _cost_text(self) -> str:
+        unknown = f" and {self._unknown_costs} of unknown cost" if self._unknown_costs else ""
+        return f"{usd(self._cost_usd)}{unknown}"
+
+    @property
+    def status(self) -> ExitStatus:
+        """What the shell is told."""
+        errors = [failure.error for failure in self._failures]
+        if self.interrupted:
+            return ExitStatus.INTERRUPTED
+        if any(error.code == "BUDGET" for error in errors):
+            return ExitStatus.OVER_BUDGET
+        if errors and not self._made and all(_is_setup_fault(error) for error in errors):
+            return ExitStatus.USAGE
+        if errors or self.timed_out or self._not_saved or len(self._made) < self._options.n:
+            return ExitStatus.SOME_FAILED
+        return ExitStatus.DONE
+
+
+def _is_setup_fault(error: ImagenError) -> bool:
+    return isinstance(error, (AuthenticationError, ConfigurationError, InvalidRequestError))
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def _prepare_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".imagen-probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise StorageError(
+            f"The folder {folder} cannot be written: {error.strerror or error}. Choose another --out."
+        ) from error
+
+
+def _save_copy(image: Image, folder: Path) -> Path:
+    return image.save(_free_path(folder, f"{_slug(image.prompt)}-{image.index + 1}", image.suffix))
+
+
+def _free_path(folder: Path, stem: str, suffix: str) -> Path:
+    path = folder / f"{stem}{suffix}"
+    again = 2
+    while path.exists():
+        path = folder / f"{stem}-{again}{suffix}"
+        again += 1
+    return path
+
+
+def _slug(prompt: str) -> str:
+    """The beginning of a prompt as a file name that every system takes."""
+    words: Sequence[str] = re.findall(r"[a-z0-9]+", prompt.lower())
+    return "-".join(words)[:40].rstrip("-") or "picture"

@@ -1,0 +1,163 @@
+"""`imagen models`, `history`, `spend` and `show`: what there is and what was."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+
+import msgspec
+
+from .._catalog import Model
+from .._client import Client, open_client
+from .._images import Image
+from ._console import Console, ExitStatus, say_error, usd
+from ._records import image_record, money
+
+__all__ = ["run_history", "run_models", "run_show", "run_spend"]
+
+_PAGE = 500
+
+
+async def run_models(options: argparse.Namespace, console: Console) -> ExitStatus:
+    """Lists the catalog, with what can be used now."""
+    today = datetime.datetime.now(datetime.UTC).date()
+    async with open_client() as client:
+        default = client.default_model.id
+        models = [model for model in client.catalog if options.all or model.lifecycle.state(today) != "retired"]
+        if console.json:
+            for model in models:
+                console.emit(_model_record(model, client, today, default))
+            return ExitStatus.DONE
+        rows = [_model_row(model, client, today, default) for model in models]
+        console.table(rows, ("", "MODEL", "PROVIDER", "PRICE", "STATE", "KEY"))
+        console.say("")
+        console.say("* is the default. A price is per picture in US dollars; ? means that nobody published one.")
+    return ExitStatus.DONE
+
+
+def _model_row(model: Model, client: Client, today: datetime.date, default: str) -> tuple[str, ...]:
+    state = model.lifecycle.state(today)
+    life = model.lifecycle
+    if state == "retiring":
+        state_text = f"until {life.retires_on}"
+    elif life.upstream_retired_on:
+        state_text = f"maker ended {life.upstream_retired_on}"
+    else:
+        state_text = state
+    marker = "*" if model.id == default else ""
+    return marker, model.id, model.provider, _price_text(model), state_text, _key_text(model, client)
+
+
+def _price_text(model: Model) -> str:
+    price = model.price
+    if price is None:
+        return "?"
+    if price.usd_per_image is not None:
+        return "free" if price.usd_per_image == 0 else f"{price.usd_per_image:f}"
+    figures = sorted(value for row in price.table.values() for value in row.values())
+    return f"{figures[0]:f} to {figures[-1]:f}" if figures else "by tokens"
+
+
+def _key_text(model: Model, client: Client) -> str:
+    access = client.settings.access.get(model.provider)
+    if access is None:
+        return "unknown provider"
+    if access.provider.key_variable is None:
+        return "needs none"
+    return "set" if access.configured else f"set {access.provider.key_variable}"
+
+
+def _model_record(model: Model, client: Client, today: datetime.date, default: str) -> dict[str, object]:
+    record: dict[str, object] = msgspec.to_builtins(model)
+    access = client.settings.access.get(model.provider)
+    return {
+        "kind": "model",
+        **record,
+        "state": model.lifecycle.state(today),
+        "configured": bool(access and access.configured),
+        "default": model.id == default,
+    }
+
+
+async def run_history(options: argparse.Namespace, console: Console) -> ExitStatus:
+    """Lists pictures, newest first."""
+    async with open_client() as client:
+        left, before = int(options.limit), None
+        while left > 0 and (page := await client.library.list(limit=min(left, _PAGE), before=before)):
+            for image in page:
+                _print_history_line(image, console)
+            left -= len(page)
+            before = page[-1].id
+        if before is None and not console.json:
+            console.say("No pictures yet: imagen generate PROMPT makes one.")
+    return ExitStatus.DONE
+
+
+def _print_history_line(image: Image, console: Console) -> None:
+    if console.json:
+        console.emit(image_record(image))
+        return
+    when = image.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
+    prompt = image.prompt if len(image.prompt) <= 48 else image.prompt[:47] + "…"
+    console.say(f"{when}  {image.id}  {image.width}x{image.height}  {image.model}  {usd(image.cost.usd)}  {prompt}")
+
+
+async def run_spend(options: argparse.Namespace, console: Console) -> ExitStatus:
+    """Sums up the ledger."""
+    async with open_client() as client:
+        spending = await client.spending(options.since)
+    counts = spending.attempts
+    if console.json:
+        console.emit(
+            {
+                "settled_usd": money(spending.settled_usd),
+                "reserved_usd": money(spending.reserved_usd),
+                "unknown_usd": money(spending.unknown_usd),
+                "attempts": msgspec.to_builtins(counts),
+            }
+        )
+        return ExitStatus.DONE
+    console.say(f"spent      {usd(spending.settled_usd)}")
+    console.say(f"in flight  {usd(spending.reserved_usd)} reserved")
+    console.say(f"unknown    {usd(spending.unknown_usd)} for requests whose answer was lost; they may be billed")
+    console.say(
+        f"attempts   {counts.succeeded} succeeded, {counts.failed} failed, {counts.refused} refused, "
+        f"{counts.unknown} unknown, {counts.in_flight} in flight"
+    )
+    return ExitStatus.DONE
+
+
+async def run_show(options: argparse.Namespace, console: Console) -> ExitStatus:
+    """Everything about one picture."""
+    async with open_client() as client:
+        image = await client.library.get(options.id)
+    if image is None:
+        say_error(f"There is no picture {options.id}; imagen history lists them.")
+        return ExitStatus.USAGE
+    if console.json:
+        console.emit(
+            {**image_record(image), "prompt": image.prompt, "created_at": image.created_at, "sha256": image.sha256}
+        )
+        return ExitStatus.DONE
+    for name, value in _facts(image).items():
+        if value is not None:
+            console.say(f"{name:<15}{value}")
+    return ExitStatus.DONE
+
+
+def _facts(image: Image) -> dict[str, object]:
+    facts: dict[str, object] = {
+        "id": image.id,
+        "file": image.path,
+        "picture": f"{image.width}x{image.height} {image.media_type}, {image.size_bytes:,} bytes",
+        "made": f"{image.created_at.astimezone():%Y-%m-%d %H:%M:%S} in {image.seconds:.1f} s",
+        "model": f"{image.model} at {image.provider}",
+        "seed": image.seed,
+        "cost": f"{usd(image.cost.usd)} ({image.cost.source})",
+        "prompt": image.prompt,
+        "revised prompt": image.revised_prompt,
+    }
+    for adjustment in image.adjustments:
+        sent = adjustment.sent or "left out"
+        facts[f"{adjustment.field}:"] = f"asked {adjustment.asked}, {sent}: {adjustment.reason}"
+    return facts

@@ -1,0 +1,81 @@
+"""A provider simulator: the providers' wire formats over real HTTP, chosen latency and faults, its own bill.
+
+    async with open_simulator(latency=(0.1, 0.5), faults=[None, Reset(after_billing=True)]) as simulator:
+        ...  # a client with base URL simulator.base_url("openai") and key "test-key"
+    assert ledger_total == simulator.billed_usd
+
+As a process of its own: `python -m imagen.testing.simulator`. It needs the extra `testing` (h11).
+"""
+
+from ._faults import (
+    NAMED,
+    Break,
+    BrokenBase64,
+    Decline,
+    Drip,
+    ExpiredLink,
+    Fault,
+    FaultPlan,
+    FewerImages,
+    Garbage,
+    GzipBomb,
+    HtmlError,
+    NotAllowed,
+    Overloaded,
+    QuotaExhausted,
+    RateLimited,
+    Redirect,
+    Refused,
+    Reset,
+    ServerError,
+    Spoil,
+    Stall,
+    Truncated,
+    WrongMedia,
+)
+from ._latency import Latency
+from ._pictures import picture, png
+from ._server import open_simulator
+from ._simulator import Simulator
+from ._words import Answered, Bill, Received
+from .nexos import NEXOS_MODELS, Nexos, NexosModel
+from .openai import OpenAI
+
+__all__ = [
+    "Answered",
+    "Bill",
+    "Break",
+    "BrokenBase64",
+    "Decline",
+    "Drip",
+    "ExpiredLink",
+    "Fault",
+    "FaultPlan",
+    "FewerImages",
+    "Garbage",
+    "GzipBomb",
+    "HtmlError",
+    "Latency",
+    "NAMED",
+    "NEXOS_MODELS",
+    "Nexos",
+    "NexosModel",
+    "NotAllowed",
+    "OpenAI",
+    "Overloaded",
+    "QuotaExhausted",
+    "RateLimited",
+    "Received",
+    "Redirect",
+    "Refused",
+    "Reset",
+    "ServerError",
+    "Simulator",
+    "Spoil",
+    "Stall",
+    "Truncated",
+    "WrongMedia",
+    "open_simulator",
+    "picture",
+    "png",
+]

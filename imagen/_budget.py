@@ -194,8 +194,9 @@ class Purse:
             if hopeless is not None:
                 raise self._refuse(
                     hopeless,
-                    f"The request may cost up to ${usd:f}, and of the budget of ${hopeless.limit_usd:f} only "
-                    f"${hopeless.limit_usd - hopeless.spent_usd:f} is left; it was not sent.",
+                    f"The request may cost up to ${usd.normalize():f}, and of the budget of ${hopeless.limit_usd:f} only "
+                    f"${(hopeless.limit_usd - hopeless.spent_usd).normalize():f} is left, so it was not sent. "
+                    "Raise the budget, or ask for a lower quality or a smaller size.",
                 )
             await tight._changed.wait()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import trio
 
 from ._errors import StorageError
+from ._prices import tidy_usd
 from ._workers import Workers
 
 __all__ = ["Database", "Row", "Statement", "Value", "from_nanousd", "to_nanousd"]
@@ -36,11 +37,8 @@ def to_nanousd(usd: Decimal | None) -> int | None:
 
 
 def from_nanousd(nanousd: Value) -> Decimal | None:
-    """The way back; without needless zeros, and never in exponent form."""
-    if not isinstance(nanousd, int):
-        return None
-    usd = Decimal(nanousd).scaleb(-9).normalize()
-    return usd.quantize(Decimal(1)) if usd == usd.to_integral() else usd
+    """The way back."""
+    return tidy_usd(Decimal(nanousd).scaleb(-9)) if isinstance(nanousd, int) else None
 
 
 class _Group:

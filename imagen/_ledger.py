@@ -18,6 +18,7 @@ import msgspec
 from ._database import Database, Statement, Value, from_nanousd, to_nanousd
 from ._exchange import Accepted
 from ._images import Cost
+from ._prices import tidy_usd
 
 __all__ = ["Attempt", "AttemptCounts", "Ledger", "Spending", "State"]
 
@@ -141,5 +142,8 @@ class Ledger:
                 case _:
                     counts[str(state)] = count
         return Spending(
-            settled_usd=settled, reserved_usd=reserved, unknown_usd=unknown, attempts=AttemptCounts(**counts)
+            settled_usd=tidy_usd(settled),
+            reserved_usd=tidy_usd(reserved),
+            unknown_usd=tidy_usd(unknown),
+            attempts=AttemptCounts(**counts)
         )

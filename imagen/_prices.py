@@ -12,7 +12,7 @@ from ._exchange import Pictures, Usage
 from ._images import Cost
 from ._requests import Request
 
-__all__ = ["Quote", "cost_of", "quote_request", "share_cost"]
+__all__ = ["Quote", "cost_of", "quote_request", "share_cost", "tidy_usd"]
 
 _MILLION = Decimal(1_000_000)
 _MICRODOLLAR = Decimal("0.000001")
@@ -20,6 +20,11 @@ _MICRODOLLAR = Decimal("0.000001")
 _TOKENS_PER_PREVIEW = 100
 _CHARACTERS_PER_TOKEN = 4
 _BASE_PIXELS = 1024 * 1024
+
+
+def tidy_usd(usd: Decimal) -> Decimal:
+    """The same amount without needless zeros, and never in exponent form."""
+    return usd.quantize(Decimal(1)) if usd == usd.to_integral() else usd.normalize()
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,14 +72,14 @@ def quote_request(model: Model, request: Request, count: int = 1) -> Quote:
 def cost_of(model: Model, request: Request, result: Pictures) -> Cost:
     """What an exchange did cost in all, and who says so: the provider, its usage, or the price list."""
     if result.reported_cost_usd is not None:
-        return Cost(usd=result.reported_cost_usd, source="reported")
+        return Cost(usd=tidy_usd(result.reported_cost_usd), source="reported")
     price = model.price
     if price is not None and price.per_million_tokens is not None and result.usage is not None:
-        return Cost(usd=_usage_cost(price, result.usage), source="computed")
+        return Cost(usd=tidy_usd(_usage_cost(price, result.usage)), source="computed")
     expected = quote_request(model, request, len(result.pictures)).expected_usd
     if price is None or expected is None:
         return Cost()
-    return Cost(usd=expected, source="estimated")
+    return Cost(usd=tidy_usd(expected), source="estimated")
 
 
 def share_cost(total: Cost, shares: int) -> Iterator[Cost]:
@@ -85,7 +90,7 @@ def share_cost(total: Cost, shares: int) -> Iterator[Cost]:
     each = (total.usd / shares).quantize(_MICRODOLLAR, ROUND_DOWN)
     for number in range(shares):
         usd = each if number else total.usd - each * (shares - 1)
-        yield Cost(usd=usd, source=total.source)
+        yield Cost(usd=tidy_usd(usd), source=total.source)
 
 
 def _usage_cost(price: Price, usage: Usage) -> Decimal:

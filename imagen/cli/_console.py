@@ -35,8 +35,10 @@ def plain(text: str) -> str:
 
 
 def usd(amount: Decimal | None) -> str:
-    """Dollars for people."""
-    return "cost unknown" if amount is None else f"${amount:f}"
+    """Dollars for people: cents at least."""
+    if amount is None:
+        return "cost unknown"
+    return f"${amount:.2f}" if amount == round(amount, 2) else f"${amount.normalize():f}"
 
 
 class Console:

@@ -9,13 +9,14 @@ from pathlib import Path
 import msgspec
 
 from .._images import Failure, Image
+from .._prices import tidy_usd
 
 __all__ = ["failure_record", "image_record", "money"]
 
 
 def money(usd: Decimal | None) -> str | None:
     """Money travels as text: a float would round it."""
-    return None if usd is None else f"{usd:f}"
+    return None if usd is None else f"{tidy_usd(usd):f}"
 
 
 def image_record(image: Image, path: Path | None = None) -> Mapping[str, object]:

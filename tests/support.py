@@ -1,0 +1,140 @@
+"""A provider for tests: OpenAI's wire format by script, with a bill of its own, and clients that talk to it."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from io import BytesIO
+from pathlib import Path
+
+import msgspec
+import pybase64
+from PIL import Image as PillowImage
+
+import imagen
+from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
+
+PRICE = Decimal("0.04")
+MODEL = "test-model"
+REFUSED = {"error": {"message": "No.", "type": "image_generation_user_error", "code": "moderation_blocked"}}
+
+
+def png(colour: tuple[int, int, int] = (200, 30, 60), size: tuple[int, int] = (8, 8)) -> bytes:
+    """A real, tiny picture."""
+    out = BytesIO()
+    PillowImage.new("RGB", size, colour).save(out, "PNG")
+    return out.getvalue()
+
+
+PNG = png()
+
+
+def images_reply(count: int = 1, *, data: bytes = PNG, after_seconds: float = 0.0, **more: object) -> ScriptedReply:
+    """The answer to a generation."""
+    items = [{"b64_json": pybase64.b64encode(data).decode()}] * count
+    body = msgspec.json.encode({"created": 1, "data": items, **more})
+    return ScriptedReply(chunks=(body,), headers={"content-type": "application/json"}, after_seconds=after_seconds)
+
+
+def error_reply(status: int, body: object, **headers: str) -> ScriptedReply:
+    """An answer that is no picture."""
+    return ScriptedReply(status=status, headers=headers, chunks=(msgspec.json.encode(body),))
+
+
+class FakeProvider:
+    """Answers generations at random, from a seed, and keeps its own account of what it bills.
+
+    `faults` names what may happen beside a picture: "refusal", "busy" (429), "down" (503), "broken" (500), "garbage",
+    "refused" (no connection), "lost" and "cut" (the reply), and "foreign" (a picture that is none).
+    """
+
+    def __init__(self, seed: int = 0, *, faults: tuple[str, ...] = (), max_seconds: float = 2.0) -> None:
+        self._random = random.Random(seed)
+        self._choices = ("fine", "fine", *faults)
+        self._max_seconds = max_seconds
+        self.billed_usd = Decimal(0)
+        self.lost_usd = Decimal(0)
+        self.arrived = 0
+
+    def __call__(self, request: imagen.HttpRequest) -> ScriptedReply:
+        count: int = msgspec.json.decode(request.body)["n"]
+        chosen = self._random.choice(self._choices)
+        seconds = self._random.random() * self._max_seconds
+        if chosen != "refused":
+            self.arrived += 1
+        match chosen:
+            case "refusal":
+                return error_reply(400, REFUSED)
+            case "busy":
+                return error_reply(429, {"error": {"message": "Please try again in 2s."}})
+            case "down":
+                return error_reply(503, {"error": {"message": "overloaded"}})
+            case "refused":
+                return ScriptedReply(fault="refused")
+        self.billed_usd += PRICE * count
+        match chosen:
+            case "fine":
+                return images_reply(count, after_seconds=seconds)
+            case "foreign":
+                return images_reply(count, data=b"this is no picture", after_seconds=seconds)
+        # Billed, and the answer does not say so.
+        self.lost_usd += PRICE * count
+        match chosen:
+            case "broken":
+                return error_reply(500, {"error": {"message": "server_error"}})
+            case "garbage":
+                return ScriptedReply(chunks=(self._random.randbytes(50),), after_seconds=seconds)
+            case "lost":
+                return ScriptedReply(fault="lost", after_seconds=seconds)
+            case "cut":
+                return ScriptedReply(fault="cut", chunks=(b'{"data": [',), after_seconds=seconds)
+        raise AssertionError(chosen)
+
+
+ALL_FAULTS = ("refusal", "busy", "down", "broken", "garbage", "refused", "lost", "cut", "foreign")
+
+
+def make_settings(home: Path, **changes: object) -> imagen.Settings:
+    """Settings with an OpenAI key and one more model, which bills 0.04 a picture and takes ten at once."""
+    settings = imagen.load_settings({"IMAGEN_HOME": str(home), "OPENAI_API_KEY": "sk-test-secret"})
+    model = {
+        "provider": "openai",
+        "price": {"usd_per_image": str(PRICE)},
+        "capabilities": {"sizes": ["64x64"], "max_images_per_request": 10, "max_previews": 3},
+    }
+    return msgspec.structs.replace(settings, models={MODEL: model}, default_model=MODEL, **changes)
+
+
+@asynccontextmanager
+async def open_test_client(
+    answer: Callable[[imagen.HttpRequest], ScriptedReply],
+    *,
+    home: Path | None = None,
+    library: Path | None | str = "home",
+    on_event: imagen.EventHandler | None = None,
+    **settings: object,
+) -> AsyncIterator[tuple[imagen.Client, ScriptedTransport]]:
+    """A client under virtual time that talks to a script, with a home that is thrown away."""
+    transport = ScriptedTransport(answer)
+    with tempfile.TemporaryDirectory() as folder:
+        async with imagen.open_client(
+            make_settings(home or Path(folder), **settings),
+            library=library,
+            transport=lambda access: transport,
+            workers=InlineWorkers(),
+            on_event=on_event,
+        ) as client:
+            yield client, transport
+        assert transport.open_replies == 0
+        assert transport.closed or not transport.requests
+
+
+def books_balance(spending: imagen.Spending, provider: FakeProvider) -> None:
+    """Nothing is in flight, and the ledger says what the provider billed: to the cent where it could know."""
+    assert spending.reserved_usd == 0
+    assert spending.attempts.in_flight == 0
+    assert spending.settled_usd == provider.billed_usd - provider.lost_usd
+    assert spending.unknown_usd >= provider.lost_usd

@@ -145,5 +145,5 @@ class Ledger:
             settled_usd=tidy_usd(settled),
             reserved_usd=tidy_usd(reserved),
             unknown_usd=tidy_usd(unknown),
-            attempts=AttemptCounts(**counts)
+            attempts=AttemptCounts(**counts),
         )

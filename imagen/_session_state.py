@@ -19,7 +19,7 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["SessionProgress", "SessionState", "TERMINAL", "advance"]
+__all__ = ["TERMINAL", "SessionEvent", "SessionProgress", "SessionState", "advance"]
 
 SessionState = Literal["CREATED", "GENERATING", "PARTIAL", "COMPLETED", "FAILED", "CANCELLED", "EXPIRED"]
 SessionEvent = Literal["started", "image", "failure", "pulled", "ended", "broke", "cancelled", "expired"]
@@ -41,31 +41,34 @@ class SessionProgress(msgspec.Struct, frozen=True, kw_only=True):
         return self.images + self.failures
 
 
-def advance(progress: SessionProgress, event: SessionEvent) -> SessionProgress:
-    """What an event makes of a session. An event that a state has no use for changes nothing."""
+def advance(progress: SessionProgress, event: SessionEvent, *, pulled: int = 0) -> SessionProgress:
+    """What an event makes of a session. An event that a state has no use for changes nothing.
+
+    `pulled` goes with the event of that name: how many outcomes, from the first on, the caller has by now.
+    """
+    pulled = min(max(pulled, progress.pulled), progress.outcomes)
     replace = msgspec.structs.replace
     if progress.state == "EXPIRED":
         return progress
     if event == "expired":
         return replace(progress, state="EXPIRED")
     if progress.state in TERMINAL:
-        return replace(progress, pulled=progress.outcomes) if event == "pulled" else progress
+        return replace(progress, pulled=pulled) if event == "pulled" else progress
     match event:
         case "started":
             return _settle_activity(replace(progress, state="GENERATING"))
         case "image":
-            return _settle_activity(replace(progress, images=min(progress.images + 1, progress.requested)))
+            return _settle_activity(replace(progress, images=progress.images + 1))
         case "failure":
-            return _settle_activity(replace(progress, failures=min(progress.failures + 1, progress.requested)))
+            return _settle_activity(replace(progress, failures=progress.failures + 1))
         case "pulled":
-            return _settle_activity(replace(progress, pulled=progress.outcomes))
+            return _settle_activity(replace(progress, pulled=pulled))
         case "ended":
             return replace(progress, state="COMPLETED" if progress.images else "FAILED")
         case "broke":
             return replace(progress, state="FAILED")
         case "cancelled":
             return replace(progress, state="CANCELLED")
-    raise AssertionError(f"{event!r} is no event")
 
 
 def _settle_activity(progress: SessionProgress) -> SessionProgress:

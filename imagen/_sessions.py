@@ -84,12 +84,10 @@ class Session:
         cursor = -1 if after is None else after
         while True:
             self._touched = self._now()
-            for number, image in self.images:
-                if number > cursor:
-                    self._step("pulled")
-                    return number, image
-            if self.finished:
-                return None
+            found = next((item for item in self.images if item[0] > cursor), None)
+            self._step("pulled", pulled=len(self._outcomes) if found is None else found[0] + 1)
+            if found is not None or self.finished:
+                return found
             await self.wait_changed()
 
     async def wait_changed(self) -> None:
@@ -126,10 +124,11 @@ class Session:
             # Cancelled from outside, with the client.
             self._step("cancelled")
 
-    def _step(self, event: SessionEvent) -> None:
-        self._progress = advance(self._progress, event)
-        changed, self._changed = self._changed, trio.Event()
-        changed.set()
+    def _step(self, event: SessionEvent, *, pulled: int = 0) -> None:
+        before, self._progress = self._progress, advance(self._progress, event, pulled=pulled)
+        if self._progress != before:
+            changed, self._changed = self._changed, trio.Event()
+            changed.set()
 
     def _expire(self) -> None:
         self._step("expired")

@@ -70,7 +70,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     environ = os.environ if environ is None else environ
     home = _read_home(environ)
     file = _read_file(home / "imagen.toml")
-    local = _read_file(Path("imagen.toml"))
+    local = _File() if home == Path.cwd() else _read_file(Path("imagen.toml"))
     if local != _File(default_model=local.default_model, models=local.models):
         raise ConfigurationError(
             f"imagen.toml in the current folder may set models and default_model only; move the rest to {home / 'imagen.toml'}."

@@ -293,5 +293,3 @@ def msg_n(request: imagen.HttpRequest) -> int:
     import msgspec
 
     return msgspec.json.decode(request.body)["n"]
-
-

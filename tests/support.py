@@ -113,7 +113,7 @@ async def open_test_client(
     answer: Callable[[imagen.HttpRequest], ScriptedReply],
     *,
     home: Path | None = None,
-    library: Path | None | str = "home",
+    library: Path | str | None = "home",
     on_event: imagen.EventHandler | None = None,
     **settings: object,
 ) -> AsyncIterator[tuple[imagen.Client, ScriptedTransport]]:

@@ -213,10 +213,9 @@ async def test_an_error_of_the_source_comes_out_bare_after_what_is_in_flight(aut
 
 async def test_the_callers_own_exception_leaves_both_blocks_bare(autojump_clock):
     with pytest.raises(ZeroDivisionError):
-        async with open_test_client(FakeProvider()) as (client, _):
-            async with client.open_batch("a cat", n=4) as batch:
-                async for _ in batch:
-                    raise ZeroDivisionError
+        async with open_test_client(FakeProvider()) as (client, _), client.open_batch("a cat", n=4) as batch:
+            async for _ in batch:
+                raise ZeroDivisionError
 
 
 async def test_a_request_that_cannot_be_sent_is_a_failure_among_the_others(autojump_clock):
@@ -262,11 +261,10 @@ async def test_without_a_library_the_bytes_are_in_memory(autojump_clock, tmp_pat
 async def test_fail_after_spending_raises_at_the_end_of_its_block(autojump_clock):
     async with open_test_client(FakeProvider()) as (client, _):
         got = 0
-        with pytest.raises(imagen.BudgetExceededError, match="0.10"):
-            with imagen.fail_after_spending("0.10"):
-                async with client.open_batch("a cat", n=9) as batch:
-                    async for _ in batch:
-                        got += 1
+        with pytest.raises(imagen.BudgetExceededError, match=r"0\.10"), imagen.fail_after_spending("0.10"):
+            async with client.open_batch("a cat", n=9) as batch:
+                async for _ in batch:
+                    got += 1
         assert got == 2
 
 

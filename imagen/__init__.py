@@ -10,8 +10,9 @@
 Where things are, from the bottom up; each module imports only from those above it in this list:
 
 _errors, _secrets, _workers, _nurseries    the exception tree; keys; threads; a nursery
-_catalog, _requests, _images, _exchange    values: models, what is asked, what comes out, the words that providers speak
-_prices, _budget, _retry                   arithmetic over them: money, and what is sent again
+_catalog, _requests                        what models there are, and what is asked of them
+_exchange, _images                         the words that providers speak, and what comes out
+_prices, _retry, _budget                   arithmetic over them: money, and what is sent again
 _events                                    what happens on the way
 _providers, providers/                     the shape of a provider, and each of them as pure generators
 _network, _transport                       carry out an exchange over HTTP
@@ -20,7 +21,7 @@ _database, _ledger, _library               the SQLite file, the journal of attem
 _engine                                    the way of one request
 _batch, _session_state, _sessions          many requests, and batches in the background
 _client                                    what callers hold
-cli, testing/                              the outer rooms, on public names only
+cli, testing/                              the outer rooms
 """
 
 from __future__ import annotations

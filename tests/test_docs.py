@@ -1,0 +1,65 @@
+"""What the documents show is true: their Python runs, their commands exist, their TOML is read."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import imagen
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        for number, text in enumerate(re.findall(rf"```{language}\n(.*?)```", page.read_text("utf-8"), re.DOTALL)):
+            found.append((f"{page.name}-{number}", text))
+    return found
+
+
+@pytest.mark.parametrize(("name", "code"), blocks("python"), ids=lambda value: value[:20])
+def test_every_python_example_runs(name, code, tmp_path):
+    environ = {"PATH": os.environ["PATH"], "IMAGEN_HOME": str(tmp_path / "home"), "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=environ,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, f"{name}: {done.stderr}"
+
+
+@pytest.mark.parametrize(("name", "text"), blocks("toml"), ids=lambda value: value[:20])
+def test_every_toml_example_is_read(name, text, tmp_path):
+    if "mcp_servers" in tomllib.loads(text):
+        return  # the settings of a host of MCP servers
+    (tmp_path / "imagen.toml").write_text(text)
+    settings = imagen.load_settings({"IMAGEN_HOME": str(tmp_path)})
+    assert len(imagen.load_catalog(settings.models)) >= len(imagen.load_catalog())
+
+
+def test_every_option_of_generate_stands_in_the_readme():
+    environ = {"PATH": os.environ["PATH"], "COLUMNS": "200"}
+    help_text = subprocess.run(
+        [sys.executable, "-m", "imagen", "generate", "--help"], env=environ, capture_output=True, text=True, check=True
+    ).stdout
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for option in set(re.findall(r"--[a-z-]+", help_text)) - {"--help"}:
+        assert option in readme, option
+
+
+def test_links_between_documents_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"

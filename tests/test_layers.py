@@ -1,0 +1,139 @@
+"""Imports point one way, and what only one file may touch is touched in that file only."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import imagen
+
+ROOT = Path(__file__).parents[1]
+# From the bottom up. A module may import from those before it.
+LAYERS = (
+    ("_errors", "_secrets", "_workers", "_nurseries"),
+    ("_catalog",),
+    ("_requests",),
+    ("_exchange",),
+    ("_images",),
+    ("_prices", "_retry"),
+    ("_budget",),
+    ("_events",),
+    ("_providers",),
+    ("providers",),
+    ("_network",),
+    ("_transport",),
+    ("_settings",),
+    ("_probe",),
+    ("_database",),
+    ("_ledger", "_library"),
+    ("_engine",),
+    ("_batch", "_session_state"),
+    ("_sessions",),
+    ("_client",),
+    ("__init__",),
+    ("cli", "testing"),
+    ("__main__",),
+)
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    """The first name below the package: `_client`, `providers`, `cli`."""
+    return path.relative_to(ROOT).parts[1].removesuffix(".py")
+
+
+def imported(path: Path) -> Iterator[tuple[str, int]]:
+    """Every module that a file imports when it is used, by full name, and the line."""
+    tree = ast.parse(path.read_text("utf-8"))
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    typing_only = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if node in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = [*package[: len(package) - node.level + 1]] if node.level else []
+            for alias in node.names:
+                yield ".".join([*base, *filter(None, [node.module]), alias.name]), node.lineno
+
+
+def test_every_module_has_its_place():
+    assert {room(path) for path in modules("imagen")} == set(RANK)
+
+
+@pytest.mark.parametrize("path", modules("imagen"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path):
+    here = room(path)
+    for name, line in imported(path):
+        parts = name.split(".")
+        if parts[0] == "imagen" and len(parts) > 1:
+            target = parts[1] if parts[1] in RANK else "__init__"
+            assert target == here or RANK[target] < RANK[here], f"{path}:{line} imports {name}"
+
+
+@pytest.mark.parametrize(
+    ("foreign", "allowed"),
+    [
+        ("httpx2", {"_transport"}),
+        ("httpcore2", {"_transport", "_network"}),
+        ("sqlite3", {"_database"}),
+        ("mcp", set()),
+        ("PIL", {"_images", "providers", "testing"}),
+    ],
+)
+def test_a_library_has_one_door(foreign, allowed):
+    users = {room(path) for path in modules("imagen") for name, _ in imported(path) if name.split(".")[0] == foreign}
+    assert users <= allowed
+
+
+def test_nurseries_are_opened_where_tasks_are_owned():
+    openers = {room(path) for path in modules("imagen") if "open_nursery(" in path.read_text("utf-8")}
+    assert openers <= {"_nurseries", "_batch", "cli", "testing"}
+
+
+@pytest.mark.parametrize("path", modules("imagen_mcp"), ids=lambda path: path.name)
+def test_the_facade_uses_public_names_only(path):
+    for name, line in imported(path):
+        parts = name.split(".")
+        if parts[0] == "imagen":
+            assert not any(part.startswith("_") for part in parts[1:]), f"{path}:{line} imports {name}"
+
+
+def test_providers_know_neither_clock_nor_network_nor_event_loop():
+    for path in modules("imagen/providers"):
+        names = {name.split(".")[0] for name, _ in imported(path)}
+        assert not names & {"trio", "anyio", "asyncio", "time", "socket", "ssl", "httpx2", "httpcore2"}, path
+
+
+def test_public_names_are_sorted_and_there():
+    assert imagen.__all__ == sorted(imagen.__all__)
+    assert len(set(imagen.__all__)) == len(imagen.__all__)
+    for name in imagen.__all__:
+        assert hasattr(imagen, name)
+        assert not name.startswith("_")
+
+
+def test_importing_imagen_imports_nothing_heavy():
+    code = "import imagen, sys; print(*[name for name in ('mcp', 'PIL', 'stamina', 'asyncio') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_no_module_says_what_only_a_workplace_knows():
+    for path in [*modules("imagen"), *modules("imagen_mcp"), *modules("tests"), *(ROOT / "docs").glob("*.md")]:
+        assert "/work" + "/" not in path.read_text("utf-8"), path

@@ -1,0 +1,346 @@
+"""Values: requests and their checks, prices, pictures, errors, secrets."""
+
+from __future__ import annotations
+
+import datetime
+import pickle
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import imagen
+from imagen._exchange import Picture, Pictures, Usage
+from imagen._images import measure
+from imagen._prices import cost_of, quote_request, share_cost, tidy_usd
+from imagen._requests import check_model, unsupported_fields
+from tests.support import PNG, png
+
+CATALOG = imagen.load_catalog()
+TODAY = datetime.date(2026, 11, 22)
+money = st.decimals(0, 1000, places=9)
+
+
+# --- requests -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("request_", "model", "sentence"),
+    [
+        (imagen.Generate(prompt=" \n"), "sketch", "The prompt is empty"),
+        (imagen.Generate(prompt="x" * 4001), "imagen-4", "at most 4,000"),
+        (imagen.Generate(prompt="\ud800"), "sketch", "lone surrogate"),
+        (imagen.Generate(prompt="x", size="1024"), "gpt-image-2", "is no size"),
+        (imagen.Generate(prompt="x", size="1000x1000"), "gpt-image-2", "multiples of 16"),
+        (imagen.Generate(prompt="x", size="3856x2160"), "gpt-image-2", "between 1 and 3840"),
+        (imagen.Generate(prompt="x", size="3840x1024"), "gpt-image-2", "3 times"),
+        (imagen.Generate(prompt="x", size="512x512"), "gpt-image-2", "655,360"),
+        (imagen.Generate(prompt="x", size="1024x1025"), "gpt-image-1.5", "choose one of auto"),
+        (imagen.Generate(prompt="x", quality="best"), "gpt-image-2", "no quality 'best'"),
+        (imagen.Generate(prompt="x", style="cubist"), "dall-e-3", "vivid, natural"),
+        (imagen.Generate(prompt="x", seed=1, strict=True), "gpt-image-2", "has no seed"),
+        (imagen.Generate(prompt="x", previews=-1), "gpt-image-2", "previews must be"),
+        (imagen.Generate(prompt="x", assume_usd=Decimal(-1)), "gpt-image-2", "assume_usd must be"),
+        (imagen.Edit(prompt="x", images=(b"",)), "sketch", "cannot edit"),
+        (imagen.Vary(image="a.png"), "gpt-image-2", "cannot vary"),
+    ],
+)
+def test_a_request_that_must_fail_is_refused_with_one_sentence(request_, model, sentence):
+    with pytest.raises(imagen.InvalidRequestError, match=sentence) as caught:
+        check_model(request_, CATALOG.find(model))
+    assert caught.value.billed == "no"
+    assert not caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("request_", "sentence"),
+    [
+        (imagen.Edit(prompt="x", images=()), "at least one picture"),
+        (imagen.Edit(prompt=" ", images=(b"x",)), "The prompt is empty"),
+        (imagen.Enhance(image=b"x", scale=1.0), "scale must be"),
+        (imagen.Vary(image=b"x", strength=1.5), "strength must be"),
+        (imagen.Restyle(image=b"x", reference=b"y", strength=-0.1), "strength must be"),
+    ],
+)
+def test_the_other_operations_are_checked_too(request_, sentence):
+    able = msgspec.structs.replace(
+        CATALOG.find("gpt-image-2"),
+        capabilities=imagen.Capabilities(operations=("generate", "edit", "vary", "enhance", "restyle")),
+    )
+    with pytest.raises(imagen.InvalidRequestError, match=sentence):
+        check_model(request_, able)
+
+
+@pytest.mark.parametrize("size", ["auto", "1024x1024", "3840x2160", "2160x3840", "816x816"])
+def test_sizes_within_the_rules_pass(size):
+    check_model(imagen.Generate(prompt="x", size=size), CATALOG.find("gpt-image-2"))
+
+
+def test_what_a_model_lacks_is_named():
+    request = imagen.Generate(prompt="x", seed=3, negative_prompt="dogs", size="1024x1024")
+    assert unsupported_fields(request, CATALOG.find("gpt-image-2").capabilities) == {
+        "seed": "3",
+        "negative_prompt": "dogs",
+    }
+
+
+def test_a_request_survives_json():
+    request = imagen.Generate(prompt="x", options={"a": [1, {"b": None}]}, assume_usd=Decimal("0.1"))
+    assert msgspec.json.decode(msgspec.json.encode(request), type=imagen.Generate) == request
+
+
+# --- catalog --------------------------------------------------------------------------------------------------------
+
+
+def test_the_catalog_has_what_was_promised():
+    nexos = {model.id for model in CATALOG if model.provider == "nexos"}
+    assert nexos == {
+        "imagen-4",
+        "imagen-4-fast",
+        "imagen-4-ultra",
+        "flux-1.1-pro",
+        "gpt-image-1",
+        "gpt-image-1-mini",
+        "dall-e-3",
+    }
+    for name in nexos:
+        model = CATALOG.find(name)
+        assert model.rate_limit == imagen.RateLimit(images=100, period_seconds=3 * 3600)
+        assert model.use_cases
+        assert model.strengths
+        assert model.weaknesses
+        assert model.price is None
+    assert CATALOG.find("openai/gpt-image-1").provider == "openai"
+    assert CATALOG.find("nexos/gpt-image-1") is CATALOG.find("gpt-image-1")
+    assert CATALOG.find("openai/gpt-image-2") is CATALOG.find("gpt-image-2")
+
+
+def test_every_successor_is_a_model_that_can_be_had():
+    for model in CATALOG:
+        if model.lifecycle.successor:
+            assert CATALOG.find(model.lifecycle.successor).lifecycle.state(TODAY) == "live"
+
+
+def test_a_retired_model_fails_with_its_successor():
+    with pytest.raises(imagen.ModelNotFoundError, match=r"retired on 2026-05-12\. Use gpt-image-2") as caught:
+        CATALOG.select("openai/dall-e-3", today=TODAY)
+    assert caught.value.details == {"successor": "gpt-image-2"}
+
+
+def test_a_retiring_model_warns_until_its_day_and_fails_from_then_on():
+    with pytest.warns(imagen.ModelRetiringWarning, match=r"will be retired on 2026-12-01\. Use gpt-image-2"):
+        CATALOG.select("gpt-image-1.5", today=TODAY)
+    with pytest.raises(imagen.ModelNotFoundError, match="was retired on 2026-12-01"):
+        CATALOG.select("gpt-image-1.5", today=datetime.date(2026, 12, 1))
+
+
+def test_a_gateways_model_without_a_maker_warns_and_can_be_had():
+    with pytest.warns(imagen.ModelRetiringWarning, match="only while nexos still lists it"):
+        assert CATALOG.select("imagen-4", today=TODAY).provider == "nexos"
+
+
+def test_a_misspelt_model_gets_a_suggestion():
+    with pytest.raises(imagen.ModelNotFoundError, match="did you mean"):
+        CATALOG.find("imagen4")
+
+
+def test_users_add_and_override_entries():
+    catalog = imagen.load_catalog(
+        {
+            "mine": {"provider": "openai", "price": {"usd_per_image": "0.02"}},
+            "gpt-image-2": {"price": {"estimate_margin": "2"}},
+            "cousin": {"like": "gpt-image-2", "wire_name": "gpt-image-2-2026-04-21"},
+        }
+    )
+    assert catalog.find("mine").price.usd_per_image == Decimal("0.02")
+    assert catalog.find("gpt-image-2").price.estimate_margin == 2
+    assert catalog.find("gpt-image-2").price.table
+    assert catalog.find("cousin").wire_name == "gpt-image-2-2026-04-21"
+    assert catalog.find("cousin").capabilities == catalog.find("gpt-image-2").capabilities
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ({"provider": 3}, "Expected `str`"),
+        ({"provider": "openai", "colour": "red"}, "colour"),
+        ({"like": "nothing"}, "names no entry"),
+        ({"provider": "openai", "price": {"usd_per_image": "cheap"}}, "usd_per_image"),
+        ({}, "provider"),
+    ],
+)
+def test_a_wrong_entry_is_said_to_be_wrong(table, sentence):
+    with pytest.raises(imagen.ConfigurationError, match=sentence):
+        imagen.load_catalog({"mine": table})
+
+
+# --- prices ---------------------------------------------------------------------------------------------------------
+
+
+def usd(text: str) -> Decimal:
+    return Decimal(text)
+
+
+def test_a_quote_for_tokens_bounds_the_prompt_by_its_bytes():
+    quote = quote_request(CATALOG.find("gpt-image-2"), imagen.Generate(prompt="é" * 100, quality="low"))
+    assert quote.low_usd == usd("0.006")
+    assert quote.high_usd == usd("0.006") * usd("1.5") + 200 * usd("5") / 1_000_000
+
+
+def test_auto_quality_is_quoted_from_the_cheapest_to_the_dearest():
+    quote = quote_request(CATALOG.find("gpt-image-2"), imagen.Generate(prompt="x"))
+    assert quote.low_usd == usd("0.006")
+    assert quote.high_usd >= usd("0.211")
+
+
+def test_a_larger_size_is_quoted_by_its_pixels():
+    small, large = (
+        quote_request(CATALOG.find("gpt-image-2"), imagen.Generate(prompt="x", quality="high", size=size)).low_usd
+        for size in ("1024x1024", "2048x2048")
+    )
+    assert large == 4 * small
+
+
+def test_an_unknown_price_stays_unknown_unless_the_caller_names_a_ceiling():
+    model = CATALOG.find("imagen-4")
+    assert quote_request(model, imagen.Generate(prompt="x")).high_usd is None
+    assert quote_request(model, imagen.Generate(prompt="x", assume_usd=usd("0.1")), 3).high_usd == usd("0.3")
+    assert cost_of(model, imagen.Generate(prompt="x"), Pictures(pictures=(Picture(data=b""),))) == imagen.Cost()
+
+
+def test_costs_say_where_they_come_from():
+    request = imagen.Generate(prompt="x", quality="low", size="1024x1024")
+    model = CATALOG.find("gpt-image-2")
+    picture = (Picture(data=b""),)
+    usage = Usage(text_input_tokens=14, image_output_tokens=272)
+    assert cost_of(model, request, Pictures(pictures=picture, usage=usage)) == imagen.Cost(
+        usd=usd("0.00823"), source="computed"
+    )
+    assert cost_of(model, request, Pictures(pictures=picture, reported_cost_usd=usd("0.5"))).source == "reported"
+    assert cost_of(model, request, Pictures(pictures=picture)).source == "estimated"
+
+
+@given(st.lists(st.sampled_from(["low", "medium", "high", "auto"]), min_size=1), st.text(max_size=50))
+def test_the_high_end_covers_any_usage_that_the_price_list_expects(qualities, prompt):
+    prompt = prompt.encode(errors="ignore").decode() or "x"
+    for model in CATALOG:
+        if model.price is None or not model.price.table:
+            continue
+        for quality in qualities:
+            quote = quote_request(model, imagen.Generate(prompt=prompt, quality=quality))
+            assert 0 <= quote.low_usd <= quote.expected_usd <= quote.high_usd
+
+
+@given(money, st.integers(1, 20))
+def test_shares_sum_up_to_the_whole(total, shares):
+    parts = list(share_cost(imagen.Cost(usd=total, source="computed"), shares))
+    assert len(parts) == shares
+    assert sum(part.usd for part in parts) == total
+    assert all(part.usd >= 0 for part in parts)
+
+
+@given(money)
+def test_tidying_changes_the_looks_and_not_the_amount(amount):
+    tidy = tidy_usd(amount)
+    assert tidy == amount
+    assert "E" not in str(f"{tidy:f}")
+    assert not f"{tidy:f}".endswith("0") or tidy == tidy.to_integral()
+
+
+# --- pictures -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_a_picture_is_measured_by_its_head(kind):
+    from io import BytesIO
+
+    from PIL import Image as PillowImage
+
+    out = BytesIO()
+    PillowImage.new("RGB", (30, 20)).save(out, kind)
+    found = measure(out.getvalue())
+    assert (found.width, found.height) == (30, 20)
+    assert found.media_type == f"image/{kind.lower()}"
+
+
+@given(st.one_of(st.binary(max_size=200), st.binary(max_size=60).map(lambda tail: PNG[:30] + tail)))
+def test_any_bytes_are_a_picture_or_a_provider_error(data):
+    try:
+        assert measure(data).width >= 0
+    except imagen.ProviderError as error:
+        assert error.billed == "yes"
+
+
+def image(**changes: object) -> imagen.Image:
+    data = png()
+    return imagen.Image(
+        **{
+            "id": "0123456789abcdef",
+            "request": imagen.Generate(prompt="a cat"),
+            "media_type": "image/png",
+            "width": 8,
+            "height": 8,
+            "size_bytes": len(data),
+            "sha256": "0" * 64,
+            "inline_data": data,
+            "model": "m",
+            "provider": "p",
+            "created_at": datetime.datetime(2026, 11, 22, tzinfo=datetime.UTC),
+            **changes,
+        }
+    )
+
+
+def test_an_image_is_what_a_notebook_wants():
+    picture = image()
+    assert picture.prompt == "a cat"
+    assert picture._repr_png_() == picture.data
+    assert picture._repr_mimebundle_()["image/png"] == picture.data
+    assert image(media_type="image/jpeg")._repr_png_() is None
+    assert "8x8" in repr(picture)
+    assert str(picture.data) not in repr(picture)
+
+
+def test_an_image_saves_itself(tmp_path):
+    target = image().save(tmp_path / "cat.png")
+    assert target.read_bytes() == png()
+    copy = image(path=target, inline_data=None)
+    assert copy.save(tmp_path / "copy.png").read_bytes() == copy.data
+
+
+def test_an_image_that_cannot_be_saved_or_read_says_why(tmp_path):
+    with pytest.raises(imagen.StorageError, match="cannot be saved"):
+        image().save(tmp_path / "no" / "such" / "folder.png")
+    with pytest.raises(imagen.StorageError, match="cannot be read"):
+        _ = image(path=tmp_path / "gone.png", inline_data=None).data
+    with pytest.raises(imagen.StorageError, match="neither bytes nor a file"):
+        _ = image(inline_data=None).data
+
+
+# --- errors and secrets ---------------------------------------------------------------------------------------------
+
+
+def test_every_error_has_a_code_and_says_whether_it_was_billed():
+    def leaves(kind: type[imagen.ImagenError]) -> list[type[imagen.ImagenError]]:
+        return [kind, *(leaf for below in kind.__subclasses__() for leaf in leaves(below))]
+
+    for kind in leaves(imagen.ImagenError):
+        if kind.__name__.startswith("_"):
+            continue
+        error = kind("A sentence.")
+        assert error.code == error.code.upper()
+        assert error.billed in ("yes", "no", "unknown")
+        assert isinstance(error.retryable, bool)
+        assert str(error) == "A sentence."
+        assert kind.__name__ in imagen.__all__
+
+
+def test_a_secret_shows_nowhere():
+    secret = imagen.Secret("sk-very-secret")
+    assert "very" not in repr(secret) + str(secret) + f"{secret}"
+    assert secret.reveal() == "sk-very-secret"
+    assert secret.hide_in("the key sk-very-secret is wrong") == "the key [hidden] is wrong"
+    with pytest.raises(TypeError):
+        pickle.dumps(secret)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import datetime
-import difflib
-import importlib.resources
-import tomllib
 import warnings
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -179,6 +177,8 @@ class Catalog:
             for model in self:
                 if model.provider == provider and wire_name in (model.wire_name, model.id):
                     return model
+        import difflib
+
         near = difflib.get_close_matches(name, self._models, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else "`imagen models` lists them."
         raise ModelNotFoundError(f"There is no model {name!r} in the catalog: {hint}")
@@ -218,7 +218,10 @@ def load_catalog(overrides: Mapping[str, Mapping[str, JsonValue]] | None = None)
     Raises:
         ConfigurationError: an override does not have the form of an entry.
     """
-    text = importlib.resources.files(__package__).joinpath("catalog.toml").read_text("utf-8")
+    # Imported when used, as everything that `import imagen` can do without.
+    import tomllib
+
+    text = Path(__file__).with_name("catalog.toml").read_text("utf-8")
     tables: dict[str, dict[str, JsonValue]] = tomllib.loads(text)["models"]
     merged = {**tables}
     for model_id, override in (overrides or {}).items():

@@ -6,7 +6,6 @@ their statements, and whoever gets the lock commits what everybody has queued up
 
 from __future__ import annotations
 
-import importlib.resources
 import sqlite3
 from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_UP, Decimal
@@ -149,8 +148,7 @@ def _open_connection(path: Path) -> sqlite3.Connection:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    folder = importlib.resources.files(__package__).joinpath("migrations")
-    scripts = sorted((item for item in folder.iterdir() if item.name.endswith(".sql")), key=lambda item: item.name)
+    scripts = sorted(Path(__file__).with_name("migrations").glob("*.sql"))
     connection.execute("BEGIN IMMEDIATE")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(scripts):

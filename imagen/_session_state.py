@@ -54,6 +54,8 @@ def advance(progress: SessionProgress, event: SessionEvent, *, pulled: int = 0) 
         return replace(progress, state="EXPIRED")
     if progress.state in TERMINAL:
         return replace(progress, pulled=pulled) if event == "pulled" else progress
+    if progress.state == "CREATED" and event in ("image", "failure"):
+        return progress
     match event:
         case "started":
             return _settle_activity(replace(progress, state="GENERATING"))

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import trio
 
-from .._batch import Batch
 from .._budget import Budget
 from .._client import Client, open_client
 from .._errors import AuthenticationError, ConfigurationError, ImagenError, InvalidRequestError, StorageError
@@ -44,7 +43,7 @@ async def run_generate(options: argparse.Namespace, console: Console) -> ExitSta
             console.note(_NO_AI)
         async with trio.open_nursery() as nursery:
             await nursery.start(run.watch_signals, client)
-            nursery.start_soon(run.show_progress)
+            nursery.start_soon(run.show_progress, client)
             await run.make(client, request)
             if run.interrupted or run.timed_out:
                 client.bound_salvage(client.settings.salvage_seconds)
@@ -78,7 +77,6 @@ class _Run:
         self._console = console
         self._scope = trio.CancelScope()
         self._started_at = trio.current_time()
-        self._batch: Batch | None = None
         self._told: set[str] = set()
         self._made: list[Image] = []
         self._failures: list[Failure] = []
@@ -98,8 +96,8 @@ class _Run:
         with self._scope, trio.move_on_after(options.deadline or float("inf")) as deadline:
             async with client.open_batch(
                 request, n=options.n, max_at_once=options.max_at_once, together=options.together, budget=budget
-            ) as self._batch:
-                async for outcome in self._batch:
+            ) as batch:
+                async for outcome in batch:
                     await self._tell(outcome)
         self.timed_out = deadline.cancelled_caught
 
@@ -187,16 +185,15 @@ class _Run:
                 self.interrupted = True
                 self._scope.cancel("interrupted")
 
-    async def show_progress(self) -> None:
+    async def show_progress(self, client: Client) -> None:
         """The changing line under the pictures, on a terminal."""
         if not self._console.shows_live:
             return
         while True:
             elapsed = trio.current_time() - self._started_at
             done = len(self._made) + len(self._failures)
-            in_flight = self._batch.status().in_flight if self._batch else 0
             self._console.live(
-                f"{done} of {self._options.n} done, {in_flight} under way, {elapsed:.0f} s, {self._cost_text()}"
+                f"{done} of {self._options.n} done, {client.in_flight} under way, {elapsed:.0f} s, {self._cost_text()}"
             )
             await trio.sleep(_FRAME_SECONDS)
 

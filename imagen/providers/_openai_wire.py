@@ -31,6 +31,7 @@ __all__ = [
     "is_null",
     "read_usage",
     "refusal",
+    "refusal_in_stream",
 ]
 
 # Raw leaves the base64 text where it is in the reply; a str field would copy 2 MB and scan it for escapes.
@@ -40,18 +41,23 @@ _Text = msgspec.Raw
 class ImageItem(msgspec.Struct):
     b64_json: _Text = msgspec.Raw(b"null")
     url: str | None = None
-    revised_prompt: str | None = None
-    generation_id: str | None = None
+    # Neither is worth a paid picture, so their types are looked at when they are read.
+    revised_prompt: object = None
+    generation_id: object = None
+
+
+# No bill has a million million tokens; what lies beyond that breaks the arithmetic of money.
+_Tokens = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 
 
 class _TokenDetails(msgspec.Struct):
-    text_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
-    image_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
+    text_tokens: _Tokens = 0
+    image_tokens: _Tokens = 0
 
 
 class TokenUsage(msgspec.Struct):
-    input_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
-    output_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
+    input_tokens: _Tokens = 0
+    output_tokens: _Tokens = 0
     input_tokens_details: _TokenDetails | None = None
     output_tokens_details: _TokenDetails | None = None
 
@@ -61,21 +67,26 @@ class ImagesReply(msgspec.Struct):
     usage: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class _ModerationDetails(msgspec.Struct):
-    moderation_stage: str | None = None
-    categories: list[str] = []
+class _RawError(msgspec.Struct):
+    # Servers that imitate the format differ in these; a field of another form must not hide the code.
+    message: object = None
+    type: object = None
+    param: object = None
+    code: object = None
+    moderation_details: object = None
+
+
+class _ErrorReply(msgspec.Struct):
+    error: _RawError | str
 
 
 class _Error(msgspec.Struct):
     message: str = ""
-    type: str | None = None
-    param: str | None = None
-    code: str | int | None = None
-    moderation_details: _ModerationDetails | None = None
-
-
-class _ErrorReply(msgspec.Struct):
-    error: _Error | str
+    type: str = ""
+    param: str = ""
+    code: str = ""
+    moderation_stage: str = ""
+    moderation_categories: str = ""
 
 
 _decode_images = msgspec.json.Decoder(ImagesReply).decode
@@ -177,9 +188,13 @@ class EventStream:
         self._buffer.clear()
 
     def _find_end(self) -> tuple[int, int] | None:
-        ends = [(self._buffer.find(mark, self._searched), len(mark)) for mark in (b"\n\n", b"\r\n\r\n")]
-        found = min((end for end in ends if end[0] >= 0), default=None)
-        return None if found is None else (found[0], sum(found))
+        """Where the next empty line stands, and where it ends. Searches no byte twice, however many events there are."""
+        at = self._searched
+        while (at := self._buffer.find(b"\n", at) + 1) > 0:
+            for empty_line in (b"\n", b"\r\n"):
+                if self._buffer.startswith(empty_line, at):
+                    return at, at + len(empty_line)
+        return None
 
 
 def _event_data(event: bytes) -> bytes:
@@ -204,24 +219,30 @@ _BAD_INPUT_PICTURE = {
     "invalid_image_format",
     "unsupported_file_mimetype",
 }
-_WAIT = re.compile(r"try again in ([0-9]{1,6}(?:\.[0-9]{1,6})?) ?(ms|s|m)\b")
-_WAIT_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0}
+# "12s", "467ms", "51.8 seconds", "6m0s"
+_SPAN = r"([0-9]{1,6}(?:\.[0-9]{1,6})?) ?(ms|s|seconds?|m|minutes?|h|hours?)(?![a-z])"
+_WAIT = re.compile(rf"try again in ((?:{_SPAN} ?)+)")
+_WAIT_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_NO_ALLOWANCE = re.compile(r"\bLimit 0\b(?!\.[0-9])")
 # An error text may repeat the key that was sent ("Incorrect API key provided: sk-...").
 _KEY = re.compile(r"(?i)(key provided: )\S+")
 _LONGEST_TEXT = 400
+# What a code inside a stream would have had as its status. Of an outage there, nobody knows whether it is billed.
+_STATUS_IN_STREAM = {"invalid_api_key": 401, "model_not_found": 404, "rate_limit_exceeded": 429, "slow_down": 429}
+_CALLERS_FAULT = {"image_generation_user_error", "invalid_request_error"}
 
 
 def refusal(response: HttpResponse, provider: str) -> ImagenError:
     """The error that an answer of 300 and up stands for. The code decides first, then the status."""
     error = _read_error(response.body)
-    code = str(error.code) if error.code is not None else ""
+    code = error.code
     said = f"{provider} says: {error.message}" if error.message else f"{provider} answered {response.status}."
     details = {**_trace(response), **_details(error)}
     if code in _REFUSALS:
         return ContentFilterError(
             f"{said} Change the prompt; sending it again costs the same refusal.", details=details
         )
-    if code in _OUT_OF_MONEY or response.status == 402 or "Limit 0" in error.message:
+    if _is_out_of_money(response.status, error):
         return QuotaExceededError(f"{said} Top up or raise the limit of the account.", details=details)
     match response.status:
         case 401:
@@ -240,6 +261,19 @@ def refusal(response: HttpResponse, provider: str) -> ImagenError:
             return ProviderError(f"{provider} redirects to another address, which is not followed.", details=details)
         case _:
             return _outage(response, provider, said, details)
+
+
+def refusal_in_stream(event: bytes, provider: str) -> ImagenError:
+    """The error that an event stands for, in a stream that began with 200."""
+    error = _read_error(event)
+    status = _STATUS_IN_STREAM.get(error.code, 400 if error.type in _CALLERS_FAULT else 500)
+    return refusal(HttpResponse(status=status, body=event), provider)
+
+
+def _is_out_of_money(status: int, error: _Error) -> bool:
+    if status == 429 and (error.type == "insufficient_quota" or _NO_ALLOWANCE.search(error.message)):
+        return True
+    return status == 402 or error.code in _OUT_OF_MONEY
 
 
 def _bad_request(error: _Error, code: str, said: str, details: dict[str, str]) -> ImagenError:
@@ -263,21 +297,36 @@ def _outage(response: HttpResponse, provider: str, said: str, details: dict[str,
 
 def _read_error(body: bytes) -> _Error:
     try:
-        error = _decode_error(body).error
+        raw = _decode_error(body).error
     except _MALFORMED:
         return _Error()
-    if isinstance(error, str):
-        error = _Error(message=error)
-    error.message = _KEY.sub(r"\1[hidden]", " ".join(error.message.split())[:_LONGEST_TEXT])
-    return error
+    if isinstance(raw, str):
+        raw = _RawError(message=raw)
+    moderation = raw.moderation_details if isinstance(raw.moderation_details, dict) else {}
+    categories = moderation.get("categories")
+    return _Error(
+        message=_KEY.sub(r"\1[hidden]", _text(raw.message)),
+        type=_text(raw.type),
+        param=_text(raw.param),
+        code=_text(raw.code),
+        moderation_stage=_text(moderation.get("moderation_stage")),
+        moderation_categories=", ".join(map(_text, categories)) if isinstance(categories, list) else "",
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, (str, int)):
+        return ""
+    text = " ".join(str(value).split())
+    if len(text) <= _LONGEST_TEXT:
+        return text
+    # Cut between words: a key that the text repeats shows whole, where it can be found and hidden, or not at all.
+    return text[: _LONGEST_TEXT + 1].rpartition(" ")[0] + " ..."
 
 
 def _details(error: _Error) -> dict[str, str]:
-    found = {"code": str(error.code) if error.code is not None else None, "type": error.type, "param": error.param}
-    if error.moderation_details is not None:
-        found["moderation_stage"] = error.moderation_details.moderation_stage
-        found["moderation_categories"] = ", ".join(error.moderation_details.categories)
-    return {name: value for name, value in found.items() if value}
+    found: dict[str, str] = msgspec.structs.asdict(error)
+    return {name: value for name, value in found.items() if value and name != "message"}
 
 
 def _trace(response: HttpResponse) -> dict[str, str]:
@@ -293,5 +342,9 @@ def _wait_seconds(headers: Mapping[str, str], text: str) -> float | None:
         if value.isascii() and value.replace(".", "", 1).isdigit() and len(value) < 12:
             return float(value) * unit
     if found := _WAIT.search(text):
-        return float(found[1]) * _WAIT_UNITS[found[2]]
+        return sum(float(number) * _WAIT_UNITS[_unit(name)] for number, name in re.findall(_SPAN, found[1]))
     return None
+
+
+def _unit(name: str) -> str:
+    return name if name == "ms" else name[0]

@@ -21,7 +21,16 @@ from .._exchange import (
 )
 from .._providers import Call, Provider
 from .._requests import Request, unsupported_fields
-from ._openai_wire import EventStream, ImageItem, decode_base64, decode_reply, is_null, read_usage, refusal
+from ._openai_wire import (
+    EventStream,
+    ImageItem,
+    decode_base64,
+    decode_reply,
+    is_null,
+    read_usage,
+    refusal,
+    refusal_in_stream,
+)
 
 __all__ = ["PROVIDER", "download", "generate", "request_body"]
 
@@ -92,7 +101,11 @@ def read_item(item: ImageItem, provider: str) -> Generator[Step, HttpResponse | 
         data = yield from download(item.url, provider)
     else:
         raise ProviderError(f"{provider} answered with a picture that has neither bytes nor a link.", billed="yes")
-    return Picture(data=data, revised_prompt=item.revised_prompt, provider_id=item.generation_id)
+    return Picture(
+        data=data,
+        revised_prompt=item.revised_prompt if isinstance(item.revised_prompt, str) else None,
+        provider_id=item.generation_id if isinstance(item.generation_id, str) else None,
+    )
 
 
 def download(url: str, provider: str) -> Generator[Step, HttpResponse | bytes | None, bytes]:
@@ -111,10 +124,13 @@ def download(url: str, provider: str) -> Generator[Step, HttpResponse | bytes | 
 class _StreamedImage(msgspec.Struct):
     type: str = ""
     b64_json: msgspec.Raw = msgspec.Raw(b"null")
-    partial_image_index: int = 0
+    partial_image_index: object = 0
     usage: msgspec.Raw = msgspec.Raw(b"null")
     error: msgspec.Raw = msgspec.Raw(b"null")
 
+
+# OpenAI's own stream has no such end; servers that imitate it do.
+_DONE = b"[DONE]"
 
 _decode_event = msgspec.json.Decoder(_StreamedImage).decode
 
@@ -122,22 +138,28 @@ _decode_event = msgspec.json.Decoder(_StreamedImage).decode
 def _read_events(count: int) -> Exchange:
     """The stream of a generation: partial pictures, then `completed` ones; there is no closing [DONE]."""
     stream, pictures, usages = EventStream(), list[Picture](), list[Usage]()
-    while len(pictures) < count:
+    ended = False
+    while not ended and len(pictures) < count:
         chunk = yield ReadChunk()
         assert isinstance(chunk, bytes)
+        ended = not chunk
         for data in stream.feed(chunk) if chunk else stream.finish():
+            if data == _DONE:
+                ended = True
+                break
             event = _read_event(data)
             if event.type.endswith(".partial_image"):
-                yield Partial(data=decode_base64(event.b64_json, _NAME), number=event.partial_image_index)
+                if (preview := _read_preview(event)) is not None:
+                    yield preview
             elif event.type.endswith(".completed"):
                 pictures.append(Picture(data=decode_base64(event.b64_json, _NAME)))
                 if (usage := read_usage(event.usage)) is not None:
                     usages.append(usage)
+                if len(pictures) == count:
+                    # Whatever comes behind the last picture, in the same chunk or later, must not lose it.
+                    break
             elif not is_null(event.error):
-                # Codes are those of an error reply; 400 as the status leaves the decision to them.
-                raise refusal(HttpResponse(status=400, body=data), _NAME)
-        if not chunk:
-            break
+                raise refusal_in_stream(data, _NAME)
     if not pictures:
         raise ProviderError(
             f"{_NAME}'s stream ended before the picture was complete; it may be billed.", billed="unknown"
@@ -152,6 +174,16 @@ def _read_event(data: bytes) -> _StreamedImage:
         raise ProviderError(
             f"{_NAME}'s stream holds an event that is no JSON; it may be billed.", billed="unknown"
         ) from error
+
+
+def _read_preview(event: _StreamedImage) -> Partial | None:
+    """A preview, if it can be shown: it must not lose the picture that comes after it."""
+    if not isinstance(event.partial_image_index, int):
+        return None
+    try:
+        return Partial(data=decode_base64(event.b64_json, _NAME), number=event.partial_image_index)
+    except ProviderError:
+        return None
 
 
 def _sum_usage(usages: list[Usage]) -> Usage | None:

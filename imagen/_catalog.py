@@ -201,15 +201,21 @@ class Catalog:
                     details={"successor": lifecycle.successor} if lifecycle.successor else None,
                 )
             case "retiring":
-                text = f"{model.id} will be retired on {lifecycle.retires_on}.{use_instead}"
-                warnings.warn(text, ModelRetiringWarning, stacklevel=2)
+                _warn(f"{model.id} will be retired on {lifecycle.retires_on}.{use_instead}")
             case "live" if lifecycle.upstream_retired_on:
-                text = (
+                _warn(
                     f"The maker of {model.id} shut it down on {lifecycle.upstream_retired_on}; it works only while "
                     f"{model.provider} still lists it.{use_instead}"
                 )
-                warnings.warn(text, ModelRetiringWarning, stacklevel=2)
         return model
+
+
+def _warn(text: str) -> None:
+    try:
+        warnings.warn(text, ModelRetiringWarning, stacklevel=3)
+    except ModelRetiringWarning as warning:
+        # Somebody has made warnings errors: to him the model is as good as gone, and a batch must not crash over it.
+        raise ModelNotFoundError(text) from warning
 
 
 def load_catalog(overrides: Mapping[str, Mapping[str, JsonValue]] | None = None) -> Catalog:

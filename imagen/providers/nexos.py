@@ -9,7 +9,14 @@ from decimal import Decimal, InvalidOperation
 import msgspec
 
 from .._catalog import JsonValue, Model
-from .._errors import AuthenticationError, ModelNotFoundError, ProviderError
+from .._errors import (
+    AuthenticationError,
+    ContentFilterError,
+    ImagenError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    ProviderError,
+)
 from .._exchange import Exchange, HttpRequest, HttpResponse, Picture, Pictures, Step
 from .._providers import Call, Provider
 from .._requests import unsupported_fields
@@ -21,6 +28,12 @@ __all__ = ["PROVIDER", "generate"]
 _NAME = "nexos.ai"
 # The list changes only when an administrator changes the workspace; UUIDs differ between workspaces.
 _LIST_CACHE_SECONDS = 300.0
+_MODEL_NOT_FOUND = "100110"
+# Refusals of the makers are passed on as text, often without a code.
+_REFUSAL = re.compile(r"(?i)\b(?:safety|content policy|policy violation)\b")
+_ABOUT_PROMPT = re.compile(r"(?i)\bprompt\b")
+# No picture costs that; what lies far beyond it breaks the arithmetic of money.
+_MOST_CREDITS = 10**6
 
 
 class _ListedModel(msgspec.Struct):
@@ -82,7 +95,10 @@ def _find_model(model: Model) -> Generator[Step, HttpResponse | bytes | None, st
     if response.status == 404:
         raise AuthenticationError(f"{_NAME} does not know the user of this key.")
     if response.status != 200:
-        raise _refusal(response)
+        error = _refusal(response)
+        # Whatever happened, nothing has been ordered yet.
+        error.billed = "no"
+        raise error
     try:
         listed = _decode_list(response.body).data
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -120,10 +136,19 @@ def _squeeze(name: str) -> str:
     return re.sub(r"[\s.\-]", "", name).casefold()
 
 
-def _refusal(response: HttpResponse) -> Exception:
+def _refusal(response: HttpResponse) -> ImagenError:
     if response.status == 403 and b"error code: 1010" in response.body[:200]:
         return ProviderError("The CDN in front of nexos.ai blocks this client's User-Agent (error code 1010).")
-    return refusal(response, _NAME)
+    error = refusal(response, _NAME)
+    if response.status != 400 or not isinstance(error, InvalidRequestError):
+        return error
+    if error.details.get("code") == _MODEL_NOT_FOUND:
+        return ModelNotFoundError(error.message, code="API_ERROR", details=error.details)
+    if _REFUSAL.search(error.message):
+        return ContentFilterError(error.message, details=error.details)
+    if _ABOUT_PROMPT.search(error.message):
+        error.code = "INVALID_PROMPT"
+    return error
 
 
 def _read_cost(raw: msgspec.Raw) -> Decimal | None:
@@ -134,7 +159,7 @@ def _read_cost(raw: msgspec.Raw) -> Decimal | None:
         return None
     if usage is None or usage.nexos_credits_cost is None or not usage.nexos_credits_cost.is_finite():
         return None
-    return usage.nexos_credits_cost if usage.nexos_credits_cost >= 0 else None
+    return usage.nexos_credits_cost if 0 <= usage.nexos_credits_cost <= _MOST_CREDITS else None
 
 
 PROVIDER = Provider(

@@ -1,0 +1,201 @@
+"""`imagen-mcp`: an MCP server over standard input and output, or over HTTP."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+
+import imagen
+
+from . import package_version
+
+if TYPE_CHECKING:
+    from mcp.server import MCPServer
+
+__all__ = ["main"]
+
+# Hosts wait 2 seconds between closing standard input and killing (the MCP specification's order of shutdown).
+_CLOSE_SECONDS = 0.8
+_STDIO_STOP_SECONDS = 1.6
+_HTTP_STOP_SECONDS = 2.5
+
+# For these the SDK refuses requests that name another host: a page in a browser must not reach the server by DNS rebinding.
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_BY_HAND = """\
+imagen-mcp speaks the Model Context Protocol: an assistant starts it, and there is nothing to type here.
+Put this into the assistant's configuration:
+
+  {"mcpServers": {"imagen": {"command": "imagen-mcp", "env": {"OPENAI_API_KEY": "..."}}}}
+
+or serve it on this machine with: imagen-mcp --http 127.0.0.1:8765"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serves until the client leaves or a signal comes. Gives the exit status."""
+    options = _parser().parse_args(arguments)
+    if options.version:
+        print(f"imagen-mcp {package_version()}")
+        return 0
+    if options.http is None and sys.stdin.isatty():
+        return _complain(_BY_HAND)
+    # Replies carry these as notes.
+    warnings.simplefilter("ignore", imagen.ModelRetiringWarning)
+    try:
+        serve = _prepare(options.http)
+    except ModuleNotFoundError as error:
+        extra = _extra_of(error)
+        return _complain(f'imagen-mcp needs {error.name}: pip install "imagen-trio[{extra}]"')
+    except imagen.ImagenError as error:
+        return _complain(f"imagen-mcp: {error}")
+    return _run(serve)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="imagen-mcp",
+        description="An MCP server that makes pictures. Without options it speaks over standard input and output.",
+    )
+    parser.add_argument(
+        "--http",
+        metavar="HOST:PORT",
+        type=_read_address,
+        help="serve Streamable HTTP at http://HOST:PORT/mcp instead, for this machine only",
+    )
+    parser.add_argument("--version", action="store_true", help="say the version and end")
+    return parser
+
+
+def _read_address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT, such as 127.0.0.1:8765")
+    if host not in _LOOPBACK:
+        raise argparse.ArgumentTypeError(
+            f"{host} may be reached from other machines, and this server has no login: use 127.0.0.1, and put a proxy that "
+            "asks for a password before it"
+        )
+    return host, int(port)
+
+
+def _complain(text: str) -> int:
+    print(text, file=sys.stderr)
+    return 2
+
+
+def _extra_of(error: ModuleNotFoundError) -> str:
+    """The extra that brings a missing module. A module that none brings is a bug, and shows."""
+    match (error.name or "").partition(".")[0]:
+        case "mcp" | "mcp_types" | "pydantic":
+            return "mcp"
+        case "hypercorn":
+            return "http"
+        case _:
+            raise error
+
+
+def _prepare(http: tuple[str, int] | None) -> Callable[[], Awaitable[None]]:
+    from .server import make_server
+
+    settings = imagen.load_settings()
+    # A batch that is cancelled is salvaged for as long as a reply may take: this process stays, and the pictures are paid.
+    # Only its own end is bounded, by `close_seconds`, and by `_leave_within` where a thread hangs.
+    salvage_seconds = max(settings.salvage_seconds, settings.bounds.reply_seconds)
+    settings = msgspec.structs.replace(settings, salvage_seconds=salvage_seconds)
+    server = make_server(settings, close_seconds=_CLOSE_SECONDS)
+    if http is None:
+        return partial(_serve_stdio, server)
+    from . import _http  # noqa: F401 - a missing hypercorn is better told before anything is opened
+
+    return partial(_serve_http, server, settings, http)
+
+
+def _run(serve: Callable[[], Awaitable[None]]) -> int:
+    status = 0
+    try:
+        trio.run(serve)
+    except* imagen.ImagenError as group:
+        # The lifespan could not open its client.
+        status = _complain(f"imagen-mcp: {_first(group)}")
+    except* KeyboardInterrupt:
+        status = 130
+    return status
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _serve_stdio(server: MCPServer[imagen.Client]) -> None:
+    from ._stdio import serve_stdio
+
+    def leave() -> None:
+        _leave_within(_STDIO_STOP_SECONDS)
+
+    async with trio.open_nursery() as nursery:
+
+        def stop() -> None:
+            leave()
+            nursery.cancel_scope.cancel("a signal came")
+
+        await nursery.start(_watch_signals, stop)
+        await serve_stdio(server, on_end=leave)
+        nursery.cancel_scope.cancel("the client has left")
+
+
+async def _serve_http(server: MCPServer[imagen.Client], settings: imagen.Settings, address: tuple[str, int]) -> None:
+    from ._http import serve_http
+
+    # hypercorn would bury the sentence that says why a client cannot be opened.
+    async with imagen.open_client(settings):
+        pass
+    stopping = trio.Event()
+
+    def stop() -> None:
+        _leave_within(_HTTP_STOP_SECONDS)
+        stopping.set()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_watch_signals, stop)
+        await serve_http(server, address, stop=stopping.wait, on_listening=_say_where)
+        nursery.cancel_scope.cancel("the server has stopped")
+
+
+def _say_where(url: str) -> None:
+    print(f"imagen-mcp listens at {url}", file=sys.stderr, flush=True)
+
+
+async def _watch_signals(stop: Callable[[], None], *, task_status: trio.TaskStatus[None]) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for _ in signals:
+            stop()
+
+
+def _leave_within(seconds: float) -> None:
+    """Ends the process after so long, whatever still holds it: a thread that draws, say, which nothing can interrupt."""
+
+    def leave() -> None:
+        # The ledger is written before anything is sent: what was in flight stays there as in flight.
+        os._exit(0)
+
+    timer = threading.Timer(seconds, leave)
+    timer.daemon = True
+    timer.start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

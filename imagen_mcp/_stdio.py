@@ -1,0 +1,144 @@
+"""MCP over standard input and output, on Trio alone.
+
+The SDK's own transport reads in a worker thread that nothing can interrupt: a signal is not noticed before the next line of
+input, and a crash leaves a process that answers nobody. Here both ends are Trio streams, so everything can be cancelled.
+
+While it serves, descriptor 0 is empty and descriptor 1 leads to standard error: nothing that prints can break the protocol.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+import anyio
+import trio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from mcp.server import MCPServer
+from mcp.server.stdio import stdio_server
+from mcp.shared.message import SessionMessage
+from mcp.types import jsonrpc_message_adapter
+
+import imagen
+
+__all__ = ["serve_stdio"]
+
+_LONGEST_LINE = 64 << 20
+_PIPE_BYTES = 1 << 20
+
+
+async def serve_stdio(server: MCPServer[imagen.Client], *, on_end: Callable[[], None] = lambda: None) -> None:
+    """Serves one client until it closes its end; `on_end` is called at that moment, before the lifespan is closed.
+
+    The standard streams of the process are given up for good.
+    """
+    # The SDK has no public way to run a transport of one's own; its conformance server takes this one too.
+    low = server._lowlevel_server
+    options = low.create_initialization_options()
+    if sys.platform == "win32":
+        async with stdio_server() as (receive, send):
+            await low.run(receive, send, options)
+        return
+    incoming_send, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    outgoing, outgoing_receive = anyio.create_memory_object_stream[SessionMessage](0)
+
+    def end() -> None:
+        on_end()
+        incoming_send.close()
+
+    input_fd, output_fd = _claim_standard_streams()
+    async with (
+        trio.lowlevel.FdStream(input_fd) as reading,
+        trio.lowlevel.FdStream(output_fd) as writing,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(_read, reading, incoming_send, end)
+        nursery.start_soon(_write, writing, outgoing_receive, end)
+        await low.run(incoming, outgoing, options)
+        nursery.cancel_scope.cancel()
+
+
+async def _read(
+    stream: trio.abc.ReceiveStream,
+    messages: MemoryObjectSendStream[SessionMessage | Exception],
+    end: Callable[[], None],
+) -> None:
+    lines = _Lines()
+    with messages:
+        try:
+            async for chunk in stream:
+                for line in lines.feed(chunk):
+                    await messages.send(_parse(line))
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+            # The server ended first, or the writer found out that the client is gone.
+            return
+        end()
+
+
+class _Lines:
+    """Puts lines together that arrive in pieces."""
+
+    def __init__(self) -> None:
+        self._begun = bytearray()
+
+    def feed(self, chunk: bytes | bytearray) -> list[bytes]:
+        """The lines that this chunk completes, without blank ones."""
+        *ends, rest = chunk.split(b"\n")
+        lines = []
+        for end in ends:
+            lines.append(bytes(self._begun + end))
+            self._begun.clear()
+        self._begun += rest
+        if len(self._begun) > _LONGEST_LINE:
+            raise ValueError(f"The client sent a line of more than {_LONGEST_LINE} bytes.")
+        return [line for line in lines if line.strip()]
+
+
+def _parse(line: bytes) -> SessionMessage | Exception:
+    try:
+        return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
+    except ValueError as error:
+        # The SDK answers it with an error of the protocol.
+        return error
+
+
+async def _write(
+    stream: trio.abc.SendStream, messages: MemoryObjectReceiveStream[SessionMessage], end: Callable[[], None]
+) -> None:
+    with messages:
+        try:
+            async for item in messages:
+                text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
+                await stream.send_all(text.encode() + b"\n")
+        except trio.BrokenResourceError:
+            # The client is gone. What the server still says is dropped, so that nobody waits to say it.
+            end()
+            async for _ in messages:
+                pass
+
+
+def _claim_standard_streams() -> tuple[int, int]:
+    """Descriptors of one's own for the client's input and output; the standard ones lead elsewhere from here on."""
+    sys.stdout.flush()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    try:
+        return _claim(0, nothing), _claim(1, 2)
+    finally:
+        os.close(nothing)
+
+
+def _claim(fd: int, diversion: int) -> int:
+    if sys.platform == "win32":
+        raise NotImplementedError
+    import fcntl
+
+    own = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.dup2(diversion, fd)
+    if sys.platform == "linux":
+        # A pipe holds 64 KiB at first, and a picture would take dozens of turns through it. It may be no pipe, though, or
+        # the system may allow no more.
+        with suppress(OSError):
+            fcntl.fcntl(own, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    return own

@@ -10,6 +10,7 @@ demo: $(VENV)/.core  ## install, and draw four pictures with the built-in engine
 test: $(VENV)/.dev  ## formatting, lint, types and the whole suite
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/flake8-async --enable=ASYNC --disable=ASYNC109,ASYNC114,ASYNC124 $$(find imagen imagen_mcp -name '*.py')
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q
 

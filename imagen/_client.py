@@ -114,14 +114,16 @@ class Client:
         purse = Purse(current_scopes())
         try:
             (outcome,) = await self._engine.fulfil(order, purse)
-        except BudgetExceededError:
-            if (scope := purse.exhausted_scope) is not None:
-                await scope.wait_settled()
-                await scope.leave()
-            raise
-        if isinstance(outcome, Failure):
-            raise outcome.error
-        return outcome
+        except BudgetExceededError as error:
+            refusal = error
+        else:
+            if isinstance(outcome, Failure):
+                raise outcome.error
+            return outcome
+        if (scope := purse.exhausted_scope) is not None:
+            await scope.wait_settled()
+            await scope.leave()
+        raise refusal
 
     def open_batch(
         self,

@@ -951,7 +951,7 @@ async def test_the_process_explains_itself_in_plain_text(capsys: pytest.CaptureF
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run_from_command_line, options)
-            while not (text := capsys.readouterr().out):  # noqa: ASYNC110  (nothing else tells of a printed line)
+            while not (text := capsys.readouterr().out):
                 await trio.sleep(0.005)
             variables = dict(line.removeprefix("export ").split("=", 1) for line in text.splitlines())
             async with open_http() as http:
@@ -972,7 +972,7 @@ async def test_the_process_can_speak_json(capsys: pytest.CaptureFixture[str]) ->
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run_from_command_line, command_line(["--json"]))
-            while not (text := capsys.readouterr().out):  # noqa: ASYNC110  (nothing else tells of a printed line)
+            while not (text := capsys.readouterr().out):
                 await trio.sleep(0.005)
             signal.raise_signal(signal.SIGINT)
     ready, summary = json.loads(text), json.loads(capsys.readouterr().out)

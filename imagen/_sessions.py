@@ -81,6 +81,7 @@ class Session:
 
         Changes nothing, so it can be repeated and cancelled freely.
         """
+        await trio.lowlevel.checkpoint()
         cursor = -1 if after is None else after
         while True:
             self._touched = self._now()
@@ -96,6 +97,7 @@ class Session:
 
     async def wait_finished(self) -> None:
         """Waits until nothing more will come."""
+        await trio.lowlevel.checkpoint()
         while not self.finished:
             await self.wait_changed()
 

@@ -1,0 +1,50 @@
+"""What a type checker sees of the public names; run by mypy, not by pytest."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+from typing import assert_type
+
+import imagen
+
+
+async def use_the_client(many: AsyncIterator[imagen.Request]) -> None:
+    async with imagen.open_client() as client:
+        assert_type(client, imagen.Client)
+        image = await client.generate("a cat", size="1024x1024", seed=1)
+        assert_type(image, imagen.Image)
+        assert_type(image.data, bytes)
+        assert_type(image.path, Path | None)
+        assert_type(image.cost.usd, Decimal | None)
+        assert_type(image.save("cat.png"), Path)
+        async with client.open_batch(many, max_at_once=2) as batch:
+            assert_type(batch, imagen.Batch)
+            async for outcome in batch:
+                match outcome:
+                    case imagen.Image():
+                        assert_type(outcome, imagen.Image)
+                    case imagen.Failure():
+                        assert_type(outcome.error, imagen.ImagenError)
+        assert_type(client.quote("a cat", n=3).high_usd, Decimal | None)
+        assert_type((await client.spending()).settled_usd, Decimal)
+        assert_type(await client.library.get("0"), imagen.Image | None)
+        session = client.start_session("a cat", n=2)
+        assert_type(await session.wait_image(), tuple[int, imagen.Image] | None)
+
+
+def use_the_money() -> None:
+    with imagen.move_on_after_spending("0.50") as scope:
+        assert_type(scope.spent_usd, Decimal)
+        assert_type(scope.cancelled_caught, bool)
+    imagen.Budget(Decimal(1))
+    imagen.Budget(0.5)  # type: ignore[arg-type]
+
+
+def misuse(client: imagen.Client) -> None:
+    client.open_batch("a cat", sise="1024x1024")  # type: ignore[call-arg]
+    client.open_batch("a cat", timeout=5)  # type: ignore[call-arg]
+    imagen.Generate("a cat")  # type: ignore[call-arg]
+    image = imagen.Generate(prompt="a cat")
+    image.prompt = "a dog"  # type: ignore[misc]

@@ -14,12 +14,12 @@ import msgspec
 from ._errors import ImagenError, ProviderError, StorageError
 from ._requests import Request
 
-__all__ = ["Adjustment", "Cost", "CostSource", "Failure", "Image", "Measure", "Outcome", "measure"]
+__all__ = ["SUFFIXES", "Adjustment", "Cost", "CostSource", "Failure", "Image", "Measure", "Outcome", "measure"]
 
 CostSource = Literal["reported", "computed", "estimated", "unknown"]
 
 _MEDIA_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
-_SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif"}
+SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif"}
 
 
 class _Value(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +99,7 @@ class Image(_Value, frozen=True, kw_only=True):
     @property
     def suffix(self) -> str:
         """The file name's ending that fits the media type, with its dot."""
-        return _SUFFIXES[self.media_type]
+        return SUFFIXES[self.media_type]
 
     def save(self, path: str | Path) -> Path:
         """Writes the bytes to a file as they are, and gives its path.

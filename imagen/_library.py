@@ -19,7 +19,7 @@ import msgspec
 
 from ._database import Database, Row, Statement, from_nanousd, to_nanousd
 from ._errors import InvalidRequestError, StorageError
-from ._images import Adjustment, Cost, CostSource, Image, measure
+from ._images import SUFFIXES, Adjustment, Cost, CostSource, Image, measure
 from ._requests import Generate
 from ._workers import Workers
 
@@ -28,7 +28,6 @@ __all__ = ["Library", "StoredPicture", "image_row", "store_inline"]
 # A picture that finds no room on the disk was paid for nothing, so sending stops while there still is some.
 _ROOM_BYTES = 64 << 20
 _ROOM_CHECK_SECONDS = 1.0
-_SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif"}
 
 
 class _ImageRow(msgspec.Struct, frozen=True):
@@ -208,7 +207,7 @@ class Library:
             )
 
     def _path(self, sha256: str, media_type: str) -> Path:
-        return self._folder / sha256[:2] / (sha256 + _SUFFIXES[media_type])
+        return self._folder / sha256[:2] / (sha256 + SUFFIXES[media_type])
 
     def _read_row(self, values: Row) -> Image:
         row = msgspec.convert(dict(zip(_ImageRow.__struct_fields__, values, strict=True)), _ImageRow)

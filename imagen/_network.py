@@ -33,7 +33,8 @@ def _translate(
             yield
     except trio.TooSlowError as error:
         raise too_slow(str(error)) from error
-    except (trio.BrokenResourceError, trio.ClosedResourceError, OSError) as error:
+    except (trio.BrokenResourceError, trio.ClosedResourceError, OSError, UnicodeError, OverflowError) as error:
+        # The last two come from host names and ports that cannot be.
         raise broken(str(error)) from error
 
 
@@ -136,12 +137,9 @@ class _TlsStream(_PlainStream):
                 size += len(piece)
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLZeroReturnError:
-            return b"".join(pieces), True
-        except ssl.SSLEOFError:
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             # Many servers close without a TLS goodbye. The HTTP parser above knows whether the body was complete.
-            if not pieces:
-                return b"", True
+            return b"".join(pieces), True
         return b"".join(pieces), False
 
 

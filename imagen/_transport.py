@@ -7,7 +7,7 @@ import math
 import urllib.request
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 
 import httpcore2
 import httpx2
@@ -44,6 +44,7 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """How long and how much one step may take.
 
     `reply_seconds` is the time to the first byte, which is when the picture is drawn: the official OpenAI SDK waits 600 s.
+    `max_body_bytes` holds for a body, and in a stream for what comes from one preview to the next.
     """
 
     connect_seconds: float = 15.0
@@ -86,6 +87,7 @@ class ExchangeDriver:
         billable = False
         async with AsyncExitStack() as open_reply:
             reply: Reply | None = None
+            streamed_bytes = 0
             try:
                 while True:
                     try:
@@ -102,14 +104,18 @@ class ExchangeDriver:
                     elif isinstance(step, ReadChunk):
                         assert reply is not None, "ReadChunk before a streamed request"
                         answer = await self._receive(reply)
+                        streamed_bytes += len(answer)
+                        self._check_size(streamed_bytes)
                     else:
+                        # A preview that is shown is not kept, so its bytes do not count any more.
+                        streamed_bytes = 0
                         answer = await self._perform(step, watch, billable=billable)
             finally:
                 exchange.close()
 
     async def _perform(self, step: Step, watch: Watch, *, billable: bool) -> HttpResponse | bytes | None:
         match step:
-            case HttpRequest(cache_seconds=float(seconds)) if seconds > 0:
+            case HttpRequest() if step.cache_seconds > 0:
                 return await self._send_cached(step)
             case HttpRequest(repeatable=True):
                 return await self._send_repeatable(step, billable=billable)
@@ -141,12 +147,14 @@ class ExchangeDriver:
                     return _retry_later(await self.send(request))
         except _TriedEnough as tried:
             return tried.response
-        except OutcomeUnknownError as error:
+        except ProviderError as error:
             if billable:
+                # Also where nothing was sent on this step: the picture must not be ordered, and paid, once more.
                 text = f"The picture was made and billed, but could not be fetched. {error.message}"
                 raise ProviderError(text, billed="yes", details=error.details) from error
-            raise ProviderError(error.message, retryable=True, details=error.details) from error
-        raise AssertionError("a retry loop ends in a result or an error")
+            retryable = error.retryable or isinstance(error, OutcomeUnknownError)
+            raise ProviderError(error.message, retryable=retryable, details=error.details) from error
+        raise AssertionError("a retry loop ends in a result or an error")  # pragma: no cover (for the type checker)
 
     async def _send_cached(self, request: HttpRequest) -> HttpResponse:
         async with self._cache_lock:
@@ -163,12 +171,15 @@ class ExchangeDriver:
         while piece := await self._receive(reply):
             pieces.append(piece)
             size += len(piece)
-            if size > self._bounds.max_body_bytes:
-                raise ProviderError(
-                    f"The reply is larger than {self._bounds.max_body_bytes:,} bytes; it was dropped, and may be billed.",
-                    billed="unknown",
-                )
+            self._check_size(size)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._bounds.max_body_bytes:
+            raise ProviderError(
+                f"The reply is larger than {self._bounds.max_body_bytes:,} bytes; it was dropped, and may be billed.",
+                billed="unknown",
+            )
 
     async def _receive(self, reply: Reply) -> bytes:
         with trio.move_on_after(self._bounds.idle_seconds):
@@ -212,6 +223,7 @@ def check_base_url(text: str, *, variable: str) -> str:
     """
     try:
         url = httpx2.URL(text.strip())
+        _check_host(url)
     except (httpx2.InvalidURL, ValueError):
         raise ConfigurationError(f"{variable} is no URL; it should look like https://api.example.com/v1.") from None
     if url.userinfo:
@@ -221,7 +233,16 @@ def check_base_url(text: str, *, variable: str) -> str:
             f"{variable} must begin with https://, or with http:// for a server on this machine; the key would be readable "
             f"on the way to {url.scheme}://{url.host}."
         )
+    if url.query or url.fragment:
+        raise ConfigurationError(f"{variable} must end with its path: leave out what begins with ? or #.")
     return str(url).rstrip("/")
+
+
+def _check_host(url: httpx2.URL) -> None:
+    """Raises ValueError where no host and port can be so, which the system calls would only find out too late."""
+    url.host.encode("idna")
+    if url.port is not None and url.port > 65535:
+        raise ValueError("no port is above 65535")
 
 
 class HttpTransport:
@@ -258,6 +279,7 @@ class HttpTransport:
         reply = _HttpReply(response)
         try:
             with self._translate(http_request.url):
+                reply.prepare()
                 yield reply
         finally:
             with trio.move_on_after(1, shield=True):
@@ -277,13 +299,18 @@ class HttpTransport:
         headers = {"user-agent": self._user_agent, "accept-encoding": "identity", **request.headers}
         if self._key is not None and _origin(url) == _origin(self._base_url):
             headers[self._provider.key_header] = self._provider.key_prefix + self._key.reveal()
-        return self._client().build_request(request.method, url, headers=headers, content=request.body or None)
+        # A client of the caller's may wait for 5 seconds, which is httpx2's default: less than a picture takes.
+        timeout = _timeout(self._bounds)
+        return self._client().build_request(
+            request.method, url, headers=headers, content=request.body or None, timeout=timeout
+        )
 
     def _locate(self, text: str) -> httpx2.URL:
         try:
             if "://" not in text:
                 return httpx2.URL(f"{self._base_url}/{text}")
             url = httpx2.URL(text)
+            _check_host(url)
         except (httpx2.InvalidURL, ValueError) as error:
             raise ProviderError(f"{self._provider.name} gave a link that is no URL.", billed="yes") from error
         if url.scheme == "https" or (url.scheme == "http" and is_loopback(url) and is_loopback(self._base_url)):
@@ -340,8 +367,16 @@ class _HttpReply:
         self.status = response.status_code
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
         self._chunks = response.aiter_raw()
-        self._inflater = _choose_inflater(self.headers.get("content-encoding", "identity"))
+        self._inflater: zlib._Decompress | None = None
         self._deflated = b""
+
+    def prepare(self) -> None:
+        """Looks how the body is compressed.
+
+        Raises:
+            ProviderError: in a way that was not asked for.
+        """
+        self._inflater = _choose_inflater(self.headers.get("content-encoding", "identity"))
 
     async def receive_some(self) -> bytes:
         while True:
@@ -349,7 +384,8 @@ class _HttpReply:
                 return await anext(self._chunks, b"")
             if not self._deflated:
                 self._deflated = await anext(self._chunks, b"")
-                if not self._deflated:
+                # What comes behind the end of the compressed data is nothing, however long it is.
+                if not self._deflated or self._inflater.eof:
                     return b""
             try:
                 # Bounded pieces, so that a small body that unpacks to gigabytes meets the size limit on the way.
@@ -376,8 +412,12 @@ def _choose_inflater(encoding: str) -> zlib._Decompress | None:
             raise ProviderError("The reply is compressed in a way that was not asked for.", billed="unknown")
 
 
+def _timeout(bounds: Bounds) -> httpx2.Timeout:
+    return httpx2.Timeout(None, connect=bounds.connect_seconds, write=bounds.idle_seconds)
+
+
 def _open_http_client(bounds: Bounds) -> httpx2.AsyncClient:
-    timeout = httpx2.Timeout(None, connect=bounds.connect_seconds, write=bounds.idle_seconds)
+    timeout = _timeout(bounds)
     # httpx2 looks for proxies in the environment only where it builds the transport itself.
     if urllib.request.getproxies():
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
@@ -421,8 +461,10 @@ class _PoolStream(httpx2.AsyncByteStream):
         self._response = response
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for part in self._response.aiter_stream():
-            yield part
+        # A body that is dropped half-way leaves no generator behind for the garbage collector to complain about.
+        async with aclosing(self._response.aiter_stream()) as parts:
+            async for part in parts:
+                yield part
 
     async def aclose(self) -> None:
         await self._response.aclose()

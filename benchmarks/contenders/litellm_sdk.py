@@ -1,0 +1,33 @@
+"""litellm with asyncio; pictures stay in memory unless --write is given."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+
+import litellm
+
+from ..replies import MODEL
+from ._asyncio_pool import repeat
+from ._run import Run
+
+
+async def main(run: Run) -> None:
+    litellm.telemetry = False
+
+    async def make_one(number: int) -> None:
+        reply = await litellm.aimage_generation(
+            model=f"openai/{MODEL}", prompt="x", n=1, api_base=run.url, api_key="no-key-is-needed", max_retries=0
+        )
+        data = base64.b64decode(reply.data[0].b64_json)
+        if run.write:
+            (run.folder / f"{number}.png").write_bytes(data)
+        run.picture(len(data))
+
+    await repeat(make_one, run.warm_up, run.at_once)
+    with run.measured():
+        await repeat(make_one, run.images, run.at_once)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Run()))

@@ -15,7 +15,7 @@ _exchange, _images                         the words that providers speak, and w
 _prices, _retry, _budget                   arithmetic over them: money, and what is sent again
 _events                                    what happens on the way
 _providers, providers/                     the shape of a provider, and each of them as pure generators
-_network, _transport                       carry out an exchange over HTTP
+_driver, _transport, _network              carry out an exchange, over any transport; the one over HTTP
 _settings, _probe                          the environment and imagen.toml; whether a provider answers
 _database, _ledger, _library               the SQLite file, the journal of attempts, the pictures
 _engine                                    the way of one request
@@ -41,6 +41,7 @@ from ._catalog import (
     load_catalog,
 )
 from ._client import Client, Parameters, open_client
+from ._driver import Bounds
 from ._errors import (
     AllProvidersFailedError,
     AuthenticationError,
@@ -88,7 +89,6 @@ from ._retry import RetryPolicy
 from ._secrets import Secret
 from ._sessions import Session, Sessions
 from ._settings import ProviderAccess, Settings, load_settings
-from ._transport import Bounds
 from ._workers import Workers
 
 __all__ = [

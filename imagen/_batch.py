@@ -133,6 +133,9 @@ class Batch:
             index += count
 
     def _most_together(self, request: Request) -> int:
+        if request.previews:
+            # How several pictures come in one stream is not documented, and a break would lose those that are whole.
+            return 1
         try:
             model: Model = self._engine.plan(request).model
         except ImagenError:

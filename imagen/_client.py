@@ -16,6 +16,7 @@ from ._batch import Batch, RepeatedRequest, Requests, open_batch, repeat_request
 from ._budget import Budget, Purse, current_scopes
 from ._catalog import Catalog, JsonValue, Model, load_catalog
 from ._database import Database
+from ._driver import ExchangeDriver
 from ._engine import Engine
 from ._errors import BudgetExceededError, ConfigurationError, InvalidRequestError, ProviderNotFoundError
 from ._events import Event, EventHandler
@@ -29,7 +30,7 @@ from ._probe import ProviderStatus, probe_provider
 from ._requests import Generate, Request
 from ._sessions import Session, Sessions
 from ._settings import ProviderAccess, Settings, load_settings
-from ._transport import ExchangeDriver, HttpTransport
+from ._transport import HttpTransport
 from ._workers import ThreadWorkers, Workers
 from .providers import PROVIDERS
 

@@ -19,24 +19,25 @@ import trio
 
 from ._budget import Hold, Purse
 from ._catalog import Catalog, Model
+from ._driver import ExchangeDriver, Watch
 from ._errors import (
     ConfigurationError,
     ContentFilterError,
     ImagenError,
+    InvalidRequestError,
     OutcomeUnknownError,
     ProviderError,
     StorageError,
 )
 from ._events import AttemptEnded, AttemptSent, Event, PreviewReceived
 from ._exchange import Accepted, Partial, Picture, Pictures
-from ._images import Adjustment, Cost, Failure, Image, Outcome
+from ._images import Adjustment, Cost, Failure, Image, Outcome, measure
 from ._ledger import Attempt, Ledger, State
-from ._library import Library, StoredPicture, image_row, store_inline
+from ._library import Library, StoredPicture, image_row
 from ._prices import Quote, cost_of, quote_request, share_cost
 from ._providers import Call, Provider
 from ._requests import Request, check_model, operation_of, unsupported_fields
 from ._retry import RetryPolicy, retry_attempts
-from ._transport import ExchangeDriver, Watch
 from ._workers import Workers
 
 __all__ = ["Engine", "Order", "new_id"]
@@ -170,6 +171,7 @@ class Engine:
         today = datetime.datetime.now(datetime.UTC).date()
         model = self.catalog.select(request.model or self._choose_model(), today=today)
         check_model(request, model)
+        _encode(request)
         provider = self._providers.get(model.provider)
         if provider is None:
             raise ConfigurationError(f"{model.id} is at the provider {model.provider!r}, which imagen does not know.")
@@ -264,7 +266,7 @@ class Engine:
                 model=order.model.id,
                 operation=operation_of(order.request),
                 images=len(order.indexes),
-                request_json=msgspec.json.encode(order.request).decode(),
+                request_json=_encode(order.request),
                 reserved_usd=order.quote.high_usd,
                 owner=self._owner,
                 created_at=time.time(),
@@ -301,26 +303,27 @@ class Engine:
 
     async def _keep(self, ticket: _Ticket, picture: Picture, cost: Cost, index: int) -> Outcome:
         order = ticket.order
+        stored: StoredPicture | None = None
         storage_error: str | None = None
         try:
             try:
                 stored = await self._store(picture.data)
             except StorageError as error:
                 storage_error = error.message
-                stored = await self._workers.run(partial(store_inline, picture.data))
+            found = measure(picture.data) if stored is None else stored.measure
         except ProviderError as error:
             return msgspec.structs.replace(self._failure(order, index, error), cost=cost)
         return Image(
             id=new_id(),
             index=index,
             request=order.request,
-            media_type=stored.media_type,
-            width=stored.width,
-            height=stored.height,
-            size_bytes=stored.size_bytes,
-            sha256=stored.sha256,
-            path=stored.path,
-            inline_data=picture.data if stored.path is None else None,
+            media_type=found.media_type,
+            width=found.width,
+            height=found.height,
+            size_bytes=len(picture.data),
+            stored_sha256=None if stored is None else stored.sha256,
+            path=None if stored is None else stored.path,
+            inline_data=picture.data if stored is None else None,
             revised_prompt=picture.revised_prompt,
             model=order.model.id,
             provider=order.provider.name,
@@ -333,9 +336,10 @@ class Engine:
             storage_error=storage_error,
         )
 
-    async def _store(self, data: bytes) -> StoredPicture:
-        store = store_inline if self._library is None else self._library.store
-        return await self._workers.run(partial(store, data))
+    async def _store(self, data: bytes) -> StoredPicture | None:
+        if self._library is None:
+            return None
+        return await self._workers.run(partial(self._library.store, data))
 
     async def _settle_failure(self, ticket: _Ticket, error: ImagenError) -> None:
         order = ticket.order
@@ -388,7 +392,17 @@ class Engine:
         """A provider may repeat the key in its error text."""
         error.message = self._hide_secrets(provider, error.message)
         error.args = (error.message,)
+        error.details = {name: self._hide_secrets(provider, value) for name, value in error.details.items()}
         return error
+
+
+def _encode(request: Request) -> str:
+    try:
+        return msgspec.json.encode(request).decode()
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidRequestError(
+            f"The request holds something that JSON cannot say ({error}); look at its options.", code="INVALID_REQUEST"
+        ) from error
 
 
 def _with_storage_error(outcome: Outcome, error: StorageError) -> Outcome:

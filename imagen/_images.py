@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import shutil
 from decimal import Decimal
 from io import BytesIO
@@ -61,7 +62,7 @@ class Image(_Value, frozen=True, kw_only=True):
     width: int
     height: int
     size_bytes: int
-    sha256: str
+    stored_sha256: str | None = None
     path: Path | None = None
     inline_data: bytes | None = None
     revised_prompt: str | None = None
@@ -79,6 +80,11 @@ class Image(_Value, frozen=True, kw_only=True):
     def prompt(self) -> str:
         """The prompt as asked; `revised_prompt` is what the provider made of it, where it says so."""
         return self.request.prompt
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the bytes, in hexadecimal: the name of its file in the library. Computed where none keeps it."""
+        return self.stored_sha256 or hashlib.sha256(self.data).hexdigest()
 
     @property
     def data(self) -> bytes:

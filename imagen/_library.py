@@ -9,21 +9,22 @@ from __future__ import annotations
 import datetime
 import hashlib
 import os
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from ._database import Database, Row, Statement, from_nanousd, to_nanousd
 from ._errors import InvalidRequestError, StorageError
-from ._images import SUFFIXES, Adjustment, Cost, CostSource, Image, measure
+from ._images import SUFFIXES, Adjustment, Cost, CostSource, Image, Measure, measure
 from ._requests import Generate
 from ._workers import Workers
 
-__all__ = ["Library", "StoredPicture", "image_row", "store_inline"]
+__all__ = ["Library", "StoredPicture", "image_row"]
 
 # A picture that finds no room on the disk was paid for nothing, so sending stops while there still is some.
 _ROOM_BYTES = 64 << 20
@@ -59,30 +60,11 @@ _decode_adjustments = msgspec.json.Decoder(tuple[Adjustment, ...]).decode
 
 
 class StoredPicture(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of the bytes of a picture; lengths in pixels."""
+    """A picture in its file."""
 
+    measure: Measure
     sha256: str
-    media_type: str
-    width: int
-    height: int
-    size_bytes: int
-    path: Path | None = None
-
-
-def store_inline(data: bytes) -> StoredPicture:
-    """Looks at a picture without keeping it. Blocking.
-
-    Raises:
-        ProviderError: the bytes are no picture.
-    """
-    found = measure(data)
-    return StoredPicture(
-        sha256=hashlib.sha256(data).hexdigest(),
-        media_type=found.media_type,
-        width=found.width,
-        height=found.height,
-        size_bytes=len(data),
-    )
+    path: Path
 
 
 def image_row(image: Image) -> Statement:
@@ -184,8 +166,9 @@ class Library:
             ProviderError: the bytes are no picture.
             StorageError: the file cannot be written; there is no half one either.
         """
-        found = store_inline(data)
-        path = self._path(found.sha256, found.media_type)
+        found = measure(data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        path = self._path(sha256, found.media_type)
         try:
             if not path.exists():
                 _write_whole(path, data)
@@ -193,7 +176,7 @@ class Library:
             raise StorageError(
                 f"The picture cannot be written to {self._folder}: {error.strerror or error}."
             ) from error
-        return msgspec.structs.replace(found, path=path)
+        return StoredPicture(measure=found, sha256=sha256, path=path)
 
     def _check_room(self) -> None:
         try:
@@ -207,7 +190,8 @@ class Library:
             )
 
     def _path(self, sha256: str, media_type: str) -> Path:
-        return self._folder / sha256[:2] / (sha256 + SUFFIXES[media_type])
+        # One digit: the system spreads folders over the disk, and 256 of them make the first pictures slow to write.
+        return self._folder / sha256[:1] / (sha256 + SUFFIXES[media_type])
 
     def _read_row(self, values: Row) -> Image:
         row = msgspec.convert(dict(zip(_ImageRow.__struct_fields__, values, strict=True)), _ImageRow)
@@ -219,7 +203,7 @@ class Library:
             width=row.width,
             height=row.height,
             size_bytes=row.size_bytes,
-            sha256=row.sha256,
+            stored_sha256=row.sha256,
             path=self._path(row.sha256, row.media_type),
             revised_prompt=row.revised_prompt,
             model=row.model,
@@ -234,14 +218,21 @@ class Library:
 
 
 def _write_whole(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.part")
     try:
-        with open(descriptor, "wb") as file:
+        with _create(temporary) as file:
             file.write(data)
             file.flush()
-            os.fsync(descriptor)
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def _create(path: Path) -> BinaryIO:
+    try:
+        return open(path, "xb")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "xb")

@@ -1,4 +1,4 @@
-"""A network backend for httpcore2 that hands over, in one read, as much decrypted data as is there.
+"""httpx2 over a network backend that hands over, in one read, as much decrypted data as is there.
 
 Why it exists: `trio.SSLStream` gives at most one TLS record (16 KiB) a call, and every call costs a cancel scope, a
 checkpoint and a trip through the HTTP parser. A picture of 2 MB is 130 of them; reading up to 1 MiB at once nearly doubles
@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 import ssl
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import aclosing, contextmanager
 
 import httpcore2
+import httpx2
 import trio
 
-__all__ = ["BulkBackend"]
+__all__ = ["BulkBackend", "BulkTransport"]
 
 _READ_BYTES = 1 << 20
 # More than one record a call, so that a megabyte needs few of them.
@@ -160,3 +161,78 @@ class BulkBackend(httpcore2.AsyncNetworkBackend):
 
     async def sleep(self, seconds: float) -> None:
         await trio.sleep(seconds)
+
+
+class BulkTransport(httpx2.AsyncBaseTransport):
+    """httpcore2's connection pool over this backend; httpx2 has no public way to choose one.
+
+    Raises:
+        httpx2.TransportError: as httpx2's own transport does.
+    """
+
+    def __init__(self) -> None:
+        self._pools: dict[str, httpcore2.AsyncConnectionPool] = {}
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        url = request.url
+        with _as_httpx2():
+            response = await self._pool(url.scheme).handle_async_request(
+                httpcore2.Request(
+                    method=request.method,
+                    url=httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions=request.extensions,
+                )
+            )
+        return httpx2.Response(
+            response.status, headers=response.headers, stream=_PoolStream(response), extensions=response.extensions
+        )
+
+    async def aclose(self) -> None:
+        for pool in self._pools.values():
+            await pool.aclose()
+
+    def _pool(self, scheme: str) -> httpcore2.AsyncConnectionPool:
+        if scheme not in self._pools:
+            # Reading the certificates takes 20 ms and some megabytes, which plain http has no use for.
+            context = httpx2.create_ssl_context() if scheme == "https" else None
+            self._pools[scheme] = httpcore2.AsyncConnectionPool(
+                ssl_context=context,
+                max_connections=None,
+                max_keepalive_connections=None,
+                keepalive_expiry=30.0,
+                network_backend=BulkBackend(),
+            )
+        return self._pools[scheme]
+
+
+class _PoolStream(httpx2.AsyncByteStream):
+    def __init__(self, response: httpcore2.Response) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        # A body that is dropped half-way leaves no generator behind for the garbage collector to complain about.
+        async with aclosing(self._response.aiter_stream()) as parts:
+            with _as_httpx2():
+                async for part in parts:
+                    yield part
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+@contextmanager
+def _as_httpx2() -> Iterator[None]:
+    """Every exception of httpcore2 has its twin of the same name in httpx2."""
+    try:
+        yield
+    except (httpcore2.TimeoutException, httpcore2.NetworkError, httpcore2.ProtocolError) as error:
+        raise _twin(error) from error
+    except (httpcore2.ProxyError, httpcore2.UnsupportedProtocol) as error:
+        raise _twin(error) from error
+
+
+def _twin(error: Exception) -> httpx2.TransportError:
+    kind: type[httpx2.TransportError] = getattr(httpx2, type(error).__name__)
+    return kind(str(error))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import trio
 
+from ._driver import ExchangeDriver
 from ._errors import ImagenError
 from ._exchange import HttpRequest
 from ._settings import ProviderAccess
-from ._transport import ExchangeDriver
 
 __all__ = ["ProviderStatus", "probe_provider"]
 

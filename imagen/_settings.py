@@ -9,11 +9,12 @@ from pathlib import Path
 import msgspec
 
 from ._catalog import JsonValue
+from ._driver import Bounds
 from ._errors import ConfigurationError
 from ._providers import Provider
 from ._retry import RetryPolicy
 from ._secrets import Secret
-from ._transport import Bounds, check_base_url
+from ._transport import check_base_url
 from .providers import PROVIDERS
 
 __all__ = ["ProviderAccess", "Settings", "load_settings"]

@@ -1,210 +1,25 @@
-"""Carries out an exchange over HTTP: the only file that imports the HTTP client."""
+"""The way to a provider over HTTP: the only file, with the network backend, that imports the HTTP client."""
 
 from __future__ import annotations
 
 import ipaddress
-import math
 import urllib.request
 import zlib
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 
-import httpcore2
 import httpx2
-import msgspec
 import trio
 
+from ._driver import Bounds
 from ._errors import ConfigurationError, OutcomeUnknownError, ProviderError
-from ._exchange import (
-    Accepted,
-    Compute,
-    Exchange,
-    HttpRequest,
-    HttpResponse,
-    Partial,
-    Pictures,
-    ReadChunk,
-    Reply,
-    Step,
-    Transport,
-    Wait,
-)
-from ._network import BulkBackend
+from ._exchange import HttpRequest, Reply
 from ._providers import Provider
-from ._retry import RetryPolicy, retry_steps
 from ._secrets import Secret
-from ._workers import Workers
 
-__all__ = ["Bounds", "ExchangeDriver", "HttpTransport", "Watch", "check_base_url", "is_loopback"]
+__all__ = ["HttpTransport", "check_base_url", "is_loopback"]
 
 _INFLATE_BYTES = 1 << 20
-
-
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """How long and how much one step may take.
-
-    `reply_seconds` is the time to the first byte, which is when the picture is drawn: the official OpenAI SDK waits 600 s.
-    `max_body_bytes` holds for a body, and in a stream for what comes from one preview to the next.
-    """
-
-    connect_seconds: float = 15.0
-    reply_seconds: float = 600.0
-    idle_seconds: float = 60.0
-    max_body_bytes: int = 256 << 20
-
-
-class Watch:
-    """What the driver tells while it works; the base class ignores it all."""
-
-    async def before_sending(self) -> None:
-        """A step that may be billed leaves when this returns."""
-
-    async def accepted(self, job: Accepted) -> None:
-        """The provider knows the job by an id now."""
-
-    def preview(self, partial: Partial) -> None:
-        """An unfinished picture came."""
-
-
-class ExchangeDriver:
-    """Runs the exchanges of one provider: sends, waits, computes, retries what is repeatable."""
-
-    def __init__(self, transport: Transport, *, bounds: Bounds, retry: RetryPolicy, workers: Workers) -> None:
-        self._transport = transport
-        self._bounds = bounds
-        self._retry = retry
-        self._workers = workers
-        self._cache: dict[str, tuple[float, HttpResponse]] = {}
-        self._cache_lock = trio.Lock()
-
-    async def run(self, exchange: Exchange, watch: Watch) -> Pictures:
-        """Steps an exchange to its end. A cancellation closes the connection in use and leaves nothing behind.
-
-        Raises:
-            ImagenError: what the provider raised, or what happened on the way.
-        """
-        answer: HttpResponse | bytes | None = None
-        billable = False
-        async with AsyncExitStack() as open_reply:
-            reply: Reply | None = None
-            streamed_bytes = 0
-            try:
-                while True:
-                    try:
-                        step = exchange.send(answer)
-                    except StopIteration as done:
-                        result: Pictures = done.value
-                        return result
-                    if isinstance(step, HttpRequest) and not step.repeatable and not billable:
-                        await watch.before_sending()
-                        billable = True
-                    if isinstance(step, HttpRequest) and step.stream:
-                        reply = await open_reply.enter_async_context(self._transport.open(step))
-                        answer = HttpResponse(status=reply.status, headers=reply.headers)
-                    elif isinstance(step, ReadChunk):
-                        assert reply is not None, "ReadChunk before a streamed request"
-                        answer = await self._receive(reply)
-                        streamed_bytes += len(answer)
-                        self._check_size(streamed_bytes)
-                    else:
-                        # A preview that is shown is not kept, so its bytes do not count any more.
-                        streamed_bytes = 0
-                        answer = await self._perform(step, watch, billable=billable)
-            finally:
-                exchange.close()
-
-    async def _perform(self, step: Step, watch: Watch, *, billable: bool) -> HttpResponse | bytes | None:
-        match step:
-            case HttpRequest() if step.cache_seconds > 0:
-                return await self._send_cached(step)
-            case HttpRequest(repeatable=True):
-                return await self._send_repeatable(step, billable=billable)
-            case HttpRequest():
-                return await self.send(step)
-            case Wait(seconds=seconds):
-                await trio.sleep(seconds)
-            case Compute(call=call):
-                await watch.before_sending()
-                return await self._workers.run(call)
-            case Partial():
-                watch.preview(step)
-            case Accepted():
-                await watch.accepted(step)
-            case _:
-                raise AssertionError(f"{step!r} is no step")
-        return None
-
-    async def send(self, request: HttpRequest) -> HttpResponse:
-        """Sends one request, once, and reads the whole answer."""
-        async with self._transport.open(request) as reply:
-            body = await self._read_body(reply)
-            return HttpResponse(status=reply.status, headers=reply.headers, body=body)
-
-    async def _send_repeatable(self, request: HttpRequest, *, billable: bool) -> HttpResponse:
-        try:
-            async for attempt in retry_steps(self._retry):
-                with attempt:
-                    return _retry_later(await self.send(request))
-        except _TriedEnough as tried:
-            return tried.response
-        except ProviderError as error:
-            if billable:
-                # Also where nothing was sent on this step: the picture must not be ordered, and paid, once more.
-                text = f"The picture was made and billed, but could not be fetched. {error.message}"
-                raise ProviderError(text, billed="yes", details=error.details) from error
-            retryable = error.retryable or isinstance(error, OutcomeUnknownError)
-            raise ProviderError(error.message, retryable=retryable, details=error.details) from error
-        raise AssertionError("a retry loop ends in a result or an error")  # pragma: no cover (for the type checker)
-
-    async def _send_cached(self, request: HttpRequest) -> HttpResponse:
-        async with self._cache_lock:
-            fresh_until, response = self._cache.get(request.url, (-math.inf, None))
-            if response is None or fresh_until < trio.current_time():
-                response = await self._send_repeatable(request, billable=False)
-                if response.status == 200:
-                    self._cache[request.url] = (trio.current_time() + request.cache_seconds, response)
-            return response
-
-    async def _read_body(self, reply: Reply) -> bytes:
-        pieces: list[bytes] = []
-        size = 0
-        while piece := await self._receive(reply):
-            pieces.append(piece)
-            size += len(piece)
-            self._check_size(size)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def _check_size(self, size: int) -> None:
-        if size > self._bounds.max_body_bytes:
-            raise ProviderError(
-                f"The reply is larger than {self._bounds.max_body_bytes:,} bytes; it was dropped, and may be billed.",
-                billed="unknown",
-            )
-
-    async def _receive(self, reply: Reply) -> bytes:
-        with trio.move_on_after(self._bounds.idle_seconds):
-            return await reply.receive_some()
-        raise OutcomeUnknownError(
-            f"The reply stopped in the middle for {self._bounds.idle_seconds:g} seconds; it may be billed.",
-            details={"fault": "stall"},
-        )
-
-
-class _TriedEnough(ProviderError):
-    """A repeatable step that was answered by an outage; the answer itself is what the exchange gets in the end."""
-
-    def __init__(self, response: HttpResponse) -> None:
-        super().__init__(f"The provider answered {response.status}.", retryable=True)
-        self.response = response
-
-
-def _retry_later(response: HttpResponse) -> HttpResponse:
-    if response.status == 429 or response.status >= 500:
-        raise _TriedEnough(response)
-    return response
-
-
-# --- HTTP -----------------------------------------------------------------------------------------------------------
 
 
 def is_loopback(url: httpx2.URL) -> bool:
@@ -329,7 +144,7 @@ class HttpTransport:
                 retryable=True,
                 details={"fault": type(error).__name__},
             ) from error
-        except (httpx2.HTTPError, httpx2.StreamError, httpcore2.TimeoutException, *_LOST) as error:
+        except (httpx2.HTTPError, httpx2.StreamError) as error:
             raise OutcomeUnknownError(
                 f"The connection to {name} broke before the whole answer was there ({_reason(error)}); it may be billed.",
                 details={"fault": type(error).__name__},
@@ -343,14 +158,7 @@ _NOT_SENT = (
     httpx2.PoolTimeout,
     httpx2.ProxyError,
     httpx2.UnsupportedProtocol,
-    httpcore2.ConnectError,
-    httpcore2.ConnectTimeout,
-    httpcore2.LocalProtocolError,
-    httpcore2.PoolTimeout,
-    httpcore2.ProxyError,
-    httpcore2.UnsupportedProtocol,
 )
-_LOST = (httpcore2.NetworkError, httpcore2.ProtocolError)
 
 
 def _reason(error: Exception) -> str:
@@ -419,52 +227,10 @@ def _timeout(bounds: Bounds) -> httpx2.Timeout:
 def _open_http_client(bounds: Bounds) -> httpx2.AsyncClient:
     timeout = _timeout(bounds)
     # httpx2 looks for proxies in the environment only where it builds the transport itself.
-    if urllib.request.getproxies():
+    if urllib.request.getproxies().keys() & {"http", "https", "all"}:
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
         return httpx2.AsyncClient(timeout=timeout, limits=limits)
-    return httpx2.AsyncClient(timeout=timeout, transport=_BulkTransport())
+    # Imported when used: behind it stand an HTTP/1 and an HTTP/2 parser, a quarter of the time to import httpx2.
+    from ._network import BulkTransport
 
-
-class _BulkTransport(httpx2.AsyncBaseTransport):
-    """httpcore2's connection pool over our network backend; httpx2 has no public way to choose one."""
-
-    def __init__(self) -> None:
-        self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=httpx2.create_ssl_context(),
-            max_connections=None,
-            max_keepalive_connections=None,
-            keepalive_expiry=30.0,
-            network_backend=BulkBackend(),
-        )
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        url = request.url
-        response = await self._pool.handle_async_request(
-            httpcore2.Request(
-                method=request.method,
-                url=httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-                headers=request.headers.raw,
-                content=request.stream,
-                extensions=request.extensions,
-            )
-        )
-        return httpx2.Response(
-            response.status, headers=response.headers, stream=_PoolStream(response), extensions=response.extensions
-        )
-
-    async def aclose(self) -> None:
-        await self._pool.aclose()
-
-
-class _PoolStream(httpx2.AsyncByteStream):
-    def __init__(self, response: httpcore2.Response) -> None:
-        self._response = response
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        # A body that is dropped half-way leaves no generator behind for the garbage collector to complain about.
-        async with aclosing(self._response.aiter_stream()) as parts:
-            async for part in parts:
-                yield part
-
-    async def aclose(self) -> None:
-        await self._response.aclose()
+    return httpx2.AsyncClient(timeout=timeout, transport=BulkTransport())

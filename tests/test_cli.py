@@ -118,7 +118,8 @@ async def test_each_line_is_written_when_its_picture_is_done(shell):
         )
         with trio.fail_after(10):
             first = await process.stdout.receive_some()
-        assert json.loads(first)["index"] == 0
+        assert json.loads(first)["kind"] == "image"
+        assert process.poll() is None
         process.kill()
         await process.wait()
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpcore2
+import httpx2
 import msgspec
 import pytest
 import trio
@@ -17,13 +18,15 @@ import trustme
 
 import imagen
 from imagen import Bounds, OutcomeUnknownError, ProviderError
-from imagen._network import BulkBackend
+from imagen._network import BulkBackend, _as_httpx2
 from tests.providers.stepping import images
 from tests.test_transport import (
     Server,
     answering,
+    exceptions_of,
     failure,
     http_reply,
+    made,
     no_proxy_around_us,
     open_driver,
     open_server,
@@ -368,3 +371,15 @@ async def test_the_backend_sleeps(autojump_clock):
     started = trio.current_time()
     await BulkBackend().sleep(5)
     assert trio.current_time() - started == 5
+
+
+@pytest.mark.parametrize("kind", list(exceptions_of(httpcore2)), ids=lambda kind: kind.__name__)
+def test_every_exception_of_httpcore2_comes_out_as_its_twin(kind):
+    with pytest.raises(httpx2.TransportError) as caught, _as_httpx2():
+        raise made(kind)
+    assert type(caught.value).__name__ == kind.__name__
+    assert isinstance(caught.value.__cause__, kind)
+
+
+def test_there_are_exceptions_of_httpcore2_to_look_at():
+    assert len(list(exceptions_of(httpcore2))) > 10

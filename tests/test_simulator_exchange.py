@@ -106,7 +106,8 @@ async def test_the_ledger_says_what_the_provider_billed(tmp_path, model):
         assert spending.unknown_usd == spending.reserved_usd == 0
         assert {outcome.cost.source for outcome in outcomes} == {"computed"}
         assert all(bill.delivered for bill in simulator.bills)
-        assert len(simulator.bills) == 3 + 1 + 3 + 1
+        # Previews come in a stream, and a stream is asked for one picture.
+        assert len(simulator.bills) == 3 + 1 + 3 + 3
 
 
 async def test_pictures_that_are_asked_for_together_come_from_one_request(tmp_path):

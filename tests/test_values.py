@@ -283,7 +283,7 @@ def image(**changes: object) -> imagen.Image:
             "width": 8,
             "height": 8,
             "size_bytes": len(data),
-            "sha256": "0" * 64,
+            "stored_sha256": "0" * 64,
             "inline_data": data,
             "model": "m",
             "provider": "p",

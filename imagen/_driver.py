@@ -1,0 +1,193 @@
+"""Carries out an exchange, step by step, over any transport: sends, waits, computes, retries what is repeatable."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AsyncExitStack
+
+import msgspec
+import trio
+
+from ._errors import OutcomeUnknownError, ProviderError
+from ._exchange import (
+    Accepted,
+    Compute,
+    Exchange,
+    HttpRequest,
+    HttpResponse,
+    Partial,
+    Pictures,
+    ReadChunk,
+    Reply,
+    Step,
+    Transport,
+    Wait,
+)
+from ._retry import RetryPolicy, retry_steps
+from ._workers import Workers
+
+__all__ = ["Bounds", "ExchangeDriver", "Watch"]
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """How long and how much one step may take.
+
+    `reply_seconds` is the time to the first byte, which is when the picture is drawn: the official OpenAI SDK waits 600 s.
+    `max_body_bytes` holds for a body, and in a stream for what comes from one preview to the next.
+    """
+
+    connect_seconds: float = 15.0
+    reply_seconds: float = 600.0
+    idle_seconds: float = 60.0
+    max_body_bytes: int = 256 << 20
+
+
+class Watch:
+    """What the driver tells while it works; the base class ignores it all."""
+
+    async def before_sending(self) -> None:
+        """A step that may be billed leaves when this returns."""
+
+    async def accepted(self, job: Accepted) -> None:
+        """The provider knows the job by an id now."""
+
+    def preview(self, partial: Partial) -> None:
+        """An unfinished picture came."""
+
+
+class ExchangeDriver:
+    """Runs the exchanges of one provider: sends, waits, computes, retries what is repeatable."""
+
+    def __init__(self, transport: Transport, *, bounds: Bounds, retry: RetryPolicy, workers: Workers) -> None:
+        self._transport = transport
+        self._bounds = bounds
+        self._retry = retry
+        self._workers = workers
+        self._cache: dict[str, tuple[float, HttpResponse]] = {}
+        self._cache_lock = trio.Lock()
+
+    async def run(self, exchange: Exchange, watch: Watch) -> Pictures:
+        """Steps an exchange to its end. A cancellation closes the connection in use and leaves nothing behind.
+
+        Raises:
+            ImagenError: what the provider raised, or what happened on the way.
+        """
+        answer: HttpResponse | bytes | None = None
+        billable = False
+        async with AsyncExitStack() as open_reply:
+            reply: Reply | None = None
+            streamed_bytes = 0
+            try:
+                while True:
+                    try:
+                        step = exchange.send(answer)
+                    except StopIteration as done:
+                        result: Pictures = done.value
+                        return result
+                    if isinstance(step, HttpRequest) and not step.repeatable and not billable:
+                        await watch.before_sending()
+                        billable = True
+                    if isinstance(step, HttpRequest) and step.stream:
+                        reply = await open_reply.enter_async_context(self._transport.open(step))
+                        answer = HttpResponse(status=reply.status, headers=reply.headers)
+                    elif isinstance(step, ReadChunk):
+                        assert reply is not None, "ReadChunk before a streamed request"
+                        answer = await self._receive(reply)
+                        streamed_bytes += len(answer)
+                        self._check_size(streamed_bytes)
+                    else:
+                        # A preview that is shown is not kept, so its bytes do not count any more.
+                        streamed_bytes = 0
+                        answer = await self._perform(step, watch, billable=billable)
+            finally:
+                exchange.close()
+
+    async def _perform(self, step: Step, watch: Watch, *, billable: bool) -> HttpResponse | bytes | None:
+        match step:
+            case HttpRequest() if step.cache_seconds > 0:
+                return await self._send_cached(step)
+            case HttpRequest(repeatable=True):
+                return await self._send_repeatable(step, billable=billable)
+            case HttpRequest():
+                return await self.send(step)
+            case Wait(seconds=seconds):
+                await trio.sleep(seconds)
+            case Compute(call=call):
+                await watch.before_sending()
+                return await self._workers.run(call)
+            case Partial():
+                watch.preview(step)
+            case Accepted():
+                await watch.accepted(step)
+            case _:
+                raise AssertionError(f"{step!r} is no step")
+        return None
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Sends one request, once, and reads the whole answer."""
+        async with self._transport.open(request) as reply:
+            body = await self._read_body(reply)
+            return HttpResponse(status=reply.status, headers=reply.headers, body=body)
+
+    async def _send_repeatable(self, request: HttpRequest, *, billable: bool) -> HttpResponse:
+        try:
+            async for attempt in retry_steps(self._retry):
+                with attempt:
+                    return _retry_later(await self.send(request))
+        except _TriedEnough as tried:
+            return tried.response
+        except ProviderError as error:
+            if billable:
+                # Also where nothing was sent on this step: the picture must not be ordered, and paid, once more.
+                text = f"The picture was made and billed, but could not be fetched. {error.message}"
+                raise ProviderError(text, billed="yes", details=error.details) from error
+            retryable = error.retryable or isinstance(error, OutcomeUnknownError)
+            raise ProviderError(error.message, retryable=retryable, details=error.details) from error
+        raise AssertionError("a retry loop ends in a result or an error")  # pragma: no cover (for the type checker)
+
+    async def _send_cached(self, request: HttpRequest) -> HttpResponse:
+        async with self._cache_lock:
+            fresh_until, response = self._cache.get(request.url, (-math.inf, None))
+            if response is None or fresh_until < trio.current_time():
+                response = await self._send_repeatable(request, billable=False)
+                if response.status == 200:
+                    self._cache[request.url] = (trio.current_time() + request.cache_seconds, response)
+            return response
+
+    async def _read_body(self, reply: Reply) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        while piece := await self._receive(reply):
+            pieces.append(piece)
+            size += len(piece)
+            self._check_size(size)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._bounds.max_body_bytes:
+            raise ProviderError(
+                f"The reply is larger than {self._bounds.max_body_bytes:,} bytes; it was dropped, and may be billed.",
+                billed="unknown",
+            )
+
+    async def _receive(self, reply: Reply) -> bytes:
+        with trio.move_on_after(self._bounds.idle_seconds):
+            return await reply.receive_some()
+        raise OutcomeUnknownError(
+            f"The reply stopped in the middle for {self._bounds.idle_seconds:g} seconds; it may be billed.",
+            details={"fault": "stall"},
+        )
+
+
+class _TriedEnough(ProviderError):
+    """A repeatable step that was answered by an outage; the answer itself is what the exchange gets in the end."""
+
+    def __init__(self, response: HttpResponse) -> None:
+        super().__init__(f"The provider answered {response.status}.", retryable=True)
+        self.response = response
+
+
+def _retry_later(response: HttpResponse) -> HttpResponse:
+    if response.status == 429 or response.status >= 500:
+        raise _TriedEnough(response)
+    return response

@@ -14,7 +14,6 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
@@ -220,19 +219,36 @@ class Library:
 def _write_whole(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.part")
     try:
-        with _create(temporary) as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        descriptor = _create(temporary)
+        try:
+            # Not through a file object: its buffer makes the writes unaligned, which costs four times as much.
+            left = memoryview(data)
+            while left:
+                left = left[os.write(descriptor, left) :]
+            os.fsync(descriptor)
+            _drop_from_memory(descriptor)
+        finally:
+            os.close(descriptor)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def _create(path: Path) -> BinaryIO:
+def _create(path: Path) -> int:
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
     try:
-        return open(path, "xb")
+        return os.open(path, flags, 0o644)
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return open(path, "xb")
+        return os.open(path, flags, 0o644)
+
+
+def _drop_from_memory(descriptor: int) -> None:
+    """Gives the pages of a file that is on the disk back to the system.
+
+    A long batch would else fill the machine's memory with pictures that are looked at once, if at all, and the system
+    would look for fresh pages all the time, which costs more than the writing itself.
+    """
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -22,6 +22,9 @@ __all__ = ["BulkBackend", "BulkTransport"]
 _READ_BYTES = 1 << 20
 # More than one record a call, so that a megabyte needs few of them.
 _DECRYPT_BYTES = 1 << 18
+# The pool looks at every idle connection for each request, and each look is a system call that hands the interpreter to
+# another thread. What was open this long ago is taken to be: a goodbye may be on its way for as long at any time.
+_FRESH_SECONDS = 0.1
 _SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 
 
@@ -42,6 +45,7 @@ def _translate(
 class _PlainStream(httpcore2.AsyncNetworkStream):
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
+        self._fresh_until = 0.0
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         with _translate(timeout, httpcore2.ReadTimeout, httpcore2.ReadError):
@@ -73,13 +77,21 @@ class _PlainStream(httpcore2.AsyncNetworkStream):
             case "socket":
                 return self._stream.socket
             case "is_readable":
-                return self._stream.socket.is_readable()
+                return self._is_readable()
             case "client_addr":
                 return self._stream.socket.getsockname()
             case "server_addr":
                 return self._stream.socket.getpeername()
             case _:
                 return None
+
+    def _is_readable(self) -> bool:
+        """Whether an idle connection has something to say, which can only be goodbye."""
+        now = trio.current_time()
+        if now < self._fresh_until:
+            return False
+        self._fresh_until = now + _FRESH_SECONDS
+        return self._stream.socket.is_readable()
 
 
 class _TlsStream(_PlainStream):

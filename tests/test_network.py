@@ -312,7 +312,9 @@ async def test_a_closed_stream_says_so():
             await stream.write(b"x")
 
 
-async def test_the_pool_can_ask_for_the_socket_and_whether_it_is_readable():
+async def test_the_pool_can_ask_for_the_socket_and_whether_it_is_readable(monkeypatch):
+    monkeypatch.setattr("imagen._network._FRESH_SECONDS", 0.0)
+
     async def greet(stream: trio.SocketStream) -> None:
         await read_request(stream)
         await stream.send_all(b"hello")
@@ -327,6 +329,21 @@ async def test_the_pool_can_ask_for_the_socket_and_whether_it_is_readable():
             await trio.lowlevel.wait_readable(stream.get_extra_info("socket"))
         assert stream.get_extra_info("is_readable") is True
         assert await stream.read(1) == b"hello"
+
+
+async def test_a_connection_that_was_open_a_moment_ago_is_not_asked_again(monkeypatch):
+    monkeypatch.setattr("imagen._network._FRESH_SECONDS", 1000.0)
+
+    async def greet(stream: trio.SocketStream) -> None:
+        await read_request(stream)
+        await stream.send_all(b"hello")
+
+    async with open_pair(greet) as stream:
+        assert stream.get_extra_info("is_readable") is False
+        await stream.write(b"GET / HTTP/1.1\r\n\r\n")
+        with trio.fail_after(10):
+            await trio.lowlevel.wait_readable(stream.get_extra_info("socket"))
+        assert stream.get_extra_info("is_readable") is False
 
 
 async def test_garbage_in_place_of_tls_records_is_an_error_of_reading(authority, server_tls):

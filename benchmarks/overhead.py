@@ -84,7 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5, help="each contender runs once a round; medians are reported")
     parser.add_argument("--quick", action="store_true", help="one round of few images: shows that it works, not more")
     parser.add_argument("--only", action="append", default=[], help="cases whose name begins so: '2 MB', '4 KB, TLS'")
-    parser.add_argument("--one-core", action="store_true", help="pin each contender to one core and the server to others")
+    parser.add_argument(
+        "--one-core", action="store_true", help="pin each contender to one core and the server to others"
+    )
     parser.add_argument("--dir", type=Path, default=None, help="where pictures are written, a disk worth measuring")
     parser.add_argument("--json", type=Path, default=None, help="also write every figure of every round to this file")
     options = parser.parse_args(arguments)

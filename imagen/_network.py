@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 
 import httpcore2
 import httpx2
@@ -224,11 +224,18 @@ class _PoolStream(httpx2.AsyncByteStream):
         self._response = response
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        # A body that is dropped half-way leaves no generator behind for the garbage collector to complain about.
-        async with aclosing(self._response.aiter_stream()) as parts:
-            with _as_httpx2():
-                async for part in parts:
-                    yield part
+        parts = self._response.aiter_stream()
+        try:
+            while True:
+                with _as_httpx2():
+                    part = await anext(parts, None)
+                if part is None:
+                    return
+                yield part
+        finally:
+            # A body that is dropped half-way leaves no generator behind for the garbage collector to complain about.
+            with trio.move_on_after(1, shield=True):
+                await parts.aclose()
 
     async def aclose(self) -> None:
         await self._response.aclose()

@@ -20,7 +20,7 @@ from typing import TypeVar
 import msgspec
 import trio
 
-from ._budget import Budget, Purse, current_scopes
+from ._budget import Purse
 from ._catalog import Model
 from ._engine import Engine, Order, new_id
 from ._errors import BudgetExceededError, ImagenError, InvalidRequestError
@@ -166,8 +166,10 @@ class Batch:
     async def _fulfil(self, request: Request, indexes: tuple[int, ...]) -> None:
         try:
             self._in_flight += len(indexes)
-            outcomes = await self._outcomes(request, indexes)
-            self._in_flight -= len(indexes)
+            try:
+                outcomes = await self._outcomes(request, indexes)
+            finally:
+                self._in_flight -= len(indexes)
             for outcome in outcomes:
                 self._count(outcome)
                 await self._send.send(outcome)
@@ -203,13 +205,13 @@ async def open_batch(
     source: Requests | RepeatedRequest,
     *,
     max_at_once: int,
-    budget: Budget | None,
+    purse: Purse,
     emit: EventHandler,
 ) -> AsyncIterator[Batch]:
     """Runs a batch for as long as the block lasts; `Client.open_batch` says what callers may rely on."""
     if max_at_once < 1:
         raise InvalidRequestError(f"max_at_once must be 1 or more, not {max_at_once}.")
-    batch = Batch(engine, Purse(current_scopes(), budget), max_at_once, emit)
+    batch = Batch(engine, purse, max_at_once, emit)
     async with open_bare_nursery() as nursery:
         nursery.start_soon(batch._feed, source)
         try:

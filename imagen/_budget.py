@@ -181,7 +181,8 @@ class Purse:
         if usd is None:
             raise self._refuse(
                 self._budgets[0],
-                "The price of this request is unknown, and a budget is set: say with assume_usd what one picture may cost.",
+                "The price of this request is unknown, and a budget is set: say with assume_usd (--assume on the command "
+                "line) what one picture may cost at the most.",
             )
         while True:
             for scope in self.scopes:

@@ -153,7 +153,8 @@ class Client:
         """
         source = self._source(requests, n, together, parameters)
         emit = self._events if on_event is None else partial(self._tell_both, on_event)
-        return open_batch(self._engine, source, max_at_once=max_at_once, budget=budget, emit=emit)
+        purse = Purse(current_scopes(), budget)
+        return open_batch(self._engine, source, max_at_once=max_at_once, purse=purse, emit=emit)
 
     def start_session(
         self,
@@ -167,13 +168,17 @@ class Client:
     ) -> Session:
         """Starts a batch in the background, to be pulled from later by `sessions.get(id)`. It goes on until the client closes.
 
+        It outlives the block that it was started in, so the budget scopes around that do not bind it; a `budget` does.
+
         Raises:
             SessionError: too many run at once.
             ImagenError: the request cannot be sent as it is.
         """
         whole = _as_request(request, parameters)
         self._engine.plan(whole)
-        batch = partial(self.open_batch, whole, n=n, max_at_once=max_at_once, together=together, budget=budget)
+        source = repeat_request(whole, n, together=together)
+        purse = Purse(budget=budget)
+        batch = partial(open_batch, self._engine, source, max_at_once=max_at_once, purse=purse, emit=self._events)
         return self.sessions.start(batch, n)
 
     def quote(

@@ -21,12 +21,14 @@ from ._budget import Hold, Purse
 from ._catalog import Catalog, Model
 from ._driver import ExchangeDriver, Watch
 from ._errors import (
+    BudgetExceededError,
     ConfigurationError,
     ContentFilterError,
     ImagenError,
     InvalidRequestError,
     OutcomeUnknownError,
     ProviderError,
+    ProviderNotFoundError,
     StorageError,
 )
 from ._events import AttemptEnded, AttemptSent, Event, PreviewReceived
@@ -174,7 +176,9 @@ class Engine:
         _encode(request)
         provider = self._providers.get(model.provider)
         if provider is None:
-            raise ConfigurationError(f"{model.id} is at the provider {model.provider!r}, which imagen does not know.")
+            raise ProviderNotFoundError(
+                f"{model.id} is at the provider {model.provider!r}, which imagen does not know."
+            )
         if operation_of(request) not in provider.operations:
             raise ConfigurationError(f"imagen cannot {operation_of(request)} with {provider.name} yet.")
         self._driver_of(provider.name)
@@ -196,9 +200,9 @@ class Engine:
             async for attempt in retry_attempts(self._retry):
                 with attempt:
                     return await self._try_once(order, purse, emit or self._emit)
+        except BudgetExceededError:
+            raise
         except ImagenError as error:
-            if error.code == "BUDGET":
-                raise
             return tuple(self._failure(order, index, error) for index in order.indexes)
         raise AssertionError("a retry loop ends in a result or an error")
 
@@ -276,8 +280,12 @@ class Engine:
         call = Call(request=order.request, model=order.model, count=len(order.indexes))
         result = await self._driver_of(order.provider.name).run(operation(call), ticket)
         # Paid: from here nothing may cut it short but the bound on cleanup.
-        with trio.move_on_after(_CLEANUP_SECONDS, shield=True):
+        with trio.move_on_after(_CLEANUP_SECONDS, shield=True) as bound:
             await self._settle_success(ticket, result)
+        if bound.cancelled_caught:
+            raise StorageError(
+                f"The disk did not answer for {_CLEANUP_SECONDS:g} seconds; the picture is paid.", billed="yes"
+            )
 
     async def _settle_success(self, ticket: _Ticket, result: Pictures) -> None:
         order = ticket.order
@@ -312,6 +320,7 @@ class Engine:
                 storage_error = error.message
             found = measure(picture.data) if stored is None else stored.measure
         except ProviderError as error:
+            await self._set_aside(ticket, picture.data, error)
             return msgspec.structs.replace(self._failure(order, index, error), cost=cost)
         return Image(
             id=new_id(),
@@ -340,6 +349,17 @@ class Engine:
         if self._library is None:
             return None
         return await self._workers.run(partial(self._library.store, data))
+
+    async def _set_aside(self, ticket: _Ticket, data: bytes, error: ProviderError) -> None:
+        """Keeps bytes that were paid for and that nobody can read yet, and says where."""
+        if self._library is None:
+            return
+        try:
+            path = await self._workers.run(partial(self._library.store_unreadable, ticket.id, data))
+        except StorageError:
+            return
+        error.message += f" They are kept at {path}."
+        error.args = (error.message,)
 
     async def _settle_failure(self, ticket: _Ticket, error: ImagenError) -> None:
         order = ticket.order

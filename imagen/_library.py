@@ -177,6 +177,19 @@ class Library:
             ) from error
         return StoredPicture(measure=found, sha256=sha256, path=path)
 
+    def store_unreadable(self, attempt_id: str, data: bytes) -> Path:
+        """Writes bytes that are no picture beside the pictures, named by their attempt. Blocking.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        path = self._folder / "unreadable" / f"{attempt_id}-{secrets.token_hex(2)}.bin"
+        try:
+            _write_whole(path, data)
+        except OSError as error:
+            raise StorageError(f"The bytes cannot be written to {self._folder}: {error.strerror or error}.") from error
+        return path
+
     def _check_room(self) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)

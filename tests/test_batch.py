@@ -241,6 +241,17 @@ async def test_together_asks_for_as_many_as_the_model_takes(autojump_clock):
         assert sorted(msg_n(request) for request in transport.requests) == [3, 10, 10]
 
 
+async def test_bytes_that_are_no_picture_are_paid_for_and_kept(autojump_clock):
+    async with open_test_client(lambda request: images_reply(data=b"<svg/>")) as (client, _):
+        with pytest.raises(imagen.ProviderError, match="no PNG, JPEG, WebP or GIF") as caught:
+            await client.generate("a cat")
+        assert caught.value.billed == "yes"
+        (kept,) = (client.library.folder / "unreadable").iterdir()
+        assert kept.read_bytes() == b"<svg/>"
+        assert str(kept) in str(caught.value)
+        assert (await client.spending()).settled_usd == PRICE
+
+
 async def test_fewer_pictures_than_asked_for_are_failures_that_cost_nothing(autojump_clock):
     async with open_test_client(lambda request: images_reply(1)) as (client, _):
         async with client.open_batch("a cat", n=2, together=True) as batch:

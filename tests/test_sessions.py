@@ -131,6 +131,25 @@ async def test_a_request_that_cannot_be_sent_starts_no_session(autojump_clock):
         assert len(client.sessions) == 0
 
 
+async def test_a_count_out_of_range_starts_no_session(autojump_clock):
+    async with open_test_client(FakeProvider()) as (client, _):
+        with pytest.raises(imagen.InvalidRequestError, match="n must be"):
+            client.start_session("a cat", n=0)
+
+
+async def test_a_session_is_not_bound_by_the_scope_that_it_was_started_in(autojump_clock):
+    async with open_test_client(FakeProvider()) as (client, _):
+        with imagen.move_on_after_spending("0.05") as scope:
+            session = client.start_session("a cat", n=5)
+            await session.wait_finished()
+        assert not scope.cancelled_caught
+        assert len(session.images) == 5
+        budgeted = client.start_session("a cat", n=5, budget=imagen.Budget("0.10"))
+        await budgeted.wait_finished()
+        assert len(budgeted.images) == 2
+        assert {failure.error.code for _, failure in budgeted.failures} == {"BUDGET"}
+
+
 async def test_two_readers_of_one_session_get_the_same(autojump_clock):
     async with open_test_client(FakeProvider()) as (client, _):
         session = client.start_session("a cat", n=5)

@@ -20,22 +20,19 @@ import imagen
 from imagen import Bounds, OutcomeUnknownError, ProviderError
 from imagen._network import BulkBackend, _as_httpx2
 from tests.providers.stepping import images
-from tests.test_transport import (
+from tests.transports import (
     Server,
     answering,
     exceptions_of,
     failure,
     http_reply,
     made,
-    no_proxy_around_us,
     open_driver,
     open_server,
     outcome,
     read_request,
     run_openai,
 )
-
-__all__ = ["no_proxy_around_us"]
 
 UNREACHABLE = (ProviderError, "API_ERROR", True, "no")
 LOST = (OutcomeUnknownError, "OUTCOME_UNKNOWN", False, "unknown")

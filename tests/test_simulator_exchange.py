@@ -29,9 +29,7 @@ from imagen.testing.simulator import (
     WrongMedia,
     open_simulator,
 )
-from tests.test_transport import RETRY, http_reply, no_proxy_around_us, open_server
-
-__all__ = ["no_proxy_around_us"]
+from tests.transports import RETRY, http_reply, open_server
 
 # Some of the models that are looked at have a last day, and a warning that names it.
 pytestmark = pytest.mark.filterwarnings("ignore::imagen.ModelRetiringWarning")

@@ -7,9 +7,7 @@ import logging
 import socket
 import tracemalloc
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable
 
 import httpx2
 import msgspec
@@ -24,18 +22,15 @@ from imagen import (
     ContentFilterError,
     HttpRequest,
     HttpResponse,
-    OutcomeUnknownError,
     Pictures,
     ProviderError,
     QuotaExceededError,
     RateLimitError,
-    RetryPolicy,
-    Secret,
 )
 from imagen._driver import ExchangeDriver, Watch
-from imagen._transport import HttpTransport, check_base_url, is_loopback
+from imagen._transport import check_base_url, is_loopback
 from imagen.providers import nexos, openai
-from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
+from imagen.testing import InlineWorkers
 from imagen.testing.simulator import (
     BrokenBase64,
     Drip,
@@ -47,7 +42,6 @@ from imagen.testing.simulator import (
     HtmlError,
     Nexos,
     NotAllowed,
-    OpenAI,
     Overloaded,
     QuotaExhausted,
     RateLimited,
@@ -60,173 +54,27 @@ from imagen.testing.simulator import (
     WrongMedia,
     open_simulator,
 )
-from tests.providers.stepping import CATALOG, call, images, sse
-
-KEY = "sk-a-key-that-nobody-may-see"
-CALM = Bounds(connect_seconds=5.0, reply_seconds=5.0, idle_seconds=5.0, max_body_bytes=1 << 20)
-# For what has to run into a time limit; everything else may take as long as a busy machine needs.
-QUICK = Bounds(connect_seconds=0.4, reply_seconds=0.4, idle_seconds=0.25, max_body_bytes=1 << 20)
-RETRY = RetryPolicy(attempts=3, total_seconds=2.0, wait_initial_seconds=0.001, wait_max_seconds=0.002)
-DALLE = msgspec.structs.replace(CATALOG.find("openai/dall-e-3"), wire_name="dall-e-3")
-IMAGEN = CATALOG.find("imagen-4")
-UNKNOWN = (OutcomeUnknownError, "OUTCOME_UNKNOWN", False, "unknown")
-
-
-@pytest.fixture(autouse=True)
-def no_proxy_around_us(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
-@asynccontextmanager
-async def open_transport(
-    base_url: str,
-    *,
-    provider: imagen.Provider = openai.PROVIDER,
-    key: str | None = KEY,
-    bounds: Bounds = CALM,
-    http: httpx2.AsyncClient | None = None,
-) -> AsyncIterator[HttpTransport]:
-    secret = None if key is None else Secret(key)
-    transport = HttpTransport(
-        provider, base_url=base_url, key=secret, bounds=bounds, user_agent="imagen-test/1", http=http
-    )
-    try:
-        yield transport
-    finally:
-        await transport.aclose()
-
-
-@asynccontextmanager
-async def open_driver(base_url: str, *, bounds: Bounds = CALM, **more: Any) -> AsyncIterator[ExchangeDriver]:
-    async with open_transport(base_url, bounds=bounds, **more) as transport:
-        yield ExchangeDriver(transport, bounds=bounds, retry=RETRY, workers=InlineWorkers())
-
-
-class Previews(Watch):
-    """Counts what the driver tells."""
-
-    def __init__(self) -> None:
-        self.sent = 0
-        self.numbers: list[int] = []
-
-    async def before_sending(self) -> None:
-        await trio.lowlevel.checkpoint()
-        self.sent += 1
-
-    def preview(self, partial: imagen.Partial) -> None:
-        self.numbers.append(partial.number)
-
-
-async def run_openai(driver: ExchangeDriver, model: str | imagen.Model = "gpt-image-2", **fields: Any) -> Pictures:
-    return await driver.run(openai.generate(call(model, **fields)), Watch())
-
-
-async def failure(running: Awaitable[object]) -> imagen.ImagenError:
-    """The error of something that has to fail, and soon."""
-    with trio.fail_after(10), pytest.raises(imagen.ImagenError) as caught:
-        await running
-    return caught.value
-
-
-def bounds_for(fault: Fault) -> Bounds:
-    return QUICK if isinstance(fault, Stall) else CALM
-
-
-def outcome(error: imagen.ImagenError) -> tuple[type, str, bool, str]:
-    return type(error), error.code, error.retryable, error.billed
-
-
-# --- a server of a few lines ----------------------------------------------------------------------------------------
-
-Handler = Callable[[trio.abc.Stream, bytes], Awaitable[object]]
-
-
-class Server:
-    """What `open_server` gives: where it listens, and what arrived, head and body together."""
-
-    def __init__(self, port: int) -> None:
-        self.url = f"http://127.0.0.1:{port}/v1"
-        self.port = port
-        self.requests: list[bytes] = []
-        self.connections = 0
-        self._closed = 0
-        self._changed = trio.Event()
-
-    def note_closed(self) -> None:
-        self._closed += 1
-        self._changed.set()
-        self._changed = trio.Event()
-
-    async def wait_closed(self, connections: int = 1) -> None:
-        """Waits until so many connections have come and gone."""
-        with trio.fail_after(10):
-            while self._closed < connections:
-                await self._changed.wait()
-
-
-async def read_request(stream: trio.abc.Stream) -> bytes:
-    """One request off the wire; empty when the client has gone."""
-    data = bytearray()
-    while b"\r\n\r\n" not in data:
-        part = await stream.receive_some(65536)
-        if not part:
-            return b""
-        data += part
-    head, _, body = data.partition(b"\r\n\r\n")
-    lengths = [line for line in bytes(head).lower().split(b"\r\n") if line.startswith(b"content-length:")]
-    missing = int(lengths[0].split(b":")[1]) - len(body) if lengths else 0
-    while missing > 0:
-        part = await stream.receive_some(65536)
-        data += part
-        missing -= len(part)
-    return bytes(data)
-
-
-@asynccontextmanager
-async def open_server(handler: Handler, *, once: bool = False, tls: Any = None) -> AsyncIterator[Server]:
-    """Serves each request by a function that writes to the connection; with `once`, one request a connection."""
-    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    server = Server(listener.socket.getsockname()[1])
-
-    async def serve(stream: trio.abc.Stream) -> None:
-        server.connections += 1
-        if tls is not None:
-            stream = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
-        try:
-            while request := await read_request(stream):
-                server.requests.append(request)
-                await handler(stream, request)
-                if once:
-                    break
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
-        finally:
-            await trio.aclose_forcefully(stream)
-            server.note_closed()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(trio.serve_listeners, serve, [listener])
-        yield server
-        nursery.cancel_scope.cancel()
-
-
-def answering(*pieces: bytes) -> Handler:
-    async def answer(stream: trio.abc.Stream, request: bytes) -> None:
-        for piece in pieces:
-            await stream.send_all(piece)
-
-    return answer
-
-
-def http_reply(body: bytes | dict[str, Any], status: str = "200 OK", **headers: str) -> bytes:
-    content = body if isinstance(body, bytes) else msgspec.json.encode(body)
-    named = {"content-length": str(len(content)), "content-type": "application/json"}
-    named |= {name.replace("_", "-"): value for name, value in headers.items()}
-    head = "".join(f"{name}: {value}\r\n" for name, value in named.items())
-    return f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + content
-
+from tests.providers.stepping import call, images, sse
+from tests.transports import (
+    CALM,
+    KEY,
+    QUICK,
+    RETRY,
+    UNKNOWN,
+    Previews,
+    answering,
+    bounds_for,
+    exceptions_of,
+    failure,
+    http_reply,
+    made,
+    open_driver,
+    open_server,
+    open_transport,
+    outcome,
+    read_request,
+    run_openai,
+)
 
 # --- every fault of the simulator -----------------------------------------------------------------------------------
 
@@ -320,99 +168,6 @@ async def test_an_idle_connection_that_the_server_closed_costs_nothing():
             assert len((await run_openai(driver)).pictures) == 1
             await server.wait_closed(number)
         assert server.connections == 3
-
-
-# --- what is sent twice ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [Reset(), Stall(), Truncated(), Truncated(chunked=True), Overloaded(), ServerError(), HtmlError(status=502)],
-    ids=repr,
-)
-async def test_the_model_list_is_asked_again_and_the_creation_is_not(fault):
-    async with open_simulator(list_faults=[fault, fault], key=KEY) as simulator:
-        async with open_driver(
-            simulator.base_url("nexos"), provider=nexos.PROVIDER, bounds=bounds_for(fault)
-        ) as driver:
-            assert len((await driver.run(nexos.generate(call(IMAGEN)), Watch())).pictures) == 1
-            # The second picture needs no list.
-            await driver.run(nexos.generate(call(IMAGEN)), Watch())
-        assert [received.kind for received in simulator.received] == ["list"] * 3 + ["create"] * 2
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [Reset(), Stall(), Truncated(), Garbage(), Overloaded(), ServerError(), GzipBomb(expands_to_bytes=4 << 20)],
-    ids=repr,
-)
-async def test_a_list_that_never_comes_costs_nothing_and_nothing_is_ordered(fault):
-    watch = Previews()
-    async with open_simulator(list_faults=fault, key=KEY) as simulator:
-        async with open_driver(
-            simulator.base_url("nexos"), provider=nexos.PROVIDER, bounds=bounds_for(fault)
-        ) as driver:
-            error = await failure(driver.run(nexos.generate(call(IMAGEN)), watch))
-        assert error.billed == "no"
-        assert type(error) is ProviderError
-        assert watch.sent == 0
-        assert {received.kind for received in simulator.received} == {"list"}
-        assert len(simulator.received) == (1 if isinstance(fault, (Garbage, GzipBomb)) else RETRY.attempts)
-
-
-@pytest.mark.parametrize("fault", [Reset(), Stall(), Truncated(), RateLimited(), Overloaded(), ServerError()], ids=repr)
-async def test_a_finished_picture_is_fetched_again(fault):
-    async with open_simulator(OpenAI(retired=()), download_faults=[fault, fault], key=KEY) as simulator:
-        async with open_driver(simulator.base_url("openai"), bounds=bounds_for(fault)) as driver:
-            (picture,) = (await run_openai(driver, DALLE)).pictures
-        await simulator.wait_closed()
-        assert picture.data.startswith(b"\x89PNG")
-        assert picture.revised_prompt is not None
-        assert [received.kind for received in simulator.received] == ["create"] + ["download"] * 3
-        assert not simulator.leaks
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [Reset(), Stall(), Truncated(), Overloaded(), NotAllowed(), GzipBomb(expands_to_bytes=4 << 20), Redirect()],
-    ids=repr,
-)
-async def test_a_finished_picture_that_cannot_be_fetched_was_billed(fault):
-    async with open_simulator(OpenAI(retired=()), download_faults=fault, key=KEY) as simulator:
-        async with open_driver(simulator.base_url("openai"), bounds=bounds_for(fault)) as driver:
-            error = await failure(run_openai(driver, DALLE))
-        assert outcome(error) == (ProviderError, "API_ERROR", False, "yes")
-        assert [received.kind for received in simulator.received].count("create") == 1
-        assert not simulator.leaks
-
-
-async def test_a_link_to_a_server_that_is_down_was_billed_and_is_not_ordered_again():
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        link = f"http://127.0.0.1:{closed.getsockname()[1]}/1.png"
-        async with open_server(answering(http_reply({"data": [{"url": link}]}))) as server:
-            async with open_driver(server.url) as driver:
-                error = await failure(run_openai(driver))
-    assert outcome(error) == (ProviderError, "API_ERROR", False, "yes")
-    assert len(server.requests) == 1
-
-
-async def test_an_expired_link_was_billed():
-    async with open_simulator(OpenAI(retired=()), faults=ExpiredLink(), key=KEY) as simulator:
-        async with open_driver(simulator.base_url("openai")) as driver:
-            error = await failure(run_openai(driver, DALLE))
-    assert outcome(error) == (ProviderError, "API_ERROR", False, "yes")
-    assert error.details["status"] == "403"
-
-
-async def test_a_server_that_is_not_there_is_told_at_once_and_nothing_was_sent():
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-        async with open_driver(f"http://127.0.0.1:{port}/v1") as driver:
-            error = await failure(run_openai(driver))
-    assert outcome(error) == (ProviderError, "API_ERROR", True, "no")
-    assert f"127.0.0.1:{port}" in error.message
 
 
 # --- bounds ---------------------------------------------------------------------------------------------------------
@@ -650,112 +405,6 @@ async def test_the_key_shows_in_no_error_repr_or_log(caplog):
     assert not [text for text in (*shown, caplog.text) if KEY in text]
 
 
-# --- the other steps, without a network -----------------------------------------------------------------------------
-
-
-class Told(Watch):
-    """Keeps what the driver tells, and when."""
-
-    def __init__(self) -> None:
-        self.told: list[object] = []
-
-    async def before_sending(self) -> None:
-        await trio.lowlevel.checkpoint()
-        self.told.append("sending")
-
-    async def accepted(self, job: imagen.Accepted) -> None:
-        await trio.lowlevel.checkpoint()
-        self.told.append((job.job_id, trio.current_time()))
-
-    def preview(self, partial: imagen.Partial) -> None:
-        self.told.append(partial.number)
-
-
-def scripted(*replies: ScriptedReply) -> tuple[ExchangeDriver, ScriptedTransport]:
-    transport = ScriptedTransport(replies)
-    return ExchangeDriver(transport, bounds=Bounds(), retry=RETRY, workers=InlineWorkers()), transport
-
-
-def polled_job() -> imagen.Exchange:
-    yield HttpRequest(method="POST", url="jobs", body=b"{}")
-    yield imagen.Accepted(job_id="j1", poll_url="jobs/j1")
-    poll = HttpRequest(method="GET", url="jobs/j1", repeatable=True)
-    yield imagen.Wait(seconds=3)
-    while (reply := (yield poll)).body != b"done":
-        yield imagen.Wait(seconds=10)
-    yield imagen.Partial(data=b"", number=7)
-    return Pictures(pictures=(imagen.Picture(data=reply.body),))
-
-
-async def test_a_job_is_waited_for_and_announced(autojump_clock):
-    lost = ScriptedReply(fault="lost")
-    driver, transport = scripted(
-        *[ScriptedReply(chunks=(body,)) for body in (b"", b"wait")], lost, ScriptedReply(chunks=(b"done",))
-    )
-    watch, started = Told(), trio.current_time()
-    result = await driver.run(polled_job(), watch)
-    assert result.pictures[0].data == b"done"
-    assert watch.told == ["sending", ("j1", started), 7]
-    assert 13 <= trio.current_time() - started < 14
-    assert [request.method for request in transport.requests] == ["POST", "GET", "GET", "GET"]
-    assert transport.open_replies == 0
-
-
-async def test_a_job_that_is_lost_was_billed(autojump_clock):
-    driver, _ = scripted(ScriptedReply(), *[ScriptedReply(fault="refused")] * RETRY.attempts)
-    with pytest.raises(ProviderError, match="could not be fetched") as caught:
-        await driver.run(polled_job(), Told())
-    assert outcome(caught.value) == (ProviderError, "API_ERROR", False, "yes")
-
-
-async def test_work_on_this_machine_is_announced_and_done_by_the_workers():
-    def exchange() -> imagen.Exchange:
-        data = yield imagen.Compute(call=lambda: b"drawn")
-        return Pictures(pictures=(imagen.Picture(data=data),))
-
-    driver, transport = scripted()
-    watch = Told()
-    assert (await driver.run(exchange(), watch)).pictures[0].data == b"drawn"
-    assert watch.told == ["sending"]
-    assert not transport.requests
-
-
-@pytest.mark.parametrize("step", [None, b"step", imagen.ReadChunk()])
-async def test_what_is_no_step_or_comes_too_early_is_a_bug_that_shows(step):
-    closed = False
-
-    def exchange() -> imagen.Exchange:
-        nonlocal closed
-        try:
-            yield step
-        finally:
-            closed = True
-
-    driver, _ = scripted()
-    with pytest.raises(AssertionError):
-        await driver.run(exchange(), Watch())
-    assert closed
-
-
-async def test_a_watch_that_listens_to_nothing_is_fine(autojump_clock):
-    driver, _ = scripted(ScriptedReply(), ScriptedReply(chunks=(b"done",)))
-    assert len((await driver.run(polled_job(), Watch())).pictures) == 1
-
-
-async def test_an_answer_is_kept_only_as_long_as_it_says_and_only_if_it_is_good(autojump_clock):
-    def ask() -> imagen.Exchange:
-        reply = yield HttpRequest(method="GET", url="models", repeatable=True, cache_seconds=60)
-        return Pictures(pictures=(imagen.Picture(data=reply.body),))
-
-    replies = [ScriptedReply(status=401), *[ScriptedReply(chunks=(body,)) for body in (b"one", b"two")]]
-    driver, _ = scripted(*replies)
-    got = []
-    for seconds in (0, 0, 59, 2):
-        await trio.sleep(seconds)
-        got.append((await driver.run(ask(), Watch())).pictures[0].data)
-    assert got == [b"", b"one", b"one", b"two"]
-
-
 # --- exceptions of the HTTP client ----------------------------------------------------------------------------------
 
 
@@ -782,25 +431,6 @@ class _BreakingBody(httpx2.AsyncByteStream):
 
 
 NOT_SENT = {"ConnectError", "ConnectTimeout", "LocalProtocolError", "PoolTimeout", "ProxyError", "UnsupportedProtocol"}
-# Raised by parts that are not used: cookies and URLs are checked before, the pool keeps its own to itself.
-NEVER_RAISED = {"CookieConflict", "InvalidURL", "ConnectionNotAvailable"}
-
-
-def exceptions_of(module: Any) -> Iterable[type[Exception]]:
-    for name in sorted(vars(module)):
-        kind = getattr(module, name)
-        if isinstance(kind, type) and issubclass(kind, Exception) and name not in NEVER_RAISED:
-            yield kind
-
-
-def made(kind: type[Exception]) -> Exception:
-    request = httpx2.Request("GET", "https://api.example")
-    for arguments in (((), {}), (("it broke",), {}), (("it broke",), {"request": request, "response": None})):
-        try:
-            return kind(*arguments[0], **arguments[1])
-        except TypeError:
-            continue
-    raise AssertionError(f"{kind} cannot be made")
 
 
 @pytest.mark.parametrize("kind", list(exceptions_of(httpx2)), ids=lambda kind: kind.__name__)

@@ -1,0 +1,249 @@
+"""The driver: what is sent twice and what never, and every kind of step."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+import trio
+
+import imagen
+from imagen import (
+    Bounds,
+    HttpRequest,
+    Pictures,
+    ProviderError,
+)
+from imagen._driver import ExchangeDriver, Watch
+from imagen.providers import nexos
+from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
+from imagen.testing.simulator import (
+    ExpiredLink,
+    Garbage,
+    GzipBomb,
+    HtmlError,
+    NotAllowed,
+    OpenAI,
+    Overloaded,
+    RateLimited,
+    Redirect,
+    Reset,
+    ServerError,
+    Stall,
+    Truncated,
+    open_simulator,
+)
+from tests.providers.stepping import call
+from tests.transports import (
+    DALLE,
+    IMAGEN,
+    KEY,
+    RETRY,
+    Previews,
+    answering,
+    bounds_for,
+    failure,
+    http_reply,
+    open_driver,
+    open_server,
+    outcome,
+    run_openai,
+)
+
+# --- what is sent twice ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Reset(), Stall(), Truncated(), Truncated(chunked=True), Overloaded(), ServerError(), HtmlError(status=502)],
+    ids=repr,
+)
+async def test_the_model_list_is_asked_again_and_the_creation_is_not(fault):
+    async with open_simulator(list_faults=[fault, fault], key=KEY) as simulator:
+        async with open_driver(
+            simulator.base_url("nexos"), provider=nexos.PROVIDER, bounds=bounds_for(fault)
+        ) as driver:
+            assert len((await driver.run(nexos.generate(call(IMAGEN)), Watch())).pictures) == 1
+            # The second picture needs no list.
+            await driver.run(nexos.generate(call(IMAGEN)), Watch())
+        assert [received.kind for received in simulator.received] == ["list"] * 3 + ["create"] * 2
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Reset(), Stall(), Truncated(), Garbage(), Overloaded(), ServerError(), GzipBomb(expands_to_bytes=4 << 20)],
+    ids=repr,
+)
+async def test_a_list_that_never_comes_costs_nothing_and_nothing_is_ordered(fault):
+    watch = Previews()
+    async with open_simulator(list_faults=fault, key=KEY) as simulator:
+        async with open_driver(
+            simulator.base_url("nexos"), provider=nexos.PROVIDER, bounds=bounds_for(fault)
+        ) as driver:
+            error = await failure(driver.run(nexos.generate(call(IMAGEN)), watch))
+        assert error.billed == "no"
+        assert type(error) is ProviderError
+        assert watch.sent == 0
+        assert {received.kind for received in simulator.received} == {"list"}
+        assert len(simulator.received) == (1 if isinstance(fault, (Garbage, GzipBomb)) else RETRY.attempts)
+
+
+@pytest.mark.parametrize("fault", [Reset(), Stall(), Truncated(), RateLimited(), Overloaded(), ServerError()], ids=repr)
+async def test_a_finished_picture_is_fetched_again(fault):
+    async with open_simulator(OpenAI(retired=()), download_faults=[fault, fault], key=KEY) as simulator:
+        async with open_driver(simulator.base_url("openai"), bounds=bounds_for(fault)) as driver:
+            (picture,) = (await run_openai(driver, DALLE)).pictures
+        await simulator.wait_closed()
+        assert picture.data.startswith(b"\x89PNG")
+        assert picture.revised_prompt is not None
+        assert [received.kind for received in simulator.received] == ["create"] + ["download"] * 3
+        assert not simulator.leaks
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Reset(), Stall(), Truncated(), Overloaded(), NotAllowed(), GzipBomb(expands_to_bytes=4 << 20), Redirect()],
+    ids=repr,
+)
+async def test_a_finished_picture_that_cannot_be_fetched_was_billed(fault):
+    async with open_simulator(OpenAI(retired=()), download_faults=fault, key=KEY) as simulator:
+        async with open_driver(simulator.base_url("openai"), bounds=bounds_for(fault)) as driver:
+            error = await failure(run_openai(driver, DALLE))
+        assert outcome(error) == (ProviderError, "API_ERROR", False, "yes")
+        assert [received.kind for received in simulator.received].count("create") == 1
+        assert not simulator.leaks
+
+
+async def test_a_link_to_a_server_that_is_down_was_billed_and_is_not_ordered_again():
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        link = f"http://127.0.0.1:{closed.getsockname()[1]}/1.png"
+        async with open_server(answering(http_reply({"data": [{"url": link}]}))) as server:
+            async with open_driver(server.url) as driver:
+                error = await failure(run_openai(driver))
+    assert outcome(error) == (ProviderError, "API_ERROR", False, "yes")
+    assert len(server.requests) == 1
+
+
+async def test_an_expired_link_was_billed():
+    async with open_simulator(OpenAI(retired=()), faults=ExpiredLink(), key=KEY) as simulator:
+        async with open_driver(simulator.base_url("openai")) as driver:
+            error = await failure(run_openai(driver, DALLE))
+    assert outcome(error) == (ProviderError, "API_ERROR", False, "yes")
+    assert error.details["status"] == "403"
+
+
+async def test_a_server_that_is_not_there_is_told_at_once_and_nothing_was_sent():
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        async with open_driver(f"http://127.0.0.1:{port}/v1") as driver:
+            error = await failure(run_openai(driver))
+    assert outcome(error) == (ProviderError, "API_ERROR", True, "no")
+    assert f"127.0.0.1:{port}" in error.message
+
+
+# --- the other steps, without a network -----------------------------------------------------------------------------
+
+
+class Told(Watch):
+    """Keeps what the driver tells, and when."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    async def before_sending(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.told.append("sending")
+
+    async def accepted(self, job: imagen.Accepted) -> None:
+        await trio.lowlevel.checkpoint()
+        self.told.append((job.job_id, trio.current_time()))
+
+    def preview(self, partial: imagen.Partial) -> None:
+        self.told.append(partial.number)
+
+
+def scripted(*replies: ScriptedReply) -> tuple[ExchangeDriver, ScriptedTransport]:
+    transport = ScriptedTransport(replies)
+    return ExchangeDriver(transport, bounds=Bounds(), retry=RETRY, workers=InlineWorkers()), transport
+
+
+def polled_job() -> imagen.Exchange:
+    yield HttpRequest(method="POST", url="jobs", body=b"{}")
+    yield imagen.Accepted(job_id="j1", poll_url="jobs/j1")
+    poll = HttpRequest(method="GET", url="jobs/j1", repeatable=True)
+    yield imagen.Wait(seconds=3)
+    while (reply := (yield poll)).body != b"done":
+        yield imagen.Wait(seconds=10)
+    yield imagen.Partial(data=b"", number=7)
+    return Pictures(pictures=(imagen.Picture(data=reply.body),))
+
+
+async def test_a_job_is_waited_for_and_announced(autojump_clock):
+    lost = ScriptedReply(fault="lost")
+    driver, transport = scripted(
+        *[ScriptedReply(chunks=(body,)) for body in (b"", b"wait")], lost, ScriptedReply(chunks=(b"done",))
+    )
+    watch, started = Told(), trio.current_time()
+    result = await driver.run(polled_job(), watch)
+    assert result.pictures[0].data == b"done"
+    assert watch.told == ["sending", ("j1", started), 7]
+    assert 13 <= trio.current_time() - started < 14
+    assert [request.method for request in transport.requests] == ["POST", "GET", "GET", "GET"]
+    assert transport.open_replies == 0
+
+
+async def test_a_job_that_is_lost_was_billed(autojump_clock):
+    driver, _ = scripted(ScriptedReply(), *[ScriptedReply(fault="refused")] * RETRY.attempts)
+    with pytest.raises(ProviderError, match="could not be fetched") as caught:
+        await driver.run(polled_job(), Told())
+    assert outcome(caught.value) == (ProviderError, "API_ERROR", False, "yes")
+
+
+async def test_work_on_this_machine_is_announced_and_done_by_the_workers():
+    def exchange() -> imagen.Exchange:
+        data = yield imagen.Compute(call=lambda: b"drawn")
+        return Pictures(pictures=(imagen.Picture(data=data),))
+
+    driver, transport = scripted()
+    watch = Told()
+    assert (await driver.run(exchange(), watch)).pictures[0].data == b"drawn"
+    assert watch.told == ["sending"]
+    assert not transport.requests
+
+
+@pytest.mark.parametrize("step", [None, b"step", imagen.ReadChunk()])
+async def test_what_is_no_step_or_comes_too_early_is_a_bug_that_shows(step):
+    closed = False
+
+    def exchange() -> imagen.Exchange:
+        nonlocal closed
+        try:
+            yield step
+        finally:
+            closed = True
+
+    driver, _ = scripted()
+    with pytest.raises(AssertionError):
+        await driver.run(exchange(), Watch())
+    assert closed
+
+
+async def test_a_watch_that_listens_to_nothing_is_fine(autojump_clock):
+    driver, _ = scripted(ScriptedReply(), ScriptedReply(chunks=(b"done",)))
+    assert len((await driver.run(polled_job(), Watch())).pictures) == 1
+
+
+async def test_an_answer_is_kept_only_as_long_as_it_says_and_only_if_it_is_good(autojump_clock):
+    def ask() -> imagen.Exchange:
+        reply = yield HttpRequest(method="GET", url="models", repeatable=True, cache_seconds=60)
+        return Pictures(pictures=(imagen.Picture(data=reply.body),))
+
+    replies = [ScriptedReply(status=401), *[ScriptedReply(chunks=(body,)) for body in (b"one", b"two")]]
+    driver, _ = scripted(*replies)
+    got = []
+    for seconds in (0, 0, 59, 2):
+        await trio.sleep(seconds)
+        got.append((await driver.run(ask(), Watch())).pictures[0].data)
+    assert got == [b"", b"one", b"one", b"two"]

@@ -27,11 +27,11 @@ from ._errors import BudgetExceededError, ImagenError, InvalidRequestError
 from ._events import Event, EventHandler
 from ._images import Failure, Image, Outcome
 from ._nurseries import open_bare_nursery
-from ._requests import Request
+from ._requests import Request, as_request
 
 __all__ = ["Batch", "BatchStatus", "RepeatedRequest", "Requests", "open_batch", "repeat_request"]
 
-Requests = Iterable[Request] | AsyncIterable[Request]
+Requests = Iterable[Request | str] | AsyncIterable[Request | str]
 Item = TypeVar("Item")
 
 
@@ -147,8 +147,8 @@ class Batch:
         index = 0
         try:
             async with _iterate(source) as requests:
-                async for request in requests:
-                    if not await self._start(request, (index,), nursery):
+                async for item in requests:
+                    if not await self._start(as_request(item), (index,), nursery):
                         return
                     index += 1
         except Exception as error:
@@ -222,14 +222,14 @@ async def open_batch(
             batch._receive.close()
 
 
-def _iterate(source: Requests) -> AbstractAsyncContextManager[AsyncIterable[Request]]:
+def _iterate(source: Requests) -> AbstractAsyncContextManager[AsyncIterable[Request | str]]:
     if isinstance(source, AsyncGenerator):
         return _closing(source)
     return nullcontext(source if isinstance(source, AsyncIterable) else _iterate_sync(source))
 
 
 @asynccontextmanager
-async def _closing(generator: AsyncGenerator[Request]) -> AsyncIterator[AsyncIterable[Request]]:
+async def _closing(generator: AsyncGenerator[Request | str]) -> AsyncIterator[AsyncIterable[Request | str]]:
     try:
         yield generator
     finally:

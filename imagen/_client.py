@@ -27,7 +27,7 @@ from ._library import Library
 from ._nurseries import open_bare_nursery
 from ._prices import Quote
 from ._probe import ProviderStatus, probe_provider
-from ._requests import Generate, Request
+from ._requests import Generate, Request, as_request
 from ._sessions import Session, Sessions
 from ._settings import ProviderAccess, Settings, load_settings
 from ._transport import HttpTransport
@@ -140,8 +140,8 @@ class Client:
         """Opens a batch: iterate over it for one outcome per request, each as it finishes.
 
         Args:
-            requests: A prompt or one request, made `n` times; or requests, as an iterable or an async iterable, which is
-                read no faster than slots come free.
+            requests: A prompt or one request, made `n` times; or many of either, as an iterable or an async iterable, which
+                is read no faster than slots come free.
             max_at_once: How many provider requests run side by side.
             together: Ask for several pictures in one provider request, where the model can. They then arrive together.
             budget: Requests that do not fit into it come out as failures with `BudgetExceededError`.
@@ -182,7 +182,7 @@ class Client:
         return self.sessions.start(batch, n)
 
     def quote(
-        self, requests: str | Request | Iterable[Request], *, n: int = 1, **parameters: Unpack[Parameters]
+        self, requests: str | Request | Iterable[Request | str], *, n: int = 1, **parameters: Unpack[Parameters]
     ) -> Quote:
         """What requests will cost, before anything is sent; figures are None where a price is unknown.
 
@@ -193,7 +193,7 @@ class Client:
             whole = _as_request(requests, parameters)
             return self._engine.plan(whole, tuple(range(n))).quote
         zero = Decimal(0)
-        quotes = [self._engine.plan(request).quote for request in requests]
+        quotes = [self._engine.plan(as_request(item)).quote for item in requests]
         return sum(quotes, start=Quote(low_usd=zero, expected_usd=zero, high_usd=zero))
 
     async def spending(self, since: datetime.datetime | None = None) -> Spending:

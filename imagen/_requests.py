@@ -21,6 +21,7 @@ __all__ = [
     "Request",
     "Restyle",
     "Vary",
+    "as_request",
     "check_model",
     "operation_of",
     "unsupported_fields",
@@ -102,6 +103,21 @@ _OPERATIONS: dict[type[Request], Operation] = {
     Restyle: "restyle",
 }
 _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
+
+
+def as_request(item: object) -> Request:
+    """A request as it is, or a prompt as a generation with the default model.
+
+    Raises:
+        InvalidRequestError: it is neither.
+    """
+    if isinstance(item, str):
+        return Generate(prompt=item)
+    if not isinstance(item, Request):
+        raise InvalidRequestError(
+            f"A batch takes prompts and requests such as imagen.Generate, not {type(item).__name__}."
+        )
+    return item
 
 
 def operation_of(request: Request) -> Operation:

@@ -233,6 +233,24 @@ async def test_a_request_that_cannot_be_sent_is_a_failure_among_the_others(autoj
         assert len(transport.requests) == 1
 
 
+async def test_prompts_are_requests_too(autojump_clock):
+    async with open_test_client(FakeProvider()) as (client, _):
+        async with client.open_batch(["a cat", imagen.Generate(prompt="a dog")]) as batch:
+            prompts = {outcome.prompt async for outcome in batch}
+        assert prompts == {"a cat", "a dog"}
+        assert client.quote(["a cat", "a dog"]).high_usd == 2 * PRICE
+
+
+async def test_what_is_no_request_is_refused_after_those_before_it(autojump_clock):
+    async with open_test_client(FakeProvider()) as (client, _):
+        outcomes = []
+        with pytest.raises(imagen.InvalidRequestError, match="not int"):
+            async with client.open_batch(["a cat", 7]) as batch:
+                async for outcome in batch:
+                    outcomes.append(outcome)
+        assert len(outcomes) == 1
+
+
 async def test_together_asks_for_as_many_as_the_model_takes(autojump_clock):
     async with open_test_client(FakeProvider()) as (client, transport):
         async with client.open_batch("a cat", n=23, together=True) as batch:

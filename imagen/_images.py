@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime
 import hashlib
 import re
+import secrets
 import shutil
+from contextlib import suppress
 from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
@@ -115,19 +117,25 @@ class Image(_Value, frozen=True, kw_only=True):
         return SUFFIXES[self.media_type]
 
     def save(self, path: str | Path) -> Path:
-        """Writes the bytes to a file as they are, and gives its path.
+        """Writes the bytes to a file as they are, and gives its path. The file is there whole, or not at all.
 
         Raises:
             StorageError: the file cannot be written; the message says why.
         """
         target = Path(path)
+        temporary = target.with_name(f".{target.name}-{secrets.token_hex(4)}.part")
         try:
             if self.path is not None:
-                shutil.copyfile(self.path, target)
+                shutil.copyfile(self.path, temporary)
             else:
-                target.write_bytes(self.data)
+                temporary.write_bytes(self.data)
+            temporary.replace(target)
         except OSError as error:
-            raise StorageError(f"The picture cannot be saved as {target}: {error.strerror or error}.") from error
+            still = f" It is still at {self.path}." if self.path is not None else ""
+            raise StorageError(f"The picture cannot be saved as {target}: {error.strerror or error}.{still}") from error
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
         return target
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, bytes | str]:

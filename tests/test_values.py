@@ -310,6 +310,19 @@ def test_an_image_saves_itself(tmp_path):
     assert copy.save(tmp_path / "copy.png").read_bytes() == copy.data
 
 
+def test_a_picture_that_is_not_saved_whole_is_not_saved_at_all(tmp_path, monkeypatch):
+    kept = image().save(tmp_path / "kept.png")
+
+    def fail(source, target):
+        target.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("imagen._images.shutil.copyfile", fail)
+    with pytest.raises(imagen.StorageError, match=r"No space left on device\. It is still at .*kept\.png"):
+        image(path=kept, inline_data=None).save(tmp_path / "copy.png")
+    assert list(tmp_path.iterdir()) == [kept]
+
+
 def test_an_image_that_cannot_be_saved_or_read_says_why(tmp_path):
     with pytest.raises(imagen.StorageError, match="cannot be saved"):
         image().save(tmp_path / "no" / "such" / "folder.png")

@@ -123,7 +123,10 @@ class _Run:
                 self._options.out
                 / f"{_slug(event.request.prompt)}-{event.indexes[0] + 1}-preview-{event.number + 1}.png"
             )
-            path.write_bytes(event.data)
+            try:
+                path.write_bytes(event.data)
+            except OSError as error:
+                self._console.note(f"imagen: A preview cannot be saved as {path}: {error.strerror or error}.")
 
     async def _tell(self, outcome: Outcome) -> None:
         if outcome.cost.usd is None:

@@ -9,7 +9,7 @@
 
 Where things are, from the bottom up; each module imports only from those above it in this list:
 
-_errors, _secrets, _workers, _nurseries    the exception tree; keys; threads; a nursery
+_errors, _secrets, _workers, _nurseries    the exception tree; keys; threads; a nursery (and _version)
 _catalog, _requests                        what models there are, and what is asked of them
 _exchange, _images                         the words that providers speak, and what comes out
 _prices, _retry, _budget                   arithmetic over them: money, and what is sent again
@@ -89,6 +89,7 @@ from ._retry import RetryPolicy
 from ._secrets import Secret
 from ._sessions import Session, Sessions
 from ._settings import ProviderAccess, Settings, load_settings
+from ._version import version
 from ._workers import Workers
 
 __all__ = [
@@ -175,4 +176,5 @@ __all__ = [
     "load_settings",
     "move_on_after_spending",
     "open_client",
+    "version",
 ]

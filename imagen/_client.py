@@ -31,13 +31,14 @@ from ._requests import Generate, Request, as_request
 from ._sessions import Session, Sessions
 from ._settings import ProviderAccess, Settings, load_settings
 from ._transport import HttpTransport
+from ._version import version
 from ._workers import ThreadWorkers, Workers
 from .providers import PROVIDERS
 
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["Client", "Parameters", "installed_version", "open_client"]
+__all__ = ["Client", "Parameters", "open_client"]
 
 _CLOSE_SECONDS = 5.0
 
@@ -398,7 +399,7 @@ def _open_http(settings: Settings, http: httpx2.AsyncClient | None, access: Prov
         base_url=access.base_url or "https://localhost",
         key=access.key,
         bounds=settings.bounds,
-        user_agent=f"imagen-trio/{installed_version()}",
+        user_agent=f"imagen-trio/{version()}",
         http=http,
     )
 
@@ -417,14 +418,3 @@ def _choose_model(settings: Settings, catalog: Catalog) -> str:
     # A model that its maker has shut down comes after those that are simply there; `sketch` is the last of all.
     usable.sort(key=lambda model: (model.provider == "sketch", model.lifecycle.upstream_retired_on is not None))
     return usable[0].id if usable else "sketch"
-
-
-def installed_version() -> str:
-    """The version of this package, "0" where it is not installed."""
-    # 4 ms to import, and only requests and --version need it.
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("imagen-trio")
-    except PackageNotFoundError:
-        return "0"

@@ -17,8 +17,6 @@ import trio
 
 import imagen
 
-from . import package_version
-
 if TYPE_CHECKING:
     from mcp.server import MCPServer
 
@@ -45,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serves until the client leaves or a signal comes. Gives the exit status."""
     options = _parser().parse_args(arguments)
     if options.version:
-        print(f"imagen-mcp {package_version()}")
+        print(f"imagen-mcp {imagen.version()}")
         return 0
     if options.http is None and sys.stdin.isatty():
         return _complain(_BY_HAND)

@@ -25,7 +25,6 @@ from pydantic import AnyUrl, Field
 
 import imagen
 
-from . import package_version
 from ._replies import BatchReply, Found, PictureReply, batch_reply, failed, picture_reply
 
 __all__ = ["make_server"]
@@ -353,7 +352,7 @@ def make_server(
         title="imagen",
         description="Makes pictures, one or in batches, with the image models that there are keys for.",
         instructions=f"{_INSTRUCTIONS}\nModels that can be used now: {', '.join(usable)}.",
-        version=package_version(),
+        version=imagen.version(),
         lifespan=lifespan,
         # The SDK configures logging for the whole process, and says much at INFO.
         log_level="WARNING",

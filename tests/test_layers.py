@@ -15,7 +15,7 @@ import imagen
 ROOT = Path(__file__).parents[1]
 # From the bottom up. A module may import from those before it.
 LAYERS = (
-    ("_errors", "_secrets", "_workers", "_nurseries"),
+    ("_errors", "_secrets", "_workers", "_nurseries", "_version"),
     ("_catalog",),
     ("_requests",),
     ("_exchange",),
@@ -112,6 +112,14 @@ def test_the_facade_uses_public_names_only(path):
         parts = name.split(".")
         if parts[0] == "imagen":
             assert not any(part.startswith("_") for part in parts[1:]), f"{path}:{line} imports {name}"
+
+
+@pytest.mark.parametrize("path", modules("imagen/cli"), ids=lambda path: path.name)
+def test_the_command_uses_public_names_only(path):
+    for name, line in imported(path):
+        parts = name.split(".")
+        if parts[0] == "imagen" and parts[1] != "cli":
+            assert parts[1] in imagen.__all__, f"{path}:{line} imports {name}"
 
 
 def test_providers_know_neither_clock_nor_network_nor_event_loop():

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import trio
 
-from .._errors import ImagenError
+from .. import ImagenError
 from ._arguments import parse_arguments
 from ._console import Console, ExitStatus, say_error
 

@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Protocol, cast
 
-from .._client import installed_version
+from .. import version
 from ._console import Console, ExitStatus
 from ._doctor import run_doctor
 from ._generate import run_generate
@@ -35,7 +35,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     parser = argparse.ArgumentParser(
         prog="imagen", description="Generate images through many providers; what is paid is never lost."
     )
-    parser.add_argument("--version", action="version", version=f"imagen {installed_version()}")
+    parser.add_argument("--version", action="version", version=f"imagen {version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_generate(commands.add_parser("generate", help="make pictures from a prompt"))
     models = _add_command(commands.add_parser("models", help="list the models"), run_models)

@@ -10,8 +10,7 @@ import shutil
 import msgspec
 import trio
 
-from .._client import Client, installed_version, open_client
-from .._probe import ProviderStatus
+from .. import Client, ProviderStatus, open_client, version
 from ._console import Console, ExitStatus
 
 __all__ = ["run_doctor"]
@@ -23,7 +22,7 @@ async def run_doctor(options: argparse.Namespace, console: Console) -> ExitStatu
         statuses = await _probe_all(client)
         free = await trio.to_thread.run_sync(shutil.disk_usage, client.settings.home)
         report = {
-            "imagen": installed_version(),
+            "imagen": version(),
             "python": platform.python_version(),
             "home": str(client.settings.home),
             "free_bytes": free.free,

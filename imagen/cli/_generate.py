@@ -13,12 +13,23 @@ from pathlib import Path
 
 import trio
 
-from .._budget import Budget
-from .._client import Client, open_client
-from .._errors import AuthenticationError, ConfigurationError, ImagenError, InvalidRequestError, StorageError
-from .._events import AttemptEnded, Event, PreviewReceived
-from .._images import Failure, Image, Outcome
-from .._requests import Generate
+from .. import (
+    AttemptEnded,
+    AuthenticationError,
+    Budget,
+    Client,
+    ConfigurationError,
+    Event,
+    Failure,
+    Generate,
+    Image,
+    ImagenError,
+    InvalidRequestError,
+    Outcome,
+    PreviewReceived,
+    StorageError,
+    open_client,
+)
 from ._console import Console, ExitStatus, usd
 from ._records import failure_record, image_record, money
 

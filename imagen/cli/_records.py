@@ -8,15 +8,14 @@ from pathlib import Path
 
 import msgspec
 
-from .._images import Failure, Image
-from .._prices import tidy_usd
+from .. import Failure, Image
 
 __all__ = ["failure_record", "image_record", "money"]
 
 
 def money(usd: Decimal | None) -> str | None:
     """Money travels as text: a float would round it."""
-    return None if usd is None else f"{tidy_usd(usd):f}"
+    return None if usd is None else f"{usd.normalize():f}"
 
 
 def image_record(image: Image, path: Path | None = None) -> Mapping[str, object]:

@@ -7,9 +7,7 @@ import datetime
 
 import msgspec
 
-from .._catalog import Model
-from .._client import Client, open_client
-from .._images import Image
+from .. import Client, Image, Model, open_client
 from ._console import Console, ExitStatus, say_error, usd
 from ._records import image_record, money
 

@@ -1,0 +1,17 @@
+"""Which version this is."""
+
+from __future__ import annotations
+
+__all__ = ["version"]
+
+
+def version() -> str:
+    """The version of the installed distribution, "0" where it is not installed."""
+    # 4 ms to import, and only requests and --version need it.
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed_version
+
+    try:
+        return installed_version("imagen-trio")
+    except PackageNotFoundError:
+        return "0"

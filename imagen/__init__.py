@@ -9,7 +9,8 @@
 
 Where things are, from the bottom up; each module imports only from those above it in this list:
 
-_errors, _secrets, _workers, _nurseries    the exception tree; keys; threads; a nursery (and _version)
+_errors, _secrets, _workers, _nurseries    the exception tree; keys; threads; a nursery
+_version, _measure                         which version this is; what the head of a picture says
 _catalog, _requests                        what models there are, and what is asked of them
 _exchange, _images                         the words that providers speak, and what comes out
 _prices, _retry, _budget                   arithmetic over them: money, and what is sent again

@@ -139,6 +139,8 @@ def _open_connection(path: Path) -> sqlite3.Connection:
         # FULL makes a commit durable; NORMAL would lose the last ones in a power cut.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
+        # KiB. The system keeps the file in memory anyway, and rows here are few and far between.
+        connection.execute("PRAGMA cache_size = -256")
         _migrate(connection)
     except (OSError, sqlite3.Error) as error:
         raise StorageError(

@@ -33,9 +33,10 @@ from ._errors import (
 )
 from ._events import AttemptEnded, AttemptSent, Event, PreviewReceived
 from ._exchange import Accepted, Partial, Picture, Pictures
-from ._images import Adjustment, Cost, Failure, Image, Outcome, measure
+from ._images import Adjustment, Cost, Failure, Image, Outcome
 from ._ledger import Attempt, Ledger, State
 from ._library import Library, StoredPicture, image_row
+from ._measure import measure
 from ._prices import Quote, cost_of, quote_request, share_cost
 from ._providers import Call, Provider
 from ._requests import Request, check_model, operation_of, unsupported_fields

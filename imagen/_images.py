@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import re
 import secrets
 import shutil
 from contextlib import suppress
 from decimal import Decimal
-from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from ._errors import ImagenError, ProviderError, StorageError
+from ._errors import ImagenError, StorageError
 from ._requests import Request
 
-__all__ = ["SUFFIXES", "Adjustment", "Cost", "CostSource", "Failure", "Image", "Measure", "Outcome", "measure"]
+__all__ = ["SUFFIXES", "Adjustment", "Cost", "CostSource", "Failure", "Image", "Outcome"]
 
 CostSource = Literal["reported", "computed", "estimated", "unknown"]
 
-_MEDIA_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
-_MAGIC = {
-    "PNG": re.compile(rb"\x89PNG\r\n\x1a\n"),
-    "JPEG": re.compile(rb"\xff\xd8\xff"),
-    "WEBP": re.compile(rb"RIFF....WEBP", re.DOTALL),
-    "GIF": re.compile(rb"GIF8[79]a"),
-}
 SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif"}
 
 
@@ -161,33 +152,3 @@ class Failure(_Value, frozen=True, kw_only=True):
 
 
 Outcome = Image | Failure
-
-
-class Measure(_Value, frozen=True, kw_only=True):
-    """What the first bytes of a picture say of it; lengths in pixels."""
-
-    media_type: str
-    width: int
-    height: int
-
-
-def measure(data: bytes) -> Measure:
-    """Reads media type and size from the head of a picture; the pixels are not decoded.
-
-    Raises:
-        ProviderError: the bytes are no picture that imagen knows.
-    """
-    # Pillow costs 20 ms to import, and `import imagen` has no use for it.
-    from PIL import Image as PillowImage
-
-    # Asked for one format at a time, Pillow does not load the readers of forty others.
-    formats = [name for name, magic in _MAGIC.items() if magic.match(data)]
-    try:
-        with PillowImage.open(BytesIO(data), formats=formats) as picture:
-            media_type, (width, height) = _MEDIA_TYPES[picture.format or ""], picture.size
-    except Exception as error:
-        # Pillow's parsers raise many kinds of exception on hostile bytes: OSError, SyntaxError, ValueError, struct.error.
-        raise ProviderError(
-            f"The reply holds {len(data)} bytes that are no PNG, JPEG, WebP or GIF picture.", billed="yes"
-        ) from error
-    return Measure(media_type=media_type, width=width, height=height)

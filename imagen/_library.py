@@ -19,7 +19,8 @@ import msgspec
 
 from ._database import Database, Row, Statement, from_nanousd, to_nanousd
 from ._errors import InvalidRequestError, StorageError
-from ._images import SUFFIXES, Adjustment, Cost, CostSource, Image, Measure, measure
+from ._images import SUFFIXES, Adjustment, Cost, CostSource, Image
+from ._measure import Measure, measure
 from ._requests import Generate
 from ._workers import Workers
 

@@ -29,6 +29,7 @@ __all__ = ["Library", "StoredPicture", "image_row"]
 # A picture that finds no room on the disk was paid for nothing, so sending stops while there still is some.
 _ROOM_BYTES = 64 << 20
 _ROOM_CHECK_SECONDS = 1.0
+_LARGE_BYTES = 1 << 18
 
 
 class _ImageRow(msgspec.Struct, frozen=True):
@@ -170,8 +171,7 @@ class Library:
         sha256 = hashlib.sha256(data).hexdigest()
         path = self._path(sha256, found.media_type)
         try:
-            if not path.exists():
-                _write_whole(path, data)
+            _write_whole(path, data)
         except OSError as error:
             raise StorageError(
                 f"The picture cannot be written to {self._folder}: {error.strerror or error}."
@@ -240,7 +240,8 @@ def _write_whole(path: Path, data: bytes) -> None:
             while left:
                 left = left[os.write(descriptor, left) :]
             os.fsync(descriptor)
-            _drop_from_memory(descriptor)
+            if len(data) >= _LARGE_BYTES:
+                _drop_from_memory(descriptor)
         finally:
             os.close(descriptor)
         os.replace(temporary, path)

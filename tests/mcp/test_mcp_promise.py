@@ -51,7 +51,7 @@ async def pull_all(
 @pytest.mark.parametrize("mode", ERAS)
 async def test_no_picture_of_200_is_lost_to_time_outs(tmp_path: Path, mode: str) -> None:
     dice, counts, got = random.Random(7), Counts(), list[str]()
-    painter = Painter(pause=lambda number: dice.uniform(0, 0.02))
+    painter = Painter(pause=lambda number: dice.uniform(0, 0.04))
     start = {"prompt": "x", "model": MODEL}
 
     async def one_batch(client: Client) -> None:
@@ -70,11 +70,12 @@ async def test_no_picture_of_200_is_lost_to_time_outs(tmp_path: Path, mode: str)
 
 async def test_no_picture_is_lost_to_time_outs_over_stdio(tmp_path: Path) -> None:
     dice, counts, got = random.Random(11), Counts(), list[str]()
-    start = {"prompt": "x", "model": "sketch", "size": "64x64"}
+    # Large enough that a picture takes longer than most of the time-outs, on a fast machine too.
+    start = {"prompt": "x", "model": "sketch", "size": "256x256"}
     with trio.fail_after(30):
         async with stdio_client(tmp_path) as client:
             for _ in range(4):
-                got += await pull_all(client, start, dice, 0.03, counts)
+                got += await pull_all(client, start, dice, 0.02, counts)
     print(f"stdio: {counts.pulls} pulls, {counts.cut_off} cut off, {len(set(got))} pictures")
     assert len(got) == len(set(got)) == 40
     assert counts.cut_off > 10

@@ -61,11 +61,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     model: Model
     provider: Provider
     indexes: tuple[int, ...]
+    quote: Quote
+    request_json: str
     batch_id: str | None = None
-
-    @property
-    def quote(self) -> Quote:
-        return quote_request(self.model, self.request, len(self.indexes))
 
 
 class _Ticket(Watch):
@@ -174,7 +172,9 @@ class Engine:
         today = datetime.datetime.now(datetime.UTC).date()
         model = self.catalog.select(request.model or self._choose_model(), today=today)
         check_model(request, model)
-        _encode(request)
+        if model.capabilities.seed and request.seed is None:
+            request = msgspec.structs.replace(request, seed=secrets.randbelow(2**31))
+        request_json = _encode(request)
         provider = self._providers.get(model.provider)
         if provider is None:
             raise ProviderNotFoundError(
@@ -183,9 +183,15 @@ class Engine:
         if operation_of(request) not in provider.operations:
             raise ConfigurationError(f"imagen cannot {operation_of(request)} with {provider.name} yet.")
         self._driver_of(provider.name)
-        if model.capabilities.seed and request.seed is None:
-            request = msgspec.structs.replace(request, seed=secrets.randbelow(2**31))
-        return Order(request=request, model=model, provider=provider, indexes=indexes, batch_id=batch_id)
+        return Order(
+            request=request,
+            model=model,
+            provider=provider,
+            indexes=indexes,
+            quote=quote_request(model, request, len(indexes)),
+            request_json=request_json,
+            batch_id=batch_id,
+        )
 
     async def fulfil(
         self, order: Order, purse: Purse, emit: Callable[[Event], None] | None = None
@@ -271,7 +277,7 @@ class Engine:
                 model=order.model.id,
                 operation=operation_of(order.request),
                 images=len(order.indexes),
-                request_json=_encode(order.request),
+                request_json=order.request_json,
                 reserved_usd=order.quote.high_usd,
                 owner=self._owner,
                 created_at=time.time(),

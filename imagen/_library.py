@@ -29,6 +29,7 @@ __all__ = ["Library", "StoredPicture", "image_row"]
 # A picture that finds no room on the disk was paid for nothing, so sending stops while there still is some.
 _ROOM_BYTES = 64 << 20
 _ROOM_CHECK_SECONDS = 1.0
+# For a smaller file, giving its pages back costs more than it brings.
 _LARGE_BYTES = 1 << 18
 
 

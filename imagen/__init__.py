@@ -12,6 +12,7 @@ Where things are, from the bottom up; each module imports only from those above 
 _errors, _secrets, _workers, _nurseries    the exception tree; keys; threads; a nursery
 _version, _measure                         which version this is; what the head of a picture says
 _catalog, _requests                        what models there are, and what is asked of them
+_shapes, _translation                      a portable request in the words of one model
 _exchange, _images                         the words that providers speak, and what comes out
 _prices, _retry, _budget                   arithmetic over them: money, and what is sent again
 _events                                    what happens on the way
@@ -19,6 +20,7 @@ _providers, providers/                     the shape of a provider, and each of 
 _driver, _transport, _network              carry out an exchange, over any transport; the one over HTTP
 _settings, _probe                          the environment and imagen.toml; whether a provider answers
 _database, _ledger, _library               the SQLite file, the journal of attempts, the pictures
+_sources                                   reads the pictures that a request works on
 _engine                                    the way of one request
 _batch, _session_state, _sessions          many requests, and batches in the background
 _client                                    what callers hold
@@ -33,15 +35,20 @@ from ._catalog import (
     Capabilities,
     Catalog,
     FreeSize,
+    InputLimits,
+    JsonValue,
     Lifecycle,
+    MegapixelPrices,
     Model,
     ModelRetiringWarning,
+    NumberRange,
+    Operation,
     Price,
     RateLimit,
     TokenPrices,
     load_catalog,
 )
-from ._client import Client, Parameters, open_client
+from ._client import Client, GenerateParameters, Parameters, open_client
 from ._driver import Bounds
 from ._errors import (
     AllProvidersFailedError,
@@ -63,33 +70,42 @@ from ._errors import (
     SessionNotFoundError,
     StorageError,
 )
-from ._events import AttemptEnded, AttemptSent, Event, EventHandler, PreviewReceived
+from ._events import AttemptEnded, AttemptSent, Event, EventHandler, PreviewReceived, ProgressReported
 from ._exchange import (
     Accepted,
+    Cancellable,
     Compute,
     Exchange,
     HttpRequest,
     HttpResponse,
+    Meanwhile,
     Partial,
     Picture,
     Pictures,
+    Progress,
     ReadChunk,
+    Render,
     Reply,
+    Reporter,
+    Step,
     Transport,
     Usage,
     Wait,
+    Withheld,
 )
-from ._images import Adjustment, Cost, Failure, Image, Outcome
+from ._images import Cost, Failure, Image, Outcome
 from ._ledger import AttemptCounts, Spending
 from ._library import Library
 from ._prices import Quote
 from ._probe import ProviderStatus
-from ._providers import Call, Provider
-from ._requests import Edit, Enhance, Generate, ImageSource, Request, Restyle, Vary
+from ._providers import Call, InputPicture, ListedModel, ModelListing, Provider
+from ._requests import Edit, Enhance, Generate, ImageSource, InputImage, KeptImage, Request, Restyle, Vary
 from ._retry import RetryPolicy
 from ._secrets import Secret
 from ._sessions import Session, Sessions
 from ._settings import ProviderAccess, Settings, load_settings
+from ._shapes import PRESETS
+from ._translation import Adjustment
 from ._version import version
 from ._workers import Workers
 
@@ -108,6 +124,7 @@ __all__ = [
     "BudgetExceededError",
     "BudgetScope",
     "Call",
+    "Cancellable",
     "Capabilities",
     "Catalog",
     "Client",
@@ -123,25 +140,40 @@ __all__ = [
     "Failure",
     "FreeSize",
     "Generate",
+    "GenerateParameters",
     "HttpRequest",
     "HttpResponse",
     "Image",
     "ImageSource",
     "ImagenError",
+    "InputImage",
+    "InputLimits",
+    "InputPicture",
     "InvalidRequestError",
+    "JsonValue",
+    "KeptImage",
     "Library",
     "Lifecycle",
+    "ListedModel",
+    "Meanwhile",
+    "MegapixelPrices",
     "Model",
+    "ModelListing",
     "ModelNotFoundError",
     "ModelRetiringWarning",
+    "NumberRange",
+    "Operation",
     "Outcome",
     "OutcomeUnknownError",
+    "PRESETS",
     "Parameters",
     "Partial",
     "Picture",
     "Pictures",
     "PreviewReceived",
     "Price",
+    "Progress",
+    "ProgressReported",
     "Provider",
     "ProviderAccess",
     "ProviderError",
@@ -152,7 +184,9 @@ __all__ = [
     "RateLimit",
     "RateLimitError",
     "ReadChunk",
+    "Render",
     "Reply",
+    "Reporter",
     "Request",
     "Restyle",
     "RetryPolicy",
@@ -165,12 +199,14 @@ __all__ = [
     "Sessions",
     "Settings",
     "Spending",
+    "Step",
     "StorageError",
     "TokenPrices",
     "Transport",
     "Usage",
     "Vary",
     "Wait",
+    "Withheld",
     "Workers",
     "fail_after_spending",
     "load_catalog",

@@ -1,4 +1,6 @@
-"""What models there are: `catalog.toml` beside this file is the data, a user's `imagen.toml` adds to it or overrides it."""
+"""What models there are: the files in `catalog/`, one per provider, are the data; a user's `imagen.toml` adds to it or
+overrides it. A file's `preference` is its place among the others when a default model is chosen: the lowest comes first.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,13 @@ __all__ = [
     "Capabilities",
     "Catalog",
     "FreeSize",
+    "InputLimits",
+    "JsonValue",
     "Lifecycle",
+    "MegapixelPrices",
     "Model",
     "ModelRetiringWarning",
+    "NumberRange",
     "Operation",
     "Price",
     "RateLimit",
@@ -29,6 +35,7 @@ __all__ = [
 
 Operation = Literal["generate", "edit", "vary", "enhance", "restyle"]
 LifecycleState = Literal["live", "retiring", "retired"]
+_FOLDER = Path(__file__).with_name("catalog")
 JsonValue: TypeAlias = object
 """Anything that JSON can say. msgspec resolves no recursive alias, so the type stays wide and encoding decides."""
 
@@ -65,21 +72,69 @@ class FreeSize(_Entry, frozen=True, kw_only=True):
         return None
 
 
+class NumberRange(_Entry, frozen=True, kw_only=True):
+    """A number from `low` to `high`, both included."""
+
+    low: float
+    high: float
+
+    def nearest(self, number: float) -> float:
+        """The number itself, or the end that is nearer."""
+        return min(max(number, self.low), self.high)
+
+
+class InputLimits(_Entry, frozen=True, kw_only=True):
+    """The pictures that a model takes to work on; lengths in pixels, `max_ratio` is long side to short side.
+
+    `max_images` counts the pictures of an edit, `max_references` those that only lend their look or subject. None means that
+    no limit is known.
+    """
+
+    max_images: int = 1
+    max_references: int = 0
+    media_types: tuple[str, ...] = ("image/png", "image/jpeg", "image/webp")
+    min_side: int = 1
+    max_side: int | None = None
+    min_pixels: int = 1
+    max_pixels: int | None = None
+    max_ratio: float | None = None
+    max_bytes: int | None = None
+
+
 class Capabilities(_Entry, frozen=True, kw_only=True):
-    """What a model takes. An empty tuple means that the model has no such parameter."""
+    """What a model takes. An empty tuple, None or False means that the model has no such parameter.
+
+    The shape of a picture is said in pixels, by `sizes` ("WIDTHxHEIGHT", "auto") and `free_size`, or by `aspect_ratios`
+    ("16:9", "auto") with or without `resolutions` ("1K", "2K": the side of a square). `prompt_required` holds for
+    generations too; a model that removes a background does without. `required_options` are names in `options` without
+    which the provider refuses, `scales` the factors of an enhancement, `modes` which of fast, conservative, creative it is.
+    """
 
     operations: tuple[Operation, ...] = ("generate",)
     sizes: tuple[str, ...] = ()
     free_size: FreeSize | None = None
+    aspect_ratios: tuple[str, ...] = ()
+    resolutions: tuple[str, ...] = ()
     qualities: tuple[str, ...] = ()
     styles: tuple[str, ...] = ()
     backgrounds: tuple[str, ...] = ()
     output_formats: tuple[str, ...] = ()
     max_prompt_characters: int = 4000
+    prompt_required: bool = True
     max_images_per_request: int = 1
     max_previews: int = 0
     seed: bool = False
     negative_prompt: bool = False
+    guidance: NumberRange | None = None
+    steps: NumberRange | None = None
+    safety: tuple[str, ...] = ()
+    strength: bool = False
+    mask: bool = False
+    mask_required: bool = False
+    scales: tuple[float, ...] = ()
+    modes: tuple[str, ...] = ()
+    required_options: tuple[str, ...] = ()
+    inputs: InputLimits = InputLimits()
 
 
 class TokenPrices(_Entry, frozen=True, kw_only=True):
@@ -91,16 +146,29 @@ class TokenPrices(_Entry, frozen=True, kw_only=True):
     image_output: Decimal = Decimal(0)
 
 
+class MegapixelPrices(_Entry, frozen=True, kw_only=True):
+    """US dollars for the first megapixel of a picture, for each further one, and for each one of the input pictures."""
+
+    first: Decimal
+    next: Decimal = Decimal(0)
+    input: Decimal = Decimal(0)
+
+
 class Price(_Entry, frozen=True, kw_only=True):
     """What a picture costs, in US dollars; a price that nobody published is left out, never 0.
 
-    `usd_per_image` is flat. `table` is by quality, then by size; `"*"` stands for every other one. With `per_million_tokens`
-    the bill follows the usage in the reply and the table only serves to estimate before; `estimate_margin` is the factor
-    from a table value to what is reserved for it.
+    `usd_per_image` is flat. `table` is by quality, then by size or resolution; `"auto"` as quality stands where the model has
+    none, `"*"` for every other size. `per_megapixel` counts megapixels, begun ones as whole. `usd_per_unit` is the price of
+    what the provider counts and reports (megapixels, seconds), and `typical_units` how many a picture takes, to estimate
+    before. With `per_million_tokens` the bill follows the usage in the reply and the table only serves to estimate;
+    `estimate_margin` is the factor from an estimate to what is reserved for it.
     """
 
     usd_per_image: Decimal | None = None
     table: dict[str, dict[str, Decimal]] = {}
+    per_megapixel: MegapixelPrices | None = None
+    usd_per_unit: Decimal | None = None
+    typical_units: Decimal = Decimal(1)
     per_million_tokens: TokenPrices | None = None
     estimate_margin: Decimal = Decimal(1)
     as_of: str | None = None
@@ -136,12 +204,16 @@ class Lifecycle(_Entry, frozen=True, kw_only=True):
 
 
 class Model(_Entry, frozen=True, kw_only=True):
-    """One entry of the catalog. `id` is what callers say, `wire_name` what the provider is told."""
+    """One entry of the catalog. `id` is what callers say, `wire_name` what the provider is told.
+
+    `wire` is for the provider's module alone: paths and names of fields that differ from model to model.
+    """
 
     id: str
     provider: str
     name: str
     wire_name: str
+    wire: dict[str, JsonValue] = {}
     description: str = ""
     capabilities: Capabilities = Capabilities()
     price: Price | None = None
@@ -218,22 +290,31 @@ def _warn(text: str) -> None:
         raise ModelNotFoundError(text) from warning
 
 
-def load_catalog(overrides: Mapping[str, Mapping[str, JsonValue]] | None = None) -> Catalog:
-    """The built-in catalog with the `[models]` tables of a user merged over it, key by key.
+def load_catalog(
+    overrides: Mapping[str, Mapping[str, JsonValue]] | None = None,
+    *,
+    provided: Mapping[str, Mapping[str, JsonValue]] | None = None,
+) -> Catalog:
+    """The built-in catalog and the models `provided` by other providers, with a user's `[models]` tables merged over it.
 
     Raises:
-        ConfigurationError: an override does not have the form of an entry.
+        ConfigurationError: a table does not have the form of an entry.
     """
-    # Imported when used, as everything that `import imagen` can do without.
-    import tomllib
-
-    text = Path(__file__).with_name("catalog.toml").read_text("utf-8")
-    tables: dict[str, dict[str, JsonValue]] = tomllib.loads(text)["models"]
+    tables = _read_files() if provided is None else {**_read_files(), **provided}
     merged = {**tables}
     for model_id, override in (overrides or {}).items():
         merged[model_id] = _merge(tables.get(model_id, {}), override)
     merged = {model_id: _inherit(model_id, table, merged) for model_id, table in merged.items()}
     return Catalog({model_id: _read_model(model_id, table) for model_id, table in merged.items()})
+
+
+def _read_files() -> dict[str, Mapping[str, JsonValue]]:
+    # Imported when used, as everything that `import imagen` can do without.
+    import tomllib
+
+    files = [tomllib.loads(path.read_text("utf-8")) for path in sorted(_FOLDER.glob("*.toml"))]
+    files.sort(key=lambda file: int(file["preference"]))
+    return {model_id: table for file in files for model_id, table in file["models"].items()}
 
 
 def _merge(base: Mapping[str, JsonValue], over: Mapping[str, JsonValue]) -> dict[str, JsonValue]:

@@ -10,54 +10,76 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, TypedDict, Unpack
 
+import msgspec
 import trio
 
 from ._batch import Batch, RepeatedRequest, Requests, open_batch, repeat_request
 from ._budget import Budget, Purse, current_scopes
-from ._catalog import Catalog, JsonValue, Model, load_catalog
+from ._catalog import Capabilities, Catalog, JsonValue, Model, load_catalog
 from ._database import Database
 from ._driver import ExchangeDriver
 from ._engine import Engine
-from ._errors import BudgetExceededError, ConfigurationError, InvalidRequestError, ProviderNotFoundError
+from ._errors import (
+    BudgetExceededError,
+    ConfigurationError,
+    InvalidRequestError,
+    ProviderError,
+    ProviderNotFoundError,
+)
 from ._events import Event, EventHandler
-from ._exchange import Transport
+from ._exchange import HttpRequest, Transport
 from ._images import Failure, Image
 from ._ledger import Ledger, Spending
 from ._library import Library
 from ._nurseries import open_bare_nursery
 from ._prices import Quote
 from ._probe import ProviderStatus, probe_provider
-from ._requests import Generate, Request, as_request
+from ._providers import Provider
+from ._requests import Edit, Enhance, Generate, ImageSource, Request, Restyle, Vary, as_request, operation_of
 from ._sessions import Session, Sessions
 from ._settings import ProviderAccess, Settings, load_settings
+from ._sources import SourceReader
 from ._transport import HttpTransport
 from ._version import version
 from ._workers import ThreadWorkers, Workers
-from .providers import PROVIDERS
 
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["Client", "Parameters", "open_client"]
+__all__ = ["Client", "GenerateParameters", "Parameters", "open_client"]
 
 _CLOSE_SECONDS = 5.0
+# Stands for nobody's server, so that every link leads elsewhere and gets no key.
+_LINKS = ProviderAccess(provider=Provider(name="link", operations={}), base_url=None, key=None, configured=True)
 
 
 class Parameters(TypedDict, total=False):
-    """The fields of `Generate` beside its prompt, as keyword arguments."""
+    """The fields that every operation has, beside its prompt and pictures, as keyword arguments."""
 
     model: str | None
     size: str | None
+    aspect_ratio: str | None
+    resolution: str | None
     quality: str | None
     style: str | None
     seed: int | None
     negative_prompt: str | None
+    guidance: float | None
+    steps: int | None
+    safety: Literal["strict", "standard", "relaxed"] | None
     background: str | None
     output_format: str | None
     previews: int
     options: Mapping[str, JsonValue]
     strict: bool
+    emulate: bool
     assume_usd: Decimal | None
+
+
+class GenerateParameters(Parameters, total=False):
+    """Those of `Generate`."""
+
+    references: tuple[ImageSource, ...]
 
 
 class Client:
@@ -97,14 +119,14 @@ class Client:
 
     @property
     def default_model(self) -> Model:
-        """The model of a request that names none: the setting, else the first one that a key is there for, else `sketch`."""
-        return self.catalog.find(_choose_model(self.settings, self.catalog))
+        """The model of a generation that names none: the setting, else the first one that a key is there for, else `sketch`."""
+        return self.catalog.find(_choose_model(self.settings, self.catalog, Generate(prompt="x")))
 
-    async def generate(self, request: str | Request, **parameters: Unpack[Parameters]) -> Image:
+    async def generate(self, request: str | Request, **parameters: Unpack[GenerateParameters]) -> Image:
         """Makes one picture, and keeps it in the library.
 
         Args:
-            request: A prompt, with the parameters of `Generate` as keyword arguments, or a whole request.
+            request: A prompt, with the parameters of `Generate` as keyword arguments, or a whole request of any operation.
 
         Raises:
             ImagenError: there is no picture; `.code`, `.retryable` and `.billed` say more.
@@ -112,7 +134,57 @@ class Client:
         A cancellation before the request is sent costs nothing. After that the request goes on in the background for
         `salvage_seconds`, and its picture lands in the library.
         """
-        order = self._engine.plan(_as_request(request, parameters))
+        return await self._make(_as_request(request, parameters))
+
+    async def edit(
+        self,
+        prompt: str,
+        *images: ImageSource,
+        mask: ImageSource | None = None,
+        **parameters: Unpack[Parameters],
+    ) -> Image:
+        """Changes a picture as the prompt says; `Edit` says what the pictures and the mask are. Else like `generate`."""
+        return await self._make(Edit(prompt=prompt, images=images, mask=mask, **parameters))
+
+    async def vary(
+        self,
+        image: ImageSource,
+        *,
+        prompt: str = "",
+        strength: float | None = None,
+        **parameters: Unpack[Parameters],
+    ) -> Image:
+        """Makes another picture like this one; see `Vary`. Else like `generate`."""
+        return await self._make(Vary(image=image, prompt=prompt, strength=strength, **parameters))
+
+    async def enhance(
+        self,
+        image: ImageSource,
+        *,
+        scale: float | None = None,
+        mode: Literal["fast", "conservative", "creative"] | None = None,
+        prompt: str = "",
+        **parameters: Unpack[Parameters],
+    ) -> Image:
+        """Makes the same picture larger and finer; see `Enhance`. Else like `generate`."""
+        return await self._make(Enhance(image=image, scale=scale, mode=mode, prompt=prompt, **parameters))
+
+    async def restyle(
+        self,
+        image: ImageSource,
+        reference: ImageSource,
+        *,
+        prompt: str = "",
+        strength: float | None = None,
+        **parameters: Unpack[Parameters],
+    ) -> Image:
+        """Draws the content of one picture in the look of another; see `Restyle`. Else like `generate`."""
+        return await self._make(
+            Restyle(image=image, reference=reference, prompt=prompt, strength=strength, **parameters)
+        )
+
+    async def _make(self, request: Request) -> Image:
+        order = self._engine.plan(request)
         purse = Purse(current_scopes())
         try:
             (outcome,) = await self._engine.fulfil(order, purse)
@@ -136,7 +208,7 @@ class Client:
         together: bool = False,
         budget: Budget | None = None,
         on_event: EventHandler | None = None,
-        **parameters: Unpack[Parameters],
+        **parameters: Unpack[GenerateParameters],
     ) -> AbstractAsyncContextManager[Batch]:
         """Opens a batch: iterate over it for one outcome per request, each as it finishes.
 
@@ -165,7 +237,7 @@ class Client:
         max_at_once: int = 4,
         together: bool = False,
         budget: Budget | None = None,
-        **parameters: Unpack[Parameters],
+        **parameters: Unpack[GenerateParameters],
     ) -> Session:
         """Starts a batch in the background, to be pulled from later by `sessions.get(id)`. It goes on until the client closes.
 
@@ -183,7 +255,7 @@ class Client:
         return self.sessions.start(batch, n)
 
     def quote(
-        self, requests: str | Request | Iterable[Request | str], *, n: int = 1, **parameters: Unpack[Parameters]
+        self, requests: str | Request | Iterable[Request | str], *, n: int = 1, **parameters: Unpack[GenerateParameters]
     ) -> Quote:
         """What requests will cost, before anything is sent; figures are None where a price is unknown.
 
@@ -226,7 +298,7 @@ class Client:
         self._events.tell(on_event, event)
 
     def _source(
-        self, requests: str | Request | Requests, n: int, together: bool, parameters: Parameters
+        self, requests: str | Request | Requests, n: int, together: bool, parameters: GenerateParameters
     ) -> Requests | RepeatedRequest:
         if isinstance(requests, (str, Request)):
             return repeat_request(_as_request(requests, parameters), n, together=together)
@@ -235,7 +307,7 @@ class Client:
         return requests
 
 
-def _as_request(request: str | Request, parameters: Parameters) -> Request:
+def _as_request(request: str | Request, parameters: GenerateParameters) -> Request:
     if isinstance(request, str):
         return Generate(prompt=request, **parameters)
     if parameters:
@@ -275,7 +347,10 @@ async def open_client(
     been sent: at most `salvage_seconds`.
     """
     settings = load_settings() if settings is None else settings
-    catalog = load_catalog(settings.models)
+    provided = [access.provider.models for access in settings.access.values()]
+    catalog = load_catalog(
+        settings.models, provided={name: table for tables in provided for name, table in tables.items()}
+    )
     workers = ThreadWorkers() if workers is None else workers
     events = _Events(on_event)
     ways = _Ways(settings, transport or partial(_open_http, settings, http), workers)
@@ -286,8 +361,10 @@ async def open_client(
         async with open_bare_nursery() as nursery:
             engine = Engine(
                 catalog=catalog,
-                providers=PROVIDERS,
+                providers={name: access.provider for name, access in settings.access.items()},
                 driver_of=ways.driver,
+                settings_of=lambda provider: settings.access[provider].settings,
+                sources=SourceReader(library=shelf, workers=workers, fetch=ways.fetch, bounds=settings.bounds),
                 ledger=ledger,
                 library=shelf,
                 workers=workers,
@@ -296,6 +373,7 @@ async def open_client(
                 choose_model=partial(_choose_model, settings, catalog),
                 retry=settings.retry,
                 salvage_seconds=settings.salvage_seconds,
+                max_pixels=settings.bounds.max_pixels,
                 hide_secrets=ways.hide_secrets,
             )
             sessions = Sessions(
@@ -366,16 +444,13 @@ class _Ways:
         self._workers = workers
         self._drivers: dict[str, ExchangeDriver] = {}
         self._transports: list[Transport] = []
+        self._links: ExchangeDriver | None = None
 
     def driver(self, provider: str) -> ExchangeDriver:
         if (driver := self._drivers.get(provider)) is None:
             access = self._settings.access[provider]
             if not access.configured:
-                variable = access.provider.key_variable
-                where = f" (from {access.provider.home_page})" if access.provider.home_page else ""
-                raise ConfigurationError(
-                    f"{provider} needs a key: set {variable}{where}, or use the model sketch, which needs none."
-                )
+                raise ConfigurationError(_what_is_missing(access))
             transport = self._open_transport(access)
             self._transports.append(transport)
             driver = ExchangeDriver(
@@ -383,6 +458,20 @@ class _Ways:
             )
             self._drivers[provider] = driver
         return driver
+
+    async def fetch(self, url: str) -> bytes:
+        """What is behind a link that a caller gave."""
+        if self._links is None:
+            bounds = msgspec.structs.replace(
+                self._settings.bounds, max_body_bytes=self._settings.bounds.max_input_bytes
+            )
+            transport = self._open_transport(_LINKS)
+            self._transports.append(transport)
+            self._links = ExchangeDriver(transport, bounds=bounds, retry=self._settings.retry, workers=self._workers)
+        response = await self._links.send(HttpRequest(method="GET", url=url, repeatable=True))
+        if response.status != 200:
+            raise ProviderError(f"The link answers {response.status}.")
+        return response.body
 
     def hide_secrets(self, provider: str, text: str) -> str:
         key = self._settings.access[provider].key
@@ -393,10 +482,19 @@ class _Ways:
             await transport.aclose()
 
 
+def _what_is_missing(access: ProviderAccess) -> str:
+    provider = access.provider
+    where = f" (from {provider.home_page})" if provider.home_page else ""
+    if access.base_url is None:
+        return f"{provider.name} needs the address of its server: set {provider.base_url_variable}{where}."
+    variables = " or ".join(provider.key_variables)
+    return f"{provider.name} needs a key: set {variables}{where}, or use the model sketch, which needs none."
+
+
 def _open_http(settings: Settings, http: httpx2.AsyncClient | None, access: ProviderAccess) -> Transport:
     return HttpTransport(
         access.provider,
-        base_url=access.base_url or "https://localhost",
+        base_url=access.base_url or "https://nowhere.invalid",
         key=access.key,
         bounds=settings.bounds,
         user_agent=f"imagen-trio/{version()}",
@@ -404,17 +502,44 @@ def _open_http(settings: Settings, http: httpx2.AsyncClient | None, access: Prov
     )
 
 
-def _choose_model(settings: Settings, catalog: Catalog) -> str:
-    if settings.default_model:
+def _choose_model(settings: Settings, catalog: Catalog, request: Request) -> str:
+    """The setting where it can do the operation, else the first model that can and is set up."""
+    operation = operation_of(request)
+    if settings.default_model and (
+        operation == "generate" or operation in catalog.find(settings.default_model).capabilities.operations
+    ):
         return settings.default_model
     today = datetime.datetime.now(datetime.UTC).date()
     usable = [
         model
         for model in catalog
-        if model.provider in settings.access
+        if operation in model.capabilities.operations
+        and model.provider in settings.access
         and settings.access[model.provider].configured
+        and settings.access[model.provider].preferred
         and model.lifecycle.state(today) == "live"
+        and _suits(model.capabilities, request)
     ]
     # A model that its maker has shut down comes after those that are simply there; `sketch` is the last of all.
     usable.sort(key=lambda model: (model.provider == "sketch", model.lifecycle.upstream_retired_on is not None))
+    if not usable and operation != "generate":
+        raise ConfigurationError(
+            f"No model that can {operation} is set up: `imagen models --operation {operation}` lists those that could be."
+        )
     return usable[0].id if usable else "sketch"
+
+
+def _suits(can: Capabilities, request: Request) -> bool:
+    """Whether a model that nobody named can do what this request needs."""
+    if can.required_options or (can.prompt_required and not request.prompt.strip()):
+        return False
+    match request:
+        case Generate(references=references):
+            return len(references) <= can.inputs.max_references
+        case Edit(images=images, mask=mask):
+            fits = len(images) <= can.inputs.max_images and (mask is None or can.mask)
+            return fits and (mask is not None or not can.mask_required)
+        case Enhance(mode=mode) if mode is not None:
+            return mode in can.modes
+        case _:
+            return True

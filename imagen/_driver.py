@@ -3,43 +3,55 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Generator
 from contextlib import AsyncExitStack
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 import trio
 
-from ._errors import OutcomeUnknownError, ProviderError
+from ._errors import ImagenError, OutcomeUnknownError, ProviderError
 from ._exchange import (
     Accepted,
+    Cancellable,
     Compute,
-    Exchange,
     HttpRequest,
     HttpResponse,
+    Meanwhile,
     Partial,
-    Pictures,
+    Progress,
     ReadChunk,
+    Render,
     Reply,
+    Reporter,
     Step,
     Transport,
     Wait,
 )
+from ._nurseries import open_bare_nursery
 from ._retry import RetryPolicy, retry_steps
 from ._workers import Workers
 
 __all__ = ["Bounds", "ExchangeDriver", "Watch"]
+
+Result = TypeVar("Result")
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """How long and how much one step may take.
 
     `reply_seconds` is the time to the first byte, which is when the picture is drawn: the official OpenAI SDK waits 600 s.
-    `max_body_bytes` holds for a body, and in a stream for what comes from one preview to the next.
+    `max_body_bytes` holds for a body, and in a stream for what comes from one preview to the next, `max_input_bytes` for a
+    file or link to work on, and `max_pixels` for every picture, before anything decodes it.
     """
 
     connect_seconds: float = 15.0
     reply_seconds: float = 600.0
     idle_seconds: float = 60.0
     max_body_bytes: int = 256 << 20
+    max_input_bytes: int = 64 << 20
+    max_pixels: int = 1 << 28
 
 
 class Watch:
@@ -51,8 +63,14 @@ class Watch:
     async def accepted(self, job: Accepted) -> None:
         """The provider knows the job by an id now."""
 
+    def cancellable(self, step: Cancellable) -> None:
+        """From now on the job can be stopped so."""
+
     def preview(self, partial: Partial) -> None:
         """An unfinished picture came."""
+
+    def progress(self, progress: Progress) -> None:
+        """So far is the work."""
 
 
 class ExchangeDriver:
@@ -66,7 +84,7 @@ class ExchangeDriver:
         self._cache: dict[str, tuple[float, HttpResponse]] = {}
         self._cache_lock = trio.Lock()
 
-    async def run(self, exchange: Exchange, watch: Watch) -> Pictures:
+    async def run(self, exchange: Generator[Step, HttpResponse | bytes | None, Result], watch: Watch) -> Result:
         """Steps an exchange to its end. A cancellation closes the connection in use and leaves nothing behind.
 
         Raises:
@@ -82,7 +100,7 @@ class ExchangeDriver:
                     try:
                         step = exchange.send(answer)
                     except StopIteration as done:
-                        result: Pictures = done.value
+                        result: Result = done.value
                         return result
                     if isinstance(step, HttpRequest) and not step.repeatable and not billable:
                         await watch.before_sending()
@@ -108,17 +126,27 @@ class ExchangeDriver:
                 return await self._send_cached(step)
             case HttpRequest(repeatable=True):
                 return await self._send_repeatable(step, billable=billable)
+            case HttpRequest(meanwhile=Meanwhile() as meanwhile):
+                return await self._send_asking(step, meanwhile, watch)
             case HttpRequest():
                 return await self.send(step)
             case Wait(seconds=seconds):
                 await trio.sleep(seconds)
-            case Compute(call=call):
-                await watch.before_sending()
+            case Compute(call=call, repeatable=repeatable):
+                if not repeatable:
+                    await watch.before_sending()
                 return await self._workers.run(call)
+            case Render(call=render, device=device):
+                await watch.before_sending()
+                return await self._render(render, device, watch)
             case Partial():
                 watch.preview(step)
+            case Progress():
+                watch.progress(step)
             case Accepted():
                 await watch.accepted(step)
+            case Cancellable():
+                watch.cancellable(step)
             case _:
                 raise AssertionError(f"{step!r} is no step")
         return None
@@ -144,6 +172,31 @@ class ExchangeDriver:
             retryable = error.retryable or isinstance(error, OutcomeUnknownError)
             raise ProviderError(error.message, retryable=retryable, details=error.details) from error
         raise AssertionError("a retry loop ends in a result or an error")  # pragma: no cover (for the type checker)
+
+    async def _send_asking(self, request: HttpRequest, meanwhile: Meanwhile, watch: Watch) -> HttpResponse:
+        """Sends a request and asks how far it is until its answer is there. A question that fails is asked again later."""
+
+        async def ask() -> None:
+            while True:
+                await trio.sleep(meanwhile.every_seconds)
+                try:
+                    step = meanwhile.read(await self.send(meanwhile.request))
+                except ImagenError:
+                    continue
+                if isinstance(step, Partial):
+                    watch.preview(step)
+                elif step is not None:
+                    watch.progress(step)
+
+        async with open_bare_nursery() as nursery:
+            nursery.start_soon(ask, name="imagen progress")
+            response = await self.send(request)
+            nursery.cancel_scope.cancel("the answer is there")
+        return response
+
+    async def _render(self, call: Callable[[Reporter], bytes], device: str, watch: Watch) -> bytes:
+        """Runs a computation on a device. A cancellation ends it at its next report."""
+        return await self._workers.run_on(device, partial(call, _ThreadReporter(watch)))
 
     async def _send_cached(self, request: HttpRequest) -> HttpResponse:
         async with self._cache_lock:
@@ -177,6 +230,21 @@ class ExchangeDriver:
             f"The reply stopped in the middle for {self._bounds.idle_seconds:g} seconds; it may be billed.",
             details={"fault": "stall"},
         )
+
+
+class _ThreadReporter:
+    """Carries reports from a worker thread to the event loop."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def progress(self, fraction: float) -> None:
+        trio.from_thread.check_cancelled()
+        trio.from_thread.run_sync(self._watch.progress, Progress(fraction=fraction))
+
+    def preview(self, data: bytes, number: int) -> None:
+        trio.from_thread.check_cancelled()
+        trio.from_thread.run_sync(self._watch.preview, Partial(data=data, number=number))
 
 
 class _TriedEnough(ProviderError):

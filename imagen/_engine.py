@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import partial
 
@@ -18,35 +18,37 @@ import msgspec
 import trio
 
 from ._budget import Hold, Purse
-from ._catalog import Catalog, Model
+from ._catalog import Catalog, JsonValue, Model
 from ._driver import ExchangeDriver, Watch
 from ._errors import (
     BudgetExceededError,
     ConfigurationError,
     ContentFilterError,
     ImagenError,
-    InvalidRequestError,
     OutcomeUnknownError,
     ProviderError,
     ProviderNotFoundError,
     StorageError,
 )
-from ._events import AttemptEnded, AttemptSent, Event, PreviewReceived
-from ._exchange import Accepted, Partial, Picture, Pictures
-from ._images import Adjustment, Cost, Failure, Image, Outcome
+from ._events import AttemptEnded, AttemptSent, Event, PreviewReceived, ProgressReported
+from ._exchange import Accepted, Cancellable, Partial, Picture, Pictures, Progress, Withheld
+from ._images import Cost, Failure, Image, Outcome
 from ._ledger import Attempt, Ledger, State
 from ._library import Library, StoredPicture, image_row
-from ._measure import measure
+from ._measure import Measure, measure
 from ._prices import Quote, cost_of, quote_request, share_cost
-from ._providers import Call, Provider
-from ._requests import Request, check_model, operation_of, unsupported_fields
+from ._providers import Call, InputPicture, Provider
+from ._requests import Edit, Generate, Request, Restyle, encode_request, operation_of, sources_of
 from ._retry import RetryPolicy, retry_attempts
+from ._sources import Inputs, SourceReader
+from ._translation import Adjustment, translate
 from ._workers import Workers
 
 __all__ = ["Engine", "Order", "new_id"]
 
 _ZERO = Cost(usd=Decimal(0), source="reported")
 _CLEANUP_SECONDS = 35.0
+_STOP_SECONDS = 10.0
 
 
 def new_id() -> str:
@@ -55,14 +57,20 @@ def new_id() -> str:
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that is fit to be sent, for as many pictures as there are indexes."""
+    """A request that is fit to be sent, for as many pictures as there are indexes.
+
+    `request` is what was asked, `sent` the same in the words of the model. `inputs` are there once they have been read.
+    """
 
     request: Request
+    sent: Request
+    adjustments: tuple[Adjustment, ...]
     model: Model
     provider: Provider
     indexes: tuple[int, ...]
     quote: Quote
     request_json: str
+    inputs: Inputs
     batch_id: str | None = None
 
 
@@ -77,6 +85,7 @@ class _Ticket(Watch):
         self.done = trio.Event()
         self.sent = False
         self.sent_at = 0.0
+        self.cancellable_by = Cancellable(request=None)
         self.outcomes: tuple[Outcome, ...] = ()
         self.error: Exception | None = None
         self._ledger = ledger
@@ -93,6 +102,9 @@ class _Ticket(Watch):
     async def accepted(self, job: Accepted) -> None:
         await self._ledger.mark_accepted(self.id, job)
 
+    def cancellable(self, step: Cancellable) -> None:
+        self.cancellable_by = step
+
     def preview(self, partial: Partial) -> None:
         order = self.order
         self._emit(
@@ -104,6 +116,20 @@ class _Ticket(Watch):
                 provider=order.provider.name,
                 data=partial.data,
                 number=partial.number,
+            )
+        )
+
+    def progress(self, progress: Progress) -> None:
+        order = self.order
+        self._emit(
+            ProgressReported(
+                attempt_id=self.id,
+                indexes=order.indexes,
+                request=order.request,
+                model=order.model.id,
+                provider=order.provider.name,
+                fraction=progress.fraction,
+                note=progress.note,
             )
         )
 
@@ -121,8 +147,10 @@ class _Ticket(Watch):
         )
 
     def let_go(self, salvage_seconds: float) -> None:
-        """Nobody waits any more: drop what has not been sent, and bound the rest."""
-        if self.sent:
+        """Nobody waits any more: drop what has not been sent, stop what costs nothing when it is stopped, bound the rest."""
+        if self.sent and self.cancellable_by.stops_bill and self.cancellable_by.request is not None:
+            self.scope.cancel("nobody waits for it, and stopping it costs nothing")
+        elif self.sent:
             self.scope.deadline = min(self.scope.deadline, trio.current_time() + salvage_seconds)
         else:
             self.scope.cancel("nobody waits for it, and it has not been sent")
@@ -137,21 +165,27 @@ class Engine:
         catalog: Catalog,
         providers: dict[str, Provider],
         driver_of: Callable[[str], ExchangeDriver],
+        settings_of: Callable[[str], Mapping[str, JsonValue]],
+        sources: SourceReader,
         ledger: Ledger,
         library: Library | None,
         workers: Workers,
         nursery: trio.Nursery,
         emit: Callable[[Event], None],
-        choose_model: Callable[[], str],
+        choose_model: Callable[[Request], str],
         retry: RetryPolicy,
         salvage_seconds: float,
+        max_pixels: int,
         hide_secrets: Callable[[str, str], str],
     ) -> None:
         self.catalog = catalog
         self.salvage_seconds = salvage_seconds
+        self._max_pixels = max_pixels
         self.nursery = nursery
         self._providers = providers
         self._driver_of = driver_of
+        self._settings_of = settings_of
+        self._sources = sources
         self._ledger = ledger
         self._library = library
         self._workers = workers
@@ -170,26 +204,29 @@ class Engine:
             ImagenError: it cannot be sent; the message says what to change.
         """
         today = datetime.datetime.now(datetime.UTC).date()
-        model = self.catalog.select(request.model or self._choose_model(), today=today)
-        check_model(request, model)
+        model = self.catalog.select(request.model or self._choose_model(request), today=today)
         if model.capabilities.seed and request.seed is None:
             request = msgspec.structs.replace(request, seed=secrets.randbelow(2**31))
-        request_json = _encode(request)
+        sent, adjustments = translate(request, model)
         provider = self._providers.get(model.provider)
         if provider is None:
             raise ProviderNotFoundError(
                 f"{model.id} is at the provider {model.provider!r}, which imagen does not know."
             )
-        if operation_of(request) not in provider.operations:
-            raise ConfigurationError(f"imagen cannot {operation_of(request)} with {provider.name} yet.")
+        if operation_of(sent) not in provider.operations:
+            raise ConfigurationError(f"imagen cannot {operation_of(sent)} with {provider.name} yet.")
         self._driver_of(provider.name)
         return Order(
             request=request,
+            sent=sent,
+            adjustments=adjustments,
             model=model,
             provider=provider,
             indexes=indexes,
-            quote=quote_request(model, request, len(indexes)),
-            request_json=request_json,
+            quote=quote_request(model, sent, len(indexes)),
+            # One that works on pictures is encoded when they have been read.
+            request_json="" if sources_of(request) else encode_request(request),
+            inputs=Inputs(request=request),
             batch_id=batch_id,
         )
 
@@ -204,6 +241,7 @@ class Engine:
             BudgetExceededError: the money does not suffice; nothing was sent.
         """
         try:
+            order = await self._read_inputs(order)
             async for attempt in retry_attempts(self._retry):
                 with attempt:
                     return await self._try_once(order, purse, emit or self._emit)
@@ -227,6 +265,15 @@ class Engine:
     def in_flight(self) -> int:
         """How many attempts are under way."""
         return len(self._tickets)
+
+    async def _read_inputs(self, order: Order) -> Order:
+        if order.request_json:
+            return order
+        # Read in the order of the asked request; an emulation takes the same pictures in the same order.
+        inputs = await self._sources.read(order.request, order.model)
+        return msgspec.structs.replace(
+            order, request=inputs.request, inputs=inputs, request_json=encode_request(inputs.request)
+        )
 
     # --- one attempt ------------------------------------------------------------------------------------------------
 
@@ -283,8 +330,10 @@ class Engine:
                 created_at=time.time(),
             )
         )
-        operation = order.provider.operations[operation_of(order.request)]
-        call = Call(request=order.request, model=order.model, count=len(order.indexes))
+        operation = order.provider.operations[operation_of(order.sent)]
+        settings = self._settings_of(order.provider.name)
+        call = Call(request=order.sent, model=order.model, count=len(order.indexes), settings=settings)
+        call = _with_pictures(call, order.inputs.pictures)
         result = await self._driver_of(order.provider.name).run(operation(call), ticket)
         # Paid: from here nothing may cut it short but the bound on cleanup.
         with trio.move_on_after(_CLEANUP_SECONDS, shield=True) as bound:
@@ -296,18 +345,26 @@ class Engine:
 
     async def _settle_success(self, ticket: _Ticket, result: Pictures) -> None:
         order = ticket.order
-        cost = cost_of(order.model, order.request, result)
+        cost = cost_of(order.model, order.sent, result)
         ticket.hold.settle(cost.usd)
         shares = list(share_cost(cost, len(result.pictures)))
         indexes = [*order.indexes, *[order.indexes[-1]] * (len(result.pictures) - len(order.indexes))]
         outcomes: list[Outcome] = []
         for picture, share, index in zip(result.pictures, shares, indexes, strict=False):
-            outcomes.append(await self._keep(ticket, picture, share, index))
+            if isinstance(picture, Withheld):
+                outcomes.append(self._withhold(order, picture, share, index))
+            else:
+                outcomes.append(await self._keep(ticket, picture, share, index, result.adjustments))
         images = [outcome for outcome in outcomes if isinstance(outcome, Image)]
         along = [image_row(image) for image in images if image.path is not None]
-        state: State = "succeeded" if images else "failed"
+        errors = [outcome.error for outcome in outcomes if isinstance(outcome, Failure)]
+        refused = any(isinstance(error, ContentFilterError) for error in errors)
+        state: State = "succeeded" if images else "refused" if refused else "failed"
+        code, message = (errors[0].code, errors[0].message) if errors and not images else (None, None)
         try:
-            await self._ledger.settle(ticket.id, state, cost, now=time.time(), along=along)
+            await self._ledger.settle(
+                ticket.id, state, cost, now=time.time(), error_code=code, error_message=message, along=along
+            )
         except StorageError as error:
             # The pictures are there and paid: they are handed over with the news that the disk failed.
             outcomes = [_with_storage_error(outcome, error) for outcome in outcomes]
@@ -316,7 +373,16 @@ class Engine:
         ticket.outcomes = tuple(outcomes[: len(order.indexes)])
         ticket.emit(AttemptEnded, outcomes=ticket.outcomes)
 
-    async def _keep(self, ticket: _Ticket, picture: Picture, cost: Cost, index: int) -> Outcome:
+    def _withhold(self, order: Order, picture: Withheld, cost: Cost, index: int) -> Failure:
+        error = ContentFilterError(
+            f"{order.provider.name} made the picture and withholds it: {picture.reason}",
+            billed="no" if cost.usd == 0 else "yes",
+        )
+        return msgspec.structs.replace(self._failure(order, index, error), cost=cost)
+
+    async def _keep(
+        self, ticket: _Ticket, picture: Picture, cost: Cost, index: int, adjustments: tuple[Adjustment, ...]
+    ) -> Outcome:
         order = ticket.order
         stored: StoredPicture | None = None
         storage_error: str | None = None
@@ -326,6 +392,7 @@ class Engine:
             except StorageError as error:
                 storage_error = error.message
             found = measure(picture.data) if stored is None else stored.measure
+            self._check_pixels(found)
         except ProviderError as error:
             await self._set_aside(ticket, picture.data, error)
             return msgspec.structs.replace(self._failure(order, index, error), cost=cost)
@@ -345,12 +412,21 @@ class Engine:
             provider=order.provider.name,
             seed=picture.seed,
             cost=cost,
-            adjustments=_adjustments(order),
+            adjustments=order.adjustments + adjustments,
             created_at=datetime.datetime.now(datetime.UTC),
             seconds=trio.current_time() - ticket.sent_at,
             attempt_id=ticket.id,
+            parent_id=order.inputs.parent_id,
             storage_error=storage_error,
         )
+
+    def _check_pixels(self, found: Measure) -> None:
+        """Nobody who opens the picture later, to make a thumbnail say, shall run out of memory."""
+        if found.width * found.height > self._max_pixels:
+            raise ProviderError(
+                f"The reply claims to be a picture of {found.width} x {found.height} pixels, which is more than imagen opens.",
+                billed="yes",
+            )
 
     async def _store(self, data: bytes) -> StoredPicture | None:
         if self._library is None:
@@ -377,7 +453,7 @@ class Engine:
             case "unknown":
                 state, cost = "unknown", Cost()
             case "yes":
-                cost = cost_of(order.model, order.request, Pictures(pictures=(Picture(data=b""),) * len(order.indexes)))
+                cost = cost_of(order.model, order.sent, Pictures(pictures=(Picture(data=b""),) * len(order.indexes)))
         if isinstance(error, ContentFilterError):
             state = "refused"
         ticket.hold.settle(cost.usd)
@@ -385,7 +461,10 @@ class Engine:
         ticket.emit(AttemptEnded, outcomes=tuple(self._failure(order, index, error) for index in order.indexes))
 
     async def _settle_cancelled(self, ticket: _Ticket) -> None:
-        if ticket.sent:
+        if ticket.sent and await self._stop_job(ticket):
+            ticket.error = ProviderError("The job was stopped at the provider before it cost anything.", code="TIMEOUT")
+            await self._end(ticket, "failed", _ZERO, ticket.error)
+        elif ticket.sent:
             ticket.error = OutcomeUnknownError(
                 f"No answer came within the {self.salvage_seconds:g} seconds of salvage; the picture may be billed."
             )
@@ -393,6 +472,19 @@ class Engine:
         else:
             ticket.error = ProviderError("The request was dropped before it was sent.", code="TIMEOUT")
             await self._end(ticket, "failed", _ZERO, ticket.error)
+
+    async def _stop_job(self, ticket: _Ticket) -> bool:
+        """Stops the job at the provider, where that can be done. Gives whether it costs nothing then."""
+        step = ticket.cancellable_by
+        if step.request is None:
+            return False
+        with trio.move_on_after(_STOP_SECONDS, shield=True):
+            try:
+                response = await self._driver_of(ticket.order.provider.name).send(step.request)
+            except ImagenError:
+                return False
+            return step.stops_bill and response.status < 300
+        return False
 
     async def _end(self, ticket: _Ticket, state: State, cost: Cost, error: ImagenError) -> None:
         with trio.move_on_after(_CLEANUP_SECONDS, shield=True):
@@ -423,25 +515,18 @@ class Engine:
         return error
 
 
-def _encode(request: Request) -> str:
-    try:
-        return msgspec.json.encode(request).decode()
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise InvalidRequestError(
-            f"The request holds something that JSON cannot say ({error}); look at its options.", code="INVALID_REQUEST"
-        ) from error
+def _with_pictures(call: Call, pictures: tuple[InputPicture, ...]) -> Call:
+    """Puts the pictures where the exchange looks for them; they stand in the order of `sources_of`."""
+    match call.request:
+        case Generate():
+            return msgspec.structs.replace(call, references=pictures)
+        case Edit(mask=mask) if mask is not None:
+            return msgspec.structs.replace(call, images=pictures[:-1], mask=pictures[-1])
+        case Restyle():
+            return msgspec.structs.replace(call, images=pictures[:1], references=pictures[1:])
+        case _:
+            return msgspec.structs.replace(call, images=pictures)
 
 
 def _with_storage_error(outcome: Outcome, error: StorageError) -> Outcome:
     return msgspec.structs.replace(outcome, storage_error=error.message) if isinstance(outcome, Image) else outcome
-
-
-def _adjustments(order: Order) -> tuple[Adjustment, ...]:
-    missing = unsupported_fields(order.request, order.model.capabilities)
-    reason = f"{order.model.id} has no such parameter"
-    dropped = [Adjustment(field=field, asked=asked, sent=None, reason=reason) for field, asked in missing.items()]
-    most = order.model.capabilities.max_previews
-    if 0 < most < order.request.previews:
-        reason = f"{order.model.id} gives at most {most}"
-        dropped.append(Adjustment(field="previews", asked=str(order.request.previews), sent=str(most), reason=reason))
-    return tuple(dropped)

@@ -9,7 +9,7 @@ import msgspec
 from ._images import Outcome
 from ._requests import Request
 
-__all__ = ["AttemptEnded", "AttemptSent", "Event", "EventHandler", "PreviewReceived"]
+__all__ = ["AttemptEnded", "AttemptSent", "Event", "EventHandler", "PreviewReceived", "ProgressReported"]
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,12 +36,19 @@ class PreviewReceived(_Event, frozen=True, kw_only=True):
         return f"PreviewReceived(attempt_id={self.attempt_id!r}, number={self.number}, {len(self.data)} bytes)"
 
 
+class ProgressReported(_Event, frozen=True, kw_only=True):
+    """So much of the work is done, from 0 to 1 (None: unknown); `note` says what is going on, such as a place in a queue."""
+
+    fraction: float | None
+    note: str = ""
+
+
 class AttemptEnded(_Event, frozen=True, kw_only=True):
     """The attempt is settled; `outcomes` has one for each index. Failures that will be sent again have ended too."""
 
     outcomes: tuple[Outcome, ...]
 
 
-Event = AttemptSent | PreviewReceived | AttemptEnded
+Event = AttemptSent | PreviewReceived | ProgressReported | AttemptEnded
 EventHandler = Callable[[Event], None]
 """Called in the event loop: keep it short. An exception of a handler is raised when the client closes."""

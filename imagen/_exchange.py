@@ -6,9 +6,12 @@ An exchange yields a step and is sent what the step gave::
     HttpRequest(stream=True) -> HttpResponse        the body is empty; ReadChunk gives it piece by piece
     ReadChunk                -> bytes               b"" at the end of the body
     Wait                     -> None
-    Compute                  -> what the call returned, run in a worker thread
+    Compute                  -> bytes               what the call returned, run in a worker thread
+    Render                   -> bytes               the same on a device, with progress
     Partial                  -> None                a preview to show
+    Progress                 -> None                how far the work is
     Accepted                 -> None                the provider took the job; it can be picked up by this id
+    Cancellable              -> None                how to stop the job from now on
 
 and returns the pictures it got, or raises an ImagenError. It does no I/O, knows no clock and never sees the key.
 """
@@ -22,21 +25,29 @@ from typing import Protocol
 
 import msgspec
 
+from ._translation import Adjustment
+
 __all__ = [
     "Accepted",
+    "Cancellable",
     "Compute",
     "Exchange",
     "HttpRequest",
     "HttpResponse",
+    "Meanwhile",
     "Partial",
     "Picture",
     "Pictures",
+    "Progress",
     "ReadChunk",
+    "Render",
     "Reply",
+    "Reporter",
     "Step",
     "Transport",
     "Usage",
     "Wait",
+    "Withheld",
 ]
 
 
@@ -49,7 +60,10 @@ class HttpRequest(_Word, frozen=True, kw_only=True):
 
     A `url` without a scheme is a path below the provider's base URL, and only such a request, or one to that very
     origin, carries the key. `repeatable` marks steps that are safe to send twice: polls, lists, downloads. The answer to a
-    request with `cache_seconds` may be an earlier one, no older than that.
+    request with `cache_seconds` may be an earlier one, no older than that. While the answer is waited for, `meanwhile` is
+    asked how far the work is.
+
+    A streamed GET with the headers of a WebSocket handshake gives the bytes of the socket, from the server's side only.
     """
 
     method: str
@@ -59,6 +73,7 @@ class HttpRequest(_Word, frozen=True, kw_only=True):
     repeatable: bool = False
     stream: bool = False
     cache_seconds: float = 0.0
+    meanwhile: Meanwhile | None = None
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.method} {self.url}, {len(self.body)} bytes)"
@@ -85,10 +100,33 @@ class Wait(_Word, frozen=True, kw_only=True):
     seconds: float
 
 
+class Reporter(Protocol):
+    """What a computation may say on its way; each call may raise `Cancelled`, which ends the computation at once."""
+
+    def progress(self, fraction: float) -> None:
+        """So much of the work is done, from 0 to 1."""
+        ...
+
+    def preview(self, data: bytes, number: int) -> None:
+        """An unfinished picture, as an encoded picture."""
+        ...
+
+
 class Compute(_Word, frozen=True, kw_only=True):
-    """Asks for work done on this machine, in a worker thread."""
+    """Asks for work done on this machine, in a worker thread.
+
+    `repeatable` marks work that makes no picture, such as turning a mask round.
+    """
 
     call: Callable[[], bytes]
+    repeatable: bool = False
+
+
+class Render(_Word, frozen=True, kw_only=True):
+    """Asks for a picture made on a device of this machine; of the calls for one device, one runs at a time."""
+
+    call: Callable[[Reporter], bytes]
+    device: str
 
 
 class Partial(_Word, frozen=True, kw_only=True):
@@ -99,11 +137,36 @@ class Partial(_Word, frozen=True, kw_only=True):
     picture: int = 0
 
 
+class Progress(_Word, frozen=True, kw_only=True):
+    """So much of the work is done, from 0 to 1; `note` says what is going on, such as a place in a queue."""
+
+    fraction: float | None = None
+    note: str = ""
+
+
+class Meanwhile(_Word, frozen=True, kw_only=True):
+    """A question asked again and again while another request is under way; `read` makes a step to show of each answer."""
+
+    request: HttpRequest
+    every_seconds: float
+    read: Callable[[HttpResponse], Partial | Progress | None]
+
+
 class Accepted(_Word, frozen=True, kw_only=True):
     """The provider took the job and will know it by this id, from another process too."""
 
     job_id: str
     poll_url: str
+
+
+class Cancellable(_Word, frozen=True, kw_only=True):
+    """`request` stops the job, if nobody waits for it any more; None means that nothing does from now on.
+
+    `stops_bill` says that a job which is stopped now costs nothing, so that it is stopped at once instead of waited for.
+    """
+
+    request: HttpRequest | None
+    stops_bill: bool = False
 
 
 class Usage(_Word, frozen=True, kw_only=True):
@@ -127,12 +190,24 @@ class Picture(_Word, frozen=True, kw_only=True):
         return f"Picture({len(self.data)} bytes)"
 
 
-class Pictures(_Word, frozen=True, kw_only=True):
-    """The end of an exchange: the pictures, and what the reply says of their cost for all of them together."""
+class Withheld(_Word, frozen=True, kw_only=True):
+    """A picture that was made, and refused by the provider's filter in a reply that looks like success."""
 
-    pictures: tuple[Picture, ...]
+    reason: str
+
+
+class Pictures(_Word, frozen=True, kw_only=True):
+    """The end of an exchange: the pictures, and what the reply says of their cost for all of them together.
+
+    `units` is how much the provider counted of what it charges for: megapixels, seconds. `adjustments` are those that only
+    the exchange knew of.
+    """
+
+    pictures: tuple[Picture | Withheld, ...]
     usage: Usage | None = None
     reported_cost_usd: Decimal | None = None
+    units: Decimal | None = None
+    adjustments: tuple[Adjustment, ...] = ()
     details: Mapping[str, str] = {}
 
 
@@ -167,5 +242,5 @@ class Transport(Protocol):
         ...
 
 
-Step = HttpRequest | ReadChunk | Wait | Compute | Partial | Accepted
+Step = HttpRequest | ReadChunk | Wait | Compute | Render | Partial | Progress | Accepted | Cancellable
 Exchange = Generator[Step, HttpResponse | bytes | None, Pictures]

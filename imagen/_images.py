@@ -15,8 +15,9 @@ import msgspec
 
 from ._errors import ImagenError, StorageError
 from ._requests import Request
+from ._translation import Adjustment
 
-__all__ = ["SUFFIXES", "Adjustment", "Cost", "CostSource", "Failure", "Image", "Outcome"]
+__all__ = ["SUFFIXES", "Cost", "CostSource", "Failure", "Image", "Outcome"]
 
 CostSource = Literal["reported", "computed", "estimated", "unknown"]
 
@@ -38,21 +39,12 @@ class Cost(_Value, frozen=True, kw_only=True):
     source: CostSource = "unknown"
 
 
-class Adjustment(_Value, frozen=True, kw_only=True):
-    """One parameter that was not sent as asked: `sent` is None where it was dropped."""
-
-    field: str
-    asked: str
-    sent: str | None
-    reason: str
-
-
 class Image(_Value, frozen=True, kw_only=True):
     """One finished picture.
 
     With a library the bytes are in the file at `path` and `data` reads them when asked; without one they are in memory,
     as they are where the disk failed, and then `storage_error` says why: `save` it elsewhere. `index` is the position of
-    its request in the batch, `seconds` the time from sending to the last byte.
+    its request in the batch, `seconds` the time from sending to the last byte, `parent_id` the picture that it was made from.
     """
 
     id: str
@@ -74,6 +66,7 @@ class Image(_Value, frozen=True, kw_only=True):
     created_at: datetime.datetime
     seconds: float = 0.0
     attempt_id: str = ""
+    parent_id: str | None = None
     storage_error: str | None = None
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import time
@@ -19,9 +20,10 @@ import msgspec
 
 from ._database import Database, Row, Statement, from_nanousd, to_nanousd
 from ._errors import InvalidRequestError, StorageError
-from ._images import SUFFIXES, Adjustment, Cost, CostSource, Image
+from ._images import SUFFIXES, Cost, CostSource, Image
 from ._measure import Measure, measure
-from ._requests import Generate
+from ._requests import decode_request, encode_request
+from ._translation import Adjustment
 from ._workers import Workers
 
 __all__ = ["Library", "StoredPicture", "image_row"]
@@ -54,10 +56,11 @@ class _ImageRow(msgspec.Struct, frozen=True):
     adjustments: str
     seconds: float
     created_at: float
+    parent_id: str | None
 
 
+_HASH = re.compile(r"[0-9a-f]{64}")
 _COLUMNS = ", ".join(_ImageRow.__struct_fields__)
-_decode_request = msgspec.json.Decoder(Generate).decode
 _decode_adjustments = msgspec.json.Decoder(tuple[Adjustment, ...]).decode
 
 
@@ -83,7 +86,7 @@ def image_row(image: Image) -> Statement:
             size_bytes=image.size_bytes,
             provider=image.provider,
             model=image.model,
-            request=msgspec.json.encode(image.request).decode(),
+            request=encode_request(image.request),
             revised_prompt=image.revised_prompt,
             seed=image.seed,
             cost_nanousd=to_nanousd(image.cost.usd),
@@ -91,6 +94,7 @@ def image_row(image: Image) -> Statement:
             adjustments=msgspec.json.encode(image.adjustments).decode(),
             seconds=image.seconds,
             created_at=image.created_at.timestamp(),
+            parent_id=image.parent_id,
         )
     )
     return f"INSERT INTO images ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values
@@ -179,6 +183,35 @@ class Library:
             ) from error
         return StoredPicture(measure=found, sha256=sha256, path=path)
 
+    def store_input(self, data: bytes) -> Path:
+        """Writes a picture that a request works on, unless it is there already. Blocking.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        sha256 = hashlib.sha256(data).hexdigest()
+        kept = self._find_file(sha256)
+        if kept is not None:
+            return kept
+        path = self._folder / "inputs" / (sha256 + SUFFIXES[measure(data).media_type])
+        try:
+            _write_whole(path, data)
+        except OSError as error:
+            raise StorageError(
+                f"The picture cannot be written to {self._folder}: {error.strerror or error}."
+            ) from error
+        return path
+
+    def find_input(self, sha256: str) -> bytes | None:
+        """The bytes of a picture that was made or worked on, by their hash. Blocking."""
+        path = self._find_file(sha256) if _HASH.fullmatch(sha256) else None
+        return None if path is None else path.read_bytes()
+
+    def _find_file(self, sha256: str) -> Path | None:
+        names = [sha256 + suffix for suffix in SUFFIXES.values()]
+        places = [self._folder / folder / name for name in names for folder in (sha256[:1], "inputs")]
+        return next((path for path in places if path.is_file()), None)
+
     def store_unreadable(self, attempt_id: str, data: bytes) -> Path:
         """Writes bytes that are no picture beside the pictures, named by their attempt. Blocking.
 
@@ -212,7 +245,7 @@ class Library:
         return Image(
             id=row.id,
             index=row.batch_index,
-            request=_decode_request(row.request),
+            request=decode_request(row.request),
             media_type=row.media_type,
             width=row.width,
             height=row.height,
@@ -228,6 +261,7 @@ class Library:
             created_at=datetime.datetime.fromtimestamp(row.created_at, datetime.UTC),
             seconds=row.seconds,
             attempt_id=row.attempt_id,
+            parent_id=row.parent_id,
         )
 
 

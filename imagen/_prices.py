@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from decimal import ROUND_DOWN, Decimal
 
 import msgspec
 
-from ._catalog import Model, Price
+from ._catalog import Model, Price, TokenPrices
 from ._exchange import Pictures, Usage
 from ._images import Cost
-from ._requests import Request
+from ._requests import Request, sources_of
+from ._shapes import parse_resolution, parse_size
 
 __all__ = ["Quote", "cost_of", "quote_request", "share_cost", "tidy_usd"]
 
@@ -20,6 +22,12 @@ _MICRODOLLAR = Decimal("0.000001")
 _TOKENS_PER_PREVIEW = 100
 _CHARACTERS_PER_TOKEN = 4
 _BASE_PIXELS = 1024 * 1024
+# Providers count a megapixel as 1024 x 1024 (docs.bfl.ai, pricing), so that the usual square is one.
+_MEGAPIXEL = 1024 * 1024
+_MOST_MEGAPIXELS_PER_INPUT = 4
+# Recorded: 64 to 194 for small pictures, 1,290 for one of a megapixel (OpenAI, Google, 2026).
+_TOKENS_PER_INPUT = 300
+_MOST_TOKENS_PER_INPUT = 6000
 
 
 def tidy_usd(usd: Decimal) -> Decimal:
@@ -43,29 +51,29 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def quote_request(model: Model, request: Request, count: int = 1) -> Quote:
-    """What `count` pictures of this request will cost; `high_usd` is what a budget reserves."""
+    """What `count` pictures of this request, in the words of the model, will cost; `high_usd` is what a budget reserves."""
     price = model.price
-    if price is None:
-        return Quote(
-            low_usd=request.assume_usd, expected_usd=request.assume_usd, high_usd=_times(request.assume_usd, count)
-        )
-    if price.usd_per_image is not None:
+    if price is not None and price.usd_per_image is not None:
         flat = price.usd_per_image * count
         return Quote(low_usd=flat, expected_usd=flat, high_usd=flat)
-    figures = sorted(_table_figures(price, request))
-    if not figures:
-        return Quote(low_usd=None, expected_usd=None, high_usd=_times(request.assume_usd, count))
-    tokens = price.per_million_tokens
-    text_rate = Decimal(0) if tokens is None else tokens.text_input / _MILLION
-    image_rate = Decimal(0) if tokens is None else tokens.image_output / _MILLION
-    extra = image_rate * _TOKENS_PER_PREVIEW * request.previews
+    figures = [] if price is None else sorted(_figures(price, request))
+    if price is None or not figures:
+        assumed = request.assume_usd
+        return Quote(low_usd=None, expected_usd=None, high_usd=_times(assumed, count))
+    tokens = price.per_million_tokens or TokenPrices()
+    extra = tokens.image_output / _MILLION * _TOKENS_PER_PREVIEW * request.previews
+    text_rate, pictures = tokens.text_input / _MILLION, len(sources_of(request))
     # No tokenizer makes more tokens than there are bytes, so the high end really is one.
-    most_text = text_rate * len(request.prompt.encode())
-    usual_text = text_rate * len(request.prompt) / _CHARACTERS_PER_TOKEN
+    most_input = (
+        text_rate * len(request.prompt.encode()) + tokens.image_input / _MILLION * _MOST_TOKENS_PER_INPUT * pictures
+    )
+    usual_input = text_rate * len(request.prompt) / _CHARACTERS_PER_TOKEN
+    usual_input += tokens.image_input / _MILLION * _TOKENS_PER_INPUT * pictures
+    least, most = _input_megapixels(price, pictures)
     return Quote(
-        low_usd=figures[0] * count,
-        expected_usd=(figures[len(figures) // 2] + extra) * count + usual_text,
-        high_usd=(figures[-1] * price.estimate_margin + extra) * count + most_text,
+        low_usd=figures[0] * count + least,
+        expected_usd=(figures[len(figures) // 2] + extra) * count + usual_input + least,
+        high_usd=(figures[-1] * price.estimate_margin + extra) * count + most_input + most,
     )
 
 
@@ -76,6 +84,8 @@ def cost_of(model: Model, request: Request, result: Pictures) -> Cost:
     price = model.price
     if price is not None and price.per_million_tokens is not None and result.usage is not None:
         return Cost(usd=tidy_usd(_usage_cost(price, result.usage)), source="computed")
+    if price is not None and price.usd_per_unit is not None and result.units is not None:
+        return Cost(usd=tidy_usd(price.usd_per_unit * result.units), source="computed")
     expected = quote_request(model, request, len(result.pictures)).expected_usd
     if price is None or expected is None:
         return Cost()
@@ -104,9 +114,18 @@ def _usage_cost(price: Price, usage: Usage) -> Decimal:
     ) / _MILLION
 
 
+def _figures(price: Price, request: Request) -> Iterable[Decimal]:
+    """What one picture may cost: one figure where everything is named, several where something is left to the model."""
+    if price.per_megapixel is not None:
+        further = max(0, math.ceil(_pixels_of(request) / _MEGAPIXEL) - 1)
+        return [price.per_megapixel.first + price.per_megapixel.next * further]
+    if price.usd_per_unit is not None and not price.table:
+        return [price.usd_per_unit * price.typical_units]
+    return _table_figures(price, request)
+
+
 def _table_figures(price: Price, request: Request) -> Iterable[Decimal]:
-    """The table values that a request may meet: one where quality and size are named, several where one is "auto"."""
-    quality, size = request.quality or "auto", request.size or "auto"
+    quality, size = request.quality or "auto", request.size or request.resolution or "auto"
     rows = price.table.values() if quality == "auto" and quality not in price.table else [price.table.get(quality, {})]
     for row in rows:
         if size in row:
@@ -116,12 +135,21 @@ def _table_figures(price: Price, request: Request) -> Iterable[Decimal]:
         elif "*" in row:
             yield row["*"]
         elif "1024x1024" in row:
-            yield row["1024x1024"] * max(Decimal(1), Decimal(_pixels(size)) / _BASE_PIXELS)
+            yield row["1024x1024"] * max(Decimal(1), Decimal(_pixels_of(request)) / _BASE_PIXELS)
 
 
-def _pixels(size: str) -> int:
-    width, _, height = size.partition("x")
-    return int(width) * int(height)
+def _input_megapixels(price: Price, pictures: int) -> tuple[Decimal, Decimal]:
+    """The least and the most that input pictures add; how large they are is not looked at before they are read."""
+    rate = price.per_megapixel.input if price.per_megapixel is not None else Decimal(0)
+    return rate * pictures, rate * pictures * _MOST_MEGAPIXELS_PER_INPUT
+
+
+def _pixels_of(request: Request) -> float:
+    if request.size is not None and (pair := parse_size(request.size)) is not None:
+        return pair[0] * pair[1]
+    if request.resolution is not None and (pixels := parse_resolution(request.resolution)) is not None:
+        return pixels
+    return _BASE_PIXELS
 
 
 def _add(one: Decimal | None, other: Decimal | None) -> Decimal | None:

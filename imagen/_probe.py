@@ -28,10 +28,10 @@ class ProviderStatus(msgspec.Struct, frozen=True, kw_only=True):
 async def probe_provider(access: ProviderAccess, driver: ExchangeDriver | None) -> ProviderStatus:
     """Asks once, for at most ten seconds. `driver` is None where nothing is configured."""
     provider = access.provider
-    if provider.base_url is None:
+    if provider.base_url is None and provider.base_url_variable is None:
         return _status(access, True, "works on this machine")
     if driver is None:
-        return _status(access, False, f"not set up: set {provider.key_variable}")
+        return _status(access, False, f"not set up: set {_variables(access)}")
     if provider.probe_url is None:
         return _status(access, True, "set up; it offers nothing to try for free")
     with trio.move_on_after(_PROBE_SECONDS):
@@ -47,12 +47,15 @@ def _judge(access: ProviderAccess, status: int) -> ProviderStatus:
     if status < 300:
         return _status(access, True, "reachable, and the key is accepted")
     if status in (401, 403):
-        return _status(
-            access, False, f"reachable, but the key in {access.provider.key_variable} is not accepted ({status})"
-        )
+        return _status(access, False, f"reachable, but the key in {_variables(access)} is not accepted ({status})")
     return _status(
         access, False, f"reachable, but it answers {status} to GET {access.provider.probe_url}; check the base URL"
     )
+
+
+def _variables(access: ProviderAccess) -> str:
+    provider = access.provider
+    return " or ".join(provider.key_variables) or provider.base_url_variable or "a key"
 
 
 def _status(access: ProviderAccess, usable: bool, message: str) -> ProviderStatus:

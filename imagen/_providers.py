@@ -2,39 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import datetime
+from collections.abc import Callable, Generator, Mapping
 
 import msgspec
 
-from ._catalog import Model, Operation
-from ._exchange import Exchange
+from ._catalog import JsonValue, Model, Operation
+from ._exchange import Exchange, HttpResponse, Step
 from ._requests import Request
 
-__all__ = ["Call", "Provider"]
+__all__ = ["Call", "InputPicture", "ListedModel", "ModelListing", "Provider"]
+
+
+class InputPicture(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture to work on, read and measured; lengths in pixels."""
+
+    data: bytes
+    media_type: str
+    width: int
+    height: int
+
+    def __repr__(self) -> str:
+        return f"InputPicture({self.media_type} {self.width}x{self.height}, {len(self.data)} bytes)"
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """What an exchange is asked to do: `count` pictures of one request, which the model is known to take."""
+    """What an exchange is asked to do: `count` pictures of one request, in the words of the model.
+
+    The fields of `request` hold only what the model takes (`imagen/_translation.py` saw to it); its sources are here, read:
+    `images` are those that change, the first before the others, `references` those that lend their look. `mask` has the
+    size of the first image, and is white where it is to change. `settings` are the provider's own, with what
+    imagen.toml says in its place.
+    """
 
     request: Request
     model: Model
     count: int = 1
+    images: tuple[InputPicture, ...] = ()
+    mask: InputPicture | None = None
+    references: tuple[InputPicture, ...] = ()
+    settings: Mapping[str, JsonValue] = {}
+
+
+class ListedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """One image model as a provider lists it: `wire_name` is the one that requests carry."""
+
+    wire_name: str
+    name: str = ""
+    retires_on: datetime.date | None = None
+
+
+ModelListing = Generator[Step, HttpResponse | bytes | None, tuple[ListedModel, ...]]
+"""Like an exchange, and gives the image models that a provider has for this key."""
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """One provider.
 
-    `key_variable` and `base_url_variable` name environment variables; a provider that works on this machine has neither.
-    The key goes into the header `key_header`, behind `key_prefix`. `probe_url` is a path that costs nothing and needs the
-    key: `imagen doctor` asks it.
+    `base_url_variable` and `key_variables` name environment variables, the first key that is set is taken; a provider that
+    works on this machine has none of them. The key goes into the header `key_header`, behind `key_prefix`, to the origin of
+    the base URL and to hosts whose name ends in one of `key_domains` (".bfl.ai"). `optional` providers (a server of one's
+    own) are chosen for a default model only where their base URL or key is set. `probe_url` is a path that costs nothing
+    and needs the key: `imagen doctor` asks it. `settings` are what imagen.toml may change under [providers.NAME.settings],
+    with their defaults. `models` are tables as in `catalog/*.toml`, for providers that are not built in.
     """
 
     name: str
     operations: Mapping[Operation, Callable[[Call], Exchange]]
+    list_models: Callable[[], ModelListing] | None = None
     base_url: str | None = None
     base_url_variable: str | None = None
-    key_variable: str | None = None
+    key_variables: tuple[str, ...] = ()
+    key_required: bool = True
     key_header: str = "authorization"
     key_prefix: str = "Bearer "
+    key_domains: tuple[str, ...] = ()
+    optional: bool = False
     probe_url: str | None = None
     home_page: str = ""
+    settings: Mapping[str, JsonValue] = {}
+    models: Mapping[str, Mapping[str, JsonValue]] = {}

@@ -1,16 +1,15 @@
-"""What is asked for: one struct per operation, checked against the catalog before anything is sent."""
+"""What is asked for: one struct per operation, with whatever is wrong for every model refused here."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from decimal import Decimal
 from os import PathLike
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 import msgspec
 
-from ._catalog import Capabilities, JsonValue, Model, Operation
+from ._catalog import JsonValue, Operation
 from ._errors import InvalidRequestError
 
 __all__ = [
@@ -18,49 +17,101 @@ __all__ = [
     "Enhance",
     "Generate",
     "ImageSource",
+    "InputImage",
+    "KeptImage",
     "Request",
     "Restyle",
     "Vary",
     "as_request",
-    "check_model",
+    "check_request",
+    "decode_request",
+    "encode_request",
     "operation_of",
-    "unsupported_fields",
+    "sources_of",
+    "with_sources",
 ]
 
-ImageSource = bytes | str | PathLike[str]
-"""A picture to work on: its bytes, the path of a file, an https URL, or an id in the library."""
+
+class InputImage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A picture that a request worked on, as it is remembered: what it was, never its bytes.
+
+    `id` is its id in the library where it came from there, `name` the name of its file or the host of its link. It can be
+    used as a source again as long as the library keeps the bytes.
+    """
+
+    sha256: str
+    media_type: str
+    width: int
+    height: int
+    id: str | None = None
+    name: str | None = None
+
+
+class KeptImage(Protocol):
+    """A picture that imagen made: an `Image`."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def data(self) -> bytes: ...
+
+
+if TYPE_CHECKING:
+    ImageSource = bytes | str | PathLike[str] | KeptImage | InputImage
+    """A picture to work on: its bytes, the path of a file, an https URL, an id in the library, or an `Image`."""
+else:
+    # What JSON can say of it, for msgspec: requests are stored and read from files.
+    ImageSource = InputImage | str
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation"):
     """What every operation has.
 
-    `model` None means the default model. `size` is "WIDTHxHEIGHT" in pixels, or "auto" where the model has it. Parameters
-    that the model lacks are left out and listed in `Image.adjustments`; with `strict` the request is refused instead.
-    `options` goes to the provider as it is. `previews` asks for so many unfinished pictures on the way. `assume_usd` is the
-    most that one picture may be taken to cost where the price is unknown and a budget is set.
+    `model` None means the default model for the operation. The shape of the picture is `size`, which is "WIDTHxHEIGHT" in
+    pixels, "auto", or a name such as "square", "portrait", "banner"; or it is `aspect_ratio` ("16:9") with or without
+    `resolution` ("1K", "2K", "4K": the side of a square of that many pixels). `guidance` and `steps` are those of
+    diffusion models, `safety` is "strict", "standard" or "relaxed".
+
+    What the model lacks or takes differently is left out or replaced by the nearest it has, and listed in
+    `Image.adjustments`; with `strict` the request is refused instead. With `emulate`, an operation that the model lacks is
+    done by another one that comes near. `options` goes to the provider as it is. `previews` asks for so many unfinished
+    pictures on the way. `assume_usd` is the most that one picture may be taken to cost where the price is unknown and a
+    budget is set.
     """
 
-    prompt: str
+    prompt: str = ""
     model: str | None = None
     size: str | None = None
+    aspect_ratio: str | None = None
+    resolution: str | None = None
     quality: str | None = None
     style: str | None = None
     seed: int | None = None
     negative_prompt: str | None = None
+    guidance: float | None = None
+    steps: int | None = None
+    safety: Literal["strict", "standard", "relaxed"] | None = None
     background: str | None = None
     output_format: str | None = None
     previews: int = 0
     options: Mapping[str, JsonValue] = {}
     strict: bool = False
+    emulate: bool = False
     assume_usd: Decimal | None = None
 
 
 class Generate(_Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="generate"):
-    """Text to image."""
+    """Text to image; `references` are pictures that lend their look or subject, where the model takes any."""
+
+    references: tuple[ImageSource, ...] = ()
 
 
 class Edit(_Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="edit"):
-    """One or more pictures and a prompt to a new picture; a white area of `mask` is the area to change."""
+    """One or more pictures and a prompt to a new picture.
+
+    The first one is the picture that changes. A white area of `mask`, which has its size, is the area to change.
+    """
 
     images: tuple[ImageSource, ...]
     mask: ImageSource | None = None
@@ -69,24 +120,21 @@ class Edit(_Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="o
 class Vary(_Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="vary"):
     """Another picture like this one; `strength` from 0 (the same) to 1 (anything)."""
 
-    prompt: str = ""
     image: ImageSource
     strength: float | None = None
 
 
 class Enhance(_Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="enhance"):
-    """The same picture, larger and finer; `scale` is the factor of each side."""
+    """The same picture, larger and finer; `scale` is the factor of each side, None the model's own."""
 
-    prompt: str = ""
     image: ImageSource
-    scale: float = 2.0
-    mode: Literal["fast", "conservative", "creative"] = "conservative"
+    scale: float | None = None
+    mode: Literal["fast", "conservative", "creative"] | None = None
 
 
 class Restyle(_Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="restyle"):
     """The content of one picture in the look of another; `strength` from 0 to 1."""
 
-    prompt: str = ""
     image: ImageSource
     reference: ImageSource
     strength: float | None = None
@@ -102,7 +150,9 @@ _OPERATIONS: dict[type[Request], Operation] = {
     Enhance: "enhance",
     Restyle: "restyle",
 }
-_SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
+_SAFETY = ("strict", "standard", "relaxed")
+
+_decode = msgspec.json.Decoder(Request).decode
 
 
 def as_request(item: object) -> Request:
@@ -125,56 +175,60 @@ def operation_of(request: Request) -> Operation:
     return _OPERATIONS[type(request)]
 
 
-def check_model(request: Request, model: Model) -> None:
-    """Refuses what the model cannot do, so that nothing is paid for a request that must fail.
+def encode_request(request: Request) -> str:
+    """A request as JSON, to be stored. Its sources must be words: `InputImage`s, paths, ids.
 
     Raises:
-        InvalidRequestError: one sentence that says what is wrong and what the model takes.
+        InvalidRequestError: it holds something that JSON cannot say.
     """
-    can = model.capabilities
-    operation = operation_of(request)
-    if operation not in can.operations:
-        raise InvalidRequestError(f"{model.id} cannot {operation}; it can {' and '.join(can.operations)}.")
-    _check_prompt(request, model)
-    _check_sources(request)
-    _check_size(request.size, model)
-    _check_choice("quality", request.quality, can.qualities, model)
-    _check_choice("style", request.style, can.styles, model)
-    _check_choice("background", request.background, can.backgrounds, model)
-    _check_choice("output_format", request.output_format, can.output_formats, model)
-    if request.previews < 0:
-        raise InvalidRequestError("previews must be 0 or more.")
-    if request.assume_usd is not None and not request.assume_usd >= 0:
-        raise InvalidRequestError("assume_usd must be 0 or more US dollars.")
-    if request.strict and (missing := unsupported_fields(request, can)):
-        raise InvalidRequestError(f"{model.id} has no {' and no '.join(missing)}; leave it out, or drop strict.")
-
-
-def unsupported_fields(request: Request, can: Capabilities) -> dict[str, str]:
-    """The parameters that were asked for and that the model does not have, with the value asked."""
-    asked_and_there = {
-        "size": (request.size, bool(can.sizes or can.free_size)),
-        "quality": (request.quality, bool(can.qualities)),
-        "style": (request.style, bool(can.styles)),
-        "background": (request.background, bool(can.backgrounds)),
-        "output_format": (request.output_format, bool(can.output_formats)),
-        "seed": (request.seed, can.seed),
-        "negative_prompt": (request.negative_prompt, can.negative_prompt),
-        "previews": (request.previews or None, can.max_previews > 0),
-    }
-    return {field: str(asked) for field, (asked, there) in asked_and_there.items() if asked is not None and not there}
-
-
-def _check_prompt(request: Request, model: Model) -> None:
-    needs_prompt = isinstance(request, (Generate, Edit))
-    if needs_prompt and not request.prompt.strip():
-        raise InvalidRequestError("The prompt is empty: say what the picture should show.", code="INVALID_PROMPT")
-    longest = model.capabilities.max_prompt_characters
-    if len(request.prompt) > longest:
+    try:
+        return msgspec.json.encode(request).decode()
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise InvalidRequestError(
-            f"The prompt has {len(request.prompt):,} characters; {model.id} takes at most {longest:,}. Shorten it.",
-            code="INVALID_PROMPT",
-        )
+            f"The request holds something that JSON cannot say ({error}); look at its options."
+        ) from error
+
+
+def decode_request(text: str | bytes) -> Request:
+    """A request that `encode_request` made."""
+    request: Request = _decode(text)
+    return request
+
+
+def sources_of(request: Request) -> tuple[ImageSource, ...]:
+    """The pictures that a request works on, the one that it changes first, and its mask last."""
+    match request:
+        case Generate():
+            return tuple(request.references)
+        case Edit(mask=mask):
+            return (*request.images, *(() if mask is None else (mask,)))
+        case Restyle():
+            return request.image, request.reference
+        case _:
+            return (request.image,)
+
+
+def with_sources(request: Request, sources: tuple[ImageSource, ...]) -> Request:
+    """The same request with other pictures, which stand in the order of `sources_of`."""
+    match request:
+        case Generate():
+            return msgspec.structs.replace(request, references=sources)
+        case Edit(mask=None):
+            return msgspec.structs.replace(request, images=sources)
+        case Edit():
+            return msgspec.structs.replace(request, images=sources[:-1], mask=sources[-1])
+        case Restyle():
+            return msgspec.structs.replace(request, image=sources[0], reference=sources[1])
+        case _:
+            return msgspec.structs.replace(request, image=sources[0])
+
+
+def check_request(request: Request) -> None:
+    """Refuses what no model could do.
+
+    Raises:
+        InvalidRequestError: one sentence that says what is wrong and what to do.
+    """
     try:
         request.prompt.encode()
     except UnicodeEncodeError:
@@ -182,35 +236,33 @@ def _check_prompt(request: Request, model: Model) -> None:
             "The prompt holds a lone surrogate, which is no valid text: decode it again as UTF-8.",
             code="INVALID_PROMPT",
         ) from None
+    if request.previews < 0:
+        raise InvalidRequestError("previews must be 0 or more.")
+    if request.assume_usd is not None and not request.assume_usd >= 0:
+        raise InvalidRequestError("assume_usd must be 0 or more US dollars.")
+    if request.size is not None and (request.aspect_ratio is not None or request.resolution is not None):
+        raise InvalidRequestError("Give a size, or an aspect_ratio with a resolution, not both.")
+    if request.safety is not None and request.safety not in _SAFETY:
+        raise InvalidRequestError(f"safety is one of {', '.join(_SAFETY)}, not {request.safety!r}.")
+    _check_sources(request)
 
 
 def _check_sources(request: Request) -> None:
     match request:
-        case Edit(images=()):
+        case Edit(images=images) if not _is_series(images):
+            raise InvalidRequestError("`images` of an edit is a tuple of pictures, also of one: images=(picture,).")
+        case Edit(images=images) if not images:
             raise InvalidRequestError("An edit needs at least one picture in `images`.")
-        case Enhance(scale=scale) if not 1 < scale <= 16:
+        case Enhance(scale=float() | int() as scale) if not 1 < scale <= 16:
             raise InvalidRequestError("scale must be more than 1 and at most 16.")
-        case Vary(strength=float(strength)) | Restyle(strength=float(strength)) if not 0 <= strength <= 1:
+        case Vary(strength=float() | int() as strength) | Restyle(strength=float() | int() as strength) if not (
+            0 <= strength <= 1
+        ):
             raise InvalidRequestError("strength must be between 0 and 1.")
         case _:
             pass
 
 
-def _check_size(size: str | None, model: Model) -> None:
-    can = model.capabilities
-    if size is None or size in can.sizes or not (can.sizes or can.free_size):
-        return
-    named = ", ".join(can.sizes)
-    match = _SIZE.fullmatch(size)
-    if match is None:
-        hint = f"; {model.id} takes {named}" if named else ""
-        raise InvalidRequestError(f"{size!r} is no size: write WIDTHxHEIGHT in pixels, such as 1024x1024{hint}.")
-    if can.free_size is None:
-        raise InvalidRequestError(f"{model.id} has no size {size}: choose one of {named}.")
-    if complaint := can.free_size.complaint(int(match[1]), int(match[2])):
-        raise InvalidRequestError(f"{model.id} has no size {size}: {complaint}.")
-
-
-def _check_choice(field: str, asked: str | None, choices: tuple[str, ...], model: Model) -> None:
-    if asked is not None and choices and asked not in choices:
-        raise InvalidRequestError(f"{model.id} has no {field} {asked!r}: choose one of {', '.join(choices)}.")
+def _is_series(images: object) -> bool:
+    """A single path is a sequence too, in Python's eyes."""
+    return isinstance(images, (tuple, list))

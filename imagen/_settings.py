@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -21,12 +21,17 @@ __all__ = ["ProviderAccess", "Settings", "load_settings"]
 
 
 class ProviderAccess(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a provider is and with which key; `configured` means that it can be used."""
+    """Where a provider is and with which key.
+
+    `configured` means that it can be used, `preferred` that its models may be chosen where a request names none.
+    """
 
     provider: Provider
     base_url: str | None
     key: Secret | None
     configured: bool
+    preferred: bool = True
+    settings: Mapping[str, JsonValue] = {}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 class _ProviderTable(msgspec.Struct, forbid_unknown_fields=True):
     base_url: str | None = None
+    settings: dict[str, JsonValue] = {}
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -58,8 +64,11 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     models: dict[str, dict[str, JsonValue]] = {}
 
 
-def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+def load_settings(environ: Mapping[str, str] | None = None, *, providers: Iterable[Provider] = ()) -> Settings:
     """Reads the environment (`os.environ` by default), `imagen.toml` in IMAGEN_HOME, and one in the current folder.
+
+    The providers are the built-in ones, those of installed packages (entry points of the group `imagen.providers`) and
+    `providers`; of several with one name the last counts.
 
     The file in the current folder may add models and a default model, and nothing else: a folder that somebody sent must
     not be able to move a key to another server.
@@ -75,9 +84,14 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         raise ConfigurationError(
             f"imagen.toml in the current folder may set models and default_model only; move the rest to {home / 'imagen.toml'}."
         )
+    known = {provider.name: provider for provider in (*PROVIDERS.values(), *_installed_providers(), *providers)}
+    if unknown := file.providers.keys() - known.keys():
+        raise ConfigurationError(
+            f"{home / 'imagen.toml'} has [providers.{min(unknown)}], which imagen does not know; it knows {', '.join(known)}."
+        )
     return Settings(
         home=home,
-        access={provider.name: _read_access(provider, environ, file) for provider in PROVIDERS.values()},
+        access={provider.name: _read_access(provider, environ, file) for provider in known.values()},
         default_model=environ.get("IMAGEN_DEFAULT_MODEL", "").strip() or local.default_model or file.default_model,
         models={**file.models, **local.models},
         session_ttl_seconds=_read_number(environ, "IMAGEN_SESSION_TTL", file.session_ttl_seconds, 3600.0),
@@ -113,16 +127,53 @@ def _read_file(path: Path) -> _File:
         raise ConfigurationError(f"{path} is wrong: {error}.") from error
 
 
+def _installed_providers() -> Iterator[Provider]:
+    # Imported when used: looking through what is installed takes some milliseconds.
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group="imagen.providers"):
+        try:
+            found = point.load()
+        except Exception as error:
+            raise ConfigurationError(
+                f"The installed provider {point.name} ({point.value}) cannot be loaded: {error}. Update or uninstall it."
+            ) from error
+        if not isinstance(found, Provider):
+            raise ConfigurationError(f"The installed provider {point.name} ({point.value}) is no imagen.Provider.")
+        yield found
+
+
 def _read_access(provider: Provider, environ: Mapping[str, str], file: _File) -> ProviderAccess:
-    key = _read_key(environ, provider.key_variable) if provider.key_variable else None
+    keys = (_read_key(environ, variable) for variable in provider.key_variables)
+    key = next((key for key in keys if key is not None), None)
     table = file.providers.get(provider.name, _ProviderTable())
     named = (provider.base_url_variable and environ.get(provider.base_url_variable, "").strip()) or table.base_url
     base_url = provider.base_url
     if named:
         base_url = check_base_url(named, variable=provider.base_url_variable or f"base_url of {provider.name}")
+    on_this_machine = provider.base_url is None and provider.base_url_variable is None
     # A server of one's own may want no key at all.
-    configured = provider.key_variable is None or key is not None or bool(named)
-    return ProviderAccess(provider=provider, base_url=base_url, key=key, configured=configured)
+    has_key = key is not None or not provider.key_variables or not provider.key_required or bool(named)
+    return ProviderAccess(
+        provider=provider,
+        base_url=base_url,
+        key=key,
+        configured=on_this_machine or (has_key and base_url is not None),
+        preferred=bool(named) or key is not None or not provider.optional,
+        settings=_read_provider_settings(provider, table),
+    )
+
+
+def _read_provider_settings(provider: Provider, table: _ProviderTable) -> Mapping[str, JsonValue]:
+    for name, value in table.settings.items():
+        default = provider.settings.get(name)
+        if name not in provider.settings:
+            known = ", ".join(provider.settings) or "none"
+            raise ConfigurationError(f"imagen.toml: {provider.name} has no setting {name}; it has {known}.")
+        if default is not None and type(value) is not type(default):
+            kind = type(default).__name__
+            raise ConfigurationError(f"imagen.toml: the setting {name} of {provider.name} must be of the type {kind}.")
+    return {**provider.settings, **table.settings}
 
 
 def _read_key(environ: Mapping[str, str], variable: str) -> Secret | None:

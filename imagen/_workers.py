@@ -24,6 +24,10 @@ class Workers(Protocol):
         """Runs a call that no other call of this kind may overlap, such as one on the database."""
         ...
 
+    async def run_on(self, device: str, call: Callable[[], Result]) -> Result:
+        """Runs a call that has a device for itself. It may ask whether it is cancelled (`trio.from_thread`)."""
+        ...
+
 
 class ThreadWorkers:
     """The real thing: worker threads, at most `pictures` side by side for pictures and one for the database."""
@@ -32,9 +36,14 @@ class ThreadWorkers:
         # Half of this work waits for the disk, so twice the cores keeps them busy.
         self._pictures = trio.CapacityLimiter(pictures or 2 * (os.cpu_count() or 1))
         self._database = trio.CapacityLimiter(1)
+        self._devices: dict[str, trio.CapacityLimiter] = {}
 
     async def run(self, call: Callable[[], Result]) -> Result:
         return await trio.to_thread.run_sync(call, limiter=self._pictures)
 
     async def run_serially(self, call: Callable[[], Result]) -> Result:
         return await trio.to_thread.run_sync(call, limiter=self._database)
+
+    async def run_on(self, device: str, call: Callable[[], Result]) -> Result:
+        limiter = self._devices.setdefault(device, trio.CapacityLimiter(1))
+        return await trio.to_thread.run_sync(call, limiter=limiter)

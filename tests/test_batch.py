@@ -224,7 +224,7 @@ async def test_a_request_that_cannot_be_sent_is_a_failure_among_the_others(autoj
         imagen.Generate(prompt="fine"),
         imagen.Generate(prompt=""),
         imagen.Generate(prompt="fine", model="no-such-model"),
-        imagen.Generate(prompt="fine", size="1x1"),
+        imagen.Generate(prompt="fine", size="0x1"),
     ]
     async with open_test_client(FakeProvider()) as (client, transport):
         async with client.open_batch(requests) as batch:

@@ -15,7 +15,7 @@ import imagen
 from imagen._exchange import Picture, Pictures, Usage
 from imagen._measure import measure
 from imagen._prices import cost_of, quote_request, share_cost, tidy_usd
-from imagen._requests import check_model, unsupported_fields
+from imagen._translation import translate
 from tests.support import PNG, png
 
 CATALOG = imagen.load_catalog()
@@ -33,14 +33,14 @@ money = st.decimals(0, 1000, places=9)
         (imagen.Generate(prompt="x" * 4001), "imagen-4", "at most 4,000"),
         (imagen.Generate(prompt="\ud800"), "sketch", "lone surrogate"),
         (imagen.Generate(prompt="x", size="1024"), "gpt-image-2", "is no size"),
-        (imagen.Generate(prompt="x", size="1000x1000"), "gpt-image-2", "multiples of 16"),
-        (imagen.Generate(prompt="x", size="3856x2160"), "gpt-image-2", "between 1 and 3840"),
-        (imagen.Generate(prompt="x", size="3840x1024"), "gpt-image-2", "3 times"),
-        (imagen.Generate(prompt="x", size="512x512"), "gpt-image-2", "655,360"),
-        (imagen.Generate(prompt="x", size="1024x1025"), "gpt-image-1.5", "choose one of auto"),
-        (imagen.Generate(prompt="x", quality="best"), "gpt-image-2", "no quality 'best'"),
+        (imagen.Generate(prompt="x", size="1000x1000", strict=True), "gpt-image-2", "multiples of 16"),
+        (imagen.Generate(prompt="x", size="3856x2160", strict=True), "gpt-image-2", "between 1 and 3840"),
+        (imagen.Generate(prompt="x", size="3840x1024", strict=True), "gpt-image-2", "3 times"),
+        (imagen.Generate(prompt="x", size="512x512", strict=True), "gpt-image-2", "655,360"),
+        (imagen.Generate(prompt="x", size="1024x1025", strict=True), "gpt-image-1.5", "1024x1024 would be sent"),
+        (imagen.Generate(prompt="x", quality="bset"), "gpt-image-2", "no quality 'bset'"),
         (imagen.Generate(prompt="x", style="cubist"), "dall-e-3", "vivid, natural"),
-        (imagen.Generate(prompt="x", seed=1, strict=True), "gpt-image-2", "has no seed"),
+        (imagen.Generate(prompt="x", seed=1, strict=True), "gpt-image-2", "seed '1' as it is"),
         (imagen.Generate(prompt="x", previews=-1), "gpt-image-2", "previews must be"),
         (imagen.Generate(prompt="x", assume_usd=Decimal(-1)), "gpt-image-2", "assume_usd must be"),
         (imagen.Edit(prompt="x", images=(b"",)), "sketch", "cannot edit"),
@@ -49,7 +49,7 @@ money = st.decimals(0, 1000, places=9)
 )
 def test_a_request_that_must_fail_is_refused_with_one_sentence(request_, model, sentence):
     with pytest.raises(imagen.InvalidRequestError, match=sentence) as caught:
-        check_model(request_, CATALOG.find(model))
+        translate(request_, CATALOG.find(model))
     assert caught.value.billed == "no"
     assert not caught.value.retryable
 
@@ -70,20 +70,22 @@ def test_the_other_operations_are_checked_too(request_, sentence):
         capabilities=imagen.Capabilities(operations=("generate", "edit", "vary", "enhance", "restyle")),
     )
     with pytest.raises(imagen.InvalidRequestError, match=sentence):
-        check_model(request_, able)
+        translate(request_, able)
 
 
 @pytest.mark.parametrize("size", ["auto", "1024x1024", "3840x2160", "2160x3840", "816x816"])
 def test_sizes_within_the_rules_pass(size):
-    check_model(imagen.Generate(prompt="x", size=size), CATALOG.find("gpt-image-2"))
+    translate(imagen.Generate(prompt="x", size=size), CATALOG.find("gpt-image-2"))
 
 
-def test_what_a_model_lacks_is_named():
+def test_what_a_model_lacks_is_left_out_and_named():
     request = imagen.Generate(prompt="x", seed=3, negative_prompt="dogs", size="1024x1024")
-    assert unsupported_fields(request, CATALOG.find("gpt-image-2").capabilities) == {
-        "seed": "3",
-        "negative_prompt": "dogs",
-    }
+    sent, adjustments = translate(request, CATALOG.find("gpt-image-2"))
+    assert (sent.seed, sent.negative_prompt, sent.size) == (None, None, "1024x1024")
+    assert [(made.field, made.asked, made.sent) for made in adjustments] == [
+        ("seed", "3", None),
+        ("negative_prompt", "dogs", None),
+    ]
 
 
 def test_a_request_survives_json():

@@ -60,9 +60,10 @@ def _key_text(model: Model, client: Client) -> str:
     access = client.settings.access.get(model.provider)
     if access is None:
         return "unknown provider"
-    if access.provider.key_variable is None:
-        return "needs none"
-    return "set" if access.configured else f"set {access.provider.key_variable}"
+    provider = access.provider
+    if access.configured:
+        return "set" if access.key is not None else "needs none"
+    return f"set {provider.base_url_variable if access.base_url is None else ' or '.join(provider.key_variables)}"
 
 
 def _model_record(model: Model, client: Client, today: datetime.date, default: str) -> dict[str, object]:

@@ -19,7 +19,6 @@ from .._errors import (
 )
 from .._exchange import Exchange, HttpRequest, HttpResponse, Picture, Pictures, Step
 from .._providers import Call, Provider
-from .._requests import unsupported_fields
 from ._openai_wire import decode_reply, refusal
 from .openai import add_options, read_item
 
@@ -76,7 +75,6 @@ def generate(call: Call) -> Exchange:
 def _request_body(call: Call, model_id: str) -> dict[str, JsonValue]:
     """The schema forbids unknown fields; its enums are the catalog's for this provider."""
     request = call.request
-    missing = unsupported_fields(request, call.model.capabilities)
     asked: dict[str, JsonValue] = {"size": request.size, "quality": request.quality, "style": request.style}
     body: dict[str, JsonValue] = {
         "model": model_id,
@@ -85,7 +83,7 @@ def _request_body(call: Call, model_id: str) -> dict[str, JsonValue]:
         # A link expires; the bytes do not.
         "response_format": "b64_json",
     }
-    body |= {field: value for field, value in asked.items() if value is not None and field not in missing}
+    body |= {field: value for field, value in asked.items() if value is not None}
     return add_options(body, request)
 
 
@@ -167,7 +165,7 @@ PROVIDER = Provider(
     operations={"generate": generate},
     base_url="https://api.nexos.ai/v1",
     base_url_variable="NEXOS_API_BASE_URL",
-    key_variable="NEXOS_API_KEY",
+    key_variables=("NEXOS_API_KEY",),
     probe_url="models",
     home_page="nexos.ai",
 )

@@ -20,7 +20,7 @@ from .._exchange import (
     Usage,
 )
 from .._providers import Call, Provider
-from .._requests import Request, unsupported_fields
+from .._requests import Request
 from ._openai_wire import (
     EventStream,
     ImageItem,
@@ -72,11 +72,10 @@ def request_body(call: Call) -> dict[str, JsonValue]:
         "background": request.background,
         "output_format": request.output_format,
     }
-    missing = unsupported_fields(request, call.model.capabilities)
     body: dict[str, JsonValue] = {"model": call.model.wire_name, "prompt": request.prompt, "n": call.count}
-    body |= {field: value for field, value in asked.items() if value is not None and field not in missing}
-    if request.previews and "previews" not in missing:
-        body |= {"stream": True, "partial_images": min(request.previews, call.model.capabilities.max_previews)}
+    body |= {field: value for field, value in asked.items() if value is not None}
+    if request.previews:
+        body |= {"stream": True, "partial_images": request.previews}
     return add_options(body, request)
 
 
@@ -210,7 +209,7 @@ PROVIDER = Provider(
     operations={"generate": generate},
     base_url="https://api.openai.com/v1",
     base_url_variable="OPENAI_BASE_URL",
-    key_variable="OPENAI_API_KEY",
+    key_variables=("OPENAI_API_KEY",),
     probe_url="models",
     home_page="platform.openai.com/api-keys",
 )

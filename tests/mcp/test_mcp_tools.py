@@ -240,7 +240,7 @@ async def test_dropped_parameters_and_retirement_are_told(tmp_path: Path) -> Non
         ("generate_image", {"prompt": "  "}, "[INVALID_PROMPT] The prompt is empty"),
         ("start_image_batch", {"prompt": "", "model": "sketch"}, "[INVALID_PROMPT] The prompt is empty"),
         ("generate_image", {"prompt": "x", "model": "sketsh"}, "[MODEL_NOT_FOUND] "),
-        ("generate_image", {"prompt": "x", "model": "sketch", "size": "9x9"}, "[INVALID_REQUEST] "),
+        ("generate_image", {"prompt": "x", "model": "sketch", "size": "9by9"}, "[INVALID_REQUEST] "),
         ("generate_image", {"prompt": "x", "model": "sketch", "style": "no such"}, "[INVALID_REQUEST] "),
         ("get_next_image", {"session_id": "none"}, "[SESSION] There is no session 'none'"),
         ("get_batch_status", {"session_id": "none"}, "[SESSION] There is no session 'none'"),

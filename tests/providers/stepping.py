@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,9 +11,23 @@ from typing import Any
 import msgspec
 import pybase64
 import pytest
+from PIL import Image
 
 import imagen
-from imagen import HttpRequest, HttpResponse, Partial, Pictures, ReadChunk
+from imagen import (
+    Accepted,
+    Cancellable,
+    Compute,
+    HttpRequest,
+    HttpResponse,
+    Partial,
+    Pictures,
+    Progress,
+    ReadChunk,
+    Wait,
+)
+from imagen._translation import translate
+from imagen.providers import PROVIDERS
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 PICTURE = b"\x89PNG\r\n\x1a\n and some more bytes"
@@ -58,7 +73,9 @@ class Walk:
                 return response
             case ReadChunk():
                 return next(self._chunks, b"")
-            case Partial():
+            case Compute(call=compute):
+                return compute()
+            case Partial() | Progress() | Accepted() | Cancellable() | Wait():
                 return None
         raise AssertionError(f"{step!r} was not expected")
 
@@ -77,11 +94,48 @@ class Walk:
 
 
 def call(
-    model: str | imagen.Model = "gpt-image-2", *, count: int = 1, prompt: str = "a cat", **fields: Any
+    model: str | imagen.Model = "gpt-image-2",
+    *,
+    count: int = 1,
+    prompt: str = "a cat",
+    request: imagen.Request | None = None,
+    images: tuple[imagen.InputPicture, ...] = (),
+    mask: imagen.InputPicture | None = None,
+    references: tuple[imagen.InputPicture, ...] = (),
+    settings: dict[str, Any] | None = None,
+    **fields: Any,
 ) -> imagen.Call:
-    """What the engine would hand to an exchange."""
+    """What the engine would hand to an exchange: a generation, or the `request` of another operation, translated."""
     entry = CATALOG.find(model) if isinstance(model, str) else model
-    return imagen.Call(request=imagen.Generate(prompt=prompt, **fields), model=entry, count=count)
+    sent, _ = translate(imagen.Generate(prompt=prompt, **fields) if request is None else request, entry)
+    provider = PROVIDERS[entry.provider]
+    return imagen.Call(
+        request=sent,
+        model=entry,
+        count=count,
+        images=images,
+        mask=mask,
+        references=references,
+        settings={**provider.settings, **(settings or {})},
+    )
+
+
+def input_picture(
+    width: int = 64, height: int = 64, *, color: object = "teal", format: str = "PNG"
+) -> imagen.InputPicture:
+    """A picture to work on."""
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), color).save(file, format)
+    return imagen.InputPicture(data=file.getvalue(), media_type=f"image/{format.lower()}", width=width, height=height)
+
+
+def mask_picture(width: int = 64, height: int = 64) -> imagen.InputPicture:
+    """A mask whose left half is white, which is the half to change."""
+    file = io.BytesIO()
+    mask = Image.new("L", (width, height), 0)
+    mask.paste(255, (0, 0, width // 2, height))
+    mask.save(file, "PNG")
+    return imagen.InputPicture(data=file.getvalue(), media_type="image/png", width=width, height=height)
 
 
 def reply(body: object, status: int = 200, **headers: str) -> HttpResponse:
@@ -116,9 +170,9 @@ def completed(**more: object) -> dict[str, object]:
     return {"type": "image_generation.completed", "b64_json": PICTURE_BASE64, **more}
 
 
-def recorded(name: str) -> dict[str, Any]:
+def recorded(name: str, provider: str = "openai") -> dict[str, Any]:
     """One recording; a test that needs it is skipped where the recordings are not beside the checkout."""
-    path = SHARED / "recorded" / "openai" / name
+    path = SHARED / "recorded" / provider / name
     if not path.exists():
         pytest.skip("the recorded replies are not beside this checkout")
     return json.loads(path.read_text("utf-8"))

@@ -2,6 +2,8 @@
 
 Fault
  +-- Decline   the provider says no in its own words: nothing is drawn, never billed
+ +-- Withheld  drawn and billed, and withheld by the filter behind a status of success
+ +-- JobFails  the job is taken, and fails later
  +-- Spoil     drawn and always billed, but the reply does not hold what was asked for
  +-- Break     the way back is broken; `after_billing` says whether the work was done and charged before
 """
@@ -50,6 +52,16 @@ class Refused(Decline, frozen=True, kw_only=True):
 
 class NotAllowed(Decline, frozen=True, kw_only=True):
     """403: the key is right, but the organisation is not verified or lacks the right."""
+
+
+class Withheld(Fault, frozen=True, kw_only=True):
+    """Drawn and billed, and then withheld by the filter, in a reply that looks like success."""
+
+
+class JobFails(Fault, frozen=True, kw_only=True):
+    """The provider takes the job, and says later that it failed. `text` is its reason, where it gives one."""
+
+    text: str = "Internal error while drawing."
 
 
 class Spoil(Fault, frozen=True, kw_only=True):
@@ -207,6 +219,7 @@ NAMED: Mapping[str, Fault] = {
     "garbage": Garbage(),
     "gzip-bomb": GzipBomb(),
     "html": HtmlError(),
+    "job-fails": JobFails(),
     "not-allowed": NotAllowed(),
     "overloaded": Overloaded(),
     "quota": QuotaExhausted(),
@@ -221,6 +234,7 @@ NAMED: Mapping[str, Fault] = {
     "stall-silent": Stall(sent="nothing"),
     "truncated": Truncated(),
     "truncated-chunked": Truncated(chunked=True),
+    "withheld": Withheld(),
     "wrong-media": WrongMedia(),
 }
 """The faults as the command line names them."""

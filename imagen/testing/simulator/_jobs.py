@@ -2,9 +2,11 @@
 
 import random
 import time
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Protocol
 
+import msgspec
 import pybase64
 
 from ._faults import BrokenBase64, ExpiredLink, Fault, FewerImages, WrongMedia
@@ -22,6 +24,64 @@ class Shelf(Protocol):
         ...
 
 
+class RemoteJob(msgspec.Struct, kw_only=True):
+    """A job that a provider took, as its polls find it.
+
+    Attributes:
+        id: what the client knows it by.
+        number: of the request that submitted it, which is the one that is billed.
+        started_at, ready_at: seconds on the simulator's clock.
+        paint: makes what the provider shows when it is ready; called once, its result is kept in `result`.
+        fault: what the server has in mind for the submission: `JobFails`, `Withheld` and `Spoil`s strike here.
+    """
+
+    id: str
+    number: int
+    started_at: float
+    ready_at: float
+    paint: Callable[[], object]
+    fault: Fault | None = None
+    cancelled: bool = False
+    result: object = None
+
+    def progress(self, now: float) -> float:
+        """How far it is, from 0 to 1."""
+        span = self.ready_at - self.started_at
+        return 1.0 if now >= self.ready_at else max(0.0, (now - self.started_at) / span)
+
+    def painted(self) -> object:
+        """What it has made."""
+        if self.result is None:
+            self.result = self.paint()
+        return self.result
+
+
+class RemoteJobs:
+    """The jobs of one provider in one simulator."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, RemoteJob] = {}
+
+    def submit(self, job: "Job", paint: Callable[[], object], *, id: str | None = None) -> RemoteJob:
+        """Take a job, which is ready after the latency of this request."""
+        remote = RemoteJob(
+            id=id or f"{job.chance.getrandbits(128):032x}",
+            number=job.received.number,
+            started_at=job.now,
+            ready_at=job.now + job.seconds,
+            paint=paint,
+            fault=job.fault,
+        )
+        self._jobs[remote.id] = remote
+        return remote
+
+    def find(self, id: str) -> RemoteJob | None:
+        return self._jobs.get(id)
+
+    def all(self) -> list[RemoteJob]:
+        return list(self._jobs.values())
+
+
 class Job:
     """One request in the hands of a provider.
 
@@ -31,6 +91,9 @@ class Job:
         usd_per_image: a fixed price, or None to bill by the provider's own list.
         seconds: how long the drawing takes.
         created: unix time, for the reply.
+        origin: scheme, host and port of this provider, for the addresses in its replies.
+        now: seconds on the simulator's clock.
+        remote: the jobs that this provider has taken in this simulator.
         fault: what the server has in mind for this request.
         spoiled: True once a fault has made a picture of this job useless.
     """
@@ -47,6 +110,10 @@ class Job:
         seed: int,
         shelf: Shelf,
         fault: Fault | None,
+        now: float,
+        remote: RemoteJobs,
+        origin: str,
+        on_collected: Callable[[int], None],
     ) -> None:
         self.received = received
         self.path = path
@@ -59,6 +126,15 @@ class Job:
         self._image_bytes = image_bytes
         self._shelf = shelf
         self.fault = fault
+        self.now = now
+        self.remote = remote
+        self.origin = origin
+        self._on_collected = on_collected
+
+    def collected(self, remote: RemoteJob) -> None:
+        """Note that the client is given the pictures of a job, whose bill is delivered by that."""
+        if not self.spoiled:
+            self._on_collected(remote.number)
 
     def count(self, asked: int) -> int:
         """How many of the images asked for will be drawn."""

@@ -19,16 +19,26 @@ import h11
 import msgspec
 import trio
 
-from . import nexos, openai
 from ._faults import Break, Decline, FaultPlan, planned_fault
 from ._files import Files, Nowhere
-from ._jobs import Job
+from ._jobs import Job, RemoteJobs
 from ._latency import Latency, latency_seconds
+from ._providers import default_providers
 from ._simulator import Simulator
 from ._wire import Line, Message
-from ._words import Answered, Delivery, Drawing, Kind, Provider, Received, Reply, json_reply, text_reply
+from ._words import (
+    Answered,
+    Delivery,
+    Drawing,
+    Kind,
+    Provider,
+    Received,
+    Reply,
+    Submission,
+    json_reply,
+    text_reply,
+)
 
-_DEFAULT_PROVIDERS: tuple[Provider, ...] = (openai.OpenAI(), nexos.Nexos())
 _NOWHERE = Nowhere()
 
 
@@ -59,6 +69,7 @@ class _Server:
         self._usd_per_image = usd_per_image
         self._on_answered = on_answered
         self._places: dict[Kind, int] = {}
+        self._remote: dict[str, RemoteJobs] = {}
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Answer one connection until either side closes it. The socket is closed in any case."""
@@ -96,7 +107,7 @@ class _Server:
         provider, job = self._take(line, message)
         fault = job.fault
         answer = provider.decline(job, fault) if isinstance(fault, Decline) else provider.answer(job)
-        if isinstance(answer, Drawing) and not (isinstance(fault, Break) and not fault.after_billing):
+        if not isinstance(answer, Reply) and not (isinstance(fault, Break) and not fault.after_billing):
             self._simulator.note_bill(job.received, answer)
         delivery: Delivery | None = None
         whole = False
@@ -144,6 +155,10 @@ class _Server:
             seed=self._seed,
             shelf=self._files,
             fault=planned_fault(self._faults.get(received.kind), place, received),
+            now=received.at_seconds,
+            remote=self._remote.setdefault(provider.name, RemoteJobs()),
+            origin=self._simulator.url,
+            on_collected=self._simulator.note_collected,
         )
 
     def _find(self, line: Line, path: str) -> tuple[Provider, str]:
@@ -155,10 +170,14 @@ class _Server:
                 return provider, path.removeprefix(base)
         return _NOWHERE, path
 
-    async def _prepare(self, job: Job, answer: Reply | Drawing) -> Delivery:
+    async def _prepare(self, job: Job, answer: Reply | Drawing | Submission) -> Delivery:
         """Wait and paint, as far as this answer needs it, and let the way back break where it should."""
         if isinstance(answer, Reply):
             return self._spoil(job, answer)
+        if isinstance(answer, Submission):
+            # Its pictures are delivered when they are collected, not by this reply.
+            job.spoiled = True
+            return self._spoil(job, answer.reply)
         if self._simulator.bill_for(job.received) is None:
             return self._spoil(job, answer.paint())
         if answer.streamed:
@@ -195,6 +214,7 @@ async def open_simulator(
     *providers: Provider,
     latency: Latency = 0.0,
     faults: FaultPlan = None,
+    poll_faults: FaultPlan = None,
     list_faults: FaultPlan = None,
     download_faults: FaultPlan = None,
     seed: int = 0,
@@ -210,6 +230,7 @@ async def open_simulator(
         providers: replace the default ones of the same name, e.g. `Nexos(models=[...])`.
         latency: seconds that a drawing takes. Everything that draws nothing is answered at once.
         faults: for requests that create images.
+        poll_faults: for asking how far a job is.
         list_faults: for GET /models.
         download_faults: for fetching the links in replies.
         seed: of latencies, colours and garbage.
@@ -226,7 +247,7 @@ async def open_simulator(
     listeners += await trio.open_tcp_listeners(0, host="127.0.0.1")
     url, elsewhere_url = (f"http://127.0.0.1:{listener.socket.getsockname()[1]}" for listener in listeners)
     files = Files(elsewhere_url)
-    by_name = {provider.name: provider for provider in (*_DEFAULT_PROVIDERS, files, *providers)}
+    by_name = {provider.name: provider for provider in (*default_providers(), files, *providers)}
     base_urls = {name: f"{url}/{name}{provider.base_path}" for name, provider in by_name.items()}
     simulator = Simulator(url=url, elsewhere_url=elsewhere_url, base_urls=base_urls, key=key)
     server = _Server(
@@ -234,7 +255,7 @@ async def open_simulator(
         providers=by_name.values(),
         files=files,
         latency=latency,
-        faults={"create": faults, "list": list_faults, "download": download_faults},
+        faults={"create": faults, "poll": poll_faults, "list": list_faults, "download": download_faults},
         seed=seed,
         image_bytes=image_bytes,
         usd_per_image=None if usd_per_image is None else Decimal(usd_per_image),

@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 import trio
 
-from ._words import Bill, Drawing, Received
+from ._words import Bill, Drawing, Received, Submission
 
 
 class Simulator:
@@ -74,7 +74,7 @@ class Simulator:
         self.received.append(received)
         self._tell_change()
 
-    def note_bill(self, received: Received, drawing: Drawing) -> None:
+    def note_bill(self, received: Received, drawing: Drawing | Submission) -> None:
         bill = Bill(
             number=received.number,
             provider=received.provider,
@@ -89,6 +89,12 @@ class Simulator:
         place = self._bill_places.get(received.number)
         if place is not None:
             self.bills[place] = msgspec.structs.replace(self.bills[place], delivered=delivered)
+
+    def note_collected(self, number: int) -> None:
+        """The pictures of a job, submitted by this request, have been handed out."""
+        place = self._bill_places.get(number)
+        if place is not None:
+            self.bills[place] = msgspec.structs.replace(self.bills[place], delivered=True)
 
     def note_in_flight(self, change: int) -> None:
         self._in_flight += change

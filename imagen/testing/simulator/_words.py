@@ -15,10 +15,18 @@ if TYPE_CHECKING:
     from ._faults import Decline
     from ._jobs import Job
 
-Kind = Literal["create", "list", "download", "other"]
-"""What a request is for. Latency belongs to "create"; each of the first three has faults of its own."""
+Kind = Literal["create", "poll", "list", "download", "cancel", "upload", "other"]
+"""What a request is for. Latency belongs to "create"; each of the first four has faults of its own."""
 
-KEY_HEADERS = ("authorization", "x-api-key", "x-nexos-key", "x-goog-api-key", "api-key", "x-key")
+KEY_HEADERS = (
+    "authorization",
+    "x-api-key",
+    "x-nexos-key",
+    "x-goog-api-key",
+    "api-key",
+    "x-key",
+    "mj-api-secret",
+)
 """Headers in which the providers expect a key; none of them may reach an origin that did not issue it."""
 
 
@@ -87,6 +95,15 @@ class Drawing(msgspec.Struct, frozen=True, kw_only=True):
     streamed: bool = False
 
 
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer that takes a job: billed and answered at once; the job, made by `Jobs.submit`, takes the latency."""
+
+    model: str
+    images: int
+    usd: Decimal
+    reply: Reply
+
+
 class Ending(Enum):
     WHOLE = "whole"
     CLOSED = "closed"  # the connection ends in good order, though the reply is not complete
@@ -117,7 +134,7 @@ class Provider(Protocol):
         """What a request is for; `path` starts after the base path."""
         ...
 
-    def answer(self, job: "Job") -> Reply | Drawing: ...
+    def answer(self, job: "Job") -> Reply | Drawing | Submission: ...
 
     def decline(self, job: "Job", fault: "Decline") -> Reply:
         """Say no in this provider's own words, as it does when it is overloaded, out of credit and so on."""

@@ -157,3 +157,6 @@ def _key(headers: dict[str, str]) -> str:
 def _own_error(code: int, message: str, *, status: int) -> Reply:
     """The gateway's own envelope, with a numeric code."""
     return json_reply({"error": {"code": code, "message": message}}, status=status)
+
+
+SIMULATED = (Nexos(),)

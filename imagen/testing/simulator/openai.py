@@ -251,3 +251,6 @@ def _spoken(seconds: float) -> str:
     if seconds < 1:
         return f"{round(seconds * 1000)}ms"
     return f"{seconds:g}s" if seconds == int(seconds) else f"{seconds:g} seconds"
+
+
+SIMULATED = (OpenAI(),)

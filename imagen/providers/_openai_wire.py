@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
-import pybase64
 
 from .._errors import (
     AuthenticationError,
-    Billed,
     ContentFilterError,
     ImagenError,
     InvalidRequestError,
@@ -21,12 +19,12 @@ from .._errors import (
     RateLimitError,
 )
 from .._exchange import HttpResponse, Usage
+from ._wire import MALFORMED, one_line, outage, read_wait_seconds, trace
 
 __all__ = [
     "EventStream",
     "ImageItem",
     "ImagesReply",
-    "decode_base64",
     "decode_reply",
     "is_null",
     "read_usage",
@@ -93,8 +91,6 @@ _decode_images = msgspec.json.Decoder(ImagesReply).decode
 _decode_usage = msgspec.json.Decoder(TokenUsage | None).decode
 _decode_error = msgspec.json.Decoder(_ErrorReply).decode
 
-_MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
 
 def decode_reply(response: HttpResponse, provider: str) -> ImagesReply:
     """The body of a 200 answer.
@@ -104,36 +100,15 @@ def decode_reply(response: HttpResponse, provider: str) -> ImagesReply:
     """
     try:
         reply = _decode_images(response.body)
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise ProviderError(
             f"{provider} answered with {len(response.body)} bytes that are no image reply; it may have been billed.",
             billed="unknown",
-            details=_trace(response),
+            details=trace(response),
         ) from error
     if not reply.data:
         raise ProviderError(f"{provider} answered with no picture in it; it may have been billed.", billed="unknown")
     return reply
-
-
-def decode_base64(raw: msgspec.Raw, provider: str) -> bytes:
-    """The bytes in a JSON string of base64, read where it stands in the reply.
-
-    Raises:
-        ProviderError: it is no base64.
-    """
-    text = memoryview(raw)
-    if len(text) < 2 or text[0] != ord('"') or text[-1] != ord('"'):
-        raise ProviderError(f"{provider} answered with a picture that is no text.", billed="yes")
-    inner = text[1:-1]
-    try:
-        return pybase64.b64decode(inner, validate=True)
-    except ValueError:
-        pass
-    try:
-        # Some servers escape the slash; only a JSON decoder knows every escape.
-        return pybase64.b64decode(msgspec.json.decode(raw, type=str), validate=True)
-    except (ValueError, *_MALFORMED) as error:
-        raise ProviderError(f"{provider} answered with broken base64 instead of a picture.", billed="yes") from error
 
 
 def is_null(raw: msgspec.Raw) -> bool:
@@ -145,7 +120,7 @@ def read_usage(raw: msgspec.Raw) -> Usage | None:
     """The tokens of a reply; None where it names none, or in a form that nobody knows."""
     try:
         usage = _decode_usage(raw)
-    except _MALFORMED:
+    except MALFORMED:
         return None
     if usage is None:
         return None
@@ -219,14 +194,9 @@ _BAD_INPUT_PICTURE = {
     "invalid_image_format",
     "unsupported_file_mimetype",
 }
-# "12s", "467ms", "51.8 seconds", "6m0s"
-_SPAN = r"([0-9]{1,6}(?:\.[0-9]{1,6})?) ?(ms|s|seconds?|m|minutes?|h|hours?)(?![a-z])"
-_WAIT = re.compile(rf"try again in ((?:{_SPAN} ?)+)")
-_WAIT_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _NO_ALLOWANCE = re.compile(r"\bLimit 0\b(?!\.[0-9])")
 # An error text may repeat the key that was sent ("Incorrect API key provided: sk-...").
 _KEY = re.compile(r"(?i)(key provided: )\S+")
-_LONGEST_TEXT = 400
 # What a code inside a stream would have had as its status. Of an outage there, nobody knows whether it is billed.
 _STATUS_IN_STREAM = {"invalid_api_key": 401, "model_not_found": 404, "rate_limit_exceeded": 429, "slow_down": 429}
 _CALLERS_FAULT = {"image_generation_user_error", "invalid_request_error"}
@@ -237,7 +207,7 @@ def refusal(response: HttpResponse, provider: str) -> ImagenError:
     error = _read_error(response.body)
     code = error.code
     said = f"{provider} says: {error.message}" if error.message else f"{provider} answered {response.status}."
-    details = {**_trace(response), **_details(error)}
+    details = {**trace(response), **_details(error)}
     if code in _REFUSALS:
         return ContentFilterError(
             f"{said} Change the prompt; sending it again costs the same refusal.", details=details
@@ -250,7 +220,7 @@ def refusal(response: HttpResponse, provider: str) -> ImagenError:
         case 403:
             return AuthenticationError(f"{provider} does not allow this. {said}", details=details)
         case 429:
-            wait = _wait_seconds(response.headers, error.message)
+            wait = read_wait_seconds(response.headers, error.message)
             return RateLimitError(said, retry_after_seconds=wait, details=details)
         case 404:
             hint = "Check the model and the base URL."
@@ -260,7 +230,7 @@ def refusal(response: HttpResponse, provider: str) -> ImagenError:
         case status if 300 <= status < 400:
             return ProviderError(f"{provider} redirects to another address, which is not followed.", details=details)
         case _:
-            return _outage(response, provider, said, details)
+            return outage(response, provider, said, details)
 
 
 def refusal_in_stream(event: bytes, provider: str) -> ImagenError:
@@ -283,68 +253,25 @@ def _bad_request(error: _Error, code: str, said: str, details: dict[str, str]) -
     return InvalidRequestError(said, code="INVALID_PROMPT" if about_input else "API_ERROR", details=details)
 
 
-def _outage(response: HttpResponse, provider: str, said: str, details: dict[str, str]) -> ImagenError:
-    # 503 is said before any work is done. After the others the work may have been done and billed.
-    billed: Billed = "no" if response.status == 503 else "unknown"
-    return ProviderError(
-        f"{provider} has trouble ({response.status}). {said} Try again later.",
-        retryable=True,
-        billed=billed,
-        retry_after_seconds=_wait_seconds(response.headers, ""),
-        details=details,
-    )
-
-
 def _read_error(body: bytes) -> _Error:
     try:
         raw = _decode_error(body).error
-    except _MALFORMED:
+    except MALFORMED:
         return _Error()
     if isinstance(raw, str):
         raw = _RawError(message=raw)
     moderation = raw.moderation_details if isinstance(raw.moderation_details, dict) else {}
     categories = moderation.get("categories")
     return _Error(
-        message=_KEY.sub(r"\1[hidden]", _text(raw.message)),
-        type=_text(raw.type),
-        param=_text(raw.param),
-        code=_text(raw.code),
-        moderation_stage=_text(moderation.get("moderation_stage")),
-        moderation_categories=", ".join(map(_text, categories)) if isinstance(categories, list) else "",
+        message=_KEY.sub(r"\1[hidden]", one_line(raw.message)),
+        type=one_line(raw.type),
+        param=one_line(raw.param),
+        code=one_line(raw.code),
+        moderation_stage=one_line(moderation.get("moderation_stage")),
+        moderation_categories=", ".join(map(one_line, categories)) if isinstance(categories, list) else "",
     )
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, (str, int)):
-        return ""
-    text = " ".join(str(value).split())
-    if len(text) <= _LONGEST_TEXT:
-        return text
-    # Cut between words: a key that the text repeats shows whole, where it can be found and hidden, or not at all.
-    return text[: _LONGEST_TEXT + 1].rpartition(" ")[0] + " ..."
 
 
 def _details(error: _Error) -> dict[str, str]:
     found: dict[str, str] = msgspec.structs.asdict(error)
     return {name: value for name, value in found.items() if value and name != "message"}
-
-
-def _trace(response: HttpResponse) -> dict[str, str]:
-    names = ("x-request-id", "cf-ray")
-    return {"status": str(response.status)} | {
-        name: response.headers[name] for name in names if name in response.headers
-    }
-
-
-def _wait_seconds(headers: Mapping[str, str], text: str) -> float | None:
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name, "").strip()
-        if value.isascii() and value.replace(".", "", 1).isdigit() and len(value) < 12:
-            return float(value) * unit
-    if found := _WAIT.search(text):
-        return sum(float(number) * _WAIT_UNITS[_unit(name)] for number, name in re.findall(_SPAN, found[1]))
-    return None
-
-
-def _unit(name: str) -> str:
-    return name if name == "ms" else name[0]

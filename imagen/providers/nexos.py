@@ -20,7 +20,8 @@ from .._errors import (
 from .._exchange import Exchange, HttpRequest, HttpResponse, Picture, Pictures, Step
 from .._providers import Call, Provider
 from ._openai_wire import decode_reply, refusal
-from .openai import add_options, read_item
+from ._wire import add_options
+from .openai import RESERVED, read_item
 
 __all__ = ["PROVIDER", "generate"]
 
@@ -84,7 +85,7 @@ def _request_body(call: Call, model_id: str) -> dict[str, JsonValue]:
         "response_format": "b64_json",
     }
     body |= {field: value for field, value in asked.items() if value is not None}
-    return add_options(body, request)
+    return add_options(body, request, reserved=RESERVED)
 
 
 def _find_model(model: Model) -> Generator[Step, HttpResponse | bytes | None, str]:

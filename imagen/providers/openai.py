@@ -7,7 +7,7 @@ from collections.abc import Generator
 import msgspec
 
 from .._catalog import JsonValue
-from .._errors import InvalidRequestError, ProviderError
+from .._errors import ProviderError
 from .._exchange import (
     Exchange,
     HttpRequest,
@@ -20,21 +20,21 @@ from .._exchange import (
     Usage,
 )
 from .._providers import Call, Provider
-from .._requests import Request
 from ._openai_wire import (
     EventStream,
     ImageItem,
-    decode_base64,
     decode_reply,
     is_null,
     read_usage,
     refusal,
     refusal_in_stream,
 )
+from ._wire import add_options, decode_base64, download
 
-__all__ = ["PROVIDER", "download", "generate", "request_body"]
+__all__ = ["PROVIDER", "RESERVED", "generate", "read_item", "request_body"]
 
 _NAME = "OpenAI"
+RESERVED = ("model", "prompt", "n", "stream", "partial_images")
 
 
 def generate(call: Call) -> Exchange:
@@ -76,20 +76,7 @@ def request_body(call: Call) -> dict[str, JsonValue]:
     body |= {field: value for field, value in asked.items() if value is not None}
     if request.previews:
         body |= {"stream": True, "partial_images": request.previews}
-    return add_options(body, request)
-
-
-def add_options(body: dict[str, JsonValue], request: Request) -> dict[str, JsonValue]:
-    """The body with the caller's own fields.
-
-    Raises:
-        InvalidRequestError: an option would replace a field that decides what is paid.
-    """
-    if taken := {"model", "prompt", "n", "stream", "partial_images"} & request.options.keys():
-        raise InvalidRequestError(
-            f"options may not hold {' and '.join(sorted(taken))}: these are parameters of their own."
-        )
-    return {**body, **request.options}
+    return add_options(body, request, reserved=RESERVED)
 
 
 def read_item(item: ImageItem, provider: str) -> Generator[Step, HttpResponse | bytes | None, Picture]:
@@ -105,19 +92,6 @@ def read_item(item: ImageItem, provider: str) -> Generator[Step, HttpResponse | 
         revised_prompt=item.revised_prompt if isinstance(item.revised_prompt, str) else None,
         provider_id=item.generation_id if isinstance(item.generation_id, str) else None,
     )
-
-
-def download(url: str, provider: str) -> Generator[Step, HttpResponse | bytes | None, bytes]:
-    """Fetches a finished picture, which is paid by now."""
-    response = yield HttpRequest(method="GET", url=url, repeatable=True)
-    assert isinstance(response, HttpResponse)
-    if response.status != 200:
-        raise ProviderError(
-            f"{provider} made the picture, but its link answers {response.status}; it was billed.",
-            billed="yes",
-            details={"status": str(response.status)},
-        )
-    return response.body
 
 
 class _StreamedImage(msgspec.Struct):

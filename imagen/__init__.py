@@ -18,7 +18,7 @@ _prices, _retry, _budget                   arithmetic over them: money, and what
 _events                                    what happens on the way
 _providers, providers/                     the shape of a provider, and each of them as pure generators
 _driver, _transport, _network              carry out an exchange, over any transport; the one over HTTP
-_settings, _probe                          the environment and imagen.toml; whether a provider answers
+_settings, _probe, _discovery              the environment and imagen.toml; whether a provider answers, and what it lists
 _database, _ledger, _library               the SQLite file, the journal of attempts, the pictures
 _sources                                   reads the pictures that a request works on
 _engine                                    the way of one request
@@ -49,6 +49,7 @@ from ._catalog import (
     load_catalog,
 )
 from ._client import Client, GenerateParameters, Parameters, open_client
+from ._discovery import DiscoveredModel, Discovery
 from ._driver import Bounds
 from ._errors import (
     AllProvidersFailedError,
@@ -132,6 +133,8 @@ __all__ = [
     "ConfigurationError",
     "ContentFilterError",
     "Cost",
+    "DiscoveredModel",
+    "Discovery",
     "Edit",
     "Enhance",
     "Event",

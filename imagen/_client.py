@@ -15,8 +15,9 @@ import trio
 
 from ._batch import Batch, RepeatedRequest, Requests, open_batch, repeat_request
 from ._budget import Budget, Purse, current_scopes
-from ._catalog import Capabilities, Catalog, JsonValue, Model, load_catalog
+from ._catalog import Capabilities, Catalog, JsonValue, Model
 from ._database import Database
+from ._discovery import Discovery, discover_models
 from ._driver import ExchangeDriver
 from ._engine import Engine
 from ._errors import (
@@ -281,6 +282,10 @@ class Client:
             raise ProviderNotFoundError(f"There is no provider {provider!r}; imagen knows {known}.")
         return await probe_provider(access, self._ways.driver(provider) if access.configured else None)
 
+    async def discover(self) -> Discovery:
+        """The image models that the providers list for this account, beside what the catalog knows. It costs nothing."""
+        return await discover_models(self.settings.access.values(), self.catalog, self._ways.driver)
+
     @property
     def in_flight(self) -> int:
         """How many provider requests are under way, those that are being salvaged included."""
@@ -347,10 +352,7 @@ async def open_client(
     been sent: at most `salvage_seconds`.
     """
     settings = load_settings() if settings is None else settings
-    provided = [access.provider.models for access in settings.access.values()]
-    catalog = load_catalog(
-        settings.models, provided={name: table for tables in provided for name, table in tables.items()}
-    )
+    catalog = settings.load_catalog()
     workers = ThreadWorkers() if workers is None else workers
     events = _Events(on_event)
     ways = _Ways(settings, transport or partial(_open_http, settings, http), workers)

@@ -4,7 +4,7 @@ An exchange yields a step and is sent what the step gave::
 
     HttpRequest              -> HttpResponse        the whole body, bounded
     HttpRequest(stream=True) -> HttpResponse        the body is empty; ReadChunk gives it piece by piece
-    ReadChunk                -> bytes               b"" at the end of the body
+    ReadChunk                -> bytes | None        b"" at the end of the body
     Wait                     -> None
     Compute                  -> bytes               what the call returned, run in a worker thread
     Render                   -> bytes               the same on a device, with progress
@@ -91,7 +91,12 @@ class HttpResponse(_Word, frozen=True, kw_only=True):
 
 
 class ReadChunk(_Word, frozen=True, kw_only=True):
-    """Asks for the next piece of the body of the streamed request before it."""
+    """Asks for the next piece of the body of the streamed request before it.
+
+    On a WebSocket `wait_seconds` bounds the wait: the answer is None where nothing came for so long.
+    """
+
+    wait_seconds: float | None = None
 
 
 class Wait(_Word, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ one follows it in errors and time-outs.
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -17,7 +18,7 @@ import httpcore2
 import httpx2
 import trio
 
-__all__ = ["BulkBackend", "BulkTransport"]
+__all__ = ["BulkBackend", "BulkTransport", "read_socket", "resolve_public"]
 
 _READ_BYTES = 1 << 20
 # More than one record a call, so that a megabyte needs few of them.
@@ -156,8 +157,32 @@ class _TlsStream(_PlainStream):
         return b"".join(pieces), False
 
 
+async def resolve_public(host: str, port: int, *, allow_loopback: bool = False) -> list[str]:
+    """The addresses of a host, if all of them are anybody's: none of a private network, of this machine or of a link.
+
+    Raises:
+        PermissionError: one of them is not public.
+        OSError: the name has no address.
+    """
+    found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
+    addresses = [str(address[4][0]) for address in found]
+    for text in addresses:
+        address = ipaddress.ip_address(text.partition("%")[0])
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        if allow_loopback and address.is_loopback:
+            continue
+        if not address.is_global or address.is_multicast:
+            raise PermissionError(f"{host} is at {address}, which is no public address")
+    return addresses
+
+
 class BulkBackend(httpcore2.AsyncNetworkBackend):
-    """Connects by TCP; see the module."""
+    """Connects by TCP; see the module. With `public_only` to no address that only this machine or its network can reach."""
+
+    def __init__(self, *, public_only: bool = False, allow_loopback: bool = False) -> None:
+        self._public_only = public_only
+        self._allow_loopback = allow_loopback
 
     async def connect_tcp(
         self,
@@ -168,6 +193,9 @@ class BulkBackend(httpcore2.AsyncNetworkBackend):
         socket_options: Iterable[_SocketOption] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
         with _translate(timeout, httpcore2.ConnectTimeout, httpcore2.ConnectError):
+            if self._public_only:
+                # By the address that was looked at: a name may have another one a moment later.
+                host = (await resolve_public(host, port, allow_loopback=self._allow_loopback))[0]
             stream = await trio.open_tcp_stream(host, port, local_address=local_address)
         return _PlainStream(stream)
 
@@ -182,7 +210,8 @@ class BulkTransport(httpx2.AsyncBaseTransport):
         httpx2.TransportError: as httpx2's own transport does.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, public_only: bool = False, allow_loopback: bool = False) -> None:
+        self._backend = BulkBackend(public_only=public_only, allow_loopback=allow_loopback)
         self._pools: dict[str, httpcore2.AsyncConnectionPool] = {}
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -214,7 +243,7 @@ class BulkTransport(httpx2.AsyncBaseTransport):
                 max_connections=None,
                 max_keepalive_connections=None,
                 keepalive_expiry=30.0,
-                network_backend=BulkBackend(),
+                network_backend=self._backend,
             )
         return self._pools[scheme]
 
@@ -239,6 +268,13 @@ class _PoolStream(httpx2.AsyncByteStream):
 
     async def aclose(self) -> None:
         await self._response.aclose()
+
+
+async def read_socket(response: httpx2.Response) -> bytes:
+    """The next bytes of a connection that a request turned into a socket; b"" at its end."""
+    stream: httpcore2.AsyncNetworkStream = response.extensions["network_stream"]
+    with _as_httpx2():
+        return await stream.read(_READ_BYTES)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ async def probe_provider(access: ProviderAccess, driver: ExchangeDriver | None) 
     provider = access.provider
     if provider.base_url is None and provider.base_url_variable is None:
         return _status(access, True, "works on this machine")
-    if driver is None:
+    if driver is None or not access.preferred:
         return _status(access, False, f"not set up: set {_variables(access)}")
     if provider.probe_url is None:
         return _status(access, True, "set up; it offers nothing to try for free")
@@ -55,13 +55,15 @@ def _judge(access: ProviderAccess, status: int) -> ProviderStatus:
 
 def _variables(access: ProviderAccess) -> str:
     provider = access.provider
+    if provider.optional and provider.base_url_variable:
+        return provider.base_url_variable
     return " or ".join(provider.key_variables) or provider.base_url_variable or "a key"
 
 
 def _status(access: ProviderAccess, usable: bool, message: str) -> ProviderStatus:
     return ProviderStatus(
         name=access.provider.name,
-        configured=access.configured,
+        configured=access.configured and access.preferred,
         usable=usable,
         base_url=access.base_url,
         message=message,

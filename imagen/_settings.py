@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from ._catalog import JsonValue
+from ._catalog import Catalog, JsonValue, load_catalog
 from ._driver import Bounds
 from ._errors import ConfigurationError
 from ._providers import Provider
@@ -46,6 +46,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     salvage_seconds: float = 30.0
     bounds: Bounds = Bounds()
     retry: RetryPolicy = RetryPolicy()
+
+    def load_catalog(self) -> Catalog:
+        """The built-in catalog with the models of every other provider and those of imagen.toml.
+
+        Raises:
+            ConfigurationError: a table of models is wrong.
+        """
+        tables = [access.provider.models for access in self.access.values()]
+        return load_catalog(self.models, provided={name: table for some in tables for name, table in some.items()})
 
 
 class _ProviderTable(msgspec.Struct, forbid_unknown_fields=True):

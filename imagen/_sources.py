@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -147,8 +148,10 @@ class SourceReader:
 
 def _read_file(path: Path, most_bytes: int) -> bytes:
     try:
-        with path.expanduser().open("rb") as file:
-            status = path.expanduser().stat()
+        # Without waiting, or a named pipe would hold the thread for ever.
+        descriptor = os.open(path.expanduser(), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise InvalidRequestError(f"{path} is no file.")
             if status.st_size > most_bytes:

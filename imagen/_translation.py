@@ -23,16 +23,23 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-# From the least to the most work; a model has some of them, under one of these names.
-_QUALITIES = ("very_low", "low", "standard", "medium", "high", "hd", "xhigh", "max")
-_QUALITY_RANKS = {name: rank for rank, name in enumerate(_QUALITIES)} | {
+# From the least to the most work: the words that makers use for it, so that one of theirs can stand for one of another's.
+_QUALITY_RANKS = {
+    "very_low": 0,
     "draft": 0,
+    "low": 1,
     "turbo": 1,
     "fast": 1,
-    "default": 3,
-    "balanced": 3,
-    "quality": 4,
-    "best": 7,
+    "medium": 2,
+    "standard": 2,
+    "default": 2,
+    "balanced": 2,
+    "high": 3,
+    "hd": 3,
+    "quality": 3,
+    "xhigh": 4,
+    "max": 5,
+    "best": 5,
 }
 _BACKGROUNDS = ("auto", "opaque", "transparent")
 _FORMATS = ("png", "jpeg", "webp", "gif", "svg")
@@ -219,7 +226,7 @@ def _nearest_quality(asked: str, can: Capabilities, model: Model) -> str:
     if asked not in _QUALITY_RANKS:
         raise InvalidRequestError(f"{model.id} has no quality {asked!r}: choose one of {', '.join(can.qualities)}.")
     ranked = [name for name in can.qualities if name in _QUALITY_RANKS] or list(can.qualities)
-    return min(ranked, key=lambda name: abs(_QUALITY_RANKS.get(name, 3) - _QUALITY_RANKS[asked]))
+    return min(ranked, key=lambda name: abs(_QUALITY_RANKS.get(name, 2) - _QUALITY_RANKS[asked]))
 
 
 def _choose(

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
 import httpx2
+import msgspec
 import trio
 
 from ._driver import Bounds
@@ -20,6 +21,8 @@ from ._secrets import Secret
 __all__ = ["HttpTransport", "check_base_url", "is_loopback"]
 
 _INFLATE_BYTES = 1 << 20
+# Browsers follow 20; a download from a store takes one or two.
+_MOST_REDIRECTS = 5
 
 
 def is_loopback(url: httpx2.URL) -> bool:
@@ -53,6 +56,14 @@ def check_base_url(text: str, *, variable: str) -> str:
     return str(url).rstrip("/")
 
 
+def _is_address(url: httpx2.URL) -> bool:
+    try:
+        ipaddress.ip_address(url.host)
+    except ValueError:
+        return url.host == "localhost"
+    return True
+
+
 def _check_host(url: httpx2.URL) -> None:
     """Raises ValueError where no host and port can be so, which the system calls would only find out too late."""
     url.host.encode("idna")
@@ -80,17 +91,17 @@ class HttpTransport:
         self._user_agent = user_agent
         self._http = http
         self._owns_http = http is None
+        self._links: httpx2.AsyncClient | None = None
 
     @asynccontextmanager
     async def open(self, request: HttpRequest) -> AsyncIterator[Reply]:
         http_request = self._build(request)
-        with self._translate(http_request.url), trio.move_on_after(self._bounds.reply_seconds) as wait:
-            response = await self._client().send(http_request, stream=True, follow_redirects=False)
-        if wait.cancelled_caught:
-            raise OutcomeUnknownError(
-                f"{self._provider.name} gave no answer within {self._bounds.reply_seconds:g} seconds; it may be billed.",
-                details={"fault": "no answer"},
-            )
+        response = await self._send(http_request)
+        for _ in range(_MOST_REDIRECTS):
+            if not self._is_link(http_request) or http_request.method != "GET" or not response.has_redirect_location:
+                break
+            http_request = await self._redirect(request, response)
+            response = await self._send(http_request)
         reply = _HttpReply(response)
         try:
             with self._translate(http_request.url):
@@ -103,16 +114,75 @@ class HttpTransport:
     async def aclose(self) -> None:
         if self._http is not None and self._owns_http:
             await self._http.aclose()
+        if self._links is not None and self._links is not self._http:
+            await self._links.aclose()
+
+    async def _send(self, http_request: httpx2.Request) -> httpx2.Response:
+        with self._translate(http_request.url), trio.move_on_after(self._bounds.reply_seconds) as wait:
+            if self._is_link(http_request):
+                await self._check_public(http_request.url)
+                return await self._link_client().send(http_request, stream=True, follow_redirects=False)
+            return await self._client().send(http_request, stream=True, follow_redirects=False)
+        assert wait.cancelled_caught
+        raise OutcomeUnknownError(
+            f"{self._provider.name} gave no answer within {self._bounds.reply_seconds:g} seconds; it may be billed.",
+            details={"fault": "no answer"},
+        )
+
+    async def _redirect(self, request: HttpRequest, response: httpx2.Response) -> httpx2.Request:
+        """The request to where a link leads on, looked at like the link itself."""
+        with trio.move_on_after(1, shield=True):
+            await response.aclose()
+        try:
+            target = response.url.join(response.headers["location"])
+            if not target.host:
+                # It would be taken for a path below the base URL.
+                raise ValueError("no host")
+        except (httpx2.InvalidURL, ValueError) as error:
+            raise ProviderError(f"{self._provider.name} gave a link that leads to no URL.", billed="yes") from error
+        return self._build(msgspec.structs.replace(request, url=str(target)))
+
+    def _is_link(self, http_request: httpx2.Request) -> bool:
+        """Whether it goes to a host that the provider named, and not to the provider: such a link is a stranger's word."""
+        return not self._is_providers(http_request.url)
+
+    def _is_providers(self, url: httpx2.URL) -> bool:
+        if _origin(url) == _origin(self._base_url):
+            return True
+        return url.scheme == "https" and any(url.host.endswith(domain) for domain in self._provider.key_domains)
+
+    async def _check_public(self, url: httpx2.URL) -> None:
+        # Through somebody else's connections a name is resolved elsewhere, perhaps otherwise: only an address counts there.
+        if (not self._owns_http or _has_proxies()) and not _is_address(url):
+            return
+        # Imported when used; see _open_http_client.
+        from ._network import resolve_public
+
+        try:
+            await resolve_public(url.host, url.port or 443, allow_loopback=is_loopback(self._base_url))
+        except PermissionError as error:
+            raise ProviderError(
+                f"{self._provider.name} gave a link that was not followed: {error}.", billed="yes"
+            ) from error
+        except OSError as error:
+            raise httpx2.ConnectError(str(error)) from error
 
     def _client(self) -> httpx2.AsyncClient:
         if self._http is None:
             self._http = _open_http_client(self._bounds)
         return self._http
 
+    def _link_client(self) -> httpx2.AsyncClient:
+        if self._links is None:
+            guarded = self._owns_http and not _has_proxies()
+            loopback = is_loopback(self._base_url)
+            self._links = _open_link_client(self._bounds, allow_loopback=loopback) if guarded else self._client()
+        return self._links
+
     def _build(self, request: HttpRequest) -> httpx2.Request:
         url = self._locate(request.url)
         headers = {"user-agent": self._user_agent, "accept-encoding": "identity", **request.headers}
-        if self._key is not None and _origin(url) == _origin(self._base_url):
+        if self._key is not None and self._is_providers(url):
             headers[self._provider.key_header] = self._provider.key_prefix + self._key.reveal()
         # A client of the caller's may wait for 5 seconds, which is httpx2's default: less than a picture takes.
         timeout = _timeout(self._bounds)
@@ -177,6 +247,7 @@ class _HttpReply:
         self._chunks = response.aiter_raw()
         self._inflater: zlib._Decompress | None = None
         self._deflated = b""
+        self._is_socket = response.status_code == 101
 
     def prepare(self) -> None:
         """Looks how the body is compressed.
@@ -187,6 +258,11 @@ class _HttpReply:
         self._inflater = _choose_inflater(self.headers.get("content-encoding", "identity"))
 
     async def receive_some(self) -> bytes:
+        if self._is_socket:
+            # Imported when used; see _open_http_client.
+            from ._network import read_socket
+
+            return await read_socket(self._response)
         while True:
             if self._inflater is None:
                 return await anext(self._chunks, b"")
@@ -227,10 +303,22 @@ def _timeout(bounds: Bounds) -> httpx2.Timeout:
 def _open_http_client(bounds: Bounds) -> httpx2.AsyncClient:
     timeout = _timeout(bounds)
     # httpx2 looks for proxies in the environment only where it builds the transport itself.
-    if urllib.request.getproxies().keys() & {"http", "https", "all"}:
+    if _has_proxies():
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
         return httpx2.AsyncClient(timeout=timeout, limits=limits)
     # Imported when used: behind it stand an HTTP/1 and an HTTP/2 parser, a quarter of the time to import httpx2.
     from ._network import BulkTransport
 
     return httpx2.AsyncClient(timeout=timeout, transport=BulkTransport())
+
+
+def _open_link_client(bounds: Bounds, *, allow_loopback: bool) -> httpx2.AsyncClient:
+    # Imported when used; see _open_http_client.
+    from ._network import BulkTransport
+
+    transport = BulkTransport(public_only=True, allow_loopback=allow_loopback)
+    return httpx2.AsyncClient(timeout=_timeout(bounds), transport=transport)
+
+
+def _has_proxies() -> bool:
+    return bool(urllib.request.getproxies().keys() & {"http", "https", "all"})

@@ -335,7 +335,7 @@ def make_server(
     Raises:
         ConfigurationError: the user's table of models is wrong.
     """
-    catalog = imagen.load_catalog(settings.models)
+    catalog = settings.load_catalog()
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[imagen.Client]) -> AsyncIterator[imagen.Client]:

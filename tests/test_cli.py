@@ -27,6 +27,8 @@ IMAGE_KEYS = {
     "size_bytes",
     "model",
     "provider",
+    "operation",
+    "parent_id",
     "seed",
     "revised_prompt",
     "cost_usd",
@@ -322,7 +324,7 @@ async def test_doctor_tells_what_answers(shell):
         shell.environ["NEXOS_API_KEY"] = "wrong"
         status, (report,), _ = await shell.run_json("doctor")
     assert status == 1
-    states = {provider["name"]: provider["usable"] for provider in report["providers"]}
+    states = {provider["name"]: provider["usable"] for provider in report["providers"] if provider["configured"]}
     assert states == {"openai": True, "nexos": False, "sketch": True}
 
 

@@ -10,15 +10,17 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Protocol, cast
 
-from .. import version
+from .. import PRESETS, version
 from ._console import Console, ExitStatus
 from ._doctor import run_doctor
-from ._generate import run_generate
+from ._make import run_make
 from ._reports import run_history, run_models, run_show, run_spend
 
 __all__ = ["parse_arguments"]
 
 _MOST_PICTURES = 1000
+_OPERATIONS = ("generate", "edit", "vary", "enhance", "restyle")
+_SOURCES = "A PICTURE is a file, an https URL, or the id of a picture that imagen made."
 _SPAN = re.compile(r"([0-9]{1,5})([hdw])")
 _SPAN_HOURS = {"h": 1, "d": 24, "w": 168}
 
@@ -37,9 +39,12 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     )
     parser.add_argument("--version", action="version", version=f"imagen {version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_generate(commands.add_parser("generate", help="make pictures from a prompt"))
+    _add_making_commands(commands)
     models = _add_command(commands.add_parser("models", help="list the models"), run_models)
     models.add_argument("--all", action="store_true", help="retired models too")
+    models.add_argument("--provider", help="of one provider only")
+    models.add_argument("--operation", choices=_OPERATIONS, help="that can do this only")
+    models.add_argument("--refresh", action="store_true", help="ask the providers what they have for your keys")
     history = _add_command(
         commands.add_parser("history", help="list the pictures that were made, newest first"), run_history
     )
@@ -60,19 +65,84 @@ def _add_command(
     return parser
 
 
-def _add_generate(parser: argparse.ArgumentParser) -> None:
-    _add_command(parser, run_generate)
-    parser.add_argument("prompt", help="what the picture should show; - reads it from standard input")
-    parser.add_argument("-n", type=_whole(1, _MOST_PICTURES), default=1, help="how many pictures (default: 1)")
-    parser.add_argument(
-        "--model", help="a model of `imagen models`; the default is the first one that a key is there for"
+def _add_making_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    generate = commands.add_parser("generate", help="make pictures from a prompt")
+    _add_prompt(generate)
+    generate.add_argument(
+        "--reference",
+        action="append",
+        default=[],
+        metavar="PICTURE",
+        help="a picture that lends its look or subject; can be given several times",
     )
-    parser.add_argument("--size", help="WIDTHxHEIGHT in pixels")
-    parser.add_argument("--quality", help="the model's own word for it, such as low or high")
-    parser.add_argument("--style", help="the model's own word for it, such as vivid")
-    parser.add_argument(
+    edit = commands.add_parser("edit", help="change a picture by words, or mix several", description=_SOURCES)
+    _add_prompt(edit)
+    edit.add_argument("image", nargs="+", metavar="PICTURE", help="what to change; further ones are mixed in")
+    edit.add_argument("--mask", metavar="PICTURE", help="white where the picture is to change")
+    vary = commands.add_parser("vary", help="make other pictures like one", description=_SOURCES)
+    enhance = commands.add_parser("enhance", help="make a picture larger and finer", description=_SOURCES)
+    restyle = commands.add_parser("restyle", help="draw a picture in the look of another", description=_SOURCES)
+    for parser in (vary, enhance, restyle):
+        parser.add_argument("image", metavar="PICTURE", help="the picture to start from")
+        parser.add_argument("--prompt", default="", help="words to go by, where the model takes any")
+        parser.add_argument(
+            "--emulate", action="store_true", help="by an edit, where the model has no operation of its own"
+        )
+    restyle.add_argument("reference", metavar="LOOK", help="the picture whose look it gets")
+    for parser in (vary, restyle):
+        parser.add_argument("--strength", type=_share, metavar="0..1", help="how far it may go from the picture")
+    enhance.add_argument("--scale", type=_scale, metavar="FACTOR", help="how much larger each side gets")
+    enhance.add_argument("--mode", choices=("fast", "conservative", "creative"), help="how much may be invented")
+    for name, parser in {
+        "generate": generate,
+        "edit": edit,
+        "vary": vary,
+        "enhance": enhance,
+        "restyle": restyle,
+    }.items():
+        _add_command(parser, run_make)
+        parser.set_defaults(operation=name)
+        _add_parameters(parser)
+        _add_batch_options(parser)
+
+
+def _add_prompt(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompt", help="what the picture should show; - reads it from standard input")
+
+
+def _add_parameters(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the picture")
+    group.add_argument("--model", help="a model of `imagen models`; the default is the first that is set up for this")
+    group.add_argument("--size", help=f"WIDTHxHEIGHT in pixels, or {', '.join(PRESETS)}")
+    group.add_argument("--aspect-ratio", metavar="W:H", help="such as 16:9, in place of a size")
+    group.add_argument("--resolution", metavar="CLASS", help="1K, 2K or 4K, beside an aspect ratio")
+    group.add_argument("--quality", help="the model's own word for it, such as low or high")
+    group.add_argument("--style", help="the model's own word for it, such as vivid")
+    group.add_argument(
         "--seed", type=_whole(0, 2**63 - 1), help="the same seed gives the same picture, where there are seeds"
     )
+    group.add_argument("--negative", dest="negative_prompt", metavar="WORDS", help="what it should not show")
+    group.add_argument("--guidance", type=float, metavar="NUMBER", help="how closely it follows the prompt")
+    group.add_argument("--steps", type=_whole(1, 1000), metavar="N", help="how many steps it is drawn in")
+    group.add_argument("--safety", choices=("strict", "standard", "relaxed"), help="how much the filter lets through")
+    group.add_argument("--background", choices=("auto", "opaque", "transparent"))
+    group.add_argument(
+        "--format", dest="output_format", choices=("png", "jpeg", "webp", "gif"), help="of the file that is made"
+    )
+    group.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a field that goes to the provider as it is; can be given several times",
+    )
+    group.add_argument(
+        "--strict", action="store_true", help="refuse what the model does not take, instead of adjusting it"
+    )
+
+
+def _add_batch_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-n", type=_whole(1, _MOST_PICTURES), default=1, help="how many pictures (default: 1)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="a folder for copies with readable names")
     parser.add_argument(
         "--max-at-once",
@@ -107,6 +177,24 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
         return number
 
     return read
+
+
+def _share(text: str) -> float:
+    return _number(text, 0.0, 1.0, "from 0 to 1")
+
+
+def _scale(text: str) -> float:
+    return _number(text, 1.0, 16.0, "from 1 to 16")
+
+
+def _number(text: str, low: float, high: float, words: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = low - 1
+    if not low <= number <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number {words}")
+    return number
 
 
 def _usd(text: str) -> Decimal:

@@ -32,6 +32,8 @@ def image_record(image: Image, path: Path | None = None) -> Mapping[str, object]
         "size_bytes": image.size_bytes,
         "model": image.model,
         "provider": image.provider,
+        "operation": type(image.request).__name__.lower(),
+        "parent_id": image.parent_id,
         "seed": image.seed,
         "revised_prompt": image.revised_prompt,
         "cost_usd": money(image.cost.usd),

@@ -1,11 +1,10 @@
-"""`imagen generate`: a batch, a line for each picture, and an honest end whatever happens."""
+"""The commands that make pictures: a batch, a line for each picture, and an honest end whatever happens."""
 
 from __future__ import annotations
 
 import argparse
 import re
 import signal
-import sys
 from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
@@ -27,30 +26,33 @@ from .. import (
     InvalidRequestError,
     Outcome,
     PreviewReceived,
+    ProgressReported,
+    Request,
     StorageError,
     open_client,
 )
 from ._console import Console, ExitStatus, usd
 from ._records import failure_record, image_record, money
+from ._requests import operation_name, read_request
 
-__all__ = ["run_generate"]
+__all__ = ["run_make"]
 
 _FRAME_SECONDS = 0.2
 _NO_AI = (
     "No key is set, so this is the built-in sketch engine: procedural pictures, no AI. "
-    "Set OPENAI_API_KEY or NEXOS_API_KEY for a real model."
+    "Set a key such as OPENAI_API_KEY for a real model; `imagen doctor` names them all."
 )
 
 
-async def run_generate(options: argparse.Namespace, console: Console) -> ExitStatus:
+async def run_make(options: argparse.Namespace, console: Console) -> ExitStatus:
     """Makes the pictures. Ctrl-C stops what is not sent and waits for what is paid; a second one stops waiting."""
     run = _Run(options, console)
     if options.out is not None:
         await trio.to_thread.run_sync(_prepare_folder, options.out)
     async with open_client(on_event=run.hear) as client:
-        request = await _read_request(options)
+        request = await read_request(options)
         client.quote(request)
-        if options.model is None and client.default_model.provider == "sketch" and not client.settings.default_model:
+        if isinstance(request, Generate) and options.model is None and _is_sketch_for_want_of_keys(client):
             console.note(_NO_AI)
         async with trio.open_nursery() as nursery:
             await nursery.start(run.watch_signals, client)
@@ -62,22 +64,6 @@ async def run_generate(options: argparse.Namespace, console: Console) -> ExitSta
             nursery.cancel_scope.cancel("all is done")
     run.finish()
     return run.status
-
-
-async def _read_request(options: argparse.Namespace) -> Generate:
-    prompt = options.prompt
-    if prompt == "-":
-        prompt = (await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)).strip()
-    return Generate(
-        prompt=prompt,
-        model=options.model,
-        size=options.size,
-        quality=options.quality,
-        style=options.style,
-        seed=options.seed,
-        previews=options.previews,
-        assume_usd=options.assume,
-    )
 
 
 class _Run:
@@ -92,6 +78,7 @@ class _Run:
         self._made: list[Image] = []
         self._failures: list[Failure] = []
         self._late: list[Image] = []
+        self._fractions: dict[str, float | None] = {}
         self._cost_usd = Decimal(0)
         self._unknown_costs = 0
         self._not_saved = False
@@ -100,7 +87,7 @@ class _Run:
 
     # --- making -----------------------------------------------------------------------------------------------------
 
-    async def make(self, client: Client, request: Generate) -> None:
+    async def make(self, client: Client, request: Request) -> None:
         """Runs the batch and tells of each outcome as it comes."""
         options = self._options
         budget = None if options.budget is None else Budget(options.budget)
@@ -129,6 +116,10 @@ class _Run:
         if isinstance(event, AttemptEnded) and (self.interrupted or self.timed_out):
             images = [outcome for outcome in event.outcomes if isinstance(outcome, Image)]
             self._late += [image for image in images if image.id not in self._told]
+        elif isinstance(event, AttemptEnded):
+            self._fractions.pop(event.attempt_id, None)
+        elif isinstance(event, ProgressReported):
+            self._fractions[event.attempt_id] = event.fraction
         elif isinstance(event, PreviewReceived) and self._options.out is not None:
             path = (
                 self._options.out
@@ -174,7 +165,8 @@ class _Run:
             f"{usd(image.cost.usd)}  {image.seconds:.1f} s"
         )
         for adjustment in image.adjustments:
-            self._console.note(f"imagen: {adjustment.field} {adjustment.asked!r} was left out: {adjustment.reason}.")
+            sent = "was left out" if adjustment.sent is None else f"became {adjustment.sent!r}"
+            self._console.note(f"imagen: {adjustment.field} {adjustment.asked!r} {sent}: {adjustment.reason}.")
 
     def _tell_failure(self, failure: Failure) -> None:
         if self._console.json:
@@ -207,7 +199,8 @@ class _Run:
             elapsed = trio.current_time() - self._started_at
             done = len(self._made) + len(self._failures)
             self._console.live(
-                f"{done} of {self._options.n} done, {client.in_flight} under way, {elapsed:.0f} s, {self._cost_text()}"
+                f"{done} of {self._options.n} done, {client.in_flight} under way{self._fraction_text()}, {elapsed:.0f} s, "
+                f"{self._cost_text()}"
             )
             await trio.sleep(_FRAME_SECONDS)
 
@@ -234,6 +227,10 @@ class _Run:
             f"{why}{len(self._made)} of {self._options.n} made{failed}, {self._cost_text()}, {seconds:.1f} s"
         )
 
+    def _fraction_text(self) -> str:
+        known = [fraction for fraction in self._fractions.values() if fraction is not None]
+        return f" ({sum(known) / len(known):.0%})" if known else ""
+
     def _cost_text(self) -> str:
         unknown = f" and {self._unknown_costs} of unknown cost" if self._unknown_costs else ""
         return f"{usd(self._cost_usd)}{unknown}"
@@ -251,6 +248,10 @@ class _Run:
         if errors or self.timed_out or self._not_saved or len(self._made) < self._options.n:
             return ExitStatus.SOME_FAILED
         return ExitStatus.DONE
+
+
+def _is_sketch_for_want_of_keys(client: Client) -> bool:
+    return client.default_model.provider == "sketch" and not client.settings.default_model
 
 
 def _is_setup_fault(error: ImagenError) -> bool:
@@ -273,7 +274,9 @@ def _prepare_folder(folder: Path) -> None:
 
 
 def _save_copy(image: Image, folder: Path) -> Path:
-    return image.save(_free_path(folder, f"{_slug(image.prompt)}-{image.index + 1}", image.suffix))
+    return image.save(
+        _free_path(folder, f"{_slug(image.prompt or operation_name(image.request))}-{image.index + 1}", image.suffix)
+    )
 
 
 def _free_path(folder: Path, stem: str, suffix: str) -> Path:

@@ -117,6 +117,8 @@ class SourceReader:
 
     async def _load_word(self, word: str) -> tuple[bytes, str | None, str | None]:
         """A path that is there, or else an id in the library."""
+        if not word.strip():
+            raise InvalidRequestError("The picture to work on is an empty text: give a path, an https URL or an id.")
         path = Path(word)
         if await self._workers.run(path.exists):
             return await self._workers.run(partial(_read_file, path, self._bounds.max_input_bytes)), None, path.name

@@ -20,6 +20,8 @@ import imagen
 if TYPE_CHECKING:
     from mcp.server import MCPServer
 
+    from ._desk import Shop
+
 __all__ = ["main"]
 
 # Hosts wait 2 seconds between closing standard input and killing (the MCP specification's order of shutdown).
@@ -111,7 +113,7 @@ def _prepare(http: tuple[str, int] | None) -> Callable[[], Awaitable[None]]:
     # Only its own end is bounded, by `close_seconds`, and by `_leave_within` where a thread hangs.
     salvage_seconds = max(settings.salvage_seconds, settings.bounds.reply_seconds)
     settings = msgspec.structs.replace(settings, salvage_seconds=salvage_seconds)
-    server = make_server(settings, close_seconds=_CLOSE_SECONDS)
+    server = make_server(settings, close_seconds=_CLOSE_SECONDS, local_files=http is None)
     if http is None:
         return partial(_serve_stdio, server)
     from . import _http  # noqa: F401 - a missing hypercorn is better told before anything is opened
@@ -137,7 +139,7 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-async def _serve_stdio(server: MCPServer[imagen.Client]) -> None:
+async def _serve_stdio(server: MCPServer[Shop]) -> None:
     from ._stdio import serve_stdio
 
     def leave() -> None:
@@ -154,7 +156,7 @@ async def _serve_stdio(server: MCPServer[imagen.Client]) -> None:
         nursery.cancel_scope.cancel("the client has left")
 
 
-async def _serve_http(server: MCPServer[imagen.Client], settings: imagen.Settings, address: tuple[str, int]) -> None:
+async def _serve_http(server: MCPServer[Shop], settings: imagen.Settings, address: tuple[str, int]) -> None:
     from ._http import serve_http
 
     # hypercorn would bury the sentence that says why a client cannot be opened.

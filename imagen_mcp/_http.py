@@ -10,7 +10,7 @@ import hypercorn.trio
 import trio
 from mcp.server import MCPServer
 
-import imagen
+from ._desk import Shop
 
 __all__ = ["serve_http"]
 
@@ -19,7 +19,7 @@ _GRACE_SECONDS = 1.0
 
 
 async def serve_http(
-    server: MCPServer[imagen.Client],
+    server: MCPServer[Shop],
     address: tuple[str, int],
     *,
     stop: Callable[[], Awaitable[None]],

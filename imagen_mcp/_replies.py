@@ -49,6 +49,8 @@ class Picture(BaseModel):
     size_bytes: int
     model: str
     cost_usd: str | None
+    parent_id: str | None
+    adjustments: list[str]
 
 
 class Problem(BaseModel):
@@ -161,6 +163,8 @@ def _picture(found: Found) -> Picture:
         size_bytes=image.size_bytes,
         model=image.model,
         cost_usd=_amount(image.cost.usd),
+        parent_id=image.parent_id,
+        adjustments=_changes(image),
     )
 
 
@@ -206,13 +210,16 @@ def _describe(found: Found) -> str:
         lines.append(f"The disk failed: {image.storage_error}")
     if image.revised_prompt:
         lines.append(f"The provider's wording of the prompt: {_clip(image.revised_prompt)}")
-    lines += [f"{_told(change)} {change.reason}." for change in image.adjustments]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_changes(image)])
 
 
-def _told(change: imagen.Adjustment) -> str:
-    sent = "left out" if change.sent is None else f"sent as {_clip(change.sent)}"
-    return f"{change.field} {_clip(change.asked)!r} was {sent}:"
+def _changes(image: imagen.Image) -> list[str]:
+    """What was not sent as asked, in a sentence each."""
+    sentences: list[str] = []
+    for change in image.adjustments:
+        sent = "left out" if change.sent is None else f"sent as {_clip(change.sent)}"
+        sentences.append(f"{change.field} {_clip(change.asked)!r} was {sent}: {change.reason}.")
+    return sentences
 
 
 def _complaints(problems: Sequence[Problem]) -> list[str]:

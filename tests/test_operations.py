@@ -101,7 +101,7 @@ async def test_every_operation_goes_through_one_batch():
     [
         (b"", "no PNG, JPEG"),
         (b"<html>", "no PNG, JPEG"),
-        ("", "cannot be read|no file"),
+        ("", "is an empty text"),
         ("missing.png", "no file 'missing.png', and no picture of that id"),
         ("data:image/png,hello", "base64"),
         ("data:image/png;base64,###", "base64"),

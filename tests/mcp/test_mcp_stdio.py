@@ -23,16 +23,16 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals a
 # Prints where protocol belongs, from Python and from a child, while a picture is being made.
 NOISY = """
 import os, sys, warnings
-import imagen_mcp.server as server
+import imagen_mcp._desk as server
 from imagen_mcp.__main__ import main
-start = server._start
+start = server.start
 def noisy(*arguments):
     print("noise")
     sys.stdout.flush()
     os.system("echo noise of a child; cat")
     warnings.warn("noise of a warning")
     return start(*arguments)
-server._start = noisy
+server.start = noisy
 sys.exit(main([]))
 """
 # A bug in a task of the lifespan, soon after the start.

@@ -16,6 +16,7 @@ from mcp.types import CallToolResult
 from mcp_fakes import ERAS, MODEL, Painter, connect, open_shown, png, settings, shown, text_of
 
 import imagen
+import imagen_mcp._desk
 import imagen_mcp.server
 from imagen_mcp.server import make_server
 
@@ -28,7 +29,10 @@ BATCH_KEYS = {
     "image",
     "errors",
 }
-IMAGE_KEYS = {"index", "id", "uri", "path", "media_type", "width", "height", "size_bytes", "model", "cost_usd"}
+IMAGE_KEYS = {"index", "id", "uri", "path", "media_type", "width", "height", "size_bytes", "model", "cost_usd"} | {
+    "parent_id",
+    "adjustments",
+}
 MODEL_KEYS = {
     "id",
     "name",
@@ -81,6 +85,10 @@ async def test_every_tool_says_what_it_is(tmp_path: Path, mode: str) -> None:
         assert "sketch" in client.instructions
     assert set(tools) == {
         "generate_image",
+        "edit_image",
+        "create_variations",
+        "enhance_image",
+        "restyle_image",
         "start_image_batch",
         "get_next_image",
         "get_batch_status",
@@ -287,7 +295,7 @@ async def test_a_bug_is_logged_and_not_told(
     def stumble(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(imagen_mcp.server, "picture_reply", stumble)
+    monkeypatch.setattr(imagen_mcp._desk, "picture_reply", stumble)
     async with connect(tmp_path) as client:
         result = await call(client, "generate_image", **SMALL)
     assert result.is_error
@@ -401,7 +409,7 @@ async def test_a_wait_in_vain_says_how_to_go_on(tmp_path: Path) -> None:
 
 
 async def test_waiting_reports_progress_that_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imagen_mcp.server, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(imagen_mcp._desk, "HEARTBEAT_SECONDS", 0.01)
     painter = Painter(gated=True)
     beats: list[tuple[float, float | None, str | None]] = []
 

@@ -1,0 +1,225 @@
+"""What the tools share: their parameters, and the session behind every picture."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, NamedTuple
+
+import trio
+from mcp.server.mcpserver import Context
+from mcp.types import CallToolResult
+from pydantic import Field
+
+import imagen
+
+from ._replies import BatchReply, Found, PictureReply, batch_reply, failed, picture_reply
+
+__all__ = [
+    "After",
+    "Count",
+    "Desk",
+    "Full",
+    "HEARTBEAT_SECONDS",
+    "LONGEST_PULL",
+    "LongTimeout",
+    "MODELS_URI",
+    "ModelId",
+    "Prompt",
+    "Quality",
+    "SessionId",
+    "Shop",
+    "Size",
+    "Source",
+    "Strength",
+    "Style",
+    "Timeout",
+    "clamp",
+    "client_of",
+    "make_many",
+    "make_one",
+    "next_step",
+    "picture_source",
+    "session_of",
+    "start",
+    "wait_picture",
+]
+
+# The official TypeScript SDK and claude.ai give up on a call after 60 seconds, so every wait ends before.
+HEARTBEAT_SECONDS = 5.0
+LONGEST_PULL = 55.0
+# For hosts that wait longer and were asked to; Codex ends a call after 300.
+_LONGEST_GENERATE = 300.0
+
+MODELS_URI = "models://image-generation"
+_ID = re.compile(r"[0-9a-f]{4,16}")
+
+
+class Shop(NamedTuple):
+    """What the tools work with; `local_files` says whether callers may name files of this machine."""
+
+    client: imagen.Client
+    local_files: bool = True
+
+
+Desk = Context[Shop]
+
+Prompt = Annotated[str, Field(description="What the picture should show.")]
+ModelId = Annotated[
+    str | None,
+    Field(description=f"A model id from the resource {MODELS_URI}; left out, the server's default model."),
+]
+Size = Annotated[
+    str | None, Field(description="WIDTHxHEIGHT in pixels, such as 1024x1024, as far as the model has it.")
+]
+Source = Annotated[
+    str,
+    Field(
+        description="The picture: the id of one that imagen made, an https URL, a data URL, or a path on the server's machine."
+    ),
+]
+Strength = Annotated[
+    float | None, Field(ge=0, le=1, description="How far it may go from the picture, 0 to 1, where the model has it.")
+]
+Quality = Annotated[str | None, Field(description="One of the model's qualities, such as low, medium or high.")]
+Style = Annotated[str | None, Field(description="One of the model's styles, where it has any.")]
+Count = Annotated[int, Field(ge=2, le=10, description="How many pictures, 2 to 10.")]
+SessionId = Annotated[str, Field(description="The session_id that start_image_batch gave.")]
+After = Annotated[
+    int | None,
+    Field(description="The index of the last picture that you have; leave it out to get the first one."),
+]
+Timeout = Annotated[float, Field(description="How many seconds to wait for a picture, 0 to 55.")]
+LongTimeout = Annotated[
+    float,
+    Field(description="How many seconds to wait, 1 to 300. Most hosts end a call after 60; then the picture is kept."),
+]
+Full = Annotated[
+    bool,
+    Field(description="Show the whole picture in place of a preview, where it is small enough (525 kB, 2000 pixels)."),
+]
+
+
+def client_of(ctx: Desk) -> imagen.Client:
+    return ctx.request_context.lifespan_context.client
+
+
+def session_of(ctx: Desk, session_id: str) -> imagen.Session:
+    try:
+        return client_of(ctx).sessions.get(session_id)
+    except imagen.SessionNotFoundError as error:
+        # Hosts restart servers, and an assistant that starts again pays again.
+        raise imagen.SessionNotFoundError(
+            f"{error.message} Batches end with the server that ran them; the pictures that they finished are files "
+            f"below {client_of(ctx).settings.home}."
+        ) from error
+
+
+def start(ctx: Desk, request: imagen.Request, count: int) -> tuple[imagen.Session, list[str]]:
+    """Starts a session; the notes say that its model will be retired."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", imagen.ModelRetiringWarning)
+        session = client_of(ctx).start_session(request, n=count)
+    return session, [str(item.message) for item in caught if issubclass(item.category, imagen.ModelRetiringWarning)]
+
+
+async def make_one(
+    ctx: Desk, request: imagen.Request, timeout: float, *, full: bool
+) -> Annotated[CallToolResult, PictureReply]:
+    """One picture, as a session of one: when the wait is over before the picture is, it goes on and can still be pulled."""
+    session, notes = start(ctx, request, 1)
+    with _cancelled_without_answer(session):
+        found = await wait_picture(session, None, clamp(timeout, 1.0, _LONGEST_GENERATE), ctx)
+        if found is not None:
+            return await picture_reply(found, full=full, notes=notes)
+        if session.finished:
+            raise _reason(session)
+        return failed(_still_being_made(session))
+
+
+async def make_many(
+    ctx: Desk, request: imagen.Request, count: int, timeout: float
+) -> Annotated[CallToolResult, BatchReply]:
+    """Several pictures in the background; the first one as soon as it is there."""
+    session, notes = start(ctx, request, count)
+    with _cancelled_without_answer(session):
+        found = await wait_picture(session, None, clamp(timeout, 0.0, LONGEST_PULL), ctx)
+        return await batch_reply(session, found, notes=[*notes, next_step(session, found, None)])
+
+
+def picture_source(ctx: Desk, text: str) -> imagen.ImageSource:
+    """A picture that an assistant names: where a server has callers from elsewhere, no file of its machine.
+
+    Raises:
+        InvalidRequestError: it is none that may be named here.
+    """
+    desk = ctx.request_context.lifespan_context
+    if desk.local_files or text.startswith(("https://", "data:")) or _ID.fullmatch(text):
+        return text
+    raise imagen.InvalidRequestError(
+        f"{text!r}: this server opens no files; give the id of a picture that it made, an https URL or a data URL."
+    )
+
+
+@contextmanager
+def _cancelled_without_answer(session: imagen.Session) -> Iterator[None]:
+    """Until the tool answers nobody knows the session's id: whatever prevents the answer stops the spending."""
+    try:
+        yield
+    except BaseException:
+        session.cancel()
+        raise
+
+
+async def wait_picture(session: imagen.Session, after: int | None, seconds: float, ctx: Desk) -> Found | None:
+    """The next picture; None when it does not come in time or never will. Reports progress meanwhile."""
+    beats = 0
+    with trio.move_on_after(seconds):
+        while True:
+            with trio.move_on_after(HEARTBEAT_SECONDS):
+                pulled = await session.wait_image(after)
+                return None if pulled is None else Found(*pulled)
+            beats += 1
+            done = len(session.outcomes)
+            # Progress must grow with every report, so the picture in the making counts as a growing fraction.
+            await ctx.report_progress(
+                done + beats / (beats + 1), session.requested, f"{done} of {session.requested} pictures"
+            )
+    return None
+
+
+def next_step(session: imagen.Session, found: Found | None, after: int | None) -> str:
+    """What the caller should do now."""
+    have = after if found is None else found.number
+    more = session.images and (have is None or session.images[-1][0] > have)
+    again = f'get_next_image(session_id="{session.id}"{"" if have is None else f", after={have}"})'
+    if found is not None and (more or not session.finished):
+        return f"Next: {again}."
+    if found is not None:
+        return "This was the last picture of the batch."
+    if not session.finished:
+        return f"Nothing new yet: call {again} again. Do not start the batch again."
+    if session.images:
+        return f"The batch is over: no picture comes after index {have}."
+    return "The batch is over: no picture was made."
+
+
+def _reason(session: imagen.Session) -> imagen.ImagenError:
+    """Why a session of one picture ended without it."""
+    if session.failures:
+        return session.failures[0][1].error
+    return session.error or imagen.SessionError("The picture was cancelled with the server.", retryable=True)
+
+
+def _still_being_made(session: imagen.Session) -> imagen.ImagenError:
+    return imagen.ProviderError(
+        f'The picture is still being made: call get_next_image(session_id="{session.id}") to wait on. It lands in the library '
+        "in any case. Do not ask for it again: that would be paid twice.",
+        code="TIMEOUT",
+    )
+
+
+def clamp(seconds: float, least: float, most: float) -> float:
+    return min(max(least, seconds), most)

@@ -148,7 +148,7 @@ class _Ticket(Watch):
 
     def let_go(self, salvage_seconds: float) -> None:
         """Nobody waits any more: drop what has not been sent, stop what costs nothing when it is stopped, bound the rest."""
-        if self.sent and self.cancellable_by.stops_bill and self.cancellable_by.request is not None:
+        if self.sent and self.cancellable_by.stops_bill:
             self.scope.cancel("nobody waits for it, and stopping it costs nothing")
         elif self.sent:
             self.scope.deadline = min(self.scope.deadline, trio.current_time() + salvage_seconds)
@@ -477,7 +477,7 @@ class Engine:
         """Stops the job at the provider, where that can be done. Gives whether it costs nothing then."""
         step = ticket.cancellable_by
         if step.request is None:
-            return False
+            return step.stops_bill
         with trio.move_on_after(_STOP_SECONDS, shield=True):
             try:
                 response = await self._driver_of(ticket.order.provider.name).send(step.request)

@@ -165,7 +165,7 @@ class Accepted(_Word, frozen=True, kw_only=True):
 
 
 class Cancellable(_Word, frozen=True, kw_only=True):
-    """`request` stops the job, if nobody waits for it any more; None means that nothing does from now on.
+    """From now on `request` stops the job, if nobody waits for it any more; without one, letting go of it has to do.
 
     `stops_bill` says that a job which is stopped now costs nothing, so that it is stopped at once instead of waited for.
     """

@@ -30,6 +30,12 @@ async def use_the_client(many: AsyncIterator[imagen.Request]) -> None:
         assert_type(client.quote("a cat", n=3).high_usd, Decimal | None)
         assert_type((await client.spending()).settled_usd, Decimal)
         assert_type(await client.library.get("0"), imagen.Image | None)
+        edited = await client.edit("a dog", image, "other.png", mask=b"", model="flux-2-pro")
+        assert_type(edited.parent_id, str | None)
+        assert_type(await client.vary(image, strength=0.5), imagen.Image)
+        assert_type(await client.enhance("https://example.com/a.png", scale=2, mode="fast"), imagen.Image)
+        assert_type(await client.restyle(image, Path("look.jpg"), strict=True), imagen.Image)
+        assert_type(await client.discover(), imagen.Discovery)
         session = client.start_session("a cat", n=2)
         assert_type(await session.wait_image(), tuple[int, imagen.Image] | None)
 
@@ -45,6 +51,7 @@ def use_the_money() -> None:
 def misuse(client: imagen.Client) -> None:
     client.open_batch("a cat", sise="1024x1024")  # type: ignore[call-arg]
     client.open_batch("a cat", timeout=5)  # type: ignore[call-arg]
+    imagen.Edit(prompt="x", images=(7,))  # type: ignore[arg-type]
     imagen.Generate("a cat")  # type: ignore[call-arg]
     image = imagen.Generate(prompt="a cat")
     image.prompt = "a dog"  # type: ignore[misc]

@@ -507,6 +507,11 @@ def _open_http(settings: Settings, http: httpx2.AsyncClient | None, access: Prov
 def _choose_model(settings: Settings, catalog: Catalog, request: Request) -> str:
     """The setting where it can do the operation, else the first model that can and is set up."""
     operation = operation_of(request)
+    if isinstance(request, Edit) and not request.prompt.strip() and not settings.default_model:
+        # A model that needs no words would do something, such as taking the background away, that nobody asked for.
+        raise InvalidRequestError(
+            "The prompt is empty: say what is to change, or name a model that needs no words.", code="INVALID_PROMPT"
+        )
     if settings.default_model and (
         operation == "generate" or operation in catalog.find(settings.default_model).capabilities.operations
     ):

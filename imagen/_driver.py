@@ -168,10 +168,13 @@ class ExchangeDriver:
         except _TriedEnough as tried:
             return tried.response
         except ProviderError as error:
-            if billable:
-                # Also where nothing was sent on this step: the picture must not be ordered, and paid, once more.
+            # Also where nothing was sent on this step: the picture must not be ordered, and paid, once more.
+            if billable and request.collects:
                 text = f"The picture was made and billed, but could not be fetched. {error.message}"
                 raise ProviderError(text, billed="yes", details=error.details) from error
+            if billable:
+                text = f"The job was taken, and nobody answers any more how far it is. {error.message}"
+                raise OutcomeUnknownError(text, details=error.details) from error
             retryable = error.retryable or isinstance(error, OutcomeUnknownError)
             raise ProviderError(error.message, retryable=retryable, details=error.details) from error
         raise AssertionError("a retry loop ends in a result or an error")  # pragma: no cover (for the type checker)

@@ -31,12 +31,12 @@ from ._errors import (
     StorageError,
 )
 from ._events import AttemptEnded, AttemptSent, Event, PreviewReceived, ProgressReported
-from ._exchange import Accepted, Cancellable, Partial, Picture, Pictures, Progress, Withheld
+from ._exchange import Accepted, Cancellable, Lost, Partial, Picture, Pictures, Progress, Withheld
 from ._images import Cost, Failure, Image, Outcome
 from ._ledger import Attempt, Ledger, State
 from ._library import Library, StoredPicture, image_row
 from ._measure import Measure, measure
-from ._prices import Quote, cost_of, quote_request, share_cost
+from ._prices import Quote, cost_of, quote_request, share_cost, tidy_usd
 from ._providers import Call, InputPicture, Provider
 from ._requests import Edit, Generate, Request, Restyle, encode_request, operation_of, sources_of
 from ._retry import RetryPolicy, retry_attempts
@@ -347,12 +347,15 @@ class Engine:
         order = ticket.order
         cost = cost_of(order.model, order.sent, result)
         ticket.hold.settle(cost.usd)
-        shares = list(share_cost(cost, len(result.pictures)))
+        shares = list(share_cost(cost, result.pictures))
         indexes = [*order.indexes, *[order.indexes[-1]] * (len(result.pictures) - len(order.indexes))]
         outcomes: list[Outcome] = []
         for picture, share, index in zip(result.pictures, shares, indexes, strict=False):
             if isinstance(picture, Withheld):
                 outcomes.append(self._withhold(order, picture, share, index))
+            elif isinstance(picture, Lost):
+                lost = ProviderError(f"{order.provider.name} made the picture: {picture.reason}", billed="yes")
+                outcomes.append(msgspec.structs.replace(self._failure(order, index, lost), cost=share))
             else:
                 outcomes.append(await self._keep(ticket, picture, share, index, result.adjustments))
         images = [outcome for outcome in outcomes if isinstance(outcome, Image)]
@@ -376,7 +379,7 @@ class Engine:
     def _withhold(self, order: Order, picture: Withheld, cost: Cost, index: int) -> Failure:
         error = ContentFilterError(
             f"{order.provider.name} made the picture and withholds it: {picture.reason}",
-            billed="no" if cost.usd == 0 else "yes",
+            billed="yes" if picture.billed and cost.usd != 0 else "no",
         )
         return msgspec.structs.replace(self._failure(order, index, error), cost=cost)
 
@@ -454,6 +457,8 @@ class Engine:
                 state, cost = "unknown", Cost()
             case "yes":
                 cost = cost_of(order.model, order.sent, Pictures(pictures=(Picture(data=b""),) * len(order.indexes)))
+        if error.cost_usd is not None:
+            cost = Cost(usd=tidy_usd(error.cost_usd), source="reported")
         if isinstance(error, ContentFilterError):
             state = "refused"
         ticket.hold.settle(cost.usd)
@@ -498,6 +503,8 @@ class Engine:
 
     def _failure(self, order: Order, index: int, error: ImagenError) -> Failure:
         cost = _ZERO if error.billed == "no" else Cost()
+        if error.cost_usd is not None:
+            cost = Cost(usd=tidy_usd(error.cost_usd), source="reported")
         return Failure(
             index=index,
             request=order.request,

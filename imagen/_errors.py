@@ -25,6 +25,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import ClassVar, Literal
 
 __all__ = [
@@ -80,6 +81,7 @@ class ImagenError(Exception):
         retryable: Whether the same request may succeed when it is sent again later.
         billed: Whether the provider charged for it: "yes", "no" or "unknown".
         retry_after_seconds: How long the provider asks to wait, where it said so.
+        cost_usd: What the failure cost, where the provider said so.
         details: More facts, as the provider named them (request id, parameter, moderation categories).
     """
 
@@ -95,6 +97,7 @@ class ImagenError(Exception):
         retryable: bool | None = None,
         billed: Billed | None = None,
         retry_after_seconds: float | None = None,
+        cost_usd: Decimal | None = None,
         details: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
@@ -103,6 +106,7 @@ class ImagenError(Exception):
         self.retryable = self.default_retryable if retryable is None else retryable
         self.billed: Billed = self.default_billed if billed is None else billed
         self.retry_after_seconds = retry_after_seconds
+        self.cost_usd = cost_usd
         self.details: dict[str, str] = dict(details or {})
 
 

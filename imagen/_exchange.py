@@ -34,6 +34,7 @@ __all__ = [
     "Exchange",
     "HttpRequest",
     "HttpResponse",
+    "Lost",
     "Meanwhile",
     "Partial",
     "Picture",
@@ -59,9 +60,10 @@ class HttpRequest(_Word, frozen=True, kw_only=True):
     """A request to send.
 
     A `url` without a scheme is a path below the provider's base URL, and only such a request, or one to that very
-    origin, carries the key. `repeatable` marks steps that are safe to send twice: polls, lists, downloads. The answer to a
-    request with `cache_seconds` may be an earlier one, no older than that. While the answer is waited for, `meanwhile` is
-    asked how far the work is.
+    origin or to the provider's own domains, carries the key. `repeatable` marks steps that are safe to send twice: polls,
+    lists, downloads. `collects` marks the fetching of a finished picture, which is paid by then and may lie with a
+    stranger: the key goes along on the very origin of the base URL only. The answer to a request with `cache_seconds` may
+    be an earlier one, no older than that. While the answer is waited for, `meanwhile` is asked how far the work is.
 
     A streamed GET with the headers of a WebSocket handshake gives the bytes of the socket, from the server's side only.
     """
@@ -72,6 +74,7 @@ class HttpRequest(_Word, frozen=True, kw_only=True):
     body: bytes = b""
     repeatable: bool = False
     stream: bool = False
+    collects: bool = False
     cache_seconds: float = 0.0
     meanwhile: Meanwhile | None = None
 
@@ -196,7 +199,17 @@ class Picture(_Word, frozen=True, kw_only=True):
 
 
 class Withheld(_Word, frozen=True, kw_only=True):
-    """A picture that was made, and refused by the provider's filter in a reply that looks like success."""
+    """A picture that was made, and refused by the provider's filter in a reply that looks like success.
+
+    One that is not `billed` has no share in the cost of the reply.
+    """
+
+    reason: str
+    billed: bool = True
+
+
+class Lost(_Word, frozen=True, kw_only=True):
+    """A picture that was made and billed, and could not be had: its link had expired, or its bytes were broken."""
 
     reason: str
 
@@ -208,7 +221,7 @@ class Pictures(_Word, frozen=True, kw_only=True):
     the exchange knew of.
     """
 
-    pictures: tuple[Picture | Withheld, ...]
+    pictures: tuple[Picture | Withheld | Lost, ...]
     usage: Usage | None = None
     reported_cost_usd: Decimal | None = None
     units: Decimal | None = None

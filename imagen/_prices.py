@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from decimal import ROUND_DOWN, Decimal
 
 import msgspec
 
 from ._catalog import Model, Price, TokenPrices
-from ._exchange import Pictures, Usage
+from ._exchange import Lost, Picture, Pictures, Usage, Withheld
 from ._images import Cost
-from ._requests import Request, sources_of
+from ._requests import Edit, Request, sources_of
 from ._shapes import parse_resolution, parse_size
 
 __all__ = ["Quote", "cost_of", "quote_request", "share_cost", "tidy_usd"]
@@ -62,7 +62,7 @@ def quote_request(model: Model, request: Request, count: int = 1) -> Quote:
         return Quote(low_usd=None, expected_usd=None, high_usd=_times(assumed, count))
     tokens = price.per_million_tokens or TokenPrices()
     extra = tokens.image_output / _MILLION * _TOKENS_PER_PREVIEW * request.previews
-    text_rate, pictures = tokens.text_input / _MILLION, len(sources_of(request))
+    text_rate, pictures = tokens.text_input / _MILLION, _count_inputs(request)
     # No tokenizer makes more tokens than there are bytes, so the high end really is one.
     most_input = (
         text_rate * len(request.prompt.encode()) + tokens.image_input / _MILLION * _MOST_TOKENS_PER_INPUT * pictures
@@ -86,21 +86,33 @@ def cost_of(model: Model, request: Request, result: Pictures) -> Cost:
         return Cost(usd=tidy_usd(_usage_cost(price, result.usage)), source="computed")
     if price is not None and price.usd_per_unit is not None and result.units is not None:
         return Cost(usd=tidy_usd(price.usd_per_unit * result.units), source="computed")
-    expected = quote_request(model, request, len(result.pictures)).expected_usd
+    billed = sum(_is_billed(picture) for picture in result.pictures)
+    expected = quote_request(model, request, billed).expected_usd if billed else Decimal(0)
     if price is None or expected is None:
         return Cost()
     return Cost(usd=tidy_usd(expected), source="estimated")
 
 
-def share_cost(total: Cost, shares: int) -> Iterator[Cost]:
-    """Splits the cost of one exchange over its pictures so that the shares sum up to it exactly."""
-    if total.usd is None or shares == 1:
-        yield from [total] * shares
-        return
-    each = (total.usd / shares).quantize(_MICRODOLLAR, ROUND_DOWN)
-    for number in range(shares):
-        usd = each if number else total.usd - each * (shares - 1)
-        yield Cost(usd=tidy_usd(usd), source=total.source)
+def share_cost(total: Cost, pictures: Sequence[Picture | Withheld | Lost]) -> Iterator[Cost]:
+    """Splits the cost of one exchange over the pictures that are billed, so that the shares sum up to it exactly."""
+    shares = sum(_is_billed(picture) for picture in pictures) or len(pictures)
+    none_billed = not any(_is_billed(picture) for picture in pictures)
+    left = total.usd
+    each = None if total.usd is None else (total.usd / max(1, shares)).quantize(_MICRODOLLAR, ROUND_DOWN)
+    first = True
+    for picture in pictures:
+        if not none_billed and not _is_billed(picture):
+            yield Cost(usd=Decimal(0), source="reported")
+        elif left is None or each is None or shares == 1:
+            yield total
+        else:
+            usd = left - each * (shares - 1) if first else each
+            first = False
+            yield Cost(usd=tidy_usd(usd), source=total.source)
+
+
+def _is_billed(picture: Picture | Withheld | Lost) -> bool:
+    return not isinstance(picture, Withheld) or picture.billed
 
 
 def _usage_cost(price: Price, usage: Usage) -> Decimal:
@@ -117,8 +129,12 @@ def _usage_cost(price: Price, usage: Usage) -> Decimal:
 def _figures(price: Price, request: Request) -> Iterable[Decimal]:
     """What one picture may cost: one figure where everything is named, several where something is left to the model."""
     if price.per_megapixel is not None:
-        further = max(0, math.ceil(_pixels_of(request) / _MEGAPIXEL) - 1)
-        return [price.per_megapixel.first + price.per_megapixel.next * further]
+        rates = price.per_megapixel
+        counts = [math.ceil(_pixels_of(request) / _MEGAPIXEL)]
+        if sources_of(request) and request.size is None and request.resolution is None:
+            # It gets the size of its input, which is not looked at before it is read.
+            counts.append(_MOST_MEGAPIXELS_PER_INPUT)
+        return [rates.first + rates.next * max(0, count - 1) for count in counts]
     if price.usd_per_unit is not None and not price.table:
         return [price.usd_per_unit * price.typical_units]
     return _table_figures(price, request)
@@ -126,7 +142,12 @@ def _figures(price: Price, request: Request) -> Iterable[Decimal]:
 
 def _table_figures(price: Price, request: Request) -> Iterable[Decimal]:
     quality, size = request.quality or "auto", request.size or request.resolution or "auto"
-    rows = price.table.values() if quality == "auto" and quality not in price.table else [price.table.get(quality, {})]
+    if set(price.table) == {"auto"} or (quality == "auto" and "auto" in price.table):
+        rows = [price.table["auto"]]
+    elif quality == "auto":
+        rows = list(price.table.values())
+    else:
+        rows = [price.table.get(quality, {})]
     for row in rows:
         if size in row:
             yield row[size]
@@ -136,6 +157,11 @@ def _table_figures(price: Price, request: Request) -> Iterable[Decimal]:
             yield row["*"]
         elif "1024x1024" in row:
             yield row["1024x1024"] * max(Decimal(1), Decimal(_pixels_of(request)) / _BASE_PIXELS)
+
+
+def _count_inputs(request: Request) -> int:
+    """The pictures that are paid for as input; a mask is none."""
+    return len(sources_of(request)) - (isinstance(request, Edit) and request.mask is not None)
 
 
 def _input_megapixels(price: Price, pictures: int) -> tuple[Decimal, Decimal]:

@@ -23,6 +23,8 @@ __all__ = ["HttpTransport", "check_base_url", "is_loopback"]
 _INFLATE_BYTES = 1 << 20
 # Browsers follow 20; a download from a store takes one or two.
 _MOST_REDIRECTS = 5
+# Marks a request that leads to somebody else than the provider.
+_KEYLESS = "imagen_link"
 
 
 def is_loopback(url: httpx2.URL) -> bool:
@@ -144,12 +146,14 @@ class HttpTransport:
 
     def _is_link(self, http_request: httpx2.Request) -> bool:
         """Whether it goes to a host that the provider named, and not to the provider: such a link is a stranger's word."""
-        return not self._is_providers(http_request.url)
+        return _KEYLESS in http_request.extensions
 
-    def _is_providers(self, url: httpx2.URL) -> bool:
+    def _is_providers(self, url: httpx2.URL, request: HttpRequest) -> bool:
         if _origin(url) == _origin(self._base_url):
             return True
-        return url.scheme == "https" and any(url.host.endswith(domain) for domain in self._provider.key_domains)
+        if request.collects or url.scheme != "https":
+            return False
+        return any(url.host.endswith(domain) for domain in self._provider.key_domains)
 
     async def _check_public(self, url: httpx2.URL) -> None:
         # Through somebody else's connections a name is resolved elsewhere, perhaps otherwise: only an address counts there.
@@ -182,12 +186,18 @@ class HttpTransport:
     def _build(self, request: HttpRequest) -> httpx2.Request:
         url = self._locate(request.url)
         headers = {"user-agent": self._user_agent, "accept-encoding": "identity", **request.headers}
-        if self._key is not None and self._is_providers(url):
+        trusted = self._is_providers(url, request)
+        if self._key is not None and trusted:
             headers[self._provider.key_header] = self._provider.key_prefix + self._key.reveal()
         # A client of the caller's may wait for 5 seconds, which is httpx2's default: less than a picture takes.
         timeout = _timeout(self._bounds)
         return self._client().build_request(
-            request.method, url, headers=headers, content=request.body or None, timeout=timeout
+            request.method,
+            url,
+            headers=headers,
+            content=request.body or None,
+            timeout=timeout,
+            extensions={} if trusted else {_KEYLESS: True},
         )
 
     def _locate(self, text: str) -> httpx2.URL:

@@ -11,6 +11,7 @@ import imagen
 from imagen import (
     Bounds,
     HttpRequest,
+    OutcomeUnknownError,
     Pictures,
     ProviderError,
 )
@@ -194,10 +195,22 @@ async def test_a_job_is_waited_for_and_announced(autojump_clock):
     assert transport.open_replies == 0
 
 
-async def test_a_job_that_is_lost_was_billed(autojump_clock):
+async def test_a_job_that_nobody_answers_for_may_be_billed(autojump_clock):
+    driver, _ = scripted(ScriptedReply(), *[ScriptedReply(fault="refused")] * RETRY.attempts)
+    with pytest.raises(ProviderError, match="nobody answers any more") as caught:
+        await driver.run(polled_job(), Told())
+    assert outcome(caught.value) == (OutcomeUnknownError, "OUTCOME_UNKNOWN", False, "unknown")
+
+
+async def test_a_finished_picture_behind_a_dead_link_was_billed(autojump_clock):
+    def exchange() -> imagen.Exchange:
+        yield HttpRequest(method="POST", url="jobs")
+        yield HttpRequest(method="GET", url="https://files.example/a.png", repeatable=True, collects=True)
+        raise AssertionError("there is no picture")
+
     driver, _ = scripted(ScriptedReply(), *[ScriptedReply(fault="refused")] * RETRY.attempts)
     with pytest.raises(ProviderError, match="could not be fetched") as caught:
-        await driver.run(polled_job(), Told())
+        await driver.run(exchange(), Told())
     assert outcome(caught.value) == (ProviderError, "API_ERROR", False, "yes")
 
 

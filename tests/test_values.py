@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imagen
-from imagen._exchange import Picture, Pictures, Usage
+from imagen._exchange import Picture, Pictures, Usage, Withheld
 from imagen._measure import measure
 from imagen._prices import cost_of, quote_request, share_cost, tidy_usd
 from imagen._translation import translate
@@ -228,19 +228,38 @@ def test_costs_say_where_they_come_from():
 def test_the_high_end_covers_any_usage_that_the_price_list_expects(qualities, prompt):
     prompt = prompt.encode(errors="ignore").decode() or "x"
     for model in CATALOG:
-        if model.price is None or not model.price.table:
+        if (
+            model.price is None
+            or "generate" not in model.capabilities.operations
+            or model.capabilities.required_options
+        ):
             continue
         for quality in qualities:
-            quote = quote_request(model, imagen.Generate(prompt=prompt, quality=quality))
+            asked = imagen.Generate(prompt=prompt, quality=None if quality == "auto" else quality)
+            quote = quote_request(model, translate(asked, model)[0])
+            if quote.high_usd is None:
+                # Billed by tokens, with no price of a picture published.
+                assert not model.price.table
+                continue
             assert 0 <= quote.low_usd <= quote.expected_usd <= quote.high_usd
 
 
 @given(money, st.integers(1, 20))
 def test_shares_sum_up_to_the_whole(total, shares):
-    parts = list(share_cost(imagen.Cost(usd=total, source="computed"), shares))
+    parts = list(share_cost(imagen.Cost(usd=total, source="computed"), [Picture(data=b"")] * shares))
     assert len(parts) == shares
     assert sum(part.usd for part in parts) == total
     assert all(part.usd >= 0 for part in parts)
+
+
+@given(money, st.lists(st.booleans(), min_size=1, max_size=10))
+def test_what_was_withheld_and_not_billed_has_no_share(total, billed):
+    pictures = [Picture(data=b"") if one else Withheld(reason="x", billed=False) for one in billed]
+    parts = [part.usd for part in share_cost(imagen.Cost(usd=total, source="reported"), pictures)]
+    assert len(parts) == len(billed)
+    if any(billed):
+        assert sum(parts) == total
+        assert all(part == 0 for part, one in zip(parts, billed, strict=True) if not one)
 
 
 @given(money)

@@ -1,25 +1,19 @@
-"""The wire format that OpenAI's Images API has and others imitate: replies, streams and errors."""
+"""The wire format that OpenAI's Images API has and others imitate: replies, lists and streams."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+import datetime
+from collections.abc import Generator, Iterator
+from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 import msgspec
 
-from .._errors import (
-    AuthenticationError,
-    ContentFilterError,
-    ImagenError,
-    InvalidRequestError,
-    ModelNotFoundError,
-    ProviderError,
-    QuotaExceededError,
-    RateLimitError,
-)
-from .._exchange import HttpResponse, Usage
-from ._wire import MALFORMED, one_line, outage, read_wait_seconds, trace
+from .._errors import ProviderError
+from .._exchange import HttpResponse, Picture, Step, Usage, Withheld
+from .._providers import ListedModel
+from ._openai_errors import refusal
+from ._wire import MALFORMED, decode_base64, download, one_line, trace
 
 __all__ = [
     "EventStream",
@@ -27,9 +21,10 @@ __all__ = [
     "ImagesReply",
     "decode_reply",
     "is_null",
+    "read_list",
+    "read_pictures",
     "read_usage",
-    "refusal",
-    "refusal_in_stream",
+    "read_usd",
 ]
 
 # Raw leaves the base64 text where it is in the reply; a str field would copy 2 MB and scan it for escapes.
@@ -38,10 +33,11 @@ _Text = msgspec.Raw
 
 class ImageItem(msgspec.Struct):
     b64_json: _Text = msgspec.Raw(b"null")
-    url: str | None = None
-    # Neither is worth a paid picture, so their types are looked at when they are read.
+    # None of them is worth a paid picture, so their types are looked at when they are read.
+    url: object = None
     revised_prompt: object = None
     generation_id: object = None
+    respect_moderation: object = None
 
 
 # No bill has a million million tokens; what lies beyond that breaks the arithmetic of money.
@@ -65,31 +61,26 @@ class ImagesReply(msgspec.Struct):
     usage: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class _RawError(msgspec.Struct):
-    # Servers that imitate the format differ in these; a field of another form must not hide the code.
-    message: object = None
+class _ListEntry(msgspec.Struct):
+    id: str
+    name: object = None
+    display_name: object = None
     type: object = None
-    param: object = None
-    code: object = None
-    moderation_details: object = None
+    shutdown_date: object = None
 
 
-class _ErrorReply(msgspec.Struct):
-    error: _RawError | str
-
-
-class _Error(msgspec.Struct):
-    message: str = ""
-    type: str = ""
-    param: str = ""
-    code: str = ""
-    moderation_stage: str = ""
-    moderation_categories: str = ""
+class _ModelList(msgspec.Struct):
+    data: list[_ListEntry] = []
+    models: list[_ListEntry] = []
 
 
 _decode_images = msgspec.json.Decoder(ImagesReply).decode
 _decode_usage = msgspec.json.Decoder(TokenUsage | None).decode
-_decode_error = msgspec.json.Decoder(_ErrorReply).decode
+_decode_list = msgspec.json.Decoder(_ModelList | list[_ListEntry]).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
+_decode_number = msgspec.json.Decoder(Decimal | None).decode
+# No request costs that; what lies far beyond it breaks the arithmetic of money.
+_MOST_USD = 10**6
 
 
 def decode_reply(response: HttpResponse, provider: str) -> ImagesReply:
@@ -112,8 +103,101 @@ def decode_reply(response: HttpResponse, provider: str) -> ImagesReply:
 
 
 def is_null(raw: msgspec.Raw) -> bool:
-    """Whether a field of a reply is missing or null."""
+    """Whether a field of a reply is missing, null or an empty text."""
     return memoryview(raw).nbytes <= len(b"null")
+
+
+def read_pictures(
+    reply: ImagesReply, provider: str, *, seed: int | None = None
+) -> Generator[Step, HttpResponse | bytes | None, tuple[Picture | Withheld, ...]]:
+    """The pictures of a reply, those behind links fetched. One that cannot be had does not lose the others.
+
+    `seed` is the one that was sent; it is known to be that of a picture only where there is one picture.
+
+    Raises:
+        ProviderError: not one of them can be had; they were billed.
+    """
+    pictures: list[Picture | Withheld] = []
+    first_error: ProviderError | None = None
+    for item in reply.data:
+        try:
+            pictures.append((yield from _read_item(item, provider, seed if len(reply.data) == 1 else None)))
+        except ProviderError as error:
+            first_error = first_error or error
+    if first_error is not None and not pictures:
+        raise first_error
+    return tuple(pictures)
+
+
+def _read_item(
+    item: ImageItem, provider: str, seed: int | None
+) -> Generator[Step, HttpResponse | bytes | None, Picture | Withheld]:
+    """One entry of `data`: base64 as GPT image models send it, or a link as the older ones and gateways do."""
+    if not is_null(item.b64_json):
+        data = decode_base64(item.b64_json, provider)
+    elif isinstance(item.url, str) and item.url:
+        data = yield from download(_locate(item.url), provider)
+    elif item.respect_moderation is False:
+        return Withheld(reason="it was found to break the rules on content. Change the prompt.")
+    else:
+        raise ProviderError(f"{provider} answered with a picture that has neither bytes nor a link.", billed="yes")
+    return Picture(
+        data=data,
+        revised_prompt=item.revised_prompt if isinstance(item.revised_prompt, str) else None,
+        seed=seed,
+        provider_id=item.generation_id if isinstance(item.generation_id, str) else None,
+    )
+
+
+def _locate(url: str) -> str:
+    """Some servers give the path alone; the base URL ends with `/v1`, so this is the same path beside it."""
+    return f"..{url}" if url.startswith("/") and not url.startswith("//") else url
+
+
+def read_usd(raw: msgspec.Raw, field: str, usd_per_unit: Decimal = Decimal(1)) -> Decimal | None:
+    """What a reply says it cost, in a field of its `usage`; None where it does not, or says what cannot be."""
+    try:
+        amount: Decimal | None = _decode_number((_decode_fields(raw) or {}).get(field, b"null"))
+    except (*MALFORMED, InvalidOperation):
+        return None
+    if amount is None or not amount.is_finite() or not 0 <= amount <= _MOST_USD / (usd_per_unit or 1):
+        return None
+    return amount * usd_per_unit
+
+
+def read_list(response: HttpResponse, provider: str, *, kind: str | None = None) -> tuple[ListedModel, ...]:
+    """The models that a provider lists, in any of the three forms that are about; with a `kind`, those of that type.
+
+    Raises:
+        ImagenError: it gave no list. Nothing was ordered by that.
+    """
+    if response.status != 200:
+        error = refusal(response, provider)
+        error.billed = "no"
+        raise error
+    try:
+        listed = _decode_list(response.body)
+    except MALFORMED as error:
+        raise ProviderError(
+            f"{provider} answered its model list with {len(response.body)} bytes that are no list."
+        ) from error
+    entries = listed if isinstance(listed, list) else listed.data or listed.models
+    return tuple(
+        ListedModel(
+            wire_name=entry.id,
+            name=one_line(entry.display_name) or one_line(entry.name),
+            retires_on=_read_day(entry.shutdown_date),
+        )
+        for entry in entries
+        if kind is None or entry.type == kind
+    )
+
+
+def _read_day(value: object) -> datetime.date | None:
+    try:
+        return datetime.date.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def read_usage(raw: msgspec.Raw) -> Usage | None:
@@ -175,103 +259,3 @@ class EventStream:
 def _event_data(event: bytes) -> bytes:
     lines = [line[5:].strip(b" \r") for line in event.split(b"\n") if line.startswith(b"data:")]
     return b"\n".join(lines)
-
-
-# --- errors ---------------------------------------------------------------------------------------------------------
-
-_REFUSALS = {"moderation_blocked", "content_policy_violation"}
-_OUT_OF_MONEY = {
-    "billing_hard_limit_reached",
-    "credit_balance_exhausted",
-    "insufficient_quota",
-    "organization_spend_limit_exceeded",
-    "organization_usage_limit_exceeded",
-    "project_spend_limit_exceeded",
-}
-_BAD_INPUT_PICTURE = {
-    "image_too_large",
-    "invalid_image_file",
-    "invalid_image_format",
-    "unsupported_file_mimetype",
-}
-_NO_ALLOWANCE = re.compile(r"\bLimit 0\b(?!\.[0-9])")
-# An error text may repeat the key that was sent ("Incorrect API key provided: sk-...").
-_KEY = re.compile(r"(?i)(key provided: )\S+")
-# What a code inside a stream would have had as its status. Of an outage there, nobody knows whether it is billed.
-_STATUS_IN_STREAM = {"invalid_api_key": 401, "model_not_found": 404, "rate_limit_exceeded": 429, "slow_down": 429}
-_CALLERS_FAULT = {"image_generation_user_error", "invalid_request_error"}
-
-
-def refusal(response: HttpResponse, provider: str) -> ImagenError:
-    """The error that an answer of 300 and up stands for. The code decides first, then the status."""
-    error = _read_error(response.body)
-    code = error.code
-    said = f"{provider} says: {error.message}" if error.message else f"{provider} answered {response.status}."
-    details = {**trace(response), **_details(error)}
-    if code in _REFUSALS:
-        return ContentFilterError(
-            f"{said} Change the prompt; sending it again costs the same refusal.", details=details
-        )
-    if _is_out_of_money(response.status, error):
-        return QuotaExceededError(f"{said} Top up or raise the limit of the account.", details=details)
-    match response.status:
-        case 401:
-            return AuthenticationError(f"{provider} does not accept the key. {said}", details=details)
-        case 403:
-            return AuthenticationError(f"{provider} does not allow this. {said}", details=details)
-        case 429:
-            wait = read_wait_seconds(response.headers, error.message)
-            return RateLimitError(said, retry_after_seconds=wait, details=details)
-        case 404:
-            hint = "Check the model and the base URL."
-            return ModelNotFoundError(f"{said} {hint}", code="API_ERROR", details=details)
-        case status if 400 <= status < 500 and status != 408:
-            return _bad_request(error, code, said, details)
-        case status if 300 <= status < 400:
-            return ProviderError(f"{provider} redirects to another address, which is not followed.", details=details)
-        case _:
-            return outage(response, provider, said, details)
-
-
-def refusal_in_stream(event: bytes, provider: str) -> ImagenError:
-    """The error that an event stands for, in a stream that began with 200."""
-    error = _read_error(event)
-    status = _STATUS_IN_STREAM.get(error.code, 400 if error.type in _CALLERS_FAULT else 500)
-    return refusal(HttpResponse(status=status, body=event), provider)
-
-
-def _is_out_of_money(status: int, error: _Error) -> bool:
-    if status == 429 and (error.type == "insufficient_quota" or _NO_ALLOWANCE.search(error.message)):
-        return True
-    return status == 402 or error.code in _OUT_OF_MONEY
-
-
-def _bad_request(error: _Error, code: str, said: str, details: dict[str, str]) -> ImagenError:
-    if error.param == "model":
-        return ModelNotFoundError(said, code="API_ERROR", details=details)
-    about_input = error.param in ("prompt", "url") or code in _BAD_INPUT_PICTURE or code == "string_above_max_length"
-    return InvalidRequestError(said, code="INVALID_PROMPT" if about_input else "API_ERROR", details=details)
-
-
-def _read_error(body: bytes) -> _Error:
-    try:
-        raw = _decode_error(body).error
-    except MALFORMED:
-        return _Error()
-    if isinstance(raw, str):
-        raw = _RawError(message=raw)
-    moderation = raw.moderation_details if isinstance(raw.moderation_details, dict) else {}
-    categories = moderation.get("categories")
-    return _Error(
-        message=_KEY.sub(r"\1[hidden]", one_line(raw.message)),
-        type=one_line(raw.type),
-        param=one_line(raw.param),
-        code=one_line(raw.code),
-        moderation_stage=one_line(moderation.get("moderation_stage")),
-        moderation_categories=", ".join(map(one_line, categories)) if isinstance(categories, list) else "",
-    )
-
-
-def _details(error: _Error) -> dict[str, str]:
-    found: dict[str, str] = msgspec.structs.asdict(error)
-    return {name: value for name, value in found.items() if value and name != "message"}

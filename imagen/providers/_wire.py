@@ -41,7 +41,7 @@ Struct = TypeVar("Struct")
 
 # "12s", "467ms", "51.8 seconds", "6m0s"
 _SPAN = r"([0-9]{1,6}(?:\.[0-9]{1,6})?) ?(ms|s|seconds?|m|minutes?|h|hours?)(?![a-z])"
-_WAIT = re.compile(rf"(?:try again|retry|resets) in ~?((?:{_SPAN} ?)+)")
+_WAIT = re.compile(rf"(?i)(?:try again|retry|resets) in ~?((?:{_SPAN} ?)+)")
 _WAIT_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST_TEXT = 400
 
@@ -184,7 +184,7 @@ def download(url: str, provider: str) -> Generator[Step, HttpResponse | bytes | 
     """Fetches a finished picture, which is paid by now, from a link or out of a data: URL."""
     if url.startswith("data:"):
         return decode_base64(url, provider)
-    response = yield from send(HttpRequest(method="GET", url=url, repeatable=True))
+    response = yield from send(HttpRequest(method="GET", url=url, repeatable=True, collects=True))
     if response.status != 200:
         raise ProviderError(
             f"{provider} made the picture, but its link answers {response.status}; it was billed.",
@@ -220,7 +220,7 @@ def read_wait_seconds(headers: Mapping[str, str], text: str = "") -> float | Non
         if value.isascii() and value.replace(".", "", 1).isdigit() and len(value) < 12:
             return float(value) * unit
     if found := _WAIT.search(text):
-        return sum(float(number) * _WAIT_UNITS[_unit(name)] for number, name in re.findall(_SPAN, found[1]))
+        return sum(float(number) * _WAIT_UNITS[_unit(name)] for number, name in re.findall(_SPAN, found[1].lower()))
     return None
 
 

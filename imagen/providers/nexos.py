@@ -11,19 +11,21 @@ import msgspec
 from .._catalog import JsonValue, Model
 from .._errors import (
     AuthenticationError,
+    ConfigurationError,
     ContentFilterError,
     ImagenError,
     InvalidRequestError,
     ModelNotFoundError,
     ProviderError,
 )
-from .._exchange import Exchange, HttpRequest, HttpResponse, Picture, Pictures, Step
-from .._providers import Call, Provider
-from ._openai_wire import decode_reply, refusal
-from ._wire import add_options
-from .openai import RESERVED, read_item
+from .._exchange import Exchange, HttpRequest, HttpResponse, Pictures, Step
+from .._providers import Call, ListedModel, ModelListing, Provider
+from ._openai_errors import refusal
+from ._openai_wire import decode_reply, read_pictures, read_usd
+from ._wire import MALFORMED, add_options, json_request, send
+from .openai import RESERVED
 
-__all__ = ["PROVIDER", "generate"]
+__all__ = ["PROVIDER", "generate", "list_models"]
 
 _NAME = "nexos.ai"
 # The list changes only when an administrator changes the workspace; UUIDs differ between workspaces.
@@ -32,8 +34,7 @@ _MODEL_NOT_FOUND = "100110"
 # Refusals of the makers are passed on as text, often without a code.
 _REFUSAL = re.compile(r"(?i)\b(?:safety|content policy|policy violation)\b")
 _ABOUT_PROMPT = re.compile(r"(?i)\bprompt\b")
-# No picture costs that; what lies far beyond it breaks the arithmetic of money.
-_MOST_CREDITS = 10**6
+_MOST_USD_PER_CREDIT = 1000
 
 
 class _ListedModel(msgspec.Struct):
@@ -46,31 +47,26 @@ class _ModelList(msgspec.Struct):
     data: list[_ListedModel]
 
 
-class _Usage(msgspec.Struct):
-    nexos_credits_cost: Decimal | None = None
-
-
 _decode_list = msgspec.json.Decoder(_ModelList).decode
-_decode_usage = msgspec.json.Decoder(_Usage | None).decode
 
 
 def generate(call: Call) -> Exchange:
     """Text to image: the model's UUID from the list, which costs nothing, then one POST."""
-    model_id = yield from _find_model(call.model)
-    response = yield HttpRequest(
-        method="POST",
-        url="images/generations",
-        headers={"content-type": "application/json"},
-        body=msgspec.json.encode(_request_body(call, model_id)),
-    )
-    assert isinstance(response, HttpResponse)
+    usd_per_credit = _read_usd_per_credit(call.settings.get("usd_per_credit"))
+    model_id = _match(call.model, (yield from _fetch_list(cache_seconds=_LIST_CACHE_SECONDS)))
+    response = yield from send(json_request("images/generations", _request_body(call, model_id)))
     if response.status != 200:
         raise _refusal(response)
     reply = decode_reply(response, _NAME)
-    pictures: list[Picture] = []
-    for item in reply.data:
-        pictures.append((yield from read_item(item, _NAME)))
-    return Pictures(pictures=tuple(pictures), reported_cost_usd=_read_cost(reply.usage))
+    pictures = yield from read_pictures(reply, _NAME)
+    usd = read_usd(reply.usage, "nexos_credits_cost", usd_per_credit)
+    return Pictures(pictures=pictures, reported_cost_usd=usd)
+
+
+def list_models() -> ModelListing:
+    """The image models of the workspace, by the names that its administrator gave them."""
+    listed = yield from _fetch_list()
+    return tuple(ListedModel(wire_name=entry.id, name=entry.id) for entry in listed)
 
 
 def _request_body(call: Call, model_id: str) -> dict[str, JsonValue]:
@@ -88,9 +84,8 @@ def _request_body(call: Call, model_id: str) -> dict[str, JsonValue]:
     return add_options(body, request, reserved=RESERVED)
 
 
-def _find_model(model: Model) -> Generator[Step, HttpResponse | bytes | None, str]:
-    response = yield HttpRequest(method="GET", url="models", repeatable=True, cache_seconds=_LIST_CACHE_SECONDS)
-    assert isinstance(response, HttpResponse)
+def _fetch_list(*, cache_seconds: float = 0.0) -> Generator[Step, HttpResponse | bytes | None, list[_ListedModel]]:
+    response = yield from send(HttpRequest(method="GET", url="models", repeatable=True, cache_seconds=cache_seconds))
     if response.status == 404:
         raise AuthenticationError(f"{_NAME} does not know the user of this key.")
     if response.status != 200:
@@ -100,11 +95,11 @@ def _find_model(model: Model) -> Generator[Step, HttpResponse | bytes | None, st
         raise error
     try:
         listed = _decode_list(response.body).data
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except MALFORMED as error:
         raise ProviderError(
             f"{_NAME} answered its model list with {len(response.body)} bytes that are no list."
         ) from error
-    return _match(model, [entry for entry in listed if "image_generation" in entry.endpoints])
+    return [entry for entry in listed if "image_generation" in entry.endpoints]
 
 
 def _match(model: Model, listed: list[_ListedModel]) -> str:
@@ -150,23 +145,29 @@ def _refusal(response: HttpResponse) -> ImagenError:
     return error
 
 
-def _read_cost(raw: msgspec.Raw) -> Decimal | None:
-    """The price of the call in credits, where the gateway says it; one credit is taken to be one dollar."""
+def _read_usd_per_credit(setting: JsonValue) -> Decimal:
+    """What a credit is worth, which is a matter of the contract. Looked at before anything is ordered."""
     try:
-        usage = _decode_usage(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidOperation):
-        return None
-    if usage is None or usage.nexos_credits_cost is None or not usage.nexos_credits_cost.is_finite():
-        return None
-    return usage.nexos_credits_cost if 0 <= usage.nexos_credits_cost <= _MOST_CREDITS else None
+        usd = Decimal(setting) if isinstance(setting, str) else Decimal("NaN")
+    except InvalidOperation:
+        usd = Decimal("NaN")
+    if not usd.is_finite() or not 0 < usd <= _MOST_USD_PER_CREDIT:
+        raise ConfigurationError(
+            'The setting usd_per_credit of nexos in imagen.toml must be an amount in US dollars as text, such as "1" or '
+            f'"0.011", not {setting!r}.'
+        )
+    return usd
 
 
 PROVIDER = Provider(
     name="nexos",
     operations={"generate": generate},
+    list_models=list_models,
     base_url="https://api.nexos.ai/v1",
     base_url_variable="NEXOS_API_BASE_URL",
     key_variables=("NEXOS_API_KEY",),
     probe_url="models",
     home_page="nexos.ai",
+    # One credit is taken to be one dollar; whoever has bought them for another price says so.
+    settings={"usd_per_credit": "1"},
 )

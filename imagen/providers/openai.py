@@ -1,14 +1,16 @@
-"""OpenAI's Images API, and whatever speaks its wire format at another base URL."""
+"""OpenAI's Images API."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from functools import partial
 
 import msgspec
 
 from .._catalog import JsonValue
 from .._errors import ProviderError
 from .._exchange import (
+    Compute,
     Exchange,
     HttpRequest,
     HttpResponse,
@@ -19,51 +21,63 @@ from .._exchange import (
     Step,
     Usage,
 )
-from .._providers import Call, Provider
+from .._providers import Call, InputPicture, ListedModel, ModelListing, Provider
+from ._masks import transparent_mask
+from ._openai_errors import refusal, refusal_in_stream
 from ._openai_wire import (
     EventStream,
-    ImageItem,
     decode_reply,
     is_null,
+    read_list,
+    read_pictures,
     read_usage,
-    refusal,
-    refusal_in_stream,
 )
-from ._wire import add_options, decode_base64, download
+from ._wire import FormFile, add_options, as_data_url, decode_base64, form_request, json_request, send
 
-__all__ = ["PROVIDER", "RESERVED", "generate", "read_item", "request_body"]
+__all__ = ["PROVIDER", "RESERVED", "edit", "generate", "list_models", "request_body", "restyle"]
 
 _NAME = "OpenAI"
 RESERVED = ("model", "prompt", "n", "stream", "partial_images")
+_IMAGE_MODELS = ("gpt-image", "chatgpt-image", "dall-e")
+_RESTYLING = "Redraw the first picture in the style of the second one. Keep what the first one shows."
+# The longest `image_url` (API reference, images/edits); a larger picture goes into a form, which takes 50 MB.
+_LONGEST_URL = 20_971_520
 
 
 def generate(call: Call) -> Exchange:
     """Text to image: one POST, answered by JSON, or by a stream of events where previews are asked for."""
+    return (yield from _order(call, json_request("images/generations", request_body(call))))
+
+
+def edit(call: Call) -> Exchange:
+    """Up to sixteen pictures, the first of which changes, to a new one; with a mask only where it is white."""
     body = request_body(call)
-    request = HttpRequest(
-        method="POST",
-        url="images/generations",
-        headers={"content-type": "application/json"},
-        body=msgspec.json.encode(body),
-        stream=bool(body.get("stream")),
-    )
-    response = yield request
-    assert isinstance(response, HttpResponse)
-    if request.stream and _is_event_stream(response):
-        return (yield from _read_events(call.count))
-    if request.stream:
-        response = yield from _read_whole(response)
-    if response.status != 200:
-        raise refusal(response, _NAME)
-    reply = decode_reply(response, _NAME)
-    pictures: list[Picture] = []
-    for item in reply.data:
-        pictures.append((yield from read_item(item, _NAME)))
-    return Pictures(pictures=tuple(pictures), usage=read_usage(reply.usage))
+    mask = None
+    if call.mask is not None:
+        data = yield Compute(call=partial(transparent_mask, call.mask), repeatable=True)
+        assert isinstance(data, bytes)
+        mask = InputPicture(data=data, media_type="image/png", width=call.mask.width, height=call.mask.height)
+    return (yield from _order(call, _edit_request(body, (*call.images, *call.references), mask)))
+
+
+def restyle(call: Call) -> Exchange:
+    """An edit of the picture, with the reference as the second one and a prompt that says what it is there for."""
+    prompt = f"{_RESTYLING} {call.request.prompt}".strip()
+    return edit(msgspec.structs.replace(call, request=msgspec.structs.replace(call.request, prompt=prompt)))
+
+
+def list_models() -> ModelListing:
+    """The image models that the key can use, with their last day."""
+    response = yield from send(HttpRequest(method="GET", url="models", repeatable=True))
+    return tuple(model for model in read_list(response, _NAME) if _is_image_model(model))
+
+
+def _is_image_model(model: ListedModel) -> bool:
+    return model.wire_name.startswith(_IMAGE_MODELS)
 
 
 def request_body(call: Call) -> dict[str, JsonValue]:
-    """The fields of a generation: those that were asked for and that the model has, and no others."""
+    """The fields of every order: those that were asked for and that the model has, and no others."""
     request = call.request
     asked: dict[str, JsonValue] = {
         "size": request.size,
@@ -71,6 +85,7 @@ def request_body(call: Call) -> dict[str, JsonValue]:
         "style": request.style,
         "background": request.background,
         "output_format": request.output_format,
+        "moderation": {"relaxed": "low", "standard": "auto"}.get(request.safety or ""),
     }
     body: dict[str, JsonValue] = {"model": call.model.wire_name, "prompt": request.prompt, "n": call.count}
     body |= {field: value for field, value in asked.items() if value is not None}
@@ -79,19 +94,34 @@ def request_body(call: Call) -> dict[str, JsonValue]:
     return add_options(body, request, reserved=RESERVED)
 
 
-def read_item(item: ImageItem, provider: str) -> Generator[Step, HttpResponse | bytes | None, Picture]:
-    """One entry of `data`: base64 as GPT image models send it, or a link as the older ones and gateways do."""
-    if not is_null(item.b64_json):
-        data = decode_base64(item.b64_json, provider)
-    elif item.url is not None:
-        data = yield from download(item.url, provider)
-    else:
-        raise ProviderError(f"{provider} answered with a picture that has neither bytes nor a link.", billed="yes")
-    return Picture(
-        data=data,
-        revised_prompt=item.revised_prompt if isinstance(item.revised_prompt, str) else None,
-        provider_id=item.generation_id if isinstance(item.generation_id, str) else None,
-    )
+def _edit_request(
+    body: Mapping[str, JsonValue], pictures: tuple[InputPicture, ...], mask: InputPicture | None
+) -> HttpRequest:
+    """JSON with the pictures as data: URLs, or a form where one of them is too long for that."""
+    urls = [as_data_url(picture) for picture in pictures]
+    if max(map(len, urls)) > _LONGEST_URL:
+        files = [FormFile.of("image", picture)._replace(name="image[]") for picture in pictures]
+        files += [FormFile.of("mask", mask)] if mask is not None else []
+        return form_request("images/edits", body.items(), files)
+    sources: dict[str, JsonValue] = {"images": [{"image_url": url} for url in urls]}
+    if mask is not None:
+        sources["mask"] = {"image_url": as_data_url(mask)}
+    return json_request("images/edits", {**body, **sources})
+
+
+def _order(call: Call, request: HttpRequest) -> Exchange:
+    """Sends what may be billed, once, and reads the answer."""
+    request = msgspec.structs.replace(request, stream=bool(call.request.previews))
+    response = yield from send(request)
+    if request.stream and _is_event_stream(response):
+        return (yield from _read_events(call.count))
+    if request.stream:
+        response = yield from _read_whole(response)
+    if response.status != 200:
+        raise refusal(response, _NAME)
+    reply = decode_reply(response, _NAME)
+    pictures = yield from read_pictures(reply, _NAME)
+    return Pictures(pictures=pictures, usage=read_usage(reply.usage))
 
 
 class _StreamedImage(msgspec.Struct):
@@ -109,7 +139,7 @@ _decode_event = msgspec.json.Decoder(_StreamedImage).decode
 
 
 def _read_events(count: int) -> Exchange:
-    """The stream of a generation: partial pictures, then `completed` ones; there is no closing [DONE]."""
+    """The stream of a generation or an edit: partial pictures, then `completed` ones; there is no closing [DONE]."""
     stream, pictures, usages = EventStream(), list[Picture](), list[Usage]()
     ended = False
     while not ended and len(pictures) < count:
@@ -180,7 +210,8 @@ def _read_whole(response: HttpResponse) -> Generator[Step, HttpResponse | bytes 
 
 PROVIDER = Provider(
     name="openai",
-    operations={"generate": generate},
+    operations={"generate": generate, "edit": edit, "restyle": restyle},
+    list_models=list_models,
     base_url="https://api.openai.com/v1",
     base_url_variable="OPENAI_BASE_URL",
     key_variables=("OPENAI_API_KEY",),

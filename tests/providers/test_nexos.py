@@ -25,6 +25,8 @@ from imagen import (
 )
 from imagen._prices import share_cost
 from imagen.providers import nexos
+from imagen.testing.simulator import Nexos, open_simulator
+from tests.providers.openai.clients import open_client
 from tests.providers.stepping import CATALOG, PICTURE, Walk, call, images, outcome, reply, schema
 from tests.providers.test_openai import GOOD, bodies, ends_well, statuses, wrong_fields
 
@@ -170,7 +172,7 @@ def test_a_link_is_downloaded_and_the_revised_prompt_kept():
     body = {"created": 1790000000, "data": [{"url": "https://files.example/1.png", "revised_prompt": "a red cube"}]}
     walked = walk(LIST, reply(body), HttpResponse(status=200, body=PICTURE))
     assert walked.run().pictures == (imagen.Picture(data=PICTURE, revised_prompt="a red cube"),)
-    assert walked.requests[2] == HttpRequest(method="GET", url="https://files.example/1.png", repeatable=True)
+    assert walked.requests[2] == HttpRequest(method="GET", url="https://files.example/1.png", repeatable=True, collects=True)
 
 
 @pytest.mark.parametrize(
@@ -198,8 +200,66 @@ def test_the_price_is_what_the_gateway_says_or_unknown(usage, usd):
     assert result.reported_cost_usd == (None if usd is None else Decimal(usd))
     assert result.usage is None
     if usd is not None:
-        shares = share_cost(imagen.Cost(usd=result.reported_cost_usd, source="reported"), 2)
+        shares = share_cost(imagen.Cost(usd=result.reported_cost_usd, source="reported"), result.pictures * 2)
         assert sum(share.usd for share in shares) == Decimal(usd)
+
+
+@pytest.mark.parametrize(("rate", "usd"), [("1", "0.04"), ("0.011", "0.00044"), ("2.50", "0.1")])
+def test_a_credit_is_worth_what_the_settings_say(rate, usd):
+    paid = reply(images(usage={"nexos_credits_cost": "0.04"}))
+    exchange = nexos.generate(call("imagen-4", settings={"usd_per_credit": rate}))
+    assert Walk(exchange, LIST, paid).run().reported_cost_usd == Decimal(usd)
+
+
+@pytest.mark.parametrize(
+    "rate", ["", "one", "NaN", "sNaN", "Infinity", "-1", "0", "1e9", "1e999999", 1, 1.5, None, True]
+)
+def test_a_rate_that_is_none_is_refused_before_anything_is_ordered(rate):
+    walked = Walk(nexos.generate(call("imagen-4", settings={"usd_per_credit": rate})))
+    error = walked.fail()
+    assert isinstance(error, imagen.ConfigurationError)
+    assert "usd_per_credit" in error.message
+    assert not walked.requests
+
+
+def test_one_picture_that_cannot_be_had_does_not_lose_the_others():
+    broken = {"data": [{"b64_json": "*!*"}, *images(2)["data"]]}
+    assert len(walk(LIST, reply(broken), count=3).run().pictures) == 2
+
+
+# --- the list -------------------------------------------------------------------------------------------------------
+
+
+def test_the_image_models_of_the_workspace_are_listed_by_their_names():
+    found = Walk(nexos.list_models(), listing(entry("Imagen 4", 1), entry("GPT 4.1", 2, "chat_completion")))
+    assert found.run() == (imagen.ListedModel(wire_name="Imagen 4", name="Imagen 4"),)
+    assert found.requests == [HttpRequest(method="GET", url="models", repeatable=True)]
+
+
+@given(body=bodies, status=statuses)
+@settings(max_examples=100, deadline=None)
+def test_any_answer_to_the_question_for_the_list_ends_well_and_costs_nothing(body, status):
+    try:
+        found = Walk(nexos.list_models(), HttpResponse(status=status, body=body)).run()
+    except imagen.ImagenError as error:
+        assert error.billed == "no"
+    else:
+        assert all(isinstance(model, imagen.ListedModel) for model in found)
+
+
+# --- over sockets ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::imagen.ModelRetiringWarning")
+async def test_the_settings_file_says_what_a_credit_is_worth(tmp_path):
+    (tmp_path / "imagen.toml").write_text('[providers.nexos.settings]\nusd_per_credit = "0.5"\n')
+    gateway = Nexos(credits_per_image=Decimal("0.04"))
+    async with open_simulator(gateway) as simulator, open_client(tmp_path, simulator, "nexos") as client:
+        image = await client.generate("a cat", model="flux-1.1-pro")
+        assert image.cost == imagen.Cost(usd=Decimal("0.02"), source="reported")
+        listed = {model.wire_name for model in (await client.discover()).models if model.listed}
+        assert {"Imagen 4", "Flux 1.1 pro"} <= listed
+        assert "GPT 4.1" not in listed
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------

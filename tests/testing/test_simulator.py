@@ -810,7 +810,7 @@ async def test_a_request_sent_during_the_answer_to_another_is_kept() -> None:
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/openai/v1/images/edits", 404), ("/nexos/v1/images/edits", 404), ("/openai/images/generations", 404)],
+    [("/openai/v1/images/variations", 404), ("/nexos/v1/images/edits", 404), ("/openai/images/generations", 404)],
 )
 async def test_paths_that_are_not_simulated_are_not_found(path: str, status: int) -> None:
     async with open_simulator() as simulator, open_http() as http:

@@ -20,6 +20,7 @@ from ._faults import (
     Garbage,
     GzipBomb,
     HtmlError,
+    JobFails,
     NotAllowed,
     Overloaded,
     QuotaExhausted,
@@ -31,6 +32,7 @@ from ._faults import (
     Spoil,
     Stall,
     Truncated,
+    Withheld,
     WrongMedia,
 )
 from ._latency import Latency
@@ -55,6 +57,7 @@ __all__ = [
     "Garbage",
     "GzipBomb",
     "HtmlError",
+    "JobFails",
     "Latency",
     "NAMED",
     "NEXOS_MODELS",
@@ -74,6 +77,7 @@ __all__ = [
     "Spoil",
     "Stall",
     "Truncated",
+    "Withheld",
     "WrongMedia",
     "open_simulator",
     "picture",

@@ -1,7 +1,7 @@
-"""Reading a request's JSON as strictly as OpenAI does, with the errors that it answers."""
+"""Reading a request's fields as strictly as OpenAI does, with the errors that it answers."""
 
-from collections.abc import Collection, Sequence
-from typing import NoReturn
+from collections.abc import Collection, Mapping, Sequence
+from typing import NoReturn, Self
 
 import msgspec
 
@@ -21,6 +21,8 @@ class BadRequestError(Exception):
         status: int = 400,
     ) -> None:
         super().__init__(message)
+        self.param = param
+        self.status = status
         self.reply = error_reply(message, param=param, code=code, kind=kind, status=status)
 
 
@@ -45,6 +47,25 @@ class Fields:
             self._values = msgspec.json.decode(body, type=dict[str, object])
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise BadRequestError("The body of the request is not a JSON object.", param=None, code=None) from None
+
+    @classmethod
+    def of_form(cls, texts: Mapping[str, Sequence[str]]) -> Self:
+        """The text fields of a form: what reads as a number or a truth value in JSON is one, but for texts."""
+        fields = cls(b"{}")
+        for name, values in texts.items():
+            read = values[-1]
+            try:
+                value = read if name in ("prompt", "model") else msgspec.json.decode(read)
+            except msgspec.DecodeError:
+                value = read
+            fields._values[name] = value
+        return fields
+
+    def get(self, name: str) -> object:
+        return self._values.get(name)
+
+    def names(self) -> list[str]:
+        return list(self._values)
 
     def __contains__(self, name: str) -> bool:
         return self._values.get(name) is not None
@@ -91,6 +112,17 @@ class Fields:
         value = self._values[name]
         if not isinstance(value, int) or isinstance(value, bool):
             self._refuse_type(name, "an integer")
+        if not lowest <= value <= highest:
+            message = f"Invalid '{name}': {value} is not between {lowest} and {highest}."
+            raise BadRequestError(message, param=name, code="invalid_value")
+        return value
+
+    def number(self, name: str, lowest: float, highest: float) -> float | None:
+        if name not in self:
+            return None
+        value = self._values[name]
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            self._refuse_type(name, "a number")
         if not lowest <= value <= highest:
             message = f"Invalid '{name}': {value} is not between {lowest} and {highest}."
             raise BadRequestError(message, param=name, code="invalid_value")

@@ -1,13 +1,25 @@
 """Checking a request for OpenAI's GPT image models, field by field."""
 
+from __future__ import annotations
+
 import re
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
+from ._edited import PictureError, open_picture, read_data_url
 from ._fields import BadRequestError, Fields
+from ._forms import FormError, parse_form
 from ._jobs import Job
 from ._openai_models import OpenAIModel, Usage
 
+if TYPE_CHECKING:
+    from PIL import Image
+
+_MOST_PICTURES = 16
+_LONGEST_URL = 20_971_520
+_MOST_MASK_BYTES = 4_000_000
+_MOST_PICTURE_BYTES = 50_000_000
 _FIELDS = frozenset(
     (
         "prompt",
@@ -27,6 +39,14 @@ _FIELDS = frozenset(
 _NEWEST_FIELDS = _FIELDS | {"complexity", "frame_count", "frame_duration_ms"}
 
 
+class EditInputs:
+    """The pictures of an edit, opened, and its mask, white where the first of them is to change."""
+
+    def __init__(self, pictures: list[Image.Image], mask: Image.Image | None) -> None:
+        self.pictures = pictures
+        self.mask = mask
+
+
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """A request for GPT image models that has passed every check, `auto` resolved."""
 
@@ -41,19 +61,108 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     frames: int
     partials: int
     usages: tuple[Usage, ...] | None  # one per image; None where the price is fixed
+    edit: EditInputs | None = None
 
     @property
     def size(self) -> str:
         return f"{self.width}x{self.height}"
 
 
-def read_ask(job: Job, fields: Fields, model: OpenAIModel) -> Ask:
+def read_edit(job: Job) -> tuple[Fields, EditInputs]:
+    """Reads an edit in either of its two forms, the fields still unchecked.
+
+    Raises:
+        BadRequestError: a picture is missing, is none, or is too large, or the mask does not suit the first one.
+    """
+    if "json" in job.received.headers.get("content-type", ""):
+        fields = Fields(job.received.body)
+        sources = fields.get("images")
+        if not isinstance(sources, list) or not sources:
+            raise BadRequestError(
+                "Missing required parameter: 'images'.", param="images", code="missing_required_parameter"
+            )
+        named = [(f"images[{at}].image_url", _referred(source, at)) for at, source in enumerate(sources)]
+        mask = None if fields.get("mask") is None else ("mask.image_url", _referred(fields.get("mask"), 0))
+    else:
+        try:
+            texts, files = parse_form(job.received.headers, job.received.body)
+        except FormError as error:
+            raise BadRequestError(str(error), param=None, code=None) from error
+        if unknown := files.keys() - {"image", "image[]", "mask"}:
+            raise BadRequestError(f"Unknown parameter: '{min(unknown)}'.", param=min(unknown), code="unknown_parameter")
+        fields = Fields.of_form(texts)
+        uploads = files.get("image", [])[:1] or files.get("image[]", [])
+        if not uploads:
+            raise BadRequestError(
+                "Missing required parameter: 'image'.", param="image", code="missing_required_parameter"
+            )
+        named = [(f"image[{at}]", file.data) for at, file in enumerate(uploads)]
+        mask = ("mask", files["mask"][0].data) if "mask" in files else None
+    if len(named) > _MOST_PICTURES:
+        raise BadRequestError("At most 16 images are taken.", param="images", code="invalid_value")
+    pictures = [_opened(data, param, _MOST_PICTURE_BYTES) for param, data in named]
+    return fields, EditInputs(pictures, None if mask is None else _read_mask(*mask, pictures[0]))
+
+
+def _referred(source: object, at: int) -> bytes:
+    url = source.get("image_url") if isinstance(source, dict) else None
+    if not isinstance(url, str) or len(url) > _LONGEST_URL:
+        raise BadRequestError(
+            f"Invalid 'images[{at}]': expected an image_url of at most {_LONGEST_URL} characters.",
+            param=f"images[{at}].image_url",
+            code="invalid_value" if url is None else "string_above_max_length",
+        )
+    if url.startswith("https://"):
+        # In the words of a recorded answer: there is no network behind the simulator.
+        raise BadRequestError(
+            "Error while downloading file. Upstream status code: 404.", param="url", code="invalid_value"
+        )
+    try:
+        return read_data_url(url)
+    except PictureError:
+        _refuse_picture(f"images[{at}].image_url")
+
+
+def _opened(data: bytes, param: str, most_bytes: int) -> Image.Image:
+    if len(data) >= most_bytes:
+        raise BadRequestError("The image is too large.", param=param, code="image_too_large")
+    try:
+        return open_picture(data)
+    except PictureError:
+        _refuse_picture(param)
+
+
+def _refuse_picture(param: str) -> NoReturn:
+    raise BadRequestError(
+        "Invalid image data.", param=param, code="invalid_image_file", kind="image_generation_user_error"
+    )
+
+
+def _read_mask(param: str, data: bytes, picture: Image.Image) -> Image.Image:
+    """White where the alpha channel is empty, which is where the picture is to change."""
+    from PIL import ImageOps
+
+    mask = _opened(data, param, _MOST_MASK_BYTES)
+    if mask.format != "PNG" or "A" not in mask.getbands():
+        raise BadRequestError(
+            "The mask must be a PNG with an alpha channel.", param="mask", code="invalid_image_format"
+        )
+    if mask.size != picture.size:
+        raise BadRequestError("The mask must have the size of the first image.", param="mask", code="invalid_value")
+    return ImageOps.invert(mask.getchannel("A"))
+
+
+def read_ask(job: Job, fields: Fields, model: OpenAIModel, edit: EditInputs | None = None) -> Ask:
     """Check a request for a GPT image model.
 
     Raises:
         BadRequestError: a field is unknown, of the wrong type, out of its range, or does not go with another.
     """
-    fields.refuse_unknown(_NEWEST_FIELDS if model.complexity else _FIELDS)
+    known = _NEWEST_FIELDS if model.complexity else _FIELDS
+    if edit is not None:
+        known |= {"images", "mask", *(("input_fidelity",) if model.chooses_fidelity else ())}
+    fields.refuse_unknown(known)
+    fields.choice("input_fidelity", ("high", "low"), "low")
     prompt = fields.prompt(longest=model.longest_prompt)
     images = job.count(fields.integer("n", 1, model.most_images, 1))
     size = fields.text("size", "auto")
@@ -83,9 +192,10 @@ def read_ask(job: Job, fields: Fields, model: OpenAIModel) -> Ask:
     for name in ("frame_count", "frame_duration_ms"):
         if name in fields and format != "gif":
             _refuse_together(name, f"output_format '{format}'")
-    usage = model.usage(prompt, model.image_tokens(width, height, quality), partials=partials)
-    # The prompt is read once, whatever the number of images.
-    further = msgspec.structs.replace(usage, text_in=0)
+    inputs = 0 if edit is None else len(edit.pictures)
+    usage = model.usage(prompt, model.image_tokens(width, height, quality), partials=partials, inputs=inputs)
+    # The prompt and its pictures are read once, whatever the number of images.
+    further = msgspec.structs.replace(usage, text_in=0, image_in=0, text_out=0)
     return Ask(
         model=model,
         prompt=prompt,
@@ -98,6 +208,7 @@ def read_ask(job: Job, fields: Fields, model: OpenAIModel) -> Ask:
         frames=frames if format == "gif" else 1,
         partials=partials,
         usages=(usage, *(further for _ in range(1, images)))[:images] if job.usd_per_image is None else None,
+        edit=edit,
     )
 
 

@@ -33,7 +33,12 @@ class OpenAIModel(msgspec.Struct, frozen=True, kw_only=True):
     most_images: int = 10
     thirst: Decimal = Decimal(1)  # of low and medium quality, against gpt-image-2
     text_in_usd: Decimal = Decimal(5)
+    image_in_usd: Decimal = Decimal(8)
+    text_out_usd: Decimal = Decimal(0)
     image_out_usd: Decimal = Decimal(30)
+    input_tokens: int = 64  # for a picture to edit; recorded for small ones
+    text_out: int = 0  # for each picture to edit
+    chooses_fidelity: bool = False
     shutdown_date: str | None = None
 
     speaks_gpt_image: ClassVar[bool] = True
@@ -45,12 +50,18 @@ class OpenAIModel(msgspec.Struct, frozen=True, kw_only=True):
         tokens = Decimal(_TOKENS_PER_MEGAPIXEL[quality]) * width * height / (1024 * 1024)
         return round(tokens * self.thirst if quality in ("low", "medium") else tokens)
 
-    def usage(self, prompt: str, image_tokens: int, *, partials: int = 0) -> "Usage":
+    def usage(self, prompt: str, image_tokens: int, *, partials: int = 0, inputs: int = 0) -> "Usage":
         # 10 tokens were recorded for 13 characters; four characters a token is OpenAI's own rule of thumb.
-        return Usage(text_in=7 + len(prompt) // 4, image_out=image_tokens + partials * _EACH_PARTIAL_TOKENS)
+        return Usage(
+            text_in=7 + len(prompt) // 4,
+            image_in=inputs * self.input_tokens,
+            text_out=inputs * self.text_out,
+            image_out=image_tokens + partials * _EACH_PARTIAL_TOKENS,
+        )
 
     def price_usd(self, usage: "Usage") -> Decimal:
-        return (usage.text_in * self.text_in_usd + usage.image_out * self.image_out_usd) / 1_000_000
+        into = usage.text_in * self.text_in_usd + usage.image_in * self.image_in_usd
+        return (into + usage.text_out * self.text_out_usd + usage.image_out * self.image_out_usd) / 1_000_000
 
 
 class Dalle3(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,16 +82,26 @@ class Dalle3(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    text_in: int
-    image_out: int
+    text_in: int = 0
+    image_in: int = 0
+    text_out: int = 0
+    image_out: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            text_in=self.text_in + other.text_in,
+            image_in=self.image_in + other.image_in,
+            text_out=self.text_out + other.text_out,
+            image_out=self.image_out + other.image_out,
+        )
 
     def as_json(self) -> dict[str, object]:
         return {
-            "input_tokens": self.text_in,
-            "input_tokens_details": {"image_tokens": 0, "text_tokens": self.text_in},
-            "output_tokens": self.image_out,
-            "output_tokens_details": {"image_tokens": self.image_out, "text_tokens": 0},
-            "total_tokens": self.text_in + self.image_out,
+            "input_tokens": self.text_in + self.image_in,
+            "input_tokens_details": {"image_tokens": self.image_in, "text_tokens": self.text_in},
+            "output_tokens": self.text_out + self.image_out,
+            "output_tokens_details": {"image_tokens": self.image_out, "text_tokens": self.text_out},
+            "total_tokens": self.text_in + self.image_in + self.text_out + self.image_out,
         }
 
 
@@ -103,13 +124,36 @@ def _models() -> list[OpenAIModel | Dalle3]:
         models += [newest, before, msgspec.structs.replace(before, id=f"{before.id}-2026-09-08")]
     two = OpenAIModel(id="gpt-image-2", sizes=(), transparent=False)
     models += [two, msgspec.structs.replace(two, id="gpt-image-2-2026-04-21")]
-    # chatgpt-image-latest has no line in the price list; it is taken to cost what 1.5 costs.
-    for name in ("gpt-image-1.5", "gpt-image-1.5-2025-12-16", "chatgpt-image-latest"):
-        models.append(OpenAIModel(id=name, image_out_usd=Decimal(32), shutdown_date="2026-12-01"))
-    mini = OpenAIModel(
-        id="gpt-image-1-mini", text_in_usd=Decimal(2), image_out_usd=Decimal(8), shutdown_date="2026-12-01"
+    # 1.5 writes text too when it edits, 308 tokens for two pictures in a recorded answer.
+    older = OpenAIModel(
+        id="gpt-image-1.5",
+        text_out_usd=Decimal(10),
+        image_out_usd=Decimal(32),
+        input_tokens=194,
+        text_out=154,
+        chooses_fidelity=True,
+        shutdown_date="2026-12-01",
     )
-    one = OpenAIModel(id="gpt-image-1", auto_quality="high", image_out_usd=Decimal(40), shutdown_date="2026-10-23")
+    # chatgpt-image-latest has no line in the price list; it is taken to cost what 1.5 costs.
+    names = ("gpt-image-1.5", "gpt-image-1.5-2025-12-16", "chatgpt-image-latest")
+    models += [msgspec.structs.replace(older, id=name) for name in names]
+    mini = OpenAIModel(
+        id="gpt-image-1-mini",
+        text_in_usd=Decimal(2),
+        image_in_usd=Decimal("2.5"),
+        image_out_usd=Decimal(8),
+        input_tokens=194,
+        shutdown_date="2026-12-01",
+    )
+    one = OpenAIModel(
+        id="gpt-image-1",
+        auto_quality="high",
+        image_in_usd=Decimal(10),
+        image_out_usd=Decimal(40),
+        input_tokens=194,
+        chooses_fidelity=True,
+        shutdown_date="2026-10-23",
+    )
     return [*models, mini, one, Dalle3()]
 
 

@@ -1,4 +1,4 @@
-"""OpenAI's Images API: POST /images/generations and GET /models, as of 2026-11-22.
+"""OpenAI's Images API: POST /images/generations and /images/edits, GET /models, as of 2026-11-22.
 
 https://developers.openai.com/api/reference/resources/images
 """
@@ -11,10 +11,11 @@ from uuid import uuid4
 
 import msgspec
 
+from ._edited import draw_edit
 from ._faults import Decline, NotAllowed, Overloaded, QuotaExhausted, RateLimited, Refused, ServerError
 from ._fields import BadRequestError, Fields, error_reply
 from ._jobs import Job
-from ._openai_asks import Ask, read_ask, read_size
+from ._openai_asks import Ask, read_ask, read_edit, read_size
 from ._openai_models import MODELS, RETIRED, Dalle3, Usage
 from ._words import Drawing, Kind, Reply, encode, json_reply
 
@@ -35,7 +36,7 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
     base_path: str = "/v1"
 
     def kind(self, method: str, path: str) -> Kind:
-        if path == "/images/generations" and method == "POST":
+        if path in ("/images/generations", "/images/edits") and method == "POST":
             return "create"
         return "list" if path == "/models" and method == "GET" else "other"
 
@@ -79,7 +80,7 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
         return json_reply({"object": "list", "data": [*listed, chat]})
 
     def _create(self, job: Job) -> Drawing:
-        fields = Fields(job.received.body)
+        fields, edit = read_edit(job) if job.path == "/images/edits" else (Fields(job.received.body), None)
         # The published default is dall-e-2: who names no model learns that it does not exist.
         name = fields.text("model", "dall-e-2")
         model = None if name in self.retired else MODELS.get(name)
@@ -88,7 +89,7 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
             raise BadRequestError(message, param="model", code="invalid_value", kind="image_generation_user_error")
         if isinstance(model, Dalle3):
             return _draw_dalle(job, fields, model)
-        ask = read_ask(job, fields, model)
+        ask = read_ask(job, fields, model, edit)
         usd = (
             sum((model.price_usd(usage) for usage in ask.usages), Decimal(0))
             if ask.usages is not None
@@ -122,6 +123,9 @@ def _draw_dalle(job: Job, fields: Fields, model: Dalle3) -> Drawing:
 
 
 def _draw(job: Job, ask: Ask) -> str:
+    if ask.edit is not None and ask.format in ("png", "jpeg", "webp"):
+        pictures, mask = ask.edit.pictures, ask.edit.mask
+        return job.as_base64(draw_edit(job, pictures, ask.width, ask.height, mask=mask, format=ask.format))
     return job.as_base64(job.draw(ask.width, ask.height, format=ask.format, frames=ask.frames))
 
 
@@ -138,11 +142,7 @@ def _paint(job: Job, ask: Ask) -> Reply:
     payload: dict[str, object] = {"created": job.created, **_look(ask)}
     payload["data"] = [{"b64_json": _draw(job, ask), "generation_id": _generation_id()} for _ in range(ask.images)]
     if ask.usages is not None:
-        total = Usage(
-            text_in=sum(usage.text_in for usage in ask.usages),
-            image_out=sum(usage.image_out for usage in ask.usages),
-        )
-        payload["usage"] = total.as_json()
+        payload["usage"] = sum(ask.usages, Usage()).as_json()
     # Recorded answers are chunked: a client cannot know their length beforehand.
     return _with_headers(json_reply(payload, chunked=True), job)
 
@@ -164,13 +164,13 @@ def _frames(job: Job, ask: Ask) -> Iterator[bytes]:
     With several images, each has its own partials and its own completed event, whose usage is for that image
     alone (not known of the real API); the usages add up to the bill.
     """
-    sequence = 0
+    sequence, kind = 0, "image_generation" if ask.edit is None else "image_edit"
     for at in range(ask.images):
         for index in range(ask.partials):
-            yield _frame(job, ask, "image_generation.partial_image", sequence, {"partial_image_index": index})
+            yield _frame(job, ask, f"{kind}.partial_image", sequence, {"partial_image_index": index})
             sequence += 1
         usage = {} if ask.usages is None else {"usage": ask.usages[at].as_json()}
-        yield _frame(job, ask, "image_generation.completed", sequence, usage)
+        yield _frame(job, ask, f"{kind}.completed", sequence, usage)
         sequence += 1
 
 

@@ -1,0 +1,503 @@
+"""Black Forest Labs' FLUX models: every call is a job that is submitted, asked for, and fetched from a link.
+
+The table `wire` of a model's catalog entry says how its endpoint names things; see `_Wire`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from decimal import Decimal
+from functools import partial
+from urllib.parse import quote
+
+import msgspec
+import pybase64
+
+from .._catalog import JsonValue, Model
+from .._errors import (
+    AuthenticationError,
+    Billed,
+    ConfigurationError,
+    ContentFilterError,
+    ImagenError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    OutcomeUnknownError,
+    ProviderError,
+    QuotaExceededError,
+    RateLimitError,
+)
+from .._exchange import (
+    Accepted,
+    Compute,
+    Exchange,
+    HttpRequest,
+    HttpResponse,
+    Picture,
+    Pictures,
+    Progress,
+    Step,
+    Wait,
+    Withheld,
+)
+from .._providers import Call, InputPicture, Provider
+from .._requests import Vary
+from .._shapes import parse_size
+from .._translation import Adjustment
+from ._masks import white_mask
+from ._wire import (
+    MALFORMED,
+    add_options,
+    as_base64,
+    decode,
+    download,
+    json_request,
+    one_line,
+    outage,
+    read_wait_seconds,
+    send,
+    trace,
+)
+
+__all__ = ["PROVIDER", "edit", "generate", "restyle", "vary"]
+
+_NAME = "Black Forest Labs"
+_RESTYLING = "Redraw image 1 in the style of image 2. Keep what image 1 shows."
+# These have parameters of their own, and some of them decide the price.
+_RESERVED = (
+    "prompt",
+    "width",
+    "height",
+    "aspect_ratio",
+    "resolution",
+    "image",
+    "mask",
+    "image_prompt",
+    "images",
+    "input_image",
+    *(f"input_image_{number}" for number in range(2, 11)),
+    "person",
+    "garment",
+)
+_LONGEST_JOB_SECONDS = 3600.0
+# Right after the submission not every cluster knows the job yet.
+_GRACE_POLLS = 5
+# A job goes on while its status cannot be read; for so many answers in a row it is waited for.
+_MOST_BAD_ANSWERS = 10
+# One credit is a cent (docs.bfl.ai, pricing). No picture costs that many; what lies beyond breaks the arithmetic of money.
+_CREDITS_PER_USD = 100
+_MOST_CREDITS = 10**6
+# What a database keeps.
+_LARGEST_SEED = 2**63 - 1
+
+
+class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What differs from endpoint to endpoint.
+
+    `images` are the fields for the pictures, in their order, all of them needed where `every_image` is set; `image_list` is
+    one field for all of them. `variation` is the field of a picture to vary, `likeness` how near to it the result is, from 0
+    to 1. `safety` is the tolerance for strict, standard and relaxed. Of `one_of_options` at least one is needed, and a size
+    where `size_required` is set: without them the endpoint would change nothing, for money.
+    """
+
+    images: tuple[str, ...] = ()
+    image_list: str | None = None
+    every_image: bool = False
+    variation: str | None = None
+    likeness: str | None = None
+    safety: tuple[int, int, int] = (0, 2, 6)
+    prompt: bool = True
+    one_of_options: tuple[str, ...] = ()
+    size_required: bool = False
+
+
+# --- operations -----------------------------------------------------------------------------------------------------
+
+
+def generate(call: Call) -> Exchange:
+    """Text to image; references go where the pictures of an edit do."""
+    wire = _read_wire(call.model)
+    return (yield from _work(call, wire, _place(call.references, wire, call.model)))
+
+
+def edit(call: Call) -> Exchange:
+    """Pictures and a prompt to a new picture, a mask where the endpoint has one, and the tools that take no prompt."""
+    wire = _read_wire(call.model)
+    pictures = _place(call.images, wire, call.model)
+    if call.mask is not None:
+        mask = yield Compute(call=partial(white_mask, call.mask), repeatable=True)
+        assert isinstance(mask, bytes)
+        pictures["mask"] = pybase64.b64encode_as_string(mask)
+    return (yield from _work(call, wire, pictures))
+
+
+def vary(call: Call) -> Exchange:
+    """A picture as a prompt of its own."""
+    wire, request = _read_wire(call.model), call.request
+    pictures: dict[str, JsonValue] = {wire.variation or "image_prompt": as_base64(call.images[0])}
+    if wire.likeness is not None and isinstance(request, Vary) and request.strength is not None:
+        pictures[wire.likeness] = round(1 - request.strength, 4)
+    return (yield from _work(call, wire, pictures))
+
+
+def restyle(call: Call) -> Exchange:
+    """There is no field for a style: the prompt names the two pictures."""
+    wire = _read_wire(call.model)
+    prompt = f"{_RESTYLING} {call.request.prompt}".strip()
+    call = msgspec.structs.replace(call, request=msgspec.structs.replace(call.request, prompt=prompt))
+    return (yield from _work(call, wire, _place(call.images + call.references, wire, call.model)))
+
+
+def _read_wire(model: Model) -> _Wire:
+    try:
+        return msgspec.convert(model.wire, _Wire)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f'wire of [models."{model.id}"] is wrong: {error}.') from error
+
+
+def _place(pictures: tuple[InputPicture, ...], wire: _Wire, model: Model) -> dict[str, JsonValue]:
+    if wire.image_list is not None and pictures:
+        return {wire.image_list: [as_base64(picture) for picture in pictures]}
+    if wire.every_image and len(pictures) != len(wire.images):
+        raise InvalidRequestError(f"{model.id} needs {len(wire.images)} pictures: {' and '.join(wire.images)}.")
+    return {field: as_base64(picture) for field, picture in zip(wire.images, pictures, strict=False)}
+
+
+def _work(call: Call, wire: _Wire, pictures: Mapping[str, JsonValue]) -> Exchange:
+    request = call.request
+    if wire.one_of_options and not any(request.options.get(name) for name in wire.one_of_options):
+        raise InvalidRequestError(f"{call.model.id} needs one of {', '.join(wire.one_of_options)} in options.")
+    if wire.size_required and request.size is None:
+        raise InvalidRequestError(f"{call.model.id} needs a size: that of the new picture.")
+    adjustments: tuple[Adjustment, ...] = ()
+    if request.prompt and not wire.prompt:
+        if request.strict:
+            raise InvalidRequestError(f"{call.model.id} takes no prompt: leave it out, or drop strict.")
+        reason = f"{call.model.id}: it takes no prompt"
+        adjustments = (Adjustment(field="prompt", asked=request.prompt, sent=None, reason=reason),)
+    body = _request_body(call, wire, pictures)
+    result = yield from _run(call, body)
+    return msgspec.structs.replace(result, adjustments=adjustments)
+
+
+def _request_body(call: Call, wire: _Wire, pictures: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """The fields that were asked for; FLUX 3 refuses every one that it does not know."""
+    request = call.request
+    asked: dict[str, JsonValue] = {
+        "prompt": request.prompt if wire.prompt and request.prompt else None,
+        **pictures,
+        "aspect_ratio": request.aspect_ratio,
+        "resolution": None if request.resolution is None else _resolution_word(request.resolution),
+        "seed": request.seed,
+        "steps": request.steps,
+        "guidance": request.guidance,
+        "output_format": request.output_format,
+    }
+    if request.size is not None and (pair := parse_size(request.size)) is not None:
+        asked["width"], asked["height"] = pair
+    if request.safety is not None:
+        asked["safety_tolerance"] = wire.safety[("strict", "standard", "relaxed").index(request.safety)]
+    body = {field: value for field, value in asked.items() if value is not None}
+    return add_options(body, request, reserved=_RESERVED)
+
+
+def _resolution_word(resolution: str) -> str:
+    """ "2K" is "2k", and what has no K is the side of a square: "768sq"."""
+    return resolution.lower() if resolution.endswith("K") else f"{resolution}sq"
+
+
+# --- the life of a job ----------------------------------------------------------------------------------------------
+
+
+class _Submitted(msgspec.Struct):
+    # Any of these may be missing, with a webhook say; neither type is worth a job that is paid.
+    id: object = None
+    polling_url: object = None
+    cost: object = None
+
+
+class _Answer(msgspec.Struct):
+    status: object = None
+    progress: object = None
+    details: object = None
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    cost: object = None
+
+
+class _Result(msgspec.Struct):
+    sample: str
+    prompt: object = None
+    seed: object = None
+    cost: object = None
+
+
+class _Job(msgspec.Struct, frozen=True):
+    id: str
+    url: str
+    charges_for_moderated: bool
+    cost_usd: Decimal | None = None
+
+
+_decode_submitted = msgspec.json.Decoder(_Submitted).decode
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_result = msgspec.json.Decoder(_Result).decode
+
+_READY = "ready"
+_OUTPUT_REFUSED = "content moderated"
+_INPUT_REFUSED = "request moderated"
+_FAILED = ("error", "failed")
+_NOT_FOUND = "task not found"
+# A job that failed may be answered by one of the others, with its status in the body.
+_STATUS_COUNTS = (200, 422, 503)
+_ENDS = (_READY, _OUTPUT_REFUSED, _INPUT_REFUSED, *_FAILED, _NOT_FOUND)
+
+
+def _run(call: Call, body: Mapping[str, JsonValue]) -> Exchange:
+    charges = call.settings.get("charges_for_moderated") is not False
+    response = yield from send(json_request(f"v1/{call.model.wire_name}", body))
+    if response.status >= 300:
+        raise _refusal(response, charges)
+    job = _read_job(response, charges)
+    yield Accepted(job_id=job.id, poll_url=job.url)
+    answer = yield from _await_end(job, _poll_seconds(call))
+    if (cost_usd := _read_cost(answer.cost)) is not None:
+        job = msgspec.structs.replace(job, cost_usd=cost_usd)
+    if _status_of(answer) == _OUTPUT_REFUSED:
+        cost_usd = job.cost_usd if charges else Decimal(0)
+        return Pictures(pictures=(Withheld(reason=_why(answer, "its filter refuses it.")),), reported_cost_usd=cost_usd)
+    result = _read_result(answer)
+    data = yield from _fetch(job, result.sample)
+    seed = call.request.seed if (told_seed := _read_seed(result.seed)) is None else told_seed
+    revised = result.prompt if isinstance(result.prompt, str) and result.prompt != body.get("prompt") else None
+    picture = Picture(data=data, revised_prompt=revised or None, seed=seed, provider_id=job.id)
+    cost_usd = job.cost_usd if (told := _read_cost(result.cost)) is None else told
+    return Pictures(pictures=(picture,), reported_cost_usd=cost_usd)
+
+
+def _poll_seconds(call: Call) -> float:
+    seconds = call.settings.get("poll_seconds")
+    return max(0.001, float(seconds)) if isinstance(seconds, (int, float)) else 1.0
+
+
+def _read_job(response: HttpResponse, charges: bool) -> _Job:
+    submitted = decode(_decode_submitted, response, _NAME)
+    job_id = submitted.id if isinstance(submitted.id, str) else ""
+    url = submitted.polling_url if isinstance(submitted.polling_url, str) else ""
+    if not job_id and not url:
+        raise ProviderError(
+            f"{_NAME} took the request and did not say how to ask for the picture; it may have been billed.",
+            billed="unknown",
+            details=trace(response),
+        )
+    return _Job(
+        id=job_id or url,
+        # Only the cluster that has the job knows it, so the link is taken as it is.
+        url=url or f"v1/get_result?id={quote(job_id, safe='')}",
+        charges_for_moderated=charges,
+        cost_usd=_read_cost(submitted.cost),
+    )
+
+
+def _await_end(job: _Job, poll_seconds: float) -> Generator[Step, HttpResponse | bytes | None, _Answer]:
+    """Asks until the job has ended, in a picture or in its withholding; the other ends are raised."""
+    waited, bad_answers, polls, seen = 0.0, 0, 0, False
+    while waited < _LONGEST_JOB_SECONDS and bad_answers < _MOST_BAD_ANSWERS:
+        yield Wait(seconds=poll_seconds)
+        waited, polls = waited + poll_seconds, polls + 1
+        response = yield from send(HttpRequest(method="GET", url=job.url, repeatable=True))
+        answer = _read_answer(response)
+        status = _status_of(answer) if response.status in _STATUS_COUNTS else ""
+        if response.status == 404:
+            status = _NOT_FOUND
+        if status == _NOT_FOUND and not seen and polls <= _GRACE_POLLS:
+            continue
+        if status in (_READY, _OUTPUT_REFUSED):
+            return answer
+        if status in _ENDS:
+            raise _end(status, answer, job.charges_for_moderated, job)
+        if status:
+            seen, bad_answers = True, 0
+            yield Progress(fraction=_read_fraction(answer.progress), note=one_line(answer.status))
+        elif 300 <= response.status < 500 and response.status not in (408, 429):
+            raise _cannot_ask(response, job)
+        else:
+            bad_answers += 1
+    raise OutcomeUnknownError(
+        f"{_NAME} took the job {job.id} and did not say within {waited:g} seconds that it ended; it may be billed.",
+        details={"job_id": job.id, "polling_url": job.url},
+    )
+
+
+def _read_answer(response: HttpResponse) -> _Answer:
+    try:
+        return _decode_answer(response.body)
+    except MALFORMED:
+        return _Answer()
+
+
+def _status_of(answer: _Answer) -> str:
+    """The status in small letters; "" where the answer has none."""
+    return answer.status.strip().casefold() if isinstance(answer.status, str) else ""
+
+
+def _end(status: str, answer: _Answer, charges: bool, job: _Job | None = None) -> ImagenError:
+    """The error that the end of a job without a picture stands for. Nobody publishes what of these is billed."""
+    details = {} if job is None else {"job_id": job.id}
+    if status in (_INPUT_REFUSED, _OUTPUT_REFUSED):
+        billed: Billed = "unknown" if charges else "no"
+        text = f"{_NAME} refuses the request: {_why(answer, 'its filter does not let it pass.')}"
+        return ContentFilterError(f"{text} Change the prompt or the pictures.", billed=billed, details=details)
+    if status == _NOT_FOUND:
+        text = f"{_NAME} does not know the job any more: it ran out, or is unknown to this cluster; it may be billed."
+        return ProviderError(text, billed="unknown", details=details)
+    text = (
+        f"{_NAME} failed to make the picture: {_why(answer, 'it does not say why.')} It may be billed; try once more."
+    )
+    return ProviderError(text, retryable=True, billed="unknown", details=details)
+
+
+def _why(answer: _Answer, otherwise: str) -> str:
+    """What `details` says, whatever its form."""
+    found = answer.details
+    if isinstance(found, dict):
+        values = (item for value in found.values() for item in (value if isinstance(value, list) else [value]))
+        found = ", ".join(filter(None, map(one_line, values)))
+    text = one_line(found)
+    return f"{text.rstrip('.')}." if text else otherwise
+
+
+def _cannot_ask(response: HttpResponse, job: _Job) -> ImagenError:
+    """The job goes on, and the answer says that asking again is of no use."""
+    kind = AuthenticationError if response.status in (401, 403) else ProviderError
+    return kind(
+        f"{_NAME} took the job {job.id} and answers {response.status} when it is asked for the picture, which may be billed. "
+        f"{_said(response)}".strip(),
+        billed="unknown",
+        details={**trace(response), "job_id": job.id},
+    )
+
+
+def _read_fraction(progress: object) -> float | None:
+    if isinstance(progress, bool) or not isinstance(progress, (int, float)):
+        return None
+    return float(progress) if 0 <= progress <= 1 else None
+
+
+def _read_result(answer: _Answer) -> _Result:
+    try:
+        return _decode_result(answer.result)
+    except MALFORMED as error:
+        raise ProviderError(
+            f"{_NAME} made the picture and answered without its link; it was billed.", billed="yes"
+        ) from error
+
+
+def _fetch(job: _Job, link: str) -> Generator[Step, HttpResponse | bytes | None, bytes]:
+    """Downloads the picture. A link lives for ten minutes; where it has expired, the job is asked once for another one."""
+    try:
+        return (yield from download(link, _NAME))
+    except ProviderError as error:
+        if error.details.get("status") not in ("403", "404"):
+            raise
+        response = yield from send(HttpRequest(method="GET", url=job.url, repeatable=True))
+        try:
+            fresh = _decode_result(_read_answer(response).result).sample
+        except MALFORMED:
+            raise error from None
+    return (yield from download(fresh, _NAME))
+
+
+def _read_seed(seed: object) -> int | None:
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        return None
+    return seed if abs(seed) <= _LARGEST_SEED else None
+
+
+def _read_cost(credits: object) -> Decimal | None:
+    """Credits as US dollars; None where it is no amount of money."""
+    if isinstance(credits, bool) or not isinstance(credits, (int, float)) or not 0 <= credits <= _MOST_CREDITS:
+        return None
+    # A tiny float has more digits than money.
+    return (Decimal(str(credits)) / _CREDITS_PER_USD).quantize(Decimal("1e-9"))
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
+
+
+class _Refused(msgspec.Struct):
+    # Published is `detail`, a text or a list; the others have been seen.
+    detail: object = None
+    message: object = None
+    error: object = None
+
+
+_decode_refused = msgspec.json.Decoder(_Refused).decode
+
+
+def _refusal(response: HttpResponse, charges: bool) -> ImagenError:
+    """The error of an answer to a submission. A status in the body counts more than the HTTP code."""
+    answer = _read_answer(response)
+    if response.status in _STATUS_COUNTS and (status := _status_of(answer)) in _ENDS:
+        return _end(status, answer, charges)
+    said = _said(response) or f"{_NAME} answered {response.status}."
+    details = trace(response)
+    match response.status:
+        case 401 | 403:
+            return AuthenticationError(f"{_NAME} does not accept the key. {said} Check BFL_API_KEY.", details=details)
+        case 402:
+            return QuotaExceededError(f"{said} Buy credits at {_NAME}.", details=details)
+        case 404:
+            return ModelNotFoundError(f"{said} Check the model and the base URL.", code="API_ERROR", details=details)
+        case 400 | 413 | 422:
+            return InvalidRequestError(said, code="INVALID_PROMPT", details=details)
+        case 429:
+            wait = read_wait_seconds(response.headers, said)
+            return RateLimitError(f"{said} At most 24 jobs may run at once.", retry_after_seconds=wait, details=details)
+        case code if 400 <= code < 500 and code != 408:
+            return InvalidRequestError(said, code="API_ERROR", details=details)
+        case code if 300 <= code < 400:
+            return ProviderError(f"{_NAME} redirects to another address, which is not followed.", details=details)
+        case _:
+            return outage(response, _NAME, said)
+
+
+def _said(response: HttpResponse) -> str:
+    """The provider's own words as a sentence; "" where there are none."""
+    try:
+        refused = _decode_refused(response.body)
+    except MALFORMED:
+        return ""
+    if isinstance(refused.detail, list):
+        text = one_line("; ".join(_complaints(refused.detail)))
+    else:
+        text = one_line(refused.detail) or one_line(refused.message) or one_line(refused.error)
+    return f"{_NAME} says: {text.rstrip('.')}." if text else ""
+
+
+def _complaints(detail: Iterable[object]) -> Iterable[str]:
+    for item in detail:
+        if isinstance(item, dict):
+            place = item.get("loc")
+            field = ".".join(map(one_line, place[1:])) if isinstance(place, list) else ""
+            yield f"{field}: {one_line(item.get('msg'))}".removeprefix(": ")
+
+
+PROVIDER = Provider(
+    name="bfl",
+    operations={"generate": generate, "edit": edit, "vary": vary, "restyle": restyle},
+    base_url="https://api.bfl.ai",
+    base_url_variable="BFL_BASE_URL",
+    key_variables=("BFL_API_KEY",),
+    key_header="x-key",
+    key_prefix="",
+    # A job is asked for at the cluster that took it, which has a host of its own.
+    key_domains=(".bfl.ai",),
+    probe_url="v1/credits",
+    home_page="dashboard.bfl.ai",
+    settings={
+        # Seconds between two questions whether a job has ended.
+        "poll_seconds": 1.0,
+        # Whether a picture that the filter refuses is billed: nobody publishes it, so the worse is taken to be true.
+        "charges_for_moderated": True,
+    },
+)

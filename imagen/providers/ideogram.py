@@ -1,0 +1,516 @@
+"""Ideogram's API, version 2: generations are submitted, asked for, and fetched from links.
+
+Every generation is asked to be asynchronous: the id is known at once then, so that an answer that is lost on the way costs
+no picture. The table `wire` of a model's catalog entry says how its endpoints name things; see `_Wire`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator, Mapping
+from decimal import Decimal
+from functools import partial
+from typing import Literal
+from urllib.parse import quote
+
+import msgspec
+
+from .._catalog import JsonValue, Model
+from .._errors import (
+    AuthenticationError,
+    ConfigurationError,
+    ContentFilterError,
+    ImagenError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    OutcomeUnknownError,
+    ProviderError,
+    QuotaExceededError,
+    RateLimitError,
+)
+from .._exchange import (
+    Accepted,
+    Compute,
+    Exchange,
+    HttpRequest,
+    HttpResponse,
+    Picture,
+    Pictures,
+    Progress,
+    Step,
+    Wait,
+    Withheld,
+)
+from .._providers import Call, InputPicture, Provider
+from .._requests import Enhance, Restyle, Vary, operation_of
+from .._translation import Adjustment
+from ._masks import black_mask, white_mask
+from ._wire import (
+    MALFORMED,
+    FormFile,
+    add_options,
+    decode,
+    download,
+    form_request,
+    json_request,
+    one_line,
+    outage,
+    read_wait_seconds,
+    send,
+    trace,
+)
+
+__all__ = ["PROVIDER", "edit", "enhance", "generate", "restyle", "vary"]
+
+_NAME = "Ideogram"
+# The endpoint wants a prompt, and our callers may come without.
+_VARIATION = "The same subject and style, with other details."
+_RESTYLING = "The same subject and composition, in the style of the reference picture."
+_STYLE_TYPES = ("auto", "general", "realistic", "design", "custom", "fiction", "stylized")
+_STYLE_CODE = re.compile(r"[0-9a-fA-F]{8}")
+_MOST_OTHERS_WITH_MASK = 3
+_LONGEST_JOB_SECONDS = 3600.0
+_LONGEST_WAIT_SECONDS = 60.0
+# Right after the submission the generation may not be there to be read yet.
+_GRACE_POLLS = 3
+# A generation goes on while its answer cannot be read; for so many in a row it is waited for.
+_MOST_BAD_ANSWERS = 10
+_MICRODOLLARS = Decimal(1_000_000)
+# No generation costs that much; what lies beyond breaks the arithmetic of money.
+_MOST_MICRODOLLARS = 10**12
+_LARGEST_SEED = 2**63 - 1
+_SAFETY = re.compile(r"(?i)\b(?:safety|moderat\w*|unsafe|nsfw|content policy)\b")
+
+
+class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What differs from endpoint to endpoint.
+
+    `paths` are those below v2, by operation. `image` is the field of the picture that changes, `more_images` that of the
+    others, `references` that of pictures that lend their look, needed where `reference_required` is set. `mask` is the colour
+    that a mask has where the picture changes. `quality` and `size` are the fields for these. An endpoint that is always
+    asynchronous is not asked to be. Where `size_required` is set, the endpoint does nothing else than change the size.
+    """
+
+    paths: dict[str, str]
+    image: str = "image"
+    more_images: str | None = None
+    references: str | None = None
+    reference_required: bool = False
+    mask: Literal["black", "white"] = "black"
+    quality: str = "rendering_speed"
+    size: str = "resolution"
+    size_required: bool = False
+    size_with_mask: bool = True
+    magic_prompt: bool = False
+    prompt: bool = True
+    always_asynchronous: bool = False
+
+
+# --- operations -----------------------------------------------------------------------------------------------------
+
+
+def generate(call: Call) -> Exchange:
+    """Text to image; references lend their style, or their character."""
+    wire = _read_wire(call.model)
+    if wire.reference_required and not call.references:
+        raise InvalidRequestError(f"{call.model.id} needs a reference picture.")
+    return (yield from _work(call, wire, list(_reference_files(call.references, wire))))
+
+
+def edit(call: Call) -> Exchange:
+    """Pictures and a prompt to a new picture, and the tools: masks, backgrounds, other shapes."""
+    wire = _read_wire(call.model)
+    first, *others = call.images
+    files = [FormFile.of(wire.image, first)]
+    files += [FormFile.of(wire.more_images or wire.image, picture) for picture in others]
+    adjustments: tuple[Adjustment, ...] = ()
+    if (area := call.mask) is not None:
+        if not wire.size_with_mask:
+            call, adjustments = _keep_size(call)
+            if len(others) > _MOST_OTHERS_WITH_MASK:
+                raise InvalidRequestError(f"{call.model.id} takes at most 4 pictures beside a mask.")
+        turn = white_mask if wire.mask == "white" else black_mask
+        mask = yield Compute(call=partial(turn, area), repeatable=True)
+        assert isinstance(mask, bytes)
+        files.append(FormFile("mask", mask, "image/png", "mask.png"))
+    result = yield from _work(call, wire, files)
+    return msgspec.structs.replace(result, adjustments=adjustments + result.adjustments)
+
+
+def vary(call: Call) -> Exchange:
+    """A picture drawn again; its weight is the less the more strength is asked for."""
+    wire = _read_wire(call.model)
+    prompt = call.request.prompt or _VARIATION
+    call = msgspec.structs.replace(call, request=msgspec.structs.replace(call.request, prompt=prompt))
+    return (yield from _work(call, wire, [FormFile.of(wire.image, call.images[0])]))
+
+
+def enhance(call: Call) -> Exchange:
+    """The same picture, larger."""
+    wire = _read_wire(call.model)
+    return (yield from _work(call, wire, [FormFile.of(wire.image, call.images[0])]))
+
+
+def restyle(call: Call) -> Exchange:
+    """A picture drawn again with another one as its style."""
+    wire = _read_wire(call.model)
+    prompt = call.request.prompt or _RESTYLING
+    call = msgspec.structs.replace(call, request=msgspec.structs.replace(call.request, prompt=prompt))
+    files = [FormFile.of(wire.image, call.images[0]), *_reference_files(call.references, wire)]
+    return (yield from _work(call, wire, files))
+
+
+def _read_wire(model: Model) -> _Wire:
+    try:
+        return msgspec.convert(model.wire, _Wire)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f'wire of [models."{model.id}"] is wrong: {error}.') from error
+
+
+def _reference_files(pictures: tuple[InputPicture, ...], wire: _Wire) -> Iterator[FormFile]:
+    return (FormFile.of(wire.references or "style_reference_images", picture) for picture in pictures)
+
+
+def _keep_size(call: Call) -> tuple[Call, tuple[Adjustment, ...]]:
+    """An edit by mask has the size of its picture."""
+    request = call.request
+    if request.size is None:
+        return call, ()
+    _refuse_if_strict(call, f"size {request.size!r} beside a mask")
+    reason = f"{call.model.id}: with a mask the size is that of the picture"
+    adjustment = Adjustment(field="size", asked=request.size, sent=None, reason=reason)
+    return msgspec.structs.replace(call, request=msgspec.structs.replace(request, size=None)), (adjustment,)
+
+
+def _refuse_if_strict(call: Call, what: str) -> None:
+    if call.request.strict:
+        raise InvalidRequestError(f"{call.model.id} takes no {what}: leave it out, or drop strict.")
+
+
+def _work(call: Call, wire: _Wire, files: list[FormFile]) -> Exchange:
+    request = call.request
+    path = wire.paths.get(operation_of(request))
+    if path is None:
+        raise ConfigurationError(f'[models."{call.model.id}"] names no path to {operation_of(request)}.')
+    if wire.size_required and request.size is None and request.aspect_ratio is None:
+        raise InvalidRequestError(
+            f"{call.model.id} needs the shape of the new picture: give a size or an aspect_ratio."
+        )
+    adjustments: tuple[Adjustment, ...] = ()
+    if request.prompt and not wire.prompt:
+        _refuse_if_strict(call, "prompt")
+        reason = f"{call.model.id}: it takes no prompt"
+        adjustments = (Adjustment(field="prompt", asked=request.prompt, sent=None, reason=reason),)
+    body = _request_body(call, wire)
+    _check_styles(body, files)
+    path = f"v2/{path}"
+    submission = form_request(path, _form_fields(body), files) if files else json_request(path, body)
+    result = yield from _run(call, submission)
+    return msgspec.structs.replace(result, adjustments=adjustments)
+
+
+def _request_body(call: Call, wire: _Wire) -> dict[str, JsonValue]:
+    """The fields that were asked for. Names of enums are in small letters, and ratios have an x for their colon."""
+    request, can = call.request, call.model.capabilities
+    asked: dict[str, JsonValue] = {
+        "prompt": request.prompt if wire.prompt and request.prompt else None,
+        "num_images": call.count if can.max_images_per_request > 1 else None,
+        wire.size: request.size,
+        "aspect_ratio": None if request.aspect_ratio is None else request.aspect_ratio.replace(":", "x"),
+        "output_resolution": None if request.resolution is None else request.resolution.lower(),
+        wire.quality: request.quality,
+        "negative_prompt": request.negative_prompt,
+        "seed": request.seed,
+        "magic_prompt": "auto" if wire.magic_prompt else None,
+        "async": None if wire.always_asynchronous else True,
+    }
+    if request.style is not None:
+        asked["style_type" if request.style in _STYLE_TYPES else "style_preset"] = request.style
+    if isinstance(request, (Vary, Restyle)) and request.strength is not None:
+        # From 100, the same, to 1, anything.
+        asked["image_weight"] = round(100 - 99 * request.strength)
+    if isinstance(request, Enhance) and request.scale is not None:
+        asked["upscale_factor"] = f"x{request.scale:g}"
+    body = {field: value for field, value in asked.items() if value is not None}
+    reserved = {"prompt", "num_images", "async", wire.image, wire.more_images or wire.image, "mask"}
+    reserved |= {wire.size} if can.sizes or can.free_size else set()
+    reserved |= {wire.quality} if can.qualities else set()
+    reserved |= {"output_resolution"} if can.resolutions else set()
+    reserved |= {"upscale_factor"} if can.scales else set()
+    return add_options(body, request, reserved=reserved)
+
+
+def _check_styles(body: Mapping[str, JsonValue], files: list[FormFile]) -> None:
+    """What the service would refuse."""
+    codes = body.get("style_codes")
+    referred = any(file.name == "style_reference_images" for file in files)
+    if codes is not None and not (
+        isinstance(codes, (list, tuple))
+        and all(isinstance(code, str) and _STYLE_CODE.fullmatch(code) for code in codes)
+    ):
+        raise InvalidRequestError("style_codes is a list of codes of eight hexadecimal digits each.")
+    if codes is not None and referred:
+        raise InvalidRequestError("Give style_codes or reference pictures, not both.")
+    if "style_preset" in body and (codes is not None or referred):
+        raise InvalidRequestError("A style preset goes with neither style_codes nor reference pictures: leave one out.")
+
+
+def _form_fields(body: Mapping[str, JsonValue]) -> Iterator[tuple[str, JsonValue]]:
+    """A list is a field that is repeated."""
+    for name, value in body.items():
+        if isinstance(value, (list, tuple)):
+            yield from ((name, item) for item in value)
+        else:
+            yield name, value
+
+
+# --- the life of a generation ---------------------------------------------------------------------------------------
+
+
+class _Generation(msgspec.Struct):
+    # No type here is worth pictures that are paid: each is looked at when it is used.
+    generation_id: object = None
+    status: object = None
+    failure_reason: object = None
+    usage_cost_usd_micros: object = None
+    data: object = None
+
+
+_decode_generation = msgspec.json.Decoder(_Generation).decode
+
+_COMPLETED = "completed"
+_FAILED = "failed"
+
+
+def _run(call: Call, submission: HttpRequest) -> Exchange:
+    response = yield from send(submission)
+    if response.status >= 300:
+        raise _refusal(response)
+    generation = decode(_decode_generation, response, _NAME)
+    if _items(generation) and _status_of(generation) in ("", _COMPLETED):
+        # Answered at once, as the older endpoints do.
+        return (yield from _collect(call, generation, None))
+    job_id = generation.generation_id
+    if not isinstance(job_id, str) or not job_id:
+        raise ProviderError(
+            f"{_NAME} took the request and did not say how to ask for the pictures; it may have been billed.",
+            billed="unknown",
+            details=trace(response),
+        )
+    url = f"v2/generations/{quote(job_id, safe='')}"
+    yield Accepted(job_id=job_id, poll_url=url)
+    generation = yield from _await_end(job_id, url, _poll_seconds(call))
+    return (yield from _collect(call, generation, url))
+
+
+def _poll_seconds(call: Call) -> float:
+    seconds = call.settings.get("poll_seconds")
+    return max(0.001, float(seconds)) if isinstance(seconds, (int, float)) else 3.0
+
+
+def _await_end(job_id: str, url: str, poll_seconds: float) -> Generator[Step, HttpResponse | bytes | None, _Generation]:
+    """Asks until the generation is completed; the other ends are raised."""
+    waited, bad_answers, polls, pause = 0.0, 0, 0, poll_seconds
+    while waited < _LONGEST_JOB_SECONDS and bad_answers < _MOST_BAD_ANSWERS:
+        yield Wait(seconds=pause)
+        waited, polls, pause = waited + pause, polls + 1, poll_seconds
+        response = yield from send(HttpRequest(method="GET", url=url, repeatable=True))
+        generation = _read_generation(response)
+        status = _status_of(generation)
+        if status == _COMPLETED or (not status and _items(generation)):
+            return generation
+        if status == _FAILED:
+            raise _failure(generation, job_id)
+        if status:
+            bad_answers = 0
+            yield Progress(note=one_line(generation.status))
+        elif response.status == 404 and polls <= _GRACE_POLLS:
+            continue
+        elif 300 <= response.status < 500 and response.status not in (408, 429):
+            raise _cannot_ask(response, job_id)
+        else:
+            bad_answers += 1
+            asked = read_wait_seconds(response.headers)
+            pause = poll_seconds if asked is None else min(max(asked, poll_seconds), _LONGEST_WAIT_SECONDS)
+    raise OutcomeUnknownError(
+        f"{_NAME} took the generation {job_id} and did not say within {waited:g} seconds that it ended; it may be billed.",
+        details={"job_id": job_id},
+    )
+
+
+def _read_generation(response: HttpResponse) -> _Generation:
+    """An empty one where the answer is none."""
+    if response.status >= 300:
+        return _Generation()
+    try:
+        return _decode_generation(response.body)
+    except MALFORMED:
+        return _Generation()
+
+
+def _status_of(generation: _Generation) -> str:
+    return generation.status.strip().casefold() if isinstance(generation.status, str) else ""
+
+
+def _items(generation: _Generation) -> list[dict[object, object]]:
+    """One entry for each picture; what is no entry stands as an empty one, so that places stay."""
+    data = generation.data
+    return [item if isinstance(item, dict) else {} for item in data] if isinstance(data, list) else []
+
+
+def _failure(generation: _Generation, job_id: str) -> ImagenError:
+    said = one_line(generation.failure_reason).rstrip(".") or "it does not say why"
+    details = {"job_id": job_id}
+    if _SAFETY.search(said):
+        return ContentFilterError(
+            f"{_NAME} refuses the request: {said}. Change the prompt or the pictures.", details=details
+        )
+    return ProviderError(f"{_NAME} failed to make the picture, and does not bill it: {said}.", details=details)
+
+
+def _cannot_ask(response: HttpResponse, job_id: str) -> ImagenError:
+    """The generation goes on, and the answer says that asking again is of no use."""
+    kind = AuthenticationError if response.status in (401, 403) else ProviderError
+    return kind(
+        f"{_NAME} took the generation {job_id} and answers {response.status} when it is asked for it; it may be billed. "
+        f"{_said(_read_refused(response))}".strip(),
+        billed="unknown",
+        details={**trace(response), "job_id": job_id},
+    )
+
+
+def _collect(call: Call, generation: _Generation, url: str | None) -> Exchange:
+    """Downloads the pictures. One that cannot be had does not lose the others, which are paid as well."""
+    pictures: list[Picture | Withheld] = []
+    errors: list[ProviderError] = []
+    for place, item in enumerate(_items(generation)):
+        link = item.get("url")
+        if item.get("is_image_safe") is False:
+            pictures.append(Withheld(reason="its filter finds the picture unsafe."))
+        elif not isinstance(link, str) or not link:
+            pictures.append(Withheld(reason="its answer holds no link to the picture."))
+        else:
+            try:
+                data = yield from _fetch(link, url, place)
+            except ProviderError as error:
+                errors.append(error)
+                pictures.append(Withheld(reason=error.message))
+            else:
+                pictures.append(_picture(call, generation, item, data))
+    if not pictures:
+        raise ProviderError(f"{_NAME} completed the generation and gave no picture; it was billed.", billed="yes")
+    if len(errors) == len(pictures):
+        raise errors[0]
+    return Pictures(pictures=tuple(pictures), reported_cost_usd=_read_cost(generation.usage_cost_usd_micros))
+
+
+def _picture(call: Call, generation: _Generation, item: Mapping[object, object], data: bytes) -> Picture:
+    seed, prompt = item.get("seed"), item.get("prompt")
+    told = isinstance(seed, int) and not isinstance(seed, bool) and abs(seed) <= _LARGEST_SEED
+    return Picture(
+        data=data,
+        revised_prompt=prompt if isinstance(prompt, str) and prompt and prompt != call.request.prompt else None,
+        seed=seed if told and isinstance(seed, int) else call.request.seed,
+        provider_id=generation.generation_id if isinstance(generation.generation_id, str) else None,
+    )
+
+
+def _fetch(link: str, url: str | None, place: int) -> Generator[Step, HttpResponse | bytes | None, bytes]:
+    """Downloads a picture. Where its link has expired, the generation is read once more for a fresh one."""
+    try:
+        return (yield from download(link, _NAME))
+    except ProviderError as error:
+        if url is None or error.details.get("status") not in ("403", "404", "410"):
+            raise
+        response = yield from send(HttpRequest(method="GET", url=url, repeatable=True))
+        fresh = _items(_read_generation(response))[place : place + 1]
+        link_again = fresh[0].get("url") if fresh else None
+        if not isinstance(link_again, str) or not link_again:
+            raise
+    return (yield from download(link_again, _NAME))
+
+
+def _read_cost(microdollars: object) -> Decimal | None:
+    if isinstance(microdollars, bool) or not isinstance(microdollars, (int, float)):
+        return None
+    return Decimal(str(microdollars)) / _MICRODOLLARS if 0 <= microdollars <= _MOST_MICRODOLLARS else None
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
+
+
+class _Refused(msgspec.Struct):
+    error: object = None
+    message: object = None
+    reject_reason: object = None
+
+
+_decode_refused = msgspec.json.Decoder(_Refused).decode
+
+_TOO_MANY = "inflight_limit"
+
+
+def _refusal(response: HttpResponse) -> ImagenError:
+    """The error of an answer to a submission. The reason in the body counts more than the HTTP code."""
+    refused = _read_refused(response)
+    reason = one_line(refused.reject_reason)
+    said = _said(refused) or f"{_NAME} answered {response.status}."
+    details = {**trace(response), **({"reject_reason": reason} if reason else {})}
+    match response.status:
+        case 402 | 429 if reason == _TOO_MANY:
+            return _rate_limit(response, f"{said} Too many generations run at once: wait for one to end.", details)
+        case 402:
+            return QuotaExceededError(f"{said} Top up the account or change its plan.", details=details)
+        case 401 | 403:
+            return AuthenticationError(f"{_NAME} does not allow this. {said} Check IDEOGRAM_API_KEY.", details=details)
+        case 404:
+            return ModelNotFoundError(f"{said} Check the model and the base URL.", code="API_ERROR", details=details)
+        case 422 if _SAFETY.search(said):
+            return ContentFilterError(f"{said} Change the prompt or the pictures.", details=details)
+        case 400 | 413 | 422:
+            return InvalidRequestError(said, code="INVALID_PROMPT", details=details)
+        case 429:
+            return _rate_limit(response, said, details)
+        case 500:
+            # Bills only what it completes (developer.ideogram.ai, errors).
+            text = f"{_NAME} has trouble (500). {said} Try again later."
+            return ProviderError(text, retryable=True, billed="no", details=details)
+        case code if 400 <= code < 500 and code != 408:
+            return InvalidRequestError(said, code="API_ERROR", details=details)
+        case code if 300 <= code < 400:
+            return ProviderError(f"{_NAME} redirects to another address, which is not followed.", details=details)
+        case _:
+            return outage(response, _NAME, said, details)
+
+
+def _rate_limit(response: HttpResponse, text: str, details: Mapping[str, str]) -> ImagenError:
+    wait = read_wait_seconds(response.headers, text)
+    return RateLimitError(text, retry_after_seconds=wait, details=details)
+
+
+def _read_refused(response: HttpResponse) -> _Refused:
+    try:
+        return _decode_refused(response.body)
+    except MALFORMED:
+        return _Refused()
+
+
+def _said(refused: _Refused) -> str:
+    """The provider's own words as a sentence; "" where there are none."""
+    error = refused.error.get("message") if isinstance(refused.error, dict) else refused.error
+    text = one_line(error) or one_line(refused.message)
+    return f"{_NAME} says: {text.rstrip('.')}." if text else ""
+
+
+PROVIDER = Provider(
+    name="ideogram",
+    operations={"generate": generate, "edit": edit, "vary": vary, "enhance": enhance, "restyle": restyle},
+    base_url="https://api.ideogram.ai",
+    base_url_variable="IDEOGRAM_BASE_URL",
+    key_variables=("IDEOGRAM_API_KEY",),
+    key_header="Api-Key",
+    key_prefix="",
+    home_page="ideogram.ai/manage-api",
+    # Seconds between two questions whether a generation has ended; the provider asks for 2 to 5.
+    settings={"poll_seconds": 3.0},
+)

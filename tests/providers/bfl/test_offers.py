@@ -1,0 +1,112 @@
+"""The simulated Black Forest Labs takes every value that the catalog offers for its models, and gives what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+import imagen
+from imagen._prices import quote_request
+from imagen.testing.simulator._bfl_models import ENDPOINTS
+from tests.providers.bfl.clients import GREEN, RED, left_mask, open_bfl, png
+from tests.providers.stepping import CATALOG
+
+MODELS = [model for model in CATALOG if model.provider == "bfl" and model.lifecycle.live]
+NEEDED = {"flux-pro-1.0-expand": {"options": {"top": 8}}, "bfl/outpainting": {"size": "512x512"}}
+
+
+def offers(model: imagen.Model) -> Iterator[dict[str, Any]]:
+    """Each value that the catalog offers, one at a time, and all together."""
+    can = model.capabilities
+    free = ("1024x768", "512x512") if can.free_size else ()
+    values: dict[str, tuple[Any, ...]] = {
+        "size": (*can.sizes, *free),
+        "aspect_ratio": can.aspect_ratios,
+        "resolution": can.resolutions,
+        "quality": can.qualities,
+        "style": can.styles,
+        "background": can.backgrounds,
+        "output_format": can.output_formats,
+        "safety": can.safety,
+        "seed": (0, 2**31 - 1) if can.seed else (),
+        "negative_prompt": ("dogs",) if can.negative_prompt else (),
+        "guidance": () if can.guidance is None else (can.guidance.low, can.guidance.high),
+        "steps": () if can.steps is None else (int(can.steps.low), int(can.steps.high)),
+    }
+    yield {}
+    for field, offered in values.items():
+        yield from ({field: value} for value in offered)
+    shaped = "size" if values["size"] else "aspect_ratio"
+    unshaped = {"size", "aspect_ratio", "resolution"} - {shaped, "resolution" if shaped == "aspect_ratio" else shaped}
+    yield {field: offered[-1] for field, offered in values.items() if offered and field not in unshaped}
+    if can.prompt_required:
+        yield {"prompt": "x" * can.max_prompt_characters}
+
+
+def requests(model: imagen.Model, pictures: tuple[bytes, ...], mask: bytes) -> Iterator[imagen.Request]:
+    """Every operation with every offer, and with as many pictures as the model takes."""
+    can = model.capabilities
+    for fields in offers(model):
+        more: dict[str, Any] = {"prompt": "a cat" if can.prompt_required else "", "model": model.id, **fields}
+        if can.required_options:
+            more["options"] = dict.fromkeys(can.required_options, "mine")
+        for name, value in NEEDED.get(model.id, {}).items():
+            more.setdefault(name, value)
+        if "generate" in can.operations:
+            yield imagen.Generate(**more)
+        if "edit" in can.operations:
+            least = 2 if model.id == "bfl/try-on" else 1
+            yield imagen.Edit(images=pictures[:least], mask=mask if can.mask else None, **more)
+        if "vary" in can.operations:
+            yield imagen.Vary(image=pictures[0], **more)
+    more = {"model": model.id, **NEEDED.get(model.id, {}), "prompt": "a cat" if can.prompt_required else ""}
+    if "generate" in can.operations and can.inputs.max_references:
+        yield imagen.Generate(references=pictures[:1] * can.inputs.max_references, **more)
+    if "edit" in can.operations and can.inputs.max_images > 1:
+        yield imagen.Edit(images=pictures[:1] * can.inputs.max_images, **more)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.id)
+async def test_the_provider_takes_everything_that_the_catalog_offers(tmp_path, model):
+    pictures, mask = (png(RED, (256, 256)), png(GREEN, (256, 256))), left_mask((256, 256))
+    async with open_bfl(tmp_path) as (client, simulator):
+        async with client.open_batch(list(requests(model, pictures, mask)), max_at_once=4) as batch:
+            async for outcome in batch:
+                asked = msgspec.structs.asdict(outcome.request)
+                assert isinstance(outcome, imagen.Image), (outcome, asked["size"])
+                assert not outcome.adjustments
+                if asked["output_format"]:
+                    assert outcome.media_type == f"image/{asked['output_format']}"
+                if asked["size"]:
+                    assert f"{outcome.width}x{outcome.height}" == asked["size"]
+        spending = await client.spending()
+        assert spending.settled_usd == simulator.billed_usd > 0
+        assert not simulator.leaks
+
+
+PRICED = [model for model in MODELS if model.price is not None]
+
+
+@pytest.mark.parametrize("model", PRICED, ids=lambda model: model.id)
+def test_what_the_catalog_says_of_a_price_is_what_is_billed(model):
+    """Held against the list of the simulator, which was written from the price page by itself."""
+    endpoint = ENDPOINTS[model.wire_name]
+    if endpoint.usd_by_class:
+        prices = {word.removesuffix("sq").upper(): Decimal(usd) for word, usd in endpoint.usd_by_class.items()}
+        for resolution in (None, *model.capabilities.resolutions):
+            request = imagen.Generate(prompt="x", resolution=resolution)
+            # Nobody publishes that one.
+            expected = None if resolution == "1.5K" else prices[resolution or "1K"]
+            assert quote_request(model, request).expected_usd == expected
+        return
+    for size, megapixels in ((None, 1), ("1024x1024", 1), ("1040x1040", 2), ("2048x2048", 4)):
+        if size is None or (model.capabilities.free_size and model.id != "flux-pro-1.1"):
+            expected = quote_request(model, imagen.Generate(prompt="x", size=size)).expected_usd
+            assert expected == endpoint.usd(megapixels, 0)
+    edit = imagen.Edit(prompt="x", images=("a", "b"), size="1024x1024")
+    if model.capabilities.inputs.max_images > 1:
+        assert quote_request(model, edit).low_usd == endpoint.usd(1, 2)

@@ -213,6 +213,28 @@ async def test_an_emulated_operation_says_so_and_keeps_what_was_asked():
     assert (image.adjustments[0].field, image.adjustments[0].sent) == ("operation", "edit")
 
 
+async def test_with_no_model_named_an_emulation_takes_one_that_edits():
+    atelier = Atelier()
+    async with open_atelier(atelier) as client:
+        table = {"provider": "atelier", "capabilities": {"operations": ["edit"]}}
+        settings = msgspec.structs.replace(client.settings, default_model=None)
+        provider = msgspec.structs.replace(atelier.provider(), models={"only-edits": table})
+    access = {**settings.access, "atelier": msgspec.structs.replace(settings.access["atelier"], provider=provider)}
+    async with imagen.open_client(msgspec.structs.replace(settings, access=access)) as client:
+        with pytest.raises(imagen.ConfigurationError, match="No model that can vary"):
+            await client.vary(PNG)
+        image = await client.vary(PNG, emulate=True)
+    assert image.model == "only-edits"
+
+
+async def test_an_edit_without_words_does_not_choose_a_model_that_needs_none():
+    async with open_atelier(Atelier()) as client:
+        settings = msgspec.structs.replace(client.settings, default_model=None)
+    async with imagen.open_client(settings) as client:
+        with pytest.raises(imagen.InvalidRequestError, match="say what is to change"):
+            await client.edit("", PNG)
+
+
 async def test_a_picture_that_was_made_and_withheld_is_a_refusal_with_its_cost():
     async with open_atelier(Atelier(withhold=True)) as client:
         async with client.open_batch("x") as batch:

@@ -115,7 +115,9 @@ def _price_text(model: Model) -> str:
     if price.usd_per_unit is not None:
         return f"about {price.usd_per_unit * price.typical_units:f}"
     figures = sorted(value for row in price.table.values() for value in row.values())
-    return f"{figures[0]:f} to {figures[-1]:f}" if figures else "by tokens"
+    if not figures:
+        return "by tokens"
+    return f"{figures[0]:f}" if figures[0] == figures[-1] else f"{figures[0]:f} to {figures[-1]:f}"
 
 
 def _key_text(model: Model, client: Client) -> str:

@@ -13,8 +13,9 @@ import pybase64
 from .._catalog import JsonValue
 from .._errors import Billed, ImagenError, InvalidRequestError, ProviderError
 from .._exchange import HttpRequest, HttpResponse, Step
-from .._providers import InputPicture
+from .._providers import Call, InputPicture
 from .._requests import Request
+from .._translation import Adjustment
 
 __all__ = [
     "MALFORMED",
@@ -27,6 +28,7 @@ __all__ = [
     "download",
     "form_request",
     "json_request",
+    "leave_out",
     "one_line",
     "outage",
     "read_wait_seconds",
@@ -124,6 +126,28 @@ def add_options(
             f"options may not hold {' and '.join(sorted(taken))}: these are parameters of their own."
         )
     return {**body, **request.options}
+
+
+def leave_out(call: Call, *fields: str, reason: str) -> tuple[Call, tuple[Adjustment, ...]]:
+    """The call without fields that this operation has no place for, and what is said of those that were asked for.
+
+    Raises:
+        InvalidRequestError: the request is strict.
+    """
+    asked = {field: getattr(call.request, field, None) for field in fields}
+    lost = {field: value for field, value in asked.items() if value not in (None, "")}
+    if not lost:
+        return call, ()
+    if call.request.strict:
+        raise InvalidRequestError(
+            f"{call.model.id} would leave out {' and '.join(lost)}: {reason}. Leave it out yourself, or drop strict."
+        )
+    kept = {field: "" if field == "prompt" else None for field in lost}
+    adjustments = tuple(
+        Adjustment(field=field, asked=str(value), sent=None, reason=f"{call.model.id}: {reason}")
+        for field, value in lost.items()
+    )
+    return msgspec.structs.replace(call, request=msgspec.structs.replace(call.request, **kept)), adjustments
 
 
 def as_base64(picture: InputPicture) -> str:

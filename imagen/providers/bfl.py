@@ -43,7 +43,6 @@ from .._exchange import (
 from .._providers import Call, InputPicture, Provider
 from .._requests import Vary
 from .._shapes import parse_size
-from .._translation import Adjustment
 from ._masks import white_mask
 from ._wire import (
     MALFORMED,
@@ -52,6 +51,7 @@ from ._wire import (
     decode,
     download,
     json_request,
+    leave_out,
     one_line,
     outage,
     read_wait_seconds,
@@ -169,12 +169,7 @@ def _work(call: Call, wire: _Wire, pictures: Mapping[str, JsonValue]) -> Exchang
         raise InvalidRequestError(f"{call.model.id} needs one of {', '.join(wire.one_of_options)} in options.")
     if wire.size_required and request.size is None:
         raise InvalidRequestError(f"{call.model.id} needs a size: that of the new picture.")
-    adjustments: tuple[Adjustment, ...] = ()
-    if request.prompt and not wire.prompt:
-        if request.strict:
-            raise InvalidRequestError(f"{call.model.id} takes no prompt: leave it out, or drop strict.")
-        reason = f"{call.model.id}: it takes no prompt"
-        adjustments = (Adjustment(field="prompt", asked=request.prompt, sent=None, reason=reason),)
+    call, adjustments = (call, ()) if wire.prompt else leave_out(call, "prompt", reason="it takes no prompt")
     body = _request_body(call, wire, pictures)
     result = yield from _run(call, body)
     return msgspec.structs.replace(result, adjustments=adjustments)

@@ -53,6 +53,7 @@ from ._wire import (
     download,
     form_request,
     json_request,
+    leave_out,
     one_line,
     outage,
     read_wait_seconds,
@@ -126,7 +127,7 @@ def edit(call: Call) -> Exchange:
     adjustments: tuple[Adjustment, ...] = ()
     if (area := call.mask) is not None:
         if not wire.size_with_mask:
-            call, adjustments = _keep_size(call)
+            call, adjustments = leave_out(call, "size", reason="with a mask the size is that of the picture")
             if len(others) > _MOST_OTHERS_WITH_MASK:
                 raise InvalidRequestError(f"{call.model.id} takes at most 4 pictures beside a mask.")
         turn = white_mask if wire.mask == "white" else black_mask
@@ -171,22 +172,6 @@ def _reference_files(pictures: tuple[InputPicture, ...], wire: _Wire) -> Iterato
     return (FormFile.of(wire.references or "style_reference_images", picture) for picture in pictures)
 
 
-def _keep_size(call: Call) -> tuple[Call, tuple[Adjustment, ...]]:
-    """An edit by mask has the size of its picture."""
-    request = call.request
-    if request.size is None:
-        return call, ()
-    _refuse_if_strict(call, f"size {request.size!r} beside a mask")
-    reason = f"{call.model.id}: with a mask the size is that of the picture"
-    adjustment = Adjustment(field="size", asked=request.size, sent=None, reason=reason)
-    return msgspec.structs.replace(call, request=msgspec.structs.replace(request, size=None)), (adjustment,)
-
-
-def _refuse_if_strict(call: Call, what: str) -> None:
-    if call.request.strict:
-        raise InvalidRequestError(f"{call.model.id} takes no {what}: leave it out, or drop strict.")
-
-
 def _work(call: Call, wire: _Wire, files: list[FormFile]) -> Exchange:
     request = call.request
     path = wire.paths.get(operation_of(request))
@@ -196,11 +181,7 @@ def _work(call: Call, wire: _Wire, files: list[FormFile]) -> Exchange:
         raise InvalidRequestError(
             f"{call.model.id} needs the shape of the new picture: give a size or an aspect_ratio."
         )
-    adjustments: tuple[Adjustment, ...] = ()
-    if request.prompt and not wire.prompt:
-        _refuse_if_strict(call, "prompt")
-        reason = f"{call.model.id}: it takes no prompt"
-        adjustments = (Adjustment(field="prompt", asked=request.prompt, sent=None, reason=reason),)
+    call, adjustments = (call, ()) if wire.prompt else leave_out(call, "prompt", reason="it takes no prompt")
     body = _request_body(call, wire)
     _check_styles(body, files)
     path = f"v2/{path}"

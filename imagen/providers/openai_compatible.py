@@ -10,13 +10,13 @@ from .._catalog import JsonValue, Operation
 from .._errors import ContentFilterError, ImagenError, InvalidRequestError
 from .._exchange import Compute, Exchange, HttpRequest, HttpResponse, Pictures, Step
 from .._providers import Call, ModelListing, Provider
-from .._requests import Enhance, Request
+from .._requests import Enhance
 from .._translation import Adjustment
 from ._masks import white_mask
 from ._openai_dialects import LOCALAI, OPENROUTER, SD_SERVER, SGLANG, TOGETHER, VLLM_OMNI, XAI, Dialect
 from ._openai_errors import refusal
 from ._openai_wire import decode_reply, read_list, read_pictures, read_usd
-from ._wire import FormFile, add_options, form_request, json_request, send
+from ._wire import FormFile, add_options, form_request, json_request, leave_out, send
 
 __all__ = ["PROVIDERS"]
 
@@ -69,7 +69,8 @@ def _inpaint(dialect: Dialect, call: Call, path: str) -> Exchange:
         raise InvalidRequestError(f"With a mask {dialect.name} edits one picture: leave out the others, or the mask.")
     body: dict[str, JsonValue] = {**_model_field(call), "prompt": request.prompt, "steps": request.steps}
     files = [FormFile.of("image", call.images[0]), (yield from _mask_file(call))]
-    adjustments = _leave_out(dialect, call.request, sent=("prompt", "steps"))
+    others = (field for field in _FIELDS if field != "steps")
+    call, adjustments = leave_out(call, *others, reason=f"{dialect.name} edits by a mask without it")
     return (yield from _order(dialect, call, path, body, files, adjustments=adjustments))
 
 
@@ -79,20 +80,8 @@ def _enhance(dialect: Dialect, call: Call) -> Exchange:
     assert isinstance(call.request, Enhance)
     body: dict[str, JsonValue] = {**_model_field(call), "scale": int(call.request.scale or 2)}
     files = [FormFile.of("image", call.images[0])]
-    adjustments = _leave_out(dialect, call.request, sent=())
+    call, adjustments = leave_out(call, "prompt", *_FIELDS, reason=f"{dialect.name} enlarges without it")
     return (yield from _order(dialect, call, dialect.upscale_path, body, files, adjustments=adjustments))
-
-
-def _leave_out(dialect: Dialect, request: Request, *, sent: tuple[str, ...]) -> tuple[Adjustment, ...]:
-    """What this operation has no field for, though the model has one elsewhere."""
-    asked = {field: getattr(request, field) for field in ("prompt", *_FIELDS) if field not in sent}
-    lost = {field: str(value) for field, value in asked.items() if value not in (None, "")}
-    if request.strict and lost:
-        raise InvalidRequestError(
-            f"{dialect.name} does this without {' and '.join(lost)}. Leave it out, or drop strict."
-        )
-    reason = f"{dialect.name} does this without it"
-    return tuple(Adjustment(field=field, asked=value, sent=None, reason=reason) for field, value in lost.items())
 
 
 def _list_models(dialect: Dialect) -> ModelListing:

@@ -46,6 +46,7 @@ from ._wire import (
     decode,
     decode_base64,
     form_request,
+    leave_out,
     one_line,
     outage,
     read_wait_seconds,
@@ -84,7 +85,8 @@ _decode_answer = msgspec.json.Decoder(_Answer).decode
 
 def draw(call: Call) -> Exchange:
     """Every operation: the catalog's `wire` says which endpoint does it, and how its fields are called."""
-    fields, adjustments = _fields(call)
+    call, adjustments = _fit(call)
+    fields = _fields(call)
     files = yield from _files(call)
     response = yield from send(
         form_request(
@@ -104,16 +106,23 @@ def draw(call: Call) -> Exchange:
 # --- what is sent ---------------------------------------------------------------------------------------------------
 
 
-def _fields(call: Call) -> tuple[dict[str, JsonValue], tuple[Adjustment, ...]]:
+def _fit(call: Call) -> tuple[Call, tuple[Adjustment, ...]]:
+    """The call without what its endpoint has no field for."""
     request, wire = call.request, call.model.wire
-    adjustments: list[Adjustment] = []
-    prompt_field = str(wire.get("prompt", "prompt"))
-    if request.prompt and not prompt_field:
-        adjustments.append(_drop(call, "prompt", request.prompt, "it takes no prompt"))
-    elif call.model.capabilities.prompt_required and not request.prompt.strip():
+    if not wire.get("prompt", "prompt"):
+        return leave_out(call, "prompt", reason="it takes no prompt")
+    if call.model.capabilities.prompt_required and not request.prompt.strip():
         raise InvalidRequestError(
             f"{call.model.id} needs a prompt that says what the picture shows, in English.", code="INVALID_PROMPT"
         )
+    if isinstance(request, Vary) and _table(_table(wire.get("vary")).get("fields")):
+        return leave_out(call, "aspect_ratio", reason="a variation keeps that of its picture")
+    return call, ()
+
+
+def _fields(call: Call) -> dict[str, JsonValue]:
+    request, wire = call.request, call.model.wire
+    prompt_field = str(wire.get("prompt", "prompt"))
     fields: dict[str, JsonValue] = {
         **_table(wire.get("fields")),
         **({prompt_field: request.prompt or None} if prompt_field else {}),
@@ -126,19 +135,14 @@ def _fields(call: Call) -> tuple[dict[str, JsonValue], tuple[Adjustment, ...]]:
     }
     if isinstance(request, Vary):
         vary = _table(wire.get("vary"))
-        own = _table(vary.get("fields"))
-        fields |= {**own, "strength": vary.get("strength") if request.strength is None else request.strength}
-        if request.aspect_ratio is not None and own:
-            adjustments.append(
-                _drop(call, "aspect_ratio", request.aspect_ratio, "a variation keeps that of its picture")
-            )
-            fields["aspect_ratio"] = None
+        strength = vary.get("strength") if request.strength is None else request.strength
+        fields |= {**_table(vary.get("fields")), "strength": strength}
     if isinstance(request, Restyle):
         fields[str(wire.get("strength_field"))] = request.strength
     present = {name: value for name, value in fields.items() if value is not None}
     sent = add_options(present, request, reserved=_reserved(call))
     _check_choice(call, sent)
-    return sent, tuple(adjustments)
+    return sent
 
 
 def _reserved(call: Call) -> set[str]:
@@ -154,14 +158,6 @@ def _check_choice(call: Call, fields: Mapping[str, JsonValue]) -> None:
         raise InvalidRequestError(
             f"{call.model.id} needs at least one of {', '.join(choice)} in options, in pixels: say how far it shall go."
         )
-
-
-def _drop(call: Call, field: str, asked: str, reason: str) -> Adjustment:
-    if call.request.strict:
-        raise InvalidRequestError(
-            f"{call.model.id} does not take {field} {asked!r}: {reason}, so it would be left out. Change it, or drop strict."
-        )
-    return Adjustment(field=field, asked=asked, sent=None, reason=f"{call.model.id}: {reason}")
 
 
 def _files(call: Call) -> Generator[Step, HttpResponse | bytes | None, list[FormFile]]:

@@ -200,7 +200,7 @@ def test_the_price_is_what_the_gateway_says_or_unknown(usage, usd):
     assert result.reported_cost_usd == (None if usd is None else Decimal(usd))
     assert result.usage is None
     if usd is not None:
-        shares = share_cost(imagen.Cost(usd=result.reported_cost_usd, source="reported"), result.pictures * 2)
+        shares = share_cost(imagen.Cost(usd=result.reported_cost_usd, source="reported"), result.pictures)
         assert sum(share.usd for share in shares) == Decimal(usd)
 
 

@@ -310,18 +310,20 @@ def _predict(call: Call) -> Exchange:
     if response.status != 200:
         raise refusal(response, name, call.model)
     predictions = decode(_decode_predictions, response, name).predictions or []
-    reasons = [reason for item in predictions if (reason := one_line(item.raiFilteredReason))]
-    made = [item for item in predictions if not one_line(item.raiFilteredReason)]
-    if not made:
-        words = " ".join(reasons).rstrip(".") or "no reason is given"
+    if not predictions:
         raise ContentFilterError(
-            f"{name} filtered out every picture, which costs nothing: {words}. Change the prompt.", billed="no"
+            f"{name} filtered out every picture, which costs nothing, and gives no reason. Change the prompt.",
+            billed="no",
         )
-    pictures = tuple(Picture(data=decode_base64(item.bytesBase64Encoded, name)) for item in made)
-    if len(made) == 1 and call.count == 1:
-        pictures = (msgspec.structs.replace(pictures[0], seed=request.seed),)
-    # Filtered pictures are not charged, so they are left out here, where each picture has its share of the cost.
-    return Pictures(pictures=pictures, details={"filtered": " ".join(reasons)} if reasons else {})
+    # A seed is one picture's where one was asked for.
+    seed = request.seed if call.count == 1 else None
+    return Pictures(pictures=tuple(_read_prediction(item, name, seed) for item in predictions))
+
+
+def _read_prediction(item: _Prediction, name: str, seed: int | None) -> Picture | Withheld:
+    if reason := one_line(item.raiFilteredReason):
+        return Withheld(reason=reason, billed=False)
+    return Picture(data=decode_base64(item.bytesBase64Encoded, name), seed=seed)
 
 
 # --- both -----------------------------------------------------------------------------------------------------------

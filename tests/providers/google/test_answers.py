@@ -190,15 +190,22 @@ def test_recorded_refusals_have_their_class(case, expected):
 FILTERED = {"raiFilteredReason": "Unable to show it. Support codes: 1"}
 
 
-def test_what_imagen_filters_costs_nothing_and_is_left_out():
+def test_what_imagen_filters_costs_nothing_and_keeps_its_place():
     result = walk(reply(predicted(FILTERED, ITEM)), model=IMAGEN, count=2).run()
-    assert result.pictures == (imagen.Picture(data=PICTURE),)
-    assert "Support codes: 1" in result.details["filtered"]
+    withheld, picture = result.pictures
+    assert withheld == imagen.Withheld(reason="Unable to show it. Support codes: 1", billed=False)
+    assert picture == imagen.Picture(data=PICTURE)
     assert cost_of(CATALOG.find(IMAGEN), imagen.Generate(prompt="x"), result).usd == Decimal("0.04")
 
 
-@pytest.mark.parametrize("body", [predicted(FILTERED, FILTERED), predicted(), {}, {"predictions": None}], ids=str)
-def test_imagen_may_filter_every_picture(body):
+def test_imagen_may_filter_every_picture():
+    result = walk(reply(predicted(FILTERED, FILTERED)), model=IMAGEN, count=2).run()
+    assert [picture.billed for picture in result.pictures] == [False, False]
+    assert cost_of(CATALOG.find(IMAGEN), imagen.Generate(prompt="x"), result).usd == 0
+
+
+@pytest.mark.parametrize("body", [predicted(), {}, {"predictions": None}], ids=str)
+def test_imagen_may_filter_every_picture_and_say_nothing(body):
     assert outcome(walk(reply(body), model=IMAGEN, count=2).fail()) == FREE
 
 

@@ -77,6 +77,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     key_header: str = "authorization"
     key_prefix: str = "Bearer "
     key_domains: tuple[str, ...] = ()
+    basic_auth: bool = False
     optional: bool = False
     probe_url: str | None = None
     home_page: str = ""

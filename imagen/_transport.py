@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import httpx2
 import msgspec
+import pybase64
 import trio
 
 from ._driver import Bounds
@@ -188,7 +189,7 @@ class HttpTransport:
         headers = {"user-agent": self._user_agent, "accept-encoding": "identity", **request.headers}
         trusted = self._is_providers(url, request)
         if self._key is not None and trusted:
-            headers[self._provider.key_header] = self._provider.key_prefix + self._key.reveal()
+            headers[self._provider.key_header] = self._key_header(self._key)
         # A client of the caller's may wait for 5 seconds, which is httpx2's default: less than a picture takes.
         timeout = _timeout(self._bounds)
         return self._client().build_request(
@@ -199,6 +200,11 @@ class HttpTransport:
             timeout=timeout,
             extensions={} if trusted else {_KEYLESS: True},
         )
+
+    def _key_header(self, key: Secret) -> str:
+        if self._provider.basic_auth:
+            return f"Basic {pybase64.b64encode_as_string(key.reveal().encode())}"
+        return self._provider.key_prefix + key.reveal()
 
     def _locate(self, text: str) -> httpx2.URL:
         try:

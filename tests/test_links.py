@@ -209,3 +209,11 @@ async def test_through_a_callers_own_connections_an_address_is_still_looked_at()
             with pytest.raises(imagen.ProviderError, match="no public address"):
                 await fetch(transport, "https://192.168.0.1/a.png")
             assert await fetch(transport, "https://only-the-proxy-knows.example/a.png") == b""
+
+
+async def test_a_user_and_password_go_as_http_wants_them():
+    provider = msgspec.structs.replace(openai.PROVIDER, basic_auth=True)
+    async with open_server(answering(http_reply(b"{}"))) as server:
+        async with open_transport(server.url, provider=provider, key="Aladdin:open-sesame") as transport:
+            await fetch(transport, "models")
+    assert b"authorization: basic qwxhzgrpbjpvcgvulxnlc2ftzq==" in server.requests[0].lower()

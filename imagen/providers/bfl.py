@@ -22,7 +22,6 @@ from .._errors import (
     ImagenError,
     InvalidRequestError,
     ModelNotFoundError,
-    OutcomeUnknownError,
     ProviderError,
     QuotaExceededError,
     RateLimitError,
@@ -37,13 +36,13 @@ from .._exchange import (
     Pictures,
     Progress,
     Step,
-    Wait,
     Withheld,
 )
 from .._providers import Call, InputPicture, Provider
 from .._requests import Vary
 from .._shapes import parse_size
 from ._masks import white_mask
+from ._polling import Ended, Job, await_end
 from ._wire import (
     MALFORMED,
     add_options,
@@ -79,11 +78,8 @@ _RESERVED = (
     "person",
     "garment",
 )
-_LONGEST_JOB_SECONDS = 3600.0
 # Right after the submission not every cluster knows the job yet.
 _GRACE_POLLS = 5
-# A job goes on while its status cannot be read; for so many answers in a row it is waited for.
-_MOST_BAD_ANSWERS = 10
 # One credit is a cent (docs.bfl.ai, pricing). No picture costs that many; what lies beyond breaks the arithmetic of money.
 _CREDITS_PER_USD = 100
 _MOST_CREDITS = 10**6
@@ -254,7 +250,8 @@ def _run(call: Call, body: Mapping[str, JsonValue]) -> Exchange:
         raise _refusal(response, charges)
     job = _read_job(response, charges)
     yield Accepted(job_id=job.id, poll_url=job.url)
-    answer = yield from _await_end(job, _poll_seconds(call))
+    place = Job(id=job.id, url=job.url, provider=_NAME, grace_polls=_GRACE_POLLS)
+    answer = yield from await_end(call, place, partial(_read_verdict, job=job), _said)
     if (cost_usd := _read_cost(answer.cost)) is not None:
         job = msgspec.structs.replace(job, cost_usd=cost_usd)
     if _status_of(answer) == _OUTPUT_REFUSED:
@@ -267,11 +264,6 @@ def _run(call: Call, body: Mapping[str, JsonValue]) -> Exchange:
     picture = Picture(data=data, revised_prompt=revised or None, seed=seed, provider_id=job.id)
     cost_usd = job.cost_usd if (told := _read_cost(result.cost)) is None else told
     return Pictures(pictures=(picture,), reported_cost_usd=cost_usd)
-
-
-def _poll_seconds(call: Call) -> float:
-    seconds = call.settings.get("poll_seconds")
-    return max(0.001, float(seconds)) if isinstance(seconds, (int, float)) else 1.0
 
 
 def _read_job(response: HttpResponse, charges: bool) -> _Job:
@@ -293,34 +285,18 @@ def _read_job(response: HttpResponse, charges: bool) -> _Job:
     )
 
 
-def _await_end(job: _Job, poll_seconds: float) -> Generator[Step, HttpResponse | bytes | None, _Answer]:
-    """Asks until the job has ended, in a picture or in its withholding; the other ends are raised."""
-    waited, bad_answers, polls, seen = 0.0, 0, 0, False
-    while waited < _LONGEST_JOB_SECONDS and bad_answers < _MOST_BAD_ANSWERS:
-        yield Wait(seconds=poll_seconds)
-        waited, polls = waited + poll_seconds, polls + 1
-        response = yield from send(HttpRequest(method="GET", url=job.url, repeatable=True))
-        answer = _read_answer(response)
-        status = _status_of(answer) if response.status in _STATUS_COUNTS else ""
-        if response.status == 404:
-            status = _NOT_FOUND
-        if status == _NOT_FOUND and not seen and polls <= _GRACE_POLLS:
-            continue
-        if status in (_READY, _OUTPUT_REFUSED):
-            return answer
-        if status in _ENDS:
-            raise _end(status, answer, job.charges_for_moderated, job)
-        if status:
-            seen, bad_answers = True, 0
-            yield Progress(fraction=_read_fraction(answer.progress), note=one_line(answer.status))
-        elif 300 <= response.status < 500 and response.status not in (408, 429):
-            raise _cannot_ask(response, job)
-        else:
-            bad_answers += 1
-    raise OutcomeUnknownError(
-        f"{_NAME} took the job {job.id} and did not say within {waited:g} seconds that it ended; it may be billed.",
-        details={"job_id": job.id, "polling_url": job.url},
-    )
+def _read_verdict(response: HttpResponse, early: bool, job: _Job) -> Ended[_Answer] | tuple[Progress, ...] | None:
+    """The status in the body counts before that of HTTP: a job that failed may be answered by another one."""
+    answer = _read_answer(response)
+    status = _NOT_FOUND if response.status == 404 else ""
+    status = status or (_status_of(answer) if response.status in _STATUS_COUNTS else "")
+    if status == _NOT_FOUND and early:
+        return ()
+    if status in (_READY, _OUTPUT_REFUSED):
+        return Ended(answer)
+    if status in _ENDS:
+        raise _end(status, answer, job.charges_for_moderated, job)
+    return (Progress(fraction=_read_fraction(answer.progress), note=one_line(answer.status)),) if status else None
 
 
 def _read_answer(response: HttpResponse) -> _Answer:
@@ -359,17 +335,6 @@ def _why(answer: _Answer, otherwise: str) -> str:
         found = ", ".join(filter(None, map(one_line, values)))
     text = one_line(found)
     return f"{text.rstrip('.')}." if text else otherwise
-
-
-def _cannot_ask(response: HttpResponse, job: _Job) -> ImagenError:
-    """The job goes on, and the answer says that asking again is of no use."""
-    kind = AuthenticationError if response.status in (401, 403) else ProviderError
-    return kind(
-        f"{_NAME} took the job {job.id} and answers {response.status} when it is asked for the picture, which may be billed. "
-        f"{_said(response)}".strip(),
-        billed="unknown",
-        details={**trace(response), "job_id": job.id},
-    )
 
 
 def _read_fraction(progress: object) -> float | None:

@@ -23,7 +23,6 @@ from .._errors import (
     ImagenError,
     InvalidRequestError,
     ModelNotFoundError,
-    OutcomeUnknownError,
     ProviderError,
     QuotaExceededError,
     RateLimitError,
@@ -38,13 +37,13 @@ from .._exchange import (
     Pictures,
     Progress,
     Step,
-    Wait,
     Withheld,
 )
 from .._providers import Call, InputPicture, Provider
 from .._requests import Enhance, Restyle, Vary, operation_of
 from .._translation import Adjustment
 from ._masks import black_mask, white_mask
+from ._polling import Ended, Job, await_end
 from ._wire import (
     MALFORMED,
     FormFile,
@@ -70,12 +69,6 @@ _RESTYLING = "The same subject and composition, in the style of the reference pi
 _STYLE_TYPES = ("auto", "general", "realistic", "design", "custom", "fiction", "stylized")
 _STYLE_CODE = re.compile(r"[0-9a-fA-F]{8}")
 _MOST_OTHERS_WITH_MASK = 3
-_LONGEST_JOB_SECONDS = 3600.0
-_LONGEST_WAIT_SECONDS = 60.0
-# Right after the submission the generation may not be there to be read yet.
-_GRACE_POLLS = 3
-# A generation goes on while its answer cannot be read; for so many in a row it is waited for.
-_MOST_BAD_ANSWERS = 10
 _MICRODOLLARS = Decimal(1_000_000)
 # No generation costs that much; what lies beyond breaks the arithmetic of money.
 _MOST_MICRODOLLARS = 10**12
@@ -280,43 +273,21 @@ def _run(call: Call, submission: HttpRequest) -> Exchange:
         )
     url = f"v2/generations/{quote(job_id, safe='')}"
     yield Accepted(job_id=job_id, poll_url=url)
-    generation = yield from _await_end(job_id, url, _poll_seconds(call))
+    job = Job(id=job_id, url=url, provider=_NAME)
+    generation = yield from await_end(
+        call, job, partial(_read_verdict, job_id=job_id), lambda response: _said(_read_refused(response))
+    )
     return (yield from _collect(call, generation, url))
 
 
-def _poll_seconds(call: Call) -> float:
-    seconds = call.settings.get("poll_seconds")
-    return max(0.001, float(seconds)) if isinstance(seconds, (int, float)) else 3.0
-
-
-def _await_end(job_id: str, url: str, poll_seconds: float) -> Generator[Step, HttpResponse | bytes | None, _Generation]:
-    """Asks until the generation is completed; the other ends are raised."""
-    waited, bad_answers, polls, pause = 0.0, 0, 0, poll_seconds
-    while waited < _LONGEST_JOB_SECONDS and bad_answers < _MOST_BAD_ANSWERS:
-        yield Wait(seconds=pause)
-        waited, polls, pause = waited + pause, polls + 1, poll_seconds
-        response = yield from send(HttpRequest(method="GET", url=url, repeatable=True))
-        generation = _read_generation(response)
-        status = _status_of(generation)
-        if status == _COMPLETED or (not status and _items(generation)):
-            return generation
-        if status == _FAILED:
-            raise _failure(generation, job_id)
-        if status:
-            bad_answers = 0
-            yield Progress(note=one_line(generation.status))
-        elif response.status == 404 and polls <= _GRACE_POLLS:
-            continue
-        elif 300 <= response.status < 500 and response.status not in (408, 429):
-            raise _cannot_ask(response, job_id)
-        else:
-            bad_answers += 1
-            asked = read_wait_seconds(response.headers)
-            pause = poll_seconds if asked is None else min(max(asked, poll_seconds), _LONGEST_WAIT_SECONDS)
-    raise OutcomeUnknownError(
-        f"{_NAME} took the generation {job_id} and did not say within {waited:g} seconds that it ended; it may be billed.",
-        details={"job_id": job_id},
-    )
+def _read_verdict(response: HttpResponse, early: bool, job_id: str) -> Ended[_Generation] | tuple[Progress, ...] | None:
+    generation = _read_generation(response)
+    status = _status_of(generation)
+    if status == _COMPLETED or (not status and _items(generation)):
+        return Ended(generation)
+    if status == _FAILED:
+        raise _failure(generation, job_id)
+    return (Progress(note=one_line(generation.status)),) if status else None
 
 
 def _read_generation(response: HttpResponse) -> _Generation:
@@ -347,17 +318,6 @@ def _failure(generation: _Generation, job_id: str) -> ImagenError:
             f"{_NAME} refuses the request: {said}. Change the prompt or the pictures.", details=details
         )
     return ProviderError(f"{_NAME} failed to make the picture, and does not bill it: {said}.", details=details)
-
-
-def _cannot_ask(response: HttpResponse, job_id: str) -> ImagenError:
-    """The generation goes on, and the answer says that asking again is of no use."""
-    kind = AuthenticationError if response.status in (401, 403) else ProviderError
-    return kind(
-        f"{_NAME} took the generation {job_id} and answers {response.status} when it is asked for it; it may be billed. "
-        f"{_said(_read_refused(response))}".strip(),
-        billed="unknown",
-        details={**trace(response), "job_id": job_id},
-    )
 
 
 def _collect(call: Call, generation: _Generation, url: str | None) -> Exchange:

@@ -158,7 +158,7 @@ def test_a_job_that_never_ends_is_unknown():
     job = polled(*[PENDING] * 6, settings={"poll_seconds": 600.0})
     error = job.fail()
     assert isinstance(error, OutcomeUnknownError)
-    assert error.details == {"job_id": "a1", "polling_url": POLL}
+    assert error.details == {"job_id": "a1", "poll_url": POLL}
     assert len(job.requests) == 7
 
 

@@ -159,7 +159,7 @@ def test_a_generation_that_never_ends_is_unknown():
     answered = polled(*[PENDING] * 6, settings={"poll_seconds": 600.0})
     error = answered.fail()
     assert isinstance(error, OutcomeUnknownError)
-    assert error.details == {"job_id": "g1"}
+    assert error.details == {"job_id": "g1", "poll_url": "v2/generations/g1"}
 
 
 @pytest.mark.parametrize(

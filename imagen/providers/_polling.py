@@ -1,0 +1,99 @@
+"""Waits for a job that a provider took: asks again and again, outlasts outages, and gives up in bounded time.
+
+A job is on the meter, so nothing that goes wrong while it is asked for says that it is not billed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from typing import Generic, TypeVar
+
+import msgspec
+
+from .._errors import AuthenticationError, ImagenError, OutcomeUnknownError, ProviderError
+from .._exchange import Cancellable, HttpRequest, HttpResponse, Progress, Step, Wait
+from .._providers import Call
+from ._wire import read_wait_seconds, send, trace
+
+__all__ = ["Ended", "Job", "await_end"]
+
+Answer = TypeVar("Answer")
+
+_LONGEST_WAIT_SECONDS = 60.0
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that was taken: `provider` as people call it, where to ask, and for how long at the most.
+
+    Right after the submission not every server of a provider knows the job: so many first answers of 404 mean nothing. A job
+    goes on while nobody can say how far it is, so `most_bad_answers` in a row are borne.
+    """
+
+    id: str
+    url: str
+    provider: str
+    longest_seconds: float = 3600.0
+    grace_polls: int = 3
+    most_bad_answers: int = 10
+
+
+class Ended(Generic[Answer]):
+    """The answer that ends the waiting."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+
+
+def await_end(
+    call: Call,
+    job: Job,
+    read: Callable[[HttpResponse, bool], Ended[Answer] | Iterable[Progress | Cancellable] | None],
+    say: Callable[[HttpResponse], str] = lambda response: "",
+) -> Generator[Step, HttpResponse | bytes | None, Answer]:
+    """Asks every `poll_seconds` of the provider's settings until the job has ended.
+
+    `read` makes of each answer its end, or the steps to show while it goes on, or None where the answer says nothing of the
+    job; an end without pictures it raises. It is told too whether it is so early that the job may not be known yet. `say`
+    gives the words of an answer that refuses.
+
+    Raises:
+        ImagenError: what `read` raised, or nobody says any more how far the job is: then it may be billed.
+    """
+    poll_seconds = max(0.001, float(str(call.settings["poll_seconds"])))
+    waited, bad_answers, polls, pause, seen = 0.0, 0, 0, poll_seconds, False
+    while waited < job.longest_seconds and bad_answers < job.most_bad_answers:
+        yield Wait(seconds=pause)
+        waited, polls, pause = waited + pause, polls + 1, poll_seconds
+        response = yield from send(HttpRequest(method="GET", url=job.url, repeatable=True))
+        early = polls <= job.grace_polls and not seen
+        verdict = read(response, early)
+        if isinstance(verdict, Ended):
+            return verdict.answer
+        if verdict is not None:
+            bad_answers = 0
+            for step in verdict:
+                seen = True
+                yield step
+        elif response.status == 404 and early:
+            continue
+        elif 300 <= response.status < 500 and response.status not in (408, 429):
+            raise _cannot_ask(job, response, say(response))
+        else:
+            bad_answers += 1
+            asked = read_wait_seconds(response.headers)
+            pause = poll_seconds if asked is None else min(max(asked, poll_seconds), _LONGEST_WAIT_SECONDS)
+    raise OutcomeUnknownError(
+        f"{job.provider} took the job {job.id} and did not say within {waited:g} seconds that it ended; it may be billed.",
+        details={"job_id": job.id, "poll_url": job.url},
+    )
+
+
+def _cannot_ask(job: Job, response: HttpResponse, said: str) -> ImagenError:
+    """The job goes on, and the answer says that asking again is of no use."""
+    kind = AuthenticationError if response.status in (401, 403) else ProviderError
+    return kind(
+        f"{job.provider} took the job {job.id} and answers {response.status} when it is asked for it; it may be billed. "
+        f"{said}".strip(),
+        billed="unknown",
+        details={**trace(response), "job_id": job.id},
+    )

@@ -18,7 +18,8 @@ _prices, _retry, _budget                   arithmetic over them: money, and what
 _events                                    what happens on the way
 _providers, providers/                     the shape of a provider, and each of them as pure generators
 _driver, _transport, _network              carry out an exchange, over any transport; the one over HTTP
-_settings, _probe, _discovery              the environment and imagen.toml; whether a provider answers, and what it lists
+_settings                                  the environment and imagen.toml
+_probe, _discovery, _routing               whether a provider answers, what it lists; which model does a request
 _database, _ledger, _library               the SQLite file, the journal of attempts, the pictures
 _sources                                   reads the pictures that a request works on
 _engine                                    the way of one request

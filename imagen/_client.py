@@ -15,7 +15,7 @@ import trio
 
 from ._batch import Batch, RepeatedRequest, Requests, open_batch, repeat_request
 from ._budget import Budget, Purse, current_scopes
-from ._catalog import Capabilities, Catalog, JsonValue, Model, Operation
+from ._catalog import Catalog, JsonValue, Model
 from ._database import Database
 from ._discovery import Discovery, discover_models
 from ._driver import ExchangeDriver
@@ -36,7 +36,8 @@ from ._nurseries import open_bare_nursery
 from ._prices import Quote
 from ._probe import ProviderStatus, probe_provider
 from ._providers import Provider
-from ._requests import Edit, Enhance, Generate, ImageSource, Request, Restyle, Vary, as_request, operation_of
+from ._requests import Edit, Enhance, Generate, ImageSource, Request, Restyle, Vary, as_request
+from ._routing import choose_model
 from ._sessions import Session, Sessions
 from ._settings import ProviderAccess, Settings, load_settings
 from ._sources import SourceReader
@@ -121,7 +122,7 @@ class Client:
     @property
     def default_model(self) -> Model:
         """The model of a generation that names none: the setting, else the first one that a key is there for, else `sketch`."""
-        return self.catalog.find(_choose_model(self.settings, self.catalog, Generate(prompt="x")))
+        return self.catalog.find(choose_model(self.settings, self.catalog, Generate(prompt="x")))
 
     async def generate(self, request: str | Request, **parameters: Unpack[GenerateParameters]) -> Image:
         """Makes one picture, and keeps it in the library.
@@ -372,7 +373,7 @@ async def open_client(
                 workers=workers,
                 nursery=nursery,
                 emit=events,
-                choose_model=partial(_choose_model, settings, catalog),
+                choose_model=partial(choose_model, settings, catalog),
                 retry=settings.retry,
                 salvage_seconds=settings.salvage_seconds,
                 max_pixels=settings.bounds.max_pixels,
@@ -502,59 +503,3 @@ def _open_http(settings: Settings, http: httpx2.AsyncClient | None, access: Prov
         user_agent=f"imagen-trio/{version()}",
         http=http,
     )
-
-
-def _choose_model(settings: Settings, catalog: Catalog, request: Request) -> str:
-    """The setting where it can do the operation, else the first model that can and is set up."""
-    operation = operation_of(request)
-    if isinstance(request, Edit) and not request.prompt.strip() and not settings.default_model:
-        # A model that needs no words would do something that nobody asked for, such as taking the background away.
-        raise InvalidRequestError(
-            "The prompt is empty: say what is to change, or name a model that needs no words.", code="INVALID_PROMPT"
-        )
-    if settings.default_model and (
-        operation == "generate" or operation in catalog.find(settings.default_model).capabilities.operations
-    ):
-        return settings.default_model
-    usable = _usable_models(settings, catalog, operation, request)
-    if not usable and request.emulate and operation not in ("generate", "edit"):
-        usable = _usable_models(settings, catalog, "edit", request)
-    if not usable and operation != "generate":
-        raise ConfigurationError(
-            f"No model that can {operation} is set up: `imagen models --operation {operation}` lists those that could be."
-        )
-    return usable[0].id if usable else "sketch"
-
-
-def _usable_models(settings: Settings, catalog: Catalog, operation: Operation, request: Request) -> list[Model]:
-    """What can be chosen for somebody who named no model, the best first."""
-    today = datetime.datetime.now(datetime.UTC).date()
-    usable = [
-        model
-        for model in catalog
-        if operation in model.capabilities.operations
-        and model.provider in settings.access
-        and settings.access[model.provider].configured
-        and settings.access[model.provider].preferred
-        and model.lifecycle.state(today) == "live"
-        and _suits(model.capabilities, request)
-    ]
-    # A model that its maker has shut down comes after those that are simply there; `sketch` is the last of all.
-    usable.sort(key=lambda model: (model.provider == "sketch", model.lifecycle.upstream_retired_on is not None))
-    return usable
-
-
-def _suits(can: Capabilities, request: Request) -> bool:
-    """Whether a model that nobody named can do what this request needs."""
-    if can.required_options:
-        return False
-    match request:
-        case Generate(references=references):
-            return len(references) <= can.inputs.max_references
-        case Edit(images=images, mask=mask):
-            fits = len(images) <= can.inputs.max_images and (mask is None or can.mask)
-            return fits and can.prompt_required and (mask is not None or not can.mask_required)
-        case Enhance(mode=mode) if mode is not None:
-            return mode in can.modes
-        case _:
-            return True

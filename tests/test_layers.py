@@ -31,7 +31,7 @@ LAYERS = (
     ("_driver", "_network"),
     ("_transport",),
     ("_settings",),
-    ("_probe", "_discovery"),
+    ("_probe", "_discovery", "_routing"),
     ("_database",),
     ("_ledger", "_library"),
     ("_sources",),

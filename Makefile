@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench clean
+.PHONY: demo test test-diffusers bench clean
 
 demo: $(VENV)/.core  ## install, and draw four pictures with the built-in engine
 	IMAGEN_HOME=demo-pictures/home $(BIN)/imagen generate "a lighthouse at dusk" -n 4 --model sketch --out demo-pictures
@@ -14,12 +14,15 @@ test: $(VENV)/.dev  ## formatting, lint, types and the whole suite
 	$(BIN)/mypy && $(BIN)/mypy tests/typing_api.py
 	$(BIN)/python -m pytest -q
 
+test-diffusers: .venv-diffusers/.done  ## the tests of diffusers with the real packages: 2.7 GB to download
+	HF_HUB_OFFLINE=1 .venv-diffusers/bin/python -m pytest -q tests/providers/diffusers
+
 bench: $(VENV)/.bench  ## the benchmarks, by hand: minutes, and nothing else should run meanwhile
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.latency
 
 clean:
-	rm -rf $(VENV) demo-pictures
+	rm -rf $(VENV) .venv-diffusers demo-pictures
 
 $(VENV)/.core: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -32,4 +35,9 @@ $(VENV)/.dev: $(VENV)/.core
 
 $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	touch $@
+
+.venv-diffusers/.done: pyproject.toml
+	$(PYTHON) -m venv .venv-diffusers
+	.venv-diffusers/bin/python -m pip install --quiet --editable ".[dev,diffusers]"
 	touch $@

@@ -487,6 +487,8 @@ class _Ways:
 
 def _what_is_missing(access: ProviderAccess) -> str:
     provider = access.provider
+    if provider.packages:
+        return f'{provider.name} needs packages that are not installed: pip install "imagen-trio[{provider.name}]".'
     where = f" (from {provider.home_page})" if provider.home_page else ""
     if access.base_url is None:
         return f"{provider.name} needs the address of its server: set {provider.base_url_variable}{where}."

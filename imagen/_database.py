@@ -7,6 +7,7 @@ their statements, and whoever gets the lock commits what everybody has queued up
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterable, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
@@ -25,6 +26,7 @@ Statement = tuple[str, Row]
 
 _NANO = Decimal("1e-9")
 # A process that holds the write lock for longer than this is stuck.
+_LOOK_SECONDS = 0.01
 _BUSY_SECONDS = 10.0
 # Cleanup writes are shielded; a disk that hangs must not hang the program.
 _WRITE_SECONDS = 30.0
@@ -135,7 +137,7 @@ def _open_connection(path: Path) -> sqlite3.Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
+        _use_wal(connection)
         # FULL makes a commit durable; NORMAL would lose the last ones in a power cut.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -147,6 +149,20 @@ def _open_connection(path: Path) -> sqlite3.Connection:
             f"The database {path} cannot be opened: {error}. Set IMAGEN_HOME to a folder that can be written."
         ) from error
     return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Tries for as long as a lock is waited for elsewhere: this one statement does not wait, where several open a new file."""
+    give_up_at = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+                raise
+            time.sleep(_LOOK_SECONDS)
+        else:
+            return
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

@@ -459,7 +459,7 @@ class Engine:
                 cost = cost_of(order.model, order.sent, Pictures(pictures=(Picture(data=b""),) * len(order.indexes)))
         if error.cost_usd is not None:
             cost = Cost(usd=tidy_usd(error.cost_usd), source="reported")
-        if isinstance(error, ContentFilterError):
+        if isinstance(error, ContentFilterError) and billed != "unknown":
             state = "refused"
         ticket.hold.settle(cost.usd)
         await self._end(ticket, state, cost, error)

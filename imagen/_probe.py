@@ -28,6 +28,8 @@ class ProviderStatus(msgspec.Struct, frozen=True, kw_only=True):
 async def probe_provider(access: ProviderAccess, driver: ExchangeDriver | None) -> ProviderStatus:
     """Asks once, for at most ten seconds. `driver` is None where nothing is configured."""
     provider = access.provider
+    if provider.packages and not access.configured:
+        return _status(access, False, f'not set up: pip install "imagen-trio[{provider.name}]"')
     if provider.base_url is None and provider.base_url_variable is None:
         return _status(access, True, "works on this machine")
     if driver is None or not access.preferred:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -167,10 +169,14 @@ def _read_access(provider: Provider, environ: Mapping[str, str], file: _File) ->
         provider=provider,
         base_url=base_url,
         key=key,
-        configured=on_this_machine or (has_key and base_url is not None),
+        configured=_has_packages(provider) and (on_this_machine or (has_key and base_url is not None)),
         preferred=bool(named) or key is not None or not provider.optional,
         settings=_read_provider_settings(provider, table),
     )
+
+
+def _has_packages(provider: Provider) -> bool:
+    return all(name in sys.modules or importlib.util.find_spec(name) is not None for name in provider.packages)
 
 
 def _read_provider_settings(provider: Provider, table: _ProviderTable) -> Mapping[str, JsonValue]:

@@ -240,3 +240,13 @@ def test_nothing_of_sqlite_is_left_open(tmp_path: Path):
     environ = {"IMAGEN_HOME": str(tmp_path), "PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error"}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+async def test_several_may_open_a_new_home_at_once(tmp_path):
+    async def open_one(path: Path) -> None:
+        await (await Database.open(path, ThreadWorkers())).aclose()
+
+    for number in range(10):
+        async with trio.open_nursery() as nursery:
+            for _ in range(6):
+                nursery.start_soon(open_one, tmp_path / str(number) / "imagen.sqlite3")

@@ -226,7 +226,7 @@ def test_costs_say_where_they_come_from():
 
 @given(st.lists(st.sampled_from(["low", "medium", "high", "auto"]), min_size=1), st.text(max_size=50))
 def test_the_high_end_covers_any_usage_that_the_price_list_expects(qualities, prompt):
-    prompt = prompt.encode(errors="ignore").decode() or "x"
+    prompt = prompt.encode(errors="ignore").decode().strip() or "x"
     for model in CATALOG:
         if (
             model.price is None

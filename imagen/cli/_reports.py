@@ -127,6 +127,8 @@ def _key_text(model: Model, client: Client) -> str:
     provider = access.provider
     if access.configured:
         return "set" if access.key is not None else "needs none"
+    if provider.packages:
+        return f"install imagen-trio[{provider.name}]"
     return f"set {provider.base_url_variable if access.base_url is None else ' or '.join(provider.key_variables)}"
 
 

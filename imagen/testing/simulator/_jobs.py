@@ -96,6 +96,7 @@ class Job:
         remote: the jobs that this provider has taken in this simulator.
         fault: what the server has in mind for this request.
         spoiled: True once a fault has made a picture of this job useless.
+        delivered_later: True where the pictures are collected by other requests.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Job:
         self.seconds = seconds
         self.created = int(time.time())
         self.spoiled = False
+        self.delivered_later = False
         self.chance = random.Random(f"{seed}/{received.number}")
         self._image_bytes = image_bytes
         self._shelf = shelf
@@ -133,7 +135,7 @@ class Job:
 
     def collected(self, remote: RemoteJob) -> None:
         """Note that the client is given the pictures of a job, whose bill is delivered by that."""
-        if not self.spoiled:
+        if not self.spoiled and not isinstance(remote.fault, WrongMedia):
             self._on_collected(remote.number)
 
     def count(self, asked: int) -> int:

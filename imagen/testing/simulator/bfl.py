@@ -160,8 +160,7 @@ class BlackForestLabs(msgspec.Struct, frozen=True, kw_only=True):
         assert isinstance(made, _Made)
         made.links += 1
         link = self._link(job, remote, made)
-        if not job.spoiled and not isinstance(remote.fault, WrongMedia):
-            job.collected(remote)
+        job.collected(remote)
         result = {"sample": link, **made.more, "start_time": 1.0, "end_time": 7.5, "duration": 6.5}
         return json_reply(_state(remote.id, "Ready", result=result))
 

@@ -183,7 +183,7 @@ class Ideogram(msgspec.Struct, frozen=True, kw_only=True):
         for place, content in enumerate(made.contents):
             safe = not (isinstance(remote.fault, Withheld) and place == 0)
             data.append(_item(made.ask, content, job.as_link(content) if safe else None, safe=safe))
-        if not isinstance(remote.fault, (WrongMedia, Withheld)):
+        if not isinstance(remote.fault, Withheld):
             job.collected(remote)
         return data
 

@@ -1,0 +1,465 @@
+"""fal.ai, a gateway to hundreds of models behind one queue: a request is submitted, asked for, and fetched from links.
+
+What a model takes is data: the table `wire` of its catalog entry, see `imagen/providers/_model_inputs.py`. Every operation is
+the same exchange, with another input.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterable, Mapping
+from decimal import Decimal, InvalidOperation
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from .._errors import (
+    AuthenticationError,
+    Billed,
+    ContentFilterError,
+    ImagenError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    ProviderError,
+    QuotaExceededError,
+    RateLimitError,
+)
+from .._exchange import (
+    Accepted,
+    Cancellable,
+    Exchange,
+    HttpRequest,
+    HttpResponse,
+    Picture,
+    Pictures,
+    Progress,
+    Step,
+    Wait,
+    Withheld,
+)
+from .._providers import Call, InputPicture, Provider
+from ._model_inputs import Steps, make_input
+from ._polling import Ended, Job, await_end
+from ._wire import (
+    MALFORMED,
+    as_data_url,
+    decode,
+    download,
+    json_request,
+    one_line,
+    read_wait_seconds,
+    send,
+    trace,
+)
+
+__all__ = ["PROVIDER", "run"]
+
+_NAME = "fal.ai"
+# The first of them makes results that are gone after six minutes, the others decide what is paid.
+_RESERVED = ("sync_mode", "num_images", "image_size", "image_url", "image_urls", "mask_url")
+# A result may come a moment after the status that promises it.
+_MOST_RESULT_POLLS = 5
+# No job counts that many megapixels or pictures; what lies beyond breaks the arithmetic of money.
+_MOST_UNITS = 10**6
+_LARGEST_SEED = 2**63 - 1
+_PERCENT = re.compile(r"(?<![0-9.])([0-9]{1,3})(?:\.[0-9]+)?%")
+# Owner and app, or three of them: workflows and comfy are namespaces.
+_NAMESPACES = ("workflows", "comfy")
+_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]*")
+_NO_MONEY = re.compile(r"(?i)balance|user is locked|top up|billing|credits")
+
+
+def run(call: Call) -> Exchange:
+    """Submits the input of a call, waits for its end and fetches the pictures."""
+    made = yield from make_input(call, _hand_in, reserved=_RESERVED)
+    response = yield from send(json_request(made.endpoint, made.fields))
+    if response.status >= 300:
+        raise _refusal(response, None)
+    job = _read_job(response, made.endpoint)
+    yield Accepted(job_id=job.id, poll_url=job.status_url)
+    stop = HttpRequest(method="PUT", url=job.cancel_url)
+    # What has not begun is taken out of the queue for nothing (fal.ai/docs, queue).
+    yield Cancellable(request=stop, stops_bill=True)
+    end = yield from _await_end(call, job, stop)
+    response = yield from _fetch_result(job, end)
+    result = yield from _collect(call, job, response)
+    return msgspec.structs.replace(result, adjustments=made.adjustments)
+
+
+def _hand_in(picture: InputPicture) -> Steps:
+    # Not as a file: whatever is uploaded here is public.
+    yield from ()
+    return as_data_url(picture)
+
+
+# --- the life of a job ----------------------------------------------------------------------------------------------
+
+
+class _Submitted(msgspec.Struct):
+    request_id: object = None
+    response_url: object = None
+
+
+class _Status(msgspec.Struct):
+    # No type here is worth a job that is paid: each is looked at when it is used.
+    status: object = None
+    queue_position: object = None
+    logs: object = None
+    error: object = None
+    error_type: object = None
+
+
+class _Job(msgspec.Struct, frozen=True):
+    """A job by its id, and the path below the base URL of its result."""
+
+    id: str
+    url: str
+
+    @property
+    def status_url(self) -> str:
+        return f"{self.url}/status?logs=1"
+
+    @property
+    def cancel_url(self) -> str:
+        return f"{self.url}/cancel"
+
+
+_decode_submitted = msgspec.json.Decoder(_Submitted).decode
+_decode_status = msgspec.json.Decoder(_Status).decode
+
+
+def _read_job(response: HttpResponse, endpoint: str) -> _Job:
+    submitted = decode(_decode_submitted, response, _NAME)
+    job_id = submitted.request_id
+    if not isinstance(job_id, str) or not job_id:
+        raise ProviderError(
+            f"{_NAME} took the request and did not say how to ask for the pictures; it may be billed.",
+            billed="unknown",
+            details=trace(response),
+        )
+    told = _app_of(submitted.response_url, job_id, endpoint)
+    return _Job(id=job_id, url=f"{told or _app(endpoint)}/requests/{quote(job_id, safe='')}")
+
+
+def _app(endpoint: str) -> str:
+    """The address without what comes behind the app, which the addresses of jobs have not."""
+    parts = endpoint.strip("/").split("/")
+    return "/".join(parts[: _app_parts(endpoint)])
+
+
+def _app_parts(endpoint: str) -> int:
+    return 3 if endpoint.startswith(tuple(f"{name}/" for name in _NAMESPACES)) else 2
+
+
+def _app_of(url: object, job_id: str, endpoint: str) -> str | None:
+    """The app in the address that an answer gives for a job; None where it is no such address.
+
+    Only the app is taken from there: the key and what follows stay below the base URL, whatever host the answer names.
+    """
+    if not isinstance(url, str):
+        return None
+    try:
+        path = urlsplit(url).path
+    except ValueError:
+        return None
+    head, marker, tail = path.partition("/requests/")
+    app = head.strip("/").split("/")[-_app_parts(endpoint) :]
+    fits = len(app) == _app_parts(endpoint) and all(map(_SEGMENT.fullmatch, app))
+    return "/".join(app) if marker and tail == job_id and fits else None
+
+
+def _await_end(call: Call, job: _Job, stop: HttpRequest) -> Generator[Step, HttpResponse | bytes | None, _Status]:
+    """Asks until the job is completed, which is also said of one that failed."""
+    running = False
+
+    def read(response: HttpResponse, early: bool) -> Ended[_Status] | list[Progress | Cancellable] | None:
+        nonlocal running
+        status = _read_status(response)
+        word = _word(status.status)
+        if word == "completed":
+            return Ended(status)
+        if not word:
+            return None
+        if word == "in_queue" or running:
+            return [_progress(status, word)]
+        running = True
+        # What runs may be billed when it is stopped, and may not even stop.
+        return [Cancellable(request=stop, stops_bill=False), _progress(status, word)]
+
+    def say(response: HttpResponse) -> str:
+        return _sentence(_read_complaint(response).text)
+
+    return (yield from await_end(call, Job(id=job.id, url=job.status_url, provider=_NAME), read, say))
+
+
+def _read_status(response: HttpResponse) -> _Status:
+    """An empty one where the answer is none."""
+    if response.status not in (200, 202):
+        return _Status()
+    try:
+        return _decode_status(response.body)
+    except MALFORMED:
+        return _Status()
+
+
+def _word(value: object) -> str:
+    return value.strip().casefold() if isinstance(value, str) else ""
+
+
+def _progress(status: _Status, word: str) -> Progress:
+    if word == "in_queue":
+        before = status.queue_position
+        if isinstance(before, bool) or not isinstance(before, int) or before < 0:
+            return Progress(note="in the queue")
+        return Progress(note="next in the queue" if before == 0 else f"in the queue behind {before}")
+    return Progress(fraction=_read_fraction(status.logs), note="running" if word == "in_progress" else one_line(word))
+
+
+def _read_fraction(logs: object) -> float | None:
+    """The last percentage in the lines of a log, which is how most models say how far they are."""
+    for line in reversed(logs if isinstance(logs, list) else []):
+        message = line.get("message") if isinstance(line, dict) else None
+        if isinstance(message, str) and (found := _PERCENT.findall(message[-2000:])):
+            return min(int(found[-1]), 100) / 100
+    return None
+
+
+def _fetch_result(job: _Job, status: _Status) -> Generator[Step, HttpResponse | bytes | None, HttpResponse]:
+    """The model's own answer; one that is no success is raised."""
+    failed = bool(status.error or status.error_type)
+    for _ in range(_MOST_RESULT_POLLS):
+        # The answer of a job that failed stays what it is, so there is nothing to be tried again for.
+        asked = HttpRequest(method="GET", url=job.url, repeatable=not failed, collects=not failed)
+        response = yield from send(asked)
+        if response.status == 200:
+            return response
+        if failed or response.status != 400 or "in progress" not in _read_complaint(response).text:
+            break
+        yield Wait(seconds=1.0)
+    error = _refusal(response, status)
+    error.details["job_id"] = job.id
+    raise error
+
+
+# --- results --------------------------------------------------------------------------------------------------------
+
+
+class _Output(msgspec.Struct):
+    images: object = None
+    image: object = None
+    seed: object = None
+    prompt: object = None
+    has_nsfw_concepts: object = None
+    nsfw_content_detected: object = None
+
+
+_decode_output = msgspec.json.Decoder(_Output).decode
+
+
+def _collect(call: Call, job: _Job, response: HttpResponse) -> Exchange:
+    """Downloads the pictures. One that cannot be had does not lose the others, which are paid as well."""
+    output = decode(_decode_output, response, _NAME, billed="yes")
+    pictures: list[Picture | Withheld] = []
+    errors: list[ProviderError] = []
+    for place, item in enumerate(_items(output)):
+        link = item.get("url") if isinstance(item, dict) else item
+        if _is_flagged(output, place):
+            pictures.append(Withheld(reason="its filter finds the picture unsafe, and blackens it."))
+        elif not isinstance(link, str) or not link:
+            pictures.append(Withheld(reason="its answer holds no link to the picture."))
+        else:
+            try:
+                data = yield from download(link, _NAME)
+            except ProviderError as error:
+                errors.append(error)
+                pictures.append(Withheld(reason=error.message))
+            else:
+                pictures.append(_picture(call, job, output, data))
+    if not pictures:
+        raise ProviderError(f"{_NAME} completed the job and gave no picture; it was billed.", billed="yes")
+    if len(errors) == len(pictures):
+        raise errors[0]
+    return Pictures(pictures=tuple(pictures), units=_read_units(response.headers))
+
+
+def _items(output: _Output) -> list[object]:
+    if isinstance(output.images, list):
+        return output.images
+    return [] if output.image is None else [output.image]
+
+
+def _is_flagged(output: _Output, place: int) -> bool:
+    for flags in (output.has_nsfw_concepts, output.nsfw_content_detected):
+        if flags is True or (isinstance(flags, list) and place < len(flags) and flags[place] is True):
+            return True
+    return False
+
+
+def _picture(call: Call, job: _Job, output: _Output, data: bytes) -> Picture:
+    seed, prompt = output.seed, output.prompt
+    told = isinstance(seed, int) and not isinstance(seed, bool) and abs(seed) <= _LARGEST_SEED
+    return Picture(
+        data=data,
+        revised_prompt=prompt if isinstance(prompt, str) and prompt and prompt != call.request.prompt else None,
+        seed=seed if told and isinstance(seed, int) else call.request.seed,
+        provider_id=job.id,
+    )
+
+
+def _read_units(headers: Mapping[str, str]) -> Decimal | None:
+    """How much was counted, in the unit that the model's price is for; None where it is not said."""
+    text = headers.get("x-fal-billable-units", "").strip()
+    try:
+        units = Decimal(text) if text.isascii() and len(text) < 30 else None
+    except InvalidOperation:
+        return None
+    if units is None or not units.is_finite() or not 0 <= units <= _MOST_UNITS:
+        return None
+    return units.quantize(Decimal("1e-9"))
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
+
+
+class _Refused(msgspec.Struct):
+    detail: object = None
+    error_type: object = None
+    # The platform's own, and what proxies say.
+    message: object = None
+    error: object = None
+
+
+class _Complaint(msgspec.Struct, frozen=True):
+    """Why an answer is no success: the name that fal.ai has for it, the words, and whether a field is named."""
+
+    kind: str = ""
+    text: str = ""
+    names_field: bool = False
+
+
+_decode_refused = msgspec.json.Decoder(_Refused).decode
+
+_FILTERED = ("content_policy_violation", "no_media_generated")
+_CANCELLED = ("client_cancelled", "client_disconnected")
+# What fal.ai's own service or machines broke; the HTTP code may be any that begins with 5.
+_BROKEN = (
+    "internal_",
+    "downstream_service_unavailable",
+    "runner_",
+    "generation_timeout",
+    "startup_timeout",
+    "request_timeout",
+)
+# Worth another try though the request is at fault.
+_FLEETING = ("file_download_error", "no_media_generated", "downstream_service_error")
+
+
+def _read_complaint(response: HttpResponse, status: _Status | None = None) -> _Complaint:
+    kind = response.headers.get("x-fal-error-type", "")
+    try:
+        refused = _decode_refused(response.body)
+    except MALFORMED:
+        refused = _Refused()
+    text, names_field = "", False
+    if isinstance(refused.detail, list):
+        first = next((item for item in refused.detail if isinstance(item, dict)), {})
+        kind = one_line(first.get("type")) or kind
+        text = one_line("; ".join(_lines(refused.detail)))
+        names_field = isinstance(first.get("loc"), list)
+    elif isinstance(refused.error, dict):
+        kind = kind or one_line(refused.error.get("type"))
+        text = one_line(refused.error.get("message"))
+    text = text or one_line(refused.detail) or one_line(refused.message) or one_line(refused.error)
+    kind = kind or one_line(refused.error_type)
+    if status is not None:
+        kind, text = kind or one_line(status.error_type), text or one_line(status.error)
+    return _Complaint(kind=kind, text=text, names_field=names_field)
+
+
+def _lines(detail: Iterable[object]) -> Iterable[str]:
+    for item in detail:
+        if isinstance(item, dict):
+            place = item.get("loc")
+            field = ".".join(map(one_line, place[1:])) if isinstance(place, list) else ""
+            yield f"{field}: {one_line(item.get('msg'))}".removeprefix(": ")
+
+
+def _sentence(text: str) -> str:
+    return f"{_NAME} says: {text.rstrip('.')}." if text else ""
+
+
+def _refusal(response: HttpResponse, status: _Status | None) -> ImagenError:
+    """The error of an answer that is no success: to a submission, or, with its `status`, of a job that was taken."""
+    complaint = _read_complaint(response, status)
+    said = _sentence(complaint.text) or f"{_NAME} answered {response.status}."
+    details = trace(response) | ({"type": complaint.kind} if complaint.kind else {})
+    error = _error(response, complaint, said, taken=status is not None)
+    error.details.update(details)
+    if (told := response.headers.get("x-fal-retryable", "").strip().casefold()) in ("true", "false"):
+        error.retryable = told == "true"
+    if response.headers.get("x-fal-request-timeout-type", "").strip().casefold() == "user":
+        error.retryable = False
+    return error
+
+
+def _error(response: HttpResponse, complaint: _Complaint, said: str, *, taken: bool) -> ImagenError:
+    kind, code = complaint.kind, response.status
+    # Content is also looked at when the work is done, and then it may be charged (fal.ai/docs, errors).
+    after_work: Billed = "unknown" if taken else "no"
+    if kind in _FILTERED:
+        text = f"{said} Change the prompt or the pictures."
+        return ContentFilterError(text, retryable=kind in _FLEETING, billed=after_work)
+    if kind in _CANCELLED or code == 499:
+        return ProviderError(f"The job was cancelled. {said}", billed=after_work)
+    if kind.startswith(_BROKEN) or code >= 500 or code == 408:
+        return _outage(response, complaint, said, taken=taken)
+    if 300 <= code < 400:
+        text = f"{_NAME} redirects to another address, which is not followed."
+        return ProviderError(text, billed=after_work)
+    if kind in _FLEETING and code == 400:
+        return ProviderError(f"{said} Try again later.", retryable=True)
+    match code:
+        case 402:
+            return QuotaExceededError(f"{said} Top up the balance at {_NAME}.", billed=after_work)
+        case 403 if _NO_MONEY.search(complaint.text):
+            return QuotaExceededError(f"{said} Top up the balance at {_NAME}.", billed=after_work)
+        case 401 | 403:
+            return AuthenticationError(f"{_NAME} does not accept the key. {said} Check FAL_KEY.", billed=after_work)
+        case 404 | 405 if taken:
+            return ProviderError(f"{_NAME} does not know the job any more; it may be billed. {said}", billed="unknown")
+        case 404:
+            return ModelNotFoundError(f"{said} Check the model and the base URL.", code="API_ERROR")
+        case 422:
+            # Fields are looked at before the work; what names none may have come after it.
+            billed: Billed = "no" if complaint.names_field else after_work
+            return InvalidRequestError(said, code="INVALID_PROMPT", retryable=kind in _FLEETING, billed=billed)
+        case 429:
+            wait = read_wait_seconds(response.headers, complaint.text)
+            return RateLimitError(f"{said} Too many jobs at once.", billed=after_work, retry_after_seconds=wait)
+        case _:
+            return InvalidRequestError(said, code="API_ERROR", billed="no" if kind or not taken else "unknown")
+
+
+def _outage(response: HttpResponse, complaint: _Complaint, said: str, *, taken: bool) -> ImagenError:
+    """fal.ai never charges a job that ends in a 5xx; what has no name may be a page of a proxy, or a result that got lost."""
+    own = bool(complaint.kind) or (not taken and "x-fal-request-id" in response.headers)
+    billed: Billed = "no" if own or (response.status == 503 and not taken) else "unknown"
+    return ProviderError(
+        f"{_NAME} has trouble ({response.status}). {said} Try again later.",
+        retryable=True,
+        billed=billed,
+        retry_after_seconds=read_wait_seconds(response.headers),
+    )
+
+
+PROVIDER = Provider(
+    name="fal",
+    operations={"generate": run, "edit": run, "vary": run, "enhance": run, "restyle": run},
+    base_url="https://queue.fal.run",
+    base_url_variable="FAL_BASE_URL",
+    key_variables=("FAL_KEY",),
+    key_prefix="Key ",
+    home_page="fal.ai/dashboard/keys",
+    # Seconds between two questions whether a job has ended.
+    settings={"poll_seconds": 1.0},
+)

@@ -1,0 +1,137 @@
+"""The simulated fal.ai takes every value that the catalog offers for its models, and gives what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+import imagen
+from imagen._prices import quote_request
+from imagen.testing.simulator._fal_models import MODELS as SERVED
+from tests.providers.fal.clients import GREEN, RED, left_mask, open_fal, png
+from tests.providers.stepping import CATALOG
+
+MODELS = [model for model in CATALOG if model.provider == "fal" and model.lifecycle.live]
+OPERATIONS = ("generate", "edit", "vary", "enhance", "restyle")
+
+
+def offers(model: imagen.Model) -> Iterator[dict[str, Any]]:
+    """Each value that the catalog offers, one at a time, and all together."""
+    can = model.capabilities
+    values: dict[str, tuple[Any, ...]] = {
+        "size": (*can.sizes, *(("1024x768", "1280x704") if can.free_size else ())),
+        "aspect_ratio": can.aspect_ratios,
+        "resolution": can.resolutions,
+        "quality": can.qualities,
+        "style": can.styles,
+        "background": can.backgrounds,
+        "output_format": can.output_formats,
+        "safety": can.safety,
+        "seed": (0, 2**31 - 1) if can.seed else (),
+        "negative_prompt": ("dogs",) if can.negative_prompt else (),
+        "guidance": () if can.guidance is None else (can.guidance.low, can.guidance.high),
+        "steps": () if can.steps is None else (int(can.steps.low), int(can.steps.high)),
+    }
+    yield {}
+    for field, offered in values.items():
+        yield from ({field: value} for value in offered)
+    unshaped = {"aspect_ratio", "resolution"} if values["size"] else {"size"}
+    yield {field: offered[-1] for field, offered in values.items() if offered and field not in unshaped}
+
+
+def requests(model: imagen.Model, pictures: tuple[bytes, ...], mask: bytes) -> Iterator[imagen.Request]:
+    """Every operation with every offer, and with as many pictures as the model takes."""
+    can = model.capabilities
+    prompt = "a cat" if can.prompt_required else ""
+    for fields in offers(model):
+        more: dict[str, Any] = {"prompt": prompt, "model": model.id, **fields}
+        if "generate" in can.operations:
+            yield imagen.Generate(**more)
+        if "edit" in can.operations:
+            yield imagen.Edit(images=pictures[:1], mask=mask if can.mask else None, **more)
+        if "vary" in can.operations:
+            yield imagen.Vary(image=pictures[0], **more)
+        if "enhance" in can.operations:
+            yield imagen.Enhance(image=pictures[0], **more)
+        if "restyle" in can.operations:
+            yield imagen.Restyle(image=pictures[0], reference=pictures[1], **more)
+    more = {"model": model.id, "prompt": prompt}
+    if "generate" in can.operations and can.inputs.max_references:
+        yield imagen.Generate(references=pictures[:1] * can.inputs.max_references, **more)
+    if "edit" in can.operations and can.inputs.max_images > 1:
+        yield imagen.Edit(images=pictures[:1] * can.inputs.max_images, **more)
+    yield from (imagen.Enhance(image=pictures[0], scale=scale, **more) for scale in can.scales)
+    if can.strength:
+        yield from (imagen.Vary(image=pictures[0], strength=strength, **more) for strength in (0.1, 1.0))
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.id)
+async def test_the_provider_takes_everything_that_the_catalog_offers(tmp_path, model):
+    pictures, mask = (png(RED, (64, 64)), png(GREEN, (64, 64))), left_mask((64, 64))
+    async with open_fal(tmp_path) as (client, simulator):
+        lacks = model.wire.get("lacks", {})
+        async with client.open_batch(list(requests(model, pictures, mask)), max_at_once=4) as batch:
+            async for outcome in batch:
+                asked = msgspec.structs.asdict(outcome.request)
+                assert isinstance(outcome, imagen.Image), (outcome, asked)
+                operation = type(outcome.request).__name__.lower()
+                assert all(made.field in lacks.get(operation, ()) for made in outcome.adjustments)
+                if asked["output_format"]:
+                    assert outcome.media_type == f"image/{asked['output_format']}"
+                if asked["size"] and not outcome.adjustments:
+                    assert f"{outcome.width}x{outcome.height}" == asked["size"]
+                if asked.get("scale"):
+                    assert outcome.width == round(64 * asked["scale"])
+        if model.price is not None:
+            assert (await client.spending()).settled_usd > 0
+        assert not simulator.leaks
+
+
+@pytest.mark.parametrize(
+    "model", [model for model in MODELS if model.capabilities.max_images_per_request > 1], ids=lambda model: model.id
+)
+async def test_as_many_pictures_as_the_catalog_says_come_from_one_request(tmp_path, model):
+    can = model.capabilities
+    more: dict[str, Any] = {"model": model.id, "prompt": "a cat"}
+    match can.operations[0]:
+        case "vary":
+            request: imagen.Request = imagen.Vary(image=png(), **more)
+        case "edit":
+            request = imagen.Edit(images=(png(),), mask=left_mask() if can.mask else None, **more)
+        case _:
+            request = imagen.Generate(**more)
+    async with open_fal(tmp_path) as (client, simulator):
+        async with client.open_batch(request, n=can.max_images_per_request, together=True) as batch:
+            outcomes = [outcome async for outcome in batch]
+        assert [type(outcome) for outcome in outcomes] == [imagen.Image] * can.max_images_per_request
+        assert len(simulator.bills) == 1
+
+
+def test_no_price_of_the_catalog_is_for_less_than_what_is_billed():
+    """Held against the list of the simulator, which was written from the price pages by itself."""
+    for model in MODELS:
+        if model.price is None:
+            continue
+        endpoints = model.wire.get("endpoints", {})
+        for operation in model.capabilities.operations:
+            served = SERVED[endpoints.get(operation, model.wire_name)]
+            fields: dict[str, Any] = {"prompt": "x"}
+            if model.capabilities.free_size and operation in ("generate", "edit"):
+                for size, megapixels in (("1024x1024", 1), ("1040x1040", 2), ("2048x2048", 4)):
+                    quote = quote_request(model, imagen.Generate(size=size, **fields))
+                    assert quote.expected_usd == served.usd(megapixels, 0)
+            if operation == "edit":
+                edit = imagen.Edit(images=("a",), **fields)
+                assert quote_request(model, edit).low_usd == served.usd(1, 1)
+            if operation in ("vary", "enhance"):
+                quote = quote_request(model, imagen.Generate(**fields))
+                assert quote.high_usd is not None
+                # Enlarged to 16 megapixels, or four drawn anew.
+                assert quote.high_usd >= served.usd(16 if operation == "enhance" else 4, 1)
+            if operation == "generate" and model.capabilities.resolutions:
+                quote = quote_request(model, imagen.Generate(resolution="1K", **fields))
+                assert quote.expected_usd == served.usd(1, 0) > Decimal(0)

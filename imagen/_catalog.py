@@ -157,11 +157,11 @@ class MegapixelPrices(_Entry, frozen=True, kw_only=True):
 class Price(_Entry, frozen=True, kw_only=True):
     """What a picture costs, in US dollars; a price that nobody published is left out, never 0.
 
-    `usd_per_image` is flat. `table` is by quality, then by size or resolution; `"auto"` as quality, where it is alone, stands
-    for every one, `"*"` for every other size. `per_megapixel` counts megapixels, begun ones as whole. `usd_per_unit` is the price of
-    what the provider counts and reports (megapixels, seconds), and `typical_units` how many a picture takes, to estimate
-    before. With `per_million_tokens` the bill follows the usage in the reply and the table only serves to estimate;
-    `estimate_margin` is the factor from an estimate to what is reserved for it.
+    `usd_per_image` is flat. `table` is by quality, then by size or resolution; `"auto"` as quality, where it is alone,
+    stands for every one, `"*"` for every other size. `per_megapixel` counts megapixels, begun ones as whole.
+    `usd_per_unit` is the price of what the provider counts and reports (megapixels, seconds), and `typical_units` how
+    many a picture takes, to estimate before. With `per_million_tokens` the bill follows the usage in the reply and the
+    table only serves to estimate; `estimate_margin` is the factor from an estimate to what is reserved for it.
     """
 
     usd_per_image: Decimal | None = None

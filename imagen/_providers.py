@@ -59,12 +59,14 @@ ModelListing = Generator[Step, HttpResponse | bytes | None, tuple[ListedModel, .
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """One provider.
 
-    `base_url_variable` and `key_variables` name environment variables, the first key that is set is taken; a provider that
-    works on this machine has none of them. The key goes into the header `key_header`, behind `key_prefix`, to the origin of
-    the base URL and to hosts whose name ends in one of `key_domains` (".bfl.ai"). Without the `packages` that it imports it cannot be used; the extra of its name brings them. `optional` providers (a server of one's
-    own) are chosen for a default model only where their base URL or key is set. `probe_url` is a path that costs nothing
-    and needs the key: `imagen doctor` asks it. `settings` are what imagen.toml may change under [providers.NAME.settings],
-    with their defaults. `models` are tables as in `catalog/*.toml`, for providers that are not built in.
+    `base_url_variable` and `key_variables` name environment variables, the first key that is set is taken; a provider
+    that works on this machine has none of them. The key goes into the header `key_header`, behind `key_prefix`, to the
+    origin of the base URL and to hosts whose name ends in one of `key_domains` (".bfl.ai"). With `basic_auth` it is
+    "user:password", sent as HTTP's Basic scheme wants it. Without the `packages` that it imports it cannot be used; the
+    extra of its name brings them. `optional` providers (a server of one's own) are chosen for a default model only
+    where their base URL or key is set. `probe_url` is a path that costs nothing and needs the key: `imagen doctor` asks
+    it. `settings` are what imagen.toml may change under [providers.NAME.settings], with their defaults. `models` are
+    tables as in `catalog/*.toml`, for providers that are not built in.
     """
 
     name: str

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import imagen
+from imagen.providers import PROVIDERS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -57,6 +58,15 @@ def test_every_option_of_generate_stands_in_the_readme():
     readme = (ROOT / "README.md").read_text("utf-8")
     for option in set(re.findall(r"--[a-z-]+", help_text)) - {"--help"}:
         assert option in readme, option
+
+
+def test_every_provider_stands_on_its_page_with_its_variables_and_settings():
+    page = (ROOT / "docs" / "providers.md").read_text("utf-8")
+    for provider in PROVIDERS.values():
+        words = [provider.name, *provider.key_variables, *provider.settings]
+        words += [provider.base_url_variable] if provider.base_url_variable else []
+        for word in words:
+            assert f"`{word}`" in page, f"{provider.name}: {word}"
 
 
 def test_links_between_documents_lead_somewhere():

@@ -173,7 +173,7 @@ async def test_a_large_picture_is_uploaded_and_a_small_one_is_not(tmp_path):
 
 async def test_progress_is_told_from_the_log(tmp_path):
     events: list[imagen.Event] = []
-    async with open_replicate(tmp_path, latency=0.1, on_event=events.append) as (client, _):
+    async with open_replicate(tmp_path, latency=0.6, on_event=events.append) as (client, _):
         await client.generate("a cat", model=SCHNELL)
     told = [event for event in events if isinstance(event, imagen.ProgressReported)]
     assert (told[0].note, told[0].fraction) == ("starting", None)

@@ -120,10 +120,9 @@ class Batch:
     async def _feed_repeated(self, source: RepeatedRequest, nursery: trio.Nursery) -> None:
         self._requested = source.n
         index = 0
+        most = self._most_together(source.request, together=source.together)
         while index < source.n:
-            count = 1
-            if source.together:
-                count = min(source.n - index, self._most_together(source.request))
+            count = min(source.n - index, most)
             request = source.request
             if request.seed is not None:
                 # The same seed would give the same picture n times.
@@ -132,16 +131,18 @@ class Batch:
                 return
             index += count
 
-    def _most_together(self, request: Request) -> int:
-        if request.previews:
-            # How several pictures come in one stream is not documented, and a break would lose those that are whole.
-            return 1
+    def _most_together(self, request: Request, *, together: bool) -> int:
+        """How many pictures one provider request is for."""
         try:
             model: Model = self._engine.plan(request).model
         except ImagenError:
             # The same error comes out as an outcome a moment later.
             return 1
-        return model.capabilities.max_images_per_request
+        can = model.capabilities
+        if can.sold_together:
+            return can.max_images_per_request
+        # How several pictures come in one stream is not documented, and a break would lose those that are whole.
+        return can.max_images_per_request if together and not request.previews else 1
 
     async def _feed_each(self, source: Requests, nursery: trio.Nursery) -> None:
         index = 0

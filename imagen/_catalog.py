@@ -108,6 +108,7 @@ class Capabilities(_Entry, frozen=True, kw_only=True):
     ("16:9", "auto") with or without `resolutions` ("1K", "2K": the side of a square). `prompt_required` holds for
     generations too; a model that removes a background does without. `required_options` are names in `options` without
     which the provider refuses, `scales` the factors of an enhancement, `modes` which of fast, conservative, creative it is.
+    A model whose pictures are `sold_together` draws `max_images_per_request` of them for every request, and bills them.
     """
 
     operations: tuple[Operation, ...] = ("generate",)
@@ -122,6 +123,7 @@ class Capabilities(_Entry, frozen=True, kw_only=True):
     max_prompt_characters: int = 4000
     prompt_required: bool = True
     max_images_per_request: int = 1
+    sold_together: bool = False
     max_previews: int = 0
     seed: bool = False
     negative_prompt: bool = False

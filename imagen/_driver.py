@@ -238,9 +238,12 @@ class ExchangeDriver:
         )
 
     async def _receive_soon(self, reply: Reply, seconds: float) -> bytes | None:
-        """The next bytes of a socket, which loses nothing by a wait that is cut short."""
+        """The next bytes of a socket, which loses nothing by a wait that is cut short; a broken one has ended."""
         with trio.move_on_after(seconds):
-            return await reply.receive_some()
+            try:
+                return await reply.receive_some()
+            except OutcomeUnknownError:
+                return b""
         return None
 
 

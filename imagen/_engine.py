@@ -420,6 +420,7 @@ class Engine:
             seconds=trio.current_time() - ticket.sent_at,
             attempt_id=ticket.id,
             parent_id=order.inputs.parent_id,
+            provider_id=picture.provider_id,
             storage_error=storage_error,
         )
 

@@ -44,7 +44,8 @@ class Image(_Value, frozen=True, kw_only=True):
 
     With a library the bytes are in the file at `path` and `data` reads them when asked; without one they are in memory,
     as they are where the disk failed, and then `storage_error` says why: `save` it elsewhere. `index` is the position of
-    its request in the batch, `seconds` the time from sending to the last byte, `parent_id` the picture that it was made from.
+    its request in the batch, `seconds` the time from sending to the last byte, `parent_id` the picture that it was made from,
+    `provider_id` the provider's own name for it or its job.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Image(_Value, frozen=True, kw_only=True):
     seconds: float = 0.0
     attempt_id: str = ""
     parent_id: str | None = None
+    provider_id: str | None = None
     storage_error: str | None = None
 
     @property

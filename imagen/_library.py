@@ -57,6 +57,7 @@ class _ImageRow(msgspec.Struct, frozen=True):
     seconds: float
     created_at: float
     parent_id: str | None
+    provider_id: str | None
 
 
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -95,6 +96,7 @@ def image_row(image: Image) -> Statement:
             seconds=image.seconds,
             created_at=image.created_at.timestamp(),
             parent_id=image.parent_id,
+            provider_id=image.provider_id,
         )
     )
     return f"INSERT INTO images ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values
@@ -262,6 +264,7 @@ class Library:
             seconds=row.seconds,
             attempt_id=row.attempt_id,
             parent_id=row.parent_id,
+            provider_id=row.provider_id,
         )
 
 

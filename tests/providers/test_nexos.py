@@ -172,7 +172,9 @@ def test_a_link_is_downloaded_and_the_revised_prompt_kept():
     body = {"created": 1790000000, "data": [{"url": "https://files.example/1.png", "revised_prompt": "a red cube"}]}
     walked = walk(LIST, reply(body), HttpResponse(status=200, body=PICTURE))
     assert walked.run().pictures == (imagen.Picture(data=PICTURE, revised_prompt="a red cube"),)
-    assert walked.requests[2] == HttpRequest(method="GET", url="https://files.example/1.png", repeatable=True, collects=True)
+    assert walked.requests[2] == HttpRequest(
+        method="GET", url="https://files.example/1.png", repeatable=True, collects=True
+    )
 
 
 @pytest.mark.parametrize(

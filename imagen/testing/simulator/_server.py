@@ -25,7 +25,7 @@ from ._jobs import Job, RemoteJobs
 from ._latency import Latency, latency_seconds
 from ._providers import default_providers
 from ._simulator import Simulator
-from ._wire import Line, Message
+from ._wire import LOOK_SECONDS, Line, Message
 from ._words import (
     Answered,
     Delivery,
@@ -34,6 +34,7 @@ from ._words import (
     Provider,
     Received,
     Reply,
+    Socket,
     Submission,
     json_reply,
     text_reply,
@@ -107,6 +108,10 @@ class _Server:
         provider, job = self._take(line, message)
         fault = job.fault
         answer = provider.decline(job, fault) if isinstance(fault, Decline) else provider.answer(job)
+        if isinstance(answer, Socket):
+            pull = answer.pull
+            await line.switch(answer.headers, lambda: pull(trio.current_time() - self._simulator.opened_at))
+            return False
         if not isinstance(answer, Reply) and not (isinstance(fault, Break) and not fault.after_billing):
             self._simulator.note_bill(job.received, answer)
         delivery: Delivery | None = None
@@ -124,7 +129,7 @@ class _Server:
                 self._on_answered(Answered(received=job.received, status=status, fault=name, bill=bill))
 
     def _note_delivered(self, job: Job, *, whole: bool) -> None:
-        lost = job.spoiled or (isinstance(job.fault, Break) and not job.fault.spares_picture)
+        lost = job.spoiled or job.delivered_later or (isinstance(job.fault, Break) and not job.fault.spares_picture)
         self._simulator.note_delivered(job.received, delivered=whole and not lost)
 
     def _take(self, line: Line, message: Message) -> tuple[Provider, Job]:
@@ -176,7 +181,7 @@ class _Server:
             return self._spoil(job, answer)
         if isinstance(answer, Submission):
             # Its pictures are delivered when they are collected, not by this reply.
-            job.spoiled = True
+            job.delivered_later = True
             return self._spoil(job, answer.reply)
         if self._simulator.bill_for(job.received) is None:
             return self._spoil(job, answer.paint())
@@ -184,7 +189,13 @@ class _Server:
             delivery = self._spoil(job, answer.paint())
             pause_seconds = delivery.pause_seconds or job.seconds / max(1, len(delivery.reply.pieces))
             return msgspec.structs.replace(delivery, pause_seconds=pause_seconds)
-        await trio.sleep(job.seconds)
+        if answer.stopped is None:
+            await trio.sleep(job.seconds)
+        else:
+            with trio.move_on_after(job.seconds):
+                # A provider is pure and has no event to wait for.
+                while not answer.stopped():  # noqa: ASYNC110
+                    await trio.sleep(LOOK_SECONDS)
         return self._spoil(job, answer.paint())
 
     def _spoil(self, job: Job, reply: Reply) -> Delivery:

@@ -12,6 +12,8 @@ import trio
 from ._words import Delivery, Ending
 
 _READ_BYTES = 65536
+LOOK_SECONDS = 0.005
+"""How often the server looks for what may have changed."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +107,14 @@ class Line:
             # With no time to linger, close() discards what is unsent and sends RST in place of FIN.
             self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return delivery.ending is Ending.WHOLE
+
+    async def switch(self, headers: Iterable[tuple[str, str]], pull: Callable[[], bytes | None]) -> None:
+        """Make the connection a WebSocket, and send what `pull` gives for as long as it gives anything."""
+        head = h11.InformationalResponse(status_code=101, headers=list(headers))
+        await self._stream.send_all(self._http.send(head) or b"")
+        while (data := pull()) is not None:
+            await self._stream.send_all(data)
+            await trio.sleep(LOOK_SECONDS)
 
     def next_cycle(self) -> bool:
         """Make ready for another request on this connection. False where it has to be closed."""

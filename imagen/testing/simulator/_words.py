@@ -85,7 +85,8 @@ class Drawing(msgspec.Struct, frozen=True, kw_only=True):
     """An answer that takes the latency and is billed.
 
     `paint` makes the reply. It is called when the latency is over, so that a thousand requests in flight do
-    not hold a thousand pictures; a stream is painted at once and its pieces are spread over the latency.
+    not hold a thousand pictures; a stream is painted at once and its pieces are spread over the latency. A drawing that
+    is `stopped` is painted before its time.
     """
 
     model: str
@@ -93,6 +94,7 @@ class Drawing(msgspec.Struct, frozen=True, kw_only=True):
     usd: Decimal
     paint: Callable[[], Reply]
     streamed: bool = False
+    stopped: Callable[[], bool] | None = None
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +104,13 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     images: int
     usd: Decimal
     reply: Reply
+
+
+class Socket(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer that makes the connection a WebSocket. `pull` is given the time and gives what to send, None at the end."""
+
+    headers: tuple[tuple[str, str], ...]
+    pull: Callable[[float], bytes | None]
 
 
 class Ending(Enum):
@@ -134,7 +143,7 @@ class Provider(Protocol):
         """What a request is for; `path` starts after the base path."""
         ...
 
-    def answer(self, job: "Job") -> Reply | Drawing | Submission: ...
+    def answer(self, job: "Job") -> Reply | Drawing | Submission | Socket: ...
 
     def decline(self, job: "Job", fault: "Decline") -> Reply:
         """Say no in this provider's own words, as it does when it is overloaded, out of credit and so on."""

@@ -52,7 +52,8 @@ def test_the_recorded_answer_of_xai_gives_a_link_and_its_cost():
     result = walked.run()
     assert result.pictures == (imagen.Picture(data=PICTURE),)
     assert result.reported_cost_usd == Decimal("0.07")
-    assert walked.requests[1] == HttpRequest(method="GET", url=recording["body"]["data"][0]["url"], repeatable=True, collects=True)
+    link = recording["body"]["data"][0]["url"]
+    assert walked.requests[1] == HttpRequest(method="GET", url=link, repeatable=True, collects=True)
 
 
 def test_the_recorded_answer_of_openrouter_gives_a_picture_and_its_cost():

@@ -1,0 +1,399 @@
+"""What is made of ComfyUI's answers and of what its socket tells: every row of the tables, and anything at all."""
+
+from __future__ import annotations
+
+import json
+import struct
+import uuid
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from wsproto.connection import SERVER, Connection
+from wsproto.events import BytesMessage, CloseConnection, TextMessage
+
+import imagen
+from imagen import (
+    Accepted,
+    AuthenticationError,
+    Cancellable,
+    HttpResponse,
+    InvalidRequestError,
+    Lost,
+    OutcomeUnknownError,
+    Picture,
+    Progress,
+    ProviderError,
+    Wait,
+)
+from imagen.providers import comfyui
+from imagen.providers.comfyui import PROVIDER
+from tests.providers.stepping import PICTURE, Walk, call, input_picture, mask_picture, outcome, reply
+from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
+
+JOB = "00000000-0000-0000-0000-000000000001"
+LIST = reply(["a.safetensors"])
+TAKEN = reply({"prompt_id": JOB, "number": 1, "node_errors": {}})
+FILE = reply(PICTURE)
+EMPTY = reply({})
+SWITCHED = HttpResponse(status=101, headers={"upgrade": "websocket"})
+NO_SOCKET = reply(b"404: Not Found", 404)
+
+
+def past(outputs: object = None, **status: object) -> HttpResponse:
+    told = {"status_str": "success", "completed": True, "messages": [], **status}
+    shown = {"9": {"images": [{"filename": "a b&c.png", "subfolder": "x/y", "type": "output"}]}}
+    return reply(
+        {JOB: {"prompt": [1, JOB, {}, {}, ["9"]], "outputs": shown if outputs is None else outputs, "status": told}}
+    )
+
+
+def queue(running: list[object] | None = None, pending: list[object] | None = None) -> HttpResponse:
+    return reply({"queue_running": running or [], "queue_pending": pending or []})
+
+
+@pytest.fixture(autouse=True)
+def known_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job of a test is JOB, and the client the same."""
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(JOB))
+
+
+def walk(*responses: HttpResponse, chunks: Any = (), socket: bool = False, **more: Any) -> Walk:
+    """A generation from its order on; the list of checkpoints is there already."""
+    asked = call("comfyui", settings={"socket": socket, **more.pop("settings", {})}, **more)
+    first = (LIST, SWITCHED) if socket else (LIST,)
+    return Walk(PROVIDER.operations["generate"](asked), *first, *responses, chunks=chunks)
+
+
+def polled(*responses: HttpResponse, **more: Any) -> Walk:
+    return walk(TAKEN, *responses, **more)
+
+
+# --- requests -------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_is_announced_before_it_is_sent():
+    made = polled(past(), FILE, seed=5)
+    result = made.run()
+    kinds = [type(step).__name__ for step in made.steps]
+    assert kinds == ["HttpRequest", "Accepted", "Cancellable", "HttpRequest", "Accepted", "HttpRequest", "HttpRequest"]
+    assert made.steps[1] == Accepted(job_id=JOB, poll_url=f"history/{JOB}")
+    listing, order, look, view = made.requests
+    assert (listing.url, listing.repeatable) == ("models/checkpoints", True)
+    assert (order.method, order.url, order.repeatable) == ("POST", "prompt", False)
+    assert look.url == f"history/{JOB}"
+    assert view.url == "view?filename=a+b%26c.png&subfolder=x%2Fy&type=output"
+    assert view.collects
+    assert result.pictures == (Picture(data=PICTURE, seed=5, provider_id=f"{JOB}#1"),)
+    assert made.body["client_id"]
+    assert made.body["prompt_id"] == JOB
+
+
+def test_a_job_is_taken_out_of_the_queue_and_interrupted_when_it_runs():
+    waiting, running = queue(pending=[[7, "other"], [9, JOB], [8, "third"]]), queue(running=[[7, JOB]])
+    made = polled(EMPTY, waiting, EMPTY, running, EMPTY, running, past(), FILE)
+    made.run()
+    stops = [step.request for step in made.steps if isinstance(step, Cancellable)]
+    assert all(step.stops_bill for step in made.steps if isinstance(step, Cancellable))
+    told = [(stop.url, json.loads(stop.body)) for stop in stops if stop is not None]
+    assert told == [("queue", {"delete": [JOB]}), ("interrupt", {"prompt_id": JOB})]
+    notes = [step.note for step in made.steps if isinstance(step, Progress)]
+    assert notes == ["number 3 in the queue", "drawing", "drawing"]
+    assert [step.seconds for step in made.steps if isinstance(step, Wait)] == [1.0] * 3
+
+
+def test_an_id_that_the_server_chose_is_the_one_that_counts():
+    made = walk(reply({"prompt_id": "its/own"}), EMPTY, queue(), reply({"its/own": {"outputs": {}}}))
+    made.fail()
+    assert [step.job_id for step in made.steps if isinstance(step, Accepted)] == [JOB, "its/own"]
+    assert made.requests[2].url == "history/its%2Fown"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"samper_name": "euler"}, "no samper_name"),
+        ({"sampler_name": 5}, "must be a name"),
+        ({"prompt_id": "x"}, "no prompt_id"),
+    ],
+)
+def test_options_of_the_built_in_graph(options, sentence):
+    made = walk(options=options)
+    error = made.fail()
+    assert isinstance(error, InvalidRequestError)
+    assert sentence in error.message
+
+
+def test_a_picture_with_a_mask_keeps_its_size():
+    request = imagen.Edit(prompt="x", images=(b"",), mask=b"", size="512x512")
+    asked = call("comfyui", request=request, images=(input_picture(),), mask=mask_picture(), settings={"socket": False})
+    uploaded = reply({"name": "n.png", "subfolder": "s", "type": "input"})
+    made = Walk(PROVIDER.operations["edit"](asked), uploaded, LIST, TAKEN, past(), FILE)
+    result = made.run()
+    assert [change.field for change in result.adjustments] == ["size"]
+    assert made.body["prompt"]["10"] == {"class_type": "LoadImage", "inputs": {"image": "s/n.png"}}
+    upload = made.requests[0]
+    assert (upload.url, upload.repeatable) == ("upload/image", True)
+    assert b'name="overwrite"\r\n\r\ntrue' in upload.body
+
+
+def test_the_same_picture_has_the_same_name():
+    def upload() -> bytes:
+        asked = call(
+            "comfyui", request=imagen.Enhance(image=b""), images=(input_picture(),), settings={"socket": False}
+        )
+        made = Walk(PROVIDER.operations["enhance"](asked), EMPTY)
+        made.fail()
+        return made.requests[0].body
+
+    assert upload() == upload()
+
+
+@pytest.mark.parametrize(
+    ("images", "options", "denoise"), [((), {}, 1.0), ((b"",), {}, 0.75), ((b"",), {"denoise": 0.3}, 0.3)]
+)
+def test_how_much_of_a_picture_is_drawn_anew(images, options, denoise):
+    request = imagen.Edit(prompt="x", images=images, options=options) if images else None
+    asked = call("comfyui", request=request, images=(input_picture(),) * len(images), settings={"socket": False})
+    uploads = [reply({"name": "n.png"})] * len(images)
+    made = Walk(PROVIDER.operations["edit"](asked), *uploads, LIST, TAKEN, past(), FILE)
+    made.run()
+    assert made.body["prompt"]["5"]["inputs"]["denoise"] == denoise
+
+
+def test_an_enhancement_takes_its_own_options_only():
+    request = imagen.Enhance(image=b"", options={"steps": 5})
+    made = Walk(PROVIDER.operations["enhance"](call("comfyui", request=request, images=(input_picture(),))))
+    assert "no steps" in made.fail().message
+    assert not made.requests
+
+
+def test_a_list_that_is_not_there():
+    listing = comfyui.list_models()
+    listing.send(None)
+    with pytest.raises(ProviderError):
+        listing.send(NO_SOCKET)
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
+
+NO = (False, "no", None)
+BAD = (InvalidRequestError, "INVALID_PROMPT", *NO)
+
+
+def refused(kind: str, **nodes: object) -> dict[str, object]:
+    error = {"type": kind, "message": "It is wrong", "details": "", "extra_info": {}}
+    return {"error": error, "node_errors": nodes}
+
+
+def node_error(kind: str) -> dict[str, object]:
+    error = {"type": kind, "message": "Value not in list", "details": "ckpt_name: 'x' not in []", "extra_info": {}}
+    return refused(
+        "prompt_outputs_failed_validation",
+        **{"4": {"errors": [error], "dependent_outputs": ["9"], "class_type": "CheckpointLoaderSimple"}},
+    )
+
+
+ERRORS = [
+    *(
+        pytest.param(400, refused(kind), BAD, id=kind)
+        for kind in ("no_prompt", "invalid_prompt", "missing_node_type", "prompt_no_outputs")
+    ),
+    *(
+        pytest.param(400, node_error(kind), BAD, id=kind)
+        for kind in (
+            "required_input_missing",
+            "value_not_in_list",
+            "value_smaller_than_min",
+            "value_bigger_than_max",
+            "return_type_mismatch",
+            "bad_linked_input",
+            "invalid_input_type",
+            "custom_validation_failed",
+            "exception_during_validation",
+        )
+    ),
+    pytest.param(400, {"error": "text"}, BAD, id="a text"),
+    pytest.param(400, b"<html>", BAD, id="no JSON"),
+    pytest.param(413, b"", BAD, id="413"),
+    pytest.param(401, b"", (AuthenticationError, "AUTHENTICATION", *NO), id="401"),
+    pytest.param(403, b"", (AuthenticationError, "AUTHENTICATION", *NO), id="403"),
+    pytest.param(404, b"", (ProviderError, "API_ERROR", *NO), id="404"),
+    pytest.param(500, b"", (ProviderError, "API_ERROR", *NO), id="500"),
+    pytest.param(502, b"", (ProviderError, "API_ERROR", True, "no", None), id="502"),
+    pytest.param(503, b"", (ProviderError, "API_ERROR", True, "no", None), id="503"),
+    pytest.param(307, b"", (ProviderError, "API_ERROR", *NO), id="307"),
+    pytest.param(200, b"<html>", (ProviderError, "API_ERROR", *NO), id="200 and no JSON"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "expected"), ERRORS)
+def test_every_way_of_not_taking_a_graph(status, body, expected):
+    assert outcome(walk(reply(body, status)).fail()) == expected
+
+
+def test_what_is_wrong_with_a_node_is_told():
+    error = walk(reply(node_error("value_not_in_list"), 400)).fail()
+    assert "CheckpointLoaderSimple: Value not in list (ckpt_name: 'x' not in [])" in error.message
+    assert error.details["type"] == "prompt_outputs_failed_validation"
+
+
+def failed(*messages: object) -> HttpResponse:
+    return past({}, status_str="error", completed=False, messages=list(messages))
+
+
+@pytest.mark.parametrize(
+    ("messages", "words"),
+    [
+        (
+            [
+                ["execution_start", {}],
+                ["execution_error", {"node_type": "KSampler", "exception_type": "E", "exception_message": "m"}],
+            ],
+            "KSampler: E: m.",
+        ),
+        ([["execution_error", {"exception_type": "torch.OutOfMemoryError"}]], "smaller size"),
+        (
+            [["execution_error", {"exception_type": "torch.cuda.OutOfMemoryError", "exception_message": 5}]],
+            "smaller size",
+        ),
+        ([["execution_interrupted", {}]], "interrupted"),
+        ([], "does not say why"),
+        ([5, [], ["execution_error"], ["execution_error", 5]], "does not say why"),
+    ],
+)
+def test_every_way_to_fail_later_costs_nothing(messages, words):
+    error = polled(failed(*messages)).fail()
+    assert outcome(error) == (ProviderError, "API_ERROR", *NO)
+    assert words in error.message
+
+
+def images(*names: str, type: object = "output") -> dict[str, object]:
+    return {"images": [{"filename": name, "subfolder": "", "type": type} for name in names]}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "names"),
+    [
+        ({"9": images("a", "b")}, ["a", "b"]),
+        ({"8": images("p", type="temp"), "9": images("a")}, ["a"]),
+        ({"8": images("p", type="temp")}, ["p"]),
+        ({"7": {"text": ["x"]}, "9": {"images": [5, {"filename": 5}, {"filename": "a", "type": "output"}]}}, ["a"]),
+    ],
+)
+def test_what_was_saved_counts_before_what_was_shown(outputs, names):
+    made = polled(past(outputs), *[FILE] * 2)
+    made.run()
+    views = [request.url for request in made.requests if request.url.startswith("view")]
+    assert [url.partition("filename=")[2].partition("&")[0] for url in views] == names
+
+
+@pytest.mark.parametrize("outputs", [{}, [], 5, {"9": 5}, {"9": {"images": 5}}, {"9": images("x", type="input")}])
+def test_a_graph_that_saves_nothing(outputs):
+    error = polled(past(outputs)).fail()
+    assert outcome(error) == (ProviderError, "API_ERROR", *NO)
+    assert "node that saves" in error.message
+
+
+def test_a_file_that_is_gone_does_not_take_the_others_along():
+    result = polled(past({"9": images("a", "b")}), reply(b"", 404), FILE).run()
+    lost, picture = result.pictures
+    assert isinstance(lost, Lost)
+    assert isinstance(picture, Picture)
+
+
+def test_a_job_that_is_nowhere_is_given_up_after_five_looks():
+    made = polled(*[EMPTY, queue()] * 5)
+    assert outcome(made.fail()) == (ProviderError, "API_ERROR", *NO)
+    assert polled(*[EMPTY, queue()] * 4, past(), FILE).run().pictures
+
+
+@pytest.mark.parametrize("bad", [(reply(b"", 500),), (reply(b"x"),), (EMPTY, reply(b"", 500)), (EMPTY, reply({}))])
+def test_a_server_that_says_nothing_is_given_up_after_ten_looks(bad):
+    error = polled(*bad * 10).fail()
+    assert outcome(error)[:3] == (OutcomeUnknownError, "OUTCOME_UNKNOWN", False)
+    assert polled(*bad * 9, past(), FILE).run().pictures
+
+
+def test_a_job_that_never_ends_is_given_up():
+    error = polled(*[EMPTY, queue(running=[[1, JOB]])] * 8, settings={"poll_seconds": 600.0}).fail()
+    assert isinstance(error, OutcomeUnknownError)
+
+
+def frames(*events: object) -> list[bytes]:
+    server = Connection(SERVER)
+    return [bytes(server.send(event)) for event in events]  # type: ignore[arg-type]
+
+
+def told(kind: str, **data: object) -> TextMessage:
+    return TextMessage(data=json.dumps({"type": kind, "data": {"prompt_id": JOB, **data}}))
+
+
+def preview(data: bytes = b"jpeg", *, event: int = 1, more: int = 1) -> BytesMessage:
+    return BytesMessage(data=struct.pack(">II", event, more) + data)
+
+
+# --- anything at all ------------------------------------------------------------------------------------------------
+
+SAMPLES: tuple[dict[str, Any], ...] = (
+    json.loads(TAKEN.body),
+    json.loads(past().body),
+    json.loads(failed(["execution_error", {"exception_type": "E"}]).body),
+    json.loads(queue(running=[[1, JOB]], pending=[[2, "x"]]).body),
+    node_error("value_not_in_list"),
+    {"name": "a.png", "subfolder": "", "type": "input"},
+)
+bodies = st.one_of(
+    st.binary(max_size=100),
+    wrong_fields(SAMPLES),
+    mutated(tuple(json.dumps(sample).encode() for sample in SAMPLES)),
+    st.sampled_from([json.dumps(sample).encode() for sample in SAMPLES]),
+)
+answers = st.builds(
+    lambda status, body, more: HttpResponse(status=status, headers=more, body=body), statuses, bodies, headers
+)
+QUICK = {"poll_seconds": 600.0, "silence_seconds": 600.0}
+messages = st.lists(
+    st.one_of(
+        st.binary(max_size=60),
+        st.none(),
+        st.sampled_from(
+            frames(told("execution_start"), told("progress", value=1, max=2), preview(), told("execution_success"))
+        ),
+        mutated(tuple(frames(told("progress", value=1, max=2), preview(), CloseConnection(code=1001)))),
+    ),
+    max_size=8,
+)
+
+
+def ends_well(made: Walk) -> None:
+    """Pictures or an ImagenError that costs nothing: another exception comes out of here."""
+    try:
+        result = made.run()
+    except imagen.ImagenError as error:
+        assert error.message
+        assert error.billed == "no"
+        return
+    assert any(isinstance(picture, Picture) for picture in result.pictures)
+
+
+@given(given_answers=st.lists(answers, min_size=1, max_size=6))
+@settings(max_examples=400, deadline=None)
+def test_any_answers_end_in_pictures_or_an_error_that_costs_nothing(given_answers):
+    ends_well(polled(*given_answers, *[given_answers[-1]] * 60, settings=QUICK))
+    ends_well(walk(*given_answers, *[given_answers[-1]] * 60, settings=QUICK))
+
+
+@given(chunks=messages, given_answers=st.lists(answers, min_size=1, max_size=3))
+@settings(max_examples=400, deadline=None)
+def test_any_socket_ends_well_too(chunks, given_answers):
+    rest = [given_answers[-1]] * 60
+    ends_well(polled(*given_answers, *rest, chunks=chunks, socket=True, settings=QUICK, previews=3))
+
+
+@given(answer=answers)
+@settings(max_examples=200, deadline=None)
+def test_any_answer_to_an_upload_ends_well_too(answer):
+    asked = call("comfyui", request=imagen.Enhance(image=b""), images=(input_picture(),), settings=QUICK)
+    ends_well(Walk(PROVIDER.operations["enhance"](asked), *[answer] * 80))

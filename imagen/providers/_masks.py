@@ -65,7 +65,7 @@ def _read(mask: InputPicture) -> Image.Image:
                     "give one without, white where the picture is to change and black elsewhere."
                 )
             return opened.convert("L")
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InvalidRequestError(f"The mask cannot be read: {error}.") from error
 
 

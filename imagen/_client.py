@@ -52,7 +52,7 @@ __all__ = ["Client", "GenerateParameters", "Parameters", "open_client"]
 
 _CLOSE_SECONDS = 5.0
 # Stands for nobody's server, so that every link leads elsewhere and gets no key.
-_LINKS = ProviderAccess(provider=Provider(name="link", operations={}), base_url=None, key=None, configured=True)
+_LINKS = ProviderAccess(provider=Provider(name="The server", operations={}), base_url=None, key=None, configured=True)
 
 
 class Parameters(TypedDict, total=False):

@@ -173,7 +173,8 @@ async def resolve_public(host: str, port: int, *, allow_loopback: bool = False) 
         if allow_loopback and address.is_loopback:
             continue
         if not address.is_global or address.is_multicast:
-            raise PermissionError(f"{host} is at {address}, which is no public address")
+            where = host if host == text else f"{host} is at {address}, which"
+            raise PermissionError(f"{where} is no public address")
     return addresses
 
 

@@ -93,7 +93,7 @@ def _emulate(request: Request, model: Model, adjust: _Adjuster) -> Request:
     if not request.emulate or isinstance(request, (Generate, Edit)) or "edit" not in can.operations:
         hint = ""
         if not isinstance(request, (Generate, Edit)) and "edit" in can.operations:
-            hint = " emulate=True does it by an edit."
+            hint = " With emulate=True it is done by an edit."
         raise InvalidRequestError(
             f"{model.id} cannot {operation}; it can {' and '.join(can.operations) or 'do nothing'}.{hint}"
         )

@@ -142,7 +142,7 @@ class HttpTransport:
                 # It would be taken for a path below the base URL.
                 raise ValueError("no host")
         except (httpx2.InvalidURL, ValueError) as error:
-            raise ProviderError(f"{self._provider.name} gave a link that leads to no URL.", billed="yes") from error
+            raise ProviderError("The link leads on to no URL.", billed="yes") from error
         return self._build(msgspec.structs.replace(request, url=str(target)))
 
     def _is_link(self, http_request: httpx2.Request) -> bool:
@@ -166,9 +166,7 @@ class HttpTransport:
         try:
             await resolve_public(url.host, url.port or 443, allow_loopback=is_loopback(self._base_url))
         except PermissionError as error:
-            raise ProviderError(
-                f"{self._provider.name} gave a link that was not followed: {error}.", billed="yes"
-            ) from error
+            raise ProviderError(f"The link was not followed: {error}.", billed="yes") from error
         except OSError as error:
             raise httpx2.ConnectError(str(error)) from error
 
@@ -213,10 +211,10 @@ class HttpTransport:
             url = httpx2.URL(text)
             _check_host(url)
         except (httpx2.InvalidURL, ValueError) as error:
-            raise ProviderError(f"{self._provider.name} gave a link that is no URL.", billed="yes") from error
+            raise ProviderError("The link is no URL.", billed="yes") from error
         if url.scheme == "https" or (url.scheme == "http" and is_loopback(url) and is_loopback(self._base_url)):
             return url
-        raise ProviderError(f"{self._provider.name} gave a link that is not https; it was not followed.", billed="yes")
+        raise ProviderError("The link is not https; it was not followed.", billed="yes")
 
     @contextmanager
     def _translate(self, url: httpx2.URL) -> Iterator[None]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from .. import Failure, Image
+from ._requests import operation_name
 
 __all__ = ["failure_record", "image_record", "money"]
 
@@ -32,7 +33,7 @@ def image_record(image: Image, path: Path | None = None) -> Mapping[str, object]
         "size_bytes": image.size_bytes,
         "model": image.model,
         "provider": image.provider,
-        "operation": type(image.request).__name__.lower(),
+        "operation": operation_name(image.request),
         "parent_id": image.parent_id,
         "seed": image.seed,
         "revised_prompt": image.revised_prompt,

@@ -10,6 +10,7 @@ import msgspec
 from .. import Client, DiscoveredModel, Image, Model, open_client
 from ._console import Console, ExitStatus, say_error, usd
 from ._records import image_record, money
+from ._requests import operation_name
 
 __all__ = ["run_history", "run_models", "run_show", "run_spend"]
 
@@ -163,7 +164,8 @@ def _print_history_line(image: Image, console: Console) -> None:
         console.emit(image_record(image))
         return
     when = image.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
-    prompt = image.prompt if len(image.prompt) <= 48 else image.prompt[:47] + "…"
+    words = image.prompt or f"({operation_name(image.request)})"
+    prompt = words if len(words) <= 48 else words[:47] + "…"
     console.say(f"{when}  {image.id}  {image.width}x{image.height}  {image.model}  {usd(image.cost.usd)}  {prompt}")
 
 

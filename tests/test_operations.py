@@ -248,6 +248,29 @@ async def test_a_picture_that_was_made_and_withheld_is_a_refusal_with_its_cost()
     assert spending.attempts.refused == 1
 
 
+async def test_a_picture_that_was_made_and_lost_is_a_failure_with_its_cost_beside_the_others():
+    def work(call: imagen.Call) -> imagen.Exchange:
+        yield imagen.Compute(call=bytes)
+        pictures = (imagen.Lost(reason="Its link answers 404."), imagen.Picture(data=PNG))
+        return imagen.Pictures(pictures=pictures, reported_cost_usd=COST * 2)
+
+    class Forgetful(Atelier):
+        def provider(self) -> imagen.Provider:
+            provider = msgspec.structs.replace(super().provider(), operations={"generate": work})
+            table = {**provider.models["atelier-1"], "capabilities": {"max_images_per_request": 2}}
+            return msgspec.structs.replace(provider, models={"atelier-1": table})
+
+    async with open_atelier(Forgetful()) as client:
+        async with client.open_batch("x", n=2, together=True) as batch:
+            lost, made = sorted([outcome async for outcome in batch], key=lambda outcome: outcome.index)
+        spending = await client.spending()
+    assert isinstance(made, imagen.Image)
+    assert isinstance(lost, imagen.Failure)
+    assert isinstance(lost.error, imagen.ProviderError)
+    assert (lost.error.billed, lost.cost.usd, made.cost.usd) == ("yes", COST, COST)
+    assert spending.settled_usd == COST * 2
+
+
 async def test_a_link_is_fetched_and_what_goes_wrong_there_costs_nothing():
     replies = iter([ScriptedReply(chunks=(PNG,)), ScriptedReply(status=404), ScriptedReply(fault="lost")])
     transport = ScriptedTransport(lambda request: next(replies))

@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 
 from .._errors import ProviderError
-from .._exchange import HttpResponse, Picture, Step, Usage, Withheld
+from .._exchange import HttpResponse, Lost, Picture, Step, Usage, Withheld
 from .._providers import ListedModel
 from ._openai_errors import refusal
 from ._wire import MALFORMED, decode_base64, download, one_line, trace
@@ -109,7 +109,7 @@ def is_null(raw: msgspec.Raw) -> bool:
 
 def read_pictures(
     reply: ImagesReply, provider: str, *, seed: int | None = None
-) -> Generator[Step, HttpResponse | bytes | None, tuple[Picture | Withheld, ...]]:
+) -> Generator[Step, HttpResponse | bytes | None, tuple[Picture | Withheld | Lost, ...]]:
     """The pictures of a reply, those behind links fetched. One that cannot be had does not lose the others.
 
     `seed` is the one that was sent; it is known to be that of a picture only where there is one picture.
@@ -117,15 +117,16 @@ def read_pictures(
     Raises:
         ProviderError: not one of them can be had; they were billed.
     """
-    pictures: list[Picture | Withheld] = []
-    first_error: ProviderError | None = None
+    pictures: list[Picture | Withheld | Lost] = []
+    errors: list[ProviderError] = []
     for item in reply.data:
         try:
             pictures.append((yield from _read_item(item, provider, seed if len(reply.data) == 1 else None)))
         except ProviderError as error:
-            first_error = first_error or error
-    if first_error is not None and not pictures:
-        raise first_error
+            errors.append(error)
+            pictures.append(Lost(reason=error.message))
+    if len(errors) == len(pictures):
+        raise errors[0]
     return tuple(pictures)
 
 

@@ -30,6 +30,7 @@ from .._exchange import (
     Exchange,
     HttpRequest,
     HttpResponse,
+    Lost,
     Picture,
     Pictures,
     Progress,
@@ -259,20 +260,20 @@ _decode_output = msgspec.json.Decoder(_Output).decode
 def _collect(call: Call, job: _Job, response: HttpResponse) -> Exchange:
     """Downloads the pictures. One that cannot be had does not lose the others, which are paid as well."""
     output = decode(_decode_output, response, _NAME, billed="yes")
-    pictures: list[Picture | Withheld] = []
+    pictures: list[Picture | Withheld | Lost] = []
     errors: list[ProviderError] = []
     for place, item in enumerate(_items(output)):
         link = item.get("url") if isinstance(item, dict) else item
         if _is_flagged(output, place):
             pictures.append(Withheld(reason="its filter finds the picture unsafe, and blackens it."))
         elif not isinstance(link, str) or not link:
-            pictures.append(Withheld(reason="its answer holds no link to the picture."))
+            pictures.append(Lost(reason="its answer holds no link to the picture."))
         else:
             try:
                 data = yield from download(link, _NAME)
             except ProviderError as error:
                 errors.append(error)
-                pictures.append(Withheld(reason=error.message))
+                pictures.append(Lost(reason=error.message))
             else:
                 pictures.append(_picture(call, job, output, data))
     if not pictures:

@@ -33,6 +33,7 @@ from .._exchange import (
     Exchange,
     HttpRequest,
     HttpResponse,
+    Lost,
     Picture,
     Pictures,
     Progress,
@@ -322,20 +323,20 @@ def _failure(generation: _Generation, job_id: str) -> ImagenError:
 
 def _collect(call: Call, generation: _Generation, url: str | None) -> Exchange:
     """Downloads the pictures. One that cannot be had does not lose the others, which are paid as well."""
-    pictures: list[Picture | Withheld] = []
+    pictures: list[Picture | Withheld | Lost] = []
     errors: list[ProviderError] = []
     for place, item in enumerate(_items(generation)):
         link = item.get("url")
         if item.get("is_image_safe") is False:
             pictures.append(Withheld(reason="its filter finds the picture unsafe."))
         elif not isinstance(link, str) or not link:
-            pictures.append(Withheld(reason="its answer holds no link to the picture."))
+            pictures.append(Lost(reason="its answer holds no link to the picture."))
         else:
             try:
                 data = yield from _fetch(link, url, place)
             except ProviderError as error:
                 errors.append(error)
-                pictures.append(Withheld(reason=error.message))
+                pictures.append(Lost(reason=error.message))
             else:
                 pictures.append(_picture(call, generation, item, data))
     if not pictures:

@@ -30,11 +30,11 @@ from .._exchange import (
     Exchange,
     HttpRequest,
     HttpResponse,
+    Lost,
     Picture,
     Pictures,
     Progress,
     Step,
-    Withheld,
 )
 from .._providers import Call, InputPicture, Provider
 from ._model_inputs import Steps, make_input
@@ -205,14 +205,14 @@ def _collect(call: Call, job_id: str, prediction: _Prediction) -> Exchange:
     links = list(_links(prediction.output))
     if not links:
         raise _no_output(prediction, job_id)
-    pictures: list[Picture | Withheld] = []
+    pictures: list[Picture | Lost] = []
     errors: list[ProviderError] = []
     for link in links:
         try:
             data = yield from download(link, _NAME)
         except ProviderError as error:
             errors.append(error)
-            pictures.append(Withheld(reason=error.message))
+            pictures.append(Lost(reason=error.message))
         else:
             pictures.append(Picture(data=data, seed=call.request.seed, provider_id=job_id))
     if len(errors) == len(pictures):

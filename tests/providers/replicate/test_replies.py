@@ -18,6 +18,7 @@ from imagen import (
     ContentFilterError,
     HttpResponse,
     InvalidRequestError,
+    Lost,
     ModelNotFoundError,
     OutcomeUnknownError,
     Progress,
@@ -269,7 +270,7 @@ def test_pictures_that_are_deleted_were_billed():
 def test_a_link_that_is_gone_does_not_lose_the_other_picture():
     done = record(status="succeeded", output=[LINK, LINK])
     first, second = walk(CREATED, done, reply(b"", 404), FILE).run().pictures
-    assert isinstance(first, Withheld)
+    assert isinstance(first, Lost)
     assert isinstance(second, imagen.Picture)
     both = walk(CREATED, done, reply(b"", 404), reply(b"", 404)).fail()
     assert outcome(both) == (ProviderError, "API_ERROR", False, "yes", None)
@@ -325,7 +326,7 @@ def ends_well(walked: Walk) -> None:
         assert all(isinstance(value, str) for value in error.details.values())
         return
     assert result.pictures
-    assert all(isinstance(picture, Withheld) or isinstance(picture.data, bytes) for picture in result.pictures)
+    assert all(isinstance(picture, Withheld | Lost) or isinstance(picture.data, bytes) for picture in result.pictures)
     assert result.units is None or 0 <= result.units <= 10**6
 
 

@@ -224,7 +224,9 @@ def test_one_picture_that_cannot_be_read_does_not_lose_the_others():
     assert len(pictures) == 3
     links = {"data": [{"url": "https://files.example/1"}, {"url": "https://files.example/2"}]}
     gone = walk_edit(reply(links), HttpResponse(status=403), HttpResponse(status=200, body=PICTURE), count=2)
-    assert gone.run().pictures == (imagen.Picture(data=PICTURE),)
+    first, second = gone.run().pictures
+    assert isinstance(first, imagen.Lost)
+    assert second == imagen.Picture(data=PICTURE)
     error = walk_edit(reply(links), HttpResponse(status=403), HttpResponse(status=404), count=2).fail()
     assert (error.billed, error.details) == ("yes", {"status": "403"})
 

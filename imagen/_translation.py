@@ -98,6 +98,9 @@ def _emulate(request: Request, model: Model, adjust: _Adjuster) -> Request:
             f"{model.id} cannot {operation}; it can {' and '.join(can.operations) or 'do nothing'}.{hint}"
         )
     adjust("operation", operation, "edit", f"it cannot {operation}, so the picture is drawn again by an edit")
+    for field in ("strength", "scale", "mode"):
+        if (asked := getattr(request, field, None)) is not None:
+            adjust(field, asked, None, "an edit has no such parameter")
     edit = {name: getattr(request, name) for name in Edit.__struct_fields__ if name in type(request).__struct_fields__}
     match request:
         case Vary(image=image):

@@ -233,6 +233,18 @@ def test_an_operation_that_is_not_there_is_emulated_on_request_and_that_is_said(
         translate(msgspec.structs.replace(request_, strict=True), model(EDITOR))
 
 
+@pytest.mark.parametrize(
+    ("request_", "lost"),
+    [
+        (imagen.Vary(image="a", strength=0.2, emulate=True), ["strength"]),
+        (imagen.Enhance(image="a", scale=2, mode="fast", emulate=True), ["scale", "mode"]),
+    ],
+)
+def test_what_an_emulation_cannot_do_is_said(request_, lost):
+    _, adjustments = translate(request_, model(EDITOR))
+    assert [(made.field, made.sent) for made in adjustments[1:]] == [(field, None) for field in lost]
+
+
 def test_an_emulated_enhancement_asks_for_the_largest_picture():
     sent, _ = translate(imagen.Enhance(image="a", emulate=True), model(EDITOR))
     assert sent.resolution == "2K"

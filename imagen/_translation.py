@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -167,73 +168,59 @@ def _fit_picture(request: Request, model: Model, adjust: _Adjuster) -> Request:
 
 
 def _fit_fields(request: Request, model: Model, adjust: _Adjuster) -> Request:
-    can = model.capabilities
     changed: dict[str, object] = {}
-
-    def fit(field: str, there: bool, nearest: Callable[[], tuple[object, str]] | None = None) -> None:
+    for field, (there, nearest, reason) in _rules(model).items():
         asked = getattr(request, field, None)
         if asked is None or (field == "previews" and not asked):
-            return
-        sent, reason = (None, "it has no such parameter") if not there else nearest() if nearest else (asked, "")
+            continue
+        sent = nearest(asked) if there else None
         if sent != asked:
-            adjust(field, asked, sent, reason)
+            adjust(field, asked, sent, reason if there else "it has no such parameter")
             changed[field] = 0 if field == "previews" and sent is None else sent
-
-    fit(
-        "quality",
-        bool(can.qualities),
-        lambda: (_nearest_quality(request.quality or "", can, model), "the nearest it has"),
-    )
-    fit("style", bool(can.styles), lambda: (_choose("style", request.style, can.styles, (), model), ""))
-    fit(
-        "background",
-        bool(can.backgrounds),
-        lambda: (_choose("background", request.background, can.backgrounds, _BACKGROUNDS, model), "it has none such"),
-    )
-    fit(
-        "output_format",
-        bool(can.output_formats),
-        lambda: (
-            _choose("output_format", request.output_format, can.output_formats, _FORMATS, model),
-            "it has none such",
-        ),
-    )
-    fit("seed", can.seed)
-    fit("negative_prompt", can.negative_prompt)
-    fit(
-        "guidance",
-        can.guidance is not None,
-        lambda: (_nearest_number(can.guidance, request.guidance), "the nearest it takes"),
-    )
-    fit("steps", can.steps is not None, lambda: (_nearest_number(can.steps, request.steps), "the nearest it takes"))
-    fit(
-        "safety",
-        bool(can.safety),
-        lambda: (request.safety if request.safety in can.safety else None, "it has none such"),
-    )
-    fit("previews", can.max_previews > 0, lambda: (min(request.previews, can.max_previews), "it gives no more"))
-    fit("strength", can.strength)
-    if isinstance(request, Enhance):
-        fit("scale", bool(can.scales), lambda: (_nearest_scale(request.scale or 2.0, can), "the nearest it has"))
-        fit(
-            "mode",
-            bool(can.modes),
-            lambda: (request.mode if request.mode in can.modes else can.modes[0], "it has one mode"),
-        )
     return msgspec.structs.replace(request, **changed)
 
 
-def _nearest_quality(asked: str, can: Capabilities, model: Model) -> str:
-    if asked in can.qualities:
+def _rules(model: Model) -> dict[str, tuple[bool, Callable[..., object], str]]:
+    """For each field: whether the model has it, what is nearest to a value, and why that is sent instead."""
+    can = model.capabilities
+    choose, as_it_is = partial(_choose, model=model), lambda asked: asked
+    return {
+        "quality": (bool(can.qualities), partial(_nearest_quality, model=model), "the nearest it has"),
+        "style": (bool(can.styles), partial(choose, field="style", choices=can.styles), ""),
+        "background": (
+            bool(can.backgrounds),
+            partial(choose, field="background", choices=can.backgrounds, known=_BACKGROUNDS),
+            "it has none such",
+        ),
+        "output_format": (
+            bool(can.output_formats),
+            partial(choose, field="output_format", choices=can.output_formats, known=_FORMATS),
+            "it has none such",
+        ),
+        "seed": (can.seed, as_it_is, ""),
+        "negative_prompt": (can.negative_prompt, as_it_is, ""),
+        "guidance": (can.guidance is not None, partial(_nearest_number, can.guidance), "the nearest it takes"),
+        "steps": (can.steps is not None, partial(_nearest_number, can.steps), "the nearest it takes"),
+        "safety": (bool(can.safety), lambda asked: asked if asked in can.safety else None, "it has none such"),
+        "previews": (can.max_previews > 0, lambda asked: min(asked, can.max_previews), "it gives no more"),
+        "strength": (can.strength, as_it_is, ""),
+        "scale": (bool(can.scales), partial(_nearest_scale, can=can), "the nearest it has"),
+        "mode": (bool(can.modes), lambda asked: asked if asked in can.modes else can.modes[0], "it has one mode"),
+    }
+
+
+def _nearest_quality(asked: str, *, model: Model) -> str:
+    qualities = model.capabilities.qualities
+    if asked in qualities:
         return asked
     if asked not in _QUALITY_RANKS:
-        raise InvalidRequestError(f"{model.id} has no quality {asked!r}: choose one of {', '.join(can.qualities)}.")
-    ranked = [name for name in can.qualities if name in _QUALITY_RANKS] or list(can.qualities)
+        raise InvalidRequestError(f"{model.id} has no quality {asked!r}: choose one of {', '.join(qualities)}.")
+    ranked = [name for name in qualities if name in _QUALITY_RANKS] or list(qualities)
     return min(ranked, key=lambda name: abs(_QUALITY_RANKS.get(name, 2) - _QUALITY_RANKS[asked]))
 
 
 def _choose(
-    field: str, asked: str | None, choices: tuple[str, ...], known: tuple[str, ...], model: Model
+    asked: str, *, field: str, choices: tuple[str, ...], known: tuple[str, ...] = (), model: Model
 ) -> str | None:
     """The choice itself, or None for one that other models have. What nobody has is a slip of the pen, and refused."""
     if asked in choices:
@@ -243,12 +230,11 @@ def _choose(
     raise InvalidRequestError(f"{model.id} has no {field} {asked!r}: choose one of {', '.join(choices)}.")
 
 
-def _nearest_number(allowed: NumberRange | None, asked: float | None) -> float:
+def _nearest_number(allowed: NumberRange | None, asked: float) -> float:
     assert allowed is not None, "only called where there is a range"
-    assert asked is not None, "only called where something was asked"
     nearest = allowed.nearest(asked)
     return int(nearest) if isinstance(asked, int) else nearest
 
 
-def _nearest_scale(asked: float, can: Capabilities) -> float:
+def _nearest_scale(asked: float, *, can: Capabilities) -> float:
     return min(can.scales, key=lambda scale: abs(scale - asked))

@@ -52,6 +52,8 @@ from ._replies import BatchReply, PictureReply, batch_reply, failed
 
 __all__ = ["make_server"]
 
+# Instructions stand at the beginning of every conversation.
+_MOST_NAMED = 24
 _IMAGE_URI = "imagen://images/{image_id}"
 
 _INSTRUCTIONS = """\
@@ -143,25 +145,43 @@ async def read_image(image_id: str, ctx: Desk) -> bytes:
 
 
 def list_models(settings: imagen.Settings, catalog: imagen.Catalog) -> str:
-    """The models that still can be had, as JSON; `available` says whether there is a key."""
-    models = [
+    """The models that still can be had, as JSON; `available` says whether there is a key.
+
+    Those that there is no key for are many, and only named: all that is known of all of them would fill a conversation.
+    """
+    models = _live_models(catalog)
+    known = [_describe_model(model) for model in models if _available(model, settings)]
+    others = [
         {
             "id": model.id,
             "name": model.name,
             "provider": model.provider,
-            "description": model.description,
-            "available": _available(model, settings),
-            "capabilities": model.capabilities,
-            "rate_limit": model.rate_limit,
-            "price": model.price,
-            "use_cases": model.use_cases,
-            "strengths": model.strengths,
-            "weaknesses": model.weaknesses,
-            "retires_on": model.lifecycle.retires_on,
+            "available": False,
+            "operations": model.capabilities.operations,
         }
-        for model in _live_models(catalog)
+        for model in models
+        if not _available(model, settings)
     ]
-    return msgspec.json.encode(models).decode()
+    return msgspec.json.encode([*known, *others]).decode()
+
+
+def _describe_model(model: imagen.Model) -> dict[str, object]:
+    capabilities: dict[str, object] = msgspec.to_builtins(model.capabilities)
+    return {
+        "id": model.id,
+        "name": model.name,
+        "provider": model.provider,
+        "description": model.description,
+        "available": True,
+        # What a model lacks is said by leaving it out.
+        "capabilities": {name: value for name, value in capabilities.items() if value not in (None, False, [], ())},
+        "rate_limit": model.rate_limit,
+        "price": model.price,
+        "use_cases": model.use_cases,
+        "strengths": model.strengths,
+        "weaknesses": model.weaknesses,
+        "retires_on": model.lifecycle.retires_on,
+    }
 
 
 def _live_models(catalog: imagen.Catalog) -> list[imagen.Model]:
@@ -171,7 +191,7 @@ def _live_models(catalog: imagen.Catalog) -> list[imagen.Model]:
 
 def _available(model: imagen.Model, settings: imagen.Settings) -> bool:
     access = settings.access.get(model.provider)
-    return access is not None and access.configured
+    return access is not None and access.configured and access.preferred
 
 
 def _media_type(data: bytes) -> str | None:
@@ -245,11 +265,12 @@ def make_server(
                     client.bound_salvage(close_seconds)
 
     usable = [model.id for model in _live_models(catalog) if _available(model, settings)]
+    named = ", ".join(usable[:_MOST_NAMED]) + (", and more" if len(usable) > _MOST_NAMED else "")
     server = _Server(
         "imagen",
         title="imagen",
         description="Makes pictures, one or in batches, with the image models that there are keys for.",
-        instructions=f"{_INSTRUCTIONS}\nModels that can be used now: {', '.join(usable)}.",
+        instructions=f"{_INSTRUCTIONS}\nModels that can be used now: {named}.",
         version=imagen.version(),
         lifespan=lifespan,
         # The SDK configures logging for the whole process, and says much at INFO.

@@ -123,7 +123,12 @@ async def test_the_models_resource_lists_what_can_be_had(tmp_path: Path) -> None
     assert models["sketch"]["available"]
     assert models[MODEL]["available"]
     assert models["sketch"]["capabilities"]["free_size"]["max_side"] == 4096
-    assert not any(model["available"] for model in models.values() if model["provider"] == "nexos")
+    nexos = [model for model in models.values() if model["provider"] == "nexos"]
+    assert len(nexos) == 7
+    assert all(set(model) == {"id", "name", "provider", "available", "operations"} for model in nexos)
+    assert not any(model["available"] for model in nexos)
+    # It is read into a conversation.
+    assert len(content.text) < 50_000
 
 
 # --- one picture ----------------------------------------------------------------------------------------------------

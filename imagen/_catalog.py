@@ -342,8 +342,14 @@ def _inherit(
 def _read_model(model_id: str, table: Mapping[str, JsonValue]) -> Model:
     wire_name = model_id.rpartition("/")[2]
     try:
-        return msgspec.convert(
+        model = msgspec.convert(
             {"id": model_id, "name": wire_name, "wire_name": wire_name, **table}, Model, strict=False
         )
     except msgspec.ValidationError as error:
         raise ConfigurationError(f'The table [models."{model_id}"] in imagen.toml is wrong: {error}.') from error
+    if "://" in model.wire_name or b"://" in msgspec.json.encode(model.wire):
+        # A table may come from a folder that somebody sent: it must not send prompts and pictures elsewhere.
+        raise ConfigurationError(
+            f'[models."{model_id}"] names an address: base URLs belong to providers, not to models.'
+        )
+    return model

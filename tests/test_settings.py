@@ -94,3 +94,16 @@ def test_home_is_the_systems_data_folder_unless_it_is_moved(home, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(home))
     assert imagen.load_settings({}).home.name == "imagen"
     assert imagen.load_settings({"IMAGEN_HOME": "~/pictures"}).home == Path.home() / "pictures"
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"provider": "fal", "wire_name": "https://elsewhere.example/model"},
+        {"provider": "fal", "wire": {"endpoints": {"edit": "https://elsewhere.example/edit"}}},
+    ],
+    ids=["name", "wire"],
+)
+def test_a_table_of_a_model_sends_nothing_elsewhere(table):
+    with pytest.raises(imagen.ConfigurationError, match="names an address"):
+        imagen.load_catalog({"mine": table})

@@ -105,10 +105,11 @@ class Capabilities(_Entry, frozen=True, kw_only=True):
     """What a model takes. An empty tuple, None or False means that the model has no such parameter.
 
     The shape of a picture is said in pixels, by `sizes` ("WIDTHxHEIGHT", "auto") and `free_size`, or by `aspect_ratios`
-    ("16:9", "auto") with or without `resolutions` ("1K", "2K": the side of a square). `prompt_required` holds for
-    generations too; a model that removes a background does without. `required_options` are names in `options` without
-    which the provider refuses, `scales` the factors of an enhancement, `modes` which of fast, conservative, creative it is.
-    A model whose pictures are `sold_together` draws `max_images_per_request` of them for every request, and bills them.
+    ("16:9", "auto") with or without `resolutions` ("1K", "2K": the side of a square). `prompt_required` are the
+    operations that need one: a model that removes a background does without. `required_options` are names in `options`
+    without which the provider refuses, `scales` the factors of an enhancement, `modes` which of fast, conservative,
+    creative it is. A model whose pictures are `sold_together` draws `max_images_per_request` of them for every request,
+    and bills them.
     """
 
     operations: tuple[Operation, ...] = ("generate",)
@@ -121,7 +122,7 @@ class Capabilities(_Entry, frozen=True, kw_only=True):
     backgrounds: tuple[str, ...] = ()
     output_formats: tuple[str, ...] = ()
     max_prompt_characters: int = 4000
-    prompt_required: bool = True
+    prompt_required: tuple[Operation, ...] = ("generate", "edit")
     max_images_per_request: int = 1
     sold_together: bool = False
     max_previews: int = 0

@@ -54,14 +54,14 @@ def _usable_models(settings: Settings, catalog: Catalog, operation: Operation, r
 
 def _suits(can: Capabilities, request: Request) -> bool:
     """Whether a model that nobody named can do what this request needs."""
-    if can.required_options:
+    if can.required_options or (operation_of(request) in can.prompt_required and not request.prompt.strip()):
         return False
     match request:
         case Generate(references=references):
             return len(references) <= can.inputs.max_references
         case Edit(images=images, mask=mask):
             fits = len(images) <= can.inputs.max_images and (mask is None or can.mask)
-            return fits and can.prompt_required and (mask is not None or not can.mask_required)
+            return fits and "edit" in can.prompt_required and (mask is not None or not can.mask_required)
         case Enhance(mode=mode) if mode is not None:
             return mode in can.modes
         case _:

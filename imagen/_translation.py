@@ -121,8 +121,10 @@ def _emulate(request: Request, model: Model, adjust: _Adjuster) -> Request:
 
 def _check_prompt(request: Request, model: Model) -> None:
     can = model.capabilities
-    if isinstance(request, (Generate, Edit)) and can.prompt_required and not request.prompt.strip():
-        raise InvalidRequestError("The prompt is empty: say what the picture should show.", code="INVALID_PROMPT")
+    if operation_of(request) in can.prompt_required and not request.prompt.strip():
+        raise InvalidRequestError(
+            f"The prompt is empty: say what the picture should show; {model.id} needs to know.", code="INVALID_PROMPT"
+        )
     if len(request.prompt) > can.max_prompt_characters:
         raise InvalidRequestError(
             f"The prompt has {len(request.prompt):,} characters; {model.id} takes at most "

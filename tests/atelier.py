@@ -21,7 +21,7 @@ CAPABILITIES = {
     "strength": True,
     "scales": [2.0],
     "modes": ["fast"],
-    "prompt_required": False,
+    "prompt_required": [],
     "inputs": {"max_images": 3, "max_references": 2},
 }
 
@@ -36,7 +36,7 @@ class Atelier:
     def provider(self) -> imagen.Provider:
         operations: tuple[imagen.Operation, ...] = ("generate", "edit", "vary", "enhance", "restyle")
         table = {"provider": "atelier", "capabilities": CAPABILITIES, "price": {"usd_per_image": str(COST)}}
-        editor = {**table, "capabilities": {"operations": ["edit"], "prompt_required": False}}
+        editor = {**table, "capabilities": {"operations": ["edit"], "prompt_required": []}}
         return imagen.Provider(
             name="atelier",
             operations=dict.fromkeys(operations, self._work),

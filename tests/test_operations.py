@@ -184,7 +184,7 @@ async def test_a_picture_that_the_model_does_not_take_is_refused_in_a_sentence(l
     atelier = Atelier()
     entry = {
         "provider": "atelier",
-        "capabilities": {"operations": ["vary"], "inputs": limits, "prompt_required": False},
+        "capabilities": {"operations": ["vary"], "inputs": limits, "prompt_required": []},
     }
     picture = png(size=(16, 8)) if "max_ratio" in limits else PNG
     async with open_atelier(atelier) as client:

@@ -21,7 +21,7 @@ FREE = imagen.Capabilities(
 RATIOS = imagen.Capabilities(aspect_ratios=("1:1", "16:9", "9:16", "3:2", "2:3"), resolutions=("1K", "2K", "4K"))
 RATIOS_ONLY = imagen.Capabilities(aspect_ratios=("1:1", "16:9", "21:9"))
 NOTHING = imagen.Capabilities()
-FRUGAL = imagen.Capabilities(prompt_required=False)
+FRUGAL = imagen.Capabilities(prompt_required=())
 
 
 def model(can: imagen.Capabilities, **more: object) -> imagen.Model:

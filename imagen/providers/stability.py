@@ -111,10 +111,6 @@ def _fit(call: Call) -> tuple[Call, tuple[Adjustment, ...]]:
     request, wire = call.request, call.model.wire
     if not wire.get("prompt", "prompt"):
         return leave_out(call, "prompt", reason="it takes no prompt")
-    if call.model.capabilities.prompt_required and not request.prompt.strip():
-        raise InvalidRequestError(
-            f"{call.model.id} needs a prompt that says what the picture shows, in English.", code="INVALID_PROMPT"
-        )
     if isinstance(request, Vary) and _table(_table(wire.get("vary")).get("fields")):
         return leave_out(call, "aspect_ratio", reason="a variation keeps that of its picture")
     return call, ()

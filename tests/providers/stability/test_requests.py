@@ -243,10 +243,9 @@ def test_an_enhancement_is_an_upscale(model, prompt, texts):
     ids=str,
 )
 def test_what_needs_a_prompt_says_so_before_anything_is_sent(model, request_):
-    walked = walk(model, request=request_, images=(FIRST,))
-    error = walked.fail()
-    assert (error.code, error.billed) == ("INVALID_PROMPT", "no")
-    assert not walked.requests
+    with pytest.raises(imagen.InvalidRequestError, match="prompt is empty") as caught:
+        walk(model, request=request_, images=(FIRST,))
+    assert (caught.value.code, caught.value.billed) == ("INVALID_PROMPT", "no")
 
 
 @pytest.mark.parametrize(("strength", "more"), [(None, {}), (0.5, {"style_strength": "0.5"})])

@@ -710,7 +710,8 @@ def ends_well(walked: Walk) -> None:
     if result is not None:
         assert result.pictures
         assert all(
-            isinstance(picture, imagen.Withheld) or isinstance(picture.data, bytes) for picture in result.pictures
+            isinstance(picture, imagen.Withheld | imagen.Lost) or isinstance(picture.data, bytes)
+            for picture in result.pictures
         )
         assert 0 <= cost_of(CATALOG.find("gpt-image-2"), imagen.Generate(prompt="a cat"), result).usd < 10**9
     if error is not None:

@@ -230,19 +230,20 @@ async def test_polls_that_fail_are_asked_again(tmp_path):
         await books_are_balanced(client, simulator)
 
 
-async def left_early(client: imagen.Client, seconds: float, prompt: str = "a cat") -> None:
-    with trio.move_on_after(seconds):
-        await client.generate(prompt, size="64x64")
-
-
 @pytest.mark.parametrize("socket", [True, False])
 async def test_who_leaves_interrupts_what_runs_and_takes_out_what_waits(tmp_path, socket):
     async with open_comfyui(tmp_path, latency=30.0, settings={"socket": socket}) as (client, simulator):
+        request = imagen.Generate(prompt="a cat", model="comfyui", size="64x64")
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(left_early, client, 0.25)
+            nursery.cancel_scope.deadline = trio.current_time() + 10
+            nursery.start_soon(client.generate, request)
             await simulator.wait_received(3 if socket else 2)
-            await trio.sleep(0.05)
-            nursery.start_soon(left_early, client, 0.2)
+            nursery.start_soon(client.generate, request)
+            while len(list(posted(simulator))) < 2:
+                await trio.sleep(0.01)
+            # Both leave together, when the first one has been told that it runs.
+            await trio.sleep(0.5)
+            nursery.cancel_scope.cancel()
         with trio.fail_after(5):
             while client.in_flight:
                 await trio.sleep(0.01)

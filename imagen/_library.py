@@ -185,17 +185,16 @@ class Library:
             ) from error
         return StoredPicture(measure=found, sha256=sha256, path=path)
 
-    def store_input(self, data: bytes) -> Path:
+    def store_input(self, data: bytes, *, sha256: str, media_type: str) -> Path:
         """Writes a picture that a request works on, unless it is there already. Blocking.
 
         Raises:
             StorageError: the file cannot be written.
         """
-        sha256 = hashlib.sha256(data).hexdigest()
         kept = self._find_file(sha256)
         if kept is not None:
             return kept
-        path = self._folder / "inputs" / (sha256 + SUFFIXES[measure(data).media_type])
+        path = self._folder / "inputs" / (sha256 + SUFFIXES[media_type])
         try:
             _write_whole(path, data)
         except OSError as error:

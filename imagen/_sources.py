@@ -63,8 +63,11 @@ class SourceReader:
         _check_inputs(request, pictures, model)
         remembered = tuple(image for image, _ in found)
         if self._library is not None:
-            for picture in pictures:
-                await self._workers.run(partial(self._library.store_input, picture.data))
+            for image, picture in found:
+                keep = partial(
+                    self._library.store_input, picture.data, sha256=image.sha256, media_type=image.media_type
+                )
+                await self._workers.run(keep)
         return Inputs(
             request=with_sources(request, remembered),
             pictures=pictures,

@@ -13,7 +13,7 @@ from .._errors import ProviderError
 from .._exchange import HttpResponse, Lost, Picture, Step, Usage, Withheld
 from .._providers import ListedModel
 from ._openai_errors import refusal
-from ._wire import MALFORMED, decode_base64, download, one_line, trace
+from ._wire import MALFORMED, collect_each, decode_base64, download, one_line, trace
 
 __all__ = [
     "EventStream",
@@ -117,17 +117,8 @@ def read_pictures(
     Raises:
         ProviderError: not one of them can be had; they were billed.
     """
-    pictures: list[Picture | Withheld | Lost] = []
-    errors: list[ProviderError] = []
-    for item in reply.data:
-        try:
-            pictures.append((yield from _read_item(item, provider, seed if len(reply.data) == 1 else None)))
-        except ProviderError as error:
-            errors.append(error)
-            pictures.append(Lost(reason=error.message))
-    if len(errors) == len(pictures):
-        raise errors[0]
-    return tuple(pictures)
+    told = seed if len(reply.data) == 1 else None
+    return (yield from collect_each(_read_item(item, provider, told) for item in reply.data))
 
 
 def _read_item(

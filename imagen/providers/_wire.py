@@ -12,7 +12,7 @@ import pybase64
 
 from .._catalog import JsonValue
 from .._errors import Billed, ImagenError, InvalidRequestError, ProviderError
-from .._exchange import HttpRequest, HttpResponse, Step
+from .._exchange import HttpRequest, HttpResponse, Lost, Picture, Step, Withheld
 from .._providers import Call, InputPicture
 from .._requests import Request
 from .._translation import Adjustment
@@ -23,6 +23,7 @@ __all__ = [
     "add_options",
     "as_base64",
     "as_data_url",
+    "collect_each",
     "decode",
     "decode_base64",
     "download",
@@ -216,6 +217,27 @@ def download(url: str, provider: str) -> Generator[Step, HttpResponse | bytes | 
             details={"status": str(response.status)},
         )
     return response.body
+
+
+def collect_each(
+    fetches: Iterable[Generator[Step, HttpResponse | bytes | None, Picture | Withheld | Lost]],
+) -> Generator[Step, HttpResponse | bytes | None, tuple[Picture | Withheld | Lost, ...]]:
+    """Fetches the pictures of one order, each by a generator. One that cannot be had does not lose the others, paid as well.
+
+    Raises:
+        ProviderError: not one of them can be had; the first error says why.
+    """
+    pictures: list[Picture | Withheld | Lost] = []
+    errors: list[ProviderError] = []
+    for fetch in fetches:
+        try:
+            pictures.append((yield from fetch))
+        except ProviderError as error:
+            errors.append(error)
+            pictures.append(Lost(reason=error.message))
+    if errors and len(errors) == len(pictures):
+        raise errors[0]
+    return tuple(pictures)
 
 
 def one_line(value: object) -> str:

@@ -44,6 +44,7 @@ from ._polling import Ended, Job, await_end
 from ._wire import (
     MALFORMED,
     as_data_url,
+    collect_each,
     decode,
     download,
     json_request,
@@ -258,29 +259,23 @@ _decode_output = msgspec.json.Decoder(_Output).decode
 
 
 def _collect(call: Call, job: _Job, response: HttpResponse) -> Exchange:
-    """Downloads the pictures. One that cannot be had does not lose the others, which are paid as well."""
     output = decode(_decode_output, response, _NAME, billed="yes")
-    pictures: list[Picture | Withheld | Lost] = []
-    errors: list[ProviderError] = []
-    for place, item in enumerate(_items(output)):
-        link = item.get("url") if isinstance(item, dict) else item
-        if _is_flagged(output, place):
-            pictures.append(Withheld(reason="its filter finds the picture unsafe, and blackens it."))
-        elif not isinstance(link, str) or not link:
-            pictures.append(Lost(reason="its answer holds no link to the picture."))
-        else:
-            try:
-                data = yield from download(link, _NAME)
-            except ProviderError as error:
-                errors.append(error)
-                pictures.append(Lost(reason=error.message))
-            else:
-                pictures.append(_picture(call, job, output, data))
-    if not pictures:
+    items = _items(output)
+    if not items:
         raise ProviderError(f"{_NAME} completed the job and gave no picture; it was billed.", billed="yes")
-    if len(errors) == len(pictures):
-        raise errors[0]
-    return Pictures(pictures=tuple(pictures), units=_read_units(response.headers))
+    pictures = yield from collect_each(_fetch(call, job, output, place, item) for place, item in enumerate(items))
+    return Pictures(pictures=pictures, units=_read_units(response.headers))
+
+
+def _fetch(
+    call: Call, job: _Job, output: _Output, place: int, item: object
+) -> Generator[Step, HttpResponse | bytes | None, Picture | Withheld | Lost]:
+    link = item.get("url") if isinstance(item, dict) else item
+    if _is_flagged(output, place):
+        return Withheld(reason="its filter finds the picture unsafe, and blackens it.")
+    if not isinstance(link, str) or not link:
+        return Lost(reason="its answer holds no link to the picture.")
+    return _picture(call, job, output, (yield from download(link, _NAME)))
 
 
 def _items(output: _Output) -> list[object]:

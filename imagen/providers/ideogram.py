@@ -49,6 +49,7 @@ from ._wire import (
     MALFORMED,
     FormFile,
     add_options,
+    collect_each,
     decode,
     download,
     form_request,
@@ -322,28 +323,24 @@ def _failure(generation: _Generation, job_id: str) -> ImagenError:
 
 
 def _collect(call: Call, generation: _Generation, url: str | None) -> Exchange:
-    """Downloads the pictures. One that cannot be had does not lose the others, which are paid as well."""
-    pictures: list[Picture | Withheld | Lost] = []
-    errors: list[ProviderError] = []
-    for place, item in enumerate(_items(generation)):
-        link = item.get("url")
-        if item.get("is_image_safe") is False:
-            pictures.append(Withheld(reason="its filter finds the picture unsafe."))
-        elif not isinstance(link, str) or not link:
-            pictures.append(Lost(reason="its answer holds no link to the picture."))
-        else:
-            try:
-                data = yield from _fetch(link, url, place)
-            except ProviderError as error:
-                errors.append(error)
-                pictures.append(Lost(reason=error.message))
-            else:
-                pictures.append(_picture(call, generation, item, data))
-    if not pictures:
+    items = _items(generation)
+    if not items:
         raise ProviderError(f"{_NAME} completed the generation and gave no picture; it was billed.", billed="yes")
-    if len(errors) == len(pictures):
-        raise errors[0]
-    return Pictures(pictures=tuple(pictures), reported_cost_usd=_read_cost(generation.usage_cost_usd_micros))
+    pictures = yield from collect_each(
+        _collect_one(call, generation, url, place, item) for place, item in enumerate(items)
+    )
+    return Pictures(pictures=pictures, reported_cost_usd=_read_cost(generation.usage_cost_usd_micros))
+
+
+def _collect_one(
+    call: Call, generation: _Generation, url: str | None, place: int, item: dict[object, object]
+) -> Generator[Step, HttpResponse | bytes | None, Picture | Withheld | Lost]:
+    link = item.get("url")
+    if item.get("is_image_safe") is False:
+        return Withheld(reason="its filter finds the picture unsafe.")
+    if not isinstance(link, str) or not link:
+        return Lost(reason="its answer holds no link to the picture.")
+    return _picture(call, generation, item, (yield from _fetch(link, url, place)))
 
 
 def _picture(call: Call, generation: _Generation, item: Mapping[object, object], data: bytes) -> Picture:

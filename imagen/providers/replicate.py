@@ -30,7 +30,6 @@ from .._exchange import (
     Exchange,
     HttpRequest,
     HttpResponse,
-    Lost,
     Picture,
     Pictures,
     Progress,
@@ -43,6 +42,7 @@ from ._wire import (
     MALFORMED,
     FormFile,
     as_data_url,
+    collect_each,
     decode,
     download,
     form_request,
@@ -201,23 +201,16 @@ def _read_fraction(logs: object) -> float | None:
 
 
 def _collect(call: Call, job_id: str, prediction: _Prediction) -> Exchange:
-    """Downloads the pictures. One that cannot be had does not lose the others, which are paid as well."""
     links = list(_links(prediction.output))
     if not links:
         raise _no_output(prediction, job_id)
-    pictures: list[Picture | Lost] = []
-    errors: list[ProviderError] = []
-    for link in links:
-        try:
-            data = yield from download(link, _NAME)
-        except ProviderError as error:
-            errors.append(error)
-            pictures.append(Lost(reason=error.message))
-        else:
-            pictures.append(Picture(data=data, seed=call.request.seed, provider_id=job_id))
-    if len(errors) == len(pictures):
-        raise errors[0]
-    return Pictures(pictures=tuple(pictures), units=_read_seconds(prediction.metrics))
+    pictures = yield from collect_each(_fetch(call, job_id, link) for link in links)
+    return Pictures(pictures=pictures, units=_read_seconds(prediction.metrics))
+
+
+def _fetch(call: Call, job_id: str, link: str) -> Generator[Step, HttpResponse | bytes | None, Picture]:
+    data = yield from download(link, _NAME)
+    return Picture(data=data, seed=call.request.seed, provider_id=job_id)
 
 
 def _links(output: object) -> Iterator[str]:

@@ -77,6 +77,8 @@ from ._exchange import (
     Accepted,
     Cancellable,
     Compute,
+    Delivered,
+    EconomyExchange,
     Exchange,
     HttpRequest,
     HttpResponse,
@@ -101,7 +103,7 @@ from ._ledger import AttemptCounts, Spending
 from ._library import Library
 from ._prices import Quote
 from ._probe import ProviderStatus
-from ._providers import Call, InputPicture, ListedModel, ModelListing, Provider
+from ._providers import Call, Callback, CallbackReading, Economy, InputPicture, ListedModel, ModelListing, Provider
 from ._requests import Edit, Enhance, Generate, ImageSource, InputImage, KeptImage, Request, Restyle, Vary
 from ._retry import RetryPolicy
 from ._secrets import Secret
@@ -127,6 +129,8 @@ __all__ = [
     "BudgetExceededError",
     "BudgetScope",
     "Call",
+    "Callback",
+    "CallbackReading",
     "Cancellable",
     "Capabilities",
     "Catalog",
@@ -135,8 +139,11 @@ __all__ = [
     "ConfigurationError",
     "ContentFilterError",
     "Cost",
+    "Delivered",
     "DiscoveredModel",
     "Discovery",
+    "Economy",
+    "EconomyExchange",
     "Edit",
     "Enhance",
     "Event",

@@ -16,6 +16,7 @@ from ._exchange import (
     Accepted,
     Cancellable,
     Compute,
+    Delivered,
     HttpRequest,
     HttpResponse,
     Meanwhile,
@@ -63,6 +64,16 @@ class Watch:
     async def accepted(self, job: Accepted) -> None:
         """The provider knows the job by an id now."""
 
+    async def wait(self, step: Wait) -> None:
+        """A pause, which may end early where somebody calls back."""
+        await trio.sleep(step.seconds)
+
+    async def delivered(self, step: Delivered) -> None:
+        """One of many requests has its result."""
+
+    def answered(self, response: HttpResponse) -> None:
+        """A request that may be billed was answered; the headers may say how many more may follow."""
+
     def cancellable(self, step: Cancellable) -> None:
         """From now on the job can be stopped so."""
 
@@ -108,6 +119,7 @@ class ExchangeDriver:
                     if isinstance(step, HttpRequest) and step.stream:
                         reply = await open_reply.enter_async_context(self._transport.open(step))
                         answer = HttpResponse(status=reply.status, headers=reply.headers)
+                        watch.answered(answer)
                     elif isinstance(step, ReadChunk):
                         assert reply is not None, "ReadChunk before a streamed request"
                         if step.wait_seconds is not None:
@@ -132,9 +144,11 @@ class ExchangeDriver:
             case HttpRequest(meanwhile=Meanwhile() as meanwhile):
                 return await self._send_asking(step, meanwhile, watch)
             case HttpRequest():
-                return await self.send(step)
-            case Wait(seconds=seconds):
-                await trio.sleep(seconds)
+                response = await self.send(step)
+                watch.answered(response)
+                return response
+            case Wait():
+                await watch.wait(step)
             case Compute(call=call, repeatable=repeatable):
                 if not repeatable:
                     await watch.before_sending()
@@ -150,6 +164,8 @@ class ExchangeDriver:
                 await watch.accepted(step)
             case Cancellable():
                 watch.cancellable(step)
+            case Delivered():
+                await watch.delivered(step)
             case _:
                 raise AssertionError(f"{step!r} is no step")
         return None
@@ -197,6 +213,7 @@ class ExchangeDriver:
         async with open_bare_nursery() as nursery:
             nursery.start_soon(ask, name="imagen progress")
             response = await self.send(request)
+            watch.answered(response)
             nursery.cancel_scope.cancel("the answer is there")
         return response
 

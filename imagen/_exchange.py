@@ -12,6 +12,7 @@ An exchange yields a step and is sent what the step gave::
     Progress                 -> None                how far the work is
     Accepted                 -> None                the provider took the job; it can be picked up by this id
     Cancellable              -> None                how to stop the job from now on
+    Delivered                -> None                the result of one of many requests that were sent together
 
 and returns the pictures it got, or raises an ImagenError. It does no I/O, knows no clock and never sees the key.
 """
@@ -25,12 +26,15 @@ from typing import Protocol
 
 import msgspec
 
+from ._errors import ImagenError
 from ._translation import Adjustment
 
 __all__ = [
     "Accepted",
     "Cancellable",
     "Compute",
+    "Delivered",
+    "EconomyExchange",
     "Exchange",
     "HttpRequest",
     "HttpResponse",
@@ -103,9 +107,10 @@ class ReadChunk(_Word, frozen=True, kw_only=True):
 
 
 class Wait(_Word, frozen=True, kw_only=True):
-    """Asks for a pause, between two polls say."""
+    """Asks for a pause, between two polls say. One before a poll of a job names it, and ends when the provider calls back."""
 
     seconds: float
+    job_id: str | None = None
 
 
 class Reporter(Protocol):
@@ -161,10 +166,15 @@ class Meanwhile(_Word, frozen=True, kw_only=True):
 
 
 class Accepted(_Word, frozen=True, kw_only=True):
-    """The provider took the job and will know it by this id, from another process too."""
+    """The provider took the job and will know it by this id, from another process too.
+
+    `reported_cost_usd` is what the answer to the submission said that the job costs, where it did: it is stored, as whoever
+    collects the job may not be told it again.
+    """
 
     job_id: str
     poll_url: str
+    reported_cost_usd: Decimal | None = None
 
 
 class Cancellable(_Word, frozen=True, kw_only=True):
@@ -229,6 +239,13 @@ class Pictures(_Word, frozen=True, kw_only=True):
     details: Mapping[str, str] = {}
 
 
+class Delivered(_Word, frozen=True, kw_only=True):
+    """What became of one of the requests that a provider does together: `position` counts them from 0."""
+
+    position: int
+    result: Pictures | ImagenError
+
+
 class Reply(Protocol):
     """An answer whose body is still coming; header names are lower-case."""
 
@@ -260,5 +277,7 @@ class Transport(Protocol):
         ...
 
 
-Step = HttpRequest | ReadChunk | Wait | Compute | Render | Partial | Progress | Accepted | Cancellable
+Step = HttpRequest | ReadChunk | Wait | Compute | Render | Partial | Progress | Accepted | Cancellable | Delivered
 Exchange = Generator[Step, HttpResponse | bytes | None, Pictures]
+EconomyExchange = Generator[Step, HttpResponse | bytes | None, None]
+"""Requests that are done together: it yields a `Delivered` for each as it reads its result, so that few are in memory."""

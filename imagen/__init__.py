@@ -14,13 +14,14 @@ _version, _measure                         which version this is; what the head 
 _catalog, _requests                        what models there are, and what is asked of them
 _shapes, _translation                      a portable request in the words of one model
 _exchange, _images                         the words that providers speak, and what comes out
-_prices, _retry, _budget                   arithmetic over them: money, and what is sent again
+_prices, _budget                           arithmetic over them: money
+_retry, _breaker, _limits                  what is sent again, what is left alone, how much at once
 _events                                    what happens on the way
 _providers, providers/                     the shape of a provider, and each of them as pure generators
 _driver, _transport, _network              carry out an exchange, over any transport; the one over HTTP
 _settings                                  the environment and imagen.toml
 _probe, _discovery, _routing               whether a provider answers, what it lists; which model does a request
-_database, _ledger, _library               the SQLite file, the journal of attempts, the pictures
+_database, _ledger, _library, _webhooks    the SQLite file, the journal of attempts, the pictures, who is told
 _sources                                   reads the pictures that a request works on
 _engine                                    the way of one request
 _batch, _session_state, _sessions          many requests, and batches in the background
@@ -49,7 +50,8 @@ from ._catalog import (
     TokenPrices,
     load_catalog,
 )
-from ._client import Client, GenerateParameters, Parameters, open_client
+from ._client import Client
+from ._confirm import Confirm
 from ._discovery import DiscoveredModel, Discovery
 from ._driver import Bounds
 from ._errors import (
@@ -72,7 +74,7 @@ from ._errors import (
     SessionNotFoundError,
     StorageError,
 )
-from ._events import AttemptEnded, AttemptSent, Event, EventHandler, PreviewReceived, ProgressReported
+from ._events import AttemptEnded, AttemptSent, BudgetAlarm, Event, EventHandler, PreviewReceived, ProgressReported
 from ._exchange import (
     Accepted,
     Cancellable,
@@ -99,17 +101,22 @@ from ._exchange import (
     Withheld,
 )
 from ._images import Cost, Failure, Image, Outcome
-from ._ledger import AttemptCounts, Spending
+from ._ledger import AttemptRecord
 from ._library import Library
+from ._opening import open_client
+from ._parameters import CallOptions, GenerateParameters, Parameters
 from ._prices import Quote
 from ._probe import ProviderStatus
 from ._providers import Call, Callback, CallbackReading, Economy, InputPicture, ListedModel, ModelListing, Provider
+from ._quotas import StandingBudget
 from ._requests import Edit, Enhance, Generate, ImageSource, InputImage, KeptImage, Request, Restyle, Vary
 from ._retry import RetryPolicy
+from ._routes import RoutePolicy
 from ._secrets import Secret
 from ._sessions import Session, Sessions
 from ._settings import ProviderAccess, Settings, load_settings
 from ._shapes import PRESETS
+from ._spending import AttemptCounts, Spending, SpendingGroup
 from ._translation import Adjustment
 from ._version import version
 from ._workers import Workers
@@ -120,15 +127,18 @@ __all__ = [
     "AllProvidersFailedError",
     "AttemptCounts",
     "AttemptEnded",
+    "AttemptRecord",
     "AttemptSent",
     "AuthenticationError",
     "Batch",
     "BatchStatus",
     "Bounds",
     "Budget",
+    "BudgetAlarm",
     "BudgetExceededError",
     "BudgetScope",
     "Call",
+    "CallOptions",
     "Callback",
     "CallbackReading",
     "Cancellable",
@@ -137,6 +147,7 @@ __all__ = [
     "Client",
     "Compute",
     "ConfigurationError",
+    "Confirm",
     "ContentFilterError",
     "Cost",
     "Delivered",
@@ -203,6 +214,7 @@ __all__ = [
     "Request",
     "Restyle",
     "RetryPolicy",
+    "RoutePolicy",
     "Secret",
     "Session",
     "SessionCompletedError",
@@ -212,6 +224,8 @@ __all__ = [
     "Sessions",
     "Settings",
     "Spending",
+    "SpendingGroup",
+    "StandingBudget",
     "Step",
     "StorageError",
     "TokenPrices",

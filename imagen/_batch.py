@@ -12,7 +12,7 @@ and the reader gets the exception.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from decimal import Decimal
 from typing import TypeVar
@@ -20,16 +20,18 @@ from typing import TypeVar
 import msgspec
 import trio
 
-from ._budget import Purse
-from ._catalog import Model
-from ._engine import Engine, Order, new_id
+from ._confirm import Confirmation
+from ._dispatch import Dispatcher, Ways
+from ._engine import Terms
 from ._errors import BudgetExceededError, ImagenError, InvalidRequestError
-from ._events import Event, EventHandler
 from ._images import Failure, Image, Outcome
 from ._nurseries import open_bare_nursery
+from ._orders import Planner
+from ._prices import Quote
 from ._requests import Request, as_request
+from ._tickets import new_id
 
-__all__ = ["Batch", "BatchStatus", "RepeatedRequest", "Requests", "open_batch", "repeat_request"]
+__all__ = ["Batch", "BatchParts", "BatchStatus", "RepeatedRequest", "Requests", "open_batch", "quote_all", "repeat_request"]
 
 Requests = Iterable[Request | str] | AsyncIterable[Request | str]
 Item = TypeVar("Item")
@@ -50,11 +52,24 @@ class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RepeatedRequest(msgspec.Struct, frozen=True):
-    """One request, n times over, one by one or together."""
+    """One request, n times over, one by one or together; without the `done` ones, which an earlier process made."""
 
     request: Request
     n: int
     together: bool
+    done: frozenset[int] = frozenset()
+
+
+class BatchParts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a batch is made with: who plans and fulfils, on what terms, and who is asked about the cost."""
+
+    planner: Planner
+    dispatcher: Dispatcher
+    terms: Terms
+    ways: Ways = Ways()
+    confirmation: Confirmation | None = None
+    max_at_once: int = 4
+    batch_id: str | None = None
 
 
 def repeat_request(request: Request, n: int, *, together: bool = False) -> RepeatedRequest:
@@ -67,12 +82,11 @@ def repeat_request(request: Request, n: int, *, together: bool = False) -> Repea
 class Batch:
     """What `open_batch` gives: iterate over it for the outcomes. Nothing is sent before the first is asked for."""
 
-    def __init__(self, engine: Engine, purse: Purse, max_at_once: int, emit: Callable[[Event], None]) -> None:
-        self.id = new_id()
-        self._engine = engine
-        self._purse = purse
-        self._slots = trio.Semaphore(max_at_once)
-        self._emit = emit
+    def __init__(self, parts: BatchParts) -> None:
+        self.id = parts.batch_id or new_id()
+        self._parts = parts
+        self._purse = parts.terms.purse
+        self._slots = trio.Semaphore(parts.max_at_once)
         self._send, self._receive = trio.open_memory_channel[Outcome](0)
         self._wanted = trio.Event()
         self._source_error: Exception | None = None
@@ -112,33 +126,47 @@ class Batch:
     async def _feed(self, source: Requests | RepeatedRequest) -> None:
         await self._wanted.wait()
         async with self._send, trio.open_nursery() as nursery:
+            try:
+                await self._confirm(source)
+            except BudgetExceededError as error:
+                self._source_error = error
+                return
             if isinstance(source, RepeatedRequest):
                 await self._feed_repeated(source, nursery)
             else:
                 await self._feed_each(source, nursery)
 
+    async def _confirm(self, source: Requests | RepeatedRequest) -> None:
+        """Asks about the cost of the whole before the first request, where the whole is known."""
+        confirmation, planner = self._parts.confirmation, self._parts.planner
+        if confirmation is None:
+            return
+        requests: list[Request] = []
+        if isinstance(source, RepeatedRequest):
+            requests = [source.request] * (source.n - len(source.done))
+        elif isinstance(source, Sequence):
+            requests = [as_request(item) for item in source]
+        if requests:
+            await confirmation.ask(quote_all(planner, requests), len(requests))
+
     async def _feed_repeated(self, source: RepeatedRequest, nursery: trio.Nursery) -> None:
         self._requested = source.n
-        index = 0
         most = self._most_together(source.request, together=source.together)
-        while index < source.n:
-            count = min(source.n - index, most)
+        for indexes in _missing(source, most):
             request = source.request
             if request.seed is not None:
                 # The same seed would give the same picture n times.
-                request = msgspec.structs.replace(request, seed=request.seed + index)
-            if not await self._start(request, tuple(range(index, index + count)), nursery):
+                request = msgspec.structs.replace(request, seed=request.seed + indexes[0])
+            if not await self._start(request, indexes, nursery):
                 return
-            index += count
 
     def _most_together(self, request: Request, *, together: bool) -> int:
         """How many pictures one provider request is for."""
         try:
-            model: Model = self._engine.plan(request).model
+            can = self._parts.planner.plan(request).model.capabilities
         except ImagenError:
             # The same error comes out as an outcome a moment later.
             return 1
-        can = model.capabilities
         if can.sold_together:
             return can.max_images_per_request
         # How several pictures come in one stream is not documented, and a break would lose those that are whole.
@@ -146,9 +174,13 @@ class Batch:
 
     async def _feed_each(self, source: Requests, nursery: trio.Nursery) -> None:
         index = 0
+        # One whose length is known was asked about as a whole.
+        confirmation = None if isinstance(source, Sequence) else self._parts.confirmation
         try:
             async with _iterate(source) as requests:
                 async for item in requests:
+                    if confirmation is not None:
+                        await confirmation.ask(self._parts.planner.plan(as_request(item)).quote, 1)
                     if not await self._start(as_request(item), (index,), nursery):
                         return
                     index += 1
@@ -178,15 +210,13 @@ class Batch:
             self._slots.release()
 
     async def _outcomes(self, request: Request, indexes: tuple[int, ...]) -> tuple[Outcome, ...]:
+        parts = self._parts
         try:
-            order: Order = self._engine.plan(request, indexes, self.id)
-            return await self._engine.fulfil(order, self._purse, self._emit)
+            return await parts.dispatcher.fulfil(request, parts.terms, parts.ways, indexes, self.id)
         except BudgetExceededError as error:
             if self._purse.exhausted_scope is not None:
                 # The scope around the reader ends the iteration once everything in flight is handed over.
                 return ()
-            return tuple(Failure(index=index, request=request, error=error) for index in indexes)
-        except ImagenError as error:
             return tuple(Failure(index=index, request=request, error=error) for index in indexes)
 
     def _count(self, outcome: Outcome) -> None:
@@ -200,19 +230,32 @@ class Batch:
             self._cost_usd += outcome.cost.usd
 
 
+def _missing(source: RepeatedRequest, most: int) -> Iterator[tuple[int, ...]]:
+    """What is still to be made, by so many at the most; those that stand side by side only, as the ledger stores the first."""
+    run: list[int] = []
+    for index in range(source.n):
+        if index not in source.done:
+            run.append(index)
+        if run and (len(run) == most or index in source.done):
+            yield tuple(run)
+            run = []
+    if run:
+        yield tuple(run)
+
+
+def quote_all(planner: Planner, requests: Iterable[Request]) -> Quote:
+    """What requests will cost together."""
+    zero = Decimal(0)
+    quotes = (planner.plan(request).quote for request in requests)
+    return sum(quotes, start=Quote(low_usd=zero, expected_usd=zero, high_usd=zero))
+
+
 @asynccontextmanager
-async def open_batch(
-    engine: Engine,
-    source: Requests | RepeatedRequest,
-    *,
-    max_at_once: int,
-    purse: Purse,
-    emit: EventHandler,
-) -> AsyncIterator[Batch]:
+async def open_batch(source: Requests | RepeatedRequest, parts: BatchParts) -> AsyncIterator[Batch]:
     """Runs a batch for as long as the block lasts; `Client.open_batch` says what callers may rely on."""
-    if max_at_once < 1:
-        raise InvalidRequestError(f"max_at_once must be 1 or more, not {max_at_once}.")
-    batch = Batch(engine, purse, max_at_once, emit)
+    if parts.max_at_once < 1:
+        raise InvalidRequestError(f"max_at_once must be 1 or more, not {parts.max_at_once}.")
+    batch = Batch(parts)
     async with open_bare_nursery() as nursery:
         nursery.start_soon(batch._feed, source)
         try:

@@ -15,12 +15,21 @@ from decimal import Decimal, InvalidOperation
 import trio
 
 from ._errors import BudgetExceededError, ConfigurationError
+from ._events import BudgetAlarm
 from ._prices import Quote
 
-__all__ = ["Budget", "BudgetScope", "Hold", "Purse", "current_scopes", "fail_after_spending", "move_on_after_spending"]
+__all__ = ["Budget", "BudgetScope", "Hold", "Purse", "current_scopes", "fail_after_spending", "move_on_after_spending", "read_usd"]
+
+# Of what share of a budget its owner is told.
+_ALARMS = (0.5, 0.8, 1.0)
 
 
-def _read_usd(usd: Decimal | str | int) -> Decimal:
+def read_usd(usd: Decimal | str | int) -> Decimal:
+    """An amount of US dollars, 0 or more.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
     if isinstance(usd, float):
         raise ConfigurationError(f"Give a budget as text or Decimal, not as the float {usd!r}: usd={str(usd)!r}.")
     try:
@@ -39,10 +48,11 @@ class Budget:
     """
 
     def __init__(self, usd: Decimal | str | int) -> None:
-        self.limit_usd = _read_usd(usd)
+        self.limit_usd = read_usd(usd)
         self.spent_usd = Decimal(0)
         self.reserved_usd = Decimal(0)
         self._changed = trio.Event()
+        self._alarms = list(_ALARMS)
 
     @property
     def left_usd(self) -> Decimal:
@@ -54,6 +64,11 @@ class Budget:
 
     def _can_never_fit(self, usd: Decimal) -> bool:
         return self.spent_usd + usd > self.limit_usd
+
+    def _take_alarms(self) -> Iterator[BudgetAlarm]:
+        taken = self.spent_usd + self.reserved_usd
+        while self._alarms and self.limit_usd and taken >= self.limit_usd * Decimal(self._alarms[0]):
+            yield BudgetAlarm(budget=f"${self.limit_usd:f}", share=self._alarms.pop(0), taken=taken)
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, trio.Event()
@@ -166,10 +181,11 @@ class Purse:
         """The outermost scope that ran dry, if any."""
         return next((scope for scope in self.scopes if scope.exhausted_by), None)
 
-    async def admit(self, quote: Quote) -> Hold:
+    async def admit(self, quote: Quote, *, wait: bool = True) -> Hold:
         """Reserves the high end of a quote, waiting while what is in flight may still free enough.
 
-        Nothing is reserved when this raises or is cancelled.
+        Nothing is reserved when this raises or is cancelled. Without `wait`, what does not fit now is refused, and no scope
+        is exhausted by that.
 
         Raises:
             BudgetExceededError: it can never fit, or the price is unknown. A scope that refuses is exhausted from now on.
@@ -192,6 +208,8 @@ class Purse:
             if tight is None:
                 return Hold(self._budgets, usd)
             hopeless = next((budget for budget in self._budgets if budget._can_never_fit(usd)), None)
+            if hopeless is not None and not wait:
+                raise BudgetExceededError("The budget has no room for it.")
             if hopeless is not None:
                 raise self._refuse(
                     hopeless,
@@ -199,7 +217,14 @@ class Purse:
                     f"${(hopeless.limit_usd - hopeless.spent_usd).normalize():f} is left, so it was not sent. "
                     "Raise the budget, or ask for a lower quality or a smaller size.",
                 )
+            if not wait:
+                raise BudgetExceededError("The budget has no room for it now.")
             await tight._changed.wait()
+
+    def take_alarms(self) -> Iterator[BudgetAlarm]:
+        """The budgets of which another 50, 80 or 100 % is taken now; each share is told once."""
+        for budget in self._budgets:
+            yield from budget._take_alarms()
 
     def _refuse(self, budget: Budget, message: str) -> BudgetExceededError:
         error = BudgetExceededError(message)

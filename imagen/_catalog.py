@@ -164,7 +164,8 @@ class Price(_Entry, frozen=True, kw_only=True):
     stands for every one, `"*"` for every other size. `per_megapixel` counts megapixels, begun ones as whole.
     `usd_per_unit` is the price of what the provider counts and reports (megapixels, seconds), and `typical_units` how
     many a picture takes, to estimate before. With `per_million_tokens` the bill follows the usage in the reply and the
-    table only serves to estimate; `estimate_margin` is the factor from an estimate to what is reserved for it.
+    table only serves to estimate; `estimate_margin` is the factor from an estimate to what is reserved for it. `economy` is
+    the factor on all prices where the provider may take hours; None where it has no such way.
     """
 
     usd_per_image: Decimal | None = None
@@ -174,15 +175,29 @@ class Price(_Entry, frozen=True, kw_only=True):
     typical_units: Decimal = Decimal(1)
     per_million_tokens: TokenPrices | None = None
     estimate_margin: Decimal = Decimal(1)
+    economy: Decimal | None = None
     as_of: str | None = None
     source: str | None = None
 
 
 class RateLimit(_Entry, frozen=True, kw_only=True):
-    """So many images in so many seconds."""
+    """What may be asked of a provider or a model: `images` in `period_seconds`, requests per minute, requests at once.
 
-    images: int
-    period_seconds: int
+    None means that no such limit is known.
+    """
+
+    images: int | None = None
+    period_seconds: int = 60
+    requests_per_minute: int | None = None
+    max_at_once: int | None = None
+
+    def __str__(self) -> str:
+        parts = (
+            self.images is not None and f"{self.images} pictures in {self.period_seconds:,} seconds",
+            self.requests_per_minute is not None and f"{self.requests_per_minute} requests a minute",
+            self.max_at_once is not None and f"{self.max_at_once} requests at once",
+        )
+        return " and ".join(part for part in parts if part) or "any number of requests"
 
 
 class Lifecycle(_Entry, frozen=True, kw_only=True):

@@ -3,110 +3,72 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, TypedDict, Unpack
+from typing import Final, Literal, Unpack
 
 import msgspec
-import trio
 
-from ._batch import Batch, RepeatedRequest, Requests, open_batch, repeat_request
-from ._budget import Budget, Purse, current_scopes
-from ._catalog import Catalog, JsonValue, Model
-from ._database import Database
+from ._batch import Batch, BatchParts, RepeatedRequest, Requests, open_batch, quote_all, repeat_request
+from ._budget import Budget, Purse, current_scopes, read_usd
+from ._callbacks import Callbacks
+from ._catalog import Catalog, Model
+from ._confirm import Confirmation
 from ._discovery import Discovery, discover_models
-from ._driver import ExchangeDriver
-from ._engine import Engine
-from ._errors import (
-    BudgetExceededError,
-    ConfigurationError,
-    InvalidRequestError,
-    ProviderError,
-    ProviderNotFoundError,
-)
-from ._events import Event, EventHandler
-from ._exchange import HttpRequest, Transport
+from ._dispatch import Dispatcher
+from ._driver import Watch
+from ._engine import Engine, Terms
+from ._errors import BudgetExceededError, ConfigurationError, InvalidRequestError, ProviderNotFoundError
+from ._event_relay import EventRelay
+from ._events import EventHandler
 from ._images import Failure, Image
-from ._ledger import Ledger, Spending
+from ._ledger import AttemptRecord, Ledger
 from ._library import Library
-from ._nurseries import open_bare_nursery
+from ._orders import Planner
+from ._parameters import GenerateFields, GenerateParameters, Parameters, Way, take_options
 from ._prices import Quote
 from ._probe import ProviderStatus, probe_provider
-from ._providers import Provider
+from ._providers import Callback
+from ._recovery import Recovery
 from ._requests import Edit, Enhance, Generate, ImageSource, Request, Restyle, Vary, as_request
 from ._routing import choose_model
 from ._sessions import Session, Sessions
-from ._settings import ProviderAccess, Settings, load_settings
-from ._sources import SourceReader
-from ._transport import HttpTransport
-from ._version import version
-from ._workers import ThreadWorkers, Workers
+from ._settings import ProviderAccess, Settings
+from ._spending import Spending, SpendingBy, SpendingGroup, SpendingKey
+from ._ways import ProviderWays
 
-if TYPE_CHECKING:
-    import httpx2
-
-__all__ = ["Client", "GenerateParameters", "Parameters", "open_client"]
-
-_CLOSE_SECONDS = 5.0
-# Stands for nobody's server, so that every link leads elsewhere and gets no key.
-_LINKS = ProviderAccess(provider=Provider(name="The server", operations={}), base_url=None, key=None, configured=True)
+__all__ = ["Client", "Parts"]
 
 
-class Parameters(TypedDict, total=False):
-    """The fields that every operation has, beside its prompt and pictures, as keyword arguments."""
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client is made of; `open_client` puts them together."""
 
-    model: str | None
-    size: str | None
-    aspect_ratio: str | None
-    resolution: str | None
-    quality: str | None
-    style: str | None
-    seed: int | None
-    negative_prompt: str | None
-    guidance: float | None
-    steps: int | None
-    safety: Literal["strict", "standard", "relaxed"] | None
-    background: str | None
-    output_format: str | None
-    previews: int
-    options: Mapping[str, JsonValue]
-    strict: bool
-    emulate: bool
-    assume_usd: Decimal | None
-
-
-class GenerateParameters(Parameters, total=False):
-    """Those of `Generate`."""
-
-    references: tuple[ImageSource, ...]
+    settings: Settings
+    catalog: Catalog
+    planner: Planner
+    engine: Engine
+    dispatcher: Dispatcher
+    recovery: Recovery
+    ledger: Ledger
+    spending: SpendingBy
+    library: Library | None
+    sessions: Sessions
+    callbacks: Callbacks
+    confirmation: Confirmation | None
+    events: EventRelay
+    ways: ProviderWays
+    now: Callable[[], float]
 
 
 class Client:
     """What `open_client` gives. All of it belongs to one Trio run, and may be used from any of its tasks."""
 
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        catalog: Catalog,
-        engine: Engine,
-        ledger: Ledger,
-        library: Library | None,
-        sessions: Sessions,
-        events: _Events,
-        ways: _Ways,
-    ) -> None:
-        self.settings: Final = settings
-        self.catalog: Final = catalog
-        self.sessions: Final = sessions
-        self._engine = engine
-        self._ledger = ledger
-        self._library = library
-        self._events = events
-        self._ways = ways
+    def __init__(self, parts: Parts) -> None:
+        self.settings: Final = parts.settings
+        self.catalog: Final = parts.catalog
+        self.sessions: Final = parts.sessions
+        self._parts = parts
 
     @property
     def library(self) -> Library:
@@ -115,9 +77,9 @@ class Client:
         Raises:
             ConfigurationError: the client was opened with `library=None`.
         """
-        if self._library is None:
+        if self._parts.library is None:
             raise ConfigurationError("This client was opened without a library: leave out library=None.")
-        return self._library
+        return self._parts.library
 
     @property
     def default_model(self) -> Model:
@@ -136,7 +98,8 @@ class Client:
         A cancellation before the request is sent costs nothing. After that the request goes on in the background for
         `salvage_seconds`, and its picture lands in the library.
         """
-        return await self._make(_as_request(request, parameters))
+        fields, way = take_options(parameters)
+        return await self._make(_as_request(request, fields), way)
 
     async def edit(
         self,
@@ -146,7 +109,8 @@ class Client:
         **parameters: Unpack[Parameters],
     ) -> Image:
         """Changes a picture as the prompt says; `Edit` says what the pictures and the mask are. Else like `generate`."""
-        return await self._make(Edit(prompt=prompt, images=images, mask=mask, **parameters))
+        fields, way = take_options(parameters)
+        return await self._make(Edit(prompt=prompt, images=images, mask=mask, **fields), way)
 
     async def vary(
         self,
@@ -157,7 +121,8 @@ class Client:
         **parameters: Unpack[Parameters],
     ) -> Image:
         """Makes another picture like this one; see `Vary`. Else like `generate`."""
-        return await self._make(Vary(image=image, prompt=prompt, strength=strength, **parameters))
+        fields, way = take_options(parameters)
+        return await self._make(Vary(image=image, prompt=prompt, strength=strength, **fields), way)
 
     async def enhance(
         self,
@@ -169,7 +134,8 @@ class Client:
         **parameters: Unpack[Parameters],
     ) -> Image:
         """Makes the same picture larger and finer; see `Enhance`. Else like `generate`."""
-        return await self._make(Enhance(image=image, scale=scale, mode=mode, prompt=prompt, **parameters))
+        fields, way = take_options(parameters)
+        return await self._make(Enhance(image=image, scale=scale, mode=mode, prompt=prompt, **fields), way)
 
     async def restyle(
         self,
@@ -181,15 +147,17 @@ class Client:
         **parameters: Unpack[Parameters],
     ) -> Image:
         """Draws the content of one picture in the look of another; see `Restyle`. Else like `generate`."""
+        fields, way = take_options(parameters)
         return await self._make(
-            Restyle(image=image, reference=reference, prompt=prompt, strength=strength, **parameters)
+            Restyle(image=image, reference=reference, prompt=prompt, strength=strength, **fields), way
         )
 
-    async def _make(self, request: Request) -> Image:
-        order = self._engine.plan(request)
+    async def _make(self, request: Request, way: Way) -> Image:
+        if self._parts.confirmation is not None:
+            await self._parts.confirmation.ask(self._parts.planner.plan(request).quote, 1)
         purse = Purse(current_scopes())
         try:
-            (outcome,) = await self._engine.fulfil(order, purse)
+            (outcome,) = await self._parts.dispatcher.fulfil(request, self._terms(purse, way.wait), way.ways)
         except BudgetExceededError as error:
             refusal = error
         else:
@@ -200,6 +168,22 @@ class Client:
             await scope.wait_settled()
             await scope.leave()
         raise refusal
+
+    def _terms(self, purse: Purse, wait: bool, on_event: EventHandler | None = None) -> Terms:
+        return Terms(purse=purse, emit=self._parts.events.also_to(on_event), wait=wait, lockouts={})
+
+    def _batch_parts(
+        self, terms: Terms, way: Way, max_at_once: int, batch_id: str | None = None
+    ) -> BatchParts:
+        return BatchParts(
+            planner=self._parts.planner,
+            dispatcher=self._parts.dispatcher,
+            terms=terms,
+            ways=way.ways,
+            confirmation=self._parts.confirmation,
+            max_at_once=max_at_once,
+            batch_id=batch_id,
+        )
 
     def open_batch(
         self,
@@ -226,10 +210,10 @@ class Client:
         completion, and a failure never stops the others. A slow reader slows the spending. Leaving the block drops what
         has not been sent and salvages what has, in the background.
         """
-        source = self._source(requests, n, together, parameters)
-        emit = self._events if on_event is None else partial(self._tell_both, on_event)
-        purse = Purse(current_scopes(), budget)
-        return open_batch(self._engine, source, max_at_once=max_at_once, purse=purse, emit=emit)
+        fields, way = take_options(parameters)
+        source = self._source(requests, n, together, fields)
+        terms = self._terms(Purse(current_scopes(), budget), way.wait, on_event)
+        return open_batch(source, self._batch_parts(terms, way, max_at_once))
 
     def start_session(
         self,
@@ -249,12 +233,23 @@ class Client:
             SessionError: too many run at once.
             ImagenError: the request cannot be sent as it is.
         """
-        whole = _as_request(request, parameters)
-        self._engine.plan(whole)
+        fields, way = take_options(parameters)
+        whole = _as_request(request, fields)
+        self._parts.planner.plan(whole)
         source = repeat_request(whole, n, together=together)
-        purse = Purse(budget=budget)
-        batch = partial(open_batch, self._engine, source, max_at_once=max_at_once, purse=purse, emit=self._events)
-        return self.sessions.start(batch, n)
+        terms = self._terms(Purse(budget=budget), way.wait)
+        return self.sessions.start(source, self._batch_parts(terms, way, max_at_once), budget)
+
+    async def resume_session(self, session_id: str) -> Session:
+        """Makes what is missing of a session that an earlier process did not end, under the same id.
+
+        What is in flight or of unknown outcome is not missing: it may have been paid. Does nothing to a session that runs.
+
+        Raises:
+            SessionError: it is not known, has expired, or runs in another process.
+        """
+        terms = self._terms(Purse(), True)
+        return await self.sessions.resume(session_id, self._batch_parts(terms, Way(), 1))
 
     def quote(
         self, requests: str | Request | Iterable[Request | str], *, n: int = 1, **parameters: Unpack[GenerateParameters]
@@ -265,46 +260,98 @@ class Client:
             ImagenError: one of the requests cannot be sent as it is.
         """
         if isinstance(requests, (str, Request)):
-            whole = _as_request(requests, parameters)
-            return self._engine.plan(whole, tuple(range(n))).quote
-        zero = Decimal(0)
-        quotes = [self._engine.plan(as_request(item)).quote for item in requests]
-        return sum(quotes, start=Quote(low_usd=zero, expected_usd=zero, high_usd=zero))
+            fields, _ = take_options(parameters)
+            return self._parts.planner.plan(_as_request(requests, fields), tuple(range(n))).quote
+        return quote_all(self._parts.planner, (as_request(item) for item in requests))
 
     async def spending(self, since: datetime.datetime | None = None) -> Spending:
         """What was spent since then (None: ever), out of the ledger: all processes that share this home."""
-        return await self._ledger.spending(since)
+        return await self._parts.spending.total(since)
+
+    async def spending_by(
+        self, key: SpendingKey, since: datetime.datetime | None = None
+    ) -> Sequence[SpendingGroup]:
+        """The same, split by model, provider, day (UTC), tag or batch: days in their order, else the dearest first."""
+        return await self._parts.spending.groups(key, since)
+
+    async def unknown_attempts(self) -> Sequence[AttemptRecord]:
+        """The requests that were sent and never heard of again, oldest first. They count as spent until `reconcile`d."""
+        return await self._parts.ledger.unknown()
+
+    async def collect(self) -> int:
+        """Fetches what can still be had of attempts of unknown outcome, and of those that earlier processes left; waits for it.
+
+        Gives how many attempts ended with a picture.
+        """
+        await self._parts.recovery.resolve_dead()
+        await self._parts.recovery.collect_unknown()
+        tickets = self._parts.recovery.collecting()
+        for ticket in tickets:
+            await ticket.done.wait()
+        return sum(ticket.error is None for ticket in tickets)
+
+    async def reconcile(self, attempt_id: str, usd: Decimal | str) -> None:
+        """Books what an attempt of unknown outcome did cost, as the provider's own account says.
+
+        Raises:
+            InvalidRequestError: there is no attempt of unknown outcome with that id.
+        """
+        amount = read_usd(usd)
+        if not await self._parts.ledger.reconcile(attempt_id, amount, self._parts.now()):
+            raise InvalidRequestError(
+                f"There is no attempt {attempt_id!r} of unknown outcome: `imagen spend --unknown` lists them."
+            )
+
+    async def receive_callback(self, provider: str, headers: Mapping[str, str], body: bytes) -> bool:
+        """Takes a request that came to the callback URL of a provider, and asks at once how far its job is.
+
+        Gives whether this client waits for that job. Any web server can hand requests on to it.
+
+        Raises:
+            AuthenticationError: the provider has not signed it.
+            InvalidRequestError: it is no callback of that provider.
+        """
+        access = self._access(provider)
+        read = access.provider.read_callback
+        if read is None:
+            raise InvalidRequestError(f"{provider} calls nobody back.")
+        secret = self.settings.callback_secret
+        callback = Callback(
+            headers=headers, body=body, now=self._parts.now(), secret=None if secret is None else secret.reveal()
+        )
+        job_id = await self._parts.ways.driver(provider).run(read(callback), Watch())
+        return self._parts.callbacks.ring(provider, job_id)
 
     async def probe(self, provider: str) -> ProviderStatus:
         """Whether a provider is configured and answers, found out by a request that costs nothing."""
+        access = self._access(provider)
+        return await probe_provider(access, self._parts.ways.driver(provider) if access.configured else None)
+
+    def _access(self, provider: str) -> ProviderAccess:
         access = self.settings.access.get(provider)
         if access is None:
             known = ", ".join(self.settings.access)
             raise ProviderNotFoundError(f"There is no provider {provider!r}; imagen knows {known}.")
-        return await probe_provider(access, self._ways.driver(provider) if access.configured else None)
+        return access
 
     async def discover(self) -> Discovery:
         """The image models that the providers list for this account, beside what the catalog knows. It costs nothing."""
-        return await discover_models(self.settings.access.values(), self.catalog, self._ways.driver)
+        return await discover_models(self.settings.access.values(), self.catalog, self._parts.ways.driver)
 
     @property
     def in_flight(self) -> int:
         """How many provider requests are under way, those that are being salvaged included."""
-        return self._engine.in_flight
+        return self._parts.engine.in_flight
 
     def bound_salvage(self, seconds: float) -> None:
         """Gives everything in flight so many seconds to finish, and drops what has not been sent.
 
         What is not finished by then is `unknown` in the ledger: it may be billed.
         """
-        self._engine.bound_salvage(seconds)
-
-    def _tell_both(self, on_event: EventHandler, event: Event) -> None:
-        self._events(event)
-        self._events.tell(on_event, event)
+        self._parts.engine.bound_salvage(seconds)
 
     def _source(
-        self, requests: str | Request | Requests, n: int, together: bool, parameters: GenerateParameters
+        self, requests: str | Request | Requests, n: int, together: bool, parameters: GenerateFields
     ) -> Requests | RepeatedRequest:
         if isinstance(requests, (str, Request)):
             return repeat_request(_as_request(requests, parameters), n, together=together)
@@ -313,195 +360,9 @@ class Client:
         return requests
 
 
-def _as_request(request: str | Request, parameters: GenerateParameters) -> Request:
+def _as_request(request: str | Request, parameters: GenerateFields) -> Request:
     if isinstance(request, str):
         return Generate(prompt=request, **parameters)
     if parameters:
         raise InvalidRequestError(f"{', '.join(parameters)}: put these into the request itself, or give a prompt.")
     return request
-
-
-# --- opening --------------------------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def open_client(
-    settings: Settings | None = None,
-    *,
-    library: str | Path | Literal["home"] | None = "home",
-    on_event: EventHandler | None = None,
-    http: httpx2.AsyncClient | None = None,
-    transport: Callable[[ProviderAccess], Transport] | None = None,
-    workers: Workers | None = None,
-) -> AsyncIterator[Client]:
-    """Opens a client for as long as the block lasts.
-
-    Args:
-        settings: By default what the environment and imagen.toml say, by `load_settings`.
-        library: The folder for pictures; "home" is the one in IMAGEN_HOME, None keeps the bytes in memory only. The ledger
-            is always there.
-        on_event: Is told of everything that this client sends and gets.
-        http: An `httpx2.AsyncClient` of the caller's, with proxies and certificates to taste; it stays the caller's to close.
-        transport: Makes the way to each provider, in place of HTTP: `imagen.testing.ScriptedTransport` for tests.
-        workers: Runs blocking work; `imagen.testing.InlineWorkers` for tests under virtual time.
-
-    Raises:
-        ConfigurationError: a setting is wrong.
-        StorageError: the home folder cannot be used.
-
-    Leaving the block, also by an exception or a cancellation, cancels the sessions and waits for the salvage of what has
-    been sent: at most `salvage_seconds`.
-    """
-    settings = load_settings() if settings is None else settings
-    catalog = settings.load_catalog()
-    workers = ThreadWorkers() if workers is None else workers
-    events = _Events(on_event)
-    ways = _Ways(settings, transport or partial(_open_http, settings, http), workers)
-    database = await Database.open(settings.home / "imagen.sqlite3", workers)
-    try:
-        ledger = Ledger(database)
-        shelf = _open_library(settings, library, database, workers)
-        async with open_bare_nursery() as nursery:
-            engine = Engine(
-                catalog=catalog,
-                providers={name: access.provider for name, access in settings.access.items()},
-                driver_of=ways.driver,
-                settings_of=lambda provider: settings.access[provider].settings,
-                sources=SourceReader(library=shelf, workers=workers, fetch=ways.fetch, bounds=settings.bounds),
-                ledger=ledger,
-                library=shelf,
-                workers=workers,
-                nursery=nursery,
-                emit=events,
-                choose_model=partial(choose_model, settings, catalog),
-                retry=settings.retry,
-                salvage_seconds=settings.salvage_seconds,
-                max_pixels=settings.bounds.max_pixels,
-                hide_secrets=ways.hide_secrets,
-            )
-            sessions = Sessions(
-                nursery, ttl_seconds=settings.session_ttl_seconds, max_concurrent=settings.max_concurrent_sessions
-            )
-            client = Client(
-                settings=settings,
-                catalog=catalog,
-                engine=engine,
-                ledger=ledger,
-                library=shelf,
-                sessions=sessions,
-                events=events,
-                ways=ways,
-            )
-            try:
-                yield client
-            finally:
-                sessions.cancel_all()
-                engine.close()
-    finally:
-        with trio.move_on_after(_CLOSE_SECONDS, shield=True):
-            await ways.aclose()
-            await database.aclose()
-    events.raise_error()
-
-
-def _open_library(
-    settings: Settings, library: str | Path | None, database: Database, workers: Workers
-) -> Library | None:
-    if library is None:
-        return None
-    folder = settings.home / "images" if library == "home" else Path(library).absolute()
-    return Library(folder, database, workers)
-
-
-class _Events:
-    """Tells the subscriber. An exception of his must not lose a paid picture, so it waits for the end."""
-
-    def __init__(self, handler: EventHandler | None) -> None:
-        self._handler = handler
-        self._error: Exception | None = None
-
-    def __call__(self, event: Event) -> None:
-        self.tell(self._handler, event)
-
-    def tell(self, handler: EventHandler | None, event: Event) -> None:
-        if handler is None or self._error is not None:
-            return
-        try:
-            handler(event)
-        except Exception as error:
-            self._error = error
-
-    def raise_error(self) -> None:
-        if self._error is not None:
-            raise self._error
-
-
-class _Ways:
-    """The ways to the providers: one driver and one transport each, made when first needed."""
-
-    def __init__(
-        self, settings: Settings, open_transport: Callable[[ProviderAccess], Transport], workers: Workers
-    ) -> None:
-        self._settings = settings
-        self._open_transport = open_transport
-        self._workers = workers
-        self._drivers: dict[str, ExchangeDriver] = {}
-        self._transports: list[Transport] = []
-        self._links: ExchangeDriver | None = None
-
-    def driver(self, provider: str) -> ExchangeDriver:
-        if (driver := self._drivers.get(provider)) is None:
-            access = self._settings.access[provider]
-            if not access.configured:
-                raise ConfigurationError(_what_is_missing(access))
-            transport = self._open_transport(access)
-            self._transports.append(transport)
-            driver = ExchangeDriver(
-                transport, bounds=self._settings.bounds, retry=self._settings.retry, workers=self._workers
-            )
-            self._drivers[provider] = driver
-        return driver
-
-    async def fetch(self, url: str) -> bytes:
-        """What is behind a link that a caller gave."""
-        if self._links is None:
-            bounds = msgspec.structs.replace(
-                self._settings.bounds, max_body_bytes=self._settings.bounds.max_input_bytes
-            )
-            transport = self._open_transport(_LINKS)
-            self._transports.append(transport)
-            self._links = ExchangeDriver(transport, bounds=bounds, retry=self._settings.retry, workers=self._workers)
-        response = await self._links.send(HttpRequest(method="GET", url=url, repeatable=True))
-        if response.status != 200:
-            raise ProviderError(f"The link answers {response.status}.")
-        return response.body
-
-    def hide_secrets(self, provider: str, text: str) -> str:
-        key = self._settings.access[provider].key
-        return text if key is None else key.hide_in(text)
-
-    async def aclose(self) -> None:
-        for transport in self._transports:
-            await transport.aclose()
-
-
-def _what_is_missing(access: ProviderAccess) -> str:
-    provider = access.provider
-    if provider.packages:
-        return f'{provider.name} needs packages that are not installed: pip install "imagen-trio[{provider.name}]".'
-    where = f" (from {provider.home_page})" if provider.home_page else ""
-    if access.base_url is None:
-        return f"{provider.name} needs the address of its server: set {provider.base_url_variable}{where}."
-    variables = " or ".join(provider.key_variables)
-    return f"{provider.name} needs a key: set {variables}{where}, or use the model sketch, which needs none."
-
-
-def _open_http(settings: Settings, http: httpx2.AsyncClient | None, access: ProviderAccess) -> Transport:
-    return HttpTransport(
-        access.provider,
-        base_url=access.base_url or "https://nowhere.invalid",
-        key=access.key,
-        bounds=settings.bounds,
-        user_agent=f"imagen-trio/{version()}",
-        http=http,
-    )

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
@@ -18,8 +19,9 @@ from ._errors import StorageError
 from ._prices import tidy_usd
 from ._workers import Workers
 
-__all__ = ["Database", "Row", "Statement", "Value", "from_nanousd", "to_nanousd"]
+__all__ = ["Database", "Row", "Statement", "Transaction", "Value", "from_nanousd", "to_nanousd"]
 
+Result = TypeVar("Result")
 Value = str | int | float | None
 Row = Sequence[Value]
 Statement = tuple[str, Row]
@@ -42,11 +44,26 @@ def from_nanousd(nanousd: Value) -> Decimal | None:
     return tidy_usd(Decimal(nanousd).scaleb(-9)) if isinstance(nanousd, int) else None
 
 
+class Transaction:
+    """What a piece of work may do while it has the database for itself."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def run(self, sql: str, values: Row = ()) -> list[Row]:
+        """Runs one statement and gives the rows that it gives."""
+        return self._connection.execute(sql, values).fetchall()
+
+    def change(self, sql: str, values: Row = ()) -> int:
+        """Runs one statement and says how many rows it changed."""
+        return self._connection.execute(sql, values).rowcount
+
+
 class _Group:
-    """Statements that will be committed together, and how that went."""
+    """Pieces of work that will be committed together, and how that went."""
 
     def __init__(self) -> None:
-        self.statements: list[Statement] = []
+        self.work: list[Callable[[Transaction], None]] = []
         self.done = False
         self.error: StorageError | None = None
 
@@ -79,8 +96,25 @@ class Database:
         Raises:
             StorageError: nothing of the group was written.
         """
+        kept = list(statements)
+
+        def run(transaction: Transaction) -> None:
+            for sql, values in kept:
+                transaction.change(sql, values)
+
+        await self.transact(run)
+
+    async def transact(self, work: Callable[[Transaction], Result]) -> Result:
+        """Runs a piece of work that nobody, in no process, writes beside, and gives what it gives once that is on the disk.
+
+        Not interrupted by a cancellation. An exception of the work undoes the whole group: it must raise none.
+
+        Raises:
+            StorageError: nothing of the group was written.
+        """
+        results: list[Result] = []
         group = self._group
-        group.statements.extend(statements)
+        group.work.append(lambda transaction: results.append(work(transaction)))
         with trio.move_on_after(_WRITE_SECONDS, shield=True):
             async with self._committing:
                 if not group.done:
@@ -90,6 +124,7 @@ class Database:
             raise StorageError(f"The database {self._path} did not answer within {_WRITE_SECONDS:g} seconds.")
         if group.error is not None:
             raise StorageError(group.error.message) from group.error
+        return results[-1]
 
     async def read(self, sql: str, values: Row = ()) -> list[Row]:
         """The rows of a query.
@@ -105,17 +140,18 @@ class Database:
 
     async def _commit(self, group: _Group) -> None:
         try:
-            await self._workers.run_serially(lambda: self._execute(group.statements))
+            await self._workers.run_serially(lambda: self._execute(group.work))
         except StorageError as error:
             group.error = error
         group.done = True
 
-    def _execute(self, statements: Sequence[Statement]) -> None:
+    def _execute(self, group: Sequence[Callable[[Transaction], None]]) -> None:
+        transaction = Transaction(self._connection)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                for sql, values in statements:
-                    self._connection.execute(sql, values)
+                for work in group:
+                    work(transaction)
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:

@@ -95,14 +95,21 @@ class ExchangeDriver:
         self._cache: dict[str, tuple[float, HttpResponse]] = {}
         self._cache_lock = trio.Lock()
 
-    async def run(self, exchange: Generator[Step, HttpResponse | bytes | None, Result], watch: Watch) -> Result:
+    async def run(
+        self,
+        exchange: Generator[Step, HttpResponse | bytes | None, Result],
+        watch: Watch,
+        *,
+        billable: bool = False,
+    ) -> Result:
         """Steps an exchange to its end. A cancellation closes the connection in use and leaves nothing behind.
+
+        `billable` says that what it does has been ordered already, by another process say.
 
         Raises:
             ImagenError: what the provider raised, or what happened on the way.
         """
         answer: HttpResponse | bytes | None = None
-        billable = False
         async with AsyncExitStack() as open_reply:
             reply: Reply | None = None
             streamed_bytes = 0

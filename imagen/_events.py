@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 
 import msgspec
 
 from ._images import Outcome
 from ._requests import Request
 
-__all__ = ["AttemptEnded", "AttemptSent", "Event", "EventHandler", "PreviewReceived", "ProgressReported"]
+__all__ = ["AttemptEnded", "AttemptSent", "BudgetAlarm", "Event", "EventHandler", "PreviewReceived", "ProgressReported"]
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +50,14 @@ class AttemptEnded(_Event, frozen=True, kw_only=True):
     outcomes: tuple[Outcome, ...]
 
 
-Event = AttemptSent | PreviewReceived | ProgressReported | AttemptEnded
+class BudgetAlarm(msgspec.Struct, frozen=True, kw_only=True):
+    """50, 80 or 100 % (`share` 0.5, 0.8, 1.0) of a budget are spent or reserved now: `taken` dollars, or pictures."""
+
+    budget: str
+    share: float
+    taken: Decimal
+
+
+Event = AttemptSent | PreviewReceived | ProgressReported | AttemptEnded | BudgetAlarm
 EventHandler = Callable[[Event], None]
 """Called in the event loop: keep it short. An exception of a handler is raised when the client closes."""

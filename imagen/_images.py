@@ -17,7 +17,7 @@ from ._errors import ImagenError, StorageError
 from ._requests import Request
 from ._translation import Adjustment
 
-__all__ = ["SUFFIXES", "Cost", "CostSource", "Failure", "Image", "Outcome"]
+__all__ = ["SUFFIXES", "Cost", "CostSource", "Failure", "Image", "Outcome", "failure_of"]
 
 CostSource = Literal["reported", "computed", "estimated", "unknown"]
 
@@ -147,3 +147,13 @@ class Failure(_Value, frozen=True, kw_only=True):
 
 
 Outcome = Image | Failure
+
+
+def failure_of(
+    request: Request, index: int, error: ImagenError, *, model: str | None = None, provider: str | None = None
+) -> Failure:
+    """The outcome of a request that gave no picture; it cost nothing only where the error says so."""
+    cost = Cost(usd=Decimal(0), source="reported") if error.billed == "no" else Cost()
+    if error.cost_usd is not None:
+        cost = Cost(usd=error.cost_usd, source="reported")
+    return Failure(index=index, request=request, error=error, model=model, provider=provider, cost=cost)

@@ -26,7 +26,7 @@ from ._requests import decode_request, encode_request
 from ._translation import Adjustment
 from ._workers import Workers
 
-__all__ = ["Library", "StoredPicture", "image_row"]
+__all__ = ["ImageRow", "Library", "WeighedPicture", "insert_image", "row_of"]
 
 # A picture that finds no room on the disk was paid for nothing, so sending stops while there still is some.
 _ROOM_BYTES = 64 << 20
@@ -35,7 +35,7 @@ _ROOM_CHECK_SECONDS = 1.0
 _LARGE_BYTES = 1 << 18
 
 
-class _ImageRow(msgspec.Struct, frozen=True):
+class ImageRow(msgspec.Struct, frozen=True):
     """The columns of a picture, in order."""
 
     id: str
@@ -61,45 +61,49 @@ class _ImageRow(msgspec.Struct, frozen=True):
 
 
 _HASH = re.compile(r"[0-9a-f]{64}")
-_COLUMNS = ", ".join(_ImageRow.__struct_fields__)
+_COLUMNS = ", ".join(ImageRow.__struct_fields__)
+_QUALIFIED = ", ".join(f"images.{column}" for column in ImageRow.__struct_fields__)
 _decode_adjustments = msgspec.json.Decoder(tuple[Adjustment, ...]).decode
 
 
-class StoredPicture(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture in its file."""
+class WeighedPicture(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a picture by its bytes, and where its file belongs."""
 
     measure: Measure
     sha256: str
     path: Path
 
 
-def image_row(image: Image) -> Statement:
-    """The row of a picture, to be written in the transaction that settles its attempt."""
-    values: Row = msgspec.structs.astuple(
-        _ImageRow(
-            id=image.id,
-            attempt_id=image.attempt_id,
-            batch_index=image.index,
-            sha256=image.sha256,
-            media_type=image.media_type,
-            width=image.width,
-            height=image.height,
-            size_bytes=image.size_bytes,
-            provider=image.provider,
-            model=image.model,
-            request=encode_request(image.request),
-            revised_prompt=image.revised_prompt,
-            seed=image.seed,
-            cost_nanousd=to_nanousd(image.cost.usd),
-            cost_source=image.cost.source,
-            adjustments=msgspec.json.encode(image.adjustments).decode(),
-            seconds=image.seconds,
-            created_at=image.created_at.timestamp(),
-            parent_id=image.parent_id,
-            provider_id=image.provider_id,
-        )
+def row_of(image: Image) -> ImageRow:
+    """What the library remembers of a picture."""
+    return ImageRow(
+        id=image.id,
+        attempt_id=image.attempt_id,
+        batch_index=image.index,
+        sha256=image.sha256,
+        media_type=image.media_type,
+        width=image.width,
+        height=image.height,
+        size_bytes=image.size_bytes,
+        provider=image.provider,
+        model=image.model,
+        request=encode_request(image.request),
+        revised_prompt=image.revised_prompt,
+        seed=image.seed,
+        cost_nanousd=to_nanousd(image.cost.usd),
+        cost_source=image.cost.source,
+        adjustments=msgspec.json.encode(image.adjustments).decode(),
+        seconds=image.seconds,
+        created_at=image.created_at.timestamp(),
+        parent_id=image.parent_id,
+        provider_id=image.provider_id,
     )
-    return f"INSERT INTO images ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values
+
+
+def insert_image(row: ImageRow) -> Statement:
+    """Lists a picture, in the transaction that settles its attempt. Doing it again changes nothing."""
+    values: Row = msgspec.structs.astuple(row)
+    return f"INSERT OR IGNORE INTO images ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values
 
 
 class Library:
@@ -144,6 +148,15 @@ class Library:
             )
         return [self._read_row(row) for row in rows]
 
+    async def of_batch(self, batch_id: str) -> Sequence[Image]:
+        """The pictures of a batch, in the order in which they finished."""
+        rows = await self._database.read(
+            f"SELECT {_QUALIFIED} FROM images JOIN attempts ON attempts.id = images.attempt_id "
+            "WHERE attempts.batch_id = ? ORDER BY images.number",
+            (batch_id,),
+        )
+        return [self._read_row(row) for row in rows]
+
     async def delete(self, image_id: str) -> bool:
         """Removes a picture: its row, and its file where no other row has the same bytes. What it cost stays in the ledger."""
         image = await self.get(image_id)
@@ -167,23 +180,28 @@ class Library:
             await self._workers.run(self._check_room)
             self._room_checked_at = now
 
-    def store(self, data: bytes) -> StoredPicture:
-        """Writes a picture to its file. Blocking: call it through the workers.
+    def weigh(self, data: bytes) -> WeighedPicture:
+        """Looks at a picture, and writes nothing. Blocking: call it through the workers.
 
         Raises:
             ProviderError: the bytes are no picture.
-            StorageError: the file cannot be written; there is no half one either.
         """
         found = measure(data)
         sha256 = hashlib.sha256(data).hexdigest()
-        path = self._path(sha256, found.media_type)
+        return WeighedPicture(measure=found, sha256=sha256, path=self._path(sha256, found.media_type))
+
+    def store(self, data: bytes, path: Path) -> None:
+        """Writes a picture to its file. Blocking.
+
+        Raises:
+            StorageError: the file cannot be written; there is no half one either.
+        """
         try:
             _write_whole(path, data)
         except OSError as error:
             raise StorageError(
                 f"The picture cannot be written to {self._folder}: {error.strerror or error}."
             ) from error
-        return StoredPicture(measure=found, sha256=sha256, path=path)
 
     def store_input(self, data: bytes, *, sha256: str, media_type: str) -> Path:
         """Writes a picture that a request works on, unless it is there already. Blocking.
@@ -242,7 +260,10 @@ class Library:
         return self._folder / sha256[:1] / (sha256 + SUFFIXES[media_type])
 
     def _read_row(self, values: Row) -> Image:
-        row = msgspec.convert(dict(zip(_ImageRow.__struct_fields__, values, strict=True)), _ImageRow)
+        return self.image_of(msgspec.convert(dict(zip(ImageRow.__struct_fields__, values, strict=True)), ImageRow))
+
+    def image_of(self, row: ImageRow) -> Image:
+        """The picture that a row remembers."""
         return Image(
             id=row.id,
             index=row.batch_index,

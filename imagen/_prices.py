@@ -50,8 +50,26 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def quote_request(model: Model, request: Request, count: int = 1) -> Quote:
+def quote_request(model: Model, request: Request, count: int = 1, *, economy: bool = False) -> Quote:
     """What `count` pictures of this request, in the words of the model, will cost; `high_usd` is what a budget reserves."""
+    quote = _quote_at_once(model, request, count)
+    if quote.expected_usd is None:
+        # What the caller assumes of an unknown price is a ceiling of the caller's own.
+        return quote
+    factor = _factor(model, economy)
+    return Quote(
+        low_usd=_times(quote.low_usd, factor),
+        expected_usd=_times(quote.expected_usd, factor),
+        high_usd=_times(quote.high_usd, factor),
+    )
+
+
+def _factor(model: Model, economy: bool) -> Decimal:
+    cheaper = model.price.economy if economy and model.price is not None else None
+    return Decimal(1) if cheaper is None else cheaper
+
+
+def _quote_at_once(model: Model, request: Request, count: int) -> Quote:
     price = model.price
     if price is not None and price.usd_per_image is not None:
         flat = price.usd_per_image * count
@@ -77,17 +95,18 @@ def quote_request(model: Model, request: Request, count: int = 1) -> Quote:
     )
 
 
-def cost_of(model: Model, request: Request, result: Pictures) -> Cost:
+def cost_of(model: Model, request: Request, result: Pictures, *, economy: bool = False) -> Cost:
     """What an exchange did cost in all, and who says so: the provider, its usage, or the price list."""
     if result.reported_cost_usd is not None:
         return Cost(usd=tidy_usd(result.reported_cost_usd), source="reported")
     price = model.price
+    factor = _factor(model, economy)
     if price is not None and price.per_million_tokens is not None and result.usage is not None:
-        return Cost(usd=tidy_usd(_usage_cost(price, result.usage)), source="computed")
+        return Cost(usd=tidy_usd(_usage_cost(price, result.usage) * factor), source="computed")
     if price is not None and price.usd_per_unit is not None and result.units is not None:
-        return Cost(usd=tidy_usd(price.usd_per_unit * result.units), source="computed")
+        return Cost(usd=tidy_usd(price.usd_per_unit * result.units * factor), source="computed")
     billed = sum(_is_billed(picture) for picture in result.pictures)
-    expected = quote_request(model, request, billed).expected_usd if billed else Decimal(0)
+    expected = quote_request(model, request, billed, economy=economy).expected_usd if billed else Decimal(0)
     if price is None or expected is None:
         return Cost()
     return Cost(usd=tidy_usd(expected), source="estimated")
@@ -182,5 +201,5 @@ def _add(one: Decimal | None, other: Decimal | None) -> Decimal | None:
     return None if one is None or other is None else one + other
 
 
-def _times(usd: Decimal | None, count: int) -> Decimal | None:
-    return None if usd is None else usd * count
+def _times(usd: Decimal | None, factor: Decimal | int) -> Decimal | None:
+    return None if usd is None else usd * factor

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 
 import msgspec
 
-from ._catalog import JsonValue, Model, Operation
+from ._catalog import JsonValue, Model, Operation, RateLimit
 from ._exchange import Accepted, EconomyExchange, Exchange, HttpResponse, Step
 from ._requests import Request
 
@@ -99,7 +99,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     where their base URL or key is set. `collect` picks up a job that an operation, in a process that died perhaps, was told of
     as `Accepted`: it asks how far the job is and fetches the pictures, like the second half of that operation; its call
     holds no pictures to work on. `read_callback` checks what comes in at `Call.callback_url`. `economy` is its batch API. `probe_url` is a path that costs nothing and needs the key: `imagen doctor` asks
-    it. `settings` are what imagen.toml may change under [providers.NAME.settings], with their defaults. `models` are
+    it. `settings` are what imagen.toml may change under [providers.NAME.settings], with their defaults. `rate_limit` holds for all its models together. `models` are
     tables as in `catalog/*.toml`, for providers that are not built in.
     """
 
@@ -122,4 +122,5 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     probe_url: str | None = None
     home_page: str = ""
     settings: Mapping[str, JsonValue] = {}
+    rate_limit: RateLimit | None = None
     models: Mapping[str, Mapping[str, JsonValue]] = {}

@@ -77,7 +77,7 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     `Image.adjustments`; with `strict` the request is refused instead. With `emulate`, an operation that the model lacks is
     done by another one that comes near. `options` goes to the provider as it is. `previews` asks for so many unfinished
     pictures on the way. `assume_usd` is the most that one picture may be taken to cost where the price is unknown and a
-    budget is set.
+    budget is set, `tag` a word of the caller's own that spending is booked under.
     """
 
     prompt: str = ""
@@ -99,6 +99,7 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     strict: bool = False
     emulate: bool = False
     assume_usd: Decimal | None = None
+    tag: str | None = None
 
 
 class Generate(_Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="generate"):

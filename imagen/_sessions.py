@@ -1,21 +1,27 @@
 """Batches that run in the background, for callers that come back later.
 
 The session's own task is the only reader of its batch. It keeps every outcome, and callers pull by cursor: asking again for
-the same cursor gives the same answer, so an answer that was lost on its way can be asked for once more.
+the same cursor gives the same answer, so an answer that was lost on its way can be asked for once more. With a library,
+sessions and the numbers of their outcomes are on the disk too, and a later process goes on with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal
+from functools import partial
 
+import msgspec
 import trio
 
-from ._batch import Batch, BatchStatus
-from ._engine import new_id
+from ._batch import Batch, BatchParts, BatchStatus, RepeatedRequest, open_batch
+from ._budget import Budget, Purse
 from ._errors import ImagenError, SessionError, SessionExpiredError, SessionNotFoundError
 from ._images import Failure, Image, Outcome
+from ._recovery import Recovery
 from ._session_state import TERMINAL, SessionEvent, SessionProgress, SessionState, advance
+from ._session_store import SessionStore, StoredSession
+from ._tickets import new_id
 
 __all__ = ["Session", "Sessions"]
 
@@ -26,8 +32,8 @@ _REMEMBERED = 10_000
 class Session:
     """One background batch. Outcomes are numbered in the order in which they finished, from 0."""
 
-    def __init__(self, requested: int, now: Callable[[], float]) -> None:
-        self.id = new_id()
+    def __init__(self, requested: int, now: Callable[[], float], session_id: str | None = None) -> None:
+        self.id = session_id or new_id()
         self._progress = SessionProgress(requested=requested)
         self._outcomes: list[Outcome] = []
         self._changed = trio.Event()
@@ -72,9 +78,17 @@ class Session:
         """What broke the batch itself, if something did."""
         return self._error
 
-    def status(self) -> BatchStatus | None:
-        """Counts and cost; None before the batch has begun."""
-        return None if self._batch is None else self._batch.status()
+    def status(self) -> BatchStatus:
+        """Counts and cost."""
+        costs = [outcome.cost.usd for outcome in self._outcomes]
+        return BatchStatus(
+            requested=self.requested,
+            in_flight=0 if self._batch is None else self._batch.status().in_flight,
+            succeeded=len(self.images),
+            failed=len(self.failures),
+            cost_usd=sum((usd for usd in costs if usd is not None), Decimal(0)),
+            unknown_costs=costs.count(None),
+        )
 
     async def wait_image(self, after: int | None = None) -> tuple[int, Image] | None:
         """The first picture with a number above `after`, and that number; None when none will come any more.
@@ -109,22 +123,57 @@ class Session:
 
     # --- for the registry -------------------------------------------------------------------------------------------
 
-    async def _run(self, open_batch: Callable[[], AbstractAsyncContextManager[Batch]]) -> None:
-        """Reads the batch to its end. An error of a batch stays in its session: the others go on."""
+    async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Does the work of the session. An error of a batch stays in its session: the others go on."""
         try:
             with self._scope:
-                async with open_batch() as self._batch:
-                    self._step("started")
-                    async for outcome in self._batch:
-                        self._outcomes.append(outcome)
-                        self._step("image" if isinstance(outcome, Image) else "failure")
-                self._step("ended")
+                await work()
         except ImagenError as error:
             self._error = error
             self._step("broke")
         finally:
-            # Cancelled from outside, with the client.
+            # Cancelled from outside, with the client, or left with something missing.
             self._step("cancelled")
+
+    async def _read(self, source: RepeatedRequest, parts: BatchParts, store: SessionStore | None) -> None:
+        """Reads the batch to its end."""
+        async with open_batch(source, parts) as self._batch:
+            self._step("started")
+            async for outcome in self._batch:
+                await self._add(outcome, store)
+        self._step("ended")
+
+    async def _restore(
+        self, stored: StoredSession, store: SessionStore, recovery: Recovery, parts: BatchParts | None
+    ) -> None:
+        """Gives what is there, waits for what is still being collected, and makes what is missing if `parts` are given."""
+        self._step("started")
+        await self._catch_up(await store.outcomes(stored), store)
+        await recovery.wait_collected(self.id)
+        await self._catch_up(await store.outcomes(stored), store)
+        for failure in await store.unsettled(stored, self._told):
+            await self._add(failure, store)
+        if len(self._told) >= stored.requested:
+            self._step("ended")
+        elif parts is not None:
+            source = RepeatedRequest(stored.request, stored.requested, stored.together, self._told)
+            await self._read(source, parts, store)
+
+    @property
+    def _told(self) -> frozenset[int]:
+        """The positions that have an outcome."""
+        return frozenset(outcome.index for outcome in self._outcomes)
+
+    async def _catch_up(self, outcomes: Sequence[Outcome], store: SessionStore) -> None:
+        for outcome in outcomes[len(self._outcomes) :]:
+            await self._add(outcome, store)
+
+    async def _add(self, outcome: Outcome, store: SessionStore | None) -> None:
+        if store is not None:
+            # The number is on the disk before anybody hears of it.
+            await store.add_outcome(self.id, len(self._outcomes), outcome)
+        self._outcomes.append(outcome)
+        self._step("image" if isinstance(outcome, Image) else "failure")
 
     def _step(self, event: SessionEvent, *, pulled: int = 0) -> None:
         before, self._progress = self._progress, advance(self._progress, event, pulled=pulled)
@@ -140,10 +189,22 @@ class Session:
 class Sessions:
     """The background batches of a client. They end with the client; their pictures stay in the library."""
 
-    def __init__(self, nursery: trio.Nursery, *, ttl_seconds: float, max_concurrent: int) -> None:
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        *,
+        ttl_seconds: float,
+        max_concurrent: int,
+        store: SessionStore | None,
+        recovery: Recovery,
+        now: Callable[[], float],
+    ) -> None:
         self._nursery = nursery
         self._ttl_seconds = ttl_seconds
         self._max_concurrent = max_concurrent
+        self._store = store
+        self._recovery = recovery
+        self._now = now
         self._sessions: dict[str, Session] = {}
         self._expired: dict[str, None] = {}
 
@@ -151,12 +212,96 @@ class Sessions:
         self._sweep()
         return len(self._sessions)
 
-    def start(self, open_batch: Callable[[], AbstractAsyncContextManager[Batch]], requested: int) -> Session:
+    def start(self, source: RepeatedRequest, parts: BatchParts, budget: Budget | None) -> Session:
         """Starts reading a batch in the background. `Client.start_session` is the way to call it.
 
         Raises:
             SessionError: too many run at once.
         """
+        self._check_running()
+        session = self._add(Session(source.n, trio.current_time))
+        work = partial(self._begin, session, source, parts, budget)
+        self._nursery.start_soon(session._run, work, name=f"imagen session {session.id}")
+        return session
+
+    async def get(self, session_id: str) -> Session:
+        """The session of that id; asking keeps it alive for another time to live.
+
+        One of an earlier process is there again with everything that came of it; `Client.resume_session` makes the rest.
+
+        Raises:
+            SessionNotFoundError: there never was one.
+            SessionExpiredError: nobody asked for it for too long.
+            SessionError: it runs in another process.
+        """
+        if (session := self._find(session_id)) is None:
+            session = await self._restore(await self._stored(session_id), None)
+        session._touched = trio.current_time()
+        return session
+
+    async def resume(self, session_id: str, parts: BatchParts) -> Session:
+        """Makes what is missing of a session that an earlier process did not end. Does nothing to one that runs."""
+        session = self._find(session_id)
+        if session is not None and (not session.finished or len(session.outcomes) >= session.requested):
+            return session
+        self._check_running()
+        stored = await self._stored(session_id)
+        purse = parts.terms.purse
+        if stored.budget_usd is not None:
+            budget = Budget(stored.budget_usd)
+            spent = (outcome.cost.usd for outcome in await self._outcomes(stored))
+            budget.spent_usd = sum((usd for usd in spent if usd is not None), Decimal(0))
+            purse = Purse(budget=budget)
+        terms = msgspec.structs.replace(parts.terms, purse=purse)
+        parts = msgspec.structs.replace(
+            parts, terms=terms, max_at_once=stored.max_at_once, batch_id=stored.id
+        )
+        return await self._restore(stored, parts)
+
+    def cancel_all(self) -> None:
+        """The client closes."""
+        for session in self._sessions.values():
+            session.cancel()
+
+    async def _begin(
+        self, session: Session, source: RepeatedRequest, parts: BatchParts, budget: Budget | None
+    ) -> None:
+        if self._store is not None:
+            # A later process finds the pictures that it works on in the library, wherever they came from.
+            order = await parts.planner.read_inputs(parts.planner.plan(source.request))
+            await self._store.add(
+                session.id,
+                order.inputs.request,
+                requested=source.n,
+                together=source.together,
+                max_at_once=parts.max_at_once,
+                budget_usd=None if budget is None else budget.limit_usd,
+                now=self._now(),
+            )
+        await session._read(source, msgspec.structs.replace(parts, batch_id=session.id), self._store)
+
+    async def _stored(self, session_id: str) -> StoredSession:
+        found = None if self._store is None else await self._store.find(session_id)
+        if found is None:
+            raise SessionNotFoundError(f"There is no session {session_id!r}: start one first.")
+        if found.created_at < self._now() - self._ttl_seconds:
+            raise _expired(session_id)
+        return found
+
+    async def _outcomes(self, stored: StoredSession) -> Sequence[Outcome]:
+        return () if self._store is None else await self._store.outcomes(stored)
+
+    async def _restore(self, stored: StoredSession, parts: BatchParts | None) -> Session:
+        assert self._store is not None
+        if not await self._store.take_over(stored):
+            raise SessionError(f"The session {stored.id} runs in another process: ask that one.", retryable=True)
+        await self._recovery.resolve_dead()
+        session = self._add(Session(stored.requested, trio.current_time, stored.id))
+        work = partial(session._restore, stored, self._store, self._recovery, parts)
+        self._nursery.start_soon(session._run, work, name=f"imagen session {session.id}")
+        return session
+
+    def _check_running(self) -> None:
         self._sweep()
         running = [session for session in self._sessions.values() if not session.finished]
         if len(running) >= self._max_concurrent:
@@ -165,32 +310,16 @@ class Sessions:
                 "wait for one or cancel one.",
                 retryable=True,
             )
-        session = Session(requested, trio.current_time)
+
+    def _add(self, session: Session) -> Session:
         self._sessions[session.id] = session
-        self._nursery.start_soon(session._run, open_batch, name=f"imagen session {session.id}")
         return session
 
-    def get(self, session_id: str) -> Session:
-        """The session of that id; asking keeps it alive for another time to live.
-
-        Raises:
-            SessionNotFoundError: there never was one.
-            SessionExpiredError: nobody asked for it for too long.
-        """
+    def _find(self, session_id: str) -> Session | None:
         self._sweep()
         if session_id in self._expired:
-            raise SessionExpiredError(
-                f"The session {session_id} has expired; its pictures are in the library (`imagen history`)."
-            )
-        if (session := self._sessions.get(session_id)) is None:
-            raise SessionNotFoundError(f"There is no session {session_id!r}: start one first.")
-        session._touched = trio.current_time()
-        return session
-
-    def cancel_all(self) -> None:
-        """The client closes."""
-        for session in self._sessions.values():
-            session.cancel()
+            raise _expired(session_id)
+        return self._sessions.get(session_id)
 
     def _sweep(self) -> None:
         """Forgets what nobody asked for during a whole time to live; a running batch is kept until it is over."""
@@ -202,3 +331,9 @@ class Sessions:
                 self._expired[session_id] = None
         while len(self._expired) > _REMEMBERED:
             del self._expired[next(iter(self._expired))]
+
+
+def _expired(session_id: str) -> SessionExpiredError:
+    return SessionExpiredError(
+        f"The session {session_id} has expired; its pictures are in the library (`imagen history`)."
+    )

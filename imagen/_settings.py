@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 
-from ._catalog import Catalog, JsonValue, load_catalog
+from ._catalog import Catalog, JsonValue, RateLimit, load_catalog
 from ._driver import Bounds
 from ._errors import ConfigurationError
 from ._providers import Provider
+from ._quotas import StandingBudget
 from ._retry import RetryPolicy
+from ._routes import RoutePolicy
 from ._secrets import Secret
 from ._transport import check_base_url
 from .providers import PROVIDERS
@@ -25,7 +29,8 @@ __all__ = ["ProviderAccess", "Settings", "load_settings"]
 class ProviderAccess(msgspec.Struct, frozen=True, kw_only=True):
     """Where a provider is and with which key.
 
-    `configured` means that it can be used, `preferred` that its models may be chosen where a request names none.
+    `configured` means that it can be used, `preferred` that its models may be chosen where a request names none. `rate_limit`
+    holds for all its models together.
     """
 
     provider: Provider
@@ -34,6 +39,7 @@ class ProviderAccess(msgspec.Struct, frozen=True, kw_only=True):
     configured: bool
     preferred: bool = True
     settings: Mapping[str, JsonValue] = {}
+    rate_limit: RateLimit | None = None
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +54,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     salvage_seconds: float = 30.0
     bounds: Bounds = Bounds()
     retry: RetryPolicy = RetryPolicy()
+    budgets: tuple[StandingBudget, ...] = ()
+    routes: RoutePolicy = RoutePolicy()
+    confirm_above_usd: Decimal | None = None
+    callback_url: str | None = None
+    callback_secret: Secret | None = None
 
     def load_catalog(self) -> Catalog:
         """The built-in catalog with the models of every other provider and those of imagen.toml.
@@ -61,6 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 class _ProviderTable(msgspec.Struct, forbid_unknown_fields=True):
     base_url: str | None = None
+    rate_limit: RateLimit | None = None
     settings: dict[str, JsonValue] = {}
 
 
@@ -71,6 +83,10 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     salvage_seconds: float | None = None
     bounds: Bounds = Bounds()
     retry: RetryPolicy = RetryPolicy()
+    budgets: tuple[StandingBudget, ...] = ()
+    routes: RoutePolicy = RoutePolicy()
+    confirm_above_usd: Decimal | None = None
+    callback_url: str | None = None
     providers: dict[str, _ProviderTable] = {}
     models: dict[str, dict[str, JsonValue]] = {}
 
@@ -112,7 +128,18 @@ def load_settings(environ: Mapping[str, str] | None = None, *, providers: Iterab
         salvage_seconds=_read_number(environ, "IMAGEN_SALVAGE_SECONDS", file.salvage_seconds, 30.0),
         bounds=file.bounds,
         retry=file.retry,
+        budgets=file.budgets,
+        routes=file.routes,
+        confirm_above_usd=file.confirm_above_usd,
+        callback_url=_read_callback_url(environ, file),
+        # One that nobody set lasts as long as this process; a later one polls where it cannot check what comes.
+        callback_secret=_read_key(environ, "IMAGEN_CALLBACK_SECRET") or Secret(secrets.token_hex(32)),
     )
+
+
+def _read_callback_url(environ: Mapping[str, str], file: _File) -> str | None:
+    url = environ.get("IMAGEN_CALLBACK_URL", "").strip() or file.callback_url
+    return check_base_url(url, variable="IMAGEN_CALLBACK_URL") if url else None
 
 
 def _read_home(environ: Mapping[str, str]) -> Path:
@@ -172,6 +199,7 @@ def _read_access(provider: Provider, environ: Mapping[str, str], file: _File) ->
         configured=_has_packages(provider) and (on_this_machine or (has_key and base_url is not None)),
         preferred=bool(named) or key is not None or not provider.optional,
         settings=_read_provider_settings(provider, table),
+        rate_limit=table.rate_limit or provider.rate_limit,
     )
 
 

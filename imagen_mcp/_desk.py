@@ -106,14 +106,13 @@ def client_of(ctx: Desk) -> imagen.Client:
     return ctx.request_context.lifespan_context.client
 
 
-def session_of(ctx: Desk, session_id: str) -> imagen.Session:
+async def session_of(ctx: Desk, session_id: str) -> imagen.Session:
     try:
-        return client_of(ctx).sessions.get(session_id)
+        return await client_of(ctx).sessions.get(session_id)
     except imagen.SessionNotFoundError as error:
-        # Hosts restart servers, and an assistant that starts again pays again.
+        # An assistant that starts again pays again.
         raise imagen.SessionNotFoundError(
-            f"{error.message} Batches end with the server that ran them; the pictures that they finished are files "
-            f"below {client_of(ctx).settings.home}."
+            f"{error.message} Finished pictures are files below {client_of(ctx).settings.home}."
         ) from error
 
 

@@ -113,14 +113,14 @@ async def get_next_image(
 ) -> Annotated[CallToolResult, BatchReply]:
     """Waits for the next picture of a batch: the first one whose index is above `after`. Changes nothing, so a call whose
     answer got lost can be repeated. `image` is null when nothing came in time, or when the batch is over."""
-    session = session_of(ctx, session_id)
+    session = await session_of(ctx, session_id)
     found = await wait_picture(session, after, clamp(timeout, 0.0, LONGEST_PULL), ctx)
     return await batch_reply(session, found, full=full, notes=[next_step(session, found, after)])
 
 
 async def get_batch_status(session_id: SessionId, ctx: Desk) -> Annotated[CallToolResult, BatchReply]:
     """Says how far a batch is, without waiting."""
-    session = session_of(ctx, session_id)
+    session = await session_of(ctx, session_id)
     there = ", ".join(str(index) for index, _ in session.images)
     return await batch_reply(session, None, notes=[f"Pictures that can be pulled: {there or 'none yet'}."])
 
@@ -128,7 +128,7 @@ async def get_batch_status(session_id: SessionId, ctx: Desk) -> Annotated[CallTo
 async def cancel_batch(session_id: SessionId, ctx: Desk) -> Annotated[CallToolResult, BatchReply]:
     """Stops a batch: what has not been sent to the provider is dropped. Finished pictures can still be pulled, and those that
     are paid for already are kept in the library when they come."""
-    session = session_of(ctx, session_id)
+    session = await session_of(ctx, session_id)
     session.cancel()
     return await batch_reply(session, None, notes=["Nothing more will be sent. Finished pictures can still be pulled."])
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import imagen
-from imagen._retry import retry_attempts, retry_steps
+from imagen._retry import RetryAllowance, retry_attempts, retry_steps
 from tests.support import FakeProvider, error_reply, images_reply, open_test_client
 
 POLICY = imagen.RetryPolicy(attempts=3, total_seconds=60.0)
@@ -88,3 +90,68 @@ async def test_a_cancelled_wait_sends_nothing_more(autojump_clock):
         sent = len(transport.requests)
         await trio.sleep(100)
         assert len(transport.requests) == sent
+
+
+async def test_an_empty_allowance_ends_the_loop_at_once_with_the_error_itself(autojump_clock):
+    allowance = RetryAllowance(most=1.0, per_request=0.0)
+    assert await tries(retry_attempts(POLICY, allowance), [FREE, None]) == 2
+    waited = trio.current_time()
+    with pytest.raises(imagen.ProviderError) as caught:
+        await tries(retry_attempts(POLICY, allowance), [FREE, None])
+    assert caught.value is FREE
+    assert trio.current_time() == waited
+
+
+async def test_an_allowance_that_runs_out_in_the_middle_ends_the_loop_there(autojump_clock):
+    allowance = RetryAllowance(most=1.0, per_request=0.0)
+    last = imagen.ProviderError("Still down.", retryable=True)
+    with pytest.raises(imagen.ProviderError) as caught:
+        await tries(retry_attempts(POLICY, allowance), [FREE, last, None])
+    assert caught.value is last
+
+
+async def test_only_retries_are_taken_from_the_allowance(autojump_clock):
+    allowance = RetryAllowance(most=3.0, per_request=0.0)
+    with pytest.raises(imagen.ProviderError):
+        await tries(retry_attempts(POLICY, allowance), [FREE] * 3)
+    assert [allowance.withdraw(), allowance.withdraw()] == [True, False]
+
+
+async def test_errors_that_are_not_tried_again_take_nothing(autojump_clock):
+    allowance = RetryAllowance(most=1.0, per_request=0.0)
+    for error in (imagen.OutcomeUnknownError("Lost."), imagen.RateLimitError("Busy.", retry_after_seconds=3600.0)):
+        with pytest.raises(imagen.ImagenError):
+            await tries(retry_attempts(POLICY, allowance), [error])
+    assert allowance.withdraw()
+
+
+async def test_a_storm_of_failures_is_no_storm_of_retries(autojump_clock):
+    allowance = RetryAllowance()
+    made = 0
+
+    async def one() -> None:
+        nonlocal made
+        with pytest.raises(imagen.ProviderError):
+            async for attempt in retry_attempts(POLICY, allowance):
+                with attempt:
+                    made += 1
+                    raise FREE
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(100):
+            nursery.start_soon(one)
+    assert 110 <= made <= 120
+
+
+@given(most=st.integers(1, 20), moves=st.lists(st.booleans(), max_size=200))
+@settings(deadline=None)
+def test_an_allowance_gives_a_tenth_of_what_comes_in_and_never_more_than_it_holds(most, moves):
+    allowance = RetryAllowance(most=most, per_request=0.1)
+    tenths = 10 * most
+    for deposit in moves:
+        if deposit:
+            allowance.deposit()
+            tenths = min(10 * most, tenths + 1)
+        else:
+            assert allowance.withdraw() is (tenths >= 10)
+            tenths -= 10 if tenths >= 10 else 0

@@ -12,6 +12,7 @@ from .._errors import (
     ContentFilterError,
     ImagenError,
     InvalidRequestError,
+    OutcomeUnknownError,
     ProviderError,
     QuotaExceededError,
     RateLimitError,
@@ -23,9 +24,9 @@ __all__ = [
     "NAME",
     "Submitted",
     "Task",
-    "cannot_ask",
     "code_of",
     "failure",
+    "forgotten",
     "read_fraction",
     "read_submitted",
     "read_task",
@@ -163,6 +164,14 @@ def failure(task: Task, task_id: str, state: str) -> ImagenError:
     )
 
 
+def forgotten(task_id: str) -> ImagenError:
+    """The error of a task that was taken, and is not known any more."""
+    return OutcomeUnknownError(
+        f"{NAME} does not know the task {task_id} any more: it ran out, or the server was started anew; it may be billed.",
+        details={"task_id": task_id},
+    )
+
+
 def refusal(response: HttpResponse, submitted: Submitted, code: int | None) -> ImagenError:
     """The error of an order that was not taken. A code in the body counts more than the HTTP status."""
     said = _said(submitted)
@@ -234,15 +243,6 @@ def _refusal_by_status(response: HttpResponse, said: str, details: Mapping[str, 
                 billed="unknown",
                 details=details,
             )
-
-
-def cannot_ask(response: HttpResponse, task_id: str) -> ImagenError:
-    """The task goes on, and the answer says that asking again is of no use."""
-    return AuthenticationError(
-        f"{NAME} took the task {task_id} and does not accept the key when it is asked for the picture; it may be billed.",
-        billed="unknown",
-        details={**trace(response), "task_id": task_id},
-    )
 
 
 def _said(submitted: Submitted) -> str:

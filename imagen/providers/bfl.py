@@ -39,8 +39,9 @@ from .._exchange import (
     Withheld,
 )
 from .._providers import Call, InputPicture, Provider
-from .._requests import Vary
+from .._requests import Restyle, Vary
 from .._shapes import parse_size
+from .._translation import Adjustment
 from ._masks import white_mask
 from ._polling import Ended, Job, await_end
 from ._wire import (
@@ -58,7 +59,7 @@ from ._wire import (
     trace,
 )
 
-__all__ = ["PROVIDER", "edit", "generate", "restyle", "vary"]
+__all__ = ["PROVIDER", "collect", "edit", "generate", "restyle", "vary"]
 
 _NAME = "Black Forest Labs"
 _RESTYLING = "Redraw image 1 in the style of image 2. Keep what image 1 shows."
@@ -139,8 +140,6 @@ def vary(call: Call) -> Exchange:
 def restyle(call: Call) -> Exchange:
     """There is no field for a style: the prompt names the two pictures."""
     wire = _read_wire(call.model)
-    prompt = f"{_RESTYLING} {call.request.prompt}".strip()
-    call = msgspec.structs.replace(call, request=msgspec.structs.replace(call.request, prompt=prompt))
     return (yield from _work(call, wire, _place(call.images + call.references, wire, call.model)))
 
 
@@ -165,10 +164,24 @@ def _work(call: Call, wire: _Wire, pictures: Mapping[str, JsonValue]) -> Exchang
         raise InvalidRequestError(f"{call.model.id} needs one of {', '.join(wire.one_of_options)} in options.")
     if wire.size_required and request.size is None:
         raise InvalidRequestError(f"{call.model.id} needs a size: that of the new picture.")
-    call, adjustments = (call, ()) if wire.prompt else leave_out(call, "prompt", reason="it takes no prompt")
-    body = _request_body(call, wire, pictures)
-    result = yield from _run(call, body)
-    return msgspec.structs.replace(result, adjustments=adjustments)
+    fitted, _ = _fit(call, wire)
+    body = _request_body(fitted, wire, pictures)
+    response = yield from send(json_request(f"v1/{call.model.wire_name}", body))
+    if response.status >= 300:
+        raise _refusal(response, _charges(call))
+    accepted = _read_job(response)
+    yield accepted
+    return (yield from collect(call, accepted))
+
+
+def _fit(call: Call, wire: _Wire) -> tuple[Call, tuple[Adjustment, ...]]:
+    """The call with the prompt that its endpoint is given."""
+    if not wire.prompt:
+        return leave_out(call, "prompt", reason="it takes no prompt")
+    if isinstance(call.request, Restyle):
+        prompt = f"{_RESTYLING} {call.request.prompt}".strip()
+        call = msgspec.structs.replace(call, request=msgspec.structs.replace(call.request, prompt=prompt))
+    return call, ()
 
 
 def _request_body(call: Call, wire: _Wire, pictures: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
@@ -222,13 +235,6 @@ class _Result(msgspec.Struct):
     cost: object = None
 
 
-class _Job(msgspec.Struct, frozen=True):
-    id: str
-    url: str
-    charges_for_moderated: bool
-    cost_usd: Decimal | None = None
-
-
 _decode_submitted = msgspec.json.Decoder(_Submitted).decode
 _decode_answer = msgspec.json.Decoder(_Answer).decode
 _decode_result = msgspec.json.Decoder(_Result).decode
@@ -243,30 +249,34 @@ _STATUS_COUNTS = (200, 422, 503)
 _ENDS = (_READY, _OUTPUT_REFUSED, _INPUT_REFUSED, *_FAILED, _NOT_FOUND)
 
 
-def _run(call: Call, body: Mapping[str, JsonValue]) -> Exchange:
-    charges = call.settings.get("charges_for_moderated") is not False
-    response = yield from send(json_request(f"v1/{call.model.wire_name}", body))
-    if response.status >= 300:
-        raise _refusal(response, charges)
-    job = _read_job(response, charges)
-    yield Accepted(job_id=job.id, poll_url=job.url)
-    place = Job(id=job.id, url=job.url, provider=_NAME, grace_polls=_GRACE_POLLS)
-    answer = yield from await_end(call, place, partial(_read_verdict, job=job), _said)
-    if (cost_usd := _read_cost(answer.cost)) is not None:
-        job = msgspec.structs.replace(job, cost_usd=cost_usd)
+def collect(call: Call, accepted: Accepted) -> Exchange:
+    """Waits for the end of a job and fetches its picture."""
+    fitted, adjustments = _fit(call, _read_wire(call.model))
+    charges = _charges(call)
+    job = Job(id=accepted.job_id, url=accepted.poll_url, provider=_NAME, grace_polls=_GRACE_POLLS)
+    answer = yield from await_end(call, job, partial(_read_verdict, job=job, charges=charges), _said)
+    told = _read_cost(answer.cost)
+    cost_usd = accepted.reported_cost_usd if told is None else told
     if _status_of(answer) == _OUTPUT_REFUSED:
-        cost_usd = job.cost_usd if charges else Decimal(0)
-        return Pictures(pictures=(Withheld(reason=_why(answer, "its filter refuses it.")),), reported_cost_usd=cost_usd)
+        withheld = Withheld(reason=_why(answer, "its filter refuses it."))
+        return Pictures(
+            pictures=(withheld,), reported_cost_usd=cost_usd if charges else Decimal(0), adjustments=adjustments
+        )
     result = _read_result(answer)
     data = yield from _fetch(job, result.sample)
     seed = call.request.seed if (told_seed := _read_seed(result.seed)) is None else told_seed
-    revised = result.prompt if isinstance(result.prompt, str) and result.prompt != body.get("prompt") else None
+    revised = result.prompt if isinstance(result.prompt, str) and result.prompt != fitted.request.prompt else None
     picture = Picture(data=data, revised_prompt=revised or None, seed=seed, provider_id=job.id)
-    cost_usd = job.cost_usd if (told := _read_cost(result.cost)) is None else told
-    return Pictures(pictures=(picture,), reported_cost_usd=cost_usd)
+    told = _read_cost(result.cost)
+    return Pictures(pictures=(picture,), reported_cost_usd=cost_usd if told is None else told, adjustments=adjustments)
 
 
-def _read_job(response: HttpResponse, charges: bool) -> _Job:
+def _charges(call: Call) -> bool:
+    """Whether a picture that the filter refuses is billed."""
+    return call.settings.get("charges_for_moderated") is not False
+
+
+def _read_job(response: HttpResponse) -> Accepted:
     submitted = decode(_decode_submitted, response, _NAME)
     job_id = submitted.id if isinstance(submitted.id, str) else ""
     url = submitted.polling_url if isinstance(submitted.polling_url, str) else ""
@@ -276,16 +286,17 @@ def _read_job(response: HttpResponse, charges: bool) -> _Job:
             billed="unknown",
             details=trace(response),
         )
-    return _Job(
-        id=job_id or url,
+    return Accepted(
+        job_id=job_id or url,
         # Only the cluster that has the job knows it, so the link is taken as it is.
-        url=url or f"v1/get_result?id={quote(job_id, safe='')}",
-        charges_for_moderated=charges,
-        cost_usd=_read_cost(submitted.cost),
+        poll_url=url or f"v1/get_result?id={quote(job_id, safe='')}",
+        reported_cost_usd=_read_cost(submitted.cost),
     )
 
 
-def _read_verdict(response: HttpResponse, early: bool, job: _Job) -> Ended[_Answer] | tuple[Progress, ...] | None:
+def _read_verdict(
+    response: HttpResponse, early: bool, job: Job, charges: bool
+) -> Ended[_Answer] | tuple[Progress, ...] | None:
     """The status in the body counts before that of HTTP: a job that failed may be answered by another one."""
     answer = _read_answer(response)
     status = _NOT_FOUND if response.status == 404 else ""
@@ -295,7 +306,7 @@ def _read_verdict(response: HttpResponse, early: bool, job: _Job) -> Ended[_Answ
     if status in (_READY, _OUTPUT_REFUSED):
         return Ended(answer)
     if status in _ENDS:
-        raise _end(status, answer, job.charges_for_moderated, job)
+        raise _end(status, answer, charges, job)
     return (Progress(fraction=_read_fraction(answer.progress), note=one_line(answer.status)),) if status else None
 
 
@@ -311,7 +322,7 @@ def _status_of(answer: _Answer) -> str:
     return answer.status.strip().casefold() if isinstance(answer.status, str) else ""
 
 
-def _end(status: str, answer: _Answer, charges: bool, job: _Job | None = None) -> ImagenError:
+def _end(status: str, answer: _Answer, charges: bool, job: Job | None = None) -> ImagenError:
     """The error that the end of a job without a picture stands for. Nobody publishes what of these is billed."""
     details = {} if job is None else {"job_id": job.id}
     if status in (_INPUT_REFUSED, _OUTPUT_REFUSED):
@@ -352,7 +363,7 @@ def _read_result(answer: _Answer) -> _Result:
         ) from error
 
 
-def _fetch(job: _Job, link: str) -> Generator[Step, HttpResponse | bytes | None, bytes]:
+def _fetch(job: Job, link: str) -> Generator[Step, HttpResponse | bytes | None, bytes]:
     """Downloads the picture. A link lives for ten minutes; where it has expired, the job is asked once for another one."""
     try:
         return (yield from download(link, _NAME))
@@ -445,6 +456,7 @@ def _complaints(detail: Iterable[object]) -> Iterable[str]:
 PROVIDER = Provider(
     name="bfl",
     operations={"generate": generate, "edit": edit, "vary": vary, "restyle": restyle},
+    collect=collect,
     base_url="https://api.bfl.ai",
     base_url_variable="BFL_BASE_URL",
     key_variables=("BFL_API_KEY",),

@@ -11,6 +11,7 @@ import secrets
 import uuid
 from collections.abc import Generator, Mapping
 from functools import partial
+from typing import Annotated
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -69,7 +70,7 @@ from ._wire import (
     trace,
 )
 
-__all__ = ["PROVIDER", "draw", "enhance", "list_models"]
+__all__ = ["PROVIDER", "collect", "draw", "enhance", "list_models"]
 
 _NAME = "ComfyUI"
 _LONGEST_JOB_SECONDS = 3600.0
@@ -82,6 +83,8 @@ _DENOISE_VARIED, _DENOISE_EDITED = 0.6, 0.75
 _LIST_SECONDS = 30.0
 # Fields of the order, beside the graph.
 _ORDER_OPTIONS = ("extra_data", "front", "number")
+# The place of our own in the extra data of an order, which the server keeps in its history.
+_NOTE = "imagen"
 _SAMPLER_OPTIONS = ("sampler_name", "scheduler", "denoise")
 
 
@@ -117,8 +120,7 @@ def draw(call: Call) -> Exchange:
         image=image,
         masked=call.mask is not None,
     )
-    result = yield from _run(call, draw_graph(drawing), seed=drawing.seed)
-    return msgspec.structs.replace(result, adjustments=adjustments)
+    return (yield from _run(call, draw_graph(drawing), _Note(seed=drawing.seed, adjustments=adjustments)))
 
 
 def enhance(call: Call) -> Exchange:
@@ -138,8 +140,7 @@ def enhance(call: Call) -> Exchange:
         size = round(picture.width * request.scale), round(picture.height * request.scale)
     image = yield from _upload(picture)
     upscaler = str(upscaler) if upscaler else (yield from _first_of("upscale_models"))
-    result = yield from _run(call, enlarge_graph(image, upscaler, size), seed=None)
-    return msgspec.structs.replace(result, adjustments=adjustments)
+    return (yield from _run(call, enlarge_graph(image, upscaler, size), _Note(adjustments=adjustments)))
 
 
 def list_models() -> ModelListing:
@@ -189,8 +190,8 @@ def _draw_workflow(call: Call, path: str) -> Exchange:
     fill_slots(graph, {**values, **dict.fromkeys(_picture_slots(call), "")})
     values |= yield from _upload_for(call, slots)
     seed = values["seed"] if "seed" in slots else None
-    result = yield from _run(call, fill_slots(graph, values), seed=seed if isinstance(seed, int) else None)
-    return msgspec.structs.replace(result, adjustments=adjustments)
+    note = _Note(seed=seed if isinstance(seed, int) else None, adjustments=adjustments)
+    return (yield from _run(call, fill_slots(graph, values), note))
 
 
 def _slot_values(call: Call) -> dict[str, JsonValue]:
@@ -318,8 +319,16 @@ class _Answered(msgspec.Struct):
 
 
 class _Past(msgspec.Struct):
+    prompt: object = None
     outputs: object = None
     status: object = None
+
+
+class _Note(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What of an order its pictures do not say; it goes along with the job, for who collects it."""
+
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
+    adjustments: tuple[Adjustment, ...] = ()
 
 
 _decode_answered = msgspec.json.Decoder(_Answered).decode
@@ -330,9 +339,10 @@ _decode_queue = msgspec.json.Decoder(dict[str, object]).decode
 class _Job:
     """A job as this exchange knows it."""
 
-    def __init__(self, call: Call) -> None:
-        self.id = str(uuid.uuid4())
+    def __init__(self, call: Call, id: str) -> None:
+        self.id = id
         self.client_id = uuid.uuid4().hex
+        self.has_arrived = False
         self.runs = False
         self._previews = call.request.previews
         self._shown = 0
@@ -358,17 +368,21 @@ class _Job:
         return Partial(data=preview.data, number=self._shown - 1)
 
 
-def _run(call: Call, graph: Graph, *, seed: int | None) -> Exchange:
-    job = _Job(call)
+def _run(call: Call, graph: Graph, note: _Note) -> Exchange:
+    job = _Job(call, str(uuid.uuid4()))
     reader = yield from _listen(call, job)
     # Before it is sent: an answer that gets lost can then be looked for.
     yield job.accepted()
     yield job.cancellable()
     options = {name: call.request.options[name] for name in _ORDER_OPTIONS if name in call.request.options}
+    extra = options.get("extra_data", {})
+    if isinstance(extra, dict):
+        options["extra_data"] = {**extra, _NOTE: msgspec.to_builtins(note)}
     order = {"prompt": graph, "client_id": job.client_id, "prompt_id": job.id}
     response = yield from send(json_request("prompt", {**order, **options}))
     if response.status != 200:
         raise _refusal(response)
+    job.has_arrived = True
     told = decode(_decode_answered, response, _NAME, billed="no").prompt_id
     if isinstance(told, str) and told and told != job.id:
         # An older server chooses the id itself, and tells on the socket of it.
@@ -377,7 +391,29 @@ def _run(call: Call, graph: Graph, *, seed: int | None) -> Exchange:
         yield job.cancellable()
     yield job.accepted()
     past = yield from _await_end(call, job, reader)
-    return (yield from _collect(job, past, seed))
+    return (yield from _collect(job, past, note))
+
+
+def collect(call: Call, accepted: Accepted) -> Exchange:
+    """Looks for a job, which may never have arrived, waits for its end and fetches its pictures."""
+    return (yield from keep_free(partial(_pick_up, accepted), call))
+
+
+def _pick_up(accepted: Accepted, call: Call) -> Exchange:
+    job = _Job(call, accepted.job_id)
+    yield job.cancellable()
+    past = yield from _await_end(call, job, None)
+    return (yield from _collect(job, past, _read_note(past)))
+
+
+def _read_note(past: _Past) -> _Note:
+    """The note in what was ordered, which is told as number, id, graph, extra data, outputs."""
+    ordered = past.prompt
+    extra = ordered[3] if isinstance(ordered, list) and len(ordered) > 3 else None
+    try:
+        return msgspec.convert(extra.get(_NOTE) if isinstance(extra, dict) else {}, _Note)
+    except msgspec.ValidationError:
+        return _Note()
 
 
 def _listen(call: Call, job: _Job) -> Generator[Step, HttpResponse | bytes | None, SocketReader | None]:
@@ -407,7 +443,7 @@ def _await_end(
             elif reader.is_open:
                 continue
         elif looks.number:
-            yield Wait(seconds=pause)
+            yield Wait(seconds=pause, job_id=job.id)
             waited += pause
         past = yield from _look(job, looks)
         if past is not None:
@@ -464,11 +500,12 @@ def _look(job: _Job, looks: _Looks) -> Generator[Step, HttpResponse | bytes | No
         return None
     looks.bad_answers = 0
     looks.misses = looks.misses + 1 if place < 0 else 0
+    job.has_arrived = job.has_arrived or place >= 0
     if looks.misses >= _MOST_MISSES:
-        raise ProviderError(
-            f"{_NAME} does not know the job {job.id} any more: it was taken out of the queue, or the server was started anew.",
-            details={"job_id": job.id},
-        )
+        never = "it never arrived there, or the server was started anew since then."
+        gone = "it was taken out of the queue, or the server was started anew."
+        text = f"{_NAME} does not know the job {job.id}: {gone if job.has_arrived else never}"
+        raise ProviderError(text, details={"job_id": job.id})
     if place == 0 and not job.runs:
         job.runs = True
         yield job.cancellable()
@@ -512,7 +549,7 @@ def _is_job(item: object, job_id: str) -> bool:
 # --- the pictures ---------------------------------------------------------------------------------------------------
 
 
-def _collect(job: _Job, past: _Past, seed: int | None) -> Exchange:
+def _collect(job: _Job, past: _Past, note: _Note) -> Exchange:
     """Fetches what the nodes have saved; what they only show counts where nothing was saved."""
     status = past.status if isinstance(past.status, dict) else {}
     if status.get("status_str") == "error":
@@ -524,7 +561,7 @@ def _collect(job: _Job, past: _Past, seed: int | None) -> Exchange:
         url = f"view?{urlencode(file)}"
         response = yield from send(HttpRequest(method="GET", url=url, repeatable=True, collects=True))
         if response.status == 200:
-            own = seed if place == 0 else None
+            own = note.seed if place == 0 else None
             pictures.append(Picture(data=response.body, seed=own, provider_id=f"{job.id}#{place + 1}"))
         else:
             pictures.append(
@@ -535,7 +572,7 @@ def _collect(job: _Job, past: _Past, seed: int | None) -> Exchange:
             f"{_NAME} finished the job {job.id} without a picture: its graph needs a node that saves one.",
             details={"job_id": job.id},
         )
-    return Pictures(pictures=tuple(pictures))
+    return Pictures(pictures=tuple(pictures), adjustments=note.adjustments)
 
 
 def _files(outputs: object) -> Generator[dict[str, str]]:
@@ -622,6 +659,7 @@ PROVIDER = Provider(
         "vary": partial(keep_free, draw),
         "enhance": partial(keep_free, enhance),
     },
+    collect=collect,
     list_models=list_models,
     base_url="http://127.0.0.1:8188",
     base_url_variable="COMFYUI_URL",

@@ -54,7 +54,7 @@ from ._wire import (
     trace,
 )
 
-__all__ = ["PROVIDER", "run"]
+__all__ = ["PROVIDER", "collect", "run"]
 
 _NAME = "fal.ai"
 # The first of them makes results that are gone after six minutes, the others decide what is paid.
@@ -79,12 +79,16 @@ def run(call: Call) -> Exchange:
         raise _refusal(response, None)
     job = _read_job(response, made.endpoint)
     yield Accepted(job_id=job.id, poll_url=job.status_url)
-    stop = HttpRequest(method="PUT", url=job.cancel_url)
-    # What has not begun is taken out of the queue for nothing (fal.ai/docs, queue).
-    yield Cancellable(request=stop, stops_bill=True)
-    end = yield from _await_end(call, job, stop)
-    response = yield from _fetch_result(job, end)
-    result = yield from _collect(call, job, response)
+    result = yield from _finish(call, job, queued=True)
+    return msgspec.structs.replace(result, adjustments=made.adjustments)
+
+
+def collect(call: Call, accepted: Accepted) -> Exchange:
+    """Waits for the end of a job and fetches its pictures."""
+    # Nothing is handed in, as the call has no pictures: this is for what it says was left out.
+    made = yield from make_input(call, _hand_in, reserved=_RESERVED)
+    job = _Job(id=accepted.job_id, url=accepted.poll_url.removesuffix(_STATUS))
+    result = yield from _finish(call, job, queued=False)
     return msgspec.structs.replace(result, adjustments=made.adjustments)
 
 
@@ -119,13 +123,14 @@ class _Job(msgspec.Struct, frozen=True):
 
     @property
     def status_url(self) -> str:
-        return f"{self.url}/status?logs=1"
+        return f"{self.url}{_STATUS}"
 
     @property
     def cancel_url(self) -> str:
         return f"{self.url}/cancel"
 
 
+_STATUS = "/status?logs=1"
 _decode_submitted = msgspec.json.Decoder(_Submitted).decode
 _decode_status = msgspec.json.Decoder(_Status).decode
 
@@ -170,23 +175,34 @@ def _app_of(url: object, job_id: str, endpoint: str) -> str | None:
     return "/".join(app) if marker and tail == job_id and fits else None
 
 
-def _await_end(call: Call, job: _Job, stop: HttpRequest) -> Generator[Step, HttpResponse | bytes | None, _Status]:
-    """Asks until the job is completed, which is also said of one that failed."""
-    running = False
+def _finish(call: Call, job: _Job, *, queued: bool) -> Exchange:
+    """The second half of every operation; `queued` where the job is known to wait."""
+    end = yield from _await_end(call, job, queued=queued)
+    response = yield from _fetch_result(job, end)
+    return (yield from _collect(call, job, response))
 
-    def read(response: HttpResponse, early: bool) -> Ended[_Status] | list[Progress | Cancellable] | None:
-        nonlocal running
+
+def _await_end(call: Call, job: _Job, *, queued: bool) -> Generator[Step, HttpResponse | bytes | None, _Status]:
+    """Asks until the job is completed, which is also said of one that failed."""
+    stop = HttpRequest(method="PUT", url=job.cancel_url)
+    # What has not begun is taken out of the queue for nothing (fal.ai/docs, queue); what runs may be billed when it is
+    # stopped, and may not even stop.
+    free, has_run = queued, False
+    yield Cancellable(request=stop, stops_bill=free)
+
+    def read(response: HttpResponse, early: bool) -> Ended[_Status] | list[Step] | None:
+        nonlocal free, has_run
         status = _read_status(response)
         word = _word(status.status)
         if word == "completed":
             return Ended(status)
         if not word:
             return None
-        if word == "in_queue" or running:
+        has_run = has_run or word != "in_queue"
+        if free is not has_run:
             return [_progress(status, word)]
-        running = True
-        # What runs may be billed when it is stopped, and may not even stop.
-        return [Cancellable(request=stop, stops_bill=False), _progress(status, word)]
+        free = not has_run
+        return [Cancellable(request=stop, stops_bill=free), _progress(status, word)]
 
     def say(response: HttpResponse) -> str:
         return _sentence(_read_complaint(response).text)
@@ -237,7 +253,7 @@ def _fetch_result(job: _Job, status: _Status) -> Generator[Step, HttpResponse | 
             return response
         if failed or response.status != 400 or "in progress" not in _read_complaint(response).text:
             break
-        yield Wait(seconds=1.0)
+        yield Wait(seconds=1.0, job_id=job.id)
     error = _refusal(response, status)
     error.details["job_id"] = job.id
     raise error
@@ -451,6 +467,7 @@ def _outage(response: HttpResponse, complaint: _Complaint, said: str, *, taken: 
 PROVIDER = Provider(
     name="fal",
     operations={"generate": run, "edit": run, "vary": run, "enhance": run, "restyle": run},
+    collect=collect,
     base_url="https://queue.fal.run",
     base_url_variable="FAL_BASE_URL",
     key_variables=("FAL_KEY",),

@@ -12,6 +12,8 @@ from .._catalog import JsonValue
 from .._errors import Billed, ContentFilterError, InvalidRequestError, ProviderError
 from .._exchange import Exchange, HttpRequest, HttpResponse, Picture, Pictures, Usage, Withheld
 from .._providers import Call, InputPicture, ListedModel, ModelListing, Provider
+from ._batch_files import SETTINGS
+from ._google_batch import batch_api
 from ._google_errors import refusal
 from ._wire import MALFORMED, add_options, as_base64, decode, decode_base64, json_request, one_line, send, trace
 
@@ -98,18 +100,18 @@ def generate(call: Call) -> Exchange:
     """Text to image, with or without pictures that lend their look or subject."""
     if call.model.wire.get("method") == "predict":
         return (yield from _predict(call))
-    return (yield from _generate_content(call, call.references, call.request.prompt))
+    return (yield from _generate_content(call, _generation_body(call)))
 
 
 def edit(call: Call) -> Exchange:
     """The pictures in their order, then what to do with them."""
-    return (yield from _generate_content(call, call.images, call.request.prompt))
+    return (yield from _generate_content(call, _content_body(call, call.images, call.request.prompt)))
 
 
 def restyle(call: Call) -> Exchange:
     """The picture, the one whose look it gets, and a prompt that says which is which."""
     prompt = f"{_RESTYLING} {call.request.prompt}".strip()
-    return (yield from _generate_content(call, (*call.images, *call.references), prompt))
+    return (yield from _generate_content(call, _content_body(call, (*call.images, *call.references), prompt)))
 
 
 def list_models() -> ModelListing:
@@ -138,12 +140,15 @@ def list_models() -> ModelListing:
 # --- Gemini: :generateContent ---------------------------------------------------------------------------------------
 
 
-def _generate_content(call: Call, pictures: tuple[InputPicture, ...], prompt: str) -> Exchange:
-    body = _content_body(call, pictures, prompt)
+def _generate_content(call: Call, body: Mapping[str, JsonValue]) -> Exchange:
     response = yield from send(json_request(f"models/{call.model.wire_name}:generateContent", body))
     if response.status != 200:
         raise refusal(response, _NAMES[call.model.provider], call.model)
     return _read_content(call, response)
+
+
+def _generation_body(call: Call) -> dict[str, JsonValue]:
+    return _content_body(call, call.references, call.request.prompt)
 
 
 def _content_body(call: Call, pictures: tuple[InputPicture, ...], prompt: str) -> dict[str, JsonValue]:
@@ -353,6 +358,7 @@ PROVIDERS = (
         name="google",
         operations={"generate": generate, "edit": edit, "restyle": restyle},
         list_models=list_models,
+        economy=batch_api(_generation_body, _read_content),
         base_url="https://generativelanguage.googleapis.com/v1beta",
         base_url_variable="GOOGLE_BASE_URL",
         key_variables=("GOOGLE_API_KEY", "GEMINI_API_KEY"),
@@ -360,7 +366,7 @@ PROVIDERS = (
         key_prefix="",
         probe_url="models?pageSize=1",
         home_page="aistudio.google.com/apikey",
-        settings=_SETTINGS,
+        settings={**_SETTINGS, **SETTINGS},
     ),
     Provider(
         name="vertex",

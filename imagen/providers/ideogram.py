@@ -41,7 +41,7 @@ from .._exchange import (
     Withheld,
 )
 from .._providers import Call, InputPicture, Provider
-from .._requests import Enhance, Restyle, Vary, operation_of
+from .._requests import Edit, Enhance, Restyle, Vary, operation_of
 from .._translation import Adjustment
 from ._masks import black_mask, white_mask
 from ._polling import Ended, Job, await_end
@@ -62,7 +62,7 @@ from ._wire import (
     trace,
 )
 
-__all__ = ["PROVIDER", "edit", "enhance", "generate", "restyle", "vary"]
+__all__ = ["PROVIDER", "collect", "edit", "enhance", "generate", "restyle", "vary"]
 
 _NAME = "Ideogram"
 # The endpoint wants a prompt, and our callers may come without.
@@ -119,25 +119,19 @@ def edit(call: Call) -> Exchange:
     first, *others = call.images
     files = [FormFile.of(wire.image, first)]
     files += [FormFile.of(wire.more_images or wire.image, picture) for picture in others]
-    adjustments: tuple[Adjustment, ...] = ()
     if (area := call.mask) is not None:
-        if not wire.size_with_mask:
-            call, adjustments = leave_out(call, "size", reason="with a mask the size is that of the picture")
-            if len(others) > _MOST_OTHERS_WITH_MASK:
-                raise InvalidRequestError(f"{call.model.id} takes at most 4 pictures beside a mask.")
+        if not wire.size_with_mask and len(others) > _MOST_OTHERS_WITH_MASK:
+            raise InvalidRequestError(f"{call.model.id} takes at most 4 pictures beside a mask.")
         turn = white_mask if wire.mask == "white" else black_mask
         mask = yield Compute(call=partial(turn, area), repeatable=True)
         assert isinstance(mask, bytes)
         files.append(FormFile("mask", mask, "image/png", "mask.png"))
-    result = yield from _work(call, wire, files)
-    return msgspec.structs.replace(result, adjustments=adjustments + result.adjustments)
+    return (yield from _work(call, wire, files))
 
 
 def vary(call: Call) -> Exchange:
     """A picture drawn again; its weight is the less the more strength is asked for."""
     wire = _read_wire(call.model)
-    prompt = call.request.prompt or _VARIATION
-    call = msgspec.structs.replace(call, request=msgspec.structs.replace(call.request, prompt=prompt))
     return (yield from _work(call, wire, [FormFile.of(wire.image, call.images[0])]))
 
 
@@ -150,8 +144,6 @@ def enhance(call: Call) -> Exchange:
 def restyle(call: Call) -> Exchange:
     """A picture drawn again with another one as its style."""
     wire = _read_wire(call.model)
-    prompt = call.request.prompt or _RESTYLING
-    call = msgspec.structs.replace(call, request=msgspec.structs.replace(call.request, prompt=prompt))
     files = [FormFile.of(wire.image, call.images[0]), *_reference_files(call.references, wire)]
     return (yield from _work(call, wire, files))
 
@@ -176,13 +168,26 @@ def _work(call: Call, wire: _Wire, files: list[FormFile]) -> Exchange:
         raise InvalidRequestError(
             f"{call.model.id} needs the shape of the new picture: give a size or an aspect_ratio."
         )
-    call, adjustments = (call, ()) if wire.prompt else leave_out(call, "prompt", reason="it takes no prompt")
-    body = _request_body(call, wire)
+    fitted, _ = _fit(call, wire)
+    body = _request_body(fitted, wire)
     _check_styles(body, files)
     path = f"v2/{path}"
-    submission = form_request(path, _form_fields(body), files) if files else json_request(path, body)
-    result = yield from _run(call, submission)
-    return msgspec.structs.replace(result, adjustments=adjustments)
+    return (yield from _run(call, form_request(path, _form_fields(body), files) if files else json_request(path, body)))
+
+
+def _fit(call: Call, wire: _Wire) -> tuple[Call, tuple[Adjustment, ...]]:
+    """The call as its endpoint takes it: with words where it needs some, and without what it has no field for."""
+    request = call.request
+    adjustments: tuple[Adjustment, ...] = ()
+    if isinstance(request, Edit) and (call.mask or request.mask) is not None and not wire.size_with_mask:
+        call, adjustments = leave_out(call, "size", reason="with a mask the size is that of the picture")
+    if not request.prompt and isinstance(request, (Vary, Restyle)):
+        prompt = _VARIATION if isinstance(request, Vary) else _RESTYLING
+        call = msgspec.structs.replace(call, request=msgspec.structs.replace(request, prompt=prompt))
+    if wire.prompt:
+        return call, adjustments
+    call, without_prompt = leave_out(call, "prompt", reason="it takes no prompt")
+    return call, adjustments + without_prompt
 
 
 def _request_body(call: Call, wire: _Wire) -> dict[str, JsonValue]:
@@ -265,7 +270,7 @@ def _run(call: Call, submission: HttpRequest) -> Exchange:
     generation = decode(_decode_generation, response, _NAME)
     if _items(generation) and _status_of(generation) in ("", _COMPLETED):
         # Answered at once, as the older endpoints do.
-        return (yield from _collect(call, generation, None))
+        return (yield from _finish(call, generation, None))
     job_id = generation.generation_id
     if not isinstance(job_id, str) or not job_id:
         raise ProviderError(
@@ -273,13 +278,18 @@ def _run(call: Call, submission: HttpRequest) -> Exchange:
             billed="unknown",
             details=trace(response),
         )
-    url = f"v2/generations/{quote(job_id, safe='')}"
-    yield Accepted(job_id=job_id, poll_url=url)
-    job = Job(id=job_id, url=url, provider=_NAME)
+    accepted = Accepted(job_id=job_id, poll_url=f"v2/generations/{quote(job_id, safe='')}")
+    yield accepted
+    return (yield from collect(call, accepted))
+
+
+def collect(call: Call, accepted: Accepted) -> Exchange:
+    """Waits for the end of a generation and fetches its pictures."""
+    job = Job(id=accepted.job_id, url=accepted.poll_url, provider=_NAME)
     generation = yield from await_end(
-        call, job, partial(_read_verdict, job_id=job_id), lambda response: _said(_read_refused(response))
+        call, job, partial(_read_verdict, job_id=job.id), lambda response: _said(_read_refused(response))
     )
-    return (yield from _collect(call, generation, url))
+    return (yield from _finish(call, generation, job.url))
 
 
 def _read_verdict(response: HttpResponse, early: bool, job_id: str) -> Ended[_Generation] | tuple[Progress, ...] | None:
@@ -322,14 +332,16 @@ def _failure(generation: _Generation, job_id: str) -> ImagenError:
     return ProviderError(f"{_NAME} failed to make the picture, and does not bill it: {said}.", details=details)
 
 
-def _collect(call: Call, generation: _Generation, url: str | None) -> Exchange:
+def _finish(call: Call, generation: _Generation, url: str | None) -> Exchange:
+    call, adjustments = _fit(call, _read_wire(call.model))
     items = _items(generation)
     if not items:
         raise ProviderError(f"{_NAME} completed the generation and gave no picture; it was billed.", billed="yes")
     pictures = yield from collect_each(
         _collect_one(call, generation, url, place, item) for place, item in enumerate(items)
     )
-    return Pictures(pictures=pictures, reported_cost_usd=_read_cost(generation.usage_cost_usd_micros))
+    cost_usd = _read_cost(generation.usage_cost_usd_micros)
+    return Pictures(pictures=pictures, reported_cost_usd=cost_usd, adjustments=adjustments)
 
 
 def _collect_one(
@@ -444,6 +456,7 @@ def _said(refused: _Refused) -> str:
 PROVIDER = Provider(
     name="ideogram",
     operations={"generate": generate, "edit": edit, "vary": vary, "enhance": enhance, "restyle": restyle},
+    collect=collect,
     base_url="https://api.ideogram.ai",
     base_url_variable="IDEOGRAM_BASE_URL",
     key_variables=("IDEOGRAM_API_KEY",),

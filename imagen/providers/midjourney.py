@@ -24,7 +24,6 @@ from .._catalog import JsonValue
 from .._errors import (
     ImagenError,
     InvalidRequestError,
-    OutcomeUnknownError,
     ProviderError,
 )
 from .._exchange import (
@@ -39,20 +38,19 @@ from .._exchange import (
     Pictures,
     Progress,
     Step,
-    Wait,
 )
 from .._measure import measure
 from .._providers import Call, InputPicture, Provider
-from .._requests import Enhance, Restyle, Vary
+from .._requests import Edit, Enhance, Generate, Restyle, Vary
 from .._translation import Adjustment
 from ._masks import black_mask, transparent_mask, white_mask
 from ._midjourney_answers import (
     NAME,
     Submitted,
     Task,
-    cannot_ask,
     code_of,
     failure,
+    forgotten,
     read_fraction,
     read_submitted,
     read_task,
@@ -61,6 +59,7 @@ from ._midjourney_answers import (
     text_of,
 )
 from ._midjourney_prompts import Words, refuse_repeats, with_options
+from ._polling import Ended, Job, await_end
 from ._wire import (
     as_data_url,
     download,
@@ -75,12 +74,16 @@ from ._wire import (
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["PROVIDERS", "edit", "enhance", "generate", "restyle", "vary"]
+__all__ = ["PROVIDERS", "collect", "edit", "enhance", "generate", "restyle", "vary"]
 
 # In relax mode a picture may wait for an hour before it is drawn.
 _LONGEST_JOB_SECONDS = 7200.0
-# A task goes on while its state cannot be read; for so many answers in a row it is waited for.
-_MOST_BAD_ANSWERS = 10
+_MOST_EMPTY_ANSWERS = 10
+# The state of a task that waits for words or a mask.
+_ASKS = "modal"
+# Marks the second task of an order, in the part of an address that is never sent: who collects it knows by that that
+# nothing is lacking.
+_LAST = "#last"
 _LARGEST_IMAGE_WEIGHT = 3.0
 # A grid has 4 megapixels, or 16 where it was made larger; what claims to have more is not opened.
 _MOST_GRID_PIXELS = 1 << 26
@@ -93,18 +96,14 @@ _BY_BUTTON = "a button takes no more words"
 
 def generate(call: Call) -> Exchange:
     """Text to four pictures; references are image prompts."""
-    words = Words(call, call.request.prompt)
-    return (yield from _imagine(call, words, call.references))
+    return (yield from _imagine(call, _words(call), call.references))
 
 
 def vary(call: Call) -> Exchange:
     """Four variations: of picture `index` of the grid `task_id` in options, or of any picture as an image prompt."""
     if (origin := _read_origin(call)) is not None:
         return (yield from _vary_again(call, *origin))
-    words = Words(call, call.request.prompt or _VARIATION)
-    if isinstance(call.request, Vary) and call.request.strength is not None:
-        words.add("iw", _image_weight(call.request.strength), field="strength")
-    return (yield from _imagine(call, words, call.images))
+    return (yield from _imagine(call, _words(call), call.images))
 
 
 def _vary_again(call: Call, origin_id: str, index: int | None) -> Exchange:
@@ -112,15 +111,10 @@ def _vary_again(call: Call, origin_id: str, index: int | None) -> Exchange:
     if index is None:
         raise InvalidRequestError("A variation of a grid needs `index` in options: which picture of it, from 1 to 4.")
     refuse_repeats(call, call.request.prompt)
-    call, adjustments = leave_out(call, "aspect_ratio", "quality", "negative_prompt", "strength", reason=_BY_BUTTON)
+    _left_by_button(call)
     task = yield from _fetch(origin_id)
     task_id = yield from _press(call, task, origin_id, "variation", index)
-    modal = _Modal(fields={"prompt": call.request.prompt or text_of(task.prompt)})
-    task = yield from _await_end(call, task_id, modal)
-    if modal.task_id is None and call.request.prompt:
-        reason = f"{call.model.id}: the server did not ask for words, as it does in remix mode"
-        adjustments += (Adjustment(field="prompt", asked=call.request.prompt, sent=None, reason=reason),)
-    return (yield from _hand_over(call, task, modal.task_id or task_id, grid=True, adjustments=adjustments))
+    return (yield from _finish_asked(call, task_id, {"prompt": call.request.prompt or text_of(task.prompt)}))
 
 
 def enhance(call: Call) -> Exchange:
@@ -135,20 +129,22 @@ def enhance(call: Call) -> Exchange:
         )
     if index is None and request.mode is None:
         raise InvalidRequestError("Name the picture of the grid by `index` in options, or a mode for a single picture.")
-    call, adjustments = leave_out(call, "prompt", "aspect_ratio", "quality", "negative_prompt", reason=_BY_BUTTON)
+    _left_by_button(call)
     task = yield from _fetch(origin_id)
     if index is None:
         task_id, task = yield from _enlarge(call, task, origin_id)
-        return (yield from _hand_over(call, task, task_id, grid=False, adjustments=adjustments))
+        return (yield from _hand_over(call, task, task_id))
     task_id = yield from _press(call, task, origin_id, "upsample", index)
-    task = yield from _await_end(call, task_id)
-    if request.mode is not None:
-        try:
-            task_id, task = yield from _enlarge(call, task, task_id)
-        except ImagenError as error:
-            # The picture itself is made by now, and paid: it is handed over as it is.
-            adjustments += (Adjustment(field="mode", asked=request.mode, sent=None, reason=error.message),)
-    return (yield from _hand_over(call, task, task_id, grid=False, adjustments=adjustments))
+    task = yield from _await_picture(call, task_id)
+    if request.mode is None:
+        return (yield from _hand_over(call, task, task_id))
+    try:
+        larger_id, larger = yield from _enlarge(call, task, task_id)
+    except ImagenError as error:
+        # The picture itself is made by now, and paid: it is handed over as it is.
+        lacks = (Adjustment(field="mode", asked=request.mode, sent=None, reason=error.message),)
+        return (yield from _hand_over(call, task, task_id, lacks=lacks))
+    return (yield from _hand_over(call, larger, larger_id))
 
 
 def _enlarge(call: Call, task: Task, task_id: str) -> Generator[Step, HttpResponse | bytes | None, tuple[str, Task]]:
@@ -158,54 +154,95 @@ def _enlarge(call: Call, task: Task, task_id: str) -> Generator[Step, HttpRespon
     custom_id = _find_button(task, label={"conservative": "subtle"}.get(mode, mode))
     if custom_id is None:
         raise InvalidRequestError(f"The task {task_id} offers no enlargement of the kind {mode!r}.")
-    larger_id = yield from _submit("action", with_options(call, {"taskId": task_id, "customId": custom_id}))
-    return larger_id, (yield from _await_end(call, larger_id))
+    fields: dict[str, JsonValue] = {"taskId": task_id, "customId": custom_id}
+    larger_id = yield from _submit("action", with_options(call, fields), last=True)
+    return larger_id, (yield from _await_picture(call, larger_id))
 
 
 def edit(call: Call) -> Exchange:
     """A picture in the editor of the website, which only some servers have."""
-    words = Words(call, call.request.prompt)
-    modal = _Modal(fields={"prompt": words.text})
+    words = _words(call)
+    asked: dict[str, JsonValue] = {"prompt": words.text}
     if call.mask is not None:
         forms = {"white": white_mask, "black": black_mask, "transparent": transparent_mask}
         form = forms.get(str(call.settings.get("mask")), white_mask)
         data = yield Compute(call=partial(form, call.mask), repeatable=True)
         assert isinstance(data, bytes)
-        modal.fields["maskBase64"] = f"data:image/png;base64,{pybase64.b64encode_as_string(data)}"
+        asked["maskBase64"] = f"data:image/png;base64,{pybase64.b64encode_as_string(data)}"
     task_id = yield from _submit("edits", words.body({"image": as_data_url(call.images[0])}))
-    task = yield from _await_end(call, task_id, modal)
-    adjustments = words.adjustments
-    if call.mask is not None and modal.task_id is None:
-        reason = f"{call.model.id}: the server drew the picture without asking for the mask"
-        adjustments += (Adjustment(field="mask", asked="a mask", sent=None, reason=reason),)
-    return (
-        yield from _hand_over(
-            call, task, modal.task_id or task_id, grid=False, seed=words.seed, adjustments=adjustments
-        )
-    )
+    return (yield from _finish_asked(call, task_id, asked))
 
 
 def restyle(call: Call) -> Exchange:
     """A picture drawn again in the look of a reference, which has to lie at an address that Midjourney can see."""
+    words = _words(call)
+    pictures: dict[str, JsonValue] = {"base64Array": [as_data_url(call.references[0])]}
+    uploaded = yield from send(json_request("mj/submit/upload-discord-images", pictures, repeatable=True))
+    words.add("sref", _read_upload(uploaded))
+    if not _retextures(call):
+        return (yield from _imagine(call, words, call.images))
+    task_id = yield from _submit("retexture", words.body({"image": as_data_url(call.images[0])}))
+    return (yield from _finish(call, task_id))
+
+
+def collect(call: Call, accepted: Accepted) -> Exchange:
+    """Waits for the end of a task and hands over its pictures. What was not ordered by then is not ordered any more."""
+    task_id, is_last = accepted.job_id, accepted.poll_url.endswith(_LAST)
+    task = yield from _await_picture(call, task_id, answered=is_last)
+    return (yield from _hand_over(call, task, task_id, lacks=() if is_last else _lacks(call)))
+
+
+def _imagine(call: Call, words: Words, pictures: tuple[InputPicture, ...]) -> Exchange:
+    fields: dict[str, JsonValue] = {"base64Array": [as_data_url(picture) for picture in pictures]} if pictures else {}
+    task_id = yield from _submit("imagine", words.body(fields))
+    return (yield from _finish(call, task_id))
+
+
+def _finish(call: Call, task_id: str) -> Exchange:
+    task = yield from _await_picture(call, task_id)
+    return (yield from _hand_over(call, task, task_id))
+
+
+def _finish_asked(call: Call, task_id: str, fields: Mapping[str, JsonValue]) -> Exchange:
+    """The end of a task that may ask for more before it draws: then it is sent `fields`."""
+    task = yield from _await_end(call, task_id)
+    if state_of(task) != _ASKS:
+        return (yield from _hand_over(call, task, task_id, lacks=_lacks(call)))
+    task_id = yield from _submit("modal", {"taskId": task_id, **fields}, last=True)
+    task = yield from _await_end(call, task_id, answered=True)
+    return (yield from _hand_over(call, task, task_id))
+
+
+# --- what is asked for ----------------------------------------------------------------------------------------------
+
+
+def _words(call: Call) -> Words:
+    """The prompt of an order that is no button."""
     request = call.request
-    assert isinstance(request, Restyle)
-    retextures = call.settings.get("restyle") == "retexture"
+    if isinstance(request, Restyle):
+        return _restyling_words(call, request)
+    if not isinstance(request, Vary):
+        return Words(call, request.prompt)
+    words = Words(call, request.prompt or _VARIATION)
+    if request.strength is not None:
+        words.add("iw", _image_weight(request.strength), field="strength")
+    return words
+
+
+def _restyling_words(call: Call, request: Restyle) -> Words:
     adjustments: tuple[Adjustment, ...] = ()
-    if retextures:
+    if _retextures(call):
         call, adjustments = leave_out(call, "strength", reason="a retexture has no strength")
     words = Words(call, request.prompt or "the same picture", adjustments)
     if words.has("sref"):
         raise InvalidRequestError("--sref names a style, and so does the reference: leave one of them out.")
-    if not retextures and request.strength is not None:
+    if not _retextures(call) and request.strength is not None:
         words.add("iw", _image_weight(request.strength), field="strength")
-    pictures: dict[str, JsonValue] = {"base64Array": [as_data_url(call.references[0])]}
-    uploaded = yield from send(json_request("mj/submit/upload-discord-images", pictures, repeatable=True))
-    words.add("sref", _read_upload(uploaded))
-    if not retextures:
-        return (yield from _imagine(call, words, call.images))
-    task_id = yield from _submit("retexture", words.body({"image": as_data_url(call.images[0])}))
-    task = yield from _await_end(call, task_id)
-    return (yield from _hand_over(call, task, task_id, grid=False, seed=words.seed, adjustments=words.adjustments))
+    return words
+
+
+def _retextures(call: Call) -> bool:
+    return call.settings.get("restyle") == "retexture"
 
 
 def _image_weight(strength: float) -> str:
@@ -213,11 +250,24 @@ def _image_weight(strength: float) -> str:
     return f"{_LARGEST_IMAGE_WEIGHT * (1 - strength):g}"
 
 
-def _imagine(call: Call, words: Words, pictures: tuple[InputPicture, ...]) -> Exchange:
-    fields: dict[str, JsonValue] = {"base64Array": [as_data_url(picture) for picture in pictures]} if pictures else {}
-    task_id = yield from _submit("imagine", words.body(fields))
-    task = yield from _await_end(call, task_id)
-    return (yield from _hand_over(call, task, task_id, grid=True, seed=words.seed, adjustments=words.adjustments))
+def _left_by_button(call: Call) -> tuple[Adjustment, ...]:
+    """What is left out where a button is pressed."""
+    own = "prompt" if isinstance(call.request, Enhance) else "strength"
+    return leave_out(call, own, "aspect_ratio", "quality", "negative_prompt", reason=_BY_BUTTON)[1]
+
+
+def _lacks(call: Call) -> tuple[Adjustment, ...]:
+    """What is lacking where the first task of an order, which could have had two, is all there is."""
+    match call.request:
+        case Vary(prompt=prompt) if prompt and _read_origin(call) is not None:
+            field, asked, reason = "prompt", prompt, "the server did not ask for words, as it does in remix mode"
+        case Edit(mask=mask) if (call.mask or mask) is not None:
+            field, asked, reason = "mask", "a mask", "the server drew the picture without asking for the mask"
+        case Enhance(mode=str() as mode):
+            field, asked, reason = "mode", mode, "who ordered the picture was gone before it could be enlarged"
+        case _:
+            return ()
+    return (Adjustment(field=field, asked=asked, sent=None, reason=f"{call.model.id}: {reason}"),)
 
 
 def _read_origin(call: Call) -> tuple[str, int | None] | None:
@@ -239,18 +289,13 @@ def _read_origin(call: Call) -> tuple[str, int | None] | None:
 # --- orders ---------------------------------------------------------------------------------------------------------
 
 
-class _Modal(msgspec.Struct):
-    """What completes a task that asks for more, and the task that it became by that."""
-
-    fields: dict[str, JsonValue]
-    task_id: str | None = None
-
-
 _ACCEPTED, _EXISTS, _QUEUED = 1, 21, 22
 
 
-def _submit(route: str, body: Mapping[str, JsonValue]) -> Generator[Step, HttpResponse | bytes | None, str]:
-    """Places an order and gives the id of its task."""
+def _submit(
+    route: str, body: Mapping[str, JsonValue], *, last: bool = False
+) -> Generator[Step, HttpResponse | bytes | None, str]:
+    """Places an order and gives the id of its task; `last` marks a second one, which completes the first."""
     response = yield from send(json_request(f"mj/submit/{route}", body))
     submitted = read_submitted(response)
     code = code_of(submitted)
@@ -266,6 +311,7 @@ def _submit(route: str, body: Mapping[str, JsonValue]) -> Generator[Step, HttpRe
         )
     if code == _QUEUED:
         yield Progress(note=one_line(submitted.description) or "queued")
+    yield Accepted(job_id=str(task_id), poll_url=_task_url(str(task_id)) + (_LAST if last else ""))
     return str(task_id)
 
 
@@ -293,7 +339,7 @@ def _find_button(task: Task, *, custom_id: str = "", label: str = "") -> str | N
 
 def _fetch(task_id: str) -> Generator[Step, HttpResponse | bytes | None, Task]:
     """An earlier task; nothing has been ordered yet."""
-    response = yield from send(_fetch_request(task_id))
+    response = yield from send(HttpRequest(method="GET", url=_task_url(task_id), repeatable=True))
     task = read_task(response)
     if response.status in (401, 403):
         raise refusal(response, Submitted(), None)
@@ -307,61 +353,60 @@ def _fetch(task_id: str) -> Generator[Step, HttpResponse | bytes | None, Task]:
     return task
 
 
-def _fetch_request(task_id: str) -> HttpRequest:
-    return HttpRequest(method="GET", url=f"mj/task/{quote(task_id, safe='')}/fetch", repeatable=True)
+def _task_url(task_id: str) -> str:
+    return f"mj/task/{quote(task_id, safe='')}/fetch"
+
+
+def _await_picture(
+    call: Call, task_id: str, *, answered: bool = False
+) -> Generator[Step, HttpResponse | bytes | None, Task]:
+    """Waits for a task for which there are no more words."""
+    task = yield from _await_end(call, task_id, answered=answered)
+    if state_of(task) == _ASKS:
+        raise ProviderError(
+            f"{NAME} waits for more words before it draws the task {task_id}, and there are none; it may be billed. "
+            "Order it again, and switch off the remix mode of the account.",
+            billed="unknown",
+            details={"task_id": task_id},
+        )
+    return task
 
 
 def _await_end(
-    call: Call, task_id: str, modal: _Modal | None = None
+    call: Call, task_id: str, *, answered: bool = False
 ) -> Generator[Step, HttpResponse | bytes | None, Task]:
-    """Asks until the task has ended well; the other ends are raised. `modal` is sent once, where the task asks for it."""
-    yield from _announce(task_id)
-    seconds = call.settings.get("poll_seconds")
-    pause = max(0.001, float(seconds)) if isinstance(seconds, (int, float)) else 3.0
-    waited, bad_answers, shown = 0.0, 0, list[str]()
-    while waited < _LONGEST_JOB_SECONDS and bad_answers < _MOST_BAD_ANSWERS:
-        yield Wait(seconds=pause)
-        waited += pause
-        response = yield from send(_fetch_request(task_id))
+    """Asks until the task has ended well, or asks for more though it was not `answered`; the other ends are raised."""
+    url = _task_url(task_id)
+    # Only some servers can cancel, and the minutes of the account may be gone all the same.
+    stop = HttpRequest(method="POST", url=url.removesuffix("fetch") + "cancel")
+    yield Cancellable(request=stop, stops_bill=False)
+    shown, empty_answers = list[str](), 0
+
+    def read(response: HttpResponse, early: bool) -> Ended[Task] | Iterable[Step] | None:
+        nonlocal empty_answers
+        # How an unknown task is answered; of several servers behind one address, some may not know it yet.
+        is_empty = response.status < 300 and response.body in (b"", b"null")
+        empty_answers = empty_answers + 1 if is_empty else 0
+        if empty_answers == _MOST_EMPTY_ANSWERS:
+            raise forgotten(task_id)
         task = read_task(response)
         match state_of(task) if response.status < 300 else "":
-            case "success":
-                return task
+            case "":
+                return None
             case "failure" | "cancel" as state:
                 raise failure(task, task_id, state)
-            case "modal" if modal is not None and modal.task_id is None:
-                task_id = modal.task_id = yield from _submit("modal", {"taskId": task_id, **modal.fields})
-                yield from _announce(task_id)
-            case "modal" if modal is None:
-                raise ProviderError(
-                    f"{NAME} asks for more words before it draws; switch off the remix mode of the account.",
-                    billed="unknown",
-                    details={"task_id": task_id},
-                )
-            case "":
-                if response.status in (401, 403):
-                    raise cannot_ask(response, task_id)
-                bad_answers += 1
+            case state if state == "success" or (state == _ASKS and not answered):
+                return Ended(task)
             case state:
-                bad_answers = 0
-                yield Progress(fraction=read_fraction(task.progress), note=state.replace("_", " "))
-                yield from _show(call, task, shown)
-    raise OutcomeUnknownError(
-        f"{NAME} took the task {task_id} and did not say within {waited:g} seconds that it ended; it may be billed.",
-        details={"task_id": task_id},
-    )
+                return _show(call, task, state, shown)
+
+    job = Job(id=task_id, url=url, provider=NAME, longest_seconds=_LONGEST_JOB_SECONDS)
+    return (yield from await_end(call, job, read))
 
 
-def _announce(task_id: str) -> Generator[Step, HttpResponse | bytes | None, None]:
-    request = _fetch_request(task_id)
-    yield Accepted(job_id=task_id, poll_url=request.url)
-    # Only some servers can cancel, and the minutes of the account may be gone all the same.
-    stop = HttpRequest(method="POST", url=request.url.removesuffix("fetch") + "cancel")
-    yield Cancellable(request=stop, stops_bill=False)
-
-
-def _show(call: Call, task: Task, shown: list[str]) -> Generator[Step, HttpResponse | bytes | None, None]:
-    """The unfinished grid, where previews were asked for and the server has a new one."""
+def _show(call: Call, task: Task, state: str, shown: list[str]) -> Generator[Step, HttpResponse | bytes | None, None]:
+    """How far a task is, and the unfinished grid where previews were asked for and the server has a new one."""
+    yield Progress(fraction=read_fraction(task.progress), note=state.replace("_", " "))
     url = text_of(task.image_url)
     if len(shown) >= call.request.previews or url in shown or not url.startswith(("https://", "http://")):
         return
@@ -386,16 +431,15 @@ def _read_upload(response: HttpResponse) -> str:
 # --- the pictures ---------------------------------------------------------------------------------------------------
 
 
-def _hand_over(
-    call: Call,
-    task: Task,
-    task_id: str,
-    *,
-    grid: bool,
-    seed: int | None = None,
-    adjustments: tuple[Adjustment, ...] = (),
-) -> Exchange:
+def _hand_over(call: Call, task: Task, task_id: str, *, lacks: tuple[Adjustment, ...] = ()) -> Exchange:
     """The pictures of a task: four links where the server cuts the grid itself, else the grid, cut here."""
+    request = call.request
+    if isinstance(request, Enhance) or (isinstance(request, Vary) and _read_origin(call) is not None):
+        seed, adjustments = None, _left_by_button(call)
+    else:
+        words = _words(call)
+        seed, adjustments = words.seed, words.adjustments
+    grid = isinstance(request, (Generate, Vary)) or (isinstance(request, Restyle) and not _retextures(call))
     grid = grid or len(_links(task)) == 4 or _find_button(task, custom_id="MJ::JOB::upsample::1::") is not None
     cut = grid and call.model.wire.get("grid") != "whole"
     datas = (yield from _collect_singles(task)) if cut else []
@@ -422,7 +466,7 @@ def _hand_over(
         )
         for place, data in enumerate(datas, 1)
     )
-    return Pictures(pictures=tuple(pictures), adjustments=adjustments)
+    return Pictures(pictures=tuple(pictures), adjustments=adjustments + lacks)
 
 
 def _links(task: Task) -> list[str]:
@@ -484,6 +528,7 @@ def _provider(name: str, *, key_header: str, key_prefix: str) -> Provider:
     return Provider(
         name=name,
         operations={"generate": generate, "edit": edit, "vary": vary, "enhance": enhance, "restyle": restyle},
+        collect=collect,
         base_url_variable=f"{prefix}_BASE_URL",
         key_variables=("MIDJOURNEY_API_SECRET",) if name == "midjourney" else (f"{prefix}_API_KEY",),
         key_required=False,

@@ -22,7 +22,9 @@ from .._exchange import (
     Usage,
 )
 from .._providers import Call, InputPicture, ListedModel, ModelListing, Provider
+from ._batch_files import SETTINGS
 from ._masks import transparent_mask
+from ._openai_batch import batch_api
 from ._openai_errors import refusal, refusal_in_stream
 from ._openai_wire import (
     EventStream,
@@ -117,6 +119,11 @@ def _order(call: Call, request: HttpRequest) -> Exchange:
         return (yield from _read_events(call.count))
     if request.stream:
         response = yield from _read_whole(response)
+    return (yield from _read_answer(response))
+
+
+def _read_answer(response: HttpResponse) -> Exchange:
+    """What a whole answer says: the pictures, or why there are none."""
     if response.status != 200:
         raise refusal(response, _NAME)
     reply = decode_reply(response, _NAME)
@@ -212,9 +219,11 @@ PROVIDER = Provider(
     name="openai",
     operations={"generate": generate, "edit": edit, "restyle": restyle},
     list_models=list_models,
+    economy=batch_api(request_body, _read_answer),
     base_url="https://api.openai.com/v1",
     base_url_variable="OPENAI_BASE_URL",
     key_variables=("OPENAI_API_KEY",),
     probe_url="models",
     home_page="platform.openai.com/api-keys",
+    settings=SETTINGS,
 )

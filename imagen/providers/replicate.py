@@ -54,7 +54,7 @@ from ._wire import (
     trace,
 )
 
-__all__ = ["PROVIDER", "run"]
+__all__ = ["PROVIDER", "collect", "run"]
 
 _NAME = "Replicate"
 # These decide what is paid, under one name or another.
@@ -86,10 +86,17 @@ def run(call: Call) -> Exchange:
             details=trace(response),
         )
     # Below the base URL, whatever host the answer names: the key goes nowhere else.
-    url = f"predictions/{quote(job_id, safe='')}"
-    yield Accepted(job_id=job_id, poll_url=url)
-    prediction = yield from _await_end(call, Job(id=job_id, url=url, provider=_NAME), prediction)
-    result = yield from _collect(call, job_id, prediction)
+    accepted = Accepted(job_id=job_id, poll_url=f"predictions/{quote(job_id, safe='')}")
+    yield accepted
+    result = yield from _finish(call, accepted, prediction)
+    return msgspec.structs.replace(result, adjustments=made.adjustments)
+
+
+def collect(call: Call, accepted: Accepted) -> Exchange:
+    """Waits for the end of a prediction and fetches its pictures."""
+    # Nothing is handed in, as the call has no pictures: this is for what it says was left out.
+    made = yield from make_input(call, _hand_in, reserved=_RESERVED)
+    result = yield from _finish(call, accepted, _Prediction())
     return msgspec.structs.replace(result, adjustments=made.adjustments)
 
 
@@ -143,7 +150,14 @@ _STOPPED = ("canceled", "aborted")
 _ENDS = (_SUCCEEDED, _FAILED, *_STOPPED)
 
 
-def _await_end(call: Call, job: Job, created: _Prediction) -> Generator[Step, HttpResponse | bytes | None, _Prediction]:
+def _finish(call: Call, accepted: Accepted, known: _Prediction) -> Exchange:
+    """The second half of every operation; `known` is what was last told of the prediction."""
+    job = Job(id=accepted.job_id, url=accepted.poll_url, provider=_NAME)
+    prediction = yield from _await_end(call, job, known)
+    return (yield from _collect(call, job.id, prediction))
+
+
+def _await_end(call: Call, job: Job, known: _Prediction) -> Generator[Step, HttpResponse | bytes | None, _Prediction]:
     """Asks until the prediction has succeeded; the other ends are raised."""
     stop = HttpRequest(method="POST", url=f"{job.url}/cancel")
     free_to_stop: bool | None = None
@@ -166,7 +180,7 @@ def _await_end(call: Call, job: Job, created: _Prediction) -> Generator[Step, Ht
         free_to_stop = free
         return [Cancellable(request=stop, stops_bill=free), progress]
 
-    first = look(created)
+    first = look(known)
     if isinstance(first, Ended):
         return first.answer
     yield from first or ()
@@ -354,6 +368,7 @@ def _invalid_fields(fields: object) -> Iterator[str]:
 PROVIDER = Provider(
     name="replicate",
     operations={"generate": run, "edit": run, "vary": run, "enhance": run, "restyle": run},
+    collect=collect,
     base_url="https://api.replicate.com/v1",
     base_url_variable="REPLICATE_BASE_URL",
     key_variables=("REPLICATE_API_TOKEN",),

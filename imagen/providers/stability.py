@@ -17,7 +17,6 @@ from .._errors import (
     ImagenError,
     InvalidRequestError,
     ModelNotFoundError,
-    OutcomeUnknownError,
     ProviderError,
     QuotaExceededError,
     RateLimitError,
@@ -26,19 +25,18 @@ from .._exchange import (
     Accepted,
     Compute,
     Exchange,
-    HttpRequest,
     HttpResponse,
     Picture,
     Pictures,
     Progress,
     Step,
-    Wait,
     Withheld,
 )
 from .._providers import Call, Provider
 from .._requests import Restyle, Vary
 from .._translation import Adjustment
 from ._masks import white_mask
+from ._polling import Ended, Job, await_end
 from ._wire import (
     MALFORMED,
     FormFile,
@@ -54,7 +52,7 @@ from ._wire import (
     trace,
 )
 
-__all__ = ["PROVIDER", "draw"]
+__all__ = ["PROVIDER", "collect", "draw"]
 
 _NAME = "Stability AI"
 # An empty file, so that a form without any is still multipart (platform.stability.ai, examples).
@@ -62,9 +60,6 @@ _NO_FILE = FormFile("none", b"", "application/octet-stream", "none")
 _FILTERED = "CONTENT_FILTERED"
 # Who sends too much is locked out for a minute, and no header says so (platform.stability.ai, rate limits).
 _LOCKOUT_SECONDS = 60.0
-# An hour at the usual pace.
-_MOST_POLLS = 360
-_MOST_OUTAGES = 6
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _ABOUT_PROMPT = re.compile(r"(?i)prompt|image")
 _NOT_CHARGED = re.compile(r"(?i)\bnot (?:been )?charged\b")
@@ -85,8 +80,8 @@ _decode_answer = msgspec.json.Decoder(_Answer).decode
 
 def draw(call: Call) -> Exchange:
     """Every operation: the catalog's `wire` says which endpoint does it, and how its fields are called."""
-    call, adjustments = _fit(call)
-    fields = _fields(call)
+    fitted, _ = _fit(call)
+    fields = _fields(fitted)
     files = yield from _files(call)
     response = yield from send(
         form_request(
@@ -98,9 +93,23 @@ def draw(call: Call) -> Exchange:
     )
     if response.status != 200:
         raise _refusal(response)
-    if (job_id := _job_in(response)) is not None:
-        response = yield from _wait_for(call, job_id)
-    return msgspec.structs.replace(_read(call, response), adjustments=adjustments)
+    if (job_id := _job_in(response)) is None:
+        return _read(call, response)
+    accepted = Accepted(job_id=job_id, poll_url=f"v2beta/results/{job_id}")
+    yield accepted
+    return (yield from collect(call, accepted))
+
+
+def collect(call: Call, accepted: Accepted) -> Exchange:
+    """Waits for the end of a job, whose answer is the picture. There is no way to stop one."""
+    job = Job(
+        id=accepted.job_id,
+        url=accepted.poll_url,
+        provider=_NAME,
+        headers={"accept": "*/*"},
+        busy_seconds=_LOCKOUT_SECONDS,
+    )
+    return _read(call, (yield from await_end(call, job, _read_verdict)))
 
 
 # --- what is sent ---------------------------------------------------------------------------------------------------
@@ -198,35 +207,26 @@ def _job_in(response: HttpResponse) -> str | None:
     return answer.id
 
 
-def _wait_for(call: Call, job_id: str) -> Generator[Step, HttpResponse | bytes | None, HttpResponse]:
-    """Asks for the result until it is there. There is no way to stop a job."""
-    url = f"v2beta/results/{job_id}"
-    yield Accepted(job_id=job_id, poll_url=url)
-    pause = call.settings.get("poll_seconds")
-    pause_seconds = float(pause) if isinstance(pause, (int, float)) else 10.0
-    outages = 0
-    for _ in range(_MOST_POLLS):
-        yield Wait(seconds=pause_seconds)
-        request = HttpRequest(method="GET", url=url, headers={"accept": "*/*"}, repeatable=True)
-        response = yield from send(request)
-        match response.status:
-            case 200:
-                return response
-            case 202:
-                outages = 0
-                yield Progress(note="in progress")
-            case 429:
-                yield Wait(seconds=_LOCKOUT_SECONDS)
-            case status if status >= 500 and outages < _MOST_OUTAGES:
-                outages += 1
-            case _:
-                raise _job_refusal(response)
-    raise OutcomeUnknownError(
-        f"{_NAME} did not finish the job {job_id} in {_MOST_POLLS} looks; it may be billed.", details={"job_id": job_id}
-    )
+def _read_verdict(response: HttpResponse, early: bool) -> Ended[HttpResponse] | tuple[Progress, ...] | None:
+    match response.status:
+        case 200:
+            return Ended(response)
+        case 202:
+            return (Progress(note="in progress"),)
+        case 404 | 408 | 429:
+            return None
+        case status if status >= 500:
+            return None
+        case _:
+            raise _job_refusal(response)
 
 
 def _read(call: Call, response: HttpResponse) -> Pictures:
+    _, adjustments = _fit(call)
+    return msgspec.structs.replace(_read_picture(call, response), adjustments=adjustments)
+
+
+def _read_picture(call: Call, response: HttpResponse) -> Pictures:
     if _is_json(response):
         answer = decode(_decode_answer, response, _NAME)
         if answer.finish_reason == _FILTERED:
@@ -330,6 +330,7 @@ def _job_refusal(response: HttpResponse) -> ImagenError:
 PROVIDER = Provider(
     name="stability",
     operations={"generate": draw, "edit": draw, "vary": draw, "enhance": draw, "restyle": draw},
+    collect=collect,
     base_url="https://api.stability.ai",
     base_url_variable="STABILITY_BASE_URL",
     key_variables=("STABILITY_API_KEY",),

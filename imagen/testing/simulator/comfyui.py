@@ -34,8 +34,11 @@ _UPLOAD = "upload "
 class _Work:
     """A graph in the queue; called, it is run."""
 
-    def __init__(self, job: Job, graph: Mapping[str, Node], client_id: str, number: int) -> None:
+    def __init__(
+        self, job: Job, graph: Mapping[str, Node], client_id: str, number: int, extra_data: Mapping[str, object]
+    ) -> None:
         self.graph = graph
+        self.extra_data = extra_data
         self.client_id = client_id
         self.number = number
         self.deleted = False
@@ -140,7 +143,8 @@ class ComfyUI(msgspec.Struct, frozen=True, kw_only=True):
             }
             return _refused("prompt_outputs_failed_validation", "Prompt outputs failed validation", errors)
         number = len(_jobs(job))
-        work = _Work(job, graph, str(body.get("client_id", "")), number)
+        extra = body.get("extra_data")
+        work = _Work(job, graph, str(body.get("client_id", "")), number, extra if isinstance(extra, dict) else {})
         own = body.get("prompt_id") if self.takes_ids else None
         earlier = [other.ready_at for other in _jobs(job) if not _work_of(other).deleted]
         remote = job.remote.submit(job, work, id=own if isinstance(own, str) else None)
@@ -164,12 +168,12 @@ class ComfyUI(msgspec.Struct, frozen=True, kw_only=True):
                 outputs.setdefault(file.saved.node_id, {"images": []})["images"].append(place)
         status = "success" if ended == "execution_success" else "error"
         told_status = {"status_str": status, "completed": status == "success", "messages": messages}
-        past = {"prompt": [_work_of(remote).number, id, {}, {}, []], "outputs": outputs, "status": told_status}
+        past = {"prompt": _ordered(remote), "outputs": outputs, "status": told_status}
         return json_reply({id: {**past, "meta": {}}})
 
     def _queue(self, job: Job) -> Reply:
         jobs = [remote for remote in _jobs(job) if not _work_of(remote).deleted]
-        entries = {remote.id: [_work_of(remote).number, remote.id, {}, {}, []] for remote in jobs}
+        entries = {remote.id: _ordered(remote) for remote in jobs}
         running = [entries[remote.id] for remote in jobs if remote.started_at <= job.now < remote.ready_at]
         pending = [entries[remote.id] for remote in jobs if job.now < remote.started_at]
         # The newest first, so that nobody trusts the order.
@@ -298,6 +302,13 @@ def _end(remote: RemoteJob) -> tuple[str, dict[str, object]]:
             "traceback": [],
         }
     return "execution_success", told
+
+
+def _ordered(remote: RemoteJob) -> list[object]:
+    """An order as it is told: number, id, graph, extra data, the nodes whose outputs are wanted."""
+    work = _work_of(remote)
+    outputs = [node_id for node_id, node in work.graph.items() if node["class_type"] in OUTPUTS]
+    return [work.number, remote.id, work.graph, work.extra_data, outputs]
 
 
 def _work_of(remote: RemoteJob) -> _Work:

@@ -1,6 +1,6 @@
 """Google's Gemini API and Vertex AI: models/X:generateContent, models/X:predict and GET models, as of 2026-11-22.
 
-https://ai.google.dev/gemini-api/docs/image-generation
+https://ai.google.dev/gemini-api/docs/image-generation; with Gemini's Batch API.
 """
 
 import io
@@ -22,8 +22,9 @@ from ._faults import (
     ServerError,
     Withheld,
 )
+from ._google_batches import answer_batch, kind_of, start_upload
 from ._jobs import Job
-from ._words import Drawing, Kind, Reply, json_reply
+from ._words import Drawing, Kind, Reply, Submission, json_reply
 
 _TYPE = "type.googleapis.com/google.rpc."
 _TEN_RATIOS = ("1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
@@ -148,14 +149,18 @@ class Google(msgspec.Struct, frozen=True, kw_only=True):
     def kind(self, method: str, path: str) -> Kind:
         if method == "POST" and path.startswith("/models/") and path.endswith((":generateContent", ":predict")):
             return "create"
-        return "list" if method == "GET" and path == "/models" else "other"
+        if method == "GET" and path == "/models":
+            return "list"
+        return (None if self.vertex else kind_of(method, path)) or "other"
 
-    def answer(self, job: Job) -> Reply | Drawing:
-        if refused := self._refuse_key(job):
+    def answer(self, job: Job) -> Reply | Drawing | Submission:
+        if refused := self.refuse_key(job):
             return refused
         if self.kind(job.received.method, job.path) == "list" and not self.vertex:
             return self._list()
         try:
+            if not self.vertex and kind_of(job.received.method, job.path) is not None:
+                return self._batch(job)
             if self.kind(job.received.method, job.path) != "create":
                 raise _RefusedError("The requested URL was not found.", code=404, status="NOT_FOUND")
             return self._create(job)
@@ -180,7 +185,7 @@ class Google(msgspec.Struct, frozen=True, kw_only=True):
                 assert isinstance(fault, ServerError), fault
                 return _error(500, "INTERNAL", "An internal error has occurred.")
 
-    def _refuse_key(self, job: Job) -> Reply | None:
+    def refuse_key(self, job: Job) -> Reply | None:
         headers = job.received.headers
         if self.vertex:
             if headers.get("authorization") == f"Bearer {job.key}":
@@ -199,18 +204,49 @@ class Google(msgspec.Struct, frozen=True, kw_only=True):
     def _gone(self) -> frozenset[str]:
         return frozenset(self.retired) if self.vertex else frozenset(self.retired) | _IMAGEN_USD.keys()
 
-    def _create(self, job: Job) -> Drawing:
+    def _batch(self, job: Job) -> Reply | Submission:
         name, _, method = job.path.removeprefix("/models/").rpartition(":")
-        known = MODELS if method == "generateContent" else _IMAGEN_USD
+        if method == "batchGenerateContent":
+            self._check_model(name, method, MODELS)
+
+        def execute(body: bytes) -> Drawing | Reply:
+            try:
+                return _generate_content(job, name, _object(_decode(body), "request"), vertex=False)
+            except _RefusedError as refusal:
+                return refusal.reply
+
+        return answer_batch(job, execute, _error)
+
+    def _check_model(self, name: str, method: str, known: Collection[str]) -> None:
         if name not in known or name in self._gone():
             message = f"models/{name} is not found for API version v1beta, or is not supported for {method}."
             raise _RefusedError(message, code=404, status="NOT_FOUND")
+
+    def _create(self, job: Job) -> Drawing:
+        name, _, method = job.path.removeprefix("/models/").rpartition(":")
+        self._check_model(name, method, MODELS if method == "generateContent" else _IMAGEN_USD)
         if len(job.received.body) > _MOST_BYTES:
             raise _RefusedError("Request payload size exceeds the limit: 20971520 bytes.")
         body = _object(_decode(job.received.body), "request")
         if method == "predict":
             return _predict(job, name, body, vertex=self.vertex)
         return _generate_content(job, name, body, vertex=self.vertex)
+
+
+class GoogleUploads(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the uploads of files begin: beside the rest of the Gemini API, at another path."""
+
+    name: str = "google/upload"
+    base_path: str = "/v1beta"
+
+    def kind(self, method: str, path: str) -> Kind:
+        return "upload"
+
+    def answer(self, job: Job) -> Reply:
+        return Google().refuse_key(job) or start_upload(job, _error)
+
+    def decline(self, job: Job, fault: Decline) -> Reply:  # pragma: no cover (no plan has faults for uploads)
+        return self.answer(job)
 
 
 # --- :generateContent -----------------------------------------------------------------------------------------------
@@ -506,4 +542,4 @@ def _quota(quota: str, wait_seconds: float) -> Reply:
 
 
 VERTEX_BASE_PATH = "/v1beta1/projects/test/locations/global/publishers/google"
-SIMULATED = (Google(), Google(name="vertex", base_path=VERTEX_BASE_PATH, vertex=True))
+SIMULATED = (Google(), GoogleUploads(), Google(name="vertex", base_path=VERTEX_BASE_PATH, vertex=True))

@@ -1,6 +1,6 @@
 """OpenAI's Images API: POST /images/generations and /images/edits, GET /models, as of 2026-11-22.
 
-https://developers.openai.com/api/reference/resources/images
+https://developers.openai.com/api/reference/resources/images; with its Batch API.
 """
 
 import secrets
@@ -15,9 +15,10 @@ from ._edited import draw_edit
 from ._faults import Decline, NotAllowed, Overloaded, QuotaExhausted, RateLimited, Refused, ServerError
 from ._fields import BadRequestError, Fields, error_reply
 from ._jobs import Job
-from ._openai_asks import Ask, read_ask, read_edit, read_size
+from ._openai_asks import Ask, EditInputs, read_ask, read_edit, read_size
+from ._openai_batches import answer_batch, kind_of
 from ._openai_models import MODELS, RETIRED, Dalle3, Usage
-from ._words import Drawing, Kind, Reply, encode, json_reply
+from ._words import Drawing, Kind, Reply, Submission, encode, json_reply
 
 _DALLE_FIELDS = frozenset(("prompt", "model", "n", "size", "quality", "response_format", "style", "user"))
 _CREATED = 1_772_000_000  # of every model in the list
@@ -29,25 +30,32 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         retired: models that answer as shut down. `()` brings gpt-image-1 and dall-e-3 back; adding
             gpt-image-1.5 and its like shows the world after 2026-12-01.
+        batch_executes: how many requests of a batch are executed before its day is over; all by default.
     """
 
     retired: Collection[str] = RETIRED
     name: str = "openai"
     base_path: str = "/v1"
+    batch_executes: int | None = None
 
     def kind(self, method: str, path: str) -> Kind:
         if path in ("/images/generations", "/images/edits") and method == "POST":
             return "create"
-        return "list" if path == "/models" and method == "GET" else "other"
+        if path == "/models" and method == "GET":
+            return "list"
+        return kind_of(method, path) or "other"
 
-    def answer(self, job: Job) -> Reply | Drawing:
+    def answer(self, job: Job) -> Reply | Drawing | Submission:
         given = job.received.headers.get("authorization", "")
         if given != f"Bearer {job.key}":
             return _with_headers(_wrong_key(given.removeprefix("Bearer ")))
         kind = self.kind(job.received.method, job.path)
         try:
+            if kind_of(job.received.method, job.path) is not None:
+                return answer_batch(job, lambda body: self._execute(job, body), executes=self.batch_executes)
             if kind == "create":
-                return self._create(job)
+                edits = job.path == "/images/edits"
+                return self._draw(job, *(read_edit(job) if edits else (Fields(job.received.body), None)))
             if kind == "list":
                 return _with_headers(self._list())
             url = f"{job.received.method} {job.received.path}"
@@ -79,8 +87,17 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
         }
         return json_reply({"object": "list", "data": [*listed, chat]})
 
-    def _create(self, job: Job) -> Drawing:
-        fields, edit = read_edit(job) if job.path == "/images/edits" else (Fields(job.received.body), None)
+    def _execute(self, job: Job, body: bytes) -> Drawing | Reply:
+        """One request of a batch."""
+        try:
+            drawing = self._draw(job, Fields(body), None)
+            if drawing.streamed:
+                raise BadRequestError("A batch cannot stream.", param="stream", code="unsupported_parameter")
+            return drawing
+        except BadRequestError as refusal:
+            return refusal.reply
+
+    def _draw(self, job: Job, fields: Fields, edit: EditInputs | None) -> Drawing:
         # The published default is dall-e-2: who names no model learns that it does not exist.
         name = fields.text("model", "dall-e-2")
         model = None if name in self.retired else MODELS.get(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from decimal import Decimal
 from typing import Any
 
 import jsonschema
@@ -133,12 +134,15 @@ def test_a_job_is_submitted_asked_for_and_fetched():
     }
     assert poll == HttpRequest(method="GET", url=POLL, repeatable=True)
     assert file == HttpRequest(method="GET", url="https://delivery-eu1.bfl.ai/a.png", repeatable=True, collects=True)
-    assert walk.steps[1:3] == [Accepted(job_id="a1", poll_url=POLL), Wait(seconds=1.0)]
+    assert walk.steps[1:3] == [
+        Accepted(job_id="a1", poll_url=POLL, reported_cost_usd=Decimal("0.03")),
+        Wait(seconds=1.0, job_id="a1"),
+    ]
 
 
 def test_the_time_between_polls_is_a_setting():
     walk = walked(bfl.generate, call("flux-2-pro", settings={"poll_seconds": 0.25}))
-    assert Wait(seconds=0.25) in walk.steps
+    assert Wait(seconds=0.25, job_id="a1") in walk.steps
 
 
 @pytest.mark.parametrize(

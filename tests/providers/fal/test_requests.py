@@ -74,7 +74,7 @@ def test_the_steps_of_a_job():
     assert walk.steps[1:-1] == [
         Accepted(job_id="r1", poll_url="fal-ai/flux/requests/r1/status?logs=1"),
         Cancellable(request=stop, stops_bill=True),
-        Wait(seconds=1.0),
+        Wait(seconds=1.0, job_id="r1"),
         HttpRequest(method="GET", url="fal-ai/flux/requests/r1/status?logs=1", repeatable=True),
         HttpRequest(method="GET", url="fal-ai/flux/requests/r1", repeatable=True, collects=True),
     ]

@@ -102,7 +102,7 @@ def test_a_task_is_announced_before_it_is_asked_for_and_can_be_cancelled():
     assert (order.method, order.url, order.repeatable) == ("POST", "mj/submit/imagine", False)
     assert accepted == Accepted(job_id=TASK, poll_url=f"{url}/fetch")
     assert cancellable == Cancellable(request=HttpRequest(method="POST", url=f"{url}/cancel"), stops_bill=False)
-    assert wait == Wait(seconds=3.0)
+    assert wait == Wait(seconds=3.0, job_id=TASK)
     assert poll == HttpRequest(method="GET", url=f"{url}/fetch", repeatable=True)
     assert download == HttpRequest(method="GET", url="https://cdn.example/a.png", repeatable=True, collects=True)
     # These bytes are no grid, so they are handed over as they came.

@@ -63,7 +63,7 @@ def test_the_steps_of_a_prediction():
         Accepted(job_id="p1", poll_url="predictions/p1"),
         Cancellable(request=stop, stops_bill=True),
         Progress(note="starting"),
-        Wait(seconds=1.0),
+        Wait(seconds=1.0, job_id="p1"),
         HttpRequest(method="GET", url="predictions/p1", repeatable=True),
     ]
     first = walk.requests[0]

@@ -112,20 +112,26 @@ def test_a_job_without_an_end_is_given_up_after_an_hour():
     error = walked.fail()
     assert isinstance(error, OutcomeUnknownError)
     assert sum(step.seconds for step in walked.steps if isinstance(step, Wait)) == 3600
-    assert error.details == {"job_id": JOB}
+    assert error.details == {"job_id": JOB, "poll_url": f"v2beta/results/{JOB}"}
 
 
 def test_who_asks_too_often_waits_a_minute():
     walked = job(TAKEN, reply({}, 429), MADE)
     assert walked.run().pictures
-    assert [step.seconds for step in walked.steps if isinstance(step, Wait)] == [10.0, 60.0, 10.0]
+    assert [step.seconds for step in walked.steps if isinstance(step, Wait)] == [10.0, 60.0]
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_some_outages_of_the_results_are_sat_out(status):
-    assert job(TAKEN, *[reply({}, status)] * 6, MADE).run().pictures
-    error = job(TAKEN, *[reply({}, status)] * 7, MADE).fail()
+    assert job(TAKEN, *[reply({}, status)] * 9, MADE).run().pictures
+    error = job(TAKEN, *[reply({}, status)] * 10, MADE).fail()
+    assert outcome(error) == (OutcomeUnknownError, "OUTCOME_UNKNOWN", False, "unknown", None)
+
+
+def test_a_job_that_ran_out_may_be_billed():
+    error = job(TAKEN, WAITING, reply(problem("generation_not_found"), 404)).fail()
     assert outcome(error) == (ProviderError, "API_ERROR", False, "unknown", None)
+    assert "does not know the job" in error.message
 
 
 def problem(name: str, *errors: str, **more: object) -> dict[str, object]:

@@ -179,10 +179,10 @@ def test_a_relit_subject_has_its_own_field_names_and_is_waited_for():
     poll = HttpRequest(method="GET", url=f"v2beta/results/{JOB}", headers={"accept": "*/*"}, repeatable=True)
     assert walked.steps[1:] == [
         Accepted(job_id=JOB, poll_url=f"v2beta/results/{JOB}"),
-        Wait(seconds=10.0),
+        Wait(seconds=10.0, job_id=JOB),
         poll,
         Progress(note="in progress"),
-        Wait(seconds=10.0),
+        Wait(seconds=10.0, job_id=JOB),
         poll,
     ]
 

@@ -1,0 +1,141 @@
+"""Which way a request goes: its own model, then those to fall back on, perhaps two at once."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from functools import partial
+from typing import Literal
+
+import msgspec
+
+from ._engine import Engine, Terms
+from ._errors import AllProvidersFailedError, BudgetExceededError, ConfigurationError, ImagenError
+from ._hedging import hedge, quantile
+from ._images import Outcome, failure_of
+from ._ledger import Ledger
+from ._orders import Order, Planner
+from ._requests import Request
+from ._routes import RoutePolicy, Routing, fallback_reason
+
+__all__ = ["Dispatcher", "Ways"]
+
+# From fewer pictures nobody can tell how long the slowest take.
+_LEAST_TIMED = 10
+
+
+class Ways(msgspec.Struct, frozen=True, kw_only=True):
+    """What a caller says of the ways; None leaves it to the settings."""
+
+    fallback: tuple[str, ...] | None = None
+    routing: Routing | None = None
+    hedge_after_seconds: float | Literal["p95"] | None = None
+
+
+class Dispatcher:
+    """Gives the outcomes of requests, over whichever way they come."""
+
+    def __init__(self, *, planner: Planner, engine: Engine, ledger: Ledger, policy: RoutePolicy) -> None:
+        self._planner = planner
+        self._engine = engine
+        self._ledger = ledger
+        self._policy = policy
+
+    async def fulfil(
+        self,
+        request: Request,
+        terms: Terms,
+        ways: Ways,
+        indexes: tuple[int, ...] = (0,),
+        batch_id: str | None = None,
+    ) -> tuple[Outcome, ...]:
+        """Gives one outcome for each index, in order. Failures are values.
+
+        Raises:
+            BudgetExceededError: the money does not suffice; nothing was sent.
+        """
+        try:
+            orders, unfit = self._plan(request, ways, indexes, batch_id)
+        except ImagenError as error:
+            return tuple(failure_of(request, index, error) for index in indexes)
+        orders = await self._sort(orders, ways.routing or self._policy.routing)
+        return await self._try_each(orders, unfit, terms, ways)
+
+    def _plan(
+        self, request: Request, ways: Ways, indexes: tuple[int, ...], batch_id: str | None
+    ) -> tuple[list[Order], list[ImagenError]]:
+        """An order for each way that can take the request; what is wrong with the request itself is wrong everywhere."""
+        fallback = ways.fallback
+        if fallback is None:
+            # Whoever names a model wants that one, and says so if another will do.
+            fallback = self._policy.fallback if request.model is None else ()
+        orders: list[Order] = []
+        errors: list[ImagenError] = []
+        for name in (None, *fallback):
+            try:
+                order = self._planner.plan(request, indexes, batch_id, model_id=name)
+            except ConfigurationError as error:
+                errors.append(error)
+            except ImagenError as error:
+                if name is None:
+                    raise
+                errors.append(error)
+            else:
+                if all(order.model.id != other.model.id for other in orders):
+                    orders.append(order)
+        if not orders:
+            raise errors[0]
+        return orders, errors
+
+    async def _sort(self, orders: list[Order], routing: Routing) -> list[Order]:
+        if len(orders) == 1 or routing == "first":
+            return orders
+        if routing == "cheapest":
+            costs = {order.model.id: order.quote.expected_usd for order in orders}
+            return sorted(orders, key=lambda order: _or_last(costs[order.model.id]))
+        medians = {order.model.id: quantile(list(await self._ledger.seconds_of(order.model.id)), 0.5) for order in orders}
+        return sorted(orders, key=lambda order: _or_last(medians[order.model.id]))
+
+    async def _try_each(
+        self, orders: list[Order], unfit: list[ImagenError], terms: Terms, ways: Ways
+    ) -> tuple[Outcome, ...]:
+        failures: list[ImagenError] = []
+        for position, order in enumerate(orders):
+            try:
+                return await self._attempt(order, orders[position + 1 :], terms, ways)
+            except BudgetExceededError:
+                raise
+            except ImagenError as error:
+                failures.append(error)
+                if fallback_reason(error) not in self._policy.fallback_on:
+                    break
+        last = orders[len(failures) - 1]
+        final = failures[0] if len(failures) == 1 else _all_failed(failures, unfit)
+        return tuple(
+            failure_of(last.request, index, final, model=last.model.id, provider=last.provider.name)
+            for index in last.indexes
+        )
+
+    async def _attempt(self, order: Order, others: list[Order], terms: Terms, ways: Ways) -> tuple[Outcome, ...]:
+        first = partial(self._engine.attempt, order, terms, elsewhere=bool(others))
+        after = ways.hedge_after_seconds or self._policy.hedge_after_seconds
+        if after == "p95":
+            timed = list(await self._ledger.seconds_of(order.model.id))
+            after = quantile(timed, 0.95) if len(timed) >= _LEAST_TIMED else None
+        if after is None or not others:
+            return await first()
+        # The second is an extra: only if there is money and a slot for it now.
+        at_once = msgspec.structs.replace(terms, wait=False)
+        return await hedge(first, partial(self._engine.attempt, others[0], at_once, elsewhere=True), after)
+
+
+def _all_failed(failures: list[ImagenError], unfit: list[ImagenError]) -> AllProvidersFailedError:
+    told = " ".join(error.message for error in failures + unfit)
+    error = AllProvidersFailedError(f"Every model failed. {told}", failures=tuple(failures + unfit))
+    if any(failure.billed != "no" for failure in failures):
+        error.billed = "unknown"
+    error.retryable = any(failure.retryable for failure in failures)
+    return error
+
+
+def _or_last(number: float | Decimal | None) -> float:
+    return float("inf") if number is None else float(number)

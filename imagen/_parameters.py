@@ -1,0 +1,91 @@
+"""What callers can say in keyword arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Literal, TypedDict, cast, overload
+
+import msgspec
+
+from ._catalog import JsonValue
+from ._dispatch import Ways
+from ._requests import ImageSource
+from ._routes import Routing
+
+__all__ = ["CallOptions", "GenerateFields", "GenerateParameters", "Parameters", "RequestFields", "Way", "take_options"]
+
+class CallOptions(TypedDict, total=False):
+    """How a request may go, whatever it is.
+
+    With `wait=False` nothing is waited for: a request for which there is no slot now fails, and says when one is due. The
+    others stand for the settings in the table `[routes]`: models to fall back on, in which order the models are tried
+    ("first", "cheapest" by quote, "fastest" by what their last pictures took), and after how many seconds ("p95": by
+    experience) a second one is asked as well.
+    """
+
+    wait: bool
+    fallback: Sequence[str]
+    routing: Routing
+    hedge_after_seconds: float | Literal["p95"]
+
+
+class RequestFields(TypedDict, total=False):
+    """The fields that every operation has, beside its prompt and pictures."""
+
+    model: str | None
+    size: str | None
+    aspect_ratio: str | None
+    resolution: str | None
+    quality: str | None
+    style: str | None
+    seed: int | None
+    negative_prompt: str | None
+    guidance: float | None
+    steps: int | None
+    safety: Literal["strict", "standard", "relaxed"] | None
+    background: str | None
+    output_format: str | None
+    previews: int
+    options: Mapping[str, JsonValue]
+    strict: bool
+    emulate: bool
+    assume_usd: Decimal | None
+    tag: str | None
+
+
+class GenerateFields(RequestFields, total=False):
+    """Those of `Generate`."""
+
+    references: tuple[ImageSource, ...]
+
+
+class Parameters(RequestFields, CallOptions, total=False):
+    """What every operation takes as keyword arguments."""
+
+
+class GenerateParameters(GenerateFields, CallOptions, total=False):
+    """What a generation takes as keyword arguments."""
+
+
+class Way(msgspec.Struct, frozen=True):
+    """`CallOptions`, read."""
+
+    ways: Ways = Ways()
+    wait: bool = True
+
+
+@overload
+def take_options(parameters: GenerateParameters) -> tuple[GenerateFields, Way]: ...
+@overload
+def take_options(parameters: Parameters) -> tuple[RequestFields, Way]: ...
+def take_options(parameters: Parameters | GenerateParameters) -> tuple[RequestFields | GenerateFields, Way]:
+    """Splits what is said of the request from what is said of its way."""
+    fallback = parameters.get("fallback")
+    ways = Ways(
+        fallback=None if fallback is None else tuple(fallback),
+        routing=parameters.get("routing"),
+        hedge_after_seconds=parameters.get("hedge_after_seconds"),
+    )
+    fields = {name: value for name, value in parameters.items() if name not in CallOptions.__annotations__}
+    return cast(GenerateFields, fields), Way(ways, parameters.get("wait", True))

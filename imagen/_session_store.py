@@ -1,0 +1,191 @@
+"""Background batches on the disk, so that a later process knows them by the same id."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from . import _errors
+from ._database import Database, from_nanousd, to_nanousd
+from ._errors import Billed, ErrorCode, ImagenError, OutcomeUnknownError
+from ._images import Cost, Failure, Image, Outcome
+from ._ledger import Ledger
+from ._library import Library
+from ._owners import is_alive
+from ._requests import Request, decode_request, encode_request
+from ._workers import Workers
+
+__all__ = ["SessionStore", "StoredSession"]
+
+
+class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
+    """A background batch as it was started."""
+
+    id: str
+    request: Request
+    requested: int
+    together: bool
+    max_at_once: int
+    budget_usd: Decimal | None
+    owner: str
+    created_at: float
+
+
+class _StoredFailure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A failure, as far as it can be told again."""
+
+    index: int
+    kind: str
+    message: str
+    code: ErrorCode
+    retryable: bool
+    billed: Billed
+    model: str | None = None
+    provider: str | None = None
+    cost_nanousd: int | None = None
+    cost_source: str = "unknown"
+
+
+_decode_failure = msgspec.json.Decoder(_StoredFailure).decode
+
+
+class SessionStore:
+    """Writes sessions and their outcomes, and reads those of earlier processes."""
+
+    def __init__(
+        self, database: Database, ledger: Ledger, library: Library, owners: Path, owner: str, workers: Workers
+    ) -> None:
+        self._database = database
+        self._ledger = ledger
+        self._library = library
+        self._owners = owners
+        self._owner = owner
+        self._workers = workers
+
+    async def add(
+        self,
+        session_id: str,
+        request: Request,
+        *,
+        requested: int,
+        together: bool,
+        max_at_once: int,
+        budget_usd: Decimal | None,
+        now: float,
+    ) -> None:
+        """Remembers a session; nothing of it has been sent before this returns."""
+        values = (
+            session_id,
+            encode_request(request),
+            requested,
+            int(together),
+            max_at_once,
+            to_nanousd(budget_usd),
+            self._owner,
+            now,
+        )
+        await self._database.write([("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)])
+
+    async def add_outcome(self, session_id: str, number: int, outcome: Outcome) -> None:
+        """Remembers the outcome that callers know by this number."""
+        image_id = outcome.id if isinstance(outcome, Image) else None
+        failure = None if isinstance(outcome, Image) else msgspec.json.encode(_store_failure(outcome)).decode()
+        values = (session_id, number, image_id, failure)
+        await self._database.write([("INSERT OR IGNORE INTO session_outcomes VALUES (?, ?, ?, ?)", values)])
+
+    async def find(self, session_id: str) -> StoredSession | None:
+        """A session of any process."""
+        rows = await self._database.read("SELECT * FROM sessions WHERE id = ?", (session_id,))
+        if not rows:
+            return None
+        (found_id, request, requested, together, max_at_once, budget_nanousd, owner, created_at), *_ = rows
+        values = {
+            "id": found_id,
+            "requested": requested,
+            "together": bool(together),
+            "max_at_once": max_at_once,
+            "owner": owner,
+            "created_at": created_at,
+        }
+        return StoredSession(
+            request=decode_request(str(request)),
+            budget_usd=from_nanousd(budget_nanousd),
+            **values,  # type: ignore[arg-type]
+        )
+
+    async def take_over(self, session: StoredSession) -> bool:
+        """Makes the session of a process that is no more one's own; False where it still runs elsewhere."""
+        if session.owner != self._owner and await self._workers.run(partial(is_alive, self._owners, session.owner)):
+            return False
+        sql = "UPDATE sessions SET owner = ? WHERE id = ? AND owner = ?"
+        values = (self._owner, session.id, session.owner)
+        return await self._database.transact(lambda transaction: transaction.change(sql, values) == 1)
+
+    async def outcomes(self, session: StoredSession) -> Sequence[Outcome]:
+        """What came of a session, by the numbers that callers know; pictures that no number was given to come last."""
+        images = {image.id: image for image in await self._library.of_batch(session.id)}
+        rows = await self._database.read(
+            "SELECT image_id, failure FROM session_outcomes WHERE session_id = ? ORDER BY number", (session.id,)
+        )
+        found: list[Outcome] = []
+        for image_id, failure in rows:
+            if (image := images.pop(str(image_id), None)) is not None:
+                found.append(image)
+            elif failure is not None:
+                found.append(_read_failure(str(failure), session.request))
+            else:
+                gone = ImagenError("The picture was deleted from the library.", billed="yes")
+                found.append(Failure(request=session.request, error=gone, cost=Cost()))
+        return [*found, *images.values()]
+
+    async def unsettled(self, session: StoredSession, told: frozenset[int]) -> Sequence[Failure]:
+        """A failure for each picture that may have been paid and is not there; `told` are those that have an outcome."""
+        lost: dict[int, Failure] = {}
+        for row in await self._ledger.of_batch(session.id):
+            if row.state == "failed" and not row.settled_usd:
+                continue
+            for index in range(row.first_index, row.first_index + row.images):
+                if index not in told:
+                    error = OutcomeUnknownError(
+                        row.error_message or "The program ended before the answer came; the picture may be billed."
+                    )
+                    lost[index] = Failure(
+                        index=index, request=session.request, error=error, model=row.model, provider=row.provider, cost=Cost()
+                    )
+        return list(lost.values())
+
+
+def _store_failure(failure: Failure) -> _StoredFailure:
+    error = failure.error
+    return _StoredFailure(
+        index=failure.index,
+        kind=type(error).__name__,
+        message=error.message,
+        code=error.code,
+        retryable=error.retryable,
+        billed=error.billed,
+        model=failure.model,
+        provider=failure.provider,
+        cost_nanousd=to_nanousd(failure.cost.usd),
+        cost_source=failure.cost.source,
+    )
+
+
+def _read_failure(text: str, request: Request) -> Failure:
+    stored = _decode_failure(text)
+    kind = getattr(_errors, stored.kind, ImagenError)
+    error = kind(stored.message)
+    error.code, error.retryable, error.billed = stored.code, stored.retryable, stored.billed
+    cost = msgspec.convert({"usd": None, "source": stored.cost_source}, Cost)
+    return Failure(
+        index=stored.index,
+        request=request,
+        error=error,
+        model=stored.model,
+        provider=stored.provider,
+        cost=msgspec.structs.replace(cost, usd=from_nanousd(stored.cost_nanousd)),
+    )

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 import msgspec
 
-from ._errors import ImagenError, OutcomeUnknownError, ProviderError
+from ._errors import ImagenError, OutcomeUnknownError, ProviderError, RateLimitError
 
 BackoffHook = Callable[[Exception], bool | float]
 
@@ -69,8 +69,9 @@ def retry_attempts(
             return False
         failed += 1
         asked = _asked_wait(error, policy)
-        # After the last attempt there is no retry to pay for.
-        if asked is False or failed >= policy.attempts or allowance is None or allowance.withdraw():
+        # After the last attempt there is no retry to pay for, and a provider that is busy says itself how fast to come.
+        free = failed >= policy.attempts or isinstance(error, RateLimitError)
+        if asked is False or free or allowance is None or allowance.withdraw():
             return asked
         return False
 

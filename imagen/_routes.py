@@ -105,7 +105,7 @@ class Route:
             now = trio.current_time()
             wake_at = math.inf
             if (paused_until := self._pause.until(now)) is not None:
-                if paused_until > give_up_at:
+                if paused_until >= give_up_at:
                     raise self._paused(paused_until - now)
                 wake_at = paused_until
             elif not self._limit.allows(self._in_flight):
@@ -119,7 +119,7 @@ class Route:
             else:
                 # While a probe is under way nobody knows when that will be.
                 probe_at = self._breaker.retry_at or now
-                if max(probe_at, now) > give_up_at:
+                if max(probe_at, now) >= give_up_at:
                     raise self._left_alone(max(0.0, probe_at - now))
                 wake_at = probe_at if probe_at > now else give_up_at
             with trio.move_on_at(wake_at):

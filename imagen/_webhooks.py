@@ -20,7 +20,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import hmac
-import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Literal, get_args
@@ -35,7 +34,16 @@ from ._exchange import HttpRequest, HttpResponse
 from ._secrets import Secret
 from .providers._wire import read_wait_seconds
 
-__all__ = ["BatchCompleted", "Webhook", "WebhookState", "Webhooks", "sign", "verify_webhook", "wait_before_next"]
+__all__ = [
+    "MOST_IMAGE_IDS",
+    "BatchCompleted",
+    "Webhook",
+    "WebhookState",
+    "Webhooks",
+    "sign",
+    "verify_webhook",
+    "wait_before_next",
+]
 
 WebhookState = Literal["pending", "delivered", "dead"]
 
@@ -53,14 +61,14 @@ _LOOK_SECONDS = 60.0
 _CLOSE_SECONDS = 10.0
 # How old a message may be that is verified, against repetition by somebody who listens; the specification's libraries agree.
 _TOLERANCE_SECONDS = 300.0
-_MOST_IMAGE_IDS = 1000
+MOST_IMAGE_IDS = 1000
 _KEY_PREFIX = "whsec_"
 # The specification's bounds for a key, in bytes.
 _KEY_BYTES = range(24, 65)
 
 
 class BatchCompleted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A batch is over, or a session, which is a batch in the background. `image_ids` are sent up to the first 1000."""
+    """A batch is over, perhaps one in the background, which has the id of its session. Of `image_ids` 1000 are sent."""
 
     batch_id: str
     requested: int | None
@@ -68,9 +76,8 @@ class BatchCompleted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     failed: int
     cost_usd: Decimal
     unknown_costs: int
-    session_id: str | None = None
     image_ids: tuple[str, ...] = ()
-    tag: str = ""
+    tag: str | None = None
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,7 +149,7 @@ def _read_key(secret: Secret) -> bytes:
 
 
 def _encode(event: BatchCompleted, now: float) -> str:
-    data = msgspec.to_builtins(msgspec.structs.replace(event, image_ids=event.image_ids[:_MOST_IMAGE_IDS]))
+    data = msgspec.to_builtins(msgspec.structs.replace(event, image_ids=event.image_ids[:MOST_IMAGE_IDS]))
     # Not 1E-7.
     data["cost_usd"] = format(event.cost_usd, "f")
     envelope = {"type": "batch.completed", "timestamp": _as_datetime(now), "data": data}
@@ -156,6 +163,9 @@ def _as_datetime(unix_time: float) -> datetime.datetime:
 # --- what stands in the database ------------------------------------------------------------------------------------
 
 _COLUMNS = "id, body, state, attempts, next_try_at, last_error, created_at, ended_at"
+_INSERT = """
+INSERT INTO webhooks (id, receiver, body, next_try_at, created_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
 _CLAIM = """
 UPDATE webhooks SET attempts = attempts + 1, next_try_at = ?
 WHERE id = (
@@ -246,13 +256,14 @@ class Webhooks:
     async def enqueue(self, event: BatchCompleted) -> str:
         """Puts an event in line, and gives the id of its message; it is on the disk when this returns.
 
+        A batch is told of once, whoever says how often that it is over: a later process too, which finds it so.
+
         Raises:
             StorageError: it is not.
         """
         now = self._now()
-        message_id = f"msg_{secrets.token_hex(12)}"
-        sql = "INSERT INTO webhooks (id, receiver, body, next_try_at, created_at) VALUES (?, ?, ?, ?, ?)"
-        await self._database.write([(sql, (message_id, self._receiver, _encode(event, now), now, now))])
+        message_id = f"msg_{event.batch_id}"
+        await self._database.write([(_INSERT, (message_id, self._receiver, _encode(event, now), now, now))])
         self._wake()
         return message_id
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pybase64
+import trio
 from PIL import Image as PillowImage
 
 import imagen
@@ -115,6 +116,7 @@ async def open_test_client(
     home: Path | None = None,
     library: Path | str | None = "home",
     on_event: imagen.EventHandler | None = None,
+    confirm: imagen.Confirm | None = None,
     **settings: object,
 ) -> AsyncIterator[tuple[imagen.Client, ScriptedTransport]]:
     """A client under virtual time that talks to a script, with a home that is thrown away."""
@@ -126,10 +128,17 @@ async def open_test_client(
             transport=lambda access: transport,
             workers=InlineWorkers(),
             on_event=on_event,
+            clock=virtual_time,
+            confirm=confirm,
         ) as client:
             yield client, transport
         assert transport.open_replies == 0
         assert transport.closed or not transport.requests
+
+
+def virtual_time() -> float:
+    """Unix time that goes with Trio's virtual clock, from a moment in November 2027 on."""
+    return 1_826_000_000 + trio.current_time()
 
 
 def books_balance(spending: imagen.Spending, provider: FakeProvider) -> None:

@@ -131,7 +131,7 @@ async def collect(simulator: Simulator, call: Call, accepted: Accepted) -> Pictu
     async with open_process(simulator, provider.name) as driver:
         memory = Memory()
         try:
-            return await driver.run(provider.collect(without_pictures(call), accepted), memory)
+            return await driver.run(provider.collect(without_pictures(call), accepted), memory, billable=True)
         finally:
             # The ledger knows the job already, and knows it better.
             assert not memory.accepted_jobs

@@ -107,12 +107,12 @@ async def test_a_session_expires_when_nobody_asks_for_it_any_more(autojump_clock
         session = client.start_session("a cat")
         await session.wait_finished()
         await trio.sleep(90)
-        assert client.sessions.get(session.id) is session
+        assert await client.sessions.get(session.id) is session
         await trio.sleep(90)
-        assert client.sessions.get(session.id) is session
+        assert await client.sessions.get(session.id) is session
         await trio.sleep(110)
         with pytest.raises(imagen.SessionExpiredError, match="imagen history"):
-            client.sessions.get(session.id)
+            await client.sessions.get(session.id)
         assert session.state == "EXPIRED"
         assert len(client.sessions) == 0
         assert len(await client.library.list()) == 1
@@ -121,7 +121,7 @@ async def test_a_session_expires_when_nobody_asks_for_it_any_more(autojump_clock
 async def test_an_unknown_session_is_not_an_expired_one(autojump_clock):
     async with open_test_client(FakeProvider()) as (client, _):
         with pytest.raises(imagen.SessionNotFoundError):
-            client.sessions.get("0123456789abcdef")
+            await client.sessions.get("0123456789abcdef")
 
 
 async def test_a_request_that_cannot_be_sent_starts_no_session(autojump_clock):

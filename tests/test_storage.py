@@ -173,7 +173,7 @@ def test_a_write_that_breaks_leaves_no_half_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr("imagen._library.os.fsync", fail)
     with pytest.raises(imagen.StorageError, match="No space left"):
-        library.store(PNG)
+        library.store(PNG, library.weigh(PNG).path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -200,14 +200,14 @@ async def test_a_disk_that_fills_up_meanwhile_loses_no_picture(autojump_clock, m
 
 async def test_a_database_that_fails_after_the_picture_was_paid_hands_it_over(autojump_clock, monkeypatch):
     async with open_test_client(FakeProvider()) as (client, _):
-        execute = Database._execute
+        write = Database.write
 
-        def fail_to_settle(self, statements):
+        async def fail_to_settle(self, statements):
             if any("settled_nanousd = ?" in sql for sql, _ in statements):
                 raise imagen.StorageError("The disk is full.")
-            execute(self, statements)
+            await write(self, statements)
 
-        monkeypatch.setattr(Database, "_execute", fail_to_settle)
+        monkeypatch.setattr(Database, "write", fail_to_settle)
         image = await client.generate("a cat")
         assert image.path.read_bytes() == PNG
         assert image.storage_error == "The disk is full."

@@ -105,11 +105,11 @@ def _run(wire: _Wire, calls: Sequence[Call]) -> EconomyExchange:
 
 
 def _submit(wire: _Wire, calls: Sequence[Call]) -> Generator[Step, HttpResponse | bytes | None, Accepted]:
-    (model,) = {call.model.wire_name for call in calls}
+    assert len({call.model.wire_name for call in calls}) == 1, "a batch is of one model"
     requests = ({"key": str(position), "request": dict(wire.body(call))} for position, call in enumerate(calls))
     file = yield from _upload(encode_requests(requests, _NAME))
     order: dict[str, JsonValue] = {"batch": {"displayName": "imagen", "inputConfig": {"fileName": file}}}
-    response = yield from send(json_request(f"models/{model}:batchGenerateContent", order))
+    response = yield from send(json_request(f"models/{calls[0].model.wire_name}:batchGenerateContent", order))
     if response.status != 200:
         raise refusal(response, _NAME, calls[0].model)
     name = _resource("batches", decode(_decode_operation, response, _NAME).name)

@@ -20,7 +20,6 @@ __all__ = ["Ended", "Job", "await_end"]
 Answer = TypeVar("Answer")
 
 _LONGEST_WAIT_SECONDS = 60.0
-# Where the provider calls back when a job has ended, polls are for what it does not say.
 _CALLED_BACK_POLL_SECONDS = 10.0
 
 
@@ -29,7 +28,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     Right after the submission not every server of a provider knows the job: so many first answers of 404 mean nothing. A job
     goes on while nobody can say how far it is, so `most_bad_answers` in a row are borne. `busy_seconds` is how long a 429
-    asks to wait that does not say it.
+    asks to wait that does not say it. Of a job that is `called_back` polls are for what no callback says.
     """
 
     id: str
@@ -40,6 +39,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     grace_polls: int = 3
     most_bad_answers: int = 10
     busy_seconds: float | None = None
+    called_back: bool = False
 
 
 class Ended(Generic[Answer]):
@@ -55,7 +55,7 @@ def await_end(
     read: Callable[[HttpResponse, bool], Ended[Answer] | Iterable[Step] | None],
     say: Callable[[HttpResponse], str] = lambda response: "",
 ) -> Generator[Step, HttpResponse | bytes | None, Answer]:
-    """Asks every `poll_seconds` of the provider's settings until the job has ended, less often where it calls back.
+    """Asks every `poll_seconds` of the provider's settings until the job has ended, less often where it is called back.
 
     `read` makes of each answer its end, or the steps to show while it goes on, or None where the answer says nothing of the
     job; an end without pictures it raises. It is told too whether it is so early that the job may not be known yet. `say`
@@ -65,7 +65,7 @@ def await_end(
         ImagenError: what `read` raised, or nobody says any more how far the job is: then it may be billed.
     """
     poll_seconds = max(0.001, float(str(call.settings["poll_seconds"])))
-    if call.callback_url is not None:
+    if job.called_back:
         poll_seconds = max(poll_seconds, _CALLED_BACK_POLL_SECONDS)
     waited, bad_answers, polls, pause, seen = 0.0, 0, 0, poll_seconds, False
     while waited < job.longest_seconds and bad_answers < job.most_bad_answers:

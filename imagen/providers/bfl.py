@@ -38,12 +38,13 @@ from .._exchange import (
     Step,
     Withheld,
 )
-from .._providers import Call, InputPicture, Provider
+from .._providers import Call, Callback, CallbackReading, InputPicture, Provider
 from .._requests import Restyle, Vary
 from .._shapes import parse_size
 from .._translation import Adjustment
 from ._masks import white_mask
 from ._polling import Ended, Job, await_end
+from ._signatures import check_hash, hash_with, read_job_id, refused, signed_header
 from ._wire import (
     MALFORMED,
     add_options,
@@ -59,7 +60,7 @@ from ._wire import (
     trace,
 )
 
-__all__ = ["PROVIDER", "collect", "edit", "generate", "restyle", "vary"]
+__all__ = ["PROVIDER", "collect", "edit", "generate", "read_callback", "restyle", "vary"]
 
 _NAME = "Black Forest Labs"
 _RESTYLING = "Redraw image 1 in the style of image 2. Keep what image 1 shows."
@@ -81,6 +82,8 @@ _RESERVED = (
 )
 # Right after the submission not every cluster knows the job yet.
 _GRACE_POLLS = 5
+# FLUX 3 refuses fields that it does not know, and of it and of the tools nobody publishes that they call back.
+_NOT_CALLING_BACK = ("flux-3", "flux-tools/")
 # One credit is a cent (docs.bfl.ai, pricing). No picture costs that many; what lies beyond breaks the arithmetic of money.
 _CREDITS_PER_USD = 100
 _MOST_CREDITS = 10**6
@@ -202,7 +205,17 @@ def _request_body(call: Call, wire: _Wire, pictures: Mapping[str, JsonValue]) ->
     if request.safety is not None:
         asked["safety_tolerance"] = wire.safety[("strict", "standard", "relaxed").index(request.safety)]
     body = {field: value for field, value in asked.items() if value is not None}
-    return add_options(body, request, reserved=_RESERVED)
+    return add_options({**body, **_callback_fields(call)}, request, reserved=_RESERVED)
+
+
+def _callback_fields(call: Call) -> dict[str, JsonValue]:
+    """Where to call back when the job has ended; a webhook of the caller's own has its own secret."""
+    if call.callback_url is None or call.model.wire_name.startswith(_NOT_CALLING_BACK):
+        return {}
+    if "webhook_url" in call.request.options:
+        return {}
+    secret: dict[str, JsonValue] = {} if call.callback_secret is None else {"webhook_secret": call.callback_secret}
+    return {"webhook_url": call.callback_url, **secret}
 
 
 def _resolution_word(resolution: str) -> str:
@@ -253,7 +266,13 @@ def collect(call: Call, accepted: Accepted) -> Exchange:
     """Waits for the end of a job and fetches its picture."""
     fitted, adjustments = _fit(call, _read_wire(call.model))
     charges = _charges(call)
-    job = Job(id=accepted.job_id, url=accepted.poll_url, provider=_NAME, grace_polls=_GRACE_POLLS)
+    job = Job(
+        id=accepted.job_id,
+        url=accepted.poll_url,
+        provider=_NAME,
+        grace_polls=_GRACE_POLLS,
+        called_back=bool(_callback_fields(call)),
+    )
     answer = yield from await_end(call, job, partial(_read_verdict, job=job, charges=charges), _said)
     told = _read_cost(answer.cost)
     cost_usd = accepted.reported_cost_usd if told is None else told
@@ -269,6 +288,17 @@ def collect(call: Call, accepted: Accepted) -> Exchange:
     picture = Picture(data=data, revised_prompt=revised or None, seed=seed, provider_id=job.id)
     told = _read_cost(result.cost)
     return Pictures(pictures=(picture,), reported_cost_usd=cost_usd if told is None else told, adjustments=adjustments)
+
+
+def read_callback(callback: Callback) -> CallbackReading:
+    """The body, which is that of a poll, is signed with the secret of the call."""
+    yield from ()
+    signature = signed_header(callback, "x-bfl-signature", _NAME)
+    if callback.secret is None:
+        raise refused(_NAME, "cannot be checked, as no secret is set for callbacks: set one")
+    digest = hash_with(callback.secret.encode(), callback.body).hex()
+    check_hash(f"sha256={digest}", [signature], _NAME)
+    return read_job_id(callback, "id", _NAME)
 
 
 def _charges(call: Call) -> bool:
@@ -457,6 +487,7 @@ PROVIDER = Provider(
     name="bfl",
     operations={"generate": generate, "edit": edit, "vary": vary, "restyle": restyle},
     collect=collect,
+    read_callback=read_callback,
     base_url="https://api.bfl.ai",
     base_url_variable="BFL_BASE_URL",
     key_variables=("BFL_API_KEY",),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
@@ -38,9 +38,10 @@ from .._exchange import (
     Wait,
     Withheld,
 )
-from .._providers import Call, InputPicture, Provider
+from .._providers import Call, Callback, CallbackReading, InputPicture, Provider
 from ._model_inputs import Steps, make_input
 from ._polling import Ended, Job, await_end
+from ._signatures import check_signature, read_job_id
 from ._wire import (
     MALFORMED,
     as_data_url,
@@ -54,11 +55,13 @@ from ._wire import (
     trace,
 )
 
-__all__ = ["PROVIDER", "collect", "run"]
+__all__ = ["PROVIDER", "collect", "read_callback", "run"]
 
 _NAME = "fal.ai"
 # The first of them makes results that are gone after six minutes, the others decide what is paid.
 _RESERVED = ("sync_mode", "num_images", "image_size", "image_url", "image_urls", "mask_url")
+# Not below the base URL, and without the key (fal.ai/docs, webhooks).
+_KEYS_URL = "https://rest.fal.ai/.well-known/jwks.json"
 # A result may come a moment after the status that promises it.
 _MOST_RESULT_POLLS = 5
 # No job counts that many megapixels or pictures; what lies beyond breaks the arithmetic of money.
@@ -74,7 +77,8 @@ _NO_MONEY = re.compile(r"(?i)balance|user is locked|top up|billing|credits")
 def run(call: Call) -> Exchange:
     """Submits the input of a call, waits for its end and fetches the pictures."""
     made = yield from make_input(call, _hand_in, reserved=_RESERVED)
-    response = yield from send(json_request(made.endpoint, made.fields))
+    query = "" if call.callback_url is None else f"?{urlencode({'fal_webhook': call.callback_url})}"
+    response = yield from send(json_request(made.endpoint + query, made.fields))
     if response.status >= 300:
         raise _refusal(response, None)
     job = _read_job(response, made.endpoint)
@@ -90,6 +94,12 @@ def collect(call: Call, accepted: Accepted) -> Exchange:
     job = _Job(id=accepted.job_id, url=accepted.poll_url.removesuffix(_STATUS))
     result = yield from _finish(call, job, queued=False)
     return msgspec.structs.replace(result, adjustments=made.adjustments)
+
+
+def read_callback(callback: Callback) -> CallbackReading:
+    """fal.ai signs callbacks with keys that it publishes."""
+    yield from check_signature(callback, "x-fal-webhook-", "request-id", _KEYS_URL, _NAME)
+    return read_job_id(callback, "request_id", _NAME)
 
 
 def _hand_in(picture: InputPicture) -> Steps:
@@ -207,7 +217,8 @@ def _await_end(call: Call, job: _Job, *, queued: bool) -> Generator[Step, HttpRe
     def say(response: HttpResponse) -> str:
         return _sentence(_read_complaint(response).text)
 
-    return (yield from await_end(call, Job(id=job.id, url=job.status_url, provider=_NAME), read, say))
+    place = Job(id=job.id, url=job.status_url, provider=_NAME, called_back=call.callback_url is not None)
+    return (yield from await_end(call, place, read, say))
 
 
 def _read_status(response: HttpResponse) -> _Status:
@@ -468,6 +479,7 @@ PROVIDER = Provider(
     name="fal",
     operations={"generate": run, "edit": run, "vary": run, "enhance": run, "restyle": run},
     collect=collect,
+    read_callback=read_callback,
     base_url="https://queue.fal.run",
     base_url_variable="FAL_BASE_URL",
     key_variables=("FAL_KEY",),

@@ -40,11 +40,12 @@ from .._exchange import (
     Step,
     Withheld,
 )
-from .._providers import Call, InputPicture, Provider
+from .._providers import Call, Callback, CallbackReading, InputPicture, Provider
 from .._requests import Edit, Enhance, Restyle, Vary, operation_of
 from .._translation import Adjustment
 from ._masks import black_mask, white_mask
 from ._polling import Ended, Job, await_end
+from ._signatures import check_signature, read_job_id
 from ._wire import (
     MALFORMED,
     FormFile,
@@ -62,12 +63,14 @@ from ._wire import (
     trace,
 )
 
-__all__ = ["PROVIDER", "collect", "edit", "enhance", "generate", "restyle", "vary"]
+__all__ = ["PROVIDER", "collect", "edit", "enhance", "generate", "read_callback", "restyle", "vary"]
 
 _NAME = "Ideogram"
 # The endpoint wants a prompt, and our callers may come without.
 _VARIATION = "The same subject and style, with other details."
 _RESTYLING = "The same subject and composition, in the style of the reference picture."
+# The same keys for every version of the API (developer.ideogram.ai, webhooks).
+_KEYS_URL = "v1/.well-known/jwks.json"
 _STYLE_TYPES = ("auto", "general", "realistic", "design", "custom", "fiction", "stylized")
 _STYLE_CODE = re.compile(r"[0-9a-fA-F]{8}")
 _MOST_OTHERS_WITH_MASK = 3
@@ -204,6 +207,7 @@ def _request_body(call: Call, wire: _Wire) -> dict[str, JsonValue]:
         "seed": request.seed,
         "magic_prompt": "auto" if wire.magic_prompt else None,
         "async": None if wire.always_asynchronous else True,
+        "webhook_url": call.callback_url,
     }
     if request.style is not None:
         asked["style_type" if request.style in _STYLE_TYPES else "style_preset"] = request.style
@@ -285,11 +289,18 @@ def _run(call: Call, submission: HttpRequest) -> Exchange:
 
 def collect(call: Call, accepted: Accepted) -> Exchange:
     """Waits for the end of a generation and fetches its pictures."""
-    job = Job(id=accepted.job_id, url=accepted.poll_url, provider=_NAME)
+    called_back = call.callback_url is not None and "webhook_url" not in call.request.options
+    job = Job(id=accepted.job_id, url=accepted.poll_url, provider=_NAME, called_back=called_back)
     generation = yield from await_end(
         call, job, partial(_read_verdict, job_id=job.id), lambda response: _said(_read_refused(response))
     )
     return (yield from _finish(call, generation, job.url))
+
+
+def read_callback(callback: Callback) -> CallbackReading:
+    """Ideogram signs callbacks with keys that it publishes."""
+    yield from check_signature(callback, "x-ideogram-webhook-", "generation-id", _KEYS_URL, _NAME)
+    return read_job_id(callback, "generation_id", _NAME)
 
 
 def _read_verdict(response: HttpResponse, early: bool, job_id: str) -> Ended[_Generation] | tuple[Progress, ...] | None:
@@ -457,6 +468,7 @@ PROVIDER = Provider(
     name="ideogram",
     operations={"generate": generate, "edit": edit, "vary": vary, "enhance": enhance, "restyle": restyle},
     collect=collect,
+    read_callback=read_callback,
     base_url="https://api.ideogram.ai",
     base_url_variable="IDEOGRAM_BASE_URL",
     key_variables=("IDEOGRAM_API_KEY",),

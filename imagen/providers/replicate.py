@@ -12,7 +12,9 @@ from decimal import Decimal
 from urllib.parse import quote
 
 import msgspec
+import pybase64
 
+from .._catalog import JsonValue
 from .._errors import (
     AuthenticationError,
     Billed,
@@ -35,9 +37,10 @@ from .._exchange import (
     Progress,
     Step,
 )
-from .._providers import Call, InputPicture, Provider
+from .._providers import Call, Callback, CallbackReading, InputPicture, Provider
 from ._model_inputs import Steps, make_input
 from ._polling import Ended, Job, await_end
+from ._signatures import check_age, check_hash, hash_with, read_job_id, signed_header
 from ._wire import (
     MALFORMED,
     FormFile,
@@ -54,7 +57,7 @@ from ._wire import (
     trace,
 )
 
-__all__ = ["PROVIDER", "collect", "run"]
+__all__ = ["PROVIDER", "collect", "read_callback", "run"]
 
 _NAME = "Replicate"
 # These decide what is paid, under one name or another.
@@ -74,7 +77,8 @@ _FLEETING = re.compile(r"(?i)please retry|\(code: PA\)|unexpected error handling
 def run(call: Call) -> Exchange:
     """Creates a prediction from the input of a call, waits for its end and fetches the pictures."""
     made = yield from make_input(call, _hand_in, reserved=_RESERVED)
-    response = yield from send(json_request("predictions", {"version": made.endpoint, "input": made.fields}))
+    order: dict[str, JsonValue] = {"version": made.endpoint, "input": made.fields, **_callback_fields(call)}
+    response = yield from send(json_request("predictions", order))
     if response.status >= 300:
         raise _refusal(response)
     prediction = decode(_decode_prediction, response, _NAME)
@@ -98,6 +102,13 @@ def collect(call: Call, accepted: Accepted) -> Exchange:
     made = yield from make_input(call, _hand_in, reserved=_RESERVED)
     result = yield from _finish(call, accepted, _Prediction())
     return msgspec.structs.replace(result, adjustments=made.adjustments)
+
+
+def _callback_fields(call: Call) -> dict[str, JsonValue]:
+    """Where to call back when the prediction has ended; plain http is refused."""
+    if call.callback_url is None or not call.callback_url.startswith("https://"):
+        return {}
+    return {"webhook": call.callback_url, "webhook_events_filter": ["completed"]}
 
 
 # --- pictures to work on --------------------------------------------------------------------------------------------
@@ -152,7 +163,8 @@ _ENDS = (_SUCCEEDED, _FAILED, *_STOPPED)
 
 def _finish(call: Call, accepted: Accepted, known: _Prediction) -> Exchange:
     """The second half of every operation; `known` is what was last told of the prediction."""
-    job = Job(id=accepted.job_id, url=accepted.poll_url, provider=_NAME)
+    called_back = bool(_callback_fields(call))
+    job = Job(id=accepted.job_id, url=accepted.poll_url, provider=_NAME, called_back=called_back)
     prediction = yield from _await_end(call, job, known)
     return (yield from _collect(call, job.id, prediction))
 
@@ -293,6 +305,43 @@ def _billed(call: Call) -> Billed:
     return "unknown" if by_the_second or call.settings.get("charges_for_failed") is not False else "no"
 
 
+# --- callbacks ------------------------------------------------------------------------------------------------------
+
+
+class _Secret(msgspec.Struct):
+    key: str
+
+
+_decode_secret = msgspec.json.Decoder(_Secret).decode
+_SECRET_SECONDS = 3600.0
+
+
+def read_callback(callback: Callback) -> CallbackReading:
+    """Replicate signs callbacks with a secret of the account, in the way of standardwebhooks.com."""
+    names = ("webhook-id", "webhook-timestamp", "webhook-signature")
+    message_id, timestamp, signatures = (signed_header(callback, name, _NAME) for name in names)
+    check_age(callback, timestamp, _NAME)
+    secret = yield from _fetch_secret()
+    head = f"{message_id}.{timestamp}.".encode(errors="replace")
+    digest = pybase64.b64encode_as_string(hash_with(secret, head, callback.body))
+    # One for each of the secrets that are valid while one of them is replaced.
+    check_hash(f"v1,{digest}", signatures.split(" "), _NAME)
+    return read_job_id(callback, "id", _NAME)
+
+
+def _fetch_secret() -> Generator[Step, HttpResponse | bytes | None, bytes]:
+    url = "webhooks/default/secret"
+    response = yield from send(HttpRequest(method="GET", url=url, repeatable=True, cache_seconds=_SECRET_SECONDS))
+    if response.status != 200:
+        raise _refusal(response)
+    text = decode(_decode_secret, response, _NAME, billed="no").key
+    try:
+        return pybase64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        # Not chained: the text is the secret.
+        raise ProviderError(f"{_NAME} tells a secret for callbacks that is no base64.") from None
+
+
 # --- errors ---------------------------------------------------------------------------------------------------------
 
 
@@ -369,6 +418,7 @@ PROVIDER = Provider(
     name="replicate",
     operations={"generate": run, "edit": run, "vary": run, "enhance": run, "restyle": run},
     collect=collect,
+    read_callback=read_callback,
     base_url="https://api.replicate.com/v1",
     base_url_variable="REPLICATE_BASE_URL",
     key_variables=("REPLICATE_API_TOKEN",),

@@ -27,6 +27,7 @@ from imagen import (
     Pictures,
     Progress,
     ProviderError,
+    ReadChunk,
     Wait,
 )
 from imagen._prices import cost_of, quote_request
@@ -105,6 +106,19 @@ def test_a_line_may_be_cut_anywhere_and_the_last_one_end_without_a_newline(diale
     assert pictures(dialect.collect(2, dialect.ended, File(chunks)).run()) == {0: [PICTURE], 1: [PICTURE]}
 
 
+def test_nothing_is_read_any_more_once_each_request_has_its_result(dialect):
+    walk = dialect.collect(1, dialect.ended, File([dialect.line("0"), dialect.line("0"), b"more"]))
+    walk.run()
+    assert len(walk.of(ReadChunk)) == 1
+
+
+def test_calls_of_several_models_are_no_batch(dialect):
+    (one,) = dialect.calls(1)
+    other = msgspec.structs.replace(one, model=msgspec.structs.replace(one.model, wire_name="another"))
+    with pytest.raises(AssertionError, match="one model"):
+        BatchWalk(dialect.economy.run([one, other])).run()
+
+
 def test_a_request_without_a_result_may_be_billed(dialect):
     results = dialect.collect(2, dialect.ended, dialect.file(1)).run()
     assert isinstance(results[0], OutcomeUnknownError)
@@ -173,6 +187,14 @@ def test_a_download_that_does_not_get_on_leaves_the_batch_to_be_collected_later(
         walk.run()
     assert caught.value.details["job_id"] == dialect.accepted.job_id
     assert [step.position for step in walk.delivered] == [1]
+
+
+def test_a_line_that_is_larger_than_a_reply_may_be_is_not_fetched_again_and_again(dialect):
+    large = ProviderError("The reply is larger than a gigabyte.", billed="unknown")
+    walk = dialect.collect(2, dialect.ended, File([dialect.line("1")], large))
+    with pytest.raises(ProviderError, match="gigabyte"):
+        walk.run()
+    assert len(walk.requests) == 2
 
 
 def test_an_upload_that_fails_has_cost_nothing(dialect):

@@ -14,7 +14,6 @@ from ._words import Kind, Reply, Submission, encode, json_reply
 
 _ENDPOINT = "/v1/images/generations"
 _MOST_LINES = 50_000
-_MOST_BYTES = 200_000_000
 _EXPIRED = {"code": "batch_expired", "message": "This request could not be executed before its time was over."}
 
 
@@ -67,8 +66,6 @@ def _upload(job: Job) -> Reply:
     if texts.get("purpose") != ["batch"] or len(files.get("file", [])) != 1:
         raise BadRequestError("A file and its purpose are wanted.", param="purpose", code="invalid_value")
     (file,) = files["file"]
-    if len(file.data) > _MOST_BYTES:
-        raise BadRequestError("File is too large.", param=None, code=None)
     id = keep_file(job, file.data, prefix="file-")
     return json_reply({"id": id, "object": "file", "bytes": len(file.data), "purpose": "batch", "status": "processed"})
 

@@ -13,6 +13,7 @@ import msgspec
 import pybase64
 
 from ._bfl_models import CLASSES, ENDPOINTS, RATIOS, WIDE_RATIOS, Endpoint, megapixels
+from ._callbacks import Signed, is_callback_url, keyed_hash
 from ._faults import (
     Decline,
     ExpiredLink,
@@ -27,7 +28,7 @@ from ._faults import (
     WrongMedia,
 )
 from ._jobs import Job, RemoteJob
-from ._words import Kind, Reply, Submission, json_reply
+from ._words import Kind, Reply, Submission, encode, json_reply
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -173,6 +174,12 @@ class BlackForestLabs(msgspec.Struct, frozen=True, kw_only=True):
         return job.as_link(made.content)
 
 
+def sign_callback(job_id: str, secret: str, *, status: str = "Ready") -> Signed:
+    """What is sent to the `webhook_url` of a job when it has ended, signed with its `webhook_secret`."""
+    body = encode(_state(job_id, status))
+    return {"x-bfl-signature": f"sha256={keyed_hash(secret, body).hex()}"}, body
+
+
 def _state(
     id: str,
     status: str,
@@ -223,6 +230,8 @@ def _read_ask(model: str, endpoint: Endpoint, body: bytes) -> _Ask:
     prompt = fields.get("prompt", "")
     if isinstance(prompt, str) and len(prompt) > endpoint.longest_prompt:
         raise _InvalidError("prompt", f"String should have at most {endpoint.longest_prompt} characters")
+    if "webhook_url" in fields and not is_callback_url(fields["webhook_url"]):
+        raise _InvalidError("webhook_url", "Input should be a valid https URL of at most 2083 characters")
     pictures = _read_pictures(endpoint, fields)
     width, height = _read_size(endpoint, fields, pictures)
     format = endpoint.fixed_format or str(fields.get("output_format", endpoint.default_format))

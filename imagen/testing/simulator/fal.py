@@ -5,9 +5,12 @@ https://fal.ai/docs; the official clients. As with the real queue, an input that
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
 
 import msgspec
 
+from ._callbacks import Signed, is_callback_url, sign_with_key
 from ._edited import read_data_url
 from ._fal_models import MODELS
 from ._faults import (
@@ -25,6 +28,9 @@ from ._faults import (
 from ._gateway_models import Ask, WrongInputError, black, megapixels, paint, read_ask
 from ._jobs import Job, RemoteJob
 from ._words import Kind, Reply, Submission, json_reply
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 _LOCKED = "User is locked. Reason: Exhausted balance. Top up your balance at fal.ai/dashboard/billing."
 
@@ -114,6 +120,9 @@ class Fal(msgspec.Struct, frozen=True, kw_only=True):
             fields = msgspec.json.decode(job.received.body, type=dict[str, object])
         except (msgspec.DecodeError, UnicodeDecodeError):
             return _error(400, "bad_request", "The body is no JSON object.")
+        webhooks = parse_qs(job.received.query).get("fal_webhook", [])
+        if not all(map(is_callback_url, webhooks)) or len(webhooks) > 1:
+            return _error(400, "bad_request", "fal_webhook is no https URL.")
         work = _read_work(model, fields, job)
         # A job that fails with a 5xx, or for its fields, is never charged.
         free = work.ask is None or isinstance(job.fault, JobFails)
@@ -187,6 +196,12 @@ class Fal(msgspec.Struct, frozen=True, kw_only=True):
         if job.now < self._runs_at(remote) or self.stops_running:
             remote.cancelled = True
         return _cancelled(202, "CANCELLATION_REQUESTED")
+
+
+def sign_callback(job_id: str, key: "Ed25519PrivateKey", *, now: int, status: str = "OK") -> Signed:
+    """What is sent to the `fal_webhook` of a job when it has ended."""
+    payload = {"request_id": job_id, "gateway_request_id": job_id, "status": status, "payload": {"images": []}}
+    return sign_with_key(payload, key, headers="x-fal-webhook-", id_header="request-id", id=job_id, now=now)
 
 
 def _read_work(model: str, fields: Mapping[str, object], job: Job) -> _Work:

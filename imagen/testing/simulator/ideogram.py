@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ._callbacks import Signed, is_callback_url, published_keys, sign_with_key
 from ._faults import (
     Decline,
     ExpiredLink,
@@ -30,6 +31,7 @@ from ._jobs import Job, RemoteJob
 from ._words import Drawing, Kind, Reply, Submission, json_reply
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from PIL import Image
 
 _FREE_SIZE = re.compile(r"([0-9]{3,4})x([0-9]{3,4})")
@@ -79,10 +81,12 @@ class Ideogram(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         resigns: whether a generation that is read again gives fresh links (not known of the real service).
         tells_cost: whether a generation says what it cost.
+        callback_keys: what callbacks are signed with.
     """
 
     resigns: bool = True
     tells_cost: bool = True
+    callback_keys: "tuple[Ed25519PrivateKey, ...]" = ()
     name: str = "ideogram"
     base_path: str = ""
 
@@ -92,6 +96,8 @@ class Ideogram(msgspec.Struct, frozen=True, kw_only=True):
         return "create" if method == "POST" and path.startswith("/v2/image/") else "other"
 
     def answer(self, job: Job) -> Reply | Drawing | Submission:
+        if job.path == "/v1/.well-known/jwks.json":
+            return json_reply(published_keys(*self.callback_keys))
         if job.received.headers.get("api-key") != job.key:
             return json_reply({"error": "Invalid API key."}, status=401)
         kind = self.kind(job.received.method, job.path)
@@ -188,6 +194,12 @@ class Ideogram(msgspec.Struct, frozen=True, kw_only=True):
         return data
 
 
+def sign_callback(job_id: str, key: "Ed25519PrivateKey", *, now: int) -> Signed:
+    """What is sent to the `webhook_url` of a generation when it has ended."""
+    payload = {"generation_id": job_id, "created": "2026-11-22T10:00:00Z", "data": []}
+    return sign_with_key(payload, key, headers="x-ideogram-webhook-", id_header="generation-id", id=job_id, now=now)
+
+
 def _price_usd(ask: _Ask) -> Decimal:
     """Of one picture. Ideogram 4.5 draws in high quality by default, and edits in medium."""
     word = ask.word(ask.endpoint.priced_by)
@@ -223,6 +235,8 @@ def _read_ask(job: Job, path: str, endpoint: Endpoint) -> _Ask:
     for name in endpoint.required:
         if name not in fields:
             raise _InvalidError(f"{name} is required.")
+    if not all(map(is_callback_url, fields.get("webhook_url", []))):
+        raise _InvalidError("webhook_url must be an https URL.")
     prompt = fields.get("prompt", [""])[0]
     if (endpoint.prompt == "required" and not prompt) or len(prompt) > _LONGEST_PROMPT:
         raise _InvalidError("prompt must have 1 to 10000 characters.")

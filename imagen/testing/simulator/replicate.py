@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 import msgspec
+import pybase64
 
+from ._callbacks import Signed, is_callback_url, keyed_hash
 from ._edited import PictureError, read_data_url
 from ._faults import (
     Decline,
@@ -25,9 +27,10 @@ from ._forms import FormError, parse_form
 from ._gateway_models import Ask, WrongInputError, paint, read_ask
 from ._jobs import Job, RemoteJob
 from ._replicate_models import BY_THE_SECOND, MODELS, SECOND_USD
-from ._words import Kind, Reply, Submission, json_reply
+from ._words import Kind, Reply, Submission, encode, json_reply
 
 _LARGEST_DATA_URL = 1_400_000
+_EVENTS = ("start", "output", "logs", "completed")
 _LIMITS = (("ratelimit-remaining", "599"), ("ratelimit-reset", "1"))
 _FLAGGED = "NSFW content detected. Try running it again, or try a different prompt."
 
@@ -48,11 +51,13 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
         starting_share: of the latency, which a prediction waits for its machine.
         origin: of the addresses in its answers, where that is not its own.
         removes_data: whether a prediction that has ended is asked for too late.
+        signs_with: what callbacks are signed with; it is told with "whsec_" before its base64.
     """
 
     starting_share: float = 0.3
     origin: str | None = None
     removes_data: bool = False
+    signs_with: str = "a secret for callbacks"
     name: str = "replicate"
     base_path: str = "/v1"
 
@@ -77,6 +82,8 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
                 if remote is None or not isinstance(remote.result, _Work) or action not in ("", "cancel"):
                     return _problem(404, "Not found", "The requested resource could not be found.")
                 return self._cancel(job, remote) if kind == "cancel" else self._poll(job, remote)
+            case _, "/webhooks/default/secret":
+                return json_reply({"key": f"whsec_{pybase64.b64encode_as_string(self.signs_with.encode())}"})
             case _, "/account":
                 return json_reply({"type": "user", "username": "somebody", "name": "Somebody"})
         return _problem(404, "Not found", "The requested resource could not be found.")
@@ -115,6 +122,11 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
         version, fields = body.get("version"), body.get("input")
         if unknown := body.keys() - {"version", "input", "webhook", "webhook_events_filter", "stream"}:
             return _problem(422, "Input validation failed", f"Additional property {min(unknown)} is not allowed")
+        if "webhook" in body and not is_callback_url(body["webhook"]):
+            return _invalid("webhook", "Must be a valid HTTPS URL")
+        events = body.get("webhook_events_filter", [])
+        if not isinstance(events, list) or any(event not in _EVENTS for event in events):
+            return _invalid("webhook_events_filter", "Must be a list of start, output, logs and completed")
         if not isinstance(version, str) or version.partition(":")[0] not in MODELS:
             text = "The specified version does not exist (or perhaps you don't have permission to use it?)"
             return _problem(422, "Invalid version or not permitted", text)
@@ -232,6 +244,14 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
         if kept is None or not isinstance(kept.result, bytes):
             raise PictureError("There is no such file.")
         return kept.result
+
+
+def sign_callback(job_id: str, secret: str, *, now: int) -> Signed:
+    """What is sent to the `webhook` of a prediction when it has ended."""
+    body = encode({"id": job_id, "status": "succeeded", "output": None})
+    signature = pybase64.b64encode_as_string(keyed_hash(secret, f"msg-{job_id}.{now}.".encode() + body))
+    headers = {"webhook-id": f"msg-{job_id}", "webhook-timestamp": str(now), "webhook-signature": f"v1,{signature}"}
+    return headers, body
 
 
 def _problem(status: int, title: str, detail: str, *, headers: tuple[tuple[str, str], ...] = ()) -> Reply:

@@ -106,7 +106,7 @@ def make_settings(home: Path, **changes: object) -> imagen.Settings:
         "price": {"usd_per_image": str(PRICE)},
         "capabilities": {"sizes": ["64x64"], "max_images_per_request": 10, "max_previews": 3},
     }
-    return msgspec.structs.replace(settings, models={MODEL: model}, default_model=MODEL, **changes)
+    return msgspec.structs.replace(settings, **{"models": {MODEL: model}, "default_model": MODEL, **changes})
 
 
 @asynccontextmanager

@@ -185,6 +185,20 @@ def test_of_several_keys_any_will_do():
     assert read(sender, sender.sign(True), answers=(keys,)).run() == "j1"
 
 
+def test_keys_of_other_kinds_are_passed_over():
+    sender = next(sender for sender in SENDERS if sender.name == "ideogram")
+    (own,) = msgspec.json.decode(PUBLISHED[0].body)["keys"]
+    others = [{"crv": "P-256", "x": own["x"]}, {**own, "x": 5}, {**own, "x": "a"}, {**own, "x": "AAAA"}]
+    assert read(sender, sender.sign(True), answers=(reply({"keys": [*others, own]}),)).run() == "j1"
+    assert isinstance(refusal(read(sender, sender.sign(True), answers=(reply({"keys": others}),))), AuthenticationError)
+
+
+def test_a_signed_body_that_is_no_json_names_no_job():
+    body = b"<html>"
+    headers = {"x-bfl-signature": f"sha256={_callbacks.keyed_hash(SECRET, body).hex()}"}
+    assert isinstance(refusal(read(SENDERS[0], (headers, body))), InvalidRequestError)
+
+
 def test_without_a_secret_nothing_of_black_forest_labs_is_believed():
     sender = SENDERS[0]
     assert "set one" in refusal(read(sender, sender.sign(True), secret=None)).message
@@ -261,6 +275,30 @@ async def test_every_order_is_taken_that_asks_to_be_called_back(model: imagen.Mo
     silent = model.wire_name.startswith(("flux-3", "flux-tools/"))
     assert (URL in said) is not silent
     assert (SECRET in said) is (model.provider == "bfl" and not silent)
+
+
+@pytest.mark.parametrize("name", ["bfl", "fal", "ideogram"])
+async def test_the_simulated_services_call_no_plain_http(name: str):
+    model, operation = next(order for order in ORDERS if order[0].provider == name)
+    provider = PROVIDERS[name]
+    asked = msgspec.structs.replace(call_for(model, operation), callback_url="http://atelier.example/callbacks")
+    async with open_simulator() as simulator:
+        async with open_driver(simulator.base_url(name), provider=provider, key=simulator.key) as driver:
+            error = await failure(driver.run(provider.operations[operation](asked), Watch()))
+        assert not simulator.bills
+    assert isinstance(error, InvalidRequestError)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"webhook": "http://atelier.example"}, {"webhook": URL, "webhook_events_filter": ["ended"]}], ids=str
+)
+async def test_nor_does_the_simulated_replicate(wrong: dict[str, object]):
+    body = {"version": "black-forest-labs/flux-schnell", "input": {"prompt": "x"}, **wrong}
+    async with open_simulator() as simulator, httpx2.AsyncClient() as http:
+        key = {"authorization": f"Bearer {simulator.key}"}
+        answer = await http.post(f"{simulator.base_url('replicate')}/predictions", json=body, headers=key)
+        assert answer.status_code == 422
+        assert not simulator.bills
 
 
 @pytest.mark.parametrize(("url", "seconds"), [(None, 0.01), (URL, 10.0)])

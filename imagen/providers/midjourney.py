@@ -111,6 +111,7 @@ def _vary_again(call: Call, origin_id: str, index: int | None) -> Exchange:
     if index is None:
         raise InvalidRequestError("A variation of a grid needs `index` in options: which picture of it, from 1 to 4.")
     refuse_repeats(call, call.request.prompt)
+    # Raises where the request is strict, while nothing has been ordered.
     _left_by_button(call)
     task = yield from _fetch(origin_id)
     task_id = yield from _press(call, task, origin_id, "variation", index)
@@ -129,6 +130,7 @@ def enhance(call: Call) -> Exchange:
         )
     if index is None and request.mode is None:
         raise InvalidRequestError("Name the picture of the grid by `index` in options, or a mode for a single picture.")
+    # Raises where the request is strict, while nothing has been ordered.
     _left_by_button(call)
     task = yield from _fetch(origin_id)
     if index is None:

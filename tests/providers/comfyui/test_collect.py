@@ -53,6 +53,11 @@ def test_so_is_what_was_left_out():
     assert (made.field, made.asked, made.sent) == ("prompt", "a cat", None)
 
 
+def test_extra_data_that_is_none_is_left_to_the_server():
+    asked = call("comfyui", settings={"socket": False}, options={"extra_data": "mine"})
+    assert ordered(Walk(comfyui.PROVIDER.operations["generate"](asked), *(LIST, TAKEN, DONE, FILE))) == "mine"
+
+
 @pytest.mark.parametrize(
     "extra", [None, [], {}, {"imagen": 5}, {"imagen": {"seed": "x"}}, {"imagen": {"seed": 2**70}}], ids=str
 )

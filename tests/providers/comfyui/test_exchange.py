@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -263,8 +265,9 @@ async def test_the_id_of_a_job_is_written_down_before_it_is_sent(tmp_path):
     async with open_comfyui(tmp_path, faults=Reset(after_billing=True)) as (client, simulator):
         with pytest.raises(imagen.ImagenError):
             await client.generate("a cat", size="64x64")
-        rows = await client._engine._ledger._database.read("SELECT remote_id FROM attempts")
-        assert [row[0] for row in rows] == [body["prompt_id"] for body in posted(simulator)]
+    with closing(sqlite3.connect(tmp_path / "imagen.sqlite3")) as database:
+        rows = database.execute("SELECT remote_id FROM attempts").fetchall()
+    assert [row[0] for row in rows] == [body["prompt_id"] for body in posted(simulator)]
 
 
 async def test_nobody_takes_it_for_a_default_before_it_is_named(tmp_path):

@@ -10,22 +10,24 @@
 Where things are, from the bottom up; each module imports only from those above it in this list:
 
 _errors, _secrets, _workers, _nurseries    the exception tree; keys; threads; a nursery
-_version, _measure                         which version this is; what the head of a picture says
+_version, _measure, _owners, _callbacks    this version; the head of a picture; who is alive; whom a callback wakes
 _catalog, _requests                        what models there are, and what is asked of them
 _shapes, _translation                      a portable request in the words of one model
 _exchange, _images                         the words that providers speak, and what comes out
-_prices, _budget                           arithmetic over them: money
-_retry, _breaker, _limits                  what is sent again, what is left alone, how much at once
-_events                                    what happens on the way
+_prices, _retry, _breaker, _limits         arithmetic: money, what is sent again, what is left alone
+_quotas, _routes                           standing budgets and rates; the way to a model
+_events, _budget, _confirm, _event_relay   what happens on the way; money as a scope; who is asked and told
 _providers, providers/                     the shape of a provider, and each of them as pure generators
 _driver, _transport, _network              carry out an exchange, over any transport; the one over HTTP
-_settings                                  the environment and imagen.toml
+_settings, _ways                           the environment and imagen.toml; one way to each provider
 _probe, _discovery, _routing               whether a provider answers, what it lists; which model does a request
-_database, _ledger, _library, _webhooks    the SQLite file, the journal of attempts, the pictures, who is told
-_sources                                   reads the pictures that a request works on
-_engine                                    the way of one request
-_batch, _session_state, _sessions          many requests, and batches in the background
-_client                                    what callers hold
+_database, _admission, _ledger             the SQLite file, whether there is room, the journal of attempts
+_library, _spending, _webhooks             the pictures; the sums; who is told
+_sources, _orders, _tickets                pictures to work on; a request fit to be sent; an attempt on its way
+_admittance, _keeping, _engine             gets a row, keeps what came: the way of one attempt
+_hedging, _dispatch, _recovery             which way a request goes; what a process that died left behind
+_batch, _session_*, _sessions              many requests, and batches in the background
+_parameters, _client, _opening             what callers say, what they hold, and how it is put together
 cli, testing/                              the outer rooms
 """
 
@@ -119,6 +121,7 @@ from ._shapes import PRESETS
 from ._spending import AttemptCounts, Spending, SpendingGroup
 from ._translation import Adjustment
 from ._version import version
+from ._webhooks import BatchCompleted, Webhook, Webhooks, verify_webhook
 from ._workers import Workers
 
 __all__ = [
@@ -131,6 +134,7 @@ __all__ = [
     "AttemptSent",
     "AuthenticationError",
     "Batch",
+    "BatchCompleted",
     "BatchStatus",
     "Bounds",
     "Budget",
@@ -233,6 +237,8 @@ __all__ = [
     "Usage",
     "Vary",
     "Wait",
+    "Webhook",
+    "Webhooks",
     "Withheld",
     "Workers",
     "fail_after_spending",
@@ -240,5 +246,6 @@ __all__ = [
     "load_settings",
     "move_on_after_spending",
     "open_client",
+    "verify_webhook",
     "version",
 ]

@@ -113,5 +113,3 @@ def _usd(nanousd: int) -> Decimal:
 def _whole(value: object) -> int:
     assert isinstance(value, int)
     return value
-
-

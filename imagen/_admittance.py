@@ -80,8 +80,8 @@ class Admittance:
         budgets = [one for one in self._budgets if one.binds(order.provider.name, order.model.id, tag)]
         if order.quote.high_usd is None and any(one.usd is not None for one in budgets):
             raise BudgetExceededError(
-                "The price of this request is unknown, and a budget is set in imagen.toml: say with assume_usd (--assume on the "
-                "command line) what one picture may cost at the most."
+                "The price of this request is unknown, and a budget is set in imagen.toml: say with assume_usd (--assume on "
+                "the command line) what one picture may cost at the most."
             )
         verdict = await self._ledger.reserve(self._attempt(ticket, tag, now), budgets, self._rates(order))
         match verdict:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from decimal import Decimal
+from itertools import islice
 from typing import TypeVar
 
 import msgspec
@@ -30,8 +31,18 @@ from ._orders import Planner
 from ._prices import Quote
 from ._requests import Request, as_request
 from ._tickets import new_id
+from ._webhooks import MOST_IMAGE_IDS, BatchCompleted
 
-__all__ = ["Batch", "BatchParts", "BatchStatus", "RepeatedRequest", "Requests", "open_batch", "quote_all", "repeat_request"]
+__all__ = [
+    "Batch",
+    "BatchParts",
+    "BatchStatus",
+    "RepeatedRequest",
+    "Requests",
+    "open_batch",
+    "quote_all",
+    "repeat_request",
+]
 
 Requests = Iterable[Request | str] | AsyncIterable[Request | str]
 Item = TypeVar("Item")
@@ -49,6 +60,19 @@ class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):
     failed: int
     cost_usd: Decimal
     unknown_costs: int
+
+    def completed(self, batch_id: str, image_ids: Iterable[str], tag: str | None = None) -> BatchCompleted:
+        """What a webhook says when this is the end of the batch."""
+        return BatchCompleted(
+            batch_id=batch_id,
+            requested=self.requested,
+            succeeded=self.succeeded,
+            failed=self.failed,
+            cost_usd=self.cost_usd,
+            unknown_costs=self.unknown_costs,
+            image_ids=tuple(islice(image_ids, MOST_IMAGE_IDS)),
+            tag=tag,
+        )
 
 
 class RepeatedRequest(msgspec.Struct, frozen=True):
@@ -93,6 +117,12 @@ class Batch:
         self._requested: int | None = None
         self._in_flight = self._succeeded = self._failed = self._unknown_costs = 0
         self._cost_usd = Decimal(0)
+        self._image_ids: list[str] = []
+        self._tag: str | None = None
+
+    def completed(self) -> BatchCompleted | None:
+        """What a webhook says of the batch when it is left; None if it never began."""
+        return self.status().completed(self.id, self._image_ids, self._tag) if self._wanted.is_set() else None
 
     def status(self) -> BatchStatus:
         """How far the batch is now."""
@@ -150,7 +180,7 @@ class Batch:
             await confirmation.ask(quote_all(planner, requests), len(requests))
 
     async def _feed_repeated(self, source: RepeatedRequest, nursery: trio.Nursery) -> None:
-        self._requested = source.n
+        self._requested, self._tag = source.n, source.request.tag
         most = self._most_together(source.request, together=source.together)
         for indexes in _missing(source, most):
             request = source.request
@@ -222,6 +252,8 @@ class Batch:
     def _count(self, outcome: Outcome) -> None:
         if isinstance(outcome, Image):
             self._succeeded += 1
+            if len(self._image_ids) < MOST_IMAGE_IDS:
+                self._image_ids.append(outcome.id)
         else:
             self._failed += 1
         if outcome.cost.usd is None:

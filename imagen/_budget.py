@@ -18,7 +18,16 @@ from ._errors import BudgetExceededError, ConfigurationError
 from ._events import BudgetAlarm
 from ._prices import Quote
 
-__all__ = ["Budget", "BudgetScope", "Hold", "Purse", "current_scopes", "fail_after_spending", "move_on_after_spending", "read_usd"]
+__all__ = [
+    "Budget",
+    "BudgetScope",
+    "Hold",
+    "Purse",
+    "current_scopes",
+    "fail_after_spending",
+    "move_on_after_spending",
+    "read_usd",
+]
 
 # Of what share of a budget its owner is told.
 _ALARMS = (0.5, 0.8, 1.0)

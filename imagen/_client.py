@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
 from typing import Final, Literal, Unpack
 
@@ -37,6 +37,7 @@ from ._sessions import Session, Sessions
 from ._settings import ProviderAccess, Settings
 from ._spending import Spending, SpendingBy, SpendingGroup, SpendingKey
 from ._ways import ProviderWays
+from ._webhooks import BatchCompleted, Webhooks
 
 __all__ = ["Client", "Parts"]
 
@@ -58,6 +59,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     confirmation: Confirmation | None
     events: EventRelay
     ways: ProviderWays
+    webhooks: Webhooks | None
     now: Callable[[], float]
 
 
@@ -80,6 +82,17 @@ class Client:
         if self._parts.library is None:
             raise ConfigurationError("This client was opened without a library: leave out library=None.")
         return self._parts.library
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """What the receiver of webhooks was told, and what he could not be told.
+
+        Raises:
+            ConfigurationError: no receiver is set.
+        """
+        if self._parts.webhooks is None:
+            raise ConfigurationError("Nobody is told by webhooks: set IMAGEN_WEBHOOK_URL and IMAGEN_WEBHOOK_SECRET.")
+        return self._parts.webhooks
 
     @property
     def default_model(self) -> Model:
@@ -172,9 +185,7 @@ class Client:
     def _terms(self, purse: Purse, wait: bool, on_event: EventHandler | None = None) -> Terms:
         return Terms(purse=purse, emit=self._parts.events.also_to(on_event), wait=wait, lockouts={})
 
-    def _batch_parts(
-        self, terms: Terms, way: Way, max_at_once: int, batch_id: str | None = None
-    ) -> BatchParts:
+    def _batch_parts(self, terms: Terms, way: Way, max_at_once: int, batch_id: str | None = None) -> BatchParts:
         return BatchParts(
             planner=self._parts.planner,
             dispatcher=self._parts.dispatcher,
@@ -213,7 +224,7 @@ class Client:
         fields, way = take_options(parameters)
         source = self._source(requests, n, together, fields)
         terms = self._terms(Purse(current_scopes(), budget), way.wait, on_event)
-        return open_batch(source, self._batch_parts(terms, way, max_at_once))
+        return self._announced(open_batch(source, self._batch_parts(terms, way, max_at_once)))
 
     def start_session(
         self,
@@ -268,9 +279,7 @@ class Client:
         """What was spent since then (None: ever), out of the ledger: all processes that share this home."""
         return await self._parts.spending.total(since)
 
-    async def spending_by(
-        self, key: SpendingKey, since: datetime.datetime | None = None
-    ) -> Sequence[SpendingGroup]:
+    async def spending_by(self, key: SpendingKey, since: datetime.datetime | None = None) -> Sequence[SpendingGroup]:
         """The same, split by model, provider, day (UTC), tag or batch: days in their order, else the dearest first."""
         return await self._parts.spending.groups(key, since)
 
@@ -349,6 +358,21 @@ class Client:
         What is not finished by then is `unknown` in the ledger: it may be billed.
         """
         self._parts.engine.bound_salvage(seconds)
+
+    @asynccontextmanager
+    async def _announced(self, opening: AbstractAsyncContextManager[Batch]) -> AsyncIterator[Batch]:
+        """A batch that the receiver of webhooks is told of when it is left."""
+        completed: BatchCompleted | None = None
+        try:
+            async with opening as batch:
+                try:
+                    yield batch
+                finally:
+                    completed = batch.completed()
+        finally:
+            if self._parts.webhooks is not None and completed is not None:
+                # Not interrupted by a cancellation, and bounded: it is one write to the database.
+                await self._parts.webhooks.enqueue(completed)
 
     def _source(
         self, requests: str | Request | Requests, n: int, together: bool, parameters: GenerateFields

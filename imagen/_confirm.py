@@ -32,8 +32,8 @@ class Confirmation:
         cost = "cost nobody knows how much" if quote.high_usd is None else f"cost up to ${quote.high_usd.normalize():f}"
         if self._confirm is None:
             raise BudgetExceededError(
-                f"{pictures} pictures may {cost}, and above ${self._above_usd:f} (confirm_above_usd) somebody must confirm that; "
-                "nothing was sent."
+                f"{pictures} pictures may {cost}, and above ${self._above_usd:f} (confirm_above_usd) somebody must confirm "
+                "that; nothing was sent."
             )
         if not await self._confirm(quote, pictures):
             raise BudgetExceededError(f"{pictures} pictures may {cost}, and that was not confirmed; nothing was sent.")

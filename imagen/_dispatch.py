@@ -92,7 +92,9 @@ class Dispatcher:
         if routing == "cheapest":
             costs = {order.model.id: order.quote.expected_usd for order in orders}
             return sorted(orders, key=lambda order: _or_last(costs[order.model.id]))
-        medians = {order.model.id: quantile(list(await self._ledger.seconds_of(order.model.id)), 0.5) for order in orders}
+        medians = {
+            order.model.id: quantile(list(await self._ledger.seconds_of(order.model.id)), 0.5) for order in orders
+        }
         return sorted(orders, key=lambda order: _or_last(medians[order.model.id]))
 
     async def _try_each(

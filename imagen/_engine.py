@@ -115,9 +115,7 @@ class Engine:
 
     def collect(self, order: Order, row: AttemptRecord, emit: Emit) -> Ticket:
         """Fetches the pictures of a job that another process submitted, in the background."""
-        ticket = Ticket.again(
-            order, row, ledger=self._ledger, callbacks=self._callbacks, emit=emit, now=self._now
-        )
+        ticket = Ticket.again(order, row, ledger=self._ledger, callbacks=self._callbacks, emit=emit, now=self._now)
         self._start(ticket)
         return ticket
 
@@ -170,9 +168,7 @@ class Engine:
         reserved = False
         try:
             if self._closed:
-                raise ConfigurationError(
-                    "The client is closed: use it inside its `async with open_client()` block."
-                )
+                raise ConfigurationError("The client is closed: use it inside its `async with open_client()` block.")
             await self._admittance.reserve(ticket, wait=terms.wait)
             reserved = True
         finally:

@@ -75,7 +75,8 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 _ROW = (
     "SELECT id, batch_id, first_index, provider, model, operation, images, tag, request, state, reserved_nanousd, "
-    "settled_nanousd, accepted_nanousd, remote_id, poll_url, receipt, economy, error_message, owner, created_at, sent_at FROM attempts"
+    "settled_nanousd, accepted_nanousd, remote_id, poll_url, receipt, economy, error_message, owner, created_at, sent_at "
+    "FROM attempts"
 )
 _UNRESOLVED = "state IN ('reserved', 'sent', 'accepted')"
 _INSERT = """

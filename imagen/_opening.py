@@ -37,6 +37,7 @@ from ._sources import SourceReader
 from ._spending import SpendingBy
 from ._tickets import new_id
 from ._ways import ProviderWays, open_http
+from ._webhooks import BatchCompleted, Webhooks
 from ._workers import ThreadWorkers, Workers
 
 if TYPE_CHECKING:
@@ -99,10 +100,9 @@ async def open_client(
             choose_model=partial(choose_model, settings, catalog),
             sources=SourceReader(library=shelf, workers=workers, fetch=ways.fetch, bounds=settings.bounds),
         )
-        keeper = Keeper(
-            ledger=ledger, library=shelf, workers=workers, max_pixels=settings.bounds.max_pixels, now=clock
-        )
+        keeper = Keeper(ledger=ledger, library=shelf, workers=workers, max_pixels=settings.bounds.max_pixels, now=clock)
         callbacks = Callbacks()
+        webhooks = _open_webhooks(settings, database, ways, clock)
         async with open_bare_nursery() as nursery:
             admittance = Admittance(
                 ledger=ledger,
@@ -148,6 +148,7 @@ async def open_client(
                 max_concurrent=settings.max_concurrent_sessions,
                 store=None if shelf is None else SessionStore(database, ledger, shelf, owners, owner.id, workers),
                 recovery=recovery,
+                announce=partial(_announce, webhooks),
                 now=clock,
             )
             parts = Parts(
@@ -165,14 +166,19 @@ async def open_client(
                 confirmation=_confirmation(settings, confirm),
                 events=events,
                 ways=ways,
+                webhooks=webhooks,
                 now=clock,
             )
+            if webhooks is not None:
+                nursery.start_soon(webhooks.run, name="imagen webhooks")
             try:
                 await recovery.resolve_dead()
                 yield Client(parts)
             finally:
                 sessions.cancel_all()
                 engine.close()
+                if webhooks is not None:
+                    webhooks.close()
     finally:
         with trio.move_on_after(_CLOSE_SECONDS, shield=True):
             await ways.aclose()
@@ -189,6 +195,20 @@ def _open_library(
         return None
     folder = settings.home / "images" if library == "home" else Path(library).absolute()
     return Library(folder, database, workers)
+
+
+def _open_webhooks(
+    settings: Settings, database: Database, ways: ProviderWays, now: Callable[[], float]
+) -> Webhooks | None:
+    url, secret = settings.webhook_url, settings.webhook_secret
+    if url is None or secret is None:
+        return None
+    return Webhooks(database, ways.post_webhook, secret=secret, url=url.reveal(), now=now)
+
+
+async def _announce(webhooks: Webhooks | None, completed: BatchCompleted) -> None:
+    if webhooks is not None:
+        await webhooks.enqueue(completed)
 
 
 def _confirmation(settings: Settings, confirm: Confirm | None) -> Confirmation | None:

@@ -15,6 +15,7 @@ from ._routes import Routing
 
 __all__ = ["CallOptions", "GenerateFields", "GenerateParameters", "Parameters", "RequestFields", "Way", "take_options"]
 
+
 class CallOptions(TypedDict, total=False):
     """How a request may go, whatever it is.
 

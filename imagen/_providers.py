@@ -96,11 +96,15 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     origin of the base URL and to hosts whose name ends in one of `key_domains` (".bfl.ai"). With `basic_auth` it is
     "user:password", sent as HTTP's Basic scheme wants it. Without the `packages` that it imports it cannot be used; the
     extra of its name brings them. `optional` providers (a server of one's own) are chosen for a default model only
-    where their base URL or key is set. `collect` picks up a job that an operation, in a process that died perhaps, was told of
-    as `Accepted`: it asks how far the job is and fetches the pictures, like the second half of that operation; its call
-    holds no pictures to work on. `read_callback` checks what comes in at `Call.callback_url`. `economy` is its batch API. `probe_url` is a path that costs nothing and needs the key: `imagen doctor` asks
-    it. `settings` are what imagen.toml may change under [providers.NAME.settings], with their defaults. `rate_limit` holds for all its models together. `models` are
-    tables as in `catalog/*.toml`, for providers that are not built in.
+    where their base URL or key is set.
+
+    `collect` picks up a job that an operation, in a process that died perhaps, was told of as `Accepted`: it asks how far
+    the job is and fetches the pictures, like the second half of that operation; its call holds no pictures to work on.
+    `read_callback` checks what comes in at `Call.callback_url`. `economy` is its batch API.
+
+    `probe_url` is a path that costs nothing and needs the key: `imagen doctor` asks it. `settings` are what imagen.toml
+    may change under [providers.NAME.settings], with their defaults. `rate_limit` holds for all its models together.
+    `models` are tables as in `catalog/*.toml`, for providers that are not built in.
     """
 
     name: str

@@ -32,7 +32,9 @@ class StandingBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def __post_init__(self) -> None:
         if (self.usd is None) == (self.images is None):
             raise ValueError("a budget says either usd or images")
-        if (self.usd is not None and not 0 <= self.usd < 1_000_000_000) or (self.images is not None and self.images < 0):
+        if (self.usd is not None and not 0 <= self.usd < 1_000_000_000) or (
+            self.images is not None and self.images < 0
+        ):
             raise ValueError("a budget must be 0 or more")
 
     def binds(self, provider: str, model: str, tag: str) -> bool:
@@ -43,7 +45,9 @@ class StandingBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def __str__(self) -> str:
         amount = f"${self.usd:f}" if self.usd is not None else f"{self.images} pictures"
-        whom = [f"{name} {value}" for name in ("provider", "model", "tag") if (value := getattr(self, name)) is not None]
+        whom = [
+            f"{name} {value}" for name in ("provider", "model", "tag") if (value := getattr(self, name)) is not None
+        ]
         return f"{amount} per {self.per}{' for ' if whom else ''}{' and '.join(whom)}".replace("per ever", "in all")
 
 
@@ -69,7 +73,9 @@ class OverBudget(msgspec.Struct, frozen=True, kw_only=True):
     hopeless: bool
 
     def __str__(self) -> str:
-        left = f"${tidy_usd(max(self.left, Decimal(0))):f}" if self.budget.usd is not None else f"{max(0, int(self.left))}"
+        left = (
+            f"${tidy_usd(max(self.left, Decimal(0))):f}" if self.budget.usd is not None else f"{max(0, int(self.left))}"
+        )
         return f"The budget of {self.budget} has {left} left {_PERIODS[self.budget.per]}"
 
 

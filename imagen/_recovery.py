@@ -86,9 +86,7 @@ class Recovery:
 
     def collecting(self, batch_id: str | None = None) -> Sequence[Ticket]:
         """What is being collected, all of it or for one batch."""
-        return [
-            ticket for ticket in self._collecting.values() if batch_id is None or ticket.order.batch_id == batch_id
-        ]
+        return [ticket for ticket in self._collecting.values() if batch_id is None or ticket.order.batch_id == batch_id]
 
     async def wait_collected(self, batch_id: str | None = None) -> None:
         """Waits until nothing is being collected any more, for one batch or at all."""
@@ -138,6 +136,4 @@ class Recovery:
 
     async def _end(self, row: AttemptRecord, state: State, cost: Cost, message: str) -> None:
         code = "OUTCOME_UNKNOWN" if state == "unknown" else "TIMEOUT"
-        await self._ledger.settle(
-            row.id, state, cost, now=self._now(), error_code=code, error_message=message
-        )
+        await self._ledger.settle(row.id, state, cost, now=self._now(), error_code=code, error_message=message)

@@ -154,7 +154,12 @@ class SessionStore:
                         row.error_message or "The program ended before the answer came; the picture may be billed."
                     )
                     lost[index] = Failure(
-                        index=index, request=session.request, error=error, model=row.model, provider=row.provider, cost=Cost()
+                        index=index,
+                        request=session.request,
+                        error=error,
+                        model=row.model,
+                        provider=row.provider,
+                        cost=Cost(),
                     )
         return list(lost.values())
 

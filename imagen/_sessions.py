@@ -22,11 +22,13 @@ from ._recovery import Recovery
 from ._session_state import TERMINAL, SessionEvent, SessionProgress, SessionState, advance
 from ._session_store import SessionStore, StoredSession
 from ._tickets import new_id
+from ._webhooks import BatchCompleted
 
 __all__ = ["Session", "Sessions"]
 
 # Ids of expired sessions that are remembered, so that they are told apart from ids that never were.
 _REMEMBERED = 10_000
+Announce = Callable[[BatchCompleted], Awaitable[object]]
 
 
 class Session:
@@ -123,11 +125,15 @@ class Session:
 
     # --- for the registry -------------------------------------------------------------------------------------------
 
-    async def _run(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _run(self, work: Callable[[], Awaitable[None]], announce: Announce) -> None:
         """Does the work of the session. An error of a batch stays in its session: the others go on."""
         try:
             with self._scope:
                 await work()
+                # One with something missing is no news: a later process may go on with it.
+                if self.finished:
+                    image_ids = (image.id for _, image in self.images)
+                    await announce(self.status().completed(self.id, image_ids))
         except ImagenError as error:
             self._error = error
             self._step("broke")
@@ -197,9 +203,11 @@ class Sessions:
         max_concurrent: int,
         store: SessionStore | None,
         recovery: Recovery,
+        announce: Announce,
         now: Callable[[], float],
     ) -> None:
         self._nursery = nursery
+        self._announce = announce
         self._ttl_seconds = ttl_seconds
         self._max_concurrent = max_concurrent
         self._store = store
@@ -221,7 +229,7 @@ class Sessions:
         self._check_running()
         session = self._add(Session(source.n, trio.current_time))
         work = partial(self._begin, session, source, parts, budget)
-        self._nursery.start_soon(session._run, work, name=f"imagen session {session.id}")
+        self._nursery.start_soon(session._run, work, self._announce, name=f"imagen session {session.id}")
         return session
 
     async def get(self, session_id: str) -> Session:
@@ -253,9 +261,7 @@ class Sessions:
             budget.spent_usd = sum((usd for usd in spent if usd is not None), Decimal(0))
             purse = Purse(budget=budget)
         terms = msgspec.structs.replace(parts.terms, purse=purse)
-        parts = msgspec.structs.replace(
-            parts, terms=terms, max_at_once=stored.max_at_once, batch_id=stored.id
-        )
+        parts = msgspec.structs.replace(parts, terms=terms, max_at_once=stored.max_at_once, batch_id=stored.id)
         return await self._restore(stored, parts)
 
     def cancel_all(self) -> None:
@@ -263,9 +269,7 @@ class Sessions:
         for session in self._sessions.values():
             session.cancel()
 
-    async def _begin(
-        self, session: Session, source: RepeatedRequest, parts: BatchParts, budget: Budget | None
-    ) -> None:
+    async def _begin(self, session: Session, source: RepeatedRequest, parts: BatchParts, budget: Budget | None) -> None:
         if self._store is not None:
             # A later process finds the pictures that it works on in the library, wherever they came from.
             order = await parts.planner.read_inputs(parts.planner.plan(source.request))
@@ -298,7 +302,7 @@ class Sessions:
         await self._recovery.resolve_dead()
         session = self._add(Session(stored.requested, trio.current_time, stored.id))
         work = partial(session._restore, stored, self._store, self._recovery, parts)
-        self._nursery.start_soon(session._run, work, name=f"imagen session {session.id}")
+        self._nursery.start_soon(session._run, work, self._announce, name=f"imagen session {session.id}")
         return session
 
     def _check_running(self) -> None:

@@ -20,7 +20,7 @@ from ._quotas import StandingBudget
 from ._retry import RetryPolicy
 from ._routes import RoutePolicy
 from ._secrets import Secret
-from ._transport import check_base_url
+from ._transport import check_base_url, check_url
 from .providers import PROVIDERS
 
 __all__ = ["ProviderAccess", "Settings", "load_settings"]
@@ -59,6 +59,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     confirm_above_usd: Decimal | None = None
     callback_url: str | None = None
     callback_secret: Secret | None = None
+    webhook_url: Secret | None = None
+    webhook_secret: Secret | None = None
 
     def load_catalog(self) -> Catalog:
         """The built-in catalog with the models of every other provider and those of imagen.toml.
@@ -86,6 +88,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     budgets: tuple[StandingBudget, ...] = ()
     routes: RoutePolicy = RoutePolicy()
     confirm_above_usd: Decimal | None = None
+    webhook_url: str | None = None
     callback_url: str | None = None
     providers: dict[str, _ProviderTable] = {}
     models: dict[str, dict[str, JsonValue]] = {}
@@ -134,12 +137,26 @@ def load_settings(environ: Mapping[str, str] | None = None, *, providers: Iterab
         callback_url=_read_callback_url(environ, file),
         # One that nobody set lasts as long as this process; a later one polls where it cannot check what comes.
         callback_secret=_read_key(environ, "IMAGEN_CALLBACK_SECRET") or Secret(secrets.token_hex(32)),
+        webhook_url=_read_webhook_url(environ, file),
+        webhook_secret=_read_key(environ, "IMAGEN_WEBHOOK_SECRET"),
     )
 
 
 def _read_callback_url(environ: Mapping[str, str], file: _File) -> str | None:
     url = environ.get("IMAGEN_CALLBACK_URL", "").strip() or file.callback_url
     return check_base_url(url, variable="IMAGEN_CALLBACK_URL") if url else None
+
+
+def _read_webhook_url(environ: Mapping[str, str], file: _File) -> Secret | None:
+    url = environ.get("IMAGEN_WEBHOOK_URL", "").strip() or file.webhook_url
+    if not url:
+        return None
+    if not environ.get("IMAGEN_WEBHOOK_SECRET", "").strip():
+        raise ConfigurationError(
+            "IMAGEN_WEBHOOK_URL is set, and IMAGEN_WEBHOOK_SECRET is not: set it to what webhooks are to be signed with."
+        )
+    # The receivers of some services have a secret in their path or query.
+    return Secret(check_url(url, variable="IMAGEN_WEBHOOK_URL"))
 
 
 def _read_home(environ: Mapping[str, str]) -> Path:

@@ -71,7 +71,14 @@ class Ticket(Watch):
 
     @classmethod
     def again(
-        cls, order: Order, row: AttemptRecord, *, ledger: Ledger, callbacks: Callbacks, emit: Emit, now: Callable[[], float]
+        cls,
+        order: Order,
+        row: AttemptRecord,
+        *,
+        ledger: Ledger,
+        callbacks: Callbacks,
+        emit: Emit,
+        now: Callable[[], float],
     ) -> Ticket:
         """The ticket of an attempt in the ledger, whose job is to be collected."""
         assert row.remote_id is not None
@@ -79,9 +86,7 @@ class Ticket(Watch):
         ticket.id = row.id
         ticket.sent = ticket.recovered = True
         ticket.sent_at = trio.current_time() - max(0.0, now() - (row.sent_at or now()))
-        ticket.job = Accepted(
-            job_id=row.remote_id, poll_url=row.poll_url or "", reported_cost_usd=row.accepted_usd
-        )
+        ticket.job = Accepted(job_id=row.remote_id, poll_url=row.poll_url or "", reported_cost_usd=row.accepted_usd)
         callbacks.expect(order.provider.name, row.remote_id)
         return ticket
 

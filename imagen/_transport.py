@@ -19,7 +19,7 @@ from ._exchange import HttpRequest, Reply
 from ._providers import Provider
 from ._secrets import Secret
 
-__all__ = ["HttpTransport", "check_base_url", "is_loopback"]
+__all__ = ["HttpTransport", "check_base_url", "check_url", "is_loopback"]
 
 _INFLATE_BYTES = 1 << 20
 # Browsers follow 20; a download from a store takes one or two.
@@ -28,12 +28,13 @@ _MOST_REDIRECTS = 5
 _KEYLESS = "imagen_link"
 
 
-def is_loopback(url: httpx2.URL) -> bool:
+def is_loopback(url: httpx2.URL | str) -> bool:
     """Whether a URL points at this machine, by its text alone."""
+    host = httpx2.URL(url).host
     try:
-        return ipaddress.ip_address(url.host).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return url.host == "localhost"
+        return host == "localhost"
 
 
 def check_base_url(text: str, *, variable: str) -> str:
@@ -42,6 +43,14 @@ def check_base_url(text: str, *, variable: str) -> str:
     Raises:
         ConfigurationError: it is something else; the message names the variable, and not what else the URL holds.
     """
+    url = httpx2.URL(check_url(text, variable=variable))
+    if url.query or url.fragment:
+        raise ConfigurationError(f"{variable} must end with its path: leave out what begins with ? or #.")
+    return str(url).rstrip("/")
+
+
+def check_url(text: str, *, variable: str) -> str:
+    """A URL that secrets may be sent to, with a query perhaps. Raises like `check_base_url`."""
     try:
         url = httpx2.URL(text.strip())
         _check_host(url)
@@ -54,9 +63,7 @@ def check_base_url(text: str, *, variable: str) -> str:
             f"{variable} must begin with https://, or with http:// for a server on this machine; the key would be readable "
             f"on the way to {url.scheme}://{url.host}."
         )
-    if url.query or url.fragment:
-        raise ConfigurationError(f"{variable} must end with its path: leave out what begins with ? or #.")
-    return str(url).rstrip("/")
+    return str(url)
 
 
 def _is_address(url: httpx2.URL) -> bool:

@@ -9,10 +9,10 @@ import msgspec
 
 from ._driver import ExchangeDriver
 from ._errors import ConfigurationError, ProviderError
-from ._exchange import HttpRequest, Transport
+from ._exchange import HttpRequest, HttpResponse, Transport
 from ._providers import Provider
 from ._settings import ProviderAccess, Settings
-from ._transport import HttpTransport
+from ._transport import HttpTransport, is_loopback
 from ._version import version
 from ._workers import Workers
 
@@ -23,6 +23,7 @@ __all__ = ["ProviderWays", "open_http"]
 
 # Stands for nobody's server, so that every link leads elsewhere and gets no key.
 _LINKS = ProviderAccess(provider=Provider(name="The server", operations={}), base_url=None, key=None, configured=True)
+_RECEIVER = msgspec.structs.replace(_LINKS, provider=Provider(name="The receiver of webhooks", operations={}))
 
 
 class ProviderWays:
@@ -37,6 +38,7 @@ class ProviderWays:
         self._drivers: dict[str, ExchangeDriver] = {}
         self._transports: list[Transport] = []
         self._links: ExchangeDriver | None = None
+        self._receiver: Transport | None = None
 
     def driver(self, provider: str) -> ExchangeDriver:
         if (driver := self._drivers.get(provider)) is None:
@@ -64,6 +66,16 @@ class ProviderWays:
         if response.status != 200:
             raise ProviderError(f"The link answers {response.status}.")
         return response.body
+
+    async def post_webhook(self, request: HttpRequest) -> HttpResponse:
+        """Sends a webhook, without a redirect; of the answer it reads the status and the headers."""
+        if self._receiver is None:
+            # One whose very URL is on this machine may be there; no other one may turn out to be.
+            base_url = request.url if is_loopback(request.url) else None
+            self._receiver = self._open_transport(msgspec.structs.replace(_RECEIVER, base_url=base_url))
+            self._transports.append(self._receiver)
+        async with self._receiver.open(request) as reply:
+            return HttpResponse(status=reply.status, headers=reply.headers)
 
     def hide_secrets(self, provider: str, text: str) -> str:
         key = self._settings.access[provider].key

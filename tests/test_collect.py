@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -18,6 +19,7 @@ from imagen._requests import operation_of
 from imagen.providers import PROVIDERS
 from imagen.testing.simulator import JobFails, Simulator, Withheld, open_simulator
 from tests.providers import stepping
+from tests.simulated import open_simulated
 from tests.test_every_model import SIMULATED, request_for, works_on_its_own
 from tests.transports import failure, open_driver, outcome
 
@@ -225,3 +227,31 @@ async def test_a_job_that_never_arrived_cost_nothing():
         error = await failure(collect(simulator, call, Accepted(job_id="j1", poll_url="history/j1")))
     assert "never arrived" in error.message
     assert error.billed == "no"
+
+
+# --- whole clients --------------------------------------------------------------------------------------------------
+
+
+@every([case for case in FIRST_OF_EACH if case[0].provider in ("bfl", "ideogram", "midjourney", "stability")])
+async def test_the_next_client_has_the_pictures_that_the_last_one_ordered(
+    tmp_path: Path, model: imagen.Model, operation: str
+):
+    """Of providers whose jobs cost something when they are stopped; others are stopped by a client that closes."""
+    async with open_simulator(latency=1.0) as simulator:
+        with trio.fail_after(20):
+            async with open_simulated(tmp_path, simulator, salvage_seconds=0.0) as client:
+                async with client.open_batch(request_for(model, operation)) as batch, trio.open_nursery() as nursery:
+                    nursery.start_soon(anext, batch)
+                    while not any(received.kind == "poll" for received in simulator.received):
+                        await trio.sleep(0.01)
+                    nursery.cancel_scope.cancel("the program ends")
+            async with open_simulated(tmp_path, simulator) as client:
+                assert await client.collect() == 1
+                images = await client.library.list()
+                spending = await client.spending()
+        (bill,) = simulator.bills
+    assert bill.delivered
+    assert {image.model for image in images} == {model.id}
+    assert (spending.unknown_usd, spending.reserved_usd, spending.attempts.succeeded) == (0, 0, 1)
+    if images[0].cost.source in ("reported", "computed"):
+        assert spending.settled_usd == bill.usd

@@ -25,8 +25,8 @@ from imagen import HttpRequest, HttpResponse, Secret
 from imagen._database import Database
 from imagen._transport import HttpTransport
 from imagen._webhooks import BatchCompleted, Webhook, Webhooks, sign, verify_webhook, wait_before_next
-from imagen.testing import InlineWorkers
-from tests.support import virtual_time
+from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
+from tests.support import images_reply, open_test_client, virtual_time
 from tests.transports import CALM, answering, http_reply, open_server
 
 EPOCH = 1_826_000_000
@@ -618,3 +618,94 @@ async def test_no_secret_and_no_answer_is_on_the_disk(autojump_clock, tmp_path):
     for hidden in (SECRET.reveal(), "nobody-may-see-this", "hooks.example", "password", KEY.decode("latin-1")):
         assert hidden.encode() not in stored
         assert hidden not in repr(message)
+
+
+# --- in a client ----------------------------------------------------------------------------------------------------
+
+
+def told(transport: ScriptedTransport) -> list[dict[str, object]]:
+    """What the receiver got, of all that was sent."""
+    return [json.loads(request.body)["data"] for request in transport.requests if request.url == URL]
+
+
+def answer(request: HttpRequest) -> ScriptedReply:
+    return ScriptedReply(status=204) if request.url == URL else images_reply()
+
+
+TELLING = {"webhook_url": Secret(URL), "webhook_secret": SECRET}
+
+
+async def test_a_batch_that_is_over_is_told_of_before_the_client_closes(autojump_clock, tmp_path):
+    async with open_test_client(answer, home=tmp_path, **TELLING) as (client, transport):
+        async with client.open_batch("a cat", n=3, tag="cats") as batch:
+            images = [image.id async for image in batch]
+    (data,) = told(transport)
+    assert (data["batch_id"], data["requested"], data["succeeded"], data["failed"]) == (batch.id, 3, 3, 0)
+    assert (data["cost_usd"], data["tag"]) == ("0.12", "cats")
+    assert sorted(data["image_ids"]) == sorted(images)
+    assert b"a cat" not in b"".join(request.body for request in transport.requests if request.url == URL)
+
+
+async def test_a_batch_that_is_left_is_told_of_as_far_as_it_came_and_one_that_never_began_is_not(autojump_clock):
+    async with open_test_client(answer, **TELLING) as (client, transport):
+        async with client.open_batch("a cat", n=3):
+            pass
+        with pytest.raises(ValueError, match="enough"):
+            async with client.open_batch("a cat", n=3, max_at_once=1) as batch:
+                async for _ in batch:
+                    raise ValueError("enough")
+    (data,) = told(transport)
+    assert (data["requested"], data["succeeded"]) == (3, 1)
+
+
+async def test_a_session_is_told_of_once_also_by_a_later_process(autojump_clock, tmp_path):
+    async with open_test_client(answer, home=tmp_path, **TELLING) as (client, transport):
+        session = client.start_session("a cat", n=2)
+        await session.wait_finished()
+        await trio.sleep(1)
+        (data,) = told(transport)
+        assert (data["batch_id"], data["succeeded"]) == (session.id, 2)
+        assert len(data["image_ids"]) == 2
+    async with open_test_client(answer, home=tmp_path, **TELLING) as (client, transport):
+        await (await client.sessions.get(session.id)).wait_finished()
+        await trio.sleep(100)
+        assert told(transport) == []
+        assert [message.state for message in await client.webhooks.list()] == ["delivered"]
+
+
+async def test_a_receiver_that_is_down_holds_nothing_up_and_is_told_by_the_next_process(autojump_clock, tmp_path):
+    def down(request: HttpRequest) -> ScriptedReply:
+        return ScriptedReply(fault="refused") if request.url == URL else images_reply()
+
+    async with open_test_client(down, home=tmp_path, **TELLING) as (client, transport):
+        async with client.open_batch("a cat", n=1) as batch:
+            assert [isinstance(outcome, imagen.Image) async for outcome in batch] == [True]
+    assert trio.current_time() < 5
+    async with open_test_client(answer, home=tmp_path, **TELLING) as (client, transport):
+        await trio.sleep(10)
+        assert [data["batch_id"] for data in told(transport)] == [batch.id]
+
+
+async def test_without_a_receiver_nobody_is_told(autojump_clock):
+    async with open_test_client(answer) as (client, _):
+        with pytest.raises(imagen.ConfigurationError, match="IMAGEN_WEBHOOK_URL"):
+            _ = client.webhooks
+
+
+@pytest.mark.parametrize(
+    "url", ["http://hooks.example/x", "https://user:pass@hooks.example", "hooks.example", "ftp://x"]
+)
+def test_a_receiver_is_reached_by_https_or_is_on_this_machine(tmp_path, url):
+    environ = {"IMAGEN_HOME": str(tmp_path), "IMAGEN_WEBHOOK_SECRET": SECRET.reveal()}
+    with pytest.raises(imagen.ConfigurationError, match="IMAGEN_WEBHOOK_URL"):
+        imagen.load_settings({**environ, "IMAGEN_WEBHOOK_URL": url})
+    for fine in (URL, "http://127.0.0.1:8080/hook/?a=b"):
+        settings = imagen.load_settings({**environ, "IMAGEN_WEBHOOK_URL": fine})
+        assert settings.webhook_url.reveal() == fine
+        assert "nobody-may-see" not in repr(settings)
+
+
+def test_a_receiver_without_a_secret_is_refused(tmp_path):
+    (tmp_path / "imagen.toml").write_text(f'webhook_url = "{URL}"')
+    with pytest.raises(imagen.ConfigurationError, match="IMAGEN_WEBHOOK_SECRET"):
+        imagen.load_settings({"IMAGEN_HOME": str(tmp_path)})

@@ -113,32 +113,45 @@ class ExchangeDriver:
         async with AsyncExitStack() as open_reply:
             reply: Reply | None = None
             streamed_bytes = 0
+            repeatable = False
+            failure: ProviderError | None = None
             try:
                 while True:
                     try:
-                        step = exchange.send(answer)
+                        step = exchange.send(answer) if failure is None else exchange.throw(failure)
                     except StopIteration as done:
                         result: Result = done.value
                         return result
-                    if isinstance(step, HttpRequest) and not step.repeatable and not billable:
-                        await watch.before_sending()
-                        billable = True
-                    if isinstance(step, HttpRequest) and step.stream:
-                        reply = await open_reply.enter_async_context(self._transport.open(step))
-                        answer = HttpResponse(status=reply.status, headers=reply.headers)
-                        watch.answered(answer)
-                    elif isinstance(step, ReadChunk):
-                        assert reply is not None, "ReadChunk before a streamed request"
-                        if step.wait_seconds is not None:
-                            answer = await self._receive_soon(reply, step.wait_seconds)
+                    answer, failure = None, None
+                    if isinstance(step, HttpRequest):
+                        repeatable = step.repeatable
+                        if not repeatable and not billable:
+                            await watch.before_sending()
+                            billable = True
+                    try:
+                        if isinstance(step, HttpRequest) and step.stream:
+                            # One that broke off, or is read to its end, need not wait for the end of the exchange.
+                            await open_reply.aclose()
+                            reply = await open_reply.enter_async_context(self._transport.open(step))
+                            answer = HttpResponse(status=reply.status, headers=reply.headers)
+                            watch.answered(answer)
+                        elif isinstance(step, ReadChunk):
+                            assert reply is not None, "ReadChunk before a streamed request"
+                            if step.wait_seconds is not None:
+                                answer = await self._receive_soon(reply, step.wait_seconds)
+                            else:
+                                answer = await self._receive(reply)
+                                streamed_bytes += len(answer)
+                                self._check_size(streamed_bytes)
                         else:
-                            answer = await self._receive(reply)
-                            streamed_bytes += len(answer)
-                            self._check_size(streamed_bytes)
-                    else:
-                        # A preview that is shown is not kept, so its bytes do not count any more.
-                        streamed_bytes = 0
-                        answer = await self._perform(step, watch, billable=billable)
+                            # A preview that is shown is not kept, so its bytes do not count any more.
+                            streamed_bytes = 0
+                            answer = await self._perform(step, watch, billable=billable)
+                    except ProviderError as error:
+                        if not repeatable:
+                            raise
+                        # The exchange may ask again, and where it does not, the error comes back out of it.
+                        failure = error
             finally:
                 exchange.close()
 

@@ -46,6 +46,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     callback_url: str | None = None
     callback_secret: str | None = None
 
+    def __repr__(self) -> str:
+        return f"Call({self.model.id}, {self.count} of {self.request!r})"
+
 
 class Callback(msgspec.Struct, frozen=True, kw_only=True):
     """A request that claims to come from a provider and to say that a job has ended.
@@ -58,6 +61,9 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
     now: float
     secret: str | None = None
 
+    def __repr__(self) -> str:
+        return f"Callback({len(self.body)} bytes)"
+
 
 CallbackReading = Generator[Step, HttpResponse | bytes | None, str]
 """Checks the signature of a callback and gives the id of its job, or raises AuthenticationError. It may ask for keys."""
@@ -67,7 +73,7 @@ class Economy(msgspec.Struct, frozen=True, kw_only=True):
     """What a provider does for less when it may take hours: its batch API.
 
     `run` sends many calls together, waits for them and delivers each; `collect` does the second half of it, for a job that
-    was submitted by another process. Both are given the same calls in the same order.
+    was submitted by another process. Both are given the same calls, of one model, in the same order.
     """
 
     operations: tuple[Operation, ...]

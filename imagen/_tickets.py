@@ -153,12 +153,14 @@ class Ticket(Watch):
         A job that can be collected goes on until the client closes.
         """
         self._may_outlive_salvage = not closing
-        if self.sent and self.cancellable_by.stops_bill:
+        if self.recovered and closing:
+            # Somebody else ordered it: it is not this client's to stop.
+            self.cancellable_by = Cancellable(request=None)
+            self.scope.cancel("the next client collects it")
+        elif self.sent and self.cancellable_by.stops_bill:
             self.scope.cancel("nobody waits for it, and stopping it costs nothing")
         elif self.sent and self.collectable and not closing:
             return
-        elif self.recovered:
-            self.scope.cancel("the next client collects it")
         elif self.sent:
             self.scope.deadline = min(self.scope.deadline, trio.current_time() + salvage_seconds)
         else:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ipaddress
 import urllib.request
 import zlib
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from functools import partial
 
 import httpx2
 import msgspec
@@ -112,11 +113,10 @@ class HttpTransport:
                 break
             http_request = await self._redirect(request, response)
             response = await self._send(http_request)
-        reply = _HttpReply(response)
+        reply = _HttpReply(response, partial(self._translate, http_request.url))
         try:
-            with self._translate(http_request.url):
-                reply.prepare()
-                yield reply
+            reply.prepare()
+            yield reply
         finally:
             with trio.move_on_after(1, shield=True):
                 await reply.aclose()
@@ -261,8 +261,9 @@ def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
 
 
 class _HttpReply:
-    def __init__(self, response: httpx2.Response) -> None:
+    def __init__(self, response: httpx2.Response, translate: Callable[[], AbstractContextManager[None]]) -> None:
         self._response = response
+        self._translate = translate
         self.status = response.status_code
         self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
         self._chunks = response.aiter_raw()
@@ -279,6 +280,11 @@ class _HttpReply:
         self._inflater = _choose_inflater(self.headers.get("content-encoding", "identity"))
 
     async def receive_some(self) -> bytes:
+        # Here, and not around the whole reply: who reads it may go on after its error.
+        with self._translate():
+            return await self._receive()
+
+    async def _receive(self) -> bytes:
         if self._is_socket:
             # Imported when used; see _open_http_client.
             from ._network import read_socket

@@ -30,7 +30,7 @@ def simulated_settings(simulator: Simulator, home: Path) -> imagen.Settings:
             access,
             settings={
                 **access.settings,
-                **({"poll_seconds": POLL_SECONDS} if "poll_seconds" in access.settings else {}),
+                **{name: POLL_SECONDS for name in ("poll_seconds", "economy_poll_seconds") if name in access.settings},
             },
         )
         for name, access in settings.access.items()

@@ -8,13 +8,15 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Literal, Protocol, cast
 
 from .. import PRESETS, version
 from ._console import Console, ExitStatus
 from ._doctor import run_doctor
 from ._make import run_make
-from ._reports import run_history, run_models, run_show, run_spend
+from ._reconcile import run_reconcile
+from ._reports import run_history, run_models, run_show
+from ._spend import run_spend
 
 __all__ = ["parse_arguments"]
 
@@ -23,6 +25,8 @@ _OPERATIONS = ("generate", "edit", "vary", "enhance", "restyle")
 _SOURCES = "A PICTURE is a file, an https URL, or the id of a picture that imagen made."
 _SPAN = re.compile(r"([0-9]{1,5})([hdw])")
 _SPAN_HOURS = {"h": 1, "d": 24, "w": 168}
+# More is no amount that anybody means, and less than the ledger can count.
+_MOST_USD = Decimal(1_000_000_000)
 
 
 class Options(Protocol):
@@ -49,8 +53,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
         commands.add_parser("history", help="list the pictures that were made, newest first"), run_history
     )
     history.add_argument("--limit", type=_whole(1, 1_000_000), default=20, help="how many (default: %(default)s)")
-    spend = _add_command(commands.add_parser("spend", help="sum up what was spent"), run_spend)
-    spend.add_argument("--since", type=_since, help="a date such as 2026-11-01, or a span such as 24h, 7d, 4w")
+    _add_money_commands(commands)
     show = _add_command(commands.add_parser("show", help="everything known about one picture"), run_show)
     show.add_argument("id", help="the picture's id, or the beginning of it")
     _add_command(commands.add_parser("doctor", help="what is set up, what answers, what is missing"), run_doctor)
@@ -58,11 +61,31 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
 
 
 def _add_command(
-    parser: argparse.ArgumentParser, command: Callable[..., Awaitable[ExitStatus]]
+    parser: argparse.ArgumentParser, command: Callable[..., Awaitable[ExitStatus]], *, csv: bool = False
 ) -> argparse.ArgumentParser:
     parser.set_defaults(command=command)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
+    if csv:
+        forms.add_argument("--csv", action="store_true", help="a table for other programs on standard output")
     return parser
+
+
+def _add_money_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    spend = _add_command(commands.add_parser("spend", help="sum up what was spent"), run_spend, csv=True)
+    spend.add_argument("--since", type=_since, help="a date such as 2026-11-01, or a span such as 24h, 7d, 4w")
+    what = spend.add_mutually_exclusive_group()
+    what.add_argument("--by", choices=("model", "provider", "day", "tag", "batch"), help="split by this; a day is one of UTC")
+    what.add_argument("--unknown", action="store_true", help="list the requests whose answer was lost")
+    reconcile = commands.add_parser(
+        "reconcile",
+        help="clear up the requests whose answer was lost",
+        description="Fetches the pictures that a provider still has, and says what stays unknown. With an ID and an "
+        "amount, books what the provider's account says that this one did cost.",
+    )
+    _add_command(reconcile, run_reconcile)
+    reconcile.add_argument("id", nargs="?", metavar="ID", help="of `imagen spend --unknown`, or the beginning of it")
+    reconcile.add_argument("usd", nargs="?", type=_usd, metavar="USD", help="what it did cost, 0 where nothing")
 
 
 def _add_making_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -104,6 +127,8 @@ def _add_making_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         parser.set_defaults(operation=name)
         _add_parameters(parser)
         _add_batch_options(parser)
+        _add_money_options(parser)
+        _add_way_options(parser)
 
 
 def _add_prompt(parser: argparse.ArgumentParser) -> None:
@@ -157,13 +182,41 @@ def _add_batch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--previews", type=_whole(0, 3), default=0, metavar="N", help="unfinished pictures on the way, in DIR"
     )
-    parser.add_argument("--budget", type=_usd, metavar="USD", help="spend no more than this")
-    parser.add_argument(
-        "--assume", type=_usd, metavar="USD", help="what one picture may cost where its price is unknown"
-    )
     parser.add_argument(
         "--deadline", type=_seconds, metavar="SECONDS", help="start nothing after this, and stop waiting"
     )
+
+
+def _add_money_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("money")
+    group.add_argument("--dry-run", action="store_true", help="say what it would cost, and send nothing")
+    group.add_argument("--budget", type=_usd, metavar="USD", help="spend no more than this")
+    group.add_argument(
+        "--assume", type=_usd, metavar="USD", help="what one picture may cost where its price is unknown"
+    )
+    group.add_argument("--yes", action="store_true", help="agree to what confirm_above_usd would ask about")
+    group.add_argument("--tag", metavar="WORD", help="book it under this word: imagen spend --by tag")
+
+
+def _add_way_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the way")
+    group.add_argument(
+        "--fallback",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="a model to go to where the first one fails; can be given several times",
+    )
+    group.add_argument(
+        "--routing", choices=("first", "cheapest", "fastest"), help="in which order the models are tried"
+    )
+    group.add_argument(
+        "--hedge-after",
+        type=_hedge,
+        metavar="SECONDS|p95",
+        help="ask the next model too where the first has not answered by then, and pay both; p95: by experience",
+    )
+    group.add_argument("--no-wait", action="store_true", help="fail where there is no slot now, instead of waiting")
 
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
@@ -202,7 +255,7 @@ def _usd(text: str) -> Decimal:
         amount = Decimal(text.removeprefix("$"))
     except InvalidOperation:
         amount = Decimal(-1)
-    if not amount.is_finite() or amount < 0:
+    if not 0 <= amount < _MOST_USD:
         raise argparse.ArgumentTypeError(f"{text!r} is no amount of US dollars such as 0.50")
     return amount
 
@@ -215,6 +268,15 @@ def _seconds(text: str) -> float:
     if not 0 < seconds < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
     return seconds
+
+
+def _hedge(text: str) -> float | Literal["p95"]:
+    if text == "p95":
+        return "p95"
+    try:
+        return _seconds(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, and not p95") from None
 
 
 def _since(text: str) -> datetime.datetime:

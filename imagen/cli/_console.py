@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import enum
+import io
 import os
+import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TextIO
 
 import msgspec
+import trio
 
-__all__ = ["Console", "ExitStatus", "plain", "say_error", "usd"]
+__all__ = ["Console", "ExitStatus", "bar", "plain", "say_error", "usd", "usd_column"]
+
+_BLOCK = "\N{FULL BLOCK}"
+_WIDTH_WITHOUT_TERMINAL = 80
+_STDIN = 0
 
 
 class ExitStatus(enum.IntEnum):
@@ -41,18 +49,48 @@ def usd(amount: Decimal | None) -> str:
     return f"${amount:.2f}" if amount == round(amount, 2) else f"${amount.normalize():f}"
 
 
+def usd_column(amounts: Sequence[Decimal]) -> list[str]:
+    """Dollars that stand below each other: all with as many decimals as the finest of them needs."""
+    places = max((len(usd(amount).partition(".")[2]) for amount in amounts), default=0)
+    return [f"${amount:.{places}f}" for amount in amounts]
+
+
+def bar(share: float, width: int, encoding: str) -> str:
+    """So much of a bar that would be `width` letters long; what is more than nothing can be seen."""
+    try:
+        letter = _BLOCK.encode(encoding).decode(encoding)
+    except UnicodeEncodeError:
+        letter = "#"
+    return letter * max(round(share * width), share > 0)
+
+
 class Console:
-    """Writes lines, tables, JSON, and on a terminal a line that changes."""
+    """Writes lines, tables, JSON, and on a terminal a line that changes; asks what only a person can say."""
 
     def __init__(self, *, json: bool) -> None:
         self.json = json
         self._live = False
+        self._asking = False
+        # By its number, as there is no sys.stdin where it was closed.
+        self.can_ask = os.isatty(_STDIN) and sys.stderr.isatty()
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A prompt may hold letters that the terminal has not.
+            sys.stdout.reconfigure(errors="replace")
         self.shows_live = not json and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._seen_warnings: set[str] = set()
 
     def emit(self, record: Mapping[str, object]) -> None:
         """One JSON object on a line of its own, at once."""
         sys.stdout.buffer.write(msgspec.json.encode(record) + b"\n")
+        sys.stdout.buffer.flush()
+
+    def emit_csv(self, records: Iterable[Mapping[str, object]], header: Sequence[str]) -> None:
+        """A table for other programs, as UTF-8."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, header, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(records)
+        sys.stdout.buffer.write(text.getvalue().encode())
         sys.stdout.buffer.flush()
 
     def say(self, line: str) -> None:
@@ -67,7 +105,7 @@ class Console:
 
     def live(self, line: str) -> None:
         """The changing line; the last call wins. Nothing where standard error is no terminal."""
-        if self.shows_live:
+        if self.shows_live and not self._asking:
             width = os.get_terminal_size(sys.stderr.fileno()).columns
             print(f"\r\x1b[K{line[: width - 1]}", end="", file=sys.stderr, flush=True)
             self._live = True
@@ -78,12 +116,44 @@ class Console:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
             self._live = False
 
-    def table(self, rows: Iterable[Sequence[str]], header: Sequence[str]) -> None:
-        """Columns as wide as what is in them."""
+    async def ask(self, question: str) -> bool:
+        """Asks the person at the terminal. Where there is none, and without an answer, it is a no."""
+        if not self.can_ask:
+            await trio.lowlevel.checkpoint()
+            return False
+        self.clear_live()
+        self._asking = True
+        answer = b""
+        print(f"{plain(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+        try:
+            # Not through sys.stdin: a thread that is left waiting there holds its lock, and Python could not end.
+            answer = await trio.to_thread.run_sync(os.read, _STDIN, 1024, abandon_on_cancel=True)
+        finally:
+            self._asking = False
+            if not answer.endswith(b"\n"):
+                print(file=sys.stderr)
+        return answer.strip().lower() in (b"y", b"yes")
+
+    def table(self, rows: Iterable[Sequence[str]], header: Sequence[str], *, right: Collection[int] = ()) -> None:
+        """Columns as wide as what is in them; those in `right` are flush right."""
         lines = [list(header), *[[plain(cell) for cell in row] for row in rows]]
         widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
         for line in lines:
-            self.say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+            cells = [
+                cell.rjust(width) if column in right else cell.ljust(width)
+                for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+            ]
+            self.say("  ".join(cells).rstrip())
+
+    @property
+    def width(self) -> int:
+        """How many letters fit into a line."""
+        return shutil.get_terminal_size((_WIDTH_WITHOUT_TERMINAL, 24)).columns
+
+    @property
+    def encoding(self) -> str:
+        """What the letters of the result are written in."""
+        return sys.stdout.encoding or "ascii"
 
     def show_warning(
         self,

@@ -29,6 +29,7 @@ _COMMON = (
     "output_format",
     "previews",
     "strict",
+    "tag",
 )
 
 

@@ -71,7 +71,12 @@ def await_end(
     while waited < job.longest_seconds and bad_answers < job.most_bad_answers:
         yield Wait(seconds=pause, job_id=job.id)
         waited, polls, pause = waited + pause, polls + 1, poll_seconds
-        response = yield from send(HttpRequest(method="GET", url=job.url, headers=job.headers, repeatable=True))
+        try:
+            response = yield from send(HttpRequest(method="GET", url=job.url, headers=job.headers, repeatable=True))
+        except ProviderError:
+            # The way to the provider is down; the job goes on.
+            bad_answers += 1
+            continue
         early = polls <= job.grace_polls and not seen
         verdict = read(response, early)
         if isinstance(verdict, Ended):

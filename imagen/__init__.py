@@ -24,10 +24,12 @@ _probe, _discovery, _routing               whether a provider answers, what it l
 _database, _admission, _ledger             the SQLite file, whether there is room, the journal of attempts
 _library, _spending, _webhooks             the pictures; the sums; who is told
 _sources, _orders, _tickets                pictures to work on; a request fit to be sent; an attempt on its way
-_admittance, _keeping, _engine             gets a row, keeps what came: the way of one attempt
+_admittance, _keeping, _settling           gets a row; keeps what came; ends it in the ledger
+_engine, _economy                          the way of one attempt, and of many that go together for less
 _hedging, _dispatch, _recovery             which way a request goes; what a process that died left behind
 _batch, _session_*, _sessions              many requests, and batches in the background
 _parameters, _client, _opening             what callers say, what they hold, and how it is put together
+_callback_app                              takes callbacks in a web server
 cli, testing/                              the outer rooms
 """
 
@@ -35,6 +37,7 @@ from __future__ import annotations
 
 from ._batch import Batch, BatchStatus
 from ._budget import Budget, BudgetScope, fail_after_spending, move_on_after_spending
+from ._callback_app import callback_app
 from ._catalog import (
     Capabilities,
     Catalog,
@@ -241,6 +244,7 @@ __all__ = [
     "Webhooks",
     "Withheld",
     "Workers",
+    "callback_app",
     "fail_after_spending",
     "load_catalog",
     "load_settings",

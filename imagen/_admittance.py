@@ -131,7 +131,10 @@ class Admittance:
         )
 
     def _rates(self, order: Order) -> list[Rate]:
-        rates = []
+        rates: list[Rate] = []
+        if order.economy:
+            # A batch API has limits of its own.
+            return rates
         if (limit := self._provider_limits.get(order.provider.name)) is not None:
             rates.append(Rate(column="provider", name=order.provider.name, limit=limit))
         model: Model = order.model

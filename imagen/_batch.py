@@ -12,8 +12,8 @@ and the reader gets the exception.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from decimal import Decimal
 from itertools import islice
 from typing import TypeVar
@@ -23,11 +23,12 @@ import trio
 
 from ._confirm import Confirmation
 from ._dispatch import Dispatcher, Ways
+from ._economy import EconomyDesk
 from ._engine import Terms
 from ._errors import BudgetExceededError, ImagenError, InvalidRequestError
-from ._images import Failure, Image, Outcome
+from ._images import Failure, Image, Outcome, failure_of
 from ._nurseries import open_bare_nursery
-from ._orders import Planner
+from ._orders import Order, Planner
 from ._prices import Quote
 from ._requests import Request, as_request
 from ._tickets import new_id
@@ -84,11 +85,21 @@ class RepeatedRequest(msgspec.Struct, frozen=True):
     done: frozenset[int] = frozenset()
 
 
+class StoredBatch(msgspec.Struct, frozen=True):
+    """What came, and still comes, of a batch that was opened before."""
+
+    outcomes: Callable[[], AsyncGenerator[Outcome]]
+
+
 class BatchParts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a batch is made with: who plans and fulfils, on what terms, and who is asked about the cost."""
+    """What a batch is made with: who plans and fulfils, on what terms, and who is asked about the cost.
+
+    With an `economy` desk the requests go together, as many as the provider takes in one job.
+    """
 
     planner: Planner
     dispatcher: Dispatcher
+    economy: EconomyDesk | None = None
     terms: Terms
     ways: Ways = Ways()
     confirmation: Confirmation | None = None
@@ -101,6 +112,9 @@ def repeat_request(request: Request, n: int, *, together: bool = False) -> Repea
     if n < 1:
         raise InvalidRequestError(f"n must be 1 or more, not {n}.")
     return RepeatedRequest(request, n, together)
+
+
+Source = Requests | RepeatedRequest | StoredBatch
 
 
 class Batch:
@@ -153,20 +167,69 @@ class Batch:
 
     # --- the tasks --------------------------------------------------------------------------------------------------
 
-    async def _feed(self, source: Requests | RepeatedRequest) -> None:
+    async def _feed(self, source: Source) -> None:
         await self._wanted.wait()
         async with self._send, trio.open_nursery() as nursery:
             try:
                 await self._confirm(source)
-            except BudgetExceededError as error:
+            except ImagenError as error:
                 self._source_error = error
                 return
-            if isinstance(source, RepeatedRequest):
+            desk = self._parts.economy
+            if isinstance(source, StoredBatch):
+                await self._feed_stored(source)
+            elif desk is not None:
+                requests = _spread(source) if isinstance(source, RepeatedRequest) else source
+                await self._feed_together(requests, desk, nursery)
+            elif isinstance(source, RepeatedRequest):
                 await self._feed_repeated(source, nursery)
             else:
                 await self._feed_each(source, nursery)
 
-    async def _confirm(self, source: Requests | RepeatedRequest) -> None:
+    async def _feed_stored(self, source: StoredBatch) -> None:
+        async with aclosing(source.outcomes()) as outcomes:
+            async for outcome in outcomes:
+                await self._hand_over(outcome)
+
+    async def _feed_together(self, source: Requests, desk: EconomyDesk, nursery: trio.Nursery) -> None:
+        groups: dict[str, list[Order]] = {}
+        index = 0
+        try:
+            async with _iterate(source) as requests:
+                async for item in requests:
+                    request = as_request(item)
+                    try:
+                        order = self._parts.planner.plan(request, (index,), self.id, economy=True)
+                    except ImagenError as error:
+                        await self._hand_over(failure_of(request, index, error))
+                    else:
+                        group = groups.setdefault(order.model.id, [])
+                        group.append(order)
+                        if len(group) == desk.most_together(order):
+                            await self._start_together(groups.pop(order.model.id), desk, nursery)
+                    index += 1
+        except Exception as error:
+            self._source_error = error
+        self._requested = index
+        for group in groups.values():
+            await self._start_together(group, desk, nursery)
+
+    async def _start_together(self, orders: list[Order], desk: EconomyDesk, nursery: trio.Nursery) -> None:
+        await self._slots.acquire()
+        self._in_flight += len(orders)
+        nursery.start_soon(self._fulfil_together, orders, desk, name=f"imagen batch {self.id}, together")
+
+    async def _fulfil_together(self, orders: list[Order], desk: EconomyDesk) -> None:
+        async def deliver(outcome: Outcome) -> None:
+            self._in_flight -= 1
+            await self._hand_over(outcome)
+
+        try:
+            await desk.fulfil(orders, self._parts.terms, deliver)
+        finally:
+            self._slots.release()
+
+    async def _confirm(self, source: Source) -> None:
         """Asks about the cost of the whole before the first request, where the whole is known."""
         confirmation, planner = self._parts.confirmation, self._parts.planner
         if confirmation is None:
@@ -177,7 +240,8 @@ class Batch:
         elif isinstance(source, Sequence):
             requests = [as_request(item) for item in source]
         if requests:
-            await confirmation.ask(quote_all(planner, requests), len(requests))
+            quote = quote_all(planner, requests, economy=self._parts.economy is not None)
+            await confirmation.ask(quote, len(requests))
 
     async def _feed_repeated(self, source: RepeatedRequest, nursery: trio.Nursery) -> None:
         self._requested, self._tag = source.n, source.request.tag
@@ -234,8 +298,7 @@ class Batch:
             finally:
                 self._in_flight -= len(indexes)
             for outcome in outcomes:
-                self._count(outcome)
-                await self._send.send(outcome)
+                await self._hand_over(outcome)
         finally:
             self._slots.release()
 
@@ -248,6 +311,10 @@ class Batch:
                 # The scope around the reader ends the iteration once everything in flight is handed over.
                 return ()
             return tuple(Failure(index=index, request=request, error=error) for index in indexes)
+
+    async def _hand_over(self, outcome: Outcome) -> None:
+        self._count(outcome)
+        await self._send.send(outcome)
 
     def _count(self, outcome: Outcome) -> None:
         if isinstance(outcome, Image):
@@ -275,15 +342,22 @@ def _missing(source: RepeatedRequest, most: int) -> Iterator[tuple[int, ...]]:
         yield tuple(run)
 
 
-def quote_all(planner: Planner, requests: Iterable[Request]) -> Quote:
+def _spread(source: RepeatedRequest) -> Iterator[Request]:
+    """A repeated request as many; the same seed would give the same picture n times."""
+    for index in range(source.n):
+        seed = source.request.seed
+        yield source.request if seed is None else msgspec.structs.replace(source.request, seed=seed + index)
+
+
+def quote_all(planner: Planner, requests: Iterable[Request], *, economy: bool = False) -> Quote:
     """What requests will cost together."""
     zero = Decimal(0)
-    quotes = (planner.plan(request).quote for request in requests)
+    quotes = (planner.plan(request, economy=economy).quote for request in requests)
     return sum(quotes, start=Quote(low_usd=zero, expected_usd=zero, high_usd=zero))
 
 
 @asynccontextmanager
-async def open_batch(source: Requests | RepeatedRequest, parts: BatchParts) -> AsyncIterator[Batch]:
+async def open_batch(source: Source, parts: BatchParts) -> AsyncIterator[Batch]:
     """Runs a batch for as long as the block lasts; `Client.open_batch` says what callers may rely on."""
     if parts.max_at_once < 1:
         raise InvalidRequestError(f"max_at_once must be 1 or more, not {parts.max_at_once}.")
@@ -301,7 +375,7 @@ async def open_batch(source: Requests | RepeatedRequest, parts: BatchParts) -> A
 def _iterate(source: Requests) -> AbstractAsyncContextManager[AsyncIterable[Request | str]]:
     if isinstance(source, AsyncGenerator):
         return _closing(source)
-    return nullcontext(source if isinstance(source, AsyncIterable) else _iterate_sync(source))
+    return nullcontext(source) if isinstance(source, AsyncIterable) else _closing(_iterate_sync(source))
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ collect is not even given up then: it stays in the ledger as accepted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -19,29 +19,18 @@ from ._budget import Purse
 from ._callbacks import Callbacks
 from ._catalog import JsonValue
 from ._driver import ExchangeDriver
-from ._errors import (
-    ConfigurationError,
-    ContentFilterError,
-    ImagenError,
-    OutcomeUnknownError,
-    ProviderError,
-    StorageError,
-)
-from ._exchange import Picture, Pictures
-from ._images import Cost, Outcome, failure_of
-from ._keeping import Keeper
-from ._ledger import AttemptRecord, Ledger, State
+from ._errors import ConfigurationError, ImagenError, OutcomeUnknownError, ProviderError
+from ._images import Cost, Outcome
+from ._ledger import AttemptRecord, Ledger
 from ._orders import Order, Planner, call_of
-from ._prices import cost_of, tidy_usd
 from ._providers import Call
 from ._retry import RetryPolicy, retry_attempts
 from ._routes import Route, Routes, is_lockout
+from ._settling import FREE, Settler
 from ._tickets import Emit, Ticket
 
 __all__ = ["Engine", "Terms"]
 
-_ZERO = Cost(usd=Decimal(0), source="reported")
-_CLEANUP_SECONDS = 35.0
 _STOP_SECONDS = 10.0
 
 
@@ -69,13 +58,12 @@ class Engine:
         settings_of: Callable[[str], Mapping[str, JsonValue]],
         callback_of: Callable[[str], tuple[str | None, str | None]],
         ledger: Ledger,
-        keeper: Keeper,
+        settler: Settler,
         routes: Routes,
         callbacks: Callbacks,
         nursery: trio.Nursery,
         retry: RetryPolicy,
         salvage_seconds: float,
-        hide_secrets: Callable[[str, str], str],
         now: Callable[[], float],
     ) -> None:
         self._planner = planner
@@ -84,13 +72,12 @@ class Engine:
         self._settings_of = settings_of
         self._callback_of = callback_of
         self._ledger = ledger
-        self._keeper = keeper
+        self._settler = settler
         self._routes = routes
         self._callbacks = callbacks
         self._nursery = nursery
         self._retry = retry
         self._salvage_seconds = salvage_seconds
-        self._hide_secrets = hide_secrets
         self._now = now
         self._tickets: set[Ticket] = set()
         self._closed = False
@@ -129,6 +116,10 @@ class Engine:
         for ticket in self._tickets:
             ticket.let_go(seconds, closing=True)
 
+    def tickets_of(self, batch_id: str) -> Sequence[Ticket]:
+        """What of a batch is under way here."""
+        return [ticket for ticket in self._tickets if ticket.order.batch_id == batch_id]
+
     @property
     def in_flight(self) -> int:
         """How many attempts are under way."""
@@ -144,7 +135,7 @@ class Engine:
         started = await route.enter(wait=terms.wait, elsewhere=elsewhere, patience_seconds=patience)
         ticket: Ticket | None = None
         try:
-            ticket = await self._admit(order, terms)
+            ticket = await self.admit(order, terms)
         finally:
             if ticket is None:
                 route.drop(started)
@@ -160,7 +151,13 @@ class Engine:
             terms.lockouts[order.provider.name] = ticket.error
         raise ticket.error
 
-    async def _admit(self, order: Order, terms: Terms) -> Ticket:
+    async def admit(self, order: Order, terms: Terms) -> Ticket:
+        """Gets an order its money and its row in the ledger.
+
+        Raises:
+            BudgetExceededError: there is not enough money.
+            RateLimitError: there is no slot, and the caller does not wait.
+        """
         hold = await terms.purse.admit(order.quote, wait=terms.wait)
         ticket = Ticket(
             order, hold=hold, ledger=self._ledger, callbacks=self._callbacks, emit=terms.emit, now=self._now
@@ -190,8 +187,7 @@ class Engine:
                 try:
                     await self._exchange(ticket)
                 except ImagenError as error:
-                    ticket.error = self._clean(error, ticket.order.provider.name)
-                    await self._settle_failure(ticket, ticket.error)
+                    await self._settler.fail(ticket, error)
             if ticket.scope.cancelled_caught:
                 await self._settle_cancelled(ticket)
         finally:
@@ -222,44 +218,13 @@ class Engine:
         else:
             operation = provider.operations[order.operation]
             result = await driver.run(operation(call_of(order, call)), ticket)
-        # Paid: from here nothing may cut it short but the bound on cleanup.
-        with trio.move_on_after(_CLEANUP_SECONDS, shield=True) as bound:
-            cost = cost_of(order.model, order.sent, result)
-            ticket.hold.settle(cost.usd)
-            ticket.outcomes = await self._keeper.keep(ticket, result, cost)
-            ticket.tell_ended()
-        if bound.cancelled_caught:
-            raise StorageError(
-                f"The disk did not answer for {_CLEANUP_SECONDS:g} seconds; the picture is paid.", billed="yes"
-            )
-
-    async def _settle_failure(self, ticket: Ticket, error: ImagenError) -> None:
-        order = ticket.order
-        billed = error.billed if ticket.sent else "no"
-        state: State = "failed"
-        cost = _ZERO
-        match billed:
-            case "unknown":
-                state, cost = "unknown", Cost()
-            case "yes":
-                cost = cost_of(order.model, order.sent, Pictures(pictures=(Picture(data=b""),) * len(order.indexes)))
-        if error.cost_usd is not None:
-            cost = Cost(usd=tidy_usd(error.cost_usd), source="reported")
-        if isinstance(error, ContentFilterError) and billed != "unknown":
-            state = "refused"
-        ticket.hold.settle(cost.usd)
-        await self._end(ticket, state, cost, error)
-        ticket.outcomes = tuple(
-            failure_of(order.request, index, error, model=order.model.id, provider=order.provider.name)
-            for index in order.indexes
-        )
-        ticket.tell_ended()
+        await self._settler.succeed(ticket, result)
 
     async def _settle_cancelled(self, ticket: Ticket) -> None:
         name = ticket.order.provider.name
         if ticket.sent and await self._stop_job(ticket):
             ticket.error = ProviderError("The job was stopped at the provider before it cost anything.", code="TIMEOUT")
-            await self._end(ticket, "failed", _ZERO, ticket.error)
+            await self._settler.end(ticket, "failed", FREE, ticket.error)
         elif ticket.sent and ticket.collectable:
             # The row stays as it is: whoever opens this home next collects the job.
             ticket.error = OutcomeUnknownError(
@@ -269,10 +234,10 @@ class Engine:
             ticket.error = OutcomeUnknownError(
                 f"No answer came within the {self._salvage_seconds:g} seconds of salvage; the picture may be billed."
             )
-            await self._end(ticket, "unknown", Cost(), ticket.error)
+            await self._settler.end(ticket, "unknown", Cost(), ticket.error)
         else:
             ticket.error = ProviderError("The request was dropped before it was sent.", code="TIMEOUT")
-            await self._end(ticket, "failed", _ZERO, ticket.error)
+            await self._settler.end(ticket, "failed", FREE, ticket.error)
 
     async def _stop_job(self, ticket: Ticket) -> bool:
         """Stops the job at the provider, where nobody will collect it. Gives whether it costs nothing then."""
@@ -286,20 +251,3 @@ class Engine:
                 return False
             return step.stops_bill and response.status < 300
         return False
-
-    async def _end(self, ticket: Ticket, state: State, cost: Cost, error: ImagenError) -> None:
-        with trio.move_on_after(_CLEANUP_SECONDS, shield=True):
-            try:
-                await self._ledger.settle(
-                    ticket.id, state, cost, now=self._now(), error_code=error.code, error_message=error.message
-                )
-            except StorageError:
-                # The row stays as it was before, in flight, and the caller gets the first error.
-                return
-
-    def _clean(self, error: ImagenError, provider: str) -> ImagenError:
-        """A provider may repeat the key in its error text."""
-        error.message = self._hide_secrets(provider, error.message)
-        error.args = (error.message,)
-        error.details = {name: self._hide_secrets(provider, value) for name, value in error.details.items()}
-        return error

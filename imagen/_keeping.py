@@ -89,9 +89,10 @@ class Keeper:
             # They can still be fetched.
             return None
         state, code, message = receipt.state, receipt.error_code, receipt.error_message
-        if images and not any(there):
+        if not all(there):
             state, code = "unknown", "STORAGE_ERROR"
-            message = "The program ended before the picture was on the disk; it was billed."
+            lost = f"{there.count(False)} of {len(there)} pictures"
+            message = f"The program ended before {lost} had been written to the disk; they were billed."
         await self._ledger.settle(
             row.id,
             state,

@@ -134,6 +134,20 @@ class Ledger:
         values = (job.job_id, job.poll_url, to_nanousd(job.reported_cost_usd), attempt_id)
         await self._database.write([(sql, values)])
 
+    async def mark_sent_together(self, attempt_ids: Sequence[str], now: float) -> None:
+        """The requests leave together when this returns."""
+        sql = "UPDATE attempts SET state = 'sent', sent_at = ? WHERE id = ?"
+        await self._database.write([(sql, (now, attempt_id)) for attempt_id in attempt_ids])
+
+    async def mark_accepted_together(self, attempt_ids: Sequence[str], job: Accepted) -> None:
+        """The provider knows them all by one id."""
+        sql = "UPDATE attempts SET state = 'accepted', remote_id = ?, poll_url = ? WHERE id = ?"
+        await self._database.write([(sql, (job.job_id, job.poll_url, attempt_id)) for attempt_id in attempt_ids])
+
+    async def of_job(self, provider: str, remote_id: str) -> Sequence[AttemptRecord]:
+        """The attempts that were sent together as one job, in that order."""
+        return await self._rows("economy AND remote_id = ? AND provider = ? ORDER BY rowid", (remote_id, provider))
+
     async def mark_received(self, attempt_id: str, receipt: str) -> None:
         """The pictures are here, and their files are written when this returns."""
         await self._database.write([("UPDATE attempts SET receipt = ? WHERE id = ?", (receipt, attempt_id))])

@@ -17,6 +17,7 @@ from ._client import Client, Parts
 from ._confirm import Confirm, Confirmation
 from ._database import Database
 from ._dispatch import Dispatcher
+from ._economy import EconomyDesk
 from ._engine import Engine
 from ._event_relay import EventRelay
 from ._events import EventHandler
@@ -33,6 +34,7 @@ from ._routing import choose_model
 from ._session_store import SessionStore
 from ._sessions import Sessions
 from ._settings import ProviderAccess, Settings, load_settings
+from ._settling import Settler
 from ._sources import SourceReader
 from ._spending import SpendingBy
 from ._tickets import new_id
@@ -101,6 +103,7 @@ async def open_client(
             sources=SourceReader(library=shelf, workers=workers, fetch=ways.fetch, bounds=settings.bounds),
         )
         keeper = Keeper(ledger=ledger, library=shelf, workers=workers, max_pixels=settings.bounds.max_pixels, now=clock)
+        settler = Settler(ledger=ledger, keeper=keeper, hide_secrets=ways.hide_secrets, now=clock)
         callbacks = Callbacks()
         webhooks = _open_webhooks(settings, database, ways, clock)
         async with open_bare_nursery() as nursery:
@@ -122,20 +125,33 @@ async def open_client(
                 settings_of=lambda provider: settings.access[provider].settings,
                 callback_of=partial(_callback, settings),
                 ledger=ledger,
-                keeper=keeper,
+                settler=settler,
                 routes=Routes(settings.routes),
                 callbacks=callbacks,
                 nursery=nursery,
                 retry=settings.retry,
                 salvage_seconds=settings.salvage_seconds,
-                hide_secrets=ways.hide_secrets,
                 now=clock,
+            )
+            economy = EconomyDesk(
+                planner=planner,
+                admit=engine.admit,
+                driver_of=ways.driver,
+                settings_of=lambda provider: settings.access[provider].settings,
+                settler=settler,
+                ledger=ledger,
+                nursery=nursery,
+                now=clock,
+                salvage_seconds=settings.salvage_seconds,
             )
             recovery = Recovery(
                 ledger=ledger,
+                library=shelf,
                 keeper=keeper,
                 planner=planner,
                 collector=engine,
+                together=economy,
+                callbacks=callbacks,
                 owner=owner.id,
                 owners=owners,
                 workers=workers,
@@ -156,6 +172,7 @@ async def open_client(
                 catalog=catalog,
                 planner=planner,
                 engine=engine,
+                economy=economy,
                 dispatcher=Dispatcher(planner=planner, engine=engine, ledger=ledger, policy=settings.routes),
                 recovery=recovery,
                 ledger=ledger,
@@ -177,6 +194,7 @@ async def open_client(
             finally:
                 sessions.cancel_all()
                 engine.close()
+                economy.close()
                 if webhooks is not None:
                     webhooks.close()
     finally:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from ._catalog import Catalog, Model, Operation
-from ._errors import ConfigurationError, ProviderNotFoundError
+from ._errors import ConfigurationError, InvalidRequestError, ProviderNotFoundError
 from ._ledger import AttemptRecord
 from ._prices import Quote, quote_request
 from ._providers import Call, InputPicture, Provider
@@ -121,6 +121,8 @@ class Planner:
             )
         if operation_of(sent) not in provider.operations:
             raise ConfigurationError(f"imagen cannot {operation_of(sent)} with {provider.name} yet.")
+        if economy:
+            _check_economy(model, provider, operation_of(sent))
         self._check_access(provider.name)
         return Order(
             request=request,
@@ -129,12 +131,20 @@ class Planner:
             model=model,
             provider=provider,
             indexes=indexes,
-            quote=quote_request(model, sent, len(indexes)),
+            quote=quote_request(model, sent, len(indexes), economy=economy),
             # One that works on pictures is encoded when they have been read.
             request_json="" if sources_of(request) else encode_request(request),
             inputs=Inputs(request=request),
             batch_id=batch_id,
             economy=economy,
+        )
+
+
+def _check_economy(model: Model, provider: Provider, operation: Operation) -> None:
+    way = provider.economy
+    if way is None or operation not in way.operations or model.price is None or model.price.economy is None:
+        raise InvalidRequestError(
+            f"{provider.name} does not {operation} with {model.id} for less: leave out economy, or take another model."
         )
 
 

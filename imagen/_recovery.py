@@ -7,7 +7,7 @@ received is adopted, a job that the provider knows is collected in the backgroun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
@@ -17,16 +17,20 @@ from typing import Protocol
 import msgspec
 import trio
 
-from ._errors import ConfigurationError, ImagenError
-from ._images import Cost
+from ._callbacks import Callbacks
+from ._errors import ConfigurationError, ImagenError, OutcomeUnknownError, ProviderError
+from ._exchange import Accepted
+from ._images import Cost, Failure, Outcome, failure_of
 from ._keeping import Keeper
 from ._ledger import AttemptRecord, Ledger, State
+from ._library import Library
 from ._orders import Order, Planner
 from ._owners import is_alive
+from ._requests import decode_request
 from ._tickets import Emit, Ticket
 from ._workers import Workers
 
-__all__ = ["Recovery"]
+__all__ = ["Recovery", "failures_of"]
 
 _FREE = Cost(usd=Decimal(0), source="reported")
 
@@ -36,6 +40,16 @@ class Collector(Protocol):
 
     def collect(self, order: Order, row: AttemptRecord, emit: Emit) -> Ticket: ...
 
+    def tickets_of(self, batch_id: str) -> Sequence[Ticket]: ...
+
+
+class TogetherCollector(Protocol):
+    """The same for what was sent together."""
+
+    def collect(self, tickets: Sequence[Ticket], job: Accepted) -> None: ...
+
+    def tickets_of(self, batch_id: str) -> Sequence[Ticket]: ...
+
 
 class Recovery:
     """Resolves what others left; one per client."""
@@ -44,9 +58,12 @@ class Recovery:
         self,
         *,
         ledger: Ledger,
+        library: Library | None,
         keeper: Keeper,
         planner: Planner,
         collector: Collector,
+        together: TogetherCollector,
+        callbacks: Callbacks,
         owner: str,
         owners: Path,
         workers: Workers,
@@ -54,9 +71,12 @@ class Recovery:
         now: Callable[[], float],
     ) -> None:
         self._ledger = ledger
+        self._library = library
         self._keeper = keeper
         self._planner = planner
         self._collector = collector
+        self._together = together
+        self._callbacks = callbacks
         self._owner = owner
         self._owners = owners
         self._workers = workers
@@ -80,7 +100,11 @@ class Recovery:
             found = 0
             for row in await self._ledger.unknown():
                 with suppress(ConfigurationError):
-                    if row.settled_usd is None and (order := self._rebuild(row)) is not None:
+                    if row.settled_usd is not None:
+                        continue
+                    if row.economy and row.remote_id is not None:
+                        found += await self._collect_together(row)
+                    elif (order := self._rebuild(row)) is not None:
                         found += await self._collect(row, order)
             return found
 
@@ -93,6 +117,29 @@ class Recovery:
         for ticket in self.collecting(batch_id):
             await ticket.done.wait()
 
+    async def outcomes_of(self, batch_id: str) -> AsyncGenerator[Outcome]:
+        """What came of a batch and still comes: pictures, what is under way here, then failures for all the rest."""
+        await self.resolve_dead()
+        told: set[int] = set()
+        given: set[str] = set()
+        under_way = [*self._collector.tickets_of(batch_id), *self._together.tickets_of(batch_id)]
+        for image in [] if self._library is None else await self._library.of_batch(batch_id):
+            told.add(image.index)
+            given.add(image.id)
+            yield image
+        for ticket in under_way:
+            await ticket.done.wait()
+            for outcome in ticket.outcomes:
+                told.add(outcome.index)
+                # One that was kept while the library was read is there twice.
+                if isinstance(outcome, Failure) or outcome.id not in given:
+                    yield outcome
+        for row in await self._ledger.of_batch(batch_id):
+            for failure in failures_of(row):
+                if failure.index not in told:
+                    told.add(failure.index)
+                    yield failure
+
     async def _resolve(self, row: AttemptRecord) -> None:
         if row.state == "reserved":
             if await self._ledger.take_over(row, self._owner):
@@ -103,6 +150,9 @@ class Recovery:
                 return
             row = msgspec.structs.replace(row, owner=self._owner)
         try:
+            if row.economy and row.remote_id is not None:
+                await self._collect_together(row)
+                return
             order = self._rebuild(row)
         except ConfigurationError:
             # Its provider is not set up here: somebody else may have the key.
@@ -116,7 +166,7 @@ class Recovery:
 
     def _rebuild(self, row: AttemptRecord) -> Order | None:
         """The order of a job that can be collected; None where that is no job, or cannot be."""
-        if row.remote_id is None or row.economy:
+        if row.remote_id is None:
             return None
         try:
             order = self._planner.rebuild(row)
@@ -124,16 +174,59 @@ class Recovery:
             raise
         except ImagenError:
             return None
-        return order if order.provider.collect is not None else None
+        provider = order.provider
+        return order if (provider.economy if row.economy else provider.collect) is not None else None
 
     async def _collect(self, row: AttemptRecord, order: Order) -> bool:
         if not await self._ledger.take_over(row, self._owner):
             return False
         ticket = self._collector.collect(order, row, self._emit)
-        self._collecting[row.id] = ticket
-        ticket.on_end(lambda: self._collecting.pop(row.id, None))
+        self._note(ticket)
         return True
+
+    async def _collect_together(self, row: AttemptRecord) -> bool:
+        """Collects the whole job of an attempt; the tickets of those that have ended are there to keep the positions."""
+        assert row.remote_id is not None
+        if self._rebuild(row) is None or not await self._ledger.take_over(row, self._owner):
+            return False
+        tickets: list[Ticket] = []
+        for other in await self._ledger.of_job(row.provider, row.remote_id):
+            ticket = Ticket.again(
+                self._planner.rebuild(other),
+                other,
+                ledger=self._ledger,
+                callbacks=self._callbacks,
+                emit=self._emit,
+                now=self._now,
+            )
+            mine = other.id == row.id or (
+                other.state in ("sent", "accepted", "unknown") and await self._ledger.take_over(other, self._owner)
+            )
+            if not mine:
+                ticket.end()
+            tickets.append(ticket)
+        (job,) = {ticket.job for ticket in tickets}
+        assert job is not None
+        self._together.collect(tickets, job)
+        for ticket in tickets:
+            if not ticket.done.is_set():
+                self._note(ticket)
+        return True
+
+    def _note(self, ticket: Ticket) -> None:
+        self._collecting[ticket.id] = ticket
+        ticket.on_end(lambda: self._collecting.pop(ticket.id, None))
 
     async def _end(self, row: AttemptRecord, state: State, cost: Cost, message: str) -> None:
         code = "OUTCOME_UNKNOWN" if state == "unknown" else "TIMEOUT"
         await self._ledger.settle(row.id, state, cost, now=self._now(), error_code=code, error_message=message)
+
+
+def failures_of(row: AttemptRecord) -> list[Failure]:
+    """What an attempt without pictures is to whoever asked for them; what was free to fail says so."""
+    request = decode_request(row.request_json)
+    message = row.error_message or "The program ended before the answer came; the picture may be billed."
+    free = row.state == "failed" and not row.settled_usd
+    error = ProviderError(message) if free else OutcomeUnknownError(message)
+    indexes = range(row.first_index, row.first_index + row.images)
+    return [failure_of(request, index, error, model=row.model, provider=row.provider) for index in indexes]

@@ -11,11 +11,12 @@ import msgspec
 
 from . import _errors
 from ._database import Database, from_nanousd, to_nanousd
-from ._errors import Billed, ErrorCode, ImagenError, OutcomeUnknownError
+from ._errors import Billed, ErrorCode, ImagenError
 from ._images import Cost, Failure, Image, Outcome
 from ._ledger import Ledger
 from ._library import Library
 from ._owners import is_alive
+from ._recovery import failures_of
 from ._requests import Request, decode_request, encode_request
 from ._workers import Workers
 
@@ -146,21 +147,9 @@ class SessionStore:
         """A failure for each picture that may have been paid and is not there; `told` are those that have an outcome."""
         lost: dict[int, Failure] = {}
         for row in await self._ledger.of_batch(session.id):
-            if row.state == "failed" and not row.settled_usd:
-                continue
-            for index in range(row.first_index, row.first_index + row.images):
-                if index not in told:
-                    error = OutcomeUnknownError(
-                        row.error_message or "The program ended before the answer came; the picture may be billed."
-                    )
-                    lost[index] = Failure(
-                        index=index,
-                        request=session.request,
-                        error=error,
-                        model=row.model,
-                        provider=row.provider,
-                        cost=Cost(),
-                    )
+            # What failed for nothing is missing, not lost.
+            if row.state != "failed" or row.settled_usd:
+                lost.update({one.index: one for one in failures_of(row) if one.index not in told})
         return list(lost.values())
 
 

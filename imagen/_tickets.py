@@ -103,9 +103,7 @@ class Ticket(Watch):
         await self._ledger.mark_sent(self.id, self._now())
         # The last moment to turn back: after this the request leaves.
         await trio.lowlevel.checkpoint_if_cancelled()
-        self.sent = True
-        self.sent_at = trio.current_time()
-        self.tell_sent()
+        self.leave()
 
     async def accepted(self, job: Accepted) -> None:
         self.job = job
@@ -141,7 +139,10 @@ class Ticket(Watch):
     def tell(self, event: Event) -> None:
         self._emit(event)
 
-    def tell_sent(self) -> None:
+    def leave(self) -> None:
+        """The request leaves: from here it may be billed."""
+        self.sent = True
+        self.sent_at = trio.current_time()
         self._emit(AttemptSent(**self._about))
 
     def tell_ended(self) -> None:

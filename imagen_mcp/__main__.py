@@ -20,7 +20,8 @@ import imagen
 if TYPE_CHECKING:
     from mcp.server import MCPServer
 
-    from ._desk import Shop
+    from ._http import CallbackDoor
+    from ._shop import Shop
 
 __all__ = ["main"]
 
@@ -113,12 +114,14 @@ def _prepare(http: tuple[str, int] | None) -> Callable[[], Awaitable[None]]:
     # Only its own end is bounded, by `close_seconds`, and by `_leave_within` where a thread hangs.
     salvage_seconds = max(settings.salvage_seconds, settings.bounds.reply_seconds)
     settings = msgspec.structs.replace(settings, salvage_seconds=salvage_seconds)
-    server = make_server(settings, close_seconds=_CLOSE_SECONDS, local_files=http is None)
     if http is None:
-        return partial(_serve_stdio, server)
-    from . import _http  # noqa: F401 - a missing hypercorn is better told before anything is opened
+        return partial(_serve_stdio, make_server(settings, close_seconds=_CLOSE_SECONDS))
+    # Here, as a missing hypercorn is better told before anything is opened.
+    from ._http import CallbackDoor
 
-    return partial(_serve_http, server, settings, http)
+    callbacks = CallbackDoor(settings.callback_url)
+    server = make_server(settings, open_client=callbacks.open_client, close_seconds=_CLOSE_SECONDS, local_files=False)
+    return partial(_serve_http, server, callbacks, settings, http)
 
 
 def _run(serve: Callable[[], Awaitable[None]]) -> int:
@@ -156,7 +159,9 @@ async def _serve_stdio(server: MCPServer[Shop]) -> None:
         nursery.cancel_scope.cancel("the client has left")
 
 
-async def _serve_http(server: MCPServer[Shop], settings: imagen.Settings, address: tuple[str, int]) -> None:
+async def _serve_http(
+    server: MCPServer[Shop], callbacks: CallbackDoor, settings: imagen.Settings, address: tuple[str, int]
+) -> None:
     from ._http import serve_http
 
     # hypercorn would bury the sentence that says why a client cannot be opened.
@@ -170,7 +175,7 @@ async def _serve_http(server: MCPServer[Shop], settings: imagen.Settings, addres
 
     async with trio.open_nursery() as nursery:
         await nursery.start(_watch_signals, stop)
-        await serve_http(server, address, stop=stopping.wait, on_listening=_say_where)
+        await serve_http(server, address, callbacks=callbacks, stop=stopping.wait, on_listening=_say_where)
         nursery.cancel_scope.cancel("the server has stopped")
 
 

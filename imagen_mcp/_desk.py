@@ -3,45 +3,46 @@
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import trio
-from mcp.server.mcpserver import Context
-from mcp.types import CallToolResult
+from mcp.types import CallToolResult, InputRequiredResult
 from pydantic import Field
 
 import imagen
 
+from ._money import Limits, ask_first, noting_retirement
 from ._replies import BatchReply, Found, PictureReply, batch_reply, failed, picture_reply
+from ._shop import Desk, client_of
 
 __all__ = [
     "After",
+    "BatchAnswer",
     "Count",
-    "Desk",
     "Full",
     "HEARTBEAT_SECONDS",
     "LONGEST_PULL",
     "LongTimeout",
     "MODELS_URI",
     "ModelId",
+    "PictureAnswer",
     "Prompt",
     "Quality",
     "SessionId",
-    "Shop",
     "Size",
     "Source",
     "Strength",
     "Style",
     "Timeout",
     "clamp",
-    "client_of",
+    "incomplete",
     "make_many",
     "make_one",
     "next_step",
     "picture_source",
+    "resume",
     "session_of",
     "start",
     "wait_picture",
@@ -57,14 +58,9 @@ MODELS_URI = "models://image-generation"
 _ID = re.compile(r"[0-9a-f]{4,16}")
 
 
-class Shop(NamedTuple):
-    """What the tools work with; `local_files` says whether callers may name files of this machine."""
-
-    client: imagen.Client
-    local_files: bool = True
-
-
-Desk = Context[Shop]
+# A tool that spends may first have the client ask its user.
+PictureAnswer = Annotated[CallToolResult, PictureReply] | InputRequiredResult
+BatchAnswer = Annotated[CallToolResult, BatchReply] | InputRequiredResult
 
 Prompt = Annotated[str, Field(description="What the picture should show.")]
 ModelId = Annotated[
@@ -102,13 +98,18 @@ Full = Annotated[
 ]
 
 
-def client_of(ctx: Desk) -> imagen.Client:
-    return ctx.request_context.lifespan_context.client
-
-
 async def session_of(ctx: Desk, session_id: str) -> imagen.Session:
+    return await _found(ctx, client_of(ctx).sessions.get(session_id))
+
+
+async def resume(ctx: Desk, session_id: str) -> imagen.Session:
+    """Has the rest of a session made. The user agreed to the cost of the whole when it was started."""
+    return await _found(ctx, client_of(ctx).resume_session(session_id))
+
+
+async def _found(ctx: Desk, looking: Awaitable[imagen.Session]) -> imagen.Session:
     try:
-        return await client_of(ctx).sessions.get(session_id)
+        return await looking
     except imagen.SessionNotFoundError as error:
         # An assistant that starts again pays again.
         raise imagen.SessionNotFoundError(
@@ -116,19 +117,18 @@ async def session_of(ctx: Desk, session_id: str) -> imagen.Session:
         ) from error
 
 
-def start(ctx: Desk, request: imagen.Request, count: int) -> tuple[imagen.Session, list[str]]:
+def start(ctx: Desk, request: imagen.Request, count: int, limits: Limits) -> tuple[imagen.Session, list[str]]:
     """Starts a session; the notes say that its model will be retired."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", imagen.ModelRetiringWarning)
-        session = client_of(ctx).start_session(request, n=count)
-    return session, [str(item.message) for item in caught if issubclass(item.category, imagen.ModelRetiringWarning)]
+    with noting_retirement() as notes:
+        session = client_of(ctx).start_session(request, n=count, budget=limits.budget)
+    return session, notes
 
 
-async def make_one(
-    ctx: Desk, request: imagen.Request, timeout: float, *, full: bool
-) -> Annotated[CallToolResult, PictureReply]:
+async def make_one(ctx: Desk, request: imagen.Request, timeout: float, limits: Limits, *, full: bool) -> PictureAnswer:
     """One picture, as a session of one: when the wait is over before the picture is, it goes on and can still be pulled."""
-    session, notes = start(ctx, request, 1)
+    if (question := await ask_first(ctx, request, 1, limits)) is not None:
+        return question
+    session, notes = start(ctx, request, 1, limits)
     with _cancelled_without_answer(session):
         found = await wait_picture(session, None, clamp(timeout, 1.0, _LONGEST_GENERATE), ctx)
         if found is not None:
@@ -138,11 +138,11 @@ async def make_one(
         return failed(_still_being_made(session))
 
 
-async def make_many(
-    ctx: Desk, request: imagen.Request, count: int, timeout: float
-) -> Annotated[CallToolResult, BatchReply]:
+async def make_many(ctx: Desk, request: imagen.Request, count: int, timeout: float, limits: Limits) -> BatchAnswer:
     """Several pictures in the background; the first one as soon as it is there."""
-    session, notes = start(ctx, request, count)
+    if (question := await ask_first(ctx, request, count, limits)) is not None:
+        return question
+    session, notes = start(ctx, request, count, limits)
     with _cancelled_without_answer(session):
         found = await wait_picture(session, None, clamp(timeout, 0.0, LONGEST_PULL), ctx)
         return await batch_reply(session, found, notes=[*notes, next_step(session, found, None)])
@@ -196,13 +196,26 @@ def next_step(session: imagen.Session, found: Found | None, after: int | None) -
     again = f'get_next_image(session_id="{session.id}"{"" if have is None else f", after={have}"})'
     if found is not None and (more or not session.finished):
         return f"Next: {again}."
-    if found is not None:
-        return "This was the last picture of the batch."
     if not session.finished:
         return f"Nothing new yet: call {again} again. Do not start the batch again."
-    if session.images:
-        return f"The batch is over: no picture comes after index {have}."
-    return "The batch is over: no picture was made."
+    if found is not None:
+        over = "This was the last picture of the batch."
+    elif session.images:
+        over = f"The batch is over: no picture comes after index {have}."
+    else:
+        over = "The batch is over: no picture was made."
+    return " ".join([over, *incomplete(session)])
+
+
+def incomplete(session: imagen.Session) -> list[str]:
+    """What can be done about a batch that was stopped before every picture was made or had failed."""
+    missing = session.requested - len(session.outcomes)
+    if session.state != "CANCELLED" or not missing:
+        return []
+    return [
+        f"It was stopped, or the server was, before {missing} of {session.requested} pictures were made. What is finished can "
+        f'be pulled, and resume_batch(session_id="{session.id}") makes the rest, if the user still wants it.'
+    ]
 
 
 def _reason(session: imagen.Session) -> imagen.ImagenError:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from mcp.types import CallToolResult
 from pydantic import Field
 
 import imagen
 
 from ._desk import (
-    Desk,
+    BatchAnswer,
     Full,
     LongTimeout,
     ModelId,
+    PictureAnswer,
     Prompt,
     Quality,
     Size,
@@ -24,7 +24,8 @@ from ._desk import (
     make_one,
     picture_source,
 )
-from ._replies import BatchReply, PictureReply
+from ._money import ConfirmCost, Limits, MaxCost
+from ._shop import Desk
 
 __all__ = ["create_variations", "edit_image", "enhance_image", "restyle_image"]
 
@@ -50,7 +51,9 @@ async def edit_image(
     quality: Quality = None,
     timeout: LongTimeout = 50.0,
     full: Full = False,
-) -> Annotated[CallToolResult, PictureReply]:
+    max_cost_usd: MaxCost = None,
+    confirm_cost: ConfirmCost = False,
+) -> PictureAnswer:
     """Changes a picture as the prompt says, or makes one out of several. Each is named by the id of one that imagen made, an
     https URL, a data URL, or a path on the server's machine."""
     request = imagen.Edit(
@@ -61,7 +64,7 @@ async def edit_image(
         size=size or None,
         quality=quality or None,
     )
-    return await make_one(ctx, request, timeout, full=full)
+    return await make_one(ctx, request, timeout, Limits(max_cost_usd, confirm_cost), full=full)
 
 
 async def create_variations(
@@ -72,13 +75,15 @@ async def create_variations(
     strength: Strength = None,
     model: ModelId = None,
     timeout: Timeout = 45.0,
-) -> Annotated[CallToolResult, BatchReply]:
+    max_cost_usd: MaxCost = None,
+    confirm_cost: ConfirmCost = False,
+) -> BatchAnswer:
     """Starts other pictures like one, in the background. Answers with the session_id and the first picture as soon as it is
     there; get_next_image gives the others. A model without variations does them by an edit, and says so."""
     request = imagen.Vary(
         image=picture_source(ctx, image), prompt=prompt, strength=strength, model=model or None, emulate=bool(model)
     )
-    return await make_many(ctx, request, count, timeout)
+    return await make_many(ctx, request, count, timeout, Limits(max_cost_usd, confirm_cost))
 
 
 async def enhance_image(
@@ -92,12 +97,14 @@ async def enhance_image(
     model: ModelId = None,
     timeout: LongTimeout = 50.0,
     full: Full = False,
-) -> Annotated[CallToolResult, PictureReply]:
+    max_cost_usd: MaxCost = None,
+    confirm_cost: ConfirmCost = False,
+) -> PictureAnswer:
     """Makes a picture larger and finer."""
     request = imagen.Enhance(
         image=picture_source(ctx, image), scale=scale, mode=mode, prompt=prompt, model=model or None
     )
-    return await make_one(ctx, request, timeout, full=full)
+    return await make_one(ctx, request, timeout, Limits(max_cost_usd, confirm_cost), full=full)
 
 
 async def restyle_image(
@@ -109,7 +116,9 @@ async def restyle_image(
     model: ModelId = None,
     timeout: LongTimeout = 50.0,
     full: Full = False,
-) -> Annotated[CallToolResult, PictureReply]:
+    max_cost_usd: MaxCost = None,
+    confirm_cost: ConfirmCost = False,
+) -> PictureAnswer:
     """Draws what one picture shows in the look of another."""
     request = imagen.Restyle(
         image=picture_source(ctx, image),
@@ -119,4 +128,4 @@ async def restyle_image(
         model=model or None,
         emulate=bool(model),
     )
-    return await make_one(ctx, request, timeout, full=full)
+    return await make_one(ctx, request, timeout, Limits(max_cost_usd, confirm_cost), full=full)

@@ -22,7 +22,20 @@ import imagen
 if TYPE_CHECKING:
     from PIL import Image as PillowImage
 
-__all__ = ["BatchReply", "Found", "Picture", "PictureReply", "Problem", "batch_reply", "failed", "picture_reply"]
+__all__ = [
+    "BatchReply",
+    "CostReply",
+    "Found",
+    "Picture",
+    "PictureReply",
+    "Problem",
+    "batch_reply",
+    "cost_reply",
+    "dollars",
+    "failed",
+    "picture_reply",
+    "spoken",
+]
 
 PREVIEW_SIDE = 768
 _PREVIEW_QUALITY = 80
@@ -80,6 +93,17 @@ class PictureReply(BaseModel):
     image: Picture
 
 
+class CostReply(BaseModel):
+    """What pictures would cost; null where nobody published a price. `model` is null where imagen has yet to choose one."""
+
+    model: str | None
+    count: int
+    low_usd: str | None
+    expected_usd: str | None
+    high_usd: str | None
+    needs_confirmation: bool
+
+
 class Found(NamedTuple):
     """A picture and its number in order of completion."""
 
@@ -108,6 +132,19 @@ async def batch_reply(
         lines += [_describe(found), *blocks.notes]
     lines += _complaints(reply.errors)
     return _result(reply, [*lines, *notes], blocks.content)
+
+
+def cost_reply(reply: CostReply, notes: Sequence[str] = ()) -> CallToolResult:
+    """The answer of `estimate_cost`."""
+    if reply.low_usd is None or reply.expected_usd is None or reply.high_usd is None:
+        cost = f"Nobody published a price of {reply.model}."
+    else:
+        cost = (
+            f"{'1 picture' if reply.count == 1 else f'{reply.count} pictures'} by {reply.model} would cost about "
+            f"{spoken(reply.expected_usd)}: at least {spoken(reply.low_usd)}, at most {spoken(reply.high_usd)}."
+        )
+    consent = ["The user must agree to that before they are made."] if reply.needs_confirmation else []
+    return _result(reply, [f"{cost} Nothing was made.", *consent, *notes], [])
 
 
 def failed(error: imagen.ImagenError) -> CallToolResult:
@@ -162,7 +199,7 @@ def _picture(found: Found) -> Picture:
         height=image.height,
         size_bytes=image.size_bytes,
         model=image.model,
-        cost_usd=_amount(image.cost.usd),
+        cost_usd=dollars(image.cost.usd),
         parent_id=image.parent_id,
         adjustments=_changes(image),
     )
@@ -182,11 +219,18 @@ def _uri(image: imagen.Image) -> str | None:
     return None if image.path is None else f"imagen://images/{image.id}"
 
 
-def _amount(usd: Decimal | None) -> str | None:
-    return None if usd is None else f"{usd:f}"
+def dollars(usd: Decimal | None) -> str | None:
+    """Money travels as text: a float would round it."""
+    return None if usd is None else f"{usd.normalize():f}"
 
 
 # --- text -----------------------------------------------------------------------------------------------------------
+
+
+def spoken(usd: Decimal | str) -> str:
+    """Dollars in a sentence: cents at least."""
+    amount = Decimal(usd).normalize()
+    return f"${amount:.2f}" if amount == round(amount, 2) else f"${amount:f}"
 
 
 def _count(reply: BatchReply) -> str:
@@ -199,7 +243,7 @@ def _count(reply: BatchReply) -> str:
 def _describe(found: Found) -> str:
     """What an assistant that cannot see the picture yet has to know of it."""
     image = found.image
-    cost = "an unknown amount" if image.cost.usd is None else f"${_amount(image.cost.usd)} ({image.cost.source})"
+    cost = "an unknown amount" if image.cost.usd is None else f"${dollars(image.cost.usd)} ({image.cost.source})"
     lines = [
         f"Picture {found.number}: {image.width}x{image.height} {image.media_type}, {image.size_bytes:,} bytes, "
         f"by {image.model}, cost {cost}."

@@ -19,7 +19,7 @@ from mcp.server.mcpserver.exceptions import (
     UnexpectedToolError,
 )
 from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
-from pydantic import AnyUrl
+from pydantic import AnyUrl, Field
 
 import imagen
 
@@ -27,28 +27,31 @@ from ._desk import (
     LONGEST_PULL,
     MODELS_URI,
     After,
+    BatchAnswer,
     Count,
-    Desk,
     Full,
     LongTimeout,
     ModelId,
+    PictureAnswer,
     Prompt,
     Quality,
     SessionId,
-    Shop,
     Size,
     Style,
     Timeout,
     clamp,
-    client_of,
+    incomplete,
     make_many,
     make_one,
     next_step,
+    resume,
     session_of,
     wait_picture,
 )
+from ._money import ConfirmCost, Limits, MaxCost, estimate, noting_retirement
 from ._operations import create_variations, edit_image, enhance_image, restyle_image
-from ._replies import BatchReply, PictureReply, batch_reply, failed
+from ._replies import BatchReply, CostReply, batch_reply, cost_reply, failed
+from ._shop import Desk, Shop, client_of
 
 __all__ = ["make_server"]
 
@@ -58,12 +61,14 @@ _IMAGE_URI = "imagen://images/{image_id}"
 
 _INSTRUCTIONS = """\
 imagen makes pictures; some models cost money per picture.
+Before many pictures call estimate_cost, which makes none, and tell the user what they would cost.
 One picture: generate_image. From a picture: edit_image, create_variations, enhance_image, restyle_image.
 Several: start_image_batch answers with a session_id and the first picture, and the rest goes on \
 in the background. Then call get_next_image(session_id, after=<index of the last picture you have>) until its text says that \
 the batch is over. Repeating a pull is free and safe: the same `after` gives the same picture.
 Never call start_image_batch or generate_image again for pictures that are still being made: that would pay twice. After a \
-time-out, pull again.
+time-out, pull again. A batch that the end of the server interrupted is still there: pull what is finished, and resume_batch \
+makes the rest.
 Pictures are files; tell the user their paths. What you see is a small preview."""
 
 
@@ -79,9 +84,12 @@ async def generate_image(
     style: Style = None,
     timeout: LongTimeout = 50.0,
     full: Full = False,
-) -> Annotated[CallToolResult, PictureReply]:
+    max_cost_usd: MaxCost = None,
+    confirm_cost: ConfirmCost = False,
+) -> PictureAnswer:
     """Makes one picture and waits for it. Answers with its path, a small preview and a link to the whole picture."""
-    return await make_one(ctx, _generate(prompt, model, size, quality, style), timeout, full=full)
+    request = _generate(prompt, model, size, quality, style)
+    return await make_one(ctx, request, timeout, Limits(max_cost_usd, confirm_cost), full=full)
 
 
 async def start_image_batch(
@@ -93,10 +101,28 @@ async def start_image_batch(
     quality: Quality = None,
     style: Style = None,
     timeout: Timeout = 45.0,
-) -> Annotated[CallToolResult, BatchReply]:
+    max_cost_usd: MaxCost = None,
+    confirm_cost: ConfirmCost = False,
+) -> BatchAnswer:
     """Starts several pictures of one prompt in the background. Answers with the session_id and the first picture as soon as
     it is there; get_next_image gives the others. Never start a batch again that is running: it would be paid twice."""
-    return await make_many(ctx, _generate(prompt, model, size, quality, style), count, timeout)
+    request = _generate(prompt, model, size, quality, style)
+    return await make_many(ctx, request, count, timeout, Limits(max_cost_usd, confirm_cost))
+
+
+async def estimate_cost(
+    prompt: Prompt,
+    ctx: Desk,
+    count: Annotated[int, Field(ge=1, le=1000, description="How many pictures.")] = 4,
+    model: ModelId = None,
+    size: Size = None,
+    quality: Quality = None,
+    style: Style = None,
+) -> Annotated[CallToolResult, CostReply]:
+    """Says what pictures would cost, and makes none. Use it before many pictures, or where the user cares about the cost."""
+    with noting_retirement() as notes:
+        reply = estimate(ctx, _generate(prompt, model, size, quality, style), count)
+    return cost_reply(reply, notes)
 
 
 def _generate(
@@ -122,7 +148,16 @@ async def get_batch_status(session_id: SessionId, ctx: Desk) -> Annotated[CallTo
     """Says how far a batch is, without waiting."""
     session = await session_of(ctx, session_id)
     there = ", ".join(str(index) for index, _ in session.images)
-    return await batch_reply(session, None, notes=[f"Pictures that can be pulled: {there or 'none yet'}."])
+    notes = [f"Pictures that can be pulled: {there or 'none yet'}.", *incomplete(session)]
+    return await batch_reply(session, None, notes=notes)
+
+
+async def resume_batch(session_id: SessionId, ctx: Desk) -> Annotated[CallToolResult, BatchReply]:
+    """Makes the pictures that are missing of a batch that was cancelled, or that the end of the server interrupted. Nothing
+    that may be paid already is made again. Does nothing to a batch that is running or complete."""
+    session = await resume(ctx, session_id)
+    again = f'get_next_image(session_id="{session.id}", after=<index of the last picture you have>)'
+    return await batch_reply(session, None, notes=[f"Next: {again}."])
 
 
 async def cancel_batch(session_id: SessionId, ctx: Desk) -> Annotated[CallToolResult, BatchReply]:
@@ -255,11 +290,14 @@ def make_server(
     """
     catalog = settings.load_catalog()
 
+    # The tools ask before they start anything: see _money.
+    unlimited = msgspec.structs.replace(settings, confirm_above_usd=None)
+
     @asynccontextmanager
     async def lifespan(_: MCPServer[Shop]) -> AsyncIterator[Shop]:
-        async with open_client(settings) as client:
+        async with open_client(unlimited) as client:
             try:
-                yield Shop(client, local_files)
+                yield Shop(client, local_files, settings.confirm_above_usd)
             finally:
                 if close_seconds is not None:
                     client.bound_salvage(close_seconds)
@@ -284,6 +322,7 @@ def make_server(
 def _add_tools(server: MCPServer[Shop]) -> None:
     spends = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True)
     reads = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
+    resumes = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
     stops = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False)
     server.add_tool(generate_image, title="Generate an image", annotations=spends)
     server.add_tool(edit_image, title="Edit an image", annotations=spends)
@@ -294,6 +333,8 @@ def _add_tools(server: MCPServer[Shop]) -> None:
     server.add_tool(get_next_image, title="Get the next image of a batch", annotations=reads)
     server.add_tool(get_batch_status, title="Look at a batch", annotations=reads)
     server.add_tool(cancel_batch, title="Cancel a batch", annotations=stops)
+    server.add_tool(resume_batch, title="Resume a batch", annotations=resumes)
+    server.add_tool(estimate_cost, title="Estimate a cost", annotations=reads)
 
 
 def _add_resources(server: MCPServer[Shop], settings: imagen.Settings, catalog: imagen.Catalog) -> None:

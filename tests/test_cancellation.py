@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 import trio
 
 import imagen
-from imagen.testing import cancel_at_every_step
+from imagen.testing import ScriptedReply, cancel_at_every_step
 from tests.support import PRICE, FakeProvider, books_balance, open_test_client
+from tests.test_routes import BROKEN, BUSY, DOWN, PRICES, Town, open_town, picture
 
 
 async def check_home(home: Path, provider: FakeProvider) -> None:
@@ -169,3 +173,134 @@ async def test_a_subscriber_that_raises_loses_no_picture_and_is_heard_at_the_end
     with pytest.raises(LookupError, match="AttemptSent"):
         async with open_test_client(FakeProvider(), home=tmp_path, on_event=broken) as (client, _):
             assert (await client.generate("a cat")).width == 8
+
+
+# --- the whole way: retries, fallback, hedging, budgets, rates ---------------------------------------------------------
+
+
+class BillingTown(Town):
+    """Three providers that keep their bill: a picture is paid for when it is begun, whoever waits for it."""
+
+    def __init__(self, **scripts: list[ScriptedReply]) -> None:
+        super().__init__(**{name: self._billing(name, scripts.get(name, [picture()])) for name in PRICES})
+        self.billed_usd = Decimal(0)
+
+    def _billing(self, name: str, script: list[ScriptedReply]) -> Callable[[int], ScriptedReply]:
+        def answer(number: int) -> ScriptedReply:
+            reply = script[number % len(script)]
+            if reply.fault != "refused" and reply.status in (200, 500):
+                self.billed_usd += Decimal(PRICES[name])
+            return reply
+
+        return answer
+
+
+WAYS = {"fallback": ("right-1", "third-1"), "hedge_after_seconds": 2.0}
+REFUSED = ScriptedReply(fault="refused")
+LOST = ScriptedReply(fault="lost", after_seconds=1.0)
+# Two at once of any model, and so few in a while that a batch has to wait.
+RATE = {"rate_limit": {"images": 2, "period_seconds": 3, "max_at_once": 2}}
+
+
+@asynccontextmanager
+async def open_ruled_town(town: Town, home: Path) -> AsyncIterator[imagen.Client]:
+    """A client with a standing budget, rates that make it wait, and waits between tries that are short."""
+    async with open_town(
+        town,
+        home,
+        models={f"{name}-1": RATE for name in PRICES},
+        budgets=(imagen.StandingBudget(per="day", usd=Decimal("0.50")),),
+        retry=imagen.RetryPolicy(attempts=3, wait_initial_seconds=0.5, wait_max_seconds=1.0),
+        salvage_seconds=5.0,
+    ) as client:
+        yield client
+    for transport in town.transports.values():
+        assert transport.open_replies == 0
+        assert transport.closed
+
+
+async def check_town(home: Path, town: BillingTown) -> None:
+    """What a later client finds: everything billed is in the ledger, what is settled has its picture, files are whole."""
+    files = {path for path in (home / "images").rglob("*") if path.is_file()}
+    for path in files:
+        assert path.stem == hashlib.sha256(path.read_bytes()).hexdigest()
+    async with open_town(Town(), home) as client:
+        spending = await client.spending()
+        images = await client.library.list(limit=100)
+        assert (spending.attempts.in_flight, spending.reserved_usd, client.in_flight) == (0, 0, 0)
+        assert spending.settled_usd == sum(image.cost.usd for image in images)
+        assert spending.settled_usd <= town.billed_usd <= spending.settled_usd + spending.unknown_usd
+        assert spending.settled_usd + spending.unknown_usd <= Decimal("0.50")
+        assert {image.path for image in images} == files
+
+
+def cancel_in_town(
+    work: Callable[[imagen.Client], Awaitable[None]], scripts: dict[str, list[ScriptedReply]], *, every: int = 1
+) -> int:
+    """Cancels the work at each step, looks at what is left, and gives how many runs that took. All in the scripts are asked."""
+    asked: set[str] = set()
+
+    async def scenario(scope: trio.CancelScope) -> None:
+        town = BillingTown(**scripts)
+        with tempfile.TemporaryDirectory() as folder:
+            home = Path(folder)
+            with scope:
+                async with open_ruled_town(town, home) as client:
+                    await work(client)
+            await check_town(home, town)
+            asked.update(name for name in PRICES if town.sent(name))
+
+    runs = cancel_at_every_step(scenario, every=every)
+    assert asked >= scripts.keys()
+    return runs
+
+
+FAULTS = {
+    "a retry that is waited for": {"left": [DOWN, BUSY, picture()], "right": [BUSY], "third": [REFUSED]},
+    "falling back twice": {"left": [DOWN], "right": [REFUSED], "third": [picture()]},
+    "an outcome that is unknown": {"left": [REFUSED], "right": [BROKEN, LOST]},
+    "a slow model that is overtaken": {"left": [picture(9.0)], "right": [picture(0.5)]},
+    "two that are slow": {"left": [picture(9.0)], "right": [picture(9.0)]},
+    "a slow one, and nobody else": {"left": [picture(9.0)], "right": [DOWN]},
+}
+
+
+@pytest.mark.parametrize("scripts", FAULTS.values(), ids=FAULTS.keys())
+def test_one_request_on_its_way_round_survives_a_cancellation_at_every_step(scripts):
+    async def work(client: imagen.Client) -> None:
+        try:
+            await client.generate("x", **WAYS)
+        except imagen.ImagenError:
+            # What came out of it stands in the ledger; here nobody is to lose it.
+            return
+
+    assert cancel_in_town(work, scripts, every=2) > 15
+
+
+def test_a_batch_over_all_ways_survives_a_cancellation_at_every_step():
+    async def work(client: imagen.Client) -> None:
+        with imagen.move_on_after_spending("0.30"):
+            async with client.open_batch("x", n=6, max_at_once=3, **WAYS) as batch:
+                async for _ in batch:
+                    pass
+
+    scripts = {"left": [DOWN, picture(5.0), BUSY, picture()], "right": [BUSY, picture(), REFUSED], "third": [LOST]}
+    assert cancel_in_town(work, scripts, every=5) > 30
+
+
+def test_a_session_over_all_ways_survives_a_cancellation_at_every_step():
+    async def work(client: imagen.Client) -> None:
+        session = client.start_session("x", n=4, max_at_once=2, budget=imagen.Budget("0.25"), **WAYS)
+        await session.wait_finished()
+
+    scripts = {"left": [picture(5.0), DOWN], "right": [DOWN, picture(), LOST], "third": [BUSY, picture()]}
+    assert cancel_in_town(work, scripts, every=5) > 25
+
+
+def test_a_caller_that_waits_for_a_slot_leaves_it_at_every_step():
+    async def work(client: imagen.Client) -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(client.generate, imagen.Generate(prompt="x", model="left-1"))
+
+    assert cancel_in_town(work, {"left": [picture(0.5)]}, every=3) > 30

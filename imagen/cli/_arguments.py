@@ -75,7 +75,9 @@ def _add_money_commands(commands: argparse._SubParsersAction[argparse.ArgumentPa
     spend = _add_command(commands.add_parser("spend", help="sum up what was spent"), run_spend, csv=True)
     spend.add_argument("--since", type=_since, help="a date such as 2026-11-01, or a span such as 24h, 7d, 4w")
     what = spend.add_mutually_exclusive_group()
-    what.add_argument("--by", choices=("model", "provider", "day", "tag", "batch"), help="split by this; a day is one of UTC")
+    what.add_argument(
+        "--by", choices=("model", "provider", "day", "tag", "batch"), help="split by this; a day is one of UTC"
+    )
     what.add_argument("--unknown", action="store_true", help="list the requests whose answer was lost")
     reconcile = commands.add_parser(
         "reconcile",
@@ -214,7 +216,7 @@ def _add_way_options(parser: argparse.ArgumentParser) -> None:
         "--hedge-after",
         type=_hedge,
         metavar="SECONDS|p95",
-        help="ask the next model too where the first has not answered by then, and pay both; p95: by experience",
+        help="ask the next model too where the first has not answered by then; both may be paid. p95: by experience",
     )
     group.add_argument("--no-wait", action="store_true", help="fail where there is no slot now, instead of waiting")
 
@@ -255,7 +257,7 @@ def _usd(text: str) -> Decimal:
         amount = Decimal(text.removeprefix("$"))
     except InvalidOperation:
         amount = Decimal(-1)
-    if not 0 <= amount < _MOST_USD:
+    if not amount.is_finite() or not 0 <= amount < _MOST_USD:
         raise argparse.ArgumentTypeError(f"{text!r} is no amount of US dollars such as 0.50")
     return amount
 

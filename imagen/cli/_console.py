@@ -89,7 +89,7 @@ class Console:
         text = io.StringIO()
         writer = csv.DictWriter(text, header, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
-        writer.writerows(records)
+        writer.writerows(msgspec.to_builtins(record) for record in records)
         sys.stdout.buffer.write(text.getvalue().encode())
         sys.stdout.buffer.flush()
 
@@ -106,7 +106,7 @@ class Console:
     def live(self, line: str) -> None:
         """The changing line; the last call wins. Nothing where standard error is no terminal."""
         if self.shows_live and not self._asking:
-            width = os.get_terminal_size(sys.stderr.fileno()).columns
+            width = os.get_terminal_size(sys.stderr.fileno()).columns or _WIDTH_WITHOUT_TERMINAL
             print(f"\r\x1b[K{line[: width - 1]}", end="", file=sys.stderr, flush=True)
             self._live = True
 

@@ -16,6 +16,9 @@ from .. import (
     AttemptEnded,
     AuthenticationError,
     Budget,
+    BudgetAlarm,
+    BudgetExceededError,
+    CallOptions,
     Client,
     ConfigurationError,
     Event,
@@ -27,12 +30,14 @@ from .. import (
     Outcome,
     PreviewReceived,
     ProgressReported,
+    Quote,
     Request,
     StorageError,
     open_client,
 )
-from ._console import Console, ExitStatus, usd
-from ._records import failure_record, image_record, money
+from ._console import Console, ExitStatus, say_error, usd
+from ._dry_run import run_dry
+from ._records import alarm_record, failure_record, image_record, money
 from ._requests import operation_name, read_request
 
 __all__ = ["run_make"]
@@ -46,21 +51,22 @@ _NO_AI = (
 
 async def run_make(options: argparse.Namespace, console: Console) -> ExitStatus:
     """Makes the pictures. Ctrl-C stops what is not sent and waits for what is paid; a second one stops waiting."""
+    if options.dry_run:
+        return await run_dry(options, console)
     run = _Run(options, console)
     if options.out is not None:
         await trio.to_thread.run_sync(_prepare_folder, options.out)
-    async with open_client(on_event=run.hear) as client:
+    async with open_client(confirm=run.confirm if options.yes or console.can_ask else None) as client:
         request = await read_request(options)
         client.quote(request)
+        _check_way(options, request, client)
         if isinstance(request, Generate) and options.model is None and _is_sketch_for_want_of_keys(client):
             console.note(_NO_AI)
         async with trio.open_nursery() as nursery:
             await nursery.start(run.watch_signals, client)
             nursery.start_soon(run.show_progress, client)
             await run.make(client, request)
-            if run.interrupted or run.timed_out:
-                client.bound_salvage(client.settings.salvage_seconds)
-                await run.salvage(client)
+            await run.salvage(client)
             nursery.cancel_scope.cancel("all is done")
     run.finish()
     return run.status
@@ -79,9 +85,12 @@ class _Run:
         self._failures: list[Failure] = []
         self._late: list[Image] = []
         self._fractions: dict[str, float | None] = {}
+        self._notes: dict[str, str] = {}
         self._cost_usd = Decimal(0)
         self._unknown_costs = 0
         self._not_saved = False
+        self._unconfirmed = False
+        self._salvaging = False
         self.interrupted = False
         self.timed_out = False
 
@@ -91,20 +100,45 @@ class _Run:
         """Runs the batch and tells of each outcome as it comes."""
         options = self._options
         budget = None if options.budget is None else Budget(options.budget)
+        opened = client.open_batch(
+            request,
+            n=options.n,
+            max_at_once=options.max_at_once,
+            together=options.together,
+            budget=budget,
+            on_event=self.hear,
+            **_read_way(options),
+        )
         with self._scope, trio.move_on_after(options.deadline or float("inf")) as deadline:
-            async with client.open_batch(
-                request, n=options.n, max_at_once=options.max_at_once, together=options.together, budget=budget
-            ) as batch:
-                async for outcome in batch:
-                    await self._tell(outcome)
+            try:
+                async with opened as batch:
+                    async for outcome in batch:
+                        await self._tell(outcome)
+            except BudgetExceededError as error:
+                self._unconfirmed = True
+                say_error(error.message if self._console.can_ask else f"{error.message} Add --yes to agree to it.")
         self.timed_out = deadline.cancelled_caught
 
+    async def confirm(self, quote: Quote, pictures: int) -> bool:
+        """Whether so much money may be spent."""
+        if self._options.yes:
+            return True
+        cost = "cost nobody knows how much" if quote.high_usd is None else f"cost up to {usd(quote.high_usd)}"
+        return await self._console.ask(f"imagen: {pictures} pictures may {cost}. Make them?")
+
     async def salvage(self, client: Client) -> None:
-        """Waits for what is paid, and tells of it as of the rest."""
+        """Waits for what is paid, and tells of it as of the rest: after an interruption, or where two models were asked."""
+        seconds = client.settings.salvage_seconds
+        again = " again" if self.interrupted else ""
+        self._salvaging = True
+        client.bound_salvage(seconds)
+        if client.in_flight:
+            # What costs nothing is gone in a moment.
+            await trio.sleep(_FRAME_SECONDS / 4)
         if client.in_flight:
             self._console.note(
-                f"imagen: waiting up to {client.settings.salvage_seconds:g} s for {client.in_flight} request(s) that may be "
-                "paid; Ctrl-C again gives them up."
+                f"imagen: waiting up to {seconds:g} s for {client.in_flight} request(s) that may be paid; "
+                f"Ctrl-C{again} gives them up."
             )
         while client.in_flight or self._late:
             while self._late:
@@ -113,13 +147,18 @@ class _Run:
 
     def hear(self, event: Event) -> None:
         """Hears of every outcome, also of those that nobody waits for any more."""
-        if isinstance(event, AttemptEnded) and (self.interrupted or self.timed_out):
-            images = [outcome for outcome in event.outcomes if isinstance(outcome, Image)]
-            self._late += [image for image in images if image.id not in self._told]
-        elif isinstance(event, AttemptEnded):
+        if isinstance(event, BudgetAlarm):
+            self._tell_alarm(event)
+            return
+        self._notes.pop(event.attempt_id, None)
+        if isinstance(event, AttemptEnded):
             self._fractions.pop(event.attempt_id, None)
+            self._count(event.outcomes)
+            if self.interrupted or self.timed_out:
+                self._late += [outcome for outcome in event.outcomes if isinstance(outcome, Image)]
         elif isinstance(event, ProgressReported):
             self._fractions[event.attempt_id] = event.fraction
+            self._notes[event.attempt_id] = event.note
         elif isinstance(event, PreviewReceived) and self._options.out is not None:
             path = (
                 self._options.out
@@ -130,11 +169,13 @@ class _Run:
             except OSError as error:
                 self._console.note(f"imagen: A preview cannot be saved as {path}: {error.strerror or error}.")
 
+    def _count(self, outcomes: Sequence[Outcome]) -> None:
+        """Every attempt costs what it costs, also one that another model was asked after."""
+        costs = [outcome.cost.usd for outcome in outcomes]
+        self._cost_usd += sum((cost for cost in costs if cost is not None), Decimal(0))
+        self._unknown_costs += costs.count(None)
+
     async def _tell(self, outcome: Outcome) -> None:
-        if outcome.cost.usd is None:
-            self._unknown_costs += 1
-        else:
-            self._cost_usd += outcome.cost.usd
         if isinstance(outcome, Image):
             if outcome.id not in self._told:
                 self._told.add(outcome.id)
@@ -177,6 +218,12 @@ class _Run:
             f"{len(self._made) + len(self._failures)}/{self._options.n}  failed [{error.code}] {error.message}"
         )
 
+    def _tell_alarm(self, alarm: BudgetAlarm) -> None:
+        if self._console.json:
+            self._console.emit(alarm_record(alarm))
+        else:
+            self._console.note(f"imagen: {alarm.share:.0%} of the budget of {alarm.budget} is spent or reserved.")
+
     # --- around it --------------------------------------------------------------------------------------------------
 
     async def watch_signals(
@@ -186,7 +233,7 @@ class _Run:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             task_status.started()
             async for _ in signals:
-                if self.interrupted:
+                if self.interrupted or self._salvaging:
                     client.bound_salvage(0)
                 self.interrupted = True
                 self._scope.cancel("interrupted")
@@ -200,7 +247,7 @@ class _Run:
             done = len(self._made) + len(self._failures)
             self._console.live(
                 f"{done} of {self._options.n} done, {client.in_flight} under way{self._fraction_text()}, {elapsed:.0f} s, "
-                f"{self._cost_text()}"
+                f"{self._cost_text()}{self._note_text()}"
             )
             await trio.sleep(_FRAME_SECONDS)
 
@@ -231,6 +278,10 @@ class _Run:
         known = [fraction for fraction in self._fractions.values() if fraction is not None]
         return f" ({sum(known) / len(known):.0%})" if known else ""
 
+    def _note_text(self) -> str:
+        """What one of them waits for: a slot, or its turn at the provider."""
+        return next((f"; {note}" for note in self._notes.values() if note), "")
+
     def _cost_text(self) -> str:
         unknown = f" and {self._unknown_costs} of unknown cost" if self._unknown_costs else ""
         return f"{usd(self._cost_usd)}{unknown}"
@@ -241,13 +292,35 @@ class _Run:
         errors = [failure.error for failure in self._failures]
         if self.interrupted:
             return ExitStatus.INTERRUPTED
-        if any(error.code == "BUDGET" for error in errors):
+        if self._unconfirmed or any(error.code == "BUDGET" for error in errors):
             return ExitStatus.OVER_BUDGET
         if errors and not self._made and all(_is_setup_fault(error) for error in errors):
             return ExitStatus.USAGE
         if errors or self.timed_out or self._not_saved or len(self._made) < self._options.n:
             return ExitStatus.SOME_FAILED
         return ExitStatus.DONE
+
+
+def _read_way(options: argparse.Namespace) -> CallOptions:
+    way = CallOptions(wait=not options.no_wait)
+    if options.fallback:
+        way["fallback"] = options.fallback
+    if options.routing is not None:
+        way["routing"] = options.routing
+    if options.hedge_after is not None:
+        way["hedge_after_seconds"] = options.hedge_after
+    return way
+
+
+def _check_way(options: argparse.Namespace, request: Request, client: Client) -> None:
+    """What the library would pass over in silence, as it still has the first model."""
+    for name in options.fallback:
+        client.catalog.find(name)
+    from_settings = client.settings.routes.fallback if request.model is None else ()
+    if (options.hedge_after or options.routing) and not (options.fallback or from_settings):
+        raise InvalidRequestError(
+            "--routing and --hedge-after choose among several models: name another one with --fallback."
+        )
 
 
 def _is_sketch_for_want_of_keys(client: Client) -> bool:

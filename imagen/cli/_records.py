@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 
-from .. import Failure, Image
+from .. import AttemptRecord, BudgetAlarm, Failure, Image, Quote, Spending
 from ._requests import operation_name
 
-__all__ = ["failure_record", "image_record", "money"]
+__all__ = [
+    "alarm_record",
+    "attempt_record",
+    "failure_record",
+    "image_record",
+    "money",
+    "quote_record",
+    "spending_record",
+    "when",
+]
 
 
 def money(usd: Decimal | None) -> str | None:
     """Money travels as text: a float would round it."""
     return None if usd is None else f"{usd.normalize():f}"
+
+
+def when(unix_time: float) -> datetime.datetime:
+    """A time as people here write it."""
+    return datetime.datetime.fromtimestamp(unix_time, datetime.UTC).astimezone()
 
 
 def image_record(image: Image, path: Path | None = None) -> Mapping[str, object]:
@@ -56,4 +71,53 @@ def failure_record(failure: Failure) -> Mapping[str, object]:
         "billed": error.billed,
         "model": failure.model,
         "provider": failure.provider,
+    }
+
+
+def quote_record(model: str | None, pictures: int, quote: Quote) -> Mapping[str, object]:
+    """What pictures would cost."""
+    return {
+        "kind": "quote",
+        "model": model,
+        "n": pictures,
+        "low_usd": money(quote.low_usd),
+        "expected_usd": money(quote.expected_usd),
+        "high_usd": money(quote.high_usd),
+    }
+
+
+def alarm_record(alarm: BudgetAlarm) -> Mapping[str, object]:
+    """A share of a budget is taken."""
+    return {"kind": "budget_alarm", "budget": alarm.budget, "share": alarm.share, "taken": money(alarm.taken)}
+
+
+def spending_record(kind: str, spending: Spending) -> Mapping[str, object]:
+    """What something did cost."""
+    return {
+        "kind": kind,
+        "images": spending.images,
+        "settled_usd": money(spending.settled_usd),
+        "reserved_usd": money(spending.reserved_usd),
+        "unknown_usd": money(spending.unknown_usd),
+        "attempts": msgspec.to_builtins(spending.attempts),
+        "by_source": {source: money(usd) for source, usd in spending.by_source.items()},
+    }
+
+
+def attempt_record(attempt: AttemptRecord) -> Mapping[str, object]:
+    """A request whose answer was lost; `cost_usd` is what is known of its cost all the same."""
+    return {
+        "kind": "unknown_attempt",
+        "id": attempt.id,
+        "created_at": when(attempt.created_at),
+        "provider": attempt.provider,
+        "model": attempt.model,
+        "operation": attempt.operation,
+        "images": attempt.images,
+        "tag": attempt.tag,
+        "batch_id": attempt.batch_id,
+        "reserved_usd": money(attempt.reserved_usd),
+        "cost_usd": money(attempt.settled_usd if attempt.settled_usd is not None else attempt.accepted_usd),
+        "remote_id": attempt.remote_id,
+        "message": attempt.error_message,
     }

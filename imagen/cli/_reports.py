@@ -1,4 +1,4 @@
-"""`imagen models`, `history`, `spend` and `show`: what there is and what was."""
+"""`imagen models`, `history` and `show`: what there is and what was made."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import msgspec
 
 from .. import Client, DiscoveredModel, Image, Model, open_client
 from ._console import Console, ExitStatus, say_error, usd
-from ._records import image_record, money
+from ._records import image_record
 from ._requests import operation_name
 
-__all__ = ["run_history", "run_models", "run_show", "run_spend"]
+__all__ = ["run_history", "run_models", "run_show"]
 
 _PAGE = 500
 _LETTERS = {"generate": "G", "edit": "E", "vary": "V", "enhance": "N", "restyle": "R"}
@@ -167,31 +167,6 @@ def _print_history_line(image: Image, console: Console) -> None:
     words = image.prompt or f"({operation_name(image.request)})"
     prompt = words if len(words) <= 48 else words[:47] + "…"
     console.say(f"{when}  {image.id}  {image.width}x{image.height}  {image.model}  {usd(image.cost.usd)}  {prompt}")
-
-
-async def run_spend(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Sums up the ledger."""
-    async with open_client() as client:
-        spending = await client.spending(options.since)
-    counts = spending.attempts
-    if console.json:
-        console.emit(
-            {
-                "settled_usd": money(spending.settled_usd),
-                "reserved_usd": money(spending.reserved_usd),
-                "unknown_usd": money(spending.unknown_usd),
-                "attempts": msgspec.to_builtins(counts),
-            }
-        )
-        return ExitStatus.DONE
-    console.say(f"spent      {usd(spending.settled_usd)}")
-    console.say(f"in flight  {usd(spending.reserved_usd)} reserved")
-    console.say(f"unknown    {usd(spending.unknown_usd)} for requests whose answer was lost; they may be billed")
-    console.say(
-        f"attempts   {counts.succeeded} succeeded, {counts.failed} failed, {counts.refused} refused, "
-        f"{counts.unknown} unknown, {counts.in_flight} in flight"
-    )
-    return ExitStatus.DONE
 
 
 async def run_show(options: argparse.Namespace, console: Console) -> ExitStatus:

@@ -12,6 +12,7 @@ CREATE INDEX attempts_by_model ON attempts (model, created_at);
 CREATE INDEX attempts_by_provider ON attempts (provider, created_at);
 CREATE INDEX attempts_by_batch ON attempts (batch_id) WHERE batch_id IS NOT NULL;
 CREATE INDEX attempts_unresolved ON attempts (provider, model, owner) WHERE state IN ('reserved', 'sent', 'accepted');
+CREATE INDEX attempts_together ON attempts (remote_id) WHERE economy;
 CREATE INDEX images_by_attempt ON images (attempt_id);
 
 -- The sums over attempts, kept by triggers, so that a budget is checked and spending is told without reading a million rows.

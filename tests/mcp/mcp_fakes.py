@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from io import BytesIO
@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import trio
 from mcp import Client
-from mcp.types import CallToolResult, ImageContent
+from mcp.types import CallToolResult, ElicitResult, ImageContent
 from PIL import Image as PillowImage
 
 import imagen
@@ -101,13 +101,19 @@ def settings(home: Path, **changes: object) -> imagen.Settings:
 
 @asynccontextmanager
 async def connect(
-    home: Path, painter: Painter | None = None, *, mode: str = "auto", seconds: float = 15.0, **changes: object
+    home: Path,
+    painter: Painter | None = None,
+    *,
+    mode: str = "auto",
+    seconds: float = 15.0,
+    user: Callable[..., Awaitable[ElicitResult]] | None = None,
+    **changes: object,
 ) -> AsyncIterator[Client]:
-    """A client of a server in memory. Nothing waits longer than `seconds`."""
+    """A client of a server in memory, whose `user` answers questions. Nothing waits longer than `seconds`."""
     open_client = imagen.open_client if painter is None else partial(imagen.open_client, transport=lambda _: painter)
     server = make_server(settings(home, **changes), open_client=open_client)
     with trio.fail_after(seconds):
-        async with Client(server, mode=mode) as client:
+        async with Client(server, mode=mode, elicitation_callback=user) as client:
             yield client
 
 

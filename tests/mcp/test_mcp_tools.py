@@ -93,6 +93,8 @@ async def test_every_tool_says_what_it_is(tmp_path: Path, mode: str) -> None:
         "get_next_image",
         "get_batch_status",
         "cancel_batch",
+        "resume_batch",
+        "estimate_cost",
     }
     for tool in tools.values():
         assert tool.title
@@ -101,7 +103,7 @@ async def test_every_tool_says_what_it_is(tmp_path: Path, mode: str) -> None:
         assert tool.annotations is not None
         assert all("description" in field for field in tool.input_schema["properties"].values())
     assert set(tools["start_image_batch"].input_schema["properties"]) == {
-        *("prompt", "model", "size", "quality", "style", "count", "timeout"),
+        *("prompt", "model", "size", "quality", "style", "count", "timeout", "max_cost_usd", "confirm_cost"),
     }
     assert set(tools["get_next_image"].input_schema["properties"]) == {"session_id", "after", "timeout", "full"}
     assert tools["get_next_image"].annotations is not None

@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 
 import pybase64
 
-from ._words import encode
+from ._words import Signed, encode
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-Signed = tuple[dict[str, str], bytes]
-"""The headers of a callback, with names in small letters, and its body."""
 
 _LONGEST_URL = 2083
 _USER = "user-1"

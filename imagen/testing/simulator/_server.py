@@ -11,6 +11,7 @@ The life of one request, and where each fault strikes:
 A client that leaves before the end cuts the work short, and the bill stays, undelivered.
 """
 
+import ssl
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -19,6 +20,7 @@ import h11
 import msgspec
 import trio
 
+from ._calling import call_back
 from ._faults import Break, Decline, FaultPlan, planned_fault
 from ._files import Files, Nowhere
 from ._jobs import Job, RemoteJobs
@@ -28,6 +30,7 @@ from ._simulator import Simulator
 from ._wire import LOOK_SECONDS, Line, Message
 from ._words import (
     Answered,
+    Callback,
     Delivery,
     Drawing,
     Kind,
@@ -58,6 +61,7 @@ class _Server:
         image_bytes: int | None,
         usd_per_image: Decimal | None,
         on_answered: Callable[[Answered], None] | None,
+        call_back: Callable[[Callback, float], None],
     ) -> None:
         self._simulator = simulator
         self._providers = tuple(providers)
@@ -69,6 +73,7 @@ class _Server:
         self._image_bytes = image_bytes
         self._usd_per_image = usd_per_image
         self._on_answered = on_answered
+        self._call_back = call_back
         self._places: dict[Kind, int] = {}
         self._remote: dict[str, RemoteJobs] = {}
 
@@ -114,6 +119,8 @@ class _Server:
             return False
         if not isinstance(answer, Reply) and not (isinstance(fault, Break) and not fault.after_billing):
             self._simulator.note_bill(job.received, answer)
+            if isinstance(answer, Submission) and answer.callback is not None:
+                self._call_back(answer.callback, job.seconds)
         delivery: Delivery | None = None
         whole = False
         try:
@@ -159,7 +166,8 @@ class _Server:
             seconds=latency_seconds(self._latency, place, seed=self._seed) if received.kind == "create" else 0.0,
             seed=self._seed,
             shelf=self._files,
-            fault=planned_fault(self._faults.get(received.kind), place, received),
+            fault=self._simulator.outage_of(provider.name)
+            or planned_fault(self._faults.get(received.kind), place, received),
             now=received.at_seconds,
             remote=self._remote.setdefault(provider.name, RemoteJobs()),
             origin=self._simulator.url,
@@ -233,6 +241,7 @@ async def open_simulator(
     usd_per_image: Decimal | str | None = None,
     key: str = "test-key",
     port: int = 0,
+    callback_tls: ssl.SSLContext | None = None,
     on_answered: Callable[[Answered], None] | None = None,
 ) -> AsyncGenerator[Simulator]:
     """Run a simulator on loopback; leaving the block closes every connection at once.
@@ -249,6 +258,8 @@ async def open_simulator(
         usd_per_image: a fixed price. Replies then carry no `usage`, so that a client has only its price list.
         key: the one key that every provider accepts.
         port: 0 takes a free one.
+        callback_tls: what providers that call back check the certificate by; None takes what the system trusts. They call
+            nobody but this machine.
         on_answered: called after each request, in the server's task; it must not raise.
 
     Raises:
@@ -271,6 +282,7 @@ async def open_simulator(
         image_bytes=image_bytes,
         usd_per_image=None if usd_per_image is None else Decimal(usd_per_image),
         on_answered=on_answered,
+        call_back=lambda callback, seconds: nursery.start_soon(call_back, callback, seconds, callback_tls),
     )
     callers_error: BaseException | None = None
     async with trio.open_nursery() as nursery:

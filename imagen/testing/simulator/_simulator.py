@@ -1,11 +1,13 @@
 """The simulator as a test sees it: where it listens, what arrived, what was billed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 
 import msgspec
 import trio
 
+from ._faults import Fault
 from ._words import Bill, Drawing, Received, Submission
 
 
@@ -33,6 +35,7 @@ class Simulator:
         self.opened_at = trio.current_time()
         self._base_urls = base_urls
         self._bill_places: dict[int, int] = {}  # by the number of the request
+        self._outages: dict[str, Fault] = {}
         self._in_flight = 0
         self._changed = trio.Event()
 
@@ -69,6 +72,19 @@ class Simulator:
     async def wait_closed(self) -> None:
         """Wait until no connection is open. A client's close takes a moment to arrive here."""
         await self._wait_until(lambda: self.open_sockets == 0)
+
+    @contextmanager
+    def outage(self, provider: str, fault: Fault) -> Iterator[None]:
+        """For as long as the block lasts, every request to a provider that arrives meets this fault, whatever was planned."""
+        self._outages[provider] = fault
+        try:
+            yield
+        finally:
+            del self._outages[provider]
+
+    def outage_of(self, provider: str) -> Fault | None:
+        """What a request to this provider meets now."""
+        return self._outages.get(provider)
 
     def note_received(self, received: Received) -> None:
         self.received.append(received)

@@ -97,6 +97,17 @@ class Drawing(msgspec.Struct, frozen=True, kw_only=True):
     stopped: Callable[[], bool] | None = None
 
 
+Signed = tuple[dict[str, str], bytes]
+"""The headers of a callback, with names in small letters, and its body."""
+
+
+class Callback(msgspec.Struct, frozen=True, kw_only=True):
+    """What is sent to `url` when a job has ended. `sign` makes it then, and is given the Unix time."""
+
+    url: str
+    sign: Callable[[int], Signed]
+
+
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """An answer that takes a job: billed and answered at once; the job, made by `Jobs.submit`, takes the latency."""
 
@@ -104,6 +115,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     images: int
     usd: Decimal
     reply: Reply
+    callback: Callback | None = None
 
 
 class Socket(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ import msgspec
 import pybase64
 
 from ._bfl_models import CLASSES, ENDPOINTS, RATIOS, WIDE_RATIOS, Endpoint, megapixels
-from ._callbacks import Signed, is_callback_url, keyed_hash
+from ._callbacks import is_callback_url, keyed_hash
 from ._faults import (
     Decline,
     ExpiredLink,
@@ -28,7 +28,7 @@ from ._faults import (
     WrongMedia,
 )
 from ._jobs import Job, RemoteJob
-from ._words import Kind, Reply, Submission, encode, json_reply
+from ._words import Callback, Kind, Reply, Signed, Submission, encode, json_reply
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -141,7 +141,8 @@ class BlackForestLabs(msgspec.Struct, frozen=True, kw_only=True):
             payload["polling_url"] = f"{job.origin}/{self.name}{self.base_path}/v1/get_result?id={remote.id}"
         if self.tells_cost and job.usd_per_image is None:
             payload |= {"cost": usd * 100, "input_mp": float(into), "output_mp": float(out)}
-        return Submission(model=ask.model, images=1, usd=usd, reply=json_reply(payload))
+        callback = _callback(remote, ask)
+        return Submission(model=ask.model, images=1, usd=usd, reply=json_reply(payload), callback=callback)
 
     def _poll(self, job: Job) -> Reply:
         remote = job.remote.find(job.received.query.removeprefix("id="))
@@ -150,10 +151,10 @@ class BlackForestLabs(msgspec.Struct, frozen=True, kw_only=True):
         if job.now < remote.ready_at:
             return json_reply(_state(remote.id, "Pending", progress=round(remote.progress(job.now), 2)))
         if isinstance(remote.fault, JobFails):
-            return json_reply(_state(remote.id, "Error", details={"error": remote.fault.text}))
+            return json_reply(_state(remote.id, _ending(remote), details={"error": remote.fault.text}))
         if isinstance(remote.fault, Withheld):
             details = {"Moderation Reasons": ["Content Policy"]}
-            return json_reply(_state(remote.id, "Content Moderated", details=details))
+            return json_reply(_state(remote.id, _ending(remote), details=details))
         return self._hand_out(job, remote)
 
     def _hand_out(self, job: Job, remote: RemoteJob) -> Reply:
@@ -163,7 +164,7 @@ class BlackForestLabs(msgspec.Struct, frozen=True, kw_only=True):
         link = self._link(job, remote, made)
         job.collected(remote)
         result = {"sample": link, **made.more, "start_time": 1.0, "end_time": 7.5, "duration": 6.5}
-        return json_reply(_state(remote.id, "Ready", result=result))
+        return json_reply(_state(remote.id, _ending(remote), result=result))
 
     def _link(self, job: Job, remote: RemoteJob, made: _Made) -> str:
         """The first link may be broken by the fault of the submission, and those after it too where none is signed anew."""
@@ -174,10 +175,26 @@ class BlackForestLabs(msgspec.Struct, frozen=True, kw_only=True):
         return job.as_link(made.content)
 
 
-def sign_callback(job_id: str, secret: str, *, status: str = "Ready") -> Signed:
-    """What is sent to the `webhook_url` of a job when it has ended, signed with its `webhook_secret`."""
+def sign_callback(job_id: str, secret: str | None, *, status: str = "Ready") -> Signed:
+    """What is sent to the `webhook_url` of a job when it has ended, signed with its `webhook_secret` if it has one."""
     body = encode(_state(job_id, status))
-    return {"x-bfl-signature": f"sha256={keyed_hash(secret, body).hex()}"}, body
+    return {} if secret is None else {"x-bfl-signature": f"sha256={keyed_hash(secret, body).hex()}"}, body
+
+
+def _callback(remote: RemoteJob, ask: _Ask) -> Callback | None:
+    if "webhook_url" not in ask.fields:
+        return None
+    secret = str(ask.fields["webhook_secret"]) if "webhook_secret" in ask.fields else None
+    return Callback(
+        url=str(ask.fields["webhook_url"]),
+        sign=lambda now: sign_callback(remote.id, secret, status=_ending(remote)),
+    )
+
+
+def _ending(remote: RemoteJob) -> str:
+    if isinstance(remote.fault, JobFails):
+        return "Error"
+    return "Content Moderated" if isinstance(remote.fault, Withheld) else "Ready"
 
 
 def _state(

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from ._callbacks import Signed, is_callback_url, sign_with_key
+from ._callbacks import is_callback_url, sign_with_key
 from ._edited import read_data_url
 from ._fal_models import MODELS
 from ._faults import (
@@ -27,7 +27,7 @@ from ._faults import (
 )
 from ._gateway_models import Ask, WrongInputError, black, megapixels, paint, read_ask
 from ._jobs import Job, RemoteJob
-from ._words import Kind, Reply, Submission, json_reply
+from ._words import Callback, Kind, Reply, Signed, Submission, json_reply
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -61,12 +61,14 @@ class Fal(msgspec.Struct, frozen=True, kw_only=True):
         tells_units: whether results say what was counted.
         stops_running: whether an app heeds a cancellation while it runs.
         origin: of the addresses in its answers, where that is not its own.
+        callback_keys: the first is what callbacks are signed with; without one nobody is called back.
     """
 
     queued_share: float = 0.3
     tells_units: bool = True
     stops_running: bool = True
     origin: str | None = None
+    callback_keys: "tuple[Ed25519PrivateKey, ...]" = ()
     name: str = "fal"
     base_path: str = ""
 
@@ -148,7 +150,16 @@ class Fal(msgspec.Struct, frozen=True, kw_only=True):
             "queue_position": 0,
         }
         reply = json_reply(payload, headers=(("x-fal-request-id", remote.id),))
-        return Submission(model=model, images=0 if work.ask is None else work.ask.count, usd=usd, reply=reply)
+        images = 0 if work.ask is None else work.ask.count
+        callback = self._callback(remote, webhooks[0]) if webhooks and self.callback_keys else None
+        return Submission(model=model, images=images, usd=usd, reply=reply, callback=callback)
+
+    def _callback(self, remote: RemoteJob, url: str) -> Callback:
+        def sign(now: int) -> Signed:
+            status = "OK" if _refusal_of(remote) is None else "ERROR"
+            return sign_callback(remote.id, self.callback_keys[0], now=now, status=status)
+
+        return Callback(url=url, sign=sign)
 
     def _runs_at(self, remote: RemoteJob) -> float:
         return remote.started_at + self.queued_share * (remote.ready_at - remote.started_at)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ._callbacks import Signed, is_callback_url, published_keys, sign_with_key
+from ._callbacks import is_callback_url, published_keys, sign_with_key
 from ._faults import (
     Decline,
     ExpiredLink,
@@ -28,7 +28,7 @@ from ._faults import (
 from ._forms import FilePart, FormError, parse_form
 from ._ideogram_models import ENDPOINTS, Endpoint
 from ._jobs import Job, RemoteJob
-from ._words import Drawing, Kind, Reply, Submission, json_reply
+from ._words import Callback, Drawing, Kind, Reply, Signed, Submission, json_reply
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -81,7 +81,7 @@ class Ideogram(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         resigns: whether a generation that is read again gives fresh links (not known of the real service).
         tells_cost: whether a generation says what it cost.
-        callback_keys: what callbacks are signed with.
+        callback_keys: those that it publishes; the first is what callbacks are signed with, without one nobody is called back.
     """
 
     resigns: bool = True
@@ -154,7 +154,11 @@ class Ideogram(msgspec.Struct, frozen=True, kw_only=True):
             return Drawing(model=ask.path, images=images, usd=usd, paint=lambda: self._answer_at_once(job, ask, images))
         remote = job.remote.submit(job, lambda: _Made([_paint(job, ask) for _ in range(images)], ask, usd))
         reply = json_reply({"generation_id": remote.id, "seed": ask.number("seed", 7)})
-        return Submission(model=ask.path, images=images, usd=usd, reply=reply)
+        url = ask.word("webhook_url")
+        callback = None
+        if url is not None and self.callback_keys:
+            callback = Callback(url=url, sign=lambda now: sign_callback(remote.id, self.callback_keys[0], now=now))
+        return Submission(model=ask.path, images=images, usd=usd, reply=reply, callback=callback)
 
     def _answer_at_once(self, job: Job, ask: _Ask, images: int) -> Reply:
         made = _Made([_paint(job, ask) for _ in range(images)], ask, Decimal(0))

@@ -9,7 +9,7 @@ from decimal import Decimal
 import msgspec
 import pybase64
 
-from ._callbacks import Signed, is_callback_url, keyed_hash
+from ._callbacks import is_callback_url, keyed_hash
 from ._edited import PictureError, read_data_url
 from ._faults import (
     Decline,
@@ -27,7 +27,7 @@ from ._forms import FormError, parse_form
 from ._gateway_models import Ask, WrongInputError, paint, read_ask
 from ._jobs import Job, RemoteJob
 from ._replicate_models import BY_THE_SECOND, MODELS, SECOND_USD
-from ._words import Kind, Reply, Submission, encode, json_reply
+from ._words import Callback, Kind, Reply, Signed, Submission, encode, json_reply
 
 _LARGEST_DATA_URL = 1_400_000
 _EVENTS = ("start", "output", "logs", "completed")
@@ -150,7 +150,15 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
         if job.usd_per_image is not None:
             usd = job.usd_per_image * ask.count
         reply = json_reply(self._prediction(job, remote, "starting"), status=201, headers=_LIMITS)
-        return Submission(model=model, images=ask.count, usd=usd, reply=reply)
+        callback = None
+        if "webhook" in body and "completed" in (events or _EVENTS):
+            callback = Callback(url=str(body["webhook"]), sign=lambda now: self._sign(remote, now))
+        return Submission(model=model, images=ask.count, usd=usd, reply=reply, callback=callback)
+
+    def _sign(self, remote: RemoteJob, now: int) -> Signed:
+        failed = isinstance(remote.fault, JobFails | Withheld)
+        status = "canceled" if remote.cancelled else "failed" if failed else "succeeded"
+        return sign_callback(remote.id, self.signs_with, now=now, status=status)
 
     def _runs_at(self, remote: RemoteJob) -> float:
         return remote.started_at + self.starting_share * (remote.ready_at - remote.started_at)
@@ -246,9 +254,9 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
         return kept.result
 
 
-def sign_callback(job_id: str, secret: str, *, now: int) -> Signed:
+def sign_callback(job_id: str, secret: str, *, now: int, status: str = "succeeded") -> Signed:
     """What is sent to the `webhook` of a prediction when it has ended."""
-    body = encode({"id": job_id, "status": "succeeded", "output": None})
+    body = encode({"id": job_id, "status": status, "output": None})
     signature = pybase64.b64encode_as_string(keyed_hash(secret, f"msg-{job_id}.{now}.".encode() + body))
     headers = {"webhook-id": f"msg-{job_id}", "webhook-timestamp": str(now), "webhook-signature": f"v1,{signature}"}
     return headers, body

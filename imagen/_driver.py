@@ -161,6 +161,8 @@ class ExchangeDriver:
                 return await self._send_cached(step)
             case HttpRequest(repeatable=True):
                 return await self._send_repeatable(step, billable=billable)
+            case HttpRequest(idempotent=True):
+                return await self._send_idempotent(step, watch)
             case HttpRequest(meanwhile=Meanwhile() as meanwhile):
                 return await self._send_asking(step, meanwhile, watch)
             case HttpRequest():
@@ -214,6 +216,29 @@ class ExchangeDriver:
             retryable = error.retryable or isinstance(error, OutcomeUnknownError)
             raise ProviderError(error.message, retryable=retryable, details=error.details) from error
         raise AssertionError("a retry loop ends in a result or an error")  # pragma: no cover (for the type checker)
+
+    async def _send_idempotent(self, request: HttpRequest, watch: Watch) -> HttpResponse:
+        """Sends a creating step again after any fault. Where one of the tries was lost, only success says what became of it."""
+        lost: OutcomeUnknownError | None = None
+        response: HttpResponse | None = None
+        try:
+            async for attempt in retry_steps(self._retry):
+                with attempt:
+                    try:
+                        response = await self.send(request)
+                    except OutcomeUnknownError as error:
+                        lost = error
+                        raise
+                    watch.answered(response)
+                    response = _retry_later(response)
+        except _TriedEnough as tried:
+            response = tried.response
+        except ProviderError as error:
+            raise lost or error from error
+        assert response is not None
+        if lost is not None and response.status >= 300:
+            raise lost
+        return response
 
     async def _send_asking(self, request: HttpRequest, meanwhile: Meanwhile, watch: Watch) -> HttpResponse:
         """Sends a request and asks how far it is until its answer is there. A question that fails is asked again later."""

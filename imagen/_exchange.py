@@ -67,7 +67,8 @@ class HttpRequest(_Word, frozen=True, kw_only=True):
     origin or to the provider's own domains, carries the key. `repeatable` marks steps that are safe to send twice: polls,
     lists, downloads. `collects` marks the fetching of a finished picture, which is paid by then and may lie with a
     stranger: the key goes along on the very origin of the base URL only. The answer to a request with `cache_seconds` may
-    be an earlier one, no older than that. While the answer is waited for, `meanwhile` is asked how far the work is.
+    be an earlier one, no older than that. `idempotent` marks a creating step that carries a key of its own by which the
+    provider makes it once, however often it comes. While the answer is waited for, `meanwhile` is asked how far the work is.
 
     A streamed GET with the headers of a WebSocket handshake gives the bytes of the socket, from the server's side only.
     """
@@ -77,6 +78,7 @@ class HttpRequest(_Word, frozen=True, kw_only=True):
     headers: Mapping[str, str] = {}
     body: bytes = b""
     repeatable: bool = False
+    idempotent: bool = False
     stream: bool = False
     collects: bool = False
     cache_seconds: float = 0.0

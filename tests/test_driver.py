@@ -260,3 +260,43 @@ async def test_an_answer_is_kept_only_as_long_as_it_says_and_only_if_it_is_good(
         await trio.sleep(seconds)
         got.append((await driver.run(ask(), Watch())).pictures[0].data)
     assert got == [b"", b"one", b"one", b"two"]
+
+
+# --- what is created once, however often it is sent -----------------------------------------------------------------
+
+_ONCE = HttpRequest(method="POST", url="draw", idempotent=True)
+_LOST = ScriptedReply(fault="lost")
+_DOWN = ScriptedReply(status=503)
+
+
+def create_once() -> imagen.Exchange:
+    response = yield _ONCE
+    assert isinstance(response, imagen.HttpResponse)
+    if response.status != 200:
+        raise imagen.RateLimitError("Not now.")
+    return Pictures(pictures=())
+
+
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        ([_LOST, _DOWN, ScriptedReply()], None),
+        ([_DOWN, _DOWN, _DOWN, _DOWN], imagen.RateLimitError),
+        ([_LOST, ScriptedReply(status=429)] * 2, OutcomeUnknownError),
+        ([_LOST, ScriptedReply(status=400)], OutcomeUnknownError),
+        ([_LOST] * 4, OutcomeUnknownError),
+        ([_LOST, *[ScriptedReply(fault="refused")] * 3], OutcomeUnknownError),
+        ([ScriptedReply(fault="refused")] * 4, ProviderError),
+    ],
+)
+async def test_a_step_with_a_key_of_its_own_is_sent_again_and_never_forgets_a_lost_try(script, error, autojump_clock):
+    transport = ScriptedTransport(script)
+    driver = ExchangeDriver(transport, bounds=Bounds(), retry=imagen.RetryPolicy(), workers=InlineWorkers())
+    if error is None:
+        await driver.run(create_once(), Watch())
+    else:
+        with pytest.raises(error) as caught:
+            await driver.run(create_once(), Watch())
+        assert type(caught.value) is error
+        assert caught.value.billed == ("unknown" if error is OutcomeUnknownError else "no")
+    assert len(transport.requests) == len(script)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import msgspec
 import pybase64
 
-from .._catalog import JsonValue, Model
+from .._catalog import JsonValue, Model, RateLimit
 from .._errors import (
     AuthenticationError,
     Billed,
@@ -497,6 +497,8 @@ PROVIDER = Provider(
     key_domains=(".bfl.ai",),
     probe_url="v1/credits",
     home_page="dashboard.bfl.ai",
+    # docs.bfl.ai, 2026: 24 jobs at once, on all models but FLUX.1 Kontext Max together.
+    rate_limit=RateLimit(max_at_once=24),
     settings={
         # Seconds between two questions whether a job has ended.
         "poll_seconds": 1.0,

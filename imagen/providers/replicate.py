@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 import pybase64
 
-from .._catalog import JsonValue
+from .._catalog import JsonValue, RateLimit
 from .._errors import (
     AuthenticationError,
     Billed,
@@ -424,6 +424,8 @@ PROVIDER = Provider(
     key_variables=("REPLICATE_API_TOKEN",),
     probe_url="account",
     home_page="replicate.com/account/api-tokens",
+    # replicate.com/docs, topics/predictions/rate-limits, 2026.
+    rate_limit=RateLimit(requests_per_minute=600),
     settings={
         # Seconds between two questions whether a prediction has ended.
         "poll_seconds": 1.0,

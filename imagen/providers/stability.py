@@ -9,7 +9,7 @@ from functools import partial
 
 import msgspec
 
-from .._catalog import JsonValue
+from .._catalog import JsonValue, RateLimit
 from .._errors import (
     AuthenticationError,
     Billed,
@@ -336,5 +336,7 @@ PROVIDER = Provider(
     key_variables=("STABILITY_API_KEY",),
     probe_url="v1/user/balance",
     home_page="platform.stability.ai/account/keys",
+    # The reference of the REST API, 2026: 150 requests in 10 seconds, or nothing is answered for a minute.
+    rate_limit=RateLimit(images=150, period_seconds=10),
     settings={"charges_for_blurred": True, "poll_seconds": 10.0},
 )

@@ -104,6 +104,8 @@ class Admittance:
             ticket.progress(Progress(note=f"waits {seconds:.0f} seconds for a slot: {verdict}"))
             await trio.sleep(seconds + 0.001)
             return _LOOK_SECONDS
+        if look == _LONGEST_LOOK_SECONDS:
+            ticket.progress(Progress(note=f"waits for what is in flight: {verdict}"))
         with trio.move_on_after(look) as looked:
             await self._settled.wait()
         if not looked.cancelled_caught:

@@ -313,7 +313,8 @@ class Client:
         """
         await self._parts.recovery.resolve_dead()
         await self._parts.recovery.collect_unknown()
-        tickets = self._parts.recovery.collecting()
+        # Batches for less may take hours: `reopen_batch` waits for those.
+        tickets = [ticket for ticket in self._parts.recovery.collecting() if not ticket.order.economy]
         for ticket in tickets:
             await ticket.done.wait()
         return sum(ticket.error is None for ticket in tickets)

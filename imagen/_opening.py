@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
 import trio
 
 from ._admittance import Admittance
 from ._callbacks import Callbacks
+from ._catalog import Catalog, JsonValue
 from ._client import Client, Parts
 from ._confirm import Confirm, Confirmation
 from ._database import Database
@@ -84,119 +86,41 @@ async def open_client(
     waits for the salvage of what has been sent: at most `salvage_seconds`.
     """
     settings = load_settings() if settings is None else settings
-    catalog = settings.load_catalog()
     workers = ThreadWorkers() if workers is None else workers
     events = EventRelay(on_event)
     ways = ProviderWays(settings, transport or partial(open_http, settings, http), workers)
+    catalog = settings.load_catalog()
     database = await Database.open(settings.home / "imagen.sqlite3", workers)
-    owners = settings.home / "owners"
     owner: Owner | None = None
     try:
-        owner = await workers.run(partial(Owner, owners, new_id()))
-        ledger = Ledger(database)
-        shelf = _open_library(settings, library, database, workers)
-        planner = Planner(
-            catalog=catalog,
-            providers={name: access.provider for name, access in settings.access.items()},
-            check_access=ways.driver,
-            choose_model=partial(choose_model, settings, catalog),
-            sources=SourceReader(library=shelf, workers=workers, fetch=ways.fetch, bounds=settings.bounds),
-        )
-        keeper = Keeper(ledger=ledger, library=shelf, workers=workers, max_pixels=settings.bounds.max_pixels, now=clock)
-        settler = Settler(ledger=ledger, keeper=keeper, hide_secrets=ways.hide_secrets, now=clock)
-        callbacks = Callbacks()
-        webhooks = _open_webhooks(settings, database, ways, clock)
+        owner = await workers.run(partial(Owner, settings.home / "owners", new_id()))
         async with open_bare_nursery() as nursery:
-            admittance = Admittance(
-                ledger=ledger,
-                owner=owner.id,
-                budgets=settings.budgets,
-                provider_limits={
-                    name: access.rate_limit for name, access in settings.access.items() if access.rate_limit is not None
-                },
-                check_room=_room_check(shelf),
-                resolve_dead=lambda: recovery.resolve_dead(),
-                now=clock,
-            )
-            engine = Engine(
-                planner=planner,
-                admittance=admittance,
-                driver_of=ways.driver,
-                settings_of=lambda provider: settings.access[provider].settings,
-                callback_of=partial(_callback, settings),
-                ledger=ledger,
-                settler=settler,
-                routes=Routes(settings.routes),
-                callbacks=callbacks,
-                nursery=nursery,
-                retry=settings.retry,
-                salvage_seconds=settings.salvage_seconds,
-                now=clock,
-            )
-            economy = EconomyDesk(
-                planner=planner,
-                admit=engine.admit,
-                driver_of=ways.driver,
-                settings_of=lambda provider: settings.access[provider].settings,
-                settler=settler,
-                ledger=ledger,
-                nursery=nursery,
-                now=clock,
-                salvage_seconds=settings.salvage_seconds,
-            )
-            recovery = Recovery(
-                ledger=ledger,
-                library=shelf,
-                keeper=keeper,
-                planner=planner,
-                collector=engine,
-                together=economy,
-                callbacks=callbacks,
-                owner=owner.id,
-                owners=owners,
-                workers=workers,
-                emit=events,
-                now=clock,
-            )
-            sessions = Sessions(
+            parts = _assemble(
+                _Ground(
+                    settings=settings,
+                    catalog=catalog,
+                    database=database,
+                    owner=owner.id,
+                    library=_open_library(settings, library, database, workers),
+                    workers=workers,
+                    ways=ways,
+                    events=events,
+                    confirmation=_confirmation(settings, confirm),
+                    now=clock,
+                ),
                 nursery,
-                ttl_seconds=settings.session_ttl_seconds,
-                max_concurrent=settings.max_concurrent_sessions,
-                store=None if shelf is None else SessionStore(database, ledger, shelf, owners, owner.id, workers),
-                recovery=recovery,
-                announce=partial(_announce, webhooks),
-                now=clock,
             )
-            parts = Parts(
-                settings=settings,
-                catalog=catalog,
-                planner=planner,
-                engine=engine,
-                economy=economy,
-                dispatcher=Dispatcher(planner=planner, engine=engine, ledger=ledger, policy=settings.routes),
-                recovery=recovery,
-                ledger=ledger,
-                spending=SpendingBy(database),
-                library=shelf,
-                sessions=sessions,
-                callbacks=callbacks,
-                confirmation=_confirmation(settings, confirm),
-                events=events,
-                ways=ways,
-                webhooks=webhooks,
-                now=clock,
-            )
-            if webhooks is not None:
-                nursery.start_soon(webhooks.run, name="imagen webhooks")
+            if parts.webhooks is not None:
+                nursery.start_soon(parts.webhooks.run, name="imagen webhooks")
             try:
-                await recovery.resolve_dead()
+                await parts.recovery.resolve_dead()
                 yield Client(parts)
             finally:
-                sessions.cancel_all()
-                engine.close()
-                economy.close()
-                if webhooks is not None:
-                    webhooks.close()
+                parts.sessions.cancel_all()
+                parts.engine.close()
+                parts.economy.close()
+                if parts.webhooks is not None:
+                    parts.webhooks.close()
     finally:
         with trio.move_on_after(_CLOSE_SECONDS, shield=True):
             await ways.aclose()
@@ -204,6 +128,117 @@ async def open_client(
             if owner is not None:
                 await workers.run(owner.release)
     events.raise_error()
+
+
+class _Ground(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client stands on."""
+
+    settings: Settings
+    catalog: Catalog
+    database: Database
+    owner: str
+    library: Library | None
+    workers: Workers
+    ways: ProviderWays
+    events: EventRelay
+    confirmation: Confirmation | None
+    now: Callable[[], float]
+
+
+def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
+    """Puts the parts together, from the ledger up."""
+    settings, now = on.settings, on.now
+    ledger = Ledger(on.database)
+    planner = Planner(
+        catalog=on.catalog,
+        providers={name: access.provider for name, access in settings.access.items()},
+        check_access=on.ways.driver,
+        choose_model=partial(choose_model, settings, on.catalog),
+        sources=SourceReader(library=on.library, workers=on.workers, fetch=on.ways.fetch, bounds=settings.bounds),
+    )
+    keeper = Keeper(
+        ledger=ledger, library=on.library, workers=on.workers, max_pixels=settings.bounds.max_pixels, now=now
+    )
+    settler = Settler(ledger=ledger, keeper=keeper, hide_secrets=on.ways.hide_secrets, now=now)
+    callbacks = Callbacks()
+    admittance = Admittance(
+        ledger=ledger,
+        owner=on.owner,
+        budgets=settings.budgets,
+        provider_limits={name: access.rate_limit for name, access in settings.access.items() if access.rate_limit},
+        check_room=trio.lowlevel.checkpoint if on.library is None else on.library.check_room,
+        resolve_dead=lambda: recovery.resolve_dead(),
+        now=now,
+    )
+    engine = Engine(
+        planner=planner,
+        admittance=admittance,
+        driver_of=on.ways.driver,
+        settings_of=partial(_provider_settings, settings),
+        callback_of=partial(_callback, settings),
+        ledger=ledger,
+        settler=settler,
+        routes=Routes(settings.routes),
+        callbacks=callbacks,
+        nursery=nursery,
+        retry=settings.retry,
+        salvage_seconds=settings.salvage_seconds,
+        now=now,
+    )
+    economy = EconomyDesk(
+        planner=planner,
+        admit=engine.admit,
+        driver_of=on.ways.driver,
+        settings_of=partial(_provider_settings, settings),
+        settler=settler,
+        ledger=ledger,
+        nursery=nursery,
+        now=now,
+        salvage_seconds=settings.salvage_seconds,
+    )
+    recovery = Recovery(
+        ledger=ledger,
+        library=on.library,
+        keeper=keeper,
+        planner=planner,
+        collector=engine,
+        together=economy,
+        callbacks=callbacks,
+        owner=on.owner,
+        owners=settings.home / "owners",
+        workers=on.workers,
+        emit=on.events,
+        now=now,
+    )
+    webhooks = _open_webhooks(on)
+    sessions = Sessions(
+        nursery,
+        ttl_seconds=settings.session_ttl_seconds,
+        max_concurrent=settings.max_concurrent_sessions,
+        store=_open_store(on, ledger),
+        recovery=recovery,
+        announce=partial(_announce, webhooks),
+        now=now,
+    )
+    return Parts(
+        settings=settings,
+        catalog=on.catalog,
+        planner=planner,
+        engine=engine,
+        economy=economy,
+        dispatcher=Dispatcher(planner=planner, engine=engine, ledger=ledger, policy=settings.routes),
+        recovery=recovery,
+        ledger=ledger,
+        spending=SpendingBy(on.database),
+        library=on.library,
+        sessions=sessions,
+        callbacks=callbacks,
+        confirmation=on.confirmation,
+        events=on.events,
+        ways=on.ways,
+        webhooks=webhooks,
+        now=now,
+    )
 
 
 def _open_library(
@@ -215,13 +250,25 @@ def _open_library(
     return Library(folder, database, workers)
 
 
-def _open_webhooks(
-    settings: Settings, database: Database, ways: ProviderWays, now: Callable[[], float]
-) -> Webhooks | None:
-    url, secret = settings.webhook_url, settings.webhook_secret
+def _open_webhooks(on: _Ground) -> Webhooks | None:
+    url, secret = on.settings.webhook_url, on.settings.webhook_secret
     if url is None or secret is None:
         return None
-    return Webhooks(database, ways.post_webhook, secret=secret, url=url.reveal(), now=now)
+    return Webhooks(on.database, on.ways.post_webhook, secret=secret, url=url.reveal(), now=on.now)
+
+
+def _open_store(on: _Ground, ledger: Ledger) -> SessionStore | None:
+    if on.library is None:
+        return None
+    return SessionStore(
+        on.database,
+        ledger=ledger,
+        library=on.library,
+        owners=on.settings.home / "owners",
+        owner=on.owner,
+        workers=on.workers,
+        now=on.now,
+    )
 
 
 async def _announce(webhooks: Webhooks | None, completed: BatchCompleted) -> None:
@@ -234,8 +281,8 @@ def _confirmation(settings: Settings, confirm: Confirm | None) -> Confirmation |
     return None if above is None else Confirmation(above, confirm)
 
 
-def _room_check(library: Library | None) -> Callable[[], Awaitable[None]]:
-    return trio.lowlevel.checkpoint if library is None else library.check_room
+def _provider_settings(settings: Settings, provider: str) -> Mapping[str, JsonValue]:
+    return settings.access[provider].settings
 
 
 def _callback(settings: Settings, provider: str) -> tuple[str | None, str | None]:

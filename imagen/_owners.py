@@ -19,7 +19,7 @@ class Owner:
     """One client, while it is open. Blocking: use it through the workers."""
 
     def __init__(self, folder: Path, owner_id: str) -> None:
-        """Takes the lock.
+        """Takes the lock, and takes away the files of those that are dead.
 
         Raises:
             StorageError: the folder cannot be written.
@@ -28,11 +28,11 @@ class Owner:
         self._path = folder / owner_id
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o644)
+            self._descriptor = _take(self._path)
+            for path in folder.iterdir():
+                is_alive(folder, path.name)
         except OSError as error:
             raise StorageError(f"The folder {folder} cannot be written: {error.strerror or error}.") from error
-        if not _lock(self._descriptor):  # pragma: no cover (nobody else knows the name)
-            raise StorageError(f"The lock {self._path} is held by somebody else.")
 
     def release(self) -> None:
         """Lets the lock go, and takes its file away."""
@@ -56,6 +56,18 @@ def is_alive(folder: Path, owner_id: str) -> bool:
         path.unlink(missing_ok=True)
         return False
     finally:
+        os.close(descriptor)
+
+
+def _take(path: Path) -> int:
+    """Opens and locks a file that is there afterwards: another client may just be looking whether its owner is dead."""
+    while True:
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+        try:
+            if _lock(descriptor) and os.fstat(descriptor).st_ino == path.stat().st_ino:
+                return descriptor
+        except FileNotFoundError:
+            pass
         os.close(descriptor)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
     max_at_once: int
     budget_usd: Decimal | None
     owner: str
-    created_at: float
+    touched_at: float
 
 
 class _StoredFailure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -58,7 +58,15 @@ class SessionStore:
     """Writes sessions and their outcomes, and reads those of earlier processes."""
 
     def __init__(
-        self, database: Database, ledger: Ledger, library: Library, owners: Path, owner: str, workers: Workers
+        self,
+        database: Database,
+        *,
+        ledger: Ledger,
+        library: Library,
+        owners: Path,
+        owner: str,
+        workers: Workers,
+        now: Callable[[], float],
     ) -> None:
         self._database = database
         self._ledger = ledger
@@ -66,6 +74,7 @@ class SessionStore:
         self._owners = owners
         self._owner = owner
         self._workers = workers
+        self._now = now
 
     async def add(
         self,
@@ -76,7 +85,6 @@ class SessionStore:
         together: bool,
         max_at_once: int,
         budget_usd: Decimal | None,
-        now: float,
     ) -> None:
         """Remembers a session; nothing of it has been sent before this returns."""
         values = (
@@ -87,7 +95,7 @@ class SessionStore:
             max_at_once,
             to_nanousd(budget_usd),
             self._owner,
-            now,
+            self._now(),
         )
         await self._database.write([("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)])
 
@@ -96,21 +104,26 @@ class SessionStore:
         image_id = outcome.id if isinstance(outcome, Image) else None
         failure = None if isinstance(outcome, Image) else msgspec.json.encode(_store_failure(outcome)).decode()
         values = (session_id, number, image_id, failure)
-        await self._database.write([("INSERT OR IGNORE INTO session_outcomes VALUES (?, ?, ?, ?)", values)])
+        await self._database.write(
+            [
+                ("INSERT OR IGNORE INTO session_outcomes VALUES (?, ?, ?, ?)", values),
+                ("UPDATE sessions SET touched_at = ? WHERE id = ?", (self._now(), session_id)),
+            ]
+        )
 
     async def find(self, session_id: str) -> StoredSession | None:
         """A session of any process."""
         rows = await self._database.read("SELECT * FROM sessions WHERE id = ?", (session_id,))
         if not rows:
             return None
-        (found_id, request, requested, together, max_at_once, budget_nanousd, owner, created_at), *_ = rows
+        (found_id, request, requested, together, max_at_once, budget_nanousd, owner, touched_at), *_ = rows
         values = {
             "id": found_id,
             "requested": requested,
             "together": bool(together),
             "max_at_once": max_at_once,
             "owner": owner,
-            "created_at": created_at,
+            "touched_at": touched_at,
         }
         return StoredSession(
             request=decode_request(str(request)),

@@ -280,7 +280,6 @@ class Sessions:
                 together=source.together,
                 max_at_once=parts.max_at_once,
                 budget_usd=None if budget is None else budget.limit_usd,
-                now=self._now(),
             )
         await session._read(source, msgspec.structs.replace(parts, batch_id=session.id), self._store)
 
@@ -288,7 +287,7 @@ class Sessions:
         found = None if self._store is None else await self._store.find(session_id)
         if found is None:
             raise SessionNotFoundError(f"There is no session {session_id!r}: start one first.")
-        if found.created_at < self._now() - self._ttl_seconds:
+        if found.touched_at < self._now() - self._ttl_seconds:
             raise _expired(session_id)
         return found
 

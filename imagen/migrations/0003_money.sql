@@ -97,7 +97,8 @@ CREATE TABLE sessions (
     max_at_once INTEGER NOT NULL,
     budget_nanousd INTEGER,
     owner TEXT NOT NULL,
-    created_at REAL NOT NULL
+    -- When it was started, or had its last outcome.
+    touched_at REAL NOT NULL
 ) STRICT;
 
 CREATE TABLE session_outcomes (

@@ -144,7 +144,12 @@ def load_settings(environ: Mapping[str, str] | None = None, *, providers: Iterab
 
 def _read_callback_url(environ: Mapping[str, str], file: _File) -> str | None:
     url = environ.get("IMAGEN_CALLBACK_URL", "").strip() or file.callback_url
-    return check_base_url(url, variable="IMAGEN_CALLBACK_URL") if url else None
+    if not url:
+        return None
+    checked = check_base_url(url, variable="IMAGEN_CALLBACK_URL")
+    if not checked.startswith("https://"):
+        raise ConfigurationError("IMAGEN_CALLBACK_URL must begin with https://: no provider calls back by plain http.")
+    return checked
 
 
 def _read_webhook_url(environ: Mapping[str, str], file: _File) -> Secret | None:

@@ -99,7 +99,9 @@ def noting_retirement() -> Iterator[list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", imagen.ModelRetiringWarning)
         yield notes
-    notes += [str(item.message) for item in caught if issubclass(item.category, imagen.ModelRetiringWarning)]
+    said = (str(item.message) for item in caught if issubclass(item.category, imagen.ModelRetiringWarning))
+    # Each of many pictures is a request of its own, and says it again.
+    notes += dict.fromkeys(said)
 
 
 def _fits(reply: CostReply, limit_usd: Decimal) -> bool:
@@ -107,11 +109,9 @@ def _fits(reply: CostReply, limit_usd: Decimal) -> bool:
 
 
 def _describe(reply: CostReply) -> str:
-    pictures = "1 picture" if reply.count == 1 else f"{reply.count} pictures"
-    model = "" if reply.model is None else f" by {reply.model}"
     if reply.high_usd is None or reply.expected_usd is None:
-        return f"Nobody published what {pictures}{model} will cost"
-    return f"{pictures}{model} will cost about {spoken(reply.expected_usd)} and may cost up to {spoken(reply.high_usd)}"
+        return f"Nobody published what {reply.pictures} will cost"
+    return f"{reply.pictures} will cost about {spoken(reply.expected_usd)} and may cost up to {spoken(reply.high_usd)}"
 
 
 def _model_id(client: imagen.Client, request: imagen.Request) -> str | None:

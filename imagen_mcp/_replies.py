@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal
 from io import BytesIO
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -43,6 +43,7 @@ _PREVIEW_QUALITY = 80
 INLINE_BYTES = 525_000
 _INLINE_SIDE = 2000
 _LONGEST_TEXT = 400
+_READABLE = Decimal("0.0001")
 # A picture being decoded takes its pixels times four in memory.
 _threads = trio.CapacityLimiter(os.cpu_count() or 1)
 
@@ -103,6 +104,12 @@ class CostReply(BaseModel):
     high_usd: str | None
     needs_confirmation: bool
 
+    @property
+    def pictures(self) -> str:
+        """What it is for, in words."""
+        what = "1 picture" if self.count == 1 else f"{self.count} pictures"
+        return what if self.model is None else f"{what} by {self.model}"
+
 
 class Found(NamedTuple):
     """A picture and its number in order of completion."""
@@ -137,11 +144,13 @@ async def batch_reply(
 def cost_reply(reply: CostReply, notes: Sequence[str] = ()) -> CallToolResult:
     """The answer of `estimate_cost`."""
     if reply.low_usd is None or reply.expected_usd is None or reply.high_usd is None:
-        cost = f"Nobody published a price of {reply.model}."
+        cost = f"Nobody published what {reply.pictures} would cost."
+    elif reply.high_usd == "0":
+        cost = f"{reply.pictures} would cost nothing."
     else:
         cost = (
-            f"{'1 picture' if reply.count == 1 else f'{reply.count} pictures'} by {reply.model} would cost about "
-            f"{spoken(reply.expected_usd)}: at least {spoken(reply.low_usd)}, at most {spoken(reply.high_usd)}."
+            f"{reply.pictures} would cost about {spoken(reply.expected_usd)}: at least {spoken(reply.low_usd)}, at most "
+            f"{spoken(reply.high_usd)}."
         )
     consent = ["The user must agree to that before they are made."] if reply.needs_confirmation else []
     return _result(reply, [f"{cost} Nothing was made.", *consent, *notes], [])
@@ -228,9 +237,9 @@ def dollars(usd: Decimal | None) -> str | None:
 
 
 def spoken(usd: Decimal | str) -> str:
-    """Dollars in a sentence: cents at least."""
-    amount = Decimal(usd).normalize()
-    return f"${amount:.2f}" if amount == round(amount, 2) else f"${amount:f}"
+    """Dollars in a sentence: cents at least, and rounded up, as nobody reads nine decimals."""
+    amount = Decimal(usd).quantize(_READABLE, ROUND_UP)
+    return f"${amount:.2f}" if amount == round(amount, 2) else f"${amount.normalize():f}"
 
 
 def _count(reply: BatchReply) -> str:

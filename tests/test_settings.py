@@ -107,3 +107,9 @@ def test_home_is_the_systems_data_folder_unless_it_is_moved(home, monkeypatch):
 def test_a_table_of_a_model_sends_nothing_elsewhere(table):
     with pytest.raises(imagen.ConfigurationError, match="names an address"):
         imagen.load_catalog({"mine": table})
+
+
+def test_no_provider_calls_back_by_plain_http(tmp_path):
+    environ = {"IMAGEN_HOME": str(tmp_path), "IMAGEN_CALLBACK_URL": "http://127.0.0.1:8000"}
+    with pytest.raises(imagen.ConfigurationError, match="IMAGEN_CALLBACK_URL must begin with https://"):
+        imagen.load_settings(environ)

@@ -72,6 +72,8 @@ async def test_an_estimate_makes_nothing_and_says_whether_the_user_must_agree(tm
 async def test_an_estimate_names_the_default_model_and_admits_that_a_price_is_unknown(tmp_path: Path) -> None:
     async with connect(tmp_path, models=MODELS, default_model="no-price") as client:
         result = await call(client, "estimate_cost", prompt="a lighthouse")
+        free = await call(client, "estimate_cost", prompt="a lighthouse", model="sketch", count=1)
+    assert text_of(free) == "1 picture by sketch would cost nothing. Nothing was made."
     assert result.structured_content == {
         "model": "no-price",
         "count": 4,
@@ -80,7 +82,14 @@ async def test_an_estimate_names_the_default_model_and_admits_that_a_price_is_un
         "high_usd": None,
         "needs_confirmation": False,
     }
-    assert "Nobody published a price of no-price" in text_of(result)
+    assert "Nobody published what 4 pictures by no-price would cost" in text_of(result)
+
+
+async def test_a_model_that_will_be_retired_is_told_of_once(tmp_path: Path) -> None:
+    models = {CENTS: {**MODELS[CENTS], "lifecycle": {"retires_on": "2099-01-01", "successor": "sketch"}}}
+    async with connect(tmp_path, models=models) as client:
+        result = await call(client, "estimate_cost", **BATCH, count=7)
+    assert text_of(result).count("will be retired on 2099-01-01") == 1
 
 
 # --- the limit of a call --------------------------------------------------------------------------------------------

@@ -93,6 +93,7 @@ async def test_a_dry_run_of_an_edit_reads_no_picture_and_refuses_what_the_model_
     ("arguments", "sentence"),
     [
         ([*MAKE, "--fallback", "two-cent"], "did you mean"),
+        (["generate", "x", "--model", "four-cent", "--fallback", "two-cents"], "did you mean"),
         ([*MAKE, "--routing", "cheapest"], "--fallback"),
         ([*MAKE, "--hedge-after", "3"], "--fallback"),
         ([*MAKE, "--hedge-after", "soon"], "no number of seconds above 0, and not p95"),
@@ -275,6 +276,14 @@ async def test_another_model_is_asked_where_the_first_has_no_money_left(shell):
         status, lines, _ = await shell.run_json(*MAKE, "-n", "2", "--max-at-once", "1", "--fallback", "flux-1.1-pro")
     assert status == 0
     assert [line["model"] for line in lines if line["kind"] == "image"] == ["flux-1.1-pro"] * 2
+
+
+async def test_another_model_is_asked_where_the_first_is_not_set_up(shell):
+    status, lines, _ = await shell.run_json("generate", "x", "--model", "gpt-image-2", "--fallback", "sketch")
+    assert (status, lines[0]["model"]) == (0, "sketch")
+    alone = await shell.run("generate", "x", "--model", "gpt-image-2")
+    assert alone.returncode == 2
+    assert b"set OPENAI_API_KEY" in alone.stderr
 
 
 async def test_the_cheapest_model_goes_first_when_asked_to(shell):

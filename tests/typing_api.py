@@ -38,6 +38,14 @@ async def use_the_client(many: AsyncIterator[imagen.Request]) -> None:
         assert_type(await client.discover(), imagen.Discovery)
         session = client.start_session("a cat", n=2)
         assert_type(await session.wait_image(), tuple[int, imagen.Image] | None)
+        assert_type(await client.resume_session(session.id), imagen.Session)
+        async with client.open_batch("a cat", n=2, economy=True, fallback=["gpt-image-2"], wait=False) as batch:
+            pass
+        async with client.reopen_batch(batch.id) as again:
+            assert_type(again, imagen.Batch)
+        await client.generate("a cat", routing="cheapest", hedge_after_seconds="p95", tag="poster")
+        assert_type((await client.spending_by("model"))[0].spending, imagen.Spending)
+        assert_type(await client.collect(), int)
 
 
 def use_the_money() -> None:
@@ -51,6 +59,7 @@ def use_the_money() -> None:
 def misuse(client: imagen.Client) -> None:
     client.open_batch("a cat", sise="1024x1024")  # type: ignore[call-arg]
     client.open_batch("a cat", timeout=5)  # type: ignore[call-arg]
+    client.open_batch("a cat", routing="best")  # type: ignore[arg-type]
     imagen.Edit(prompt="x", images=(7,))  # type: ignore[arg-type]
     imagen.Generate("a cat")  # type: ignore[call-arg]
     image = imagen.Generate(prompt="a cat")

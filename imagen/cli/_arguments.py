@@ -196,7 +196,9 @@ def _add_money_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--assume", type=_usd, metavar="USD", help="what one picture may cost where its price is unknown"
     )
-    group.add_argument("--yes", action="store_true", help="agree beforehand to a cost above confirm_above_usd of imagen.toml")
+    group.add_argument(
+        "--yes", action="store_true", help="agree beforehand to a cost above confirm_above_usd of imagen.toml"
+    )
     group.add_argument("--tag", metavar="WORD", help="book it under this word: imagen spend --by tag")
 
 

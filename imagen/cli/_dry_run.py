@@ -1,4 +1,4 @@
-"""`--dry-run`: what pictures would cost. Nothing is sent, no key is needed, and nothing is written."""
+"""`--dry-run`: what pictures would cost. Nothing is sent, no key is needed, and the home is left alone."""
 
 from __future__ import annotations
 

@@ -58,8 +58,7 @@ async def run_make(options: argparse.Namespace, console: Console) -> ExitStatus:
         await trio.to_thread.run_sync(_prepare_folder, options.out)
     async with open_client(confirm=run.confirm if options.yes or console.can_ask else None) as client:
         request = await read_request(options)
-        client.quote(request)
-        _check_way(options, request, client)
+        _check(options, request, client)
         if isinstance(request, Generate) and options.model is None and _is_sketch_for_want_of_keys(client):
             console.note(_NO_AI)
         async with trio.open_nursery() as nursery:
@@ -312,15 +311,21 @@ def _read_way(options: argparse.Namespace) -> CallOptions:
     return way
 
 
-def _check_way(options: argparse.Namespace, request: Request, client: Client) -> None:
-    """What the library would pass over in silence, as it still has the first model."""
-    for name in options.fallback:
+def _check(options: argparse.Namespace, request: Request, client: Client) -> None:
+    """Refuses at once what cannot be sent, and what the library would pass over in silence, as it has another model."""
+    for name in options.fallback if request.model is None else (request.model, *options.fallback):
         client.catalog.find(name)
-    from_settings = client.settings.routes.fallback if request.model is None else ()
-    if (options.hedge_after or options.routing) and not (options.fallback or from_settings):
+    others = options.fallback or (client.settings.routes.fallback if request.model is None else ())
+    if (options.hedge_after or options.routing) and not others:
         raise InvalidRequestError(
             "--routing and --hedge-after choose among several models: name another one with --fallback."
         )
+    try:
+        client.quote(request)
+    except ConfigurationError:
+        # The first model is not set up here; the next one may be.
+        if not others:
+            raise
 
 
 def _is_sketch_for_want_of_keys(client: Client) -> bool:

@@ -231,6 +231,11 @@ class Client:
         source = self._source(requests, n, together, fields)
         terms = self._terms(Purse(current_scopes(), budget), way.wait, on_event)
         parts = self._batch_parts(terms, way, max_at_once)
+        if economy and (together or way != Way()):
+            raise InvalidRequestError(
+                "economy sends everything to one model and waits: leave out together, fallback, routing, "
+                "hedge_after_seconds and wait."
+            )
         if economy:
             parts = msgspec.structs.replace(parts, economy=self._parts.economy)
         return self._announced(open_batch(source, parts))

@@ -131,3 +131,10 @@ async def test_a_job_that_fails_has_a_failure_for_each_request(fault, billed, tm
         spending = await client.spending()
         assert spending.attempts.in_flight == 0
         assert spending.settled_usd + spending.unknown_usd >= simulator.billed_usd
+
+
+async def test_a_batch_for_less_takes_no_other_way(tmp_path):
+    async with opened(tmp_path) as (_, client):
+        for options in ({"together": True}, {"fallback": ["flux-dev"]}, {"wait": False}):
+            with pytest.raises(imagen.InvalidRequestError, match="leave out"):
+                client.open_batch("a cat", economy=True, **options)

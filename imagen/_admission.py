@@ -45,7 +45,7 @@ def check_budgets(
             taken, free_at_most = Decimal(pictures), Decimal(pictures_flying)
         if taken + asked > limit:
             return OverBudget(budget=budget, left=limit - taken, hopeless=taken - free_at_most + asked > limit)
-        crossed = [share for share in _ALARMS if limit and taken < limit * Decimal(share) <= taken + asked]
+        crossed = [share for share in _ALARMS if limit and taken < limit * Decimal(str(share)) <= taken + asked]
         if crossed:
             alarms.append((budget, crossed[-1], taken + asked))
     return Admitted(alarms=tuple(alarms))

@@ -45,6 +45,8 @@ __all__ = [
     "repeat_request",
 ]
 
+_NOTHING = Quote(low_usd=Decimal(0), expected_usd=Decimal(0), high_usd=Decimal(0))
+
 Requests = Iterable[Request | str] | AsyncIterable[Request | str]
 Item = TypeVar("Item")
 
@@ -231,7 +233,7 @@ class Batch:
 
     async def _confirm(self, source: Source) -> None:
         """Asks about the cost of the whole before the first request, where the whole is known."""
-        confirmation, planner = self._parts.confirmation, self._parts.planner
+        confirmation = self._parts.confirmation
         if confirmation is None:
             return
         requests: list[Request] = []
@@ -240,8 +242,20 @@ class Batch:
         elif isinstance(source, Sequence):
             requests = [as_request(item) for item in source]
         if requests:
-            quote = quote_all(planner, requests, economy=self._parts.economy is not None)
-            await confirmation.ask(quote, len(requests))
+            await self._ask(confirmation, requests)
+
+    async def _ask(self, confirmation: Confirmation, requests: Sequence[Request]) -> None:
+        # What cannot be sent costs nothing, and comes out as a failure a moment later.
+        quotes = [quote for one in requests if (quote := self._quote(one)) is not None]
+        await confirmation.ask(sum(quotes, start=_NOTHING), len(quotes))
+
+    def _quote(self, request: Request) -> Quote | None:
+        if self._parts.economy is None:
+            return self._parts.dispatcher.quote(request, self._parts.ways)
+        try:
+            return self._parts.planner.plan(request, economy=True).quote
+        except ImagenError:
+            return None
 
     async def _feed_repeated(self, source: RepeatedRequest, nursery: trio.Nursery) -> None:
         self._requested, self._tag = source.n, source.request.tag
@@ -274,7 +288,7 @@ class Batch:
             async with _iterate(source) as requests:
                 async for item in requests:
                     if confirmation is not None:
-                        await confirmation.ask(self._parts.planner.plan(as_request(item)).quote, 1)
+                        await self._ask(confirmation, [as_request(item)])
                     if not await self._start(as_request(item), (index,), nursery):
                         return
                     index += 1
@@ -351,9 +365,8 @@ def _spread(source: RepeatedRequest) -> Iterator[Request]:
 
 def quote_all(planner: Planner, requests: Iterable[Request], *, economy: bool = False) -> Quote:
     """What requests will cost together."""
-    zero = Decimal(0)
     quotes = (planner.plan(request, economy=economy).quote for request in requests)
-    return sum(quotes, start=Quote(low_usd=zero, expected_usd=zero, high_usd=zero))
+    return sum(quotes, start=_NOTHING)
 
 
 @asynccontextmanager

@@ -45,8 +45,8 @@ def read_usd(usd: Decimal | str | int) -> Decimal:
         amount = Decimal(usd)
     except InvalidOperation:
         raise ConfigurationError(f'{usd!r} is no amount of US dollars: write it like "0.50".') from None
-    if not amount.is_finite() or amount < 0:
-        raise ConfigurationError(f"A budget must be 0 US dollars or more, not {amount}.")
+    if not amount.is_finite() or not 0 <= amount < 1_000_000_000:
+        raise ConfigurationError(f"{amount} is no amount of US dollars from 0 to below 1,000,000,000.")
     return amount
 
 
@@ -76,7 +76,7 @@ class Budget:
 
     def _take_alarms(self) -> Iterator[BudgetAlarm]:
         taken = self.spent_usd + self.reserved_usd
-        while self._alarms and self.limit_usd and taken >= self.limit_usd * Decimal(self._alarms[0]):
+        while self._alarms and self.limit_usd and taken >= self.limit_usd * Decimal(str(self._alarms[0])):
             yield BudgetAlarm(budget=f"${self.limit_usd:f}", share=self._alarms.pop(0), taken=taken)
 
     def _wake(self) -> None:
@@ -208,6 +208,7 @@ class Purse:
                 self._budgets[0],
                 "The price of this request is unknown, and a budget is set: say with assume_usd (--assume on the command "
                 "line) what one picture may cost at the most.",
+                exhaust=wait,
             )
         while True:
             for scope in self.scopes:
@@ -217,14 +218,13 @@ class Purse:
             if tight is None:
                 return Hold(self._budgets, usd)
             hopeless = next((budget for budget in self._budgets if budget._can_never_fit(usd)), None)
-            if hopeless is not None and not wait:
-                raise BudgetExceededError("The budget has no room for it.")
             if hopeless is not None:
                 raise self._refuse(
                     hopeless,
                     f"The request may cost up to ${usd.normalize():f}, and of the budget of ${hopeless.limit_usd:f} only "
                     f"${(hopeless.limit_usd - hopeless.spent_usd).normalize():f} is left, so it was not sent. "
                     "Raise the budget, or ask for a lower quality or a smaller size.",
+                    exhaust=wait,
                 )
             if not wait:
                 raise BudgetExceededError("The budget has no room for it now.")
@@ -235,8 +235,8 @@ class Purse:
         for budget in self._budgets:
             yield from budget._take_alarms()
 
-    def _refuse(self, budget: Budget, message: str) -> BudgetExceededError:
+    def _refuse(self, budget: Budget, message: str, *, exhaust: bool) -> BudgetExceededError:
         error = BudgetExceededError(message)
-        if isinstance(budget, BudgetScope):
+        if exhaust and isinstance(budget, BudgetScope):
             budget._exhaust(error)
         return error

@@ -100,7 +100,15 @@ class Client:
     @property
     def default_model(self) -> Model:
         """The model of a generation that names none: the setting, else the first one that a key is there for, else `sketch`."""
-        return self.catalog.find(choose_model(self.settings, self.catalog, Generate(prompt="x")))
+        return self.model_for(Generate(prompt="x"))
+
+    def model_for(self, request: Request) -> Model:
+        """The model that a request goes to first: the one that it names, else the one that is chosen for it.
+
+        Raises:
+            ImagenError: there is none.
+        """
+        return self.catalog.find(request.model or choose_model(self.settings, self.catalog, request))
 
     async def generate(self, request: str | Request, **parameters: Unpack[GenerateParameters]) -> Image:
         """Makes one picture, and keeps it in the library.

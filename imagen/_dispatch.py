@@ -14,6 +14,7 @@ from ._hedging import hedge, quantile
 from ._images import Outcome, failure_of
 from ._ledger import Ledger
 from ._orders import Order, Planner
+from ._prices import Quote
 from ._requests import Request
 from ._routes import RoutePolicy, Routing, fallback_reason
 
@@ -59,6 +60,14 @@ class Dispatcher:
             return tuple(failure_of(request, index, error) for index in indexes)
         orders = await self._sort(orders, ways.routing or self._policy.routing)
         return await self._try_each(orders, unfit, terms, ways)
+
+    def quote(self, request: Request, ways: Ways) -> Quote | None:
+        """What the first model that can take it will cost; None where none can, as nothing will be sent then."""
+        try:
+            orders, _ = self._plan(request, ways, (0,), None)
+        except ImagenError:
+            return None
+        return orders[0].quote
 
     def _plan(
         self, request: Request, ways: Ways, indexes: tuple[int, ...], batch_id: str | None

@@ -28,7 +28,8 @@ async def hedge(
     The other one is cancelled then.
 
     Raises:
-        ImagenError: both failed, or the first did before the second began; it is the error of the first.
+        ImagenError: both failed, or the first did before the second began; it is the error of the first, unless only the other
+            one may have been billed: then nothing more must be sent.
     """
     results: list[Result] = []
     errors: dict[str, ImagenError] = {}
@@ -53,4 +54,4 @@ async def hedge(
         nursery.start_soon(run_later, nursery.cancel_scope)
     if results:
         return results[0]
-    raise errors["first"] if "first" in errors else errors["second"]
+    raise next((error for error in errors.values() if error.billed != "no"), errors["first"])

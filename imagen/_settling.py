@@ -67,7 +67,6 @@ class Settler:
             cost = Cost(usd=tidy_usd(error.cost_usd), source="reported")
         if isinstance(error, ContentFilterError) and billed != "unknown":
             state = "refused"
-        ticket.hold.settle(cost.usd)
         await self.end(ticket, state, cost, error)
         ticket.outcomes = tuple(
             failure_of(order.request, index, error, model=order.model.id, provider=order.provider.name)
@@ -76,7 +75,8 @@ class Settler:
         ticket.tell_ended()
 
     async def end(self, ticket: Ticket, state: State, cost: Cost, error: ImagenError) -> None:
-        """Writes the end of an attempt; where that fails its row stays as it is, in flight."""
+        """Gives the money back that it did not cost, and writes its end; where that fails its row stays as it is, in flight."""
+        ticket.hold.settle(cost.usd)
         with trio.move_on_after(_CLEANUP_SECONDS, shield=True):
             try:
                 await self._ledger.settle(

@@ -32,7 +32,8 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
     """What a period cost, in US dollars.
 
     `reserved_usd` belongs to attempts in flight, `unknown_usd` is the reserved amount of attempts whose outcome nobody
-    knows. Attempts without a known price count in `attempts` only. `images` were asked for by attempts that succeeded, and
+    knows. Attempts without a known price count in `attempts` only. `images` were asked for by attempts that succeeded,
+    `unpriced` counts those attempts of them whose cost nobody knows, and
     `by_source` splits what is settled by who says so.
     """
 
@@ -41,6 +42,7 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
     unknown_usd: Decimal
     attempts: AttemptCounts
     images: int = 0
+    unpriced: int = 0
     by_source: Mapping[CostSource, Decimal] = {}
 
 
@@ -105,7 +107,7 @@ def _sum_up(rows: Iterable[Row]) -> Spending:
     counts: dict[str, int] = {}
     sources: dict[CostSource, Decimal] = {}
     settled = reserved = unknown = Decimal(0)
-    images = 0
+    images = unpriced = 0
     for _, state, source, attempts, pictures, settled_nanousd, open_nanousd in rows:
         assert isinstance(attempts, int)
         assert isinstance(pictures, int)
@@ -118,6 +120,8 @@ def _sum_up(rows: Iterable[Row]) -> Spending:
             unknown += opened
         if state == "succeeded":
             images += pictures
+        if state == "succeeded" and source == "unknown":
+            unpriced += attempts
         if paid:
             told = cast(CostSource, source)
             sources[told] = sources.get(told, Decimal(0)) + paid
@@ -127,5 +131,6 @@ def _sum_up(rows: Iterable[Row]) -> Spending:
         unknown_usd=tidy_usd(unknown),
         attempts=AttemptCounts(**counts),
         images=images,
+        unpriced=unpriced,
         by_source={source: tidy_usd(usd) for source, usd in sources.items()},
     )

@@ -83,7 +83,7 @@ def estimate(ctx: Desk, request: imagen.Request, count: int) -> CostReply:
     quote = client.quote([request] * count)
     high = quote.high_usd
     return CostReply(
-        model=_model_id(client, request),
+        model=client.model_for(request).id,
         count=count,
         low_usd=dollars(quote.low_usd),
         expected_usd=dollars(quote.expected_usd),
@@ -112,12 +112,6 @@ def _describe(reply: CostReply) -> str:
     if reply.high_usd is None or reply.expected_usd is None:
         return f"Nobody published what {reply.pictures} will cost"
     return f"{reply.pictures} will cost about {spoken(reply.expected_usd)} and may cost up to {spoken(reply.high_usd)}"
-
-
-def _model_id(client: imagen.Client, request: imagen.Request) -> str | None:
-    if request.model is not None:
-        return client.catalog.find(request.model).id
-    return client.default_model.id if isinstance(request, imagen.Generate) else None
 
 
 # --- the user -------------------------------------------------------------------------------------------------------

@@ -95,9 +95,9 @@ class PictureReply(BaseModel):
 
 
 class CostReply(BaseModel):
-    """What pictures would cost; null where nobody published a price. `model` is null where imagen has yet to choose one."""
+    """What pictures would cost; null where nobody published a price."""
 
-    model: str | None
+    model: str
     count: int
     low_usd: str | None
     expected_usd: str | None
@@ -108,7 +108,7 @@ class CostReply(BaseModel):
     def pictures(self) -> str:
         """What it is for, in words."""
         what = "1 picture" if self.count == 1 else f"{self.count} pictures"
-        return what if self.model is None else f"{what} by {self.model}"
+        return f"{what} by {self.model}"
 
 
 class Found(NamedTuple):

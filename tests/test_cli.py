@@ -285,7 +285,6 @@ async def test_an_unreachable_host_is_said_to_be_one(shell):
         (Truncated(), "OUTCOME_UNKNOWN", "unknown"),
         (Reset(after_billing=True), "OUTCOME_UNKNOWN", "unknown"),
         (Refused(), "CONTENT_FILTER", "no"),
-        (NotAllowed(), "AUTHENTICATION", "no"),
     ],
 )
 async def test_a_failure_loses_no_other_picture(shell, fault, code, billed):
@@ -301,6 +300,16 @@ async def test_a_failure_loses_no_other_picture(shell, fault, code, billed):
         assert spend["settled_usd"] == "0.08"
         assert spend["unknown_usd"] == ("0.04" if billed == "unknown" else "0")
         assert len(simulator.received) == 3
+
+
+async def test_an_account_that_is_locked_out_is_asked_once(shell):
+    async with simulated(shell, faults=[NotAllowed()]) as simulator:
+        status, lines, _ = await shell.run_json(
+            *("generate", "x", "-n", "3", "--max-at-once", "1", "--model", "four-cents")
+        )
+        assert len(simulator.received) == 1
+    assert status == 2
+    assert [line["code"] for line in lines[:-1]] == ["AUTHENTICATION"] * 3
 
 
 async def test_a_home_that_cannot_be_written_is_said_before_anything_is_sent(shell, tmp_path):

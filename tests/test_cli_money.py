@@ -23,7 +23,7 @@ from imagen.testing.simulator import QuotaExhausted, Refused, Reset, Simulator
 from tests.test_cli import FOUR_CENTS, Shell, simulated
 
 MAKE = ("generate", "a cat", "--model", "four-cents")
-SPENDING_KEYS = {"kind", "images", "settled_usd", "reserved_usd", "unknown_usd", "attempts", "by_source"}
+SPENDING_KEYS = {"kind", "images", "unpriced", "settled_usd", "reserved_usd", "unknown_usd", "attempts", "by_source"}
 ATTEMPT_KEYS = {
     *("kind", "id", "created_at", "provider", "model", "operation", "images", "tag", "batch_id"),
     *("reserved_usd", "cost_usd", "remote_id", "message"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from .. import Client, Generate, Quote, Request, Settings, load_settings, open_client
+from .. import Client, Quote, Settings, load_settings, open_client
 from ._console import Console, ExitStatus, usd
 from ._records import quote_record
 from ._requests import read_request
@@ -23,7 +23,7 @@ async def run_dry(options: argparse.Namespace, console: Console) -> ExitStatus:
     request = await read_request(options)
     async with _open_quoting_client() as client:
         quotes = [
-            (_model_id(client, one), client.quote([one] * options.n))
+            (client.model_for(one).id, client.quote([one] * options.n))
             for one in (request, *(msgspec.structs.replace(request, model=name) for name in options.fallback))
         ]
         limit = client.settings.confirm_above_usd
@@ -31,7 +31,7 @@ async def run_dry(options: argparse.Namespace, console: Console) -> ExitStatus:
         for model, quote in quotes:
             console.emit(quote_record(model, options.n, quote))
         return ExitStatus.DONE
-    rows = [(model or "(the default)", str(options.n), *_figures(quote)) for model, quote in quotes]
+    rows = [(model, str(options.n), *_figures(quote)) for model, quote in quotes]
     console.table(rows, ("MODEL", "PICTURES", "AT LEAST", "EXPECTED", "AT MOST"), right=range(1, 5))
     console.say("")
     console.say("Nothing was sent.")
@@ -45,14 +45,6 @@ async def run_dry(options: argparse.Namespace, console: Console) -> ExitStatus:
 def _figures(quote: Quote) -> list[str]:
     figures = (quote.low_usd, quote.expected_usd, quote.high_usd)
     return ["unknown" if figure is None else usd(figure) for figure in figures]
-
-
-def _model_id(client: Client, request: Request) -> str | None:
-    if request.model is not None:
-        return client.catalog.find(request.model).id
-    if isinstance(request, Generate) and not request.references:
-        return client.default_model.id
-    return None
 
 
 @asynccontextmanager

@@ -88,7 +88,7 @@ class _Run:
         self._cost_usd = Decimal(0)
         self._unknown_costs = 0
         self._not_saved = False
-        self._unconfirmed = False
+        self._refusal: ImagenError | None = None
         self._salvaging = False
         self.interrupted = False
         self.timed_out = False
@@ -113,9 +113,8 @@ class _Run:
                 async with opened as batch:
                     async for outcome in batch:
                         await self._tell(outcome)
-            except BudgetExceededError as error:
-                self._unconfirmed = True
-                say_error(error.message if self._console.can_ask else f"{error.message} Add --yes to agree to it.")
+            except ImagenError as error:
+                self._tell_refusal(error)
         self.timed_out = deadline.cancelled_caught
 
     async def confirm(self, quote: Quote, pictures: int) -> bool:
@@ -217,6 +216,12 @@ class _Run:
             f"{len(self._made) + len(self._failures)}/{self._options.n}  failed [{error.code}] {error.message}"
         )
 
+    def _tell_refusal(self, error: ImagenError) -> None:
+        """The batch as a whole may not be made: most likely nobody agreed to its cost."""
+        self._refusal = error
+        unasked = isinstance(error, BudgetExceededError) and not self._console.can_ask
+        say_error(f"{error.message} Add --yes to agree to it." if unasked else error.message)
+
     def _tell_alarm(self, alarm: BudgetAlarm) -> None:
         if self._console.json:
             self._console.emit(alarm_record(alarm))
@@ -291,7 +296,9 @@ class _Run:
         errors = [failure.error for failure in self._failures]
         if self.interrupted:
             return ExitStatus.INTERRUPTED
-        if self._unconfirmed or any(error.code == "BUDGET" for error in errors):
+        if self._refusal is not None:
+            errors.append(self._refusal)
+        if any(error.code == "BUDGET" for error in errors):
             return ExitStatus.OVER_BUDGET
         if errors and not self._made and all(_is_setup_fault(error) for error in errors):
             return ExitStatus.USAGE

@@ -74,7 +74,7 @@ def failure_record(failure: Failure) -> Mapping[str, object]:
     }
 
 
-def quote_record(model: str | None, pictures: int, quote: Quote) -> Mapping[str, object]:
+def quote_record(model: str, pictures: int, quote: Quote) -> Mapping[str, object]:
     """What pictures would cost."""
     return {
         "kind": "quote",
@@ -96,6 +96,7 @@ def spending_record(kind: str, spending: Spending) -> Mapping[str, object]:
     return {
         "kind": kind,
         "images": spending.images,
+        "unpriced": spending.unpriced,
         "settled_usd": money(spending.settled_usd),
         "reserved_usd": money(spending.reserved_usd),
         "unknown_usd": money(spending.unknown_usd),

@@ -71,6 +71,8 @@ def _tell_total(spending: Spending, options: argparse.Namespace, console: Consol
         for source, words in _SOURCES.items():
             if amount := spending.by_source.get(source):
                 console.say(f"           {usd(amount)} of it {words}")
+        if spending.unpriced:
+            console.say(f"           beside {spending.unpriced} successful requests whose cost nobody knows")
         console.say(f"in flight  {usd(spending.reserved_usd)} reserved")
         console.say(f"unknown    {usd(spending.unknown_usd)} for requests whose answer was lost; they may be billed")
         console.say(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -14,6 +16,8 @@ import trio
 from mcp import Client
 from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitResult
 from mcp_fakes import ERAS, Painter, connect, text_of
+from mcp_process import SERVER, process
+from test_mcp_http import read_url
 
 import imagen
 from imagen_mcp.server import make_server
@@ -152,6 +156,25 @@ async def test_where_nobody_can_be_asked_the_assistant_must_say_that_the_user_ag
     assert "may cost up to $0.12" in text_of(refused)
     assert "confirm_cost=true" in text_of(refused)
     assert not made.is_error
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+# The SDK's HTTP client leaves generators of its streams of events to the garbage collector.
+@pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
+@pytest.mark.parametrize("mode", ERAS)
+@pytest.mark.parametrize("action", ["accept", "decline"])
+async def test_the_user_is_asked_over_http_too(tmp_path: Path, mode: str, action: str) -> None:
+    dear = '[models.dear]\nlike = "sketch"\nwire_name = "sketch"\nprice = { usd_per_image = "0.20" }\n'
+    (tmp_path / "imagen.toml").write_text(f'confirm_above_usd = "0.10"\n{dear}')
+    user = User(action)
+    with trio.fail_after(20):
+        async with process(tmp_path, [*SERVER, "--http", "127.0.0.1:0"]) as child:
+            async with Client(await read_url(child), mode=mode, elicitation_callback=user) as client:
+                result = await call(client, "generate_image", prompt="a cat", model="dear", size="64x64")
+            child.send_signal(signal.SIGTERM)
+            await child.wait()
+    assert len(user.questions) == 1
+    assert result.is_error == (action == "decline"), text_of(result)
 
 
 async def test_an_unknown_price_needs_the_user_too(tmp_path: Path) -> None:

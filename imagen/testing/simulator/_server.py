@@ -13,7 +13,7 @@ A client that leaves before the end cuts the work short, and the bill stays, und
 
 import ssl
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
 
 import h11
@@ -115,7 +115,9 @@ class _Server:
         answer = provider.decline(job, fault) if isinstance(fault, Decline) else provider.answer(job)
         if isinstance(answer, Socket):
             pull = answer.pull
-            await line.switch(answer.headers, lambda: pull(trio.current_time() - self._simulator.opened_at))
+            # Mostly `watch` sees first that the client is gone.
+            with suppress(trio.BrokenResourceError):
+                await line.switch(answer.headers, lambda: pull(trio.current_time() - self._simulator.opened_at))
             return False
         if not isinstance(answer, Reply) and not (isinstance(fault, Break) and not fault.after_billing):
             self._simulator.note_bill(job.received, answer)
@@ -236,6 +238,7 @@ async def open_simulator(
     poll_faults: FaultPlan = None,
     list_faults: FaultPlan = None,
     download_faults: FaultPlan = None,
+    cancel_faults: FaultPlan = None,
     seed: int = 0,
     image_bytes: int | None = None,
     usd_per_image: Decimal | str | None = None,
@@ -253,6 +256,7 @@ async def open_simulator(
         poll_faults: for asking how far a job is.
         list_faults: for GET /models.
         download_faults: for fetching the links in replies.
+        cancel_faults: for stopping a job.
         seed: of latencies, colours and garbage.
         image_bytes: length of each PNG; a real 1024x1024 has about 1_500_000. By default they are small.
         usd_per_image: a fixed price. Replies then carry no `usage`, so that a client has only its price list.
@@ -277,7 +281,13 @@ async def open_simulator(
         providers=by_name.values(),
         files=files,
         latency=latency,
-        faults={"create": faults, "poll": poll_faults, "list": list_faults, "download": download_faults},
+        faults={
+            "create": faults,
+            "poll": poll_faults,
+            "list": list_faults,
+            "download": download_faults,
+            "cancel": cancel_faults,
+        },
         seed=seed,
         image_bytes=image_bytes,
         usd_per_image=None if usd_per_image is None else Decimal(usd_per_image),

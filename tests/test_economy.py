@@ -57,12 +57,12 @@ async def test_requests_for_several_models_go_in_a_job_each(tmp_path):
 
 async def test_what_cannot_be_had_for_less_says_so_and_stops_nobody(tmp_path):
     requests = [
-        "a cat",
+        imagen.Generate(prompt="a cat", model=MODELS["openai"]),
         imagen.Generate(prompt="x", model="flux-dev"),
         imagen.Generate(prompt="", model=MODELS["openai"]),
     ]
-    async with opened(tmp_path, latency=0.05) as (simulator, client):
-        outcomes = await outcomes_of(client, [imagen.Generate(prompt="a cat", model=MODELS["openai"]), *requests[1:]])
+    async with opened(tmp_path, latency=0.05) as (_, client):
+        outcomes = await outcomes_of(client, requests)
         by_index = {outcome.index: outcome for outcome in outcomes}
         assert isinstance(by_index[0], imagen.Image)
         assert "for less" in by_index[1].error.message

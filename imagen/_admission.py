@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from ._database import Row, Transaction, from_nanousd
+from ._events import ALARM_SHARES
 from ._quotas import Admitted, OverBudget, OverRate, Rate, StandingBudget
 
 __all__ = ["check_budgets", "check_rates"]
 
-_ALARMS = (0.5, 0.8, 1.0)
 _COMMITTED = """
 SELECT
     coalesce(sum(settled_nanousd), 0),
@@ -24,8 +24,11 @@ SELECT
     coalesce(sum(CASE WHEN state = 'in_flight' THEN images END), 0)
 FROM totals
 """
-# What was dropped before it was sent does not count.
-_IN_WINDOW = "FROM attempts WHERE {column} = ? AND created_at > ? AND (sent_at IS NOT NULL OR state = 'reserved')"
+# What was dropped before it was sent does not count, nor what lies far ahead: the clock has been put back since then.
+_IN_WINDOW = """
+FROM attempts
+WHERE {column} = ? AND created_at > ? AND created_at < ? AND (sent_at IS NOT NULL OR state = 'reserved')
+"""
 _IN_FLIGHT = "SELECT count(*) FROM attempts WHERE {column} = ? AND state IN ('reserved', 'sent', 'accepted')"
 _MINUTE = 60.0
 
@@ -45,9 +48,9 @@ def check_budgets(
             taken, free_at_most = Decimal(pictures), Decimal(pictures_flying)
         if taken + asked > limit:
             return OverBudget(budget=budget, left=limit - taken, hopeless=taken - free_at_most + asked > limit)
-        crossed = [share for share in _ALARMS if limit and taken < limit * Decimal(str(share)) <= taken + asked]
+        crossed = [share for share in ALARM_SHARES if limit and taken < limit * share <= taken + asked]
         if crossed:
-            alarms.append((budget, crossed[-1], taken + asked))
+            alarms.append((budget, float(crossed[-1]), taken + asked))
     return Admitted(alarms=tuple(alarms))
 
 
@@ -73,7 +76,7 @@ def _due_at(
     transaction: Transaction, rate: Rate, what: str, asked: int, most: int, seconds: float, now: float
 ) -> float | None:
     """When there is room for `asked` more in the window that slides along; None where it is there now."""
-    window: Row = (rate.name, now - seconds)
+    window: Row = (rate.name, now - seconds, now + seconds)
     where = _IN_WINDOW.format(column=rate.column)
     ((taken,),) = transaction.run(f"SELECT coalesce(sum({what}), 0) {where}", window)
     # More than the window ever holds is let through when it is empty.

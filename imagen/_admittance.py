@@ -65,7 +65,8 @@ class Admittance:
         """
         await self._check_room()
         line = self._lines.setdefault(ticket.order.model.id, trio.Lock())
-        if line.statistics().tasks_waiting == 0 and not line.locked() and await self._try(ticket, wait=wait) is None:
+        # Who does not wait goes in or away at once, whoever stands in the line.
+        if (not wait or not line.locked()) and await self._try(ticket, wait=wait) is None:
             return
         # One after the other: whoever waits longer goes first, and one of them alone asks the ledger again and again.
         async with line:

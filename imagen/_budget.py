@@ -15,7 +15,7 @@ from decimal import Decimal, InvalidOperation
 import trio
 
 from ._errors import BudgetExceededError, ConfigurationError
-from ._events import BudgetAlarm
+from ._events import ALARM_SHARES, BudgetAlarm
 from ._prices import Quote
 
 __all__ = [
@@ -28,9 +28,6 @@ __all__ = [
     "move_on_after_spending",
     "read_usd",
 ]
-
-# Of what share of a budget its owner is told.
-_ALARMS = (0.5, 0.8, 1.0)
 
 
 def read_usd(usd: Decimal | str | int) -> Decimal:
@@ -61,7 +58,7 @@ class Budget:
         self.spent_usd = Decimal(0)
         self.reserved_usd = Decimal(0)
         self._changed = trio.Event()
-        self._alarms = list(_ALARMS)
+        self._alarms = list(ALARM_SHARES)
 
     @property
     def left_usd(self) -> Decimal:
@@ -76,8 +73,8 @@ class Budget:
 
     def _take_alarms(self) -> Iterator[BudgetAlarm]:
         taken = self.spent_usd + self.reserved_usd
-        while self._alarms and self.limit_usd and taken >= self.limit_usd * Decimal(str(self._alarms[0])):
-            yield BudgetAlarm(budget=f"${self.limit_usd:f}", share=self._alarms.pop(0), taken=taken)
+        while self._alarms and self.limit_usd and taken >= self.limit_usd * self._alarms[0]:
+            yield BudgetAlarm(budget=f"${self.limit_usd:f}", share=float(self._alarms.pop(0)), taken=taken)
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, trio.Event()

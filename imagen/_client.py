@@ -295,17 +295,26 @@ class Client:
         return await self.sessions.resume(session_id, self._batch_parts(terms, Way(), 1))
 
     def quote(
-        self, requests: str | Request | Iterable[Request | str], *, n: int = 1, **parameters: Unpack[GenerateParameters]
+        self,
+        requests: str | Request | Iterable[Request | str],
+        *,
+        n: int = 1,
+        economy: bool = False,
+        **parameters: Unpack[GenerateParameters],
     ) -> Quote:
         """What requests will cost, before anything is sent; figures are None where a price is unknown.
+
+        Args:
+            requests: As for `open_batch`, and so are `n` and `economy`.
 
         Raises:
             ImagenError: one of the requests cannot be sent as it is.
         """
+        planner = self._parts.planner
         if isinstance(requests, (str, Request)):
             fields, _ = take_options(parameters)
-            return self._parts.planner.plan(_as_request(requests, fields), tuple(range(n))).quote
-        return quote_all(self._parts.planner, (as_request(item) for item in requests))
+            return planner.plan(_as_request(requests, fields), tuple(range(n)), economy=economy).quote
+        return quote_all(planner, (as_request(item) for item in requests), economy=economy)
 
     async def spending(self, since: datetime.datetime | None = None) -> Spending:
         """What was spent since then (None: ever), out of the ledger: all processes that share this home."""

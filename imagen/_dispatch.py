@@ -56,9 +56,9 @@ class Dispatcher:
         """
         try:
             orders, unfit = self._plan(request, ways, indexes, batch_id)
+            orders = await self._sort(orders, ways.routing or self._policy.routing)
         except ImagenError as error:
             return tuple(failure_of(request, index, error) for index in indexes)
-        orders = await self._sort(orders, ways.routing or self._policy.routing)
         return await self._try_each(orders, unfit, terms, ways)
 
     def quote(self, request: Request, ways: Ways) -> Quote | None:

@@ -178,6 +178,9 @@ class Engine:
     def _start(self, ticket: Ticket, route: Route | None = None, started: float = 0.0) -> None:
         self._tickets.add(ticket)
         self._nursery.start_soon(self._carry_out, ticket, route, started, name=f"imagen attempt {ticket.id}")
+        if self._closed:
+            # It was admitted while the client closed.
+            ticket.let_go(self._salvage_seconds, closing=True)
 
     @trio.lowlevel.enable_ki_protection
     async def _carry_out(self, ticket: Ticket, route: Route | None, started: float) -> None:

@@ -10,7 +10,20 @@ import msgspec
 from ._images import Outcome
 from ._requests import Request
 
-__all__ = ["AttemptEnded", "AttemptSent", "BudgetAlarm", "Event", "EventHandler", "PreviewReceived", "ProgressReported"]
+__all__ = [
+    "ALARM_SHARES",
+    "AttemptEnded",
+    "AttemptSent",
+    "BudgetAlarm",
+    "Event",
+    "EventHandler",
+    "PreviewReceived",
+    "ProgressReported",
+]
+
+
+# Of what shares of a budget its owner is told; as floats, four fifths of a dollar would be more than 80 cents.
+ALARM_SHARES = (Decimal("0.5"), Decimal("0.8"), Decimal(1))
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True):

@@ -108,31 +108,31 @@ class Recovery:
                         found += await self._collect(row, order)
             return found
 
-    def collecting(self, batch_id: str | None = None) -> Sequence[Ticket]:
-        """What is being collected, all of it or for one batch."""
-        return [ticket for ticket in self._collecting.values() if batch_id is None or ticket.order.batch_id == batch_id]
+    def collecting(self) -> Sequence[Ticket]:
+        """What is being collected."""
+        return list(self._collecting.values())
 
-    async def wait_collected(self, batch_id: str | None = None) -> None:
-        """Waits until nothing is being collected any more, for one batch or at all."""
-        for ticket in self.collecting(batch_id):
+    async def wait_ended(self, batch_id: str) -> None:
+        """Waits until nothing of a batch is under way here any more: neither collected nor salvaged."""
+        for ticket in [*self._collector.tickets_of(batch_id), *self._together.tickets_of(batch_id)]:
             await ticket.done.wait()
 
     async def outcomes_of(self, batch_id: str) -> AsyncGenerator[Outcome]:
         """What came of a batch and still comes: pictures, what is under way here, then failures for all the rest."""
         await self.resolve_dead()
         told: set[int] = set()
-        given: set[str] = set()
         under_way = [*self._collector.tickets_of(batch_id), *self._together.tickets_of(batch_id)]
         for image in [] if self._library is None else await self._library.of_batch(batch_id):
-            told.add(image.index)
-            given.add(image.id)
-            yield image
+            # What was sold together, and what lost a race, is there beside what was asked for.
+            if image.index not in told:
+                told.add(image.index)
+                yield image
         for ticket in under_way:
             await ticket.done.wait()
             for outcome in ticket.outcomes:
-                told.add(outcome.index)
                 # One that was kept while the library was read is there twice.
-                if isinstance(outcome, Failure) or outcome.id not in given:
+                if outcome.index not in told:
+                    told.add(outcome.index)
                     yield outcome
         for row in await self._ledger.of_batch(batch_id):
             for failure in failures_of(row):

@@ -39,7 +39,6 @@ class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
 class _StoredFailure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A failure, as far as it can be told again."""
 
-    index: int
     kind: str
     message: str
     code: ErrorCode
@@ -103,10 +102,10 @@ class SessionStore:
         """Remembers the outcome that callers know by this number."""
         image_id = outcome.id if isinstance(outcome, Image) else None
         failure = None if isinstance(outcome, Image) else msgspec.json.encode(_store_failure(outcome)).decode()
-        values = (session_id, number, image_id, failure)
+        values = (session_id, number, outcome.index, image_id, failure)
         await self._database.write(
             [
-                ("INSERT OR IGNORE INTO session_outcomes VALUES (?, ?, ?, ?)", values),
+                ("INSERT OR IGNORE INTO session_outcomes VALUES (?, ?, ?, ?, ?)", values),
                 ("UPDATE sessions SET touched_at = ? WHERE id = ?", (self._now(), session_id)),
             ]
         )
@@ -143,18 +142,32 @@ class SessionStore:
         """What came of a session, by the numbers that callers know; pictures that no number was given to come last."""
         images = {image.id: image for image in await self._library.of_batch(session.id)}
         rows = await self._database.read(
-            "SELECT image_id, failure FROM session_outcomes WHERE session_id = ? ORDER BY number", (session.id,)
+            "SELECT batch_index, image_id, failure FROM session_outcomes WHERE session_id = ? ORDER BY number",
+            (session.id,),
         )
         found: list[Outcome] = []
-        for image_id, failure in rows:
+        for index, image_id, failure in rows:
+            assert isinstance(index, int)
             if (image := images.pop(str(image_id), None)) is not None:
                 found.append(image)
             elif failure is not None:
-                found.append(_read_failure(str(failure), session.request))
+                found.append(_read_failure(str(failure), index, session.request))
             else:
                 gone = ImagenError("The picture was deleted from the library.", billed="yes")
-                found.append(Failure(request=session.request, error=gone, cost=Cost()))
-        return [*found, *images.values()]
+                found.append(Failure(index=index, request=session.request, error=gone, cost=Cost()))
+        told = {outcome.index for outcome in found}
+        for image in images.values():
+            # What was sold together, and what lost a race, is in the library beside what was asked for.
+            if image.index not in told:
+                told.add(image.index)
+                found.append(image)
+        return found
+
+    async def spent_usd(self, session: StoredSession) -> Decimal:
+        """What a session has cost so far; what nobody knows yet, or any more, counts with all that was reserved."""
+        rows = await self._ledger.of_batch(session.id)
+        costs = (row.reserved_usd if row.settled_usd is None else row.settled_usd for row in rows)
+        return sum((usd for usd in costs if usd is not None), Decimal(0))
 
     async def unsettled(self, session: StoredSession, told: frozenset[int]) -> Sequence[Failure]:
         """A failure for each picture that may have been paid and is not there; `told` are those that have an outcome."""
@@ -169,7 +182,6 @@ class SessionStore:
 def _store_failure(failure: Failure) -> _StoredFailure:
     error = failure.error
     return _StoredFailure(
-        index=failure.index,
         kind=type(error).__name__,
         message=error.message,
         code=error.code,
@@ -182,14 +194,14 @@ def _store_failure(failure: Failure) -> _StoredFailure:
     )
 
 
-def _read_failure(text: str, request: Request) -> Failure:
+def _read_failure(text: str, index: int, request: Request) -> Failure:
     stored = _decode_failure(text)
     kind = getattr(_errors, stored.kind, ImagenError)
     error = kind(stored.message)
     error.code, error.retryable, error.billed = stored.code, stored.retryable, stored.billed
     cost = msgspec.convert({"usd": None, "source": stored.cost_source}, Cost)
     return Failure(
-        index=stored.index,
+        index=index,
         request=request,
         error=error,
         model=stored.model,

@@ -34,8 +34,12 @@ Announce = Callable[[BatchCompleted], Awaitable[object]]
 class Session:
     """One background batch. Outcomes are numbered in the order in which they finished, from 0."""
 
-    def __init__(self, requested: int, now: Callable[[], float], session_id: str | None = None) -> None:
+    def __init__(
+        self, requested: int, now: Callable[[], float], session_id: str | None = None, *, makes_missing: bool = True
+    ) -> None:
         self.id = session_id or new_id()
+        self._makes_missing = makes_missing
+        self._over = trio.Event()
         self._progress = SessionProgress(requested=requested)
         self._outcomes: list[Outcome] = []
         self._changed = trio.Event()
@@ -140,6 +144,7 @@ class Session:
         finally:
             # Cancelled from outside, with the client, or left with something missing.
             self._step("cancelled")
+            self._over.set()
 
     async def _read(self, source: RepeatedRequest, parts: BatchParts, store: SessionStore | None) -> None:
         """Reads the batch to its end."""
@@ -155,7 +160,7 @@ class Session:
         """Gives what is there, waits for what is still being collected, and makes what is missing if `parts` are given."""
         self._step("started")
         await self._catch_up(await store.outcomes(stored), store)
-        await recovery.wait_collected(self.id)
+        await recovery.wait_ended(self.id)
         await self._catch_up(await store.outcomes(stored), store)
         for failure in await store.unsettled(stored, self._told):
             await self._add(failure, store)
@@ -215,6 +220,8 @@ class Sessions:
         self._now = now
         self._sessions: dict[str, Session] = {}
         self._expired: dict[str, None] = {}
+        # Two that restore one session at once would each make what is missing, and pay for it.
+        self._restoring = trio.Lock()
 
     def __len__(self) -> int:
         self._sweep()
@@ -242,26 +249,28 @@ class Sessions:
             SessionExpiredError: nobody asked for it for too long.
             SessionError: it runs in another process.
         """
-        if (session := self._find(session_id)) is None:
-            session = await self._restore(await self._stored(session_id), None)
+        async with self._restoring:
+            if (session := self._find(session_id)) is None:
+                session = await self._restore(await self._stored(session_id), None)
         session._touched = trio.current_time()
         return session
 
     async def resume(self, session_id: str, parts: BatchParts) -> Session:
         """Makes what is missing of a session that an earlier process did not end. Does nothing to one that runs."""
-        session = self._find(session_id)
-        if session is not None and (not session.finished or len(session.outcomes) >= session.requested):
-            return session
+        while True:
+            async with self._restoring:
+                session = self._find(session_id)
+                if session is None or (session._over.is_set() and len(session.outcomes) < session.requested):
+                    return await self._go_on(session_id, parts)
+            if session._over.is_set() or (session._makes_missing and not session.finished):
+                return session
+            # It is only being looked up, or has been cancelled a moment ago.
+            await session._over.wait()
+
+    async def _go_on(self, session_id: str, parts: BatchParts) -> Session:
         self._check_running()
         stored = await self._stored(session_id)
-        purse = parts.terms.purse
-        if stored.budget_usd is not None:
-            budget = Budget(stored.budget_usd)
-            spent = (outcome.cost.usd for outcome in await self._outcomes(stored))
-            budget.spent_usd = sum((usd for usd in spent if usd is not None), Decimal(0))
-            purse = Purse(budget=budget)
-        terms = msgspec.structs.replace(parts.terms, purse=purse)
-        parts = msgspec.structs.replace(parts, terms=terms, max_at_once=stored.max_at_once, batch_id=stored.id)
+        parts = msgspec.structs.replace(parts, max_at_once=stored.max_at_once, batch_id=stored.id)
         return await self._restore(stored, parts)
 
     def cancel_all(self) -> None:
@@ -291,15 +300,17 @@ class Sessions:
             raise _expired(session_id)
         return found
 
-    async def _outcomes(self, stored: StoredSession) -> Sequence[Outcome]:
-        return () if self._store is None else await self._store.outcomes(stored)
-
     async def _restore(self, stored: StoredSession, parts: BatchParts | None) -> Session:
         assert self._store is not None
         if not await self._store.take_over(stored):
             raise SessionError(f"The session {stored.id} runs in another process: ask that one.", retryable=True)
         await self._recovery.resolve_dead()
-        session = self._add(Session(stored.requested, trio.current_time, stored.id))
+        if parts is not None and stored.budget_usd is not None:
+            budget = Budget(stored.budget_usd)
+            budget.spent_usd = await self._store.spent_usd(stored)
+            terms = msgspec.structs.replace(parts.terms, purse=Purse(budget=budget))
+            parts = msgspec.structs.replace(parts, terms=terms)
+        session = self._add(Session(stored.requested, trio.current_time, stored.id, makes_missing=parts is not None))
         work = partial(session._restore, stored, self._store, self._recovery, parts)
         self._nursery.start_soon(session._run, work, self._announce, name=f"imagen session {session.id}")
         return session

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 import trio
 
 import imagen
+from tests.support import virtual_time
 from tests.test_jobs import answering, job, open_works
 from tests.test_routes import BROKEN, Town, open_town, picture
 
@@ -40,3 +43,73 @@ async def test_a_second_way_without_a_price_leaves_the_scope_alone(autojump_cloc
                 outcomes = [outcome async for outcome in batch]
         assert [type(outcome) for outcome in outcomes] == [imagen.Image] * 3
         assert not scope.exhausted_by
+
+
+async def test_each_share_of_a_budget_is_told_when_it_is_reached(autojump_clock, tmp_path):
+    events: list[imagen.Event] = []
+    standing = imagen.StandingBudget(per="ever", images=5)
+    async with open_town(Town(), tmp_path, events=events, budgets=(standing,)) as client:
+        async with client.open_batch("x", n=4, max_at_once=1, budget=imagen.Budget("0.25")) as batch:
+            async for _ in batch:
+                pass
+    told = [(event.share, event.taken) for event in events if isinstance(event, imagen.BudgetAlarm)]
+    assert sorted(told) == [(0.5, Decimal("0.15")), (0.5, 3), (0.8, Decimal("0.20")), (0.8, 4)]
+
+
+async def test_who_does_not_wait_does_not_stand_in_line_either(autojump_clock, tmp_path):
+    models = {
+        "left-1": {"provider": "left", "price": {"usd_per_image": "0.05"}, "rate_limit": {"requests_per_minute": 1}}
+    }
+    async with open_town(Town(), tmp_path, models=models) as client:
+        await client.generate("x")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.generate, "x")
+            await trio.sleep(1)
+            began = trio.current_time()
+            with pytest.raises(imagen.RateLimitError):
+                await client.generate("x", wait=False)
+            assert trio.current_time() - began < 1
+
+
+async def test_a_clock_that_is_put_back_stops_nobody_for_hours(autojump_clock, tmp_path, monkeypatch):
+    put_back = 0.0
+    monkeypatch.setattr("tests.test_routes.virtual_time", lambda: virtual_time() - put_back)
+    models = {
+        "left-1": {"provider": "left", "price": {"usd_per_image": "0.05"}, "rate_limit": {"requests_per_minute": 1}}
+    }
+    async with open_town(Town(), tmp_path, models=models) as client:
+        await client.generate("x")
+        put_back = 7200.0
+        began = trio.current_time()
+        await client.generate("x")
+        assert trio.current_time() - began < 200
+
+
+async def test_a_database_that_fails_in_between_is_a_failure_like_any_other(autojump_clock, tmp_path, monkeypatch):
+    async def fail(self: object, model: str) -> list[float]:
+        raise imagen.StorageError("The database cannot be read.")
+
+    monkeypatch.setattr("imagen._ledger.Ledger.seconds_of", fail)
+    async with open_town(Town(), tmp_path) as client:
+        async with client.open_batch("x", n=2, fallback=["right-1"], routing="fastest") as batch:
+            outcomes = [outcome async for outcome in batch]
+        assert {type(outcome.error) for outcome in outcomes} == {imagen.StorageError}
+
+
+async def test_a_client_that_closes_sends_nothing_of_what_still_waits(autojump_clock, tmp_path):
+    models = {
+        "left-1": {"provider": "left", "price": {"usd_per_image": "0.05"}, "rate_limit": {"requests_per_minute": 1}}
+    }
+    town = Town(left=picture(100))
+    async with trio.open_nursery() as outer:
+        async with open_town(town, tmp_path, models=models, salvage_seconds=500.0) as client:
+
+            async def ask() -> None:
+                with pytest.raises(imagen.ImagenError):
+                    await client.generate("x")
+
+            outer.start_soon(client.generate, "x")
+            await trio.sleep(1)
+            outer.start_soon(ask)
+            await trio.sleep(1)
+        assert town.sent("left") == 1

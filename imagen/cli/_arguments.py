@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Literal, Protocol, cast
 
 from .. import PRESETS, version
+from ._batch import run_batch
 from ._console import Console, ExitStatus
 from ._doctor import run_doctor
 from ._make import run_make
 from ._reconcile import run_reconcile
 from ._reports import run_history, run_models, run_show
 from ._spend import run_spend
+from ._webhooks import run_webhooks
 
 __all__ = ["parse_arguments"]
 
@@ -44,6 +46,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--version", action="version", version=f"imagen {version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_making_commands(commands)
+    _add_batch_command(commands)
     models = _add_command(commands.add_parser("models", help="list the models"), run_models)
     models.add_argument("--all", action="store_true", help="retired models too")
     models.add_argument("--provider", help="of one provider only")
@@ -56,6 +59,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     _add_money_commands(commands)
     show = _add_command(commands.add_parser("show", help="everything known about one picture"), run_show)
     show.add_argument("id", help="the picture's id, or the beginning of it")
+    _add_webhooks_command(commands)
     _add_command(commands.add_parser("doctor", help="what is set up, what answers, what is missing"), run_doctor)
     return cast(Options, parser.parse_args(arguments))
 
@@ -69,6 +73,26 @@ def _add_command(
     if csv:
         forms.add_argument("--csv", action="store_true", help="a table for other programs on standard output")
     return parser
+
+
+def _add_batch_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    batch = commands.add_parser(
+        "batch",
+        help="go on with a batch that was left",
+        description="Lists the pictures of a batch, waits for those that the provider still works on, and sends nothing. "
+        "Ctrl-C leaves them with the provider.",
+    )
+    _add_command(batch, run_batch)
+    batch.add_argument("id", metavar="ID", help="of `generate --economy`, or of `imagen spend --by batch`")
+    _add_out(batch)
+
+
+def _add_webhooks_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    webhooks = commands.add_parser("webhooks", help="list what your server was told, newest first, or tell it again")
+    _add_command(webhooks, run_webhooks)
+    what = webhooks.add_mutually_exclusive_group()
+    what.add_argument("--dead", action="store_true", help="only what could not be delivered, and is not tried again")
+    what.add_argument("--retry", metavar="ID", help="send this one again, with all its tries")
 
 
 def _add_money_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -126,11 +150,15 @@ def _add_making_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         "restyle": restyle,
     }.items():
         _add_command(parser, run_make)
-        parser.set_defaults(operation=name)
+        # What only generations have.
+        parser.set_defaults(operation=name, economy=False)
         _add_parameters(parser)
         _add_batch_options(parser)
         _add_money_options(parser)
         _add_way_options(parser)
+    generate.add_argument(
+        "--economy", action="store_true", help="by the provider's batch API: for less, and it may take hours"
+    )
 
 
 def _add_prompt(parser: argparse.ArgumentParser) -> None:
@@ -170,7 +198,7 @@ def _add_parameters(parser: argparse.ArgumentParser) -> None:
 
 def _add_batch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", type=_whole(1, _MOST_PICTURES), default=1, help="how many pictures (default: 1)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="a folder for copies with readable names")
+    _add_out(parser)
     parser.add_argument(
         "--max-at-once",
         type=_whole(1, _MOST_PICTURES),
@@ -187,6 +215,10 @@ def _add_batch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--deadline", type=_seconds, metavar="SECONDS", help="start nothing after this, and stop waiting"
     )
+
+
+def _add_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, metavar="DIR", help="a folder for copies with readable names")
 
 
 def _add_money_options(parser: argparse.ArgumentParser) -> None:

@@ -23,7 +23,7 @@ async def run_dry(options: argparse.Namespace, console: Console) -> ExitStatus:
     request = await read_request(options)
     async with _open_quoting_client() as client:
         quotes = [
-            (client.model_for(one).id, client.quote([one] * options.n))
+            (client.model_for(one).id, client.quote([one] * options.n, economy=options.economy))
             for one in (request, *(msgspec.structs.replace(request, model=name) for name in options.fallback))
         ]
         limit = client.settings.confirm_above_usd

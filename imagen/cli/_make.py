@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 import signal
-from collections.abc import Sequence
-from decimal import Decimal
-from functools import partial
-from pathlib import Path
 
 import trio
 
 from .. import (
     AttemptEnded,
+    AttemptSent,
     AuthenticationError,
     Budget,
     BudgetAlarm,
@@ -22,23 +18,20 @@ from .. import (
     Client,
     ConfigurationError,
     Event,
-    Failure,
     Generate,
     Image,
     ImagenError,
     InvalidRequestError,
-    Outcome,
-    PreviewReceived,
     ProgressReported,
     Quote,
     Request,
-    StorageError,
     open_client,
 )
 from ._console import Console, ExitStatus, say_error, usd
 from ._dry_run import run_dry
-from ._records import alarm_record, failure_record, image_record, money
-from ._requests import operation_name, read_request
+from ._outcomes import Costs, Teller, prepare_folder, slug
+from ._records import alarm_record, money
+from ._requests import read_request
 
 __all__ = ["run_make"]
 
@@ -51,11 +44,12 @@ _NO_AI = (
 
 async def run_make(options: argparse.Namespace, console: Console) -> ExitStatus:
     """Makes the pictures. Ctrl-C stops what is not sent and waits for what is paid; a second one stops waiting."""
+    _check_economy(options)
     if options.dry_run:
         return await run_dry(options, console)
     run = _Run(options, console)
     if options.out is not None:
-        await trio.to_thread.run_sync(_prepare_folder, options.out)
+        await prepare_folder(options.out)
     async with open_client(confirm=run.confirm if options.yes or console.can_ask else None) as client:
         request = await read_request(options)
         _check(options, request, client)
@@ -67,6 +61,7 @@ async def run_make(options: argparse.Namespace, console: Console) -> ExitStatus:
             await run.make(client, request)
             await run.salvage(client)
             nursery.cancel_scope.cancel("all is done")
+        await run.count_left(client)
     run.finish()
     return run.status
 
@@ -79,15 +74,14 @@ class _Run:
         self._console = console
         self._scope = trio.CancelScope()
         self._started_at = trio.current_time()
-        self._told: set[str] = set()
-        self._made: list[Image] = []
-        self._failures: list[Failure] = []
+        self._teller = Teller(console, out=options.out, total=options.n)
+        self._costs = Costs()
         self._late: list[Image] = []
         self._fractions: dict[str, float | None] = {}
         self._notes: dict[str, str] = {}
-        self._cost_usd = Decimal(0)
-        self._unknown_costs = 0
-        self._not_saved = False
+        self._batch_id = ""
+        self._out: set[str] = set()
+        self._left = 0
         self._refusal: ImagenError | None = None
         self._salvaging = False
         self.interrupted = False
@@ -104,6 +98,7 @@ class _Run:
             n=options.n,
             max_at_once=options.max_at_once,
             together=options.together,
+            economy=options.economy,
             budget=budget,
             on_event=self.hear,
             **_read_way(options),
@@ -111,8 +106,10 @@ class _Run:
         with self._scope, trio.move_on_after(options.deadline or float("inf")) as deadline:
             try:
                 async with opened as batch:
+                    if options.economy:
+                        self._tell_batch(batch.id)
                     async for outcome in batch:
-                        await self._tell(outcome)
+                        await self._teller.tell(outcome)
             except ImagenError as error:
                 self._tell_refusal(error)
         self.timed_out = deadline.cancelled_caught
@@ -140,8 +137,13 @@ class _Run:
             )
         while client.in_flight or self._late:
             while self._late:
-                await self._tell(self._late.pop(0))
+                await self._teller.tell(self._late.pop(0))
             await trio.sleep(_FRAME_SECONDS / 4)
+
+    async def count_left(self, client: Client) -> None:
+        """Counts what a batch API goes on with when nobody waits for it any more."""
+        if self._options.economy and self._out:
+            self._left = len(self._out - {attempt.id for attempt in await client.unknown_attempts()})
 
     def hear(self, event: Event) -> None:
         """Hears of every outcome, also of those that nobody waits for any more."""
@@ -149,71 +151,34 @@ class _Run:
             self._tell_alarm(event)
             return
         self._notes.pop(event.attempt_id, None)
-        if isinstance(event, AttemptEnded):
+        if isinstance(event, AttemptSent):
+            self._out.add(event.attempt_id)
+        elif isinstance(event, AttemptEnded):
+            self._out.discard(event.attempt_id)
             self._fractions.pop(event.attempt_id, None)
-            self._count(event.outcomes)
+            # Every attempt costs what it costs, also one that another model was asked after.
+            self._costs.add(event.outcomes)
             if self.interrupted or self.timed_out:
                 self._late += [outcome for outcome in event.outcomes if isinstance(outcome, Image)]
         elif isinstance(event, ProgressReported):
             self._fractions[event.attempt_id] = event.fraction
             self._notes[event.attempt_id] = event.note
-        elif isinstance(event, PreviewReceived) and self._options.out is not None:
+        elif self._options.out is not None:
             path = (
                 self._options.out
-                / f"{_slug(event.request.prompt)}-{event.indexes[0] + 1}-preview-{event.number + 1}.png"
+                / f"{slug(event.request.prompt)}-{event.indexes[0] + 1}-preview-{event.number + 1}.png"
             )
             try:
                 path.write_bytes(event.data)
             except OSError as error:
                 self._console.note(f"imagen: A preview cannot be saved as {path}: {error.strerror or error}.")
 
-    def _count(self, outcomes: Sequence[Outcome]) -> None:
-        """Every attempt costs what it costs, also one that another model was asked after."""
-        costs = [outcome.cost.usd for outcome in outcomes]
-        self._cost_usd += sum((cost for cost in costs if cost is not None), Decimal(0))
-        self._unknown_costs += costs.count(None)
-
-    async def _tell(self, outcome: Outcome) -> None:
-        if isinstance(outcome, Image):
-            if outcome.id not in self._told:
-                self._told.add(outcome.id)
-                await self._tell_image(outcome)
-        else:
-            self._failures.append(outcome)
-            self._tell_failure(outcome)
-
-    async def _tell_image(self, image: Image) -> None:
-        self._made.append(image)
-        path = image.path
-        if self._options.out is not None or path is None:
-            folder = self._options.out or Path.cwd()
-            try:
-                with trio.CancelScope(shield=True):
-                    path = await trio.to_thread.run_sync(partial(_save_copy, image, folder))
-            except StorageError as error:
-                self._not_saved = True
-                self._console.note(f"imagen: {error.message}")
-        if image.storage_error is not None:
-            self._not_saved = True
-            self._console.note(f"imagen: {image.storage_error} The picture is at {path} instead.")
+    def _tell_batch(self, batch_id: str) -> None:
+        self._batch_id = batch_id
         if self._console.json:
-            self._console.emit(image_record(image, path))
-            return
-        self._console.say(
-            f"{len(self._made) + len(self._failures)}/{self._options.n}  {path}  {image.width}x{image.height}  "
-            f"{usd(image.cost.usd)}  {image.seconds:.1f} s"
-        )
-        for adjustment in image.adjustments:
-            sent = "was left out" if adjustment.sent is None else f"became {adjustment.sent!r}"
-            self._console.note(f"imagen: {adjustment.field} {adjustment.asked!r} {sent}: {adjustment.reason}.")
-
-    def _tell_failure(self, failure: Failure) -> None:
-        if self._console.json:
-            self._console.emit(failure_record(failure))
-            return
-        error = failure.error
-        self._console.say(
-            f"{len(self._made) + len(self._failures)}/{self._options.n}  failed [{error.code}] {error.message}"
+            self._console.emit({"kind": "batch", "id": batch_id})
+        self._console.note(
+            f"imagen: Batch {batch_id} may take hours; Ctrl-C leaves it with the provider, `imagen batch {batch_id}` goes on."
         )
 
     def _tell_refusal(self, error: ImagenError) -> None:
@@ -248,35 +213,36 @@ class _Run:
             return
         while True:
             elapsed = trio.current_time() - self._started_at
-            done = len(self._made) + len(self._failures)
+            under_way = f"{client.in_flight} under way{self._fraction_text()}"
             self._console.live(
-                f"{done} of {self._options.n} done, {client.in_flight} under way{self._fraction_text()}, {elapsed:.0f} s, "
-                f"{self._cost_text()}{self._note_text()}"
+                f"{self._teller.done} of {self._options.n} done, {under_way}, {elapsed:.0f} s, "
+                f"{self._costs}{self._note_text()}"
             )
             await trio.sleep(_FRAME_SECONDS)
 
     def finish(self) -> None:
         """The last line: what there is now, and what it cost."""
         seconds = trio.current_time() - self._started_at
-        missing = self._options.n - len(self._made)
+        made = len(self._teller.made)
+        missing = self._options.n - made - self._left
         self._console.clear_live()
         if self._console.json:
-            self._console.emit(
-                {
-                    "kind": "summary",
-                    "requested": self._options.n,
-                    "succeeded": len(self._made),
-                    "failed": missing,
-                    "cost_usd": money(self._cost_usd) if not self._unknown_costs else None,
-                    "seconds": round(seconds, 3),
-                }
-            )
-            return
-        why = "interrupted: " if self.interrupted else "out of time: " if self.timed_out else ""
-        failed = f", {missing} not made" if missing else ""
-        self._console.say(
-            f"{why}{len(self._made)} of {self._options.n} made{failed}, {self._cost_text()}, {seconds:.1f} s"
-        )
+            summary = {
+                "kind": "summary",
+                "requested": self._options.n,
+                "succeeded": made,
+                "failed": missing,
+                "cost_usd": money(self._costs.known_usd),
+                "seconds": round(seconds, 3),
+            }
+            self._console.emit({**summary, "left": self._left} if self._options.economy else summary)
+        else:
+            why = "interrupted: " if self.interrupted else "out of time: " if self.timed_out else ""
+            left = f", {self._left} left with the provider" if self._left else ""
+            failed = f", {missing} not made" if missing else ""
+            self._console.say(f"{why}{made} of {self._options.n} made{left}{failed}, {self._costs}, {seconds:.1f} s")
+        if self._left:
+            self._console.note(f"imagen: `imagen batch {self._batch_id}` goes on with what the provider has taken.")
 
     def _fraction_text(self) -> str:
         known = [fraction for fraction in self._fractions.values() if fraction is not None]
@@ -286,23 +252,19 @@ class _Run:
         """What one of them waits for: a slot, or its turn at the provider."""
         return next((f"; {note}" for note in self._notes.values() if note), "")
 
-    def _cost_text(self) -> str:
-        unknown = f" and {self._unknown_costs} of unknown cost" if self._unknown_costs else ""
-        return f"{usd(self._cost_usd)}{unknown}"
-
     @property
     def status(self) -> ExitStatus:
         """What the shell is told."""
-        errors = [failure.error for failure in self._failures]
+        errors = [failure.error for failure in self._teller.failures]
         if self.interrupted:
             return ExitStatus.INTERRUPTED
         if self._refusal is not None:
             errors.append(self._refusal)
         if any(error.code == "BUDGET" for error in errors):
             return ExitStatus.OVER_BUDGET
-        if errors and not self._made and all(_is_setup_fault(error) for error in errors):
+        if errors and not self._teller.made and all(_is_setup_fault(error) for error in errors):
             return ExitStatus.USAGE
-        if errors or self.timed_out or self._not_saved or len(self._made) < self._options.n:
+        if errors or self.timed_out or self._teller.not_saved or len(self._teller.made) < self._options.n:
             return ExitStatus.SOME_FAILED
         return ExitStatus.DONE
 
@@ -318,17 +280,34 @@ def _read_way(options: argparse.Namespace) -> CallOptions:
     return way
 
 
+def _check_economy(options: argparse.Namespace) -> None:
+    others = (
+        options.together,
+        options.fallback,
+        options.routing,
+        options.hedge_after,
+        options.no_wait,
+        options.previews,
+    )
+    if options.economy and any(others):
+        raise InvalidRequestError(
+            "--economy sends everything to one model and waits: leave out --together, --fallback, --routing, --hedge-after, "
+            "--no-wait and --previews."
+        )
+
+
 def _check(options: argparse.Namespace, request: Request, client: Client) -> None:
     """Refuses at once what cannot be sent, and what the library would pass over in silence, as it has another model."""
     for name in options.fallback if request.model is None else (request.model, *options.fallback):
         client.catalog.find(name)
-    others = options.fallback or (client.settings.routes.fallback if request.model is None else ())
+    settled = request.model is not None or options.economy
+    others = options.fallback or (() if settled else client.settings.routes.fallback)
     if (options.hedge_after or options.routing) and not others:
         raise InvalidRequestError(
             "--routing and --hedge-after choose among several models: name another one with --fallback."
         )
     try:
-        client.quote(request)
+        client.quote(request, economy=options.economy)
     except ConfigurationError:
         # The first model is not set up here; the next one may be.
         if not others:
@@ -341,39 +320,3 @@ def _is_sketch_for_want_of_keys(client: Client) -> bool:
 
 def _is_setup_fault(error: ImagenError) -> bool:
     return isinstance(error, (AuthenticationError, ConfigurationError, InvalidRequestError))
-
-
-# --- files ----------------------------------------------------------------------------------------------------------
-
-
-def _prepare_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".imagen-probe"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise StorageError(
-            f"The folder {folder} cannot be written: {error.strerror or error}. Choose another --out."
-        ) from error
-
-
-def _save_copy(image: Image, folder: Path) -> Path:
-    return image.save(
-        _free_path(folder, f"{_slug(image.prompt or operation_name(image.request))}-{image.index + 1}", image.suffix)
-    )
-
-
-def _free_path(folder: Path, stem: str, suffix: str) -> Path:
-    path = folder / f"{stem}{suffix}"
-    again = 2
-    while path.exists():
-        path = folder / f"{stem}-{again}{suffix}"
-        again += 1
-    return path
-
-
-def _slug(prompt: str) -> str:
-    """The beginning of a prompt as a file name that every system takes."""
-    words: Sequence[str] = re.findall(r"[a-z0-9]+", prompt.lower())
-    return "-".join(words)[:40].rstrip("-") or "picture"

@@ -104,6 +104,7 @@ CREATE TABLE sessions (
 CREATE TABLE session_outcomes (
     session_id TEXT NOT NULL REFERENCES sessions (id),
     number INTEGER NOT NULL,
+    batch_index INTEGER NOT NULL,
     image_id TEXT,
     -- Where there is no picture: what went wrong, as JSON.
     failure TEXT,

@@ -347,7 +347,9 @@ def _finish(call: Call, generation: _Generation, url: str | None) -> Exchange:
     call, adjustments = _fit(call, _read_wire(call.model))
     items = _items(generation)
     if not items:
-        raise ProviderError(f"{_NAME} completed the generation and gave no picture; it was billed.", billed="yes")
+        raise ProviderError(
+            f"{_NAME} completed the generation and gave no picture; it may have been billed.", billed="unknown"
+        )
     pictures = yield from collect_each(
         _collect_one(call, generation, url, place, item) for place, item in enumerate(items)
     )

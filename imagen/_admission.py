@@ -27,9 +27,11 @@ FROM totals
 # What was dropped before it was sent does not count, nor what lies far ahead: the clock has been put back since then.
 _IN_WINDOW = """
 FROM attempts
-WHERE {column} = ? AND created_at > ? AND created_at < ? AND (sent_at IS NOT NULL OR state = 'reserved')
+WHERE {column} = ? AND NOT economy AND created_at > ? AND created_at < ? AND (sent_at IS NOT NULL OR state = 'reserved')
 """
-_IN_FLIGHT = "SELECT count(*) FROM attempts WHERE {column} = ? AND state IN ('reserved', 'sent', 'accepted')"
+_IN_FLIGHT = (
+    "SELECT count(*) FROM attempts WHERE {column} = ? AND NOT economy AND state IN ('reserved', 'sent', 'accepted')"
+)
 _MINUTE = 60.0
 
 

@@ -15,7 +15,7 @@ import trio
 from ._catalog import JsonValue
 from ._driver import ExchangeDriver, Watch
 from ._engine import Terms
-from ._errors import ImagenError, OutcomeUnknownError, ProviderError
+from ._errors import ImagenError, OutcomeUnknownError, ProviderError, StorageError
 from ._exchange import Accepted, Delivered, Progress, Wait
 from ._images import Cost, Outcome, failure_of
 from ._ledger import Ledger
@@ -52,10 +52,14 @@ class _Group(Watch):
             ticket.leave()
 
     async def accepted(self, job: Accepted) -> None:
+        try:
+            await self._ledger.mark_accepted_together([ticket.id for ticket in self.tickets], job)
+        except StorageError:
+            # It is paid, and fetched here; only nobody else will ever know of it.
+            return
         self.job = job
         for ticket in self.tickets:
             ticket.job = job
-        await self._ledger.mark_accepted_together([ticket.id for ticket in self.tickets], job)
 
     async def wait(self, step: Wait) -> None:
         await trio.sleep(step.seconds)
@@ -129,16 +133,13 @@ class EconomyDesk:
         When cancelled, what was sent goes on as long as the client is open, and the next client collects it then.
         """
         tickets: list[Ticket] = []
-        for order in orders:
-            try:
-                # It cannot wait for money that its own group has reserved.
-                at_once = msgspec.structs.replace(terms, wait=False)
-                tickets.append(await self._admit(await self._planner.read_inputs(order), at_once))
-            except ImagenError as error:
-                (index,) = order.indexes
-                await deliver(
-                    failure_of(order.request, index, error, model=order.model.id, provider=order.provider.name)
-                )
+        try:
+            await self._admit_all(orders, terms, deliver, tickets)
+        except trio.Cancelled:
+            if tickets:
+                # Dropped in the usual way, which gives the money back.
+                self._start(tickets).scope.cancel("nobody waits for it, and it has not been sent")
+            raise
         if not tickets:
             return
         ended, wait_ended = trio.open_memory_channel[Ticket](len(tickets))
@@ -153,6 +154,24 @@ class EconomyDesk:
             if not group.sent:
                 group.scope.cancel("nobody waits for it, and it has not been sent")
             raise
+
+    async def _admit_all(
+        self,
+        orders: Sequence[Order],
+        terms: Terms,
+        deliver: Callable[[Outcome], Awaitable[None]],
+        tickets: list[Ticket],
+    ) -> None:
+        # It cannot wait for money that its own group has reserved.
+        at_once = msgspec.structs.replace(terms, wait=False)
+        for order in orders:
+            try:
+                tickets.append(await self._admit(await self._planner.read_inputs(order), at_once))
+            except ImagenError as error:
+                (index,) = order.indexes
+                await deliver(
+                    failure_of(order.request, index, error, model=order.model.id, provider=order.provider.name)
+                )
 
     def collect(self, tickets: Sequence[Ticket], job: Accepted) -> None:
         """Collects a job that another process submitted: `tickets` are all of it, those that have ended too."""

@@ -89,7 +89,7 @@ class Recovery:
         """Settles the attempts of clients that are not open any more, or starts to collect them."""
         async with self._resolving:
             for owner in await self._ledger.unresolved_owners():
-                if owner == self._owner or await self._workers.run(partial(is_alive, self._owners, owner)):
+                if owner == self._owner or await self._is_open(owner):
                     continue
                 for row in await self._ledger.unresolved(owner):
                     await self._resolve(row)
@@ -190,7 +190,10 @@ class Recovery:
         if self._rebuild(row) is None or not await self._ledger.take_over(row, self._owner):
             return False
         tickets: list[Ticket] = []
-        for other in await self._ledger.of_job(row.provider, row.remote_id):
+        rows = await self._ledger.of_job(row.provider, row.remote_id)
+        # What the owner of an unknown one still works on is not to be had.
+        dead = {owner for owner in {other.owner for other in rows} if not await self._is_open(owner)}
+        for other in rows:
             ticket = Ticket.again(
                 self._planner.rebuild(other),
                 other,
@@ -199,9 +202,8 @@ class Recovery:
                 emit=self._emit,
                 now=self._now,
             )
-            mine = other.id == row.id or (
-                other.state in ("sent", "accepted", "unknown") and await self._ledger.take_over(other, self._owner)
-            )
+            left = other.state == "unknown" or (other.state == "accepted" and other.owner in dead)
+            mine = other.id == row.id or (left and await self._ledger.take_over(other, self._owner))
             if not mine:
                 ticket.end()
             tickets.append(ticket)
@@ -212,6 +214,9 @@ class Recovery:
             if not ticket.done.is_set():
                 self._note(ticket)
         return True
+
+    async def _is_open(self, owner: str) -> bool:
+        return await self._workers.run(partial(is_alive, self._owners, owner))
 
     def _note(self, ticket: Ticket) -> None:
         self._collecting[ticket.id] = ticket

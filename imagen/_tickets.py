@@ -13,7 +13,7 @@ import trio
 from ._budget import Hold
 from ._callbacks import Callbacks
 from ._driver import Watch
-from ._errors import ImagenError
+from ._errors import ImagenError, StorageError
 from ._events import AttemptEnded, AttemptSent, Event, PreviewReceived, ProgressReported
 from ._exchange import Accepted, Cancellable, HttpResponse, Partial, Progress, Wait
 from ._images import Outcome
@@ -67,6 +67,7 @@ class Ticket(Watch):
         self._emit = emit
         self._now = now
         self._may_outlive_salvage = True
+        self._expected: set[str] = set()
         self._at_end: list[Callable[[], object]] = []
 
     @classmethod
@@ -87,7 +88,7 @@ class Ticket(Watch):
         ticket.sent = ticket.recovered = True
         ticket.sent_at = trio.current_time() - max(0.0, now() - (row.sent_at or now()))
         ticket.job = Accepted(job_id=row.remote_id, poll_url=row.poll_url or "", reported_cost_usd=row.accepted_usd)
-        callbacks.expect(order.provider.name, row.remote_id)
+        ticket._expect(row.remote_id)
         return ticket
 
     @property
@@ -106,12 +107,16 @@ class Ticket(Watch):
         self.leave()
 
     async def accepted(self, job: Accepted) -> None:
+        self._expect(job.job_id)
+        try:
+            await self._ledger.mark_accepted(self.id, job)
+        except StorageError:
+            # It is paid, and fetched here; only nobody else will ever know of it.
+            return
         self.job = job
-        self._callbacks.expect(self.order.provider.name, job.job_id)
         if self.collectable and self._may_outlive_salvage:
             # It asks now and then how far the job is, and ends by itself.
             self.scope.deadline = math.inf
-        await self._ledger.mark_accepted(self.id, job)
 
     async def wait(self, step: Wait) -> None:
         if step.job_id is None:
@@ -170,8 +175,8 @@ class Ticket(Watch):
     def end(self) -> None:
         """Everything is settled: whoever waits goes on."""
         self.hold.settle(None if self.sent else Decimal(0))
-        if self.job is not None:
-            self._callbacks.forget(self.order.provider.name, self.job.job_id)
+        for job_id in self._expected:
+            self._callbacks.forget(self.order.provider.name, job_id)
         self.done.set()
         for call in self._at_end:
             call()
@@ -179,6 +184,10 @@ class Ticket(Watch):
     def on_end(self, call: Callable[[], object]) -> None:
         """Calls that when everything is settled."""
         self._at_end.append(call)
+
+    def _expect(self, job_id: str) -> None:
+        self._expected.add(job_id)
+        self._callbacks.expect(self.order.provider.name, job_id)
 
     @property
     def _about(self) -> _About:

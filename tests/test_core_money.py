@@ -8,7 +8,7 @@ import pytest
 import trio
 
 import imagen
-from tests.support import virtual_time
+from tests.support import PNG, virtual_time
 from tests.test_jobs import answering, job, open_works
 from tests.test_routes import BROKEN, Town, open_town, picture
 
@@ -113,3 +113,16 @@ async def test_a_client_that_closes_sends_nothing_of_what_still_waits(autojump_c
             outer.start_soon(ask)
             await trio.sleep(1)
         assert town.sent("left") == 1
+
+
+async def test_of_several_jobs_for_one_picture_no_callback_is_waited_for_afterwards(autojump_clock, tmp_path):
+    def work(call: imagen.Call) -> imagen.Exchange:
+        yield imagen.HttpRequest(method="POST", url="jobs")
+        for job_id in ("first", "second"):
+            yield imagen.Accepted(job_id=job_id, poll_url=f"jobs/{job_id}")
+            yield imagen.Wait(seconds=1, job_id=job_id)
+        return imagen.Pictures(pictures=(imagen.Picture(data=PNG),))
+
+    async with open_works(tmp_path, work, answering()) as (client, _, _):
+        await client.generate("x")
+        assert not any(client._parts.callbacks.ring("works", job_id) for job_id in ("first", "second"))

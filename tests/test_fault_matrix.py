@@ -86,7 +86,8 @@ MORE_STEPS: Mapping[str, frozenset[str]] = {
     "stability/upscale-creative": frozenset({"poll"}),
 }
 LEFT_OUT = {
-    # It locks an account out for a minute that asks too often, so it is given as long, whatever its text says.
+    # It locks an account out for a minute that asks too often, and so it is left alone for as long.
+    ("stability/upscale-creative", "poll", "rate-limited"),
     ("stability/upscale-creative", "poll", "rate-limited-text"),
     # In its own words a job that is refused is not charged, and the simulator has booked it by then.
     ("stability/upscale-creative", "poll", "refused"),
@@ -213,7 +214,7 @@ async def test_the_matrix_has_every_step_of_a_protocol(name: str, tmp_path: Path
         assert {received.kind for received in simulator.received} - {"other"} == {"create", *MORE_STEPS.get(name, ())}
 
 
-STOPPED = ("fal/flux-dev", "replicate/flux-dev", "comfyui", "automatic1111", "midjourney")
+STOPPED = ("fal/flux-dev", "replicate/flux-dev", "comfyui", "automatic1111")
 
 
 @pytest.mark.parametrize("fault", [Overloaded(), Reset(), HtmlError(), ServerError()], ids=repr)
@@ -223,7 +224,7 @@ async def test_a_stop_that_fails_leaves_books_that_agree(name: str, fault: Fault
     async with open_simulator(latency=5.0, usd_per_image="0.04", cancel_faults=fault) as simulator:
         with trio.fail_after(20):
             async with open_simulated(
-                tmp_path, simulator, bounds=BOUNDS, retry=RETRY, models=MODELS, salvage_seconds=0.05
+                tmp_path, simulator, bounds=BOUNDS, retry=RETRY, models=MODELS, salvage_seconds=1.0
             ) as client:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(client.generate, REQUESTS[name])
@@ -231,21 +232,26 @@ async def test_a_stop_that_fails_leaves_books_that_agree(name: str, fault: Fault
                         await trio.sleep(0.01)
                     nursery.cancel_scope.cancel()
             await simulator.wait_closed()
+    assert "cancel" in {received.kind for received in simulator.received}
     async with open_simulated(tmp_path, simulator, models=MODELS, access={}) as client:
         attempts = (await client.spending()).attempts
         assert (attempts.unknown, attempts.in_flight, attempts.failed) in ((1, 0, 0), (0, 1, 0))
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peak memory is read as Linux tells it")
-@pytest.mark.parametrize("fault", [GzipBomb(), Garbage(size_bytes=200 << 20)], ids=repr)
-async def test_a_reply_without_an_end_takes_bounded_memory(fault: Fault, tmp_path: Path):
-    async with open_simulator(faults=fault) as simulator, open_simulated(tmp_path, simulator, bounds=BOUNDS) as client:
+async def test_a_reply_that_unpacks_to_a_gibibyte_takes_bounded_memory(tmp_path: Path):
+    # Packing it keeps the event loop busy for longer than the others are given.
+    patient = imagen.Bounds(max_body_bytes=BOUNDS.max_body_bytes)
+    async with (
+        open_simulator(faults=GzipBomb()) as simulator,
+        open_simulated(tmp_path, simulator, bounds=patient) as client,
+    ):
         Path("/proc/self/clear_refs").write_text("5")
         before = peak_mib()
-        with pytest.raises(imagen.ProviderError) as caught:
+        with pytest.raises(imagen.ProviderError, match="larger than") as caught:
             await client.generate("x", model="gpt-image-2")
         assert caught.value.billed == "unknown"
-        assert peak_mib() - before < (100 if isinstance(fault, GzipBomb) else 500)
+        assert peak_mib() - before < 100
 
 
 def peak_mib() -> float:

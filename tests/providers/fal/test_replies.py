@@ -350,10 +350,13 @@ def test_a_data_url_is_a_picture_too():
     assert picture.data == b"\x89PNG\r"
 
 
-@pytest.mark.parametrize("body", [{}, {"images": []}, {"images": None}, b"<html>", []])
-def test_a_result_without_pictures_may_have_been_billed(body):
+@pytest.mark.parametrize(
+    ("body", "billed"),
+    [({}, "unknown"), ({"images": []}, "unknown"), ({"images": None}, "unknown"), (b"<html>", "yes"), ([], "yes")],
+)
+def test_a_result_without_pictures_may_have_been_billed_and_one_that_cannot_be_read_was(body, billed):
     error = ended(reply(body)).fail()
-    assert (type(error), error.billed) == (ProviderError, "unknown")
+    assert (type(error), error.billed) == (ProviderError, billed)
 
 
 def test_an_item_without_a_link_keeps_its_place():

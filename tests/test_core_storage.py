@@ -1,0 +1,46 @@
+"""A disk or a database that fails in the middle: nothing that is paid is lost, and nothing is booked as free."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+import imagen
+from imagen._ledger import Ledger
+from tests.test_recovery import PRICE, Works
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The database cannot be written the first time that this is to be done."""
+    method = getattr(Ledger, name)
+    failed = False
+
+    async def broken(self: Ledger, *args: object, **kwargs: object) -> object:
+        nonlocal failed
+        if not failed:
+            failed = True
+            await trio.lowlevel.checkpoint()
+            raise imagen.StorageError("The database cannot be written.")
+        return await method(self, *args, **kwargs)
+
+    monkeypatch.setattr(Ledger, name, broken)
+
+
+@pytest.mark.parametrize("model", ["job-1", "sync-1"])
+@pytest.mark.parametrize("step", ["reserve", "mark_sent", "mark_accepted", "mark_received", "settle"])
+async def test_a_write_that_fails_loses_no_picture_and_no_money(step, model, autojump_clock, tmp_path, monkeypatch):
+    works = Works()
+    fail_once(monkeypatch, step)
+    budget = imagen.Budget("1")
+    async with works.open(tmp_path) as client:
+        async with client.open_batch("x", n=3, max_at_once=1, model=model, budget=budget) as batch:
+            outcomes = [outcome async for outcome in batch]
+        assert sorted(outcome.index for outcome in outcomes) == [0, 1, 2]
+        images = [outcome for outcome in outcomes if isinstance(outcome, imagen.Image)]
+        assert len(images) == works.orders
+        assert (budget.reserved_usd, budget.spent_usd) == (0, PRICE * works.orders)
+    async with works.open(tmp_path) as client:
+        await client.collect()
+        spending = await client.spending()
+        assert spending.attempts.in_flight == 0
+        assert spending.settled_usd + spending.unknown_usd == PRICE * works.orders

@@ -400,7 +400,7 @@ class Client:
         What is not finished by then is `unknown` in the ledger: it may be billed.
         """
         self._parts.engine.bound_salvage(seconds)
-        self._parts.economy.close()
+        self._parts.economy.bound_salvage(seconds)
 
     @asynccontextmanager
     async def _announced(self, opening: AbstractAsyncContextManager[Batch]) -> AsyncIterator[Batch]:

@@ -44,6 +44,13 @@ class _Group(Watch):
         """Those that have no result yet."""
         return [ticket for ticket in self.tickets if not ticket.done.is_set()]
 
+    def let_go(self, salvage_seconds: float) -> None:
+        """Drops what has not been sent, leaves a job that was taken to the next client, bounds the rest."""
+        if self.job is not None or not self.sent:
+            self.scope.cancel("the client closes")
+        else:
+            self.scope.deadline = min(self.scope.deadline, trio.current_time() + salvage_seconds)
+
     async def before_sending(self) -> None:
         await self._ledger.mark_sent_together([ticket.id for ticket in self.tickets], self._now())
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -109,6 +116,7 @@ class EconomyDesk:
         self._now = now
         self._salvage_seconds = salvage_seconds
         self._groups: set[_Group] = set()
+        self._closed = False
 
     @property
     def in_flight(self) -> int:
@@ -178,18 +186,23 @@ class EconomyDesk:
         self._start(tickets, job)
 
     def close(self) -> None:
-        """The client closes: jobs that were taken are left to the next one, what is being sent gets its last deadline."""
+        """The client closes: nothing new is sent."""
+        self._closed = True
+        self.bound_salvage(self._salvage_seconds)
+
+    def bound_salvage(self, seconds: float) -> None:
+        """Leaves jobs that were taken to the next client, and gives what is being sent so long, at the most."""
         for group in self._groups:
-            if group.job is not None or not group.sent:
-                group.scope.cancel("the client closes")
-            else:
-                group.scope.deadline = trio.current_time() + self._salvage_seconds
+            group.let_go(seconds)
 
     def _start(self, tickets: Sequence[Ticket], job: Accepted | None = None) -> _Group:
         group = _Group(tickets, self._settler, self._ledger, self._now)
         group.job, group.sent = job, job is not None
         self._groups.add(group)
         self._nursery.start_soon(self._carry_out, group, name=f"imagen economy job of {len(tickets)}")
+        if self._closed:
+            # It was admitted while the client closed.
+            group.let_go(self._salvage_seconds)
         return group
 
     @trio.lowlevel.enable_ki_protection
@@ -206,7 +219,9 @@ class EconomyDesk:
             for ticket in group.open_tickets:
                 if not group.scope.cancelled_caught:
                     await self._settler.fail(ticket, _copy(error))
-                elif group.job is None and group.sent:
+                    continue
+                ticket.fail(error)
+                if group.job is None and group.sent:
                     await self._settler.end(ticket, "unknown", Cost(), error)
                 elif group.job is None:
                     await self._settler.end(ticket, "failed", FREE, error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import msgspec
 import trio
@@ -30,7 +31,7 @@ __all__ = ["Keeper"]
 
 
 class _Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """What an attempt came to, before its files are on the disk."""
+    """What an attempt came to, before its files are on the disk: `files` are where its `images` will be."""
 
     state: State
     cost_nanousd: int | None
@@ -38,6 +39,7 @@ class _Receipt(msgspec.Struct, frozen=True, kw_only=True):
     error_code: ErrorCode | None = None
     error_message: str | None = None
     images: tuple[ImageRow, ...] = ()
+    files: tuple[str, ...] = ()
 
 
 _decode_receipt = msgspec.json.Decoder(_Receipt).decode
@@ -78,16 +80,17 @@ class Keeper:
         outcomes += [_failure(order, index, short) for index in order.indexes[len(outcomes) :]]
         return tuple(outcomes[: len(order.indexes)])
 
-    async def adopt(self, row: AttemptRecord) -> Sequence[Image] | None:
-        """Settles an attempt by its receipt, and lists the pictures whose files were written; None where it has no receipt."""
-        if row.receipt is None or self._library is None:
-            return None
+    async def adopt(self, row: AttemptRecord) -> bool:
+        """Settles an attempt by its receipt, and lists the pictures whose files were written, in whichever library they are.
+
+        Gives False where it has no receipt, or where its pictures can still be fetched.
+        """
+        if row.receipt is None:
+            return False
         receipt = _decode_receipt(row.receipt)
-        images = [self._library.image_of(image) for image in receipt.images]
-        there = await self._workers.run(lambda: [image.path is not None and image.path.is_file() for image in images])
+        there = await self._workers.run(lambda: [Path(file).is_file() for file in receipt.files])
         if not all(there) and row.remote_id is not None:
-            # They can still be fetched.
-            return None
+            return False
         state, code, message = receipt.state, receipt.error_code, receipt.error_message
         if not all(there):
             state, code = "unknown", "STORAGE_ERROR"
@@ -102,7 +105,7 @@ class Keeper:
             error_message=message,
             along=[insert_image(image) for image, whole in zip(receipt.images, there, strict=True) if whole],
         )
-        return [image for image, whole in zip(images, there, strict=True) if whole]
+        return True
 
     # --- one picture ------------------------------------------------------------------------------------------------
 
@@ -236,6 +239,7 @@ def _write_receipt(outcomes: Sequence[Outcome], cost: Cost) -> _Receipt:
         error_code=errors[0].code if failed else None,
         error_message=errors[0].message if failed else None,
         images=tuple(row_of(image) for image in images if image.path is not None),
+        files=tuple(str(image.path) for image in images if image.path is not None),
     )
 
 

@@ -146,7 +146,7 @@ class Recovery:
                 await self._end(row, "failed", _FREE, "The program ended before the request was sent.")
             return
         if row.receipt is not None:
-            if not await self._ledger.take_over(row, self._owner) or await self._keeper.adopt(row) is not None:
+            if not await self._ledger.take_over(row, self._owner) or await self._keeper.adopt(row):
                 return
             row = msgspec.structs.replace(row, owner=self._owner)
         try:

@@ -9,7 +9,7 @@ import trio
 
 from ._errors import ContentFilterError, ImagenError, StorageError
 from ._exchange import Picture, Pictures
-from ._images import Cost, failure_of
+from ._images import Cost
 from ._keeping import Keeper
 from ._ledger import Ledger, State
 from ._prices import cost_of, tidy_usd
@@ -53,7 +53,7 @@ class Settler:
     async def fail(self, ticket: Ticket, error: ImagenError) -> None:
         """Settles what an error cost, and leaves it in the ticket."""
         order = ticket.order
-        ticket.error = error = self._clean(error, order.provider.name)
+        error = self._clean(error, order.provider.name)
         billed = error.billed if ticket.sent else "no"
         state: State = "failed"
         cost = FREE
@@ -68,10 +68,7 @@ class Settler:
         if isinstance(error, ContentFilterError) and billed != "unknown":
             state = "refused"
         await self.end(ticket, state, cost, error)
-        ticket.outcomes = tuple(
-            failure_of(order.request, index, error, model=order.model.id, provider=order.provider.name)
-            for index in order.indexes
-        )
+        ticket.fail(error)
         ticket.tell_ended()
 
     async def end(self, ticket: Ticket, state: State, cost: Cost, error: ImagenError) -> None:

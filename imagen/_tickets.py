@@ -16,7 +16,7 @@ from ._driver import Watch
 from ._errors import ImagenError, StorageError
 from ._events import AttemptEnded, AttemptSent, Event, PreviewReceived, ProgressReported
 from ._exchange import Accepted, Cancellable, HttpResponse, Partial, Progress, Wait
-from ._images import Outcome
+from ._images import Outcome, failure_of
 from ._ledger import AttemptRecord, Ledger
 from ._orders import Order
 from ._requests import Request
@@ -171,6 +171,15 @@ class Ticket(Watch):
             self.scope.deadline = min(self.scope.deadline, trio.current_time() + salvage_seconds)
         else:
             self.scope.cancel("nobody waits for it, and it has not been sent")
+
+    def fail(self, error: ImagenError) -> None:
+        """There is no picture: that is the outcome for each index."""
+        order = self.order
+        self.error = error
+        self.outcomes = tuple(
+            failure_of(order.request, index, error, model=order.model.id, provider=order.provider.name)
+            for index in order.indexes
+        )
 
     def end(self) -> None:
         """Everything is settled: whoever waits goes on."""

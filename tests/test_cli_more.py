@@ -62,6 +62,8 @@ async def leave_batch(shell: Shell, simulator: Simulator) -> tuple[int, list[dic
         with trio.fail_after(20):
             await simulator.wait_received(2)
             await wait_accepted(shell)
+            # The row is there a moment before the command knows that it is.
+            await trio.sleep(0.2)
             process.send_signal(signal.SIGINT)
             status = await process.wait()
             lines = (await read_all(process.stdout)).splitlines()

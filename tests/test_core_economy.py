@@ -153,3 +153,19 @@ def test_a_cancellation_at_any_step_leaves_no_money_reserved(tmp_path):
             assert budget.spent_usd == spending.settled_usd == press.orders * PRICE
 
     assert cancel_at_every_step(work) > 10
+
+
+async def test_when_everything_in_flight_is_bounded_each_request_still_has_an_outcome(autojump_clock, tmp_path):
+    press = Press(seconds=5000)
+    async with press.open(tmp_path) as client:
+        async with client.open_batch("x", n=3, economy=True) as batch, trio.open_nursery() as nursery:
+
+            async def bound() -> None:
+                await trio.sleep(10)
+                client.bound_salvage(1)
+
+            nursery.start_soon(bound)
+            outcomes = [outcome async for outcome in batch]
+        assert sorted(outcome.index for outcome in outcomes) == [0, 1, 2]
+        assert {type(outcome.error) for outcome in outcomes} == {imagen.OutcomeUnknownError}
+        assert (await client.spending()).attempts.in_flight == 3

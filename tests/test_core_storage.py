@@ -7,7 +7,9 @@ import trio
 
 import imagen
 from imagen._ledger import Ledger
-from tests.test_recovery import PRICE, Works
+from imagen.testing import InlineWorkers, ScriptedTransport
+from tests.support import virtual_time
+from tests.test_recovery import PRICE, Works, die_at
 
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
@@ -44,3 +46,22 @@ async def test_a_write_that_fails_loses_no_picture_and_no_money(step, model, aut
         spending = await client.spending()
         assert spending.attempts.in_flight == 0
         assert spending.settled_usd + spending.unknown_usd == PRICE * works.orders
+
+
+@pytest.mark.parametrize("library", [None, "elsewhere"])
+async def test_a_receipt_is_enough_for_a_client_with_another_library_or_none(
+    library, autojump_clock, tmp_path, monkeypatch
+):
+    works = Works()
+    await die_at(works, tmp_path, "sync-1", "settle before", monkeypatch)
+    async with imagen.open_client(
+        works.settings(tmp_path),
+        library=None if library is None else tmp_path / library,
+        transport=lambda access: ScriptedTransport(works.answer),
+        workers=InlineWorkers(),
+        clock=virtual_time,
+    ) as client:
+        assert (await client.spending()).settled_usd == PRICE
+    async with works.open(tmp_path) as client:
+        assert len(await client.library.list()) == 1
+        assert (await client.spending()).settled_usd == PRICE

@@ -61,7 +61,7 @@ async def run_make(options: argparse.Namespace, console: Console) -> ExitStatus:
             await run.make(client, request)
             await run.salvage(client)
             nursery.cancel_scope.cancel("all is done")
-        await run.count_left(client)
+        await run.count_lost(client)
     run.finish()
     return run.status
 
@@ -140,10 +140,14 @@ class _Run:
                 await self._teller.tell(self._late.pop(0))
             await trio.sleep(_FRAME_SECONDS / 4)
 
-    async def count_left(self, client: Client) -> None:
-        """Counts what a batch API goes on with when nobody waits for it any more."""
-        if self._options.economy and self._out:
-            self._left = len(self._out - {attempt.id for attempt in await client.unknown_attempts()})
+    async def count_lost(self, client: Client) -> None:
+        """Counts what was sent and has no outcome: it may be billed, or a batch API goes on with it."""
+        if not self._out:
+            return
+        unknown = [attempt for attempt in await client.unknown_attempts() if attempt.id in self._out]
+        self._costs.unknown += sum(attempt.images for attempt in unknown)
+        if self._options.economy:
+            self._left = len(self._out) - len(unknown)
 
     def hear(self, event: Event) -> None:
         """Hears of every outcome, also of those that nobody waits for any more."""

@@ -14,6 +14,7 @@ from .._errors import ImagenError, InvalidRequestError, OutcomeUnknownError, Pro
 from .._exchange import (
     Accepted,
     Delivered,
+    EconomyExchange,
     Exchange,
     HttpRequest,
     HttpResponse,
@@ -23,11 +24,11 @@ from .._exchange import (
     Step,
     Wait,
 )
-from .._providers import Call
+from .._providers import Call, Economy
 from ._polling import Job
 from ._wire import send, trace
 
-__all__ = ["MOST_REQUESTS", "SETTINGS", "Results", "encode_requests", "patient_call", "patient_job"]
+__all__ = ["MOST_REQUESTS", "SETTINGS", "Results", "batch_economy", "encode_requests", "patient_call", "patient_job"]
 
 MOST_REQUESTS = 100
 """In one batch. The file of its results is begun again where its download breaks off, and a hundred pictures are 250 MB."""
@@ -42,6 +43,24 @@ _MOST_BROKEN_DOWNLOADS = 10
 _MOST_BYTES = 200_000_000
 
 _encode = msgspec.json.Encoder().encode
+
+
+def batch_economy(
+    submit: Callable[[Sequence[Call]], Generator[Step, HttpResponse | bytes | None, Accepted]],
+    collect: Callable[[Sequence[Call], Accepted], EconomyExchange],
+) -> Economy:
+    """A batch API, by its two halves. Calls are of one model, and generations only.
+
+    Edits would put all their pictures into one file, which memory would have to hold.
+    """
+
+    def run(calls: Sequence[Call]) -> EconomyExchange:
+        assert len({call.model.wire_name for call in calls}) == 1, "a batch is of one model"
+        accepted = yield from submit(calls)
+        yield accepted
+        yield from collect(calls, accepted)
+
+    return Economy(operations=("generate",), most_requests=MOST_REQUESTS, run=run, collect=collect)
 
 
 def encode_requests(requests: Iterable[Mapping[str, JsonValue]], provider: str) -> bytes:

@@ -28,7 +28,7 @@ from .._exchange import (
     Step,
 )
 from .._providers import Call, Economy
-from ._batch_files import MOST_REQUESTS, Results, encode_requests, patient_call, patient_job
+from ._batch_files import Results, batch_economy, encode_requests, patient_call, patient_job
 from ._google_errors import refusal
 from ._polling import Ended, await_end
 from ._wire import MALFORMED, decode, json_request, one_line, send
@@ -84,28 +84,12 @@ class _End(NamedTuple):
 def batch_api(
     body: Callable[[Call], Mapping[str, JsonValue]], read: Callable[[Call, HttpResponse], Pictures]
 ) -> Economy:
-    """The Batch API, with the body of a synchronous generation, and what reads the answer to one.
-
-    It takes generations only: edits would put all their pictures into one file, which memory would have to hold.
-    """
+    """The Batch API, with the body of a synchronous generation, and what reads the answer to one."""
     wire = _Wire(body, read)
-    return Economy(
-        operations=("generate",),
-        most_requests=MOST_REQUESTS,
-        run=partial(_run, wire),
-        collect=partial(_collect, wire),
-    )
-
-
-def _run(wire: _Wire, calls: Sequence[Call]) -> EconomyExchange:
-    """Submits calls of one model, which is all that a batch takes, and collects their results."""
-    accepted = yield from _submit(wire, calls)
-    yield accepted
-    yield from _collect(wire, calls, accepted)
+    return batch_economy(partial(_submit, wire), partial(_collect, wire))
 
 
 def _submit(wire: _Wire, calls: Sequence[Call]) -> Generator[Step, HttpResponse | bytes | None, Accepted]:
-    assert len({call.model.wire_name for call in calls}) == 1, "a batch is of one model"
     requests = ({"key": str(position), "request": dict(wire.body(call))} for position, call in enumerate(calls))
     file = yield from _upload(encode_requests(requests, _NAME))
     order: dict[str, JsonValue] = {"batch": {"displayName": "imagen", "inputConfig": {"fileName": file}}}

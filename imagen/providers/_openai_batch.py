@@ -17,7 +17,7 @@ from .._catalog import JsonValue
 from .._errors import ImagenError, OutcomeUnknownError, ProviderError
 from .._exchange import Accepted, Cancellable, EconomyExchange, Exchange, HttpRequest, HttpResponse, Progress, Step
 from .._providers import Call, Economy
-from ._batch_files import MOST_REQUESTS, Results, encode_requests, patient_call, patient_job
+from ._batch_files import Results, batch_economy, encode_requests, patient_call, patient_job
 from ._openai_errors import refusal
 from ._polling import Ended, await_end
 from ._wire import MALFORMED, FormFile, decode, form_request, json_request, one_line, send
@@ -72,23 +72,10 @@ class _Wire(NamedTuple):
 def batch_api(body: Callable[[Call], Mapping[str, JsonValue]], read: Callable[[HttpResponse], Exchange]) -> Economy:
     """The Batch API, with the body of a synchronous generation, and what reads the answer to one."""
     wire = _Wire(body, read)
-    return Economy(
-        operations=("generate",),
-        most_requests=MOST_REQUESTS,
-        run=partial(_run, wire),
-        collect=partial(_collect, wire),
-    )
-
-
-def _run(wire: _Wire, calls: Sequence[Call]) -> EconomyExchange:
-    """Submits calls of one model, which is all that a batch takes, and collects their results."""
-    accepted = yield from _submit(wire, calls)
-    yield accepted
-    yield from _collect(wire, calls, accepted)
+    return batch_economy(partial(_submit, wire), partial(_collect, wire))
 
 
 def _submit(wire: _Wire, calls: Sequence[Call]) -> Generator[Step, HttpResponse | bytes | None, Accepted]:
-    assert len({call.model.wire_name for call in calls}) == 1, "a batch is of one model"
     lines = encode_requests((_request(wire, position, call) for position, call in enumerate(calls)), _NAME)
     file = FormFile("file", lines, "application/jsonl", "requests.jsonl")
     upload = form_request("files", [("purpose", "batch")], [file])

@@ -289,7 +289,9 @@ def _collect(call: Call, job: _Job, response: HttpResponse) -> Exchange:
     output = decode(_decode_output, response, _NAME, billed="yes")
     items = _items(output)
     if not items:
-        raise ProviderError(f"{_NAME} completed the job and gave no picture; it may have been billed.", billed="unknown")
+        raise ProviderError(
+            f"{_NAME} completed the job and gave no picture; it may have been billed.", billed="unknown"
+        )
     pictures = yield from collect_each(_fetch(call, job, output, place, item) for place, item in enumerate(items))
     return Pictures(pictures=pictures, units=_read_units(response.headers))
 

@@ -20,6 +20,8 @@ test-diffusers: .venv-diffusers/.done  ## the tests of diffusers with the real p
 bench: $(VENV)/.bench  ## the benchmarks, by hand: minutes, and nothing else should run meanwhile
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.latency
+	$(BIN)/python -m benchmarks.stream
+	$(BIN)/python -m benchmarks.crash
 
 clean:
 	rm -rf $(VENV) .venv-diffusers demo-pictures

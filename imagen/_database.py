@@ -114,13 +114,20 @@ class Database:
         """
         results: list[Result] = []
         group = self._group
-        group.work.append(lambda transaction: results.append(work(transaction)))
+
+        def run(transaction: Transaction) -> None:
+            results.append(work(transaction))
+
+        group.work.append(run)
         with trio.move_on_after(_WRITE_SECONDS, shield=True):
             async with self._committing:
                 if not group.done:
                     self._group = _Group()
                     await self._commit(group)
         if not group.done:
+            if group is self._group:
+                # Nobody has begun with it, and nobody shall: the caller takes it for not written.
+                group.work.remove(run)
             raise StorageError(f"The database {self._path} did not answer within {_WRITE_SECONDS:g} seconds.")
         if group.error is not None:
             raise StorageError(group.error.message) from group.error

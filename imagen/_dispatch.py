@@ -111,6 +111,8 @@ class Dispatcher:
     ) -> tuple[Outcome, ...]:
         failures: list[ImagenError] = []
         for position, order in enumerate(orders):
+            if not _fits(order):
+                return await self._try_in_parts(orders[position:], unfit, terms, ways)
             try:
                 return await self._attempt(order, orders[position + 1 :], terms, ways)
             except BudgetExceededError:
@@ -122,9 +124,41 @@ class Dispatcher:
         last = orders[len(failures) - 1]
         final = failures[0] if len(failures) == 1 else _all_failed(failures, unfit)
         return tuple(
-            failure_of(last.request, index, final, model=last.model.id, provider=last.provider.name)
+            failure_of(
+                last.request,
+                index,
+                final,
+                model=last.model.id,
+                provider=last.provider.name,
+                first=index == last.indexes[0],
+            )
             for index in last.indexes
         )
+
+    async def _try_in_parts(
+        self, orders: list[Order], unfit: list[ImagenError], terms: Terms, ways: Ways
+    ) -> tuple[Outcome, ...]:
+        """The same in several requests, as the next model makes fewer pictures in one."""
+        indexes, most = orders[0].indexes, orders[0].model.capabilities.max_images_per_request
+        outcomes: list[Outcome] = []
+        while len(outcomes) < len(indexes):
+            part = indexes[len(outcomes) : len(outcomes) + most]
+            again = [self._replan(order, part, seed_offset=len(outcomes)) for order in orders]
+            try:
+                outcomes += await self._try_each(again, unfit, terms, ways)
+            except BudgetExceededError as error:
+                if not outcomes:
+                    raise
+                # What has come is paid, and handed over.
+                outcomes += [failure_of(orders[0].request, index, error) for index in indexes[len(outcomes) :]]
+        return tuple(outcomes)
+
+    def _replan(self, order: Order, indexes: tuple[int, ...], *, seed_offset: int) -> Order:
+        request = order.request
+        if request.seed is not None:
+            # The same seed would give the same picture again.
+            request = msgspec.structs.replace(request, seed=request.seed + seed_offset)
+        return self._planner.plan(request, indexes, order.batch_id, model_id=order.model.id)
 
     async def _attempt(self, order: Order, others: list[Order], terms: Terms, ways: Ways) -> tuple[Outcome, ...]:
         first = partial(self._engine.attempt, order, terms, elsewhere=bool(others))
@@ -132,11 +166,16 @@ class Dispatcher:
         if after == "p95":
             timed = list(await self._ledger.seconds_of(order.model.id))
             after = quantile(timed, 0.95) if len(timed) >= _LEAST_TIMED else None
-        if after is None or not others:
+        if after is None or not others or not _fits(others[0]):
             return await first()
         # The second is an extra: only if there is money and a slot for it now.
         at_once = msgspec.structs.replace(terms, wait=False)
         return await hedge(first, partial(self._engine.attempt, others[0], at_once, elsewhere=True), after)
+
+
+def _fits(order: Order) -> bool:
+    """Whether its model makes so many pictures in one request."""
+    return len(order.indexes) <= order.model.capabilities.max_images_per_request
 
 
 def _all_failed(failures: list[ImagenError], unfit: list[ImagenError]) -> AllProvidersFailedError:

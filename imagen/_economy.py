@@ -121,17 +121,17 @@ class EconomyDesk:
     @property
     def in_flight(self) -> int:
         """How many requests wait for their result."""
-        return sum(len(group.open_tickets) for group in self._groups)
+        return len(self.tickets)
 
     def most_together(self, order: Order) -> int:
         """How many requests for its model go into one job."""
         assert order.provider.economy is not None
         return order.provider.economy.most_requests
 
-    def tickets_of(self, batch_id: str) -> Sequence[Ticket]:
-        """What of a batch is under way here."""
-        tickets = (ticket for group in self._groups for ticket in group.open_tickets)
-        return [ticket for ticket in tickets if ticket.order.batch_id == batch_id]
+    @property
+    def tickets(self) -> Sequence[Ticket]:
+        """What waits for its result here."""
+        return [ticket for group in self._groups for ticket in group.open_tickets]
 
     async def fulfil(
         self, orders: Sequence[Order], terms: Terms, deliver: Callable[[Outcome], Awaitable[None]]

@@ -116,9 +116,10 @@ class Engine:
         for ticket in self._tickets:
             ticket.let_go(seconds, closing=True)
 
-    def tickets_of(self, batch_id: str) -> Sequence[Ticket]:
-        """What of a batch is under way here."""
-        return [ticket for ticket in self._tickets if ticket.order.batch_id == batch_id]
+    @property
+    def tickets(self) -> Sequence[Ticket]:
+        """What is under way here."""
+        return list(self._tickets)
 
     @property
     def in_flight(self) -> int:

@@ -81,7 +81,7 @@ class ImagenError(Exception):
         retryable: Whether the same request may succeed when it is sent again later.
         billed: Whether the provider charged for it: "yes", "no" or "unknown".
         retry_after_seconds: How long the provider asks to wait, where it said so.
-        cost_usd: What the failure cost, where the provider said so.
+        cost_usd: What the failure cost, where that is known; `cost_source` says by whom, as in `Cost.source`.
         details: More facts, as the provider named them (request id, parameter, moderation categories).
     """
 
@@ -107,6 +107,7 @@ class ImagenError(Exception):
         self.billed: Billed = self.default_billed if billed is None else billed
         self.retry_after_seconds = retry_after_seconds
         self.cost_usd = cost_usd
+        self.cost_source: Literal["reported", "computed", "estimated"] = "reported"
         self.details: dict[str, str] = dict(details or {})
 
 

@@ -150,10 +150,19 @@ Outcome = Image | Failure
 
 
 def failure_of(
-    request: Request, index: int, error: ImagenError, *, model: str | None = None, provider: str | None = None
+    request: Request,
+    index: int,
+    error: ImagenError,
+    *,
+    model: str | None = None,
+    provider: str | None = None,
+    first: bool = True,
 ) -> Failure:
-    """The outcome of a request that gave no picture; it cost nothing only where the error says so."""
+    """The outcome of a request that gave no picture; it cost nothing only where the error says so.
+
+    Of several that failed together the `first` bears what that cost.
+    """
     cost = Cost(usd=Decimal(0), source="reported") if error.billed == "no" else Cost()
     if error.cost_usd is not None:
-        cost = Cost(usd=error.cost_usd, source="reported")
+        cost = Cost(usd=error.cost_usd if first else Decimal(0), source=error.cost_source)
     return Failure(index=index, request=request, error=error, model=model, provider=provider, cost=cost)

@@ -40,7 +40,8 @@ class Collector(Protocol):
 
     def collect(self, order: Order, row: AttemptRecord, emit: Emit) -> Ticket: ...
 
-    def tickets_of(self, batch_id: str) -> Sequence[Ticket]: ...
+    @property
+    def tickets(self) -> Sequence[Ticket]: ...
 
 
 class TogetherCollector(Protocol):
@@ -48,7 +49,8 @@ class TogetherCollector(Protocol):
 
     def collect(self, tickets: Sequence[Ticket], job: Accepted) -> None: ...
 
-    def tickets_of(self, batch_id: str) -> Sequence[Ticket]: ...
+    @property
+    def tickets(self) -> Sequence[Ticket]: ...
 
 
 class Recovery:
@@ -86,12 +88,18 @@ class Recovery:
         self._collecting: dict[str, Ticket] = {}
 
     async def resolve_dead(self) -> None:
-        """Settles the attempts of clients that are not open any more, or starts to collect them."""
+        """Settles the attempts that nobody works on any more, or starts to collect them.
+
+        Those are of clients that are not open any more, and of this one, where the database failed at their end.
+        """
         async with self._resolving:
             for owner in await self._ledger.unresolved_owners():
-                if owner == self._owner or await self._is_open(owner):
+                if owner != self._owner and await self._is_open(owner):
                     continue
-                for row in await self._ledger.unresolved(owner):
+                rows = await self._ledger.unresolved(owner)
+                if owner == self._owner:
+                    rows = self._given_up(rows)
+                for row in rows:
                     await self._resolve(row)
 
     async def collect_unknown(self) -> int:
@@ -114,14 +122,14 @@ class Recovery:
 
     async def wait_ended(self, batch_id: str) -> None:
         """Waits until nothing of a batch is under way here any more: neither collected nor salvaged."""
-        for ticket in [*self._collector.tickets_of(batch_id), *self._together.tickets_of(batch_id)]:
+        for ticket in self._under_way(batch_id):
             await ticket.done.wait()
 
     async def outcomes_of(self, batch_id: str) -> AsyncGenerator[Outcome]:
         """What came of a batch and still comes: pictures, what is under way here, then failures for all the rest."""
         await self.resolve_dead()
         told: set[int] = set()
-        under_way = [*self._collector.tickets_of(batch_id), *self._together.tickets_of(batch_id)]
+        under_way = self._under_way(batch_id)
         for image in [] if self._library is None else await self._library.of_batch(batch_id):
             # What was sold together, and what lost a race, is there beside what was asked for.
             if image.index not in told:
@@ -139,6 +147,17 @@ class Recovery:
                 if failure.index not in told:
                     told.add(failure.index)
                     yield failure
+
+    def _under_way(self, batch_id: str) -> Sequence[Ticket]:
+        return [ticket for ticket in self._tickets() if ticket.order.batch_id == batch_id]
+
+    def _given_up(self, rows: Sequence[AttemptRecord]) -> Sequence[AttemptRecord]:
+        """Those of this client's that have left and have no ticket any more."""
+        under_way = {ticket.id for ticket in self._tickets()}
+        return [row for row in rows if row.state != "reserved" and row.id not in under_way]
+
+    def _tickets(self) -> Sequence[Ticket]:
+        return [*self._collector.tickets, *self._together.tickets]
 
     async def _resolve(self, row: AttemptRecord) -> None:
         if row.state == "reserved":

@@ -239,13 +239,17 @@ def check_request(request: Request) -> None:
         ) from None
     if request.previews < 0:
         raise InvalidRequestError("previews must be 0 or more.")
-    if request.assume_usd is not None and not request.assume_usd >= 0:
-        raise InvalidRequestError("assume_usd must be 0 or more US dollars.")
+    if request.assume_usd is not None and not _is_amount(request.assume_usd):
+        raise InvalidRequestError('assume_usd is a Decimal, 0 or more US dollars: assume_usd=Decimal("0.10").')
     if request.size is not None and (request.aspect_ratio is not None or request.resolution is not None):
         raise InvalidRequestError("Give a size, or an aspect_ratio with a resolution, not both.")
     if request.safety is not None and request.safety not in _SAFETY:
         raise InvalidRequestError(f"safety is one of {', '.join(_SAFETY)}, not {request.safety!r}.")
     _check_sources(request)
+
+
+def _is_amount(usd: object) -> bool:
+    return isinstance(usd, Decimal) and usd.is_finite() and usd >= 0
 
 
 def _check_sources(request: Request) -> None:

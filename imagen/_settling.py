@@ -55,18 +55,15 @@ class Settler:
         order = ticket.order
         error = self._clean(error, order.provider.name)
         billed = error.billed if ticket.sent else "no"
-        state: State = "failed"
-        cost = FREE
-        match billed:
-            case "unknown":
-                state, cost = "unknown", Cost()
-            case "yes":
-                billed_pictures = Pictures(pictures=(Picture(data=b""),) * len(order.indexes))
-                cost = cost_of(order.model, order.sent, billed_pictures, economy=order.economy)
+        if billed == "yes" and error.cost_usd is None:
+            billed_pictures = Pictures(pictures=(Picture(data=b""),) * len(order.indexes))
+            error.cost_usd = cost_of(order.model, order.sent, billed_pictures, economy=order.economy).usd
+            error.cost_source = "estimated"
+        cost = FREE if billed == "no" else Cost()
         if error.cost_usd is not None:
-            cost = Cost(usd=tidy_usd(error.cost_usd), source="reported")
-        if isinstance(error, ContentFilterError) and billed != "unknown":
-            state = "refused"
+            cost = Cost(usd=tidy_usd(error.cost_usd), source=error.cost_source)
+        refused = isinstance(error, ContentFilterError)
+        state: State = "unknown" if billed == "unknown" else "refused" if refused else "failed"
         await self.end(ticket, state, cost, error)
         ticket.fail(error)
         ticket.tell_ended()

@@ -177,7 +177,14 @@ class Ticket(Watch):
         order = self.order
         self.error = error
         self.outcomes = tuple(
-            failure_of(order.request, index, error, model=order.model.id, provider=order.provider.name)
+            failure_of(
+                order.request,
+                index,
+                error,
+                model=order.model.id,
+                provider=order.provider.name,
+                first=index == order.indexes[0],
+            )
             for index in order.indexes
         )
 

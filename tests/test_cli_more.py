@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from imagen.testing.simulator import Refused, Simulator
+from imagen.testing.simulator import Refused, Simulator, Stall
 from tests.simulated import open_simulated
 from tests.test_cli import FAILURE_KEYS, IMAGE_KEYS, SUMMARY_KEYS, Shell, simulated
 from tests.test_cli_money import at_terminal
@@ -48,11 +48,10 @@ async def wait_accepted(shell: Shell) -> None:
             await trio.sleep(0.02)
 
 
-async def leave_batch(shell: Shell, simulator: Simulator) -> tuple[int, list[dict[str, object]], str]:
-    """A batch that is interrupted as soon as the provider has it: status, objects, and what it said."""
-    ask_every(shell, NEVER)
+@asynccontextmanager
+async def running(shell: Shell, *arguments: str) -> AsyncIterator[trio.Process]:
     process = await trio.lowlevel.open_process(
-        [sys.executable, "-m", "imagen", *ECONOMY, "--json"],
+        [sys.executable, "-m", "imagen", *arguments, "--json"],
         env=shell.environ,
         cwd=shell.home,
         stdout=subprocess.PIPE,
@@ -60,18 +59,31 @@ async def leave_batch(shell: Shell, simulator: Simulator) -> tuple[int, list[dic
     )
     try:
         with trio.fail_after(20):
-            await simulator.wait_received(2)
-            await wait_accepted(shell)
-            # The row is there a moment before the command knows that it is.
-            await trio.sleep(0.2)
-            process.send_signal(signal.SIGINT)
-            status = await process.wait()
-            lines = (await read_all(process.stdout)).splitlines()
-            return status, [json.loads(line) for line in lines], await read_all(process.stderr)
+            yield process
     finally:
-        process.kill()
+        if process.returncode is None:
+            process.kill()
         with trio.CancelScope(shield=True):
             await process.wait()
+
+
+async def end_of(process: trio.Process) -> tuple[int, list[dict[str, object]], str]:
+    """Status, objects, and what it said."""
+    status = await process.wait()
+    lines = (await read_all(process.stdout)).splitlines()
+    return status, [json.loads(line) for line in lines], await read_all(process.stderr)
+
+
+async def leave_batch(shell: Shell, simulator: Simulator) -> tuple[int, list[dict[str, object]], str]:
+    """A batch that is interrupted as soon as the provider has it."""
+    ask_every(shell, NEVER)
+    async with running(shell, *ECONOMY) as process:
+        await simulator.wait_received(2)
+        await wait_accepted(shell)
+        # The row is there a moment before the command knows that it is.
+        await trio.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        return await end_of(process)
 
 
 # --- for less -------------------------------------------------------------------------------------------------------
@@ -145,6 +157,21 @@ async def test_a_deadline_leaves_a_batch_with_the_provider_too(shell):
     assert done.returncode == 1
     assert done.stdout.startswith(b"out of time: 0 of 3 made, 3 left with the provider, $0.00, ")
     assert b"goes on with what the provider has taken" in done.stderr
+
+
+async def test_what_is_given_up_before_the_provider_took_it_is_of_unknown_cost(shell):
+    async with simulated(shell, faults=[Stall(sent="nothing")]) as simulator, running(shell, *ECONOMY) as process:
+        await simulator.wait_received(2)
+        process.send_signal(signal.SIGINT)
+        said = ""
+        while "Ctrl-C again" not in said:
+            said += (await process.stderr.receive_some()).decode()
+        process.send_signal(signal.SIGINT)
+        status, lines, _ = await end_of(process)
+        _, (spend,), _ = await shell.run_json("spend")
+    assert status == 130
+    assert (lines[-1]["succeeded"], lines[-1]["left"], lines[-1]["cost_usd"]) == (0, 0, None)
+    assert (spend["attempts"]["unknown"], spend["attempts"]["in_flight"]) == (3, 0)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import trio
 import imagen
 from tests.support import PNG, virtual_time
 from tests.test_jobs import answering, job, open_works
-from tests.test_routes import BROKEN, Town, open_town, picture
+from tests.test_routes import BROKEN, DOWN, Town, open_town, picture
 
 
 async def test_a_job_that_was_stopped_for_nothing_gives_its_money_back(autojump_clock, tmp_path):
@@ -126,3 +126,20 @@ async def test_of_several_jobs_for_one_picture_no_callback_is_waited_for_afterwa
     async with open_works(tmp_path, work, answering()) as (client, _, _):
         await client.generate("x")
         assert not any(client._parts.callbacks.ring("works", job_id) for job_id in ("first", "second"))
+
+
+async def test_pictures_of_one_request_go_one_by_one_to_a_model_that_makes_one(autojump_clock, tmp_path):
+    models = {
+        "four-1": {
+            "provider": "left",
+            "price": {"usd_per_image": "0.05"},
+            "capabilities": {"max_images_per_request": 4},
+        }
+    }
+    town = Town(left=DOWN)
+    async with open_town(town, tmp_path, models=models) as client:
+        async with client.open_batch("x", n=4, model="four-1", together=True, fallback=["right-1"]) as batch:
+            outcomes = [outcome async for outcome in batch]
+        assert sorted(outcome.index for outcome in outcomes) == [0, 1, 2, 3]
+        assert [type(outcome) for outcome in outcomes] == [imagen.Image] * 4
+        assert town.sent("right") == 4

@@ -65,3 +65,53 @@ async def test_a_receipt_is_enough_for_a_client_with_another_library_or_none(
     async with works.open(tmp_path) as client:
         assert len(await client.library.list()) == 1
         assert (await client.spending()).settled_usd == PRICE
+
+
+async def test_a_write_that_was_given_up_is_not_made_later(autojump_clock, tmp_path, monkeypatch):
+    works = Works()
+    async with works.open(tmp_path) as client:
+        database = client._parts.ledger._database
+        run_serially = InlineWorkers.run_serially
+
+        async def hang(self: InlineWorkers, call: object) -> object:
+            result = await run_serially(self, call)
+            with trio.CancelScope(shield=True):
+                await trio.sleep(seconds.pop())
+            return result
+
+        async def write(statement: str) -> None:
+            try:
+                await database.write([(statement, ())])
+            except imagen.StorageError:
+                refused.append(statement)
+
+        seconds = [0, 40]
+        refused: list[str] = []
+        await database.write([("CREATE TABLE kept (word TEXT)", ())])
+        with monkeypatch.context() as patched:
+            patched.setattr(InlineWorkers, "run_serially", hang)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(write, "INSERT INTO kept VALUES ('first')")
+                await trio.sleep(1)
+                nursery.start_soon(write, "INSERT INTO kept VALUES ('second')")
+                await trio.sleep(35)
+                nursery.start_soon(write, "INSERT INTO kept VALUES ('third')")
+        kept = [word for (word,) in await database.read("SELECT word FROM kept")]
+        assert refused == ["INSERT INTO kept VALUES ('second')"]
+        assert kept == ["first", "third"]
+
+
+@pytest.mark.parametrize("model", ["job-1", "sync-1"])
+async def test_an_end_that_could_not_be_written_stops_nobody_for_good(model, autojump_clock, tmp_path, monkeypatch):
+    works = Works()
+    fail_once(monkeypatch, "settle")
+    budget = imagen.StandingBudget(per="ever", usd=2 * PRICE)
+    async with works.open(tmp_path, budgets=(budget,)) as client:
+        with trio.fail_after(1000):
+            async with client.open_batch("x", n=3, max_at_once=1, model=model) as batch:
+                outcomes = [outcome async for outcome in batch]
+        assert [type(outcome) for outcome in outcomes] == [imagen.Image, imagen.Image, imagen.Failure]
+        assert isinstance(outcomes[2].error, imagen.BudgetExceededError)
+        spending = await client.spending()
+        assert (spending.settled_usd, spending.attempts.in_flight) == (2 * PRICE, 0)
+        assert len(await client.library.list()) == 2

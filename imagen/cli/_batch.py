@@ -7,7 +7,7 @@ import signal
 
 import trio
 
-from .. import Client, InvalidRequestError, open_client
+from .. import Client, ImagenError, InvalidRequestError, open_client
 from ._console import Console, ExitStatus
 from ._outcomes import Costs, Teller, prepare_folder
 from ._records import money
@@ -25,16 +25,22 @@ async def run_batch(options: argparse.Namespace, console: Console) -> ExitStatus
         await prepare_folder(options.out)
     teller = Teller(console, out=options.out)
     started_at = trio.current_time()
-    async with open_client() as client:
-        left = trio.CancelScope()
-        async with trio.open_nursery() as nursery:
-            await nursery.start(_leave_on_signal, left)
-            nursery.start_soon(_show_waiting, client, teller, console)
-            with left:
+    left = trio.CancelScope()
+    error: ImagenError | None = None
+    async with open_client() as client, trio.open_nursery() as nursery:
+        await nursery.start(_leave_on_signal, left)
+        nursery.start_soon(_show_waiting, client, teller, console)
+        with left:
+            try:
                 async with client.reopen_batch(options.id) as batch:
                     async for outcome in batch:
                         await teller.tell(outcome)
-            nursery.cancel_scope.cancel("all is told")
+            except ImagenError as raised:
+                # The nursery would make a group of it.
+                error = raised
+        nursery.cancel_scope.cancel("all is told")
+    if error is not None:
+        raise error
     interrupted = left.cancelled_caught
     if not teller.done and not interrupted:
         raise InvalidRequestError(f"There is no batch {options.id!r}: `imagen spend --by batch` lists them.")

@@ -8,6 +8,9 @@ ALTER TABLE attempts ADD COLUMN receipt TEXT;
 -- Sent together with others, by a batch API; they share the remote id.
 ALTER TABLE attempts ADD COLUMN economy INTEGER NOT NULL DEFAULT 0;
 
+-- Each row costs an entry in every index, so what is in flight and what is unknown have one each.
+DROP INDEX attempts_in_flight;
+CREATE INDEX attempts_unknown ON attempts (created_at) WHERE state = 'unknown';
 CREATE INDEX attempts_by_model ON attempts (model, created_at);
 CREATE INDEX attempts_by_provider ON attempts (provider, created_at);
 CREATE INDEX attempts_by_batch ON attempts (batch_id) WHERE batch_id IS NOT NULL;

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ._jobs import Job
 
 Kind = Literal["create", "poll", "list", "download", "cancel", "upload", "other"]
-"""What a request is for. Latency belongs to "create"; each of the first four has faults of its own."""
+"""What a request is for. Latency belongs to "create"; each of the first five has faults of its own."""
 
 KEY_HEADERS = (
     "authorization",

@@ -42,7 +42,7 @@ money = st.decimals(0, 1000, places=9)
         (imagen.Generate(prompt="x", style="cubist"), "dall-e-3", "vivid, natural"),
         (imagen.Generate(prompt="x", seed=1, strict=True), "gpt-image-2", "seed '1' as it is"),
         (imagen.Generate(prompt="x", previews=-1), "gpt-image-2", "previews must be"),
-        (imagen.Generate(prompt="x", assume_usd=Decimal(-1)), "gpt-image-2", "assume_usd must be"),
+        (imagen.Generate(prompt="x", assume_usd=Decimal(-1)), "gpt-image-2", "assume_usd is a Decimal, 0 or more"),
         (imagen.Edit(prompt="x", images=(b"",)), "sketch", "cannot edit"),
         (imagen.Vary(image="a.png"), "gpt-image-2", "cannot vary"),
     ],

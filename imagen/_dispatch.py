@@ -162,7 +162,7 @@ class Dispatcher:
 
     async def _attempt(self, order: Order, others: list[Order], terms: Terms, ways: Ways) -> tuple[Outcome, ...]:
         first = partial(self._engine.attempt, order, terms, elsewhere=bool(others))
-        after = ways.hedge_after_seconds or self._policy.hedge_after_seconds
+        after = self._policy.hedge_after_seconds if ways.hedge_after_seconds is None else ways.hedge_after_seconds
         if after == "p95":
             timed = list(await self._ledger.seconds_of(order.model.id))
             after = quantile(timed, 0.95) if len(timed) >= _LEAST_TIMED else None

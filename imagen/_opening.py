@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -122,12 +122,18 @@ async def open_client(
                 if parts.webhooks is not None:
                     parts.webhooks.close()
     finally:
-        with trio.move_on_after(_CLOSE_SECONDS, shield=True):
-            await ways.aclose()
-            await database.aclose()
+        # Each for itself: a connection that hangs must not keep the lock.
+        async with AsyncExitStack() as closing:
             if owner is not None:
-                await workers.run(owner.release)
+                closing.push_async_callback(_close, partial(workers.run, owner.release))
+            closing.push_async_callback(_close, database.aclose)
+            closing.push_async_callback(_close, ways.aclose)
     events.raise_error()
+
+
+async def _close(call: Callable[[], Awaitable[None]]) -> None:
+    with trio.move_on_after(_CLOSE_SECONDS, shield=True):
+        await call()
 
 
 class _Ground(msgspec.Struct, frozen=True, kw_only=True):

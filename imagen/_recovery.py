@@ -110,9 +110,7 @@ class Recovery:
                 with suppress(ConfigurationError):
                     if row.settled_usd is not None:
                         continue
-                    if row.economy and row.remote_id is not None:
-                        found += await self._collect_together(row)
-                    elif (order := self._rebuild(row)) is not None:
+                    if (order := self._rebuild(row)) is not None:
                         found += await self._collect(row, order)
             return found
 
@@ -169,9 +167,6 @@ class Recovery:
                 return
             row = msgspec.structs.replace(row, owner=self._owner)
         try:
-            if row.economy and row.remote_id is not None:
-                await self._collect_together(row)
-                return
             order = self._rebuild(row)
         except ConfigurationError:
             # Its provider is not set up here: somebody else may have the key.
@@ -199,15 +194,15 @@ class Recovery:
     async def _collect(self, row: AttemptRecord, order: Order) -> bool:
         if not await self._ledger.take_over(row, self._owner):
             return False
-        ticket = self._collector.collect(order, row, self._emit)
-        self._note(ticket)
+        if row.economy:
+            await self._collect_together(row)
+        else:
+            self._note(self._collector.collect(order, row, self._emit))
         return True
 
-    async def _collect_together(self, row: AttemptRecord) -> bool:
+    async def _collect_together(self, row: AttemptRecord) -> None:
         """Collects the whole job of an attempt; the tickets of those that have ended are there to keep the positions."""
         assert row.remote_id is not None
-        if self._rebuild(row) is None or not await self._ledger.take_over(row, self._owner):
-            return False
         tickets: list[Ticket] = []
         rows = await self._ledger.of_job(row.provider, row.remote_id)
         # What the owner of an unknown one still works on is not to be had.
@@ -232,7 +227,6 @@ class Recovery:
         for ticket in tickets:
             if not ticket.done.is_set():
                 self._note(ticket)
-        return True
 
     async def _is_open(self, owner: str) -> bool:
         return await self._workers.run(partial(is_alive, self._owners, owner))

@@ -61,7 +61,7 @@ class Press:
             yield Delivered(position=position, result=Pictures(pictures=(Picture(data=PNG),), reported_cost_usd=PRICE))
 
     @asynccontextmanager
-    async def open(self, home: Path, **changes: object) -> AsyncIterator[imagen.Client]:
+    async def open(self, home: Path, *, offers: bool = True, **changes: object) -> AsyncIterator[imagen.Client]:
         economy = imagen.Economy(operations=("generate",), most_requests=100, run=self.run, collect=self.collect)
         table = {
             "provider": "press",
@@ -71,7 +71,7 @@ class Press:
         provider = imagen.Provider(
             name="press",
             operations={"generate": self.draw},
-            economy=economy,
+            economy=economy if offers else None,
             base_url="https://press.example",
             key_required=False,
             models={"press-1": table},
@@ -169,3 +169,13 @@ async def test_when_everything_in_flight_is_bounded_each_request_still_has_an_ou
         assert sorted(outcome.index for outcome in outcomes) == [0, 1, 2]
         assert {type(outcome.error) for outcome in outcomes} == {imagen.OutcomeUnknownError}
         assert (await client.spending()).attempts.in_flight == 3
+
+
+async def test_what_is_offered_for_less_no_more_is_unknown(autojump_clock, tmp_path):
+    press = Press(seconds=5000)
+    async with press.open(tmp_path) as client, client.open_batch("x", n=3, economy=True) as batch:
+        with trio.move_on_after(10):
+            await anext(batch)
+    async with press.open(tmp_path, offers=False) as client:
+        attempts = (await client.spending()).attempts
+        assert (attempts.in_flight, attempts.unknown) == (0, 3)

@@ -189,9 +189,12 @@ class Batch:
                 await self._feed_each(source, nursery)
 
     async def _feed_stored(self, source: StoredBatch) -> None:
-        async with aclosing(source.outcomes()) as outcomes:
-            async for outcome in outcomes:
-                await self._hand_over(outcome)
+        try:
+            async with aclosing(source.outcomes()) as outcomes:
+                async for outcome in outcomes:
+                    await self._hand_over(outcome)
+        except ImagenError as error:
+            self._source_error = error
 
     async def _feed_together(self, source: Requests, desk: EconomyDesk, nursery: trio.Nursery) -> None:
         groups: dict[str, list[Order]] = {}

@@ -256,7 +256,7 @@ class Client:
         """
         source = StoredBatch(partial(self._parts.recovery.outcomes_of, batch_id))
         parts = self._batch_parts(self._terms(Purse(), True), Way(), 1, batch_id)
-        return open_batch(source, msgspec.structs.replace(parts, confirmation=None))
+        return self._announced(open_batch(source, msgspec.structs.replace(parts, confirmation=None)))
 
     def start_session(
         self,
@@ -411,7 +411,9 @@ class Client:
                 try:
                     yield batch
                 finally:
-                    completed = batch.completed()
+                    # One that the provider still works on is not over: whoever reopens it tells of its end.
+                    with_provider = any(ticket.order.batch_id == batch.id for ticket in self._parts.economy.tickets)
+                    completed = None if with_provider else batch.completed()
         finally:
             if self._parts.webhooks is not None and completed is not None:
                 # Not interrupted by a cancellation, and bounded: it is one write to the database.

@@ -6,6 +6,7 @@ nursery; when the client closes, it is left in the ledger as accepted, and whoev
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
@@ -67,6 +68,8 @@ class _Group(Watch):
         self.job = job
         for ticket in self.tickets:
             ticket.job = job
+        if self.scope.deadline < math.inf:
+            self.scope.cancel("the next client collects it")
 
     async def wait(self, step: Wait) -> None:
         await trio.sleep(step.seconds)

@@ -244,6 +244,8 @@ def failures_of(row: AttemptRecord) -> list[Failure]:
     """What an attempt without pictures is to whoever asked for them; what was free to fail says so."""
     request = decode_request(row.request_json)
     message = row.error_message or "The program ended before the answer came; the picture may be billed."
+    if row.state in ("reserved", "sent", "accepted"):
+        message = "Another process works on it, or its provider is not set up here; ask again later."
     free = row.state == "failed" and not row.settled_usd
     error = ProviderError(message) if free else OutcomeUnknownError(message)
     indexes = range(row.first_index, row.first_index + row.images)

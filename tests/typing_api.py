@@ -28,6 +28,7 @@ async def use_the_client(many: AsyncIterator[imagen.Request]) -> None:
                     case imagen.Failure():
                         assert_type(outcome.error, imagen.ImagenError)
         assert_type(client.quote("a cat", n=3).high_usd, Decimal | None)
+        assert_type(client.quote("a cat", n=3, economy=True).high_usd, Decimal | None)
         assert_type((await client.spending()).settled_usd, Decimal)
         assert_type(await client.library.get("0"), imagen.Image | None)
         edited = await client.edit("a dog", image, "other.png", mask=b"", model="flux-2-pro")

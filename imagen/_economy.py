@@ -7,20 +7,19 @@ nursery; when the client closes, it is left in the ledger as accepted, and whoev
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import msgspec
 import trio
 
-from ._catalog import JsonValue
 from ._driver import ExchangeDriver, Watch
 from ._engine import Terms
 from ._errors import ImagenError, OutcomeUnknownError, ProviderError, StorageError
 from ._exchange import Accepted, Delivered, Progress, Wait
 from ._images import Cost, Outcome, failure_of
 from ._ledger import Ledger
-from ._orders import Order, Planner, call_of
+from ._orders import Order, Planner
 from ._providers import Call
 from ._settling import FREE, Settler
 from ._tickets import Ticket
@@ -102,7 +101,7 @@ class EconomyDesk:
         planner: Planner,
         admit: Callable[[Order, Terms], Awaitable[Ticket]],
         driver_of: Callable[[str], ExchangeDriver],
-        settings_of: Callable[[str], Mapping[str, JsonValue]],
+        call_of: Callable[[Order], Call],
         settler: Settler,
         ledger: Ledger,
         nursery: trio.Nursery,
@@ -112,7 +111,7 @@ class EconomyDesk:
         self._planner = planner
         self._admit = admit
         self._driver_of = driver_of
-        self._settings_of = settings_of
+        self._call_of = call_of
         self._settler = settler
         self._ledger = ledger
         self._nursery = nursery
@@ -238,11 +237,7 @@ class EconomyDesk:
         provider = order.provider
         economy = provider.economy
         assert economy is not None
-        settings = self._settings_of(provider.name)
-        calls = [
-            call_of(ticket.order, Call(request=ticket.order.sent, model=ticket.order.model, settings=settings))
-            for ticket in group.tickets
-        ]
+        calls = [self._call_of(ticket.order) for ticket in group.tickets]
         driver = self._driver_of(provider.name)
         if group.job is None:
             await driver.run(economy.run(calls), group)

@@ -8,7 +8,7 @@ collect is not even given up then: it stays in the ledger as accepted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -17,12 +17,11 @@ import trio
 from ._admittance import Admittance
 from ._budget import Purse
 from ._callbacks import Callbacks
-from ._catalog import JsonValue
 from ._driver import ExchangeDriver
 from ._errors import ConfigurationError, ImagenError, OutcomeUnknownError, ProviderError
 from ._images import Cost, Outcome
 from ._ledger import AttemptRecord, Ledger
-from ._orders import Order, Planner, call_of
+from ._orders import Order, Planner
 from ._providers import Call
 from ._retry import RetryPolicy, retry_attempts
 from ._routes import Route, Routes, is_lockout
@@ -55,8 +54,7 @@ class Engine:
         planner: Planner,
         admittance: Admittance,
         driver_of: Callable[[str], ExchangeDriver],
-        settings_of: Callable[[str], Mapping[str, JsonValue]],
-        callback_of: Callable[[str], tuple[str | None, str | None]],
+        call_of: Callable[[Order], Call],
         ledger: Ledger,
         settler: Settler,
         routes: Routes,
@@ -69,8 +67,7 @@ class Engine:
         self._planner = planner
         self._admittance = admittance
         self._driver_of = driver_of
-        self._settings_of = settings_of
-        self._callback_of = callback_of
+        self._call_of = call_of
         self._ledger = ledger
         self._settler = settler
         self._routes = routes
@@ -206,22 +203,13 @@ class Engine:
     async def _exchange(self, ticket: Ticket) -> None:
         order = ticket.order
         provider = order.provider
-        url, secret = self._callback_of(provider.name)
-        call = Call(
-            request=order.sent,
-            model=order.model,
-            count=len(order.indexes),
-            settings=self._settings_of(provider.name),
-            callback_url=url,
-            callback_secret=secret,
-        )
+        call = self._call_of(order)
         driver = self._driver_of(provider.name)
         if ticket.job is not None:
             assert provider.collect is not None
             result = await driver.run(provider.collect(call, ticket.job), ticket, billable=True)
         else:
-            operation = provider.operations[order.operation]
-            result = await driver.run(operation(call_of(order, call)), ticket)
+            result = await driver.run(provider.operations[order.operation](call), ticket)
         await self._settler.succeed(ticket, result)
 
     async def _settle_cancelled(self, ticket: Ticket) -> None:

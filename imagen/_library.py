@@ -260,10 +260,7 @@ class Library:
         return self._folder / sha256[:1] / (sha256 + SUFFIXES[media_type])
 
     def _read_row(self, values: Row) -> Image:
-        return self.image_of(msgspec.convert(dict(zip(ImageRow.__struct_fields__, values, strict=True)), ImageRow))
-
-    def image_of(self, row: ImageRow) -> Image:
-        """The picture that a row remembers."""
+        row = msgspec.convert(dict(zip(ImageRow.__struct_fields__, values, strict=True)), ImageRow)
         return Image(
             id=row.id,
             index=row.batch_index,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import trio
 
 from ._admittance import Admittance
 from ._callbacks import Callbacks
-from ._catalog import Catalog, JsonValue
+from ._catalog import Catalog
 from ._client import Client, Parts
 from ._confirm import Confirm, Confirmation
 from ._database import Database
@@ -28,8 +28,9 @@ from ._keeping import Keeper
 from ._ledger import Ledger
 from ._library import Library
 from ._nurseries import open_bare_nursery
-from ._orders import Planner
+from ._orders import Order, Planner, call_of
 from ._owners import Owner
+from ._providers import Call
 from ._recovery import Recovery
 from ._routes import Routes
 from ._routing import choose_model
@@ -180,8 +181,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         planner=planner,
         admittance=admittance,
         driver_of=on.ways.driver,
-        settings_of=partial(_provider_settings, settings),
-        callback_of=partial(_callback, settings),
+        call_of=partial(_call, settings),
         ledger=ledger,
         settler=settler,
         routes=Routes(settings.routes),
@@ -195,7 +195,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         planner=planner,
         admit=engine.admit,
         driver_of=on.ways.driver,
-        settings_of=partial(_provider_settings, settings),
+        call_of=partial(_call, settings),
         settler=settler,
         ledger=ledger,
         nursery=nursery,
@@ -287,12 +287,12 @@ def _confirmation(settings: Settings, confirm: Confirm | None) -> Confirmation |
     return None if above is None else Confirmation(above, confirm)
 
 
-def _provider_settings(settings: Settings, provider: str) -> Mapping[str, JsonValue]:
-    return settings.access[provider].settings
-
-
-def _callback(settings: Settings, provider: str) -> tuple[str | None, str | None]:
-    if settings.callback_url is None or settings.access[provider].provider.read_callback is None:
-        return None, None
-    secret = settings.callback_secret
-    return f"{settings.callback_url}/{provider}", None if secret is None else secret.reveal()
+def _call(settings: Settings, order: Order) -> Call:
+    access, secret = settings.access[order.provider.name], settings.callback_secret
+    call = Call(request=order.sent, model=order.model, count=len(order.indexes), settings=access.settings)
+    if settings.callback_url is not None and order.provider.read_callback is not None:
+        url = f"{settings.callback_url}/{order.provider.name}"
+        call = msgspec.structs.replace(
+            call, callback_url=url, callback_secret=None if secret is None else secret.reveal()
+        )
+    return call_of(order, call)

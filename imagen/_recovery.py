@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +17,7 @@ import msgspec
 import trio
 
 from ._callbacks import Callbacks
-from ._errors import ConfigurationError, ImagenError, OutcomeUnknownError, ProviderError
+from ._errors import ConfigurationError, ImagenError, ModelNotFoundError, OutcomeUnknownError, ProviderError
 from ._exchange import Accepted
 from ._images import Cost, Failure, Outcome, failure_of
 from ._keeping import Keeper
@@ -27,12 +26,11 @@ from ._library import Library
 from ._orders import Order, Planner
 from ._owners import is_alive
 from ._requests import decode_request
+from ._settling import FREE
 from ._tickets import Emit, Ticket
 from ._workers import Workers
 
 __all__ = ["Recovery", "failures_of"]
-
-_FREE = Cost(usd=Decimal(0), source="reported")
 
 
 class Collector(Protocol):
@@ -160,7 +158,7 @@ class Recovery:
     async def _resolve(self, row: AttemptRecord) -> None:
         if row.state == "reserved":
             if await self._ledger.take_over(row, self._owner):
-                await self._end(row, "failed", _FREE, "The program ended before the request was sent.")
+                await self._end(row, "failed", FREE, "The program ended before the request was sent.")
             return
         if row.receipt is not None:
             if not await self._ledger.take_over(row, self._owner) or await self._keeper.adopt(row):
@@ -179,14 +177,18 @@ class Recovery:
             )
 
     def _rebuild(self, row: AttemptRecord) -> Order | None:
-        """The order of a job that can be collected; None where that is no job, or cannot be."""
+        """The order of a job that can be collected; None where that is no job, or cannot be.
+
+        Raises:
+            ConfigurationError: its provider is not set up here.
+        """
         if row.remote_id is None:
             return None
         try:
             order = self._planner.rebuild(row)
-        except ConfigurationError:
-            raise
-        except ImagenError:
+        except ImagenError as error:
+            if isinstance(error, ConfigurationError) and not isinstance(error, ModelNotFoundError):
+                raise
             return None
         provider = order.provider
         return order if (provider.economy if row.economy else provider.collect) is not None else None

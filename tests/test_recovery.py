@@ -59,6 +59,7 @@ class Works:
         self.orders = 0
         self.forgets = forgets
         self.seconds = seconds
+        self.model = "job-1"
 
     def answer(self, request: HttpRequest) -> ScriptedReply:
         if request.method == "POST":
@@ -78,7 +79,7 @@ class Works:
                 collect=collect,
                 base_url="https://jobs.example",
                 key_variables=("JOBS_KEY",),
-                models={"job-1": {"provider": "jobs", "price": {"usd_per_image": "0.05"}}},
+                models={self.model: {"provider": "jobs", "price": {"usd_per_image": "0.05"}}},
             ),
             imagen.Provider(
                 name="sync",
@@ -245,6 +246,15 @@ async def test_a_job_waits_for_a_process_that_has_the_key(autojump_clock, tmp_pa
         assert (await client.spending()).attempts.in_flight == 1
     async with works.open(tmp_path) as client:
         assert await client.collect() == 1
+
+
+async def test_a_job_whose_model_nobody_knows_any_more_is_unknown(autojump_clock, tmp_path, monkeypatch):
+    works = Works()
+    await die_at(works, tmp_path, "job-1", "mark_accepted after", monkeypatch)
+    works.model = "job-2"
+    async with works.open(tmp_path) as client:
+        assert [record.model for record in await client.unknown_attempts()] == ["job-1"]
+        assert (await client.spending()).attempts.in_flight == 0
 
 
 async def test_what_is_in_flight_elsewhere_is_left_alone(autojump_clock, tmp_path):

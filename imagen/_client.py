@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final, Literal, Unpack
 
 import msgspec
+import trio
 
 from ._batch import Batch, BatchParts, RepeatedRequest, Requests, StoredBatch, open_batch, quote_all, repeat_request
 from ._budget import Budget, Purse, current_scopes, read_usd
@@ -42,6 +43,9 @@ from ._ways import ProviderWays
 from ._webhooks import BatchCompleted, Webhooks
 
 __all__ = ["Client", "Parts"]
+
+# It is one write to the database.
+_ANNOUNCE_SECONDS = 35.0
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
@@ -416,8 +420,8 @@ class Client:
                     completed = None if with_provider else batch.completed()
         finally:
             if self._parts.webhooks is not None and completed is not None:
-                # Not interrupted by a cancellation, and bounded: it is one write to the database.
-                await self._parts.webhooks.enqueue(completed)
+                with trio.move_on_after(_ANNOUNCE_SECONDS, shield=True):
+                    await self._parts.webhooks.enqueue(completed)
 
     def _source(
         self, requests: str | Request | Requests, n: int, together: bool, parameters: GenerateFields

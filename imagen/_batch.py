@@ -176,17 +176,20 @@ class Batch:
                 await self._confirm(source)
             except ImagenError as error:
                 self._source_error = error
-                return
-            desk = self._parts.economy
-            if isinstance(source, StoredBatch):
-                await self._feed_stored(source)
-            elif desk is not None:
-                requests = _spread(source) if isinstance(source, RepeatedRequest) else source
-                await self._feed_together(requests, desk, nursery)
-            elif isinstance(source, RepeatedRequest):
-                await self._feed_repeated(source, nursery)
             else:
-                await self._feed_each(source, nursery)
+                await self._feed_from(source, nursery)
+
+    async def _feed_from(self, source: Source, nursery: trio.Nursery) -> None:
+        desk = self._parts.economy
+        if isinstance(source, StoredBatch):
+            await self._feed_stored(source)
+        elif desk is not None:
+            requests = _spread(source) if isinstance(source, RepeatedRequest) else source
+            await self._feed_together(requests, desk, nursery)
+        elif isinstance(source, RepeatedRequest):
+            await self._feed_repeated(source, nursery)
+        else:
+            await self._feed_each(source, nursery)
 
     async def _feed_stored(self, source: StoredBatch) -> None:
         try:

@@ -124,16 +124,17 @@ async def open_client(
                     parts.webhooks.close()
     finally:
         # Each for itself: a connection that hangs must not keep the lock.
-        async with AsyncExitStack() as closing:
-            if owner is not None:
-                closing.push_async_callback(_close, partial(workers.run, owner.release))
-            closing.push_async_callback(_close, database.aclose)
-            closing.push_async_callback(_close, ways.aclose)
+        with trio.move_on_after(3 * _CLOSE_SECONDS, shield=True):
+            async with AsyncExitStack() as closing:
+                if owner is not None:
+                    closing.push_async_callback(_close, partial(workers.run, owner.release))
+                closing.push_async_callback(_close, database.aclose)
+                closing.push_async_callback(_close, ways.aclose)
     events.raise_error()
 
 
 async def _close(call: Callable[[], Awaitable[None]]) -> None:
-    with trio.move_on_after(_CLOSE_SECONDS, shield=True):
+    with trio.move_on_after(_CLOSE_SECONDS):
         await call()
 
 

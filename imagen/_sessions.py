@@ -198,7 +198,7 @@ class Session:
 
 
 class Sessions:
-    """The background batches of a client. They end with the client; their pictures stay in the library."""
+    """The background batches of a client. They end with it; their pictures stay in the library, and a later client goes on."""
 
     def __init__(
         self,

@@ -303,4 +303,4 @@ def test_a_caller_that_waits_for_a_slot_leaves_it_at_every_step():
             for _ in range(4):
                 nursery.start_soon(client.generate, imagen.Generate(prompt="x", model="left-1"))
 
-    assert cancel_in_town(work, {"left": [picture(0.5)]}, every=3) > 20
+    assert cancel_in_town(work, {"left": [picture(0.5)]}, every=2) > 30

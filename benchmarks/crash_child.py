@@ -19,8 +19,8 @@ import trio
 
 import imagen
 from imagen._ledger import Ledger
-from imagen._library import Library
 from imagen._session_store import SessionStore
+from imagen.library._library import Library
 
 __all__ = ["JOURNAL_STEPS", "Task", "finish"]
 

@@ -107,7 +107,6 @@ from ._exchange import (
 )
 from ._images import Cost, Failure, Image, Outcome
 from ._ledger import AttemptRecord
-from ._library import Library
 from ._opening import open_client
 from ._parameters import CallOptions, GenerateParameters, Parameters
 from ._prices import Quote
@@ -126,6 +125,7 @@ from ._translation import Adjustment
 from ._version import version
 from ._webhooks import BatchCompleted, Webhook, Webhooks, verify_webhook
 from ._workers import Workers
+from .library._library import Library
 
 __all__ = [
     "Accepted",

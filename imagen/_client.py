@@ -27,7 +27,6 @@ from ._event_relay import EventRelay
 from ._events import EventHandler
 from ._images import Failure, Image
 from ._ledger import AttemptRecord, Ledger
-from ._library import Library
 from ._orders import Planner
 from ._parameters import GenerateFields, GenerateParameters, Parameters, Way, take_options
 from ._prices import Quote
@@ -41,6 +40,7 @@ from ._settings import ProviderAccess, Settings
 from ._spending import Spending, SpendingBy, SpendingGroup, SpendingKey
 from ._ways import ProviderWays
 from ._webhooks import BatchCompleted, Webhooks
+from .library._library import Library
 
 __all__ = ["Client", "Parts"]
 

@@ -19,13 +19,13 @@ from ._errors import ContentFilterError, ErrorCode, ImagenError, ProviderError, 
 from ._exchange import Lost, Picture, Pictures, Withheld
 from ._images import Cost, CostSource, Failure, Image, Outcome, failure_of
 from ._ledger import AttemptRecord, Ledger, State
-from ._library import ImageRow, Library, WeighedPicture, insert_image, row_of
 from ._measure import Measure, measure
 from ._orders import Order
 from ._prices import share_cost
 from ._tickets import Ticket, new_id
 from ._translation import Adjustment
 from ._workers import Workers
+from .library._library import ImageRow, Library, WeighedPicture, insert_image, row_of
 
 __all__ = ["Keeper"]
 

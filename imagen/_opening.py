@@ -26,7 +26,6 @@ from ._events import EventHandler
 from ._exchange import Transport
 from ._keeping import Keeper
 from ._ledger import Ledger
-from ._library import Library
 from ._nurseries import open_bare_nursery
 from ._orders import Order, Planner, call_of
 from ._owners import Owner
@@ -44,6 +43,7 @@ from ._tickets import new_id
 from ._ways import ProviderWays, open_http
 from ._webhooks import BatchCompleted, Webhooks
 from ._workers import ThreadWorkers, Workers
+from .library._library import Library
 
 if TYPE_CHECKING:
     import httpx2

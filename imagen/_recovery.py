@@ -22,13 +22,13 @@ from ._exchange import Accepted
 from ._images import Cost, Failure, Outcome, failure_of
 from ._keeping import Keeper
 from ._ledger import AttemptRecord, Ledger, State
-from ._library import Library
 from ._orders import Order, Planner
 from ._owners import is_alive
 from ._requests import decode_request
 from ._settling import FREE
 from ._tickets import Emit, Ticket
 from ._workers import Workers
+from .library._library import Library
 
 __all__ = ["Recovery", "failures_of"]
 

@@ -14,11 +14,11 @@ from ._database import Database, from_nanousd, to_nanousd
 from ._errors import Billed, ErrorCode, ImagenError
 from ._images import Cost, Failure, Image, Outcome
 from ._ledger import Ledger
-from ._library import Library
 from ._owners import is_alive
 from ._recovery import failures_of
 from ._requests import Request, decode_request, encode_request
 from ._workers import Workers
+from .library._library import Library
 
 __all__ = ["SessionStore", "StoredSession"]
 

@@ -17,11 +17,11 @@ import pybase64
 from ._catalog import InputLimits, Model
 from ._driver import Bounds
 from ._errors import ImagenError, InvalidRequestError, ProviderError, StorageError
-from ._library import Library
 from ._measure import measure
 from ._providers import InputPicture
 from ._requests import Edit, ImageSource, InputImage, Request, sources_of, with_sources
 from ._workers import Workers
+from .library._library import Library
 
 __all__ = ["Inputs", "SourceReader"]
 

@@ -21,7 +21,7 @@ LAYERS = (
     ("_requests",),
     ("_shapes",),
     ("_translation",),
-    ("_exchange",),
+    ("_exchange", "records"),
     ("_images",),
     ("_prices", "_retry", "_breaker", "_limits"),
     ("_quotas", "_routes"),
@@ -35,7 +35,10 @@ LAYERS = (
     ("_ways", "_probe", "_discovery", "_routing"),
     ("_database",),
     ("_admission",),
-    ("_ledger", "_library", "_spending", "_webhooks"),
+    ("_ledger", "pictures", "_spending", "_webhooks"),
+    ("library", "prompts"),
+    ("publishing",),
+    ("sharing",),
     ("_sources",),
     ("_orders",),
     ("_tickets",),
@@ -106,7 +109,7 @@ def test_imports_point_down(path):
         ("httpcore2", {"_network"}),
         ("sqlite3", {"_database"}),
         ("mcp", set()),
-        ("PIL", {"providers", "testing"}),
+        ("PIL", {"pictures", "providers", "testing"}),
     ],
 )
 def test_a_library_has_one_door(foreign, allowed):
@@ -150,7 +153,22 @@ def test_public_names_are_sorted_and_there():
 
 
 def test_importing_imagen_imports_nothing_heavy():
-    heavy = ("mcp", "PIL", "stamina", "asyncio", "httpcore2", "torch", "diffusers", "transformers", "numpy", "wsproto")
+    heavy = (
+        "mcp",
+        "PIL",
+        "stamina",
+        "asyncio",
+        "httpcore2",
+        "torch",
+        "diffusers",
+        "transformers",
+        "numpy",
+        "wsproto",
+        "c2pa",
+        "sd_parsers",
+        "imagehash",
+        "obstore",
+    )
     code = f"import imagen, sys; print(*[name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 import imagen
 from imagen._database import Database, from_nanousd, to_nanousd
-from imagen._library import Library
 from imagen._workers import ThreadWorkers
+from imagen.library._library import Library
 from imagen.testing import InlineWorkers
 from tests.support import PNG, PRICE, FakeProvider, images_reply, open_test_client, png
 
@@ -171,14 +171,14 @@ def test_a_write_that_breaks_leaves_no_half_file(tmp_path, monkeypatch):
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("imagen._library.os.fsync", fail)
+    monkeypatch.setattr("imagen.library._library.os.fsync", fail)
     with pytest.raises(imagen.StorageError, match="No space left"):
         library.store(PNG, library.weigh(PNG).path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 async def test_a_full_disk_is_noticed_before_anything_is_sent(autojump_clock, monkeypatch):
-    monkeypatch.setattr("imagen._library._ROOM_BYTES", 1 << 62)
+    monkeypatch.setattr("imagen.library._library._ROOM_BYTES", 1 << 62)
     async with open_test_client(FakeProvider()) as (client, transport):
         with pytest.raises(imagen.StorageError, match="nothing was sent"):
             await client.generate("a cat")
@@ -190,7 +190,7 @@ async def test_a_disk_that_fills_up_meanwhile_loses_no_picture(autojump_clock, m
         raise OSError(errno.ENOSPC, "No space left on device")
 
     async with open_test_client(FakeProvider()) as (client, _):
-        monkeypatch.setattr("imagen._library._write_whole", fail)
+        monkeypatch.setattr("imagen.library._library._write_whole", fail)
         image = await client.generate("a cat")
         assert image.data == PNG
         assert image.path is None

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import datetime
-import re
 from collections.abc import Awaitable, Callable, Sequence
-from decimal import Decimal, InvalidOperation
-from pathlib import Path
-from typing import Literal, Protocol, cast
+from typing import Protocol, cast
 
 from .. import PRESETS, version
 from ._batch import run_batch
 from ._console import Console, ExitStatus
 from ._doctor import run_doctor
 from ._make import run_make
+from ._options import add_command, add_out, hedge, scale, seconds, share, since, usd_amount, whole
 from ._reconcile import run_reconcile
 from ._reports import run_history, run_models, run_show
 from ._spend import run_spend
@@ -25,10 +22,6 @@ __all__ = ["parse_arguments"]
 _MOST_PICTURES = 1000
 _OPERATIONS = ("generate", "edit", "vary", "enhance", "restyle")
 _SOURCES = "A PICTURE is a file, an https URL, or the id of a picture that imagen made."
-_SPAN = re.compile(r"([0-9]{1,5})([hdw])")
-_SPAN_HOURS = {"h": 1, "d": 24, "w": 168}
-# More is no amount that anybody means, and less than the ledger can count.
-_MOST_USD = Decimal(1_000_000_000)
 
 
 class Options(Protocol):
@@ -47,32 +40,21 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_making_commands(commands)
     _add_batch_command(commands)
-    models = _add_command(commands.add_parser("models", help="list the models"), run_models)
+    models = add_command(commands.add_parser("models", help="list the models"), run_models)
     models.add_argument("--all", action="store_true", help="retired models too")
     models.add_argument("--provider", help="of one provider only")
     models.add_argument("--operation", choices=_OPERATIONS, help="that can do this only")
     models.add_argument("--refresh", action="store_true", help="ask the providers what they have for your keys")
-    history = _add_command(
+    history = add_command(
         commands.add_parser("history", help="list the pictures that were made, newest first"), run_history
     )
-    history.add_argument("--limit", type=_whole(1, 1_000_000), default=20, help="how many (default: %(default)s)")
+    history.add_argument("--limit", type=whole(1, 1_000_000), default=20, help="how many (default: %(default)s)")
     _add_money_commands(commands)
-    show = _add_command(commands.add_parser("show", help="everything known about one picture"), run_show)
+    show = add_command(commands.add_parser("show", help="everything known about one picture"), run_show)
     show.add_argument("id", help="the picture's id, or the beginning of it")
     _add_webhooks_command(commands)
-    _add_command(commands.add_parser("doctor", help="what is set up, what answers, what is missing"), run_doctor)
+    add_command(commands.add_parser("doctor", help="what is set up, what answers, what is missing"), run_doctor)
     return cast(Options, parser.parse_args(arguments))
-
-
-def _add_command(
-    parser: argparse.ArgumentParser, command: Callable[..., Awaitable[ExitStatus]], *, csv: bool = False
-) -> argparse.ArgumentParser:
-    parser.set_defaults(command=command)
-    forms = parser.add_mutually_exclusive_group()
-    forms.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
-    if csv:
-        forms.add_argument("--csv", action="store_true", help="a table for other programs on standard output")
-    return parser
 
 
 def _add_batch_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -82,22 +64,22 @@ def _add_batch_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
         description="Lists the pictures of a batch, waits for those that the provider still works on, and sends nothing. "
         "Ctrl-C leaves them with the provider.",
     )
-    _add_command(batch, run_batch)
+    add_command(batch, run_batch)
     batch.add_argument("id", metavar="ID", help="of `generate --economy`, or of `imagen spend --by batch`")
-    _add_out(batch)
+    add_out(batch)
 
 
 def _add_webhooks_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     webhooks = commands.add_parser("webhooks", help="list what your server was told, newest first, or tell it again")
-    _add_command(webhooks, run_webhooks)
+    add_command(webhooks, run_webhooks)
     what = webhooks.add_mutually_exclusive_group()
     what.add_argument("--dead", action="store_true", help="only what could not be delivered, and is not tried again")
     what.add_argument("--retry", metavar="ID", help="send this one again, with all its tries")
 
 
 def _add_money_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    spend = _add_command(commands.add_parser("spend", help="sum up what was spent"), run_spend, csv=True)
-    spend.add_argument("--since", type=_since, help="a date such as 2026-11-01, or a span such as 24h, 7d, 4w")
+    spend = add_command(commands.add_parser("spend", help="sum up what was spent"), run_spend, csv=True)
+    spend.add_argument("--since", type=since, help="a date such as 2026-11-01, or a span such as 24h, 7d, 4w")
     what = spend.add_mutually_exclusive_group()
     what.add_argument(
         "--by", choices=("model", "provider", "day", "tag", "batch"), help="split by this; a day is one of UTC"
@@ -109,9 +91,9 @@ def _add_money_commands(commands: argparse._SubParsersAction[argparse.ArgumentPa
         description="Fetches the pictures that a provider still has, and says what stays unknown. With an ID and an "
         "amount, books what the provider's account says that this one did cost.",
     )
-    _add_command(reconcile, run_reconcile)
+    add_command(reconcile, run_reconcile)
     reconcile.add_argument("id", nargs="?", metavar="ID", help="of `imagen spend --unknown`, or the beginning of it")
-    reconcile.add_argument("usd", nargs="?", type=_usd, metavar="USD", help="what it did cost, 0 where nothing")
+    reconcile.add_argument("usd", nargs="?", type=usd_amount, metavar="USD", help="what it did cost, 0 where nothing")
 
 
 def _add_making_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -139,8 +121,8 @@ def _add_making_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         )
     restyle.add_argument("reference", metavar="LOOK", help="the picture whose look it gets")
     for parser in (vary, restyle):
-        parser.add_argument("--strength", type=_share, metavar="0..1", help="how far it may go from the picture")
-    enhance.add_argument("--scale", type=_scale, metavar="FACTOR", help="how much larger each side gets")
+        parser.add_argument("--strength", type=share, metavar="0..1", help="how far it may go from the picture")
+    enhance.add_argument("--scale", type=scale, metavar="FACTOR", help="how much larger each side gets")
     enhance.add_argument("--mode", choices=("fast", "conservative", "creative"), help="how much may be invented")
     for name, parser in {
         "generate": generate,
@@ -149,7 +131,7 @@ def _add_making_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         "enhance": enhance,
         "restyle": restyle,
     }.items():
-        _add_command(parser, run_make)
+        add_command(parser, run_make)
         # What only generations have.
         parser.set_defaults(operation=name, economy=False)
         _add_parameters(parser)
@@ -174,11 +156,11 @@ def _add_parameters(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--quality", help="the model's own word for it, such as low or high")
     group.add_argument("--style", help="the model's own word for it, such as vivid")
     group.add_argument(
-        "--seed", type=_whole(0, 2**63 - 1), help="the same seed gives the same picture, where there are seeds"
+        "--seed", type=whole(0, 2**63 - 1), help="the same seed gives the same picture, where there are seeds"
     )
     group.add_argument("--negative", dest="negative_prompt", metavar="WORDS", help="what it should not show")
     group.add_argument("--guidance", type=float, metavar="NUMBER", help="how closely it follows the prompt")
-    group.add_argument("--steps", type=_whole(1, 1000), metavar="N", help="how many steps it is drawn in")
+    group.add_argument("--steps", type=whole(1, 1000), metavar="N", help="how many steps it is drawn in")
     group.add_argument("--safety", choices=("strict", "standard", "relaxed"), help="how much the filter lets through")
     group.add_argument("--background", choices=("auto", "opaque", "transparent"))
     group.add_argument(
@@ -197,11 +179,11 @@ def _add_parameters(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_batch_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-n", type=_whole(1, _MOST_PICTURES), default=1, help="how many pictures (default: 1)")
-    _add_out(parser)
+    parser.add_argument("-n", type=whole(1, _MOST_PICTURES), default=1, help="how many pictures (default: 1)")
+    add_out(parser)
     parser.add_argument(
         "--max-at-once",
-        type=_whole(1, _MOST_PICTURES),
+        type=whole(1, _MOST_PICTURES),
         default=4,
         metavar="K",
         help="requests side by side (default: 4)",
@@ -210,23 +192,19 @@ def _add_batch_options(parser: argparse.ArgumentParser) -> None:
         "--together", action="store_true", help="several pictures in one provider request, where possible"
     )
     parser.add_argument(
-        "--previews", type=_whole(0, 3), default=0, metavar="N", help="unfinished pictures on the way, in DIR"
+        "--previews", type=whole(0, 3), default=0, metavar="N", help="unfinished pictures on the way, in DIR"
     )
     parser.add_argument(
-        "--deadline", type=_seconds, metavar="SECONDS", help="start nothing after this, and stop waiting"
+        "--deadline", type=seconds, metavar="SECONDS", help="start nothing after this, and stop waiting"
     )
-
-
-def _add_out(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, metavar="DIR", help="a folder for copies with readable names")
 
 
 def _add_money_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("money")
     group.add_argument("--dry-run", action="store_true", help="say what it would cost, and send nothing")
-    group.add_argument("--budget", type=_usd, metavar="USD", help="spend no more than this")
+    group.add_argument("--budget", type=usd_amount, metavar="USD", help="spend no more than this")
     group.add_argument(
-        "--assume", type=_usd, metavar="USD", help="what one picture may cost where its price is unknown"
+        "--assume", type=usd_amount, metavar="USD", help="what one picture may cost where its price is unknown"
     )
     group.add_argument(
         "--yes", action="store_true", help="agree beforehand to a cost above confirm_above_usd of imagen.toml"
@@ -248,80 +226,8 @@ def _add_way_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--hedge-after",
-        type=_hedge,
+        type=hedge,
         metavar="SECONDS|p95",
         help="ask the next model too where the first has not answered by then; both may be paid. p95: by experience",
     )
     group.add_argument("--no-wait", action="store_true", help="fail where there is no slot now, instead of waiting")
-
-
-def _whole(low: int, high: int) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = low - 1
-        if not low <= number <= high:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}")
-        return number
-
-    return read
-
-
-def _share(text: str) -> float:
-    return _number(text, 0.0, 1.0, "from 0 to 1")
-
-
-def _scale(text: str) -> float:
-    return _number(text, 1.0, 16.0, "from 1 to 16")
-
-
-def _number(text: str, low: float, high: float, words: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = low - 1
-    if not low <= number <= high:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number {words}")
-    return number
-
-
-def _usd(text: str) -> Decimal:
-    try:
-        amount = Decimal(text.removeprefix("$"))
-    except InvalidOperation:
-        amount = Decimal(-1)
-    if not amount.is_finite() or not 0 <= amount < _MOST_USD:
-        raise argparse.ArgumentTypeError(f"{text!r} is no amount of US dollars such as 0.50")
-    return amount
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
-    return seconds
-
-
-def _hedge(text: str) -> float | Literal["p95"]:
-    if text == "p95":
-        return "p95"
-    try:
-        return _seconds(text)
-    except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"{error}, and not p95") from None
-
-
-def _since(text: str) -> datetime.datetime:
-    if span := _SPAN.fullmatch(text):
-        hours = int(span[1]) * _SPAN_HOURS[span[2]]
-        return datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=hours)
-    try:
-        return datetime.datetime.fromisoformat(text).astimezone()
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is neither a date such as 2026-11-01 nor a span such as 7d"
-        ) from None

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import msgspec
 
-from ._database import Database, Row, Statement, from_nanousd, to_nanousd
-from ._errors import InvalidRequestError, StorageError
-from ._images import SUFFIXES, Cost, CostSource, Image
-from ._measure import Measure, measure
-from ._requests import decode_request, encode_request
-from ._translation import Adjustment
-from ._workers import Workers
+from .._database import Database, Row, Statement, from_nanousd, to_nanousd
+from .._errors import InvalidRequestError, StorageError
+from .._images import SUFFIXES, Cost, CostSource, Image
+from .._measure import Measure, measure
+from .._requests import decode_request, encode_request
+from .._translation import Adjustment
+from .._workers import Workers
 
 __all__ = ["ImageRow", "Library", "WeighedPicture", "insert_image", "row_of"]
 

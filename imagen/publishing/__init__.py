@@ -1,0 +1,1 @@
+"""Pictures in an object store, behind a CDN perhaps."""

@@ -1,0 +1,1 @@
+"""Pictures for others: links that expire, and collections as one file."""

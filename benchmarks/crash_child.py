@@ -20,7 +20,7 @@ import trio
 import imagen
 from imagen._ledger import Ledger
 from imagen._session_store import SessionStore
-from imagen.library._library import Library
+from imagen.library import PictureFiles
 
 __all__ = ["JOURNAL_STEPS", "Task", "finish"]
 
@@ -84,7 +84,7 @@ def _plan_death(plan: str) -> None:
         owner = JOURNAL_STEPS[first]
         setattr(owner, first, _dying_method(getattr(owner, first), when, is_due))
     elif first == "store":
-        setattr(Library, first, _dying_call(Library.store, when, is_due))
+        setattr(PictureFiles, first, _dying_call(PictureFiles.store, when, is_due))
     elif when == "half":
         os.write = _half_a_write(os.write, is_due)
     else:

@@ -125,7 +125,20 @@ from ._translation import Adjustment
 from ._version import version
 from ._webhooks import BatchCompleted, Webhook, Webhooks, verify_webhook
 from ._workers import Workers
-from .library._library import Library
+from .library import (
+    CleanupPlan,
+    CleanupRules,
+    Collection,
+    Collections,
+    Doomed,
+    Filters,
+    Finding,
+    Library,
+    LibrarySize,
+    Lineage,
+    Order,
+    Page,
+)
 
 __all__ = [
     "Accepted",
@@ -151,7 +164,11 @@ __all__ = [
     "Cancellable",
     "Capabilities",
     "Catalog",
+    "CleanupPlan",
+    "CleanupRules",
     "Client",
+    "Collection",
+    "Collections",
     "Compute",
     "ConfigurationError",
     "Confirm",
@@ -160,6 +177,7 @@ __all__ = [
     "Delivered",
     "DiscoveredModel",
     "Discovery",
+    "Doomed",
     "Economy",
     "EconomyExchange",
     "Edit",
@@ -168,6 +186,8 @@ __all__ = [
     "EventHandler",
     "Exchange",
     "Failure",
+    "Filters",
+    "Finding",
     "FreeSize",
     "Generate",
     "GenerateParameters",
@@ -183,7 +203,9 @@ __all__ = [
     "JsonValue",
     "KeptImage",
     "Library",
+    "LibrarySize",
     "Lifecycle",
+    "Lineage",
     "ListedModel",
     "Lost",
     "Meanwhile",
@@ -194,9 +216,11 @@ __all__ = [
     "ModelRetiringWarning",
     "NumberRange",
     "Operation",
+    "Order",
     "Outcome",
     "OutcomeUnknownError",
     "PRESETS",
+    "Page",
     "Parameters",
     "Partial",
     "Picture",

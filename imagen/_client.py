@@ -40,7 +40,7 @@ from ._settings import ProviderAccess, Settings
 from ._spending import Spending, SpendingBy, SpendingGroup, SpendingKey
 from ._ways import ProviderWays
 from ._webhooks import BatchCompleted, Webhooks
-from .library._library import Library
+from .library import Library
 
 __all__ = ["Client", "Parts"]
 

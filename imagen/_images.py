@@ -45,7 +45,9 @@ class Image(_Value, frozen=True, kw_only=True):
     With a library the bytes are in the file at `path` and `data` reads them when asked; without one they are in memory,
     as they are where the disk failed, and then `storage_error` says why: `save` it elsewhere. `index` is the position of
     its request in the batch, `seconds` the time from sending to the last byte, `parent_id` the picture that it was made from,
-    `provider_id` the provider's own name for it or its job.
+    `provider_id` the provider's own name for it or its job. `tags`, `rating` (1 to 5 stars, 0 none) and `notes` are the user's,
+    as they were when the picture was read; one with a `trashed_at` is in the trash. `cached` means that the picture was there
+    already, and cost nothing now.
     """
 
     id: str
@@ -70,6 +72,11 @@ class Image(_Value, frozen=True, kw_only=True):
     parent_id: str | None = None
     provider_id: str | None = None
     storage_error: str | None = None
+    tags: tuple[str, ...] = ()
+    rating: int = 0
+    notes: str = ""
+    trashed_at: datetime.datetime | None = None
+    cached: bool = False
 
     @property
     def prompt(self) -> str:

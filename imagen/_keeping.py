@@ -25,7 +25,7 @@ from ._prices import share_cost
 from ._tickets import Ticket, new_id
 from ._translation import Adjustment
 from ._workers import Workers
-from .library._library import ImageRow, Library, WeighedPicture, insert_image, row_of
+from .library import ImageRow, PictureFiles, WeighedPicture, insert_image, row_of
 
 __all__ = ["Keeper"]
 
@@ -52,13 +52,13 @@ class Keeper:
         self,
         *,
         ledger: Ledger,
-        library: Library | None,
+        files: PictureFiles | None,
         workers: Workers,
         max_pixels: int,
         now: Callable[[], float],
     ) -> None:
         self._ledger = ledger
-        self._library = library
+        self._files = files
         self._workers = workers
         self._max_pixels = max_pixels
         self._now = now
@@ -138,8 +138,8 @@ class Keeper:
     ) -> Image:
         order = ticket.order
         weighed: WeighedPicture | None = None
-        if self._library is not None:
-            weighed = await self._workers.run(partial(self._library.weigh, picture.data))
+        if self._files is not None:
+            weighed = await self._workers.run(partial(self._files.weigh, picture.data))
         found = measure(picture.data) if weighed is None else weighed.measure
         self._check_pixels(found)
         return Image(
@@ -176,9 +176,9 @@ class Keeper:
 
     async def _set_aside(self, ticket: Ticket, data: bytes, error: ProviderError) -> ProviderError:
         """Keeps bytes that were paid for and that nobody can read yet, and says where."""
-        if self._library is not None:
+        if self._files is not None:
             try:
-                path = await self._workers.run(partial(self._library.store_unreadable, ticket.id, data))
+                path = await self._workers.run(partial(self._files.store_unreadable, ticket.id, data))
             except StorageError:
                 return error
             error.message += f" They are kept at {path}."
@@ -211,10 +211,10 @@ class Keeper:
         return outcomes
 
     async def _store(self, outcome: Outcome, bytes_of: dict[str, bytes]) -> Outcome:
-        if not isinstance(outcome, Image) or self._library is None or outcome.path is None:
+        if not isinstance(outcome, Image) or self._files is None or outcome.path is None:
             return outcome
         try:
-            await self._workers.run(partial(self._library.store, bytes_of[outcome.id], outcome.path))
+            await self._workers.run(partial(self._files.store, bytes_of[outcome.id], outcome.path))
         except StorageError as error:
             return msgspec.structs.replace(
                 outcome,

@@ -43,7 +43,7 @@ from ._tickets import new_id
 from ._ways import ProviderWays, open_http
 from ._webhooks import BatchCompleted, Webhooks
 from ._workers import ThreadWorkers, Workers
-from .library._library import Library
+from .library import Library
 
 if TYPE_CHECKING:
     import httpx2
@@ -165,7 +165,11 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         sources=SourceReader(library=on.library, workers=on.workers, fetch=on.ways.fetch, bounds=settings.bounds),
     )
     keeper = Keeper(
-        ledger=ledger, library=on.library, workers=on.workers, max_pixels=settings.bounds.max_pixels, now=now
+        ledger=ledger,
+        files=None if on.library is None else on.library.files,
+        workers=on.workers,
+        max_pixels=settings.bounds.max_pixels,
+        now=now,
     )
     settler = Settler(ledger=ledger, keeper=keeper, hide_secrets=on.ways.hide_secrets, now=now)
     callbacks = Callbacks()
@@ -174,7 +178,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         owner=on.owner,
         budgets=settings.budgets,
         provider_limits={name: access.rate_limit for name, access in settings.access.items() if access.rate_limit},
-        check_room=trio.lowlevel.checkpoint if on.library is None else on.library.check_room,
+        check_room=trio.lowlevel.checkpoint if on.library is None else on.library.files.check_room,
         resolve_dead=lambda: recovery.resolve_dead(),
         now=now,
     )

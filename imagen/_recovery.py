@@ -28,7 +28,7 @@ from ._requests import decode_request
 from ._settling import FREE
 from ._tickets import Emit, Ticket
 from ._workers import Workers
-from .library._library import Library
+from .library import Library
 
 __all__ = ["Recovery", "failures_of"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from decimal import Decimal
 from os import PathLike
@@ -26,6 +27,7 @@ __all__ = [
     "check_request",
     "decode_request",
     "encode_request",
+    "fingerprint_of",
     "operation_of",
     "sources_of",
     "with_sources",
@@ -194,6 +196,21 @@ def decode_request(text: str | bytes) -> Request:
     """A request that `encode_request` made."""
     request: Request = _decode(text)
     return request
+
+
+def fingerprint_of(request: Request, model: str) -> str:
+    """A hash of what is asked of a model: the same for the same request, whoever pays for it and however it is watched.
+
+    The sources of the request must be words, as for `encode_request`; pictures count by their bytes, not by their names.
+    """
+    sources = tuple(
+        msgspec.structs.replace(source, id=None, name=None) if isinstance(source, InputImage) else source
+        for source in sources_of(request)
+    )
+    asked = msgspec.structs.replace(
+        with_sources(request, sources), model=model, previews=0, strict=False, assume_usd=None, tag=None
+    )
+    return hashlib.sha256(encode_request(asked).encode()).hexdigest()
 
 
 def sources_of(request: Request) -> tuple[ImageSource, ...]:

@@ -18,7 +18,7 @@ from ._owners import is_alive
 from ._recovery import failures_of
 from ._requests import Request, decode_request, encode_request
 from ._workers import Workers
-from .library._library import Library
+from .library import Library
 
 __all__ = ["SessionStore", "StoredSession"]
 

@@ -21,7 +21,7 @@ from ._measure import measure
 from ._providers import InputPicture
 from ._requests import Edit, ImageSource, InputImage, Request, sources_of, with_sources
 from ._workers import Workers
-from .library._library import Library
+from .library import Library
 
 __all__ = ["Inputs", "SourceReader"]
 
@@ -65,7 +65,7 @@ class SourceReader:
         if self._library is not None:
             for image, picture in found:
                 keep = partial(
-                    self._library.store_input, picture.data, sha256=image.sha256, media_type=image.media_type
+                    self._library.files.store_input, picture.data, sha256=image.sha256, media_type=image.media_type
                 )
                 await self._workers.run(keep)
         return Inputs(
@@ -132,7 +132,9 @@ class SourceReader:
 
     async def _load_remembered(self, image: InputImage) -> bytes:
         data = (
-            None if self._library is None else await self._workers.run(partial(self._library.find_input, image.sha256))
+            None
+            if self._library is None
+            else await self._workers.run(partial(self._library.files.find_input, image.sha256))
         )
         if data is None:
             raise InvalidRequestError(

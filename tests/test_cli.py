@@ -35,8 +35,10 @@ IMAGE_KEYS = {
     "cost_source",
     "seconds",
     "adjustments",
+    "cached",
 }
 FAILURE_KEYS = {"kind", "index", "code", "message", "retryable", "billed", "model", "provider"}
+KEPT_KEYS = IMAGE_KEYS | {"prompt", "created_at", "sha256", "tags", "rating", "notes", "trashed"}
 SUMMARY_KEYS = {"kind", "requested", "succeeded", "failed", "cost_usd", "seconds"}
 FOUR_CENTS = (
     '[models.four-cents]\nlike = "gpt-image-2"\nwire_name = "gpt-image-2"\nprice = { usd_per_image = "0.04" }\n'
@@ -184,7 +186,7 @@ async def test_history_spend_and_show_agree_with_what_was_made(shell):
         _, (spend,), _ = await shell.run_json("spend", "--since", "1h")
     images = [line for line in made if line["kind"] == "image"]
     assert {line["id"] for line in history} == {line["id"] for line in images}
-    assert all(set(line) == IMAGE_KEYS for line in history)
+    assert all(set(line) == KEPT_KEYS for line in history)
     assert spend == {
         "settled_usd": str(simulator.billed_usd),
         "reserved_usd": "0",

@@ -15,8 +15,8 @@ import imagen
 ROOT = Path(__file__).parents[1]
 # From the bottom up. A module may import from those before it.
 LAYERS = (
-    ("_errors", "_secrets", "_workers", "_nurseries", "_version"),
-    ("_measure", "_owners", "_callbacks", "_hedging"),
+    ("_errors", "_secrets", "_workers", "_nurseries", "_version", "_whole_files"),
+    ("_measure", "_owners", "_callbacks", "_hedging", "_search_terms"),
     ("_catalog",),
     ("_requests",),
     ("_shapes",),

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import imagen
 from imagen._database import Database, from_nanousd, to_nanousd
 from imagen._workers import ThreadWorkers
-from imagen.library._library import Library
+from imagen.library import PictureFiles
 from imagen.testing import InlineWorkers
 from tests.support import PNG, PRICE, FakeProvider, images_reply, open_test_client, png
 
@@ -126,10 +126,12 @@ async def test_pages_go_on_where_the_last_one_ended(autojump_clock):
     async with open_test_client(FakeProvider()) as (client, _):
         async with client.open_batch("a cat", n=7, max_at_once=1) as batch:
             made = [outcome.id async for outcome in batch]
-        pages, before = [], None
-        while page := await client.library.list(limit=3, before=before):
+        pages, after = [], None
+        while True:
+            page = await client.library.list(limit=3, after=after)
             pages.append([image.id for image in page])
-            before = page[-1].id
+            if (after := page.cursor) is None:
+                break
     assert [len(page) for page in pages] == [3, 3, 1]
     assert [id_ for page in pages for id_ in page] == made[::-1]
 
@@ -166,19 +168,19 @@ async def test_deleting_keeps_a_file_that_another_picture_has_too(autojump_clock
 
 
 def test_a_write_that_breaks_leaves_no_half_file(tmp_path, monkeypatch):
-    library = Library(tmp_path, None, InlineWorkers())
+    files = PictureFiles(tmp_path, InlineWorkers())
 
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("imagen.library._library.os.fsync", fail)
+    monkeypatch.setattr("imagen._whole_files.os.fsync", fail)
     with pytest.raises(imagen.StorageError, match="No space left"):
-        library.store(PNG, library.weigh(PNG).path)
+        files.store(PNG, files.weigh(PNG).path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 async def test_a_full_disk_is_noticed_before_anything_is_sent(autojump_clock, monkeypatch):
-    monkeypatch.setattr("imagen.library._library._ROOM_BYTES", 1 << 62)
+    monkeypatch.setattr("imagen.library._files._ROOM_BYTES", 1 << 62)
     async with open_test_client(FakeProvider()) as (client, transport):
         with pytest.raises(imagen.StorageError, match="nothing was sent"):
             await client.generate("a cat")
@@ -190,7 +192,7 @@ async def test_a_disk_that_fills_up_meanwhile_loses_no_picture(autojump_clock, m
         raise OSError(errno.ENOSPC, "No space left on device")
 
     async with open_test_client(FakeProvider()) as (client, _):
-        monkeypatch.setattr("imagen.library._library._write_whole", fail)
+        monkeypatch.setattr("imagen.library._files.write_whole", fail)
         image = await client.generate("a cat")
         assert image.data == PNG
         assert image.path is None

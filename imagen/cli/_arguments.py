@@ -13,7 +13,8 @@ from ._doctor import run_doctor
 from ._make import run_make
 from ._options import add_command, add_out, hedge, scale, seconds, share, since, usd_amount, whole
 from ._reconcile import run_reconcile
-from ._reports import run_history, run_models, run_show
+from ._reports import run_models, run_show
+from ._search import add_search_commands
 from ._spend import run_spend
 from ._webhooks import run_webhooks
 
@@ -45,10 +46,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     models.add_argument("--provider", help="of one provider only")
     models.add_argument("--operation", choices=_OPERATIONS, help="that can do this only")
     models.add_argument("--refresh", action="store_true", help="ask the providers what they have for your keys")
-    history = add_command(
-        commands.add_parser("history", help="list the pictures that were made, newest first"), run_history
-    )
-    history.add_argument("--limit", type=whole(1, 1_000_000), default=20, help="how many (default: %(default)s)")
+    add_search_commands(commands)
     _add_money_commands(commands)
     show = add_command(commands.add_parser("show", help="everything known about one picture"), run_show)
     show.add_argument("id", help="the picture's id, or the beginning of it")

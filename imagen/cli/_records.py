@@ -17,6 +17,7 @@ __all__ = [
     "attempt_record",
     "failure_record",
     "image_record",
+    "kept_record",
     "money",
     "quote_record",
     "spending_record",
@@ -56,6 +57,21 @@ def image_record(image: Image, path: Path | None = None) -> Mapping[str, object]
         "cost_source": image.cost.source,
         "seconds": round(image.seconds, 3),
         "adjustments": msgspec.to_builtins(image.adjustments),
+        "cached": image.cached,
+    }
+
+
+def kept_record(image: Image) -> Mapping[str, object]:
+    """One picture of the library, with what somebody said of it."""
+    return {
+        **image_record(image),
+        "prompt": image.prompt,
+        "created_at": image.created_at,
+        "sha256": image.sha256,
+        "tags": image.tags,
+        "rating": image.rating,
+        "notes": image.notes,
+        "trashed": image.trashed_at is not None,
     }
 
 

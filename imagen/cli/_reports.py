@@ -9,12 +9,10 @@ import msgspec
 
 from .. import Client, DiscoveredModel, Image, Model, open_client
 from ._console import Console, ExitStatus, say_error, usd
-from ._records import image_record
-from ._requests import operation_name
+from ._records import kept_record
 
-__all__ = ["run_history", "run_models", "run_show"]
+__all__ = ["run_models", "run_show"]
 
-_PAGE = 500
 _LETTERS = {"generate": "G", "edit": "E", "vary": "V", "enhance": "N", "restyle": "R"}
 
 
@@ -145,30 +143,6 @@ def _model_record(model: Model, client: Client, today: datetime.date, default: s
     }
 
 
-async def run_history(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Lists pictures, newest first."""
-    async with open_client() as client:
-        left, before = int(options.limit), None
-        while left > 0 and (page := await client.library.list(limit=min(left, _PAGE), before=before)):
-            for image in page:
-                _print_history_line(image, console)
-            left -= len(page)
-            before = page[-1].id
-        if before is None and not console.json:
-            console.say("No pictures yet: imagen generate PROMPT makes one.")
-    return ExitStatus.DONE
-
-
-def _print_history_line(image: Image, console: Console) -> None:
-    if console.json:
-        console.emit(image_record(image))
-        return
-    when = image.created_at.astimezone().strftime("%Y-%m-%d %H:%M")
-    words = image.prompt or f"({operation_name(image.request)})"
-    prompt = words if len(words) <= 48 else words[:47] + "…"
-    console.say(f"{when}  {image.id}  {image.width}x{image.height}  {image.model}  {usd(image.cost.usd)}  {prompt}")
-
-
 async def run_show(options: argparse.Namespace, console: Console) -> ExitStatus:
     """Everything about one picture."""
     async with open_client() as client:
@@ -177,9 +151,7 @@ async def run_show(options: argparse.Namespace, console: Console) -> ExitStatus:
         say_error(f"There is no picture {options.id}; imagen history lists them.")
         return ExitStatus.USAGE
     if console.json:
-        console.emit(
-            {**image_record(image), "prompt": image.prompt, "created_at": image.created_at, "sha256": image.sha256}
-        )
+        console.emit(kept_record(image))
         return ExitStatus.DONE
     for name, value in _facts(image).items():
         if value is not None:

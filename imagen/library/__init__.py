@@ -1,7 +1,45 @@
-"""The pictures that were made, kept for years: files, rows, and whatever helps to find one again."""
+"""The pictures that were made, kept for years: files, rows, and whatever helps to find one again.
+
+_rows, _files           a picture as a row, and its bytes as a file
+_tags, _filters         what may be said of pictures, and how they are asked for
+_finding, _lineage      runs what is asked for; what was made from what
+_curation, _collections what people do with pictures
+_removal, _cleanup      how they end, and which do so by themselves
+_check                  whether rows and files agree
+_library                all of it, as callers hold it
+"""
 
 from __future__ import annotations
 
-from ._library import Library
+from ._check import Finding
+from ._cleanup import CleanupPlan, CleanupRules, Doomed
+from ._collections import Collection, Collections
+from ._curation import ImageRef
+from ._files import PictureFiles, WeighedPicture
+from ._filters import Filters, Order, State
+from ._finding import Page
+from ._library import Library, LibrarySize
+from ._lineage import Lineage
+from ._rows import ImageRow, insert_image, row_of
 
-__all__ = ["Library"]
+__all__ = [
+    "CleanupPlan",
+    "CleanupRules",
+    "Collection",
+    "Collections",
+    "Doomed",
+    "Filters",
+    "Finding",
+    "ImageRef",
+    "ImageRow",
+    "Library",
+    "LibrarySize",
+    "Lineage",
+    "Order",
+    "Page",
+    "PictureFiles",
+    "State",
+    "WeighedPicture",
+    "insert_image",
+    "row_of",
+]

@@ -1,0 +1,245 @@
+"""Whether every picture has its file and every file its picture, and what can be done where not."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from .._database import Database
+from .._errors import ProviderError, StorageError
+from .._images import SUFFIXES
+from .._measure import measure
+from .._requests import Generate, encode_request
+from .._whole_files import PART
+from .._workers import Workers
+from ._files import PictureFiles
+from ._removal import Removal
+from ._rows import ImageRow, insert_image
+
+__all__ = ["Finding", "LibraryCheck"]
+
+_PAGE = 200
+_FOLDERS = "0123456789abcdef"
+_CHUNK = 1 << 20
+# Whoever writes a file is done with it sooner, and a process that died is not.
+_STALE_SECONDS = 3600.0
+
+Kind = Literal["missing", "damaged", "orphan", "leftover", "unindexed"]
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is not as it should be.
+
+    A picture's file is "missing" or "damaged"; a file is an "orphan" that belongs to no picture, or the "leftover" of a write
+    that was cut off; a picture is "unindexed" where search does not find it. `repaired` says what was done about it.
+    """
+
+    kind: Kind
+    image_id: str | None = None
+    path: Path | None = None
+    repaired: str | None = None
+
+
+class _Receipt(msgspec.Struct):
+    """What the journal says of an attempt's pictures, which is all that is read of it here."""
+
+    images: tuple[ImageRow, ...] = ()
+
+
+_decode_receipt = msgspec.json.Decoder(_Receipt).decode
+
+
+class LibraryCheck:
+    """Goes through rows and files. It reads every file, so it takes as long as the disk does."""
+
+    def __init__(self, database: Database, files: PictureFiles, removal: Removal, workers: Workers) -> None:
+        self._database = database
+        self._files = files
+        self._removal = removal
+        self._workers = workers
+
+    async def run(
+        self, *, repair: bool, on_progress: Callable[[int], None] = lambda checked: None
+    ) -> Sequence[Finding]:
+        """Gives what is wrong, and with `repair` mends it; `on_progress` is told how many pictures have been looked at.
+
+        A picture whose file is missing or damaged goes to the trash, a damaged file into the folder `damaged`. An orphan is
+        listed again, by the journal where that knows it. Nothing is deleted but what was to be deleted before, and leftovers.
+        """
+        if repair:
+            await self._removal.sweep()
+        found = [finding async for finding in self._check_pictures(on_progress)]
+        found += await self._check_index()
+        found += await self._check_files()
+        return [await self._repair(finding) for finding in found] if repair else found
+
+    async def _check_pictures(self, on_progress: Callable[[int], None]) -> AsyncIterator[Finding]:
+        checked, number = 0, -1
+        while rows := await self._database.read(
+            f"SELECT number, id, sha256, media_type, trashed_at FROM images WHERE number > ? ORDER BY number LIMIT {_PAGE}",
+            (number,),
+        ):
+            for row_number, image_id, sha256, media_type, trashed_at in rows:
+                path = self._files.path(str(sha256), str(media_type))
+                kind = await self._workers.run(partial(_look_at, path, str(sha256)))
+                # What is in the trash because of it has been dealt with.
+                if kind is not None and not (kind == "missing" and trashed_at is not None):
+                    yield Finding(kind=kind, image_id=str(image_id), path=path)
+                checked += 1
+                number = int(str(row_number))
+            on_progress(checked)
+
+    async def _check_index(self) -> Sequence[Finding]:
+        rows = await self._database.read(
+            "SELECT id FROM images WHERE NOT EXISTS (SELECT 1 FROM image_search_docsize WHERE image_search_docsize.id = number)"
+        )
+        return [Finding(kind="unindexed", image_id=str(image_id)) for (image_id,) in rows]
+
+    async def _check_files(self) -> Sequence[Finding]:
+        found: list[Finding] = []
+        for path in await self._workers.run(lambda: list(_files_below(self._files.folder))):
+            if path.name.endswith(PART):
+                if await self._workers.run(partial(_is_stale, path)):
+                    found.append(Finding(kind="leftover", path=path))
+            elif path.parent.name in _FOLDERS and not await self._is_known(path):
+                found.append(Finding(kind="orphan", path=path))
+        return found
+
+    async def _is_known(self, path: Path) -> bool:
+        rows = await self._database.read(
+            "SELECT 1 WHERE EXISTS (SELECT 1 FROM images WHERE sha256 = ?1) "
+            "OR EXISTS (SELECT 1 FROM removals WHERE sha256 = ?1) "
+            "OR EXISTS (SELECT 1 FROM attempts WHERE state IN ('reserved', 'sent', 'accepted') AND instr(receipt, ?1))",
+            (path.stem,),
+        )
+        return bool(rows)
+
+    # --- repairs ----------------------------------------------------------------------------------------------------
+
+    async def _repair(self, finding: Finding) -> Finding:
+        match finding.kind:
+            case "leftover":
+                assert finding.path is not None
+                await self._workers.run(partial(finding.path.unlink, missing_ok=True))
+                return _done(finding, "removed")
+            case "unindexed":
+                await self._database.write([("UPDATE images SET notes = notes WHERE id = ?", (finding.image_id,))])
+                return _done(finding, "indexed")
+            case "orphan":
+                return await self._list_again(finding)
+            case _:
+                return await self._set_aside(finding)
+
+    async def _set_aside(self, finding: Finding) -> Finding:
+        path = finding.path
+        assert path is not None
+        if finding.kind == "damaged":
+            aside = self._files.folder / "damaged" / path.name
+            await self._workers.run(partial(_move, path, aside))
+        await self._database.write(
+            [("UPDATE images SET trashed_at = coalesce(trashed_at, ?) WHERE id = ?", (time.time(), finding.image_id))]
+        )
+        return _done(finding, "its picture is in the trash")
+
+    async def _list_again(self, finding: Finding) -> Finding:
+        path = finding.path
+        assert path is not None
+        if await self._workers.run(partial(_look_at, path, path.stem)) == "damaged":
+            aside = self._files.folder / "damaged" / path.name
+            await self._workers.run(partial(_move, path, aside))
+            return _done(finding, f"it is damaged, and moved to {aside}")
+        rows = [row for row in await self._from_journal(path.stem) if row.sha256 == path.stem]
+        if not rows and (unknown := await self._workers.run(partial(_unknown_row, path))) is not None:
+            rows = [unknown]
+        if not rows:
+            return finding
+        await self._database.write([insert_image(row) for row in rows])
+        return _done(finding, "listed again")
+
+    async def _from_journal(self, sha256: str) -> Sequence[ImageRow]:
+        # No index helps here: it is a search through the whole journal, for a file that nobody knows.
+        rows = await self._database.read("SELECT receipt FROM attempts WHERE instr(receipt, ?)", (sha256,))
+        return [image for (receipt,) in rows for image in _decode_receipt(str(receipt)).images]
+
+
+def _done(finding: Finding, what: str) -> Finding:
+    return msgspec.structs.replace(finding, repaired=what)
+
+
+def _look_at(path: Path, sha256: str) -> Literal["missing", "damaged"] | None:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    except FileNotFoundError:
+        return "missing"
+    except OSError:
+        return "damaged"
+    return None if digest.hexdigest() == sha256 else "damaged"
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    if not folder.is_dir():
+        return
+    for inner in sorted(folder.iterdir()):
+        if inner.is_dir() and (inner.name in _FOLDERS or inner.name in ("inputs", "unreadable")):
+            yield from sorted(path for path in inner.iterdir() if path.is_file())
+
+
+def _is_stale(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > _STALE_SECONDS
+    except OSError:
+        return False
+
+
+def _move(path: Path, target: Path) -> None:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be moved to {target}: {error.strerror or error}.") from error
+
+
+_SUFFIX_TYPES: Mapping[str, str] = {suffix: media_type for media_type, suffix in SUFFIXES.items()}
+
+
+def _unknown_row(path: Path) -> ImageRow | None:
+    """A picture of which nothing is known but its bytes."""
+    data = path.read_bytes()
+    try:
+        found = measure(data)
+    except ProviderError:
+        return None
+    if _SUFFIX_TYPES.get(path.suffix) != found.media_type:
+        return None
+    return ImageRow(
+        id=path.stem[:16],
+        attempt_id=None,
+        batch_index=0,
+        sha256=path.stem,
+        media_type=found.media_type,
+        width=found.width,
+        height=found.height,
+        size_bytes=len(data),
+        provider="unknown",
+        model="unknown",
+        request=encode_request(Generate(prompt="")),
+        revised_prompt=None,
+        seed=None,
+        cost_nanousd=None,
+        cost_source="unknown",
+        adjustments="[]",
+        seconds=0.0,
+        created_at=path.stat().st_mtime,
+        parent_id=None,
+        provider_id=None,
+        tags='["recovered"]',
+    )

@@ -1,0 +1,161 @@
+"""Which pictures go, by rules, and when those in the trash go for good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import msgspec
+
+from .._database import Database, Row, Transaction
+from ._curation import in_groups
+from ._removal import Removal
+
+__all__ = ["Cleanup", "CleanupPlan", "CleanupRules", "Doomed"]
+
+_DAY_SECONDS = 86_400.0
+_PAGE = 500
+
+
+class CleanupRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may pile up: None is no limit. The oldest pictures go first, to the trash, and from there after `trash_days`.
+
+    Pictures with stars, in a collection, or shared by a link that is still good stay, whatever their age, unless told
+    otherwise.
+    """
+
+    max_age_days: float | None = None
+    max_images: int | None = None
+    max_bytes: int | None = None
+    keep_rated: bool = True
+    keep_collected: bool = True
+    keep_shared: bool = True
+    trash_days: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name in ("max_age_days", "max_images", "max_bytes", "trash_days"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 2**62:
+                raise ValueError(f"{name} must be 0 or more, not {value}")
+
+    @property
+    def has_limit(self) -> bool:
+        """Whether anything goes to the trash by itself."""
+        return (self.max_age_days, self.max_images, self.max_bytes) != (None, None, None)
+
+
+class Doomed(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture that a rule says has to go."""
+
+    image_id: str
+    rule: Literal["age", "count", "bytes", "trash"]
+    size_bytes: int
+    created_at: float
+
+
+class CleanupPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a cleanup would do, or did: these to the trash, those out of it for good."""
+
+    trashed: tuple[Doomed, ...]
+    deleted: tuple[Doomed, ...]
+
+
+class _Limits(msgspec.Struct):
+    """What is there, as pictures go."""
+
+    images: int
+    size_bytes: int
+
+
+class Cleanup:
+    """Applies rules."""
+
+    def __init__(self, database: Database, removal: Removal, now: Callable[[], float]) -> None:
+        self._database = database
+        self._removal = removal
+        self._now = now
+
+    async def run(self, rules: CleanupRules, *, dry_run: bool = False) -> CleanupPlan:
+        """Applies the rules, or with `dry_run` says what they would do. What somebody protects meanwhile is left alone."""
+        now = self._now()
+        # A picture that goes to the trash now stays there for its time, so these are others.
+        overdue = await self._overdue(now - rules.trash_days * _DAY_SECONDS)
+        doomed = await self._doomed(rules, now)
+        if not dry_run:
+            await self._trash(doomed, rules, now)
+            before = now - rules.trash_days * _DAY_SECONDS
+            await self._removal.delete([one.image_id for one in overdue], only_trashed_before=before)
+        return CleanupPlan(trashed=tuple(doomed), deleted=tuple(overdue))
+
+    async def _overdue(self, before: float) -> Sequence[Doomed]:
+        rows = await self._database.read(
+            "SELECT id, size_bytes, created_at FROM images WHERE trashed_at < ? ORDER BY trashed_at", (before,)
+        )
+        return [_doomed(row, "trash") for row in rows]
+
+    async def _doomed(self, rules: CleanupRules, now: float) -> Sequence[Doomed]:
+        if not rules.has_limit:
+            return []
+        ((images, size_bytes),) = await self._database.read(
+            "SELECT images, size_bytes FROM library_size WHERE trashed = 0"
+        )
+        left = _Limits(int(str(images)), int(str(size_bytes)))
+        found: list[Doomed] = []
+        number: object = 0
+        while rows := await self._database.read(
+            "SELECT id, size_bytes, created_at, number FROM images INDEXED BY images_kept WHERE trashed_at IS NULL "
+            f"AND number > ?1 AND NOT {_protected(rules)} ORDER BY number LIMIT {_PAGE}",
+            (int(str(number)), now),
+        ):
+            for row in rows:
+                rule = _broken_rule(rules, left, now, float(str(row[2])))
+                if rule is None:
+                    return found
+                found.append(_doomed(row, rule))
+                left.images -= 1
+                left.size_bytes -= found[-1].size_bytes
+            number = rows[-1][3]
+        return found
+
+    async def _trash(self, doomed: Sequence[Doomed], rules: CleanupRules, now: float) -> None:
+        sql = f"UPDATE images SET trashed_at = ?2 WHERE id = ?1 AND trashed_at IS NULL AND NOT {_protected(rules)}"
+
+        def trash(transaction: Transaction, ids: Sequence[str]) -> None:
+            for image_id in ids:
+                transaction.change(sql, (image_id, now))
+
+        for group in in_groups([one.image_id for one in doomed]):
+            await self._database.transact(lambda transaction, group=group: trash(transaction, group))  # type: ignore[misc]
+
+
+def _protected(rules: CleanupRules) -> str:
+    """A condition on a picture; ?2 is the time."""
+    reasons = ["?2 IS NULL"]
+    if rules.keep_rated:
+        reasons.append("images.rating > 0")
+    if rules.keep_collected:
+        reasons.append("EXISTS (SELECT 1 FROM collection_images WHERE collection_images.number = images.number)")
+    if rules.keep_shared:
+        good = "shares.revoked_at IS NULL AND shares.expires_at > ?2"
+        reasons.append(f"EXISTS (SELECT 1 FROM shares WHERE shares.image_id = images.id AND {good})")
+        reasons.append(
+            "EXISTS (SELECT 1 FROM collection_images JOIN shares ON shares.collection_id = collection_images.collection_id "
+            f"WHERE collection_images.number = images.number AND {good})"
+        )
+    return f"({' OR '.join(reasons)})"
+
+
+def _broken_rule(
+    rules: CleanupRules, left: _Limits, now: float, created_at: float
+) -> Literal["age", "count", "bytes"] | None:
+    if rules.max_age_days is not None and created_at < now - rules.max_age_days * _DAY_SECONDS:
+        return "age"
+    if rules.max_images is not None and left.images > rules.max_images:
+        return "count"
+    if rules.max_bytes is not None and left.size_bytes > rules.max_bytes:
+        return "bytes"
+    return None
+
+
+def _doomed(row: Row, rule: Literal["age", "count", "bytes", "trash"]) -> Doomed:
+    return Doomed(image_id=str(row[0]), rule=rule, size_bytes=int(str(row[1])), created_at=float(str(row[2])))

@@ -1,0 +1,251 @@
+"""Collections: pictures in an order of somebody's own. A picture may be in many, and a collection in one other."""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from .._database import Database, Row, Transaction
+from .._errors import InvalidRequestError
+from ._curation import ImageRef, ids_of, in_groups
+from ._finding import Page
+from ._rows import COLUMNS, read_image
+from ._tags import check_text
+
+__all__ = ["Collection", "Collections"]
+
+_LONGEST_NAME = 100
+_COLUMNS = "inner.id, inner.name, outer.name, inner.notes, inner.images, inner.created_at"
+_FROM = "FROM collections AS inner LEFT JOIN collections AS outer ON outer.id = inner.parent_id"
+
+
+class Collection(msgspec.Struct, frozen=True, kw_only=True):
+    """One collection, as it was when it was read; `name` is "outer/inner" where it lies in another."""
+
+    id: str
+    name: str
+    notes: str
+    images: int
+    created_at: datetime.datetime
+
+
+class Collections:
+    """The collections of a library."""
+
+    def __init__(self, database: Database, path_of: Callable[[str, str], Path], now: Callable[[], float]) -> None:
+        self._database = database
+        self._path_of = path_of
+        self._now = now
+
+    async def create(self, name: str, *, notes: str = "") -> Collection:
+        """Makes a collection; that of "outer/inner" makes the outer one too, unless it is there.
+
+        Raises:
+            InvalidRequestError: there is one of that name, or it is no name.
+        """
+        names = _read_name(name)
+        check_text(notes, "A note")
+        made = await self._database.transact(partial(_create, names=names, notes=notes, now=self._now()))
+        if not made:
+            raise InvalidRequestError(f"There is a collection {name!r} already.")
+        return await self.get(name)
+
+    async def get(self, name: str) -> Collection:
+        """The collection of that name, or of that id.
+
+        Raises:
+            InvalidRequestError: there is none.
+        """
+        outer, inner = _split(name)
+        where = "outer.name IS ? AND inner.name = ?" if outer is None else "outer.name = ? AND inner.name = ?"
+        rows = await self._database.read(
+            f"SELECT {_COLUMNS} {_FROM} WHERE {where} UNION ALL SELECT {_COLUMNS} {_FROM} WHERE inner.id = ?",
+            (outer, inner, name),
+        )
+        if not rows:
+            raise InvalidRequestError(
+                f"There is no collection {name[:_LONGEST_NAME]!r}: `imagen collection list` lists them."
+            )
+        return _read(rows[0])
+
+    async def list(self) -> Sequence[Collection]:
+        """All collections, by name."""
+        rows = await self._database.read(
+            f"SELECT {_COLUMNS} {_FROM} ORDER BY coalesce(outer.name, inner.name), outer.name IS NOT NULL, inner.name"
+        )
+        return [_read(row) for row in rows]
+
+    async def of_image(self, image: ImageRef) -> Sequence[Collection]:
+        """The collections that a picture is in."""
+        rows = await self._database.read(
+            f"SELECT {_COLUMNS} {_FROM} WHERE inner.id IN (SELECT collection_id FROM collection_images WHERE number = "
+            "(SELECT number FROM images WHERE id = ?)) ORDER BY inner.name",
+            (ids_of(image)[0],),
+        )
+        return [_read(row) for row in rows]
+
+    async def rename(self, name: str, new_name: str) -> Collection:
+        """Gives a collection another name, where it is: `new_name` has no slash.
+
+        Raises:
+            InvalidRequestError: there is no such collection, or there is one of the new name.
+        """
+        found = await self.get(name)
+        if len(parts := _read_name(new_name)) != 1:
+            raise InvalidRequestError("A collection stays where it is when it is renamed: give a name without a slash.")
+
+        def rename(transaction: Transaction) -> int:
+            return transaction.change("UPDATE OR IGNORE collections SET name = ? WHERE id = ?", (parts[0], found.id))
+
+        if not await self._database.transact(rename):
+            raise InvalidRequestError(f"There is a collection {new_name!r} already.")
+        return await self.get(found.id)
+
+    async def annotate(self, name: str, notes: str) -> None:
+        """Replaces the notes of a collection."""
+        found = await self.get(name)
+        await self._database.write(
+            [("UPDATE collections SET notes = ? WHERE id = ?", (check_text(notes, "A note"), found.id))]
+        )
+
+    async def delete(self, name: str) -> None:
+        """Takes a collection away, and those in it. The pictures stay."""
+        found = await self.get(name)
+        await self._database.write([("DELETE FROM collections WHERE id = ?", (found.id,))])
+
+    async def add(self, name: str, images: ImageRef | Iterable[ImageRef]) -> int:
+        """Puts pictures at the end of a collection, and gives how many were not in it. Those that are not there are skipped."""
+        found = await self.get(name)
+        added = 0
+        for group in in_groups(ids_of(images)):
+            added += await self._database.transact(partial(_add, collection_id=found.id, ids=group))
+        return added
+
+    async def remove(self, name: str, images: ImageRef | Iterable[ImageRef]) -> int:
+        """Takes pictures out of a collection, and gives how many were in it."""
+        found = await self.get(name)
+        removed = 0
+        for group in in_groups(ids_of(images)):
+            removed += await self._database.transact(partial(_remove, collection_id=found.id, ids=group))
+        return removed
+
+    async def arrange(self, name: str, images: Iterable[ImageRef]) -> None:
+        """Puts these pictures of a collection first, in this order; the others follow as they were."""
+        found = await self.get(name)
+        await self._database.transact(partial(_arrange, collection_id=found.id, ids=ids_of(images)))
+
+    async def images(self, name: str, *, limit: int = 50, after: str | None = None) -> Page:
+        """The pictures of a collection in its order, without those in the trash; `after` is the cursor of the page before."""
+        found = await self.get(name)
+        if after is not None and not (after.isascii() and after.isdecimal() and len(after) < 19):
+            raise InvalidRequestError("`after` is the cursor of the page before, and this is none.")
+        rows = await self._database.read(
+            f"SELECT collection_images.position, {COLUMNS} FROM collection_images INDEXED BY collection_images_in_order "
+            "JOIN images ON images.number = collection_images.number "
+            "WHERE collection_id = ? AND position > ? AND trashed_at IS NULL ORDER BY position LIMIT ?",
+            (found.id, -1 if after is None else int(after), limit + 1),
+        )
+        page = Page(read_image(row[1:], self._path_of) for row in rows[:limit])
+        if len(rows) > limit:
+            page.cursor = str(rows[limit - 1][0])
+        return page
+
+    async def ids_within(self, name: str) -> Sequence[str]:
+        """The ids of a collection and of those that lie in it."""
+        found = await self.get(name)
+        rows = await self._database.read("SELECT id FROM collections WHERE parent_id = ?", (found.id,))
+        return [found.id, *(str(row[0]) for row in rows)]
+
+
+def _create(transaction: Transaction, names: Sequence[str], notes: str, now: float) -> bool:
+    parent: str | None = None
+    for depth, name in enumerate(names, start=1):
+        is_asked_for = depth == len(names)
+        rows = transaction.run(
+            "SELECT id FROM collections WHERE coalesce(parent_id, '') = ? AND name = ?", (parent or "", name)
+        )
+        if rows and is_asked_for:
+            return False
+        if rows:
+            parent = str(rows[0][0])
+            continue
+        collection_id = secrets.token_hex(8)
+        transaction.change(
+            "INSERT INTO collections (id, name, parent_id, notes, created_at) VALUES (?, ?, ?, ?, ?)",
+            (collection_id, name, parent, notes if is_asked_for else "", now),
+        )
+        parent = collection_id
+    return True
+
+
+def _add(transaction: Transaction, collection_id: str, ids: Sequence[str]) -> int:
+    added = 0
+    for image_id in ids:
+        added += transaction.change(
+            "INSERT INTO collection_images (collection_id, number, position) "
+            "SELECT ?1, number, coalesce((SELECT max(position) FROM collection_images WHERE collection_id = ?1), 0) + 1 "
+            "FROM images WHERE id = ?2 AND EXISTS (SELECT 1 FROM collections WHERE id = ?1) "
+            "ON CONFLICT (collection_id, number) DO NOTHING",
+            (collection_id, image_id),
+        )
+    return added
+
+
+def _remove(transaction: Transaction, collection_id: str, ids: Sequence[str]) -> int:
+    return sum(
+        transaction.change(
+            "DELETE FROM collection_images WHERE collection_id = ? AND number = (SELECT number FROM images WHERE id = ?)",
+            (collection_id, image_id),
+        )
+        for image_id in ids
+    )
+
+
+def _arrange(transaction: Transaction, collection_id: str, ids: Sequence[str]) -> None:
+    rows = transaction.run(
+        "SELECT images.id, images.number FROM collection_images JOIN images USING (number) "
+        "WHERE collection_id = ? ORDER BY position",
+        (collection_id,),
+    )
+    numbers = {str(image_id): number for image_id, number in rows}
+    order = [image_id for image_id in ids if image_id in numbers]
+    order += [image_id for image_id in numbers if image_id not in set(order)]
+    ((last,),) = transaction.run(
+        "SELECT coalesce(max(position), 0) FROM collection_images WHERE collection_id = ?", (collection_id,)
+    )
+    # Behind all positions that are taken, as no two may be alike on the way.
+    for position, image_id in enumerate(order, start=int(str(last)) + 1):
+        transaction.change(
+            "UPDATE collection_images SET position = ? WHERE collection_id = ? AND number = ?",
+            (position, collection_id, numbers[image_id]),
+        )
+
+
+def _split(name: str) -> tuple[str | None, str]:
+    outer, slash, inner = name.rpartition("/")
+    return (outer if slash else None), inner
+
+
+def _read_name(name: str) -> Sequence[str]:
+    parts = [part.strip() for part in name.split("/")]
+    if len(parts) > 2 or not all(0 < len(part) <= _LONGEST_NAME and part.isprintable() for part in parts):
+        raise InvalidRequestError(
+            f"A collection is named by 1 to {_LONGEST_NAME} letters that can be seen, or by two such names and a slash."
+        )
+    return parts
+
+
+def _read(row: Row) -> Collection:
+    collection_id, name, outer, notes, images, created_at = row
+    return Collection(
+        id=str(collection_id),
+        name=str(name) if outer is None else f"{outer}/{name}",
+        notes=str(notes),
+        images=int(str(images)),
+        created_at=datetime.datetime.fromtimestamp(float(str(created_at)), datetime.UTC),
+    )

@@ -1,0 +1,121 @@
+"""What pictures are asked for: the filters as callers write them, and as the index reads them."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Literal, TypedDict
+
+import msgspec
+
+from .._catalog import Operation
+from .._database import to_nanousd
+from .._errors import InvalidRequestError
+from .._search_terms import TRASHED, facet, match_words
+from ._rows import microseconds
+from ._tags import clean_tag
+
+__all__ = ["Filters", "Order", "Ranges", "Selection", "State", "select"]
+
+State = Literal["kept", "trashed", "any"]
+Order = Literal["newest", "oldest", "rating", "cost", "pixels"]
+"""The best, the dearest, the largest first; the newest first among those that are alike."""
+
+_SIZE = re.compile(r"[0-9]{1,6}x[0-9]{1,6}")
+_WORDS = "{prompt revised_prompt tags notes}"
+# What fits into a column.
+_MOST = 2**63 - 1
+
+
+class Filters(TypedDict, total=False):
+    """Which pictures: those that all of it is true of.
+
+    `size` is "WIDTHxHEIGHT" in pixels, `tags` are all to be there, `collection` is a name or "outer/inner", and has the
+    pictures of the collections in it too. `since` is inclusive, `until` is not. `state` is "kept" unless said otherwise.
+    """
+
+    provider: str
+    model: str
+    operation: Operation
+    size: str
+    seed: int
+    tags: Sequence[str]
+    collection: str
+    state: State
+    since: datetime.datetime
+    until: datetime.datetime
+    min_rating: int
+    min_usd: Decimal
+    max_usd: Decimal
+    min_pixels: int
+    max_pixels: int
+
+
+class Ranges(msgspec.Struct, frozen=True, kw_only=True):
+    """From and to, both inclusive, of what can be put in order; None is no bound."""
+
+    rating: tuple[int | None, int | None] = (None, None)
+    cost: tuple[int | None, int | None] = (None, None)
+    pixels: tuple[int | None, int | None] = (None, None)
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """Filters as the index reads them: `match` is None where all pictures will do, numbers are from and up to."""
+
+    match: str | None
+    excluded: str | None
+    first: int
+    end: int
+    ranges: Ranges
+
+
+def select(query: str | None, filters: Filters, collections: Sequence[str]) -> Selection:
+    """Reads words and filters; `collections` are the ids that the filter of that name stands for.
+
+    Raises:
+        InvalidRequestError: one of them makes no sense.
+    """
+    since, until = filters.get("since"), filters.get("until")
+    state = filters.get("state", "kept")
+    terms = [] if query is None else [f"{_WORDS} : ({match_words(query)})"]
+    terms += [f"facets : {one}" for one in _facets(filters)]
+    if collections:
+        terms.append(f"facets : ({' OR '.join(facet('c', one) for one in collections)})")
+    if state == "trashed":
+        terms.append(f"facets : {TRASHED}")
+    return Selection(
+        match=" AND ".join(terms) or None,
+        excluded=f"facets : {TRASHED}" if state == "kept" else None,
+        first=0 if since is None else _place(since),
+        end=_MOST if until is None else _place(until),
+        ranges=Ranges(
+            rating=(filters.get("min_rating"), None),
+            cost=(to_nanousd(filters.get("min_usd")), to_nanousd(filters.get("max_usd"))),
+            pixels=(filters.get("min_pixels"), filters.get("max_pixels")),
+        ),
+    )
+
+
+def _facets(filters: Filters) -> list[str]:
+    found: list[str] = []
+    if (size := filters.get("size")) is not None:
+        if not _SIZE.fullmatch(size):
+            raise InvalidRequestError(f"size is WIDTHxHEIGHT in pixels, such as 1024x1024, not {size!r}.")
+        found.append(facet("z", size))
+    if (provider := filters.get("provider")) is not None:
+        found.append(facet("v", provider))
+    if (model := filters.get("model")) is not None:
+        found.append(facet("m", model))
+    if (operation := filters.get("operation")) is not None:
+        found.append(facet("o", operation))
+    if (seed := filters.get("seed")) is not None:
+        found.append(facet("s", seed))
+    return found + [facet("t", clean_tag(tag)) for tag in filters.get("tags", ())]
+
+
+def _place(moment: datetime.datetime) -> int:
+    if moment.tzinfo is None:
+        moment = moment.astimezone()
+    return max(0, microseconds(moment.timestamp()))

@@ -1,0 +1,139 @@
+"""A picture as a row, and back."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from .._database import Statement, from_nanousd, to_nanousd
+from .._images import Cost, CostSource, Image
+from .._requests import decode_request, encode_request, fingerprint_of
+from .._translation import Adjustment
+
+__all__ = ["COLUMNS", "ImageRow", "insert_image", "microseconds", "read_image", "row_of"]
+
+
+class ImageRow(msgspec.Struct, frozen=True):
+    """The columns of a picture, in order, without its `number`, which it is given when it is listed."""
+
+    id: str
+    attempt_id: str | None
+    batch_index: int
+    sha256: str
+    media_type: str
+    width: int
+    height: int
+    size_bytes: int
+    provider: str
+    model: str
+    request: str
+    revised_prompt: str | None
+    seed: int | None
+    cost_nanousd: int | None
+    cost_source: CostSource
+    adjustments: str
+    seconds: float
+    created_at: float
+    parent_id: str | None
+    provider_id: str | None
+    fingerprint: str | None = None
+    tags: str = "[]"
+    rating: int = 0
+    notes: str = ""
+    trashed_at: float | None = None
+
+
+COLUMNS = ", ".join(f"images.{column}" for column in ImageRow.__struct_fields__)
+_decode_adjustments = msgspec.json.Decoder(tuple[Adjustment, ...]).decode
+_decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
+
+# Where its place in time is taken, it goes behind the last picture of that second; and on from there, should that be taken too.
+_INSERT = f"""
+INSERT INTO images (number, {", ".join(ImageRow.__struct_fields__)})
+WITH RECURSIVE free (number) AS (
+    SELECT CASE
+        WHEN EXISTS (SELECT 1 FROM images WHERE number = ?)
+        THEN (SELECT max(number) + 1 FROM images WHERE number BETWEEN ? AND ? + 999999)
+        ELSE ?
+    END
+    UNION ALL SELECT number + 1 FROM free WHERE EXISTS (SELECT 1 FROM images WHERE images.number = free.number)
+)
+SELECT max(number), {", ".join("?" * len(ImageRow.__struct_fields__))} FROM free WHERE true
+ON CONFLICT (id) DO NOTHING
+""".strip()
+
+
+def row_of(image: Image) -> ImageRow:
+    """What the library remembers of a picture."""
+    return ImageRow(
+        id=image.id,
+        attempt_id=image.attempt_id or None,
+        batch_index=image.index,
+        sha256=image.sha256,
+        media_type=image.media_type,
+        width=image.width,
+        height=image.height,
+        size_bytes=image.size_bytes,
+        provider=image.provider,
+        model=image.model,
+        request=encode_request(image.request),
+        revised_prompt=image.revised_prompt,
+        seed=image.seed,
+        cost_nanousd=to_nanousd(image.cost.usd),
+        cost_source=image.cost.source,
+        adjustments=msgspec.json.encode(image.adjustments).decode(),
+        seconds=image.seconds,
+        created_at=image.created_at.timestamp(),
+        parent_id=image.parent_id,
+        provider_id=image.provider_id,
+        fingerprint=fingerprint_of(image.request, image.model),
+        tags=msgspec.json.encode(image.tags).decode(),
+        rating=image.rating,
+        notes=image.notes,
+        trashed_at=None if image.trashed_at is None else image.trashed_at.timestamp(),
+    )
+
+
+def insert_image(row: ImageRow) -> Statement:
+    """Lists a picture, in the transaction that settles its attempt. Doing it again changes nothing."""
+    place = microseconds(row.created_at)
+    return _INSERT, (place, place, place, place, *msgspec.structs.astuple(row))
+
+
+def microseconds(unix_time: float) -> int:
+    """A time as the number of a picture."""
+    return int(unix_time * 1_000_000)
+
+
+def read_image(values: Sequence[object], path_of: Callable[[str, str], Path]) -> Image:
+    """The picture of a row of COLUMNS; `path_of` says where the bytes of a hash and a media type are."""
+    row = msgspec.convert(dict(zip(ImageRow.__struct_fields__, values, strict=True)), ImageRow)
+    return Image(
+        id=row.id,
+        index=row.batch_index,
+        request=decode_request(row.request),
+        media_type=row.media_type,
+        width=row.width,
+        height=row.height,
+        size_bytes=row.size_bytes,
+        stored_sha256=row.sha256,
+        path=path_of(row.sha256, row.media_type),
+        revised_prompt=row.revised_prompt,
+        model=row.model,
+        provider=row.provider,
+        seed=row.seed,
+        cost=Cost(usd=from_nanousd(row.cost_nanousd), source=row.cost_source),
+        adjustments=_decode_adjustments(row.adjustments),
+        created_at=datetime.datetime.fromtimestamp(row.created_at, datetime.UTC),
+        seconds=row.seconds,
+        attempt_id=row.attempt_id or "",
+        parent_id=row.parent_id,
+        provider_id=row.provider_id,
+        tags=_decode_tags(row.tags),
+        rating=row.rating,
+        notes=row.notes,
+        trashed_at=None if row.trashed_at is None else datetime.datetime.fromtimestamp(row.trashed_at, datetime.UTC),
+    )

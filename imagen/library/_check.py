@@ -46,15 +46,6 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     repaired: str | None = None
 
 
-class _Receipt(msgspec.Struct):
-    """What the journal says of an attempt's pictures, which is all that is read of it here."""
-
-    images: tuple[ImageRow, ...] = ()
-
-
-_decode_receipt = msgspec.json.Decoder(_Receipt).decode
-
-
 class LibraryCheck:
     """Goes through rows and files. It reads every file, so it takes as long as the disk does."""
 
@@ -70,7 +61,8 @@ class LibraryCheck:
         """Gives what is wrong, and with `repair` mends it; `on_progress` is told how many pictures have been looked at.
 
         A picture whose file is missing or damaged goes to the trash, a damaged file into the folder `damaged`. An orphan is
-        listed again, by the journal where that knows it. Nothing is deleted but what was to be deleted before, and leftovers.
+        listed again, with the tag `recovered` and what can be seen of it. Nothing is deleted but what was to be deleted
+        before, and leftovers.
         """
         if repair:
             await self._removal.sweep()
@@ -154,18 +146,11 @@ class LibraryCheck:
             aside = self._files.folder / "damaged" / path.name
             await self._workers.run(partial(_move, path, aside))
             return _done(finding, f"it is damaged, and moved to {aside}")
-        rows = [row for row in await self._from_journal(path.stem) if row.sha256 == path.stem]
-        if not rows and (unknown := await self._workers.run(partial(_unknown_row, path))) is not None:
-            rows = [unknown]
-        if not rows:
+        row = await self._workers.run(partial(_unknown_row, path))
+        if row is None:
             return finding
-        await self._database.write([insert_image(row) for row in rows])
+        await self._database.write([insert_image(row)])
         return _done(finding, "listed again")
-
-    async def _from_journal(self, sha256: str) -> Sequence[ImageRow]:
-        # No index helps here: it is a search through the whole journal, for a file that nobody knows.
-        rows = await self._database.read("SELECT receipt FROM attempts WHERE instr(receipt, ?)", (sha256,))
-        return [image for (receipt,) in rows for image in _decode_receipt(str(receipt)).images]
 
 
 def _done(finding: Finding, what: str) -> Finding:

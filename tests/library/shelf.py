@@ -45,10 +45,10 @@ class Shelf:
         await self.database.write([insert_image(row_of(image))])
         return image
 
-    async def add(self, **fields: object) -> imagen.Image:
-        """Lists a picture whose file is there, which no other picture has."""
+    async def add(self, *, data: bytes | None = None, **fields: object) -> imagen.Image:
+        """Lists a picture whose file is there; by default one that no other picture has."""
         self._made += 1
-        data = png((self._made % 256, self._made // 256, 7))
+        data = data or png((self._made % 256, self._made // 256, 7))
         image = self.image(data=data, **fields)
         await self.library.adopt(row_of(image), data)
         found = await self.library.get(image.id)

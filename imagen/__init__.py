@@ -25,7 +25,7 @@ _database, _admission, _ledger             the SQLite file, whether there is roo
 _library, _spending, _webhooks             the pictures; the sums; who is told
 _sources, _orders, _tickets                pictures to work on; a request fit to be sent; an attempt on its way
 _admittance, _keeping, _settling           gets a row; keeps what came; ends it in the ledger
-_engine, _economy                          the way of one attempt, and of many that go together for less
+_engine, _economy, _cache                  the way of one attempt; many together for less; what was made before
 _hedging, _dispatch, _recovery             which way a request goes; what a process that died left behind
 _batch, _session_*, _sessions              many requests, and batches in the background
 _parameters, _client, _opening             what callers say, what they hold, and how it is put together
@@ -37,6 +37,7 @@ from __future__ import annotations
 
 from ._batch import Batch, BatchStatus
 from ._budget import Budget, BudgetScope, fail_after_spending, move_on_after_spending
+from ._cache import CacheHits
 from ._callback_app import callback_app
 from ._catalog import (
     Capabilities,
@@ -157,6 +158,7 @@ __all__ = [
     "BudgetAlarm",
     "BudgetExceededError",
     "BudgetScope",
+    "CacheHits",
     "Call",
     "CallOptions",
     "Callback",

@@ -267,11 +267,11 @@ class Batch:
         self._requested, self._tag = source.n, source.request.tag
         most = self._most_together(source.request, together=source.together)
         for indexes in _missing(source, most):
-            request = source.request
+            request, ordinal = source.request, indexes[0]
             if request.seed is not None:
                 # The same seed would give the same picture n times.
-                request = msgspec.structs.replace(request, seed=request.seed + indexes[0])
-            if not await self._start(request, indexes, nursery):
+                request, ordinal = msgspec.structs.replace(request, seed=request.seed + indexes[0]), 0
+            if not await self._start(request, indexes, nursery, ordinal):
                 return
 
     def _most_together(self, request: Request, *, together: bool) -> int:
@@ -302,19 +302,19 @@ class Batch:
             self._source_error = error
         self._requested = index
 
-    async def _start(self, request: Request, indexes: tuple[int, ...], nursery: trio.Nursery) -> bool:
+    async def _start(self, request: Request, indexes: tuple[int, ...], nursery: trio.Nursery, ordinal: int = 0) -> bool:
         """Takes a slot and starts one provider request; False when no more should be started."""
         await self._slots.acquire()
         if self._purse.exhausted_scope is not None:
             return False
-        nursery.start_soon(self._fulfil, request, indexes, name=f"imagen batch {self.id} request {indexes[0]}")
+        nursery.start_soon(self._fulfil, request, indexes, ordinal, name=f"imagen batch {self.id} request {indexes[0]}")
         return True
 
-    async def _fulfil(self, request: Request, indexes: tuple[int, ...]) -> None:
+    async def _fulfil(self, request: Request, indexes: tuple[int, ...], ordinal: int) -> None:
         try:
             self._in_flight += len(indexes)
             try:
-                outcomes = await self._outcomes(request, indexes)
+                outcomes = await self._outcomes(request, indexes, ordinal)
             finally:
                 self._in_flight -= len(indexes)
             for outcome in outcomes:
@@ -322,10 +322,10 @@ class Batch:
         finally:
             self._slots.release()
 
-    async def _outcomes(self, request: Request, indexes: tuple[int, ...]) -> tuple[Outcome, ...]:
+    async def _outcomes(self, request: Request, indexes: tuple[int, ...], ordinal: int) -> tuple[Outcome, ...]:
         parts = self._parts
         try:
-            return await parts.dispatcher.fulfil(request, parts.terms, parts.ways, indexes, self.id)
+            return await parts.dispatcher.fulfil(request, parts.terms, parts.ways, indexes, self.id, ordinal=ordinal)
         except BudgetExceededError as error:
             if self._purse.exhausted_scope is not None:
                 # The scope around the reader ends the iteration once everything in flight is handed over.

@@ -14,6 +14,7 @@ import trio
 
 from ._batch import Batch, BatchParts, RepeatedRequest, Requests, StoredBatch, open_batch, quote_all, repeat_request
 from ._budget import Budget, Purse, current_scopes, read_usd
+from ._cache import CacheHits, ResultCache
 from ._callbacks import Callbacks
 from ._catalog import Catalog, Model
 from ._confirm import Confirmation
@@ -57,6 +58,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     engine: Engine
     economy: EconomyDesk
     dispatcher: Dispatcher
+    cache: ResultCache | None
     recovery: Recovery
     ledger: Ledger
     spending: SpendingBy
@@ -246,7 +248,7 @@ class Client:
         if economy and (together or way != Way()):
             raise InvalidRequestError(
                 "economy sends everything to one model and waits: leave out together, fallback, routing, "
-                "hedge_after_seconds and wait."
+                "hedge_after_seconds, cache and wait."
             )
         if economy:
             parts = msgspec.structs.replace(parts, economy=self._parts.economy)
@@ -327,6 +329,16 @@ class Client:
     async def spending_by(self, key: SpendingKey, since: datetime.datetime | None = None) -> Sequence[SpendingGroup]:
         """The same, split by model, provider, day (UTC), tag or batch: days in their order, else the dearest first."""
         return await self._parts.spending.groups(key, since)
+
+    async def cache_hits(self, since: datetime.datetime | None = None) -> CacheHits:
+        """What `cache=True` answered out of the library since then (None: ever), in all processes that share this home.
+
+        Raises:
+            ConfigurationError: the client was opened with `library=None`.
+        """
+        if self._parts.cache is None:
+            raise ConfigurationError("This client was opened without a library: leave out library=None.")
+        return await self._parts.cache.hits(since)
 
     async def unknown_attempts(self) -> Sequence[AttemptRecord]:
         """The requests that were sent and never heard of again, oldest first. They count as spent until `reconcile`d."""

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from ._cache import ResultCache
 from ._engine import Engine, Terms
 from ._errors import AllProvidersFailedError, BudgetExceededError, ConfigurationError, ImagenError
 from ._hedging import hedge, quantile
@@ -30,16 +31,20 @@ class Ways(msgspec.Struct, frozen=True, kw_only=True):
     fallback: tuple[str, ...] | None = None
     routing: Routing | None = None
     hedge_after_seconds: float | Literal["p95"] | None = None
+    cache: bool = False
 
 
 class Dispatcher:
     """Gives the outcomes of requests, over whichever way they come."""
 
-    def __init__(self, *, planner: Planner, engine: Engine, ledger: Ledger, policy: RoutePolicy) -> None:
+    def __init__(
+        self, *, planner: Planner, engine: Engine, ledger: Ledger, policy: RoutePolicy, cache: ResultCache | None
+    ) -> None:
         self._planner = planner
         self._engine = engine
         self._ledger = ledger
         self._policy = policy
+        self._cache = cache
 
     async def fulfil(
         self,
@@ -48,8 +53,12 @@ class Dispatcher:
         ways: Ways,
         indexes: tuple[int, ...] = (0,),
         batch_id: str | None = None,
+        *,
+        ordinal: int = 0,
     ) -> tuple[Outcome, ...]:
         """Gives one outcome for each index, in order. Failures are values.
+
+        The `ordinal` is how many pictures of this very request come before, for the cache not to give one of them again.
 
         Raises:
             BudgetExceededError: the money does not suffice; nothing was sent.
@@ -57,9 +66,27 @@ class Dispatcher:
         try:
             orders, unfit = self._plan(request, ways, indexes, batch_id)
             orders = await self._sort(orders, ways.routing or self._policy.routing)
+            if ways.cache:
+                return await self._look_first(orders, unfit, terms, ways, request.seed, ordinal)
+        except BudgetExceededError:
+            raise
         except ImagenError as error:
             return tuple(failure_of(request, index, error) for index in indexes)
         return await self._try_each(orders, unfit, terms, ways)
+
+    async def _look_first(
+        self,
+        orders: list[Order],
+        unfit: list[ImagenError],
+        terms: Terms,
+        ways: Ways,
+        seed: int | None,
+        ordinal: int,
+    ) -> tuple[Outcome, ...]:
+        if self._cache is None:
+            raise ConfigurationError("There is no library to look into: leave out cache, or library=None.")
+        orders = [await self._planner.read_inputs(order) for order in orders]
+        return await self._cache.fulfil(orders, seed, ordinal, partial(self._try_each, orders, unfit, terms, ways))
 
     def quote(self, request: Request, ways: Ways) -> Quote | None:
         """What the first model that can take it will cost; None where none can, as nothing will be sent then."""

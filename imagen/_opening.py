@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from ._admittance import Admittance
+from ._cache import ResultCache
 from ._callbacks import Callbacks
 from ._catalog import Catalog
 from ._client import Client, Parts
@@ -102,7 +103,7 @@ async def open_client(
                     catalog=catalog,
                     database=database,
                     owner=owner.id,
-                    library=_open_library(settings, library, database, workers),
+                    library=_open_library(settings, library, database, workers, clock),
                     workers=workers,
                     ways=ways,
                     events=events,
@@ -222,6 +223,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         now=now,
     )
     webhooks = _open_webhooks(on)
+    cache = None if on.library is None else ResultCache(on.database, on.library, engine, now)
     sessions = Sessions(
         nursery,
         ttl_seconds=settings.session_ttl_seconds,
@@ -237,7 +239,8 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         planner=planner,
         engine=engine,
         economy=economy,
-        dispatcher=Dispatcher(planner=planner, engine=engine, ledger=ledger, policy=settings.routes),
+        dispatcher=Dispatcher(planner=planner, engine=engine, ledger=ledger, policy=settings.routes, cache=cache),
+        cache=cache,
         recovery=recovery,
         ledger=ledger,
         spending=SpendingBy(on.database),
@@ -253,12 +256,12 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
 
 
 def _open_library(
-    settings: Settings, library: str | Path | None, database: Database, workers: Workers
+    settings: Settings, library: str | Path | None, database: Database, workers: Workers, now: Callable[[], float]
 ) -> Library | None:
     if library is None:
         return None
     folder = settings.home / "images" if library == "home" else Path(library).absolute()
-    return Library(folder, database, workers)
+    return Library(folder, database, workers, now=now)
 
 
 def _open_webhooks(on: _Ground) -> Webhooks | None:

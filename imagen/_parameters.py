@@ -22,13 +22,15 @@ class CallOptions(TypedDict, total=False):
     With `wait=False` nothing is waited for: a request for which there is no slot now fails, and says when one is due. The
     others stand for the settings in the table `[routes]`: models to fall back on, in which order the models are tried
     ("first", "cheapest" by quote, "fastest" by what their last pictures took), and after how many seconds ("p95": by
-    experience) a second one is asked as well.
+    experience) a second one is asked as well. With `cache=True` the same request is answered by a picture of the library,
+    where there is one, for nothing; without a seed by any picture of it.
     """
 
     wait: bool
     fallback: Sequence[str]
     routing: Routing
     hedge_after_seconds: float | Literal["p95"]
+    cache: bool
 
 
 class RequestFields(TypedDict, total=False):
@@ -87,6 +89,7 @@ def take_options(parameters: Parameters | GenerateParameters) -> tuple[RequestFi
         fallback=None if fallback is None else tuple(fallback),
         routing=parameters.get("routing"),
         hedge_after_seconds=parameters.get("hedge_after_seconds"),
+        cache=parameters.get("cache", False),
     )
     fields = {name: value for name, value in parameters.items() if name not in CallOptions.__annotations__}
     return cast(GenerateFields, fields), Way(ways, parameters.get("wait", True))

@@ -199,7 +199,7 @@ def decode_request(text: str | bytes) -> Request:
 
 
 def fingerprint_of(request: Request, model: str) -> str:
-    """A hash of what is asked of a model: the same for the same request, whoever pays for it and however it is watched.
+    """A hash of what is asked of a model, but for the seed: the same whoever pays for it and however it is watched.
 
     The sources of the request must be words, as for `encode_request`; pictures count by their bytes, not by their names.
     """
@@ -208,7 +208,7 @@ def fingerprint_of(request: Request, model: str) -> str:
         for source in sources_of(request)
     )
     asked = msgspec.structs.replace(
-        with_sources(request, sources), model=model, previews=0, strict=False, assume_usd=None, tag=None
+        with_sources(request, sources), model=model, seed=None, previews=0, strict=False, assume_usd=None, tag=None
     )
     return hashlib.sha256(encode_request(asked).encode()).hexdigest()
 

@@ -45,7 +45,7 @@ LAYERS = (
     ("_admittance", "_keeping"),
     ("_settling",),
     ("_engine",),
-    ("_economy",),
+    ("_cache", "_economy"),
     ("_dispatch", "_recovery"),
     ("_batch", "_parameters", "_session_state", "_session_store"),
     ("_sessions",),

@@ -142,6 +142,17 @@ class Library:
         )
         return [read_image(row, self.files.path) for row in rows]
 
+    async def made_of(self, fingerprint: str, seed: int | None, *, skip: int, limit: int) -> Sequence[Image]:
+        """Pictures of one request, oldest first, whose files are there; with that seed where one is given."""
+        rows = await self._database.read(
+            f"SELECT {COLUMNS} FROM images WHERE fingerprint = ?1 AND trashed_at IS NULL "
+            "AND (?2 IS NULL OR json_extract(request, '$.seed') = ?2) ORDER BY number LIMIT ?3 OFFSET ?4",
+            (fingerprint, seed, limit, skip),
+        )
+        images = [read_image(row, self.files.path) for row in rows]
+        paths = [image.path for image in images if image.path is not None]
+        return images if await self._workers.run(lambda: all(path.is_file() for path in paths)) else []
+
     async def lineage(self, image: ImageRef) -> Lineage | None:
         """What the picture was made from and what was made from that, as a tree from its first picture on."""
         return await read_lineage(self._database, image if isinstance(image, str) else image.id, self.files.path)

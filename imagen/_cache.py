@@ -1,0 +1,146 @@
+"""Answers a request out of the library where the same was asked before, and lets requests that are alike share one attempt.
+
+Requests are alike that ask a model for the same, whoever pays for it. Without a seed any picture of such a request will do, and
+the second of several is the second that the library has.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal
+
+import msgspec
+import trio
+
+from ._database import Database, from_nanousd, to_nanousd
+from ._engine import Engine
+from ._images import Cost, Image, Outcome
+from ._orders import Order
+from ._requests import fingerprint_of
+from ._tickets import Ticket
+from .library import Library
+
+__all__ = ["CacheHits", "ResultCache"]
+
+
+class CacheHits(msgspec.Struct, frozen=True, kw_only=True):
+    """How many pictures were answered out of the library, and what they had cost when they were made."""
+
+    images: int
+    saved_usd: Decimal
+
+
+class _Flight:
+    """Somebody makes this picture now. `ticket` is the attempt of one who was cancelled: it goes on without him."""
+
+    def __init__(self) -> None:
+        self.over = trio.Event()
+        self.ticket: Ticket | None = None
+
+
+class ResultCache:
+    """One per client. What is in flight is shared within the client, what is in the library by all."""
+
+    def __init__(self, database: Database, library: Library, engine: Engine, now: Callable[[], float]) -> None:
+        self._database = database
+        self._library = library
+        self._engine = engine
+        self._now = now
+        self._flights: dict[tuple[str, int | None, int], _Flight] = {}
+
+    async def fulfil(
+        self,
+        orders: Sequence[Order],
+        seed: int | None,
+        ordinal: int,
+        make: Callable[[], Awaitable[tuple[Outcome, ...]]],
+    ) -> tuple[Outcome, ...]:
+        """Gives what is there already, or what somebody else is making, or else what `make` gives.
+
+        Args:
+            orders: The same request for each model that may do it; inputs have been read.
+            seed: What was asked for; an order has one in any case, where the model takes any.
+            ordinal: How many pictures of this very request are wanted before this one.
+        """
+        key = (fingerprint_of(orders[0].inputs.request, orders[0].model.id), seed, ordinal)
+        while True:
+            if (found := await self._find(orders, seed, ordinal)) is not None:
+                return found
+            flight = self._flights.get(key)
+            if flight is None:
+                return await self._lead(key, orders[0], make)
+            await flight.over.wait()
+            if flight.ticket is not None:
+                await flight.ticket.done.wait()
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+
+    async def hits(self, since: datetime.datetime | None = None) -> CacheHits:
+        """What was answered out of the library since then, by all processes that share this home."""
+        ((images, saved),) = await self._database.read(
+            "SELECT count(*), coalesce(sum(saved_nanousd), 0) FROM cache_hits WHERE created_at >= ?",
+            (0.0 if since is None else since.timestamp(),),
+        )
+        return CacheHits(images=int(str(images)), saved_usd=from_nanousd(saved) or Decimal(0))
+
+    async def _lead(
+        self,
+        key: tuple[str, int | None, int],
+        order: Order,
+        make: Callable[[], Awaitable[tuple[Outcome, ...]]],
+    ) -> tuple[Outcome, ...]:
+        flight = self._flights[key] = _Flight()
+        try:
+            outcomes = await make()
+        except BaseException:
+            # The one who asked is gone, and what he sent goes on: nobody shall pay for it again meanwhile.
+            flight.ticket = next((one for one in self._engine.tickets if _is_of(one, order)), None)
+            raise
+        finally:
+            flight.over.set()
+            if flight.ticket is None:
+                del self._flights[key]
+        return outcomes
+
+    async def _find(self, orders: Sequence[Order], seed: int | None, ordinal: int) -> tuple[Outcome, ...] | None:
+        """A picture for each index, or nothing."""
+        for order in orders:
+            fingerprint = fingerprint_of(order.inputs.request, order.model.id)
+            images = await self._library.made_of(fingerprint, seed, skip=ordinal, limit=len(order.indexes))
+            if len(images) == len(order.indexes):
+                return await self._hand_over(images, order)
+        return None
+
+    async def _hand_over(self, images: Sequence[Image], order: Order) -> tuple[Outcome, ...]:
+        await self._database.write(
+            [
+                (
+                    "INSERT INTO cache_hits (image_id, batch_id, batch_index, model, tag, saved_nanousd, created_at) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        image.id,
+                        order.batch_id,
+                        index,
+                        image.model,
+                        order.request.tag or "",
+                        to_nanousd(image.cost.usd),
+                        self._now(),
+                    ),
+                )
+                for image, index in zip(images, order.indexes, strict=True)
+            ]
+        )
+        free = Cost(usd=Decimal(0), source="reported")
+        return tuple(
+            msgspec.structs.replace(image, index=index, cost=free, cached=True)
+            for image, index in zip(images, order.indexes, strict=True)
+        )
+
+
+def _is_of(ticket: Ticket, order: Order) -> bool:
+    return (
+        ticket.order.batch_id == order.batch_id
+        and ticket.order.indexes == order.indexes
+        and ticket.order.request_json == order.request_json
+    )

@@ -56,6 +56,7 @@ from ._catalog import (
     TokenPrices,
     load_catalog,
 )
+from ._cleanup_rules import CleanupRules
 from ._client import Client
 from ._confirm import Confirm
 from ._discovery import DiscoveredModel, Discovery
@@ -128,7 +129,6 @@ from ._webhooks import BatchCompleted, Webhook, Webhooks, verify_webhook
 from ._workers import Workers
 from .library import (
     CleanupPlan,
-    CleanupRules,
     Collection,
     Collections,
     Doomed,

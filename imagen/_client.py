@@ -26,6 +26,7 @@ from ._engine import Engine, Terms
 from ._errors import BudgetExceededError, ConfigurationError, InvalidRequestError, ProviderNotFoundError
 from ._event_relay import EventRelay
 from ._events import EventHandler
+from ._housekeeping import Housekeeping
 from ._images import Failure, Image
 from ._ledger import AttemptRecord, Ledger
 from ._orders import Planner
@@ -69,6 +70,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     events: EventRelay
     ways: ProviderWays
     webhooks: Webhooks | None
+    housekeeping: Housekeeping | None
     now: Callable[[], float]
 
 

@@ -25,6 +25,7 @@ from ._engine import Engine
 from ._event_relay import EventRelay
 from ._events import EventHandler
 from ._exchange import Transport
+from ._housekeeping import Housekeeping
 from ._keeping import Keeper
 from ._ledger import Ledger
 from ._nurseries import open_bare_nursery
@@ -114,6 +115,8 @@ async def open_client(
             )
             if parts.webhooks is not None:
                 nursery.start_soon(parts.webhooks.run, name="imagen webhooks")
+            if parts.housekeeping is not None:
+                nursery.start_soon(parts.housekeeping.run, name="imagen housekeeping")
             try:
                 await parts.recovery.resolve_dead()
                 yield Client(parts)
@@ -121,6 +124,8 @@ async def open_client(
                 parts.sessions.cancel_all()
                 parts.engine.close()
                 parts.economy.close()
+                if parts.housekeeping is not None:
+                    parts.housekeeping.close()
                 if parts.webhooks is not None:
                     parts.webhooks.close()
     finally:
@@ -251,6 +256,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         events=on.events,
         ways=on.ways,
         webhooks=webhooks,
+        housekeeping=None if on.library is None else Housekeeping(on.library, settings.cleanup),
         now=now,
     )
 

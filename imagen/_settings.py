@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from ._catalog import Catalog, JsonValue, RateLimit, load_catalog
+from ._cleanup_rules import CleanupRules
 from ._driver import Bounds
 from ._errors import ConfigurationError
 from ._providers import Provider
@@ -56,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retry: RetryPolicy = RetryPolicy()
     budgets: tuple[StandingBudget, ...] = ()
     routes: RoutePolicy = RoutePolicy()
+    cleanup: CleanupRules = CleanupRules()
     confirm_above_usd: Decimal | None = None
     callback_url: str | None = None
     callback_secret: Secret | None = None
@@ -87,6 +89,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     retry: RetryPolicy = RetryPolicy()
     budgets: tuple[StandingBudget, ...] = ()
     routes: RoutePolicy = RoutePolicy()
+    cleanup: CleanupRules = CleanupRules()
     confirm_above_usd: Decimal | None = None
     webhook_url: str | None = None
     callback_url: str | None = None
@@ -133,6 +136,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, providers: Iterab
         retry=file.retry,
         budgets=file.budgets,
         routes=file.routes,
+        cleanup=file.cleanup,
         confirm_above_usd=file.confirm_above_usd,
         callback_url=_read_callback_url(environ, file),
         # One that nobody set lasts as long as this process; a later one polls where it cannot check what comes.

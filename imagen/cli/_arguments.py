@@ -8,8 +8,10 @@ from typing import Protocol, cast
 
 from .. import PRESETS, version
 from ._batch import run_batch
+from ._collections import add_collection_command
 from ._console import Console, ExitStatus
 from ._doctor import run_doctor
+from ._library import add_library_commands
 from ._make import run_make
 from ._options import add_command, add_out, hedge, scale, seconds, share, since, usd_amount, whole
 from ._reconcile import run_reconcile
@@ -47,6 +49,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     models.add_argument("--operation", choices=_OPERATIONS, help="that can do this only")
     models.add_argument("--refresh", action="store_true", help="ask the providers what they have for your keys")
     add_search_commands(commands)
+    add_library_commands(commands)
+    add_collection_command(commands)
     _add_money_commands(commands)
     show = add_command(commands.add_parser("show", help="everything known about one picture"), run_show)
     show.add_argument("id", help="the picture's id, or the beginning of it")

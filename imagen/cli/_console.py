@@ -15,7 +15,7 @@ from typing import TextIO
 import msgspec
 import trio
 
-__all__ = ["Console", "ExitStatus", "bar", "plain", "say_error", "usd", "usd_column"]
+__all__ = ["Console", "ExitStatus", "bar", "file_size", "plain", "say_error", "usd", "usd_column"]
 
 _BLOCK = "\N{FULL BLOCK}"
 _WIDTH_WITHOUT_TERMINAL = 80
@@ -53,6 +53,15 @@ def usd_column(amounts: Sequence[Decimal]) -> list[str]:
     """Dollars that stand below each other: all with as many decimals as the finest of them needs."""
     places = max((len(usd(amount).partition(".")[2]) for amount in amounts), default=0)
     return [f"${amount:.{places}f}" for amount in amounts]
+
+
+def file_size(size_bytes: int) -> str:
+    """Bytes for people, in units of a thousand, as disks are sold."""
+    size, units = float(size_bytes), iter(("bytes", "kB", "MB", "GB", "TB"))
+    unit = next(units)
+    while size >= 999.5 and unit != "TB":
+        size, unit = size / 1000, next(units)
+    return f"{size:.0f} {unit}" if unit == "bytes" or size >= 100 else f"{size:.1f} {unit}"
 
 
 def bar(share: float, width: int, encoding: str) -> str:

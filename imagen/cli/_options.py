@@ -12,7 +12,18 @@ from typing import Literal
 
 from ._console import ExitStatus
 
-__all__ = ["add_command", "add_out", "hedge", "scale", "seconds", "share", "since", "usd_amount", "whole"]
+__all__ = [
+    "add_command",
+    "add_out",
+    "hedge",
+    "number_from",
+    "scale",
+    "seconds",
+    "share",
+    "since",
+    "usd_amount",
+    "whole",
+]
 
 _SPAN = re.compile(r"([0-9]{1,5})([hdw])")
 _SPAN_HOURS = {"h": 1, "d": 24, "w": 168}
@@ -46,6 +57,10 @@ def whole(low: int, high: int) -> Callable[[str], int]:
         return number
 
     return read
+
+
+def number_from(low: float) -> Callable[[str], float]:
+    return lambda text: _number(text, low, 1e9, f"from {low:g} up")
 
 
 def share(text: str) -> float:

@@ -12,7 +12,7 @@ _library                all of it, as callers hold it
 from __future__ import annotations
 
 from ._check import Finding
-from ._cleanup import CleanupPlan, CleanupRules, Doomed
+from ._cleanup import CleanupPlan, Doomed
 from ._collections import Collection, Collections
 from ._curation import ImageRef
 from ._files import PictureFiles, WeighedPicture
@@ -24,7 +24,6 @@ from ._rows import ImageRow, insert_image, row_of
 
 __all__ = [
     "CleanupPlan",
-    "CleanupRules",
     "Collection",
     "Collections",
     "Doomed",

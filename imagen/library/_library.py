@@ -9,12 +9,13 @@ from typing import Unpack
 
 import msgspec
 
+from .._cleanup_rules import CleanupRules
 from .._database import Database
 from .._errors import InvalidRequestError
 from .._images import Image
 from .._workers import Workers
 from ._check import Finding, LibraryCheck
-from ._cleanup import Cleanup, CleanupPlan, CleanupRules
+from ._cleanup import Cleanup, CleanupPlan
 from ._collections import Collections
 from ._curation import Curation, ImageRef
 from ._files import PictureFiles

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 import imagen
-from imagen.library import CleanupRules
+from imagen import CleanupRules
 from tests.library.shelf import open_shelf
 from tests.support import PNG, FakeProvider, open_test_client
 

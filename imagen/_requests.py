@@ -153,6 +153,8 @@ _OPERATIONS: dict[type[Request], Operation] = {
     Enhance: "enhance",
     Restyle: "restyle",
 }
+# Half of a SHA-256: it names requests, and guards nothing.
+_FINGERPRINT_DIGITS = 32
 _SAFETY = ("strict", "standard", "relaxed")
 
 _decode = msgspec.json.Decoder(Request).decode
@@ -210,7 +212,7 @@ def fingerprint_of(request: Request, model: str) -> str:
     asked = msgspec.structs.replace(
         with_sources(request, sources), model=model, seed=None, previews=0, strict=False, assume_usd=None, tag=None
     )
-    return hashlib.sha256(encode_request(asked).encode()).hexdigest()
+    return hashlib.sha256(encode_request(asked).encode()).hexdigest()[:_FINGERPRINT_DIGITS]
 
 
 def sources_of(request: Request) -> tuple[ImageSource, ...]:

@@ -47,6 +47,7 @@ def image_facets(
     rating: int,
     cost_nanousd: int | None,
     trashed_at: float | None,
+    fingerprint: str | None,
     tags: str,
     collections: str | None,
 ) -> str:
@@ -64,6 +65,8 @@ def image_facets(
     if seed is not None:
         facets.append(facet("s", seed))
     facets.append(UNPRICED if cost_nanousd is None else facet("u", cost_nanousd))
+    if fingerprint is not None:
+        facets.append(facet("f", fingerprint))
     if trashed_at is not None:
         facets.append(TRASHED)
     return " ".join(facets)

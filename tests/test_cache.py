@@ -143,12 +143,3 @@ async def test_without_a_library_there_is_nothing_to_look_into(autojump_clock):
         with pytest.raises(imagen.ConfigurationError, match="no library"):
             await client.generate("a cat", cache=True)
         assert not transport.requests
-
-
-async def test_a_million_pictures_are_no_slower_to_look_through(autojump_clock):
-    async with open_test_client(FakeProvider()) as (client, _):
-        rows = await client.library._database.read(
-            "EXPLAIN QUERY PLAN SELECT 1 FROM images WHERE fingerprint = 'x' AND trashed_at IS NULL "
-            "AND (7 IS NULL OR json_extract(request, '$.seed') = 7) ORDER BY number LIMIT 1 OFFSET 0"
-        )
-        assert [str(row[3]) for row in rows] == ["SEARCH images USING INDEX images_by_fingerprint (fingerprint=?)"]

@@ -13,6 +13,7 @@ from .._cleanup_rules import CleanupRules
 from .._database import Database
 from .._errors import InvalidRequestError
 from .._images import Image
+from .._search_terms import TRASHED, facet
 from .._workers import Workers
 from ._check import Finding, LibraryCheck
 from ._cleanup import Cleanup, CleanupPlan
@@ -146,9 +147,10 @@ class Library:
     async def made_of(self, fingerprint: str, seed: int | None, *, skip: int, limit: int) -> Sequence[Image]:
         """Pictures of one request, oldest first, whose files are there; with that seed where one is given."""
         rows = await self._database.read(
-            f"SELECT {COLUMNS} FROM images WHERE fingerprint = ?1 AND trashed_at IS NULL "
-            "AND (?2 IS NULL OR json_extract(request, '$.seed') = ?2) ORDER BY number LIMIT ?3 OFFSET ?4",
-            (fingerprint, seed, limit, skip),
+            f"SELECT {COLUMNS} FROM image_search CROSS JOIN images ON images.number = image_search.rowid "
+            "WHERE image_search MATCH ?1 AND (?2 IS NULL OR json_extract(request, '$.seed') = ?2) "
+            "ORDER BY image_search.rowid LIMIT ?3 OFFSET ?4",
+            (f"(facets : {facet('f', fingerprint)}) NOT facets : {TRASHED}", seed, limit, skip),
         )
         images = [read_image(row, self.files.path) for row in rows]
         paths = [image.path for image in images if image.path is not None]

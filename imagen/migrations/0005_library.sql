@@ -22,7 +22,7 @@ CREATE TABLE numbered_images (
     created_at REAL NOT NULL,
     parent_id TEXT,
     provider_id TEXT,
-    -- The SHA-256 of what was asked for; the same one is the same request. See fingerprint_of.
+    -- A hash of what was asked for; the same one is the same request. See fingerprint_of.
     fingerprint TEXT,
     -- A JSON array, sorted.
     tags TEXT NOT NULL DEFAULT '[]',
@@ -49,7 +49,6 @@ CREATE INDEX images_trashed ON images (trashed_at) WHERE trashed_at IS NOT NULL;
 CREATE INDEX images_by_sha256 ON images (sha256);
 CREATE INDEX images_by_parent ON images (parent_id, number) WHERE parent_id IS NOT NULL;
 CREATE INDEX images_by_attempt ON images (attempt_id) WHERE attempt_id IS NOT NULL;
-CREATE INDEX images_by_fingerprint ON images (fingerprint, number) WHERE fingerprint IS NOT NULL AND trashed_at IS NULL;
 -- What pictures can be put in order by, beside their time.
 CREATE INDEX images_by_cost ON images (cost_nanousd, number) WHERE cost_nanousd IS NOT NULL;
 CREATE INDEX images_by_pixels ON images (width * height, number);
@@ -136,7 +135,8 @@ SELECT
     separate_ideographs((SELECT group_concat(value, ' ') FROM json_each(tags))) AS tags,
     separate_ideographs(notes) AS notes,
     image_facets(
-        provider, model, json_extract(request, '$.operation'), width, height, seed, rating, cost_nanousd, trashed_at, tags,
+        provider, model, json_extract(request, '$.operation'), width, height, seed, rating, cost_nanousd, trashed_at,
+        fingerprint, tags,
         (SELECT group_concat(collection_id, ' ') FROM collection_images WHERE collection_images.number = images.number)
     ) AS facets
 FROM images;

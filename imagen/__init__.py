@@ -115,6 +115,7 @@ from ._prices import Quote
 from ._probe import ProviderStatus
 from ._providers import Call, Callback, CallbackReading, Economy, InputPicture, ListedModel, ModelListing, Provider
 from ._quotas import StandingBudget
+from ._replay import Difference, Replay
 from ._requests import Edit, Enhance, Generate, ImageSource, InputImage, KeptImage, Request, Restyle, Vary
 from ._retry import RetryPolicy
 from ._routes import RoutePolicy
@@ -140,6 +141,7 @@ from .library import (
     Order,
     Page,
 )
+from .records import ContentSigner, FileDescription, ForeignRecord, Provenance, Record, describe_file
 
 __all__ = [
     "Accepted",
@@ -175,8 +177,10 @@ __all__ = [
     "ConfigurationError",
     "Confirm",
     "ContentFilterError",
+    "ContentSigner",
     "Cost",
     "Delivered",
+    "Difference",
     "DiscoveredModel",
     "Discovery",
     "Doomed",
@@ -188,8 +192,10 @@ __all__ = [
     "EventHandler",
     "Exchange",
     "Failure",
+    "FileDescription",
     "Filters",
     "Finding",
+    "ForeignRecord",
     "FreeSize",
     "Generate",
     "GenerateParameters",
@@ -231,6 +237,7 @@ __all__ = [
     "Price",
     "Progress",
     "ProgressReported",
+    "Provenance",
     "Provider",
     "ProviderAccess",
     "ProviderError",
@@ -241,7 +248,9 @@ __all__ = [
     "RateLimit",
     "RateLimitError",
     "ReadChunk",
+    "Record",
     "Render",
+    "Replay",
     "Reply",
     "Reporter",
     "Request",
@@ -271,6 +280,7 @@ __all__ = [
     "Withheld",
     "Workers",
     "callback_app",
+    "describe_file",
     "fail_after_spending",
     "load_catalog",
     "load_settings",

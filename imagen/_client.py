@@ -35,6 +35,7 @@ from ._prices import Quote
 from ._probe import ProviderStatus, probe_provider
 from ._providers import Callback
 from ._recovery import Recovery
+from ._replay import Replay, differences_of, replay_request
 from ._requests import Edit, Enhance, Generate, ImageSource, Request, Restyle, Vary, as_request
 from ._routing import choose_model
 from ._sessions import Session, Sessions
@@ -183,6 +184,22 @@ class Client:
         return await self._make(
             Restyle(image=image, reference=reference, prompt=prompt, strength=strength, **fields), way
         )
+
+    async def replay(self, image: Image, *, model: str | None = None, seed: int | None = None) -> Replay:
+        """Makes a picture again: the same request, with the seed that the picture reports, by the model that made it.
+
+        Args:
+            model: Another model; the options of the request are sent to the same provider only.
+            seed: Another seed.
+
+        Gives the new picture, and in what it differs. It is paid like any other. Else like `generate`.
+
+        Raises:
+            ImagenError: there is no picture, or one that it was made from is no longer kept.
+        """
+        chosen = self.catalog.find(model or image.model)
+        again = await self._make(replay_request(image, chosen, seed), Way())
+        return Replay(image=again, differences=differences_of(image, again), same_bytes=again.sha256 == image.sha256)
 
     async def _make(self, request: Request, way: Way) -> Image:
         if self._parts.confirmation is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import secrets
-import shutil
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
@@ -14,8 +13,10 @@ from typing import Literal
 import msgspec
 
 from ._errors import ImagenError, StorageError
-from ._requests import Request
+from ._requests import Request, operation_of
 from ._translation import Adjustment
+from ._version import version
+from .records import ContentSigner, Record, embed_record, write_sidecar
 
 __all__ = ["SUFFIXES", "Cost", "CostSource", "Failure", "Image", "Outcome", "failure_of"]
 
@@ -109,19 +110,63 @@ class Image(_Value, frozen=True, kw_only=True):
         """The file name's ending that fits the media type, with its dot."""
         return SUFFIXES[self.media_type]
 
-    def save(self, path: str | Path) -> Path:
-        """Writes the bytes to a file as they are, and gives its path. The file is there whole, or not at all.
+    @property
+    def record(self) -> Record:
+        """Everything that is needed to make the picture again, as `save` puts it into a copy."""
+        return Record(
+            software=version(),
+            id=self.id,
+            request=msgspec.to_builtins(self.request),
+            operation=operation_of(self.request),
+            prompt=self.prompt,
+            revised_prompt=self.revised_prompt,
+            provider=self.provider,
+            model=self.model,
+            seed=self.seed,
+            adjustments=self.adjustments,
+            cost_usd=self.cost.usd,
+            cost_source=self.cost.source,
+            created_at=self.created_at,
+            seconds=self.seconds,
+            attempt_id=self.attempt_id,
+            parent_id=self.parent_id,
+            provider_id=self.provider_id,
+            sha256=self.sha256,
+            tags=self.tags,
+            rating=self.rating,
+            notes=self.notes,
+        )
+
+    def save(self, path: str | Path, *, record: bool = True, signer: ContentSigner | None = None) -> Path:
+        """Writes a copy of the picture, and gives its path. The file is there whole, or not at all. Blocking.
+
+        Args:
+            record: Put what the picture was made with into the copy; the pixels stay as they are. Where it would break the
+                provider's seal (C2PA), or the format has no room for it, it is written beside the copy as NAME.xmp.
+            signer: Seal picture and record with a certificate of one's own; a seal of the provider's becomes its parent.
 
         Raises:
             StorageError: the file cannot be written; the message says why.
+            ConfigurationError: it cannot be sealed.
         """
         target = Path(path)
+        if self.path is not None and target.resolve() == self.path.resolve():
+            # The library's own file stays as the provider sent it: its name says so.
+            return target
+        data = self.data
+        if signer is not None:
+            data = signer.seal(data, self.record)
+            record = False
+        marked = embed_record(data, self.record) if record else None
+        self._write(target, data if marked is None else marked)
+        if record and marked is None:
+            write_sidecar(target, self.record)
+        return target
+
+    def _write(self, target: Path, data: bytes) -> None:
         temporary = target.with_name(f".{target.name}-{secrets.token_hex(4)}.part")
         try:
-            if self.path is not None:
-                shutil.copyfile(self.path, temporary)
-            else:
-                temporary.write_bytes(self.data)
+            temporary.write_bytes(data)
             temporary.replace(target)
         except OSError as error:
             still = f" It is still at {self.path}." if self.path is not None else ""
@@ -129,7 +174,6 @@ class Image(_Value, frozen=True, kw_only=True):
         finally:
             with suppress(OSError):
                 temporary.unlink()
-        return target
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, bytes | str]:
         return {self.media_type: self.data, "text/plain": repr(self)}

@@ -23,6 +23,7 @@ from ._routes import RoutePolicy
 from ._secrets import Secret
 from ._transport import check_base_url, check_url
 from .providers import PROVIDERS
+from .records import ContentSigner
 
 __all__ = ["ProviderAccess", "Settings", "load_settings"]
 
@@ -63,6 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     callback_secret: Secret | None = None
     webhook_url: Secret | None = None
     webhook_secret: Secret | None = None
+    content_signer: ContentSigner | None = None
 
     def load_catalog(self) -> Catalog:
         """The built-in catalog with the models of every other provider and those of imagen.toml.
@@ -143,6 +145,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, providers: Iterab
         callback_secret=_read_key(environ, "IMAGEN_CALLBACK_SECRET") or Secret(secrets.token_hex(32)),
         webhook_url=_read_webhook_url(environ, file),
         webhook_secret=_read_key(environ, "IMAGEN_WEBHOOK_SECRET"),
+        content_signer=_read_signer(environ),
     )
 
 
@@ -166,6 +169,17 @@ def _read_webhook_url(environ: Mapping[str, str], file: _File) -> Secret | None:
         )
     # The receivers of some services have a secret in their path or query.
     return Secret(check_url(url, variable="IMAGEN_WEBHOOK_URL"))
+
+
+def _read_signer(environ: Mapping[str, str]) -> ContentSigner | None:
+    certificate, key = (environ.get(name, "").strip() for name in ("IMAGEN_C2PA_CERTIFICATE", "IMAGEN_C2PA_KEY"))
+    if not certificate and not key:
+        return None
+    if not certificate or not key:
+        raise ConfigurationError(
+            "IMAGEN_C2PA_CERTIFICATE and IMAGEN_C2PA_KEY name two PEM files: set both, or neither."
+        )
+    return ContentSigner(certificate=Path(certificate).expanduser(), key=Path(key).expanduser())
 
 
 def _read_home(environ: Mapping[str, str]) -> Path:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 __all__ = ["version"]
 
 
+@cache
 def version() -> str:
     """The version of the installed distribution, "0" where it is not installed."""
     # 4 ms to import, and only requests and --version need it.

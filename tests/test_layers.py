@@ -23,7 +23,7 @@ LAYERS = (
     ("_translation",),
     ("_exchange", "records"),
     ("_images",),
-    ("_prices", "_retry", "_breaker", "_limits"),
+    ("_prices", "_retry", "_breaker", "_limits", "_replay"),
     ("_quotas", "_routes"),
     ("_events",),
     ("_budget", "_confirm", "_event_relay"),

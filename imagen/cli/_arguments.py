@@ -15,8 +15,10 @@ from ._library import add_library_commands
 from ._make import run_make
 from ._options import add_command, add_out, hedge, scale, seconds, share, since, usd_amount, whole
 from ._reconcile import run_reconcile
-from ._reports import run_models, run_show
+from ._replay import add_replay
+from ._reports import run_models
 from ._search import add_search_commands
+from ._show import add_show
 from ._spend import run_spend
 from ._webhooks import run_webhooks
 
@@ -52,8 +54,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     add_library_commands(commands)
     add_collection_command(commands)
     _add_money_commands(commands)
-    show = add_command(commands.add_parser("show", help="everything known about one picture"), run_show)
-    show.add_argument("id", help="the picture's id, or the beginning of it")
+    add_show(commands)
+    add_replay(commands)
     _add_webhooks_command(commands)
     add_command(commands.add_parser("doctor", help="what is set up, what answers, what is missing"), run_doctor)
     return cast(Options, parser.parse_args(arguments))

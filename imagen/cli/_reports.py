@@ -7,11 +7,10 @@ import datetime
 
 import msgspec
 
-from .. import Client, DiscoveredModel, Image, Model, open_client
-from ._console import Console, ExitStatus, say_error, usd
-from ._records import kept_record
+from .. import Client, DiscoveredModel, Model, open_client
+from ._console import Console, ExitStatus, say_error
 
-__all__ = ["run_models", "run_show"]
+__all__ = ["run_models"]
 
 _LETTERS = {"generate": "G", "edit": "E", "vary": "V", "enhance": "N", "restyle": "R"}
 
@@ -141,38 +140,3 @@ def _model_record(model: Model, client: Client, today: datetime.date, default: s
         "configured": bool(access and access.configured),
         "default": model.id == default,
     }
-
-
-async def run_show(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Everything about one picture."""
-    async with open_client() as client:
-        image = await client.library.get(options.id)
-    if image is None:
-        say_error(f"There is no picture {options.id}; imagen history lists them.")
-        return ExitStatus.USAGE
-    if console.json:
-        console.emit(kept_record(image))
-        return ExitStatus.DONE
-    for name, value in _facts(image).items():
-        if value is not None:
-            console.say(f"{name:<15}{value}")
-    return ExitStatus.DONE
-
-
-def _facts(image: Image) -> dict[str, object]:
-    facts: dict[str, object] = {
-        "id": image.id,
-        "file": image.path,
-        "picture": f"{image.width}x{image.height} {image.media_type}, {image.size_bytes:,} bytes",
-        "made": f"{image.created_at.astimezone():%Y-%m-%d %H:%M:%S} in {image.seconds:.1f} s",
-        "model": f"{image.model} at {image.provider}",
-        "seed": image.seed,
-        "cost": f"{usd(image.cost.usd)} ({image.cost.source})",
-        "prompt": image.prompt,
-        "revised prompt": image.revised_prompt,
-        "made from": image.parent_id,
-    }
-    for adjustment in image.adjustments:
-        sent = adjustment.sent or "left out"
-        facts[f"{adjustment.field}:"] = f"asked {adjustment.asked}, {sent}: {adjustment.reason}"
-    return facts

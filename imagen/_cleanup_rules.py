@@ -11,7 +11,7 @@ class CleanupRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What may pile up: None is no limit. The oldest pictures go first, to the trash, and from there after `trash_days`.
 
     Pictures with stars, in a collection, or shared by a link that is still good stay, whatever their age, unless told
-    otherwise.
+    otherwise. Thumbnails and other renditions are made again when they are wanted, so they just go, the least used first.
     """
 
     max_age_days: float | None = None
@@ -21,9 +21,10 @@ class CleanupRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     keep_collected: bool = True
     keep_shared: bool = True
     trash_days: float = 30.0
+    max_rendition_bytes: int = 1_000_000_000
 
     def __post_init__(self) -> None:
-        for name in ("max_age_days", "max_images", "max_bytes", "trash_days"):
+        for name in ("max_age_days", "max_images", "max_bytes", "trash_days", "max_rendition_bytes"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 2**62:
                 raise ValueError(f"{name} must be 0 or more, not {value}")

@@ -44,6 +44,8 @@ from ._spending import Spending, SpendingBy, SpendingGroup, SpendingKey
 from ._ways import ProviderWays
 from ._webhooks import BatchCompleted, Webhooks
 from .library import Library
+from .pictures import Renditions, Similar
+from .publishing import Publisher
 
 __all__ = ["Client", "Parts"]
 
@@ -71,6 +73,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     events: EventRelay
     ways: ProviderWays
     webhooks: Webhooks | None
+    renditions: Renditions
+    similar: Similar | None
+    publisher: Publisher | None
     housekeeping: Housekeeping | None
     now: Callable[[], float]
 
@@ -82,6 +87,7 @@ class Client:
         self.settings: Final = parts.settings
         self.catalog: Final = parts.catalog
         self.sessions: Final = parts.sessions
+        self.renditions: Final = parts.renditions
         self._parts = parts
 
     @property
@@ -94,6 +100,30 @@ class Client:
         if self._parts.library is None:
             raise ConfigurationError("This client was opened without a library: leave out library=None.")
         return self._parts.library
+
+    @property
+    def similar(self) -> Similar:
+        """Which pictures of the library look alike.
+
+        Raises:
+            ConfigurationError: the client was opened with `library=None`.
+        """
+        if self._parts.similar is None:
+            raise ConfigurationError("This client was opened without a library: leave out library=None.")
+        return self._parts.similar
+
+    @property
+    def publisher(self) -> Publisher:
+        """The pictures of the library in an object store.
+
+        Raises:
+            ConfigurationError: no store is set, or the client was opened with `library=None`.
+        """
+        if self._parts.publisher is None:
+            raise ConfigurationError(
+                "No store is set to publish to: set IMAGEN_STORE_URL, or store_url in imagen.toml."
+            )
+        return self._parts.publisher
 
     @property
     def webhooks(self) -> Webhooks:

@@ -9,6 +9,7 @@ import trio
 from ._cleanup_rules import CleanupRules
 from ._errors import StorageError
 from .library import Library
+from .pictures import Renditions
 
 __all__ = ["Housekeeping"]
 
@@ -20,8 +21,9 @@ _EVERY_SECONDS = 3600.0
 class Housekeeping:
     """Applies the rules of the cleanup, an hour after an hour, until it is closed."""
 
-    def __init__(self, library: Library, rules: CleanupRules) -> None:
+    def __init__(self, library: Library, renditions: Renditions, rules: CleanupRules) -> None:
         self._library = library
+        self._renditions = renditions
         self._rules = rules
         self._scope = trio.CancelScope()
 
@@ -32,6 +34,7 @@ class Housekeeping:
             while True:
                 with suppress(StorageError):
                     await self._library.clean(self._rules)
+                    await self._renditions.trim(self._rules.max_rendition_bytes)
                 await trio.sleep(_EVERY_SECONDS)
 
     def close(self) -> None:

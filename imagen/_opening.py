@@ -46,6 +46,8 @@ from ._ways import ProviderWays, open_http
 from ._webhooks import BatchCompleted, Webhooks
 from ._workers import ThreadWorkers, Workers
 from .library import Library
+from .pictures import Renditions, Similar, remove_renditions
+from .publishing import Publisher, StoreSettings, set_always
 
 if TYPE_CHECKING:
     import httpx2
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 __all__ = ["open_client"]
 
 _CLOSE_SECONDS = 5.0
+_RENDITIONS = "renditions"
 
 
 @asynccontextmanager
@@ -113,6 +116,10 @@ async def open_client(
                 ),
                 nursery,
             )
+            if parts.publisher is None:
+                await set_always(database, None)
+            else:
+                await nursery.start(parts.publisher.run, name="imagen publisher")
             if parts.webhooks is not None:
                 nursery.start_soon(parts.webhooks.run, name="imagen webhooks")
             if parts.housekeeping is not None:
@@ -124,6 +131,8 @@ async def open_client(
                 parts.sessions.cancel_all()
                 parts.engine.close()
                 parts.economy.close()
+                if parts.publisher is not None:
+                    parts.publisher.close()
                 if parts.housekeeping is not None:
                     parts.housekeeping.close()
                 if parts.webhooks is not None:
@@ -228,6 +237,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         now=now,
     )
     webhooks = _open_webhooks(on)
+    renditions = Renditions(settings.home / _RENDITIONS, on.workers)
     cache = None if on.library is None else ResultCache(on.database, on.library, engine, now)
     sessions = Sessions(
         nursery,
@@ -256,7 +266,10 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         events=on.events,
         ways=on.ways,
         webhooks=webhooks,
-        housekeeping=None if on.library is None else Housekeeping(on.library, settings.cleanup),
+        renditions=renditions,
+        similar=None if on.library is None else Similar(on.database, on.workers, read=on.library.files.find_input),
+        publisher=_open_publisher(on),
+        housekeeping=None if on.library is None else Housekeeping(on.library, renditions, settings.cleanup),
         now=now,
     )
 
@@ -267,7 +280,23 @@ def _open_library(
     if library is None:
         return None
     folder = settings.home / "images" if library == "home" else Path(library).absolute()
-    return Library(folder, database, workers, now=now)
+    forget = partial(remove_renditions, settings.home / _RENDITIONS)
+    return Library(folder, database, workers, now=now, on_removed=forget)
+
+
+def _open_publisher(on: _Ground) -> Publisher | None:
+    settings = on.settings
+    if settings.store_url is None or on.library is None:
+        return None
+    store = StoreSettings(
+        url=settings.store_url,
+        options=settings.store_options,
+        public_url=settings.store_public_url,
+        publish=settings.publish,
+        cache_control=settings.cache_control,
+        max_at_once=settings.publish_max_at_once,
+    )
+    return Publisher(on.database, on.workers, store, read=on.library.files.find_input, now=on.now)
 
 
 def _open_webhooks(on: _Ground) -> Webhooks | None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -64,6 +65,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     callback_secret: Secret | None = None
     webhook_url: Secret | None = None
     webhook_secret: Secret | None = None
+    store_url: str | None = None
+    store_options: Mapping[str, str] = {}
+    store_public_url: str | None = None
+    publish: Literal["on_demand", "always"] = "on_demand"
+    cache_control: str = "public, max-age=31536000, immutable"
+    publish_max_at_once: int = 8
     content_signer: ContentSigner | None = None
 
     def load_catalog(self) -> Catalog:
@@ -94,6 +101,12 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     cleanup: CleanupRules = CleanupRules()
     confirm_above_usd: Decimal | None = None
     webhook_url: str | None = None
+    store_url: str | None = None
+    store_options: dict[str, str] = {}
+    store_public_url: str | None = None
+    publish: Literal["on_demand", "always"] = "on_demand"
+    cache_control: str = "public, max-age=31536000, immutable"
+    publish_max_at_once: int = 8
     callback_url: str | None = None
     providers: dict[str, _ProviderTable] = {}
     models: dict[str, dict[str, JsonValue]] = {}
@@ -145,6 +158,12 @@ def load_settings(environ: Mapping[str, str] | None = None, *, providers: Iterab
         callback_secret=_read_key(environ, "IMAGEN_CALLBACK_SECRET") or Secret(secrets.token_hex(32)),
         webhook_url=_read_webhook_url(environ, file),
         webhook_secret=_read_key(environ, "IMAGEN_WEBHOOK_SECRET"),
+        store_url=environ.get("IMAGEN_STORE_URL", "").strip() or file.store_url,
+        store_options=file.store_options,
+        store_public_url=environ.get("IMAGEN_STORE_PUBLIC_URL", "").strip() or file.store_public_url,
+        publish=file.publish,
+        cache_control=file.cache_control,
+        publish_max_at_once=file.publish_max_at_once,
         content_signer=_read_signer(environ),
     )
 

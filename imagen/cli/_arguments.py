@@ -14,12 +14,14 @@ from ._doctor import run_doctor
 from ._library import add_library_commands
 from ._make import run_make
 from ._options import add_command, add_out, hedge, scale, seconds, share, since, usd_amount, whole
+from ._publish import add_publish_command
 from ._reconcile import run_reconcile
 from ._replay import add_replay
 from ._reports import run_models
 from ._search import add_search_commands
 from ._show import add_show
 from ._spend import run_spend
+from ._transform import add_picture_commands
 from ._webhooks import run_webhooks
 
 __all__ = ["parse_arguments"]
@@ -56,6 +58,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     _add_money_commands(commands)
     add_show(commands)
     add_replay(commands)
+    add_picture_commands(commands)
+    add_publish_command(commands)
     _add_webhooks_command(commands)
     add_command(commands.add_parser("doctor", help="what is set up, what answers, what is missing"), run_doctor)
     return cast(Options, parser.parse_args(arguments))

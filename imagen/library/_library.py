@@ -54,7 +54,7 @@ class Library:
         workers: Workers,
         *,
         now: Callable[[], float] = time.time,
-        on_removed: Callable[[str], None] = lambda sha256: None,
+        on_removed: Callable[[str], object] = lambda sha256: None,
     ) -> None:
         self.files = PictureFiles(folder, workers)
         self.collections = Collections(database, self.files.path, now)

@@ -29,7 +29,7 @@ class Removal:
         files: PictureFiles,
         workers: Workers,
         now: Callable[[], float],
-        on_removed: Callable[[str], None],
+        on_removed: Callable[[str], object],
     ) -> None:
         self._database = database
         self._files = files

@@ -1,1 +1,18 @@
 """Pictures in an object store, behind a CDN perhaps."""
+
+from __future__ import annotations
+
+from ._publisher import Publisher, PublishingStatus, set_always
+from ._rows import Publication, PublicationState
+from ._settings import StoreSettings
+from ._store import ObjectStore
+
+__all__ = [
+    "ObjectStore",
+    "Publication",
+    "PublicationState",
+    "Publisher",
+    "PublishingStatus",
+    "StoreSettings",
+    "set_always",
+]

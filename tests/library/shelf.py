@@ -85,7 +85,7 @@ class Shelf:
 
 @asynccontextmanager
 async def open_shelf(
-    home: Path, workers: Workers | None = None, on_removed: Callable[[str], None] = lambda sha256: None
+    home: Path, workers: Workers | None = None, on_removed: Callable[[str], object] = lambda sha256: None
 ) -> AsyncIterator[Shelf]:
     """A library below `home`, as a client would have it."""
     workers = workers or InlineWorkers()

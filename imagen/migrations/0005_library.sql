@@ -69,6 +69,7 @@ CREATE TABLE collections (
     name TEXT NOT NULL,
     parent_id TEXT REFERENCES collections (id) ON DELETE CASCADE,
     notes TEXT NOT NULL DEFAULT '',
+    -- Those that are not in the trash.
     images INTEGER NOT NULL DEFAULT 0,
     created_at REAL NOT NULL
 ) STRICT;
@@ -163,6 +164,8 @@ WHEN (NEW.trashed_at IS NULL) <> (OLD.trashed_at IS NULL) BEGIN
     WHERE trashed = (OLD.trashed_at IS NOT NULL);
     UPDATE library_size SET images = images + 1, size_bytes = size_bytes + NEW.size_bytes
     WHERE trashed = (NEW.trashed_at IS NOT NULL);
+    UPDATE collections SET images = images + CASE WHEN NEW.trashed_at IS NULL THEN 1 ELSE -1 END
+    WHERE id IN (SELECT collection_id FROM collection_images WHERE number = NEW.number);
 END;
 
 CREATE TRIGGER images_curated AFTER UPDATE OF tags, rating, notes, trashed_at ON images BEGIN
@@ -177,6 +180,11 @@ CREATE TRIGGER images_tagged AFTER UPDATE OF tags ON images BEGIN
     DELETE FROM tags WHERE images = 0 AND name IN (SELECT value FROM json_each(OLD.tags));
 END;
 
+-- Before the row is gone, as it says whether the picture counted.
+CREATE TRIGGER images_leaving BEFORE DELETE ON images BEGIN
+    DELETE FROM collection_images WHERE number = OLD.number;
+END;
+
 CREATE TRIGGER images_deleted AFTER DELETE ON images BEGIN
     DELETE FROM image_search WHERE rowid = OLD.number;
     UPDATE library_size SET images = images - 1, size_bytes = size_bytes - OLD.size_bytes
@@ -186,13 +194,15 @@ CREATE TRIGGER images_deleted AFTER DELETE ON images BEGIN
 END;
 
 CREATE TRIGGER images_collected AFTER INSERT ON collection_images BEGIN
-    UPDATE collections SET images = images + 1 WHERE id = NEW.collection_id;
+    UPDATE collections SET images = images + (SELECT trashed_at IS NULL FROM images WHERE number = NEW.number)
+    WHERE id = NEW.collection_id;
     REPLACE INTO image_search (rowid, prompt, revised_prompt, tags, notes, facets)
     SELECT * FROM image_documents WHERE number = NEW.number;
 END;
 
 CREATE TRIGGER images_released AFTER DELETE ON collection_images BEGIN
-    UPDATE collections SET images = images - 1 WHERE id = OLD.collection_id;
+    UPDATE collections SET images = images - (SELECT trashed_at IS NULL FROM images WHERE number = OLD.number)
+    WHERE id = OLD.collection_id;
     REPLACE INTO image_search (rowid, prompt, revised_prompt, tags, notes, facets)
     SELECT * FROM image_documents WHERE number = OLD.number;
 END;

@@ -200,7 +200,8 @@ class Model:
     async def _compare_collections(self) -> None:
         collections = self.shelf.library.collections
         assert {one.name: one.images for one in await collections.list()} == {
-            name: len(members) for name, members in self.collections.items()
+            name: sum(self.kept[number].trashed_at is None for number in members)
+            for name, members in self.collections.items()
         }
         for name, members in self.collections.items():
             there = [self._id(number) for number in members if self.kept[number].trashed_at is None]

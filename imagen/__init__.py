@@ -10,10 +10,12 @@
 Where things are, from the bottom up; each module imports only from those above it in this list:
 
 _errors, _secrets, _workers, _nurseries    the exception tree; keys; threads; a nursery
-_version, _measure, _owners, _callbacks    this version; the head of a picture; who is alive; whom a callback wakes
+_version, _whole_files, _cleanup_rules     this version; files that are there whole; how much may pile up
+_measure, _owners, _callbacks              the head of a picture; who is alive; whom a callback wakes
+_search_terms, _tags                       words as search has them; words that people put on things
 _catalog, _requests                        what models there are, and what is asked of them
 _shapes, _translation                      a portable request in the words of one model
-_exchange, _images                         the words that providers speak, and what comes out
+_exchange, records/, _images               the words that providers speak; what files say of themselves; what comes out
 _prices, _retry, _breaker, _limits         arithmetic: money, what is sent again, what is left alone
 _quotas, _routes                           standing budgets and rates; the way to a model
 _events, _budget, _confirm, _event_relay   what happens on the way; money as a scope; who is asked and told
@@ -22,10 +24,12 @@ _driver, _transport, _network              carry out an exchange, over any trans
 _settings, _ways                           the environment and imagen.toml; one way to each provider
 _probe, _discovery, _routing               whether a provider answers, what it lists; which model does a request
 _database, _admission, _ledger             the SQLite file, whether there is room, the journal of attempts
-_library, _spending, _webhooks             the pictures; the sums; who is told
+_spending, _webhooks                       the sums; who is told
+pictures/, library/, prompts/              thumbnails and the like; the pictures that were made; what is asked again and again
+publishing/, sharing/, _housekeeping       an object store; links and archives; what is done while nobody waits
 _sources, _orders, _tickets                pictures to work on; a request fit to be sent; an attempt on its way
 _admittance, _keeping, _settling           gets a row; keeps what came; ends it in the ledger
-_engine, _economy, _cache                  the way of one attempt; many together for less; what was made before
+_engine, _economy, _cache, _replay         the way of one attempt; many together for less; what was made before, and again
 _hedging, _dispatch, _recovery             which way a request goes; what a process that died left behind
 _batch, _session_*, _sessions              many requests, and batches in the background
 _parameters, _client, _opening             what callers say, what they hold, and how it is put together
@@ -151,6 +155,26 @@ from .pictures import (
     perceptual_hash,
     thumbnail,
 )
+from .prompts import (
+    Expansions,
+    Grid,
+    Look,
+    Prompt,
+    PromptLibrary,
+    PromptsImported,
+    Style,
+    Template,
+    Variable,
+    add_styles,
+    apply_styles,
+    choose_styles,
+    grid,
+    load_styles,
+    open_prompts,
+    read_styles_csv,
+    read_wildcards,
+    write_styles_csv,
+)
 from .publishing import (
     Publication,
     PublicationState,
@@ -208,6 +232,7 @@ __all__ = [
     "Event",
     "EventHandler",
     "Exchange",
+    "Expansions",
     "Failure",
     "FileDescription",
     "Filters",
@@ -216,6 +241,7 @@ __all__ = [
     "FreeSize",
     "Generate",
     "GenerateParameters",
+    "Grid",
     "HttpRequest",
     "HttpResponse",
     "Image",
@@ -232,6 +258,7 @@ __all__ = [
     "Lifecycle",
     "Lineage",
     "ListedModel",
+    "Look",
     "Lost",
     "Meanwhile",
     "MegapixelPrices",
@@ -254,6 +281,9 @@ __all__ = [
     "Price",
     "Progress",
     "ProgressReported",
+    "Prompt",
+    "PromptLibrary",
+    "PromptsImported",
     "Provenance",
     "Provider",
     "ProviderAccess",
@@ -294,28 +324,40 @@ __all__ = [
     "Step",
     "StorageError",
     "StoreSettings",
+    "Style",
+    "Template",
     "TokenPrices",
     "Transform",
     "Transport",
     "Usage",
+    "Variable",
     "Vary",
     "Wait",
     "Webhook",
     "Webhooks",
     "Withheld",
     "Workers",
+    "add_styles",
+    "apply_styles",
     "apply_transform",
     "callback_app",
+    "choose_styles",
     "contact_sheet",
     "describe_file",
     "fail_after_spending",
+    "grid",
     "hash_distance",
     "load_catalog",
     "load_settings",
+    "load_styles",
     "move_on_after_spending",
     "open_client",
+    "open_prompts",
     "perceptual_hash",
+    "read_styles_csv",
+    "read_wildcards",
     "thumbnail",
     "verify_webhook",
     "version",
+    "write_styles_csv",
 ]

@@ -43,8 +43,10 @@ from ._settings import ProviderAccess, Settings
 from ._spending import Spending, SpendingBy, SpendingGroup, SpendingKey
 from ._ways import ProviderWays
 from ._webhooks import BatchCompleted, Webhooks
+from ._workers import Workers
 from .library import Library
 from .pictures import Renditions, Similar
+from .prompts import Look, PromptLibrary, Style, choose_styles, load_styles
 from .publishing import Publisher
 
 __all__ = ["Client", "Parts"]
@@ -78,6 +80,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     publisher: Publisher | None
     housekeeping: Housekeeping | None
     now: Callable[[], float]
+    prompts: PromptLibrary
+    workers: Workers
 
 
 class Client:
@@ -87,6 +91,7 @@ class Client:
         self.settings: Final = parts.settings
         self.catalog: Final = parts.catalog
         self.sessions: Final = parts.sessions
+        self.prompts: Final = parts.prompts
         self.renditions: Final = parts.renditions
         self._parts = parts
 
@@ -135,6 +140,29 @@ class Client:
         if self._parts.webhooks is None:
             raise ConfigurationError("Nobody is told by webhooks: set IMAGEN_WEBHOOK_URL and IMAGEN_WEBHOOK_SECRET.")
         return self._parts.webhooks
+
+    async def styles(self) -> Mapping[str, Style]:
+        """All styles by name: those that come with imagen, and those of styles.toml in the home.
+
+        Raises:
+            ConfigurationError: that file is wrong; the message names the style.
+        """
+        return await self._parts.workers.run(partial(load_styles, self.settings.home))
+
+    async def look(self, *styles: Style | str, seed: int | None = None, references: Sequence[ImageSource] = ()) -> Look:
+        """A look that is kept from picture to picture: `look.request("a harbour")` is a generation in it.
+
+        Args:
+            styles: By name, or as they are.
+            seed: The seed of the first prompt; each further prompt has the next one.
+            references: Pictures that lend the look to all; `look.keep(image)` adds one that was made.
+
+        Raises:
+            InvalidRequestError: there is no such style.
+        """
+        known = await self.styles() if any(isinstance(style, str) for style in styles) else {}
+        chosen = (choose_styles(known, (style,))[0] if isinstance(style, str) else style for style in styles)
+        return Look(tuple(chosen), seed=seed, references=references, model_for=self.model_for)
 
     @property
     def default_model(self) -> Model:

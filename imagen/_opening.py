@@ -47,6 +47,7 @@ from ._webhooks import BatchCompleted, Webhooks
 from ._workers import ThreadWorkers, Workers
 from .library import Library
 from .pictures import Renditions, Similar, remove_renditions
+from .prompts import PromptLibrary
 from .publishing import Publisher, StoreSettings, set_always
 
 if TYPE_CHECKING:
@@ -271,6 +272,8 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         publisher=_open_publisher(on),
         housekeeping=None if on.library is None else Housekeeping(on.library, renditions, settings.cleanup),
         now=now,
+        prompts=PromptLibrary(on.database, on.workers, now),
+        workers=on.workers,
     )
 
 

@@ -11,9 +11,12 @@ from ._batch import run_batch
 from ._collections import add_collection_command
 from ._console import Console, ExitStatus
 from ._doctor import run_doctor
+from ._filling import add_filling
+from ._grid import add_grid_command
 from ._library import add_library_commands
 from ._make import run_make
 from ._options import add_command, add_out, hedge, scale, seconds, share, since, usd_amount, whole
+from ._prompts import add_prompt_command
 from ._publish import add_publish_command
 from ._reconcile import run_reconcile
 from ._replay import add_replay
@@ -21,6 +24,7 @@ from ._reports import run_models
 from ._search import add_search_commands
 from ._show import add_show
 from ._spend import run_spend
+from ._styles import add_style_command
 from ._transform import add_picture_commands
 from ._webhooks import run_webhooks
 
@@ -46,7 +50,10 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     parser.add_argument("--version", action="version", version=f"imagen {version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_making_commands(commands)
+    add_grid_command(commands)
     _add_batch_command(commands)
+    add_prompt_command(commands)
+    add_style_command(commands)
     models = add_command(commands.add_parser("models", help="list the models"), run_models)
     models.add_argument("--all", action="store_true", help="retired models too")
     models.add_argument("--provider", help="of one provider only")
@@ -143,6 +150,7 @@ def _add_making_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         # What only generations have.
         parser.set_defaults(operation=name, economy=False)
         _add_parameters(parser)
+        add_filling(parser)
         _add_batch_options(parser)
         _add_money_options(parser)
         _add_way_options(parser)
@@ -152,7 +160,9 @@ def _add_making_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
 
 
 def _add_prompt(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt", help="what the picture should show; - reads it from standard input")
+    parser.add_argument(
+        "prompt", help="what the picture should show; - reads it from standard input, @NAME takes a kept one"
+    )
 
 
 def _add_parameters(parser: argparse.ArgumentParser) -> None:
@@ -237,5 +247,8 @@ def _add_way_options(parser: argparse.ArgumentParser) -> None:
         type=hedge,
         metavar="SECONDS|p95",
         help="ask the next model too where the first has not answered by then; both may be paid. p95: by experience",
+    )
+    group.add_argument(
+        "--cache", action="store_true", help="take a picture that was made by the same request, for nothing"
     )
     group.add_argument("--no-wait", action="store_true", help="fail where there is no slot now, instead of waiting")

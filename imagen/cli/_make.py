@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+from contextlib import AbstractAsyncContextManager
 
 import trio
 
@@ -11,6 +12,7 @@ from .. import (
     AttemptEnded,
     AttemptSent,
     AuthenticationError,
+    Batch,
     Budget,
     BudgetAlarm,
     BudgetExceededError,
@@ -33,7 +35,7 @@ from ._outcomes import Costs, Teller, prepare_folder, slug
 from ._records import alarm_record, money
 from ._requests import read_request
 
-__all__ = ["run_make"]
+__all__ = ["Run", "carry_out", "run_make", "warn_of_sketch"]
 
 _FRAME_SECONDS = 0.2
 _NO_AI = (
@@ -47,26 +49,31 @@ async def run_make(options: argparse.Namespace, console: Console) -> ExitStatus:
     _check_economy(options)
     if options.dry_run:
         return await run_dry(options, console)
-    run = _Run(options, console)
+    run = Run(options, console)
     if options.out is not None:
         await prepare_folder(options.out)
     async with open_client(confirm=run.confirm if options.yes or console.can_ask else None) as client:
         request = await read_request(options)
         _check(options, request, client)
-        if isinstance(request, Generate) and options.model is None and _is_sketch_for_want_of_keys(client):
-            console.note(_NO_AI)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(run.watch_signals, client)
-            nursery.start_soon(run.show_progress, client)
-            await run.make(client, request)
-            await run.salvage(client)
-            nursery.cancel_scope.cancel("all is done")
-        await run.count_lost(client)
+        if isinstance(request, Generate) and options.model is None:
+            warn_of_sketch(client, console)
+        await carry_out(run, client, run.open(client, request))
     run.finish()
     return run.status
 
 
-class _Run:
+async def carry_out(run: Run, client: Client, opened: AbstractAsyncContextManager[Batch]) -> None:
+    """Makes the pictures of a batch, and waits for what is paid."""
+    async with trio.open_nursery() as nursery:
+        await nursery.start(run.watch_signals, client)
+        nursery.start_soon(run.show_progress, client)
+        await run.make(opened)
+        await run.salvage(client)
+        nursery.cancel_scope.cancel("all is done")
+    await run.count_lost(client)
+
+
+class Run:
     """One run of the command: what came, what was told, how it ends."""
 
     def __init__(self, options: argparse.Namespace, console: Console) -> None:
@@ -89,24 +96,36 @@ class _Run:
 
     # --- making -----------------------------------------------------------------------------------------------------
 
-    async def make(self, client: Client, request: Request) -> None:
-        """Runs the batch and tells of each outcome as it comes."""
+    def open(self, client: Client, request: Request) -> AbstractAsyncContextManager[Batch]:
+        """The batch that the options ask for."""
         options = self._options
-        budget = None if options.budget is None else Budget(options.budget)
-        opened = client.open_batch(
+        return client.open_batch(
             request,
             n=options.n,
             max_at_once=options.max_at_once,
             together=options.together,
             economy=options.economy,
-            budget=budget,
+            budget=self.budget,
             on_event=self.hear,
             **_read_way(options),
         )
-        with self._scope, trio.move_on_after(options.deadline or float("inf")) as deadline:
+
+    @property
+    def budget(self) -> Budget | None:
+        """What the batch may cost, where that was said."""
+        return None if self._options.budget is None else Budget(self._options.budget)
+
+    @property
+    def made(self) -> list[Image]:
+        """The pictures that came, in that order."""
+        return self._teller.made
+
+    async def make(self, opened: AbstractAsyncContextManager[Batch]) -> None:
+        """Runs the batch and tells of each outcome as it comes."""
+        with self._scope, trio.move_on_after(self._options.deadline or float("inf")) as deadline:
             try:
                 async with opened as batch:
-                    if options.economy:
+                    if self._options.economy:
                         self._tell_batch(batch.id)
                     async for outcome in batch:
                         await self._teller.tell(outcome)
@@ -274,7 +293,7 @@ class _Run:
 
 
 def _read_way(options: argparse.Namespace) -> CallOptions:
-    way = CallOptions(wait=not options.no_wait)
+    way = CallOptions(wait=not options.no_wait, cache=options.cache)
     if options.fallback:
         way["fallback"] = options.fallback
     if options.routing is not None:
@@ -290,13 +309,14 @@ def _check_economy(options: argparse.Namespace) -> None:
         options.fallback,
         options.routing,
         options.hedge_after,
+        options.cache,
         options.no_wait,
         options.previews,
     )
     if options.economy and any(others):
         raise InvalidRequestError(
             "--economy sends everything to one model and waits: leave out --together, --fallback, --routing, --hedge-after, "
-            "--no-wait and --previews."
+            "--cache, --no-wait and --previews."
         )
 
 
@@ -318,8 +338,10 @@ def _check(options: argparse.Namespace, request: Request, client: Client) -> Non
             raise
 
 
-def _is_sketch_for_want_of_keys(client: Client) -> bool:
-    return client.default_model.provider == "sketch" and not client.settings.default_model
+def warn_of_sketch(client: Client, console: Console) -> None:
+    """Says that pictures come from no model, where that is for want of a key."""
+    if client.default_model.provider == "sketch" and not client.settings.default_model:
+        console.note(_NO_AI)
 
 
 def _is_setup_fault(error: ImagenError) -> bool:

@@ -84,9 +84,8 @@ class Teller:
         if self._console.json:
             self._console.emit(image_record(image, path))
             return
-        self._console.say(
-            f"{self.done}{self._of}  {path}  {image.width}x{image.height}  {usd(image.cost.usd)}  {image.seconds:.1f} s"
-        )
+        when = "from the library" if image.cached else f"{image.seconds:.1f} s"
+        self._console.say(f"{self.done}{self._of}  {path}  {image.width}x{image.height}  {usd(image.cost.usd)}  {when}")
         for adjustment in image.adjustments:
             sent = "was left out" if adjustment.sent is None else f"became {adjustment.sent!r}"
             self._console.note(f"imagen: {adjustment.field} {adjustment.asked!r} {sent}: {adjustment.reason}.")

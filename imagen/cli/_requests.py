@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
 
 import msgspec
-import trio
 
 from .. import Edit, Enhance, Generate, InvalidRequestError, JsonValue, Request, Restyle, Vary
+from ._filling import fill_request, read_words
 
 __all__ = ["operation_name", "read_request"]
 
@@ -39,10 +38,12 @@ def operation_name(request: Request) -> str:
 
 
 async def read_request(options: argparse.Namespace) -> Request:
-    """The request of a making command; a prompt of "-" is read from standard input."""
-    prompt = options.prompt
-    if prompt == "-":
-        prompt = (await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)).strip()
+    """The request of a making command; a prompt of "-" is read from standard input, one of "@NAME" is a kept one."""
+    return await fill_request(await _read_bare_request(options), options)
+
+
+async def _read_bare_request(options: argparse.Namespace) -> Request:
+    prompt = await read_words(options.prompt)
     fields = {name: getattr(options, name) for name in _COMMON}
     fields |= {"prompt": prompt, "assume_usd": options.assume, "options": _read_options(options.option)}
     match options.operation:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from .. import AttemptCounts, AttemptRecord, Client, Spending, SpendingGroup, open_client
+from .. import AttemptCounts, AttemptRecord, CacheHits, Client, Spending, SpendingGroup, open_client
 from ._console import Console, ExitStatus, bar, usd, usd_column
 from ._records import attempt_record, money, spending_record, when
 
@@ -47,7 +47,18 @@ async def run_spend(options: argparse.Namespace, console: Console) -> ExitStatus
             await _tell_groups(client, options, console)
         else:
             _tell_total(await client.spending(options.since), options, console)
+            _tell_hits(await client.cache_hits(options.since), options, console)
     return ExitStatus.DONE
+
+
+def _tell_hits(hits: CacheHits, options: argparse.Namespace, console: Console) -> None:
+    """What --cache saved, where it did."""
+    if not hits.images or options.csv:
+        return
+    if console.json:
+        console.emit({"kind": "cache_hits", "images": hits.images, "saved_usd": money(hits.saved_usd)})
+    else:
+        console.say(f"cache      {hits.images} taken from the library, for which {usd(hits.saved_usd)} had been paid")
 
 
 # --- everything together --------------------------------------------------------------------------------------------

@@ -12,10 +12,10 @@ import msgspec
 
 from .._database import Database, Row, Transaction
 from .._errors import InvalidRequestError
+from .._tags import check_text
 from ._curation import ImageRef, ids_of, in_groups
 from ._finding import Page
 from ._rows import COLUMNS, read_image
-from ._tags import check_text
 
 __all__ = ["Collection", "Collections"]
 

@@ -9,7 +9,7 @@ import msgspec
 from .._database import Database, Row, Transaction
 from .._errors import InvalidRequestError
 from .._images import Image
-from ._tags import check_text, clean_tag
+from .._tags import check_text, clean_tag
 
 __all__ = ["Curation", "ImageRef", "ids_of", "in_groups"]
 

@@ -14,8 +14,8 @@ from .._catalog import Operation
 from .._database import to_nanousd
 from .._errors import InvalidRequestError
 from .._search_terms import TRASHED, facet, match_words
+from .._tags import clean_tag
 from ._rows import microseconds
-from ._tags import clean_tag
 
 __all__ = ["Filters", "Order", "Ranges", "Selection", "State", "select"]
 

@@ -1,1 +1,35 @@
 """What is asked for again and again: templates, styles, grids, and the prompts that somebody keeps."""
+
+from __future__ import annotations
+
+from ._expansions import Expansions
+from ._grids import Grid, grid
+from ._kept import Prompt, PromptsImported
+from ._looks import Look
+from ._prompt_library import PromptLibrary, open_prompts
+from ._style_files import add_styles, load_styles, read_styles_csv, write_styles_csv
+from ._styles import Style, apply_styles, choose_styles
+from ._templates import Template
+from ._variables import Variable
+from ._wildcards import read_wildcards
+
+__all__ = [
+    "Expansions",
+    "Grid",
+    "Look",
+    "Prompt",
+    "PromptLibrary",
+    "PromptsImported",
+    "Style",
+    "Template",
+    "Variable",
+    "add_styles",
+    "apply_styles",
+    "choose_styles",
+    "grid",
+    "load_styles",
+    "open_prompts",
+    "read_styles_csv",
+    "read_wildcards",
+    "write_styles_csv",
+]

@@ -1,10 +1,10 @@
-"""The words that people put on pictures."""
+"""The words that people put on pictures and prompts."""
 
 from __future__ import annotations
 
 import unicodedata
 
-from .._errors import InvalidRequestError
+from ._errors import InvalidRequestError
 
 __all__ = ["check_text", "clean_tag"]
 

@@ -1,0 +1,146 @@
+"""Many requests out of a few lists: every prompt with every model, seed, style, size and quality."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Unpack, overload
+
+import msgspec
+
+from .._errors import InvalidRequestError
+from .._requests import Generate
+from ._expansions import Expansions, say_count
+from ._styles import Style, apply_styles
+
+if TYPE_CHECKING:
+    from .._parameters import GenerateFields
+
+__all__ = ["Grid", "grid"]
+
+_MOST_REQUESTS = 10_000
+
+
+_Value = str | int | tuple[Style, ...]
+
+
+class Axis(msgspec.Struct, frozen=True):
+    """One list of a grid."""
+
+    name: str
+    values: Sequence[_Value]
+
+    @property
+    def size(self) -> int:
+        # len() fails for numbers that a list could not have.
+        return self.values.total if isinstance(self.values, Expansions) else len(self.values)
+
+
+class Grid(Sequence[Generate]):
+    """The requests of a grid, each made when it is asked for: a batch takes it as it is, and so does a quote.
+
+    The first axis turns slowest. `Image.index` of a picture is its place here, and `labels` says what that is.
+    """
+
+    def __init__(self, base: Generate, axes: Sequence[Axis]) -> None:
+        self._base = base
+        self._axes = tuple(axes)
+        self._len = math.prod(axis.size for axis in axes)
+
+    @property
+    def axes(self) -> Mapping[str, int]:
+        """The axes by name, and how long each is."""
+        return {axis.name: axis.size for axis in self._axes}
+
+    @property
+    def requests(self) -> Iterator[Generate]:
+        """The requests, one by one."""
+        return iter(self)
+
+    def labels(self, index: int) -> Mapping[str, str]:
+        """What is at that place, by axis."""
+        return {axis.name: _label(value) for axis, value in self._cell(index)}
+
+    def caption(self, index: int) -> str:
+        """The same as a line under a picture: what differs within the grid."""
+        return ", ".join(_label(value) for axis, value in self._cell(index) if axis.size > 1)
+
+    def __len__(self) -> int:
+        return self._len
+
+    @overload
+    def __getitem__(self, index: int) -> Generate: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Generate]: ...
+    def __getitem__(self, index: int | slice) -> Generate | list[Generate]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(self._len))]
+        found = {axis.name: value for axis, value in self._cell(index)}
+        styles = found.pop("style", ())
+        request = msgspec.structs.replace(self._base, **found)
+        return apply_styles(request, styles) if isinstance(styles, tuple) else request
+
+    def _cell(self, index: int) -> list[tuple[Axis, _Value]]:
+        if not -self._len <= index < self._len:
+            raise IndexError(f"There are {self._len} requests in the grid.")
+        left = index % self._len
+        found = []
+        for axis in reversed(self._axes):
+            left, place = divmod(left, axis.size)
+            found.append((axis, axis.values[place]))
+        return found[::-1]
+
+
+def _label(value: _Value) -> str:
+    if not isinstance(value, tuple):
+        return str(value)
+    return " + ".join(style.name for style in value) or "no style"
+
+
+def _together(styles: Style | Sequence[Style] | None) -> tuple[Style, ...]:
+    return (styles,) if isinstance(styles, Style) else tuple(styles or ())
+
+
+def grid(
+    prompts: str | Sequence[str],
+    *,
+    models: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    styles: Sequence[Style | Sequence[Style] | None] = (),
+    sizes: Sequence[str] = (),
+    qualities: Sequence[str] = (),
+    most: int = _MOST_REQUESTS,
+    **parameters: Unpack[GenerateFields],
+) -> Grid:
+    """Every prompt with every model, every seed, and so on; prompts turn slowest, qualities fastest.
+
+    Args:
+        prompts: One, or several; `Template.expand` gives those of a template.
+        styles: One each, or several that go together; None is the prompt without any.
+        most: How many requests are the most, so that one list too many does not cost a fortune.
+        parameters: What all of them have, as keyword arguments of `Generate`.
+
+    Raises:
+        InvalidRequestError: there are none, or too many.
+    """
+    lists: Mapping[str, Sequence[_Value]] = {
+        "prompt": (prompts,) if isinstance(prompts, str) else prompts,
+        "model": models,
+        "seed": seeds,
+        "style": list(map(_together, styles)),
+        "size": sizes,
+        "quality": qualities,
+    }
+    axes = [Axis(name, values) for name, values in lists.items()]
+    axes = [axis for axis in axes if axis.size or axis.name == "prompt"]
+    if both := [axis.name for axis in axes if axis.name in parameters and axis.name != "style"]:
+        raise InvalidRequestError(f"{both[0]} is given once for all, and as a list: leave out one of them.")
+    total = math.prod(axis.size for axis in axes)
+    if not total:
+        raise InvalidRequestError("A grid needs at least one prompt.")
+    if total > most:
+        sizes_text = " x ".join(f"{say_count(axis.size)} {axis.name}" for axis in axes)
+        raise InvalidRequestError(
+            f"The grid has {say_count(total)} requests ({sizes_text}); {most:,} are the most, unless `most` says more."
+        )
+    return Grid(Generate(**parameters), axes)

@@ -4,6 +4,7 @@ _rows, _files           a picture as a row, and its bytes as a file
 _tags, _filters         what may be said of pictures, and how they are asked for
 _finding, _lineage      runs what is asked for; what was made from what
 _curation, _collections what people do with pictures
+_adoption               pictures from elsewhere
 _removal, _cleanup      how they end, and which do so by themselves
 _check                  whether rows and files agree
 _library                all of it, as callers hold it

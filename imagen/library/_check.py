@@ -81,11 +81,16 @@ class LibraryCheck:
                 path = self._files.path(str(sha256), str(media_type))
                 kind = await self._workers.run(partial(_look_at, path, str(sha256)))
                 # What is in the trash because of it has been dealt with.
-                if kind is not None and not (kind == "missing" and trashed_at is not None):
+                dealt_with = kind == "missing" and trashed_at is not None
+                if kind is not None and not dealt_with and await self._is_listed(str(image_id)):
                     yield Finding(kind=kind, image_id=str(image_id), path=path)
                 checked += 1
                 number = int(str(row_number))
             on_progress(checked)
+
+    async def _is_listed(self, image_id: str) -> bool:
+        """Whether somebody has not deleted the picture while its file was looked at."""
+        return bool(await self._database.read("SELECT 1 FROM images WHERE id = ?", (image_id,)))
 
     async def _check_index(self) -> Sequence[Finding]:
         rows = await self._database.read(

@@ -15,6 +15,7 @@ from .._errors import InvalidRequestError
 from .._images import Image
 from .._search_terms import TRASHED, facet
 from .._workers import Workers
+from ._adoption import adopt
 from ._check import Finding, LibraryCheck
 from ._cleanup import Cleanup, CleanupPlan
 from ._collections import Collections
@@ -24,7 +25,7 @@ from ._filters import Filters, Order, select
 from ._finding import Finder, Page
 from ._lineage import Lineage, read_lineage
 from ._removal import Removal
-from ._rows import COLUMNS, ImageRow, insert_image, read_image
+from ._rows import COLUMNS, ImageRow, read_image
 
 __all__ = ["Library", "LibrarySize"]
 
@@ -60,6 +61,7 @@ class Library:
         self.collections = Collections(database, self.files.path, now)
         self._database = database
         self._workers = workers
+        self._now = now
         self._finder = Finder(database, self.files.path)
         self._curation = Curation(database, now)
         self._removal = Removal(database, self.files, workers, now, on_removed)
@@ -238,6 +240,4 @@ class Library:
         Raises:
             StorageError: it cannot be written. There is no half of it.
         """
-        await self._workers.run(lambda: self.files.store(data, self.files.path(row.sha256, row.media_type)))
-        sql, values = insert_image(row)
-        return bool(await self._database.transact(lambda transaction: transaction.change(sql, values)))
+        return await adopt(self._database, self.files, row, data, self._now)

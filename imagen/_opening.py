@@ -48,7 +48,7 @@ from ._workers import ThreadWorkers, Workers
 from .library import Library
 from .pictures import Renditions, Similar, remove_renditions
 from .prompts import PromptLibrary
-from .publishing import Publisher, StoreSettings, set_always
+from .publishing import Publisher, StoreSettings
 
 if TYPE_CHECKING:
     import httpx2
@@ -117,9 +117,7 @@ async def open_client(
                 ),
                 nursery,
             )
-            if parts.publisher is None:
-                await set_always(database, None)
-            else:
+            if parts.publisher is not None:
                 await nursery.start(parts.publisher.run, name="imagen publisher")
             if parts.webhooks is not None:
                 nursery.start_soon(parts.webhooks.run, name="imagen webhooks")

@@ -40,20 +40,6 @@ CREATE TABLE publications (
 CREATE INDEX publications_due ON publications (store, next_try_at) WHERE state IN ('queued', 'removing');
 CREATE INDEX publications_by_state ON publications (store, state, queued_at);
 
--- The stores that every new picture goes to.
-CREATE TABLE publishing_always (store TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
-
-CREATE TRIGGER images_to_publish AFTER INSERT ON images WHEN EXISTS (SELECT 1 FROM publishing_always) BEGIN
-    INSERT INTO publications (sha256, store, media_type, next_try_at, queued_at)
-    SELECT NEW.sha256, store, NEW.media_type, 0.0, NEW.created_at FROM publishing_always WHERE true
-    ON CONFLICT DO UPDATE SET
-        state = 'queued',
-        tries = CASE WHEN next_try_at IS NULL THEN 0 ELSE tries END,
-        next_try_at = coalesce(next_try_at, 0.0),
-        last_error = NULL
-    WHERE state IN ('failed', 'removing', 'removed');
-END;
-
 -- What is deleted for good goes from the stores too, unless another picture has the same bytes.
 CREATE TRIGGER images_to_unpublish AFTER DELETE ON images
 WHEN NOT EXISTS (SELECT 1 FROM images WHERE sha256 = OLD.sha256) BEGIN

@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import msgspec
 import trio
@@ -53,6 +54,7 @@ WHERE images_unhashed.number < ? ORDER BY images_unhashed.number DESC LIMIT ?
 # Of a picture that was deleted meanwhile nothing is kept.
 _KEEP = "INSERT OR REPLACE INTO image_hashes SELECT number, ? FROM images WHERE number = ?"
 _HASHED = "DELETE FROM images_unhashed WHERE number = ?"
+_HASH_OF = "SELECT phash FROM images JOIN image_hashes ON image_hashes.number = images.number WHERE id = ?"
 # A range of one value: where `phash = ?`, SQLite puts the value into the expression too, which then fits no index any more.
 _NEWEST_OF = """
 SELECT images.id FROM image_hashes JOIN images ON images.number = image_hashes.number
@@ -105,9 +107,8 @@ class Similar:
         """
         if not 0 <= max_distance <= MAX_DISTANCE or not 1 <= limit <= _MOST:
             raise InvalidRequestError("Similar pictures have a distance from 0 to 7, and the limit is from 1 to 1000.")
-        source = image if isinstance(image, bytes) else image.path or image.data
-        looks = await self._workers.run(partial(perceptual_hash, source))
         await self.hash_missing(progress)
+        looks = await self._look(image)
         found: dict[str, int] = {}
         for phash in await self._find_near(looks, max_distance):
             # One more than is wanted, as the picture itself is among them.
@@ -181,6 +182,17 @@ class Similar:
                 if (phash := looks[one.sha256]) is not None:
                     statements.append((_KEEP, (phash, one.number)))
         return statements
+
+    async def _look(self, image: Image | bytes) -> int:
+        """The hash of a picture: the one that is kept, where it is of the library."""
+        source: bytes | Path
+        if isinstance(image, Image):
+            if rows := await self._database.read(_HASH_OF, (image.id,)):
+                return msgspec.convert(rows[0][0], int)
+            source = image.path or image.data
+        else:
+            source = image
+        return await self._workers.run(partial(perceptual_hash, source))
 
     async def _find_near(self, looks: int, max_distance: int) -> list[int]:
         """The hashes that pictures have within a distance, the nearest first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._publisher import Publisher, PublishingStatus, set_always
+from ._publisher import Publisher, PublishingStatus
 from ._rows import Publication, PublicationState
 from ._settings import StoreSettings
 from ._store import ObjectStore
@@ -14,5 +14,4 @@ __all__ = [
     "Publisher",
     "PublishingStatus",
     "StoreSettings",
-    "set_always",
 ]

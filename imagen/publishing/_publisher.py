@@ -20,7 +20,7 @@ from ._rows import Claim, Publication, PublicationState
 from ._settings import StoreSettings
 from ._store import TIMEOUT_SECONDS, ObjectStore
 
-__all__ = ["Publisher", "PublishingStatus", "set_always"]
+__all__ = ["Publisher", "PublishingStatus"]
 
 PublishProgress = Callable[[int, int], None]
 
@@ -34,6 +34,8 @@ _LEASE_SECONDS = TIMEOUT_SECONDS + 60.0
 _LOOK_SECONDS = 60.0
 _LOOK_ALWAYS_SECONDS = 2.0
 _CLOSE_SECONDS = 10.0
+# Another process may be the one that ends what is waited for.
+_LOOK_WAITING_SECONDS = 5.0
 # Whoever waits looks no more often than this, as each look reads a row for each picture that is left.
 _PAUSE_SECONDS = 0.05
 # In one statement or transaction.
@@ -162,12 +164,13 @@ class Publisher:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Does what is due, until `close`. A cancellation leaves the rest in line.
 
-        It has started when new pictures go to this store, or no longer do, as the settings say.
+        With `publish = "always"` it has started when new pictures of this client go to the store. To be run once.
 
         Raises:
             StorageError: the database cannot be written, at the start.
         """
-        await set_always(self._database, self._name if self._settings.publish == "always" else None)
+        if self._settings.publish == "always":
+            await self._database.write(_rows.always(self._name))
         task_status.started()
         with self._scope:
             async with open_bare_nursery() as nursery:
@@ -285,25 +288,13 @@ class Publisher:
             if not left:
                 return
             hashes = left
-            with trio.move_on_after(_LOOK_ALWAYS_SECONDS):
+            with trio.move_on_after(_LOOK_WAITING_SECONDS):
                 await woken.wait()
             await trio.sleep(_PAUSE_SECONDS)
 
     def _wake(self) -> None:
         woken, self._woken = self._woken, trio.Event()
         woken.set()
-
-
-async def set_always(database: Database, store: str | None) -> None:
-    """Has every new picture go to this store, and to no other; None is for no store at all.
-
-    Raises:
-        StorageError: the database cannot be written.
-    """
-    wanted = [] if store is None else [store]
-    if [row[0] for row in await database.read("SELECT store FROM publishing_always")] != wanted:
-        statements: list[Statement] = [("DELETE FROM publishing_always", ())]
-        await database.write(statements + [(_rows.ALWAYS, (name,)) for name in wanted])
 
 
 def _key(sha256: str, media_type: str) -> str:

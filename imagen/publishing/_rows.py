@@ -11,6 +11,8 @@ an object is named by its bytes.
 Somebody may want the object gone while it is being put, or the other way round. Then the state changes at once and the lease
 stays, so that nobody starts with the opposite before the first is done or surely dead; who ends such a claim gives its lease
 back.
+
+With `publish = "always"` a trigger puts new pictures in line, wherever their rows come from.
 """
 
 from __future__ import annotations
@@ -23,13 +25,13 @@ import msgspec
 from .._database import Row, Statement, Transaction
 
 __all__ = [
-    "ALWAYS",
     "COUNTS",
     "LATEST",
     "NEXT",
     "Claim",
     "Publication",
     "PublicationState",
+    "always",
     "claim",
     "enqueue",
     "fail_all",
@@ -108,7 +110,27 @@ WHERE store = ? AND sha256 IN (
 NEXT = "SELECT min(next_try_at) FROM publications WHERE store = ? AND state IN ('queued', 'removing')"
 COUNTS = "SELECT state, count(*) FROM publications WHERE store = ? GROUP BY state"
 LATEST = f"SELECT {_COLUMNS} FROM publications WHERE store = ? AND state = ? ORDER BY queued_at DESC LIMIT ?"
-ALWAYS = "INSERT OR IGNORE INTO publishing_always (store) VALUES (?)"
+
+
+# Of this connection alone: another process that shares the database may have another store, or none.
+_ALWAYS: tuple[Statement, ...] = (
+    ("CREATE TEMP TABLE publishing_always (store TEXT NOT NULL)", ()),
+    (
+        """
+        CREATE TEMP TRIGGER images_to_publish AFTER INSERT ON images BEGIN
+            INSERT INTO publications (sha256, store, media_type, next_try_at, queued_at)
+            SELECT NEW.sha256, store, NEW.media_type, 0.0, NEW.created_at FROM publishing_always WHERE true
+            ON CONFLICT DO UPDATE SET
+                state = 'queued',
+                tries = CASE WHEN next_try_at IS NULL THEN 0 ELSE tries END,
+                next_try_at = coalesce(next_try_at, 0.0),
+                last_error = NULL
+            WHERE state IN ('failed', 'removing', 'removed');
+        END
+        """,
+        (),
+    ),
+)
 
 
 def of_hashes(count: int) -> str:
@@ -131,6 +153,11 @@ def read_publication(row: Row) -> Publication:
 def enqueue(sha256: str, media_type: str, *, store: str, now: float) -> Statement:
     """Puts a picture in line, unless it is there or published already."""
     return _ENQUEUE, (sha256, store, media_type, now)
+
+
+def always(store: str) -> list[Statement]:
+    """Has every picture that this connection lists go to a store, in the same transaction. To be said once."""
+    return [*_ALWAYS, ("INSERT INTO publishing_always (store) VALUES (?)", (store,))]
 
 
 def remove(sha256: str, *, store: str, now: float) -> Statement:

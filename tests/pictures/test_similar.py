@@ -18,7 +18,7 @@ from imagen._database import Database
 from imagen._requests import encode_request
 from imagen.pictures import Similar, Transform, apply_transform, hash_distance, perceptual_hash
 from imagen.pictures._grouping import group_hashes
-from imagen.pictures._similar import _KEEP, _NEWEST_OF, _PAGE_OF_HASHES, _UNHASHED
+from imagen.pictures._similar import _HASH_OF, _KEEP, _NEWEST_OF, _PAGE_OF_HASHES, _UNHASHED
 from imagen.testing import InlineWorkers
 from tests.pictures.drawings import bomb, decoded, encoded, image_of, scene
 
@@ -113,6 +113,11 @@ async def test_similar_pictures_are_found_and_others_are_not(shelf, tmp_path):
     assert seen == [(4, 4)]
     image = image_of(original, tmp_path, id=f"{1:032x}")
     assert [int(id, 16) for id, _ in await shelf.similar.to(image)] == [3]
+    # Its hash is kept, so the file is not looked at again; that of a picture from elsewhere is.
+    image.path.unlink()
+    assert [int(id, 16) for id, _ in await shelf.similar.to(image)] == [3]
+    foreign = image_of(original, id="f" * 32)
+    assert {int(id, 16) for id, _ in await shelf.similar.to(foreign)} == {1, 3}
 
 
 async def test_a_picture_is_hashed_once_and_the_same_bytes_too(shelf):
@@ -220,6 +225,7 @@ async def test_every_question_is_answered_by_an_index(shelf):
     questions = [
         (_UNHASHED, (0, 1)),
         (_PAGE_OF_HASHES, (0, 1)),
+        (_HASH_OF, ("0",)),
         (_NEWEST_OF, (0, 0, 0, 1)),
         (f"SELECT phash FROM image_hashes WHERE phash >> 32 & 65535 IN ({probes})", (0,) * 17),
     ]

@@ -22,6 +22,8 @@ bench: $(VENV)/.bench  ## the benchmarks, by hand: minutes, and nothing else sho
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.stream
 	$(BIN)/python -m benchmarks.crash
+	$(BIN)/python -m benchmarks.library
+	$(BIN)/python -m benchmarks.publish
 
 clean:
 	rm -rf $(VENV) .venv-diffusers demo-pictures

@@ -22,7 +22,7 @@ from unittest import mock
 import trio
 
 import imagen
-from imagen._database import Database, Transaction
+from imagen._database import Database, Row, Transaction
 from imagen._workers import ThreadWorkers
 from imagen.library import Library, insert_image, row_of
 
@@ -124,16 +124,19 @@ async def _measure(listing: Listing, seed: int) -> tuple[float, float]:
 async def _scans(listing: Listing) -> list[str]:
     """The steps of the plans that read a whole table."""
     found: list[str] = []
-    run = Transaction.run
+    run, fetch = Transaction.run, Database._fetch
 
-    def explain(self: Transaction, sql: str, values: tuple[object, ...] = ()) -> object:
-        for row in run(self, f"EXPLAIN QUERY PLAN {sql}", values):  # type: ignore[arg-type]
+    def explain(run_it: Callable[..., list[Row]], owner: object, sql: str, values: Row) -> list[Row]:
+        for row in run_it(owner, f"EXPLAIN QUERY PLAN {sql}", values):
             step = str(row[3])
             if step.startswith("SCAN") and "VIRTUAL TABLE INDEX" not in step and "USING" not in step:
                 found.append(step)
-        return run(self, sql, values)  # type: ignore[arg-type]
+        return run_it(owner, sql, values)
 
-    with mock.patch.object(Transaction, "run", explain):
+    with (
+        mock.patch.object(Transaction, "run", lambda self, sql, values=(): explain(run, self, sql, values)),
+        mock.patch.object(Database, "_fetch", lambda self, sql, values: explain(fetch, self, sql, values)),
+    ):
         await listing(random.Random(0))
     return [step for step in found if step not in ("SCAN CONSTANT ROW", "SCAN tags")]
 

@@ -21,6 +21,7 @@ __all__ = ["Collection", "Collections"]
 
 _LONGEST_NAME = 100
 _COLUMNS = "inner.id, inner.name, outer.name, inner.notes, inner.images, inner.created_at"
+_TOP = "coalesce(parent_id, '') = ''"
 _FROM = "FROM collections AS inner LEFT JOIN collections AS outer ON outer.id = inner.parent_id"
 
 
@@ -61,10 +62,12 @@ class Collections:
         Raises:
             InvalidRequestError: there is none.
         """
-        outer, inner = _split(name)
-        where = "outer.name IS ? AND inner.name = ?" if outer is None else "outer.name = ? AND inner.name = ?"
+        outer, slash, inner = name.rpartition("/")
+        # Where there is no outer one of that name, nothing lies in it: NULL equals nothing.
+        within = f"(SELECT id FROM collections WHERE {_TOP} AND name = ?1)" if slash else "''"
         rows = await self._database.read(
-            f"SELECT {_COLUMNS} {_FROM} WHERE {where} UNION ALL SELECT {_COLUMNS} {_FROM} WHERE inner.id = ?",
+            f"SELECT {_COLUMNS} {_FROM} WHERE coalesce(inner.parent_id, '') = {within} AND inner.name = ?2 AND ?1 IS NOT NULL "
+            f"UNION ALL SELECT {_COLUMNS} {_FROM} WHERE inner.id = ?3",
             (outer, inner, name),
         )
         if not rows:
@@ -224,11 +227,6 @@ def _arrange(transaction: Transaction, collection_id: str, ids: Sequence[str]) -
             "UPDATE collection_images SET position = ? WHERE collection_id = ? AND number = ?",
             (position, collection_id, numbers[image_id]),
         )
-
-
-def _split(name: str) -> tuple[str | None, str]:
-    outer, slash, inner = name.rpartition("/")
-    return (outer if slash else None), inner
 
 
 def _read_name(name: str) -> Sequence[str]:

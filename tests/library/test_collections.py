@@ -104,3 +104,21 @@ async def test_a_long_line_is_no_trouble(tmp_path):
         for number in range(1200):
             parent = await shelf.list_row(id=f"{number:016x}", day=number, parent_id=parent and parent.id)
         assert (await shelf.library.lineage(f"{5:016x}")).image.id == f"{0:016x}"
+
+
+async def test_no_collection_is_looked_for_one_by_one(tmp_path, monkeypatch):
+    plans: list[str] = []
+    fetch = imagen._database.Database._fetch
+
+    def explain(self, sql, values):
+        plans.extend(str(row[3]) for row in fetch(self, f"EXPLAIN QUERY PLAN {sql}", values))
+        return fetch(self, sql, values)
+
+    async with open_shelf(tmp_path) as shelf:
+        await shelf.library.collections.create("trips/norway")
+        monkeypatch.setattr("imagen._database.Database._fetch", explain)
+        for name in ("trips", "trips/norway"):
+            await shelf.library.collections.images(name)
+            await shelf.library.collections.ids_within(name)
+    assert plans
+    assert not [plan for plan in plans if plan.startswith("SCAN") and plan != "SCAN CONSTANT ROW"]

@@ -20,6 +20,7 @@ from ._shop import Desk, client_of
 __all__ = [
     "After",
     "BatchAnswer",
+    "Cache",
     "Count",
     "Full",
     "HEARTBEAT_SECONDS",
@@ -92,6 +93,9 @@ LongTimeout = Annotated[
     float,
     Field(description="How many seconds to wait, 1 to 300. Most hosts end a call after 60; then the picture is kept."),
 ]
+Cache = Annotated[
+    bool, Field(description="Answer a request that was made before with a picture of the library, for nothing.")
+]
 Full = Annotated[
     bool,
     Field(description="Show the whole picture in place of a preview, where it is small enough (525 kB, 2000 pixels)."),
@@ -117,35 +121,41 @@ async def _found(ctx: Desk, looking: Awaitable[imagen.Session]) -> imagen.Sessio
         ) from error
 
 
-def start(ctx: Desk, request: imagen.Request, count: int, limits: Limits) -> tuple[imagen.Session, list[str]]:
+def start(
+    ctx: Desk, request: imagen.Request, count: int, limits: Limits, *, cache: bool = False
+) -> tuple[imagen.Session, list[str]]:
     """Starts a session; the notes say that its model will be retired."""
     with noting_retirement() as notes:
-        session = client_of(ctx).start_session(request, n=count, budget=limits.budget)
+        session = client_of(ctx).start_session(request, n=count, budget=limits.budget, cache=cache)
     return session, notes
 
 
-async def make_one(ctx: Desk, request: imagen.Request, timeout: float, limits: Limits, *, full: bool) -> PictureAnswer:
+async def make_one(
+    ctx: Desk, request: imagen.Request, timeout: float, limits: Limits, *, full: bool, cache: bool = False
+) -> PictureAnswer:
     """One picture, as a session of one: when the wait is over before the picture is, it goes on and can still be pulled."""
     if (question := await ask_first(ctx, request, 1, limits)) is not None:
         return question
-    session, notes = start(ctx, request, 1, limits)
+    session, notes = start(ctx, request, 1, limits, cache=cache)
     with _cancelled_without_answer(session):
         found = await wait_picture(session, None, clamp(timeout, 1.0, _LONGEST_GENERATE), ctx)
         if found is not None:
-            return await picture_reply(found, full=full, notes=notes)
+            return await picture_reply(client_of(ctx), found, full=full, notes=notes)
         if session.finished:
             raise _reason(session)
         return failed(_still_being_made(session))
 
 
-async def make_many(ctx: Desk, request: imagen.Request, count: int, timeout: float, limits: Limits) -> BatchAnswer:
+async def make_many(
+    ctx: Desk, request: imagen.Request, count: int, timeout: float, limits: Limits, *, cache: bool = False
+) -> BatchAnswer:
     """Several pictures in the background; the first one as soon as it is there."""
     if (question := await ask_first(ctx, request, count, limits)) is not None:
         return question
-    session, notes = start(ctx, request, count, limits)
+    session, notes = start(ctx, request, count, limits, cache=cache)
     with _cancelled_without_answer(session):
         found = await wait_picture(session, None, clamp(timeout, 0.0, LONGEST_PULL), ctx)
-        return await batch_reply(session, found, notes=[*notes, next_step(session, found, None)])
+        return await batch_reply(client_of(ctx), session, found, notes=[*notes, next_step(session, found, None)])
 
 
 def picture_source(ctx: Desk, text: str) -> imagen.ImageSource:

@@ -18,8 +18,9 @@ from pydantic import Field
 
 import imagen
 
-from ._replies import CostReply, dollars, spoken
+from ._replies import CostReply
 from ._shop import Desk, client_of
+from ._text import dollars, spoken
 
 __all__ = ["ConfirmCost", "Limits", "MaxCost", "ask_first", "estimate", "noting_retirement"]
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from decimal import Decimal
 from typing import NamedTuple
 
+from mcp.server import ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult
 from mcp.server.mcpserver import Context
 
 import imagen
 
-__all__ = ["Desk", "Shop", "client_of"]
+__all__ = ["Desk", "Shop", "client_of", "current_client", "remember_shop"]
 
 
 class Shop(NamedTuple):
@@ -22,6 +25,19 @@ class Shop(NamedTuple):
 
 Desk = Context[Shop]
 
+_shop: ContextVar[Shop] = ContextVar("shop")
+
 
 def client_of(ctx: Desk) -> imagen.Client:
     return ctx.request_context.lifespan_context.client
+
+
+async def remember_shop(ctx: ServerRequestContext[Shop], call_next: CallNext) -> HandlerResult:
+    """Middleware: the SDK gives its context to tools, templates and prompts, and none to fixed resources and completions."""
+    _shop.set(ctx.lifespan_context)
+    return await call_next(ctx)
+
+
+def current_client() -> imagen.Client:
+    """The client of the server that answers this request."""
+    return _shop.get().client

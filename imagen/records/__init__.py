@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from ._description import FileDescription, describe_file
-from ._embedding import embed_record, is_sealed, read_record, read_sidecar, sidecar_of, write_sidecar
+from ._description import FileDescription, describe_file, metadata_keys
+from ._embedding import (
+    decode_sidecar,
+    embed_record,
+    is_sealed,
+    read_record,
+    read_sidecar,
+    sidecar_of,
+    write_sidecar,
+)
 from ._foreign import read_foreign
 from ._foreign_record import ForeignRecord
 from ._provenance import Provenance, read_provenance
-from ._record import Record, decode_record, encode_record, request_of
+from ._record import LARGEST_RECORD, Record, decode_record, encode_record, request_of
+from ._removing import remove_record
 from ._signing import ContentSigner
 
 __all__ = [
+    "LARGEST_RECORD",
     "ContentSigner",
     "FileDescription",
     "ForeignRecord",
     "Provenance",
     "Record",
     "decode_record",
+    "decode_sidecar",
     "describe_file",
     "embed_record",
     "encode_record",
     "is_sealed",
+    "metadata_keys",
     "read_foreign",
     "read_provenance",
     "read_record",
     "read_sidecar",
+    "remove_record",
     "request_of",
     "sidecar_of",
     "write_sidecar",

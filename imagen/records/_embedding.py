@@ -19,6 +19,9 @@ from ._webp import embed_webp_packet, is_webp_sealed, webp_packet
 from ._xmp import RECORD_PROPERTY, merge_packet, read_packet, write_packet
 
 __all__ = [
+    "KEYWORD",
+    "XMP_KEYWORD",
+    "decode_sidecar",
     "embed_in_unsealed",
     "embed_record",
     "holds_manifest",
@@ -32,8 +35,8 @@ __all__ = [
     "write_sidecar",
 ]
 
-_KEYWORD: Final = "imagen"
-_XMP_KEYWORD: Final = "XML:com.adobe.xmp"
+KEYWORD: Final = "imagen"
+XMP_KEYWORD: Final = "XML:com.adobe.xmp"
 # By it an XMP packet names a manifest that lies elsewhere, and which seals the file all the same.
 _PROVENANCE: Final = "{http://purl.org/dc/terms/}provenance"
 
@@ -53,7 +56,7 @@ def packet_of(data: bytes) -> str | None:
     """The XMP packet of a file, as text."""
     match kind_of(data):
         case "image/png":
-            return read_texts(data).get(_XMP_KEYWORD)
+            return read_texts(data).get(XMP_KEYWORD)
         case "image/jpeg":
             packet = jpeg_packet(data)
         case "image/webp":
@@ -113,7 +116,7 @@ def embed_in_unsealed(data: bytes, record: Record) -> bytes | None:
         return None
     match kind:
         case "image/png":
-            return embed_texts(data, {_KEYWORD: encode_record(record), _XMP_KEYWORD: packet})
+            return embed_texts(data, {KEYWORD: encode_record(record), XMP_KEYWORD: packet})
         case "image/jpeg":
             return embed_jpeg_packet(data, packet.encode())
         case "image/webp":
@@ -129,7 +132,7 @@ def read_record(data: bytes) -> Record | None:
         InvalidRequestError: there is one, and it is damaged.
     """
     if kind_of(data) == "image/png":
-        text = read_texts(data).get(_KEYWORD)
+        text = read_texts(data).get(KEYWORD)
         if text is not None:
             return decode_record(text)
     packet = packet_of(data)
@@ -176,4 +179,13 @@ def read_sidecar(path: Path) -> Record | None:
         raise StorageError(f"{sidecar_of(path)} cannot be read: {error.strerror or error}.") from error
     if len(packet) > LARGEST_TEXT:
         raise InvalidRequestError(f"{sidecar_of(path)} is larger than any record.")
+    return decode_sidecar(packet)
+
+
+def decode_sidecar(packet: bytes) -> Record | None:
+    """The record in the bytes of a sidecar, or None.
+
+    Raises:
+        InvalidRequestError: there is one, and it is damaged.
+    """
     return _record_in(packet.decode("utf-8", "replace"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-__all__ = ["embed_jpeg_packet", "is_jpeg_sealed", "jpeg_exif", "jpeg_keys", "jpeg_packet"]
+__all__ = ["drop_jpeg_packet", "embed_jpeg_packet", "is_jpeg_sealed", "jpeg_exif", "jpeg_keys", "jpeg_packet"]
 
 _XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _EXIF: Final = b"Exif\0\0"
@@ -96,3 +96,9 @@ def embed_jpeg_packet(data: bytes, packet: bytes) -> bytes | None:
             break
         at = segment.end
     return data[:at] + ours + data[at:]
+
+
+def drop_jpeg_packet(data: bytes) -> bytes:
+    """The same JPEG without its first XMP packet."""
+    packet = next((segment for segment in _segments(data) if _is_xmp(segment)), None)
+    return data if packet is None else data[: packet.start] + data[packet.end :]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 from ._bounds import LARGEST_TEXT, MOST_TEXT, inflate
 
-__all__ = ["embed_texts", "is_png_sealed", "png_keys", "read_texts"]
+__all__ = ["drop_texts", "embed_texts", "is_png_sealed", "png_keys", "read_texts"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
@@ -109,6 +109,16 @@ def embed_texts(data: bytes, texts: Mapping[str, str]) -> bytes | None:
             parts += [data[at:pixels], *(_text_chunk(keyword, text) for keyword, text in texts.items())]
             at = pixels
         if chunk.kind in _TEXT_KINDS and _keyword(chunk.body) in texts:
+            parts.append(data[at : chunk.start])
+            at = chunk.end
+    return b"".join([*parts, data[at:]])
+
+
+def drop_texts(data: bytes, keywords: Collection[str]) -> bytes:
+    """The same PNG without the texts of these keywords."""
+    parts, at = [], 0
+    for chunk in _chunks(data):
+        if chunk.kind in _TEXT_KINDS and _keyword(chunk.body) in keywords:
             parts.append(data[at : chunk.start])
             at = chunk.end
     return b"".join([*parts, data[at:]])

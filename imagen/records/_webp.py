@@ -9,7 +9,7 @@ from typing import NamedTuple
 from .._errors import ProviderError
 from .._measure import measure
 
-__all__ = ["embed_webp_packet", "is_webp_sealed", "webp_exif", "webp_keys", "webp_packet"]
+__all__ = ["drop_webp_packet", "embed_webp_packet", "is_webp_sealed", "webp_exif", "webp_keys", "webp_packet"]
 
 _XMP_FLAG, _ALPHA_FLAG = 0x04, 0x10
 _NAMES = {b"XMP ": "XMP", b"EXIF": "EXIF", b"ICCP": "ICC", b"C2PA": "C2PA"}
@@ -84,6 +84,18 @@ def embed_webp_packet(data: bytes, packet: bytes) -> bytes | None:
         ]
     )
     return b"RIFF" + struct.pack("<I", len(body)) + body + data[chunks[-1].end :]
+
+
+def drop_webp_packet(data: bytes) -> Iterator[bytes]:
+    """The same WebP without its XMP packet: with its extended header, and without, as that may have come with the packet."""
+    chunks = list(_chunks(data))
+    kept = [chunk for chunk in chunks if chunk.kind != b"XMP "]
+    if not kept or kept[0].kind != b"VP8X" or not kept[0].body:
+        return
+    header = bytes([kept[0].body[0] & ~_XMP_FLAG]) + kept[0].body[1:]
+    pixels = b"".join(_pack(chunk.kind, chunk.body) for chunk in kept[1:])
+    for body in (b"WEBP" + _pack(b"VP8X", header) + pixels, b"WEBP" + pixels):
+        yield b"RIFF" + struct.pack("<I", len(body)) + body + data[chunks[-1].end :]
 
 
 def _canvas(data: bytes, head: _Chunk) -> bytes | None:

@@ -14,7 +14,15 @@ from .._errors import InvalidRequestError
 from ._bounds import LARGEST_TEXT
 from ._record import Record, encode_record
 
-__all__ = ["RECORD_PROPERTY", "merge_packet", "read_packet", "short_name", "source_type", "write_packet"]
+__all__ = [
+    "RECORD_PROPERTY",
+    "merge_packet",
+    "read_packet",
+    "short_name",
+    "source_type",
+    "without_record",
+    "write_packet",
+]
 
 _NAMESPACES: Final = {
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
@@ -65,6 +73,12 @@ def merge_packet(packet: str, record: Record, *, with_record: bool = True) -> st
     at = ends[-1].start()
     merged = theirs[:at] + _describe(record, known, with_record=with_record) + theirs[at:]
     return merged if read_packet(merged) is not None else None
+
+
+def without_record(packet: str) -> str:
+    """The packet as it was before ours came in; empty where all of it is ours."""
+    theirs = _OURS.sub("", packet)
+    return "" if theirs == _HEAD + _RDF_HEAD + _TAIL else theirs
 
 
 def _describe(record: Record, known: Mapping[str, str], *, with_record: bool) -> str:

@@ -1,1 +1,17 @@
-"""Pictures for others: links that expire, and collections as one file."""
+"""Pictures for others: links that expire, and collections as one file.
+
+_safe_names                     names for files and messages
+_gallery                        pictures as a page
+_archive_format, _archive_writer what an archive holds, and how it is written whole
+_exporting                      a library or a part of it into an archive
+_sources, _arrivals, _importing whatever holds pictures, what is known of them, and how they come in
+_archives                       both ways, as callers hold them
+_shares, _share_app             links to pictures, and the web application that answers them
+"""
+
+from __future__ import annotations
+
+from ._archive_format import Exported, Imported, Refusal
+from ._archives import Archives
+
+__all__ = ["Archives", "Exported", "Imported", "Refusal"]

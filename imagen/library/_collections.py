@@ -63,8 +63,8 @@ class Collections:
             InvalidRequestError: there is none.
         """
         outer, slash, inner = name.rpartition("/")
-        # Where there is no outer one of that name, nothing lies in it: NULL equals nothing. The plus takes the type from the id,
-        # which the index on an expression does not have.
+        # Where there is no outer one of that name, nothing lies in it: NULL equals nothing. The plus takes its type
+        # from the id, as the index on an expression has none.
         within = f"(SELECT +id FROM collections WHERE {_TOP} AND name = ?1)" if slash else "''"
         rows = await self._database.read(
             f"SELECT {_COLUMNS} {_FROM} WHERE coalesce(inner.parent_id, '') = {within} AND inner.name = ?2 AND ?1 IS NOT NULL "

@@ -7,17 +7,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+import pytest
 import trio
+import trio.lowlevel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imagen
 from imagen.library import insert_image, row_of
+from imagen.publishing import Publisher, StoreSettings
+from imagen.testing import InlineWorkers
 from tests.library.shelf import Shelf, open_shelf
 from tests.support import png
 
 NAMES = ("sea", "night")
 PICTURES = st.integers(0, 5)
+# Those that are there from the beginning.
+FIRST = st.integers(0, 3)
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("add"), PICTURES),
@@ -36,6 +42,10 @@ STEPS = st.lists(
         st.tuples(st.just("drop"), st.sampled_from(NAMES)),
         st.tuples(st.just("edit"), PICTURES, PICTURES),
         st.tuples(st.just("clean"), st.integers(0, 2)),
+        st.tuples(st.just("publish"), FIRST),
+        st.tuples(st.just("publish"), FIRST),
+        st.tuples(st.just("delete"), FIRST),
+        st.tuples(st.just("unpublish"), FIRST),
         st.tuples(st.just("pass"), st.integers(1, 40)),
     ),
     min_size=12,
@@ -58,8 +68,11 @@ class Kept:
 class Model:
     """The library as anybody would think it is."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: Shelf, publisher: Publisher, store: Path) -> None:
         self.shelf = shelf
+        self.publisher = publisher
+        self.store = store
+        self.published: set[str] = set()
         self.kept: dict[int, Kept] = {}
         self.collections: dict[str, list[int]] = {}
         self.known: dict[int, imagen.Image] = {}
@@ -72,7 +85,7 @@ class Model:
 
     async def add(self, number: int) -> None:
         if number not in self.known:
-            self.known[number] = image = await self.shelf.add(day=number, data=png((number // 2, 0, 0)))
+            self.known[number] = image = await self.shelf.add(day=number, data=png((max(number, 1), 0, 0)))
             self.kept[number] = Kept(image)
 
     async def edit(self, number: int, parent: int) -> None:
@@ -162,6 +175,20 @@ class Model:
         for number in overdue:
             self._forget(number)
 
+    async def publish(self, number: int) -> None:
+        if number in self.kept:
+            image = self.kept[number].image
+            (publication,) = await self.publisher.publish([image])
+            # One without a file cannot be put anywhere.
+            assert (publication.state == "published") == bool(image.size_bytes)
+            if image.size_bytes:
+                self.published.add(image.sha256)
+
+    async def unpublish(self, number: int) -> None:
+        if number in self.known:
+            await self.publisher.unpublish([self.known[number]])
+            self.published.discard(self.known[number].sha256)
+
     async def pass_(self, days: int) -> None:
         await trio.lowlevel.checkpoint()
         self.shelf.clock.now += days * DAY
@@ -183,7 +210,13 @@ class Model:
         assert (size.images, size.size_bytes) == (len(sizes), sum(sizes))
         assert size.trashed_images == len(self.kept) - len(sizes)
         files = {path.stem for path in library.folder.rglob("*.png")}
-        assert files == {one.image.sha256 for one in self.kept.values() if one.image.size_bytes}
+        there = {one.image.sha256 for one in self.kept.values() if one.image.size_bytes}
+        assert files == there
+        # What was deleted for good goes from the store too.
+        self.published &= there
+        while (await self.publisher.status()).removing:
+            await trio.lowlevel.checkpoint()
+        assert {path.stem for path in self.store.rglob("*.png")} == self.published
 
     async def _compare_finding(self) -> None:
         library = self.shelf.library
@@ -214,8 +247,18 @@ class Model:
 def test_a_library_is_what_was_done_to_it(steps):
     async def main() -> None:
         with tempfile.TemporaryDirectory() as home:
-            async with open_shelf(Path(home)) as shelf:
-                model = Model(shelf)
+            async with open_shelf(Path(home)) as shelf, trio.open_nursery() as nursery:
+                store = Path(home) / "store"
+                store.mkdir()
+                publisher = Publisher(
+                    shelf.database,
+                    InlineWorkers(),
+                    StoreSettings(url=store.as_uri()),
+                    read=shelf.library.files.find_input,
+                    now=shelf.clock,
+                )
+                await nursery.start(publisher.run)
+                model = Model(shelf, publisher, store)
                 for number in range(4):
                     await model.add(number)
                 await model.create("sea")
@@ -227,8 +270,12 @@ def test_a_library_is_what_was_done_to_it(steps):
                 findings = await shelf.library.check()
                 made_up = {one.image.id for one in model.kept.values() if not one.image.size_bytes}
                 assert all(finding.kind == "missing" and finding.image_id in made_up for finding in findings)
+                publisher.close()
 
-    trio.run(main)
+    with pytest.MonkeyPatch.context() as patch:
+        # A trigger wakes nobody, so it is looked for what there is to do.
+        patch.setattr("imagen.publishing._publisher._LOOK_SECONDS", 0.001)
+        trio.run(main)
 
 
 def test_the_model_knows_every_field_that_somebody_can_set():

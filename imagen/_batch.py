@@ -134,6 +134,7 @@ class Batch:
         self._in_flight = self._succeeded = self._failed = self._unknown_costs = 0
         self._cost_usd = Decimal(0)
         self._image_ids: list[str] = []
+        self._handed: set[str] = set()
         self._tag: str | None = None
 
     def completed(self) -> BatchCompleted | None:
@@ -267,10 +268,11 @@ class Batch:
         self._requested, self._tag = source.n, source.request.tag
         most = self._most_together(source.request, together=source.together)
         for indexes in _missing(source, most):
-            request, ordinal = source.request, indexes[0]
+            request = source.request
+            ordinal = indexes[0] if request.seed is None else None
             if request.seed is not None:
                 # The same seed would give the same picture n times.
-                request, ordinal = msgspec.structs.replace(request, seed=request.seed + indexes[0]), 0
+                request = msgspec.structs.replace(request, seed=request.seed + indexes[0])
             if not await self._start(request, indexes, nursery, ordinal):
                 return
 
@@ -302,7 +304,9 @@ class Batch:
             self._source_error = error
         self._requested = index
 
-    async def _start(self, request: Request, indexes: tuple[int, ...], nursery: trio.Nursery, ordinal: int = 0) -> bool:
+    async def _start(
+        self, request: Request, indexes: tuple[int, ...], nursery: trio.Nursery, ordinal: int | None = None
+    ) -> bool:
         """Takes a slot and starts one provider request; False when no more should be started."""
         await self._slots.acquire()
         if self._purse.exhausted_scope is not None:
@@ -310,7 +314,7 @@ class Batch:
         nursery.start_soon(self._fulfil, request, indexes, ordinal, name=f"imagen batch {self.id} request {indexes[0]}")
         return True
 
-    async def _fulfil(self, request: Request, indexes: tuple[int, ...], ordinal: int) -> None:
+    async def _fulfil(self, request: Request, indexes: tuple[int, ...], ordinal: int | None) -> None:
         try:
             self._in_flight += len(indexes)
             try:
@@ -322,10 +326,14 @@ class Batch:
         finally:
             self._slots.release()
 
-    async def _outcomes(self, request: Request, indexes: tuple[int, ...], ordinal: int) -> tuple[Outcome, ...]:
+    async def _outcomes(self, request: Request, indexes: tuple[int, ...], ordinal: int | None) -> tuple[Outcome, ...]:
         parts = self._parts
+        # Only what is wanted several times over is not to come twice.
+        handed = None if ordinal is None else self._handed
         try:
-            return await parts.dispatcher.fulfil(request, parts.terms, parts.ways, indexes, self.id, ordinal=ordinal)
+            return await parts.dispatcher.fulfil(
+                request, parts.terms, parts.ways, indexes, self.id, ordinal=ordinal or 0, handed=handed
+            )
         except BudgetExceededError as error:
             if self._purse.exhausted_scope is not None:
                 # The scope around the reader ends the iteration once everything in flight is handed over.

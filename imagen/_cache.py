@@ -1,7 +1,7 @@
 """Answers a request out of the library where the same was asked before, and lets requests that are alike share one attempt.
 
 Requests are alike that ask a model for the same, whoever pays for it. Without a seed any picture of such a request will do, and
-the second of several is the second that the library has.
+several in one batch are answered by different ones.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class CacheHits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Flight:
-    """Somebody makes this picture now. `ticket` is the attempt of one who was cancelled: it goes on without him."""
+    """Somebody makes this picture now. `tickets` are the attempts of one who was cancelled: they go on without him."""
 
     def __init__(self) -> None:
         self.over = trio.Event()
-        self.ticket: Ticket | None = None
+        self.tickets: list[Ticket] = []
 
 
 class ResultCache:
@@ -54,6 +54,7 @@ class ResultCache:
         orders: Sequence[Order],
         seed: int | None,
         ordinal: int,
+        handed: set[str] | None,
         make: Callable[[], Awaitable[tuple[Outcome, ...]]],
     ) -> tuple[Outcome, ...]:
         """Gives what is there already, or what somebody else is making, or else what `make` gives.
@@ -62,17 +63,18 @@ class ResultCache:
             orders: The same request for each model that may do it; inputs have been read.
             seed: What was asked for; an order has one in any case, where the model takes any.
             ordinal: How many pictures of this very request are wanted before this one.
+            handed: The pictures that their batch was given already, to which this adds; None where they may come again.
         """
         key = (fingerprint_of(orders[0].inputs.request, orders[0].model.id), seed, ordinal)
         while True:
-            if (found := await self._find(orders, seed, ordinal)) is not None:
+            if (found := await self._find(orders, seed, handed)) is not None:
                 return found
             flight = self._flights.get(key)
             if flight is None:
-                return await self._lead(key, orders[0], make)
+                return await self._lead(key, orders, make)
             await flight.over.wait()
-            if flight.ticket is not None:
-                await flight.ticket.done.wait()
+            for ticket in flight.tickets:
+                await ticket.done.wait()
             if self._flights.get(key) is flight:
                 del self._flights[key]
 
@@ -87,7 +89,7 @@ class ResultCache:
     async def _lead(
         self,
         key: tuple[str, int | None, int],
-        order: Order,
+        orders: Sequence[Order],
         make: Callable[[], Awaitable[tuple[Outcome, ...]]],
     ) -> tuple[Outcome, ...]:
         flight = self._flights[key] = _Flight()
@@ -95,22 +97,37 @@ class ResultCache:
             outcomes = await make()
         except BaseException:
             # The one who asked is gone, and what he sent goes on: nobody shall pay for it again meanwhile.
-            flight.ticket = next((one for one in self._engine.tickets if _is_of(one, order)), None)
+            flight.tickets = [one for one in self._engine.tickets if any(_is_of(one, order) for order in orders)]
             raise
         finally:
             flight.over.set()
-            if flight.ticket is None:
+            if not flight.tickets:
                 del self._flights[key]
         return outcomes
 
-    async def _find(self, orders: Sequence[Order], seed: int | None, ordinal: int) -> tuple[Outcome, ...] | None:
+    async def _find(
+        self, orders: Sequence[Order], seed: int | None, handed: set[str] | None
+    ) -> tuple[Outcome, ...] | None:
         """A picture for each index, or nothing."""
         for order in orders:
-            fingerprint = fingerprint_of(order.inputs.request, order.model.id)
-            images = await self._library.made_of(fingerprint, seed, skip=ordinal, limit=len(order.indexes))
+            images = await self._choose(order, seed, handed)
             if len(images) == len(order.indexes):
                 return await self._hand_over(images, order)
         return None
+
+    async def _choose(self, order: Order, seed: int | None, handed: set[str] | None) -> Sequence[Image]:
+        """As many pictures as are wanted, if there are; those are taken then."""
+        fingerprint, limit = fingerprint_of(order.inputs.request, order.model.id), len(order.indexes)
+        if handed is None:
+            return await self._library.made_of(fingerprint, seed, limit=limit)
+        while True:
+            # What the batch itself makes is on its way to another place of it.
+            images = await self._library.made_of(
+                fingerprint, seed, limit=limit, without=tuple(handed), but_of_batch=order.batch_id
+            )
+            if not any(image.id in handed for image in images):
+                handed.update(image.id for image in images if len(images) == limit)
+                return images
 
     async def _hand_over(self, images: Sequence[Image], order: Order) -> tuple[Outcome, ...]:
         await self._database.write(

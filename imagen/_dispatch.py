@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from typing import Literal
@@ -55,10 +56,12 @@ class Dispatcher:
         batch_id: str | None = None,
         *,
         ordinal: int = 0,
+        handed: set[str] | None = None,
     ) -> tuple[Outcome, ...]:
         """Gives one outcome for each index, in order. Failures are values.
 
-        The `ordinal` is how many pictures of this very request come before, for the cache not to give one of them again.
+        The `ordinal` is how many pictures of this very request come before, and `handed` those that the cache gave for them, so
+        that it gives none twice; None lets it.
 
         Raises:
             BudgetExceededError: the money does not suffice; nothing was sent.
@@ -67,7 +70,7 @@ class Dispatcher:
             orders, unfit = self._plan(request, ways, indexes, batch_id)
             orders = await self._sort(orders, ways.routing or self._policy.routing)
             if ways.cache:
-                return await self._look_first(orders, unfit, terms, ways, request.seed, ordinal)
+                return await self._look_first(orders, unfit, terms, ways, request.seed, ordinal, handed)
         except BudgetExceededError:
             raise
         except ImagenError as error:
@@ -82,11 +85,17 @@ class Dispatcher:
         ways: Ways,
         seed: int | None,
         ordinal: int,
+        handed: set[str] | None,
     ) -> tuple[Outcome, ...]:
         if self._cache is None:
             raise ConfigurationError("There is no library to look into: leave out cache, or library=None.")
-        orders = [await self._planner.read_inputs(order) for order in orders]
-        return await self._cache.fulfil(orders, seed, ordinal, partial(self._try_each, orders, unfit, terms, ways))
+        read = {}
+        for order in orders:
+            # Pictures that do not suit one model may suit the next: the attempt says so, where it comes to that.
+            with suppress(ImagenError):
+                read[order.model.id] = await self._planner.read_inputs(order)
+        make = partial(self._try_each, [read.get(order.model.id, order) for order in orders], unfit, terms, ways)
+        return await (self._cache.fulfil([*read.values()], seed, ordinal, handed, make) if read else make())
 
     def quote(self, request: Request, ways: Ways) -> Quote | None:
         """What the first model that can take it will cost; None where none can, as nothing will be sent then."""

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
+from itertools import chain, repeat
 
 import pytest
 import trio
 
 import imagen
+from imagen.testing import ScriptedReply
 from tests.atelier import Atelier, open_atelier
 from tests.support import PRICE, FakeProvider, error_reply, images_reply, open_test_client, png
+from tests.test_routes import DOWN, Town, open_town, picture
+
+
+def another_each_time(*seconds: float) -> Callable[[imagen.HttpRequest], ScriptedReply]:
+    """Answers with a new picture after so many seconds, each time the next, and then always after one."""
+    shades, waits = iter(range(256)), chain(seconds, repeat(1.0))
+    return lambda request: images_reply(data=png((next(shades), 0, 0)), after_seconds=next(waits))
 
 
 async def test_the_same_request_costs_nothing_the_second_time(autojump_clock):
@@ -143,3 +153,66 @@ async def test_without_a_library_there_is_nothing_to_look_into(autojump_clock):
         with pytest.raises(imagen.ConfigurationError, match="no library"):
             await client.generate("a cat", cache=True)
         assert not transport.requests
+
+
+async def test_a_picture_without_its_file_is_made_again_once_and_no_more(autojump_clock):
+    async with open_test_client(another_each_time()) as (client, transport):
+        lost = await client.generate("a cat", cache=True)
+        lost.path.unlink()
+        again = await client.generate("a cat", cache=True)
+        assert (await client.generate("a cat", cache=True)).id == again.id
+        assert len(transport.requests) == 2
+
+
+async def test_a_batch_that_waits_for_what_another_makes_is_not_given_its_own_picture_twice(autojump_clock):
+    async with open_test_client(another_each_time(10.0, 1.0)) as (client, transport):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: client.generate("a cat", cache=True))
+            await trio.sleep(0.5)
+            async with client.open_batch("a cat", n=2, cache=True) as batch:
+                assert len({outcome.id async for outcome in batch}) == 2
+        assert len(transport.requests) == 2
+
+
+async def test_pictures_that_others_make_meanwhile_are_not_mistaken_for_those_of_the_batch(autojump_clock):
+    async with open_test_client(another_each_time(10.0)) as (client, _):
+        async with trio.open_nursery() as nursery:
+
+            async def make_some_more() -> None:
+                await trio.sleep(0.5)
+                for _ in range(3):
+                    await client.generate("a cat")
+
+            nursery.start_soon(make_some_more)
+            async with client.open_batch("a cat", n=4, max_at_once=1, cache=True) as batch:
+                outcomes = [outcome async for outcome in batch]
+        assert len({outcome.id for outcome in outcomes}) == 4
+        assert [outcome.cached for outcome in outcomes] == [False, True, True, True]
+
+
+async def test_what_a_cancelled_caller_sent_to_a_model_to_fall_back_on_is_not_paid_again(autojump_clock, tmp_path):
+    town = Town(left=DOWN, right=picture(20))
+    # Each order of a model that takes a seed has one of its own.
+    models = {
+        f"{name}-2": {"provider": name, "price": {"usd_per_image": "0.05"}, "capabilities": {"seed": True}}
+        for name in ("left", "right")
+    }
+    async with open_town(town, tmp_path, models=models) as client:
+        with trio.move_on_after(10):
+            await client.generate("a cat", model="left-2", fallback=["right-2"], cache=True)
+        image = await client.generate("a cat", model="left-2", fallback=["right-2"], cache=True)
+        assert image.cached
+        assert town.sent("right") == 1
+
+
+async def test_a_picture_that_the_model_takes_needs_not_suit_those_to_fall_back_on(autojump_clock):
+    toml = """
+        [models.fussy]
+        provider = "atelier"
+        price = { usd_per_image = "0.05" }
+        capabilities = { operations = ["edit"], inputs = { max_images = 1, min_side = 500 } }
+    """
+    async with open_atelier(Atelier(), toml=toml) as client:
+        first = await client.edit("blue", png(), model="atelier-1", fallback=["fussy"], cache=True)
+        again = await client.edit("blue", png(), model="atelier-1", fallback=["fussy"], cache=True)
+        assert (first.model, again.id, again.cached) == ("atelier-1", first.id, True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Unpack
 
@@ -30,6 +32,15 @@ from ._rows import COLUMNS, ImageRow, read_image
 __all__ = ["Library", "LibrarySize"]
 
 _PAGE = 200
+# So many at a time, as one that has lost its file is passed over.
+_LOOKED_AT = 8
+_MADE_OF = f"""
+SELECT images.number, {COLUMNS} FROM image_search CROSS JOIN images ON images.number = image_search.rowid
+WHERE image_search MATCH ?1 AND image_search.rowid > ?2 AND (?3 IS NULL OR json_extract(request, '$.seed') = ?3)
+AND images.id NOT IN (SELECT value FROM json_each(?4))
+AND NOT EXISTS (SELECT 1 FROM attempts WHERE attempts.id = images.attempt_id AND attempts.batch_id = ?5)
+ORDER BY image_search.rowid LIMIT ?6
+"""
 
 
 class LibrarySize(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,17 +157,33 @@ class Library:
         )
         return [read_image(row, self.files.path) for row in rows]
 
-    async def made_of(self, fingerprint: str, seed: int | None, *, skip: int, limit: int) -> Sequence[Image]:
-        """Pictures of one request, oldest first, whose files are there; with that seed where one is given."""
-        rows = await self._database.read(
-            f"SELECT {COLUMNS} FROM image_search CROSS JOIN images ON images.number = image_search.rowid "
-            "WHERE image_search MATCH ?1 AND (?2 IS NULL OR json_extract(request, '$.seed') = ?2) "
-            "ORDER BY image_search.rowid LIMIT ?3 OFFSET ?4",
-            (f"(facets : {facet('f', fingerprint)}) NOT facets : {TRASHED}", seed, limit, skip),
-        )
-        images = [read_image(row, self.files.path) for row in rows]
-        paths = [image.path for image in images if image.path is not None]
-        return images if await self._workers.run(lambda: all(path.is_file() for path in paths)) else []
+    async def made_of(
+        self,
+        fingerprint: str,
+        seed: int | None,
+        *,
+        limit: int,
+        without: Sequence[str] = (),
+        but_of_batch: str | None = None,
+    ) -> Sequence[Image]:
+        """Pictures of one request, oldest first, whose files are there; with that seed where one is given.
+
+        Left out are those with the ids `without`, and what `but_of_batch` made.
+        """
+        match, left_out = f"(facets : {facet('f', fingerprint)}) NOT facets : {TRASHED}", json.dumps(without)
+        found: list[Image] = []
+        number = -1
+        while len(found) < limit:
+            rows = await self._database.read(
+                _MADE_OF, (match, number, seed, left_out, but_of_batch, max(limit, _LOOKED_AT))
+            )
+            if not rows:
+                break
+            number = int(str(rows[-1][0]))
+            found += await self._workers.run(
+                partial(_those_with_files, [read_image(row[1:], self.files.path) for row in rows])
+            )
+        return found[:limit]
 
     async def lineage(self, image: ImageRef) -> Lineage | None:
         """What the picture was made from and what was made from that, as a tree from its first picture on."""
@@ -241,3 +268,7 @@ class Library:
             StorageError: it cannot be written. There is no half of it.
         """
         return await adopt(self._database, self.files, row, data, self._now)
+
+
+def _those_with_files(images: Sequence[Image]) -> Sequence[Image]:
+    return [image for image in images if image.path is not None and image.path.is_file()]

@@ -105,7 +105,8 @@ class SourceReader:
             case str() if source.startswith("data:"):
                 return _decode_data_url(source), None, None
             case str() if "://" in source:
-                return await self._load_link(source), None, urlsplit(source).hostname
+                host = _read_host(source)
+                return await self._load_link(source, host), None, host
             case str():
                 return await self._load_word(source)
             case PathLike():
@@ -123,11 +124,12 @@ class SourceReader:
         if not word.strip():
             raise InvalidRequestError("The picture to work on is an empty text: give a path, an https URL or an id.")
         path = Path(word)
-        if await self._workers.run(path.exists):
+        # Unlike Path.exists this is false for what can be no name, and for what may not be looked at.
+        if await self._workers.run(partial(os.path.exists, word)):
             return await self._workers.run(partial(_read_file, path, self._bounds.max_input_bytes)), None, path.name
         image = None if self._library is None else await self._library.get(word)
         if image is None:
-            raise InvalidRequestError(f"There is no file {word!r}, and no picture of that id in the library.")
+            raise InvalidRequestError(f"There is no file {word[:200]!r}, and no picture of that id in the library.")
         return await self._workers.run(lambda: image.data), image.id, None
 
     async def _load_remembered(self, image: InputImage) -> bytes:
@@ -142,8 +144,7 @@ class SourceReader:
             )
         return data
 
-    async def _load_link(self, url: str) -> bytes:
-        host = urlsplit(url).hostname or "?"
+    async def _load_link(self, url: str, host: str) -> bytes:
         try:
             return await self._fetch(url)
         except StorageError:
@@ -151,6 +152,13 @@ class SourceReader:
         except ImagenError as error:
             # Whatever happened there, nothing has been ordered yet.
             raise InvalidRequestError(f"The picture at {host} cannot be read. {error.message}") from error
+
+
+def _read_host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or "?"
+    except ValueError:
+        raise InvalidRequestError(f"{url[:200]!r} is no URL: give one such as https://example.com/picture.png.") from None
 
 
 def _read_file(path: Path, most_bytes: int) -> bytes:

@@ -15,7 +15,7 @@ import trio
 
 from ._database import Database, from_nanousd, to_nanousd
 from ._engine import Engine
-from ._images import Cost, Image, Outcome
+from ._images import Image, Outcome, as_hit
 from ._orders import Order
 from ._requests import fingerprint_of
 from ._tickets import Ticket
@@ -148,11 +148,7 @@ class ResultCache:
                 for image, index in zip(images, order.indexes, strict=True)
             ]
         )
-        free = Cost(usd=Decimal(0), source="reported")
-        return tuple(
-            msgspec.structs.replace(image, index=index, cost=free, cached=True)
-            for image, index in zip(images, order.indexes, strict=True)
-        )
+        return tuple(as_hit(image, index) for image, index in zip(images, order.indexes, strict=True))
 
 
 def _is_of(ticket: Ticket, order: Order) -> bool:

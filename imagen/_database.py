@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import trio
 
-from ._errors import StorageError
+from ._errors import InvalidRequestError, StorageError
 from ._prices import tidy_usd
 from ._search_terms import image_facets, separate_ideographs
 from ._workers import Workers
@@ -33,6 +33,8 @@ _LOOK_SECONDS = 0.01
 _BUSY_SECONDS = 10.0
 # Cleanup writes are shielded; a disk that hangs must not hang the program.
 _WRITE_SECONDS = 30.0
+# What sqlite3 raises for a number beyond 64 bits, and for a lone surrogate.
+_NO_VALUES = (OverflowError, UnicodeEncodeError)
 
 
 def to_nanousd(usd: Decimal | None) -> int | None:
@@ -67,6 +69,8 @@ class _Group:
         self.work: list[Callable[[Transaction], None]] = []
         self.done = False
         self.error: StorageError | None = None
+        # What could not be written for a reason of its own, while the others were.
+        self.refused: dict[Callable[[Transaction], None], StorageError] = {}
 
 
 class Database:
@@ -111,7 +115,7 @@ class Database:
         Not interrupted by a cancellation. An exception of the work undoes the whole group: it must raise none.
 
         Raises:
-            StorageError: nothing of the group was written.
+            StorageError: nothing of the group was written, or this work holds a value that the database cannot.
         """
         results: list[Result] = []
         group = self._group
@@ -132,6 +136,8 @@ class Database:
             raise StorageError(f"The database {self._path} did not answer within {_WRITE_SECONDS:g} seconds.")
         if group.error is not None:
             raise StorageError(group.error.message) from group.error
+        if run in group.refused:
+            raise group.refused[run]
         return results[-1]
 
     async def read(self, sql: str, values: Row = ()) -> list[Row]:
@@ -139,6 +145,7 @@ class Database:
 
         Raises:
             StorageError: the file cannot be read.
+            InvalidRequestError: there can be no such value.
         """
         return await self._workers.run_serially(lambda: self._fetch(sql, values))
 
@@ -147,6 +154,7 @@ class Database:
 
         Raises:
             StorageError: the file cannot be read.
+            InvalidRequestError: there can be no such value.
         """
         return await self._workers.run_serially(lambda: self._look(work))
 
@@ -159,7 +167,22 @@ class Database:
             await self._workers.run_serially(lambda: self._execute(group.work))
         except StorageError as error:
             group.error = error
+        except _NO_VALUES:
+            await self._workers.run_serially(lambda: self._execute_each(group))
         group.done = True
+
+    def _execute_each(self, group: _Group) -> None:
+        """One of them holds what no column can: it alone is not written."""
+        for work in group.work:
+            try:
+                self._execute([work])
+            except StorageError as error:
+                group.refused[work] = error
+            except _NO_VALUES as error:
+                group.refused[work] = StorageError(
+                    f"The database {self._path} cannot hold it: a number is beyond 64 bits, or a text is no valid one."
+                )
+                group.refused[work].__cause__ = error
 
     def _execute(self, group: Sequence[Callable[[Transaction], None]]) -> None:
         transaction = Transaction(self._connection)
@@ -187,12 +210,20 @@ class Database:
                 self._connection.execute("ROLLBACK")
         except sqlite3.Error as error:
             raise StorageError(f"The database {self._path} cannot be read: {error}.") from error
+        except _NO_VALUES as error:
+            raise _no_value() from error
 
     def _fetch(self, sql: str, values: Row) -> list[Row]:
         try:
             return self._connection.execute(sql, values).fetchall()
         except sqlite3.Error as error:
             raise StorageError(f"The database {self._path} cannot be read: {error}.") from error
+        except _NO_VALUES as error:
+            raise _no_value() from error
+
+
+def _no_value() -> InvalidRequestError:
+    return InvalidRequestError("Nothing can be found by that: a number is beyond 64 bits, or a text is no valid one.")
 
 
 def _open_connection(path: Path) -> sqlite3.Connection:

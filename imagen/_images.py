@@ -18,7 +18,7 @@ from ._translation import Adjustment
 from ._version import version
 from .records import ContentSigner, Record, embed_record, write_sidecar
 
-__all__ = ["SUFFIXES", "Cost", "CostSource", "Failure", "Image", "Outcome", "failure_of"]
+__all__ = ["SUFFIXES", "Cost", "CostSource", "Failure", "Image", "Outcome", "as_hit", "failure_of"]
 
 CostSource = Literal["reported", "computed", "estimated", "unknown"]
 
@@ -198,6 +198,12 @@ class Failure(_Value, frozen=True, kw_only=True):
 
 
 Outcome = Image | Failure
+
+
+def as_hit(image: Image, index: int) -> Image:
+    """A picture of the library as the outcome of a request that it answers for nothing."""
+    free = Cost(usd=Decimal(0), source="reported")
+    return msgspec.structs.replace(image, index=index, cost=free, cached=True)
 
 
 def failure_of(

@@ -156,6 +156,8 @@ _OPERATIONS: dict[type[Request], Operation] = {
 # Half of a SHA-256: it names requests, and guards nothing.
 _FINGERPRINT_DIGITS = 32
 _SAFETY = ("strict", "standard", "relaxed")
+# What the library can hold.
+_MOST_SEED = 2**63 - 1
 
 _decode = msgspec.json.Decoder(Request).decode
 
@@ -258,6 +260,8 @@ def check_request(request: Request) -> None:
         ) from None
     if request.previews < 0:
         raise InvalidRequestError("previews must be 0 or more.")
+    if request.seed is not None and not -_MOST_SEED <= request.seed <= _MOST_SEED:
+        raise InvalidRequestError(f"A seed is a whole number up to {_MOST_SEED}, not {str(request.seed)[:40]}.")
     if request.assume_usd is not None and not _is_amount(request.assume_usd):
         raise InvalidRequestError('assume_usd is a Decimal, 0 or more US dollars: assume_usd=Decimal("0.10").')
     if request.size is not None and (request.aspect_ratio is not None or request.resolution is not None):

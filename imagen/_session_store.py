@@ -12,7 +12,7 @@ import msgspec
 from . import _errors
 from ._database import Database, from_nanousd, to_nanousd
 from ._errors import Billed, ErrorCode, ImagenError
-from ._images import Cost, Failure, Image, Outcome
+from ._images import Cost, Failure, Image, Outcome, as_hit
 from ._ledger import Ledger
 from ._owners import is_alive
 from ._recovery import failures_of
@@ -150,6 +150,8 @@ class SessionStore:
             assert isinstance(index, int)
             if (image := images.pop(str(image_id), None)) is not None:
                 found.append(image)
+            elif image_id is not None and (hit := await self._library.get(str(image_id))) is not None:
+                found.append(as_hit(hit, index))
             elif failure is not None:
                 found.append(_read_failure(str(failure), index, session.request))
             else:

@@ -158,7 +158,9 @@ def _read_host(url: str) -> str:
     try:
         return urlsplit(url).hostname or "?"
     except ValueError:
-        raise InvalidRequestError(f"{url[:200]!r} is no URL: give one such as https://example.com/picture.png.") from None
+        raise InvalidRequestError(
+            f"{url[:200]!r} is no URL: give one such as https://example.com/picture.png."
+        ) from None
 
 
 def _read_file(path: Path, most_bytes: int) -> bytes:

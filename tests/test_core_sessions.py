@@ -10,7 +10,7 @@ import trio
 
 import imagen
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
-from tests.support import PNG, virtual_time
+from tests.support import PNG, FakeProvider, open_test_client, virtual_time
 from tests.test_recovery import PRICE, Works
 
 
@@ -138,3 +138,19 @@ async def test_what_is_sold_together_gives_as_many_outcomes_after_a_restart_as_b
         async with client.reopen_batch(batch.id) as reopened:
             assert sorted([outcome.index async for outcome in reopened]) == [0, 1]
     assert len(transport.requests) == 2
+
+
+async def test_what_the_cache_answered_is_there_after_a_restart(autojump_clock, tmp_path):
+    async with open_test_client(FakeProvider(), home=tmp_path) as (client, _):
+        made = await client.generate("a cat")
+        session = client.start_session("a cat", n=2, max_at_once=1, cache=True)
+        await session.wait_finished()
+        before = session.outcomes
+    async with open_test_client(FakeProvider(), home=tmp_path) as (client, transport):
+        again = await client.resume_session(session.id)
+        await again.wait_finished()
+        assert [(one.id, one.index, one.cached, one.cost) for one in again.outcomes] == [
+            (one.id, one.index, one.cached, one.cost) for one in before
+        ]
+        assert (again.outcomes[0].id, again.outcomes[0].cached) == (made.id, True)
+        assert not transport.requests

@@ -76,9 +76,9 @@ async def test_the_command_asks_the_providers(tmp_path: Path, json: bool):
         assert "not listed for this key" in text
 
 
-def test_the_command_lists_what_can_do_an_operation():
+def test_the_command_lists_what_can_do_an_operation(tmp_path):
     command = [sys.executable, "-m", "imagen", "models", "--operation", "enhance", "--json"]
-    done = subprocess.run(command, capture_output=True, check=True)
+    done = subprocess.run(command, env={"IMAGEN_HOME": str(tmp_path)}, capture_output=True, check=True)
     records = [msgspec.json.decode(line) for line in done.stdout.splitlines()]
     assert records
     assert all("enhance" in record["capabilities"]["operations"] for record in records)

@@ -252,3 +252,48 @@ async def test_several_may_open_a_new_home_at_once(tmp_path):
         async with trio.open_nursery() as nursery:
             for _ in range(6):
                 nursery.start_soon(open_one, tmp_path / str(number) / "imagen.sqlite3")
+
+
+@pytest.mark.parametrize("value", [2**64, "\udc80"])
+async def test_a_value_that_no_column_holds_is_refused_and_disturbs_nobody(tmp_path, value):
+    database = await Database.open(tmp_path / "x.sqlite3", ThreadWorkers())
+    await database.write([("CREATE TABLE t (x)", ())])
+    refused: list[str] = []
+
+    async def write(one: int | str) -> None:
+        try:
+            await database.write([("INSERT INTO t VALUES (?)", (one,))])
+        except imagen.StorageError as error:
+            refused.append(error.message)
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for one in (1, 2, value, 3):
+                nursery.start_soon(write, one)
+        assert sorted(await database.read("SELECT x FROM t")) == [(1,), (2,), (3,)]
+        assert len(refused) == 1
+        with pytest.raises(imagen.InvalidRequestError):
+            await database.read("SELECT x FROM t WHERE x = ?", (value,))
+    finally:
+        await database.aclose()
+
+
+async def test_a_seed_that_cannot_be_kept_is_refused_before_anything_is_paid(autojump_clock):
+    async with open_test_client(FakeProvider()) as (client, transport):
+        with pytest.raises(imagen.InvalidRequestError, match="seed"):
+            await client.generate("a cat", seed=2**63)
+        assert not transport.requests
+
+
+async def test_a_picture_whose_provider_reports_a_seed_beyond_64_bits_is_kept(autojump_clock):
+    def draw(call: imagen.Call) -> imagen.Exchange:
+        yield imagen.Wait(seconds=1)
+        return imagen.Pictures(pictures=(imagen.Picture(data=PNG, seed=2**64 - 1),))
+
+    model = {"provider": "large", "price": {"usd_per_image": "0.04"}}
+    provider = imagen.Provider(name="large", operations={"generate": draw}, models={"large-1": model})
+    access = imagen.load_settings({}, providers=[provider]).access
+    async with open_test_client(FakeProvider(), access=access) as (client, _):
+        image = await client.generate("a cat", model="large-1")
+        assert image.seed == 2**64 - 1
+        assert [kept.id for kept in await client.library.list()] == [image.id]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from .._database import Database
+from .._database import Database, Transaction
 from .._errors import ProviderError, StorageError
 from .._images import SUFFIXES
 from .._measure import measure
@@ -104,18 +105,19 @@ class LibraryCheck:
             if path.name.endswith(PART):
                 if await self._workers.run(partial(_is_stale, path)):
                     found.append(Finding(kind="leftover", path=path))
-            elif path.parent.name in _FOLDERS and not await self._is_known(path):
+            elif path.parent.name in _FOLDERS and await self._is_orphan(path):
                 found.append(Finding(kind="orphan", path=path))
         return found
 
-    async def _is_known(self, path: Path) -> bool:
+    async def _is_orphan(self, path: Path) -> bool:
         rows = await self._database.read(
             "SELECT 1 WHERE EXISTS (SELECT 1 FROM images WHERE sha256 = ?1) "
             "OR EXISTS (SELECT 1 FROM removals WHERE sha256 = ?1) "
             "OR EXISTS (SELECT 1 FROM attempts WHERE state IN ('reserved', 'sent', 'accepted') AND instr(receipt, ?1))",
             (path.stem,),
         )
-        return bool(rows)
+        # One that was there when the folder was listed may have been deleted with its picture.
+        return not rows and await self._workers.run(path.is_file)
 
     # --- repairs ----------------------------------------------------------------------------------------------------
 
@@ -123,7 +125,7 @@ class LibraryCheck:
         match finding.kind:
             case "leftover":
                 assert finding.path is not None
-                await self._workers.run(partial(finding.path.unlink, missing_ok=True))
+                await self._workers.run(partial(_remove, finding.path))
                 return _done(finding, "removed")
             case "unindexed":
                 await self._database.write([("UPDATE images SET notes = notes WHERE id = ?", (finding.image_id,))])
@@ -136,26 +138,42 @@ class LibraryCheck:
     async def _set_aside(self, finding: Finding) -> Finding:
         path = finding.path
         assert path is not None
-        if finding.kind == "damaged":
-            aside = self._files.folder / "damaged" / path.name
-            await self._workers.run(partial(_move, path, aside))
-        await self._database.write(
-            [("UPDATE images SET trashed_at = coalesce(trashed_at, ?) WHERE id = ?", (time.time(), finding.image_id))]
+        aside = self._files.folder / "damaged" / path.name
+        result = await self._database.transact(
+            partial(_set_aside, image_id=str(finding.image_id), path=path, aside=aside)
         )
-        return _done(finding, "its picture is in the trash")
+        if isinstance(result, StorageError):
+            raise result
+        return _done(finding, "its picture is in the trash" if result else "it is whole again")
 
     async def _list_again(self, finding: Finding) -> Finding:
         path = finding.path
         assert path is not None
-        if await self._workers.run(partial(_look_at, path, path.stem)) == "damaged":
+        kind = await self._workers.run(partial(_look_at, path, path.stem))
+        if kind == "damaged":
             aside = self._files.folder / "damaged" / path.name
             await self._workers.run(partial(_move, path, aside))
             return _done(finding, f"it is damaged, and moved to {aside}")
-        row = await self._workers.run(partial(_unknown_row, path))
+        row = None if kind == "missing" else await self._workers.run(partial(_unknown_row, path))
         if row is None:
-            return finding
+            return _done(finding, "it is gone") if kind == "missing" else finding
         await self._database.write([insert_image(row)])
         return _done(finding, "listed again")
+
+
+def _set_aside(transaction: Transaction, image_id: str, path: Path, aside: Path) -> bool | StorageError:
+    """Looks again while nobody else lists a picture: since it was found the file may have been written anew, or moved with
+    another picture of the same bytes. Gives whether the picture went to the trash."""
+    kind = _look_at(path, path.stem)
+    if kind is None:
+        return False
+    try:
+        if kind == "damaged":
+            _move(path, aside)
+    except StorageError as error:
+        return error
+    transaction.change("UPDATE images SET trashed_at = coalesce(trashed_at, ?) WHERE id = ?", (time.time(), image_id))
+    return True
 
 
 def _done(finding: Finding, what: str) -> Finding:
@@ -190,10 +208,19 @@ def _is_stale(path: Path) -> bool:
         return False
 
 
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be removed: {error.strerror or error}.") from error
+
+
 def _move(path: Path, target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(target)
+        with suppress(FileNotFoundError):
+            # Somebody else has moved it.
+            path.replace(target)
     except OSError as error:
         raise StorageError(f"{path} cannot be moved to {target}: {error.strerror or error}.") from error
 

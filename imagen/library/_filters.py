@@ -14,7 +14,7 @@ from .._catalog import Operation
 from .._database import to_nanousd
 from .._errors import InvalidRequestError
 from .._search_terms import TRASHED, facet, match_words
-from .._tags import clean_tag
+from .._tags import check_text, clean_tag
 from ._rows import microseconds
 
 __all__ = ["Filters", "Order", "Ranges", "Selection", "State", "select"]
@@ -27,6 +27,8 @@ _SIZE = re.compile(r"[0-9]{1,6}x[0-9]{1,6}")
 _WORDS = "{prompt revised_prompt tags notes}"
 # What fits into a column.
 _MOST = 2**63 - 1
+_MOST_USD = Decimal(_MOST // 10**9)
+_EPOCH_YEAR = 1970
 
 
 class Filters(TypedDict, total=False):
@@ -92,8 +94,8 @@ def select(query: str | None, filters: Filters, collections: Sequence[str]) -> S
         end=_MOST if until is None else _place(until),
         ranges=Ranges(
             rating=(filters.get("min_rating"), None),
-            cost=(to_nanousd(filters.get("min_usd")), to_nanousd(filters.get("max_usd"))),
-            pixels=(filters.get("min_pixels"), filters.get("max_pixels")),
+            cost=(_nanousd(filters.get("min_usd")), _nanousd(filters.get("max_usd"))),
+            pixels=(filters.get("min_pixels"), _bounded(filters.get("max_pixels"))),
         ),
     )
 
@@ -105,17 +107,34 @@ def _facets(filters: Filters) -> list[str]:
             raise InvalidRequestError(f"size is WIDTHxHEIGHT in pixels, such as 1024x1024, not {size!r}.")
         found.append(facet("z", size))
     if (provider := filters.get("provider")) is not None:
-        found.append(facet("v", provider))
+        found.append(facet("v", check_text(provider, "A provider")))
     if (model := filters.get("model")) is not None:
-        found.append(facet("m", model))
+        found.append(facet("m", check_text(model, "A model")))
     if (operation := filters.get("operation")) is not None:
         found.append(facet("o", operation))
     if (seed := filters.get("seed")) is not None:
         found.append(facet("s", seed))
-    return found + [facet("t", clean_tag(tag)) for tag in filters.get("tags", ())]
+    tags = filters.get("tags", ())
+    if isinstance(tags, str):
+        raise InvalidRequestError("Tags are a list of words, also where there is one.")
+    return found + [facet("t", clean_tag(tag)) for tag in tags]
 
 
 def _place(moment: datetime.datetime) -> int:
-    if moment.tzinfo is None:
-        moment = moment.astimezone()
-    return max(0, microseconds(moment.timestamp()))
+    try:
+        return max(0, microseconds(moment.timestamp()))
+    except (OverflowError, ValueError, OSError):
+        # At the ends of the calendar, and only there, a local time may have no place in UTC.
+        return 0 if moment.year < _EPOCH_YEAR else _MOST
+
+
+def _nanousd(usd: Decimal | None) -> int | None:
+    if usd is None:
+        return None
+    if usd.is_nan():
+        raise InvalidRequestError("min_usd and max_usd are amounts of US dollars.")
+    return to_nanousd(max(-_MOST_USD, min(usd, _MOST_USD)))
+
+
+def _bounded(number: int | None) -> int | None:
+    return None if number is None else min(number, _MOST)

@@ -81,7 +81,8 @@ def row_of(image: Image) -> ImageRow:
         model=image.model,
         request=encode_request(image.request),
         revised_prompt=image.revised_prompt,
-        seed=image.seed,
+        # Some providers count to 2**64, and the database does not.
+        seed=image.seed if image.seed is None or -(2**63) <= image.seed < 2**63 else None,
         cost_nanousd=to_nanousd(image.cost.usd),
         cost_source=image.cost.source,
         adjustments=msgspec.json.encode(image.adjustments).decode(),

@@ -45,8 +45,8 @@ CREATE TRIGGER images_to_unpublish AFTER DELETE ON images
 WHEN NOT EXISTS (SELECT 1 FROM images WHERE sha256 = OLD.sha256) BEGIN
     UPDATE publications SET
         state = 'removing',
-        tries = CASE WHEN next_try_at IS NULL THEN 0 ELSE tries END,
-        next_try_at = coalesce(next_try_at, 0.0),
+        tries = CASE WHEN next_try_at IS NULL OR last_error IS NOT NULL THEN 0 ELSE tries END,
+        next_try_at = CASE WHEN next_try_at IS NULL OR last_error IS NOT NULL THEN 0.0 ELSE next_try_at END,
         last_error = NULL
     WHERE sha256 = OLD.sha256 AND state IN ('queued', 'published', 'failed');
 END;

@@ -10,7 +10,8 @@ an object is named by its bytes.
 
 Somebody may want the object gone while it is being put, or the other way round. Then the state changes at once and the lease
 stays, so that nobody starts with the opposite before the first is done or surely dead; who ends such a claim gives its lease
-back.
+back. A row that only waits for its next try has the error of the last one, and a claimed one has none: what is asked for anew
+is tried at once, whatever it waits for.
 
 With `publish = "always"` a trigger puts new pictures in line, wherever their rows come from.
 """
@@ -68,7 +69,7 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
 
 
 _CLAIM = """
-UPDATE publications SET tries = tries + 1, next_try_at = ?
+UPDATE publications SET tries = tries + 1, next_try_at = ?, last_error = NULL
 WHERE store = ? AND sha256 IN (
     SELECT sha256 FROM publications
     WHERE store = ? AND state IN ('queued', 'removing') AND next_try_at <= ? ORDER BY next_try_at LIMIT ?
@@ -79,19 +80,19 @@ _ENQUEUE = """
 INSERT INTO publications (sha256, store, media_type, next_try_at, queued_at) VALUES (?1, ?2, ?3, ?4, ?4)
 ON CONFLICT DO UPDATE SET
     state = 'queued',
-    tries = CASE WHEN next_try_at IS NULL THEN 0 ELSE tries END,
-    next_try_at = coalesce(next_try_at, ?4),
+    tries = CASE WHEN next_try_at IS NULL OR last_error IS NOT NULL THEN 0 ELSE tries END,
+    next_try_at = CASE WHEN next_try_at IS NULL OR last_error IS NOT NULL THEN ?4 ELSE next_try_at END,
     last_error = NULL,
     queued_at = ?4
-WHERE state IN ('failed', 'removing', 'removed')
+WHERE state IN ('failed', 'removing', 'removed') OR last_error IS NOT NULL
 """
 _REMOVE = """
 UPDATE publications SET
     state = 'removing',
-    tries = CASE WHEN next_try_at IS NULL THEN 0 ELSE tries END,
-    next_try_at = coalesce(next_try_at, ?3),
+    tries = CASE WHEN next_try_at IS NULL OR last_error IS NOT NULL THEN 0 ELSE tries END,
+    next_try_at = CASE WHEN next_try_at IS NULL OR last_error IS NOT NULL THEN ?3 ELSE next_try_at END,
     last_error = NULL
-WHERE sha256 = ?1 AND store = ?2 AND state IN ('queued', 'published', 'failed')
+WHERE sha256 = ?1 AND store = ?2 AND (state IN ('queued', 'published', 'failed') OR last_error IS NOT NULL)
 """
 _FINISH = """
 UPDATE publications SET state = ?, next_try_at = ?, last_error = ?, published_at = ?
@@ -122,8 +123,8 @@ _ALWAYS: tuple[Statement, ...] = (
             SELECT NEW.sha256, store, NEW.media_type, 0.0, NEW.created_at FROM publishing_always WHERE true
             ON CONFLICT DO UPDATE SET
                 state = 'queued',
-                tries = CASE WHEN next_try_at IS NULL THEN 0 ELSE tries END,
-                next_try_at = coalesce(next_try_at, 0.0),
+                tries = CASE WHEN next_try_at IS NULL OR last_error IS NOT NULL THEN 0 ELSE tries END,
+                next_try_at = CASE WHEN next_try_at IS NULL OR last_error IS NOT NULL THEN 0.0 ELSE next_try_at END,
                 last_error = NULL
             WHERE state IN ('failed', 'removing', 'removed');
         END

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from functools import partial
+
+import trio
 
 import imagen
 from tests.library.shelf import open_shelf
@@ -78,3 +81,40 @@ async def test_a_picture_that_search_does_not_find_is_indexed(tmp_path):
         assert await kinds(shelf.library) == ["unindexed"]
         await shelf.library.check(repair=True)
         assert [one.id for one in await shelf.library.search("lighthouse")] == [image.id]
+
+
+async def test_a_damaged_file_of_two_pictures_sets_both_aside(tmp_path):
+    async with open_shelf(tmp_path) as shelf:
+        one, other = await shelf.add(data=png()), await shelf.add(data=png())
+        one.path.write_bytes(b"damaged")
+        assert all(finding.repaired for finding in await shelf.library.check(repair=True))
+        assert {image.id for image in await shelf.library.list(state="trashed")} == {one.id, other.id}
+
+
+async def test_a_picture_whose_file_is_whole_again_by_the_time_it_is_mended_stays(tmp_path):
+    async with open_shelf(tmp_path) as shelf:
+        damaged, missing = await shelf.add(), await shelf.add()
+        files = {image.path: image.path.read_bytes() for image in (damaged, missing)}
+        damaged.path.write_bytes(b"damaged")
+        missing.path.unlink()
+
+        def make_again(checked: int) -> None:
+            for path, data in files.items():
+                path.write_bytes(data)
+
+        findings = await shelf.library.check(repair=True, on_progress=make_again)
+        assert {finding.repaired for finding in findings} == {"it is whole again"}
+        assert len(await shelf.library.list()) == 2
+        assert await kinds(shelf.library) == []
+
+
+async def test_two_that_mend_at_once_do_not_trip_each_other(tmp_path):
+    async with open_shelf(tmp_path) as shelf:
+        damaged, orphan = await shelf.add(), await shelf.add()
+        damaged.path.write_bytes(b"damaged")
+        orphan.path.write_bytes(b"damaged too")
+        await shelf.database.write([("DELETE FROM images WHERE id = ?", (orphan.id,)), ("DELETE FROM removals", ())])
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(partial(shelf.library.check, repair=True))
+        assert await kinds(shelf.library) == []

@@ -325,3 +325,38 @@ async def test_no_page_reads_a_whole_table(tmp_path, monkeypatch, order, filters
         scans = plan.startswith("SCAN") and "VIRTUAL TABLE INDEX" not in plan and "USING" not in plan
         assert not scans or plan == "SCAN CONSTANT ROW", (sql, plan)
         assert "USING TEMP B-TREE" not in plan or "number IN" in sql, (sql, plan)
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"min_pixels": 2**70},
+        {"max_pixels": 2**70},
+        {"max_usd": Decimal("1e30")},
+        {"min_usd": Decimal("Infinity")},
+        {"max_usd": Decimal("NaN")},
+        {"model": "\udc80"},
+        {"provider": "\udc80"},
+        {"collection": "\udc80"},
+        {"tags": "cat"},
+        {"since": datetime.datetime.min},
+    ],
+)
+async def test_what_no_picture_can_be_like_finds_none_or_is_refused_in_a_sentence(tmp_path, filters):
+    async with open_shelf(tmp_path) as shelf:
+        image = await shelf.add(tags=("c", "a", "t"))
+        for order in ("newest", "cost"):
+            try:
+                page = await shelf.library.list(order=order, **filters)
+            except imagen.InvalidRequestError:
+                continue
+            assert [one.id for one in page] == ([image.id] if set(filters) & {"max_pixels", "max_usd", "since"} else [])
+
+
+async def test_an_id_that_is_no_text_names_no_picture(tmp_path):
+    async with open_shelf(tmp_path) as shelf:
+        await shelf.add()
+        assert await shelf.library.get("\udc80") is None
+        for call in (shelf.library.rate("\udc80", 3), shelf.library.delete("\udc80"), shelf.library.lineage("\udc80")):
+            with pytest.raises(imagen.ImagenError):
+                await call

@@ -178,6 +178,36 @@ async def test_what_is_to_be_taken_away_is_never_given_up(shelf, autojump_clock,
     assert len(store.asked) < 60
 
 
+async def test_whoever_changes_his_mind_does_not_wait_for_the_next_try(shelf, autojump_clock):
+    store = FakeStore(for_ever=busy())
+    unwanted, deleted, wanted = await shelf.add(b"one", b"two", b"three")
+    async with running(publisher_to(shelf, store)) as publisher:
+        await publisher.publish([unwanted, deleted, wanted], wait=False)
+        await trio.sleep(3 * 3600)
+        store.for_ever = None
+        with trio.fail_after(120):
+            assert [one.state for one in await publisher.unpublish([unwanted])] == ["removed"]
+            assert [one.state for one in await publisher.publish([wanted])] == ["published"]
+            await shelf.delete([deleted])
+            while (await publisher.find([deleted]))[0].state != "removed":
+                await trio.sleep(1)
+
+
+@pytest.mark.parametrize("error", [busy(), imagen.AuthenticationError("No.")])
+async def test_what_could_not_be_taken_away_is_tried_at_once_when_it_is_asked_for_again(shelf, autojump_clock, error):
+    store = FakeStore()
+    (image,) = await shelf.add(b"one")
+    async with running(publisher_to(shelf, store)) as publisher:
+        await publisher.publish([image])
+        store.for_ever = error
+        await publisher.unpublish([image], wait=False)
+        await trio.sleep(3 * 3600)
+        store.for_ever = None
+        with trio.fail_after(60):
+            assert [one.state for one in await publisher.unpublish([image])] == ["removed"]
+            assert store.objects == {}
+
+
 async def test_a_disk_that_fails_for_a_moment_is_waited_for(shelf, autojump_clock):
     (image,) = await shelf.add(b"one")
     publisher = publisher_to(shelf, FakeStore())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 from mcp import Client
+from mcp.types import PromptReference
 from mcp_fakes import ERAS, MODEL, open_shown
 from mcp_process import SERVER, process
 from test_mcp_stdio import silent_provider
@@ -36,6 +37,10 @@ async def test_a_picture_over_http_and_a_clean_end(tmp_path: Path, mode: str) ->
             async with Client(url, mode=mode) as client:
                 result = await client.call_tool("generate_image", arguments)
                 (content,) = (await client.read_resource(result.structured_content["image"]["uri"])).contents
+                # Neither has a context in the SDK.
+                (styles,) = (await client.read_resource("imagen://styles")).contents
+                ref = PromptReference(name="use_style")
+                completed = (await client.complete(ref, {"name": "style", "value": "water"})).completion.values
             begun = trio.current_time()
             child.send_signal(signal.SIGTERM)
             assert await child.wait() == 0
@@ -44,6 +49,8 @@ async def test_a_picture_over_http_and_a_clean_end(tmp_path: Path, mode: str) ->
     assert not result.is_error
     assert open_shown(result).size == (128, 128)
     assert content.mime_type == "image/png"
+    assert "watercolour" in styles.text
+    assert completed == ["watercolour"]
     assert errors == b""
 
 

@@ -26,12 +26,12 @@ import os, sys, warnings
 import imagen_mcp._desk as server
 from imagen_mcp.__main__ import main
 start = server.start
-def noisy(*arguments):
+def noisy(*arguments, **named):
     print("noise")
     sys.stdout.flush()
     os.system("echo noise of a child; cat")
     warnings.warn("noise of a warning")
-    return start(*arguments)
+    return start(*arguments, **named)
 server.start = noisy
 sys.exit(main([]))
 """

@@ -31,6 +31,7 @@ BATCH_KEYS = {
 }
 IMAGE_KEYS = {"index", "id", "uri", "path", "media_type", "width", "height", "size_bytes", "model", "cost_usd"} | {
     "parent_id",
+    "cached",
     "adjustments",
 }
 MODEL_KEYS = {
@@ -95,6 +96,9 @@ async def test_every_tool_says_what_it_is(tmp_path: Path, mode: str) -> None:
         "cancel_batch",
         "resume_batch",
         "estimate_cost",
+        "search_images",
+        "show_image",
+        "organize_images",
     }
     for tool in tools.values():
         assert tool.title
@@ -104,6 +108,7 @@ async def test_every_tool_says_what_it_is(tmp_path: Path, mode: str) -> None:
         assert all("description" in field for field in tool.input_schema["properties"].values())
     assert set(tools["start_image_batch"].input_schema["properties"]) == {
         *("prompt", "model", "size", "quality", "style", "count", "timeout", "max_cost_usd", "confirm_cost"),
+        *("apply_styles", "values", "cache"),
     }
     assert set(tools["get_next_image"].input_schema["properties"]) == {"session_id", "after", "timeout", "full"}
     assert tools["get_next_image"].annotations is not None
@@ -117,8 +122,13 @@ async def test_the_models_resource_lists_what_can_be_had(tmp_path: Path) -> None
         (content,) = (await client.read_resource("models://image-generation")).contents
         listed = {resource.uri for resource in (await client.list_resources()).resources}
         templates = {item.uri_template for item in (await client.list_resource_templates()).resource_templates}
-    assert listed == {"models://image-generation"}
-    assert templates == {"imagen://images/{image_id}"}
+    assert listed == {
+        "models://image-generation",
+        *(f"imagen://{name}" for name in ("collections", "styles", "prompts")),
+    }
+    assert templates == {
+        *("imagen://images/{image_id}", "imagen://images/{image_id}/thumbnail", "imagen://collections/{+name}"),
+    }
     assert content.mime_type == "application/json"
     models = {model["id"]: model for model in json.loads(content.text)}
     assert models["sketch"].keys() >= MODEL_KEYS
@@ -163,7 +173,7 @@ async def test_a_preview_is_small_and_the_whole_picture_is_a_resource(tmp_path: 
         (content,) = (await client.read_resource(result.structured_content["image"]["uri"])).contents
     preview = open_shown(result)
     assert (preview.format, preview.size) == ("JPEG", (768, 480))
-    assert "preview of 768x480 pixels" in text_of(result)
+    assert "preview of at most 768 pixels" in text_of(result)
     assert "too large to be shown in full" in text_of(result)
     assert base64.b64decode(content.blob) == large
 
@@ -260,8 +270,8 @@ async def test_dropped_parameters_and_retirement_are_told(tmp_path: Path) -> Non
         ("get_next_image", {"session_id": "none"}, "[SESSION] There is no session 'none'"),
         ("get_batch_status", {"session_id": "none"}, "[SESSION] There is no session 'none'"),
         ("cancel_batch", {"session_id": "none"}, "[SESSION] There is no session 'none'"),
-        ("start_image_batch", {"prompt": "x", "count": 1}, "Error executing tool start_image_batch"),
-        ("start_image_batch", {"prompt": "x", "count": 11}, "Error executing tool start_image_batch"),
+        ("start_image_batch", {"prompt": "x", "count": 1}, "[INVALID_REQUEST] count: Input should be greater"),
+        ("start_image_batch", {"prompt": "x", "count": 11}, "[INVALID_REQUEST] count: Input should be less"),
     ],
 )
 async def test_what_is_wrong_is_said_in_a_sentence(
@@ -353,7 +363,7 @@ async def test_a_lost_file_leaves_the_facts_of_a_picture(tmp_path: Path) -> None
     async with connect(tmp_path) as client:
         first = (await call(client, "start_image_batch", **SMALL, count=2)).structured_content
         Path(first["image"]["path"]).unlink()
-        again = await call(client, "get_next_image", session_id=first["session_id"])
+        again = await call(client, "get_next_image", session_id=first["session_id"], full=True)
     assert not again.is_error
     assert again.structured_content["image"] == first["image"]
     assert "[STORAGE_ERROR]" in text_of(again)

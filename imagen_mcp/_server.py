@@ -1,0 +1,120 @@
+"""The SDK's server as imagen needs it: what went wrong is told in one sentence, and pictures have their own media type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import msgspec
+from mcp import MCPError
+from mcp.server import MCPServer
+from mcp.server.lowlevel.helper_types import ReadResourceContents
+from mcp.server.mcpserver.exceptions import ResourceError, ToolError, UnexpectedResourceError, UnexpectedToolError
+from mcp.types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult
+from pydantic import AnyUrl, ValidationError
+
+import imagen
+
+from ._replies import failed
+from ._shop import Desk, Shop
+from ._text import clip, clip_line
+
+__all__ = ["Server"]
+
+_NO_TEXT = imagen.InvalidRequestError("The arguments hold a lone surrogate, which is no valid text.")
+
+
+class Server(MCPServer[Shop]):
+    """The SDK hides every exception from the model; those of imagen are meant to be read. Bugs stay hidden, and logged."""
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, object], context: Desk | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        if not _is_text(arguments):
+            return failed(_NO_TEXT)
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            # Arguments that do not fit the schema are the caller's; a reply that does not fit its own is a bug.
+            if isinstance(error.__cause__, ValidationError) and not isinstance(error, UnexpectedToolError):
+                return failed(_misfit(error.__cause__))
+            if isinstance(error.__cause__, imagen.ImagenError):
+                return failed(error.__cause__)
+            if isinstance(error, UnexpectedToolError):
+                raise
+            return failed(imagen.InvalidRequestError(f"{clip_line(str(error), 100)}."))
+
+    async def read_resource(
+        self, uri: AnyUrl | str, context: Desk | None = None
+    ) -> Iterable[ReadResourceContents] | InputRequiredResult:
+        try:
+            contents = await super().read_resource(uri, context)
+        except UnexpectedResourceError as error:
+            if isinstance(cause := error.__cause__, imagen.ImagenError):
+                raise ResourceError(_sentence(cause)) from cause
+            raise
+        if isinstance(contents, InputRequiredResult):
+            return contents
+        # A template has one media type for all its pictures.
+        return [
+            replace(item, mime_type=_media_type(item.content) or item.mime_type)
+            if isinstance(item.content, bytes)
+            else item
+            for item in contents
+        ]
+
+    async def get_prompt(
+        self, name: str, arguments: dict[str, object] | None = None, context: Desk | None = None
+    ) -> GetPromptResult | InputRequiredResult:
+        if not _is_text(arguments):
+            raise MCPError(code=INVALID_PARAMS, message=_sentence(_NO_TEXT))
+        try:
+            return await super().get_prompt(name, arguments, context)
+        except ValueError as error:
+            if (told := _misused(error)) is None:
+                raise
+            raise MCPError(code=INVALID_PARAMS, message=_sentence(told)) from error
+
+
+def _sentence(error: imagen.ImagenError) -> str:
+    return f"[{error.code}] {clip(error.message)}"
+
+
+def _is_text(arguments: object) -> bool:
+    """JSON can hold half a letter, which nothing behind this can write down."""
+    try:
+        msgspec.json.encode(arguments)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _misused(error: ValueError) -> imagen.ImagenError | None:
+    """What the caller of a prompt did wrong; None where it is a bug. The SDK wraps what a prompt raises twice."""
+    wrapped = error.__cause__
+    cause = None if wrapped is None else wrapped.__cause__
+    match cause:
+        case None:
+            return imagen.InvalidRequestError(f"{clip_line(str(error), 100)}.")
+        case ValidationError():
+            return _misfit(cause)
+        case imagen.ImagenError():
+            return cause
+        case _:
+            return None
+
+
+def _misfit(error: ValidationError) -> imagen.InvalidRequestError:
+    """The first argument that does not fit, in one sentence, without the value itself."""
+    wrong = error.errors(include_url=False, include_input=False, include_context=False)
+    where = clip_line(".".join(str(part) for part in wrong[0]["loc"]), 60)
+    more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+    return imagen.InvalidRequestError(f"{where}: {wrong[0]['msg']}{more}.")
+
+
+def _media_type(data: bytes) -> str | None:
+    """By the first bytes: PNG, JPEG, WebP or GIF, which is all that a library holds."""
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "image/webp"
+    heads = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
+    return next((media_type for head, media_type in heads.items() if data.startswith(head)), None)

@@ -16,7 +16,7 @@ from ._errors import ImagenError, StorageError
 from ._requests import Request, operation_of
 from ._translation import Adjustment
 from ._version import version
-from .records import ContentSigner, Record, embed_record, write_sidecar
+from .records import ContentSigner, Record, embed_record, remove_sidecar, write_sidecar
 
 __all__ = ["SUFFIXES", "Cost", "CostSource", "Failure", "Image", "Outcome", "as_hit", "failure_of"]
 
@@ -142,7 +142,8 @@ class Image(_Value, frozen=True, kw_only=True):
 
         Args:
             record: Put what the picture was made with into the copy; the pixels stay as they are. Where it would break the
-                provider's seal (C2PA), or the format has no room for it, it is written beside the copy as NAME.xmp.
+                provider's seal (C2PA), or the format has no room for it, it is written beside the copy as NAME.xmp. One that
+                imagen wrote there for an earlier picture goes.
             signer: Seal picture and record with a certificate of one's own; a seal of the provider's becomes its parent.
 
         Raises:
@@ -161,6 +162,8 @@ class Image(_Value, frozen=True, kw_only=True):
         self._write(target, data if marked is None else marked)
         if record and marked is None:
             write_sidecar(target, self.record)
+        else:
+            remove_sidecar(target)
         return target
 
     def _write(self, target: Path, data: bytes) -> None:

@@ -203,10 +203,17 @@ def _read_signer(environ: Mapping[str, str]) -> ContentSigner | None:
 
 def _read_home(environ: Mapping[str, str]) -> Path:
     if named := environ.get("IMAGEN_HOME", "").strip():
-        return Path(named).expanduser().absolute()
-    import platformdirs
+        home = Path(named).expanduser().absolute()
+    else:
+        import platformdirs
 
-    return Path(platformdirs.user_data_dir("imagen", appauthor=False))
+        home = Path(platformdirs.user_data_dir("imagen", appauthor=False))
+    try:
+        str(home).encode()
+    except UnicodeEncodeError:
+        # The ledger writes down where pictures are.
+        raise ConfigurationError("IMAGEN_HOME is a folder whose name is no UTF-8 text: choose another one.") from None
+    return home
 
 
 def _read_file(path: Path) -> _File:
@@ -220,7 +227,7 @@ def _read_file(path: Path) -> _File:
 
     try:
         return msgspec.convert(tomllib.loads(text), _File)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path} is wrong: {error}.") from error
 
 

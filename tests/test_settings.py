@@ -70,6 +70,8 @@ def test_a_wrong_variable_is_named_and_its_value_kept_quiet(home, environ, sente
     ("toml", "sentence"),
     [
         ("default_model =", "imagen.toml is wrong"),
+        (f"session_ttl_seconds = {'9' * 5000}", "imagen.toml is wrong"),
+        (f"models = {'[' * 3000}", "imagen.toml is wrong"),
         ("colour = 1", "colour"),
         ('[providers.openai]\nkey = "sk-secret"', "key"),
         ("[retry]\nattempts = 'many'", "attempts"),
@@ -113,3 +115,8 @@ def test_no_provider_calls_back_by_plain_http(tmp_path):
     environ = {"IMAGEN_HOME": str(tmp_path), "IMAGEN_CALLBACK_URL": "http://127.0.0.1:8000"}
     with pytest.raises(imagen.ConfigurationError, match="IMAGEN_CALLBACK_URL must begin with https://"):
         imagen.load_settings(environ)
+
+
+def test_a_home_whose_name_is_no_text_is_refused(tmp_path):
+    with pytest.raises(imagen.ConfigurationError, match="IMAGEN_HOME"):
+        imagen.load_settings({"IMAGEN_HOME": f"{tmp_path}/\udcff"})

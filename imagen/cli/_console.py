@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import enum
 import io
+import json
 import os
 import shutil
 import sys
@@ -90,7 +91,12 @@ class Console:
 
     def emit(self, record: Mapping[str, object]) -> None:
         """One JSON object on a line of its own, at once."""
-        sys.stdout.buffer.write(msgspec.json.encode(record) + b"\n")
+        try:
+            line = msgspec.json.encode(record)
+        except UnicodeEncodeError:
+            # The name of a file that is no text: JSON can say it, in ASCII.
+            line = json.dumps(msgspec.to_builtins(record, enc_hook=str)).encode()
+        sys.stdout.buffer.write(line + b"\n")
         sys.stdout.buffer.flush()
 
     def emit_csv(self, records: Iterable[Mapping[str, object]], header: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -162,9 +163,8 @@ def _tell_file(path: Path, data: bytes, console: Console) -> None:
 
 async def _find(client: Client, source: str) -> Image | Path:
     """A file of that name, else the picture of that id."""
-    path = Path(source)
-    if await trio.to_thread.run_sync(path.is_file):
-        return path
+    if await trio.to_thread.run_sync(os.path.isfile, source):
+        return Path(source)
     return await _get(client, source)
 
 

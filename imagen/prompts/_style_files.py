@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -119,7 +120,7 @@ def _parse_toml(text: str, path: Path) -> Mapping[str, object]:
 
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path} is wrong: {error}.") from error
 
 
@@ -134,7 +135,8 @@ def _read_style(path: Path, name: str, table: object) -> Style:
     # A file that stands beside styles.toml is meant, wherever the program runs.
     beside = (path.parent / reference for reference in style.references)
     found = tuple(
-        str(file) if file.is_file() else reference for file, reference in zip(beside, style.references, strict=True)
+        str(file) if os.path.isfile(file) else reference
+        for file, reference in zip(beside, style.references, strict=True)
     )
     return msgspec.structs.replace(style, references=found)
 

@@ -9,18 +9,18 @@ from ._embedding import (
     is_sealed,
     read_record,
     read_sidecar,
+    remove_sidecar,
     sidecar_of,
     write_sidecar,
 )
 from ._foreign import read_foreign
 from ._foreign_record import ForeignRecord
 from ._provenance import Provenance, read_provenance
-from ._record import LARGEST_RECORD, Record, decode_record, encode_record, request_of
+from ._record import Record, decode_record, encode_record, request_of
 from ._removing import remove_record
 from ._signing import ContentSigner
 
 __all__ = [
-    "LARGEST_RECORD",
     "ContentSigner",
     "FileDescription",
     "ForeignRecord",
@@ -38,6 +38,7 @@ __all__ = [
     "read_record",
     "read_sidecar",
     "remove_record",
+    "remove_sidecar",
     "request_of",
     "sidecar_of",
     "write_sidecar",

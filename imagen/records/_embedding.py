@@ -31,6 +31,7 @@ __all__ = [
     "packet_of",
     "read_record",
     "read_sidecar",
+    "remove_sidecar",
     "sidecar_of",
     "write_sidecar",
 ]
@@ -161,6 +162,21 @@ def write_sidecar(path: Path, record: Record) -> Path:
     except OSError as error:
         raise StorageError(f"The record cannot be written to {target}: {error.strerror or error}.") from error
     return target
+
+
+def remove_sidecar(path: Path) -> None:
+    """Takes away the record of an earlier picture at `path`; the sidecars of other programs stay. Blocking.
+
+    Raises:
+        StorageError: it cannot be removed.
+    """
+    try:
+        if read_sidecar(path) is not None:
+            sidecar_of(path).unlink(missing_ok=True)
+    except (InvalidRequestError, StorageError):
+        return
+    except OSError as error:
+        raise StorageError(f"{sidecar_of(path)} cannot be removed: {error.strerror or error}.") from error
 
 
 def read_sidecar(path: Path) -> Record | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
@@ -86,3 +88,20 @@ async def test_pictures_that_look_like_one_are_listed_and_so_are_groups(shell):
     status, records, _ = await shell.run_json("similar", "--groups")
     assert (status, records) == (0, [{"kind": "group", "ids": [again, boat]}])
     assert (await shell.run("similar")).returncode == 2
+
+
+@pytest.mark.parametrize("command", [("similar",), ("transform", "--out", "x.png")])
+async def test_a_name_that_no_file_can_have_is_no_picture(shell, command):
+    done = await shell.run(*command, "a" * 300)
+    assert done.returncode == 2
+    assert b"There is no picture and no file" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+async def test_a_folder_whose_name_is_no_text_is_told_all_the_same(shell):
+    folder = os.fsdecode(os.fsencode(shell.home) + b"/d\xff")
+    done = await shell.run("generate", "a boat", "--model", "sketch", "--size", "64x64", "--json", "--out", folder)
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [record["kind"] for record in records] == ["image", "summary"]
+    assert os.path.isfile(records[0]["path"])

@@ -265,3 +265,15 @@ def test_what_is_exported_and_imported_frames_a_prompt_with_the_same_words(tmp_p
         assert read.negative_prompt == style.negative_prompt.strip()
         as_it_was, as_it_is = (apply_styles(Generate(prompt=prompt), [one]).prompt for one in (style, read))
         assert as_it_is.split() == as_it_was.split()
+
+
+def test_a_reference_that_can_be_no_file_stays_as_it_is(home):
+    word = "a" * 300
+    (home / "styles.toml").write_text(f'[mine]\nreferences = ["{word}"]', "utf-8")
+    assert load_styles(home)["mine"].references == (word,)
+
+
+def test_a_number_that_python_does_not_read_is_one_sentence(home):
+    (home / "styles.toml").write_text(f"[mine]\nparameters = {{ steps = {'9' * 5000} }}", "utf-8")
+    with pytest.raises(ConfigurationError, match="is wrong"):
+        load_styles(home)

@@ -114,3 +114,20 @@ def test_the_environment_names_the_certificate(environ, signs, tmp_path):
 def test_half_of_a_certificate_and_key_is_refused(name, tmp_path):
     with pytest.raises(imagen.ConfigurationError, match="set both"):
         imagen.load_settings({"IMAGEN_HOME": str(tmp_path), name: "x.pem"})
+
+
+@pytest.mark.parametrize("with_record", [True, False])
+def test_the_record_of_an_earlier_picture_does_not_stay_beside_a_new_one(tmp_path, with_record):
+    target = tmp_path / "copy.png"
+    make_image(sealed(picture("png"), "png")).save(target)
+    assert (tmp_path / "copy.png.xmp").exists()
+    make_image(picture("png"), request=imagen.Generate(prompt="a boat")).save(target, record=with_record)
+    assert [file.name for file in tmp_path.iterdir()] == ["copy.png"]
+    assert imagen.describe_file(target).problems == ()
+
+
+def test_the_sidecar_of_another_program_stays(tmp_path):
+    sidecar = tmp_path / "copy.png.xmp"
+    sidecar.write_text("<x:xmpmeta xmlns:x='adobe:ns:meta/'/>", "utf-8")
+    make_image(picture("png")).save(tmp_path / "copy.png")
+    assert sidecar.exists()

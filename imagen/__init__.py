@@ -183,11 +183,13 @@ from .publishing import (
     StoreSettings,
 )
 from .records import ContentSigner, FileDescription, ForeignRecord, Provenance, Record, describe_file
+from .sharing import Archives, Exported, Imported, Refusal, Share, Shares, share_app
 
 __all__ = [
     "Accepted",
     "Adjustment",
     "AllProvidersFailedError",
+    "Archives",
     "AttemptCounts",
     "AttemptEnded",
     "AttemptRecord",
@@ -233,6 +235,7 @@ __all__ = [
     "EventHandler",
     "Exchange",
     "Expansions",
+    "Exported",
     "Failure",
     "FileDescription",
     "Filters",
@@ -247,6 +250,7 @@ __all__ = [
     "Image",
     "ImageSource",
     "ImagenError",
+    "Imported",
     "InputImage",
     "InputLimits",
     "InputPicture",
@@ -300,6 +304,7 @@ __all__ = [
     "RateLimitError",
     "ReadChunk",
     "Record",
+    "Refusal",
     "Render",
     "Renditions",
     "Replay",
@@ -317,6 +322,8 @@ __all__ = [
     "SessionNotFoundError",
     "Sessions",
     "Settings",
+    "Share",
+    "Shares",
     "Similar",
     "Spending",
     "SpendingGroup",
@@ -356,6 +363,7 @@ __all__ = [
     "perceptual_hash",
     "read_styles_csv",
     "read_wildcards",
+    "share_app",
     "thumbnail",
     "verify_webhook",
     "version",

@@ -48,6 +48,7 @@ from .library import Library
 from .pictures import Renditions, Similar
 from .prompts import Look, PromptLibrary, Style, choose_styles, load_styles
 from .publishing import Publisher
+from .sharing import Archives, Shares
 
 __all__ = ["Client", "Parts"]
 
@@ -77,6 +78,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     webhooks: Webhooks | None
     renditions: Renditions
     similar: Similar | None
+    archives: Archives | None
+    shares: Shares | None
     publisher: Publisher | None
     housekeeping: Housekeeping | None
     now: Callable[[], float]
@@ -116,6 +119,28 @@ class Client:
         if self._parts.similar is None:
             raise ConfigurationError("This client was opened without a library: leave out library=None.")
         return self._parts.similar
+
+    @property
+    def archives(self) -> Archives:
+        """Pictures of the library as one file, and back.
+
+        Raises:
+            ConfigurationError: the client was opened with `library=None`.
+        """
+        if self._parts.archives is None:
+            raise ConfigurationError("This client was opened without a library: leave out library=None.")
+        return self._parts.archives
+
+    @property
+    def shares(self) -> Shares:
+        """Links to pictures of the library that are given away.
+
+        Raises:
+            ConfigurationError: the client was opened with `library=None`.
+        """
+        if self._parts.shares is None:
+            raise ConfigurationError("This client was opened without a library: leave out library=None.")
+        return self._parts.shares
 
     @property
     def publisher(self) -> Publisher:

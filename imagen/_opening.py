@@ -49,6 +49,7 @@ from .library import Library
 from .pictures import Renditions, Similar, remove_renditions
 from .prompts import PromptLibrary
 from .publishing import Publisher, StoreSettings
+from .sharing import Archives, Shares
 
 if TYPE_CHECKING:
     import httpx2
@@ -237,6 +238,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
     )
     webhooks = _open_webhooks(on)
     renditions = Renditions(settings.home / _RENDITIONS, on.workers)
+    archives, shares = _open_sharing(on, renditions)
     cache = None if on.library is None else ResultCache(on.database, on.library, engine, now)
     sessions = Sessions(
         nursery,
@@ -267,6 +269,8 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         webhooks=webhooks,
         renditions=renditions,
         similar=None if on.library is None else Similar(on.database, on.workers, read=on.library.files.find_input),
+        archives=archives,
+        shares=shares,
         publisher=_open_publisher(on),
         housekeeping=None if on.library is None else Housekeeping(on.library, renditions, settings.cleanup),
         now=now,
@@ -283,6 +287,14 @@ def _open_library(
     folder = settings.home / "images" if library == "home" else Path(library).absolute()
     forget = partial(remove_renditions, settings.home / _RENDITIONS)
     return Library(folder, database, workers, now=now, on_removed=forget)
+
+
+def _open_sharing(on: _Ground, renditions: Renditions) -> tuple[Archives | None, Shares | None]:
+    if on.library is None:
+        return None, None
+    settings, parts = on.settings, (on.database, on.library, renditions, on.workers)
+    archives = Archives(*parts, max_pixels=settings.bounds.max_pixels, now=on.now)
+    return archives, Shares(*parts, secret=settings.share_secret, url=settings.share_url, now=on.now)
 
 
 def _open_publisher(on: _Ground) -> Publisher | None:

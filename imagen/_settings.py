@@ -71,6 +71,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     publish: Literal["on_demand", "always"] = "on_demand"
     cache_control: str = "public, max-age=31536000, immutable"
     publish_max_at_once: int = 8
+    share_url: str | None = None
+    share_secret: Secret | None = None
     content_signer: ContentSigner | None = None
 
     def load_catalog(self) -> Catalog:
@@ -108,6 +110,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     cache_control: str = "public, max-age=31536000, immutable"
     publish_max_at_once: int = 8
     callback_url: str | None = None
+    share_url: str | None = None
     providers: dict[str, _ProviderTable] = {}
     models: dict[str, dict[str, JsonValue]] = {}
 
@@ -164,6 +167,8 @@ def load_settings(environ: Mapping[str, str] | None = None, *, providers: Iterab
         publish=file.publish,
         cache_control=file.cache_control,
         publish_max_at_once=file.publish_max_at_once,
+        share_url=_read_share_url(environ, file),
+        share_secret=_read_key(environ, "IMAGEN_SHARE_SECRET"),
         content_signer=_read_signer(environ),
     )
 
@@ -176,6 +181,11 @@ def _read_callback_url(environ: Mapping[str, str], file: _File) -> str | None:
     if not checked.startswith("https://"):
         raise ConfigurationError("IMAGEN_CALLBACK_URL must begin with https://: no provider calls back by plain http.")
     return checked
+
+
+def _read_share_url(environ: Mapping[str, str], file: _File) -> str | None:
+    url = environ.get("IMAGEN_SHARE_URL", "").strip() or file.share_url
+    return check_base_url(url, variable="IMAGEN_SHARE_URL") if url else None
 
 
 def _read_webhook_url(environ: Mapping[str, str], file: _File) -> Secret | None:

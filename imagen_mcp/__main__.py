@@ -20,7 +20,7 @@ import imagen
 if TYPE_CHECKING:
     from mcp.server import MCPServer
 
-    from ._http import CallbackDoor
+    from ._http import Doors
     from ._shop import Shop
 
 __all__ = ["main"]
@@ -117,11 +117,11 @@ def _prepare(http: tuple[str, int] | None) -> Callable[[], Awaitable[None]]:
     if http is None:
         return partial(_serve_stdio, make_server(settings, close_seconds=_CLOSE_SECONDS))
     # Here, as a missing hypercorn is better told before anything is opened.
-    from ._http import CallbackDoor
+    from ._http import Doors
 
-    callbacks = CallbackDoor(settings.callback_url)
-    server = make_server(settings, open_client=callbacks.open_client, close_seconds=_CLOSE_SECONDS, local_files=False)
-    return partial(_serve_http, server, callbacks, settings, http)
+    doors = Doors(settings)
+    server = make_server(settings, open_client=doors.open_client, close_seconds=_CLOSE_SECONDS, local_files=False)
+    return partial(_serve_http, server, doors, settings, http)
 
 
 def _run(serve: Callable[[], Awaitable[None]]) -> int:
@@ -160,7 +160,7 @@ async def _serve_stdio(server: MCPServer[Shop]) -> None:
 
 
 async def _serve_http(
-    server: MCPServer[Shop], callbacks: CallbackDoor, settings: imagen.Settings, address: tuple[str, int]
+    server: MCPServer[Shop], doors: Doors, settings: imagen.Settings, address: tuple[str, int]
 ) -> None:
     from ._http import serve_http
 
@@ -175,7 +175,7 @@ async def _serve_http(
 
     async with trio.open_nursery() as nursery:
         await nursery.start(_watch_signals, stop)
-        await serve_http(server, address, callbacks=callbacks, stop=stopping.wait, on_listening=_say_where)
+        await serve_http(server, address, doors=doors, stop=stopping.wait, on_listening=_say_where)
         nursery.cancel_scope.cancel("the server has stopped")
 
 

@@ -11,43 +11,59 @@ import hypercorn.config
 import hypercorn.trio
 import trio
 from mcp.server import MCPServer
-from starlette.types import Receive, Scope, Send
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import imagen
 
 from ._shop import Shop
 
-__all__ = ["CallbackDoor", "serve_http"]
+__all__ = ["Doors", "serve_http"]
 
 # Streams of events stay open as long as the client likes; a stop waits this long for answers on their way.
 _GRACE_SECONDS = 1.0
 
 
-class CallbackDoor:
-    """The web application that takes callbacks for the client that the server opens, which is there before any request.
+class Doors:
+    """The web applications for others than assistants, with the client that the server opens, which is there before any
+    request: callbacks of providers, and links to pictures.
 
-    They come in below the path of `url`, if there is one: a proxy of the user's passes them on.
+    Each is below the path of its URL, if there is one: a proxy of the user's passes on what comes there.
     """
 
-    def __init__(self, url: str | None) -> None:
-        self.url = url
-        self._client: imagen.Client | None = None
+    def __init__(self, settings: imagen.Settings) -> None:
+        self._urls = settings.callback_url, settings.share_url
+        self._callbacks: ASGIApp | None = None
+        self._links: ASGIApp | None = None
 
     @asynccontextmanager
     async def open_client(self, settings: imagen.Settings) -> AsyncIterator[imagen.Client]:
-        async with imagen.open_client(settings) as self._client:
-            yield self._client
+        async with imagen.open_client(settings) as client:
+            self._callbacks, self._links = imagen.callback_app(client), imagen.share_app(client.shares)
+            yield client
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        assert self._client is not None, "a request before the lifespan has begun"
-        await imagen.callback_app(self._client)(scope, receive, send)
+    def mount(self, app: Starlette) -> None:
+        """Puts them behind the routes of MCP, and without its check of the host: each proves itself who may ask what."""
+        doors = zip(self._urls, (self._take_callback, self._follow_link), strict=True)
+        paths = [(urlsplit(url).path, door) for url, door in doors if url is not None]
+        # The longest first, as an empty one takes everything.
+        for path, door in sorted(paths, key=lambda one: -len(one[0])):
+            app.mount(path, door)
+
+    async def _take_callback(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self._callbacks is not None, "a request before the lifespan has begun"
+        await self._callbacks(scope, receive, send)
+
+    async def _follow_link(self, scope: Scope, receive: Receive, send: Send) -> None:
+        assert self._links is not None, "a request before the lifespan has begun"
+        await self._links(scope, receive, send)
 
 
 async def serve_http(
     server: MCPServer[Shop],
     address: tuple[str, int],
     *,
-    callbacks: CallbackDoor,
+    doors: Doors,
     stop: Callable[[], Awaitable[None]],
     on_listening: Callable[[str], None],
 ) -> None:
@@ -58,9 +74,7 @@ async def serve_http(
     config.graceful_timeout = _GRACE_SECONDS
     config.loglevel = "WARNING"
     app = server.streamable_http_app(host=host)
-    if callbacks.url is not None:
-        # Behind the routes of MCP, and without its check of the host: who calls is proven by his signature.
-        app.mount(urlsplit(callbacks.url).path, callbacks)
+    doors.mount(app)
     # The SDK's type of an ASGI application is Starlette's, which hypercorn's spells out differently.
     serve = partial(hypercorn.trio.serve, app, config, shutdown_trigger=stop)  # type: ignore[arg-type]
     async with trio.open_nursery() as nursery:

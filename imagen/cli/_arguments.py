@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, cast
 
 from .. import PRESETS, version
+from ._archive import add_archive_commands
 from ._batch import run_batch
 from ._collections import add_collection_command
 from ._console import Console, ExitStatus
@@ -22,6 +23,7 @@ from ._reconcile import run_reconcile
 from ._replay import add_replay
 from ._reports import run_models
 from ._search import add_search_commands
+from ._share import add_share_command
 from ._show import add_show
 from ._spend import run_spend
 from ._styles import add_style_command
@@ -67,6 +69,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     add_replay(commands)
     add_picture_commands(commands)
     add_publish_command(commands)
+    add_archive_commands(commands)
+    add_share_command(commands)
     _add_webhooks_command(commands)
     add_command(commands.add_parser("doctor", help="what is set up, what answers, what is missing"), run_doctor)
     return cast(Options, parser.parse_args(arguments))

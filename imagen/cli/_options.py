@@ -21,6 +21,7 @@ __all__ = [
     "seconds",
     "share",
     "since",
+    "span",
     "usd_amount",
     "whole",
 ]
@@ -110,10 +111,15 @@ def hedge(text: str) -> float | Literal["p95"]:
         raise argparse.ArgumentTypeError(f"{error}, and not p95") from None
 
 
+def span(text: str) -> datetime.timedelta:
+    if found := _SPAN.fullmatch(text):
+        return datetime.timedelta(hours=int(found[1]) * _SPAN_HOURS[found[2]])
+    raise argparse.ArgumentTypeError(f"{text!r} is no span such as 12h, 7d or 4w")
+
+
 def since(text: str) -> datetime.datetime:
-    if span := _SPAN.fullmatch(text):
-        hours = int(span[1]) * _SPAN_HOURS[span[2]]
-        return datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=hours)
+    if _SPAN.fullmatch(text):
+        return datetime.datetime.now(datetime.UTC) - span(text)
     try:
         return datetime.datetime.fromisoformat(text).astimezone()
     except ValueError:

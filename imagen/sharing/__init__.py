@@ -1,17 +1,20 @@
 """Pictures for others: links that expire, and collections as one file.
 
-_safe_names                     names for files and messages
-_gallery                        pictures as a page
-_archive_format, _archive_writer what an archive holds, and how it is written whole
-_exporting                      a library or a part of it into an archive
-_sources, _arrivals, _importing whatever holds pictures, what is known of them, and how they come in
-_archives                       both ways, as callers hold them
-_shares, _share_app             links to pictures, and the web application that answers them
+_safe_names                      names for files and messages
+_gallery                         pictures as a page
+_archive_format, _archive_writer  what an archive holds, and how it is written whole
+_exporting                       a library or a part of it into an archive
+_sources, _arrivals, _importing  whatever holds pictures, what is known of them, and how they come in
+_archives                        both ways, as callers hold them
+_share_tokens, _shares           links to pictures, and the words that open them
+_share_app                       the web application that answers them
 """
 
 from __future__ import annotations
 
 from ._archive_format import Exported, Imported, Refusal
 from ._archives import Archives
+from ._share_app import share_app
+from ._shares import Share, Shared, Shares
 
-__all__ = ["Archives", "Exported", "Imported", "Refusal"]
+__all__ = ["Archives", "Exported", "Imported", "Refusal", "Share", "Shared", "Shares", "share_app"]

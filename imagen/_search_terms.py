@@ -28,8 +28,14 @@ _SHORTEST_PREFIX = 3
 
 
 def separate_ideographs(text: str | None) -> str:
-    """A text with spaces around the letters that are words by themselves."""
-    return _IDEOGRAPHS.sub(r" \1 ", text) if text else ""
+    """A text as the index takes it: with spaces around the letters that are words by themselves, and one form of each letter.
+
+    Tags are kept as "grösse", and files of a Mac spell letters in parts: both are to be found by "Größe".
+    """
+    if not text:
+        return ""
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+    return _IDEOGRAPHS.sub(r" \1 ", folded)
 
 
 def facet(kind: str, value: str | int) -> str:

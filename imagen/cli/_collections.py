@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Awaitable, Callable
 
-from .. import Client, Collection, open_client
+from .. import Client, Collection, InvalidRequestError, open_client
 from ._console import Console, ExitStatus
 from ._library import find_images
 from ._options import add_command, whole
@@ -109,7 +109,9 @@ async def _show(options: argparse.Namespace, client: Client, console: Console) -
 
 async def _add_images(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
     images = await find_images(client, options.ids)
-    if options.name not in {one.name for one in await client.library.collections.list()}:
+    try:
+        await client.library.collections.get(options.name)
+    except InvalidRequestError:
         await client.library.collections.create(options.name)
     added = await client.library.collections.add(options.name, images)
     return await _tell(client, options.name, f"Put {added} into {options.name}.", console)

@@ -122,7 +122,7 @@ def since(text: str) -> datetime.datetime:
         return datetime.datetime.now(datetime.UTC) - span(text)
     try:
         return datetime.datetime.fromisoformat(text).astimezone()
-    except ValueError:
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(
             f"{text!r} is neither a date such as 2026-11-01 nor a span such as 7d"
         ) from None

@@ -85,7 +85,7 @@ def _tell(page: Sequence[Image], done: Sequence[Publication], client: Client, co
             console.emit({"kind": "publication", "id": image.id, "state": state, "url": url, "message": error})
         else:
             console.say(f"{state:<9}  {image.id}  {url or error or ''}".rstrip())
-    return all(one.state != "failed" for one in done)
+    return all(one.state in ("published", "removed") for one in done)
 
 
 async def _tell_status(client: Client, console: Console) -> ExitStatus:

@@ -64,13 +64,27 @@ class LibraryCheck:
         A picture whose file is missing or damaged goes to the trash, a damaged file into the folder `damaged`. An orphan is
         listed again, with the tag `recovered` and what can be seen of it. Nothing is deleted but what was to be deleted
         before, and leftovers.
+
+        Raises:
+            StorageError: all files are missing, so the folder is not the right one; or something cannot be mended.
         """
         if repair:
             await self._removal.sweep()
         found = [finding async for finding in self._check_pictures(on_progress)]
+        if repair:
+            await self._check_folder(sum(finding.kind == "missing" for finding in found))
         found += await self._check_index()
         found += await self._check_files()
         return [await self._repair(finding) for finding in found] if repair else found
+
+    async def _check_folder(self, missing: int) -> None:
+        """Makes sure that not all of them are about to be set aside because the folder is another one, or its disk is away."""
+        ((kept,),) = await self._database.read("SELECT images FROM library_size WHERE trashed = 0")
+        if missing > 1 and kept == missing:
+            raise StorageError(
+                f"None of the {missing:,} pictures has its file in {self._files.folder}: look whether its disk is there. "
+                "Nothing was changed."
+            )
 
     async def _check_pictures(self, on_progress: Callable[[int], None]) -> AsyncIterator[Finding]:
         checked, number = 0, -1

@@ -217,8 +217,8 @@ def _arrange(transaction: Transaction, collection_id: str, ids: Sequence[str]) -
         (collection_id,),
     )
     numbers = {str(image_id): number for image_id, number in rows}
-    order = [image_id for image_id in ids if image_id in numbers]
-    order += [image_id for image_id in numbers if image_id not in set(order)]
+    # Each once, where it is named first.
+    order = dict.fromkeys([*(image_id for image_id in ids if image_id in numbers), *numbers])
     ((last,),) = transaction.run(
         "SELECT coalesce(max(position), 0) FROM collection_images WHERE collection_id = ?", (collection_id,)
     )

@@ -67,6 +67,8 @@ class Removal:
             gone = await self._database.transact(lambda transaction, found=found: self._remove(transaction, found))  # type: ignore[misc]
             for sha256 in gone:
                 await self._workers.run(lambda sha256=sha256: self._on_removed(sha256))  # type: ignore[misc]
+            # Not before: who dies in between leaves the rest of it to the next one.
+            await self._database.write(("DELETE FROM removals WHERE sha256 = ?", (sha256,)) for sha256 in gone)
             last = found[-1][0]
 
     def _delete_rows(self, transaction: Transaction, ids: Sequence[str], trashed_before: float | None) -> int:
@@ -92,11 +94,10 @@ class Removal:
         for sha256, media_type in found:
             if _is_awaited(transaction, sha256):
                 continue
-            if not transaction.run("SELECT 1 FROM images WHERE sha256 = ? LIMIT 1", (sha256,)):
-                if not _unlink(self._files.path(sha256, media_type)):
-                    continue
+            if transaction.run("SELECT 1 FROM images WHERE sha256 = ? LIMIT 1", (sha256,)):
+                transaction.change("DELETE FROM removals WHERE sha256 = ?", (sha256,))
+            elif _unlink(self._files.path(sha256, media_type)):
                 gone.append(sha256)
-            transaction.change("DELETE FROM removals WHERE sha256 = ?", (sha256,))
         return gone
 
 

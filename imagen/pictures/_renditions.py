@@ -99,6 +99,10 @@ def _make(source: Path, transform: Transform, path: Path) -> None:
     data = apply_transform(source, transform)
     try:
         write_whole(path, data)
+        if not source.exists():
+            # It was deleted meanwhile, and its renditions with it.
+            path.unlink(missing_ok=True)
+            raise StorageError("The picture was deleted while its rendition was made.")
     except OSError as error:
         raise StorageError(f"The rendition {path} cannot be written: {error.strerror or error}.") from error
 

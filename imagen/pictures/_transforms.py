@@ -10,7 +10,7 @@ import msgspec
 
 from .._errors import ConfigurationError, InvalidRequestError
 from .._measure import measure
-from ._opening import open_picture, read_picture
+from ._opening import MAX_PIXELS, open_picture, read_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
@@ -95,7 +95,7 @@ def apply_transform(source: bytes | Path, transform: Transform) -> bytes:
         source: The bytes of a picture, or its file.
 
     Raises:
-        InvalidRequestError: the picture cannot be decoded, or the crop lies outside of it.
+        InvalidRequestError: the picture cannot be decoded, the crop lies outside of it, or there would be too many pixels.
         ConfigurationError: AVIF is asked for, and this Pillow lacks it.
         StorageError: the file cannot be read.
     """
@@ -190,6 +190,8 @@ def _resize(picture: Pixels, transform: Transform) -> Pixels:
     size, part = _target(picture.size, transform)
     if size == picture.size and part is None:
         return picture
+    if size[0] * size[1] > MAX_PIXELS:
+        raise InvalidRequestError(f"{size[0]}x{size[1]} are more than {MAX_PIXELS:,} pixels: ask for less.")
     from PIL.Image import Resampling
 
     # The gap lets Pillow go down in two steps, which is several times as fast and looks the same from 3 on.

@@ -28,6 +28,8 @@ PublishProgress = Callable[[int, int], None]
 _WAITS = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 28800.0)
 # What is to be taken away is never given up: somebody wants it gone.
 _LAST_WAIT = _WAITS[-1]
+# Whoever waits for that does not wait for longer than this until the next try.
+_REFUSED_SECONDS = 3600.0
 # Longer than a request and a write to the database may take together.
 _LEASE_SECONDS = TIMEOUT_SECONDS + 60.0
 # Other processes put things in line too, and so do triggers.
@@ -133,6 +135,9 @@ class Publisher:
         self, images: Iterable[Image], *, wait: bool = True, progress: PublishProgress | None = None
     ) -> list[Publication]:
         """Takes pictures out of the store; else like `publish`. A cache in between may have them until its time is over.
+
+        Where the store refuses it, as with wrong keys, they come back as `removing` with the `last_error`. They stay in line,
+        and are tried again now and then, or at once when this is called again.
 
         Raises:
             ConfigurationError: the extra `store` is not installed, or the store cannot be opened.
@@ -282,7 +287,7 @@ class Publisher:
         total = len(hashes)
         while True:
             woken = self._woken
-            left = [one.sha256 for one in await self._find(hashes) if one.state in ("queued", "removing")]
+            left = [one.sha256 for one in await self._find(hashes) if not self._is_over(one)]
             if progress is not None:
                 progress(total - len(left), total)
             if not left:
@@ -291,6 +296,12 @@ class Publisher:
             with trio.move_on_after(_LOOK_WAITING_SECONDS):
                 await woken.wait()
             await trio.sleep(_PAUSE_SECONDS)
+
+    def _is_over(self, one: Publication) -> bool:
+        """Whether there is nothing to wait for now: a store that refuses to take something away does so for hours."""
+        if one.state != "removing" or one.last_error is None or one.next_try_at is None:
+            return one.state not in ("queued", "removing")
+        return one.next_try_at.timestamp() - self._now() > _REFUSED_SECONDS
 
     def _wake(self) -> None:
         woken, self._woken = self._woken, trio.Event()

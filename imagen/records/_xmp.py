@@ -49,7 +49,7 @@ _TAIL: Final = '</rdf:RDF>\n</x:xmpmeta>\n<?xpacket end="w"?>'
 _OUR_HEAD: Final = '<rdf:Description rdf:about=""' + "".join(
     f' xmlns:{prefix}="{uri}"' for prefix, uri in _NAMESPACES.items()
 )
-_OURS: Final = re.compile(re.escape(_OUR_HEAD) + r">.*?</rdf:Description>\n", re.DOTALL)
+_OUR_END: Final = "</rdf:Description>\n"
 _END_OF_RDF: Final = re.compile(r"</(?:[A-Za-z_][\w.-]*:)?RDF\s*>")
 # What no XML document may hold, not even escaped (XML 1.0, 2.2).
 _FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -64,7 +64,7 @@ def write_packet(record: Record, *, with_record: bool = True) -> str:
 
 def merge_packet(packet: str, record: Record, *, with_record: bool = True) -> str | None:
     """The packet with what the record says beside what it holds; None where it is none that something can be added to."""
-    theirs = _OURS.sub("", packet)
+    theirs = _without_ours(packet)
     known = read_packet(theirs)
     ends = list(_END_OF_RDF.finditer(theirs))
     # A program that wrote our record in words of its own may not be left with two of them.
@@ -77,8 +77,17 @@ def merge_packet(packet: str, record: Record, *, with_record: bool = True) -> st
 
 def without_record(packet: str) -> str:
     """The packet as it was before ours came in; empty where all of it is ours."""
-    theirs = _OURS.sub("", packet)
+    theirs = _without_ours(packet)
     return "" if theirs == _HEAD + _RDF_HEAD + _TAIL else theirs
+
+
+def _without_ours(packet: str) -> str:
+    """By searching, as a pattern would look to the end of the packet for each of ours that has none."""
+    parts, at = [], 0
+    while (start := packet.find(f"{_OUR_HEAD}>", at)) >= 0 and (end := packet.find(_OUR_END, start)) >= 0:
+        parts.append(packet[at:start])
+        at = end + len(_OUR_END)
+    return "".join([*parts, packet[at:]])
 
 
 def _describe(record: Record, known: Mapping[str, str], *, with_record: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from functools import partial
 
+import pytest
 import trio
 
 import imagen
@@ -118,3 +119,13 @@ async def test_two_that_mend_at_once_do_not_trip_each_other(tmp_path):
             for _ in range(2):
                 nursery.start_soon(partial(shelf.library.check, repair=True))
         assert await kinds(shelf.library) == []
+
+
+async def test_pictures_whose_folder_is_away_are_not_set_aside(tmp_path):
+    async with open_shelf(tmp_path) as shelf:
+        images = [await shelf.add() for _ in range(3)]
+        (tmp_path / "images").rename(tmp_path / "unmounted")
+        with pytest.raises(imagen.StorageError, match="None of the 3 pictures"):
+            await shelf.library.check(repair=True)
+        assert len(await shelf.library.list()) == len(images)
+        assert await kinds(shelf.library) == ["missing"] * 3

@@ -158,3 +158,21 @@ async def test_tags_that_make_no_sense_are_refused(tmp_path):
         assert (await shelf.library.get(image.id)).tags == ("../../etc", "<b>", "夜", "🏠")
         for tag in ("../../etc", "<b>", "夜", "🏠"):
             assert [one.id for one in await shelf.library.list(tags=[tag.upper()])] == [image.id]
+
+
+async def test_what_was_made_of_a_picture_goes_with_it_though_the_process_died_in_between(tmp_path):
+    asked: list[str] = []
+
+    def forget(sha256: str) -> None:
+        asked.append(sha256)
+        if len(asked) == 1:
+            raise imagen.StorageError("The disk is away.")
+
+    async with open_shelf(tmp_path, on_removed=forget) as shelf:
+        image = await shelf.add()
+        with pytest.raises(imagen.StorageError):
+            await shelf.library.delete(image)
+        await shelf.library.delete([])
+        await shelf.library.delete([])
+        assert asked == [image.sha256] * 2
+        assert await shelf.library.check() == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import sqlite3
 import tempfile
+import unicodedata
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
@@ -360,3 +361,18 @@ async def test_an_id_that_is_no_text_names_no_picture(tmp_path):
         for call in (shelf.library.rate("\udc80", 3), shelf.library.delete("\udc80"), shelf.library.lineage("\udc80")):
             with pytest.raises(imagen.ImagenError):
                 await call
+
+
+@pytest.mark.parametrize("word", ["Größe", "Straße", "ﬁne", "ΣΊΣΥΦΟΣ", "가나다", "がっこう", "étude", "İstanbul"])
+async def test_a_word_is_found_however_its_letters_are_written(tmp_path, word):
+    forms = [word, word.upper(), *(unicodedata.normalize(form, word) for form in ("NFC", "NFD"))]
+    async with open_shelf(tmp_path) as shelf:
+        for form in forms:
+            await shelf.list_row(prompt=f"a {form} here")
+        for form in forms:
+            image = await shelf.list_row(prompt=f"tagged {form}")
+            await shelf.library.tag(image, [form])
+        for form in forms:
+            for query in (form, f'"{form}"'):
+                assert len(await shelf.library.search(query)) == 2 * len(forms), query
+            assert len(await shelf.library.list(tags=[form])) == len(forms)

@@ -161,3 +161,15 @@ async def test_renditions_that_cannot_be_deleted_are_said_in_a_sentence(cache, i
     (folder / f"{image.sha256}-folder").mkdir()
     with pytest.raises(imagen.StorageError, match="cannot be deleted"):
         await cache.remove(image.sha256)
+
+
+async def test_a_picture_that_is_deleted_while_its_rendition_is_made_leaves_none(cache, image, tmp_path, monkeypatch):
+    def make(source: Path, transform: Transform) -> bytes:
+        data = apply_transform(source, transform)
+        source.unlink()
+        return data
+
+    monkeypatch.setattr("imagen.pictures._renditions.apply_transform", make)
+    with pytest.raises(imagen.StorageError, match="deleted"):
+        await cache.get(image, SMALL)
+    assert [path for path in (tmp_path / "renditions").rglob("*") if path.is_file()] == []

@@ -158,3 +158,9 @@ def test_a_thumbnail_is_a_small_webp_of_the_whole_picture():
     assert (made.format, made.size) == ("WEBP", (256, 128))
     with pytest.raises(imagen.InvalidRequestError, match="256, 512 or 1024"):
         thumbnail(300)
+
+
+def test_more_pixels_than_are_opened_are_not_made_either():
+    transform = Transform(width=16384, height=16384, fit="stretch", enlarge=True)
+    with pytest.raises(imagen.InvalidRequestError, match="16384x16384"):
+        imagen.apply_transform(encoded(halves()), transform)

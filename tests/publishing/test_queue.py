@@ -208,6 +208,17 @@ async def test_what_could_not_be_taken_away_is_tried_at_once_when_it_is_asked_fo
             assert store.objects == {}
 
 
+async def test_whoever_takes_away_is_told_that_the_store_refuses_it(shelf, autojump_clock):
+    store = FakeStore()
+    (image,) = await shelf.add(b"one")
+    async with running(publisher_to(shelf, store)) as publisher:
+        await publisher.publish([image])
+        store.for_ever = imagen.AuthenticationError("No.")
+        with trio.fail_after(60):
+            (found,) = await publisher.unpublish([image])
+        assert (found.state, found.last_error) == ("removing", "No.")
+
+
 async def test_a_disk_that_fails_for_a_moment_is_waited_for(shelf, autojump_clock):
     (image,) = await shelf.add(b"one")
     publisher = publisher_to(shelf, FakeStore())

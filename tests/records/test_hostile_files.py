@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 import tracemalloc
 import zlib
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from imagen.records import (
     read_record,
 )
 from imagen.records._exif import read_user_comment
-from imagen.records._xmp import merge_packet, read_packet
+from imagen.records._xmp import merge_packet, read_packet, write_packet
 from tests.records.files import (
     EMBEDDABLE,
     THEIR_XMP,
@@ -208,3 +209,13 @@ def test_what_is_no_picture_is_refused_in_a_sentence(tmp_path):
 def test_a_record_nested_without_end_is_a_sentence():
     with pytest.raises(imagen.InvalidRequestError, match="record"):
         decode_record('{"request": ' + '{"a":' * 50_000)
+
+
+def test_a_packet_full_of_descriptions_without_an_end_takes_no_longer_than_its_length():
+    head, opening, rest = write_packet(make_record()).partition("<rdf:Description")
+    opening += rest.partition(">")[0] + ">"
+    packet = head + opening * (2 * MEBIBYTE // len(opening))
+    began = time.process_time()
+    assert merge_packet(packet, make_record()) is None
+    # It takes some hundredths of a second; the square of it took a minute.
+    assert time.process_time() - began < 10

@@ -27,6 +27,7 @@ _database, _admission, _ledger             the SQLite file, whether there is roo
 _spending, _webhooks                       the sums; who is told
 pictures/, library/, prompts/              thumbnails and the like; the pictures that were made; what is asked again and again
 publishing/, sharing/, _housekeeping       an object store; links and archives; what is done while nobody waits
+_library_rooms                             all that stands on the library, put together
 _sources, _orders, _tickets                pictures to work on; a request fit to be sent; an attempt on its way
 _admittance, _keeping, _settling           gets a row; keeps what came; ends it in the ledger
 _engine, _economy, _cache, _replay         the way of one attempt; many together for less; what was made before, and again
@@ -41,7 +42,6 @@ from __future__ import annotations
 
 from ._batch import Batch, BatchStatus
 from ._budget import Budget, BudgetScope, fail_after_spending, move_on_after_spending
-from ._cache import CacheHits
 from ._callback_app import callback_app
 from ._catalog import (
     Capabilities,
@@ -127,7 +127,7 @@ from ._secrets import Secret
 from ._sessions import Session, Sessions
 from ._settings import ProviderAccess, Settings, load_settings
 from ._shapes import PRESETS
-from ._spending import AttemptCounts, Spending, SpendingGroup
+from ._spending import AttemptCounts, CacheHits, Spending, SpendingGroup
 from ._translation import Adjustment
 from ._version import version
 from ._webhooks import BatchCompleted, Webhook, Webhooks, verify_webhook

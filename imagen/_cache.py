@@ -6,14 +6,11 @@ several in one batch are answered by different ones.
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Awaitable, Callable, Sequence
-from decimal import Decimal
 
-import msgspec
 import trio
 
-from ._database import Database, from_nanousd, to_nanousd
+from ._database import Database, to_nanousd
 from ._engine import Engine
 from ._images import Image, Outcome, as_hit
 from ._orders import Order
@@ -21,14 +18,7 @@ from ._requests import fingerprint_of
 from ._tickets import Ticket
 from .library import Library
 
-__all__ = ["CacheHits", "ResultCache"]
-
-
-class CacheHits(msgspec.Struct, frozen=True, kw_only=True):
-    """How many pictures were answered out of the library, and what they had cost when they were made."""
-
-    images: int
-    saved_usd: Decimal
+__all__ = ["ResultCache"]
 
 
 class _Flight:
@@ -77,14 +67,6 @@ class ResultCache:
                 await ticket.done.wait()
             if self._flights.get(key) is flight:
                 del self._flights[key]
-
-    async def hits(self, since: datetime.datetime | None = None) -> CacheHits:
-        """What was answered out of the library since then, by all processes that share this home."""
-        ((images, saved),) = await self._database.read(
-            "SELECT count(*), coalesce(sum(saved_nanousd), 0) FROM cache_hits WHERE created_at >= ?",
-            (0.0 if since is None else since.timestamp(),),
-        )
-        return CacheHits(images=int(str(images)), saved_usd=from_nanousd(saved) or Decimal(0))
 
     async def _lead(
         self,

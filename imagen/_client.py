@@ -14,7 +14,6 @@ import trio
 
 from ._batch import Batch, BatchParts, RepeatedRequest, Requests, StoredBatch, open_batch, quote_all, repeat_request
 from ._budget import Budget, Purse, current_scopes, read_usd
-from ._cache import CacheHits, ResultCache
 from ._callbacks import Callbacks
 from ._catalog import Catalog, Model
 from ._confirm import Confirmation
@@ -26,9 +25,9 @@ from ._engine import Engine, Terms
 from ._errors import BudgetExceededError, ConfigurationError, InvalidRequestError, ProviderNotFoundError
 from ._event_relay import EventRelay
 from ._events import EventHandler
-from ._housekeeping import Housekeeping
 from ._images import Failure, Image
 from ._ledger import AttemptRecord, Ledger
+from ._library_rooms import LibraryRooms
 from ._orders import Planner
 from ._parameters import GenerateFields, GenerateParameters, Parameters, Way, take_options
 from ._prices import Quote
@@ -40,7 +39,7 @@ from ._requests import Edit, Enhance, Generate, ImageSource, Request, Restyle, V
 from ._routing import choose_model
 from ._sessions import Session, Sessions
 from ._settings import ProviderAccess, Settings
-from ._spending import Spending, SpendingBy, SpendingGroup, SpendingKey
+from ._spending import CacheHits, Spending, SpendingBy, SpendingGroup, SpendingKey
 from ._ways import ProviderWays
 from ._webhooks import BatchCompleted, Webhooks
 from ._workers import Workers
@@ -65,11 +64,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     engine: Engine
     economy: EconomyDesk
     dispatcher: Dispatcher
-    cache: ResultCache | None
     recovery: Recovery
     ledger: Ledger
     spending: SpendingBy
-    library: Library | None
     sessions: Sessions
     callbacks: Callbacks
     confirmation: Confirmation | None
@@ -77,11 +74,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     ways: ProviderWays
     webhooks: Webhooks | None
     renditions: Renditions
-    similar: Similar | None
-    archives: Archives | None
-    shares: Shares | None
-    publisher: Publisher | None
-    housekeeping: Housekeeping | None
+    rooms: LibraryRooms | None
     now: Callable[[], float]
     prompts: PromptLibrary
     workers: Workers
@@ -99,15 +92,19 @@ class Client:
         self._parts = parts
 
     @property
+    def _rooms(self) -> LibraryRooms:
+        if self._parts.rooms is None:
+            raise ConfigurationError("This client was opened without a library: leave out library=None.")
+        return self._parts.rooms
+
+    @property
     def library(self) -> Library:
         """The pictures that were made.
 
         Raises:
             ConfigurationError: the client was opened with `library=None`.
         """
-        if self._parts.library is None:
-            raise ConfigurationError("This client was opened without a library: leave out library=None.")
-        return self._parts.library
+        return self._rooms.library
 
     @property
     def similar(self) -> Similar:
@@ -116,9 +113,7 @@ class Client:
         Raises:
             ConfigurationError: the client was opened with `library=None`.
         """
-        if self._parts.similar is None:
-            raise ConfigurationError("This client was opened without a library: leave out library=None.")
-        return self._parts.similar
+        return self._rooms.similar
 
     @property
     def archives(self) -> Archives:
@@ -127,9 +122,7 @@ class Client:
         Raises:
             ConfigurationError: the client was opened with `library=None`.
         """
-        if self._parts.archives is None:
-            raise ConfigurationError("This client was opened without a library: leave out library=None.")
-        return self._parts.archives
+        return self._rooms.archives
 
     @property
     def shares(self) -> Shares:
@@ -138,9 +131,7 @@ class Client:
         Raises:
             ConfigurationError: the client was opened with `library=None`.
         """
-        if self._parts.shares is None:
-            raise ConfigurationError("This client was opened without a library: leave out library=None.")
-        return self._parts.shares
+        return self._rooms.shares
 
     @property
     def publisher(self) -> Publisher:
@@ -149,11 +140,11 @@ class Client:
         Raises:
             ConfigurationError: no store is set, or the client was opened with `library=None`.
         """
-        if self._parts.publisher is None:
+        if (publisher := self._rooms.publisher) is None:
             raise ConfigurationError(
                 "No store is set to publish to: set IMAGEN_STORE_URL, or store_url in imagen.toml."
             )
-        return self._parts.publisher
+        return publisher
 
     @property
     def webhooks(self) -> Webhooks:
@@ -433,14 +424,8 @@ class Client:
         return await self._parts.spending.groups(key, since)
 
     async def cache_hits(self, since: datetime.datetime | None = None) -> CacheHits:
-        """What `cache=True` answered out of the library since then (None: ever), in all processes that share this home.
-
-        Raises:
-            ConfigurationError: the client was opened with `library=None`.
-        """
-        if self._parts.cache is None:
-            raise ConfigurationError("This client was opened without a library: leave out library=None.")
-        return await self._parts.cache.hits(since)
+        """What `cache=True` answered out of the library since then (None: ever), in all processes that share this home."""
+        return await self._parts.spending.cache_hits(since)
 
     async def unknown_attempts(self) -> Sequence[AttemptRecord]:
         """The requests that were sent and never heard of again, oldest first. They count as spent until `reconcile`d."""

@@ -25,9 +25,9 @@ from ._engine import Engine
 from ._event_relay import EventRelay
 from ._events import EventHandler
 from ._exchange import Transport
-from ._housekeeping import Housekeeping
 from ._keeping import Keeper
 from ._ledger import Ledger
+from ._library_rooms import LibraryRooms, open_library_rooms
 from ._nurseries import open_bare_nursery
 from ._orders import Order, Planner, call_of
 from ._owners import Owner
@@ -46,10 +46,8 @@ from ._ways import ProviderWays, open_http
 from ._webhooks import BatchCompleted, Webhooks
 from ._workers import ThreadWorkers, Workers
 from .library import Library
-from .pictures import Renditions, Similar, remove_renditions
+from .pictures import Renditions, remove_renditions
 from .prompts import PromptLibrary
-from .publishing import Publisher, StoreSettings
-from .sharing import Archives, Shares
 
 if TYPE_CHECKING:
     import httpx2
@@ -118,12 +116,10 @@ async def open_client(
                 ),
                 nursery,
             )
-            if parts.publisher is not None:
-                await nursery.start(parts.publisher.run, name="imagen publisher")
+            if parts.rooms is not None:
+                await parts.rooms.start(nursery)
             if parts.webhooks is not None:
                 nursery.start_soon(parts.webhooks.run, name="imagen webhooks")
-            if parts.housekeeping is not None:
-                nursery.start_soon(parts.housekeeping.run, name="imagen housekeeping")
             try:
                 await parts.recovery.resolve_dead()
                 yield Client(parts)
@@ -131,10 +127,8 @@ async def open_client(
                 parts.sessions.cancel_all()
                 parts.engine.close()
                 parts.economy.close()
-                if parts.publisher is not None:
-                    parts.publisher.close()
-                if parts.housekeeping is not None:
-                    parts.housekeeping.close()
+                if parts.rooms is not None:
+                    parts.rooms.close()
                 if parts.webhooks is not None:
                     parts.webhooks.close()
     finally:
@@ -238,7 +232,6 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
     )
     webhooks = _open_webhooks(on)
     renditions = Renditions(settings.home / _RENDITIONS, on.workers)
-    archives, shares = _open_sharing(on, renditions)
     cache = None if on.library is None else ResultCache(on.database, on.library, engine, now)
     sessions = Sessions(
         nursery,
@@ -256,11 +249,9 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         engine=engine,
         economy=economy,
         dispatcher=Dispatcher(planner=planner, engine=engine, ledger=ledger, policy=settings.routes, cache=cache),
-        cache=cache,
         recovery=recovery,
         ledger=ledger,
         spending=SpendingBy(on.database),
-        library=on.library,
         sessions=sessions,
         callbacks=callbacks,
         confirmation=on.confirmation,
@@ -268,11 +259,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         ways=on.ways,
         webhooks=webhooks,
         renditions=renditions,
-        similar=None if on.library is None else Similar(on.database, on.workers, read=on.library.files.find_input),
-        archives=archives,
-        shares=shares,
-        publisher=_open_publisher(on),
-        housekeeping=None if on.library is None else Housekeeping(on.library, renditions, settings.cleanup),
+        rooms=_open_rooms(on, renditions),
         now=now,
         prompts=PromptLibrary(on.database, on.workers, now),
         workers=on.workers,
@@ -289,27 +276,12 @@ def _open_library(
     return Library(folder, database, workers, now=now, on_removed=forget)
 
 
-def _open_sharing(on: _Ground, renditions: Renditions) -> tuple[Archives | None, Shares | None]:
+def _open_rooms(on: _Ground, renditions: Renditions) -> LibraryRooms | None:
     if on.library is None:
-        return None, None
-    settings, parts = on.settings, (on.database, on.library, renditions, on.workers)
-    archives = Archives(*parts, max_pixels=settings.bounds.max_pixels, now=on.now)
-    return archives, Shares(*parts, secret=settings.share_secret, url=settings.share_url, now=on.now)
-
-
-def _open_publisher(on: _Ground) -> Publisher | None:
-    settings = on.settings
-    if settings.store_url is None or on.library is None:
         return None
-    store = StoreSettings(
-        url=settings.store_url,
-        options=settings.store_options,
-        public_url=settings.store_public_url,
-        publish=settings.publish,
-        cache_control=settings.cache_control,
-        max_at_once=settings.publish_max_at_once,
+    return open_library_rooms(
+        on.library, renditions, settings=on.settings, database=on.database, workers=on.workers, now=on.now
     )
-    return Publisher(on.database, on.workers, store, read=on.library.files.find_input, now=on.now)
 
 
 def _open_webhooks(on: _Ground) -> Webhooks | None:

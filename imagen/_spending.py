@@ -13,7 +13,7 @@ from ._database import Database, Row, from_nanousd
 from ._images import CostSource
 from ._prices import tidy_usd
 
-__all__ = ["AttemptCounts", "SpendingBy", "SpendingGroup", "SpendingKey", "Spending"]
+__all__ = ["AttemptCounts", "CacheHits", "SpendingBy", "SpendingGroup", "SpendingKey", "Spending"]
 
 SpendingKey = Literal["model", "provider", "day", "tag", "batch"]
 
@@ -44,6 +44,13 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
     images: int = 0
     unpriced: int = 0
     by_source: Mapping[CostSource, Decimal] = {}
+
+
+class CacheHits(msgspec.Struct, frozen=True, kw_only=True):
+    """How many pictures were answered out of the library, and what they had cost when they were made."""
+
+    images: int
+    saved_usd: Decimal
 
 
 class SpendingGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +99,14 @@ class SpendingBy:
         if key != "day":
             groups.sort(key=lambda group: -(group.spending.settled_usd + group.spending.unknown_usd))
         return groups
+
+    async def cache_hits(self, since: datetime.datetime | None = None) -> CacheHits:
+        """What was not spent, as the library had it already."""
+        ((images, saved),) = await self._database.read(
+            "SELECT count(*), coalesce(sum(saved_nanousd), 0) FROM cache_hits WHERE created_at >= ?",
+            (0.0 if since is None else since.timestamp(),),
+        )
+        return CacheHits(images=int(str(images)), saved_usd=from_nanousd(saved) or Decimal(0))
 
 
 def _bounds(since: datetime.datetime | None) -> tuple[str, float, float]:

@@ -39,6 +39,7 @@ LAYERS = (
     ("library", "prompts"),
     ("publishing",),
     ("sharing", "_housekeeping"),
+    ("_library_rooms",),
     ("_sources",),
     ("_orders",),
     ("_tickets",),

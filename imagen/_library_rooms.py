@@ -1,0 +1,83 @@
+"""What a client has because it has a library: all that finds pictures, looks after them and hands them on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import trio
+
+from ._database import Database
+from ._housekeeping import Housekeeping
+from ._settings import Settings
+from ._workers import Workers
+from .library import Library
+from .pictures import Renditions, Similar
+from .publishing import Publisher, StoreSettings
+from .sharing import Archives, Shares
+
+__all__ = ["LibraryRooms", "open_library_rooms"]
+
+
+class LibraryRooms(msgspec.Struct, frozen=True, kw_only=True):
+    """The library, and what stands on it; the publisher only where a store is set."""
+
+    library: Library
+    similar: Similar
+    archives: Archives
+    shares: Shares
+    publisher: Publisher | None
+    housekeeping: Housekeeping
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        """Begins what goes on in the background, in a nursery of the caller's."""
+        if self.publisher is not None:
+            await nursery.start(self.publisher.run, name="imagen publisher")
+        nursery.start_soon(self.housekeeping.run, name="imagen housekeeping")
+
+    def close(self) -> None:
+        """Ends it: nothing new is begun, and what is half done is finished or left as it was."""
+        if self.publisher is not None:
+            self.publisher.close()
+        self.housekeeping.close()
+
+
+def open_library_rooms(
+    library: Library,
+    renditions: Renditions,
+    *,
+    settings: Settings,
+    database: Database,
+    workers: Workers,
+    now: Callable[[], float],
+) -> LibraryRooms:
+    """Puts them together.
+
+    Raises:
+        ConfigurationError: what is set of the store makes no sense.
+    """
+    ground = (database, library, renditions, workers)
+    return LibraryRooms(
+        library=library,
+        similar=Similar(database, workers, read=library.files.find_input),
+        archives=Archives(*ground, max_pixels=settings.bounds.max_pixels, now=now),
+        shares=Shares(*ground, secret=settings.share_secret, url=settings.share_url, now=now),
+        publisher=_open_publisher(library, settings, database, workers, now),
+        housekeeping=Housekeeping(library, renditions, settings.cleanup),
+    )
+
+
+def _open_publisher(
+    library: Library, settings: Settings, database: Database, workers: Workers, now: Callable[[], float]
+) -> Publisher | None:
+    if settings.store_url is None:
+        return None
+    store = StoreSettings(
+        url=settings.store_url,
+        options=settings.store_options,
+        public_url=settings.store_public_url,
+        publish=settings.publish,
+        cache_control=settings.cache_control,
+        max_at_once=settings.publish_max_at_once,
+    )
+    return Publisher(database, workers, store, read=library.files.find_input, now=now)

@@ -36,9 +36,8 @@ _LIFE_SECONDS = (0.3, 0.9)
 def _settings(home: Path, endpoint: str) -> imagen.Settings:
     settings = imagen.load_settings({"IMAGEN_HOME": str(home)})
     options = {"endpoint": endpoint, "region": "us-east-1"}
-    return msgspec.structs.replace(
-        settings, store_url=f"s3://{_BUCKET}", store_options=options, publish_max_at_once=_AT_ONCE
-    )
+    store = imagen.StoreSettings(url=f"s3://{_BUCKET}", options=options, max_at_once=_AT_ONCE)
+    return msgspec.structs.replace(settings, store=store)
 
 
 async def _make(home: Path, count: int) -> None:

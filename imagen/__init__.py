@@ -21,7 +21,7 @@ _quotas, _routes                           standing budgets and rates; the way t
 _events, _budget, _confirm, _event_relay   what happens on the way; money as a scope; who is asked and told
 _providers, providers/                     the shape of a provider, and each of them as pure generators
 _driver, _transport, _network              carry out an exchange, over any transport; the one over HTTP
-_settings, _ways                           the environment and imagen.toml; one way to each provider
+_store_settings, _settings, _ways          the environment and imagen.toml; one way to each provider
 _probe, _discovery, _routing               whether a provider answers, what it lists; which model does a request
 _database, _admission, _ledger             the SQLite file, whether there is room, the journal of attempts
 _spending, _webhooks                       the sums; who is told
@@ -128,6 +128,7 @@ from ._sessions import Session, Sessions
 from ._settings import ProviderAccess, Settings, load_settings
 from ._shapes import PRESETS
 from ._spending import AttemptCounts, CacheHits, Spending, SpendingGroup
+from ._store_settings import StoreSettings
 from ._translation import Adjustment
 from ._version import version
 from ._webhooks import BatchCompleted, Webhook, Webhooks, verify_webhook
@@ -180,7 +181,6 @@ from .publishing import (
     PublicationState,
     Publisher,
     PublishingStatus,
-    StoreSettings,
 )
 from .records import ContentSigner, FileDescription, ForeignRecord, Provenance, Record, describe_file
 from .sharing import Archives, Exported, Imported, Refusal, Share, Shares, share_app

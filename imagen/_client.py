@@ -141,9 +141,7 @@ class Client:
             ConfigurationError: no store is set, or the client was opened with `library=None`.
         """
         if (publisher := self._rooms.publisher) is None:
-            raise ConfigurationError(
-                "No store is set to publish to: set IMAGEN_STORE_URL, or store_url in imagen.toml."
-            )
+            raise ConfigurationError("No store is set to publish to: set IMAGEN_STORE_URL, or [store] in imagen.toml.")
         return publisher
 
     @property

@@ -13,7 +13,7 @@ from ._settings import Settings
 from ._workers import Workers
 from .library import Library
 from .pictures import Renditions, Similar
-from .publishing import Publisher, StoreSettings
+from .publishing import Publisher
 from .sharing import Archives, Shares
 
 __all__ = ["LibraryRooms", "open_library_rooms"]
@@ -51,33 +51,15 @@ def open_library_rooms(
     workers: Workers,
     now: Callable[[], float],
 ) -> LibraryRooms:
-    """Puts them together.
-
-    Raises:
-        ConfigurationError: what is set of the store makes no sense.
-    """
+    """Puts them together."""
     ground = (database, library, renditions, workers)
     return LibraryRooms(
         library=library,
         similar=Similar(database, workers, read=library.files.find_input),
         archives=Archives(*ground, max_pixels=settings.bounds.max_pixels, now=now),
         shares=Shares(*ground, secret=settings.share_secret, url=settings.share_url, now=now),
-        publisher=_open_publisher(library, settings, database, workers, now),
+        publisher=None
+        if settings.store is None
+        else Publisher(database, workers, settings.store, read=library.files.find_input, now=now),
         housekeeping=Housekeeping(library, renditions, settings.cleanup),
     )
-
-
-def _open_publisher(
-    library: Library, settings: Settings, database: Database, workers: Workers, now: Callable[[], float]
-) -> Publisher | None:
-    if settings.store_url is None:
-        return None
-    store = StoreSettings(
-        url=settings.store_url,
-        options=settings.store_options,
-        public_url=settings.store_public_url,
-        publish=settings.publish,
-        cache_control=settings.cache_control,
-        max_at_once=settings.publish_max_at_once,
-    )
-    return Publisher(database, workers, store, read=library.files.find_input, now=now)

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
@@ -22,6 +21,7 @@ from ._quotas import StandingBudget
 from ._retry import RetryPolicy
 from ._routes import RoutePolicy
 from ._secrets import Secret
+from ._store_settings import StoreSettings
 from ._transport import check_base_url, check_url
 from .providers import PROVIDERS
 from .records import ContentSigner
@@ -65,12 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     callback_secret: Secret | None = None
     webhook_url: Secret | None = None
     webhook_secret: Secret | None = None
-    store_url: str | None = None
-    store_options: Mapping[str, str] = {}
-    store_public_url: str | None = None
-    publish: Literal["on_demand", "always"] = "on_demand"
-    cache_control: str = "public, max-age=31536000, immutable"
-    publish_max_at_once: int = 8
+    store: StoreSettings | None = None
     share_url: str | None = None
     share_secret: Secret | None = None
     content_signer: ContentSigner | None = None
@@ -103,12 +98,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     cleanup: CleanupRules = CleanupRules()
     confirm_above_usd: Decimal | None = None
     webhook_url: str | None = None
-    store_url: str | None = None
-    store_options: dict[str, str] = {}
-    store_public_url: str | None = None
-    publish: Literal["on_demand", "always"] = "on_demand"
-    cache_control: str = "public, max-age=31536000, immutable"
-    publish_max_at_once: int = 8
+    store: dict[str, JsonValue] = {}
     callback_url: str | None = None
     share_url: str | None = None
     providers: dict[str, _ProviderTable] = {}
@@ -161,12 +151,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, providers: Iterab
         callback_secret=_read_key(environ, "IMAGEN_CALLBACK_SECRET") or Secret(secrets.token_hex(32)),
         webhook_url=_read_webhook_url(environ, file),
         webhook_secret=_read_key(environ, "IMAGEN_WEBHOOK_SECRET"),
-        store_url=environ.get("IMAGEN_STORE_URL", "").strip() or file.store_url,
-        store_options=file.store_options,
-        store_public_url=environ.get("IMAGEN_STORE_PUBLIC_URL", "").strip() or file.store_public_url,
-        publish=file.publish,
-        cache_control=file.cache_control,
-        publish_max_at_once=file.publish_max_at_once,
+        store=_read_store(environ, file, home),
         share_url=_read_share_url(environ, file),
         share_secret=_read_key(environ, "IMAGEN_SHARE_SECRET"),
         content_signer=_read_signer(environ),
@@ -198,6 +183,17 @@ def _read_webhook_url(environ: Mapping[str, str], file: _File) -> Secret | None:
         )
     # The receivers of some services have a secret in their path or query.
     return Secret(check_url(url, variable="IMAGEN_WEBHOOK_URL"))
+
+
+def _read_store(environ: Mapping[str, str], file: _File, home: Path) -> StoreSettings | None:
+    url = environ.get("IMAGEN_STORE_URL", "").strip()
+    table = {**file.store, "url": url} if url else file.store
+    if not table:
+        return None
+    try:
+        return msgspec.convert(table, StoreSettings)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"{home / 'imagen.toml'} is wrong in [store]: {error}.") from error
 
 
 def _read_signer(environ: Mapping[str, str]) -> ContentSigner | None:

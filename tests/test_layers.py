@@ -31,6 +31,7 @@ LAYERS = (
     ("providers",),
     ("_driver", "_network"),
     ("_transport",),
+    ("_store_settings",),
     ("_settings",),
     ("_ways", "_probe", "_discovery", "_routing"),
     ("_database",),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ._publisher import Publisher, PublishingStatus
 from ._rows import Publication, PublicationState
-from ._settings import StoreSettings
 from ._store import ObjectStore
 
 __all__ = [
@@ -13,5 +12,4 @@ __all__ = [
     "PublicationState",
     "Publisher",
     "PublishingStatus",
-    "StoreSettings",
 ]

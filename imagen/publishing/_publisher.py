@@ -14,10 +14,10 @@ from .._database import Database, Statement
 from .._errors import AuthenticationError, ConfigurationError, ImagenError, InvalidRequestError, StorageError
 from .._images import SUFFIXES, Image
 from .._nurseries import open_bare_nursery
+from .._store_settings import StoreSettings
 from .._workers import Workers
 from . import _rows
 from ._rows import Claim, Publication, PublicationState
-from ._settings import StoreSettings
 from ._store import TIMEOUT_SECONDS, ObjectStore
 
 __all__ = ["Publisher", "PublishingStatus"]

@@ -11,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from .._errors import AuthenticationError, ConfigurationError, ImagenError, InvalidRequestError, ProviderError
-from ._settings import StoreSettings
+from .._store_settings import StoreSettings
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore, GCSStore, S3Store
@@ -115,7 +115,9 @@ class ObjectStore:
         if not 1 <= expires_seconds <= MAX_SIGNED_SECONDS:
             raise InvalidRequestError("A signed link holds from 1 second to 7 days (604800 seconds).")
         if self._settings.scheme == "file":
-            raise InvalidRequestError("A folder has no signed links: use s3://, gs:// or az:// as store_url.")
+            raise InvalidRequestError(
+                "A folder has no signed links: use s3://, gs:// or az:// as the URL of the store."
+            )
         store: S3Store | GCSStore | AzureStore = self._store()  # type: ignore[assignment]
         try:
             return obstore.sign(store, "GET", key, datetime.timedelta(seconds=expires_seconds))
@@ -154,7 +156,7 @@ class ObjectStore:
             # What obstore says may quote the environment, where the keys are.
             wanted = _KEYS.get(settings.scheme, "the folder")
             raise ConfigurationError(
-                f"The store {settings.url} cannot be opened: check store_url, store_options and {wanted}."
+                f"The store {settings.url} cannot be opened: check the URL and options of the store, and {wanted}."
             ) from None
 
     def _translate(self, error: Exception) -> ImagenError:
@@ -171,17 +173,19 @@ class ObjectStore:
             return AuthenticationError(f"No keys for {place} were found: set {keys} in the environment.")
         if isinstance(error, PermissionDeniedError | UnauthenticatedError) or status in (401, 403):
             if self._settings.scheme == "file":
-                return ConfigurationError(f"The folder {place} cannot be written: choose another store_url.")
+                return ConfigurationError(f"The folder {place} cannot be written: choose another one.")
             return AuthenticationError(
                 f"The store {place} refuses the keys{because}: check {keys}, and what they allow."
             )
         if isinstance(error, FileNotFoundError):
-            return ConfigurationError(f"There is no {place}{because}: make the bucket, or correct store_url.")
+            return ConfigurationError(
+                f"There is no {place}{because}: make the bucket, or correct the URL of the store."
+            )
         if ("redirect" in text and status is None) or status in (301, 307):
-            return ConfigurationError(f"The bucket of {place} is in another region: set region in store_options.")
+            return ConfigurationError(f"The bucket of {place} is in another region: set region in [store.options].")
         if status is not None and 400 <= status < 500 and status not in _BUSY:
             return ConfigurationError(
-                f"The store {place} answered {status}{because}: check store_url and store_options."
+                f"The store {place} answered {status}{because}: check the URL and options of the store."
             )
         what = f"answered {status}{because}" if status is not None else "cannot be reached"
         if self._settings.scheme == "file":

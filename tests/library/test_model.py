@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imagen
+from imagen import StoreSettings
 from imagen.library import insert_image, row_of
-from imagen.publishing import Publisher, StoreSettings
+from imagen.publishing import Publisher
 from imagen.testing import InlineWorkers
 from tests.library.shelf import Shelf, open_shelf
 from tests.support import png

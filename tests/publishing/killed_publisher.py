@@ -7,7 +7,7 @@ from pathlib import Path
 
 import trio
 
-from imagen.publishing import StoreSettings
+from imagen import StoreSettings
 from tests.publishing.shelf import open_shelf
 
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import trio
 
 import imagen
+from imagen import StoreSettings
 from imagen._database import Database
 from imagen._requests import encode_request
 from imagen._workers import ThreadWorkers, Workers
-from imagen.publishing import Publisher, StoreSettings
+from imagen.publishing import Publisher
 
 REQUEST = encode_request(imagen.Generate(prompt="a test"))
 _INSERT = (

@@ -16,8 +16,10 @@ def shell(tmp_path: Path) -> Shell:
 
 def use_folder(shell: Shell, **more: str) -> Path:
     folder = shell.home / "bucket"
-    lines = {"store_url": folder.as_uri(), "store_public_url": "https://cdn.example.com", **more}
-    (shell.home / "imagen.toml").write_text("".join(f'{name} = "{value}"\n' for name, value in lines.items()))
+    lines = {"url": folder.as_uri(), "public_url": "https://cdn.example.com", **more}
+    (shell.home / "imagen.toml").write_text(
+        "[store]\n" + "".join(f'{name} = "{value}"\n' for name, value in lines.items())
+    )
     return folder
 
 

@@ -14,7 +14,7 @@ import pytest
 import trio
 
 import imagen
-from imagen.publishing import StoreSettings
+from imagen import StoreSettings
 from tests.publishing.shelf import image_of, open_shelf, running
 from tests.publishing.store_server import ROOT, WRONG_KEY, StoreServer, open_store_server
 
@@ -157,7 +157,7 @@ async def test_a_bucket_that_is_not_there_is_one_sentence(server, bucket, tmp_pa
     assert [one.state for one in done] == ["failed", "failed"]
     assert (
         done[0].last_error
-        == "There is no s3://no-such-bucket/pictures (NoSuchBucket): make the bucket, or correct store_url."
+        == "There is no s3://no-such-bucket/pictures (NoSuchBucket): make the bucket, or correct the URL of the store."
     )
 
 

@@ -10,7 +10,8 @@ import pytest
 import trio
 
 import imagen
-from imagen.publishing import Publisher, StoreSettings, _publisher, _rows
+from imagen import StoreSettings
+from imagen.publishing import Publisher, _publisher, _rows
 from imagen.testing import InlineWorkers
 from tests.publishing.shelf import Shelf, open_shelf, running
 from tests.support import virtual_time

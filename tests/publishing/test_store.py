@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 import imagen
-from imagen.publishing import ObjectStore, StoreSettings
+from imagen import StoreSettings
+from imagen.publishing import ObjectStore
 from tests.publishing.store_server import StoreServer, open_store_server
 
 KEY = "ab/abcdef.png"
@@ -159,7 +160,7 @@ def test_an_azure_link_is_signed_and_holds_no_key(monkeypatch):
     ],
 )
 def test_a_url_that_is_no_place_is_refused_without_repeating_it(url):
-    with pytest.raises(imagen.ConfigurationError, match=r"^store_url .*\.$") as caught:
+    with pytest.raises(imagen.ConfigurationError, match=r"^The URL of the store .*\.$") as caught:
         StoreSettings(url=url)
     assert "secret" not in caught.value.message
 
@@ -176,9 +177,9 @@ def test_a_key_in_the_options_is_refused(name):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"options": {"endpoint": "http://storage.example.com"}}, "endpoint of store_options must begin with https"),
+        ({"options": {"endpoint": "http://storage.example.com"}}, "endpoint of the store must begin with https"),
         ({"options": {"endpoint": "https://key:secret@example.com"}}, "holds a user name"),
-        ({"public_url": "http://cdn.example.com"}, "store_public_url must begin with https"),
+        ({"public_url": "http://cdn.example.com"}, "public_url of the store must begin with https"),
         ({"cache_control": "private\r\nx-evil: 1"}, "plain text"),
         ({"max_at_once": 0}, "from 1 to 64"),
         ({"max_at_once": 65}, "from 1 to 64"),

@@ -8,8 +8,8 @@ from typing import Literal
 
 import msgspec
 
-from .._errors import ConfigurationError
-from .._transport import check_base_url
+from ._errors import ConfigurationError
+from ._transport import check_base_url
 
 __all__ = ["IMMUTABLE", "Publish", "StoreSettings"]
 
@@ -34,7 +34,7 @@ _OPTIONS = frozenset(
 _MOST_AT_ONCE = 64
 
 
-class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An object store, and what is said to whoever fetches from it. Keys come from the environment, and are not in here.
 
     Args:
@@ -61,17 +61,17 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
         self._check_url()
         if unknown := sorted(self.options.keys() - _OPTIONS):
             raise ConfigurationError(
-                f"store_options has {unknown[0]}, which is not one of {', '.join(sorted(_OPTIONS))}; keys of a store are "
-                "read from the environment only."
+                f"The options of the store have {unknown[0]}, which is not one of {', '.join(sorted(_OPTIONS))}; keys of a "
+                "store are read from the environment only."
             )
         if "endpoint" in self.options:
-            check_base_url(self.options["endpoint"], variable="endpoint of store_options")
+            check_base_url(self.options["endpoint"], variable="endpoint of the store")
         if self.public_url is not None:
-            check_base_url(self.public_url, variable="store_public_url")
+            check_base_url(self.public_url, variable="public_url of the store")
         if not self.cache_control.isascii() or not self.cache_control.isprintable():
             raise ConfigurationError("cache_control is a line of plain text, such as: public, max-age=3600")
         if not 1 <= self.max_at_once <= _MOST_AT_ONCE:
-            raise ConfigurationError(f"publish_max_at_once is from 1 to {_MOST_AT_ONCE}.")
+            raise ConfigurationError(f"max_at_once of the store is from 1 to {_MOST_AT_ONCE}.")
 
     @property
     def scheme(self) -> str:
@@ -89,13 +89,13 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
             url = urllib.parse.urlsplit(self.url)
             has_userinfo = "@" in url.netloc
         except ValueError:
-            raise ConfigurationError("store_url is no URL; it should look like s3://bucket/prefix.") from None
+            raise ConfigurationError("The URL of the store is none; it should look like s3://bucket/prefix.") from None
         if has_userinfo or url.query or url.fragment:
             raise ConfigurationError(
-                "store_url holds more than a place: keys of a store are read from the environment only."
+                "The URL of the store holds more than a place: keys of a store are read from the environment only."
             )
         wants_folder = url.scheme == "file"
         if url.scheme not in _SCHEMES or bool(url.netloc) == wants_folder or (wants_folder and len(url.path) < 2):
             raise ConfigurationError(
-                "store_url must be s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///folder."
+                "The URL of the store must be s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///folder."
             )

@@ -274,11 +274,12 @@ class Client:
         return Replay(image=again, differences=differences_of(image, again), same_bytes=again.sha256 == image.sha256)
 
     async def _make(self, request: Request, way: Way) -> Image:
+        ask = None
         if self._parts.confirmation is not None:
-            await self._parts.confirmation.ask(self._parts.planner.plan(request).quote, 1)
+            ask = partial(self._parts.confirmation.ask, self._parts.planner.plan(request).quote, 1)
         purse = Purse(current_scopes())
         try:
-            (outcome,) = await self._parts.dispatcher.fulfil(request, self._terms(purse, way.wait), way.ways)
+            (outcome,) = await self._parts.dispatcher.fulfil(request, self._terms(purse, way.wait), way.ways, ask=ask)
         except BudgetExceededError as error:
             refusal = error
         else:

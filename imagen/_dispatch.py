@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
@@ -21,6 +22,8 @@ from ._requests import Request
 from ._routes import RoutePolicy, Routing, fallback_reason
 
 __all__ = ["Dispatcher", "Ways"]
+
+Ask = Callable[[], Awaitable[object]]
 
 # From fewer pictures nobody can tell how long the slowest take.
 _LEAST_TIMED = 10
@@ -57,11 +60,12 @@ class Dispatcher:
         *,
         ordinal: int = 0,
         handed: set[str] | None = None,
+        ask: Ask | None = None,
     ) -> tuple[Outcome, ...]:
         """Gives one outcome for each index, in order. Failures are values.
 
         The `ordinal` is how many pictures of this very request come before, and `handed` those that the cache gave for them, so
-        that it gives none twice; None lets it.
+        that it gives none twice; None lets it. Whoever is to agree to the cost is `ask`ed where something is to be made.
 
         Raises:
             BudgetExceededError: the money does not suffice; nothing was sent.
@@ -70,11 +74,18 @@ class Dispatcher:
             orders, unfit = self._plan(request, ways, indexes, batch_id)
             orders = await self._sort(orders, ways.routing or self._policy.routing)
             if ways.cache:
-                return await self._look_first(orders, unfit, terms, ways, request.seed, ordinal, handed)
+                return await self._look_first(orders, unfit, terms, ways, request.seed, ordinal, handed, ask)
         except BudgetExceededError:
             raise
         except ImagenError as error:
             return tuple(failure_of(request, index, error) for index in indexes)
+        return await self._make(orders, unfit, terms, ways, ask)
+
+    async def _make(
+        self, orders: list[Order], unfit: list[ImagenError], terms: Terms, ways: Ways, ask: Ask | None
+    ) -> tuple[Outcome, ...]:
+        if ask is not None:
+            await ask()
         return await self._try_each(orders, unfit, terms, ways)
 
     async def _look_first(
@@ -86,6 +97,7 @@ class Dispatcher:
         seed: int | None,
         ordinal: int,
         handed: set[str] | None,
+        ask: Ask | None,
     ) -> tuple[Outcome, ...]:
         if self._cache is None:
             raise ConfigurationError("There is no library to look into: leave out cache, or library=None.")
@@ -94,7 +106,7 @@ class Dispatcher:
             # Pictures that do not suit one model may suit the next: the attempt says so, where it comes to that.
             with suppress(ImagenError):
                 read[order.model.id] = await self._planner.read_inputs(order)
-        make = partial(self._try_each, [read.get(order.model.id, order) for order in orders], unfit, terms, ways)
+        make = partial(self._make, [read.get(order.model.id, order) for order in orders], unfit, terms, ways, ask)
         return await (self._cache.fulfil([*read.values()], seed, ordinal, handed, make) if read else make())
 
     def quote(self, request: Request, ways: Ways) -> Quote | None:

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ._errors import StorageError
 
-__all__ = ["Owner", "is_alive"]
+__all__ = ["Owner", "is_alive", "locked"]
+
+_LOOK_SECONDS = 0.01
 
 
 class Owner:
@@ -59,6 +64,21 @@ def is_alive(folder: Path, owner_id: str) -> bool:
         os.close(descriptor)
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Waits until no other process is in such a block of the same file, and keeps others out of it. Blocking.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+    descriptor = _take(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
 def _take(path: Path) -> int:
     """Opens and locks a file that is there afterwards: another client may just be looking whether its owner is dead."""
     while True:
@@ -69,6 +89,7 @@ def _take(path: Path) -> int:
         except FileNotFoundError:
             pass
         os.close(descriptor)
+        time.sleep(_LOOK_SECONDS)
 
 
 if sys.platform == "win32":  # pragma: no cover (not run)

@@ -216,3 +216,19 @@ async def test_a_picture_that_the_model_takes_needs_not_suit_those_to_fall_back_
         first = await client.edit("blue", png(), model="atelier-1", fallback=["fussy"], cache=True)
         again = await client.edit("blue", png(), model="atelier-1", fallback=["fussy"], cache=True)
         assert (first.model, again.id, again.cached) == ("atelier-1", first.id, True)
+
+
+async def test_nobody_is_asked_to_agree_to_the_cost_of_a_hit(autojump_clock):
+    asked: list[int] = []
+
+    async def confirm(quote: imagen.Quote, pictures: int) -> bool:
+        asked.append(pictures)
+        return len(asked) == 1
+
+    settings = {"confirm_above_usd": Decimal("0.01"), "confirm": confirm}
+    async with open_test_client(FakeProvider(), **settings) as (client, transport):
+        first = await client.generate("a cat", cache=True)
+        assert (await client.generate("a cat", cache=True)).id == first.id
+        with pytest.raises(imagen.BudgetExceededError):
+            await client.generate("a dog", cache=True)
+        assert (asked, len(transport.requests)) == ([1, 1], 1)

@@ -10,6 +10,7 @@ import msgspec
 
 from .._catalog import JsonValue
 from .._errors import ConfigurationError, InvalidRequestError, StorageError
+from .._owners import locked
 from .._whole_files import write_whole
 from ._styles import PLACEHOLDER, Style, frame_prompt
 from ._tables import read_table, write_table
@@ -40,6 +41,15 @@ def add_styles(home: Path, styles: Iterable[Style]) -> tuple[list[str], list[str
         StorageError: it cannot be written; it is as it was.
     """
     path = home / STYLES_FILE
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with locked(home / f".{STYLES_FILE}.lock"):
+            return _add_styles(path, styles)
+    except OSError as error:
+        raise StorageError(f"The styles cannot be written to {path}: {error.strerror or error}.") from error
+
+
+def _add_styles(path: Path, styles: Iterable[Style]) -> tuple[list[str], list[str]]:
     known = set(_read_toml(path))
     new, old, text = [], [], _read_text(path)
     for style in styles:
@@ -52,10 +62,7 @@ def add_styles(home: Path, styles: Iterable[Style]) -> tuple[list[str], list[str
     if new:
         # A file that could not be read again would take every style with it.
         _parse_toml(text, path)
-        try:
-            write_whole(path, text.encode())
-        except OSError as error:
-            raise StorageError(f"The styles cannot be written to {path}: {error.strerror or error}.") from error
+        write_whole(path, text.encode())
     return new, old
 
 

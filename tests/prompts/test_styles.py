@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -277,3 +278,11 @@ def test_a_number_that_python_does_not_read_is_one_sentence(home):
     (home / "styles.toml").write_text(f"[mine]\nparameters = {{ steps = {'9' * 5000} }}", "utf-8")
     with pytest.raises(ConfigurationError, match="is wrong"):
         load_styles(home)
+
+
+def test_what_two_add_at_once_is_all_there(home):
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(40):
+            pool.submit(add_styles, home, [Style(name=f"mine {number}", prefix="x")])
+    assert sum(name.startswith("mine ") for name in load_styles(home)) == 40
+    assert [path.name for path in home.iterdir()] == ["styles.toml"]

@@ -17,7 +17,7 @@ import trio
 
 from ._errors import InvalidRequestError, StorageError
 from ._prices import tidy_usd
-from ._search_terms import image_facets, separate_ideographs
+from ._search_terms import as_searched, image_facets
 from ._workers import Workers
 
 __all__ = ["Database", "Row", "Statement", "Transaction", "Value", "from_nanousd", "to_nanousd"]
@@ -238,7 +238,7 @@ def _open_connection(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA wal_autocheckpoint = 8192")
         # KiB. Rows are put into several indexes in no order, so with a million of them a page is wanted again and again.
         connection.execute("PRAGMA cache_size = -8192")
-        connection.create_function("separate_ideographs", 1, separate_ideographs, deterministic=True)
+        connection.create_function("as_searched", 1, as_searched, deterministic=True)
         connection.create_function("image_facets", 12, image_facets, deterministic=True)
         _migrate(connection)
     except (OSError, sqlite3.Error) as error:

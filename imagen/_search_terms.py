@@ -12,7 +12,7 @@ import unicodedata
 
 from ._errors import InvalidRequestError
 
-__all__ = ["TRASHED", "UNPRICED", "facet", "image_facets", "match_words", "separate_ideographs"]
+__all__ = ["TRASHED", "UNPRICED", "facet", "image_facets", "match_words", "as_searched"]
 
 TRASHED = "trashed"
 UNPRICED = "unpriced"
@@ -27,7 +27,7 @@ _MOST_WORDS = 32
 _SHORTEST_PREFIX = 3
 
 
-def separate_ideographs(text: str | None) -> str:
+def as_searched(text: str | None) -> str:
     """A text as the index takes it: with spaces around the letters that are words by themselves, and one form of each letter.
 
     Tags are kept as "grösse", and files of a Mac spell letters in parts: both are to be found by "Größe".
@@ -99,7 +99,7 @@ def match_words(query: str) -> str:
 
 
 def _term(text: str, *, prefix: bool) -> str:
-    letters = "".join(letter if _is_searched(letter) else " " for letter in separate_ideographs(text)).split()
+    letters = "".join(letter if _is_searched(letter) else " " for letter in as_searched(text)).split()
     if not letters:
         return ""
     if prefix and len(letters[-1]) < _SHORTEST_PREFIX and letters[-1].isascii():

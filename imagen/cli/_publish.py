@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from .. import Client, Image, InvalidRequestError, Publication, open_client
 from ._console import Console, ExitStatus
+from ._library import find_images
 from ._options import add_command
 
 __all__ = ["add_publish_command", "run_publish"]
@@ -52,7 +53,7 @@ async def run_publish(options: argparse.Namespace, console: Console) -> ExitStat
 async def _pages(client: Client, options: argparse.Namespace) -> AsyncIterator[Sequence[Image]]:
     """Some pictures at a time, as there may be a million."""
     if ids := options.id or options.unpublish:
-        yield [await _get(client, image_id) for image_id in ids]
+        yield await find_images(client, ids)
         return
     after: str | None = None
     while True:
@@ -64,13 +65,6 @@ async def _pages(client: Client, options: argparse.Namespace) -> AsyncIterator[S
             yield page
         if (after := page.cursor) is None:
             return
-
-
-async def _get(client: Client, image_id: str) -> Image:
-    image = await client.library.get(image_id)
-    if image is None:
-        raise InvalidRequestError(f"There is no picture {image_id}; imagen history lists them.")
-    return image
 
 
 def _tell(page: Sequence[Image], done: Sequence[Publication], client: Client, console: Console) -> bool:

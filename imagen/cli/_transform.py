@@ -24,6 +24,7 @@ from .. import (
     open_client,
 )
 from ._console import Console, ExitStatus
+from ._library import find_images
 from ._options import add_command, whole
 
 __all__ = ["add_picture_commands", "run_sheet", "run_similar", "run_transform"]
@@ -109,7 +110,7 @@ async def run_sheet(options: argparse.Namespace, console: Console) -> ExitStatus
     if format not in ("png", "jpeg"):
         raise InvalidRequestError("A contact sheet is a .png or .jpg file.")
     async with open_client() as client:
-        images = [await _get(client, image_id) for image_id in options.id]
+        images = await find_images(client, options.id)
         captions = None if options.captions is None else _CAPTIONS[options.captions]
         draw = partial(
             contact_sheet, images, columns=options.columns, captions=captions, side=options.side, format=format
@@ -165,13 +166,9 @@ async def _find(client: Client, source: str) -> Image | Path:
     """A file of that name, else the picture of that id."""
     if await trio.to_thread.run_sync(os.path.isfile, source):
         return Path(source)
-    return await _get(client, source)
-
-
-async def _get(client: Client, image_id: str) -> Image:
-    image = await client.library.get(image_id)
+    image = await client.library.get(source)
     if image is None:
-        raise InvalidRequestError(f"There is no picture and no file {image_id}; imagen history lists the pictures.")
+        raise InvalidRequestError(f"There is no picture and no file {source}; imagen history lists the pictures.")
     return image
 
 

@@ -68,7 +68,8 @@ class Removal:
             for sha256 in gone:
                 await self._workers.run(lambda sha256=sha256: self._on_removed(sha256))  # type: ignore[misc]
             # Not before: who dies in between leaves the rest of it to the next one.
-            await self._database.write(("DELETE FROM removals WHERE sha256 = ?", (sha256,)) for sha256 in gone)
+            if gone:
+                await self._database.write(("DELETE FROM removals WHERE sha256 = ?", (sha256,)) for sha256 in gone)
             last = found[-1][0]
 
     def _delete_rows(self, transaction: Transaction, ids: Sequence[str], trashed_before: float | None) -> int:

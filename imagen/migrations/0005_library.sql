@@ -131,10 +131,10 @@ CREATE INDEX cache_hits_by_time ON cache_hits (created_at);
 CREATE VIEW image_documents AS
 SELECT
     number,
-    separate_ideographs(json_extract(request, '$.prompt')) AS prompt,
-    separate_ideographs(revised_prompt) AS revised_prompt,
-    separate_ideographs((SELECT group_concat(value, ' ') FROM json_each(tags))) AS tags,
-    separate_ideographs(notes) AS notes,
+    as_searched(json_extract(request, '$.prompt')) AS prompt,
+    as_searched(revised_prompt) AS revised_prompt,
+    as_searched((SELECT group_concat(value, ' ') FROM json_each(tags))) AS tags,
+    as_searched(notes) AS notes,
     image_facets(
         provider, model, json_extract(request, '$.operation'), width, height, seed, rating, cost_nanousd, trashed_at,
         fingerprint, tags,

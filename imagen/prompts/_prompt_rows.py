@@ -6,7 +6,7 @@ import msgspec
 
 from .._catalog import JsonValue
 from .._database import Row, Transaction, Value
-from .._search_terms import separate_ideographs
+from .._search_terms import as_searched
 from ._kept import Draft, Prompt
 
 __all__ = ["EVERY_VERSION", "NEWEST_VERSION", "read_prompt", "save_draft", "write_words"]
@@ -71,7 +71,7 @@ def write_words(transaction: Transaction, number: Value) -> None:
         words = (str(name), str(text), " ".join(_decode_words(str(tags))), str(notes))
         transaction.change(
             "REPLACE INTO prompt_search (rowid, name, text, tags, notes) VALUES (?, ?, ?, ?, ?)",
-            (number, *map(separate_ideographs, words)),
+            (number, *map(as_searched, words)),
         )
 
 

@@ -29,7 +29,7 @@ Ask = Callable[[], Awaitable[object]]
 _LEAST_TIMED = 10
 
 
-class Ways(msgspec.Struct, frozen=True, kw_only=True):
+class Ways(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a caller says of the ways; None leaves it to the settings."""
 
     fallback: tuple[str, ...] | None = None

@@ -11,6 +11,7 @@ import msgspec
 
 from . import _errors
 from ._database import Database, from_nanousd, to_nanousd
+from ._dispatch import Ways
 from ._errors import Billed, ErrorCode, ImagenError
 from ._images import Cost, Failure, Image, Outcome, as_hit
 from ._ledger import Ledger
@@ -31,6 +32,8 @@ class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
     requested: int
     together: bool
     max_at_once: int
+    ways: Ways
+    wait: bool
     budget_usd: Decimal | None
     owner: str
     touched_at: float
@@ -51,6 +54,14 @@ class _StoredFailure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 _decode_failure = msgspec.json.Decoder(_StoredFailure).decode
+
+
+class _StoredWay(msgspec.Struct, frozen=True, omit_defaults=True):
+    ways: Ways = Ways()
+    wait: bool = True
+
+
+_decode_way = msgspec.json.Decoder(_StoredWay).decode
 
 
 class SessionStore:
@@ -83,6 +94,8 @@ class SessionStore:
         requested: int,
         together: bool,
         max_at_once: int,
+        ways: Ways,
+        wait: bool,
         budget_usd: Decimal | None,
     ) -> None:
         """Remembers a session; nothing of it has been sent before this returns."""
@@ -95,8 +108,9 @@ class SessionStore:
             to_nanousd(budget_usd),
             self._owner,
             self._now(),
+            msgspec.json.encode(_StoredWay(ways=ways, wait=wait)).decode(),
         )
-        await self._database.write([("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)])
+        await self._database.write([("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)])
 
     async def add_outcome(self, session_id: str, number: int, outcome: Outcome) -> None:
         """Remembers the outcome that callers know by this number."""
@@ -115,7 +129,8 @@ class SessionStore:
         rows = await self._database.read("SELECT * FROM sessions WHERE id = ?", (session_id,))
         if not rows:
             return None
-        (found_id, request, requested, together, max_at_once, budget_nanousd, owner, touched_at), *_ = rows
+        (found_id, request, requested, together, max_at_once, budget_nanousd, owner, touched_at, way), *_ = rows
+        stored_way = _decode_way(str(way))
         values = {
             "id": found_id,
             "requested": requested,
@@ -127,6 +142,8 @@ class SessionStore:
         return StoredSession(
             request=decode_request(str(request)),
             budget_usd=from_nanousd(budget_nanousd),
+            ways=stored_way.ways,
+            wait=stored_way.wait,
             **values,  # type: ignore[arg-type]
         )
 

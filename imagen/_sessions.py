@@ -270,7 +270,13 @@ class Sessions:
     async def _go_on(self, session_id: str, parts: BatchParts) -> Session:
         self._check_running()
         stored = await self._stored(session_id)
-        parts = msgspec.structs.replace(parts, max_at_once=stored.max_at_once, batch_id=stored.id)
+        parts = msgspec.structs.replace(
+            parts,
+            max_at_once=stored.max_at_once,
+            ways=stored.ways,
+            terms=msgspec.structs.replace(parts.terms, wait=stored.wait),
+            batch_id=stored.id,
+        )
         return await self._restore(stored, parts)
 
     def cancel_all(self) -> None:
@@ -288,6 +294,8 @@ class Sessions:
                 requested=source.n,
                 together=source.together,
                 max_at_once=parts.max_at_once,
+                ways=parts.ways,
+                wait=parts.terms.wait,
                 budget_usd=None if budget is None else budget.limit_usd,
             )
         await session._read(source, msgspec.structs.replace(parts, batch_id=session.id), self._store)

@@ -12,6 +12,7 @@ import imagen
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
 from tests.support import PNG, FakeProvider, open_test_client, virtual_time
 from tests.test_recovery import PRICE, Works
+from tests.test_routes import DOWN, Town, open_town, picture
 
 
 async def interrupted(works: Works, home: Path, n: int = 6, *, made: int = 2, **options: object) -> str:
@@ -154,3 +155,28 @@ async def test_what_the_cache_answered_is_there_after_a_restart(autojump_clock, 
         ]
         assert (again.outcomes[0].id, again.outcomes[0].cached) == (made.id, True)
         assert not transport.requests
+
+
+async def test_a_session_that_is_resumed_goes_the_way_it_was_started_with(autojump_clock, tmp_path):
+    town = Town(left=DOWN, right=picture(5))
+    async with open_town(town, tmp_path) as client:
+        session = client.start_session("a cat", n=3, max_at_once=1, model="left-1", fallback=["right-1"])
+        await session.wait_image()
+    async with open_town(town, tmp_path) as client:
+        again = await client.resume_session(session.id)
+        await again.wait_finished()
+        assert [getattr(outcome, "model", None) for outcome in again.outcomes] == ["right-1"] * 3
+
+
+async def test_a_session_that_is_resumed_takes_from_the_library_what_is_there_by_now(autojump_clock, tmp_path):
+    async with open_test_client(FakeProvider(), home=tmp_path) as (client, _):
+        session = client.start_session("a cat", n=3, max_at_once=1, cache=True)
+        await session.wait_image()
+    async with open_test_client(FakeProvider(), home=tmp_path) as (client, transport):
+        for _ in range(3):
+            await client.generate("a cat")
+        sent = len(transport.requests)
+        again = await client.resume_session(session.id)
+        await again.wait_finished()
+        assert len({outcome.id for outcome in again.outcomes}) == 3
+        assert len(transport.requests) == sent

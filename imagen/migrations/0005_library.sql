@@ -112,6 +112,9 @@ CREATE INDEX shares_of_image ON shares (image_id) WHERE image_id IS NOT NULL;
 CREATE INDEX shares_of_collection ON shares (collection_id) WHERE collection_id IS NOT NULL;
 CREATE INDEX shares_by_time ON shares (created_at);
 
+-- How its requests go, as JSON: models to fall back on, the cache, whether slots are waited for.
+ALTER TABLE sessions ADD COLUMN way TEXT NOT NULL DEFAULT '{}';
+
 -- Requests that were answered by a picture of the library: `saved_nanousd` is what that one did cost.
 CREATE TABLE cache_hits (
     number INTEGER PRIMARY KEY,

@@ -17,7 +17,7 @@ import trio
 
 from ._errors import InvalidRequestError, StorageError
 from ._prices import tidy_usd
-from ._search_terms import as_searched, image_facets
+from ._search_terms import as_searched, image_facets, input_hashes
 from ._workers import Workers
 
 __all__ = ["Database", "Row", "Statement", "Transaction", "Value", "from_nanousd", "to_nanousd"]
@@ -239,7 +239,8 @@ def _open_connection(path: Path) -> sqlite3.Connection:
         # KiB. Rows are put into several indexes in no order, so with a million of them a page is wanted again and again.
         connection.execute("PRAGMA cache_size = -8192")
         connection.create_function("as_searched", 1, as_searched, deterministic=True)
-        connection.create_function("image_facets", 12, image_facets, deterministic=True)
+        connection.create_function("image_facets", 13, image_facets, deterministic=True)
+        connection.create_function("input_hashes", 1, input_hashes, deterministic=True)
         _migrate(connection)
     except (OSError, sqlite3.Error) as error:
         raise StorageError(

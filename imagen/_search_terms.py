@@ -12,7 +12,7 @@ import unicodedata
 
 from ._errors import InvalidRequestError
 
-__all__ = ["TRASHED", "UNPRICED", "facet", "image_facets", "match_words", "as_searched"]
+__all__ = ["TRASHED", "UNPRICED", "facet", "image_facets", "input_hashes", "match_words", "as_searched"]
 
 TRASHED = "trashed"
 UNPRICED = "unpriced"
@@ -43,6 +43,17 @@ def facet(kind: str, value: str | int) -> str:
     return kind + (str(value).replace("-", "n") if isinstance(value, int) else value.encode().hex())
 
 
+def input_hashes(request: str) -> str:
+    """The hashes of the pictures that a stored request works on."""
+    # Most work on none, and this is asked for each picture that is listed.
+    if '"sha256"' not in request:
+        return ""
+    fields = json.loads(request)
+    given = [fields.get(name) for name in ("image", "reference", "mask")]
+    given += [*fields.get("images", ()), *fields.get("references", ())]
+    return " ".join(one["sha256"] for one in given if isinstance(one, dict))
+
+
 def image_facets(
     provider: str,
     model: str,
@@ -54,10 +65,11 @@ def image_facets(
     cost_nanousd: int | None,
     trashed_at: float | None,
     fingerprint: str | None,
+    inputs: str,
     tags: str,
     collections: str | None,
 ) -> str:
-    """All facets of a picture; `tags` is a JSON array, `collections` are ids."""
+    """All facets of a picture; `tags` is a JSON array, `inputs` are hashes and `collections` are ids."""
     facets = [
         facet("v", provider),
         facet("m", model),
@@ -67,6 +79,7 @@ def image_facets(
         facet("r", rating),
         *(facet("t", tag) for tag in json.loads(tags)),
         *(facet("c", collection) for collection in (collections or "").split()),
+        *(facet("i", sha256) for sha256 in inputs.split()),
     ]
     if seed is not None:
         facets.append(facet("s", seed))

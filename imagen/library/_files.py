@@ -82,7 +82,7 @@ class PictureFiles:
         kept = self._find_file(sha256)
         if kept is not None:
             return kept
-        path = self.folder / "inputs" / (sha256 + SUFFIXES[media_type])
+        path = self.input_path(sha256, media_type)
         try:
             write_whole(path, data)
         except OSError as error:
@@ -127,3 +127,7 @@ class PictureFiles:
         """Where the bytes of that hash are, or would be."""
         # One digit: the system spreads folders over the disk, and 256 of them make the first pictures slow to write.
         return self.folder / sha256[:1] / (sha256 + SUFFIXES[media_type])
+
+    def input_path(self, sha256: str, media_type: str) -> Path:
+        """Where the bytes of a picture are that was worked on and is not of the library."""
+        return self.folder / "inputs" / (sha256 + SUFFIXES[media_type])

@@ -7,9 +7,11 @@ that the next one removes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from contextlib import suppress
 
 from .._database import Database, Transaction
+from .._requests import InputImage, decode_request, sources_of
+from .._search_terms import facet
 from .._workers import Workers
 from ._curation import ImageRef, ids_of, in_groups
 from ._files import PictureFiles
@@ -76,16 +78,19 @@ class Removal:
         deleted = 0
         for image_id in ids:
             rows = transaction.run(
-                "DELETE FROM images WHERE id = ?1 AND (?2 IS NULL OR trashed_at < ?2) RETURNING sha256, media_type",
+                "DELETE FROM images WHERE id = ?1 AND (?2 IS NULL OR trashed_at < ?2) RETURNING sha256, media_type, request",
                 (image_id, trashed_before),
             )
-            for sha256, media_type in rows:
+            for sha256, media_type, request in rows:
                 deleted += 1
-                transaction.change(
-                    "INSERT OR IGNORE INTO removals SELECT ?1, ?2, ?3 "
-                    "WHERE NOT EXISTS (SELECT 1 FROM images WHERE sha256 = ?1)",
-                    (sha256, media_type, self._now()),
-                )
+                sources = sources_of(decode_request(str(request)))
+                inputs = [(one.sha256, one.media_type) for one in sources if isinstance(one, InputImage)]
+                for files in ((sha256, media_type), *inputs):
+                    transaction.change(
+                        "INSERT OR IGNORE INTO removals SELECT ?1, ?2, ?3 "
+                        "WHERE NOT EXISTS (SELECT 1 FROM images WHERE sha256 = ?1)",
+                        (*files, self._now()),
+                    )
         return deleted
 
     def _remove(self, transaction: Transaction, found: Sequence[tuple[str, str]]) -> list[str]:
@@ -97,23 +102,42 @@ class Removal:
                 continue
             if transaction.run("SELECT 1 FROM images WHERE sha256 = ? LIMIT 1", (sha256,)):
                 transaction.change("DELETE FROM removals WHERE sha256 = ?", (sha256,))
-            elif _unlink(self._files.path(sha256, media_type)):
+            elif self._remove_files(sha256, media_type, is_input=_is_worked_on(transaction, sha256)):
                 gone.append(sha256)
         return gone
 
+    def _remove_files(self, sha256: str, media_type: str, *, is_input: bool) -> bool:
+        """What another picture was made from is kept apart, so that this can be done again."""
+        path, kept = self._files.path(sha256, media_type), self._files.input_path(sha256, media_type)
+        try:
+            if is_input:
+                kept.parent.mkdir(exist_ok=True)
+                with suppress(FileNotFoundError):
+                    path.replace(kept)
+            else:
+                path.unlink(missing_ok=True)
+                kept.unlink(missing_ok=True)
+        except OSError:
+            return False
+        return True
+
 
 def _is_awaited(transaction: Transaction, sha256: str) -> bool:
+    """Whether it comes, or is worked on, just now."""
     return bool(
         transaction.run(
-            "SELECT 1 FROM attempts WHERE state IN ('reserved', 'sent', 'accepted') AND instr(receipt, ?) LIMIT 1",
+            "SELECT 1 FROM attempts WHERE state IN ('reserved', 'sent', 'accepted') "
+            "AND (instr(receipt, ?1) OR instr(request, ?1)) LIMIT 1",
             (sha256,),
         )
     )
 
 
-def _unlink(path: Path) -> bool:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        return False
-    return True
+def _is_worked_on(transaction: Transaction, sha256: str) -> bool:
+    """Whether a picture was made from it, or is to be made by a session that can be resumed."""
+    return bool(
+        transaction.run(
+            "SELECT 1 FROM image_search WHERE image_search MATCH ? LIMIT 1", (f"facets : {facet('i', sha256)}",)
+        )
+        or transaction.run("SELECT 1 FROM sessions WHERE instr(request, ?) LIMIT 1", (sha256,))
+    )

@@ -140,7 +140,7 @@ SELECT
     as_searched(notes) AS notes,
     image_facets(
         provider, model, json_extract(request, '$.operation'), width, height, seed, rating, cost_nanousd, trashed_at,
-        fingerprint, tags,
+        fingerprint, input_hashes(request), tags,
         (SELECT group_concat(collection_id, ' ') FROM collection_images WHERE collection_images.number = images.number)
     ) AS facets
 FROM images;

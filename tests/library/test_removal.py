@@ -7,6 +7,7 @@ import pytest
 
 import imagen
 from imagen import CleanupRules
+from tests.atelier import Atelier, open_atelier
 from tests.library.shelf import open_shelf
 from tests.support import PNG, FakeProvider, open_test_client
 
@@ -176,3 +177,53 @@ async def test_what_was_made_of_a_picture_goes_with_it_though_the_process_died_i
         await shelf.library.delete([])
         assert asked == [image.sha256] * 2
         assert await shelf.library.check() == []
+
+
+def worked_on(image: imagen.Image) -> imagen.InputImage:
+    return imagen.InputImage(sha256=image.sha256, media_type="image/png", width=8, height=8, id=image.id)
+
+
+async def test_what_a_picture_was_made_from_can_be_worked_on_until_that_picture_goes_too(tmp_path):
+    async with open_shelf(tmp_path) as shelf:
+        parent = await shelf.add(data=PNG)
+        requests = (
+            imagen.Edit(prompt="blue", images=(worked_on(parent),)),
+            imagen.Restyle(image=worked_on(await shelf.add()), reference=worked_on(parent)),
+            imagen.Generate(prompt="like it", references=(worked_on(parent),)),
+        )
+        children = [await shelf.add(request=request) for request in requests]
+        await shelf.library.delete(parent)
+        assert not parent.path.exists()
+        for child in children:
+            assert shelf.library.files.find_input(parent.sha256) == PNG
+            await shelf.library.delete(child)
+        assert shelf.library.files.find_input(parent.sha256) is None
+        assert await shelf.library.check() == []
+
+
+async def test_an_input_goes_with_the_last_picture_that_was_made_from_it(tmp_path):
+    async with open_shelf(tmp_path) as shelf:
+        outside = worked_on(shelf.image(data=PNG))
+        shelf.library.files.store_input(PNG, sha256=outside.sha256, media_type="image/png")
+        one, other = [await shelf.add(request=imagen.Vary(image=outside)) for _ in range(2)]
+        await shelf.library.delete(one)
+        assert shelf.library.files.find_input(outside.sha256) == PNG
+        await shelf.library.delete(other)
+        assert shelf.library.files.find_input(outside.sha256) is None
+
+
+async def test_an_input_that_is_a_picture_of_the_library_stays_that(tmp_path):
+    async with open_shelf(tmp_path) as shelf:
+        parent = await shelf.add(data=PNG)
+        child = await shelf.add(request=imagen.Vary(image=worked_on(parent)))
+        await shelf.library.delete(child)
+        assert parent.data == PNG
+        assert await shelf.library.check() == []
+
+
+async def test_an_edit_can_be_made_again_though_its_parent_was_deleted(autojump_clock):
+    async with open_atelier(Atelier()) as client:
+        parent = await client.generate("a cat")
+        child = await client.edit("blue", parent)
+        await client.library.delete(parent)
+        assert (await client.replay(child)).image.request.images == child.request.images

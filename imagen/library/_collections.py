@@ -54,7 +54,7 @@ class Collections:
         made = await self._database.transact(partial(_create, names=names, notes=notes, now=self._now()))
         if not made:
             raise InvalidRequestError(f"There is a collection {name!r} already.")
-        return await self.get(name)
+        return await self.get("/".join(names))
 
     async def get(self, name: str) -> Collection:
         """The collection of that name, or of that id.

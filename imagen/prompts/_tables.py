@@ -68,6 +68,8 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]
     """
     import csv
 
+    if not path.name:
+        raise StorageError(f"{path} cannot be written: it is a folder. Name a file in it.")
     text = io.StringIO(newline="")
     writer = csv.writer(text, quoting=csv.QUOTE_ALL)
     writer.writerow(header)

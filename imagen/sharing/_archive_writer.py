@@ -35,6 +35,9 @@ class ArchiveWriter:
         from zipfile import ZipFile
 
         self._target = target
+        # Of "." and "/" no name can be made, and a folder is not replaced: better said before than after all pictures.
+        if not target.name or os.path.isdir(target):
+            raise StorageError(f"The archive cannot be written as {target}: it is a folder. Name a file in it.")
         self._temporary = target.with_name(f".{target.stem}-{secrets.token_hex(4)}{PART}")
         try:
             self._file = self._temporary.open("xb")

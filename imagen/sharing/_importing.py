@@ -40,6 +40,8 @@ _LARGEST_COLLECTIONS: Final = 64 << 20
 # Nobody has more, and a stranger shall not make a million here.
 _MOST_COLLECTIONS: Final = 10_000
 _LARGEST_SIDECAR: Final = 4 << 20
+# Each is told of, and a list may have many millions of lines.
+_MOST_STRAY_LINES: Final = 1000
 
 _decode_line = msgspec.json.Decoder(ArchivedPicture).decode
 _decode_collections = msgspec.json.Decoder(ArchivedCollections).decode
@@ -113,10 +115,14 @@ class Import:
         if not arrival.is_known:
             # Nobody says which picture it is, so it is the one with the same bytes.
             rows = await self._database.read("SELECT id FROM images WHERE sha256 = ? LIMIT 1", (row.sha256,))
-            return msgspec.structs.replace(row, id=str(rows[0][0])) if rows else row
-        rows = await self._database.read("SELECT 1 FROM images WHERE id = ? AND sha256 <> ?", (row.id, row.sha256))
-        # The id of another picture is not given twice, whatever a record says.
-        return msgspec.structs.replace(row, id=row.sha256[:16]) if rows else row
+            if rows:
+                return msgspec.structs.replace(row, id=str(rows[0][0]))
+        # The id of another picture is not given twice, whatever a record says or has said before.
+        for image_id in (row.id, *(row.sha256[at : at + 16] for at in range(0, 64, 16))):
+            taken = "SELECT 1 FROM images WHERE id = ? AND sha256 <> ?"
+            if not await self._database.read(taken, (image_id, row.sha256)):
+                return msgspec.structs.replace(row, id=image_id)
+        return row
 
     async def _collect(self, archived: Sequence[ArchivedCollection]) -> None:
         """Puts the pictures of collections into those of the same names, which are made where they are not there."""
@@ -126,7 +132,9 @@ class Import:
             ids = [self._ids[image_id] for image_id in one.images if image_id in self._ids]
             try:
                 if one.name not in known:
-                    known.add((await collections.create(one.name, notes=one.notes)).name)
+                    await collections.create(one.name, notes=one.notes)
+                    # With "outer/inner" the outer one is there too.
+                    known |= {one.name, one.name.partition("/")[0]}
                 await collections.add(one.name, ids)
             except InvalidRequestError as error:
                 self._refused.append(Refusal(name=shown_name(one.name), reason=error.message))
@@ -150,9 +158,17 @@ class Import:
             yield error.item
 
     def _read_listed(self, source: PictureSource, root: str, seen: set[str]) -> Iterator[_Item]:
+        strays = 0
         try:
             for number, line in enumerate(_lines(source, root + RECORDS), 1):
-                yield from self._read_line(source, root, number, line, seen)
+                known = len(seen)
+                for item in self._read_line(source, root, number, line, seen):
+                    strays += len(seen) == known
+                    yield item
+                if strays >= _MOST_STRAY_LINES:
+                    raise UnfitEntryError(
+                        f"was read to line {number} only: {strays:,} lines name no picture of the archive."
+                    )
         except UnfitEntryError as error:
             if error.is_last:
                 raise _EnoughError((RECORDS, str(error))) from error

@@ -91,7 +91,7 @@ def open_source(path: Path) -> PictureSource:
     if not path.name.lower().endswith(PICTURE_ENDINGS):
         raise InvalidRequestError(f"{path} is neither a picture, nor a zip file, nor a folder.")
     beside = path.with_name(f"{path.name}.xmp")
-    return FolderSource(path.parent, {one.name: one.resolve() for one in (path, beside) if one.is_file()})
+    return FolderSource(path.parent, {one.name: one.resolve() for one in (path, beside) if os.path.isfile(one)})
 
 
 def _files_below(folder: Path) -> Iterator[tuple[str, Path]]:

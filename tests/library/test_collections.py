@@ -38,6 +38,12 @@ async def test_a_collection_lies_in_one_other_at_most(tmp_path):
             await collections.create("trips/norway/oslo")
 
 
+async def test_a_collection_that_is_made_is_given_however_its_name_was_spaced(tmp_path):
+    async with open_shelf(tmp_path) as shelf:
+        assert (await shelf.library.collections.create(" best ")).name == "best"
+        assert (await shelf.library.collections.create("trips / norway")).name == "trips/norway"
+
+
 async def test_deleting_a_collection_leaves_its_pictures(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         collections = shelf.library.collections

@@ -125,6 +125,8 @@ def test_prompts_are_carried_by_files(run, run_json, home):
         (("prompt", "list", "***"), "There is no word to search for"),
         (("prompt", "save", "x", "y", "--apply-style", "watercolor"), "did you mean watercolour?"),
         (("prompt", "import", "none.csv"), "none.csv cannot be read"),
+        (("prompt", "export", "."), ". cannot be written: it is a folder"),
+        (("style", "export", "/"), "/ cannot be written: it is a folder"),
         (("generate", "@none"), "There is no prompt 'none'"),
         (("generate", "@car"), "stands for more than one: `imagen grid`"),
         (("generate", "a __beast__", "--set", "x=1"), "There is no wildcard beast"),

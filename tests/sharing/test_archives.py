@@ -245,6 +245,20 @@ async def test_an_export_that_fails_leaves_what_was_there(tmp_path):
             await desk.archives.export_to(path, collection="sea")
 
 
+@pytest.mark.parametrize("path", [".", "/", "", "a folder"])
+async def test_an_archive_is_no_folder_and_that_is_said_before_anything_is_read(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a folder").mkdir()
+
+    async def pictures():
+        raise AssertionError("too late")
+        yield
+
+    async with open_desk(tmp_path) as desk:
+        with pytest.raises(imagen.StorageError, match="it is a folder"):
+            await desk.archives.export_to(path, pictures())
+
+
 async def test_many_pictures_are_many_pages(tmp_path, monkeypatch):
     monkeypatch.setattr("imagen.sharing._exporting._PER_PAGE", 2)
     async with open_desk(tmp_path) as desk:

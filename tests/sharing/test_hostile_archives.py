@@ -268,6 +268,35 @@ def collection(ids: list[str], name: str = "theirs") -> dict[str, bytes]:
     return {"collection.json": json.dumps({"collections": [{"name": name, "images": ids}]}).encode()}
 
 
+async def test_an_id_that_was_taken_beforehand_hides_no_picture(tmp_path):
+    squatter = archive(record(GOOD, id=hashlib.sha256(OTHER).hexdigest()[:16]))
+    async with open_desk(tmp_path / "home") as desk:
+        await take(desk, tmp_path, squatter)
+        for done in (Imported(added=1), Imported(already_there=1)):
+            assert await take(desk, tmp_path, zip_of({"other.png": OTHER})) == done
+        assert {image.data for image in await desk.everything()} == {GOOD, OTHER}
+
+
+async def test_a_list_of_lines_that_are_none_is_not_read_to_its_end(tmp_path):
+    picture = json.dumps({"file": "records.jsonl", "index": 0, "record": record(GOOD)}).encode()
+    absent = json.dumps({"file": "absent.png", "index": 0, "record": record(GOOD)}).encode()
+    lines = b"\n".join([picture, *[b"x", absent] * 5000])
+    image, done = await take_one(tmp_path, zip_of({"pictures/a.png": GOOD, "records.jsonl": lines}))
+    assert image.data == GOOD
+    assert len(done.refused) < 1100
+    assert done.refused[-1].reason.startswith("records.jsonl was read to line 1001 only: 1,000 lines name no picture")
+
+
+async def test_collections_come_in_whatever_their_order(tmp_path):
+    names = ["Outer/Inner", "Outer"]
+    listed = json.dumps({"collections": [{"name": name, "images": ["00112233445566ff"]} for name in names]}).encode()
+    async with open_desk(tmp_path / "home") as desk:
+        for done in (Imported(added=1), Imported(already_there=1)):
+            assert await take(desk, tmp_path, archive(record(GOOD), **{"collection.json": listed})) == done
+        there = {one.name: one.images for one in await desk.library.collections.list()}
+        assert there == {"Outer": 1, "Outer/Inner": 1}
+
+
 async def test_a_collection_takes_in_pictures_of_its_own_archive_only(tmp_path):
     async with open_desk(tmp_path / "home") as desk:
         mine = await desk.shelf.add(data=OTHER)

@@ -155,6 +155,13 @@ async def test_what_is_no_picture_is_refused_in_a_sentence(tmp_path):
             await desk.archives.import_from(tmp_path / "a.txt")
 
 
+async def test_a_picture_may_have_the_longest_name_that_there_is(tmp_path):
+    path = tmp_path / f"{'x' * 251}.png"
+    path.write_bytes(png())
+    async with open_desk(tmp_path / "home") as desk:
+        assert (await desk.archives.import_from(path)).added == 1
+
+
 async def test_a_file_that_was_lost_comes_back_with_an_import(tmp_path):
     async with open_desk(tmp_path / "home") as desk:
         image = await desk.shelf.add()

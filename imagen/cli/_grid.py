@@ -101,6 +101,8 @@ async def run_grid(options: argparse.Namespace, console: Console) -> ExitStatus:
 async def _read_grid(options: argparse.Namespace) -> Grid:
     request = Generate(
         prompt=await read_words(options.prompt),
+        # One of the list stands for all, so that what a kept prompt says of the shape does not count beside it.
+        size=options.size[0] if options.size else None,
         aspect_ratio=options.aspect_ratio,
         negative_prompt=options.negative_prompt,
         assume_usd=options.assume,

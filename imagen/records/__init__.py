@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._description import FileDescription, describe_file, metadata_keys
+from ._description import FileDescription, describe_file
 from ._embedding import (
     decode_sidecar,
     embed_record,
@@ -15,6 +15,7 @@ from ._embedding import (
 )
 from ._foreign import read_foreign
 from ._foreign_record import ForeignRecord
+from ._only_pixels import holds_only_pixels
 from ._provenance import Provenance, read_provenance
 from ._record import Record, decode_record, encode_record, request_of
 from ._removing import remove_record
@@ -31,8 +32,8 @@ __all__ = [
     "describe_file",
     "embed_record",
     "encode_record",
+    "holds_only_pixels",
     "is_sealed",
-    "metadata_keys",
     "read_foreign",
     "read_provenance",
     "read_record",

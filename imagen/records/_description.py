@@ -21,7 +21,7 @@ from ._record import Record
 from ._webp import webp_keys
 from ._xmp import read_packet, short_name
 
-__all__ = ["FileDescription", "describe_file", "metadata_keys"]
+__all__ = ["FileDescription", "describe_file"]
 
 _LARGEST_FILE: Final = 256 << 20
 _MOST_KEYS: Final = 100
@@ -87,7 +87,7 @@ def describe_file(path: str | Path, *, trust_anchors: str | None = None) -> File
         foreign=read_foreign(data),
         sealed=is_sealed(data),
         provenance=_try(problems, lambda: read_provenance(data, trust_anchors=trust_anchors)),
-        keys=metadata_keys(data),
+        keys=_metadata_keys(data),
         problems=tuple(problems),
     )
 
@@ -112,7 +112,7 @@ def _read_file(path: Path) -> bytes:
     return data
 
 
-def metadata_keys(data: bytes) -> tuple[str, ...]:
+def _metadata_keys(data: bytes) -> tuple[str, ...]:
     """The names of the metadata, each once, and those in an XMP packet under the usual prefixes."""
     readers = {"image/png": png_keys, "image/jpeg": jpeg_keys, "image/webp": webp_keys}
     reader = readers.get(kind_of(data))

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ._bounds import LARGEST_TEXT, MOST_TEXT, inflate
 
-__all__ = ["drop_texts", "embed_texts", "is_png_sealed", "png_keys", "read_texts"]
+__all__ = ["drop_texts", "embed_texts", "is_png_sealed", "png_keys", "png_kinds", "read_texts"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
@@ -87,6 +87,13 @@ def png_keys(data: bytes) -> Iterator[str]:
             yield _keyword(chunk.body)
         elif chunk.kind in _NAMES:
             yield _NAMES[chunk.kind]
+
+
+def png_kinds(data: bytes) -> set[bytes]:
+    """The kinds of its chunks; one that has no name is there where the file goes on behind them, or breaks off."""
+    chunks = [(chunk.kind, chunk.end) for chunk in _chunks(data)]
+    is_whole = bool(chunks) and chunks[-1] == (b"IEND", len(data))
+    return {kind for kind, _ in chunks} | (set() if is_whole else {b""})
 
 
 def is_png_sealed(data: bytes) -> bool:

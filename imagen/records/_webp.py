@@ -9,7 +9,15 @@ from typing import NamedTuple
 from .._errors import ProviderError
 from .._measure import measure
 
-__all__ = ["drop_webp_packet", "embed_webp_packet", "is_webp_sealed", "webp_exif", "webp_keys", "webp_packet"]
+__all__ = [
+    "drop_webp_packet",
+    "embed_webp_packet",
+    "is_webp_sealed",
+    "webp_exif",
+    "webp_keys",
+    "webp_kinds",
+    "webp_packet",
+]
 
 _XMP_FLAG, _ALPHA_FLAG = 0x04, 0x10
 _NAMES = {b"XMP ": "XMP", b"EXIF": "EXIF", b"ICCP": "ICC", b"C2PA": "C2PA"}
@@ -57,6 +65,13 @@ def webp_exif(data: bytes) -> bytes | None:
 def webp_keys(data: bytes) -> Iterator[str]:
     """What else there is beside the pixels."""
     return (_NAMES[chunk.kind] for chunk in _chunks(data) if chunk.kind in _NAMES)
+
+
+def webp_kinds(data: bytes) -> set[bytes]:
+    """The kinds of its chunks; one that has no name is there where the file goes on behind them, or breaks off."""
+    chunks = [(chunk.kind, chunk.end) for chunk in _chunks(data)]
+    is_whole = bool(chunks) and chunks[-1][1] == len(data)
+    return {kind for kind, _ in chunks} | (set() if is_whole else {b""})
 
 
 def is_webp_sealed(data: bytes) -> bool:

@@ -19,7 +19,7 @@ from .._errors import ImagenError
 from .._images import SUFFIXES, Image
 from ..library import Collection
 from ..pictures import Transform, thumbnail
-from ..records import metadata_keys
+from ..records import holds_only_pixels
 from ._gallery import Card, GalleryPage, page_policy, render_page
 from ._share_tokens import TOKEN_LETTERS
 from ._shares import Shared, Shares
@@ -42,8 +42,6 @@ _PIECE_BYTES: Final = 256 << 10
 _THUMBNAIL: Final = thumbnail(512)
 # The same pixels without what the file says beside them; where that cannot be lossless, nobody sees the difference.
 _BARE: Final = Transform(quality=95)
-# What a file may say besides its pixels without giving a prompt away: colours, a date, and who made it.
-_HARMLESS: Final = {"ICC", "tIME", "C2PA"}
 _MEDIA_TYPES: Final = {suffix: media_type for media_type, suffix in SUFFIXES.items()}
 _MOST_KNOWN: Final = 10_000
 _ALWAYS: Final = (
@@ -172,7 +170,7 @@ class _ShareApp:
     async def _is_harmless(self, image: Image) -> bool:
         known = self._harmless.get(image.sha256)
         if known is None:
-            known = await self._shares.workers.run(lambda: set(metadata_keys(image.data)) <= _HARMLESS)
+            known = await self._shares.workers.run(lambda: holds_only_pixels(image.data))
             if len(self._harmless) >= _MOST_KNOWN:
                 self._harmless.clear()
             self._harmless[image.sha256] = known

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trio
 from PIL import Image as PillowImage
 
+import imagen
 from imagen.cli import main
 
 Command = Callable[..., tuple[int, list[str], str]]
@@ -251,6 +253,17 @@ def test_a_grid_is_made_as_one_batch_and_drawn_on_one_sheet(run_json, home):
     with PillowImage.open(home / "sheet.png") as drawn:
         assert drawn.width > 200
     assert not list(home.glob("*.part"))
+
+
+def test_sizes_of_a_grid_count_before_the_shape_of_a_kept_prompt(run_json, home):
+    async def keep() -> None:
+        async with imagen.open_prompts(home) as prompts:
+            await prompts.save("poster", "a car", parameters={"aspect_ratio": "16:9", "quality": "high"})
+
+    trio.run(keep)
+    sizes = ("--size", "64x64", "--size", "96x64")
+    made = [line for line in run_json("grid", "@poster", "--model", "sketch", *sizes) if line["kind"] == "image"]
+    assert sorted((image["width"], image["height"]) for image in made) == [(64, 64), (96, 64)]
 
 
 def test_a_sample_of_a_grid_is_the_same_each_time(run_json):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
+import struct
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -22,7 +24,7 @@ from PIL.PngImagePlugin import PngInfo
 import imagen
 from imagen._workers import ThreadWorkers
 from imagen.sharing import share_app
-from tests.sharing.desk import Desk, open_desk
+from tests.sharing.desk import Desk, open_desk, zip_of
 from tests.support import png
 
 Message = dict[str, object]
@@ -232,6 +234,88 @@ async def test_a_prompt_inside_of_a_file_is_not_sent(kind, tmp_path):
             assert sent.convert("RGB").tobytes() == had.convert("RGB").tobytes()
 
 
+SECRET = b"a secret prompt"
+
+
+def saved(kind: str, frames: int = 1, **options: object) -> bytes:
+    out = BytesIO()
+    first, *others = [PillowImage.effect_noise((32, 24), 60 + frame) for frame in range(frames)]
+    first.save(out, kind, save_all=frames > 1, append_images=others, **options)
+    return out.getvalue()
+
+
+def with_segment(marker: int, body: bytes) -> bytes:
+    data = saved("JPEG")
+    return data[:2] + bytes([0xFF, marker]) + struct.pack(">H", 2 + len(body)) + body + data[2:]
+
+
+def with_png_chunk(kind: bytes, body: bytes) -> bytes:
+    data = saved("PNG")
+    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    return data[:-12] + chunk + data[-12:]
+
+
+def with_webp_chunk(kind: bytes, body: bytes) -> bytes:
+    body = saved("WEBP")[8:] + kind + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(saved("GIF", comment=SECRET), id="GIF: a comment"),
+        pytest.param(saved("GIF", frames=3, loop=0, comment=SECRET), id="GIF: a comment of one that moves"),
+        pytest.param(saved("GIF") + SECRET, id="GIF: behind the end"),
+        pytest.param(saved("PNG") + SECRET, id="PNG: behind the end"),
+        pytest.param(with_png_chunk(b"prVt", SECRET), id="PNG: a chunk of somebody's own"),
+        pytest.param(with_png_chunk(b"tEXt", b"\0" + SECRET), id="PNG: a text without a name"),
+        pytest.param(saved("JPEG") + SECRET, id="JPEG: behind the end"),
+        pytest.param(saved("JPEG", comment=SECRET), id="JPEG: a comment"),
+        pytest.param(
+            with_segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + SECRET), id="JPEG: more of an XMP packet"
+        ),
+        pytest.param(with_segment(0xE9, SECRET), id="JPEG: an application of somebody's own"),
+        pytest.param(
+            saved("JPEG")[:-2] + b"\xff\xfe\x00\x11" + SECRET + b"\xff\xd9", id="JPEG: a comment behind the scan"
+        ),
+        pytest.param(saved("WEBP") + SECRET, id="WebP: behind the end"),
+        pytest.param(with_webp_chunk(b"mine", SECRET), id="WebP: a chunk of somebody's own"),
+    ],
+)
+async def test_nothing_that_stands_anywhere_in_a_file_is_sent(data, tmp_path):
+    assert SECRET in data
+    async with open_desk(tmp_path) as desk:
+        (tmp_path / "a.zip").write_bytes(zip_of({"a.png": data}))
+        await desk.archives.import_from(tmp_path / "a.zip")
+        (image,) = await desk.everything()
+        answer = await ask(share_app(desk.shares), f"/{(await desk.shares.share(image)).token}")
+    assert answer.status == 200
+    assert SECRET not in answer.body
+    with PillowImage.open(BytesIO(answer.body)) as sent:
+        assert sent.size == (32, 24)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(saved("GIF", frames=3, loop=0), id="GIF that moves"),
+        pytest.param(saved("PNG", frames=3), id="PNG that moves"),
+        pytest.param(saved("PNG", icc_profile=b"colours", dpi=(72, 72)), id="PNG with colours"),
+        pytest.param(saved("JPEG", progressive=True, icc_profile=b"colours"), id="JPEG of several scans"),
+        pytest.param(saved("JPEG", restart_marker_blocks=1), id="JPEG in parts"),
+        pytest.param(saved("WEBP", lossless=True), id="WebP"),
+        pytest.param(saved("WEBP", frames=3, icc_profile=b"colours"), id="WebP that moves"),
+    ],
+)
+async def test_pixels_and_colours_are_sent_as_they_are(data, tmp_path):
+    async with open_desk(tmp_path) as desk:
+        (tmp_path / "a.zip").write_bytes(zip_of({"a.png": data}))
+        await desk.archives.import_from(tmp_path / "a.zip")
+        (image,) = await desk.everything()
+        answer = await ask(share_app(desk.shares), f"/{(await desk.shares.share(image)).token}")
+    assert (answer.status, answer.body) == (200, data)
+
+
 async def test_a_picture_whose_file_is_gone_is_not_found(tmp_path):
     async with open_shared(tmp_path) as (_, app, token, (image,)):
         assert image.path is not None
@@ -245,7 +329,7 @@ async def test_a_picture_whose_file_is_gone_is_not_found(tmp_path):
 
 
 async def test_a_large_file_is_sent_in_pieces(tmp_path):
-    data = png() + b"\0" * 1_000_000
+    data = with_png_chunk(b"caBX", b"\0" * 1_000_000)
     async with open_desk(tmp_path) as desk:
         image = await desk.shelf.add(data=data)
         answer = await ask(share_app(desk.shares), f"/{(await desk.shares.share(image)).token}")
@@ -255,7 +339,7 @@ async def test_a_large_file_is_sent_in_pieces(tmp_path):
 
 async def test_whoever_takes_nothing_holds_no_file_for_ever(tmp_path, autojump_clock):
     async with open_desk(tmp_path) as desk:
-        image = await desk.shelf.add(data=png() + b"\0" * 1_000_000)
+        image = await desk.shelf.add(data=with_png_chunk(b"caBX", b"\0" * 1_000_000))
         app = share_app(desk.shares)
         scope = {"type": "http", "method": "GET", "path": f"/{(await desk.shares.share(image)).token}", "headers": []}
 
@@ -318,7 +402,7 @@ async def test_over_real_sockets(tmp_path):
     config.bind = [f"fd://{listener.detach()}"]
     config.loglevel = "ERROR"
     stop = trio.Event()
-    data = png() + bytes(range(256)) * 8000
+    data = with_png_chunk(b"caBX", bytes(range(256)) * 8000)
     with trio.fail_after(20):
         async with open_desk(tmp_path, ThreadWorkers()) as desk, httpx2.AsyncClient() as http:
             image = await desk.shelf.add(data=data)

@@ -6,9 +6,10 @@ picture has. The functions of this module are SQL functions as well: the index a
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
+
+import msgspec
 
 from ._errors import InvalidRequestError
 
@@ -48,7 +49,7 @@ def input_hashes(request: str) -> str:
     # Most work on none, and this is asked for each picture that is listed.
     if '"sha256"' not in request:
         return ""
-    fields = json.loads(request)
+    fields = msgspec.json.decode(request)
     given = [fields.get(name) for name in ("image", "reference", "mask")]
     given += [*fields.get("images", ()), *fields.get("references", ())]
     return " ".join(one["sha256"] for one in given if isinstance(one, dict))
@@ -77,7 +78,7 @@ def image_facets(
         facet("z", f"{width}x{height}"),
         facet("p", width * height),
         facet("r", rating),
-        *(facet("t", tag) for tag in json.loads(tags)),
+        *(facet("t", tag) for tag in msgspec.json.decode(tags)),
         *(facet("c", collection) for collection in (collections or "").split()),
         *(facet("i", sha256) for sha256 in inputs.split()),
     ]

@@ -44,11 +44,19 @@ class Doors:
 
     def mount(self, app: Starlette) -> None:
         """Puts them behind the routes of MCP, and without its check of the host: each proves itself who may ask what."""
-        doors = zip(self._urls, (self._take_callback, self._follow_link), strict=True)
-        paths = [(urlsplit(url).path, door) for url, door in doors if url is not None]
+        callbacks, links = (None if url is None else urlsplit(url).path.rstrip("/") for url in self._urls)
+        doors = [(callbacks, self._take_callback), (links, self._follow_link)]
+        if callbacks == links:
+            doors = [(links, self._take_either)]
+        paths = [(path, door) for path, door in doors if path is not None]
         # The longest first, as an empty one takes everything.
         for path, door in sorted(paths, key=lambda one: -len(one[0])):
             app.mount(path, door)
+
+    async def _take_either(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Callbacks are posted, and links never are.
+        door = self._take_callback if scope.get("method") == "POST" else self._follow_link
+        await door(scope, receive, send)
 
     async def _take_callback(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self._callbacks is not None, "a request before the lifespan has begun"

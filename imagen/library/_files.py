@@ -17,12 +17,17 @@ from .._measure import Measure, measure
 from .._whole_files import write_whole
 from .._workers import Workers
 
-__all__ = ["PictureFiles", "WeighedPicture"]
+__all__ = ["PictureFiles", "WeighedPicture", "is_file_name"]
 
 # A picture that finds no room on the disk was paid for nothing, so sending stops while there still is some.
 _ROOM_BYTES = 64 << 20
 _ROOM_CHECK_SECONDS = 1.0
 _HASH = re.compile(r"[0-9a-f]{64}")
+
+
+def is_file_name(sha256: str, media_type: str) -> bool:
+    """Whether files of the library are named so; what a record of somebody's says may lead anywhere."""
+    return _HASH.fullmatch(sha256) is not None and media_type in SUFFIXES
 
 
 class WeighedPicture(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
@@ -170,7 +169,7 @@ class Library:
 
         Left out are those with the ids `without`, and what `but_of_batch` made.
         """
-        match, left_out = f"(facets : {facet('f', fingerprint)}) NOT facets : {TRASHED}", json.dumps(without)
+        match, left_out = f"(facets : {facet('f', fingerprint)}) NOT facets : {TRASHED}", msgspec.json.encode(without).decode()
         found: list[Image] = []
         number = -1
         while len(found) < limit:

@@ -14,7 +14,7 @@ from .._requests import InputImage, decode_request, sources_of
 from .._search_terms import facet
 from .._workers import Workers
 from ._curation import ImageRef, ids_of, in_groups
-from ._files import PictureFiles
+from ._files import PictureFiles, is_file_name
 
 __all__ = ["Removal"]
 
@@ -85,6 +85,7 @@ class Removal:
                 deleted += 1
                 sources = sources_of(decode_request(str(request)))
                 inputs = [(one.sha256, one.media_type) for one in sources if isinstance(one, InputImage)]
+                inputs = [names for names in inputs if is_file_name(*names)]
                 for files in ((sha256, media_type), *inputs):
                     transaction.change(
                         "INSERT OR IGNORE INTO removals SELECT ?1, ?2, ?3 "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from decimal import Decimal
 from typing import Final, Literal
 
@@ -18,6 +19,7 @@ __all__ = ["LARGEST_RECORD", "RECORD_FORMAT", "Record", "decode_record", "encode
 RECORD_FORMAT: Final = 1
 # A prompt of 100 kB with its revision fits many times; what is larger was not written by imagen.
 LARGEST_RECORD: Final = 1 << 20
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +97,9 @@ def request_of(record: Record) -> Request:
         request: Request = msgspec.convert(record.request, Request)
     except (msgspec.ValidationError, RecursionError) as error:
         raise InvalidRequestError(f"The record holds a request that this version cannot make: {error}.") from None
-    if not all(isinstance(source, InputImage) for source in sources_of(request)):
+    sources = [source for source in sources_of(request) if isinstance(source, InputImage)]
+    if len(sources) < len(sources_of(request)):
         raise InvalidRequestError("The record names a file or a link to work on, which only its own user may do.")
+    if not all(_HASH.fullmatch(source.sha256) for source in sources):
+        raise InvalidRequestError("The record names a picture to work on by what is no SHA-256.")
     return request

@@ -18,12 +18,21 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 SECRET = "a-secret-of-this-test"
 
 
-@pytest.mark.parametrize("folder", ["/look", "/a/b", ""])
-async def test_links_are_followed_below_the_path_of_their_url(tmp_path: Path, folder: str) -> None:
+@pytest.mark.parametrize(
+    ("folder", "callbacks"),
+    [
+        ("/look", "/look/callbacks"),
+        ("/a/b", "/look/callbacks"),
+        ("", "/look/callbacks"),
+        ("/look", "/look"),
+        ("", ""),
+    ],
+)
+async def test_links_are_followed_below_the_path_of_their_url(tmp_path: Path, folder: str, callbacks: str) -> None:
     more = {
         "IMAGEN_SHARE_URL": f"https://atelier.example{folder}",
         "IMAGEN_SHARE_SECRET": SECRET,
-        "IMAGEN_CALLBACK_URL": "https://atelier.example/look/callbacks",
+        "IMAGEN_CALLBACK_URL": f"https://callbacks.example{callbacks}",
         "IMAGEN_CALLBACK_SECRET": SECRET,
         "BFL_API_KEY": "k",
     }
@@ -43,7 +52,7 @@ async def test_links_are_followed_below_the_path_of_their_url(tmp_path: Path, fo
             assert b"a boat" in image.data
             assert b"a boat" not in found.content
             assert (await http.get(f"{url}{folder}/{share.token[::-1]}", headers=host)).status_code == 404
-            assert (await http.post(f"{url}/look/callbacks/bfl", headers=host)).status_code == 401
+            assert (await http.post(f"{url}{callbacks}/bfl", headers=host)).status_code == 401
             assert (await http.post(f"{url}/mcp", json={}, headers=host)).status_code == 421
             child.terminate()
             assert await child.wait() == 0

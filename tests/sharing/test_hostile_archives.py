@@ -378,6 +378,31 @@ OPTIONS = {
 }
 
 
+STEERING = {
+    "climbs": {"sha256": "../../../victim", "media_type": "image/png"},
+    "is absolute": {"sha256": "VICTIM", "media_type": "image/png"},
+    "has no ending": {"sha256": "0" * 64, "media_type": "application/x-none"},
+}
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+@pytest.mark.parametrize("name", STEERING)
+async def test_a_picture_that_one_was_made_from_names_no_file_to_delete(name, trusted, tmp_path):
+    victim = tmp_path / "victim.png"
+    victim.write_bytes(b"somebody's own")
+    source = {**STEERING[name], "width": 8, "height": 8}
+    source["sha256"] = source["sha256"].replace("VICTIM", str(tmp_path / "victim"))
+    request = {"operation": "edit", "prompt": "a cat", "images": [source]}
+    async with open_desk(tmp_path / "deep" / "home") as desk:
+        done = await take(desk, tmp_path, archive(record(GOOD, request=request)), trusted=trusted)
+        assert [one.name for one in done.doubted] == ([] if name == "has no ending" else ["pictures/a.png"])
+        (image,) = await desk.everything()
+        assert image.prompt == "a cat"
+        assert await desk.library.delete(image) == 1
+        assert await desk.everything() == []
+    assert victim.read_bytes() == b"somebody's own"
+
+
 @pytest.mark.parametrize("trusted", [False, True])
 async def test_what_would_be_sent_or_counted_is_kept_of_ones_own_archives_only(trusted, tmp_path):
     image, _ = await take_one(tmp_path, archive(record(GOOD, request=OPTIONS)), trusted=trusted)

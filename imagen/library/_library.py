@@ -169,7 +169,10 @@ class Library:
 
         Left out are those with the ids `without`, and what `but_of_batch` made.
         """
-        match, left_out = f"(facets : {facet('f', fingerprint)}) NOT facets : {TRASHED}", msgspec.json.encode(without).decode()
+        match, left_out = (
+            f"(facets : {facet('f', fingerprint)}) NOT facets : {TRASHED}",
+            msgspec.json.encode(without).decode(),
+        )
         found: list[Image] = []
         number = -1
         while len(found) < limit:

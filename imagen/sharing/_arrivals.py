@@ -166,11 +166,13 @@ def _as_its_file_says(image: Image, data: bytes, now: datetime.datetime) -> Imag
 
 
 def _as_foreign(image: Image, foreign: ForeignRecord) -> Image:
+    # Below zero it is a word of those programs for one that they choose themselves.
+    seed = None if foreign.seed is None or foreign.seed < 0 else _seed(foreign.seed)
     steps = foreign.steps if foreign.steps is not None and 0 < foreign.steps <= _MOST_STEPS else None
     request = Generate(
         prompt=foreign.prompt,
         negative_prompt=foreign.negative_prompt,
-        seed=_seed(foreign.seed),
+        seed=seed,
         guidance=foreign.guidance,
         steps=steps,
     )
@@ -179,7 +181,7 @@ def _as_foreign(image: Image, foreign: ForeignRecord) -> Image:
         request=request,
         provider=foreign.program.lower(),
         model=(foreign.model or _UNKNOWN)[:_LONGEST_WORD],
-        seed=request.seed,
+        seed=seed,
     )
 
 
@@ -190,7 +192,7 @@ def _row(image: Image, *, trusted: bool) -> ImageRow:
 
 
 def _seed(seed: int | None) -> int | None:
-    return seed if seed is not None and 0 <= seed < 1 << 63 else None
+    return seed if seed is not None and -(1 << 63) <= seed < 1 << 63 else None
 
 
 def _cost(record: Record) -> Cost:

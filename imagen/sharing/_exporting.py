@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from urllib.parse import quote
 
 import msgspec
 
+from .._catalog import JsonValue
 from .._errors import ImagenError, StorageError
 from .._images import Image
 from .._version import version
@@ -131,8 +132,8 @@ def _read_whole(image: Image) -> bytes:
 
 
 def _public(record: Record) -> Record:
-    """The record without what is only its owner's: money, tags, stars, notes, the names of jobs."""
-    request = {name: value for name, value in record.request.items() if name not in _PRIVATE}
+    """The record without what is only its owner's: money, tags, stars, notes, the names of jobs and of files."""
+    request = {name: _nameless(value) for name, value in record.request.items() if name not in _PRIVATE}
     return msgspec.structs.replace(
         record,
         request=request,
@@ -144,6 +145,13 @@ def _public(record: Record) -> Record:
         rating=0,
         notes="",
     )
+
+
+def _nameless(value: JsonValue) -> JsonValue:
+    """The pictures that a request worked on, without the names of their files or the hosts that they came from."""
+    if isinstance(value, Mapping):
+        return {key: one for key, one in value.items() if key != "name"}
+    return [_nameless(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def _card(image: Image, record: Record, name: str, preview: str | None) -> Card:

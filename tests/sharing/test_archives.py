@@ -37,7 +37,7 @@ PICTURES = st.fixed_dictionaries(
         "tags": TAGS.map(lambda tags: tuple(sorted(tags))),
         "rating": st.integers(0, 5),
         "day": st.floats(0, 300),
-        "seed": st.none() | st.integers(0, 2**63 - 1),
+        "seed": st.none() | st.integers(-(2**63), 2**63 - 1),
         "usd": st.none() | st.decimals(0, 100, places=9).map(str),
         "index": st.integers(0, 999),
         "seconds": st.floats(0, 600),
@@ -175,12 +175,26 @@ async def test_an_import_adds_to_a_collection_of_that_name(tmp_path):
         assert (await desk.library.collections.get("sea")).notes == "mine"
 
 
-SECRETS = ("0.0417", "my-tag", "for the Smith account", "job-77", "cost-centre", "hunter2", "the plan")
+SECRETS = (
+    "0.0417",
+    "my-tag",
+    "for the Smith account",
+    "job-77",
+    "cost-centre",
+    "hunter2",
+    "the plan",
+    "for-mrs-smith.png",
+)
 
 
 async def test_what_is_only_its_owners_stays_out_of_a_public_archive(tmp_path):
+    reference = imagen.InputImage(sha256="0" * 64, media_type="image/png", width=8, height=8, name="for-mrs-smith.png")
     request = imagen.Generate(
-        prompt="a cat", options={"user": "hunter2"}, tag="cost-centre", assume_usd=Decimal("0.0417")
+        prompt="a cat",
+        options={"user": "hunter2"},
+        tag="cost-centre",
+        assume_usd=Decimal("0.0417"),
+        references=(reference,),
     )
     async with open_desk(tmp_path) as desk:
         image = await desk.shelf.add(

@@ -337,7 +337,7 @@ async def test_a_record_names_files_of_its_archive_only(name, tmp_path):
 
 LIES = {
     "cost_usd": ["NaN", "-1", "1e30", "Infinity"],
-    "seed": [-5, 2**63, 2**64 - 1],
+    "seed": [-(2**63) - 1, 2**63, 2**64 - 1],
     "rating": [-1, 6, 2**40],
     "tags": [["a,b"], ["x" * 65], ["\0"], [""]],
     "seconds": [-1.0, 1e300],

@@ -9,7 +9,7 @@ from pydantic import BaseModel, JsonValue
 
 import imagen
 
-from ._pictures import Picture, describe, picture_blocks, read_picture
+from ._pictures import Picture, describe, model_of, picture_blocks, read_picture
 from ._replies import result_of
 from ._text import clip, clip_line, dollars, spoken
 
@@ -75,7 +75,7 @@ def found_picture(image: imagen.Image) -> FoundPicture:
         id=image.id,
         path=None if image.path is None else str(image.path),
         prompt=clip_line(image.prompt, _PROMPT),
-        model=image.model,
+        model=model_of(image),
         created_at=_time(image),
         cost_usd=dollars(image.cost.usd),
         rating=image.rating,
@@ -124,7 +124,7 @@ def _line(image: imagen.Image) -> str:
     stars = f" {'*' * image.rating}" if image.rating else ""
     tags = "".join(f" #{tag}" for tag in image.tags[:_MOST_TAGS_IN_TEXT])
     prompt = clip_line(image.prompt, _PROMPT_IN_TEXT) or "(no prompt)"
-    return f"{image.id}  {_time(image)[:10]}  {image.model}  {cost}{stars}  {prompt}{tags}"
+    return f"{image.id}  {_time(image)[:10]}  {model_of(image)}  {cost}{stars}  {prompt}{tags}"
 
 
 def _lines(image: imagen.Image, reply: ShowReply) -> list[str]:

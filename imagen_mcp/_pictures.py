@@ -16,15 +16,19 @@ from pydantic import BaseModel
 
 import imagen
 
-from ._text import clip, dollars
+from ._text import clip, clip_line, dollars
 
-__all__ = ["Blocks", "Picture", "describe", "picture_blocks", "read_picture"]
+__all__ = ["Blocks", "Picture", "describe", "model_of", "picture_blocks", "read_picture"]
 
 # As JPEG, which every host shows.
 _PREVIEW = imagen.Transform(width=768, height=768, format="jpeg", quality=80)
 # 525,000 bytes are 700,000 characters of base64.
 _INLINE_BYTES = 525_000
 _INLINE_SIDE = 2000
+# What a picture that somebody sent says of itself may be anything.
+_MODEL = 100
+_WORD = 60
+_MOST_CHANGES = 20
 
 
 class Picture(BaseModel):
@@ -61,7 +65,7 @@ def read_picture(image: imagen.Image) -> Picture:
         width=image.width,
         height=image.height,
         size_bytes=image.size_bytes,
-        model=image.model,
+        model=model_of(image),
         cost_usd=dollars(image.cost.usd),
         cached=image.cached,
         parent_id=image.parent_id,
@@ -72,7 +76,7 @@ def read_picture(image: imagen.Image) -> Picture:
 def describe(image: imagen.Image, name: str) -> str:
     """What an assistant that cannot see the picture yet has to know of it."""
     lines = [
-        f"{name}: {image.width}x{image.height} {image.media_type}, {image.size_bytes:,} bytes, by {image.model}, "
+        f"{name}: {image.width}x{image.height} {image.media_type}, {image.size_bytes:,} bytes, by {model_of(image)}, "
         f"{_cost(image)}."
     ]
     if image.path is not None:
@@ -82,6 +86,11 @@ def describe(image: imagen.Image, name: str) -> str:
     if image.revised_prompt:
         lines.append(f"The provider's wording of the prompt: {clip(image.revised_prompt)}")
     return "\n".join([*lines, *_changes(image)])
+
+
+def model_of(image: imagen.Image) -> str:
+    """The model on one line."""
+    return clip_line(image.model, _MODEL)
 
 
 def _cost(image: imagen.Image) -> str:
@@ -95,9 +104,9 @@ def _cost(image: imagen.Image) -> str:
 def _changes(image: imagen.Image) -> list[str]:
     """What was not sent as asked, in a sentence each."""
     sentences: list[str] = []
-    for change in image.adjustments:
+    for change in image.adjustments[:_MOST_CHANGES]:
         sent = "left out" if change.sent is None else f"sent as {clip(change.sent)}"
-        sentences.append(f"{change.field} {clip(change.asked)!r} was {sent}: {change.reason}.")
+        sentences.append(f"{clip_line(change.field, _WORD)} {clip(change.asked)!r} was {sent}: {clip(change.reason)}.")
     return sentences
 
 

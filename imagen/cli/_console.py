@@ -122,7 +122,7 @@ class Console:
         """The changing line; the last call wins. Nothing where standard error is no terminal."""
         if self.shows_live and not self._asking:
             width = os.get_terminal_size(sys.stderr.fileno()).columns or _WIDTH_WITHOUT_TERMINAL
-            print(f"\r\x1b[K{line[: width - 1]}", end="", file=sys.stderr, flush=True)
+            print(f"\r\x1b[K{plain(line)[: width - 1]}", end="", file=sys.stderr, flush=True)
             self._live = True
 
     def clear_live(self) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from imagen.cli._console import Console
 from tests.sharing.desk import zip_of
 from tests.support import png
 from tests.test_cli import Shell
@@ -108,3 +111,12 @@ async def test_what_is_missing_for_a_link_is_said(shell):
     assert (done.returncode, len(done.stdout.strip()), b"set IMAGEN_SHARE_URL" in done.stderr) == (0, 60, True)
     for arguments in ((), (image_id, "--list"), (image_id, "--expires", "soon")):
         assert (await shell.run("share", *arguments)).returncode == 2
+
+
+def test_the_name_of_a_file_does_not_drive_the_terminal_while_it_is_read(capsys, monkeypatch):
+    monkeypatch.setattr(os, "get_terminal_size", lambda descriptor: os.terminal_size((80, 24)))
+    console = Console(json=False)
+    console.shows_live = True
+    monkeypatch.setattr(sys.stderr, "fileno", lambda: 2)
+    console.live("\x1b]0;owned\x07.zip: 3 pictures looked at")
+    assert capsys.readouterr().err == "\r\x1b[K ]0;owned .zip: 3 pictures looked at"

@@ -45,7 +45,7 @@ def add_archive_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         "SwarmUI. What is there already is skipped, so that an import that was cut off can be run again.",
     )
     add_command(taking, run_import)
-    taking.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a zip file, a folder or a picture")
+    taking.add_argument("files", nargs="+", type=_source, metavar="FILE", help="a zip file, a folder or a picture")
     taking.add_argument(
         "--trusted",
         action="store_true",
@@ -116,3 +116,10 @@ def _say_refusals(heading: str, refusals: Sequence[Refusal], console: Console) -
 
 def _count(pictures: int) -> str:
     return f"{pictures:,} {'picture' if pictures == 1 else 'pictures'}"
+
+
+def _source(text: str) -> Path:
+    # A variable of the shell that is not set would be the current folder.
+    if not text:
+        raise argparse.ArgumentTypeError("an empty name is no file")
+    return Path(text)

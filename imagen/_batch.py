@@ -21,6 +21,7 @@ from typing import TypeVar
 import msgspec
 import trio
 
+from ._cache import NO_SIBLINGS, Siblings
 from ._confirm import Confirmation
 from ._dispatch import Dispatcher, Ways
 from ._economy import EconomyDesk
@@ -269,11 +270,12 @@ class Batch:
         most = self._most_together(source.request, together=source.together)
         for indexes in _missing(source, most):
             request = source.request
-            ordinal = indexes[0] if request.seed is None else None
+            # Those without a seed are alike, and each is to be another picture.
+            siblings = Siblings(before=indexes[0], handed=self._handed) if request.seed is None else NO_SIBLINGS
             if request.seed is not None:
                 # The same seed would give the same picture n times.
                 request = msgspec.structs.replace(request, seed=request.seed + indexes[0])
-            if not await self._start(request, indexes, nursery, ordinal):
+            if not await self._start(request, indexes, nursery, siblings):
                 return
 
     def _most_together(self, request: Request, *, together: bool) -> int:
@@ -305,20 +307,22 @@ class Batch:
         self._requested = index
 
     async def _start(
-        self, request: Request, indexes: tuple[int, ...], nursery: trio.Nursery, ordinal: int | None = None
+        self, request: Request, indexes: tuple[int, ...], nursery: trio.Nursery, siblings: Siblings = NO_SIBLINGS
     ) -> bool:
         """Takes a slot and starts one provider request; False when no more should be started."""
         await self._slots.acquire()
         if self._purse.exhausted_scope is not None:
             return False
-        nursery.start_soon(self._fulfil, request, indexes, ordinal, name=f"imagen batch {self.id} request {indexes[0]}")
+        nursery.start_soon(
+            self._fulfil, request, indexes, siblings, name=f"imagen batch {self.id} request {indexes[0]}"
+        )
         return True
 
-    async def _fulfil(self, request: Request, indexes: tuple[int, ...], ordinal: int | None) -> None:
+    async def _fulfil(self, request: Request, indexes: tuple[int, ...], siblings: Siblings) -> None:
         try:
             self._in_flight += len(indexes)
             try:
-                outcomes = await self._outcomes(request, indexes, ordinal)
+                outcomes = await self._outcomes(request, indexes, siblings)
             finally:
                 self._in_flight -= len(indexes)
             for outcome in outcomes:
@@ -326,14 +330,10 @@ class Batch:
         finally:
             self._slots.release()
 
-    async def _outcomes(self, request: Request, indexes: tuple[int, ...], ordinal: int | None) -> tuple[Outcome, ...]:
+    async def _outcomes(self, request: Request, indexes: tuple[int, ...], siblings: Siblings) -> tuple[Outcome, ...]:
         parts = self._parts
-        # Only what is wanted several times over is not to come twice.
-        handed = None if ordinal is None else self._handed
         try:
-            return await parts.dispatcher.fulfil(
-                request, parts.terms, parts.ways, indexes, self.id, ordinal=ordinal or 0, handed=handed
-            )
+            return await parts.dispatcher.fulfil(request, parts.terms, parts.ways, indexes, self.id, siblings=siblings)
         except BudgetExceededError as error:
             if self._purse.exhausted_scope is not None:
                 # The scope around the reader ends the iteration once everything in flight is handed over.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+import msgspec
 import trio
 
 from ._database import Database, to_nanousd
@@ -18,7 +19,26 @@ from ._requests import fingerprint_of
 from ._tickets import Ticket
 from .library import Library
 
-__all__ = ["ResultCache"]
+__all__ = ["NO_SIBLINGS", "ResultCache", "Siblings", "Wanted"]
+
+
+class Siblings(msgspec.Struct, frozen=True, kw_only=True):
+    """The other pictures of the very same request that a batch wants: how many come `before` this one, and those that the
+    cache has `handed` over for them, to which it adds; None where one may come again."""
+
+    before: int = 0
+    handed: set[str] | None = None
+
+
+NO_SIBLINGS = Siblings()
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which of the pictures of a request. The seed is what was asked for: an order has one in any case, where the model takes
+    any."""
+
+    seed: int | None
+    siblings: Siblings
 
 
 class _Flight:
@@ -42,22 +62,19 @@ class ResultCache:
     async def fulfil(
         self,
         orders: Sequence[Order],
-        seed: int | None,
-        ordinal: int,
-        handed: set[str] | None,
+        wanted: Wanted,
         make: Callable[[], Awaitable[tuple[Outcome, ...]]],
     ) -> tuple[Outcome, ...]:
         """Gives what is there already, or what somebody else is making, or else what `make` gives.
 
         Args:
             orders: The same request for each model that may do it; inputs have been read.
-            seed: What was asked for; an order has one in any case, where the model takes any.
-            ordinal: How many pictures of this very request are wanted before this one.
-            handed: The pictures that their batch was given already, to which this adds; None where they may come again.
+            wanted: Which of the pictures that would do.
         """
-        key = (fingerprint_of(orders[0].inputs.request, orders[0].model.id), seed, ordinal)
+        fingerprint = fingerprint_of(orders[0].inputs.request, orders[0].model.id)
+        key = (fingerprint, wanted.seed, wanted.siblings.before)
         while True:
-            if (found := await self._find(orders, seed, handed)) is not None:
+            if (found := await self._find(orders, wanted)) is not None:
                 return found
             flight = self._flights.get(key)
             if flight is None:
@@ -87,19 +104,18 @@ class ResultCache:
                 del self._flights[key]
         return outcomes
 
-    async def _find(
-        self, orders: Sequence[Order], seed: int | None, handed: set[str] | None
-    ) -> tuple[Outcome, ...] | None:
+    async def _find(self, orders: Sequence[Order], wanted: Wanted) -> tuple[Outcome, ...] | None:
         """A picture for each index, or nothing."""
         for order in orders:
-            images = await self._choose(order, seed, handed)
+            images = await self._choose(order, wanted)
             if len(images) == len(order.indexes):
                 return await self._hand_over(images, order)
         return None
 
-    async def _choose(self, order: Order, seed: int | None, handed: set[str] | None) -> Sequence[Image]:
+    async def _choose(self, order: Order, wanted: Wanted) -> Sequence[Image]:
         """As many pictures as are wanted, if there are; those are taken then."""
         fingerprint, limit = fingerprint_of(order.inputs.request, order.model.id), len(order.indexes)
+        seed, handed = wanted.seed, wanted.siblings.handed
         if handed is None:
             return await self._library.made_of(fingerprint, seed, limit=limit)
         while True:

@@ -279,7 +279,8 @@ class Client:
             ask = partial(self._parts.confirmation.ask, self._parts.planner.plan(request).quote, 1)
         purse = Purse(current_scopes())
         try:
-            (outcome,) = await self._parts.dispatcher.fulfil(request, self._terms(purse, way.wait), way.ways, ask=ask)
+            terms = msgspec.structs.replace(self._terms(purse, way.wait), ask=ask)
+            (outcome,) = await self._parts.dispatcher.fulfil(request, terms, way.ways)
         except BudgetExceededError as error:
             refusal = error
         else:

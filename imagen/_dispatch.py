@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
@@ -10,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from ._cache import ResultCache
+from ._cache import NO_SIBLINGS, ResultCache, Siblings, Wanted
 from ._engine import Engine, Terms
 from ._errors import AllProvidersFailedError, BudgetExceededError, ConfigurationError, ImagenError
 from ._hedging import hedge, quantile
@@ -22,8 +21,6 @@ from ._requests import Request
 from ._routes import RoutePolicy, Routing, fallback_reason
 
 __all__ = ["Dispatcher", "Ways"]
-
-Ask = Callable[[], Awaitable[object]]
 
 # From fewer pictures nobody can tell how long the slowest take.
 _LEAST_TIMED = 10
@@ -58,14 +55,9 @@ class Dispatcher:
         indexes: tuple[int, ...] = (0,),
         batch_id: str | None = None,
         *,
-        ordinal: int = 0,
-        handed: set[str] | None = None,
-        ask: Ask | None = None,
+        siblings: Siblings = NO_SIBLINGS,
     ) -> tuple[Outcome, ...]:
         """Gives one outcome for each index, in order. Failures are values.
-
-        The `ordinal` is how many pictures of this very request come before, and `handed` those that the cache gave for them, so
-        that it gives none twice; None lets it. Whoever is to agree to the cost is `ask`ed where something is to be made.
 
         Raises:
             BudgetExceededError: the money does not suffice; nothing was sent.
@@ -74,30 +66,23 @@ class Dispatcher:
             orders, unfit = self._plan(request, ways, indexes, batch_id)
             orders = await self._sort(orders, ways.routing or self._policy.routing)
             if ways.cache:
-                return await self._look_first(orders, unfit, terms, ways, request.seed, ordinal, handed, ask)
+                wanted = Wanted(seed=request.seed, siblings=siblings)
+                return await self._look_first(orders, unfit, terms, ways, wanted)
         except BudgetExceededError:
             raise
         except ImagenError as error:
             return tuple(failure_of(request, index, error) for index in indexes)
-        return await self._make(orders, unfit, terms, ways, ask)
+        return await self._make(orders, unfit, terms, ways)
 
     async def _make(
-        self, orders: list[Order], unfit: list[ImagenError], terms: Terms, ways: Ways, ask: Ask | None
+        self, orders: list[Order], unfit: list[ImagenError], terms: Terms, ways: Ways
     ) -> tuple[Outcome, ...]:
-        if ask is not None:
-            await ask()
+        if terms.ask is not None:
+            await terms.ask()
         return await self._try_each(orders, unfit, terms, ways)
 
     async def _look_first(
-        self,
-        orders: list[Order],
-        unfit: list[ImagenError],
-        terms: Terms,
-        ways: Ways,
-        seed: int | None,
-        ordinal: int,
-        handed: set[str] | None,
-        ask: Ask | None,
+        self, orders: list[Order], unfit: list[ImagenError], terms: Terms, ways: Ways, wanted: Wanted
     ) -> tuple[Outcome, ...]:
         if self._cache is None:
             raise ConfigurationError("There is no library to look into: leave out cache, or library=None.")
@@ -106,8 +91,8 @@ class Dispatcher:
             # Pictures that do not suit one model may suit the next: the attempt says so, where it comes to that.
             with suppress(ImagenError):
                 read[order.model.id] = await self._planner.read_inputs(order)
-        make = partial(self._make, [read.get(order.model.id, order) for order in orders], unfit, terms, ways, ask)
-        return await (self._cache.fulfil([*read.values()], seed, ordinal, handed, make) if read else make())
+        make = partial(self._make, [read.get(order.model.id, order) for order in orders], unfit, terms, ways)
+        return await (self._cache.fulfil([*read.values()], wanted, make) if read else make())
 
     def quote(self, request: Request, ways: Ways) -> Quote | None:
         """What the first model that can take it will cost; None where none can, as nothing will be sent then."""

@@ -8,7 +8,7 @@ collect is not even given up then: it stays in the ledger as accepted.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -36,13 +36,15 @@ _STOP_SECONDS = 10.0
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """On what terms a caller wants pictures: of whose money, and whether he waits for a slot.
 
-    `lockouts` are errors by provider that further requests on the same terms would only meet again.
+    `lockouts` are errors by provider that further requests on the same terms would only meet again. Whoever has to agree to the
+    cost is asked by `ask`, once it is known that something is to be made.
     """
 
     purse: Purse
     emit: Emit
     wait: bool = True
     lockouts: dict[str, ImagenError] = {}
+    ask: Callable[[], Awaitable[object]] | None = None
 
 
 class Engine:

@@ -10,7 +10,8 @@
 Where things are, from the bottom up; each module imports only from those above it in this list:
 
 _errors, _secrets, _workers, _nurseries    the exception tree; keys; threads; a nursery
-_version, _whole_files, _cleanup_rules     this version; files that are there whole; how much may pile up
+_version, _asgi, _whole_files              this version; web applications; files that are there whole
+_cleanup_rules                             how much may pile up
 _measure, _owners, _callbacks              the head of a picture; who is alive; whom a callback wakes
 _search_terms, _tags                       words as search has them; words that people put on things
 _catalog, _requests                        what models there are, and what is asked of them

@@ -6,11 +6,12 @@ only what the provider has signed has an effect: a poll that comes earlier.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Never, cast
+from collections.abc import Awaitable, Callable, Iterable
+from typing import cast
 
 import trio
 
+from ._asgi import Receive, Scope, Send, SendMessage, answer_but_http
 from ._client import Client
 from ._errors import AuthenticationError, ImagenError, InvalidRequestError
 
@@ -20,13 +21,6 @@ __all__ = ["callback_app"]
 _LARGEST_BODY_BYTES = 1 << 20
 # fal.ai waits 15 s for an answer (fal.ai/docs, webhooks).
 _LONGEST_SECONDS = 10.0
-
-Scope = Mapping[str, object]
-Receive = Callable[[], Awaitable[Mapping[str, object]]]
-Send = Callable[[Never], Awaitable[object]]
-"""Servers and frameworks have types of their own for the messages of ASGI; this one stands for all of them."""
-
-_SendMessage = Callable[[dict[str, object]], Awaitable[object]]
 
 
 def callback_app(client: Client) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
@@ -38,7 +32,7 @@ def callback_app(client: Client) -> Callable[[Scope, Receive, Send], Awaitable[N
     """
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        send_message = cast(_SendMessage, send)
+        send_message = cast(SendMessage, send)
         match scope["type"]:
             case "http":
                 status: int | None = 503
@@ -46,16 +40,8 @@ def callback_app(client: Client) -> Callable[[Scope, Receive, Send], Awaitable[N
                     status = await _take(client, scope, receive)
                 if status is not None:
                     await _answer(status, send_message)
-            case "websocket":
-                await receive()
-                await send_message({"type": "websocket.close", "code": 1000, "reason": None})
-            case "lifespan":
-                # There is nothing to start and nothing to stop: the client is its owner's.
-                for moment in ("startup", "shutdown"):
-                    await receive()
-                    await send_message({"type": f"lifespan.{moment}.complete"})
-            case unknown:
-                raise NotImplementedError(f"A callback comes by HTTP, not by {unknown}.")
+            case _:
+                await answer_but_http(scope, receive, send_message, sentence="A callback comes by HTTP")
 
     return app
 
@@ -92,7 +78,7 @@ async def _take(client: Client, scope: Scope, receive: Receive) -> int | None:
     return 204
 
 
-async def _answer(status: int, send: _SendMessage) -> None:
+async def _answer(status: int, send: SendMessage) -> None:
     headers = [(b"content-length", b"0")] if status != 204 else []
     if status == 405:
         headers.append((b"allow", b"POST"))

@@ -15,7 +15,7 @@ import imagen
 ROOT = Path(__file__).parents[1]
 # From the bottom up. A module may import from those before it.
 LAYERS = (
-    ("_errors", "_secrets", "_workers", "_nurseries", "_version", "_whole_files"),
+    ("_errors", "_secrets", "_workers", "_nurseries", "_asgi", "_version", "_whole_files"),
     ("_measure", "_owners", "_callbacks", "_cleanup_rules", "_hedging", "_search_terms", "_tags"),
     ("_catalog",),
     ("_requests",),

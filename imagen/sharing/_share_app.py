@@ -6,15 +6,16 @@ was said of a picture (its prompt above all) is in no answer.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, Final, Never, cast
+from typing import BinaryIO, Final, cast
 from urllib.parse import parse_qs
 
 import msgspec
 import trio
 
+from .._asgi import Receive, Scope, Send, SendMessage, answer_but_http
 from .._errors import ImagenError
 from .._images import SUFFIXES, Image
 from ..library import Collection
@@ -25,13 +26,6 @@ from ._share_tokens import TOKEN_LETTERS
 from ._shares import Shared, Shares
 
 __all__ = ["share_app"]
-
-Scope = Mapping[str, object]
-Receive = Callable[[], Awaitable[Mapping[str, object]]]
-Send = Callable[[Never], Awaitable[object]]
-"""Servers and frameworks have types of their own for the messages of ASGI; this one stands for all of them."""
-
-_SendMessage = Callable[[dict[str, object]], Awaitable[object]]
 
 # A copy in somebody's cache outlives a link that is taken back by no more than this.
 _CACHE_SECONDS: Final = 300
@@ -86,23 +80,15 @@ class _ShareApp:
         self._harmless: dict[str, bool] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        send_message = cast(_SendMessage, send)
+        send_message = cast(SendMessage, send)
         match scope["type"]:
             case "http":
                 answer = _UNAVAILABLE
                 with trio.move_on_after(_ANSWER_SECONDS):
                     answer = await self._answer(scope)
                 await self._send(answer, scope["method"] == "HEAD", send_message)
-            case "websocket":
-                await receive()
-                await send_message({"type": "websocket.close", "code": 1000, "reason": None})
-            case "lifespan":
-                # There is nothing to start and nothing to stop: the shares are their owner's.
-                for moment in ("startup", "shutdown"):
-                    await receive()
-                    await send_message({"type": f"lifespan.{moment}.complete"})
-            case unknown:
-                raise NotImplementedError(f"A link is followed by HTTP, not by {unknown}.")
+            case _:
+                await answer_but_http(scope, receive, send_message, sentence="A link is followed by HTTP")
 
     async def _answer(self, scope: Scope) -> _Answer:
         if scope["method"] not in ("GET", "HEAD"):
@@ -180,7 +166,7 @@ class _ShareApp:
         seconds = min(_CACHE_SECONDS, self._shares.remaining(shared))
         return b"cache-control", f"private, max-age={seconds}".encode()
 
-    async def _send(self, answer: _Answer, is_head: bool, send: _SendMessage) -> None:
+    async def _send(self, answer: _Answer, is_head: bool, send: SendMessage) -> None:
         if answer.file is None:
             await _start(answer, len(answer.body), send)
             await _send_piece(b"" if is_head else answer.body, False, send)
@@ -211,14 +197,14 @@ def _open(path: Path) -> tuple[BinaryIO, int]:
     return cast(BinaryIO, file), path.stat().st_size
 
 
-async def _start(answer: _Answer, length: int, send: _SendMessage) -> None:
+async def _start(answer: _Answer, length: int, send: SendMessage) -> None:
     # A 304 has no body, and none of its length.
     sizes = () if answer.status == 304 else ((b"content-length", str(length).encode()),)
     headers = [*_ALWAYS, *answer.headers, *sizes]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
 
 
-async def _send_piece(piece: bytes, more: bool, send: _SendMessage) -> bool:
+async def _send_piece(piece: bytes, more: bool, send: SendMessage) -> bool:
     with trio.move_on_after(_PIECE_SECONDS) as patience:
         await send({"type": "http.response.body", "body": piece, "more_body": more})
     return not patience.cancelled_caught

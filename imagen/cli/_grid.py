@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import secrets
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ import trio
 from .. import Generate, Grid, Image, ImagenError, InvalidRequestError, contact_sheet, grid, open_client
 from ._console import Console, ExitStatus
 from ._dry_run import figures, open_quoting_client, tell_limits
+from ._files import save_file
 from ._filling import add_values, choose, fill, read_words
 from ._make import Run, carry_out, warn_of_sketch
 from ._options import add_command, add_out, seconds, usd_amount, whole
@@ -149,8 +149,8 @@ async def _write_sheet(asked: Grid, made: Sequence[Image], path: Path, console: 
     images = sorted(made, key=lambda image: image.index)
     draw = partial(contact_sheet, images, captions=lambda image: asked.caption(image.index), format=form)
     try:
-        await trio.to_thread.run_sync(lambda: _write_file(path, draw()))
-    except (OSError, ImagenError) as error:
+        await trio.to_thread.run_sync(lambda: save_file(path, draw()))
+    except ImagenError as error:
         # The pictures are there all the same.
         console.note(f"imagen: There is no sheet {path}: {error}")
         return
@@ -158,12 +158,3 @@ async def _write_sheet(asked: Grid, made: Sequence[Image], path: Path, console: 
         console.emit({"kind": "sheet", "path": str(path), "images": len(images)})
     else:
         console.note(f"imagen: All of them are on {path}.")
-
-
-def _write_file(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}.part")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

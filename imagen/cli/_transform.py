@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -17,13 +15,13 @@ from .. import (
     Client,
     Image,
     InvalidRequestError,
-    StorageError,
     Transform,
     apply_transform,
     contact_sheet,
     open_client,
 )
 from ._console import Console, ExitStatus
+from ._files import save_file
 from ._library import find_images
 from ._options import add_command, whole
 
@@ -98,7 +96,7 @@ async def run_transform(options: argparse.Namespace, console: Console) -> ExitSt
         found = await _find(client, options.source)
         source = found if isinstance(found, Path) else found.path or found.data
         data = await trio.to_thread.run_sync(apply_transform, source, transform)
-    await trio.to_thread.run_sync(_save, out, data)
+    await trio.to_thread.run_sync(save_file, out, data)
     _tell_file(out, data, console)
     return ExitStatus.DONE
 
@@ -116,7 +114,7 @@ async def run_sheet(options: argparse.Namespace, console: Console) -> ExitStatus
             contact_sheet, images, columns=options.columns, captions=captions, side=options.side, format=format
         )
         data = await trio.to_thread.run_sync(draw)
-    await trio.to_thread.run_sync(_save, out, data)
+    await trio.to_thread.run_sync(save_file, out, data)
     _tell_file(out, data, console)
     return ExitStatus.DONE
 
@@ -185,15 +183,3 @@ def _crop(text: str) -> tuple[int, int, int, int]:
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not X,Y,WIDTH,HEIGHT in pixels") from None
     return left, top, width, height
-
-
-def _save(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}.part")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        raise StorageError(f"The file {path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()

@@ -17,7 +17,9 @@ def shell(tmp_path: Path) -> Shell:
 
 
 async def make(shell: Shell, prompt: str = "a boat", count: int = 1) -> list[str]:
-    _, records, _ = await shell.run_json("generate", prompt, "-n", str(count), "--model", "sketch", "--size", "64x64")
+    # One after the other, so that the first to come is the oldest.
+    one_by_one = ("-n", str(count), "--max-at-once", "1")
+    _, records, _ = await shell.run_json("generate", prompt, *one_by_one, "--model", "sketch", "--size", "64x64")
     return [str(record["id"]) for record in records if record["kind"] == "image"]
 
 

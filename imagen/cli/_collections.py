@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Awaitable, Callable
 
-from .. import Client, Collection, InvalidRequestError, open_client
+from .. import Client, Collection, InvalidRequestError
 from ._console import Console, ExitStatus
 from ._library import find_images
-from ._options import add_command, whole
+from ._options import add_client_command, whole
 from ._records import kept_record
 
 __all__ = ["add_collection_command"]
-
-Work = Callable[[argparse.Namespace, Client, Console], Awaitable[ExitStatus]]
 
 
 def add_collection_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -22,11 +19,11 @@ def add_collection_command(commands: argparse._SubParsersAction[argparse.Argumen
         "collection", help="put pictures together", description='A NAME is a word, or "outer/inner" for one in another.'
     )
     what = collection.add_subparsers(required=True, metavar="WHAT")
-    _add(what, "list", "all collections", _list)
-    create = _add(what, "create", "make one", _create)
+    add_client_command(what, "list", "all collections", _list)
+    create = add_client_command(what, "create", "make one", _create)
     create.add_argument("name", metavar="NAME")
     create.add_argument("--notes", default="", help="what it is for")
-    show = _add(what, "show", "the pictures of one, in their order", _show)
+    show = add_client_command(what, "show", "the pictures of one, in their order", _show)
     show.add_argument("name", metavar="NAME")
     show.add_argument("--limit", type=whole(1, 1_000_000), default=100, help="how many (default: %(default)s)")
     for name, help_text, work in (
@@ -34,23 +31,13 @@ def add_collection_command(commands: argparse._SubParsersAction[argparse.Argumen
         ("remove", "take pictures out of it", _remove_images),
         ("arrange", "put these pictures first, in this order", _arrange),
     ):
-        parser = _add(what, name, help_text, work)
+        parser = add_client_command(what, name, help_text, work)
         parser.add_argument("name", metavar="NAME")
         parser.add_argument("ids", nargs="+", metavar="ID")
-    rename = _add(what, "rename", "give it another name", _rename)
+    rename = add_client_command(what, "rename", "give it another name", _rename)
     rename.add_argument("name", metavar="NAME")
     rename.add_argument("new_name", metavar="NEW")
-    _add(what, "delete", "take it away; its pictures stay", _delete).add_argument("name", metavar="NAME")
-
-
-def _add(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, help_text: str, work: Work
-) -> argparse.ArgumentParser:
-    async def run(options: argparse.Namespace, console: Console) -> ExitStatus:
-        async with open_client() as client:
-            return await work(options, client, console)
-
-    return add_command(commands.add_parser(name, help=help_text), run)
+    add_client_command(what, "delete", "take it away; its pictures stay", _delete).add_argument("name", metavar="NAME")
 
 
 def _emit(collection: Collection, console: Console) -> None:

@@ -3,40 +3,40 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from .. import CleanupPlan, CleanupRules, Client, Finding, Image, InvalidRequestError, Lineage, open_client
+from .. import CleanupPlan, CleanupRules, Client, Finding, Image, InvalidRequestError, Lineage
 from ._console import Console, ExitStatus, file_size
-from ._options import add_command, number_from, whole
+from ._options import add_client_command, number_from, whole
 from ._records import kept_record
 
 __all__ = ["add_library_commands", "find_images"]
 
-Work = Callable[[argparse.Namespace, Client, Console], Awaitable[ExitStatus]]
-
 
 def add_library_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Defines them all."""
-    tag = _add(commands, "tag", "put tags on a picture, or take them off", _tag)
+    tag = add_client_command(commands, "tag", "put tags on a picture, or take them off", _tag)
     tag.add_argument("ids", nargs=1, metavar="ID", help="of `imagen history`, or the beginning of it")
     tag.add_argument("tags", nargs="+", metavar="TAG", help="-TAG after -- takes it off, as --remove does for all")
     tag.add_argument("--remove", action="store_true", help="take these tags off")
-    rate = _add(commands, "rate", "give pictures stars", _rate)
+    rate = add_client_command(commands, "rate", "give pictures stars", _rate)
     rate.add_argument("stars", type=whole(0, 5), metavar="STARS", help="1 to 5; 0 takes them away")
     _add_ids(rate)
-    note = _add(commands, "note", "write a note on a picture", _note)
+    note = add_client_command(commands, "note", "write a note on a picture", _note)
     note.add_argument("ids", nargs=1, metavar="ID")
     note.add_argument("text", help="an empty one takes the note away")
-    _add_ids(_add(commands, "trash", "move pictures to the trash", _trash))
-    _add_ids(_add(commands, "restore", "take pictures out of the trash", _restore))
-    delete = _add(commands, "delete", "delete pictures for good, their files too", _delete)
+    _add_ids(add_client_command(commands, "trash", "move pictures to the trash", _trash))
+    _add_ids(add_client_command(commands, "restore", "take pictures out of the trash", _restore))
+    delete = add_client_command(commands, "delete", "delete pictures for good, their files too", _delete)
     _add_ids(delete)
     delete.add_argument("--yes", action="store_true", help="do not ask")
-    lineage = _add(commands, "lineage", "what a picture was made from, and what was made from it", _lineage)
+    lineage = add_client_command(
+        commands, "lineage", "what a picture was made from, and what was made from it", _lineage
+    )
     lineage.add_argument("ids", nargs=1, metavar="ID")
-    clean = _add(
+    clean = add_client_command(
         commands,
         "clean",
         "move what is too old or too much to the trash, and empty that",
@@ -51,24 +51,10 @@ def add_library_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     clean.add_argument("--trash-days", type=number_from(0), metavar="DAYS")
     library = commands.add_parser("library", help="how much there is, and whether all of it is whole")
     what = library.add_subparsers(required=True, metavar="WHAT")
-    _add(what, "size", "how many pictures there are, and how large", _size)
-    _add(what, "tags", "the tags that there are", _tags)
-    check = _add(what, "check", "read every file, and say what is wrong", _check)
+    add_client_command(what, "size", "how many pictures there are, and how large", _size)
+    add_client_command(what, "tags", "the tags that there are", _tags)
+    check = add_client_command(what, "check", "read every file, and say what is wrong", _check)
     check.add_argument("--repair", action="store_true", help="mend it: nothing that was paid for is deleted")
-
-
-def _add(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-    name: str,
-    help_text: str,
-    work: Work,
-    description: str | None = None,
-) -> argparse.ArgumentParser:
-    async def run(options: argparse.Namespace, console: Console) -> ExitStatus:
-        async with open_client() as client:
-            return await work(options, client, console)
-
-    return add_command(commands.add_parser(name, help=help_text, description=description), run)
 
 
 def _add_ids(parser: argparse.ArgumentParser) -> None:

@@ -10,9 +10,11 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Literal
 
-from ._console import ExitStatus
+from .. import Client, open_client
+from ._console import Console, ExitStatus
 
 __all__ = [
+    "add_client_command",
     "add_command",
     "add_out",
     "hedge",
@@ -41,6 +43,22 @@ def add_command(
     if csv:
         forms.add_argument("--csv", action="store_true", help="a table for other programs on standard output")
     return parser
+
+
+def add_client_command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    help_text: str,
+    work: Callable[[argparse.Namespace, Client, Console], Awaitable[ExitStatus]],
+    description: str | None = None,
+) -> argparse.ArgumentParser:
+    """A command that needs nothing but an open client."""
+
+    async def run(options: argparse.Namespace, console: Console) -> ExitStatus:
+        async with open_client() as client:
+            return await work(options, client, console)
+
+    return add_command(commands.add_parser(name, help=help_text, description=description), run)
 
 
 def add_out(parser: argparse.ArgumentParser) -> None:

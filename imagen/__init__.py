@@ -42,6 +42,7 @@ cli, testing/                              the outer rooms
 from __future__ import annotations
 
 from ._batch import Batch, BatchStatus
+from ._bounds import Bounds
 from ._budget import Budget, BudgetScope, fail_after_spending, move_on_after_spending
 from ._callback_app import callback_app
 from ._catalog import (
@@ -65,7 +66,6 @@ from ._cleanup_rules import CleanupRules
 from ._client import Client
 from ._confirm import Confirm
 from ._discovery import DiscoveredModel, Discovery
-from ._driver import Bounds
 from ._errors import (
     AllProvidersFailedError,
     AuthenticationError,
@@ -115,7 +115,7 @@ from ._exchange import (
 from ._images import Cost, Failure, Image, Outcome
 from ._ledger import AttemptRecord
 from ._opening import open_client
-from ._parameters import CallOptions, GenerateParameters, Parameters
+from ._options import CallOptions, GenerateParameters, Parameters
 from ._prices import Quote
 from ._probe import ProviderStatus
 from ._providers import Call, Callback, CallbackReading, Economy, InputPicture, ListedModel, ModelListing, Provider

@@ -23,7 +23,7 @@ import trio
 
 from ._cache import NO_SIBLINGS, Siblings
 from ._confirm import Confirmation
-from ._dispatch import Dispatcher, Ways
+from ._dispatch import Dispatcher
 from ._economy import EconomyDesk
 from ._engine import Terms
 from ._errors import BudgetExceededError, ImagenError, InvalidRequestError
@@ -104,7 +104,6 @@ class BatchParts(msgspec.Struct, frozen=True, kw_only=True):
     dispatcher: Dispatcher
     economy: EconomyDesk | None = None
     terms: Terms
-    ways: Ways = Ways()
     confirmation: Confirmation | None = None
     max_at_once: int = 4
     batch_id: str | None = None
@@ -259,7 +258,7 @@ class Batch:
 
     def _quote(self, request: Request) -> Quote | None:
         if self._parts.economy is None:
-            return self._parts.dispatcher.quote(request, self._parts.ways)
+            return self._parts.dispatcher.quote(request, self._parts.terms.options)
         try:
             return self._parts.planner.plan(request, economy=True).quote
         except ImagenError:
@@ -333,7 +332,7 @@ class Batch:
     async def _outcomes(self, request: Request, indexes: tuple[int, ...], siblings: Siblings) -> tuple[Outcome, ...]:
         parts = self._parts
         try:
-            return await parts.dispatcher.fulfil(request, parts.terms, parts.ways, indexes, self.id, siblings=siblings)
+            return await parts.dispatcher.fulfil(request, parts.terms, indexes, self.id, siblings=siblings)
         except BudgetExceededError as error:
             if self._purse.exhausted_scope is not None:
                 # The scope around the reader ends the iteration once everything in flight is handed over.

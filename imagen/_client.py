@@ -28,15 +28,14 @@ from ._events import EventHandler
 from ._images import Failure, Image
 from ._ledger import AttemptRecord, Ledger
 from ._library_rooms import LibraryRooms
+from ._options import GenerateFields, GenerateParameters, Parameters, RoutingOptions, take_options
 from ._orders import Planner
-from ._parameters import GenerateFields, GenerateParameters, Parameters, Way, take_options
 from ._prices import Quote
 from ._probe import ProviderStatus, probe_provider
 from ._providers import Callback
 from ._recovery import Recovery
 from ._replay import Replay, differences_of, replay_request
 from ._requests import Edit, Enhance, Generate, ImageSource, Request, Restyle, Vary, as_request
-from ._routing import choose_model
 from ._sessions import Session, Sessions
 from ._settings import ProviderAccess, Settings
 from ._spending import CacheHits, Spending, SpendingBy, SpendingGroup, SpendingKey
@@ -189,7 +188,7 @@ class Client:
         Raises:
             ImagenError: there is none.
         """
-        return self.catalog.find(request.model or choose_model(self.settings, self.catalog, request))
+        return self._parts.planner.model_for(request)
 
     async def generate(self, request: str | Request, **parameters: Unpack[GenerateParameters]) -> Image:
         """Makes one picture, and keeps it in the library.
@@ -203,8 +202,8 @@ class Client:
         A cancellation before the request is sent costs nothing. After that the request goes on in the background for
         `salvage_seconds`, and its picture lands in the library.
         """
-        fields, way = take_options(parameters)
-        return await self._make(_as_request(request, fields), way)
+        fields, options = take_options(parameters)
+        return await self._make(_as_request(request, fields), options)
 
     async def edit(
         self,
@@ -214,8 +213,8 @@ class Client:
         **parameters: Unpack[Parameters],
     ) -> Image:
         """Changes a picture as the prompt says; `Edit` says what the pictures and the mask are. Else like `generate`."""
-        fields, way = take_options(parameters)
-        return await self._make(Edit(prompt=prompt, images=images, mask=mask, **fields), way)
+        fields, options = take_options(parameters)
+        return await self._make(Edit(prompt=prompt, images=images, mask=mask, **fields), options)
 
     async def vary(
         self,
@@ -226,8 +225,8 @@ class Client:
         **parameters: Unpack[Parameters],
     ) -> Image:
         """Makes another picture like this one; see `Vary`. Else like `generate`."""
-        fields, way = take_options(parameters)
-        return await self._make(Vary(image=image, prompt=prompt, strength=strength, **fields), way)
+        fields, options = take_options(parameters)
+        return await self._make(Vary(image=image, prompt=prompt, strength=strength, **fields), options)
 
     async def enhance(
         self,
@@ -239,8 +238,8 @@ class Client:
         **parameters: Unpack[Parameters],
     ) -> Image:
         """Makes the same picture larger and finer; see `Enhance`. Else like `generate`."""
-        fields, way = take_options(parameters)
-        return await self._make(Enhance(image=image, scale=scale, mode=mode, prompt=prompt, **fields), way)
+        fields, options = take_options(parameters)
+        return await self._make(Enhance(image=image, scale=scale, mode=mode, prompt=prompt, **fields), options)
 
     async def restyle(
         self,
@@ -252,9 +251,9 @@ class Client:
         **parameters: Unpack[Parameters],
     ) -> Image:
         """Draws the content of one picture in the look of another; see `Restyle`. Else like `generate`."""
-        fields, way = take_options(parameters)
+        fields, options = take_options(parameters)
         return await self._make(
-            Restyle(image=image, reference=reference, prompt=prompt, strength=strength, **fields), way
+            Restyle(image=image, reference=reference, prompt=prompt, strength=strength, **fields), options
         )
 
     async def replay(self, image: Image, *, model: str | None = None, seed: int | None = None) -> Replay:
@@ -270,17 +269,17 @@ class Client:
             ImagenError: there is no picture, or one that it was made from is no longer kept.
         """
         chosen = self.catalog.find(model or image.model)
-        again = await self._make(replay_request(image, chosen, seed), Way())
+        again = await self._make(replay_request(image, chosen, seed), RoutingOptions())
         return Replay(image=again, differences=differences_of(image, again), same_bytes=again.sha256 == image.sha256)
 
-    async def _make(self, request: Request, way: Way) -> Image:
+    async def _make(self, request: Request, options: RoutingOptions) -> Image:
         ask = None
         if self._parts.confirmation is not None:
             ask = partial(self._parts.confirmation.ask, self._parts.planner.plan(request).quote, 1)
         purse = Purse(current_scopes())
         try:
-            terms = msgspec.structs.replace(self._terms(purse, way.wait), ask=ask)
-            (outcome,) = await self._parts.dispatcher.fulfil(request, terms, way.ways)
+            terms = msgspec.structs.replace(self._terms(purse, options), ask=ask)
+            (outcome,) = await self._parts.dispatcher.fulfil(request, terms)
         except BudgetExceededError as error:
             refusal = error
         else:
@@ -292,15 +291,14 @@ class Client:
             await scope.leave()
         raise refusal
 
-    def _terms(self, purse: Purse, wait: bool, on_event: EventHandler | None = None) -> Terms:
-        return Terms(purse=purse, emit=self._parts.events.also_to(on_event), wait=wait, lockouts={})
+    def _terms(self, purse: Purse, options: RoutingOptions, on_event: EventHandler | None = None) -> Terms:
+        return Terms(purse=purse, emit=self._parts.events.also_to(on_event), options=options, lockouts={})
 
-    def _batch_parts(self, terms: Terms, way: Way, max_at_once: int, batch_id: str | None = None) -> BatchParts:
+    def _batch_parts(self, terms: Terms, max_at_once: int, batch_id: str | None = None) -> BatchParts:
         return BatchParts(
             planner=self._parts.planner,
             dispatcher=self._parts.dispatcher,
             terms=terms,
-            ways=way.ways,
             confirmation=self._parts.confirmation,
             max_at_once=max_at_once,
             batch_id=batch_id,
@@ -334,11 +332,11 @@ class Client:
         completion, and a failure never stops the others. A slow reader slows the spending. Leaving the block drops what
         has not been sent and salvages what has, in the background.
         """
-        fields, way = take_options(parameters)
+        fields, options = take_options(parameters)
         source = self._source(requests, n, together, fields)
-        terms = self._terms(Purse(current_scopes(), budget), way.wait, on_event)
-        parts = self._batch_parts(terms, way, max_at_once)
-        if economy and (together or way != Way()):
+        terms = self._terms(Purse(current_scopes(), budget), options, on_event)
+        parts = self._batch_parts(terms, max_at_once)
+        if economy and (together or options != RoutingOptions()):
             raise InvalidRequestError(
                 "economy sends everything to one model and waits: leave out together, fallback, routing, "
                 "hedge_after_seconds, cache and wait."
@@ -354,7 +352,7 @@ class Client:
         failure for each that is neither. Nothing is sent; what never was sent has no outcome.
         """
         source = StoredBatch(partial(self._parts.recovery.outcomes_of, batch_id))
-        parts = self._batch_parts(self._terms(Purse(), True), Way(), 1, batch_id)
+        parts = self._batch_parts(self._terms(Purse(), RoutingOptions()), 1, batch_id)
         return self._announced(open_batch(source, msgspec.structs.replace(parts, confirmation=None)))
 
     def start_session(
@@ -375,12 +373,12 @@ class Client:
             SessionError: too many run at once.
             ImagenError: the request cannot be sent as it is.
         """
-        fields, way = take_options(parameters)
+        fields, options = take_options(parameters)
         whole = _as_request(request, fields)
         self._parts.planner.plan(whole)
         source = repeat_request(whole, n, together=together)
-        terms = self._terms(Purse(budget=budget), way.wait)
-        return self.sessions.start(source, self._batch_parts(terms, way, max_at_once), budget)
+        terms = self._terms(Purse(budget=budget), options)
+        return self.sessions.start(source, self._batch_parts(terms, max_at_once), budget)
 
     async def resume_session(self, session_id: str) -> Session:
         """Makes what is missing of a session that an earlier process did not end, under the same id.
@@ -390,8 +388,8 @@ class Client:
         Raises:
             SessionError: it is not known, has expired, or runs in another process.
         """
-        terms = self._terms(Purse(), True)
-        return await self.sessions.resume(session_id, self._batch_parts(terms, Way(), 1))
+        terms = self._terms(Purse(), RoutingOptions())
+        return await self.sessions.resume(session_id, self._batch_parts(terms, 1))
 
     def quote(
         self,

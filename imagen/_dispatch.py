@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
-from typing import Literal
 
 import msgspec
 
@@ -15,24 +14,16 @@ from ._errors import AllProvidersFailedError, BudgetExceededError, Configuration
 from ._hedging import hedge, quantile
 from ._images import Outcome, failure_of
 from ._ledger import Ledger
+from ._options import Routing, RoutingOptions
 from ._orders import Order, Planner
 from ._prices import Quote
 from ._requests import Request
-from ._routes import RoutePolicy, Routing, fallback_reason
+from ._routes import RoutePolicy, fallback_reason
 
-__all__ = ["Dispatcher", "Ways"]
+__all__ = ["Dispatcher"]
 
 # From fewer pictures nobody can tell how long the slowest take.
 _LEAST_TIMED = 10
-
-
-class Ways(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a caller says of the ways; None leaves it to the settings."""
-
-    fallback: tuple[str, ...] | None = None
-    routing: Routing | None = None
-    hedge_after_seconds: float | Literal["p95"] | None = None
-    cache: bool = False
 
 
 class Dispatcher:
@@ -51,7 +42,6 @@ class Dispatcher:
         self,
         request: Request,
         terms: Terms,
-        ways: Ways,
         indexes: tuple[int, ...] = (0,),
         batch_id: str | None = None,
         *,
@@ -63,26 +53,24 @@ class Dispatcher:
             BudgetExceededError: the money does not suffice; nothing was sent.
         """
         try:
-            orders, unfit = self._plan(request, ways, indexes, batch_id)
-            orders = await self._sort(orders, ways.routing or self._policy.routing)
-            if ways.cache:
+            orders, unfit = self._plan(request, terms.options, indexes, batch_id)
+            orders = await self._sort(orders, terms.options.routing or self._policy.routing)
+            if terms.options.cache:
                 wanted = Wanted(seed=request.seed, siblings=siblings)
-                return await self._look_first(orders, unfit, terms, ways, wanted)
+                return await self._look_first(orders, unfit, terms, wanted)
         except BudgetExceededError:
             raise
         except ImagenError as error:
             return tuple(failure_of(request, index, error) for index in indexes)
-        return await self._make(orders, unfit, terms, ways)
+        return await self._make(orders, unfit, terms)
 
-    async def _make(
-        self, orders: list[Order], unfit: list[ImagenError], terms: Terms, ways: Ways
-    ) -> tuple[Outcome, ...]:
+    async def _make(self, orders: list[Order], unfit: list[ImagenError], terms: Terms) -> tuple[Outcome, ...]:
         if terms.ask is not None:
             await terms.ask()
-        return await self._try_each(orders, unfit, terms, ways)
+        return await self._try_each(orders, unfit, terms)
 
     async def _look_first(
-        self, orders: list[Order], unfit: list[ImagenError], terms: Terms, ways: Ways, wanted: Wanted
+        self, orders: list[Order], unfit: list[ImagenError], terms: Terms, wanted: Wanted
     ) -> tuple[Outcome, ...]:
         if self._cache is None:
             raise ConfigurationError("There is no library to look into: leave out cache, or library=None.")
@@ -91,22 +79,22 @@ class Dispatcher:
             # Pictures that do not suit one model may suit the next: the attempt says so, where it comes to that.
             with suppress(ImagenError):
                 read[order.model.id] = await self._planner.read_inputs(order)
-        make = partial(self._make, [read.get(order.model.id, order) for order in orders], unfit, terms, ways)
+        make = partial(self._make, [read.get(order.model.id, order) for order in orders], unfit, terms)
         return await (self._cache.fulfil([*read.values()], wanted, make) if read else make())
 
-    def quote(self, request: Request, ways: Ways) -> Quote | None:
+    def quote(self, request: Request, options: RoutingOptions) -> Quote | None:
         """What the first model that can take it will cost; None where none can, as nothing will be sent then."""
         try:
-            orders, _ = self._plan(request, ways, (0,), None)
+            orders, _ = self._plan(request, options, (0,), None)
         except ImagenError:
             return None
         return orders[0].quote
 
     def _plan(
-        self, request: Request, ways: Ways, indexes: tuple[int, ...], batch_id: str | None
+        self, request: Request, options: RoutingOptions, indexes: tuple[int, ...], batch_id: str | None
     ) -> tuple[list[Order], list[ImagenError]]:
         """An order for each way that can take the request; what is wrong with the request itself is wrong everywhere."""
-        fallback = ways.fallback
+        fallback = options.fallback
         if fallback is None:
             # Whoever names a model wants that one, and says so if another will do.
             fallback = self._policy.fallback if request.model is None else ()
@@ -139,15 +127,13 @@ class Dispatcher:
         }
         return sorted(orders, key=lambda order: _or_last(medians[order.model.id]))
 
-    async def _try_each(
-        self, orders: list[Order], unfit: list[ImagenError], terms: Terms, ways: Ways
-    ) -> tuple[Outcome, ...]:
+    async def _try_each(self, orders: list[Order], unfit: list[ImagenError], terms: Terms) -> tuple[Outcome, ...]:
         failures: list[ImagenError] = []
         for position, order in enumerate(orders):
             if not _fits(order):
-                return await self._try_in_parts(orders[position:], unfit, terms, ways)
+                return await self._try_in_parts(orders[position:], unfit, terms)
             try:
-                return await self._attempt(order, orders[position + 1 :], terms, ways)
+                return await self._attempt(order, orders[position + 1 :], terms)
             except BudgetExceededError:
                 raise
             except ImagenError as error:
@@ -168,9 +154,7 @@ class Dispatcher:
             for index in last.indexes
         )
 
-    async def _try_in_parts(
-        self, orders: list[Order], unfit: list[ImagenError], terms: Terms, ways: Ways
-    ) -> tuple[Outcome, ...]:
+    async def _try_in_parts(self, orders: list[Order], unfit: list[ImagenError], terms: Terms) -> tuple[Outcome, ...]:
         """The same in several requests, as the next model makes fewer pictures in one."""
         indexes, most = orders[0].indexes, orders[0].model.capabilities.max_images_per_request
         outcomes: list[Outcome] = []
@@ -178,7 +162,7 @@ class Dispatcher:
             part = indexes[len(outcomes) : len(outcomes) + most]
             again = [self._replan(order, part, seed_offset=len(outcomes)) for order in orders]
             try:
-                outcomes += await self._try_each(again, unfit, terms, ways)
+                outcomes += await self._try_each(again, unfit, terms)
             except BudgetExceededError as error:
                 if not outcomes:
                     raise
@@ -193,16 +177,18 @@ class Dispatcher:
             request = msgspec.structs.replace(request, seed=request.seed + seed_offset)
         return self._planner.plan(request, indexes, order.batch_id, model_id=order.model.id)
 
-    async def _attempt(self, order: Order, others: list[Order], terms: Terms, ways: Ways) -> tuple[Outcome, ...]:
+    async def _attempt(self, order: Order, others: list[Order], terms: Terms) -> tuple[Outcome, ...]:
         first = partial(self._engine.attempt, order, terms, elsewhere=bool(others))
-        after = self._policy.hedge_after_seconds if ways.hedge_after_seconds is None else ways.hedge_after_seconds
+        after = terms.options.hedge_after_seconds
+        if after is None:
+            after = self._policy.hedge_after_seconds
         if after == "p95":
             timed = list(await self._ledger.seconds_of(order.model.id))
             after = quantile(timed, 0.95) if len(timed) >= _LEAST_TIMED else None
         if after is None or not others or not _fits(others[0]):
             return await first()
         # The second is an extra: only if there is money and a slot for it now.
-        at_once = msgspec.structs.replace(terms, wait=False)
+        at_once = terms.without_waiting()
         return await hedge(first, partial(self._engine.attempt, others[0], at_once, elsewhere=True), after)
 
 

@@ -10,7 +10,6 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
-import msgspec
 import trio
 
 from ._driver import ExchangeDriver, Watch
@@ -20,7 +19,6 @@ from ._exchange import Accepted, Delivered, Progress, Wait
 from ._images import Cost, Outcome, failure_of
 from ._ledger import Ledger
 from ._orders import Order, Planner
-from ._providers import Call
 from ._settling import FREE, Settler
 from ._tickets import Ticket
 
@@ -101,7 +99,6 @@ class EconomyDesk:
         planner: Planner,
         admit: Callable[[Order, Terms], Awaitable[Ticket]],
         driver_of: Callable[[str], ExchangeDriver],
-        call_of: Callable[[Order], Call],
         settler: Settler,
         ledger: Ledger,
         nursery: trio.Nursery,
@@ -111,7 +108,6 @@ class EconomyDesk:
         self._planner = planner
         self._admit = admit
         self._driver_of = driver_of
-        self._call_of = call_of
         self._settler = settler
         self._ledger = ledger
         self._nursery = nursery
@@ -173,7 +169,7 @@ class EconomyDesk:
         tickets: list[Ticket],
     ) -> None:
         # It cannot wait for money that its own group has reserved.
-        at_once = msgspec.structs.replace(terms, wait=False)
+        at_once = terms.without_waiting()
         for order in orders:
             try:
                 tickets.append(await self._admit(await self._planner.read_inputs(order), at_once))
@@ -237,7 +233,7 @@ class EconomyDesk:
         provider = order.provider
         economy = provider.economy
         assert economy is not None
-        calls = [self._call_of(ticket.order) for ticket in group.tickets]
+        calls = [self._planner.call_for(ticket.order) for ticket in group.tickets]
         driver = self._driver_of(provider.name)
         if group.job is None:
             await driver.run(economy.run(calls), group)

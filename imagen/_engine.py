@@ -21,8 +21,8 @@ from ._driver import ExchangeDriver
 from ._errors import ConfigurationError, ImagenError, OutcomeUnknownError, ProviderError
 from ._images import Cost, Outcome
 from ._ledger import AttemptRecord, Ledger
+from ._options import RoutingOptions
 from ._orders import Order, Planner
-from ._providers import Call
 from ._retry import RetryPolicy, retry_attempts
 from ._routes import Route, Routes, is_lockout
 from ._settling import FREE, Settler
@@ -42,9 +42,18 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
     purse: Purse
     emit: Emit
-    wait: bool = True
+    options: RoutingOptions = RoutingOptions()
     lockouts: dict[str, ImagenError] = {}
     ask: Callable[[], Awaitable[object]] | None = None
+
+    @property
+    def wait(self) -> bool:
+        """Whether the caller waits for a slot."""
+        return self.options.wait
+
+    def without_waiting(self) -> Terms:
+        """The same terms for a request that goes now or never."""
+        return msgspec.structs.replace(self, options=msgspec.structs.replace(self.options, wait=False))
 
 
 class Engine:
@@ -56,7 +65,6 @@ class Engine:
         planner: Planner,
         admittance: Admittance,
         driver_of: Callable[[str], ExchangeDriver],
-        call_of: Callable[[Order], Call],
         ledger: Ledger,
         settler: Settler,
         routes: Routes,
@@ -69,7 +77,6 @@ class Engine:
         self._planner = planner
         self._admittance = admittance
         self._driver_of = driver_of
-        self._call_of = call_of
         self._ledger = ledger
         self._settler = settler
         self._routes = routes
@@ -205,7 +212,7 @@ class Engine:
     async def _exchange(self, ticket: Ticket) -> None:
         order = ticket.order
         provider = order.provider
-        call = self._call_of(order)
+        call = self._planner.call_for(order)
         driver = self._driver_of(provider.name)
         if ticket.job is not None:
             assert provider.collect is not None

@@ -159,7 +159,7 @@ class Keeper:
             seed=picture.seed,
             cost=cost,
             adjustments=order.adjustments + adjustments,
-            created_at=datetime.datetime.now(datetime.UTC),
+            created_at=datetime.datetime.fromtimestamp(self._now(), datetime.UTC),
             seconds=trio.current_time() - ticket.sent_at,
             attempt_id=ticket.id,
             parent_id=order.inputs.parent_id,

@@ -3,30 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping
 
-import msgspec
+from ._retry_after import LONGEST_PAUSE_SECONDS
 
-__all__ = ["AdaptiveLimit", "Pause", "RateNews", "read_rate_headers"]
-
-# Longer waits are a matter for a person; and a header, which is a stranger's word, must not stop a provider for good.
-_LONGEST_SECONDS = 3600.0
-# A reset above this is a moment in Unix time (2001 and later); no provider has windows of 31 years.
-_UNIX_TIME = 1e9
-_COUNT = re.compile(r"[0-9]{1,9}")
-_SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
-# Go's way to write a duration, which OpenAI has: "6m0s", "1.5s", "20ms".
-_SPAN = re.compile(
-    r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6}(?:\.[0-9]{1,9})?)s)?(?:([0-9]{1,6}(?:\.[0-9]{1,9})?)ms)?"
-)
-_SPAN_UNITS = (3600.0, 60.0, 1.0, 0.001)
-# The names of how many are left, and of when there are more. OpenAI counts tokens too, and xAI tells no reset.
-_PAIRS = (
-    ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
-    ("ratelimit-remaining", "ratelimit-reset"),
-    ("x-ratelimit-remaining", "x-ratelimit-reset"),
-)
+__all__ = ["AdaptiveLimit", "Pause"]
 
 
 class AdaptiveLimit:
@@ -73,52 +53,6 @@ class AdaptiveLimit:
         self._limit = max(1, ran // 2)
 
 
-class RateNews(msgspec.Struct, frozen=True, kw_only=True):
-    """What an answer says of its limit: how many requests are left, and in how many seconds there are more."""
-
-    remaining: int | None = None
-    reset_seconds: float | None = None
-
-    @property
-    def pause_seconds(self) -> float:
-        """How long to leave the provider alone: until the reset where nothing is left."""
-        return (self.reset_seconds or 0.0) if self.remaining == 0 else 0.0
-
-
-def read_rate_headers(headers: Mapping[str, str], now: float) -> RateNews | None:
-    """The news in the headers of an answer, in the forms of OpenAI, xAI and Replicate, the usual one and the IETF's draft 7.
-
-    Names are lower-case; `now` is Unix time. Values that make no sense are as if they were not there, a reset later than
-    in an hour is one in an hour, and None means that nothing is said.
-    """
-    pairs = [(headers.get(remaining), headers.get(reset)) for remaining, reset in _PAIRS]
-    if (structured := headers.get("ratelimit")) is not None:
-        items = dict(item.strip().partition("=")[::2] for item in structured.split(","))
-        pairs.append((items.get("remaining"), items.get("reset")))
-    for remaining, reset in pairs:
-        news = RateNews(remaining=_read_count(remaining), reset_seconds=_read_reset(reset, now))
-        if news != RateNews():
-            return news
-    return None
-
-
-def _read_count(text: str | None) -> int | None:
-    return int(text) if text is not None and _COUNT.fullmatch(text := text.strip()) else None
-
-
-def _read_reset(text: str | None, now: float) -> float | None:
-    text = (text or "").strip()
-    if _SECONDS.fullmatch(text):
-        seconds = float(text)
-        if seconds > _UNIX_TIME:
-            seconds = max(0.0, seconds - now)
-    elif text and (span := _SPAN.fullmatch(text)):
-        seconds = sum(float(part) * unit for part, unit in zip(span.groups(), _SPAN_UNITS, strict=True) if part)
-    else:
-        return None
-    return min(seconds, _LONGEST_SECONDS)
-
-
 class Pause:
     """Until when a provider is left alone. It knows no clock: every `now` comes from one of the caller's, in seconds."""
 
@@ -131,4 +65,4 @@ class Pause:
 
     def extend(self, now: float, seconds: float) -> None:
         """Leaves it alone for so many seconds, at most an hour; what was longer already stays so."""
-        self._until = max(self._until, now + min(seconds, _LONGEST_SECONDS))
+        self._until = max(self._until, now + min(seconds, LONGEST_PAUSE_SECONDS))

@@ -29,12 +29,10 @@ from ._keeping import Keeper
 from ._ledger import Ledger
 from ._library_rooms import LibraryRooms, open_library_rooms
 from ._nurseries import open_bare_nursery
-from ._orders import Order, Planner, call_of
+from ._orders import Planner
 from ._owners import Owner
-from ._providers import Call
 from ._recovery import Recovery
 from ._routes import Routes
-from ._routing import choose_model
 from ._session_store import SessionStore
 from ._sessions import Sessions
 from ._settings import ProviderAccess, Settings, load_settings
@@ -167,11 +165,11 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
     settings, now = on.settings, on.now
     ledger = Ledger(on.database)
     planner = Planner(
+        settings=settings,
         catalog=on.catalog,
-        providers={name: access.provider for name, access in settings.access.items()},
         check_access=on.ways.driver,
-        choose_model=partial(choose_model, settings, on.catalog),
         sources=SourceReader(library=on.library, workers=on.workers, fetch=on.ways.fetch, bounds=settings.bounds),
+        now=now,
     )
     keeper = Keeper(
         ledger=ledger,
@@ -195,7 +193,6 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         planner=planner,
         admittance=admittance,
         driver_of=on.ways.driver,
-        call_of=partial(_call, settings),
         ledger=ledger,
         settler=settler,
         routes=Routes(settings.routes),
@@ -209,7 +206,6 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         planner=planner,
         admit=engine.admit,
         driver_of=on.ways.driver,
-        call_of=partial(_call, settings),
         settler=settler,
         ledger=ledger,
         nursery=nursery,
@@ -313,14 +309,3 @@ async def _announce(webhooks: Webhooks | None, completed: BatchCompleted) -> Non
 def _confirmation(settings: Settings, confirm: Confirm | None) -> Confirmation | None:
     above = settings.confirm_above_usd
     return None if above is None else Confirmation(above, confirm)
-
-
-def _call(settings: Settings, order: Order) -> Call:
-    access, secret = settings.access[order.provider.name], settings.callback_secret
-    call = Call(request=order.sent, model=order.model, count=len(order.indexes), settings=access.settings)
-    if settings.callback_url is not None and order.provider.read_callback is not None:
-        url = f"{settings.callback_url}/{order.provider.name}"
-        call = msgspec.structs.replace(
-            call, callback_url=url, callback_secret=None if secret is None else secret.reveal()
-        )
-    return call_of(order, call)

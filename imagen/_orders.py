@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import msgspec
 
@@ -14,10 +14,12 @@ from ._ledger import AttemptRecord
 from ._prices import Quote, quote_request
 from ._providers import Call, InputPicture, Provider
 from ._requests import Edit, Generate, Request, Restyle, decode_request, encode_request, operation_of, sources_of
+from ._routing import choose_model
+from ._settings import Settings
 from ._sources import Inputs, SourceReader
 from ._translation import Adjustment, translate
 
-__all__ = ["Order", "Planner", "call_of"]
+__all__ = ["Order", "Planner"]
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,17 +52,32 @@ class Planner:
     def __init__(
         self,
         *,
+        settings: Settings,
         catalog: Catalog,
-        providers: Mapping[str, Provider],
         check_access: Callable[[str], object],
-        choose_model: Callable[[Request], str],
         sources: SourceReader,
+        now: Callable[[], float],
     ) -> None:
+        self._settings = settings
         self._catalog = catalog
-        self._providers = providers
         self._check_access = check_access
-        self._choose_model = choose_model
         self._sources = sources
+        self._now = now
+
+    def model_for(self, request: Request) -> Model:
+        """The model that a request goes to first: the one that it names, else the one that is chosen for it.
+
+        Raises:
+            ImagenError: there is none.
+        """
+        return self._catalog.find(self._model_id(request))
+
+    def _model_id(self, request: Request) -> str:
+        return request.model or choose_model(self._settings, self._catalog, request, self._today)
+
+    @property
+    def _today(self) -> datetime.date:
+        return datetime.datetime.fromtimestamp(self._now(), datetime.UTC).date()
 
     def plan(
         self,
@@ -76,8 +93,7 @@ class Planner:
         Raises:
             ImagenError: it cannot be sent; the message says what to change.
         """
-        today = datetime.datetime.now(datetime.UTC).date()
-        model = self._catalog.select(model_id or request.model or self._choose_model(request), today=today)
+        model = self._catalog.select(model_id or self._model_id(request), today=self._today)
         if model.capabilities.seed and request.seed is None:
             request = msgspec.structs.replace(request, seed=secrets.randbelow(2**31))
         return self._order(request, model, indexes, batch_id, economy=economy)
@@ -110,15 +126,31 @@ class Planner:
         inputs = Inputs(request=request, parent_id=getattr(first, "id", None))
         return msgspec.structs.replace(order, request_json=row.request_json, inputs=inputs)
 
+    def call_for(self, order: Order) -> Call:
+        """What the exchange of an order is asked to do."""
+        settings, name = self._settings, order.provider.name
+        call = Call(
+            request=order.sent, model=order.model, count=len(order.indexes), settings=settings.access[name].settings
+        )
+        if settings.callback_url is not None and order.provider.read_callback is not None:
+            secret = settings.callback_secret
+            call = msgspec.structs.replace(
+                call,
+                callback_url=f"{settings.callback_url}/{name}",
+                callback_secret=None if secret is None else secret.reveal(),
+            )
+        return _with_inputs(call, order.inputs.pictures)
+
     def _order(
         self, request: Request, model: Model, indexes: tuple[int, ...], batch_id: str | None, *, economy: bool
     ) -> Order:
         sent, adjustments = translate(request, model)
-        provider = self._providers.get(model.provider)
-        if provider is None:
+        access = self._settings.access.get(model.provider)
+        if access is None:
             raise ProviderNotFoundError(
                 f"{model.id} is at the provider {model.provider!r}, which imagen does not know."
             )
+        provider = access.provider
         if operation_of(sent) not in provider.operations:
             raise ConfigurationError(f"imagen cannot {operation_of(sent)} with {provider.name} yet.")
         if economy:
@@ -148,18 +180,14 @@ def _check_economy(model: Model, provider: Provider, operation: Operation) -> No
         )
 
 
-def call_of(order: Order, base: Call) -> Call:
-    """What the exchange is asked to do: `base` with the pictures where the exchange looks for them.
-
-    They stand in the order of `sources_of`.
-    """
-    pictures: tuple[InputPicture, ...] = order.inputs.pictures
-    match base.request:
+def _with_inputs(call: Call, pictures: tuple[InputPicture, ...]) -> Call:
+    """The pictures, in the order of `sources_of`, where the exchange looks for them."""
+    match call.request:
         case Generate():
-            return msgspec.structs.replace(base, references=pictures)
+            return msgspec.structs.replace(call, references=pictures)
         case Edit(mask=mask) if mask is not None:
-            return msgspec.structs.replace(base, images=pictures[:-1], mask=pictures[-1] if pictures else None)
+            return msgspec.structs.replace(call, images=pictures[:-1], mask=pictures[-1] if pictures else None)
         case Restyle():
-            return msgspec.structs.replace(base, images=pictures[:1], references=pictures[1:])
+            return msgspec.structs.replace(call, images=pictures[:1], references=pictures[1:])
         case _:
-            return msgspec.structs.replace(base, images=pictures)
+            return msgspec.structs.replace(call, images=pictures)

@@ -21,13 +21,14 @@ from ._errors import (
     QuotaExceededError,
     RateLimitError,
 )
-from ._limits import AdaptiveLimit, Pause, read_rate_headers
+from ._limits import AdaptiveLimit, Pause
+from ._options import Routing
 from ._retry import RetryAllowance
+from ._retry_after import read_rate_headers
 
-__all__ = ["FallbackReason", "Route", "RoutePolicy", "Routes", "Routing", "fallback_reason", "is_lockout"]
+__all__ = ["FallbackReason", "Route", "RoutePolicy", "Routes", "fallback_reason", "is_lockout"]
 
 FallbackReason = Literal["outage", "rate_limit", "quota", "authentication", "content_filter", "outcome_unknown"]
-Routing = Literal["first", "cheapest", "fastest"]
 
 
 class RoutePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

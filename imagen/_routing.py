@@ -12,7 +12,7 @@ from ._settings import Settings
 __all__ = ["choose_model"]
 
 
-def choose_model(settings: Settings, catalog: Catalog, request: Request) -> str:
+def choose_model(settings: Settings, catalog: Catalog, request: Request, today: datetime.date) -> str:
     """The setting where it can do the operation, else the first model that can and is set up."""
     operation = operation_of(request)
     if isinstance(request, Edit) and not request.prompt.strip() and not settings.default_model:
@@ -24,9 +24,9 @@ def choose_model(settings: Settings, catalog: Catalog, request: Request) -> str:
         operation == "generate" or operation in catalog.find(settings.default_model).capabilities.operations
     ):
         return settings.default_model
-    usable = _usable_models(settings, catalog, operation, request)
+    usable = _usable_models(settings, catalog, operation, request, today)
     if not usable and request.emulate and operation not in ("generate", "edit"):
-        usable = _usable_models(settings, catalog, "edit", request)
+        usable = _usable_models(settings, catalog, "edit", request, today)
     if not usable and operation != "generate":
         raise ConfigurationError(
             f"No model that can {operation} is set up: `imagen models --operation {operation}` lists those that could be."
@@ -34,9 +34,10 @@ def choose_model(settings: Settings, catalog: Catalog, request: Request) -> str:
     return usable[0].id if usable else "sketch"
 
 
-def _usable_models(settings: Settings, catalog: Catalog, operation: Operation, request: Request) -> list[Model]:
+def _usable_models(
+    settings: Settings, catalog: Catalog, operation: Operation, request: Request, today: datetime.date
+) -> list[Model]:
     """What can be chosen for somebody who named no model, the best first."""
-    today = datetime.datetime.now(datetime.UTC).date()
     usable = [
         model
         for model in catalog

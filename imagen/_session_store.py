@@ -11,10 +11,10 @@ import msgspec
 
 from . import _errors
 from ._database import Database, from_nanousd, to_nanousd
-from ._dispatch import Ways
 from ._errors import Billed, ErrorCode, ImagenError
 from ._images import Cost, Failure, Image, Outcome, as_hit
 from ._ledger import Ledger
+from ._options import RoutingOptions
 from ._owners import is_alive
 from ._recovery import failures_of
 from ._requests import Request, decode_request, encode_request
@@ -32,8 +32,7 @@ class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
     requested: int
     together: bool
     max_at_once: int
-    ways: Ways
-    wait: bool
+    options: RoutingOptions
     budget_usd: Decimal | None
     owner: str
     touched_at: float
@@ -56,12 +55,14 @@ class _StoredFailure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 _decode_failure = msgspec.json.Decoder(_StoredFailure).decode
 
 
-class _StoredWay(msgspec.Struct, frozen=True, omit_defaults=True):
-    ways: Ways = Ways()
+class _StoredOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The column `way`: `wait` stands beside the other options."""
+
+    ways: RoutingOptions = RoutingOptions()
     wait: bool = True
 
 
-_decode_way = msgspec.json.Decoder(_StoredWay).decode
+_decode_options = msgspec.json.Decoder(_StoredOptions).decode
 
 
 class SessionStore:
@@ -94,8 +95,7 @@ class SessionStore:
         requested: int,
         together: bool,
         max_at_once: int,
-        ways: Ways,
-        wait: bool,
+        options: RoutingOptions,
         budget_usd: Decimal | None,
     ) -> None:
         """Remembers a session; nothing of it has been sent before this returns."""
@@ -108,7 +108,7 @@ class SessionStore:
             to_nanousd(budget_usd),
             self._owner,
             self._now(),
-            msgspec.json.encode(_StoredWay(ways=ways, wait=wait)).decode(),
+            _encode_options(options),
         )
         await self._database.write([("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)])
 
@@ -130,7 +130,6 @@ class SessionStore:
         if not rows:
             return None
         (found_id, request, requested, together, max_at_once, budget_nanousd, owner, touched_at, way), *_ = rows
-        stored_way = _decode_way(str(way))
         values = {
             "id": found_id,
             "requested": requested,
@@ -142,8 +141,7 @@ class SessionStore:
         return StoredSession(
             request=decode_request(str(request)),
             budget_usd=from_nanousd(budget_nanousd),
-            ways=stored_way.ways,
-            wait=stored_way.wait,
+            options=_read_options(str(way)),
             **values,  # type: ignore[arg-type]
         )
 
@@ -196,6 +194,16 @@ class SessionStore:
             if row.state != "failed" or row.settled_usd:
                 lost.update({one.index: one for one in failures_of(row) if one.index not in told})
         return list(lost.values())
+
+
+def _encode_options(options: RoutingOptions) -> str:
+    stored = _StoredOptions(msgspec.structs.replace(options, wait=True), options.wait)
+    return msgspec.json.encode(stored).decode()
+
+
+def _read_options(text: str) -> RoutingOptions:
+    stored = _decode_options(text)
+    return msgspec.structs.replace(stored.ways, wait=stored.wait)
 
 
 def _store_failure(failure: Failure) -> _StoredFailure:

@@ -273,8 +273,7 @@ class Sessions:
         parts = msgspec.structs.replace(
             parts,
             max_at_once=stored.max_at_once,
-            ways=stored.ways,
-            terms=msgspec.structs.replace(parts.terms, wait=stored.wait),
+            terms=msgspec.structs.replace(parts.terms, options=stored.options),
             batch_id=stored.id,
         )
         return await self._restore(stored, parts)
@@ -294,8 +293,7 @@ class Sessions:
                 requested=source.n,
                 together=source.together,
                 max_at_once=parts.max_at_once,
-                ways=parts.ways,
-                wait=parts.terms.wait,
+                options=parts.terms.options,
                 budget_usd=None if budget is None else budget.limit_usd,
             )
         await session._read(source, msgspec.structs.replace(parts, batch_id=session.id), self._store)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import msgspec
 
+from ._bounds import Bounds
 from ._catalog import Catalog, JsonValue, RateLimit, load_catalog
 from ._cleanup_rules import CleanupRules
-from ._driver import Bounds
 from ._errors import ConfigurationError
 from ._providers import Provider
 from ._quotas import StandingBudget
@@ -22,7 +22,7 @@ from ._retry import RetryPolicy
 from ._routes import RoutePolicy
 from ._secrets import Secret
 from ._store_settings import StoreSettings
-from ._transport import check_base_url, check_url
+from ._urls import check_base_url, check_url
 from .providers import PROVIDERS
 from .records import ContentSigner
 

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import msgspec
 import pybase64
 
+from ._bounds import Bounds
 from ._catalog import InputLimits, Model
-from ._driver import Bounds
 from ._errors import ImagenError, InvalidRequestError, ProviderError, StorageError
 from ._measure import measure
 from ._providers import InputPicture

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from ._errors import ConfigurationError
-from ._transport import check_base_url
+from ._urls import check_base_url
 
 __all__ = ["IMMUTABLE", "Publish", "StoreSettings"]
 

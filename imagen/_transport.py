@@ -14,13 +14,14 @@ import msgspec
 import pybase64
 import trio
 
-from ._driver import Bounds
-from ._errors import ConfigurationError, OutcomeUnknownError, ProviderError
+from ._bounds import Bounds
+from ._errors import OutcomeUnknownError, ProviderError
 from ._exchange import HttpRequest, Reply
 from ._providers import Provider
 from ._secrets import Secret
+from ._urls import check_host, is_loopback
 
-__all__ = ["HttpTransport", "check_base_url", "check_url", "is_loopback"]
+__all__ = ["HttpTransport"]
 
 _INFLATE_BYTES = 1 << 20
 # Browsers follow 20; a download from a store takes one or two.
@@ -29,57 +30,12 @@ _MOST_REDIRECTS = 5
 _KEYLESS = "imagen_link"
 
 
-def is_loopback(url: httpx2.URL | str) -> bool:
-    """Whether a URL points at this machine, by its text alone."""
-    host = httpx2.URL(url).host
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def check_base_url(text: str, *, variable: str) -> str:
-    """A base URL that a key may be sent to: https, or plain http on this machine.
-
-    Raises:
-        ConfigurationError: it is something else; the message names the variable, and not what else the URL holds.
-    """
-    url = httpx2.URL(check_url(text, variable=variable))
-    if url.query or url.fragment:
-        raise ConfigurationError(f"{variable} must end with its path: leave out what begins with ? or #.")
-    return str(url).rstrip("/")
-
-
-def check_url(text: str, *, variable: str) -> str:
-    """A URL that secrets may be sent to, with a query perhaps. Raises like `check_base_url`."""
-    try:
-        url = httpx2.URL(text.strip())
-        _check_host(url)
-    except (httpx2.InvalidURL, ValueError):
-        raise ConfigurationError(f"{variable} is no URL; it should look like https://api.example.com/v1.") from None
-    if url.userinfo:
-        raise ConfigurationError(f"{variable} holds a user name or password; put the key into its own variable.")
-    if not url.host or (url.scheme != "https" and not (url.scheme == "http" and is_loopback(url))):
-        raise ConfigurationError(
-            f"{variable} must begin with https://, or with http:// for a server on this machine; the key would be readable "
-            f"on the way to {url.scheme}://{url.host}."
-        )
-    return str(url)
-
-
 def _is_address(url: httpx2.URL) -> bool:
     try:
         ipaddress.ip_address(url.host)
     except ValueError:
         return url.host == "localhost"
     return True
-
-
-def _check_host(url: httpx2.URL) -> None:
-    """Raises ValueError where no host and port can be so, which the system calls would only find out too late."""
-    url.host.encode("idna")
-    if url.port is not None and url.port > 65535:
-        raise ValueError("no port is above 65535")
 
 
 class HttpTransport:
@@ -216,7 +172,7 @@ class HttpTransport:
             if "://" not in text:
                 return httpx2.URL(f"{self._base_url}/{text}")
             url = httpx2.URL(text)
-            _check_host(url)
+            check_host(url)
         except (httpx2.InvalidURL, ValueError) as error:
             raise ProviderError("The link is no URL.", billed="yes") from error
         if url.scheme == "https" or (url.scheme == "http" and is_loopback(url) and is_loopback(self._base_url)):

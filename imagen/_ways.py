@@ -12,7 +12,8 @@ from ._errors import ConfigurationError, ProviderError
 from ._exchange import HttpRequest, HttpResponse, Transport
 from ._providers import Provider
 from ._settings import ProviderAccess, Settings
-from ._transport import HttpTransport, is_loopback
+from ._transport import HttpTransport
+from ._urls import is_loopback
 from ._version import version
 from ._workers import Workers
 

@@ -31,8 +31,8 @@ import trio
 from ._database import Database, Row
 from ._errors import AuthenticationError, ConfigurationError, ImagenError, InvalidRequestError, StorageError
 from ._exchange import HttpRequest, HttpResponse
+from ._retry_after import read_wait_seconds
 from ._secrets import Secret
-from .providers._wire import read_wait_seconds
 
 __all__ = [
     "MOST_IMAGE_IDS",

@@ -16,9 +16,21 @@ ROOT = Path(__file__).parents[1]
 # From the bottom up. A module may import from those before it.
 LAYERS = (
     ("_errors", "_secrets", "_workers", "_nurseries", "_asgi", "_version", "_whole_files"),
-    ("_measure", "_owners", "_callbacks", "_cleanup_rules", "_hedging", "_search_terms", "_tags"),
+    (
+        "_measure",
+        "_owners",
+        "_callbacks",
+        "_cleanup_rules",
+        "_hedging",
+        "_search_terms",
+        "_tags",
+        "_bounds",
+        "_retry_after",
+    ),
+    ("_urls",),
     ("_catalog",),
     ("_requests",),
+    ("_options",),
     ("_shapes",),
     ("_translation",),
     ("_exchange", "records"),
@@ -49,7 +61,7 @@ LAYERS = (
     ("_engine",),
     ("_cache", "_economy"),
     ("_dispatch", "_recovery"),
-    ("_batch", "_parameters", "_session_state", "_session_store"),
+    ("_batch", "_session_state", "_session_store"),
     ("_sessions",),
     ("_client",),
     ("_callback_app", "_opening"),
@@ -107,7 +119,7 @@ def test_imports_point_down(path):
 @pytest.mark.parametrize(
     ("foreign", "allowed"),
     [
-        ("httpx2", {"_transport", "_network"}),
+        ("httpx2", {"_transport", "_network", "_urls"}),
         ("httpcore2", {"_network"}),
         ("sqlite3", {"_database"}),
         ("mcp", set()),

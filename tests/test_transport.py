@@ -28,7 +28,7 @@ from imagen import (
     RateLimitError,
 )
 from imagen._driver import ExchangeDriver, Watch
-from imagen._transport import check_base_url, is_loopback
+from imagen._urls import check_base_url, is_loopback
 from imagen.providers import nexos, openai
 from imagen.testing import InlineWorkers
 from imagen.testing.simulator import (

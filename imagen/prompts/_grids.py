@@ -14,7 +14,7 @@ from ._expansions import Expansions, say_count
 from ._styles import Style, apply_styles
 
 if TYPE_CHECKING:
-    from .._parameters import GenerateFields
+    from .._options import GenerateFields
 
 __all__ = ["Grid", "grid"]
 

@@ -12,7 +12,7 @@ from .._requests import Generate, ImageSource, KeptImage
 from ._styles import Style, apply_styles
 
 if TYPE_CHECKING:
-    from .._parameters import GenerateFields
+    from .._options import GenerateFields
 
 __all__ = ["Look"]
 

@@ -18,7 +18,8 @@ from .._errors import (
     RateLimitError,
 )
 from .._exchange import HttpResponse
-from ._wire import MALFORMED, one_line, outage, read_wait_seconds, trace
+from .._retry_after import read_wait_seconds
+from ._wire import MALFORMED, one_line, outage, trace
 
 __all__ = [
     "NAME",

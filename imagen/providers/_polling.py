@@ -13,7 +13,8 @@ import msgspec
 from .._errors import AuthenticationError, ImagenError, OutcomeUnknownError, ProviderError
 from .._exchange import HttpRequest, HttpResponse, Step, Wait
 from .._providers import Call
-from ._wire import read_wait_seconds, send, trace
+from .._retry_after import read_wait_seconds
+from ._wire import send, trace
 
 __all__ = ["Ended", "Job", "await_end"]
 

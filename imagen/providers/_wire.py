@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
@@ -15,6 +14,7 @@ from .._errors import Billed, ImagenError, InvalidRequestError, ProviderError
 from .._exchange import HttpRequest, HttpResponse, Lost, Picture, Step, Withheld
 from .._providers import Call, InputPicture
 from .._requests import Request
+from .._retry_after import read_wait_seconds
 from .._translation import Adjustment
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
     "leave_out",
     "one_line",
     "outage",
-    "read_wait_seconds",
     "send",
     "trace",
 ]
@@ -42,10 +41,6 @@ MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 Struct = TypeVar("Struct")
 
-# "12s", "467ms", "51.8 seconds", "6m0s"
-_SPAN = r"([0-9]{1,6}(?:\.[0-9]{1,6})?) ?(ms|s|seconds?|m|minutes?|h|hours?)(?![a-z])"
-_WAIT = re.compile(rf"(?i)(?:try again|retry|resets) in ~?((?:{_SPAN} ?)+)")
-_WAIT_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _LONGEST_TEXT = 400
 
 
@@ -257,21 +252,6 @@ def trace(response: HttpResponse) -> dict[str, str]:
     return {"status": str(response.status)} | {
         name: response.headers[name] for name in names if name in response.headers
     }
-
-
-def read_wait_seconds(headers: Mapping[str, str], text: str = "") -> float | None:
-    """How long an answer asks to wait, in its headers or in words ("Please try again in 12s")."""
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name, "").strip()
-        if value.isascii() and value.replace(".", "", 1).isdigit() and len(value) < 12:
-            return float(value) * unit
-    if found := _WAIT.search(text):
-        return sum(float(number) * _WAIT_UNITS[_unit(name)] for number, name in re.findall(_SPAN, found[1].lower()))
-    return None
-
-
-def _unit(name: str) -> str:
-    return name if name == "ms" else name[0]
 
 
 def outage(response: HttpResponse, provider: str, said: str, details: Mapping[str, str] | None = None) -> ImagenError:

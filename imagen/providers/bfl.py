@@ -40,6 +40,7 @@ from .._exchange import (
 )
 from .._providers import Call, Callback, CallbackReading, InputPicture, Provider
 from .._requests import Restyle, Vary
+from .._retry_after import read_wait_seconds
 from .._shapes import parse_size
 from .._translation import Adjustment
 from ._masks import white_mask
@@ -55,7 +56,6 @@ from ._wire import (
     leave_out,
     one_line,
     outage,
-    read_wait_seconds,
     send,
     trace,
 )

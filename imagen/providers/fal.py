@@ -39,6 +39,7 @@ from .._exchange import (
     Withheld,
 )
 from .._providers import Call, Callback, CallbackReading, InputPicture, Provider
+from .._retry_after import read_wait_seconds
 from ._model_inputs import Steps, make_input
 from ._polling import Ended, Job, await_end
 from ._signatures import check_signature, read_job_id
@@ -50,7 +51,6 @@ from ._wire import (
     download,
     json_request,
     one_line,
-    read_wait_seconds,
     send,
     trace,
 )

@@ -42,6 +42,7 @@ from .._exchange import (
 )
 from .._providers import Call, Callback, CallbackReading, InputPicture, Provider
 from .._requests import Edit, Enhance, Restyle, Vary, operation_of
+from .._retry_after import read_wait_seconds
 from .._translation import Adjustment
 from ._masks import black_mask, white_mask
 from ._polling import Ended, Job, await_end
@@ -58,7 +59,6 @@ from ._wire import (
     leave_out,
     one_line,
     outage,
-    read_wait_seconds,
     send,
     trace,
 )

@@ -38,6 +38,7 @@ from .._exchange import (
     Step,
 )
 from .._providers import Call, Callback, CallbackReading, InputPicture, Provider
+from .._retry_after import read_wait_seconds
 from ._model_inputs import Steps, make_input
 from ._polling import Ended, Job, await_end
 from ._signatures import check_age, check_hash, hash_with, read_job_id, signed_header
@@ -52,7 +53,6 @@ from ._wire import (
     json_request,
     one_line,
     outage,
-    read_wait_seconds,
     send,
     trace,
 )

@@ -34,6 +34,7 @@ from .._exchange import (
 )
 from .._providers import Call, Provider
 from .._requests import Restyle, Vary
+from .._retry_after import read_wait_seconds
 from .._translation import Adjustment
 from ._masks import white_mask
 from ._polling import Ended, Job, await_end
@@ -47,7 +48,6 @@ from ._wire import (
     leave_out,
     one_line,
     outage,
-    read_wait_seconds,
     send,
     trace,
 )

@@ -1,4 +1,4 @@
-"""What callers can say in keyword arguments."""
+"""Keyword arguments of the client's methods."""
 
 from __future__ import annotations
 
@@ -9,11 +9,20 @@ from typing import Literal, TypedDict, cast, overload
 import msgspec
 
 from ._catalog import JsonValue
-from ._dispatch import Ways
 from ._requests import ImageSource
-from ._routes import Routing
 
-__all__ = ["CallOptions", "GenerateFields", "GenerateParameters", "Parameters", "RequestFields", "Way", "take_options"]
+__all__ = [
+    "CallOptions",
+    "GenerateFields",
+    "GenerateParameters",
+    "Parameters",
+    "RequestFields",
+    "Routing",
+    "RoutingOptions",
+    "take_options",
+]
+
+Routing = Literal["first", "cheapest", "fastest"]
 
 
 class CallOptions(TypedDict, total=False):
@@ -71,25 +80,29 @@ class GenerateParameters(GenerateFields, CallOptions, total=False):
     """What a generation takes as keyword arguments."""
 
 
-class Way(msgspec.Struct, frozen=True):
-    """`CallOptions`, read."""
+class RoutingOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`CallOptions` as a value; None leaves a field to the settings."""
 
-    ways: Ways = Ways()
+    fallback: tuple[str, ...] | None = None
+    routing: Routing | None = None
+    hedge_after_seconds: float | Literal["p95"] | None = None
+    cache: bool = False
     wait: bool = True
 
 
 @overload
-def take_options(parameters: GenerateParameters) -> tuple[GenerateFields, Way]: ...
+def take_options(parameters: GenerateParameters) -> tuple[GenerateFields, RoutingOptions]: ...
 @overload
-def take_options(parameters: Parameters) -> tuple[RequestFields, Way]: ...
-def take_options(parameters: Parameters | GenerateParameters) -> tuple[RequestFields | GenerateFields, Way]:
+def take_options(parameters: Parameters) -> tuple[RequestFields, RoutingOptions]: ...
+def take_options(parameters: Parameters | GenerateParameters) -> tuple[RequestFields | GenerateFields, RoutingOptions]:
     """Splits what is said of the request from what is said of its way."""
     fallback = parameters.get("fallback")
-    ways = Ways(
+    options = RoutingOptions(
         fallback=None if fallback is None else tuple(fallback),
         routing=parameters.get("routing"),
         hedge_after_seconds=parameters.get("hedge_after_seconds"),
         cache=parameters.get("cache", False),
+        wait=parameters.get("wait", True),
     )
     fields = {name: value for name, value in parameters.items() if name not in CallOptions.__annotations__}
-    return cast(GenerateFields, fields), Way(ways, parameters.get("wait", True))
+    return cast(GenerateFields, fields), options

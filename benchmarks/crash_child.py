@@ -18,8 +18,8 @@ import msgspec
 import trio
 
 import imagen
-from imagen._ledger import Ledger
-from imagen._session_store import SessionStore
+from imagen._client.session_store import SessionStore
+from imagen._storage.ledger import Ledger
 from imagen.library import PictureFiles
 
 __all__ = ["JOURNAL_STEPS", "Task", "finish"]

@@ -22,8 +22,8 @@ from unittest import mock
 import trio
 
 import imagen
-from imagen._database import Database, Row, Transaction
-from imagen._workers import ThreadWorkers
+from imagen._storage.database import Database, Row, Transaction
+from imagen._system.threads import ThreadWorkers
 from imagen.library import Library, insert_image, row_of
 
 _MODELS = ("gpt-image-1", "flux-2-pro", "imagen-4", "stable-image-core", "rare-model")

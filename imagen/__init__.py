@@ -41,31 +41,11 @@ cli, testing/                              the outer rooms
 
 from __future__ import annotations
 
-from ._batch import Batch, BatchStatus
-from ._bounds import Bounds
-from ._budget import Budget, BudgetScope, fail_after_spending, move_on_after_spending
-from ._callback_app import callback_app
-from ._catalog import (
-    Capabilities,
-    Catalog,
-    FreeSize,
-    InputLimits,
-    JsonValue,
-    Lifecycle,
-    MegapixelPrices,
-    Model,
-    ModelRetiringWarning,
-    NumberRange,
-    Operation,
-    Price,
-    RateLimit,
-    TokenPrices,
-    load_catalog,
-)
-from ._cleanup_rules import CleanupRules
-from ._client import Client
-from ._confirm import Confirm
-from ._discovery import DiscoveredModel, Discovery
+from ._client.assembly import open_client
+from ._client.batch import Batch, BatchStatus
+from ._client.callback_app import callback_app
+from ._client.client import Client
+from ._client.sessions import Session, Sessions
 from ._errors import (
     AllProvidersFailedError,
     AuthenticationError,
@@ -86,8 +66,111 @@ from ._errors import (
     SessionNotFoundError,
     StorageError,
 )
-from ._events import AttemptEnded, AttemptSent, BudgetAlarm, Event, EventHandler, PreviewReceived, ProgressReported
-from ._exchange import (
+from ._policy.bounds import Bounds
+from ._policy.budget import Budget, BudgetScope, fail_after_spending, move_on_after_spending
+from ._policy.cleanup import CleanupRules
+from ._policy.confirmation import Confirm
+from ._policy.model_gate import RoutePolicy
+from ._policy.quotas import StandingBudget
+from ._policy.retry import RetryPolicy
+from ._policy.settings import ProviderAccess, Settings, load_settings
+from ._policy.store_settings import StoreSettings
+from ._requests.catalog import (
+    Capabilities,
+    Catalog,
+    FreeSize,
+    InputLimits,
+    JsonValue,
+    Lifecycle,
+    MegapixelPrices,
+    Model,
+    ModelRetiringWarning,
+    NumberRange,
+    Operation,
+    Price,
+    RateLimit,
+    TokenPrices,
+    load_catalog,
+)
+from ._requests.options import CallOptions, GenerateParameters, Parameters
+from ._requests.request import Edit, Enhance, Generate, ImageSource, InputImage, KeptImage, Request, Restyle, Vary
+from ._requests.sizes import PRESETS
+from ._requests.translation import Adjustment
+from ._results.events import (
+    AttemptEnded,
+    AttemptSent,
+    BudgetAlarm,
+    Event,
+    EventHandler,
+    PreviewReceived,
+    ProgressReported,
+)
+from ._results.images import Cost, Failure, Image, Outcome
+from ._results.prices import Quote
+from ._results.replay import Difference, Replay
+from ._storage.ledger import AttemptRecord
+from ._storage.spending import AttemptCounts, CacheHits, Spending, SpendingGroup
+from ._storage.webhooks import BatchCompleted, Webhook, Webhooks, verify_webhook
+from ._system.secret import Secret
+from ._system.threads import Workers
+from ._system.version import version
+from ._transport.discovery import DiscoveredModel, Discovery
+from ._transport.probe import ProviderStatus
+from .library import (
+    CleanupPlan,
+    Collection,
+    Collections,
+    Doomed,
+    Filters,
+    Finding,
+    Library,
+    LibrarySize,
+    Lineage,
+    Order,
+    Page,
+)
+from .library._imaging import (
+    Renditions,
+    Similar,
+    Transform,
+    apply_transform,
+    contact_sheet,
+    hash_distance,
+    perceptual_hash,
+    thumbnail,
+)
+from .metadata import ContentSigner, FileDescription, ForeignRecord, Provenance, Record, describe_file
+from .prompts import (
+    Expansions,
+    Grid,
+    Look,
+    Prompt,
+    PromptLibrary,
+    PromptsImported,
+    Style,
+    Template,
+    Variable,
+    add_styles,
+    apply_styles,
+    choose_styles,
+    grid,
+    load_styles,
+    open_prompts,
+    read_styles_csv,
+    read_wildcards,
+    write_styles_csv,
+)
+from .providers._provider import (
+    Call,
+    Callback,
+    CallbackReading,
+    Economy,
+    InputPicture,
+    ListedModel,
+    ModelListing,
+    Provider,
+)
+from .providers._steps import (
     Accepted,
     Cancellable,
     Compute,
@@ -112,79 +195,8 @@ from ._exchange import (
     Wait,
     Withheld,
 )
-from ._images import Cost, Failure, Image, Outcome
-from ._ledger import AttemptRecord
-from ._opening import open_client
-from ._options import CallOptions, GenerateParameters, Parameters
-from ._prices import Quote
-from ._probe import ProviderStatus
-from ._providers import Call, Callback, CallbackReading, Economy, InputPicture, ListedModel, ModelListing, Provider
-from ._quotas import StandingBudget
-from ._replay import Difference, Replay
-from ._requests import Edit, Enhance, Generate, ImageSource, InputImage, KeptImage, Request, Restyle, Vary
-from ._retry import RetryPolicy
-from ._routes import RoutePolicy
-from ._secrets import Secret
-from ._sessions import Session, Sessions
-from ._settings import ProviderAccess, Settings, load_settings
-from ._shapes import PRESETS
-from ._spending import AttemptCounts, CacheHits, Spending, SpendingGroup
-from ._store_settings import StoreSettings
-from ._translation import Adjustment
-from ._version import version
-from ._webhooks import BatchCompleted, Webhook, Webhooks, verify_webhook
-from ._workers import Workers
-from .library import (
-    CleanupPlan,
-    Collection,
-    Collections,
-    Doomed,
-    Filters,
-    Finding,
-    Library,
-    LibrarySize,
-    Lineage,
-    Order,
-    Page,
-)
-from .pictures import (
-    Renditions,
-    Similar,
-    Transform,
-    apply_transform,
-    contact_sheet,
-    hash_distance,
-    perceptual_hash,
-    thumbnail,
-)
-from .prompts import (
-    Expansions,
-    Grid,
-    Look,
-    Prompt,
-    PromptLibrary,
-    PromptsImported,
-    Style,
-    Template,
-    Variable,
-    add_styles,
-    apply_styles,
-    choose_styles,
-    grid,
-    load_styles,
-    open_prompts,
-    read_styles_csv,
-    read_wildcards,
-    write_styles_csv,
-)
-from .publishing import (
-    Publication,
-    PublicationState,
-    Publisher,
-    PublishingStatus,
-)
-from .records import ContentSigner, FileDescription, ForeignRecord, Provenance, Record, describe_file
 from .sharing import Archives, Exported, Imported, Refusal, Share, Shares, share_app
+from .sharing._publishing import Publication, PublicationState, Publisher, PublishingStatus
 
 __all__ = [
     "Accepted",

@@ -20,8 +20,8 @@ import imagen
 if TYPE_CHECKING:
     from mcp.server import MCPServer
 
+    from ._context import Shop
     from ._http import Doors
-    from ._shop import Shop
 
 __all__ = ["main"]
 

@@ -13,9 +13,9 @@ from pydantic import Field
 
 import imagen
 
-from ._money import Limits, ask_first, noting_retirement
-from ._replies import BatchReply, Found, PictureReply, batch_reply, failed, picture_reply
-from ._shop import Desk, client_of
+from ._context import Desk, client_of
+from ._results.generation import BatchReply, Found, PictureReply, batch_reply, failed, picture_reply
+from ._tools.money import Limits, ask_first, noting_retirement
 
 __all__ = [
     "After",

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import imagen
 
-from ._shop import Shop
+from ._context import Shop
 
 __all__ = ["Doors", "serve_http"]
 

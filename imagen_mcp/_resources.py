@@ -13,11 +13,11 @@ from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 
 import imagen
 
+from ._context import Desk, Shop, client_of, current_client
 from ._desk import MODELS_URI
-from ._library import find_collection
-from ._library_replies import found_picture
-from ._shop import Desk, Shop, client_of, current_client
-from ._text import clip_line
+from ._results.library import found_picture
+from ._results.text import clip_line
+from ._tools.library import find_collection
 
 __all__ = ["COLLECTION_URI", "add_resources", "is_available", "live_models"]
 

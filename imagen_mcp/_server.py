@@ -15,9 +15,9 @@ from pydantic import AnyUrl, ValidationError
 
 import imagen
 
-from ._replies import failed
-from ._shop import Desk, Shop
-from ._text import clip, clip_line
+from ._context import Desk, Shop
+from ._results.generation import failed
+from ._results.text import clip, clip_line
 
 __all__ = ["Server"]
 

@@ -21,7 +21,7 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 from mcp.types import jsonrpc_message_adapter
 
-from ._shop import Shop
+from ._context import Shop
 
 __all__ = ["serve_stdio"]
 

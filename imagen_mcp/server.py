@@ -11,8 +11,10 @@ from mcp.types import ToolAnnotations
 
 import imagen
 
-from ._library import organize_images, search_images, show_image
-from ._making import (
+from ._context import Shop, remember_shop
+from ._resources import add_resources, is_available, live_models
+from ._server import Server
+from ._tools.generation import (
     cancel_batch,
     estimate_cost,
     generate_image,
@@ -21,11 +23,9 @@ from ._making import (
     resume_batch,
     start_image_batch,
 )
-from ._operations import create_variations, edit_image, enhance_image, restyle_image
-from ._prompts import add_prompts
-from ._resources import add_resources, is_available, live_models
-from ._server import Server
-from ._shop import Shop, remember_shop
+from ._tools.library import organize_images, search_images, show_image
+from ._tools.operations import create_variations, edit_image, enhance_image, restyle_image
+from ._tools.prompts import add_prompts
 
 __all__ = ["make_server"]
 

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from imagen._breaker import Breaker
+from imagen._policy.breaker import Breaker
 
 COOLDOWN, LONGEST = 30.0, 100.0
 

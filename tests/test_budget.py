@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 import imagen
-from imagen._budget import Purse, current_scopes
+from imagen._policy.budget import Purse, current_scopes
 
 cents = st.integers(0, 40).map(lambda value: Decimal(value) / 100)
 

@@ -27,10 +27,10 @@ import imagen
 from imagen.providers import PROVIDERS
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
 from imagen.testing.simulator import Fault, JobFails, Simulator, Withheld, open_simulator
-from imagen.testing.simulator._calling import call_back
-from imagen.testing.simulator._words import Callback
-from imagen.testing.simulator.fal import Fal
-from imagen.testing.simulator.ideogram import Ideogram
+from imagen.testing.simulator._core.callback_sender import call_back
+from imagen.testing.simulator._core.messages import Callback
+from imagen.testing.simulator._providers.fal.server import Fal
+from imagen.testing.simulator._providers.ideogram.server import Ideogram
 from tests.providers.stepping import CATALOG
 from tests.simulated import simulated_settings
 from tests.support import PNG

@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 
 import imagen
 from imagen import AuthenticationError, Callback, ConfigurationError, HttpResponse, InvalidRequestError
-from imagen._driver import Watch
+from imagen._transport.driver import Watch
 from imagen.providers import PROVIDERS, bfl, fal, replicate
-from imagen.testing.simulator import _callbacks, open_simulator
-from imagen.testing.simulator import bfl as simulated_bfl
-from imagen.testing.simulator import fal as simulated_fal
-from imagen.testing.simulator import ideogram as simulated_ideogram
-from imagen.testing.simulator import replicate as simulated_replicate
+from imagen.testing.simulator import open_simulator
+from imagen.testing.simulator._core import callbacks as _callbacks
+from imagen.testing.simulator._providers.bfl import server as simulated_bfl
+from imagen.testing.simulator._providers.fal import server as simulated_fal
+from imagen.testing.simulator._providers.ideogram import server as simulated_ideogram
+from imagen.testing.simulator._providers.replicate import server as simulated_replicate
 from tests.providers.stepping import Walk, call, reply
 from tests.test_collect import call_for, order_and_die
 from tests.test_every_model import SIMULATED

@@ -12,10 +12,10 @@ import trio
 
 import imagen
 from imagen import Accepted, Call, Pictures
-from imagen._driver import Watch
-from imagen._measure import measure
-from imagen._prices import cost_of
-from imagen._requests import operation_of
+from imagen._requests.request import operation_of
+from imagen._results.prices import cost_of
+from imagen._transport.driver import Watch
+from imagen.metadata._image_header import measure
 from imagen.providers import PROVIDERS
 from imagen.testing.simulator import JobFails, Simulator, Withheld, open_simulator
 from tests.providers import stepping

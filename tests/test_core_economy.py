@@ -91,7 +91,7 @@ async def test_a_job_whose_id_could_not_be_written_down_is_fetched_all_the_same(
     async def fail(self: object, attempt_ids: object, job: object) -> None:
         raise imagen.StorageError("The database cannot be written.")
 
-    monkeypatch.setattr("imagen._ledger.Ledger.mark_accepted_together", fail)
+    monkeypatch.setattr("imagen._storage.ledger.Ledger.mark_accepted_together", fail)
     press = Press()
     async with press.open(tmp_path) as client:
         async with client.open_batch("x", n=3, economy=True) as batch:

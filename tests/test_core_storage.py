@@ -6,7 +6,7 @@ import pytest
 import trio
 
 import imagen
-from imagen._ledger import Ledger
+from imagen._storage.ledger import Ledger
 from imagen.testing import InlineWorkers, ScriptedTransport
 from tests.support import virtual_time
 from tests.test_recovery import PRICE, Works, die_at

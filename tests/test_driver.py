@@ -8,15 +8,9 @@ import pytest
 import trio
 
 import imagen
-from imagen import (
-    Bounds,
-    HttpRequest,
-    OutcomeUnknownError,
-    Pictures,
-    ProviderError,
-)
-from imagen._driver import ExchangeDriver, Watch
-from imagen.providers import nexos
+from imagen import Bounds, HttpRequest, OutcomeUnknownError, Pictures, ProviderError
+from imagen._transport.driver import ExchangeDriver, Watch
+from imagen.providers.openai import _nexos as nexos
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
 from imagen.testing.simulator import (
     ExpiredLink,

@@ -28,7 +28,7 @@ from imagen import (
     Reporter,
     Wait,
 )
-from imagen._driver import Watch
+from imagen._transport.driver import Watch
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
 from tests.support import PNG
 from tests.transports import CALM, KEY, open_driver, open_server

@@ -13,63 +13,28 @@ import pytest
 import imagen
 
 ROOT = Path(__file__).parents[1]
-# From the bottom up. A module may import from those before it.
+# From the bottom up. A folder may import from those above it in this list.
 LAYERS = (
-    ("_errors", "_secrets", "_workers", "_nurseries", "_asgi", "_version", "_whole_files"),
-    (
-        "_measure",
-        "_owners",
-        "_callbacks",
-        "_cleanup_rules",
-        "_hedging",
-        "_search_terms",
-        "_tags",
-        "_bounds",
-        "_retry_after",
-    ),
-    ("_urls",),
-    ("_catalog",),
-    ("_requests",),
-    ("_options",),
-    ("_shapes",),
-    ("_translation",),
-    ("_exchange", "records"),
-    ("_images",),
-    ("_prices", "_retry", "_breaker", "_limits", "_replay"),
-    ("_quotas", "_routes"),
-    ("_events",),
-    ("_budget", "_confirm", "_event_relay"),
-    ("_providers",),
-    ("providers",),
-    ("_driver", "_network"),
-    ("_transport",),
-    ("_store_settings",),
-    ("_settings",),
-    ("_ways", "_probe", "_discovery", "_routing"),
-    ("_database",),
-    ("_admission",),
-    ("_ledger", "pictures", "_spending", "_webhooks"),
-    ("library", "prompts"),
-    ("publishing",),
-    ("sharing", "_housekeeping"),
-    ("_library_rooms",),
-    ("_sources",),
-    ("_orders",),
-    ("_tickets",),
-    ("_admittance", "_keeping"),
-    ("_settling",),
-    ("_engine",),
-    ("_cache", "_economy"),
-    ("_dispatch", "_recovery"),
-    ("_batch", "_session_state", "_session_store"),
-    ("_sessions",),
-    ("_client",),
-    ("_callback_app", "_opening"),
-    ("__init__",),
-    ("cli", "testing"),
-    ("__main__",),
+    "_errors",
+    "_system",
+    "_requests",
+    "metadata",
+    "providers",
+    "_results",
+    "_policy",
+    "_transport",
+    "_storage",
+    "library",
+    "prompts",
+    "sharing",
+    "_engine",
+    "_client",
+    "__init__",
+    "testing",
+    "cli",
+    "__main__",
 )
-RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+RANK = {name: rank for rank, name in enumerate(LAYERS)}
 
 
 def modules(package: str) -> list[Path]:
@@ -119,11 +84,11 @@ def test_imports_point_down(path):
 @pytest.mark.parametrize(
     ("foreign", "allowed"),
     [
-        ("httpx2", {"_transport", "_network", "_urls"}),
-        ("httpcore2", {"_network"}),
-        ("sqlite3", {"_database"}),
+        ("httpx2", {"_system", "_transport"}),
+        ("httpcore2", {"_transport"}),
+        ("sqlite3", {"_storage"}),
         ("mcp", set()),
-        ("PIL", {"pictures", "providers", "testing"}),
+        ("PIL", {"library", "providers", "testing"}),
     ],
 )
 def test_a_library_has_one_door(foreign, allowed):
@@ -133,7 +98,7 @@ def test_a_library_has_one_door(foreign, allowed):
 
 def test_nurseries_are_opened_where_tasks_are_owned():
     openers = {room(path) for path in modules("imagen") if "open_nursery(" in path.read_text("utf-8")}
-    assert openers <= {"_nurseries", "_batch", "cli", "testing"}
+    assert openers <= {"_system", "_client", "cli", "testing"}
 
 
 @pytest.mark.parametrize("path", modules("imagen_mcp"), ids=lambda path: path.name)

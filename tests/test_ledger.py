@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imagen
-from imagen._database import Database
-from imagen._exchange import Accepted
-from imagen._images import Cost
-from imagen._ledger import Attempt, Ledger
-from imagen._spending import SpendingBy
+from imagen._results.images import Cost
+from imagen._storage.database import Database
+from imagen._storage.ledger import Attempt, Ledger
+from imagen._storage.spending import SpendingBy
+from imagen.providers._steps import Accepted
 from imagen.testing import InlineWorkers
 
 START = 1_826_000_000.0

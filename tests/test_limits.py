@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagen._limits import AdaptiveLimit, Pause
-from imagen._retry_after import RateNews, read_rate_headers
+from imagen._policy.concurrency import AdaptiveLimit, Pause
+from imagen._system.retry_after import RateNews, read_rate_headers
 
 NOW = 1.8e9
 NAMES = (

@@ -13,9 +13,9 @@ import trio
 
 import imagen
 from imagen import HttpRequest
-from imagen._network import BulkBackend, resolve_public
-from imagen._transport import HttpTransport
-from imagen.providers import openai
+from imagen._transport.http import HttpTransport
+from imagen._transport.tcp import BulkBackend, resolve_public
+from imagen.providers.openai import _adapter as openai
 from tests.support import PNG
 from tests.transports import KEY, QUICK, Server, answering, http_reply, open_server, open_transport
 

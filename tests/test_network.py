@@ -18,7 +18,7 @@ import trustme
 
 import imagen
 from imagen import Bounds, OutcomeUnknownError, ProviderError
-from imagen._network import BulkBackend, _as_httpx2
+from imagen._transport.tcp import BulkBackend, _as_httpx2
 from tests.providers.stepping import images
 from tests.transports import (
     Server,
@@ -310,7 +310,7 @@ async def test_a_closed_stream_says_so():
 
 
 async def test_the_pool_can_ask_for_the_socket_and_whether_it_is_readable(monkeypatch):
-    monkeypatch.setattr("imagen._network._FRESH_SECONDS", 0.0)
+    monkeypatch.setattr("imagen._transport.tcp._FRESH_SECONDS", 0.0)
 
     async def greet(stream: trio.SocketStream) -> None:
         await read_request(stream)
@@ -329,7 +329,7 @@ async def test_the_pool_can_ask_for_the_socket_and_whether_it_is_readable(monkey
 
 
 async def test_a_connection_that_was_open_a_moment_ago_is_not_asked_again(monkeypatch):
-    monkeypatch.setattr("imagen._network._FRESH_SECONDS", 1000.0)
+    monkeypatch.setattr("imagen._transport.tcp._FRESH_SECONDS", 1000.0)
 
     async def greet(stream: trio.SocketStream) -> None:
         await read_request(stream)

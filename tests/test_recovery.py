@@ -17,9 +17,9 @@ import trio
 
 import imagen
 from imagen import Accepted, Call, Exchange, HttpRequest, HttpResponse, Picture, Pictures, Wait
-from imagen._database import Database
-from imagen._ledger import Ledger
-from imagen._owners import Owner, is_alive
+from imagen._storage.database import Database
+from imagen._storage.ledger import Ledger
+from imagen._system.process_locks import Owner, is_alive
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
 from tests.support import PNG, virtual_time
 

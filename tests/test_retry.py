@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imagen
-from imagen._retry import RetryAllowance, retry_attempts, retry_steps
+from imagen._policy.retry import RetryAllowance, retry_attempts, retry_steps
 from tests.support import FakeProvider, error_reply, images_reply, open_test_client
 
 POLICY = imagen.RetryPolicy(attempts=3, total_seconds=60.0)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imagen
-from imagen._session_state import TERMINAL, SessionProgress, advance
+from imagen._client.session_state import TERMINAL, SessionProgress, advance
 from tests.support import ALL_FAULTS, FakeProvider, books_balance, open_test_client
 
 ARROWS = {

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import imagen
-from imagen._database import Database, from_nanousd, to_nanousd
-from imagen._workers import ThreadWorkers
+from imagen._storage.database import Database, from_nanousd, to_nanousd
+from imagen._system.threads import ThreadWorkers
 from imagen.library import PictureFiles
 from imagen.testing import InlineWorkers
 from tests.support import PNG, PRICE, FakeProvider, images_reply, open_test_client, png
@@ -173,7 +173,7 @@ def test_a_write_that_breaks_leaves_no_half_file(tmp_path, monkeypatch):
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("imagen._whole_files.os.fsync", fail)
+    monkeypatch.setattr("imagen._system.atomic_files.os.fsync", fail)
     with pytest.raises(imagen.StorageError, match="No space left"):
         files.store(PNG, files.weigh(PNG).path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

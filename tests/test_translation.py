@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import imagen
-from imagen._shapes import fit_shape, parse_ratio, parse_size
-from imagen._translation import translate
+from imagen._requests.sizes import fit_shape, parse_ratio, parse_size
+from imagen._requests.translation import translate
 
 CATALOG = imagen.load_catalog()
 SQUARE_LIST = imagen.Capabilities(sizes=("auto", "1024x1024", "1536x1024", "1024x1536"))

@@ -27,9 +27,10 @@ from imagen import (
     QuotaExceededError,
     RateLimitError,
 )
-from imagen._driver import ExchangeDriver, Watch
-from imagen._urls import check_base_url, is_loopback
-from imagen.providers import nexos, openai
+from imagen._system.urls import check_base_url, is_loopback
+from imagen._transport.driver import ExchangeDriver, Watch
+from imagen.providers.openai import _adapter as openai
+from imagen.providers.openai import _nexos as nexos
 from imagen.testing import InlineWorkers
 from imagen.testing.simulator import (
     BrokenBase64,

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imagen
-from imagen._exchange import Picture, Pictures, Usage, Withheld
-from imagen._measure import measure
-from imagen._prices import cost_of, quote_request, share_cost, tidy_usd
-from imagen._translation import translate
+from imagen._requests.translation import translate
+from imagen._results.prices import cost_of, quote_request, share_cost, tidy_usd
+from imagen.metadata._image_header import measure
+from imagen.providers._steps import Picture, Pictures, Usage, Withheld
 from tests.support import PNG, png
 
 CATALOG = imagen.load_catalog()

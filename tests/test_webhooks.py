@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 import imagen
 from imagen import HttpRequest, HttpResponse, Secret
-from imagen._database import Database
-from imagen._transport import HttpTransport
-from imagen._webhooks import BatchCompleted, Webhook, Webhooks, sign, verify_webhook, wait_before_next
+from imagen._storage.database import Database
+from imagen._storage.webhooks import BatchCompleted, Webhook, Webhooks, sign, verify_webhook, wait_before_next
+from imagen._transport.http import HttpTransport
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
 from tests.support import images_reply, open_test_client, virtual_time
 from tests.transports import CALM, answering, http_reply, open_server

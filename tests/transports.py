@@ -12,21 +12,12 @@ import pytest
 import trio
 
 import imagen
-from imagen import (
-    Bounds,
-    OutcomeUnknownError,
-    Pictures,
-    RetryPolicy,
-    Secret,
-)
-from imagen._driver import ExchangeDriver, Watch
-from imagen._transport import HttpTransport
-from imagen.providers import openai
+from imagen import Bounds, OutcomeUnknownError, Pictures, RetryPolicy, Secret
+from imagen._transport.driver import ExchangeDriver, Watch
+from imagen._transport.http import HttpTransport
+from imagen.providers.openai import _adapter as openai
 from imagen.testing import InlineWorkers
-from imagen.testing.simulator import (
-    Fault,
-    Stall,
-)
+from imagen.testing.simulator import Fault, Stall
 from tests.providers.stepping import CATALOG, call
 
 KEY = "sk-a-key-that-nobody-may-see"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import trio
 
 from .. import ImagenError
-from ._arguments import parse_arguments
+from ._arguments.parser import parse_arguments
 from ._console import Console, ExitStatus, say_error
 
 __all__ = ["main"]

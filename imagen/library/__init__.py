@@ -12,15 +12,15 @@ _library                all of it, as callers hold it
 
 from __future__ import annotations
 
+from ._annotations import ImageRef
 from ._check import Finding
 from ._cleanup import CleanupPlan, Doomed
 from ._collections import Collection, Collections
-from ._curation import ImageRef
 from ._files import PictureFiles, WeighedPicture
 from ._filters import Filters, Order, State
-from ._finding import Page
 from ._library import Library, LibrarySize
 from ._lineage import Lineage
+from ._query import Page
 from ._rows import ImageRow, insert_image, row_of
 
 __all__ = [

@@ -12,15 +12,15 @@ from typing import Literal
 
 import msgspec
 
-from .._database import Database, Transaction
 from .._errors import ProviderError, StorageError
-from .._images import SUFFIXES
-from .._measure import measure
-from .._requests import Generate, encode_request
-from .._whole_files import PART
-from .._workers import Workers
+from .._requests.request import Generate, encode_request
+from .._results.images import SUFFIXES
+from .._storage.database import Database, Transaction
+from .._system.atomic_files import PART
+from .._system.threads import Workers
+from ..metadata._image_header import measure
+from ._deletion import Removal
 from ._files import PictureFiles
-from ._removal import Removal
 from ._rows import ImageRow, insert_image
 
 __all__ = ["Finding", "LibraryCheck"]

@@ -7,10 +7,10 @@ from typing import Literal
 
 import msgspec
 
-from .._cleanup_rules import CleanupRules
-from .._database import Database, Row, Transaction
-from ._curation import in_groups
-from ._removal import Removal
+from .._policy.cleanup import CleanupRules
+from .._storage.database import Database, Row, Transaction
+from ._annotations import in_groups
+from ._deletion import Removal
 
 __all__ = ["Cleanup", "CleanupPlan", "Doomed"]
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import msgspec
 
-from .._database import Database, Row, Transaction
 from .._errors import InvalidRequestError
-from .._tags import check_text
-from ._curation import ImageRef, ids_of, in_groups
-from ._finding import Page
+from .._requests.tags import check_text
+from .._storage.database import Database, Row, Transaction
+from ._annotations import ImageRef, ids_of, in_groups
+from ._query import Page
 from ._rows import COLUMNS, read_image
 
 __all__ = ["Collection", "Collections"]

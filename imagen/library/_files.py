@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 
 from .._errors import StorageError
-from .._images import SUFFIXES
-from .._measure import Measure, measure
-from .._whole_files import write_whole
-from .._workers import Workers
+from .._results.images import SUFFIXES
+from .._system.atomic_files import write_whole
+from .._system.threads import Workers
+from ..metadata._image_header import Measure, measure
 
 __all__ = ["PictureFiles", "WeighedPicture", "is_file_name"]
 

@@ -10,11 +10,11 @@ from typing import Literal, TypedDict
 
 import msgspec
 
-from .._catalog import Operation
-from .._database import to_nanousd
 from .._errors import InvalidRequestError
-from .._search_terms import TRASHED, facet, match_words
-from .._tags import check_text, clean_tag
+from .._requests.catalog import Operation
+from .._requests.tags import check_text, clean_tag
+from .._storage.database import to_nanousd
+from .._storage.full_text import TRASHED, facet, match_words
 from ._rows import microseconds
 
 __all__ = ["Filters", "Order", "Ranges", "Selection", "State", "select"]

@@ -10,22 +10,22 @@ from typing import Unpack
 
 import msgspec
 
-from .._cleanup_rules import CleanupRules
-from .._database import Database
 from .._errors import InvalidRequestError
-from .._images import Image
-from .._search_terms import TRASHED, facet
-from .._workers import Workers
-from ._adoption import adopt
+from .._policy.cleanup import CleanupRules
+from .._results.images import Image
+from .._storage.database import Database
+from .._storage.full_text import TRASHED, facet
+from .._system.threads import Workers
+from ._annotations import Curation, ImageRef
 from ._check import Finding, LibraryCheck
 from ._cleanup import Cleanup, CleanupPlan
 from ._collections import Collections
-from ._curation import Curation, ImageRef
+from ._deletion import Removal
 from ._files import PictureFiles
 from ._filters import Filters, Order, select
-from ._finding import Finder, Page
+from ._importing import adopt
 from ._lineage import Lineage, read_lineage
-from ._removal import Removal
+from ._query import Finder, Page
 from ._rows import COLUMNS, ImageRow, read_image
 
 __all__ = ["Library", "LibrarySize"]

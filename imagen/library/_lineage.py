@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from .._database import Database, Row, Transaction
-from .._images import Image
+from .._results.images import Image
+from .._storage.database import Database, Row, Transaction
 from ._rows import COLUMNS, read_image
 
 __all__ = ["Lineage", "read_lineage"]

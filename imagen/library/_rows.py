@@ -8,10 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from .._database import Statement, from_nanousd, to_nanousd
-from .._images import Cost, CostSource, Image
-from .._requests import decode_request, encode_request, fingerprint_of
-from .._translation import Adjustment
+from .._requests.request import decode_request, encode_request, fingerprint_of
+from .._requests.translation import Adjustment
+from .._results.images import Cost, CostSource, Image
+from .._storage.database import Statement, from_nanousd, to_nanousd
 
 __all__ = ["COLUMNS", "ImageRow", "insert_image", "microseconds", "read_image", "row_of"]
 

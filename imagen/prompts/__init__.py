@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ._expansions import Expansions
 from ._grids import Grid, grid
-from ._kept import Prompt, PromptsImported
 from ._looks import Look
+from ._prompt import Prompt, PromptsImported
 from ._prompt_library import PromptLibrary, open_prompts
 from ._style_files import add_styles, load_styles, read_styles_csv, write_styles_csv
 from ._styles import Style, apply_styles, choose_styles

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Unpack, overload
 import msgspec
 
 from .._errors import InvalidRequestError
-from .._requests import Generate
+from .._requests.request import Generate
 from ._expansions import Expansions, say_count
 from ._styles import Style, apply_styles
 
 if TYPE_CHECKING:
-    from .._options import GenerateFields
+    from .._requests.options import GenerateFields
 
 __all__ = ["Grid", "grid"]
 

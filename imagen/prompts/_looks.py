@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Unpack
 
 import msgspec
 
-from .._catalog import Model
-from .._requests import Generate, ImageSource, KeptImage
+from .._requests.catalog import Model
+from .._requests.request import Generate, ImageSource, KeptImage
 from ._styles import Style, apply_styles
 
 if TYPE_CHECKING:
-    from .._options import GenerateFields
+    from .._requests.options import GenerateFields
 
 __all__ = ["Look"]
 

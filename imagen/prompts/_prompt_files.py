@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .._errors import InvalidRequestError
-from ._kept import Draft, Prompt, check_draft, split_tags
+from ._prompt import Draft, Prompt, check_draft, split_tags
 from ._tables import read_table, read_text_file, write_table
 
 __all__ = ["read_prompts", "write_prompts"]

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import trio
 
-from .._catalog import JsonValue
-from .._database import Database, Transaction, Value
 from .._errors import InvalidRequestError
-from .._search_terms import match_words
-from .._tags import clean_tag
-from .._workers import ThreadWorkers, Workers
-from ._kept import Draft, Prompt, PromptsImported, check_draft, clean_name
+from .._requests.catalog import JsonValue
+from .._requests.tags import clean_tag
+from .._storage.database import Database, Transaction, Value
+from .._storage.full_text import match_words
+from .._system.threads import ThreadWorkers, Workers
+from ._prompt import Draft, Prompt, PromptsImported, check_draft, clean_name
 from ._prompt_files import read_prompts, write_prompts
 from ._prompt_rows import EVERY_VERSION, NEWEST_VERSION, read_prompt, save_draft, write_words
 

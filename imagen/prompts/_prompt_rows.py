@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from .._catalog import JsonValue
-from .._database import Row, Transaction, Value
-from .._search_terms import as_searched
-from ._kept import Draft, Prompt
+from .._requests.catalog import JsonValue
+from .._storage.database import Row, Transaction, Value
+from .._storage.full_text import as_searched
+from ._prompt import Draft, Prompt
 
 __all__ = ["EVERY_VERSION", "NEWEST_VERSION", "read_prompt", "save_draft", "write_words"]
 

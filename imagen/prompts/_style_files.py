@@ -8,10 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from .._catalog import JsonValue
 from .._errors import ConfigurationError, InvalidRequestError, StorageError
-from .._owners import locked
-from .._whole_files import write_whole
+from .._requests.catalog import JsonValue
+from .._system.atomic_files import write_whole
+from .._system.process_locks import locked
 from ._styles import PLACEHOLDER, Style, frame_prompt
 from ._tables import read_table, write_table
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from .._catalog import JsonValue
 from .._errors import InvalidRequestError
-from .._requests import AnyRequest, Generate, check_request
+from .._requests.catalog import JsonValue
+from .._requests.request import AnyRequest, Generate, check_request
 
 __all__ = ["PLACEHOLDER", "Style", "apply_styles", "check_parameters", "choose_styles", "frame_prompt"]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .._errors import InvalidRequestError, StorageError
-from .._whole_files import write_whole
+from .._system.atomic_files import write_whole
 
 __all__ = ["read_table", "read_text_file", "write_table"]
 

@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 
-from .._providers import Provider
+from ._provider import Provider
 
 __all__ = ["PROVIDERS"]
 

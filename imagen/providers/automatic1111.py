@@ -13,14 +13,11 @@ from functools import partial
 import msgspec
 import pybase64
 
-from .._catalog import JsonValue
-from .._errors import (
-    AuthenticationError,
-    ImagenError,
-    InvalidRequestError,
-    ProviderError,
-)
-from .._exchange import (
+from .._errors import AuthenticationError, ImagenError, InvalidRequestError, ProviderError
+from .._requests.catalog import JsonValue
+from .._requests.request import Edit, Enhance, Vary
+from ._provider import Call, ListedModel, ModelListing, Provider
+from ._steps import (
     Cancellable,
     Compute,
     Exchange,
@@ -34,11 +31,7 @@ from .._exchange import (
     Progress,
     Step,
 )
-from .._providers import Call, ListedModel, ModelListing, Provider
-from .._requests import Edit, Enhance, Vary
-from ._masks import white_mask
-from ._own_engines import checkpoint_of, fitted_size, keep_free, number_setting, runs_out_of_memory
-from ._wire import (
+from ._wire.http import (
     MALFORMED,
     add_options,
     as_base64,
@@ -51,6 +44,8 @@ from ._wire import (
     send,
     trace,
 )
+from ._wire.masks import white_mask
+from ._wire.self_hosted import checkpoint_of, fitted_size, keep_free, number_setting, runs_out_of_memory
 
 __all__ = ["PROVIDER", "draw", "enhance", "list_models"]
 

@@ -13,7 +13,6 @@ from urllib.parse import quote
 import msgspec
 import pybase64
 
-from .._catalog import JsonValue, Model, RateLimit
 from .._errors import (
     AuthenticationError,
     Billed,
@@ -26,27 +25,14 @@ from .._errors import (
     QuotaExceededError,
     RateLimitError,
 )
-from .._exchange import (
-    Accepted,
-    Compute,
-    Exchange,
-    HttpRequest,
-    HttpResponse,
-    Picture,
-    Pictures,
-    Progress,
-    Step,
-    Withheld,
-)
-from .._providers import Call, Callback, CallbackReading, InputPicture, Provider
-from .._requests import Restyle, Vary
-from .._retry_after import read_wait_seconds
-from .._shapes import parse_size
-from .._translation import Adjustment
-from ._masks import white_mask
-from ._polling import Ended, Job, await_end
-from ._signatures import check_hash, hash_with, read_job_id, refused, signed_header
-from ._wire import (
+from .._requests.catalog import JsonValue, Model, RateLimit
+from .._requests.request import Restyle, Vary
+from .._requests.sizes import parse_size
+from .._requests.translation import Adjustment
+from .._system.retry_after import read_wait_seconds
+from ._provider import Call, Callback, CallbackReading, InputPicture, Provider
+from ._steps import Accepted, Compute, Exchange, HttpRequest, HttpResponse, Picture, Pictures, Progress, Step, Withheld
+from ._wire.http import (
     MALFORMED,
     add_options,
     as_base64,
@@ -59,6 +45,9 @@ from ._wire import (
     send,
     trace,
 )
+from ._wire.masks import white_mask
+from ._wire.polling import Ended, Job, await_end
+from ._wire.signatures import check_hash, hash_with, read_job_id, refused, signed_header
 
 __all__ = ["PROVIDER", "collect", "edit", "generate", "read_callback", "restyle", "vary"]
 

@@ -24,7 +24,9 @@ from .._errors import (
     QuotaExceededError,
     RateLimitError,
 )
-from .._exchange import (
+from .._system.retry_after import read_wait_seconds
+from ._provider import Call, Callback, CallbackReading, InputPicture, Provider
+from ._steps import (
     Accepted,
     Cancellable,
     Exchange,
@@ -38,22 +40,10 @@ from .._exchange import (
     Wait,
     Withheld,
 )
-from .._providers import Call, Callback, CallbackReading, InputPicture, Provider
-from .._retry_after import read_wait_seconds
-from ._model_inputs import Steps, make_input
-from ._polling import Ended, Job, await_end
-from ._signatures import check_signature, read_job_id
-from ._wire import (
-    MALFORMED,
-    as_data_url,
-    collect_each,
-    decode,
-    download,
-    json_request,
-    one_line,
-    send,
-    trace,
-)
+from ._wire.http import MALFORMED, as_data_url, collect_each, decode, download, json_request, one_line, send, trace
+from ._wire.model_inputs import Steps, make_input
+from ._wire.polling import Ended, Job, await_end
+from ._wire.signatures import check_signature, read_job_id
 
 __all__ = ["PROVIDER", "collect", "read_callback", "run"]
 

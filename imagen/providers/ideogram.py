@@ -15,7 +15,6 @@ from urllib.parse import quote
 
 import msgspec
 
-from .._catalog import JsonValue, Model
 from .._errors import (
     AuthenticationError,
     ConfigurationError,
@@ -27,7 +26,12 @@ from .._errors import (
     QuotaExceededError,
     RateLimitError,
 )
-from .._exchange import (
+from .._requests.catalog import JsonValue, Model
+from .._requests.request import Edit, Enhance, Restyle, Vary, operation_of
+from .._requests.translation import Adjustment
+from .._system.retry_after import read_wait_seconds
+from ._provider import Call, Callback, CallbackReading, InputPicture, Provider
+from ._steps import (
     Accepted,
     Compute,
     Exchange,
@@ -40,14 +44,7 @@ from .._exchange import (
     Step,
     Withheld,
 )
-from .._providers import Call, Callback, CallbackReading, InputPicture, Provider
-from .._requests import Edit, Enhance, Restyle, Vary, operation_of
-from .._retry_after import read_wait_seconds
-from .._translation import Adjustment
-from ._masks import black_mask, white_mask
-from ._polling import Ended, Job, await_end
-from ._signatures import check_signature, read_job_id
-from ._wire import (
+from ._wire.http import (
     MALFORMED,
     FormFile,
     add_options,
@@ -62,6 +59,9 @@ from ._wire import (
     send,
     trace,
 )
+from ._wire.masks import black_mask, white_mask
+from ._wire.polling import Ended, Job, await_end
+from ._wire.signatures import check_signature, read_job_id
 
 __all__ = ["PROVIDER", "collect", "edit", "enhance", "generate", "read_callback", "restyle", "vary"]
 

@@ -14,7 +14,6 @@ from urllib.parse import quote
 import msgspec
 import pybase64
 
-from .._catalog import JsonValue, RateLimit
 from .._errors import (
     AuthenticationError,
     Billed,
@@ -26,23 +25,11 @@ from .._errors import (
     QuotaExceededError,
     RateLimitError,
 )
-from .._exchange import (
-    Accepted,
-    Cancellable,
-    Exchange,
-    HttpRequest,
-    HttpResponse,
-    Picture,
-    Pictures,
-    Progress,
-    Step,
-)
-from .._providers import Call, Callback, CallbackReading, InputPicture, Provider
-from .._retry_after import read_wait_seconds
-from ._model_inputs import Steps, make_input
-from ._polling import Ended, Job, await_end
-from ._signatures import check_age, check_hash, hash_with, read_job_id, signed_header
-from ._wire import (
+from .._requests.catalog import JsonValue, RateLimit
+from .._system.retry_after import read_wait_seconds
+from ._provider import Call, Callback, CallbackReading, InputPicture, Provider
+from ._steps import Accepted, Cancellable, Exchange, HttpRequest, HttpResponse, Picture, Pictures, Progress, Step
+from ._wire.http import (
     MALFORMED,
     FormFile,
     as_data_url,
@@ -56,6 +43,9 @@ from ._wire import (
     send,
     trace,
 )
+from ._wire.model_inputs import Steps, make_input
+from ._wire.polling import Ended, Job, await_end
+from ._wire.signatures import check_age, check_hash, hash_with, read_job_id, signed_header
 
 __all__ = ["PROVIDER", "collect", "read_callback", "run"]
 

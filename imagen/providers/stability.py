@@ -9,7 +9,6 @@ from functools import partial
 
 import msgspec
 
-from .._catalog import JsonValue, RateLimit
 from .._errors import (
     AuthenticationError,
     Billed,
@@ -21,24 +20,13 @@ from .._errors import (
     QuotaExceededError,
     RateLimitError,
 )
-from .._exchange import (
-    Accepted,
-    Compute,
-    Exchange,
-    HttpResponse,
-    Picture,
-    Pictures,
-    Progress,
-    Step,
-    Withheld,
-)
-from .._providers import Call, Provider
-from .._requests import Restyle, Vary
-from .._retry_after import read_wait_seconds
-from .._translation import Adjustment
-from ._masks import white_mask
-from ._polling import Ended, Job, await_end
-from ._wire import (
+from .._requests.catalog import JsonValue, RateLimit
+from .._requests.request import Restyle, Vary
+from .._requests.translation import Adjustment
+from .._system.retry_after import read_wait_seconds
+from ._provider import Call, Provider
+from ._steps import Accepted, Compute, Exchange, HttpResponse, Picture, Pictures, Progress, Step, Withheld
+from ._wire.http import (
     MALFORMED,
     FormFile,
     add_options,
@@ -51,6 +39,8 @@ from ._wire import (
     send,
     trace,
 )
+from ._wire.masks import white_mask
+from ._wire.polling import Ended, Job, await_end
 
 __all__ = ["PROVIDER", "collect", "draw"]
 

@@ -12,9 +12,9 @@ _share_app                       the web application that answers them
 
 from __future__ import annotations
 
-from ._archive_format import Exported, Imported, Refusal
-from ._archives import Archives
-from ._share_app import share_app
-from ._shares import Share, Shared, Shares
+from ._archive.archives import Archives
+from ._archive.format import Exported, Imported, Refusal
+from ._links.app import share_app
+from ._links.shares import Share, Shared, Shares
 
 __all__ = ["Archives", "Exported", "Imported", "Refusal", "Share", "Shared", "Shares", "share_app"]

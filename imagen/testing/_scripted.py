@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from .._errors import OutcomeUnknownError, ProviderError
-from .._exchange import HttpRequest, Reply
+from ..providers._steps import HttpRequest, Reply
 
 __all__ = ["Fault", "ScriptedReply", "ScriptedTransport"]
 

@@ -11,8 +11,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import imagen
-from imagen._database import Database
-from imagen._workers import Workers
+from imagen._storage.database import Database
+from imagen._system.threads import Workers
 from imagen.library import Library, insert_image, row_of
 from imagen.testing import InlineWorkers
 from tests.support import png

@@ -122,7 +122,7 @@ async def test_no_collection_is_looked_for_one_by_one(tmp_path, monkeypatch):
 
     async with open_shelf(tmp_path) as shelf:
         await shelf.library.collections.create("trips/norway")
-        monkeypatch.setattr("imagen._database.Database._fetch", explain)
+        monkeypatch.setattr("imagen._storage.database.Database._fetch", explain)
         for name in ("trips", "trips/norway"):
             await shelf.library.collections.images(name)
             await shelf.library.collections.ids_within(name)

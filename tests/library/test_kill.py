@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import imagen
-from imagen._workers import ThreadWorkers
+from imagen._system.threads import ThreadWorkers
 from tests.library.shelf import open_shelf
 
 ROOT = Path(__file__).parents[2]

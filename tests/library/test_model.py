@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import imagen
 from imagen import StoreSettings
 from imagen.library import insert_image, row_of
-from imagen.publishing import Publisher
+from imagen.sharing._publishing import Publisher
 from imagen.testing import InlineWorkers
 from tests.library.shelf import Shelf, open_shelf
 from tests.support import png
@@ -275,7 +275,7 @@ def test_a_library_is_what_was_done_to_it(steps):
 
     with pytest.MonkeyPatch.context() as patch:
         # A trigger wakes nobody, so it is looked for what there is to do.
-        patch.setattr("imagen.publishing._publisher._LOOK_SECONDS", 0.001)
+        patch.setattr("imagen.sharing._publishing.publisher._LOOK_SECONDS", 0.001)
         trio.run(main)
 
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imagen
-from imagen._search_terms import match_words
+from imagen._storage.full_text import match_words
 from tests.library.shelf import START, Shelf, open_shelf
 
 WORDS = ("lighthouse", "neon", "cat", "rain")
@@ -223,8 +223,8 @@ def test_pages_agree_with_a_list_in_memory(pictures, searches, limit, value_by_v
     with pytest.MonkeyPatch.context() as patch:
         if value_by_value:
             # As for many pictures.
-            patch.setattr("imagen.library._finding._FEW", 0)
-            patch.setattr("imagen.library._finding._MOST_VALUES", 1)
+            patch.setattr("imagen.library._query._FEW", 0)
+            patch.setattr("imagen.library._query._MOST_VALUES", 1)
         trio.run(main)
 
 
@@ -318,7 +318,7 @@ async def test_no_page_reads_a_whole_table(tmp_path, monkeypatch, order, filters
     async with open_shelf(tmp_path) as shelf:
         for number in range(30):
             await shelf.list_row(prompt="lighthouse neon", usd=f"0.{number + 1:02}", model="flux-2-pro", tags=("sea",))
-        monkeypatch.setattr("imagen._database.Transaction.run", explain)
+        monkeypatch.setattr("imagen._storage.database.Transaction.run", explain)
         page = await shelf.library._page(query, 5, None, order, filters)
         await shelf.library._page(query, 5, page.cursor, order, filters)
     assert plans

@@ -11,7 +11,7 @@ import trio
 from mcp_process import SERVER, process
 from test_mcp_http import read_url
 
-from imagen.testing.simulator import bfl
+from imagen.testing.simulator._providers.bfl import server as bfl
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 

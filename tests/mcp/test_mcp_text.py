@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagen_mcp._text import clip, clip_line, dollars, no_such, spoken
+from imagen_mcp._results.text import clip, clip_line, dollars, no_such, spoken
 
 
 @given(st.text(), st.integers(1, 50))

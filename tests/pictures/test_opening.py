@@ -11,7 +11,7 @@ from PIL import Image as PillowImage
 from PIL import ImageCms
 
 import imagen
-from imagen.pictures import MAX_PIXELS, open_picture
+from imagen.library._imaging import MAX_PIXELS, open_picture
 from tests.pictures.drawings import bomb, encoded, halves
 
 SAMPLES = [

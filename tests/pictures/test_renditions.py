@@ -10,7 +10,7 @@ import pytest
 import trio
 
 import imagen
-from imagen.pictures import Renditions, Transform, apply_transform, thumbnail
+from imagen.library._imaging import Renditions, Transform, apply_transform, thumbnail
 from imagen.testing import InlineWorkers
 from tests.pictures.drawings import decoded, encoded, halves, image_of, scene
 
@@ -169,7 +169,7 @@ async def test_a_picture_that_is_deleted_while_its_rendition_is_made_leaves_none
         source.unlink()
         return data
 
-    monkeypatch.setattr("imagen.pictures._renditions.apply_transform", make)
+    monkeypatch.setattr("imagen.library._imaging.renditions.apply_transform", make)
     with pytest.raises(imagen.StorageError, match="deleted"):
         await cache.get(image, SMALL)
     assert [path for path in (tmp_path / "renditions").rglob("*") if path.is_file()] == []

@@ -9,9 +9,9 @@ from PIL import Image as PillowImage
 from PIL import ImageFont
 
 import imagen
-from imagen.pictures import MAX_PIXELS, contact_sheet
-from imagen.pictures._lettering import set_caption
-from imagen.pictures._sheets import _lay_out
+from imagen.library._imaging import MAX_PIXELS, contact_sheet
+from imagen.library._imaging.captions import set_caption
+from imagen.library._imaging.contact_sheets import _lay_out
 from tests.pictures.drawings import bomb, decoded, encoded, halves, image_of
 
 WIDE, TALL = encoded(halves((100, 50))), encoded(halves((50, 100)))
@@ -97,7 +97,7 @@ def test_control_characters_and_line_breaks_are_blanks():
 
 
 def test_letters_that_no_font_has_become_plain_ones_or_a_dot(monkeypatch):
-    from imagen.pictures import _lettering
+    from imagen.library._imaging import captions as _lettering
 
     own = ImageFont.load_default(12)
     monkeypatch.setattr(_lettering, "_fonts", lambda size: (own,))
@@ -105,7 +105,7 @@ def test_letters_that_no_font_has_become_plain_ones_or_a_dot(monkeypatch):
 
 
 def test_the_font_that_has_most_of_the_letters_is_taken(monkeypatch):
-    from imagen.pictures import _lettering
+    from imagen.library._imaging import captions as _lettering
 
     class Font:
         def __init__(self, letters: str) -> None:

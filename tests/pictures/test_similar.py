@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imagen
-from imagen._database import Database
-from imagen._requests import encode_request
-from imagen.pictures import Similar, Transform, apply_transform, hash_distance, perceptual_hash
-from imagen.pictures._grouping import group_hashes
-from imagen.pictures._similar import _HASH_OF, _KEEP, _NEWEST_OF, _PAGE_OF_HASHES, _UNHASHED
+from imagen._requests.request import encode_request
+from imagen._storage.database import Database
+from imagen.library._imaging import Similar, Transform, apply_transform, hash_distance, perceptual_hash
+from imagen.library._imaging.grouping import group_hashes
+from imagen.library._imaging.similar import _HASH_OF, _KEEP, _NEWEST_OF, _PAGE_OF_HASHES, _UNHASHED
 from imagen.testing import InlineWorkers
 from tests.pictures.drawings import bomb, decoded, encoded, image_of, scene
 

@@ -11,7 +11,7 @@ from PIL import Image as PillowImage
 from PIL import ImageCms, features
 
 import imagen
-from imagen.pictures import Transform, apply_transform, thumbnail
+from imagen.library._imaging import Transform, apply_transform, thumbnail
 from tests.pictures.drawings import decoded, encoded, halves
 
 PICTURE = encoded(halves((80, 40)))

@@ -10,7 +10,7 @@ import pybase64
 
 import imagen
 from imagen import Accepted, Delivered, HttpRequest, HttpResponse, ImagenError, Pictures, ReadChunk
-from imagen._driver import Watch
+from imagen._transport.driver import Watch
 from imagen.providers import PROVIDERS
 from tests.providers.stepping import PICTURE, call, reply
 

@@ -26,7 +26,7 @@ from imagen import (
     ReadChunk,
     Wait,
 )
-from imagen._translation import translate
+from imagen._requests.translation import translate
 from imagen.providers import PROVIDERS
 
 SHARED = Path(__file__).parents[2].parent / "shared"

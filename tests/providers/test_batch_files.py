@@ -30,7 +30,7 @@ from imagen import (
     ReadChunk,
     Wait,
 )
-from imagen._prices import cost_of, quote_request
+from imagen._results.prices import cost_of, quote_request
 from imagen.providers import PROVIDERS
 from imagen.testing.simulator import BrokenBase64, JobFails, Overloaded, ServerError, Simulator, open_simulator
 from tests.providers.batches import DIALECTS, OPENAI, BatchWalk, Collector, Dialect, File, picture_of

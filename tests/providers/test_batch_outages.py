@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from imagen import Bounds, HttpRequest, OutcomeUnknownError, Pictures, RetryPolicy, Wait
-from imagen._driver import ExchangeDriver
+from imagen._transport.driver import ExchangeDriver
 from imagen.providers import PROVIDERS
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
 from imagen.testing.simulator import Overloaded, Reset, Stall, Truncated, open_simulator

@@ -23,8 +23,8 @@ from imagen import (
     QuotaExceededError,
     RateLimitError,
 )
-from imagen._prices import share_cost
-from imagen.providers import nexos
+from imagen._results.prices import share_cost
+from imagen.providers.openai import _nexos as nexos
 from imagen.testing.simulator import Nexos, open_simulator
 from tests.providers.openai.clients import open_client
 from tests.providers.stepping import CATALOG, PICTURE, Walk, call, images, outcome, reply, schema

@@ -29,9 +29,9 @@ from imagen import (
     QuotaExceededError,
     RateLimitError,
 )
-from imagen._prices import cost_of
-from imagen.providers import openai
-from imagen.providers._openai_wire import EventStream
+from imagen._results.prices import cost_of
+from imagen.providers.openai import _adapter as openai
+from imagen.providers.openai._wire import EventStream
 from tests.providers.stepping import (
     CATALOG,
     PICTURE,

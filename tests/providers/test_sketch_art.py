@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageStat
 from PIL.PngImagePlugin import PngImageFile
 
-from imagen.providers._sketch_art import STYLES, draw
+from imagen.providers.sketch._art import STYLES, draw
 
 SOFTWARE = "imagen sketch engine (procedural, no AI)"
 # Between them they call every motif, ground, sky and weather.

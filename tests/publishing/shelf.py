@@ -13,10 +13,10 @@ import trio
 
 import imagen
 from imagen import StoreSettings
-from imagen._database import Database
-from imagen._requests import encode_request
-from imagen._workers import ThreadWorkers, Workers
-from imagen.publishing import Publisher
+from imagen._requests.request import encode_request
+from imagen._storage.database import Database
+from imagen._system.threads import ThreadWorkers, Workers
+from imagen.sharing._publishing import Publisher
 
 REQUEST = encode_request(imagen.Generate(prompt="a test"))
 _INSERT = (

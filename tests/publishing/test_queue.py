@@ -11,7 +11,9 @@ import trio
 
 import imagen
 from imagen import StoreSettings
-from imagen.publishing import Publisher, _publisher, _rows
+from imagen.sharing._publishing import Publisher
+from imagen.sharing._publishing import publisher as _publisher
+from imagen.sharing._publishing import rows as _rows
 from imagen.testing import InlineWorkers
 from tests.publishing.shelf import Shelf, open_shelf, running
 from tests.support import virtual_time

@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from PIL import Image as PillowImage
 from PIL import ImageCms
 
-from imagen.records import Record
+from imagen.metadata import Record
 
 FORMATS = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
 EMBEDDABLE = ("png", "jpeg", "webp")

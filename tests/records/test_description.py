@@ -7,7 +7,7 @@ import hashlib
 import msgspec
 import pytest
 
-from imagen.records import describe_file, embed_record, write_sidecar
+from imagen.metadata import describe_file, embed_record, write_sidecar
 from tests.records.files import EMBEDDABLE, make_record, picture, sealed, with_everything, with_png_chunk
 
 

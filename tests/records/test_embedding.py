@@ -15,7 +15,7 @@ from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngInfo
 
 import imagen
-from imagen.records import embed_record, is_sealed, read_record, read_sidecar, sidecar_of, write_sidecar
+from imagen.metadata import embed_record, is_sealed, read_record, read_sidecar, sidecar_of, write_sidecar
 from tests.records.files import (
     EMBEDDABLE,
     EXIF,

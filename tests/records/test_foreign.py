@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngInfo
 
-from imagen.records import ForeignRecord, read_foreign
+from imagen.metadata import ForeignRecord, read_foreign
 from tests.records.files import picture
 
 LINES = (

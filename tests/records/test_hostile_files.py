@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imagen
-from imagen.records import (
+from imagen.metadata import (
     decode_record,
     describe_file,
     embed_record,
@@ -23,8 +23,8 @@ from imagen.records import (
     read_provenance,
     read_record,
 )
-from imagen.records._exif import read_user_comment
-from imagen.records._xmp import merge_packet, read_packet, write_packet
+from imagen.metadata._formats.exif import read_user_comment
+from imagen.metadata._formats.xmp import merge_packet, read_packet, write_packet
 from tests.records.files import (
     EMBEDDABLE,
     THEIR_XMP,

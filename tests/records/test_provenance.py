@@ -11,8 +11,8 @@ import c2pa
 import pytest
 
 import imagen
-from imagen.records import Provenance, describe_file, embed_record, read_provenance, write_sidecar
-from imagen.records._c2pa import open_context
+from imagen.metadata import Provenance, describe_file, embed_record, read_provenance, write_sidecar
+from imagen.metadata._c2pa.library import open_context
 from tests.records.files import EMBEDDABLE, FORMATS, coded_pixels, make_record, picture, root_pem, sealed
 
 EVERY_KIND = pytest.mark.parametrize("kind", EMBEDDABLE)

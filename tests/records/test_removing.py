@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagen.records import embed_record, remove_record
+from imagen.metadata import embed_record, remove_record
 from tests.records.files import EMBEDDABLE, make_record, picture, with_everything
 
 PICTURES = {

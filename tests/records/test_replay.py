@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 import imagen
-from imagen._replay import replay_request
+from imagen._results.replay import replay_request
 from tests.atelier import Atelier, open_atelier
 
 

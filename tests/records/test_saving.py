@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import imagen
-from imagen import records
+from imagen import metadata as records
 from tests.atelier import Atelier, open_atelier
 from tests.records.files import EMBEDDABLE, FORMATS, credentials, picture, sealed
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imagen.records import embed_record
+from imagen.metadata import embed_record
 from tests.records.files import make_record, picture, root_pem, sealed
 
 

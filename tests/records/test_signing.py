@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import imagen
-from imagen.records import ContentSigner, read_provenance, read_record
+from imagen.metadata import ContentSigner, read_provenance, read_record
 from tests.records.files import (
     EMBEDDABLE,
     coded_pixels,

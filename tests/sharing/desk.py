@@ -10,8 +10,8 @@ from pathlib import Path
 from zipfile import ZipInfo
 
 import imagen
-from imagen._workers import Workers
-from imagen.pictures import Renditions
+from imagen._system.threads import Workers
+from imagen.library._imaging import Renditions
 from imagen.sharing import Archives, Shares
 from imagen.testing import InlineWorkers
 from tests.library.shelf import Shelf, open_shelf

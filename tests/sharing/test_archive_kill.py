@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imagen._workers import ThreadWorkers
+from imagen._system.threads import ThreadWorkers
 from tests.sharing.desk import Desk, open_desk
 from tests.support import png
 

@@ -274,7 +274,7 @@ async def test_an_archive_is_no_folder_and_that_is_said_before_anything_is_read(
 
 
 async def test_many_pictures_are_many_pages(tmp_path, monkeypatch):
-    monkeypatch.setattr("imagen.sharing._exporting._PER_PAGE", 2)
+    monkeypatch.setattr("imagen.sharing._archive.exporting._PER_PAGE", 2)
     async with open_desk(tmp_path) as desk:
         for day in range(5):
             await desk.shelf.add(day=day)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagen.sharing._gallery import Card, GalleryPage, page_policy, render_page
+from imagen.sharing._archive.gallery import Card, GalleryPage, page_policy, render_page
 from tests.sharing.desk import open_desk, read_from
 
 TEXTS = st.text(max_size=60) | st.sampled_from(

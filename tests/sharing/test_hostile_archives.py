@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imagen
-from imagen._requests import fingerprint_of
+from imagen._requests.request import fingerprint_of
 from imagen.sharing import Imported
 from tests.sharing.desk import Desk, open_desk, zip_of
 from tests.support import png
@@ -147,7 +147,7 @@ def overlapping(entries: int, size: int) -> bytes:
 
 
 async def test_an_archive_that_unpacks_to_far_more_than_it_is_is_not_read_to_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr("imagen.sharing._sources._TOTAL_FREE_BYTES", 0)
+    monkeypatch.setattr("imagen.sharing._archive.sources._TOTAL_FREE_BYTES", 0)
     async with open_desk(tmp_path / "home") as desk:
         done = await take(desk, tmp_path, overlapping(60_000, 100_000))
         # Of sixty thousand.
@@ -180,7 +180,7 @@ async def test_an_archive_that_cannot_be_read_is_said_to_be_none(data, tmp_path)
 
 
 async def test_a_list_of_contents_that_would_fill_the_memory_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("imagen.sharing._sources._LARGEST_INDEX", 1 << 17)
+    monkeypatch.setattr("imagen.sharing._archive.sources._LARGEST_INDEX", 1 << 17)
     data = zip_of({f"{number:0100}.txt": b"" for number in range(1000)})
     async with open_desk(tmp_path / "home") as desk:
         with pytest.raises(imagen.InvalidRequestError, match="its list of contents is too large"):

@@ -22,7 +22,7 @@ from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngInfo
 
 import imagen
-from imagen._workers import ThreadWorkers
+from imagen._system.threads import ThreadWorkers
 from imagen.sharing import share_app
 from tests.sharing.desk import Desk, open_desk, zip_of
 from tests.support import png

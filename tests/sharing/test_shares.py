@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imagen
-from imagen.sharing._share_tokens import ShareTokens
+from imagen.sharing._links.tokens import ShareTokens
 from tests.sharing.desk import SECRET, URL, Desk, open_desk
 
 DAY = datetime.timedelta(days=1)

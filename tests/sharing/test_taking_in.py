@@ -12,7 +12,7 @@ from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngInfo
 
 import imagen
-from imagen.records import write_sidecar
+from imagen.metadata import write_sidecar
 from imagen.sharing import Imported
 from tests.sharing.desk import Desk, open_desk, zip_of
 from tests.support import png
@@ -199,7 +199,7 @@ async def test_a_record_inside_of_a_file_that_is_damaged_hides_no_picture(tmp_pa
 
 
 async def test_a_file_that_is_too_large_or_cannot_be_read_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("imagen.sharing._sources.LARGEST_PICTURE", 1 << 20)
+    monkeypatch.setattr("imagen.sharing._archive.sources.LARGEST_PICTURE", 1 << 20)
     folder = tmp_path / "theirs"
     folder.mkdir()
     (folder / "a.png").write_bytes(png() + b"\0" * (1 << 20))

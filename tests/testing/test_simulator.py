@@ -52,8 +52,8 @@ from imagen.testing.simulator import (
 )
 from imagen.testing.simulator.__main__ import command_line
 from imagen.testing.simulator.__main__ import run as run_from_command_line
-from imagen.testing.simulator._files import Files
-from imagen.testing.simulator._latency import latency_seconds
+from imagen.testing.simulator._core.files import Files
+from imagen.testing.simulator._core.latency import latency_seconds
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / ".." / "shared" / "recorded" / "openai"

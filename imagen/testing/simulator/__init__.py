@@ -7,7 +7,7 @@
 As a process of its own: `python -m imagen.testing.simulator`. It needs the extra `testing` (h11).
 """
 
-from ._faults import (
+from ._core.faults import (
     NAMED,
     Break,
     BrokenBase64,
@@ -35,13 +35,13 @@ from ._faults import (
     Withheld,
     WrongMedia,
 )
-from ._latency import Latency
-from ._pictures import picture, png
-from ._server import open_simulator
-from ._simulator import Simulator
-from ._words import Answered, Bill, Received
-from .nexos import NEXOS_MODELS, Nexos, NexosModel
-from .openai import OpenAI
+from ._core.images import picture, png
+from ._core.latency import Latency
+from ._core.messages import Answered, Bill, Received
+from ._core.server import open_simulator
+from ._core.simulator import Simulator
+from ._providers.nexos import NEXOS_MODELS, Nexos, NexosModel
+from ._providers.openai.server import OpenAI
 
 __all__ = [
     "Answered",

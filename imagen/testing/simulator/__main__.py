@@ -10,11 +10,11 @@ from decimal import Decimal
 
 import trio
 
-from ._faults import NAMED, Fault, FaultPlan
-from ._latency import Latency
-from ._server import open_simulator
-from ._simulator import Simulator
-from ._words import Answered, Received
+from ._core.faults import NAMED, Fault, FaultPlan
+from ._core.latency import Latency
+from ._core.messages import Answered, Received
+from ._core.server import open_simulator
+from ._core.simulator import Simulator
 
 Say = Callable[[dict[str, object], str], None]
 

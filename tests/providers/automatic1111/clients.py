@@ -11,7 +11,7 @@ import msgspec
 
 import imagen
 from imagen.testing.simulator import Simulator, open_simulator
-from imagen.testing.simulator.automatic1111 import WebUI
+from imagen.testing.simulator._providers.automatic1111 import WebUI
 from tests.transports import RETRY
 
 

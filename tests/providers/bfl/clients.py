@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 
 import imagen
 from imagen.testing.simulator import Simulator, open_simulator
-from imagen.testing.simulator.bfl import BlackForestLabs
+from imagen.testing.simulator._providers.bfl.server import BlackForestLabs
 from tests.transports import RETRY
 
 RED, GREEN, WHITE = (200, 20, 20), (20, 160, 20), (255, 255, 255)

@@ -9,8 +9,8 @@ import pytest
 
 import imagen
 from imagen.testing.simulator import ExpiredLink, Overloaded, Refused, Reset, WrongMedia
-from imagen.testing.simulator._faults import JobFails, Withheld
-from imagen.testing.simulator.bfl import BlackForestLabs
+from imagen.testing.simulator._core.faults import JobFails, Withheld
+from imagen.testing.simulator._providers.bfl.server import BlackForestLabs
 from tests.providers.bfl.clients import GREEN, RED, left_mask, near, open_bfl, opened, png
 
 

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 import imagen
-from imagen._prices import quote_request
-from imagen.testing.simulator._bfl_models import ENDPOINTS
+from imagen._results.prices import quote_request
+from imagen.testing.simulator._providers.bfl.models import ENDPOINTS
 from tests.providers.bfl.clients import GREEN, RED, left_mask, open_bfl, png
 from tests.providers.stepping import CATALOG
 

@@ -11,7 +11,7 @@ import msgspec
 
 import imagen
 from imagen.testing.simulator import Simulator, open_simulator
-from imagen.testing.simulator.comfyui import ComfyUI
+from imagen.testing.simulator._providers.comfyui.server import ComfyUI
 from tests.transports import RETRY
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import imagen
 from imagen import Accepted, Adjustment, Cancellable, HttpResponse, Picture, Progress, Wait
-from imagen.providers import comfyui
+from imagen.providers.comfyui import _adapter as comfyui
 from tests.providers.comfyui.test_replies import EMPTY, FILE, JOB, LIST, TAKEN, past, queue
 from tests.providers.stepping import PICTURE, Walk, call, input_picture, reply
 

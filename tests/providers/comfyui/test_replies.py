@@ -27,8 +27,8 @@ from imagen import (
     ProviderError,
     Wait,
 )
-from imagen.providers import comfyui
-from imagen.providers.comfyui import PROVIDER
+from imagen.providers.comfyui import _adapter as comfyui
+from imagen.providers.comfyui._adapter import PROVIDER
 from tests.providers.stepping import PICTURE, Walk, call, input_picture, mask_picture, outcome, reply
 from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
 

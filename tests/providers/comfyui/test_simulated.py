@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from imagen.testing.simulator import open_simulator
-from imagen.testing.simulator._words import KEY_HEADERS
+from imagen.testing.simulator._core.messages import KEY_HEADERS
 from tests.providers.bfl.clients import RED, png
 from tests.providers.comfyui.test_workflows import TEXT
 

@@ -10,8 +10,8 @@ from wsproto.connection import SERVER, Connection
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
 from imagen import Cancellable, OutcomeUnknownError, Partial, Progress, ReadChunk, Wait
-from imagen.providers import _comfyui_socket
-from imagen.providers.comfyui import PROVIDER
+from imagen.providers.comfyui import _socket as _comfyui_socket
+from imagen.providers.comfyui._adapter import PROVIDER
 from tests.providers.comfyui.test_replies import (
     EMPTY,
     FILE,

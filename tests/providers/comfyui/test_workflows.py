@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 import imagen
-from imagen.providers import _comfyui_graphs
+from imagen.providers.comfyui import _graphs as _comfyui_graphs
 from tests.providers.bfl.clients import GREEN, RED, left_mask, opened, png
 from tests.providers.comfyui.clients import open_comfyui
 from tests.providers.comfyui.test_exchange import books_are_balanced, kinds, posted

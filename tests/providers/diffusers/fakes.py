@@ -17,7 +17,7 @@ from PIL import Image
 
 import imagen
 from imagen import Cancellable, Pictures, Render
-from imagen.providers import _diffusers_pipelines as pipelines
+from imagen.providers.diffusers import _pipelines as pipelines
 from tests.providers import stepping
 
 STEPS = 8

@@ -10,7 +10,7 @@ from PIL import Image
 
 import imagen
 from imagen import Adjustment, Cancellable, Picture, Render, Withheld
-from imagen.providers.diffusers import generate
+from imagen.providers.diffusers._adapter import generate
 from tests.providers import stepping
 from tests.providers.diffusers.fakes import (
     EditPipe,

@@ -12,9 +12,9 @@ import pytest
 import trio
 
 import imagen
-from imagen.providers import _diffusers_pipelines as pipelines
-from imagen.providers._diffusers_errors import explain_drawing, explain_loading
-from imagen.providers.diffusers import generate
+from imagen.providers.diffusers import _pipelines as pipelines
+from imagen.providers.diffusers._adapter import generate
+from imagen.providers.diffusers._errors import explain_drawing, explain_loading
 from tests.providers import stepping
 from tests.providers.diffusers.fakes import EditPipe, Left, Listener, Pipe, Shop, ask, frames_of, model, refusal, shop
 from tests.providers.stepping import input_picture

@@ -15,7 +15,7 @@ import trio
 from PIL import Image, ImageChops
 
 import imagen
-from imagen.providers import _diffusers_pipelines as pipelines
+from imagen.providers.diffusers import _pipelines as pipelines
 from tests.providers.diffusers import tiny
 from tests.providers.stepping import input_picture, mask_picture
 

@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 
 import imagen
 from imagen.testing.simulator import Simulator, open_simulator
-from imagen.testing.simulator.fal import Fal
+from imagen.testing.simulator._providers.fal.server import Fal
 from tests.transports import RETRY
 
 RED, GREEN = (200, 20, 20), (20, 160, 20)

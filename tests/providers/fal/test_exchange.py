@@ -21,7 +21,7 @@ from imagen.testing.simulator import (
     Withheld,
     WrongMedia,
 )
-from imagen.testing.simulator.fal import Fal
+from imagen.testing.simulator._providers.fal.server import Fal
 from tests.providers.fal.clients import GREEN, RED, left_mask, near, open_fal, opened, png
 
 SCHNELL = "fal/flux-schnell"

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 import imagen
-from imagen._prices import quote_request
-from imagen.testing.simulator._fal_models import MODELS as SERVED
+from imagen._results.prices import quote_request
+from imagen.testing.simulator._providers.fal.models import MODELS as SERVED
 from tests.providers.fal.clients import GREEN, RED, left_mask, open_fal, png
 from tests.providers.stepping import CATALOG
 

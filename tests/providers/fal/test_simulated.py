@@ -9,7 +9,7 @@ import pybase64
 import pytest
 
 from imagen.testing.simulator import NotAllowed, QuotaExhausted, RateLimited, ServerError, open_simulator
-from imagen.testing.simulator.fal import Fal
+from imagen.testing.simulator._providers.fal.server import Fal
 from tests.providers.fal.clients import RED, left_mask, png
 
 KEY = {"authorization": "Key test-key"}

@@ -25,8 +25,8 @@ from imagen import (
     Usage,
     Withheld,
 )
-from imagen._prices import cost_of
-from imagen.providers import google
+from imagen._results.prices import cost_of
+from imagen.providers.google import _adapter as google
 from tests.providers.google.test_requests import CHEAP, IMAGEN, ITEM, drawn, listed, predicted
 from tests.providers.stepping import CATALOG, PICTURE, PICTURE_BASE64, Walk, call, outcome, recorded, reply
 from tests.providers.test_openai import bodies, mutated, statuses, wrong_fields

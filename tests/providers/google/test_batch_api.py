@@ -23,8 +23,9 @@ from imagen import (
     RateLimitError,
     Withheld,
 )
-from imagen.providers import PROVIDERS, google
-from imagen.providers._wire import json_request
+from imagen.providers import PROVIDERS
+from imagen.providers._wire.http import json_request
+from imagen.providers.google import _adapter as google
 from imagen.testing.simulator import FewerImages, open_simulator
 from imagen.testing.simulator import Withheld as WithheldByFilter
 from tests.providers.batches import GOOGLE, BatchWalk, Collector, File, google_answer, google_batch, json_line

@@ -30,7 +30,7 @@ from imagen.testing.simulator import (
     WrongMedia,
     open_simulator,
 )
-from imagen.testing.simulator._faults import Withheld
+from imagen.testing.simulator._core.faults import Withheld
 from tests.providers.stepping import CATALOG
 from tests.support import png
 from tests.transports import RETRY

@@ -10,8 +10,8 @@ import pytest
 
 import imagen
 from imagen import HttpRequest, HttpResponse, Pictures, Usage
-from imagen._prices import cost_of
-from imagen.providers import google
+from imagen._results.prices import cost_of
+from imagen.providers.google import _adapter as google
 from tests.providers.stepping import CATALOG, PICTURE, PICTURE_BASE64, Walk, call, input_picture, recorded, reply
 
 CHEAP = "gemini-3.1-flash-lite-image"

@@ -7,8 +7,9 @@ import pybase64
 import pytest
 
 import imagen
-from imagen._driver import Watch
-from imagen.providers import PROVIDERS, google
+from imagen._transport.driver import Watch
+from imagen.providers import PROVIDERS
+from imagen.providers.google import _adapter as google
 from imagen.testing.simulator import open_simulator
 from tests.providers.google.test_exchange import CHEAP, open_client
 from tests.support import png

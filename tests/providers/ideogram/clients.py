@@ -11,7 +11,7 @@ import msgspec
 
 import imagen
 from imagen.testing.simulator import Simulator, open_simulator
-from imagen.testing.simulator.ideogram import Ideogram
+from imagen.testing.simulator._providers.ideogram.server import Ideogram
 from tests.transports import RETRY
 
 

@@ -10,8 +10,8 @@ from PIL import Image as PillowImage
 
 import imagen
 from imagen.testing.simulator import ExpiredLink, Overloaded, RateLimited, Refused, Reset, WrongMedia
-from imagen.testing.simulator._faults import JobFails, Withheld
-from imagen.testing.simulator.ideogram import Ideogram
+from imagen.testing.simulator._core.faults import JobFails, Withheld
+from imagen.testing.simulator._providers.ideogram.server import Ideogram
 from tests.providers.bfl.clients import GREEN, RED, left_mask, near, opened, png
 from tests.providers.ideogram.clients import books_are_balanced, open_ideogram
 from tests.providers.stepping import CATALOG
@@ -52,8 +52,8 @@ PRICED = [model.id for model in CATALOG if model.provider == "ideogram" and mode
 @pytest.mark.parametrize("model", PRICED)
 def test_what_the_catalog_says_of_a_price_is_what_is_billed(model):
     """Held against the list of the simulator, which was written from the price page by itself."""
-    from imagen._prices import quote_request
-    from imagen.testing.simulator._ideogram_models import ENDPOINTS
+    from imagen._results.prices import quote_request
+    from imagen.testing.simulator._providers.ideogram.models import ENDPOINTS
 
     entry = CATALOG.find(model)
     (path,) = set(list(entry.wire["paths"].values())[:1])

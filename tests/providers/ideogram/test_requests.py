@@ -18,7 +18,7 @@ from PIL import Image as PillowImage
 import imagen
 from imagen import Accepted, ConfigurationError, HttpRequest, InvalidRequestError, Wait
 from imagen.providers import ideogram
-from imagen.testing.simulator._forms import FilePart, parse_form
+from imagen.testing.simulator._core.forms import FilePart, parse_form
 from tests.providers.stepping import CATALOG, PICTURE, Walk, call, input_picture, mask_picture, reply, schema
 
 MODELS = [model.id for model in CATALOG if model.provider == "ideogram"]

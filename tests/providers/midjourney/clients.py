@@ -11,7 +11,7 @@ import msgspec
 
 import imagen
 from imagen.testing.simulator import Simulator, open_simulator
-from imagen.testing.simulator.midjourney import MidjourneyProxy
+from imagen.testing.simulator._providers.midjourney import MidjourneyProxy
 from tests.transports import RETRY
 
 KEY_VARIABLES = {"midjourney": "MIDJOURNEY_API_SECRET", "midjourney_gateway": "MIDJOURNEY_GATEWAY_API_KEY"}

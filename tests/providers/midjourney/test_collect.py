@@ -8,7 +8,7 @@ import pytest
 
 import imagen
 from imagen import Accepted, HttpRequest, HttpResponse, Picture, Progress, Wait
-from imagen.providers import midjourney
+from imagen.providers.midjourney import _adapter as midjourney
 from tests.providers.midjourney.test_requests import BUTTONS, DONE, FILE, PICTURE_INPUT, TAKEN, TASK
 from tests.providers.stepping import PICTURE, Walk, call, mask_picture, outcome, reply
 

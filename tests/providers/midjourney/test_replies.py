@@ -24,7 +24,7 @@ from imagen import (
     QuotaExceededError,
     RateLimitError,
 )
-from imagen.providers import midjourney
+from imagen.providers.midjourney import _adapter as midjourney
 from tests.providers.midjourney.test_requests import BUTTONS, DONE, FILE, PICTURE_INPUT, TAKEN, TASK
 from tests.providers.stepping import PICTURE, Walk, call, outcome, reply
 from tests.providers.test_openai import headers, mutated, statuses, wrong_fields

@@ -8,7 +8,7 @@ import pytest
 
 import imagen
 from imagen import Accepted, Adjustment, Cancellable, HttpRequest, Wait
-from imagen.providers import midjourney
+from imagen.providers.midjourney import _adapter as midjourney
 from tests.providers.stepping import PICTURE, Walk, call, input_picture, mask_picture, reply
 
 TASK = "1700000000000001"

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from imagen.testing.simulator import Simulator, open_simulator
-from imagen.testing.simulator.midjourney import MidjourneyProxy
+from imagen.testing.simulator._providers.midjourney import MidjourneyProxy
 from tests.providers.bfl.clients import RED, png
 
 KEY = {"mj-api-secret": "test-key"}

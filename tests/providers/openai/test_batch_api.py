@@ -23,11 +23,11 @@ from imagen import (
     ProviderError,
     QuotaExceededError,
 )
-from imagen._driver import ExchangeDriver
-from imagen.providers import openai
-from imagen.providers._wire import FormFile, form_request, json_request
+from imagen._transport.driver import ExchangeDriver
+from imagen.providers._wire.http import FormFile, form_request, json_request
+from imagen.providers.openai import _adapter as openai
 from imagen.testing.simulator import OpenAI, Refused, open_simulator
-from imagen.testing.simulator._forms import parse_form
+from imagen.testing.simulator._core.forms import parse_form
 from tests.providers.batches import OPENAI, BatchWalk, Collector, File, json_line, openai_answer, openai_batch
 from tests.providers.stepping import Walk, call, images, outcome, recorded, reply
 from tests.transports import open_driver

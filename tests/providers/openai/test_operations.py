@@ -17,9 +17,9 @@ from PIL import Image
 
 import imagen
 from imagen import HttpRequest, HttpResponse
-from imagen._prices import cost_of
-from imagen.providers import openai
-from imagen.testing.simulator._forms import parse_form
+from imagen._results.prices import cost_of
+from imagen.providers.openai import _adapter as openai
+from imagen.testing.simulator._core.forms import parse_form
 from tests.providers.stepping import (
     CATALOG,
     PICTURE,

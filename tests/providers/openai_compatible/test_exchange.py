@@ -21,8 +21,8 @@ from imagen.testing.simulator import (
     WrongMedia,
     open_simulator,
 )
-from imagen.testing.simulator._faults import Withheld
-from imagen.testing.simulator.openai_servers import SIMULATED
+from imagen.testing.simulator._core.faults import Withheld
+from imagen.testing.simulator._providers.openai_servers import SIMULATED
 from tests.providers.openai.clients import books_balance, near, open_client, opened
 from tests.providers.stepping import CATALOG, input_picture, mask_picture
 

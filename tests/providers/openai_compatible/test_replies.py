@@ -24,7 +24,7 @@ from imagen import (
     QuotaExceededError,
     RateLimitError,
 )
-from imagen._prices import cost_of
+from imagen._results.prices import cost_of
 from imagen.providers import PROVIDERS
 from tests.providers.openai_compatible.test_requests import (
     CAT,

@@ -14,7 +14,7 @@ from PIL import Image
 import imagen
 from imagen import HttpResponse, InvalidRequestError
 from imagen.providers import PROVIDERS
-from imagen.testing.simulator._forms import FilePart, parse_form
+from imagen.testing.simulator._core.forms import FilePart, parse_form
 from tests.providers.stepping import CATALOG, PICTURE, Walk, call, images, input_picture, mask_picture, recorded, reply
 
 XAI, OPENROUTER, SCHNELL = "grok-imagine-image", "openrouter/gemini-3.1-flash-lite-image", "together/flux-1-schnell"

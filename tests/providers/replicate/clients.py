@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 
 import imagen
 from imagen.testing.simulator import Simulator, open_simulator
-from imagen.testing.simulator.replicate import Replicate
+from imagen.testing.simulator._providers.replicate.server import Replicate
 from tests.transports import RETRY
 
 RED, GREEN = (200, 20, 20), (20, 160, 20)

@@ -24,7 +24,7 @@ from imagen.testing.simulator import (
     Withheld,
     WrongMedia,
 )
-from imagen.testing.simulator.replicate import Replicate
+from imagen.testing.simulator._providers.replicate.server import Replicate
 from tests.providers.replicate.clients import GREEN, RED, left_mask, near, open_replicate, opened, png
 
 SCHNELL = "replicate/flux-schnell"

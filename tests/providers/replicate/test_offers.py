@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 import imagen
-from imagen._prices import quote_request
-from imagen.testing.simulator._replicate_models import BY_THE_SECOND
-from imagen.testing.simulator._replicate_models import MODELS as SERVED
+from imagen._results.prices import quote_request
+from imagen.testing.simulator._providers.replicate.models import BY_THE_SECOND
+from imagen.testing.simulator._providers.replicate.models import MODELS as SERVED
 from tests.providers.fal.test_offers import requests
 from tests.providers.replicate.clients import GREEN, RED, left_mask, open_replicate, png
 from tests.providers.stepping import CATALOG

@@ -10,7 +10,7 @@ import pybase64
 import pytest
 
 from imagen.testing.simulator import NotAllowed, QuotaExhausted, RateLimited, Refused, ServerError, open_simulator
-from imagen.testing.simulator.replicate import Replicate
+from imagen.testing.simulator._providers.replicate.server import Replicate
 from tests.providers.replicate.clients import RED, left_mask, png
 from tests.providers.stepping import schema
 

@@ -25,7 +25,7 @@ from imagen import (
     Wait,
     Withheld,
 )
-from imagen._prices import cost_of
+from imagen._results.prices import cost_of
 from imagen.providers import stability
 from tests.providers.stability.test_requests import FIRST, JOB, MADE, WAITING, walk
 from tests.providers.stepping import CATALOG, PICTURE, PICTURE_BASE64, Walk, call, outcome, recorded, reply

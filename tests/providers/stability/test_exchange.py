@@ -27,8 +27,8 @@ from imagen.testing.simulator import (
     WrongMedia,
     open_simulator,
 )
-from imagen.testing.simulator._faults import JobFails, Withheld
-from imagen.testing.simulator._forms import parse_form
+from imagen.testing.simulator._core.faults import JobFails, Withheld
+from imagen.testing.simulator._core.forms import parse_form
 from tests.providers.stepping import CATALOG, mask_picture
 from tests.support import png
 from tests.transports import RETRY

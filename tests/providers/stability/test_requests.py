@@ -12,7 +12,7 @@ from PIL import Image as PillowImage
 import imagen
 from imagen import Accepted, Compute, HttpRequest, HttpResponse, Picture, Pictures, Progress, Wait
 from imagen.providers import stability
-from imagen.testing.simulator._forms import FilePart, parse_form
+from imagen.testing.simulator._core.forms import FilePart, parse_form
 from tests.providers.stepping import CATALOG, PICTURE, Walk, call, input_picture, mask_picture, reply, schema
 
 MADE = HttpResponse(

@@ -9,9 +9,9 @@ import pybase64
 import pytest
 
 import imagen
-from imagen.providers._wire import FormFile, form_request
+from imagen.providers._wire.http import FormFile, form_request
 from imagen.testing.simulator import FewerImages, Simulator, open_simulator
-from imagen.testing.simulator._forms import FilePart, FormError, parse_form
+from imagen.testing.simulator._core.forms import FilePart, FormError, parse_form
 from tests.providers.stability.test_exchange import MASK, PICTURE, open_client
 from tests.support import png
 

@@ -1,0 +1,418 @@
+"""Many requests, one outcome each, handed over as they finish.
+
+A feeder takes a slot for each request, then starts its task; the task hands its outcome over through a channel of size 0
+and only then gives the slot back. So a slow reader slows the spending, and memory holds `max_at_once` outcomes at most.
+
+How a batch ends, in prose. Everything delivered: the channel closes and the iteration ends. The reader leaves early, or is
+cancelled: the tasks are cancelled, and with them their tickets are let go (see the engine); the block is left without
+waiting for them. A budget scope is exhausted: the feeder stops, what is in flight is handed over, and the scope is
+cancelled when the reader asks for the next outcome. The source of the requests raises: what is in flight is handed over,
+and the reader gets the exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
+from decimal import Decimal
+from itertools import islice
+from typing import TypeVar
+
+import msgspec
+import trio
+
+from .._engine.attempt import new_id
+from .._engine.batch_jobs import EconomyDesk
+from .._engine.cache import NO_SIBLINGS, Siblings
+from .._engine.engine import Terms
+from .._engine.planning import Order, Planner
+from .._engine.router import Dispatcher
+from .._errors import BudgetExceededError, ImagenError, InvalidRequestError
+from .._policy.confirmation import Confirmation
+from .._requests.request import Request, as_request
+from .._results.images import Failure, Image, Outcome, failure_of
+from .._results.prices import Quote
+from .._storage.webhooks import MOST_IMAGE_IDS, BatchCompleted
+from .._system.nursery import open_bare_nursery
+
+__all__ = [
+    "Batch",
+    "BatchParts",
+    "BatchStatus",
+    "RepeatedRequest",
+    "Requests",
+    "open_batch",
+    "quote_all",
+    "repeat_request",
+]
+
+_NOTHING = Quote(low_usd=Decimal(0), expected_usd=Decimal(0), high_usd=Decimal(0))
+
+Requests = Iterable[Request | str] | AsyncIterable[Request | str]
+Item = TypeVar("Item")
+
+
+class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a batch is. `requested` is None while the requests still come from an iterable.
+
+    `cost_usd` sums what is known of the finished ones, `unknown_costs` counts the others among them.
+    """
+
+    requested: int | None
+    in_flight: int
+    succeeded: int
+    failed: int
+    cost_usd: Decimal
+    unknown_costs: int
+
+    def completed(self, batch_id: str, image_ids: Iterable[str], tag: str | None = None) -> BatchCompleted:
+        """What a webhook says when this is the end of the batch."""
+        return BatchCompleted(
+            batch_id=batch_id,
+            requested=self.requested,
+            succeeded=self.succeeded,
+            failed=self.failed,
+            cost_usd=self.cost_usd,
+            unknown_costs=self.unknown_costs,
+            image_ids=tuple(islice(image_ids, MOST_IMAGE_IDS)),
+            tag=tag,
+        )
+
+
+class RepeatedRequest(msgspec.Struct, frozen=True):
+    """One request, n times over, one by one or together; without the `done` ones, which an earlier process made."""
+
+    request: Request
+    n: int
+    together: bool
+    done: frozenset[int] = frozenset()
+
+
+class StoredBatch(msgspec.Struct, frozen=True):
+    """What came, and still comes, of a batch that was opened before."""
+
+    outcomes: Callable[[], AsyncGenerator[Outcome]]
+
+
+class BatchParts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a batch is made with: who plans and fulfils, on what terms, and who is asked about the cost.
+
+    With an `economy` desk the requests go together, as many as the provider takes in one job.
+    """
+
+    planner: Planner
+    dispatcher: Dispatcher
+    economy: EconomyDesk | None = None
+    terms: Terms
+    confirmation: Confirmation | None = None
+    max_at_once: int = 4
+    batch_id: str | None = None
+
+
+def repeat_request(request: Request, n: int, *, together: bool = False) -> RepeatedRequest:
+    """A source of n pictures of one request; `together` asks for as many in one provider request as the model allows."""
+    if n < 1:
+        raise InvalidRequestError(f"n must be 1 or more, not {n}.")
+    return RepeatedRequest(request, n, together)
+
+
+Source = Requests | RepeatedRequest | StoredBatch
+
+
+class Batch:
+    """What `open_batch` gives: iterate over it for the outcomes. Nothing is sent before the first is asked for."""
+
+    def __init__(self, parts: BatchParts) -> None:
+        self.id = parts.batch_id or new_id()
+        self._parts = parts
+        self._purse = parts.terms.purse
+        self._slots = trio.Semaphore(parts.max_at_once)
+        self._send, self._receive = trio.open_memory_channel[Outcome](0)
+        self._wanted = trio.Event()
+        self._source_error: Exception | None = None
+        self._requested: int | None = None
+        self._in_flight = self._succeeded = self._failed = self._unknown_costs = 0
+        self._cost_usd = Decimal(0)
+        self._image_ids: list[str] = []
+        self._handed: set[str] = set()
+        self._tag: str | None = None
+
+    def completed(self) -> BatchCompleted | None:
+        """What a webhook says of the batch when it is left; None if it never began."""
+        return self.status().completed(self.id, self._image_ids, self._tag) if self._wanted.is_set() else None
+
+    def status(self) -> BatchStatus:
+        """How far the batch is now."""
+        return BatchStatus(
+            requested=self._requested,
+            in_flight=self._in_flight,
+            succeeded=self._succeeded,
+            failed=self._failed,
+            cost_usd=self._cost_usd,
+            unknown_costs=self._unknown_costs,
+        )
+
+    def __aiter__(self) -> Batch:
+        return self
+
+    async def __anext__(self) -> Outcome:
+        self._wanted.set()
+        try:
+            return await self._receive.receive()
+        except trio.EndOfChannel:
+            pass
+        if (scope := self._purse.exhausted_scope) is not None:
+            await scope.leave()
+        if self._source_error is not None:
+            error, self._source_error = self._source_error, None
+            raise error
+        raise StopAsyncIteration
+
+    # --- the tasks --------------------------------------------------------------------------------------------------
+
+    async def _feed(self, source: Source) -> None:
+        await self._wanted.wait()
+        async with self._send, trio.open_nursery() as nursery:
+            try:
+                await self._confirm(source)
+            except ImagenError as error:
+                self._source_error = error
+            else:
+                await self._feed_from(source, nursery)
+
+    async def _feed_from(self, source: Source, nursery: trio.Nursery) -> None:
+        desk = self._parts.economy
+        if isinstance(source, StoredBatch):
+            await self._feed_stored(source)
+        elif desk is not None:
+            requests = _spread(source) if isinstance(source, RepeatedRequest) else source
+            await self._feed_together(requests, desk, nursery)
+        elif isinstance(source, RepeatedRequest):
+            await self._feed_repeated(source, nursery)
+        else:
+            await self._feed_each(source, nursery)
+
+    async def _feed_stored(self, source: StoredBatch) -> None:
+        try:
+            async with aclosing(source.outcomes()) as outcomes:
+                async for outcome in outcomes:
+                    await self._hand_over(outcome)
+        except ImagenError as error:
+            self._source_error = error
+
+    async def _feed_together(self, source: Requests, desk: EconomyDesk, nursery: trio.Nursery) -> None:
+        groups: dict[str, list[Order]] = {}
+        index = 0
+        try:
+            async with _iterate(source) as requests:
+                async for item in requests:
+                    request = as_request(item)
+                    try:
+                        order = self._parts.planner.plan(request, (index,), self.id, economy=True)
+                    except ImagenError as error:
+                        await self._hand_over(failure_of(request, index, error))
+                    else:
+                        group = groups.setdefault(order.model.id, [])
+                        group.append(order)
+                        if len(group) == desk.most_together(order):
+                            await self._start_together(groups.pop(order.model.id), desk, nursery)
+                    index += 1
+        except Exception as error:
+            self._source_error = error
+        self._requested = index
+        for group in groups.values():
+            await self._start_together(group, desk, nursery)
+
+    async def _start_together(self, orders: list[Order], desk: EconomyDesk, nursery: trio.Nursery) -> None:
+        await self._slots.acquire()
+        self._in_flight += len(orders)
+        nursery.start_soon(self._fulfil_together, orders, desk, name=f"imagen batch {self.id}, together")
+
+    async def _fulfil_together(self, orders: list[Order], desk: EconomyDesk) -> None:
+        async def deliver(outcome: Outcome) -> None:
+            self._in_flight -= 1
+            await self._hand_over(outcome)
+
+        try:
+            await desk.fulfil(orders, self._parts.terms, deliver)
+        finally:
+            self._slots.release()
+
+    async def _confirm(self, source: Source) -> None:
+        """Asks about the cost of the whole before the first request, where the whole is known."""
+        confirmation = self._parts.confirmation
+        if confirmation is None:
+            return
+        requests: list[Request] = []
+        if isinstance(source, RepeatedRequest):
+            requests = [source.request] * (source.n - len(source.done))
+        elif isinstance(source, Sequence):
+            requests = [as_request(item) for item in source]
+        if requests:
+            await self._ask(confirmation, requests)
+
+    async def _ask(self, confirmation: Confirmation, requests: Sequence[Request]) -> None:
+        # What cannot be sent costs nothing, and comes out as a failure a moment later.
+        quotes = [quote for one in requests if (quote := self._quote(one)) is not None]
+        await confirmation.ask(sum(quotes, start=_NOTHING), len(quotes))
+
+    def _quote(self, request: Request) -> Quote | None:
+        if self._parts.economy is None:
+            return self._parts.dispatcher.quote(request, self._parts.terms.options)
+        try:
+            return self._parts.planner.plan(request, economy=True).quote
+        except ImagenError:
+            return None
+
+    async def _feed_repeated(self, source: RepeatedRequest, nursery: trio.Nursery) -> None:
+        self._requested, self._tag = source.n, source.request.tag
+        most = self._most_together(source.request, together=source.together)
+        for indexes in _missing(source, most):
+            request = source.request
+            # Those without a seed are alike, and each is to be another picture.
+            siblings = Siblings(before=indexes[0], handed=self._handed) if request.seed is None else NO_SIBLINGS
+            if request.seed is not None:
+                # The same seed would give the same picture n times.
+                request = msgspec.structs.replace(request, seed=request.seed + indexes[0])
+            if not await self._start(request, indexes, nursery, siblings):
+                return
+
+    def _most_together(self, request: Request, *, together: bool) -> int:
+        """How many pictures one provider request is for."""
+        try:
+            can = self._parts.planner.plan(request).model.capabilities
+        except ImagenError:
+            # The same error comes out as an outcome a moment later.
+            return 1
+        if can.sold_together:
+            return can.max_images_per_request
+        # How several pictures come in one stream is not documented, and a break would lose those that are whole.
+        return can.max_images_per_request if together and not request.previews else 1
+
+    async def _feed_each(self, source: Requests, nursery: trio.Nursery) -> None:
+        index = 0
+        # One whose length is known was asked about as a whole.
+        confirmation = None if isinstance(source, Sequence) else self._parts.confirmation
+        try:
+            async with _iterate(source) as requests:
+                async for item in requests:
+                    if confirmation is not None:
+                        await self._ask(confirmation, [as_request(item)])
+                    if not await self._start(as_request(item), (index,), nursery):
+                        return
+                    index += 1
+        except Exception as error:
+            self._source_error = error
+        self._requested = index
+
+    async def _start(
+        self, request: Request, indexes: tuple[int, ...], nursery: trio.Nursery, siblings: Siblings = NO_SIBLINGS
+    ) -> bool:
+        """Takes a slot and starts one provider request; False when no more should be started."""
+        await self._slots.acquire()
+        if self._purse.exhausted_scope is not None:
+            return False
+        nursery.start_soon(
+            self._fulfil, request, indexes, siblings, name=f"imagen batch {self.id} request {indexes[0]}"
+        )
+        return True
+
+    async def _fulfil(self, request: Request, indexes: tuple[int, ...], siblings: Siblings) -> None:
+        try:
+            self._in_flight += len(indexes)
+            try:
+                outcomes = await self._outcomes(request, indexes, siblings)
+            finally:
+                self._in_flight -= len(indexes)
+            for outcome in outcomes:
+                await self._hand_over(outcome)
+        finally:
+            self._slots.release()
+
+    async def _outcomes(self, request: Request, indexes: tuple[int, ...], siblings: Siblings) -> tuple[Outcome, ...]:
+        parts = self._parts
+        try:
+            return await parts.dispatcher.fulfil(request, parts.terms, indexes, self.id, siblings=siblings)
+        except BudgetExceededError as error:
+            if self._purse.exhausted_scope is not None:
+                # The scope around the reader ends the iteration once everything in flight is handed over.
+                return ()
+            return tuple(Failure(index=index, request=request, error=error) for index in indexes)
+
+    async def _hand_over(self, outcome: Outcome) -> None:
+        self._count(outcome)
+        await self._send.send(outcome)
+
+    def _count(self, outcome: Outcome) -> None:
+        if isinstance(outcome, Image):
+            self._succeeded += 1
+            if len(self._image_ids) < MOST_IMAGE_IDS:
+                self._image_ids.append(outcome.id)
+        else:
+            self._failed += 1
+        if outcome.cost.usd is None:
+            self._unknown_costs += 1
+        else:
+            self._cost_usd += outcome.cost.usd
+
+
+def _missing(source: RepeatedRequest, most: int) -> Iterator[tuple[int, ...]]:
+    """What is still to be made, by so many at the most; those that stand side by side only, as the ledger stores the first."""
+    run: list[int] = []
+    for index in range(source.n):
+        if index not in source.done:
+            run.append(index)
+        if run and (len(run) == most or index in source.done):
+            yield tuple(run)
+            run = []
+    if run:
+        yield tuple(run)
+
+
+def _spread(source: RepeatedRequest) -> Iterator[Request]:
+    """A repeated request as many; the same seed would give the same picture n times."""
+    for index in range(source.n):
+        seed = source.request.seed
+        yield source.request if seed is None else msgspec.structs.replace(source.request, seed=seed + index)
+
+
+def quote_all(planner: Planner, requests: Iterable[Request], *, economy: bool = False) -> Quote:
+    """What requests will cost together."""
+    quotes = (planner.plan(request, economy=economy).quote for request in requests)
+    return sum(quotes, start=_NOTHING)
+
+
+@asynccontextmanager
+async def open_batch(source: Source, parts: BatchParts) -> AsyncIterator[Batch]:
+    """Runs a batch for as long as the block lasts; `Client.open_batch` says what callers may rely on."""
+    if parts.max_at_once < 1:
+        raise InvalidRequestError(f"max_at_once must be 1 or more, not {parts.max_at_once}.")
+    batch = Batch(parts)
+    async with open_bare_nursery() as nursery:
+        nursery.start_soon(batch._feed, source)
+        try:
+            yield batch
+        finally:
+            # In this order: a blocked sender must meet a cancellation, not a closed channel.
+            nursery.cancel_scope.cancel("the batch is left")
+            batch._receive.close()
+
+
+def _iterate(source: Requests) -> AbstractAsyncContextManager[AsyncIterable[Request | str]]:
+    if isinstance(source, AsyncGenerator):
+        return _closing(source)
+    return nullcontext(source) if isinstance(source, AsyncIterable) else _closing(_iterate_sync(source))
+
+
+@asynccontextmanager
+async def _closing(generator: AsyncGenerator[Request | str]) -> AsyncIterator[AsyncIterable[Request | str]]:
+    try:
+        yield generator
+    finally:
+        with trio.move_on_after(1, shield=True):
+            await generator.aclose()
+
+
+async def _iterate_sync(source: Iterable[Item]) -> AsyncGenerator[Item]:
+    for item in source:
+        yield item

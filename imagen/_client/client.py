@@ -1,0 +1,538 @@
+"""The client: everything a caller needs, between `open_client` and the end of its block."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from decimal import Decimal
+from functools import partial
+from typing import Final, Literal, Unpack
+
+import msgspec
+import trio
+
+from .._engine.batch_jobs import EconomyDesk
+from .._engine.engine import Engine, Terms
+from .._engine.planning import Planner
+from .._engine.recovery import Recovery
+from .._engine.router import Dispatcher
+from .._errors import BudgetExceededError, ConfigurationError, InvalidRequestError, ProviderNotFoundError
+from .._policy.budget import Budget, Purse, current_scopes, read_usd
+from .._policy.confirmation import Confirmation
+from .._policy.settings import ProviderAccess, Settings
+from .._requests.catalog import Catalog, Model
+from .._requests.options import GenerateFields, GenerateParameters, Parameters, RoutingOptions, take_options
+from .._requests.request import Edit, Enhance, Generate, ImageSource, Request, Restyle, Vary, as_request
+from .._results.events import EventHandler
+from .._results.images import Failure, Image
+from .._results.prices import Quote
+from .._results.replay import Replay, differences_of, replay_request
+from .._storage.ledger import AttemptRecord, Ledger
+from .._storage.spending import CacheHits, Spending, SpendingBy, SpendingGroup, SpendingKey
+from .._storage.webhooks import BatchCompleted, Webhooks
+from .._system.threads import Workers
+from .._transport.connections import ProviderWays
+from .._transport.discovery import Discovery, discover_models
+from .._transport.driver import Watch
+from .._transport.job_waiters import Callbacks
+from .._transport.probe import ProviderStatus, probe_provider
+from ..library import Library
+from ..library._imaging import Renditions, Similar
+from ..prompts import Look, PromptLibrary, Style, choose_styles, load_styles
+from ..providers._provider import Callback
+from ..sharing import Archives, Shares
+from ..sharing._publishing import Publisher
+from .batch import Batch, BatchParts, RepeatedRequest, Requests, StoredBatch, open_batch, quote_all, repeat_request
+from .event_relay import EventRelay
+from .library_services import LibraryRooms
+from .sessions import Session, Sessions
+
+__all__ = ["Client", "Parts"]
+
+# It is one write to the database.
+_ANNOUNCE_SECONDS = 35.0
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client is made of; `open_client` puts them together."""
+
+    settings: Settings
+    catalog: Catalog
+    planner: Planner
+    engine: Engine
+    economy: EconomyDesk
+    dispatcher: Dispatcher
+    recovery: Recovery
+    ledger: Ledger
+    spending: SpendingBy
+    sessions: Sessions
+    callbacks: Callbacks
+    confirmation: Confirmation | None
+    events: EventRelay
+    ways: ProviderWays
+    webhooks: Webhooks | None
+    renditions: Renditions
+    rooms: LibraryRooms | None
+    now: Callable[[], float]
+    prompts: PromptLibrary
+    workers: Workers
+
+
+class Client:
+    """What `open_client` gives. All of it belongs to one Trio run, and may be used from any of its tasks."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.settings: Final = parts.settings
+        self.catalog: Final = parts.catalog
+        self.sessions: Final = parts.sessions
+        self.prompts: Final = parts.prompts
+        self.renditions: Final = parts.renditions
+        self._parts = parts
+
+    @property
+    def _rooms(self) -> LibraryRooms:
+        if self._parts.rooms is None:
+            raise ConfigurationError("This client was opened without a library: leave out library=None.")
+        return self._parts.rooms
+
+    @property
+    def library(self) -> Library:
+        """The pictures that were made.
+
+        Raises:
+            ConfigurationError: the client was opened with `library=None`.
+        """
+        return self._rooms.library
+
+    @property
+    def similar(self) -> Similar:
+        """Which pictures of the library look alike.
+
+        Raises:
+            ConfigurationError: the client was opened with `library=None`.
+        """
+        return self._rooms.similar
+
+    @property
+    def archives(self) -> Archives:
+        """Pictures of the library as one file, and back.
+
+        Raises:
+            ConfigurationError: the client was opened with `library=None`.
+        """
+        return self._rooms.archives
+
+    @property
+    def shares(self) -> Shares:
+        """Links to pictures of the library that are given away.
+
+        Raises:
+            ConfigurationError: the client was opened with `library=None`.
+        """
+        return self._rooms.shares
+
+    @property
+    def publisher(self) -> Publisher:
+        """The pictures of the library in an object store.
+
+        Raises:
+            ConfigurationError: no store is set, or the client was opened with `library=None`.
+        """
+        if (publisher := self._rooms.publisher) is None:
+            raise ConfigurationError("No store is set to publish to: set IMAGEN_STORE_URL, or [store] in imagen.toml.")
+        return publisher
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """What the receiver of webhooks was told, and what he could not be told.
+
+        Raises:
+            ConfigurationError: no receiver is set.
+        """
+        if self._parts.webhooks is None:
+            raise ConfigurationError("Nobody is told by webhooks: set IMAGEN_WEBHOOK_URL and IMAGEN_WEBHOOK_SECRET.")
+        return self._parts.webhooks
+
+    async def styles(self) -> Mapping[str, Style]:
+        """All styles by name: those that come with imagen, and those of styles.toml in the home.
+
+        Raises:
+            ConfigurationError: that file is wrong; the message names the style.
+        """
+        return await self._parts.workers.run(partial(load_styles, self.settings.home))
+
+    async def look(self, *styles: Style | str, seed: int | None = None, references: Sequence[ImageSource] = ()) -> Look:
+        """A look that is kept from picture to picture: `look.request("a harbour")` is a generation in it.
+
+        Args:
+            styles: By name, or as they are.
+            seed: The seed of the first prompt; each further prompt has the next one.
+            references: Pictures that lend the look to all; `look.keep(image)` adds one that was made.
+
+        Raises:
+            InvalidRequestError: there is no such style.
+        """
+        known = await self.styles() if any(isinstance(style, str) for style in styles) else {}
+        chosen = (choose_styles(known, (style,))[0] if isinstance(style, str) else style for style in styles)
+        return Look(tuple(chosen), seed=seed, references=references, model_for=self.model_for)
+
+    @property
+    def default_model(self) -> Model:
+        """The model of a generation that names none: the setting, else the first one that a key is there for, else `sketch`."""
+        return self.model_for(Generate(prompt="x"))
+
+    def model_for(self, request: Request) -> Model:
+        """The model that a request goes to first: the one that it names, else the one that is chosen for it.
+
+        Raises:
+            ImagenError: there is none.
+        """
+        return self._parts.planner.model_for(request)
+
+    async def generate(self, request: str | Request, **parameters: Unpack[GenerateParameters]) -> Image:
+        """Makes one picture, and keeps it in the library.
+
+        Args:
+            request: A prompt, with the parameters of `Generate` as keyword arguments, or a whole request of any operation.
+
+        Raises:
+            ImagenError: there is no picture; `.code`, `.retryable` and `.billed` say more.
+
+        A cancellation before the request is sent costs nothing. After that the request goes on in the background for
+        `salvage_seconds`, and its picture lands in the library.
+        """
+        fields, options = take_options(parameters)
+        return await self._make(_as_request(request, fields), options)
+
+    async def edit(
+        self,
+        prompt: str,
+        *images: ImageSource,
+        mask: ImageSource | None = None,
+        **parameters: Unpack[Parameters],
+    ) -> Image:
+        """Changes a picture as the prompt says; `Edit` says what the pictures and the mask are. Else like `generate`."""
+        fields, options = take_options(parameters)
+        return await self._make(Edit(prompt=prompt, images=images, mask=mask, **fields), options)
+
+    async def vary(
+        self,
+        image: ImageSource,
+        *,
+        prompt: str = "",
+        strength: float | None = None,
+        **parameters: Unpack[Parameters],
+    ) -> Image:
+        """Makes another picture like this one; see `Vary`. Else like `generate`."""
+        fields, options = take_options(parameters)
+        return await self._make(Vary(image=image, prompt=prompt, strength=strength, **fields), options)
+
+    async def enhance(
+        self,
+        image: ImageSource,
+        *,
+        scale: float | None = None,
+        mode: Literal["fast", "conservative", "creative"] | None = None,
+        prompt: str = "",
+        **parameters: Unpack[Parameters],
+    ) -> Image:
+        """Makes the same picture larger and finer; see `Enhance`. Else like `generate`."""
+        fields, options = take_options(parameters)
+        return await self._make(Enhance(image=image, scale=scale, mode=mode, prompt=prompt, **fields), options)
+
+    async def restyle(
+        self,
+        image: ImageSource,
+        reference: ImageSource,
+        *,
+        prompt: str = "",
+        strength: float | None = None,
+        **parameters: Unpack[Parameters],
+    ) -> Image:
+        """Draws the content of one picture in the look of another; see `Restyle`. Else like `generate`."""
+        fields, options = take_options(parameters)
+        return await self._make(
+            Restyle(image=image, reference=reference, prompt=prompt, strength=strength, **fields), options
+        )
+
+    async def replay(self, image: Image, *, model: str | None = None, seed: int | None = None) -> Replay:
+        """Makes a picture again: the same request, with the seed that the picture reports, by the model that made it.
+
+        Args:
+            model: Another model; the options of the request are sent to the same provider only.
+            seed: Another seed.
+
+        Gives the new picture, and in what it differs. It is paid like any other. Else like `generate`.
+
+        Raises:
+            ImagenError: there is no picture, or one that it was made from is no longer kept.
+        """
+        chosen = self.catalog.find(model or image.model)
+        again = await self._make(replay_request(image, chosen, seed), RoutingOptions())
+        return Replay(image=again, differences=differences_of(image, again), same_bytes=again.sha256 == image.sha256)
+
+    async def _make(self, request: Request, options: RoutingOptions) -> Image:
+        ask = None
+        if self._parts.confirmation is not None:
+            ask = partial(self._parts.confirmation.ask, self._parts.planner.plan(request).quote, 1)
+        purse = Purse(current_scopes())
+        try:
+            terms = msgspec.structs.replace(self._terms(purse, options), ask=ask)
+            (outcome,) = await self._parts.dispatcher.fulfil(request, terms)
+        except BudgetExceededError as error:
+            refusal = error
+        else:
+            if isinstance(outcome, Failure):
+                raise outcome.error
+            return outcome
+        if (scope := purse.exhausted_scope) is not None:
+            await scope.wait_settled()
+            await scope.leave()
+        raise refusal
+
+    def _terms(self, purse: Purse, options: RoutingOptions, on_event: EventHandler | None = None) -> Terms:
+        return Terms(purse=purse, emit=self._parts.events.also_to(on_event), options=options, lockouts={})
+
+    def _batch_parts(self, terms: Terms, max_at_once: int, batch_id: str | None = None) -> BatchParts:
+        return BatchParts(
+            planner=self._parts.planner,
+            dispatcher=self._parts.dispatcher,
+            terms=terms,
+            confirmation=self._parts.confirmation,
+            max_at_once=max_at_once,
+            batch_id=batch_id,
+        )
+
+    def open_batch(
+        self,
+        requests: str | Request | Requests,
+        *,
+        n: int = 1,
+        max_at_once: int = 4,
+        together: bool = False,
+        economy: bool = False,
+        budget: Budget | None = None,
+        on_event: EventHandler | None = None,
+        **parameters: Unpack[GenerateParameters],
+    ) -> AbstractAsyncContextManager[Batch]:
+        """Opens a batch: iterate over it for one outcome per request, each as it finishes.
+
+        Args:
+            requests: A prompt or one request, made `n` times; or many of either, as an iterable or an async iterable, which
+                is read no faster than slots come free.
+            max_at_once: How many provider requests run side by side.
+            together: Ask for several pictures in one provider request, where the model can. They then arrive together.
+            economy: Send the requests together through the provider's batch API, for less (half, with OpenAI and Gemini).
+                It may take hours; `reopen_batch` with the batch's `id` goes on after a restart.
+            budget: Requests that do not fit into it come out as failures with `BudgetExceededError`.
+            on_event: Is told of requests sent, previews, and outcomes of this batch.
+
+        Opening spends nothing until the first outcome is asked for. Every request gives exactly one outcome, in order of
+        completion, and a failure never stops the others. A slow reader slows the spending. Leaving the block drops what
+        has not been sent and salvages what has, in the background.
+        """
+        fields, options = take_options(parameters)
+        source = self._source(requests, n, together, fields)
+        terms = self._terms(Purse(current_scopes(), budget), options, on_event)
+        parts = self._batch_parts(terms, max_at_once)
+        if economy and (together or options != RoutingOptions()):
+            raise InvalidRequestError(
+                "economy sends everything to one model and waits: leave out together, fallback, routing, "
+                "hedge_after_seconds, cache and wait."
+            )
+        if economy:
+            parts = msgspec.structs.replace(parts, economy=self._parts.economy)
+        return self._announced(open_batch(source, parts))
+
+    def reopen_batch(self, batch_id: str) -> AbstractAsyncContextManager[Batch]:
+        """Opens a batch again that was left, by an earlier process perhaps: its pictures, and those that still come.
+
+        Gives an outcome for everything of it that was sent: the pictures in the library, then what is collected now, then a
+        failure for each that is neither. Nothing is sent; what never was sent has no outcome.
+        """
+        source = StoredBatch(partial(self._parts.recovery.outcomes_of, batch_id))
+        parts = self._batch_parts(self._terms(Purse(), RoutingOptions()), 1, batch_id)
+        return self._announced(open_batch(source, msgspec.structs.replace(parts, confirmation=None)))
+
+    def start_session(
+        self,
+        request: str | Request,
+        *,
+        n: int = 1,
+        max_at_once: int = 4,
+        together: bool = False,
+        budget: Budget | None = None,
+        **parameters: Unpack[GenerateParameters],
+    ) -> Session:
+        """Starts a batch in the background, to be pulled from later by `sessions.get(id)`. It goes on until the client closes.
+
+        It outlives the block that it was started in, so the budget scopes around that do not bind it; a `budget` does.
+
+        Raises:
+            SessionError: too many run at once.
+            ImagenError: the request cannot be sent as it is.
+        """
+        fields, options = take_options(parameters)
+        whole = _as_request(request, fields)
+        self._parts.planner.plan(whole)
+        source = repeat_request(whole, n, together=together)
+        terms = self._terms(Purse(budget=budget), options)
+        return self.sessions.start(source, self._batch_parts(terms, max_at_once), budget)
+
+    async def resume_session(self, session_id: str) -> Session:
+        """Makes what is missing of a session that an earlier process did not end, under the same id.
+
+        What is in flight or of unknown outcome is not missing: it may have been paid. Does nothing to a session that runs.
+
+        Raises:
+            SessionError: it is not known, has expired, or runs in another process.
+        """
+        terms = self._terms(Purse(), RoutingOptions())
+        return await self.sessions.resume(session_id, self._batch_parts(terms, 1))
+
+    def quote(
+        self,
+        requests: str | Request | Iterable[Request | str],
+        *,
+        n: int = 1,
+        economy: bool = False,
+        **parameters: Unpack[GenerateParameters],
+    ) -> Quote:
+        """What requests will cost, before anything is sent; figures are None where a price is unknown.
+
+        Args:
+            requests: As for `open_batch`, and so are `n` and `economy`.
+
+        Raises:
+            ImagenError: one of the requests cannot be sent as it is.
+        """
+        planner = self._parts.planner
+        if isinstance(requests, (str, Request)):
+            fields, _ = take_options(parameters)
+            return planner.plan(_as_request(requests, fields), tuple(range(n)), economy=economy).quote
+        return quote_all(planner, (as_request(item) for item in requests), economy=economy)
+
+    async def spending(self, since: datetime.datetime | None = None) -> Spending:
+        """What was spent since then (None: ever), out of the ledger: all processes that share this home."""
+        return await self._parts.spending.total(since)
+
+    async def spending_by(self, key: SpendingKey, since: datetime.datetime | None = None) -> Sequence[SpendingGroup]:
+        """The same, split by model, provider, day (UTC), tag or batch: days in their order, else the dearest first."""
+        return await self._parts.spending.groups(key, since)
+
+    async def cache_hits(self, since: datetime.datetime | None = None) -> CacheHits:
+        """What `cache=True` answered out of the library since then (None: ever), in all processes that share this home."""
+        return await self._parts.spending.cache_hits(since)
+
+    async def unknown_attempts(self) -> Sequence[AttemptRecord]:
+        """The requests that were sent and never heard of again, oldest first. They count as spent until `reconcile`d."""
+        return await self._parts.ledger.unknown()
+
+    async def collect(self) -> int:
+        """Fetches what can still be had of attempts of unknown outcome, and of those that earlier processes left; waits for it.
+
+        Gives how many attempts ended with a picture.
+        """
+        await self._parts.recovery.resolve_dead()
+        await self._parts.recovery.collect_unknown()
+        # Batches for less may take hours: `reopen_batch` waits for those.
+        tickets = [ticket for ticket in self._parts.recovery.collecting() if not ticket.order.economy]
+        for ticket in tickets:
+            await ticket.done.wait()
+        return sum(ticket.error is None for ticket in tickets)
+
+    async def reconcile(self, attempt_id: str, usd: Decimal | str) -> None:
+        """Books what an attempt of unknown outcome did cost, as the provider's own account says.
+
+        Raises:
+            InvalidRequestError: there is no attempt of unknown outcome with that id.
+        """
+        amount = read_usd(usd)
+        if not await self._parts.ledger.reconcile(attempt_id, amount, self._parts.now()):
+            raise InvalidRequestError(
+                f"There is no attempt {attempt_id!r} of unknown outcome: `imagen spend --unknown` lists them."
+            )
+
+    async def receive_callback(self, provider: str, headers: Mapping[str, str], body: bytes) -> bool:
+        """Takes a request that came to the callback URL of a provider, and asks at once how far its job is.
+
+        Gives whether this client waits for that job. Any web server can hand requests on to it.
+
+        Raises:
+            AuthenticationError: the provider has not signed it.
+            InvalidRequestError: it is no callback of that provider.
+        """
+        access = self._access(provider)
+        read = access.provider.read_callback
+        if read is None:
+            raise InvalidRequestError(f"{provider} calls nobody back.")
+        secret = self.settings.callback_secret
+        callback = Callback(
+            headers=headers, body=body, now=self._parts.now(), secret=None if secret is None else secret.reveal()
+        )
+        job_id = await self._parts.ways.driver(provider).run(read(callback), Watch())
+        return self._parts.callbacks.ring(provider, job_id)
+
+    async def probe(self, provider: str) -> ProviderStatus:
+        """Whether a provider is configured and answers, found out by a request that costs nothing."""
+        access = self._access(provider)
+        return await probe_provider(access, self._parts.ways.driver(provider) if access.configured else None)
+
+    def _access(self, provider: str) -> ProviderAccess:
+        access = self.settings.access.get(provider)
+        if access is None:
+            known = ", ".join(self.settings.access)
+            raise ProviderNotFoundError(f"There is no provider {provider!r}; imagen knows {known}.")
+        return access
+
+    async def discover(self) -> Discovery:
+        """The image models that the providers list for this account, beside what the catalog knows. It costs nothing."""
+        return await discover_models(self.settings.access.values(), self.catalog, self._parts.ways.driver)
+
+    @property
+    def in_flight(self) -> int:
+        """How many provider requests are under way, those that are being salvaged included."""
+        return self._parts.engine.in_flight + self._parts.economy.in_flight
+
+    def bound_salvage(self, seconds: float) -> None:
+        """Gives everything in flight so many seconds to finish, and drops what has not been sent.
+
+        What is not finished by then is `unknown` in the ledger: it may be billed.
+        """
+        self._parts.engine.bound_salvage(seconds)
+        self._parts.economy.bound_salvage(seconds)
+
+    @asynccontextmanager
+    async def _announced(self, opening: AbstractAsyncContextManager[Batch]) -> AsyncIterator[Batch]:
+        """A batch that the receiver of webhooks is told of when it is left."""
+        completed: BatchCompleted | None = None
+        try:
+            async with opening as batch:
+                try:
+                    yield batch
+                finally:
+                    # One that the provider still works on is not over: whoever reopens it tells of its end.
+                    with_provider = any(ticket.order.batch_id == batch.id for ticket in self._parts.economy.tickets)
+                    completed = None if with_provider else batch.completed()
+        finally:
+            if self._parts.webhooks is not None and completed is not None:
+                with trio.move_on_after(_ANNOUNCE_SECONDS, shield=True):
+                    await self._parts.webhooks.enqueue(completed)
+
+    def _source(
+        self, requests: str | Request | Requests, n: int, together: bool, parameters: GenerateFields
+    ) -> Requests | RepeatedRequest:
+        if isinstance(requests, (str, Request)):
+            return repeat_request(_as_request(requests, parameters), n, together=together)
+        if n != 1 or together or parameters:
+            raise InvalidRequestError("n, together and parameters go with one prompt; many requests carry their own.")
+        return requests
+
+
+def _as_request(request: str | Request, parameters: GenerateFields) -> Request:
+    if isinstance(request, str):
+        return Generate(prompt=request, **parameters)
+    if parameters:
+        raise InvalidRequestError(f"{', '.join(parameters)}: put these into the request itself, or give a prompt.")
+    return request

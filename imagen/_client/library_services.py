@@ -1,0 +1,65 @@
+"""What a client has because it has a library: all that finds pictures, looks after them and hands them on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import trio
+
+from .._policy.settings import Settings
+from .._storage.database import Database
+from .._system.threads import Workers
+from ..library import Library
+from ..library._housekeeping import Housekeeping
+from ..library._imaging import Renditions, Similar
+from ..sharing import Archives, Shares
+from ..sharing._publishing import Publisher
+
+__all__ = ["LibraryRooms", "open_library_rooms"]
+
+
+class LibraryRooms(msgspec.Struct, frozen=True, kw_only=True):
+    """The library, and what stands on it; the publisher only where a store is set."""
+
+    library: Library
+    similar: Similar
+    archives: Archives
+    shares: Shares
+    publisher: Publisher | None
+    housekeeping: Housekeeping
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        """Begins what goes on in the background, in a nursery of the caller's."""
+        if self.publisher is not None:
+            await nursery.start(self.publisher.run, name="imagen publisher")
+        nursery.start_soon(self.housekeeping.run, name="imagen housekeeping")
+
+    def close(self) -> None:
+        """Ends it: nothing new is begun, and what is half done is finished or left as it was."""
+        if self.publisher is not None:
+            self.publisher.close()
+        self.housekeeping.close()
+
+
+def open_library_rooms(
+    library: Library,
+    renditions: Renditions,
+    *,
+    settings: Settings,
+    database: Database,
+    workers: Workers,
+    now: Callable[[], float],
+) -> LibraryRooms:
+    """Puts them together."""
+    ground = (database, library, renditions, workers)
+    return LibraryRooms(
+        library=library,
+        similar=Similar(database, workers, read=library.files.find_input),
+        archives=Archives(*ground, max_pixels=settings.bounds.max_pixels, now=now),
+        shares=Shares(*ground, secret=settings.share_secret, url=settings.share_url, now=now),
+        publisher=None
+        if settings.store is None
+        else Publisher(database, workers, settings.store, read=library.files.find_input, now=now),
+        housekeeping=Housekeeping(library, renditions, settings.cleanup),
+    )

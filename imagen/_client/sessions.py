@@ -1,0 +1,359 @@
+"""Batches that run in the background, for callers that come back later.
+
+The session's own task is the only reader of its batch. It keeps every outcome, and callers pull by cursor: asking again for
+the same cursor gives the same answer, so an answer that was lost on its way can be asked for once more. With a library,
+sessions and the numbers of their outcomes are on the disk too, and a later process goes on with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal
+from functools import partial
+
+import msgspec
+import trio
+
+from .._engine.attempt import new_id
+from .._engine.recovery import Recovery
+from .._errors import ImagenError, SessionError, SessionExpiredError, SessionNotFoundError
+from .._policy.budget import Budget, Purse
+from .._results.images import Failure, Image, Outcome
+from .._storage.webhooks import BatchCompleted
+from .batch import Batch, BatchParts, BatchStatus, RepeatedRequest, open_batch
+from .session_state import TERMINAL, SessionEvent, SessionProgress, SessionState, advance
+from .session_store import SessionStore, StoredSession
+
+__all__ = ["Session", "Sessions"]
+
+# Ids of expired sessions that are remembered, so that they are told apart from ids that never were.
+_REMEMBERED = 10_000
+Announce = Callable[[BatchCompleted], Awaitable[object]]
+
+
+class Session:
+    """One background batch. Outcomes are numbered in the order in which they finished, from 0."""
+
+    def __init__(
+        self, requested: int, now: Callable[[], float], session_id: str | None = None, *, makes_missing: bool = True
+    ) -> None:
+        self.id = session_id or new_id()
+        self._makes_missing = makes_missing
+        self._over = trio.Event()
+        self._progress = SessionProgress(requested=requested)
+        self._outcomes: list[Outcome] = []
+        self._changed = trio.Event()
+        self._scope = trio.CancelScope()
+        self._now = now
+        self._touched = now()
+        self._batch: Batch | None = None
+        self._error: ImagenError | None = None
+
+    @property
+    def state(self) -> SessionState:
+        """Where it stands."""
+        return self._progress.state
+
+    @property
+    def requested(self) -> int:
+        """How many pictures were asked for."""
+        return self._progress.requested
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will come."""
+        return self.state in TERMINAL
+
+    @property
+    def outcomes(self) -> Sequence[Outcome]:
+        """Everything so far, in order of completion."""
+        return tuple(self._outcomes)
+
+    @property
+    def images(self) -> Sequence[tuple[int, Image]]:
+        """The pictures so far, each with its number."""
+        return [(number, outcome) for number, outcome in enumerate(self._outcomes) if isinstance(outcome, Image)]
+
+    @property
+    def failures(self) -> Sequence[tuple[int, Failure]]:
+        """The failures so far, each with its number."""
+        return [(number, outcome) for number, outcome in enumerate(self._outcomes) if isinstance(outcome, Failure)]
+
+    @property
+    def error(self) -> ImagenError | None:
+        """What broke the batch itself, if something did."""
+        return self._error
+
+    def status(self) -> BatchStatus:
+        """Counts and cost."""
+        costs = [outcome.cost.usd for outcome in self._outcomes]
+        return BatchStatus(
+            requested=self.requested,
+            in_flight=0 if self._batch is None else self._batch.status().in_flight,
+            succeeded=len(self.images),
+            failed=len(self.failures),
+            cost_usd=sum((usd for usd in costs if usd is not None), Decimal(0)),
+            unknown_costs=costs.count(None),
+        )
+
+    async def wait_image(self, after: int | None = None) -> tuple[int, Image] | None:
+        """The first picture with a number above `after`, and that number; None when none will come any more.
+
+        Changes nothing, so it can be repeated and cancelled freely.
+        """
+        await trio.lowlevel.checkpoint()
+        cursor = -1 if after is None else after
+        while True:
+            self._touched = self._now()
+            found = next((item for item in self.images if item[0] > cursor), None)
+            self._step("pulled", pulled=len(self._outcomes) if found is None else found[0] + 1)
+            if found is not None or self.finished:
+                return found
+            await self.wait_changed()
+
+    async def wait_changed(self) -> None:
+        """Waits until an outcome comes or the state changes."""
+        await self._changed.wait()
+
+    async def wait_finished(self) -> None:
+        """Waits until nothing more will come."""
+        await trio.lowlevel.checkpoint()
+        while not self.finished:
+            await self.wait_changed()
+
+    def cancel(self) -> None:
+        """Stops what has not been sent; what has been sent is salvaged into the library. Does nothing when it is over."""
+        if not self.finished:
+            self._step("cancelled")
+            self._scope.cancel("the session is cancelled")
+
+    # --- for the registry -------------------------------------------------------------------------------------------
+
+    async def _run(self, work: Callable[[], Awaitable[None]], announce: Announce) -> None:
+        """Does the work of the session. An error of a batch stays in its session: the others go on."""
+        try:
+            with self._scope:
+                await work()
+                # One with something missing is no news: a later process may go on with it.
+                if self.finished:
+                    image_ids = (image.id for _, image in self.images)
+                    await announce(self.status().completed(self.id, image_ids))
+        except ImagenError as error:
+            self._error = error
+            self._step("broke")
+        finally:
+            # Cancelled from outside, with the client, or left with something missing.
+            self._step("cancelled")
+            self._over.set()
+
+    async def _read(self, source: RepeatedRequest, parts: BatchParts, store: SessionStore | None) -> None:
+        """Reads the batch to its end."""
+        async with open_batch(source, parts) as self._batch:
+            self._step("started")
+            async for outcome in self._batch:
+                await self._add(outcome, store)
+        self._step("ended")
+
+    async def _restore(
+        self, stored: StoredSession, store: SessionStore, recovery: Recovery, parts: BatchParts | None
+    ) -> None:
+        """Gives what is there, waits for what is still being collected, and makes what is missing if `parts` are given."""
+        self._step("started")
+        await self._catch_up(await store.outcomes(stored), store)
+        await recovery.wait_ended(self.id)
+        await self._catch_up(await store.outcomes(stored), store)
+        for failure in await store.unsettled(stored, self._told):
+            await self._add(failure, store)
+        if len(self._told) >= stored.requested:
+            self._step("ended")
+        elif parts is not None:
+            source = RepeatedRequest(stored.request, stored.requested, stored.together, self._told)
+            await self._read(source, parts, store)
+
+    @property
+    def _told(self) -> frozenset[int]:
+        """The positions that have an outcome."""
+        return frozenset(outcome.index for outcome in self._outcomes)
+
+    async def _catch_up(self, outcomes: Sequence[Outcome], store: SessionStore) -> None:
+        for outcome in outcomes[len(self._outcomes) :]:
+            await self._add(outcome, store)
+
+    async def _add(self, outcome: Outcome, store: SessionStore | None) -> None:
+        if store is not None:
+            # The number is on the disk before anybody hears of it.
+            await store.add_outcome(self.id, len(self._outcomes), outcome)
+        self._outcomes.append(outcome)
+        self._step("image" if isinstance(outcome, Image) else "failure")
+
+    def _step(self, event: SessionEvent, *, pulled: int = 0) -> None:
+        before, self._progress = self._progress, advance(self._progress, event, pulled=pulled)
+        if self._progress != before:
+            changed, self._changed = self._changed, trio.Event()
+            changed.set()
+
+    def _expire(self) -> None:
+        self._step("expired")
+        self._scope.cancel("the session has expired")
+
+
+class Sessions:
+    """The background batches of a client. They end with it; their pictures stay in the library, and a later client goes on."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        *,
+        ttl_seconds: float,
+        max_concurrent: int,
+        store: SessionStore | None,
+        recovery: Recovery,
+        announce: Announce,
+        now: Callable[[], float],
+    ) -> None:
+        self._nursery = nursery
+        self._announce = announce
+        self._ttl_seconds = ttl_seconds
+        self._max_concurrent = max_concurrent
+        self._store = store
+        self._recovery = recovery
+        self._now = now
+        self._sessions: dict[str, Session] = {}
+        self._expired: dict[str, None] = {}
+        # Two that restore one session at once would each make what is missing, and pay for it.
+        self._restoring = trio.Lock()
+
+    def __len__(self) -> int:
+        self._sweep()
+        return len(self._sessions)
+
+    def start(self, source: RepeatedRequest, parts: BatchParts, budget: Budget | None) -> Session:
+        """Starts reading a batch in the background. `Client.start_session` is the way to call it.
+
+        Raises:
+            SessionError: too many run at once.
+        """
+        self._check_running()
+        session = self._add(Session(source.n, trio.current_time))
+        work = partial(self._begin, session, source, parts, budget)
+        self._nursery.start_soon(session._run, work, self._announce, name=f"imagen session {session.id}")
+        return session
+
+    async def get(self, session_id: str) -> Session:
+        """The session of that id; asking keeps it alive for another time to live.
+
+        One of an earlier process is there again with everything that came of it; `Client.resume_session` makes the rest.
+
+        Raises:
+            SessionNotFoundError: there never was one.
+            SessionExpiredError: nobody asked for it for too long.
+            SessionError: it runs in another process.
+        """
+        async with self._restoring:
+            if (session := self._find(session_id)) is None:
+                session = await self._restore(await self._stored(session_id), None)
+        session._touched = trio.current_time()
+        return session
+
+    async def resume(self, session_id: str, parts: BatchParts) -> Session:
+        """Makes what is missing of a session that an earlier process did not end. Does nothing to one that runs."""
+        while True:
+            async with self._restoring:
+                session = self._find(session_id)
+                if session is None or (session._over.is_set() and len(session.outcomes) < session.requested):
+                    return await self._go_on(session_id, parts)
+            if session._over.is_set() or (session._makes_missing and not session.finished):
+                return session
+            # It is only being looked up, or has been cancelled a moment ago.
+            await session._over.wait()
+
+    async def _go_on(self, session_id: str, parts: BatchParts) -> Session:
+        self._check_running()
+        stored = await self._stored(session_id)
+        parts = msgspec.structs.replace(
+            parts,
+            max_at_once=stored.max_at_once,
+            terms=msgspec.structs.replace(parts.terms, options=stored.options),
+            batch_id=stored.id,
+        )
+        return await self._restore(stored, parts)
+
+    def cancel_all(self) -> None:
+        """The client closes."""
+        for session in self._sessions.values():
+            session.cancel()
+
+    async def _begin(self, session: Session, source: RepeatedRequest, parts: BatchParts, budget: Budget | None) -> None:
+        if self._store is not None:
+            # A later process finds the pictures that it works on in the library, wherever they came from.
+            order = await parts.planner.read_inputs(parts.planner.plan(source.request))
+            await self._store.add(
+                session.id,
+                order.inputs.request,
+                requested=source.n,
+                together=source.together,
+                max_at_once=parts.max_at_once,
+                options=parts.terms.options,
+                budget_usd=None if budget is None else budget.limit_usd,
+            )
+        await session._read(source, msgspec.structs.replace(parts, batch_id=session.id), self._store)
+
+    async def _stored(self, session_id: str) -> StoredSession:
+        found = None if self._store is None else await self._store.find(session_id)
+        if found is None:
+            raise SessionNotFoundError(f"There is no session {session_id!r}: start one first.")
+        if found.touched_at < self._now() - self._ttl_seconds:
+            raise _expired(session_id)
+        return found
+
+    async def _restore(self, stored: StoredSession, parts: BatchParts | None) -> Session:
+        assert self._store is not None
+        if not await self._store.take_over(stored):
+            raise SessionError(f"The session {stored.id} runs in another process: ask that one.", retryable=True)
+        await self._recovery.resolve_dead()
+        if parts is not None and stored.budget_usd is not None:
+            budget = Budget(stored.budget_usd)
+            budget.spent_usd = await self._store.spent_usd(stored)
+            terms = msgspec.structs.replace(parts.terms, purse=Purse(budget=budget))
+            parts = msgspec.structs.replace(parts, terms=terms)
+        session = self._add(Session(stored.requested, trio.current_time, stored.id, makes_missing=parts is not None))
+        work = partial(session._restore, stored, self._store, self._recovery, parts)
+        self._nursery.start_soon(session._run, work, self._announce, name=f"imagen session {session.id}")
+        return session
+
+    def _check_running(self) -> None:
+        self._sweep()
+        running = [session for session in self._sessions.values() if not session.finished]
+        if len(running) >= self._max_concurrent:
+            raise SessionError(
+                f"{len(running)} batches run already, which is the limit (IMAGEN_MAX_CONCURRENT_SESSIONS): "
+                "wait for one or cancel one.",
+                retryable=True,
+            )
+
+    def _add(self, session: Session) -> Session:
+        self._sessions[session.id] = session
+        return session
+
+    def _find(self, session_id: str) -> Session | None:
+        self._sweep()
+        if session_id in self._expired:
+            raise _expired(session_id)
+        return self._sessions.get(session_id)
+
+    def _sweep(self) -> None:
+        """Forgets what nobody asked for during a whole time to live; a running batch is kept until it is over."""
+        oldest = trio.current_time() - self._ttl_seconds
+        for session_id, session in list(self._sessions.items()):
+            if session.finished and session._touched < oldest:
+                session._expire()
+                del self._sessions[session_id]
+                self._expired[session_id] = None
+        while len(self._expired) > _REMEMBERED:
+            del self._expired[next(iter(self._expired))]
+
+
+def _expired(session_id: str) -> SessionExpiredError:
+    return SessionExpiredError(
+        f"The session {session_id} has expired; its pictures are in the library (`imagen history`)."
+    )

@@ -1,0 +1,217 @@
+"""One attempt on its way, as the driver and the waiting task see it."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import TypedDict
+
+import trio
+
+from .._errors import ImagenError, StorageError
+from .._policy.budget import Hold
+from .._requests.request import Request
+from .._results.events import AttemptEnded, AttemptSent, Event, PreviewReceived, ProgressReported
+from .._results.images import Outcome, failure_of
+from .._storage.ledger import AttemptRecord, Ledger
+from .._transport.driver import Watch
+from .._transport.job_waiters import Callbacks
+from ..providers._steps import Accepted, Cancellable, HttpResponse, Partial, Progress, Wait
+from .planning import Order
+
+__all__ = ["Emit", "Ticket", "new_id"]
+
+Emit = Callable[[Event], None]
+
+
+class _About(TypedDict):
+    attempt_id: str
+    indexes: tuple[int, ...]
+    request: Request
+    model: str
+    provider: str
+
+
+def new_id() -> str:
+    """Sixteen hexadecimal digits that nobody else has."""
+    return secrets.token_hex(8)
+
+
+class Ticket(Watch):
+    """Whoever wants the outcomes waits for `done`; the ticket itself runs in the client's nursery.
+
+    `job` is where the provider has it, if it says so. One that is `collectable` is left to a later process rather than
+    given up, as its pictures can still be had.
+    """
+
+    def __init__(
+        self, order: Order, *, hold: Hold, ledger: Ledger, callbacks: Callbacks, emit: Emit, now: Callable[[], float]
+    ) -> None:
+        self.id = new_id()
+        self.order = order
+        self.hold = hold
+        self.scope = trio.CancelScope(shield=True)
+        self.done = trio.Event()
+        self.sent = False
+        self.sent_at = 0.0
+        self.recovered = False
+        self.job: Accepted | None = None
+        self.cancellable_by = Cancellable(request=None)
+        self.headers: Mapping[str, str] = {}
+        self.outcomes: tuple[Outcome, ...] = ()
+        self.error: ImagenError | None = None
+        self._ledger = ledger
+        self._callbacks = callbacks
+        self._emit = emit
+        self._now = now
+        self._may_outlive_salvage = True
+        self._expected: set[str] = set()
+        self._at_end: list[Callable[[], object]] = []
+
+    @classmethod
+    def again(
+        cls,
+        order: Order,
+        row: AttemptRecord,
+        *,
+        ledger: Ledger,
+        callbacks: Callbacks,
+        emit: Emit,
+        now: Callable[[], float],
+    ) -> Ticket:
+        """The ticket of an attempt in the ledger, whose job is to be collected."""
+        assert row.remote_id is not None
+        ticket = cls(order, hold=Hold((), Decimal(0)), ledger=ledger, callbacks=callbacks, emit=emit, now=now)
+        ticket.id = row.id
+        ticket.sent = ticket.recovered = True
+        ticket.sent_at = trio.current_time() - max(0.0, now() - (row.sent_at or now()))
+        ticket.job = Accepted(job_id=row.remote_id, poll_url=row.poll_url or "", reported_cost_usd=row.accepted_usd)
+        ticket._expect(row.remote_id)
+        return ticket
+
+    @property
+    def collectable(self) -> bool:
+        """Whether another process could get the pictures."""
+        provider = self.order.provider
+        can = provider.economy if self.order.economy else provider.collect
+        return self.job is not None and can is not None
+
+    # --- what the driver tells --------------------------------------------------------------------------------------
+
+    async def before_sending(self) -> None:
+        await self._ledger.mark_sent(self.id, self._now())
+        # The last moment to turn back: after this the request leaves.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self.leave()
+
+    async def accepted(self, job: Accepted) -> None:
+        self._expect(job.job_id)
+        try:
+            await self._ledger.mark_accepted(self.id, job)
+        except StorageError:
+            # It is paid, and fetched here; only nobody else will ever know of it.
+            return
+        self.job = job
+        if self.collectable and self._may_outlive_salvage:
+            # It asks now and then how far the job is, and ends by itself.
+            self.scope.deadline = math.inf
+
+    async def wait(self, step: Wait) -> None:
+        if step.job_id is None:
+            await trio.sleep(step.seconds)
+        else:
+            await self._callbacks.wait(self.order.provider.name, step.job_id, step.seconds)
+
+    def answered(self, response: HttpResponse) -> None:
+        self.headers = response.headers
+
+    def cancellable(self, step: Cancellable) -> None:
+        self.cancellable_by = step
+
+    def preview(self, partial: Partial) -> None:
+        indexes = self.order.indexes
+        shown = indexes[partial.picture : partial.picture + 1] or indexes
+        about: _About = {**self._about, "indexes": shown}
+        self._emit(PreviewReceived(**about, data=partial.data, number=partial.number))
+
+    def progress(self, progress: Progress) -> None:
+        self._emit(ProgressReported(**self._about, fraction=progress.fraction, note=progress.note))
+
+    # --- what the engine does ---------------------------------------------------------------------------------------
+
+    def tell(self, event: Event) -> None:
+        self._emit(event)
+
+    def leave(self) -> None:
+        """The request leaves: from here it may be billed."""
+        self.sent = True
+        self.sent_at = trio.current_time()
+        self._emit(AttemptSent(**self._about))
+
+    def tell_ended(self) -> None:
+        self._emit(AttemptEnded(**self._about, outcomes=self.outcomes))
+
+    def let_go(self, salvage_seconds: float, *, closing: bool = False) -> None:
+        """Nobody waits any more: drop what has not been sent, stop what costs nothing when it is stopped, bound the rest.
+
+        A job that can be collected goes on until the client closes.
+        """
+        self._may_outlive_salvage = not closing
+        if self.recovered and closing:
+            # Somebody else ordered it: it is not this client's to stop.
+            self.cancellable_by = Cancellable(request=None)
+            self.scope.cancel("the next client collects it")
+        elif self.sent and self.cancellable_by.stops_bill:
+            self.scope.cancel("nobody waits for it, and stopping it costs nothing")
+        elif self.sent and self.collectable and not closing:
+            return
+        elif self.sent:
+            self.scope.deadline = min(self.scope.deadline, trio.current_time() + salvage_seconds)
+        else:
+            self.scope.cancel("nobody waits for it, and it has not been sent")
+
+    def fail(self, error: ImagenError) -> None:
+        """There is no picture: that is the outcome for each index."""
+        order = self.order
+        self.error = error
+        self.outcomes = tuple(
+            failure_of(
+                order.request,
+                index,
+                error,
+                model=order.model.id,
+                provider=order.provider.name,
+                first=index == order.indexes[0],
+            )
+            for index in order.indexes
+        )
+
+    def end(self) -> None:
+        """Everything is settled: whoever waits goes on."""
+        self.hold.settle(None if self.sent else Decimal(0))
+        for job_id in self._expected:
+            self._callbacks.forget(self.order.provider.name, job_id)
+        self.done.set()
+        for call in self._at_end:
+            call()
+
+    def on_end(self, call: Callable[[], object]) -> None:
+        """Calls that when everything is settled."""
+        self._at_end.append(call)
+
+    def _expect(self, job_id: str) -> None:
+        self._expected.add(job_id)
+        self._callbacks.expect(self.order.provider.name, job_id)
+
+    @property
+    def _about(self) -> _About:
+        order = self.order
+        return {
+            "attempt_id": self.id,
+            "indexes": order.indexes,
+            "request": order.request,
+            "model": order.model.id,
+            "provider": order.provider.name,
+        }

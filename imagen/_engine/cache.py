@@ -1,0 +1,157 @@
+"""Answers a request out of the library where the same was asked before, and lets requests that are alike share one attempt.
+
+Requests are alike that ask a model for the same, whoever pays for it. Without a seed any picture of such a request will do, and
+several in one batch are answered by different ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+import trio
+
+from .._requests.request import fingerprint_of
+from .._results.images import Image, Outcome, as_hit
+from .._storage.database import Database, to_nanousd
+from ..library import Library
+from .attempt import Ticket
+from .engine import Engine
+from .planning import Order
+
+__all__ = ["NO_SIBLINGS", "ResultCache", "Siblings", "Wanted"]
+
+
+class Siblings(msgspec.Struct, frozen=True, kw_only=True):
+    """The other pictures of the very same request that a batch wants: how many come `before` this one, and those that the
+    cache has `handed` over for them, to which it adds; None where one may come again."""
+
+    before: int = 0
+    handed: set[str] | None = None
+
+
+NO_SIBLINGS = Siblings()
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Which of the pictures of a request. The seed is what was asked for: an order has one in any case, where the model takes
+    any."""
+
+    seed: int | None
+    siblings: Siblings
+
+
+class _Flight:
+    """Somebody makes this picture now. `tickets` are the attempts of one who was cancelled: they go on without him."""
+
+    def __init__(self) -> None:
+        self.over = trio.Event()
+        self.tickets: list[Ticket] = []
+
+
+class ResultCache:
+    """One per client. What is in flight is shared within the client, what is in the library by all."""
+
+    def __init__(self, database: Database, library: Library, engine: Engine, now: Callable[[], float]) -> None:
+        self._database = database
+        self._library = library
+        self._engine = engine
+        self._now = now
+        self._flights: dict[tuple[str, int | None, int], _Flight] = {}
+
+    async def fulfil(
+        self,
+        orders: Sequence[Order],
+        wanted: Wanted,
+        make: Callable[[], Awaitable[tuple[Outcome, ...]]],
+    ) -> tuple[Outcome, ...]:
+        """Gives what is there already, or what somebody else is making, or else what `make` gives.
+
+        Args:
+            orders: The same request for each model that may do it; inputs have been read.
+            wanted: Which of the pictures that would do.
+        """
+        fingerprint = fingerprint_of(orders[0].inputs.request, orders[0].model.id)
+        key = (fingerprint, wanted.seed, wanted.siblings.before)
+        while True:
+            if (found := await self._find(orders, wanted)) is not None:
+                return found
+            flight = self._flights.get(key)
+            if flight is None:
+                return await self._lead(key, orders, make)
+            await flight.over.wait()
+            for ticket in flight.tickets:
+                await ticket.done.wait()
+            if self._flights.get(key) is flight:
+                del self._flights[key]
+
+    async def _lead(
+        self,
+        key: tuple[str, int | None, int],
+        orders: Sequence[Order],
+        make: Callable[[], Awaitable[tuple[Outcome, ...]]],
+    ) -> tuple[Outcome, ...]:
+        flight = self._flights[key] = _Flight()
+        try:
+            outcomes = await make()
+        except BaseException:
+            # The one who asked is gone, and what he sent goes on: nobody shall pay for it again meanwhile.
+            flight.tickets = [one for one in self._engine.tickets if any(_is_of(one, order) for order in orders)]
+            raise
+        finally:
+            flight.over.set()
+            if not flight.tickets:
+                del self._flights[key]
+        return outcomes
+
+    async def _find(self, orders: Sequence[Order], wanted: Wanted) -> tuple[Outcome, ...] | None:
+        """A picture for each index, or nothing."""
+        for order in orders:
+            images = await self._choose(order, wanted)
+            if len(images) == len(order.indexes):
+                return await self._hand_over(images, order)
+        return None
+
+    async def _choose(self, order: Order, wanted: Wanted) -> Sequence[Image]:
+        """As many pictures as are wanted, if there are; those are taken then."""
+        fingerprint, limit = fingerprint_of(order.inputs.request, order.model.id), len(order.indexes)
+        seed, handed = wanted.seed, wanted.siblings.handed
+        if handed is None:
+            return await self._library.made_of(fingerprint, seed, limit=limit)
+        while True:
+            # What the batch itself makes is on its way to another place of it.
+            images = await self._library.made_of(
+                fingerprint, seed, limit=limit, without=tuple(handed), but_of_batch=order.batch_id
+            )
+            if not any(image.id in handed for image in images):
+                handed.update(image.id for image in images if len(images) == limit)
+                return images
+
+    async def _hand_over(self, images: Sequence[Image], order: Order) -> tuple[Outcome, ...]:
+        await self._database.write(
+            [
+                (
+                    "INSERT INTO cache_hits (image_id, batch_id, batch_index, model, tag, saved_nanousd, created_at) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        image.id,
+                        order.batch_id,
+                        index,
+                        image.model,
+                        order.request.tag or "",
+                        to_nanousd(image.cost.usd),
+                        self._now(),
+                    ),
+                )
+                for image, index in zip(images, order.indexes, strict=True)
+            ]
+        )
+        return tuple(as_hit(image, index) for image, index in zip(images, order.indexes, strict=True))
+
+
+def _is_of(ticket: Ticket, order: Order) -> bool:
+    return (
+        ticket.order.batch_id == order.batch_id
+        and ticket.order.indexes == order.indexes
+        and ticket.order.request_json == order.request_json
+    )

@@ -1,0 +1,254 @@
+"""The way of one attempt: admit, exchange, settle, keep.
+
+What can be billed runs as a *ticket* in the client's nursery from the start, and whoever wants it only waits. So leaving a
+batch never tears down a request that is on the meter: one that has not been sent is dropped, one that has been sent is
+salvaged, shielded and bounded by `salvage_seconds`, and its picture lands in the library. A job that another process can
+collect is not even given up then: it stays in the ledger as accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from decimal import Decimal
+
+import msgspec
+import trio
+
+from .._errors import ConfigurationError, ImagenError, OutcomeUnknownError, ProviderError
+from .._policy.budget import Purse
+from .._policy.model_gate import Route, Routes, is_lockout
+from .._policy.retry import RetryPolicy, retry_attempts
+from .._requests.options import RoutingOptions
+from .._results.images import Cost, Outcome
+from .._storage.ledger import AttemptRecord, Ledger
+from .._transport.driver import ExchangeDriver
+from .._transport.job_waiters import Callbacks
+from .admission import Admittance
+from .attempt import Emit, Ticket
+from .planning import Order, Planner
+from .settling import FREE, Settler
+
+__all__ = ["Engine", "Terms"]
+
+_STOP_SECONDS = 10.0
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """On what terms a caller wants pictures: of whose money, and whether he waits for a slot.
+
+    `lockouts` are errors by provider that further requests on the same terms would only meet again. Whoever has to agree to the
+    cost is asked by `ask`, once it is known that something is to be made.
+    """
+
+    purse: Purse
+    emit: Emit
+    options: RoutingOptions = RoutingOptions()
+    lockouts: dict[str, ImagenError] = {}
+    ask: Callable[[], Awaitable[object]] | None = None
+
+    @property
+    def wait(self) -> bool:
+        """Whether the caller waits for a slot."""
+        return self.options.wait
+
+    def without_waiting(self) -> Terms:
+        """The same terms for a request that goes now or never."""
+        return msgspec.structs.replace(self, options=msgspec.structs.replace(self.options, wait=False))
+
+
+class Engine:
+    """Turns orders into outcomes; one per client. Its tickets run in the client's nursery."""
+
+    def __init__(
+        self,
+        *,
+        planner: Planner,
+        admittance: Admittance,
+        driver_of: Callable[[str], ExchangeDriver],
+        ledger: Ledger,
+        settler: Settler,
+        routes: Routes,
+        callbacks: Callbacks,
+        nursery: trio.Nursery,
+        retry: RetryPolicy,
+        salvage_seconds: float,
+        now: Callable[[], float],
+    ) -> None:
+        self._planner = planner
+        self._admittance = admittance
+        self._driver_of = driver_of
+        self._ledger = ledger
+        self._settler = settler
+        self._routes = routes
+        self._callbacks = callbacks
+        self._nursery = nursery
+        self._retry = retry
+        self._salvage_seconds = salvage_seconds
+        self._now = now
+        self._tickets: set[Ticket] = set()
+        self._closed = False
+
+    async def attempt(self, order: Order, terms: Terms, *, elsewhere: bool = False) -> tuple[Outcome, ...]:
+        """Gives one outcome for each index, in order, after as many tries as cannot pay twice.
+
+        With another way left (`elsewhere`), or for a caller who does not wait, there is one try. When cancelled, what has not
+        been sent is dropped, and what has been sent is salvaged.
+
+        Raises:
+            BudgetExceededError: the money does not suffice; nothing was sent.
+            ImagenError: there is no picture.
+        """
+        order = await self._planner.read_inputs(order)
+        once = elsewhere or not terms.wait
+        policy = msgspec.structs.replace(self._retry, attempts=1) if once else self._retry
+        async for attempt in retry_attempts(policy, self._routes.allowance(order.provider.name)):
+            with attempt:
+                return await self._try_once(order, terms, elsewhere=elsewhere)
+        raise AssertionError("a retry loop ends in a result or an error")
+
+    def collect(self, order: Order, row: AttemptRecord, emit: Emit) -> Ticket:
+        """Fetches the pictures of a job that another process submitted, in the background."""
+        ticket = Ticket.again(order, row, ledger=self._ledger, callbacks=self._callbacks, emit=emit, now=self._now)
+        self._start(ticket)
+        return ticket
+
+    def close(self) -> None:
+        """The client closes: nothing new is sent, and every ticket gets its last deadline."""
+        self._closed = True
+        self.bound_salvage(self._salvage_seconds)
+
+    def bound_salvage(self, seconds: float) -> None:
+        """Gives what is in flight so long to finish, at the most."""
+        for ticket in self._tickets:
+            ticket.let_go(seconds, closing=True)
+
+    @property
+    def tickets(self) -> Sequence[Ticket]:
+        """What is under way here."""
+        return list(self._tickets)
+
+    @property
+    def in_flight(self) -> int:
+        """How many attempts are under way."""
+        return len(self._tickets)
+
+    # --- one attempt ------------------------------------------------------------------------------------------------
+
+    async def _try_once(self, order: Order, terms: Terms, *, elsewhere: bool) -> tuple[Outcome, ...]:
+        if (locked := terms.lockouts.get(order.provider.name)) is not None:
+            raise type(locked)(locked.message, code=locked.code, details=locked.details)
+        route = self._routes.to(order.model)
+        patience = self._retry.total_seconds
+        started = await route.enter(wait=terms.wait, elsewhere=elsewhere, patience_seconds=patience)
+        ticket: Ticket | None = None
+        try:
+            ticket = await self.admit(order, terms)
+        finally:
+            if ticket is None:
+                route.drop(started)
+        self._start(ticket, route, started)
+        try:
+            await ticket.done.wait()
+        except trio.Cancelled:
+            ticket.let_go(self._salvage_seconds)
+            raise
+        if ticket.error is None:
+            return ticket.outcomes
+        if is_lockout(ticket.error):
+            terms.lockouts[order.provider.name] = ticket.error
+        raise ticket.error
+
+    async def admit(self, order: Order, terms: Terms) -> Ticket:
+        """Gets an order its money and its row in the ledger.
+
+        Raises:
+            BudgetExceededError: there is not enough money.
+            RateLimitError: there is no slot, and the caller does not wait.
+        """
+        hold = await terms.purse.admit(order.quote, wait=terms.wait)
+        ticket = Ticket(
+            order, hold=hold, ledger=self._ledger, callbacks=self._callbacks, emit=terms.emit, now=self._now
+        )
+        reserved = False
+        try:
+            if self._closed:
+                raise ConfigurationError("The client is closed: use it inside its `async with open_client()` block.")
+            await self._admittance.reserve(ticket, wait=terms.wait)
+            reserved = True
+        finally:
+            if not reserved:
+                hold.settle(Decimal(0))
+        for alarm in terms.purse.take_alarms():
+            terms.emit(alarm)
+        return ticket
+
+    def _start(self, ticket: Ticket, route: Route | None = None, started: float = 0.0) -> None:
+        self._tickets.add(ticket)
+        self._nursery.start_soon(self._carry_out, ticket, route, started, name=f"imagen attempt {ticket.id}")
+        if self._closed:
+            # It was admitted while the client closed.
+            ticket.let_go(self._salvage_seconds, closing=True)
+
+    @trio.lowlevel.enable_ki_protection
+    async def _carry_out(self, ticket: Ticket, route: Route | None, started: float) -> None:
+        """The whole life of a ticket. Whatever happens, the ledger is settled, the money released, the waiter woken."""
+        try:
+            with ticket.scope:
+                try:
+                    await self._exchange(ticket)
+                except ImagenError as error:
+                    await self._settler.fail(ticket, error)
+            if ticket.scope.cancelled_caught:
+                await self._settle_cancelled(ticket)
+        finally:
+            ticket.end()
+            if route is not None and ticket.sent and not ticket.scope.cancelled_caught:
+                route.leave(started, ticket.error, ticket.headers, self._now())
+            elif route is not None:
+                route.drop(started)
+            self._tickets.discard(ticket)
+            self._admittance.settled()
+
+    async def _exchange(self, ticket: Ticket) -> None:
+        order = ticket.order
+        provider = order.provider
+        call = self._planner.call_for(order)
+        driver = self._driver_of(provider.name)
+        if ticket.job is not None:
+            assert provider.collect is not None
+            result = await driver.run(provider.collect(call, ticket.job), ticket, billable=True)
+        else:
+            result = await driver.run(provider.operations[order.operation](call), ticket)
+        await self._settler.succeed(ticket, result)
+
+    async def _settle_cancelled(self, ticket: Ticket) -> None:
+        name = ticket.order.provider.name
+        if ticket.sent and await self._stop_job(ticket):
+            ticket.error = ProviderError("The job was stopped at the provider before it cost anything.", code="TIMEOUT")
+            await self._settler.end(ticket, "failed", FREE, ticket.error)
+        elif ticket.sent and ticket.collectable:
+            # The row stays as it is: whoever opens this home next collects the job.
+            ticket.error = OutcomeUnknownError(
+                f"{name} still works on it: imagen fetches the picture when it is opened the next time."
+            )
+        elif ticket.sent:
+            ticket.error = OutcomeUnknownError(
+                f"No answer came within the {self._salvage_seconds:g} seconds of salvage; the picture may be billed."
+            )
+            await self._settler.end(ticket, "unknown", Cost(), ticket.error)
+        else:
+            ticket.error = ProviderError("The request was dropped before it was sent.", code="TIMEOUT")
+            await self._settler.end(ticket, "failed", FREE, ticket.error)
+
+    async def _stop_job(self, ticket: Ticket) -> bool:
+        """Stops the job at the provider, where nobody will collect it. Gives whether it costs nothing then."""
+        step = ticket.cancellable_by
+        if step.request is None or (ticket.collectable and not step.stops_bill):
+            return step.stops_bill
+        with trio.move_on_after(_STOP_SECONDS, shield=True):
+            try:
+                response = await self._driver_of(ticket.order.provider.name).send(step.request)
+            except ImagenError:
+                return False
+            return step.stops_bill and response.status < 300
+        return False

@@ -1,0 +1,222 @@
+"""Reads the pictures that a request works on, wherever they are, and remembers them without their bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Awaitable, Callable
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+import pybase64
+
+from .._errors import ImagenError, InvalidRequestError, ProviderError, StorageError
+from .._policy.bounds import Bounds
+from .._requests.catalog import InputLimits, Model
+from .._requests.request import Edit, ImageSource, InputImage, Request, sources_of, with_sources
+from .._system.threads import Workers
+from ..library import Library
+from ..metadata._image_header import measure
+from ..providers._provider import InputPicture
+
+__all__ = ["Inputs", "SourceReader"]
+
+
+class Inputs(msgspec.Struct, frozen=True, kw_only=True):
+    """The pictures of a request, and the request as it is remembered, with `InputImage`s in their place."""
+
+    request: Request
+    pictures: tuple[InputPicture, ...] = ()
+    parent_id: str | None = None
+
+
+class SourceReader:
+    """Reads sources: bytes, files, https URLs, pictures of the library. One per client.
+
+    `fetch` gets the bytes behind a URL, with all the care that a stranger's URL needs.
+    """
+
+    def __init__(
+        self, *, library: Library | None, workers: Workers, fetch: Callable[[str], Awaitable[bytes]], bounds: Bounds
+    ) -> None:
+        self._library = library
+        self._workers = workers
+        self._fetch = fetch
+        self._bounds = bounds
+
+    async def read(self, request: Request, model: Model) -> Inputs:
+        """Reads every picture of a request, checks it against what the model takes, and keeps it in the library.
+
+        Raises:
+            InvalidRequestError: one of them is not there, is no picture, or is none that the model takes.
+            StorageError: the library cannot be read or written.
+        """
+        sources = sources_of(request)
+        if not sources:
+            return Inputs(request=request)
+        found = [await self._read_one(source) for source in sources]
+        pictures = tuple(picture for _, picture in found)
+        _check_inputs(request, pictures, model)
+        remembered = tuple(image for image, _ in found)
+        if self._library is not None:
+            for image, picture in found:
+                keep = partial(
+                    self._library.files.store_input, picture.data, sha256=image.sha256, media_type=image.media_type
+                )
+                await self._workers.run(keep)
+        return Inputs(
+            request=with_sources(request, remembered),
+            pictures=pictures,
+            parent_id=remembered[0].id if not hasattr(request, "references") else None,
+        )
+
+    async def _read_one(self, source: ImageSource) -> tuple[InputImage, InputPicture]:
+        data, image_id, name = await self._load(source)
+        try:
+            found = await self._workers.run(partial(measure, data))
+        except ProviderError:
+            raise InvalidRequestError(
+                f"{name or 'The picture'} is no PNG, JPEG, WebP or GIF picture ({len(data):,} bytes): give another one.",
+                code="INVALID_PROMPT",
+            ) from None
+        if found.width * found.height > self._bounds.max_pixels:
+            raise InvalidRequestError(
+                f"{name or 'The picture'} has {found.width} x {found.height} pixels, which is more than imagen opens; "
+                "make it smaller."
+            )
+        sha256 = await self._workers.run(lambda: hashlib.sha256(data).hexdigest())
+        picture = InputPicture(data=data, media_type=found.media_type, width=found.width, height=found.height)
+        image = InputImage(
+            sha256=sha256, media_type=found.media_type, width=found.width, height=found.height, id=image_id, name=name
+        )
+        return image, picture
+
+    async def _load(self, source: ImageSource) -> tuple[bytes, str | None, str | None]:
+        """The bytes, the id in the library, and what to call it."""
+        match source:
+            case bytes():
+                return source, None, None
+            case InputImage():
+                return await self._load_remembered(source), source.id, source.name
+            case str() if source.startswith("data:"):
+                return _decode_data_url(source), None, None
+            case str() if "://" in source:
+                host = _read_host(source)
+                return await self._load_link(source, host), None, host
+            case str():
+                return await self._load_word(source)
+            case PathLike():
+                path = Path(source)
+                return await self._workers.run(partial(_read_file, path, self._bounds.max_input_bytes)), None, path.name
+            case _ if hasattr(source, "data") and hasattr(source, "id"):
+                return await self._workers.run(lambda: source.data), source.id, None
+            case _:
+                raise InvalidRequestError(
+                    f"A picture to work on is bytes, a path, an https URL, an id or an Image, not {type(source).__name__}."
+                )
+
+    async def _load_word(self, word: str) -> tuple[bytes, str | None, str | None]:
+        """A path that is there, or else an id in the library."""
+        if not word.strip():
+            raise InvalidRequestError("The picture to work on is an empty text: give a path, an https URL or an id.")
+        path = Path(word)
+        # Unlike Path.exists this is false for what can be no name, and for what may not be looked at.
+        if await self._workers.run(partial(os.path.exists, word)):
+            return await self._workers.run(partial(_read_file, path, self._bounds.max_input_bytes)), None, path.name
+        image = None if self._library is None else await self._library.get(word)
+        if image is None:
+            raise InvalidRequestError(f"There is no file {word[:200]!r}, and no picture of that id in the library.")
+        return await self._workers.run(lambda: image.data), image.id, None
+
+    async def _load_remembered(self, image: InputImage) -> bytes:
+        data = (
+            None
+            if self._library is None
+            else await self._workers.run(partial(self._library.files.find_input, image.sha256))
+        )
+        if data is None:
+            raise InvalidRequestError(
+                f"The library does not keep the picture {image.sha256[:12]} any more: give it again."
+            )
+        return data
+
+    async def _load_link(self, url: str, host: str) -> bytes:
+        try:
+            return await self._fetch(url)
+        except StorageError:
+            raise
+        except ImagenError as error:
+            # Whatever happened there, nothing has been ordered yet.
+            raise InvalidRequestError(f"The picture at {host} cannot be read. {error.message}") from error
+
+
+def _read_host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or "?"
+    except ValueError:
+        raise InvalidRequestError(
+            f"{url[:200]!r} is no URL: give one such as https://example.com/picture.png."
+        ) from None
+
+
+def _read_file(path: Path, most_bytes: int) -> bytes:
+    try:
+        # Without waiting, or a named pipe would hold the thread for ever.
+        descriptor = os.open(path.expanduser(), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise InvalidRequestError(f"{path} is no file.")
+            if status.st_size > most_bytes:
+                raise InvalidRequestError(f"{path} has {status.st_size:,} bytes; a picture may have {most_bytes:,}.")
+            return file.read(most_bytes)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InvalidRequestError(f"The picture {path} cannot be read: {reason or error}.") from error
+
+
+def _decode_data_url(url: str) -> bytes:
+    head, comma, body = url.partition(",")
+    try:
+        if not comma or not head.endswith(";base64"):
+            raise ValueError
+        return pybase64.b64decode(body, validate=True)
+    except ValueError:
+        raise InvalidRequestError("A data: URL must hold a picture in base64: data:image/png;base64,...") from None
+
+
+def _check_inputs(request: Request, pictures: tuple[InputPicture, ...], model: Model) -> None:
+    limits = model.capabilities.inputs
+    masked = isinstance(request, Edit) and request.mask is not None
+    for number, picture in enumerate(pictures[:-1] if masked else pictures, start=1):
+        if complaint := _complaint(picture, limits):
+            which = "The picture" if len(pictures) == 1 else f"Picture {number}"
+            raise InvalidRequestError(f"{which} does not suit {model.id}: {complaint}.", code="INVALID_PROMPT")
+    if masked and (pictures[-1].width, pictures[-1].height) != (pictures[0].width, pictures[0].height):
+        raise InvalidRequestError(
+            f"The mask has {pictures[-1].width}x{pictures[-1].height} pixels, the picture {pictures[0].width}x"
+            f"{pictures[0].height}: make them the same."
+        )
+
+
+def _complaint(picture: InputPicture, limits: InputLimits) -> str | None:
+    long_side, short_side = max(picture.width, picture.height), min(picture.width, picture.height)
+    pixels = picture.width * picture.height
+    if picture.media_type not in limits.media_types:
+        return f"it is {picture.media_type}, and the model takes {', '.join(limits.media_types)}"
+    if short_side < limits.min_side:
+        return f"its short side has {short_side} pixels, and the model takes {limits.min_side} and more"
+    if limits.max_side is not None and long_side > limits.max_side:
+        return f"its long side has {long_side:,} pixels, and the model takes at most {limits.max_side:,}"
+    if pixels < limits.min_pixels or (limits.max_pixels is not None and pixels > limits.max_pixels):
+        most = "" if limits.max_pixels is None else f" and at most {limits.max_pixels:,}"
+        return f"it has {pixels:,} pixels, and the model takes at least {limits.min_pixels:,}{most}"
+    if limits.max_ratio is not None and long_side > limits.max_ratio * short_side:
+        return f"its long side is more than {limits.max_ratio:g} times the short one"
+    if limits.max_bytes is not None and len(picture.data) > limits.max_bytes:
+        return f"it has {len(picture.data):,} bytes, and the model takes at most {limits.max_bytes:,}"
+    return None

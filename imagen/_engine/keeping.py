@@ -1,0 +1,259 @@
+"""Makes outcomes of the pictures that came: receipt, files, rows.
+
+The receipt goes into the ledger before the files are written. So a file that has no row yet is known by its hash to belong to
+an attempt, and what the provider billed is known to the cent, even if the process dies in between.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import trio
+
+from .._errors import ContentFilterError, ErrorCode, ImagenError, ProviderError, StorageError
+from .._requests.translation import Adjustment
+from .._results.images import Cost, CostSource, Failure, Image, Outcome, failure_of
+from .._results.prices import share_cost
+from .._storage.database import from_nanousd, to_nanousd
+from .._storage.ledger import AttemptRecord, Ledger, State
+from .._system.threads import Workers
+from ..library import ImageRow, PictureFiles, WeighedPicture, insert_image, row_of
+from ..metadata._image_header import Measure, measure
+from ..providers._steps import Lost, Picture, Pictures, Withheld
+from .attempt import Ticket, new_id
+from .planning import Order
+
+__all__ = ["Keeper"]
+
+
+class _Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What an attempt came to, before its files are on the disk: `files` are where its `images` will be."""
+
+    state: State
+    cost_nanousd: int | None
+    cost_source: CostSource
+    error_code: ErrorCode | None = None
+    error_message: str | None = None
+    images: tuple[ImageRow, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+_decode_receipt = msgspec.json.Decoder(_Receipt).decode
+
+
+class Keeper:
+    """Keeps what came, and settles its attempt."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        files: PictureFiles | None,
+        workers: Workers,
+        max_pixels: int,
+        now: Callable[[], float],
+    ) -> None:
+        self._ledger = ledger
+        self._files = files
+        self._workers = workers
+        self._max_pixels = max_pixels
+        self._now = now
+
+    async def keep(self, ticket: Ticket, result: Pictures, cost: Cost) -> tuple[Outcome, ...]:
+        """Gives one outcome for each index of the order. A disk that fails loses nothing: the bytes stay with the picture."""
+        order = ticket.order
+        shares = share_cost(cost, result.pictures)
+        indexes = [*order.indexes, *[order.indexes[-1]] * (len(result.pictures) - len(order.indexes))]
+        outcomes: list[Outcome] = []
+        bytes_of: dict[str, bytes] = {}
+        for picture, share, index in zip(result.pictures, shares, indexes, strict=False):
+            outcome = await self._outcome(ticket, picture, share, index, result.adjustments)
+            outcomes.append(outcome)
+            if isinstance(outcome, Image) and isinstance(picture, Picture):
+                bytes_of[outcome.id] = picture.data
+        outcomes = await self._settle(ticket, outcomes, bytes_of, cost)
+        short = ProviderError(f"{order.provider.name} gave {len(outcomes)} pictures of {len(order.indexes)} asked for.")
+        outcomes += [_failure(order, index, short) for index in order.indexes[len(outcomes) :]]
+        return tuple(outcomes[: len(order.indexes)])
+
+    async def adopt(self, row: AttemptRecord) -> bool:
+        """Settles an attempt by its receipt, and lists the pictures whose files were written, in whichever library they are.
+
+        Gives False where it has no receipt, or where its pictures can still be fetched.
+        """
+        if row.receipt is None:
+            return False
+        receipt = _decode_receipt(row.receipt)
+        there = await self._workers.run(lambda: [Path(file).is_file() for file in receipt.files])
+        if not all(there) and row.remote_id is not None:
+            return False
+        state, code, message = receipt.state, receipt.error_code, receipt.error_message
+        if not all(there):
+            state, code = "unknown", "STORAGE_ERROR"
+            lost = f"{there.count(False)} of {len(there)} pictures"
+            message = f"The program ended before {lost} had been written to the disk; they were billed."
+        await self._ledger.settle(
+            row.id,
+            state,
+            Cost(usd=from_nanousd(receipt.cost_nanousd), source=receipt.cost_source),
+            now=self._now(),
+            error_code=code,
+            error_message=message,
+            along=[insert_image(image) for image, whole in zip(receipt.images, there, strict=True) if whole],
+        )
+        return True
+
+    # --- one picture ------------------------------------------------------------------------------------------------
+
+    async def _outcome(
+        self,
+        ticket: Ticket,
+        picture: Picture | Withheld | Lost,
+        cost: Cost,
+        index: int,
+        adjustments: tuple[Adjustment, ...],
+    ) -> Outcome:
+        order = ticket.order
+        match picture:
+            case Withheld():
+                error: ImagenError = ContentFilterError(
+                    f"{order.provider.name} made the picture and withholds it: {picture.reason}",
+                    billed="yes" if picture.billed and cost.usd != 0 else "no",
+                )
+            case Lost():
+                error = ProviderError(f"{order.provider.name} made the picture: {picture.reason}", billed="yes")
+            case Picture():
+                try:
+                    return await self._image(ticket, picture, cost, index, adjustments)
+                except ProviderError as unreadable:
+                    error = await self._set_aside(ticket, picture.data, unreadable)
+        return msgspec.structs.replace(_failure(order, index, error), cost=cost)
+
+    async def _image(
+        self, ticket: Ticket, picture: Picture, cost: Cost, index: int, adjustments: tuple[Adjustment, ...]
+    ) -> Image:
+        order = ticket.order
+        weighed: WeighedPicture | None = None
+        if self._files is not None:
+            weighed = await self._workers.run(partial(self._files.weigh, picture.data))
+        found = measure(picture.data) if weighed is None else weighed.measure
+        self._check_pixels(found)
+        return Image(
+            id=new_id(),
+            index=index,
+            request=order.request,
+            media_type=found.media_type,
+            width=found.width,
+            height=found.height,
+            size_bytes=len(picture.data),
+            stored_sha256=None if weighed is None else weighed.sha256,
+            path=None if weighed is None else weighed.path,
+            inline_data=picture.data if weighed is None else None,
+            revised_prompt=picture.revised_prompt,
+            model=order.model.id,
+            provider=order.provider.name,
+            seed=picture.seed,
+            cost=cost,
+            adjustments=order.adjustments + adjustments,
+            created_at=datetime.datetime.fromtimestamp(self._now(), datetime.UTC),
+            seconds=trio.current_time() - ticket.sent_at,
+            attempt_id=ticket.id,
+            parent_id=order.inputs.parent_id,
+            provider_id=picture.provider_id,
+        )
+
+    def _check_pixels(self, found: Measure) -> None:
+        """Nobody who opens the picture later, to make a thumbnail say, shall run out of memory."""
+        if found.width * found.height > self._max_pixels:
+            raise ProviderError(
+                f"The reply claims to be a picture of {found.width} x {found.height} pixels, which is more than imagen opens.",
+                billed="yes",
+            )
+
+    async def _set_aside(self, ticket: Ticket, data: bytes, error: ProviderError) -> ProviderError:
+        """Keeps bytes that were paid for and that nobody can read yet, and says where."""
+        if self._files is not None:
+            try:
+                path = await self._workers.run(partial(self._files.store_unreadable, ticket.id, data))
+            except StorageError:
+                return error
+            error.message += f" They are kept at {path}."
+            error.args = (error.message,)
+        return error
+
+    # --- all of them ------------------------------------------------------------------------------------------------
+
+    async def _settle(
+        self, ticket: Ticket, outcomes: list[Outcome], bytes_of: dict[str, bytes], cost: Cost
+    ) -> list[Outcome]:
+        receipt = _write_receipt(outcomes, cost)
+        try:
+            if receipt.images:
+                await self._ledger.mark_received(ticket.id, msgspec.json.encode(receipt).decode())
+            outcomes = [await self._store(outcome, bytes_of) for outcome in outcomes]
+            rows = [row for row in receipt.images if any(_is_stored(outcome, row.id) for outcome in outcomes)]
+            await self._ledger.settle(
+                ticket.id,
+                receipt.state,
+                cost,
+                now=self._now(),
+                error_code=receipt.error_code,
+                error_message=receipt.error_message,
+                along=[insert_image(row) for row in rows],
+            )
+        except StorageError as error:
+            # The pictures are there and paid: they are handed over with the news that the disk failed.
+            return [_with_storage_error(outcome, error, bytes_of) for outcome in outcomes]
+        return outcomes
+
+    async def _store(self, outcome: Outcome, bytes_of: dict[str, bytes]) -> Outcome:
+        if not isinstance(outcome, Image) or self._files is None or outcome.path is None:
+            return outcome
+        try:
+            await self._workers.run(partial(self._files.store, bytes_of[outcome.id], outcome.path))
+        except StorageError as error:
+            return msgspec.structs.replace(
+                outcome,
+                path=None,
+                stored_sha256=None,
+                inline_data=bytes_of[outcome.id],
+                storage_error=error.message,
+            )
+        return outcome
+
+
+def _write_receipt(outcomes: Sequence[Outcome], cost: Cost) -> _Receipt:
+    images = [outcome for outcome in outcomes if isinstance(outcome, Image)]
+    errors = [outcome.error for outcome in outcomes if isinstance(outcome, Failure)]
+    refused = any(isinstance(error, ContentFilterError) for error in errors)
+    state: State = "succeeded" if images else "refused" if refused else "failed"
+    failed = errors and not images
+    return _Receipt(
+        state=state,
+        cost_nanousd=to_nanousd(cost.usd),
+        cost_source=cost.source,
+        error_code=errors[0].code if failed else None,
+        error_message=errors[0].message if failed else None,
+        images=tuple(row_of(image) for image in images if image.path is not None),
+        files=tuple(str(image.path) for image in images if image.path is not None),
+    )
+
+
+def _is_stored(outcome: Outcome, image_id: str) -> bool:
+    return isinstance(outcome, Image) and outcome.id == image_id and outcome.path is not None
+
+
+def _with_storage_error(outcome: Outcome, error: StorageError, bytes_of: dict[str, bytes]) -> Outcome:
+    if not isinstance(outcome, Image) or outcome.storage_error is not None:
+        return outcome
+    stored = outcome.path is not None and outcome.path.is_file()
+    kept = {} if stored else {"path": None, "stored_sha256": None, "inline_data": bytes_of[outcome.id]}
+    return msgspec.structs.replace(outcome, storage_error=error.message, **kept)
+
+
+def _failure(order: Order, index: int, error: ImagenError) -> Failure:
+    return failure_of(order.request, index, error, model=order.model.id, provider=order.provider.name)

@@ -1,0 +1,202 @@
+"""From a request to an order: in the words of its model, quoted, and fit to be sent."""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+from collections.abc import Callable
+
+import msgspec
+
+from .._errors import ConfigurationError, InvalidRequestError, ProviderNotFoundError
+from .._policy.model_choice import choose_model
+from .._policy.settings import Settings
+from .._requests.catalog import Catalog, Model, Operation
+from .._requests.request import (
+    Edit,
+    Generate,
+    Request,
+    Restyle,
+    decode_request,
+    encode_request,
+    operation_of,
+    sources_of,
+)
+from .._requests.translation import Adjustment, translate
+from .._results.prices import Quote, quote_request
+from .._storage.ledger import AttemptRecord
+from ..providers._provider import Call, InputPicture, Provider
+from .inputs import Inputs, SourceReader
+
+__all__ = ["Order", "Planner"]
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that is fit to be sent, for as many pictures as there are indexes.
+
+    `request` is what was asked, `sent` the same in the words of the model. `inputs` are there once they have been read.
+    """
+
+    request: Request
+    sent: Request
+    adjustments: tuple[Adjustment, ...]
+    model: Model
+    provider: Provider
+    indexes: tuple[int, ...]
+    quote: Quote
+    request_json: str
+    inputs: Inputs
+    batch_id: str | None = None
+    economy: bool = False
+
+    @property
+    def operation(self) -> Operation:
+        """What is done, which may be another operation than was asked for."""
+        return operation_of(self.sent)
+
+
+class Planner:
+    """Makes orders; `check_access` raises where a provider cannot be used."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        catalog: Catalog,
+        check_access: Callable[[str], object],
+        sources: SourceReader,
+        now: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._catalog = catalog
+        self._check_access = check_access
+        self._sources = sources
+        self._now = now
+
+    def model_for(self, request: Request) -> Model:
+        """The model that a request goes to first: the one that it names, else the one that is chosen for it.
+
+        Raises:
+            ImagenError: there is none.
+        """
+        return self._catalog.find(self._model_id(request))
+
+    def _model_id(self, request: Request) -> str:
+        return request.model or choose_model(self._settings, self._catalog, request, self._today)
+
+    @property
+    def _today(self) -> datetime.date:
+        return datetime.datetime.fromtimestamp(self._now(), datetime.UTC).date()
+
+    def plan(
+        self,
+        request: Request,
+        indexes: tuple[int, ...] = (0,),
+        batch_id: str | None = None,
+        *,
+        model_id: str | None = None,
+        economy: bool = False,
+    ) -> Order:
+        """Checks a request against the catalog, for its own model or another one; nothing is sent.
+
+        Raises:
+            ImagenError: it cannot be sent; the message says what to change.
+        """
+        model = self._catalog.select(model_id or self._model_id(request), today=self._today)
+        if model.capabilities.seed and request.seed is None:
+            request = msgspec.structs.replace(request, seed=secrets.randbelow(2**31))
+        return self._order(request, model, indexes, batch_id, economy=economy)
+
+    async def read_inputs(self, order: Order) -> Order:
+        """Reads the pictures that an order works on.
+
+        Raises:
+            InvalidRequestError: one of them is not there, or does not suit the model.
+        """
+        if order.request_json:
+            return order
+        # Read in the order of the asked request; an emulation takes the same pictures in the same order.
+        inputs = await self._sources.read(order.request, order.model)
+        return msgspec.structs.replace(
+            order, request=inputs.request, inputs=inputs, request_json=encode_request(inputs.request)
+        )
+
+    def rebuild(self, row: AttemptRecord) -> Order:
+        """The order of an attempt in the ledger, without the pictures that it worked on: they have been sent.
+
+        Raises:
+            ImagenError: its model or provider is not there any more, or is not set up.
+        """
+        request = decode_request(row.request_json)
+        indexes = tuple(range(row.first_index, row.first_index + row.images))
+        order = self._order(request, self._catalog.find(row.model), indexes, row.batch_id, economy=row.economy)
+        sources = sources_of(request)
+        first = sources[0] if sources and not hasattr(request, "references") else None
+        inputs = Inputs(request=request, parent_id=getattr(first, "id", None))
+        return msgspec.structs.replace(order, request_json=row.request_json, inputs=inputs)
+
+    def call_for(self, order: Order) -> Call:
+        """What the exchange of an order is asked to do."""
+        settings, name = self._settings, order.provider.name
+        call = Call(
+            request=order.sent, model=order.model, count=len(order.indexes), settings=settings.access[name].settings
+        )
+        if settings.callback_url is not None and order.provider.read_callback is not None:
+            secret = settings.callback_secret
+            call = msgspec.structs.replace(
+                call,
+                callback_url=f"{settings.callback_url}/{name}",
+                callback_secret=None if secret is None else secret.reveal(),
+            )
+        return _with_inputs(call, order.inputs.pictures)
+
+    def _order(
+        self, request: Request, model: Model, indexes: tuple[int, ...], batch_id: str | None, *, economy: bool
+    ) -> Order:
+        sent, adjustments = translate(request, model)
+        access = self._settings.access.get(model.provider)
+        if access is None:
+            raise ProviderNotFoundError(
+                f"{model.id} is at the provider {model.provider!r}, which imagen does not know."
+            )
+        provider = access.provider
+        if operation_of(sent) not in provider.operations:
+            raise ConfigurationError(f"imagen cannot {operation_of(sent)} with {provider.name} yet.")
+        if economy:
+            _check_economy(model, provider, operation_of(sent))
+        self._check_access(provider.name)
+        return Order(
+            request=request,
+            sent=sent,
+            adjustments=adjustments,
+            model=model,
+            provider=provider,
+            indexes=indexes,
+            quote=quote_request(model, sent, len(indexes), economy=economy),
+            # One that works on pictures is encoded when they have been read.
+            request_json="" if sources_of(request) else encode_request(request),
+            inputs=Inputs(request=request),
+            batch_id=batch_id,
+            economy=economy,
+        )
+
+
+def _check_economy(model: Model, provider: Provider, operation: Operation) -> None:
+    way = provider.economy
+    if way is None or operation not in way.operations or model.price is None or model.price.economy is None:
+        raise InvalidRequestError(
+            f"{provider.name} does not {operation} with {model.id} for less: leave out economy, or take another model."
+        )
+
+
+def _with_inputs(call: Call, pictures: tuple[InputPicture, ...]) -> Call:
+    """The pictures, in the order of `sources_of`, where the exchange looks for them."""
+    match call.request:
+        case Generate():
+            return msgspec.structs.replace(call, references=pictures)
+        case Edit(mask=mask) if mask is not None:
+            return msgspec.structs.replace(call, images=pictures[:-1], mask=pictures[-1] if pictures else None)
+        case Restyle():
+            return msgspec.structs.replace(call, images=pictures[:1], references=pictures[1:])
+        case _:
+            return msgspec.structs.replace(call, images=pictures)

@@ -1,0 +1,254 @@
+"""What a process that died left behind: collected, adopted, or known to be unknown.
+
+Whoever opens a home takes over the attempts of clients that are not open any more. What was never sent is dropped, what was
+received is adopted, a job that the provider knows is collected in the background, and of the rest nobody can know: it is
+`unknown`, and counts as spent until somebody reconciles it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import trio
+
+from .._errors import ConfigurationError, ImagenError, ModelNotFoundError, OutcomeUnknownError, ProviderError
+from .._requests.request import decode_request
+from .._results.images import Cost, Failure, Outcome, failure_of
+from .._storage.ledger import AttemptRecord, Ledger, State
+from .._system.process_locks import is_alive
+from .._system.threads import Workers
+from .._transport.job_waiters import Callbacks
+from ..library import Library
+from ..providers._steps import Accepted
+from .attempt import Emit, Ticket
+from .keeping import Keeper
+from .planning import Order, Planner
+from .settling import FREE
+
+__all__ = ["Recovery", "failures_of"]
+
+
+class Collector(Protocol):
+    """Fetches the pictures of jobs in the background."""
+
+    def collect(self, order: Order, row: AttemptRecord, emit: Emit) -> Ticket: ...
+
+    @property
+    def tickets(self) -> Sequence[Ticket]: ...
+
+
+class TogetherCollector(Protocol):
+    """The same for what was sent together."""
+
+    def collect(self, tickets: Sequence[Ticket], job: Accepted) -> None: ...
+
+    @property
+    def tickets(self) -> Sequence[Ticket]: ...
+
+
+class Recovery:
+    """Resolves what others left; one per client."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        library: Library | None,
+        keeper: Keeper,
+        planner: Planner,
+        collector: Collector,
+        together: TogetherCollector,
+        callbacks: Callbacks,
+        owner: str,
+        owners: Path,
+        workers: Workers,
+        emit: Emit,
+        now: Callable[[], float],
+    ) -> None:
+        self._ledger = ledger
+        self._library = library
+        self._keeper = keeper
+        self._planner = planner
+        self._collector = collector
+        self._together = together
+        self._callbacks = callbacks
+        self._owner = owner
+        self._owners = owners
+        self._workers = workers
+        self._emit = emit
+        self._now = now
+        self._resolving = trio.Lock()
+        self._collecting: dict[str, Ticket] = {}
+
+    async def resolve_dead(self) -> None:
+        """Settles the attempts that nobody works on any more, or starts to collect them.
+
+        Those are of clients that are not open any more, and of this one, where the database failed at their end.
+        """
+        async with self._resolving:
+            for owner in await self._ledger.unresolved_owners():
+                if owner != self._owner and await self._is_open(owner):
+                    continue
+                rows = await self._ledger.unresolved(owner)
+                if owner == self._owner:
+                    rows = self._given_up(rows)
+                for row in rows:
+                    await self._resolve(row)
+
+    async def collect_unknown(self) -> int:
+        """Tries once more to collect the jobs that nobody could tell the end of, and says how many there are."""
+        async with self._resolving:
+            found = 0
+            for row in await self._ledger.unknown():
+                with suppress(ConfigurationError):
+                    if row.settled_usd is not None:
+                        continue
+                    if (order := self._rebuild(row)) is not None:
+                        found += await self._collect(row, order)
+            return found
+
+    def collecting(self) -> Sequence[Ticket]:
+        """What is being collected."""
+        return list(self._collecting.values())
+
+    async def wait_ended(self, batch_id: str) -> None:
+        """Waits until nothing of a batch is under way here any more: neither collected nor salvaged."""
+        for ticket in self._under_way(batch_id):
+            await ticket.done.wait()
+
+    async def outcomes_of(self, batch_id: str) -> AsyncGenerator[Outcome]:
+        """What came of a batch and still comes: pictures, what is under way here, then failures for all the rest."""
+        await self.resolve_dead()
+        told: set[int] = set()
+        under_way = self._under_way(batch_id)
+        for image in [] if self._library is None else await self._library.of_batch(batch_id):
+            # What was sold together, and what lost a race, is there beside what was asked for.
+            if image.index not in told:
+                told.add(image.index)
+                yield image
+        for ticket in under_way:
+            await ticket.done.wait()
+            for outcome in ticket.outcomes:
+                # One that was kept while the library was read is there twice.
+                if outcome.index not in told:
+                    told.add(outcome.index)
+                    yield outcome
+        for row in await self._ledger.of_batch(batch_id):
+            for failure in failures_of(row):
+                if failure.index not in told:
+                    told.add(failure.index)
+                    yield failure
+
+    def _under_way(self, batch_id: str) -> Sequence[Ticket]:
+        return [ticket for ticket in self._tickets() if ticket.order.batch_id == batch_id]
+
+    def _given_up(self, rows: Sequence[AttemptRecord]) -> Sequence[AttemptRecord]:
+        """Those of this client's that have left and have no ticket any more."""
+        under_way = {ticket.id for ticket in self._tickets()}
+        return [row for row in rows if row.state != "reserved" and row.id not in under_way]
+
+    def _tickets(self) -> Sequence[Ticket]:
+        return [*self._collector.tickets, *self._together.tickets]
+
+    async def _resolve(self, row: AttemptRecord) -> None:
+        if row.state == "reserved":
+            if await self._ledger.take_over(row, self._owner):
+                await self._end(row, "failed", FREE, "The program ended before the request was sent.")
+            return
+        if row.receipt is not None:
+            if not await self._ledger.take_over(row, self._owner) or await self._keeper.adopt(row):
+                return
+            row = msgspec.structs.replace(row, owner=self._owner)
+        try:
+            order = self._rebuild(row)
+        except ConfigurationError:
+            # Its provider is not set up here: somebody else may have the key.
+            return
+        if order is not None:
+            await self._collect(row, order)
+        elif await self._ledger.take_over(row, self._owner):
+            await self._end(
+                row, "unknown", Cost(), "The program ended before the answer came; the picture may be billed."
+            )
+
+    def _rebuild(self, row: AttemptRecord) -> Order | None:
+        """The order of a job that can be collected; None where that is no job, or cannot be.
+
+        Raises:
+            ConfigurationError: its provider is not set up here.
+        """
+        if row.remote_id is None:
+            return None
+        try:
+            order = self._planner.rebuild(row)
+        except ImagenError as error:
+            if isinstance(error, ConfigurationError) and not isinstance(error, ModelNotFoundError):
+                raise
+            return None
+        provider = order.provider
+        return order if (provider.economy if row.economy else provider.collect) is not None else None
+
+    async def _collect(self, row: AttemptRecord, order: Order) -> bool:
+        if not await self._ledger.take_over(row, self._owner):
+            return False
+        if row.economy:
+            await self._collect_together(row)
+        else:
+            self._note(self._collector.collect(order, row, self._emit))
+        return True
+
+    async def _collect_together(self, row: AttemptRecord) -> None:
+        """Collects the whole job of an attempt; the tickets of those that have ended are there to keep the positions."""
+        assert row.remote_id is not None
+        tickets: list[Ticket] = []
+        rows = await self._ledger.of_job(row.provider, row.remote_id)
+        # What the owner of an unknown one still works on is not to be had.
+        dead = {owner for owner in {other.owner for other in rows} if not await self._is_open(owner)}
+        for other in rows:
+            ticket = Ticket.again(
+                self._planner.rebuild(other),
+                other,
+                ledger=self._ledger,
+                callbacks=self._callbacks,
+                emit=self._emit,
+                now=self._now,
+            )
+            left = other.state == "unknown" or (other.state == "accepted" and other.owner in dead)
+            mine = other.id == row.id or (left and await self._ledger.take_over(other, self._owner))
+            if not mine:
+                ticket.end()
+            tickets.append(ticket)
+        (job,) = {ticket.job for ticket in tickets}
+        assert job is not None
+        self._together.collect(tickets, job)
+        for ticket in tickets:
+            if not ticket.done.is_set():
+                self._note(ticket)
+
+    async def _is_open(self, owner: str) -> bool:
+        return await self._workers.run(partial(is_alive, self._owners, owner))
+
+    def _note(self, ticket: Ticket) -> None:
+        self._collecting[ticket.id] = ticket
+        ticket.on_end(lambda: self._collecting.pop(ticket.id, None))
+
+    async def _end(self, row: AttemptRecord, state: State, cost: Cost, message: str) -> None:
+        code = "OUTCOME_UNKNOWN" if state == "unknown" else "TIMEOUT"
+        await self._ledger.settle(row.id, state, cost, now=self._now(), error_code=code, error_message=message)
+
+
+def failures_of(row: AttemptRecord) -> list[Failure]:
+    """What an attempt without pictures is to whoever asked for them; what was free to fail says so."""
+    request = decode_request(row.request_json)
+    message = row.error_message or "The program ended before the answer came; the picture may be billed."
+    if row.state in ("reserved", "sent", "accepted"):
+        message = "Another process works on it, or its provider is not set up here; ask again later."
+    free = row.state == "failed" and not row.settled_usd
+    error = ProviderError(message) if free else OutcomeUnknownError(message)
+    indexes = range(row.first_index, row.first_index + row.images)
+    return [failure_of(request, index, error, model=row.model, provider=row.provider) for index in indexes]

@@ -1,0 +1,88 @@
+"""Ends an attempt in the ledger: with pictures, or with an error and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import trio
+
+from .._errors import ContentFilterError, ImagenError, StorageError
+from .._results.images import Cost
+from .._results.prices import cost_of, tidy_usd
+from .._storage.ledger import Ledger, State
+from ..providers._steps import Picture, Pictures
+from .attempt import Ticket
+from .keeping import Keeper
+
+__all__ = ["FREE", "Settler"]
+
+FREE = Cost(usd=Decimal(0), source="reported")
+_CLEANUP_SECONDS = 35.0
+
+
+class Settler:
+    """Settles attempts. `hide_secrets` blots the key of a provider out of a text."""
+
+    def __init__(
+        self, *, ledger: Ledger, keeper: Keeper, hide_secrets: Callable[[str, str], str], now: Callable[[], float]
+    ) -> None:
+        self._ledger = ledger
+        self._keeper = keeper
+        self._hide_secrets = hide_secrets
+        self._now = now
+
+    async def succeed(self, ticket: Ticket, result: Pictures) -> None:
+        """Keeps the pictures, and settles what they cost.
+
+        Raises:
+            StorageError: the disk does not answer.
+        """
+        order = ticket.order
+        # Paid: from here nothing may cut it short but the bound on cleanup.
+        with trio.move_on_after(_CLEANUP_SECONDS, shield=True) as bound:
+            cost = cost_of(order.model, order.sent, result, economy=order.economy)
+            ticket.hold.settle(cost.usd)
+            ticket.outcomes = await self._keeper.keep(ticket, result, cost)
+            ticket.tell_ended()
+        if bound.cancelled_caught:
+            raise StorageError(
+                f"The disk did not answer for {_CLEANUP_SECONDS:g} seconds; the picture is paid.", billed="yes"
+            )
+
+    async def fail(self, ticket: Ticket, error: ImagenError) -> None:
+        """Settles what an error cost, and leaves it in the ticket."""
+        order = ticket.order
+        error = self._clean(error, order.provider.name)
+        billed = error.billed if ticket.sent else "no"
+        if billed == "yes" and error.cost_usd is None:
+            billed_pictures = Pictures(pictures=(Picture(data=b""),) * len(order.indexes))
+            error.cost_usd = cost_of(order.model, order.sent, billed_pictures, economy=order.economy).usd
+            error.cost_source = "estimated"
+        cost = FREE if billed == "no" else Cost()
+        if error.cost_usd is not None:
+            cost = Cost(usd=tidy_usd(error.cost_usd), source=error.cost_source)
+        refused = isinstance(error, ContentFilterError)
+        state: State = "unknown" if billed == "unknown" else "refused" if refused else "failed"
+        await self.end(ticket, state, cost, error)
+        ticket.fail(error)
+        ticket.tell_ended()
+
+    async def end(self, ticket: Ticket, state: State, cost: Cost, error: ImagenError) -> None:
+        """Gives the money back that it did not cost, and writes its end; where that fails its row stays as it is, in flight."""
+        ticket.hold.settle(cost.usd)
+        with trio.move_on_after(_CLEANUP_SECONDS, shield=True):
+            try:
+                await self._ledger.settle(
+                    ticket.id, state, cost, now=self._now(), error_code=error.code, error_message=error.message
+                )
+            except StorageError:
+                # The caller gets the first error.
+                return
+
+    def _clean(self, error: ImagenError, provider: str) -> ImagenError:
+        """A provider may repeat the key in its error text."""
+        error.message = self._hide_secrets(provider, error.message)
+        error.args = (error.message,)
+        error.details = {name: self._hide_secrets(provider, value) for name, value in error.details.items()}
+        return error

@@ -1,0 +1,239 @@
+"""Money as a scope: reserve before sending, settle after, and never let the two together pass a limit.
+
+A scope cancels only code that asks for money it cannot have. A request that does not fit waits while reservations in
+flight may still free something. When even their settling cannot help, the scope is exhausted: nothing new starts, what
+is in flight finishes and is handed over, and the scope is cancelled only when its consumer comes back for more.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal, InvalidOperation
+
+import trio
+
+from .._errors import BudgetExceededError, ConfigurationError
+from .._results.events import ALARM_SHARES, BudgetAlarm
+from .._results.prices import Quote
+
+__all__ = [
+    "Budget",
+    "BudgetScope",
+    "Hold",
+    "Purse",
+    "current_scopes",
+    "fail_after_spending",
+    "move_on_after_spending",
+    "read_usd",
+]
+
+
+def read_usd(usd: Decimal | str | int) -> Decimal:
+    """An amount of US dollars, 0 or more.
+
+    Raises:
+        ConfigurationError: it is something else.
+    """
+    if isinstance(usd, float):
+        raise ConfigurationError(f"Give a budget as text or Decimal, not as the float {usd!r}: usd={str(usd)!r}.")
+    try:
+        amount = Decimal(usd)
+    except InvalidOperation:
+        raise ConfigurationError(f'{usd!r} is no amount of US dollars: write it like "0.50".') from None
+    if not amount.is_finite() or not 0 <= amount < 1_000_000_000:
+        raise ConfigurationError(f"{amount} is no amount of US dollars from 0 to below 1,000,000,000.")
+    return amount
+
+
+class Budget:
+    """A limit in US dollars: `spent_usd + reserved_usd` never passes `limit_usd`.
+
+    Pass it to `open_batch(budget=...)`: requests that do not fit come out as failures. `usd` is text or a Decimal.
+    """
+
+    def __init__(self, usd: Decimal | str | int) -> None:
+        self.limit_usd = read_usd(usd)
+        self.spent_usd = Decimal(0)
+        self.reserved_usd = Decimal(0)
+        self._changed = trio.Event()
+        self._alarms = list(ALARM_SHARES)
+
+    @property
+    def left_usd(self) -> Decimal:
+        """What can still be reserved."""
+        return self.limit_usd - self.spent_usd - self.reserved_usd
+
+    def _fits(self, usd: Decimal) -> bool:
+        return usd <= self.left_usd
+
+    def _can_never_fit(self, usd: Decimal) -> bool:
+        return self.spent_usd + usd > self.limit_usd
+
+    def _take_alarms(self) -> Iterator[BudgetAlarm]:
+        taken = self.spent_usd + self.reserved_usd
+        while self._alarms and self.limit_usd and taken >= self.limit_usd * self._alarms[0]:
+            yield BudgetAlarm(budget=f"${self.limit_usd:f}", share=float(self._alarms.pop(0)), taken=taken)
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.spent_usd} spent + {self.reserved_usd} reserved of {self.limit_usd} USD>"
+
+
+class BudgetScope(Budget):
+    """What `move_on_after_spending` and `fail_after_spending` give."""
+
+    def __init__(self, usd: Decimal | str | int) -> None:
+        super().__init__(usd)
+        self._cancel_scope = trio.CancelScope()
+        self._exhausted_by: BudgetExceededError | None = None
+
+    @property
+    def cancelled_caught(self) -> bool:
+        """Whether the block was left because the money ran out."""
+        return self._cancel_scope.cancelled_caught
+
+    @property
+    def exhausted_by(self) -> BudgetExceededError | None:
+        """What the first request that was turned away got; from then on nothing new starts in this scope."""
+        return self._exhausted_by
+
+    def _exhaust(self, error: BudgetExceededError) -> None:
+        self._exhausted_by = self._exhausted_by or error
+        self._wake()
+
+    async def wait_settled(self) -> None:
+        """Waits until nothing is in flight in this scope."""
+        while self.reserved_usd:
+            await self._changed.wait()
+
+    async def leave(self) -> None:
+        """Cancels the block; called by the code that asked for money it cannot have."""
+        self._cancel_scope.cancel("the budget is spent")
+        await trio.lowlevel.checkpoint()
+
+
+_scopes: contextvars.ContextVar[tuple[BudgetScope, ...]] = contextvars.ContextVar("imagen_budget_scopes", default=())
+
+
+def current_scopes() -> tuple[BudgetScope, ...]:
+    """The budget scopes around this code, outermost first."""
+    return _scopes.get()
+
+
+@contextmanager
+def move_on_after_spending(usd: Decimal | str | int) -> Iterator[BudgetScope]:
+    """Leaves the block once it asks for money beyond `usd` US dollars, as `trio.move_on_after` does for time.
+
+    Scopes nest, and the tightest decides. What is in flight finishes and is handed over first; the caller's own work is
+    never cut. Afterwards `.cancelled_caught` and `.spent_usd` say what happened.
+    """
+    scope = BudgetScope(usd)
+    token = _scopes.set((*_scopes.get(), scope))
+    try:
+        with scope._cancel_scope:
+            yield scope
+    finally:
+        _scopes.reset(token)
+
+
+@contextmanager
+def fail_after_spending(usd: Decimal | str | int) -> Iterator[BudgetScope]:
+    """As `move_on_after_spending`, and raises at the end of the block.
+
+    Raises:
+        BudgetExceededError: the block was left because the money ran out.
+    """
+    with move_on_after_spending(usd) as scope:
+        yield scope
+    if scope.cancelled_caught and scope.exhausted_by is not None:
+        raise scope.exhausted_by
+
+
+class Hold:
+    """Money reserved in several budgets at once, until it is settled."""
+
+    def __init__(self, budgets: Sequence[Budget], usd: Decimal) -> None:
+        self._budgets = budgets
+        self._usd = usd
+        self._open = True
+        for budget in budgets:
+            budget.reserved_usd += usd
+
+    def settle(self, spent_usd: Decimal | None) -> None:
+        """Replaces the reservation by what was spent; None (nobody knows) counts as all of it. The second call does nothing."""
+        if not self._open:
+            return
+        self._open = False
+        for budget in self._budgets:
+            budget.reserved_usd -= self._usd
+            budget.spent_usd += self._usd if spent_usd is None else spent_usd
+            budget._wake()
+
+
+class Purse:
+    """The budgets that a request must fit into: the scopes around it, and perhaps one of the batch."""
+
+    def __init__(self, scopes: Sequence[BudgetScope] = (), budget: Budget | None = None) -> None:
+        self.scopes = tuple(scopes)
+        self._budgets: tuple[Budget, ...] = self.scopes if budget is None else (*self.scopes, budget)
+
+    @property
+    def exhausted_scope(self) -> BudgetScope | None:
+        """The outermost scope that ran dry, if any."""
+        return next((scope for scope in self.scopes if scope.exhausted_by), None)
+
+    async def admit(self, quote: Quote, *, wait: bool = True) -> Hold:
+        """Reserves the high end of a quote, waiting while what is in flight may still free enough.
+
+        Nothing is reserved when this raises or is cancelled. Without `wait`, what does not fit now is refused, and no scope
+        is exhausted by that.
+
+        Raises:
+            BudgetExceededError: it can never fit, or the price is unknown. A scope that refuses is exhausted from now on.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if not self._budgets:
+            return Hold((), Decimal(0))
+        usd = quote.high_usd
+        if usd is None:
+            raise self._refuse(
+                self._budgets[0],
+                "The price of this request is unknown, and a budget is set: say with assume_usd (--assume on the command "
+                "line) what one picture may cost at the most.",
+                exhaust=wait,
+            )
+        while True:
+            for scope in self.scopes:
+                if scope.exhausted_by is not None:
+                    raise scope.exhausted_by
+            tight = next((budget for budget in self._budgets if not budget._fits(usd)), None)
+            if tight is None:
+                return Hold(self._budgets, usd)
+            hopeless = next((budget for budget in self._budgets if budget._can_never_fit(usd)), None)
+            if hopeless is not None:
+                raise self._refuse(
+                    hopeless,
+                    f"The request may cost up to ${usd.normalize():f}, and of the budget of ${hopeless.limit_usd:f} only "
+                    f"${(hopeless.limit_usd - hopeless.spent_usd).normalize():f} is left, so it was not sent. "
+                    "Raise the budget, or ask for a lower quality or a smaller size.",
+                    exhaust=wait,
+                )
+            if not wait:
+                raise BudgetExceededError("The budget has no room for it now.")
+            await tight._changed.wait()
+
+    def take_alarms(self) -> Iterator[BudgetAlarm]:
+        """The budgets of which another 50, 80 or 100 % is taken now; each share is told once."""
+        for budget in self._budgets:
+            yield from budget._take_alarms()
+
+    def _refuse(self, budget: Budget, message: str, *, exhaust: bool) -> BudgetExceededError:
+        error = BudgetExceededError(message)
+        if exhaust and isinstance(budget, BudgetScope):
+            budget._exhaust(error)
+        return error

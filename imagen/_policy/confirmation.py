@@ -1,0 +1,39 @@
+"""Asks before much money is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+
+from .._errors import BudgetExceededError
+from .._results.prices import Quote
+
+__all__ = ["Confirm", "Confirmation"]
+
+Confirm = Callable[[Quote, int], Awaitable[bool]]
+"""Is given the quote and how many pictures it is for, and says whether they may be made."""
+
+
+class Confirmation:
+    """Asks `confirm` where a quote is above `above_usd` dollars, or unknown."""
+
+    def __init__(self, above_usd: Decimal, confirm: Confirm | None) -> None:
+        self._above_usd = above_usd
+        self._confirm = confirm
+
+    async def ask(self, quote: Quote, pictures: int) -> None:
+        """Returns when the money may be spent.
+
+        Raises:
+            BudgetExceededError: it may not, or there is nobody to ask.
+        """
+        if quote.high_usd is not None and quote.high_usd <= self._above_usd:
+            return
+        cost = "cost nobody knows how much" if quote.high_usd is None else f"cost up to ${quote.high_usd.normalize():f}"
+        if self._confirm is None:
+            raise BudgetExceededError(
+                f"{pictures} pictures may {cost}, and above ${self._above_usd:f} (confirm_above_usd) somebody must confirm "
+                "that; nothing was sent."
+            )
+        if not await self._confirm(quote, pictures):
+            raise BudgetExceededError(f"{pictures} pictures may {cost}, and that was not confirmed; nothing was sent.")

@@ -1,0 +1,189 @@
+"""The ways that a request can take: a model each, with what has been learnt of it, and when the next one is tried."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+import trio
+
+from .._errors import (
+    AuthenticationError,
+    ConfigurationError,
+    ContentFilterError,
+    ImagenError,
+    OutcomeUnknownError,
+    ProviderError,
+    QuotaExceededError,
+    RateLimitError,
+)
+from .._requests.catalog import Model
+from .._requests.options import Routing
+from .._system.retry_after import read_rate_headers
+from .breaker import Breaker
+from .concurrency import AdaptiveLimit, Pause
+from .retry import RetryAllowance
+
+__all__ = ["FallbackReason", "Route", "RoutePolicy", "Routes", "fallback_reason", "is_lockout"]
+
+FallbackReason = Literal["outage", "rate_limit", "quota", "authentication", "content_filter", "outcome_unknown"]
+
+
+class RoutePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The table `[routes]` of imagen.toml.
+
+    `fallback` are models for requests that name none and whose own model fails for one of the reasons in `fallback_on`:
+    `content_filter` and `outcome_unknown` are not among them unless asked for, as the first asks somebody else to draw
+    what one provider refused, and the second may pay twice. `routing` says in which order the models are tried. With
+    `hedge_after_seconds` a second model is asked as well when the first has not answered by then ("p95": by the time in
+    which 95 of 100 pictures came), and the first picture counts. After `failures` outages in a row a model is left alone
+    for `cooldown_seconds`, and for twice as long after each probe that fails, up to `longest_cooldown_seconds`.
+    """
+
+    fallback: tuple[str, ...] = ()
+    fallback_on: tuple[FallbackReason, ...] = ("outage", "rate_limit", "quota", "authentication")
+    routing: Routing = "first"
+    hedge_after_seconds: float | Literal["p95"] | None = None
+    failures: int = 3
+    cooldown_seconds: float = 30.0
+    longest_cooldown_seconds: float = 300.0
+
+
+def fallback_reason(error: ImagenError) -> FallbackReason | None:
+    """What an error means to the choice of a way; None where another one would not help."""
+    match error:
+        case AuthenticationError() | ConfigurationError():
+            return "authentication"
+        case QuotaExceededError():
+            return "quota"
+        case RateLimitError():
+            return "rate_limit"
+        case ContentFilterError():
+            return "content_filter"
+        case ProviderError() if error.billed == "no":
+            return "outage"
+        case ProviderError():
+            return "outcome_unknown"
+        case _:
+            return None
+
+
+def is_lockout(error: ImagenError) -> bool:
+    """Whether the account is locked out, so that further requests to this provider are of no use."""
+    return isinstance(error, (AuthenticationError, QuotaExceededError))
+
+
+def _is_outage(error: ImagenError) -> bool:
+    return isinstance(error, ProviderError) and (error.retryable or isinstance(error, OutcomeUnknownError))
+
+
+class Route:
+    """The way to one model. Whoever `enter`ed must `leave`."""
+
+    def __init__(self, model: Model, policy: RoutePolicy, most: int | None) -> None:
+        self._model = model
+        self._breaker = Breaker(policy.failures, policy.cooldown_seconds, policy.longest_cooldown_seconds)
+        self._limit = AdaptiveLimit(most)
+        self._pause = Pause()
+        self._in_flight = 0
+        self._changed = trio.Event()
+
+    async def enter(self, *, wait: bool, elsewhere: bool, patience_seconds: float) -> float:
+        """Waits until a request may go this way, and gives the time of its start.
+
+        Too many requests at once are waited for as long as it takes, unless `wait` is False. A pause that the provider asked
+        for and a breaker that is open are waited for if they end within `patience_seconds` and there is no way `elsewhere`.
+
+        Raises:
+            RateLimitError: it would have to wait, and should not.
+            ProviderError: the breaker is open.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        give_up_at = trio.current_time() + patience_seconds if wait and not elsewhere else -math.inf
+        while True:
+            now = trio.current_time()
+            wake_at = math.inf
+            if (paused_until := self._pause.until(now)) is not None:
+                if paused_until >= give_up_at:
+                    raise self._paused(paused_until - now)
+                wake_at = paused_until
+            elif not self._limit.allows(self._in_flight):
+                if not wait:
+                    raise RateLimitError(
+                        f"{self._model.id} takes {self._limit.limit} requests at once now: try again when one has ended."
+                    )
+            elif self._breaker.admit(now):
+                self._in_flight += 1
+                return now
+            else:
+                # While a probe is under way nobody knows when that will be.
+                probe_at = self._breaker.retry_at or now
+                if max(probe_at, now) >= give_up_at:
+                    raise self._left_alone(max(0.0, probe_at - now))
+                wake_at = probe_at if probe_at > now else give_up_at
+            with trio.move_on_at(wake_at):
+                await self._changed.wait()
+
+    def leave(self, started: float, error: ImagenError | None, headers: Mapping[str, str], unix_now: float) -> None:
+        """A request that started then has ended: well, or with an error."""
+        now = trio.current_time()
+        match error:
+            case RateLimitError():
+                self._limit.limited(self._in_flight, started, now)
+                self._pause.extend(now, error.retry_after_seconds or 0.0)
+                self._breaker.released(started)
+            case ImagenError() if _is_outage(error):
+                self._breaker.failed(started, now)
+            case ImagenError() if is_lockout(error):
+                self._breaker.released(started)
+            case _:
+                self._limit.succeeded()
+                self._breaker.succeeded(started)
+        if (news := read_rate_headers(headers, unix_now)) is not None:
+            self._pause.extend(now, news.pause_seconds)
+        self._end()
+
+    def drop(self, started: float) -> None:
+        """A request that started then was never sent, or was given up: that says nothing about the way."""
+        self._breaker.released(started)
+        self._end()
+
+    def _end(self) -> None:
+        self._in_flight -= 1
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+    def _paused(self, seconds: float) -> RateLimitError:
+        return RateLimitError(
+            f"{self._model.provider} asked to be left alone: {self._model.id} takes requests again in {seconds:.0f} seconds.",
+            retry_after_seconds=seconds,
+        )
+
+    def _left_alone(self, seconds: float) -> ProviderError:
+        return ProviderError(
+            f"{self._model.id} has failed again and again, so nothing is sent to it for another {seconds:.0f} seconds.",
+            retry_after_seconds=seconds,
+            details={"fault": "left alone"},
+        )
+
+
+class Routes:
+    """The ways of one client."""
+
+    def __init__(self, policy: RoutePolicy) -> None:
+        self.policy = policy
+        self._routes: dict[str, Route] = {}
+        self._allowances: dict[str, RetryAllowance] = {}
+
+    def to(self, model: Model) -> Route:
+        """The way to a model."""
+        if (route := self._routes.get(model.id)) is None:
+            most = model.rate_limit.max_at_once if model.rate_limit is not None else None
+            route = self._routes[model.id] = Route(model, self.policy, most)
+        return route
+
+    def allowance(self, provider: str) -> RetryAllowance:
+        """How many retries are left for all requests to a provider."""
+        return self._allowances.setdefault(provider, RetryAllowance())

@@ -1,0 +1,93 @@
+"""Limits that hold across processes and restarts, because the ledger counts them: standing budgets, and rates."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from .._requests.catalog import RateLimit
+from .._results.prices import tidy_usd
+
+__all__ = ["Admitted", "OverBudget", "OverRate", "Rate", "StandingBudget", "Verdict"]
+
+_PERIODS = {"day": "today", "month": "this month", "ever": "in all"}
+
+
+class StandingBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A `[[budgets]]` of imagen.toml: so many US dollars or pictures per day, per month (both in UTC), or ever.
+
+    It counts what goes to one provider or model, or is booked under one tag, where these are named. Pictures that were
+    refused, or failed for nothing, do not count.
+    """
+
+    per: Literal["day", "month", "ever"]
+    usd: Decimal | None = None
+    images: int | None = None
+    provider: str | None = None
+    model: str | None = None
+    tag: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.usd is None) == (self.images is None):
+            raise ValueError("a budget says either usd or images")
+        if (self.usd is not None and not 0 <= self.usd < 1_000_000_000) or (
+            self.images is not None and self.images < 0
+        ):
+            raise ValueError("a budget must be 0 or more")
+
+    def binds(self, provider: str, model: str, tag: str) -> bool:
+        """Whether a request counts in it."""
+        return (
+            self.provider in (None, provider) and self.model in (None, model) and (self.tag is None or self.tag == tag)
+        )
+
+    def __str__(self) -> str:
+        amount = f"${self.usd:f}" if self.usd is not None else f"{self.images} pictures"
+        whom = [
+            f"{name} {value}" for name in ("provider", "model", "tag") if (value := getattr(self, name)) is not None
+        ]
+        return f"{amount} per {self.per}{' for ' if whom else ''}{' and '.join(whom)}".replace("per ever", "in all")
+
+
+class Rate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider, or one model, takes in so much time."""
+
+    column: Literal["provider", "model"]
+    name: str
+    limit: RateLimit
+
+
+class Admitted(msgspec.Struct, frozen=True, kw_only=True):
+    """The attempt is in the ledger; `alarms` are budgets of which 50, 80 or 100 % are now taken, with that share."""
+
+    alarms: tuple[tuple[StandingBudget, float, Decimal], ...] = ()
+
+
+class OverBudget(msgspec.Struct, frozen=True, kw_only=True):
+    """A standing budget forbids it: for good where it is `hopeless`, else until something in flight turns out cheaper."""
+
+    budget: StandingBudget
+    left: Decimal
+    hopeless: bool
+
+    def __str__(self) -> str:
+        left = (
+            f"${tidy_usd(max(self.left, Decimal(0))):f}" if self.budget.usd is not None else f"{max(0, int(self.left))}"
+        )
+        return f"The budget of {self.budget} has {left} left {_PERIODS[self.budget.per]}"
+
+
+class OverRate(msgspec.Struct, frozen=True, kw_only=True):
+    """A rate forbids it now: until `due_at` (Unix time), or, where that is None, until something in flight has ended."""
+
+    rate: Rate
+    due_at: float | None
+
+    def __str__(self) -> str:
+        limit = self.rate.limit
+        return f"{self.rate.name} takes {limit}"
+
+
+Verdict = Admitted | OverBudget | OverRate

@@ -1,0 +1,371 @@
+"""What models there are: the files in `catalog/`, one per provider, are the data; a user's `imagen.toml` adds to it or
+overrides it. A file's `preference` is its place among the others when a default model is chosen: the lowest comes first.
+"""
+
+from __future__ import annotations
+
+import datetime
+import warnings
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from .._errors import ConfigurationError, ModelNotFoundError
+
+__all__ = [
+    "Capabilities",
+    "Catalog",
+    "FreeSize",
+    "InputLimits",
+    "JsonValue",
+    "Lifecycle",
+    "MegapixelPrices",
+    "Model",
+    "ModelRetiringWarning",
+    "NumberRange",
+    "Operation",
+    "Price",
+    "RateLimit",
+    "TokenPrices",
+    "load_catalog",
+]
+
+Operation = Literal["generate", "edit", "vary", "enhance", "restyle"]
+LifecycleState = Literal["live", "retiring", "retired"]
+_FOLDER = Path(__file__).with_name("models")
+JsonValue: TypeAlias = object
+"""Anything that JSON can say. msgspec resolves no recursive alias, so the type stays wide and encoding decides."""
+
+
+class ModelRetiringWarning(UserWarning):
+    """The model has a last day; the message names it and the successor."""
+
+
+class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class FreeSize(_Entry, frozen=True, kw_only=True):
+    """A model that takes any WIDTHxHEIGHT within these bounds; lengths in pixels, ratio is long side to short side."""
+
+    multiple_of: int = 1
+    max_ratio: float = 4.0
+    min_side: int = 1
+    max_side: int
+    min_pixels: int = 1
+    max_pixels: int
+
+    def complaint(self, width: int, height: int) -> str | None:
+        """What is wrong with a size, as the end of a sentence; None where it is fine."""
+        long_side, short_side = max(width, height), min(width, height)
+        if width % self.multiple_of or height % self.multiple_of:
+            return f"both sides must be multiples of {self.multiple_of}"
+        if short_side < self.min_side or long_side > self.max_side:
+            return f"each side must be between {self.min_side} and {self.max_side} pixels"
+        if long_side > self.max_ratio * short_side:
+            return f"the long side may be at most {self.max_ratio:g} times the short one"
+        if not self.min_pixels <= width * height <= self.max_pixels:
+            return f"width times height must be between {self.min_pixels:,} and {self.max_pixels:,} pixels"
+        return None
+
+
+class NumberRange(_Entry, frozen=True, kw_only=True):
+    """A number from `low` to `high`, both included."""
+
+    low: float
+    high: float
+
+    def nearest(self, number: float) -> float:
+        """The number itself, or the end that is nearer."""
+        return min(max(number, self.low), self.high)
+
+
+class InputLimits(_Entry, frozen=True, kw_only=True):
+    """The pictures that a model takes to work on; lengths in pixels, `max_ratio` is long side to short side.
+
+    `max_images` counts the pictures of an edit, `max_references` those that only lend their look or subject. None means that
+    no limit is known.
+    """
+
+    max_images: int = 1
+    max_references: int = 0
+    media_types: tuple[str, ...] = ("image/png", "image/jpeg", "image/webp")
+    min_side: int = 1
+    max_side: int | None = None
+    min_pixels: int = 1
+    max_pixels: int | None = None
+    max_ratio: float | None = None
+    max_bytes: int | None = None
+
+
+class Capabilities(_Entry, frozen=True, kw_only=True):
+    """What a model takes. An empty tuple, None or False means that the model has no such parameter.
+
+    The shape of a picture is said in pixels, by `sizes` ("WIDTHxHEIGHT", "auto") and `free_size`, or by `aspect_ratios`
+    ("16:9", "auto") with or without `resolutions` ("1K", "2K": the side of a square). `prompt_required` are the
+    operations that need one: a model that removes a background does without. `required_options` are names in `options`
+    without which the provider refuses, `scales` the factors of an enhancement, `modes` which of fast, conservative,
+    creative it is. A model whose pictures are `sold_together` draws `max_images_per_request` of them for every request,
+    and bills them.
+    """
+
+    operations: tuple[Operation, ...] = ("generate",)
+    sizes: tuple[str, ...] = ()
+    free_size: FreeSize | None = None
+    aspect_ratios: tuple[str, ...] = ()
+    resolutions: tuple[str, ...] = ()
+    qualities: tuple[str, ...] = ()
+    styles: tuple[str, ...] = ()
+    backgrounds: tuple[str, ...] = ()
+    output_formats: tuple[str, ...] = ()
+    max_prompt_characters: int = 4000
+    prompt_required: tuple[Operation, ...] = ("generate", "edit")
+    max_images_per_request: int = 1
+    sold_together: bool = False
+    max_previews: int = 0
+    seed: bool = False
+    negative_prompt: bool = False
+    guidance: NumberRange | None = None
+    steps: NumberRange | None = None
+    safety: tuple[str, ...] = ()
+    strength: bool = False
+    mask: bool = False
+    mask_required: bool = False
+    scales: tuple[float, ...] = ()
+    modes: tuple[str, ...] = ()
+    required_options: tuple[str, ...] = ()
+    inputs: InputLimits = InputLimits()
+
+
+class TokenPrices(_Entry, frozen=True, kw_only=True):
+    """US dollars per million tokens."""
+
+    text_input: Decimal = Decimal(0)
+    image_input: Decimal = Decimal(0)
+    text_output: Decimal = Decimal(0)
+    image_output: Decimal = Decimal(0)
+
+
+class MegapixelPrices(_Entry, frozen=True, kw_only=True):
+    """US dollars for the first megapixel of a picture, for each further one, and for each one of the input pictures."""
+
+    first: Decimal
+    next: Decimal = Decimal(0)
+    input: Decimal = Decimal(0)
+
+
+class Price(_Entry, frozen=True, kw_only=True):
+    """What a picture costs, in US dollars; a price that nobody published is left out, never 0.
+
+    `usd_per_image` is flat. `table` is by quality, then by size or resolution; `"auto"` as quality, where it is alone,
+    stands for every one, `"*"` for every other size. `per_megapixel` counts megapixels, begun ones as whole.
+    `usd_per_unit` is the price of what the provider counts and reports (megapixels, seconds), and `typical_units` how
+    many a picture takes, to estimate before. With `per_million_tokens` the bill follows the usage in the reply and the
+    table only serves to estimate; `estimate_margin` is the factor from an estimate to what is reserved for it. `economy` is
+    the factor on all prices where the provider may take hours; None where it has no such way.
+    """
+
+    usd_per_image: Decimal | None = None
+    table: dict[str, dict[str, Decimal]] = {}
+    per_megapixel: MegapixelPrices | None = None
+    usd_per_unit: Decimal | None = None
+    typical_units: Decimal = Decimal(1)
+    per_million_tokens: TokenPrices | None = None
+    estimate_margin: Decimal = Decimal(1)
+    economy: Decimal | None = None
+    as_of: str | None = None
+    source: str | None = None
+
+
+class RateLimit(_Entry, frozen=True, kw_only=True):
+    """What may be asked of a provider or a model: `images` in `period_seconds`, requests per minute, requests at once.
+
+    None means that no such limit is known.
+    """
+
+    images: int | None = None
+    period_seconds: int = 60
+    requests_per_minute: int | None = None
+    max_at_once: int | None = None
+
+    def __str__(self) -> str:
+        parts = (
+            self.images is not None and f"{self.images} pictures in {self.period_seconds:,} seconds",
+            self.requests_per_minute is not None and f"{self.requests_per_minute} requests a minute",
+            self.max_at_once is not None and f"{self.max_at_once} requests at once",
+        )
+        return " and ".join(part for part in parts if part) or "any number of requests"
+
+
+class Lifecycle(_Entry, frozen=True, kw_only=True):
+    """Whether a model can be had, and until when.
+
+    `upstream_retired_on` is for gateways: the maker has shut the model down, and it works only as long as the gateway
+    still lists it.
+    """
+
+    live: bool = True
+    retires_on: datetime.date | None = None
+    retired_on: datetime.date | None = None
+    upstream_retired_on: datetime.date | None = None
+    successor: str | None = None
+
+    def state(self, today: datetime.date) -> LifecycleState:
+        """Where the model stands on a day."""
+        last_day = self.retired_on or self.retires_on
+        if not self.live or (last_day is not None and last_day <= today):
+            return "retired"
+        return "live" if self.retires_on is None else "retiring"
+
+
+class Model(_Entry, frozen=True, kw_only=True):
+    """One entry of the catalog. `id` is what callers say, `wire_name` what the provider is told.
+
+    `wire` is for the provider's module alone: paths and names of fields that differ from model to model.
+    """
+
+    id: str
+    provider: str
+    name: str
+    wire_name: str
+    wire: dict[str, JsonValue] = {}
+    description: str = ""
+    capabilities: Capabilities = Capabilities()
+    price: Price | None = None
+    rate_limit: RateLimit | None = None
+    lifecycle: Lifecycle = Lifecycle()
+    use_cases: tuple[str, ...] = ()
+    strengths: tuple[str, ...] = ()
+    weaknesses: tuple[str, ...] = ()
+
+
+class Catalog:
+    """The models by id. Iterating gives them in the order of the file, which is the order of preference."""
+
+    def __init__(self, models: Mapping[str, Model]) -> None:
+        self._models = dict(models)
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self._models.values())
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def find(self, name: str) -> Model:
+        """The entry of that id; `provider/id` works for every entry.
+
+        Raises:
+            ModelNotFoundError: when there is none; the message names the nearest ones.
+        """
+        if (model := self._models.get(name)) is not None:
+            return model
+        provider, slash, wire_name = name.partition("/")
+        if slash:
+            for model in self:
+                if model.provider == provider and wire_name in (model.wire_name, model.id):
+                    return model
+        import difflib
+
+        near = difflib.get_close_matches(name, self._models, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`imagen models` lists them."
+        raise ModelNotFoundError(f"There is no model {name!r} in the catalog: {hint}")
+
+    def select(self, name: str, *, today: datetime.date) -> Model:
+        """The entry of that id, if it still can be had on that day.
+
+        Raises:
+            ModelNotFoundError: unknown, or retired; the message names the successor.
+        """
+        model = self.find(name)
+        lifecycle = model.lifecycle
+        use_instead = f" Use {lifecycle.successor} instead." if lifecycle.successor else ""
+        match lifecycle.state(today):
+            case "retired":
+                last_day = lifecycle.retired_on or lifecycle.retires_on
+                since = f" on {last_day}" if last_day else ""
+                raise ModelNotFoundError(
+                    f"{model.id} was retired{since}.{use_instead}",
+                    details={"successor": lifecycle.successor} if lifecycle.successor else None,
+                )
+            case "retiring":
+                _warn(f"{model.id} will be retired on {lifecycle.retires_on}.{use_instead}")
+            case "live" if lifecycle.upstream_retired_on:
+                _warn(
+                    f"The maker of {model.id} shut it down on {lifecycle.upstream_retired_on}; it works only while "
+                    f"{model.provider} still lists it.{use_instead}"
+                )
+        return model
+
+
+def _warn(text: str) -> None:
+    try:
+        warnings.warn(text, ModelRetiringWarning, stacklevel=3)
+    except ModelRetiringWarning as warning:
+        # Somebody has made warnings errors: to him the model is as good as gone, and a batch must not crash over it.
+        raise ModelNotFoundError(text) from warning
+
+
+def load_catalog(
+    overrides: Mapping[str, Mapping[str, JsonValue]] | None = None,
+    *,
+    provided: Mapping[str, Mapping[str, JsonValue]] | None = None,
+) -> Catalog:
+    """The built-in catalog and the models `provided` by other providers, with a user's `[models]` tables merged over it.
+
+    Raises:
+        ConfigurationError: a table does not have the form of an entry.
+    """
+    tables = _read_files() if provided is None else {**_read_files(), **provided}
+    merged = {**tables}
+    for model_id, override in (overrides or {}).items():
+        merged[model_id] = _merge(tables.get(model_id, {}), override)
+    merged = {model_id: _inherit(model_id, table, merged) for model_id, table in merged.items()}
+    return Catalog({model_id: _read_model(model_id, table) for model_id, table in merged.items()})
+
+
+def _read_files() -> dict[str, Mapping[str, JsonValue]]:
+    # Imported when used, as everything that `import imagen` can do without.
+    import tomllib
+
+    files = [tomllib.loads(path.read_text("utf-8")) for path in sorted(_FOLDER.glob("*.toml"))]
+    files.sort(key=lambda file: int(file["preference"]))
+    return {model_id: table for file in files for model_id, table in file["models"].items()}
+
+
+def _merge(base: Mapping[str, JsonValue], over: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _inherit(
+    model_id: str, table: Mapping[str, JsonValue], tables: Mapping[str, Mapping[str, JsonValue]]
+) -> dict[str, JsonValue]:
+    own = dict(table)
+    like = own.pop("like", None)
+    if like is None:
+        return own
+    if not isinstance(like, str) or "like" in (base := tables.get(like, {"like": like})):
+        raise ConfigurationError(f'[models."{model_id}"]: like = {like!r} names no entry that stands by itself.')
+    return _merge(base, own)
+
+
+def _read_model(model_id: str, table: Mapping[str, JsonValue]) -> Model:
+    wire_name = model_id.rpartition("/")[2]
+    try:
+        model = msgspec.convert(
+            {"id": model_id, "name": wire_name, "wire_name": wire_name, **table}, Model, strict=False
+        )
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f'The table [models."{model_id}"] in imagen.toml is wrong: {error}.') from error
+    if "://" in model.wire_name or b"://" in msgspec.json.encode(model.wire):
+        # A table may come from a folder that somebody sent: it must not send prompts and pictures elsewhere.
+        raise ConfigurationError(
+            f'[models."{model_id}"] names an address: base URLs belong to providers, not to models.'
+        )
+    return model

@@ -1,0 +1,76 @@
+"""What happens on the way, for progress displays, logs and metrics: give `on_event` to a client or a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+
+from .._requests.request import Request
+from .images import Outcome
+
+__all__ = [
+    "ALARM_SHARES",
+    "AttemptEnded",
+    "AttemptSent",
+    "BudgetAlarm",
+    "Event",
+    "EventHandler",
+    "PreviewReceived",
+    "ProgressReported",
+]
+
+
+# Of what shares of a budget its owner is told; as floats, four fifths of a dollar would be more than 80 cents.
+ALARM_SHARES = (Decimal("0.5"), Decimal("0.8"), Decimal(1))
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Every event names the attempt, the positions of its requests in the batch, and the model."""
+
+    attempt_id: str
+    indexes: tuple[int, ...]
+    request: Request
+    model: str
+    provider: str
+
+
+class AttemptSent(_Event, frozen=True, kw_only=True):
+    """The request leaves now; from here it may be billed."""
+
+
+class PreviewReceived(_Event, frozen=True, kw_only=True):
+    """An unfinished picture came: the `number`-th preview, counted from 0, as an encoded picture in `data`."""
+
+    data: bytes
+    number: int
+
+    def __repr__(self) -> str:
+        return f"PreviewReceived(attempt_id={self.attempt_id!r}, number={self.number}, {len(self.data)} bytes)"
+
+
+class ProgressReported(_Event, frozen=True, kw_only=True):
+    """So much of the work is done, from 0 to 1 (None: unknown); `note` says what is going on, such as a place in a queue."""
+
+    fraction: float | None
+    note: str = ""
+
+
+class AttemptEnded(_Event, frozen=True, kw_only=True):
+    """The attempt is settled; `outcomes` has one for each index. Failures that will be sent again have ended too."""
+
+    outcomes: tuple[Outcome, ...]
+
+
+class BudgetAlarm(msgspec.Struct, frozen=True, kw_only=True):
+    """50, 80 or 100 % (`share` 0.5, 0.8, 1.0) of a budget are spent or reserved now: `taken` dollars, or pictures."""
+
+    budget: str
+    share: float
+    taken: Decimal
+
+
+Event = AttemptSent | PreviewReceived | ProgressReported | AttemptEnded | BudgetAlarm
+EventHandler = Callable[[Event], None]
+"""Called in the event loop: keep it short. An exception of a handler is raised when the client closes."""

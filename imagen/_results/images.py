@@ -1,0 +1,228 @@
+"""What comes out: `Image`, `Failure`, and what they cost."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import secrets
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from .._errors import ImagenError, StorageError
+from .._requests.request import Request, operation_of
+from .._requests.translation import Adjustment
+from .._system.version import version
+from ..metadata import ContentSigner, Record, embed_record, remove_sidecar, write_sidecar
+
+__all__ = ["SUFFIXES", "Cost", "CostSource", "Failure", "Image", "Outcome", "as_hit", "failure_of"]
+
+CostSource = Literal["reported", "computed", "estimated", "unknown"]
+
+SUFFIXES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif"}
+
+
+class _Value(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class Cost(_Value, frozen=True, kw_only=True):
+    """What one picture cost, in US dollars, and who says so.
+
+    `source` is "reported" by the provider, "computed" from the usage in its reply, "estimated" from the price list,
+    or "unknown", and then `usd` is None.
+    """
+
+    usd: Decimal | None = None
+    source: CostSource = "unknown"
+
+
+class Image(_Value, frozen=True, kw_only=True):
+    """One finished picture.
+
+    With a library the bytes are in the file at `path` and `data` reads them when asked; without one they are in memory,
+    as they are where the disk failed, and then `storage_error` says why: `save` it elsewhere. `index` is the position of
+    its request in the batch, `seconds` the time from sending to the last byte, `parent_id` the picture that it was made from,
+    `provider_id` the provider's own name for it or its job. `tags`, `rating` (1 to 5 stars, 0 none) and `notes` are the user's,
+    as they were when the picture was read; one with a `trashed_at` is in the trash. `cached` means that the picture was there
+    already, and cost nothing now.
+    """
+
+    id: str
+    index: int = 0
+    request: Request
+    media_type: str
+    width: int
+    height: int
+    size_bytes: int
+    stored_sha256: str | None = None
+    path: Path | None = None
+    inline_data: bytes | None = None
+    revised_prompt: str | None = None
+    model: str
+    provider: str
+    seed: int | None = None
+    cost: Cost = Cost()
+    adjustments: tuple[Adjustment, ...] = ()
+    created_at: datetime.datetime
+    seconds: float = 0.0
+    attempt_id: str = ""
+    parent_id: str | None = None
+    provider_id: str | None = None
+    storage_error: str | None = None
+    tags: tuple[str, ...] = ()
+    rating: int = 0
+    notes: str = ""
+    trashed_at: datetime.datetime | None = None
+    cached: bool = False
+
+    @property
+    def prompt(self) -> str:
+        """The prompt as asked; `revised_prompt` is what the provider made of it, where it says so."""
+        return self.request.prompt
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the bytes, in hexadecimal: the name of its file in the library. Computed where none keeps it."""
+        return self.stored_sha256 or hashlib.sha256(self.data).hexdigest()
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of the picture, as the provider sent them; from the disk where a library keeps it.
+
+        Raises:
+            StorageError: the file is gone or cannot be read.
+        """
+        if self.inline_data is not None:
+            return self.inline_data
+        if self.path is None:
+            raise StorageError(f"The picture {self.id} has neither bytes nor a file.")
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise StorageError(f"The picture {self.id} cannot be read from {self.path}: {error.strerror}.") from error
+
+    @property
+    def suffix(self) -> str:
+        """The file name's ending that fits the media type, with its dot."""
+        return SUFFIXES[self.media_type]
+
+    @property
+    def record(self) -> Record:
+        """Everything that is needed to make the picture again, as `save` puts it into a copy."""
+        return Record(
+            software=version(),
+            id=self.id,
+            request=msgspec.to_builtins(self.request),
+            operation=operation_of(self.request),
+            prompt=self.prompt,
+            revised_prompt=self.revised_prompt,
+            provider=self.provider,
+            model=self.model,
+            seed=self.seed,
+            adjustments=self.adjustments,
+            cost_usd=self.cost.usd,
+            cost_source=self.cost.source,
+            created_at=self.created_at,
+            seconds=self.seconds,
+            attempt_id=self.attempt_id,
+            parent_id=self.parent_id,
+            provider_id=self.provider_id,
+            sha256=self.sha256,
+            tags=self.tags,
+            rating=self.rating,
+            notes=self.notes,
+        )
+
+    def save(self, path: str | Path, *, record: bool = True, signer: ContentSigner | None = None) -> Path:
+        """Writes a copy of the picture, and gives its path. The file is there whole, or not at all. Blocking.
+
+        Args:
+            record: Put what the picture was made with into the copy; the pixels stay as they are. Where it would break the
+                provider's seal (C2PA), or the format has no room for it, it is written beside the copy as NAME.xmp. One that
+                imagen wrote there for an earlier picture goes.
+            signer: Seal picture and record with a certificate of one's own; a seal of the provider's becomes its parent.
+
+        Raises:
+            StorageError: the file cannot be written; the message says why.
+            ConfigurationError: it cannot be sealed.
+        """
+        target = Path(path)
+        if self.path is not None and target.resolve() == self.path.resolve():
+            # The library's own file stays as the provider sent it: its name says so.
+            return target
+        data = self.data
+        if signer is not None:
+            data = signer.seal(data, self.record)
+            record = False
+        marked = embed_record(data, self.record) if record else None
+        self._write(target, data if marked is None else marked)
+        if record and marked is None:
+            write_sidecar(target, self.record)
+        else:
+            remove_sidecar(target)
+        return target
+
+    def _write(self, target: Path, data: bytes) -> None:
+        temporary = target.with_name(f".{target.name}-{secrets.token_hex(4)}.part")
+        try:
+            temporary.write_bytes(data)
+            temporary.replace(target)
+        except OSError as error:
+            still = f" It is still at {self.path}." if self.path is not None else ""
+            raise StorageError(f"The picture cannot be saved as {target}: {error.strerror or error}.{still}") from error
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, bytes | str]:
+        return {self.media_type: self.data, "text/plain": repr(self)}
+
+    def _repr_png_(self) -> bytes | None:
+        return self.data if self.media_type == "image/png" else None
+
+    def __repr__(self) -> str:
+        where = f", path={str(self.path)!r}" if self.path else ""
+        return f"Image({self.id}, {self.width}x{self.height} {self.media_type}, model={self.model!r}{where})"
+
+
+class Failure(_Value, frozen=True, kw_only=True):
+    """One request that gave no picture, and why."""
+
+    index: int = 0
+    request: Request
+    error: ImagenError
+    model: str | None = None
+    provider: str | None = None
+    cost: Cost = Cost(usd=Decimal(0), source="reported")
+
+
+Outcome = Image | Failure
+
+
+def as_hit(image: Image, index: int) -> Image:
+    """A picture of the library as the outcome of a request that it answers for nothing."""
+    free = Cost(usd=Decimal(0), source="reported")
+    return msgspec.structs.replace(image, index=index, cost=free, cached=True)
+
+
+def failure_of(
+    request: Request,
+    index: int,
+    error: ImagenError,
+    *,
+    model: str | None = None,
+    provider: str | None = None,
+    first: bool = True,
+) -> Failure:
+    """The outcome of a request that gave no picture; it cost nothing only where the error says so.
+
+    Of several that failed together the `first` bears what that cost.
+    """
+    cost = Cost(usd=Decimal(0), source="reported") if error.billed == "no" else Cost()
+    if error.cost_usd is not None:
+        cost = Cost(usd=error.cost_usd if first else Decimal(0), source=error.cost_source)
+    return Failure(index=index, request=request, error=error, model=model, provider=provider, cost=cost)

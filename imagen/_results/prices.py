@@ -1,0 +1,205 @@
+"""What a request will cost and what it did cost: arithmetic over the catalog, in US dollars."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import ROUND_DOWN, Decimal
+
+import msgspec
+
+from .._requests.catalog import Model, Price, TokenPrices
+from .._requests.request import Edit, Request, sources_of
+from .._requests.sizes import parse_resolution, parse_size
+from ..providers._steps import Lost, Picture, Pictures, Usage, Withheld
+from .images import Cost
+
+__all__ = ["Quote", "cost_of", "quote_request", "share_cost", "tidy_usd"]
+
+_MILLION = Decimal(1_000_000)
+_MICRODOLLAR = Decimal("0.000001")
+# Each partial image adds about this many output tokens to the bill (developers.openai.com, image streaming guide, 2026).
+_TOKENS_PER_PREVIEW = 100
+_CHARACTERS_PER_TOKEN = 4
+_BASE_PIXELS = 1024 * 1024
+# Providers count a megapixel as 1024 x 1024 (docs.bfl.ai, pricing), so that the usual square is one.
+_MEGAPIXEL = 1024 * 1024
+_MOST_MEGAPIXELS_PER_INPUT = 4
+# Recorded: 64 to 194 for small pictures, 1,290 for one of a megapixel (OpenAI, Google, 2026).
+_TOKENS_PER_INPUT = 300
+_MOST_TOKENS_PER_INPUT = 6000
+
+
+def tidy_usd(usd: Decimal) -> Decimal:
+    """The same amount without needless zeros, and never in exponent form."""
+    return usd.quantize(Decimal(1)) if usd == usd.to_integral() else usd.normalize()
+
+
+class Quote(msgspec.Struct, frozen=True, kw_only=True):
+    """What requests will cost before they are sent; each figure is None where a price is unknown."""
+
+    low_usd: Decimal | None
+    expected_usd: Decimal | None
+    high_usd: Decimal | None
+
+    def __add__(self, other: Quote) -> Quote:
+        return Quote(
+            low_usd=_add(self.low_usd, other.low_usd),
+            expected_usd=_add(self.expected_usd, other.expected_usd),
+            high_usd=_add(self.high_usd, other.high_usd),
+        )
+
+
+def quote_request(model: Model, request: Request, count: int = 1, *, economy: bool = False) -> Quote:
+    """What `count` pictures of this request, in the words of the model, will cost; `high_usd` is what a budget reserves."""
+    quote = _quote_at_once(model, request, count)
+    if quote.expected_usd is None:
+        # What the caller assumes of an unknown price is a ceiling of the caller's own.
+        return quote
+    factor = _factor(model, economy)
+    return Quote(
+        low_usd=_times(quote.low_usd, factor),
+        expected_usd=_times(quote.expected_usd, factor),
+        high_usd=_times(quote.high_usd, factor),
+    )
+
+
+def _factor(model: Model, economy: bool) -> Decimal:
+    cheaper = model.price.economy if economy and model.price is not None else None
+    return Decimal(1) if cheaper is None else cheaper
+
+
+def _quote_at_once(model: Model, request: Request, count: int) -> Quote:
+    price = model.price
+    if price is not None and price.usd_per_image is not None:
+        flat = price.usd_per_image * count
+        return Quote(low_usd=flat, expected_usd=flat, high_usd=flat)
+    figures = [] if price is None else sorted(_figures(price, request))
+    if price is None or not figures:
+        assumed = request.assume_usd
+        return Quote(low_usd=None, expected_usd=None, high_usd=_times(assumed, count))
+    tokens = price.per_million_tokens or TokenPrices()
+    extra = tokens.image_output / _MILLION * _TOKENS_PER_PREVIEW * request.previews
+    text_rate, pictures = tokens.text_input / _MILLION, _count_inputs(request)
+    # No tokenizer makes more tokens than there are bytes, so the high end really is one.
+    most_input = (
+        text_rate * len(request.prompt.encode()) + tokens.image_input / _MILLION * _MOST_TOKENS_PER_INPUT * pictures
+    )
+    usual_input = text_rate * len(request.prompt) / _CHARACTERS_PER_TOKEN
+    usual_input += tokens.image_input / _MILLION * _TOKENS_PER_INPUT * pictures
+    least, most = _input_megapixels(price, pictures)
+    return Quote(
+        low_usd=figures[0] * count + least,
+        expected_usd=(figures[len(figures) // 2] + extra) * count + usual_input + least,
+        high_usd=(figures[-1] * price.estimate_margin + extra) * count + most_input + most,
+    )
+
+
+def cost_of(model: Model, request: Request, result: Pictures, *, economy: bool = False) -> Cost:
+    """What an exchange did cost in all, and who says so: the provider, its usage, or the price list."""
+    if result.reported_cost_usd is not None:
+        return Cost(usd=tidy_usd(result.reported_cost_usd), source="reported")
+    price = model.price
+    factor = _factor(model, economy)
+    if price is not None and price.per_million_tokens is not None and result.usage is not None:
+        return Cost(usd=tidy_usd(_usage_cost(price, result.usage) * factor), source="computed")
+    if price is not None and price.usd_per_unit is not None and result.units is not None:
+        return Cost(usd=tidy_usd(price.usd_per_unit * result.units * factor), source="computed")
+    billed = sum(_is_billed(picture) for picture in result.pictures)
+    expected = quote_request(model, request, billed, economy=economy).expected_usd if billed else Decimal(0)
+    if price is None or expected is None:
+        return Cost()
+    return Cost(usd=tidy_usd(expected), source="estimated")
+
+
+def share_cost(total: Cost, pictures: Sequence[Picture | Withheld | Lost]) -> Iterator[Cost]:
+    """Splits the cost of one exchange over the pictures that are billed, so that the shares sum up to it exactly."""
+    shares = sum(_is_billed(picture) for picture in pictures) or len(pictures)
+    none_billed = not any(_is_billed(picture) for picture in pictures)
+    left = total.usd
+    each = None if total.usd is None else (total.usd / max(1, shares)).quantize(_MICRODOLLAR, ROUND_DOWN)
+    first = True
+    for picture in pictures:
+        if not none_billed and not _is_billed(picture):
+            yield Cost(usd=Decimal(0), source="reported")
+        elif left is None or each is None or shares == 1:
+            yield total
+        else:
+            usd = left - each * (shares - 1) if first else each
+            first = False
+            yield Cost(usd=tidy_usd(usd), source=total.source)
+
+
+def _is_billed(picture: Picture | Withheld | Lost) -> bool:
+    return not isinstance(picture, Withheld) or picture.billed
+
+
+def _usage_cost(price: Price, usage: Usage) -> Decimal:
+    rates = price.per_million_tokens
+    assert rates is not None
+    return (
+        rates.text_input * usage.text_input_tokens
+        + rates.image_input * usage.image_input_tokens
+        + rates.text_output * usage.text_output_tokens
+        + rates.image_output * usage.image_output_tokens
+    ) / _MILLION
+
+
+def _figures(price: Price, request: Request) -> Iterable[Decimal]:
+    """What one picture may cost: one figure where everything is named, several where something is left to the model."""
+    if price.per_megapixel is not None:
+        rates = price.per_megapixel
+        counts = [math.ceil(_pixels_of(request) / _MEGAPIXEL)]
+        if sources_of(request) and request.size is None and request.resolution is None:
+            # It gets the size of its input, which is not looked at before it is read.
+            counts.append(_MOST_MEGAPIXELS_PER_INPUT)
+        return [rates.first + rates.next * max(0, count - 1) for count in counts]
+    if price.usd_per_unit is not None and not price.table:
+        return [price.usd_per_unit * price.typical_units]
+    return _table_figures(price, request)
+
+
+def _table_figures(price: Price, request: Request) -> Iterable[Decimal]:
+    quality, size = request.quality or "auto", request.size or request.resolution or "auto"
+    if set(price.table) == {"auto"} or (quality == "auto" and "auto" in price.table):
+        rows = [price.table["auto"]]
+    elif quality == "auto":
+        rows = list(price.table.values())
+    else:
+        rows = [price.table.get(quality, {})]
+    for row in rows:
+        if size in row:
+            yield row[size]
+        elif size == "auto":
+            yield from row.values()
+        elif "*" in row:
+            yield row["*"]
+        elif "1024x1024" in row:
+            yield row["1024x1024"] * max(Decimal(1), Decimal(_pixels_of(request)) / _BASE_PIXELS)
+
+
+def _count_inputs(request: Request) -> int:
+    """The pictures that are paid for as input; a mask is none."""
+    return len(sources_of(request)) - (isinstance(request, Edit) and request.mask is not None)
+
+
+def _input_megapixels(price: Price, pictures: int) -> tuple[Decimal, Decimal]:
+    """The least and the most that input pictures add; how large they are is not looked at before they are read."""
+    rate = price.per_megapixel.input if price.per_megapixel is not None else Decimal(0)
+    return rate * pictures, rate * pictures * _MOST_MEGAPIXELS_PER_INPUT
+
+
+def _pixels_of(request: Request) -> float:
+    if request.size is not None and (pair := parse_size(request.size)) is not None:
+        return pair[0] * pair[1]
+    if request.resolution is not None and (pixels := parse_resolution(request.resolution)) is not None:
+        return pixels
+    return _BASE_PIXELS
+
+
+def _add(one: Decimal | None, other: Decimal | None) -> Decimal | None:
+    return None if one is None or other is None else one + other
+
+
+def _times(usd: Decimal | None, factor: Decimal | int) -> Decimal | None:
+    return None if usd is None else usd * factor

@@ -1,0 +1,127 @@
+"""What a picture is found by: words as full-text search has them, and facets, which are words too.
+
+A facet is a letter for its kind and the value in letters and digits, so that "model flux-2-pro" is one more word that a
+picture has. The functions of this module are SQL functions as well: the index and the queries cannot differ.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import msgspec
+
+from .._errors import InvalidRequestError
+
+__all__ = ["TRASHED", "UNPRICED", "facet", "image_facets", "input_hashes", "match_words", "as_searched"]
+
+TRASHED = "trashed"
+UNPRICED = "unpriced"
+
+# Scripts that are written without spaces: each letter is a word, and several are a phrase.
+_IDEOGRAPHS = re.compile(
+    "([\N{HIRAGANA LETTER SMALL A}-\N{KATAKANA LETTER SMALL RE}\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
+)
+_PARTS = re.compile(r'(-?)(?:"([^"]*)"?|([^\s"]+))')
+_MOST_WORDS = 32
+# Below this a prefix means thousands of words, and the search would read them all.
+_SHORTEST_PREFIX = 3
+
+
+def as_searched(text: str | None) -> str:
+    """A text as the index takes it: with spaces around the letters that are words by themselves, and one form of each letter.
+
+    Tags are kept as "grösse", and files of a Mac spell letters in parts: both are to be found by "Größe".
+    """
+    if not text:
+        return ""
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+    return _IDEOGRAPHS.sub(r" \1 ", folded)
+
+
+def facet(kind: str, value: str | int) -> str:
+    """One facet; the kinds are those of `image_facets`."""
+    return kind + (str(value).replace("-", "n") if isinstance(value, int) else value.encode().hex())
+
+
+def input_hashes(request: str) -> str:
+    """The hashes of the pictures that a stored request works on."""
+    # Most work on none, and this is asked for each picture that is listed.
+    if '"sha256"' not in request:
+        return ""
+    fields = msgspec.json.decode(request)
+    given = [fields.get(name) for name in ("image", "reference", "mask")]
+    given += [*fields.get("images", ()), *fields.get("references", ())]
+    return " ".join(one["sha256"] for one in given if isinstance(one, dict))
+
+
+def image_facets(
+    provider: str,
+    model: str,
+    operation: str,
+    width: int,
+    height: int,
+    seed: int | None,
+    rating: int,
+    cost_nanousd: int | None,
+    trashed_at: float | None,
+    fingerprint: str | None,
+    inputs: str,
+    tags: str,
+    collections: str | None,
+) -> str:
+    """All facets of a picture; `tags` is a JSON array, `inputs` are hashes and `collections` are ids."""
+    facets = [
+        facet("v", provider),
+        facet("m", model),
+        facet("o", operation),
+        facet("z", f"{width}x{height}"),
+        facet("p", width * height),
+        facet("r", rating),
+        *(facet("t", tag) for tag in msgspec.json.decode(tags)),
+        *(facet("c", collection) for collection in (collections or "").split()),
+        *(facet("i", sha256) for sha256 in inputs.split()),
+    ]
+    if seed is not None:
+        facets.append(facet("s", seed))
+    facets.append(UNPRICED if cost_nanousd is None else facet("u", cost_nanousd))
+    if fingerprint is not None:
+        facets.append(facet("f", fingerprint))
+    if trashed_at is not None:
+        facets.append(TRASHED)
+    return " ".join(facets)
+
+
+def match_words(query: str) -> str:
+    """What somebody typed, for full-text search: all words must be there, "a phrase" as it is, -without this, begin*.
+
+    Nothing in it is taken for the search's own language.
+
+    Raises:
+        InvalidRequestError: there is no word to look for.
+    """
+    wanted: list[str] = []
+    unwanted: list[str] = []
+    for minus, phrase, word in _PARTS.findall(query):
+        if term := _term(phrase or word, prefix=not phrase and word.endswith("*")):
+            (unwanted if minus else wanted).append(term)
+    if not wanted:
+        raise InvalidRequestError("There is no word to search for: give at least one, and not only what to leave out.")
+    if len(wanted) + len(unwanted) > _MOST_WORDS:
+        raise InvalidRequestError(f"A search takes at most {_MOST_WORDS} words.")
+    return " AND ".join(wanted) if not unwanted else f"({' AND '.join(wanted)}) NOT ({' OR '.join(unwanted)})"
+
+
+def _term(text: str, *, prefix: bool) -> str:
+    letters = "".join(letter if _is_searched(letter) else " " for letter in as_searched(text)).split()
+    if not letters:
+        return ""
+    if prefix and len(letters[-1]) < _SHORTEST_PREFIX and letters[-1].isascii():
+        raise InvalidRequestError(f"Give at least {_SHORTEST_PREFIX} letters before the *, not {text!r}.")
+    return f'"{" ".join(letters)}"' + ("*" if prefix else "")
+
+
+def _is_searched(letter: str) -> bool:
+    """As the tokenizer of the index has it, with the marks that it strips from letters."""
+    category = unicodedata.category(letter)
+    return category[0] in "LNM" or category in ("Co", "So")

@@ -1,0 +1,242 @@
+"""The journal of paid attempts: a row is on the disk before its request leaves, and budgets, spending and history read it.
+
+::
+
+    reserved -> sent -> [accepted] -> succeeded | failed | refused | unknown
+
+`refused` is a content refusal. `unknown` means sent and never heard of again: it counts as spent until somebody reconciles it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from .._policy.quotas import OverBudget, Rate, StandingBudget, Verdict
+from .._results.images import Cost
+from ..providers._steps import Accepted
+from .database import Database, Row, Statement, Transaction, Value, from_nanousd, to_nanousd
+from .ledger_limits import check_budgets, check_rates
+
+__all__ = ["Attempt", "AttemptRecord", "Ledger", "State"]
+
+State = Literal["reserved", "sent", "accepted", "succeeded", "failed", "refused", "unknown"]
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of an attempt before it is sent: `images` pictures of a batch, from `first_index` on."""
+
+    id: str
+    batch_id: str | None
+    first_index: int = 0
+    provider: str
+    model: str
+    operation: str
+    images: int
+    tag: str = ""
+    request_json: str
+    reserved_usd: Decimal | None
+    economy: bool = False
+    owner: str
+    created_at: float
+
+
+class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt as it stands in the ledger; times are Unix times.
+
+    `remote_id` and `poll_url` are where the job is at the provider, `error_message` is why its outcome is not known.
+    """
+
+    id: str
+    batch_id: str | None
+    first_index: int
+    provider: str
+    model: str
+    operation: str
+    images: int
+    tag: str
+    request_json: str
+    state: State
+    reserved_usd: Decimal | None
+    settled_usd: Decimal | None
+    accepted_usd: Decimal | None
+    remote_id: str | None
+    poll_url: str | None
+    receipt: str | None
+    economy: bool
+    error_message: str | None
+    owner: str
+    created_at: float
+    sent_at: float | None
+
+
+_ROW = (
+    "SELECT id, batch_id, first_index, provider, model, operation, images, tag, request, state, reserved_nanousd, "
+    "settled_nanousd, accepted_nanousd, remote_id, poll_url, receipt, economy, error_message, owner, created_at, sent_at "
+    "FROM attempts"
+)
+_UNRESOLVED = "state IN ('reserved', 'sent', 'accepted')"
+_INSERT = """
+INSERT INTO attempts (
+    id, batch_id, first_index, provider, model, operation, images, tag, request, state, reserved_nanousd, economy, owner,
+    created_at
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?, ?, ?)
+"""
+_SETTLE = """
+UPDATE attempts
+SET state = ?, settled_nanousd = ?, cost_source = ?, error_code = ?, error_message = ?, ended_at = ?, receipt = NULL
+WHERE id = ?
+"""
+# As many as say how long a model takes now, and not how long it took last year.
+_TIMED = 50
+
+
+class Ledger:
+    """Writes and reads attempts. Every write is durable when its method returns, and raises StorageError if it is not."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def reserve(
+        self, attempt: Attempt, budgets: Sequence[StandingBudget] = (), rates: Sequence[Rate] = ()
+    ) -> Verdict:
+        """Writes the row, before anything is sent, if every budget and rate lets it pass: all in one transaction."""
+
+        def run(transaction: Transaction) -> Verdict:
+            verdict: Verdict = check_budgets(
+                transaction, budgets, attempt.reserved_usd, attempt.images, attempt.created_at
+            )
+            if isinstance(verdict, OverBudget):
+                return verdict
+            over_rate = check_rates(transaction, rates, attempt.images, attempt.created_at)
+            if over_rate is not None:
+                return over_rate
+            transaction.change(_INSERT, _insert_values(attempt))
+            return verdict
+
+        return await self._database.transact(run)
+
+    async def mark_sent(self, attempt_id: str, now: float) -> None:
+        """The request leaves when this returns."""
+        await self._database.write(
+            [("UPDATE attempts SET state = 'sent', sent_at = ? WHERE id = ?", (now, attempt_id))]
+        )
+
+    async def mark_accepted(self, attempt_id: str, job: Accepted) -> None:
+        """The provider knows the job by an id now; another process can collect it."""
+        sql = (
+            "UPDATE attempts SET state = 'accepted', remote_id = ?, poll_url = ?, "
+            "accepted_nanousd = coalesce(?, accepted_nanousd) WHERE id = ?"
+        )
+        values = (job.job_id, job.poll_url, to_nanousd(job.reported_cost_usd), attempt_id)
+        await self._database.write([(sql, values)])
+
+    async def mark_sent_together(self, attempt_ids: Sequence[str], now: float) -> None:
+        """The requests leave together when this returns."""
+        sql = "UPDATE attempts SET state = 'sent', sent_at = ? WHERE id = ?"
+        await self._database.write([(sql, (now, attempt_id)) for attempt_id in attempt_ids])
+
+    async def mark_accepted_together(self, attempt_ids: Sequence[str], job: Accepted) -> None:
+        """The provider knows them all by one id."""
+        sql = "UPDATE attempts SET state = 'accepted', remote_id = ?, poll_url = ? WHERE id = ?"
+        await self._database.write([(sql, (job.job_id, job.poll_url, attempt_id)) for attempt_id in attempt_ids])
+
+    async def of_job(self, provider: str, remote_id: str) -> Sequence[AttemptRecord]:
+        """The attempts that were sent together as one job, in that order."""
+        return await self._rows("economy AND remote_id = ? AND provider = ? ORDER BY rowid", (remote_id, provider))
+
+    async def mark_received(self, attempt_id: str, receipt: str) -> None:
+        """The pictures are here, and their files are written when this returns."""
+        await self._database.write([("UPDATE attempts SET receipt = ? WHERE id = ?", (receipt, attempt_id))])
+
+    async def settle(
+        self,
+        attempt_id: str,
+        state: State,
+        cost: Cost,
+        *,
+        now: float,
+        error_code: str | None = None,
+        error_message: str | None = None,
+        along: Sequence[Statement] = (),
+    ) -> None:
+        """Ends an attempt; `along` is written in the same transaction."""
+        values = (state, to_nanousd(cost.usd), cost.source, error_code, error_message, now, attempt_id)
+        await self._database.write([(_SETTLE, values), *along])
+
+    async def unresolved_owners(self) -> Sequence[str]:
+        """Whose attempts have not ended."""
+        rows = await self._database.read(f"SELECT DISTINCT owner FROM attempts WHERE {_UNRESOLVED}")
+        return [str(owner) for (owner,) in rows]
+
+    async def unresolved(self, owner: str) -> Sequence[AttemptRecord]:
+        """The attempts of an owner that have not ended."""
+        return await self._rows(f"{_UNRESOLVED} AND owner = ? ORDER BY created_at", (owner,))
+
+    async def unknown(self) -> Sequence[AttemptRecord]:
+        """The attempts that were sent and never heard of again, oldest first."""
+        return await self._rows("state = 'unknown' ORDER BY created_at")
+
+    async def of_batch(self, batch_id: str) -> Sequence[AttemptRecord]:
+        """The attempts of a batch."""
+        return await self._rows("batch_id = ? ORDER BY created_at", (batch_id,))
+
+    async def take_over(self, attempt: AttemptRecord, owner: str) -> bool:
+        """Makes an attempt one's own, under way again; False where somebody else was faster."""
+        sql = (
+            "UPDATE attempts SET owner = ?, state = CASE state WHEN 'unknown' THEN 'accepted' ELSE state END "
+            "WHERE id = ? AND owner = ? AND state = ?"
+        )
+        values = (owner, attempt.id, attempt.owner, attempt.state)
+        return await self._database.transact(lambda transaction: transaction.change(sql, values) == 1)
+
+    async def reconcile(self, attempt_id: str, usd: Decimal, now: float) -> bool:
+        """Books what an attempt of unknown outcome did cost; False where there is no such attempt any more."""
+        sql = (
+            "UPDATE attempts SET state = 'failed', settled_nanousd = ?, cost_source = 'reported', ended_at = ? "
+            "WHERE id = ? AND state = 'unknown'"
+        )
+        values = (to_nanousd(usd), now, attempt_id)
+        return await self._database.transact(lambda transaction: transaction.change(sql, values) == 1)
+
+    async def seconds_of(self, model: str) -> Sequence[float]:
+        """How long the last pictures of a model took, from sending to the end, in ascending order."""
+        rows = await self._database.read(
+            "SELECT ended_at - sent_at FROM attempts WHERE model = ? AND state = 'succeeded' AND NOT economy "
+            f"ORDER BY created_at DESC LIMIT {_TIMED}",
+            (model,),
+        )
+        return sorted(float(seconds) for (seconds,) in rows if isinstance(seconds, (int, float)))
+
+    async def _rows(self, where: str, values: Row = ()) -> Sequence[AttemptRecord]:
+        return [_read_row(row) for row in await self._database.read(f"{_ROW} WHERE {where}", values)]
+
+
+def _insert_values(attempt: Attempt) -> Row:
+    return (
+        attempt.id,
+        attempt.batch_id,
+        attempt.first_index,
+        attempt.provider,
+        attempt.model,
+        attempt.operation,
+        attempt.images,
+        attempt.tag,
+        attempt.request_json,
+        to_nanousd(attempt.reserved_usd),
+        int(attempt.economy),
+        attempt.owner,
+        attempt.created_at,
+    )
+
+
+def _read_row(row: Row) -> AttemptRecord:
+    values: dict[str, Value | Decimal | bool] = dict(zip(AttemptRecord.__struct_fields__, row, strict=True))
+    for name in ("reserved_usd", "settled_usd", "accepted_usd"):
+        amount = values[name]
+        values[name] = from_nanousd(amount if isinstance(amount, int) else None)
+    values["economy"] = bool(values["economy"])
+    return msgspec.convert(values, AttemptRecord)

@@ -1,0 +1,109 @@
+"""The ways to the providers: one driver and one transport each, made when first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from .._errors import ConfigurationError, ProviderError
+from .._policy.settings import ProviderAccess, Settings
+from .._system.threads import Workers
+from .._system.urls import is_loopback
+from .._system.version import version
+from ..providers._provider import Provider
+from ..providers._steps import HttpRequest, HttpResponse, Transport
+from .driver import ExchangeDriver
+from .http import HttpTransport
+
+if TYPE_CHECKING:
+    import httpx2
+
+__all__ = ["ProviderWays", "open_http"]
+
+# Stands for nobody's server, so that every link leads elsewhere and gets no key.
+_LINKS = ProviderAccess(provider=Provider(name="The server", operations={}), base_url=None, key=None, configured=True)
+_RECEIVER = msgspec.structs.replace(_LINKS, provider=Provider(name="The receiver of webhooks", operations={}))
+
+
+class ProviderWays:
+    """How each provider is reached, and strangers too."""
+
+    def __init__(
+        self, settings: Settings, open_transport: Callable[[ProviderAccess], Transport], workers: Workers
+    ) -> None:
+        self._settings = settings
+        self._open_transport = open_transport
+        self._workers = workers
+        self._drivers: dict[str, ExchangeDriver] = {}
+        self._transports: list[Transport] = []
+        self._links: ExchangeDriver | None = None
+        self._receiver: Transport | None = None
+
+    def driver(self, provider: str) -> ExchangeDriver:
+        if (driver := self._drivers.get(provider)) is None:
+            access = self._settings.access[provider]
+            if not access.configured:
+                raise ConfigurationError(_what_is_missing(access))
+            transport = self._open_transport(access)
+            self._transports.append(transport)
+            driver = ExchangeDriver(
+                transport, bounds=self._settings.bounds, retry=self._settings.retry, workers=self._workers
+            )
+            self._drivers[provider] = driver
+        return driver
+
+    async def fetch(self, url: str) -> bytes:
+        """What is behind a link that a caller gave."""
+        if self._links is None:
+            bounds = msgspec.structs.replace(
+                self._settings.bounds, max_body_bytes=self._settings.bounds.max_input_bytes
+            )
+            transport = self._open_transport(_LINKS)
+            self._transports.append(transport)
+            self._links = ExchangeDriver(transport, bounds=bounds, retry=self._settings.retry, workers=self._workers)
+        response = await self._links.send(HttpRequest(method="GET", url=url, repeatable=True))
+        if response.status != 200:
+            raise ProviderError(f"The link answers {response.status}.")
+        return response.body
+
+    async def post_webhook(self, request: HttpRequest) -> HttpResponse:
+        """Sends a webhook, without a redirect; of the answer it reads the status and the headers."""
+        if self._receiver is None:
+            # One whose very URL is on this machine may be there; no other one may turn out to be.
+            base_url = request.url if is_loopback(request.url) else None
+            self._receiver = self._open_transport(msgspec.structs.replace(_RECEIVER, base_url=base_url))
+            self._transports.append(self._receiver)
+        async with self._receiver.open(request) as reply:
+            return HttpResponse(status=reply.status, headers=reply.headers)
+
+    def hide_secrets(self, provider: str, text: str) -> str:
+        key = self._settings.access[provider].key
+        return text if key is None else key.hide_in(text)
+
+    async def aclose(self) -> None:
+        for transport in self._transports:
+            await transport.aclose()
+
+
+def _what_is_missing(access: ProviderAccess) -> str:
+    provider = access.provider
+    if provider.packages:
+        return f'{provider.name} needs packages that are not installed: pip install "imagen-trio[{provider.name}]".'
+    where = f" (from {provider.home_page})" if provider.home_page else ""
+    if access.base_url is None:
+        return f"{provider.name} needs the address of its server: set {provider.base_url_variable}{where}."
+    variables = " or ".join(provider.key_variables)
+    return f"{provider.name} needs a key: set {variables}{where}, or use the model sketch, which needs none."
+
+
+def open_http(settings: Settings, http: httpx2.AsyncClient | None, access: ProviderAccess) -> Transport:
+    return HttpTransport(
+        access.provider,
+        base_url=access.base_url or "https://nowhere.invalid",
+        key=access.key,
+        bounds=settings.bounds,
+        user_agent=f"imagen-trio/{version()}",
+        http=http,
+    )

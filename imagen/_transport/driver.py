@@ -1,0 +1,322 @@
+"""Carries out an exchange, step by step, over any transport: sends, waits, computes, retries what is repeatable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TypeVar
+
+import trio
+
+from .._errors import ImagenError, OutcomeUnknownError, ProviderError
+from .._policy.bounds import Bounds
+from .._policy.retry import RetryPolicy, retry_steps
+from .._system.nursery import open_bare_nursery
+from .._system.threads import Workers
+from ..providers._steps import (
+    Accepted,
+    Cancellable,
+    Compute,
+    Delivered,
+    HttpRequest,
+    HttpResponse,
+    Meanwhile,
+    Partial,
+    Progress,
+    ReadChunk,
+    Render,
+    Reply,
+    Reporter,
+    Step,
+    Transport,
+    Wait,
+)
+
+__all__ = ["ExchangeDriver", "Watch"]
+
+Result = TypeVar("Result")
+
+
+class Watch:
+    """What the driver tells while it works; the base class ignores it all."""
+
+    async def before_sending(self) -> None:
+        """A step that may be billed leaves when this returns."""
+
+    async def accepted(self, job: Accepted) -> None:
+        """The provider knows the job by an id now."""
+
+    async def wait(self, step: Wait) -> None:
+        """A pause, which may end early where somebody calls back."""
+        await trio.sleep(step.seconds)
+
+    async def delivered(self, step: Delivered) -> None:
+        """One of many requests has its result."""
+
+    def answered(self, response: HttpResponse) -> None:
+        """A request that may be billed was answered; the headers may say how many more may follow."""
+
+    def cancellable(self, step: Cancellable) -> None:
+        """From now on the job can be stopped so."""
+
+    def preview(self, partial: Partial) -> None:
+        """An unfinished picture came."""
+
+    def progress(self, progress: Progress) -> None:
+        """So far is the work."""
+
+
+class ExchangeDriver:
+    """Runs the exchanges of one provider: sends, waits, computes, retries what is repeatable."""
+
+    def __init__(self, transport: Transport, *, bounds: Bounds, retry: RetryPolicy, workers: Workers) -> None:
+        self._transport = transport
+        self._bounds = bounds
+        self._retry = retry
+        self._workers = workers
+        self._cache: dict[str, tuple[float, HttpResponse]] = {}
+        self._cache_lock = trio.Lock()
+
+    async def run(
+        self,
+        exchange: Generator[Step, HttpResponse | bytes | None, Result],
+        watch: Watch,
+        *,
+        billable: bool = False,
+    ) -> Result:
+        """Steps an exchange to its end. A cancellation closes the connection in use and leaves nothing behind.
+
+        `billable` says that what it does has been ordered already, by another process say.
+
+        Raises:
+            ImagenError: what the provider raised, or what happened on the way.
+        """
+        answer: HttpResponse | bytes | None = None
+        async with AsyncExitStack() as open_reply:
+            reply: Reply | None = None
+            streamed_bytes = 0
+            repeatable = False
+            failure: ProviderError | None = None
+            try:
+                while True:
+                    try:
+                        step = exchange.send(answer) if failure is None else exchange.throw(failure)
+                    except StopIteration as done:
+                        result: Result = done.value
+                        return result
+                    answer, failure = None, None
+                    if isinstance(step, HttpRequest):
+                        repeatable = step.repeatable
+                        if not repeatable and not billable:
+                            await watch.before_sending()
+                            billable = True
+                    try:
+                        if isinstance(step, HttpRequest) and step.stream:
+                            # One that broke off, or is read to its end, need not wait for the end of the exchange.
+                            await open_reply.aclose()
+                            reply = await open_reply.enter_async_context(self._transport.open(step))
+                            answer = HttpResponse(status=reply.status, headers=reply.headers)
+                            watch.answered(answer)
+                        elif isinstance(step, ReadChunk):
+                            assert reply is not None, "ReadChunk before a streamed request"
+                            if step.wait_seconds is not None:
+                                answer = await self._receive_soon(reply, step.wait_seconds)
+                            else:
+                                answer = await self._receive(reply)
+                                streamed_bytes += len(answer)
+                                self._check_size(streamed_bytes)
+                        else:
+                            # A preview that is shown is not kept, so its bytes do not count any more.
+                            streamed_bytes = 0
+                            answer = await self._perform(step, watch, billable=billable)
+                    except ProviderError as error:
+                        if not repeatable:
+                            raise
+                        # The exchange may ask again, and where it does not, the error comes back out of it.
+                        failure = error
+            finally:
+                exchange.close()
+
+    async def _perform(self, step: Step, watch: Watch, *, billable: bool) -> HttpResponse | bytes | None:
+        match step:
+            case HttpRequest() if step.cache_seconds > 0:
+                return await self._send_cached(step)
+            case HttpRequest(repeatable=True):
+                return await self._send_repeatable(step, billable=billable)
+            case HttpRequest(idempotent=True):
+                return await self._send_idempotent(step, watch)
+            case HttpRequest(meanwhile=Meanwhile() as meanwhile):
+                return await self._send_asking(step, meanwhile, watch)
+            case HttpRequest():
+                response = await self.send(step)
+                watch.answered(response)
+                return response
+            case Wait():
+                await watch.wait(step)
+            case Compute(call=call, repeatable=repeatable):
+                if not repeatable:
+                    await watch.before_sending()
+                return await self._workers.run(call)
+            case Render(call=render, device=device):
+                await watch.before_sending()
+                return await self._render(render, device, watch)
+            case Partial():
+                watch.preview(step)
+            case Progress():
+                watch.progress(step)
+            case Accepted():
+                await watch.accepted(step)
+            case Cancellable():
+                watch.cancellable(step)
+            case Delivered():
+                await watch.delivered(step)
+            case _:
+                raise AssertionError(f"{step!r} is no step")
+        return None
+
+    async def send(self, request: HttpRequest) -> HttpResponse:
+        """Sends one request, once, and reads the whole answer."""
+        async with self._transport.open(request) as reply:
+            body = await self._read_body(reply)
+            return HttpResponse(status=reply.status, headers=reply.headers, body=body)
+
+    async def _send_repeatable(self, request: HttpRequest, *, billable: bool) -> HttpResponse:
+        try:
+            async for attempt in retry_steps(self._retry):
+                with attempt:
+                    return _retry_later(await self.send(request))
+        except _TriedEnough as tried:
+            return tried.response
+        except ProviderError as error:
+            # Also where nothing was sent on this step: the picture must not be ordered, and paid, once more.
+            if billable and request.collects:
+                text = f"The picture was made and billed, but could not be fetched. {error.message}"
+                raise ProviderError(text, billed="yes", details=error.details) from error
+            if billable:
+                text = f"The job was taken, and nobody answers any more how far it is. {error.message}"
+                raise OutcomeUnknownError(text, details=error.details) from error
+            retryable = error.retryable or isinstance(error, OutcomeUnknownError)
+            raise ProviderError(error.message, retryable=retryable, details=error.details) from error
+        raise AssertionError("a retry loop ends in a result or an error")  # pragma: no cover (for the type checker)
+
+    async def _send_idempotent(self, request: HttpRequest, watch: Watch) -> HttpResponse:
+        """Sends a creating step again after any fault. Where one of the tries was lost, only success says what became of it."""
+        lost: OutcomeUnknownError | None = None
+        response: HttpResponse | None = None
+        try:
+            async for attempt in retry_steps(self._retry):
+                with attempt:
+                    try:
+                        response = await self.send(request)
+                    except OutcomeUnknownError as error:
+                        lost = error
+                        raise
+                    watch.answered(response)
+                    response = _retry_later(response)
+        except _TriedEnough as tried:
+            response = tried.response
+        except ProviderError as error:
+            raise lost or error from error
+        assert response is not None
+        if lost is not None and response.status >= 300:
+            raise lost
+        return response
+
+    async def _send_asking(self, request: HttpRequest, meanwhile: Meanwhile, watch: Watch) -> HttpResponse:
+        """Sends a request and asks how far it is until its answer is there. A question that fails is asked again later."""
+
+        async def ask() -> None:
+            while True:
+                await trio.sleep(meanwhile.every_seconds)
+                try:
+                    step = meanwhile.read(await self.send(meanwhile.request))
+                except ImagenError:
+                    continue
+                if isinstance(step, Partial):
+                    watch.preview(step)
+                elif step is not None:
+                    watch.progress(step)
+
+        async with open_bare_nursery() as nursery:
+            nursery.start_soon(ask, name="imagen progress")
+            response = await self.send(request)
+            watch.answered(response)
+            nursery.cancel_scope.cancel("the answer is there")
+        return response
+
+    async def _render(self, call: Callable[[Reporter], bytes], device: str, watch: Watch) -> bytes:
+        """Runs a computation on a device. A cancellation ends it at its next report."""
+        return await self._workers.run_on(device, partial(call, _ThreadReporter(watch)))
+
+    async def _send_cached(self, request: HttpRequest) -> HttpResponse:
+        async with self._cache_lock:
+            fresh_until, response = self._cache.get(request.url, (-math.inf, None))
+            if response is None or fresh_until < trio.current_time():
+                response = await self._send_repeatable(request, billable=False)
+                if response.status == 200:
+                    self._cache[request.url] = (trio.current_time() + request.cache_seconds, response)
+            return response
+
+    async def _read_body(self, reply: Reply) -> bytes:
+        pieces: list[bytes] = []
+        size = 0
+        while piece := await self._receive(reply):
+            pieces.append(piece)
+            size += len(piece)
+            self._check_size(size)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._bounds.max_body_bytes:
+            raise ProviderError(
+                f"The reply is larger than {self._bounds.max_body_bytes:,} bytes; it was dropped, and may be billed.",
+                billed="unknown",
+            )
+
+    async def _receive(self, reply: Reply) -> bytes:
+        with trio.move_on_after(self._bounds.idle_seconds):
+            return await reply.receive_some()
+        raise OutcomeUnknownError(
+            f"The reply stopped in the middle for {self._bounds.idle_seconds:g} seconds; it may be billed.",
+            details={"fault": "stall"},
+        )
+
+    async def _receive_soon(self, reply: Reply, seconds: float) -> bytes | None:
+        """The next bytes of a socket, which loses nothing by a wait that is cut short; a broken one has ended."""
+        with trio.move_on_after(seconds):
+            try:
+                return await reply.receive_some()
+            except OutcomeUnknownError:
+                return b""
+        return None
+
+
+class _ThreadReporter:
+    """Carries reports from a worker thread to the event loop."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+
+    def progress(self, fraction: float) -> None:
+        trio.from_thread.check_cancelled()
+        trio.from_thread.run_sync(self._watch.progress, Progress(fraction=fraction))
+
+    def preview(self, data: bytes, number: int) -> None:
+        trio.from_thread.check_cancelled()
+        trio.from_thread.run_sync(self._watch.preview, Partial(data=data, number=number))
+
+
+class _TriedEnough(ProviderError):
+    """A repeatable step that was answered by an outage; the answer itself is what the exchange gets in the end."""
+
+    def __init__(self, response: HttpResponse) -> None:
+        super().__init__(f"The provider answered {response.status}.", retryable=True)
+        self.response = response
+
+
+def _retry_later(response: HttpResponse) -> HttpResponse:
+    if response.status == 429 or response.status >= 500:
+        raise _TriedEnough(response)
+    return response

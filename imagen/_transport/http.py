@@ -1,0 +1,307 @@
+"""The way to a provider over HTTP: the only file, with the network backend, that imports the HTTP client."""
+
+from __future__ import annotations
+
+import ipaddress
+import urllib.request
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from functools import partial
+
+import httpx2
+import msgspec
+import pybase64
+import trio
+
+from .._errors import OutcomeUnknownError, ProviderError
+from .._policy.bounds import Bounds
+from .._system.secret import Secret
+from .._system.urls import check_host, is_loopback
+from ..providers._provider import Provider
+from ..providers._steps import HttpRequest, Reply
+
+__all__ = ["HttpTransport"]
+
+_INFLATE_BYTES = 1 << 20
+# Browsers follow 20; a download from a store takes one or two.
+_MOST_REDIRECTS = 5
+# Marks a request that leads to somebody else than the provider.
+_KEYLESS = "imagen_link"
+
+
+def _is_address(url: httpx2.URL) -> bool:
+    try:
+        ipaddress.ip_address(url.host)
+    except ValueError:
+        return url.host == "localhost"
+    return True
+
+
+class HttpTransport:
+    """Sends requests with httpx2. The key goes to the provider's own origin and nowhere else."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        *,
+        base_url: str,
+        key: Secret | None,
+        bounds: Bounds,
+        user_agent: str,
+        http: httpx2.AsyncClient | None = None,
+    ) -> None:
+        self._provider = provider
+        self._base_url = httpx2.URL(base_url)
+        self._key = key
+        self._bounds = bounds
+        self._user_agent = user_agent
+        self._http = http
+        self._owns_http = http is None
+        self._links: httpx2.AsyncClient | None = None
+
+    @asynccontextmanager
+    async def open(self, request: HttpRequest) -> AsyncIterator[Reply]:
+        http_request = self._build(request)
+        response = await self._send(http_request)
+        for _ in range(_MOST_REDIRECTS):
+            if not self._is_link(http_request) or http_request.method != "GET" or not response.has_redirect_location:
+                break
+            http_request = await self._redirect(request, response)
+            response = await self._send(http_request)
+        reply = _HttpReply(response, partial(self._translate, http_request.url))
+        try:
+            reply.prepare()
+            yield reply
+        finally:
+            with trio.move_on_after(1, shield=True):
+                await reply.aclose()
+
+    async def aclose(self) -> None:
+        if self._http is not None and self._owns_http:
+            await self._http.aclose()
+        if self._links is not None and self._links is not self._http:
+            await self._links.aclose()
+
+    async def _send(self, http_request: httpx2.Request) -> httpx2.Response:
+        with self._translate(http_request.url), trio.move_on_after(self._bounds.reply_seconds) as wait:
+            if self._is_link(http_request):
+                await self._check_public(http_request.url)
+                return await self._link_client().send(http_request, stream=True, follow_redirects=False)
+            return await self._client().send(http_request, stream=True, follow_redirects=False)
+        assert wait.cancelled_caught
+        raise OutcomeUnknownError(
+            f"{self._provider.name} gave no answer within {self._bounds.reply_seconds:g} seconds; it may be billed.",
+            details={"fault": "no answer"},
+        )
+
+    async def _redirect(self, request: HttpRequest, response: httpx2.Response) -> httpx2.Request:
+        """The request to where a link leads on, looked at like the link itself."""
+        with trio.move_on_after(1, shield=True):
+            await response.aclose()
+        try:
+            target = response.url.join(response.headers["location"])
+            if not target.host:
+                # It would be taken for a path below the base URL.
+                raise ValueError("no host")
+        except (httpx2.InvalidURL, ValueError) as error:
+            raise ProviderError("The link leads on to no URL.", billed="yes") from error
+        return self._build(msgspec.structs.replace(request, url=str(target)))
+
+    def _is_link(self, http_request: httpx2.Request) -> bool:
+        """Whether it goes to a host that the provider named, and not to the provider: such a link is a stranger's word."""
+        return _KEYLESS in http_request.extensions
+
+    def _is_providers(self, url: httpx2.URL, request: HttpRequest) -> bool:
+        if _origin(url) == _origin(self._base_url):
+            return True
+        if request.collects or url.scheme != "https":
+            return False
+        return any(url.host.endswith(domain) for domain in self._provider.key_domains)
+
+    async def _check_public(self, url: httpx2.URL) -> None:
+        # Through somebody else's connections a name is resolved elsewhere, perhaps otherwise: only an address counts there.
+        if (not self._owns_http or _has_proxies()) and not _is_address(url):
+            return
+        # Imported when used; see _open_http_client.
+        from .tcp import resolve_public
+
+        try:
+            await resolve_public(url.host, url.port or 443, allow_loopback=is_loopback(self._base_url))
+        except PermissionError as error:
+            raise ProviderError(f"The link was not followed: {error}.", billed="yes") from error
+        except OSError as error:
+            raise httpx2.ConnectError(str(error)) from error
+
+    def _client(self) -> httpx2.AsyncClient:
+        if self._http is None:
+            self._http = _open_http_client(self._bounds)
+        return self._http
+
+    def _link_client(self) -> httpx2.AsyncClient:
+        if self._links is None:
+            guarded = self._owns_http and not _has_proxies()
+            loopback = is_loopback(self._base_url)
+            self._links = _open_link_client(self._bounds, allow_loopback=loopback) if guarded else self._client()
+        return self._links
+
+    def _build(self, request: HttpRequest) -> httpx2.Request:
+        url = self._locate(request.url)
+        headers = {"user-agent": self._user_agent, "accept-encoding": "identity", **request.headers}
+        trusted = self._is_providers(url, request)
+        if self._key is not None and trusted:
+            headers[self._provider.key_header] = self._key_header(self._key)
+        # A client of the caller's may wait for 5 seconds, which is httpx2's default: less than a picture takes.
+        timeout = _timeout(self._bounds)
+        return self._client().build_request(
+            request.method,
+            url,
+            headers=headers,
+            content=request.body or None,
+            timeout=timeout,
+            extensions={} if trusted else {_KEYLESS: True},
+        )
+
+    def _key_header(self, key: Secret) -> str:
+        if self._provider.basic_auth:
+            return f"Basic {pybase64.b64encode_as_string(key.reveal().encode())}"
+        return self._provider.key_prefix + key.reveal()
+
+    def _locate(self, text: str) -> httpx2.URL:
+        try:
+            if "://" not in text:
+                return httpx2.URL(f"{self._base_url}/{text}")
+            url = httpx2.URL(text)
+            check_host(url)
+        except (httpx2.InvalidURL, ValueError) as error:
+            raise ProviderError("The link is no URL.", billed="yes") from error
+        if url.scheme == "https" or (url.scheme == "http" and is_loopback(url) and is_loopback(self._base_url)):
+            return url
+        raise ProviderError("The link is not https; it was not followed.", billed="yes")
+
+    @contextmanager
+    def _translate(self, url: httpx2.URL) -> Iterator[None]:
+        name = self._provider.name
+        try:
+            yield
+        except _NOT_SENT as error:
+            raise ProviderError(
+                f"{name} cannot be reached at {url.scheme}://{url.netloc.decode()}: {_reason(error)}. Nothing was sent; check "
+                "the network and the base URL.",
+                retryable=True,
+                details={"fault": type(error).__name__},
+            ) from error
+        except (httpx2.HTTPError, httpx2.StreamError) as error:
+            raise OutcomeUnknownError(
+                f"The connection to {name} broke before the whole answer was there ({_reason(error)}); it may be billed.",
+                details={"fault": type(error).__name__},
+            ) from error
+
+
+_NOT_SENT = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.LocalProtocolError,
+    httpx2.PoolTimeout,
+    httpx2.ProxyError,
+    httpx2.UnsupportedProtocol,
+)
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().rstrip(".") or type(error).__name__
+
+
+def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
+
+
+class _HttpReply:
+    def __init__(self, response: httpx2.Response, translate: Callable[[], AbstractContextManager[None]]) -> None:
+        self._response = response
+        self._translate = translate
+        self.status = response.status_code
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
+        self._chunks = response.aiter_raw()
+        self._inflater: zlib._Decompress | None = None
+        self._deflated = b""
+        self._is_socket = response.status_code == 101
+
+    def prepare(self) -> None:
+        """Looks how the body is compressed.
+
+        Raises:
+            ProviderError: in a way that was not asked for.
+        """
+        self._inflater = _choose_inflater(self.headers.get("content-encoding", "identity"))
+
+    async def receive_some(self) -> bytes:
+        # Here, and not around the whole reply: who reads it may go on after its error.
+        with self._translate():
+            return await self._receive()
+
+    async def _receive(self) -> bytes:
+        if self._is_socket:
+            # Imported when used; see _open_http_client.
+            from .tcp import read_socket
+
+            return await read_socket(self._response)
+        while True:
+            if self._inflater is None:
+                return await anext(self._chunks, b"")
+            if not self._deflated:
+                self._deflated = await anext(self._chunks, b"")
+                # What comes behind the end of the compressed data is nothing, however long it is.
+                if not self._deflated or self._inflater.eof:
+                    return b""
+            try:
+                # Bounded pieces, so that a small body that unpacks to gigabytes meets the size limit on the way.
+                data = self._inflater.decompress(self._deflated, _INFLATE_BYTES)
+            except zlib.error as error:
+                raise ProviderError("The reply is compressed and cannot be unpacked.", billed="unknown") from error
+            self._deflated = self._inflater.unconsumed_tail
+            if data:
+                return data
+
+    async def aclose(self) -> None:
+        await self._chunks.aclose()
+        await self._response.aclose()
+
+
+def _choose_inflater(encoding: str) -> zlib._Decompress | None:
+    match encoding.strip().lower():
+        case "" | "identity":
+            return None
+        case "gzip" | "x-gzip" | "deflate":
+            # 32 more than the largest window: zlib finds out itself whether it is gzip or zlib.
+            return zlib.decompressobj(zlib.MAX_WBITS | 32)
+        case _:
+            raise ProviderError("The reply is compressed in a way that was not asked for.", billed="unknown")
+
+
+def _timeout(bounds: Bounds) -> httpx2.Timeout:
+    return httpx2.Timeout(None, connect=bounds.connect_seconds, write=bounds.idle_seconds)
+
+
+def _open_http_client(bounds: Bounds) -> httpx2.AsyncClient:
+    timeout = _timeout(bounds)
+    # httpx2 looks for proxies in the environment only where it builds the transport itself.
+    if _has_proxies():
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+        return httpx2.AsyncClient(timeout=timeout, limits=limits)
+    # Imported when used: behind it stand an HTTP/1 and an HTTP/2 parser, a quarter of the time to import httpx2.
+    from .tcp import BulkTransport
+
+    return httpx2.AsyncClient(timeout=timeout, transport=BulkTransport())
+
+
+def _open_link_client(bounds: Bounds, *, allow_loopback: bool) -> httpx2.AsyncClient:
+    # Imported when used; see _open_http_client.
+    from .tcp import BulkTransport
+
+    transport = BulkTransport(public_only=True, allow_loopback=allow_loopback)
+    return httpx2.AsyncClient(timeout=_timeout(bounds), transport=transport)
+
+
+def _has_proxies() -> bool:
+    return bool(urllib.request.getproxies().keys() & {"http", "https", "all"})

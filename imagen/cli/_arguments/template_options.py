@@ -1,0 +1,142 @@
+"""Prompts that are filled in, and looks that are put on them, wherever a command takes a prompt."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import trio
+
+from ... import (
+    Expansions,
+    InvalidRequestError,
+    Prompt,
+    Request,
+    Style,
+    Template,
+    apply_styles,
+    choose_styles,
+    load_settings,
+    load_styles,
+    open_prompts,
+    read_wildcards,
+)
+
+__all__ = [
+    "Filled",
+    "add_filling",
+    "add_values",
+    "choose",
+    "expand",
+    "fill",
+    "fill_request",
+    "find_prompt",
+    "not_there",
+    "read_words",
+]
+
+
+def add_filling(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that takes a prompt."""
+    group = parser.add_argument_group("the prompt")
+    add_values(group)
+    group.add_argument(
+        "--apply-style",
+        action="append",
+        default=[],
+        metavar="STYLE",
+        help="a style of `imagen style list`; several go one around the other",
+    )
+
+
+def add_values(parser: argparse._ActionsContainer) -> None:
+    """`--set`."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="the value of a variable, such as {{name}}; can be given several times",
+    )
+
+
+async def read_words(prompt: str) -> str:
+    """The prompt, or what stands on standard input where it is "-"."""
+    if prompt != "-":
+        return prompt
+    text: str = await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
+    return text.strip()
+
+
+class Filled(msgspec.Struct, frozen=True):
+    """What a prompt stands for: the texts, the request that goes with them, and the styles that are put on."""
+
+    base: Request
+    prompts: Expansions
+    styles: tuple[Style, ...] = ()
+
+
+async def fill_request(request: Request, options: argparse.Namespace) -> Request:
+    """The request with its prompt filled in and its styles put on.
+
+    Without `--set` and "@" a prompt is no template: what braces it has are its own.
+    """
+    chosen = await choose(options.apply_style)
+    if not options.set and not request.prompt.startswith("@"):
+        return apply_styles(request, chosen)
+    filled = await fill(request, options.set)
+    if filled.prompts.total != 1:
+        raise InvalidRequestError(
+            "The prompt stands for more than one: `imagen grid` makes them all, `imagen prompt use --sample 1` takes one "
+            "of a kept one at random."
+        )
+    return apply_styles(msgspec.structs.replace(filled.base, prompt=filled.prompts[0]), (*filled.styles, *chosen))
+
+
+async def fill(request: Request, pairs: Sequence[str]) -> Filled:
+    """Everything that a template stands for, or the kept one that @NAME names, with these values."""
+    if not request.prompt.startswith("@"):
+        return Filled(request, await expand(request.prompt, pairs))
+    kept = await find_prompt(request.prompt[1:])
+    base = apply_styles(msgspec.structs.replace(request, prompt=""), (kept.as_style(),))
+    return Filled(base, await expand(kept.text, pairs), await choose(kept.styles))
+
+
+async def choose(names: Sequence[str]) -> tuple[Style, ...]:
+    """The styles of these names."""
+    if not names:
+        return ()
+    return choose_styles(await trio.to_thread.run_sync(load_styles, load_settings().home), names)
+
+
+async def expand(text: str, pairs: Sequence[str]) -> Expansions:
+    """Everything that a template stands for, with these values and the user's wildcards."""
+    template = Template.parse(text)
+    wildcards = await trio.to_thread.run_sync(read_wildcards, load_settings().home / "wildcards", template)
+    return template.expand(_read_values(pairs), wildcards)
+
+
+def _read_values(pairs: Sequence[str]) -> Mapping[str, str]:
+    values = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise InvalidRequestError(f"--set takes NAME=VALUE, not {pair!r}.")
+        values[name.strip()] = value
+    return values
+
+
+async def find_prompt(name: str, version: int | None = None) -> Prompt:
+    """The kept prompt of that name."""
+    async with open_prompts(load_settings().home) as prompts:
+        found = await prompts.get(name, version)
+    if found is None:
+        raise not_there(name, "" if version is None else f" with a version {version}")
+    return found
+
+
+def not_there(name: str, which: str = "") -> InvalidRequestError:
+    """What is said where there is no such prompt."""
+    return InvalidRequestError(f"There is no prompt {name[:100]!r}{which}: `imagen prompt list` lists them.")

@@ -1,0 +1,241 @@
+"""`imagen tag`, `rate`, `note`, `trash`, `restore`, `lineage`, `clean` and `library`: looking after pictures."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import msgspec
+
+from .... import CleanupPlan, CleanupRules, Client, Finding, Image, InvalidRequestError, Lineage
+from ..._arguments.options import add_client_command, number_from, whole
+from ..._console import Console, ExitStatus, file_size
+from ..._output.json_output import kept_record
+
+__all__ = ["add_library_commands", "find_images"]
+
+
+def add_library_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Defines them all."""
+    tag = add_client_command(commands, "tag", "put tags on a picture, or take them off", _tag)
+    tag.add_argument("ids", nargs=1, metavar="ID", help="of `imagen history`, or the beginning of it")
+    tag.add_argument("tags", nargs="+", metavar="TAG", help="-TAG after -- takes it off, as --remove does for all")
+    tag.add_argument("--remove", action="store_true", help="take these tags off")
+    rate = add_client_command(commands, "rate", "give pictures stars", _rate)
+    rate.add_argument("stars", type=whole(0, 5), metavar="STARS", help="1 to 5; 0 takes them away")
+    _add_ids(rate)
+    note = add_client_command(commands, "note", "write a note on a picture", _note)
+    note.add_argument("ids", nargs=1, metavar="ID")
+    note.add_argument("text", help="an empty one takes the note away")
+    _add_ids(add_client_command(commands, "trash", "move pictures to the trash", _trash))
+    _add_ids(add_client_command(commands, "restore", "take pictures out of the trash", _restore))
+    delete = add_client_command(commands, "delete", "delete pictures for good, their files too", _delete)
+    _add_ids(delete)
+    delete.add_argument("--yes", action="store_true", help="do not ask")
+    lineage = add_client_command(
+        commands, "lineage", "what a picture was made from, and what was made from it", _lineage
+    )
+    lineage.add_argument("ids", nargs=1, metavar="ID")
+    clean = add_client_command(
+        commands,
+        "clean",
+        "move what is too old or too much to the trash, and empty that",
+        _clean,
+        "By the rules in the table [cleanup] of imagen.toml, or those given here. Pictures with stars, in a collection or "
+        "shared stay. From the trash they go for good after trash_days.",
+    )
+    clean.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing")
+    clean.add_argument("--max-age-days", type=number_from(0), metavar="DAYS")
+    clean.add_argument("--max-images", type=whole(0, 2**60), metavar="N")
+    clean.add_argument("--max-bytes", type=whole(0, 2**60), metavar="BYTES")
+    clean.add_argument("--trash-days", type=number_from(0), metavar="DAYS")
+    library = commands.add_parser("library", help="how much there is, and whether all of it is whole")
+    what = library.add_subparsers(required=True, metavar="WHAT")
+    add_client_command(what, "size", "how many pictures there are, and how large", _size)
+    add_client_command(what, "tags", "the tags that there are", _tags)
+    check = add_client_command(what, "check", "read every file, and say what is wrong", _check)
+    check.add_argument("--repair", action="store_true", help="mend it: nothing that was paid for is deleted")
+
+
+def _add_ids(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("ids", nargs="+", metavar="ID", help="of `imagen history`, or the beginning of it")
+
+
+async def find_images(client: Client, ids: Sequence[str]) -> Sequence[Image]:
+    """The pictures of ids, or of their beginnings.
+
+    Raises:
+        InvalidRequestError: one is not there.
+    """
+    found: list[Image] = []
+    for image_id in ids:
+        image = await client.library.get(image_id)
+        if image is None:
+            raise InvalidRequestError(f"There is no picture {image_id}; imagen history lists them.")
+        found.append(image)
+    return found
+
+
+async def _tell(client: Client, images: Sequence[Image], changed: int, what: str, console: Console) -> ExitStatus:
+    if not console.json:
+        console.say(
+            f"{what} {changed} of {len(images)}." if len(images) > 1 else f"{what if changed else 'No change'}."
+        )
+        return ExitStatus.DONE
+    for image in images:
+        now = await client.library.get(image.id)
+        console.emit({"kind": "deleted", "id": image.id} if now is None else kept_record(now))
+    return ExitStatus.DONE
+
+
+async def _tag(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
+    images = await find_images(client, options.ids)
+    if options.remove:
+        changed = await client.library.tag(images, remove=options.tags)
+    else:
+        removed = [tag[1:] for tag in options.tags if tag.startswith("-")]
+        added = [tag for tag in options.tags if not tag.startswith("-")]
+        changed = await client.library.tag(images, added, remove=removed)
+    return await _tell(client, images, changed, "Tagged", console)
+
+
+async def _rate(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
+    images = await find_images(client, options.ids)
+    return await _tell(client, images, await client.library.rate(images, options.stars), "Rated", console)
+
+
+async def _note(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
+    images = await find_images(client, options.ids)
+    return await _tell(client, images, await client.library.annotate(images, options.text), "Noted", console)
+
+
+async def _trash(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
+    images = await find_images(client, options.ids)
+    return await _tell(client, images, await client.library.trash(images), "Moved to the trash", console)
+
+
+async def _restore(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
+    images = await find_images(client, options.ids)
+    return await _tell(client, images, await client.library.restore(images), "Restored", console)
+
+
+async def _delete(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
+    images = await find_images(client, options.ids)
+    if not options.yes and not await console.ask(f"Delete {len(images)} pictures for good?"):
+        raise InvalidRequestError(
+            "Nothing was deleted: add --yes, or use `imagen trash`, from where they can come back."
+        )
+    return await _tell(client, images, await client.library.delete(images), "Deleted", console)
+
+
+async def _lineage(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
+    (image,) = await find_images(client, options.ids)
+    tree = await client.library.lineage(image)
+    assert tree is not None
+    if tree.missing_parent is not None and not console.json:
+        console.say(f"{tree.missing_parent}  (deleted)")
+    stack = [(tree, 0)]
+    while stack:
+        one, depth = stack.pop()
+        _print_branch(one, depth, image.id, console)
+        stack += [(child, depth + 1) for child in reversed(one.children)]
+    return ExitStatus.DONE
+
+
+def _print_branch(tree: Lineage, depth: int, asked: str, console: Console) -> None:
+    image = tree.image
+    if console.json:
+        console.emit({**kept_record(image), "depth": depth})
+        return
+    words = image.prompt if len(image.prompt) <= 60 else image.prompt[:59] + "…"
+    mark = "  <" if image.id == asked else ""
+    console.say(f"{'  ' * depth}{image.id}  {msgspec.to_builtins(image.request)['operation']}  {words}{mark}")
+
+
+async def _clean(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
+    given = {name: getattr(options, name) for name in ("max_age_days", "max_images", "max_bytes", "trash_days")}
+    changes = {name: value for name, value in given.items() if value is not None}
+    rules: CleanupRules = msgspec.structs.replace(client.settings.cleanup, **changes)
+    plan = await client.library.clean(rules, dry_run=options.dry_run)
+    if console.json:
+        for action, doomed in (("trash", plan.trashed), ("delete", plan.deleted)):
+            for one in doomed:
+                console.emit(
+                    {"kind": "cleanup", "action": action, "dry_run": options.dry_run, **msgspec.to_builtins(one)}
+                )
+        return ExitStatus.DONE
+    _print_plan(plan, rules, options.dry_run, console)
+    return ExitStatus.DONE
+
+
+def _print_plan(plan: CleanupPlan, rules: CleanupRules, dry_run: bool, console: Console) -> None:
+    would = "would go" if dry_run else "went"
+    for doomed, where in ((plan.trashed, "to the trash"), (plan.deleted, "from there for good")):
+        total = file_size(sum(one.size_bytes for one in doomed))
+        console.say(f"{len(doomed)} {'picture' if len(doomed) == 1 else 'pictures'} ({total}) {would} {where}.")
+    if not rules.has_limit:
+        console.say("No rule moves anything to the trash: give one here, or set it in [cleanup] of imagen.toml.")
+    if dry_run:
+        console.say("Nothing was changed.")
+
+
+async def _size(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
+    size = await client.library.size()
+    if console.json:
+        console.emit({"kind": "library_size", **msgspec.to_builtins(size)})
+        return ExitStatus.DONE
+    console.say(f"{size.images:,} pictures, {file_size(size.size_bytes)}, in {client.library.folder}")
+    console.say(f"{size.trashed_images:,} in the trash, {file_size(size.trashed_bytes)}")
+    return ExitStatus.DONE
+
+
+async def _tags(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
+    tags = await client.library.tags()
+    if console.json:
+        for name, images in tags:
+            console.emit({"kind": "tag", "name": name, "images": images})
+    elif tags:
+        console.table([(name, f"{images:,}") for name, images in tags], ("TAG", "PICTURES"), right={1})
+    else:
+        console.say("No tags yet: imagen tag ID TAG puts one on a picture.")
+    return ExitStatus.DONE
+
+
+async def _check(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
+    findings = await client.library.check(
+        repair=options.repair, on_progress=lambda checked: console.live(f"{checked:,} pictures checked")
+    )
+    console.clear_live()
+    for finding in findings:
+        if console.json:
+            console.emit({"kind": "finding", **_finding_record(finding)})
+        else:
+            console.say(_finding_line(finding))
+    left = [finding for finding in findings if finding.repaired is None]
+    if not console.json and not findings:
+        console.say("All is well: every picture has its file, whole, and every file its picture.")
+    if not console.json and left and not options.repair:
+        console.say("Mend it with: imagen library check --repair")
+    return ExitStatus.SOME_FAILED if left else ExitStatus.DONE
+
+
+def _finding_record(finding: Finding) -> dict[str, object]:
+    return {
+        "finding": finding.kind,
+        "image_id": finding.image_id,
+        "path": None if finding.path is None else str(finding.path),
+        "repaired": finding.repaired,
+    }
+
+
+def _finding_line(finding: Finding) -> str:
+    words = {
+        "missing": "the file is missing",
+        "damaged": "the file is damaged",
+        "orphan": "no picture has this file",
+        "leftover": "a write that was cut off left this",
+        "unindexed": "search does not find the picture",
+    }
+    about = "  ".join(str(part) for part in (finding.image_id, finding.path) if part is not None)
+    repaired = "" if finding.repaired is None else f": {finding.repaired}"
+    return f"{about}  {words[finding.kind]}{repaired}"

@@ -1,0 +1,125 @@
+"""`imagen export` and `imagen import`: pictures as one file that opens anywhere, and back."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from .... import Client, Exported, Image, Imported, InvalidRequestError, Refusal, open_client
+from ..._arguments.options import add_command
+from ..._console import Console, ExitStatus, file_size
+from ..library.library import find_images
+
+__all__ = ["add_archive_commands", "run_export", "run_import"]
+
+_MOST_SHOWN = 20
+
+
+def add_archive_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Defines both."""
+    export = commands.add_parser(
+        "export",
+        help="write pictures to a zip file, with a gallery to look at them",
+        description="The pictures as the provider sent them, what is known of them, and index.html, which opens without "
+        "a network. `imagen import` brings all of it back.",
+    )
+    add_command(export, run_export)
+    export.add_argument("ids", nargs="*", metavar="ID", help="of `imagen history`, or the beginning of it")
+    what = export.add_mutually_exclusive_group()
+    what.add_argument("--all", action="store_true", help="every picture that is not in the trash, and all collections")
+    what.add_argument("--collection", metavar="NAME", help="the pictures of a collection and of those in it")
+    export.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="the zip file; one that is there is replaced"
+    )
+    export.add_argument(
+        "--public", action="store_true", help="for others: without costs, tags, stars, notes and provider options"
+    )
+    taking = commands.add_parser(
+        "import",
+        help="take pictures in: archives, zip files, folders, single pictures",
+        description="With what is said of them: by imagen, AUTOMATIC1111, Forge, ComfyUI, Fooocus, InvokeAI, NovelAI or "
+        "SwarmUI. What is there already is skipped, so that an import that was cut off can be run again.",
+    )
+    add_command(taking, run_import)
+    taking.add_argument("files", nargs="+", type=_source, metavar="FILE", help="a zip file, a folder or a picture")
+    taking.add_argument(
+        "--trusted",
+        action="store_true",
+        help="they are your own: keep the options of requests, and let them answer --cache",
+    )
+
+
+async def run_export(options: argparse.Namespace, console: Console) -> ExitStatus:
+    """Writes the archive."""
+    if bool(options.ids) + bool(options.all) + bool(options.collection) != 1:
+        raise InvalidRequestError("Say which pictures: ID..., --all or --collection NAME.")
+    async with open_client() as client:
+        images: Sequence[Image] | None = await find_images(client, options.ids) if options.ids else None
+        done = await client.archives.export_to(
+            options.out,
+            images,
+            collection=options.collection,
+            public=options.public,
+            on_progress=lambda count: console.live(f"{count:,} pictures"),
+        )
+    return _tell_export(done, options.out, console)
+
+
+def _tell_export(done: Exported, path: Path, console: Console) -> ExitStatus:
+    if console.json:
+        console.emit({"kind": "export", "path": str(path), **msgspec.to_builtins(done)})
+    else:
+        console.say(f"{_count(done.images)}, {file_size(done.size_bytes)}, in {path}")
+        _say_refusals("Left out:", done.left_out, console)
+    return ExitStatus.SOME_FAILED if done.left_out else ExitStatus.DONE
+
+
+async def run_import(options: argparse.Namespace, console: Console) -> ExitStatus:
+    """Takes in what is named, one after the other."""
+    status = ExitStatus.DONE
+    async with open_client() as client:
+        for path in options.files:
+            done = await _import(client, path, options.trusted, console)
+            if done.refused:
+                status = ExitStatus.SOME_FAILED
+    return status
+
+
+async def _import(client: Client, path: Path, trusted: bool, console: Console) -> Imported:
+    done = await client.archives.import_from(path, trusted=trusted, on_progress=partial(_live, console, path))
+    if console.json:
+        console.emit({"kind": "import", "path": str(path), **msgspec.to_builtins(done)})
+        return done
+    there = f", {done.already_there:,} were there already" if done.already_there else ""
+    console.say(f"{path}: {_count(done.added)} added{there}.")
+    _say_refusals("Not taken:", done.refused, console)
+    _say_refusals("Taken, and not all of it believed:", done.doubted, console)
+    return done
+
+
+def _live(console: Console, path: Path, seen: int) -> None:
+    console.live(f"{path.name}: {seen:,} pictures looked at")
+
+
+def _say_refusals(heading: str, refusals: Sequence[Refusal], console: Console) -> None:
+    if refusals:
+        console.say(heading)
+    for refusal in refusals[:_MOST_SHOWN]:
+        console.say(f"  {refusal.reason}")
+    if len(refusals) > _MOST_SHOWN:
+        console.say(f"  and {len(refusals) - _MOST_SHOWN:,} more; --json lists them all.")
+
+
+def _count(pictures: int) -> str:
+    return f"{pictures:,} {'picture' if pictures == 1 else 'pictures'}"
+
+
+def _source(text: str) -> Path:
+    # A variable of the shell that is not set would be the current folder.
+    if not text:
+        raise argparse.ArgumentTypeError("an empty name is no file")
+    return Path(text)

@@ -1,0 +1,144 @@
+"""Deletes pictures for good: their rows first, then the files that no other row has.
+
+What is to be removed is written down in the transaction that takes the row, so a process that dies in between leaves a file
+that the next one removes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+
+from .._requests.request import InputImage, decode_request, sources_of
+from .._storage.database import Database, Transaction
+from .._storage.full_text import facet
+from .._system.threads import Workers
+from ._annotations import ImageRef, ids_of, in_groups
+from ._files import PictureFiles, is_file_name
+
+__all__ = ["Removal"]
+
+# Files are removed while nobody can write to the database, so only some at a time.
+_AT_ONCE = 50
+
+
+class Removal:
+    """The end of pictures. `on_removed` is told of each hash whose file has gone; blocking."""
+
+    def __init__(
+        self,
+        database: Database,
+        files: PictureFiles,
+        workers: Workers,
+        now: Callable[[], float],
+        on_removed: Callable[[str], object],
+    ) -> None:
+        self._database = database
+        self._files = files
+        self._workers = workers
+        self._now = now
+        self._on_removed = on_removed
+
+    async def delete(self, images: ImageRef | Iterable[ImageRef], *, only_trashed_before: float | None = None) -> int:
+        """Deletes pictures, and gives how many there were. What they cost stays in the ledger.
+
+        With `only_trashed_before` those that have been restored meanwhile, or trashed again, are left alone.
+        """
+        deleted = 0
+        for group in in_groups(ids_of(images)):
+            deleted += await self._database.transact(
+                lambda transaction, group=group: self._delete_rows(transaction, group, only_trashed_before)  # type: ignore[misc]
+            )
+        await self.sweep()
+        return deleted
+
+    async def sweep(self) -> None:
+        """Removes the files that are written down as to be removed. Those that cannot be are left for the next time.
+
+        Raises:
+            StorageError: the database cannot be written.
+        """
+        last = ""
+        while True:
+            rows = await self._database.read(
+                "SELECT sha256, media_type FROM removals WHERE sha256 > ? ORDER BY sha256 LIMIT ?", (last, _AT_ONCE)
+            )
+            if not rows:
+                return
+            found = [(str(sha256), str(media_type)) for sha256, media_type in rows]
+            gone = await self._database.transact(lambda transaction, found=found: self._remove(transaction, found))  # type: ignore[misc]
+            for sha256 in gone:
+                await self._workers.run(lambda sha256=sha256: self._on_removed(sha256))  # type: ignore[misc]
+            # Not before: who dies in between leaves the rest of it to the next one.
+            if gone:
+                await self._database.write(("DELETE FROM removals WHERE sha256 = ?", (sha256,)) for sha256 in gone)
+            last = found[-1][0]
+
+    def _delete_rows(self, transaction: Transaction, ids: Sequence[str], trashed_before: float | None) -> int:
+        deleted = 0
+        for image_id in ids:
+            rows = transaction.run(
+                "DELETE FROM images WHERE id = ?1 AND (?2 IS NULL OR trashed_at < ?2) RETURNING sha256, media_type, request",
+                (image_id, trashed_before),
+            )
+            for sha256, media_type, request in rows:
+                deleted += 1
+                sources = sources_of(decode_request(str(request)))
+                inputs = [(one.sha256, one.media_type) for one in sources if isinstance(one, InputImage)]
+                inputs = [names for names in inputs if is_file_name(*names)]
+                for files in ((sha256, media_type), *inputs):
+                    transaction.change(
+                        "INSERT OR IGNORE INTO removals SELECT ?1, ?2, ?3 "
+                        "WHERE NOT EXISTS (SELECT 1 FROM images WHERE sha256 = ?1)",
+                        (*files, self._now()),
+                    )
+        return deleted
+
+    def _remove(self, transaction: Transaction, found: Sequence[tuple[str, str]]) -> list[str]:
+        """Runs while nobody else writes: a picture with the same bytes is either listed or announced by its receipt, or it
+        will be written after this."""
+        gone: list[str] = []
+        for sha256, media_type in found:
+            if _is_awaited(transaction, sha256):
+                continue
+            if transaction.run("SELECT 1 FROM images WHERE sha256 = ? LIMIT 1", (sha256,)):
+                transaction.change("DELETE FROM removals WHERE sha256 = ?", (sha256,))
+            elif self._remove_files(sha256, media_type, is_input=_is_worked_on(transaction, sha256)):
+                gone.append(sha256)
+        return gone
+
+    def _remove_files(self, sha256: str, media_type: str, *, is_input: bool) -> bool:
+        """What another picture was made from is kept apart, so that this can be done again."""
+        path, kept = self._files.path(sha256, media_type), self._files.input_path(sha256, media_type)
+        try:
+            if is_input:
+                kept.parent.mkdir(exist_ok=True)
+                with suppress(FileNotFoundError):
+                    path.replace(kept)
+            else:
+                path.unlink(missing_ok=True)
+                kept.unlink(missing_ok=True)
+        except OSError:
+            return False
+        return True
+
+
+def _is_awaited(transaction: Transaction, sha256: str) -> bool:
+    """Whether it comes, or is worked on, just now."""
+    return bool(
+        transaction.run(
+            "SELECT 1 FROM attempts WHERE state IN ('reserved', 'sent', 'accepted') "
+            "AND (instr(receipt, ?1) OR instr(request, ?1)) LIMIT 1",
+            (sha256,),
+        )
+    )
+
+
+def _is_worked_on(transaction: Transaction, sha256: str) -> bool:
+    """Whether a picture was made from it, or is to be made by a session that can be resumed."""
+    return bool(
+        transaction.run(
+            "SELECT 1 FROM image_search WHERE image_search MATCH ? LIMIT 1", (f"facets : {facet('i', sha256)}",)
+        )
+        or transaction.run("SELECT 1 FROM sessions WHERE instr(request, ?) LIMIT 1", (sha256,))
+    )

@@ -1,0 +1,25 @@
+"""What is made of pictures without asking a provider: thumbnails, other sizes and formats, sheets, hashes of how they look."""
+
+from __future__ import annotations
+
+from .contact_sheets import contact_sheet
+from .decoding import MAX_PIXELS, open_picture
+from .hashes import hash_distance, perceptual_hash
+from .renditions import Renditions, remove_renditions
+from .similar import HashProgress, Similar
+from .transforms import Transform, apply_transform, thumbnail
+
+__all__ = [
+    "MAX_PIXELS",
+    "HashProgress",
+    "Renditions",
+    "Similar",
+    "Transform",
+    "apply_transform",
+    "contact_sheet",
+    "hash_distance",
+    "open_picture",
+    "perceptual_hash",
+    "remove_renditions",
+    "thumbnail",
+]

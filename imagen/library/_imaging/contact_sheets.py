@@ -1,0 +1,122 @@
+"""Contact sheets: many pictures side by side in one, with a caption below each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from ..._errors import ImagenError, InvalidRequestError
+from ..._results.images import Image
+from .captions import set_caption
+from .decoding import MAX_PIXELS, open_picture
+from .transforms import encode_picture, flatten
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Pixels
+    from PIL.ImageDraw import ImageDraw
+
+__all__ = ["contact_sheet"]
+
+# Smaller pictures show nothing.
+_LEAST_SIDE, _MOST_SIDE = 48, 4096
+_CAPTION_LINES = 2
+# A grey without a hue makes colours beside it look neither warmer nor colder than they are.
+_GROUND, _CELL, _INK = (246, 246, 246), (236, 236, 236), (48, 48, 48)
+
+
+class _Layout(msgspec.Struct, frozen=True, kw_only=True):
+    """Lengths in pixels."""
+
+    columns: int
+    rows: int
+    side: int
+    gap: int
+    letter: int
+    caption: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        width = self.gap + self.columns * (self.side + self.gap)
+        return width, self.gap + self.rows * (self.side + self.caption + self.gap)
+
+    def corner(self, place: int) -> tuple[int, int]:
+        row, column = divmod(place, self.columns)
+        return self.gap + column * (self.side + self.gap), self.gap + row * (self.side + self.caption + self.gap)
+
+
+def contact_sheet(
+    images: Sequence[Image],
+    *,
+    columns: int | None = None,
+    captions: Callable[[Image], str] | None = None,
+    side: int = 512,
+    format: Literal["png", "jpeg"] = "png",
+) -> bytes:
+    """A grid of pictures, each whole in a square of its own; one picture at a time is in memory. Blocking.
+
+    Args:
+        columns: How many side by side; by default about as many as rows.
+        captions: Gives the text below a picture, of which two lines are shown: `lambda image: image.prompt`.
+        side: Of a square, from 48 to 4096 pixels. It gets smaller where the sheet would have more than 64 megapixels.
+
+    A picture that cannot be read leaves an empty square, as the others are still worth seeing.
+
+    Raises:
+        InvalidRequestError: there are no pictures, or too many for one sheet.
+    """
+    import PIL.Image
+    import PIL.ImageDraw
+
+    layout = _lay_out(len(images), columns, side, with_captions=captions is not None)
+    sheet = PIL.Image.new("RGB", layout.size, _GROUND)
+    draw = PIL.ImageDraw.Draw(sheet)
+    for place, image in enumerate(images):
+        left, top = layout.corner(place)
+        draw.rectangle((left, top, left + layout.side - 1, top + layout.side - 1), fill=_CELL)
+        small = _shrink(image, layout.side)
+        if small is not None:
+            sheet.paste(small, (left + (layout.side - small.width) // 2, top + (layout.side - small.height) // 2))
+        if captions is not None:
+            _write(draw, captions(image), (left, top + layout.side), layout)
+    return encode_picture(sheet, format, quality=90)
+
+
+def _lay_out(count: int, columns: int | None, side: int, *, with_captions: bool) -> _Layout:
+    if count == 0:
+        raise InvalidRequestError("A contact sheet needs at least one picture.")
+    if not _LEAST_SIDE <= side <= _MOST_SIDE or (columns is not None and columns < 1):
+        raise InvalidRequestError("A contact sheet has at least one column, and squares from 48 to 4096 pixels.")
+    across = min(count, columns or math.ceil(math.sqrt(count)))
+    rows = math.ceil(count / across)
+    while True:
+        letter = max(11, round(side / 22))
+        line = round(letter * 1.35)
+        caption = line * _CAPTION_LINES + letter // 2 if with_captions else 0
+        layout = _Layout(columns=across, rows=rows, side=side, gap=max(6, side // 16), letter=letter, caption=caption)
+        if math.prod(layout.size) <= MAX_PIXELS and max(layout.size) < 1 << 16:
+            return layout
+        if side == _LEAST_SIDE:
+            raise InvalidRequestError(f"{count} pictures are too many for one contact sheet: make several.")
+        side = max(_LEAST_SIDE, side * 9 // 10)
+
+
+def _shrink(image: Image, side: int) -> Pixels | None:
+    source: bytes | Path | None = image.path
+    try:
+        picture = flatten(open_picture(image.data if source is None else source, side=side))
+    except ImagenError:
+        return None
+    picture.thumbnail((side, side))
+    return picture
+
+
+def _write(draw: ImageDraw, text: str, corner: tuple[int, int], layout: _Layout) -> None:
+    font, lines = set_caption(text, size=layout.letter, width=layout.side, lines=_CAPTION_LINES)
+    left, top = corner
+    for number, line in enumerate(lines):
+        below = top + layout.letter // 2 + round(number * layout.letter * 1.35)
+        draw.text((left + layout.side / 2, below), line, font=font, fill=_INK, anchor="ma")

@@ -1,0 +1,47 @@
+"""How a picture looks, in 64 bits: pictures that look alike have hashes that differ in few of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..._errors import ConfigurationError
+from .decoding import open_picture
+from .transforms import flatten
+
+__all__ = ["check_imagehash", "hash_distance", "perceptual_hash"]
+
+# More than the 32 pixels that the hash looks at, so that what is left out of a JPEG changes nothing.
+_SIDE = 128
+_BITS = 64
+
+
+def perceptual_hash(source: bytes | Path) -> int:
+    """The pHash of a picture, as a signed number of 64 bits, which SQLite can hold. Blocking.
+
+    Raises:
+        ConfigurationError: the extra `similar` is not installed.
+        InvalidRequestError: the picture cannot be decoded.
+        StorageError: the file cannot be read.
+    """
+    check_imagehash()
+    import imagehash
+
+    found = int(str(imagehash.phash(flatten(open_picture(source, side=_SIDE)))), 16)
+    return found - (1 << _BITS) if found >> (_BITS - 1) else found
+
+
+def hash_distance(first: int, second: int) -> int:
+    """In how many of 64 bits two hashes differ: up to 4 the same picture in another form, from 12 on nothing in common."""
+    return ((first ^ second) & ((1 << _BITS) - 1)).bit_count()
+
+
+def check_imagehash() -> None:
+    """Makes sure that pictures can be hashed. Blocking: the first time it imports numpy and SciPy.
+
+    Raises:
+        ConfigurationError: the extra `similar` is not installed.
+    """
+    try:
+        import imagehash  # noqa: F401
+    except ImportError as error:
+        raise ConfigurationError('Similar pictures need imagehash: pip install "imagen-trio[similar]".') from error

@@ -1,0 +1,178 @@
+"""Transformed pictures, made when they are first asked for and kept until room is wanted.
+
+A file is named by the hash of the picture and a digest of what was made of it, so it never gets stale, and all processes that
+share the home share it. It is a cache: whatever is lost or damaged is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+import msgspec
+import trio
+
+from ..._errors import InvalidRequestError, StorageError
+from ..._results.images import Image
+from ..._system.atomic_files import PART, write_whole
+from ..._system.threads import Workers
+from .transforms import Transform, apply_transform, suffix_of
+
+__all__ = ["Renditions", "remove_renditions"]
+
+# Counts up when the same transform gives other pixels, so that what an older version made is not found any more.
+_RECIPE = "1"
+_HASH = re.compile(r"[0-9a-f]{64}")
+# A temporary file of this age belongs to a process that died.
+_STALE_SECONDS = 3600.0
+_TAIL_BYTES = 12
+# How a whole file ends: the chunk IEND with its checksum, and the marker EOI.
+_PNG_END, _JPEG_END = b"IEND\xaeB`\x82", b"\xff\xd9"
+
+
+class Renditions:
+    """Renditions of pictures in a folder, such as thumbnails. One may be used from any task of a Trio run."""
+
+    def __init__(self, folder: Path, workers: Workers) -> None:
+        self._folder = folder
+        self._workers = workers
+        # A lock lives as long as somebody waits for it.
+        self._making: WeakValueDictionary[Path, trio.Lock] = WeakValueDictionary()
+
+    async def get(self, image: Image, transform: Transform) -> Path:
+        """The file of a rendition, made if it is not there yet; by one task only, however many ask at once.
+
+        A cancellation waits for the one that is being made, and leaves a whole file or none.
+
+        Raises:
+            InvalidRequestError: the picture is in memory only, cannot be decoded, or its crop lies outside of it.
+            StorageError: the picture cannot be read, or its rendition not be written.
+            ConfigurationError: AVIF is asked for, and this Pillow lacks it.
+        """
+        if image.path is None:
+            raise InvalidRequestError("This picture is in memory only and has no files: ask for its bytes with `read`.")
+        path = self._path(image, transform)
+        lock = self._making.setdefault(path, trio.Lock())
+        async with lock:
+            await self._workers.run(partial(_make, image.path, transform, path))
+        return path
+
+    async def read(self, image: Image, transform: Transform) -> bytes:
+        """The bytes of a rendition, for pictures in memory too: those are made each time and never written.
+
+        Raises:
+            ImagenError: as `get` does, but for pictures in memory.
+        """
+        if image.path is None:
+            return await self._workers.run(lambda: apply_transform(image.data, transform))
+        path = await self.get(image, transform)
+        return await self._workers.run(path.read_bytes)
+
+    async def remove(self, sha256: str) -> int:
+        """Deletes the renditions of the picture with this hash, and says how many there were.
+
+        Raises:
+            InvalidRequestError: it is no hash.
+            StorageError: a file cannot be deleted.
+        """
+        return await self._workers.run(partial(remove_renditions, self._folder, sha256))
+
+    async def trim(self, max_bytes: int) -> int:
+        """Deletes what was not used for the longest time, until no more than `max_bytes` are left; gives how many it freed."""
+        return await self._workers.run(partial(_trim, self._folder, max_bytes))
+
+    def _path(self, image: Image, transform: Transform) -> Path:
+        recipe = _RECIPE.encode() + msgspec.json.encode(transform)
+        name = f"{image.sha256}-{hashlib.sha256(recipe).hexdigest()[:16]}{suffix_of(transform, image.media_type)}"
+        return self._folder / name[:2] / name
+
+
+def _make(source: Path, transform: Transform, path: Path) -> None:
+    if _use(path):
+        return
+    data = apply_transform(source, transform)
+    try:
+        write_whole(path, data)
+        if not source.exists():
+            # It was deleted meanwhile, and its renditions with it.
+            path.unlink(missing_ok=True)
+            raise StorageError("The picture was deleted while its rendition was made.")
+    except OSError as error:
+        raise StorageError(f"The rendition {path} cannot be written: {error.strerror or error}.") from error
+
+
+def _use(path: Path) -> bool:
+    """Whether a whole file is there; its time says when it was last used."""
+    try:
+        if not _is_whole(path):
+            return False
+        os.utime(path)
+    except OSError:
+        return False
+    return True
+
+
+def _is_whole(path: Path) -> bool:
+    """By its ends alone: a file that a failing disk has cut short, or filled with zeros, shows there."""
+    with path.open("rb") as file:
+        head = file.read(_TAIL_BYTES)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _TAIL_BYTES))
+        tail = file.read()
+    match path.suffix:
+        case ".png":
+            return tail.endswith(_PNG_END)
+        case ".jpg":
+            return tail.endswith(_JPEG_END)
+        case ".webp":
+            return head.startswith(b"RIFF") and int.from_bytes(head[4:8], "little") + 8 == size
+        case _:
+            return head[4:8] == b"ftyp" and any(tail)
+
+
+def remove_renditions(folder: Path, sha256: str) -> int:
+    """Deletes the renditions of the picture with this hash, and says how many there were. Blocking.
+
+    Raises:
+        InvalidRequestError: it is no hash.
+        StorageError: a file cannot be deleted.
+    """
+    if not _HASH.fullmatch(sha256):
+        raise InvalidRequestError("A picture is named by its SHA-256, 64 hexadecimal digits.")
+    try:
+        found = [path for path in (folder / sha256[:2]).iterdir() if path.name.startswith(f"{sha256}-")]
+        for path in found:
+            path.unlink(missing_ok=True)
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise StorageError(f"Renditions in {folder} cannot be deleted: {error.strerror or error}.") from error
+    return len(found)
+
+
+def _trim(folder: Path, max_bytes: int) -> int:
+    found: list[tuple[float, int, str]] = []
+    stale = time.time() - _STALE_SECONDS
+    for path in folder.glob("??/*"):
+        with suppress(OSError):
+            status = path.stat()
+            if path.suffix != PART:
+                found.append((status.st_mtime, status.st_size, path.name))
+            elif status.st_mtime < stale:
+                path.unlink(missing_ok=True)
+    left = sum(size for _, size, _ in found)
+    freed = 0
+    for _, size, name in sorted(found):
+        if left - freed <= max_bytes:
+            break
+        with suppress(OSError):
+            # Another program may have it open, where the system minds that.
+            (folder / name[:2] / name).unlink(missing_ok=True)
+            freed += size
+    return freed

@@ -1,0 +1,121 @@
+"""Everything that can be read out of the file of a picture."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from .._errors import ConfigurationError, ImagenError, InvalidRequestError, StorageError
+from ._c2pa.manifest import Provenance, read_provenance
+from ._embed import is_sealed, kind_of, packet_of, read_record, read_sidecar, sidecar_of
+from ._foreign.reading import read_foreign
+from ._foreign.record import ForeignRecord
+from ._formats.jpeg import jpeg_keys
+from ._formats.png import png_keys
+from ._formats.webp import webp_keys
+from ._formats.xmp import read_packet, short_name
+from ._image_header import measure
+from ._record import Record
+
+__all__ = ["FileDescription", "describe_file"]
+
+_LARGEST_FILE: Final = 256 << 20
+_MOST_KEYS: Final = 100
+_LONGEST_KEY: Final = 100
+_Found = TypeVar("_Found")
+
+
+class FileDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """What a picture's file says of itself.
+
+    `record` is that of imagen, which lies in the file or, where `sidecar` is set, beside it. `foreign` is that of another
+    program. `sealed` says that there is a C2PA manifest, and `provenance` what that says, unless it could not be read.
+    `keys` names the metadata that are there. `problems` are sentences on what is damaged or could not be looked at.
+    """
+
+    path: Path
+    media_type: str
+    width: int
+    height: int
+    size_bytes: int
+    sha256: str
+    record: Record | None = None
+    sidecar: Path | None = None
+    foreign: ForeignRecord | None = None
+    sealed: bool = False
+    provenance: Provenance | None = None
+    keys: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def describe_file(path: str | Path, *, trust_anchors: str | None = None) -> FileDescription:
+    """Reads what the file of a picture says of itself, whoever made it. Blocking; never goes to the network.
+
+    Args:
+        trust_anchors: Certificates that are trusted to sign C2PA manifests, as PEM.
+
+    Raises:
+        StorageError: the file cannot be read.
+        InvalidRequestError: it is no PNG, JPEG, WebP or GIF picture, or larger than 256 MiB.
+    """
+    path = Path(path)
+    data = _read_file(path)
+    try:
+        found = measure(data)
+    except ImagenError:
+        raise InvalidRequestError(f"{path} is no PNG, JPEG, WebP or GIF picture.") from None
+    problems: list[str] = []
+    sha256 = hashlib.sha256(data).hexdigest()
+    record = _try(problems, lambda: read_record(data))
+    beside = _try(problems, lambda: read_sidecar(path)) if record is None else None
+    if beside is not None and beside.sha256 != sha256:
+        problems.append(f"{sidecar_of(path).name} is the record of another picture, or this one was changed.")
+        beside = None
+    return FileDescription(
+        path=path,
+        media_type=found.media_type,
+        width=found.width,
+        height=found.height,
+        size_bytes=len(data),
+        sha256=sha256,
+        record=record or beside,
+        sidecar=None if beside is None else sidecar_of(path),
+        foreign=read_foreign(data),
+        sealed=is_sealed(data),
+        provenance=_try(problems, lambda: read_provenance(data, trust_anchors=trust_anchors)),
+        keys=_metadata_keys(data),
+        problems=tuple(problems),
+    )
+
+
+def _try(problems: list[str], read: Callable[[], _Found | None]) -> _Found | None:
+    """What could be read; a sentence among the problems where it could not."""
+    try:
+        return read()
+    except (InvalidRequestError, ConfigurationError, StorageError) as error:
+        problems.append(error.message)
+        return None
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_FILE + 1)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if len(data) > _LARGEST_FILE:
+        raise InvalidRequestError(f"{path} is larger than 256 MiB, which no picture of a provider is.")
+    return data
+
+
+def _metadata_keys(data: bytes) -> tuple[str, ...]:
+    """The names of the metadata, each once, and those in an XMP packet under the usual prefixes."""
+    readers = {"image/png": png_keys, "image/jpeg": jpeg_keys, "image/webp": webp_keys}
+    reader = readers.get(kind_of(data))
+    names = [] if reader is None else list(reader(data))
+    names += [short_name(name) for name in read_packet(packet_of(data) or "") or {}]
+    return tuple(dict.fromkeys(name[:_LONGEST_KEY] for name in names if name))[:_MOST_KEYS]

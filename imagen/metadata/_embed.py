@@ -1,0 +1,207 @@
+"""The record in a file: put into a copy, found again, or kept beside it.
+
+PNG takes it as a text of its own, which is what programs for generated pictures read there, with an XMP packet for the
+others; JPEG and WebP have it inside the packet. No pixel is touched: everything that is not ours is copied as it is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from .._errors import InvalidRequestError, StorageError
+from .._system.atomic_files import write_whole
+from ._formats.inflate import LARGEST_TEXT
+from ._formats.jpeg import embed_jpeg_packet, is_jpeg_sealed, jpeg_packet
+from ._formats.png import embed_texts, is_png_sealed, read_texts
+from ._formats.webp import embed_webp_packet, is_webp_sealed, webp_packet
+from ._formats.xmp import RECORD_PROPERTY, merge_packet, read_packet, write_packet
+from ._record import Record, decode_record, encode_record
+
+__all__ = [
+    "KEYWORD",
+    "XMP_KEYWORD",
+    "decode_sidecar",
+    "embed_in_unsealed",
+    "embed_record",
+    "holds_manifest",
+    "is_sealed",
+    "kind_of",
+    "manifest_address",
+    "packet_of",
+    "read_record",
+    "read_sidecar",
+    "remove_sidecar",
+    "sidecar_of",
+    "write_sidecar",
+]
+
+KEYWORD: Final = "imagen"
+XMP_KEYWORD: Final = "XML:com.adobe.xmp"
+# By it an XMP packet names a manifest that lies elsewhere, and which seals the file all the same.
+_PROVENANCE: Final = "{http://purl.org/dc/terms/}provenance"
+
+
+def kind_of(data: bytes) -> str:
+    """The media type by the first bytes; empty where it is none of those that imagen knows."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "image/webp"
+    return "image/gif" if data.startswith((b"GIF87a", b"GIF89a")) else ""
+
+
+def packet_of(data: bytes) -> str | None:
+    """The XMP packet of a file, as text."""
+    match kind_of(data):
+        case "image/png":
+            return read_texts(data).get(XMP_KEYWORD)
+        case "image/jpeg":
+            packet = jpeg_packet(data)
+        case "image/webp":
+            packet = webp_packet(data)
+        case _:
+            return None
+    return None if packet is None else packet.decode("utf-8", "replace")
+
+
+def is_sealed(data: bytes) -> bool:
+    """Whether a C2PA manifest vouches for every byte of the file, so that nothing may be added to it."""
+    return holds_manifest(data) or manifest_address(data) is not None
+
+
+def holds_manifest(data: bytes) -> bool:
+    """Whether a C2PA manifest is in the file."""
+    match kind_of(data):
+        case "image/png":
+            return is_png_sealed(data)
+        case "image/jpeg":
+            return is_jpeg_sealed(data)
+        case "image/webp":
+            return is_webp_sealed(data)
+        case _:
+            return b"C2PA_GIF" in data
+
+
+def manifest_address(data: bytes) -> str | None:
+    """Where the manifest lies that seals the file, if it says that one does elsewhere."""
+    return (read_packet(packet_of(data) or "") or {}).get(_PROVENANCE)
+
+
+def embed_record(data: bytes, record: Record) -> bytes | None:
+    """The same picture with the record in it, in place of an earlier one.
+
+    Gives None where a sidecar has to hold it: the file is sealed, damaged, a GIF, or has no room for it (64 kB in JPEG).
+
+    Raises:
+        StorageError: the record is larger than any reader takes.
+    """
+    return None if is_sealed(data) else embed_in_unsealed(data, record)
+
+
+def embed_in_unsealed(data: bytes, record: Record) -> bytes | None:
+    """The same, for a file whose seal is broken knowingly, to be renewed."""
+    kind = kind_of(data)
+    old = packet_of(data)
+    with_record = kind != "image/png"
+    if old is not None and "\ufffd" in old:
+        # What is not UTF-8 could not be written back as it was.
+        return None
+    if old is None:
+        packet: str | None = write_packet(record, with_record=with_record)
+    else:
+        packet = merge_packet(old, record, with_record=with_record)
+    if packet is None:
+        return None
+    match kind:
+        case "image/png":
+            return embed_texts(data, {KEYWORD: encode_record(record), XMP_KEYWORD: packet})
+        case "image/jpeg":
+            return embed_jpeg_packet(data, packet.encode())
+        case "image/webp":
+            return embed_webp_packet(data, packet.encode())
+        case _:
+            return None
+
+
+def read_record(data: bytes) -> Record | None:
+    """The record in the bytes of a file, or None.
+
+    Raises:
+        InvalidRequestError: there is one, and it is damaged.
+    """
+    if kind_of(data) == "image/png":
+        text = read_texts(data).get(KEYWORD)
+        if text is not None:
+            return decode_record(text)
+    packet = packet_of(data)
+    return None if packet is None else _record_in(packet)
+
+
+def _record_in(packet: str) -> Record | None:
+    text = (read_packet(packet) or {}).get(RECORD_PROPERTY)
+    return None if text is None else decode_record(text)
+
+
+def sidecar_of(path: Path) -> Path:
+    """Where the sidecar of a picture lies: beside it, under its whole name, as photo programs look for it."""
+    return path.with_name(f"{path.name}.xmp")
+
+
+def write_sidecar(path: Path, record: Record) -> Path:
+    """Writes the record beside the picture at `path`, and gives the sidecar's own path. Blocking.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    target = sidecar_of(path)
+    try:
+        write_whole(target, write_packet(record).encode())
+    except OSError as error:
+        raise StorageError(f"The record cannot be written to {target}: {error.strerror or error}.") from error
+    return target
+
+
+def remove_sidecar(path: Path) -> None:
+    """Takes away the record of an earlier picture at `path`; the sidecars of other programs stay. Blocking.
+
+    Raises:
+        StorageError: it cannot be removed.
+    """
+    try:
+        if read_sidecar(path) is not None:
+            sidecar_of(path).unlink(missing_ok=True)
+    except (InvalidRequestError, StorageError):
+        return
+    except OSError as error:
+        raise StorageError(f"{sidecar_of(path)} cannot be removed: {error.strerror or error}.") from error
+
+
+def read_sidecar(path: Path) -> Record | None:
+    """The record beside the picture at `path`, or None where there is none.
+
+    Raises:
+        InvalidRequestError: there is one, and it is damaged.
+        StorageError: it cannot be read.
+    """
+    try:
+        with sidecar_of(path).open("rb") as file:
+            packet = file.read(LARGEST_TEXT + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"{sidecar_of(path)} cannot be read: {error.strerror or error}.") from error
+    if len(packet) > LARGEST_TEXT:
+        raise InvalidRequestError(f"{sidecar_of(path)} is larger than any record.")
+    return decode_sidecar(packet)
+
+
+def decode_sidecar(packet: bytes) -> Record | None:
+    """The record in the bytes of a sidecar, or None.
+
+    Raises:
+        InvalidRequestError: there is one, and it is damaged.
+    """
+    return _record_in(packet.decode("utf-8", "replace"))

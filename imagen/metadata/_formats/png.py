@@ -1,0 +1,136 @@
+"""The texts of a PNG file (PNG specification, third edition, 11.3.3): read, and put in without touching anything else."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
+
+from .inflate import LARGEST_TEXT, MOST_TEXT, inflate
+
+__all__ = ["drop_texts", "embed_texts", "is_png_sealed", "png_keys", "png_kinds", "read_texts"]
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
+_NAMES = {b"iCCP": "ICC", b"eXIf": "EXIF", b"tIME": "tIME", b"caBX": "C2PA"}
+
+
+class _Chunk(NamedTuple):
+    kind: bytes
+    start: int
+    end: int
+    body: memoryview
+
+
+def _chunks(data: bytes) -> Iterator[_Chunk]:
+    """Every whole chunk up to the last one; a file that breaks off has no IEND."""
+    at, view = len(_SIGNATURE), memoryview(data)
+    while at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + length
+        if end > len(data):
+            return
+        yield _Chunk(kind, at, end, view[at + 8 : end - 4])
+        if kind == b"IEND":
+            return
+        at = end
+
+
+def read_texts(data: bytes) -> dict[str, str]:
+    """The texts of a PNG by keyword, the first of each; those that are damaged or too large are passed over."""
+    texts: dict[str, str] = {}
+    left = MOST_TEXT
+    for chunk in _chunks(data):
+        if chunk.kind in _TEXT_KINDS and left > 0:
+            keyword, text = _read_text(chunk.kind, chunk.body)
+            if text is not None:
+                texts.setdefault(keyword, text)
+                left -= len(text)
+    return texts
+
+
+def _keyword(body: memoryview) -> str:
+    """What stands before the first zero byte, which is within 79 letters."""
+    head, found, _ = bytes(body[:80]).partition(b"\0")
+    return head.decode("latin-1") if found else ""
+
+
+def _read_text(kind: bytes, body: memoryview) -> tuple[str, str | None]:
+    keyword = _keyword(body)
+    rest = body[len(keyword) + 1 :]
+    if not keyword or len(rest) > LARGEST_TEXT:
+        return "", None
+    match kind:
+        case b"tEXt":
+            return keyword, bytes(rest).decode("latin-1")
+        case b"zTXt":
+            inflated = inflate(bytes(rest[1:]))
+            return keyword, None if inflated is None else inflated.decode("latin-1")
+        case _:
+            return keyword, _read_international(bytes(rest))
+
+
+def _read_international(rest: bytes) -> str | None:
+    """The text of an iTXt chunk, behind its compression flag, language and translated keyword."""
+    parts = rest[2:].split(b"\0", 2)
+    if len(parts) < 3:
+        return None
+    text = inflate(parts[2]) if rest[0] else parts[2]
+    return None if text is None else text.decode("utf-8", "replace")
+
+
+def png_keys(data: bytes) -> Iterator[str]:
+    """What else there is beside the pixels: keywords of texts, profiles, a seal."""
+    for chunk in _chunks(data):
+        if chunk.kind in _TEXT_KINDS:
+            yield _keyword(chunk.body)
+        elif chunk.kind in _NAMES:
+            yield _NAMES[chunk.kind]
+
+
+def png_kinds(data: bytes) -> set[bytes]:
+    """The kinds of its chunks; one that has no name is there where the file goes on behind them, or breaks off."""
+    chunks = [(chunk.kind, chunk.end) for chunk in _chunks(data)]
+    is_whole = bool(chunks) and chunks[-1] == (b"IEND", len(data))
+    return {kind for kind, _ in chunks} | (set() if is_whole else {b""})
+
+
+def is_png_sealed(data: bytes) -> bool:
+    """Whether a C2PA manifest is in it."""
+    return any(chunk.kind == b"caBX" for chunk in _chunks(data))
+
+
+def embed_texts(data: bytes, texts: Mapping[str, str]) -> bytes | None:
+    """The same PNG with these texts, in place of any of the same keywords; None where it is damaged.
+
+    They stand before the pixels: a reader need not go through those to find them.
+    """
+    chunks = list(_chunks(data))
+    pixels = next((chunk.start for chunk in chunks if chunk.kind == b"IDAT"), None)
+    if pixels is None or chunks[-1].kind != b"IEND":
+        return None
+    parts, at = [], 0
+    for chunk in chunks:
+        if chunk.start == pixels:
+            parts += [data[at:pixels], *(_text_chunk(keyword, text) for keyword, text in texts.items())]
+            at = pixels
+        if chunk.kind in _TEXT_KINDS and _keyword(chunk.body) in texts:
+            parts.append(data[at : chunk.start])
+            at = chunk.end
+    return b"".join([*parts, data[at:]])
+
+
+def drop_texts(data: bytes, keywords: Collection[str]) -> bytes:
+    """The same PNG without the texts of these keywords."""
+    parts, at = [], 0
+    for chunk in _chunks(data):
+        if chunk.kind in _TEXT_KINDS and _keyword(chunk.body) in keywords:
+            parts.append(data[at : chunk.start])
+            at = chunk.end
+    return b"".join([*parts, data[at:]])
+
+
+def _text_chunk(keyword: str, text: str) -> bytes:
+    body = b"iTXt" + keyword.encode("latin-1") + b"\0\0\0\0\0" + text.encode()
+    return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))

@@ -1,0 +1,136 @@
+"""The shape of a provider: data about it, and one exchange per operation."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Generator, Mapping, Sequence
+
+import msgspec
+
+from .._requests.catalog import JsonValue, Model, Operation, RateLimit
+from .._requests.request import Request
+from ._steps import Accepted, EconomyExchange, Exchange, HttpResponse, Step
+
+__all__ = ["Call", "Callback", "CallbackReading", "Economy", "InputPicture", "ListedModel", "ModelListing", "Provider"]
+
+
+class InputPicture(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture to work on, read and measured; lengths in pixels."""
+
+    data: bytes
+    media_type: str
+    width: int
+    height: int
+
+    def __repr__(self) -> str:
+        return f"InputPicture({self.media_type} {self.width}x{self.height}, {len(self.data)} bytes)"
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """What an exchange is asked to do: `count` pictures of one request, in the words of the model.
+
+    The fields of `request` hold only what the model takes (`imagen/_translation.py` saw to it); its sources are here, read:
+    `images` are those that change, the first before the others, `references` those that lend their look. `mask` has the
+    size of the first image, and is white where it is to change. `settings` are the provider's own, with what
+    imagen.toml says in its place. At `callback_url` imagen can be told that a job has ended, and `callback_secret` is what
+    a provider signs that with that lets its callers choose the secret.
+    """
+
+    request: Request
+    model: Model
+    count: int = 1
+    images: tuple[InputPicture, ...] = ()
+    mask: InputPicture | None = None
+    references: tuple[InputPicture, ...] = ()
+    settings: Mapping[str, JsonValue] = {}
+    callback_url: str | None = None
+    callback_secret: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Call({self.model.id}, {self.count} of {self.request!r})"
+
+
+class Callback(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that claims to come from a provider and to say that a job has ended.
+
+    Header names are lower-case; `now` is Unix time, `secret` the `callback_secret` of the calls.
+    """
+
+    headers: Mapping[str, str]
+    body: bytes
+    now: float
+    secret: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Callback({len(self.body)} bytes)"
+
+
+CallbackReading = Generator[Step, HttpResponse | bytes | None, str]
+"""Checks the signature of a callback and gives the id of its job, or raises AuthenticationError. It may ask for keys."""
+
+
+class Economy(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider does for less when it may take hours: its batch API.
+
+    `run` sends many calls together, waits for them and delivers each; `collect` does the second half of it, for a job that
+    was submitted by another process. Both are given the same calls, of one model, in the same order.
+    """
+
+    operations: tuple[Operation, ...]
+    most_requests: int
+    run: Callable[[Sequence[Call]], EconomyExchange]
+    collect: Callable[[Sequence[Call], Accepted], EconomyExchange]
+
+
+class ListedModel(msgspec.Struct, frozen=True, kw_only=True):
+    """One image model as a provider lists it: `wire_name` is the one that requests carry."""
+
+    wire_name: str
+    name: str = ""
+    retires_on: datetime.date | None = None
+
+
+ModelListing = Generator[Step, HttpResponse | bytes | None, tuple[ListedModel, ...]]
+"""Like an exchange, and gives the image models that a provider has for this key."""
+
+
+class Provider(msgspec.Struct, frozen=True, kw_only=True):
+    """One provider.
+
+    `base_url_variable` and `key_variables` name environment variables, the first key that is set is taken; a provider
+    that works on this machine has none of them. The key goes into the header `key_header`, behind `key_prefix`, to the
+    origin of the base URL and to hosts whose name ends in one of `key_domains` (".bfl.ai"). With `basic_auth` it is
+    "user:password", sent as HTTP's Basic scheme wants it. Without the `packages` that it imports it cannot be used; the
+    extra of its name brings them. `optional` providers (a server of one's own) are chosen for a default model only
+    where their base URL or key is set.
+
+    `collect` picks up a job that an operation, in a process that died perhaps, was told of as `Accepted`: it asks how far
+    the job is and fetches the pictures, like the second half of that operation; its call holds no pictures to work on.
+    `read_callback` checks what comes in at `Call.callback_url`. `economy` is its batch API.
+
+    `probe_url` is a path that costs nothing and needs the key: `imagen doctor` asks it. `settings` are what imagen.toml
+    may change under [providers.NAME.settings], with their defaults. `rate_limit` holds for all its models together.
+    `models` are tables as in `catalog/*.toml`, for providers that are not built in.
+    """
+
+    name: str
+    operations: Mapping[Operation, Callable[[Call], Exchange]]
+    list_models: Callable[[], ModelListing] | None = None
+    collect: Callable[[Call, Accepted], Exchange] | None = None
+    read_callback: Callable[[Callback], CallbackReading] | None = None
+    economy: Economy | None = None
+    base_url: str | None = None
+    base_url_variable: str | None = None
+    key_variables: tuple[str, ...] = ()
+    key_required: bool = True
+    key_header: str = "authorization"
+    key_prefix: str = "Bearer "
+    key_domains: tuple[str, ...] = ()
+    basic_auth: bool = False
+    packages: tuple[str, ...] = ()
+    optional: bool = False
+    probe_url: str | None = None
+    home_page: str = ""
+    settings: Mapping[str, JsonValue] = {}
+    rate_limit: RateLimit | None = None
+    models: Mapping[str, Mapping[str, JsonValue]] = {}

@@ -1,0 +1,188 @@
+"""What batch APIs have in common: a file of requests goes up, and a file of results comes down, one JSON object a line.
+
+A line of results holds a picture in base64, so the file is read as it comes and never held as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from ..._errors import ImagenError, InvalidRequestError, OutcomeUnknownError, ProviderError
+from ..._requests.catalog import JsonValue
+from .._provider import Call, Economy
+from .._steps import (
+    Accepted,
+    Delivered,
+    EconomyExchange,
+    Exchange,
+    HttpRequest,
+    HttpResponse,
+    Pictures,
+    Progress,
+    ReadChunk,
+    Step,
+    Wait,
+)
+from .http import send, trace
+from .polling import Job
+
+__all__ = ["MOST_REQUESTS", "SETTINGS", "Results", "batch_economy", "encode_requests", "patient_call", "patient_job"]
+
+MOST_REQUESTS = 100
+"""In one batch. The file of its results is begun again where its download breaks off, and a hundred pictures are 250 MB."""
+
+SETTINGS: Mapping[str, JsonValue] = {"economy_poll_seconds": 30.0}
+"""Of every provider that has a batch API."""
+
+_LONGEST_SECONDS = 50 * 3600.0
+_MOST_BAD_ANSWERS = 120
+_MOST_BROKEN_DOWNLOADS = 10
+# What OpenAI takes (API reference, batches); Google takes ten times as much, which nobody wants in memory.
+_MOST_BYTES = 200_000_000
+
+_encode = msgspec.json.Encoder().encode
+
+
+def batch_economy(
+    submit: Callable[[Sequence[Call]], Generator[Step, HttpResponse | bytes | None, Accepted]],
+    collect: Callable[[Sequence[Call], Accepted], EconomyExchange],
+) -> Economy:
+    """A batch API, by its two halves. Calls are of one model, and generations only.
+
+    Edits would put all their pictures into one file, which memory would have to hold.
+    """
+
+    def run(calls: Sequence[Call]) -> EconomyExchange:
+        assert len({call.model.wire_name for call in calls}) == 1, "a batch is of one model"
+        accepted = yield from submit(calls)
+        yield accepted
+        yield from collect(calls, accepted)
+
+    return Economy(operations=("generate",), most_requests=MOST_REQUESTS, run=run, collect=collect)
+
+
+def encode_requests(requests: Iterable[Mapping[str, JsonValue]], provider: str) -> bytes:
+    """The file of requests.
+
+    Raises:
+        InvalidRequestError: it is larger than one batch may be.
+    """
+    lines = bytearray()
+    for request in requests:
+        lines += _encode(request) + b"\n"
+        if len(lines) > _MOST_BYTES:
+            raise InvalidRequestError(
+                f"These requests are more than {_MOST_BYTES:,} bytes together, which is too much for one batch of {provider}: "
+                "give smaller pictures to refer to."
+            )
+    return bytes(lines)
+
+
+def patient_call(call: Call) -> Call:
+    """The call with the pace at which a batch is asked for."""
+    return msgspec.structs.replace(
+        call, settings={**call.settings, "poll_seconds": call.settings["economy_poll_seconds"]}
+    )
+
+
+def patient_job(accepted: Accepted, provider: str) -> Job:
+    """A batch has a day, or two days (ai.google.dev, batch-api), and goes on while nobody can be asked for an hour."""
+    return Job(
+        id=accepted.job_id,
+        url=accepted.poll_url,
+        provider=provider,
+        longest_seconds=_LONGEST_SECONDS,
+        most_bad_answers=_MOST_BAD_ANSWERS,
+    )
+
+
+class Results:
+    """The results of one batch, each delivered once, whatever the files of results hold.
+
+    `read` makes of a line the name of its request, which is its position as text, and an exchange that reads the result; or
+    None where the line is no result.
+    """
+
+    def __init__(
+        self,
+        calls: Sequence[Call],
+        accepted: Accepted,
+        provider: str,
+        read: Callable[[bytes], tuple[str, Exchange] | None],
+    ) -> None:
+        self._missing = {str(position): position for position in range(len(calls))}
+        self._pause_seconds = float(str(calls[0].settings["economy_poll_seconds"]))
+        self._accepted = accepted
+        self._provider = provider
+        self._read = read
+
+    def deliver_file(self, url: str) -> Generator[Step, HttpResponse | bytes | None, None]:
+        """Delivers what a file holds. A download that breaks off is begun again, and goes on where it was.
+
+        Raises:
+            OutcomeUnknownError: it breaks off again and again. The batch can be collected later.
+        """
+        broken = 0
+        while self._missing:
+            missing = len(self._missing)
+            try:
+                yield from self._deliver_stream(url)
+                return
+            except ProviderError as error:
+                if not (error.retryable or isinstance(error, OutcomeUnknownError)):
+                    raise
+                broken = broken + 1 if missing == len(self._missing) else 1
+                if broken == _MOST_BROKEN_DOWNLOADS:
+                    raise OutcomeUnknownError(
+                        f"{self._provider} has done the batch {self._accepted.job_id}, and its results cannot be fetched; they "
+                        f"may be billed. {error.message}",
+                        details={"job_id": self._accepted.job_id, "poll_url": self._accepted.poll_url},
+                    ) from error
+            yield Wait(seconds=self._pause_seconds)
+
+    def deliver_missing(self, explain: Callable[[int], ImagenError]) -> Iterator[Step]:
+        """Delivers an error for each request that no line spoke of."""
+        for position in self._missing.values():
+            yield Delivered(position=position, result=explain(position))
+        self._missing.clear()
+
+    def _deliver_stream(self, url: str) -> Generator[Step, HttpResponse | bytes | None, None]:
+        response = yield from send(HttpRequest(method="GET", url=url, repeatable=True, stream=True))
+        if response.status != 200:
+            said = f"{self._provider} answers {response.status} when it is asked for the results."
+            raise ProviderError(said, retryable=True, details=trace(response))
+        pieces: list[bytes] = []
+        while self._missing and (chunk := (yield ReadChunk())):
+            assert isinstance(chunk, bytes)
+            *ended, rest = chunk.split(b"\n")
+            for piece in ended:
+                line = b"".join((*pieces, piece))
+                pieces.clear()
+                yield from self._deliver_line(line)
+            pieces.append(rest)
+        last = b"".join(pieces)
+        if self._missing and last.strip() and not (yield from self._deliver_line(last)):
+            raise ProviderError(f"{self._provider}'s results break off in the middle of a line.", retryable=True)
+
+    def _deliver_line(self, line: bytes) -> Generator[Step, HttpResponse | bytes | None, bool]:
+        """Whether the line is a result, wanted or not."""
+        found = self._read(line)
+        if found is None:
+            return False
+        name, result = found
+        position = self._missing.pop(name, None)
+        if position is None:
+            # Any step says that the line is done with: what is read of a file is counted from one to the next.
+            yield Progress(note="fetching the results again")
+        else:
+            yield Delivered(position=position, result=(yield from _outcome(result)))
+        return True
+
+
+def _outcome(exchange: Exchange) -> Generator[Step, HttpResponse | bytes | None, Pictures | ImagenError]:
+    try:
+        return (yield from exchange)
+    except ImagenError as error:
+        return error

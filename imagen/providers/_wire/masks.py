@@ -1,0 +1,75 @@
+"""Masks in the forms that providers want. Ours is white where the picture is to change; `Compute` runs these calls."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from ..._errors import InvalidRequestError
+from .._provider import InputPicture
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["black_mask", "transparent_mask", "transparent_picture", "white_mask"]
+
+
+def white_mask(mask: InputPicture) -> bytes:
+    """White where the picture is to change, as a greyscale PNG."""
+    return _change(mask, "plain")
+
+
+def black_mask(mask: InputPicture) -> bytes:
+    """Black where the picture is to change, as a greyscale PNG."""
+    return _change(mask, "inverted")
+
+
+def transparent_mask(mask: InputPicture) -> bytes:
+    """Transparent where the picture is to change, as a PNG with an alpha channel."""
+    return _change(mask, "alpha")
+
+
+def transparent_picture(picture: InputPicture, mask: InputPicture) -> bytes:
+    """The picture itself as a PNG, transparent where it is to change."""
+    from PIL import Image, ImageOps
+
+    with Image.open(io.BytesIO(picture.data)) as opened:
+        canvas = opened.convert("RGBA")
+    canvas.putalpha(ImageOps.invert(_read(mask)))
+    return _png(canvas)
+
+
+def _change(mask: InputPicture, form: str) -> bytes:
+    # Pillow is imported only when a mask is there.
+    from PIL import Image, ImageOps
+
+    grey = _read(mask)
+    if form == "plain":
+        return _png(grey)
+    inverted = ImageOps.invert(grey)
+    if form == "inverted":
+        return _png(inverted)
+    canvas = Image.new("RGBA", grey.size, (0, 0, 0, 255))
+    canvas.putalpha(inverted)
+    return _png(canvas)
+
+
+def _read(mask: InputPicture) -> Image.Image:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(mask.data)) as opened:
+            if "A" in opened.getbands() and opened.getchannel("A").getextrema() != (255, 255):
+                raise InvalidRequestError(
+                    "The mask has transparent areas, which some tools mean as what is to change and others as what stays: "
+                    "give one without, white where the picture is to change and black elsewhere."
+                )
+            return opened.convert("L")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InvalidRequestError(f"The mask cannot be read: {error}.") from error
+
+
+def _png(canvas: Image.Image) -> bytes:
+    file = io.BytesIO()
+    canvas.save(file, "PNG", compress_level=3)
+    return file.getvalue()

@@ -1,0 +1,5 @@
+"""ComfyUI, self-hosted."""
+
+from ._adapter import PROVIDER
+
+__all__ = ["PROVIDER"]

@@ -1,0 +1,5 @@
+"""Hugging Face diffusers, in this process."""
+
+from ._adapter import PROVIDER
+
+__all__ = ["PROVIDER"]

@@ -1,0 +1,138 @@
+"""Pipelines of Hugging Face diffusers, run in this process on a GPU or the CPU: no server, no key, no price per picture.
+
+Needs `pip install "imagen-trio[diffusers]"`, and in imagen.toml the name of a repository on huggingface.co or a folder::
+
+    [models.diffusers.wire]
+    repository = "OWNER/NAME"
+
+The first picture downloads it, unless it is there, and loads it; later ones find it loaded. `wire` may also name a
+`revision` and a `variant` ("fp16"), and an entry with `like = "diffusers"` is one more model. What a pipeline takes shows
+when it is there, so what it lacks is reported with the picture rather than before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+
+from ..._errors import ConfigurationError
+from ..._requests.catalog import JsonValue
+from ..._requests.translation import Adjustment
+from .._provider import Call, Provider
+from .._steps import Cancellable, Exchange, Picture, Pictures, Render, Withheld
+from ._drawing import Drawing, Task
+from ._pipelines import Kind, Weights
+
+__all__ = ["PROVIDER", "edit", "generate", "vary"]
+
+_DEVICE = re.compile(r"auto|cpu|mps|(?:cuda|xpu)(?::[0-9]{1,2})?")
+_CHOICES = {
+    "dtype": ("auto", "float32", "float16", "bfloat16"),
+    "offload": ("none", "model", "sequential"),
+}
+_WIRE = ("repository", "revision", "variant")
+
+
+def generate(call: Call) -> Exchange:
+    """Text to image."""
+    return (yield from _draw(call, "text2image"))
+
+
+def edit(call: Call) -> Exchange:
+    """A picture to a new one: inside a mask where there is one, else by what the words say about it."""
+    return (yield from _draw(call, "image2image" if call.mask is None else "inpaint"))
+
+
+def vary(call: Call) -> Exchange:
+    """Another picture like this one."""
+    return (yield from _draw(call, "image2image"))
+
+
+def _draw(call: Call, kind: Kind) -> Exchange:
+    task = _read_task(call, kind)
+    # Letting go of it is enough to stop it, and costs nothing on a machine of one's own.
+    yield Cancellable(request=None, stops_bill=True)
+    pictures: list[Picture | Withheld] = []
+    adjustments: list[Adjustment] = []
+    for number in range(call.count):
+        seed = None if call.request.seed is None else call.request.seed + number
+        drawing = Drawing(task, seed)
+        data = yield Render(call=drawing.run, device=task.weights.device)
+        assert isinstance(data, bytes)
+        pictures.append(drawing.picture(data))
+        adjustments += [one for one in drawing.adjustments if one not in adjustments]
+    return Pictures(pictures=tuple(pictures), reported_cost_usd=Decimal(0), adjustments=tuple(adjustments))
+
+
+def _read_task(call: Call, kind: Kind) -> Task:
+    """What to do, from the catalog and the settings; looked at before anything is imported or loaded.
+
+    Raises:
+        ConfigurationError: imagen.toml lacks something or says what cannot be.
+    """
+    wire, settings = call.model.wire, call.settings
+    where = f'[models."{call.model.id}".wire]'
+    if unknown := sorted(wire.keys() - set(_WIRE)):
+        raise ConfigurationError(f"imagen.toml: {where} may hold {', '.join(_WIRE)}, not {' and '.join(unknown)}.")
+    if not _text(wire, "repository"):
+        raise ConfigurationError(
+            f'{call.model.id} has no pipeline yet: write repository = "OWNER/NAME", one of huggingface.co or a folder, '
+            f"under {where} in imagen.toml."
+        )
+    for name, choices in _CHOICES.items():
+        if settings[name] not in choices:
+            raise ConfigurationError(
+                f"imagen.toml: the setting {name} of diffusers is one of {', '.join(choices)}, not {settings[name]}."
+            )
+    if not _DEVICE.fullmatch(str(settings["device"])):
+        raise ConfigurationError(
+            f"imagen.toml: the setting device of diffusers is auto, cpu, mps, cuda or cuda:0, not {settings['device']}."
+        )
+    kept = settings["pipelines_kept"]
+    assert isinstance(kept, int), "the type of a setting has been looked at"
+    return Task(
+        call=call,
+        kind=kind,
+        weights=Weights(
+            repository=_text(wire, "repository"),
+            revision=_text(wire, "revision") or None,
+            variant=_text(wire, "variant") or None,
+            device=str(settings["device"]),
+            dtype=str(settings["dtype"]),
+            offload=str(settings["offload"]),
+            local_files_only=bool(settings["local_files_only"]),
+            allow_pickle=bool(settings["allow_pickle"]),
+        ),
+        pipelines_kept=kept,
+        keep_unmasked=bool(settings["keep_unmasked"]),
+    )
+
+
+def _text(wire: Mapping[str, JsonValue], name: str) -> str:
+    value = wire.get(name, "")
+    if not isinstance(value, str):
+        raise ConfigurationError(f"imagen.toml: {name} of a diffusers model is a text, not {value!r}.")
+    return value.strip()
+
+
+PROVIDER = Provider(
+    name="diffusers",
+    operations={"generate": generate, "edit": edit, "vary": vary},
+    packages=("torch", "diffusers"),
+    optional=True,
+    home_page="https://huggingface.co/docs/diffusers",
+    settings={
+        "device": "auto",
+        "dtype": "auto",
+        # "model" moves one part of the pipeline at a time to the device, "sequential" one layer: less memory, more time.
+        "offload": "none",
+        "local_files_only": False,
+        # Weights that are no safetensors are pickles, which may run code when they are loaded.
+        "allow_pickle": False,
+        # Weights of so many repositories stay in memory.
+        "pipelines_kept": 1,
+        # Puts the original back where the mask is black, to the pixel; else it went through the VAE as the rest did.
+        "keep_unmasked": True,
+    },
+)

@@ -1,0 +1,5 @@
+"""Midjourney through a proxy."""
+
+from ._adapter import PROVIDERS
+
+__all__ = ["PROVIDERS"]

@@ -1,0 +1,211 @@
+"""OpenAI's Images API."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from functools import partial
+
+import msgspec
+
+from ..._errors import ProviderError
+from ..._requests.catalog import JsonValue
+from .._provider import Call, InputPicture, ListedModel, ModelListing, Provider
+from .._steps import Compute, Exchange, HttpRequest, HttpResponse, Partial, Picture, Pictures, ReadChunk, Step, Usage
+from .._wire.batch_files import SETTINGS
+from .._wire.http import FormFile, add_options, as_data_url, decode_base64, form_request, json_request, send
+from .._wire.masks import transparent_mask
+from ._batch import batch_api
+from ._errors import refusal, refusal_in_stream
+from ._wire import EventStream, decode_reply, is_null, read_list, read_pictures, read_usage
+
+__all__ = ["PROVIDER", "RESERVED", "edit", "generate", "list_models", "request_body", "restyle"]
+
+_NAME = "OpenAI"
+RESERVED = ("model", "prompt", "n", "stream", "partial_images")
+_IMAGE_MODELS = ("gpt-image", "chatgpt-image", "dall-e")
+_RESTYLING = "Redraw the first picture in the style of the second one. Keep what the first one shows."
+# The longest `image_url` (API reference, images/edits); a larger picture goes into a form, which takes 50 MB.
+_LONGEST_URL = 20_971_520
+
+
+def generate(call: Call) -> Exchange:
+    """Text to image: one POST, answered by JSON, or by a stream of events where previews are asked for."""
+    return (yield from _order(call, json_request("images/generations", request_body(call))))
+
+
+def edit(call: Call) -> Exchange:
+    """Up to sixteen pictures, the first of which changes, to a new one; with a mask only where it is white."""
+    body = request_body(call)
+    mask = None
+    if call.mask is not None:
+        data = yield Compute(call=partial(transparent_mask, call.mask), repeatable=True)
+        assert isinstance(data, bytes)
+        mask = InputPicture(data=data, media_type="image/png", width=call.mask.width, height=call.mask.height)
+    return (yield from _order(call, _edit_request(body, (*call.images, *call.references), mask)))
+
+
+def restyle(call: Call) -> Exchange:
+    """An edit of the picture, with the reference as the second one and a prompt that says what it is there for."""
+    prompt = f"{_RESTYLING} {call.request.prompt}".strip()
+    return edit(msgspec.structs.replace(call, request=msgspec.structs.replace(call.request, prompt=prompt)))
+
+
+def list_models() -> ModelListing:
+    """The image models that the key can use, with their last day."""
+    response = yield from send(HttpRequest(method="GET", url="models", repeatable=True))
+    return tuple(model for model in read_list(response, _NAME) if _is_image_model(model))
+
+
+def _is_image_model(model: ListedModel) -> bool:
+    return model.wire_name.startswith(_IMAGE_MODELS)
+
+
+def request_body(call: Call) -> dict[str, JsonValue]:
+    """The fields of every order: those that were asked for and that the model has, and no others."""
+    request = call.request
+    asked: dict[str, JsonValue] = {
+        "size": request.size,
+        "quality": request.quality,
+        "style": request.style,
+        "background": request.background,
+        "output_format": request.output_format,
+        "moderation": {"relaxed": "low", "standard": "auto"}.get(request.safety or ""),
+    }
+    body: dict[str, JsonValue] = {"model": call.model.wire_name, "prompt": request.prompt, "n": call.count}
+    body |= {field: value for field, value in asked.items() if value is not None}
+    if request.previews:
+        body |= {"stream": True, "partial_images": request.previews}
+    return add_options(body, request, reserved=RESERVED)
+
+
+def _edit_request(
+    body: Mapping[str, JsonValue], pictures: tuple[InputPicture, ...], mask: InputPicture | None
+) -> HttpRequest:
+    """JSON with the pictures as data: URLs, or a form where one of them is too long for that."""
+    urls = [as_data_url(picture) for picture in pictures]
+    if max(map(len, urls)) > _LONGEST_URL:
+        files = [FormFile.of("image", picture)._replace(name="image[]") for picture in pictures]
+        files += [FormFile.of("mask", mask)] if mask is not None else []
+        return form_request("images/edits", body.items(), files)
+    sources: dict[str, JsonValue] = {"images": [{"image_url": url} for url in urls]}
+    if mask is not None:
+        sources["mask"] = {"image_url": as_data_url(mask)}
+    return json_request("images/edits", {**body, **sources})
+
+
+def _order(call: Call, request: HttpRequest) -> Exchange:
+    """Sends what may be billed, once, and reads the answer."""
+    request = msgspec.structs.replace(request, stream=bool(call.request.previews))
+    response = yield from send(request)
+    if request.stream and _is_event_stream(response):
+        return (yield from _read_events(call.count))
+    if request.stream:
+        response = yield from _read_whole(response)
+    return (yield from _read_answer(response))
+
+
+def _read_answer(response: HttpResponse) -> Exchange:
+    """What a whole answer says: the pictures, or why there are none."""
+    if response.status != 200:
+        raise refusal(response, _NAME)
+    reply = decode_reply(response, _NAME)
+    pictures = yield from read_pictures(reply, _NAME)
+    return Pictures(pictures=pictures, usage=read_usage(reply.usage))
+
+
+class _StreamedImage(msgspec.Struct):
+    type: str = ""
+    b64_json: msgspec.Raw = msgspec.Raw(b"null")
+    partial_image_index: object = 0
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+    error: msgspec.Raw = msgspec.Raw(b"null")
+
+
+# OpenAI's own stream has no such end; servers that imitate it do.
+_DONE = b"[DONE]"
+
+_decode_event = msgspec.json.Decoder(_StreamedImage).decode
+
+
+def _read_events(count: int) -> Exchange:
+    """The stream of a generation or an edit: partial pictures, then `completed` ones; there is no closing [DONE]."""
+    stream, pictures, usages = EventStream(), list[Picture](), list[Usage]()
+    ended = False
+    while not ended and len(pictures) < count:
+        chunk = yield ReadChunk()
+        assert isinstance(chunk, bytes)
+        ended = not chunk
+        for data in stream.feed(chunk) if chunk else stream.finish():
+            if data == _DONE:
+                ended = True
+                break
+            event = _read_event(data)
+            if event.type.endswith(".partial_image"):
+                if (preview := _read_preview(event)) is not None:
+                    yield preview
+            elif event.type.endswith(".completed"):
+                pictures.append(Picture(data=decode_base64(event.b64_json, _NAME)))
+                if (usage := read_usage(event.usage)) is not None:
+                    usages.append(usage)
+                if len(pictures) == count:
+                    # Whatever comes behind the last picture, in the same chunk or later, must not lose it.
+                    break
+            elif not is_null(event.error):
+                raise refusal_in_stream(data, _NAME)
+    if not pictures:
+        raise ProviderError(
+            f"{_NAME}'s stream ended before the picture was complete; it may be billed.", billed="unknown"
+        )
+    return Pictures(pictures=tuple(pictures), usage=_sum_usage(usages))
+
+
+def _read_event(data: bytes) -> _StreamedImage:
+    try:
+        return _decode_event(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProviderError(
+            f"{_NAME}'s stream holds an event that is no JSON; it may be billed.", billed="unknown"
+        ) from error
+
+
+def _read_preview(event: _StreamedImage) -> Partial | None:
+    """A preview, if it can be shown: it must not lose the picture that comes after it."""
+    if not isinstance(event.partial_image_index, int):
+        return None
+    try:
+        return Partial(data=decode_base64(event.b64_json, _NAME), number=event.partial_image_index)
+    except ProviderError:
+        return None
+
+
+def _sum_usage(usages: list[Usage]) -> Usage | None:
+    if not usages:
+        return None
+    return Usage(**{field: sum(getattr(usage, field) for usage in usages) for field in Usage.__struct_fields__})
+
+
+def _is_event_stream(response: HttpResponse) -> bool:
+    return response.status == 200 and response.headers.get("content-type", "").startswith("text/event-stream")
+
+
+def _read_whole(response: HttpResponse) -> Generator[Step, HttpResponse | bytes | None, HttpResponse]:
+    """The rest of a streamed answer that is no stream of events: an error, or JSON from a server that cannot stream."""
+    body = bytearray()
+    while chunk := (yield ReadChunk()):
+        assert isinstance(chunk, bytes)
+        body += chunk
+    return HttpResponse(status=response.status, headers=response.headers, body=bytes(body))
+
+
+PROVIDER = Provider(
+    name="openai",
+    operations={"generate": generate, "edit": edit, "restyle": restyle},
+    list_models=list_models,
+    economy=batch_api(request_body, _read_answer),
+    base_url="https://api.openai.com/v1",
+    base_url_variable="OPENAI_BASE_URL",
+    key_variables=("OPENAI_API_KEY",),
+    probe_url="models",
+    home_page="platform.openai.com/api-keys",
+    settings=SETTINGS,
+)

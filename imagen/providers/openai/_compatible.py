@@ -1,0 +1,220 @@
+"""Providers that imitate OpenAI's Images API, each with its own differences; `_openai_dialects.py` says which."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Mapping
+from functools import partial
+
+from ..._errors import ContentFilterError, ImagenError, InvalidRequestError
+from ..._requests.catalog import JsonValue, Operation
+from ..._requests.request import Enhance
+from ..._requests.translation import Adjustment
+from .._provider import Call, ModelListing, Provider
+from .._steps import Compute, Exchange, HttpRequest, HttpResponse, Pictures, Step
+from .._wire.http import FormFile, add_options, form_request, json_request, leave_out, send
+from .._wire.masks import white_mask
+from ._dialects import LOCALAI, OPENROUTER, SD_SERVER, SGLANG, TOGETHER, VLLM_OMNI, XAI, Dialect
+from ._errors import refusal
+from ._wire import decode_reply, read_list, read_pictures, read_usd
+
+__all__ = ["PROVIDERS"]
+
+_RESERVED = ("model", "prompt", "n", "stream")
+# As the name of a model on a server of one's own: the one that it has loaded, so the field is left out.
+_LOADED_MODEL = "default"
+_FIELDS = (
+    "size",
+    "aspect_ratio",
+    "resolution",
+    "quality",
+    "style",
+    "seed",
+    "negative_prompt",
+    "guidance",
+    "steps",
+    "background",
+    "output_format",
+)
+_REFUSAL = re.compile(r"(?i)\b(?:content policy|policy violation|safety system|moderation|usage guidelines|nsfw)\b")
+
+
+# --- operations -----------------------------------------------------------------------------------------------------
+
+
+def _generate(dialect: Dialect, call: Call) -> Exchange:
+    """Text to image, with pictures to look at where the model takes any."""
+    body = _body(dialect, call) | (dialect.refer(call.references) if call.references else {})
+    return (yield from _order(dialect, call, dialect.generate_path, body))
+
+
+def _edit(dialect: Dialect, call: Call) -> Exchange:
+    """One or more pictures to a new one: a form, or JSON that holds the pictures."""
+    if call.mask is not None and dialect.inpaint_path is not None:
+        return (yield from _inpaint(dialect, call, dialect.inpaint_path))
+    if dialect.edits == "json":
+        body = _body(dialect, call) | dialect.change(call.images)
+        return (yield from _order(dialect, call, dialect.edit_path, body))
+    name = "image" if len(call.images) == 1 else "image[]"
+    files = [FormFile.of("image", picture)._replace(name=name) for picture in call.images]
+    if call.mask is not None:
+        files.append((yield from _mask_file(call)))
+    return (yield from _order(dialect, call, dialect.edit_path, _body(dialect, call), files))
+
+
+def _inpaint(dialect: Dialect, call: Call, path: str) -> Exchange:
+    """An edit with a mask where it is an operation of its own, with little else to say."""
+    request = call.request
+    if len(call.images) > 1:
+        raise InvalidRequestError(f"With a mask {dialect.name} edits one picture: leave out the others, or the mask.")
+    body: dict[str, JsonValue] = {**_model_field(call), "prompt": request.prompt, "steps": request.steps}
+    files = [FormFile.of("image", call.images[0]), (yield from _mask_file(call))]
+    others = (field for field in _FIELDS if field != "steps")
+    call, adjustments = leave_out(call, *others, reason=f"{dialect.name} edits by a mask without it")
+    return (yield from _order(dialect, call, path, body, files, adjustments=adjustments))
+
+
+def _enhance(dialect: Dialect, call: Call) -> Exchange:
+    """The same picture, larger."""
+    assert dialect.upscale_path is not None
+    assert isinstance(call.request, Enhance)
+    body: dict[str, JsonValue] = {**_model_field(call), "scale": int(call.request.scale or 2)}
+    files = [FormFile.of("image", call.images[0])]
+    call, adjustments = leave_out(call, "prompt", *_FIELDS, reason=f"{dialect.name} enlarges without it")
+    return (yield from _order(dialect, call, dialect.upscale_path, body, files, adjustments=adjustments))
+
+
+def _list_models(dialect: Dialect) -> ModelListing:
+    response = yield from send(HttpRequest(method="GET", url=dialect.list_path, repeatable=True))
+    return read_list(response, dialect.name, kind=dialect.listed_kind)
+
+
+def _keep_free(operation: Callable[[Call], Exchange], call: Call) -> Exchange:
+    """Whatever goes wrong on a server of one's own costs nothing; what it failed at, it will fail at again."""
+    try:
+        return (yield from operation(call))
+    except ImagenError as error:
+        error.billed = "no"
+        if error.details.get("status") == "500":
+            error.retryable = False
+        raise
+
+
+# --- requests -------------------------------------------------------------------------------------------------------
+
+
+def _body(dialect: Dialect, call: Call) -> dict[str, JsonValue]:
+    """The fields that were asked for, by the names that they have here."""
+    request = call.request
+    body: dict[str, JsonValue] = {**_model_field(call), "prompt": dialect.phrase(request)}
+    if call.count > 1:
+        body["n"] = call.count
+    for field in _FIELDS:
+        value = getattr(request, field)
+        if value is not None and field not in dialect.in_prompt:
+            body[dialect.names.get(field, field)] = value
+    if dialect.small_k and request.resolution is not None:
+        body["resolution"] = request.resolution.lower()
+    if dialect.sides and (size := body.pop("size", None)):
+        width, _, height = str(size).partition("x")
+        body |= {"width": int(width), "height": int(height)}
+    if request.safety == "relaxed":
+        body |= dialect.relaxed
+    return body
+
+
+def _model_field(call: Call) -> dict[str, JsonValue]:
+    name = call.model.wire_name
+    return {} if name == _LOADED_MODEL else {"model": name}
+
+
+def _mask_file(call: Call) -> Generator[Step, HttpResponse | bytes | None, FormFile]:
+    assert call.mask is not None
+    data = yield Compute(call=partial(white_mask, call.mask), repeatable=True)
+    assert isinstance(data, bytes)
+    return FormFile("mask", data, "image/png", "mask.png")
+
+
+def _order(
+    dialect: Dialect,
+    call: Call,
+    path: str,
+    body: Mapping[str, JsonValue],
+    files: list[FormFile] | None = None,
+    *,
+    adjustments: tuple[Adjustment, ...] = (),
+) -> Exchange:
+    """Sends what may be billed, and once more where all that was wrong is the wish for base64: nothing was made then."""
+    body = add_options(body, call.request, reserved=_RESERVED)
+    wish: dict[str, JsonValue] = {} if dialect.base64_word is None else {"response_format": dialect.base64_word}
+    response = yield from send(_post(path, {**wish, **body}, files))
+    ours = wish and "response_format" not in body
+    if ours and response.status in (400, 422) and b"response_format" in response.body:
+        response = yield from send(_post(path, body, files))
+    if response.status != 200:
+        raise _refusal(dialect, response)
+    reply = decode_reply(response, dialect.name)
+    pictures = yield from read_pictures(reply, dialect.name, seed=call.request.seed)
+    usd = None if dialect.cost_field is None else read_usd(reply.usage, dialect.cost_field, dialect.usd_per_cost)
+    return Pictures(pictures=pictures, reported_cost_usd=usd, adjustments=adjustments)
+
+
+def _post(path: str, body: Mapping[str, JsonValue], files: list[FormFile] | None) -> HttpRequest:
+    return json_request(path, body) if files is None else form_request(path, body.items(), files)
+
+
+def _refusal(dialect: Dialect, response: HttpResponse) -> ImagenError:
+    error = refusal(response, dialect.name)
+    if response.status in (400, 403, 422) and _REFUSAL.search(error.message):
+        return ContentFilterError(error.message, details=error.details)
+    if isinstance(error, InvalidRequestError) and dialect.blames_prompt and response.status in (400, 422):
+        error.code = "INVALID_PROMPT"
+    return error
+
+
+# --- the providers --------------------------------------------------------------------------------------------------
+
+
+def _provider(name: str, dialect: Dialect, *, base_url: str, home_page: str, probe_url: str = "models") -> Provider:
+    operations: dict[Operation, Callable[[Call], Exchange]] = {
+        "generate": partial(_generate, dialect),
+        "edit": partial(_edit, dialect),
+    }
+    if dialect.upscale_path is not None:
+        operations["enhance"] = partial(_enhance, dialect)
+    if dialect.free:
+        operations = {operation: partial(_keep_free, exchange) for operation, exchange in operations.items()}
+    prefix = name.upper()
+    return Provider(
+        name=name,
+        operations=operations,
+        list_models=partial(_list_models, dialect),
+        base_url=base_url,
+        base_url_variable=f"{prefix}_BASE_URL",
+        key_variables=(f"{prefix}_API_KEY",),
+        # A server of one's own may want a key and seldom does; nobody takes it for a default before saying that it is there.
+        key_required=not dialect.free,
+        optional=dialect.free,
+        probe_url=probe_url,
+        home_page=home_page,
+    )
+
+
+PROVIDERS = (
+    _provider("xai", XAI, base_url="https://api.x.ai/v1", home_page="console.x.ai"),
+    # Its list of models is open to everybody; only this path looks at the key.
+    _provider(
+        "openrouter",
+        OPENROUTER,
+        base_url="https://openrouter.ai/api/v1",
+        home_page="openrouter.ai/settings/keys",
+        probe_url="key",
+    ),
+    _provider("together", TOGETHER, base_url="https://api.together.xyz/v1", home_page="api.together.ai"),
+    _provider("localai", LOCALAI, base_url="http://localhost:8080/v1", home_page="localai.io"),
+    _provider("vllm_omni", VLLM_OMNI, base_url="http://localhost:8000/v1", home_page="docs.vllm.ai/projects/vllm-omni"),
+    _provider("sglang", SGLANG, base_url="http://localhost:30000/v1", home_page="docs.sglang.ai"),
+    _provider(
+        "sd_server", SD_SERVER, base_url="http://localhost:1234/v1", home_page="github.com/leejet/stable-diffusion.cpp"
+    ),
+)

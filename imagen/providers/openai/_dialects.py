@@ -1,0 +1,196 @@
+"""How the providers that imitate OpenAI's Images API differ from it and from each other, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from ..._errors import InvalidRequestError
+from ..._requests.catalog import JsonValue
+from ..._requests.request import Request
+from .._provider import InputPicture
+from .._wire.http import as_base64, as_data_url
+
+__all__ = ["LOCALAI", "OPENROUTER", "SD_SERVER", "SGLANG", "TOGETHER", "VLLM_OMNI", "XAI", "Dialect"]
+
+
+def _take_none(pictures: tuple[InputPicture, ...]) -> dict[str, JsonValue]:
+    raise InvalidRequestError("This provider has no way to take these pictures, whatever the catalog says.")
+
+
+def _say_prompt(request: Request) -> str:
+    return request.prompt
+
+
+class Dialect(msgspec.Struct, frozen=True, kw_only=True):
+    """One imitation of the Images API.
+
+    `change` puts the pictures of an edit into a JSON body, and `refer` those that only lend their look; where `edits` is
+    "form", an edit is multipart/form-data instead. `inpaint_path` takes edits with a mask, where it is a path of its own.
+    `phrase` writes the prompt, and `in_prompt` names the fields that it takes up. `names` are the names of fields that
+    differ from ours; with `sides` a size is a width and a height, with `small_k` a resolution is "1k", and `relaxed` are
+    the fields that stand for that degree of safety. `base64_word` is what `response_format` says to get bytes, None where
+    there is no such field. `cost_field` is the field of `usage` that says the cost, in units of `usd_per_cost`.
+    `blames_prompt` means that a 400 is about the prompt, whatever it says. A `free` server costs nothing, whatever happens.
+    `listed_kind` is the `type` that image models have in the list at `list_path`.
+    """
+
+    name: str
+    generate_path: str = "images/generations"
+    edit_path: str = "images/edits"
+    edits: Literal["json", "form"] = "json"
+    inpaint_path: str | None = None
+    upscale_path: str | None = None
+    change: Callable[[tuple[InputPicture, ...]], dict[str, JsonValue]] = _take_none
+    refer: Callable[[tuple[InputPicture, ...]], dict[str, JsonValue]] = _take_none
+    phrase: Callable[[Request], str] = _say_prompt
+    in_prompt: frozenset[str] = frozenset()
+    names: Mapping[str, str] = {}
+    sides: bool = False
+    small_k: bool = False
+    relaxed: Mapping[str, JsonValue] = {}
+    base64_word: str | None = "b64_json"
+    cost_field: str | None = None
+    usd_per_cost: Decimal = Decimal(1)
+    blames_prompt: bool = False
+    free: bool = False
+    list_path: str = "models"
+    listed_kind: str | None = None
+
+
+# --- gateways and makers --------------------------------------------------------------------------------------------
+
+
+def _xai_images(pictures: tuple[InputPicture, ...]) -> dict[str, JsonValue]:
+    sources: list[JsonValue] = [{"type": "image_url", "url": as_data_url(picture)} for picture in pictures]
+    return {"image": sources[0]} if len(sources) == 1 else {"images": sources}
+
+
+# 10,000,000,000 ticks are one dollar (docs.x.ai, image generation).
+XAI = Dialect(
+    name="xAI",
+    change=_xai_images,
+    small_k=True,
+    cost_field="cost_in_usd_ticks",
+    usd_per_cost=Decimal("1e-10"),
+    list_path="image-generation-models",
+)
+
+
+def _openrouter_references(pictures: tuple[InputPicture, ...]) -> dict[str, JsonValue]:
+    return {
+        "input_references": [{"type": "image_url", "image_url": {"url": as_data_url(picture)}} for picture in pictures]
+    }
+
+
+OPENROUTER = Dialect(
+    name="OpenRouter",
+    generate_path="images",
+    edit_path="images",
+    change=_openrouter_references,
+    refer=_openrouter_references,
+    base64_word=None,
+    cost_field="cost",
+    blames_prompt=True,
+    list_path="images/models",
+)
+
+
+def _together_images(pictures: tuple[InputPicture, ...]) -> dict[str, JsonValue]:
+    first, *others = map(as_data_url, pictures)
+    return {"image_url": first, **({"reference_images": others} if others else {})}
+
+
+def _together_references(pictures: tuple[InputPicture, ...]) -> dict[str, JsonValue]:
+    return {"reference_images": [as_data_url(picture) for picture in pictures]}
+
+
+TOGETHER = Dialect(
+    name="Together",
+    edit_path="images/generations",
+    change=_together_images,
+    refer=_together_references,
+    names={"guidance": "guidance_scale"},
+    sides=True,
+    relaxed={"disable_safety_checker": True},
+    base64_word="base64",
+    listed_kind="image",
+)
+
+
+# --- servers of one's own -------------------------------------------------------------------------------------------
+
+
+def _localai_images(pictures: tuple[InputPicture, ...]) -> dict[str, JsonValue]:
+    first, *others = map(as_base64, pictures)
+    return {"file": first, **({"ref_images": others} if others else {})}
+
+
+def _localai_references(pictures: tuple[InputPicture, ...]) -> dict[str, JsonValue]:
+    return {"ref_images": [as_base64(picture) for picture in pictures]}
+
+
+def _localai_prompt(request: Request) -> str:
+    """What stands behind the first bar is the negative prompt, so a prompt cannot hold one."""
+    if "|" in request.prompt:
+        raise InvalidRequestError(
+            "LocalAI takes what stands behind a | for the negative prompt: leave | out, and use negative_prompt.",
+            code="INVALID_PROMPT",
+        )
+    return f"{request.prompt}|{request.negative_prompt}" if request.negative_prompt else request.prompt
+
+
+LOCALAI = Dialect(
+    name="LocalAI",
+    edit_path="images/generations",
+    inpaint_path="images/inpainting",
+    upscale_path="images/upscale",
+    change=_localai_images,
+    refer=_localai_references,
+    phrase=_localai_prompt,
+    in_prompt=frozenset({"negative_prompt"}),
+    names={"steps": "step"},
+    blames_prompt=True,
+    free=True,
+)
+
+VLLM_OMNI = Dialect(
+    name="vLLM-Omni",
+    edits="form",
+    names={"guidance": "guidance_scale", "steps": "num_inference_steps"},
+    blames_prompt=True,
+    free=True,
+)
+
+SGLANG = msgspec.structs.replace(VLLM_OMNI, name="SGLang")
+
+
+def _sd_server_prompt(request: Request) -> str:
+    """Its own parameters ride in the prompt, as JSON between two tags."""
+    sampling = {
+        "sample_steps": request.steps,
+        "guidance": None if request.guidance is None else {"txt_cfg": request.guidance},
+    }
+    asked = {
+        "seed": request.seed,
+        "negative_prompt": request.negative_prompt,
+        "sample_params": {name: value for name, value in sampling.items() if value is not None} or None,
+    }
+    if not (given := {name: value for name, value in asked.items() if value is not None}):
+        return request.prompt
+    # Escaped, so that no text in it can end the tag.
+    text = msgspec.json.encode(given).replace(b"<", b"\\u003c").decode()
+    return f"{request.prompt}<sd_cpp_extra_args>{text}</sd_cpp_extra_args>"
+
+
+SD_SERVER = Dialect(
+    name="sd-server",
+    edits="form",
+    phrase=_sd_server_prompt,
+    in_prompt=frozenset({"seed", "negative_prompt", "steps", "guidance"}),
+    blames_prompt=True,
+    free=True,
+)

@@ -1,0 +1,253 @@
+"""The wire format that OpenAI's Images API has and others imitate: replies, lists and streams."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Generator, Iterator
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+import msgspec
+
+from ..._errors import ProviderError
+from .._provider import ListedModel
+from .._steps import HttpResponse, Lost, Picture, Step, Usage, Withheld
+from .._wire.http import MALFORMED, collect_each, decode_base64, download, one_line, trace
+from ._errors import refusal
+
+__all__ = [
+    "EventStream",
+    "ImageItem",
+    "ImagesReply",
+    "decode_reply",
+    "is_null",
+    "read_list",
+    "read_pictures",
+    "read_usage",
+    "read_usd",
+]
+
+# Raw leaves the base64 text where it is in the reply; a str field would copy 2 MB and scan it for escapes.
+_Text = msgspec.Raw
+
+
+class ImageItem(msgspec.Struct):
+    b64_json: _Text = msgspec.Raw(b"null")
+    # None of them is worth a paid picture, so their types are looked at when they are read.
+    url: object = None
+    revised_prompt: object = None
+    generation_id: object = None
+    respect_moderation: object = None
+
+
+# No bill has a million million tokens; what lies beyond that breaks the arithmetic of money.
+_Tokens = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+
+
+class _TokenDetails(msgspec.Struct):
+    text_tokens: _Tokens = 0
+    image_tokens: _Tokens = 0
+
+
+class TokenUsage(msgspec.Struct):
+    input_tokens: _Tokens = 0
+    output_tokens: _Tokens = 0
+    input_tokens_details: _TokenDetails | None = None
+    output_tokens_details: _TokenDetails | None = None
+
+
+class ImagesReply(msgspec.Struct):
+    data: list[ImageItem] = []
+    usage: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _ListEntry(msgspec.Struct):
+    id: str
+    name: object = None
+    display_name: object = None
+    type: object = None
+    shutdown_date: object = None
+
+
+class _ModelList(msgspec.Struct):
+    data: list[_ListEntry] = []
+    models: list[_ListEntry] = []
+
+
+_decode_images = msgspec.json.Decoder(ImagesReply).decode
+_decode_usage = msgspec.json.Decoder(TokenUsage | None).decode
+_decode_list = msgspec.json.Decoder(_ModelList | list[_ListEntry]).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
+_decode_number = msgspec.json.Decoder(Decimal | None).decode
+# No request costs that; what lies far beyond it breaks the arithmetic of money.
+_MOST_USD = 10**6
+
+
+def decode_reply(response: HttpResponse, provider: str) -> ImagesReply:
+    """The body of a 200 answer.
+
+    Raises:
+        ProviderError: it is something else; whether it was billed is unknown.
+    """
+    try:
+        reply = _decode_images(response.body)
+    except MALFORMED as error:
+        raise ProviderError(
+            f"{provider} answered with {len(response.body)} bytes that are no image reply; it may have been billed.",
+            billed="unknown",
+            details=trace(response),
+        ) from error
+    if not reply.data:
+        raise ProviderError(f"{provider} answered with no picture in it; it may have been billed.", billed="unknown")
+    return reply
+
+
+def is_null(raw: msgspec.Raw) -> bool:
+    """Whether a field of a reply is missing, null or an empty text."""
+    return memoryview(raw).nbytes <= len(b"null")
+
+
+def read_pictures(
+    reply: ImagesReply, provider: str, *, seed: int | None = None
+) -> Generator[Step, HttpResponse | bytes | None, tuple[Picture | Withheld | Lost, ...]]:
+    """The pictures of a reply, those behind links fetched. One that cannot be had does not lose the others.
+
+    `seed` is the one that was sent; it is known to be that of a picture only where there is one picture.
+
+    Raises:
+        ProviderError: not one of them can be had; they were billed.
+    """
+    told = seed if len(reply.data) == 1 else None
+    return (yield from collect_each(_read_item(item, provider, told) for item in reply.data))
+
+
+def _read_item(
+    item: ImageItem, provider: str, seed: int | None
+) -> Generator[Step, HttpResponse | bytes | None, Picture | Withheld]:
+    """One entry of `data`: base64 as GPT image models send it, or a link as the older ones and gateways do."""
+    if not is_null(item.b64_json):
+        data = decode_base64(item.b64_json, provider)
+    elif isinstance(item.url, str) and item.url:
+        data = yield from download(_locate(item.url), provider)
+    elif item.respect_moderation is False:
+        return Withheld(reason="it was found to break the rules on content. Change the prompt.")
+    else:
+        raise ProviderError(f"{provider} answered with a picture that has neither bytes nor a link.", billed="yes")
+    return Picture(
+        data=data,
+        revised_prompt=item.revised_prompt if isinstance(item.revised_prompt, str) else None,
+        seed=seed,
+        provider_id=item.generation_id if isinstance(item.generation_id, str) else None,
+    )
+
+
+def _locate(url: str) -> str:
+    """Some servers give the path alone; the base URL ends with `/v1`, so this is the same path beside it."""
+    return f"..{url}" if url.startswith("/") and not url.startswith("//") else url
+
+
+def read_usd(raw: msgspec.Raw, field: str, usd_per_unit: Decimal = Decimal(1)) -> Decimal | None:
+    """What a reply says it cost, in a field of its `usage`; None where it does not, or says what cannot be."""
+    try:
+        amount: Decimal | None = _decode_number((_decode_fields(raw) or {}).get(field, b"null"))
+    except (*MALFORMED, InvalidOperation):
+        return None
+    if amount is None or not amount.is_finite() or not 0 <= amount <= _MOST_USD / (usd_per_unit or 1):
+        return None
+    return amount * usd_per_unit
+
+
+def read_list(response: HttpResponse, provider: str, *, kind: str | None = None) -> tuple[ListedModel, ...]:
+    """The models that a provider lists, in any of the three forms that are about; with a `kind`, those of that type.
+
+    Raises:
+        ImagenError: it gave no list. Nothing was ordered by that.
+    """
+    if response.status != 200:
+        error = refusal(response, provider)
+        error.billed = "no"
+        raise error
+    try:
+        listed = _decode_list(response.body)
+    except MALFORMED as error:
+        raise ProviderError(
+            f"{provider} answered its model list with {len(response.body)} bytes that are no list."
+        ) from error
+    entries = listed if isinstance(listed, list) else listed.data or listed.models
+    return tuple(
+        ListedModel(
+            wire_name=entry.id,
+            name=one_line(entry.display_name) or one_line(entry.name),
+            retires_on=_read_day(entry.shutdown_date),
+        )
+        for entry in entries
+        if kind is None or entry.type == kind
+    )
+
+
+def _read_day(value: object) -> datetime.date | None:
+    try:
+        return datetime.date.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def read_usage(raw: msgspec.Raw) -> Usage | None:
+    """The tokens of a reply; None where it names none, or in a form that nobody knows."""
+    try:
+        usage = _decode_usage(raw)
+    except MALFORMED:
+        return None
+    if usage is None:
+        return None
+    # Where the details are missing, input is text and output is image: what a plain generation has.
+    into = usage.input_tokens_details or _TokenDetails(text_tokens=usage.input_tokens)
+    out = usage.output_tokens_details or _TokenDetails(image_tokens=usage.output_tokens)
+    return Usage(
+        text_input_tokens=into.text_tokens,
+        image_input_tokens=into.image_tokens,
+        text_output_tokens=out.text_tokens,
+        image_output_tokens=out.image_tokens,
+    )
+
+
+class EventStream:
+    """Server-sent events out of chunks of bytes: the `data` lines, joined, of each event.
+
+    A partial picture is one line of megabytes, so chunks are collected and searched only where they are new.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._searched = 0
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """The events that this chunk completes."""
+        self._buffer += chunk
+        while (end := self._find_end()) is not None:
+            event = bytes(self._buffer[: end[0]])
+            del self._buffer[: end[1]]
+            self._searched = 0
+            if data := _event_data(event):
+                yield data
+        self._searched = max(0, len(self._buffer) - 3)
+
+    def finish(self) -> Iterator[bytes]:
+        """The last event, where the stream ended without an empty line."""
+        if data := _event_data(bytes(self._buffer)):
+            yield data
+        self._buffer.clear()
+
+    def _find_end(self) -> tuple[int, int] | None:
+        """Where the next empty line stands, and where it ends. Searches no byte twice, however many events there are."""
+        at = self._searched
+        while (at := self._buffer.find(b"\n", at) + 1) > 0:
+            for empty_line in (b"\n", b"\r\n"):
+                if self._buffer.startswith(empty_line, at):
+                    return at, at + len(empty_line)
+        return None
+
+
+def _event_data(event: bytes) -> bytes:
+    lines = [line[5:].strip(b" \r") for line in event.split(b"\n") if line.startswith(b"data:")]
+    return b"\n".join(lines)

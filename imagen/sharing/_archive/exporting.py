@@ -1,0 +1,184 @@
+"""Pictures into one file: as they are, with their records, their collections, and a gallery to look at them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import partial
+from urllib.parse import quote
+
+import msgspec
+
+from ..._errors import ImagenError, StorageError
+from ..._requests.catalog import JsonValue
+from ..._results.images import Image
+from ..._system.threads import Workers
+from ..._system.version import version
+from ...library._imaging import Renditions, thumbnail
+from ...metadata import Record
+from .format import (
+    COLLECTIONS,
+    PICTURES,
+    RECORDS,
+    THUMBNAILS,
+    ArchivedCollection,
+    ArchivedCollections,
+    ArchivedPicture,
+    Exported,
+    Refusal,
+)
+from .gallery import Card, GalleryPage, render_page
+from .safe_names import download_name
+from .writer import ArchiveWriter
+
+__all__ = ["ArchiveContents", "Export"]
+
+# A page with more of them takes long to open.
+_PER_PAGE = 500
+_THUMBNAIL = thumbnail(512)
+# What of a request says who asked, what it may cost, or what went to the provider unseen.
+_PRIVATE = ("tag", "assume_usd", "options")
+
+
+class ArchiveContents(msgspec.Struct, frozen=True, kw_only=True):
+    """What an archive is called, and the collections that it names."""
+
+    title: str
+    notes: str = ""
+    collections: Sequence[ArchivedCollection] = ()
+
+
+class Export:
+    """One archive on its way: `add` each picture, then `finish`."""
+
+    def __init__(self, writer: ArchiveWriter, renditions: Renditions, workers: Workers, *, public: bool) -> None:
+        self._writer = writer
+        self._renditions = renditions
+        self._workers = workers
+        self._public = public
+        self._written: set[str] = set()
+        self._left_out: list[Refusal] = []
+        self._cards: list[Card] = []
+        self._pages = 0
+
+    async def add(self, image: Image, title: str) -> None:
+        """Adds a picture, once. One whose file is gone or damaged is left out, and listed as such.
+
+        Raises:
+            StorageError: it cannot be written; as does `finish`.
+        """
+        if image.id in self._written:
+            return
+        try:
+            data = await self._workers.run(partial(_read_whole, image))
+        except StorageError as error:
+            self._left_out.append(Refusal(name=image.id, reason=error.message))
+            return
+        try:
+            small: bytes | None = await self._renditions.read(image, _THUMBNAIL)
+        except (ImagenError, OSError):
+            # The bytes are what was paid for, also where nobody can make a thumbnail of them.
+            small = None
+        if len(self._cards) == _PER_PAGE:
+            await self._write_page(GalleryPage(title=title, cards=self._cards), has_next=True)
+        await self._workers.run(partial(self._write, image, data, small))
+        self._written.add(image.id)
+
+    async def finish(self, contents: ArchiveContents) -> Exported:
+        """Writes what belongs to all of them, and puts the archive in its place."""
+        notes = "" if self._public else contents.notes
+        await self._write_page(GalleryPage(title=contents.title, notes=notes, cards=self._cards), has_next=False)
+        size = await self._workers.run(partial(self._finish, contents))
+        return Exported(images=len(self._written), size_bytes=size, left_out=tuple(self._left_out))
+
+    def _write(self, image: Image, data: bytes, small: bytes | None) -> None:
+        name = PICTURES + download_name(image)
+        record = _public(image.record) if self._public else image.record
+        line = ArchivedPicture(file=name, index=image.index, record=record)
+        self._writer.add(name, data, image.created_at)
+        preview = None if small is None else f"{THUMBNAILS}{image.id}.webp"
+        if small is not None and preview is not None:
+            self._writer.add(preview, small, image.created_at)
+        self._writer.add_line(msgspec.json.encode(line))
+        self._cards.append(_card(image, record, name, preview))
+
+    async def _write_page(self, page: GalleryPage, *, has_next: bool) -> None:
+        self._pages += 1
+        number = self._pages
+        page = msgspec.structs.replace(
+            page,
+            before=_page_name(number - 1) if number > 1 else None,
+            after=_page_name(number + 1) if has_next else None,
+        )
+        await self._workers.run(partial(_render_into, self._writer, _page_name(number), page))
+        self._cards = []
+
+    def _finish(self, contents: ArchiveContents) -> int:
+        collections = [self._archived(collection) for collection in contents.collections]
+        listed = ArchivedCollections(software=version(), title=contents.title, collections=collections)
+        self._writer.add(COLLECTIONS, msgspec.json.encode(listed))
+        return self._writer.finish(RECORDS)
+
+    def _archived(self, collection: ArchivedCollection) -> ArchivedCollection:
+        there = [image_id for image_id in collection.images if image_id in self._written]
+        return msgspec.structs.replace(collection, images=there, notes="" if self._public else collection.notes)
+
+
+def _read_whole(image: Image) -> bytes:
+    data = image.data
+    if hashlib.sha256(data).hexdigest() != image.sha256:
+        raise StorageError(f"The file of the picture {image.id} is damaged: `imagen library check` says more.")
+    return data
+
+
+def _public(record: Record) -> Record:
+    """The record without what is only its owner's: money, tags, stars, notes, the names of jobs and of files."""
+    request = {name: _nameless(value) for name, value in record.request.items() if name not in _PRIVATE}
+    return msgspec.structs.replace(
+        record,
+        request=request,
+        cost_usd=None,
+        cost_source="unknown",
+        attempt_id="",
+        provider_id=None,
+        tags=(),
+        rating=0,
+        notes="",
+    )
+
+
+def _nameless(value: JsonValue) -> JsonValue:
+    """The pictures that a request worked on, without the names of their files or the hosts that they came from."""
+    if isinstance(value, Mapping):
+        return {key: one for key, one in value.items() if key != "name"}
+    return [_nameless(one) for one in value] if isinstance(value, (list, tuple)) else value
+
+
+def _card(image: Image, record: Record, name: str, preview: str | None) -> Card:
+    cost = record.cost_usd
+    facts = {
+        "Model": record.model,
+        "Made": f"{record.created_at:%Y-%m-%d}",
+        "Size": f"{image.width} × {image.height}",
+        "Seed": None if record.seed is None else str(record.seed),
+        "Cost": None if cost is None else f"${cost:.2f}" if cost == round(cost, 2) else f"${cost.normalize():f}",
+        "Rating": "★" * record.rating,
+    }
+    return Card(
+        link=quote(name),
+        thumbnail=preview,
+        width=image.width,
+        height=image.height,
+        caption=record.prompt,
+        facts=tuple((word, value) for word, value in facts.items() if value),
+        tags=record.tags,
+        notes=record.notes,
+    )
+
+
+def _render_into(writer: ArchiveWriter, name: str, page: GalleryPage) -> None:
+    writer.add(name, render_page(page))
+
+
+def _page_name(number: int) -> str:
+    return "index.html" if number == 1 else f"page-{number}.html"

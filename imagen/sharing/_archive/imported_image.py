@@ -1,0 +1,221 @@
+"""What is known of a picture that comes from elsewhere, and how much of it is believed.
+
+The bytes speak for themselves: hash, media type and size are measured. A record is believed where it names their hash. What it
+says goes into the columns of the library, so each value is brought into the bounds of its column.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import re
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from ..._errors import InvalidRequestError, ProviderError
+from ..._requests.request import Generate, Request
+from ..._requests.tags import clean_tag
+from ..._results.images import Cost, Image
+from ...library import ImageRow, row_of
+from ...metadata import ForeignRecord, Record, read_foreign, read_record, remove_record, request_of
+from ...metadata._image_header import Measure, measure
+from .sources import UnfitEntryError
+
+__all__ = ["Arrival", "Said", "read_arrival"]
+
+_ID: Final = re.compile(r"[0-9a-f]{16}")
+_MOST_USD: Final = Decimal(1_000_000_000)
+_MOST_SECONDS: Final = 1e9
+_MOST_STEPS: Final = 1000
+_LONGEST_WORD: Final = 1000
+_LONGEST_NOTE: Final = 100_000
+_MOST_TAGS: Final = 1000
+_UNKNOWN: Final = "unknown"
+_ONLY_BYTES: Final = "has a record that is of other bytes: only what its file says was taken."
+
+
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """What is said of a picture outside of its file: in the list of the archive, or beside it; and how old the file is."""
+
+    record: Record | None = None
+    index: int = 0
+    moment: datetime.datetime | None = None
+
+
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture that may come into the library.
+
+    `is_known` means that a record of ours describes these bytes, and `claimed_id` is what that calls them. `doubt` says, behind
+    the name, what was not believed.
+    """
+
+    data: bytes
+    row: ImageRow
+    claimed_id: str | None = None
+    is_known: bool = False
+    doubt: str | None = None
+
+
+def read_arrival(data: bytes, said: Said, *, trusted: bool, max_pixels: int, now: datetime.datetime) -> Arrival:
+    """Puts together what is known of a picture of these bytes.
+
+    Raises:
+        UnfitEntryError: they are no picture, or a bomb.
+    """
+    found = _measure(data, max_pixels)
+    data, record, doubt = _believe(data, said.record)
+    image = _bare_image(data, found, min(said.moment or now, now))
+    if record is None:
+        return Arrival(data=data, row=_row(_as_its_file_says(image, data, now), trusted=False), doubt=doubt)
+    request, doubt = _request(record, doubt, trusted=trusted)
+    image = msgspec.structs.replace(
+        _apply(image, record, request, now), index=said.index if 0 <= said.index < 1 << 31 else 0
+    )
+    return Arrival(data=data, row=_row(image, trusted=trusted), claimed_id=record.id, is_known=True, doubt=doubt)
+
+
+def _measure(data: bytes, max_pixels: int) -> Measure:
+    try:
+        found = measure(data)
+    except ProviderError:
+        raise UnfitEntryError("is no PNG, JPEG, WebP or GIF picture.") from None
+    if found.width * found.height > max_pixels:
+        raise UnfitEntryError(
+            f"claims {found.width}x{found.height} pixels, and max_pixels of [bounds] in imagen.toml allows {max_pixels:,}."
+        )
+    return found
+
+
+def _believe(data: bytes, record: Record | None) -> tuple[bytes, Record | None, str | None]:
+    """The bytes, the record that describes them, and why another one was not believed."""
+    if record is not None and record.sha256 == hashlib.sha256(data).hexdigest():
+        return data, record, None
+    doubt = None if record is None else _ONLY_BYTES
+    # A copy that imagen saved is the picture it was made from, and that one comes back.
+    original = remove_record(data)
+    return (data, None, doubt) if original is None else (original, read_record(data), doubt)
+
+
+def _bare_image(data: bytes, found: Measure, moment: datetime.datetime) -> Image:
+    sha256 = hashlib.sha256(data).hexdigest()
+    return Image(
+        # The same picture has the same id whenever it comes.
+        id=sha256[:16],
+        request=Generate(prompt=""),
+        media_type=found.media_type,
+        width=found.width,
+        height=found.height,
+        size_bytes=len(data),
+        stored_sha256=sha256,
+        model=_UNKNOWN,
+        provider=_UNKNOWN,
+        created_at=max(moment, datetime.datetime.fromtimestamp(0, datetime.UTC)),
+    )
+
+
+def _request(record: Record, doubt: str | None, *, trusted: bool) -> tuple[Request, str | None]:
+    """The request of a record without what only its own user may ask for."""
+    try:
+        request = request_of(record)
+    except InvalidRequestError as error:
+        return Generate(prompt=record.prompt), f"came without its request: {error.message}"
+    if not trusted:
+        request = msgspec.structs.replace(request, options={}, tag=None, assume_usd=None)
+    return request, doubt
+
+
+def _apply(image: Image, record: Record, request: Request, now: datetime.datetime) -> Image:
+    """The picture with what a record says of it, each value within its bounds."""
+    return msgspec.structs.replace(
+        image,
+        id=record.id if _ID.fullmatch(record.id) else image.id,
+        request=request,
+        revised_prompt=record.revised_prompt,
+        model=record.model[:_LONGEST_WORD] or _UNKNOWN,
+        provider=record.provider[:_LONGEST_WORD] or _UNKNOWN,
+        seed=_seed(record.seed),
+        cost=_cost(record),
+        adjustments=record.adjustments,
+        created_at=_moment(record.created_at, now),
+        seconds=record.seconds if 0 <= record.seconds < _MOST_SECONDS else 0.0,
+        parent_id=record.parent_id if record.parent_id and _ID.fullmatch(record.parent_id) else None,
+        provider_id=record.provider_id and record.provider_id[:_LONGEST_WORD],
+        tags=_tags(record.tags),
+        rating=record.rating if 0 <= record.rating <= 5 else 0,
+        notes=record.notes[:_LONGEST_NOTE],
+    )
+
+
+def _as_its_file_says(image: Image, data: bytes, now: datetime.datetime) -> Image:
+    """What a file says of itself that no record of ours vouches for: it was changed, or is another program's."""
+    try:
+        changed = read_record(data)
+    except InvalidRequestError:
+        changed = None
+    if changed is not None:
+        request, _ = _request(changed, None, trusted=False)
+        described = _apply(image, changed, request, now)
+        # It is another picture, made from that one.
+        return msgspec.structs.replace(
+            described, id=image.id, parent_id=described.id, cost=Cost(), provider_id=None, seconds=0.0
+        )
+    foreign = read_foreign(data)
+    return image if foreign is None else _as_foreign(image, foreign)
+
+
+def _as_foreign(image: Image, foreign: ForeignRecord) -> Image:
+    # Below zero it is a word of those programs for one that they choose themselves.
+    seed = None if foreign.seed is None or foreign.seed < 0 else _seed(foreign.seed)
+    steps = foreign.steps if foreign.steps is not None and 0 < foreign.steps <= _MOST_STEPS else None
+    request = Generate(
+        prompt=foreign.prompt,
+        negative_prompt=foreign.negative_prompt,
+        seed=seed,
+        guidance=foreign.guidance,
+        steps=steps,
+    )
+    return msgspec.structs.replace(
+        image,
+        request=request,
+        provider=foreign.program.lower(),
+        model=(foreign.model or _UNKNOWN)[:_LONGEST_WORD],
+        seed=seed,
+    )
+
+
+def _row(image: Image, *, trusted: bool) -> ImageRow:
+    row = row_of(image)
+    # What has a fingerprint answers requests; a stranger's picture must not pass for the answer of a model.
+    return row if trusted else msgspec.structs.replace(row, fingerprint=None)
+
+
+def _seed(seed: int | None) -> int | None:
+    return seed if seed is not None and -(1 << 63) <= seed < 1 << 63 else None
+
+
+def _cost(record: Record) -> Cost:
+    usd = record.cost_usd
+    if usd is not None and not (usd.is_finite() and 0 <= usd < _MOST_USD):
+        return Cost()
+    return Cost(usd=usd, source=record.cost_source)
+
+
+def _moment(moment: datetime.datetime, now: datetime.datetime) -> datetime.datetime:
+    """Between 1970 and now, as the time is the place in the library: what is from the future would be the newest for ever."""
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=datetime.UTC)
+    try:
+        return min(max(aware.astimezone(datetime.UTC), datetime.datetime.fromtimestamp(0, datetime.UTC)), now)
+    except OverflowError:
+        return now
+
+
+def _tags(tags: tuple[str, ...]) -> tuple[str, ...]:
+    kept: set[str] = set()
+    for tag in tags[:_MOST_TAGS]:
+        try:
+            kept.add(clean_tag(tag))
+        except InvalidRequestError:
+            continue
+    return tuple(sorted(kept))

@@ -1,0 +1,261 @@
+"""Pictures out of an archive, a folder or a file, one by one into the library.
+
+Each picture is added whole or not at all, under an id that is the same the next time. So there is nothing to undo where an
+import is cut off, and the next one goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import IO, Final
+
+import msgspec
+
+from ..._errors import InvalidRequestError
+from ..._storage.database import Database
+from ..._system.threads import Workers
+from ...library import ImageRow, Library
+from ...metadata import Record, decode_sidecar
+from .format import (
+    COLLECTIONS,
+    LARGEST_LINE,
+    RECORDS,
+    THUMBNAILS,
+    ArchivedCollection,
+    ArchivedCollections,
+    ArchivedPicture,
+    Imported,
+    Refusal,
+)
+from .imported_image import Arrival, Said, read_arrival
+from .safe_names import shown_name
+from .sources import PICTURE_ENDINGS, PictureSource, UnfitEntryError, open_source
+
+__all__ = ["Import"]
+
+_LARGEST_COLLECTIONS: Final = 64 << 20
+# Nobody has more, and a stranger shall not make a million here.
+_MOST_COLLECTIONS: Final = 10_000
+_LARGEST_SIDECAR: Final = 4 << 20
+# Each is told of, and a list may have many millions of lines.
+_MOST_STRAY_LINES: Final = 1000
+
+_decode_line = msgspec.json.Decoder(ArchivedPicture).decode
+_decode_collections = msgspec.json.Decoder(ArchivedCollections).decode
+_Item = tuple[str, Arrival | str]
+"""The name of a file, and what came of it: a picture, or why there is none."""
+
+
+class Import:
+    """One import."""
+
+    def __init__(
+        self,
+        database: Database,
+        library: Library,
+        workers: Workers,
+        *,
+        max_pixels: int,
+        trusted: bool,
+        now: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._library = library
+        self._workers = workers
+        self._max_pixels = max_pixels
+        self._trusted = trusted
+        self._now = now
+        # What pictures of the archive are called here, by what they are called there.
+        self._ids: dict[str, str] = {}
+        self._added = 0
+        self._already_there = 0
+        self._refused: list[Refusal] = []
+        self._doubted: list[Refusal] = []
+
+    async def run(self, path: Path, on_progress: Callable[[int], None]) -> Imported:
+        """Takes in everything that there is at a path."""
+        source = await self._workers.run(partial(open_source, path))
+        reading = self._read(source)
+        seen = 0
+        try:
+            while (item := await self._workers.run(partial(next, reading, None))) is not None:
+                await self._take(*item)
+                seen += 1
+                on_progress(seen)
+            await self._collect(await self._workers.run(partial(self._read_collections, source)))
+        finally:
+            reading.close()
+            source.close()
+        return Imported(
+            added=self._added,
+            already_there=self._already_there,
+            refused=tuple(self._refused),
+            doubted=tuple(self._doubted),
+        )
+
+    async def _take(self, name: str, found: Arrival | str) -> None:
+        if isinstance(found, str):
+            self._refused.append(Refusal(name=shown_name(name), reason=f"{shown_name(name)} {found}"))
+            return
+        row = await self._placed(found)
+        is_new = await self._library.adopt(row, found.data)
+        self._added += is_new
+        self._already_there += not is_new
+        if found.claimed_id is not None:
+            self._ids[found.claimed_id] = row.id
+        if found.doubt is not None:
+            self._doubted.append(Refusal(name=shown_name(name), reason=f"{shown_name(name)} {found.doubt}"))
+
+    async def _placed(self, arrival: Arrival) -> ImageRow:
+        """Its row, under the id that these bytes have here."""
+        row = arrival.row
+        if not arrival.is_known:
+            # Nobody says which picture it is, so it is the one with the same bytes.
+            rows = await self._database.read("SELECT id FROM images WHERE sha256 = ? LIMIT 1", (row.sha256,))
+            if rows:
+                return msgspec.structs.replace(row, id=str(rows[0][0]))
+        # The id of another picture is not given twice, whatever a record says or has said before.
+        for image_id in (row.id, *(row.sha256[at : at + 16] for at in range(0, 64, 16))):
+            taken = "SELECT 1 FROM images WHERE id = ? AND sha256 <> ?"
+            if not await self._database.read(taken, (image_id, row.sha256)):
+                return msgspec.structs.replace(row, id=image_id)
+        return row
+
+    async def _collect(self, archived: Sequence[ArchivedCollection]) -> None:
+        """Puts the pictures of collections into those of the same names, which are made where they are not there."""
+        collections = self._library.collections
+        known = {one.name for one in await collections.list()} if archived else set()
+        for one in archived:
+            ids = [self._ids[image_id] for image_id in one.images if image_id in self._ids]
+            try:
+                if one.name not in known:
+                    await collections.create(one.name, notes=one.notes)
+                    # With "outer/inner" the outer one is there too.
+                    known |= {one.name, one.name.partition("/")[0]}
+                await collections.add(one.name, ids)
+            except InvalidRequestError as error:
+                self._refused.append(Refusal(name=shown_name(one.name), reason=error.message))
+
+    # --- what blocks ------------------------------------------------------------------------------------------------
+
+    def _read(self, source: PictureSource) -> Generator[_Item, None, None]:
+        """Every picture, those first that the archive has records of."""
+        seen: set[str] = set()
+        root = _root_of(source)
+        # Elsewhere a folder of that name may hold what somebody wants to keep.
+        thumbnails = None if root is None else root + THUMBNAILS
+        try:
+            if root is not None:
+                yield from self._read_listed(source, root, seen)
+            for name in source.names:
+                is_thumbnail = thumbnails is not None and name.startswith(thumbnails)
+                if name not in seen and name.lower().endswith(PICTURE_ENDINGS) and not is_thumbnail:
+                    yield name, self._read_one(source, name, Said(record=_beside(source, name)))
+        except _EnoughError as error:
+            yield error.item
+
+    def _read_listed(self, source: PictureSource, root: str, seen: set[str]) -> Iterator[_Item]:
+        strays = 0
+        try:
+            for number, line in enumerate(_lines(source, root + RECORDS), 1):
+                known = len(seen)
+                for item in self._read_line(source, root, number, line, seen):
+                    strays += len(seen) == known
+                    yield item
+                if strays >= _MOST_STRAY_LINES:
+                    raise UnfitEntryError(
+                        f"was read to line {number} only: {strays:,} lines name no picture of the archive."
+                    )
+        except UnfitEntryError as error:
+            if error.is_last:
+                raise _EnoughError((RECORDS, str(error))) from error
+            # The pictures that were not listed up to there still come in, without their records.
+            yield RECORDS, str(error)
+
+    def _read_line(self, source: PictureSource, root: str, number: int, line: bytes, seen: set[str]) -> Iterator[_Item]:
+        try:
+            listed = _decode_line(line)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            yield RECORDS, f"has no record on line {number}: {error}."
+            return
+        name = root + listed.file
+        if name not in source.names:
+            yield listed.file, "is not in the archive, which has a record of it."
+        elif name not in seen:
+            seen.add(name)
+            yield name, self._read_one(source, name, Said(record=listed.record, index=listed.index))
+
+    def _read_one(self, source: PictureSource, name: str, said: Said) -> Arrival | str:
+        now = datetime.datetime.fromtimestamp(self._now(), datetime.UTC)
+        said = msgspec.structs.replace(said, moment=source.moment(name))
+        try:
+            data = source.read(name)
+            return read_arrival(data, said, trusted=self._trusted, max_pixels=self._max_pixels, now=now)
+        except UnfitEntryError as error:
+            if error.is_last:
+                raise _EnoughError((name, str(error))) from error
+            return str(error)
+
+    def _read_collections(self, source: PictureSource) -> Sequence[ArchivedCollection]:
+        root = _root_of(source)
+        if root is None or root + COLLECTIONS not in source.names:
+            return ()
+        try:
+            return _decode_collections(source.read(root + COLLECTIONS, _LARGEST_COLLECTIONS)).collections[
+                :_MOST_COLLECTIONS
+            ]
+        except UnfitEntryError as error:
+            reason = str(error)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            reason = f"cannot be read: {error}."
+        self._refused.append(Refusal(name=COLLECTIONS, reason=f"{COLLECTIONS} {reason}"))
+        return ()
+
+
+class _EnoughError(Exception):
+    """An archive is not read any further."""
+
+    def __init__(self, item: _Item) -> None:
+        super().__init__()
+        self.item = item
+
+
+def _root_of(source: PictureSource) -> str | None:
+    """Below what an archive of ours lies: nothing, or the folder that it was unpacked to and packed again with."""
+    if RECORDS in source.names:
+        return ""
+    within = [name for name in source.names if name.count("/") == 1 and name.endswith(f"/{RECORDS}")]
+    return within[0].removesuffix(RECORDS) if len(within) == 1 else None
+
+
+def _beside(source: PictureSource, name: str) -> Record | None:
+    """The record in a sidecar."""
+    sidecar = f"{name}.xmp"
+    if sidecar not in source.names:
+        return None
+    try:
+        return decode_sidecar(source.read(sidecar, _LARGEST_SIDECAR))
+    except (UnfitEntryError, InvalidRequestError):
+        return None
+
+
+def _lines(source: PictureSource, name: str) -> Iterator[bytes]:
+    """The lines of the list of records; of one that is too long its pieces, which are no records."""
+    file = source.open(name)
+    try:
+        while line := _read_line(file):
+            if line.strip():
+                yield line
+    finally:
+        file.close()
+
+
+def _read_line(file: IO[bytes]) -> bytes:
+    try:
+        return file.readline(LARGEST_LINE)
+    except Exception as error:
+        # A damaged archive shows in a dozen kinds of exceptions, and where it is read only.
+        raise UnfitEntryError(f"is damaged from some line on ({shown_name(str(error))}).") from error

@@ -1,0 +1,104 @@
+"""A zip file that is there whole or not at all. Everything in it is stored: pictures are packed already."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import secrets
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..._errors import StorageError
+from ..._system.atomic_files import PART
+
+if TYPE_CHECKING:
+    from zipfile import ZipFile, ZipInfo
+
+__all__ = ["ArchiveWriter"]
+
+# What zip files can say of time.
+_FIRST, _LAST = datetime.datetime(1980, 1, 1, tzinfo=datetime.UTC), datetime.datetime(2107, 12, 31, tzinfo=datetime.UTC)
+_SPOOL_BYTES = 8 << 20
+
+
+class ArchiveWriter:
+    """Writes an archive under a temporary name, and gives it its own when it is on the disk. All methods block.
+
+    Raises:
+        StorageError: it cannot be written; by every method but `abandon`.
+    """
+
+    def __init__(self, target: Path) -> None:
+        from zipfile import ZipFile
+
+        self._target = target
+        # Of "." and "/" no name can be made, and a folder is not replaced: better said before than after all pictures.
+        if not target.name or os.path.isdir(target):
+            raise StorageError(f"The archive cannot be written as {target}: it is a folder. Name a file in it.")
+        self._temporary = target.with_name(f".{target.stem}-{secrets.token_hex(4)}{PART}")
+        try:
+            self._file = self._temporary.open("xb")
+        except OSError as error:
+            raise self._failure(error) from error
+        self._zip: ZipFile = ZipFile(self._file, "w", allowZip64=True, strict_timestamps=False)
+        # Lines that grow beside the pictures; where they are many on the disk, from where they vanish by themselves.
+        self._lines = tempfile.SpooledTemporaryFile(_SPOOL_BYTES, dir=str(target.parent))  # noqa: SIM115
+
+    def add(self, name: str, data: bytes, moment: datetime.datetime = _FIRST) -> None:
+        """Adds a file."""
+        try:
+            self._zip.writestr(_entry(name, moment), data)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def add_line(self, line: bytes) -> None:
+        """Adds a line to the file that `finish` names."""
+        try:
+            self._lines.write(line + b"\n")
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def finish(self, lines: str) -> int:
+        """Adds the file of all lines, puts the archive in its place, and gives its size."""
+        entry = _entry(lines, _FIRST)
+        try:
+            entry.file_size = self._lines.seek(0, os.SEEK_END)
+            self._lines.seek(0)
+            with self._zip.open(entry, "w") as file:
+                shutil.copyfileobj(self._lines, file, 1 << 20)
+            self._zip.close()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            size = self._file.tell()
+            self._file.close()
+            os.replace(self._temporary, self._target)
+        except OSError as error:
+            raise self._failure(error) from error
+        return size
+
+    def abandon(self) -> None:
+        """Takes away what has been written, unless it is finished."""
+        # Its own closing would write the list of contents first.
+        self._zip.fp = None
+        with suppress(OSError):
+            self._lines.close()
+            self._file.close()
+        with suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
+
+    def _failure(self, error: OSError) -> StorageError:
+        return StorageError(f"The archive cannot be written as {self._target}: {error.strerror or error}.")
+
+
+def _entry(name: str, moment: datetime.datetime) -> ZipInfo:
+    from zipfile import ZIP_STORED, ZipInfo
+
+    shown = min(max(moment, _FIRST), _LAST).astimezone(datetime.UTC)
+    entry = ZipInfo(name, shown.timetuple()[:6])
+    entry.compress_type = ZIP_STORED
+    entry.create_system = 3
+    entry.external_attr = 0o644 << 16
+    return entry

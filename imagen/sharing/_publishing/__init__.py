@@ -1,0 +1,15 @@
+"""Pictures in an object store, behind a CDN perhaps."""
+
+from __future__ import annotations
+
+from .object_store import ObjectStore
+from .publisher import Publisher, PublishingStatus
+from .rows import Publication, PublicationState
+
+__all__ = [
+    "ObjectStore",
+    "Publication",
+    "PublicationState",
+    "Publisher",
+    "PublishingStatus",
+]

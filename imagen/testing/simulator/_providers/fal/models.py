@@ -1,0 +1,268 @@
+"""What some models at fal.ai take and cost, as of 2026 (fal.ai/models/<id>, the pages for machines)."""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+
+import msgspec
+
+from ..openai_gateways.models import Takes
+
+_RATIOS = ("21:9", "16:9", "4:3", "3:2", "1:1", "2:3", "3:4", "9:16", "9:21")
+_BANANA_RATIOS = ("auto", "21:9", "16:9", "3:2", "4:3", "5:4", "1:1", "4:5", "3:4", "2:3", "9:16")
+_SEED = {"seed": (0.0, float(2**63))}
+_TOLERANCE = {"safety_tolerance": ("1", "2", "3", "4", "5", "6")}
+_TOLERANCE_2 = {"safety_tolerance": ("1", "2", "3", "4", "5")}
+_TWO = {"output_format": ("jpeg", "png")}
+_THREE = {"output_format": ("jpeg", "png", "webp")}
+
+
+def _flat(usd: str) -> Callable[[int, int], Decimal]:
+    return lambda out, into: Decimal(usd)
+
+
+def _by_area(usd: str) -> Callable[[int, int], Decimal]:
+    return lambda out, into: Decimal(usd) * out
+
+
+def _first_and_next(first: str, following: str) -> Callable[[int, int], Decimal]:
+    return lambda out, into: Decimal(first) + Decimal(following) * (out - 1 + into)
+
+
+_SCHNELL = Takes(
+    texts=("prompt",),
+    numbers={**_SEED, "num_images": (1, 4), "num_inference_steps": (1, 12), "guidance_scale": (1, 20)},
+    flags=("enable_safety_checker", "sync_mode"),
+    choices={**_TWO, "acceleration": ("none", "regular", "high")},
+    shape="size",
+    default_size=(1024, 768),
+    default_format="jpeg",
+    count="num_images",
+    usd=_by_area("0.003"),
+)
+_PRO = Takes(
+    numbers={**_SEED, "num_images": (1, 4)},
+    flags=("sync_mode", "enhance_prompt"),
+    choices={**_TWO, **_TOLERANCE},
+    shape="size",
+    default_size=(1024, 768),
+    default_format="jpeg",
+    count="num_images",
+    usd=_by_area("0.04"),
+)
+_ULTRA = Takes(
+    numbers={**_SEED, "num_images": (1, 4)},
+    flags=("sync_mode", "raw", "enable_safety_checker"),
+    choices={**_TWO, **_TOLERANCE, "aspect_ratio": _RATIOS},
+    shape="ratio",
+    default_size=(2048, 2048),
+    default_format="jpeg",
+    count="num_images",
+    usd=_flat("0.06"),
+)
+
+
+def _kontext(usd: str, *, edits: bool) -> Takes:
+    return Takes(
+        required=("prompt", "image_url") if edits else ("prompt",),
+        numbers={**_SEED, "num_images": (1, 4), "guidance_scale": (1, 20)},
+        flags=("sync_mode", "enhance_prompt"),
+        choices={**_TWO, **_TOLERANCE, "aspect_ratio": _RATIOS},
+        pictures=("image_url",) if edits else (),
+        shape="ratio",
+        default_format="jpeg",
+        count="num_images",
+        usd=_flat(usd),
+    )
+
+
+_FILL = Takes(
+    required=("prompt", "image_url", "mask_url"),
+    numbers={**_SEED, "num_images": (1, 4)},
+    flags=("sync_mode", "enhance_prompt"),
+    choices={**_TWO, **_TOLERANCE},
+    pictures=("image_url",),
+    mask=("mask_url", "white"),
+    default_format="jpeg",
+    count="num_images",
+)
+
+
+def _flux2(first: str, following: str, *, edits: bool, flex: bool = False) -> Takes:
+    numbers = {**_SEED, **({"guidance_scale": (1.5, 10.0), "num_inference_steps": (2.0, 50.0)} if flex else {})}
+    return Takes(
+        required=("prompt", "image_urls") if edits else ("prompt",),
+        numbers=numbers,
+        flags=("sync_mode", "enable_safety_checker"),
+        choices={**_TWO, **_TOLERANCE_2},
+        lists={"image_urls": 9} if edits else {},
+        shape="size",
+        default_size=(1024, 768),
+        default_format="jpeg",
+        usd=_first_and_next(first, following),
+    )
+
+
+def _banana(*, edits: bool, second: bool) -> Takes:
+    numbers = {**(_SEED if second else {}), "num_images": (1.0, 4.0)}
+    return Takes(
+        required=("prompt", "image_urls") if edits else ("prompt",),
+        numbers=numbers,
+        flags=("sync_mode", "enable_web_search", "limit_generations"),
+        choices={
+            **_THREE,
+            **(_TOLERANCE if second else {}),
+            "aspect_ratio": _BANANA_RATIOS,
+            "resolution": ("0.5K", "1K", "2K", "4K") if second else ("1K", "2K", "4K"),
+        },
+        lists={"image_urls": 14} if edits else {},
+        shape="ratio",
+        count="num_images",
+        usd=_flat("0.08"),
+    )
+
+
+def _gpt_image(*, edits: bool) -> Takes:
+    return Takes(
+        required=("prompt", "image_urls") if edits else ("prompt",),
+        numbers={"num_images": (1, 4)},
+        flags=("sync_mode",),
+        choices={**_THREE, "quality": ("low", "medium", "high")},
+        lists={"image_urls": 16} if edits else {},
+        mask=("mask_url", "alpha") if edits else None,
+        shape="size",
+        default_size=(1024, 768),
+        count="num_images",
+    )
+
+
+MODELS: Mapping[str, Takes] = {
+    "fal-ai/flux/schnell": _SCHNELL,
+    "fal-ai/flux/dev": msgspec.structs.replace(
+        _SCHNELL, numbers={**_SCHNELL.numbers, "num_inference_steps": (1, 50)}, usd=_by_area("0.025")
+    ),
+    "fal-ai/flux/dev/image-to-image": msgspec.structs.replace(
+        _SCHNELL,
+        required=("prompt", "image_url"),
+        numbers={**_SCHNELL.numbers, "num_inference_steps": (10, 50), "strength": (0.01, 1)},
+        pictures=("image_url",),
+        shape="input",
+        strength=("strength", False),
+        usd=_by_area("0.03"),
+    ),
+    "fal-ai/flux-pro/v1.1": _PRO,
+    "fal-ai/flux-pro/v1.1-ultra": _ULTRA,
+    "fal-ai/flux-pro/kontext": _kontext("0.04", edits=True),
+    "fal-ai/flux-pro/kontext/text-to-image": _kontext("0.04", edits=False),
+    "fal-ai/flux-pro/kontext/max": _kontext("0.08", edits=True),
+    "fal-ai/flux-pro/kontext/max/text-to-image": _kontext("0.08", edits=False),
+    "fal-ai/flux-pro/v1/fill": _FILL,
+    "fal-ai/flux-2-pro": _flux2("0.03", "0.015", edits=False),
+    "fal-ai/flux-2-pro/edit": _flux2("0.03", "0.015", edits=True),
+    "fal-ai/flux-2-max": _flux2("0.07", "0.03", edits=False),
+    "fal-ai/flux-2-max/edit": _flux2("0.07", "0.03", edits=True),
+    "fal-ai/flux-2-flex": _flux2("0.06", "0.06", edits=False, flex=True),
+    "fal-ai/flux-2-flex/edit": _flux2("0.06", "0.06", edits=True, flex=True),
+    "blackforestlabs/flux-3/text-to-image": Takes(
+        choices={"aspect_ratio": (*_RATIOS, "5:4", "4:5"), "resolution": ("768sq", "1k", "1.5k", "2k", "4k")},
+        shape="ratio",
+        usd=lambda out, into: Decimal("0.048") if out == 1 else Decimal("0.2"),
+    ),
+    "fal-ai/nano-banana-2": _banana(edits=False, second=True),
+    "fal-ai/nano-banana-2/edit": _banana(edits=True, second=True),
+    "fal-ai/nano-banana-pro": _banana(edits=False, second=False),
+    "fal-ai/nano-banana-pro/edit": _banana(edits=True, second=False),
+    "openai/gpt-image-2": _gpt_image(edits=False),
+    "openai/gpt-image-2/edit": _gpt_image(edits=True),
+    "fal-ai/ideogram/v3": Takes(
+        texts=("prompt", "negative_prompt"),
+        numbers={**_SEED, "num_images": (1, 8)},
+        flags=("sync_mode", "expand_prompt"),
+        choices={
+            "rendering_speed": ("TURBO", "BALANCED", "QUALITY"),
+            "style": ("AUTO", "GENERAL", "REALISTIC", "DESIGN"),
+        },
+        lists={"image_urls": 3},
+        shape="size",
+        count="num_images",
+    ),
+    "xai/grok-imagine-image": Takes(
+        numbers={"num_images": (1, 4)},
+        flags=("sync_mode",),
+        choices={**_THREE, "aspect_ratio": ("2:1", "16:9", "4:3", "3:2", "1:1", "2:3", "3:4", "9:16", "1:2")},
+        shape="ratio",
+        default_format="jpeg",
+        count="num_images",
+    ),
+    "fal-ai/qwen-image": Takes(
+        texts=("prompt", "negative_prompt"),
+        numbers={**_SEED, "num_images": (1, 4), "num_inference_steps": (2, 250), "guidance_scale": (0, 20)},
+        flags=("sync_mode", "enable_safety_checker", "use_turbo"),
+        choices={**_TWO, "acceleration": ("none", "regular", "high")},
+        shape="size",
+        default_size=(1024, 768),
+        count="num_images",
+    ),
+    "fal-ai/clarity-upscaler": Takes(
+        required=("image_url",),
+        texts=("prompt", "negative_prompt"),
+        numbers={
+            **_SEED,
+            "upscale_factor": (1, 4),
+            "creativity": (0, 1),
+            "resemblance": (0, 1),
+            "guidance_scale": (0, 20),
+            "num_inference_steps": (4, 50),
+        },
+        flags=("enable_safety_checker",),
+        pictures=("image_url",),
+        scale=("upscale_factor", 2),
+        usd=_by_area("0.03"),
+        single=True,
+    ),
+    "fal-ai/topaz/upscale/image": Takes(
+        required=("image_url",),
+        texts=(),
+        numbers={"upscale_factor": (1, 4)},
+        flags=("crop_to_fill", "face_enhancement"),
+        choices={
+            **_TWO,
+            "model": (
+                "Low Resolution V2",
+                "Standard V2",
+                "CGI",
+                "High Fidelity V2",
+                "Text Refine",
+                "Recovery",
+                "Redefine",
+            ),
+        },
+        pictures=("image_url",),
+        default_format="jpeg",
+        scale=("upscale_factor", 2),
+        usd=lambda out, into: Decimal("0.08") if out <= 24 else Decimal("0.16") if out <= 48 else Decimal("0.32"),
+        single=True,
+    ),
+    "fal-ai/seedvr/upscale/image": Takes(
+        required=("image_url",),
+        texts=(),
+        numbers={**_SEED, "upscale_factor": (1, 10), "noise_scale": (0, 1)},
+        flags=("sync_mode",),
+        choices={"output_format": ("png", "jpg", "webp"), "upscale_mode": ("factor", "target")},
+        pictures=("image_url",),
+        default_format="jpeg",
+        scale=("upscale_factor", 2),
+        single=True,
+    ),
+    "fal-ai/birefnet/v2": Takes(
+        required=("image_url",),
+        texts=("model", "operating_resolution"),
+        flags=("sync_mode", "output_mask", "refine_foreground"),
+        choices={"output_format": ("png", "webp", "gif")},
+        pictures=("image_url",),
+        cuts_out=True,
+        single=True,
+    ),
+    # Of a namespace of its own, with three parts.
+    "workflows/somebody/drawing": Takes(shape="size"),
+}
+"""By model id. Prices that were not seen are made up."""

@@ -1,0 +1,3 @@
+from .server import SIMULATED
+
+__all__ = ["SIMULATED"]

@@ -1,0 +1,210 @@
+"""What the tools that make pictures answer: structured content, short text, a preview and a link."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from mcp.types import CallToolResult, ContentBlock, TextContent
+from pydantic import BaseModel
+
+import imagen
+
+from .images import Blocks, Picture, describe, picture_blocks, read_picture
+from .text import clip, spoken
+
+__all__ = [
+    "BatchReply",
+    "CostReply",
+    "Found",
+    "NumberedPicture",
+    "PictureReply",
+    "Problem",
+    "batch_reply",
+    "cost_reply",
+    "failed",
+    "picture_reply",
+    "result_of",
+]
+
+Status = Literal["created", "generating", "partial", "completed", "failed", "cancelled", "expired"]
+
+
+class NumberedPicture(Picture):
+    """`index` is its number in order of completion."""
+
+    index: int
+
+
+class Problem(BaseModel):
+    """A picture that could not be made, or, without an index, what stopped the whole batch."""
+
+    index: int | None
+    code: str
+    message: str
+    retryable: bool
+
+
+class BatchReply(BaseModel):
+    """Where a batch stands, and the picture that was pulled."""
+
+    session_id: str
+    status: Status
+    requested_count: int
+    completed_count: int
+    pending_count: int
+    image: NumberedPicture | None
+    errors: list[Problem]
+
+
+class PictureReply(BaseModel):
+    """One picture."""
+
+    image: NumberedPicture
+
+
+class CostReply(BaseModel):
+    """What pictures would cost; null where nobody published a price."""
+
+    model: str
+    count: int
+    low_usd: str | None
+    expected_usd: str | None
+    high_usd: str | None
+    needs_confirmation: bool
+
+    @property
+    def pictures(self) -> str:
+        """What it is for, in words."""
+        what = "1 picture" if self.count == 1 else f"{self.count} pictures"
+        return f"{what} by {self.model}"
+
+
+class Found(NamedTuple):
+    """A picture and its number in order of completion."""
+
+    number: int
+    image: imagen.Image
+
+
+# --- results --------------------------------------------------------------------------------------------------------
+
+
+async def picture_reply(
+    client: imagen.Client, found: Found, *, full: bool = False, notes: Sequence[str] = ()
+) -> CallToolResult:
+    """The answer of `generate_image`."""
+    blocks = await picture_blocks(client, found.image, full=full)
+    return result_of(PictureReply(image=_picture(found)), [_describe(found), *blocks.notes, *notes], blocks.content)
+
+
+async def batch_reply(
+    client: imagen.Client,
+    session: imagen.Session,
+    found: Found | None,
+    *,
+    full: bool = False,
+    notes: Sequence[str] = (),
+) -> CallToolResult:
+    """The answer of the batch tools; `notes` come last, as they say what to do next."""
+    reply = _batch(session, found)
+    lines = [_count(reply)]
+    blocks = Blocks([], [])
+    if found is not None:
+        blocks = await picture_blocks(client, found.image, full=full)
+        lines += [_describe(found), *blocks.notes]
+    lines += _complaints(reply.errors)
+    return result_of(reply, [*lines, *notes], blocks.content)
+
+
+def cost_reply(reply: CostReply, notes: Sequence[str] = ()) -> CallToolResult:
+    """The answer of `estimate_cost`."""
+    if reply.low_usd is None or reply.expected_usd is None or reply.high_usd is None:
+        cost = f"Nobody published what {reply.pictures} would cost."
+    elif reply.high_usd == "0":
+        cost = f"{reply.pictures} would cost nothing."
+    else:
+        cost = (
+            f"{reply.pictures} would cost about {spoken(reply.expected_usd)}: at least {spoken(reply.low_usd)}, at most "
+            f"{spoken(reply.high_usd)}."
+        )
+    consent = ["The user must agree to that before they are made."] if reply.needs_confirmation else []
+    return result_of(reply, [f"{cost} Nothing was made.", *consent, *notes], [])
+
+
+def failed(error: imagen.ImagenError) -> CallToolResult:
+    """A tool error: the code and one sentence."""
+    text = f"[{error.code}] {clip(error.message)}"
+    if error.retry_after_seconds is not None:
+        text += f" Wait {error.retry_after_seconds:g} seconds before trying again."
+    return CallToolResult(content=[TextContent(text=text)], is_error=True)
+
+
+def result_of(reply: BaseModel, lines: Sequence[str], content: Sequence[ContentBlock]) -> CallToolResult:
+    """An answer: structured content, the same in words, and pictures."""
+    text = TextContent(text="\n".join(lines))
+    return CallToolResult(content=[text, *content], structured_content=reply.model_dump(mode="json"))
+
+
+# --- structured content ---------------------------------------------------------------------------------------------
+
+
+def _batch(session: imagen.Session, found: Found | None) -> BatchReply:
+    completed, failures = len(session.images), len(session.failures)
+    return BatchReply(
+        session_id=session.id,
+        status=_STATUS[session.state],
+        requested_count=session.requested,
+        completed_count=completed,
+        pending_count=0 if session.finished else max(0, session.requested - completed - failures),
+        image=None if found is None else _picture(found),
+        errors=_problems(session),
+    )
+
+
+_STATUS: dict[str, Status] = {
+    "CREATED": "created",
+    "GENERATING": "generating",
+    "PARTIAL": "partial",
+    "COMPLETED": "completed",
+    "FAILED": "failed",
+    "CANCELLED": "cancelled",
+    "EXPIRED": "expired",
+}
+
+
+def _picture(found: Found) -> NumberedPicture:
+    return NumberedPicture(index=found.number, **read_picture(found.image).model_dump())
+
+
+def _problems(session: imagen.Session) -> list[Problem]:
+    errors: list[tuple[int | None, imagen.ImagenError]] = [(index, item.error) for index, item in session.failures]
+    if session.error is not None:
+        errors.append((None, session.error))
+    return [
+        Problem(index=index, code=error.code, message=clip(error.message), retryable=error.retryable)
+        for index, error in errors
+    ]
+
+
+# --- text -----------------------------------------------------------------------------------------------------------
+
+
+def _count(reply: BatchReply) -> str:
+    return (
+        f"Batch {reply.session_id} is {reply.status}: {reply.completed_count} of {reply.requested_count} pictures are "
+        f"there, {reply.pending_count} pending, {len(reply.errors)} failed."
+    )
+
+
+def _describe(found: Found) -> str:
+    return describe(found.image, f"Picture {found.number}")
+
+
+def _complaints(problems: Sequence[Problem]) -> list[str]:
+    """One line for all that failed in the same way."""
+    alike: dict[str, list[str]] = {}
+    for problem in problems:
+        what = "the batch" if problem.index is None else f"picture {problem.index}"
+        alike.setdefault(f"[{problem.code}] {problem.message}", []).append(what)
+    return [f"Failed, {', '.join(whats)}: {text}" for text, whats in alike.items()]

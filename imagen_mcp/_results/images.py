@@ -1,0 +1,172 @@
+"""What an answer says of a picture: facts, words, and the picture itself.
+
+Hosts count base64 in text or structured content as words, refuse results above 1 MiB, and break a conversation for good over
+pictures above 2000 pixels (docs/mcp.md). So the bytes of a picture stand in an image block and nowhere else, and bounded.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from typing import NamedTuple
+
+import trio
+from mcp.types import Annotations, ContentBlock, ImageContent, ResourceLink
+from pydantic import BaseModel
+
+import imagen
+
+from .text import clip, clip_line, dollars
+
+__all__ = ["Blocks", "Picture", "describe", "model_of", "picture_blocks", "read_picture"]
+
+# As JPEG, which every host shows.
+_PREVIEW = imagen.Transform(width=768, height=768, format="jpeg", quality=80)
+# 525,000 bytes are 700,000 characters of base64.
+_INLINE_BYTES = 525_000
+_INLINE_SIDE = 2000
+# What a picture that somebody sent says of itself may be anything.
+_MODEL = 100
+_WORD = 60
+_MOST_CHANGES = 20
+
+
+class Picture(BaseModel):
+    """A finished picture. `uri` is None where the disk failed; `cached` if the library had it already, for nothing."""
+
+    id: str
+    uri: str | None
+    path: str | None
+    media_type: str
+    width: int
+    height: int
+    size_bytes: int
+    model: str
+    cost_usd: str | None
+    cached: bool
+    parent_id: str | None
+    adjustments: list[str]
+
+
+class Blocks(NamedTuple):
+    """A picture as blocks of content, and what is to be said of them."""
+
+    content: list[ContentBlock]
+    notes: list[str]
+
+
+def read_picture(image: imagen.Image) -> Picture:
+    """The facts."""
+    return Picture(
+        id=image.id,
+        uri=_uri(image),
+        path=None if image.path is None else str(image.path),
+        media_type=image.media_type,
+        width=image.width,
+        height=image.height,
+        size_bytes=image.size_bytes,
+        model=model_of(image),
+        cost_usd=dollars(image.cost.usd),
+        cached=image.cached,
+        parent_id=image.parent_id,
+        adjustments=_changes(image),
+    )
+
+
+def describe(image: imagen.Image, name: str) -> str:
+    """What an assistant that cannot see the picture yet has to know of it."""
+    lines = [
+        f"{name}: {image.width}x{image.height} {image.media_type}, {image.size_bytes:,} bytes, by {model_of(image)}, "
+        f"{_cost(image)}."
+    ]
+    if image.path is not None:
+        lines += [f"File: {image.path}", f"Resource: {_uri(image)}"]
+    if image.storage_error is not None:
+        lines.append(f"The disk failed: {image.storage_error}")
+    if image.revised_prompt:
+        lines.append(f"The provider's wording of the prompt: {clip(image.revised_prompt)}")
+    return "\n".join([*lines, *_changes(image)])
+
+
+def model_of(image: imagen.Image) -> str:
+    """The model on one line."""
+    return clip_line(image.model, _MODEL)
+
+
+def _cost(image: imagen.Image) -> str:
+    if image.cached:
+        return "free, as the library had it already"
+    return (
+        "cost an unknown amount" if image.cost.usd is None else f"cost ${dollars(image.cost.usd)} ({image.cost.source})"
+    )
+
+
+def _changes(image: imagen.Image) -> list[str]:
+    """What was not sent as asked, in a sentence each."""
+    sentences: list[str] = []
+    for change in image.adjustments[:_MOST_CHANGES]:
+        sent = "left out" if change.sent is None else f"sent as {clip(change.sent)}"
+        sentences.append(f"{clip_line(change.field, _WORD)} {clip(change.asked)!r} was {sent}: {clip(change.reason)}.")
+    return sentences
+
+
+def _uri(image: imagen.Image) -> str | None:
+    return None if image.path is None else f"imagen://images/{image.id}"
+
+
+async def picture_blocks(client: imagen.Client, image: imagen.Image, *, full: bool) -> Blocks:
+    """The picture itself where it is asked for and fits, else a preview; and a link."""
+    # Where the disk failed, this answer holds the only copy.
+    full = full or image.path is None
+    inline = full and _fits(image)
+    try:
+        shown = await (_read_whole(image) if inline else _preview(client, image))
+    except imagen.StorageError as error:
+        return Blocks([], [f"There is no preview. [{error.code}] {clip(error.message)}"])
+    except imagen.InvalidRequestError:
+        return Blocks(_links(image), ["There is no preview: the picture cannot be decoded."])
+    notes = [shown.note]
+    if full and not inline:
+        notes.append(f"It is too large to be shown in full here: open the file, or read {_uri(image)}.")
+    content = ImageContent(
+        data=base64.b64encode(shown.data).decode(),
+        mime_type=shown.media_type,
+        annotations=Annotations(audience=["user", "assistant"]),
+    )
+    return Blocks([content, *_links(image)], notes)
+
+
+def _fits(image: imagen.Image) -> bool:
+    return image.size_bytes <= _INLINE_BYTES and max(image.width, image.height) <= _INLINE_SIDE
+
+
+def _links(image: imagen.Image) -> list[ContentBlock]:
+    # Some hosts throw away a whole result that holds a link.
+    uri = _uri(image)
+    if uri is None or os.environ.get("IMAGEN_MCP_LINKS", "").strip() == "0":
+        return []
+    return [
+        ResourceLink(
+            name=f"{image.id}{image.suffix}",
+            uri=uri,
+            mime_type=image.media_type,
+            size=image.size_bytes,
+            annotations=Annotations(audience=["user"]),
+        )
+    ]
+
+
+class _Shown(NamedTuple):
+    data: bytes
+    media_type: str
+    note: str
+
+
+async def _read_whole(image: imagen.Image) -> _Shown:
+    data = await trio.to_thread.run_sync(lambda: image.data)
+    return _Shown(data, image.media_type, "The picture is shown in full.")
+
+
+async def _preview(client: imagen.Client, image: imagen.Image) -> _Shown:
+    data = await client.renditions.read(image, _PREVIEW)
+    return _Shown(data, "image/jpeg", "Shown is a preview of at most 768 pixels a side, not the picture itself.")

@@ -1,0 +1,152 @@
+"""What pictures may cost: the estimate, the limit of the call, and the user's consent.
+
+The library asks for consent when a batch begins. A session begins in the background, when the tool that started it may have
+answered long ago, so the façade asks before it starts anything, and its client is opened without a limit of its own.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Annotated, NamedTuple
+
+from mcp.types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult
+from mcp_types.version import is_version_at_least
+from pydantic import Field
+
+import imagen
+
+from .._context import Desk, client_of
+from .._results.generation import CostReply
+from .._results.text import dollars, spoken
+
+__all__ = ["ConfirmCost", "Limits", "MaxCost", "ask_first", "estimate", "noting_retirement"]
+
+MaxCost = Annotated[
+    float | None,
+    Field(ge=0, description="Make nothing if all of it together may cost more than so many US dollars."),
+]
+ConfirmCost = Annotated[
+    bool, Field(description="True once the user has agreed to the cost that an earlier answer named; never before.")
+]
+
+# From this version on a server asks by its answer, and the client calls again with what the user said.
+_ASKS_BY_ANSWER = "2026-07-28"
+_QUESTION = "cost"
+
+
+class Limits(NamedTuple):
+    """What a call says about money."""
+
+    max_cost_usd: float | None = None
+    confirmed: bool = False
+
+    @property
+    def budget(self) -> imagen.Budget | None:
+        """A budget of its own for what the call starts."""
+        return None if self.max_cost_usd is None else imagen.Budget(str(self.max_cost_usd))
+
+
+async def ask_first(ctx: Desk, request: imagen.Request, count: int, limits: Limits) -> InputRequiredResult | None:
+    """None when the pictures may be made; else the answer that has the client ask its user.
+
+    Raises:
+        BudgetExceededError: they may not be made, or somebody must be asked whom only the assistant can ask.
+    """
+    shop = ctx.request_context.lifespan_context
+    if limits.max_cost_usd is None and shop.confirm_above_usd is None:
+        return None
+    with noting_retirement():
+        reply = estimate(ctx, request, count)
+    if (budget := limits.budget) is not None and not _fits(reply, budget.limit_usd):
+        raise imagen.BudgetExceededError(
+            f"{_describe(reply)}, and max_cost_usd is {spoken(budget.limit_usd)}; nothing was sent. Ask for fewer pictures, a "
+            "lower quality or another model."
+        )
+    if not reply.needs_confirmation:
+        return None
+    if _can_ask(ctx):
+        return await _ask_user(ctx, f"{_describe(reply)}. Shall they be made?")
+    if not limits.confirmed:
+        raise imagen.BudgetExceededError(
+            f"{_describe(reply)}, and the user must agree to that; nothing was sent. Ask the user, and then call again with "
+            "confirm_cost=true."
+        )
+    return None
+
+
+def estimate(ctx: Desk, request: imagen.Request, count: int) -> CostReply:
+    """What so many pictures of one request would cost."""
+    client = client_of(ctx)
+    limit = ctx.request_context.lifespan_context.confirm_above_usd
+    quote = client.quote([request] * count)
+    high = quote.high_usd
+    return CostReply(
+        model=client.model_for(request).id,
+        count=count,
+        low_usd=dollars(quote.low_usd),
+        expected_usd=dollars(quote.expected_usd),
+        high_usd=dollars(high),
+        needs_confirmation=limit is not None and (high is None or high > limit),
+    )
+
+
+@contextmanager
+def noting_retirement() -> Iterator[list[str]]:
+    """Gives, once it is left, what was said of models that will be retired."""
+    notes: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", imagen.ModelRetiringWarning)
+        yield notes
+    said = (str(item.message) for item in caught if issubclass(item.category, imagen.ModelRetiringWarning))
+    # Each of many pictures is a request of its own, and says it again.
+    notes += dict.fromkeys(said)
+
+
+def _fits(reply: CostReply, limit_usd: Decimal) -> bool:
+    return reply.high_usd is not None and Decimal(reply.high_usd) <= limit_usd
+
+
+def _describe(reply: CostReply) -> str:
+    if reply.high_usd is None or reply.expected_usd is None:
+        return f"Nobody published what {reply.pictures} will cost"
+    return f"{reply.pictures} will cost about {spoken(reply.expected_usd)} and may cost up to {spoken(reply.high_usd)}"
+
+
+# --- the user -------------------------------------------------------------------------------------------------------
+
+
+def _can_ask(ctx: Desk) -> bool:
+    capabilities = ctx.client_capabilities
+    elicitation = None if capabilities is None else capabilities.elicitation
+    if elicitation is None or (elicitation.form is None and elicitation.url is not None):
+        return False
+    return _asks_by_answer(ctx) or ctx.session.can_send_request
+
+
+def _asks_by_answer(ctx: Desk) -> bool:
+    version = ctx.protocol_version
+    return version is not None and is_version_at_least(version, _ASKS_BY_ANSWER)
+
+
+async def _ask_user(ctx: Desk, question: str) -> InputRequiredResult | None:
+    """Asks by the client's form, without fields: to accept it is to agree."""
+    form = ElicitRequestFormParams(message=question, requested_schema={"type": "object", "properties": {}})
+    if not _asks_by_answer(ctx):
+        _check_agreed(await ctx.session.elicit_form(question, form.requested_schema, ctx.request_id))
+        return None
+    answer = (ctx.input_responses or {}).get(_QUESTION)
+    # What was agreed to is this price and no other; the SDK seals the state, and binds it to the arguments of the call.
+    if answer is None or ctx.request_state != question:
+        return InputRequiredResult(input_requests={_QUESTION: ElicitRequest(params=form)}, request_state=question)
+    _check_agreed(answer)
+    return None
+
+
+def _check_agreed(answer: object) -> None:
+    if not isinstance(answer, ElicitResult) or answer.action != "accept":
+        raise imagen.BudgetExceededError(
+            "The user did not agree to the cost; nothing was sent. Do not ask again unless the user comes back to it."
+        )

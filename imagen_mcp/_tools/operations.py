@@ -1,0 +1,131 @@
+"""The tools that work on a picture: edit, vary, enhance, restyle."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+import imagen
+
+from .._context import Desk
+from .._desk import (
+    BatchAnswer,
+    Full,
+    LongTimeout,
+    ModelId,
+    PictureAnswer,
+    Prompt,
+    Quality,
+    Size,
+    Source,
+    Strength,
+    Timeout,
+    make_many,
+    make_one,
+    picture_source,
+)
+from .money import ConfirmCost, Limits, MaxCost
+
+__all__ = ["create_variations", "edit_image", "enhance_image", "restyle_image"]
+
+Words = Annotated[str, Field(description="Words to go by, where the model takes any; may be left out.")]
+
+
+async def edit_image(
+    prompt: Prompt,
+    images: Annotated[
+        list[str],
+        Field(
+            min_length=1,
+            max_length=16,
+            description="The picture that changes, then those that are mixed in; see image.",
+        ),
+    ],
+    ctx: Desk,
+    mask: Annotated[
+        str | None, Field(description="A picture of the same size, white where the first one is to change.")
+    ] = None,
+    model: ModelId = None,
+    size: Size = None,
+    quality: Quality = None,
+    timeout: LongTimeout = 50.0,
+    full: Full = False,
+    max_cost_usd: MaxCost = None,
+    confirm_cost: ConfirmCost = False,
+) -> PictureAnswer:
+    """Changes a picture as the prompt says, or makes one out of several. Each is named by the id of one that imagen made, an
+    https URL, a data URL, or a path on the server's machine."""
+    request = imagen.Edit(
+        prompt=prompt,
+        images=tuple(picture_source(ctx, image) for image in images),
+        mask=picture_source(ctx, mask) if mask else None,
+        model=model or None,
+        size=size or None,
+        quality=quality or None,
+    )
+    return await make_one(ctx, request, timeout, Limits(max_cost_usd, confirm_cost), full=full)
+
+
+async def create_variations(
+    image: Source,
+    ctx: Desk,
+    count: Annotated[int, Field(ge=1, le=10, description="How many, 1 to 10.")] = 4,
+    prompt: Words = "",
+    strength: Strength = None,
+    model: ModelId = None,
+    timeout: Timeout = 45.0,
+    max_cost_usd: MaxCost = None,
+    confirm_cost: ConfirmCost = False,
+) -> BatchAnswer:
+    """Starts other pictures like one, in the background. Answers with the session_id and the first picture as soon as it is
+    there; get_next_image gives the others. A model without variations does them by an edit, and says so."""
+    request = imagen.Vary(
+        image=picture_source(ctx, image), prompt=prompt, strength=strength, model=model or None, emulate=bool(model)
+    )
+    return await make_many(ctx, request, count, timeout, Limits(max_cost_usd, confirm_cost))
+
+
+async def enhance_image(
+    image: Source,
+    ctx: Desk,
+    scale: Annotated[float | None, Field(gt=1, le=16, description="How much larger each side gets.")] = None,
+    mode: Annotated[
+        Literal["fast", "conservative", "creative"] | None, Field(description="How much detail may be invented.")
+    ] = None,
+    prompt: Words = "",
+    model: ModelId = None,
+    timeout: LongTimeout = 50.0,
+    full: Full = False,
+    max_cost_usd: MaxCost = None,
+    confirm_cost: ConfirmCost = False,
+) -> PictureAnswer:
+    """Makes a picture larger and finer."""
+    request = imagen.Enhance(
+        image=picture_source(ctx, image), scale=scale, mode=mode, prompt=prompt, model=model or None
+    )
+    return await make_one(ctx, request, timeout, Limits(max_cost_usd, confirm_cost), full=full)
+
+
+async def restyle_image(
+    image: Source,
+    reference: Annotated[str, Field(description="The picture whose look it gets; named like image.")],
+    ctx: Desk,
+    prompt: Words = "",
+    strength: Strength = None,
+    model: ModelId = None,
+    timeout: LongTimeout = 50.0,
+    full: Full = False,
+    max_cost_usd: MaxCost = None,
+    confirm_cost: ConfirmCost = False,
+) -> PictureAnswer:
+    """Draws what one picture shows in the look of another."""
+    request = imagen.Restyle(
+        image=picture_source(ctx, image),
+        reference=picture_source(ctx, reference),
+        prompt=prompt,
+        strength=strength,
+        model=model or None,
+        emulate=bool(model),
+    )
+    return await make_one(ctx, request, timeout, Limits(max_cost_usd, confirm_cost), full=full)

@@ -1,0 +1,84 @@
+"""Prompts that are kept, and styles: what is said once and used again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import msgspec
+import trio
+from pydantic import Field
+
+import imagen
+
+from .._context import Desk, client_of
+from .._results.text import clip_line, no_such
+
+__all__ = ["ApplyStyles", "Values", "WordedPrompt", "choose_styles", "fill", "find_prompt", "word"]
+
+_MOST_PROMPTS = 100
+
+WordedPrompt = Annotated[
+    str, Field(description="What the picture should show, or @NAME: a prompt that the user keeps (imagen://prompts).")
+]
+Values = Annotated[dict[str, str] | None, Field(description="With @NAME: values for its variables.", max_length=100)]
+ApplyStyles = Annotated[
+    list[str] | None, Field(description="Names of styles to put on the prompt (imagen://styles).", max_length=10)
+]
+
+
+async def word(
+    ctx: Desk, request: imagen.Generate, values: Mapping[str, str] | None, styles: Sequence[str] | None
+) -> imagen.Generate:
+    """The request as it is sent: a kept prompt filled in, and styles put on.
+
+    Raises:
+        InvalidRequestError: there is no such prompt, style or variable; the message says which there are.
+    """
+    client = client_of(ctx)
+    # Hosts fill in optional fields with empty text.
+    chosen = await choose_styles(client, [name for name in styles or () if name])
+    if request.prompt.startswith("@"):
+        kept = await find_prompt(client, request.prompt[1:])
+        text = await fill(client, kept, values or {})
+        base = imagen.apply_styles(msgspec.structs.replace(request, prompt=""), (kept.as_style(),))
+        request = msgspec.structs.replace(base, prompt=text)
+        chosen = (*await choose_styles(client, kept.styles), *chosen)
+    elif values:
+        raise imagen.InvalidRequestError(
+            "Only a prompt that is kept has variables: name one as @NAME, or leave out values."
+        )
+    return imagen.apply_styles(request, chosen)
+
+
+async def choose_styles(client: imagen.Client, names: Sequence[str]) -> tuple[imagen.Style, ...]:
+    """The styles of these names."""
+    if not names:
+        return ()
+    known = await client.styles()
+    for name in names:
+        if name not in known:
+            raise no_such("style", name, list(known))
+    return imagen.choose_styles(known, names)
+
+
+async def find_prompt(client: imagen.Client, name: str) -> imagen.Prompt:
+    """The kept prompt of that name."""
+    found = await client.prompts.get(name)
+    if found is None:
+        raise no_such("prompt", name, [one.name for one in await client.prompts.list(limit=_MOST_PROMPTS)])
+    return found
+
+
+async def fill(client: imagen.Client, kept: imagen.Prompt, values: Mapping[str, str]) -> str:
+    """The one text that a kept prompt stands for with these values."""
+    template = imagen.Template.parse(kept.text)
+    folder = client.settings.home / "wildcards"
+    wildcards = await trio.to_thread.run_sync(imagen.read_wildcards, folder, template)
+    texts = template.expand(values, wildcards)
+    if texts.total != 1:
+        raise imagen.InvalidRequestError(
+            f"The prompt {kept.name!r} stands for several prompts: write out the one that is meant, without @. It is: "
+            f"{clip_line(kept.text, 200)}"
+        )
+    return texts[0]

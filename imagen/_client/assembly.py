@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 import trio
 
-from .._engine.admission import Admittance
+from .._engine.admission import Admission
 from .._engine.attempt import new_id
 from .._engine.batch_jobs import EconomyDesk
 from .._engine.cache import ResultCache
@@ -180,7 +180,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
     )
     settler = Settler(ledger=ledger, keeper=keeper, hide_secrets=on.ways.hide_secrets, now=now)
     callbacks = Callbacks()
-    admittance = Admittance(
+    admittance = Admission(
         ledger=ledger,
         owner=on.owner,
         budgets=settings.budgets,

@@ -16,14 +16,14 @@ from ..providers._steps import Progress
 from .attempt import Ticket
 from .planning import Order
 
-__all__ = ["Admittance"]
+__all__ = ["Admission"]
 
 # Other processes do not tell when they have ended something, so one looks now and then.
 _LOOK_SECONDS = 0.1
 _LONGEST_LOOK_SECONDS = 2.0
 
 
-class Admittance:
+class Admission:
     """The standing budgets and the rates, as the ledger counts them.
 
     `check_room` raises where the disk is full, `resolve_dead` frees what processes hold that have died.

@@ -23,7 +23,7 @@ from .._results.images import Cost, Outcome
 from .._storage.ledger import AttemptRecord, Ledger
 from .._transport.driver import ExchangeDriver
 from .._transport.job_waiters import Callbacks
-from .admission import Admittance
+from .admission import Admission
 from .attempt import Emit, Ticket
 from .planning import Order, Planner
 from .settling import FREE, Settler
@@ -63,7 +63,7 @@ class Engine:
         self,
         *,
         planner: Planner,
-        admittance: Admittance,
+        admittance: Admission,
         driver_of: Callable[[str], ExchangeDriver],
         ledger: Ledger,
         settler: Settler,

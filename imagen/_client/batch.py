@@ -37,7 +37,7 @@ from .._system.nursery import open_bare_nursery
 
 __all__ = [
     "Batch",
-    "BatchParts",
+    "BatchSetup",
     "BatchStatus",
     "RepeatedRequest",
     "Requests",
@@ -94,7 +94,7 @@ class StoredBatch(msgspec.Struct, frozen=True):
     outcomes: Callable[[], AsyncGenerator[Outcome]]
 
 
-class BatchParts(msgspec.Struct, frozen=True, kw_only=True):
+class BatchSetup(msgspec.Struct, frozen=True, kw_only=True):
     """What a batch is made with: who plans and fulfils, on what terms, and who is asked about the cost.
 
     With an `economy` desk the requests go together, as many as the provider takes in one job.
@@ -122,7 +122,7 @@ Source = Requests | RepeatedRequest | StoredBatch
 class Batch:
     """What `open_batch` gives: iterate over it for the outcomes. Nothing is sent before the first is asked for."""
 
-    def __init__(self, parts: BatchParts) -> None:
+    def __init__(self, parts: BatchSetup) -> None:
         self.id = parts.batch_id or new_id()
         self._parts = parts
         self._purse = parts.terms.purse
@@ -383,7 +383,7 @@ def quote_all(planner: Planner, requests: Iterable[Request], *, economy: bool = 
 
 
 @asynccontextmanager
-async def open_batch(source: Source, parts: BatchParts) -> AsyncIterator[Batch]:
+async def open_batch(source: Source, parts: BatchSetup) -> AsyncIterator[Batch]:
     """Runs a batch for as long as the block lasts; `Client.open_batch` says what callers may rely on."""
     if parts.max_at_once < 1:
         raise InvalidRequestError(f"max_at_once must be 1 or more, not {parts.max_at_once}.")

@@ -43,7 +43,7 @@ from ..prompts import Look, PromptLibrary, Style, choose_styles, load_styles
 from ..providers._provider import Callback
 from ..sharing import Archives, Shares
 from ..sharing._publishing import Publisher
-from .batch import Batch, BatchParts, RepeatedRequest, Requests, StoredBatch, open_batch, quote_all, repeat_request
+from .batch import Batch, BatchSetup, RepeatedRequest, Requests, StoredBatch, open_batch, quote_all, repeat_request
 from .event_relay import EventRelay
 from .library_services import LibraryRooms
 from .sessions import Session, Sessions
@@ -294,8 +294,8 @@ class Client:
     def _terms(self, purse: Purse, options: RoutingOptions, on_event: EventHandler | None = None) -> Terms:
         return Terms(purse=purse, emit=self._parts.events.also_to(on_event), options=options, lockouts={})
 
-    def _batch_parts(self, terms: Terms, max_at_once: int, batch_id: str | None = None) -> BatchParts:
-        return BatchParts(
+    def _batch_parts(self, terms: Terms, max_at_once: int, batch_id: str | None = None) -> BatchSetup:
+        return BatchSetup(
             planner=self._parts.planner,
             dispatcher=self._parts.dispatcher,
             terms=terms,

@@ -20,7 +20,7 @@ from .._errors import ImagenError, SessionError, SessionExpiredError, SessionNot
 from .._policy.budget import Budget, Purse
 from .._results.images import Failure, Image, Outcome
 from .._storage.webhooks import BatchCompleted
-from .batch import Batch, BatchParts, BatchStatus, RepeatedRequest, open_batch
+from .batch import Batch, BatchSetup, BatchStatus, RepeatedRequest, open_batch
 from .session_state import TERMINAL, SessionEvent, SessionProgress, SessionState, advance
 from .session_store import SessionStore, StoredSession
 
@@ -146,7 +146,7 @@ class Session:
             self._step("cancelled")
             self._over.set()
 
-    async def _read(self, source: RepeatedRequest, parts: BatchParts, store: SessionStore | None) -> None:
+    async def _read(self, source: RepeatedRequest, parts: BatchSetup, store: SessionStore | None) -> None:
         """Reads the batch to its end."""
         async with open_batch(source, parts) as self._batch:
             self._step("started")
@@ -155,7 +155,7 @@ class Session:
         self._step("ended")
 
     async def _restore(
-        self, stored: StoredSession, store: SessionStore, recovery: Recovery, parts: BatchParts | None
+        self, stored: StoredSession, store: SessionStore, recovery: Recovery, parts: BatchSetup | None
     ) -> None:
         """Gives what is there, waits for what is still being collected, and makes what is missing if `parts` are given."""
         self._step("started")
@@ -227,7 +227,7 @@ class Sessions:
         self._sweep()
         return len(self._sessions)
 
-    def start(self, source: RepeatedRequest, parts: BatchParts, budget: Budget | None) -> Session:
+    def start(self, source: RepeatedRequest, parts: BatchSetup, budget: Budget | None) -> Session:
         """Starts reading a batch in the background. `Client.start_session` is the way to call it.
 
         Raises:
@@ -255,7 +255,7 @@ class Sessions:
         session._touched = trio.current_time()
         return session
 
-    async def resume(self, session_id: str, parts: BatchParts) -> Session:
+    async def resume(self, session_id: str, parts: BatchSetup) -> Session:
         """Makes what is missing of a session that an earlier process did not end. Does nothing to one that runs."""
         while True:
             async with self._restoring:
@@ -267,7 +267,7 @@ class Sessions:
             # It is only being looked up, or has been cancelled a moment ago.
             await session._over.wait()
 
-    async def _go_on(self, session_id: str, parts: BatchParts) -> Session:
+    async def _go_on(self, session_id: str, parts: BatchSetup) -> Session:
         self._check_running()
         stored = await self._stored(session_id)
         parts = msgspec.structs.replace(
@@ -283,7 +283,7 @@ class Sessions:
         for session in self._sessions.values():
             session.cancel()
 
-    async def _begin(self, session: Session, source: RepeatedRequest, parts: BatchParts, budget: Budget | None) -> None:
+    async def _begin(self, session: Session, source: RepeatedRequest, parts: BatchSetup, budget: Budget | None) -> None:
         if self._store is not None:
             # A later process finds the pictures that it works on in the library, wherever they came from.
             order = await parts.planner.read_inputs(parts.planner.plan(source.request))
@@ -306,7 +306,7 @@ class Sessions:
             raise _expired(session_id)
         return found
 
-    async def _restore(self, stored: StoredSession, parts: BatchParts | None) -> Session:
+    async def _restore(self, stored: StoredSession, parts: BatchSetup | None) -> Session:
         assert self._store is not None
         if not await self._store.take_over(stored):
             raise SessionError(f"The session {stored.id} runs in another process: ask that one.", retryable=True)

@@ -36,7 +36,7 @@ from .._system.nursery import open_bare_nursery
 from .._system.process_locks import Owner
 from .._system.threads import ThreadWorkers, Workers
 from .._transport.connections import ProviderWays, open_http
-from .._transport.job_waiters import Callbacks
+from .._transport.job_waiters import JobWaiters
 from ..library import Library
 from ..library._imaging import Renditions, remove_renditions
 from ..prompts import PromptLibrary
@@ -179,7 +179,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         now=now,
     )
     settler = Settler(ledger=ledger, keeper=keeper, hide_secrets=on.ways.hide_secrets, now=now)
-    callbacks = Callbacks()
+    callbacks = JobWaiters()
     admittance = Admission(
         ledger=ledger,
         owner=on.owner,

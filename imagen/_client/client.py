@@ -35,7 +35,7 @@ from .._system.threads import Workers
 from .._transport.connections import ProviderWays
 from .._transport.discovery import Discovery, discover_models
 from .._transport.driver import Watch
-from .._transport.job_waiters import Callbacks
+from .._transport.job_waiters import JobWaiters
 from .._transport.probe import ProviderStatus, probe_provider
 from ..library import Library
 from ..library._imaging import Renditions, Similar
@@ -67,7 +67,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     ledger: Ledger
     spending: SpendingBy
     sessions: Sessions
-    callbacks: Callbacks
+    callbacks: JobWaiters
     confirmation: Confirmation | None
     events: EventRelay
     ways: ProviderWays

@@ -17,7 +17,7 @@ from .._results.events import AttemptEnded, AttemptSent, Event, PreviewReceived,
 from .._results.images import Outcome, failure_of
 from .._storage.ledger import AttemptRecord, Ledger
 from .._transport.driver import Watch
-from .._transport.job_waiters import Callbacks
+from .._transport.job_waiters import JobWaiters
 from ..providers._steps import Accepted, Cancellable, HttpResponse, Partial, Progress, Wait
 from .planning import Order
 
@@ -47,7 +47,7 @@ class Ticket(Watch):
     """
 
     def __init__(
-        self, order: Order, *, hold: Hold, ledger: Ledger, callbacks: Callbacks, emit: Emit, now: Callable[[], float]
+        self, order: Order, *, hold: Hold, ledger: Ledger, callbacks: JobWaiters, emit: Emit, now: Callable[[], float]
     ) -> None:
         self.id = new_id()
         self.order = order
@@ -77,7 +77,7 @@ class Ticket(Watch):
         row: AttemptRecord,
         *,
         ledger: Ledger,
-        callbacks: Callbacks,
+        callbacks: JobWaiters,
         emit: Emit,
         now: Callable[[], float],
     ) -> Ticket:

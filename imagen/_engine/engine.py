@@ -22,7 +22,7 @@ from .._requests.options import RoutingOptions
 from .._results.images import Cost, Outcome
 from .._storage.ledger import AttemptRecord, Ledger
 from .._transport.driver import ExchangeDriver
-from .._transport.job_waiters import Callbacks
+from .._transport.job_waiters import JobWaiters
 from .admission import Admission
 from .attempt import Emit, Ticket
 from .planning import Order, Planner
@@ -68,7 +68,7 @@ class Engine:
         ledger: Ledger,
         settler: Settler,
         routes: Routes,
-        callbacks: Callbacks,
+        callbacks: JobWaiters,
         nursery: trio.Nursery,
         retry: RetryPolicy,
         salvage_seconds: float,

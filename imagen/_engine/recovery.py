@@ -22,7 +22,7 @@ from .._results.images import Cost, Failure, Outcome, failure_of
 from .._storage.ledger import AttemptRecord, Ledger, State
 from .._system.process_locks import is_alive
 from .._system.threads import Workers
-from .._transport.job_waiters import Callbacks
+from .._transport.job_waiters import JobWaiters
 from ..library import Library
 from ..providers._steps import Accepted
 from .attempt import Emit, Ticket
@@ -63,7 +63,7 @@ class Recovery:
         planner: Planner,
         collector: Collector,
         together: TogetherCollector,
-        callbacks: Callbacks,
+        callbacks: JobWaiters,
         owner: str,
         owners: Path,
         workers: Workers,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import trio
 
-__all__ = ["Callbacks"]
+__all__ = ["JobWaiters"]
 
 
-class Callbacks:
+class JobWaiters:
     """The jobs of a client that are waited for."""
 
     def __init__(self) -> None:

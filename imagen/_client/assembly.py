@@ -43,7 +43,7 @@ from ..prompts import PromptLibrary
 from ..providers._steps import Transport
 from .client import Client, Parts
 from .event_relay import EventRelay
-from .library_services import LibraryRooms, open_library_rooms
+from .library_services import LibraryServices, open_library_rooms
 from .session_store import SessionStore
 from .sessions import Sessions
 
@@ -272,7 +272,7 @@ def _open_library(
     return Library(folder, database, workers, now=now, on_removed=forget)
 
 
-def _open_rooms(on: _Ground, renditions: Renditions) -> LibraryRooms | None:
+def _open_rooms(on: _Ground, renditions: Renditions) -> LibraryServices | None:
     if on.library is None:
         return None
     return open_library_rooms(

@@ -45,7 +45,7 @@ from ..sharing import Archives, Shares
 from ..sharing._publishing import Publisher
 from .batch import Batch, BatchSetup, RepeatedRequest, Requests, StoredBatch, open_batch, quote_all, repeat_request
 from .event_relay import EventRelay
-from .library_services import LibraryRooms
+from .library_services import LibraryServices
 from .sessions import Session, Sessions
 
 __all__ = ["Client", "Parts"]
@@ -73,7 +73,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     ways: ProviderWays
     webhooks: Webhooks | None
     renditions: Renditions
-    rooms: LibraryRooms | None
+    rooms: LibraryServices | None
     now: Callable[[], float]
     prompts: PromptLibrary
     workers: Workers
@@ -91,7 +91,7 @@ class Client:
         self._parts = parts
 
     @property
-    def _rooms(self) -> LibraryRooms:
+    def _rooms(self) -> LibraryServices:
         if self._parts.rooms is None:
             raise ConfigurationError("This client was opened without a library: leave out library=None.")
         return self._parts.rooms

@@ -16,10 +16,10 @@ from ..library._imaging import Renditions, Similar
 from ..sharing import Archives, Shares
 from ..sharing._publishing import Publisher
 
-__all__ = ["LibraryRooms", "open_library_rooms"]
+__all__ = ["LibraryServices", "open_library_rooms"]
 
 
-class LibraryRooms(msgspec.Struct, frozen=True, kw_only=True):
+class LibraryServices(msgspec.Struct, frozen=True, kw_only=True):
     """The library, and what stands on it; the publisher only where a store is set."""
 
     library: Library
@@ -50,10 +50,10 @@ def open_library_rooms(
     database: Database,
     workers: Workers,
     now: Callable[[], float],
-) -> LibraryRooms:
+) -> LibraryServices:
     """Puts them together."""
     ground = (database, library, renditions, workers)
-    return LibraryRooms(
+    return LibraryServices(
         library=library,
         similar=Similar(database, workers, read=library.files.find_input),
         archives=Archives(*ground, max_pixels=settings.bounds.max_pixels, now=now),

@@ -43,7 +43,7 @@ from ..prompts import PromptLibrary
 from ..providers._steps import Transport
 from .client import Client, Parts
 from .event_relay import EventRelay
-from .library_services import LibraryServices, open_library_rooms
+from .library_services import LibraryServices, open_library_services
 from .session_store import SessionStore
 from .sessions import Sessions
 
@@ -275,7 +275,7 @@ def _open_library(
 def _open_rooms(on: _Ground, renditions: Renditions) -> LibraryServices | None:
     if on.library is None:
         return None
-    return open_library_rooms(
+    return open_library_services(
         on.library, renditions, settings=on.settings, database=on.database, workers=on.workers, now=on.now
     )
 

@@ -16,7 +16,7 @@ from ..library._imaging import Renditions, Similar
 from ..sharing import Archives, Shares
 from ..sharing._publishing import Publisher
 
-__all__ = ["LibraryServices", "open_library_rooms"]
+__all__ = ["LibraryServices", "open_library_services"]
 
 
 class LibraryServices(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +42,7 @@ class LibraryServices(msgspec.Struct, frozen=True, kw_only=True):
         self.housekeeping.close()
 
 
-def open_library_rooms(
+def open_library_services(
     library: Library,
     renditions: Renditions,
     *,

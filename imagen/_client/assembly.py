@@ -21,7 +21,7 @@ from .._engine.inputs import SourceReader
 from .._engine.keeping import Keeper
 from .._engine.planning import Planner
 from .._engine.recovery import Recovery
-from .._engine.router import Dispatcher
+from .._engine.router import Router
 from .._engine.settling import Settler
 from .._policy.confirmation import Confirm, Confirmation
 from .._policy.model_gate import Routes
@@ -244,7 +244,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         planner=planner,
         engine=engine,
         economy=economy,
-        dispatcher=Dispatcher(planner=planner, engine=engine, ledger=ledger, policy=settings.routes, cache=cache),
+        dispatcher=Router(planner=planner, engine=engine, ledger=ledger, policy=settings.routes, cache=cache),
         recovery=recovery,
         ledger=ledger,
         spending=SpendingBy(on.database),

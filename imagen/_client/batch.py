@@ -26,7 +26,7 @@ from .._engine.batch_jobs import EconomyDesk
 from .._engine.cache import NO_SIBLINGS, Siblings
 from .._engine.engine import Terms
 from .._engine.planning import Order, Planner
-from .._engine.router import Dispatcher
+from .._engine.router import Router
 from .._errors import BudgetExceededError, ImagenError, InvalidRequestError
 from .._policy.confirmation import Confirmation
 from .._requests.request import Request, as_request
@@ -101,7 +101,7 @@ class BatchSetup(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     planner: Planner
-    dispatcher: Dispatcher
+    dispatcher: Router
     economy: EconomyDesk | None = None
     terms: Terms
     confirmation: Confirmation | None = None

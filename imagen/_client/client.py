@@ -16,7 +16,7 @@ from .._engine.batch_jobs import EconomyDesk
 from .._engine.engine import Engine, Terms
 from .._engine.planning import Planner
 from .._engine.recovery import Recovery
-from .._engine.router import Dispatcher
+from .._engine.router import Router
 from .._errors import BudgetExceededError, ConfigurationError, InvalidRequestError, ProviderNotFoundError
 from .._policy.budget import Budget, Purse, current_scopes, read_usd
 from .._policy.confirmation import Confirmation
@@ -62,7 +62,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     planner: Planner
     engine: Engine
     economy: EconomyDesk
-    dispatcher: Dispatcher
+    dispatcher: Router
     recovery: Recovery
     ledger: Ledger
     spending: SpendingBy

@@ -20,13 +20,13 @@ from .engine import Engine, Terms
 from .hedging import hedge, quantile
 from .planning import Order, Planner
 
-__all__ = ["Dispatcher"]
+__all__ = ["Router"]
 
 # From fewer pictures nobody can tell how long the slowest take.
 _LEAST_TIMED = 10
 
 
-class Dispatcher:
+class Router:
     """Gives the outcomes of requests, over whichever way they come."""
 
     def __init__(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import imagen
 from imagen import AuthenticationError, Callback, ConfigurationError, HttpResponse, InvalidRequestError
-from imagen._transport.driver import Watch
+from imagen._transport.driver import ExchangeObserver
 from imagen.providers import PROVIDERS, bfl, fal, replicate
 from imagen.testing.simulator import open_simulator
 from imagen.testing.simulator._core import callbacks as _callbacks
@@ -231,10 +231,10 @@ async def test_keys_and_secrets_are_fetched_once():
             async with open_driver(base_url, provider=provider, key=simulator.key) as driver:
                 for _ in range(3):
                     callback = Callback(headers=headers, body=body, now=NOW)
-                    assert await driver.run(provider.read_callback(callback), Watch()) == "j1"
+                    assert await driver.run(provider.read_callback(callback), ExchangeObserver()) == "j1"
                 false = Callback(headers=headers, body=body + b" ", now=NOW)
                 assert isinstance(
-                    await failure(driver.run(provider.read_callback(false), Watch())), AuthenticationError
+                    await failure(driver.run(provider.read_callback(false), ExchangeObserver())), AuthenticationError
                 )
         assert len(simulator.received) == 2
 
@@ -253,7 +253,7 @@ async def test_the_keys_of_fal_are_asked_for_without_ours():
     async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http:
         async with open_driver("https://queue.fal.run", provider=fal.PROVIDER, http=http) as driver:
             reading = fal.read_callback(Callback(headers=headers, body=body, now=NOW))
-            assert await driver.run(reading, Watch()) == "j1"
+            assert await driver.run(reading, ExchangeObserver()) == "j1"
     (request,) = asked
     assert str(request.url) == "https://rest.fal.ai/.well-known/jwks.json"
     assert "authorization" not in request.headers
@@ -285,7 +285,7 @@ async def test_the_simulated_services_call_no_plain_http(name: str):
     asked = msgspec.structs.replace(call_for(model, operation), callback_url="http://atelier.example/callbacks")
     async with open_simulator() as simulator:
         async with open_driver(simulator.base_url(name), provider=provider, key=simulator.key) as driver:
-            error = await failure(driver.run(provider.operations[operation](asked), Watch()))
+            error = await failure(driver.run(provider.operations[operation](asked), ExchangeObserver()))
         assert not simulator.bills
     assert isinstance(error, InvalidRequestError)
 

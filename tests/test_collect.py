@@ -14,7 +14,7 @@ import imagen
 from imagen import Accepted, Call, Pictures
 from imagen._requests.request import operation_of
 from imagen._results.prices import cost_of
-from imagen._transport.driver import Watch
+from imagen._transport.driver import ExchangeObserver
 from imagen.metadata._image_header import measure
 from imagen.providers import PROVIDERS
 from imagen.testing.simulator import JobFails, Simulator, Withheld, open_simulator
@@ -55,7 +55,7 @@ class Killed(Exception):
     """What becomes of a process whose job was taken."""
 
 
-class Memory(Watch):
+class Memory(ExchangeObserver):
     """Keeps what a ledger keeps, and dies when the provider has told of the job so many times."""
 
     def __init__(self, *, dies_at: int | None = None) -> None:
@@ -111,7 +111,7 @@ async def order(simulator: Simulator, call: Call) -> Pictures:
     """The operation as it is without an interruption."""
     provider = PROVIDERS[call.model.provider]
     async with open_process(simulator, provider.name) as driver:
-        return await driver.run(provider.operations[operation_of(call.request)](call), Watch())
+        return await driver.run(provider.operations[operation_of(call.request)](call), ExchangeObserver())
 
 
 async def order_and_die(simulator: Simulator, call: Call) -> Accepted:

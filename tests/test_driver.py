@@ -9,7 +9,7 @@ import trio
 
 import imagen
 from imagen import Bounds, HttpRequest, OutcomeUnknownError, Pictures, ProviderError
-from imagen._transport.driver import ExchangeDriver, Watch
+from imagen._transport.driver import ExchangeDriver, ExchangeObserver
 from imagen.providers.openai import _nexos as nexos
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
 from imagen.testing.simulator import (
@@ -58,9 +58,9 @@ async def test_the_model_list_is_asked_again_and_the_creation_is_not(fault):
         async with open_driver(
             simulator.base_url("nexos"), provider=nexos.PROVIDER, bounds=bounds_for(fault)
         ) as driver:
-            assert len((await driver.run(nexos.generate(call(IMAGEN)), Watch())).pictures) == 1
+            assert len((await driver.run(nexos.generate(call(IMAGEN)), ExchangeObserver())).pictures) == 1
             # The second picture needs no list.
-            await driver.run(nexos.generate(call(IMAGEN)), Watch())
+            await driver.run(nexos.generate(call(IMAGEN)), ExchangeObserver())
         assert [received.kind for received in simulator.received] == ["list"] * 3 + ["create"] * 2
 
 
@@ -141,7 +141,7 @@ async def test_a_server_that_is_not_there_is_told_at_once_and_nothing_was_sent()
 # --- the other steps, without a network -----------------------------------------------------------------------------
 
 
-class Told(Watch):
+class Told(ExchangeObserver):
     """Keeps what the driver tells, and when."""
 
     def __init__(self) -> None:
@@ -233,13 +233,13 @@ async def test_what_is_no_step_or_comes_too_early_is_a_bug_that_shows(step):
 
     driver, _ = scripted()
     with pytest.raises(AssertionError):
-        await driver.run(exchange(), Watch())
+        await driver.run(exchange(), ExchangeObserver())
     assert closed
 
 
 async def test_a_watch_that_listens_to_nothing_is_fine(autojump_clock):
     driver, _ = scripted(ScriptedReply(), ScriptedReply(chunks=(b"done",)))
-    assert len((await driver.run(polled_job(), Watch())).pictures) == 1
+    assert len((await driver.run(polled_job(), ExchangeObserver())).pictures) == 1
 
 
 async def test_an_answer_is_kept_only_as_long_as_it_says_and_only_if_it_is_good(autojump_clock):
@@ -252,7 +252,7 @@ async def test_an_answer_is_kept_only_as_long_as_it_says_and_only_if_it_is_good(
     got = []
     for seconds in (0, 0, 59, 2):
         await trio.sleep(seconds)
-        got.append((await driver.run(ask(), Watch())).pictures[0].data)
+        got.append((await driver.run(ask(), ExchangeObserver())).pictures[0].data)
     assert got == [b"", b"one", b"one", b"two"]
 
 
@@ -287,10 +287,10 @@ async def test_a_step_with_a_key_of_its_own_is_sent_again_and_never_forgets_a_lo
     transport = ScriptedTransport(script)
     driver = ExchangeDriver(transport, bounds=Bounds(), retry=imagen.RetryPolicy(), workers=InlineWorkers())
     if error is None:
-        await driver.run(create_once(), Watch())
+        await driver.run(create_once(), ExchangeObserver())
     else:
         with pytest.raises(error) as caught:
-            await driver.run(create_once(), Watch())
+            await driver.run(create_once(), ExchangeObserver())
         assert type(caught.value) is error
         assert caught.value.billed == ("unknown" if error is OutcomeUnknownError else "no")
     assert len(transport.requests) == len(script)

@@ -28,7 +28,7 @@ from imagen import (
     Reporter,
     Wait,
 )
-from imagen._transport.driver import Watch
+from imagen._transport.driver import ExchangeObserver
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
 from tests.support import PNG
 from tests.transports import CALM, KEY, open_driver, open_server
@@ -267,6 +267,6 @@ async def test_a_socket_is_read_while_other_requests_go_on():
 
     async with open_server(serve, once=False) as server, open_driver(server.url, bounds=CALM) as driver:
         with trio.move_on_after(2):
-            await driver.run(listen(), Watch())
+            await driver.run(listen(), ExchangeObserver())
     assert heard[:5] == [101, b"{}", b"first", None, b"second"]
     assert KEY.encode() in server.requests[0]

@@ -28,7 +28,7 @@ from imagen import (
     RateLimitError,
 )
 from imagen._system.urls import check_base_url, is_loopback
-from imagen._transport.driver import ExchangeDriver, Watch
+from imagen._transport.driver import ExchangeDriver, ExchangeObserver
 from imagen.providers.openai import _adapter as openai
 from imagen.providers.openai import _nexos as nexos
 from imagen.testing import InlineWorkers
@@ -634,7 +634,7 @@ async def test_a_response_that_is_cached_is_asked_for_once_by_many():
         async with open_driver(simulator.base_url("nexos"), provider=nexos.PROVIDER) as driver:
             async with trio.open_nursery() as nursery:
                 for _ in range(10):
-                    nursery.start_soon(driver.run, exchange(), Watch())
+                    nursery.start_soon(driver.run, exchange(), ExchangeObserver())
         assert len(simulator.received) == 1
     assert len(got) == 10
 

@@ -13,7 +13,7 @@ import trio
 
 import imagen
 from imagen import Bounds, OutcomeUnknownError, Pictures, RetryPolicy, Secret
-from imagen._transport.driver import ExchangeDriver, Watch
+from imagen._transport.driver import ExchangeDriver, ExchangeObserver
 from imagen._transport.http import HttpTransport
 from imagen.providers.openai import _adapter as openai
 from imagen.testing import InlineWorkers
@@ -55,7 +55,7 @@ async def open_driver(base_url: str, *, bounds: Bounds = CALM, **more: Any) -> A
         yield ExchangeDriver(transport, bounds=bounds, retry=RETRY, workers=InlineWorkers())
 
 
-class Previews(Watch):
+class Previews(ExchangeObserver):
     """Counts what the driver tells."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Previews(Watch):
 
 
 async def run_openai(driver: ExchangeDriver, model: str | imagen.Model = "gpt-image-2", **fields: Any) -> Pictures:
-    return await driver.run(openai.generate(call(model, **fields)), Watch())
+    return await driver.run(openai.generate(call(model, **fields)), ExchangeObserver())
 
 
 async def failure(running: Awaitable[object]) -> imagen.ImagenError:

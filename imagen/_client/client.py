@@ -34,7 +34,7 @@ from .._storage.webhooks import BatchCompleted, Webhooks
 from .._system.threads import Workers
 from .._transport.connections import ProviderWays
 from .._transport.discovery import Discovery, discover_models
-from .._transport.driver import Watch
+from .._transport.driver import ExchangeObserver
 from .._transport.job_waiters import JobWaiters
 from .._transport.probe import ProviderStatus, probe_provider
 from ..library import Library
@@ -471,7 +471,7 @@ class Client:
         callback = Callback(
             headers=headers, body=body, now=self._parts.now(), secret=None if secret is None else secret.reveal()
         )
-        job_id = await self._parts.ways.driver(provider).run(read(callback), Watch())
+        job_id = await self._parts.ways.driver(provider).run(read(callback), ExchangeObserver())
         return self._parts.callbacks.ring(provider, job_id)
 
     async def probe(self, provider: str) -> ProviderStatus:

@@ -16,7 +16,7 @@ from .._requests.request import Request
 from .._results.events import AttemptEnded, AttemptSent, Event, PreviewReceived, ProgressReported
 from .._results.images import Outcome, failure_of
 from .._storage.ledger import AttemptRecord, Ledger
-from .._transport.driver import Watch
+from .._transport.driver import ExchangeObserver
 from .._transport.job_waiters import JobWaiters
 from ..providers._steps import Accepted, Cancellable, HttpResponse, Partial, Progress, Wait
 from .planning import Order
@@ -39,7 +39,7 @@ def new_id() -> str:
     return secrets.token_hex(8)
 
 
-class Ticket(Watch):
+class Ticket(ExchangeObserver):
     """Whoever wants the outcomes waits for `done`; the ticket itself runs in the client's nursery.
 
     `job` is where the provider has it, if it says so. One that is `collectable` is left to a later process rather than

@@ -15,7 +15,7 @@ import trio
 from .._errors import ImagenError, OutcomeUnknownError, ProviderError, StorageError
 from .._results.images import Cost, Outcome, failure_of
 from .._storage.ledger import Ledger
-from .._transport.driver import ExchangeDriver, Watch
+from .._transport.driver import ExchangeDriver, ExchangeObserver
 from ..providers._steps import Accepted, Delivered, Progress, Wait
 from .attempt import Ticket
 from .engine import Terms
@@ -25,7 +25,7 @@ from .settling import FREE, Settler
 __all__ = ["EconomyDesk"]
 
 
-class _Group(Watch):
+class _Group(ExchangeObserver):
     """The tickets of one job, as the driver sees them; positions count from 0."""
 
     def __init__(self, tickets: Sequence[Ticket], settler: Settler, ledger: Ledger, now: Callable[[], float]) -> None:

@@ -13,7 +13,7 @@ from .._policy.settings import ProviderAccess
 from .._requests.catalog import Catalog, Model
 from .._system.nursery import open_bare_nursery
 from ..providers._provider import ListedModel
-from .driver import ExchangeDriver, Watch
+from .driver import ExchangeDriver, ExchangeObserver
 
 __all__ = ["DiscoveredModel", "Discovery", "discover_models"]
 
@@ -57,7 +57,7 @@ async def discover_models(
             return
         with trio.move_on_after(_LIST_SECONDS) as patience:
             try:
-                listed = await driver_of(name).run(list_models(), Watch())
+                listed = await driver_of(name).run(list_models(), ExchangeObserver())
                 found[name] = _merge(name, listed, known)
             except ImagenError as error:
                 failures[name] = error.message

@@ -34,12 +34,12 @@ from ..providers._steps import (
     Wait,
 )
 
-__all__ = ["ExchangeDriver", "Watch"]
+__all__ = ["ExchangeDriver", "ExchangeObserver"]
 
 Result = TypeVar("Result")
 
 
-class Watch:
+class ExchangeObserver:
     """What the driver tells while it works; the base class ignores it all."""
 
     async def before_sending(self) -> None:
@@ -82,7 +82,7 @@ class ExchangeDriver:
     async def run(
         self,
         exchange: Generator[Step, HttpResponse | bytes | None, Result],
-        watch: Watch,
+        watch: ExchangeObserver,
         *,
         billable: bool = False,
     ) -> Result:
@@ -139,7 +139,7 @@ class ExchangeDriver:
             finally:
                 exchange.close()
 
-    async def _perform(self, step: Step, watch: Watch, *, billable: bool) -> HttpResponse | bytes | None:
+    async def _perform(self, step: Step, watch: ExchangeObserver, *, billable: bool) -> HttpResponse | bytes | None:
         match step:
             case HttpRequest() if step.cache_seconds > 0:
                 return await self._send_cached(step)
@@ -201,7 +201,7 @@ class ExchangeDriver:
             raise ProviderError(error.message, retryable=retryable, details=error.details) from error
         raise AssertionError("a retry loop ends in a result or an error")  # pragma: no cover (for the type checker)
 
-    async def _send_idempotent(self, request: HttpRequest, watch: Watch) -> HttpResponse:
+    async def _send_idempotent(self, request: HttpRequest, watch: ExchangeObserver) -> HttpResponse:
         """Sends a creating step again after any fault. Where one of the tries was lost, only success says what became of it."""
         lost: OutcomeUnknownError | None = None
         response: HttpResponse | None = None
@@ -224,7 +224,7 @@ class ExchangeDriver:
             raise lost
         return response
 
-    async def _send_asking(self, request: HttpRequest, meanwhile: Meanwhile, watch: Watch) -> HttpResponse:
+    async def _send_asking(self, request: HttpRequest, meanwhile: Meanwhile, watch: ExchangeObserver) -> HttpResponse:
         """Sends a request and asks how far it is until its answer is there. A question that fails is asked again later."""
 
         async def ask() -> None:
@@ -246,7 +246,7 @@ class ExchangeDriver:
             nursery.cancel_scope.cancel("the answer is there")
         return response
 
-    async def _render(self, call: Callable[[Reporter], bytes], device: str, watch: Watch) -> bytes:
+    async def _render(self, call: Callable[[Reporter], bytes], device: str, watch: ExchangeObserver) -> bytes:
         """Runs a computation on a device. A cancellation ends it at its next report."""
         return await self._workers.run_on(device, partial(call, _ThreadReporter(watch)))
 
@@ -296,7 +296,7 @@ class ExchangeDriver:
 class _ThreadReporter:
     """Carries reports from a worker thread to the event loop."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: ExchangeObserver) -> None:
         self._watch = watch
 
     def progress(self, fraction: float) -> None:

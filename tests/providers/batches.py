@@ -10,7 +10,7 @@ import pybase64
 
 import imagen
 from imagen import Accepted, Delivered, HttpRequest, HttpResponse, ImagenError, Pictures, ReadChunk
-from imagen._transport.driver import Watch
+from imagen._transport.driver import ExchangeObserver
 from imagen.providers import PROVIDERS
 from tests.providers.stepping import PICTURE, call, reply
 
@@ -72,7 +72,7 @@ class BatchWalk:
         return [step for step in self.steps if isinstance(step, kind)]
 
 
-class Collector(Watch):
+class Collector(ExchangeObserver):
     """What the driver tells of a batch."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ import pybase64
 import pytest
 
 import imagen
-from imagen._transport.driver import Watch
+from imagen._transport.driver import ExchangeObserver
 from imagen.providers import PROVIDERS
 from imagen.providers.google import _adapter as google
 from imagen.testing.simulator import open_simulator
@@ -62,7 +62,7 @@ async def test_the_list_has_the_living_image_models(tmp_path):
     async with open_simulator() as simulator:
         provider = PROVIDERS["google"]
         async with open_driver(simulator.base_url("google"), provider=provider, key=simulator.key) as driver:
-            found = await driver.run(google.list_models(), Watch())
+            found = await driver.run(google.list_models(), ExchangeObserver())
         assert {model.wire_name for model in found} == {
             LARGE,
             CHEAP,

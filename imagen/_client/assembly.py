@@ -14,7 +14,7 @@ import trio
 
 from .._engine.admission import Admission
 from .._engine.attempt import new_id
-from .._engine.batch_jobs import EconomyDesk
+from .._engine.batch_jobs import BatchJobs
 from .._engine.cache import ResultCache
 from .._engine.engine import Engine
 from .._engine.inputs import SourceReader
@@ -202,7 +202,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         salvage_seconds=settings.salvage_seconds,
         now=now,
     )
-    economy = EconomyDesk(
+    economy = BatchJobs(
         planner=planner,
         admit=engine.admit,
         driver_of=on.ways.driver,

@@ -22,7 +22,7 @@ import msgspec
 import trio
 
 from .._engine.attempt import new_id
-from .._engine.batch_jobs import EconomyDesk
+from .._engine.batch_jobs import BatchJobs
 from .._engine.cache import NO_SIBLINGS, Siblings
 from .._engine.engine import Terms
 from .._engine.planning import Order, Planner
@@ -102,7 +102,7 @@ class BatchSetup(msgspec.Struct, frozen=True, kw_only=True):
 
     planner: Planner
     dispatcher: Router
-    economy: EconomyDesk | None = None
+    economy: BatchJobs | None = None
     terms: Terms
     confirmation: Confirmation | None = None
     max_at_once: int = 4
@@ -200,7 +200,7 @@ class Batch:
         except ImagenError as error:
             self._source_error = error
 
-    async def _feed_together(self, source: Requests, desk: EconomyDesk, nursery: trio.Nursery) -> None:
+    async def _feed_together(self, source: Requests, desk: BatchJobs, nursery: trio.Nursery) -> None:
         groups: dict[str, list[Order]] = {}
         index = 0
         try:
@@ -223,12 +223,12 @@ class Batch:
         for group in groups.values():
             await self._start_together(group, desk, nursery)
 
-    async def _start_together(self, orders: list[Order], desk: EconomyDesk, nursery: trio.Nursery) -> None:
+    async def _start_together(self, orders: list[Order], desk: BatchJobs, nursery: trio.Nursery) -> None:
         await self._slots.acquire()
         self._in_flight += len(orders)
         nursery.start_soon(self._fulfil_together, orders, desk, name=f"imagen batch {self.id}, together")
 
-    async def _fulfil_together(self, orders: list[Order], desk: EconomyDesk) -> None:
+    async def _fulfil_together(self, orders: list[Order], desk: BatchJobs) -> None:
         async def deliver(outcome: Outcome) -> None:
             self._in_flight -= 1
             await self._hand_over(outcome)

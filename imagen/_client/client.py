@@ -12,7 +12,7 @@ from typing import Final, Literal, Unpack
 import msgspec
 import trio
 
-from .._engine.batch_jobs import EconomyDesk
+from .._engine.batch_jobs import BatchJobs
 from .._engine.engine import Engine, Terms
 from .._engine.planning import Planner
 from .._engine.recovery import Recovery
@@ -61,7 +61,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     catalog: Catalog
     planner: Planner
     engine: Engine
-    economy: EconomyDesk
+    economy: BatchJobs
     dispatcher: Router
     recovery: Recovery
     ledger: Ledger

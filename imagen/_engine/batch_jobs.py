@@ -22,7 +22,7 @@ from .engine import Terms
 from .planning import Order, Planner
 from .settling import FREE, Settler
 
-__all__ = ["EconomyDesk"]
+__all__ = ["BatchJobs"]
 
 
 class _Group(ExchangeObserver):
@@ -90,7 +90,7 @@ class _Group(ExchangeObserver):
         ticket.end()
 
 
-class EconomyDesk:
+class BatchJobs:
     """Sends orders together; one per client."""
 
     def __init__(

@@ -24,7 +24,7 @@ import trio
 from .._engine.attempt import new_id
 from .._engine.batch_jobs import BatchJobs
 from .._engine.cache import NO_SIBLINGS, Siblings
-from .._engine.engine import Terms
+from .._engine.engine import CallContext
 from .._engine.planning import Order, Planner
 from .._engine.router import Router
 from .._errors import BudgetExceededError, ImagenError, InvalidRequestError
@@ -103,7 +103,7 @@ class BatchSetup(msgspec.Struct, frozen=True, kw_only=True):
     planner: Planner
     dispatcher: Router
     economy: BatchJobs | None = None
-    terms: Terms
+    terms: CallContext
     confirmation: Confirmation | None = None
     max_at_once: int = 4
     batch_id: str | None = None

@@ -13,7 +13,7 @@ import msgspec
 import trio
 
 from .._engine.batch_jobs import BatchJobs
-from .._engine.engine import Engine, Terms
+from .._engine.engine import CallContext, Engine
 from .._engine.planning import Planner
 from .._engine.recovery import Recovery
 from .._engine.router import Router
@@ -291,10 +291,10 @@ class Client:
             await scope.leave()
         raise refusal
 
-    def _terms(self, purse: Purse, options: RoutingOptions, on_event: EventHandler | None = None) -> Terms:
-        return Terms(purse=purse, emit=self._parts.events.also_to(on_event), options=options, lockouts={})
+    def _terms(self, purse: Purse, options: RoutingOptions, on_event: EventHandler | None = None) -> CallContext:
+        return CallContext(purse=purse, emit=self._parts.events.also_to(on_event), options=options, lockouts={})
 
-    def _batch_parts(self, terms: Terms, max_at_once: int, batch_id: str | None = None) -> BatchSetup:
+    def _batch_parts(self, terms: CallContext, max_at_once: int, batch_id: str | None = None) -> BatchSetup:
         return BatchSetup(
             planner=self._parts.planner,
             dispatcher=self._parts.dispatcher,

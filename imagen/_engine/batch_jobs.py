@@ -18,7 +18,7 @@ from .._storage.ledger import Ledger
 from .._transport.driver import ExchangeDriver, ExchangeObserver
 from ..providers._steps import Accepted, Delivered, Progress, Wait
 from .attempt import Ticket
-from .engine import Terms
+from .engine import CallContext
 from .planning import Order, Planner
 from .settling import FREE, Settler
 
@@ -97,7 +97,7 @@ class BatchJobs:
         self,
         *,
         planner: Planner,
-        admit: Callable[[Order, Terms], Awaitable[Ticket]],
+        admit: Callable[[Order, CallContext], Awaitable[Ticket]],
         driver_of: Callable[[str], ExchangeDriver],
         settler: Settler,
         ledger: Ledger,
@@ -132,7 +132,7 @@ class BatchJobs:
         return [ticket for group in self._groups for ticket in group.open_tickets]
 
     async def fulfil(
-        self, orders: Sequence[Order], terms: Terms, deliver: Callable[[Outcome], Awaitable[None]]
+        self, orders: Sequence[Order], terms: CallContext, deliver: Callable[[Outcome], Awaitable[None]]
     ) -> None:
         """Sends orders for one model in one job, and delivers an outcome for each as it comes.
 
@@ -164,7 +164,7 @@ class BatchJobs:
     async def _admit_all(
         self,
         orders: Sequence[Order],
-        terms: Terms,
+        terms: CallContext,
         deliver: Callable[[Outcome], Awaitable[None]],
         tickets: list[Ticket],
     ) -> None:

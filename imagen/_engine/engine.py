@@ -28,12 +28,12 @@ from .attempt import Emit, Ticket
 from .planning import Order, Planner
 from .settling import FREE, Settler
 
-__all__ = ["Engine", "Terms"]
+__all__ = ["Engine", "CallContext"]
 
 _STOP_SECONDS = 10.0
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
+class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     """On what terms a caller wants pictures: of whose money, and whether he waits for a slot.
 
     `lockouts` are errors by provider that further requests on the same terms would only meet again. Whoever has to agree to the
@@ -51,7 +51,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the caller waits for a slot."""
         return self.options.wait
 
-    def without_waiting(self) -> Terms:
+    def without_waiting(self) -> CallContext:
         """The same terms for a request that goes now or never."""
         return msgspec.structs.replace(self, options=msgspec.structs.replace(self.options, wait=False))
 
@@ -88,7 +88,7 @@ class Engine:
         self._tickets: set[Ticket] = set()
         self._closed = False
 
-    async def attempt(self, order: Order, terms: Terms, *, elsewhere: bool = False) -> tuple[Outcome, ...]:
+    async def attempt(self, order: Order, terms: CallContext, *, elsewhere: bool = False) -> tuple[Outcome, ...]:
         """Gives one outcome for each index, in order, after as many tries as cannot pay twice.
 
         With another way left (`elsewhere`), or for a caller who does not wait, there is one try. When cancelled, what has not
@@ -134,7 +134,7 @@ class Engine:
 
     # --- one attempt ------------------------------------------------------------------------------------------------
 
-    async def _try_once(self, order: Order, terms: Terms, *, elsewhere: bool) -> tuple[Outcome, ...]:
+    async def _try_once(self, order: Order, terms: CallContext, *, elsewhere: bool) -> tuple[Outcome, ...]:
         if (locked := terms.lockouts.get(order.provider.name)) is not None:
             raise type(locked)(locked.message, code=locked.code, details=locked.details)
         route = self._routes.to(order.model)
@@ -158,7 +158,7 @@ class Engine:
             terms.lockouts[order.provider.name] = ticket.error
         raise ticket.error
 
-    async def admit(self, order: Order, terms: Terms) -> Ticket:
+    async def admit(self, order: Order, terms: CallContext) -> Ticket:
         """Gets an order its money and its row in the ledger.
 
         Raises:

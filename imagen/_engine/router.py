@@ -16,7 +16,7 @@ from .._results.images import Outcome, failure_of
 from .._results.prices import Quote
 from .._storage.ledger import Ledger
 from .cache import NO_SIBLINGS, ResultCache, Siblings, Wanted
-from .engine import Engine, Terms
+from .engine import CallContext, Engine
 from .hedging import hedge, quantile
 from .planning import Order, Planner
 
@@ -41,7 +41,7 @@ class Router:
     async def fulfil(
         self,
         request: Request,
-        terms: Terms,
+        terms: CallContext,
         indexes: tuple[int, ...] = (0,),
         batch_id: str | None = None,
         *,
@@ -64,13 +64,13 @@ class Router:
             return tuple(failure_of(request, index, error) for index in indexes)
         return await self._make(orders, unfit, terms)
 
-    async def _make(self, orders: list[Order], unfit: list[ImagenError], terms: Terms) -> tuple[Outcome, ...]:
+    async def _make(self, orders: list[Order], unfit: list[ImagenError], terms: CallContext) -> tuple[Outcome, ...]:
         if terms.ask is not None:
             await terms.ask()
         return await self._try_each(orders, unfit, terms)
 
     async def _look_first(
-        self, orders: list[Order], unfit: list[ImagenError], terms: Terms, wanted: Wanted
+        self, orders: list[Order], unfit: list[ImagenError], terms: CallContext, wanted: Wanted
     ) -> tuple[Outcome, ...]:
         if self._cache is None:
             raise ConfigurationError("There is no library to look into: leave out cache, or library=None.")
@@ -127,7 +127,7 @@ class Router:
         }
         return sorted(orders, key=lambda order: _or_last(medians[order.model.id]))
 
-    async def _try_each(self, orders: list[Order], unfit: list[ImagenError], terms: Terms) -> tuple[Outcome, ...]:
+    async def _try_each(self, orders: list[Order], unfit: list[ImagenError], terms: CallContext) -> tuple[Outcome, ...]:
         failures: list[ImagenError] = []
         for position, order in enumerate(orders):
             if not _fits(order):
@@ -154,7 +154,9 @@ class Router:
             for index in last.indexes
         )
 
-    async def _try_in_parts(self, orders: list[Order], unfit: list[ImagenError], terms: Terms) -> tuple[Outcome, ...]:
+    async def _try_in_parts(
+        self, orders: list[Order], unfit: list[ImagenError], terms: CallContext
+    ) -> tuple[Outcome, ...]:
         """The same in several requests, as the next model makes fewer pictures in one."""
         indexes, most = orders[0].indexes, orders[0].model.capabilities.max_images_per_request
         outcomes: list[Outcome] = []
@@ -177,7 +179,7 @@ class Router:
             request = msgspec.structs.replace(request, seed=request.seed + seed_offset)
         return self._planner.plan(request, indexes, order.batch_id, model_id=order.model.id)
 
-    async def _attempt(self, order: Order, others: list[Order], terms: Terms) -> tuple[Outcome, ...]:
+    async def _attempt(self, order: Order, others: list[Order], terms: CallContext) -> tuple[Outcome, ...]:
         first = partial(self._engine.attempt, order, terms, elsewhere=bool(others))
         after = terms.options.hedge_after_seconds
         if after is None:

@@ -13,7 +13,7 @@ from .._requests.request import operation_of
 from .._results.events import BudgetAlarm
 from .._storage.ledger import Attempt, Ledger
 from ..providers._steps import Progress
-from .attempt import Ticket
+from .attempt import RunningAttempt
 from .planning import Order
 
 __all__ = ["Admission"]
@@ -55,7 +55,7 @@ class Admission:
         settled, self._settled = self._settled, trio.Event()
         settled.set()
 
-    async def reserve(self, ticket: Ticket, *, wait: bool) -> None:
+    async def reserve(self, ticket: RunningAttempt, *, wait: bool) -> None:
         """Writes the row of an attempt. Nothing is written when this raises or is cancelled.
 
         Raises:
@@ -74,7 +74,7 @@ class Admission:
             while (verdict := await self._try(ticket, wait=wait)) is not None:
                 look = await self._wait(ticket, verdict, look)
 
-    async def _try(self, ticket: Ticket, *, wait: bool) -> OverBudget | OverRate | None:
+    async def _try(self, ticket: RunningAttempt, *, wait: bool) -> OverBudget | OverRate | None:
         """One look; gives what is in the way where it is worth waiting."""
         order, now = ticket.order, self._now()
         tag = order.request.tag or ""
@@ -98,7 +98,7 @@ class Admission:
                 raise RateLimitError(f"{verdict}; a slot is due {when}.", retry_after_seconds=due)
         return verdict
 
-    async def _wait(self, ticket: Ticket, verdict: OverBudget | OverRate, look: float) -> float:
+    async def _wait(self, ticket: RunningAttempt, verdict: OverBudget | OverRate, look: float) -> float:
         """Waits until it is worth another look, and gives how long to wait the next time."""
         if isinstance(verdict, OverRate) and verdict.due_at is not None:
             seconds = max(0.0, verdict.due_at - self._now())
@@ -115,7 +115,7 @@ class Admission:
             await self._resolve_dead()
         return min(2 * look, _LONGEST_LOOK_SECONDS)
 
-    def _attempt(self, ticket: Ticket, tag: str, now: float) -> Attempt:
+    def _attempt(self, ticket: RunningAttempt, tag: str, now: float) -> Attempt:
         order = ticket.order
         return Attempt(
             id=ticket.id,

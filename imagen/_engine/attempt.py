@@ -21,7 +21,7 @@ from .._transport.job_waiters import JobWaiters
 from ..providers._steps import Accepted, Cancellable, HttpResponse, Partial, Progress, Wait
 from .planning import Order
 
-__all__ = ["Emit", "Ticket", "new_id"]
+__all__ = ["Emit", "RunningAttempt", "new_id"]
 
 Emit = Callable[[Event], None]
 
@@ -39,7 +39,7 @@ def new_id() -> str:
     return secrets.token_hex(8)
 
 
-class Ticket(ExchangeObserver):
+class RunningAttempt(ExchangeObserver):
     """Whoever wants the outcomes waits for `done`; the ticket itself runs in the client's nursery.
 
     `job` is where the provider has it, if it says so. One that is `collectable` is left to a later process rather than
@@ -80,7 +80,7 @@ class Ticket(ExchangeObserver):
         callbacks: JobWaiters,
         emit: Emit,
         now: Callable[[], float],
-    ) -> Ticket:
+    ) -> RunningAttempt:
         """The ticket of an attempt in the ledger, whose job is to be collected."""
         assert row.remote_id is not None
         ticket = cls(order, hold=Hold((), Decimal(0)), ledger=ledger, callbacks=callbacks, emit=emit, now=now)

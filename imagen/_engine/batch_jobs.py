@@ -17,7 +17,7 @@ from .._results.images import Cost, Outcome, failure_of
 from .._storage.ledger import Ledger
 from .._transport.driver import ExchangeDriver, ExchangeObserver
 from ..providers._steps import Accepted, Delivered, Progress, Wait
-from .attempt import Ticket
+from .attempt import RunningAttempt
 from .engine import CallContext
 from .planning import Order, Planner
 from .settling import FREE, Settler
@@ -28,7 +28,9 @@ __all__ = ["BatchJobs"]
 class _Group(ExchangeObserver):
     """The tickets of one job, as the driver sees them; positions count from 0."""
 
-    def __init__(self, tickets: Sequence[Ticket], settler: Settler, ledger: Ledger, now: Callable[[], float]) -> None:
+    def __init__(
+        self, tickets: Sequence[RunningAttempt], settler: Settler, ledger: Ledger, now: Callable[[], float]
+    ) -> None:
         self.tickets = tickets
         self.scope = trio.CancelScope(shield=True)
         self.job: Accepted | None = None
@@ -38,7 +40,7 @@ class _Group(ExchangeObserver):
         self._now = now
 
     @property
-    def open_tickets(self) -> Sequence[Ticket]:
+    def open_tickets(self) -> Sequence[RunningAttempt]:
         """Those that have no result yet."""
         return [ticket for ticket in self.tickets if not ticket.done.is_set()]
 
@@ -97,7 +99,7 @@ class BatchJobs:
         self,
         *,
         planner: Planner,
-        admit: Callable[[Order, CallContext], Awaitable[Ticket]],
+        admit: Callable[[Order, CallContext], Awaitable[RunningAttempt]],
         driver_of: Callable[[str], ExchangeDriver],
         settler: Settler,
         ledger: Ledger,
@@ -127,7 +129,7 @@ class BatchJobs:
         return order.provider.economy.most_requests
 
     @property
-    def tickets(self) -> Sequence[Ticket]:
+    def tickets(self) -> Sequence[RunningAttempt]:
         """What waits for its result here."""
         return [ticket for group in self._groups for ticket in group.open_tickets]
 
@@ -138,7 +140,7 @@ class BatchJobs:
 
         When cancelled, what was sent goes on as long as the client is open, and the next client collects it then.
         """
-        tickets: list[Ticket] = []
+        tickets: list[RunningAttempt] = []
         try:
             await self._admit_all(orders, terms, deliver, tickets)
         except trio.Cancelled:
@@ -148,7 +150,7 @@ class BatchJobs:
             raise
         if not tickets:
             return
-        ended, wait_ended = trio.open_memory_channel[Ticket](len(tickets))
+        ended, wait_ended = trio.open_memory_channel[RunningAttempt](len(tickets))
         for ticket in tickets:
             ticket.on_end(partial(ended.send_nowait, ticket))
         group = self._start(tickets)
@@ -166,7 +168,7 @@ class BatchJobs:
         orders: Sequence[Order],
         terms: CallContext,
         deliver: Callable[[Outcome], Awaitable[None]],
-        tickets: list[Ticket],
+        tickets: list[RunningAttempt],
     ) -> None:
         # It cannot wait for money that its own group has reserved.
         at_once = terms.without_waiting()
@@ -179,7 +181,7 @@ class BatchJobs:
                     failure_of(order.request, index, error, model=order.model.id, provider=order.provider.name)
                 )
 
-    def collect(self, tickets: Sequence[Ticket], job: Accepted) -> None:
+    def collect(self, tickets: Sequence[RunningAttempt], job: Accepted) -> None:
         """Collects a job that another process submitted: `tickets` are all of it, those that have ended too."""
         self._start(tickets, job)
 
@@ -193,7 +195,7 @@ class BatchJobs:
         for group in self._groups:
             group.let_go(seconds)
 
-    def _start(self, tickets: Sequence[Ticket], job: Accepted | None = None) -> _Group:
+    def _start(self, tickets: Sequence[RunningAttempt], job: Accepted | None = None) -> _Group:
         group = _Group(tickets, self._settler, self._ledger, self._now)
         group.job, group.sent = job, job is not None
         self._groups.add(group)

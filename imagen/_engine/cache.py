@@ -15,7 +15,7 @@ from .._requests.request import fingerprint_of
 from .._results.images import Image, Outcome, as_hit
 from .._storage.database import Database, to_nanousd
 from ..library import Library
-from .attempt import Ticket
+from .attempt import RunningAttempt
 from .engine import Engine
 from .planning import Order
 
@@ -46,7 +46,7 @@ class _Flight:
 
     def __init__(self) -> None:
         self.over = trio.Event()
-        self.tickets: list[Ticket] = []
+        self.tickets: list[RunningAttempt] = []
 
 
 class ResultCache:
@@ -149,7 +149,7 @@ class ResultCache:
         return tuple(as_hit(image, index) for image, index in zip(images, order.indexes, strict=True))
 
 
-def _is_of(ticket: Ticket, order: Order) -> bool:
+def _is_of(ticket: RunningAttempt, order: Order) -> bool:
     return (
         ticket.order.batch_id == order.batch_id
         and ticket.order.indexes == order.indexes

@@ -24,7 +24,7 @@ from .._storage.ledger import AttemptRecord, Ledger
 from .._transport.driver import ExchangeDriver
 from .._transport.job_waiters import JobWaiters
 from .admission import Admission
-from .attempt import Emit, Ticket
+from .attempt import Emit, RunningAttempt
 from .planning import Order, Planner
 from .settling import FREE, Settler
 
@@ -85,7 +85,7 @@ class Engine:
         self._retry = retry
         self._salvage_seconds = salvage_seconds
         self._now = now
-        self._tickets: set[Ticket] = set()
+        self._tickets: set[RunningAttempt] = set()
         self._closed = False
 
     async def attempt(self, order: Order, terms: CallContext, *, elsewhere: bool = False) -> tuple[Outcome, ...]:
@@ -106,9 +106,11 @@ class Engine:
                 return await self._try_once(order, terms, elsewhere=elsewhere)
         raise AssertionError("a retry loop ends in a result or an error")
 
-    def collect(self, order: Order, row: AttemptRecord, emit: Emit) -> Ticket:
+    def collect(self, order: Order, row: AttemptRecord, emit: Emit) -> RunningAttempt:
         """Fetches the pictures of a job that another process submitted, in the background."""
-        ticket = Ticket.again(order, row, ledger=self._ledger, callbacks=self._callbacks, emit=emit, now=self._now)
+        ticket = RunningAttempt.again(
+            order, row, ledger=self._ledger, callbacks=self._callbacks, emit=emit, now=self._now
+        )
         self._start(ticket)
         return ticket
 
@@ -123,7 +125,7 @@ class Engine:
             ticket.let_go(seconds, closing=True)
 
     @property
-    def tickets(self) -> Sequence[Ticket]:
+    def tickets(self) -> Sequence[RunningAttempt]:
         """What is under way here."""
         return list(self._tickets)
 
@@ -140,7 +142,7 @@ class Engine:
         route = self._routes.to(order.model)
         patience = self._retry.total_seconds
         started = await route.enter(wait=terms.wait, elsewhere=elsewhere, patience_seconds=patience)
-        ticket: Ticket | None = None
+        ticket: RunningAttempt | None = None
         try:
             ticket = await self.admit(order, terms)
         finally:
@@ -158,7 +160,7 @@ class Engine:
             terms.lockouts[order.provider.name] = ticket.error
         raise ticket.error
 
-    async def admit(self, order: Order, terms: CallContext) -> Ticket:
+    async def admit(self, order: Order, terms: CallContext) -> RunningAttempt:
         """Gets an order its money and its row in the ledger.
 
         Raises:
@@ -166,7 +168,7 @@ class Engine:
             RateLimitError: there is no slot, and the caller does not wait.
         """
         hold = await terms.purse.admit(order.quote, wait=terms.wait)
-        ticket = Ticket(
+        ticket = RunningAttempt(
             order, hold=hold, ledger=self._ledger, callbacks=self._callbacks, emit=terms.emit, now=self._now
         )
         reserved = False
@@ -182,7 +184,7 @@ class Engine:
             terms.emit(alarm)
         return ticket
 
-    def _start(self, ticket: Ticket, route: Route | None = None, started: float = 0.0) -> None:
+    def _start(self, ticket: RunningAttempt, route: Route | None = None, started: float = 0.0) -> None:
         self._tickets.add(ticket)
         self._nursery.start_soon(self._carry_out, ticket, route, started, name=f"imagen attempt {ticket.id}")
         if self._closed:
@@ -190,7 +192,7 @@ class Engine:
             ticket.let_go(self._salvage_seconds, closing=True)
 
     @trio.lowlevel.enable_ki_protection
-    async def _carry_out(self, ticket: Ticket, route: Route | None, started: float) -> None:
+    async def _carry_out(self, ticket: RunningAttempt, route: Route | None, started: float) -> None:
         """The whole life of a ticket. Whatever happens, the ledger is settled, the money released, the waiter woken."""
         try:
             with ticket.scope:
@@ -209,7 +211,7 @@ class Engine:
             self._tickets.discard(ticket)
             self._admittance.settled()
 
-    async def _exchange(self, ticket: Ticket) -> None:
+    async def _exchange(self, ticket: RunningAttempt) -> None:
         order = ticket.order
         provider = order.provider
         call = self._planner.call_for(order)
@@ -221,7 +223,7 @@ class Engine:
             result = await driver.run(provider.operations[order.operation](call), ticket)
         await self._settler.succeed(ticket, result)
 
-    async def _settle_cancelled(self, ticket: Ticket) -> None:
+    async def _settle_cancelled(self, ticket: RunningAttempt) -> None:
         name = ticket.order.provider.name
         if ticket.sent and await self._stop_job(ticket):
             ticket.error = ProviderError("The job was stopped at the provider before it cost anything.", code="TIMEOUT")
@@ -240,7 +242,7 @@ class Engine:
             ticket.error = ProviderError("The request was dropped before it was sent.", code="TIMEOUT")
             await self._settler.end(ticket, "failed", FREE, ticket.error)
 
-    async def _stop_job(self, ticket: Ticket) -> bool:
+    async def _stop_job(self, ticket: RunningAttempt) -> bool:
         """Stops the job at the provider, where nobody will collect it. Gives whether it costs nothing then."""
         step = ticket.cancellable_by
         if step.request is None or (ticket.collectable and not step.stops_bill):

@@ -24,7 +24,7 @@ from .._system.threads import Workers
 from ..library import ImageRow, PictureFiles, WeighedPicture, insert_image, row_of
 from ..metadata._image_header import Measure, measure
 from ..providers._steps import Lost, Picture, Pictures, Withheld
-from .attempt import Ticket, new_id
+from .attempt import RunningAttempt, new_id
 from .planning import Order
 
 __all__ = ["Keeper"]
@@ -63,7 +63,7 @@ class Keeper:
         self._max_pixels = max_pixels
         self._now = now
 
-    async def keep(self, ticket: Ticket, result: Pictures, cost: Cost) -> tuple[Outcome, ...]:
+    async def keep(self, ticket: RunningAttempt, result: Pictures, cost: Cost) -> tuple[Outcome, ...]:
         """Gives one outcome for each index of the order. A disk that fails loses nothing: the bytes stay with the picture."""
         order = ticket.order
         shares = share_cost(cost, result.pictures)
@@ -111,7 +111,7 @@ class Keeper:
 
     async def _outcome(
         self,
-        ticket: Ticket,
+        ticket: RunningAttempt,
         picture: Picture | Withheld | Lost,
         cost: Cost,
         index: int,
@@ -134,7 +134,7 @@ class Keeper:
         return msgspec.structs.replace(_failure(order, index, error), cost=cost)
 
     async def _image(
-        self, ticket: Ticket, picture: Picture, cost: Cost, index: int, adjustments: tuple[Adjustment, ...]
+        self, ticket: RunningAttempt, picture: Picture, cost: Cost, index: int, adjustments: tuple[Adjustment, ...]
     ) -> Image:
         order = ticket.order
         weighed: WeighedPicture | None = None
@@ -174,7 +174,7 @@ class Keeper:
                 billed="yes",
             )
 
-    async def _set_aside(self, ticket: Ticket, data: bytes, error: ProviderError) -> ProviderError:
+    async def _set_aside(self, ticket: RunningAttempt, data: bytes, error: ProviderError) -> ProviderError:
         """Keeps bytes that were paid for and that nobody can read yet, and says where."""
         if self._files is not None:
             try:
@@ -188,7 +188,7 @@ class Keeper:
     # --- all of them ------------------------------------------------------------------------------------------------
 
     async def _settle(
-        self, ticket: Ticket, outcomes: list[Outcome], bytes_of: dict[str, bytes], cost: Cost
+        self, ticket: RunningAttempt, outcomes: list[Outcome], bytes_of: dict[str, bytes], cost: Cost
     ) -> list[Outcome]:
         receipt = _write_receipt(outcomes, cost)
         try:

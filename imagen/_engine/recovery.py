@@ -25,7 +25,7 @@ from .._system.threads import Workers
 from .._transport.job_waiters import JobWaiters
 from ..library import Library
 from ..providers._steps import Accepted
-from .attempt import Emit, Ticket
+from .attempt import Emit, RunningAttempt
 from .keeping import Keeper
 from .planning import Order, Planner
 from .settling import FREE
@@ -36,19 +36,19 @@ __all__ = ["Recovery", "failures_of"]
 class Collector(Protocol):
     """Fetches the pictures of jobs in the background."""
 
-    def collect(self, order: Order, row: AttemptRecord, emit: Emit) -> Ticket: ...
+    def collect(self, order: Order, row: AttemptRecord, emit: Emit) -> RunningAttempt: ...
 
     @property
-    def tickets(self) -> Sequence[Ticket]: ...
+    def tickets(self) -> Sequence[RunningAttempt]: ...
 
 
 class TogetherCollector(Protocol):
     """The same for what was sent together."""
 
-    def collect(self, tickets: Sequence[Ticket], job: Accepted) -> None: ...
+    def collect(self, tickets: Sequence[RunningAttempt], job: Accepted) -> None: ...
 
     @property
-    def tickets(self) -> Sequence[Ticket]: ...
+    def tickets(self) -> Sequence[RunningAttempt]: ...
 
 
 class Recovery:
@@ -83,7 +83,7 @@ class Recovery:
         self._emit = emit
         self._now = now
         self._resolving = trio.Lock()
-        self._collecting: dict[str, Ticket] = {}
+        self._collecting: dict[str, RunningAttempt] = {}
 
     async def resolve_dead(self) -> None:
         """Settles the attempts that nobody works on any more, or starts to collect them.
@@ -112,7 +112,7 @@ class Recovery:
                         found += await self._collect(row, order)
             return found
 
-    def collecting(self) -> Sequence[Ticket]:
+    def collecting(self) -> Sequence[RunningAttempt]:
         """What is being collected."""
         return list(self._collecting.values())
 
@@ -144,7 +144,7 @@ class Recovery:
                     told.add(failure.index)
                     yield failure
 
-    def _under_way(self, batch_id: str) -> Sequence[Ticket]:
+    def _under_way(self, batch_id: str) -> Sequence[RunningAttempt]:
         return [ticket for ticket in self._tickets() if ticket.order.batch_id == batch_id]
 
     def _given_up(self, rows: Sequence[AttemptRecord]) -> Sequence[AttemptRecord]:
@@ -152,7 +152,7 @@ class Recovery:
         under_way = {ticket.id for ticket in self._tickets()}
         return [row for row in rows if row.state != "reserved" and row.id not in under_way]
 
-    def _tickets(self) -> Sequence[Ticket]:
+    def _tickets(self) -> Sequence[RunningAttempt]:
         return [*self._collector.tickets, *self._together.tickets]
 
     async def _resolve(self, row: AttemptRecord) -> None:
@@ -205,12 +205,12 @@ class Recovery:
     async def _collect_together(self, row: AttemptRecord) -> None:
         """Collects the whole job of an attempt; the tickets of those that have ended are there to keep the positions."""
         assert row.remote_id is not None
-        tickets: list[Ticket] = []
+        tickets: list[RunningAttempt] = []
         rows = await self._ledger.of_job(row.provider, row.remote_id)
         # What the owner of an unknown one still works on is not to be had.
         dead = {owner for owner in {other.owner for other in rows} if not await self._is_open(owner)}
         for other in rows:
-            ticket = Ticket.again(
+            ticket = RunningAttempt.again(
                 self._planner.rebuild(other),
                 other,
                 ledger=self._ledger,
@@ -233,7 +233,7 @@ class Recovery:
     async def _is_open(self, owner: str) -> bool:
         return await self._workers.run(partial(is_alive, self._owners, owner))
 
-    def _note(self, ticket: Ticket) -> None:
+    def _note(self, ticket: RunningAttempt) -> None:
         self._collecting[ticket.id] = ticket
         ticket.on_end(lambda: self._collecting.pop(ticket.id, None))
 

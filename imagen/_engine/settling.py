@@ -12,7 +12,7 @@ from .._results.images import Cost
 from .._results.prices import cost_of, tidy_usd
 from .._storage.ledger import Ledger, State
 from ..providers._steps import Picture, Pictures
-from .attempt import Ticket
+from .attempt import RunningAttempt
 from .keeping import Keeper
 
 __all__ = ["FREE", "Settler"]
@@ -32,7 +32,7 @@ class Settler:
         self._hide_secrets = hide_secrets
         self._now = now
 
-    async def succeed(self, ticket: Ticket, result: Pictures) -> None:
+    async def succeed(self, ticket: RunningAttempt, result: Pictures) -> None:
         """Keeps the pictures, and settles what they cost.
 
         Raises:
@@ -50,7 +50,7 @@ class Settler:
                 f"The disk did not answer for {_CLEANUP_SECONDS:g} seconds; the picture is paid.", billed="yes"
             )
 
-    async def fail(self, ticket: Ticket, error: ImagenError) -> None:
+    async def fail(self, ticket: RunningAttempt, error: ImagenError) -> None:
         """Settles what an error cost, and leaves it in the ticket."""
         order = ticket.order
         error = self._clean(error, order.provider.name)
@@ -68,7 +68,7 @@ class Settler:
         ticket.fail(error)
         ticket.tell_ended()
 
-    async def end(self, ticket: Ticket, state: State, cost: Cost, error: ImagenError) -> None:
+    async def end(self, ticket: RunningAttempt, state: State, cost: Cost, error: ImagenError) -> None:
         """Gives the money back that it did not cost, and writes its end; where that fails its row stays as it is, in flight."""
         ticket.hold.settle(cost.usd)
         with trio.move_on_after(_CLEANUP_SECONDS, shield=True):

@@ -25,7 +25,7 @@ from .._engine.attempt import new_id
 from .._engine.batch_jobs import BatchJobs
 from .._engine.cache import NO_SIBLINGS, Siblings
 from .._engine.engine import CallContext
-from .._engine.planning import Order, Planner
+from .._engine.planning import PlannedRequest, Planner
 from .._engine.router import Router
 from .._errors import BudgetExceededError, ImagenError, InvalidRequestError
 from .._policy.confirmation import Confirmation
@@ -201,7 +201,7 @@ class Batch:
             self._source_error = error
 
     async def _feed_together(self, source: Requests, desk: BatchJobs, nursery: trio.Nursery) -> None:
-        groups: dict[str, list[Order]] = {}
+        groups: dict[str, list[PlannedRequest]] = {}
         index = 0
         try:
             async with _iterate(source) as requests:
@@ -223,12 +223,12 @@ class Batch:
         for group in groups.values():
             await self._start_together(group, desk, nursery)
 
-    async def _start_together(self, orders: list[Order], desk: BatchJobs, nursery: trio.Nursery) -> None:
+    async def _start_together(self, orders: list[PlannedRequest], desk: BatchJobs, nursery: trio.Nursery) -> None:
         await self._slots.acquire()
         self._in_flight += len(orders)
         nursery.start_soon(self._fulfil_together, orders, desk, name=f"imagen batch {self.id}, together")
 
-    async def _fulfil_together(self, orders: list[Order], desk: BatchJobs) -> None:
+    async def _fulfil_together(self, orders: list[PlannedRequest], desk: BatchJobs) -> None:
         async def deliver(outcome: Outcome) -> None:
             self._in_flight -= 1
             await self._hand_over(outcome)

@@ -14,7 +14,7 @@ from .._results.events import BudgetAlarm
 from .._storage.ledger import Attempt, Ledger
 from ..providers._steps import Progress
 from .attempt import RunningAttempt
-from .planning import Order
+from .planning import PlannedRequest
 
 __all__ = ["Admission"]
 
@@ -133,7 +133,7 @@ class Admission:
             created_at=now,
         )
 
-    def _rates(self, order: Order) -> list[Rate]:
+    def _rates(self, order: PlannedRequest) -> list[Rate]:
         rates: list[Rate] = []
         if order.economy:
             # A batch API has limits of its own.

@@ -19,7 +19,7 @@ from .._storage.ledger import AttemptRecord, Ledger
 from .._transport.driver import ExchangeObserver
 from .._transport.job_waiters import JobWaiters
 from ..providers._steps import Accepted, Cancellable, HttpResponse, Partial, Progress, Wait
-from .planning import Order
+from .planning import PlannedRequest
 
 __all__ = ["Emit", "RunningAttempt", "new_id"]
 
@@ -47,7 +47,14 @@ class RunningAttempt(ExchangeObserver):
     """
 
     def __init__(
-        self, order: Order, *, hold: Hold, ledger: Ledger, callbacks: JobWaiters, emit: Emit, now: Callable[[], float]
+        self,
+        order: PlannedRequest,
+        *,
+        hold: Hold,
+        ledger: Ledger,
+        callbacks: JobWaiters,
+        emit: Emit,
+        now: Callable[[], float],
     ) -> None:
         self.id = new_id()
         self.order = order
@@ -73,7 +80,7 @@ class RunningAttempt(ExchangeObserver):
     @classmethod
     def again(
         cls,
-        order: Order,
+        order: PlannedRequest,
         row: AttemptRecord,
         *,
         ledger: Ledger,

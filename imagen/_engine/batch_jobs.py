@@ -19,7 +19,7 @@ from .._transport.driver import ExchangeDriver, ExchangeObserver
 from ..providers._steps import Accepted, Delivered, Progress, Wait
 from .attempt import RunningAttempt
 from .engine import CallContext
-from .planning import Order, Planner
+from .planning import PlannedRequest, Planner
 from .settling import FREE, Settler
 
 __all__ = ["BatchJobs"]
@@ -99,7 +99,7 @@ class BatchJobs:
         self,
         *,
         planner: Planner,
-        admit: Callable[[Order, CallContext], Awaitable[RunningAttempt]],
+        admit: Callable[[PlannedRequest, CallContext], Awaitable[RunningAttempt]],
         driver_of: Callable[[str], ExchangeDriver],
         settler: Settler,
         ledger: Ledger,
@@ -123,7 +123,7 @@ class BatchJobs:
         """How many requests wait for their result."""
         return len(self.tickets)
 
-    def most_together(self, order: Order) -> int:
+    def most_together(self, order: PlannedRequest) -> int:
         """How many requests for its model go into one job."""
         assert order.provider.economy is not None
         return order.provider.economy.most_requests
@@ -134,7 +134,7 @@ class BatchJobs:
         return [ticket for group in self._groups for ticket in group.open_tickets]
 
     async def fulfil(
-        self, orders: Sequence[Order], terms: CallContext, deliver: Callable[[Outcome], Awaitable[None]]
+        self, orders: Sequence[PlannedRequest], terms: CallContext, deliver: Callable[[Outcome], Awaitable[None]]
     ) -> None:
         """Sends orders for one model in one job, and delivers an outcome for each as it comes.
 
@@ -165,7 +165,7 @@ class BatchJobs:
 
     async def _admit_all(
         self,
-        orders: Sequence[Order],
+        orders: Sequence[PlannedRequest],
         terms: CallContext,
         deliver: Callable[[Outcome], Awaitable[None]],
         tickets: list[RunningAttempt],
@@ -231,7 +231,7 @@ class BatchJobs:
             self._groups.discard(group)
 
     async def _exchange(self, group: _Group) -> None:
-        order: Order = group.tickets[0].order
+        order: PlannedRequest = group.tickets[0].order
         provider = order.provider
         economy = provider.economy
         assert economy is not None

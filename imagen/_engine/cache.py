@@ -17,7 +17,7 @@ from .._storage.database import Database, to_nanousd
 from ..library import Library
 from .attempt import RunningAttempt
 from .engine import Engine
-from .planning import Order
+from .planning import PlannedRequest
 
 __all__ = ["NO_SIBLINGS", "ResultCache", "Siblings", "Wanted"]
 
@@ -61,7 +61,7 @@ class ResultCache:
 
     async def fulfil(
         self,
-        orders: Sequence[Order],
+        orders: Sequence[PlannedRequest],
         wanted: Wanted,
         make: Callable[[], Awaitable[tuple[Outcome, ...]]],
     ) -> tuple[Outcome, ...]:
@@ -88,7 +88,7 @@ class ResultCache:
     async def _lead(
         self,
         key: tuple[str, int | None, int],
-        orders: Sequence[Order],
+        orders: Sequence[PlannedRequest],
         make: Callable[[], Awaitable[tuple[Outcome, ...]]],
     ) -> tuple[Outcome, ...]:
         flight = self._flights[key] = _Flight()
@@ -104,7 +104,7 @@ class ResultCache:
                 del self._flights[key]
         return outcomes
 
-    async def _find(self, orders: Sequence[Order], wanted: Wanted) -> tuple[Outcome, ...] | None:
+    async def _find(self, orders: Sequence[PlannedRequest], wanted: Wanted) -> tuple[Outcome, ...] | None:
         """A picture for each index, or nothing."""
         for order in orders:
             images = await self._choose(order, wanted)
@@ -112,7 +112,7 @@ class ResultCache:
                 return await self._hand_over(images, order)
         return None
 
-    async def _choose(self, order: Order, wanted: Wanted) -> Sequence[Image]:
+    async def _choose(self, order: PlannedRequest, wanted: Wanted) -> Sequence[Image]:
         """As many pictures as are wanted, if there are; those are taken then."""
         fingerprint, limit = fingerprint_of(order.inputs.request, order.model.id), len(order.indexes)
         seed, handed = wanted.seed, wanted.siblings.handed
@@ -127,7 +127,7 @@ class ResultCache:
                 handed.update(image.id for image in images if len(images) == limit)
                 return images
 
-    async def _hand_over(self, images: Sequence[Image], order: Order) -> tuple[Outcome, ...]:
+    async def _hand_over(self, images: Sequence[Image], order: PlannedRequest) -> tuple[Outcome, ...]:
         await self._database.write(
             [
                 (
@@ -149,7 +149,7 @@ class ResultCache:
         return tuple(as_hit(image, index) for image, index in zip(images, order.indexes, strict=True))
 
 
-def _is_of(ticket: RunningAttempt, order: Order) -> bool:
+def _is_of(ticket: RunningAttempt, order: PlannedRequest) -> bool:
     return (
         ticket.order.batch_id == order.batch_id
         and ticket.order.indexes == order.indexes

@@ -25,7 +25,7 @@ from .._transport.driver import ExchangeDriver
 from .._transport.job_waiters import JobWaiters
 from .admission import Admission
 from .attempt import Emit, RunningAttempt
-from .planning import Order, Planner
+from .planning import PlannedRequest, Planner
 from .settling import FREE, Settler
 
 __all__ = ["Engine", "CallContext"]
@@ -88,7 +88,9 @@ class Engine:
         self._tickets: set[RunningAttempt] = set()
         self._closed = False
 
-    async def attempt(self, order: Order, terms: CallContext, *, elsewhere: bool = False) -> tuple[Outcome, ...]:
+    async def attempt(
+        self, order: PlannedRequest, terms: CallContext, *, elsewhere: bool = False
+    ) -> tuple[Outcome, ...]:
         """Gives one outcome for each index, in order, after as many tries as cannot pay twice.
 
         With another way left (`elsewhere`), or for a caller who does not wait, there is one try. When cancelled, what has not
@@ -106,7 +108,7 @@ class Engine:
                 return await self._try_once(order, terms, elsewhere=elsewhere)
         raise AssertionError("a retry loop ends in a result or an error")
 
-    def collect(self, order: Order, row: AttemptRecord, emit: Emit) -> RunningAttempt:
+    def collect(self, order: PlannedRequest, row: AttemptRecord, emit: Emit) -> RunningAttempt:
         """Fetches the pictures of a job that another process submitted, in the background."""
         ticket = RunningAttempt.again(
             order, row, ledger=self._ledger, callbacks=self._callbacks, emit=emit, now=self._now
@@ -136,7 +138,7 @@ class Engine:
 
     # --- one attempt ------------------------------------------------------------------------------------------------
 
-    async def _try_once(self, order: Order, terms: CallContext, *, elsewhere: bool) -> tuple[Outcome, ...]:
+    async def _try_once(self, order: PlannedRequest, terms: CallContext, *, elsewhere: bool) -> tuple[Outcome, ...]:
         if (locked := terms.lockouts.get(order.provider.name)) is not None:
             raise type(locked)(locked.message, code=locked.code, details=locked.details)
         route = self._routes.to(order.model)
@@ -160,7 +162,7 @@ class Engine:
             terms.lockouts[order.provider.name] = ticket.error
         raise ticket.error
 
-    async def admit(self, order: Order, terms: CallContext) -> RunningAttempt:
+    async def admit(self, order: PlannedRequest, terms: CallContext) -> RunningAttempt:
         """Gets an order its money and its row in the ledger.
 
         Raises:

@@ -25,7 +25,7 @@ from ..library import ImageRow, PictureFiles, WeighedPicture, insert_image, row_
 from ..metadata._image_header import Measure, measure
 from ..providers._steps import Lost, Picture, Pictures, Withheld
 from .attempt import RunningAttempt, new_id
-from .planning import Order
+from .planning import PlannedRequest
 
 __all__ = ["Keeper"]
 
@@ -255,5 +255,5 @@ def _with_storage_error(outcome: Outcome, error: StorageError, bytes_of: dict[st
     return msgspec.structs.replace(outcome, storage_error=error.message, **kept)
 
 
-def _failure(order: Order, index: int, error: ImagenError) -> Failure:
+def _failure(order: PlannedRequest, index: int, error: ImagenError) -> Failure:
     return failure_of(order.request, index, error, model=order.model.id, provider=order.provider.name)

@@ -28,10 +28,10 @@ from .._storage.ledger import AttemptRecord
 from ..providers._provider import Call, InputPicture, Provider
 from .inputs import Inputs, SourceReader
 
-__all__ = ["Order", "Planner"]
+__all__ = ["PlannedRequest", "Planner"]
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
+class PlannedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A request that is fit to be sent, for as many pictures as there are indexes.
 
     `request` is what was asked, `sent` the same in the words of the model. `inputs` are there once they have been read.
@@ -96,7 +96,7 @@ class Planner:
         *,
         model_id: str | None = None,
         economy: bool = False,
-    ) -> Order:
+    ) -> PlannedRequest:
         """Checks a request against the catalog, for its own model or another one; nothing is sent.
 
         Raises:
@@ -107,7 +107,7 @@ class Planner:
             request = msgspec.structs.replace(request, seed=secrets.randbelow(2**31))
         return self._order(request, model, indexes, batch_id, economy=economy)
 
-    async def read_inputs(self, order: Order) -> Order:
+    async def read_inputs(self, order: PlannedRequest) -> PlannedRequest:
         """Reads the pictures that an order works on.
 
         Raises:
@@ -121,7 +121,7 @@ class Planner:
             order, request=inputs.request, inputs=inputs, request_json=encode_request(inputs.request)
         )
 
-    def rebuild(self, row: AttemptRecord) -> Order:
+    def rebuild(self, row: AttemptRecord) -> PlannedRequest:
         """The order of an attempt in the ledger, without the pictures that it worked on: they have been sent.
 
         Raises:
@@ -135,7 +135,7 @@ class Planner:
         inputs = Inputs(request=request, parent_id=getattr(first, "id", None))
         return msgspec.structs.replace(order, request_json=row.request_json, inputs=inputs)
 
-    def call_for(self, order: Order) -> Call:
+    def call_for(self, order: PlannedRequest) -> Call:
         """What the exchange of an order is asked to do."""
         settings, name = self._settings, order.provider.name
         call = Call(
@@ -152,7 +152,7 @@ class Planner:
 
     def _order(
         self, request: Request, model: Model, indexes: tuple[int, ...], batch_id: str | None, *, economy: bool
-    ) -> Order:
+    ) -> PlannedRequest:
         sent, adjustments = translate(request, model)
         access = self._settings.access.get(model.provider)
         if access is None:
@@ -165,7 +165,7 @@ class Planner:
         if economy:
             _check_economy(model, provider, operation_of(sent))
         self._check_access(provider.name)
-        return Order(
+        return PlannedRequest(
             request=request,
             sent=sent,
             adjustments=adjustments,

@@ -27,7 +27,7 @@ from ..library import Library
 from ..providers._steps import Accepted
 from .attempt import Emit, RunningAttempt
 from .keeping import Keeper
-from .planning import Order, Planner
+from .planning import PlannedRequest, Planner
 from .settling import FREE
 
 __all__ = ["Recovery", "failures_of"]
@@ -36,7 +36,7 @@ __all__ = ["Recovery", "failures_of"]
 class Collector(Protocol):
     """Fetches the pictures of jobs in the background."""
 
-    def collect(self, order: Order, row: AttemptRecord, emit: Emit) -> RunningAttempt: ...
+    def collect(self, order: PlannedRequest, row: AttemptRecord, emit: Emit) -> RunningAttempt: ...
 
     @property
     def tickets(self) -> Sequence[RunningAttempt]: ...
@@ -176,7 +176,7 @@ class Recovery:
                 row, "unknown", Cost(), "The program ended before the answer came; the picture may be billed."
             )
 
-    def _rebuild(self, row: AttemptRecord) -> Order | None:
+    def _rebuild(self, row: AttemptRecord) -> PlannedRequest | None:
         """The order of a job that can be collected; None where that is no job, or cannot be.
 
         Raises:
@@ -193,7 +193,7 @@ class Recovery:
         provider = order.provider
         return order if (provider.economy if row.economy else provider.collect) is not None else None
 
-    async def _collect(self, row: AttemptRecord, order: Order) -> bool:
+    async def _collect(self, row: AttemptRecord, order: PlannedRequest) -> bool:
         if not await self._ledger.take_over(row, self._owner):
             return False
         if row.economy:

@@ -18,7 +18,7 @@ from .._storage.ledger import Ledger
 from .cache import NO_SIBLINGS, ResultCache, Siblings, Wanted
 from .engine import CallContext, Engine
 from .hedging import hedge, quantile
-from .planning import Order, Planner
+from .planning import PlannedRequest, Planner
 
 __all__ = ["Router"]
 
@@ -64,13 +64,15 @@ class Router:
             return tuple(failure_of(request, index, error) for index in indexes)
         return await self._make(orders, unfit, terms)
 
-    async def _make(self, orders: list[Order], unfit: list[ImagenError], terms: CallContext) -> tuple[Outcome, ...]:
+    async def _make(
+        self, orders: list[PlannedRequest], unfit: list[ImagenError], terms: CallContext
+    ) -> tuple[Outcome, ...]:
         if terms.ask is not None:
             await terms.ask()
         return await self._try_each(orders, unfit, terms)
 
     async def _look_first(
-        self, orders: list[Order], unfit: list[ImagenError], terms: CallContext, wanted: Wanted
+        self, orders: list[PlannedRequest], unfit: list[ImagenError], terms: CallContext, wanted: Wanted
     ) -> tuple[Outcome, ...]:
         if self._cache is None:
             raise ConfigurationError("There is no library to look into: leave out cache, or library=None.")
@@ -92,13 +94,13 @@ class Router:
 
     def _plan(
         self, request: Request, options: RoutingOptions, indexes: tuple[int, ...], batch_id: str | None
-    ) -> tuple[list[Order], list[ImagenError]]:
+    ) -> tuple[list[PlannedRequest], list[ImagenError]]:
         """An order for each way that can take the request; what is wrong with the request itself is wrong everywhere."""
         fallback = options.fallback
         if fallback is None:
             # Whoever names a model wants that one, and says so if another will do.
             fallback = self._policy.fallback if request.model is None else ()
-        orders: list[Order] = []
+        orders: list[PlannedRequest] = []
         errors: list[ImagenError] = []
         for name in (None, *fallback):
             try:
@@ -116,7 +118,7 @@ class Router:
             raise errors[0]
         return orders, errors
 
-    async def _sort(self, orders: list[Order], routing: Routing) -> list[Order]:
+    async def _sort(self, orders: list[PlannedRequest], routing: Routing) -> list[PlannedRequest]:
         if len(orders) == 1 or routing == "first":
             return orders
         if routing == "cheapest":
@@ -127,7 +129,9 @@ class Router:
         }
         return sorted(orders, key=lambda order: _or_last(medians[order.model.id]))
 
-    async def _try_each(self, orders: list[Order], unfit: list[ImagenError], terms: CallContext) -> tuple[Outcome, ...]:
+    async def _try_each(
+        self, orders: list[PlannedRequest], unfit: list[ImagenError], terms: CallContext
+    ) -> tuple[Outcome, ...]:
         failures: list[ImagenError] = []
         for position, order in enumerate(orders):
             if not _fits(order):
@@ -155,7 +159,7 @@ class Router:
         )
 
     async def _try_in_parts(
-        self, orders: list[Order], unfit: list[ImagenError], terms: CallContext
+        self, orders: list[PlannedRequest], unfit: list[ImagenError], terms: CallContext
     ) -> tuple[Outcome, ...]:
         """The same in several requests, as the next model makes fewer pictures in one."""
         indexes, most = orders[0].indexes, orders[0].model.capabilities.max_images_per_request
@@ -172,14 +176,16 @@ class Router:
                 outcomes += [failure_of(orders[0].request, index, error) for index in indexes[len(outcomes) :]]
         return tuple(outcomes)
 
-    def _replan(self, order: Order, indexes: tuple[int, ...], *, seed_offset: int) -> Order:
+    def _replan(self, order: PlannedRequest, indexes: tuple[int, ...], *, seed_offset: int) -> PlannedRequest:
         request = order.request
         if request.seed is not None:
             # The same seed would give the same picture again.
             request = msgspec.structs.replace(request, seed=request.seed + seed_offset)
         return self._planner.plan(request, indexes, order.batch_id, model_id=order.model.id)
 
-    async def _attempt(self, order: Order, others: list[Order], terms: CallContext) -> tuple[Outcome, ...]:
+    async def _attempt(
+        self, order: PlannedRequest, others: list[PlannedRequest], terms: CallContext
+    ) -> tuple[Outcome, ...]:
         first = partial(self._engine.attempt, order, terms, elsewhere=bool(others))
         after = terms.options.hedge_after_seconds
         if after is None:
@@ -194,7 +200,7 @@ class Router:
         return await hedge(first, partial(self._engine.attempt, others[0], at_once, elsewhere=True), after)
 
 
-def _fits(order: Order) -> bool:
+def _fits(order: PlannedRequest) -> bool:
     """Whether its model makes so many pictures in one request."""
     return len(order.indexes) <= order.model.capabilities.max_images_per_request
 

@@ -126,8 +126,8 @@ from .library import (
     Library,
     LibrarySize,
     Lineage,
-    Order,
     Page,
+    SortOrder,
 )
 from .library._imaging import (
     Renditions,
@@ -285,7 +285,7 @@ __all__ = [
     "ModelRetiringWarning",
     "NumberRange",
     "Operation",
-    "Order",
+    "SortOrder",
     "Outcome",
     "OutcomeUnknownError",
     "PRESETS",

@@ -17,7 +17,7 @@ from ._check import Finding
 from ._cleanup import CleanupPlan, Doomed
 from ._collections import Collection, Collections
 from ._files import PictureFiles, WeighedPicture
-from ._filters import Filters, Order, State
+from ._filters import Filters, SortOrder, State
 from ._library import Library, LibrarySize
 from ._lineage import Lineage
 from ._query import Page
@@ -35,7 +35,7 @@ __all__ = [
     "Library",
     "LibrarySize",
     "Lineage",
-    "Order",
+    "SortOrder",
     "Page",
     "PictureFiles",
     "State",

@@ -17,10 +17,10 @@ from .._storage.database import to_nanousd
 from .._storage.full_text import TRASHED, facet, match_words
 from ._rows import microseconds
 
-__all__ = ["Filters", "Order", "Ranges", "Selection", "State", "select"]
+__all__ = ["Filters", "SortOrder", "Ranges", "Selection", "State", "select"]
 
 State = Literal["kept", "trashed", "any"]
-Order = Literal["newest", "oldest", "rating", "cost", "pixels"]
+SortOrder = Literal["newest", "oldest", "rating", "cost", "pixels"]
 """The best, the dearest, the largest first; the newest first among those that are alike."""
 
 _SIZE = re.compile(r"[0-9]{1,6}x[0-9]{1,6}")

@@ -22,7 +22,7 @@ from ._cleanup import Cleanup, CleanupPlan
 from ._collections import Collections
 from ._deletion import Removal
 from ._files import PictureFiles
-from ._filters import Filters, Order, select
+from ._filters import Filters, SortOrder, select
 from ._importing import adopt
 from ._lineage import Lineage, read_lineage
 from ._query import Finder, Page
@@ -101,7 +101,7 @@ class Library:
         return read_image(rows[0], self.files.path) if rows else None
 
     async def list(
-        self, *, limit: int = 50, after: str | None = None, order: Order = "newest", **filters: Unpack[Filters]
+        self, *, limit: int = 50, after: str | None = None, order: SortOrder = "newest", **filters: Unpack[Filters]
     ) -> Page:
         """A page of pictures: at most `limit`, `after` the cursor of the page before.
 
@@ -116,7 +116,7 @@ class Library:
         *,
         limit: int = 50,
         after: str | None = None,
-        order: Order = "newest",
+        order: SortOrder = "newest",
         **filters: Unpack[Filters],
     ) -> Page:
         """Pictures by words of their prompts, revised prompts, tags and notes; else like `list`.
@@ -130,7 +130,7 @@ class Library:
         return await self._page(query, limit, after, order, filters)
 
     async def find(
-        self, query: str | None = None, *, order: Order = "newest", **filters: Unpack[Filters]
+        self, query: str | None = None, *, order: SortOrder = "newest", **filters: Unpack[Filters]
     ) -> AsyncIterator[Image]:
         """All pictures that `search` or `list` would give, page by page."""
         after: str | None = None
@@ -141,7 +141,7 @@ class Library:
             if (after := page.cursor) is None:
                 return
 
-    async def _page(self, query: str | None, limit: int, after: str | None, order: Order, filters: Filters) -> Page:
+    async def _page(self, query: str | None, limit: int, after: str | None, order: SortOrder, filters: Filters) -> Page:
         collections: Sequence[str] = ()
         if "collection" in filters:
             collections = await self.collections.ids_within(filters["collection"])

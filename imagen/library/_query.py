@@ -17,7 +17,7 @@ from .._errors import InvalidRequestError
 from .._results.images import Image
 from .._storage.database import Database, Row, Transaction
 from .._storage.full_text import UNPRICED, facet
-from ._filters import Order, Ranges, Selection
+from ._filters import Ranges, Selection, SortOrder
 from ._rows import COLUMNS, read_image
 
 __all__ = ["Finder", "Page"]
@@ -63,7 +63,7 @@ class Finder:
         self._database = database
         self._path_of = path_of
 
-    async def page(self, selection: Selection, *, order: Order, limit: int, after: str | None) -> Page:
+    async def page(self, selection: Selection, *, order: SortOrder, limit: int, after: str | None) -> Page:
         """The pictures of a selection, at most `limit`.
 
         Raises:
@@ -79,7 +79,7 @@ class Finder:
         return page
 
 
-def _find(reader: Transaction, selection: Selection, order: Order, limit: int, start: _Place | None) -> list[Row]:
+def _find(reader: Transaction, selection: Selection, order: SortOrder, limit: int, start: _Place | None) -> list[Row]:
     bounded = _with_ranges(reader, selection)
     if bounded is None:
         return []
@@ -233,11 +233,11 @@ def _sorted(
 # --- cursors --------------------------------------------------------------------------------------------------------
 
 
-def _write_cursor(row: Row, order: Order) -> str:
+def _write_cursor(row: Row, order: SortOrder) -> str:
     return f"{order}:{row[0]}" if order in ("newest", "oldest") else f"{order}:{row[0]}:{_value_of(row, order)}"
 
 
-def _value_of(row: Row, order: Order) -> str:
+def _value_of(row: Row, order: SortOrder) -> str:
     columns = dict(zip(COLUMNS.split(", "), row[1:], strict=True))
     match order:
         case "rating":
@@ -249,7 +249,7 @@ def _value_of(row: Row, order: Order) -> str:
             return "" if cost is None else str(cost)
 
 
-def _read_cursor(cursor: str, order: Order) -> _Place:
+def _read_cursor(cursor: str, order: SortOrder) -> _Place:
     form = r"(\d{1,18})" if order in ("newest", "oldest") else r"(\d{1,18}):(\d{0,18})"
     found = re.fullmatch(f"{order}:{form}", cursor, re.ASCII)
     if found is None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 import imagen
-from imagen._policy.budget import Purse, current_scopes
+from imagen._policy.budget import BudgetStack, current_scopes
 
 cents = st.integers(0, 40).map(lambda value: Decimal(value) / 100)
 
@@ -34,7 +34,7 @@ class BudgetMachine(RuleBasedStateMachine):
         budgets = (self.outer, self.inner) if both else (self.outer,)
 
         async def ask():
-            purse = Purse()
+            purse = BudgetStack()
             purse._budgets = budgets
             with trio.move_on_after(1):
                 return await purse.admit(quote(usd))
@@ -77,15 +77,15 @@ def test_an_amount_that_is_none_is_refused(usd):
 
 async def test_an_unknown_price_is_refused_under_any_budget():
     with pytest.raises(imagen.BudgetExceededError, match="assume_usd"):
-        await Purse(budget=imagen.Budget("100")).admit(quote(None))
+        await BudgetStack(budget=imagen.Budget("100")).admit(quote(None))
 
 
 async def test_without_a_budget_nothing_is_asked():
-    (await Purse().admit(quote(None))).settle(None)
+    (await BudgetStack().admit(quote(None))).settle(None)
 
 
 async def test_a_request_waits_for_what_is_in_flight(autojump_clock):
-    purse = Purse(budget=imagen.Budget("0.10"))
+    purse = BudgetStack(budget=imagen.Budget("0.10"))
     first = await purse.admit(quote(Decimal("0.08")))
 
     async def settle_later():
@@ -101,7 +101,7 @@ async def test_a_request_waits_for_what_is_in_flight(autojump_clock):
 async def test_those_who_wait_in_a_scope_that_runs_dry_are_turned_away(autojump_clock):
     refused = 0
     with imagen.move_on_after_spending("0.10") as scope:
-        purse = Purse(current_scopes())
+        purse = BudgetStack(current_scopes())
         hold = await purse.admit(quote(Decimal("0.06")))
 
         async def wait():

@@ -18,7 +18,7 @@ from .._engine.planning import Planner
 from .._engine.recovery import Recovery
 from .._engine.router import Router
 from .._errors import BudgetExceededError, ConfigurationError, InvalidRequestError, ProviderNotFoundError
-from .._policy.budget import Budget, Purse, current_scopes, read_usd
+from .._policy.budget import Budget, BudgetStack, current_scopes, read_usd
 from .._policy.confirmation import Confirmation
 from .._policy.settings import ProviderAccess, Settings
 from .._requests.catalog import Catalog, Model
@@ -276,7 +276,7 @@ class Client:
         ask = None
         if self._parts.confirmation is not None:
             ask = partial(self._parts.confirmation.ask, self._parts.planner.plan(request).quote, 1)
-        purse = Purse(current_scopes())
+        purse = BudgetStack(current_scopes())
         try:
             terms = msgspec.structs.replace(self._terms(purse, options), ask=ask)
             (outcome,) = await self._parts.dispatcher.fulfil(request, terms)
@@ -291,7 +291,7 @@ class Client:
             await scope.leave()
         raise refusal
 
-    def _terms(self, purse: Purse, options: RoutingOptions, on_event: EventHandler | None = None) -> CallContext:
+    def _terms(self, purse: BudgetStack, options: RoutingOptions, on_event: EventHandler | None = None) -> CallContext:
         return CallContext(purse=purse, emit=self._parts.events.also_to(on_event), options=options, lockouts={})
 
     def _batch_parts(self, terms: CallContext, max_at_once: int, batch_id: str | None = None) -> BatchSetup:
@@ -334,7 +334,7 @@ class Client:
         """
         fields, options = take_options(parameters)
         source = self._source(requests, n, together, fields)
-        terms = self._terms(Purse(current_scopes(), budget), options, on_event)
+        terms = self._terms(BudgetStack(current_scopes(), budget), options, on_event)
         parts = self._batch_parts(terms, max_at_once)
         if economy and (together or options != RoutingOptions()):
             raise InvalidRequestError(
@@ -352,7 +352,7 @@ class Client:
         failure for each that is neither. Nothing is sent; what never was sent has no outcome.
         """
         source = StoredBatch(partial(self._parts.recovery.outcomes_of, batch_id))
-        parts = self._batch_parts(self._terms(Purse(), RoutingOptions()), 1, batch_id)
+        parts = self._batch_parts(self._terms(BudgetStack(), RoutingOptions()), 1, batch_id)
         return self._announced(open_batch(source, msgspec.structs.replace(parts, confirmation=None)))
 
     def start_session(
@@ -377,7 +377,7 @@ class Client:
         whole = _as_request(request, fields)
         self._parts.planner.plan(whole)
         source = repeat_request(whole, n, together=together)
-        terms = self._terms(Purse(budget=budget), options)
+        terms = self._terms(BudgetStack(budget=budget), options)
         return self.sessions.start(source, self._batch_parts(terms, max_at_once), budget)
 
     async def resume_session(self, session_id: str) -> Session:
@@ -388,7 +388,7 @@ class Client:
         Raises:
             SessionError: it is not known, has expired, or runs in another process.
         """
-        terms = self._terms(Purse(), RoutingOptions())
+        terms = self._terms(BudgetStack(), RoutingOptions())
         return await self.sessions.resume(session_id, self._batch_parts(terms, 1))
 
     def quote(

@@ -17,7 +17,7 @@ import trio
 from .._engine.attempt import new_id
 from .._engine.recovery import Recovery
 from .._errors import ImagenError, SessionError, SessionExpiredError, SessionNotFoundError
-from .._policy.budget import Budget, Purse
+from .._policy.budget import Budget, BudgetStack
 from .._results.images import Failure, Image, Outcome
 from .._storage.webhooks import BatchCompleted
 from .batch import Batch, BatchSetup, BatchStatus, RepeatedRequest, open_batch
@@ -314,7 +314,7 @@ class Sessions:
         if parts is not None and stored.budget_usd is not None:
             budget = Budget(stored.budget_usd)
             budget.spent_usd = await self._store.spent_usd(stored)
-            terms = msgspec.structs.replace(parts.terms, purse=Purse(budget=budget))
+            terms = msgspec.structs.replace(parts.terms, purse=BudgetStack(budget=budget))
             parts = msgspec.structs.replace(parts, terms=terms)
         session = self._add(Session(stored.requested, trio.current_time, stored.id, makes_missing=parts is not None))
         work = partial(session._restore, stored, self._store, self._recovery, parts)

@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from .._errors import ConfigurationError, ImagenError, OutcomeUnknownError, ProviderError
-from .._policy.budget import Purse
+from .._policy.budget import BudgetStack
 from .._policy.model_gate import Route, Routes, is_lockout
 from .._policy.retry import RetryPolicy, retry_attempts
 from .._requests.options import RoutingOptions
@@ -40,7 +40,7 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     cost is asked by `ask`, once it is known that something is to be made.
     """
 
-    purse: Purse
+    purse: BudgetStack
     emit: Emit
     options: RoutingOptions = RoutingOptions()
     lockouts: dict[str, ImagenError] = {}

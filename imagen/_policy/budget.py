@@ -22,7 +22,7 @@ __all__ = [
     "Budget",
     "BudgetScope",
     "Hold",
-    "Purse",
+    "BudgetStack",
     "current_scopes",
     "fail_after_spending",
     "move_on_after_spending",
@@ -175,7 +175,7 @@ class Hold:
             budget._wake()
 
 
-class Purse:
+class BudgetStack:
     """The budgets that a request must fit into: the scopes around it, and perhaps one of the batch."""
 
     def __init__(self, scopes: Sequence[BudgetScope] = (), budget: Budget | None = None) -> None:

@@ -11,7 +11,7 @@ from typing import TypedDict
 import trio
 
 from .._errors import ImagenError, StorageError
-from .._policy.budget import Hold
+from .._policy.budget import Reservation
 from .._requests.request import Request
 from .._results.events import AttemptEnded, AttemptSent, Event, PreviewReceived, ProgressReported
 from .._results.images import Outcome, failure_of
@@ -50,7 +50,7 @@ class RunningAttempt(ExchangeObserver):
         self,
         order: PlannedRequest,
         *,
-        hold: Hold,
+        hold: Reservation,
         ledger: Ledger,
         callbacks: JobWaiters,
         emit: Emit,
@@ -90,7 +90,7 @@ class RunningAttempt(ExchangeObserver):
     ) -> RunningAttempt:
         """The ticket of an attempt in the ledger, whose job is to be collected."""
         assert row.remote_id is not None
-        ticket = cls(order, hold=Hold((), Decimal(0)), ledger=ledger, callbacks=callbacks, emit=emit, now=now)
+        ticket = cls(order, hold=Reservation((), Decimal(0)), ledger=ledger, callbacks=callbacks, emit=emit, now=now)
         ticket.id = row.id
         ticket.sent = ticket.recovered = True
         ticket.sent_at = trio.current_time() - max(0.0, now() - (row.sent_at or now()))

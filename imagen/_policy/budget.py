@@ -21,7 +21,7 @@ from .._results.prices import Quote
 __all__ = [
     "Budget",
     "BudgetScope",
-    "Hold",
+    "Reservation",
     "BudgetStack",
     "current_scopes",
     "fail_after_spending",
@@ -154,7 +154,7 @@ def fail_after_spending(usd: Decimal | str | int) -> Iterator[BudgetScope]:
         raise scope.exhausted_by
 
 
-class Hold:
+class Reservation:
     """Money reserved in several budgets at once, until it is settled."""
 
     def __init__(self, budgets: Sequence[Budget], usd: Decimal) -> None:
@@ -187,7 +187,7 @@ class BudgetStack:
         """The outermost scope that ran dry, if any."""
         return next((scope for scope in self.scopes if scope.exhausted_by), None)
 
-    async def admit(self, quote: Quote, *, wait: bool = True) -> Hold:
+    async def admit(self, quote: Quote, *, wait: bool = True) -> Reservation:
         """Reserves the high end of a quote, waiting while what is in flight may still free enough.
 
         Nothing is reserved when this raises or is cancelled. Without `wait`, what does not fit now is refused, and no scope
@@ -198,7 +198,7 @@ class BudgetStack:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         if not self._budgets:
-            return Hold((), Decimal(0))
+            return Reservation((), Decimal(0))
         usd = quote.high_usd
         if usd is None:
             raise self._refuse(
@@ -213,7 +213,7 @@ class BudgetStack:
                     raise scope.exhausted_by
             tight = next((budget for budget in self._budgets if not budget._fits(usd)), None)
             if tight is None:
-                return Hold(self._budgets, usd)
+                return Reservation(self._budgets, usd)
             hopeless = next((budget for budget in self._budgets if budget._can_never_fit(usd)), None)
             if hopeless is not None:
                 raise self._refuse(

@@ -155,7 +155,7 @@ class Told(ExchangeObserver):
         await trio.lowlevel.checkpoint()
         self.told.append((job.job_id, trio.current_time()))
 
-    def preview(self, partial: imagen.Partial) -> None:
+    def preview(self, partial: imagen.PartialImage) -> None:
         self.told.append(partial.number)
 
 
@@ -171,7 +171,7 @@ def polled_job() -> imagen.Exchange:
     yield imagen.Wait(seconds=3)
     while (reply := (yield poll)).body != b"done":
         yield imagen.Wait(seconds=10)
-    yield imagen.Partial(data=b"", number=7)
+    yield imagen.PartialImage(data=b"", number=7)
     return Pictures(pictures=(imagen.Picture(data=reply.body),))
 
 

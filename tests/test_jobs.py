@@ -19,7 +19,7 @@ from imagen import (
     HttpRequest,
     HttpResponse,
     Meanwhile,
-    Partial,
+    PartialImage,
     Picture,
     Pictures,
     Progress,
@@ -134,10 +134,10 @@ async def test_a_stop_that_gets_no_answer_is_given_up(tmp_path: Path, autojump_c
 
 
 async def test_a_long_answer_is_asked_about_meanwhile(tmp_path: Path, autojump_clock):
-    def read(response: HttpResponse) -> Partial | Progress | None:
+    def read(response: HttpResponse) -> PartialImage | Progress | None:
         share = float(response.body or 0)
         if share > 0.5:
-            return Partial(data=PNG, number=0)
+            return PartialImage(data=PNG, number=0)
         return Progress(fraction=share) if share else None
 
     question = Meanwhile(

@@ -66,7 +66,7 @@ class Previews(ExchangeObserver):
         await trio.lowlevel.checkpoint()
         self.sent += 1
 
-    def preview(self, partial: imagen.Partial) -> None:
+    def preview(self, partial: imagen.PartialImage) -> None:
         self.numbers.append(partial.number)
 
 

@@ -18,7 +18,7 @@ from .._results.images import Outcome, failure_of
 from .._storage.ledger import AttemptRecord, Ledger
 from .._transport.driver import ExchangeObserver
 from .._transport.job_waiters import JobWaiters
-from ..providers._steps import Accepted, Cancellable, HttpResponse, Partial, Progress, Wait
+from ..providers._steps import Accepted, Cancellable, HttpResponse, PartialImage, Progress, Wait
 from .planning import PlannedRequest
 
 __all__ = ["Emit", "RunningAttempt", "new_id"]
@@ -137,7 +137,7 @@ class RunningAttempt(ExchangeObserver):
     def cancellable(self, step: Cancellable) -> None:
         self.cancellable_by = step
 
-    def preview(self, partial: Partial) -> None:
+    def preview(self, partial: PartialImage) -> None:
         indexes = self.order.indexes
         shown = indexes[partial.picture : partial.picture + 1] or indexes
         about: _About = {**self._about, "indexes": shown}

@@ -23,7 +23,7 @@ from ..providers._steps import (
     HttpRequest,
     HttpResponse,
     Meanwhile,
-    Partial,
+    PartialImage,
     Progress,
     ReadChunk,
     Render,
@@ -61,7 +61,7 @@ class ExchangeObserver:
     def cancellable(self, step: Cancellable) -> None:
         """From now on the job can be stopped so."""
 
-    def preview(self, partial: Partial) -> None:
+    def preview(self, partial: PartialImage) -> None:
         """An unfinished picture came."""
 
     def progress(self, progress: Progress) -> None:
@@ -162,7 +162,7 @@ class ExchangeDriver:
             case Render(call=render, device=device):
                 await watch.before_sending()
                 return await self._render(render, device, watch)
-            case Partial():
+            case PartialImage():
                 watch.preview(step)
             case Progress():
                 watch.progress(step)
@@ -234,7 +234,7 @@ class ExchangeDriver:
                     step = meanwhile.read(await self.send(meanwhile.request))
                 except ImagenError:
                     continue
-                if isinstance(step, Partial):
+                if isinstance(step, PartialImage):
                     watch.preview(step)
                 elif step is not None:
                     watch.progress(step)
@@ -305,7 +305,7 @@ class _ThreadReporter:
 
     def preview(self, data: bytes, number: int) -> None:
         trio.from_thread.check_cancelled()
-        trio.from_thread.run_sync(self._watch.preview, Partial(data=data, number=number))
+        trio.from_thread.run_sync(self._watch.preview, PartialImage(data=data, number=number))
 
 
 class _TriedEnough(ProviderError):

@@ -40,7 +40,7 @@ __all__ = [
     "HttpResponse",
     "Lost",
     "Meanwhile",
-    "Partial",
+    "PartialImage",
     "Picture",
     "Pictures",
     "Progress",
@@ -144,7 +144,7 @@ class Render(_Word, frozen=True, kw_only=True):
     device: str
 
 
-class Partial(_Word, frozen=True, kw_only=True):
+class PartialImage(_Word, frozen=True, kw_only=True):
     """A preview of picture number `picture`: the `number`-th, counted from 0."""
 
     data: bytes
@@ -164,7 +164,7 @@ class Meanwhile(_Word, frozen=True, kw_only=True):
 
     request: HttpRequest
     every_seconds: float
-    read: Callable[[HttpResponse], Partial | Progress | None]
+    read: Callable[[HttpResponse], PartialImage | Progress | None]
 
 
 class Accepted(_Word, frozen=True, kw_only=True):
@@ -279,7 +279,7 @@ class Transport(Protocol):
         ...
 
 
-Step = HttpRequest | ReadChunk | Wait | Compute | Render | Partial | Progress | Accepted | Cancellable | Delivered
+Step = HttpRequest | ReadChunk | Wait | Compute | Render | PartialImage | Progress | Accepted | Cancellable | Delivered
 Exchange = Generator[Step, HttpResponse | bytes | None, Pictures]
 EconomyExchange = Generator[Step, HttpResponse | bytes | None, None]
 """Requests that are done together: it yields a `Delivered` for each as it reads its result, so that few are in memory."""

@@ -25,7 +25,7 @@ from ._steps import (
     HttpResponse,
     Lost,
     Meanwhile,
-    Partial,
+    PartialImage,
     Picture,
     Pictures,
     Progress,
@@ -199,7 +199,7 @@ class _Watched:
         seconds = number_setting(call, "progress_seconds", 1.0)
         self.question = Meanwhile(request=request, every_seconds=seconds, read=self._read)
 
-    def _read(self, response: HttpResponse) -> Partial | Progress | None:
+    def _read(self, response: HttpResponse) -> PartialImage | Progress | None:
         try:
             told = _decode_told(response.body)
         except MALFORMED:
@@ -213,14 +213,14 @@ class _Watched:
             self.interrupted = True
         return self._preview(told) or _read_progress(told)
 
-    def _preview(self, told: _Told) -> Partial | None:
+    def _preview(self, told: _Told) -> PartialImage | None:
         if self._shown >= self._previews or len(memoryview(told.current_image)) < 9:
             return None
         data = decode_base64(told.current_image, _NAME)
         if data == self._last:
             return None
         self._last, self._shown = data, self._shown + 1
-        return Partial(data=data, number=self._shown - 1)
+        return PartialImage(data=data, number=self._shown - 1)
 
 
 def _read_progress(told: _Told) -> Progress:

@@ -20,7 +20,7 @@ from imagen import (
     Compute,
     HttpRequest,
     HttpResponse,
-    Partial,
+    PartialImage,
     Pictures,
     Progress,
     ReadChunk,
@@ -75,7 +75,7 @@ class Walk:
                 return next(self._chunks, b"")
             case Compute(call=compute):
                 return compute()
-            case Partial() | Progress() | Accepted() | Cancellable() | Wait():
+            case PartialImage() | Progress() | Accepted() | Cancellable() | Wait():
                 return None
         raise AssertionError(f"{step!r} was not expected")
 
@@ -84,8 +84,8 @@ class Walk:
         return [step for step in self.steps if isinstance(step, HttpRequest)]
 
     @property
-    def partials(self) -> list[Partial]:
-        return [step for step in self.steps if isinstance(step, Partial)]
+    def partials(self) -> list[PartialImage]:
+        return [step for step in self.steps if isinstance(step, PartialImage)]
 
     @property
     def body(self) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from .._steps import (
     HttpRequest,
     HttpResponse,
     Lost,
-    Partial,
+    PartialImage,
     Picture,
     Pictures,
     Progress,
@@ -351,12 +351,12 @@ class _Job:
             return Cancellable(request=json_request("interrupt", {"prompt_id": self.id}), stops_bill=True)
         return Cancellable(request=json_request("queue", {"delete": [self.id]}), stops_bill=True)
 
-    def show(self, preview: Preview) -> Partial | None:
+    def show(self, preview: Preview) -> PartialImage | None:
         """The preview as a step, as long as there are some to show."""
         if self._shown >= self._previews:
             return None
         self._shown += 1
-        return Partial(data=preview.data, number=self._shown - 1)
+        return PartialImage(data=preview.data, number=self._shown - 1)
 
 
 def _run(call: Call, graph: Graph, note: _Note) -> Exchange:

@@ -33,7 +33,7 @@ from .._steps import (
     Exchange,
     HttpRequest,
     HttpResponse,
-    Partial,
+    PartialImage,
     Picture,
     Pictures,
     Progress,
@@ -402,7 +402,7 @@ def _show(call: Call, task: Task, state: str, shown: list[str]) -> Generator[Ste
     shown.append(url)
     response = yield from send(HttpRequest(method="GET", url=url, repeatable=True))
     if response.status == 200 and response.body:
-        yield Partial(data=response.body, number=len(shown) - 1)
+        yield PartialImage(data=response.body, number=len(shown) - 1)
 
 
 def _read_upload(response: HttpResponse) -> str:

@@ -10,7 +10,18 @@ import msgspec
 from ..._errors import ProviderError
 from ..._requests.catalog import JsonValue
 from .._provider import Call, InputPicture, ListedModel, ModelListing, Provider
-from .._steps import Compute, Exchange, HttpRequest, HttpResponse, Partial, Picture, Pictures, ReadChunk, Step, Usage
+from .._steps import (
+    Compute,
+    Exchange,
+    HttpRequest,
+    HttpResponse,
+    PartialImage,
+    Picture,
+    Pictures,
+    ReadChunk,
+    Step,
+    Usage,
+)
 from .._wire.batch_files import SETTINGS
 from .._wire.http import FormFile, add_options, as_data_url, decode_base64, form_request, json_request, send
 from .._wire.masks import transparent_mask
@@ -168,12 +179,12 @@ def _read_event(data: bytes) -> _StreamedImage:
         ) from error
 
 
-def _read_preview(event: _StreamedImage) -> Partial | None:
+def _read_preview(event: _StreamedImage) -> PartialImage | None:
     """A preview, if it can be shown: it must not lose the picture that comes after it."""
     if not isinstance(event.partial_image_index, int):
         return None
     try:
-        return Partial(data=decode_base64(event.b64_json, _NAME), number=event.partial_image_index)
+        return PartialImage(data=decode_base64(event.b64_json, _NAME), number=event.partial_image_index)
     except ProviderError:
         return None
 

@@ -17,7 +17,7 @@ from imagen import (
     HttpResponse,
     InvalidRequestError,
     Lost,
-    Partial,
+    PartialImage,
     Progress,
     ProviderError,
 )
@@ -115,7 +115,7 @@ def test_previews_are_shown_once_each_and_no_more_than_asked():
     one, two = ({"progress": 0.5, "current_image": text} for text in (PICTURE_BASE64, SECOND))
     shown = [read(reply(told)) for told in (one, one, two, one)]
     progress = Progress(fraction=0.5)
-    assert shown == [Partial(data=PICTURE, number=0), progress, Partial(data=b"second", number=1), progress]
+    assert shown == [PartialImage(data=PICTURE, number=0), progress, PartialImage(data=b"second", number=1), progress]
 
 
 def test_a_broken_preview_is_an_error_that_the_driver_passes_over():
@@ -299,5 +299,5 @@ def test_any_answer_to_how_far_it_is_shows_something_or_is_passed_over(answer):
         shown = read(answer)
     except imagen.ImagenError:
         return
-    assert shown is None or isinstance(shown, (Partial, Progress))
+    assert shown is None or isinstance(shown, (PartialImage, Progress))
     assert not isinstance(shown, Progress) or shown.fraction is None or 0 <= shown.fraction <= 1

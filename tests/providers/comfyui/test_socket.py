@@ -9,7 +9,7 @@ import pytest
 from wsproto.connection import SERVER, Connection
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
-from imagen import Cancellable, OutcomeUnknownError, Partial, Progress, ReadChunk, Wait
+from imagen import Cancellable, OutcomeUnknownError, PartialImage, Progress, ReadChunk, Wait
 from imagen.providers.comfyui import _socket as _comfyui_socket
 from imagen.providers.comfyui._adapter import PROVIDER
 from tests.providers.comfyui.test_replies import (
@@ -65,12 +65,12 @@ def test_what_the_socket_tells_is_shown():
     ]
     made = walk(TAKEN, past(), FILE, socket=True, chunks=frames(*events), previews=2)
     made.run()
-    shown = [step for step in made.steps if isinstance(step, (Progress, Partial))]
+    shown = [step for step in made.steps if isinstance(step, (Progress, PartialImage))]
     assert shown == [
         Progress(note="queue of 2"),
         Progress(fraction=0.25, note="step 5 of 20"),
-        Partial(data=b"one", number=0),
-        Partial(data=b"two", number=1),
+        PartialImage(data=b"one", number=0),
+        PartialImage(data=b"two", number=1),
     ]
     stops = [step.request.url for step in made.steps if isinstance(step, Cancellable) and step.request]
     assert stops == ["queue", "interrupt"]
@@ -82,7 +82,7 @@ def test_messages_may_come_in_any_pieces(size):
     chunks = [whole[at : at + size] for at in range(0, len(whole), size)]
     made = walk(TAKEN, past(), FILE, socket=True, chunks=chunks, previews=1)
     made.run()
-    assert made.partials == [Partial(data=b"x" * 70_000, number=0)]
+    assert made.partials == [PartialImage(data=b"x" * 70_000, number=0)]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from imagen import (
     HttpResponse,
     InvalidRequestError,
     OutcomeUnknownError,
-    Partial,
+    PartialImage,
     Progress,
     ProviderError,
     QuotaExceededError,
@@ -193,7 +193,7 @@ def test_previews_are_shown_once_each_and_no_more_than_asked():
     gone = reply(b"", 404)
     walked = polled(again[0], preview, again[1], again[2], gone, again[3], DONE, FILE, previews=2)
     result = walked.run()
-    assert walked.partials == [Partial(data=b"RIFF", number=0)]
+    assert walked.partials == [PartialImage(data=b"RIFF", number=0)]
     assert [picture.data for picture in result.pictures] == [PICTURE]
 
 

@@ -144,14 +144,16 @@ def shown(pictures: Pictures) -> Pictures:
     return msgspec.structs.replace(
         pictures,
         pictures=tuple(
-            msgspec.structs.replace(made, provider_id=None, data=b"") if isinstance(made, imagen.Picture) else made
+            msgspec.structs.replace(made, provider_id=None, data=b"")
+            if isinstance(made, imagen.GeneratedImage)
+            else made
             for made in pictures.pictures
         ),
     )
 
 
 def sizes(pictures: Pictures) -> list[tuple[str, int, int]]:
-    found = [measure(made.data) for made in pictures.pictures if isinstance(made, imagen.Picture)]
+    found = [measure(made.data) for made in pictures.pictures if isinstance(made, imagen.GeneratedImage)]
     return [(made.media_type, made.width, made.height) for made in found]
 
 

@@ -18,9 +18,9 @@ from imagen import (
     Delivered,
     EconomyExchange,
     Exchange,
+    GeneratedImage,
     HttpRequest,
     HttpResponse,
-    Picture,
     Pictures,
     Wait,
 )
@@ -42,7 +42,7 @@ class Press:
     def draw(self, call: Call) -> Exchange:
         response = yield HttpRequest(method="POST", url="draw")
         assert isinstance(response, HttpResponse)
-        return Pictures(pictures=(Picture(data=PNG),), reported_cost_usd=PRICE)
+        return Pictures(pictures=(GeneratedImage(data=PNG),), reported_cost_usd=PRICE)
 
     def run(self, calls: Sequence[Call]) -> EconomyExchange:
         yield HttpRequest(method="POST", url="batches")
@@ -58,7 +58,9 @@ class Press:
         yield Wait(seconds=self.seconds)
         for position, _ in enumerate(calls):
             self.collected += 1
-            yield Delivered(position=position, result=Pictures(pictures=(Picture(data=PNG),), reported_cost_usd=PRICE))
+            yield Delivered(
+                position=position, result=Pictures(pictures=(GeneratedImage(data=PNG),), reported_cost_usd=PRICE)
+            )
 
     @asynccontextmanager
     async def open(self, home: Path, *, offers: bool = True, **changes: object) -> AsyncIterator[imagen.Client]:

@@ -16,11 +16,11 @@ from imagen import (
     Call,
     Cancellable,
     Exchange,
+    GeneratedImage,
     HttpRequest,
     HttpResponse,
     Meanwhile,
     PartialImage,
-    Picture,
     Pictures,
     Progress,
     ReadChunk,
@@ -70,7 +70,7 @@ def job(*, stops_bill: bool, waits: int = 1000) -> Callable[[Call], Exchange]:
         for number in range(waits):
             yield Wait(seconds=1)
             yield Progress(fraction=number / waits, note="drawing")
-        return Pictures(pictures=(Picture(data=PNG),))
+        return Pictures(pictures=(GeneratedImage(data=PNG),))
 
     return work
 
@@ -147,7 +147,7 @@ async def test_a_long_answer_is_asked_about_meanwhile(tmp_path: Path, autojump_c
     def work(call: Call) -> Exchange:
         response = yield HttpRequest(method="POST", url="draw", meanwhile=question)
         assert isinstance(response, HttpResponse)
-        return Pictures(pictures=(Picture(data=response.body),))
+        return Pictures(pictures=(GeneratedImage(data=response.body),))
 
     shares = iter([b"", b"0.25", None, b"0.75"])
 
@@ -179,7 +179,7 @@ async def test_work_on_a_device_reports_and_runs_one_at_a_time(tmp_path: Path):
     def work(call: Call) -> Exchange:
         data = yield Render(call=render, device="cpu")
         assert isinstance(data, bytes)
-        return Pictures(pictures=(Picture(data=data),))
+        return Pictures(pictures=(GeneratedImage(data=data),))
 
     settings = imagen.load_settings(
         {"IMAGEN_HOME": str(tmp_path)},
@@ -212,7 +212,7 @@ async def test_work_on_a_device_ends_at_its_next_report_when_nobody_waits(tmp_pa
         yield Cancellable(request=None, stops_bill=True)
         data = yield Render(call=render, device="cpu")
         assert isinstance(data, bytes)
-        return Pictures(pictures=(Picture(data=data),))
+        return Pictures(pictures=(GeneratedImage(data=data),))
 
     settings = imagen.load_settings(
         {"IMAGEN_HOME": str(tmp_path)},

@@ -15,7 +15,7 @@ import imagen
 from imagen._requests.translation import translate
 from imagen._results.prices import cost_of, quote_request, share_cost, tidy_usd
 from imagen.metadata._image_header import measure
-from imagen.providers._steps import Picture, Pictures, Usage, Withheld
+from imagen.providers._steps import GeneratedImage, Pictures, Usage, Withheld
 from tests.support import PNG, png
 
 CATALOG = imagen.load_catalog()
@@ -209,13 +209,13 @@ def test_an_unknown_price_stays_unknown_unless_the_caller_names_a_ceiling():
     model = CATALOG.find("imagen-4")
     assert quote_request(model, imagen.Generate(prompt="x")).high_usd is None
     assert quote_request(model, imagen.Generate(prompt="x", assume_usd=usd("0.1")), 3).high_usd == usd("0.3")
-    assert cost_of(model, imagen.Generate(prompt="x"), Pictures(pictures=(Picture(data=b""),))) == imagen.Cost()
+    assert cost_of(model, imagen.Generate(prompt="x"), Pictures(pictures=(GeneratedImage(data=b""),))) == imagen.Cost()
 
 
 def test_costs_say_where_they_come_from():
     request = imagen.Generate(prompt="x", quality="low", size="1024x1024")
     model = CATALOG.find("gpt-image-2")
-    picture = (Picture(data=b""),)
+    picture = (GeneratedImage(data=b""),)
     usage = Usage(text_input_tokens=14, image_output_tokens=272)
     assert cost_of(model, request, Pictures(pictures=picture, usage=usage)) == imagen.Cost(
         usd=usd("0.00823"), source="computed"
@@ -246,7 +246,7 @@ def test_the_high_end_covers_any_usage_that_the_price_list_expects(qualities, pr
 
 @given(money, st.integers(1, 20))
 def test_shares_sum_up_to_the_whole(total, shares):
-    parts = list(share_cost(imagen.Cost(usd=total, source="computed"), [Picture(data=b"")] * shares))
+    parts = list(share_cost(imagen.Cost(usd=total, source="computed"), [GeneratedImage(data=b"")] * shares))
     assert len(parts) == shares
     assert sum(part.usd for part in parts) == total
     assert all(part.usd >= 0 for part in parts)
@@ -254,7 +254,7 @@ def test_shares_sum_up_to_the_whole(total, shares):
 
 @given(money, st.lists(st.booleans(), min_size=1, max_size=10))
 def test_what_was_withheld_and_not_billed_has_no_share(total, billed):
-    pictures = [Picture(data=b"") if one else Withheld(reason="x", billed=False) for one in billed]
+    pictures = [GeneratedImage(data=b"") if one else Withheld(reason="x", billed=False) for one in billed]
     parts = [part.usd for part in share_cost(imagen.Cost(usd=total, source="reported"), pictures)]
     assert len(parts) == len(billed)
     if any(billed):

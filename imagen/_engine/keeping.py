@@ -23,7 +23,7 @@ from .._storage.ledger import AttemptRecord, Ledger, State
 from .._system.threads import Workers
 from ..library import ImageRow, PictureFiles, WeighedPicture, insert_image, row_of
 from ..metadata._image_header import Measure, measure
-from ..providers._steps import Lost, Picture, Pictures, Withheld
+from ..providers._steps import GeneratedImage, Lost, Pictures, Withheld
 from .attempt import RunningAttempt, new_id
 from .planning import PlannedRequest
 
@@ -73,7 +73,7 @@ class Keeper:
         for picture, share, index in zip(result.pictures, shares, indexes, strict=False):
             outcome = await self._outcome(ticket, picture, share, index, result.adjustments)
             outcomes.append(outcome)
-            if isinstance(outcome, Image) and isinstance(picture, Picture):
+            if isinstance(outcome, Image) and isinstance(picture, GeneratedImage):
                 bytes_of[outcome.id] = picture.data
         outcomes = await self._settle(ticket, outcomes, bytes_of, cost)
         short = ProviderError(f"{order.provider.name} gave {len(outcomes)} pictures of {len(order.indexes)} asked for.")
@@ -112,7 +112,7 @@ class Keeper:
     async def _outcome(
         self,
         ticket: RunningAttempt,
-        picture: Picture | Withheld | Lost,
+        picture: GeneratedImage | Withheld | Lost,
         cost: Cost,
         index: int,
         adjustments: tuple[Adjustment, ...],
@@ -126,7 +126,7 @@ class Keeper:
                 )
             case Lost():
                 error = ProviderError(f"{order.provider.name} made the picture: {picture.reason}", billed="yes")
-            case Picture():
+            case GeneratedImage():
                 try:
                     return await self._image(ticket, picture, cost, index, adjustments)
                 except ProviderError as unreadable:
@@ -134,7 +134,12 @@ class Keeper:
         return msgspec.structs.replace(_failure(order, index, error), cost=cost)
 
     async def _image(
-        self, ticket: RunningAttempt, picture: Picture, cost: Cost, index: int, adjustments: tuple[Adjustment, ...]
+        self,
+        ticket: RunningAttempt,
+        picture: GeneratedImage,
+        cost: Cost,
+        index: int,
+        adjustments: tuple[Adjustment, ...],
     ) -> Image:
         order = ticket.order
         weighed: WeighedPicture | None = None

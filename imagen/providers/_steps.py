@@ -41,7 +41,7 @@ __all__ = [
     "Lost",
     "Meanwhile",
     "PartialImage",
-    "Picture",
+    "GeneratedImage",
     "Pictures",
     "Progress",
     "ReadChunk",
@@ -198,7 +198,7 @@ class Usage(_Word, frozen=True, kw_only=True):
     image_output_tokens: int = 0
 
 
-class Picture(_Word, frozen=True, kw_only=True):
+class GeneratedImage(_Word, frozen=True, kw_only=True):
     """One picture as the provider gave it; size and media type are read from the bytes later."""
 
     data: bytes
@@ -233,7 +233,7 @@ class Pictures(_Word, frozen=True, kw_only=True):
     the exchange knew of.
     """
 
-    pictures: tuple[Picture | Withheld | Lost, ...]
+    pictures: tuple[GeneratedImage | Withheld | Lost, ...]
     usage: Usage | None = None
     reported_cost_usd: Decimal | None = None
     units: Decimal | None = None

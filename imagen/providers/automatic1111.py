@@ -21,12 +21,12 @@ from ._steps import (
     Cancellable,
     Compute,
     Exchange,
+    GeneratedImage,
     HttpRequest,
     HttpResponse,
     Lost,
     Meanwhile,
     PartialImage,
-    Picture,
     Pictures,
     Progress,
     Step,
@@ -97,7 +97,7 @@ def enhance(call: Call) -> Exchange:
     body = add_options(body, request, reserved=_RESERVED)
     response = yield from _order(call, "extra-single-image", body, None)
     picture = decode(_decode_enhanced, response, _NAME, billed="no").image
-    return Pictures(pictures=(Picture(data=decode_base64(picture, _NAME)),), adjustments=adjustments)
+    return Pictures(pictures=(GeneratedImage(data=decode_base64(picture, _NAME)),), adjustments=adjustments)
 
 
 def list_models() -> ModelListing:
@@ -266,7 +266,7 @@ def _read(call: Call, response: HttpResponse) -> Pictures:
         _read_picture(item, _read_seed(info, place))
         for place, item in enumerate(drawn.images[first : first + call.count])
     ]
-    if not any(isinstance(picture, Picture) for picture in pictures):
+    if not any(isinstance(picture, GeneratedImage) for picture in pictures):
         raise ProviderError(f"{_NAME} answered without a picture.", details=trace(response))
     return Pictures(pictures=tuple(pictures))
 
@@ -285,9 +285,9 @@ def _read_seed(info: _Info, place: int) -> int | None:
     return seed if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63 else None
 
 
-def _read_picture(item: msgspec.Raw, seed: int | None) -> Picture | Lost:
+def _read_picture(item: msgspec.Raw, seed: int | None) -> GeneratedImage | Lost:
     try:
-        return Picture(data=decode_base64(item, _NAME), seed=seed)
+        return GeneratedImage(data=decode_base64(item, _NAME), seed=seed)
     except ProviderError as error:
         return Lost(reason=error.message)
 

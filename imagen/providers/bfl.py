@@ -31,7 +31,18 @@ from .._requests.sizes import parse_size
 from .._requests.translation import Adjustment
 from .._system.retry_after import read_wait_seconds
 from ._provider import Call, Callback, CallbackReading, InputPicture, Provider
-from ._steps import Accepted, Compute, Exchange, HttpRequest, HttpResponse, Picture, Pictures, Progress, Step, Withheld
+from ._steps import (
+    Accepted,
+    Compute,
+    Exchange,
+    GeneratedImage,
+    HttpRequest,
+    HttpResponse,
+    Pictures,
+    Progress,
+    Step,
+    Withheld,
+)
 from ._wire.http import (
     MALFORMED,
     add_options,
@@ -274,7 +285,7 @@ def collect(call: Call, accepted: Accepted) -> Exchange:
     data = yield from _fetch(job, result.sample)
     seed = call.request.seed if (told_seed := _read_seed(result.seed)) is None else told_seed
     revised = result.prompt if isinstance(result.prompt, str) and result.prompt != fitted.request.prompt else None
-    picture = Picture(data=data, revised_prompt=revised or None, seed=seed, provider_id=job.id)
+    picture = GeneratedImage(data=data, revised_prompt=revised or None, seed=seed, provider_id=job.id)
     told = _read_cost(result.cost)
     return Pictures(pictures=(picture,), reported_cost_usd=cost_usd if told is None else told, adjustments=adjustments)
 

@@ -30,10 +30,10 @@ from ._steps import (
     Accepted,
     Cancellable,
     Exchange,
+    GeneratedImage,
     HttpRequest,
     HttpResponse,
     Lost,
-    Picture,
     Pictures,
     Progress,
     Step,
@@ -288,7 +288,7 @@ def _collect(call: Call, job: _Job, response: HttpResponse) -> Exchange:
 
 def _fetch(
     call: Call, job: _Job, output: _Output, place: int, item: object
-) -> Generator[Step, HttpResponse | bytes | None, Picture | Withheld | Lost]:
+) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage | Withheld | Lost]:
     link = item.get("url") if isinstance(item, dict) else item
     if _is_flagged(output, place):
         return Withheld(reason="its filter finds the picture unsafe, and blackens it.")
@@ -310,10 +310,10 @@ def _is_flagged(output: _Output, place: int) -> bool:
     return False
 
 
-def _picture(call: Call, job: _Job, output: _Output, data: bytes) -> Picture:
+def _picture(call: Call, job: _Job, output: _Output, data: bytes) -> GeneratedImage:
     seed, prompt = output.seed, output.prompt
     told = isinstance(seed, int) and not isinstance(seed, bool) and abs(seed) <= _LARGEST_SEED
-    return Picture(
+    return GeneratedImage(
         data=data,
         revised_prompt=prompt if isinstance(prompt, str) and prompt and prompt != call.request.prompt else None,
         seed=seed if told and isinstance(seed, int) else call.request.seed,

@@ -35,10 +35,10 @@ from ._steps import (
     Accepted,
     Compute,
     Exchange,
+    GeneratedImage,
     HttpRequest,
     HttpResponse,
     Lost,
-    Picture,
     Pictures,
     Progress,
     Step,
@@ -359,7 +359,7 @@ def _finish(call: Call, generation: _Generation, url: str | None) -> Exchange:
 
 def _collect_one(
     call: Call, generation: _Generation, url: str | None, place: int, item: dict[object, object]
-) -> Generator[Step, HttpResponse | bytes | None, Picture | Withheld | Lost]:
+) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage | Withheld | Lost]:
     link = item.get("url")
     if item.get("is_image_safe") is False:
         return Withheld(reason="its filter finds the picture unsafe.")
@@ -368,10 +368,10 @@ def _collect_one(
     return _picture(call, generation, item, (yield from _fetch(link, url, place)))
 
 
-def _picture(call: Call, generation: _Generation, item: Mapping[object, object], data: bytes) -> Picture:
+def _picture(call: Call, generation: _Generation, item: Mapping[object, object], data: bytes) -> GeneratedImage:
     seed, prompt = item.get("seed"), item.get("prompt")
     told = isinstance(seed, int) and not isinstance(seed, bool) and abs(seed) <= _LARGEST_SEED
-    return Picture(
+    return GeneratedImage(
         data=data,
         revised_prompt=prompt if isinstance(prompt, str) and prompt and prompt != call.request.prompt else None,
         seed=seed if told and isinstance(seed, int) else call.request.seed,

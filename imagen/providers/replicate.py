@@ -28,7 +28,7 @@ from .._errors import (
 from .._requests.catalog import JsonValue, RateLimit
 from .._system.retry_after import read_wait_seconds
 from ._provider import Call, Callback, CallbackReading, InputPicture, Provider
-from ._steps import Accepted, Cancellable, Exchange, HttpRequest, HttpResponse, Picture, Pictures, Progress, Step
+from ._steps import Accepted, Cancellable, Exchange, GeneratedImage, HttpRequest, HttpResponse, Pictures, Progress, Step
 from ._wire.http import (
     MALFORMED,
     FormFile,
@@ -224,9 +224,9 @@ def _collect(call: Call, job_id: str, prediction: _Prediction) -> Exchange:
     return Pictures(pictures=pictures, units=_read_seconds(prediction.metrics))
 
 
-def _fetch(call: Call, job_id: str, link: str) -> Generator[Step, HttpResponse | bytes | None, Picture]:
+def _fetch(call: Call, job_id: str, link: str) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage]:
     data = yield from download(link, _NAME)
-    return Picture(data=data, seed=call.request.seed, provider_id=job_id)
+    return GeneratedImage(data=data, seed=call.request.seed, provider_id=job_id)
 
 
 def _links(output: object) -> Iterator[str]:

@@ -25,7 +25,7 @@ from .._requests.request import Restyle, Vary
 from .._requests.translation import Adjustment
 from .._system.retry_after import read_wait_seconds
 from ._provider import Call, Provider
-from ._steps import Accepted, Compute, Exchange, HttpResponse, Picture, Pictures, Progress, Step, Withheld
+from ._steps import Accepted, Compute, Exchange, GeneratedImage, HttpResponse, Pictures, Progress, Step, Withheld
 from ._wire.http import (
     MALFORMED,
     FormFile,
@@ -230,7 +230,9 @@ def _read_picture(call: Call, response: HttpResponse) -> Pictures:
 
 
 def _made(data: bytes, seed: int | None) -> Pictures:
-    return Pictures(pictures=(Picture(data=data, seed=seed if seed is None or 0 <= seed <= _MOST_SEED else None),))
+    return Pictures(
+        pictures=(GeneratedImage(data=data, seed=seed if seed is None or 0 <= seed <= _MOST_SEED else None),)
+    )
 
 
 def _withheld(call: Call) -> Pictures:

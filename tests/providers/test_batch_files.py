@@ -389,7 +389,7 @@ def test_quotes_are_halved_and_what_a_caller_assumes_is_not(dialect):
 
 
 def test_what_a_provider_reports_is_never_halved():
-    reported = Pictures(pictures=(imagen.Picture(data=b""),), reported_cost_usd=Decimal("0.5"))
+    reported = Pictures(pictures=(imagen.GeneratedImage(data=b""),), reported_cost_usd=Decimal("0.5"))
     model = CATALOG.find(OPENAI.model)
     assert cost_of(model, imagen.Generate(prompt="x"), reported, economy=True).usd == Decimal("0.5")
 

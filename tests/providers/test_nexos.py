@@ -66,7 +66,7 @@ def walk(*responses: HttpResponse, model: str | imagen.Model = "imagen-4", **fie
 
 def test_the_list_is_asked_first_and_may_be_an_earlier_one():
     walked = walk(LIST, reply(images()))
-    assert walked.run().pictures == (imagen.Picture(data=PICTURE),)
+    assert walked.run().pictures == (imagen.GeneratedImage(data=PICTURE),)
     listed, posted = walked.requests
     assert listed == HttpRequest(method="GET", url="models", repeatable=True, cache_seconds=300.0)
     assert (posted.method, posted.url, posted.repeatable) == ("POST", "images/generations", False)
@@ -171,7 +171,7 @@ def test_a_model_that_the_workspace_lacks_is_named_with_those_it_has_and_the_suc
 def test_a_link_is_downloaded_and_the_revised_prompt_kept():
     body = {"created": 1790000000, "data": [{"url": "https://files.example/1.png", "revised_prompt": "a red cube"}]}
     walked = walk(LIST, reply(body), HttpResponse(status=200, body=PICTURE))
-    assert walked.run().pictures == (imagen.Picture(data=PICTURE, revised_prompt="a red cube"),)
+    assert walked.run().pictures == (imagen.GeneratedImage(data=PICTURE, revised_prompt="a red cube"),)
     assert walked.requests[2] == HttpRequest(
         method="GET", url="https://files.example/1.png", repeatable=True, collects=True
     )

@@ -68,7 +68,7 @@ def sent_body(**fields: Any) -> dict[str, Any]:
 
 def test_a_generation_is_one_post_that_may_not_be_sent_twice():
     walked = walk(reply(images()))
-    assert walked.run() == Pictures(pictures=(imagen.Picture(data=PICTURE),))
+    assert walked.run() == Pictures(pictures=(imagen.GeneratedImage(data=PICTURE),))
     assert walked.steps == [
         HttpRequest(
             method="POST",
@@ -423,7 +423,7 @@ def test_a_link_that_does_not_answer_was_billed(status):
 def test_a_field_that_nobody_documents_cannot_lose_a_picture():
     item = {"b64_json": PICTURE_BASE64, "generation_id": 7, "revised_prompt": ["a", "cat"]}
     (picture,) = walk(reply({"data": [item], "usage": "much", "created": None})).run().pictures
-    assert picture == imagen.Picture(data=PICTURE)
+    assert picture == imagen.GeneratedImage(data=PICTURE)
 
 
 @pytest.mark.parametrize(

@@ -33,11 +33,11 @@ from .._steps import (
     Cancellable,
     Compute,
     Exchange,
+    GeneratedImage,
     HttpRequest,
     HttpResponse,
     Lost,
     PartialImage,
-    Picture,
     Pictures,
     Progress,
     ReadChunk,
@@ -547,18 +547,18 @@ def _collect(job: _Job, past: _Past, note: _Note) -> Exchange:
         raise _failure(status, job)
     files = list(_files(past.outputs))
     saved = [file for file in files if file["type"] == "output"] or [file for file in files if file["type"] == "temp"]
-    pictures: list[Picture | Lost] = []
+    pictures: list[GeneratedImage | Lost] = []
     for place, file in enumerate(saved):
         url = f"view?{urlencode(file)}"
         response = yield from send(HttpRequest(method="GET", url=url, repeatable=True, collects=True))
         if response.status == 200:
             own = note.seed if place == 0 else None
-            pictures.append(Picture(data=response.body, seed=own, provider_id=f"{job.id}#{place + 1}"))
+            pictures.append(GeneratedImage(data=response.body, seed=own, provider_id=f"{job.id}#{place + 1}"))
         else:
             pictures.append(
                 Lost(reason=f"{_NAME} answers {response.status} for its file {one_line(file['filename'])}.")
             )
-    if not any(isinstance(picture, Picture) for picture in pictures):
+    if not any(isinstance(picture, GeneratedImage) for picture in pictures):
         raise ProviderError(
             f"{_NAME} finished the job {job.id} without a picture: its graph needs a node that saves one.",
             details={"job_id": job.id},

@@ -16,7 +16,7 @@ from ..._requests.request import Vary
 from ..._requests.sizes import parse_size
 from ..._requests.translation import Adjustment
 from .._provider import Call, InputPicture
-from .._steps import Picture, Reporter, Withheld
+from .._steps import GeneratedImage, Reporter, Withheld
 from .._wire.http import add_options
 from .._wire.masks import white_mask
 from ._errors import explain_drawing, explain_loading
@@ -83,11 +83,11 @@ class Drawing:
         free_memory()
         raise failure.with_traceback(None)
 
-    def picture(self, data: bytes) -> Picture | Withheld:
+    def picture(self, data: bytes) -> GeneratedImage | Withheld:
         """What `run` gave, as the end of an exchange wants it."""
         if self._withheld:
             return Withheld(reason="the safety checker of the pipeline was alarmed; another seed may do.", billed=False)
-        return Picture(data=data, seed=self._seed)
+        return GeneratedImage(data=data, seed=self._seed)
 
     def _draw(self, bench: Bench, reporter: Reporter) -> bytes:
         loaded = bench.load(self._task.weights, most=self._task.pipelines_kept)

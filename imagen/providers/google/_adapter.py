@@ -11,7 +11,7 @@ import msgspec
 from ..._errors import Billed, ContentFilterError, InvalidRequestError, ProviderError
 from ..._requests.catalog import JsonValue
 from .._provider import Call, InputPicture, ListedModel, ModelListing, Provider
-from .._steps import Exchange, HttpRequest, HttpResponse, Picture, Pictures, Usage, Withheld
+from .._steps import Exchange, GeneratedImage, HttpRequest, HttpResponse, Pictures, Usage, Withheld
 from .._wire.batch_files import SETTINGS
 from .._wire.http import MALFORMED, add_options, as_base64, decode, decode_base64, json_request, one_line, send, trace
 from ._batch import batch_api
@@ -197,7 +197,7 @@ def _read_content(call: Call, response: HttpResponse) -> Pictures:
     if not data:
         said = " ".join(filter(None, (one_line(part.text) for part in parts)))
         return _read_refusal(call, reply, candidates[0] if candidates else None, said, usage)
-    pictures = tuple(Picture(data=picture, seed=call.request.seed) for picture in data)
+    pictures = tuple(GeneratedImage(data=picture, seed=call.request.seed) for picture in data)
     return Pictures(pictures=pictures, usage=usage)
 
 
@@ -325,10 +325,10 @@ def _predict(call: Call) -> Exchange:
     return Pictures(pictures=tuple(_read_prediction(item, name, seed) for item in predictions))
 
 
-def _read_prediction(item: _Prediction, name: str, seed: int | None) -> Picture | Withheld:
+def _read_prediction(item: _Prediction, name: str, seed: int | None) -> GeneratedImage | Withheld:
     if reason := one_line(item.raiFilteredReason):
         return Withheld(reason=reason, billed=False)
-    return Picture(data=decode_base64(item.bytesBase64Encoded, name), seed=seed)
+    return GeneratedImage(data=decode_base64(item.bytesBase64Encoded, name), seed=seed)
 
 
 # --- both -----------------------------------------------------------------------------------------------------------

@@ -31,10 +31,10 @@ from .._steps import (
     Cancellable,
     Compute,
     Exchange,
+    GeneratedImage,
     HttpRequest,
     HttpResponse,
     PartialImage,
-    Picture,
     Pictures,
     Progress,
     Step,
@@ -447,7 +447,7 @@ def _hand_over(call: Call, task: Task, task_id: str, *, lacks: tuple[Adjustment,
             datas = msgspec.msgpack.decode(pieces, type=list[bytes])
     revised = text_of(task.prompt_en)
     pictures = (
-        Picture(
+        GeneratedImage(
             data=data,
             seed=seed,
             revised_prompt=revised if revised and revised != text_of(task.prompt) else None,

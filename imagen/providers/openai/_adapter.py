@@ -13,10 +13,10 @@ from .._provider import Call, InputPicture, ListedModel, ModelListing, Provider
 from .._steps import (
     Compute,
     Exchange,
+    GeneratedImage,
     HttpRequest,
     HttpResponse,
     PartialImage,
-    Picture,
     Pictures,
     ReadChunk,
     Step,
@@ -140,7 +140,7 @@ _decode_event = msgspec.json.Decoder(_StreamedImage).decode
 
 def _read_events(count: int) -> Exchange:
     """The stream of a generation or an edit: partial pictures, then `completed` ones; there is no closing [DONE]."""
-    stream, pictures, usages = EventStream(), list[Picture](), list[Usage]()
+    stream, pictures, usages = EventStream(), list[GeneratedImage](), list[Usage]()
     ended = False
     while not ended and len(pictures) < count:
         chunk = yield ReadChunk()
@@ -155,7 +155,7 @@ def _read_events(count: int) -> Exchange:
                 if (preview := _read_preview(event)) is not None:
                     yield preview
             elif event.type.endswith(".completed"):
-                pictures.append(Picture(data=decode_base64(event.b64_json, _NAME)))
+                pictures.append(GeneratedImage(data=decode_base64(event.b64_json, _NAME)))
                 if (usage := read_usage(event.usage)) is not None:
                     usages.append(usage)
                 if len(pictures) == count:

@@ -64,7 +64,7 @@ def test_a_recorded_job_gives_its_picture():
     assert [request.url for request in job.requests[1:3]] == [poll, poll]
     assert job.requests[3].url.startswith("https://delivery-eu1.bfl.ai/results/0d/")
     (picture,) = result.pictures
-    assert isinstance(picture, imagen.Picture)
+    assert isinstance(picture, imagen.GeneratedImage)
     assert (picture.data, picture.seed, picture.revised_prompt) == (PICTURE, 1752479754028, "PROMPT SHORTENED")
     assert picture.provider_id == "b5b6d620-798f-4eee-b782-c7be269692f1"
     # An older model does not say what it cost.
@@ -198,7 +198,7 @@ def test_a_picture_without_a_link_was_billed(result):
 def test_a_seed_is_the_one_that_was_told_or_else_the_one_that_was_asked_for(seed, kept):
     ready = reply({"status": "Ready", "result": {"sample": LINK, "seed": seed}})
     (picture,) = walk(SUBMITTED, ready, FILE, seed=3).run().pictures
-    assert isinstance(picture, imagen.Picture)
+    assert isinstance(picture, imagen.GeneratedImage)
     assert picture.seed == kept
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import imagen
-from imagen import Accepted, Adjustment, Cancellable, HttpResponse, Picture, Progress, Wait
+from imagen import Accepted, Adjustment, Cancellable, GeneratedImage, HttpResponse, Progress, Wait
 from imagen.providers.comfyui import _adapter as comfyui
 from tests.providers.comfyui.test_replies import EMPTY, FILE, JOB, LIST, TAKEN, past, queue
 from tests.providers.stepping import PICTURE, Walk, call, input_picture, reply
@@ -39,7 +39,7 @@ def test_the_seed_that_was_chosen_is_found_again():
     )
     extra = ordered(drawn)
     (picture,) = collected(past_of(extra), FILE).run().pictures
-    assert picture == Picture(data=PICTURE, seed=extra["imagen"]["seed"], provider_id=f"{JOB}#1")
+    assert picture == GeneratedImage(data=PICTURE, seed=extra["imagen"]["seed"], provider_id=f"{JOB}#1")
 
 
 def test_so_is_what_was_left_out():
@@ -62,7 +62,7 @@ def test_extra_data_that_is_none_is_left_to_the_server():
     "extra", [None, [], {}, {"imagen": 5}, {"imagen": {"seed": "x"}}, {"imagen": {"seed": 2**70}}], ids=str
 )
 def test_a_note_that_is_none_loses_no_picture(extra):
-    assert collected(past_of(extra), FILE).run().pictures == (Picture(data=PICTURE, provider_id=f"{JOB}#1"),)
+    assert collected(past_of(extra), FILE).run().pictures == (GeneratedImage(data=PICTURE, provider_id=f"{JOB}#1"),)
 
 
 def test_a_job_that_goes_on_is_waited_for_and_can_be_stopped():

@@ -18,11 +18,11 @@ from imagen import (
     Accepted,
     AuthenticationError,
     Cancellable,
+    GeneratedImage,
     HttpResponse,
     InvalidRequestError,
     Lost,
     OutcomeUnknownError,
-    Picture,
     Progress,
     ProviderError,
     Wait,
@@ -85,7 +85,7 @@ def test_a_job_is_announced_before_it_is_sent():
     assert look.url == f"history/{JOB}"
     assert view.url == "view?filename=a+b%26c.png&subfolder=x%2Fy&type=output"
     assert view.collects
-    assert result.pictures == (Picture(data=PICTURE, seed=5, provider_id=f"{JOB}#1"),)
+    assert result.pictures == (GeneratedImage(data=PICTURE, seed=5, provider_id=f"{JOB}#1"),)
     assert made.body["client_id"]
     assert made.body["prompt_id"] == JOB
 
@@ -300,7 +300,7 @@ def test_a_file_that_is_gone_does_not_take_the_others_along():
     result = polled(past({"9": images("a", "b")}), reply(b"", 404), FILE).run()
     lost, picture = result.pictures
     assert isinstance(lost, Lost)
-    assert isinstance(picture, Picture)
+    assert isinstance(picture, GeneratedImage)
 
 
 def test_a_job_that_is_nowhere_is_given_up_after_five_looks():
@@ -375,7 +375,7 @@ def ends_well(made: Walk) -> None:
         assert error.message
         assert error.billed == "no"
         return
-    assert any(isinstance(picture, Picture) for picture in result.pictures)
+    assert any(isinstance(picture, GeneratedImage) for picture in result.pictures)
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))

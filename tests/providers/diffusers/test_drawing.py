@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import imagen
-from imagen import Adjustment, Cancellable, Picture, Render, Withheld
+from imagen import Adjustment, Cancellable, GeneratedImage, Render, Withheld
 from imagen.providers.diffusers._adapter import generate
 from tests.providers import stepping
 from tests.providers.diffusers.fakes import (
@@ -35,7 +35,7 @@ __all__ = ["shop"]
 
 def opened(result: imagen.Pictures) -> Image.Image:
     picture = result.pictures[0]
-    assert isinstance(picture, Picture)
+    assert isinstance(picture, GeneratedImage)
     return Image.open(io.BytesIO(picture.data))
 
 

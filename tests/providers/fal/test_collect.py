@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import imagen
-from imagen import Accepted, Cancellable, HttpRequest, HttpResponse, Picture, ProviderError
+from imagen import Accepted, Cancellable, GeneratedImage, HttpRequest, HttpResponse, ProviderError
 from imagen.providers import fal
 from tests.providers.fal.test_requests import COMPLETED, FILE, RESULT, mine
 from tests.providers.stepping import PICTURE, Walk, call, outcome, reply
@@ -30,7 +30,7 @@ def test_the_result_is_found_by_the_address_of_the_status():
     walk = collected(COMPLETED, RESULT, FILE)
     result = walk.run()
     assert [request.url for request in walk.requests[:2]] == [STATUS, "fal-ai/flux/requests/r1"]
-    assert result.pictures == (Picture(data=PICTURE, seed=42, provider_id="r1"),)
+    assert result.pictures == (GeneratedImage(data=PICTURE, seed=42, provider_id="r1"),)
     assert result.units == Decimal(1)
 
 

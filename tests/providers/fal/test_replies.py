@@ -332,7 +332,7 @@ def test_a_link_that_is_gone_does_not_lose_the_other_picture():
     job = walk(SUBMITTED, COMPLETED, output(), reply(b"", 404), FILE)
     first, second = job.run().pictures
     assert isinstance(first, Lost)
-    assert isinstance(second, imagen.Picture)
+    assert isinstance(second, imagen.GeneratedImage)
     both = walk(SUBMITTED, COMPLETED, output(), reply(b"", 404), reply(b"", 404)).fail()
     assert outcome(both) == (ProviderError, "API_ERROR", False, "yes", None)
 
@@ -340,13 +340,13 @@ def test_a_link_that_is_gone_does_not_lose_the_other_picture():
 @pytest.mark.parametrize("image", [{"url": LINK, "width": None}, LINK])
 def test_a_model_of_one_picture(image):
     (picture,) = ended(reply({"image": image})).run().pictures
-    assert isinstance(picture, imagen.Picture)
+    assert isinstance(picture, imagen.GeneratedImage)
     assert picture.data == PICTURE
 
 
 def test_a_data_url_is_a_picture_too():
     (picture,) = ended(reply({"images": [{"url": "data:image/png;base64,iVBORw0="}]})).run().pictures
-    assert isinstance(picture, imagen.Picture)
+    assert isinstance(picture, imagen.GeneratedImage)
     assert picture.data == b"\x89PNG\r"
 
 
@@ -367,13 +367,13 @@ def test_an_item_without_a_link_keeps_its_place():
 @pytest.mark.parametrize(("seed", "kept"), [(7, 7), (None, 3), ("7", 3), (True, 3), (2**70, 3), (1.5, 3)])
 def test_a_seed_is_the_one_that_was_told_or_else_the_one_that_was_asked_for(seed, kept):
     (picture,) = ended(reply({"images": [{"url": LINK}], "seed": seed}), seed=3).run().pictures
-    assert isinstance(picture, imagen.Picture)
+    assert isinstance(picture, imagen.GeneratedImage)
     assert picture.seed == kept
 
 
 def test_a_prompt_that_was_written_anew_is_told():
     (picture,) = ended(reply({"images": [{"url": LINK}], "prompt": "A detailed cat."})).run().pictures
-    assert isinstance(picture, imagen.Picture)
+    assert isinstance(picture, imagen.GeneratedImage)
     assert picture.revised_prompt == "A detailed cat."
 
 

@@ -81,7 +81,7 @@ def test_the_steps_of_a_job():
     assert (walk.requests[-1].url, walk.requests[-1].repeatable) == (LINK, True)
     assert (walk.requests[0].method, walk.requests[0].repeatable) == ("POST", False)
     (picture,) = result.pictures
-    assert isinstance(picture, imagen.Picture)
+    assert isinstance(picture, imagen.GeneratedImage)
     assert (picture.data, picture.seed, picture.provider_id, picture.revised_prompt) == (PICTURE, 42, "r1", None)
     assert result.units == 1
 

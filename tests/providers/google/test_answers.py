@@ -61,7 +61,7 @@ def test_words_thoughts_and_signatures_are_passed_over():
     ]
     body = drawn(*parts)
     body["candidates"][0]["content"]["parts"][-1]["thoughtSignature"] = "A" * 1_000_000
-    assert walk(reply(body), seed=4).run() == Pictures(pictures=(imagen.Picture(data=PICTURE, seed=4),))
+    assert walk(reply(body), seed=4).run() == Pictures(pictures=(imagen.GeneratedImage(data=PICTURE, seed=4),))
 
 
 def test_every_picture_of_an_answer_is_kept():
@@ -194,7 +194,7 @@ def test_what_imagen_filters_costs_nothing_and_keeps_its_place():
     result = walk(reply(predicted(FILTERED, ITEM)), model=IMAGEN, count=2).run()
     withheld, picture = result.pictures
     assert withheld == imagen.Withheld(reason="Unable to show it. Support codes: 1", billed=False)
-    assert picture == imagen.Picture(data=PICTURE)
+    assert picture == imagen.GeneratedImage(data=PICTURE)
     assert cost_of(CATALOG.find(IMAGEN), imagen.Generate(prompt="x"), result).usd == Decimal("0.04")
 
 

@@ -259,7 +259,7 @@ async def test_pictures_that_are_not_shown(fault):
     async with open_simulator(faults=fault) as simulator:
         watch = await run(simulator)
         assert not any(
-            isinstance(picture, imagen.Picture)
+            isinstance(picture, imagen.GeneratedImage)
             for result in watch.results.values()
             if isinstance(result, Pictures)
             for picture in result.pictures

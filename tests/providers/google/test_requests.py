@@ -44,7 +44,7 @@ def sent(model: str = CHEAP, **fields: Any) -> dict[str, Any]:
 
 def test_a_generation_is_one_post_that_may_not_be_sent_twice():
     walked = Walk(google.generate(call(CHEAP)), reply(drawn()))
-    assert walked.run() == Pictures(pictures=(imagen.Picture(data=PICTURE),))
+    assert walked.run() == Pictures(pictures=(imagen.GeneratedImage(data=PICTURE),))
     body = (
         b'{"contents":[{"role":"user","parts":[{"text":"a cat"}]}],"generationConfig":{"responseModalities":["IMAGE"]}}'
     )

@@ -14,12 +14,12 @@ import imagen
 from imagen import (
     AuthenticationError,
     ContentFilterError,
+    GeneratedImage,
     HttpResponse,
     InvalidRequestError,
     Lost,
     ModelNotFoundError,
     OutcomeUnknownError,
-    Picture,
     Progress,
     ProviderError,
     QuotaExceededError,
@@ -55,7 +55,7 @@ def test_a_recorded_answer_of_version_1_is_read_like_any_other():
     recording = recorded("v1_v4_generate.json", "ideogram")["response"]
     answered = walk(reply(recording["body"], recording["status"]), FILE)
     (picture,) = answered.run().pictures
-    assert picture == Picture(data=PICTURE, revised_prompt="PROMPT SHORTENED", seed=12345)
+    assert picture == GeneratedImage(data=PICTURE, revised_prompt="PROMPT SHORTENED", seed=12345)
     assert answered.requests[1].url == "https://ideogram.ai/api/images/ephemeral/REMOVED.png"
 
 
@@ -75,8 +75,8 @@ def test_a_completed_generation_gives_its_pictures_in_their_order():
     answered = polled(PENDING, completed(*items, usage_cost_usd_micros=120000), FILE, reply(b"other"), count=2)
     result = answered.run()
     assert result.pictures == (
-        Picture(data=PICTURE, revised_prompt="a big cat", seed=1, provider_id="g1"),
-        Picture(data=b"other", revised_prompt="a big cat", seed=2, provider_id="g1"),
+        GeneratedImage(data=PICTURE, revised_prompt="a big cat", seed=1, provider_id="g1"),
+        GeneratedImage(data=b"other", revised_prompt="a big cat", seed=2, provider_id="g1"),
     )
     assert result.reported_cost_usd == Decimal("0.12")
     assert Progress(note="pending") in answered.steps
@@ -102,7 +102,7 @@ def test_a_cost_is_in_millionths(micros, usd):
 
 def test_a_picture_that_is_unsafe_is_withheld_in_its_place():
     result = polled(completed(ITEM, UNSAFE, {**UNSAFE, "url": ""}, usage_cost_usd_micros=180000), FILE, count=3).run()
-    assert [type(picture) for picture in result.pictures] == [Picture, Withheld, Withheld]
+    assert [type(picture) for picture in result.pictures] == [GeneratedImage, Withheld, Withheld]
     assert result.reported_cost_usd == Decimal("0.18")
     (alone,) = polled(completed(UNSAFE)).run().pictures
     assert isinstance(alone, Withheld)
@@ -111,7 +111,7 @@ def test_a_picture_that_is_unsafe_is_withheld_in_its_place():
 @pytest.mark.parametrize("item", [{**ITEM, "url": None}, {**ITEM, "url": 3}, {}, None, "x"])
 def test_a_picture_without_a_link_does_not_lose_the_others(item):
     result = polled(completed(item, ITEM), FILE, count=2).run()
-    assert [type(picture) for picture in result.pictures] == [Lost, Picture]
+    assert [type(picture) for picture in result.pictures] == [Lost, GeneratedImage]
 
 
 @pytest.mark.parametrize("data", [[], None, {}, "x"])
@@ -122,7 +122,7 @@ def test_a_completed_generation_without_pictures_may_have_been_billed(data):
 
 def test_an_answer_at_once_is_taken():
     result = walk(reply({"generation_id": "g1", "generation_kind": "sampling", "seed": 7, "data": [ITEM]}), FILE).run()
-    assert result.pictures == (Picture(data=PICTURE, seed=7, provider_id="g1"),)
+    assert result.pictures == (GeneratedImage(data=PICTURE, seed=7, provider_id="g1"),)
     assert result.reported_cost_usd is None
 
 
@@ -189,13 +189,13 @@ def test_an_expired_link_is_read_once_more(status):
 
 def test_a_picture_that_cannot_be_fetched_does_not_lose_the_others():
     result = polled(completed(ITEM, ITEM), reply(b"", 500), FILE, count=2).run()
-    assert [type(picture) for picture in result.pictures] == [Lost, Picture]
+    assert [type(picture) for picture in result.pictures] == [Lost, GeneratedImage]
 
 
 @pytest.mark.parametrize(("seed", "kept"), [(7, 7), (None, 3), ("7", 3), (True, 3), (2**70, 3), (1.5, 3)])
 def test_a_seed_is_the_one_that_was_told_or_else_the_one_that_was_asked_for(seed, kept):
     (picture,) = polled(completed({**ITEM, "seed": seed}), FILE, seed=3).run().pictures
-    assert isinstance(picture, Picture)
+    assert isinstance(picture, GeneratedImage)
     assert picture.seed == kept
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import imagen
-from imagen import Accepted, HttpRequest, HttpResponse, Picture, Progress, Wait
+from imagen import Accepted, GeneratedImage, HttpRequest, HttpResponse, Progress, Wait
 from imagen.providers.midjourney import _adapter as midjourney
 from tests.providers.midjourney.test_requests import BUTTONS, DONE, FILE, PICTURE_INPUT, TAKEN, TASK
 from tests.providers.stepping import PICTURE, Walk, call, mask_picture, outcome, reply
@@ -37,7 +37,7 @@ def test_a_task_that_goes_on_is_waited_for():
     poll = HttpRequest(method="GET", url=URL, repeatable=True)
     wait = Wait(seconds=3.0, job_id=TASK)
     assert walk.steps[1:6] == [wait, poll, Progress(fraction=0.45, note="in progress"), wait, poll]
-    assert result.pictures == (Picture(data=PICTURE, seed=5, provider_id=TASK),)
+    assert result.pictures == (GeneratedImage(data=PICTURE, seed=5, provider_id=TASK),)
 
 
 def test_flags_that_counted_are_told_again():

@@ -283,7 +283,7 @@ def test_a_lost_link_to_a_quarter_without_a_grid_is_billed():
 def test_a_prompt_that_was_translated_is_told():
     done = {"status": "SUCCESS", "imageUrl": "https://x/a", "prompt": "猫", "promptEn": "cat"}
     (picture,) = polled(reply(done), FILE).run().pictures
-    assert isinstance(picture, imagen.Picture)
+    assert isinstance(picture, imagen.GeneratedImage)
     assert picture.revised_prompt == "cat"
 
 
@@ -318,7 +318,9 @@ def ends_well(walked: Walk) -> None:
         assert all(isinstance(value, str) for value in error.details.values())
         return
     assert result.pictures
-    assert all(isinstance(picture, imagen.Picture) and isinstance(picture.data, bytes) for picture in result.pictures)
+    assert all(
+        isinstance(picture, imagen.GeneratedImage) and isinstance(picture.data, bytes) for picture in result.pictures
+    )
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))

@@ -106,7 +106,7 @@ def test_a_task_is_announced_before_it_is_asked_for_and_can_be_cancelled():
     assert poll == HttpRequest(method="GET", url=f"{url}/fetch", repeatable=True)
     assert download == HttpRequest(method="GET", url="https://cdn.example/a.png", repeatable=True, collects=True)
     # These bytes are no grid, so they are handed over as they came.
-    assert result.pictures == (imagen.Picture(data=PICTURE, provider_id=TASK),)
+    assert result.pictures == (imagen.GeneratedImage(data=PICTURE, provider_id=TASK),)
     assert result.reported_cost_usd is None
 
 

@@ -68,7 +68,7 @@ def walk_edit(
 
 def test_an_edit_is_one_post_of_json_with_the_pictures_in_it():
     walked = walk_edit(reply(images()), pictures=(CAT, HAT), size="1536x864", quality="low")
-    assert walked.run().pictures == (imagen.Picture(data=PICTURE),)
+    assert walked.run().pictures == (imagen.GeneratedImage(data=PICTURE),)
     (request,) = walked.requests
     assert (request.method, request.url, request.repeatable, request.stream) == ("POST", "images/edits", False, False)
     assert request.headers == {"content-type": "application/json"}
@@ -226,7 +226,7 @@ def test_one_picture_that_cannot_be_read_does_not_lose_the_others():
     gone = walk_edit(reply(links), HttpResponse(status=403), HttpResponse(status=200, body=PICTURE), count=2)
     first, second = gone.run().pictures
     assert isinstance(first, imagen.Lost)
-    assert second == imagen.Picture(data=PICTURE)
+    assert second == imagen.GeneratedImage(data=PICTURE)
     error = walk_edit(reply(links), HttpResponse(status=403), HttpResponse(status=404), count=2).fail()
     assert (error.billed, error.details) == ("yes", {"status": "403"})
 

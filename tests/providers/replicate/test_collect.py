@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 import imagen
-from imagen import Accepted, Cancellable, HttpRequest, HttpResponse, Picture, Progress, Wait
+from imagen import Accepted, Cancellable, GeneratedImage, HttpRequest, HttpResponse, Progress, Wait
 from imagen.providers import replicate
 from tests.providers.replicate.test_requests import FILE, METRICS, RECORD, SUCCEEDED
 from tests.providers.stepping import PICTURE, Walk, call, reply
@@ -27,7 +27,7 @@ def test_a_prediction_that_goes_on_is_waited_for(status, free):
     wait, poll = Wait(seconds=1.0, job_id="p1"), HttpRequest(method="GET", url="predictions/p1", repeatable=True)
     stop = Cancellable(request=STOP, stops_bill=free)
     assert walk.steps[:-1] == [wait, poll, stop, Progress(note=status), wait, poll]
-    assert result.pictures == (Picture(data=PICTURE, provider_id="p1"),)
+    assert result.pictures == (GeneratedImage(data=PICTURE, provider_id="p1"),)
     assert result.units == Decimal(str(METRICS["predict_time"]))
 
 

@@ -64,7 +64,7 @@ def test_a_recorded_prediction_gives_its_picture():
         "https://replicate.delivery/pbxt/gDoc64M9pRaQNdZb0evCRgm57WZJ5BKi0T5kzV6qm2tGmd8IA/out-0.png",
     ]
     (picture,) = result.pictures
-    assert isinstance(picture, imagen.Picture)
+    assert isinstance(picture, imagen.GeneratedImage)
     assert (picture.data, picture.provider_id) == (PICTURE, "azaq55dbukgxg6kubr4k6g3pby")
     assert result.units == Decimal("5.524512")
 
@@ -83,7 +83,7 @@ def test_a_recorded_answer_that_runs_and_has_its_output_is_asked_for_once_more()
     created = recorded("blocking_201_processing_with_output.json", "replicate")["response"]["body"]
     job = walk(reply(created, 201), reply({**created, "status": "succeeded"}))
     (picture,) = job.run().pictures
-    assert isinstance(picture, imagen.Picture)
+    assert isinstance(picture, imagen.GeneratedImage)
     assert picture.data == pybase64.b64decode(created["output"][0].partition(",")[2])
     assert len(job.requests) == 2
 
@@ -253,7 +253,7 @@ def test_a_prediction_that_may_not_be_asked_for_may_be_billed(status, kind):
 )
 def test_an_output_has_many_forms(output, count):
     result = walk(CREATED, record(status="succeeded", output=output), FILE, FILE).run()
-    assert [type(picture) for picture in result.pictures] == [imagen.Picture] * count
+    assert [type(picture) for picture in result.pictures] == [imagen.GeneratedImage] * count
 
 
 @pytest.mark.parametrize("output", [None, [], {}, "", "done", ["done"], 7])
@@ -271,7 +271,7 @@ def test_a_link_that_is_gone_does_not_lose_the_other_picture():
     done = record(status="succeeded", output=[LINK, LINK])
     first, second = walk(CREATED, done, reply(b"", 404), FILE).run().pictures
     assert isinstance(first, Lost)
-    assert isinstance(second, imagen.Picture)
+    assert isinstance(second, imagen.GeneratedImage)
     both = walk(CREATED, done, reply(b"", 404), reply(b"", 404)).fail()
     assert outcome(both) == (ProviderError, "API_ERROR", False, "yes", None)
 

@@ -71,7 +71,7 @@ def test_the_steps_of_a_prediction():
     # Without a wait: what is lost on the way would have no id.
     assert first.headers.keys() == {"content-type"}
     (picture,) = result.pictures
-    assert isinstance(picture, imagen.Picture)
+    assert isinstance(picture, imagen.GeneratedImage)
     assert (picture.data, picture.seed, picture.provider_id) == (PICTURE, 3, "p1")
     assert str(result.units) == "1.500000000"
 

@@ -13,11 +13,11 @@ import imagen
 from imagen import (
     AuthenticationError,
     ContentFilterError,
+    GeneratedImage,
     HttpResponse,
     InvalidRequestError,
     ModelNotFoundError,
     OutcomeUnknownError,
-    Picture,
     Pictures,
     ProviderError,
     QuotaExceededError,
@@ -52,7 +52,7 @@ IN_JSON = answer({"image": PICTURE_BASE64, "finish_reason": "SUCCESS", "seed": 7
 
 @pytest.mark.parametrize("response", [MADE, IN_JSON], ids=["bytes", "json"])
 def test_bytes_and_json_give_the_same(response):
-    expected = Pictures(pictures=(Picture(data=PICTURE, seed=7),))
+    expected = Pictures(pictures=(GeneratedImage(data=PICTURE, seed=7),))
     assert walk("stable-image-core", response).run() == expected
     assert job(TAKEN, response).run() == expected
 
@@ -60,13 +60,13 @@ def test_bytes_and_json_give_the_same(response):
 @pytest.mark.parametrize("seed", ["", "x", "-1", "99999999999", "12345678901234567890", "\u0663"])
 def test_a_seed_that_is_none_does_not_lose_the_picture(seed):
     response = HttpResponse(status=200, headers={**MADE.headers, "seed": seed}, body=PICTURE)
-    assert walk("stable-image-core", response).run().pictures == (Picture(data=PICTURE),)
+    assert walk("stable-image-core", response).run().pictures == (GeneratedImage(data=PICTURE),)
 
 
 @pytest.mark.parametrize("seed", [None, "7", True, -1, 2**70, 1.5])
 def test_nor_does_one_in_json(seed):
     response = answer({"image": PICTURE_BASE64, "seed": seed})
-    assert walk("stable-image-core", response).run().pictures == (Picture(data=PICTURE),)
+    assert walk("stable-image-core", response).run().pictures == (GeneratedImage(data=PICTURE),)
 
 
 BLURRED = (

@@ -90,7 +90,7 @@ class _OneChunk:
 def _draw(call: imagen.Call) -> imagen.Exchange:
     response = yield imagen.HttpRequest(method="POST", url="draw")
     assert isinstance(response, imagen.HttpResponse)
-    return imagen.Pictures(pictures=(imagen.GeneratedImage(data=response.body),))
+    return imagen.GeneratedImages(pictures=(imagen.GeneratedImage(data=response.body),))
 
 
 def _settings(home: Path) -> imagen.Settings:

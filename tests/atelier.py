@@ -50,7 +50,7 @@ class Atelier:
         data = yield imagen.Compute(call=partial(png, (shade, shade, shade), (64, 64)))
         assert isinstance(data, bytes)
         picture = imagen.Withheld(reason="It shows too much.") if self._withhold else imagen.GeneratedImage(data=data)
-        return imagen.Pictures(pictures=(picture,), reported_cost_usd=COST)
+        return imagen.GeneratedImages(pictures=(picture,), reported_cost_usd=COST)
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 import imagen
-from imagen import Accepted, Call, Pictures
+from imagen import Accepted, Call, GeneratedImages
 from imagen._requests.request import operation_of
 from imagen._results.prices import cost_of
 from imagen._transport.driver import ExchangeObserver
@@ -107,7 +107,7 @@ async def open_process(simulator: Simulator, name: str) -> AsyncIterator[imagen.
         yield driver
 
 
-async def order(simulator: Simulator, call: Call) -> Pictures:
+async def order(simulator: Simulator, call: Call) -> GeneratedImages:
     """The operation as it is without an interruption."""
     provider = PROVIDERS[call.model.provider]
     async with open_process(simulator, provider.name) as driver:
@@ -126,7 +126,7 @@ async def order_and_die(simulator: Simulator, call: Call) -> Accepted:
     return memory.accepted_jobs[-1]
 
 
-async def collect(simulator: Simulator, call: Call, accepted: Accepted) -> Pictures:
+async def collect(simulator: Simulator, call: Call, accepted: Accepted) -> GeneratedImages:
     """The rest of the work, by the next process."""
     provider = PROVIDERS[call.model.provider]
     assert provider.collect is not None
@@ -139,7 +139,7 @@ async def collect(simulator: Simulator, call: Call, accepted: Accepted) -> Pictu
             assert not memory.accepted_jobs
 
 
-def shown(pictures: Pictures) -> Pictures:
+def shown(pictures: GeneratedImages) -> GeneratedImages:
     """The result without what is another one each time."""
     return msgspec.structs.replace(
         pictures,
@@ -152,7 +152,7 @@ def shown(pictures: Pictures) -> Pictures:
     )
 
 
-def sizes(pictures: Pictures) -> list[tuple[str, int, int]]:
+def sizes(pictures: GeneratedImages) -> list[tuple[str, int, int]]:
     found = [measure(made.data) for made in pictures.pictures if isinstance(made, imagen.GeneratedImage)]
     return [(made.media_type, made.width, made.height) for made in found]
 

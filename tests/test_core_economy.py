@@ -19,9 +19,9 @@ from imagen import (
     EconomyExchange,
     Exchange,
     GeneratedImage,
+    GeneratedImages,
     HttpRequest,
     HttpResponse,
-    Pictures,
     Wait,
 )
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport, cancel_at_every_step
@@ -42,7 +42,7 @@ class Press:
     def draw(self, call: Call) -> Exchange:
         response = yield HttpRequest(method="POST", url="draw")
         assert isinstance(response, HttpResponse)
-        return Pictures(pictures=(GeneratedImage(data=PNG),), reported_cost_usd=PRICE)
+        return GeneratedImages(pictures=(GeneratedImage(data=PNG),), reported_cost_usd=PRICE)
 
     def run(self, calls: Sequence[Call]) -> EconomyExchange:
         yield HttpRequest(method="POST", url="batches")
@@ -59,7 +59,7 @@ class Press:
         for position, _ in enumerate(calls):
             self.collected += 1
             yield Delivered(
-                position=position, result=Pictures(pictures=(GeneratedImage(data=PNG),), reported_cost_usd=PRICE)
+                position=position, result=GeneratedImages(pictures=(GeneratedImage(data=PNG),), reported_cost_usd=PRICE)
             )
 
     @asynccontextmanager

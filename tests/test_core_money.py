@@ -121,7 +121,7 @@ async def test_of_several_jobs_for_one_picture_no_callback_is_waited_for_afterwa
         for job_id in ("first", "second"):
             yield imagen.Accepted(job_id=job_id, poll_url=f"jobs/{job_id}")
             yield imagen.Wait(seconds=1, job_id=job_id)
-        return imagen.Pictures(pictures=(imagen.GeneratedImage(data=PNG),))
+        return imagen.GeneratedImages(pictures=(imagen.GeneratedImage(data=PNG),))
 
     async with open_works(tmp_path, work, answering()) as (client, _, _):
         await client.generate("x")

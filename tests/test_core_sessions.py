@@ -103,7 +103,7 @@ async def test_what_may_have_been_billed_counts_in_the_budget_of_a_session_after
 async def test_what_is_sold_together_gives_as_many_outcomes_after_a_restart_as_before(autojump_clock, tmp_path):
     def draw(call: imagen.Call) -> imagen.Exchange:
         yield imagen.HttpRequest(method="POST", url="draw")
-        return imagen.Pictures(pictures=(imagen.GeneratedImage(data=PNG),) * 4)
+        return imagen.GeneratedImages(pictures=(imagen.GeneratedImage(data=PNG),) * 4)
 
     table = {
         "provider": "mid",

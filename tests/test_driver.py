@@ -8,7 +8,7 @@ import pytest
 import trio
 
 import imagen
-from imagen import Bounds, HttpRequest, OutcomeUnknownError, Pictures, ProviderError
+from imagen import Bounds, GeneratedImages, HttpRequest, OutcomeUnknownError, ProviderError
 from imagen._transport.driver import ExchangeDriver, ExchangeObserver
 from imagen.providers.openai import _nexos as nexos
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
@@ -172,7 +172,7 @@ def polled_job() -> imagen.Exchange:
     while (reply := (yield poll)).body != b"done":
         yield imagen.Wait(seconds=10)
     yield imagen.PartialImage(data=b"", number=7)
-    return Pictures(pictures=(imagen.GeneratedImage(data=reply.body),))
+    return GeneratedImages(pictures=(imagen.GeneratedImage(data=reply.body),))
 
 
 async def test_a_job_is_waited_for_and_announced(autojump_clock):
@@ -211,7 +211,7 @@ async def test_a_finished_picture_behind_a_dead_link_was_billed(autojump_clock):
 async def test_work_on_this_machine_is_announced_and_done_by_the_workers():
     def exchange() -> imagen.Exchange:
         data = yield imagen.Compute(call=lambda: b"drawn")
-        return Pictures(pictures=(imagen.GeneratedImage(data=data),))
+        return GeneratedImages(pictures=(imagen.GeneratedImage(data=data),))
 
     driver, transport = scripted()
     watch = Told()
@@ -245,7 +245,7 @@ async def test_a_watch_that_listens_to_nothing_is_fine(autojump_clock):
 async def test_an_answer_is_kept_only_as_long_as_it_says_and_only_if_it_is_good(autojump_clock):
     def ask() -> imagen.Exchange:
         reply = yield HttpRequest(method="GET", url="models", repeatable=True, cache_seconds=60)
-        return Pictures(pictures=(imagen.GeneratedImage(data=reply.body),))
+        return GeneratedImages(pictures=(imagen.GeneratedImage(data=reply.body),))
 
     replies = [ScriptedReply(status=401), *[ScriptedReply(chunks=(body,)) for body in (b"one", b"two")]]
     driver, _ = scripted(*replies)
@@ -268,7 +268,7 @@ def create_once() -> imagen.Exchange:
     assert isinstance(response, imagen.HttpResponse)
     if response.status != 200:
         raise imagen.RateLimitError("Not now.")
-    return Pictures(pictures=())
+    return GeneratedImages(pictures=())
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ async def test_a_paid_picture_that_claims_to_be_enormous_is_set_aside():
 
     def work(call: imagen.Call) -> imagen.Exchange:
         yield imagen.Compute(call=bytes)
-        return imagen.Pictures(pictures=(imagen.GeneratedImage(data=bytes(bomb)),), reported_cost_usd=COST)
+        return imagen.GeneratedImages(pictures=(imagen.GeneratedImage(data=bytes(bomb)),), reported_cost_usd=COST)
 
     class Liar(Atelier):
         def provider(self) -> imagen.Provider:
@@ -252,7 +252,7 @@ async def test_a_picture_that_was_made_and_lost_is_a_failure_with_its_cost_besid
     def work(call: imagen.Call) -> imagen.Exchange:
         yield imagen.Compute(call=bytes)
         pictures = (imagen.Lost(reason="Its link answers 404."), imagen.GeneratedImage(data=PNG))
-        return imagen.Pictures(pictures=pictures, reported_cost_usd=COST * 2)
+        return imagen.GeneratedImages(pictures=pictures, reported_cost_usd=COST * 2)
 
     class Forgetful(Atelier):
         def provider(self) -> imagen.Provider:

@@ -16,7 +16,7 @@ import pytest
 import trio
 
 import imagen
-from imagen import Accepted, Call, Exchange, GeneratedImage, HttpRequest, HttpResponse, Pictures, Wait
+from imagen import Accepted, Call, Exchange, GeneratedImage, GeneratedImages, HttpRequest, HttpResponse, Wait
 from imagen._storage.database import Database
 from imagen._storage.ledger import Ledger
 from imagen._system.process_locks import Owner, is_alive
@@ -42,14 +42,14 @@ def collect(call: Call, job: Accepted) -> Exchange:
             raise imagen.ProviderError("Nobody knows the job any more.", billed="unknown")
         if response.status == 200:
             pictures = tuple(GeneratedImage(data=response.body) for _ in range(call.count))
-            return Pictures(pictures=pictures, reported_cost_usd=job.reported_cost_usd)
+            return GeneratedImages(pictures=pictures, reported_cost_usd=job.reported_cost_usd)
         yield Wait(seconds=1, job_id=job.job_id)
 
 
 def draw(call: Call) -> Exchange:
     response = yield HttpRequest(method="POST", url="draw")
     assert isinstance(response, HttpResponse)
-    return Pictures(pictures=(GeneratedImage(data=response.body),), reported_cost_usd=PRICE)
+    return GeneratedImages(pictures=(GeneratedImage(data=response.body),), reported_cost_usd=PRICE)
 
 
 class Works:

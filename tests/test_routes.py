@@ -35,7 +35,7 @@ def work(call: imagen.Call) -> imagen.Exchange:
     assert isinstance(response, imagen.HttpResponse)
     match response.status:
         case 200:
-            return imagen.Pictures(pictures=(imagen.GeneratedImage(data=response.body),))
+            return imagen.GeneratedImages(pictures=(imagen.GeneratedImage(data=response.body),))
         case 401:
             raise imagen.AuthenticationError("The key is wrong.")
         case 402:

@@ -288,7 +288,7 @@ async def test_a_seed_that_cannot_be_kept_is_refused_before_anything_is_paid(aut
 async def test_a_picture_whose_provider_reports_a_seed_beyond_64_bits_is_kept(autojump_clock):
     def draw(call: imagen.Call) -> imagen.Exchange:
         yield imagen.Wait(seconds=1)
-        return imagen.Pictures(pictures=(imagen.GeneratedImage(data=PNG, seed=2**64 - 1),))
+        return imagen.GeneratedImages(pictures=(imagen.GeneratedImage(data=PNG, seed=2**64 - 1),))
 
     model = {"provider": "large", "price": {"usd_per_image": "0.04"}}
     provider = imagen.Provider(name="large", operations={"generate": draw}, models={"large-1": model})

@@ -20,9 +20,9 @@ from imagen import (
     Bounds,
     ConfigurationError,
     ContentFilterError,
+    GeneratedImages,
     HttpRequest,
     HttpResponse,
-    Pictures,
     ProviderError,
     QuotaExceededError,
     RateLimitError,
@@ -628,7 +628,7 @@ async def test_a_response_that_is_cached_is_asked_for_once_by_many():
         response = yield request
         assert isinstance(response, HttpResponse)
         got.append(response)
-        return Pictures(pictures=())
+        return GeneratedImages(pictures=())
 
     async with open_simulator(Nexos(), key=KEY) as simulator:
         async with open_driver(simulator.base_url("nexos"), provider=nexos.PROVIDER) as driver:

@@ -15,7 +15,7 @@ import imagen
 from imagen._requests.translation import translate
 from imagen._results.prices import cost_of, quote_request, share_cost, tidy_usd
 from imagen.metadata._image_header import measure
-from imagen.providers._steps import GeneratedImage, Pictures, Usage, Withheld
+from imagen.providers._steps import GeneratedImage, GeneratedImages, Usage, Withheld
 from tests.support import PNG, png
 
 CATALOG = imagen.load_catalog()
@@ -209,7 +209,10 @@ def test_an_unknown_price_stays_unknown_unless_the_caller_names_a_ceiling():
     model = CATALOG.find("imagen-4")
     assert quote_request(model, imagen.Generate(prompt="x")).high_usd is None
     assert quote_request(model, imagen.Generate(prompt="x", assume_usd=usd("0.1")), 3).high_usd == usd("0.3")
-    assert cost_of(model, imagen.Generate(prompt="x"), Pictures(pictures=(GeneratedImage(data=b""),))) == imagen.Cost()
+    assert (
+        cost_of(model, imagen.Generate(prompt="x"), GeneratedImages(pictures=(GeneratedImage(data=b""),)))
+        == imagen.Cost()
+    )
 
 
 def test_costs_say_where_they_come_from():
@@ -217,11 +220,11 @@ def test_costs_say_where_they_come_from():
     model = CATALOG.find("gpt-image-2")
     picture = (GeneratedImage(data=b""),)
     usage = Usage(text_input_tokens=14, image_output_tokens=272)
-    assert cost_of(model, request, Pictures(pictures=picture, usage=usage)) == imagen.Cost(
+    assert cost_of(model, request, GeneratedImages(pictures=picture, usage=usage)) == imagen.Cost(
         usd=usd("0.00823"), source="computed"
     )
-    assert cost_of(model, request, Pictures(pictures=picture, reported_cost_usd=usd("0.5"))).source == "reported"
-    assert cost_of(model, request, Pictures(pictures=picture)).source == "estimated"
+    assert cost_of(model, request, GeneratedImages(pictures=picture, reported_cost_usd=usd("0.5"))).source == "reported"
+    assert cost_of(model, request, GeneratedImages(pictures=picture)).source == "estimated"
 
 
 @given(st.lists(st.sampled_from(["low", "medium", "high", "auto"]), min_size=1), st.text(max_size=50))

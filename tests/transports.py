@@ -12,7 +12,7 @@ import pytest
 import trio
 
 import imagen
-from imagen import Bounds, OutcomeUnknownError, Pictures, RetryPolicy, Secret
+from imagen import Bounds, GeneratedImages, OutcomeUnknownError, RetryPolicy, Secret
 from imagen._transport.driver import ExchangeDriver, ExchangeObserver
 from imagen._transport.http import HttpTransport
 from imagen.providers.openai import _adapter as openai
@@ -70,7 +70,9 @@ class Previews(ExchangeObserver):
         self.numbers.append(partial.number)
 
 
-async def run_openai(driver: ExchangeDriver, model: str | imagen.Model = "gpt-image-2", **fields: Any) -> Pictures:
+async def run_openai(
+    driver: ExchangeDriver, model: str | imagen.Model = "gpt-image-2", **fields: Any
+) -> GeneratedImages:
     return await driver.run(openai.generate(call(model, **fields)), ExchangeObserver())
 
 

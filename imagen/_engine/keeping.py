@@ -23,7 +23,7 @@ from .._storage.ledger import AttemptRecord, Ledger, State
 from .._system.threads import Workers
 from ..library import ImageRow, PictureFiles, WeighedPicture, insert_image, row_of
 from ..metadata._image_header import Measure, measure
-from ..providers._steps import GeneratedImage, Lost, Pictures, Withheld
+from ..providers._steps import GeneratedImage, GeneratedImages, Lost, Withheld
 from .attempt import RunningAttempt, new_id
 from .planning import PlannedRequest
 
@@ -63,7 +63,7 @@ class Keeper:
         self._max_pixels = max_pixels
         self._now = now
 
-    async def keep(self, ticket: RunningAttempt, result: Pictures, cost: Cost) -> tuple[Outcome, ...]:
+    async def keep(self, ticket: RunningAttempt, result: GeneratedImages, cost: Cost) -> tuple[Outcome, ...]:
         """Gives one outcome for each index of the order. A disk that fails loses nothing: the bytes stay with the picture."""
         order = ticket.order
         shares = share_cost(cost, result.pictures)

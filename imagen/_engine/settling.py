@@ -11,7 +11,7 @@ from .._errors import ContentFilterError, ImagenError, StorageError
 from .._results.images import Cost
 from .._results.prices import cost_of, tidy_usd
 from .._storage.ledger import Ledger, State
-from ..providers._steps import GeneratedImage, Pictures
+from ..providers._steps import GeneratedImage, GeneratedImages
 from .attempt import RunningAttempt
 from .keeping import Keeper
 
@@ -32,7 +32,7 @@ class Settler:
         self._hide_secrets = hide_secrets
         self._now = now
 
-    async def succeed(self, ticket: RunningAttempt, result: Pictures) -> None:
+    async def succeed(self, ticket: RunningAttempt, result: GeneratedImages) -> None:
         """Keeps the pictures, and settles what they cost.
 
         Raises:
@@ -56,7 +56,7 @@ class Settler:
         error = self._clean(error, order.provider.name)
         billed = error.billed if ticket.sent else "no"
         if billed == "yes" and error.cost_usd is None:
-            billed_pictures = Pictures(pictures=(GeneratedImage(data=b""),) * len(order.indexes))
+            billed_pictures = GeneratedImages(pictures=(GeneratedImage(data=b""),) * len(order.indexes))
             error.cost_usd = cost_of(order.model, order.sent, billed_pictures, economy=order.economy).usd
             error.cost_source = "estimated"
         cost = FREE if billed == "no" else Cost()

@@ -11,7 +11,7 @@ import msgspec
 from .._requests.catalog import Model, Price, TokenPrices
 from .._requests.request import Edit, Request, sources_of
 from .._requests.sizes import parse_resolution, parse_size
-from ..providers._steps import GeneratedImage, Lost, Pictures, Usage, Withheld
+from ..providers._steps import GeneratedImage, GeneratedImages, Lost, Usage, Withheld
 from .images import Cost
 
 __all__ = ["Quote", "cost_of", "quote_request", "share_cost", "tidy_usd"]
@@ -95,7 +95,7 @@ def _quote_at_once(model: Model, request: Request, count: int) -> Quote:
     )
 
 
-def cost_of(model: Model, request: Request, result: Pictures, *, economy: bool = False) -> Cost:
+def cost_of(model: Model, request: Request, result: GeneratedImages, *, economy: bool = False) -> Cost:
     """What an exchange did cost in all, and who says so: the provider, its usage, or the price list."""
     if result.reported_cost_usd is not None:
         return Cost(usd=tidy_usd(result.reported_cost_usd), source="reported")

@@ -42,7 +42,7 @@ __all__ = [
     "Meanwhile",
     "PartialImage",
     "GeneratedImage",
-    "Pictures",
+    "GeneratedImages",
     "Progress",
     "ReadChunk",
     "Render",
@@ -226,7 +226,7 @@ class Lost(_Word, frozen=True, kw_only=True):
     reason: str
 
 
-class Pictures(_Word, frozen=True, kw_only=True):
+class GeneratedImages(_Word, frozen=True, kw_only=True):
     """The end of an exchange: the pictures, and what the reply says of their cost for all of them together.
 
     `units` is how much the provider counted of what it charges for: megapixels, seconds. `adjustments` are those that only
@@ -245,7 +245,7 @@ class Delivered(_Word, frozen=True, kw_only=True):
     """What became of one of the requests that a provider does together: `position` counts them from 0."""
 
     position: int
-    result: Pictures | ImagenError
+    result: GeneratedImages | ImagenError
 
 
 class Reply(Protocol):
@@ -280,6 +280,6 @@ class Transport(Protocol):
 
 
 Step = HttpRequest | ReadChunk | Wait | Compute | Render | PartialImage | Progress | Accepted | Cancellable | Delivered
-Exchange = Generator[Step, HttpResponse | bytes | None, Pictures]
+Exchange = Generator[Step, HttpResponse | bytes | None, GeneratedImages]
 EconomyExchange = Generator[Step, HttpResponse | bytes | None, None]
 """Requests that are done together: it yields a `Delivered` for each as it reads its result, so that few are in memory."""

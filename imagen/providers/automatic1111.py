@@ -22,12 +22,12 @@ from ._steps import (
     Compute,
     Exchange,
     GeneratedImage,
+    GeneratedImages,
     HttpRequest,
     HttpResponse,
     Lost,
     Meanwhile,
     PartialImage,
-    Pictures,
     Progress,
     Step,
 )
@@ -97,7 +97,7 @@ def enhance(call: Call) -> Exchange:
     body = add_options(body, request, reserved=_RESERVED)
     response = yield from _order(call, "extra-single-image", body, None)
     picture = decode(_decode_enhanced, response, _NAME, billed="no").image
-    return Pictures(pictures=(GeneratedImage(data=decode_base64(picture, _NAME)),), adjustments=adjustments)
+    return GeneratedImages(pictures=(GeneratedImage(data=decode_base64(picture, _NAME)),), adjustments=adjustments)
 
 
 def list_models() -> ModelListing:
@@ -254,7 +254,7 @@ _decode_info = msgspec.json.Decoder(_Info).decode
 _decode_list = msgspec.json.Decoder(list[object]).decode
 
 
-def _read(call: Call, response: HttpResponse) -> Pictures:
+def _read(call: Call, response: HttpResponse) -> GeneratedImages:
     """The pictures without the grid before them and the maps behind them."""
     drawn = decode(_decode_drawn, response, _NAME, billed="no")
     info = _read_info(drawn.info)
@@ -268,7 +268,7 @@ def _read(call: Call, response: HttpResponse) -> Pictures:
     ]
     if not any(isinstance(picture, GeneratedImage) for picture in pictures):
         raise ProviderError(f"{_NAME} answered without a picture.", details=trace(response))
-    return Pictures(pictures=tuple(pictures))
+    return GeneratedImages(pictures=tuple(pictures))
 
 
 def _read_info(info: object) -> _Info:

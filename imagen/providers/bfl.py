@@ -36,9 +36,9 @@ from ._steps import (
     Compute,
     Exchange,
     GeneratedImage,
+    GeneratedImages,
     HttpRequest,
     HttpResponse,
-    Pictures,
     Progress,
     Step,
     Withheld,
@@ -278,7 +278,7 @@ def collect(call: Call, accepted: Accepted) -> Exchange:
     cost_usd = accepted.reported_cost_usd if told is None else told
     if _status_of(answer) == _OUTPUT_REFUSED:
         withheld = Withheld(reason=_why(answer, "its filter refuses it."))
-        return Pictures(
+        return GeneratedImages(
             pictures=(withheld,), reported_cost_usd=cost_usd if charges else Decimal(0), adjustments=adjustments
         )
     result = _read_result(answer)
@@ -287,7 +287,9 @@ def collect(call: Call, accepted: Accepted) -> Exchange:
     revised = result.prompt if isinstance(result.prompt, str) and result.prompt != fitted.request.prompt else None
     picture = GeneratedImage(data=data, revised_prompt=revised or None, seed=seed, provider_id=job.id)
     told = _read_cost(result.cost)
-    return Pictures(pictures=(picture,), reported_cost_usd=cost_usd if told is None else told, adjustments=adjustments)
+    return GeneratedImages(
+        pictures=(picture,), reported_cost_usd=cost_usd if told is None else told, adjustments=adjustments
+    )
 
 
 def read_callback(callback: Callback) -> CallbackReading:

@@ -31,10 +31,10 @@ from ._steps import (
     Cancellable,
     Exchange,
     GeneratedImage,
+    GeneratedImages,
     HttpRequest,
     HttpResponse,
     Lost,
-    Pictures,
     Progress,
     Step,
     Wait,
@@ -283,7 +283,7 @@ def _collect(call: Call, job: _Job, response: HttpResponse) -> Exchange:
             f"{_NAME} completed the job and gave no picture; it may have been billed.", billed="unknown"
         )
     pictures = yield from collect_each(_fetch(call, job, output, place, item) for place, item in enumerate(items))
-    return Pictures(pictures=pictures, units=_read_units(response.headers))
+    return GeneratedImages(pictures=pictures, units=_read_units(response.headers))
 
 
 def _fetch(

@@ -36,10 +36,10 @@ from ._steps import (
     Compute,
     Exchange,
     GeneratedImage,
+    GeneratedImages,
     HttpRequest,
     HttpResponse,
     Lost,
-    Pictures,
     Progress,
     Step,
     Withheld,
@@ -354,7 +354,7 @@ def _finish(call: Call, generation: _Generation, url: str | None) -> Exchange:
         _collect_one(call, generation, url, place, item) for place, item in enumerate(items)
     )
     cost_usd = _read_cost(generation.usage_cost_usd_micros)
-    return Pictures(pictures=pictures, reported_cost_usd=cost_usd, adjustments=adjustments)
+    return GeneratedImages(pictures=pictures, reported_cost_usd=cost_usd, adjustments=adjustments)
 
 
 def _collect_one(

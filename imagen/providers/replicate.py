@@ -28,7 +28,17 @@ from .._errors import (
 from .._requests.catalog import JsonValue, RateLimit
 from .._system.retry_after import read_wait_seconds
 from ._provider import Call, Callback, CallbackReading, InputPicture, Provider
-from ._steps import Accepted, Cancellable, Exchange, GeneratedImage, HttpRequest, HttpResponse, Pictures, Progress, Step
+from ._steps import (
+    Accepted,
+    Cancellable,
+    Exchange,
+    GeneratedImage,
+    GeneratedImages,
+    HttpRequest,
+    HttpResponse,
+    Progress,
+    Step,
+)
 from ._wire.http import (
     MALFORMED,
     FormFile,
@@ -221,7 +231,7 @@ def _collect(call: Call, job_id: str, prediction: _Prediction) -> Exchange:
     if not links:
         raise _no_output(prediction, job_id)
     pictures = yield from collect_each(_fetch(call, job_id, link) for link in links)
-    return Pictures(pictures=pictures, units=_read_seconds(prediction.metrics))
+    return GeneratedImages(pictures=pictures, units=_read_seconds(prediction.metrics))
 
 
 def _fetch(call: Call, job_id: str, link: str) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage]:

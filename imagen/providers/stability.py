@@ -25,7 +25,7 @@ from .._requests.request import Restyle, Vary
 from .._requests.translation import Adjustment
 from .._system.retry_after import read_wait_seconds
 from ._provider import Call, Provider
-from ._steps import Accepted, Compute, Exchange, GeneratedImage, HttpResponse, Pictures, Progress, Step, Withheld
+from ._steps import Accepted, Compute, Exchange, GeneratedImage, GeneratedImages, HttpResponse, Progress, Step, Withheld
 from ._wire.http import (
     MALFORMED,
     FormFile,
@@ -211,12 +211,12 @@ def _read_verdict(response: HttpResponse, early: bool) -> Ended[HttpResponse] | 
             raise _job_refusal(response)
 
 
-def _read(call: Call, response: HttpResponse) -> Pictures:
+def _read(call: Call, response: HttpResponse) -> GeneratedImages:
     _, adjustments = _fit(call)
     return msgspec.structs.replace(_read_picture(call, response), adjustments=adjustments)
 
 
-def _read_picture(call: Call, response: HttpResponse) -> Pictures:
+def _read_picture(call: Call, response: HttpResponse) -> GeneratedImages:
     if _is_json(response):
         answer = decode(_decode_answer, response, _NAME)
         if answer.finish_reason == _FILTERED:
@@ -229,16 +229,16 @@ def _read_picture(call: Call, response: HttpResponse) -> Pictures:
     return _made(response.body, int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None)
 
 
-def _made(data: bytes, seed: int | None) -> Pictures:
-    return Pictures(
+def _made(data: bytes, seed: int | None) -> GeneratedImages:
+    return GeneratedImages(
         pictures=(GeneratedImage(data=data, seed=seed if seed is None or 0 <= seed <= _MOST_SEED else None),)
     )
 
 
-def _withheld(call: Call) -> Pictures:
+def _withheld(call: Call) -> GeneratedImages:
     free = call.settings.get("charges_for_blurred") is False
     reason = f"it is blurred ({_FILTERED}). Change the prompt or the picture."
-    return Pictures(pictures=(Withheld(reason=reason),), reported_cost_usd=Decimal(0) if free else None)
+    return GeneratedImages(pictures=(Withheld(reason=reason),), reported_cost_usd=Decimal(0) if free else None)
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------

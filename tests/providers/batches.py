@@ -9,12 +9,12 @@ import msgspec
 import pybase64
 
 import imagen
-from imagen import Accepted, Delivered, HttpRequest, HttpResponse, ImagenError, Pictures, ReadChunk
+from imagen import Accepted, Delivered, GeneratedImages, HttpRequest, HttpResponse, ImagenError, ReadChunk
 from imagen._transport.driver import ExchangeObserver
 from imagen.providers import PROVIDERS
 from tests.providers.stepping import PICTURE, call, reply
 
-Result = Pictures | ImagenError
+Result = GeneratedImages | ImagenError
 
 
 class File(msgspec.Struct):

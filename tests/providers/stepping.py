@@ -18,10 +18,10 @@ from imagen import (
     Accepted,
     Cancellable,
     Compute,
+    GeneratedImages,
     HttpRequest,
     HttpResponse,
     PartialImage,
-    Pictures,
     Progress,
     ReadChunk,
     Wait,
@@ -47,14 +47,14 @@ class Walk:
         self._responses = iter(responses)
         self._chunks = iter(chunks)
 
-    def run(self) -> Pictures:
+    def run(self) -> GeneratedImages:
         """Steps to the end; what the exchange raises comes out."""
         answer: HttpResponse | bytes | None = None
         while True:
             try:
                 step = self._exchange.send(answer)
             except StopIteration as done:
-                result: Pictures = done.value
+                result: GeneratedImages = done.value
                 return result
             self.steps.append(step)
             answer = self._answer(step)

@@ -21,10 +21,10 @@ from imagen import (
     Bounds,
     Cancellable,
     ContentFilterError,
+    GeneratedImages,
     HttpResponse,
     ImagenError,
     OutcomeUnknownError,
-    Pictures,
     Progress,
     ProviderError,
     ReadChunk,
@@ -48,12 +48,12 @@ def dialect(request: pytest.FixtureRequest) -> Dialect:
     return request.param
 
 
-def pictures(results: dict[int, Pictures | ImagenError]) -> dict[int, list[bytes]]:
+def pictures(results: dict[int, GeneratedImages | ImagenError]) -> dict[int, list[bytes]]:
     """The bytes that were delivered, by position."""
     return {
         position: [picture.data for picture in result.pictures]
         for position, result in results.items()
-        if isinstance(result, Pictures)
+        if isinstance(result, GeneratedImages)
     }
 
 
@@ -273,7 +273,7 @@ def test_whatever_is_answered_ends_in_one_result_each_or_an_error_of_ours(spoken
     except ImagenError as error:
         assert error.message
     for step in walk.delivered:
-        assert isinstance(step.result, Pictures) or step.result.message
+        assert isinstance(step.result, GeneratedImages) or step.result.message
 
 
 # --- over real sockets ----------------------------------------------------------------------------------------------
@@ -301,7 +301,7 @@ async def test_a_batch_costs_half_of_what_its_requests_cost_by_themselves(dialec
         costs = [
             cost_of(model, calls[position].request, result, economy=True)
             for position, result in watch.results.items()
-            if isinstance(result, Pictures)
+            if isinstance(result, GeneratedImages)
         ]
         assert sum(cost.usd or 0 for cost in costs) == bill.usd > 0
         assert {cost.source for cost in costs} == {"computed"}
@@ -389,7 +389,7 @@ def test_quotes_are_halved_and_what_a_caller_assumes_is_not(dialect):
 
 
 def test_what_a_provider_reports_is_never_halved():
-    reported = Pictures(pictures=(imagen.GeneratedImage(data=b""),), reported_cost_usd=Decimal("0.5"))
+    reported = GeneratedImages(pictures=(imagen.GeneratedImage(data=b""),), reported_cost_usd=Decimal("0.5"))
     model = CATALOG.find(OPENAI.model)
     assert cost_of(model, imagen.Generate(prompt="x"), reported, economy=True).usd == Decimal("0.5")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagen import Bounds, HttpRequest, OutcomeUnknownError, Pictures, RetryPolicy, Wait
+from imagen import Bounds, GeneratedImages, HttpRequest, OutcomeUnknownError, RetryPolicy, Wait
 from imagen._transport.driver import ExchangeDriver
 from imagen.providers import PROVIDERS
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
@@ -38,7 +38,7 @@ async def test_a_download_that_breaks_off_is_begun_again(dialect, fault):
         base_url, provider = simulator.base_url(dialect.provider), PROVIDERS[dialect.provider]
         async with open_driver(base_url, provider=provider, key=simulator.key, bounds=IMPATIENT) as driver:
             await driver.run(dialect.economy.run(dialect.calls(6, poll_seconds=0.01)), watch)
-        assert [type(result) for result in watch.results.values()] == [Pictures] * 6
+        assert [type(result) for result in watch.results.values()] == [GeneratedImages] * 6
         assert [received.kind for received in simulator.received].count("download") >= 2
         assert len(simulator.bills) == 1
 

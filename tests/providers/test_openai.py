@@ -20,11 +20,11 @@ import imagen
 from imagen import (
     AuthenticationError,
     ContentFilterError,
+    GeneratedImages,
     HttpRequest,
     HttpResponse,
     InvalidRequestError,
     ModelNotFoundError,
-    Pictures,
     ProviderError,
     QuotaExceededError,
     RateLimitError,
@@ -68,7 +68,7 @@ def sent_body(**fields: Any) -> dict[str, Any]:
 
 def test_a_generation_is_one_post_that_may_not_be_sent_twice():
     walked = walk(reply(images()))
-    assert walked.run() == Pictures(pictures=(imagen.GeneratedImage(data=PICTURE),))
+    assert walked.run() == GeneratedImages(pictures=(imagen.GeneratedImage(data=PICTURE),))
     assert walked.steps == [
         HttpRequest(
             method="POST",

@@ -17,9 +17,9 @@ from .._steps import (
     Delivered,
     EconomyExchange,
     Exchange,
+    GeneratedImages,
     HttpRequest,
     HttpResponse,
-    Pictures,
     Progress,
     ReadChunk,
     Step,
@@ -181,7 +181,7 @@ class Results:
         return True
 
 
-def _outcome(exchange: Exchange) -> Generator[Step, HttpResponse | bytes | None, Pictures | ImagenError]:
+def _outcome(exchange: Exchange) -> Generator[Step, HttpResponse | bytes | None, GeneratedImages | ImagenError]:
     try:
         return (yield from exchange)
     except ImagenError as error:

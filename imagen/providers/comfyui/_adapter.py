@@ -34,11 +34,11 @@ from .._steps import (
     Compute,
     Exchange,
     GeneratedImage,
+    GeneratedImages,
     HttpRequest,
     HttpResponse,
     Lost,
     PartialImage,
-    Pictures,
     Progress,
     ReadChunk,
     Step,
@@ -563,7 +563,7 @@ def _collect(job: _Job, past: _Past, note: _Note) -> Exchange:
             f"{_NAME} finished the job {job.id} without a picture: its graph needs a node that saves one.",
             details={"job_id": job.id},
         )
-    return Pictures(pictures=tuple(pictures), adjustments=note.adjustments)
+    return GeneratedImages(pictures=tuple(pictures), adjustments=note.adjustments)
 
 
 def _files(outputs: object) -> Generator[dict[str, str]]:

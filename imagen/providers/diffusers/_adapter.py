@@ -20,7 +20,7 @@ from ..._errors import ConfigurationError
 from ..._requests.catalog import JsonValue
 from ..._requests.translation import Adjustment
 from .._provider import Call, Provider
-from .._steps import Cancellable, Exchange, GeneratedImage, Pictures, Render, Withheld
+from .._steps import Cancellable, Exchange, GeneratedImage, GeneratedImages, Render, Withheld
 from ._drawing import Drawing, Task
 from ._pipelines import Kind, Weights
 
@@ -62,7 +62,7 @@ def _draw(call: Call, kind: Kind) -> Exchange:
         assert isinstance(data, bytes)
         pictures.append(drawing.picture(data))
         adjustments += [one for one in drawing.adjustments if one not in adjustments]
-    return Pictures(pictures=tuple(pictures), reported_cost_usd=Decimal(0), adjustments=tuple(adjustments))
+    return GeneratedImages(pictures=tuple(pictures), reported_cost_usd=Decimal(0), adjustments=tuple(adjustments))
 
 
 def _read_task(call: Call, kind: Kind) -> Task:

@@ -11,7 +11,7 @@ import msgspec
 from ..._errors import Billed, ContentFilterError, InvalidRequestError, ProviderError
 from ..._requests.catalog import JsonValue
 from .._provider import Call, InputPicture, ListedModel, ModelListing, Provider
-from .._steps import Exchange, GeneratedImage, HttpRequest, HttpResponse, Pictures, Usage, Withheld
+from .._steps import Exchange, GeneratedImage, GeneratedImages, HttpRequest, HttpResponse, Usage, Withheld
 from .._wire.batch_files import SETTINGS
 from .._wire.http import MALFORMED, add_options, as_base64, decode, decode_base64, json_request, one_line, send, trace
 from ._batch import batch_api
@@ -180,7 +180,7 @@ def _content_body(call: Call, pictures: tuple[InputPicture, ...], prompt: str) -
     return merged
 
 
-def _read_content(call: Call, response: HttpResponse) -> Pictures:
+def _read_content(call: Call, response: HttpResponse) -> GeneratedImages:
     name = _NAMES[call.model.provider]
     reply = decode(_decode_reply, response, name)
     try:
@@ -198,7 +198,7 @@ def _read_content(call: Call, response: HttpResponse) -> Pictures:
         said = " ".join(filter(None, (one_line(part.text) for part in parts)))
         return _read_refusal(call, reply, candidates[0] if candidates else None, said, usage)
     pictures = tuple(GeneratedImage(data=picture, seed=call.request.seed) for picture in data)
-    return Pictures(pictures=pictures, usage=usage)
+    return GeneratedImages(pictures=pictures, usage=usage)
 
 
 def _read_picture(part: _Part, name: str) -> bytes | None:
@@ -211,7 +211,9 @@ def _read_picture(part: _Part, name: str) -> bytes | None:
     return decode_base64(inline.data, name)
 
 
-def _read_refusal(call: Call, reply: _Reply, candidate: _Candidate | None, said: str, usage: Usage | None) -> Pictures:
+def _read_refusal(
+    call: Call, reply: _Reply, candidate: _Candidate | None, said: str, usage: Usage | None
+) -> GeneratedImages:
     """An answer of status 200 without a picture: withheld, refused, or words in its place."""
     name = _NAMES[call.model.provider]
     feedback = _read_object(reply.promptFeedback)
@@ -222,7 +224,7 @@ def _read_refusal(call: Call, reply: _Reply, candidate: _Candidate | None, said:
     details = {"reason": reason} if reason else {}
     if not blocked and reason in _WITHHELD:
         free = call.settings.get("charges_for_withheld") is False
-        withheld = Pictures(pictures=(Withheld(reason=f"{reason}: {words}."),), usage=usage, details=details)
+        withheld = GeneratedImages(pictures=(Withheld(reason=f"{reason}: {words}."),), usage=usage, details=details)
         # What such an answer costs is not published; its usage says it where there is one.
         return msgspec.structs.replace(withheld, reported_cost_usd=Decimal(0)) if free else withheld
     if not blocked and reason == _FREE_REFUSAL:
@@ -322,7 +324,7 @@ def _predict(call: Call) -> Exchange:
         )
     # A seed is one picture's where one was asked for.
     seed = request.seed if call.count == 1 else None
-    return Pictures(pictures=tuple(_read_prediction(item, name, seed) for item in predictions))
+    return GeneratedImages(pictures=tuple(_read_prediction(item, name, seed) for item in predictions))
 
 
 def _read_prediction(item: _Prediction, name: str, seed: int | None) -> GeneratedImage | Withheld:

@@ -22,9 +22,9 @@ from .._steps import (
     Cancellable,
     EconomyExchange,
     Exchange,
+    GeneratedImages,
     HttpRequest,
     HttpResponse,
-    Pictures,
     Progress,
     Step,
 )
@@ -72,7 +72,7 @@ class _Wire(NamedTuple):
     """How a synchronous generation is asked for, and how its answer is read."""
 
     body: Callable[[Call], Mapping[str, JsonValue]]
-    read: Callable[[Call, HttpResponse], Pictures]
+    read: Callable[[Call, HttpResponse], GeneratedImages]
 
 
 class _End(NamedTuple):
@@ -82,7 +82,7 @@ class _End(NamedTuple):
 
 
 def batch_api(
-    body: Callable[[Call], Mapping[str, JsonValue]], read: Callable[[Call, HttpResponse], Pictures]
+    body: Callable[[Call], Mapping[str, JsonValue]], read: Callable[[Call, HttpResponse], GeneratedImages]
 ) -> Economy:
     """The Batch API, with the body of a synchronous generation, and what reads the answer to one."""
     wire = _Wire(body, read)

@@ -32,10 +32,10 @@ from .._steps import (
     Compute,
     Exchange,
     GeneratedImage,
+    GeneratedImages,
     HttpRequest,
     HttpResponse,
     PartialImage,
-    Pictures,
     Progress,
     Step,
 )
@@ -455,7 +455,7 @@ def _hand_over(call: Call, task: Task, task_id: str, *, lacks: tuple[Adjustment,
         )
         for place, data in enumerate(datas, 1)
     )
-    return Pictures(pictures=tuple(pictures), adjustments=adjustments + lacks)
+    return GeneratedImages(pictures=tuple(pictures), adjustments=adjustments + lacks)
 
 
 def _links(task: Task) -> list[str]:

@@ -14,10 +14,10 @@ from .._steps import (
     Compute,
     Exchange,
     GeneratedImage,
+    GeneratedImages,
     HttpRequest,
     HttpResponse,
     PartialImage,
-    Pictures,
     ReadChunk,
     Step,
     Usage,
@@ -121,7 +121,7 @@ def _read_answer(response: HttpResponse) -> Exchange:
         raise refusal(response, _NAME)
     reply = decode_reply(response, _NAME)
     pictures = yield from read_pictures(reply, _NAME)
-    return Pictures(pictures=pictures, usage=read_usage(reply.usage))
+    return GeneratedImages(pictures=pictures, usage=read_usage(reply.usage))
 
 
 class _StreamedImage(msgspec.Struct):
@@ -167,7 +167,7 @@ def _read_events(count: int) -> Exchange:
         raise ProviderError(
             f"{_NAME}'s stream ended before the picture was complete; it may be billed.", billed="unknown"
         )
-    return Pictures(pictures=tuple(pictures), usage=_sum_usage(usages))
+    return GeneratedImages(pictures=tuple(pictures), usage=_sum_usage(usages))
 
 
 def _read_event(data: bytes) -> _StreamedImage:

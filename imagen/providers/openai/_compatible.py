@@ -11,7 +11,7 @@ from ..._requests.catalog import JsonValue, Operation
 from ..._requests.request import Enhance
 from ..._requests.translation import Adjustment
 from .._provider import Call, ModelListing, Provider
-from .._steps import Compute, Exchange, HttpRequest, HttpResponse, Pictures, Step
+from .._steps import Compute, Exchange, GeneratedImages, HttpRequest, HttpResponse, Step
 from .._wire.http import FormFile, add_options, form_request, json_request, leave_out, send
 from .._wire.masks import white_mask
 from ._dialects import LOCALAI, OPENROUTER, SD_SERVER, SGLANG, TOGETHER, VLLM_OMNI, XAI, Dialect
@@ -156,7 +156,7 @@ def _order(
     reply = decode_reply(response, dialect.name)
     pictures = yield from read_pictures(reply, dialect.name, seed=call.request.seed)
     usd = None if dialect.cost_field is None else read_usd(reply.usage, dialect.cost_field, dialect.usd_per_cost)
-    return Pictures(pictures=pictures, reported_cost_usd=usd, adjustments=adjustments)
+    return GeneratedImages(pictures=pictures, reported_cost_usd=usd, adjustments=adjustments)
 
 
 def _post(path: str, body: Mapping[str, JsonValue], files: list[FormFile] | None) -> HttpRequest:

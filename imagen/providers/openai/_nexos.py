@@ -19,7 +19,7 @@ from ..._errors import (
 )
 from ..._requests.catalog import JsonValue, Model
 from .._provider import Call, ListedModel, ModelListing, Provider
-from .._steps import Exchange, HttpRequest, HttpResponse, Pictures, Step
+from .._steps import Exchange, GeneratedImages, HttpRequest, HttpResponse, Step
 from .._wire.http import MALFORMED, add_options, json_request, send
 from ._adapter import RESERVED
 from ._errors import refusal
@@ -60,7 +60,7 @@ def generate(call: Call) -> Exchange:
     reply = decode_reply(response, _NAME)
     pictures = yield from read_pictures(reply, _NAME)
     usd = read_usd(reply.usage, "nexos_credits_cost", usd_per_credit)
-    return Pictures(pictures=pictures, reported_cost_usd=usd)
+    return GeneratedImages(pictures=pictures, reported_cost_usd=usd)
 
 
 def list_models() -> ModelListing:

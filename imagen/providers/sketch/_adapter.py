@@ -6,7 +6,7 @@ from decimal import Decimal
 from functools import partial
 
 from .._provider import Call, Provider
-from .._steps import Compute, Exchange, GeneratedImage, Pictures
+from .._steps import Compute, Exchange, GeneratedImage, GeneratedImages
 
 __all__ = ["PROVIDER", "generate"]
 
@@ -19,7 +19,7 @@ def generate(call: Call) -> Exchange:
     seed = call.request.seed or 0
     data = yield Compute(call=partial(_draw, call.request.prompt, int(width), int(height), seed, call.request.style))
     assert isinstance(data, bytes)
-    return Pictures(pictures=(GeneratedImage(data=data, seed=seed),), reported_cost_usd=Decimal(0))
+    return GeneratedImages(pictures=(GeneratedImage(data=data, seed=seed),), reported_cost_usd=Decimal(0))
 
 
 def _draw(prompt: str, width: int, height: int, seed: int, style: str | None) -> bytes:

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import imagen
-from imagen import Cancellable, Pictures, Render
+from imagen import Cancellable, GeneratedImages, Render
 from imagen.providers.diffusers import _pipelines as pipelines
 from tests.providers import stepping
 
@@ -290,7 +290,7 @@ def model(**wire: object) -> imagen.Model:
     return msgspec.structs.replace(stepping.CATALOG.find("diffusers"), wire={"repository": "acme/tiny", **wire})
 
 
-def draw(call: imagen.Call, listener: Listener | None = None) -> Pictures:
+def draw(call: imagen.Call, listener: Listener | None = None) -> GeneratedImages:
     """Steps an exchange to its end, in this thread."""
     provider = imagen.providers.PROVIDERS["diffusers"]
     exchange = provider.operations[type(call.request).__name__.lower()](call)
@@ -310,7 +310,7 @@ def ask(
     wire: dict[str, object] | None = None,
     listener: Listener | None = None,
     **more: Any,
-) -> Pictures:
+) -> GeneratedImages:
     """Draws a request, or a generation with these parameters."""
     return draw(stepping.call(model(**(wire or {})), request=request, **more), listener)
 

@@ -33,13 +33,13 @@ from tests.providers.stepping import input_picture, mask_picture
 __all__ = ["shop"]
 
 
-def opened(result: imagen.Pictures) -> Image.Image:
+def opened(result: imagen.GeneratedImages) -> Image.Image:
     picture = result.pictures[0]
     assert isinstance(picture, GeneratedImage)
     return Image.open(io.BytesIO(picture.data))
 
 
-def words(result: imagen.Pictures) -> dict[str, tuple[str, str | None]]:
+def words(result: imagen.GeneratedImages) -> dict[str, tuple[str, str | None]]:
     return {one.field: (one.asked, one.sent) for one in result.adjustments}
 
 

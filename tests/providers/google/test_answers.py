@@ -15,10 +15,10 @@ import imagen
 from imagen import (
     AuthenticationError,
     ContentFilterError,
+    GeneratedImages,
     HttpResponse,
     InvalidRequestError,
     ModelNotFoundError,
-    Pictures,
     ProviderError,
     QuotaExceededError,
     RateLimitError,
@@ -61,7 +61,7 @@ def test_words_thoughts_and_signatures_are_passed_over():
     ]
     body = drawn(*parts)
     body["candidates"][0]["content"]["parts"][-1]["thoughtSignature"] = "A" * 1_000_000
-    assert walk(reply(body), seed=4).run() == Pictures(pictures=(imagen.GeneratedImage(data=PICTURE, seed=4),))
+    assert walk(reply(body), seed=4).run() == GeneratedImages(pictures=(imagen.GeneratedImage(data=PICTURE, seed=4),))
 
 
 def test_every_picture_of_an_answer_is_kept():

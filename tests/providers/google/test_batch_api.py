@@ -12,12 +12,12 @@ import imagen
 from imagen import (
     AuthenticationError,
     ContentFilterError,
+    GeneratedImages,
     HttpRequest,
     HttpResponse,
     InvalidRequestError,
     ModelNotFoundError,
     OutcomeUnknownError,
-    Pictures,
     Progress,
     ProviderError,
     RateLimitError,
@@ -138,7 +138,7 @@ def test_a_name_cannot_lead_elsewhere():
     ],
 )
 def test_the_end_is_known_in_each_of_its_forms(ended):
-    assert isinstance(GOOGLE.collect(1, ended, GOOGLE.file(0)).run()[0], Pictures)
+    assert isinstance(GOOGLE.collect(1, ended, GOOGLE.file(0)).run()[0], GeneratedImages)
 
 
 @pytest.mark.parametrize("state", ["JOB_STATE_PENDING", "BATCH_STATE_RUNNING", "BATCH_STATE_SOMETHING_NEW"])
@@ -178,7 +178,7 @@ def test_each_line_is_read_with_the_request_that_it_answers():
 def test_a_withheld_picture_is_one_in_a_line_too():
     body = content(reason="IMAGE_SAFETY")
     result = GOOGLE.collect(1, GOOGLE.ended, File([google_answer("0", response=body)])).run()[0]
-    assert isinstance(result, Pictures)
+    assert isinstance(result, GeneratedImages)
     assert isinstance(result.pictures[0], Withheld)
 
 
@@ -250,7 +250,7 @@ async def test_a_wrong_key_is_refused_before_anything_is_ordered():
 async def test_pictures_to_refer_to_go_along():
     async with open_simulator() as simulator:
         watch = await run(simulator, references=(input_picture(color="red"),))
-        assert all(isinstance(result, Pictures) for result in watch.results.values())
+        assert all(isinstance(result, GeneratedImages) for result in watch.results.values())
         assert b"inlineData" in simulator.received[1].body
 
 
@@ -261,7 +261,7 @@ async def test_pictures_that_are_not_shown(fault):
         assert not any(
             isinstance(picture, imagen.GeneratedImage)
             for result in watch.results.values()
-            if isinstance(result, Pictures)
+            if isinstance(result, GeneratedImages)
             for picture in result.pictures
         )
 

@@ -9,7 +9,7 @@ import pybase64
 import pytest
 
 import imagen
-from imagen import HttpRequest, HttpResponse, Pictures, Usage
+from imagen import GeneratedImages, HttpRequest, HttpResponse, Usage
 from imagen._results.prices import cost_of
 from imagen.providers.google import _adapter as google
 from tests.providers.stepping import CATALOG, PICTURE, PICTURE_BASE64, Walk, call, input_picture, recorded, reply
@@ -44,7 +44,7 @@ def sent(model: str = CHEAP, **fields: Any) -> dict[str, Any]:
 
 def test_a_generation_is_one_post_that_may_not_be_sent_twice():
     walked = Walk(google.generate(call(CHEAP)), reply(drawn()))
-    assert walked.run() == Pictures(pictures=(imagen.GeneratedImage(data=PICTURE),))
+    assert walked.run() == GeneratedImages(pictures=(imagen.GeneratedImage(data=PICTURE),))
     body = (
         b'{"contents":[{"role":"user","parts":[{"text":"a cat"}]}],"generationConfig":{"responseModalities":["IMAGE"]}}'
     )
@@ -212,7 +212,7 @@ def test_a_list_that_fails_costs_nothing():
 # --- recorded answers -----------------------------------------------------------------------------------------------
 
 
-def read(name: str, model: str) -> Pictures:
+def read(name: str, model: str) -> GeneratedImages:
     answer = recorded(name, "google")["response"]
     response = HttpResponse(
         status=answer["status"], headers=answer["headers"], body=json.dumps(answer["body"]).encode()

@@ -21,7 +21,7 @@ PICTURE_INPUT = input_picture()
 DATA_URL = "data:image/png;base64,"
 
 
-def generated(prompt: str = "a cat", **fields: Any) -> tuple[Walk, imagen.Pictures]:
+def generated(prompt: str = "a cat", **fields: Any) -> tuple[Walk, imagen.GeneratedImages]:
     walk = Walk(midjourney.generate(call("midjourney", prompt=prompt, **fields)), TAKEN, DONE, FILE)
     return walk, walk.run()
 

@@ -13,12 +13,12 @@ import imagen
 from imagen import (
     AuthenticationError,
     ContentFilterError,
+    GeneratedImages,
     HttpRequest,
     HttpResponse,
     InvalidRequestError,
     ModelNotFoundError,
     OutcomeUnknownError,
-    Pictures,
     Progress,
     ProviderError,
     QuotaExceededError,
@@ -121,7 +121,7 @@ def test_both_files_are_read_where_both_are_there():
     ended = openai_batch("completed", output_file_id="file-2", error_file_id="file-3")
     walk = OPENAI.collect(3, ended, OPENAI.file(2, 0), File([OPENAI.refused("1")]))
     results = walk.run()
-    assert [type(results[position]) for position in range(3)] == [Pictures, ContentFilterError, Pictures]
+    assert [type(results[position]) for position in range(3)] == [GeneratedImages, ContentFilterError, GeneratedImages]
     assert [request.url for request in walk.requests[1:]] == ["files/file-2/content", "files/file-3/content"]
 
 
@@ -245,8 +245,8 @@ async def test_what_the_day_was_too_short_for_costs_nothing():
         async with open_driver(simulator.base_url("openai"), key=simulator.key) as driver:
             await driver.run(OPENAI.economy.run(OPENAI.calls(4, poll_seconds=0.01)), watch)
         assert [type(watch.results[position]) for position in range(4)] == [
-            Pictures,
-            Pictures,
+            GeneratedImages,
+            GeneratedImages,
             ProviderError,
             ProviderError,
         ]

@@ -14,11 +14,11 @@ from imagen import (
     AuthenticationError,
     ContentFilterError,
     GeneratedImage,
+    GeneratedImages,
     HttpResponse,
     InvalidRequestError,
     ModelNotFoundError,
     OutcomeUnknownError,
-    Pictures,
     ProviderError,
     QuotaExceededError,
     RateLimitError,
@@ -52,7 +52,7 @@ IN_JSON = answer({"image": PICTURE_BASE64, "finish_reason": "SUCCESS", "seed": 7
 
 @pytest.mark.parametrize("response", [MADE, IN_JSON], ids=["bytes", "json"])
 def test_bytes_and_json_give_the_same(response):
-    expected = Pictures(pictures=(GeneratedImage(data=PICTURE, seed=7),))
+    expected = GeneratedImages(pictures=(GeneratedImage(data=PICTURE, seed=7),))
     assert walk("stable-image-core", response).run() == expected
     assert job(TAKEN, response).run() == expected
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as PillowImage
 
 import imagen
-from imagen import Accepted, Compute, GeneratedImage, HttpRequest, HttpResponse, Pictures, Progress, Wait
+from imagen import Accepted, Compute, GeneratedImage, GeneratedImages, HttpRequest, HttpResponse, Progress, Wait
 from imagen.providers import stability
 from imagen.testing.simulator._core.forms import FilePart, parse_form
 from tests.providers.stepping import CATALOG, PICTURE, Walk, call, input_picture, mask_picture, reply, schema
@@ -52,7 +52,7 @@ def edit(prompt: str = "a hat", **more: Any) -> imagen.Edit:
 
 def test_a_generation_is_one_form_with_an_empty_file_and_asks_for_bytes():
     walked = walk()
-    assert walked.run() == Pictures(pictures=(GeneratedImage(data=PICTURE, seed=7),))
+    assert walked.run() == GeneratedImages(pictures=(GeneratedImage(data=PICTURE, seed=7),))
     (request,) = walked.requests
     assert (request.method, request.url) == ("POST", "v2beta/stable-image/generate/core")
     assert not request.repeatable

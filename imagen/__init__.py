@@ -193,7 +193,7 @@ from .providers._steps import (
     Transport,
     Usage,
     Wait,
-    Withheld,
+    WithheldImage,
 )
 from .sharing import Archives, Exported, Imported, Refusal, Share, Shares, share_app
 from .sharing._publishing import Publication, PublicationState, Publisher, PublishingStatus
@@ -355,7 +355,7 @@ __all__ = [
     "Wait",
     "Webhook",
     "Webhooks",
-    "Withheld",
+    "WithheldImage",
     "Workers",
     "add_styles",
     "apply_styles",

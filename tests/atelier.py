@@ -49,7 +49,9 @@ class Atelier:
         shade = 20 * len(self.calls)
         data = yield imagen.Compute(call=partial(png, (shade, shade, shade), (64, 64)))
         assert isinstance(data, bytes)
-        picture = imagen.Withheld(reason="It shows too much.") if self._withhold else imagen.GeneratedImage(data=data)
+        picture = (
+            imagen.WithheldImage(reason="It shows too much.") if self._withhold else imagen.GeneratedImage(data=data)
+        )
         return imagen.GeneratedImages(pictures=(picture,), reported_cost_usd=COST)
 
 

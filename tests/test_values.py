@@ -15,7 +15,7 @@ import imagen
 from imagen._requests.translation import translate
 from imagen._results.prices import cost_of, quote_request, share_cost, tidy_usd
 from imagen.metadata._image_header import measure
-from imagen.providers._steps import GeneratedImage, GeneratedImages, Usage, Withheld
+from imagen.providers._steps import GeneratedImage, GeneratedImages, Usage, WithheldImage
 from tests.support import PNG, png
 
 CATALOG = imagen.load_catalog()
@@ -257,7 +257,7 @@ def test_shares_sum_up_to_the_whole(total, shares):
 
 @given(money, st.lists(st.booleans(), min_size=1, max_size=10))
 def test_what_was_withheld_and_not_billed_has_no_share(total, billed):
-    pictures = [GeneratedImage(data=b"") if one else Withheld(reason="x", billed=False) for one in billed]
+    pictures = [GeneratedImage(data=b"") if one else WithheldImage(reason="x", billed=False) for one in billed]
     parts = [part.usd for part in share_cost(imagen.Cost(usd=total, source="reported"), pictures)]
     assert len(parts) == len(billed)
     if any(billed):

@@ -23,7 +23,7 @@ from .._storage.ledger import AttemptRecord, Ledger, State
 from .._system.threads import Workers
 from ..library import ImageRow, PictureFiles, WeighedPicture, insert_image, row_of
 from ..metadata._image_header import Measure, measure
-from ..providers._steps import GeneratedImage, GeneratedImages, Lost, Withheld
+from ..providers._steps import GeneratedImage, GeneratedImages, Lost, WithheldImage
 from .attempt import RunningAttempt, new_id
 from .planning import PlannedRequest
 
@@ -112,14 +112,14 @@ class Keeper:
     async def _outcome(
         self,
         ticket: RunningAttempt,
-        picture: GeneratedImage | Withheld | Lost,
+        picture: GeneratedImage | WithheldImage | Lost,
         cost: Cost,
         index: int,
         adjustments: tuple[Adjustment, ...],
     ) -> Outcome:
         order = ticket.order
         match picture:
-            case Withheld():
+            case WithheldImage():
                 error: ImagenError = ContentFilterError(
                     f"{order.provider.name} made the picture and withholds it: {picture.reason}",
                     billed="yes" if picture.billed and cost.usd != 0 else "no",

@@ -52,7 +52,7 @@ __all__ = [
     "Transport",
     "Usage",
     "Wait",
-    "Withheld",
+    "WithheldImage",
 ]
 
 
@@ -210,7 +210,7 @@ class GeneratedImage(_Word, frozen=True, kw_only=True):
         return f"Picture({len(self.data)} bytes)"
 
 
-class Withheld(_Word, frozen=True, kw_only=True):
+class WithheldImage(_Word, frozen=True, kw_only=True):
     """A picture that was made, and refused by the provider's filter in a reply that looks like success.
 
     One that is not `billed` has no share in the cost of the reply.
@@ -233,7 +233,7 @@ class GeneratedImages(_Word, frozen=True, kw_only=True):
     the exchange knew of.
     """
 
-    pictures: tuple[GeneratedImage | Withheld | Lost, ...]
+    pictures: tuple[GeneratedImage | WithheldImage | Lost, ...]
     usage: Usage | None = None
     reported_cost_usd: Decimal | None = None
     units: Decimal | None = None

@@ -41,7 +41,7 @@ from ._steps import (
     HttpResponse,
     Progress,
     Step,
-    Withheld,
+    WithheldImage,
 )
 from ._wire.http import (
     MALFORMED,
@@ -277,7 +277,7 @@ def collect(call: Call, accepted: Accepted) -> Exchange:
     told = _read_cost(answer.cost)
     cost_usd = accepted.reported_cost_usd if told is None else told
     if _status_of(answer) == _OUTPUT_REFUSED:
-        withheld = Withheld(reason=_why(answer, "its filter refuses it."))
+        withheld = WithheldImage(reason=_why(answer, "its filter refuses it."))
         return GeneratedImages(
             pictures=(withheld,), reported_cost_usd=cost_usd if charges else Decimal(0), adjustments=adjustments
         )

@@ -38,7 +38,7 @@ from ._steps import (
     Progress,
     Step,
     Wait,
-    Withheld,
+    WithheldImage,
 )
 from ._wire.http import MALFORMED, as_data_url, collect_each, decode, download, json_request, one_line, send, trace
 from ._wire.model_inputs import Steps, make_input
@@ -288,10 +288,10 @@ def _collect(call: Call, job: _Job, response: HttpResponse) -> Exchange:
 
 def _fetch(
     call: Call, job: _Job, output: _Output, place: int, item: object
-) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage | Withheld | Lost]:
+) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage | WithheldImage | Lost]:
     link = item.get("url") if isinstance(item, dict) else item
     if _is_flagged(output, place):
-        return Withheld(reason="its filter finds the picture unsafe, and blackens it.")
+        return WithheldImage(reason="its filter finds the picture unsafe, and blackens it.")
     if not isinstance(link, str) or not link:
         return Lost(reason="its answer holds no link to the picture.")
     return _picture(call, job, output, (yield from download(link, _NAME)))

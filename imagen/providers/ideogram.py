@@ -42,7 +42,7 @@ from ._steps import (
     Lost,
     Progress,
     Step,
-    Withheld,
+    WithheldImage,
 )
 from ._wire.http import (
     MALFORMED,
@@ -359,10 +359,10 @@ def _finish(call: Call, generation: _Generation, url: str | None) -> Exchange:
 
 def _collect_one(
     call: Call, generation: _Generation, url: str | None, place: int, item: dict[object, object]
-) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage | Withheld | Lost]:
+) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage | WithheldImage | Lost]:
     link = item.get("url")
     if item.get("is_image_safe") is False:
-        return Withheld(reason="its filter finds the picture unsafe.")
+        return WithheldImage(reason="its filter finds the picture unsafe.")
     if not isinstance(link, str) or not link:
         return Lost(reason="its answer holds no link to the picture.")
     return _picture(call, generation, item, (yield from _fetch(link, url, place)))

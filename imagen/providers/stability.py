@@ -25,7 +25,17 @@ from .._requests.request import Restyle, Vary
 from .._requests.translation import Adjustment
 from .._system.retry_after import read_wait_seconds
 from ._provider import Call, Provider
-from ._steps import Accepted, Compute, Exchange, GeneratedImage, GeneratedImages, HttpResponse, Progress, Step, Withheld
+from ._steps import (
+    Accepted,
+    Compute,
+    Exchange,
+    GeneratedImage,
+    GeneratedImages,
+    HttpResponse,
+    Progress,
+    Step,
+    WithheldImage,
+)
 from ._wire.http import (
     MALFORMED,
     FormFile,
@@ -238,7 +248,7 @@ def _made(data: bytes, seed: int | None) -> GeneratedImages:
 def _withheld(call: Call) -> GeneratedImages:
     free = call.settings.get("charges_for_blurred") is False
     reason = f"it is blurred ({_FILTERED}). Change the prompt or the picture."
-    return GeneratedImages(pictures=(Withheld(reason=reason),), reported_cost_usd=Decimal(0) if free else None)
+    return GeneratedImages(pictures=(WithheldImage(reason=reason),), reported_cost_usd=Decimal(0) if free else None)
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------

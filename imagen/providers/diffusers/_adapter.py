@@ -20,7 +20,7 @@ from ..._errors import ConfigurationError
 from ..._requests.catalog import JsonValue
 from ..._requests.translation import Adjustment
 from .._provider import Call, Provider
-from .._steps import Cancellable, Exchange, GeneratedImage, GeneratedImages, Render, Withheld
+from .._steps import Cancellable, Exchange, GeneratedImage, GeneratedImages, Render, WithheldImage
 from ._drawing import Drawing, Task
 from ._pipelines import Kind, Weights
 
@@ -53,7 +53,7 @@ def _draw(call: Call, kind: Kind) -> Exchange:
     task = _read_task(call, kind)
     # Letting go of it is enough to stop it, and costs nothing on a machine of one's own.
     yield Cancellable(request=None, stops_bill=True)
-    pictures: list[GeneratedImage | Withheld] = []
+    pictures: list[GeneratedImage | WithheldImage] = []
     adjustments: list[Adjustment] = []
     for number in range(call.count):
         seed = None if call.request.seed is None else call.request.seed + number

@@ -16,7 +16,7 @@ from ..._requests.request import Vary
 from ..._requests.sizes import parse_size
 from ..._requests.translation import Adjustment
 from .._provider import Call, InputPicture
-from .._steps import GeneratedImage, Reporter, Withheld
+from .._steps import GeneratedImage, Reporter, WithheldImage
 from .._wire.http import add_options
 from .._wire.masks import white_mask
 from ._errors import explain_drawing, explain_loading
@@ -83,10 +83,12 @@ class Drawing:
         free_memory()
         raise failure.with_traceback(None)
 
-    def picture(self, data: bytes) -> GeneratedImage | Withheld:
+    def picture(self, data: bytes) -> GeneratedImage | WithheldImage:
         """What `run` gave, as the end of an exchange wants it."""
         if self._withheld:
-            return Withheld(reason="the safety checker of the pipeline was alarmed; another seed may do.", billed=False)
+            return WithheldImage(
+                reason="the safety checker of the pipeline was alarmed; another seed may do.", billed=False
+            )
         return GeneratedImage(data=data, seed=self._seed)
 
     def _draw(self, bench: Bench, reporter: Reporter) -> bytes:

@@ -11,7 +11,7 @@ import msgspec
 from ..._errors import Billed, ContentFilterError, InvalidRequestError, ProviderError
 from ..._requests.catalog import JsonValue
 from .._provider import Call, InputPicture, ListedModel, ModelListing, Provider
-from .._steps import Exchange, GeneratedImage, GeneratedImages, HttpRequest, HttpResponse, Usage, Withheld
+from .._steps import Exchange, GeneratedImage, GeneratedImages, HttpRequest, HttpResponse, Usage, WithheldImage
 from .._wire.batch_files import SETTINGS
 from .._wire.http import MALFORMED, add_options, as_base64, decode, decode_base64, json_request, one_line, send, trace
 from ._batch import batch_api
@@ -224,7 +224,9 @@ def _read_refusal(
     details = {"reason": reason} if reason else {}
     if not blocked and reason in _WITHHELD:
         free = call.settings.get("charges_for_withheld") is False
-        withheld = GeneratedImages(pictures=(Withheld(reason=f"{reason}: {words}."),), usage=usage, details=details)
+        withheld = GeneratedImages(
+            pictures=(WithheldImage(reason=f"{reason}: {words}."),), usage=usage, details=details
+        )
         # What such an answer costs is not published; its usage says it where there is one.
         return msgspec.structs.replace(withheld, reported_cost_usd=Decimal(0)) if free else withheld
     if not blocked and reason == _FREE_REFUSAL:
@@ -327,9 +329,9 @@ def _predict(call: Call) -> Exchange:
     return GeneratedImages(pictures=tuple(_read_prediction(item, name, seed) for item in predictions))
 
 
-def _read_prediction(item: _Prediction, name: str, seed: int | None) -> GeneratedImage | Withheld:
+def _read_prediction(item: _Prediction, name: str, seed: int | None) -> GeneratedImage | WithheldImage:
     if reason := one_line(item.raiFilteredReason):
-        return Withheld(reason=reason, billed=False)
+        return WithheldImage(reason=reason, billed=False)
     return GeneratedImage(data=decode_base64(item.bytesBase64Encoded, name), seed=seed)
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from ..._errors import ProviderError
 from .._provider import ListedModel
-from .._steps import GeneratedImage, HttpResponse, Lost, Step, Usage, Withheld
+from .._steps import GeneratedImage, HttpResponse, Lost, Step, Usage, WithheldImage
 from .._wire.http import MALFORMED, collect_each, decode_base64, download, one_line, trace
 from ._errors import refusal
 
@@ -109,7 +109,7 @@ def is_null(raw: msgspec.Raw) -> bool:
 
 def read_pictures(
     reply: ImagesReply, provider: str, *, seed: int | None = None
-) -> Generator[Step, HttpResponse | bytes | None, tuple[GeneratedImage | Withheld | Lost, ...]]:
+) -> Generator[Step, HttpResponse | bytes | None, tuple[GeneratedImage | WithheldImage | Lost, ...]]:
     """The pictures of a reply, those behind links fetched. One that cannot be had does not lose the others.
 
     `seed` is the one that was sent; it is known to be that of a picture only where there is one picture.
@@ -123,14 +123,14 @@ def read_pictures(
 
 def _read_item(
     item: ImageItem, provider: str, seed: int | None
-) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage | Withheld]:
+) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage | WithheldImage]:
     """One entry of `data`: base64 as GPT image models send it, or a link as the older ones and gateways do."""
     if not is_null(item.b64_json):
         data = decode_base64(item.b64_json, provider)
     elif isinstance(item.url, str) and item.url:
         data = yield from download(_locate(item.url), provider)
     elif item.respect_moderation is False:
-        return Withheld(reason="it was found to break the rules on content. Change the prompt.")
+        return WithheldImage(reason="it was found to break the rules on content. Change the prompt.")
     else:
         raise ProviderError(f"{provider} answered with a picture that has neither bytes nor a link.", billed="yes")
     return GeneratedImage(

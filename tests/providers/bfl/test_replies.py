@@ -23,7 +23,7 @@ from imagen import (
     QuotaExceededError,
     RateLimitError,
     Wait,
-    Withheld,
+    WithheldImage,
 )
 from imagen.providers import bfl
 from tests.providers.bfl.test_requests import FILE, POLL, READY, SUBMITTED
@@ -272,14 +272,14 @@ def test_whether_a_refused_prompt_is_billed_is_a_setting():
 def test_a_picture_that_is_withheld_has_its_cost(charges, usd, http):
     body = {"status": "Content Moderated", "details": {"Moderation Reasons": ["Content Policy"]}}
     result = polled(reply(body, http), settings={"charges_for_moderated": charges}).run()
-    assert result.pictures == (Withheld(reason="Content Policy."),)
+    assert result.pictures == (WithheldImage(reason="Content Policy."),)
     assert result.reported_cost_usd == Decimal(usd)
 
 
 @pytest.mark.parametrize("details", [None, {}, [], 3.5, {"x": None}])
 def test_a_withheld_picture_has_a_reason_in_any_case(details):
     (withheld,) = polled(reply({"status": "Content Moderated", "details": details})).run().pictures
-    assert isinstance(withheld, Withheld)
+    assert isinstance(withheld, WithheldImage)
     assert withheld.reason
 
 
@@ -316,7 +316,7 @@ def ends_well(walked: Walk) -> None:
             assert error.billed != "no"
         return
     (picture,) = result.pictures
-    assert isinstance(picture, Withheld) or isinstance(picture.data, bytes)
+    assert isinstance(picture, WithheldImage) or isinstance(picture.data, bytes)
     assert result.reported_cost_usd is None or 0 <= result.reported_cost_usd < 10**6
 
 

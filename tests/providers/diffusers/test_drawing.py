@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import imagen
-from imagen import Adjustment, Cancellable, GeneratedImage, Render, Withheld
+from imagen import Adjustment, Cancellable, GeneratedImage, Render, WithheldImage
 from imagen.providers.diffusers._adapter import generate
 from tests.providers import stepping
 from tests.providers.diffusers.fakes import (
@@ -370,7 +370,7 @@ def test_a_picture_that_the_safety_checker_blackened_is_withheld(shop: Shop):
 
     shop.base = Alarmed
     result = ask()
-    assert isinstance(result.pictures[0], Withheld)
+    assert isinstance(result.pictures[0], WithheldImage)
     assert not result.pictures[0].billed
     assert "safety checker" in result.pictures[0].reason
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imagen
-from imagen import HttpResponse, Lost, Withheld
+from imagen import HttpResponse, Lost, WithheldImage
 from tests.providers.fal.test_replies import FAILED, model_error, platform_error, walk
 from tests.providers.fal.test_requests import COMPLETED, RESULT, SUBMITTED
 from tests.providers.stepping import Walk
@@ -49,7 +49,9 @@ def ends_well(walked: Walk) -> None:
         assert all(isinstance(value, str) for value in error.details.values())
         return
     assert result.pictures
-    assert all(isinstance(picture, Withheld | Lost) or isinstance(picture.data, bytes) for picture in result.pictures)
+    assert all(
+        isinstance(picture, WithheldImage | Lost) or isinstance(picture.data, bytes) for picture in result.pictures
+    )
     assert result.units is None or 0 <= result.units <= 10**6
 
 

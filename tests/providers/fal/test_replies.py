@@ -21,7 +21,7 @@ from imagen import (
     QuotaExceededError,
     RateLimitError,
     Wait,
-    Withheld,
+    WithheldImage,
 )
 from imagen.providers import fal
 from tests.providers.fal.test_requests import COMPLETED, FILE, GOOD, LINK, RESULT, SUBMITTED
@@ -325,7 +325,7 @@ def output(**more: object) -> HttpResponse:
 )
 def test_a_blackened_picture_is_withheld_in_its_place(flags, withheld):
     result = ended(output(**flags)).run()
-    assert [isinstance(picture, Withheld) for picture in result.pictures] == withheld
+    assert [isinstance(picture, WithheldImage) for picture in result.pictures] == withheld
 
 
 def test_a_link_that_is_gone_does_not_lose_the_other_picture():

@@ -23,7 +23,7 @@ from imagen import (
     QuotaExceededError,
     RateLimitError,
     Usage,
-    Withheld,
+    WithheldImage,
 )
 from imagen._results.prices import cost_of
 from imagen.providers.google import _adapter as google
@@ -152,7 +152,7 @@ def test_each_refusal_behind_status_200_has_its_class(body, expected):
 def test_a_picture_that_was_made_and_withheld_has_a_place_and_a_cost(reason):
     body = {**stopped(reason, finishMessage="Not this one."), "usageMetadata": USAGE}
     result = walk(reply(body)).run()
-    assert result.pictures == (Withheld(reason=f"{reason}: Not this one."),)
+    assert result.pictures == (WithheldImage(reason=f"{reason}: Not this one."),)
     assert cost_of(CATALOG.find(CHEAP), imagen.Generate(prompt="x"), result).usd > Decimal("0.0336")
     without_usage = walk(reply(stopped(reason))).run()
     assert cost_of(CATALOG.find(CHEAP), imagen.Generate(prompt="x"), without_usage).usd > Decimal("0.0336")
@@ -193,7 +193,7 @@ FILTERED = {"raiFilteredReason": "Unable to show it. Support codes: 1"}
 def test_what_imagen_filters_costs_nothing_and_keeps_its_place():
     result = walk(reply(predicted(FILTERED, ITEM)), model=IMAGEN, count=2).run()
     withheld, picture = result.pictures
-    assert withheld == imagen.Withheld(reason="Unable to show it. Support codes: 1", billed=False)
+    assert withheld == imagen.WithheldImage(reason="Unable to show it. Support codes: 1", billed=False)
     assert picture == imagen.GeneratedImage(data=PICTURE)
     assert cost_of(CATALOG.find(IMAGEN), imagen.Generate(prompt="x"), result).usd == Decimal("0.04")
 

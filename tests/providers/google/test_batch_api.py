@@ -21,13 +21,13 @@ from imagen import (
     Progress,
     ProviderError,
     RateLimitError,
-    Withheld,
+    WithheldImage,
 )
 from imagen.providers import PROVIDERS
 from imagen.providers._wire.http import json_request
 from imagen.providers.google import _adapter as google
 from imagen.testing.simulator import FewerImages, open_simulator
-from imagen.testing.simulator import Withheld as WithheldByFilter
+from imagen.testing.simulator import WithheldImage as WithheldByFilter
 from tests.providers.batches import GOOGLE, BatchWalk, Collector, File, google_answer, google_batch, json_line
 from tests.providers.stepping import Walk, call, input_picture, outcome, recorded, reply
 from tests.transports import open_driver
@@ -179,7 +179,7 @@ def test_a_withheld_picture_is_one_in_a_line_too():
     body = content(reason="IMAGE_SAFETY")
     result = GOOGLE.collect(1, GOOGLE.ended, File([google_answer("0", response=body)])).run()[0]
     assert isinstance(result, GeneratedImages)
-    assert isinstance(result.pictures[0], Withheld)
+    assert isinstance(result.pictures[0], WithheldImage)
 
 
 def test_recorded_answers_are_read_in_lines_too():

@@ -25,7 +25,7 @@ from imagen import (
     QuotaExceededError,
     RateLimitError,
     Wait,
-    Withheld,
+    WithheldImage,
 )
 from imagen.providers import ideogram
 from tests.providers.ideogram.test_requests import COMPLETED, FILE, ITEM, LINK, TAKEN
@@ -102,10 +102,10 @@ def test_a_cost_is_in_millionths(micros, usd):
 
 def test_a_picture_that_is_unsafe_is_withheld_in_its_place():
     result = polled(completed(ITEM, UNSAFE, {**UNSAFE, "url": ""}, usage_cost_usd_micros=180000), FILE, count=3).run()
-    assert [type(picture) for picture in result.pictures] == [GeneratedImage, Withheld, Withheld]
+    assert [type(picture) for picture in result.pictures] == [GeneratedImage, WithheldImage, WithheldImage]
     assert result.reported_cost_usd == Decimal("0.18")
     (alone,) = polled(completed(UNSAFE)).run().pictures
-    assert isinstance(alone, Withheld)
+    assert isinstance(alone, WithheldImage)
 
 
 @pytest.mark.parametrize("item", [{**ITEM, "url": None}, {**ITEM, "url": 3}, {}, None, "x"])
@@ -303,7 +303,9 @@ def ends_well(walked: Walk) -> None:
         assert all(isinstance(value, str) for value in error.details.values())
         return
     assert result.pictures
-    assert all(isinstance(picture, Withheld | Lost) or isinstance(picture.data, bytes) for picture in result.pictures)
+    assert all(
+        isinstance(picture, WithheldImage | Lost) or isinstance(picture.data, bytes) for picture in result.pictures
+    )
     assert result.reported_cost_usd is None or 0 <= result.reported_cost_usd <= 10**6
 
 

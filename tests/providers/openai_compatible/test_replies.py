@@ -132,7 +132,11 @@ def test_a_seed_is_told_where_it_is_known_to_be_that_of_the_picture(model):
 def test_a_picture_that_was_filtered_stands_among_the_others_and_the_cost_is_for_all():
     items = [{"b64_json": PICTURE_BASE64}, {"url": "", "respect_moderation": False}, {"respect_moderation": False}]
     result = walk(XAI, reply({"data": items, "usage": {"cost_in_usd_ticks": 600000000}}), count=3).run()
-    assert [type(picture) for picture in result.pictures] == [imagen.GeneratedImage, imagen.Withheld, imagen.Withheld]
+    assert [type(picture) for picture in result.pictures] == [
+        imagen.GeneratedImage,
+        imagen.WithheldImage,
+        imagen.WithheldImage,
+    ]
     assert result.reported_cost_usd == Decimal("0.06")
     kept = walk(XAI, reply({"data": [{"b64_json": PICTURE_BASE64, "respect_moderation": False}]})).run()
     assert kept.pictures == (imagen.GeneratedImage(data=PICTURE),)

@@ -25,7 +25,7 @@ from imagen import (
     ProviderError,
     QuotaExceededError,
     RateLimitError,
-    Withheld,
+    WithheldImage,
 )
 from imagen.providers import replicate
 from tests.providers.replicate.test_requests import CREATED, FILE, LINK, RECORD, SUCCEEDED
@@ -326,7 +326,9 @@ def ends_well(walked: Walk) -> None:
         assert all(isinstance(value, str) for value in error.details.values())
         return
     assert result.pictures
-    assert all(isinstance(picture, Withheld | Lost) or isinstance(picture.data, bytes) for picture in result.pictures)
+    assert all(
+        isinstance(picture, WithheldImage | Lost) or isinstance(picture.data, bytes) for picture in result.pictures
+    )
     assert result.units is None or 0 <= result.units <= 10**6
 
 

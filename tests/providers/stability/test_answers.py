@@ -23,7 +23,7 @@ from imagen import (
     QuotaExceededError,
     RateLimitError,
     Wait,
-    Withheld,
+    WithheldImage,
 )
 from imagen._results.prices import cost_of
 from imagen.providers import stability
@@ -80,7 +80,7 @@ BLURRED = (
 def test_a_blurred_picture_is_withheld_with_its_cost(response, charges, usd):
     result = walk("stable-image-core", response, settings={"charges_for_blurred": charges}).run()
     (withheld,) = result.pictures
-    assert isinstance(withheld, Withheld)
+    assert isinstance(withheld, WithheldImage)
     assert "CONTENT_FILTERED" in withheld.reason
     assert str(cost_of(CATALOG.find("stable-image-core"), imagen.Generate(prompt="x"), result).usd) == usd
 
@@ -242,7 +242,7 @@ def ends_well(walked: Walk) -> None:
         assert error.message
     else:
         (picture,) = result.pictures
-        assert isinstance(picture, Withheld) or isinstance(picture.data, bytes)
+        assert isinstance(picture, WithheldImage) or isinstance(picture.data, bytes)
 
 
 @given(response=replies)

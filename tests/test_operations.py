@@ -251,7 +251,7 @@ async def test_a_picture_that_was_made_and_withheld_is_a_refusal_with_its_cost()
 async def test_a_picture_that_was_made_and_lost_is_a_failure_with_its_cost_beside_the_others():
     def work(call: imagen.Call) -> imagen.Exchange:
         yield imagen.Compute(call=bytes)
-        pictures = (imagen.Lost(reason="Its link answers 404."), imagen.GeneratedImage(data=PNG))
+        pictures = (imagen.LostImage(reason="Its link answers 404."), imagen.GeneratedImage(data=PNG))
         return imagen.GeneratedImages(pictures=pictures, reported_cost_usd=COST * 2)
 
     class Forgetful(Atelier):

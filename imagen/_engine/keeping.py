@@ -23,7 +23,7 @@ from .._storage.ledger import AttemptRecord, Ledger, State
 from .._system.threads import Workers
 from ..library import ImageRow, PictureFiles, WeighedPicture, insert_image, row_of
 from ..metadata._image_header import Measure, measure
-from ..providers._steps import GeneratedImage, GeneratedImages, Lost, WithheldImage
+from ..providers._steps import GeneratedImage, GeneratedImages, LostImage, WithheldImage
 from .attempt import RunningAttempt, new_id
 from .planning import PlannedRequest
 
@@ -112,7 +112,7 @@ class Keeper:
     async def _outcome(
         self,
         ticket: RunningAttempt,
-        picture: GeneratedImage | WithheldImage | Lost,
+        picture: GeneratedImage | WithheldImage | LostImage,
         cost: Cost,
         index: int,
         adjustments: tuple[Adjustment, ...],
@@ -124,7 +124,7 @@ class Keeper:
                     f"{order.provider.name} made the picture and withholds it: {picture.reason}",
                     billed="yes" if picture.billed and cost.usd != 0 else "no",
                 )
-            case Lost():
+            case LostImage():
                 error = ProviderError(f"{order.provider.name} made the picture: {picture.reason}", billed="yes")
             case GeneratedImage():
                 try:

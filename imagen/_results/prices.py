@@ -11,7 +11,7 @@ import msgspec
 from .._requests.catalog import Model, Price, TokenPrices
 from .._requests.request import Edit, Request, sources_of
 from .._requests.sizes import parse_resolution, parse_size
-from ..providers._steps import GeneratedImage, GeneratedImages, Lost, Usage, WithheldImage
+from ..providers._steps import GeneratedImage, GeneratedImages, LostImage, Usage, WithheldImage
 from .images import Cost
 
 __all__ = ["Quote", "cost_of", "quote_request", "share_cost", "tidy_usd"]
@@ -112,7 +112,7 @@ def cost_of(model: Model, request: Request, result: GeneratedImages, *, economy:
     return Cost(usd=tidy_usd(expected), source="estimated")
 
 
-def share_cost(total: Cost, pictures: Sequence[GeneratedImage | WithheldImage | Lost]) -> Iterator[Cost]:
+def share_cost(total: Cost, pictures: Sequence[GeneratedImage | WithheldImage | LostImage]) -> Iterator[Cost]:
     """Splits the cost of one exchange over the pictures that are billed, so that the shares sum up to it exactly."""
     shares = sum(_is_billed(picture) for picture in pictures) or len(pictures)
     none_billed = not any(_is_billed(picture) for picture in pictures)
@@ -130,7 +130,7 @@ def share_cost(total: Cost, pictures: Sequence[GeneratedImage | WithheldImage | 
             yield Cost(usd=tidy_usd(usd), source=total.source)
 
 
-def _is_billed(picture: GeneratedImage | WithheldImage | Lost) -> bool:
+def _is_billed(picture: GeneratedImage | WithheldImage | LostImage) -> bool:
     return not isinstance(picture, WithheldImage) or picture.billed
 
 

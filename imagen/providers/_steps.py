@@ -38,7 +38,7 @@ __all__ = [
     "Exchange",
     "HttpRequest",
     "HttpResponse",
-    "Lost",
+    "LostImage",
     "Meanwhile",
     "PartialImage",
     "GeneratedImage",
@@ -220,7 +220,7 @@ class WithheldImage(_Word, frozen=True, kw_only=True):
     billed: bool = True
 
 
-class Lost(_Word, frozen=True, kw_only=True):
+class LostImage(_Word, frozen=True, kw_only=True):
     """A picture that was made and billed, and could not be had: its link had expired, or its bytes were broken."""
 
     reason: str
@@ -233,7 +233,7 @@ class GeneratedImages(_Word, frozen=True, kw_only=True):
     the exchange knew of.
     """
 
-    pictures: tuple[GeneratedImage | WithheldImage | Lost, ...]
+    pictures: tuple[GeneratedImage | WithheldImage | LostImage, ...]
     usage: Usage | None = None
     reported_cost_usd: Decimal | None = None
     units: Decimal | None = None

@@ -25,7 +25,7 @@ from ._steps import (
     GeneratedImages,
     HttpRequest,
     HttpResponse,
-    Lost,
+    LostImage,
     Meanwhile,
     PartialImage,
     Progress,
@@ -285,11 +285,11 @@ def _read_seed(info: _Info, place: int) -> int | None:
     return seed if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63 else None
 
 
-def _read_picture(item: msgspec.Raw, seed: int | None) -> GeneratedImage | Lost:
+def _read_picture(item: msgspec.Raw, seed: int | None) -> GeneratedImage | LostImage:
     try:
         return GeneratedImage(data=decode_base64(item, _NAME), seed=seed)
     except ProviderError as error:
-        return Lost(reason=error.message)
+        return LostImage(reason=error.message)
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------

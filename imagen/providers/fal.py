@@ -34,7 +34,7 @@ from ._steps import (
     GeneratedImages,
     HttpRequest,
     HttpResponse,
-    Lost,
+    LostImage,
     Progress,
     Step,
     Wait,
@@ -288,12 +288,12 @@ def _collect(call: Call, job: _Job, response: HttpResponse) -> Exchange:
 
 def _fetch(
     call: Call, job: _Job, output: _Output, place: int, item: object
-) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage | WithheldImage | Lost]:
+) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage | WithheldImage | LostImage]:
     link = item.get("url") if isinstance(item, dict) else item
     if _is_flagged(output, place):
         return WithheldImage(reason="its filter finds the picture unsafe, and blackens it.")
     if not isinstance(link, str) or not link:
-        return Lost(reason="its answer holds no link to the picture.")
+        return LostImage(reason="its answer holds no link to the picture.")
     return _picture(call, job, output, (yield from download(link, _NAME)))
 
 

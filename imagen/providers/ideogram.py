@@ -39,7 +39,7 @@ from ._steps import (
     GeneratedImages,
     HttpRequest,
     HttpResponse,
-    Lost,
+    LostImage,
     Progress,
     Step,
     WithheldImage,
@@ -359,12 +359,12 @@ def _finish(call: Call, generation: _Generation, url: str | None) -> Exchange:
 
 def _collect_one(
     call: Call, generation: _Generation, url: str | None, place: int, item: dict[object, object]
-) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage | WithheldImage | Lost]:
+) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage | WithheldImage | LostImage]:
     link = item.get("url")
     if item.get("is_image_safe") is False:
         return WithheldImage(reason="its filter finds the picture unsafe.")
     if not isinstance(link, str) or not link:
-        return Lost(reason="its answer holds no link to the picture.")
+        return LostImage(reason="its answer holds no link to the picture.")
     return _picture(call, generation, item, (yield from _fetch(link, url, place)))
 
 

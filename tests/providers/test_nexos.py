@@ -227,7 +227,7 @@ def test_a_rate_that_is_none_is_refused_before_anything_is_ordered(rate):
 def test_one_picture_that_cannot_be_had_does_not_lose_the_others():
     broken = {"data": [{"b64_json": "*!*"}, *images(2)["data"]]}
     pictures = walk(LIST, reply(broken), count=3).run().pictures
-    assert [type(picture) for picture in pictures].count(imagen.Lost) == 1
+    assert [type(picture) for picture in pictures].count(imagen.LostImage) == 1
     assert len(pictures) == 3
 
 

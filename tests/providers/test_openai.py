@@ -710,7 +710,7 @@ def ends_well(walked: Walk) -> None:
     if result is not None:
         assert result.pictures
         assert all(
-            isinstance(picture, imagen.WithheldImage | imagen.Lost) or isinstance(picture.data, bytes)
+            isinstance(picture, imagen.WithheldImage | imagen.LostImage) or isinstance(picture.data, bytes)
             for picture in result.pictures
         )
         assert 0 <= cost_of(CATALOG.find("gpt-image-2"), imagen.Generate(prompt="a cat"), result).usd < 10**9

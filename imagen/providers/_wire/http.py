@@ -15,7 +15,7 @@ from ..._requests.request import Request
 from ..._requests.translation import Adjustment
 from ..._system.retry_after import read_wait_seconds
 from .._provider import Call, InputPicture
-from .._steps import GeneratedImage, HttpRequest, HttpResponse, Lost, Step, WithheldImage
+from .._steps import GeneratedImage, HttpRequest, HttpResponse, LostImage, Step, WithheldImage
 
 __all__ = [
     "MALFORMED",
@@ -215,21 +215,21 @@ def download(url: str, provider: str) -> Generator[Step, HttpResponse | bytes | 
 
 
 def collect_each(
-    fetches: Iterable[Generator[Step, HttpResponse | bytes | None, GeneratedImage | WithheldImage | Lost]],
-) -> Generator[Step, HttpResponse | bytes | None, tuple[GeneratedImage | WithheldImage | Lost, ...]]:
+    fetches: Iterable[Generator[Step, HttpResponse | bytes | None, GeneratedImage | WithheldImage | LostImage]],
+) -> Generator[Step, HttpResponse | bytes | None, tuple[GeneratedImage | WithheldImage | LostImage, ...]]:
     """Fetches the pictures of one order, each by a generator. One that cannot be had does not lose the others, paid as well.
 
     Raises:
         ProviderError: not one of them can be had; the first error says why.
     """
-    pictures: list[GeneratedImage | WithheldImage | Lost] = []
+    pictures: list[GeneratedImage | WithheldImage | LostImage] = []
     errors: list[ProviderError] = []
     for fetch in fetches:
         try:
             pictures.append((yield from fetch))
         except ProviderError as error:
             errors.append(error)
-            pictures.append(Lost(reason=error.message))
+            pictures.append(LostImage(reason=error.message))
     if errors and len(errors) == len(pictures):
         raise errors[0]
     return tuple(pictures)

@@ -37,7 +37,7 @@ from .._steps import (
     GeneratedImages,
     HttpRequest,
     HttpResponse,
-    Lost,
+    LostImage,
     PartialImage,
     Progress,
     ReadChunk,
@@ -547,7 +547,7 @@ def _collect(job: _Job, past: _Past, note: _Note) -> Exchange:
         raise _failure(status, job)
     files = list(_files(past.outputs))
     saved = [file for file in files if file["type"] == "output"] or [file for file in files if file["type"] == "temp"]
-    pictures: list[GeneratedImage | Lost] = []
+    pictures: list[GeneratedImage | LostImage] = []
     for place, file in enumerate(saved):
         url = f"view?{urlencode(file)}"
         response = yield from send(HttpRequest(method="GET", url=url, repeatable=True, collects=True))
@@ -556,7 +556,7 @@ def _collect(job: _Job, past: _Past, note: _Note) -> Exchange:
             pictures.append(GeneratedImage(data=response.body, seed=own, provider_id=f"{job.id}#{place + 1}"))
         else:
             pictures.append(
-                Lost(reason=f"{_NAME} answers {response.status} for its file {one_line(file['filename'])}.")
+                LostImage(reason=f"{_NAME} answers {response.status} for its file {one_line(file['filename'])}.")
             )
     if not any(isinstance(picture, GeneratedImage) for picture in pictures):
         raise ProviderError(

@@ -11,7 +11,7 @@ import msgspec
 
 from ..._errors import ProviderError
 from .._provider import ListedModel
-from .._steps import GeneratedImage, HttpResponse, Lost, Step, Usage, WithheldImage
+from .._steps import GeneratedImage, HttpResponse, LostImage, Step, Usage, WithheldImage
 from .._wire.http import MALFORMED, collect_each, decode_base64, download, one_line, trace
 from ._errors import refusal
 
@@ -109,7 +109,7 @@ def is_null(raw: msgspec.Raw) -> bool:
 
 def read_pictures(
     reply: ImagesReply, provider: str, *, seed: int | None = None
-) -> Generator[Step, HttpResponse | bytes | None, tuple[GeneratedImage | WithheldImage | Lost, ...]]:
+) -> Generator[Step, HttpResponse | bytes | None, tuple[GeneratedImage | WithheldImage | LostImage, ...]]:
     """The pictures of a reply, those behind links fetched. One that cannot be had does not lose the others.
 
     `seed` is the one that was sent; it is known to be that of a picture only where there is one picture.

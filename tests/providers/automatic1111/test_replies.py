@@ -16,7 +16,7 @@ from imagen import (
     HttpRequest,
     HttpResponse,
     InvalidRequestError,
-    Lost,
+    LostImage,
     PartialImage,
     Progress,
     ProviderError,
@@ -167,7 +167,7 @@ def test_the_pictures_that_were_asked_for_and_their_seeds(images, info, count, p
 def test_a_broken_picture_does_not_take_the_others_along():
     result = walk(drawn(PICTURE_BASE64, "***", info={"index_of_first_image": 0}), count=2).run()
     assert isinstance(result.pictures[0], imagen.GeneratedImage)
-    assert isinstance(result.pictures[1], Lost)
+    assert isinstance(result.pictures[1], LostImage)
 
 
 NO = (False, "no", None)

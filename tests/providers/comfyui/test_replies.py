@@ -21,7 +21,7 @@ from imagen import (
     GeneratedImage,
     HttpResponse,
     InvalidRequestError,
-    Lost,
+    LostImage,
     OutcomeUnknownError,
     Progress,
     ProviderError,
@@ -299,7 +299,7 @@ def test_a_graph_that_saves_nothing(outputs):
 def test_a_file_that_is_gone_does_not_take_the_others_along():
     result = polled(past({"9": images("a", "b")}), reply(b"", 404), FILE).run()
     lost, picture = result.pictures
-    assert isinstance(lost, Lost)
+    assert isinstance(lost, LostImage)
     assert isinstance(picture, GeneratedImage)
 
 

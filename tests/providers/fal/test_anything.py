@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imagen
-from imagen import HttpResponse, Lost, WithheldImage
+from imagen import HttpResponse, LostImage, WithheldImage
 from tests.providers.fal.test_replies import FAILED, model_error, platform_error, walk
 from tests.providers.fal.test_requests import COMPLETED, RESULT, SUBMITTED
 from tests.providers.stepping import Walk
@@ -50,7 +50,7 @@ def ends_well(walked: Walk) -> None:
         return
     assert result.pictures
     assert all(
-        isinstance(picture, WithheldImage | Lost) or isinstance(picture.data, bytes) for picture in result.pictures
+        isinstance(picture, WithheldImage | LostImage) or isinstance(picture.data, bytes) for picture in result.pictures
     )
     assert result.units is None or 0 <= result.units <= 10**6
 

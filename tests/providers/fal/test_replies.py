@@ -13,7 +13,7 @@ from imagen import (
     ContentFilterError,
     HttpResponse,
     InvalidRequestError,
-    Lost,
+    LostImage,
     ModelNotFoundError,
     OutcomeUnknownError,
     Progress,
@@ -331,7 +331,7 @@ def test_a_blackened_picture_is_withheld_in_its_place(flags, withheld):
 def test_a_link_that_is_gone_does_not_lose_the_other_picture():
     job = walk(SUBMITTED, COMPLETED, output(), reply(b"", 404), FILE)
     first, second = job.run().pictures
-    assert isinstance(first, Lost)
+    assert isinstance(first, LostImage)
     assert isinstance(second, imagen.GeneratedImage)
     both = walk(SUBMITTED, COMPLETED, output(), reply(b"", 404), reply(b"", 404)).fail()
     assert outcome(both) == (ProviderError, "API_ERROR", False, "yes", None)
@@ -361,7 +361,7 @@ def test_a_result_without_pictures_may_have_been_billed_and_one_that_cannot_be_r
 
 def test_an_item_without_a_link_keeps_its_place():
     result = ended(reply({"images": [{}, {"url": LINK}, None]})).run()
-    assert [isinstance(picture, Lost) for picture in result.pictures] == [True, False, True]
+    assert [isinstance(picture, LostImage) for picture in result.pictures] == [True, False, True]
 
 
 @pytest.mark.parametrize(("seed", "kept"), [(7, 7), (None, 3), ("7", 3), (True, 3), (2**70, 3), (1.5, 3)])

@@ -17,7 +17,7 @@ from imagen import (
     GeneratedImage,
     HttpResponse,
     InvalidRequestError,
-    Lost,
+    LostImage,
     ModelNotFoundError,
     OutcomeUnknownError,
     Progress,
@@ -111,7 +111,7 @@ def test_a_picture_that_is_unsafe_is_withheld_in_its_place():
 @pytest.mark.parametrize("item", [{**ITEM, "url": None}, {**ITEM, "url": 3}, {}, None, "x"])
 def test_a_picture_without_a_link_does_not_lose_the_others(item):
     result = polled(completed(item, ITEM), FILE, count=2).run()
-    assert [type(picture) for picture in result.pictures] == [Lost, GeneratedImage]
+    assert [type(picture) for picture in result.pictures] == [LostImage, GeneratedImage]
 
 
 @pytest.mark.parametrize("data", [[], None, {}, "x"])
@@ -189,7 +189,7 @@ def test_an_expired_link_is_read_once_more(status):
 
 def test_a_picture_that_cannot_be_fetched_does_not_lose_the_others():
     result = polled(completed(ITEM, ITEM), reply(b"", 500), FILE, count=2).run()
-    assert [type(picture) for picture in result.pictures] == [Lost, GeneratedImage]
+    assert [type(picture) for picture in result.pictures] == [LostImage, GeneratedImage]
 
 
 @pytest.mark.parametrize(("seed", "kept"), [(7, 7), (None, 3), ("7", 3), (True, 3), (2**70, 3), (1.5, 3)])
@@ -304,7 +304,7 @@ def ends_well(walked: Walk) -> None:
         return
     assert result.pictures
     assert all(
-        isinstance(picture, WithheldImage | Lost) or isinstance(picture.data, bytes) for picture in result.pictures
+        isinstance(picture, WithheldImage | LostImage) or isinstance(picture.data, bytes) for picture in result.pictures
     )
     assert result.reported_cost_usd is None or 0 <= result.reported_cost_usd <= 10**6
 

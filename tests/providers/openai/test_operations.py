@@ -220,12 +220,12 @@ def test_a_recorded_error_means_the_same_for_an_edit(name, expected):
 def test_one_picture_that_cannot_be_read_does_not_lose_the_others():
     broken = {"data": [{"b64_json": PICTURE_BASE64}, {"b64_json": "*!*"}, {"b64_json": PICTURE_BASE64}]}
     pictures = walk_edit(reply(broken), count=3).run().pictures
-    assert [type(picture) for picture in pictures].count(imagen.Lost) == 1
+    assert [type(picture) for picture in pictures].count(imagen.LostImage) == 1
     assert len(pictures) == 3
     links = {"data": [{"url": "https://files.example/1"}, {"url": "https://files.example/2"}]}
     gone = walk_edit(reply(links), HttpResponse(status=403), HttpResponse(status=200, body=PICTURE), count=2)
     first, second = gone.run().pictures
-    assert isinstance(first, imagen.Lost)
+    assert isinstance(first, imagen.LostImage)
     assert second == imagen.GeneratedImage(data=PICTURE)
     error = walk_edit(reply(links), HttpResponse(status=403), HttpResponse(status=404), count=2).fail()
     assert (error.billed, error.details) == ("yes", {"status": "403"})

@@ -18,7 +18,7 @@ from imagen import (
     ContentFilterError,
     HttpResponse,
     InvalidRequestError,
-    Lost,
+    LostImage,
     ModelNotFoundError,
     OutcomeUnknownError,
     Progress,
@@ -270,7 +270,7 @@ def test_pictures_that_are_deleted_were_billed():
 def test_a_link_that_is_gone_does_not_lose_the_other_picture():
     done = record(status="succeeded", output=[LINK, LINK])
     first, second = walk(CREATED, done, reply(b"", 404), FILE).run().pictures
-    assert isinstance(first, Lost)
+    assert isinstance(first, LostImage)
     assert isinstance(second, imagen.GeneratedImage)
     both = walk(CREATED, done, reply(b"", 404), reply(b"", 404)).fail()
     assert outcome(both) == (ProviderError, "API_ERROR", False, "yes", None)
@@ -327,7 +327,7 @@ def ends_well(walked: Walk) -> None:
         return
     assert result.pictures
     assert all(
-        isinstance(picture, WithheldImage | Lost) or isinstance(picture.data, bytes) for picture in result.pictures
+        isinstance(picture, WithheldImage | LostImage) or isinstance(picture.data, bytes) for picture in result.pictures
     )
     assert result.units is None or 0 <= result.units <= 10**6
 

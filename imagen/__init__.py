@@ -171,7 +171,6 @@ from .providers._provider import (
     Provider,
 )
 from .providers._steps import (
-    Accepted,
     Cancellable,
     Compute,
     Delivered,
@@ -181,6 +180,7 @@ from .providers._steps import (
     GeneratedImages,
     HttpRequest,
     HttpResponse,
+    JobAccepted,
     LostImage,
     Meanwhile,
     PartialImage,
@@ -199,7 +199,7 @@ from .sharing import Archives, Exported, Imported, Refusal, Share, Shares, share
 from .sharing._publishing import Publication, PublicationState, Publisher, PublishingStatus
 
 __all__ = [
-    "Accepted",
+    "JobAccepted",
     "Adjustment",
     "AllProvidersFailedError",
     "Archives",

@@ -309,7 +309,7 @@ def test_who_is_called_back_asks_less_often(name: str, url: str | None, seconds:
     asked = msgspec.structs.replace(call(model, settings={"poll_seconds": 0.01}), callback_url=url)
     collect = PROVIDERS[name].collect
     assert collect is not None
-    walk = Walk(collect(asked, imagen.Accepted(job_id="j1", poll_url="jobs/j1")), reply({}, 401))
+    walk = Walk(collect(asked, imagen.JobAccepted(job_id="j1", poll_url="jobs/j1")), reply({}, 401))
     walk.fail()
     assert [step for step in walk.steps if isinstance(step, imagen.Wait)] == [imagen.Wait(seconds=seconds, job_id="j1")]
 

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 import imagen
-from imagen import Accepted, Call, GeneratedImages
+from imagen import Call, GeneratedImages, JobAccepted
 from imagen._requests.request import operation_of
 from imagen._results.prices import cost_of
 from imagen._transport.driver import ExchangeObserver
@@ -59,10 +59,10 @@ class Memory(ExchangeObserver):
     """Keeps what a ledger keeps, and dies when the provider has told of the job so many times."""
 
     def __init__(self, *, dies_at: int | None = None) -> None:
-        self.accepted_jobs: list[Accepted] = []
+        self.accepted_jobs: list[JobAccepted] = []
         self._dies_at = dies_at
 
-    async def accepted(self, job: Accepted) -> None:
+    async def accepted(self, job: JobAccepted) -> None:
         await trio.lowlevel.checkpoint()
         self.accepted_jobs.append(job)
         if len(self.accepted_jobs) == self._dies_at:
@@ -114,7 +114,7 @@ async def order(simulator: Simulator, call: Call) -> GeneratedImages:
         return await driver.run(provider.operations[operation_of(call.request)](call), ExchangeObserver())
 
 
-async def order_and_die(simulator: Simulator, call: Call) -> Accepted:
+async def order_and_die(simulator: Simulator, call: Call) -> JobAccepted:
     """What is known of a job of a process that was killed as soon as the job was taken."""
     provider = PROVIDERS[call.model.provider]
     operation = operation_of(call.request)
@@ -126,7 +126,7 @@ async def order_and_die(simulator: Simulator, call: Call) -> Accepted:
     return memory.accepted_jobs[-1]
 
 
-async def collect(simulator: Simulator, call: Call, accepted: Accepted) -> GeneratedImages:
+async def collect(simulator: Simulator, call: Call, accepted: JobAccepted) -> GeneratedImages:
     """The rest of the work, by the next process."""
     provider = PROVIDERS[call.model.provider]
     assert provider.collect is not None
@@ -226,7 +226,7 @@ async def test_a_job_that_never_arrived_cost_nothing():
     model, operation = next(case for case in CASES if case[0].provider == "comfyui")
     call = call_for(model, operation)
     async with open_simulator() as simulator:
-        error = await failure(collect(simulator, call, Accepted(job_id="j1", poll_url="history/j1")))
+        error = await failure(collect(simulator, call, JobAccepted(job_id="j1", poll_url="history/j1")))
     assert "never arrived" in error.message
     assert error.billed == "no"
 

@@ -13,7 +13,6 @@ import trio
 
 import imagen
 from imagen import (
-    Accepted,
     Call,
     Delivered,
     EconomyExchange,
@@ -22,6 +21,7 @@ from imagen import (
     GeneratedImages,
     HttpRequest,
     HttpResponse,
+    JobAccepted,
     Wait,
 )
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport, cancel_at_every_step
@@ -47,11 +47,11 @@ class Press:
     def run(self, calls: Sequence[Call]) -> EconomyExchange:
         yield HttpRequest(method="POST", url="batches")
         self.orders += len(calls)
-        job = Accepted(job_id="b1", poll_url="batches/b1")
+        job = JobAccepted(job_id="b1", poll_url="batches/b1")
         yield job
         yield from self.collect(calls, job)
 
-    def collect(self, calls: Sequence[Call], job: Accepted) -> EconomyExchange:
+    def collect(self, calls: Sequence[Call], job: JobAccepted) -> EconomyExchange:
         for position, _ in enumerate(calls):
             if position in self.unknown:
                 yield Delivered(position=position, result=imagen.OutcomeUnknownError("Nobody knows."))

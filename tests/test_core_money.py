@@ -119,7 +119,7 @@ async def test_of_several_jobs_for_one_picture_no_callback_is_waited_for_afterwa
     def work(call: imagen.Call) -> imagen.Exchange:
         yield imagen.HttpRequest(method="POST", url="jobs")
         for job_id in ("first", "second"):
-            yield imagen.Accepted(job_id=job_id, poll_url=f"jobs/{job_id}")
+            yield imagen.JobAccepted(job_id=job_id, poll_url=f"jobs/{job_id}")
             yield imagen.Wait(seconds=1, job_id=job_id)
         return imagen.GeneratedImages(pictures=(imagen.GeneratedImage(data=PNG),))
 

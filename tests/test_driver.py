@@ -151,7 +151,7 @@ class Told(ExchangeObserver):
         await trio.lowlevel.checkpoint()
         self.told.append("sending")
 
-    async def accepted(self, job: imagen.Accepted) -> None:
+    async def accepted(self, job: imagen.JobAccepted) -> None:
         await trio.lowlevel.checkpoint()
         self.told.append((job.job_id, trio.current_time()))
 
@@ -166,7 +166,7 @@ def scripted(*replies: ScriptedReply) -> tuple[ExchangeDriver, ScriptedTransport
 
 def polled_job() -> imagen.Exchange:
     yield HttpRequest(method="POST", url="jobs", body=b"{}")
-    yield imagen.Accepted(job_id="j1", poll_url="jobs/j1")
+    yield imagen.JobAccepted(job_id="j1", poll_url="jobs/j1")
     poll = HttpRequest(method="GET", url="jobs/j1", repeatable=True)
     yield imagen.Wait(seconds=3)
     while (reply := (yield poll)).body != b"done":

@@ -12,7 +12,6 @@ import trio
 
 import imagen
 from imagen import (
-    Accepted,
     Call,
     Cancellable,
     Exchange,
@@ -20,6 +19,7 @@ from imagen import (
     GeneratedImages,
     HttpRequest,
     HttpResponse,
+    JobAccepted,
     Meanwhile,
     PartialImage,
     Progress,
@@ -65,7 +65,7 @@ def job(*, stops_bill: bool, waits: int = 1000) -> Callable[[Call], Exchange]:
 
     def work(call: Call) -> Exchange:
         yield HttpRequest(method="POST", url="jobs")
-        yield Accepted(job_id="j1", poll_url="jobs/j1")
+        yield JobAccepted(job_id="j1", poll_url="jobs/j1")
         yield Cancellable(request=HttpRequest(method="POST", url="jobs/j1/cancel"), stops_bill=stops_bill)
         for number in range(waits):
             yield Wait(seconds=1)

@@ -17,7 +17,7 @@ from imagen._results.images import Cost
 from imagen._storage.database import Database
 from imagen._storage.ledger import Attempt, Ledger
 from imagen._storage.spending import SpendingBy
-from imagen.providers._steps import Accepted
+from imagen.providers._steps import JobAccepted
 from imagen.testing import InlineWorkers
 
 START = 1_826_000_000.0
@@ -60,7 +60,7 @@ async def book(ledger: Ledger, number: int, facts: dict[str, object]) -> None:
     if facts["steps"] > 0:
         await ledger.mark_sent(name, now + 1)
     if facts["steps"] > 1:
-        await ledger.mark_accepted(name, Accepted(job_id=name, poll_url="there"))
+        await ledger.mark_accepted(name, JobAccepted(job_id=name, poll_url="there"))
     if facts["steps"] > 2:
         await ledger.mark_received(name, "{}")
     if facts["end"] is not None:

@@ -16,7 +16,7 @@ import pytest
 import trio
 
 import imagen
-from imagen import Accepted, Call, Exchange, GeneratedImage, GeneratedImages, HttpRequest, HttpResponse, Wait
+from imagen import Call, Exchange, GeneratedImage, GeneratedImages, HttpRequest, HttpResponse, JobAccepted, Wait
 from imagen._storage.database import Database
 from imagen._storage.ledger import Ledger
 from imagen._system.process_locks import Owner, is_alive
@@ -29,12 +29,12 @@ PRICE = Decimal("0.05")
 def submit(call: Call) -> Exchange:
     response = yield HttpRequest(method="POST", url="jobs")
     assert isinstance(response, HttpResponse)
-    job = Accepted(job_id="j1", poll_url="jobs/j1", reported_cost_usd=PRICE)
+    job = JobAccepted(job_id="j1", poll_url="jobs/j1", reported_cost_usd=PRICE)
     yield job
     return (yield from collect(call, job))
 
 
-def collect(call: Call, job: Accepted) -> Exchange:
+def collect(call: Call, job: JobAccepted) -> Exchange:
     while True:
         response = yield HttpRequest(method="GET", url=job.poll_url, repeatable=True)
         assert isinstance(response, HttpResponse)

@@ -18,7 +18,7 @@ from .._results.images import Outcome, failure_of
 from .._storage.ledger import AttemptRecord, Ledger
 from .._transport.driver import ExchangeObserver
 from .._transport.job_waiters import JobWaiters
-from ..providers._steps import Accepted, Cancellable, HttpResponse, PartialImage, Progress, Wait
+from ..providers._steps import Cancellable, HttpResponse, JobAccepted, PartialImage, Progress, Wait
 from .planning import PlannedRequest
 
 __all__ = ["Emit", "RunningAttempt", "new_id"]
@@ -64,7 +64,7 @@ class RunningAttempt(ExchangeObserver):
         self.sent = False
         self.sent_at = 0.0
         self.recovered = False
-        self.job: Accepted | None = None
+        self.job: JobAccepted | None = None
         self.cancellable_by = Cancellable(request=None)
         self.headers: Mapping[str, str] = {}
         self.outcomes: tuple[Outcome, ...] = ()
@@ -94,7 +94,7 @@ class RunningAttempt(ExchangeObserver):
         ticket.id = row.id
         ticket.sent = ticket.recovered = True
         ticket.sent_at = trio.current_time() - max(0.0, now() - (row.sent_at or now()))
-        ticket.job = Accepted(job_id=row.remote_id, poll_url=row.poll_url or "", reported_cost_usd=row.accepted_usd)
+        ticket.job = JobAccepted(job_id=row.remote_id, poll_url=row.poll_url or "", reported_cost_usd=row.accepted_usd)
         ticket._expect(row.remote_id)
         return ticket
 
@@ -113,7 +113,7 @@ class RunningAttempt(ExchangeObserver):
         await trio.lowlevel.checkpoint_if_cancelled()
         self.leave()
 
-    async def accepted(self, job: Accepted) -> None:
+    async def accepted(self, job: JobAccepted) -> None:
         self._expect(job.job_id)
         try:
             await self._ledger.mark_accepted(self.id, job)

@@ -16,7 +16,7 @@ from .._errors import ImagenError, OutcomeUnknownError, ProviderError, StorageEr
 from .._results.images import Cost, Outcome, failure_of
 from .._storage.ledger import Ledger
 from .._transport.driver import ExchangeDriver, ExchangeObserver
-from ..providers._steps import Accepted, Delivered, Progress, Wait
+from ..providers._steps import Delivered, JobAccepted, Progress, Wait
 from .attempt import RunningAttempt
 from .engine import CallContext
 from .planning import PlannedRequest, Planner
@@ -33,7 +33,7 @@ class _Group(ExchangeObserver):
     ) -> None:
         self.tickets = tickets
         self.scope = trio.CancelScope(shield=True)
-        self.job: Accepted | None = None
+        self.job: JobAccepted | None = None
         self.sent = False
         self._settler = settler
         self._ledger = ledger
@@ -58,7 +58,7 @@ class _Group(ExchangeObserver):
         for ticket in self.tickets:
             ticket.leave()
 
-    async def accepted(self, job: Accepted) -> None:
+    async def accepted(self, job: JobAccepted) -> None:
         try:
             await self._ledger.mark_accepted_together([ticket.id for ticket in self.tickets], job)
         except StorageError:
@@ -181,7 +181,7 @@ class BatchJobs:
                     failure_of(order.request, index, error, model=order.model.id, provider=order.provider.name)
                 )
 
-    def collect(self, tickets: Sequence[RunningAttempt], job: Accepted) -> None:
+    def collect(self, tickets: Sequence[RunningAttempt], job: JobAccepted) -> None:
         """Collects a job that another process submitted: `tickets` are all of it, those that have ended too."""
         self._start(tickets, job)
 
@@ -195,7 +195,7 @@ class BatchJobs:
         for group in self._groups:
             group.let_go(seconds)
 
-    def _start(self, tickets: Sequence[RunningAttempt], job: Accepted | None = None) -> _Group:
+    def _start(self, tickets: Sequence[RunningAttempt], job: JobAccepted | None = None) -> _Group:
         group = _Group(tickets, self._settler, self._ledger, self._now)
         group.job, group.sent = job, job is not None
         self._groups.add(group)

@@ -24,7 +24,7 @@ from .._system.process_locks import is_alive
 from .._system.threads import Workers
 from .._transport.job_waiters import JobWaiters
 from ..library import Library
-from ..providers._steps import Accepted
+from ..providers._steps import JobAccepted
 from .attempt import Emit, RunningAttempt
 from .keeping import Keeper
 from .planning import PlannedRequest, Planner
@@ -45,7 +45,7 @@ class Collector(Protocol):
 class TogetherCollector(Protocol):
     """The same for what was sent together."""
 
-    def collect(self, tickets: Sequence[RunningAttempt], job: Accepted) -> None: ...
+    def collect(self, tickets: Sequence[RunningAttempt], job: JobAccepted) -> None: ...
 
     @property
     def tickets(self) -> Sequence[RunningAttempt]: ...

@@ -17,7 +17,7 @@ import msgspec
 
 from .._policy.quotas import OverBudget, Rate, StandingBudget, Verdict
 from .._results.images import Cost
-from ..providers._steps import Accepted
+from ..providers._steps import JobAccepted
 from .database import Database, Row, Statement, Transaction, Value, from_nanousd, to_nanousd
 from .ledger_limits import check_budgets, check_rates
 
@@ -125,7 +125,7 @@ class Ledger:
             [("UPDATE attempts SET state = 'sent', sent_at = ? WHERE id = ?", (now, attempt_id))]
         )
 
-    async def mark_accepted(self, attempt_id: str, job: Accepted) -> None:
+    async def mark_accepted(self, attempt_id: str, job: JobAccepted) -> None:
         """The provider knows the job by an id now; another process can collect it."""
         sql = (
             "UPDATE attempts SET state = 'accepted', remote_id = ?, poll_url = ?, "
@@ -139,7 +139,7 @@ class Ledger:
         sql = "UPDATE attempts SET state = 'sent', sent_at = ? WHERE id = ?"
         await self._database.write([(sql, (now, attempt_id)) for attempt_id in attempt_ids])
 
-    async def mark_accepted_together(self, attempt_ids: Sequence[str], job: Accepted) -> None:
+    async def mark_accepted_together(self, attempt_ids: Sequence[str], job: JobAccepted) -> None:
         """The provider knows them all by one id."""
         sql = "UPDATE attempts SET state = 'accepted', remote_id = ?, poll_url = ? WHERE id = ?"
         await self._database.write([(sql, (job.job_id, job.poll_url, attempt_id)) for attempt_id in attempt_ids])

@@ -16,12 +16,12 @@ from .._policy.retry import RetryPolicy, retry_steps
 from .._system.nursery import open_bare_nursery
 from .._system.threads import Workers
 from ..providers._steps import (
-    Accepted,
     Cancellable,
     Compute,
     Delivered,
     HttpRequest,
     HttpResponse,
+    JobAccepted,
     Meanwhile,
     PartialImage,
     Progress,
@@ -45,7 +45,7 @@ class ExchangeObserver:
     async def before_sending(self) -> None:
         """A step that may be billed leaves when this returns."""
 
-    async def accepted(self, job: Accepted) -> None:
+    async def accepted(self, job: JobAccepted) -> None:
         """The provider knows the job by an id now."""
 
     async def wait(self, step: Wait) -> None:
@@ -166,7 +166,7 @@ class ExchangeDriver:
                 watch.preview(step)
             case Progress():
                 watch.progress(step)
-            case Accepted():
+            case JobAccepted():
                 await watch.accepted(step)
             case Cancellable():
                 watch.cancellable(step)

@@ -9,7 +9,7 @@ import msgspec
 
 from .._requests.catalog import JsonValue, Model, Operation, RateLimit
 from .._requests.request import Request
-from ._steps import Accepted, EconomyExchange, Exchange, HttpResponse, Step
+from ._steps import EconomyExchange, Exchange, HttpResponse, JobAccepted, Step
 
 __all__ = ["Call", "Callback", "CallbackReading", "Economy", "InputPicture", "ListedModel", "ModelListing", "Provider"]
 
@@ -79,7 +79,7 @@ class Economy(msgspec.Struct, frozen=True, kw_only=True):
     operations: tuple[Operation, ...]
     most_requests: int
     run: Callable[[Sequence[Call]], EconomyExchange]
-    collect: Callable[[Sequence[Call], Accepted], EconomyExchange]
+    collect: Callable[[Sequence[Call], JobAccepted], EconomyExchange]
 
 
 class ListedModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +104,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     extra of its name brings them. `optional` providers (a server of one's own) are chosen for a default model only
     where their base URL or key is set.
 
-    `collect` picks up a job that an operation, in a process that died perhaps, was told of as `Accepted`: it asks how far
+    `collect` picks up a job that an operation, in a process that died perhaps, was told of as `JobAccepted`: it asks how far
     the job is and fetches the pictures, like the second half of that operation; its call holds no pictures to work on.
     `read_callback` checks what comes in at `Call.callback_url`. `economy` is its batch API.
 
@@ -116,7 +116,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     operations: Mapping[Operation, Callable[[Call], Exchange]]
     list_models: Callable[[], ModelListing] | None = None
-    collect: Callable[[Call, Accepted], Exchange] | None = None
+    collect: Callable[[Call, JobAccepted], Exchange] | None = None
     read_callback: Callable[[Callback], CallbackReading] | None = None
     economy: Economy | None = None
     base_url: str | None = None

@@ -30,7 +30,7 @@ from .._errors import ImagenError
 from .._requests.translation import Adjustment
 
 __all__ = [
-    "Accepted",
+    "JobAccepted",
     "Cancellable",
     "Compute",
     "Delivered",
@@ -167,7 +167,7 @@ class Meanwhile(_Word, frozen=True, kw_only=True):
     read: Callable[[HttpResponse], PartialImage | Progress | None]
 
 
-class Accepted(_Word, frozen=True, kw_only=True):
+class JobAccepted(_Word, frozen=True, kw_only=True):
     """The provider took the job and will know it by this id, from another process too.
 
     `reported_cost_usd` is what the answer to the submission said that the job costs, where it did: it is stored, as whoever
@@ -279,7 +279,9 @@ class Transport(Protocol):
         ...
 
 
-Step = HttpRequest | ReadChunk | Wait | Compute | Render | PartialImage | Progress | Accepted | Cancellable | Delivered
+Step = (
+    HttpRequest | ReadChunk | Wait | Compute | Render | PartialImage | Progress | JobAccepted | Cancellable | Delivered
+)
 Exchange = Generator[Step, HttpResponse | bytes | None, GeneratedImages]
 EconomyExchange = Generator[Step, HttpResponse | bytes | None, None]
 """Requests that are done together: it yields a `Delivered` for each as it reads its result, so that few are in memory."""

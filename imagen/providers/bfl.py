@@ -32,13 +32,13 @@ from .._requests.translation import Adjustment
 from .._system.retry_after import read_wait_seconds
 from ._provider import Call, Callback, CallbackReading, InputPicture, Provider
 from ._steps import (
-    Accepted,
     Compute,
     Exchange,
     GeneratedImage,
     GeneratedImages,
     HttpRequest,
     HttpResponse,
+    JobAccepted,
     Progress,
     Step,
     WithheldImage,
@@ -262,7 +262,7 @@ _STATUS_COUNTS = (200, 422, 503)
 _ENDS = (_READY, _OUTPUT_REFUSED, _INPUT_REFUSED, *_FAILED, _NOT_FOUND)
 
 
-def collect(call: Call, accepted: Accepted) -> Exchange:
+def collect(call: Call, accepted: JobAccepted) -> Exchange:
     """Waits for the end of a job and fetches its picture."""
     fitted, adjustments = _fit(call, _read_wire(call.model))
     charges = _charges(call)
@@ -308,7 +308,7 @@ def _charges(call: Call) -> bool:
     return call.settings.get("charges_for_moderated") is not False
 
 
-def _read_job(response: HttpResponse) -> Accepted:
+def _read_job(response: HttpResponse) -> JobAccepted:
     submitted = decode(_decode_submitted, response, _NAME)
     job_id = submitted.id if isinstance(submitted.id, str) else ""
     url = submitted.polling_url if isinstance(submitted.polling_url, str) else ""
@@ -318,7 +318,7 @@ def _read_job(response: HttpResponse) -> Accepted:
             billed="unknown",
             details=trace(response),
         )
-    return Accepted(
+    return JobAccepted(
         job_id=job_id or url,
         # Only the cluster that has the job knows it, so the link is taken as it is.
         poll_url=url or f"v1/get_result?id={quote(job_id, safe='')}",

@@ -27,13 +27,13 @@ from .._errors import (
 from .._system.retry_after import read_wait_seconds
 from ._provider import Call, Callback, CallbackReading, InputPicture, Provider
 from ._steps import (
-    Accepted,
     Cancellable,
     Exchange,
     GeneratedImage,
     GeneratedImages,
     HttpRequest,
     HttpResponse,
+    JobAccepted,
     LostImage,
     Progress,
     Step,
@@ -72,12 +72,12 @@ def run(call: Call) -> Exchange:
     if response.status >= 300:
         raise _refusal(response, None)
     job = _read_job(response, made.endpoint)
-    yield Accepted(job_id=job.id, poll_url=job.status_url)
+    yield JobAccepted(job_id=job.id, poll_url=job.status_url)
     result = yield from _finish(call, job, queued=True)
     return msgspec.structs.replace(result, adjustments=made.adjustments)
 
 
-def collect(call: Call, accepted: Accepted) -> Exchange:
+def collect(call: Call, accepted: JobAccepted) -> Exchange:
     """Waits for the end of a job and fetches its pictures."""
     # Nothing is handed in, as the call has no pictures: this is for what it says was left out.
     made = yield from make_input(call, _hand_in, reserved=_RESERVED)

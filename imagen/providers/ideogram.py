@@ -32,13 +32,13 @@ from .._requests.translation import Adjustment
 from .._system.retry_after import read_wait_seconds
 from ._provider import Call, Callback, CallbackReading, InputPicture, Provider
 from ._steps import (
-    Accepted,
     Compute,
     Exchange,
     GeneratedImage,
     GeneratedImages,
     HttpRequest,
     HttpResponse,
+    JobAccepted,
     LostImage,
     Progress,
     Step,
@@ -282,12 +282,12 @@ def _run(call: Call, submission: HttpRequest) -> Exchange:
             billed="unknown",
             details=trace(response),
         )
-    accepted = Accepted(job_id=job_id, poll_url=f"v2/generations/{quote(job_id, safe='')}")
+    accepted = JobAccepted(job_id=job_id, poll_url=f"v2/generations/{quote(job_id, safe='')}")
     yield accepted
     return (yield from collect(call, accepted))
 
 
-def collect(call: Call, accepted: Accepted) -> Exchange:
+def collect(call: Call, accepted: JobAccepted) -> Exchange:
     """Waits for the end of a generation and fetches its pictures."""
     called_back = call.callback_url is not None and "webhook_url" not in call.request.options
     job = Job(id=accepted.job_id, url=accepted.poll_url, provider=_NAME, called_back=called_back)

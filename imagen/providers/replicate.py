@@ -29,13 +29,13 @@ from .._requests.catalog import JsonValue, RateLimit
 from .._system.retry_after import read_wait_seconds
 from ._provider import Call, Callback, CallbackReading, InputPicture, Provider
 from ._steps import (
-    Accepted,
     Cancellable,
     Exchange,
     GeneratedImage,
     GeneratedImages,
     HttpRequest,
     HttpResponse,
+    JobAccepted,
     Progress,
     Step,
 )
@@ -90,13 +90,13 @@ def run(call: Call) -> Exchange:
             details=trace(response),
         )
     # Below the base URL, whatever host the answer names: the key goes nowhere else.
-    accepted = Accepted(job_id=job_id, poll_url=f"predictions/{quote(job_id, safe='')}")
+    accepted = JobAccepted(job_id=job_id, poll_url=f"predictions/{quote(job_id, safe='')}")
     yield accepted
     result = yield from _finish(call, accepted, prediction)
     return msgspec.structs.replace(result, adjustments=made.adjustments)
 
 
-def collect(call: Call, accepted: Accepted) -> Exchange:
+def collect(call: Call, accepted: JobAccepted) -> Exchange:
     """Waits for the end of a prediction and fetches its pictures."""
     # Nothing is handed in, as the call has no pictures: this is for what it says was left out.
     made = yield from make_input(call, _hand_in, reserved=_RESERVED)
@@ -161,7 +161,7 @@ _STOPPED = ("canceled", "aborted")
 _ENDS = (_SUCCEEDED, _FAILED, *_STOPPED)
 
 
-def _finish(call: Call, accepted: Accepted, known: _Prediction) -> Exchange:
+def _finish(call: Call, accepted: JobAccepted, known: _Prediction) -> Exchange:
     """The second half of every operation; `known` is what was last told of the prediction."""
     called_back = bool(_callback_fields(call))
     job = Job(id=accepted.job_id, url=accepted.poll_url, provider=_NAME, called_back=called_back)

@@ -26,12 +26,12 @@ from .._requests.translation import Adjustment
 from .._system.retry_after import read_wait_seconds
 from ._provider import Call, Provider
 from ._steps import (
-    Accepted,
     Compute,
     Exchange,
     GeneratedImage,
     GeneratedImages,
     HttpResponse,
+    JobAccepted,
     Progress,
     Step,
     WithheldImage,
@@ -95,12 +95,12 @@ def draw(call: Call) -> Exchange:
         raise _refusal(response)
     if (job_id := _job_in(response)) is None:
         return _read(call, response)
-    accepted = Accepted(job_id=job_id, poll_url=f"v2beta/results/{job_id}")
+    accepted = JobAccepted(job_id=job_id, poll_url=f"v2beta/results/{job_id}")
     yield accepted
     return (yield from collect(call, accepted))
 
 
-def collect(call: Call, accepted: Accepted) -> Exchange:
+def collect(call: Call, accepted: JobAccepted) -> Exchange:
     """Waits for the end of a job, whose answer is the picture. There is no way to stop one."""
     job = Job(
         id=accepted.job_id,

@@ -9,7 +9,7 @@ import msgspec
 import pybase64
 
 import imagen
-from imagen import Accepted, Delivered, GeneratedImages, HttpRequest, HttpResponse, ImagenError, ReadChunk
+from imagen import Delivered, GeneratedImages, HttpRequest, HttpResponse, ImagenError, JobAccepted, ReadChunk
 from imagen._transport.driver import ExchangeObserver
 from imagen.providers import PROVIDERS
 from tests.providers.stepping import PICTURE, call, reply
@@ -76,7 +76,7 @@ class Collector(ExchangeObserver):
     """What the driver tells of a batch."""
 
     def __init__(self) -> None:
-        self.accepted_job: Accepted | None = None
+        self.accepted_job: JobAccepted | None = None
         self.results: dict[int, Result] = {}
         self.shown: list[imagen.Progress] = []
         self.stop: HttpRequest | None = None
@@ -85,7 +85,7 @@ class Collector(ExchangeObserver):
     async def before_sending(self) -> None:
         self.sent += 1
 
-    async def accepted(self, job: Accepted) -> None:
+    async def accepted(self, job: JobAccepted) -> None:
         self.accepted_job = job
 
     async def delivered(self, step: Delivered) -> None:
@@ -105,7 +105,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     provider: str
     model: str
     submission: tuple[HttpResponse, ...]
-    accepted: Accepted
+    accepted: JobAccepted
     running: HttpResponse
     ended: HttpResponse
     line: Callable[..., bytes]
@@ -172,7 +172,7 @@ OPENAI = Dialect(
     provider="openai",
     model="gpt-image-2",
     submission=(reply({"id": "file-1", "object": "file"}), openai_batch("validating")),
-    accepted=Accepted(job_id="batch_1", poll_url="batches/batch_1"),
+    accepted=JobAccepted(job_id="batch_1", poll_url="batches/batch_1"),
     running=openai_batch("in_progress", request_counts={"total": 4, "completed": 1, "failed": 0}),
     ended=openai_batch("completed", output_file_id="file-2", error_file_id=""),
     line=openai_line,
@@ -186,7 +186,7 @@ GOOGLE = Dialect(
         reply({"file": {"name": "files/1"}}),
         google_batch("BATCH_STATE_PENDING"),
     ),
-    accepted=Accepted(job_id="batches/1", poll_url="batches/1"),
+    accepted=JobAccepted(job_id="batches/1", poll_url="batches/1"),
     running=reply(
         {
             "name": "batches/1",

@@ -15,12 +15,12 @@ from PIL import Image
 
 import imagen
 from imagen import (
-    Accepted,
     Cancellable,
     Compute,
     GeneratedImages,
     HttpRequest,
     HttpResponse,
+    JobAccepted,
     PartialImage,
     Progress,
     ReadChunk,
@@ -75,7 +75,7 @@ class Walk:
                 return next(self._chunks, b"")
             case Compute(call=compute):
                 return compute()
-            case PartialImage() | Progress() | Accepted() | Cancellable() | Wait():
+            case PartialImage() | Progress() | JobAccepted() | Cancellable() | Wait():
                 return None
         raise AssertionError(f"{step!r} was not expected")
 

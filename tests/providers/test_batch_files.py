@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 import imagen
 from imagen import (
-    Accepted,
     AuthenticationError,
     Bounds,
     Cancellable,
@@ -24,6 +23,7 @@ from imagen import (
     GeneratedImages,
     HttpResponse,
     ImagenError,
+    JobAccepted,
     OutcomeUnknownError,
     Progress,
     ProviderError,
@@ -63,7 +63,7 @@ def pictures(results: dict[int, GeneratedImages | ImagenError]) -> dict[int, lis
 def test_a_batch_is_announced_can_be_stopped_shows_how_far_it_is_and_delivers_each_result(dialect):
     walk = dialect.run(4, dialect.running, dialect.ended, dialect.file(0, 1, 2, 3))
     assert pictures(walk.run()) == {position: [picture_of(position)] for position in range(4)}
-    assert walk.of(Accepted) == [dialect.accepted]
+    assert walk.of(JobAccepted) == [dialect.accepted]
     (stop,) = walk.of(Cancellable)
     assert isinstance(stop, Cancellable)
     assert stop.request is not None

@@ -13,13 +13,13 @@ from ..._errors import ImagenError, InvalidRequestError, OutcomeUnknownError, Pr
 from ..._requests.catalog import JsonValue
 from .._provider import Call, Economy
 from .._steps import (
-    Accepted,
     Delivered,
     EconomyExchange,
     Exchange,
     GeneratedImages,
     HttpRequest,
     HttpResponse,
+    JobAccepted,
     Progress,
     ReadChunk,
     Step,
@@ -46,8 +46,8 @@ _encode = msgspec.json.Encoder().encode
 
 
 def batch_economy(
-    submit: Callable[[Sequence[Call]], Generator[Step, HttpResponse | bytes | None, Accepted]],
-    collect: Callable[[Sequence[Call], Accepted], EconomyExchange],
+    submit: Callable[[Sequence[Call]], Generator[Step, HttpResponse | bytes | None, JobAccepted]],
+    collect: Callable[[Sequence[Call], JobAccepted], EconomyExchange],
 ) -> Economy:
     """A batch API, by its two halves. Calls are of one model, and generations only.
 
@@ -87,7 +87,7 @@ def patient_call(call: Call) -> Call:
     )
 
 
-def patient_job(accepted: Accepted, provider: str) -> Job:
+def patient_job(accepted: JobAccepted, provider: str) -> Job:
     """A batch has a day, or two days (ai.google.dev, batch-api), and goes on while nobody can be asked for an hour."""
     return Job(
         id=accepted.job_id,
@@ -108,7 +108,7 @@ class Results:
     def __init__(
         self,
         calls: Sequence[Call],
-        accepted: Accepted,
+        accepted: JobAccepted,
         provider: str,
         read: Callable[[bytes], tuple[str, Exchange] | None],
     ) -> None:

@@ -29,7 +29,6 @@ from ..._requests.request import Enhance, Vary
 from ..._requests.translation import Adjustment
 from .._provider import Call, InputPicture, ListedModel, ModelListing, Provider
 from .._steps import (
-    Accepted,
     Cancellable,
     Compute,
     Exchange,
@@ -37,6 +36,7 @@ from .._steps import (
     GeneratedImages,
     HttpRequest,
     HttpResponse,
+    JobAccepted,
     LostImage,
     PartialImage,
     Progress,
@@ -342,8 +342,8 @@ class _Job:
     def url(self) -> str:
         return f"history/{quote(self.id, safe='')}"
 
-    def accepted(self) -> Accepted:
-        return Accepted(job_id=self.id, poll_url=self.url)
+    def accepted(self) -> JobAccepted:
+        return JobAccepted(job_id=self.id, poll_url=self.url)
 
     def cancellable(self) -> Cancellable:
         """A job that waits is taken out of the queue; one that runs is interrupted, and no other."""
@@ -385,12 +385,12 @@ def _run(call: Call, graph: Graph, note: _Note) -> Exchange:
     return (yield from _collect(job, past, note))
 
 
-def collect(call: Call, accepted: Accepted) -> Exchange:
+def collect(call: Call, accepted: JobAccepted) -> Exchange:
     """Looks for a job, which may never have arrived, waits for its end and fetches its pictures."""
     return (yield from keep_free(partial(_pick_up, accepted), call))
 
 
-def _pick_up(accepted: Accepted, call: Call) -> Exchange:
+def _pick_up(accepted: JobAccepted, call: Call) -> Exchange:
     job = _Job(call, accepted.job_id)
     yield job.cancellable()
     past = yield from _await_end(call, job, None)

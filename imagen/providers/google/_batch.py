@@ -18,13 +18,13 @@ from ..._errors import ImagenError, InvalidRequestError, OutcomeUnknownError, Pr
 from ..._requests.catalog import JsonValue
 from .._provider import Call, Economy
 from .._steps import (
-    Accepted,
     Cancellable,
     EconomyExchange,
     Exchange,
     GeneratedImages,
     HttpRequest,
     HttpResponse,
+    JobAccepted,
     Progress,
     Step,
 )
@@ -89,7 +89,7 @@ def batch_api(
     return batch_economy(partial(_submit, wire), partial(_collect, wire))
 
 
-def _submit(wire: _Wire, calls: Sequence[Call]) -> Generator[Step, HttpResponse | bytes | None, Accepted]:
+def _submit(wire: _Wire, calls: Sequence[Call]) -> Generator[Step, HttpResponse | bytes | None, JobAccepted]:
     requests = ({"key": str(position), "request": dict(wire.body(call))} for position, call in enumerate(calls))
     file = yield from _upload(encode_requests(requests, _NAME))
     order: dict[str, JsonValue] = {"batch": {"displayName": "imagen", "inputConfig": {"fileName": file}}}
@@ -99,7 +99,7 @@ def _submit(wire: _Wire, calls: Sequence[Call]) -> Generator[Step, HttpResponse 
     name = _resource("batches", decode(_decode_operation, response, _NAME).name)
     if not name:
         raise ProviderError(f"{_NAME} took the batch and gives it no name; it may be billed.", billed="unknown")
-    return Accepted(job_id=name, poll_url=name)
+    return JobAccepted(job_id=name, poll_url=name)
 
 
 def _upload(content: bytes) -> Generator[Step, HttpResponse | bytes | None, str]:
@@ -146,7 +146,7 @@ def _resource(collection: str, name: object) -> str:
     return f"{collection}/{quote(id, safe='')}" if kind == collection and id else ""
 
 
-def _collect(wire: _Wire, calls: Sequence[Call], accepted: Accepted) -> EconomyExchange:
+def _collect(wire: _Wire, calls: Sequence[Call], accepted: JobAccepted) -> EconomyExchange:
     """Waits for a batch and delivers its results, in the order of its file."""
     # Nobody publishes what a batch costs that was stopped.
     yield Cancellable(request=HttpRequest(method="POST", url=f"{accepted.poll_url}:cancel"))
@@ -215,7 +215,7 @@ def _refusal(error: Mapping[str, object], call: Call) -> ImagenError:
     return refusal(HttpResponse(status=status, body=msgspec.json.encode({"error": fields})), _NAME, call.model)
 
 
-def _explain_missing(calls: Sequence[Call], end: _End, accepted: Accepted, position: int) -> ImagenError:
+def _explain_missing(calls: Sequence[Call], end: _End, accepted: JobAccepted, position: int) -> ImagenError:
     if end.error and isinstance(found := _refusal(end.error, calls[position]), InvalidRequestError):
         # It was not begun.
         return found

@@ -27,7 +27,6 @@ from ..._requests.translation import Adjustment
 from ...metadata._image_header import measure
 from .._provider import Call, InputPicture, Provider
 from .._steps import (
-    Accepted,
     Cancellable,
     Compute,
     Exchange,
@@ -35,6 +34,7 @@ from .._steps import (
     GeneratedImages,
     HttpRequest,
     HttpResponse,
+    JobAccepted,
     PartialImage,
     Progress,
     Step,
@@ -174,7 +174,7 @@ def restyle(call: Call) -> Exchange:
     return (yield from _finish(call, task_id))
 
 
-def collect(call: Call, accepted: Accepted) -> Exchange:
+def collect(call: Call, accepted: JobAccepted) -> Exchange:
     """Waits for the end of a task and hands over its pictures. What was not ordered by then is not ordered any more."""
     task_id, is_last = accepted.job_id, accepted.poll_url.endswith(_LAST)
     task = yield from _await_picture(call, task_id, answered=is_last)
@@ -300,7 +300,7 @@ def _submit(
         )
     if code == _QUEUED:
         yield Progress(note=one_line(submitted.description) or "queued")
-    yield Accepted(job_id=str(task_id), poll_url=_task_url(str(task_id)) + (_LAST if last else ""))
+    yield JobAccepted(job_id=str(task_id), poll_url=_task_url(str(task_id)) + (_LAST if last else ""))
     return str(task_id)
 
 

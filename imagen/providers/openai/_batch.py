@@ -16,7 +16,7 @@ import msgspec
 from ..._errors import ImagenError, OutcomeUnknownError, ProviderError
 from ..._requests.catalog import JsonValue
 from .._provider import Call, Economy
-from .._steps import Accepted, Cancellable, EconomyExchange, Exchange, HttpRequest, HttpResponse, Progress, Step
+from .._steps import Cancellable, EconomyExchange, Exchange, HttpRequest, HttpResponse, JobAccepted, Progress, Step
 from .._wire.batch_files import Results, batch_economy, encode_requests, patient_call, patient_job
 from .._wire.http import MALFORMED, FormFile, decode, form_request, json_request, one_line, send
 from .._wire.polling import Ended, await_end
@@ -75,7 +75,7 @@ def batch_api(body: Callable[[Call], Mapping[str, JsonValue]], read: Callable[[H
     return batch_economy(partial(_submit, wire), partial(_collect, wire))
 
 
-def _submit(wire: _Wire, calls: Sequence[Call]) -> Generator[Step, HttpResponse | bytes | None, Accepted]:
+def _submit(wire: _Wire, calls: Sequence[Call]) -> Generator[Step, HttpResponse | bytes | None, JobAccepted]:
     lines = encode_requests((_request(wire, position, call) for position, call in enumerate(calls)), _NAME)
     file = FormFile("file", lines, "application/jsonl", "requests.jsonl")
     upload = form_request("files", [("purpose", "batch")], [file])
@@ -95,7 +95,7 @@ def _submit(wire: _Wire, calls: Sequence[Call]) -> Generator[Step, HttpResponse 
     batch_id = decode(_decode_batch, response, _NAME).id
     if not isinstance(batch_id, str) or not batch_id:
         raise ProviderError(f"{_NAME} took the batch and gives it no id; it may be billed.", billed="unknown")
-    return Accepted(job_id=batch_id, poll_url=f"batches/{quote(batch_id, safe='')}")
+    return JobAccepted(job_id=batch_id, poll_url=f"batches/{quote(batch_id, safe='')}")
 
 
 def _request(wire: _Wire, position: int, call: Call) -> dict[str, JsonValue]:
@@ -104,7 +104,7 @@ def _request(wire: _Wire, position: int, call: Call) -> dict[str, JsonValue]:
     return {"custom_id": str(position), "method": "POST", "url": _ENDPOINT, "body": dict(wire.body(unseen))}
 
 
-def _collect(wire: _Wire, calls: Sequence[Call], accepted: Accepted) -> EconomyExchange:
+def _collect(wire: _Wire, calls: Sequence[Call], accepted: JobAccepted) -> EconomyExchange:
     """Waits for a batch and delivers its results, in the order of its files."""
     # What is executed until the batch stops is charged.
     yield Cancellable(request=HttpRequest(method="POST", url=f"{accepted.poll_url}/cancel"))
@@ -168,7 +168,7 @@ def _not_executed(error: Mapping[str, object]) -> ImagenError:
     )
 
 
-def _explain_missing(batch: _Batch, accepted: Accepted, position: int) -> ImagenError:
+def _explain_missing(batch: _Batch, accepted: JobAccepted, position: int) -> ImagenError:
     if batch.status == "failed":
         return _invalid(batch, position)
     return OutcomeUnknownError(

@@ -6,16 +6,16 @@ from decimal import Decimal
 from typing import Any
 
 import imagen
-from imagen import Accepted, GeneratedImage, HttpRequest, HttpResponse, Progress, Wait
+from imagen import GeneratedImage, HttpRequest, HttpResponse, JobAccepted, Progress, Wait
 from imagen.providers import bfl
 from tests.providers.bfl.test_requests import FILE, POLL, READY
 from tests.providers.stepping import PICTURE, Walk, call, reply
 
 PENDING = reply({"id": "a1", "status": "Pending", "progress": 0.4})
-ACCEPTED = Accepted(job_id="a1", poll_url=POLL, reported_cost_usd=Decimal("0.03"))
+ACCEPTED = JobAccepted(job_id="a1", poll_url=POLL, reported_cost_usd=Decimal("0.03"))
 
 
-def collected(asked: imagen.Call, *responses: HttpResponse, accepted: Accepted = ACCEPTED) -> Walk:
+def collected(asked: imagen.Call, *responses: HttpResponse, accepted: JobAccepted = ACCEPTED) -> Walk:
     return Walk(bfl.collect(asked, accepted), *responses)
 
 

@@ -312,7 +312,7 @@ def ends_well(walked: Walk) -> None:
     except imagen.ImagenError as error:
         assert error.message
         assert all(isinstance(value, str) for value in error.details.values())
-        if any(isinstance(step, imagen.Accepted) for step in walked.steps):
+        if any(isinstance(step, imagen.JobAccepted) for step in walked.steps):
             assert error.billed != "no"
         return
     (picture,) = result.pictures

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image as PillowImage
 
 import imagen
-from imagen import Accepted, ConfigurationError, HttpRequest, InvalidRequestError, Wait
+from imagen import ConfigurationError, HttpRequest, InvalidRequestError, JobAccepted, Wait
 from imagen.providers import bfl
 from tests.providers.stepping import CATALOG, PICTURE, Walk, call, input_picture, mask_picture, reply, schema
 
@@ -135,7 +135,7 @@ def test_a_job_is_submitted_asked_for_and_fetched():
     assert poll == HttpRequest(method="GET", url=POLL, repeatable=True)
     assert file == HttpRequest(method="GET", url="https://delivery-eu1.bfl.ai/a.png", repeatable=True, collects=True)
     assert walk.steps[1:3] == [
-        Accepted(job_id="a1", poll_url=POLL, reported_cost_usd=Decimal("0.03")),
+        JobAccepted(job_id="a1", poll_url=POLL, reported_cost_usd=Decimal("0.03")),
         Wait(seconds=1.0, job_id="a1"),
     ]
 

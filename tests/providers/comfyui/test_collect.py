@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import imagen
-from imagen import Accepted, Adjustment, Cancellable, GeneratedImage, HttpResponse, Progress, Wait
+from imagen import Adjustment, Cancellable, GeneratedImage, HttpResponse, JobAccepted, Progress, Wait
 from imagen.providers.comfyui import _adapter as comfyui
 from tests.providers.comfyui.test_replies import EMPTY, FILE, JOB, LIST, TAKEN, past, queue
 from tests.providers.stepping import PICTURE, Walk, call, input_picture, reply
@@ -17,7 +17,9 @@ DONE = past()
 
 
 def collected(*responses: HttpResponse, **more: Any) -> Walk:
-    return Walk(comfyui.collect(call("comfyui", **more), Accepted(job_id=JOB, poll_url=f"history/{JOB}")), *responses)
+    return Walk(
+        comfyui.collect(call("comfyui", **more), JobAccepted(job_id=JOB, poll_url=f"history/{JOB}")), *responses
+    )
 
 
 def past_of(extra: object) -> HttpResponse:

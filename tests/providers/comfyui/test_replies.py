@@ -15,12 +15,12 @@ from wsproto.events import BytesMessage, CloseConnection, TextMessage
 
 import imagen
 from imagen import (
-    Accepted,
     AuthenticationError,
     Cancellable,
     GeneratedImage,
     HttpResponse,
     InvalidRequestError,
+    JobAccepted,
     LostImage,
     OutcomeUnknownError,
     Progress,
@@ -78,7 +78,7 @@ def test_a_job_is_announced_before_it_is_sent():
     result = made.run()
     kinds = [type(step).__name__ for step in made.steps]
     assert kinds == ["HttpRequest", "Accepted", "Cancellable", "HttpRequest", "Accepted", "HttpRequest", "HttpRequest"]
-    assert made.steps[1] == Accepted(job_id=JOB, poll_url=f"history/{JOB}")
+    assert made.steps[1] == JobAccepted(job_id=JOB, poll_url=f"history/{JOB}")
     listing, order, look, view = made.requests
     assert (listing.url, listing.repeatable) == ("models/checkpoints", True)
     assert (order.method, order.url, order.repeatable) == ("POST", "prompt", False)
@@ -106,7 +106,7 @@ def test_a_job_is_taken_out_of_the_queue_and_interrupted_when_it_runs():
 def test_an_id_that_the_server_chose_is_the_one_that_counts():
     made = walk(reply({"prompt_id": "its/own"}), EMPTY, queue(), reply({"its/own": {"outputs": {}}}))
     made.fail()
-    assert [step.job_id for step in made.steps if isinstance(step, Accepted)] == [JOB, "its/own"]
+    assert [step.job_id for step in made.steps if isinstance(step, JobAccepted)] == [JOB, "its/own"]
     assert made.requests[2].url == "history/its%2Fown"
 
 

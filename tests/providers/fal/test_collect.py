@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import imagen
-from imagen import Accepted, Cancellable, GeneratedImage, HttpRequest, HttpResponse, ProviderError
+from imagen import Cancellable, GeneratedImage, HttpRequest, HttpResponse, JobAccepted, ProviderError
 from imagen.providers import fal
 from tests.providers.fal.test_requests import COMPLETED, FILE, RESULT, mine
 from tests.providers.stepping import PICTURE, Walk, call, outcome, reply
@@ -17,7 +17,7 @@ RUNNING = reply({"status": "IN_PROGRESS", "request_id": "r1", "logs": []}, 202)
 
 
 def collected(*responses: HttpResponse, asked: imagen.Call | None = None) -> Walk:
-    return Walk(fal.collect(asked or call("fal/flux-schnell"), Accepted(job_id="r1", poll_url=STATUS)), *responses)
+    return Walk(fal.collect(asked or call("fal/flux-schnell"), JobAccepted(job_id="r1", poll_url=STATUS)), *responses)
 
 
 def free_stops(walk: Walk) -> list[bool]:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import imagen
-from imagen import Accepted, Cancellable, ConfigurationError, HttpRequest, InvalidRequestError, Progress, Wait
+from imagen import Cancellable, ConfigurationError, HttpRequest, InvalidRequestError, JobAccepted, Progress, Wait
 from imagen.providers import fal
 from tests.providers.stepping import PICTURE, Walk, call, input_picture, mask_picture, reply
 
@@ -72,7 +72,7 @@ def test_the_steps_of_a_job():
     result = walk.run()
     stop = HttpRequest(method="PUT", url="fal-ai/flux/requests/r1/cancel")
     assert walk.steps[1:-1] == [
-        Accepted(job_id="r1", poll_url="fal-ai/flux/requests/r1/status?logs=1"),
+        JobAccepted(job_id="r1", poll_url="fal-ai/flux/requests/r1/status?logs=1"),
         Cancellable(request=stop, stops_bill=True),
         Wait(seconds=1.0, job_id="r1"),
         HttpRequest(method="GET", url="fal-ai/flux/requests/r1/status?logs=1", repeatable=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import imagen
-from imagen import Accepted, GeneratedImage, HttpRequest, HttpResponse, Progress, Wait
+from imagen import GeneratedImage, HttpRequest, HttpResponse, JobAccepted, Progress, Wait
 from imagen.providers import ideogram
 from tests.providers.ideogram.test_requests import COMPLETED, FILE, MODELS, ONE, edited
 from tests.providers.stepping import CATALOG, PICTURE, Walk, call, reply
@@ -15,7 +15,7 @@ PROCESSING = reply({"generation_id": "g1", "status": "processing"})
 
 
 def collected(asked: imagen.Call, *responses: HttpResponse) -> Walk:
-    return Walk(ideogram.collect(asked, Accepted(job_id="g1", poll_url=URL)), *responses)
+    return Walk(ideogram.collect(asked, JobAccepted(job_id="g1", poll_url=URL)), *responses)
 
 
 def test_a_generation_that_goes_on_is_waited_for():

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image as PillowImage
 
 import imagen
-from imagen import Accepted, ConfigurationError, HttpRequest, InvalidRequestError, Wait
+from imagen import ConfigurationError, HttpRequest, InvalidRequestError, JobAccepted, Wait
 from imagen.providers import ideogram
 from imagen.testing.simulator._core.forms import FilePart, parse_form
 from tests.providers.stepping import CATALOG, PICTURE, Walk, call, input_picture, mask_picture, reply, schema
@@ -75,7 +75,7 @@ def test_a_generation_is_submitted_asked_for_and_fetched():
     }
     assert poll == HttpRequest(method="GET", url="v2/generations/g1", repeatable=True)
     assert file == HttpRequest(method="GET", url=LINK, repeatable=True, collects=True)
-    assert walk.steps[1:3] == [Accepted(job_id="g1", poll_url="v2/generations/g1"), Wait(seconds=3.0, job_id="g1")]
+    assert walk.steps[1:3] == [JobAccepted(job_id="g1", poll_url="v2/generations/g1"), Wait(seconds=3.0, job_id="g1")]
 
 
 def test_ideogram_4_5_has_names_of_its_own():

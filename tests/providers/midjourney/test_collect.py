@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import imagen
-from imagen import Accepted, GeneratedImage, HttpRequest, HttpResponse, Progress, Wait
+from imagen import GeneratedImage, HttpRequest, HttpResponse, JobAccepted, Progress, Wait
 from imagen.providers.midjourney import _adapter as midjourney
 from tests.providers.midjourney.test_requests import BUTTONS, DONE, FILE, PICTURE_INPUT, TAKEN, TASK
 from tests.providers.stepping import PICTURE, Walk, call, mask_picture, outcome, reply
@@ -21,14 +21,14 @@ ENHANCE = imagen.Enhance(image=b"", mode="creative", options={"task_id": "5", "i
 
 
 def collected(request: imagen.Request | None, *responses: HttpResponse, url: str = URL, **more: Any) -> Walk:
-    accepted = Accepted(job_id=TASK, poll_url=url)
+    accepted = JobAccepted(job_id=TASK, poll_url=url)
     return Walk(midjourney.collect(call("midjourney", request=request, **more), accepted), *responses)
 
 
-def accepted_by(exchange: imagen.Exchange, *responses: HttpResponse) -> list[Accepted]:
+def accepted_by(exchange: imagen.Exchange, *responses: HttpResponse) -> list[JobAccepted]:
     walk = Walk(exchange, *responses)
     walk.run()
-    return [step for step in walk.steps if isinstance(step, Accepted)]
+    return [step for step in walk.steps if isinstance(step, JobAccepted)]
 
 
 def test_a_task_that_goes_on_is_waited_for():

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import imagen
-from imagen import Accepted, Adjustment, Cancellable, HttpRequest, Wait
+from imagen import Adjustment, Cancellable, HttpRequest, JobAccepted, Wait
 from imagen.providers.midjourney import _adapter as midjourney
 from tests.providers.stepping import PICTURE, Walk, call, input_picture, mask_picture, reply
 
@@ -100,7 +100,7 @@ def test_a_task_is_announced_before_it_is_asked_for_and_can_be_cancelled():
     )
     assert isinstance(order, HttpRequest)
     assert (order.method, order.url, order.repeatable) == ("POST", "mj/submit/imagine", False)
-    assert accepted == Accepted(job_id=TASK, poll_url=f"{url}/fetch")
+    assert accepted == JobAccepted(job_id=TASK, poll_url=f"{url}/fetch")
     assert cancellable == Cancellable(request=HttpRequest(method="POST", url=f"{url}/cancel"), stops_bill=False)
     assert wait == Wait(seconds=3.0, job_id=TASK)
     assert poll == HttpRequest(method="GET", url=f"{url}/fetch", repeatable=True)
@@ -216,7 +216,7 @@ def test_an_edit_sends_its_mask_when_the_editor_asks_for_it():
     assert walk.body["prompt"] == "a hat"
     assert walk.body["maskBase64"].startswith(DATA_URL)
     assert walk.requests[-2].url == "mj/task/6/fetch"
-    assert [step.job_id for step in walk.steps if isinstance(step, Accepted)] == [TASK, "6"]
+    assert [step.job_id for step in walk.steps if isinstance(step, JobAccepted)] == [TASK, "6"]
     assert not result.adjustments
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 import imagen
-from imagen import Accepted, Cancellable, GeneratedImage, HttpRequest, HttpResponse, Progress, Wait
+from imagen import Cancellable, GeneratedImage, HttpRequest, HttpResponse, JobAccepted, Progress, Wait
 from imagen.providers import replicate
 from tests.providers.replicate.test_requests import FILE, METRICS, RECORD, SUCCEEDED
 from tests.providers.stepping import PICTURE, Walk, call, reply
@@ -16,7 +16,7 @@ STOP = HttpRequest(method="POST", url="predictions/p1/cancel")
 
 
 def collected(*responses: HttpResponse, asked: imagen.Call | None = None) -> Walk:
-    accepted = Accepted(job_id="p1", poll_url="predictions/p1")
+    accepted = JobAccepted(job_id="p1", poll_url="predictions/p1")
     return Walk(replicate.collect(asked or call("replicate/flux-schnell"), accepted), *responses)
 
 

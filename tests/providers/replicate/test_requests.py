@@ -10,7 +10,7 @@ import pybase64
 import pytest
 
 import imagen
-from imagen import Accepted, Cancellable, HttpRequest, InvalidRequestError, Progress, ProviderError, Wait
+from imagen import Cancellable, HttpRequest, InvalidRequestError, JobAccepted, Progress, ProviderError, Wait
 from imagen.providers import replicate
 from tests.providers.stepping import PICTURE, Walk, call, input_picture, mask_picture, reply, schema
 
@@ -60,7 +60,7 @@ def test_the_steps_of_a_prediction():
     result = walk.run()
     stop = HttpRequest(method="POST", url="predictions/p1/cancel")
     assert walk.steps[1:-1] == [
-        Accepted(job_id="p1", poll_url="predictions/p1"),
+        JobAccepted(job_id="p1", poll_url="predictions/p1"),
         Cancellable(request=stop, stops_bill=True),
         Progress(note="starting"),
         Wait(seconds=1.0, job_id="p1"),

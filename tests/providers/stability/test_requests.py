@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as PillowImage
 
 import imagen
-from imagen import Accepted, Compute, GeneratedImage, GeneratedImages, HttpRequest, HttpResponse, Progress, Wait
+from imagen import Compute, GeneratedImage, GeneratedImages, HttpRequest, HttpResponse, JobAccepted, Progress, Wait
 from imagen.providers import stability
 from imagen.testing.simulator._core.forms import FilePart, parse_form
 from tests.providers.stepping import CATALOG, PICTURE, Walk, call, input_picture, mask_picture, reply, schema
@@ -178,7 +178,7 @@ def test_a_relit_subject_has_its_own_field_names_and_is_waited_for():
     }
     poll = HttpRequest(method="GET", url=f"v2beta/results/{JOB}", headers={"accept": "*/*"}, repeatable=True)
     assert walked.steps[1:] == [
-        Accepted(job_id=JOB, poll_url=f"v2beta/results/{JOB}"),
+        JobAccepted(job_id=JOB, poll_url=f"v2beta/results/{JOB}"),
         Wait(seconds=10.0, job_id=JOB),
         poll,
         Progress(note="in progress"),

@@ -14,7 +14,6 @@ import trio
 import imagen
 from imagen import (
     Call,
-    Delivered,
     EconomyExchange,
     Exchange,
     GeneratedImage,
@@ -22,6 +21,7 @@ from imagen import (
     HttpRequest,
     HttpResponse,
     JobAccepted,
+    ResultDelivered,
     Wait,
 )
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport, cancel_at_every_step
@@ -54,11 +54,11 @@ class Press:
     def collect(self, calls: Sequence[Call], job: JobAccepted) -> EconomyExchange:
         for position, _ in enumerate(calls):
             if position in self.unknown:
-                yield Delivered(position=position, result=imagen.OutcomeUnknownError("Nobody knows."))
+                yield ResultDelivered(position=position, result=imagen.OutcomeUnknownError("Nobody knows."))
         yield Wait(seconds=self.seconds)
         for position, _ in enumerate(calls):
             self.collected += 1
-            yield Delivered(
+            yield ResultDelivered(
                 position=position, result=GeneratedImages(pictures=(GeneratedImage(data=PNG),), reported_cost_usd=PRICE)
             )
 

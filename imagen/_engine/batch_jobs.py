@@ -16,7 +16,7 @@ from .._errors import ImagenError, OutcomeUnknownError, ProviderError, StorageEr
 from .._results.images import Cost, Outcome, failure_of
 from .._storage.ledger import Ledger
 from .._transport.driver import ExchangeDriver, ExchangeObserver
-from ..providers._steps import Delivered, JobAccepted, Progress, Wait
+from ..providers._steps import JobAccepted, Progress, ResultDelivered, Wait
 from .attempt import RunningAttempt
 from .engine import CallContext
 from .planning import PlannedRequest, Planner
@@ -77,7 +77,7 @@ class _Group(ExchangeObserver):
         for ticket in self.open_tickets:
             ticket.progress(progress)
 
-    async def delivered(self, step: Delivered) -> None:
+    async def delivered(self, step: ResultDelivered) -> None:
         ticket = self.tickets[step.position]
         if ticket.done.is_set():
             # Delivered to an earlier process.

@@ -18,7 +18,6 @@ from .._system.threads import Workers
 from ..providers._steps import (
     Cancellable,
     Compute,
-    Delivered,
     HttpRequest,
     HttpResponse,
     JobAccepted,
@@ -29,6 +28,7 @@ from ..providers._steps import (
     Render,
     Reply,
     Reporter,
+    ResultDelivered,
     Step,
     Transport,
     Wait,
@@ -52,7 +52,7 @@ class ExchangeObserver:
         """A pause, which may end early where somebody calls back."""
         await trio.sleep(step.seconds)
 
-    async def delivered(self, step: Delivered) -> None:
+    async def delivered(self, step: ResultDelivered) -> None:
         """One of many requests has its result."""
 
     def answered(self, response: HttpResponse) -> None:
@@ -170,7 +170,7 @@ class ExchangeDriver:
                 await watch.accepted(step)
             case Cancellable():
                 watch.cancellable(step)
-            case Delivered():
+            case ResultDelivered():
                 await watch.delivered(step)
             case _:
                 raise AssertionError(f"{step!r} is no step")

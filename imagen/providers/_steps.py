@@ -33,7 +33,7 @@ __all__ = [
     "JobAccepted",
     "Cancellable",
     "Compute",
-    "Delivered",
+    "ResultDelivered",
     "EconomyExchange",
     "Exchange",
     "HttpRequest",
@@ -241,7 +241,7 @@ class GeneratedImages(_Word, frozen=True, kw_only=True):
     details: Mapping[str, str] = {}
 
 
-class Delivered(_Word, frozen=True, kw_only=True):
+class ResultDelivered(_Word, frozen=True, kw_only=True):
     """What became of one of the requests that a provider does together: `position` counts them from 0."""
 
     position: int
@@ -280,8 +280,17 @@ class Transport(Protocol):
 
 
 Step = (
-    HttpRequest | ReadChunk | Wait | Compute | Render | PartialImage | Progress | JobAccepted | Cancellable | Delivered
+    HttpRequest
+    | ReadChunk
+    | Wait
+    | Compute
+    | Render
+    | PartialImage
+    | Progress
+    | JobAccepted
+    | Cancellable
+    | ResultDelivered
 )
 Exchange = Generator[Step, HttpResponse | bytes | None, GeneratedImages]
 EconomyExchange = Generator[Step, HttpResponse | bytes | None, None]
-"""Requests that are done together: it yields a `Delivered` for each as it reads its result, so that few are in memory."""
+"""Requests that are done together: it yields a `ResultDelivered` for each as it reads its result, so that few are in memory."""

@@ -9,7 +9,7 @@ import msgspec
 import pybase64
 
 import imagen
-from imagen import Delivered, GeneratedImages, HttpRequest, HttpResponse, ImagenError, JobAccepted, ReadChunk
+from imagen import GeneratedImages, HttpRequest, HttpResponse, ImagenError, JobAccepted, ReadChunk, ResultDelivered
 from imagen._transport.driver import ExchangeObserver
 from imagen.providers import PROVIDERS
 from tests.providers.stepping import PICTURE, call, reply
@@ -29,7 +29,7 @@ class BatchWalk:
 
     def __init__(self, exchange: imagen.EconomyExchange, *answers: HttpResponse | ImagenError | File) -> None:
         self.steps: list[object] = []
-        self.delivered: list[Delivered] = []
+        self.delivered: list[ResultDelivered] = []
         self._exchange = exchange
         self._answers = iter(answers)
         self._chunks: Iterator[bytes] = iter(())
@@ -60,7 +60,7 @@ class BatchWalk:
             return HttpResponse(status=200)
         if isinstance(step, ReadChunk):
             return next(self._chunks, b"") or self._error or b""
-        if isinstance(step, Delivered):
+        if isinstance(step, ResultDelivered):
             self.delivered.append(step)
         return None
 
@@ -88,7 +88,7 @@ class Collector(ExchangeObserver):
     async def accepted(self, job: JobAccepted) -> None:
         self.accepted_job = job
 
-    async def delivered(self, step: Delivered) -> None:
+    async def delivered(self, step: ResultDelivered) -> None:
         assert step.position not in self.results
         self.results[step.position] = step.result
 

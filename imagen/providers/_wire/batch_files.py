@@ -13,7 +13,6 @@ from ..._errors import ImagenError, InvalidRequestError, OutcomeUnknownError, Pr
 from ..._requests.catalog import JsonValue
 from .._provider import Call, Economy
 from .._steps import (
-    Delivered,
     EconomyExchange,
     Exchange,
     GeneratedImages,
@@ -22,6 +21,7 @@ from .._steps import (
     JobAccepted,
     Progress,
     ReadChunk,
+    ResultDelivered,
     Step,
     Wait,
 )
@@ -145,7 +145,7 @@ class Results:
     def deliver_missing(self, explain: Callable[[int], ImagenError]) -> Iterator[Step]:
         """Delivers an error for each request that no line spoke of."""
         for position in self._missing.values():
-            yield Delivered(position=position, result=explain(position))
+            yield ResultDelivered(position=position, result=explain(position))
         self._missing.clear()
 
     def _deliver_stream(self, url: str) -> Generator[Step, HttpResponse | bytes | None, None]:
@@ -177,7 +177,7 @@ class Results:
             # Any step says that the line is done with: what is read of a file is counted from one to the next.
             yield Progress(note="fetching the results again")
         else:
-            yield Delivered(position=position, result=(yield from _outcome(result)))
+            yield ResultDelivered(position=position, result=(yield from _outcome(result)))
         return True
 
 

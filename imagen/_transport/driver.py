@@ -26,10 +26,10 @@ from ..providers._steps import (
     Progress,
     ReadChunk,
     Render,
-    Reply,
     Reporter,
     ResultDelivered,
     Step,
+    StreamedReply,
     Transport,
     Wait,
 )
@@ -95,7 +95,7 @@ class ExchangeDriver:
         """
         answer: HttpResponse | bytes | None = None
         async with AsyncExitStack() as open_reply:
-            reply: Reply | None = None
+            reply: StreamedReply | None = None
             streamed_bytes = 0
             repeatable = False
             failure: ProviderError | None = None
@@ -259,7 +259,7 @@ class ExchangeDriver:
                     self._cache[request.url] = (trio.current_time() + request.cache_seconds, response)
             return response
 
-    async def _read_body(self, reply: Reply) -> bytes:
+    async def _read_body(self, reply: StreamedReply) -> bytes:
         pieces: list[bytes] = []
         size = 0
         while piece := await self._receive(reply):
@@ -275,7 +275,7 @@ class ExchangeDriver:
                 billed="unknown",
             )
 
-    async def _receive(self, reply: Reply) -> bytes:
+    async def _receive(self, reply: StreamedReply) -> bytes:
         with trio.move_on_after(self._bounds.idle_seconds):
             return await reply.receive_some()
         raise OutcomeUnknownError(
@@ -283,7 +283,7 @@ class ExchangeDriver:
             details={"fault": "stall"},
         )
 
-    async def _receive_soon(self, reply: Reply, seconds: float) -> bytes | None:
+    async def _receive_soon(self, reply: StreamedReply, seconds: float) -> bytes | None:
         """The next bytes of a socket, which loses nothing by a wait that is cut short; a broken one has ended."""
         with trio.move_on_after(seconds):
             try:

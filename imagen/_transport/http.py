@@ -19,7 +19,7 @@ from .._policy.bounds import Bounds
 from .._system.secret import Secret
 from .._system.urls import check_host, is_loopback
 from ..providers._provider import Provider
-from ..providers._steps import HttpRequest, Reply
+from ..providers._steps import HttpRequest, StreamedReply
 
 __all__ = ["HttpTransport"]
 
@@ -61,7 +61,7 @@ class HttpTransport:
         self._links: httpx2.AsyncClient | None = None
 
     @asynccontextmanager
-    async def open(self, request: HttpRequest) -> AsyncIterator[Reply]:
+    async def open(self, request: HttpRequest) -> AsyncIterator[StreamedReply]:
         http_request = self._build(request)
         response = await self._send(http_request)
         for _ in range(_MOST_REDIRECTS):

@@ -46,7 +46,7 @@ __all__ = [
     "Progress",
     "ReadChunk",
     "Render",
-    "Reply",
+    "StreamedReply",
     "Reporter",
     "Step",
     "Transport",
@@ -248,7 +248,7 @@ class ResultDelivered(_Word, frozen=True, kw_only=True):
     result: GeneratedImages | ImagenError
 
 
-class Reply(Protocol):
+class StreamedReply(Protocol):
     """An answer whose body is still coming; header names are lower-case."""
 
     @property
@@ -265,7 +265,7 @@ class Reply(Protocol):
 class Transport(Protocol):
     """Sends requests to one provider. `imagen.testing.ScriptedTransport` is one without a network."""
 
-    def open(self, request: HttpRequest) -> AbstractAsyncContextManager[Reply]:
+    def open(self, request: HttpRequest) -> AbstractAsyncContextManager[StreamedReply]:
         """Sends a request and gives the answer as soon as its headers are there; leaving the block drops the rest.
 
         Raises:

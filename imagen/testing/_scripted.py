@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from .._errors import OutcomeUnknownError, ProviderError
-from ..providers._steps import HttpRequest, Reply
+from ..providers._steps import HttpRequest, StreamedReply
 
 __all__ = ["Fault", "ScriptedReply", "ScriptedTransport"]
 
@@ -50,7 +50,7 @@ class ScriptedTransport:
         self._answer = script if callable(script) else _next_of(script)
 
     @asynccontextmanager
-    async def open(self, request: HttpRequest) -> AsyncIterator[Reply]:
+    async def open(self, request: HttpRequest) -> AsyncIterator[StreamedReply]:
         self.requests.append(request)
         self.open_replies += 1
         self.most_at_once = max(self.most_at_once, self.open_replies)

@@ -171,9 +171,9 @@ from .providers._provider import (
     Provider,
 )
 from .providers._steps import (
+    BatchExchange,
     Cancellable,
     Compute,
-    EconomyExchange,
     Exchange,
     GeneratedImage,
     GeneratedImages,
@@ -241,7 +241,7 @@ __all__ = [
     "Discovery",
     "Doomed",
     "Economy",
-    "EconomyExchange",
+    "BatchExchange",
     "Edit",
     "Enhance",
     "Event",

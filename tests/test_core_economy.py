@@ -13,8 +13,8 @@ import trio
 
 import imagen
 from imagen import (
+    BatchExchange,
     Call,
-    EconomyExchange,
     Exchange,
     GeneratedImage,
     GeneratedImages,
@@ -44,14 +44,14 @@ class Press:
         assert isinstance(response, HttpResponse)
         return GeneratedImages(pictures=(GeneratedImage(data=PNG),), reported_cost_usd=PRICE)
 
-    def run(self, calls: Sequence[Call]) -> EconomyExchange:
+    def run(self, calls: Sequence[Call]) -> BatchExchange:
         yield HttpRequest(method="POST", url="batches")
         self.orders += len(calls)
         job = JobAccepted(job_id="b1", poll_url="batches/b1")
         yield job
         yield from self.collect(calls, job)
 
-    def collect(self, calls: Sequence[Call], job: JobAccepted) -> EconomyExchange:
+    def collect(self, calls: Sequence[Call], job: JobAccepted) -> BatchExchange:
         for position, _ in enumerate(calls):
             if position in self.unknown:
                 yield ResultDelivered(position=position, result=imagen.OutcomeUnknownError("Nobody knows."))

@@ -9,7 +9,7 @@ import msgspec
 
 from .._requests.catalog import JsonValue, Model, Operation, RateLimit
 from .._requests.request import Request
-from ._steps import EconomyExchange, Exchange, HttpResponse, JobAccepted, Step
+from ._steps import BatchExchange, Exchange, HttpResponse, JobAccepted, Step
 
 __all__ = ["Call", "Callback", "CallbackReading", "Economy", "InputPicture", "ListedModel", "ModelListing", "Provider"]
 
@@ -78,8 +78,8 @@ class Economy(msgspec.Struct, frozen=True, kw_only=True):
 
     operations: tuple[Operation, ...]
     most_requests: int
-    run: Callable[[Sequence[Call]], EconomyExchange]
-    collect: Callable[[Sequence[Call], JobAccepted], EconomyExchange]
+    run: Callable[[Sequence[Call]], BatchExchange]
+    collect: Callable[[Sequence[Call], JobAccepted], BatchExchange]
 
 
 class ListedModel(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,7 +34,7 @@ __all__ = [
     "Cancellable",
     "Compute",
     "ResultDelivered",
-    "EconomyExchange",
+    "BatchExchange",
     "Exchange",
     "HttpRequest",
     "HttpResponse",
@@ -292,5 +292,5 @@ Step = (
     | ResultDelivered
 )
 Exchange = Generator[Step, HttpResponse | bytes | None, GeneratedImages]
-EconomyExchange = Generator[Step, HttpResponse | bytes | None, None]
+BatchExchange = Generator[Step, HttpResponse | bytes | None, None]
 """Requests that are done together: it yields a `ResultDelivered` for each as it reads its result, so that few are in memory."""

@@ -27,7 +27,7 @@ class File(msgspec.Struct):
 class BatchWalk:
     """One exchange of a batch API on its way; `answers` answer its requests in their order, an error by being raised."""
 
-    def __init__(self, exchange: imagen.EconomyExchange, *answers: HttpResponse | ImagenError | File) -> None:
+    def __init__(self, exchange: imagen.BatchExchange, *answers: HttpResponse | ImagenError | File) -> None:
         self.steps: list[object] = []
         self.delivered: list[ResultDelivered] = []
         self._exchange = exchange

@@ -279,7 +279,7 @@ def test_whatever_is_answered_ends_in_one_result_each_or_an_error_of_ours(spoken
 # --- over real sockets ----------------------------------------------------------------------------------------------
 
 
-async def collected(dialect: Dialect, simulator: Simulator, exchange: imagen.EconomyExchange) -> Collector:
+async def collected(dialect: Dialect, simulator: Simulator, exchange: imagen.BatchExchange) -> Collector:
     """What the driver tells of a whole exchange with the simulator."""
     watch = Collector()
     base_url, provider = simulator.base_url(dialect.provider), PROVIDERS[dialect.provider]

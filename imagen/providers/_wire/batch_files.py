@@ -13,7 +13,7 @@ from ..._errors import ImagenError, InvalidRequestError, OutcomeUnknownError, Pr
 from ..._requests.catalog import JsonValue
 from .._provider import Call, Economy
 from .._steps import (
-    EconomyExchange,
+    BatchExchange,
     Exchange,
     GeneratedImages,
     HttpRequest,
@@ -47,14 +47,14 @@ _encode = msgspec.json.Encoder().encode
 
 def batch_economy(
     submit: Callable[[Sequence[Call]], Generator[Step, HttpResponse | bytes | None, JobAccepted]],
-    collect: Callable[[Sequence[Call], JobAccepted], EconomyExchange],
+    collect: Callable[[Sequence[Call], JobAccepted], BatchExchange],
 ) -> Economy:
     """A batch API, by its two halves. Calls are of one model, and generations only.
 
     Edits would put all their pictures into one file, which memory would have to hold.
     """
 
-    def run(calls: Sequence[Call]) -> EconomyExchange:
+    def run(calls: Sequence[Call]) -> BatchExchange:
         assert len({call.model.wire_name for call in calls}) == 1, "a batch is of one model"
         accepted = yield from submit(calls)
         yield accepted

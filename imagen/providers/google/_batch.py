@@ -18,8 +18,8 @@ from ..._errors import ImagenError, InvalidRequestError, OutcomeUnknownError, Pr
 from ..._requests.catalog import JsonValue
 from .._provider import Call, Economy
 from .._steps import (
+    BatchExchange,
     Cancellable,
-    EconomyExchange,
     Exchange,
     GeneratedImages,
     HttpRequest,
@@ -146,7 +146,7 @@ def _resource(collection: str, name: object) -> str:
     return f"{collection}/{quote(id, safe='')}" if kind == collection and id else ""
 
 
-def _collect(wire: _Wire, calls: Sequence[Call], accepted: JobAccepted) -> EconomyExchange:
+def _collect(wire: _Wire, calls: Sequence[Call], accepted: JobAccepted) -> BatchExchange:
     """Waits for a batch and delivers its results, in the order of its file."""
     # Nobody publishes what a batch costs that was stopped.
     yield Cancellable(request=HttpRequest(method="POST", url=f"{accepted.poll_url}:cancel"))

@@ -16,7 +16,7 @@ import msgspec
 from ..._errors import ImagenError, OutcomeUnknownError, ProviderError
 from ..._requests.catalog import JsonValue
 from .._provider import Call, Economy
-from .._steps import Cancellable, EconomyExchange, Exchange, HttpRequest, HttpResponse, JobAccepted, Progress, Step
+from .._steps import BatchExchange, Cancellable, Exchange, HttpRequest, HttpResponse, JobAccepted, Progress, Step
 from .._wire.batch_files import Results, batch_economy, encode_requests, patient_call, patient_job
 from .._wire.http import MALFORMED, FormFile, decode, form_request, json_request, one_line, send
 from .._wire.polling import Ended, await_end
@@ -104,7 +104,7 @@ def _request(wire: _Wire, position: int, call: Call) -> dict[str, JsonValue]:
     return {"custom_id": str(position), "method": "POST", "url": _ENDPOINT, "body": dict(wire.body(unseen))}
 
 
-def _collect(wire: _Wire, calls: Sequence[Call], accepted: JobAccepted) -> EconomyExchange:
+def _collect(wire: _Wire, calls: Sequence[Call], accepted: JobAccepted) -> BatchExchange:
     """Waits for a batch and delivers its results, in the order of its files."""
     # What is executed until the batch stops is charged.
     yield Cancellable(request=HttpRequest(method="POST", url=f"{accepted.poll_url}/cancel"))

@@ -89,10 +89,10 @@ def call_for(model: imagen.Model, operation: str) -> Call:
     )
 
 
-def picture(data: object) -> imagen.InputPicture:
+def picture(data: object) -> imagen.EncodedImage:
     assert isinstance(data, bytes)
     found = measure(data)
-    return imagen.InputPicture(data=data, media_type=found.media_type, width=found.width, height=found.height)
+    return imagen.EncodedImage(data=data, media_type=found.media_type, width=found.width, height=found.height)
 
 
 def without_pictures(call: Call) -> Call:

@@ -21,7 +21,7 @@ from .._requests.request import Edit, ImageSource, InputImage, Request, sources_
 from .._system.threads import Workers
 from ..library import Library
 from ..metadata._image_header import measure
-from ..providers._provider import InputPicture
+from ..providers._provider import EncodedImage
 
 __all__ = ["Inputs", "SourceReader"]
 
@@ -30,7 +30,7 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     """The pictures of a request, and the request as it is remembered, with `InputImage`s in their place."""
 
     request: Request
-    pictures: tuple[InputPicture, ...] = ()
+    pictures: tuple[EncodedImage, ...] = ()
     parent_id: str | None = None
 
 
@@ -74,7 +74,7 @@ class SourceReader:
             parent_id=remembered[0].id if not hasattr(request, "references") else None,
         )
 
-    async def _read_one(self, source: ImageSource) -> tuple[InputImage, InputPicture]:
+    async def _read_one(self, source: ImageSource) -> tuple[InputImage, EncodedImage]:
         data, image_id, name = await self._load(source)
         try:
             found = await self._workers.run(partial(measure, data))
@@ -89,7 +89,7 @@ class SourceReader:
                 "make it smaller."
             )
         sha256 = await self._workers.run(lambda: hashlib.sha256(data).hexdigest())
-        picture = InputPicture(data=data, media_type=found.media_type, width=found.width, height=found.height)
+        picture = EncodedImage(data=data, media_type=found.media_type, width=found.width, height=found.height)
         image = InputImage(
             sha256=sha256, media_type=found.media_type, width=found.width, height=found.height, id=image_id, name=name
         )
@@ -189,7 +189,7 @@ def _decode_data_url(url: str) -> bytes:
         raise InvalidRequestError("A data: URL must hold a picture in base64: data:image/png;base64,...") from None
 
 
-def _check_inputs(request: Request, pictures: tuple[InputPicture, ...], model: Model) -> None:
+def _check_inputs(request: Request, pictures: tuple[EncodedImage, ...], model: Model) -> None:
     limits = model.capabilities.inputs
     masked = isinstance(request, Edit) and request.mask is not None
     for number, picture in enumerate(pictures[:-1] if masked else pictures, start=1):
@@ -203,7 +203,7 @@ def _check_inputs(request: Request, pictures: tuple[InputPicture, ...], model: M
         )
 
 
-def _complaint(picture: InputPicture, limits: InputLimits) -> str | None:
+def _complaint(picture: EncodedImage, limits: InputLimits) -> str | None:
     long_side, short_side = max(picture.width, picture.height), min(picture.width, picture.height)
     pixels = picture.width * picture.height
     if picture.media_type not in limits.media_types:

@@ -25,7 +25,7 @@ from .._requests.request import (
 from .._requests.translation import Adjustment, translate
 from .._results.prices import Quote, quote_request
 from .._storage.ledger import AttemptRecord
-from ..providers._provider import Call, InputPicture, Provider
+from ..providers._provider import Call, EncodedImage, Provider
 from .inputs import Inputs, SourceReader
 
 __all__ = ["PlannedRequest", "Planner"]
@@ -189,7 +189,7 @@ def _check_economy(model: Model, provider: Provider, operation: Operation) -> No
         )
 
 
-def _with_inputs(call: Call, pictures: tuple[InputPicture, ...]) -> Call:
+def _with_inputs(call: Call, pictures: tuple[EncodedImage, ...]) -> Call:
     """The pictures, in the order of `sources_of`, where the exchange looks for them."""
     match call.request:
         case Generate():

@@ -11,10 +11,10 @@ from .._requests.catalog import JsonValue, Model, Operation, RateLimit
 from .._requests.request import Request
 from ._steps import BatchExchange, Exchange, HttpResponse, JobAccepted, Step
 
-__all__ = ["Call", "Callback", "CallbackReading", "Economy", "InputPicture", "ListedModel", "ModelListing", "Provider"]
+__all__ = ["Call", "Callback", "CallbackReading", "Economy", "EncodedImage", "ListedModel", "ModelListing", "Provider"]
 
 
-class InputPicture(msgspec.Struct, frozen=True, kw_only=True):
+class EncodedImage(msgspec.Struct, frozen=True, kw_only=True):
     """A picture to work on, read and measured; lengths in pixels."""
 
     data: bytes
@@ -23,7 +23,7 @@ class InputPicture(msgspec.Struct, frozen=True, kw_only=True):
     height: int
 
     def __repr__(self) -> str:
-        return f"InputPicture({self.media_type} {self.width}x{self.height}, {len(self.data)} bytes)"
+        return f"EncodedImage({self.media_type} {self.width}x{self.height}, {len(self.data)} bytes)"
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,9 +39,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     request: Request
     model: Model
     count: int = 1
-    images: tuple[InputPicture, ...] = ()
-    mask: InputPicture | None = None
-    references: tuple[InputPicture, ...] = ()
+    images: tuple[EncodedImage, ...] = ()
+    mask: EncodedImage | None = None
+    references: tuple[EncodedImage, ...] = ()
     settings: Mapping[str, JsonValue] = {}
     callback_url: str | None = None
     callback_secret: str | None = None

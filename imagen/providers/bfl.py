@@ -30,7 +30,7 @@ from .._requests.request import Restyle, Vary
 from .._requests.sizes import parse_size
 from .._requests.translation import Adjustment
 from .._system.retry_after import read_wait_seconds
-from ._provider import Call, Callback, CallbackReading, InputPicture, Provider
+from ._provider import Call, Callback, CallbackReading, EncodedImage, Provider
 from ._steps import (
     Compute,
     Exchange,
@@ -153,7 +153,7 @@ def _read_wire(model: Model) -> _Wire:
         raise ConfigurationError(f'wire of [models."{model.id}"] is wrong: {error}.') from error
 
 
-def _place(pictures: tuple[InputPicture, ...], wire: _Wire, model: Model) -> dict[str, JsonValue]:
+def _place(pictures: tuple[EncodedImage, ...], wire: _Wire, model: Model) -> dict[str, JsonValue]:
     if wire.image_list is not None and pictures:
         return {wire.image_list: [as_base64(picture) for picture in pictures]}
     if wire.every_image and len(pictures) != len(wire.images):

@@ -25,7 +25,7 @@ from .._errors import (
     RateLimitError,
 )
 from .._system.retry_after import read_wait_seconds
-from ._provider import Call, Callback, CallbackReading, InputPicture, Provider
+from ._provider import Call, Callback, CallbackReading, EncodedImage, Provider
 from ._steps import (
     Cancellable,
     Exchange,
@@ -92,7 +92,7 @@ def read_callback(callback: Callback) -> CallbackReading:
     return read_job_id(callback, "request_id", _NAME)
 
 
-def _hand_in(picture: InputPicture) -> Steps:
+def _hand_in(picture: EncodedImage) -> Steps:
     # Not as a file: whatever is uploaded here is public.
     yield from ()
     return as_data_url(picture)

@@ -30,7 +30,7 @@ from .._requests.catalog import JsonValue, Model
 from .._requests.request import Edit, Enhance, Restyle, Vary, operation_of
 from .._requests.translation import Adjustment
 from .._system.retry_after import read_wait_seconds
-from ._provider import Call, Callback, CallbackReading, InputPicture, Provider
+from ._provider import Call, Callback, CallbackReading, EncodedImage, Provider
 from ._steps import (
     Compute,
     Exchange,
@@ -158,7 +158,7 @@ def _read_wire(model: Model) -> _Wire:
         raise ConfigurationError(f'wire of [models."{model.id}"] is wrong: {error}.') from error
 
 
-def _reference_files(pictures: tuple[InputPicture, ...], wire: _Wire) -> Iterator[FormFile]:
+def _reference_files(pictures: tuple[EncodedImage, ...], wire: _Wire) -> Iterator[FormFile]:
     return (FormFile.of(wire.references or "style_reference_images", picture) for picture in pictures)
 
 

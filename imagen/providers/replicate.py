@@ -27,7 +27,7 @@ from .._errors import (
 )
 from .._requests.catalog import JsonValue, RateLimit
 from .._system.retry_after import read_wait_seconds
-from ._provider import Call, Callback, CallbackReading, InputPicture, Provider
+from ._provider import Call, Callback, CallbackReading, EncodedImage, Provider
 from ._steps import (
     Cancellable,
     Exchange,
@@ -121,7 +121,7 @@ class _File(msgspec.Struct):
 _decode_file = msgspec.json.Decoder(_File).decode
 
 
-def _hand_in(picture: InputPicture) -> Steps:
+def _hand_in(picture: EncodedImage) -> Steps:
     """A small picture as it is, a larger one as the link of an uploaded file. An upload costs nothing, nor does it fail so."""
     if len(picture.data) < _LARGEST_INLINE_BYTES:
         return as_data_url(picture)

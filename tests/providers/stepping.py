@@ -99,9 +99,9 @@ def call(
     count: int = 1,
     prompt: str = "a cat",
     request: imagen.Request | None = None,
-    images: tuple[imagen.InputPicture, ...] = (),
-    mask: imagen.InputPicture | None = None,
-    references: tuple[imagen.InputPicture, ...] = (),
+    images: tuple[imagen.EncodedImage, ...] = (),
+    mask: imagen.EncodedImage | None = None,
+    references: tuple[imagen.EncodedImage, ...] = (),
     settings: dict[str, Any] | None = None,
     **fields: Any,
 ) -> imagen.Call:
@@ -122,20 +122,20 @@ def call(
 
 def input_picture(
     width: int = 64, height: int = 64, *, color: object = "teal", format: str = "PNG"
-) -> imagen.InputPicture:
+) -> imagen.EncodedImage:
     """A picture to work on."""
     file = io.BytesIO()
     Image.new("RGB", (width, height), color).save(file, format)
-    return imagen.InputPicture(data=file.getvalue(), media_type=f"image/{format.lower()}", width=width, height=height)
+    return imagen.EncodedImage(data=file.getvalue(), media_type=f"image/{format.lower()}", width=width, height=height)
 
 
-def mask_picture(width: int = 64, height: int = 64) -> imagen.InputPicture:
+def mask_picture(width: int = 64, height: int = 64) -> imagen.EncodedImage:
     """A mask whose left half is white, which is the half to change."""
     file = io.BytesIO()
     mask = Image.new("L", (width, height), 0)
     mask.paste(255, (0, 0, width // 2, height))
     mask.save(file, "PNG")
-    return imagen.InputPicture(data=file.getvalue(), media_type="image/png", width=width, height=height)
+    return imagen.EncodedImage(data=file.getvalue(), media_type="image/png", width=width, height=height)
 
 
 def reply(body: object, status: int = 200, **headers: str) -> HttpResponse:

@@ -14,7 +14,7 @@ from ..._requests.catalog import JsonValue
 from ..._requests.request import Request
 from ..._requests.translation import Adjustment
 from ..._system.retry_after import read_wait_seconds
-from .._provider import Call, InputPicture
+from .._provider import Call, EncodedImage
 from .._steps import GeneratedImage, HttpRequest, HttpResponse, LostImage, Step, WithheldImage
 
 __all__ = [
@@ -71,7 +71,7 @@ class FormFile(NamedTuple):
     filename: str
 
     @classmethod
-    def of(cls, name: str, picture: InputPicture) -> FormFile:
+    def of(cls, name: str, picture: EncodedImage) -> FormFile:
         """A picture as a file; some servers look at the ending of its name."""
         return cls(name, picture.data, picture.media_type, f"{name}.{picture.media_type.rpartition('/')[2]}")
 
@@ -146,12 +146,12 @@ def leave_out(call: Call, *fields: str, reason: str) -> tuple[Call, tuple[Adjust
     return msgspec.structs.replace(call, request=msgspec.structs.replace(call.request, **kept)), adjustments
 
 
-def as_base64(picture: InputPicture) -> str:
+def as_base64(picture: EncodedImage) -> str:
     """The bytes of a picture as text."""
     return pybase64.b64encode_as_string(picture.data)
 
 
-def as_data_url(picture: InputPicture) -> str:
+def as_data_url(picture: EncodedImage) -> str:
     """A picture as a URL that holds it."""
     return f"data:{picture.media_type};base64,{as_base64(picture)}"
 

@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 from ..._errors import InvalidRequestError
-from .._provider import InputPicture
+from .._provider import EncodedImage
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 __all__ = ["black_mask", "transparent_mask", "transparent_picture", "white_mask"]
 
 
-def white_mask(mask: InputPicture) -> bytes:
+def white_mask(mask: EncodedImage) -> bytes:
     """White where the picture is to change, as a greyscale PNG."""
     return _change(mask, "plain")
 
 
-def black_mask(mask: InputPicture) -> bytes:
+def black_mask(mask: EncodedImage) -> bytes:
     """Black where the picture is to change, as a greyscale PNG."""
     return _change(mask, "inverted")
 
 
-def transparent_mask(mask: InputPicture) -> bytes:
+def transparent_mask(mask: EncodedImage) -> bytes:
     """Transparent where the picture is to change, as a PNG with an alpha channel."""
     return _change(mask, "alpha")
 
 
-def transparent_picture(picture: InputPicture, mask: InputPicture) -> bytes:
+def transparent_picture(picture: EncodedImage, mask: EncodedImage) -> bytes:
     """The picture itself as a PNG, transparent where it is to change."""
     from PIL import Image, ImageOps
 
@@ -39,7 +39,7 @@ def transparent_picture(picture: InputPicture, mask: InputPicture) -> bytes:
     return _png(canvas)
 
 
-def _change(mask: InputPicture, form: str) -> bytes:
+def _change(mask: EncodedImage, form: str) -> bytes:
     # Pillow is imported only when a mask is there.
     from PIL import Image, ImageOps
 
@@ -54,7 +54,7 @@ def _change(mask: InputPicture, form: str) -> bytes:
     return _png(canvas)
 
 
-def _read(mask: InputPicture) -> Image.Image:
+def _read(mask: EncodedImage) -> Image.Image:
     from PIL import Image
 
     try:

@@ -29,7 +29,7 @@ from ..._requests.catalog import JsonValue, Model
 from ..._requests.request import Enhance, Generate, Restyle, Vary, operation_of
 from ..._requests.sizes import parse_size
 from ..._requests.translation import Adjustment
-from .._provider import Call, InputPicture
+from .._provider import Call, EncodedImage
 from .._steps import Compute, HttpResponse, Step
 from .http import add_options, leave_out
 from .masks import black_mask, transparent_mask, white_mask
@@ -49,7 +49,7 @@ _WORDED = ("aspect_ratio", "resolution", "quality", "style", "background", "outp
 _PAID = ("prompt", "size", "aspect_ratio", "resolution", "quality", "count", "scale", "mode", "mask")
 
 Steps: TypeAlias = Generator[Step, HttpResponse | bytes | None, str]
-HandIn = Callable[[InputPicture], Steps]
+HandIn = Callable[[EncodedImage], Steps]
 """How a gateway is given a picture: what goes into the field for it, a data: URL or a link."""
 
 
@@ -283,7 +283,7 @@ def _fit_strength(asked: float, inputs: _Inputs, model: Model) -> tuple[str, flo
 # --- pictures -------------------------------------------------------------------------------------------------------
 
 
-def _place(call: Call, inputs: _Inputs) -> list[tuple[str, tuple[InputPicture, ...]]]:
+def _place(call: Call, inputs: _Inputs) -> list[tuple[str, tuple[EncodedImage, ...]]]:
     """The pictures by field; those that lend their look go behind the others where they have no fields of their own."""
     images, references = call.images, call.references
     if not inputs.references:
@@ -292,8 +292,8 @@ def _place(call: Call, inputs: _Inputs) -> list[tuple[str, tuple[InputPicture, .
 
 
 def _assign(
-    pictures: tuple[InputPicture, ...], names: tuple[str, ...], model: Model
-) -> Iterator[tuple[str, tuple[InputPicture, ...]]]:
+    pictures: tuple[EncodedImage, ...], names: tuple[str, ...], model: Model
+) -> Iterator[tuple[str, tuple[EncodedImage, ...]]]:
     for name in names:
         if not pictures:
             return

@@ -8,7 +8,7 @@ from ..._errors import ImagenError
 from ..._requests.catalog import Model
 from ..._requests.request import Request
 from ..._requests.sizes import parse_size
-from .._provider import Call, InputPicture
+from .._provider import Call, EncodedImage
 from .._steps import Exchange
 
 __all__ = ["checkpoint_of", "fitted_size", "keep_free", "number_setting", "runs_out_of_memory"]
@@ -36,7 +36,7 @@ def checkpoint_of(model: Model) -> str | None:
     return None if model.wire_name == _LOADED else model.wire_name
 
 
-def fitted_size(request: Request, picture: InputPicture | None = None) -> tuple[int, int]:
+def fitted_size(request: Request, picture: EncodedImage | None = None) -> tuple[int, int]:
     """Width and height of what is to be drawn: as asked, else as the picture has them, else a square."""
     asked = None if request.size is None else parse_size(request.size)
     if asked is not None:

@@ -27,7 +27,7 @@ from ..._errors import (
 from ..._requests.catalog import JsonValue
 from ..._requests.request import Enhance, Vary
 from ..._requests.translation import Adjustment
-from .._provider import Call, InputPicture, ListedModel, ModelListing, Provider
+from .._provider import Call, EncodedImage, ListedModel, ModelListing, Provider
 from .._steps import (
     Cancellable,
     Compute,
@@ -205,7 +205,7 @@ def _slot_values(call: Call) -> dict[str, JsonValue]:
     }
 
 
-def _picture_slots(call: Call) -> dict[str, InputPicture]:
+def _picture_slots(call: Call) -> dict[str, EncodedImage]:
     """The pictures by the names of their slots."""
     pictures = (*call.images, *call.references)
     named = {"image" if place == 1 else f"image_{place}": picture for place, picture in enumerate(pictures, 1)}
@@ -265,7 +265,7 @@ def _upload_source(call: Call) -> Generator[Step, HttpResponse | bytes | None, s
     return (yield from _upload_bytes(data, "image/png"))
 
 
-def _upload(picture: InputPicture) -> Generator[Step, HttpResponse | bytes | None, str]:
+def _upload(picture: EncodedImage) -> Generator[Step, HttpResponse | bytes | None, str]:
     return (yield from _upload_bytes(picture.data, picture.media_type))
 
 

@@ -15,7 +15,7 @@ from ..._requests.catalog import JsonValue
 from ..._requests.request import Vary
 from ..._requests.sizes import parse_size
 from ..._requests.translation import Adjustment
-from .._provider import Call, InputPicture
+from .._provider import Call, EncodedImage
 from .._steps import GeneratedImage, Reporter, WithheldImage
 from .._wire.http import add_options
 from .._wire.masks import white_mask
@@ -172,7 +172,7 @@ class Drawing:
             inputs["mask_image"] = self._open_mask(mask, target)
         return inputs
 
-    def _open_mask(self, mask: InputPicture, target: tuple[int, int]) -> Image.Image:
+    def _open_mask(self, mask: EncodedImage, target: tuple[int, int]) -> Image.Image:
         from PIL import Image
 
         with Image.open(io.BytesIO(white_mask(mask))) as opened:
@@ -297,7 +297,7 @@ def _check_steps(arguments: Mapping[str, Any], takes: Mapping[str, Parameter]) -
         )
 
 
-def _open(picture: InputPicture) -> Image.Image:
+def _open(picture: EncodedImage) -> Image.Image:
     from PIL import Image
 
     try:

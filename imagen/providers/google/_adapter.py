@@ -10,7 +10,7 @@ import msgspec
 
 from ..._errors import Billed, ContentFilterError, InvalidRequestError, ProviderError
 from ..._requests.catalog import JsonValue
-from .._provider import Call, InputPicture, ListedModel, ModelListing, Provider
+from .._provider import Call, EncodedImage, ListedModel, ModelListing, Provider
 from .._steps import Exchange, GeneratedImage, GeneratedImages, HttpRequest, HttpResponse, Usage, WithheldImage
 from .._wire.batch_files import SETTINGS
 from .._wire.http import MALFORMED, add_options, as_base64, decode, decode_base64, json_request, one_line, send, trace
@@ -151,7 +151,7 @@ def _generation_body(call: Call) -> dict[str, JsonValue]:
     return _content_body(call, call.references, call.request.prompt)
 
 
-def _content_body(call: Call, pictures: tuple[InputPicture, ...], prompt: str) -> dict[str, JsonValue]:
+def _content_body(call: Call, pictures: tuple[EncodedImage, ...], prompt: str) -> dict[str, JsonValue]:
     request = call.request
     image = _present(
         aspectRatio=request.aspect_ratio,

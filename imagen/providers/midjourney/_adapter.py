@@ -25,7 +25,7 @@ from ..._requests.catalog import JsonValue
 from ..._requests.request import Edit, Enhance, Generate, Restyle, Vary
 from ..._requests.translation import Adjustment
 from ...metadata._image_header import measure
-from .._provider import Call, InputPicture, Provider
+from .._provider import Call, EncodedImage, Provider
 from .._steps import (
     Cancellable,
     Compute,
@@ -181,7 +181,7 @@ def collect(call: Call, accepted: JobAccepted) -> Exchange:
     return (yield from _hand_over(call, task, task_id, lacks=() if is_last else _lacks(call)))
 
 
-def _imagine(call: Call, words: Words, pictures: tuple[InputPicture, ...]) -> Exchange:
+def _imagine(call: Call, words: Words, pictures: tuple[EncodedImage, ...]) -> Exchange:
     fields: dict[str, JsonValue] = {"base64Array": [as_data_url(picture) for picture in pictures]} if pictures else {}
     task_id = yield from _submit("imagine", words.body(fields))
     return (yield from _finish(call, task_id))

@@ -9,7 +9,7 @@ import msgspec
 
 from ..._errors import ProviderError
 from ..._requests.catalog import JsonValue
-from .._provider import Call, InputPicture, ListedModel, ModelListing, Provider
+from .._provider import Call, EncodedImage, ListedModel, ModelListing, Provider
 from .._steps import (
     Compute,
     Exchange,
@@ -51,7 +51,7 @@ def edit(call: Call) -> Exchange:
     if call.mask is not None:
         data = yield Compute(call=partial(transparent_mask, call.mask), repeatable=True)
         assert isinstance(data, bytes)
-        mask = InputPicture(data=data, media_type="image/png", width=call.mask.width, height=call.mask.height)
+        mask = EncodedImage(data=data, media_type="image/png", width=call.mask.width, height=call.mask.height)
     return (yield from _order(call, _edit_request(body, (*call.images, *call.references), mask)))
 
 
@@ -90,7 +90,7 @@ def request_body(call: Call) -> dict[str, JsonValue]:
 
 
 def _edit_request(
-    body: Mapping[str, JsonValue], pictures: tuple[InputPicture, ...], mask: InputPicture | None
+    body: Mapping[str, JsonValue], pictures: tuple[EncodedImage, ...], mask: EncodedImage | None
 ) -> HttpRequest:
     """JSON with the pictures as data: URLs, or a form where one of them is too long for that."""
     urls = [as_data_url(picture) for picture in pictures]

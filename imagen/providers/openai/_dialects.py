@@ -11,13 +11,13 @@ import msgspec
 from ..._errors import InvalidRequestError
 from ..._requests.catalog import JsonValue
 from ..._requests.request import Request
-from .._provider import InputPicture
+from .._provider import EncodedImage
 from .._wire.http import as_base64, as_data_url
 
 __all__ = ["LOCALAI", "OPENROUTER", "SD_SERVER", "SGLANG", "TOGETHER", "VLLM_OMNI", "XAI", "Dialect"]
 
 
-def _take_none(pictures: tuple[InputPicture, ...]) -> dict[str, JsonValue]:
+def _take_none(pictures: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
     raise InvalidRequestError("This provider has no way to take these pictures, whatever the catalog says.")
 
 
@@ -44,8 +44,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     edits: Literal["json", "form"] = "json"
     inpaint_path: str | None = None
     upscale_path: str | None = None
-    change: Callable[[tuple[InputPicture, ...]], dict[str, JsonValue]] = _take_none
-    refer: Callable[[tuple[InputPicture, ...]], dict[str, JsonValue]] = _take_none
+    change: Callable[[tuple[EncodedImage, ...]], dict[str, JsonValue]] = _take_none
+    refer: Callable[[tuple[EncodedImage, ...]], dict[str, JsonValue]] = _take_none
     phrase: Callable[[Request], str] = _say_prompt
     in_prompt: frozenset[str] = frozenset()
     names: Mapping[str, str] = {}
@@ -64,7 +64,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
 # --- gateways and makers --------------------------------------------------------------------------------------------
 
 
-def _xai_images(pictures: tuple[InputPicture, ...]) -> dict[str, JsonValue]:
+def _xai_images(pictures: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
     sources: list[JsonValue] = [{"type": "image_url", "url": as_data_url(picture)} for picture in pictures]
     return {"image": sources[0]} if len(sources) == 1 else {"images": sources}
 
@@ -80,7 +80,7 @@ XAI = Dialect(
 )
 
 
-def _openrouter_references(pictures: tuple[InputPicture, ...]) -> dict[str, JsonValue]:
+def _openrouter_references(pictures: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
     return {
         "input_references": [{"type": "image_url", "image_url": {"url": as_data_url(picture)}} for picture in pictures]
     }
@@ -99,12 +99,12 @@ OPENROUTER = Dialect(
 )
 
 
-def _together_images(pictures: tuple[InputPicture, ...]) -> dict[str, JsonValue]:
+def _together_images(pictures: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
     first, *others = map(as_data_url, pictures)
     return {"image_url": first, **({"reference_images": others} if others else {})}
 
 
-def _together_references(pictures: tuple[InputPicture, ...]) -> dict[str, JsonValue]:
+def _together_references(pictures: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
     return {"reference_images": [as_data_url(picture) for picture in pictures]}
 
 
@@ -124,12 +124,12 @@ TOGETHER = Dialect(
 # --- servers of one's own -------------------------------------------------------------------------------------------
 
 
-def _localai_images(pictures: tuple[InputPicture, ...]) -> dict[str, JsonValue]:
+def _localai_images(pictures: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
     first, *others = map(as_base64, pictures)
     return {"file": first, **({"ref_images": others} if others else {})}
 
 
-def _localai_references(pictures: tuple[InputPicture, ...]) -> dict[str, JsonValue]:
+def _localai_references(pictures: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
     return {"ref_images": [as_base64(picture) for picture in pictures]}
 
 

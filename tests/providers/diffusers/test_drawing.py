@@ -214,13 +214,13 @@ def test_less_than_a_step_is_refused_before_anything_is_drawn(shop: Shop, streng
 def test_a_transparent_picture_lies_on_white(shop: Shop):
     file = io.BytesIO()
     Image.new("RGBA", (64, 64), (255, 0, 0, 0)).save(file, "PNG")
-    picture = imagen.InputPicture(data=file.getvalue(), media_type="image/png", width=64, height=64)
+    picture = imagen.EncodedImage(data=file.getvalue(), media_type="image/png", width=64, height=64)
     ask(imagen.Vary(image=b""), images=(picture,))
     assert shop.arguments["image"].getpixel((1, 1)) == (255, 255, 255)
 
 
 def test_a_broken_picture_is_refused(shop: Shop):
-    picture = imagen.InputPicture(data=b"GIF89a", media_type="image/gif", width=64, height=64)
+    picture = imagen.EncodedImage(data=b"GIF89a", media_type="image/gif", width=64, height=64)
     error = refusal(imagen.Vary(image=b""), images=(picture,))
     assert isinstance(error, imagen.InvalidRequestError)
     assert "cannot be read" in error.message

@@ -87,7 +87,7 @@ def test_safety_is_a_threshold_for_each_category(safety, threshold):
     ]
 
 
-def part_of(picture: imagen.InputPicture) -> dict[str, object]:
+def part_of(picture: imagen.EncodedImage) -> dict[str, object]:
     return {"inlineData": {"mimeType": picture.media_type, "data": pybase64.b64encode(picture.data).decode()}}
 
 

@@ -50,7 +50,7 @@ def form(walk: Walk) -> Form:
     return parse_form(dict(walk.requests[0].headers), walk.requests[0].body)
 
 
-def edited(model: str, *pictures: imagen.InputPicture, masked: bool = False, **fields: Any) -> imagen.Call:
+def edited(model: str, *pictures: imagen.EncodedImage, masked: bool = False, **fields: Any) -> imagen.Call:
     request = imagen.Edit(images=("x",) * len(pictures), mask="m" if masked else None, **fields)
     return call(model, request=request, images=pictures, mask=mask_picture() if masked else None)
 

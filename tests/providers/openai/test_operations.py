@@ -42,7 +42,7 @@ MODELS = [model.id for model in CATALOG if model.provider == "openai" and model.
 CAT, HAT = input_picture(96, 64), input_picture(32, 32, color="red", format="JPEG")
 
 
-def url_of(picture: imagen.InputPicture) -> str:
+def url_of(picture: imagen.EncodedImage) -> str:
     return f"data:{picture.media_type};base64,{pybase64.b64encode(picture.data).decode()}"
 
 
@@ -50,8 +50,8 @@ def walk_edit(
     *responses: HttpResponse,
     chunks: Any = (),
     model: str = "gpt-image-2",
-    pictures: tuple[imagen.InputPicture, ...] = (CAT,),
-    mask: imagen.InputPicture | None = None,
+    pictures: tuple[imagen.EncodedImage, ...] = (CAT,),
+    mask: imagen.EncodedImage | None = None,
     count: int = 1,
     **fields: Any,
 ) -> Walk:
@@ -191,7 +191,7 @@ def test_a_recorded_edit_is_what_we_would_send_and_its_answer_is_priced(name, to
     recording = recorded(name)
     sent = recording["request"]["body"]
     pictures = tuple(
-        imagen.InputPicture(
+        imagen.EncodedImage(
             data=pybase64.b64decode(item["image_url"].partition(",")[2]), media_type="image/png", width=8, height=8
         )
         for item in sent["images"]

@@ -23,11 +23,11 @@ LOCAL = ["localai", "vllm-omni", "sglang", "sd-server"]
 CAT, HAT = input_picture(96, 64), input_picture(32, 32, color="red", format="JPEG")
 
 
-def url_of(picture: imagen.InputPicture) -> str:
+def url_of(picture: imagen.EncodedImage) -> str:
     return f"data:{picture.media_type};base64,{base64_of(picture)}"
 
 
-def base64_of(picture: imagen.InputPicture) -> str:
+def base64_of(picture: imagen.EncodedImage) -> str:
     return pybase64.b64encode(picture.data).decode()
 
 
@@ -39,8 +39,8 @@ def walk(model: str | imagen.Model, *responses: HttpResponse, **fields: Any) -> 
 def walk_edit(
     model: str,
     *responses: HttpResponse,
-    pictures: tuple[imagen.InputPicture, ...] = (CAT,),
-    mask: imagen.InputPicture | None = None,
+    pictures: tuple[imagen.EncodedImage, ...] = (CAT,),
+    mask: imagen.EncodedImage | None = None,
     count: int = 1,
     **fields: Any,
 ) -> Walk:
@@ -102,7 +102,7 @@ def test_xai_is_never_sent_what_it_refuses():
 def test_the_recorded_edit_of_xai_is_what_we_would_send():
     sent = recorded("images_edits.json", "xai")["request"]["body"]
     data = [pybase64.b64decode(item["url"].partition(",")[2]) for item in sent["images"]]
-    pictures = tuple(imagen.InputPicture(data=item, media_type="image/png", width=4, height=4) for item in data)
+    pictures = tuple(imagen.EncodedImage(data=item, media_type="image/png", width=4, height=4) for item in data)
     path, body = edited("grok-imagine-image-quality", pictures=pictures, prompt=sent["prompt"])
     assert path == "images/edits"
     assert body == {**sent, "response_format": "b64_json"}

@@ -36,7 +36,7 @@ SUCCEEDED = reply({**RECORD, "status": "succeeded", "output": [LINK], "metrics":
 FILE = reply(PICTURE)
 GOOD = (CREATED, SUCCEEDED, FILE)
 PICTURE_URL = f"data:image/png;base64,{pybase64.b64encode(input_picture().data).decode()}"
-BIG = imagen.InputPicture(data=random.Random(1).randbytes(300_000), media_type="image/jpeg", width=1000, height=1000)
+BIG = imagen.EncodedImage(data=random.Random(1).randbytes(300_000), media_type="image/jpeg", width=1000, height=1000)
 UPLOADED = reply({"id": "f1", "urls": {"get": "https://api.replicate.com/v1/files/f1"}}, 201)
 
 

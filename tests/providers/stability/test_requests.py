@@ -38,7 +38,7 @@ def sent(model: str, **fields: Any) -> tuple[str, dict[str, str], dict[str, File
     return walked.requests[0].url.removeprefix("v2beta/stable-image/"), texts, files
 
 
-def part(picture: imagen.InputPicture, name: str) -> FilePart:
+def part(picture: imagen.EncodedImage, name: str) -> FilePart:
     filename = f"{name}.{picture.media_type.rpartition('/')[2]}"
     return FilePart(filename=filename, media_type=picture.media_type, data=picture.data)
 

@@ -161,10 +161,10 @@ from .prompts import (
     write_styles_csv,
 )
 from .providers._provider import (
+    BatchApi,
     Call,
     Callback,
     CallbackReading,
-    Economy,
     EncodedImage,
     ListedModel,
     ModelListing,
@@ -240,7 +240,7 @@ __all__ = [
     "DiscoveredModel",
     "Discovery",
     "Doomed",
-    "Economy",
+    "BatchApi",
     "BatchExchange",
     "Edit",
     "Enhance",

@@ -64,7 +64,7 @@ class Press:
 
     @asynccontextmanager
     async def open(self, home: Path, *, offers: bool = True, **changes: object) -> AsyncIterator[imagen.Client]:
-        economy = imagen.Economy(operations=("generate",), most_requests=100, run=self.run, collect=self.collect)
+        economy = imagen.BatchApi(operations=("generate",), most_requests=100, run=self.run, collect=self.collect)
         table = {
             "provider": "press",
             "price": {"usd_per_image": "0.04", "economy": "0.5"},

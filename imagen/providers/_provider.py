@@ -11,7 +11,7 @@ from .._requests.catalog import JsonValue, Model, Operation, RateLimit
 from .._requests.request import Request
 from ._steps import BatchExchange, Exchange, HttpResponse, JobAccepted, Step
 
-__all__ = ["Call", "Callback", "CallbackReading", "Economy", "EncodedImage", "ListedModel", "ModelListing", "Provider"]
+__all__ = ["Call", "Callback", "CallbackReading", "BatchApi", "EncodedImage", "ListedModel", "ModelListing", "Provider"]
 
 
 class EncodedImage(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +69,7 @@ CallbackReading = Generator[Step, HttpResponse | bytes | None, str]
 """Checks the signature of a callback and gives the id of its job, or raises AuthenticationError. It may ask for keys."""
 
 
-class Economy(msgspec.Struct, frozen=True, kw_only=True):
+class BatchApi(msgspec.Struct, frozen=True, kw_only=True):
     """What a provider does for less when it may take hours: its batch API.
 
     `run` sends many calls together, waits for them and delivers each; `collect` does the second half of it, for a job that
@@ -118,7 +118,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     list_models: Callable[[], ModelListing] | None = None
     collect: Callable[[Call, JobAccepted], Exchange] | None = None
     read_callback: Callable[[Callback], CallbackReading] | None = None
-    economy: Economy | None = None
+    economy: BatchApi | None = None
     base_url: str | None = None
     base_url_variable: str | None = None
     key_variables: tuple[str, ...] = ()

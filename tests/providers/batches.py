@@ -116,7 +116,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         return [call(self.model, prompt=f"cat {place}", settings=settings, **fields) for place in range(count)]
 
     @property
-    def economy(self) -> imagen.Economy:
+    def economy(self) -> imagen.BatchApi:
         economy = PROVIDERS[self.provider].economy
         assert economy is not None
         return economy

@@ -11,7 +11,7 @@ import msgspec
 
 from ..._errors import ImagenError, InvalidRequestError, OutcomeUnknownError, ProviderError
 from ..._requests.catalog import JsonValue
-from .._provider import Call, Economy
+from .._provider import BatchApi, Call
 from .._steps import (
     BatchExchange,
     Exchange,
@@ -48,7 +48,7 @@ _encode = msgspec.json.Encoder().encode
 def batch_economy(
     submit: Callable[[Sequence[Call]], Generator[Step, HttpResponse | bytes | None, JobAccepted]],
     collect: Callable[[Sequence[Call], JobAccepted], BatchExchange],
-) -> Economy:
+) -> BatchApi:
     """A batch API, by its two halves. Calls are of one model, and generations only.
 
     Edits would put all their pictures into one file, which memory would have to hold.
@@ -60,7 +60,7 @@ def batch_economy(
         yield accepted
         yield from collect(calls, accepted)
 
-    return Economy(operations=("generate",), most_requests=MOST_REQUESTS, run=run, collect=collect)
+    return BatchApi(operations=("generate",), most_requests=MOST_REQUESTS, run=run, collect=collect)
 
 
 def encode_requests(requests: Iterable[Mapping[str, JsonValue]], provider: str) -> bytes:

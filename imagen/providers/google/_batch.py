@@ -16,7 +16,7 @@ import msgspec
 
 from ..._errors import ImagenError, InvalidRequestError, OutcomeUnknownError, ProviderError
 from ..._requests.catalog import JsonValue
-from .._provider import Call, Economy
+from .._provider import BatchApi, Call
 from .._steps import (
     BatchExchange,
     Cancellable,
@@ -83,7 +83,7 @@ class _End(NamedTuple):
 
 def batch_api(
     body: Callable[[Call], Mapping[str, JsonValue]], read: Callable[[Call, HttpResponse], GeneratedImages]
-) -> Economy:
+) -> BatchApi:
     """The Batch API, with the body of a synchronous generation, and what reads the answer to one."""
     wire = _Wire(body, read)
     return batch_economy(partial(_submit, wire), partial(_collect, wire))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagen._policy.concurrency import AdaptiveLimit, Pause
-from imagen._system.retry_after import RateNews, read_rate_headers
+from imagen._system.retry_after import RateLimitHeaders, read_rate_headers
 
 NOW = 1.8e9
 NAMES = (
@@ -133,7 +133,7 @@ def test_it_settles_around_what_the_other_side_takes(capacity):
     ],
 )
 def test_every_form_is_read(headers, remaining, reset_seconds):
-    assert read_rate_headers(headers, NOW) == RateNews(remaining=remaining, reset_seconds=reset_seconds)
+    assert read_rate_headers(headers, NOW) == RateLimitHeaders(remaining=remaining, reset_seconds=reset_seconds)
 
 
 @pytest.mark.parametrize(
@@ -150,17 +150,17 @@ def test_nonsense_is_as_if_it_were_not_there(text):
 def test_whatever_headers_hold_the_news_is_bounded(headers, now):
     news = read_rate_headers(headers, now)
     if news is not None:
-        assert news != RateNews()
+        assert news != RateLimitHeaders()
         assert news.remaining is None or 0 <= news.remaining < 10**9
         assert news.reset_seconds is None or 0 <= news.reset_seconds <= 3600
         assert 0 <= news.pause_seconds <= 3600
 
 
 def test_only_where_nothing_is_left_there_is_something_to_wait_for():
-    assert RateNews(remaining=0, reset_seconds=5.0).pause_seconds == 5.0
-    assert RateNews(remaining=1, reset_seconds=5.0).pause_seconds == 0.0
-    assert RateNews(remaining=0).pause_seconds == 0.0
-    assert RateNews(reset_seconds=5.0).pause_seconds == 0.0
+    assert RateLimitHeaders(remaining=0, reset_seconds=5.0).pause_seconds == 5.0
+    assert RateLimitHeaders(remaining=1, reset_seconds=5.0).pause_seconds == 0.0
+    assert RateLimitHeaders(remaining=0).pause_seconds == 0.0
+    assert RateLimitHeaders(reset_seconds=5.0).pause_seconds == 0.0
 
 
 # --- the pause ------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-__all__ = ["LONGEST_PAUSE_SECONDS", "RateNews", "read_rate_headers", "read_wait_seconds"]
+__all__ = ["LONGEST_PAUSE_SECONDS", "RateLimitHeaders", "read_rate_headers", "read_wait_seconds"]
 
 # Longer waits are a matter for a person; and a header, which is a stranger's word, must not stop a provider for good.
 LONGEST_PAUSE_SECONDS = 3600.0
@@ -49,7 +49,7 @@ def _unit(name: str) -> str:
     return name if name == "ms" else name[0]
 
 
-class RateNews(msgspec.Struct, frozen=True, kw_only=True):
+class RateLimitHeaders(msgspec.Struct, frozen=True, kw_only=True):
     """What an answer says of its limit: how many requests are left, and in how many seconds there are more."""
 
     remaining: int | None = None
@@ -61,7 +61,7 @@ class RateNews(msgspec.Struct, frozen=True, kw_only=True):
         return (self.reset_seconds or 0.0) if self.remaining == 0 else 0.0
 
 
-def read_rate_headers(headers: Mapping[str, str], now: float) -> RateNews | None:
+def read_rate_headers(headers: Mapping[str, str], now: float) -> RateLimitHeaders | None:
     """The news in the headers of an answer, in the forms of OpenAI, xAI and Replicate, the usual one and the IETF's draft 7.
 
     Names are lower-case; `now` is Unix time. Values that make no sense are as if they were not there, a reset later than
@@ -72,8 +72,8 @@ def read_rate_headers(headers: Mapping[str, str], now: float) -> RateNews | None
         items = dict(item.strip().partition("=")[::2] for item in structured.split(","))
         pairs.append((items.get("remaining"), items.get("reset")))
     for remaining, reset in pairs:
-        news = RateNews(remaining=_read_count(remaining), reset_seconds=_read_reset(reset, now))
-        if news != RateNews():
+        news = RateLimitHeaders(remaining=_read_count(remaining), reset_seconds=_read_reset(reset, now))
+        if news != RateLimitHeaders():
             return news
     return None
 

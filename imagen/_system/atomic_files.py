@@ -6,14 +6,14 @@ import os
 import secrets
 from pathlib import Path
 
-__all__ = ["PART", "write_whole"]
+__all__ = ["PART", "write_atomically"]
 
 PART = ".part"
 # For a smaller file, giving its pages back costs more than it brings.
 _LARGE_BYTES = 1 << 18
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes) -> None:
     """Writes a file that is there whole and on the disk when this returns, or not at all."""
     temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{PART}")
     try:

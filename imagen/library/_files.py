@@ -13,7 +13,7 @@ import msgspec
 
 from .._errors import StorageError
 from .._results.images import SUFFIXES
-from .._system.atomic_files import write_whole
+from .._system.atomic_files import write_atomically
 from .._system.threads import Workers
 from ..metadata._image_header import Measure, measure
 
@@ -74,7 +74,7 @@ class PictureFiles:
             StorageError: the file cannot be written; there is no half one either.
         """
         try:
-            write_whole(path, data)
+            write_atomically(path, data)
         except OSError as error:
             raise StorageError(f"The picture cannot be written to {self.folder}: {error.strerror or error}.") from error
 
@@ -89,7 +89,7 @@ class PictureFiles:
             return kept
         path = self.input_path(sha256, media_type)
         try:
-            write_whole(path, data)
+            write_atomically(path, data)
         except OSError as error:
             raise StorageError(f"The picture cannot be written to {self.folder}: {error.strerror or error}.") from error
         return path
@@ -112,7 +112,7 @@ class PictureFiles:
         """
         path = self.folder / "unreadable" / f"{attempt_id}-{secrets.token_hex(2)}.bin"
         try:
-            write_whole(path, data)
+            write_atomically(path, data)
         except OSError as error:
             raise StorageError(f"The bytes cannot be written to {self.folder}: {error.strerror or error}.") from error
         return path

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from .._errors import InvalidRequestError, StorageError
-from .._system.atomic_files import write_whole
+from .._system.atomic_files import write_atomically
 from ._formats.inflate import LARGEST_TEXT
 from ._formats.jpeg import embed_jpeg_packet, is_jpeg_sealed, jpeg_packet
 from ._formats.png import embed_texts, is_png_sealed, read_texts
@@ -158,7 +158,7 @@ def write_sidecar(path: Path, record: Record) -> Path:
     """
     target = sidecar_of(path)
     try:
-        write_whole(target, write_packet(record).encode())
+        write_atomically(target, write_packet(record).encode())
     except OSError as error:
         raise StorageError(f"The record cannot be written to {target}: {error.strerror or error}.") from error
     return target

@@ -10,7 +10,7 @@ import msgspec
 
 from .._errors import ConfigurationError, InvalidRequestError, StorageError
 from .._requests.catalog import JsonValue
-from .._system.atomic_files import write_whole
+from .._system.atomic_files import write_atomically
 from .._system.process_locks import locked
 from ._styles import PLACEHOLDER, Style, frame_prompt
 from ._tables import read_table, write_table
@@ -62,7 +62,7 @@ def _add_styles(path: Path, styles: Iterable[Style]) -> tuple[list[str], list[st
     if new:
         # A file that could not be read again would take every style with it.
         _parse_toml(text, path)
-        write_whole(path, text.encode())
+        write_atomically(path, text.encode())
     return new, old
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .._errors import InvalidRequestError, StorageError
-from .._system.atomic_files import write_whole
+from .._system.atomic_files import write_atomically
 
 __all__ = ["read_table", "read_text_file", "write_table"]
 
@@ -75,6 +75,6 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]
     writer.writerow(header)
     writer.writerows(rows)
     try:
-        write_whole(path, text.getvalue().encode())
+        write_atomically(path, text.getvalue().encode())
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from error

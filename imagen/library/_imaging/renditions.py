@@ -20,7 +20,7 @@ import trio
 
 from ..._errors import InvalidRequestError, StorageError
 from ..._results.images import Image
-from ..._system.atomic_files import PART, write_whole
+from ..._system.atomic_files import PART, write_atomically
 from ..._system.threads import Workers
 from .transforms import Transform, apply_transform, suffix_of
 
@@ -98,7 +98,7 @@ def _make(source: Path, transform: Transform, path: Path) -> None:
         return
     data = apply_transform(source, transform)
     try:
-        write_whole(path, data)
+        write_atomically(path, data)
         if not source.exists():
             # It was deleted meanwhile, and its renditions with it.
             path.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from .._storage.database import from_nanousd, to_nanousd
 from .._storage.ledger import AttemptRecord, Ledger, State
 from .._system.threads import Workers
 from ..library import ImageRow, PictureFiles, WeighedPicture, insert_image, row_of
-from ..metadata._image_header import Measure, measure
+from ..metadata._image_header import ImageHeader, measure
 from ..providers._steps import GeneratedImage, GeneratedImages, LostImage, WithheldImage
 from .attempt import RunningAttempt, new_id
 from .planning import PlannedRequest
@@ -171,7 +171,7 @@ class Keeper:
             provider_id=picture.provider_id,
         )
 
-    def _check_pixels(self, found: Measure) -> None:
+    def _check_pixels(self, found: ImageHeader) -> None:
         """Nobody who opens the picture later, to make a thumbnail say, shall run out of memory."""
         if found.width * found.height > self._max_pixels:
             raise ProviderError(

@@ -15,7 +15,7 @@ from .._errors import StorageError
 from .._results.images import SUFFIXES
 from .._system.atomic_files import write_atomically
 from .._system.threads import Workers
-from ..metadata._image_header import Measure, measure
+from ..metadata._image_header import ImageHeader, measure
 
 __all__ = ["PictureFiles", "WeighedPicture", "is_file_name"]
 
@@ -33,7 +33,7 @@ def is_file_name(sha256: str, media_type: str) -> bool:
 class WeighedPicture(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a picture by its bytes, and where its file belongs."""
 
-    measure: Measure
+    measure: ImageHeader
     sha256: str
     path: Path
 

@@ -12,7 +12,7 @@ import msgspec
 
 from .._errors import ProviderError
 
-__all__ = ["Measure", "measure"]
+__all__ = ["ImageHeader", "measure"]
 
 _PNG, _GIF = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a")
 # Markers of JPEG that stand alone: TEM, RST0 to RST7, SOI.
@@ -23,7 +23,7 @@ _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _TOO_LATE = {0xD9, 0xDA}
 
 
-class Measure(msgspec.Struct, frozen=True, kw_only=True):
+class ImageHeader(msgspec.Struct, frozen=True, kw_only=True):
     """What the first bytes of a picture say of it; lengths in pixels."""
 
     media_type: str
@@ -31,7 +31,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
     height: int
 
 
-def measure(data: bytes) -> Measure:
+def measure(data: bytes) -> ImageHeader:
     """Reads media type and size from the head of a picture.
 
     Raises:
@@ -45,7 +45,7 @@ def measure(data: bytes) -> Measure:
         raise ProviderError(
             f"The reply holds {len(data)} bytes that are no PNG, JPEG, WebP or GIF picture.", billed="yes"
         )
-    return Measure(media_type=media_type, width=width, height=height)
+    return ImageHeader(media_type=media_type, width=width, height=height)
 
 
 def _read_head(data: bytes) -> tuple[str, tuple[int, int]]:

@@ -20,7 +20,7 @@ from ..._requests.tags import clean_tag
 from ..._results.images import Cost, Image
 from ...library import ImageRow, row_of
 from ...metadata import ForeignRecord, Record, read_foreign, read_record, remove_record, request_of
-from ...metadata._image_header import Measure, measure
+from ...metadata._image_header import ImageHeader, measure
 from .sources import UnfitEntryError
 
 __all__ = ["Arrival", "Said", "read_arrival"]
@@ -76,7 +76,7 @@ def read_arrival(data: bytes, said: Said, *, trusted: bool, max_pixels: int, now
     return Arrival(data=data, row=_row(image, trusted=trusted), claimed_id=record.id, is_known=True, doubt=doubt)
 
 
-def _measure(data: bytes, max_pixels: int) -> Measure:
+def _measure(data: bytes, max_pixels: int) -> ImageHeader:
     try:
         found = measure(data)
     except ProviderError:
@@ -98,7 +98,7 @@ def _believe(data: bytes, record: Record | None) -> tuple[bytes, Record | None, 
     return (data, None, doubt) if original is None else (original, read_record(data), doubt)
 
 
-def _bare_image(data: bytes, found: Measure, moment: datetime.datetime) -> Image:
+def _bare_image(data: bytes, found: ImageHeader, moment: datetime.datetime) -> Image:
     sha256 = hashlib.sha256(data).hexdigest()
     return Image(
         # The same picture has the same id whenever it comes.

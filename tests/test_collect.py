@@ -15,7 +15,7 @@ from imagen import Call, GeneratedImages, JobAccepted
 from imagen._requests.request import operation_of
 from imagen._results.prices import cost_of
 from imagen._transport.driver import ExchangeObserver
-from imagen.metadata._image_header import measure
+from imagen.metadata._image_header import read_image_header
 from imagen.providers import PROVIDERS
 from imagen.testing.simulator import JobFails, Simulator, Withheld, open_simulator
 from tests.providers import stepping
@@ -91,7 +91,7 @@ def call_for(model: imagen.Model, operation: str) -> Call:
 
 def picture(data: object) -> imagen.EncodedImage:
     assert isinstance(data, bytes)
-    found = measure(data)
+    found = read_image_header(data)
     return imagen.EncodedImage(data=data, media_type=found.media_type, width=found.width, height=found.height)
 
 
@@ -153,7 +153,7 @@ def shown(pictures: GeneratedImages) -> GeneratedImages:
 
 
 def sizes(pictures: GeneratedImages) -> list[tuple[str, int, int]]:
-    found = [measure(made.data) for made in pictures.pictures if isinstance(made, imagen.GeneratedImage)]
+    found = [read_image_header(made.data) for made in pictures.pictures if isinstance(made, imagen.GeneratedImage)]
     return [(made.media_type, made.width, made.height) for made in found]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import imagen
 from imagen._requests.translation import translate
 from imagen._results.prices import cost_of, quote_request, share_cost, tidy_usd
-from imagen.metadata._image_header import measure
+from imagen.metadata._image_header import read_image_header
 from imagen.providers._steps import GeneratedImage, GeneratedImages, Usage, WithheldImage
 from tests.support import PNG, png
 
@@ -300,7 +300,7 @@ def test_a_picture_is_measured_by_its_head(width, height):
         ("WEBP", "RGBA", {"exif": b"Exif\x00\x00" + bytes(30)}),
     ]
     for kind, mode, options in ways:
-        found = measure(encoded(kind, mode, width, height, **options))
+        found = read_image_header(encoded(kind, mode, width, height, **options))
         assert (found.width, found.height) == (width, height), (kind, options)
         assert found.media_type == f"image/{kind.lower()}"
 
@@ -317,7 +317,7 @@ HEADS = [
 @settings(max_examples=300)
 def test_any_bytes_are_a_picture_or_a_provider_error(data):
     try:
-        found = measure(data)
+        found = read_image_header(data)
         assert found.width > 0 < found.height
     except imagen.ProviderError as error:
         assert error.billed == "yes"
@@ -330,7 +330,7 @@ def test_a_cut_or_bent_head_is_a_picture_or_a_provider_error(head, cut, at, byte
     if at < len(bent):
         bent[at] = byte
     try:
-        measure(bytes(bent))
+        read_image_header(bytes(bent))
     except imagen.ProviderError as error:
         assert error.billed == "yes"
 

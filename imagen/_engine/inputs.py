@@ -20,7 +20,7 @@ from .._requests.catalog import InputLimits, Model
 from .._requests.request import Edit, ImageSource, InputImage, Request, sources_of, with_sources
 from .._system.threads import Workers
 from ..library import Library
-from ..metadata._image_header import measure
+from ..metadata._image_header import read_image_header
 from ..providers._provider import EncodedImage
 
 __all__ = ["Inputs", "SourceReader"]
@@ -77,7 +77,7 @@ class SourceReader:
     async def _read_one(self, source: ImageSource) -> tuple[InputImage, EncodedImage]:
         data, image_id, name = await self._load(source)
         try:
-            found = await self._workers.run(partial(measure, data))
+            found = await self._workers.run(partial(read_image_header, data))
         except ProviderError:
             raise InvalidRequestError(
                 f"{name or 'The picture'} is no PNG, JPEG, WebP or GIF picture ({len(data):,} bytes): give another one.",

@@ -22,7 +22,7 @@ from .._storage.database import from_nanousd, to_nanousd
 from .._storage.ledger import AttemptRecord, Ledger, State
 from .._system.threads import Workers
 from ..library import ImageRow, PictureFiles, WeighedPicture, insert_image, row_of
-from ..metadata._image_header import ImageHeader, measure
+from ..metadata._image_header import ImageHeader, read_image_header
 from ..providers._steps import GeneratedImage, GeneratedImages, LostImage, WithheldImage
 from .attempt import RunningAttempt, new_id
 from .planning import PlannedRequest
@@ -145,7 +145,7 @@ class Keeper:
         weighed: WeighedPicture | None = None
         if self._files is not None:
             weighed = await self._workers.run(partial(self._files.weigh, picture.data))
-        found = measure(picture.data) if weighed is None else weighed.measure
+        found = read_image_header(picture.data) if weighed is None else weighed.measure
         self._check_pixels(found)
         return Image(
             id=new_id(),

@@ -18,7 +18,7 @@ from .._results.images import SUFFIXES
 from .._storage.database import Database, Transaction
 from .._system.atomic_files import PART
 from .._system.threads import Workers
-from ..metadata._image_header import measure
+from ..metadata._image_header import read_image_header
 from ._deletion import Removal
 from ._files import PictureFiles
 from ._rows import ImageRow, insert_image
@@ -246,7 +246,7 @@ def _unknown_row(path: Path) -> ImageRow | None:
     """A picture of which nothing is known but its bytes."""
     data = path.read_bytes()
     try:
-        found = measure(data)
+        found = read_image_header(data)
     except ProviderError:
         return None
     if _SUFFIX_TYPES.get(path.suffix) != found.media_type:

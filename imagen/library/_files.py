@@ -15,7 +15,7 @@ from .._errors import StorageError
 from .._results.images import SUFFIXES
 from .._system.atomic_files import write_atomically
 from .._system.threads import Workers
-from ..metadata._image_header import ImageHeader, measure
+from ..metadata._image_header import ImageHeader, read_image_header
 
 __all__ = ["PictureFiles", "WeighedPicture", "is_file_name"]
 
@@ -33,7 +33,7 @@ def is_file_name(sha256: str, media_type: str) -> bool:
 class WeighedPicture(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a picture by its bytes, and where its file belongs."""
 
-    measure: ImageHeader
+    read_image_header: ImageHeader
     sha256: str
     path: Path
 
@@ -63,9 +63,9 @@ class PictureFiles:
         Raises:
             ProviderError: the bytes are no picture.
         """
-        found = measure(data)
+        found = read_image_header(data)
         sha256 = hashlib.sha256(data).hexdigest()
-        return WeighedPicture(measure=found, sha256=sha256, path=self.path(sha256, found.media_type))
+        return WeighedPicture(read_image_header=found, sha256=sha256, path=self.path(sha256, found.media_type))
 
     def store(self, data: bytes, path: Path) -> None:
         """Writes a picture to its file.

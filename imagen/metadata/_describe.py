@@ -18,7 +18,7 @@ from ._formats.jpeg import jpeg_keys
 from ._formats.png import png_keys
 from ._formats.webp import webp_keys
 from ._formats.xmp import read_packet, short_name
-from ._image_header import measure
+from ._image_header import read_image_header
 from ._record import Record
 
 __all__ = ["FileDescription", "describe_file"]
@@ -65,7 +65,7 @@ def describe_file(path: str | Path, *, trust_anchors: str | None = None) -> File
     path = Path(path)
     data = _read_file(path)
     try:
-        found = measure(data)
+        found = read_image_header(data)
     except ImagenError:
         raise InvalidRequestError(f"{path} is no PNG, JPEG, WebP or GIF picture.") from None
     problems: list[str] = []

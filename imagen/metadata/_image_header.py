@@ -12,7 +12,7 @@ import msgspec
 
 from .._errors import ProviderError
 
-__all__ = ["ImageHeader", "measure"]
+__all__ = ["ImageHeader", "read_image_header"]
 
 _PNG, _GIF = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a")
 # Markers of JPEG that stand alone: TEM, RST0 to RST7, SOI.
@@ -31,7 +31,7 @@ class ImageHeader(msgspec.Struct, frozen=True, kw_only=True):
     height: int
 
 
-def measure(data: bytes) -> ImageHeader:
+def read_image_header(data: bytes) -> ImageHeader:
     """Reads media type and size from the head of a picture.
 
     Raises:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..._errors import ImagenError, InvalidRequestError, ProviderError, StorageError
-from ...metadata._image_header import measure
+from ...metadata._image_header import read_image_header
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
@@ -85,7 +85,7 @@ def read_picture(path: Path) -> bytes:
 
 def _check_head(data: bytes, max_pixels: int) -> None:
     try:
-        found = measure(data)
+        found = read_image_header(data)
     except ProviderError as error:
         raise InvalidRequestError(f"The {len(data)} bytes are no PNG, JPEG, WebP or GIF picture.") from error
     _check_size(found.width, found.height, max_pixels)

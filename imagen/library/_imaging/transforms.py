@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from ..._errors import ConfigurationError, InvalidRequestError
-from ...metadata._image_header import measure
+from ...metadata._image_header import read_image_header
 from .decoding import MAX_PIXELS, open_picture, read_picture
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def apply_transform(source: bytes | Path, transform: Transform) -> bytes:
         picture = _rotate(picture, transform.rotate)
     picture = _resize(picture, transform)
     return encode_picture(
-        picture, _format(transform, measure(data).media_type), quality=transform.quality, profile=profile
+        picture, _format(transform, read_image_header(data).media_type), quality=transform.quality, profile=profile
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..._errors import ProviderError
-from .._image_header import measure
+from .._image_header import read_image_header
 
 __all__ = [
     "drop_webp_packet",
@@ -116,7 +116,7 @@ def drop_webp_packet(data: bytes) -> Iterator[bytes]:
 def _canvas(data: bytes, head: _Chunk) -> bytes | None:
     """What an extended header says, for a file that has only the simple one."""
     try:
-        found = measure(data)
+        found = read_image_header(data)
     except ProviderError:
         return None
     # A lossless head has a bit that says whether alpha is used; a lossy one alone has none.

@@ -24,7 +24,7 @@ from ..._errors import ImagenError, InvalidRequestError, ProviderError
 from ..._requests.catalog import JsonValue
 from ..._requests.request import Edit, Enhance, Generate, Restyle, Vary
 from ..._requests.translation import Adjustment
-from ...metadata._image_header import measure
+from ...metadata._image_header import read_image_header
 from .._provider import Call, EncodedImage, Provider
 from .._steps import (
     Cancellable,
@@ -484,7 +484,7 @@ def _cut(data: bytes) -> bytes:
     from PIL import Image
 
     try:
-        found = measure(data)
+        found = read_image_header(data)
         if found.width * found.height > _MOST_GRID_PIXELS or min(found.width, found.height) < 2:
             return msgspec.msgpack.encode([data])
         with Image.open(io.BytesIO(data)) as opened:

@@ -20,7 +20,7 @@ from ..._requests.tags import clean_tag
 from ..._results.images import Cost, Image
 from ...library import ImageRow, row_of
 from ...metadata import ForeignRecord, Record, read_foreign, read_record, remove_record, request_of
-from ...metadata._image_header import ImageHeader, measure
+from ...metadata._image_header import ImageHeader, read_image_header
 from .sources import UnfitEntryError
 
 __all__ = ["Arrival", "Said", "read_arrival"]
@@ -78,7 +78,7 @@ def read_arrival(data: bytes, said: Said, *, trusted: bool, max_pixels: int, now
 
 def _measure(data: bytes, max_pixels: int) -> ImageHeader:
     try:
-        found = measure(data)
+        found = read_image_header(data)
     except ProviderError:
         raise UnfitEntryError("is no PNG, JPEG, WebP or GIF picture.") from None
     if found.width * found.height > max_pixels:

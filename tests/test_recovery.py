@@ -19,7 +19,7 @@ import imagen
 from imagen import Call, Exchange, GeneratedImage, GeneratedImages, HttpRequest, HttpResponse, JobAccepted, Wait
 from imagen._storage.database import Database
 from imagen._storage.ledger import Ledger
-from imagen._system.process_locks import Owner, is_alive
+from imagen._system.process_locks import ProcessLock, is_alive
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
 from tests.support import PNG, virtual_time
 
@@ -384,7 +384,7 @@ def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path):
         process.communicate()
     assert not is_alive(tmp_path, "abc")
     assert not is_alive(tmp_path, "nobody")
-    mine = Owner(tmp_path, "mine")
+    mine = ProcessLock(tmp_path, "mine")
     assert is_alive(tmp_path, "mine")
     mine.release()
     assert not is_alive(tmp_path, "mine")

@@ -33,7 +33,7 @@ from .._storage.ledger import Ledger
 from .._storage.spending import SpendingBy
 from .._storage.webhooks import BatchCompleted, Webhooks
 from .._system.nursery import open_bare_nursery
-from .._system.process_locks import Owner
+from .._system.process_locks import ProcessLock
 from .._system.threads import ThreadWorkers, Workers
 from .._transport.connections import ProviderWays, open_http
 from .._transport.job_waiters import JobWaiters
@@ -95,9 +95,9 @@ async def open_client(
     ways = ProviderWays(settings, transport or partial(open_http, settings, http), workers)
     catalog = settings.load_catalog()
     database = await Database.open(settings.home / "imagen.sqlite3", workers)
-    owner: Owner | None = None
+    owner: ProcessLock | None = None
     try:
-        owner = await workers.run(partial(Owner, settings.home / "owners", new_id()))
+        owner = await workers.run(partial(ProcessLock, settings.home / "owners", new_id()))
         async with open_bare_nursery() as nursery:
             parts = _assemble(
                 _Ground(

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from .._errors import StorageError
 
-__all__ = ["Owner", "is_alive", "locked"]
+__all__ = ["ProcessLock", "is_alive", "locked"]
 
 _LOOK_SECONDS = 0.01
 
 
-class Owner:
+class ProcessLock:
     """One client, while it is open. Blocking: use it through the workers."""
 
     def __init__(self, folder: Path, owner_id: str) -> None:

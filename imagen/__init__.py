@@ -70,7 +70,7 @@ from ._policy.bounds import Bounds
 from ._policy.budget import Budget, BudgetScope, fail_after_spending, move_on_after_spending
 from ._policy.cleanup import CleanupRules
 from ._policy.confirmation import Confirm
-from ._policy.model_gate import RoutePolicy
+from ._policy.model_gate import RoutingPolicy
 from ._policy.quotas import StandingBudget
 from ._policy.retry import RetryPolicy
 from ._policy.settings import ProviderAccess, Settings, load_settings
@@ -326,7 +326,7 @@ __all__ = [
     "Request",
     "Restyle",
     "RetryPolicy",
-    "RoutePolicy",
+    "RoutingPolicy",
     "Secret",
     "Session",
     "SessionCompletedError",

@@ -60,7 +60,7 @@ def test_a_cancellation_at_any_step_balances_the_books_and_loses_no_slot(town, t
 
 async def test_two_models_can_be_asked_at_once(autojump_clock, tmp_path):
     town = Town(left=picture(25))
-    policy = imagen.RoutePolicy(hedge_after_seconds=60)
+    policy = imagen.RoutingPolicy(hedge_after_seconds=60)
     async with open_town(town, tmp_path, routes=policy) as client:
         image = await client.generate("x", fallback=["right-1"], hedge_after_seconds=0)
         assert image.model == "right-1"

@@ -20,7 +20,7 @@ N = 200
 AT_ONCE = 4
 LATENCY = 0.005
 COOLDOWN = 0.3
-ROUTES = imagen.RoutePolicy(failures=3, cooldown_seconds=COOLDOWN, longest_cooldown_seconds=60.0)
+ROUTES = imagen.RoutingPolicy(failures=3, cooldown_seconds=COOLDOWN, longest_cooldown_seconds=60.0)
 
 
 class Sent(Counter[str]):

@@ -118,13 +118,13 @@ async def test_a_refusal_and_an_unknown_outcome_go_nowhere_else(answer, kind, au
 
 
 async def test_unless_the_settings_ask_for_it(autojump_clock, tmp_path):
-    policy = imagen.RoutePolicy(fallback=("right-1",), fallback_on=("content_filter", "outcome_unknown"))
+    policy = imagen.RoutingPolicy(fallback=("right-1",), fallback_on=("content_filter", "outcome_unknown"))
     async with open_town(Town(left=REFUSED), tmp_path, routes=policy) as client:
         assert (await client.generate("x")).model == "right-1"
 
 
 async def test_the_fallback_of_the_settings_is_for_those_who_name_no_model(autojump_clock, tmp_path):
-    policy = imagen.RoutePolicy(fallback=("right-1",))
+    policy = imagen.RoutingPolicy(fallback=("right-1",))
     async with open_town(Town(left=DOWN), tmp_path, routes=policy) as client:
         assert (await client.generate("x")).model == "right-1"
         with pytest.raises(imagen.ProviderError, match="down"):

@@ -9,7 +9,7 @@ from functools import partial
 import msgspec
 
 from .._errors import AllProvidersFailedError, BudgetExceededError, ConfigurationError, ImagenError
-from .._policy.model_gate import RoutePolicy, fallback_reason
+from .._policy.model_gate import RoutingPolicy, fallback_reason
 from .._requests.options import Routing, RoutingOptions
 from .._requests.request import Request
 from .._results.images import Outcome, failure_of
@@ -30,7 +30,7 @@ class Router:
     """Gives the outcomes of requests, over whichever way they come."""
 
     def __init__(
-        self, *, planner: Planner, engine: Engine, ledger: Ledger, policy: RoutePolicy, cache: ResultCache | None
+        self, *, planner: Planner, engine: Engine, ledger: Ledger, policy: RoutingPolicy, cache: ResultCache | None
     ) -> None:
         self._planner = planner
         self._engine = engine

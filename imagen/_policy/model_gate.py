@@ -26,12 +26,12 @@ from .breaker import Breaker
 from .concurrency import AdaptiveLimit, Pause
 from .retry import RetryAllowance
 
-__all__ = ["FallbackReason", "Route", "RoutePolicy", "Routes", "fallback_reason", "is_lockout"]
+__all__ = ["FallbackReason", "Route", "RoutingPolicy", "Routes", "fallback_reason", "is_lockout"]
 
 FallbackReason = Literal["outage", "rate_limit", "quota", "authentication", "content_filter", "outcome_unknown"]
 
 
-class RoutePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RoutingPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The table `[routes]` of imagen.toml.
 
     `fallback` are models for requests that name none and whose own model fails for one of the reasons in `fallback_on`:
@@ -82,7 +82,7 @@ def _is_outage(error: ImagenError) -> bool:
 class Route:
     """The way to one model. Whoever `enter`ed must `leave`."""
 
-    def __init__(self, model: Model, policy: RoutePolicy, most: int | None) -> None:
+    def __init__(self, model: Model, policy: RoutingPolicy, most: int | None) -> None:
         self._model = model
         self._breaker = Breaker(policy.failures, policy.cooldown_seconds, policy.longest_cooldown_seconds)
         self._limit = AdaptiveLimit(most)
@@ -172,7 +172,7 @@ class Route:
 class Routes:
     """The ways of one client."""
 
-    def __init__(self, policy: RoutePolicy) -> None:
+    def __init__(self, policy: RoutingPolicy) -> None:
         self.policy = policy
         self._routes: dict[str, Route] = {}
         self._allowances: dict[str, RetryAllowance] = {}

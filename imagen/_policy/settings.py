@@ -21,7 +21,7 @@ from ..providers import PROVIDERS
 from ..providers._provider import Provider
 from .bounds import Bounds
 from .cleanup import CleanupRules
-from .model_gate import RoutePolicy
+from .model_gate import RoutingPolicy
 from .quotas import StandingBudget
 from .retry import RetryPolicy
 from .store_settings import StoreSettings
@@ -58,7 +58,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     bounds: Bounds = Bounds()
     retry: RetryPolicy = RetryPolicy()
     budgets: tuple[StandingBudget, ...] = ()
-    routes: RoutePolicy = RoutePolicy()
+    routes: RoutingPolicy = RoutingPolicy()
     cleanup: CleanupRules = CleanupRules()
     confirm_above_usd: Decimal | None = None
     callback_url: str | None = None
@@ -94,7 +94,7 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     bounds: Bounds = Bounds()
     retry: RetryPolicy = RetryPolicy()
     budgets: tuple[StandingBudget, ...] = ()
-    routes: RoutePolicy = RoutePolicy()
+    routes: RoutingPolicy = RoutingPolicy()
     cleanup: CleanupRules = CleanupRules()
     confirm_above_usd: Decimal | None = None
     webhook_url: str | None = None

@@ -16,7 +16,7 @@ import trio
 
 from .._errors import ConfigurationError, ImagenError, OutcomeUnknownError, ProviderError
 from .._policy.budget import BudgetStack
-from .._policy.model_gate import Route, Routes, is_lockout
+from .._policy.model_gate import ModelGate, Routes, is_lockout
 from .._policy.retry import RetryPolicy, retry_attempts
 from .._requests.options import RoutingOptions
 from .._results.images import Cost, Outcome
@@ -186,7 +186,7 @@ class Engine:
             terms.emit(alarm)
         return ticket
 
-    def _start(self, ticket: RunningAttempt, route: Route | None = None, started: float = 0.0) -> None:
+    def _start(self, ticket: RunningAttempt, route: ModelGate | None = None, started: float = 0.0) -> None:
         self._tickets.add(ticket)
         self._nursery.start_soon(self._carry_out, ticket, route, started, name=f"imagen attempt {ticket.id}")
         if self._closed:
@@ -194,7 +194,7 @@ class Engine:
             ticket.let_go(self._salvage_seconds, closing=True)
 
     @trio.lowlevel.enable_ki_protection
-    async def _carry_out(self, ticket: RunningAttempt, route: Route | None, started: float) -> None:
+    async def _carry_out(self, ticket: RunningAttempt, route: ModelGate | None, started: float) -> None:
         """The whole life of a ticket. Whatever happens, the ledger is settled, the money released, the waiter woken."""
         try:
             with ticket.scope:

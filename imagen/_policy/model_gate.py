@@ -26,7 +26,7 @@ from .breaker import Breaker
 from .concurrency import AdaptiveLimit, Pause
 from .retry import RetryAllowance
 
-__all__ = ["FallbackReason", "Route", "RoutingPolicy", "Routes", "fallback_reason", "is_lockout"]
+__all__ = ["FallbackReason", "ModelGate", "RoutingPolicy", "Routes", "fallback_reason", "is_lockout"]
 
 FallbackReason = Literal["outage", "rate_limit", "quota", "authentication", "content_filter", "outcome_unknown"]
 
@@ -79,7 +79,7 @@ def _is_outage(error: ImagenError) -> bool:
     return isinstance(error, ProviderError) and (error.retryable or isinstance(error, OutcomeUnknownError))
 
 
-class Route:
+class ModelGate:
     """The way to one model. Whoever `enter`ed must `leave`."""
 
     def __init__(self, model: Model, policy: RoutingPolicy, most: int | None) -> None:
@@ -174,14 +174,14 @@ class Routes:
 
     def __init__(self, policy: RoutingPolicy) -> None:
         self.policy = policy
-        self._routes: dict[str, Route] = {}
+        self._routes: dict[str, ModelGate] = {}
         self._allowances: dict[str, RetryAllowance] = {}
 
-    def to(self, model: Model) -> Route:
+    def to(self, model: Model) -> ModelGate:
         """The way to a model."""
         if (route := self._routes.get(model.id)) is None:
             most = model.rate_limit.max_at_once if model.rate_limit is not None else None
-            route = self._routes[model.id] = Route(model, self.policy, most)
+            route = self._routes[model.id] = ModelGate(model, self.policy, most)
         return route
 
     def allowance(self, provider: str) -> RetryAllowance:

@@ -24,7 +24,7 @@ from .._engine.recovery import Recovery
 from .._engine.router import Router
 from .._engine.settling import Settler
 from .._policy.confirmation import Confirm, Confirmation
-from .._policy.model_gate import Routes
+from .._policy.model_gate import ModelGates
 from .._policy.settings import ProviderAccess, Settings, load_settings
 from .._requests.catalog import Catalog
 from .._results.events import EventHandler
@@ -195,7 +195,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         driver_of=on.ways.driver,
         ledger=ledger,
         settler=settler,
-        routes=Routes(settings.routes),
+        routes=ModelGates(settings.routes),
         callbacks=callbacks,
         nursery=nursery,
         retry=settings.retry,

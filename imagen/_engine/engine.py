@@ -16,7 +16,7 @@ import trio
 
 from .._errors import ConfigurationError, ImagenError, OutcomeUnknownError, ProviderError
 from .._policy.budget import BudgetStack
-from .._policy.model_gate import ModelGate, Routes, is_lockout
+from .._policy.model_gate import ModelGate, ModelGates, is_lockout
 from .._policy.retry import RetryPolicy, retry_attempts
 from .._requests.options import RoutingOptions
 from .._results.images import Cost, Outcome
@@ -67,7 +67,7 @@ class Engine:
         driver_of: Callable[[str], ExchangeDriver],
         ledger: Ledger,
         settler: Settler,
-        routes: Routes,
+        routes: ModelGates,
         callbacks: JobWaiters,
         nursery: trio.Nursery,
         retry: RetryPolicy,

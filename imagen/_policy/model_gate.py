@@ -26,7 +26,7 @@ from .breaker import Breaker
 from .concurrency import AdaptiveLimit, Pause
 from .retry import RetryAllowance
 
-__all__ = ["FallbackReason", "ModelGate", "RoutingPolicy", "Routes", "fallback_reason", "is_lockout"]
+__all__ = ["FallbackReason", "ModelGate", "RoutingPolicy", "ModelGates", "fallback_reason", "is_lockout"]
 
 FallbackReason = Literal["outage", "rate_limit", "quota", "authentication", "content_filter", "outcome_unknown"]
 
@@ -169,7 +169,7 @@ class ModelGate:
         )
 
 
-class Routes:
+class ModelGates:
     """The ways of one client."""
 
     def __init__(self, policy: RoutingPolicy) -> None:

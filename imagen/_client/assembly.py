@@ -17,7 +17,7 @@ from .._engine.attempt import new_id
 from .._engine.batch_jobs import BatchJobs
 from .._engine.cache import ResultCache
 from .._engine.engine import Engine
-from .._engine.inputs import SourceReader
+from .._engine.inputs import InputReader
 from .._engine.keeping import Keeper
 from .._engine.planning import Planner
 from .._engine.recovery import Recovery
@@ -168,7 +168,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         settings=settings,
         catalog=on.catalog,
         check_access=on.ways.driver,
-        sources=SourceReader(library=on.library, workers=on.workers, fetch=on.ways.fetch, bounds=settings.bounds),
+        sources=InputReader(library=on.library, workers=on.workers, fetch=on.ways.fetch, bounds=settings.bounds),
         now=now,
     )
     keeper = Keeper(

@@ -23,7 +23,7 @@ from ..library import Library
 from ..metadata._image_header import read_image_header
 from ..providers._provider import EncodedImage
 
-__all__ = ["Inputs", "SourceReader"]
+__all__ = ["Inputs", "InputReader"]
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +34,7 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     parent_id: str | None = None
 
 
-class SourceReader:
+class InputReader:
     """Reads sources: bytes, files, https URLs, pictures of the library. One per client.
 
     `fetch` gets the bytes behind a URL, with all the care that a stranger's URL needs.

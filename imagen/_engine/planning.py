@@ -26,7 +26,7 @@ from .._requests.translation import Adjustment, translate
 from .._results.prices import Quote, quote_request
 from .._storage.ledger import AttemptRecord
 from ..providers._provider import Call, EncodedImage, Provider
-from .inputs import Inputs, SourceReader
+from .inputs import InputReader, Inputs
 
 __all__ = ["PlannedRequest", "Planner"]
 
@@ -64,7 +64,7 @@ class Planner:
         settings: Settings,
         catalog: Catalog,
         check_access: Callable[[str], object],
-        sources: SourceReader,
+        sources: InputReader,
         now: Callable[[], float],
     ) -> None:
         self._settings = settings

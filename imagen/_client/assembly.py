@@ -35,7 +35,7 @@ from .._storage.webhooks import BatchCompleted, Webhooks
 from .._system.nursery import open_bare_nursery
 from .._system.process_locks import ProcessLock
 from .._system.threads import ThreadWorkers, Workers
-from .._transport.connections import ProviderWays, open_http
+from .._transport.connections import ProviderConnections, open_http
 from .._transport.job_waiters import JobWaiters
 from ..library import Library
 from ..library._imaging import Renditions, remove_renditions
@@ -92,7 +92,7 @@ async def open_client(
     settings = load_settings() if settings is None else settings
     workers = ThreadWorkers() if workers is None else workers
     events = EventRelay(on_event)
-    ways = ProviderWays(settings, transport or partial(open_http, settings, http), workers)
+    ways = ProviderConnections(settings, transport or partial(open_http, settings, http), workers)
     catalog = settings.load_catalog()
     database = await Database.open(settings.home / "imagen.sqlite3", workers)
     owner: ProcessLock | None = None
@@ -154,7 +154,7 @@ class _Ground(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     library: Library | None
     workers: Workers
-    ways: ProviderWays
+    ways: ProviderConnections
     events: EventRelay
     confirmation: Confirmation | None
     now: Callable[[], float]

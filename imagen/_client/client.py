@@ -32,7 +32,7 @@ from .._storage.ledger import AttemptRecord, Ledger
 from .._storage.spending import CacheHits, Spending, SpendingBy, SpendingGroup, SpendingKey
 from .._storage.webhooks import BatchCompleted, Webhooks
 from .._system.threads import Workers
-from .._transport.connections import ProviderWays
+from .._transport.connections import ProviderConnections
 from .._transport.discovery import Discovery, discover_models
 from .._transport.driver import ExchangeObserver
 from .._transport.job_waiters import JobWaiters
@@ -70,7 +70,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     callbacks: JobWaiters
     confirmation: Confirmation | None
     events: EventRelay
-    ways: ProviderWays
+    ways: ProviderConnections
     webhooks: Webhooks | None
     renditions: Renditions
     rooms: LibraryServices | None

@@ -20,14 +20,14 @@ from .http import HttpTransport
 if TYPE_CHECKING:
     import httpx2
 
-__all__ = ["ProviderWays", "open_http"]
+__all__ = ["ProviderConnections", "open_http"]
 
 # Stands for nobody's server, so that every link leads elsewhere and gets no key.
 _LINKS = ProviderAccess(provider=Provider(name="The server", operations={}), base_url=None, key=None, configured=True)
 _RECEIVER = msgspec.structs.replace(_LINKS, provider=Provider(name="The receiver of webhooks", operations={}))
 
 
-class ProviderWays:
+class ProviderConnections:
     """How each provider is reached, and strangers too."""
 
     def __init__(

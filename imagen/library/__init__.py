@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from ._annotations import ImageRef
 from ._check import Finding
-from ._cleanup import CleanupPlan, Doomed
+from ._cleanup import CleanupPlan, ExpiredImage
 from ._collections import Collection, Collections
 from ._files import PictureFiles, WeighedPicture
 from ._filters import Filters, SortOrder, State
@@ -27,7 +27,7 @@ __all__ = [
     "CleanupPlan",
     "Collection",
     "Collections",
-    "Doomed",
+    "ExpiredImage",
     "Filters",
     "Finding",
     "ImageRef",

@@ -12,13 +12,13 @@ from .._storage.database import Database, Row, Transaction
 from ._annotations import in_groups
 from ._deletion import Removal
 
-__all__ = ["Cleanup", "CleanupPlan", "Doomed"]
+__all__ = ["Cleanup", "CleanupPlan", "ExpiredImage"]
 
 _DAY_SECONDS = 86_400.0
 _PAGE = 500
 
 
-class Doomed(msgspec.Struct, frozen=True, kw_only=True):
+class ExpiredImage(msgspec.Struct, frozen=True, kw_only=True):
     """A picture that a rule says has to go."""
 
     image_id: str
@@ -30,8 +30,8 @@ class Doomed(msgspec.Struct, frozen=True, kw_only=True):
 class CleanupPlan(msgspec.Struct, frozen=True, kw_only=True):
     """What a cleanup would do, or did: these to the trash, those out of it for good."""
 
-    trashed: tuple[Doomed, ...]
-    deleted: tuple[Doomed, ...]
+    trashed: tuple[ExpiredImage, ...]
+    deleted: tuple[ExpiredImage, ...]
 
 
 class _Limits(msgspec.Struct):
@@ -61,20 +61,20 @@ class Cleanup:
             await self._removal.delete([one.image_id for one in overdue], only_trashed_before=before)
         return CleanupPlan(trashed=tuple(doomed), deleted=tuple(overdue))
 
-    async def _overdue(self, before: float) -> Sequence[Doomed]:
+    async def _overdue(self, before: float) -> Sequence[ExpiredImage]:
         rows = await self._database.read(
             "SELECT id, size_bytes, created_at FROM images WHERE trashed_at < ? ORDER BY trashed_at", (before,)
         )
         return [_doomed(row, "trash") for row in rows]
 
-    async def _doomed(self, rules: CleanupRules, now: float) -> Sequence[Doomed]:
+    async def _doomed(self, rules: CleanupRules, now: float) -> Sequence[ExpiredImage]:
         if not rules.has_limit:
             return []
         ((images, size_bytes),) = await self._database.read(
             "SELECT images, size_bytes FROM library_size WHERE trashed = 0"
         )
         left = _Limits(int(str(images)), int(str(size_bytes)))
-        found: list[Doomed] = []
+        found: list[ExpiredImage] = []
         number: object = 0
         while rows := await self._database.read(
             "SELECT id, size_bytes, created_at, number FROM images INDEXED BY images_kept WHERE trashed_at IS NULL "
@@ -91,7 +91,7 @@ class Cleanup:
             number = rows[-1][3]
         return found
 
-    async def _trash(self, doomed: Sequence[Doomed], rules: CleanupRules, now: float) -> None:
+    async def _trash(self, doomed: Sequence[ExpiredImage], rules: CleanupRules, now: float) -> None:
         sql = f"UPDATE images SET trashed_at = ?2 WHERE id = ?1 AND trashed_at IS NULL AND NOT {_protected(rules)}"
 
         def trash(transaction: Transaction, ids: Sequence[str]) -> None:
@@ -131,5 +131,5 @@ def _broken_rule(
     return None
 
 
-def _doomed(row: Row, rule: Literal["age", "count", "bytes", "trash"]) -> Doomed:
-    return Doomed(image_id=str(row[0]), rule=rule, size_bytes=int(str(row[1])), created_at=float(str(row[2])))
+def _doomed(row: Row, rule: Literal["age", "count", "bytes", "trash"]) -> ExpiredImage:
+    return ExpiredImage(image_id=str(row[0]), rule=rule, size_bytes=int(str(row[1])), created_at=float(str(row[2])))

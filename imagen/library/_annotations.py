@@ -11,7 +11,7 @@ from .._requests.tags import check_text, clean_tag
 from .._results.images import Image
 from .._storage.database import Database, Row, Transaction
 
-__all__ = ["Curation", "ImageRef", "ids_of", "in_groups"]
+__all__ = ["Annotations", "ImageRef", "ids_of", "in_groups"]
 
 ImageRef = str | Image
 """A picture, or its whole id."""
@@ -34,7 +34,7 @@ def in_groups(ids: Sequence[str]) -> Iterable[Sequence[str]]:
     return (ids[start : start + _GROUP] for start in range(0, len(ids), _GROUP))
 
 
-class Curation:
+class Annotations:
     """Every method takes one picture or many, skips those that are not there, and gives how many it changed.
 
     Pictures are changed in groups: a process that dies in between leaves some of them changed, and each of them whole.

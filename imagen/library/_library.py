@@ -16,7 +16,7 @@ from .._results.images import Image
 from .._storage.database import Database
 from .._storage.full_text import TRASHED, facet
 from .._system.threads import Workers
-from ._annotations import Curation, ImageRef
+from ._annotations import Annotations, ImageRef
 from ._check import Finding, LibraryCheck
 from ._cleanup import Cleanup, CleanupPlan
 from ._collections import Collections
@@ -73,7 +73,7 @@ class Library:
         self._workers = workers
         self._now = now
         self._finder = Finder(database, self.files.path)
-        self._curation = Curation(database, now)
+        self._curation = Annotations(database, now)
         self._removal = Removal(database, self.files, workers, now, on_removed)
         self._cleanup = Cleanup(database, self._removal, now)
 

@@ -19,7 +19,7 @@ from .._storage.database import Database, Transaction
 from .._system.atomic_files import PART
 from .._system.threads import Workers
 from ..metadata._image_header import read_image_header
-from ._deletion import Removal
+from ._deletion import Deletion
 from ._files import PictureFiles
 from ._rows import ImageRow, insert_image
 
@@ -50,7 +50,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 class LibraryCheck:
     """Goes through rows and files. It reads every file, so it takes as long as the disk does."""
 
-    def __init__(self, database: Database, files: PictureFiles, removal: Removal, workers: Workers) -> None:
+    def __init__(self, database: Database, files: PictureFiles, removal: Deletion, workers: Workers) -> None:
         self._database = database
         self._files = files
         self._removal = removal

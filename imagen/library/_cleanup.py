@@ -10,7 +10,7 @@ import msgspec
 from .._policy.cleanup import CleanupRules
 from .._storage.database import Database, Row, Transaction
 from ._annotations import in_groups
-from ._deletion import Removal
+from ._deletion import Deletion
 
 __all__ = ["Cleanup", "CleanupPlan", "ExpiredImage"]
 
@@ -44,7 +44,7 @@ class _Limits(msgspec.Struct):
 class Cleanup:
     """Applies rules."""
 
-    def __init__(self, database: Database, removal: Removal, now: Callable[[], float]) -> None:
+    def __init__(self, database: Database, removal: Deletion, now: Callable[[], float]) -> None:
         self._database = database
         self._removal = removal
         self._now = now

@@ -16,13 +16,13 @@ from .._system.threads import Workers
 from ._annotations import ImageRef, ids_of, in_groups
 from ._files import PictureFiles, is_file_name
 
-__all__ = ["Removal"]
+__all__ = ["Deletion"]
 
 # Files are removed while nobody can write to the database, so only some at a time.
 _AT_ONCE = 50
 
 
-class Removal:
+class Deletion:
     """The end of pictures. `on_removed` is told of each hash whose file has gone; blocking."""
 
     def __init__(

@@ -20,7 +20,7 @@ from ._annotations import Annotations, ImageRef
 from ._check import Finding, LibraryCheck
 from ._cleanup import Cleanup, CleanupPlan
 from ._collections import Collections
-from ._deletion import Removal
+from ._deletion import Deletion
 from ._files import PictureFiles
 from ._filters import Filters, SortOrder, select
 from ._importing import adopt
@@ -74,7 +74,7 @@ class Library:
         self._now = now
         self._finder = Finder(database, self.files.path)
         self._curation = Annotations(database, now)
-        self._removal = Removal(database, self.files, workers, now, on_removed)
+        self._removal = Deletion(database, self.files, workers, now, on_removed)
         self._cleanup = Cleanup(database, self._removal, now)
 
     @property

@@ -25,7 +25,7 @@ from ._files import PictureFiles
 from ._filters import Filters, SortOrder, select
 from ._importing import adopt
 from ._lineage import Lineage, read_lineage
-from ._query import Finder, Page
+from ._query import LibraryQuery, Page
 from ._rows import COLUMNS, ImageRow, read_image
 
 __all__ = ["Library", "LibrarySize"]
@@ -72,7 +72,7 @@ class Library:
         self._database = database
         self._workers = workers
         self._now = now
-        self._finder = Finder(database, self.files.path)
+        self._finder = LibraryQuery(database, self.files.path)
         self._curation = Annotations(database, now)
         self._removal = Deletion(database, self.files, workers, now, on_removed)
         self._cleanup = Cleanup(database, self._removal, now)

@@ -20,7 +20,7 @@ from .._storage.full_text import UNPRICED, facet
 from ._filters import Ranges, Selection, SortOrder
 from ._rows import COLUMNS, read_image
 
-__all__ = ["Finder", "Page"]
+__all__ = ["LibraryQuery", "Page"]
 
 _LONGEST_PAGE = 1000
 # Up to so many values a range is a list of words; with more values, most pictures near each other differ in them.
@@ -56,7 +56,7 @@ class _Place(msgspec.Struct, frozen=True):
     is_unpriced: bool = False
 
 
-class Finder:
+class LibraryQuery:
     """Runs selections."""
 
     def __init__(self, database: Database, path_of: Callable[[str, str], Path]) -> None:

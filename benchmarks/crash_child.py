@@ -20,7 +20,7 @@ import trio
 import imagen
 from imagen._client.session_store import SessionStore
 from imagen._storage.ledger import Ledger
-from imagen.library import PictureFiles
+from imagen.library import ImageFiles
 
 __all__ = ["JOURNAL_STEPS", "Task", "finish"]
 
@@ -84,7 +84,7 @@ def _plan_death(plan: str) -> None:
         owner = JOURNAL_STEPS[first]
         setattr(owner, first, _dying_method(getattr(owner, first), when, is_due))
     elif first == "store":
-        setattr(PictureFiles, first, _dying_call(PictureFiles.store, when, is_due))
+        setattr(ImageFiles, first, _dying_call(ImageFiles.store, when, is_due))
     elif when == "half":
         os.write = _half_a_write(os.write, is_due)
     else:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import imagen
 from imagen._storage.database import Database, from_nanousd, to_nanousd
 from imagen._system.threads import ThreadWorkers
-from imagen.library import PictureFiles
+from imagen.library import ImageFiles
 from imagen.testing import InlineWorkers
 from tests.support import PNG, PRICE, FakeProvider, images_reply, open_test_client, png
 
@@ -168,7 +168,7 @@ async def test_deleting_keeps_a_file_that_another_picture_has_too(autojump_clock
 
 
 def test_a_write_that_breaks_leaves_no_half_file(tmp_path, monkeypatch):
-    files = PictureFiles(tmp_path, InlineWorkers())
+    files = ImageFiles(tmp_path, InlineWorkers())
 
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -21,7 +21,7 @@ from .._results.prices import share_cost
 from .._storage.database import from_nanousd, to_nanousd
 from .._storage.ledger import AttemptRecord, Ledger, State
 from .._system.threads import Workers
-from ..library import ImageRow, PictureFiles, WeighedPicture, insert_image, row_of
+from ..library import ImageFiles, ImageRow, WeighedPicture, insert_image, row_of
 from ..metadata._image_header import ImageHeader, read_image_header
 from ..providers._steps import GeneratedImage, GeneratedImages, LostImage, WithheldImage
 from .attempt import RunningAttempt, new_id
@@ -52,7 +52,7 @@ class Keeper:
         self,
         *,
         ledger: Ledger,
-        files: PictureFiles | None,
+        files: ImageFiles | None,
         workers: Workers,
         max_pixels: int,
         now: Callable[[], float],

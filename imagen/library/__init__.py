@@ -16,7 +16,7 @@ from ._annotations import ImageRef
 from ._check import Finding
 from ._cleanup import CleanupPlan, ExpiredImage
 from ._collections import Collection, Collections
-from ._files import PictureFiles, WeighedPicture
+from ._files import ImageFiles, WeighedPicture
 from ._filters import Filters, SortOrder, State
 from ._library import Library, LibrarySize
 from ._lineage import Lineage
@@ -37,7 +37,7 @@ __all__ = [
     "Lineage",
     "SortOrder",
     "Page",
-    "PictureFiles",
+    "ImageFiles",
     "State",
     "WeighedPicture",
     "insert_image",

@@ -20,7 +20,7 @@ from .._system.atomic_files import PART
 from .._system.threads import Workers
 from ..metadata._image_header import read_image_header
 from ._deletion import Deletion
-from ._files import PictureFiles
+from ._files import ImageFiles
 from ._rows import ImageRow, insert_image
 
 __all__ = ["Finding", "LibraryCheck"]
@@ -50,7 +50,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 class LibraryCheck:
     """Goes through rows and files. It reads every file, so it takes as long as the disk does."""
 
-    def __init__(self, database: Database, files: PictureFiles, removal: Deletion, workers: Workers) -> None:
+    def __init__(self, database: Database, files: ImageFiles, removal: Deletion, workers: Workers) -> None:
         self._database = database
         self._files = files
         self._removal = removal

@@ -14,7 +14,7 @@ from .._storage.database import Database, Transaction
 from .._storage.full_text import facet
 from .._system.threads import Workers
 from ._annotations import ImageRef, ids_of, in_groups
-from ._files import PictureFiles, is_file_name
+from ._files import ImageFiles, is_file_name
 
 __all__ = ["Deletion"]
 
@@ -28,7 +28,7 @@ class Deletion:
     def __init__(
         self,
         database: Database,
-        files: PictureFiles,
+        files: ImageFiles,
         workers: Workers,
         now: Callable[[], float],
         on_removed: Callable[[str], object],

@@ -17,7 +17,7 @@ from .._system.atomic_files import write_atomically
 from .._system.threads import Workers
 from ..metadata._image_header import ImageHeader, read_image_header
 
-__all__ = ["PictureFiles", "WeighedPicture", "is_file_name"]
+__all__ = ["ImageFiles", "WeighedPicture", "is_file_name"]
 
 # A picture that finds no room on the disk was paid for nothing, so sending stops while there still is some.
 _ROOM_BYTES = 64 << 20
@@ -38,7 +38,7 @@ class WeighedPicture(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
 
 
-class PictureFiles:
+class ImageFiles:
     """The folder of the library. Its methods block, but for `check_room`: call them through the workers."""
 
     def __init__(self, folder: Path, workers: Workers) -> None:

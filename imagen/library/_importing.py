@@ -10,13 +10,13 @@ from collections.abc import Callable
 
 from .._errors import StorageError
 from .._storage.database import Database, Transaction
-from ._files import PictureFiles
+from ._files import ImageFiles
 from ._rows import ImageRow, insert_image
 
 __all__ = ["adopt"]
 
 
-async def adopt(database: Database, files: PictureFiles, row: ImageRow, data: bytes, now: Callable[[], float]) -> bool:
+async def adopt(database: Database, files: ImageFiles, row: ImageRow, data: bytes, now: Callable[[], float]) -> bool:
     """Lists a picture and keeps its bytes, which are those that `row` names. Gives whether it was not there yet.
 
     One that is there, and whose file is not, gets it back.
@@ -32,7 +32,7 @@ async def adopt(database: Database, files: PictureFiles, row: ImageRow, data: by
     return result
 
 
-def _adopt(transaction: Transaction, files: PictureFiles, row: ImageRow, data: bytes) -> bool | StorageError:
+def _adopt(transaction: Transaction, files: ImageFiles, row: ImageRow, data: bytes) -> bool | StorageError:
     """Runs while nobody else writes, so that nobody removes the file before its row is there."""
     path = files.path(row.sha256, row.media_type)
     there = transaction.run("SELECT sha256 FROM images WHERE id = ?", (row.id,))

@@ -21,7 +21,7 @@ from ._check import Finding, LibraryCheck
 from ._cleanup import Cleanup, CleanupPlan
 from ._collections import Collections
 from ._deletion import Deletion
-from ._files import PictureFiles
+from ._files import ImageFiles
 from ._filters import Filters, SortOrder, select
 from ._importing import adopt
 from ._lineage import Lineage, read_lineage
@@ -67,7 +67,7 @@ class Library:
         now: Callable[[], float] = time.time,
         on_removed: Callable[[str], object] = lambda sha256: None,
     ) -> None:
-        self.files = PictureFiles(folder, workers)
+        self.files = ImageFiles(folder, workers)
         self.collections = Collections(database, self.files.path, now)
         self._database = database
         self._workers = workers

@@ -21,7 +21,7 @@ from .._results.prices import share_cost
 from .._storage.database import from_nanousd, to_nanousd
 from .._storage.ledger import AttemptRecord, Ledger, State
 from .._system.threads import Workers
-from ..library import ImageFiles, ImageRow, WeighedPicture, insert_image, row_of
+from ..library import ImageFiles, ImageRow, PreparedImage, insert_image, row_of
 from ..metadata._image_header import ImageHeader, read_image_header
 from ..providers._steps import GeneratedImage, GeneratedImages, LostImage, WithheldImage
 from .attempt import RunningAttempt, new_id
@@ -142,7 +142,7 @@ class Keeper:
         adjustments: tuple[Adjustment, ...],
     ) -> Image:
         order = ticket.order
-        weighed: WeighedPicture | None = None
+        weighed: PreparedImage | None = None
         if self._files is not None:
             weighed = await self._workers.run(partial(self._files.weigh, picture.data))
         found = read_image_header(picture.data) if weighed is None else weighed.measure

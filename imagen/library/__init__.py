@@ -16,7 +16,7 @@ from ._annotations import ImageRef
 from ._check import Finding
 from ._cleanup import CleanupPlan, ExpiredImage
 from ._collections import Collection, Collections
-from ._files import ImageFiles, WeighedPicture
+from ._files import ImageFiles, PreparedImage
 from ._filters import Filters, SortOrder, State
 from ._library import Library, LibrarySize
 from ._lineage import Lineage
@@ -39,7 +39,7 @@ __all__ = [
     "Page",
     "ImageFiles",
     "State",
-    "WeighedPicture",
+    "PreparedImage",
     "insert_image",
     "row_of",
 ]

@@ -17,7 +17,7 @@ from .._system.atomic_files import write_atomically
 from .._system.threads import Workers
 from ..metadata._image_header import ImageHeader, read_image_header
 
-__all__ = ["ImageFiles", "WeighedPicture", "is_file_name"]
+__all__ = ["ImageFiles", "PreparedImage", "is_file_name"]
 
 # A picture that finds no room on the disk was paid for nothing, so sending stops while there still is some.
 _ROOM_BYTES = 64 << 20
@@ -30,7 +30,7 @@ def is_file_name(sha256: str, media_type: str) -> bool:
     return _HASH.fullmatch(sha256) is not None and media_type in SUFFIXES
 
 
-class WeighedPicture(msgspec.Struct, frozen=True, kw_only=True):
+class PreparedImage(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a picture by its bytes, and where its file belongs."""
 
     read_image_header: ImageHeader
@@ -57,7 +57,7 @@ class ImageFiles:
             await self._workers.run(self._check_room)
             self._room_checked_at = now
 
-    def weigh(self, data: bytes) -> WeighedPicture:
+    def weigh(self, data: bytes) -> PreparedImage:
         """Looks at a picture, and writes nothing.
 
         Raises:
@@ -65,7 +65,7 @@ class ImageFiles:
         """
         found = read_image_header(data)
         sha256 = hashlib.sha256(data).hexdigest()
-        return WeighedPicture(read_image_header=found, sha256=sha256, path=self.path(sha256, found.media_type))
+        return PreparedImage(read_image_header=found, sha256=sha256, path=self.path(sha256, found.media_type))
 
     def store(self, data: bytes, path: Path) -> None:
         """Writes a picture to its file.

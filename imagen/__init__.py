@@ -195,7 +195,7 @@ from .providers._steps import (
     Wait,
     WithheldImage,
 )
-from .sharing import Archives, Exported, Imported, Refusal, Share, Shares, share_app
+from .sharing import Archives, Exported, Imported, RejectedEntry, Share, Shares, share_app
 from .sharing._publishing import Publication, PublicationState, Publisher, PublishingStatus
 
 __all__ = [
@@ -317,7 +317,7 @@ __all__ = [
     "RateLimitError",
     "ReadChunk",
     "Record",
-    "Refusal",
+    "RejectedEntry",
     "Render",
     "Renditions",
     "Replay",

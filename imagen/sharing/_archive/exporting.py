@@ -25,7 +25,7 @@ from .format import (
     ArchivedCollections,
     ArchivedPicture,
     Exported,
-    Refusal,
+    RejectedEntry,
 )
 from .gallery import Card, GalleryPage, render_page
 from .safe_names import download_name
@@ -57,7 +57,7 @@ class Export:
         self._workers = workers
         self._public = public
         self._written: set[str] = set()
-        self._left_out: list[Refusal] = []
+        self._left_out: list[RejectedEntry] = []
         self._cards: list[Card] = []
         self._pages = 0
 
@@ -72,7 +72,7 @@ class Export:
         try:
             data = await self._workers.run(partial(_read_whole, image))
         except StorageError as error:
-            self._left_out.append(Refusal(name=image.id, reason=error.message))
+            self._left_out.append(RejectedEntry(name=image.id, reason=error.message))
             return
         try:
             small: bytes | None = await self._renditions.read(image, _THUMBNAIL)

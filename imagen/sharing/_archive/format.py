@@ -19,7 +19,7 @@ __all__ = [
     "ArchivedPicture",
     "Exported",
     "Imported",
-    "Refusal",
+    "RejectedEntry",
 ]
 
 PICTURES: Final = "pictures/"
@@ -55,7 +55,7 @@ class ArchivedCollections(msgspec.Struct, frozen=True, kw_only=True):
     collections: list[ArchivedCollection] = []
 
 
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+class RejectedEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Something that did not go the usual way, by the name of its file, and why."""
 
     name: str
@@ -67,7 +67,7 @@ class Exported(msgspec.Struct, frozen=True, kw_only=True):
 
     images: int
     size_bytes: int
-    left_out: tuple[Refusal, ...] = ()
+    left_out: tuple[RejectedEntry, ...] = ()
 
 
 class Imported(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,5 +79,5 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
 
     added: int = 0
     already_there: int = 0
-    refused: tuple[Refusal, ...] = ()
-    doubted: tuple[Refusal, ...] = ()
+    refused: tuple[RejectedEntry, ...] = ()
+    doubted: tuple[RejectedEntry, ...] = ()

@@ -28,7 +28,7 @@ from .format import (
     ArchivedCollections,
     ArchivedPicture,
     Imported,
-    Refusal,
+    RejectedEntry,
 )
 from .imported_image import Arrival, Said, read_arrival
 from .safe_names import shown_name
@@ -72,8 +72,8 @@ class Import:
         self._ids: dict[str, str] = {}
         self._added = 0
         self._already_there = 0
-        self._refused: list[Refusal] = []
-        self._doubted: list[Refusal] = []
+        self._refused: list[RejectedEntry] = []
+        self._doubted: list[RejectedEntry] = []
 
     async def run(self, path: Path, on_progress: Callable[[int], None]) -> Imported:
         """Takes in everything that there is at a path."""
@@ -98,7 +98,7 @@ class Import:
 
     async def _take(self, name: str, found: Arrival | str) -> None:
         if isinstance(found, str):
-            self._refused.append(Refusal(name=shown_name(name), reason=f"{shown_name(name)} {found}"))
+            self._refused.append(RejectedEntry(name=shown_name(name), reason=f"{shown_name(name)} {found}"))
             return
         row = await self._placed(found)
         is_new = await self._library.adopt(row, found.data)
@@ -107,7 +107,7 @@ class Import:
         if found.claimed_id is not None:
             self._ids[found.claimed_id] = row.id
         if found.doubt is not None:
-            self._doubted.append(Refusal(name=shown_name(name), reason=f"{shown_name(name)} {found.doubt}"))
+            self._doubted.append(RejectedEntry(name=shown_name(name), reason=f"{shown_name(name)} {found.doubt}"))
 
     async def _placed(self, arrival: Arrival) -> ImageRow:
         """Its row, under the id that these bytes have here."""
@@ -137,7 +137,7 @@ class Import:
                     known |= {one.name, one.name.partition("/")[0]}
                 await collections.add(one.name, ids)
             except InvalidRequestError as error:
-                self._refused.append(Refusal(name=shown_name(one.name), reason=error.message))
+                self._refused.append(RejectedEntry(name=shown_name(one.name), reason=error.message))
 
     # --- what blocks ------------------------------------------------------------------------------------------------
 
@@ -211,7 +211,7 @@ class Import:
             reason = str(error)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             reason = f"cannot be read: {error}."
-        self._refused.append(Refusal(name=COLLECTIONS, reason=f"{COLLECTIONS} {reason}"))
+        self._refused.append(RejectedEntry(name=COLLECTIONS, reason=f"{COLLECTIONS} {reason}"))
         return ()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from .... import Client, Exported, Image, Imported, InvalidRequestError, Refusal, open_client
+from .... import Client, Exported, Image, Imported, InvalidRequestError, RejectedEntry, open_client
 from ..._arguments.options import add_command
 from ..._console import Console, ExitStatus, file_size
 from ..library.library import find_images
@@ -105,7 +105,7 @@ def _live(console: Console, path: Path, seen: int) -> None:
     console.live(f"{path.name}: {seen:,} pictures looked at")
 
 
-def _say_refusals(heading: str, refusals: Sequence[Refusal], console: Console) -> None:
+def _say_refusals(heading: str, refusals: Sequence[RejectedEntry], console: Console) -> None:
     if refusals:
         console.say(heading)
     for refusal in refusals[:_MOST_SHOWN]:

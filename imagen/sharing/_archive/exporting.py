@@ -23,7 +23,7 @@ from .format import (
     THUMBNAILS,
     ArchivedCollection,
     ArchivedCollections,
-    ArchivedPicture,
+    ArchivedImage,
     Exported,
     RejectedEntry,
 )
@@ -94,7 +94,7 @@ class Export:
     def _write(self, image: Image, data: bytes, small: bytes | None) -> None:
         name = PICTURES + download_name(image)
         record = _public(image.record) if self._public else image.record
-        line = ArchivedPicture(file=name, index=image.index, record=record)
+        line = ArchivedImage(file=name, index=image.index, record=record)
         self._writer.add(name, data, image.created_at)
         preview = None if small is None else f"{THUMBNAILS}{image.id}.webp"
         if small is not None and preview is not None:

@@ -16,7 +16,7 @@ __all__ = [
     "THUMBNAILS",
     "ArchivedCollection",
     "ArchivedCollections",
-    "ArchivedPicture",
+    "ArchivedImage",
     "Exported",
     "Imported",
     "RejectedEntry",
@@ -30,7 +30,7 @@ COLLECTIONS: Final = "collection.json"
 LARGEST_LINE: Final = 16 << 20
 
 
-class ArchivedPicture(msgspec.Struct, frozen=True, kw_only=True):
+class ArchivedImage(msgspec.Struct, frozen=True, kw_only=True):
     """A line of records.jsonl; `file` is the name of the picture in the archive."""
 
     file: str

@@ -26,7 +26,7 @@ from .format import (
     THUMBNAILS,
     ArchivedCollection,
     ArchivedCollections,
-    ArchivedPicture,
+    ArchivedImage,
     Imported,
     RejectedEntry,
 )
@@ -43,7 +43,7 @@ _LARGEST_SIDECAR: Final = 4 << 20
 # Each is told of, and a list may have many millions of lines.
 _MOST_STRAY_LINES: Final = 1000
 
-_decode_line = msgspec.json.Decoder(ArchivedPicture).decode
+_decode_line = msgspec.json.Decoder(ArchivedImage).decode
 _decode_collections = msgspec.json.Decoder(ArchivedCollections).decode
 _Item = tuple[str, Arrival | str]
 """The name of a file, and what came of it: a picture, or why there is none."""

@@ -195,7 +195,7 @@ from .providers._steps import (
     Wait,
     WithheldImage,
 )
-from .sharing import Archives, Exported, Imported, RejectedEntry, Share, Shares, share_app
+from .sharing import Archives, ExportResult, Imported, RejectedEntry, Share, Shares, share_app
 from .sharing._publishing import Publication, PublicationState, Publisher, PublishingStatus
 
 __all__ = [
@@ -248,7 +248,7 @@ __all__ = [
     "EventHandler",
     "Exchange",
     "Expansions",
-    "Exported",
+    "ExportResult",
     "Failure",
     "FileDescription",
     "Filters",

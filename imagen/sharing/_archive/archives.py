@@ -17,7 +17,7 @@ from ..._system.threads import Workers
 from ...library import Library
 from ...library._imaging import Renditions
 from .exporting import ArchiveContents, Export
-from .format import ArchivedCollection, Exported, Imported
+from .format import ArchivedCollection, ExportResult, Imported
 from .importing import Import
 from .writer import ArchiveWriter
 
@@ -57,7 +57,7 @@ class Archives:
         collection: str | None = None,
         public: bool = False,
         on_progress: Callable[[int], None] = lambda done: None,
-    ) -> Exported:
+    ) -> ExportResult:
         """Writes a zip file: the pictures as the provider sent them, their records, and a gallery, `index.html`.
 
         Args:

@@ -24,7 +24,7 @@ from .format import (
     ArchivedCollection,
     ArchivedCollections,
     ArchivedImage,
-    Exported,
+    ExportResult,
     RejectedEntry,
 )
 from .gallery import Card, GalleryPage, render_page
@@ -84,12 +84,12 @@ class Export:
         await self._workers.run(partial(self._write, image, data, small))
         self._written.add(image.id)
 
-    async def finish(self, contents: ArchiveContents) -> Exported:
+    async def finish(self, contents: ArchiveContents) -> ExportResult:
         """Writes what belongs to all of them, and puts the archive in its place."""
         notes = "" if self._public else contents.notes
         await self._write_page(GalleryPage(title=contents.title, notes=notes, cards=self._cards), has_next=False)
         size = await self._workers.run(partial(self._finish, contents))
-        return Exported(images=len(self._written), size_bytes=size, left_out=tuple(self._left_out))
+        return ExportResult(images=len(self._written), size_bytes=size, left_out=tuple(self._left_out))
 
     def _write(self, image: Image, data: bytes, small: bytes | None) -> None:
         name = PICTURES + download_name(image)

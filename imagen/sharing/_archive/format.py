@@ -17,7 +17,7 @@ __all__ = [
     "ArchivedCollection",
     "ArchivedCollections",
     "ArchivedImage",
-    "Exported",
+    "ExportResult",
     "Imported",
     "RejectedEntry",
 ]
@@ -62,7 +62,7 @@ class RejectedEntry(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class Exported(msgspec.Struct, frozen=True, kw_only=True):
+class ExportResult(msgspec.Struct, frozen=True, kw_only=True):
     """What an export wrote. Pictures are `left_out` where their files are gone or damaged."""
 
     images: int

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from .... import Client, Exported, Image, Imported, InvalidRequestError, RejectedEntry, open_client
+from .... import Client, ExportResult, Image, Imported, InvalidRequestError, RejectedEntry, open_client
 from ..._arguments.options import add_command
 from ..._console import Console, ExitStatus, file_size
 from ..library.library import find_images
@@ -69,7 +69,7 @@ async def run_export(options: argparse.Namespace, console: Console) -> ExitStatu
     return _tell_export(done, options.out, console)
 
 
-def _tell_export(done: Exported, path: Path, console: Console) -> ExitStatus:
+def _tell_export(done: ExportResult, path: Path, console: Console) -> ExitStatus:
     if console.json:
         console.emit({"kind": "export", "path": str(path), **msgspec.to_builtins(done)})
     else:

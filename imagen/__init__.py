@@ -195,7 +195,7 @@ from .providers._steps import (
     Wait,
     WithheldImage,
 )
-from .sharing import Archives, ExportResult, Imported, RejectedEntry, Share, Shares, share_app
+from .sharing import Archives, ExportResult, ImportResult, RejectedEntry, Share, Shares, share_app
 from .sharing._publishing import Publication, PublicationState, Publisher, PublishingStatus
 
 __all__ = [
@@ -263,7 +263,7 @@ __all__ = [
     "Image",
     "ImageSource",
     "ImagenError",
-    "Imported",
+    "ImportResult",
     "InputImage",
     "InputLimits",
     "EncodedImage",

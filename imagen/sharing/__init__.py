@@ -13,8 +13,8 @@ _share_app                       the web application that answers them
 from __future__ import annotations
 
 from ._archive.archives import Archives
-from ._archive.format import ExportResult, Imported, RejectedEntry
+from ._archive.format import ExportResult, ImportResult, RejectedEntry
 from ._links.app import share_app
 from ._links.shares import Share, Shared, Shares
 
-__all__ = ["Archives", "ExportResult", "Imported", "RejectedEntry", "Share", "Shared", "Shares", "share_app"]
+__all__ = ["Archives", "ExportResult", "ImportResult", "RejectedEntry", "Share", "Shared", "Shares", "share_app"]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import imagen
 from imagen.library import row_of
-from imagen.sharing import Imported
+from imagen.sharing import ImportResult
 from tests.sharing.desk import names_in, open_desk, read_from
 from tests.support import png
 
@@ -69,7 +69,7 @@ async def test_a_library_that_was_lost_comes_back_as_it_was(pictures, order):
             assert (exported.images, exported.left_out) == (len(before), ())
         async with open_desk(Path(folder, "after")) as desk:
             done = await desk.archives.import_from(path, trusted=True)
-            assert done == Imported(added=len(before))
+            assert done == ImportResult(added=len(before))
             after = await desk.everything()
             assert [without_place(image) for image in after] == [without_place(image) for image in before]
             assert [image.data for image in after] == data
@@ -78,7 +78,7 @@ async def test_a_library_that_was_lost_comes_back_as_it_was(pictures, order):
             assert [image.id for image in page] == [image.id for image in chosen]
             assert (await desk.library.collections.get("outer/inner")).notes == "<i>both</i>"
             assert await desk.library.check() == []
-            assert await desk.archives.import_from(path, trusted=True) == Imported(already_there=len(before))
+            assert await desk.archives.import_from(path, trusted=True) == ImportResult(already_there=len(before))
             assert await desk.everything() == after
 
 
@@ -111,7 +111,7 @@ async def test_two_pictures_of_the_same_bytes_stay_two(tmp_path):
         before = await desk.everything()
         await desk.archives.export_to(tmp_path / "all.zip")
     async with open_desk(tmp_path / "after") as desk:
-        assert await desk.archives.import_from(tmp_path / "all.zip") == Imported(added=2)
+        assert await desk.archives.import_from(tmp_path / "all.zip") == ImportResult(added=2)
         after = await desk.everything()
         assert [(image.id, image.prompt) for image in after] == [(image.id, image.prompt) for image in before]
 

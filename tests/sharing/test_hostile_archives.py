@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import imagen
 from imagen._requests.request import fingerprint_of
-from imagen.sharing import Imported
+from imagen.sharing import ImportResult
 from tests.sharing.desk import Desk, open_desk, zip_of
 from tests.support import png
 
@@ -29,7 +29,7 @@ GOOD = png((1, 2, 3))
 OTHER = png((3, 2, 1))
 
 
-async def take(desk: Desk, tmp_path: Path, data: bytes, **options: bool) -> Imported:
+async def take(desk: Desk, tmp_path: Path, data: bytes, **options: bool) -> ImportResult:
     path = tmp_path / "theirs.zip"
     path.write_bytes(data)
     return await desk.archives.import_from(path, **options)
@@ -55,7 +55,7 @@ async def test_names_lead_nowhere(name, tmp_path):
     home = tmp_path / "deep" / "home"
     async with open_desk(home) as desk:
         done = await take(desk, tmp_path, zip_of({name: GOOD}))
-        assert done == Imported(added=1)
+        assert done == ImportResult(added=1)
         (image,) = await desk.everything()
         assert image.path is not None
         assert image.path.is_relative_to(home / "images")
@@ -166,7 +166,7 @@ async def test_files_of_one_name_are_all_there(tmp_path):
 async def test_a_hundred_thousand_files_that_are_none_cost_little(tmp_path):
     data = zip_of({f"{number}.txt": b"" for number in range(100_000)} | {"a.png": GOOD})
     async with open_desk(tmp_path / "home") as desk:
-        assert await take(desk, tmp_path, data) == Imported(added=1)
+        assert await take(desk, tmp_path, data) == ImportResult(added=1)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ async def test_whatever_is_wrong_with_an_archive_nothing_breaks(edits, cut):
             try:
                 done = await take(desk, Path(folder), bytes(data[: len(data) - cut]))
             except imagen.ImagenError:
-                done = Imported()
+                done = ImportResult()
             images = await desk.everything()
             assert len(images) == done.added
             assert await desk.library.check() == []
@@ -228,7 +228,7 @@ def archive(*records: dict[str, object], data: bytes = GOOD, **more: bytes) -> b
     return zip_of({"pictures/a.png": data, "records.jsonl": lines, **more})
 
 
-async def take_one(tmp_path: Path, data: bytes, **options: bool) -> tuple[imagen.Image, Imported]:
+async def take_one(tmp_path: Path, data: bytes, **options: bool) -> tuple[imagen.Image, ImportResult]:
     async with open_desk(tmp_path / "home") as desk:
         done = await take(desk, tmp_path, data, **options)
         (image,) = await desk.everything()
@@ -256,8 +256,8 @@ async def test_the_id_of_another_picture_is_not_taken_over(tmp_path):
     async with open_desk(tmp_path / "home") as desk:
         mine = await desk.shelf.add(data=OTHER, prompt="mine", notes="keep")
         theirs = archive(record(GOOD, id=mine.id), **collection([mine.id]))
-        assert await take(desk, tmp_path, theirs) == Imported(added=1)
-        assert await take(desk, tmp_path, theirs) == Imported(already_there=1)
+        assert await take(desk, tmp_path, theirs) == ImportResult(added=1)
+        assert await take(desk, tmp_path, theirs) == ImportResult(already_there=1)
         images = {image.data: image for image in await desk.everything()}
         assert images[OTHER] == mine
         assert images[GOOD].id == images[GOOD].sha256[:16]
@@ -272,7 +272,7 @@ async def test_an_id_that_was_taken_beforehand_hides_no_picture(tmp_path):
     squatter = archive(record(GOOD, id=hashlib.sha256(OTHER).hexdigest()[:16]))
     async with open_desk(tmp_path / "home") as desk:
         await take(desk, tmp_path, squatter)
-        for done in (Imported(added=1), Imported(already_there=1)):
+        for done in (ImportResult(added=1), ImportResult(already_there=1)):
             assert await take(desk, tmp_path, zip_of({"other.png": OTHER})) == done
         assert {image.data for image in await desk.everything()} == {GOOD, OTHER}
 
@@ -291,7 +291,7 @@ async def test_collections_come_in_whatever_their_order(tmp_path):
     names = ["Outer/Inner", "Outer"]
     listed = json.dumps({"collections": [{"name": name, "images": ["00112233445566ff"]} for name in names]}).encode()
     async with open_desk(tmp_path / "home") as desk:
-        for done in (Imported(added=1), Imported(already_there=1)):
+        for done in (ImportResult(added=1), ImportResult(already_there=1)):
             assert await take(desk, tmp_path, archive(record(GOOD), **{"collection.json": listed})) == done
         there = {one.name: one.images for one in await desk.library.collections.list()}
         assert there == {"Outer": 1, "Outer/Inner": 1}
@@ -432,7 +432,7 @@ async def test_a_number_that_no_column_holds_does_no_harm(number, tmp_path):
 
 async def test_two_records_of_one_file_are_one_picture(tmp_path):
     image, done = await take_one(tmp_path, archive(record(GOOD), record(GOOD, id="ff" * 8)))
-    assert (image.id, done) == ("00112233445566ff", Imported(added=1))
+    assert (image.id, done) == ("00112233445566ff", ImportResult(added=1))
 
 
 async def test_half_a_letter_is_no_text(tmp_path):

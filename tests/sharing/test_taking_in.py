@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 import imagen
 from imagen.metadata import write_sidecar
-from imagen.sharing import Imported
+from imagen.sharing import ImportResult
 from tests.sharing.desk import Desk, open_desk, zip_of
 from tests.support import png
 
@@ -46,12 +46,12 @@ async def only(desk: Desk) -> imagen.Image:
 async def test_a_copy_that_was_saved_comes_back_as_the_picture_it_was_made_from(what, tmp_path):
     before = await copies(tmp_path)
     async with open_desk(tmp_path / "after") as desk:
-        assert await desk.archives.import_from(tmp_path / "out" / what) == Imported(added=1)
+        assert await desk.archives.import_from(tmp_path / "out" / what) == ImportResult(added=1)
         after = await only(desk)
         assert (after.id, after.sha256, after.prompt, after.seed) == (before.id, before.sha256, "a cat", 7)
         assert (after.tags, after.notes, after.rating, after.cost) == (("sea",), "nice", 4, before.cost)
         assert after.attempt_id == ""
-        assert await desk.archives.import_from(tmp_path / "out" / what) == Imported(already_there=1)
+        assert await desk.archives.import_from(tmp_path / "out" / what) == ImportResult(already_there=1)
 
 
 async def test_a_copy_that_is_there_already_is_found_by_its_bytes(tmp_path):
@@ -59,7 +59,7 @@ async def test_a_copy_that_is_there_already_is_found_by_its_bytes(tmp_path):
         image = await desk.shelf.add()
         for record in (True, False):
             image.save(tmp_path / "copy.png", record=record)
-            assert await desk.archives.import_from(tmp_path / "copy.png") == Imported(already_there=1)
+            assert await desk.archives.import_from(tmp_path / "copy.png") == ImportResult(already_there=1)
         assert await desk.everything() == [image]
 
 
@@ -99,14 +99,14 @@ async def test_a_picture_of_another_program_comes_with_what_that_says(tmp_path):
     (tmp_path / "a.PNG").write_bytes(of_automatic1111())
     os.utime(tmp_path / "a.PNG", (1_700_000_000, 1_700_000_000))
     async with open_desk(tmp_path / "home") as desk:
-        assert await desk.archives.import_from(tmp_path / "a.PNG") == Imported(added=1)
+        assert await desk.archives.import_from(tmp_path / "a.PNG") == ImportResult(added=1)
         image = await only(desk)
         assert image.request == imagen.Generate(prompt="a cat", negative_prompt="dogs", seed=42, guidance=7.0, steps=20)
         assert (image.provider, image.model, image.seed) == ("automatic1111", "dreamshaper", 42)
         assert image.created_at.timestamp() == 1_700_000_000
         assert image.data == of_automatic1111()
         assert [one.id for one in await desk.library.search("cat")] == [image.id]
-        assert await desk.archives.import_from(tmp_path / "a.PNG") == Imported(already_there=1)
+        assert await desk.archives.import_from(tmp_path / "a.PNG") == ImportResult(already_there=1)
 
 
 async def test_a_folder_is_taken_in_with_those_in_it_but_no_links_and_nothing_hidden(tmp_path):
@@ -138,7 +138,7 @@ async def test_an_archive_that_was_unpacked_and_packed_again_is_as_good(again, t
     (tmp_path / "packed.zip").write_bytes(zip_of({str(name): path.read_bytes() for path, name in files.items()}))
     (tmp_path / "deep.zip").write_bytes(zip_of({f"all/{name}": path.read_bytes() for path, name in files.items()}))
     async with open_desk(tmp_path / "after") as desk:
-        assert await desk.archives.import_from(tmp_path / again) == Imported(added=1)
+        assert await desk.archives.import_from(tmp_path / again) == ImportResult(added=1)
         assert (await only(desk)).notes == "nice"
         assert [one.id for one in await desk.library.collections.images("sea")] == [image.id]
 
@@ -169,7 +169,7 @@ async def test_a_file_that_was_lost_comes_back_with_an_import(tmp_path):
         await desk.archives.export_to(tmp_path / "all.zip")
         assert image.path is not None
         image.path.unlink()
-        assert await desk.archives.import_from(tmp_path / "all.zip") == Imported(already_there=1)
+        assert await desk.archives.import_from(tmp_path / "all.zip") == ImportResult(already_there=1)
         assert (await only(desk)).data == data
 
 
@@ -178,7 +178,7 @@ async def test_a_picture_in_the_trash_stays_there(tmp_path):
         image = await desk.shelf.add()
         await desk.archives.export_to(tmp_path / "all.zip")
         await desk.library.trash(image)
-        assert await desk.archives.import_from(tmp_path / "all.zip") == Imported(already_there=1)
+        assert await desk.archives.import_from(tmp_path / "all.zip") == ImportResult(already_there=1)
         assert (await only(desk)).trashed_at is not None
 
 
@@ -187,7 +187,7 @@ async def test_a_sidecar_that_is_damaged_hides_no_picture(sidecar, tmp_path):
     (tmp_path / "a.png").write_bytes(png())
     (tmp_path / "a.png.xmp").write_bytes(sidecar)
     async with open_desk(tmp_path / "home") as desk:
-        assert await desk.archives.import_from(tmp_path / "a.png") == Imported(added=1)
+        assert await desk.archives.import_from(tmp_path / "a.png") == ImportResult(added=1)
 
 
 async def test_a_record_inside_of_a_file_that_is_damaged_hides_no_picture(tmp_path):
@@ -195,7 +195,7 @@ async def test_a_record_inside_of_a_file_that_is_damaged_hides_no_picture(tmp_pa
     info.add_itxt("imagen", '{"id": 3}')
     PillowImage.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=info)
     async with open_desk(tmp_path / "home") as desk:
-        assert await desk.archives.import_from(tmp_path / "a.png") == Imported(added=1)
+        assert await desk.archives.import_from(tmp_path / "a.png") == ImportResult(added=1)
 
 
 async def test_a_file_that_is_too_large_or_cannot_be_read_is_named(tmp_path, monkeypatch):
@@ -220,4 +220,4 @@ async def test_a_link_that_its_owner_names_is_followed(tmp_path):
     (tmp_path / "a.png").write_bytes(png())
     (tmp_path / "b.png").symlink_to(tmp_path / "a.png")
     async with open_desk(tmp_path / "home") as desk:
-        assert await desk.archives.import_from(tmp_path / "b.png") == Imported(added=1)
+        assert await desk.archives.import_from(tmp_path / "b.png") == ImportResult(added=1)

@@ -17,7 +17,7 @@ from ..._system.threads import Workers
 from ...library import Library
 from ...library._imaging import Renditions
 from .exporting import ArchiveContents, Export
-from .format import ArchivedCollection, ExportResult, Imported
+from .format import ArchivedCollection, ExportResult, ImportResult
 from .importing import Import
 from .writer import ArchiveWriter
 
@@ -98,7 +98,7 @@ class Archives:
         *,
         trusted: bool = False,
         on_progress: Callable[[int], None] = lambda done: None,
-    ) -> Imported:
+    ) -> ImportResult:
         """Takes pictures in: of an archive that `export_to` wrote, of any other zip file or folder, or one picture file.
 
         Pictures that are there already are skipped, so that an import that was cut off is simply run again. With a picture

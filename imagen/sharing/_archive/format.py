@@ -18,7 +18,7 @@ __all__ = [
     "ArchivedCollections",
     "ArchivedImage",
     "ExportResult",
-    "Imported",
+    "ImportResult",
     "RejectedEntry",
 ]
 
@@ -70,7 +70,7 @@ class ExportResult(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[RejectedEntry, ...] = ()
 
 
-class Imported(msgspec.Struct, frozen=True, kw_only=True):
+class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
     """What an import brought.
 
     What is `refused` is not in the library. What is `doubted` is, without what was said of it: its record is that of other

@@ -27,7 +27,7 @@ from .format import (
     ArchivedCollection,
     ArchivedCollections,
     ArchivedImage,
-    Imported,
+    ImportResult,
     RejectedEntry,
 )
 from .imported_image import Arrival, Said, read_arrival
@@ -75,7 +75,7 @@ class Import:
         self._refused: list[RejectedEntry] = []
         self._doubted: list[RejectedEntry] = []
 
-    async def run(self, path: Path, on_progress: Callable[[int], None]) -> Imported:
+    async def run(self, path: Path, on_progress: Callable[[int], None]) -> ImportResult:
         """Takes in everything that there is at a path."""
         source = await self._workers.run(partial(open_source, path))
         reading = self._read(source)
@@ -89,7 +89,7 @@ class Import:
         finally:
             reading.close()
             source.close()
-        return Imported(
+        return ImportResult(
             added=self._added,
             already_there=self._already_there,
             refused=tuple(self._refused),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from .... import Client, ExportResult, Image, Imported, InvalidRequestError, RejectedEntry, open_client
+from .... import Client, ExportResult, Image, ImportResult, InvalidRequestError, RejectedEntry, open_client
 from ..._arguments.options import add_command
 from ..._console import Console, ExitStatus, file_size
 from ..library.library import find_images
@@ -89,7 +89,7 @@ async def run_import(options: argparse.Namespace, console: Console) -> ExitStatu
     return status
 
 
-async def _import(client: Client, path: Path, trusted: bool, console: Console) -> Imported:
+async def _import(client: Client, path: Path, trusted: bool, console: Console) -> ImportResult:
     done = await client.archives.import_from(path, trusted=trusted, on_progress=partial(_live, console, path))
     if console.json:
         console.emit({"kind": "import", "path": str(path), **msgspec.to_builtins(done)})

@@ -23,7 +23,7 @@ from ...metadata import ForeignRecord, Record, read_foreign, read_record, remove
 from ...metadata._image_header import ImageHeader, read_image_header
 from .sources import UnfitEntryError
 
-__all__ = ["Arrival", "Said", "read_arrival"]
+__all__ = ["Arrival", "ClaimedRecord", "read_arrival"]
 
 _ID: Final = re.compile(r"[0-9a-f]{16}")
 _MOST_USD: Final = Decimal(1_000_000_000)
@@ -36,7 +36,7 @@ _UNKNOWN: Final = "unknown"
 _ONLY_BYTES: Final = "has a record that is of other bytes: only what its file says was taken."
 
 
-class Said(msgspec.Struct, frozen=True, kw_only=True):
+class ClaimedRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What is said of a picture outside of its file: in the list of the archive, or beside it; and how old the file is."""
 
     record: Record | None = None
@@ -58,7 +58,9 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     doubt: str | None = None
 
 
-def read_arrival(data: bytes, said: Said, *, trusted: bool, max_pixels: int, now: datetime.datetime) -> Arrival:
+def read_arrival(
+    data: bytes, said: ClaimedRecord, *, trusted: bool, max_pixels: int, now: datetime.datetime
+) -> Arrival:
     """Puts together what is known of a picture of these bytes.
 
     Raises:

@@ -30,7 +30,7 @@ from .format import (
     ImportResult,
     RejectedEntry,
 )
-from .imported_image import Arrival, Said, read_arrival
+from .imported_image import Arrival, ClaimedRecord, read_arrival
 from .safe_names import shown_name
 from .sources import PICTURE_ENDINGS, PictureSource, UnfitEntryError, open_source
 
@@ -153,7 +153,7 @@ class Import:
             for name in source.names:
                 is_thumbnail = thumbnails is not None and name.startswith(thumbnails)
                 if name not in seen and name.lower().endswith(PICTURE_ENDINGS) and not is_thumbnail:
-                    yield name, self._read_one(source, name, Said(record=_beside(source, name)))
+                    yield name, self._read_one(source, name, ClaimedRecord(record=_beside(source, name)))
         except _EnoughError as error:
             yield error.item
 
@@ -186,9 +186,9 @@ class Import:
             yield listed.file, "is not in the archive, which has a record of it."
         elif name not in seen:
             seen.add(name)
-            yield name, self._read_one(source, name, Said(record=listed.record, index=listed.index))
+            yield name, self._read_one(source, name, ClaimedRecord(record=listed.record, index=listed.index))
 
-    def _read_one(self, source: PictureSource, name: str, said: Said) -> Arrival | str:
+    def _read_one(self, source: PictureSource, name: str, said: ClaimedRecord) -> Arrival | str:
         now = datetime.datetime.fromtimestamp(self._now(), datetime.UTC)
         said = msgspec.structs.replace(said, moment=source.moment(name))
         try:

@@ -23,7 +23,7 @@ from ...metadata import ForeignRecord, Record, read_foreign, read_record, remove
 from ...metadata._image_header import ImageHeader, read_image_header
 from .sources import UnfitEntryError
 
-__all__ = ["Arrival", "ClaimedRecord", "read_arrival"]
+__all__ = ["ImportedImage", "ClaimedRecord", "read_arrival"]
 
 _ID: Final = re.compile(r"[0-9a-f]{16}")
 _MOST_USD: Final = Decimal(1_000_000_000)
@@ -44,7 +44,7 @@ class ClaimedRecord(msgspec.Struct, frozen=True, kw_only=True):
     moment: datetime.datetime | None = None
 
 
-class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+class ImportedImage(msgspec.Struct, frozen=True, kw_only=True):
     """A picture that may come into the library.
 
     `is_known` means that a record of ours describes these bytes, and `claimed_id` is what that calls them. `doubt` says, behind
@@ -60,7 +60,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_arrival(
     data: bytes, said: ClaimedRecord, *, trusted: bool, max_pixels: int, now: datetime.datetime
-) -> Arrival:
+) -> ImportedImage:
     """Puts together what is known of a picture of these bytes.
 
     Raises:
@@ -70,12 +70,12 @@ def read_arrival(
     data, record, doubt = _believe(data, said.record)
     image = _bare_image(data, found, min(said.moment or now, now))
     if record is None:
-        return Arrival(data=data, row=_row(_as_its_file_says(image, data, now), trusted=False), doubt=doubt)
+        return ImportedImage(data=data, row=_row(_as_its_file_says(image, data, now), trusted=False), doubt=doubt)
     request, doubt = _request(record, doubt, trusted=trusted)
     image = msgspec.structs.replace(
         _apply(image, record, request, now), index=said.index if 0 <= said.index < 1 << 31 else 0
     )
-    return Arrival(data=data, row=_row(image, trusted=trusted), claimed_id=record.id, is_known=True, doubt=doubt)
+    return ImportedImage(data=data, row=_row(image, trusted=trusted), claimed_id=record.id, is_known=True, doubt=doubt)
 
 
 def _measure(data: bytes, max_pixels: int) -> ImageHeader:

@@ -30,7 +30,7 @@ from .format import (
     ImportResult,
     RejectedEntry,
 )
-from .imported_image import Arrival, ClaimedRecord, read_arrival
+from .imported_image import ClaimedRecord, ImportedImage, read_arrival
 from .safe_names import shown_name
 from .sources import PICTURE_ENDINGS, PictureSource, UnfitEntryError, open_source
 
@@ -45,7 +45,7 @@ _MOST_STRAY_LINES: Final = 1000
 
 _decode_line = msgspec.json.Decoder(ArchivedImage).decode
 _decode_collections = msgspec.json.Decoder(ArchivedCollections).decode
-_Item = tuple[str, Arrival | str]
+_Item = tuple[str, ImportedImage | str]
 """The name of a file, and what came of it: a picture, or why there is none."""
 
 
@@ -96,7 +96,7 @@ class Import:
             doubted=tuple(self._doubted),
         )
 
-    async def _take(self, name: str, found: Arrival | str) -> None:
+    async def _take(self, name: str, found: ImportedImage | str) -> None:
         if isinstance(found, str):
             self._refused.append(RejectedEntry(name=shown_name(name), reason=f"{shown_name(name)} {found}"))
             return
@@ -109,7 +109,7 @@ class Import:
         if found.doubt is not None:
             self._doubted.append(RejectedEntry(name=shown_name(name), reason=f"{shown_name(name)} {found.doubt}"))
 
-    async def _placed(self, arrival: Arrival) -> ImageRow:
+    async def _placed(self, arrival: ImportedImage) -> ImageRow:
         """Its row, under the id that these bytes have here."""
         row = arrival.row
         if not arrival.is_known:
@@ -188,7 +188,7 @@ class Import:
             seen.add(name)
             yield name, self._read_one(source, name, ClaimedRecord(record=listed.record, index=listed.index))
 
-    def _read_one(self, source: PictureSource, name: str, said: ClaimedRecord) -> Arrival | str:
+    def _read_one(self, source: PictureSource, name: str, said: ClaimedRecord) -> ImportedImage | str:
         now = datetime.datetime.fromtimestamp(self._now(), datetime.UTC)
         said = msgspec.structs.replace(said, moment=source.moment(name))
         try:

@@ -32,7 +32,7 @@ from .format import (
 )
 from .imported_image import ClaimedRecord, ImportedImage, read_arrival
 from .safe_names import shown_name
-from .sources import PICTURE_ENDINGS, PictureSource, UnfitEntryError, open_source
+from .sources import PICTURE_ENDINGS, ImportSource, UnfitEntryError, open_source
 
 __all__ = ["Import"]
 
@@ -141,7 +141,7 @@ class Import:
 
     # --- what blocks ------------------------------------------------------------------------------------------------
 
-    def _read(self, source: PictureSource) -> Generator[_Item, None, None]:
+    def _read(self, source: ImportSource) -> Generator[_Item, None, None]:
         """Every picture, those first that the archive has records of."""
         seen: set[str] = set()
         root = _root_of(source)
@@ -157,7 +157,7 @@ class Import:
         except _EnoughError as error:
             yield error.item
 
-    def _read_listed(self, source: PictureSource, root: str, seen: set[str]) -> Iterator[_Item]:
+    def _read_listed(self, source: ImportSource, root: str, seen: set[str]) -> Iterator[_Item]:
         strays = 0
         try:
             for number, line in enumerate(_lines(source, root + RECORDS), 1):
@@ -175,7 +175,7 @@ class Import:
             # The pictures that were not listed up to there still come in, without their records.
             yield RECORDS, str(error)
 
-    def _read_line(self, source: PictureSource, root: str, number: int, line: bytes, seen: set[str]) -> Iterator[_Item]:
+    def _read_line(self, source: ImportSource, root: str, number: int, line: bytes, seen: set[str]) -> Iterator[_Item]:
         try:
             listed = _decode_line(line)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -188,7 +188,7 @@ class Import:
             seen.add(name)
             yield name, self._read_one(source, name, ClaimedRecord(record=listed.record, index=listed.index))
 
-    def _read_one(self, source: PictureSource, name: str, said: ClaimedRecord) -> ImportedImage | str:
+    def _read_one(self, source: ImportSource, name: str, said: ClaimedRecord) -> ImportedImage | str:
         now = datetime.datetime.fromtimestamp(self._now(), datetime.UTC)
         said = msgspec.structs.replace(said, moment=source.moment(name))
         try:
@@ -199,7 +199,7 @@ class Import:
                 raise _EnoughError((name, str(error))) from error
             return str(error)
 
-    def _read_collections(self, source: PictureSource) -> Sequence[ArchivedCollection]:
+    def _read_collections(self, source: ImportSource) -> Sequence[ArchivedCollection]:
         root = _root_of(source)
         if root is None or root + COLLECTIONS not in source.names:
             return ()
@@ -223,7 +223,7 @@ class _EnoughError(Exception):
         self.item = item
 
 
-def _root_of(source: PictureSource) -> str | None:
+def _root_of(source: ImportSource) -> str | None:
     """Below what an archive of ours lies: nothing, or the folder that it was unpacked to and packed again with."""
     if RECORDS in source.names:
         return ""
@@ -231,7 +231,7 @@ def _root_of(source: PictureSource) -> str | None:
     return within[0].removesuffix(RECORDS) if len(within) == 1 else None
 
 
-def _beside(source: PictureSource, name: str) -> Record | None:
+def _beside(source: ImportSource, name: str) -> Record | None:
     """The record in a sidecar."""
     sidecar = f"{name}.xmp"
     if sidecar not in source.names:
@@ -242,7 +242,7 @@ def _beside(source: PictureSource, name: str) -> Record | None:
         return None
 
 
-def _lines(source: PictureSource, name: str) -> Iterator[bytes]:
+def _lines(source: ImportSource, name: str) -> Iterator[bytes]:
     """The lines of the list of records; of one that is too long its pieces, which are no records."""
     file = source.open(name)
     try:

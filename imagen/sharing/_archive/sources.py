@@ -22,7 +22,7 @@ from .safe_names import shown_name
 if TYPE_CHECKING:
     from zipfile import ZipFile, ZipInfo
 
-__all__ = ["PICTURE_ENDINGS", "PictureSource", "UnfitEntryError", "open_source"]
+__all__ = ["PICTURE_ENDINGS", "ImportSource", "UnfitEntryError", "open_source"]
 
 PICTURE_ENDINGS: Final = (*SUFFIXES.values(), ".jpeg")
 LARGEST_PICTURE: Final = 256 << 20
@@ -45,7 +45,7 @@ class UnfitEntryError(Exception):
         self.is_last = is_last
 
 
-class PictureSource(Protocol):
+class ImportSource(Protocol):
     """Files by name; all methods block."""
 
     @property
@@ -72,7 +72,7 @@ class PictureSource(Protocol):
     def close(self) -> None: ...
 
 
-def open_source(path: Path) -> PictureSource:
+def open_source(path: Path) -> ImportSource:
     """What there is at a path. Blocking.
 
     Raises:

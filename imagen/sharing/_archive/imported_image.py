@@ -21,7 +21,7 @@ from ..._results.images import Cost, Image
 from ...library import ImageRow, row_of
 from ...metadata import ForeignRecord, Record, read_foreign, read_record, remove_record, request_of
 from ...metadata._image_header import ImageHeader, read_image_header
-from .sources import UnfitEntryError
+from .sources import InvalidEntryError
 
 __all__ = ["ImportedImage", "ClaimedRecord", "read_arrival"]
 
@@ -64,7 +64,7 @@ def read_arrival(
     """Puts together what is known of a picture of these bytes.
 
     Raises:
-        UnfitEntryError: they are no picture, or a bomb.
+        InvalidEntryError: they are no picture, or a bomb.
     """
     found = _measure(data, max_pixels)
     data, record, doubt = _believe(data, said.record)
@@ -82,9 +82,9 @@ def _measure(data: bytes, max_pixels: int) -> ImageHeader:
     try:
         found = read_image_header(data)
     except ProviderError:
-        raise UnfitEntryError("is no PNG, JPEG, WebP or GIF picture.") from None
+        raise InvalidEntryError("is no PNG, JPEG, WebP or GIF picture.") from None
     if found.width * found.height > max_pixels:
-        raise UnfitEntryError(
+        raise InvalidEntryError(
             f"claims {found.width}x{found.height} pixels, and max_pixels of [bounds] in imagen.toml allows {max_pixels:,}."
         )
     return found

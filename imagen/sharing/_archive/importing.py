@@ -32,7 +32,7 @@ from .format import (
 )
 from .imported_image import ClaimedRecord, ImportedImage, read_arrival
 from .safe_names import shown_name
-from .sources import PICTURE_ENDINGS, ImportSource, UnfitEntryError, open_source
+from .sources import PICTURE_ENDINGS, ImportSource, InvalidEntryError, open_source
 
 __all__ = ["Import"]
 
@@ -166,10 +166,10 @@ class Import:
                     strays += len(seen) == known
                     yield item
                 if strays >= _MOST_STRAY_LINES:
-                    raise UnfitEntryError(
+                    raise InvalidEntryError(
                         f"was read to line {number} only: {strays:,} lines name no picture of the archive."
                     )
-        except UnfitEntryError as error:
+        except InvalidEntryError as error:
             if error.is_last:
                 raise _EnoughError((RECORDS, str(error))) from error
             # The pictures that were not listed up to there still come in, without their records.
@@ -194,7 +194,7 @@ class Import:
         try:
             data = source.read(name)
             return read_arrival(data, said, trusted=self._trusted, max_pixels=self._max_pixels, now=now)
-        except UnfitEntryError as error:
+        except InvalidEntryError as error:
             if error.is_last:
                 raise _EnoughError((name, str(error))) from error
             return str(error)
@@ -207,7 +207,7 @@ class Import:
             return _decode_collections(source.read(root + COLLECTIONS, _LARGEST_COLLECTIONS)).collections[
                 :_MOST_COLLECTIONS
             ]
-        except UnfitEntryError as error:
+        except InvalidEntryError as error:
             reason = str(error)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             reason = f"cannot be read: {error}."
@@ -238,7 +238,7 @@ def _beside(source: ImportSource, name: str) -> Record | None:
         return None
     try:
         return decode_sidecar(source.read(sidecar, _LARGEST_SIDECAR))
-    except (UnfitEntryError, InvalidRequestError):
+    except (InvalidEntryError, InvalidRequestError):
         return None
 
 
@@ -258,4 +258,4 @@ def _read_line(file: IO[bytes]) -> bytes:
         return file.readline(LARGEST_LINE)
     except Exception as error:
         # A damaged archive shows in a dozen kinds of exceptions, and where it is read only.
-        raise UnfitEntryError(f"is damaged from some line on ({shown_name(str(error))}).") from error
+        raise InvalidEntryError(f"is damaged from some line on ({shown_name(str(error))}).") from error

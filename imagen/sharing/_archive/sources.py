@@ -22,7 +22,7 @@ from .safe_names import shown_name
 if TYPE_CHECKING:
     from zipfile import ZipFile, ZipInfo
 
-__all__ = ["PICTURE_ENDINGS", "ImportSource", "UnfitEntryError", "open_source"]
+__all__ = ["PICTURE_ENDINGS", "ImportSource", "InvalidEntryError", "open_source"]
 
 PICTURE_ENDINGS: Final = (*SUFFIXES.values(), ".jpeg")
 LARGEST_PICTURE: Final = 256 << 20
@@ -37,7 +37,7 @@ _LARGEST_INDEX: Final = 512 << 20
 _STORED, _DEFLATED = 0, 8
 
 
-class UnfitEntryError(Exception):
+class InvalidEntryError(Exception):
     """An entry that is not read; the text goes on behind its name. `is_last` means that nothing more is."""
 
     def __init__(self, reason: str, *, is_last: bool = False) -> None:
@@ -57,7 +57,7 @@ class ImportSource(Protocol):
         """The bytes of a file.
 
         Raises:
-            UnfitEntryError: there are more than `most`, which are many by default; or they cannot be read, or must not.
+            InvalidEntryError: there are more than `most`, which are many by default; or they cannot be read, or must not.
         """
         ...
 
@@ -120,19 +120,19 @@ class FolderSource:
         with self.open(name) as file:
             data = file.read(most + 1)
         if len(data) > most:
-            raise UnfitEntryError(_too_large(most))
+            raise InvalidEntryError(_too_large(most))
         return data
 
     def open(self, name: str) -> IO[bytes]:
         path = self._files[name]
         if path.is_symlink():
-            raise UnfitEntryError("is a link, which is not followed.")
+            raise InvalidEntryError("is a link, which is not followed.")
         if not path.is_file():
-            raise UnfitEntryError("is no file.")
+            raise InvalidEntryError("is no file.")
         try:
             return path.open("rb")
         except OSError as error:
-            raise UnfitEntryError(f"cannot be read: {error.strerror or error}.") from error
+            raise InvalidEntryError(f"cannot be read: {error.strerror or error}.") from error
 
     def moment(self, name: str) -> datetime.datetime | None:
         try:
@@ -174,29 +174,29 @@ class ZipSource:
         entry = self._entries[name]
         most = most or LARGEST_PICTURE
         if entry.file_size > most:
-            raise UnfitEntryError(_too_large(most))
+            raise InvalidEntryError(_too_large(most))
         try:
             with self.open(name) as file:
                 # Not more than it claims, whatever it holds, and its checksum is looked at in the end.
                 return file.read()
-        except UnfitEntryError:
+        except InvalidEntryError:
             raise
         except Exception as error:
-            raise UnfitEntryError(f"is damaged in the archive ({shown_name(str(error))}).") from error
+            raise InvalidEntryError(f"is damaged in the archive ({shown_name(str(error))}).") from error
 
     def open(self, name: str) -> IO[bytes]:
         entry = self._entries[name]
         _check_entry(entry)
         self._left -= entry.file_size
         if self._left < 0:
-            raise UnfitEntryError(
+            raise InvalidEntryError(
                 f"and all behind it was not read: the archive unpacks to more than {_MOST_TIMES} times its size.",
                 is_last=True,
             )
         try:
             return self._zip.open(entry)
         except Exception as error:
-            raise UnfitEntryError(f"is damaged in the archive ({shown_name(str(error))}).") from error
+            raise InvalidEntryError(f"is damaged in the archive ({shown_name(str(error))}).") from error
 
     def moment(self, name: str) -> datetime.datetime | None:
         try:
@@ -220,13 +220,13 @@ class _BoundedFile(io.BufferedReader):
 
 def _check_entry(entry: ZipInfo) -> None:
     if entry.flag_bits & 0x1:
-        raise UnfitEntryError("is encrypted: unpack it with its password, and import the folder.")
+        raise InvalidEntryError("is encrypted: unpack it with its password, and import the folder.")
     if stat.S_ISLNK(entry.external_attr >> 16):
-        raise UnfitEntryError("is a link, which is not followed.")
+        raise InvalidEntryError("is a link, which is not followed.")
     if entry.compress_type not in (_STORED, _DEFLATED):
-        raise UnfitEntryError("is packed in a rare way: unpack the archive, and import the folder.")
+        raise InvalidEntryError("is packed in a rare way: unpack the archive, and import the folder.")
     if entry.file_size > _RATIO_FREE_BYTES and entry.file_size > _MOST_RATIO * entry.compress_size:
-        raise UnfitEntryError(f"unpacks to more than {_MOST_RATIO} times its size, as no picture does.")
+        raise InvalidEntryError(f"unpacks to more than {_MOST_RATIO} times its size, as no picture does.")
 
 
 def _too_large(most: int) -> str:

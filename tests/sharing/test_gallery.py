@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagen.sharing._archive.gallery import Card, GalleryPage, page_policy, render_page
+from imagen.sharing._archive.gallery import GalleryItem, GalleryPage, page_policy, render_page
 from tests.sharing.desk import open_desk, read_from
 
 TEXTS = st.text(max_size=60) | st.sampled_from(
@@ -24,7 +24,7 @@ TEXTS = st.text(max_size=60) | st.sampled_from(
     )
 )  # fmt: skip
 CARDS = st.builds(
-    Card,
+    GalleryItem,
     link=st.just("pictures/a.png"),
     thumbnail=st.none() | st.just("thumbnails/a.webp"),
     width=st.just(8),
@@ -88,7 +88,9 @@ def test_nothing_that_anybody_wrote_is_more_than_text(title, notes, cards):
 
 def test_a_prompt_is_there_whole_with_its_lines_and_long_ones_behind_their_beginning():
     long = "first line\n" + "word " * 100 + "the end"
-    cards = [Card(link="a", thumbnail=None, width=1, height=1, caption=caption) for caption in ("short & <b>", long)]
+    cards = [
+        GalleryItem(link="a", thumbnail=None, width=1, height=1, caption=caption) for caption in ("short & <b>", long)
+    ]
     page = render_page(GalleryPage(title="t", cards=cards)).decode()
     assert "short &amp; &lt;b&gt;</p>" in page
     assert "first line\nword" in page
@@ -97,7 +99,7 @@ def test_a_prompt_is_there_whole_with_its_lines_and_long_ones_behind_their_begin
 
 
 def test_letters_that_cannot_be_seen_are_shown_as_such_and_emoji_stay_whole():
-    card = Card(link="a", thumbnail=None, width=1, height=1, caption="\u202egnp\0 👩\u200d🚀")
+    card = GalleryItem(link="a", thumbnail=None, width=1, height=1, caption="\u202egnp\0 👩\u200d🚀")
     page = render_page(GalleryPage(title="t", cards=[card])).decode()
     assert "\ufffdgnp\ufffd 👩\u200d🚀" in page
 
@@ -131,5 +133,5 @@ async def test_a_gallery_names_files_of_its_archive_only(tmp_path):
 
 @pytest.mark.parametrize(("count", "words"), [(1, "1 picture<"), (2, "2 pictures<")])
 def test_a_page_says_how_many_there_are(count, words):
-    card = Card(link="a", thumbnail=None, width=1, height=1)
+    card = GalleryItem(link="a", thumbnail=None, width=1, height=1)
     assert words in render_page(GalleryPage(title="t", cards=[card] * count)).decode()

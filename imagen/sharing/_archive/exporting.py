@@ -27,7 +27,7 @@ from .format import (
     ExportResult,
     RejectedEntry,
 )
-from .gallery import Card, GalleryPage, render_page
+from .gallery import GalleryItem, GalleryPage, render_page
 from .safe_names import download_name
 from .writer import ArchiveWriter
 
@@ -58,7 +58,7 @@ class Export:
         self._public = public
         self._written: set[str] = set()
         self._left_out: list[RejectedEntry] = []
-        self._cards: list[Card] = []
+        self._cards: list[GalleryItem] = []
         self._pages = 0
 
     async def add(self, image: Image, title: str) -> None:
@@ -154,7 +154,7 @@ def _nameless(value: JsonValue) -> JsonValue:
     return [_nameless(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
-def _card(image: Image, record: Record, name: str, preview: str | None) -> Card:
+def _card(image: Image, record: Record, name: str, preview: str | None) -> GalleryItem:
     cost = record.cost_usd
     facts = {
         "Model": record.model,
@@ -164,7 +164,7 @@ def _card(image: Image, record: Record, name: str, preview: str | None) -> Card:
         "Cost": None if cost is None else f"${cost:.2f}" if cost == round(cost, 2) else f"${cost.normalize():f}",
         "Rating": "★" * record.rating,
     }
-    return Card(
+    return GalleryItem(
         link=quote(name),
         thumbnail=preview,
         width=image.width,

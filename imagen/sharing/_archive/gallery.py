@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-__all__ = ["Card", "GalleryPage", "page_policy", "render_page"]
+__all__ = ["GalleryItem", "GalleryPage", "page_policy", "render_page"]
 
 _LONGEST_ALT = 200
 _LONGEST_TITLE = 140
@@ -23,7 +23,7 @@ _LONGEST_TITLE = 140
 _JOINERS = "\n\u200c\u200d"
 
 
-class Card(msgspec.Struct, frozen=True, kw_only=True):
+class GalleryItem(msgspec.Struct, frozen=True, kw_only=True):
     """A picture on a page. Links are relative, and escaped for URLs already."""
 
     link: str
@@ -41,7 +41,7 @@ class GalleryPage(msgspec.Struct, frozen=True, kw_only=True):
 
     title: str
     notes: str = ""
-    cards: Sequence[Card]
+    cards: Sequence[GalleryItem]
     before: str | None = None
     after: str | None = None
 
@@ -96,7 +96,7 @@ def _count(pictures: int) -> str:
     return f"{pictures:,} {'picture' if pictures == 1 else 'pictures'}"
 
 
-def _figure(card: Card) -> str:
+def _figure(card: GalleryItem) -> str:
     caption = card.caption.strip()
     shown = (
         f'<img src="{escape(card.thumbnail)}" width="{card.width}" height="{card.height}" loading="lazy" decoding="async" '
@@ -112,7 +112,7 @@ def _figure(card: Card) -> str:
     )
 
 
-def _captions(card: Card, caption: str) -> Iterable[str]:
+def _captions(card: GalleryItem, caption: str) -> Iterable[str]:
     """The caption, whole behind its beginning where it is long, and what is known besides."""
     short = _short(caption, _LONGEST_TITLE)
     if caption and short == caption:

@@ -21,7 +21,7 @@ from ..._system.asgi import Receive, Scope, Send, SendMessage, answer_but_http
 from ...library import Collection
 from ...library._imaging import Transform, thumbnail
 from ...metadata import holds_only_pixels
-from .._archive.gallery import Card, GalleryPage, page_policy, render_page
+from .._archive.gallery import GalleryItem, GalleryPage, page_policy, render_page
 from .shares import Shared, Shares
 from .tokens import TOKEN_LETTERS
 
@@ -116,7 +116,7 @@ class _ShareApp:
     async def _page(self, token: str, shared: Shared, collection: Collection, after: str | None) -> _Answer:
         images = await self._shares.pictures(collection, after=after)
         cards = [
-            Card(
+            GalleryItem(
                 link=f"{token}/{image.id}",
                 thumbnail=f"{token}/{image.id}?thumbnail",
                 width=image.width,

@@ -39,7 +39,7 @@ from .._transport.job_waiters import JobWaiters
 from .._transport.probe import ProviderStatus, probe_provider
 from ..library import Library
 from ..library._imaging import Renditions, Similar
-from ..prompts import Look, PromptLibrary, Style, choose_styles, load_styles
+from ..prompts import PromptLibrary, SharedStyle, Style, choose_styles, load_styles
 from ..providers._provider import Callback
 from ..sharing import Archives, Shares
 from ..sharing._publishing import Publisher
@@ -162,7 +162,9 @@ class Client:
         """
         return await self._parts.workers.run(partial(load_styles, self.settings.home))
 
-    async def look(self, *styles: Style | str, seed: int | None = None, references: Sequence[ImageSource] = ()) -> Look:
+    async def look(
+        self, *styles: Style | str, seed: int | None = None, references: Sequence[ImageSource] = ()
+    ) -> SharedStyle:
         """A look that is kept from picture to picture: `look.request("a harbour")` is a generation in it.
 
         Args:
@@ -175,7 +177,7 @@ class Client:
         """
         known = await self.styles() if any(isinstance(style, str) for style in styles) else {}
         chosen = (choose_styles(known, (style,))[0] if isinstance(style, str) else style for style in styles)
-        return Look(tuple(chosen), seed=seed, references=references, model_for=self.model_for)
+        return SharedStyle(tuple(chosen), seed=seed, references=references, model_for=self.model_for)
 
     @property
     def default_model(self) -> Model:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._expansions import Expansions
 from ._grids import Grid, grid
-from ._looks import Look
+from ._looks import SharedStyle
 from ._prompt import Prompt, PromptsImported
 from ._prompt_library import PromptLibrary, open_prompts
 from ._style_files import add_styles, load_styles, read_styles_csv, write_styles_csv
@@ -16,7 +16,7 @@ from ._wildcards import read_wildcards
 __all__ = [
     "Expansions",
     "Grid",
-    "Look",
+    "SharedStyle",
     "Prompt",
     "PromptLibrary",
     "PromptsImported",

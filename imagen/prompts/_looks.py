@@ -14,13 +14,13 @@ from ._styles import Style, apply_styles
 if TYPE_CHECKING:
     from .._requests.options import GenerateFields
 
-__all__ = ["Look"]
+__all__ = ["SharedStyle"]
 
 # Seeds of most models are 32 bits long.
 _SEEDS = 1 << 32
 
 
-class Look:
+class SharedStyle:
     """Makes requests that go together. It lives in memory, and belongs to one Trio run.
 
     Args:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagen import Capabilities, Generate, InputLimits, Model, load_catalog
-from imagen.prompts import Look, Style
+from imagen.prompts import SharedStyle, Style
 
 
 class Kept:
@@ -24,8 +24,8 @@ def model_with(references: int) -> Model:
     return msgspec.structs.replace(model, capabilities=Capabilities(inputs=inputs))
 
 
-def look(takes: int = 0, **parts: object) -> Look:
-    return Look(**parts, model_for=lambda request: model_with(takes))
+def look(takes: int = 0, **parts: object) -> SharedStyle:
+    return SharedStyle(**parts, model_for=lambda request: model_with(takes))
 
 
 def test_every_prompt_gets_the_styles_and_what_is_said_for_one_counts_there():
@@ -73,7 +73,7 @@ def test_the_model_is_the_one_of_the_request():
         asked.append(request.model)
         return model_with(1)
 
-    kept = Look([Style(name="s", parameters={"model": "sketch"})], model_for=model_for)
+    kept = SharedStyle([Style(name="s", parameters={"model": "sketch"})], model_for=model_for)
     kept.request("x")
     kept.keep(Kept("a"))
     kept.request("x")

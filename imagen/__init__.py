@@ -93,7 +93,7 @@ from ._requests.catalog import (
     load_catalog,
 )
 from ._requests.options import CallOptions, GenerateParameters, Parameters
-from ._requests.request import Edit, Enhance, Generate, ImageSource, InputImage, KeptImage, Request, Restyle, Vary
+from ._requests.request import Edit, Enhance, Generate, ImageSource, InputImage, LibraryImage, Request, Restyle, Vary
 from ._requests.sizes import PRESETS
 from ._requests.translation import Adjustment
 from ._results.events import (
@@ -269,7 +269,7 @@ __all__ = [
     "EncodedImage",
     "InvalidRequestError",
     "JsonValue",
-    "KeptImage",
+    "LibraryImage",
     "Library",
     "LibrarySize",
     "Lifecycle",

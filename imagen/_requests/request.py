@@ -19,7 +19,7 @@ __all__ = [
     "Generate",
     "ImageSource",
     "InputImage",
-    "KeptImage",
+    "LibraryImage",
     "Request",
     "Restyle",
     "Vary",
@@ -49,7 +49,7 @@ class InputImage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str | None = None
 
 
-class KeptImage(Protocol):
+class LibraryImage(Protocol):
     """A picture that imagen made: an `Image`."""
 
     @property
@@ -60,7 +60,7 @@ class KeptImage(Protocol):
 
 
 if TYPE_CHECKING:
-    ImageSource = bytes | str | PathLike[str] | KeptImage | InputImage
+    ImageSource = bytes | str | PathLike[str] | LibraryImage | InputImage
     """A picture to work on: its bytes, the path of a file, an https URL, an id in the library, or an `Image`."""
 else:
     # What JSON can say of it, for msgspec: requests are stored and read from files.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 import msgspec
 
 from .._requests.catalog import Model
-from .._requests.request import Generate, ImageSource, KeptImage
+from .._requests.request import Generate, ImageSource, LibraryImage
 from ._styles import Style, apply_styles
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class SharedStyle:
         self.styles = tuple(styles)
         self.seed = seed
         self.references = tuple(references)
-        self.kept: tuple[KeptImage, ...] = ()
+        self.kept: tuple[LibraryImage, ...] = ()
         self._model_for = model_for
         self._seeds: dict[str, int] = {}
 
@@ -58,7 +58,7 @@ class SharedStyle:
         styled = apply_styles(asked, self.styles)
         return self._with_kept(styled) if self.kept else styled
 
-    def keep(self, image: KeptImage) -> None:
+    def keep(self, image: LibraryImage) -> None:
         """Lets a picture lend its look to the following ones, as far as their model takes references: the latest first."""
         self.kept = (image, *(kept for kept in self.kept if kept.id != image.id))
 

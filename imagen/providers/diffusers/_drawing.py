@@ -20,7 +20,7 @@ from .._steps import GeneratedImage, Reporter, WithheldImage
 from .._wire.http import add_options
 from .._wire.masks import white_mask
 from ._errors import explain_drawing, explain_loading
-from ._pipelines import Bench, Kind, Loaded, Weights, bench_of, free_memory, parameters_of, side_step
+from ._pipelines import Kind, Loaded, PipelineCache, Weights, bench_of, free_memory, parameters_of, side_step
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -91,7 +91,7 @@ class Drawing:
             )
         return GeneratedImage(data=data, seed=self._seed)
 
-    def _draw(self, bench: Bench, reporter: Reporter) -> bytes:
+    def _draw(self, bench: PipelineCache, reporter: Reporter) -> bytes:
         loaded = bench.load(self._task.weights, most=self._task.pipelines_kept)
         self._explain = explain_drawing
         # Loading cannot be stopped, so whoever left meanwhile is noticed here.

@@ -28,7 +28,7 @@ from ._errors import INSTALL
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Bench", "Kind", "Loaded", "Weights", "bench_of", "free_memory", "parameters_of", "side_step"]
+__all__ = ["PipelineCache", "Kind", "Loaded", "Weights", "bench_of", "free_memory", "parameters_of", "side_step"]
 
 Kind = Literal["text2image", "image2image", "inpaint"]
 
@@ -139,7 +139,7 @@ class Loaded:
         return picture
 
 
-class Bench:
+class PipelineCache:
     """What is loaded for one device. One picture at a time is drawn on it."""
 
     def __init__(self) -> None:
@@ -173,12 +173,12 @@ class Bench:
             free_memory()
 
 
-_BENCHES: dict[str, Bench] = {}
+_BENCHES: dict[str, PipelineCache] = {}
 
 
-def bench_of(device: str) -> Bench:
+def bench_of(device: str) -> PipelineCache:
     """The bench of a device, as the settings name it."""
-    return _BENCHES.setdefault(device, Bench())
+    return _BENCHES.setdefault(device, PipelineCache())
 
 
 def free_memory() -> None:

@@ -16,7 +16,7 @@ from .messages import Received
 _NOT_A_PICTURE = b"<!DOCTYPE html><html><body><h1>Sign in to continue</h1></body></html>"
 
 
-class Shelf(Protocol):
+class FileStore(Protocol):
     """Where pictures lie that are handed out as links."""
 
     def keep(self, content: bytes, format: str, *, expired_status: int | None) -> str:
@@ -109,7 +109,7 @@ class Job:
         image_bytes: int | None,
         seconds: float,
         seed: int,
-        shelf: Shelf,
+        shelf: FileStore,
         fault: Fault | None,
         now: float,
         remote: RemoteJobs,

@@ -15,7 +15,7 @@ from .._arguments.requests import operation_name
 from .._console import Console, usd
 from .json_output import failure_record, image_record
 
-__all__ = ["Costs", "Teller", "prepare_folder", "slug"]
+__all__ = ["Costs", "OutcomePrinter", "prepare_folder", "slug"]
 
 
 class Costs:
@@ -41,7 +41,7 @@ class Costs:
         return f"{usd(self.usd)}{unknown}"
 
 
-class Teller:
+class OutcomePrinter:
     """Tells of each picture once, and of each failure. `out` is a folder for copies, `total` how many will come, if known."""
 
     def __init__(self, console: Console, *, out: Path | None, total: int | None = None) -> None:

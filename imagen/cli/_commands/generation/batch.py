@@ -10,7 +10,7 @@ import trio
 from .... import Client, ImagenError, InvalidRequestError, open_client
 from ..._console import Console, ExitStatus
 from ..._output.json_output import money
-from ..._output.printer import Costs, Teller, prepare_folder
+from ..._output.printer import Costs, OutcomePrinter, prepare_folder
 
 __all__ = ["run_batch"]
 
@@ -23,7 +23,7 @@ async def run_batch(options: argparse.Namespace, console: Console) -> ExitStatus
     """Tells of what came and still comes. Ctrl-C leaves the rest with the provider; nothing is lost by it."""
     if options.out is not None:
         await prepare_folder(options.out)
-    teller = Teller(console, out=options.out)
+    teller = OutcomePrinter(console, out=options.out)
     started_at = trio.current_time()
     left = trio.CancelScope()
     error: ImagenError | None = None
@@ -60,7 +60,7 @@ async def _leave_on_signal(
             scope.cancel("interrupted")
 
 
-async def _show_waiting(client: Client, teller: Teller, console: Console) -> None:
+async def _show_waiting(client: Client, teller: OutcomePrinter, console: Console) -> None:
     """Says once that there is something to wait for, and on a terminal how far it is."""
     started_at = trio.current_time()
     await trio.sleep(_PATIENCE_SECONDS)
@@ -71,7 +71,7 @@ async def _show_waiting(client: Client, teller: Teller, console: Console) -> Non
         await trio.sleep(_FRAME_SECONDS)
 
 
-def _finish(teller: Teller, console: Console, *, seconds: float, interrupted: bool) -> None:
+def _finish(teller: OutcomePrinter, console: Console, *, seconds: float, interrupted: bool) -> None:
     """The last line. How many were asked for is known when nothing is missing any more."""
     costs = Costs()
     costs.add([*teller.made, *teller.failures])

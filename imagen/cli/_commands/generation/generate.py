@@ -32,7 +32,7 @@ from .... import (
 from ..._arguments.requests import read_request
 from ..._console import Console, ExitStatus, say_error, usd
 from ..._output.json_output import alarm_record, money
-from ..._output.printer import Costs, Teller, prepare_folder, slug
+from ..._output.printer import Costs, OutcomePrinter, prepare_folder, slug
 from .dry_run import run_dry
 
 __all__ = ["Run", "carry_out", "run_make", "warn_of_sketch"]
@@ -81,7 +81,7 @@ class Run:
         self._console = console
         self._scope = trio.CancelScope()
         self._started_at = trio.current_time()
-        self._teller = Teller(console, out=options.out, total=options.n)
+        self._teller = OutcomePrinter(console, out=options.out, total=options.n)
         self._costs = Costs()
         self._late: list[Image] = []
         self._fractions: dict[str, float | None] = {}

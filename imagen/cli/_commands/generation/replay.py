@@ -9,7 +9,7 @@ import msgspec
 from .... import Quote, Replay, open_client
 from ..._arguments.options import add_command, add_out, whole
 from ..._console import Console, ExitStatus, say_error, usd
-from ..._output.printer import Teller, prepare_folder
+from ..._output.printer import OutcomePrinter, prepare_folder
 
 __all__ = ["add_replay", "run_replay"]
 
@@ -47,7 +47,7 @@ async def run_replay(options: argparse.Namespace, console: Console) -> ExitStatu
             say_error(f"There is no picture {options.id}; imagen history lists them.")
             return ExitStatus.USAGE
         replay = await client.replay(image, model=options.model, seed=options.seed)
-        teller = Teller(console, out=options.out, total=1)
+        teller = OutcomePrinter(console, out=options.out, total=1)
         await teller.tell(replay.image)
     _tell_differences(image.id, replay, console)
     return ExitStatus.SOME_FAILED if teller.not_saved else ExitStatus.DONE

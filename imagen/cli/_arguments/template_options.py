@@ -25,7 +25,7 @@ from ... import (
 )
 
 __all__ = [
-    "Filled",
+    "ResolvedPrompt",
     "add_filling",
     "add_values",
     "choose",
@@ -70,7 +70,7 @@ async def read_words(prompt: str) -> str:
     return text.strip()
 
 
-class Filled(msgspec.Struct, frozen=True):
+class ResolvedPrompt(msgspec.Struct, frozen=True):
     """What a prompt stands for: the texts, the request that goes with them, and the styles that are put on."""
 
     base: Request
@@ -95,13 +95,13 @@ async def fill_request(request: Request, options: argparse.Namespace) -> Request
     return apply_styles(msgspec.structs.replace(filled.base, prompt=filled.prompts[0]), (*filled.styles, *chosen))
 
 
-async def fill(request: Request, pairs: Sequence[str]) -> Filled:
+async def fill(request: Request, pairs: Sequence[str]) -> ResolvedPrompt:
     """Everything that a template stands for, or the kept one that @NAME names, with these values."""
     if not request.prompt.startswith("@"):
-        return Filled(request, await expand(request.prompt, pairs))
+        return ResolvedPrompt(request, await expand(request.prompt, pairs))
     kept = await find_prompt(request.prompt[1:])
     base = apply_styles(msgspec.structs.replace(request, prompt=""), (kept.as_style(),))
-    return Filled(base, await expand(kept.text, pairs), await choose(kept.styles))
+    return ResolvedPrompt(base, await expand(kept.text, pairs), await choose(kept.styles))
 
 
 async def choose(names: Sequence[str]) -> tuple[Style, ...]:

@@ -20,7 +20,7 @@ import imagen
 if TYPE_CHECKING:
     from mcp.server import MCPServer
 
-    from ._context import Shop
+    from ._context import ServerState
     from ._http import Doors
 
 __all__ = ["main"]
@@ -142,7 +142,7 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-async def _serve_stdio(server: MCPServer[Shop]) -> None:
+async def _serve_stdio(server: MCPServer[ServerState]) -> None:
     from ._stdio import serve_stdio
 
     def leave() -> None:
@@ -160,7 +160,7 @@ async def _serve_stdio(server: MCPServer[Shop]) -> None:
 
 
 async def _serve_http(
-    server: MCPServer[Shop], doors: Doors, settings: imagen.Settings, address: tuple[str, int]
+    server: MCPServer[ServerState], doors: Doors, settings: imagen.Settings, address: tuple[str, int]
 ) -> None:
     from ._http import serve_http
 

@@ -12,10 +12,10 @@ from mcp.server.mcpserver import Context
 
 import imagen
 
-__all__ = ["Desk", "Shop", "client_of", "current_client", "remember_shop"]
+__all__ = ["Desk", "ServerState", "client_of", "current_client", "remember_shop"]
 
 
-class Shop(NamedTuple):
+class ServerState(NamedTuple):
     """`local_files` says whether callers may name files of this machine, `confirm_above_usd` what needs the user's consent."""
 
     client: imagen.Client
@@ -23,16 +23,16 @@ class Shop(NamedTuple):
     confirm_above_usd: Decimal | None = None
 
 
-Desk = Context[Shop]
+Desk = Context[ServerState]
 
-_shop: ContextVar[Shop] = ContextVar("shop")
+_shop: ContextVar[ServerState] = ContextVar("shop")
 
 
 def client_of(ctx: Desk) -> imagen.Client:
     return ctx.request_context.lifespan_context.client
 
 
-async def remember_shop(ctx: ServerRequestContext[Shop], call_next: CallNext) -> HandlerResult:
+async def remember_shop(ctx: ServerRequestContext[ServerState], call_next: CallNext) -> HandlerResult:
     """Middleware: the SDK gives its context to tools, templates and prompts, and none to fixed resources and completions."""
     _shop.set(ctx.lifespan_context)
     return await call_next(ctx)

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 import imagen
 
-from ._context import Shop
+from ._context import ServerState
 
 __all__ = ["Doors", "serve_http"]
 
@@ -68,7 +68,7 @@ class Doors:
 
 
 async def serve_http(
-    server: MCPServer[Shop],
+    server: MCPServer[ServerState],
     address: tuple[str, int],
     *,
     doors: Doors,

@@ -13,7 +13,7 @@ from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 
 import imagen
 
-from ._context import Desk, Shop, client_of, current_client
+from ._context import Desk, ServerState, client_of, current_client
 from ._desk import MODELS_URI
 from ._results.library import found_picture
 from ._results.text import clip_line
@@ -31,7 +31,7 @@ _LONGEST_TEXT = 160
 _JSON = "application/json"
 
 
-def add_resources(server: MCPServer[Shop], settings: imagen.Settings, catalog: imagen.Catalog) -> None:
+def add_resources(server: MCPServer[ServerState], settings: imagen.Settings, catalog: imagen.Catalog) -> None:
     """Registers all of them."""
 
     @server.resource(

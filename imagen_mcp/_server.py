@@ -15,7 +15,7 @@ from pydantic import AnyUrl, ValidationError
 
 import imagen
 
-from ._context import Desk, Shop
+from ._context import Desk, ServerState
 from ._results.generation import failed
 from ._results.text import clip, clip_line
 
@@ -24,7 +24,7 @@ __all__ = ["Server"]
 _NO_TEXT = imagen.InvalidRequestError("The arguments hold a lone surrogate, which is no valid text.")
 
 
-class Server(MCPServer[Shop]):
+class Server(MCPServer[ServerState]):
     """The SDK hides every exception from the model; those of imagen are meant to be read. Bugs stay hidden, and logged."""
 
     async def call_tool(

@@ -21,7 +21,7 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 from mcp.types import jsonrpc_message_adapter
 
-from ._context import Shop
+from ._context import ServerState
 
 __all__ = ["serve_stdio"]
 
@@ -29,7 +29,7 @@ _LONGEST_LINE = 64 << 20
 _PIPE_BYTES = 1 << 20
 
 
-async def serve_stdio(server: MCPServer[Shop], *, on_end: Callable[[], None] = lambda: None) -> None:
+async def serve_stdio(server: MCPServer[ServerState], *, on_end: Callable[[], None] = lambda: None) -> None:
     """Serves one client until it closes its end; `on_end` is called at that moment, before the lifespan is closed.
 
     The standard streams of the process are given up for good.

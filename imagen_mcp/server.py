@@ -11,7 +11,7 @@ from mcp.types import ToolAnnotations
 
 import imagen
 
-from ._context import Shop, remember_shop
+from ._context import ServerState, remember_shop
 from ._resources import add_resources, is_available, live_models
 from ._server import Server
 from ._tools.generation import (
@@ -52,7 +52,7 @@ def make_server(
     open_client: Callable[[imagen.Settings], AbstractAsyncContextManager[imagen.Client]] = imagen.open_client,
     close_seconds: float | None = None,
     local_files: bool = True,
-) -> MCPServer[Shop]:
+) -> MCPServer[ServerState]:
     """A server whose client is opened by `open_client` for as long as the server's lifespan.
 
     With `local_files` the callers may name files of this machine as pictures to work on: they are its own user then. When
@@ -67,10 +67,10 @@ def make_server(
     unlimited = msgspec.structs.replace(settings, confirm_above_usd=None)
 
     @asynccontextmanager
-    async def lifespan(_: MCPServer[Shop]) -> AsyncIterator[Shop]:
+    async def lifespan(_: MCPServer[ServerState]) -> AsyncIterator[ServerState]:
         async with open_client(unlimited) as client:
             try:
-                yield Shop(client, local_files, settings.confirm_above_usd)
+                yield ServerState(client, local_files, settings.confirm_above_usd)
             finally:
                 if close_seconds is not None:
                     client.bound_salvage(close_seconds)
@@ -94,7 +94,7 @@ def make_server(
     return server
 
 
-def _add_tools(server: MCPServer[Shop]) -> None:
+def _add_tools(server: MCPServer[ServerState]) -> None:
     spends = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True)
     reads = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
     resumes = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True)

@@ -17,7 +17,7 @@ from pydantic import Field
 
 import imagen
 
-from .._context import Desk, Shop, client_of, current_client
+from .._context import Desk, ServerState, client_of, current_client
 from .._resources import COLLECTION_URI
 from .._results.text import clip_line
 from .library import find_image
@@ -32,7 +32,7 @@ _LONGEST_WISH = 10_000
 Wish = Annotated[str, Field(max_length=_LONGEST_WISH)]
 
 
-def add_prompts(server: MCPServer[Shop]) -> None:
+def add_prompts(server: MCPServer[ServerState]) -> None:
     """Registers the prompts, and the completion of what goes into them."""
     for function, title in (
         (use_prompt, "Use a prompt that is kept"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mcp.server import MCPServer
 
     from ._context import ServerState
-    from ._http import Doors
+    from ._http import MountedApps
 
 __all__ = ["main"]
 
@@ -117,9 +117,9 @@ def _prepare(http: tuple[str, int] | None) -> Callable[[], Awaitable[None]]:
     if http is None:
         return partial(_serve_stdio, make_server(settings, close_seconds=_CLOSE_SECONDS))
     # Here, as a missing hypercorn is better told before anything is opened.
-    from ._http import Doors
+    from ._http import MountedApps
 
-    doors = Doors(settings)
+    doors = MountedApps(settings)
     server = make_server(settings, open_client=doors.open_client, close_seconds=_CLOSE_SECONDS, local_files=False)
     return partial(_serve_http, server, doors, settings, http)
 
@@ -160,7 +160,7 @@ async def _serve_stdio(server: MCPServer[ServerState]) -> None:
 
 
 async def _serve_http(
-    server: MCPServer[ServerState], doors: Doors, settings: imagen.Settings, address: tuple[str, int]
+    server: MCPServer[ServerState], doors: MountedApps, settings: imagen.Settings, address: tuple[str, int]
 ) -> None:
     from ._http import serve_http
 

@@ -18,13 +18,13 @@ import imagen
 
 from ._context import ServerState
 
-__all__ = ["Doors", "serve_http"]
+__all__ = ["MountedApps", "serve_http"]
 
 # Streams of events stay open as long as the client likes; a stop waits this long for answers on their way.
 _GRACE_SECONDS = 1.0
 
 
-class Doors:
+class MountedApps:
     """The web applications for others than assistants, with the client that the server opens, which is there before any
     request: callbacks of providers, and links to pictures.
 
@@ -71,7 +71,7 @@ async def serve_http(
     server: MCPServer[ServerState],
     address: tuple[str, int],
     *,
-    doors: Doors,
+    doors: MountedApps,
     stop: Callable[[], Awaitable[None]],
     on_listening: Callable[[str], None],
 ) -> None:

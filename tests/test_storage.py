@@ -175,7 +175,7 @@ def test_a_write_that_breaks_leaves_no_half_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr("imagen._system.atomic_files.os.fsync", fail)
     with pytest.raises(imagen.StorageError, match="No space left"):
-        files.store(PNG, files.weigh(PNG).path)
+        files.store(PNG, files.prepare(PNG).path)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 

@@ -142,10 +142,10 @@ class Keeper:
         adjustments: tuple[Adjustment, ...],
     ) -> Image:
         order = ticket.order
-        weighed: PreparedImage | None = None
+        prepared: PreparedImage | None = None
         if self._files is not None:
-            weighed = await self._workers.run(partial(self._files.weigh, picture.data))
-        found = read_image_header(picture.data) if weighed is None else weighed.measure
+            prepared = await self._workers.run(partial(self._files.prepare, picture.data))
+        found = read_image_header(picture.data) if prepared is None else prepared.header
         self._check_pixels(found)
         return Image(
             id=new_id(),
@@ -155,9 +155,9 @@ class Keeper:
             width=found.width,
             height=found.height,
             size_bytes=len(picture.data),
-            stored_sha256=None if weighed is None else weighed.sha256,
-            path=None if weighed is None else weighed.path,
-            inline_data=picture.data if weighed is None else None,
+            stored_sha256=None if prepared is None else prepared.sha256,
+            path=None if prepared is None else prepared.path,
+            inline_data=picture.data if prepared is None else None,
             revised_prompt=picture.revised_prompt,
             model=order.model.id,
             provider=order.provider.name,

@@ -33,7 +33,7 @@ def is_file_name(sha256: str, media_type: str) -> bool:
 class PreparedImage(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a picture by its bytes, and where its file belongs."""
 
-    read_image_header: ImageHeader
+    header: ImageHeader
     sha256: str
     path: Path
 
@@ -57,7 +57,7 @@ class ImageFiles:
             await self._workers.run(self._check_room)
             self._room_checked_at = now
 
-    def weigh(self, data: bytes) -> PreparedImage:
+    def prepare(self, data: bytes) -> PreparedImage:
         """Looks at a picture, and writes nothing.
 
         Raises:
@@ -65,7 +65,7 @@ class ImageFiles:
         """
         found = read_image_header(data)
         sha256 = hashlib.sha256(data).hexdigest()
-        return PreparedImage(read_image_header=found, sha256=sha256, path=self.path(sha256, found.media_type))
+        return PreparedImage(header=found, sha256=sha256, path=self.path(sha256, found.media_type))
 
     def store(self, data: bytes, path: Path) -> None:
         """Writes a picture to its file.

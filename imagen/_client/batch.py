@@ -125,7 +125,7 @@ class Batch:
     def __init__(self, parts: BatchSetup) -> None:
         self.id = parts.batch_id or new_id()
         self._parts = parts
-        self._purse = parts.terms.purse
+        self._purse = parts.terms.budget_stack
         self._slots = trio.Semaphore(parts.max_at_once)
         self._send, self._receive = trio.open_memory_channel[Outcome](0)
         self._wanted = trio.Event()

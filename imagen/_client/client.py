@@ -278,9 +278,9 @@ class Client:
         ask = None
         if self._parts.confirmation is not None:
             ask = partial(self._parts.confirmation.ask, self._parts.planner.plan(request).quote, 1)
-        purse = BudgetStack(current_scopes())
+        budget_stack = BudgetStack(current_scopes())
         try:
-            terms = msgspec.structs.replace(self._terms(purse, options), ask=ask)
+            terms = msgspec.structs.replace(self._terms(budget_stack, options), ask=ask)
             (outcome,) = await self._parts.dispatcher.fulfil(request, terms)
         except BudgetExceededError as error:
             refusal = error
@@ -288,13 +288,17 @@ class Client:
             if isinstance(outcome, Failure):
                 raise outcome.error
             return outcome
-        if (scope := purse.exhausted_scope) is not None:
+        if (scope := budget_stack.exhausted_scope) is not None:
             await scope.wait_settled()
             await scope.leave()
         raise refusal
 
-    def _terms(self, purse: BudgetStack, options: RoutingOptions, on_event: EventHandler | None = None) -> CallContext:
-        return CallContext(purse=purse, emit=self._parts.events.also_to(on_event), options=options, lockouts={})
+    def _terms(
+        self, budget_stack: BudgetStack, options: RoutingOptions, on_event: EventHandler | None = None
+    ) -> CallContext:
+        return CallContext(
+            budget_stack=budget_stack, emit=self._parts.events.also_to(on_event), options=options, lockouts={}
+        )
 
     def _batch_parts(self, terms: CallContext, max_at_once: int, batch_id: str | None = None) -> BatchSetup:
         return BatchSetup(

@@ -314,7 +314,7 @@ class Sessions:
         if parts is not None and stored.budget_usd is not None:
             budget = Budget(stored.budget_usd)
             budget.spent_usd = await self._store.spent_usd(stored)
-            terms = msgspec.structs.replace(parts.terms, purse=BudgetStack(budget=budget))
+            terms = msgspec.structs.replace(parts.terms, budget_stack=BudgetStack(budget=budget))
             parts = msgspec.structs.replace(parts, terms=terms)
         session = self._add(Session(stored.requested, trio.current_time, stored.id, makes_missing=parts is not None))
         work = partial(session._restore, stored, self._store, self._recovery, parts)

@@ -40,7 +40,7 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
     cost is asked by `ask`, once it is known that something is to be made.
     """
 
-    purse: BudgetStack
+    budget_stack: BudgetStack
     emit: Emit
     options: RoutingOptions = RoutingOptions()
     lockouts: dict[str, ImagenError] = {}
@@ -169,7 +169,7 @@ class Engine:
             BudgetExceededError: there is not enough money.
             RateLimitError: there is no slot, and the caller does not wait.
         """
-        hold = await terms.purse.admit(order.quote, wait=terms.wait)
+        hold = await terms.budget_stack.admit(order.quote, wait=terms.wait)
         ticket = RunningAttempt(
             order, hold=hold, ledger=self._ledger, callbacks=self._callbacks, emit=terms.emit, now=self._now
         )
@@ -182,7 +182,7 @@ class Engine:
         finally:
             if not reserved:
                 hold.settle(Decimal(0))
-        for alarm in terms.purse.take_alarms():
+        for alarm in terms.budget_stack.take_alarms():
             terms.emit(alarm)
         return ticket
 

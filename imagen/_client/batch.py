@@ -125,7 +125,7 @@ class Batch:
     def __init__(self, parts: BatchSetup) -> None:
         self.id = parts.batch_id or new_id()
         self._parts = parts
-        self._purse = parts.terms.budget_stack
+        self._budget_stack = parts.terms.budget_stack
         self._slots = trio.Semaphore(parts.max_at_once)
         self._send, self._receive = trio.open_memory_channel[Outcome](0)
         self._wanted = trio.Event()
@@ -161,7 +161,7 @@ class Batch:
             return await self._receive.receive()
         except trio.EndOfChannel:
             pass
-        if (scope := self._purse.exhausted_scope) is not None:
+        if (scope := self._budget_stack.exhausted_scope) is not None:
             await scope.leave()
         if self._source_error is not None:
             error, self._source_error = self._source_error, None
@@ -310,7 +310,7 @@ class Batch:
     ) -> bool:
         """Takes a slot and starts one provider request; False when no more should be started."""
         await self._slots.acquire()
-        if self._purse.exhausted_scope is not None:
+        if self._budget_stack.exhausted_scope is not None:
             return False
         nursery.start_soon(
             self._fulfil, request, indexes, siblings, name=f"imagen batch {self.id} request {indexes[0]}"
@@ -334,7 +334,7 @@ class Batch:
         try:
             return await parts.dispatcher.fulfil(request, parts.terms, indexes, self.id, siblings=siblings)
         except BudgetExceededError as error:
-            if self._purse.exhausted_scope is not None:
+            if self._budget_stack.exhausted_scope is not None:
                 # The scope around the reader ends the iteration once everything in flight is handed over.
                 return ()
             return tuple(Failure(index=index, request=request, error=error) for index in indexes)

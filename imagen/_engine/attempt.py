@@ -50,7 +50,7 @@ class RunningAttempt(ExchangeObserver):
         self,
         order: PlannedRequest,
         *,
-        hold: Reservation,
+        reservation: Reservation,
         ledger: Ledger,
         callbacks: JobWaiters,
         emit: Emit,
@@ -58,7 +58,7 @@ class RunningAttempt(ExchangeObserver):
     ) -> None:
         self.id = new_id()
         self.order = order
-        self.hold = hold
+        self.reservation = reservation
         self.scope = trio.CancelScope(shield=True)
         self.done = trio.Event()
         self.sent = False
@@ -90,7 +90,9 @@ class RunningAttempt(ExchangeObserver):
     ) -> RunningAttempt:
         """The ticket of an attempt in the ledger, whose job is to be collected."""
         assert row.remote_id is not None
-        ticket = cls(order, hold=Reservation((), Decimal(0)), ledger=ledger, callbacks=callbacks, emit=emit, now=now)
+        ticket = cls(
+            order, reservation=Reservation((), Decimal(0)), ledger=ledger, callbacks=callbacks, emit=emit, now=now
+        )
         ticket.id = row.id
         ticket.sent = ticket.recovered = True
         ticket.sent_at = trio.current_time() - max(0.0, now() - (row.sent_at or now()))
@@ -197,7 +199,7 @@ class RunningAttempt(ExchangeObserver):
 
     def end(self) -> None:
         """Everything is settled: whoever waits goes on."""
-        self.hold.settle(None if self.sent else Decimal(0))
+        self.reservation.settle(None if self.sent else Decimal(0))
         for job_id in self._expected:
             self._callbacks.forget(self.order.provider.name, job_id)
         self.done.set()

@@ -169,9 +169,14 @@ class Engine:
             BudgetExceededError: there is not enough money.
             RateLimitError: there is no slot, and the caller does not wait.
         """
-        hold = await terms.budget_stack.admit(order.quote, wait=terms.wait)
+        reservation = await terms.budget_stack.admit(order.quote, wait=terms.wait)
         ticket = RunningAttempt(
-            order, hold=hold, ledger=self._ledger, callbacks=self._callbacks, emit=terms.emit, now=self._now
+            order,
+            reservation=reservation,
+            ledger=self._ledger,
+            callbacks=self._callbacks,
+            emit=terms.emit,
+            now=self._now,
         )
         reserved = False
         try:
@@ -181,7 +186,7 @@ class Engine:
             reserved = True
         finally:
             if not reserved:
-                hold.settle(Decimal(0))
+                reservation.settle(Decimal(0))
         for alarm in terms.budget_stack.take_alarms():
             terms.emit(alarm)
         return ticket

@@ -42,7 +42,7 @@ class Settler:
         # Paid: from here nothing may cut it short but the bound on cleanup.
         with trio.move_on_after(_CLEANUP_SECONDS, shield=True) as bound:
             cost = cost_of(order.model, order.sent, result, economy=order.economy)
-            ticket.hold.settle(cost.usd)
+            ticket.reservation.settle(cost.usd)
             ticket.outcomes = await self._keeper.keep(ticket, result, cost)
             ticket.tell_ended()
         if bound.cancelled_caught:
@@ -70,7 +70,7 @@ class Settler:
 
     async def end(self, ticket: RunningAttempt, state: State, cost: Cost, error: ImagenError) -> None:
         """Gives the money back that it did not cost, and writes its end; where that fails its row stays as it is, in flight."""
-        ticket.hold.settle(cost.usd)
+        ticket.reservation.settle(cost.usd)
         with trio.move_on_after(_CLEANUP_SECONDS, shield=True):
             try:
                 await self._ledger.settle(

@@ -443,10 +443,10 @@ class Client:
         await self._parts.recovery.resolve_dead()
         await self._parts.recovery.collect_unknown()
         # Batches for less may take hours: `reopen_batch` waits for those.
-        tickets = [ticket for ticket in self._parts.recovery.collecting() if not ticket.order.economy]
-        for ticket in tickets:
-            await ticket.done.wait()
-        return sum(ticket.error is None for ticket in tickets)
+        attempts = [attempt for attempt in self._parts.recovery.collecting() if not attempt.order.economy]
+        for attempt in attempts:
+            await attempt.done.wait()
+        return sum(attempt.error is None for attempt in attempts)
 
     async def reconcile(self, attempt_id: str, usd: Decimal | str) -> None:
         """Books what an attempt of unknown outcome did cost, as the provider's own account says.
@@ -519,7 +519,7 @@ class Client:
                     yield batch
                 finally:
                     # One that the provider still works on is not over: whoever reopens it tells of its end.
-                    with_provider = any(ticket.order.batch_id == batch.id for ticket in self._parts.economy.tickets)
+                    with_provider = any(attempt.order.batch_id == batch.id for attempt in self._parts.economy.attempts)
                     completed = None if with_provider else batch.completed()
         finally:
             if self._parts.webhooks is not None and completed is not None:

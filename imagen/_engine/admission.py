@@ -55,7 +55,7 @@ class Admission:
         settled, self._settled = self._settled, trio.Event()
         settled.set()
 
-    async def reserve(self, ticket: RunningAttempt, *, wait: bool) -> None:
+    async def reserve(self, attempt: RunningAttempt, *, wait: bool) -> None:
         """Writes the row of an attempt. Nothing is written when this raises or is cancelled.
 
         Raises:
@@ -64,19 +64,19 @@ class Admission:
             StorageError: the disk is full.
         """
         await self._check_room()
-        line = self._lines.setdefault(ticket.order.model.id, trio.Lock())
+        line = self._lines.setdefault(attempt.order.model.id, trio.Lock())
         # Who does not wait goes in or away at once, whoever stands in the line.
-        if (not wait or not line.locked()) and await self._try(ticket, wait=wait) is None:
+        if (not wait or not line.locked()) and await self._try(attempt, wait=wait) is None:
             return
         # One after the other: whoever waits longer goes first, and one of them alone asks the ledger again and again.
         async with line:
             look = _LOOK_SECONDS
-            while (verdict := await self._try(ticket, wait=wait)) is not None:
-                look = await self._wait(ticket, verdict, look)
+            while (verdict := await self._try(attempt, wait=wait)) is not None:
+                look = await self._wait(attempt, verdict, look)
 
-    async def _try(self, ticket: RunningAttempt, *, wait: bool) -> OverBudget | OverRate | None:
+    async def _try(self, attempt: RunningAttempt, *, wait: bool) -> OverBudget | OverRate | None:
         """One look; gives what is in the way where it is worth waiting."""
-        order, now = ticket.order, self._now()
+        order, now = attempt.order, self._now()
         tag = order.request.tag or ""
         budgets = [one for one in self._budgets if one.binds(order.provider.name, order.model.id, tag)]
         if order.quote.high_usd is None and any(one.usd is not None for one in budgets):
@@ -84,11 +84,11 @@ class Admission:
                 "The price of this request is unknown, and a budget is set in imagen.toml: say with assume_usd (--assume on "
                 "the command line) what one picture may cost at the most."
             )
-        verdict = await self._ledger.reserve(self._attempt(ticket, tag, now), budgets, self._rates(order))
+        verdict = await self._ledger.reserve(self._attempt(attempt, tag, now), budgets, self._rates(order))
         match verdict:
             case Admitted():
                 for budget, share, taken in verdict.alarms:
-                    ticket.tell(BudgetAlarm(budget=str(budget), share=share, taken=taken))
+                    attempt.tell(BudgetAlarm(budget=str(budget), share=share, taken=taken))
                 return None
             case OverBudget() if verdict.hopeless or not wait:
                 raise BudgetExceededError(f"{verdict}, so the request was not sent. Raise it in imagen.toml, or wait.")
@@ -98,15 +98,15 @@ class Admission:
                 raise RateLimitError(f"{verdict}; a slot is due {when}.", retry_after_seconds=due)
         return verdict
 
-    async def _wait(self, ticket: RunningAttempt, verdict: OverBudget | OverRate, look: float) -> float:
+    async def _wait(self, attempt: RunningAttempt, verdict: OverBudget | OverRate, look: float) -> float:
         """Waits until it is worth another look, and gives how long to wait the next time."""
         if isinstance(verdict, OverRate) and verdict.due_at is not None:
             seconds = max(0.0, verdict.due_at - self._now())
-            ticket.progress(Progress(note=f"waits {seconds:.0f} seconds for a slot: {verdict}"))
+            attempt.progress(Progress(note=f"waits {seconds:.0f} seconds for a slot: {verdict}"))
             await trio.sleep(seconds + 0.001)
             return _LOOK_SECONDS
         if look == _LONGEST_LOOK_SECONDS:
-            ticket.progress(Progress(note=f"waits for what is in flight: {verdict}"))
+            attempt.progress(Progress(note=f"waits for what is in flight: {verdict}"))
         with trio.move_on_after(look) as looked:
             await self._settled.wait()
         if not looked.cancelled_caught:
@@ -115,10 +115,10 @@ class Admission:
             await self._resolve_dead()
         return min(2 * look, _LONGEST_LOOK_SECONDS)
 
-    def _attempt(self, ticket: RunningAttempt, tag: str, now: float) -> Attempt:
-        order = ticket.order
+    def _attempt(self, attempt: RunningAttempt, tag: str, now: float) -> Attempt:
+        order = attempt.order
         return Attempt(
-            id=ticket.id,
+            id=attempt.id,
             batch_id=order.batch_id,
             first_index=order.indexes[0],
             provider=order.provider.name,

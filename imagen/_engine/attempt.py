@@ -90,15 +90,15 @@ class RunningAttempt(ExchangeObserver):
     ) -> RunningAttempt:
         """The ticket of an attempt in the ledger, whose job is to be collected."""
         assert row.remote_id is not None
-        ticket = cls(
+        attempt = cls(
             order, reservation=Reservation((), Decimal(0)), ledger=ledger, callbacks=callbacks, emit=emit, now=now
         )
-        ticket.id = row.id
-        ticket.sent = ticket.recovered = True
-        ticket.sent_at = trio.current_time() - max(0.0, now() - (row.sent_at or now()))
-        ticket.job = JobAccepted(job_id=row.remote_id, poll_url=row.poll_url or "", reported_cost_usd=row.accepted_usd)
-        ticket._expect(row.remote_id)
-        return ticket
+        attempt.id = row.id
+        attempt.sent = attempt.recovered = True
+        attempt.sent_at = trio.current_time() - max(0.0, now() - (row.sent_at or now()))
+        attempt.job = JobAccepted(job_id=row.remote_id, poll_url=row.poll_url or "", reported_cost_usd=row.accepted_usd)
+        attempt._expect(row.remote_id)
+        return attempt
 
     @property
     def collectable(self) -> bool:

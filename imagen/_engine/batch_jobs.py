@@ -29,9 +29,9 @@ class _Group(ExchangeObserver):
     """The tickets of one job, as the driver sees them; positions count from 0."""
 
     def __init__(
-        self, tickets: Sequence[RunningAttempt], settler: Settler, ledger: Ledger, now: Callable[[], float]
+        self, attempts: Sequence[RunningAttempt], settler: Settler, ledger: Ledger, now: Callable[[], float]
     ) -> None:
-        self.tickets = tickets
+        self.attempts = attempts
         self.scope = trio.CancelScope(shield=True)
         self.job: JobAccepted | None = None
         self.sent = False
@@ -42,7 +42,7 @@ class _Group(ExchangeObserver):
     @property
     def open_tickets(self) -> Sequence[RunningAttempt]:
         """Those that have no result yet."""
-        return [ticket for ticket in self.tickets if not ticket.done.is_set()]
+        return [attempt for attempt in self.attempts if not attempt.done.is_set()]
 
     def let_go(self, salvage_seconds: float) -> None:
         """Drops what has not been sent, leaves a job that was taken to the next client, bounds the rest."""
@@ -52,21 +52,21 @@ class _Group(ExchangeObserver):
             self.scope.deadline = min(self.scope.deadline, trio.current_time() + salvage_seconds)
 
     async def before_sending(self) -> None:
-        await self._ledger.mark_sent_together([ticket.id for ticket in self.tickets], self._now())
+        await self._ledger.mark_sent_together([attempt.id for attempt in self.attempts], self._now())
         await trio.lowlevel.checkpoint_if_cancelled()
         self.sent = True
-        for ticket in self.tickets:
-            ticket.leave()
+        for attempt in self.attempts:
+            attempt.leave()
 
     async def accepted(self, job: JobAccepted) -> None:
         try:
-            await self._ledger.mark_accepted_together([ticket.id for ticket in self.tickets], job)
+            await self._ledger.mark_accepted_together([attempt.id for attempt in self.attempts], job)
         except StorageError:
             # It is paid, and fetched here; only nobody else will ever know of it.
             return
         self.job = job
-        for ticket in self.tickets:
-            ticket.job = job
+        for attempt in self.attempts:
+            attempt.job = job
         if self.scope.deadline < math.inf:
             self.scope.cancel("the next client collects it")
 
@@ -74,22 +74,22 @@ class _Group(ExchangeObserver):
         await trio.sleep(step.seconds)
 
     def progress(self, progress: Progress) -> None:
-        for ticket in self.open_tickets:
-            ticket.progress(progress)
+        for attempt in self.open_tickets:
+            attempt.progress(progress)
 
     async def delivered(self, step: ResultDelivered) -> None:
-        ticket = self.tickets[step.position]
-        if ticket.done.is_set():
+        attempt = self.attempts[step.position]
+        if attempt.done.is_set():
             # Delivered to an earlier process.
             return
         try:
             if isinstance(step.result, ImagenError):
-                await self._settler.fail(ticket, step.result)
+                await self._settler.fail(attempt, step.result)
             else:
-                await self._settler.succeed(ticket, step.result)
+                await self._settler.succeed(attempt, step.result)
         except ImagenError as error:
-            await self._settler.fail(ticket, error)
-        ticket.end()
+            await self._settler.fail(attempt, error)
+        attempt.end()
 
 
 class BatchJobs:
@@ -121,7 +121,7 @@ class BatchJobs:
     @property
     def in_flight(self) -> int:
         """How many requests wait for their result."""
-        return len(self.tickets)
+        return len(self.attempts)
 
     def most_together(self, order: PlannedRequest) -> int:
         """How many requests for its model go into one job."""
@@ -129,9 +129,9 @@ class BatchJobs:
         return order.provider.economy.most_requests
 
     @property
-    def tickets(self) -> Sequence[RunningAttempt]:
+    def attempts(self) -> Sequence[RunningAttempt]:
         """What waits for its result here."""
-        return [ticket for group in self._groups for ticket in group.open_tickets]
+        return [attempt for group in self._groups for attempt in group.open_tickets]
 
     async def fulfil(
         self, orders: Sequence[PlannedRequest], terms: CallContext, deliver: Callable[[Outcome], Awaitable[None]]
@@ -140,22 +140,22 @@ class BatchJobs:
 
         When cancelled, what was sent goes on as long as the client is open, and the next client collects it then.
         """
-        tickets: list[RunningAttempt] = []
+        attempts: list[RunningAttempt] = []
         try:
-            await self._admit_all(orders, terms, deliver, tickets)
+            await self._admit_all(orders, terms, deliver, attempts)
         except trio.Cancelled:
-            if tickets:
+            if attempts:
                 # Dropped in the usual way, which gives the money back.
-                self._start(tickets).scope.cancel("nobody waits for it, and it has not been sent")
+                self._start(attempts).scope.cancel("nobody waits for it, and it has not been sent")
             raise
-        if not tickets:
+        if not attempts:
             return
-        ended, wait_ended = trio.open_memory_channel[RunningAttempt](len(tickets))
-        for ticket in tickets:
-            ticket.on_end(partial(ended.send_nowait, ticket))
-        group = self._start(tickets)
+        ended, wait_ended = trio.open_memory_channel[RunningAttempt](len(attempts))
+        for attempt in attempts:
+            attempt.on_end(partial(ended.send_nowait, attempt))
+        group = self._start(attempts)
         try:
-            for _ in tickets:
+            for _ in attempts:
                 for outcome in (await wait_ended.receive()).outcomes:
                     await deliver(outcome)
         except trio.Cancelled:
@@ -168,22 +168,22 @@ class BatchJobs:
         orders: Sequence[PlannedRequest],
         terms: CallContext,
         deliver: Callable[[Outcome], Awaitable[None]],
-        tickets: list[RunningAttempt],
+        attempts: list[RunningAttempt],
     ) -> None:
         # It cannot wait for money that its own group has reserved.
         at_once = terms.without_waiting()
         for order in orders:
             try:
-                tickets.append(await self._admit(await self._planner.read_inputs(order), at_once))
+                attempts.append(await self._admit(await self._planner.read_inputs(order), at_once))
             except ImagenError as error:
                 (index,) = order.indexes
                 await deliver(
                     failure_of(order.request, index, error, model=order.model.id, provider=order.provider.name)
                 )
 
-    def collect(self, tickets: Sequence[RunningAttempt], job: JobAccepted) -> None:
-        """Collects a job that another process submitted: `tickets` are all of it, those that have ended too."""
-        self._start(tickets, job)
+    def collect(self, attempts: Sequence[RunningAttempt], job: JobAccepted) -> None:
+        """Collects a job that another process submitted: `attempts` are all of it, those that have ended too."""
+        self._start(attempts, job)
 
     def close(self) -> None:
         """The client closes: nothing new is sent."""
@@ -195,11 +195,11 @@ class BatchJobs:
         for group in self._groups:
             group.let_go(seconds)
 
-    def _start(self, tickets: Sequence[RunningAttempt], job: JobAccepted | None = None) -> _Group:
-        group = _Group(tickets, self._settler, self._ledger, self._now)
+    def _start(self, attempts: Sequence[RunningAttempt], job: JobAccepted | None = None) -> _Group:
+        group = _Group(attempts, self._settler, self._ledger, self._now)
         group.job, group.sent = job, job is not None
         self._groups.add(group)
-        self._nursery.start_soon(self._carry_out, group, name=f"imagen economy job of {len(tickets)}")
+        self._nursery.start_soon(self._carry_out, group, name=f"imagen economy job of {len(attempts)}")
         if self._closed:
             # It was admitted while the client closed.
             group.let_go(self._salvage_seconds)
@@ -216,26 +216,26 @@ class BatchJobs:
                     error = raised
             if group.scope.cancelled_caught:
                 error = self._cancelled(group)
-            for ticket in group.open_tickets:
+            for attempt in group.open_tickets:
                 if not group.scope.cancelled_caught:
-                    await self._settler.fail(ticket, _copy(error))
+                    await self._settler.fail(attempt, _copy(error))
                     continue
-                ticket.fail(error)
+                attempt.fail(error)
                 if group.job is None and group.sent:
-                    await self._settler.end(ticket, "unknown", Cost(), error)
+                    await self._settler.end(attempt, "unknown", Cost(), error)
                 elif group.job is None:
-                    await self._settler.end(ticket, "failed", FREE, error)
+                    await self._settler.end(attempt, "failed", FREE, error)
         finally:
-            for ticket in group.open_tickets:
-                ticket.end()
+            for attempt in group.open_tickets:
+                attempt.end()
             self._groups.discard(group)
 
     async def _exchange(self, group: _Group) -> None:
-        order: PlannedRequest = group.tickets[0].order
+        order: PlannedRequest = group.attempts[0].order
         provider = order.provider
         economy = provider.economy
         assert economy is not None
-        calls = [self._planner.call_for(ticket.order) for ticket in group.tickets]
+        calls = [self._planner.call_for(attempt.order) for attempt in group.attempts]
         driver = self._driver_of(provider.name)
         if group.job is None:
             await driver.run(economy.run(calls), group)
@@ -243,7 +243,7 @@ class BatchJobs:
             await driver.run(economy.collect(calls, group.job), group, billable=True)
 
     def _cancelled(self, group: _Group) -> ImagenError:
-        name = group.tickets[0].order.provider.name
+        name = group.attempts[0].order.provider.name
         if group.job is not None:
             return OutcomeUnknownError(f"{name} still works on it: imagen collects it when it is opened the next time.")
         if group.sent:

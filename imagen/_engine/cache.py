@@ -42,11 +42,11 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Flight:
-    """Somebody makes this picture now. `tickets` are the attempts of one who was cancelled: they go on without him."""
+    """Somebody makes this picture now. `attempts` are the attempts of one who was cancelled: they go on without him."""
 
     def __init__(self) -> None:
         self.over = trio.Event()
-        self.tickets: list[RunningAttempt] = []
+        self.attempts: list[RunningAttempt] = []
 
 
 class ResultCache:
@@ -80,8 +80,8 @@ class ResultCache:
             if flight is None:
                 return await self._lead(key, orders, make)
             await flight.over.wait()
-            for ticket in flight.tickets:
-                await ticket.done.wait()
+            for attempt in flight.attempts:
+                await attempt.done.wait()
             if self._flights.get(key) is flight:
                 del self._flights[key]
 
@@ -96,11 +96,11 @@ class ResultCache:
             outcomes = await make()
         except BaseException:
             # The one who asked is gone, and what he sent goes on: nobody shall pay for it again meanwhile.
-            flight.tickets = [one for one in self._engine.tickets if any(_is_of(one, order) for order in orders)]
+            flight.attempts = [one for one in self._engine.attempts if any(_is_of(one, order) for order in orders)]
             raise
         finally:
             flight.over.set()
-            if not flight.tickets:
+            if not flight.attempts:
                 del self._flights[key]
         return outcomes
 
@@ -149,9 +149,9 @@ class ResultCache:
         return tuple(as_hit(image, index) for image, index in zip(images, order.indexes, strict=True))
 
 
-def _is_of(ticket: RunningAttempt, order: PlannedRequest) -> bool:
+def _is_of(attempt: RunningAttempt, order: PlannedRequest) -> bool:
     return (
-        ticket.order.batch_id == order.batch_id
-        and ticket.order.indexes == order.indexes
-        and ticket.order.request_json == order.request_json
+        attempt.order.batch_id == order.batch_id
+        and attempt.order.indexes == order.indexes
+        and attempt.order.request_json == order.request_json
     )

@@ -85,7 +85,7 @@ class Engine:
         self._retry = retry
         self._salvage_seconds = salvage_seconds
         self._now = now
-        self._tickets: set[RunningAttempt] = set()
+        self._attempts: set[RunningAttempt] = set()
         self._closed = False
 
     async def attempt(
@@ -110,11 +110,11 @@ class Engine:
 
     def collect(self, order: PlannedRequest, row: AttemptRecord, emit: Emit) -> RunningAttempt:
         """Fetches the pictures of a job that another process submitted, in the background."""
-        ticket = RunningAttempt.again(
+        attempt = RunningAttempt.again(
             order, row, ledger=self._ledger, callbacks=self._callbacks, emit=emit, now=self._now
         )
-        self._start(ticket)
-        return ticket
+        self._start(attempt)
+        return attempt
 
     def close(self) -> None:
         """The client closes: nothing new is sent, and every ticket gets its last deadline."""
@@ -123,18 +123,18 @@ class Engine:
 
     def bound_salvage(self, seconds: float) -> None:
         """Gives what is in flight so long to finish, at the most."""
-        for ticket in self._tickets:
-            ticket.let_go(seconds, closing=True)
+        for attempt in self._attempts:
+            attempt.let_go(seconds, closing=True)
 
     @property
-    def tickets(self) -> Sequence[RunningAttempt]:
+    def attempts(self) -> Sequence[RunningAttempt]:
         """What is under way here."""
-        return list(self._tickets)
+        return list(self._attempts)
 
     @property
     def in_flight(self) -> int:
         """How many attempts are under way."""
-        return len(self._tickets)
+        return len(self._attempts)
 
     # --- one attempt ------------------------------------------------------------------------------------------------
 
@@ -144,23 +144,23 @@ class Engine:
         route = self._routes.to(order.model)
         patience = self._retry.total_seconds
         started = await route.enter(wait=terms.wait, elsewhere=elsewhere, patience_seconds=patience)
-        ticket: RunningAttempt | None = None
+        attempt: RunningAttempt | None = None
         try:
-            ticket = await self.admit(order, terms)
+            attempt = await self.admit(order, terms)
         finally:
-            if ticket is None:
+            if attempt is None:
                 route.drop(started)
-        self._start(ticket, route, started)
+        self._start(attempt, route, started)
         try:
-            await ticket.done.wait()
+            await attempt.done.wait()
         except trio.Cancelled:
-            ticket.let_go(self._salvage_seconds)
+            attempt.let_go(self._salvage_seconds)
             raise
-        if ticket.error is None:
-            return ticket.outcomes
-        if is_lockout(ticket.error):
-            terms.lockouts[order.provider.name] = ticket.error
-        raise ticket.error
+        if attempt.error is None:
+            return attempt.outcomes
+        if is_lockout(attempt.error):
+            terms.lockouts[order.provider.name] = attempt.error
+        raise attempt.error
 
     async def admit(self, order: PlannedRequest, terms: CallContext) -> RunningAttempt:
         """Gets an order its money and its row in the ledger.
@@ -170,7 +170,7 @@ class Engine:
             RateLimitError: there is no slot, and the caller does not wait.
         """
         reservation = await terms.budget_stack.admit(order.quote, wait=terms.wait)
-        ticket = RunningAttempt(
+        attempt = RunningAttempt(
             order,
             reservation=reservation,
             ledger=self._ledger,
@@ -182,81 +182,83 @@ class Engine:
         try:
             if self._closed:
                 raise ConfigurationError("The client is closed: use it inside its `async with open_client()` block.")
-            await self._admittance.reserve(ticket, wait=terms.wait)
+            await self._admittance.reserve(attempt, wait=terms.wait)
             reserved = True
         finally:
             if not reserved:
                 reservation.settle(Decimal(0))
         for alarm in terms.budget_stack.take_alarms():
             terms.emit(alarm)
-        return ticket
+        return attempt
 
-    def _start(self, ticket: RunningAttempt, route: ModelGate | None = None, started: float = 0.0) -> None:
-        self._tickets.add(ticket)
-        self._nursery.start_soon(self._carry_out, ticket, route, started, name=f"imagen attempt {ticket.id}")
+    def _start(self, attempt: RunningAttempt, route: ModelGate | None = None, started: float = 0.0) -> None:
+        self._attempts.add(attempt)
+        self._nursery.start_soon(self._carry_out, attempt, route, started, name=f"imagen attempt {attempt.id}")
         if self._closed:
             # It was admitted while the client closed.
-            ticket.let_go(self._salvage_seconds, closing=True)
+            attempt.let_go(self._salvage_seconds, closing=True)
 
     @trio.lowlevel.enable_ki_protection
-    async def _carry_out(self, ticket: RunningAttempt, route: ModelGate | None, started: float) -> None:
+    async def _carry_out(self, attempt: RunningAttempt, route: ModelGate | None, started: float) -> None:
         """The whole life of a ticket. Whatever happens, the ledger is settled, the money released, the waiter woken."""
         try:
-            with ticket.scope:
+            with attempt.scope:
                 try:
-                    await self._exchange(ticket)
+                    await self._exchange(attempt)
                 except ImagenError as error:
-                    await self._settler.fail(ticket, error)
-            if ticket.scope.cancelled_caught:
-                await self._settle_cancelled(ticket)
+                    await self._settler.fail(attempt, error)
+            if attempt.scope.cancelled_caught:
+                await self._settle_cancelled(attempt)
         finally:
-            ticket.end()
-            if route is not None and ticket.sent and not ticket.scope.cancelled_caught:
-                route.leave(started, ticket.error, ticket.headers, self._now())
+            attempt.end()
+            if route is not None and attempt.sent and not attempt.scope.cancelled_caught:
+                route.leave(started, attempt.error, attempt.headers, self._now())
             elif route is not None:
                 route.drop(started)
-            self._tickets.discard(ticket)
+            self._attempts.discard(attempt)
             self._admittance.settled()
 
-    async def _exchange(self, ticket: RunningAttempt) -> None:
-        order = ticket.order
+    async def _exchange(self, attempt: RunningAttempt) -> None:
+        order = attempt.order
         provider = order.provider
         call = self._planner.call_for(order)
         driver = self._driver_of(provider.name)
-        if ticket.job is not None:
+        if attempt.job is not None:
             assert provider.collect is not None
-            result = await driver.run(provider.collect(call, ticket.job), ticket, billable=True)
+            result = await driver.run(provider.collect(call, attempt.job), attempt, billable=True)
         else:
-            result = await driver.run(provider.operations[order.operation](call), ticket)
-        await self._settler.succeed(ticket, result)
+            result = await driver.run(provider.operations[order.operation](call), attempt)
+        await self._settler.succeed(attempt, result)
 
-    async def _settle_cancelled(self, ticket: RunningAttempt) -> None:
-        name = ticket.order.provider.name
-        if ticket.sent and await self._stop_job(ticket):
-            ticket.error = ProviderError("The job was stopped at the provider before it cost anything.", code="TIMEOUT")
-            await self._settler.end(ticket, "failed", FREE, ticket.error)
-        elif ticket.sent and ticket.collectable:
+    async def _settle_cancelled(self, attempt: RunningAttempt) -> None:
+        name = attempt.order.provider.name
+        if attempt.sent and await self._stop_job(attempt):
+            attempt.error = ProviderError(
+                "The job was stopped at the provider before it cost anything.", code="TIMEOUT"
+            )
+            await self._settler.end(attempt, "failed", FREE, attempt.error)
+        elif attempt.sent and attempt.collectable:
             # The row stays as it is: whoever opens this home next collects the job.
-            ticket.error = OutcomeUnknownError(
+            attempt.error = OutcomeUnknownError(
                 f"{name} still works on it: imagen fetches the picture when it is opened the next time."
             )
-        elif ticket.sent:
-            ticket.error = OutcomeUnknownError(
+        elif attempt.sent:
+            attempt.error = OutcomeUnknownError(
                 f"No answer came within the {self._salvage_seconds:g} seconds of salvage; the picture may be billed."
             )
-            await self._settler.end(ticket, "unknown", Cost(), ticket.error)
+            await self._settler.end(attempt, "unknown", Cost(), attempt.error)
         else:
-            ticket.error = ProviderError("The request was dropped before it was sent.", code="TIMEOUT")
-            await self._settler.end(ticket, "failed", FREE, ticket.error)
+            attempt.error = ProviderError("The request was dropped before it was sent.", code="TIMEOUT")
+            await self._settler.end(attempt, "failed", FREE, attempt.error)
 
-    async def _stop_job(self, ticket: RunningAttempt) -> bool:
+    async def _stop_job(self, attempt: RunningAttempt) -> bool:
         """Stops the job at the provider, where nobody will collect it. Gives whether it costs nothing then."""
-        step = ticket.cancellable_by
-        if step.request is None or (ticket.collectable and not step.stops_bill):
+        step = attempt.cancellable_by
+        if step.request is None or (attempt.collectable and not step.stops_bill):
             return step.stops_bill
         with trio.move_on_after(_STOP_SECONDS, shield=True):
             try:
-                response = await self._driver_of(ticket.order.provider.name).send(step.request)
+                response = await self._driver_of(attempt.order.provider.name).send(step.request)
             except ImagenError:
                 return False
             return step.stops_bill and response.status < 300

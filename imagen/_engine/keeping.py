@@ -63,19 +63,19 @@ class Keeper:
         self._max_pixels = max_pixels
         self._now = now
 
-    async def keep(self, ticket: RunningAttempt, result: GeneratedImages, cost: Cost) -> tuple[Outcome, ...]:
+    async def keep(self, attempt: RunningAttempt, result: GeneratedImages, cost: Cost) -> tuple[Outcome, ...]:
         """Gives one outcome for each index of the order. A disk that fails loses nothing: the bytes stay with the picture."""
-        order = ticket.order
+        order = attempt.order
         shares = share_cost(cost, result.pictures)
         indexes = [*order.indexes, *[order.indexes[-1]] * (len(result.pictures) - len(order.indexes))]
         outcomes: list[Outcome] = []
         bytes_of: dict[str, bytes] = {}
         for picture, share, index in zip(result.pictures, shares, indexes, strict=False):
-            outcome = await self._outcome(ticket, picture, share, index, result.adjustments)
+            outcome = await self._outcome(attempt, picture, share, index, result.adjustments)
             outcomes.append(outcome)
             if isinstance(outcome, Image) and isinstance(picture, GeneratedImage):
                 bytes_of[outcome.id] = picture.data
-        outcomes = await self._settle(ticket, outcomes, bytes_of, cost)
+        outcomes = await self._settle(attempt, outcomes, bytes_of, cost)
         short = ProviderError(f"{order.provider.name} gave {len(outcomes)} pictures of {len(order.indexes)} asked for.")
         outcomes += [_failure(order, index, short) for index in order.indexes[len(outcomes) :]]
         return tuple(outcomes[: len(order.indexes)])
@@ -111,13 +111,13 @@ class Keeper:
 
     async def _outcome(
         self,
-        ticket: RunningAttempt,
+        attempt: RunningAttempt,
         picture: GeneratedImage | WithheldImage | LostImage,
         cost: Cost,
         index: int,
         adjustments: tuple[Adjustment, ...],
     ) -> Outcome:
-        order = ticket.order
+        order = attempt.order
         match picture:
             case WithheldImage():
                 error: ImagenError = ContentFilterError(
@@ -128,20 +128,20 @@ class Keeper:
                 error = ProviderError(f"{order.provider.name} made the picture: {picture.reason}", billed="yes")
             case GeneratedImage():
                 try:
-                    return await self._image(ticket, picture, cost, index, adjustments)
+                    return await self._image(attempt, picture, cost, index, adjustments)
                 except ProviderError as unreadable:
-                    error = await self._set_aside(ticket, picture.data, unreadable)
+                    error = await self._set_aside(attempt, picture.data, unreadable)
         return msgspec.structs.replace(_failure(order, index, error), cost=cost)
 
     async def _image(
         self,
-        ticket: RunningAttempt,
+        attempt: RunningAttempt,
         picture: GeneratedImage,
         cost: Cost,
         index: int,
         adjustments: tuple[Adjustment, ...],
     ) -> Image:
-        order = ticket.order
+        order = attempt.order
         prepared: PreparedImage | None = None
         if self._files is not None:
             prepared = await self._workers.run(partial(self._files.prepare, picture.data))
@@ -165,8 +165,8 @@ class Keeper:
             cost=cost,
             adjustments=order.adjustments + adjustments,
             created_at=datetime.datetime.fromtimestamp(self._now(), datetime.UTC),
-            seconds=trio.current_time() - ticket.sent_at,
-            attempt_id=ticket.id,
+            seconds=trio.current_time() - attempt.sent_at,
+            attempt_id=attempt.id,
             parent_id=order.inputs.parent_id,
             provider_id=picture.provider_id,
         )
@@ -179,11 +179,11 @@ class Keeper:
                 billed="yes",
             )
 
-    async def _set_aside(self, ticket: RunningAttempt, data: bytes, error: ProviderError) -> ProviderError:
+    async def _set_aside(self, attempt: RunningAttempt, data: bytes, error: ProviderError) -> ProviderError:
         """Keeps bytes that were paid for and that nobody can read yet, and says where."""
         if self._files is not None:
             try:
-                path = await self._workers.run(partial(self._files.store_unreadable, ticket.id, data))
+                path = await self._workers.run(partial(self._files.store_unreadable, attempt.id, data))
             except StorageError:
                 return error
             error.message += f" They are kept at {path}."
@@ -193,16 +193,16 @@ class Keeper:
     # --- all of them ------------------------------------------------------------------------------------------------
 
     async def _settle(
-        self, ticket: RunningAttempt, outcomes: list[Outcome], bytes_of: dict[str, bytes], cost: Cost
+        self, attempt: RunningAttempt, outcomes: list[Outcome], bytes_of: dict[str, bytes], cost: Cost
     ) -> list[Outcome]:
         receipt = _write_receipt(outcomes, cost)
         try:
             if receipt.images:
-                await self._ledger.mark_received(ticket.id, msgspec.json.encode(receipt).decode())
+                await self._ledger.mark_received(attempt.id, msgspec.json.encode(receipt).decode())
             outcomes = [await self._store(outcome, bytes_of) for outcome in outcomes]
             rows = [row for row in receipt.images if any(_is_stored(outcome, row.id) for outcome in outcomes)]
             await self._ledger.settle(
-                ticket.id,
+                attempt.id,
                 receipt.state,
                 cost,
                 now=self._now(),

@@ -39,16 +39,16 @@ class Collector(Protocol):
     def collect(self, order: PlannedRequest, row: AttemptRecord, emit: Emit) -> RunningAttempt: ...
 
     @property
-    def tickets(self) -> Sequence[RunningAttempt]: ...
+    def attempts(self) -> Sequence[RunningAttempt]: ...
 
 
 class TogetherCollector(Protocol):
     """The same for what was sent together."""
 
-    def collect(self, tickets: Sequence[RunningAttempt], job: JobAccepted) -> None: ...
+    def collect(self, attempts: Sequence[RunningAttempt], job: JobAccepted) -> None: ...
 
     @property
-    def tickets(self) -> Sequence[RunningAttempt]: ...
+    def attempts(self) -> Sequence[RunningAttempt]: ...
 
 
 class Recovery:
@@ -118,8 +118,8 @@ class Recovery:
 
     async def wait_ended(self, batch_id: str) -> None:
         """Waits until nothing of a batch is under way here any more: neither collected nor salvaged."""
-        for ticket in self._under_way(batch_id):
-            await ticket.done.wait()
+        for attempt in self._under_way(batch_id):
+            await attempt.done.wait()
 
     async def outcomes_of(self, batch_id: str) -> AsyncGenerator[Outcome]:
         """What came of a batch and still comes: pictures, what is under way here, then failures for all the rest."""
@@ -131,9 +131,9 @@ class Recovery:
             if image.index not in told:
                 told.add(image.index)
                 yield image
-        for ticket in under_way:
-            await ticket.done.wait()
-            for outcome in ticket.outcomes:
+        for attempt in under_way:
+            await attempt.done.wait()
+            for outcome in attempt.outcomes:
                 # One that was kept while the library was read is there twice.
                 if outcome.index not in told:
                     told.add(outcome.index)
@@ -145,15 +145,15 @@ class Recovery:
                     yield failure
 
     def _under_way(self, batch_id: str) -> Sequence[RunningAttempt]:
-        return [ticket for ticket in self._tickets() if ticket.order.batch_id == batch_id]
+        return [attempt for attempt in self._attempts() if attempt.order.batch_id == batch_id]
 
     def _given_up(self, rows: Sequence[AttemptRecord]) -> Sequence[AttemptRecord]:
         """Those of this client's that have left and have no ticket any more."""
-        under_way = {ticket.id for ticket in self._tickets()}
+        under_way = {attempt.id for attempt in self._attempts()}
         return [row for row in rows if row.state != "reserved" and row.id not in under_way]
 
-    def _tickets(self) -> Sequence[RunningAttempt]:
-        return [*self._collector.tickets, *self._together.tickets]
+    def _attempts(self) -> Sequence[RunningAttempt]:
+        return [*self._collector.attempts, *self._together.attempts]
 
     async def _resolve(self, row: AttemptRecord) -> None:
         if row.state == "reserved":
@@ -205,12 +205,12 @@ class Recovery:
     async def _collect_together(self, row: AttemptRecord) -> None:
         """Collects the whole job of an attempt; the tickets of those that have ended are there to keep the positions."""
         assert row.remote_id is not None
-        tickets: list[RunningAttempt] = []
+        attempts: list[RunningAttempt] = []
         rows = await self._ledger.of_job(row.provider, row.remote_id)
         # What the owner of an unknown one still works on is not to be had.
         dead = {owner for owner in {other.owner for other in rows} if not await self._is_open(owner)}
         for other in rows:
-            ticket = RunningAttempt.again(
+            attempt = RunningAttempt.again(
                 self._planner.rebuild(other),
                 other,
                 ledger=self._ledger,
@@ -221,21 +221,21 @@ class Recovery:
             left = other.state == "unknown" or (other.state == "accepted" and other.owner in dead)
             mine = other.id == row.id or (left and await self._ledger.take_over(other, self._owner))
             if not mine:
-                ticket.end()
-            tickets.append(ticket)
-        (job,) = {ticket.job for ticket in tickets}
+                attempt.end()
+            attempts.append(attempt)
+        (job,) = {attempt.job for attempt in attempts}
         assert job is not None
-        self._together.collect(tickets, job)
-        for ticket in tickets:
-            if not ticket.done.is_set():
-                self._note(ticket)
+        self._together.collect(attempts, job)
+        for attempt in attempts:
+            if not attempt.done.is_set():
+                self._note(attempt)
 
     async def _is_open(self, owner: str) -> bool:
         return await self._workers.run(partial(is_alive, self._owners, owner))
 
-    def _note(self, ticket: RunningAttempt) -> None:
-        self._collecting[ticket.id] = ticket
-        ticket.on_end(lambda: self._collecting.pop(ticket.id, None))
+    def _note(self, attempt: RunningAttempt) -> None:
+        self._collecting[attempt.id] = attempt
+        attempt.on_end(lambda: self._collecting.pop(attempt.id, None))
 
     async def _end(self, row: AttemptRecord, state: State, cost: Cost, message: str) -> None:
         code = "OUTCOME_UNKNOWN" if state == "unknown" else "TIMEOUT"

@@ -32,29 +32,29 @@ class Settler:
         self._hide_secrets = hide_secrets
         self._now = now
 
-    async def succeed(self, ticket: RunningAttempt, result: GeneratedImages) -> None:
+    async def succeed(self, attempt: RunningAttempt, result: GeneratedImages) -> None:
         """Keeps the pictures, and settles what they cost.
 
         Raises:
             StorageError: the disk does not answer.
         """
-        order = ticket.order
+        order = attempt.order
         # Paid: from here nothing may cut it short but the bound on cleanup.
         with trio.move_on_after(_CLEANUP_SECONDS, shield=True) as bound:
             cost = cost_of(order.model, order.sent, result, economy=order.economy)
-            ticket.reservation.settle(cost.usd)
-            ticket.outcomes = await self._keeper.keep(ticket, result, cost)
-            ticket.tell_ended()
+            attempt.reservation.settle(cost.usd)
+            attempt.outcomes = await self._keeper.keep(attempt, result, cost)
+            attempt.tell_ended()
         if bound.cancelled_caught:
             raise StorageError(
                 f"The disk did not answer for {_CLEANUP_SECONDS:g} seconds; the picture is paid.", billed="yes"
             )
 
-    async def fail(self, ticket: RunningAttempt, error: ImagenError) -> None:
+    async def fail(self, attempt: RunningAttempt, error: ImagenError) -> None:
         """Settles what an error cost, and leaves it in the ticket."""
-        order = ticket.order
+        order = attempt.order
         error = self._clean(error, order.provider.name)
-        billed = error.billed if ticket.sent else "no"
+        billed = error.billed if attempt.sent else "no"
         if billed == "yes" and error.cost_usd is None:
             billed_pictures = GeneratedImages(pictures=(GeneratedImage(data=b""),) * len(order.indexes))
             error.cost_usd = cost_of(order.model, order.sent, billed_pictures, economy=order.economy).usd
@@ -64,17 +64,17 @@ class Settler:
             cost = Cost(usd=tidy_usd(error.cost_usd), source=error.cost_source)
         refused = isinstance(error, ContentFilterError)
         state: State = "unknown" if billed == "unknown" else "refused" if refused else "failed"
-        await self.end(ticket, state, cost, error)
-        ticket.fail(error)
-        ticket.tell_ended()
+        await self.end(attempt, state, cost, error)
+        attempt.fail(error)
+        attempt.tell_ended()
 
-    async def end(self, ticket: RunningAttempt, state: State, cost: Cost, error: ImagenError) -> None:
+    async def end(self, attempt: RunningAttempt, state: State, cost: Cost, error: ImagenError) -> None:
         """Gives the money back that it did not cost, and writes its end; where that fails its row stays as it is, in flight."""
-        ticket.reservation.settle(cost.usd)
+        attempt.reservation.settle(cost.usd)
         with trio.move_on_after(_CLEANUP_SECONDS, shield=True):
             try:
                 await self._ledger.settle(
-                    ticket.id, state, cost, now=self._now(), error_code=error.code, error_message=error.message
+                    attempt.id, state, cost, now=self._now(), error_code=error.code, error_message=error.message
                 )
             except StorageError:
                 # The caller gets the first error.

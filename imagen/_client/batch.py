@@ -208,14 +208,14 @@ class Batch:
                 async for item in requests:
                     request = as_request(item)
                     try:
-                        order = self._parts.planner.plan(request, (index,), self.id, economy=True)
+                        planned = self._parts.planner.plan(request, (index,), self.id, economy=True)
                     except ImagenError as error:
                         await self._hand_over(failure_of(request, index, error))
                     else:
-                        group = groups.setdefault(order.model.id, [])
-                        group.append(order)
-                        if len(group) == desk.most_together(order):
-                            await self._start_together(groups.pop(order.model.id), desk, nursery)
+                        group = groups.setdefault(planned.model.id, [])
+                        group.append(planned)
+                        if len(group) == desk.most_together(planned):
+                            await self._start_together(groups.pop(planned.model.id), desk, nursery)
                     index += 1
         except Exception as error:
             self._source_error = error
@@ -223,18 +223,20 @@ class Batch:
         for group in groups.values():
             await self._start_together(group, desk, nursery)
 
-    async def _start_together(self, orders: list[PlannedRequest], desk: BatchJobs, nursery: trio.Nursery) -> None:
+    async def _start_together(
+        self, planned_requests: list[PlannedRequest], desk: BatchJobs, nursery: trio.Nursery
+    ) -> None:
         await self._slots.acquire()
-        self._in_flight += len(orders)
-        nursery.start_soon(self._fulfil_together, orders, desk, name=f"imagen batch {self.id}, together")
+        self._in_flight += len(planned_requests)
+        nursery.start_soon(self._fulfil_together, planned_requests, desk, name=f"imagen batch {self.id}, together")
 
-    async def _fulfil_together(self, orders: list[PlannedRequest], desk: BatchJobs) -> None:
+    async def _fulfil_together(self, planned_requests: list[PlannedRequest], desk: BatchJobs) -> None:
         async def deliver(outcome: Outcome) -> None:
             self._in_flight -= 1
             await self._hand_over(outcome)
 
         try:
-            await desk.fulfil(orders, self._parts.terms, deliver)
+            await desk.fulfil(planned_requests, self._parts.terms, deliver)
         finally:
             self._slots.release()
 

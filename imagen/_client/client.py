@@ -443,7 +443,7 @@ class Client:
         await self._parts.recovery.resolve_dead()
         await self._parts.recovery.collect_unknown()
         # Batches for less may take hours: `reopen_batch` waits for those.
-        attempts = [attempt for attempt in self._parts.recovery.collecting() if not attempt.order.economy]
+        attempts = [attempt for attempt in self._parts.recovery.collecting() if not attempt.planned.economy]
         for attempt in attempts:
             await attempt.done.wait()
         return sum(attempt.error is None for attempt in attempts)
@@ -519,7 +519,9 @@ class Client:
                     yield batch
                 finally:
                     # One that the provider still works on is not over: whoever reopens it tells of its end.
-                    with_provider = any(attempt.order.batch_id == batch.id for attempt in self._parts.economy.attempts)
+                    with_provider = any(
+                        attempt.planned.batch_id == batch.id for attempt in self._parts.economy.attempts
+                    )
                     completed = None if with_provider else batch.completed()
         finally:
             if self._parts.webhooks is not None and completed is not None:

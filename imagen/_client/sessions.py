@@ -286,10 +286,10 @@ class Sessions:
     async def _begin(self, session: Session, source: RepeatedRequest, parts: BatchSetup, budget: Budget | None) -> None:
         if self._store is not None:
             # A later process finds the pictures that it works on in the library, wherever they came from.
-            order = await parts.planner.read_inputs(parts.planner.plan(source.request))
+            planned = await parts.planner.read_inputs(parts.planner.plan(source.request))
             await self._store.add(
                 session.id,
-                order.inputs.request,
+                planned.inputs.request,
                 requested=source.n,
                 together=source.together,
                 max_at_once=parts.max_at_once,

@@ -64,7 +64,7 @@ class Admission:
             StorageError: the disk is full.
         """
         await self._check_room()
-        line = self._lines.setdefault(attempt.order.model.id, trio.Lock())
+        line = self._lines.setdefault(attempt.planned.model.id, trio.Lock())
         # Who does not wait goes in or away at once, whoever stands in the line.
         if (not wait or not line.locked()) and await self._try(attempt, wait=wait) is None:
             return
@@ -76,15 +76,15 @@ class Admission:
 
     async def _try(self, attempt: RunningAttempt, *, wait: bool) -> OverBudget | OverRate | None:
         """One look; gives what is in the way where it is worth waiting."""
-        order, now = attempt.order, self._now()
-        tag = order.request.tag or ""
-        budgets = [one for one in self._budgets if one.binds(order.provider.name, order.model.id, tag)]
-        if order.quote.high_usd is None and any(one.usd is not None for one in budgets):
+        planned, now = attempt.planned, self._now()
+        tag = planned.request.tag or ""
+        budgets = [one for one in self._budgets if one.binds(planned.provider.name, planned.model.id, tag)]
+        if planned.quote.high_usd is None and any(one.usd is not None for one in budgets):
             raise BudgetExceededError(
                 "The price of this request is unknown, and a budget is set in imagen.toml: say with assume_usd (--assume on "
                 "the command line) what one picture may cost at the most."
             )
-        verdict = await self._ledger.reserve(self._attempt(attempt, tag, now), budgets, self._rates(order))
+        verdict = await self._ledger.reserve(self._attempt(attempt, tag, now), budgets, self._rates(planned))
         match verdict:
             case Admitted():
                 for budget, share, taken in verdict.alarms:
@@ -116,31 +116,31 @@ class Admission:
         return min(2 * look, _LONGEST_LOOK_SECONDS)
 
     def _attempt(self, attempt: RunningAttempt, tag: str, now: float) -> Attempt:
-        order = attempt.order
+        planned = attempt.planned
         return Attempt(
             id=attempt.id,
-            batch_id=order.batch_id,
-            first_index=order.indexes[0],
-            provider=order.provider.name,
-            model=order.model.id,
-            operation=operation_of(order.request),
-            images=len(order.indexes),
+            batch_id=planned.batch_id,
+            first_index=planned.indexes[0],
+            provider=planned.provider.name,
+            model=planned.model.id,
+            operation=operation_of(planned.request),
+            images=len(planned.indexes),
             tag=tag,
-            request_json=order.request_json,
-            reserved_usd=order.quote.high_usd,
-            economy=order.economy,
+            request_json=planned.request_json,
+            reserved_usd=planned.quote.high_usd,
+            economy=planned.economy,
             owner=self._owner,
             created_at=now,
         )
 
-    def _rates(self, order: PlannedRequest) -> list[Rate]:
+    def _rates(self, planned: PlannedRequest) -> list[Rate]:
         rates: list[Rate] = []
-        if order.economy:
+        if planned.economy:
             # A batch API has limits of its own.
             return rates
-        if (limit := self._provider_limits.get(order.provider.name)) is not None:
-            rates.append(Rate(column="provider", name=order.provider.name, limit=limit))
-        model: Model = order.model
+        if (limit := self._provider_limits.get(planned.provider.name)) is not None:
+            rates.append(Rate(column="provider", name=planned.provider.name, limit=limit))
+        model: Model = planned.model
         if model.rate_limit is not None:
             rates.append(Rate(column="model", name=model.id, limit=model.rate_limit))
         return rates

@@ -48,7 +48,7 @@ class RunningAttempt(ExchangeObserver):
 
     def __init__(
         self,
-        order: PlannedRequest,
+        planned: PlannedRequest,
         *,
         reservation: Reservation,
         ledger: Ledger,
@@ -57,7 +57,7 @@ class RunningAttempt(ExchangeObserver):
         now: Callable[[], float],
     ) -> None:
         self.id = new_id()
-        self.order = order
+        self.planned = planned
         self.reservation = reservation
         self.scope = trio.CancelScope(shield=True)
         self.done = trio.Event()
@@ -80,7 +80,7 @@ class RunningAttempt(ExchangeObserver):
     @classmethod
     def again(
         cls,
-        order: PlannedRequest,
+        planned: PlannedRequest,
         row: AttemptRecord,
         *,
         ledger: Ledger,
@@ -91,7 +91,7 @@ class RunningAttempt(ExchangeObserver):
         """The ticket of an attempt in the ledger, whose job is to be collected."""
         assert row.remote_id is not None
         attempt = cls(
-            order, reservation=Reservation((), Decimal(0)), ledger=ledger, callbacks=callbacks, emit=emit, now=now
+            planned, reservation=Reservation((), Decimal(0)), ledger=ledger, callbacks=callbacks, emit=emit, now=now
         )
         attempt.id = row.id
         attempt.sent = attempt.recovered = True
@@ -103,8 +103,8 @@ class RunningAttempt(ExchangeObserver):
     @property
     def collectable(self) -> bool:
         """Whether another process could get the pictures."""
-        provider = self.order.provider
-        can = provider.economy if self.order.economy else provider.collect
+        provider = self.planned.provider
+        can = provider.economy if self.planned.economy else provider.collect
         return self.job is not None and can is not None
 
     # --- what the driver tells --------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ class RunningAttempt(ExchangeObserver):
         if step.job_id is None:
             await trio.sleep(step.seconds)
         else:
-            await self._callbacks.wait(self.order.provider.name, step.job_id, step.seconds)
+            await self._callbacks.wait(self.planned.provider.name, step.job_id, step.seconds)
 
     def answered(self, response: HttpResponse) -> None:
         self.headers = response.headers
@@ -140,7 +140,7 @@ class RunningAttempt(ExchangeObserver):
         self.cancellable_by = step
 
     def preview(self, partial: PartialImage) -> None:
-        indexes = self.order.indexes
+        indexes = self.planned.indexes
         shown = indexes[partial.picture : partial.picture + 1] or indexes
         about: _About = {**self._about, "indexes": shown}
         self._emit(PreviewReceived(**about, data=partial.data, number=partial.number))
@@ -183,25 +183,25 @@ class RunningAttempt(ExchangeObserver):
 
     def fail(self, error: ImagenError) -> None:
         """There is no picture: that is the outcome for each index."""
-        order = self.order
+        planned = self.planned
         self.error = error
         self.outcomes = tuple(
             failure_of(
-                order.request,
+                planned.request,
                 index,
                 error,
-                model=order.model.id,
-                provider=order.provider.name,
-                first=index == order.indexes[0],
+                model=planned.model.id,
+                provider=planned.provider.name,
+                first=index == planned.indexes[0],
             )
-            for index in order.indexes
+            for index in planned.indexes
         )
 
     def end(self) -> None:
         """Everything is settled: whoever waits goes on."""
         self.reservation.settle(None if self.sent else Decimal(0))
         for job_id in self._expected:
-            self._callbacks.forget(self.order.provider.name, job_id)
+            self._callbacks.forget(self.planned.provider.name, job_id)
         self.done.set()
         for call in self._at_end:
             call()
@@ -212,15 +212,15 @@ class RunningAttempt(ExchangeObserver):
 
     def _expect(self, job_id: str) -> None:
         self._expected.add(job_id)
-        self._callbacks.expect(self.order.provider.name, job_id)
+        self._callbacks.expect(self.planned.provider.name, job_id)
 
     @property
     def _about(self) -> _About:
-        order = self.order
+        planned = self.planned
         return {
             "attempt_id": self.id,
-            "indexes": order.indexes,
-            "request": order.request,
-            "model": order.model.id,
-            "provider": order.provider.name,
+            "indexes": planned.indexes,
+            "request": planned.request,
+            "model": planned.model.id,
+            "provider": planned.provider.name,
         }

@@ -123,10 +123,10 @@ class BatchJobs:
         """How many requests wait for their result."""
         return len(self.attempts)
 
-    def most_together(self, order: PlannedRequest) -> int:
+    def most_together(self, planned: PlannedRequest) -> int:
         """How many requests for its model go into one job."""
-        assert order.provider.economy is not None
-        return order.provider.economy.most_requests
+        assert planned.provider.economy is not None
+        return planned.provider.economy.most_requests
 
     @property
     def attempts(self) -> Sequence[RunningAttempt]:
@@ -134,7 +134,10 @@ class BatchJobs:
         return [attempt for group in self._groups for attempt in group.open_tickets]
 
     async def fulfil(
-        self, orders: Sequence[PlannedRequest], terms: CallContext, deliver: Callable[[Outcome], Awaitable[None]]
+        self,
+        planned_requests: Sequence[PlannedRequest],
+        terms: CallContext,
+        deliver: Callable[[Outcome], Awaitable[None]],
     ) -> None:
         """Sends orders for one model in one job, and delivers an outcome for each as it comes.
 
@@ -142,7 +145,7 @@ class BatchJobs:
         """
         attempts: list[RunningAttempt] = []
         try:
-            await self._admit_all(orders, terms, deliver, attempts)
+            await self._admit_all(planned_requests, terms, deliver, attempts)
         except trio.Cancelled:
             if attempts:
                 # Dropped in the usual way, which gives the money back.
@@ -165,20 +168,20 @@ class BatchJobs:
 
     async def _admit_all(
         self,
-        orders: Sequence[PlannedRequest],
+        planned_requests: Sequence[PlannedRequest],
         terms: CallContext,
         deliver: Callable[[Outcome], Awaitable[None]],
         attempts: list[RunningAttempt],
     ) -> None:
         # It cannot wait for money that its own group has reserved.
         at_once = terms.without_waiting()
-        for order in orders:
+        for planned in planned_requests:
             try:
-                attempts.append(await self._admit(await self._planner.read_inputs(order), at_once))
+                attempts.append(await self._admit(await self._planner.read_inputs(planned), at_once))
             except ImagenError as error:
-                (index,) = order.indexes
+                (index,) = planned.indexes
                 await deliver(
-                    failure_of(order.request, index, error, model=order.model.id, provider=order.provider.name)
+                    failure_of(planned.request, index, error, model=planned.model.id, provider=planned.provider.name)
                 )
 
     def collect(self, attempts: Sequence[RunningAttempt], job: JobAccepted) -> None:
@@ -231,11 +234,11 @@ class BatchJobs:
             self._groups.discard(group)
 
     async def _exchange(self, group: _Group) -> None:
-        order: PlannedRequest = group.attempts[0].order
-        provider = order.provider
+        planned: PlannedRequest = group.attempts[0].planned
+        provider = planned.provider
         economy = provider.economy
         assert economy is not None
-        calls = [self._planner.call_for(attempt.order) for attempt in group.attempts]
+        calls = [self._planner.call_for(attempt.planned) for attempt in group.attempts]
         driver = self._driver_of(provider.name)
         if group.job is None:
             await driver.run(economy.run(calls), group)
@@ -243,7 +246,7 @@ class BatchJobs:
             await driver.run(economy.collect(calls, group.job), group, billable=True)
 
     def _cancelled(self, group: _Group) -> ImagenError:
-        name = group.attempts[0].order.provider.name
+        name = group.attempts[0].planned.provider.name
         if group.job is not None:
             return OutcomeUnknownError(f"{name} still works on it: imagen collects it when it is opened the next time.")
         if group.sent:

@@ -61,7 +61,7 @@ class ResultCache:
 
     async def fulfil(
         self,
-        orders: Sequence[PlannedRequest],
+        planned_requests: Sequence[PlannedRequest],
         wanted: Wanted,
         make: Callable[[], Awaitable[tuple[Outcome, ...]]],
     ) -> tuple[Outcome, ...]:
@@ -71,14 +71,14 @@ class ResultCache:
             orders: The same request for each model that may do it; inputs have been read.
             wanted: Which of the pictures that would do.
         """
-        fingerprint = fingerprint_of(orders[0].inputs.request, orders[0].model.id)
+        fingerprint = fingerprint_of(planned_requests[0].inputs.request, planned_requests[0].model.id)
         key = (fingerprint, wanted.seed, wanted.siblings.before)
         while True:
-            if (found := await self._find(orders, wanted)) is not None:
+            if (found := await self._find(planned_requests, wanted)) is not None:
                 return found
             flight = self._flights.get(key)
             if flight is None:
-                return await self._lead(key, orders, make)
+                return await self._lead(key, planned_requests, make)
             await flight.over.wait()
             for attempt in flight.attempts:
                 await attempt.done.wait()
@@ -88,7 +88,7 @@ class ResultCache:
     async def _lead(
         self,
         key: tuple[str, int | None, int],
-        orders: Sequence[PlannedRequest],
+        planned_requests: Sequence[PlannedRequest],
         make: Callable[[], Awaitable[tuple[Outcome, ...]]],
     ) -> tuple[Outcome, ...]:
         flight = self._flights[key] = _Flight()
@@ -96,7 +96,9 @@ class ResultCache:
             outcomes = await make()
         except BaseException:
             # The one who asked is gone, and what he sent goes on: nobody shall pay for it again meanwhile.
-            flight.attempts = [one for one in self._engine.attempts if any(_is_of(one, order) for order in orders)]
+            flight.attempts = [
+                one for one in self._engine.attempts if any(_is_of(one, planned) for planned in planned_requests)
+            ]
             raise
         finally:
             flight.over.set()
@@ -104,30 +106,30 @@ class ResultCache:
                 del self._flights[key]
         return outcomes
 
-    async def _find(self, orders: Sequence[PlannedRequest], wanted: Wanted) -> tuple[Outcome, ...] | None:
+    async def _find(self, planned_requests: Sequence[PlannedRequest], wanted: Wanted) -> tuple[Outcome, ...] | None:
         """A picture for each index, or nothing."""
-        for order in orders:
-            images = await self._choose(order, wanted)
-            if len(images) == len(order.indexes):
-                return await self._hand_over(images, order)
+        for planned in planned_requests:
+            images = await self._choose(planned, wanted)
+            if len(images) == len(planned.indexes):
+                return await self._hand_over(images, planned)
         return None
 
-    async def _choose(self, order: PlannedRequest, wanted: Wanted) -> Sequence[Image]:
+    async def _choose(self, planned: PlannedRequest, wanted: Wanted) -> Sequence[Image]:
         """As many pictures as are wanted, if there are; those are taken then."""
-        fingerprint, limit = fingerprint_of(order.inputs.request, order.model.id), len(order.indexes)
+        fingerprint, limit = fingerprint_of(planned.inputs.request, planned.model.id), len(planned.indexes)
         seed, handed = wanted.seed, wanted.siblings.handed
         if handed is None:
             return await self._library.made_of(fingerprint, seed, limit=limit)
         while True:
             # What the batch itself makes is on its way to another place of it.
             images = await self._library.made_of(
-                fingerprint, seed, limit=limit, without=tuple(handed), but_of_batch=order.batch_id
+                fingerprint, seed, limit=limit, without=tuple(handed), but_of_batch=planned.batch_id
             )
             if not any(image.id in handed for image in images):
                 handed.update(image.id for image in images if len(images) == limit)
                 return images
 
-    async def _hand_over(self, images: Sequence[Image], order: PlannedRequest) -> tuple[Outcome, ...]:
+    async def _hand_over(self, images: Sequence[Image], planned: PlannedRequest) -> tuple[Outcome, ...]:
         await self._database.write(
             [
                 (
@@ -135,23 +137,23 @@ class ResultCache:
                     "VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (
                         image.id,
-                        order.batch_id,
+                        planned.batch_id,
                         index,
                         image.model,
-                        order.request.tag or "",
+                        planned.request.tag or "",
                         to_nanousd(image.cost.usd),
                         self._now(),
                     ),
                 )
-                for image, index in zip(images, order.indexes, strict=True)
+                for image, index in zip(images, planned.indexes, strict=True)
             ]
         )
-        return tuple(as_hit(image, index) for image, index in zip(images, order.indexes, strict=True))
+        return tuple(as_hit(image, index) for image, index in zip(images, planned.indexes, strict=True))
 
 
-def _is_of(attempt: RunningAttempt, order: PlannedRequest) -> bool:
+def _is_of(attempt: RunningAttempt, planned: PlannedRequest) -> bool:
     return (
-        attempt.order.batch_id == order.batch_id
-        and attempt.order.indexes == order.indexes
-        and attempt.order.request_json == order.request_json
+        attempt.planned.batch_id == planned.batch_id
+        and attempt.planned.indexes == planned.indexes
+        and attempt.planned.request_json == planned.request_json
     )

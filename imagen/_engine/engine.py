@@ -89,7 +89,7 @@ class Engine:
         self._closed = False
 
     async def attempt(
-        self, order: PlannedRequest, terms: CallContext, *, elsewhere: bool = False
+        self, planned: PlannedRequest, terms: CallContext, *, elsewhere: bool = False
     ) -> tuple[Outcome, ...]:
         """Gives one outcome for each index, in order, after as many tries as cannot pay twice.
 
@@ -100,18 +100,18 @@ class Engine:
             BudgetExceededError: the money does not suffice; nothing was sent.
             ImagenError: there is no picture.
         """
-        order = await self._planner.read_inputs(order)
+        planned = await self._planner.read_inputs(planned)
         once = elsewhere or not terms.wait
         policy = msgspec.structs.replace(self._retry, attempts=1) if once else self._retry
-        async for attempt in retry_attempts(policy, self._routes.allowance(order.provider.name)):
+        async for attempt in retry_attempts(policy, self._routes.allowance(planned.provider.name)):
             with attempt:
-                return await self._try_once(order, terms, elsewhere=elsewhere)
+                return await self._try_once(planned, terms, elsewhere=elsewhere)
         raise AssertionError("a retry loop ends in a result or an error")
 
-    def collect(self, order: PlannedRequest, row: AttemptRecord, emit: Emit) -> RunningAttempt:
+    def collect(self, planned: PlannedRequest, row: AttemptRecord, emit: Emit) -> RunningAttempt:
         """Fetches the pictures of a job that another process submitted, in the background."""
         attempt = RunningAttempt.again(
-            order, row, ledger=self._ledger, callbacks=self._callbacks, emit=emit, now=self._now
+            planned, row, ledger=self._ledger, callbacks=self._callbacks, emit=emit, now=self._now
         )
         self._start(attempt)
         return attempt
@@ -138,15 +138,15 @@ class Engine:
 
     # --- one attempt ------------------------------------------------------------------------------------------------
 
-    async def _try_once(self, order: PlannedRequest, terms: CallContext, *, elsewhere: bool) -> tuple[Outcome, ...]:
-        if (locked := terms.lockouts.get(order.provider.name)) is not None:
+    async def _try_once(self, planned: PlannedRequest, terms: CallContext, *, elsewhere: bool) -> tuple[Outcome, ...]:
+        if (locked := terms.lockouts.get(planned.provider.name)) is not None:
             raise type(locked)(locked.message, code=locked.code, details=locked.details)
-        route = self._routes.to(order.model)
+        route = self._routes.to(planned.model)
         patience = self._retry.total_seconds
         started = await route.enter(wait=terms.wait, elsewhere=elsewhere, patience_seconds=patience)
         attempt: RunningAttempt | None = None
         try:
-            attempt = await self.admit(order, terms)
+            attempt = await self.admit(planned, terms)
         finally:
             if attempt is None:
                 route.drop(started)
@@ -159,19 +159,19 @@ class Engine:
         if attempt.error is None:
             return attempt.outcomes
         if is_lockout(attempt.error):
-            terms.lockouts[order.provider.name] = attempt.error
+            terms.lockouts[planned.provider.name] = attempt.error
         raise attempt.error
 
-    async def admit(self, order: PlannedRequest, terms: CallContext) -> RunningAttempt:
+    async def admit(self, planned: PlannedRequest, terms: CallContext) -> RunningAttempt:
         """Gets an order its money and its row in the ledger.
 
         Raises:
             BudgetExceededError: there is not enough money.
             RateLimitError: there is no slot, and the caller does not wait.
         """
-        reservation = await terms.budget_stack.admit(order.quote, wait=terms.wait)
+        reservation = await terms.budget_stack.admit(planned.quote, wait=terms.wait)
         attempt = RunningAttempt(
-            order,
+            planned,
             reservation=reservation,
             ledger=self._ledger,
             callbacks=self._callbacks,
@@ -219,19 +219,19 @@ class Engine:
             self._admittance.settled()
 
     async def _exchange(self, attempt: RunningAttempt) -> None:
-        order = attempt.order
-        provider = order.provider
-        call = self._planner.call_for(order)
+        planned = attempt.planned
+        provider = planned.provider
+        call = self._planner.call_for(planned)
         driver = self._driver_of(provider.name)
         if attempt.job is not None:
             assert provider.collect is not None
             result = await driver.run(provider.collect(call, attempt.job), attempt, billable=True)
         else:
-            result = await driver.run(provider.operations[order.operation](call), attempt)
+            result = await driver.run(provider.operations[planned.operation](call), attempt)
         await self._settler.succeed(attempt, result)
 
     async def _settle_cancelled(self, attempt: RunningAttempt) -> None:
-        name = attempt.order.provider.name
+        name = attempt.planned.provider.name
         if attempt.sent and await self._stop_job(attempt):
             attempt.error = ProviderError(
                 "The job was stopped at the provider before it cost anything.", code="TIMEOUT"
@@ -258,7 +258,7 @@ class Engine:
             return step.stops_bill
         with trio.move_on_after(_STOP_SECONDS, shield=True):
             try:
-                response = await self._driver_of(attempt.order.provider.name).send(step.request)
+                response = await self._driver_of(attempt.planned.provider.name).send(step.request)
             except ImagenError:
                 return False
             return step.stops_bill and response.status < 300

@@ -65,9 +65,9 @@ class Keeper:
 
     async def keep(self, attempt: RunningAttempt, result: GeneratedImages, cost: Cost) -> tuple[Outcome, ...]:
         """Gives one outcome for each index of the order. A disk that fails loses nothing: the bytes stay with the picture."""
-        order = attempt.order
+        planned = attempt.planned
         shares = share_cost(cost, result.pictures)
-        indexes = [*order.indexes, *[order.indexes[-1]] * (len(result.pictures) - len(order.indexes))]
+        indexes = [*planned.indexes, *[planned.indexes[-1]] * (len(result.pictures) - len(planned.indexes))]
         outcomes: list[Outcome] = []
         bytes_of: dict[str, bytes] = {}
         for picture, share, index in zip(result.pictures, shares, indexes, strict=False):
@@ -76,9 +76,11 @@ class Keeper:
             if isinstance(outcome, Image) and isinstance(picture, GeneratedImage):
                 bytes_of[outcome.id] = picture.data
         outcomes = await self._settle(attempt, outcomes, bytes_of, cost)
-        short = ProviderError(f"{order.provider.name} gave {len(outcomes)} pictures of {len(order.indexes)} asked for.")
-        outcomes += [_failure(order, index, short) for index in order.indexes[len(outcomes) :]]
-        return tuple(outcomes[: len(order.indexes)])
+        short = ProviderError(
+            f"{planned.provider.name} gave {len(outcomes)} pictures of {len(planned.indexes)} asked for."
+        )
+        outcomes += [_failure(planned, index, short) for index in planned.indexes[len(outcomes) :]]
+        return tuple(outcomes[: len(planned.indexes)])
 
     async def adopt(self, row: AttemptRecord) -> bool:
         """Settles an attempt by its receipt, and lists the pictures whose files were written, in whichever library they are.
@@ -117,21 +119,21 @@ class Keeper:
         index: int,
         adjustments: tuple[Adjustment, ...],
     ) -> Outcome:
-        order = attempt.order
+        planned = attempt.planned
         match picture:
             case WithheldImage():
                 error: ImagenError = ContentFilterError(
-                    f"{order.provider.name} made the picture and withholds it: {picture.reason}",
+                    f"{planned.provider.name} made the picture and withholds it: {picture.reason}",
                     billed="yes" if picture.billed and cost.usd != 0 else "no",
                 )
             case LostImage():
-                error = ProviderError(f"{order.provider.name} made the picture: {picture.reason}", billed="yes")
+                error = ProviderError(f"{planned.provider.name} made the picture: {picture.reason}", billed="yes")
             case GeneratedImage():
                 try:
                     return await self._image(attempt, picture, cost, index, adjustments)
                 except ProviderError as unreadable:
                     error = await self._set_aside(attempt, picture.data, unreadable)
-        return msgspec.structs.replace(_failure(order, index, error), cost=cost)
+        return msgspec.structs.replace(_failure(planned, index, error), cost=cost)
 
     async def _image(
         self,
@@ -141,7 +143,7 @@ class Keeper:
         index: int,
         adjustments: tuple[Adjustment, ...],
     ) -> Image:
-        order = attempt.order
+        planned = attempt.planned
         prepared: PreparedImage | None = None
         if self._files is not None:
             prepared = await self._workers.run(partial(self._files.prepare, picture.data))
@@ -150,7 +152,7 @@ class Keeper:
         return Image(
             id=new_id(),
             index=index,
-            request=order.request,
+            request=planned.request,
             media_type=found.media_type,
             width=found.width,
             height=found.height,
@@ -159,15 +161,15 @@ class Keeper:
             path=None if prepared is None else prepared.path,
             inline_data=picture.data if prepared is None else None,
             revised_prompt=picture.revised_prompt,
-            model=order.model.id,
-            provider=order.provider.name,
+            model=planned.model.id,
+            provider=planned.provider.name,
             seed=picture.seed,
             cost=cost,
-            adjustments=order.adjustments + adjustments,
+            adjustments=planned.adjustments + adjustments,
             created_at=datetime.datetime.fromtimestamp(self._now(), datetime.UTC),
             seconds=trio.current_time() - attempt.sent_at,
             attempt_id=attempt.id,
-            parent_id=order.inputs.parent_id,
+            parent_id=planned.inputs.parent_id,
             provider_id=picture.provider_id,
         )
 
@@ -260,5 +262,5 @@ def _with_storage_error(outcome: Outcome, error: StorageError, bytes_of: dict[st
     return msgspec.structs.replace(outcome, storage_error=error.message, **kept)
 
 
-def _failure(order: PlannedRequest, index: int, error: ImagenError) -> Failure:
-    return failure_of(order.request, index, error, model=order.model.id, provider=order.provider.name)
+def _failure(planned: PlannedRequest, index: int, error: ImagenError) -> Failure:
+    return failure_of(planned.request, index, error, model=planned.model.id, provider=planned.provider.name)

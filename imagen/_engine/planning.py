@@ -105,20 +105,20 @@ class Planner:
         model = self._catalog.select(model_id or self._model_id(request), today=self._today)
         if model.capabilities.seed and request.seed is None:
             request = msgspec.structs.replace(request, seed=secrets.randbelow(2**31))
-        return self._order(request, model, indexes, batch_id, economy=economy)
+        return self._plan_for(request, model, indexes, batch_id, economy=economy)
 
-    async def read_inputs(self, order: PlannedRequest) -> PlannedRequest:
+    async def read_inputs(self, planned: PlannedRequest) -> PlannedRequest:
         """Reads the pictures that an order works on.
 
         Raises:
             InvalidRequestError: one of them is not there, or does not suit the model.
         """
-        if order.request_json:
-            return order
+        if planned.request_json:
+            return planned
         # Read in the order of the asked request; an emulation takes the same pictures in the same order.
-        inputs = await self._sources.read(order.request, order.model)
+        inputs = await self._sources.read(planned.request, planned.model)
         return msgspec.structs.replace(
-            order, request=inputs.request, inputs=inputs, request_json=encode_request(inputs.request)
+            planned, request=inputs.request, inputs=inputs, request_json=encode_request(inputs.request)
         )
 
     def rebuild(self, row: AttemptRecord) -> PlannedRequest:
@@ -129,28 +129,31 @@ class Planner:
         """
         request = decode_request(row.request_json)
         indexes = tuple(range(row.first_index, row.first_index + row.images))
-        order = self._order(request, self._catalog.find(row.model), indexes, row.batch_id, economy=row.economy)
+        planned = self._plan_for(request, self._catalog.find(row.model), indexes, row.batch_id, economy=row.economy)
         sources = sources_of(request)
         first = sources[0] if sources and not hasattr(request, "references") else None
         inputs = Inputs(request=request, parent_id=getattr(first, "id", None))
-        return msgspec.structs.replace(order, request_json=row.request_json, inputs=inputs)
+        return msgspec.structs.replace(planned, request_json=row.request_json, inputs=inputs)
 
-    def call_for(self, order: PlannedRequest) -> Call:
+    def call_for(self, planned: PlannedRequest) -> Call:
         """What the exchange of an order is asked to do."""
-        settings, name = self._settings, order.provider.name
+        settings, name = self._settings, planned.provider.name
         call = Call(
-            request=order.sent, model=order.model, count=len(order.indexes), settings=settings.access[name].settings
+            request=planned.sent,
+            model=planned.model,
+            count=len(planned.indexes),
+            settings=settings.access[name].settings,
         )
-        if settings.callback_url is not None and order.provider.read_callback is not None:
+        if settings.callback_url is not None and planned.provider.read_callback is not None:
             secret = settings.callback_secret
             call = msgspec.structs.replace(
                 call,
                 callback_url=f"{settings.callback_url}/{name}",
                 callback_secret=None if secret is None else secret.reveal(),
             )
-        return _with_inputs(call, order.inputs.pictures)
+        return _with_inputs(call, planned.inputs.pictures)
 
-    def _order(
+    def _plan_for(
         self, request: Request, model: Model, indexes: tuple[int, ...], batch_id: str | None, *, economy: bool
     ) -> PlannedRequest:
         sent, adjustments = translate(request, model)

@@ -36,7 +36,7 @@ __all__ = ["Recovery", "failures_of"]
 class Collector(Protocol):
     """Fetches the pictures of jobs in the background."""
 
-    def collect(self, order: PlannedRequest, row: AttemptRecord, emit: Emit) -> RunningAttempt: ...
+    def collect(self, planned: PlannedRequest, row: AttemptRecord, emit: Emit) -> RunningAttempt: ...
 
     @property
     def attempts(self) -> Sequence[RunningAttempt]: ...
@@ -108,8 +108,8 @@ class Recovery:
                 with suppress(ConfigurationError):
                     if row.settled_usd is not None:
                         continue
-                    if (order := self._rebuild(row)) is not None:
-                        found += await self._collect(row, order)
+                    if (planned := self._rebuild(row)) is not None:
+                        found += await self._collect(row, planned)
             return found
 
     def collecting(self) -> Sequence[RunningAttempt]:
@@ -145,7 +145,7 @@ class Recovery:
                     yield failure
 
     def _under_way(self, batch_id: str) -> Sequence[RunningAttempt]:
-        return [attempt for attempt in self._attempts() if attempt.order.batch_id == batch_id]
+        return [attempt for attempt in self._attempts() if attempt.planned.batch_id == batch_id]
 
     def _given_up(self, rows: Sequence[AttemptRecord]) -> Sequence[AttemptRecord]:
         """Those of this client's that have left and have no ticket any more."""
@@ -165,12 +165,12 @@ class Recovery:
                 return
             row = msgspec.structs.replace(row, owner=self._owner)
         try:
-            order = self._rebuild(row)
+            planned = self._rebuild(row)
         except ConfigurationError:
             # Its provider is not set up here: somebody else may have the key.
             return
-        if order is not None:
-            await self._collect(row, order)
+        if planned is not None:
+            await self._collect(row, planned)
         elif await self._ledger.take_over(row, self._owner):
             await self._end(
                 row, "unknown", Cost(), "The program ended before the answer came; the picture may be billed."
@@ -185,21 +185,21 @@ class Recovery:
         if row.remote_id is None:
             return None
         try:
-            order = self._planner.rebuild(row)
+            planned = self._planner.rebuild(row)
         except ImagenError as error:
             if isinstance(error, ConfigurationError) and not isinstance(error, ModelNotFoundError):
                 raise
             return None
-        provider = order.provider
-        return order if (provider.economy if row.economy else provider.collect) is not None else None
+        provider = planned.provider
+        return planned if (provider.economy if row.economy else provider.collect) is not None else None
 
-    async def _collect(self, row: AttemptRecord, order: PlannedRequest) -> bool:
+    async def _collect(self, row: AttemptRecord, planned: PlannedRequest) -> bool:
         if not await self._ledger.take_over(row, self._owner):
             return False
         if row.economy:
             await self._collect_together(row)
         else:
-            self._note(self._collector.collect(order, row, self._emit))
+            self._note(self._collector.collect(planned, row, self._emit))
         return True
 
     async def _collect_together(self, row: AttemptRecord) -> None:

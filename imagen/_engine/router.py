@@ -53,44 +53,44 @@ class Router:
             BudgetExceededError: the money does not suffice; nothing was sent.
         """
         try:
-            orders, unfit = self._plan(request, terms.options, indexes, batch_id)
-            orders = await self._sort(orders, terms.options.routing or self._policy.routing)
+            planned_requests, unfit = self._plan(request, terms.options, indexes, batch_id)
+            planned_requests = await self._sort(planned_requests, terms.options.routing or self._policy.routing)
             if terms.options.cache:
                 wanted = Wanted(seed=request.seed, siblings=siblings)
-                return await self._look_first(orders, unfit, terms, wanted)
+                return await self._look_first(planned_requests, unfit, terms, wanted)
         except BudgetExceededError:
             raise
         except ImagenError as error:
             return tuple(failure_of(request, index, error) for index in indexes)
-        return await self._make(orders, unfit, terms)
+        return await self._make(planned_requests, unfit, terms)
 
     async def _make(
-        self, orders: list[PlannedRequest], unfit: list[ImagenError], terms: CallContext
+        self, planned_requests: list[PlannedRequest], unfit: list[ImagenError], terms: CallContext
     ) -> tuple[Outcome, ...]:
         if terms.ask is not None:
             await terms.ask()
-        return await self._try_each(orders, unfit, terms)
+        return await self._try_each(planned_requests, unfit, terms)
 
     async def _look_first(
-        self, orders: list[PlannedRequest], unfit: list[ImagenError], terms: CallContext, wanted: Wanted
+        self, planned_requests: list[PlannedRequest], unfit: list[ImagenError], terms: CallContext, wanted: Wanted
     ) -> tuple[Outcome, ...]:
         if self._cache is None:
             raise ConfigurationError("There is no library to look into: leave out cache, or library=None.")
         read = {}
-        for order in orders:
+        for planned in planned_requests:
             # Pictures that do not suit one model may suit the next: the attempt says so, where it comes to that.
             with suppress(ImagenError):
-                read[order.model.id] = await self._planner.read_inputs(order)
-        make = partial(self._make, [read.get(order.model.id, order) for order in orders], unfit, terms)
+                read[planned.model.id] = await self._planner.read_inputs(planned)
+        make = partial(self._make, [read.get(planned.model.id, planned) for planned in planned_requests], unfit, terms)
         return await (self._cache.fulfil([*read.values()], wanted, make) if read else make())
 
     def quote(self, request: Request, options: RoutingOptions) -> Quote | None:
         """What the first model that can take it will cost; None where none can, as nothing will be sent then."""
         try:
-            orders, _ = self._plan(request, options, (0,), None)
+            planned_requests, _ = self._plan(request, options, (0,), None)
         except ImagenError:
             return None
-        return orders[0].quote
+        return planned_requests[0].quote
 
     def _plan(
         self, request: Request, options: RoutingOptions, indexes: tuple[int, ...], batch_id: str | None
@@ -100,11 +100,11 @@ class Router:
         if fallback is None:
             # Whoever names a model wants that one, and says so if another will do.
             fallback = self._policy.fallback if request.model is None else ()
-        orders: list[PlannedRequest] = []
+        planned_requests: list[PlannedRequest] = []
         errors: list[ImagenError] = []
         for name in (None, *fallback):
             try:
-                order = self._planner.plan(request, indexes, batch_id, model_id=name)
+                planned = self._planner.plan(request, indexes, batch_id, model_id=name)
             except ConfigurationError as error:
                 errors.append(error)
             except ImagenError as error:
@@ -112,39 +112,40 @@ class Router:
                     raise
                 errors.append(error)
             else:
-                if all(order.model.id != other.model.id for other in orders):
-                    orders.append(order)
-        if not orders:
+                if all(planned.model.id != other.model.id for other in planned_requests):
+                    planned_requests.append(planned)
+        if not planned_requests:
             raise errors[0]
-        return orders, errors
+        return planned_requests, errors
 
-    async def _sort(self, orders: list[PlannedRequest], routing: Routing) -> list[PlannedRequest]:
-        if len(orders) == 1 or routing == "first":
-            return orders
+    async def _sort(self, planned_requests: list[PlannedRequest], routing: Routing) -> list[PlannedRequest]:
+        if len(planned_requests) == 1 or routing == "first":
+            return planned_requests
         if routing == "cheapest":
-            costs = {order.model.id: order.quote.expected_usd for order in orders}
-            return sorted(orders, key=lambda order: _or_last(costs[order.model.id]))
+            costs = {planned.model.id: planned.quote.expected_usd for planned in planned_requests}
+            return sorted(planned_requests, key=lambda planned: _or_last(costs[planned.model.id]))
         medians = {
-            order.model.id: quantile(list(await self._ledger.seconds_of(order.model.id)), 0.5) for order in orders
+            planned.model.id: quantile(list(await self._ledger.seconds_of(planned.model.id)), 0.5)
+            for planned in planned_requests
         }
-        return sorted(orders, key=lambda order: _or_last(medians[order.model.id]))
+        return sorted(planned_requests, key=lambda planned: _or_last(medians[planned.model.id]))
 
     async def _try_each(
-        self, orders: list[PlannedRequest], unfit: list[ImagenError], terms: CallContext
+        self, planned_requests: list[PlannedRequest], unfit: list[ImagenError], terms: CallContext
     ) -> tuple[Outcome, ...]:
         failures: list[ImagenError] = []
-        for position, order in enumerate(orders):
-            if not _fits(order):
-                return await self._try_in_parts(orders[position:], unfit, terms)
+        for position, planned in enumerate(planned_requests):
+            if not _fits(planned):
+                return await self._try_in_parts(planned_requests[position:], unfit, terms)
             try:
-                return await self._attempt(order, orders[position + 1 :], terms)
+                return await self._attempt(planned, planned_requests[position + 1 :], terms)
             except BudgetExceededError:
                 raise
             except ImagenError as error:
                 failures.append(error)
                 if fallback_reason(error) not in self._policy.fallback_on:
                     break
-        last = orders[len(failures) - 1]
+        last = planned_requests[len(failures) - 1]
         final = failures[0] if len(failures) == 1 else _all_failed(failures, unfit)
         return tuple(
             failure_of(
@@ -159,39 +160,41 @@ class Router:
         )
 
     async def _try_in_parts(
-        self, orders: list[PlannedRequest], unfit: list[ImagenError], terms: CallContext
+        self, planned_requests: list[PlannedRequest], unfit: list[ImagenError], terms: CallContext
     ) -> tuple[Outcome, ...]:
         """The same in several requests, as the next model makes fewer pictures in one."""
-        indexes, most = orders[0].indexes, orders[0].model.capabilities.max_images_per_request
+        indexes, most = planned_requests[0].indexes, planned_requests[0].model.capabilities.max_images_per_request
         outcomes: list[Outcome] = []
         while len(outcomes) < len(indexes):
             part = indexes[len(outcomes) : len(outcomes) + most]
-            again = [self._replan(order, part, seed_offset=len(outcomes)) for order in orders]
+            again = [self._replan(planned, part, seed_offset=len(outcomes)) for planned in planned_requests]
             try:
                 outcomes += await self._try_each(again, unfit, terms)
             except BudgetExceededError as error:
                 if not outcomes:
                     raise
                 # What has come is paid, and handed over.
-                outcomes += [failure_of(orders[0].request, index, error) for index in indexes[len(outcomes) :]]
+                outcomes += [
+                    failure_of(planned_requests[0].request, index, error) for index in indexes[len(outcomes) :]
+                ]
         return tuple(outcomes)
 
-    def _replan(self, order: PlannedRequest, indexes: tuple[int, ...], *, seed_offset: int) -> PlannedRequest:
-        request = order.request
+    def _replan(self, planned: PlannedRequest, indexes: tuple[int, ...], *, seed_offset: int) -> PlannedRequest:
+        request = planned.request
         if request.seed is not None:
             # The same seed would give the same picture again.
             request = msgspec.structs.replace(request, seed=request.seed + seed_offset)
-        return self._planner.plan(request, indexes, order.batch_id, model_id=order.model.id)
+        return self._planner.plan(request, indexes, planned.batch_id, model_id=planned.model.id)
 
     async def _attempt(
-        self, order: PlannedRequest, others: list[PlannedRequest], terms: CallContext
+        self, planned: PlannedRequest, others: list[PlannedRequest], terms: CallContext
     ) -> tuple[Outcome, ...]:
-        first = partial(self._engine.attempt, order, terms, elsewhere=bool(others))
+        first = partial(self._engine.attempt, planned, terms, elsewhere=bool(others))
         after = terms.options.hedge_after_seconds
         if after is None:
             after = self._policy.hedge_after_seconds
         if after == "p95":
-            timed = list(await self._ledger.seconds_of(order.model.id))
+            timed = list(await self._ledger.seconds_of(planned.model.id))
             after = quantile(timed, 0.95) if len(timed) >= _LEAST_TIMED else None
         if after is None or not others or not _fits(others[0]):
             return await first()
@@ -200,9 +203,9 @@ class Router:
         return await hedge(first, partial(self._engine.attempt, others[0], at_once, elsewhere=True), after)
 
 
-def _fits(order: PlannedRequest) -> bool:
+def _fits(planned: PlannedRequest) -> bool:
     """Whether its model makes so many pictures in one request."""
-    return len(order.indexes) <= order.model.capabilities.max_images_per_request
+    return len(planned.indexes) <= planned.model.capabilities.max_images_per_request
 
 
 def _all_failed(failures: list[ImagenError], unfit: list[ImagenError]) -> AllProvidersFailedError:

@@ -38,10 +38,10 @@ class Settler:
         Raises:
             StorageError: the disk does not answer.
         """
-        order = attempt.order
+        planned = attempt.planned
         # Paid: from here nothing may cut it short but the bound on cleanup.
         with trio.move_on_after(_CLEANUP_SECONDS, shield=True) as bound:
-            cost = cost_of(order.model, order.sent, result, economy=order.economy)
+            cost = cost_of(planned.model, planned.sent, result, economy=planned.economy)
             attempt.reservation.settle(cost.usd)
             attempt.outcomes = await self._keeper.keep(attempt, result, cost)
             attempt.tell_ended()
@@ -52,12 +52,12 @@ class Settler:
 
     async def fail(self, attempt: RunningAttempt, error: ImagenError) -> None:
         """Settles what an error cost, and leaves it in the ticket."""
-        order = attempt.order
-        error = self._clean(error, order.provider.name)
+        planned = attempt.planned
+        error = self._clean(error, planned.provider.name)
         billed = error.billed if attempt.sent else "no"
         if billed == "yes" and error.cost_usd is None:
-            billed_pictures = GeneratedImages(pictures=(GeneratedImage(data=b""),) * len(order.indexes))
-            error.cost_usd = cost_of(order.model, order.sent, billed_pictures, economy=order.economy).usd
+            billed_pictures = GeneratedImages(pictures=(GeneratedImage(data=b""),) * len(planned.indexes))
+            error.cost_usd = cost_of(planned.model, planned.sent, billed_pictures, economy=planned.economy).usd
             error.cost_source = "estimated"
         cost = FREE if billed == "no" else Cost()
         if error.cost_usd is not None:

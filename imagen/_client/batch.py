@@ -103,7 +103,7 @@ class BatchSetup(msgspec.Struct, frozen=True, kw_only=True):
     planner: Planner
     dispatcher: Router
     economy: BatchJobs | None = None
-    terms: CallContext
+    context: CallContext
     confirmation: Confirmation | None = None
     max_at_once: int = 4
     batch_id: str | None = None
@@ -125,7 +125,7 @@ class Batch:
     def __init__(self, parts: BatchSetup) -> None:
         self.id = parts.batch_id or new_id()
         self._parts = parts
-        self._budget_stack = parts.terms.budget_stack
+        self._budget_stack = parts.context.budget_stack
         self._slots = trio.Semaphore(parts.max_at_once)
         self._send, self._receive = trio.open_memory_channel[Outcome](0)
         self._wanted = trio.Event()
@@ -236,7 +236,7 @@ class Batch:
             await self._hand_over(outcome)
 
         try:
-            await desk.fulfil(planned_requests, self._parts.terms, deliver)
+            await desk.fulfil(planned_requests, self._parts.context, deliver)
         finally:
             self._slots.release()
 
@@ -260,7 +260,7 @@ class Batch:
 
     def _quote(self, request: Request) -> Quote | None:
         if self._parts.economy is None:
-            return self._parts.dispatcher.quote(request, self._parts.terms.options)
+            return self._parts.dispatcher.quote(request, self._parts.context.options)
         try:
             return self._parts.planner.plan(request, economy=True).quote
         except ImagenError:
@@ -334,7 +334,7 @@ class Batch:
     async def _outcomes(self, request: Request, indexes: tuple[int, ...], siblings: Siblings) -> tuple[Outcome, ...]:
         parts = self._parts
         try:
-            return await parts.dispatcher.fulfil(request, parts.terms, indexes, self.id, siblings=siblings)
+            return await parts.dispatcher.fulfil(request, parts.context, indexes, self.id, siblings=siblings)
         except BudgetExceededError as error:
             if self._budget_stack.exhausted_scope is not None:
                 # The scope around the reader ends the iteration once everything in flight is handed over.

@@ -280,8 +280,8 @@ class Client:
             ask = partial(self._parts.confirmation.ask, self._parts.planner.plan(request).quote, 1)
         budget_stack = BudgetStack(current_scopes())
         try:
-            terms = msgspec.structs.replace(self._terms(budget_stack, options), ask=ask)
-            (outcome,) = await self._parts.dispatcher.fulfil(request, terms)
+            context = msgspec.structs.replace(self._context(budget_stack, options), ask=ask)
+            (outcome,) = await self._parts.dispatcher.fulfil(request, context)
         except BudgetExceededError as error:
             refusal = error
         else:
@@ -293,18 +293,18 @@ class Client:
             await scope.leave()
         raise refusal
 
-    def _terms(
+    def _context(
         self, budget_stack: BudgetStack, options: RoutingOptions, on_event: EventHandler | None = None
     ) -> CallContext:
         return CallContext(
             budget_stack=budget_stack, emit=self._parts.events.also_to(on_event), options=options, lockouts={}
         )
 
-    def _batch_parts(self, terms: CallContext, max_at_once: int, batch_id: str | None = None) -> BatchSetup:
+    def _batch_parts(self, context: CallContext, max_at_once: int, batch_id: str | None = None) -> BatchSetup:
         return BatchSetup(
             planner=self._parts.planner,
             dispatcher=self._parts.dispatcher,
-            terms=terms,
+            context=context,
             confirmation=self._parts.confirmation,
             max_at_once=max_at_once,
             batch_id=batch_id,
@@ -340,8 +340,8 @@ class Client:
         """
         fields, options = take_options(parameters)
         source = self._source(requests, n, together, fields)
-        terms = self._terms(BudgetStack(current_scopes(), budget), options, on_event)
-        parts = self._batch_parts(terms, max_at_once)
+        context = self._context(BudgetStack(current_scopes(), budget), options, on_event)
+        parts = self._batch_parts(context, max_at_once)
         if economy and (together or options != RoutingOptions()):
             raise InvalidRequestError(
                 "economy sends everything to one model and waits: leave out together, fallback, routing, "
@@ -358,7 +358,7 @@ class Client:
         failure for each that is neither. Nothing is sent; what never was sent has no outcome.
         """
         source = StoredBatch(partial(self._parts.recovery.outcomes_of, batch_id))
-        parts = self._batch_parts(self._terms(BudgetStack(), RoutingOptions()), 1, batch_id)
+        parts = self._batch_parts(self._context(BudgetStack(), RoutingOptions()), 1, batch_id)
         return self._announced(open_batch(source, msgspec.structs.replace(parts, confirmation=None)))
 
     def start_session(
@@ -383,8 +383,8 @@ class Client:
         whole = _as_request(request, fields)
         self._parts.planner.plan(whole)
         source = repeat_request(whole, n, together=together)
-        terms = self._terms(BudgetStack(budget=budget), options)
-        return self.sessions.start(source, self._batch_parts(terms, max_at_once), budget)
+        context = self._context(BudgetStack(budget=budget), options)
+        return self.sessions.start(source, self._batch_parts(context, max_at_once), budget)
 
     async def resume_session(self, session_id: str) -> Session:
         """Makes what is missing of a session that an earlier process did not end, under the same id.
@@ -394,8 +394,8 @@ class Client:
         Raises:
             SessionError: it is not known, has expired, or runs in another process.
         """
-        terms = self._terms(BudgetStack(), RoutingOptions())
-        return await self.sessions.resume(session_id, self._batch_parts(terms, 1))
+        context = self._context(BudgetStack(), RoutingOptions())
+        return await self.sessions.resume(session_id, self._batch_parts(context, 1))
 
     def quote(
         self,

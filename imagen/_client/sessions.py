@@ -273,7 +273,7 @@ class Sessions:
         parts = msgspec.structs.replace(
             parts,
             max_at_once=stored.max_at_once,
-            terms=msgspec.structs.replace(parts.terms, options=stored.options),
+            context=msgspec.structs.replace(parts.context, options=stored.options),
             batch_id=stored.id,
         )
         return await self._restore(stored, parts)
@@ -293,7 +293,7 @@ class Sessions:
                 requested=source.n,
                 together=source.together,
                 max_at_once=parts.max_at_once,
-                options=parts.terms.options,
+                options=parts.context.options,
                 budget_usd=None if budget is None else budget.limit_usd,
             )
         await session._read(source, msgspec.structs.replace(parts, batch_id=session.id), self._store)
@@ -314,8 +314,8 @@ class Sessions:
         if parts is not None and stored.budget_usd is not None:
             budget = Budget(stored.budget_usd)
             budget.spent_usd = await self._store.spent_usd(stored)
-            terms = msgspec.structs.replace(parts.terms, budget_stack=BudgetStack(budget=budget))
-            parts = msgspec.structs.replace(parts, terms=terms)
+            context = msgspec.structs.replace(parts.context, budget_stack=BudgetStack(budget=budget))
+            parts = msgspec.structs.replace(parts, context=context)
         session = self._add(Session(stored.requested, trio.current_time, stored.id, makes_missing=parts is not None))
         work = partial(session._restore, stored, self._store, self._recovery, parts)
         self._nursery.start_soon(session._run, work, self._announce, name=f"imagen session {session.id}")

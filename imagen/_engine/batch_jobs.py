@@ -136,7 +136,7 @@ class BatchJobs:
     async def fulfil(
         self,
         planned_requests: Sequence[PlannedRequest],
-        terms: CallContext,
+        context: CallContext,
         deliver: Callable[[Outcome], Awaitable[None]],
     ) -> None:
         """Sends orders for one model in one job, and delivers an outcome for each as it comes.
@@ -145,7 +145,7 @@ class BatchJobs:
         """
         attempts: list[RunningAttempt] = []
         try:
-            await self._admit_all(planned_requests, terms, deliver, attempts)
+            await self._admit_all(planned_requests, context, deliver, attempts)
         except trio.Cancelled:
             if attempts:
                 # Dropped in the usual way, which gives the money back.
@@ -169,12 +169,12 @@ class BatchJobs:
     async def _admit_all(
         self,
         planned_requests: Sequence[PlannedRequest],
-        terms: CallContext,
+        context: CallContext,
         deliver: Callable[[Outcome], Awaitable[None]],
         attempts: list[RunningAttempt],
     ) -> None:
         # It cannot wait for money that its own group has reserved.
-        at_once = terms.without_waiting()
+        at_once = context.without_waiting()
         for planned in planned_requests:
             try:
                 attempts.append(await self._admit(await self._planner.read_inputs(planned), at_once))

@@ -89,7 +89,7 @@ class Engine:
         self._closed = False
 
     async def attempt(
-        self, planned: PlannedRequest, terms: CallContext, *, elsewhere: bool = False
+        self, planned: PlannedRequest, context: CallContext, *, elsewhere: bool = False
     ) -> tuple[Outcome, ...]:
         """Gives one outcome for each index, in order, after as many tries as cannot pay twice.
 
@@ -101,11 +101,11 @@ class Engine:
             ImagenError: there is no picture.
         """
         planned = await self._planner.read_inputs(planned)
-        once = elsewhere or not terms.wait
+        once = elsewhere or not context.wait
         policy = msgspec.structs.replace(self._retry, attempts=1) if once else self._retry
         async for attempt in retry_attempts(policy, self._routes.allowance(planned.provider.name)):
             with attempt:
-                return await self._try_once(planned, terms, elsewhere=elsewhere)
+                return await self._try_once(planned, context, elsewhere=elsewhere)
         raise AssertionError("a retry loop ends in a result or an error")
 
     def collect(self, planned: PlannedRequest, row: AttemptRecord, emit: Emit) -> RunningAttempt:
@@ -138,15 +138,15 @@ class Engine:
 
     # --- one attempt ------------------------------------------------------------------------------------------------
 
-    async def _try_once(self, planned: PlannedRequest, terms: CallContext, *, elsewhere: bool) -> tuple[Outcome, ...]:
-        if (locked := terms.lockouts.get(planned.provider.name)) is not None:
+    async def _try_once(self, planned: PlannedRequest, context: CallContext, *, elsewhere: bool) -> tuple[Outcome, ...]:
+        if (locked := context.lockouts.get(planned.provider.name)) is not None:
             raise type(locked)(locked.message, code=locked.code, details=locked.details)
         route = self._routes.to(planned.model)
         patience = self._retry.total_seconds
-        started = await route.enter(wait=terms.wait, elsewhere=elsewhere, patience_seconds=patience)
+        started = await route.enter(wait=context.wait, elsewhere=elsewhere, patience_seconds=patience)
         attempt: RunningAttempt | None = None
         try:
-            attempt = await self.admit(planned, terms)
+            attempt = await self.admit(planned, context)
         finally:
             if attempt is None:
                 route.drop(started)
@@ -159,36 +159,36 @@ class Engine:
         if attempt.error is None:
             return attempt.outcomes
         if is_lockout(attempt.error):
-            terms.lockouts[planned.provider.name] = attempt.error
+            context.lockouts[planned.provider.name] = attempt.error
         raise attempt.error
 
-    async def admit(self, planned: PlannedRequest, terms: CallContext) -> RunningAttempt:
+    async def admit(self, planned: PlannedRequest, context: CallContext) -> RunningAttempt:
         """Gets an order its money and its row in the ledger.
 
         Raises:
             BudgetExceededError: there is not enough money.
             RateLimitError: there is no slot, and the caller does not wait.
         """
-        reservation = await terms.budget_stack.admit(planned.quote, wait=terms.wait)
+        reservation = await context.budget_stack.admit(planned.quote, wait=context.wait)
         attempt = RunningAttempt(
             planned,
             reservation=reservation,
             ledger=self._ledger,
             callbacks=self._callbacks,
-            emit=terms.emit,
+            emit=context.emit,
             now=self._now,
         )
         reserved = False
         try:
             if self._closed:
                 raise ConfigurationError("The client is closed: use it inside its `async with open_client()` block.")
-            await self._admittance.reserve(attempt, wait=terms.wait)
+            await self._admittance.reserve(attempt, wait=context.wait)
             reserved = True
         finally:
             if not reserved:
                 reservation.settle(Decimal(0))
-        for alarm in terms.budget_stack.take_alarms():
-            terms.emit(alarm)
+        for alarm in context.budget_stack.take_alarms():
+            context.emit(alarm)
         return attempt
 
     def _start(self, attempt: RunningAttempt, route: ModelGate | None = None, started: float = 0.0) -> None:

@@ -41,7 +41,7 @@ class Router:
     async def fulfil(
         self,
         request: Request,
-        terms: CallContext,
+        context: CallContext,
         indexes: tuple[int, ...] = (0,),
         batch_id: str | None = None,
         *,
@@ -53,26 +53,26 @@ class Router:
             BudgetExceededError: the money does not suffice; nothing was sent.
         """
         try:
-            planned_requests, unfit = self._plan(request, terms.options, indexes, batch_id)
-            planned_requests = await self._sort(planned_requests, terms.options.routing or self._policy.routing)
-            if terms.options.cache:
+            planned_requests, unfit = self._plan(request, context.options, indexes, batch_id)
+            planned_requests = await self._sort(planned_requests, context.options.routing or self._policy.routing)
+            if context.options.cache:
                 wanted = Wanted(seed=request.seed, siblings=siblings)
-                return await self._look_first(planned_requests, unfit, terms, wanted)
+                return await self._look_first(planned_requests, unfit, context, wanted)
         except BudgetExceededError:
             raise
         except ImagenError as error:
             return tuple(failure_of(request, index, error) for index in indexes)
-        return await self._make(planned_requests, unfit, terms)
+        return await self._make(planned_requests, unfit, context)
 
     async def _make(
-        self, planned_requests: list[PlannedRequest], unfit: list[ImagenError], terms: CallContext
+        self, planned_requests: list[PlannedRequest], unfit: list[ImagenError], context: CallContext
     ) -> tuple[Outcome, ...]:
-        if terms.ask is not None:
-            await terms.ask()
-        return await self._try_each(planned_requests, unfit, terms)
+        if context.ask is not None:
+            await context.ask()
+        return await self._try_each(planned_requests, unfit, context)
 
     async def _look_first(
-        self, planned_requests: list[PlannedRequest], unfit: list[ImagenError], terms: CallContext, wanted: Wanted
+        self, planned_requests: list[PlannedRequest], unfit: list[ImagenError], context: CallContext, wanted: Wanted
     ) -> tuple[Outcome, ...]:
         if self._cache is None:
             raise ConfigurationError("There is no library to look into: leave out cache, or library=None.")
@@ -81,7 +81,9 @@ class Router:
             # Pictures that do not suit one model may suit the next: the attempt says so, where it comes to that.
             with suppress(ImagenError):
                 read[planned.model.id] = await self._planner.read_inputs(planned)
-        make = partial(self._make, [read.get(planned.model.id, planned) for planned in planned_requests], unfit, terms)
+        make = partial(
+            self._make, [read.get(planned.model.id, planned) for planned in planned_requests], unfit, context
+        )
         return await (self._cache.fulfil([*read.values()], wanted, make) if read else make())
 
     def quote(self, request: Request, options: RoutingOptions) -> Quote | None:
@@ -131,14 +133,14 @@ class Router:
         return sorted(planned_requests, key=lambda planned: _or_last(medians[planned.model.id]))
 
     async def _try_each(
-        self, planned_requests: list[PlannedRequest], unfit: list[ImagenError], terms: CallContext
+        self, planned_requests: list[PlannedRequest], unfit: list[ImagenError], context: CallContext
     ) -> tuple[Outcome, ...]:
         failures: list[ImagenError] = []
         for position, planned in enumerate(planned_requests):
             if not _fits(planned):
-                return await self._try_in_parts(planned_requests[position:], unfit, terms)
+                return await self._try_in_parts(planned_requests[position:], unfit, context)
             try:
-                return await self._attempt(planned, planned_requests[position + 1 :], terms)
+                return await self._attempt(planned, planned_requests[position + 1 :], context)
             except BudgetExceededError:
                 raise
             except ImagenError as error:
@@ -160,7 +162,7 @@ class Router:
         )
 
     async def _try_in_parts(
-        self, planned_requests: list[PlannedRequest], unfit: list[ImagenError], terms: CallContext
+        self, planned_requests: list[PlannedRequest], unfit: list[ImagenError], context: CallContext
     ) -> tuple[Outcome, ...]:
         """The same in several requests, as the next model makes fewer pictures in one."""
         indexes, most = planned_requests[0].indexes, planned_requests[0].model.capabilities.max_images_per_request
@@ -169,7 +171,7 @@ class Router:
             part = indexes[len(outcomes) : len(outcomes) + most]
             again = [self._replan(planned, part, seed_offset=len(outcomes)) for planned in planned_requests]
             try:
-                outcomes += await self._try_each(again, unfit, terms)
+                outcomes += await self._try_each(again, unfit, context)
             except BudgetExceededError as error:
                 if not outcomes:
                     raise
@@ -187,10 +189,10 @@ class Router:
         return self._planner.plan(request, indexes, planned.batch_id, model_id=planned.model.id)
 
     async def _attempt(
-        self, planned: PlannedRequest, others: list[PlannedRequest], terms: CallContext
+        self, planned: PlannedRequest, others: list[PlannedRequest], context: CallContext
     ) -> tuple[Outcome, ...]:
-        first = partial(self._engine.attempt, planned, terms, elsewhere=bool(others))
-        after = terms.options.hedge_after_seconds
+        first = partial(self._engine.attempt, planned, context, elsewhere=bool(others))
+        after = context.options.hedge_after_seconds
         if after is None:
             after = self._policy.hedge_after_seconds
         if after == "p95":
@@ -199,7 +201,7 @@ class Router:
         if after is None or not others or not _fits(others[0]):
             return await first()
         # The second is an extra: only if there is money and a slot for it now.
-        at_once = terms.without_waiting()
+        at_once = context.without_waiting()
         return await hedge(first, partial(self._engine.attempt, others[0], at_once, elsewhere=True), after)
 
 

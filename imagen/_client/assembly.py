@@ -244,7 +244,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         planner=planner,
         engine=engine,
         economy=economy,
-        dispatcher=Router(planner=planner, engine=engine, ledger=ledger, policy=settings.routes, cache=cache),
+        router=Router(planner=planner, engine=engine, ledger=ledger, policy=settings.routes, cache=cache),
         recovery=recovery,
         ledger=ledger,
         spending=SpendingBy(on.database),

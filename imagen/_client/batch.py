@@ -101,7 +101,7 @@ class BatchSetup(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     planner: Planner
-    dispatcher: Router
+    router: Router
     economy: BatchJobs | None = None
     context: CallContext
     confirmation: Confirmation | None = None
@@ -228,15 +228,15 @@ class Batch:
     ) -> None:
         await self._slots.acquire()
         self._in_flight += len(planned_requests)
-        nursery.start_soon(self._fulfil_together, planned_requests, desk, name=f"imagen batch {self.id}, together")
+        nursery.start_soon(self._run_together, planned_requests, desk, name=f"imagen batch {self.id}, together")
 
-    async def _fulfil_together(self, planned_requests: list[PlannedRequest], desk: BatchJobs) -> None:
+    async def _run_together(self, planned_requests: list[PlannedRequest], desk: BatchJobs) -> None:
         async def deliver(outcome: Outcome) -> None:
             self._in_flight -= 1
             await self._hand_over(outcome)
 
         try:
-            await desk.fulfil(planned_requests, self._parts.context, deliver)
+            await desk.run(planned_requests, self._parts.context, deliver)
         finally:
             self._slots.release()
 
@@ -260,7 +260,7 @@ class Batch:
 
     def _quote(self, request: Request) -> Quote | None:
         if self._parts.economy is None:
-            return self._parts.dispatcher.quote(request, self._parts.context.options)
+            return self._parts.router.quote(request, self._parts.context.options)
         try:
             return self._parts.planner.plan(request, economy=True).quote
         except ImagenError:
@@ -315,11 +315,11 @@ class Batch:
         if self._budget_stack.exhausted_scope is not None:
             return False
         nursery.start_soon(
-            self._fulfil, request, indexes, siblings, name=f"imagen batch {self.id} request {indexes[0]}"
+            self._run_request, request, indexes, siblings, name=f"imagen batch {self.id} request {indexes[0]}"
         )
         return True
 
-    async def _fulfil(self, request: Request, indexes: tuple[int, ...], siblings: Siblings) -> None:
+    async def _run_request(self, request: Request, indexes: tuple[int, ...], siblings: Siblings) -> None:
         try:
             self._in_flight += len(indexes)
             try:
@@ -334,7 +334,7 @@ class Batch:
     async def _outcomes(self, request: Request, indexes: tuple[int, ...], siblings: Siblings) -> tuple[Outcome, ...]:
         parts = self._parts
         try:
-            return await parts.dispatcher.fulfil(request, parts.context, indexes, self.id, siblings=siblings)
+            return await parts.router.run(request, parts.context, indexes, self.id, siblings=siblings)
         except BudgetExceededError as error:
             if self._budget_stack.exhausted_scope is not None:
                 # The scope around the reader ends the iteration once everything in flight is handed over.

@@ -62,7 +62,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     planner: Planner
     engine: Engine
     economy: BatchJobs
-    dispatcher: Router
+    router: Router
     recovery: Recovery
     ledger: Ledger
     spending: SpendingBy
@@ -281,7 +281,7 @@ class Client:
         budget_stack = BudgetStack(current_scopes())
         try:
             context = msgspec.structs.replace(self._context(budget_stack, options), ask=ask)
-            (outcome,) = await self._parts.dispatcher.fulfil(request, context)
+            (outcome,) = await self._parts.router.run(request, context)
         except BudgetExceededError as error:
             refusal = error
         else:
@@ -303,7 +303,7 @@ class Client:
     def _batch_parts(self, context: CallContext, max_at_once: int, batch_id: str | None = None) -> BatchSetup:
         return BatchSetup(
             planner=self._parts.planner,
-            dispatcher=self._parts.dispatcher,
+            router=self._parts.router,
             context=context,
             confirmation=self._parts.confirmation,
             max_at_once=max_at_once,

@@ -133,7 +133,7 @@ class BatchJobs:
         """What waits for its result here."""
         return [attempt for group in self._groups for attempt in group.open_tickets]
 
-    async def fulfil(
+    async def run(
         self,
         planned_requests: Sequence[PlannedRequest],
         context: CallContext,

@@ -59,7 +59,7 @@ class ResultCache:
         self._now = now
         self._flights: dict[tuple[str, int | None, int], _Flight] = {}
 
-    async def fulfil(
+    async def run(
         self,
         planned_requests: Sequence[PlannedRequest],
         wanted: Wanted,

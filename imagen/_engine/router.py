@@ -38,7 +38,7 @@ class Router:
         self._policy = policy
         self._cache = cache
 
-    async def fulfil(
+    async def run(
         self,
         request: Request,
         context: CallContext,
@@ -84,7 +84,7 @@ class Router:
         make = partial(
             self._make, [read.get(planned.model.id, planned) for planned in planned_requests], unfit, context
         )
-        return await (self._cache.fulfil([*read.values()], wanted, make) if read else make())
+        return await (self._cache.run([*read.values()], wanted, make) if read else make())
 
     def quote(self, request: Request, options: RoutingOptions) -> Quote | None:
         """What the first model that can take it will cost; None where none can, as nothing will be sent then."""

@@ -180,7 +180,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
     )
     settler = Settler(ledger=ledger, keeper=keeper, hide_secrets=on.ways.hide_secrets, now=now)
     callbacks = JobWaiters()
-    admittance = Admission(
+    admission = Admission(
         ledger=ledger,
         owner=on.owner,
         budgets=settings.budgets,
@@ -191,7 +191,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
     )
     engine = Engine(
         planner=planner,
-        admittance=admittance,
+        admission=admission,
         driver_of=on.ways.driver,
         ledger=ledger,
         settler=settler,

@@ -63,7 +63,7 @@ class Engine:
         self,
         *,
         planner: Planner,
-        admittance: Admission,
+        admission: Admission,
         driver_of: Callable[[str], ExchangeDriver],
         ledger: Ledger,
         settler: Settler,
@@ -75,7 +75,7 @@ class Engine:
         now: Callable[[], float],
     ) -> None:
         self._planner = planner
-        self._admittance = admittance
+        self._admission = admission
         self._driver_of = driver_of
         self._ledger = ledger
         self._settler = settler
@@ -182,7 +182,7 @@ class Engine:
         try:
             if self._closed:
                 raise ConfigurationError("The client is closed: use it inside its `async with open_client()` block.")
-            await self._admittance.reserve(attempt, wait=context.wait)
+            await self._admission.reserve(attempt, wait=context.wait)
             reserved = True
         finally:
             if not reserved:
@@ -216,7 +216,7 @@ class Engine:
             elif route is not None:
                 route.drop(started)
             self._attempts.discard(attempt)
-            self._admittance.settled()
+            self._admission.settled()
 
     async def _exchange(self, attempt: RunningAttempt) -> None:
         planned = attempt.planned

@@ -92,7 +92,7 @@ async def open_client(
     settings = load_settings() if settings is None else settings
     workers = ThreadWorkers() if workers is None else workers
     events = EventRelay(on_event)
-    ways = ProviderConnections(settings, transport or partial(open_http, settings, http), workers)
+    connections = ProviderConnections(settings, transport or partial(open_http, settings, http), workers)
     catalog = settings.load_catalog()
     database = await Database.open(settings.home / "imagen.sqlite3", workers)
     owner: ProcessLock | None = None
@@ -107,7 +107,7 @@ async def open_client(
                     owner=owner.id,
                     library=_open_library(settings, library, database, workers, clock),
                     workers=workers,
-                    ways=ways,
+                    connections=connections,
                     events=events,
                     confirmation=_confirmation(settings, confirm),
                     now=clock,
@@ -136,7 +136,7 @@ async def open_client(
                 if owner is not None:
                     closing.push_async_callback(_close, partial(workers.run, owner.release))
                 closing.push_async_callback(_close, database.aclose)
-                closing.push_async_callback(_close, ways.aclose)
+                closing.push_async_callback(_close, connections.aclose)
     events.raise_error()
 
 
@@ -154,7 +154,7 @@ class _Ground(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     library: Library | None
     workers: Workers
-    ways: ProviderConnections
+    connections: ProviderConnections
     events: EventRelay
     confirmation: Confirmation | None
     now: Callable[[], float]
@@ -167,8 +167,8 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
     planner = Planner(
         settings=settings,
         catalog=on.catalog,
-        check_access=on.ways.driver,
-        sources=InputReader(library=on.library, workers=on.workers, fetch=on.ways.fetch, bounds=settings.bounds),
+        check_access=on.connections.driver,
+        sources=InputReader(library=on.library, workers=on.workers, fetch=on.connections.fetch, bounds=settings.bounds),
         now=now,
     )
     keeper = Keeper(
@@ -178,7 +178,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         max_pixels=settings.bounds.max_pixels,
         now=now,
     )
-    settler = Settler(ledger=ledger, keeper=keeper, hide_secrets=on.ways.hide_secrets, now=now)
+    settler = Settler(ledger=ledger, keeper=keeper, hide_secrets=on.connections.hide_secrets, now=now)
     callbacks = JobWaiters()
     admission = Admission(
         ledger=ledger,
@@ -192,7 +192,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
     engine = Engine(
         planner=planner,
         admission=admission,
-        driver_of=on.ways.driver,
+        driver_of=on.connections.driver,
         ledger=ledger,
         settler=settler,
         routes=ModelGates(settings.routes),
@@ -205,7 +205,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
     economy = BatchJobs(
         planner=planner,
         admit=engine.admit,
-        driver_of=on.ways.driver,
+        driver_of=on.connections.driver,
         settler=settler,
         ledger=ledger,
         nursery=nursery,
@@ -252,7 +252,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         callbacks=callbacks,
         confirmation=on.confirmation,
         events=on.events,
-        ways=on.ways,
+        connections=on.connections,
         webhooks=webhooks,
         renditions=renditions,
         rooms=_open_rooms(on, renditions),
@@ -284,7 +284,7 @@ def _open_webhooks(on: _Ground) -> Webhooks | None:
     url, secret = on.settings.webhook_url, on.settings.webhook_secret
     if url is None or secret is None:
         return None
-    return Webhooks(on.database, on.ways.post_webhook, secret=secret, url=url.reveal(), now=on.now)
+    return Webhooks(on.database, on.connections.post_webhook, secret=secret, url=url.reveal(), now=on.now)
 
 
 def _open_store(on: _Ground, ledger: Ledger) -> SessionStore | None:

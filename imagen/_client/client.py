@@ -70,7 +70,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     callbacks: JobWaiters
     confirmation: Confirmation | None
     events: EventRelay
-    ways: ProviderConnections
+    connections: ProviderConnections
     webhooks: Webhooks | None
     renditions: Renditions
     rooms: LibraryServices | None
@@ -477,13 +477,13 @@ class Client:
         callback = Callback(
             headers=headers, body=body, now=self._parts.now(), secret=None if secret is None else secret.reveal()
         )
-        job_id = await self._parts.ways.driver(provider).run(read(callback), ExchangeObserver())
+        job_id = await self._parts.connections.driver(provider).run(read(callback), ExchangeObserver())
         return self._parts.callbacks.ring(provider, job_id)
 
     async def probe(self, provider: str) -> ProviderStatus:
         """Whether a provider is configured and answers, found out by a request that costs nothing."""
         access = self._access(provider)
-        return await probe_provider(access, self._parts.ways.driver(provider) if access.configured else None)
+        return await probe_provider(access, self._parts.connections.driver(provider) if access.configured else None)
 
     def _access(self, provider: str) -> ProviderAccess:
         access = self.settings.access.get(provider)
@@ -494,7 +494,7 @@ class Client:
 
     async def discover(self) -> Discovery:
         """The image models that the providers list for this account, beside what the catalog knows. It costs nothing."""
-        return await discover_models(self.settings.access.values(), self.catalog, self._parts.ways.driver)
+        return await discover_models(self.settings.access.values(), self.catalog, self._parts.connections.driver)
 
     @property
     def in_flight(self) -> int:

@@ -125,7 +125,7 @@ async def test_of_several_jobs_for_one_picture_no_callback_is_waited_for_afterwa
 
     async with open_works(tmp_path, work, answering()) as (client, _, _):
         await client.generate("x")
-        assert not any(client._parts.callbacks.ring("works", job_id) for job_id in ("first", "second"))
+        assert not any(client._parts.job_waiters.wake("works", job_id) for job_id in ("first", "second"))
 
 
 async def test_pictures_of_one_request_go_one_by_one_to_a_model_that_makes_one(autojump_clock, tmp_path):

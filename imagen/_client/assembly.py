@@ -179,7 +179,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         now=now,
     )
     settler = Settler(ledger=ledger, keeper=keeper, hide_secrets=on.connections.hide_secrets, now=now)
-    callbacks = JobWaiters()
+    job_waiters = JobWaiters()
     admission = Admission(
         ledger=ledger,
         owner=on.owner,
@@ -196,7 +196,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         ledger=ledger,
         settler=settler,
         routes=ModelGates(settings.routes),
-        callbacks=callbacks,
+        job_waiters=job_waiters,
         nursery=nursery,
         retry=settings.retry,
         salvage_seconds=settings.salvage_seconds,
@@ -219,7 +219,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         planner=planner,
         collector=engine,
         together=economy,
-        callbacks=callbacks,
+        job_waiters=job_waiters,
         owner=on.owner,
         owners=settings.home / "owners",
         workers=on.workers,
@@ -249,7 +249,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         ledger=ledger,
         spending=SpendingBy(on.database),
         sessions=sessions,
-        callbacks=callbacks,
+        job_waiters=job_waiters,
         confirmation=on.confirmation,
         events=on.events,
         connections=on.connections,

@@ -67,7 +67,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     ledger: Ledger
     spending: SpendingBy
     sessions: Sessions
-    callbacks: JobWaiters
+    job_waiters: JobWaiters
     confirmation: Confirmation | None
     events: EventRelay
     connections: ProviderConnections
@@ -478,7 +478,7 @@ class Client:
             headers=headers, body=body, now=self._parts.now(), secret=None if secret is None else secret.reveal()
         )
         job_id = await self._parts.connections.driver(provider).run(read(callback), ExchangeObserver())
-        return self._parts.callbacks.ring(provider, job_id)
+        return self._parts.job_waiters.wake(provider, job_id)
 
     async def probe(self, provider: str) -> ProviderStatus:
         """Whether a provider is configured and answers, found out by a request that costs nothing."""

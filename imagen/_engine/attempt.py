@@ -52,7 +52,7 @@ class RunningAttempt(ExchangeObserver):
         *,
         reservation: Reservation,
         ledger: Ledger,
-        callbacks: JobWaiters,
+        job_waiters: JobWaiters,
         emit: Emit,
         now: Callable[[], float],
     ) -> None:
@@ -70,7 +70,7 @@ class RunningAttempt(ExchangeObserver):
         self.outcomes: tuple[Outcome, ...] = ()
         self.error: ImagenError | None = None
         self._ledger = ledger
-        self._callbacks = callbacks
+        self._job_waiters = job_waiters
         self._emit = emit
         self._now = now
         self._may_outlive_salvage = True
@@ -84,14 +84,14 @@ class RunningAttempt(ExchangeObserver):
         row: AttemptRecord,
         *,
         ledger: Ledger,
-        callbacks: JobWaiters,
+        job_waiters: JobWaiters,
         emit: Emit,
         now: Callable[[], float],
     ) -> RunningAttempt:
         """The ticket of an attempt in the ledger, whose job is to be collected."""
         assert row.remote_id is not None
         attempt = cls(
-            planned, reservation=Reservation((), Decimal(0)), ledger=ledger, callbacks=callbacks, emit=emit, now=now
+            planned, reservation=Reservation((), Decimal(0)), ledger=ledger, job_waiters=job_waiters, emit=emit, now=now
         )
         attempt.id = row.id
         attempt.sent = attempt.recovered = True
@@ -131,7 +131,7 @@ class RunningAttempt(ExchangeObserver):
         if step.job_id is None:
             await trio.sleep(step.seconds)
         else:
-            await self._callbacks.wait(self.planned.provider.name, step.job_id, step.seconds)
+            await self._job_waiters.wait(self.planned.provider.name, step.job_id, step.seconds)
 
     def answered(self, response: HttpResponse) -> None:
         self.headers = response.headers
@@ -201,7 +201,7 @@ class RunningAttempt(ExchangeObserver):
         """Everything is settled: whoever waits goes on."""
         self.reservation.settle(None if self.sent else Decimal(0))
         for job_id in self._expected:
-            self._callbacks.forget(self.planned.provider.name, job_id)
+            self._job_waiters.forget(self.planned.provider.name, job_id)
         self.done.set()
         for call in self._at_end:
             call()
@@ -212,7 +212,7 @@ class RunningAttempt(ExchangeObserver):
 
     def _expect(self, job_id: str) -> None:
         self._expected.add(job_id)
-        self._callbacks.expect(self.planned.provider.name, job_id)
+        self._job_waiters.expect(self.planned.provider.name, job_id)
 
     @property
     def _about(self) -> _About:

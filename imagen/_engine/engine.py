@@ -68,7 +68,7 @@ class Engine:
         ledger: Ledger,
         settler: Settler,
         routes: ModelGates,
-        callbacks: JobWaiters,
+        job_waiters: JobWaiters,
         nursery: trio.Nursery,
         retry: RetryPolicy,
         salvage_seconds: float,
@@ -80,7 +80,7 @@ class Engine:
         self._ledger = ledger
         self._settler = settler
         self._routes = routes
-        self._callbacks = callbacks
+        self._job_waiters = job_waiters
         self._nursery = nursery
         self._retry = retry
         self._salvage_seconds = salvage_seconds
@@ -111,7 +111,7 @@ class Engine:
     def collect(self, planned: PlannedRequest, row: AttemptRecord, emit: Emit) -> RunningAttempt:
         """Fetches the pictures of a job that another process submitted, in the background."""
         attempt = RunningAttempt.again(
-            planned, row, ledger=self._ledger, callbacks=self._callbacks, emit=emit, now=self._now
+            planned, row, ledger=self._ledger, job_waiters=self._job_waiters, emit=emit, now=self._now
         )
         self._start(attempt)
         return attempt
@@ -174,7 +174,7 @@ class Engine:
             planned,
             reservation=reservation,
             ledger=self._ledger,
-            callbacks=self._callbacks,
+            job_waiters=self._job_waiters,
             emit=context.emit,
             now=self._now,
         )

@@ -63,7 +63,7 @@ class Recovery:
         planner: Planner,
         collector: Collector,
         together: TogetherCollector,
-        callbacks: JobWaiters,
+        job_waiters: JobWaiters,
         owner: str,
         owners: Path,
         workers: Workers,
@@ -76,7 +76,7 @@ class Recovery:
         self._planner = planner
         self._collector = collector
         self._together = together
-        self._callbacks = callbacks
+        self._job_waiters = job_waiters
         self._owner = owner
         self._owners = owners
         self._workers = workers
@@ -214,7 +214,7 @@ class Recovery:
                 self._planner.rebuild(other),
                 other,
                 ledger=self._ledger,
-                callbacks=self._callbacks,
+                job_waiters=self._job_waiters,
                 emit=self._emit,
                 now=self._now,
             )

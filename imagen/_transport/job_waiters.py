@@ -25,7 +25,7 @@ class JobWaiters:
         """The job has ended."""
         self._bells.pop((provider, job_id), None)
 
-    def ring(self, provider: str, job_id: str) -> bool:
+    def wake(self, provider: str, job_id: str) -> bool:
         """A callback came; False where nobody here waits for that job."""
         bell = self._bells.get((provider, job_id))
         if bell is None:

@@ -89,11 +89,11 @@ class Engine:
         self._closed = False
 
     async def attempt(
-        self, planned: PlannedRequest, context: CallContext, *, elsewhere: bool = False
+        self, planned: PlannedRequest, context: CallContext, *, has_alternative: bool = False
     ) -> tuple[Outcome, ...]:
         """Gives one outcome for each index, in order, after as many tries as cannot pay twice.
 
-        With another way left (`elsewhere`), or for a caller who does not wait, there is one try. When cancelled, what has not
+        With another way left (`has_alternative`), or for a caller who does not wait, there is one try. When cancelled, what has not
         been sent is dropped, and what has been sent is salvaged.
 
         Raises:
@@ -101,11 +101,11 @@ class Engine:
             ImagenError: there is no picture.
         """
         planned = await self._planner.read_inputs(planned)
-        once = elsewhere or not context.wait
+        once = has_alternative or not context.wait
         policy = msgspec.structs.replace(self._retry, attempts=1) if once else self._retry
         async for attempt in retry_attempts(policy, self._routes.allowance(planned.provider.name)):
             with attempt:
-                return await self._try_once(planned, context, elsewhere=elsewhere)
+                return await self._try_once(planned, context, has_alternative=has_alternative)
         raise AssertionError("a retry loop ends in a result or an error")
 
     def collect(self, planned: PlannedRequest, row: AttemptRecord, emit: Emit) -> RunningAttempt:
@@ -138,12 +138,14 @@ class Engine:
 
     # --- one attempt ------------------------------------------------------------------------------------------------
 
-    async def _try_once(self, planned: PlannedRequest, context: CallContext, *, elsewhere: bool) -> tuple[Outcome, ...]:
+    async def _try_once(
+        self, planned: PlannedRequest, context: CallContext, *, has_alternative: bool
+    ) -> tuple[Outcome, ...]:
         if (locked := context.lockouts.get(planned.provider.name)) is not None:
             raise type(locked)(locked.message, code=locked.code, details=locked.details)
         route = self._routes.to(planned.model)
         patience = self._retry.total_seconds
-        started = await route.enter(wait=context.wait, elsewhere=elsewhere, patience_seconds=patience)
+        started = await route.enter(wait=context.wait, has_alternative=has_alternative, patience_seconds=patience)
         attempt: RunningAttempt | None = None
         try:
             attempt = await self.admit(planned, context)

@@ -191,7 +191,7 @@ class Router:
     async def _attempt(
         self, planned: PlannedRequest, others: list[PlannedRequest], context: CallContext
     ) -> tuple[Outcome, ...]:
-        first = partial(self._engine.attempt, planned, context, elsewhere=bool(others))
+        first = partial(self._engine.attempt, planned, context, has_alternative=bool(others))
         after = context.options.hedge_after_seconds
         if after is None:
             after = self._policy.hedge_after_seconds
@@ -202,7 +202,7 @@ class Router:
             return await first()
         # The second is an extra: only if there is money and a slot for it now.
         at_once = context.without_waiting()
-        return await hedge(first, partial(self._engine.attempt, others[0], at_once, elsewhere=True), after)
+        return await hedge(first, partial(self._engine.attempt, others[0], at_once, has_alternative=True), after)
 
 
 def _fits(planned: PlannedRequest) -> bool:

@@ -90,18 +90,18 @@ class ModelGate:
         self._in_flight = 0
         self._changed = trio.Event()
 
-    async def enter(self, *, wait: bool, elsewhere: bool, patience_seconds: float) -> float:
+    async def enter(self, *, wait: bool, has_alternative: bool, patience_seconds: float) -> float:
         """Waits until a request may go this way, and gives the time of its start.
 
         Too many requests at once are waited for as long as it takes, unless `wait` is False. A pause that the provider asked
-        for and a breaker that is open are waited for if they end within `patience_seconds` and there is no way `elsewhere`.
+        for and a breaker that is open are waited for if they end within `patience_seconds` and there is no way `has_alternative`.
 
         Raises:
             RateLimitError: it would have to wait, and should not.
             ProviderError: the breaker is open.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        give_up_at = trio.current_time() + patience_seconds if wait and not elsewhere else -math.inf
+        give_up_at = trio.current_time() + patience_seconds if wait and not has_alternative else -math.inf
         while True:
             now = trio.current_time()
             wake_at = math.inf

@@ -88,7 +88,7 @@ class Admission:
         match verdict:
             case Admitted():
                 for budget, share, taken in verdict.alarms:
-                    attempt.tell(BudgetAlarm(budget=str(budget), share=share, taken=taken))
+                    attempt.emit(BudgetAlarm(budget=str(budget), share=share, taken=taken))
                 return None
             case OverBudget() if verdict.hopeless or not wait:
                 raise BudgetExceededError(f"{verdict}, so the request was not sent. Raise it in imagen.toml, or wait.")

@@ -113,7 +113,7 @@ class RunningAttempt(ExchangeObserver):
         await self._ledger.mark_sent(self.id, self._now())
         # The last moment to turn back: after this the request leaves.
         await trio.lowlevel.checkpoint_if_cancelled()
-        self.leave()
+        self.mark_sent()
 
     async def accepted(self, job: JobAccepted) -> None:
         self._expect(job.job_id)
@@ -150,19 +150,19 @@ class RunningAttempt(ExchangeObserver):
 
     # --- what the engine does ---------------------------------------------------------------------------------------
 
-    def tell(self, event: Event) -> None:
+    def emit(self, event: Event) -> None:
         self._emit(event)
 
-    def leave(self) -> None:
+    def mark_sent(self) -> None:
         """The request leaves: from here it may be billed."""
         self.sent = True
         self.sent_at = trio.current_time()
         self._emit(AttemptSent(**self._about))
 
-    def tell_ended(self) -> None:
+    def emit_ended(self) -> None:
         self._emit(AttemptEnded(**self._about, outcomes=self.outcomes))
 
-    def let_go(self, salvage_seconds: float, *, closing: bool = False) -> None:
+    def abandon(self, salvage_seconds: float, *, closing: bool = False) -> None:
         """Nobody waits any more: drop what has not been sent, stop what costs nothing when it is stopped, bound the rest.
 
         A job that can be collected goes on until the client closes.

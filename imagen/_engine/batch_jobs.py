@@ -44,7 +44,7 @@ class _Group(ExchangeObserver):
         """Those that have no result yet."""
         return [attempt for attempt in self.attempts if not attempt.done.is_set()]
 
-    def let_go(self, salvage_seconds: float) -> None:
+    def abandon(self, salvage_seconds: float) -> None:
         """Drops what has not been sent, leaves a job that was taken to the next client, bounds the rest."""
         if self.job is not None or not self.sent:
             self.scope.cancel("the client closes")
@@ -56,7 +56,7 @@ class _Group(ExchangeObserver):
         await trio.lowlevel.checkpoint_if_cancelled()
         self.sent = True
         for attempt in self.attempts:
-            attempt.leave()
+            attempt.mark_sent()
 
     async def accepted(self, job: JobAccepted) -> None:
         try:
@@ -196,7 +196,7 @@ class BatchJobs:
     def bound_salvage(self, seconds: float) -> None:
         """Leaves jobs that were taken to the next client, and gives what is being sent so long, at the most."""
         for group in self._groups:
-            group.let_go(seconds)
+            group.abandon(seconds)
 
     def _start(self, attempts: Sequence[RunningAttempt], job: JobAccepted | None = None) -> _Group:
         group = _Group(attempts, self._settler, self._ledger, self._now)
@@ -205,7 +205,7 @@ class BatchJobs:
         self._nursery.start_soon(self._carry_out, group, name=f"imagen economy job of {len(attempts)}")
         if self._closed:
             # It was admitted while the client closed.
-            group.let_go(self._salvage_seconds)
+            group.abandon(self._salvage_seconds)
         return group
 
     @trio.lowlevel.enable_ki_protection

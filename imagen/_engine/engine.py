@@ -124,7 +124,7 @@ class Engine:
     def bound_salvage(self, seconds: float) -> None:
         """Gives what is in flight so long to finish, at the most."""
         for attempt in self._attempts:
-            attempt.let_go(seconds, closing=True)
+            attempt.abandon(seconds, closing=True)
 
     @property
     def attempts(self) -> Sequence[RunningAttempt]:
@@ -156,7 +156,7 @@ class Engine:
         try:
             await attempt.done.wait()
         except trio.Cancelled:
-            attempt.let_go(self._salvage_seconds)
+            attempt.abandon(self._salvage_seconds)
             raise
         if attempt.error is None:
             return attempt.outcomes
@@ -198,7 +198,7 @@ class Engine:
         self._nursery.start_soon(self._carry_out, attempt, route, started, name=f"imagen attempt {attempt.id}")
         if self._closed:
             # It was admitted while the client closed.
-            attempt.let_go(self._salvage_seconds, closing=True)
+            attempt.abandon(self._salvage_seconds, closing=True)
 
     @trio.lowlevel.enable_ki_protection
     async def _carry_out(self, attempt: RunningAttempt, route: ModelGate | None, started: float) -> None:

@@ -44,7 +44,7 @@ class Settler:
             cost = cost_of(planned.model, planned.sent, result, economy=planned.economy)
             attempt.reservation.settle(cost.usd)
             attempt.outcomes = await self._keeper.keep(attempt, result, cost)
-            attempt.tell_ended()
+            attempt.emit_ended()
         if bound.cancelled_caught:
             raise StorageError(
                 f"The disk did not answer for {_CLEANUP_SECONDS:g} seconds; the picture is paid.", billed="yes"
@@ -66,7 +66,7 @@ class Settler:
         state: State = "unknown" if billed == "unknown" else "refused" if refused else "failed"
         await self.end(attempt, state, cost, error)
         attempt.fail(error)
-        attempt.tell_ended()
+        attempt.emit_ended()
 
     async def end(self, attempt: RunningAttempt, state: State, cost: Cost, error: ImagenError) -> None:
         """Gives the money back that it did not cost, and writes its end; where that fails its row stays as it is, in flight."""

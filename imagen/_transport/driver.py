@@ -82,7 +82,7 @@ class ExchangeDriver:
     async def run(
         self,
         exchange: Generator[Step, HttpResponse | bytes | None, Result],
-        watch: ExchangeObserver,
+        observer: ExchangeObserver,
         *,
         billable: bool = False,
     ) -> Result:
@@ -110,7 +110,7 @@ class ExchangeDriver:
                     if isinstance(step, HttpRequest):
                         repeatable = step.repeatable
                         if not repeatable and not billable:
-                            await watch.before_sending()
+                            await observer.before_sending()
                             billable = True
                     try:
                         if isinstance(step, HttpRequest) and step.stream:
@@ -118,7 +118,7 @@ class ExchangeDriver:
                             await open_reply.aclose()
                             reply = await open_reply.enter_async_context(self._transport.open(step))
                             answer = HttpResponse(status=reply.status, headers=reply.headers)
-                            watch.answered(answer)
+                            observer.answered(answer)
                         elif isinstance(step, ReadChunk):
                             assert reply is not None, "ReadChunk before a streamed request"
                             if step.wait_seconds is not None:
@@ -130,7 +130,7 @@ class ExchangeDriver:
                         else:
                             # A preview that is shown is not kept, so its bytes do not count any more.
                             streamed_bytes = 0
-                            answer = await self._perform(step, watch, billable=billable)
+                            answer = await self._perform(step, observer, billable=billable)
                     except ProviderError as error:
                         if not repeatable:
                             raise
@@ -139,39 +139,39 @@ class ExchangeDriver:
             finally:
                 exchange.close()
 
-    async def _perform(self, step: Step, watch: ExchangeObserver, *, billable: bool) -> HttpResponse | bytes | None:
+    async def _perform(self, step: Step, observer: ExchangeObserver, *, billable: bool) -> HttpResponse | bytes | None:
         match step:
             case HttpRequest() if step.cache_seconds > 0:
                 return await self._send_cached(step)
             case HttpRequest(repeatable=True):
                 return await self._send_repeatable(step, billable=billable)
             case HttpRequest(idempotent=True):
-                return await self._send_idempotent(step, watch)
+                return await self._send_idempotent(step, observer)
             case HttpRequest(meanwhile=Meanwhile() as meanwhile):
-                return await self._send_asking(step, meanwhile, watch)
+                return await self._send_asking(step, meanwhile, observer)
             case HttpRequest():
                 response = await self.send(step)
-                watch.answered(response)
+                observer.answered(response)
                 return response
             case Wait():
-                await watch.wait(step)
+                await observer.wait(step)
             case Compute(call=call, repeatable=repeatable):
                 if not repeatable:
-                    await watch.before_sending()
+                    await observer.before_sending()
                 return await self._workers.run(call)
             case Render(call=render, device=device):
-                await watch.before_sending()
-                return await self._render(render, device, watch)
+                await observer.before_sending()
+                return await self._render(render, device, observer)
             case PartialImage():
-                watch.preview(step)
+                observer.preview(step)
             case Progress():
-                watch.progress(step)
+                observer.progress(step)
             case JobAccepted():
-                await watch.accepted(step)
+                await observer.accepted(step)
             case Cancellable():
-                watch.cancellable(step)
+                observer.cancellable(step)
             case ResultDelivered():
-                await watch.delivered(step)
+                await observer.delivered(step)
             case _:
                 raise AssertionError(f"{step!r} is no step")
         return None
@@ -201,7 +201,7 @@ class ExchangeDriver:
             raise ProviderError(error.message, retryable=retryable, details=error.details) from error
         raise AssertionError("a retry loop ends in a result or an error")  # pragma: no cover (for the type checker)
 
-    async def _send_idempotent(self, request: HttpRequest, watch: ExchangeObserver) -> HttpResponse:
+    async def _send_idempotent(self, request: HttpRequest, observer: ExchangeObserver) -> HttpResponse:
         """Sends a creating step again after any fault. Where one of the tries was lost, only success says what became of it."""
         lost: OutcomeUnknownError | None = None
         response: HttpResponse | None = None
@@ -213,7 +213,7 @@ class ExchangeDriver:
                     except OutcomeUnknownError as error:
                         lost = error
                         raise
-                    watch.answered(response)
+                    observer.answered(response)
                     response = _retry_later(response)
         except _TriedEnough as tried:
             response = tried.response
@@ -224,7 +224,9 @@ class ExchangeDriver:
             raise lost
         return response
 
-    async def _send_asking(self, request: HttpRequest, meanwhile: Meanwhile, watch: ExchangeObserver) -> HttpResponse:
+    async def _send_asking(
+        self, request: HttpRequest, meanwhile: Meanwhile, observer: ExchangeObserver
+    ) -> HttpResponse:
         """Sends a request and asks how far it is until its answer is there. A question that fails is asked again later."""
 
         async def ask() -> None:
@@ -235,20 +237,20 @@ class ExchangeDriver:
                 except ImagenError:
                     continue
                 if isinstance(step, PartialImage):
-                    watch.preview(step)
+                    observer.preview(step)
                 elif step is not None:
-                    watch.progress(step)
+                    observer.progress(step)
 
         async with open_bare_nursery() as nursery:
             nursery.start_soon(ask, name="imagen progress")
             response = await self.send(request)
-            watch.answered(response)
+            observer.answered(response)
             nursery.cancel_scope.cancel("the answer is there")
         return response
 
-    async def _render(self, call: Callable[[Reporter], bytes], device: str, watch: ExchangeObserver) -> bytes:
+    async def _render(self, call: Callable[[Reporter], bytes], device: str, observer: ExchangeObserver) -> bytes:
         """Runs a computation on a device. A cancellation ends it at its next report."""
-        return await self._workers.run_on(device, partial(call, _ThreadReporter(watch)))
+        return await self._workers.run_on(device, partial(call, _ThreadReporter(observer)))
 
     async def _send_cached(self, request: HttpRequest) -> HttpResponse:
         async with self._cache_lock:
@@ -296,8 +298,8 @@ class ExchangeDriver:
 class _ThreadReporter:
     """Carries reports from a worker thread to the event loop."""
 
-    def __init__(self, watch: ExchangeObserver) -> None:
-        self._watch = watch
+    def __init__(self, observer: ExchangeObserver) -> None:
+        self._watch = observer
 
     def progress(self, fraction: float) -> None:
         trio.from_thread.check_cancelled()

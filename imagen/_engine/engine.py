@@ -79,7 +79,7 @@ class Engine:
         self._driver_of = driver_of
         self._ledger = ledger
         self._settler = settler
-        self._routes = routes
+        self._gates = routes
         self._job_waiters = job_waiters
         self._nursery = nursery
         self._retry = retry
@@ -103,7 +103,7 @@ class Engine:
         planned = await self._planner.read_inputs(planned)
         once = has_alternative or not context.wait
         policy = msgspec.structs.replace(self._retry, attempts=1) if once else self._retry
-        async for attempt in retry_attempts(policy, self._routes.allowance(planned.provider.name)):
+        async for attempt in retry_attempts(policy, self._gates.allowance(planned.provider.name)):
             with attempt:
                 return await self._try_once(planned, context, has_alternative=has_alternative)
         raise AssertionError("a retry loop ends in a result or an error")
@@ -143,16 +143,16 @@ class Engine:
     ) -> tuple[Outcome, ...]:
         if (locked := context.lockouts.get(planned.provider.name)) is not None:
             raise type(locked)(locked.message, code=locked.code, details=locked.details)
-        route = self._routes.to(planned.model)
+        gate = self._gates.for_model(planned.model)
         patience = self._retry.total_seconds
-        started = await route.enter(wait=context.wait, has_alternative=has_alternative, patience_seconds=patience)
+        started = await gate.enter(wait=context.wait, has_alternative=has_alternative, patience_seconds=patience)
         attempt: RunningAttempt | None = None
         try:
             attempt = await self.admit(planned, context)
         finally:
             if attempt is None:
-                route.drop(started)
-        self._start(attempt, route, started)
+                gate.drop(started)
+        self._start(attempt, gate, started)
         try:
             await attempt.done.wait()
         except trio.Cancelled:
@@ -193,15 +193,15 @@ class Engine:
             context.emit(alarm)
         return attempt
 
-    def _start(self, attempt: RunningAttempt, route: ModelGate | None = None, started: float = 0.0) -> None:
+    def _start(self, attempt: RunningAttempt, gate: ModelGate | None = None, started: float = 0.0) -> None:
         self._attempts.add(attempt)
-        self._nursery.start_soon(self._carry_out, attempt, route, started, name=f"imagen attempt {attempt.id}")
+        self._nursery.start_soon(self._carry_out, attempt, gate, started, name=f"imagen attempt {attempt.id}")
         if self._closed:
             # It was admitted while the client closed.
             attempt.abandon(self._salvage_seconds, closing=True)
 
     @trio.lowlevel.enable_ki_protection
-    async def _carry_out(self, attempt: RunningAttempt, route: ModelGate | None, started: float) -> None:
+    async def _carry_out(self, attempt: RunningAttempt, gate: ModelGate | None, started: float) -> None:
         """The whole life of a ticket. Whatever happens, the ledger is settled, the money released, the waiter woken."""
         try:
             with attempt.scope:
@@ -213,10 +213,10 @@ class Engine:
                 await self._settle_cancelled(attempt)
         finally:
             attempt.end()
-            if route is not None and attempt.sent and not attempt.scope.cancelled_caught:
-                route.leave(started, attempt.error, attempt.headers, self._now())
-            elif route is not None:
-                route.drop(started)
+            if gate is not None and attempt.sent and not attempt.scope.cancelled_caught:
+                gate.leave(started, attempt.error, attempt.headers, self._now())
+            elif gate is not None:
+                gate.drop(started)
             self._attempts.discard(attempt)
             self._admission.settled()
 

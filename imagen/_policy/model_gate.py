@@ -39,7 +39,7 @@ class RoutingPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     what one provider refused, and the second may pay twice. `routing` says in which order the models are tried. With
     `hedge_after_seconds` a second model is asked as well when the first has not answered by then ("p95": by the time in
     which 95 of 100 pictures came), and the first picture counts. After `failures` outages in a row a model is left alone
-    for `cooldown_seconds`, and for twice as long after each probe that fails, up to `longest_cooldown_seconds`.
+    for `cooldown_seconds`, and for twice as long after each probe that fails, up for_model `longest_cooldown_seconds`.
     """
 
     fallback: tuple[str, ...] = ()
@@ -174,15 +174,15 @@ class ModelGates:
 
     def __init__(self, policy: RoutingPolicy) -> None:
         self.policy = policy
-        self._routes: dict[str, ModelGate] = {}
+        self._gates: dict[str, ModelGate] = {}
         self._allowances: dict[str, RetryAllowance] = {}
 
-    def to(self, model: Model) -> ModelGate:
+    def for_model(self, model: Model) -> ModelGate:
         """The way to a model."""
-        if (route := self._routes.get(model.id)) is None:
+        if (gate := self._gates.get(model.id)) is None:
             most = model.rate_limit.max_at_once if model.rate_limit is not None else None
-            route = self._routes[model.id] = ModelGate(model, self.policy, most)
-        return route
+            gate = self._gates[model.id] = ModelGate(model, self.policy, most)
+        return gate
 
     def allowance(self, provider: str) -> RetryAllowance:
         """How many retries are left for all requests to a provider."""

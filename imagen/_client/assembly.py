@@ -114,8 +114,8 @@ async def open_client(
                 ),
                 nursery,
             )
-            if parts.rooms is not None:
-                await parts.rooms.start(nursery)
+            if parts.library_services is not None:
+                await parts.library_services.start(nursery)
             if parts.webhooks is not None:
                 nursery.start_soon(parts.webhooks.run, name="imagen webhooks")
             try:
@@ -125,8 +125,8 @@ async def open_client(
                 parts.sessions.cancel_all()
                 parts.engine.close()
                 parts.economy.close()
-                if parts.rooms is not None:
-                    parts.rooms.close()
+                if parts.library_services is not None:
+                    parts.library_services.close()
                 if parts.webhooks is not None:
                     parts.webhooks.close()
     finally:
@@ -255,7 +255,7 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         connections=on.connections,
         webhooks=webhooks,
         renditions=renditions,
-        rooms=_open_rooms(on, renditions),
+        library_services=_open_rooms(on, renditions),
         now=now,
         prompts=PromptLibrary(on.database, on.workers, now),
         workers=on.workers,

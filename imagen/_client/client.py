@@ -73,7 +73,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     connections: ProviderConnections
     webhooks: Webhooks | None
     renditions: Renditions
-    rooms: LibraryServices | None
+    library_services: LibraryServices | None
     now: Callable[[], float]
     prompts: PromptLibrary
     workers: Workers
@@ -91,10 +91,10 @@ class Client:
         self._parts = parts
 
     @property
-    def _rooms(self) -> LibraryServices:
-        if self._parts.rooms is None:
+    def _library_services(self) -> LibraryServices:
+        if self._parts.library_services is None:
             raise ConfigurationError("This client was opened without a library: leave out library=None.")
-        return self._parts.rooms
+        return self._parts.library_services
 
     @property
     def library(self) -> Library:
@@ -103,7 +103,7 @@ class Client:
         Raises:
             ConfigurationError: the client was opened with `library=None`.
         """
-        return self._rooms.library
+        return self._library_services.library
 
     @property
     def similar(self) -> Similar:
@@ -112,7 +112,7 @@ class Client:
         Raises:
             ConfigurationError: the client was opened with `library=None`.
         """
-        return self._rooms.similar
+        return self._library_services.similar
 
     @property
     def archives(self) -> Archives:
@@ -121,7 +121,7 @@ class Client:
         Raises:
             ConfigurationError: the client was opened with `library=None`.
         """
-        return self._rooms.archives
+        return self._library_services.archives
 
     @property
     def shares(self) -> Shares:
@@ -130,7 +130,7 @@ class Client:
         Raises:
             ConfigurationError: the client was opened with `library=None`.
         """
-        return self._rooms.shares
+        return self._library_services.shares
 
     @property
     def publisher(self) -> Publisher:
@@ -139,7 +139,7 @@ class Client:
         Raises:
             ConfigurationError: no store is set, or the client was opened with `library=None`.
         """
-        if (publisher := self._rooms.publisher) is None:
+        if (publisher := self._library_services.publisher) is None:
             raise ConfigurationError("No store is set to publish to: set IMAGEN_STORE_URL, or [store] in imagen.toml.")
         return publisher
 

@@ -104,7 +104,7 @@ class RunningAttempt(ExchangeObserver):
     def collectable(self) -> bool:
         """Whether another process could get the pictures."""
         provider = self.planned.provider
-        can = provider.economy if self.planned.economy else provider.collect
+        can = provider.batch_api if self.planned.economy else provider.collect
         return self.job is not None and can is not None
 
     # --- what the driver tells --------------------------------------------------------------------------------------

@@ -125,8 +125,8 @@ class BatchJobs:
 
     def most_together(self, planned: PlannedRequest) -> int:
         """How many requests for its model go into one job."""
-        assert planned.provider.economy is not None
-        return planned.provider.economy.most_requests
+        assert planned.provider.batch_api is not None
+        return planned.provider.batch_api.most_requests
 
     @property
     def attempts(self) -> Sequence[RunningAttempt]:
@@ -236,7 +236,7 @@ class BatchJobs:
     async def _exchange(self, group: _Group) -> None:
         planned: PlannedRequest = group.attempts[0].planned
         provider = planned.provider
-        economy = provider.economy
+        economy = provider.batch_api
         assert economy is not None
         calls = [self._planner.call_for(attempt.planned) for attempt in group.attempts]
         driver = self._driver_of(provider.name)

@@ -185,7 +185,7 @@ class Planner:
 
 
 def _check_economy(model: Model, provider: Provider, operation: Operation) -> None:
-    way = provider.economy
+    way = provider.batch_api
     if way is None or operation not in way.operations or model.price is None or model.price.economy is None:
         raise InvalidRequestError(
             f"{provider.name} does not {operation} with {model.id} for less: leave out economy, or take another model."

@@ -191,7 +191,7 @@ class Recovery:
                 raise
             return None
         provider = planned.provider
-        return planned if (provider.economy if row.economy else provider.collect) is not None else None
+        return planned if (provider.batch_api if row.economy else provider.collect) is not None else None
 
     async def _collect(self, row: AttemptRecord, planned: PlannedRequest) -> bool:
         if not await self._ledger.take_over(row, self._owner):

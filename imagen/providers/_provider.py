@@ -106,7 +106,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
 
     `collect` picks up a job that an operation, in a process that died perhaps, was told of as `JobAccepted`: it asks how far
     the job is and fetches the pictures, like the second half of that operation; its call holds no pictures to work on.
-    `read_callback` checks what comes in at `Call.callback_url`. `economy` is its batch API.
+    `read_callback` checks what comes in at `Call.callback_url`. `batch_api` is its batch API.
 
     `probe_url` is a path that costs nothing and needs the key: `imagen doctor` asks it. `settings` are what imagen.toml
     may change under [providers.NAME.settings], with their defaults. `rate_limit` holds for all its models together.
@@ -118,7 +118,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     list_models: Callable[[], ModelListing] | None = None
     collect: Callable[[Call, JobAccepted], Exchange] | None = None
     read_callback: Callable[[Callback], CallbackReading] | None = None
-    economy: BatchApi | None = None
+    batch_api: BatchApi | None = None
     base_url: str | None = None
     base_url_variable: str | None = None
     key_variables: tuple[str, ...] = ()

@@ -116,17 +116,17 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         return [call(self.model, prompt=f"cat {place}", settings=settings, **fields) for place in range(count)]
 
     @property
-    def economy(self) -> imagen.BatchApi:
-        economy = PROVIDERS[self.provider].economy
-        assert economy is not None
-        return economy
+    def batch_api(self) -> imagen.BatchApi:
+        found = PROVIDERS[self.provider].batch_api
+        assert found is not None
+        return found
 
     def run(self, count: int, *answers: HttpResponse | ImagenError | File) -> BatchWalk:
         """A batch that is submitted, and then gets these answers."""
-        return BatchWalk(self.economy.run(self.calls(count)), *self.submission, *answers)
+        return BatchWalk(self.batch_api.run(self.calls(count)), *self.submission, *answers)
 
     def collect(self, count: int, *answers: HttpResponse | ImagenError | File) -> BatchWalk:
-        return BatchWalk(self.economy.collect(self.calls(count), self.accepted), *answers)
+        return BatchWalk(self.batch_api.collect(self.calls(count), self.accepted), *answers)
 
     def file(self, *names: object) -> File:
         """A download of these results, each with a picture of its own."""

@@ -116,7 +116,7 @@ def test_calls_of_several_models_are_no_batch(dialect):
     (one,) = dialect.calls(1)
     other = msgspec.structs.replace(one, model=msgspec.structs.replace(one.model, wire_name="another"))
     with pytest.raises(AssertionError, match="one model"):
-        BatchWalk(dialect.economy.run([one, other])).run()
+        BatchWalk(dialect.batch_api.run([one, other])).run()
 
 
 def test_a_request_without_a_result_may_be_billed(dialect):
@@ -155,7 +155,7 @@ def test_a_key_that_is_not_accepted_any_more_ends_the_waiting_and_may_be_billed(
 
 
 def test_a_batch_that_never_ends_is_given_up_after_two_days(dialect):
-    walk = BatchWalk(dialect.economy.collect(dialect.calls(1), dialect.accepted), *[dialect.running] * 6001)
+    walk = BatchWalk(dialect.batch_api.collect(dialect.calls(1), dialect.accepted), *[dialect.running] * 6001)
     with pytest.raises(OutcomeUnknownError):
         walk.run()
     assert sum(step.seconds for step in walk.of(Wait) if isinstance(step, Wait)) >= 48 * 3600
@@ -201,20 +201,20 @@ def test_an_upload_that_fails_has_cost_nothing(dialect):
     for place in range(len(dialect.submission) - 1):
         answers = [*dialect.submission[:place], reply({"error": {"message": "x"}}, 500)]
         with pytest.raises(ImagenError) as caught:
-            BatchWalk(dialect.economy.run(dialect.calls(1)), *answers).run()
+            BatchWalk(dialect.batch_api.run(dialect.calls(1)), *answers).run()
         assert caught.value.billed == "no"
 
 
 @pytest.mark.parametrize("answer", [reply({"error": {"message": "x"}}, 500), reply({}), reply(b"<html>"), reply([])])
 def test_an_order_without_a_clear_answer_may_have_been_taken(dialect, answer):
     with pytest.raises(ProviderError) as caught:
-        BatchWalk(dialect.economy.run(dialect.calls(1)), *dialect.submission[:-1], answer).run()
+        BatchWalk(dialect.batch_api.run(dialect.calls(1)), *dialect.submission[:-1], answer).run()
     assert caught.value.billed == "unknown"
 
 
 def test_requests_that_are_too_large_together_are_not_sent(dialect):
     calls = dialect.calls(100, options={"user": "x" * 2_100_000})
-    walk = BatchWalk(dialect.economy.run(calls))
+    walk = BatchWalk(dialect.batch_api.run(calls))
     with pytest.raises(imagen.InvalidRequestError, match="200,000,000"):
         walk.run()
     assert not walk.requests
@@ -263,7 +263,7 @@ def test_whatever_is_answered_ends_in_one_result_each_or_an_error_of_ours(spoken
     cuts = sorted(data.draw(st.lists(st.integers(0, len(content)), max_size=3)))
     chunks = [content[a:b] for a, b in itertools.pairwise((0, *cuts, len(content))) if content[a:b]]
     walk = BatchWalk(
-        spoken.economy.run(spoken.calls(2)),
+        spoken.batch_api.run(spoken.calls(2)),
         *answers,
         *[data.draw(st.sampled_from((File(chunks), File(chunks, LOST), spoken.ended))) for _ in range(3)],
         *[spoken.ended] * 150,
@@ -292,7 +292,7 @@ async def test_a_batch_costs_half_of_what_its_requests_cost_by_themselves(dialec
     model = CATALOG.find(dialect.model)
     async with open_simulator(latency=0.05) as simulator:
         calls = dialect.calls(5, poll_seconds=0.01)
-        watch = await collected(dialect, simulator, dialect.economy.run(calls))
+        watch = await collected(dialect, simulator, dialect.batch_api.run(calls))
         assert {position: len(found) for position, found in pictures(watch.results).items()} == dict.fromkeys(
             range(5), 1
         )
@@ -316,15 +316,15 @@ async def test_a_batch_is_collected_after_its_process_has_died(dialect):
         async with open_driver(base_url, provider=provider, key=simulator.key, bounds=ROOMY) as driver:
             watch = Collector()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(driver.run, dialect.economy.run(calls), watch)
+                nursery.start_soon(driver.run, dialect.batch_api.run(calls), watch)
                 while not any(received.kind == "poll" for received in simulator.received):
                     await trio.sleep(0.001)
                 nursery.cancel_scope.cancel()
         assert watch.accepted_job is not None
         assert not watch.results
-        later = await collected(dialect, simulator, dialect.economy.collect(calls, watch.accepted_job))
+        later = await collected(dialect, simulator, dialect.batch_api.collect(calls, watch.accepted_job))
         assert pictures(later.results).keys() == {0, 1, 2}
-        again = await collected(dialect, simulator, dialect.economy.collect(calls, watch.accepted_job))
+        again = await collected(dialect, simulator, dialect.batch_api.collect(calls, watch.accepted_job))
         assert pictures(again.results) == pictures(later.results)
         assert len(simulator.bills) == 1
         assert later.sent == 0
@@ -343,20 +343,20 @@ async def test_a_batch_that_is_stopped_gives_what_was_done_by_then(dialect):
 
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(stop)
-                await driver.run(dialect.economy.run(dialect.calls(2, poll_seconds=0.01)), watch)
+                await driver.run(dialect.batch_api.run(dialect.calls(2, poll_seconds=0.01)), watch)
         assert len(pictures(watch.results)) == simulator.bills[0].images == 2
 
 
 async def test_outages_of_the_polls_are_sat_out(dialect):
     async with open_simulator(poll_faults=[Overloaded(), ServerError()] * 10) as simulator:
-        watch = await collected(dialect, simulator, dialect.economy.run(dialect.calls(2, poll_seconds=0.01)))
+        watch = await collected(dialect, simulator, dialect.batch_api.run(dialect.calls(2, poll_seconds=0.01)))
         assert len(pictures(watch.results)) == 2
 
 
 async def test_a_request_that_is_wrong_spoils_no_other(dialect):
     async with open_simulator() as simulator:
         fine, wrong = dialect.calls(1, poll_seconds=0.01), dialect.calls(1, options={"nonsense": True})
-        watch = await collected(dialect, simulator, dialect.economy.run([*fine, *wrong, *fine]))
+        watch = await collected(dialect, simulator, dialect.batch_api.run([*fine, *wrong, *fine]))
         assert pictures(watch.results).keys() == {0, 2}
         assert isinstance(watch.results[1], imagen.InvalidRequestError)
         assert watch.results[1].billed == "no"
@@ -365,13 +365,13 @@ async def test_a_request_that_is_wrong_spoils_no_other(dialect):
 
 async def test_broken_pictures_are_paid(dialect):
     async with open_simulator(faults=BrokenBase64()) as simulator:
-        watch = await collected(dialect, simulator, dialect.economy.run(dialect.calls(2, poll_seconds=0.01)))
+        watch = await collected(dialect, simulator, dialect.batch_api.run(dialect.calls(2, poll_seconds=0.01)))
         assert [getattr(result, "billed", None) for result in watch.results.values()] == ["yes", "yes"]
 
 
 async def test_a_batch_that_fails_gives_every_request_its_error(dialect):
     async with open_simulator(faults=JobFails(text="The file is odd.")) as simulator:
-        watch = await collected(dialect, simulator, dialect.economy.run(dialect.calls(3, poll_seconds=0.01)))
+        watch = await collected(dialect, simulator, dialect.batch_api.run(dialect.calls(3, poll_seconds=0.01)))
         assert watch.results.keys() == {0, 1, 2}
         assert all(isinstance(found, ImagenError) and "odd" in found.message for found in watch.results.values())
         assert len({id(found) for found in watch.results.values()}) == 3
@@ -397,7 +397,7 @@ def test_what_a_provider_reports_is_never_halved():
 def test_every_model_with_a_lower_price_belongs_to_a_provider_with_a_batch_api():
     cheaper = {model.provider for model in CATALOG if model.price is not None and model.price.economy is not None}
     # Vertex AI has one too, which wants a bucket and is not spoken here: its models have the prices of Google's.
-    assert cheaper - {"vertex"} == {name for name, provider in PROVIDERS.items() if provider.economy is not None}
+    assert cheaper - {"vertex"} == {name for name, provider in PROVIDERS.items() if provider.batch_api is not None}
 
 
 def test_a_hundred_lines_of_megabytes_are_never_held_together(dialect):
@@ -409,7 +409,7 @@ def test_a_hundred_lines_of_megabytes_are_never_held_together(dialect):
         for whole in [line.replace(b'"@"', b'"%d"' % position)]
         for piece in (whole[: len(whole) // 2], whole[len(whole) // 2 :])
     )
-    exchange = dialect.economy.collect(dialect.calls(40), dialect.accepted)
+    exchange = dialect.batch_api.collect(dialect.calls(40), dialect.accepted)
     walk = _Forgetful(exchange, dialect.ended, File(chunks))
     tracemalloc.start()
     try:

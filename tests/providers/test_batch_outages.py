@@ -37,7 +37,7 @@ async def test_a_download_that_breaks_off_is_begun_again(dialect, fault):
         watch = Collector()
         base_url, provider = simulator.base_url(dialect.provider), PROVIDERS[dialect.provider]
         async with open_driver(base_url, provider=provider, key=simulator.key, bounds=IMPATIENT) as driver:
-            await driver.run(dialect.economy.run(dialect.calls(6, poll_seconds=0.01)), watch)
+            await driver.run(dialect.batch_api.run(dialect.calls(6, poll_seconds=0.01)), watch)
         assert [type(result) for result in watch.results.values()] == [GeneratedImages] * 6
         assert [received.kind for received in simulator.received].count("download") >= 2
         assert len(simulator.bills) == 1
@@ -52,7 +52,7 @@ async def test_a_download_that_is_refused_may_be_billed_and_is_not_ordered_again
     transport = ScriptedTransport(answer)
     driver = ExchangeDriver(transport, bounds=Bounds(), retry=RETRY, workers=InlineWorkers())
     with pytest.raises(OutcomeUnknownError) as caught:
-        await driver.run(dialect.economy.collect(dialect.calls(1), dialect.accepted), Collector())
+        await driver.run(dialect.batch_api.collect(dialect.calls(1), dialect.accepted), Collector())
     assert (caught.value.billed, caught.value.retryable) == ("unknown", False)
     assert transport.open_replies == 0
 
@@ -70,7 +70,7 @@ async def test_a_poll_that_is_cut_is_asked_again(dialect, autojump_clock):
     watch = Collector()
     retry = RetryPolicy(attempts=3)
     driver = ExchangeDriver(ScriptedTransport(answer), bounds=Bounds(), retry=retry, workers=InlineWorkers())
-    await driver.run(dialect.economy.collect(dialect.calls(1), dialect.accepted), watch)
+    await driver.run(dialect.batch_api.collect(dialect.calls(1), dialect.accepted), watch)
     assert watch.results.keys() == {0}
 
 
@@ -89,7 +89,7 @@ async def test_an_older_reply_is_closed_when_the_next_one_is_opened(dialect, aut
     transport = ScriptedTransport(answer)
     driver = ExchangeDriver(transport, bounds=Bounds(), retry=RETRY, workers=InlineWorkers())
     watch = Collector()
-    await driver.run(dialect.economy.collect(dialect.calls(4), dialect.accepted), watch)
+    await driver.run(dialect.batch_api.collect(dialect.calls(4), dialect.accepted), watch)
     assert watch.results.keys() == set(range(4))
     assert max(open_at_once) == 1
 
@@ -107,5 +107,5 @@ async def test_what_was_delivered_counts_no_more_for_the_size_of_a_reply(dialect
     bounds = Bounds(max_body_bytes=3 * len(lines[0]))
     driver = ExchangeDriver(ScriptedTransport(answer), bounds=bounds, retry=RETRY, workers=InlineWorkers())
     watch = Collector()
-    await driver.run(dialect.economy.collect(dialect.calls(50), dialect.accepted), watch)
+    await driver.run(dialect.batch_api.collect(dialect.calls(50), dialect.accepted), watch)
     assert watch.results.keys() == set(range(50))

@@ -28,7 +28,7 @@ from .._steps import (
 from .http import send, trace
 from .polling import Job
 
-__all__ = ["MOST_REQUESTS", "SETTINGS", "Results", "batch_economy", "encode_requests", "patient_call", "patient_job"]
+__all__ = ["MOST_REQUESTS", "SETTINGS", "Results", "as_batch_api", "encode_requests", "patient_call", "patient_job"]
 
 MOST_REQUESTS = 100
 """In one batch. The file of its results is begun again where its download breaks off, and a hundred pictures are 250 MB."""
@@ -45,7 +45,7 @@ _MOST_BYTES = 200_000_000
 _encode = msgspec.json.Encoder().encode
 
 
-def batch_economy(
+def as_batch_api(
     submit: Callable[[Sequence[Call]], Generator[Step, HttpResponse | bytes | None, JobAccepted]],
     collect: Callable[[Sequence[Call], JobAccepted], BatchExchange],
 ) -> BatchApi:

@@ -28,7 +28,7 @@ from .._steps import (
     Progress,
     Step,
 )
-from .._wire.batch_files import Results, batch_economy, encode_requests, patient_call, patient_job
+from .._wire.batch_files import Results, as_batch_api, encode_requests, patient_call, patient_job
 from .._wire.http import MALFORMED, decode, json_request, one_line, send
 from .._wire.polling import Ended, await_end
 from ._errors import refusal
@@ -86,7 +86,7 @@ def batch_api(
 ) -> BatchApi:
     """The Batch API, with the body of a synchronous generation, and what reads the answer to one."""
     wire = _Wire(body, read)
-    return batch_economy(partial(_submit, wire), partial(_collect, wire))
+    return as_batch_api(partial(_submit, wire), partial(_collect, wire))
 
 
 def _submit(wire: _Wire, calls: Sequence[Call]) -> Generator[Step, HttpResponse | bytes | None, JobAccepted]:

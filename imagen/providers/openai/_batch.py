@@ -17,7 +17,7 @@ from ..._errors import ImagenError, OutcomeUnknownError, ProviderError
 from ..._requests.catalog import JsonValue
 from .._provider import BatchApi, Call
 from .._steps import BatchExchange, Cancellable, Exchange, HttpRequest, HttpResponse, JobAccepted, Progress, Step
-from .._wire.batch_files import Results, batch_economy, encode_requests, patient_call, patient_job
+from .._wire.batch_files import Results, as_batch_api, encode_requests, patient_call, patient_job
 from .._wire.http import MALFORMED, FormFile, decode, form_request, json_request, one_line, send
 from .._wire.polling import Ended, await_end
 from ._errors import refusal
@@ -72,7 +72,7 @@ class _Wire(NamedTuple):
 def batch_api(body: Callable[[Call], Mapping[str, JsonValue]], read: Callable[[HttpResponse], Exchange]) -> BatchApi:
     """The Batch API, with the body of a synchronous generation, and what reads the answer to one."""
     wire = _Wire(body, read)
-    return batch_economy(partial(_submit, wire), partial(_collect, wire))
+    return as_batch_api(partial(_submit, wire), partial(_collect, wire))
 
 
 def _submit(wire: _Wire, calls: Sequence[Call]) -> Generator[Step, HttpResponse | bytes | None, JobAccepted]:

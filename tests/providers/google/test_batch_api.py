@@ -57,7 +57,7 @@ def test_a_line_holds_what_the_request_would_be_by_itself(fields):
     asked = call(MODEL, **fields)
     alone = Walk(google.generate(asked), reply(content()))
     alone.fail()
-    walk = BatchWalk(GOOGLE.economy.run([asked] * 2), *GOOGLE.submission, GOOGLE.ended, GOOGLE.file(0, 1))
+    walk = BatchWalk(GOOGLE.batch_api.run([asked] * 2), *GOOGLE.submission, GOOGLE.ended, GOOGLE.file(0, 1))
     walk.run()
     assert sent_lines(walk) == [{"key": "0", "request": alone.body}, {"key": "1", "request": alone.body}]
 
@@ -94,21 +94,21 @@ def test_the_requests_of_a_batch():
 )
 def test_an_upload_without_a_name_costs_nothing(answers):
     with pytest.raises(ProviderError) as caught:
-        BatchWalk(GOOGLE.economy.run(GOOGLE.calls(1)), *answers).run()
+        BatchWalk(GOOGLE.batch_api.run(GOOGLE.calls(1)), *answers).run()
     assert caught.value.billed == "no"
 
 
 @pytest.mark.parametrize("name", [None, 1, "", "batches/", "operations/1", "batches"])
 def test_an_order_without_a_name_may_be_billed(name):
     with pytest.raises(ProviderError) as caught:
-        BatchWalk(GOOGLE.economy.run(GOOGLE.calls(1)), *GOOGLE.submission[:2], reply({"name": name})).run()
+        BatchWalk(GOOGLE.batch_api.run(GOOGLE.calls(1)), *GOOGLE.submission[:2], reply({"name": name})).run()
     assert caught.value.billed == "unknown"
 
 
 def test_a_name_cannot_lead_elsewhere():
     ended = google_batch("BATCH_STATE_SUCCEEDED", response={"responsesFile": "files/../models?x"})
     walk = BatchWalk(
-        GOOGLE.economy.run(GOOGLE.calls(1)),
+        GOOGLE.batch_api.run(GOOGLE.calls(1)),
         *GOOGLE.submission[:2],
         reply({"name": "batches/../1"}),
         ended,
@@ -169,7 +169,7 @@ def test_a_line_means_what_the_answer_to_a_single_request_means(body):
 
 def test_each_line_is_read_with_the_request_that_it_answers():
     calls = [call(MODEL, prompt=str(seed), seed=seed, settings={"economy_poll_seconds": 1.0}) for seed in (5, 6)]
-    walk = BatchWalk(GOOGLE.economy.collect(calls, GOOGLE.accepted), GOOGLE.ended, GOOGLE.file(1, 0))
+    walk = BatchWalk(GOOGLE.batch_api.collect(calls, GOOGLE.accepted), GOOGLE.ended, GOOGLE.file(1, 0))
     results = walk.run()
     seeds = [[picture.seed for picture in results[position].pictures] for position in (0, 1)]
     assert seeds == [[5], [6]]
@@ -235,7 +235,7 @@ async def run(simulator, *, key: str | None = None, count: int = 2, **fields: ob
     calls = GOOGLE.calls(count, poll_seconds=0.01, **fields)
     base_url = simulator.base_url("google")
     async with open_driver(base_url, provider=PROVIDERS["google"], key=key or simulator.key) as driver:
-        await driver.run(GOOGLE.economy.run(calls), watch)
+        await driver.run(GOOGLE.batch_api.run(calls), watch)
     return watch
 
 
@@ -294,8 +294,8 @@ async def test_the_simulated_batch_looks_at_its_file():
 
 def test_a_refused_prompt_is_free_where_the_settings_say_so():
     calls = [call(MODEL, settings={"economy_poll_seconds": 1.0, "charges_for_blocked_prompts": False})]
-    result = BatchWalk(GOOGLE.economy.collect(calls, GOOGLE.accepted), GOOGLE.ended, File([GOOGLE.refused("0")])).run()[
-        0
-    ]
+    result = BatchWalk(
+        GOOGLE.batch_api.collect(calls, GOOGLE.accepted), GOOGLE.ended, File([GOOGLE.refused("0")])
+    ).run()[0]
     assert isinstance(result, ContentFilterError)
     assert result.billed == "no"

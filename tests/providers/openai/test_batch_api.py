@@ -60,14 +60,14 @@ def sent_lines(walk: BatchWalk) -> list[dict[str, object]]:
 def test_a_line_holds_what_the_request_would_be_by_itself(fields):
     alone = Walk(openai.generate(call(**fields)), reply(images()))
     alone.run()
-    walk = BatchWalk(OPENAI.economy.run([call(**fields)] * 2), *OPENAI.submission, OPENAI.ended, OPENAI.file(0, 1))
+    walk = BatchWalk(OPENAI.batch_api.run([call(**fields)] * 2), *OPENAI.submission, OPENAI.ended, OPENAI.file(0, 1))
     walk.run()
     line = {"method": "POST", "url": "/v1/images/generations", "body": alone.body}
     assert sent_lines(walk) == [{"custom_id": "0", **line}, {"custom_id": "1", **line}]
 
 
 def test_previews_are_left_out_as_nobody_watches():
-    walk = BatchWalk(OPENAI.economy.run([call(previews=3)]), *OPENAI.submission, OPENAI.ended, OPENAI.file(0))
+    walk = BatchWalk(OPENAI.batch_api.run([call(previews=3)]), *OPENAI.submission, OPENAI.ended, OPENAI.file(0))
     walk.run()
     assert sent_lines(walk)[0]["body"] == {"model": "gpt-image-2", "prompt": "a cat", "n": 1}
 
@@ -101,7 +101,7 @@ def test_a_file_of_errors_is_not_fetched_where_each_request_has_its_picture():
 
 def test_an_id_cannot_lead_elsewhere():
     walk = BatchWalk(
-        OPENAI.economy.run(OPENAI.calls(1)),
+        OPENAI.batch_api.run(OPENAI.calls(1)),
         OPENAI.submission[0],
         reply({"id": "../models?x=/"}),
         openai_batch("completed", output_file_id="../../x"),
@@ -225,7 +225,7 @@ def test_a_batch_that_failed_without_a_word_costs_nothing_either(errors):
 def test_an_order_that_is_refused_costs_nothing():
     order = reply({"error": {"code": "billing_hard_limit_reached", "message": "Limit."}}, 400)
     with pytest.raises(QuotaExceededError) as caught:
-        BatchWalk(OPENAI.economy.run(OPENAI.calls(1)), OPENAI.submission[0], order).run()
+        BatchWalk(OPENAI.batch_api.run(OPENAI.calls(1)), OPENAI.submission[0], order).run()
     assert caught.value.billed == "no"
 
 
@@ -243,7 +243,7 @@ async def test_what_the_day_was_too_short_for_costs_nothing():
     async with open_simulator(OpenAI(batch_executes=2)) as simulator:
         watch = Collector()
         async with open_driver(simulator.base_url("openai"), key=simulator.key) as driver:
-            await driver.run(OPENAI.economy.run(OPENAI.calls(4, poll_seconds=0.01)), watch)
+            await driver.run(OPENAI.batch_api.run(OPENAI.calls(4, poll_seconds=0.01)), watch)
         assert [type(watch.results[position]) for position in range(4)] == [
             GeneratedImages,
             GeneratedImages,
@@ -258,10 +258,10 @@ async def test_an_order_is_refused_in_the_words_of_the_provider():
     async with open_simulator(faults=Refused()) as simulator:
         async with open_driver(simulator.base_url("openai"), key=simulator.key) as driver:
             with pytest.raises(ContentFilterError):
-                await driver.run(OPENAI.economy.run(OPENAI.calls(1)), Collector())
+                await driver.run(OPENAI.batch_api.run(OPENAI.calls(1)), Collector())
         async with open_driver(simulator.base_url("openai"), key="another") as driver:
             with pytest.raises(AuthenticationError):
-                await driver.run(OPENAI.economy.run(OPENAI.calls(1)), Collector())
+                await driver.run(OPENAI.batch_api.run(OPENAI.calls(1)), Collector())
         assert simulator.billed_usd == Decimal(0)
 
 
@@ -325,6 +325,6 @@ async def test_a_model_that_is_gone_is_told_by_each_line():
     async with open_simulator() as simulator, open_driver(simulator.base_url("openai"), key=simulator.key) as driver:
         watch = Collector()
         calls = [msgspec.structs.replace(each, model=model) for each in OPENAI.calls(2, poll_seconds=0.01)]
-        await driver.run(OPENAI.economy.run(calls), watch)
+        await driver.run(OPENAI.batch_api.run(calls), watch)
         assert [type(result) for result in watch.results.values()] == [ModelNotFoundError] * 2
         assert simulator.billed_usd == 0

@@ -4,8 +4,8 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test test-diffusers bench clean
 
-demo: $(VENV)/.core  ## install, and draw four pictures with the built-in engine
-	IMAGEN_HOME=demo-pictures/home $(BIN)/imagen generate "a lighthouse at dusk" -n 4 --model sketch --out demo-pictures
+demo: $(VENV)/.core  ## install, and draw four images with the built-in engine
+	IMAGEN_HOME=demo-images/home $(BIN)/imagen generate "a lighthouse at dusk" -n 4 --model sketch --out demo-images
 
 test: $(VENV)/.dev  ## formatting, lint, types and the whole suite
 	$(BIN)/ruff format --check .
@@ -26,7 +26,7 @@ bench: $(VENV)/.bench  ## the benchmarks, by hand: minutes, and nothing else sho
 	$(BIN)/python -m benchmarks.publish
 
 clean:
-	rm -rf $(VENV) .venv-diffusers demo-pictures
+	rm -rf $(VENV) .venv-diffusers demo-images
 
 $(VENV)/.core: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

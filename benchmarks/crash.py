@@ -1,6 +1,6 @@
 """Kills a process that spends money, again and again, and checks that nothing is lost and nothing is paid twice.
 
-Each run starts a simulator and, in a process of its own, a client that makes a dozen pictures with several models at once. The
+Each run starts a simulator and, in a process of its own, a client that makes a dozen images with several models at once. The
 process dies by SIGKILL, at a random moment or at a chosen step of the journal; now and then the process that takes up its work
 dies too. Then this process takes it up, and the bill, the ledger and the library have to agree.
 """
@@ -33,9 +33,9 @@ from imagen.testing.simulator import Received, Simulator, open_simulator
 from ._children import machine
 from .crash_child import JOURNAL_STEPS, Task, finish
 
-__all__ = ["Plan", "Report", "between_pictures", "main", "one_of_each", "plans", "run_once"]
+__all__ = ["Plan", "Report", "between_images", "main", "one_of_each", "plans", "run_once"]
 
-# Three whose jobs another process can collect, and two that answer at once; each picture has one price.
+# Three whose jobs another process can collect, and two that answer at once; each image has one price.
 MODELS = ("flux-dev", "fal/flux-dev", "replicate/flux-dev", "stable-image-core", "grok-imagine-image")
 _SEEDLESS = "grok-imagine-image"
 _REQUESTS = 12
@@ -58,7 +58,7 @@ _LIMIT_SECONDS = 60.0
 # From its start, all imported; undisturbed it lives about as long as the longest.
 _LIFE_SECONDS = (0.05, 0.9)
 _SEED = re.compile(rb'seed"(?::|\r\n\r\n)\s*(\d+)')
-_PROMPT = re.compile(r"picture-\d+")
+_PROMPT = re.compile(r"image-\d+")
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +76,7 @@ class Report(msgspec.Struct, kw_only=True):
     runs: int = 0
     killed: int = 0
     billed: int = 0
-    pictures: int = 0
+    images: int = 0
     collected: int = 0
     adopted: int = 0
     unknown: int = 0
@@ -140,10 +140,10 @@ def one_of_each(seed: int) -> Iterator[Plan]:
         yield _at_step(number, random.Random(f"{seed}/{number}"), step, second)
 
 
-def between_pictures() -> Iterator[Plan]:
-    """Runs that end when the first of three pictures of one request has its file, of a job and of an answer at once."""
+def between_images() -> Iterator[Plan]:
+    """Runs that end when the first of three images of one request has its file, of a job and of an answer at once."""
     for number, model in enumerate(("replicate/flux-dev", _SEEDLESS)):
-        request = imagen.Generate(prompt="picture-0", model=model)
+        request = imagen.Generate(prompt="image-0", model=model)
         task = Task(sessions=(request,), together=True)
         yield Plan(number=number, death="store before 2", second_death=None, task=task)
 
@@ -164,13 +164,13 @@ def _task(chance: random.Random, *, sessions: bool) -> Task:
         together = chance.random() < 0.5
         # Its requests have no seed to tell one from the other.
         models = [model for model in MODELS if together or model != _SEEDLESS]
-        requests = (imagen.Generate(prompt=f"picture-{number}", model=model) for number, model in enumerate(models))
+        requests = (imagen.Generate(prompt=f"image-{number}", model=model) for number, model in enumerate(models))
         return Task(sessions=tuple(requests), together=together)
     models = [model for _, model in zip(range(_REQUESTS), itertools.cycle(MODELS), strict=False)]
     chance.shuffle(models)
     return Task(
         requests=tuple(
-            imagen.Generate(prompt=f"picture-{number}", model=model, seed=None if model == _SEEDLESS else next(seeds))
+            imagen.Generate(prompt=f"image-{number}", model=model, seed=None if model == _SEEDLESS else next(seeds))
             for number, model in enumerate(models)
         )
     )
@@ -260,7 +260,7 @@ async def _check(client: imagen.Client, simulator: Simulator, home: Path, task: 
     spending = await client.spending()
     images = await client.library.list(limit=1000)
     unknown = {attempt.id for attempt in await client.unknown_attempts()}
-    report = Report(billed=len(simulator.bills), pictures=len(images), unknown=len(unknown))
+    report = Report(billed=len(simulator.bills), images=len(images), unknown=len(unknown))
     say = report.wrong.append
     if client.in_flight or spending.attempts.in_flight or spending.reserved_usd:
         say(f"{spending.attempts.in_flight} attempts are in flight at the end")
@@ -281,9 +281,9 @@ async def _check(client: imagen.Client, simulator: Simulator, home: Path, task: 
 
 
 def _check_bills(
-    simulator: Simulator, rows: Sequence[_Row], unknown: set[str], pictures: Mapping[str, int]
+    simulator: Simulator, rows: Sequence[_Row], unknown: set[str], images: Mapping[str, int]
 ) -> Iterator[str]:
-    """What was billed has an attempt each, with exactly its cost, and its pictures or a place among the unknown."""
+    """What was billed has an attempt each, with exactly its cost, and its images or a place among the unknown."""
     by_mark = {row.mark: row for row in rows if row.is_charged}
     for bill in simulator.bills:
         row = by_mark.pop(_mark(simulator.received[bill.number]), None)
@@ -293,8 +293,8 @@ def _check_bills(
             yield f"{bill.model} billed {bill.usd}, and {row.settled_nanousd} nanodollars are settled"
         elif row.settled_nanousd is None and Decimal(row.reserved_nanousd or 0).scaleb(-9) < bill.usd:
             yield f"{bill.model} billed {bill.usd}, and less is reserved"
-        elif row.id not in unknown and (row.state, pictures[row.id]) != ("succeeded", bill.images):
-            yield f"{bill.model} billed {bill.images} pictures; {pictures[row.id]} are there, and it is {row.state}"
+        elif row.id not in unknown and (row.state, images[row.id]) != ("succeeded", bill.images):
+            yield f"{bill.model} billed {bill.images} images; {images[row.id]} are there, and it is {row.state}"
         elif row.id in unknown and row.remote_id is not None:
             yield f"the job {row.remote_id} of {bill.model} was accepted, and not collected"
     for row in by_mark.values():
@@ -337,7 +337,7 @@ def _check_files(folder: Path, images: Sequence[imagen.Image]) -> Iterator[str]:
     found = {path for path in folder.rglob("*") if path.is_file() and path.suffix != ".part"}
     for path in found:
         if hashlib.sha256(path.read_bytes()).hexdigest() != path.stem:
-            yield f"{path.name} is half a picture"
+            yield f"{path.name} is half an image"
     listed = {image.path for image in images}
     yield from (f"{path} is listed, and not there" for path in listed - found)
     yield from (f"{path} is there, and not listed" for path in found - listed)
@@ -368,7 +368,7 @@ def _table(reports: Mapping[str, Report]) -> str:
     total = Report()
     for report in reports.values():
         total.add(report)
-    names = ("runs", "killed", "billed", "pictures", "collected", "adopted", "unknown", "billed_twice")
+    names = ("runs", "killed", "billed", "images", "collected", "adopted", "unknown", "billed_twice")
     lines = [f"| died | {' | '.join(name.replace('_', ' ') for name in names)} | wrong |", "|---" * 10 + "|"]
     for step, report in [*sorted(reports.items()), ("**all**", total)]:
         figures = " | ".join(str(getattr(report, name)) for name in names)

@@ -1,4 +1,4 @@
-"""The process that is killed: it makes pictures, or goes on with what another left, and dies where IMAGEN_CRASH says.
+"""The process that is killed: it makes images, or goes on with what another left, and dies where IMAGEN_CRASH says.
 
 `IMAGEN_CRASH` is "after SECONDS", or "STEP WHEN COUNT": at the COUNT-th time that STEP is about to happen ("before"), is half
 done ("half", for writes only) or has happened ("after"). The library itself knows nothing of it.
@@ -36,7 +36,7 @@ JOURNAL_STEPS = {
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """What the process is to do: requests as one batch, or sessions of `together` pictures each; nothing means: go on."""
+    """What the process is to do: requests as one batch, or sessions of `together` images each; nothing means: go on."""
 
     requests: tuple[imagen.Generate, ...] = ()
     sessions: tuple[imagen.Generate, ...] = ()

@@ -19,7 +19,7 @@ from .server import child_environment, free_port, pin_to, serve, split_cores, wa
 __all__ = ["main"]
 
 _IMPORT_LIMIT = 1.3
-# What is left when a batch of this size has warmed up must not grow: a leak of one picture in a hundred would show.
+# What is left when a batch of this size has warmed up must not grow: a leak of one image in a hundred would show.
 _FLAT_MIB = 16.0
 _TIMED_IMPORT = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
 _IMPORTS = {"imagen": "imagen", "its three largest parts": "trio, httpx2, msgspec"}
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repetitions", type=int, default=40, help="of each import")
     parser.add_argument("--images", type=int, default=2000, help="in the batch whose memory is watched")
     parser.add_argument("--quick", action="store_true", help="few of everything: shows that it works, not more")
-    parser.add_argument("--dir", type=Path, default=None, help="where pictures are written, a disk worth measuring")
+    parser.add_argument("--dir", type=Path, default=None, help="where images are written, a disk worth measuring")
     parser.add_argument("--json", type=Path, default=None, help="also write the figures to this file")
     options = parser.parse_args(arguments)
     repetitions, images = (6, 200) if options.quick else (options.repetitions, options.images)
@@ -92,10 +92,10 @@ def _time_import(modules: str) -> float:
 
 
 def _time_last_bytes(images: int, folder: Path) -> dict[str, list[float]]:
-    """One picture at a time. The server notes when it lets go of the last byte, the contender when the picture is there;
+    """One image at a time. The server notes when it lets go of the last byte, the contender when the image is there;
     the clock is the same, as both run on this machine."""
     found: dict[str, list[float]] = {}
-    print("| from the last byte to the picture in hand, ms | median | 95 of 100 within |\n|---|---|---|")
+    print("| from the last byte to the image in hand, ms | median | 95 of 100 within |\n|---|---|---|")
     for size, label in (("large", "2 MB"), ("small", "4 KB")):
         for way, (module, more) in _WAYS.items():
             _say(f"last byte, {label}: {way}")

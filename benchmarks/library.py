@@ -1,4 +1,4 @@
-"""Whether a library of a million pictures is as quick as one of ten thousand: finding, listing, and taking pictures in.
+"""Whether a library of a million images is as quick as one of ten thousand: finding, listing, and taking images in.
 
 The rows are made up, and have no files: words as often as in any language (Zipf), five models of which one is rare, tags,
 stars and prices. Everything goes through the library's own methods, threads and durable commits included. Each query runs many
@@ -59,7 +59,7 @@ def _image(rnd: random.Random, number: int) -> imagen.Image:
 
 
 async def _insert(database: Database, rnd: random.Random, numbers: Iterable[int]) -> float:
-    """Gives pictures a second, by the time that the database took."""
+    """Gives images a second, by the time that the database took."""
     seconds, count = 0.0, 0
     for group in _groups(numbers):
         statements = [insert_image(row_of(_image(rnd, number))) for number in group]
@@ -169,7 +169,7 @@ async def _run(sizes: list[int]) -> None:
                 await _prepare(library)
             made = size
             print(
-                f"{size:,} pictures, {path.stat().st_size / 1e6:,.0f} MB: {rates[-1]:,.0f} taken in a second",
+                f"{size:,} images, {path.stat().st_size / 1e6:,.0f} MB: {rates[-1]:,.0f} taken in a second",
                 flush=True,
             )
             for name, listing in _listings(library).items():

@@ -1,4 +1,4 @@
-"""What fetching a picture costs beside the network: images per second, CPU and memory, of this library and of others."""
+"""What fetching an image costs beside the network: images per second, CPU and memory, of this library and of others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ._children import machine, run_contender
-from .replies import picture_bytes
+from .replies import image_bytes
 from .server import Server, serve, split_cores
 
 __all__ = ["main"]
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--one-core", action="store_true", help="pin each contender to one core and the server to others"
     )
-    parser.add_argument("--dir", type=Path, default=None, help="where pictures are written, a disk worth measuring")
+    parser.add_argument("--dir", type=Path, default=None, help="where images are written, a disk worth measuring")
     parser.add_argument("--json", type=Path, default=None, help="also write every figure of every round to this file")
     options = parser.parse_args(arguments)
     cases = [case for case in CASES if not options.only or case.name.startswith(tuple(options.only))]
@@ -120,7 +120,7 @@ def _run_case(
             url = server.base_url(case.size, tls=case.tls)
             write = ["--write"] if contender.write else []
             report = run_contender(contender.module, url, *counts, *write, server=server, cores=cores, folder=folder)
-            assert report["picture_bytes"] == images * picture_bytes(case.size), "a picture is missing or cut"
+            assert report["image_bytes"] == images * image_bytes(case.size), "an image is missing or cut"
             found[contender.name].append(report)
     return found
 

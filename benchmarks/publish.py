@@ -1,7 +1,7 @@
-"""Publishes pictures to an S3 where one request in ten fails, and kills the process that does it, again and again.
+"""Publishes images to an S3 where one request in ten fails, and kills the process that does it, again and again.
 
-Each picture must be in the store in the end, with its own bytes; how often each was put says what the faults and the kills
-did cost. The store is moto on loopback, in a process of its own, so the pictures a second are its limit as much as ours.
+Each image must be in the store in the end, with its own bytes; how often each was put says what the faults and the kills
+did cost. The store is moto on loopback, in a process of its own, so the images a second are its limit as much as ours.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ async def _make(home: Path, count: int) -> None:
 
 
 async def _publish(home: Path, endpoint: str, later: float) -> Counter[str]:
-    """Publishes every picture of a home, and gives how many ended how."""
+    """Publishes every image of a home, and gives how many ended how."""
     async with imagen.open_client(_settings(home, endpoint), clock=lambda: time.time() + later) as client:
         images = [image async for image in client.library.find()]
         return Counter(one.state for one in await client.publisher.publish(images))
@@ -102,7 +102,7 @@ def _run(count: int, share: float, kills: int, seed: int) -> bool:
 def main() -> int:
     """Runs the cases, and says whether all of them ended well."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pictures", type=int, default=500)
+    parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--child", nargs=3, metavar=("HOME", "ENDPOINT", "LATER"), help=argparse.SUPPRESS)
@@ -115,7 +115,7 @@ def main() -> int:
         return 0
     print(machine())
     cases = ((0.0, 0), (0.1, 0), (0.1, options.kills))
-    fine = [_run(options.pictures, share, kills, options.seed) for share, kills in cases]
+    fine = [_run(options.images, share, kills, options.seed) for share, kills in cases]
     return 0 if all(fine) else 1
 
 

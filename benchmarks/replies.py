@@ -1,6 +1,6 @@
-"""The canned reply: what OpenAI's Images API answers to a generation, with a picture of noise in it.
+"""The canned reply: what OpenAI's Images API answers to a generation, with an image of noise in it.
 
-Every reply carries 32 base64 characters of its own, so that no two pictures are the same: a library that files pictures
+Every reply carries 32 base64 characters of its own, so that no two images are the same: a library that files images
 by their content would otherwise write the first one only.
 """
 
@@ -12,7 +12,7 @@ import random
 import struct
 import zlib
 
-__all__ = ["MODEL", "SIZES", "UNIQUE_CHARACTERS", "picture_bytes", "split_reply"]
+__all__ = ["MODEL", "SIZES", "UNIQUE_CHARACTERS", "image_bytes", "split_reply"]
 
 MODEL = "gpt-image-2"
 # A 1024x1024 PNG of high quality is about 1.5 MB, which is 2 MB as base64.
@@ -28,7 +28,7 @@ def split_reply(size: str) -> tuple[str, bytes]:
         {
             "created": 1787150086,
             "background": "opaque",
-            "data": [{"b64_json": _base64_picture(size)}],
+            "data": [{"b64_json": _base64_image(size)}],
             "output_format": "png",
             "quality": "high",
             "size": "1024x1024",
@@ -45,13 +45,13 @@ def split_reply(size: str) -> tuple[str, bytes]:
     return head, tail.encode()
 
 
-def picture_bytes(size: str) -> int:
-    """How long the picture in a reply is."""
-    # The reply around the picture is small change; no padding, as the text is a multiple of four.
-    return len(_base64_picture(size)) // 4 * 3
+def image_bytes(size: str) -> int:
+    """How long the image in a reply is."""
+    # The reply around the image is small change; no padding, as the text is a multiple of four.
+    return len(_base64_image(size)) // 4 * 3
 
 
-def _base64_picture(size: str) -> str:
+def _base64_image(size: str) -> str:
     header = struct.pack(">2I5B", 1024, 1024, 8, 2, 0, 0, 0)
     checksum = zlib.crc32(b"IHDR" + header)
     noise_length = (SIZES[size] - 500) // 4 * 3

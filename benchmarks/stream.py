@@ -31,7 +31,7 @@ __all__ = ["Report", "main", "run_stream"]
 
 _MODEL = "instant-1"
 # The smallest PNG that says of itself what it is.
-_PICTURE = (
+_IMAGE = (
     b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00\x1f\x15\xc4\x89\x00\x00\x00\x0a"
     b"IDATx\x9cc\x00\x01\x00\x00\x05\x00\x01\x0d\x0a\x2d\xb4\x00\x00\x00\x00IEND\xaeB`\x82"
 )
@@ -79,7 +79,7 @@ class _OneChunk:
     headers: Mapping[str, str] = {}
 
     def __init__(self) -> None:
-        self._left = _PICTURE
+        self._left = _IMAGE
 
     async def receive_some(self) -> bytes:
         await trio.lowlevel.checkpoint()
@@ -90,7 +90,7 @@ class _OneChunk:
 def _draw(call: imagen.Call) -> imagen.Exchange:
     response = yield imagen.HttpRequest(method="POST", url="draw")
     assert isinstance(response, imagen.HttpResponse)
-    return imagen.GeneratedImages(pictures=(imagen.GeneratedImage(data=response.body),))
+    return imagen.GeneratedImages(images=(imagen.GeneratedImage(data=response.body),))
 
 
 def _settings(home: Path) -> imagen.Settings:
@@ -107,7 +107,7 @@ def _settings(home: Path) -> imagen.Settings:
 async def _requests(count: int) -> AsyncIterator[imagen.Generate]:
     for number in range(count):
         await trio.lowlevel.checkpoint()
-        yield imagen.Generate(prompt=f"picture {number}")
+        yield imagen.Generate(prompt=f"image {number}")
 
 
 async def run_stream(count: int, at_once: int, folder: Path) -> Report:

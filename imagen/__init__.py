@@ -12,7 +12,7 @@ Where things are, from the bottom up; each module imports only from those above 
 _errors, _secrets, _workers, _nurseries    the exception tree; keys; threads; a nursery
 _version, _asgi, _whole_files              this version; web applications; files that are there whole
 _cleanup_rules                             how much may pile up
-_measure, _owners, _callbacks              the head of a picture; who is alive; whom a callback wakes
+_measure, _owners, _callbacks              the head of an image; who is alive; whom a callback wakes
 _search_terms, _tags                       words as search has them; words that people put on things
 _catalog, _requests                        what models there are, and what is asked of them
 _shapes, _translation                      a portable request in the words of one model
@@ -26,10 +26,10 @@ _store_settings, _settings, _ways          the environment and imagen.toml; one 
 _probe, _discovery, _routing               whether a provider answers, what it lists; which model does a request
 _database, _admission, _ledger             the SQLite file, whether there is room, the journal of attempts
 _spending, _webhooks                       the sums; who is told
-pictures/, library/, prompts/              thumbnails and the like; the pictures that were made; what is asked again and again
+images/, library/, prompts/              thumbnails and the like; the images that were made; what is asked again and again
 publishing/, sharing/, _housekeeping       an object store; links and archives; what is done while nobody waits
 _library_rooms                             all that stands on the library, put together
-_sources, _orders, _tickets                pictures to work on; a request fit to be sent; an attempt on its way
+_sources, _orders, _tickets                images to work on; a request fit to be sent; an attempt on its way
 _admittance, _keeping, _settling           gets a row; keeps what came; ends it in the ledger
 _engine, _economy, _cache, _replay         the way of one attempt; many together for less; what was made before, and again
 _hedging, _dispatch, _recovery             which way a request goes; what a process that died left behind

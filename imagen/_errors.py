@@ -8,7 +8,7 @@
     │   └── ModelNotFoundError      no such model, or it is retired
     ├── InvalidRequestError         the request itself is wrong: change it
     ├── AuthenticationError         the key is missing, wrong or not allowed to do this
-    ├── ContentFilterError          the provider refuses the prompt or the picture
+    ├── ContentFilterError          the provider refuses the prompt or the image
     ├── RateLimitError              too many requests: wait `retry_after_seconds`
     ├── QuotaExceededError          the account has no money or allowance left
     ├── BudgetExceededError         one of the caller's own budgets forbids it: nothing was sent
@@ -142,7 +142,7 @@ class AuthenticationError(ImagenError):
 
 
 class ContentFilterError(ImagenError):
-    """The provider refuses the prompt, or made a picture and withholds it."""
+    """The provider refuses the prompt, or made an image and withholds it."""
 
     default_code: ClassVar[ErrorCode] = "CONTENT_FILTER"
 
@@ -204,7 +204,7 @@ class SessionNotFoundError(SessionError):
 
 
 class SessionExpiredError(SessionError):
-    """The session was there and its time to live has passed; its pictures are in the library."""
+    """The session was there and its time to live has passed; its images are in the library."""
 
 
 class SessionCompletedError(SessionError):

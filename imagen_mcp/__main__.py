@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="imagen-mcp",
-        description="An MCP server that makes pictures. Without options it speaks over standard input and output.",
+        description="An MCP server that makes images. Without options it speaks over standard input and output.",
     )
     parser.add_argument(
         "--http",
@@ -110,7 +110,7 @@ def _prepare(http: tuple[str, int] | None) -> Callable[[], Awaitable[None]]:
     from .server import make_server
 
     settings = imagen.load_settings()
-    # A batch that is cancelled is salvaged for as long as a reply may take: this process stays, and the pictures are paid.
+    # A batch that is cancelled is salvaged for as long as a reply may take: this process stays, and the images are paid.
     # Only its own end is bounded, by `close_seconds`, and by `_leave_within` where a thread hangs.
     salvage_seconds = max(settings.salvage_seconds, settings.bounds.reply_seconds)
     settings = msgspec.structs.replace(settings, salvage_seconds=salvage_seconds)

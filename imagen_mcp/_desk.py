@@ -1,4 +1,4 @@
-"""What the tools share: their parameters, and the session behind every picture."""
+"""What the tools share: their parameters, and the session behind every image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pydantic import Field
 import imagen
 
 from ._context import Desk, client_of
-from ._results.generation import BatchReply, Found, PictureReply, batch_reply, failed, picture_reply
+from ._results.generation import BatchReply, Found, ImageReply, batch_reply, failed, image_reply
 from ._tools.money import Limits, ask_first, noting_retirement
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
     "LongTimeout",
     "MODELS_URI",
     "ModelId",
-    "PictureAnswer",
+    "ImageAnswer",
     "Prompt",
     "Quality",
     "SessionId",
@@ -42,11 +42,11 @@ __all__ = [
     "make_many",
     "make_one",
     "next_step",
-    "picture_source",
+    "image_source",
     "resume",
     "session_of",
     "start",
-    "wait_picture",
+    "wait_image",
 ]
 
 # The official TypeScript SDK and claude.ai give up on a call after 60 seconds, so every wait ends before.
@@ -60,10 +60,10 @@ _ID = re.compile(r"[0-9a-f]{4,16}")
 
 
 # A tool that spends may first have the client ask its user.
-PictureAnswer = Annotated[CallToolResult, PictureReply] | InputRequiredResult
+ImageAnswer = Annotated[CallToolResult, ImageReply] | InputRequiredResult
 BatchAnswer = Annotated[CallToolResult, BatchReply] | InputRequiredResult
 
-Prompt = Annotated[str, Field(description="What the picture should show.")]
+Prompt = Annotated[str, Field(description="What the image should show.")]
 ModelId = Annotated[
     str | None,
     Field(description=f"A model id from the resource {MODELS_URI}; left out, the server's default model."),
@@ -74,31 +74,31 @@ Size = Annotated[
 Source = Annotated[
     str,
     Field(
-        description="The picture: the id of one that imagen made, an https URL, a data URL, or a path on the server's machine."
+        description="The image: the id of one that imagen made, an https URL, a data URL, or a path on the server's machine."
     ),
 ]
 Strength = Annotated[
-    float | None, Field(ge=0, le=1, description="How far it may go from the picture, 0 to 1, where the model has it.")
+    float | None, Field(ge=0, le=1, description="How far it may go from the image, 0 to 1, where the model has it.")
 ]
 Quality = Annotated[str | None, Field(description="One of the model's qualities, such as low, medium or high.")]
 Style = Annotated[str | None, Field(description="One of the model's styles, where it has any.")]
-Count = Annotated[int, Field(ge=2, le=10, description="How many pictures, 2 to 10.")]
+Count = Annotated[int, Field(ge=2, le=10, description="How many images, 2 to 10.")]
 SessionId = Annotated[str, Field(description="The session_id that start_image_batch gave.")]
 After = Annotated[
     int | None,
-    Field(description="The index of the last picture that you have; leave it out to get the first one."),
+    Field(description="The index of the last image that you have; leave it out to get the first one."),
 ]
-Timeout = Annotated[float, Field(description="How many seconds to wait for a picture, 0 to 55.")]
+Timeout = Annotated[float, Field(description="How many seconds to wait for an image, 0 to 55.")]
 LongTimeout = Annotated[
     float,
-    Field(description="How many seconds to wait, 1 to 300. Most hosts end a call after 60; then the picture is kept."),
+    Field(description="How many seconds to wait, 1 to 300. Most hosts end a call after 60; then the image is kept."),
 ]
 Cache = Annotated[
-    bool, Field(description="Answer a request that was made before with a picture of the library, for nothing.")
+    bool, Field(description="Answer a request that was made before with an image of the library, for nothing.")
 ]
 Full = Annotated[
     bool,
-    Field(description="Show the whole picture in place of a preview, where it is small enough (525 kB, 2000 pixels)."),
+    Field(description="Show the whole image in place of a preview, where it is small enough (525 kB, 2000 pixels)."),
 ]
 
 
@@ -117,7 +117,7 @@ async def _found(ctx: Desk, looking: Awaitable[imagen.Session]) -> imagen.Sessio
     except imagen.SessionNotFoundError as error:
         # An assistant that starts again pays again.
         raise imagen.SessionNotFoundError(
-            f"{error.message} Finished pictures are files below {client_of(ctx).settings.home}."
+            f"{error.message} Finished images are files below {client_of(ctx).settings.home}."
         ) from error
 
 
@@ -132,15 +132,15 @@ def start(
 
 async def make_one(
     ctx: Desk, request: imagen.Request, timeout: float, limits: Limits, *, full: bool, cache: bool = False
-) -> PictureAnswer:
-    """One picture, as a session of one: when the wait is over before the picture is, it goes on and can still be pulled."""
+) -> ImageAnswer:
+    """One image, as a session of one: when the wait is over before the image is, it goes on and can still be pulled."""
     if (question := await ask_first(ctx, request, 1, limits)) is not None:
         return question
     session, notes = start(ctx, request, 1, limits, cache=cache)
     with _cancelled_without_answer(session):
-        found = await wait_picture(session, None, clamp(timeout, 1.0, _LONGEST_GENERATE), ctx)
+        found = await wait_image(session, None, clamp(timeout, 1.0, _LONGEST_GENERATE), ctx)
         if found is not None:
-            return await picture_reply(client_of(ctx), found, full=full, notes=notes)
+            return await image_reply(client_of(ctx), found, full=full, notes=notes)
         if session.finished:
             raise _reason(session)
         return failed(_still_being_made(session))
@@ -149,17 +149,17 @@ async def make_one(
 async def make_many(
     ctx: Desk, request: imagen.Request, count: int, timeout: float, limits: Limits, *, cache: bool = False
 ) -> BatchAnswer:
-    """Several pictures in the background; the first one as soon as it is there."""
+    """Several images in the background; the first one as soon as it is there."""
     if (question := await ask_first(ctx, request, count, limits)) is not None:
         return question
     session, notes = start(ctx, request, count, limits, cache=cache)
     with _cancelled_without_answer(session):
-        found = await wait_picture(session, None, clamp(timeout, 0.0, LONGEST_PULL), ctx)
+        found = await wait_image(session, None, clamp(timeout, 0.0, LONGEST_PULL), ctx)
         return await batch_reply(client_of(ctx), session, found, notes=[*notes, next_step(session, found, None)])
 
 
-def picture_source(ctx: Desk, text: str) -> imagen.ImageSource:
-    """A picture that an assistant names: where a server has callers from elsewhere, no file of its machine.
+def image_source(ctx: Desk, text: str) -> imagen.ImageSource:
+    """An image that an assistant names: where a server has callers from elsewhere, no file of its machine.
 
     Raises:
         InvalidRequestError: it is none that may be named here.
@@ -168,7 +168,7 @@ def picture_source(ctx: Desk, text: str) -> imagen.ImageSource:
     if desk.local_files or text.startswith(("https://", "data:")) or _ID.fullmatch(text):
         return text
     raise imagen.InvalidRequestError(
-        f"{text!r}: this server opens no files; give the id of a picture that it made, an https URL or a data URL."
+        f"{text!r}: this server opens no files; give the id of an image that it made, an https URL or a data URL."
     )
 
 
@@ -182,8 +182,8 @@ def _cancelled_without_answer(session: imagen.Session) -> Iterator[None]:
         raise
 
 
-async def wait_picture(session: imagen.Session, after: int | None, seconds: float, ctx: Desk) -> Found | None:
-    """The next picture; None when it does not come in time or never will. Reports progress meanwhile."""
+async def wait_image(session: imagen.Session, after: int | None, seconds: float, ctx: Desk) -> Found | None:
+    """The next image; None when it does not come in time or never will. Reports progress meanwhile."""
     beats = 0
     with trio.move_on_after(seconds):
         while True:
@@ -192,9 +192,9 @@ async def wait_picture(session: imagen.Session, after: int | None, seconds: floa
                 return None if pulled is None else Found(*pulled)
             beats += 1
             done = len(session.outcomes)
-            # Progress must grow with every report, so the picture in the making counts as a growing fraction.
+            # Progress must grow with every report, so the image in the making counts as a growing fraction.
             await ctx.report_progress(
-                done + beats / (beats + 1), session.requested, f"{done} of {session.requested} pictures"
+                done + beats / (beats + 1), session.requested, f"{done} of {session.requested} images"
             )
     return None
 
@@ -209,35 +209,35 @@ def next_step(session: imagen.Session, found: Found | None, after: int | None) -
     if not session.finished:
         return f"Nothing new yet: call {again} again. Do not start the batch again."
     if found is not None:
-        over = "This was the last picture of the batch."
+        over = "This was the last image of the batch."
     elif session.images:
-        over = f"The batch is over: no picture comes after index {have}."
+        over = f"The batch is over: no image comes after index {have}."
     else:
-        over = "The batch is over: no picture was made."
+        over = "The batch is over: no image was made."
     return " ".join([over, *incomplete(session)])
 
 
 def incomplete(session: imagen.Session) -> list[str]:
-    """What can be done about a batch that was stopped before every picture was made or had failed."""
+    """What can be done about a batch that was stopped before every image was made or had failed."""
     missing = session.requested - len(session.outcomes)
     if session.state != "CANCELLED" or not missing:
         return []
     return [
-        f"It was stopped, or the server was, before {missing} of {session.requested} pictures were made. What is finished can "
+        f"It was stopped, or the server was, before {missing} of {session.requested} images were made. What is finished can "
         f'be pulled, and resume_batch(session_id="{session.id}") makes the rest, if the user still wants it.'
     ]
 
 
 def _reason(session: imagen.Session) -> imagen.ImagenError:
-    """Why a session of one picture ended without it."""
+    """Why a session of one image ended without it."""
     if session.failures:
         return session.failures[0][1].error
-    return session.error or imagen.SessionError("The picture was cancelled with the server.", retryable=True)
+    return session.error or imagen.SessionError("The image was cancelled with the server.", retryable=True)
 
 
 def _still_being_made(session: imagen.Session) -> imagen.ImagenError:
     return imagen.ProviderError(
-        f'The picture is still being made: call get_next_image(session_id="{session.id}") to wait on. It lands in the library '
+        f'The image is still being made: call get_next_image(session_id="{session.id}") to wait on. It lands in the library '
         "in any case. Do not ask for it again: that would be paid twice.",
         code="TIMEOUT",
     )

@@ -1,4 +1,4 @@
-"""MCP over Streamable HTTP, on hypercorn's Trio worker. For this machine only: there is no login, and pictures cost money."""
+"""MCP over Streamable HTTP, on hypercorn's Trio worker. For this machine only: there is no login, and images cost money."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _GRACE_SECONDS = 1.0
 
 class MountedApps:
     """The web applications for others than assistants, with the client that the server opens, which is there before any
-    request: callbacks of providers, and links to pictures.
+    request: callbacks of providers, and links to images.
 
     Each is below the path of its URL, if there is one: a proxy of the user's passes on what comes there.
     """

@@ -1,4 +1,4 @@
-"""The resources: models, pictures, collections, styles and kept prompts. Each is read into a conversation, so it is bounded."""
+"""The resources: models, images, collections, styles and kept prompts. Each is read into a conversation, so it is bounded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import imagen
 
 from ._context import Desk, ServerState, client_of, current_client
 from ._desk import MODELS_URI
-from ._results.library import found_picture
+from ._results.library import found_image
 from ._results.text import clip_line
 from ._tools.library import find_collection
 
@@ -23,7 +23,7 @@ __all__ = ["COLLECTION_URI", "add_resources", "is_available", "live_models"]
 
 COLLECTION_URI = "imagen://collections/{+name}"
 _MOST_COLLECTIONS = 100
-_MOST_PICTURES = 50
+_MOST_IMAGES = 50
 _MOST_STYLES = 200
 _MOST_PROMPTS = 100
 _MOST_WORDS = 3
@@ -51,14 +51,14 @@ def add_resources(server: MCPServer[ServerState], settings: imagen.Settings, cat
     ):
         server.resource(uri, name=name, title=title, description=f"{title}.", mime_type=_JSON)(read)
     for uri, name, title, read_one, media_type in (
-        ("imagen://images/{image_id}", "image", "A picture in full", _read_image, "image/png"),
-        ("imagen://images/{image_id}/thumbnail", "thumbnail", "A small picture", _read_thumbnail, "image/webp"),
-        (COLLECTION_URI, "collection", "A collection and its first pictures", _read_collection, _JSON),
+        ("imagen://images/{image_id}", "image", "An image in full", _read_image, "image/png"),
+        ("imagen://images/{image_id}/thumbnail", "thumbnail", "A small image", _read_thumbnail, "image/webp"),
+        (COLLECTION_URI, "collection", "A collection and its first images", _read_collection, _JSON),
     ):
         server.resource(uri, name=name, title=title, description=f"{title}.", mime_type=media_type)(read_one)
 
 
-# --- pictures -------------------------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------------------------------------------
 
 
 async def _read_image(image_id: str, ctx: Desk) -> bytes:
@@ -73,7 +73,7 @@ async def _read_thumbnail(image_id: str, ctx: Desk) -> bytes:
 async def _find(image_id: str, ctx: Desk) -> imagen.Image:
     image = await client_of(ctx).library.get(image_id)
     if image is None:
-        raise ResourceNotFoundError(f"There is no picture {clip_line(image_id, 40)!r} in the library.")
+        raise ResourceNotFoundError(f"There is no image {clip_line(image_id, 40)!r} in the library.")
     return image
 
 
@@ -97,8 +97,8 @@ async def _list_collections() -> str:
 async def _read_collection(name: str, ctx: Desk) -> str:
     client = client_of(ctx)
     found = await find_collection(client, name)
-    page = await client.library.collections.images(found.id, limit=_MOST_PICTURES)
-    images = [found_picture(image).model_dump() for image in page]
+    page = await client.library.collections.images(found.id, limit=_MOST_IMAGES)
+    images = [found_image(image).model_dump() for image in page]
     about = {"name": found.name, "notes": clip_line(found.notes, _LONGEST_TEXT)}
     return _listing("images", images, found.images, about)
 

@@ -1,4 +1,4 @@
-"""The SDK's server as imagen needs it: what went wrong is told in one sentence, and pictures have their own media type."""
+"""The SDK's server as imagen needs it: what went wrong is told in one sentence, and images have their own media type."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Server(MCPServer[ServerState]):
             raise
         if isinstance(contents, InputRequiredResult):
             return contents
-        # A template has one media type for all its pictures.
+        # A template has one media type for all its images.
         return [
             replace(item, mime_type=_media_type(item.content) or item.mime_type)
             if isinstance(item.content, bytes)

@@ -137,7 +137,7 @@ def _claim(fd: int, diversion: int) -> int:
     own = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
     os.dup2(diversion, fd)
     if sys.platform == "linux":
-        # A pipe holds 64 KiB at first, and a picture would take dozens of turns through it. It may be no pipe, though, or
+        # A pipe holds 64 KiB at first, and an image would take dozens of turns through it. It may be no pipe, though, or
         # the system may allow no more.
         with suppress(OSError):
             fcntl.fcntl(own, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

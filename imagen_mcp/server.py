@@ -33,17 +33,17 @@ __all__ = ["make_server"]
 _MOST_NAMED = 24
 
 _INSTRUCTIONS = """\
-imagen makes pictures; some models cost money per picture.
-Before many pictures call estimate_cost, which makes none, and tell the user what they would cost.
-One picture: generate_image. From a picture: edit_image, create_variations, enhance_image, restyle_image.
-Several: start_image_batch answers with a session_id and the first picture, and the rest goes on \
-in the background. Then call get_next_image(session_id, after=<index of the last picture you have>) until its text says that \
-the batch is over. Repeating a pull is free and safe: the same `after` gives the same picture.
-Never call start_image_batch or generate_image again for pictures that are still being made: that would pay twice. After a \
+imagen makes images; some models cost money per image.
+Before many images call estimate_cost, which makes none, and tell the user what they would cost.
+One image: generate_image. From an image: edit_image, create_variations, enhance_image, restyle_image.
+Several: start_image_batch answers with a session_id and the first image, and the rest goes on \
+in the background. Then call get_next_image(session_id, after=<index of the last image you have>) until its text says that \
+the batch is over. Repeating a pull is free and safe: the same `after` gives the same image.
+Never call start_image_batch or generate_image again for images that are still being made: that would pay twice. After a \
 time-out, pull again. A batch that the end of the server interrupted is still there: pull what is finished, and resume_batch \
 makes the rest.
 What was made before is in a library: search_images finds it, show_image shows it, organize_images puts it in order.
-Pictures are files; tell the user their paths. What you see is a small preview."""
+Images are files; tell the user their paths. What you see is a small preview."""
 
 
 def make_server(
@@ -55,7 +55,7 @@ def make_server(
 ) -> MCPServer[ServerState]:
     """A server whose client is opened by `open_client` for as long as the server's lifespan.
 
-    With `local_files` the callers may name files of this machine as pictures to work on: they are its own user then. When
+    With `local_files` the callers may name files of this machine as images to work on: they are its own user then. When
     the server ends, what is in flight gets `close_seconds` to finish; None leaves it to the client's settings.
 
     Raises:
@@ -80,7 +80,7 @@ def make_server(
     server = Server(
         "imagen",
         title="imagen",
-        description="Makes pictures, one or in batches, with the image models that there are keys for.",
+        description="Makes images, one or in batches, with the image models that there are keys for.",
         instructions=f"{_INSTRUCTIONS}\nModels that can be used now: {named}.",
         version=imagen.version(),
         lifespan=lifespan,

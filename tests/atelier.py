@@ -49,10 +49,10 @@ class Atelier:
         shade = 20 * len(self.calls)
         data = yield imagen.Compute(call=partial(png, (shade, shade, shade), (64, 64)))
         assert isinstance(data, bytes)
-        picture = (
+        image = (
             imagen.WithheldImage(reason="It shows too much.") if self._withhold else imagen.GeneratedImage(data=data)
         )
-        return imagen.GeneratedImages(pictures=(picture,), reported_cost_usd=COST)
+        return imagen.GeneratedImages(images=(image,), reported_cost_usd=COST)
 
 
 @asynccontextmanager

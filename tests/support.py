@@ -24,7 +24,7 @@ REFUSED = {"error": {"message": "No.", "type": "image_generation_user_error", "c
 
 
 def png(colour: tuple[int, int, int] = (200, 30, 60), size: tuple[int, int] = (8, 8)) -> bytes:
-    """A real, tiny picture."""
+    """A real, tiny image."""
     out = BytesIO()
     PillowImage.new("RGB", size, colour).save(out, "PNG")
     return out.getvalue()
@@ -41,15 +41,15 @@ def images_reply(count: int = 1, *, data: bytes = PNG, after_seconds: float = 0.
 
 
 def error_reply(status: int, body: object, **headers: str) -> ScriptedReply:
-    """An answer that is no picture."""
+    """An answer that is no image."""
     return ScriptedReply(status=status, headers=headers, chunks=(msgspec.json.encode(body),))
 
 
 class FakeProvider:
     """Answers generations at random, from a seed, and keeps its own account of what it bills.
 
-    `faults` names what may happen beside a picture: "refusal", "busy" (429), "down" (503), "broken" (500), "garbage",
-    "refused" (no connection), "lost" and "cut" (the reply), and "foreign" (a picture that is none).
+    `faults` names what may happen beside an image: "refusal", "busy" (429), "down" (503), "broken" (500), "garbage",
+    "refused" (no connection), "lost" and "cut" (the reply), and "foreign" (an image that is none).
     """
 
     def __init__(self, seed: int = 0, *, faults: tuple[str, ...] = (), max_seconds: float = 2.0) -> None:
@@ -80,7 +80,7 @@ class FakeProvider:
             case "fine":
                 return images_reply(count, after_seconds=seconds)
             case "foreign":
-                return images_reply(count, data=b"this is no picture", after_seconds=seconds)
+                return images_reply(count, data=b"this is no image", after_seconds=seconds)
         # Billed, and the answer does not say so.
         self.lost_usd += PRICE * count
         match chosen:
@@ -99,7 +99,7 @@ ALL_FAULTS = ("refusal", "busy", "down", "broken", "garbage", "refused", "lost",
 
 
 def make_settings(home: Path, **changes: object) -> imagen.Settings:
-    """Settings with an OpenAI key and one more model, which bills 0.04 a picture and takes ten at once."""
+    """Settings with an OpenAI key and one more model, which bills 0.04 an image and takes ten at once."""
     settings = imagen.load_settings({"IMAGEN_HOME": str(home), "OPENAI_API_KEY": "sk-test-secret"})
     model = {
         "provider": "openai",

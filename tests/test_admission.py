@@ -69,7 +69,7 @@ async def test_a_budget_binds_its_model_provider_or_tag_only(autojump_clock, tmp
         await client.generate("x")
         await client.generate("x", tag="leaflet")
         await client.generate("x", tag="poster")
-        with pytest.raises(imagen.BudgetExceededError, match="1 pictures in all for tag poster has 0 left in all"):
+        with pytest.raises(imagen.BudgetExceededError, match="1 images in all for tag poster has 0 left in all"):
             await client.generate("x", tag="poster")
 
 
@@ -91,7 +91,7 @@ async def test_alarms_come_at_50_80_and_100_percent(autojump_clock, tmp_path):
             await outcomes_of(client, 10, max_at_once=1)
         await outcomes_of(client, 5, max_at_once=1)
     alarms = [(event.budget, event.share) for event in events if isinstance(event, imagen.BudgetAlarm)]
-    assert [share for budget, share in alarms if "pictures" in budget] == [0.5, 0.8, 1.0]
+    assert [share for budget, share in alarms if "images" in budget] == [0.5, 0.8, 1.0]
     assert [share for budget, share in alarms if "$0.2" in budget] == [0.5, 0.8, 1.0]
 
 
@@ -123,9 +123,9 @@ async def test_under_a_budget_an_unknown_price_needs_a_ceiling(autojump_clock, t
 async def test_much_money_needs_a_yes_before_the_first_request(autojump_clock, tmp_path):
     asked: list[tuple[Decimal | None, int]] = []
 
-    async def confirm(quote: imagen.Quote, pictures: int) -> bool:
-        asked.append((quote.high_usd, pictures))
-        return pictures < 10
+    async def confirm(quote: imagen.Quote, images: int) -> bool:
+        asked.append((quote.high_usd, images))
+        return images < 10
 
     async with open_test_client(FakeProvider(), home=tmp_path, confirm=confirm, confirm_above_usd=Decimal("0.10")) as (
         client,
@@ -156,7 +156,7 @@ async def test_with_nobody_to_ask_the_answer_is_no(autojump_clock, tmp_path):
 # --- rates ----------------------------------------------------------------------------------------------------------
 
 
-async def test_so_many_pictures_in_a_window_that_slides(autojump_clock, tmp_path):
+async def test_so_many_images_in_a_window_that_slides(autojump_clock, tmp_path):
     times: list[float] = []
 
     def answer(request: imagen.HttpRequest):
@@ -182,9 +182,7 @@ async def test_who_does_not_wait_hears_when_a_slot_is_due(autojump_clock, tmp_pa
         transport,
     ):
         await outcomes_of(client, 2)
-        with pytest.raises(
-            imagen.RateLimitError, match="takes 2 pictures in 10,800 seconds; a slot is due in"
-        ) as caught:
+        with pytest.raises(imagen.RateLimitError, match="takes 2 images in 10,800 seconds; a slot is due in") as caught:
             await client.generate("x", wait=False)
         assert caught.value.retry_after_seconds == pytest.approx(10800, abs=10)
         assert len(transport.requests) == 2
@@ -223,7 +221,7 @@ async def test_waiting_for_a_slot_is_told(autojump_clock, tmp_path):
     ) as (client, _):
         await outcomes_of(client, 2)
     notes = [event.note for event in events if isinstance(event, imagen.ProgressReported)]
-    assert any("for a slot: test-model takes 1 pictures in 60 seconds" in note for note in notes)
+    assert any("for a slot: test-model takes 1 images in 60 seconds" in note for note in notes)
 
 
 @given(

@@ -70,7 +70,7 @@ def test_leaving_early_salvages_what_was_sent_and_leaves_nothing_running(seed, f
             books_balance(spending, provider)
             kept = await client.library.list(limit=100)
             assert delivered <= {image.id for image in kept}
-            # A picture that is none is billed, and is no picture in the library.
+            # An image that is none is billed, and is no image in the library.
             assert len(kept) * PRICE <= spending.settled_usd
 
     run_virtually(main)
@@ -185,7 +185,7 @@ async def test_an_endless_source_of_requests_streams_through(autojump_clock):
         try:
             for number in itertools.count():
                 read += 1
-                yield imagen.Generate(prompt=f"picture {number}")
+                yield imagen.Generate(prompt=f"image {number}")
         finally:
             closed = True
 
@@ -259,7 +259,7 @@ async def test_together_asks_for_as_many_as_the_model_takes(autojump_clock):
         assert sorted(msg_n(request) for request in transport.requests) == [3, 10, 10]
 
 
-async def test_bytes_that_are_no_picture_are_paid_for_and_kept(autojump_clock):
+async def test_bytes_that_are_no_image_are_paid_for_and_kept(autojump_clock):
     async with open_test_client(lambda request: images_reply(data=b"<svg/>")) as (client, _):
         with pytest.raises(imagen.ProviderError, match="no PNG, JPEG, WebP or GIF") as caught:
             await client.generate("a cat")
@@ -270,7 +270,7 @@ async def test_bytes_that_are_no_picture_are_paid_for_and_kept(autojump_clock):
         assert (await client.spending()).settled_usd == PRICE
 
 
-async def test_fewer_pictures_than_asked_for_are_failures_that_cost_nothing(autojump_clock):
+async def test_fewer_images_than_asked_for_are_failures_that_cost_nothing(autojump_clock):
     async with open_test_client(lambda request: images_reply(1)) as (client, _):
         async with client.open_batch("a cat", n=2, together=True) as batch:
             outcomes = [outcome async for outcome in batch]
@@ -298,7 +298,7 @@ async def test_fail_after_spending_raises_at_the_end_of_its_block(autojump_clock
         assert got == 2
 
 
-async def test_a_single_picture_beyond_the_scope_ends_the_scope(autojump_clock):
+async def test_a_single_image_beyond_the_scope_ends_the_scope(autojump_clock):
     async with open_test_client(FakeProvider()) as (client, transport):
         with imagen.move_on_after_spending("0.05") as scope:
             await client.generate("one")

@@ -13,11 +13,11 @@ import imagen
 from imagen.testing import ScriptedReply
 from tests.atelier import Atelier, open_atelier
 from tests.support import PRICE, FakeProvider, error_reply, images_reply, open_test_client, png
-from tests.test_routes import DOWN, Town, open_town, picture
+from tests.test_routes import DOWN, Town, image_reply, open_town
 
 
 def another_each_time(*seconds: float) -> Callable[[imagen.HttpRequest], ScriptedReply]:
-    """Answers with a new picture after so many seconds, each time the next, and then always after one."""
+    """Answers with a new image after so many seconds, each time the next, and then always after one."""
     shades, waits = iter(range(256)), chain(seconds, repeat(1.0))
     return lambda request: images_reply(data=png((next(shades), 0, 0)), after_seconds=next(waits))
 
@@ -155,7 +155,7 @@ async def test_without_a_library_there_is_nothing_to_look_into(autojump_clock):
         assert not transport.requests
 
 
-async def test_a_picture_without_its_file_is_made_again_once_and_no_more(autojump_clock):
+async def test_an_image_without_its_file_is_made_again_once_and_no_more(autojump_clock):
     async with open_test_client(another_each_time()) as (client, transport):
         lost = await client.generate("a cat", cache=True)
         lost.path.unlink()
@@ -164,7 +164,7 @@ async def test_a_picture_without_its_file_is_made_again_once_and_no_more(autojum
         assert len(transport.requests) == 2
 
 
-async def test_a_batch_that_waits_for_what_another_makes_is_not_given_its_own_picture_twice(autojump_clock):
+async def test_a_batch_that_waits_for_what_another_makes_is_not_given_its_own_image_twice(autojump_clock):
     async with open_test_client(another_each_time(10.0, 1.0)) as (client, transport):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: client.generate("a cat", cache=True))
@@ -174,7 +174,7 @@ async def test_a_batch_that_waits_for_what_another_makes_is_not_given_its_own_pi
         assert len(transport.requests) == 2
 
 
-async def test_pictures_that_others_make_meanwhile_are_not_mistaken_for_those_of_the_batch(autojump_clock):
+async def test_images_that_others_make_meanwhile_are_not_mistaken_for_those_of_the_batch(autojump_clock):
     async with open_test_client(another_each_time(10.0)) as (client, _):
         async with trio.open_nursery() as nursery:
 
@@ -191,7 +191,7 @@ async def test_pictures_that_others_make_meanwhile_are_not_mistaken_for_those_of
 
 
 async def test_what_a_cancelled_caller_sent_to_a_model_to_fall_back_on_is_not_paid_again(autojump_clock, tmp_path):
-    town = Town(left=DOWN, right=picture(20))
+    town = Town(left=DOWN, right=image_reply(20))
     # Each order of a model that takes a seed has one of its own.
     models = {
         f"{name}-2": {"provider": name, "price": {"usd_per_image": "0.05"}, "capabilities": {"seed": True}}
@@ -205,7 +205,7 @@ async def test_what_a_cancelled_caller_sent_to_a_model_to_fall_back_on_is_not_pa
         assert town.sent("right") == 1
 
 
-async def test_a_picture_that_the_model_takes_needs_not_suit_those_to_fall_back_on(autojump_clock):
+async def test_an_image_that_the_model_takes_needs_not_suit_those_to_fall_back_on(autojump_clock):
     toml = """
         [models.fussy]
         provider = "atelier"
@@ -221,8 +221,8 @@ async def test_a_picture_that_the_model_takes_needs_not_suit_those_to_fall_back_
 async def test_nobody_is_asked_to_agree_to_the_cost_of_a_hit(autojump_clock):
     asked: list[int] = []
 
-    async def confirm(quote: imagen.Quote, pictures: int) -> bool:
-        asked.append(pictures)
+    async def confirm(quote: imagen.Quote, images: int) -> bool:
+        asked.append(images)
         return len(asked) == 1
 
     settings = {"confirm_above_usd": Decimal("0.01"), "confirm": confirm}

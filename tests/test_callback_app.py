@@ -1,4 +1,4 @@
-"""The application that takes callbacks: what it answers to anybody at all, and that a true callback brings the picture."""
+"""The application that takes callbacks: what it answers to anybody at all, and that a true callback brings the image."""
 
 from __future__ import annotations
 
@@ -333,7 +333,7 @@ each_service = pytest.mark.parametrize(
 
 
 @each_service
-async def test_a_picture_comes_with_its_callback(
+async def test_an_image_comes_with_its_callback(
     name: str, model: str, authority: trustme.CA, trusting: ssl.SSLContext, tmp_path: Path
 ):
     async with open_called_back(tmp_path, authority, trusting) as (client, simulator):

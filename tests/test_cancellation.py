@@ -15,7 +15,7 @@ import trio
 import imagen
 from imagen.testing import ScriptedReply, cancel_at_every_step
 from tests.support import PRICE, FakeProvider, books_balance, open_test_client
-from tests.test_routes import BROKEN, BUSY, DOWN, PRICES, Town, open_town, picture
+from tests.test_routes import BROKEN, BUSY, DOWN, PRICES, Town, image_reply, open_town
 
 
 async def check_home(home: Path, provider: FakeProvider) -> None:
@@ -52,7 +52,7 @@ def test_a_batch_survives_a_cancellation_at_every_step():
     assert delivered > 20
 
 
-def test_a_single_picture_survives_a_cancellation_at_every_step():
+def test_a_single_image_survives_a_cancellation_at_every_step():
     async def scenario(scope: trio.CancelScope) -> None:
         provider = FakeProvider(1)
         with tempfile.TemporaryDirectory() as folder:
@@ -120,7 +120,7 @@ async def test_salvage_is_bounded_too_while_the_client_stays_open(autojump_clock
         assert (await client.spending()).attempts.unknown == 1
 
 
-async def test_salvage_keeps_the_picture_of_a_caller_who_left(autojump_clock, tmp_path):
+async def test_salvage_keeps_the_image_of_a_caller_who_left(autojump_clock, tmp_path):
     provider = FakeProvider(1, max_seconds=20.0)
     async with open_test_client(provider, home=tmp_path) as (client, _):
         with trio.move_on_after(0.5) as left:
@@ -166,7 +166,7 @@ async def test_a_crash_of_a_sibling_task_still_salvages(autojump_clock, tmp_path
         assert len(await client.library.list()) == 1
 
 
-async def test_a_subscriber_that_raises_loses_no_picture_and_is_heard_at_the_end(autojump_clock, tmp_path):
+async def test_a_subscriber_that_raises_loses_no_image_and_is_heard_at_the_end(autojump_clock, tmp_path):
     def broken(event: imagen.Event) -> None:
         raise LookupError(type(event).__name__)
 
@@ -179,10 +179,10 @@ async def test_a_subscriber_that_raises_loses_no_picture_and_is_heard_at_the_end
 
 
 class BillingTown(Town):
-    """Three providers that keep their bill: a picture is paid for when it is begun, whoever waits for it."""
+    """Three providers that keep their bill: an image is paid for when it is begun, whoever waits for it."""
 
     def __init__(self, **scripts: list[ScriptedReply]) -> None:
-        super().__init__(**{name: self._billing(name, scripts.get(name, [picture()])) for name in PRICES})
+        super().__init__(**{name: self._billing(name, scripts.get(name, [image_reply()])) for name in PRICES})
         self.billed_usd = Decimal(0)
 
     def _billing(self, name: str, script: list[ScriptedReply]) -> Callable[[int], ScriptedReply]:
@@ -220,7 +220,7 @@ async def open_ruled_town(town: Town, home: Path) -> AsyncIterator[imagen.Client
 
 
 async def check_town(home: Path, town: BillingTown) -> None:
-    """What a later client finds: everything billed is in the ledger, what is settled has its picture, files are whole."""
+    """What a later client finds: everything billed is in the ledger, what is settled has its image, files are whole."""
     files = {path for path in (home / "images").rglob("*") if path.is_file()}
     for path in files:
         assert path.stem == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -256,12 +256,12 @@ def cancel_in_town(
 
 
 FAULTS = {
-    "a retry that is waited for": {"left": [DOWN, BUSY, picture()], "right": [BUSY], "third": [REFUSED]},
-    "falling back twice": {"left": [DOWN], "right": [REFUSED], "third": [picture()]},
+    "a retry that is waited for": {"left": [DOWN, BUSY, image_reply()], "right": [BUSY], "third": [REFUSED]},
+    "falling back twice": {"left": [DOWN], "right": [REFUSED], "third": [image_reply()]},
     "an outcome that is unknown": {"left": [REFUSED], "right": [BROKEN, LOST]},
-    "a slow model that is overtaken": {"left": [picture(9.0)], "right": [picture(0.5)]},
-    "two that are slow": {"left": [picture(9.0)], "right": [picture(9.0)]},
-    "a slow one, and nobody else": {"left": [picture(9.0)], "right": [DOWN]},
+    "a slow model that is overtaken": {"left": [image_reply(9.0)], "right": [image_reply(0.5)]},
+    "two that are slow": {"left": [image_reply(9.0)], "right": [image_reply(9.0)]},
+    "a slow one, and nobody else": {"left": [image_reply(9.0)], "right": [DOWN]},
 }
 
 
@@ -284,7 +284,11 @@ def test_a_batch_over_all_ways_survives_a_cancellation_at_every_step():
                 async for _ in batch:
                     pass
 
-    scripts = {"left": [DOWN, picture(5.0), BUSY, picture()], "right": [BUSY, picture(), REFUSED], "third": [LOST]}
+    scripts = {
+        "left": [DOWN, image_reply(5.0), BUSY, image_reply()],
+        "right": [BUSY, image_reply(), REFUSED],
+        "third": [LOST],
+    }
     assert cancel_in_town(work, scripts, every=5) > 30
 
 
@@ -293,7 +297,7 @@ def test_a_session_over_all_ways_survives_a_cancellation_at_every_step():
         session = client.start_session("x", n=4, max_at_once=2, budget=imagen.Budget("0.25"), **WAYS)
         await session.wait_finished()
 
-    scripts = {"left": [picture(5.0), DOWN], "right": [DOWN, picture(), LOST], "third": [BUSY, picture()]}
+    scripts = {"left": [image_reply(5.0), DOWN], "right": [DOWN, image_reply(), LOST], "third": [BUSY, image_reply()]}
     assert cancel_in_town(work, scripts, every=5) > 25
 
 
@@ -303,4 +307,4 @@ def test_a_caller_that_waits_for_a_slot_leaves_it_at_every_step():
             for _ in range(4):
                 nursery.start_soon(client.generate, imagen.Generate(prompt="x", model="left-1"))
 
-    assert cancel_in_town(work, {"left": [picture(0.5)]}, every=2) > 30
+    assert cancel_in_town(work, {"left": [image_reply(0.5)]}, every=2) > 30

@@ -93,7 +93,7 @@ async def simulated(shell: Shell, **options: object) -> AsyncIterator[Simulator]
         yield simulator
 
 
-async def test_pictures_come_in_order_of_completion_each_on_a_line_of_its_own(shell):
+async def test_images_come_in_order_of_completion_each_on_a_line_of_its_own(shell):
     async with simulated(shell, latency=[0.9, 0.1, 0.5], usd_per_image="0.04") as simulator:
         status, lines, _ = await shell.run_json("generate", "a cat", "-n", "3", "--model", "four-cents")
         assert status == 0
@@ -111,7 +111,7 @@ async def test_pictures_come_in_order_of_completion_each_on_a_line_of_its_own(sh
         assert bodies == [{"model": "gpt-image-2", "prompt": "a cat", "n": 1}] * 3
 
 
-async def test_each_line_is_written_when_its_picture_is_done(shell):
+async def test_each_line_is_written_when_its_image_is_done(shell):
     async with simulated(shell, latency=[0.2, 20.0]):
         process = await trio.lowlevel.open_process(
             [sys.executable, "-m", "imagen", "generate", "a cat", "-n", "2", "--json"],
@@ -201,9 +201,9 @@ async def test_history_spend_and_show_agree_with_what_was_made(shell):
 
 async def test_copies_get_readable_names_and_overwrite_nothing(shell):
     for _ in range(2):
-        done = await shell.run("generate", "A Cat, asleep!", "--size", "64x64", "--out", "pictures")
+        done = await shell.run("generate", "A Cat, asleep!", "--size", "64x64", "--out", "images")
         assert done.returncode == 0
-    assert sorted(path.name for path in (shell.home / "pictures").iterdir()) == [
+    assert sorted(path.name for path in (shell.home / "images").iterdir()) == [
         "a-cat-asleep-1-2.png",
         "a-cat-asleep-1.png",
     ]
@@ -289,7 +289,7 @@ async def test_an_unreachable_host_is_said_to_be_one(shell):
         (Refused(), "CONTENT_FILTER", "no"),
     ],
 )
-async def test_a_failure_loses_no_other_picture(shell, fault, code, billed):
+async def test_a_failure_loses_no_other_image(shell, fault, code, billed):
     async with simulated(shell, faults=[fault], usd_per_image="0.04") as simulator:
         status, lines, _ = await shell.run_json(
             *("generate", "x", "-n", "3", "--max-at-once", "1", "--model", "four-cents")

@@ -80,7 +80,7 @@ async def test_a_dry_run_says_the_cost_of_each_model_that_may_be_asked(shell):
     assert b"--yes" not in nothing.stdout
 
 
-async def test_a_dry_run_of_an_edit_reads_no_picture_and_refuses_what_the_model_cannot_do(shell):
+async def test_a_dry_run_of_an_edit_reads_no_image_and_refuses_what_the_model_cannot_do(shell):
     done = await shell.run("edit", "a dog", "nowhere.png", "--model", "gpt-image-2", "--dry-run")
     assert done.returncode == 0
     assert b"gpt-image-2" in done.stdout
@@ -130,7 +130,7 @@ async def test_above_the_limit_somebody_must_agree(shell):
     assert [line["kind"] for line in lines] == ["summary"]
     assert lines[0]["succeeded"] == 0
     assert re.fullmatch(
-        r"imagen: 3 pictures may cost up to \$0\.12, and above \$0\.10 .* Add --yes to agree to it\.\n", errors
+        r"imagen: 3 images may cost up to \$0\.12, and above \$0\.10 .* Add --yes to agree to it\.\n", errors
     )
 
 
@@ -205,7 +205,7 @@ async def test_a_person_is_asked_once_and_anything_but_yes_is_no(shell, keys, st
     async with simulated(shell, usd_per_image="0.04") as simulator:
         set_up(shell, 'confirm_above_usd = "0.10"')
         async with at_terminal(shell, *MAKE, "-n", "3") as terminal:
-            await terminal.wait_shown("imagen: 3 pictures may cost up to $0.12. Make them? [y/N] ")
+            await terminal.wait_shown("imagen: 3 images may cost up to $0.12. Make them? [y/N] ")
             assert not simulator.received
             await terminal.type(keys)
             assert await terminal.finish() == status
@@ -323,7 +323,7 @@ async def test_who_does_not_wait_is_told_when_a_slot_is_due(shell):
 
 @asynccontextmanager
 async def spent(shell: Shell) -> AsyncIterator[Simulator]:
-    """Two pictures for the cats, one of them refused; one for nobody, whose answer was lost."""
+    """Two images for the cats, one of them refused; one for nobody, whose answer was lost."""
     async with simulated(
         shell, usd_per_image="0.04", faults=[None, Refused(), None, Reset(after_billing=True)]
     ) as simulator:
@@ -450,7 +450,7 @@ async def test_a_job_of_a_process_that_was_killed_is_fetched(shell):
     assert Path(str(image["path"])).stat().st_size == image["size_bytes"]
     assert summary == {"kind": "summary", "fetched": 1, "unknown": 0}
     assert "This can take minutes" in errors
-    assert again.stdout == b"0 pictures fetched, 0 requests stay unknown\n"
+    assert again.stdout == b"0 images fetched, 0 requests stay unknown\n"
 
 
 async def test_what_cannot_be_fetched_is_listed_with_status_1(shell):
@@ -460,6 +460,6 @@ async def test_what_cannot_be_fetched_is_listed_with_status_1(shell):
     assert done.returncode == status == 1
     assert attempt["kind"] == "unknown_attempt"
     assert summary == {"kind": "summary", "fetched": 0, "unknown": 1}
-    assert done.stdout.decode().splitlines()[0] == "0 pictures fetched, 1 requests stay unknown"
+    assert done.stdout.decode().splitlines()[0] == "0 images fetched, 1 requests stay unknown"
     assert str(attempt["id"]) in done.stdout.decode()
     assert json.dumps(attempt["message"])[1:-1] in done.stdout.decode()

@@ -24,7 +24,7 @@ from tests.test_every_model import SIMULATED, request_for, works_on_its_own
 from tests.transports import failure, open_driver, outcome
 
 COLLECTING = [name for name, provider in PROVIDERS.items() if provider.collect is not None]
-# Of Stability's models only these take jobs; the others answer with the picture.
+# Of Stability's models only these take jobs; the others answer with the image.
 JOBS_OF_STABILITY = ("stability/upscale-creative", "stability/replace-background-and-relight")
 # ComfyUI is told the id of a job, so it is known before the job is; an editor asks for the mask first.
 ORDERED_AT = {"comfyui": 2, "midjourney edit": 2, "midjourney_gateway edit": 2}
@@ -74,28 +74,28 @@ def call_for(model: imagen.Model, operation: str) -> Call:
     request = request_for(model, operation)
     if model.capabilities.seed:
         request = msgspec.structs.replace(request, seed=7)
-    pictures = {name: tuple(map(picture, getattr(request, name, ()))) for name in ("images", "references")}
+    images = {name: tuple(map(encoded_image, getattr(request, name, ()))) for name in ("images", "references")}
     if (image := getattr(request, "image", None)) is not None:
-        pictures["images"] = (picture(image),)
+        images["images"] = (encoded_image(image),)
     if (reference := getattr(request, "reference", None)) is not None:
-        pictures["references"] = (picture(reference),)
+        images["references"] = (encoded_image(reference),)
     mask = getattr(request, "mask", None)
     return stepping.call(
         model,
         request=request,
-        mask=None if mask is None else picture(mask),
+        mask=None if mask is None else encoded_image(mask),
         settings={"poll_seconds": 0.01} if "poll_seconds" in PROVIDERS[model.provider].settings else {},
-        **pictures,
+        **images,
     )
 
 
-def picture(data: object) -> imagen.EncodedImage:
+def encoded_image(data: object) -> imagen.EncodedImage:
     assert isinstance(data, bytes)
     found = read_image_header(data)
     return imagen.EncodedImage(data=data, media_type=found.media_type, width=found.width, height=found.height)
 
 
-def without_pictures(call: Call) -> Call:
+def without_images(call: Call) -> Call:
     return msgspec.structs.replace(call, images=(), mask=None, references=())
 
 
@@ -133,27 +133,27 @@ async def collect(simulator: Simulator, call: Call, accepted: JobAccepted) -> Ge
     async with open_process(simulator, provider.name) as driver:
         memory = Memory()
         try:
-            return await driver.run(provider.collect(without_pictures(call), accepted), memory, billable=True)
+            return await driver.run(provider.collect(without_images(call), accepted), memory, billable=True)
         finally:
             # The ledger knows the job already, and knows it better.
             assert not memory.accepted_jobs
 
 
-def shown(pictures: GeneratedImages) -> GeneratedImages:
+def shown(images: GeneratedImages) -> GeneratedImages:
     """The result without what is another one each time."""
     return msgspec.structs.replace(
-        pictures,
-        pictures=tuple(
+        images,
+        images=tuple(
             msgspec.structs.replace(made, provider_id=None, data=b"")
             if isinstance(made, imagen.GeneratedImage)
             else made
-            for made in pictures.pictures
+            for made in images.images
         ),
     )
 
 
-def sizes(pictures: GeneratedImages) -> list[tuple[str, int, int]]:
-    found = [read_image_header(made.data) for made in pictures.pictures if isinstance(made, imagen.GeneratedImage)]
+def sizes(images: GeneratedImages) -> list[tuple[str, int, int]]:
+    found = [read_image_header(made.data) for made in images.images if isinstance(made, imagen.GeneratedImage)]
     return [(made.media_type, made.width, made.height) for made in found]
 
 
@@ -179,7 +179,7 @@ async def test_what_is_collected_is_what_the_operation_would_have_given(model: i
             assert not any(received.kind == "cancel" for received in simulator.received)
     assert shown(collected) == shown(whole)
     assert sizes(collected) == sizes(whole)
-    assert len(sizes(collected)) == len(whole.pictures)
+    assert len(sizes(collected)) == len(whole.images)
     assert cost_of(model, call.request, collected) == cost_of(model, call.request, whole)
 
 
@@ -201,7 +201,7 @@ async def test_a_job_that_nobody_knows_may_have_been_billed(model: imagen.Model,
 
 @every(FIRST_OF_EACH)
 @pytest.mark.parametrize("fault", [JobFails(), Withheld()], ids=["fails", "withheld"])
-async def test_a_job_that_ends_without_a_picture_ends_as_it_would_have(
+async def test_a_job_that_ends_without_an_image_ends_as_it_would_have(
     model: imagen.Model, operation: str, fault: imagen.testing.simulator.Fault
 ):
     call = call_for(model, operation)
@@ -235,7 +235,7 @@ async def test_a_job_that_never_arrived_cost_nothing():
 
 
 @every([case for case in FIRST_OF_EACH if case[0].provider in ("bfl", "ideogram", "midjourney", "stability")])
-async def test_the_next_client_has_the_pictures_that_the_last_one_ordered(
+async def test_the_next_client_has_the_images_that_the_last_one_ordered(
     tmp_path: Path, model: imagen.Model, operation: str
 ):
     """Of providers whose jobs cost something when they are stopped; others are stopped by a client that closes."""

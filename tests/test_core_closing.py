@@ -8,14 +8,14 @@ import trio
 import imagen
 from imagen.testing import InlineWorkers, ScriptedTransport
 from tests.test_recovery import Works
-from tests.test_routes import picture
+from tests.test_routes import image_reply
 
 
 class Stubborn(ScriptedTransport):
     """A transport that does not close."""
 
     def __init__(self, *, raises: bool) -> None:
-        super().__init__(lambda request: picture())
+        super().__init__(lambda request: image_reply())
         self._raises = raises
 
     async def aclose(self) -> None:

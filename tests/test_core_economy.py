@@ -42,7 +42,7 @@ class Press:
     def draw(self, call: Call) -> Exchange:
         response = yield HttpRequest(method="POST", url="draw")
         assert isinstance(response, HttpResponse)
-        return GeneratedImages(pictures=(GeneratedImage(data=PNG),), reported_cost_usd=PRICE)
+        return GeneratedImages(images=(GeneratedImage(data=PNG),), reported_cost_usd=PRICE)
 
     def run(self, calls: Sequence[Call]) -> BatchExchange:
         yield HttpRequest(method="POST", url="batches")
@@ -59,7 +59,7 @@ class Press:
         for position, _ in enumerate(calls):
             self.collected += 1
             yield ResultDelivered(
-                position=position, result=GeneratedImages(pictures=(GeneratedImage(data=PNG),), reported_cost_usd=PRICE)
+                position=position, result=GeneratedImages(images=(GeneratedImage(data=PNG),), reported_cost_usd=PRICE)
             )
 
     @asynccontextmanager

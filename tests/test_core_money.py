@@ -10,7 +10,7 @@ import trio
 import imagen
 from tests.support import PNG, virtual_time
 from tests.test_jobs import answering, job, open_works
-from tests.test_routes import BROKEN, DOWN, Town, open_town, picture
+from tests.test_routes import BROKEN, DOWN, Town, image_reply, open_town
 
 
 async def test_a_job_that_was_stopped_for_nothing_gives_its_money_back(autojump_clock, tmp_path):
@@ -35,7 +35,7 @@ async def test_a_second_way_that_may_have_been_billed_is_not_asked_again(autojum
 
 
 async def test_a_second_way_without_a_price_leaves_the_scope_alone(autojump_clock, tmp_path):
-    town = Town(left=picture(25))
+    town = Town(left=image_reply(25))
     models = {"free-1": {"provider": "right"}}
     async with open_town(town, tmp_path, models=models) as client:
         with imagen.move_on_after_spending("1") as scope:
@@ -100,7 +100,7 @@ async def test_a_client_that_closes_sends_nothing_of_what_still_waits(autojump_c
     models = {
         "left-1": {"provider": "left", "price": {"usd_per_image": "0.05"}, "rate_limit": {"requests_per_minute": 1}}
     }
-    town = Town(left=picture(100))
+    town = Town(left=image_reply(100))
     async with trio.open_nursery() as outer:
         async with open_town(town, tmp_path, models=models, salvage_seconds=500.0) as client:
 
@@ -115,20 +115,20 @@ async def test_a_client_that_closes_sends_nothing_of_what_still_waits(autojump_c
         assert town.sent("left") == 1
 
 
-async def test_of_several_jobs_for_one_picture_no_callback_is_waited_for_afterwards(autojump_clock, tmp_path):
+async def test_of_several_jobs_for_one_image_no_callback_is_waited_for_afterwards(autojump_clock, tmp_path):
     def work(call: imagen.Call) -> imagen.Exchange:
         yield imagen.HttpRequest(method="POST", url="jobs")
         for job_id in ("first", "second"):
             yield imagen.JobAccepted(job_id=job_id, poll_url=f"jobs/{job_id}")
             yield imagen.Wait(seconds=1, job_id=job_id)
-        return imagen.GeneratedImages(pictures=(imagen.GeneratedImage(data=PNG),))
+        return imagen.GeneratedImages(images=(imagen.GeneratedImage(data=PNG),))
 
     async with open_works(tmp_path, work, answering()) as (client, _, _):
         await client.generate("x")
         assert not any(client._parts.job_waiters.wake("works", job_id) for job_id in ("first", "second"))
 
 
-async def test_pictures_of_one_request_go_one_by_one_to_a_model_that_makes_one(autojump_clock, tmp_path):
+async def test_images_of_one_request_go_one_by_one_to_a_model_that_makes_one(autojump_clock, tmp_path):
     models = {
         "four-1": {
             "provider": "left",

@@ -12,7 +12,7 @@ import imagen
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
 from tests.support import PNG, FakeProvider, open_test_client, virtual_time
 from tests.test_recovery import PRICE, Works
-from tests.test_routes import DOWN, Town, open_town, picture
+from tests.test_routes import DOWN, Town, image_reply, open_town
 
 
 async def interrupted(works: Works, home: Path, n: int = 6, *, made: int = 2, **options: object) -> str:
@@ -73,7 +73,7 @@ async def test_a_session_that_was_just_cancelled_is_resumed_when_it_has_ended(au
     assert works.orders == 4
 
 
-async def test_a_deleted_picture_is_not_made_again(autojump_clock, tmp_path):
+async def test_a_deleted_image_is_not_made_again(autojump_clock, tmp_path):
     works = Works()
     session_id = await interrupted(works, tmp_path, made=3)
     async with works.open(tmp_path) as client:
@@ -103,7 +103,7 @@ async def test_what_may_have_been_billed_counts_in_the_budget_of_a_session_after
 async def test_what_is_sold_together_gives_as_many_outcomes_after_a_restart_as_before(autojump_clock, tmp_path):
     def draw(call: imagen.Call) -> imagen.Exchange:
         yield imagen.HttpRequest(method="POST", url="draw")
-        return imagen.GeneratedImages(pictures=(imagen.GeneratedImage(data=PNG),) * 4)
+        return imagen.GeneratedImages(images=(imagen.GeneratedImage(data=PNG),) * 4)
 
     table = {
         "provider": "mid",
@@ -158,7 +158,7 @@ async def test_what_the_cache_answered_is_there_after_a_restart(autojump_clock, 
 
 
 async def test_a_session_that_is_resumed_goes_the_way_it_was_started_with(autojump_clock, tmp_path):
-    town = Town(left=DOWN, right=picture(5))
+    town = Town(left=DOWN, right=image_reply(5))
     async with open_town(town, tmp_path) as client:
         session = client.start_session("a cat", n=3, max_at_once=1, model="left-1", fallback=["right-1"])
         await session.wait_image()

@@ -30,7 +30,7 @@ def fail_once(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 @pytest.mark.parametrize("model", ["job-1", "sync-1"])
 @pytest.mark.parametrize("step", ["reserve", "mark_sent", "mark_accepted", "mark_received", "settle"])
-async def test_a_write_that_fails_loses_no_picture_and_no_money(step, model, autojump_clock, tmp_path, monkeypatch):
+async def test_a_write_that_fails_loses_no_image_and_no_money(step, model, autojump_clock, tmp_path, monkeypatch):
     works = Works()
     fail_once(monkeypatch, step)
     budget = imagen.Budget("1")

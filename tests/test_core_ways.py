@@ -10,7 +10,7 @@ import trio
 
 import imagen
 from imagen.testing import ScriptedReply, cancel_at_every_step
-from tests.test_routes import BROKEN, BUSY, DOWN, PRICES, Town, open_town, picture
+from tests.test_routes import BROKEN, BUSY, DOWN, PRICES, Town, image_reply, open_town
 
 LIMITED = {
     name: {
@@ -25,9 +25,9 @@ LIMITED = {
 @pytest.mark.parametrize(
     "town",
     [
-        lambda: Town(left=lambda number: [DOWN, BUSY, picture(), BROKEN][number % 4]),
-        lambda: Town(left=lambda number: [DOWN, DOWN, DOWN, picture(), DOWN][number % 5], right=picture(3)),
-        lambda: Town(left=picture(25), right=picture(20)),
+        lambda: Town(left=lambda number: [DOWN, BUSY, image_reply(), BROKEN][number % 4]),
+        lambda: Town(left=lambda number: [DOWN, DOWN, DOWN, image_reply(), DOWN][number % 5], right=image_reply(3)),
+        lambda: Town(left=image_reply(25), right=image_reply(20)),
         lambda: Town(left=ScriptedReply(fault="refused"), right=ScriptedReply(fault="lost")),
     ],
 )
@@ -59,7 +59,7 @@ def test_a_cancellation_at_any_step_balances_the_books_and_loses_no_slot(town, t
 
 
 async def test_two_models_can_be_asked_at_once(autojump_clock, tmp_path):
-    town = Town(left=picture(25))
+    town = Town(left=image_reply(25))
     policy = imagen.RoutingPolicy(hedge_after_seconds=60)
     async with open_town(town, tmp_path, routes=policy) as client:
         image = await client.generate("x", fallback=["right-1"], hedge_after_seconds=0)

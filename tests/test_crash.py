@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.crash import Plan, between_pictures, one_of_each, run_once
+from benchmarks.crash import Plan, between_images, one_of_each, run_once
 
-PLANS = [*one_of_each(seed=1), *between_pictures()]
+PLANS = [*one_of_each(seed=1), *between_images()]
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=[f"{plan.death}, then {plan.second_death}" for plan in PLANS])

@@ -58,8 +58,8 @@ async def test_the_model_list_is_asked_again_and_the_creation_is_not(fault):
         async with open_driver(
             simulator.base_url("nexos"), provider=nexos.PROVIDER, bounds=bounds_for(fault)
         ) as driver:
-            assert len((await driver.run(nexos.generate(call(IMAGEN)), ExchangeObserver())).pictures) == 1
-            # The second picture needs no list.
+            assert len((await driver.run(nexos.generate(call(IMAGEN)), ExchangeObserver())).images) == 1
+            # The second image needs no list.
             await driver.run(nexos.generate(call(IMAGEN)), ExchangeObserver())
         assert [received.kind for received in simulator.received] == ["list"] * 3 + ["create"] * 2
 
@@ -84,13 +84,13 @@ async def test_a_list_that_never_comes_costs_nothing_and_nothing_is_ordered(faul
 
 
 @pytest.mark.parametrize("fault", [Reset(), Stall(), Truncated(), RateLimited(), Overloaded(), ServerError()], ids=repr)
-async def test_a_finished_picture_is_fetched_again(fault):
+async def test_a_finished_image_is_fetched_again(fault):
     async with open_simulator(OpenAI(retired=()), download_faults=[fault, fault], key=KEY) as simulator:
         async with open_driver(simulator.base_url("openai"), bounds=bounds_for(fault)) as driver:
-            (picture,) = (await run_openai(driver, DALLE)).pictures
+            (image,) = (await run_openai(driver, DALLE)).images
         await simulator.wait_closed()
-        assert picture.data.startswith(b"\x89PNG")
-        assert picture.revised_prompt is not None
+        assert image.data.startswith(b"\x89PNG")
+        assert image.revised_prompt is not None
         assert [received.kind for received in simulator.received] == ["create"] + ["download"] * 3
         assert not simulator.leaks
 
@@ -100,7 +100,7 @@ async def test_a_finished_picture_is_fetched_again(fault):
     [Reset(), Stall(), Truncated(), Overloaded(), NotAllowed(), GzipBomb(expands_to_bytes=4 << 20), Redirect()],
     ids=repr,
 )
-async def test_a_finished_picture_that_cannot_be_fetched_was_billed(fault):
+async def test_a_finished_image_that_cannot_be_fetched_was_billed(fault):
     async with open_simulator(OpenAI(retired=()), download_faults=fault, key=KEY) as simulator:
         async with open_driver(simulator.base_url("openai"), bounds=bounds_for(fault)) as driver:
             error = await failure(run_openai(driver, DALLE))
@@ -172,7 +172,7 @@ def polled_job() -> imagen.Exchange:
     while (reply := (yield poll)).body != b"done":
         yield imagen.Wait(seconds=10)
     yield imagen.PartialImage(data=b"", number=7)
-    return GeneratedImages(pictures=(imagen.GeneratedImage(data=reply.body),))
+    return GeneratedImages(images=(imagen.GeneratedImage(data=reply.body),))
 
 
 async def test_a_job_is_waited_for_and_announced(autojump_clock):
@@ -182,7 +182,7 @@ async def test_a_job_is_waited_for_and_announced(autojump_clock):
     )
     watch, started = Told(), trio.current_time()
     result = await driver.run(polled_job(), watch)
-    assert result.pictures[0].data == b"done"
+    assert result.images[0].data == b"done"
     assert watch.told == ["sending", ("j1", started), 7]
     assert 13 <= trio.current_time() - started < 14
     assert [request.method for request in transport.requests] == ["POST", "GET", "GET", "GET"]
@@ -196,11 +196,11 @@ async def test_a_job_that_nobody_answers_for_may_be_billed(autojump_clock):
     assert outcome(caught.value) == (OutcomeUnknownError, "OUTCOME_UNKNOWN", False, "unknown")
 
 
-async def test_a_finished_picture_behind_a_dead_link_was_billed(autojump_clock):
+async def test_a_finished_image_behind_a_dead_link_was_billed(autojump_clock):
     def exchange() -> imagen.Exchange:
         yield HttpRequest(method="POST", url="jobs")
         yield HttpRequest(method="GET", url="https://files.example/a.png", repeatable=True, collects=True)
-        raise AssertionError("there is no picture")
+        raise AssertionError("there is no image")
 
     driver, _ = scripted(ScriptedReply(), *[ScriptedReply(fault="refused")] * RETRY.attempts)
     with pytest.raises(ProviderError, match="could not be fetched") as caught:
@@ -211,11 +211,11 @@ async def test_a_finished_picture_behind_a_dead_link_was_billed(autojump_clock):
 async def test_work_on_this_machine_is_announced_and_done_by_the_workers():
     def exchange() -> imagen.Exchange:
         data = yield imagen.Compute(call=lambda: b"drawn")
-        return GeneratedImages(pictures=(imagen.GeneratedImage(data=data),))
+        return GeneratedImages(images=(imagen.GeneratedImage(data=data),))
 
     driver, transport = scripted()
     watch = Told()
-    assert (await driver.run(exchange(), watch)).pictures[0].data == b"drawn"
+    assert (await driver.run(exchange(), watch)).images[0].data == b"drawn"
     assert watch.told == ["sending"]
     assert not transport.requests
 
@@ -239,20 +239,20 @@ async def test_what_is_no_step_or_comes_too_early_is_a_bug_that_shows(step):
 
 async def test_a_watch_that_listens_to_nothing_is_fine(autojump_clock):
     driver, _ = scripted(ScriptedReply(), ScriptedReply(chunks=(b"done",)))
-    assert len((await driver.run(polled_job(), ExchangeObserver())).pictures) == 1
+    assert len((await driver.run(polled_job(), ExchangeObserver())).images) == 1
 
 
 async def test_an_answer_is_kept_only_as_long_as_it_says_and_only_if_it_is_good(autojump_clock):
     def ask() -> imagen.Exchange:
         reply = yield HttpRequest(method="GET", url="models", repeatable=True, cache_seconds=60)
-        return GeneratedImages(pictures=(imagen.GeneratedImage(data=reply.body),))
+        return GeneratedImages(images=(imagen.GeneratedImage(data=reply.body),))
 
     replies = [ScriptedReply(status=401), *[ScriptedReply(chunks=(body,)) for body in (b"one", b"two")]]
     driver, _ = scripted(*replies)
     got = []
     for seconds in (0, 0, 59, 2):
         await trio.sleep(seconds)
-        got.append((await driver.run(ask(), ExchangeObserver())).pictures[0].data)
+        got.append((await driver.run(ask(), ExchangeObserver())).images[0].data)
     assert got == [b"", b"one", b"one", b"two"]
 
 
@@ -268,7 +268,7 @@ def create_once() -> imagen.Exchange:
     assert isinstance(response, imagen.HttpResponse)
     if response.status != 200:
         raise imagen.RateLimitError("Not now.")
-    return GeneratedImages(pictures=())
+    return GeneratedImages(images=())
 
 
 @pytest.mark.parametrize(

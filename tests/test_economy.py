@@ -30,7 +30,7 @@ async def outcomes_of(client: imagen.Client, requests: object, **options: object
 
 
 @pytest.mark.parametrize("provider", MODELS)
-async def test_many_pictures_come_for_half_the_price(provider, tmp_path):
+async def test_many_images_come_for_half_the_price(provider, tmp_path):
     model = MODELS[provider]
     async with opened(tmp_path, latency=(0.05, 0.2)) as (simulator, client):
         outcomes = await outcomes_of(client, "a cat", n=5, model=model, quality="low" if provider == "openai" else None)

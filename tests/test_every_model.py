@@ -43,14 +43,14 @@ NEEDS: dict[str, dict[str, object]] = {
     "ideogram/reframe": {"aspect_ratio": "16:9"},
     "ideogram/reframe-nano-banana-2": {"aspect_ratio": "16:9"},
 }
-TWO_PICTURES = {"bfl/try-on", "ideogram/inpaint-character"}
+TWO_IMAGES = {"bfl/try-on", "ideogram/inpaint-character"}
 ONE_REFERENCE = {"stability/style", "ideogram-3-character"}
 # The server at home takes masks and enlarges only with a model that has a name.
 MODELS = {"localai": {"wire_name": "local-model"}}
 
 
-def picture(limits: imagen.InputLimits, *, mask: bool = False) -> bytes:
-    """A picture within the limits of a model: a square of 512, or the nearest that is allowed."""
+def image(limits: imagen.InputLimits, *, mask: bool = False) -> bytes:
+    """An image within the limits of a model: a square of 512, or the nearest that is allowed."""
     side = max(512, limits.min_side, int(limits.min_pixels**0.5) + 1)
     side = min(side, limits.max_side or side)
     canvas = PillowImage.new("L" if mask else "RGB", (side, side), 0 if mask else (70, 130, 180))
@@ -63,7 +63,7 @@ def picture(limits: imagen.InputLimits, *, mask: bool = False) -> bytes:
 def request_for(model: imagen.Model, operation: str) -> imagen.Request:
     """The plainest request that the model takes."""
     can = model.capabilities
-    own = picture(can.inputs)
+    own = image(can.inputs)
     common: dict[str, object] = {
         "model": model.id,
         "options": {name: OPTIONS[name] for name in can.required_options},
@@ -75,8 +75,8 @@ def request_for(model: imagen.Model, operation: str) -> imagen.Request:
             references = (own,) if model.id in ONE_REFERENCE else ()
             return imagen.Generate(prompt="a lighthouse", references=references, **common)
         case "edit":
-            mask = picture(can.inputs, mask=True) if can.mask else None
-            images = (own, own) if model.id in TWO_PICTURES else (own,)
+            mask = image(can.inputs, mask=True) if can.mask else None
+            images = (own, own) if model.id in TWO_IMAGES else (own,)
             return imagen.Edit(prompt="a lighthouse", images=images, mask=mask, **common)
         case "vary":
             return imagen.Vary(prompt="a lighthouse", image=own, **common)
@@ -99,7 +99,7 @@ async def test_simulator_and_adapter_agree(tmp_path: Path, model: imagen.Model, 
             warnings.simplefilter("ignore", imagen.ModelRetiringWarning)
             if works_on_its_own(model, operation):
                 grid = await client.generate("a lighthouse", model=model.id)
-                # The id of a picture out of a grid says its place; a grid that was not cut has four.
+                # The id of an image out of a grid says its place; a grid that was not cut has four.
                 place = {"index": 2} if model.id == "midjourney-grid" else {}
                 origin = {"task_id": grid.provider_id, **place}
                 request = msgspec.structs.replace(request, options=origin)

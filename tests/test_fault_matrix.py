@@ -92,7 +92,7 @@ LEFT_OUT = {
     # In its own words a job that is refused is not charged, and the simulator has booked it by then.
     ("stability/upscale-creative", "poll", "refused"),
 }
-# Nobody publishes what a picture of theirs costs.
+# Nobody publishes what an image of theirs costs.
 USD_PER_IMAGE = {"flux-1.1-pro": "0.05", "midjourney": "0.01", "midjourney-gateway": "0.01"}
 CASES = [(name, step) for name in REQUESTS for step in ("create", *sorted(MORE_STEPS.get(name, ())))]
 FAULTS: Mapping[str, Fault] = {
@@ -108,7 +108,7 @@ FAULTS: Mapping[str, Fault] = {
     "html-503": HtmlError(status=503),
     "html-504": HtmlError(status=504),
 }
-# One of them on the way to a job or its picture loses nothing.
+# One of them on the way to a job or its image loses nothing.
 PASSING = (Drip, HtmlError, Overloaded, RateLimited, Reset, ServerError, Truncated)
 
 
@@ -132,7 +132,7 @@ async def meet(name: str, step: str, fault: Fault, *, once: bool) -> Iterable[st
     if limit.cancelled_caught:
         return [f"it took more than {LIMIT_SECONDS:g} seconds"]
     if once and step != "create" and isinstance(fault, PASSING) and not isinstance(outcomes[0], imagen.Image):
-        problems.append(f"one such fault lost the picture: {outcomes[0].error}")
+        problems.append(f"one such fault lost the image: {outcomes[0].error}")
     return problems
 
 

@@ -70,7 +70,7 @@ def job(*, stops_bill: bool, waits: int = 1000) -> Callable[[Call], Exchange]:
         for number in range(waits):
             yield Wait(seconds=1)
             yield Progress(fraction=number / waits, note="drawing")
-        return GeneratedImages(pictures=(GeneratedImage(data=PNG),))
+        return GeneratedImages(images=(GeneratedImage(data=PNG),))
 
     return work
 
@@ -147,7 +147,7 @@ async def test_a_long_answer_is_asked_about_meanwhile(tmp_path: Path, autojump_c
     def work(call: Call) -> Exchange:
         response = yield HttpRequest(method="POST", url="draw", meanwhile=question)
         assert isinstance(response, HttpResponse)
-        return GeneratedImages(pictures=(GeneratedImage(data=response.body),))
+        return GeneratedImages(images=(GeneratedImage(data=response.body),))
 
     shares = iter([b"", b"0.25", None, b"0.75"])
 
@@ -179,7 +179,7 @@ async def test_work_on_a_device_reports_and_runs_one_at_a_time(tmp_path: Path):
     def work(call: Call) -> Exchange:
         data = yield Render(call=render, device="cpu")
         assert isinstance(data, bytes)
-        return GeneratedImages(pictures=(GeneratedImage(data=data),))
+        return GeneratedImages(images=(GeneratedImage(data=data),))
 
     settings = imagen.load_settings(
         {"IMAGEN_HOME": str(tmp_path)},
@@ -212,7 +212,7 @@ async def test_work_on_a_device_ends_at_its_next_report_when_nobody_waits(tmp_pa
         yield Cancellable(request=None, stops_bill=True)
         data = yield Render(call=render, device="cpu")
         assert isinstance(data, bytes)
-        return GeneratedImages(pictures=(GeneratedImage(data=data),))
+        return GeneratedImages(images=(GeneratedImage(data=data),))
 
     settings = imagen.load_settings(
         {"IMAGEN_HOME": str(tmp_path)},
@@ -263,7 +263,7 @@ async def test_a_socket_is_read_while_other_requests_go_on():
         while (chunk := (yield ReadChunk(wait_seconds=0.1))) != b"":
             if chunk is not None or heard[-1] is not None:
                 heard.append(chunk)
-        return GeneratedImages(pictures=())
+        return GeneratedImages(images=())
 
     async with open_server(serve, once=False) as server, open_driver(server.url, bounds=CALM) as driver:
         with trio.move_on_after(2):

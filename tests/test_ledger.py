@@ -24,7 +24,7 @@ START = 1_826_000_000.0
 HOUR = 3600.0
 MIGRATIONS = Path(imagen.__file__).parent / "migrations"
 
-# One attempt: which model, tag and batch, how many pictures, what is reserved and settled, and how far it gets.
+# One attempt: which model, tag and batch, how many images, what is reserved and settled, and how far it gets.
 attempts = st.fixed_dictionaries(
     {
         "model": st.sampled_from(["a", "b"]),

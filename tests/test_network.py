@@ -73,8 +73,8 @@ async def open_tls_server(handler: Handler, tls: ssl.SSLContext, **more: Any) ->
 
 
 async def test_a_body_of_megabytes_arrives_intact(trusted, server_tls):
-    picture = bytes(range(256)) * 12_000
-    link = http_reply(picture)
+    image = bytes(range(256)) * 12_000
+    link = http_reply(image)
 
     async def handler(stream: trio.abc.Stream, request: bytes) -> None:
         url = f"{server.url}/files/1.png"
@@ -82,7 +82,7 @@ async def test_a_body_of_megabytes_arrives_intact(trusted, server_tls):
 
     async with open_tls_server(handler, server_tls) as server, open_driver(server.url, bounds=LARGE) as driver:
         for _ in range(2):
-            assert (await run_openai(driver)).pictures[0].data == picture
+            assert (await run_openai(driver)).images[0].data == image
         assert server.connections == 1
 
 
@@ -178,7 +178,7 @@ async def test_a_server_that_hangs_up_without_a_goodbye_after_the_body_is_fine(t
     async with open_tls_server(answering(http_reply(images())), server_tls, once=True) as server:
         async with open_driver(server.url, bounds=LARGE) as driver:
             for number in (1, 2):
-                assert len((await run_openai(driver, previews=previews)).pictures) == 1
+                assert len((await run_openai(driver, previews=previews)).images) == 1
                 await server.wait_closed(number)
 
 
@@ -186,7 +186,7 @@ async def test_a_body_that_ends_with_the_connection_is_whole_without_a_goodbye(t
     reply = http_reply(images()).replace(b"content-length", b"x-length")
     async with open_tls_server(answering(reply), server_tls, once=True) as server:
         async with open_driver(server.url, bounds=LARGE) as driver:
-            assert len((await run_openai(driver)).pictures) == 1
+            assert len((await run_openai(driver)).images) == 1
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -1,4 +1,4 @@
-"""The five operations from the client to the exchange and back: pictures that are worked on, their parents, emulation."""
+"""The five operations from the client to the exchange and back: images that are worked on, their parents, emulation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OTHER = png((1, 2, 3))
 MASK = png((255, 255, 255))
 
 
-async def test_each_operation_reaches_its_exchange_with_its_pictures():
+async def test_each_operation_reaches_its_exchange_with_its_images():
     atelier = Atelier()
     async with open_atelier(atelier) as client:
         await client.generate("a cat", references=(PNG,))
@@ -35,7 +35,7 @@ async def test_each_operation_reaches_its_exchange_with_its_pictures():
     assert ([one.data for one in restyle.images], [one.data for one in restyle.references]) == ([PNG], [OTHER])
 
 
-async def test_a_picture_can_come_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+async def test_an_image_can_come_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "own.png"
     path.write_bytes(PNG)
     monkeypatch.chdir(tmp_path)
@@ -102,7 +102,7 @@ async def test_every_operation_goes_through_one_batch():
         (b"", "no PNG, JPEG"),
         (b"<html>", "no PNG, JPEG"),
         ("", "is an empty text"),
-        ("missing.png", "no file 'missing.png', and no picture of that id"),
+        ("missing.png", "no file 'missing.png', and no image of that id"),
         ("data:image/png,hello", "base64"),
         ("data:image/png;base64,###", "base64"),
         ("http://example.com/a.png", "not https"),
@@ -121,7 +121,7 @@ async def test_every_operation_goes_through_one_batch():
     ],
     ids=str,
 )
-async def test_a_picture_that_is_none_is_refused_before_anything_is_sent(source, sentence):
+async def test_an_image_that_is_none_is_refused_before_anything_is_sent(source, sentence):
     atelier = Atelier()
     async with open_atelier(atelier) as client:
         with pytest.raises(imagen.InvalidRequestError, match=sentence) as caught:
@@ -145,13 +145,13 @@ async def test_a_pipe_does_not_hang_and_a_bomb_is_not_opened(tmp_path: Path):
     assert not atelier.calls
 
 
-async def test_a_paid_picture_that_claims_to_be_enormous_is_set_aside():
+async def test_a_paid_image_that_claims_to_be_enormous_is_set_aside():
     bomb = bytearray(PNG)
     bomb[16:24] = (60000).to_bytes(4, "big") * 2
 
     def work(call: imagen.Call) -> imagen.Exchange:
         yield imagen.Compute(call=bytes)
-        return imagen.GeneratedImages(pictures=(imagen.GeneratedImage(data=bytes(bomb)),), reported_cost_usd=COST)
+        return imagen.GeneratedImages(images=(imagen.GeneratedImage(data=bytes(bomb)),), reported_cost_usd=COST)
 
     class Liar(Atelier):
         def provider(self) -> imagen.Provider:
@@ -180,18 +180,18 @@ async def test_a_paid_picture_that_claims_to_be_enormous_is_set_aside():
     ],
     ids=str,
 )
-async def test_a_picture_that_the_model_does_not_take_is_refused_in_a_sentence(limits, sentence):
+async def test_an_image_that_the_model_does_not_take_is_refused_in_a_sentence(limits, sentence):
     atelier = Atelier()
     entry = {
         "provider": "atelier",
         "capabilities": {"operations": ["vary"], "inputs": limits, "prompt_required": []},
     }
-    picture = png(size=(16, 8)) if "max_ratio" in limits else PNG
+    image = png(size=(16, 8)) if "max_ratio" in limits else PNG
     async with open_atelier(atelier) as client:
         settings = msgspec.structs.replace(client.settings, models={"fussy": entry})
     async with imagen.open_client(settings) as client:
         with pytest.raises(imagen.InvalidRequestError, match=sentence):
-            await client.vary(picture, model="fussy", assume_usd=Decimal(1))
+            await client.vary(image, model="fussy", assume_usd=Decimal(1))
     assert not atelier.calls
 
 
@@ -235,7 +235,7 @@ async def test_an_edit_without_words_does_not_choose_a_model_that_needs_none():
             await client.edit("", PNG)
 
 
-async def test_a_picture_that_was_made_and_withheld_is_a_refusal_with_its_cost():
+async def test_an_image_that_was_made_and_withheld_is_a_refusal_with_its_cost():
     async with open_atelier(Atelier(withhold=True)) as client:
         async with client.open_batch("x") as batch:
             (outcome,) = [outcome async for outcome in batch]
@@ -248,11 +248,11 @@ async def test_a_picture_that_was_made_and_withheld_is_a_refusal_with_its_cost()
     assert spending.attempts.refused == 1
 
 
-async def test_a_picture_that_was_made_and_lost_is_a_failure_with_its_cost_beside_the_others():
+async def test_an_image_that_was_made_and_lost_is_a_failure_with_its_cost_beside_the_others():
     def work(call: imagen.Call) -> imagen.Exchange:
         yield imagen.Compute(call=bytes)
-        pictures = (imagen.LostImage(reason="Its link answers 404."), imagen.GeneratedImage(data=PNG))
-        return imagen.GeneratedImages(pictures=pictures, reported_cost_usd=COST * 2)
+        images = (imagen.LostImage(reason="Its link answers 404."), imagen.GeneratedImage(data=PNG))
+        return imagen.GeneratedImages(images=images, reported_cost_usd=COST * 2)
 
     class Forgetful(Atelier):
         def provider(self) -> imagen.Provider:

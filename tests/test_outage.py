@@ -1,4 +1,4 @@
-"""A provider goes down in the middle of 200 pictures, over real sockets: the batch goes on elsewhere, and comes back."""
+"""A provider goes down in the middle of 200 images, over real sockets: the batch goes on elsewhere, and comes back."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def make_200(
 
 
 def images_of(outcomes: list[imagen.Outcome], *, lost: int) -> list[imagen.Image]:
-    """The pictures, when each request has one outcome, the work came back, and at most so many may have been paid in vain."""
+    """The images, when each request has one outcome, the work came back, and at most so many may have been paid in vain."""
     images = [outcome for outcome in outcomes if isinstance(outcome, imagen.Image)]
     failures = [outcome for outcome in outcomes if isinstance(outcome, imagen.Failure)]
     assert sorted(outcome.index for outcome in outcomes) == list(range(N))
@@ -73,7 +73,7 @@ async def faulty(simulator: Simulator, fault: Fault) -> AsyncGenerator[None]:
 
 
 @pytest.mark.parametrize("fault", [Overloaded(), HtmlError(), Reset(after_billing=True)], ids=repr)
-async def test_two_hundred_pictures_outlast_an_outage(tmp_path: Path, fault: Fault):
+async def test_two_hundred_images_outlast_an_outage(tmp_path: Path, fault: Fault):
     sent = Sent()
     async with (
         open_simulator(latency=LATENCY) as simulator,
@@ -122,7 +122,7 @@ class Service:
         self._stopped.set()
 
 
-async def test_two_hundred_pictures_outlast_a_server_that_is_gone(tmp_path: Path):
+async def test_two_hundred_images_outlast_a_server_that_is_gone(tmp_path: Path):
     sent = Sent()
     async with open_simulator(latency=LATENCY) as elsewhere, trio.open_nursery() as nursery:
         service = Service(nursery)

@@ -41,15 +41,15 @@ def collect(call: Call, job: JobAccepted) -> Exchange:
         if response.status == 404:
             raise imagen.ProviderError("Nobody knows the job any more.", billed="unknown")
         if response.status == 200:
-            pictures = tuple(GeneratedImage(data=response.body) for _ in range(call.count))
-            return GeneratedImages(pictures=pictures, reported_cost_usd=job.reported_cost_usd)
+            images = tuple(GeneratedImage(data=response.body) for _ in range(call.count))
+            return GeneratedImages(images=images, reported_cost_usd=job.reported_cost_usd)
         yield Wait(seconds=1, job_id=job.job_id)
 
 
 def draw(call: Call) -> Exchange:
     response = yield HttpRequest(method="POST", url="draw")
     assert isinstance(response, HttpResponse)
-    return GeneratedImages(pictures=(GeneratedImage(data=response.body),), reported_cost_usd=PRICE)
+    return GeneratedImages(images=(GeneratedImage(data=response.body),), reported_cost_usd=PRICE)
 
 
 class Works:

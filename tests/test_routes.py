@@ -25,17 +25,17 @@ NO_MONEY = error_reply(402, {"error": "no money"})
 PRICES = {"left": "0.05", "right": "0.04", "third": "0.03"}
 
 
-def picture(after_seconds: float = 1.0) -> ScriptedReply:
+def image_reply(after_seconds: float = 1.0) -> ScriptedReply:
     return ScriptedReply(chunks=(PNG,), after_seconds=after_seconds)
 
 
 def work(call: imagen.Call) -> imagen.Exchange:
-    """One request, whose answer is the picture."""
+    """One request, whose answer is the image."""
     response = yield HttpRequest(method="POST", url="draw")
     assert isinstance(response, imagen.HttpResponse)
     match response.status:
         case 200:
-            return imagen.GeneratedImages(pictures=(imagen.GeneratedImage(data=response.body),))
+            return imagen.GeneratedImages(images=(imagen.GeneratedImage(data=response.body),))
         case 401:
             raise imagen.AuthenticationError("The key is wrong.")
         case 402:
@@ -62,7 +62,7 @@ class Town:
 
     def transport(self, access: imagen.ProviderAccess) -> ScriptedTransport:
         name = access.provider.name
-        answer = self._answers.get(name, picture())
+        answer = self._answers.get(name, image_reply())
         transport = ScriptedTransport(lambda request: answer(self.sent(name) - 1) if callable(answer) else answer)
         self.transports[name] = transport
         return transport
@@ -181,7 +181,7 @@ async def test_a_lockout_of_one_provider_leaves_the_others(autojump_clock, tmp_p
 
 async def test_a_provider_that_goes_down_in_the_middle_is_left_alone_until_it_is_back(autojump_clock, tmp_path):
     def left(number: int) -> ScriptedReply:
-        return DOWN if 50 < trio.current_time() < 200 else picture()
+        return DOWN if 50 < trio.current_time() < 200 else image_reply()
 
     town = Town(left=left)
     async with open_town(town, tmp_path) as client:
@@ -198,7 +198,7 @@ async def test_a_provider_that_goes_down_in_the_middle_is_left_alone_until_it_is
 
 
 async def test_the_only_way_is_waited_for(autojump_clock, tmp_path):
-    town = Town(left=lambda number: DOWN if trio.current_time() < 40 else picture())
+    town = Town(left=lambda number: DOWN if trio.current_time() < 40 else image_reply())
     async with open_town(town, tmp_path) as client:
         async with client.open_batch("x", n=20, max_at_once=4) as batch:
             outcomes = [outcome async for outcome in batch]
@@ -214,7 +214,7 @@ async def test_a_provider_that_asks_for_a_pause_gets_it_from_everybody(autojump_
 
     def left(number: int) -> ScriptedReply:
         times.append(trio.current_time())
-        return BUSY if number == 0 else picture()
+        return BUSY if number == 0 else image_reply()
 
     async with open_town(Town(left=left), tmp_path) as client:
         async with client.open_batch("x", n=10, max_at_once=1) as batch:
@@ -243,9 +243,9 @@ async def test_fewer_at_once_after_a_429_and_more_again_later(autojump_clock, tm
     def left(number: int) -> ScriptedReply:
         open_now = town.transports["left"].open_replies
         if number < 40:
-            return error_reply(429, {}, **{"retry-after": "1"}) if open_now > 4 else picture()
+            return error_reply(429, {}, **{"retry-after": "1"}) if open_now > 4 else image_reply()
         most_after.append(open_now)
-        return picture()
+        return image_reply()
 
     town = Town(left=left)
     async with open_town(town, tmp_path) as client:
@@ -259,7 +259,7 @@ async def test_fewer_at_once_after_a_429_and_more_again_later(autojump_clock, tm
 
 
 async def test_a_slow_model_is_overtaken_and_both_are_in_the_ledger(autojump_clock, tmp_path):
-    town = Town(left=picture(25))
+    town = Town(left=image_reply(25))
     async with open_town(town, tmp_path) as client:
         image = await client.generate("x", fallback=["right-1"], hedge_after_seconds=10)
         assert image.model == "right-1"
@@ -279,7 +279,7 @@ async def test_a_quick_model_is_asked_alone(autojump_clock, tmp_path):
 
 
 async def test_the_second_is_asked_only_if_the_budget_has_room_for_both(autojump_clock, tmp_path):
-    town = Town(left=picture(25))
+    town = Town(left=image_reply(25))
     async with open_town(town, tmp_path) as client:
         with imagen.move_on_after_spending("0.08") as budget:
             image = await client.generate("x", fallback=["right-1"], hedge_after_seconds=10)
@@ -288,7 +288,7 @@ async def test_the_second_is_asked_only_if_the_budget_has_room_for_both(autojump
 
 
 async def test_by_experience_the_slow_twentieth_is_overtaken(autojump_clock, tmp_path):
-    town = Town(left=lambda number: picture(60 if number == 20 else 2))
+    town = Town(left=lambda number: image_reply(60 if number == 20 else 2))
     async with open_town(town, tmp_path) as client:
         for _ in range(20):
             await client.generate("x")
@@ -302,7 +302,7 @@ async def test_by_experience_the_slow_twentieth_is_overtaken(autojump_clock, tmp
 
 
 async def test_the_cheapest_and_the_fastest_go_first_where_that_is_asked_for(autojump_clock, tmp_path):
-    town = Town(left=picture(9), right=picture(1), third=picture(5))
+    town = Town(left=image_reply(9), right=image_reply(1), third=image_reply(5))
     everybody = ["right-1", "third-1"]
     async with open_town(town, tmp_path) as client:
         assert (await client.generate("x", fallback=everybody)).model == "left-1"
@@ -312,7 +312,7 @@ async def test_the_cheapest_and_the_fastest_go_first_where_that_is_asked_for(aut
 
 
 async def test_one_failure_after_the_other_pays_nothing_twice(autojump_clock, tmp_path):
-    town = Town(left=lambda number: [DOWN, BUSY, picture(), BROKEN][number % 4])
+    town = Town(left=lambda number: [DOWN, BUSY, image_reply(), BROKEN][number % 4])
     async with open_town(town, tmp_path) as client:
         async with client.open_batch("x", n=60, max_at_once=3, fallback=["right-1"]) as batch:
             outcomes = [outcome async for outcome in batch]

@@ -95,7 +95,7 @@ def test_the_current_folder_may_add_models_and_not_move_a_provider(home):
 def test_home_is_the_systems_data_folder_unless_it_is_moved(home, monkeypatch):
     monkeypatch.setenv("XDG_DATA_HOME", str(home))
     assert imagen.load_settings({}).home.name == "imagen"
-    assert imagen.load_settings({"IMAGEN_HOME": "~/pictures"}).home == Path.home() / "pictures"
+    assert imagen.load_settings({"IMAGEN_HOME": "~/images"}).home == Path.home() / "images"
 
 
 @pytest.mark.parametrize(

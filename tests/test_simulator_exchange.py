@@ -65,15 +65,15 @@ async def open_client(
 
 
 def opened(image: imagen.Image) -> PillowImage.Image:
-    picture = PillowImage.open(io.BytesIO(image.data))
-    picture.load()
-    return picture
+    decoded = PillowImage.open(io.BytesIO(image.data))
+    decoded.load()
+    return decoded
 
 
 # --- OpenAI ---------------------------------------------------------------------------------------------------------
 
 
-async def test_one_picture_goes_all_the_way_to_the_library_and_the_ledger(tmp_path):
+async def test_one_image_goes_all_the_way_to_the_library_and_the_ledger(tmp_path):
     async with open_simulator() as simulator, open_client(tmp_path, simulator) as client:
         image = await client.generate("a cat", model="gpt-image-2", size="1536x864", quality="low")
         assert (image.width, image.height, image.media_type) == (1536, 864, "image/png")
@@ -108,11 +108,11 @@ async def test_the_ledger_says_what_the_provider_billed(tmp_path, model):
         assert spending.unknown_usd == spending.reserved_usd == 0
         assert {outcome.cost.source for outcome in outcomes} == {"computed"}
         assert all(bill.delivered for bill in simulator.bills)
-        # Previews come in a stream, and a stream is asked for one picture.
+        # Previews come in a stream, and a stream is asked for one image.
         assert len(simulator.bills) == 3 + 1 + 3 + 3
 
 
-async def test_pictures_that_are_asked_for_together_come_from_one_request(tmp_path):
+async def test_images_that_are_asked_for_together_come_from_one_request(tmp_path):
     async with open_simulator() as simulator, open_client(tmp_path, simulator) as client:
         async with client.open_batch("a cat", n=12, model="gpt-image-2", together=True) as batch:
             outcomes = [outcome async for outcome in batch]
@@ -121,7 +121,7 @@ async def test_pictures_that_are_asked_for_together_come_from_one_request(tmp_pa
         assert sorted(json.loads(received.body)["n"] for received in simulator.received) == [2, 10]
 
 
-async def test_previews_come_before_their_picture(tmp_path):
+async def test_previews_come_before_their_image(tmp_path):
     events: list[imagen.Event] = []
     async with open_simulator() as simulator, open_client(tmp_path, simulator, on_event=events.append) as client:
         image = await client.generate("a cat", model="gpt-image-2", size="1024x1024", quality="low", previews=3)
@@ -247,7 +247,7 @@ async def test_a_lost_answer_is_unknown_and_is_not_ordered_again(tmp_path):
         assert spending.unknown_usd >= simulator.billed_usd > 0
 
 
-async def test_a_web_page_in_place_of_a_picture_is_billed_and_kept_out_of_the_library(tmp_path):
+async def test_a_web_page_in_place_of_an_image_is_billed_and_kept_out_of_the_library(tmp_path):
     async with open_simulator(faults=WrongMedia()) as simulator, open_client(tmp_path, simulator) as client:
         with pytest.raises(imagen.ProviderError):
             await client.generate("a cat", model="gpt-image-2", size="1024x1024", quality="low")
@@ -255,7 +255,7 @@ async def test_a_web_page_in_place_of_a_picture_is_billed_and_kept_out_of_the_li
         assert not await client.library.list(limit=10)
 
 
-async def test_only_the_pictures_that_came_are_paid(tmp_path):
+async def test_only_the_images_that_came_are_paid(tmp_path):
     async with open_simulator(faults=FewerImages()) as simulator, open_client(tmp_path, simulator) as client:
         async with client.open_batch(
             "a cat", n=3, model="gpt-image-2", size="1024x1024", quality="low", together=True

@@ -136,7 +136,7 @@ async def test_pages_go_on_where_the_last_one_ended(autojump_clock):
     assert [id_ for page in pages for id_ in page] == made[::-1]
 
 
-async def test_a_picture_is_found_by_the_beginning_of_its_id(autojump_clock):
+async def test_an_image_is_found_by_the_beginning_of_its_id(autojump_clock):
     async with open_test_client(FakeProvider()) as (client, _):
         image = await client.generate("a cat")
         assert await client.library.get(image.id[:6]) == image
@@ -151,11 +151,11 @@ async def test_an_ambiguous_beginning_of_an_id_is_refused(autojump_clock):
         async with client.open_batch("a cat", n=40) as batch:
             ids = [outcome.id async for outcome in batch]
         first = next(letter for letter in "0123456789abcdef" if sum(id_.startswith(letter) for id_ in ids) > 1)
-        with pytest.raises(imagen.InvalidRequestError, match="Several pictures"):
+        with pytest.raises(imagen.InvalidRequestError, match="Several images"):
             await client.library.get(first)
 
 
-async def test_deleting_keeps_a_file_that_another_picture_has_too(autojump_clock):
+async def test_deleting_keeps_a_file_that_another_image_has_too(autojump_clock):
     async with open_test_client(lambda request: images_reply()) as (client, _):
         one, other = await client.generate("a cat"), await client.generate("a cat")
         assert one.path == other.path
@@ -187,7 +187,7 @@ async def test_a_full_disk_is_noticed_before_anything_is_sent(autojump_clock, mo
         assert not transport.requests
 
 
-async def test_a_disk_that_fills_up_meanwhile_loses_no_picture(autojump_clock, monkeypatch):
+async def test_a_disk_that_fills_up_meanwhile_loses_no_image(autojump_clock, monkeypatch):
     def fail(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -200,7 +200,7 @@ async def test_a_disk_that_fills_up_meanwhile_loses_no_picture(autojump_clock, m
         assert (await client.spending()).settled_usd == PRICE
 
 
-async def test_a_database_that_fails_after_the_picture_was_paid_hands_it_over(autojump_clock, monkeypatch):
+async def test_a_database_that_fails_after_the_image_was_paid_hands_it_over(autojump_clock, monkeypatch):
     async with open_test_client(FakeProvider()) as (client, _):
         write = Database.write
 
@@ -230,7 +230,7 @@ async def test_files_are_named_by_what_is_in_them(autojump_clock):
             assert hashlib.sha256(image.data).hexdigest() == image.sha256 == image.path.stem
 
 
-async def test_settled_costs_are_the_sum_of_their_pictures(autojump_clock):
+async def test_settled_costs_are_the_sum_of_their_images(autojump_clock):
     async with open_test_client(FakeProvider()) as (client, _):
         async with client.open_batch("a cat", n=7, together=True) as batch:
             costs = [outcome.cost.usd async for outcome in batch]
@@ -285,10 +285,10 @@ async def test_a_seed_that_cannot_be_kept_is_refused_before_anything_is_paid(aut
         assert not transport.requests
 
 
-async def test_a_picture_whose_provider_reports_a_seed_beyond_64_bits_is_kept(autojump_clock):
+async def test_an_image_whose_provider_reports_a_seed_beyond_64_bits_is_kept(autojump_clock):
     def draw(call: imagen.Call) -> imagen.Exchange:
         yield imagen.Wait(seconds=1)
-        return imagen.GeneratedImages(pictures=(imagen.GeneratedImage(data=PNG, seed=2**64 - 1),))
+        return imagen.GeneratedImages(images=(imagen.GeneratedImage(data=PNG, seed=2**64 - 1),))
 
     model = {"provider": "large", "price": {"usd_per_image": "0.04"}}
     provider = imagen.Provider(name="large", operations={"generate": draw}, models={"large-1": model})

@@ -245,7 +245,7 @@ def test_what_an_emulation_cannot_do_is_said(request_, lost):
     assert [(made.field, made.sent) for made in adjustments[1:]] == [(field, None) for field in lost]
 
 
-def test_an_emulated_enhancement_asks_for_the_largest_picture():
+def test_an_emulated_enhancement_asks_for_the_largest_image():
     sent, _ = translate(imagen.Enhance(image="a", emulate=True), model(EDITOR))
     assert sent.resolution == "2K"
 
@@ -255,8 +255,8 @@ def test_an_emulated_enhancement_asks_for_the_largest_picture():
     [
         (imagen.Edit(prompt="x", images=("a",)), NOTHING, "cannot edit; it can generate"),
         (imagen.Edit(prompt="x", images=("a",), mask="m"), EDITOR, "takes no mask"),
-        (imagen.Edit(prompt="x", images=("a", "b", "c")), EDITOR, "at most 2 pictures"),
-        (imagen.Edit(prompt="x", images="a.png"), EDITOR, "a tuple of pictures"),
+        (imagen.Edit(prompt="x", images=("a", "b", "c")), EDITOR, "at most 2 images"),
+        (imagen.Edit(prompt="x", images="a.png"), EDITOR, "a tuple of images"),
         (
             imagen.Edit(prompt="x", images=("a",)),
             msgspec.structs.replace(EDITOR, mask=True, mask_required=True),

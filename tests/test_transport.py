@@ -130,7 +130,7 @@ async def test_what_arrives_whole_is_given_as_it_is(fault, previews):
         async with open_driver(simulator.base_url("openai")) as driver:
             result = await run_openai(driver, previews=previews)
         await simulator.wait_closed()
-        assert len(result.pictures) == 1
+        assert len(result.images) == 1
         assert len(simulator.received) == 1
         (bill,) = simulator.bills
         assert bill.delivered == (not isinstance(fault, WrongMedia))
@@ -142,7 +142,7 @@ async def test_previews_are_told_as_they_come():
         result = await driver.run(openai.generate(call(previews=3)), watch)
     assert watch.numbers == [0, 1, 2]
     assert watch.sent == 1
-    assert len(result.pictures) == 1
+    assert len(result.images) == 1
 
 
 async def test_a_cancellation_closes_the_connection():
@@ -166,7 +166,7 @@ async def test_connections_are_used_again():
 async def test_an_idle_connection_that_the_server_closed_costs_nothing():
     async with open_server(answering(http_reply(images())), once=True) as server, open_driver(server.url) as driver:
         for number in range(1, 4):
-            assert len((await run_openai(driver)).pictures) == 1
+            assert len((await run_openai(driver)).images) == 1
             await server.wait_closed(number)
         assert server.connections == 3
 
@@ -227,14 +227,14 @@ async def test_a_body_without_an_end_is_dropped_at_the_limit(content_type, piece
     assert poured < CALM.max_body_bytes + (16 << 20)
 
 
-async def test_previews_do_not_count_against_the_size_of_the_picture():
+async def test_previews_do_not_count_against_the_size_of_the_image():
     preview = {"type": "image_generation.partial_image", "b64_json": "QUFB" * 50_000, "partial_image_index": 0}
     done = {"type": "image_generation.completed", "b64_json": "QUFB"}
     stream = sse(*[preview] * 8, done)
     assert len(stream) > CALM.max_body_bytes
     async with open_server(answering(http_reply(stream, content_type="text/event-stream"))) as server:
         async with open_driver(server.url) as driver:
-            assert (await run_openai(driver, previews=3)).pictures[0].data == b"AAA"
+            assert (await run_openai(driver, previews=3)).images[0].data == b"AAA"
 
 
 async def test_an_endless_tail_behind_compressed_data_is_dropped():
@@ -245,7 +245,7 @@ async def test_an_endless_tail_behind_compressed_data_is_dropped():
 
     async with open_server(handler) as server, open_driver(server.url) as driver:
         with trio.fail_after(10):
-            assert len((await run_openai(driver)).pictures) == 1
+            assert len((await run_openai(driver)).images) == 1
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP", "deflate"])
@@ -255,7 +255,7 @@ async def test_compressed_answers_are_unpacked_though_nobody_asked(encoding):
     bounds = msgspec.structs.replace(CALM, max_body_bytes=4 << 20)
     async with open_server(answering(http_reply(packed, content_encoding=encoding))) as server:
         async with open_driver(server.url, bounds=bounds) as driver:
-            assert len((await run_openai(driver)).pictures) == 1
+            assert len((await run_openai(driver)).images) == 1
         assert b"accept-encoding: identity" in server.requests[0].lower()
 
 
@@ -265,7 +265,7 @@ async def test_compressed_answers_may_come_byte_by_byte():
     reply = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-encoding: gzip\r\n\r\n" + chunks + b"0\r\n\r\n"
     async with open_server(answering(reply)) as server, open_driver(server.url) as driver:
         for _ in range(2):
-            assert len((await run_openai(driver)).pictures) == 1
+            assert len((await run_openai(driver)).images) == 1
         assert server.connections == 1
 
 
@@ -315,7 +315,7 @@ async def test_the_key_goes_to_the_providers_own_origin_and_to_no_other():
 
     async def elsewhere_handler(stream: trio.abc.Stream, request: bytes) -> None:
         sent.append(request)
-        await stream.send_all(http_reply(b"a picture"))
+        await stream.send_all(http_reply(b"an image"))
 
     async with open_server(elsewhere_handler) as elsewhere:
         for link in (
@@ -325,7 +325,7 @@ async def test_the_key_goes_to_the_providers_own_origin_and_to_no_other():
         ):
             async with open_server(answering(http_reply({"data": [{"url": link}]}))) as server:
                 async with open_driver(server.url) as driver:
-                    assert (await run_openai(driver)).pictures[0].data == b"a picture"
+                    assert (await run_openai(driver)).images[0].data == b"an image"
                 assert f"authorization: bearer {KEY}".encode() in server.requests[0].lower()
     assert len(sent) == 3
     assert not any(KEY.encode() in request for request in sent)
@@ -334,10 +334,10 @@ async def test_the_key_goes_to_the_providers_own_origin_and_to_no_other():
 async def test_links_on_the_providers_own_origin_need_the_key_and_get_it():
     async def handler(stream: trio.abc.Stream, request: bytes) -> None:
         link = {"data": [{"url": f"{server.url}/files/1.png"}]}
-        await stream.send_all(http_reply(link if request.startswith(b"POST") else b"a picture"))
+        await stream.send_all(http_reply(link if request.startswith(b"POST") else b"an image"))
 
     async with open_server(handler) as server, open_driver(server.url) as driver:
-        assert (await run_openai(driver)).pictures[0].data == b"a picture"
+        assert (await run_openai(driver)).images[0].data == b"an image"
     assert len(server.requests) == 2
     assert all(KEY.encode() in request for request in server.requests)
 
@@ -532,7 +532,7 @@ async def test_ipv6_works(monkeypatch):
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, serve, [listener])
         async with open_driver(f"http://[::1]:{listener.socket.getsockname()[1]}/v1") as driver:
-            assert len((await run_openai(driver)).pictures) == 1
+            assert len((await run_openai(driver)).images) == 1
         nursery.cancel_scope.cancel()
 
 
@@ -544,7 +544,7 @@ async def test_a_proxy_from_the_environment_is_used_for_this_machine_too(monkeyp
         monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
         async with open_driver("http://127.0.0.1:9/v1") as driver:
-            assert len((await run_openai(driver)).pictures) == 1
+            assert len((await run_openai(driver)).images) == 1
     assert proxy.requests[0].startswith(b"POST http://127.0.0.1:9/v1/images/generations HTTP/1.1\r\n")
 
 
@@ -553,7 +553,7 @@ async def test_no_proxy_is_honoured(monkeypatch):
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         async with open_driver(simulator.base_url("openai")) as driver:
-            assert len((await run_openai(driver)).pictures) == 1
+            assert len((await run_openai(driver)).images) == 1
 
 
 async def test_a_proxy_that_is_down_means_that_nothing_was_sent(monkeypatch):
@@ -577,13 +577,13 @@ async def test_a_proxy_that_refuses_the_tunnel_never_sees_the_key(monkeypatch):
 
 async def test_a_client_of_the_callers_is_used_with_our_bounds_and_stays_open():
     async with open_simulator(latency=0.15, key=KEY) as simulator:
-        # Its own 50 ms would lose a picture that is paid.
+        # Its own 50 ms would lose an image that is paid.
         async with httpx2.AsyncClient(timeout=0.05, headers={"x-mine": "yes"}) as http:
             async with open_driver(simulator.base_url("openai"), http=http) as driver:
-                assert len((await run_openai(driver)).pictures) == 1
+                assert len((await run_openai(driver)).images) == 1
             assert not http.is_closed
             async with open_driver(simulator.base_url("openai"), http=http) as driver:
-                assert len((await run_openai(driver)).pictures) == 1
+                assert len((await run_openai(driver)).images) == 1
         assert simulator.received[0].headers["x-mine"] == "yes"
 
 
@@ -628,7 +628,7 @@ async def test_a_response_that_is_cached_is_asked_for_once_by_many():
         response = yield request
         assert isinstance(response, HttpResponse)
         got.append(response)
-        return GeneratedImages(pictures=())
+        return GeneratedImages(images=())
 
     async with open_simulator(Nexos(), key=KEY) as simulator:
         async with open_driver(simulator.base_url("nexos"), provider=nexos.PROVIDER) as driver:

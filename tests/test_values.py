@@ -1,4 +1,4 @@
-"""Values: requests and their checks, prices, pictures, errors, secrets."""
+"""Values: requests and their checks, prices, images, errors, secrets."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_request_that_must_fail_is_refused_with_one_sentence(request_, model, 
 @pytest.mark.parametrize(
     ("request_", "sentence"),
     [
-        (imagen.Edit(prompt="x", images=()), "at least one picture"),
+        (imagen.Edit(prompt="x", images=()), "at least one image"),
         (imagen.Edit(prompt=" ", images=(b"x",)), "The prompt is empty"),
         (imagen.Enhance(image=b"x", scale=1.0), "scale must be"),
         (imagen.Vary(image=b"x", strength=1.5), "strength must be"),
@@ -210,7 +210,7 @@ def test_an_unknown_price_stays_unknown_unless_the_caller_names_a_ceiling():
     assert quote_request(model, imagen.Generate(prompt="x")).high_usd is None
     assert quote_request(model, imagen.Generate(prompt="x", assume_usd=usd("0.1")), 3).high_usd == usd("0.3")
     assert (
-        cost_of(model, imagen.Generate(prompt="x"), GeneratedImages(pictures=(GeneratedImage(data=b""),)))
+        cost_of(model, imagen.Generate(prompt="x"), GeneratedImages(images=(GeneratedImage(data=b""),)))
         == imagen.Cost()
     )
 
@@ -218,13 +218,13 @@ def test_an_unknown_price_stays_unknown_unless_the_caller_names_a_ceiling():
 def test_costs_say_where_they_come_from():
     request = imagen.Generate(prompt="x", quality="low", size="1024x1024")
     model = CATALOG.find("gpt-image-2")
-    picture = (GeneratedImage(data=b""),)
+    decoded = (GeneratedImage(data=b""),)
     usage = Usage(text_input_tokens=14, image_output_tokens=272)
-    assert cost_of(model, request, GeneratedImages(pictures=picture, usage=usage)) == imagen.Cost(
+    assert cost_of(model, request, GeneratedImages(images=decoded, usage=usage)) == imagen.Cost(
         usd=usd("0.00823"), source="computed"
     )
-    assert cost_of(model, request, GeneratedImages(pictures=picture, reported_cost_usd=usd("0.5"))).source == "reported"
-    assert cost_of(model, request, GeneratedImages(pictures=picture)).source == "estimated"
+    assert cost_of(model, request, GeneratedImages(images=decoded, reported_cost_usd=usd("0.5"))).source == "reported"
+    assert cost_of(model, request, GeneratedImages(images=decoded)).source == "estimated"
 
 
 @given(st.lists(st.sampled_from(["low", "medium", "high", "auto"]), min_size=1), st.text(max_size=50))
@@ -241,7 +241,7 @@ def test_the_high_end_covers_any_usage_that_the_price_list_expects(qualities, pr
             asked = imagen.Generate(prompt=prompt, quality=None if quality == "auto" else quality)
             quote = quote_request(model, translate(asked, model)[0])
             if quote.high_usd is None:
-                # Billed by tokens, with no price of a picture published.
+                # Billed by tokens, with no price of an image published.
                 assert not model.price.table
                 continue
             assert 0 <= quote.low_usd <= quote.expected_usd <= quote.high_usd
@@ -257,8 +257,8 @@ def test_shares_sum_up_to_the_whole(total, shares):
 
 @given(money, st.lists(st.booleans(), min_size=1, max_size=10))
 def test_what_was_withheld_and_not_billed_has_no_share(total, billed):
-    pictures = [GeneratedImage(data=b"") if one else WithheldImage(reason="x", billed=False) for one in billed]
-    parts = [part.usd for part in share_cost(imagen.Cost(usd=total, source="reported"), pictures)]
+    images = [GeneratedImage(data=b"") if one else WithheldImage(reason="x", billed=False) for one in billed]
+    parts = [part.usd for part in share_cost(imagen.Cost(usd=total, source="reported"), images)]
     assert len(parts) == len(billed)
     if any(billed):
         assert sum(parts) == total
@@ -273,7 +273,7 @@ def test_tidying_changes_the_looks_and_not_the_amount(amount):
     assert not f"{tidy:f}".endswith("0") or tidy == tidy.to_integral()
 
 
-# --- pictures -------------------------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------------------------------------------
 
 
 def encoded(kind: str, mode: str, width: int, height: int, **options: object) -> bytes:
@@ -288,7 +288,7 @@ def encoded(kind: str, mode: str, width: int, height: int, **options: object) ->
 
 @given(st.integers(1, 400), st.integers(1, 400))
 @settings(max_examples=25, deadline=None)
-def test_a_picture_is_measured_by_its_head(width, height):
+def test_an_image_is_measured_by_its_head(width, height):
     ways = [
         ("PNG", "RGBA", {}),
         ("GIF", "P", {}),
@@ -315,7 +315,7 @@ HEADS = [
 
 @given(st.one_of(st.binary(max_size=200), st.builds(bytes.__add__, st.sampled_from(HEADS), st.binary(max_size=60))))
 @settings(max_examples=300)
-def test_any_bytes_are_a_picture_or_a_provider_error(data):
+def test_any_bytes_are_an_image_or_a_provider_error(data):
     try:
         found = read_image_header(data)
         assert found.width > 0 < found.height
@@ -325,7 +325,7 @@ def test_any_bytes_are_a_picture_or_a_provider_error(data):
 
 @given(st.sampled_from(HEADS), st.integers(0, 200), st.integers(0, 200), st.integers(0, 255))
 @settings(max_examples=300)
-def test_a_cut_or_bent_head_is_a_picture_or_a_provider_error(head, cut, at, byte):
+def test_a_cut_or_bent_head_is_an_image_or_a_provider_error(head, cut, at, byte):
     bent = bytearray(head[:cut])
     if at < len(bent):
         bent[at] = byte
@@ -356,13 +356,13 @@ def image(**changes: object) -> imagen.Image:
 
 
 def test_an_image_is_what_a_notebook_wants():
-    picture = image()
-    assert picture.prompt == "a cat"
-    assert picture._repr_png_() == picture.data
-    assert picture._repr_mimebundle_()["image/png"] == picture.data
+    decoded = image()
+    assert decoded.prompt == "a cat"
+    assert decoded._repr_png_() == decoded.data
+    assert decoded._repr_mimebundle_()["image/png"] == decoded.data
     assert image(media_type="image/jpeg")._repr_png_() is None
-    assert "8x8" in repr(picture)
-    assert str(picture.data) not in repr(picture)
+    assert "8x8" in repr(decoded)
+    assert str(decoded.data) not in repr(decoded)
 
 
 def test_an_image_saves_itself(tmp_path):
@@ -372,7 +372,7 @@ def test_an_image_saves_itself(tmp_path):
     assert copy.save(tmp_path / "copy.png", record=False).read_bytes() == copy.data
 
 
-def test_a_picture_that_is_not_saved_whole_is_not_saved_at_all(tmp_path, monkeypatch):
+def test_an_image_that_is_not_saved_whole_is_not_saved_at_all(tmp_path, monkeypatch):
     kept = image().save(tmp_path / "kept.png")
 
     def fail(path, data):

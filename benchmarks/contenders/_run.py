@@ -26,10 +26,10 @@ class Run:
         parser.add_argument("--warm-up", type=int, default=32, help="images fetched before the clock starts")
         parser.add_argument("--at-once", type=int, default=32)
         parser.add_argument("--folder", type=Path, required=True, help="where files may be written; it exists")
-        parser.add_argument("--write", action="store_true", help="write every picture to a file")
+        parser.add_argument("--write", action="store_true", help="write every image to a file")
         parser.add_argument("--delete", action="store_true", help="and delete it again when it is there")
-        parser.add_argument("--stamps", action="store_true", help="tell when each picture was there")
-        parser.add_argument("--sample-every", type=int, default=0, help="tell the memory in use every so many pictures")
+        parser.add_argument("--stamps", action="store_true", help="tell when each image was there")
+        parser.add_argument("--sample-every", type=int, default=0, help="tell the memory in use every so many images")
         options = parser.parse_args()
         self.url: str = options.url
         self.images: int = options.images
@@ -47,8 +47,8 @@ class Run:
         self._times: list[int] = []
         self._samples: list[float] = []
 
-    def picture(self, size_bytes: int) -> None:
-        """A picture is there, whole."""
+    def image(self, size_bytes: int) -> None:
+        """An image is there, whole."""
         if not self._measuring:
             return
         self._got += 1
@@ -67,10 +67,10 @@ class Run:
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         self._measuring = False
         if self._got != self.images:
-            sys.exit(f"{self._got} pictures came of {self.images}.")
+            sys.exit(f"{self._got} images came of {self.images}.")
         report: dict[str, object] = {
             "images": self._got,
-            "picture_bytes": self._bytes,
+            "image_bytes": self._bytes,
             "seconds": wall,
             "cpu_seconds": cpu,
             "baseline_mib": self._baseline,

@@ -110,7 +110,7 @@ async def main(run: Run) -> None:
 
     async def work(connection: _Connection) -> None:
         for _ in numbers:
-            run.picture(len(await _fetch(connection, request)))
+            run.image(len(await _fetch(connection, request)))
 
     async def repeat() -> None:
         async with trio.open_nursery() as nursery:

@@ -1,4 +1,4 @@
-"""This library: one batch. With --write the way it comes, journal and library; without, pictures stay in memory."""
+"""This library: one batch. With --write the way it comes, journal and library; without, images stay in memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def _fetch(client: imagen.Client, run: Run, n: int) -> None:
         async for outcome in batch:
             if isinstance(outcome, imagen.Failure):
                 raise outcome.error
-            run.picture(outcome.size_bytes)
+            run.image(outcome.size_bytes)
             if run.delete and outcome.path is not None:
                 outcome.path.unlink()
 

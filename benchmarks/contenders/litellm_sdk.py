@@ -1,4 +1,4 @@
-"""litellm with asyncio; pictures stay in memory unless --write is given."""
+"""litellm with asyncio; images stay in memory unless --write is given."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def main(run: Run) -> None:
         data = base64.b64decode(reply.data[0].b64_json)
         if run.write:
             (run.folder / f"{number}.png").write_bytes(data)
-        run.picture(len(data))
+        run.image(len(data))
 
     await repeat(make_one, run.warm_up, run.at_once)
     with run.measured():

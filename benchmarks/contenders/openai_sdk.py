@@ -25,7 +25,7 @@ async def main(run: Run) -> None:
                 path.write_bytes(data)
                 if run.delete:
                     path.unlink()
-            run.picture(len(data))
+            run.image(len(data))
 
         await repeat(make_one, run.warm_up, run.at_once)
         with run.measured():

@@ -72,10 +72,10 @@ async def open_client(
 
     Args:
         settings: By default what the environment and imagen.toml say, by `load_settings`.
-        library: The folder for pictures; "home" is the one in IMAGEN_HOME, None keeps the bytes in memory only. The ledger
+        library: The folder for images; "home" is the one in IMAGEN_HOME, None keeps the bytes in memory only. The ledger
             is always there.
         on_event: Is told of everything that this client sends and gets.
-        confirm: Is asked, with a quote and the number of pictures, where `confirm_above_usd` of the settings is passed.
+        confirm: Is asked, with a quote and the number of images, where `confirm_above_usd` of the settings is passed.
         http: An `httpx2.AsyncClient` of the caller's, with proxies and certificates to taste; it stays the caller's to close.
         transport: Makes the way to each provider, in place of HTTP: `imagen.testing.ScriptedTransport` for tests.
         workers: Runs blocking work; `imagen.testing.InlineWorkers` for tests under virtual time.

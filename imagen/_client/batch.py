@@ -110,7 +110,7 @@ class BatchSetup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def repeat_request(request: Request, n: int, *, together: bool = False) -> RepeatedRequest:
-    """A source of n pictures of one request; `together` asks for as many in one provider request as the model allows."""
+    """A source of n images of one request; `together` asks for as many in one provider request as the model allows."""
     if n < 1:
         raise InvalidRequestError(f"n must be 1 or more, not {n}.")
     return RepeatedRequest(request, n, together)
@@ -271,16 +271,16 @@ class Batch:
         most = self._most_together(source.request, together=source.together)
         for indexes in _missing(source, most):
             request = source.request
-            # Those without a seed are alike, and each is to be another picture.
+            # Those without a seed are alike, and each is to be another image.
             siblings = Siblings(before=indexes[0], handed=self._handed) if request.seed is None else NO_SIBLINGS
             if request.seed is not None:
-                # The same seed would give the same picture n times.
+                # The same seed would give the same image n times.
                 request = msgspec.structs.replace(request, seed=request.seed + indexes[0])
             if not await self._start(request, indexes, nursery, siblings):
                 return
 
     def _most_together(self, request: Request, *, together: bool) -> int:
-        """How many pictures one provider request is for."""
+        """How many images one provider request is for."""
         try:
             can = self._parts.planner.plan(request).model.capabilities
         except ImagenError:
@@ -288,7 +288,7 @@ class Batch:
             return 1
         if can.sold_together:
             return can.max_images_per_request
-        # How several pictures come in one stream is not documented, and a break would lose those that are whole.
+        # How several images come in one stream is not documented, and a break would lose those that are whole.
         return can.max_images_per_request if together and not request.previews else 1
 
     async def _feed_each(self, source: Requests, nursery: trio.Nursery) -> None:
@@ -372,7 +372,7 @@ def _missing(source: RepeatedRequest, most: int) -> Iterator[tuple[int, ...]]:
 
 
 def _spread(source: RepeatedRequest) -> Iterator[Request]:
-    """A repeated request as many; the same seed would give the same picture n times."""
+    """A repeated request as many; the same seed would give the same image n times."""
     for index in range(source.n):
         seed = source.request.seed
         yield source.request if seed is None else msgspec.structs.replace(source.request, seed=seed + index)

@@ -17,7 +17,7 @@ from .client import Client
 
 __all__ = ["callback_app"]
 
-# What a callback says is asked for again, so no pictures are needed out of its body.
+# What a callback says is asked for again, so no images are needed out of its body.
 _LARGEST_BODY_BYTES = 1 << 20
 # fal.ai waits 15 s for an answer (fal.ai/docs, webhooks).
 _LONGEST_SECONDS = 10.0

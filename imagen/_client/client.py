@@ -98,7 +98,7 @@ class Client:
 
     @property
     def library(self) -> Library:
-        """The pictures that were made.
+        """The images that were made.
 
         Raises:
             ConfigurationError: the client was opened with `library=None`.
@@ -107,7 +107,7 @@ class Client:
 
     @property
     def similar(self) -> Similar:
-        """Which pictures of the library look alike.
+        """Which images of the library look alike.
 
         Raises:
             ConfigurationError: the client was opened with `library=None`.
@@ -116,7 +116,7 @@ class Client:
 
     @property
     def archives(self) -> Archives:
-        """Pictures of the library as one file, and back.
+        """Images of the library as one file, and back.
 
         Raises:
             ConfigurationError: the client was opened with `library=None`.
@@ -125,7 +125,7 @@ class Client:
 
     @property
     def shares(self) -> Shares:
-        """Links to pictures of the library that are given away.
+        """Links to images of the library that are given away.
 
         Raises:
             ConfigurationError: the client was opened with `library=None`.
@@ -134,7 +134,7 @@ class Client:
 
     @property
     def publisher(self) -> Publisher:
-        """The pictures of the library in an object store.
+        """The images of the library in an object store.
 
         Raises:
             ConfigurationError: no store is set, or the client was opened with `library=None`.
@@ -165,12 +165,12 @@ class Client:
     async def look(
         self, *styles: Style | str, seed: int | None = None, references: Sequence[ImageSource] = ()
     ) -> SharedStyle:
-        """A look that is kept from picture to picture: `look.request("a harbour")` is a generation in it.
+        """A look that is kept from image to image: `look.request("a harbour")` is a generation in it.
 
         Args:
             styles: By name, or as they are.
             seed: The seed of the first prompt; each further prompt has the next one.
-            references: Pictures that lend the look to all; `look.keep(image)` adds one that was made.
+            references: Images that lend the look to all; `look.keep(image)` adds one that was made.
 
         Raises:
             InvalidRequestError: there is no such style.
@@ -193,16 +193,16 @@ class Client:
         return self._parts.planner.model_for(request)
 
     async def generate(self, request: str | Request, **parameters: Unpack[GenerateParameters]) -> Image:
-        """Makes one picture, and keeps it in the library.
+        """Makes one image, and keeps it in the library.
 
         Args:
             request: A prompt, with the parameters of `Generate` as keyword arguments, or a whole request of any operation.
 
         Raises:
-            ImagenError: there is no picture; `.code`, `.retryable` and `.billed` say more.
+            ImagenError: there is no image; `.code`, `.retryable` and `.billed` say more.
 
         A cancellation before the request is sent costs nothing. After that the request goes on in the background for
-        `salvage_seconds`, and its picture lands in the library.
+        `salvage_seconds`, and its image lands in the library.
         """
         fields, options = take_options(parameters)
         return await self._make(_as_request(request, fields), options)
@@ -214,7 +214,7 @@ class Client:
         mask: ImageSource | None = None,
         **parameters: Unpack[Parameters],
     ) -> Image:
-        """Changes a picture as the prompt says; `Edit` says what the pictures and the mask are. Else like `generate`."""
+        """Changes an image as the prompt says; `Edit` says what the images and the mask are. Else like `generate`."""
         fields, options = take_options(parameters)
         return await self._make(Edit(prompt=prompt, images=images, mask=mask, **fields), options)
 
@@ -226,7 +226,7 @@ class Client:
         strength: float | None = None,
         **parameters: Unpack[Parameters],
     ) -> Image:
-        """Makes another picture like this one; see `Vary`. Else like `generate`."""
+        """Makes another image like this one; see `Vary`. Else like `generate`."""
         fields, options = take_options(parameters)
         return await self._make(Vary(image=image, prompt=prompt, strength=strength, **fields), options)
 
@@ -239,7 +239,7 @@ class Client:
         prompt: str = "",
         **parameters: Unpack[Parameters],
     ) -> Image:
-        """Makes the same picture larger and finer; see `Enhance`. Else like `generate`."""
+        """Makes the same image larger and finer; see `Enhance`. Else like `generate`."""
         fields, options = take_options(parameters)
         return await self._make(Enhance(image=image, scale=scale, mode=mode, prompt=prompt, **fields), options)
 
@@ -252,23 +252,23 @@ class Client:
         strength: float | None = None,
         **parameters: Unpack[Parameters],
     ) -> Image:
-        """Draws the content of one picture in the look of another; see `Restyle`. Else like `generate`."""
+        """Draws the content of one image in the look of another; see `Restyle`. Else like `generate`."""
         fields, options = take_options(parameters)
         return await self._make(
             Restyle(image=image, reference=reference, prompt=prompt, strength=strength, **fields), options
         )
 
     async def replay(self, image: Image, *, model: str | None = None, seed: int | None = None) -> Replay:
-        """Makes a picture again: the same request, with the seed that the picture reports, by the model that made it.
+        """Makes an image again: the same request, with the seed that the image reports, by the model that made it.
 
         Args:
             model: Another model; the options of the request are sent to the same provider only.
             seed: Another seed.
 
-        Gives the new picture, and in what it differs. It is paid like any other. Else like `generate`.
+        Gives the new image, and in what it differs. It is paid like any other. Else like `generate`.
 
         Raises:
-            ImagenError: there is no picture, or one that it was made from is no longer kept.
+            ImagenError: there is no image, or one that it was made from is no longer kept.
         """
         chosen = self.catalog.find(model or image.model)
         again = await self._make(replay_request(image, chosen, seed), RoutingOptions())
@@ -328,7 +328,7 @@ class Client:
             requests: A prompt or one request, made `n` times; or many of either, as an iterable or an async iterable, which
                 is read no faster than slots come free.
             max_at_once: How many provider requests run side by side.
-            together: Ask for several pictures in one provider request, where the model can. They then arrive together.
+            together: Ask for several images in one provider request, where the model can. They then arrive together.
             economy: Send the requests together through the provider's batch API, for less (half, with OpenAI and Gemini).
                 It may take hours; `reopen_batch` with the batch's `id` goes on after a restart.
             budget: Requests that do not fit into it come out as failures with `BudgetExceededError`.
@@ -352,9 +352,9 @@ class Client:
         return self._announced(open_batch(source, parts))
 
     def reopen_batch(self, batch_id: str) -> AbstractAsyncContextManager[Batch]:
-        """Opens a batch again that was left, by an earlier process perhaps: its pictures, and those that still come.
+        """Opens a batch again that was left, by an earlier process perhaps: its images, and those that still come.
 
-        Gives an outcome for everything of it that was sent: the pictures in the library, then what is collected now, then a
+        Gives an outcome for everything of it that was sent: the images in the library, then what is collected now, then a
         failure for each that is neither. Nothing is sent; what never was sent has no outcome.
         """
         source = StoredBatch(partial(self._parts.recovery.outcomes_of, batch_id))
@@ -438,7 +438,7 @@ class Client:
     async def collect(self) -> int:
         """Fetches what can still be had of attempts of unknown outcome, and of those that earlier processes left; waits for it.
 
-        Gives how many attempts ended with a picture.
+        Gives how many attempts ended with an image.
         """
         await self._parts.recovery.resolve_dead()
         await self._parts.recovery.collect_unknown()

@@ -1,4 +1,4 @@
-"""Tells subscribers what happens, and loses no picture where one of them fails."""
+"""Tells subscribers what happens, and loses no image where one of them fails."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["EventRelay"]
 
 
 class EventRelay:
-    """Tells the subscriber of a client. An exception of his must not lose a paid picture, so it waits for the end."""
+    """Tells the subscriber of a client. An exception of his must not lose a paid image, so it waits for the end."""
 
     def __init__(self, handler: EventHandler | None) -> None:
         self._handler = handler

@@ -1,4 +1,4 @@
-"""What a client has because it has a library: all that finds pictures, looks after them and hands them on."""
+"""What a client has because it has a library: all that finds images, looks after them and hands them on."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@
 
 A session is CREATED until its first request is on its way, GENERATING while it works and everything that it made has been
 pulled, PARTIAL while it works and something waits to be pulled. It is COMPLETED when every request has an outcome and at
-least one of them is a picture, FAILED when none is or the batch itself broke, CANCELLED when somebody stopped it, and
+least one of them is an image, FAILED when none is or the batch itself broke, CANCELLED when somebody stopped it, and
 EXPIRED when its time to live has passed.
 """
 

@@ -154,7 +154,7 @@ class SessionStore:
         return await self._database.transact(lambda transaction: transaction.change(sql, values) == 1)
 
     async def outcomes(self, session: StoredSession) -> Sequence[Outcome]:
-        """What came of a session, by the numbers that callers know; pictures that no number was given to come last."""
+        """What came of a session, by the numbers that callers know; images that no number was given to come last."""
         images = {image.id: image for image in await self._library.of_batch(session.id)}
         rows = await self._database.read(
             "SELECT batch_index, image_id, failure FROM session_outcomes WHERE session_id = ? ORDER BY number",
@@ -170,7 +170,7 @@ class SessionStore:
             elif failure is not None:
                 found.append(_read_failure(str(failure), index, session.request))
             else:
-                gone = ImagenError("The picture was deleted from the library.", billed="yes")
+                gone = ImagenError("The image was deleted from the library.", billed="yes")
                 found.append(Failure(index=index, request=session.request, error=gone, cost=Cost()))
         told = {outcome.index for outcome in found}
         for image in images.values():
@@ -187,7 +187,7 @@ class SessionStore:
         return sum((usd for usd in costs if usd is not None), Decimal(0))
 
     async def unsettled(self, session: StoredSession, told: frozenset[int]) -> Sequence[Failure]:
-        """A failure for each picture that may have been paid and is not there; `told` are those that have an outcome."""
+        """A failure for each image that may have been paid and is not there; `told` are those that have an outcome."""
         lost: dict[int, Failure] = {}
         for row in await self._ledger.of_batch(session.id):
             # What failed for nothing is missing, not lost.

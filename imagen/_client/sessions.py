@@ -56,7 +56,7 @@ class Session:
 
     @property
     def requested(self) -> int:
-        """How many pictures were asked for."""
+        """How many images were asked for."""
         return self._progress.requested
 
     @property
@@ -71,7 +71,7 @@ class Session:
 
     @property
     def images(self) -> Sequence[tuple[int, Image]]:
-        """The pictures so far, each with its number."""
+        """The images so far, each with its number."""
         return [(number, outcome) for number, outcome in enumerate(self._outcomes) if isinstance(outcome, Image)]
 
     @property
@@ -97,7 +97,7 @@ class Session:
         )
 
     async def wait_image(self, after: int | None = None) -> tuple[int, Image] | None:
-        """The first picture with a number above `after`, and that number; None when none will come any more.
+        """The first image with a number above `after`, and that number; None when none will come any more.
 
         Changes nothing, so it can be repeated and cancelled freely.
         """
@@ -198,7 +198,7 @@ class Session:
 
 
 class Sessions:
-    """The background batches of a client. They end with it; their pictures stay in the library, and a later client goes on."""
+    """The background batches of a client. They end with it; their images stay in the library, and a later client goes on."""
 
     def __init__(
         self,
@@ -285,7 +285,7 @@ class Sessions:
 
     async def _begin(self, session: Session, source: RepeatedRequest, parts: BatchSetup, budget: Budget | None) -> None:
         if self._store is not None:
-            # A later process finds the pictures that it works on in the library, wherever they came from.
+            # A later process finds the images that it works on in the library, wherever they came from.
             planned = await parts.planner.read_inputs(parts.planner.plan(source.request))
             await self._store.add(
                 session.id,
@@ -355,5 +355,5 @@ class Sessions:
 
 def _expired(session_id: str) -> SessionExpiredError:
     return SessionExpiredError(
-        f"The session {session_id} has expired; its pictures are in the library (`imagen history`)."
+        f"The session {session_id} has expired; its images are in the library (`imagen history`)."
     )

@@ -82,7 +82,7 @@ class Admission:
         if planned.quote.high_usd is None and any(one.usd is not None for one in budgets):
             raise BudgetExceededError(
                 "The price of this request is unknown, and a budget is set in imagen.toml: say with assume_usd (--assume on "
-                "the command line) what one picture may cost at the most."
+                "the command line) what one image may cost at the most."
             )
         verdict = await self._ledger.reserve(self._attempt(attempt, tag, now), budgets, self._rates(planned))
         match verdict:

@@ -43,7 +43,7 @@ class RunningAttempt(ExchangeObserver):
     """Whoever wants the outcomes waits for `done`; the ticket itself runs in the client's nursery.
 
     `job` is where the provider has it, if it says so. One that is `collectable` is left to a later process rather than
-    given up, as its pictures can still be had.
+    given up, as its images can still be had.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class RunningAttempt(ExchangeObserver):
 
     @property
     def collectable(self) -> bool:
-        """Whether another process could get the pictures."""
+        """Whether another process could get the images."""
         provider = self.planned.provider
         can = provider.batch_api if self.planned.economy else provider.collect
         return self.job is not None and can is not None
@@ -141,7 +141,7 @@ class RunningAttempt(ExchangeObserver):
 
     def preview(self, partial: PartialImage) -> None:
         indexes = self.planned.indexes
-        shown = indexes[partial.picture : partial.picture + 1] or indexes
+        shown = indexes[partial.image : partial.image + 1] or indexes
         about: _About = {**self._about, "indexes": shown}
         self._emit(PreviewReceived(**about, data=partial.data, number=partial.number))
 
@@ -182,7 +182,7 @@ class RunningAttempt(ExchangeObserver):
             self.scope.cancel("nobody waits for it, and it has not been sent")
 
     def fail(self, error: ImagenError) -> None:
-        """There is no picture: that is the outcome for each index."""
+        """There is no image: that is the outcome for each index."""
         planned = self.planned
         self.error = error
         self.outcomes = tuple(

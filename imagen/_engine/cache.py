@@ -1,6 +1,6 @@
 """Answers a request out of the library where the same was asked before, and lets requests that are alike share one attempt.
 
-Requests are alike that ask a model for the same, whoever pays for it. Without a seed any picture of such a request will do, and
+Requests are alike that ask a model for the same, whoever pays for it. Without a seed any image of such a request will do, and
 several in one batch are answered by different ones.
 """
 
@@ -23,7 +23,7 @@ __all__ = ["NO_SIBLINGS", "ResultCache", "Siblings", "Wanted"]
 
 
 class Siblings(msgspec.Struct, frozen=True, kw_only=True):
-    """The other pictures of the very same request that a batch wants: how many come `before` this one, and those that the
+    """The other images of the very same request that a batch wants: how many come `before` this one, and those that the
     cache has `handed` over for them, to which it adds; None where one may come again."""
 
     before: int = 0
@@ -34,7 +34,7 @@ NO_SIBLINGS = Siblings()
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """Which of the pictures of a request. The seed is what was asked for: an order has one in any case, where the model takes
+    """Which of the images of a request. The seed is what was asked for: an order has one in any case, where the model takes
     any."""
 
     seed: int | None
@@ -42,7 +42,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Flight:
-    """Somebody makes this picture now. `attempts` are the attempts of one who was cancelled: they go on without him."""
+    """Somebody makes this image now. `attempts` are the attempts of one who was cancelled: they go on without him."""
 
     def __init__(self) -> None:
         self.over = trio.Event()
@@ -69,7 +69,7 @@ class ResultCache:
 
         Args:
             orders: The same request for each model that may do it; inputs have been read.
-            wanted: Which of the pictures that would do.
+            wanted: Which of the images that would do.
         """
         fingerprint = fingerprint_of(planned_requests[0].inputs.request, planned_requests[0].model.id)
         key = (fingerprint, wanted.seed, wanted.siblings.before)
@@ -107,7 +107,7 @@ class ResultCache:
         return outcomes
 
     async def _find(self, planned_requests: Sequence[PlannedRequest], wanted: Wanted) -> tuple[Outcome, ...] | None:
-        """A picture for each index, or nothing."""
+        """An image for each index, or nothing."""
         for planned in planned_requests:
             images = await self._choose(planned, wanted)
             if len(images) == len(planned.indexes):
@@ -115,7 +115,7 @@ class ResultCache:
         return None
 
     async def _choose(self, planned: PlannedRequest, wanted: Wanted) -> Sequence[Image]:
-        """As many pictures as are wanted, if there are; those are taken then."""
+        """As many images as are wanted, if there are; those are taken then."""
         fingerprint, limit = fingerprint_of(planned.inputs.request, planned.model.id), len(planned.indexes)
         seed, handed = wanted.seed, wanted.siblings.handed
         if handed is None:

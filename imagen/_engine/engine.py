@@ -2,7 +2,7 @@
 
 What can be billed runs as a *ticket* in the client's nursery from the start, and whoever wants it only waits. So leaving a
 batch never tears down a request that is on the meter: one that has not been sent is dropped, one that has been sent is
-salvaged, shielded and bounded by `salvage_seconds`, and its picture lands in the library. A job that another process can
+salvaged, shielded and bounded by `salvage_seconds`, and its image lands in the library. A job that another process can
 collect is not even given up then: it stays in the ledger as accepted.
 """
 
@@ -34,7 +34,7 @@ _STOP_SECONDS = 10.0
 
 
 class CallContext(msgspec.Struct, frozen=True, kw_only=True):
-    """On what terms a caller wants pictures: of whose money, and whether he waits for a slot.
+    """On what terms a caller wants images: of whose money, and whether he waits for a slot.
 
     `lockouts` are errors by provider that further requests on the same terms would only meet again. Whoever has to agree to the
     cost is asked by `ask`, once it is known that something is to be made.
@@ -98,7 +98,7 @@ class Engine:
 
         Raises:
             BudgetExceededError: the money does not suffice; nothing was sent.
-            ImagenError: there is no picture.
+            ImagenError: there is no image.
         """
         planned = await self._planner.read_inputs(planned)
         once = has_alternative or not context.wait
@@ -109,7 +109,7 @@ class Engine:
         raise AssertionError("a retry loop ends in a result or an error")
 
     def collect(self, planned: PlannedRequest, row: AttemptRecord, emit: Emit) -> RunningAttempt:
-        """Fetches the pictures of a job that another process submitted, in the background."""
+        """Fetches the images of a job that another process submitted, in the background."""
         attempt = RunningAttempt.again(
             planned, row, ledger=self._ledger, job_waiters=self._job_waiters, emit=emit, now=self._now
         )
@@ -242,11 +242,11 @@ class Engine:
         elif attempt.sent and attempt.collectable:
             # The row stays as it is: whoever opens this home next collects the job.
             attempt.error = OutcomeUnknownError(
-                f"{name} still works on it: imagen fetches the picture when it is opened the next time."
+                f"{name} still works on it: imagen fetches the image when it is opened the next time."
             )
         elif attempt.sent:
             attempt.error = OutcomeUnknownError(
-                f"No answer came within the {self._salvage_seconds:g} seconds of salvage; the picture may be billed."
+                f"No answer came within the {self._salvage_seconds:g} seconds of salvage; the image may be billed."
             )
             await self._settler.end(attempt, "unknown", Cost(), attempt.error)
         else:

@@ -1,4 +1,4 @@
-"""A second try elsewhere, where the first is slow: whichever gives pictures first counts."""
+"""A second try elsewhere, where the first is slow: whichever gives images first counts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads the pictures that a request works on, wherever they are, and remembers them without their bytes."""
+"""Reads the images that a request works on, wherever they are, and remembers them without their bytes."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ __all__ = ["Inputs", "InputReader"]
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
-    """The pictures of a request, and the request as it is remembered, with `InputImage`s in their place."""
+    """The images of a request, and the request as it is remembered, with `InputImage`s in their place."""
 
     request: Request
-    pictures: tuple[EncodedImage, ...] = ()
+    encoded: tuple[EncodedImage, ...] = ()
     parent_id: str | None = None
 
 
 class InputReader:
-    """Reads sources: bytes, files, https URLs, pictures of the library. One per client.
+    """Reads sources: bytes, files, https URLs, images of the library. One per client.
 
     `fetch` gets the bytes behind a URL, with all the care that a stranger's URL needs.
     """
@@ -49,28 +49,31 @@ class InputReader:
         self._bounds = bounds
 
     async def read(self, request: Request, model: Model) -> Inputs:
-        """Reads every picture of a request, checks it against what the model takes, and keeps it in the library.
+        """Reads every image of a request, checks it against what the model takes, and keeps it in the library.
 
         Raises:
-            InvalidRequestError: one of them is not there, is no picture, or is none that the model takes.
+            InvalidRequestError: one of them is not there, is no image, or is none that the model takes.
             StorageError: the library cannot be read or written.
         """
         sources = sources_of(request)
         if not sources:
             return Inputs(request=request)
         found = [await self._read_one(source) for source in sources]
-        pictures = tuple(picture for _, picture in found)
-        _check_inputs(request, pictures, model)
+        encoded = tuple(encoded_image for _, encoded_image in found)
+        _check_inputs(request, encoded, model)
         remembered = tuple(image for image, _ in found)
         if self._library is not None:
-            for image, picture in found:
+            for image, encoded_image in found:
                 keep = partial(
-                    self._library.files.store_input, picture.data, sha256=image.sha256, media_type=image.media_type
+                    self._library.files.store_input,
+                    encoded_image.data,
+                    sha256=image.sha256,
+                    media_type=image.media_type,
                 )
                 await self._workers.run(keep)
         return Inputs(
             request=with_sources(request, remembered),
-            pictures=pictures,
+            encoded=encoded,
             parent_id=remembered[0].id if not hasattr(request, "references") else None,
         )
 
@@ -80,20 +83,20 @@ class InputReader:
             found = await self._workers.run(partial(read_image_header, data))
         except ProviderError:
             raise InvalidRequestError(
-                f"{name or 'The picture'} is no PNG, JPEG, WebP or GIF picture ({len(data):,} bytes): give another one.",
+                f"{name or 'The encoded_image'} is no PNG, JPEG, WebP or GIF image ({len(data):,} bytes): give another one.",
                 code="INVALID_PROMPT",
             ) from None
         if found.width * found.height > self._bounds.max_pixels:
             raise InvalidRequestError(
-                f"{name or 'The picture'} has {found.width} x {found.height} pixels, which is more than imagen opens; "
+                f"{name or 'The encoded_image'} has {found.width} x {found.height} pixels, which is more than imagen opens; "
                 "make it smaller."
             )
         sha256 = await self._workers.run(lambda: hashlib.sha256(data).hexdigest())
-        picture = EncodedImage(data=data, media_type=found.media_type, width=found.width, height=found.height)
+        encoded_image = EncodedImage(data=data, media_type=found.media_type, width=found.width, height=found.height)
         image = InputImage(
             sha256=sha256, media_type=found.media_type, width=found.width, height=found.height, id=image_id, name=name
         )
-        return image, picture
+        return image, encoded_image
 
     async def _load(self, source: ImageSource) -> tuple[bytes, str | None, str | None]:
         """The bytes, the id in the library, and what to call it."""
@@ -116,20 +119,20 @@ class InputReader:
                 return await self._workers.run(lambda: source.data), source.id, None
             case _:
                 raise InvalidRequestError(
-                    f"A picture to work on is bytes, a path, an https URL, an id or an Image, not {type(source).__name__}."
+                    f"An image to work on is bytes, a path, an https URL, an id or an Image, not {type(source).__name__}."
                 )
 
     async def _load_word(self, word: str) -> tuple[bytes, str | None, str | None]:
         """A path that is there, or else an id in the library."""
         if not word.strip():
-            raise InvalidRequestError("The picture to work on is an empty text: give a path, an https URL or an id.")
+            raise InvalidRequestError("The image to work on is an empty text: give a path, an https URL or an id.")
         path = Path(word)
         # Unlike Path.exists this is false for what can be no name, and for what may not be looked at.
         if await self._workers.run(partial(os.path.exists, word)):
             return await self._workers.run(partial(_read_file, path, self._bounds.max_input_bytes)), None, path.name
         image = None if self._library is None else await self._library.get(word)
         if image is None:
-            raise InvalidRequestError(f"There is no file {word[:200]!r}, and no picture of that id in the library.")
+            raise InvalidRequestError(f"There is no file {word[:200]!r}, and no image of that id in the library.")
         return await self._workers.run(lambda: image.data), image.id, None
 
     async def _load_remembered(self, image: InputImage) -> bytes:
@@ -140,7 +143,7 @@ class InputReader:
         )
         if data is None:
             raise InvalidRequestError(
-                f"The library does not keep the picture {image.sha256[:12]} any more: give it again."
+                f"The library does not keep the image {image.sha256[:12]} any more: give it again."
             )
         return data
 
@@ -151,7 +154,7 @@ class InputReader:
             raise
         except ImagenError as error:
             # Whatever happened there, nothing has been ordered yet.
-            raise InvalidRequestError(f"The picture at {host} cannot be read. {error.message}") from error
+            raise InvalidRequestError(f"The image at {host} cannot be read. {error.message}") from error
 
 
 def _read_host(url: str) -> str:
@@ -172,11 +175,11 @@ def _read_file(path: Path, most_bytes: int) -> bytes:
             if not stat.S_ISREG(status.st_mode):
                 raise InvalidRequestError(f"{path} is no file.")
             if status.st_size > most_bytes:
-                raise InvalidRequestError(f"{path} has {status.st_size:,} bytes; a picture may have {most_bytes:,}.")
+                raise InvalidRequestError(f"{path} has {status.st_size:,} bytes; an image may have {most_bytes:,}.")
             return file.read(most_bytes)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise InvalidRequestError(f"The picture {path} cannot be read: {reason or error}.") from error
+        raise InvalidRequestError(f"The image {path} cannot be read: {reason or error}.") from error
 
 
 def _decode_data_url(url: str) -> bytes:
@@ -186,28 +189,31 @@ def _decode_data_url(url: str) -> bytes:
             raise ValueError
         return pybase64.b64decode(body, validate=True)
     except ValueError:
-        raise InvalidRequestError("A data: URL must hold a picture in base64: data:image/png;base64,...") from None
+        raise InvalidRequestError("A data: URL must hold an image in base64: data:image/png;base64,...") from None
 
 
-def _check_inputs(request: Request, pictures: tuple[EncodedImage, ...], model: Model) -> None:
+def _check_inputs(request: Request, encoded: tuple[EncodedImage, ...], model: Model) -> None:
     limits = model.capabilities.inputs
     masked = isinstance(request, Edit) and request.mask is not None
-    for number, picture in enumerate(pictures[:-1] if masked else pictures, start=1):
-        if complaint := _complaint(picture, limits):
-            which = "The picture" if len(pictures) == 1 else f"Picture {number}"
+    for number, encoded_image in enumerate(encoded[:-1] if masked else encoded, start=1):
+        if complaint := _complaint(encoded_image, limits):
+            which = "The image" if len(encoded) == 1 else f"Image {number}"
             raise InvalidRequestError(f"{which} does not suit {model.id}: {complaint}.", code="INVALID_PROMPT")
-    if masked and (pictures[-1].width, pictures[-1].height) != (pictures[0].width, pictures[0].height):
+    if masked and (encoded[-1].width, encoded[-1].height) != (encoded[0].width, encoded[0].height):
         raise InvalidRequestError(
-            f"The mask has {pictures[-1].width}x{pictures[-1].height} pixels, the picture {pictures[0].width}x"
-            f"{pictures[0].height}: make them the same."
+            f"The mask has {encoded[-1].width}x{encoded[-1].height} pixels, the image {encoded[0].width}x"
+            f"{encoded[0].height}: make them the same."
         )
 
 
-def _complaint(picture: EncodedImage, limits: InputLimits) -> str | None:
-    long_side, short_side = max(picture.width, picture.height), min(picture.width, picture.height)
-    pixels = picture.width * picture.height
-    if picture.media_type not in limits.media_types:
-        return f"it is {picture.media_type}, and the model takes {', '.join(limits.media_types)}"
+def _complaint(encoded_image: EncodedImage, limits: InputLimits) -> str | None:
+    long_side, short_side = (
+        max(encoded_image.width, encoded_image.height),
+        min(encoded_image.width, encoded_image.height),
+    )
+    pixels = encoded_image.width * encoded_image.height
+    if encoded_image.media_type not in limits.media_types:
+        return f"it is {encoded_image.media_type}, and the model takes {', '.join(limits.media_types)}"
     if short_side < limits.min_side:
         return f"its short side has {short_side} pixels, and the model takes {limits.min_side} and more"
     if limits.max_side is not None and long_side > limits.max_side:
@@ -217,6 +223,6 @@ def _complaint(picture: EncodedImage, limits: InputLimits) -> str | None:
         return f"it has {pixels:,} pixels, and the model takes at least {limits.min_pixels:,}{most}"
     if limits.max_ratio is not None and long_side > limits.max_ratio * short_side:
         return f"its long side is more than {limits.max_ratio:g} times the short one"
-    if limits.max_bytes is not None and len(picture.data) > limits.max_bytes:
-        return f"it has {len(picture.data):,} bytes, and the model takes at most {limits.max_bytes:,}"
+    if limits.max_bytes is not None and len(encoded_image.data) > limits.max_bytes:
+        return f"it has {len(encoded_image.data):,} bytes, and the model takes at most {limits.max_bytes:,}"
     return None

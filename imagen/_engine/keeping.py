@@ -1,4 +1,4 @@
-"""Makes outcomes of the pictures that came: receipt, files, rows.
+"""Makes outcomes of the images that came: receipt, files, rows.
 
 The receipt goes into the ledger before the files are written. So a file that has no row yet is known by its hash to belong to
 an attempt, and what the provider billed is known to the cent, even if the process dies in between.
@@ -64,28 +64,28 @@ class Keeper:
         self._now = now
 
     async def keep(self, attempt: RunningAttempt, result: GeneratedImages, cost: Cost) -> tuple[Outcome, ...]:
-        """Gives one outcome for each index of the order. A disk that fails loses nothing: the bytes stay with the picture."""
+        """Gives one outcome for each index of the order. A disk that fails loses nothing: the bytes stay with the image."""
         planned = attempt.planned
-        shares = share_cost(cost, result.pictures)
-        indexes = [*planned.indexes, *[planned.indexes[-1]] * (len(result.pictures) - len(planned.indexes))]
+        shares = share_cost(cost, result.images)
+        indexes = [*planned.indexes, *[planned.indexes[-1]] * (len(result.images) - len(planned.indexes))]
         outcomes: list[Outcome] = []
         bytes_of: dict[str, bytes] = {}
-        for picture, share, index in zip(result.pictures, shares, indexes, strict=False):
-            outcome = await self._outcome(attempt, picture, share, index, result.adjustments)
+        for image, share, index in zip(result.images, shares, indexes, strict=False):
+            outcome = await self._outcome(attempt, image, share, index, result.adjustments)
             outcomes.append(outcome)
-            if isinstance(outcome, Image) and isinstance(picture, GeneratedImage):
-                bytes_of[outcome.id] = picture.data
+            if isinstance(outcome, Image) and isinstance(image, GeneratedImage):
+                bytes_of[outcome.id] = image.data
         outcomes = await self._settle(attempt, outcomes, bytes_of, cost)
         short = ProviderError(
-            f"{planned.provider.name} gave {len(outcomes)} pictures of {len(planned.indexes)} asked for."
+            f"{planned.provider.name} gave {len(outcomes)} images of {len(planned.indexes)} asked for."
         )
         outcomes += [_failure(planned, index, short) for index in planned.indexes[len(outcomes) :]]
         return tuple(outcomes[: len(planned.indexes)])
 
     async def adopt(self, row: AttemptRecord) -> bool:
-        """Settles an attempt by its receipt, and lists the pictures whose files were written, in whichever library they are.
+        """Settles an attempt by its receipt, and lists the images whose files were written, in whichever library they are.
 
-        Gives False where it has no receipt, or where its pictures can still be fetched.
+        Gives False where it has no receipt, or where its images can still be fetched.
         """
         if row.receipt is None:
             return False
@@ -96,7 +96,7 @@ class Keeper:
         state, code, message = receipt.state, receipt.error_code, receipt.error_message
         if not all(there):
             state, code = "unknown", "STORAGE_ERROR"
-            lost = f"{there.count(False)} of {len(there)} pictures"
+            lost = f"{there.count(False)} of {len(there)} images"
             message = f"The program ended before {lost} had been written to the disk; they were billed."
         await self._ledger.settle(
             row.id,
@@ -109,36 +109,36 @@ class Keeper:
         )
         return True
 
-    # --- one picture ------------------------------------------------------------------------------------------------
+    # --- one image ------------------------------------------------------------------------------------------------
 
     async def _outcome(
         self,
         attempt: RunningAttempt,
-        picture: GeneratedImage | WithheldImage | LostImage,
+        image: GeneratedImage | WithheldImage | LostImage,
         cost: Cost,
         index: int,
         adjustments: tuple[Adjustment, ...],
     ) -> Outcome:
         planned = attempt.planned
-        match picture:
+        match image:
             case WithheldImage():
                 error: ImagenError = ContentFilterError(
-                    f"{planned.provider.name} made the picture and withholds it: {picture.reason}",
-                    billed="yes" if picture.billed and cost.usd != 0 else "no",
+                    f"{planned.provider.name} made the image and withholds it: {image.reason}",
+                    billed="yes" if image.billed and cost.usd != 0 else "no",
                 )
             case LostImage():
-                error = ProviderError(f"{planned.provider.name} made the picture: {picture.reason}", billed="yes")
+                error = ProviderError(f"{planned.provider.name} made the image: {image.reason}", billed="yes")
             case GeneratedImage():
                 try:
-                    return await self._image(attempt, picture, cost, index, adjustments)
+                    return await self._image(attempt, image, cost, index, adjustments)
                 except ProviderError as unreadable:
-                    error = await self._set_aside(attempt, picture.data, unreadable)
+                    error = await self._set_aside(attempt, image.data, unreadable)
         return msgspec.structs.replace(_failure(planned, index, error), cost=cost)
 
     async def _image(
         self,
         attempt: RunningAttempt,
-        picture: GeneratedImage,
+        image: GeneratedImage,
         cost: Cost,
         index: int,
         adjustments: tuple[Adjustment, ...],
@@ -146,8 +146,8 @@ class Keeper:
         planned = attempt.planned
         prepared: PreparedImage | None = None
         if self._files is not None:
-            prepared = await self._workers.run(partial(self._files.prepare, picture.data))
-        found = read_image_header(picture.data) if prepared is None else prepared.header
+            prepared = await self._workers.run(partial(self._files.prepare, image.data))
+        found = read_image_header(image.data) if prepared is None else prepared.header
         self._check_pixels(found)
         return Image(
             id=new_id(),
@@ -156,28 +156,28 @@ class Keeper:
             media_type=found.media_type,
             width=found.width,
             height=found.height,
-            size_bytes=len(picture.data),
+            size_bytes=len(image.data),
             stored_sha256=None if prepared is None else prepared.sha256,
             path=None if prepared is None else prepared.path,
-            inline_data=picture.data if prepared is None else None,
-            revised_prompt=picture.revised_prompt,
+            inline_data=image.data if prepared is None else None,
+            revised_prompt=image.revised_prompt,
             model=planned.model.id,
             provider=planned.provider.name,
-            seed=picture.seed,
+            seed=image.seed,
             cost=cost,
             adjustments=planned.adjustments + adjustments,
             created_at=datetime.datetime.fromtimestamp(self._now(), datetime.UTC),
             seconds=trio.current_time() - attempt.sent_at,
             attempt_id=attempt.id,
             parent_id=planned.inputs.parent_id,
-            provider_id=picture.provider_id,
+            provider_id=image.provider_id,
         )
 
     def _check_pixels(self, found: ImageHeader) -> None:
-        """Nobody who opens the picture later, to make a thumbnail say, shall run out of memory."""
+        """Nobody who opens the image later, to make a thumbnail say, shall run out of memory."""
         if found.width * found.height > self._max_pixels:
             raise ProviderError(
-                f"The reply claims to be a picture of {found.width} x {found.height} pixels, which is more than imagen opens.",
+                f"The reply claims to be an image of {found.width} x {found.height} pixels, which is more than imagen opens.",
                 billed="yes",
             )
 
@@ -213,7 +213,7 @@ class Keeper:
                 along=[insert_image(row) for row in rows],
             )
         except StorageError as error:
-            # The pictures are there and paid: they are handed over with the news that the disk failed.
+            # The images are there and paid: they are handed over with the news that the disk failed.
             return [_with_storage_error(outcome, error, bytes_of) for outcome in outcomes]
         return outcomes
 

@@ -32,7 +32,7 @@ __all__ = ["PlannedRequest", "Planner"]
 
 
 class PlannedRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that is fit to be sent, for as many pictures as there are indexes.
+    """A request that is fit to be sent, for as many images as there are indexes.
 
     `request` is what was asked, `sent` the same in the words of the model. `inputs` are there once they have been read.
     """
@@ -108,21 +108,21 @@ class Planner:
         return self._plan_for(request, model, indexes, batch_id, economy=economy)
 
     async def read_inputs(self, planned: PlannedRequest) -> PlannedRequest:
-        """Reads the pictures that an order works on.
+        """Reads the images that an order works on.
 
         Raises:
             InvalidRequestError: one of them is not there, or does not suit the model.
         """
         if planned.request_json:
             return planned
-        # Read in the order of the asked request; an emulation takes the same pictures in the same order.
+        # Read in the order of the asked request; an emulation takes the same images in the same order.
         inputs = await self._sources.read(planned.request, planned.model)
         return msgspec.structs.replace(
             planned, request=inputs.request, inputs=inputs, request_json=encode_request(inputs.request)
         )
 
     def rebuild(self, row: AttemptRecord) -> PlannedRequest:
-        """The order of an attempt in the ledger, without the pictures that it worked on: they have been sent.
+        """The order of an attempt in the ledger, without the images that it worked on: they have been sent.
 
         Raises:
             ImagenError: its model or provider is not there any more, or is not set up.
@@ -151,7 +151,7 @@ class Planner:
                 callback_url=f"{settings.callback_url}/{name}",
                 callback_secret=None if secret is None else secret.reveal(),
             )
-        return _with_inputs(call, planned.inputs.pictures)
+        return _with_inputs(call, planned.inputs.encoded)
 
     def _plan_for(
         self, request: Request, model: Model, indexes: tuple[int, ...], batch_id: str | None, *, economy: bool
@@ -176,7 +176,7 @@ class Planner:
             provider=provider,
             indexes=indexes,
             quote=quote_request(model, sent, len(indexes), economy=economy),
-            # One that works on pictures is encoded when they have been read.
+            # One that works on images is encoded when they have been read.
             request_json="" if sources_of(request) else encode_request(request),
             inputs=Inputs(request=request),
             batch_id=batch_id,
@@ -192,14 +192,14 @@ def _check_economy(model: Model, provider: Provider, operation: Operation) -> No
         )
 
 
-def _with_inputs(call: Call, pictures: tuple[EncodedImage, ...]) -> Call:
-    """The pictures, in the order of `sources_of`, where the exchange looks for them."""
+def _with_inputs(call: Call, images: tuple[EncodedImage, ...]) -> Call:
+    """The images, in the order of `sources_of`, where the exchange looks for them."""
     match call.request:
         case Generate():
-            return msgspec.structs.replace(call, references=pictures)
+            return msgspec.structs.replace(call, references=images)
         case Edit(mask=mask) if mask is not None:
-            return msgspec.structs.replace(call, images=pictures[:-1], mask=pictures[-1] if pictures else None)
+            return msgspec.structs.replace(call, images=images[:-1], mask=images[-1] if images else None)
         case Restyle():
-            return msgspec.structs.replace(call, images=pictures[:1], references=pictures[1:])
+            return msgspec.structs.replace(call, images=images[:1], references=images[1:])
         case _:
-            return msgspec.structs.replace(call, images=pictures)
+            return msgspec.structs.replace(call, images=images)

@@ -34,7 +34,7 @@ __all__ = ["Recovery", "failures_of"]
 
 
 class Collector(Protocol):
-    """Fetches the pictures of jobs in the background."""
+    """Fetches the images of jobs in the background."""
 
     def collect(self, planned: PlannedRequest, row: AttemptRecord, emit: Emit) -> RunningAttempt: ...
 
@@ -122,7 +122,7 @@ class Recovery:
             await attempt.done.wait()
 
     async def outcomes_of(self, batch_id: str) -> AsyncGenerator[Outcome]:
-        """What came of a batch and still comes: pictures, what is under way here, then failures for all the rest."""
+        """What came of a batch and still comes: images, what is under way here, then failures for all the rest."""
         await self.resolve_dead()
         told: set[int] = set()
         under_way = self._under_way(batch_id)
@@ -173,7 +173,7 @@ class Recovery:
             await self._collect(row, planned)
         elif await self._ledger.take_over(row, self._owner):
             await self._end(
-                row, "unknown", Cost(), "The program ended before the answer came; the picture may be billed."
+                row, "unknown", Cost(), "The program ended before the answer came; the image may be billed."
             )
 
     def _rebuild(self, row: AttemptRecord) -> PlannedRequest | None:
@@ -243,9 +243,9 @@ class Recovery:
 
 
 def failures_of(row: AttemptRecord) -> list[Failure]:
-    """What an attempt without pictures is to whoever asked for them; what was free to fail says so."""
+    """What an attempt without images is to whoever asked for them; what was free to fail says so."""
     request = decode_request(row.request_json)
-    message = row.error_message or "The program ended before the answer came; the picture may be billed."
+    message = row.error_message or "The program ended before the answer came; the image may be billed."
     if row.state in ("reserved", "sent", "accepted"):
         message = "Another process works on it, or its provider is not set up here; ask again later."
     free = row.state == "failed" and not row.settled_usd

@@ -22,7 +22,7 @@ from .planning import PlannedRequest, Planner
 
 __all__ = ["Router"]
 
-# From fewer pictures nobody can tell how long the slowest take.
+# From fewer images nobody can tell how long the slowest take.
 _LEAST_TIMED = 10
 
 
@@ -78,7 +78,7 @@ class Router:
             raise ConfigurationError("There is no library to look into: leave out cache, or library=None.")
         read = {}
         for planned in planned_requests:
-            # Pictures that do not suit one model may suit the next: the attempt says so, where it comes to that.
+            # Images that do not suit one model may suit the next: the attempt says so, where it comes to that.
             with suppress(ImagenError):
                 read[planned.model.id] = await self._planner.read_inputs(planned)
         make = partial(
@@ -164,7 +164,7 @@ class Router:
     async def _try_in_parts(
         self, planned_requests: list[PlannedRequest], unfit: list[ImagenError], context: CallContext
     ) -> tuple[Outcome, ...]:
-        """The same in several requests, as the next model makes fewer pictures in one."""
+        """The same in several requests, as the next model makes fewer images in one."""
         indexes, most = planned_requests[0].indexes, planned_requests[0].model.capabilities.max_images_per_request
         outcomes: list[Outcome] = []
         while len(outcomes) < len(indexes):
@@ -184,7 +184,7 @@ class Router:
     def _replan(self, planned: PlannedRequest, indexes: tuple[int, ...], *, seed_offset: int) -> PlannedRequest:
         request = planned.request
         if request.seed is not None:
-            # The same seed would give the same picture again.
+            # The same seed would give the same image again.
             request = msgspec.structs.replace(request, seed=request.seed + seed_offset)
         return self._planner.plan(request, indexes, planned.batch_id, model_id=planned.model.id)
 
@@ -206,7 +206,7 @@ class Router:
 
 
 def _fits(planned: PlannedRequest) -> bool:
-    """Whether its model makes so many pictures in one request."""
+    """Whether its model makes so many images in one request."""
     return len(planned.indexes) <= planned.model.capabilities.max_images_per_request
 
 

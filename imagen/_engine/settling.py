@@ -1,4 +1,4 @@
-"""Ends an attempt in the ledger: with pictures, or with an error and what it cost."""
+"""Ends an attempt in the ledger: with images, or with an error and what it cost."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Settler:
         self._now = now
 
     async def succeed(self, attempt: RunningAttempt, result: GeneratedImages) -> None:
-        """Keeps the pictures, and settles what they cost.
+        """Keeps the images, and settles what they cost.
 
         Raises:
             StorageError: the disk does not answer.
@@ -47,7 +47,7 @@ class Settler:
             attempt.emit_ended()
         if bound.cancelled_caught:
             raise StorageError(
-                f"The disk did not answer for {_CLEANUP_SECONDS:g} seconds; the picture is paid.", billed="yes"
+                f"The disk did not answer for {_CLEANUP_SECONDS:g} seconds; the image is paid.", billed="yes"
             )
 
     async def fail(self, attempt: RunningAttempt, error: ImagenError) -> None:
@@ -56,8 +56,8 @@ class Settler:
         error = self._clean(error, planned.provider.name)
         billed = error.billed if attempt.sent else "no"
         if billed == "yes" and error.cost_usd is None:
-            billed_pictures = GeneratedImages(pictures=(GeneratedImage(data=b""),) * len(planned.indexes))
-            error.cost_usd = cost_of(planned.model, planned.sent, billed_pictures, economy=planned.economy).usd
+            billed_images = GeneratedImages(images=(GeneratedImage(data=b""),) * len(planned.indexes))
+            error.cost_usd = cost_of(planned.model, planned.sent, billed_images, economy=planned.economy).usd
             error.cost_source = "estimated"
         cost = FREE if billed == "no" else Cost()
         if error.cost_usd is not None:

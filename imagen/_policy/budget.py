@@ -204,7 +204,7 @@ class BudgetStack:
             raise self._refuse(
                 self._budgets[0],
                 "The price of this request is unknown, and a budget is set: say with assume_usd (--assume on the command "
-                "line) what one picture may cost at the most.",
+                "line) what one image may cost at the most.",
                 exhaust=wait,
             )
         while True:

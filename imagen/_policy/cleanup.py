@@ -8,9 +8,9 @@ __all__ = ["CleanupRules"]
 
 
 class CleanupRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may pile up: None is no limit. The oldest pictures go first, to the trash, and from there after `trash_days`.
+    """What may pile up: None is no limit. The oldest images go first, to the trash, and from there after `trash_days`.
 
-    Pictures with stars, in a collection, or shared by a link that is still good stay, whatever their age, unless told
+    Images with stars, in a collection, or shared by a link that is still good stay, whatever their age, unless told
     otherwise. Thumbnails and other renditions are made again when they are wanted, so they just go, the least used first.
     """
 

@@ -11,7 +11,7 @@ from .._results.prices import Quote
 __all__ = ["Confirm", "Confirmation"]
 
 Confirm = Callable[[Quote, int], Awaitable[bool]]
-"""Is given the quote and how many pictures it is for, and says whether they may be made."""
+"""Is given the quote and how many images it is for, and says whether they may be made."""
 
 
 class Confirmation:
@@ -21,7 +21,7 @@ class Confirmation:
         self._above_usd = above_usd
         self._confirm = confirm
 
-    async def ask(self, quote: Quote, pictures: int) -> None:
+    async def ask(self, quote: Quote, images: int) -> None:
         """Returns when the money may be spent.
 
         Raises:
@@ -32,8 +32,8 @@ class Confirmation:
         cost = "cost nobody knows how much" if quote.high_usd is None else f"cost up to ${quote.high_usd.normalize():f}"
         if self._confirm is None:
             raise BudgetExceededError(
-                f"{pictures} pictures may {cost}, and above ${self._above_usd:f} (confirm_above_usd) somebody must confirm "
+                f"{images} images may {cost}, and above ${self._above_usd:f} (confirm_above_usd) somebody must confirm "
                 "that; nothing was sent."
             )
-        if not await self._confirm(quote, pictures):
-            raise BudgetExceededError(f"{pictures} pictures may {cost}, and that was not confirmed; nothing was sent.")
+        if not await self._confirm(quote, images):
+            raise BudgetExceededError(f"{images} images may {cost}, and that was not confirmed; nothing was sent.")

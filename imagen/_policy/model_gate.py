@@ -38,7 +38,7 @@ class RoutingPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     `content_filter` and `outcome_unknown` are not among them unless asked for, as the first asks somebody else to draw
     what one provider refused, and the second may pay twice. `routing` says in which order the models are tried. With
     `hedge_after_seconds` a second model is asked as well when the first has not answered by then ("p95": by the time in
-    which 95 of 100 pictures came), and the first picture counts. After `failures` outages in a row a model is left alone
+    which 95 of 100 images came), and the first image counts. After `failures` outages in a row a model is left alone
     for `cooldown_seconds`, and for twice as long after each probe that fails, up for_model `longest_cooldown_seconds`.
     """
 

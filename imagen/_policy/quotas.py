@@ -16,9 +16,9 @@ _PERIODS = {"day": "today", "month": "this month", "ever": "in all"}
 
 
 class StandingBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A `[[budgets]]` of imagen.toml: so many US dollars or pictures per day, per month (both in UTC), or ever.
+    """A `[[budgets]]` of imagen.toml: so many US dollars or images per day, per month (both in UTC), or ever.
 
-    It counts what goes to one provider or model, or is booked under one tag, where these are named. Pictures that were
+    It counts what goes to one provider or model, or is booked under one tag, where these are named. Images that were
     refused, or failed for nothing, do not count.
     """
 
@@ -44,7 +44,7 @@ class StandingBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         )
 
     def __str__(self) -> str:
-        amount = f"${self.usd:f}" if self.usd is not None else f"{self.images} pictures"
+        amount = f"${self.usd:f}" if self.usd is not None else f"{self.images} images"
         whom = [
             f"{name} {value}" for name in ("provider", "model", "tag") if (value := getattr(self, name)) is not None
         ]

@@ -217,7 +217,7 @@ def _read_home(environ: Mapping[str, str]) -> Path:
     try:
         str(home).encode()
     except UnicodeEncodeError:
-        # The ledger writes down where pictures are.
+        # The ledger writes down where images are.
         raise ConfigurationError("IMAGEN_HOME is a folder whose name is no UTF-8 text: choose another one.") from None
     return home
 

@@ -1,4 +1,4 @@
-"""Where published pictures go, as imagen.toml says it."""
+"""Where published images go, as imagen.toml says it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             az://container/prefix, or file:///folder.
         options: `endpoint`, `region` and the like.
         public_url: What objects are fetched by, such as the address of a CDN; https.
-        publish: Whether pictures are published when somebody asks for it, or all new ones.
+        publish: Whether images are published when somebody asks for it, or all new ones.
         cache_control: The header that objects are served with.
         max_at_once: How many are on their way side by side, from 1 to 64.
 

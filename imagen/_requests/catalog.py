@@ -84,9 +84,9 @@ class NumberRange(_Entry, frozen=True, kw_only=True):
 
 
 class InputLimits(_Entry, frozen=True, kw_only=True):
-    """The pictures that a model takes to work on; lengths in pixels, `max_ratio` is long side to short side.
+    """The images that a model takes to work on; lengths in pixels, `max_ratio` is long side to short side.
 
-    `max_images` counts the pictures of an edit, `max_references` those that only lend their look or subject. None means that
+    `max_images` counts the images of an edit, `max_references` those that only lend their look or subject. None means that
     no limit is known.
     """
 
@@ -104,11 +104,11 @@ class InputLimits(_Entry, frozen=True, kw_only=True):
 class Capabilities(_Entry, frozen=True, kw_only=True):
     """What a model takes. An empty tuple, None or False means that the model has no such parameter.
 
-    The shape of a picture is said in pixels, by `sizes` ("WIDTHxHEIGHT", "auto") and `free_size`, or by `aspect_ratios`
+    The shape of an image is said in pixels, by `sizes` ("WIDTHxHEIGHT", "auto") and `free_size`, or by `aspect_ratios`
     ("16:9", "auto") with or without `resolutions` ("1K", "2K": the side of a square). `prompt_required` are the
     operations that need one: a model that removes a background does without. `required_options` are names in `options`
     without which the provider refuses, `scales` the factors of an enhancement, `modes` which of fast, conservative,
-    creative it is. A model whose pictures are `sold_together` draws `max_images_per_request` of them for every request,
+    creative it is. A model whose images are `sold_together` draws `max_images_per_request` of them for every request,
     and bills them.
     """
 
@@ -150,7 +150,7 @@ class TokenPrices(_Entry, frozen=True, kw_only=True):
 
 
 class MegapixelPrices(_Entry, frozen=True, kw_only=True):
-    """US dollars for the first megapixel of a picture, for each further one, and for each one of the input pictures."""
+    """US dollars for the first megapixel of an image, for each further one, and for each one of the input images."""
 
     first: Decimal
     next: Decimal = Decimal(0)
@@ -158,12 +158,12 @@ class MegapixelPrices(_Entry, frozen=True, kw_only=True):
 
 
 class Price(_Entry, frozen=True, kw_only=True):
-    """What a picture costs, in US dollars; a price that nobody published is left out, never 0.
+    """What an image costs, in US dollars; a price that nobody published is left out, never 0.
 
     `usd_per_image` is flat. `table` is by quality, then by size or resolution; `"auto"` as quality, where it is alone,
     stands for every one, `"*"` for every other size. `per_megapixel` counts megapixels, begun ones as whole.
     `usd_per_unit` is the price of what the provider counts and reports (megapixels, seconds), and `typical_units` how
-    many a picture takes, to estimate before. With `per_million_tokens` the bill follows the usage in the reply and the
+    many an image takes, to estimate before. With `per_million_tokens` the bill follows the usage in the reply and the
     table only serves to estimate; `estimate_margin` is the factor from an estimate to what is reserved for it. `economy` is
     the factor on all prices where the provider may take hours; None where it has no such way.
     """
@@ -193,7 +193,7 @@ class RateLimit(_Entry, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         parts = (
-            self.images is not None and f"{self.images} pictures in {self.period_seconds:,} seconds",
+            self.images is not None and f"{self.images} images in {self.period_seconds:,} seconds",
             self.requests_per_minute is not None and f"{self.requests_per_minute} requests a minute",
             self.max_at_once is not None and f"{self.max_at_once} requests at once",
         )
@@ -364,7 +364,7 @@ def _read_model(model_id: str, table: Mapping[str, JsonValue]) -> Model:
     except msgspec.ValidationError as error:
         raise ConfigurationError(f'The table [models."{model_id}"] in imagen.toml is wrong: {error}.') from error
     if "://" in model.wire_name or b"://" in msgspec.json.encode(model.wire):
-        # A table may come from a folder that somebody sent: it must not send prompts and pictures elsewhere.
+        # A table may come from a folder that somebody sent: it must not send prompts and images elsewhere.
         raise ConfigurationError(
             f'[models."{model_id}"] names an address: base URLs belong to providers, not to models.'
         )

@@ -30,9 +30,9 @@ class CallOptions(TypedDict, total=False):
 
     With `wait=False` nothing is waited for: a request for which there is no slot now fails, and says when one is due. The
     others stand for the settings in the table `[routes]`: models to fall back on, in which order the models are tried
-    ("first", "cheapest" by quote, "fastest" by what their last pictures took), and after how many seconds ("p95": by
-    experience) a second one is asked as well. With `cache=True` the same request is answered by a picture of the library,
-    where there is one, for nothing; without a seed by any picture of it.
+    ("first", "cheapest" by quote, "fastest" by what their last images took), and after how many seconds ("p95": by
+    experience) a second one is asked as well. With `cache=True` the same request is answered by an image of the library,
+    where there is one, for nothing; without a seed by any image of it.
     """
 
     wait: bool
@@ -43,7 +43,7 @@ class CallOptions(TypedDict, total=False):
 
 
 class RequestFields(TypedDict, total=False):
-    """The fields that every operation has, beside its prompt and pictures."""
+    """The fields that every operation has, beside its prompt and images."""
 
     model: str | None
     size: str | None

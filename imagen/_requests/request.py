@@ -35,7 +35,7 @@ __all__ = [
 
 
 class InputImage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A picture that a request worked on, as it is remembered: what it was, never its bytes.
+    """An image that a request worked on, as it is remembered: what it was, never its bytes.
 
     `id` is its id in the library where it came from there, `name` the name of its file or the host of its link. It can be
     used as a source again as long as the library keeps the bytes.
@@ -50,7 +50,7 @@ class InputImage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class LibraryImage(Protocol):
-    """A picture that imagen made: an `Image`."""
+    """An image that imagen made: an `Image`."""
 
     @property
     def id(self) -> str: ...
@@ -61,7 +61,7 @@ class LibraryImage(Protocol):
 
 if TYPE_CHECKING:
     ImageSource = bytes | str | PathLike[str] | LibraryImage | InputImage
-    """A picture to work on: its bytes, the path of a file, an https URL, an id in the library, or an `Image`."""
+    """An image to work on: its bytes, the path of a file, an https URL, an id in the library, or an `Image`."""
 else:
     # What JSON can say of it, for msgspec: requests are stored and read from files.
     ImageSource = InputImage | str
@@ -70,7 +70,7 @@ else:
 class _Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation"):
     """What every operation has.
 
-    `model` None means the default model for the operation. The shape of the picture is `size`, which is "WIDTHxHEIGHT" in
+    `model` None means the default model for the operation. The shape of the image is `size`, which is "WIDTHxHEIGHT" in
     pixels, "auto", or a name such as "square", "portrait", "banner"; or it is `aspect_ratio` ("16:9") with or without
     `resolution` ("1K", "2K", "4K": the side of a square of that many pixels). `guidance` and `steps` are those of
     diffusion models, `safety` is "strict", "standard" or "relaxed".
@@ -78,7 +78,7 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     What the model lacks or takes differently is left out or replaced by the nearest it has, and listed in
     `Image.adjustments`; with `strict` the request is refused instead. With `emulate`, an operation that the model lacks is
     done by another one that comes near. `options` goes to the provider as it is. `previews` asks for so many unfinished
-    pictures on the way. `assume_usd` is the most that one picture may be taken to cost where the price is unknown and a
+    images on the way. `assume_usd` is the most that one image may be taken to cost where the price is unknown and a
     budget is set, `tag` a word of the caller's own that spending is booked under.
     """
 
@@ -105,15 +105,15 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
 
 
 class Generate(_Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="generate"):
-    """Text to image; `references` are pictures that lend their look or subject, where the model takes any."""
+    """Text to image; `references` are images that lend their look or subject, where the model takes any."""
 
     references: tuple[ImageSource, ...] = ()
 
 
 class Edit(_Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="edit"):
-    """One or more pictures and a prompt to a new picture.
+    """One or more images and a prompt to a new image.
 
-    The first one is the picture that changes. A white area of `mask`, which has its size, is the area to change.
+    The first one is the image that changes. A white area of `mask`, which has its size, is the area to change.
     """
 
     images: tuple[ImageSource, ...]
@@ -121,14 +121,14 @@ class Edit(_Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="o
 
 
 class Vary(_Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="vary"):
-    """Another picture like this one; `strength` from 0 (the same) to 1 (anything)."""
+    """Another image like this one; `strength` from 0 (the same) to 1 (anything)."""
 
     image: ImageSource
     strength: float | None = None
 
 
 class Enhance(_Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="enhance"):
-    """The same picture, larger and finer; `scale` is the factor of each side, None the model's own."""
+    """The same image, larger and finer; `scale` is the factor of each side, None the model's own."""
 
     image: ImageSource
     scale: float | None = None
@@ -136,7 +136,7 @@ class Enhance(_Request, frozen=True, kw_only=True, omit_defaults=True, tag_field
 
 
 class Restyle(_Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="restyle"):
-    """The content of one picture in the look of another; `strength` from 0 to 1."""
+    """The content of one image in the look of another; `strength` from 0 to 1."""
 
     image: ImageSource
     reference: ImageSource
@@ -205,7 +205,7 @@ def decode_request(text: str | bytes) -> Request:
 def fingerprint_of(request: Request, model: str) -> str:
     """A hash of what is asked of a model, but for the seed: the same whoever pays for it and however it is watched.
 
-    The sources of the request must be words, as for `encode_request`; pictures count by their bytes, not by their names.
+    The sources of the request must be words, as for `encode_request`; images count by their bytes, not by their names.
     """
     sources = tuple(
         msgspec.structs.replace(source, id=None, name=None) if isinstance(source, InputImage) else source
@@ -218,7 +218,7 @@ def fingerprint_of(request: Request, model: str) -> str:
 
 
 def sources_of(request: Request) -> tuple[ImageSource, ...]:
-    """The pictures that a request works on, the one that it changes first, and its mask last."""
+    """The images that a request works on, the one that it changes first, and its mask last."""
     match request:
         case Generate():
             return tuple(request.references)
@@ -231,7 +231,7 @@ def sources_of(request: Request) -> tuple[ImageSource, ...]:
 
 
 def with_sources(request: Request, sources: tuple[ImageSource, ...]) -> Request:
-    """The same request with other pictures, which stand in the order of `sources_of`."""
+    """The same request with other images, which stand in the order of `sources_of`."""
     match request:
         case Generate():
             return msgspec.structs.replace(request, references=sources)
@@ -278,9 +278,9 @@ def _is_amount(usd: object) -> bool:
 def _check_sources(request: Request) -> None:
     match request:
         case Edit(images=images) if not _is_series(images):
-            raise InvalidRequestError("`images` of an edit is a tuple of pictures, also of one: images=(picture,).")
+            raise InvalidRequestError("`images` of an edit is a tuple of images, also of one: images=(image,).")
         case Edit(images=images) if not images:
-            raise InvalidRequestError("An edit needs at least one picture in `images`.")
+            raise InvalidRequestError("An edit needs at least one image in `images`.")
         case Enhance(scale=float() | int() as scale) if not 1 < scale <= 16:
             raise InvalidRequestError("scale must be more than 1 and at most 16.")
         case Vary(strength=float() | int() as strength) | Restyle(strength=float() | int() as strength) if not (

@@ -1,4 +1,4 @@
-"""The shape of a picture: what callers say, and the nearest that a model takes."""
+"""The shape of an image: what callers say, and the nearest that a model takes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _SAME_AREA = 0.7
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
-    """The shape of a picture as a model is told, with the reason where it is not what was asked for.
+    """The shape of an image as a model is told, with the reason where it is not what was asked for.
 
     Either `size` is set, or `aspect_ratio` with or without `resolution`, or nothing. `sent` says it in a word.
     """

@@ -1,4 +1,4 @@
-"""The words that people put on pictures and prompts."""
+"""The words that people put on images and prompts."""
 
 from __future__ import annotations
 

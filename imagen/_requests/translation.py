@@ -44,9 +44,9 @@ _QUALITY_RANKS = {
 }
 _BACKGROUNDS = ("auto", "opaque", "transparent")
 _FORMATS = ("png", "jpeg", "webp", "gif", "svg")
-_VARIATION = "Make a new variation of this picture: the same subject and style, with other details."
-_REDRAWING = "Redraw this picture in higher resolution, with finer detail and without any change of content."
-_RESTYLING = "Redraw the first picture in the style of the second one. Keep what the first one shows."
+_VARIATION = "Make a new variation of this image: the same subject and style, with other details."
+_REDRAWING = "Redraw this image in higher resolution, with finer detail and without any change of content."
+_RESTYLING = "Redraw the first image in the style of the second one. Keep what the first one shows."
 
 
 def translate(request: Request, model: Model) -> tuple[Request, tuple[Adjustment, ...]]:
@@ -60,7 +60,7 @@ def translate(request: Request, model: Model) -> tuple[Request, tuple[Adjustment
     sent = _emulate(request, model, adjust)
     _check_prompt(sent, model)
     _check_needs(sent, model)
-    sent = _fit_fields(_fit_picture(sent, model, adjust), model, adjust)
+    sent = _fit_fields(_fit_image(sent, model, adjust), model, adjust)
     if request.strict and adjust.made:
         first = adjust.made[0]
         instead = f"{first.sent} would be sent" if first.sent else "it would be left out"
@@ -98,7 +98,7 @@ def _emulate(request: Request, model: Model, adjust: _Adjuster) -> Request:
         raise InvalidRequestError(
             f"{model.id} cannot {operation}; it can {' and '.join(can.operations) or 'do nothing'}.{hint}"
         )
-    adjust("operation", operation, "edit", f"it cannot {operation}, so the picture is drawn again by an edit")
+    adjust("operation", operation, "edit", f"it cannot {operation}, so the image is drawn again by an edit")
     for field in ("strength", "scale", "mode"):
         if (asked := getattr(request, field, None)) is not None:
             adjust(field, asked, None, "an edit has no such parameter")
@@ -113,7 +113,7 @@ def _emulate(request: Request, model: Model, adjust: _Adjuster) -> Request:
         case Restyle(image=image, reference=reference):
             if can.inputs.max_images < 2:
                 raise InvalidRequestError(
-                    f"{model.id} edits one picture at a time, so it cannot take the style of another."
+                    f"{model.id} edits one image at a time, so it cannot take the style of another."
                 )
             edit |= {"images": (image, reference), "prompt": f"{_RESTYLING} {request.prompt}".strip()}
     return Edit(**edit)
@@ -123,7 +123,7 @@ def _check_prompt(request: Request, model: Model) -> None:
     can = model.capabilities
     if operation_of(request) in can.prompt_required and not request.prompt.strip():
         raise InvalidRequestError(
-            f"The prompt is empty: say what the picture should show; {model.id} needs to know.", code="INVALID_PROMPT"
+            f"The prompt is empty: say what the image should show; {model.id} needs to know.", code="INVALID_PROMPT"
         )
     if len(request.prompt) > can.max_prompt_characters:
         raise InvalidRequestError(
@@ -141,9 +141,9 @@ def _check_needs(request: Request, model: Model) -> None:
         case Generate(references=references) if len(references) > can.inputs.max_references:
             raise InvalidRequestError(f"{model.id} takes {_at_most(can.inputs.max_references, 'reference')}.")
         case Edit(images=images) if len(images) > can.inputs.max_images:
-            raise InvalidRequestError(f"{model.id} takes {_at_most(can.inputs.max_images, 'picture')} to edit.")
+            raise InvalidRequestError(f"{model.id} takes {_at_most(can.inputs.max_images, 'image')} to edit.")
         case Edit(mask=None) if can.mask_required:
-            raise InvalidRequestError(f"{model.id} needs a mask: white where the picture is to change.")
+            raise InvalidRequestError(f"{model.id} needs a mask: white where the image is to change.")
         case Edit(mask=mask) if mask is not None and not can.mask:
             # Without its mask an edit changes what was to be kept, and is paid all the same.
             raise InvalidRequestError(f"{model.id} takes no mask: say in the prompt what is to change.")
@@ -155,7 +155,7 @@ def _at_most(most: int, thing: str) -> str:
     return f"no {thing}s" if most == 0 else f"at most {most} {thing}{'s' if most > 1 else ''}"
 
 
-def _fit_picture(request: Request, model: Model, adjust: _Adjuster) -> Request:
+def _fit_image(request: Request, model: Model, adjust: _Adjuster) -> Request:
     """Size, ratio and resolution."""
     shape = fit_shape(request, model.capabilities)
     if shape.reason is not None:

@@ -41,7 +41,7 @@ class AttemptSent(_Event, frozen=True, kw_only=True):
 
 
 class PreviewReceived(_Event, frozen=True, kw_only=True):
-    """An unfinished picture came: the `number`-th preview, counted from 0, as an encoded picture in `data`."""
+    """An unfinished image came: the `number`-th preview, counted from 0, as an encoded image in `data`."""
 
     data: bytes
     number: int
@@ -64,7 +64,7 @@ class AttemptEnded(_Event, frozen=True, kw_only=True):
 
 
 class BudgetAlarm(msgspec.Struct, frozen=True, kw_only=True):
-    """50, 80 or 100 % (`share` 0.5, 0.8, 1.0) of a budget are spent or reserved now: `taken` dollars, or pictures."""
+    """50, 80 or 100 % (`share` 0.5, 0.8, 1.0) of a budget are spent or reserved now: `taken` dollars, or images."""
 
     budget: str
     share: float

@@ -30,7 +30,7 @@ class _Value(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cost(_Value, frozen=True, kw_only=True):
-    """What one picture cost, in US dollars, and who says so.
+    """What one image cost, in US dollars, and who says so.
 
     `source` is "reported" by the provider, "computed" from the usage in its reply, "estimated" from the price list,
     or "unknown", and then `usd` is None.
@@ -41,13 +41,13 @@ class Cost(_Value, frozen=True, kw_only=True):
 
 
 class Image(_Value, frozen=True, kw_only=True):
-    """One finished picture.
+    """One finished image.
 
     With a library the bytes are in the file at `path` and `data` reads them when asked; without one they are in memory,
     as they are where the disk failed, and then `storage_error` says why: `save` it elsewhere. `index` is the position of
-    its request in the batch, `seconds` the time from sending to the last byte, `parent_id` the picture that it was made from,
+    its request in the batch, `seconds` the time from sending to the last byte, `parent_id` the image that it was made from,
     `provider_id` the provider's own name for it or its job. `tags`, `rating` (1 to 5 stars, 0 none) and `notes` are the user's,
-    as they were when the picture was read; one with a `trashed_at` is in the trash. `cached` means that the picture was there
+    as they were when the image was read; one with a `trashed_at` is in the trash. `cached` means that the image was there
     already, and cost nothing now.
     """
 
@@ -91,7 +91,7 @@ class Image(_Value, frozen=True, kw_only=True):
 
     @property
     def data(self) -> bytes:
-        """The bytes of the picture, as the provider sent them; from the disk where a library keeps it.
+        """The bytes of the image, as the provider sent them; from the disk where a library keeps it.
 
         Raises:
             StorageError: the file is gone or cannot be read.
@@ -99,11 +99,11 @@ class Image(_Value, frozen=True, kw_only=True):
         if self.inline_data is not None:
             return self.inline_data
         if self.path is None:
-            raise StorageError(f"The picture {self.id} has neither bytes nor a file.")
+            raise StorageError(f"The image {self.id} has neither bytes nor a file.")
         try:
             return self.path.read_bytes()
         except OSError as error:
-            raise StorageError(f"The picture {self.id} cannot be read from {self.path}: {error.strerror}.") from error
+            raise StorageError(f"The image {self.id} cannot be read from {self.path}: {error.strerror}.") from error
 
     @property
     def suffix(self) -> str:
@@ -112,7 +112,7 @@ class Image(_Value, frozen=True, kw_only=True):
 
     @property
     def record(self) -> Record:
-        """Everything that is needed to make the picture again, as `save` puts it into a copy."""
+        """Everything that is needed to make the image again, as `save` puts it into a copy."""
         return Record(
             software=version(),
             id=self.id,
@@ -138,13 +138,13 @@ class Image(_Value, frozen=True, kw_only=True):
         )
 
     def save(self, path: str | Path, *, record: bool = True, signer: ContentSigner | None = None) -> Path:
-        """Writes a copy of the picture, and gives its path. The file is there whole, or not at all. Blocking.
+        """Writes a copy of the image, and gives its path. The file is there whole, or not at all. Blocking.
 
         Args:
-            record: Put what the picture was made with into the copy; the pixels stay as they are. Where it would break the
+            record: Put what the image was made with into the copy; the pixels stay as they are. Where it would break the
                 provider's seal (C2PA), or the format has no room for it, it is written beside the copy as NAME.xmp. One that
-                imagen wrote there for an earlier picture goes.
-            signer: Seal picture and record with a certificate of one's own; a seal of the provider's becomes its parent.
+                imagen wrote there for an earlier image goes.
+            signer: Seal image and record with a certificate of one's own; a seal of the provider's becomes its parent.
 
         Raises:
             StorageError: the file cannot be written; the message says why.
@@ -173,7 +173,7 @@ class Image(_Value, frozen=True, kw_only=True):
             temporary.replace(target)
         except OSError as error:
             still = f" It is still at {self.path}." if self.path is not None else ""
-            raise StorageError(f"The picture cannot be saved as {target}: {error.strerror or error}.{still}") from error
+            raise StorageError(f"The image cannot be saved as {target}: {error.strerror or error}.{still}") from error
         finally:
             with suppress(OSError):
                 temporary.unlink()
@@ -190,7 +190,7 @@ class Image(_Value, frozen=True, kw_only=True):
 
 
 class Failure(_Value, frozen=True, kw_only=True):
-    """One request that gave no picture, and why."""
+    """One request that gave no image, and why."""
 
     index: int = 0
     request: Request
@@ -204,7 +204,7 @@ Outcome = Image | Failure
 
 
 def as_hit(image: Image, index: int) -> Image:
-    """A picture of the library as the outcome of a request that it answers for nothing."""
+    """An image of the library as the outcome of a request that it answers for nothing."""
     free = Cost(usd=Decimal(0), source="reported")
     return msgspec.structs.replace(image, index=index, cost=free, cached=True)
 
@@ -218,7 +218,7 @@ def failure_of(
     provider: str | None = None,
     first: bool = True,
 ) -> Failure:
-    """The outcome of a request that gave no picture; it cost nothing only where the error says so.
+    """The outcome of a request that gave no image; it cost nothing only where the error says so.
 
     Of several that failed together the `first` bears what that cost.
     """

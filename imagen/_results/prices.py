@@ -25,7 +25,7 @@ _BASE_PIXELS = 1024 * 1024
 # Providers count a megapixel as 1024 x 1024 (docs.bfl.ai, pricing), so that the usual square is one.
 _MEGAPIXEL = 1024 * 1024
 _MOST_MEGAPIXELS_PER_INPUT = 4
-# Recorded: 64 to 194 for small pictures, 1,290 for one of a megapixel (OpenAI, Google, 2026).
+# Recorded: 64 to 194 for small images, 1,290 for one of a megapixel (OpenAI, Google, 2026).
 _TOKENS_PER_INPUT = 300
 _MOST_TOKENS_PER_INPUT = 6000
 
@@ -51,7 +51,7 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def quote_request(model: Model, request: Request, count: int = 1, *, economy: bool = False) -> Quote:
-    """What `count` pictures of this request, in the words of the model, will cost; `high_usd` is what a budget reserves."""
+    """What `count` images of this request, in the words of the model, will cost; `high_usd` is what a budget reserves."""
     quote = _quote_at_once(model, request, count)
     if quote.expected_usd is None:
         # What the caller assumes of an unknown price is a ceiling of the caller's own.
@@ -80,14 +80,14 @@ def _quote_at_once(model: Model, request: Request, count: int) -> Quote:
         return Quote(low_usd=None, expected_usd=None, high_usd=_times(assumed, count))
     tokens = price.per_million_tokens or TokenPrices()
     extra = tokens.image_output / _MILLION * _TOKENS_PER_PREVIEW * request.previews
-    text_rate, pictures = tokens.text_input / _MILLION, _count_inputs(request)
+    text_rate, images = tokens.text_input / _MILLION, _count_inputs(request)
     # No tokenizer makes more tokens than there are bytes, so the high end really is one.
     most_input = (
-        text_rate * len(request.prompt.encode()) + tokens.image_input / _MILLION * _MOST_TOKENS_PER_INPUT * pictures
+        text_rate * len(request.prompt.encode()) + tokens.image_input / _MILLION * _MOST_TOKENS_PER_INPUT * images
     )
     usual_input = text_rate * len(request.prompt) / _CHARACTERS_PER_TOKEN
-    usual_input += tokens.image_input / _MILLION * _TOKENS_PER_INPUT * pictures
-    least, most = _input_megapixels(price, pictures)
+    usual_input += tokens.image_input / _MILLION * _TOKENS_PER_INPUT * images
+    least, most = _input_megapixels(price, images)
     return Quote(
         low_usd=figures[0] * count + least,
         expected_usd=(figures[len(figures) // 2] + extra) * count + usual_input + least,
@@ -105,22 +105,22 @@ def cost_of(model: Model, request: Request, result: GeneratedImages, *, economy:
         return Cost(usd=tidy_usd(_usage_cost(price, result.usage) * factor), source="computed")
     if price is not None and price.usd_per_unit is not None and result.units is not None:
         return Cost(usd=tidy_usd(price.usd_per_unit * result.units * factor), source="computed")
-    billed = sum(_is_billed(picture) for picture in result.pictures)
+    billed = sum(_is_billed(image) for image in result.images)
     expected = quote_request(model, request, billed, economy=economy).expected_usd if billed else Decimal(0)
     if price is None or expected is None:
         return Cost()
     return Cost(usd=tidy_usd(expected), source="estimated")
 
 
-def share_cost(total: Cost, pictures: Sequence[GeneratedImage | WithheldImage | LostImage]) -> Iterator[Cost]:
-    """Splits the cost of one exchange over the pictures that are billed, so that the shares sum up to it exactly."""
-    shares = sum(_is_billed(picture) for picture in pictures) or len(pictures)
-    none_billed = not any(_is_billed(picture) for picture in pictures)
+def share_cost(total: Cost, images: Sequence[GeneratedImage | WithheldImage | LostImage]) -> Iterator[Cost]:
+    """Splits the cost of one exchange over the images that are billed, so that the shares sum up to it exactly."""
+    shares = sum(_is_billed(image) for image in images) or len(images)
+    none_billed = not any(_is_billed(image) for image in images)
     left = total.usd
     each = None if total.usd is None else (total.usd / max(1, shares)).quantize(_MICRODOLLAR, ROUND_DOWN)
     first = True
-    for picture in pictures:
-        if not none_billed and not _is_billed(picture):
+    for image in images:
+        if not none_billed and not _is_billed(image):
             yield Cost(usd=Decimal(0), source="reported")
         elif left is None or each is None or shares == 1:
             yield total
@@ -130,8 +130,8 @@ def share_cost(total: Cost, pictures: Sequence[GeneratedImage | WithheldImage | 
             yield Cost(usd=tidy_usd(usd), source=total.source)
 
 
-def _is_billed(picture: GeneratedImage | WithheldImage | LostImage) -> bool:
-    return not isinstance(picture, WithheldImage) or picture.billed
+def _is_billed(image: GeneratedImage | WithheldImage | LostImage) -> bool:
+    return not isinstance(image, WithheldImage) or image.billed
 
 
 def _usage_cost(price: Price, usage: Usage) -> Decimal:
@@ -146,7 +146,7 @@ def _usage_cost(price: Price, usage: Usage) -> Decimal:
 
 
 def _figures(price: Price, request: Request) -> Iterable[Decimal]:
-    """What one picture may cost: one figure where everything is named, several where something is left to the model."""
+    """What one image may cost: one figure where everything is named, several where something is left to the model."""
     if price.per_megapixel is not None:
         rates = price.per_megapixel
         counts = [math.ceil(_pixels_of(request) / _MEGAPIXEL)]
@@ -179,14 +179,14 @@ def _table_figures(price: Price, request: Request) -> Iterable[Decimal]:
 
 
 def _count_inputs(request: Request) -> int:
-    """The pictures that are paid for as input; a mask is none."""
+    """The images that are paid for as input; a mask is none."""
     return len(sources_of(request)) - (isinstance(request, Edit) and request.mask is not None)
 
 
-def _input_megapixels(price: Price, pictures: int) -> tuple[Decimal, Decimal]:
-    """The least and the most that input pictures add; how large they are is not looked at before they are read."""
+def _input_megapixels(price: Price, images: int) -> tuple[Decimal, Decimal]:
+    """The least and the most that input images add; how large they are is not looked at before they are read."""
     rate = price.per_megapixel.input if price.per_megapixel is not None else Decimal(0)
-    return rate * pictures, rate * pictures * _MOST_MEGAPIXELS_PER_INPUT
+    return rate * images, rate * images * _MOST_MEGAPIXELS_PER_INPUT
 
 
 def _pixels_of(request: Request) -> float:

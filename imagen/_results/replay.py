@@ -1,4 +1,4 @@
-"""A picture made again: the request that does it, and in what the new picture differs."""
+"""An image made again: the request that does it, and in what the new image differs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture made again. Where `same_bytes` is false the two may still look alike: encoders and clocks differ."""
+    """An image made again. Where `same_bytes` is false the two may still look alike: encoders and clocks differ."""
 
     image: Image
     differences: tuple[Difference, ...]
@@ -28,9 +28,9 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def replay_request(image: Image, model: Model, seed: int | None = None) -> Request:
-    """What makes the picture again with this model.
+    """What makes the image again with this model.
 
-    The seed is the one that the picture reports, else the one that was asked for. Options are the words of one provider, so
+    The seed is the one that the image reports, else the one that was asked for. Options are the words of one provider, so
     another one is not sent them.
     """
     request = image.request
@@ -41,7 +41,7 @@ def replay_request(image: Image, model: Model, seed: int | None = None) -> Reque
 
 
 def differences_of(before: Image, after: Image) -> tuple[Difference, ...]:
-    """In what a picture made again is another one, beside its pixels; what was adjusted anew is named as it was asked."""
+    """In what an image made again is another one, beside its pixels; what was adjusted anew is named as it was asked."""
     old, new = _facts(before), _facts(after)
     found = {name: Difference(field=name, before=old[name], after=new[name]) for name in old if old[name] != new[name]}
     for one in after.adjustments:

@@ -236,7 +236,7 @@ def _open_connection(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA foreign_keys = ON")
         # Pages, 32 MB: rows of a large library land all over it, and moving them there from the log is cheaper by the dozen.
         connection.execute("PRAGMA wal_autocheckpoint = 8192")
-        # KiB. The system keeps the file in memory anyway: eight times as much takes a tenth more pictures in, of a million.
+        # KiB. The system keeps the file in memory anyway: eight times as much takes a tenth more images in, of a million.
         connection.execute("PRAGMA cache_size = -1024")
         connection.create_function("as_searched", 1, as_searched, deterministic=True)
         connection.create_function("image_facets", 13, image_facets, deterministic=True)

@@ -1,7 +1,7 @@
-"""What a picture is found by: words as full-text search has them, and facets, which are words too.
+"""What an image is found by: words as full-text search has them, and facets, which are words too.
 
 A facet is a letter for its kind and the value in letters and digits, so that "model flux-2-pro" is one more word that a
-picture has. The functions of this module are SQL functions as well: the index and the queries cannot differ.
+image has. The functions of this module are SQL functions as well: the index and the queries cannot differ.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def facet(kind: str, value: str | int) -> str:
 
 
 def input_hashes(request: str) -> str:
-    """The hashes of the pictures that a stored request works on."""
-    # Most work on none, and this is asked for each picture that is listed.
+    """The hashes of the images that a stored request works on."""
+    # Most work on none, and this is asked for each image that is listed.
     if '"sha256"' not in request:
         return ""
     fields = msgspec.json.decode(request)
@@ -70,7 +70,7 @@ def image_facets(
     tags: str,
     collections: str | None,
 ) -> str:
-    """All facets of a picture; `tags` is a JSON array, `inputs` are hashes and `collections` are ids."""
+    """All facets of an image; `tags` is a JSON array, `inputs` are hashes and `collections` are ids."""
     facets = [
         facet("v", provider),
         facet("m", model),

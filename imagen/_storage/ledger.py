@@ -27,7 +27,7 @@ State = Literal["reserved", "sent", "accepted", "succeeded", "failed", "refused"
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an attempt before it is sent: `images` pictures of a batch, from `first_index` on."""
+    """What is known of an attempt before it is sent: `images` images of a batch, from `first_index` on."""
 
     id: str
     batch_id: str | None
@@ -149,7 +149,7 @@ class Ledger:
         return await self._rows("economy AND remote_id = ? AND provider = ? ORDER BY rowid", (remote_id, provider))
 
     async def mark_received(self, attempt_id: str, receipt: str) -> None:
-        """The pictures are here, and their files are written when this returns."""
+        """The images are here, and their files are written when this returns."""
         await self._database.write([("UPDATE attempts SET receipt = ? WHERE id = ?", (receipt, attempt_id))])
 
     async def settle(
@@ -203,7 +203,7 @@ class Ledger:
         return await self._database.transact(lambda transaction: transaction.change(sql, values) == 1)
 
     async def seconds_of(self, model: str) -> Sequence[float]:
-        """How long the last pictures of a model took, from sending to the end, in ascending order."""
+        """How long the last images of a model took, from sending to the end, in ascending order."""
         rows = await self._database.read(
             "SELECT ended_at - sent_at FROM attempts WHERE model = ? AND state = 'succeeded' AND NOT economy "
             f"ORDER BY created_at DESC LIMIT {_TIMED}",

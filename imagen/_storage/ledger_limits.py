@@ -41,13 +41,13 @@ def check_budgets(
     """Whether every budget has room for `usd` and `images` more."""
     alarms: list[tuple[StandingBudget, float, Decimal]] = []
     for budget in budgets:
-        settled, opened, flying, pictures, pictures_flying = _committed(transaction, budget, now)
+        settled, opened, flying, images_taken, images_in_flight = _committed(transaction, budget, now)
         if budget.usd is not None:
             limit, asked = budget.usd, usd or Decimal(0)
             taken, free_at_most = _usd(settled + opened), _usd(flying)
         else:
             limit, asked = Decimal(budget.images or 0), Decimal(images)
-            taken, free_at_most = Decimal(pictures), Decimal(pictures_flying)
+            taken, free_at_most = Decimal(images_taken), Decimal(images_in_flight)
         if taken + asked > limit:
             return OverBudget(budget=budget, left=limit - taken, hopeless=taken - free_at_most + asked > limit)
         crossed = [share for share in ALARM_SHARES if limit and taken < limit * share <= taken + asked]

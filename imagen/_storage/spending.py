@@ -47,7 +47,7 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CacheHits(msgspec.Struct, frozen=True, kw_only=True):
-    """How many pictures were answered out of the library, and what they had cost when they were made."""
+    """How many images were answered out of the library, and what they had cost when they were made."""
 
     images: int
     saved_usd: Decimal
@@ -123,9 +123,9 @@ def _sum_up(rows: Iterable[Row]) -> Spending:
     sources: dict[CostSource, Decimal] = {}
     settled = reserved = unknown = Decimal(0)
     images = unpriced = 0
-    for _, state, source, attempts, pictures, settled_nanousd, open_nanousd in rows:
+    for _, state, source, attempts, row_images, settled_nanousd, open_nanousd in rows:
         assert isinstance(attempts, int)
-        assert isinstance(pictures, int)
+        assert isinstance(row_images, int)
         counts[str(state)] = counts.get(str(state), 0) + attempts
         paid, opened = from_nanousd(settled_nanousd) or Decimal(0), from_nanousd(open_nanousd) or Decimal(0)
         settled += paid
@@ -134,7 +134,7 @@ def _sum_up(rows: Iterable[Row]) -> Spending:
         elif state == "unknown":
             unknown += opened
         if state == "succeeded":
-            images += pictures
+            images += row_images
         if state == "succeeded" and source == "unknown":
             unpriced += attempts
         if paid:

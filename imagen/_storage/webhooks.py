@@ -318,7 +318,7 @@ class Webhooks:
                 await self._deliver(message)
             rows = await self._database.read(_NEXT, (self._receiver,))
         except StorageError:
-            # A disk that fails is told of where something is lost by it. Here nothing is, and pictures may be on their way.
+            # A disk that fails is told of where something is lost by it. Here nothing is, and images may be on their way.
             return _LOOK_SECONDS
         due = rows[0][0]
         return min(max(due - self._now(), 0.0), _LOOK_SECONDS) if isinstance(due, float) else _LOOK_SECONDS

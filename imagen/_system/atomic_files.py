@@ -46,7 +46,7 @@ def _create(path: Path) -> int:
 def _drop_from_memory(descriptor: int) -> None:
     """Gives the pages of a file that is on the disk back to the system.
 
-    A long batch would else fill the machine's memory with pictures that are looked at once, if at all, and the system
+    A long batch would else fill the machine's memory with images that are looked at once, if at all, and the system
     would look for fresh pages all the time, which costs more than the writing itself.
     """
     if hasattr(os, "posix_fadvise"):

@@ -30,16 +30,16 @@ class Workers(Protocol):
 
 
 class ThreadWorkers:
-    """The real thing: worker threads, at most `pictures` side by side for pictures and one for the database."""
+    """The real thing: worker threads, at most `images` side by side for images and one for the database."""
 
-    def __init__(self, *, pictures: int | None = None) -> None:
+    def __init__(self, *, images: int | None = None) -> None:
         # Half of this work waits for the disk, so twice the cores keeps them busy.
-        self._pictures = trio.CapacityLimiter(pictures or 2 * (os.cpu_count() or 1))
+        self._images = trio.CapacityLimiter(images or 2 * (os.cpu_count() or 1))
         self._database = trio.CapacityLimiter(1)
         self._devices: dict[str, trio.CapacityLimiter] = {}
 
     async def run(self, call: Callable[[], Result]) -> Result:
-        return await trio.to_thread.run_sync(call, limiter=self._pictures)
+        return await trio.to_thread.run_sync(call, limiter=self._images)
 
     async def run_serially(self, call: Callable[[], Result]) -> Result:
         return await trio.to_thread.run_sync(call, limiter=self._database)

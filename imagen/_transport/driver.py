@@ -62,7 +62,7 @@ class ExchangeObserver:
         """From now on the job can be stopped so."""
 
     def preview(self, partial: PartialImage) -> None:
-        """An unfinished picture came."""
+        """An unfinished image came."""
 
     def progress(self, progress: Progress) -> None:
         """So far is the work."""
@@ -190,9 +190,9 @@ class ExchangeDriver:
         except _TriedEnough as tried:
             return tried.response
         except ProviderError as error:
-            # Also where nothing was sent on this step: the picture must not be ordered, and paid, once more.
+            # Also where nothing was sent on this step: the image must not be ordered, and paid, once more.
             if billable and request.collects:
-                text = f"The picture was made and billed, but could not be fetched. {error.message}"
+                text = f"The image was made and billed, but could not be fetched. {error.message}"
                 raise ProviderError(text, billed="yes", details=error.details) from error
             if billable:
                 text = f"The job was taken, and nobody answers any more how far it is. {error.message}"

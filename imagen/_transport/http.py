@@ -151,7 +151,7 @@ class HttpTransport:
         trusted = self._is_providers(url, request)
         if self._key is not None and trusted:
             headers[self._provider.key_header] = self._key_header(self._key)
-        # A client of the caller's may wait for 5 seconds, which is httpx2's default: less than a picture takes.
+        # A client of the caller's may wait for 5 seconds, which is httpx2's default: less than an image takes.
         timeout = _timeout(self._bounds)
         return self._client().build_request(
             request.method,

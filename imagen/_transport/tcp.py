@@ -1,8 +1,8 @@
 """httpx2 over a network backend that hands over, in one read, as much decrypted data as is there.
 
 Why it exists: `trio.SSLStream` gives at most one TLS record (16 KiB) a call, and every call costs a cancel scope, a
-checkpoint and a trip through the HTTP parser. A picture of 2 MB is 130 of them; reading up to 1 MiB at once nearly doubles
-the pictures per second (docs/design.md has the figures). httpcore2's own backend does everything else right, so this
+checkpoint and a trip through the HTTP parser. An image of 2 MB is 130 of them; reading up to 1 MiB at once nearly doubles
+the images per second (docs/design.md has the figures). httpcore2's own backend does everything else right, so this
 one follows it in errors and time-outs.
 """
 

@@ -1,10 +1,10 @@
-"""The pictures that were made, kept for years: files, rows, and whatever helps to find one again.
+"""The images that were made, kept for years: files, rows, and whatever helps to find one again.
 
-_rows, _files           a picture as a row, and its bytes as a file
-_tags, _filters         what may be said of pictures, and how they are asked for
+_rows, _files           an image as a row, and its bytes as a file
+_tags, _filters         what may be said of images, and how they are asked for
 _finding, _lineage      runs what is asked for; what was made from what
-_curation, _collections what people do with pictures
-_adoption               pictures from elsewhere
+_curation, _collections what people do with images
+_adoption               images from elsewhere
 _removal, _cleanup      how they end, and which do so by themselves
 _check                  whether rows and files agree
 _library                all of it, as callers hold it

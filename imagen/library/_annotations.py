@@ -1,4 +1,4 @@
-"""What people do with pictures that they have: tags, stars, notes, the trash."""
+"""What people do with images that they have: tags, stars, notes, the trash."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .._storage.database import Database, Row, Transaction
 __all__ = ["Annotations", "ImageRef", "ids_of", "in_groups"]
 
 ImageRef = str | Image
-"""A picture, or its whole id."""
+"""An image, or its whole id."""
 
-# So many pictures are changed in one transaction: what is paid waits for no longer than that takes.
+# So many images are changed in one transaction: what is paid waits for no longer than that takes.
 _GROUP = 200
 _MOST_STARS = 5
 
@@ -24,7 +24,7 @@ _decode_tags = msgspec.json.Decoder(list[str]).decode
 
 
 def ids_of(images: ImageRef | Iterable[ImageRef]) -> list[str]:
-    """The ids of one picture or of many, each once."""
+    """The ids of one image or of many, each once."""
     given = [images] if isinstance(images, (str, Image)) else images
     return list(dict.fromkeys(image if isinstance(image, str) else image.id for image in given))
 
@@ -35,9 +35,9 @@ def in_groups(ids: Sequence[str]) -> Iterable[Sequence[str]]:
 
 
 class Annotations:
-    """Every method takes one picture or many, skips those that are not there, and gives how many it changed.
+    """Every method takes one image or many, skips those that are not there, and gives how many it changed.
 
-    Pictures are changed in groups: a process that dies in between leaves some of them changed, and each of them whole.
+    Images are changed in groups: a process that dies in between leaves some of them changed, and each of them whole.
     """
 
     def __init__(self, database: Database, now: Callable[[], float]) -> None:
@@ -47,7 +47,7 @@ class Annotations:
     async def tag(
         self, images: ImageRef | Iterable[ImageRef], add: Iterable[str] = (), remove: Iterable[str] = ()
     ) -> int:
-        """Puts tags on pictures and takes others off."""
+        """Puts tags on images and takes others off."""
         if isinstance(add, str) or isinstance(remove, str):
             raise InvalidRequestError("Tags are a list of words, also where there is one.")
         added, removed = {clean_tag(tag) for tag in add}, {clean_tag(tag) for tag in remove}
@@ -65,21 +65,21 @@ class Annotations:
         return await self._each(images, change)
 
     async def rate(self, images: ImageRef | Iterable[ImageRef], stars: int) -> int:
-        """Gives pictures 1 to 5 stars; 0 takes the stars away."""
+        """Gives images 1 to 5 stars; 0 takes the stars away."""
         if stars not in range(_MOST_STARS + 1):
             raise InvalidRequestError(f"A rating is 0 to {_MOST_STARS} stars, not {stars}.")
         return await self._update(images, "rating = ?1", "rating <> ?1", (stars,))
 
     async def annotate(self, images: ImageRef | Iterable[ImageRef], notes: str) -> int:
-        """Replaces the notes of pictures; an empty text takes them away."""
+        """Replaces the notes of images; an empty text takes them away."""
         return await self._update(images, "notes = ?1", "notes <> ?1", (check_text(notes, "A note"),))
 
     async def trash(self, images: ImageRef | Iterable[ImageRef]) -> int:
-        """Moves pictures to the trash, where they are found no more, and wait to be restored or deleted for good."""
+        """Moves images to the trash, where they are found no more, and wait to be restored or deleted for good."""
         return await self._update(images, "trashed_at = ?1", "trashed_at IS NULL", (self._now(),))
 
     async def restore(self, images: ImageRef | Iterable[ImageRef]) -> int:
-        """Takes pictures out of the trash, as they were."""
+        """Takes images out of the trash, as they were."""
         return await self._update(images, "trashed_at = NULL", "trashed_at IS NOT ?1", (None,))
 
     async def _update(self, images: ImageRef | Iterable[ImageRef], change: str, condition: str, values: Row) -> int:

@@ -1,4 +1,4 @@
-"""Whether every picture has its file and every file its picture, and what can be done where not."""
+"""Whether every image has its file and every file its image, and what can be done where not."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ Kind = Literal["missing", "damaged", "orphan", "leftover", "unindexed"]
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Something that is not as it should be.
 
-    A picture's file is "missing" or "damaged"; a file is an "orphan" that belongs to no picture, or the "leftover" of a write
-    that was cut off; a picture is "unindexed" where search does not find it. `repaired` says what was done about it.
+    An image's file is "missing" or "damaged"; a file is an "orphan" that belongs to no image, or the "leftover" of a write
+    that was cut off; an image is "unindexed" where search does not find it. `repaired` says what was done about it.
     """
 
     kind: Kind
@@ -59,9 +59,9 @@ class LibraryCheck:
     async def run(
         self, *, repair: bool, on_progress: Callable[[int], None] = lambda checked: None
     ) -> Sequence[Finding]:
-        """Gives what is wrong, and with `repair` mends it; `on_progress` is told how many pictures have been looked at.
+        """Gives what is wrong, and with `repair` mends it; `on_progress` is told how many images have been looked at.
 
-        A picture whose file is missing or damaged goes to the trash, a damaged file into the folder `damaged`. An orphan is
+        An image whose file is missing or damaged goes to the trash, a damaged file into the folder `damaged`. An orphan is
         listed again, with the tag `recovered` and what can be seen of it. Nothing is deleted but what was to be deleted
         before, and leftovers.
 
@@ -70,7 +70,7 @@ class LibraryCheck:
         """
         if repair:
             await self._removal.sweep()
-        found = [finding async for finding in self._check_pictures(on_progress)]
+        found = [finding async for finding in self._check_images(on_progress)]
         if repair:
             await self._check_folder(sum(finding.kind == "missing" for finding in found))
         found += await self._check_index()
@@ -82,11 +82,11 @@ class LibraryCheck:
         ((kept,),) = await self._database.read("SELECT images FROM library_size WHERE trashed = 0")
         if missing > 1 and kept == missing:
             raise StorageError(
-                f"None of the {missing:,} pictures has its file in {self._files.folder}: look whether its disk is there. "
+                f"None of the {missing:,} images has its file in {self._files.folder}: look whether its disk is there. "
                 "Nothing was changed."
             )
 
-    async def _check_pictures(self, on_progress: Callable[[int], None]) -> AsyncIterator[Finding]:
+    async def _check_images(self, on_progress: Callable[[int], None]) -> AsyncIterator[Finding]:
         checked, number = 0, -1
         while rows := await self._database.read(
             f"SELECT number, id, sha256, media_type, trashed_at FROM images WHERE number > ? ORDER BY number LIMIT {_PAGE}",
@@ -104,7 +104,7 @@ class LibraryCheck:
             on_progress(checked)
 
     async def _is_listed(self, image_id: str) -> bool:
-        """Whether somebody has not deleted the picture while its file was looked at."""
+        """Whether somebody has not deleted the image while its file was looked at."""
         return bool(await self._database.read("SELECT 1 FROM images WHERE id = ?", (image_id,)))
 
     async def _check_index(self) -> Sequence[Finding]:
@@ -130,7 +130,7 @@ class LibraryCheck:
             "OR EXISTS (SELECT 1 FROM attempts WHERE state IN ('reserved', 'sent', 'accepted') AND instr(receipt, ?1))",
             (path.stem,),
         )
-        # One that was there when the folder was listed may have been deleted with its picture.
+        # One that was there when the folder was listed may have been deleted with its image.
         return not rows and await self._workers.run(path.is_file)
 
     # --- repairs ----------------------------------------------------------------------------------------------------
@@ -158,7 +158,7 @@ class LibraryCheck:
         )
         if isinstance(result, StorageError):
             raise result
-        return _done(finding, "its picture is in the trash" if result else "it is whole again")
+        return _done(finding, "its image is in the trash" if result else "it is whole again")
 
     async def _list_again(self, finding: Finding) -> Finding:
         path = finding.path
@@ -176,8 +176,8 @@ class LibraryCheck:
 
 
 def _set_aside(transaction: Transaction, image_id: str, path: Path, aside: Path) -> bool | StorageError:
-    """Looks again while nobody else lists a picture: since it was found the file may have been written anew, or moved with
-    another picture of the same bytes. Gives whether the picture went to the trash."""
+    """Looks again while nobody else lists an image: since it was found the file may have been written anew, or moved with
+    another image of the same bytes. Gives whether the image went to the trash."""
     kind = _look_at(path, path.stem)
     if kind is None:
         return False
@@ -243,7 +243,7 @@ _SUFFIX_TYPES: Mapping[str, str] = {suffix: media_type for media_type, suffix in
 
 
 def _unknown_row(path: Path) -> ImageRow | None:
-    """A picture of which nothing is known but its bytes."""
+    """An image of which nothing is known but its bytes."""
     data = path.read_bytes()
     try:
         found = read_image_header(data)

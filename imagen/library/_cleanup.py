@@ -1,4 +1,4 @@
-"""Which pictures go, by rules, and when those in the trash go for good."""
+"""Which images go, by rules, and when those in the trash go for good."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PAGE = 500
 
 
 class ExpiredImage(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture that a rule says has to go."""
+    """An image that a rule says has to go."""
 
     image_id: str
     rule: Literal["age", "count", "bytes", "trash"]
@@ -35,7 +35,7 @@ class CleanupPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Limits(msgspec.Struct):
-    """What is there, as pictures go."""
+    """What is there, as images go."""
 
     images: int
     size_bytes: int
@@ -52,7 +52,7 @@ class Cleanup:
     async def run(self, rules: CleanupRules, *, dry_run: bool = False) -> CleanupPlan:
         """Applies the rules, or with `dry_run` says what they would do. What somebody protects meanwhile is left alone."""
         now = self._now()
-        # A picture that goes to the trash now stays there for its time, so these are others.
+        # An image that goes to the trash now stays there for its time, so these are others.
         overdue = await self._overdue(now - rules.trash_days * _DAY_SECONDS)
         doomed = await self._doomed(rules, now)
         if not dry_run:
@@ -103,7 +103,7 @@ class Cleanup:
 
 
 def _protected(rules: CleanupRules) -> str:
-    """A condition on a picture; ?2 is the time."""
+    """A condition on an image; ?2 is the time."""
     reasons = ["?2 IS NULL"]
     if rules.keep_rated:
         reasons.append("images.rating > 0")

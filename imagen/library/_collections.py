@@ -1,4 +1,4 @@
-"""Collections: pictures in an order of somebody's own. A picture may be in many, and a collection in one other."""
+"""Collections: images in an order of somebody's own. An image may be in many, and a collection in one other."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Collections:
         return [_read(row) for row in rows]
 
     async def of_image(self, image: ImageRef) -> Sequence[Collection]:
-        """The collections that a picture is in."""
+        """The collections that an image is in."""
         rows = await self._database.read(
             f"SELECT {_COLUMNS} {_FROM} WHERE inner.id IN (SELECT collection_id FROM collection_images WHERE number = "
             "(SELECT number FROM images WHERE id = ?)) ORDER BY inner.name",
@@ -118,12 +118,12 @@ class Collections:
         )
 
     async def delete(self, name: str) -> None:
-        """Takes a collection away, and those in it. The pictures stay."""
+        """Takes a collection away, and those in it. The images stay."""
         found = await self.get(name)
         await self._database.write([("DELETE FROM collections WHERE id = ?", (found.id,))])
 
     async def add(self, name: str, images: ImageRef | Iterable[ImageRef]) -> int:
-        """Puts pictures at the end of a collection, and gives how many were not in it. Those that are not there are skipped."""
+        """Puts images at the end of a collection, and gives how many were not in it. Those that are not there are skipped."""
         found = await self.get(name)
         added = 0
         for group in in_groups(ids_of(images)):
@@ -131,7 +131,7 @@ class Collections:
         return added
 
     async def remove(self, name: str, images: ImageRef | Iterable[ImageRef]) -> int:
-        """Takes pictures out of a collection, and gives how many were in it."""
+        """Takes images out of a collection, and gives how many were in it."""
         found = await self.get(name)
         removed = 0
         for group in in_groups(ids_of(images)):
@@ -139,12 +139,12 @@ class Collections:
         return removed
 
     async def arrange(self, name: str, images: Iterable[ImageRef]) -> None:
-        """Puts these pictures of a collection first, in this order; the others follow as they were."""
+        """Puts these images of a collection first, in this order; the others follow as they were."""
         found = await self.get(name)
         await self._database.transact(partial(_arrange, collection_id=found.id, ids=ids_of(images)))
 
     async def images(self, name: str, *, limit: int = 50, after: str | None = None) -> Page:
-        """The pictures of a collection in its order, without those in the trash; `after` is the cursor of the page before."""
+        """The images of a collection in its order, without those in the trash; `after` is the cursor of the page before."""
         found = await self.get(name)
         if after is not None and not (after.isascii() and after.isdecimal() and len(after) < 19):
             raise InvalidRequestError("`after` is the cursor of the page before, and this is none.")

@@ -1,4 +1,4 @@
-"""Deletes pictures for good: their rows first, then the files that no other row has.
+"""Deletes images for good: their rows first, then the files that no other row has.
 
 What is to be removed is written down in the transaction that takes the row, so a process that dies in between leaves a file
 that the next one removes.
@@ -23,7 +23,7 @@ _AT_ONCE = 50
 
 
 class Deletion:
-    """The end of pictures. `on_removed` is told of each hash whose file has gone; blocking."""
+    """The end of images. `on_removed` is told of each hash whose file has gone; blocking."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Deletion:
         self._on_removed = on_removed
 
     async def delete(self, images: ImageRef | Iterable[ImageRef], *, only_trashed_before: float | None = None) -> int:
-        """Deletes pictures, and gives how many there were. What they cost stays in the ledger.
+        """Deletes images, and gives how many there were. What they cost stays in the ledger.
 
         With `only_trashed_before` those that have been restored meanwhile, or trashed again, are left alone.
         """
@@ -95,7 +95,7 @@ class Deletion:
         return deleted
 
     def _remove(self, transaction: Transaction, found: Sequence[tuple[str, str]]) -> list[str]:
-        """Runs while nobody else writes: a picture with the same bytes is either listed or announced by its receipt, or it
+        """Runs while nobody else writes: an image with the same bytes is either listed or announced by its receipt, or it
         will be written after this."""
         gone: list[str] = []
         for sha256, media_type in found:
@@ -108,7 +108,7 @@ class Deletion:
         return gone
 
     def _remove_files(self, sha256: str, media_type: str, *, is_input: bool) -> bool:
-        """What another picture was made from is kept apart, so that this can be done again."""
+        """What another image was made from is kept apart, so that this can be done again."""
         path, kept = self._files.path(sha256, media_type), self._files.input_path(sha256, media_type)
         try:
             if is_input:
@@ -135,7 +135,7 @@ def _is_awaited(transaction: Transaction, sha256: str) -> bool:
 
 
 def _is_worked_on(transaction: Transaction, sha256: str) -> bool:
-    """Whether a picture was made from it, or is to be made by a session that can be resumed."""
+    """Whether an image was made from it, or is to be made by a session that can be resumed."""
     return bool(
         transaction.run(
             "SELECT 1 FROM image_search WHERE image_search MATCH ? LIMIT 1", (f"facets : {facet('i', sha256)}",)

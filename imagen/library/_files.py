@@ -1,4 +1,4 @@
-"""The files of pictures, named by their SHA-256."""
+"""The files of images, named by their SHA-256."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..metadata._image_header import ImageHeader, read_image_header
 
 __all__ = ["ImageFiles", "PreparedImage", "is_file_name"]
 
-# A picture that finds no room on the disk was paid for nothing, so sending stops while there still is some.
+# An image that finds no room on the disk was paid for nothing, so sending stops while there still is some.
 _ROOM_BYTES = 64 << 20
 _ROOM_CHECK_SECONDS = 1.0
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -31,7 +31,7 @@ def is_file_name(sha256: str, media_type: str) -> bool:
 
 
 class PreparedImage(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a picture by its bytes, and where its file belongs."""
+    """What is known of an image by its bytes, and where its file belongs."""
 
     header: ImageHeader
     sha256: str
@@ -47,7 +47,7 @@ class ImageFiles:
         self._room_checked_at = -_ROOM_CHECK_SECONDS
 
     async def check_room(self) -> None:
-        """Makes sure that the next pictures will find room on the disk.
+        """Makes sure that the next images will find room on the disk.
 
         Raises:
             StorageError: they will not.
@@ -58,17 +58,17 @@ class ImageFiles:
             self._room_checked_at = now
 
     def prepare(self, data: bytes) -> PreparedImage:
-        """Looks at a picture, and writes nothing.
+        """Looks at an image, and writes nothing.
 
         Raises:
-            ProviderError: the bytes are no picture.
+            ProviderError: the bytes are no image.
         """
         found = read_image_header(data)
         sha256 = hashlib.sha256(data).hexdigest()
         return PreparedImage(header=found, sha256=sha256, path=self.path(sha256, found.media_type))
 
     def store(self, data: bytes, path: Path) -> None:
-        """Writes a picture to its file.
+        """Writes an image to its file.
 
         Raises:
             StorageError: the file cannot be written; there is no half one either.
@@ -76,10 +76,10 @@ class ImageFiles:
         try:
             write_atomically(path, data)
         except OSError as error:
-            raise StorageError(f"The picture cannot be written to {self.folder}: {error.strerror or error}.") from error
+            raise StorageError(f"The image cannot be written to {self.folder}: {error.strerror or error}.") from error
 
     def store_input(self, data: bytes, *, sha256: str, media_type: str) -> Path:
-        """Writes a picture that a request works on, unless it is there already.
+        """Writes an image that a request works on, unless it is there already.
 
         Raises:
             StorageError: the file cannot be written.
@@ -91,11 +91,11 @@ class ImageFiles:
         try:
             write_atomically(path, data)
         except OSError as error:
-            raise StorageError(f"The picture cannot be written to {self.folder}: {error.strerror or error}.") from error
+            raise StorageError(f"The image cannot be written to {self.folder}: {error.strerror or error}.") from error
         return path
 
     def find_input(self, sha256: str) -> bytes | None:
-        """The bytes of a picture that was made or worked on, by their hash. Blocking."""
+        """The bytes of an image that was made or worked on, by their hash. Blocking."""
         path = self._find_file(sha256) if _HASH.fullmatch(sha256) else None
         return None if path is None else path.read_bytes()
 
@@ -105,7 +105,7 @@ class ImageFiles:
         return next((path for path in places if path.is_file()), None)
 
     def store_unreadable(self, attempt_id: str, data: bytes) -> Path:
-        """Writes bytes that are no picture beside the pictures, named by their attempt.
+        """Writes bytes that are no image beside the images, named by their attempt.
 
         Raises:
             StorageError: the file cannot be written.
@@ -125,14 +125,14 @@ class ImageFiles:
             raise StorageError(f"The folder {self.folder} cannot be used: {error.strerror or error}.") from error
         if free < _ROOM_BYTES:
             raise StorageError(
-                f"Only {free >> 20} MiB are free where pictures are kept ({self.folder}); nothing was sent. Free some space."
+                f"Only {free >> 20} MiB are free where images are kept ({self.folder}); nothing was sent. Free some space."
             )
 
     def path(self, sha256: str, media_type: str) -> Path:
         """Where the bytes of that hash are, or would be."""
-        # One digit: the system spreads folders over the disk, and 256 of them make the first pictures slow to write.
+        # One digit: the system spreads folders over the disk, and 256 of them make the first images slow to write.
         return self.folder / sha256[:1] / (sha256 + SUFFIXES[media_type])
 
     def input_path(self, sha256: str, media_type: str) -> Path:
-        """Where the bytes of a picture are that was worked on and is not of the library."""
+        """Where the bytes of an image are that was worked on and is not of the library."""
         return self.folder / "inputs" / (sha256 + SUFFIXES[media_type])

@@ -1,4 +1,4 @@
-"""What pictures are asked for: the filters as callers write them, and as the index reads them."""
+"""What images are asked for: the filters as callers write them, and as the index reads them."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _EPOCH_YEAR = 1970
 
 
 class Filters(TypedDict, total=False):
-    """Which pictures: those that all of it is true of.
+    """Which images: those that all of it is true of.
 
     `size` is "WIDTHxHEIGHT" in pixels, `tags` are all to be there, `collection` is a name or "outer/inner", and has the
-    pictures of the collections in it too. `since` is inclusive, `until` is not. `state` is "kept" unless said otherwise.
+    images of the collections in it too. `since` is inclusive, `until` is not. `state` is "kept" unless said otherwise.
     """
 
     provider: str
@@ -64,7 +64,7 @@ class Ranges(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Filters as the index reads them: `match` is None where all pictures will do, numbers are from and up to."""
+    """Filters as the index reads them: `match` is None where all images will do, numbers are from and up to."""
 
     match: str | None
     excluded: str | None

@@ -38,5 +38,5 @@ class Housekeeping:
                 await trio.sleep(_EVERY_SECONDS)
 
     def close(self) -> None:
-        """Begins nothing more. A picture is deleted whole, or not at all."""
+        """Begins nothing more. An image is deleted whole, or not at all."""
         self._scope.cancel("the client closes")

@@ -1,4 +1,4 @@
-"""Takes in pictures that were not made here.
+"""Takes in images that were not made here.
 
 Their bytes are announced as to be removed first, and are taken off that list with the row that has them. So a process that dies
 in between leaves a file that the next one removes, and nothing that anybody has to guess about.
@@ -17,7 +17,7 @@ __all__ = ["adopt"]
 
 
 async def adopt(database: Database, files: ImageFiles, row: ImageRow, data: bytes, now: Callable[[], float]) -> bool:
-    """Lists a picture and keeps its bytes, which are those that `row` names. Gives whether it was not there yet.
+    """Lists an image and keeps its bytes, which are those that `row` names. Gives whether it was not there yet.
 
     One that is there, and whose file is not, gets it back.
 

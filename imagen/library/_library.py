@@ -1,4 +1,4 @@
-"""The library: pictures that were made, found again and looked after."""
+"""The library: images that were made, found again and looked after."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ORDER BY image_search.rowid LIMIT ?6
 
 
 class LibrarySize(msgspec.Struct, frozen=True, kw_only=True):
-    """How many pictures there are, and their bytes; those in the trash apart."""
+    """How many images there are, and their bytes; those in the trash apart."""
 
     images: int
     size_bytes: int
@@ -52,9 +52,9 @@ class LibrarySize(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Library:
-    """Finished pictures, and what is known of them. Cheap to ask, however many there are; nothing is held in memory.
+    """Finished images, and what is known of them. Cheap to ask, however many there are; nothing is held in memory.
 
-    A picture is named by its id, or by the `Image` itself. Whatever changes pictures takes one or many, skips those that are
+    An image is named by its id, or by the `Image` itself. Whatever changes images takes one or many, skips those that are
     not there, and gives how many it changed. All of it may be used from several processes at once.
     """
 
@@ -85,7 +85,7 @@ class Library:
     # --- finding ----------------------------------------------------------------------------------------------------
 
     async def get(self, image_id: str) -> Image | None:
-        """The picture of that id, or of the only id that begins so, also where it is in the trash.
+        """The image of that id, or of the only id that begins so, also where it is in the trash.
 
         Raises:
             InvalidRequestError: several ids begin so.
@@ -97,13 +97,13 @@ class Library:
             f"SELECT {COLUMNS} FROM images WHERE id >= ? AND id < ? ORDER BY id LIMIT 2", (image_id, image_id + "g")
         )
         if len(rows) > 1 and rows[0][0] != image_id:
-            raise InvalidRequestError(f"Several pictures have an id that begins with {image_id}: give more of it.")
+            raise InvalidRequestError(f"Several images have an id that begins with {image_id}: give more of it.")
         return read_image(rows[0], self.files.path) if rows else None
 
     async def list(
         self, *, limit: int = 50, after: str | None = None, order: SortOrder = "newest", **filters: Unpack[Filters]
     ) -> Page:
-        """A page of pictures: at most `limit`, `after` the cursor of the page before.
+        """A page of images: at most `limit`, `after` the cursor of the page before.
 
         Raises:
             InvalidRequestError: a filter, the limit or the cursor makes no sense.
@@ -119,7 +119,7 @@ class Library:
         order: SortOrder = "newest",
         **filters: Unpack[Filters],
     ) -> Page:
-        """Pictures by words of their prompts, revised prompts, tags and notes; else like `list`.
+        """Images by words of their prompts, revised prompts, tags and notes; else like `list`.
 
         All words must be there. "A phrase" stands as it is, -word must not be there, and begin* is the beginning of a word, of
         three letters at least. Small and capital letters and accents make no difference.
@@ -132,7 +132,7 @@ class Library:
     async def find(
         self, query: str | None = None, *, order: SortOrder = "newest", **filters: Unpack[Filters]
     ) -> AsyncIterator[Image]:
-        """All pictures that `search` or `list` would give, page by page."""
+        """All images that `search` or `list` would give, page by page."""
         after: str | None = None
         while True:
             page = await self._page(query, _PAGE, after, order, filters)
@@ -148,7 +148,7 @@ class Library:
         return await self._finder.page(select(query, filters, collections), order=order, limit=limit, after=after)
 
     async def of_batch(self, batch_id: str) -> Sequence[Image]:
-        """The pictures of a batch, in the order in which they were made."""
+        """The images of a batch, in the order in which they were made."""
         rows = await self._database.read(
             f"SELECT {COLUMNS} FROM attempts JOIN images ON images.attempt_id = attempts.id "
             "WHERE attempts.batch_id = ? ORDER BY images.number",
@@ -165,7 +165,7 @@ class Library:
         without: Sequence[str] = (),
         but_of_batch: str | None = None,
     ) -> Sequence[Image]:
-        """Pictures of one request, oldest first, whose files are there; with that seed where one is given.
+        """Images of one request, oldest first, whose files are there; with that seed where one is given.
 
         Left out are those with the ids `without`, and what `but_of_batch` made.
         """
@@ -188,11 +188,11 @@ class Library:
         return found[:limit]
 
     async def lineage(self, image: ImageRef) -> Lineage | None:
-        """What the picture was made from and what was made from that, as a tree from its first picture on."""
+        """What the image was made from and what was made from that, as a tree from its first image on."""
         return await read_lineage(self._database, image if isinstance(image, str) else image.id, self.files.path)
 
     async def tags(self) -> Sequence[tuple[str, int]]:
-        """The tags that there are, by name, and how many pictures have each."""
+        """The tags that there are, by name, and how many images have each."""
         rows = await self._database.read("SELECT name, images FROM tags ORDER BY name")
         return [(str(name), int(str(images))) for name, images in rows]
 
@@ -209,7 +209,7 @@ class Library:
     async def tag(
         self, images: ImageRef | Iterable[ImageRef], add: Iterable[str] = (), *, remove: Iterable[str] = ()
     ) -> int:
-        """Puts tags on pictures and takes others off. Tags are kept in small letters.
+        """Puts tags on images and takes others off. Tags are kept in small letters.
 
         Raises:
             InvalidRequestError: it is no tag.
@@ -217,7 +217,7 @@ class Library:
         return await self._curation.tag(images, add, remove)
 
     async def rate(self, images: ImageRef | Iterable[ImageRef], stars: int) -> int:
-        """Gives pictures 1 to 5 stars; 0 takes the stars away.
+        """Gives images 1 to 5 stars; 0 takes the stars away.
 
         Raises:
             InvalidRequestError: there are no such stars.
@@ -225,7 +225,7 @@ class Library:
         return await self._curation.rate(images, stars)
 
     async def annotate(self, images: ImageRef | Iterable[ImageRef], notes: str) -> int:
-        """Replaces the notes of pictures; an empty text takes them away.
+        """Replaces the notes of images; an empty text takes them away.
 
         Raises:
             InvalidRequestError: the text is longer than 100,000 letters.
@@ -233,16 +233,16 @@ class Library:
         return await self._curation.annotate(images, notes)
 
     async def trash(self, images: ImageRef | Iterable[ImageRef]) -> int:
-        """Moves pictures to the trash, where they are found only when asked for (`state="trashed"`), until the rules of the
+        """Moves images to the trash, where they are found only when asked for (`state="trashed"`), until the rules of the
         cleanup delete them."""
         return await self._curation.trash(images)
 
     async def restore(self, images: ImageRef | Iterable[ImageRef]) -> int:
-        """Takes pictures out of the trash, as they were."""
+        """Takes images out of the trash, as they were."""
         return await self._curation.restore(images)
 
     async def delete(self, images: ImageRef | Iterable[ImageRef]) -> int:
-        """Deletes pictures for good: their rows, and their files where no other row has the same bytes. What they cost stays
+        """Deletes images for good: their rows, and their files where no other row has the same bytes. What they cost stays
         in the ledger."""
         return await self._removal.delete(images)
 
@@ -258,13 +258,13 @@ class Library:
     ) -> Sequence[Finding]:
         """Reads every file and says what is wrong, and with `repair` mends it: see `Finding`.
 
-        `on_progress` is told how many pictures have been looked at.
+        `on_progress` is told how many images have been looked at.
         """
         checking = LibraryCheck(self._database, self.files, self._removal, self._workers)
         return await checking.run(repair=repair, on_progress=on_progress)
 
     async def adopt(self, row: ImageRow, data: bytes) -> bool:
-        """Lists a picture that was not made here, and gives whether it was not there yet. Its bytes are those of `row`.
+        """Lists an image that was not made here, and gives whether it was not there yet. Its bytes are those of `row`.
 
         Raises:
             StorageError: it cannot be written. There is no half of it.

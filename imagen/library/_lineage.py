@@ -13,12 +13,12 @@ from ._rows import COLUMNS, read_image
 
 __all__ = ["Lineage", "read_lineage"]
 
-# A tree with more pictures is shown without the rest of its leaves.
+# A tree with more images is shown without the rest of its leaves.
 _MOST = 1000
 
 
 class Lineage(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture, and what was made from it. `missing_parent` is the id of what it was made from, where that is gone."""
+    """An image, and what was made from it. `missing_parent` is the id of what it was made from, where that is gone."""
 
     image: Image
     children: tuple[Lineage, ...] = ()
@@ -26,7 +26,7 @@ class Lineage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_lineage(database: Database, image_id: str, path_of: Callable[[str, str], Path]) -> Lineage | None:
-    """The tree that a picture belongs to, from the first picture of it that is there; None where it is not there itself."""
+    """The tree that an image belongs to, from the first image of it that is there; None where it is not there itself."""
     rows = await database.look(lambda reader: _rows_of_tree(reader, image_id))
     images = {image.id: image for image in (read_image(row, path_of) for row in rows)}
     if not images:
@@ -66,7 +66,7 @@ def _root(reader: Transaction, image_id: str) -> str:
 
 
 def _build(images: dict[str, Image]) -> Lineage:
-    """From the last one back, as what was made from a picture stands behind it."""
+    """From the last one back, as what was made from an image stands behind it."""
     made: dict[str, list[Lineage]] = {}
     for image in reversed(list(images.values())):
         missing = image.parent_id if image.parent_id not in images else None

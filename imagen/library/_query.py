@@ -1,7 +1,7 @@
-"""Finds pictures, a page at a time, at the same cost among a thousand and a million.
+"""Finds images, a page at a time, at the same cost among a thousand and a million.
 
-The index gives the pictures that match newest first, and only as many as are wanted. Another order is that of the few values
-that there are: the dearest price first, and below each price the pictures newest first.
+The index gives the images that match newest first, and only as many as are wanted. Another order is that of the few values
+that there are: the dearest price first, and below each price the images newest first.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ._rows import COLUMNS, read_image
 __all__ = ["LibraryQuery", "Page"]
 
 _LONGEST_PAGE = 1000
-# Up to so many values a range is a list of words; with more values, most pictures near each other differ in them.
+# Up to so many values a range is a list of words; with more values, most images near each other differ in them.
 _MOST_VALUES = 100
 # So many matches are put in order at once, rather than looked for value by value.
 _FEW = 1000
@@ -43,13 +43,13 @@ _MOST = 2**63 - 1
 
 
 class Page(list[Image]):
-    """Pictures in order; `cursor` is what the next page comes `after`, None where this is the last one."""
+    """Images in order; `cursor` is what the next page comes `after`, None where this is the last one."""
 
     cursor: str | None = None
 
 
 class _Place(msgspec.Struct, frozen=True):
-    """After which picture a page begins; `value` is what the order goes by, None where that is time or unknown."""
+    """After which image a page begins; `value` is what the order goes by, None where that is time or unknown."""
 
     number: int
     value: int | None = None
@@ -64,13 +64,13 @@ class LibraryQuery:
         self._path_of = path_of
 
     async def page(self, selection: Selection, *, order: SortOrder, limit: int, after: str | None) -> Page:
-        """The pictures of a selection, at most `limit`.
+        """The images of a selection, at most `limit`.
 
         Raises:
             InvalidRequestError: the limit or the cursor makes no sense.
         """
         if not 1 <= limit <= _LONGEST_PAGE:
-            raise InvalidRequestError(f"A page has 1 to {_LONGEST_PAGE} pictures, not {limit}.")
+            raise InvalidRequestError(f"A page has 1 to {_LONGEST_PAGE} images, not {limit}.")
         start = None if after is None else _read_cursor(after, order)
         rows = await self._database.look(lambda reader: _find(reader, selection, order, limit + 1, start))
         page = Page(read_image(row[1:], self._path_of) for row in rows[:limit])
@@ -165,7 +165,7 @@ def _by_time(
         if selection.excluded is None:
             source, conditions = "images", conditions[1:]
     else:
-        # CROSS tells SQLite to go through the matches and look up the pictures, which is what gives them in order.
+        # CROSS tells SQLite to go through the matches and look up the images, which is what gives them in order.
         source = "image_search CROSS JOIN images ON images.number = image_search.rowid"
         key, values = "image_search.rowid", [_match(selection)]
         conditions = ["image_search MATCH ?", *conditions]
@@ -184,7 +184,7 @@ def _match(selection: Selection) -> str:
 def _by_value(
     reader: Transaction, selection: Selection, conditions: list[str], order: Measure, limit: int, start: _Place | None
 ) -> list[Row]:
-    """Goes through the values from the highest, and for each through its pictures."""
+    """Goes through the values from the highest, and for each through its images."""
     rows: list[Row] = []
     if start is None or not start.is_unpriced:
         most = _MOST if start is None or start.value is None else start.value
@@ -202,7 +202,7 @@ def _by_value(
 
 
 def _few(reader: Transaction, selection: Selection) -> list[int] | None:
-    """The numbers of the pictures that match, where they are few."""
+    """The numbers of the images that match, where they are few."""
     if selection.match is None:
         return None
     rows = reader.run(

@@ -1,4 +1,4 @@
-"""A picture as a row, and back."""
+"""An image as a row, and back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["COLUMNS", "ImageRow", "insert_image", "microseconds", "read_image", 
 
 
 class ImageRow(msgspec.Struct, frozen=True):
-    """The columns of a picture, in order, without its `number`, which it is given when it is listed."""
+    """The columns of an image, in order, without its `number`, which it is given when it is listed."""
 
     id: str
     attempt_id: str | None
@@ -50,7 +50,7 @@ COLUMNS = ", ".join(f"images.{column}" for column in ImageRow.__struct_fields__)
 _decode_adjustments = msgspec.json.Decoder(tuple[Adjustment, ...]).decode
 _decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
 
-# Where its place in time is taken, it goes behind the last picture of that second; and on from there, should that be taken too.
+# Where its place in time is taken, it goes behind the last image of that second; and on from there, should that be taken too.
 _INSERT = f"""
 INSERT INTO images (number, {", ".join(ImageRow.__struct_fields__)})
 WITH RECURSIVE free (number) AS (
@@ -67,7 +67,7 @@ ON CONFLICT (id) DO NOTHING
 
 
 def row_of(image: Image) -> ImageRow:
-    """What the library remembers of a picture."""
+    """What the library remembers of an image."""
     return ImageRow(
         id=image.id,
         attempt_id=image.attempt_id or None,
@@ -99,18 +99,18 @@ def row_of(image: Image) -> ImageRow:
 
 
 def insert_image(row: ImageRow) -> Statement:
-    """Lists a picture, in the transaction that settles its attempt. Doing it again changes nothing."""
+    """Lists an image, in the transaction that settles its attempt. Doing it again changes nothing."""
     place = microseconds(row.created_at)
     return _INSERT, (place, place, place, place, *msgspec.structs.astuple(row))
 
 
 def microseconds(unix_time: float) -> int:
-    """A time as the number of a picture."""
+    """A time as the number of an image."""
     return int(unix_time * 1_000_000)
 
 
 def read_image(values: Sequence[object], path_of: Callable[[str, str], Path]) -> Image:
-    """The picture of a row of COLUMNS; `path_of` says where the bytes of a hash and a media type are."""
+    """The image of a row of COLUMNS; `path_of` says where the bytes of a hash and a media type are."""
     row = msgspec.convert(dict(zip(ImageRow.__struct_fields__, values, strict=True)), ImageRow)
     return Image(
         id=row.id,

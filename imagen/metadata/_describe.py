@@ -1,4 +1,4 @@
-"""Everything that can be read out of the file of a picture."""
+"""Everything that can be read out of the file of an image."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _Found = TypeVar("_Found")
 
 
 class FileDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """What a picture's file says of itself.
+    """What an image's file says of itself.
 
     `record` is that of imagen, which lies in the file or, where `sidecar` is set, beside it. `foreign` is that of another
     program. `sealed` says that there is a C2PA manifest, and `provenance` what that says, unless it could not be read.
@@ -53,27 +53,27 @@ class FileDescription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def describe_file(path: str | Path, *, trust_anchors: str | None = None) -> FileDescription:
-    """Reads what the file of a picture says of itself, whoever made it. Blocking; never goes to the network.
+    """Reads what the file of an image says of itself, whoever made it. Blocking; never goes to the network.
 
     Args:
         trust_anchors: Certificates that are trusted to sign C2PA manifests, as PEM.
 
     Raises:
         StorageError: the file cannot be read.
-        InvalidRequestError: it is no PNG, JPEG, WebP or GIF picture, or larger than 256 MiB.
+        InvalidRequestError: it is no PNG, JPEG, WebP or GIF image, or larger than 256 MiB.
     """
     path = Path(path)
     data = _read_file(path)
     try:
         found = read_image_header(data)
     except ImagenError:
-        raise InvalidRequestError(f"{path} is no PNG, JPEG, WebP or GIF picture.") from None
+        raise InvalidRequestError(f"{path} is no PNG, JPEG, WebP or GIF image.") from None
     problems: list[str] = []
     sha256 = hashlib.sha256(data).hexdigest()
     record = _try(problems, lambda: read_record(data))
     beside = _try(problems, lambda: read_sidecar(path)) if record is None else None
     if beside is not None and beside.sha256 != sha256:
-        problems.append(f"{sidecar_of(path).name} is the record of another picture, or this one was changed.")
+        problems.append(f"{sidecar_of(path).name} is the record of another image, or this one was changed.")
         beside = None
     return FileDescription(
         path=path,
@@ -108,7 +108,7 @@ def _read_file(path: Path) -> bytes:
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror or error}.") from error
     if len(data) > _LARGEST_FILE:
-        raise InvalidRequestError(f"{path} is larger than 256 MiB, which no picture of a provider is.")
+        raise InvalidRequestError(f"{path} is larger than 256 MiB, which no image of a provider is.")
     return data
 
 

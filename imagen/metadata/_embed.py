@@ -1,6 +1,6 @@
 """The record in a file: put into a copy, found again, or kept beside it.
 
-PNG takes it as a text of its own, which is what programs for generated pictures read there, with an XMP packet for the
+PNG takes it as a text of its own, which is what programs for generated images read there, with an XMP packet for the
 others; JPEG and WebP have it inside the packet. No pixel is touched: everything that is not ours is copied as it is.
 """
 
@@ -91,7 +91,7 @@ def manifest_address(data: bytes) -> str | None:
 
 
 def embed_record(data: bytes, record: Record) -> bytes | None:
-    """The same picture with the record in it, in place of an earlier one.
+    """The same image with the record in it, in place of an earlier one.
 
     Gives None where a sidecar has to hold it: the file is sealed, damaged, a GIF, or has no room for it (64 kB in JPEG).
 
@@ -146,12 +146,12 @@ def _record_in(packet: str) -> Record | None:
 
 
 def sidecar_of(path: Path) -> Path:
-    """Where the sidecar of a picture lies: beside it, under its whole name, as photo programs look for it."""
+    """Where the sidecar of an image lies: beside it, under its whole name, as photo programs look for it."""
     return path.with_name(f"{path.name}.xmp")
 
 
 def write_sidecar(path: Path, record: Record) -> Path:
-    """Writes the record beside the picture at `path`, and gives the sidecar's own path. Blocking.
+    """Writes the record beside the image at `path`, and gives the sidecar's own path. Blocking.
 
     Raises:
         StorageError: it cannot be written.
@@ -165,7 +165,7 @@ def write_sidecar(path: Path, record: Record) -> Path:
 
 
 def remove_sidecar(path: Path) -> None:
-    """Takes away the record of an earlier picture at `path`; the sidecars of other programs stay. Blocking.
+    """Takes away the record of an earlier image at `path`; the sidecars of other programs stay. Blocking.
 
     Raises:
         StorageError: it cannot be removed.
@@ -180,7 +180,7 @@ def remove_sidecar(path: Path) -> None:
 
 
 def read_sidecar(path: Path) -> Record | None:
-    """The record beside the picture at `path`, or None where there is none.
+    """The record beside the image at `path`, or None where there is none.
 
     Raises:
         InvalidRequestError: there is one, and it is damaged.

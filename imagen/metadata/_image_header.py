@@ -1,4 +1,4 @@
-"""What the head of a picture says: its media type and size.
+"""What the head of an image says: its media type and size.
 
 Own code, as Pillow costs 20 ms and 3 MB to import and the way of a request has no other use for it. The formats are those
 that providers send; the pixels are not looked at.
@@ -24,7 +24,7 @@ _TOO_LATE = {0xD9, 0xDA}
 
 
 class ImageHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """What the first bytes of a picture say of it; lengths in pixels."""
+    """What the first bytes of an image say of it; lengths in pixels."""
 
     media_type: str
     width: int
@@ -32,10 +32,10 @@ class ImageHeader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_image_header(data: bytes) -> ImageHeader:
-    """Reads media type and size from the head of a picture.
+    """Reads media type and size from the head of an image.
 
     Raises:
-        ProviderError: the bytes are no picture that imagen knows.
+        ProviderError: the bytes are no image that imagen knows.
     """
     try:
         media_type, (width, height) = _read_head(data)
@@ -43,7 +43,7 @@ def read_image_header(data: bytes) -> ImageHeader:
         width = height = 0
     if not width or not height:
         raise ProviderError(
-            f"The reply holds {len(data)} bytes that are no PNG, JPEG, WebP or GIF picture.", billed="yes"
+            f"The reply holds {len(data)} bytes that are no PNG, JPEG, WebP or GIF image.", billed="yes"
         )
     return ImageHeader(media_type=media_type, width=width, height=height)
 

@@ -1,6 +1,6 @@
 """Whether a file says anything beside its pixels.
 
-A part that is not known here may say anything, and so may what stands behind the end of a picture.
+A part that is not known here may say anything, and so may what stands behind the end of an image.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The record of a picture: everything that is needed to make it again, and what it was made for."""
+"""The record of an image: everything that is needed to make it again, and what it was made for."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What the file of a picture says of itself.
+    """What the file of an image says of itself.
 
     `format` is the version of this form and `software` the version of imagen that wrote it. `request` is the request as
-    it was asked; the pictures that it worked on are named by their SHA-256 and never contained. `sha256` is that of the
+    it was asked; the images that it worked on are named by their SHA-256 and never contained. `sha256` is that of the
     bytes as the provider sent them, before the record was put in. Everything else is as in `Image`.
     """
 
@@ -66,9 +66,9 @@ def encode_record(record: Record) -> str:
     try:
         encoded = msgspec.json.encode(record)
     except (UnicodeError, RecursionError) as error:
-        raise StorageError(f"The record of the picture {record.id} holds what is no text: {error}.") from None
+        raise StorageError(f"The record of the image {record.id} holds what is no text: {error}.") from None
     if len(encoded) > LARGEST_RECORD:
-        raise StorageError(f"The record of the picture {record.id} is larger than 1 MiB: save it without its record.")
+        raise StorageError(f"The record of the image {record.id} is larger than 1 MiB: save it without its record.")
     return encoded.decode()
 
 
@@ -87,11 +87,11 @@ def decode_record(text: str | bytes) -> Record:
 
 
 def request_of(record: Record) -> Request:
-    """The request of a record, fit to be made again where the pictures that it worked on are still known.
+    """The request of a record, fit to be made again where the images that it worked on are still known.
 
     Raises:
         InvalidRequestError: this version of imagen does not know such requests, or it names a file: the record of a
-            picture that somebody sent must not make anybody upload files of his own.
+            image that somebody sent must not make anybody upload files of his own.
     """
     try:
         request: Request = msgspec.convert(record.request, Request)
@@ -101,5 +101,5 @@ def request_of(record: Record) -> Request:
     if len(sources) < len(sources_of(request)):
         raise InvalidRequestError("The record names a file or a link to work on, which only its own user may do.")
     if not all(_HASH.fullmatch(source.sha256) for source in sources):
-        raise InvalidRequestError("The record names a picture to work on by what is no SHA-256.")
+        raise InvalidRequestError("The record names an image to work on by what is no SHA-256.")
     return request

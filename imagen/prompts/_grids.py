@@ -39,7 +39,7 @@ class Axis(msgspec.Struct, frozen=True):
 class Grid(Sequence[Generate]):
     """The requests of a grid, each made when it is asked for: a batch takes it as it is, and so does a quote.
 
-    The first axis turns slowest. `Image.index` of a picture is its place here, and `labels` says what that is.
+    The first axis turns slowest. `Image.index` of an image is its place here, and `labels` says what that is.
     """
 
     def __init__(self, base: Generate, axes: Sequence[Axis]) -> None:
@@ -62,7 +62,7 @@ class Grid(Sequence[Generate]):
         return {axis.name: _label(value) for axis, value in self._cell(index)}
 
     def caption(self, index: int) -> str:
-        """The same as a line under a picture: what differs within the grid."""
+        """The same as a line under an image: what differs within the grid."""
         return ", ".join(_label(value) for axis, value in self._cell(index) if axis.size > 1)
 
     def __len__(self) -> int:

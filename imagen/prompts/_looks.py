@@ -1,4 +1,4 @@
-"""A look that is kept from picture to picture: styles, a family of seeds, and pictures that lend it."""
+"""A look that is kept from image to image: styles, a family of seeds, and images that lend it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SharedStyle:
     Args:
         styles: Are put onto every prompt.
         seed: The seed of the first prompt; each further prompt has the next one, and the same prompt the same one again.
-        references: Pictures that lend the look to all of them.
+        references: Images that lend the look to all of them.
         model_for: Says which model does a request, as `Client.model_for` does: how many references it takes.
     """
 
@@ -59,7 +59,7 @@ class SharedStyle:
         return self._with_kept(styled) if self.kept else styled
 
     def keep(self, image: LibraryImage) -> None:
-        """Lets a picture lend its look to the following ones, as far as their model takes references: the latest first."""
+        """Lets an image lend its look to the following ones, as far as their model takes references: the latest first."""
         self.kept = (image, *(kept for kept in self.kept if kept.id != image.id))
 
     def _seed_of(self, prompt: str, first: int) -> int:

@@ -32,7 +32,7 @@ _CLOSE_SECONDS = 5.0
 async def open_prompts(
     home: Path, *, workers: Workers | None = None, clock: Callable[[], float] = time.time
 ) -> AsyncIterator[PromptLibrary]:
-    """Opens the prompts of a home by themselves, where no picture is to be made. A client has them as `prompts`.
+    """Opens the prompts of a home by themselves, where no image is to be made. A client has them as `prompts`.
 
     Raises:
         StorageError: the folder cannot be used.

@@ -16,7 +16,7 @@ PLACEHOLDER = "{prompt}"
 """Where the prompt goes in a style that says so; the sign is that of styles.csv of the Stable Diffusion web UI."""
 
 _SHAPE = ("size", "aspect_ratio", "resolution")
-# What a style may not say: how a request is paid, watched and counted, and which picture of many it is.
+# What a style may not say: how a request is paid, watched and counted, and which image of many it is.
 _PARAMETERS = (
     *_SHAPE,
     "model",
@@ -35,7 +35,7 @@ _JOINTS = ".,;:!?"
 class Style(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A look. `prefix` comes before the prompt and `suffix` after it; where they hold {prompt}, it goes there.
 
-    `references` are pictures that lend the look: files, https URLs, or ids in the library. `parameters` are fields of a
+    `references` are images that lend the look: files, https URLs, or ids in the library. `parameters` are fields of a
     request, such as `aspect_ratio` or `quality`; they count where the request leaves them open.
 
     Raises:

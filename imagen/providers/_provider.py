@@ -15,7 +15,7 @@ __all__ = ["Call", "Callback", "CallbackReading", "BatchApi", "EncodedImage", "L
 
 
 class EncodedImage(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture to work on, read and measured; lengths in pixels."""
+    """An image to work on, read and measured; lengths in pixels."""
 
     data: bytes
     media_type: str
@@ -27,7 +27,7 @@ class EncodedImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """What an exchange is asked to do: `count` pictures of one request, in the words of the model.
+    """What an exchange is asked to do: `count` images of one request, in the words of the model.
 
     The fields of `request` hold only what the model takes (`imagen/_translation.py` saw to it); its sources are here, read:
     `images` are those that change, the first before the others, `references` those that lend their look. `mask` has the
@@ -105,7 +105,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     where their base URL or key is set.
 
     `collect` picks up a job that an operation, in a process that died perhaps, was told of as `JobAccepted`: it asks how far
-    the job is and fetches the pictures, like the second half of that operation; its call holds no pictures to work on.
+    the job is and fetches the images, like the second half of that operation; its call holds no images to work on.
     `read_callback` checks what comes in at `Call.callback_url`. `batch_api` is its batch API.
 
     `probe_url` is a path that costs nothing and needs the key: `imagen doctor` asks it. `settings` are what imagen.toml

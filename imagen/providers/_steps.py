@@ -14,7 +14,7 @@ An exchange yields a step and is sent what the step gave::
     Cancellable              -> None                how to stop the job from now on
     Delivered                -> None                the result of one of many requests that were sent together
 
-and returns the pictures it got, or raises an ImagenError. It does no I/O, knows no clock and never sees the key.
+and returns the images it got, or raises an ImagenError. It does no I/O, knows no clock and never sees the key.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class HttpRequest(_Word, frozen=True, kw_only=True):
 
     A `url` without a scheme is a path below the provider's base URL, and only such a request, or one to that very
     origin or to the provider's own domains, carries the key. `repeatable` marks steps that are safe to send twice: polls,
-    lists, downloads. `collects` marks the fetching of a finished picture, which is paid by then and may lie with a
+    lists, downloads. `collects` marks the fetching of a finished image, which is paid by then and may lie with a
     stranger: the key goes along on the very origin of the base URL only. The answer to a request with `cache_seconds` may
     be an earlier one, no older than that. `idempotent` marks a creating step that carries a key of its own by which the
     provider makes it once, however often it comes. While the answer is waited for, `meanwhile` is asked how far the work is.
@@ -123,14 +123,14 @@ class Reporter(Protocol):
         ...
 
     def preview(self, data: bytes, number: int) -> None:
-        """An unfinished picture, as an encoded picture."""
+        """An unfinished image, as an encoded image."""
         ...
 
 
 class Compute(_Word, frozen=True, kw_only=True):
     """Asks for work done on this machine, in a worker thread.
 
-    `repeatable` marks work that makes no picture, such as turning a mask round.
+    `repeatable` marks work that makes no image, such as turning a mask round.
     """
 
     call: Callable[[], bytes]
@@ -138,18 +138,18 @@ class Compute(_Word, frozen=True, kw_only=True):
 
 
 class Render(_Word, frozen=True, kw_only=True):
-    """Asks for a picture made on a device of this machine; of the calls for one device, one runs at a time."""
+    """Asks for an image made on a device of this machine; of the calls for one device, one runs at a time."""
 
     call: Callable[[Reporter], bytes]
     device: str
 
 
 class PartialImage(_Word, frozen=True, kw_only=True):
-    """A preview of picture number `picture`: the `number`-th, counted from 0."""
+    """A preview of image number `image`: the `number`-th, counted from 0."""
 
     data: bytes
     number: int
-    picture: int = 0
+    image: int = 0
 
 
 class Progress(_Word, frozen=True, kw_only=True):
@@ -199,7 +199,7 @@ class Usage(_Word, frozen=True, kw_only=True):
 
 
 class GeneratedImage(_Word, frozen=True, kw_only=True):
-    """One picture as the provider gave it; size and media type are read from the bytes later."""
+    """One image as the provider gave it; size and media type are read from the bytes later."""
 
     data: bytes
     revised_prompt: str | None = None
@@ -207,11 +207,11 @@ class GeneratedImage(_Word, frozen=True, kw_only=True):
     provider_id: str | None = None
 
     def __repr__(self) -> str:
-        return f"Picture({len(self.data)} bytes)"
+        return f"Image({len(self.data)} bytes)"
 
 
 class WithheldImage(_Word, frozen=True, kw_only=True):
-    """A picture that was made, and refused by the provider's filter in a reply that looks like success.
+    """An image that was made, and refused by the provider's filter in a reply that looks like success.
 
     One that is not `billed` has no share in the cost of the reply.
     """
@@ -221,19 +221,19 @@ class WithheldImage(_Word, frozen=True, kw_only=True):
 
 
 class LostImage(_Word, frozen=True, kw_only=True):
-    """A picture that was made and billed, and could not be had: its link had expired, or its bytes were broken."""
+    """An image that was made and billed, and could not be had: its link had expired, or its bytes were broken."""
 
     reason: str
 
 
 class GeneratedImages(_Word, frozen=True, kw_only=True):
-    """The end of an exchange: the pictures, and what the reply says of their cost for all of them together.
+    """The end of an exchange: the images, and what the reply says of their cost for all of them together.
 
     `units` is how much the provider counted of what it charges for: megapixels, seconds. `adjustments` are those that only
     the exchange knew of.
     """
 
-    pictures: tuple[GeneratedImage | WithheldImage | LostImage, ...]
+    images: tuple[GeneratedImage | WithheldImage | LostImage, ...]
     usage: Usage | None = None
     reported_cost_usd: Decimal | None = None
     units: Decimal | None = None

@@ -51,7 +51,7 @@ __all__ = ["PROVIDER", "draw", "enhance", "list_models"]
 
 _NAME = "The web UI"
 _API = "sdapi/v1"
-# These have parameters of their own, or would keep the pictures from coming back.
+# These have parameters of their own, or would keep the images from coming back.
 _RESERVED = (
     *("prompt", "init_images", "mask", "image", "n_iter", "batch_size", "width", "height"),
     *("send_images", "force_task_id", "upscaling_resize"),
@@ -66,12 +66,12 @@ _KEEP_ORIGINAL = 1
 
 
 def draw(call: Call) -> Exchange:
-    """Text to image, or a picture drawn again: whole, by its strength, or inside a mask."""
+    """Text to image, or an image drawn again: whole, by its strength, or inside a mask."""
     task_id = f"task({secrets.token_hex(8)})"
     body, path = _body(call, task_id), "txt2img"
     if call.images:
         path = "img2img"
-        body |= {"init_images": [as_base64(picture) for picture in call.images]}
+        body |= {"init_images": [as_base64(image) for image in call.images]}
     if call.mask is not None:
         mask = yield Compute(call=partial(white_mask, call.mask), repeatable=True)
         assert isinstance(mask, bytes)
@@ -79,14 +79,14 @@ def draw(call: Call) -> Exchange:
     watched = _Watched(call, task_id)
     response = yield from _order(call, path, _with_options(call, body), watched)
     if watched.interrupted:
-        raise ProviderError(f"{_NAME} was told to stop this picture before it was finished.", details=trace(response))
+        raise ProviderError(f"{_NAME} was told to stop this image before it was finished.", details=trace(response))
     return _read(call, response)
 
 
 def enhance(call: Call) -> Exchange:
-    """The same picture, larger, by an upscaler and without words."""
+    """The same image, larger, by an upscaler and without words."""
     fields = ("prompt", "size", "negative_prompt", "guidance", "steps", "output_format")
-    call, adjustments = leave_out(call, *fields, reason="an upscaler takes no more than a picture and a scale")
+    call, adjustments = leave_out(call, *fields, reason="an upscaler takes no more than an image and a scale")
     request = call.request
     assert isinstance(request, Enhance)
     body: dict[str, JsonValue] = {
@@ -96,8 +96,8 @@ def enhance(call: Call) -> Exchange:
     }
     body = add_options(body, request, reserved=_RESERVED)
     response = yield from _order(call, "extra-single-image", body, None)
-    picture = decode(_decode_enhanced, response, _NAME, billed="no").image
-    return GeneratedImages(pictures=(GeneratedImage(data=decode_base64(picture, _NAME)),), adjustments=adjustments)
+    image = decode(_decode_enhanced, response, _NAME, billed="no").image
+    return GeneratedImages(images=(GeneratedImage(data=decode_base64(image, _NAME)),), adjustments=adjustments)
 
 
 def list_models() -> ModelListing:
@@ -130,7 +130,7 @@ def _body(call: Call, task_id: str) -> dict[str, JsonValue]:
         "denoising_strength": request.strength if isinstance(request, Vary) else None,
     }
     if isinstance(request, (Edit, Vary)) or request.size is not None:
-        # Otherwise a picture would be drawn again as the square that is the default here.
+        # Otherwise an image would be drawn again as the square that is the default here.
         asked["width"], asked["height"] = fitted_size(request, call.images[0] if call.images else None)
     return {field: value for field, value in asked.items() if value is not None}
 
@@ -255,20 +255,20 @@ _decode_list = msgspec.json.Decoder(list[object]).decode
 
 
 def _read(call: Call, response: HttpResponse) -> GeneratedImages:
-    """The pictures without the grid before them and the maps behind them."""
+    """The images without the grid before them and the maps behind them."""
     drawn = decode(_decode_drawn, response, _NAME, billed="no")
     info = _read_info(drawn.info)
     first = info.index_of_first_image
     if not isinstance(first, int) or isinstance(first, bool) or not 0 <= first < len(drawn.images):
-        # Older ones do not say it; a grid is there where there is one picture more than several.
+        # Older ones do not say it; a grid is there where there is one image more than several.
         first = 1 if 1 < call.count == len(drawn.images) - 1 else 0
-    pictures = [
-        _read_picture(item, _read_seed(info, place))
+    images = [
+        _read_image(item, _read_seed(info, place))
         for place, item in enumerate(drawn.images[first : first + call.count])
     ]
-    if not any(isinstance(picture, GeneratedImage) for picture in pictures):
-        raise ProviderError(f"{_NAME} answered without a picture.", details=trace(response))
-    return GeneratedImages(pictures=tuple(pictures))
+    if not any(isinstance(image, GeneratedImage) for image in images):
+        raise ProviderError(f"{_NAME} answered without an image.", details=trace(response))
+    return GeneratedImages(images=tuple(images))
 
 
 def _read_info(info: object) -> _Info:
@@ -285,7 +285,7 @@ def _read_seed(info: _Info, place: int) -> int | None:
     return seed if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63 else None
 
 
-def _read_picture(item: msgspec.Raw, seed: int | None) -> GeneratedImage | LostImage:
+def _read_image(item: msgspec.Raw, seed: int | None) -> GeneratedImage | LostImage:
     try:
         return GeneratedImage(data=decode_base64(item, _NAME), seed=seed)
     except ProviderError as error:
@@ -369,11 +369,11 @@ PROVIDER = Provider(
     probe_url=f"{_API}/sd-models",
     home_page="github.com/AUTOMATIC1111/stable-diffusion-webui",
     settings={
-        # Seconds between two questions how far a picture is.
+        # Seconds between two questions how far an image is.
         "progress_seconds": 1.0,
         # The upscaler of an enhancement, by its name on the page; "None" would change nothing.
         "upscaler": "R-ESRGAN 4x+",
-        # Whether a picture that nobody waits for any more is interrupted. The engine then stops whatever it is drawing.
+        # Whether an image that nobody waits for any more is interrupted. The engine then stops whatever it is drawing.
         "interrupts": True,
     },
 )

@@ -84,7 +84,7 @@ _RESERVED = (
 _GRACE_POLLS = 5
 # FLUX 3 refuses fields that it does not know, and of it and of the tools nobody publishes that they call back.
 _NOT_CALLING_BACK = ("flux-3", "flux-tools/")
-# One credit is a cent (docs.bfl.ai, pricing). No picture costs that many; what lies beyond breaks the arithmetic of money.
+# One credit is a cent (docs.bfl.ai, pricing). No image costs that many; what lies beyond breaks the arithmetic of money.
 _CREDITS_PER_USD = 100
 _MOST_CREDITS = 10**6
 # What a database keeps.
@@ -94,8 +94,8 @@ _LARGEST_SEED = 2**63 - 1
 class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What differs from endpoint to endpoint.
 
-    `images` are the fields for the pictures, in their order, all of them needed where `every_image` is set; `image_list` is
-    one field for all of them. `variation` is the field of a picture to vary, `likeness` how near to it the result is, from 0
+    `images` are the fields for the images, in their order, all of them needed where `every_image` is set; `image_list` is
+    one field for all of them. `variation` is the field of an image to vary, `likeness` how near to it the result is, from 0
     to 1. `safety` is the tolerance for strict, standard and relaxed. Of `one_of_options` at least one is needed, and a size
     where `size_required` is set: without them the endpoint would change nothing, for money.
     """
@@ -115,33 +115,33 @@ class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def generate(call: Call) -> Exchange:
-    """Text to image; references go where the pictures of an edit do."""
+    """Text to image; references go where the images of an edit do."""
     wire = _read_wire(call.model)
     return (yield from _work(call, wire, _place(call.references, wire, call.model)))
 
 
 def edit(call: Call) -> Exchange:
-    """Pictures and a prompt to a new picture, a mask where the endpoint has one, and the tools that take no prompt."""
+    """Images and a prompt to a new image, a mask where the endpoint has one, and the tools that take no prompt."""
     wire = _read_wire(call.model)
-    pictures = _place(call.images, wire, call.model)
+    images = _place(call.images, wire, call.model)
     if call.mask is not None:
         mask = yield Compute(call=partial(white_mask, call.mask), repeatable=True)
         assert isinstance(mask, bytes)
-        pictures["mask"] = pybase64.b64encode_as_string(mask)
-    return (yield from _work(call, wire, pictures))
+        images["mask"] = pybase64.b64encode_as_string(mask)
+    return (yield from _work(call, wire, images))
 
 
 def vary(call: Call) -> Exchange:
-    """A picture as a prompt of its own."""
+    """An image as a prompt of its own."""
     wire, request = _read_wire(call.model), call.request
-    pictures: dict[str, JsonValue] = {wire.variation or "image_prompt": as_base64(call.images[0])}
+    images: dict[str, JsonValue] = {wire.variation or "image_prompt": as_base64(call.images[0])}
     if wire.likeness is not None and isinstance(request, Vary) and request.strength is not None:
-        pictures[wire.likeness] = round(1 - request.strength, 4)
-    return (yield from _work(call, wire, pictures))
+        images[wire.likeness] = round(1 - request.strength, 4)
+    return (yield from _work(call, wire, images))
 
 
 def restyle(call: Call) -> Exchange:
-    """There is no field for a style: the prompt names the two pictures."""
+    """There is no field for a style: the prompt names the two images."""
     wire = _read_wire(call.model)
     return (yield from _work(call, wire, _place(call.images + call.references, wire, call.model)))
 
@@ -153,22 +153,22 @@ def _read_wire(model: Model) -> _Wire:
         raise ConfigurationError(f'wire of [models."{model.id}"] is wrong: {error}.') from error
 
 
-def _place(pictures: tuple[EncodedImage, ...], wire: _Wire, model: Model) -> dict[str, JsonValue]:
-    if wire.image_list is not None and pictures:
-        return {wire.image_list: [as_base64(picture) for picture in pictures]}
-    if wire.every_image and len(pictures) != len(wire.images):
-        raise InvalidRequestError(f"{model.id} needs {len(wire.images)} pictures: {' and '.join(wire.images)}.")
-    return {field: as_base64(picture) for field, picture in zip(wire.images, pictures, strict=False)}
+def _place(images: tuple[EncodedImage, ...], wire: _Wire, model: Model) -> dict[str, JsonValue]:
+    if wire.image_list is not None and images:
+        return {wire.image_list: [as_base64(image) for image in images]}
+    if wire.every_image and len(images) != len(wire.images):
+        raise InvalidRequestError(f"{model.id} needs {len(wire.images)} images: {' and '.join(wire.images)}.")
+    return {field: as_base64(image) for field, image in zip(wire.images, images, strict=False)}
 
 
-def _work(call: Call, wire: _Wire, pictures: Mapping[str, JsonValue]) -> Exchange:
+def _work(call: Call, wire: _Wire, images: Mapping[str, JsonValue]) -> Exchange:
     request = call.request
     if wire.one_of_options and not any(request.options.get(name) for name in wire.one_of_options):
         raise InvalidRequestError(f"{call.model.id} needs one of {', '.join(wire.one_of_options)} in options.")
     if wire.size_required and request.size is None:
-        raise InvalidRequestError(f"{call.model.id} needs a size: that of the new picture.")
+        raise InvalidRequestError(f"{call.model.id} needs a size: that of the new image.")
     fitted, _ = _fit(call, wire)
-    body = _request_body(fitted, wire, pictures)
+    body = _request_body(fitted, wire, images)
     response = yield from send(json_request(f"v1/{call.model.wire_name}", body))
     if response.status >= 300:
         raise _refusal(response, _charges(call))
@@ -187,12 +187,12 @@ def _fit(call: Call, wire: _Wire) -> tuple[Call, tuple[Adjustment, ...]]:
     return call, ()
 
 
-def _request_body(call: Call, wire: _Wire, pictures: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+def _request_body(call: Call, wire: _Wire, images: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     """The fields that were asked for; FLUX 3 refuses every one that it does not know."""
     request = call.request
     asked: dict[str, JsonValue] = {
         "prompt": request.prompt if wire.prompt and request.prompt else None,
-        **pictures,
+        **images,
         "aspect_ratio": request.aspect_ratio,
         "resolution": None if request.resolution is None else _resolution_word(request.resolution),
         "seed": request.seed,
@@ -263,7 +263,7 @@ _ENDS = (_READY, _OUTPUT_REFUSED, _INPUT_REFUSED, *_FAILED, _NOT_FOUND)
 
 
 def collect(call: Call, accepted: JobAccepted) -> Exchange:
-    """Waits for the end of a job and fetches its picture."""
+    """Waits for the end of a job and fetches its image."""
     fitted, adjustments = _fit(call, _read_wire(call.model))
     charges = _charges(call)
     job = Job(
@@ -279,16 +279,16 @@ def collect(call: Call, accepted: JobAccepted) -> Exchange:
     if _status_of(answer) == _OUTPUT_REFUSED:
         withheld = WithheldImage(reason=_why(answer, "its filter refuses it."))
         return GeneratedImages(
-            pictures=(withheld,), reported_cost_usd=cost_usd if charges else Decimal(0), adjustments=adjustments
+            images=(withheld,), reported_cost_usd=cost_usd if charges else Decimal(0), adjustments=adjustments
         )
     result = _read_result(answer)
     data = yield from _fetch(job, result.sample)
     seed = call.request.seed if (told_seed := _read_seed(result.seed)) is None else told_seed
     revised = result.prompt if isinstance(result.prompt, str) and result.prompt != fitted.request.prompt else None
-    picture = GeneratedImage(data=data, revised_prompt=revised or None, seed=seed, provider_id=job.id)
+    image = GeneratedImage(data=data, revised_prompt=revised or None, seed=seed, provider_id=job.id)
     told = _read_cost(result.cost)
     return GeneratedImages(
-        pictures=(picture,), reported_cost_usd=cost_usd if told is None else told, adjustments=adjustments
+        images=(image,), reported_cost_usd=cost_usd if told is None else told, adjustments=adjustments
     )
 
 
@@ -304,7 +304,7 @@ def read_callback(callback: Callback) -> CallbackReading:
 
 
 def _charges(call: Call) -> bool:
-    """Whether a picture that the filter refuses is billed."""
+    """Whether an image that the filter refuses is billed."""
     return call.settings.get("charges_for_moderated") is not False
 
 
@@ -314,7 +314,7 @@ def _read_job(response: HttpResponse) -> JobAccepted:
     url = submitted.polling_url if isinstance(submitted.polling_url, str) else ""
     if not job_id and not url:
         raise ProviderError(
-            f"{_NAME} took the request and did not say how to ask for the picture; it may have been billed.",
+            f"{_NAME} took the request and did not say how to ask for the image; it may have been billed.",
             billed="unknown",
             details=trace(response),
         )
@@ -355,18 +355,16 @@ def _status_of(answer: _Answer) -> str:
 
 
 def _end(status: str, answer: _Answer, charges: bool, job: Job | None = None) -> ImagenError:
-    """The error that the end of a job without a picture stands for. Nobody publishes what of these is billed."""
+    """The error that the end of a job without an image stands for. Nobody publishes what of these is billed."""
     details = {} if job is None else {"job_id": job.id}
     if status in (_INPUT_REFUSED, _OUTPUT_REFUSED):
         billed: Billed = "unknown" if charges else "no"
         text = f"{_NAME} refuses the request: {_why(answer, 'its filter does not let it pass.')}"
-        return ContentFilterError(f"{text} Change the prompt or the pictures.", billed=billed, details=details)
+        return ContentFilterError(f"{text} Change the prompt or the images.", billed=billed, details=details)
     if status == _NOT_FOUND:
         text = f"{_NAME} does not know the job any more: it ran out, or is unknown to this cluster; it may be billed."
         return ProviderError(text, billed="unknown", details=details)
-    text = (
-        f"{_NAME} failed to make the picture: {_why(answer, 'it does not say why.')} It may be billed; try once more."
-    )
+    text = f"{_NAME} failed to make the image: {_why(answer, 'it does not say why.')} It may be billed; try once more."
     return ProviderError(text, retryable=True, billed="unknown", details=details)
 
 
@@ -391,12 +389,12 @@ def _read_result(answer: _Answer) -> _Result:
         return _decode_result(answer.result)
     except MALFORMED as error:
         raise ProviderError(
-            f"{_NAME} made the picture and answered without its link; it was billed.", billed="yes"
+            f"{_NAME} made the image and answered without its link; it was billed.", billed="yes"
         ) from error
 
 
 def _fetch(job: Job, link: str) -> Generator[Step, HttpResponse | bytes | None, bytes]:
-    """Downloads the picture. A link lives for ten minutes; where it has expired, the job is asked once for another one."""
+    """Downloads the image. A link lives for ten minutes; where it has expired, the job is asked once for another one."""
     try:
         return (yield from download(link, _NAME))
     except ProviderError as error:
@@ -504,7 +502,7 @@ PROVIDER = Provider(
     settings={
         # Seconds between two questions whether a job has ended.
         "poll_seconds": 1.0,
-        # Whether a picture that the filter refuses is billed: nobody publishes it, so the worse is taken to be true.
+        # Whether an image that the filter refuses is billed: nobody publishes it, so the worse is taken to be true.
         "charges_for_moderated": True,
     },
 )

@@ -54,7 +54,7 @@ _RESERVED = ("sync_mode", "num_images", "image_size", "image_url", "image_urls",
 _KEYS_URL = "https://rest.fal.ai/.well-known/jwks.json"
 # A result may come a moment after the status that promises it.
 _MOST_RESULT_POLLS = 5
-# No job counts that many megapixels or pictures; what lies beyond breaks the arithmetic of money.
+# No job counts that many megapixels or images; what lies beyond breaks the arithmetic of money.
 _MOST_UNITS = 10**6
 _LARGEST_SEED = 2**63 - 1
 _PERCENT = re.compile(r"(?<![0-9.])([0-9]{1,3})(?:\.[0-9]+)?%")
@@ -65,7 +65,7 @@ _NO_MONEY = re.compile(r"(?i)balance|user is locked|top up|billing|credits")
 
 
 def run(call: Call) -> Exchange:
-    """Submits the input of a call, waits for its end and fetches the pictures."""
+    """Submits the input of a call, waits for its end and fetches the images."""
     made = yield from make_input(call, _hand_in, reserved=_RESERVED)
     query = "" if call.callback_url is None else f"?{urlencode({'fal_webhook': call.callback_url})}"
     response = yield from send(json_request(made.endpoint + query, made.fields))
@@ -78,8 +78,8 @@ def run(call: Call) -> Exchange:
 
 
 def collect(call: Call, accepted: JobAccepted) -> Exchange:
-    """Waits for the end of a job and fetches its pictures."""
-    # Nothing is handed in, as the call has no pictures: this is for what it says was left out.
+    """Waits for the end of a job and fetches its images."""
+    # Nothing is handed in, as the call has no images: this is for what it says was left out.
     made = yield from make_input(call, _hand_in, reserved=_RESERVED)
     job = _Job(id=accepted.job_id, url=accepted.poll_url.removesuffix(_STATUS))
     result = yield from _finish(call, job, queued=False)
@@ -92,10 +92,10 @@ def read_callback(callback: Callback) -> CallbackReading:
     return read_job_id(callback, "request_id", _NAME)
 
 
-def _hand_in(picture: EncodedImage) -> Steps:
+def _hand_in(image: EncodedImage) -> Steps:
     # Not as a file: whatever is uploaded here is public.
     yield from ()
-    return as_data_url(picture)
+    return as_data_url(image)
 
 
 # --- the life of a job ----------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def _read_job(response: HttpResponse, endpoint: str) -> _Job:
     job_id = submitted.request_id
     if not isinstance(job_id, str) or not job_id:
         raise ProviderError(
-            f"{_NAME} took the request and did not say how to ask for the pictures; it may be billed.",
+            f"{_NAME} took the request and did not say how to ask for the images; it may be billed.",
             billed="unknown",
             details=trace(response),
         )
@@ -279,11 +279,9 @@ def _collect(call: Call, job: _Job, response: HttpResponse) -> Exchange:
     output = decode(_decode_output, response, _NAME, billed="yes")
     items = _items(output)
     if not items:
-        raise ProviderError(
-            f"{_NAME} completed the job and gave no picture; it may have been billed.", billed="unknown"
-        )
-    pictures = yield from collect_each(_fetch(call, job, output, place, item) for place, item in enumerate(items))
-    return GeneratedImages(pictures=pictures, units=_read_units(response.headers))
+        raise ProviderError(f"{_NAME} completed the job and gave no image; it may have been billed.", billed="unknown")
+    images = yield from collect_each(_fetch(call, job, output, place, item) for place, item in enumerate(items))
+    return GeneratedImages(images=images, units=_read_units(response.headers))
 
 
 def _fetch(
@@ -291,10 +289,10 @@ def _fetch(
 ) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage | WithheldImage | LostImage]:
     link = item.get("url") if isinstance(item, dict) else item
     if _is_flagged(output, place):
-        return WithheldImage(reason="its filter finds the picture unsafe, and blackens it.")
+        return WithheldImage(reason="its filter finds the image unsafe, and blackens it.")
     if not isinstance(link, str) or not link:
-        return LostImage(reason="its answer holds no link to the picture.")
-    return _picture(call, job, output, (yield from download(link, _NAME)))
+        return LostImage(reason="its answer holds no link to the image.")
+    return _image(call, job, output, (yield from download(link, _NAME)))
 
 
 def _items(output: _Output) -> list[object]:
@@ -310,7 +308,7 @@ def _is_flagged(output: _Output, place: int) -> bool:
     return False
 
 
-def _picture(call: Call, job: _Job, output: _Output, data: bytes) -> GeneratedImage:
+def _image(call: Call, job: _Job, output: _Output, data: bytes) -> GeneratedImage:
     seed, prompt = output.seed, output.prompt
     told = isinstance(seed, int) and not isinstance(seed, bool) and abs(seed) <= _LARGEST_SEED
     return GeneratedImage(
@@ -422,7 +420,7 @@ def _error(response: HttpResponse, complaint: _Complaint, said: str, *, taken: b
     # Content is also looked at when the work is done, and then it may be charged (fal.ai/docs, errors).
     after_work: Billed = "unknown" if taken else "no"
     if kind in _FILTERED:
-        text = f"{said} Change the prompt or the pictures."
+        text = f"{said} Change the prompt or the images."
         return ContentFilterError(text, retryable=kind in _FLEETING, billed=after_work)
     if kind in _CANCELLED or code == 499:
         return ProviderError(f"The job was cancelled. {said}", billed=after_work)

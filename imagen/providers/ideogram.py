@@ -1,7 +1,7 @@
 """Ideogram's API, version 2: generations are submitted, asked for, and fetched from links.
 
 Every generation is asked to be asynchronous: the id is known at once then, so that an answer that is lost on the way costs
-no picture. The table `wire` of a model's catalog entry says how its endpoints name things; see `_Wire`.
+no image. The table `wire` of a model's catalog entry says how its endpoints name things; see `_Wire`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ __all__ = ["PROVIDER", "collect", "edit", "enhance", "generate", "read_callback"
 _NAME = "Ideogram"
 # The endpoint wants a prompt, and our callers may come without.
 _VARIATION = "The same subject and style, with other details."
-_RESTYLING = "The same subject and composition, in the style of the reference picture."
+_RESTYLING = "The same subject and composition, in the style of the reference image."
 # The same keys for every version of the API (developer.ideogram.ai, webhooks).
 _KEYS_URL = "v1/.well-known/jwks.json"
 _STYLE_TYPES = ("auto", "general", "realistic", "design", "custom", "fiction", "stylized")
@@ -84,9 +84,9 @@ _SAFETY = re.compile(r"(?i)\b(?:safety|moderat\w*|unsafe|nsfw|content policy)\b"
 class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What differs from endpoint to endpoint.
 
-    `paths` are those below v2, by operation. `image` is the field of the picture that changes, `more_images` that of the
-    others, `references` that of pictures that lend their look, needed where `reference_required` is set. `mask` is the colour
-    that a mask has where the picture changes. `quality` and `size` are the fields for these. An endpoint that is always
+    `paths` are those below v2, by operation. `image` is the field of the image that changes, `more_images` that of the
+    others, `references` that of images that lend their look, needed where `reference_required` is set. `mask` is the colour
+    that a mask has where the image changes. `quality` and `size` are the fields for these. An endpoint that is always
     asynchronous is not asked to be. Where `size_required` is set, the endpoint does nothing else than change the size.
     """
 
@@ -112,19 +112,19 @@ def generate(call: Call) -> Exchange:
     """Text to image; references lend their style, or their character."""
     wire = _read_wire(call.model)
     if wire.reference_required and not call.references:
-        raise InvalidRequestError(f"{call.model.id} needs a reference picture.")
+        raise InvalidRequestError(f"{call.model.id} needs a reference image.")
     return (yield from _work(call, wire, list(_reference_files(call.references, wire))))
 
 
 def edit(call: Call) -> Exchange:
-    """Pictures and a prompt to a new picture, and the tools: masks, backgrounds, other shapes."""
+    """Images and a prompt to a new image, and the tools: masks, backgrounds, other shapes."""
     wire = _read_wire(call.model)
     first, *others = call.images
     files = [FormFile.of(wire.image, first)]
-    files += [FormFile.of(wire.more_images or wire.image, picture) for picture in others]
+    files += [FormFile.of(wire.more_images or wire.image, image) for image in others]
     if (area := call.mask) is not None:
         if not wire.size_with_mask and len(others) > _MOST_OTHERS_WITH_MASK:
-            raise InvalidRequestError(f"{call.model.id} takes at most 4 pictures beside a mask.")
+            raise InvalidRequestError(f"{call.model.id} takes at most 4 images beside a mask.")
         turn = white_mask if wire.mask == "white" else black_mask
         mask = yield Compute(call=partial(turn, area), repeatable=True)
         assert isinstance(mask, bytes)
@@ -133,19 +133,19 @@ def edit(call: Call) -> Exchange:
 
 
 def vary(call: Call) -> Exchange:
-    """A picture drawn again; its weight is the less the more strength is asked for."""
+    """An image drawn again; its weight is the less the more strength is asked for."""
     wire = _read_wire(call.model)
     return (yield from _work(call, wire, [FormFile.of(wire.image, call.images[0])]))
 
 
 def enhance(call: Call) -> Exchange:
-    """The same picture, larger."""
+    """The same image, larger."""
     wire = _read_wire(call.model)
     return (yield from _work(call, wire, [FormFile.of(wire.image, call.images[0])]))
 
 
 def restyle(call: Call) -> Exchange:
-    """A picture drawn again with another one as its style."""
+    """An image drawn again with another one as its style."""
     wire = _read_wire(call.model)
     files = [FormFile.of(wire.image, call.images[0]), *_reference_files(call.references, wire)]
     return (yield from _work(call, wire, files))
@@ -158,8 +158,8 @@ def _read_wire(model: Model) -> _Wire:
         raise ConfigurationError(f'wire of [models."{model.id}"] is wrong: {error}.') from error
 
 
-def _reference_files(pictures: tuple[EncodedImage, ...], wire: _Wire) -> Iterator[FormFile]:
-    return (FormFile.of(wire.references or "style_reference_images", picture) for picture in pictures)
+def _reference_files(images: tuple[EncodedImage, ...], wire: _Wire) -> Iterator[FormFile]:
+    return (FormFile.of(wire.references or "style_reference_images", image) for image in images)
 
 
 def _work(call: Call, wire: _Wire, files: list[FormFile]) -> Exchange:
@@ -168,9 +168,7 @@ def _work(call: Call, wire: _Wire, files: list[FormFile]) -> Exchange:
     if path is None:
         raise ConfigurationError(f'[models."{call.model.id}"] names no path to {operation_of(request)}.')
     if wire.size_required and request.size is None and request.aspect_ratio is None:
-        raise InvalidRequestError(
-            f"{call.model.id} needs the shape of the new picture: give a size or an aspect_ratio."
-        )
+        raise InvalidRequestError(f"{call.model.id} needs the shape of the new image: give a size or an aspect_ratio.")
     fitted, _ = _fit(call, wire)
     body = _request_body(fitted, wire)
     _check_styles(body, files)
@@ -183,7 +181,7 @@ def _fit(call: Call, wire: _Wire) -> tuple[Call, tuple[Adjustment, ...]]:
     request = call.request
     adjustments: tuple[Adjustment, ...] = ()
     if isinstance(request, Edit) and (call.mask or request.mask) is not None and not wire.size_with_mask:
-        call, adjustments = leave_out(call, "size", reason="with a mask the size is that of the picture")
+        call, adjustments = leave_out(call, "size", reason="with a mask the size is that of the image")
     if not request.prompt and isinstance(request, (Vary, Restyle)):
         prompt = _VARIATION if isinstance(request, Vary) else _RESTYLING
         call = msgspec.structs.replace(call, request=msgspec.structs.replace(request, prompt=prompt))
@@ -235,9 +233,9 @@ def _check_styles(body: Mapping[str, JsonValue], files: list[FormFile]) -> None:
     ):
         raise InvalidRequestError("style_codes is a list of codes of eight hexadecimal digits each.")
     if codes is not None and referred:
-        raise InvalidRequestError("Give style_codes or reference pictures, not both.")
+        raise InvalidRequestError("Give style_codes or reference images, not both.")
     if "style_preset" in body and (codes is not None or referred):
-        raise InvalidRequestError("A style preset goes with neither style_codes nor reference pictures: leave one out.")
+        raise InvalidRequestError("A style preset goes with neither style_codes nor reference images: leave one out.")
 
 
 def _form_fields(body: Mapping[str, JsonValue]) -> Iterator[tuple[str, JsonValue]]:
@@ -253,7 +251,7 @@ def _form_fields(body: Mapping[str, JsonValue]) -> Iterator[tuple[str, JsonValue
 
 
 class _Generation(msgspec.Struct):
-    # No type here is worth pictures that are paid: each is looked at when it is used.
+    # No type here is worth images that are paid: each is looked at when it is used.
     generation_id: object = None
     status: object = None
     failure_reason: object = None
@@ -278,7 +276,7 @@ def _run(call: Call, submission: HttpRequest) -> Exchange:
     job_id = generation.generation_id
     if not isinstance(job_id, str) or not job_id:
         raise ProviderError(
-            f"{_NAME} took the request and did not say how to ask for the pictures; it may have been billed.",
+            f"{_NAME} took the request and did not say how to ask for the images; it may have been billed.",
             billed="unknown",
             details=trace(response),
         )
@@ -288,7 +286,7 @@ def _run(call: Call, submission: HttpRequest) -> Exchange:
 
 
 def collect(call: Call, accepted: JobAccepted) -> Exchange:
-    """Waits for the end of a generation and fetches its pictures."""
+    """Waits for the end of a generation and fetches its images."""
     called_back = call.callback_url is not None and "webhook_url" not in call.request.options
     job = Job(id=accepted.job_id, url=accepted.poll_url, provider=_NAME, called_back=called_back)
     generation = yield from await_end(
@@ -328,7 +326,7 @@ def _status_of(generation: _Generation) -> str:
 
 
 def _items(generation: _Generation) -> list[dict[object, object]]:
-    """One entry for each picture; what is no entry stands as an empty one, so that places stay."""
+    """One entry for each image; what is no entry stands as an empty one, so that places stay."""
     data = generation.data
     return [item if isinstance(item, dict) else {} for item in data] if isinstance(data, list) else []
 
@@ -338,9 +336,9 @@ def _failure(generation: _Generation, job_id: str) -> ImagenError:
     details = {"job_id": job_id}
     if _SAFETY.search(said):
         return ContentFilterError(
-            f"{_NAME} refuses the request: {said}. Change the prompt or the pictures.", details=details
+            f"{_NAME} refuses the request: {said}. Change the prompt or the images.", details=details
         )
-    return ProviderError(f"{_NAME} failed to make the picture, and does not bill it: {said}.", details=details)
+    return ProviderError(f"{_NAME} failed to make the image, and does not bill it: {said}.", details=details)
 
 
 def _finish(call: Call, generation: _Generation, url: str | None) -> Exchange:
@@ -348,13 +346,13 @@ def _finish(call: Call, generation: _Generation, url: str | None) -> Exchange:
     items = _items(generation)
     if not items:
         raise ProviderError(
-            f"{_NAME} completed the generation and gave no picture; it may have been billed.", billed="unknown"
+            f"{_NAME} completed the generation and gave no image; it may have been billed.", billed="unknown"
         )
-    pictures = yield from collect_each(
+    images = yield from collect_each(
         _collect_one(call, generation, url, place, item) for place, item in enumerate(items)
     )
     cost_usd = _read_cost(generation.usage_cost_usd_micros)
-    return GeneratedImages(pictures=pictures, reported_cost_usd=cost_usd, adjustments=adjustments)
+    return GeneratedImages(images=images, reported_cost_usd=cost_usd, adjustments=adjustments)
 
 
 def _collect_one(
@@ -362,13 +360,13 @@ def _collect_one(
 ) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage | WithheldImage | LostImage]:
     link = item.get("url")
     if item.get("is_image_safe") is False:
-        return WithheldImage(reason="its filter finds the picture unsafe.")
+        return WithheldImage(reason="its filter finds the image unsafe.")
     if not isinstance(link, str) or not link:
-        return LostImage(reason="its answer holds no link to the picture.")
-    return _picture(call, generation, item, (yield from _fetch(link, url, place)))
+        return LostImage(reason="its answer holds no link to the image.")
+    return _image(call, generation, item, (yield from _fetch(link, url, place)))
 
 
-def _picture(call: Call, generation: _Generation, item: Mapping[object, object], data: bytes) -> GeneratedImage:
+def _image(call: Call, generation: _Generation, item: Mapping[object, object], data: bytes) -> GeneratedImage:
     seed, prompt = item.get("seed"), item.get("prompt")
     told = isinstance(seed, int) and not isinstance(seed, bool) and abs(seed) <= _LARGEST_SEED
     return GeneratedImage(
@@ -380,7 +378,7 @@ def _picture(call: Call, generation: _Generation, item: Mapping[object, object],
 
 
 def _fetch(link: str, url: str | None, place: int) -> Generator[Step, HttpResponse | bytes | None, bytes]:
-    """Downloads a picture. Where its link has expired, the generation is read once more for a fresh one."""
+    """Downloads an image. Where its link has expired, the generation is read once more for a fresh one."""
     try:
         return (yield from download(link, _NAME))
     except ProviderError as error:
@@ -430,7 +428,7 @@ def _refusal(response: HttpResponse) -> ImagenError:
         case 404:
             return ModelNotFoundError(f"{said} Check the model and the base URL.", code="API_ERROR", details=details)
         case 422 if _SAFETY.search(said):
-            return ContentFilterError(f"{said} Change the prompt or the pictures.", details=details)
+            return ContentFilterError(f"{said} Change the prompt or the images.", details=details)
         case 400 | 413 | 422:
             return InvalidRequestError(said, code="INVALID_PROMPT", details=details)
         case 429:

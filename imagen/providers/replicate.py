@@ -75,7 +75,7 @@ _FLEETING = re.compile(r"(?i)please retry|\(code: PA\)|unexpected error handling
 
 
 def run(call: Call) -> Exchange:
-    """Creates a prediction from the input of a call, waits for its end and fetches the pictures."""
+    """Creates a prediction from the input of a call, waits for its end and fetches the images."""
     made = yield from make_input(call, _hand_in, reserved=_RESERVED)
     order: dict[str, JsonValue] = {"version": made.endpoint, "input": made.fields, **_callback_fields(call)}
     response = yield from send(json_request("predictions", order))
@@ -85,7 +85,7 @@ def run(call: Call) -> Exchange:
     job_id = prediction.id
     if not isinstance(job_id, str) or not job_id:
         raise ProviderError(
-            f"{_NAME} took the request and did not say how to ask for the pictures; it may be billed.",
+            f"{_NAME} took the request and did not say how to ask for the images; it may be billed.",
             billed="unknown",
             details=trace(response),
         )
@@ -97,8 +97,8 @@ def run(call: Call) -> Exchange:
 
 
 def collect(call: Call, accepted: JobAccepted) -> Exchange:
-    """Waits for the end of a prediction and fetches its pictures."""
-    # Nothing is handed in, as the call has no pictures: this is for what it says was left out.
+    """Waits for the end of a prediction and fetches its images."""
+    # Nothing is handed in, as the call has no images: this is for what it says was left out.
     made = yield from make_input(call, _hand_in, reserved=_RESERVED)
     result = yield from _finish(call, accepted, _Prediction())
     return msgspec.structs.replace(result, adjustments=made.adjustments)
@@ -111,7 +111,7 @@ def _callback_fields(call: Call) -> dict[str, JsonValue]:
     return {"webhook": call.callback_url, "webhook_events_filter": ["completed"]}
 
 
-# --- pictures to work on --------------------------------------------------------------------------------------------
+# --- images to work on --------------------------------------------------------------------------------------------
 
 
 class _File(msgspec.Struct):
@@ -121,11 +121,11 @@ class _File(msgspec.Struct):
 _decode_file = msgspec.json.Decoder(_File).decode
 
 
-def _hand_in(picture: EncodedImage) -> Steps:
-    """A small picture as it is, a larger one as the link of an uploaded file. An upload costs nothing, nor does it fail so."""
-    if len(picture.data) < _LARGEST_INLINE_BYTES:
-        return as_data_url(picture)
-    request = form_request("files", (), [FormFile.of("content", picture)])
+def _hand_in(image: EncodedImage) -> Steps:
+    """A small image as it is, a larger one as the link of an uploaded file. An upload costs nothing, nor does it fail so."""
+    if len(image.data) < _LARGEST_INLINE_BYTES:
+        return as_data_url(image)
+    request = form_request("files", (), [FormFile.of("content", image)])
     response = yield from send(msgspec.structs.replace(request, repeatable=True))
     if response.status >= 300:
         error = _refusal(response)
@@ -142,7 +142,7 @@ def _hand_in(picture: EncodedImage) -> Steps:
 
 
 class _Prediction(msgspec.Struct):
-    # No type here is worth pictures that are paid: each is looked at when it is used.
+    # No type here is worth images that are paid: each is looked at when it is used.
     id: object = None
     status: object = None
     output: object = None
@@ -230,8 +230,8 @@ def _collect(call: Call, job_id: str, prediction: _Prediction) -> Exchange:
     links = list(_links(prediction.output))
     if not links:
         raise _no_output(prediction, job_id)
-    pictures = yield from collect_each(_fetch(call, job_id, link) for link in links)
-    return GeneratedImages(pictures=pictures, units=_read_seconds(prediction.metrics))
+    images = yield from collect_each(_fetch(call, job_id, link) for link in links)
+    return GeneratedImages(images=images, units=_read_seconds(prediction.metrics))
 
 
 def _fetch(call: Call, job_id: str, link: str) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage]:
@@ -254,16 +254,14 @@ def _links(output: object) -> Iterator[str]:
 def _no_output(prediction: _Prediction, job_id: str) -> ImagenError:
     details = {"job_id": job_id}
     if prediction.data_removed is True:
-        text = (
-            f"{_NAME} made the pictures of {job_id} and has deleted them, as it does after an hour; they were billed."
-        )
+        text = f"{_NAME} made the images of {job_id} and has deleted them, as it does after an hour; they were billed."
         return ProviderError(text, billed="yes", details=details)
-    text = f"{_NAME} says that {job_id} succeeded and gives no picture; it may be billed."
+    text = f"{_NAME} says that {job_id} succeeded and gives no image; it may be billed."
     return ProviderError(text, billed="unknown", details=details)
 
 
 def _read_seconds(metrics: object) -> Decimal | None:
-    """The seconds of hardware, which models without a price per picture are billed by."""
+    """The seconds of hardware, which models without a price per image are billed by."""
     seconds = metrics.get("predict_time") if isinstance(metrics, dict) else None
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= _MOST_SECONDS:
         return None
@@ -272,7 +270,7 @@ def _read_seconds(metrics: object) -> Decimal | None:
 
 
 def _failure(call: Call, prediction: _Prediction, job_id: str) -> ImagenError:
-    """The error that the end of a prediction without a picture stands for."""
+    """The error that the end of a prediction without an image stands for."""
     status, told = _status_of(prediction), one_line(prediction.error)
     details = {"job_id": job_id}
     billed = _billed(call)
@@ -282,7 +280,7 @@ def _failure(call: Call, prediction: _Prediction, job_id: str) -> ImagenError:
         return ProviderError(f"{_NAME} stopped the prediction: {told or status}.", billed=stopped, details=details)
     said = told.rstrip(".") or "it does not say why"
     if _REFUSED.search(told):
-        text = f"{_NAME} refuses the request: {said}. Change the prompt or the pictures."
+        text = f"{_NAME} refuses the request: {said}. Change the prompt or the images."
         return ContentFilterError(text, billed=billed, details=details)
     if _NO_MONEY.search(told):
         return QuotaExceededError(f"{_NAME} says: {said}. Raise the limit there.", billed=billed, details=details)
@@ -291,11 +289,11 @@ def _failure(call: Call, prediction: _Prediction, job_id: str) -> ImagenError:
         text = f"{_NAME} says: {said}."
         return RateLimitError(text, billed=billed, retry_after_seconds=wait, details=details)
     if _LASTING.search(told):
-        text = f"{_NAME} failed to make the picture: {said}. A smaller one may do."
+        text = f"{_NAME} failed to make the image: {said}. A smaller one may do."
         return ProviderError(text, billed=billed, details=details)
     again = _FLEETING.search(told) is not None
     hint = " Try once more." if again else ""
-    text = f"{_NAME} failed to make the picture: {said}.{hint}"
+    text = f"{_NAME} failed to make the image: {said}.{hint}"
     return ProviderError(text, retryable=again, billed=billed, details=details)
 
 
@@ -429,7 +427,7 @@ PROVIDER = Provider(
     settings={
         # Seconds between two questions whether a prediction has ended.
         "poll_seconds": 1.0,
-        # Whether one that fails may be billed where the price is by the picture: said not to be, and not confirmed.
+        # Whether one that fails may be billed where the price is by the image: said not to be, and not confirmed.
         "charges_for_failed": True,
         # Whether one that is stopped before it runs is billed: by the second it is not, and of other prices nobody says so.
         "charges_for_starting": False,

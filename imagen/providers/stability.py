@@ -1,4 +1,4 @@
-"""Stability AI: one endpoint per task, always asked by a form, mostly answered with the bytes of the picture."""
+"""Stability AI: one endpoint per task, always asked by a form, mostly answered with the bytes of the image."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _MOST_SEED = 2**32 - 1
 
 
 class _Answer(msgspec.Struct):
-    """What an answer in JSON may hold: a picture, or the id of a job."""
+    """What an answer in JSON may hold: an image, or the id of a job."""
 
     image: msgspec.Raw = msgspec.Raw(b"null")
     finish_reason: object = ""
@@ -101,7 +101,7 @@ def draw(call: Call) -> Exchange:
 
 
 def collect(call: Call, accepted: JobAccepted) -> Exchange:
-    """Waits for the end of a job, whose answer is the picture. There is no way to stop one."""
+    """Waits for the end of a job, whose answer is the image. There is no way to stop one."""
     job = Job(
         id=accepted.job_id,
         url=accepted.poll_url,
@@ -121,7 +121,7 @@ def _fit(call: Call) -> tuple[Call, tuple[Adjustment, ...]]:
     if not wire.get("prompt", "prompt"):
         return leave_out(call, "prompt", reason="it takes no prompt")
     if isinstance(request, Vary) and _table(_table(wire.get("vary")).get("fields")):
-        return leave_out(call, "aspect_ratio", reason="a variation keeps that of its picture")
+        return leave_out(call, "aspect_ratio", reason="a variation keeps that of its image")
     return call, ()
 
 
@@ -169,7 +169,7 @@ def _files(call: Call) -> Generator[Step, HttpResponse | bytes | None, list[Form
     wire = call.model.wire
     references = _names(wire, "references", ())
     if call.model.capabilities.inputs.max_references and not call.references:
-        raise InvalidRequestError(f"{call.model.id} needs a reference: the picture whose style is wanted.")
+        raise InvalidRequestError(f"{call.model.id} needs a reference: the image whose style is wanted.")
     files = [FormFile.of(*pair) for pair in zip(_names(wire, "images", ("image",)), call.images, strict=False)]
     files += [FormFile.of(*pair) for pair in zip(references, call.references, strict=False)]
     if call.mask is not None:
@@ -196,7 +196,7 @@ def _is_json(response: HttpResponse) -> bool:
 
 
 def _job_in(response: HttpResponse) -> str | None:
-    """The id of a job, where the answer has no picture yet."""
+    """The id of a job, where the answer has no image yet."""
     if not _is_json(response):
         return None
     answer = decode(_decode_answer, response, _NAME)
@@ -223,10 +223,10 @@ def _read_verdict(response: HttpResponse, early: bool) -> Ended[HttpResponse] | 
 
 def _read(call: Call, response: HttpResponse) -> GeneratedImages:
     _, adjustments = _fit(call)
-    return msgspec.structs.replace(_read_picture(call, response), adjustments=adjustments)
+    return msgspec.structs.replace(_read_image(call, response), adjustments=adjustments)
 
 
-def _read_picture(call: Call, response: HttpResponse) -> GeneratedImages:
+def _read_image(call: Call, response: HttpResponse) -> GeneratedImages:
     if _is_json(response):
         answer = decode(_decode_answer, response, _NAME)
         if answer.finish_reason == _FILTERED:
@@ -241,14 +241,14 @@ def _read_picture(call: Call, response: HttpResponse) -> GeneratedImages:
 
 def _made(data: bytes, seed: int | None) -> GeneratedImages:
     return GeneratedImages(
-        pictures=(GeneratedImage(data=data, seed=seed if seed is None or 0 <= seed <= _MOST_SEED else None),)
+        images=(GeneratedImage(data=data, seed=seed if seed is None or 0 <= seed <= _MOST_SEED else None),)
     )
 
 
 def _withheld(call: Call) -> GeneratedImages:
     free = call.settings.get("charges_for_blurred") is False
-    reason = f"it is blurred ({_FILTERED}). Change the prompt or the picture."
-    return GeneratedImages(pictures=(WithheldImage(reason=reason),), reported_cost_usd=Decimal(0) if free else None)
+    reason = f"it is blurred ({_FILTERED}). Change the prompt or the image."
+    return GeneratedImages(images=(WithheldImage(reason=reason),), reported_cost_usd=Decimal(0) if free else None)
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ def _refusal(response: HttpResponse) -> ImagenError:
     details = trace(response) | ({"name": name} if name else {})
     match response.status, name:
         case _, "content_moderation" | "public_figure":
-            return ContentFilterError(f"{_NAME} refuses the prompt or the picture. {said}", details=details)
+            return ContentFilterError(f"{_NAME} refuses the prompt or the image. {said}", details=details)
         case (402, _) | (_, "payment_required"):
             return QuotaExceededError(f"The account with {_NAME} has no credits left. {said}", details=details)
         case (429, _) | (_, "rate_limit_exceeded"):

@@ -1,12 +1,12 @@
-"""Pictures for others: links that expire, and collections as one file.
+"""Images for others: links that expire, and collections as one file.
 
 _safe_names                      names for files and messages
-_gallery                         pictures as a page
+_gallery                         images as a page
 _archive_format, _archive_writer  what an archive holds, and how it is written whole
 _exporting                       a library or a part of it into an archive
-_sources, _arrivals, _importing  whatever holds pictures, what is known of them, and how they come in
+_sources, _arrivals, _importing  whatever holds images, what is known of them, and how they come in
 _archives                        both ways, as callers hold them
-_share_tokens, _shares           links to pictures, and the words that open them
+_share_tokens, _shares           links to images, and the words that open them
 _share_app                       the web application that answers them
 """
 

@@ -1,4 +1,4 @@
-"""What the tools that make pictures answer: structured content, short text, a preview and a link."""
+"""What the tools that make images answer: structured content, short text, a preview and a link."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from pydantic import BaseModel
 
 import imagen
 
-from .images import Blocks, Picture, describe, picture_blocks, read_picture
+from .images import Blocks, ImageInfo, describe, image_blocks, read_image
 from .text import clip, spoken
 
 __all__ = [
     "BatchReply",
     "CostReply",
     "Found",
-    "NumberedPicture",
-    "PictureReply",
+    "NumberedImage",
+    "ImageReply",
     "Problem",
     "batch_reply",
     "cost_reply",
     "failed",
-    "picture_reply",
+    "image_reply",
     "result_of",
 ]
 
 Status = Literal["created", "generating", "partial", "completed", "failed", "cancelled", "expired"]
 
 
-class NumberedPicture(Picture):
+class NumberedImage(ImageInfo):
     """`index` is its number in order of completion."""
 
     index: int
 
 
 class Problem(BaseModel):
-    """A picture that could not be made, or, without an index, what stopped the whole batch."""
+    """An image that could not be made, or, without an index, what stopped the whole batch."""
 
     index: int | None
     code: str
@@ -46,25 +46,25 @@ class Problem(BaseModel):
 
 
 class BatchReply(BaseModel):
-    """Where a batch stands, and the picture that was pulled."""
+    """Where a batch stands, and the image that was pulled."""
 
     session_id: str
     status: Status
     requested_count: int
     completed_count: int
     pending_count: int
-    image: NumberedPicture | None
+    image: NumberedImage | None
     errors: list[Problem]
 
 
-class PictureReply(BaseModel):
-    """One picture."""
+class ImageReply(BaseModel):
+    """One image."""
 
-    image: NumberedPicture
+    image: NumberedImage
 
 
 class CostReply(BaseModel):
-    """What pictures would cost; null where nobody published a price."""
+    """What images would cost; null where nobody published a price."""
 
     model: str
     count: int
@@ -74,14 +74,14 @@ class CostReply(BaseModel):
     needs_confirmation: bool
 
     @property
-    def pictures(self) -> str:
+    def images(self) -> str:
         """What it is for, in words."""
-        what = "1 picture" if self.count == 1 else f"{self.count} pictures"
+        what = "1 image" if self.count == 1 else f"{self.count} images"
         return f"{what} by {self.model}"
 
 
 class Found(NamedTuple):
-    """A picture and its number in order of completion."""
+    """An image and its number in order of completion."""
 
     number: int
     image: imagen.Image
@@ -90,12 +90,12 @@ class Found(NamedTuple):
 # --- results --------------------------------------------------------------------------------------------------------
 
 
-async def picture_reply(
+async def image_reply(
     client: imagen.Client, found: Found, *, full: bool = False, notes: Sequence[str] = ()
 ) -> CallToolResult:
     """The answer of `generate_image`."""
-    blocks = await picture_blocks(client, found.image, full=full)
-    return result_of(PictureReply(image=_picture(found)), [_describe(found), *blocks.notes, *notes], blocks.content)
+    blocks = await image_blocks(client, found.image, full=full)
+    return result_of(ImageReply(image=_image(found)), [_describe(found), *blocks.notes, *notes], blocks.content)
 
 
 async def batch_reply(
@@ -111,7 +111,7 @@ async def batch_reply(
     lines = [_count(reply)]
     blocks = Blocks([], [])
     if found is not None:
-        blocks = await picture_blocks(client, found.image, full=full)
+        blocks = await image_blocks(client, found.image, full=full)
         lines += [_describe(found), *blocks.notes]
     lines += _complaints(reply.errors)
     return result_of(reply, [*lines, *notes], blocks.content)
@@ -120,12 +120,12 @@ async def batch_reply(
 def cost_reply(reply: CostReply, notes: Sequence[str] = ()) -> CallToolResult:
     """The answer of `estimate_cost`."""
     if reply.low_usd is None or reply.expected_usd is None or reply.high_usd is None:
-        cost = f"Nobody published what {reply.pictures} would cost."
+        cost = f"Nobody published what {reply.images} would cost."
     elif reply.high_usd == "0":
-        cost = f"{reply.pictures} would cost nothing."
+        cost = f"{reply.images} would cost nothing."
     else:
         cost = (
-            f"{reply.pictures} would cost about {spoken(reply.expected_usd)}: at least {spoken(reply.low_usd)}, at most "
+            f"{reply.images} would cost about {spoken(reply.expected_usd)}: at least {spoken(reply.low_usd)}, at most "
             f"{spoken(reply.high_usd)}."
         )
     consent = ["The user must agree to that before they are made."] if reply.needs_confirmation else []
@@ -141,7 +141,7 @@ def failed(error: imagen.ImagenError) -> CallToolResult:
 
 
 def result_of(reply: BaseModel, lines: Sequence[str], content: Sequence[ContentBlock]) -> CallToolResult:
-    """An answer: structured content, the same in words, and pictures."""
+    """An answer: structured content, the same in words, and images."""
     text = TextContent(text="\n".join(lines))
     return CallToolResult(content=[text, *content], structured_content=reply.model_dump(mode="json"))
 
@@ -157,7 +157,7 @@ def _batch(session: imagen.Session, found: Found | None) -> BatchReply:
         requested_count=session.requested,
         completed_count=completed,
         pending_count=0 if session.finished else max(0, session.requested - completed - failures),
-        image=None if found is None else _picture(found),
+        image=None if found is None else _image(found),
         errors=_problems(session),
     )
 
@@ -173,8 +173,8 @@ _STATUS: dict[str, Status] = {
 }
 
 
-def _picture(found: Found) -> NumberedPicture:
-    return NumberedPicture(index=found.number, **read_picture(found.image).model_dump())
+def _image(found: Found) -> NumberedImage:
+    return NumberedImage(index=found.number, **read_image(found.image).model_dump())
 
 
 def _problems(session: imagen.Session) -> list[Problem]:
@@ -192,19 +192,19 @@ def _problems(session: imagen.Session) -> list[Problem]:
 
 def _count(reply: BatchReply) -> str:
     return (
-        f"Batch {reply.session_id} is {reply.status}: {reply.completed_count} of {reply.requested_count} pictures are "
+        f"Batch {reply.session_id} is {reply.status}: {reply.completed_count} of {reply.requested_count} images are "
         f"there, {reply.pending_count} pending, {len(reply.errors)} failed."
     )
 
 
 def _describe(found: Found) -> str:
-    return describe(found.image, f"Picture {found.number}")
+    return describe(found.image, f"ImageInfo {found.number}")
 
 
 def _complaints(problems: Sequence[Problem]) -> list[str]:
     """One line for all that failed in the same way."""
     alike: dict[str, list[str]] = {}
     for problem in problems:
-        what = "the batch" if problem.index is None else f"picture {problem.index}"
+        what = "the batch" if problem.index is None else f"image {problem.index}"
         alike.setdefault(f"[{problem.code}] {problem.message}", []).append(what)
     return [f"Failed, {', '.join(whats)}: {text}" for text, whats in alike.items()]

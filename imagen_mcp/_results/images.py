@@ -1,7 +1,7 @@
-"""What an answer says of a picture: facts, words, and the picture itself.
+"""What an answer says of an image: facts, words, and the image itself.
 
 Hosts count base64 in text or structured content as words, refuse results above 1 MiB, and break a conversation for good over
-pictures above 2000 pixels (docs/mcp.md). So the bytes of a picture stand in an image block and nowhere else, and bounded.
+images above 2000 pixels (docs/mcp.md). So the bytes of an image stand in an image block and nowhere else, and bounded.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ import imagen
 
 from .text import clip, clip_line, dollars
 
-__all__ = ["Blocks", "Picture", "describe", "model_of", "picture_blocks", "read_picture"]
+__all__ = ["Blocks", "ImageInfo", "describe", "model_of", "image_blocks", "read_image"]
 
 # As JPEG, which every host shows.
 _PREVIEW = imagen.Transform(width=768, height=768, format="jpeg", quality=80)
 # 525,000 bytes are 700,000 characters of base64.
 _INLINE_BYTES = 525_000
 _INLINE_SIDE = 2000
-# What a picture that somebody sent says of itself may be anything.
+# What an image that somebody sent says of itself may be anything.
 _MODEL = 100
 _WORD = 60
 _MOST_CHANGES = 20
 
 
-class Picture(BaseModel):
-    """A finished picture. `uri` is None where the disk failed; `cached` if the library had it already, for nothing."""
+class ImageInfo(BaseModel):
+    """A finished image. `uri` is None where the disk failed; `cached` if the library had it already, for nothing."""
 
     id: str
     uri: str | None
@@ -49,15 +49,15 @@ class Picture(BaseModel):
 
 
 class Blocks(NamedTuple):
-    """A picture as blocks of content, and what is to be said of them."""
+    """An image as blocks of content, and what is to be said of them."""
 
     content: list[ContentBlock]
     notes: list[str]
 
 
-def read_picture(image: imagen.Image) -> Picture:
+def read_image(image: imagen.Image) -> ImageInfo:
     """The facts."""
-    return Picture(
+    return ImageInfo(
         id=image.id,
         uri=_uri(image),
         path=None if image.path is None else str(image.path),
@@ -74,7 +74,7 @@ def read_picture(image: imagen.Image) -> Picture:
 
 
 def describe(image: imagen.Image, name: str) -> str:
-    """What an assistant that cannot see the picture yet has to know of it."""
+    """What an assistant that cannot see the image yet has to know of it."""
     lines = [
         f"{name}: {image.width}x{image.height} {image.media_type}, {image.size_bytes:,} bytes, by {model_of(image)}, "
         f"{_cost(image)}."
@@ -114,8 +114,8 @@ def _uri(image: imagen.Image) -> str | None:
     return None if image.path is None else f"imagen://images/{image.id}"
 
 
-async def picture_blocks(client: imagen.Client, image: imagen.Image, *, full: bool) -> Blocks:
-    """The picture itself where it is asked for and fits, else a preview; and a link."""
+async def image_blocks(client: imagen.Client, image: imagen.Image, *, full: bool) -> Blocks:
+    """The image itself where it is asked for and fits, else a preview; and a link."""
     # Where the disk failed, this answer holds the only copy.
     full = full or image.path is None
     inline = full and _fits(image)
@@ -124,7 +124,7 @@ async def picture_blocks(client: imagen.Client, image: imagen.Image, *, full: bo
     except imagen.StorageError as error:
         return Blocks([], [f"There is no preview. [{error.code}] {clip(error.message)}"])
     except imagen.InvalidRequestError:
-        return Blocks(_links(image), ["There is no preview: the picture cannot be decoded."])
+        return Blocks(_links(image), ["There is no preview: the image cannot be decoded."])
     notes = [shown.note]
     if full and not inline:
         notes.append(f"It is too large to be shown in full here: open the file, or read {_uri(image)}.")
@@ -164,9 +164,9 @@ class _Shown(NamedTuple):
 
 async def _read_whole(image: imagen.Image) -> _Shown:
     data = await trio.to_thread.run_sync(lambda: image.data)
-    return _Shown(data, image.media_type, "The picture is shown in full.")
+    return _Shown(data, image.media_type, "The image is shown in full.")
 
 
 async def _preview(client: imagen.Client, image: imagen.Image) -> _Shown:
     data = await client.renditions.read(image, _PREVIEW)
-    return _Shown(data, "image/jpeg", "Shown is a preview of at most 768 pixels a side, not the picture itself.")
+    return _Shown(data, "image/jpeg", "Shown is a preview of at most 768 pixels a side, not the image itself.")

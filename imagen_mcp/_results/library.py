@@ -10,10 +10,10 @@ from pydantic import BaseModel, JsonValue
 import imagen
 
 from .generation import result_of
-from .images import Picture, describe, model_of, picture_blocks, read_picture
+from .images import ImageInfo, describe, image_blocks, model_of, read_image
 from .text import clip, clip_line, dollars, spoken
 
-__all__ = ["FoundPicture", "OrganizeReply", "SearchReply", "ShowReply", "found_picture", "search_reply", "show_reply"]
+__all__ = ["FoundImage", "OrganizeReply", "SearchReply", "ShowReply", "found_image", "search_reply", "show_reply"]
 
 _PROMPT = 200
 _PROMPT_IN_TEXT = 100
@@ -24,8 +24,8 @@ _LONGEST_PASSAGE = 2000
 _LONGEST_VALUE = 200
 
 
-class FoundPicture(BaseModel):
-    """A picture among others; prompt and tags are shortened."""
+class FoundImage(BaseModel):
+    """An image among others; prompt and tags are shortened."""
 
     id: str
     path: str | None
@@ -38,16 +38,16 @@ class FoundPicture(BaseModel):
 
 
 class SearchReply(BaseModel):
-    """Pictures, newest first; `cursor` is null on the last page."""
+    """Images, newest first; `cursor` is null on the last page."""
 
-    images: list[FoundPicture]
+    images: list[FoundImage]
     cursor: str | None
 
 
 class ShowReply(BaseModel):
-    """A picture, and what is known of it. `request` has what was asked beside the prompt."""
+    """An image, and what is known of it. `request` has what was asked beside the prompt."""
 
-    image: Picture
+    image: ImageInfo
     prompt: str
     request: dict[str, JsonValue]
     seed: int | None
@@ -63,15 +63,15 @@ class ShowReply(BaseModel):
 
 
 class OrganizeReply(BaseModel):
-    """How many of the pictures changed, by what was done."""
+    """How many of the images changed, by what was done."""
 
     image_ids: list[str]
     changed: dict[str, int]
 
 
-def found_picture(image: imagen.Image) -> FoundPicture:
+def found_image(image: imagen.Image) -> FoundImage:
     """One line of a list."""
-    return FoundPicture(
+    return FoundImage(
         id=image.id,
         path=None if image.path is None else str(image.path),
         prompt=clip_line(image.prompt, _PROMPT),
@@ -85,21 +85,21 @@ def found_picture(image: imagen.Image) -> FoundPicture:
 
 def search_reply(page: imagen.Page) -> CallToolResult:
     """The answer of `search_images`."""
-    many = "1 picture:" if len(page) == 1 else f"{len(page)} pictures, newest first:"
-    lines = [many if page else "No picture is like that.", *map(_line, page)]
+    many = "1 image:" if len(page) == 1 else f"{len(page)} images, newest first:"
+    lines = [many if page else "No image is like that.", *map(_line, page)]
     if page.cursor is not None:
         lines.append(f'There are more: the same search with after="{page.cursor}".')
-    return result_of(SearchReply(images=[found_picture(image) for image in page], cursor=page.cursor), lines, [])
+    return result_of(SearchReply(images=[found_image(image) for image in page], cursor=page.cursor), lines, [])
 
 
 async def show_reply(
     client: imagen.Client, image: imagen.Image, *, full: bool, collections: Sequence[str], tree: imagen.Lineage | None
 ) -> CallToolResult:
     """The answer of `show_image`."""
-    blocks = await picture_blocks(client, image, full=full)
+    blocks = await image_blocks(client, image, full=full)
     parents, children = _relatives(image, tree)
     reply = ShowReply(
-        image=read_picture(image),
+        image=read_image(image),
         prompt=clip(image.prompt, _LONGEST_PASSAGE),
         request=_facts(image),
         seed=image.seed,
@@ -128,7 +128,7 @@ def _line(image: imagen.Image) -> str:
 
 
 def _lines(image: imagen.Image, reply: ShowReply) -> list[str]:
-    lines = [describe(image, f"Picture {image.id}")]
+    lines = [describe(image, f"ImageInfo {image.id}")]
     lines += [f"Prompt: {clip(image.prompt)}"] if image.prompt else []
     lines += [f"Tags: {', '.join(reply.tags)}"] if reply.tags else []
     lines += [f"Stars: {reply.rating} of 5"] if reply.rating else []
@@ -159,7 +159,7 @@ def _bounded(value: object) -> JsonValue:
 
 
 def _relatives(image: imagen.Image, tree: imagen.Lineage | None) -> tuple[list[str], list[str]]:
-    """The pictures that it was made from, the nearest first, and those that were made from it."""
+    """The images that it was made from, the nearest first, and those that were made from it."""
     made = {} if tree is None else _by_id(tree)
     parents: list[str] = []
     parent = image.parent_id
@@ -171,7 +171,7 @@ def _relatives(image: imagen.Image, tree: imagen.Lineage | None) -> tuple[list[s
 
 
 def _by_id(tree: imagen.Lineage) -> dict[str, imagen.Lineage]:
-    """Without recursion: a picture may have been changed a thousand times."""
+    """Without recursion: an image may have been changed a thousand times."""
     found: dict[str, imagen.Lineage] = {}
     left = [tree]
     while left:

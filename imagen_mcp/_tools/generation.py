@@ -1,4 +1,4 @@
-"""The tools that make pictures of words, one or in batches."""
+"""The tools that make images of words, one or in batches."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .._desk import (
     Cache,
     Count,
     Full,
+    ImageAnswer,
     LongTimeout,
     ModelId,
-    PictureAnswer,
     Quality,
     SessionId,
     Size,
@@ -32,7 +32,7 @@ from .._desk import (
     next_step,
     resume,
     session_of,
-    wait_picture,
+    wait_image,
 )
 from .._results.generation import BatchReply, CostReply, batch_reply, cost_reply
 from .money import ConfirmCost, Limits, MaxCost, estimate, noting_retirement
@@ -63,8 +63,8 @@ async def generate_image(
     cache: Cache = False,
     max_cost_usd: MaxCost = None,
     confirm_cost: ConfirmCost = False,
-) -> PictureAnswer:
-    """Makes one picture and waits for it. Answers with its path, a small preview and a link to the whole picture."""
+) -> ImageAnswer:
+    """Makes one image and waits for it. Answers with its path, a small preview and a link to the whole image."""
     request = await word(ctx, _generate(prompt, model, size, quality, style), values, apply_styles)
     return await make_one(ctx, request, timeout, Limits(max_cost_usd, confirm_cost), full=full, cache=cache)
 
@@ -84,7 +84,7 @@ async def start_image_batch(
     max_cost_usd: MaxCost = None,
     confirm_cost: ConfirmCost = False,
 ) -> BatchAnswer:
-    """Starts several pictures of one prompt in the background. Answers with the session_id and the first picture as soon as
+    """Starts several images of one prompt in the background. Answers with the session_id and the first image as soon as
     it is there; get_next_image gives the others. Never start a batch again that is running: it would be paid twice."""
     request = await word(ctx, _generate(prompt, model, size, quality, style), values, apply_styles)
     return await make_many(ctx, request, count, timeout, Limits(max_cost_usd, confirm_cost), cache=cache)
@@ -93,7 +93,7 @@ async def start_image_batch(
 async def estimate_cost(
     prompt: WordedPrompt,
     ctx: Desk,
-    count: Annotated[int, Field(ge=1, le=1000, description="How many pictures.")] = 4,
+    count: Annotated[int, Field(ge=1, le=1000, description="How many images.")] = 4,
     model: ModelId = None,
     size: Size = None,
     quality: Quality = None,
@@ -101,7 +101,7 @@ async def estimate_cost(
     apply_styles: ApplyStyles = None,
     values: Values = None,
 ) -> Annotated[CallToolResult, CostReply]:
-    """Says what pictures would cost, and makes none. Use it before many pictures, or where the user cares about the cost."""
+    """Says what images would cost, and makes none. Use it before many images, or where the user cares about the cost."""
     request = await word(ctx, _generate(prompt, model, size, quality, style), values, apply_styles)
     with noting_retirement() as notes:
         reply = estimate(ctx, request, count)
@@ -120,10 +120,10 @@ def _generate(
 async def get_next_image(
     session_id: SessionId, ctx: Desk, after: After = None, timeout: Timeout = 45.0, full: Full = False
 ) -> Annotated[CallToolResult, BatchReply]:
-    """Waits for the next picture of a batch: the first one whose index is above `after`. Changes nothing, so a call whose
+    """Waits for the next image of a batch: the first one whose index is above `after`. Changes nothing, so a call whose
     answer got lost can be repeated. `image` is null when nothing came in time, or when the batch is over."""
     session = await session_of(ctx, session_id)
-    found = await wait_picture(session, after, clamp(timeout, 0.0, LONGEST_PULL), ctx)
+    found = await wait_image(session, after, clamp(timeout, 0.0, LONGEST_PULL), ctx)
     return await batch_reply(client_of(ctx), session, found, full=full, notes=[next_step(session, found, after)])
 
 
@@ -131,22 +131,22 @@ async def get_batch_status(session_id: SessionId, ctx: Desk) -> Annotated[CallTo
     """Says how far a batch is, without waiting."""
     session = await session_of(ctx, session_id)
     there = ", ".join(str(index) for index, _ in session.images)
-    notes = [f"Pictures that can be pulled: {there or 'none yet'}.", *incomplete(session)]
+    notes = [f"Images that can be pulled: {there or 'none yet'}.", *incomplete(session)]
     return await batch_reply(client_of(ctx), session, None, notes=notes)
 
 
 async def resume_batch(session_id: SessionId, ctx: Desk) -> Annotated[CallToolResult, BatchReply]:
-    """Makes the pictures that are missing of a batch that was cancelled, or that the end of the server interrupted. Nothing
+    """Makes the images that are missing of a batch that was cancelled, or that the end of the server interrupted. Nothing
     that may be paid already is made again. Does nothing to a batch that is running or complete."""
     session = await resume(ctx, session_id)
-    again = f'get_next_image(session_id="{session.id}", after=<index of the last picture you have>)'
+    again = f'get_next_image(session_id="{session.id}", after=<index of the last image you have>)'
     return await batch_reply(client_of(ctx), session, None, notes=[f"Next: {again}."])
 
 
 async def cancel_batch(session_id: SessionId, ctx: Desk) -> Annotated[CallToolResult, BatchReply]:
-    """Stops a batch: what has not been sent to the provider is dropped. Finished pictures can still be pulled, and those that
+    """Stops a batch: what has not been sent to the provider is dropped. Finished images can still be pulled, and those that
     are paid for already are kept in the library when they come."""
     session = await session_of(ctx, session_id)
     session.cancel()
-    notes = ["Nothing more will be sent. Finished pictures can still be pulled."]
+    notes = ["Nothing more will be sent. Finished images can still be pulled."]
     return await batch_reply(client_of(ctx), session, None, notes=notes)

@@ -1,4 +1,4 @@
-"""The tools of the library: find pictures, look at one, put them in order. None of them spends, or deletes for good."""
+"""The tools of the library: find images, look at one, put them in order. None of them spends, or deletes for good."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .._results.text import clip_line, no_such
 
 __all__ = ["find_collection", "find_image", "organize_images", "search_images", "show_image"]
 
-ImageIds = Annotated[list[str], Field(min_length=1, max_length=100, description="Ids of pictures, up to 100.")]
+ImageIds = Annotated[list[str], Field(min_length=1, max_length=100, description="Ids of images, up to 100.")]
 
 
 async def search_images(
@@ -38,7 +38,7 @@ async def search_images(
     limit: Annotated[int, Field(ge=1, le=20, description="How many, up to 20.")] = 10,
     after: Annotated[str | None, Field(description="The cursor of the page before.")] = None,
 ) -> Annotated[CallToolResult, SearchReply]:
-    """Finds pictures that were made before, newest first, without showing them; show_image shows one."""
+    """Finds images that were made before, newest first, without showing them; show_image shows one."""
     library = client_of(ctx).library
     filters: imagen.Filters = {"state": "trashed" if trashed else "kept"}
     if model:
@@ -57,11 +57,11 @@ async def search_images(
 
 
 async def show_image(
-    image_id: Annotated[str, Field(description="The id of a picture, or the beginning of it.")],
+    image_id: Annotated[str, Field(description="The id of an image, or the beginning of it.")],
     ctx: Desk,
     full: Full = False,
 ) -> Annotated[CallToolResult, ShowReply]:
-    """Shows a picture of the library as a preview, and says how it was made, what from, and what was made of it."""
+    """Shows an image of the library as a preview, and says how it was made, what from, and what was made of it."""
     client = client_of(ctx)
     image = await find_image(ctx, image_id)
     collections = await client.library.collections.of_image(image)
@@ -83,14 +83,14 @@ async def organize_images(
     trash: Annotated[bool, Field(description="Move them to the trash, if the user wants that.")] = False,
     restore: Annotated[bool, Field(description="Take them out of the trash.")] = False,
 ) -> Annotated[CallToolResult, OrganizeReply]:
-    """Tags, rates, notes, collects, trashes or restores pictures. Say only what is to change. Nothing is deleted for good:
+    """Tags, rates, notes, collects, trashes or restores images. Say only what is to change. Nothing is deleted for good:
     restore undoes trash."""
     if trash and restore:
         raise imagen.InvalidRequestError("Say trash or restore, not both.")
     library = client_of(ctx).library
     ids = [(await find_image(ctx, image_id)).id for image_id in image_ids]
     put_on, taken_off = add_tags or [], remove_tags or []
-    # With no picture this checks the tags alone: nothing is changed where something is wrong.
+    # With no image this checks the tags alone: nothing is changed where something is wrong.
     await library.tag([], put_on, remove=taken_off)
     left = await find_collection(client_of(ctx), remove_from_collection) if remove_from_collection else None
     joined = await _find_or_make(ctx, add_to_collection) if add_to_collection else None
@@ -111,7 +111,7 @@ async def organize_images(
 
 
 def _organized(ctx: Desk, ids: Sequence[str], changed: dict[str, int]) -> CallToolResult:
-    of = f"of {len(ids)} {'picture' if len(ids) == 1 else 'pictures'}"
+    of = f"of {len(ids)} {'image' if len(ids) == 1 else 'images'}"
     lines = [f"{what}: {count} {of} changed." for what, count in changed.items()]
     if "trash" in changed:
         days = client_of(ctx).settings.cleanup.trash_days
@@ -120,7 +120,7 @@ def _organized(ctx: Desk, ids: Sequence[str], changed: dict[str, int]) -> CallTo
 
 
 async def find_image(ctx: Desk, image_id: str) -> imagen.Image:
-    """The picture of an id or of the beginning of one.
+    """The image of an id or of the beginning of one.
 
     Raises:
         InvalidRequestError: there is none, or there are several.
@@ -128,7 +128,7 @@ async def find_image(ctx: Desk, image_id: str) -> imagen.Image:
     image = await client_of(ctx).library.get(image_id)
     if image is None:
         raise imagen.InvalidRequestError(
-            f"There is no picture {clip_line(image_id, 40)!r} in the library: search_images finds ids."
+            f"There is no image {clip_line(image_id, 40)!r} in the library: search_images finds ids."
         )
     return image
 

@@ -1,4 +1,4 @@
-"""What pictures may cost: the estimate, the limit of the call, and the user's consent.
+"""What images may cost: the estimate, the limit of the call, and the user's consent.
 
 The library asks for consent when a batch begins. A session begins in the background, when the tool that started it may have
 answered long ago, so the façade asks before it starts anything, and its client is opened without a limit of its own.
@@ -50,7 +50,7 @@ class Limits(NamedTuple):
 
 
 async def ask_first(ctx: Desk, request: imagen.Request, count: int, limits: Limits) -> InputRequiredResult | None:
-    """None when the pictures may be made; else the answer that has the client ask its user.
+    """None when the images may be made; else the answer that has the client ask its user.
 
     Raises:
         BudgetExceededError: they may not be made, or somebody must be asked whom only the assistant can ask.
@@ -62,7 +62,7 @@ async def ask_first(ctx: Desk, request: imagen.Request, count: int, limits: Limi
         reply = estimate(ctx, request, count)
     if (budget := limits.budget) is not None and not _fits(reply, budget.limit_usd):
         raise imagen.BudgetExceededError(
-            f"{_describe(reply)}, and max_cost_usd is {spoken(budget.limit_usd)}; nothing was sent. Ask for fewer pictures, a "
+            f"{_describe(reply)}, and max_cost_usd is {spoken(budget.limit_usd)}; nothing was sent. Ask for fewer images, a "
             "lower quality or another model."
         )
     if not reply.needs_confirmation:
@@ -78,7 +78,7 @@ async def ask_first(ctx: Desk, request: imagen.Request, count: int, limits: Limi
 
 
 def estimate(ctx: Desk, request: imagen.Request, count: int) -> CostReply:
-    """What so many pictures of one request would cost."""
+    """What so many images of one request would cost."""
     client = client_of(ctx)
     limit = ctx.request_context.lifespan_context.confirm_above_usd
     quote = client.quote([request] * count)
@@ -101,7 +101,7 @@ def noting_retirement() -> Iterator[list[str]]:
         warnings.simplefilter("always", imagen.ModelRetiringWarning)
         yield notes
     said = (str(item.message) for item in caught if issubclass(item.category, imagen.ModelRetiringWarning))
-    # Each of many pictures is a request of its own, and says it again.
+    # Each of many images is a request of its own, and says it again.
     notes += dict.fromkeys(said)
 
 
@@ -111,8 +111,8 @@ def _fits(reply: CostReply, limit_usd: Decimal) -> bool:
 
 def _describe(reply: CostReply) -> str:
     if reply.high_usd is None or reply.expected_usd is None:
-        return f"Nobody published what {reply.pictures} will cost"
-    return f"{reply.pictures} will cost about {spoken(reply.expected_usd)} and may cost up to {spoken(reply.high_usd)}"
+        return f"Nobody published what {reply.images} will cost"
+    return f"{reply.images} will cost about {spoken(reply.expected_usd)} and may cost up to {spoken(reply.high_usd)}"
 
 
 # --- the user -------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The tools that work on a picture: edit, vary, enhance, restyle."""
+"""The tools that work on an image: edit, vary, enhance, restyle."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from .._context import Desk
 from .._desk import (
     BatchAnswer,
     Full,
+    ImageAnswer,
     LongTimeout,
     ModelId,
-    PictureAnswer,
     Prompt,
     Quality,
     Size,
     Source,
     Strength,
     Timeout,
+    image_source,
     make_many,
     make_one,
-    picture_source,
 )
 from .money import ConfirmCost, Limits, MaxCost
 
@@ -39,12 +39,12 @@ async def edit_image(
         Field(
             min_length=1,
             max_length=16,
-            description="The picture that changes, then those that are mixed in; see image.",
+            description="The image that changes, then those that are mixed in; see image.",
         ),
     ],
     ctx: Desk,
     mask: Annotated[
-        str | None, Field(description="A picture of the same size, white where the first one is to change.")
+        str | None, Field(description="An image of the same size, white where the first one is to change.")
     ] = None,
     model: ModelId = None,
     size: Size = None,
@@ -53,13 +53,13 @@ async def edit_image(
     full: Full = False,
     max_cost_usd: MaxCost = None,
     confirm_cost: ConfirmCost = False,
-) -> PictureAnswer:
-    """Changes a picture as the prompt says, or makes one out of several. Each is named by the id of one that imagen made, an
+) -> ImageAnswer:
+    """Changes an image as the prompt says, or makes one out of several. Each is named by the id of one that imagen made, an
     https URL, a data URL, or a path on the server's machine."""
     request = imagen.Edit(
         prompt=prompt,
-        images=tuple(picture_source(ctx, image) for image in images),
-        mask=picture_source(ctx, mask) if mask else None,
+        images=tuple(image_source(ctx, image) for image in images),
+        mask=image_source(ctx, mask) if mask else None,
         model=model or None,
         size=size or None,
         quality=quality or None,
@@ -78,10 +78,10 @@ async def create_variations(
     max_cost_usd: MaxCost = None,
     confirm_cost: ConfirmCost = False,
 ) -> BatchAnswer:
-    """Starts other pictures like one, in the background. Answers with the session_id and the first picture as soon as it is
+    """Starts other images like one, in the background. Answers with the session_id and the first image as soon as it is
     there; get_next_image gives the others. A model without variations does them by an edit, and says so."""
     request = imagen.Vary(
-        image=picture_source(ctx, image), prompt=prompt, strength=strength, model=model or None, emulate=bool(model)
+        image=image_source(ctx, image), prompt=prompt, strength=strength, model=model or None, emulate=bool(model)
     )
     return await make_many(ctx, request, count, timeout, Limits(max_cost_usd, confirm_cost))
 
@@ -99,17 +99,15 @@ async def enhance_image(
     full: Full = False,
     max_cost_usd: MaxCost = None,
     confirm_cost: ConfirmCost = False,
-) -> PictureAnswer:
-    """Makes a picture larger and finer."""
-    request = imagen.Enhance(
-        image=picture_source(ctx, image), scale=scale, mode=mode, prompt=prompt, model=model or None
-    )
+) -> ImageAnswer:
+    """Makes an image larger and finer."""
+    request = imagen.Enhance(image=image_source(ctx, image), scale=scale, mode=mode, prompt=prompt, model=model or None)
     return await make_one(ctx, request, timeout, Limits(max_cost_usd, confirm_cost), full=full)
 
 
 async def restyle_image(
     image: Source,
-    reference: Annotated[str, Field(description="The picture whose look it gets; named like image.")],
+    reference: Annotated[str, Field(description="The image whose look it gets; named like image.")],
     ctx: Desk,
     prompt: Words = "",
     strength: Strength = None,
@@ -118,11 +116,11 @@ async def restyle_image(
     full: Full = False,
     max_cost_usd: MaxCost = None,
     confirm_cost: ConfirmCost = False,
-) -> PictureAnswer:
-    """Draws what one picture shows in the look of another."""
+) -> ImageAnswer:
+    """Draws what one image shows in the look of another."""
     request = imagen.Restyle(
-        image=picture_source(ctx, image),
-        reference=picture_source(ctx, reference),
+        image=image_source(ctx, image),
+        reference=image_source(ctx, reference),
         prompt=prompt,
         strength=strength,
         model=model or None,

@@ -19,7 +19,7 @@ __all__ = ["ApplyStyles", "Values", "WordedPrompt", "choose_styles", "fill", "fi
 _MOST_PROMPTS = 100
 
 WordedPrompt = Annotated[
-    str, Field(description="What the picture should show, or @NAME: a prompt that the user keeps (imagen://prompts).")
+    str, Field(description="What the image should show, or @NAME: a prompt that the user keeps (imagen://prompts).")
 ]
 Values = Annotated[dict[str, str] | None, Field(description="With @NAME: values for its variables.", max_length=100)]
 ApplyStyles = Annotated[

@@ -1,4 +1,4 @@
-"""Prompts that users choose in their host, and the completion of names. A prompt leads an assistant from a wish to pictures."""
+"""Prompts that users choose in their host, and the completion of names. A prompt leads an assistant from a wish to images."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def add_prompts(server: MCPServer[ServerState]) -> None:
     for function, title in (
         (use_prompt, "Use a prompt that is kept"),
         (use_style, "Draw in a style"),
-        (explore_idea, "Several pictures of one idea"),
-        (refine_picture, "Refine a picture"),
+        (explore_idea, "Several images of one idea"),
+        (refine_image, "Refine an image"),
     ):
         server.prompt(title=title)(function)
     # The SDK says nothing of its types.
@@ -50,11 +50,11 @@ async def use_prompt(
     ctx: Desk,
     wishes: Annotated[Wish, Field(description="Values for its variables, or anything else to heed.")] = "",
 ) -> str:
-    """Makes a picture of a prompt that you keep."""
+    """Makes an image of a prompt that you keep."""
     kept = await find_prompt(client_of(ctx), name)
     variables = imagen.Template.parse(kept.text).variables
     lines = [
-        f'Make a picture of my prompt: generate_image(prompt="@{kept.name}").',
+        f'Make an image of my prompt: generate_image(prompt="@{kept.name}").',
         f"Its text: {clip_line(kept.text, 2000)}",
     ]
     if variables:
@@ -65,45 +65,45 @@ async def use_prompt(
 
 async def use_style(
     style: Annotated[str, Field(description="The name of a style.")],
-    picture: Annotated[Wish, Field(description="What the picture should show.")],
+    image: Annotated[Wish, Field(description="What the image should show.")],
     ctx: Desk,
 ) -> str:
-    """Makes a picture in one of the styles."""
+    """Makes an image in one of the styles."""
     (chosen,) = await choose_styles(client_of(ctx), [style])
     return _message(
-        f"Make a picture with generate_image and apply_styles={[chosen.name]!r}; leave the look itself out of the prompt.",
-        f"It should show: {picture}",
+        f"Make an image with generate_image and apply_styles={[chosen.name]!r}; leave the look itself out of the prompt.",
+        f"It should show: {image}",
     )
 
 
 async def explore_idea(
-    idea: Annotated[Wish, Field(description="What the pictures should show.")],
+    idea: Annotated[Wish, Field(description="What the images should show.")],
     count: Annotated[str, Field(description="How many, 2 to 10.", max_length=2)] = "4",
 ) -> str:
-    """Several pictures of one idea, with the cost first."""
+    """Several images of one idea, with the cost first."""
     return _message(
-        f"I want {count} pictures of one idea to choose from: {idea}",
+        f"I want {count} images of one idea to choose from: {idea}",
         "1. Write one good prompt, and call estimate_cost with it and the count.",
         "2. Tell me what they would cost, and wait until I agree; where they cost nothing, go on.",
         "3. Call start_image_batch once, then get_next_image until its text says that the batch is over.",
-        "4. Show me each picture with its path, and say in a line what sets it apart.",
+        "4. Show me each image with its path, and say in a line what sets it apart.",
         "5. Ask which ones I like: give those 5 stars with organize_images, and offer to refine one.",
     )
 
 
-async def refine_picture(
-    image_id: Annotated[str, Field(description="The id of a picture.")],
+async def refine_image(
+    image_id: Annotated[str, Field(description="The id of an image.")],
     wish: Annotated[Wish, Field(description="What should be different.")],
     ctx: Desk,
 ) -> str:
-    """Changes a picture step by step."""
+    """Changes an image step by step."""
     image = await find_image(ctx, image_id)
     return _message(
-        f"I want the picture {image.id} changed: {wish}",
+        f"I want the image {image.id} changed: {wish}",
         f'1. Call show_image(image_id="{image.id}") and look at it.',
         "2. Choose edit_image for a change, create_variations for others like it, enhance_image for more detail.",
-        "3. If it costs money, tell me how much before you call it with more than one picture.",
-        "4. Show me the new picture with its path, say what changed, and ask whether to go on from there.",
+        "3. If it costs money, tell me how much before you call it with more than one image.",
+        "4. Show me the new image with its path, say what changed, and ask whether to go on from there.",
     )
 
 
@@ -134,7 +134,7 @@ async def _names_for(what: str, argument: str) -> Iterable[str]:
             return await client.styles()
         case _, "name" if what == COLLECTION_URI:
             return [collection.name for collection in await client.library.collections.list()]
-        case "refine_picture", "image_id":
+        case "refine_image", "image_id":
             return [image.id for image in await client.library.list(limit=20)]
         case _:
             return ()

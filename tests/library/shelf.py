@@ -1,4 +1,4 @@
-"""A library without a client, and pictures to put into it."""
+"""A library without a client, and images to put into it."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class Shelf:
         self._made = 0
 
     async def list_row(self, **fields: object) -> imagen.Image:
-        """Lists a picture without a file."""
+        """Lists an image without a file."""
         image = self.image(**fields)
         await self.database.write([insert_image(row_of(image))])
         return image
 
     async def add(self, *, data: bytes | None = None, **fields: object) -> imagen.Image:
-        """Lists a picture whose file is there; by default one that no other picture has."""
+        """Lists an image whose file is there; by default one that no other image has."""
         self._made += 1
         data = data or png((self._made % 256, self._made // 256, 7))
         image = self.image(data=data, **fields)

@@ -1,4 +1,4 @@
-"""Pictures from elsewhere come in whole, once, and with what is known of them."""
+"""Images from elsewhere come in whole, once, and with what is known of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.library.shelf import open_shelf
 from tests.support import PNG, png
 
 
-async def test_a_picture_comes_in_once(tmp_path):
+async def test_an_image_comes_in_once(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         image = shelf.image(data=PNG, tags=("sea",), rating=4, notes="from a friend")
         assert await shelf.library.adopt(row_of(image), PNG)
@@ -30,7 +30,7 @@ async def test_a_file_that_was_lost_comes_back(tmp_path):
         assert image.data == PNG
 
 
-async def test_another_picture_of_the_same_id_is_left_out_with_its_file(tmp_path):
+async def test_another_image_of_the_same_id_is_left_out_with_its_file(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         image, other = await shelf.add(data=PNG), png((9, 9, 9))
         assert not await shelf.library.adopt(row_of(shelf.image(id=image.id, data=other)), other)

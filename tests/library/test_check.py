@@ -26,7 +26,7 @@ async def test_a_library_as_it_should_be_has_no_findings(autojump_clock):
         assert seen == [5]
 
 
-async def test_a_missing_file_and_a_damaged_one_are_found_and_their_pictures_set_aside(tmp_path):
+async def test_a_missing_file_and_a_damaged_one_are_found_and_their_images_set_aside(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         missing, damaged, fine = [await shelf.add() for _ in range(3)]
         missing.path.unlink()
@@ -53,7 +53,7 @@ async def test_a_damaged_file_that_nobody_knows_is_set_aside(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         stray = tmp_path / "images" / "a" / ("a" * 64 + ".png")
         stray.parent.mkdir(parents=True)
-        stray.write_bytes(b"no picture")
+        stray.write_bytes(b"no image")
         assert await kinds(shelf.library) == ["orphan"]
         (finding,) = await shelf.library.check(repair=True)
         assert "damaged" in finding.repaired
@@ -75,7 +75,7 @@ async def test_what_a_write_left_over_is_removed_unless_it_is_fresh(tmp_path):
         assert not stale.exists()
 
 
-async def test_a_picture_that_search_does_not_find_is_indexed(tmp_path):
+async def test_an_image_that_search_does_not_find_is_indexed(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         image = await shelf.add(prompt="a lighthouse")
         await shelf.database.write([("DELETE FROM image_search", ())])
@@ -84,7 +84,7 @@ async def test_a_picture_that_search_does_not_find_is_indexed(tmp_path):
         assert [one.id for one in await shelf.library.search("lighthouse")] == [image.id]
 
 
-async def test_a_damaged_file_of_two_pictures_sets_both_aside(tmp_path):
+async def test_a_damaged_file_of_two_images_sets_both_aside(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         one, other = await shelf.add(data=png()), await shelf.add(data=png())
         one.path.write_bytes(b"damaged")
@@ -92,7 +92,7 @@ async def test_a_damaged_file_of_two_pictures_sets_both_aside(tmp_path):
         assert {image.id for image in await shelf.library.list(state="trashed")} == {one.id, other.id}
 
 
-async def test_a_picture_whose_file_is_whole_again_by_the_time_it_is_mended_stays(tmp_path):
+async def test_an_image_whose_file_is_whole_again_by_the_time_it_is_mended_stays(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         damaged, missing = await shelf.add(), await shelf.add()
         files = {image.path: image.path.read_bytes() for image in (damaged, missing)}
@@ -121,11 +121,11 @@ async def test_two_that_mend_at_once_do_not_trip_each_other(tmp_path):
         assert await kinds(shelf.library) == []
 
 
-async def test_pictures_whose_folder_is_away_are_not_set_aside(tmp_path):
+async def test_images_whose_folder_is_away_are_not_set_aside(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         images = [await shelf.add() for _ in range(3)]
         (tmp_path / "images").rename(tmp_path / "unmounted")
-        with pytest.raises(imagen.StorageError, match="None of the 3 pictures"):
+        with pytest.raises(imagen.StorageError, match="None of the 3 images"):
             await shelf.library.check(repair=True)
         assert len(await shelf.library.list()) == len(images)
         assert await kinds(shelf.library) == ["missing"] * 3

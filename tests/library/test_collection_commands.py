@@ -14,7 +14,7 @@ def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path / "home")
 
 
-async def test_pictures_are_put_into_a_collection_by_its_name_its_id_or_a_new_name(shell):
+async def test_images_are_put_into_a_collection_by_its_name_its_id_or_a_new_name(shell):
     _, records, _ = await shell.run_json("generate", "a boat", "--model", "sketch", "--size", "64x64")
     image_id = records[0]["id"]
     _, (made,), _ = await shell.run_json("collection", "create", "trip")

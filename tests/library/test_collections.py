@@ -8,7 +8,7 @@ import imagen
 from tests.library.shelf import open_shelf
 
 
-async def test_pictures_stay_in_the_order_of_the_collection(tmp_path):
+async def test_images_stay_in_the_order_of_the_collection(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         images = [await shelf.list_row(day=day) for day in range(5)]
         collections = shelf.library.collections
@@ -44,7 +44,7 @@ async def test_a_collection_that_is_made_is_given_however_its_name_was_spaced(tm
         assert (await shelf.library.collections.create("trips / norway")).name == "trips/norway"
 
 
-async def test_deleting_a_collection_leaves_its_pictures(tmp_path):
+async def test_deleting_a_collection_leaves_its_images(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         collections = shelf.library.collections
         image = await shelf.list_row()
@@ -80,7 +80,7 @@ async def test_names_that_make_no_sense_are_refused(tmp_path, hostile):
             await shelf.library.list(collection=hostile)
 
 
-async def test_lineage_goes_from_the_first_picture_to_all_that_was_made_of_it(tmp_path):
+async def test_lineage_goes_from_the_first_image_to_all_that_was_made_of_it(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         root = await shelf.list_row(day=0, parent_id="f" * 16)
         child = await shelf.list_row(day=1, parent_id=root.id)

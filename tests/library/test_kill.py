@@ -15,7 +15,7 @@ from imagen._system.threads import ThreadWorkers
 from tests.library.shelf import open_shelf
 
 ROOT = Path(__file__).parents[2]
-# Adds pictures, looks after them, trashes, cleans and deletes, for ever; says what it has done after it is done.
+# Adds images, looks after them, trashes, cleans and deletes, for ever; says what it has done after it is done.
 CHILD = """
 import random, sys, trio
 from pathlib import Path
@@ -89,7 +89,7 @@ async def compare_with_what_is_kept(library: imagen.Library) -> None:
         assert {image.id for image in members} == {image.id async for image in library.find(collection=collection.name)}
 
 
-async def test_several_may_look_after_the_same_pictures_at_once(tmp_path):
+async def test_several_may_look_after_the_same_images_at_once(tmp_path):
     async with open_shelf(tmp_path, ThreadWorkers()) as shelf:
         images = [await shelf.add(day=day) for day in range(20)]
     code = (

@@ -23,7 +23,7 @@ async def make(shell: Shell, prompt: str = "a boat", count: int = 1) -> list[str
     return [str(record["id"]) for record in records if record["kind"] == "image"]
 
 
-async def test_what_was_said_of_a_picture_is_found_again(shell):
+async def test_what_was_said_of_an_image_is_found_again(shell):
     boat, cat = *await make(shell, "a boat"), *await make(shell, "a cat")
     _, (tagged,), _ = await shell.run_json("tag", boat, "Sea", "Best Of")
     assert (set(tagged), tagged["tags"]) == (KEPT_KEYS, ["best of", "sea"])
@@ -65,7 +65,7 @@ async def test_the_trash_gives_back_what_deleting_does_not(shell):
     assert b"Nothing was deleted: add --yes" in refused.stderr
     _, deleted, _ = await shell.run_json("delete", one, other, "--yes")
     assert deleted == [{"kind": "deleted", "id": one}, {"kind": "deleted", "id": other}]
-    assert b"No pictures yet" in (await shell.run("history")).stdout
+    assert b"No images yet" in (await shell.run("history")).stdout
 
 
 async def test_a_family_is_drawn_as_a_tree(shell):
@@ -86,7 +86,7 @@ async def test_cleaning_says_first_what_would_go(shell):
     ]
     assert len((await shell.run_json("history"))[1]) == 3
     done = await shell.run("clean", "--max-images", "2")
-    assert b"1 picture (" in done.stdout
+    assert b"1 image (" in done.stdout
     assert len((await shell.run_json("history"))[1]) == 2
     (shell.home / "imagen.toml").write_text("[cleanup]\nmax_images = 1\n")
     await shell.run("clean")
@@ -105,14 +105,14 @@ async def test_what_is_damaged_is_said_and_mended(shell):
     assert b"the file is damaged" in found.stdout
     assert b"imagen library check --repair" in found.stdout
     status, (finding,), _ = await shell.run_json("library", "check", "--repair")
-    assert (status, finding["finding"], finding["repaired"]) == (0, "damaged", "its picture is in the trash")
+    assert (status, finding["finding"], finding["repaired"]) == (0, "damaged", "its image is in the trash")
     assert (await shell.run("library", "check")).returncode == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("tag", "0000", "sea"), "There is no picture 0000"),
+        (("tag", "0000", "sea"), "There is no image 0000"),
         (("search", "!!"), "There is no word to search for"),
         (("history", "--after", "x"), "cursor of the page before"),
         (("history", "--collection", "nope"), "There is no collection 'nope'"),

@@ -22,26 +22,26 @@ from tests.library.shelf import Shelf, open_shelf
 from tests.support import png
 
 NAMES = ("sea", "night")
-PICTURES = st.integers(0, 5)
+IMAGES = st.integers(0, 5)
 # Those that are there from the beginning.
 FIRST = st.integers(0, 3)
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("add"), PICTURES),
-        st.tuples(st.just("tag"), PICTURES, st.sampled_from(NAMES), st.booleans()),
-        st.tuples(st.just("rate"), PICTURES, st.integers(0, 5)),
-        st.tuples(st.just("annotate"), PICTURES, st.sampled_from(("", "harbour"))),
-        st.tuples(st.just("trash"), PICTURES),
-        st.tuples(st.just("restore"), PICTURES),
-        st.tuples(st.just("delete"), PICTURES),
+        st.tuples(st.just("add"), IMAGES),
+        st.tuples(st.just("tag"), IMAGES, st.sampled_from(NAMES), st.booleans()),
+        st.tuples(st.just("rate"), IMAGES, st.integers(0, 5)),
+        st.tuples(st.just("annotate"), IMAGES, st.sampled_from(("", "harbour"))),
+        st.tuples(st.just("trash"), IMAGES),
+        st.tuples(st.just("restore"), IMAGES),
+        st.tuples(st.just("delete"), IMAGES),
         st.tuples(st.just("create"), st.sampled_from(NAMES)),
-        st.tuples(st.just("collect"), st.just("sea"), PICTURES),
-        st.tuples(st.just("collect"), st.just("sea"), PICTURES),
-        st.tuples(st.just("collect"), st.just("night"), PICTURES),
-        st.tuples(st.just("release"), st.sampled_from(NAMES), PICTURES),
-        st.tuples(st.just("arrange"), st.just("sea"), st.lists(PICTURES, max_size=3)),
+        st.tuples(st.just("collect"), st.just("sea"), IMAGES),
+        st.tuples(st.just("collect"), st.just("sea"), IMAGES),
+        st.tuples(st.just("collect"), st.just("night"), IMAGES),
+        st.tuples(st.just("release"), st.sampled_from(NAMES), IMAGES),
+        st.tuples(st.just("arrange"), st.just("sea"), st.lists(IMAGES, max_size=3)),
         st.tuples(st.just("drop"), st.sampled_from(NAMES)),
-        st.tuples(st.just("edit"), PICTURES, PICTURES),
+        st.tuples(st.just("edit"), IMAGES, IMAGES),
         st.tuples(st.just("clean"), st.integers(0, 2)),
         st.tuples(st.just("publish"), FIRST),
         st.tuples(st.just("publish"), FIRST),
@@ -57,7 +57,7 @@ DAY = 86_400.0
 
 @dataclass
 class Kept:
-    """What is known of a picture."""
+    """What is known of an image."""
 
     image: imagen.Image
     tags: set[str] = field(default_factory=set)
@@ -267,7 +267,7 @@ def test_a_library_is_what_was_done_to_it(steps):
                 for what, *given_ in steps:
                     await model.step("pass_" if what == "pass" else what, *given_)
                     await model.compare()
-                # Pictures without a file are those that this test made up.
+                # Images without a file are those that this test made up.
                 findings = await shelf.library.check()
                 made_up = {one.image.id for one in model.kept.values() if not one.image.size_bytes}
                 assert all(finding.kind == "missing" and finding.image_id in made_up for finding in findings)

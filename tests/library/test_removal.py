@@ -113,7 +113,7 @@ async def test_the_trash_is_emptied_after_its_time_and_its_files_with_it(tmp_pat
         assert await shelf.library.get(image.id) is None
 
 
-async def test_shared_pictures_stay_as_long_as_their_link_is_good(tmp_path):
+async def test_shared_images_stay_as_long_as_their_link_is_good(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         images = [await shelf.add(day=day) for day in range(3)]
         now = shelf.clock.now
@@ -161,7 +161,7 @@ async def test_tags_that_make_no_sense_are_refused(tmp_path):
             assert [one.id for one in await shelf.library.list(tags=[tag.upper()])] == [image.id]
 
 
-async def test_what_was_made_of_a_picture_goes_with_it_though_the_process_died_in_between(tmp_path):
+async def test_what_was_made_of_an_image_goes_with_it_though_the_process_died_in_between(tmp_path):
     asked: list[str] = []
 
     def forget(sha256: str) -> None:
@@ -183,7 +183,7 @@ def worked_on(image: imagen.Image) -> imagen.InputImage:
     return imagen.InputImage(sha256=image.sha256, media_type="image/png", width=8, height=8, id=image.id)
 
 
-async def test_what_a_picture_was_made_from_can_be_worked_on_until_that_picture_goes_too(tmp_path):
+async def test_what_an_image_was_made_from_can_be_worked_on_until_that_image_goes_too(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         parent = await shelf.add(data=PNG)
         requests = (
@@ -201,7 +201,7 @@ async def test_what_a_picture_was_made_from_can_be_worked_on_until_that_picture_
         assert await shelf.library.check() == []
 
 
-async def test_an_input_goes_with_the_last_picture_that_was_made_from_it(tmp_path):
+async def test_an_input_goes_with_the_last_image_that_was_made_from_it(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         outside = worked_on(shelf.image(data=PNG))
         shelf.library.files.store_input(PNG, sha256=outside.sha256, media_type="image/png")
@@ -212,7 +212,7 @@ async def test_an_input_goes_with_the_last_picture_that_was_made_from_it(tmp_pat
         assert shelf.library.files.find_input(outside.sha256) is None
 
 
-async def test_an_input_that_is_a_picture_of_the_library_stays_that(tmp_path):
+async def test_an_input_that_is_an_image_of_the_library_stays_that(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         parent = await shelf.add(data=PNG)
         child = await shelf.add(request=imagen.Vary(image=worked_on(parent)))
@@ -230,7 +230,7 @@ async def test_an_edit_can_be_made_again_though_its_parent_was_deleted(autojump_
 
 
 @pytest.mark.parametrize("media_type", ["image/png", "application/x-none"])
-async def test_what_a_picture_says_it_was_made_from_deletes_nothing_elsewhere(media_type, tmp_path):
+async def test_what_an_image_says_it_was_made_from_deletes_nothing_elsewhere(media_type, tmp_path):
     victim = tmp_path / "victim.png"
     victim.write_bytes(b"somebody's own")
     async with open_shelf(tmp_path / "home") as shelf:

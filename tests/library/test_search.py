@@ -1,4 +1,4 @@
-"""Pictures are found by words and filters, page by page, whatever somebody types."""
+"""Images are found by words and filters, page by page, whatever somebody types."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def words() -> Iterator[sqlite3.Connection]:
 
 # --- against a list in memory ---------------------------------------------------------------------------------------
 
-PICTURES = st.lists(
+IMAGES = st.lists(
     st.fixed_dictionaries(
         {
             "prompt": st.lists(st.sampled_from(WORDS), min_size=1, max_size=4).map(" ".join),
@@ -209,12 +209,12 @@ SEARCHES = st.tuples(
 
 
 @settings(deadline=None, max_examples=60)
-@given(PICTURES, st.lists(SEARCHES, max_size=8), st.integers(1, 5), st.booleans())
-def test_pages_agree_with_a_list_in_memory(pictures, searches, limit, value_by_value):
+@given(IMAGES, st.lists(SEARCHES, max_size=8), st.integers(1, 5), st.booleans())
+def test_pages_agree_with_a_list_in_memory(found, searches, limit, value_by_value):
     async def main() -> None:
         with tempfile.TemporaryDirectory() as home:
             async with open_shelf(Path(home)) as shelf:
-                images = [await _list_picture(shelf, **picture) for picture in pictures]
+                images = [await _list_image(shelf, **decoded) for decoded in found]
                 images.sort(key=lambda image: image.created_at)
                 for query, filters, order in searches:
                     wanted = in_order([one for one in images[::-1] if fits(one, query, filters)], order)
@@ -222,13 +222,13 @@ def test_pages_agree_with_a_list_in_memory(pictures, searches, limit, value_by_v
 
     with pytest.MonkeyPatch.context() as patch:
         if value_by_value:
-            # As for many pictures.
+            # As for many images.
             patch.setattr("imagen.library._query._FEW", 0)
             patch.setattr("imagen.library._query._MOST_VALUES", 1)
         trio.run(main)
 
 
-async def _list_picture(shelf: Shelf, *, size: tuple[int, int], trashed: bool, **fields: object) -> imagen.Image:
+async def _list_image(shelf: Shelf, *, size: tuple[int, int], trashed: bool, **fields: object) -> imagen.Image:
     moment = START if trashed else None
     image = await shelf.list_row(width=size[0], height=size[1], trashed_at=moment, **fields)
     found = await shelf.library.get(image.id)
@@ -250,7 +250,7 @@ async def _all_pages(shelf: Shelf, query: str | None, filters: dict[str, object]
 # --- cursors --------------------------------------------------------------------------------------------------------
 
 
-async def test_a_page_goes_on_though_its_last_picture_was_deleted(tmp_path):
+async def test_a_page_goes_on_though_its_last_image_was_deleted(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         images = [await shelf.list_row(day=day) for day in range(4)]
         page = await shelf.library.list(limit=2)
@@ -275,7 +275,7 @@ async def test_a_page_of_no_length_is_refused(tmp_path, limit):
             await shelf.library.list(limit=limit)
 
 
-async def test_pictures_of_one_moment_are_all_there(tmp_path):
+async def test_images_of_one_moment_are_all_there(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         images = [await shelf.list_row() for _ in range(50)]
         # The next free places belong to others.
@@ -343,7 +343,7 @@ async def test_no_page_reads_a_whole_table(tmp_path, monkeypatch, order, filters
         {"since": datetime.datetime.min},
     ],
 )
-async def test_what_no_picture_can_be_like_finds_none_or_is_refused_in_a_sentence(tmp_path, filters):
+async def test_what_no_image_can_be_like_finds_none_or_is_refused_in_a_sentence(tmp_path, filters):
     async with open_shelf(tmp_path) as shelf:
         image = await shelf.add(tags=("c", "a", "t"))
         for order in ("newest", "cost"):
@@ -354,7 +354,7 @@ async def test_what_no_picture_can_be_like_finds_none_or_is_refused_in_a_sentenc
             assert [one.id for one in page] == ([image.id] if set(filters) & {"max_pixels", "max_usd", "since"} else [])
 
 
-async def test_an_id_that_is_no_text_names_no_picture(tmp_path):
+async def test_an_id_that_is_no_text_names_no_image(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         await shelf.add()
         assert await shelf.library.get("\udc80") is None

@@ -35,7 +35,7 @@ def write_old_library(path: Path) -> None:
         database.commit()
 
 
-async def test_old_pictures_are_found_in_the_order_of_time(tmp_path):
+async def test_old_images_are_found_in_the_order_of_time(tmp_path):
     write_old_library(tmp_path / "imagen.sqlite3")
     async with open_shelf(tmp_path) as shelf:
         images = await shelf.library.list()
@@ -51,7 +51,7 @@ async def test_old_pictures_are_found_in_the_order_of_time(tmp_path):
         assert {finding.kind for finding in await shelf.library.check()} == {"missing"}
 
 
-async def test_an_old_library_without_a_picture_is_opened(tmp_path):
+async def test_an_old_library_without_an_image_is_opened(tmp_path):
     path = tmp_path / "imagen.sqlite3"
     write_old_library(path)
     with closing(sqlite3.connect(path)) as database:

@@ -25,7 +25,7 @@ ERAS = ("auto", "legacy")
 
 
 def png(width: int = 8, height: int = 8, *, noise: bool = True, mode: str = "RGB", kind: str = "PNG") -> bytes:
-    """A picture that no other call gives."""
+    """An image that no other call gives."""
     channels = len(mode)
     pixels = os.urandom(width * height * channels) if noise else bytes(width * height * channels)
     out = BytesIO()
@@ -39,14 +39,14 @@ class Painter:
     def __init__(
         self,
         *,
-        picture: Callable[[], bytes] = png,
+        image: Callable[[], bytes] = png,
         refused: Mapping[int, tuple[int, str, str]] | None = None,
         gated: bool = False,
         pause: Callable[[int], float] = lambda number: 0.0,
     ) -> None:
         self.requests = 0
         self.answered = 0
-        self._picture = picture
+        self._image = image
         self._refused = dict(refused or {})
         self._pause = pause
         self._gate = trio.Semaphore(0) if gated else None
@@ -76,7 +76,7 @@ class Painter:
             status, code, message = refusal
             yield _Reply(status, {"error": {"code": code, "message": message}}, {"retry-after": "500"})
         else:
-            item = {"b64_json": base64.b64encode(self._picture()).decode(), "revised_prompt": "A tall lighthouse."}
+            item = {"b64_json": base64.b64encode(self._image()).decode(), "revised_prompt": "A tall lighthouse."}
             yield _Reply(200, {"data": [item]}, {})
 
     async def aclose(self) -> None:

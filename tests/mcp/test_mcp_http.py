@@ -29,7 +29,7 @@ async def read_url(child: trio.Process) -> str:
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_a_picture_over_http_and_a_clean_end(tmp_path: Path, mode: str) -> None:
+async def test_an_image_over_http_and_a_clean_end(tmp_path: Path, mode: str) -> None:
     arguments = {"prompt": "a lighthouse", "model": "sketch", "size": "128x128"}
     with trio.fail_after(20):
         async with process(tmp_path, [*SERVER, "--http", "127.0.0.1:0"]) as child:
@@ -54,7 +54,7 @@ async def test_a_picture_over_http_and_a_clean_end(tmp_path: Path, mode: str) ->
     assert errors == b""
 
 
-async def test_it_ends_in_three_seconds_with_pictures_and_a_stream_open(tmp_path: Path) -> None:
+async def test_it_ends_in_three_seconds_with_images_and_a_stream_open(tmp_path: Path) -> None:
     with trio.fail_after(20):
         async with silent_provider() as (provider, wait_connections):
             more = {"OPENAI_BASE_URL": provider, "OPENAI_API_KEY": "k"}

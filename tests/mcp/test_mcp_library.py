@@ -1,4 +1,4 @@
-"""The tools of the library: search, show, organize; styles, kept prompts and the cache where pictures are made."""
+"""The tools of the library: search, show, organize; styles, kept prompts and the cache where images are made."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALL = {"prompt": "a lighthouse", "model": "sketch", "size": "64x64"}
 FOUND_KEYS = {"id", "path", "prompt", "model", "created_at", "cost_usd", "rating", "tags"}
 
 
-def without_pictures(result: CallToolResult) -> str:
+def without_images(result: CallToolResult) -> str:
     """All of an answer that a host counts as words."""
     return result.model_copy(
         update={"content": [one for one in result.content if one.type != "image"]}
@@ -33,7 +33,7 @@ def without_pictures(result: CallToolResult) -> str:
 async def call(client: Client, tool: str, /, **arguments: object) -> CallToolResult:
     result = await client.call_tool(tool, arguments)
     # The best known limit of a host is 25,000 tokens, each of them about four letters.
-    assert len(without_pictures(result)) < 30_000
+    assert len(without_images(result)) < 30_000
     return result
 
 
@@ -55,7 +55,7 @@ def ids(found: dict[str, object]) -> list[str]:
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_a_search_lists_pictures_without_showing_them(tmp_path: Path, mode: str) -> None:
+async def test_a_search_lists_images_without_showing_them(tmp_path: Path, mode: str) -> None:
     async with connect(tmp_path, mode=mode) as client:
         boat = await make(client, "a boat at dusk")
         await make(client, "a tree at dawn")
@@ -133,18 +133,18 @@ async def test_a_page_of_huge_prompts_is_a_small_answer(tmp_path: Path) -> None:
         page = await call(client, "search_images", limit=20)
         one = await call(client, "show_image", image_id=images[0].id)
     assert len(page.structured_content["images"]) == 20
-    assert len(without_pictures(one)) < 14_000
+    assert len(without_images(one)) < 14_000
     for result in (page, one):
         assert "\x1b" not in text_of(result)
         assert "\x07" not in text_of(result)
-        assert "\\u001b" not in without_pictures(result)
+        assert "\\u001b" not in without_images(result)
 
 
 # --- show -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_a_picture_is_shown_with_what_is_known_of_it(tmp_path: Path, mode: str) -> None:
+async def test_an_image_is_shown_with_what_is_known_of_it(tmp_path: Path, mode: str) -> None:
     async with connect(tmp_path, Painter(), mode=mode) as client:
         root = await make(client, "a boat", model=MODEL, size="1024x1024", quality="low")
         child = (await done(client, "edit_image", prompt="at night", images=[root], model=MODEL))["image"]["id"]
@@ -167,14 +167,14 @@ async def test_a_picture_is_shown_with_what_is_known_of_it(tmp_path: Path, mode:
         assert words in text_of(result)
 
 
-async def test_a_small_picture_of_the_library_is_shown_in_full_on_request(tmp_path: Path) -> None:
+async def test_a_small_image_of_the_library_is_shown_in_full_on_request(tmp_path: Path) -> None:
     async with connect(tmp_path) as client:
         result = await call(client, "show_image", image_id=await make(client), full=True)
     assert shown(result)[0].mime_type == "image/png"
     assert "shown in full" in text_of(result)
 
 
-async def test_what_a_picture_was_made_from_may_be_gone(tmp_path: Path) -> None:
+async def test_what_an_image_was_made_from_may_be_gone(tmp_path: Path) -> None:
     async with connect(tmp_path, Painter()) as client:
         root = await make(client, "a boat", model=MODEL)
         child = (await done(client, "edit_image", prompt="at night", images=[root], model=MODEL))["image"]["id"]
@@ -185,7 +185,7 @@ async def test_what_a_picture_was_made_from_may_be_gone(tmp_path: Path) -> None:
     assert facts["children"] == []
 
 
-async def test_many_children_of_a_picture_are_counted_and_some_named(tmp_path: Path) -> None:
+async def test_many_children_of_an_image_are_counted_and_some_named(tmp_path: Path) -> None:
     async with imagen.open_client(settings(tmp_path)) as client:
         root = await client.generate("a boat", model="sketch", size="64x64")
         child = msgspec.structs.replace(root, parent_id=root.id)
@@ -202,7 +202,7 @@ async def adopt(client: imagen.Client, image: imagen.Image, data: bytes) -> None
     await client.library.adopt(row_of(image), data)
 
 
-async def test_a_picture_whose_file_is_gone_is_still_told_of(tmp_path: Path) -> None:
+async def test_an_image_whose_file_is_gone_is_still_told_of(tmp_path: Path) -> None:
     async with imagen.open_client(settings(tmp_path)) as client:
         image = await client.generate("a boat", model="sketch", size="64x64")
     assert image.path is not None
@@ -219,7 +219,7 @@ async def test_a_picture_whose_file_is_gone_is_still_told_of(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_pictures_are_organized_in_one_call_and_back(tmp_path: Path, mode: str) -> None:
+async def test_images_are_organized_in_one_call_and_back(tmp_path: Path, mode: str) -> None:
     async with connect(tmp_path, mode=mode) as client:
         both = [await make(client, f"boat {number}") for number in range(2)]
         changed = await done(
@@ -251,7 +251,7 @@ async def test_pictures_are_organized_in_one_call_and_back(tmp_path: Path, mode:
     assert facts["collections"] == []
 
 
-async def test_the_trash_gives_pictures_back(tmp_path: Path) -> None:
+async def test_the_trash_gives_images_back(tmp_path: Path) -> None:
     async with connect(tmp_path) as client:
         image = await make(client)
         trashed = await call(client, "organize_images", image_ids=[image], trash=True)
@@ -275,7 +275,7 @@ async def test_the_trash_gives_pictures_back(tmp_path: Path) -> None:
         ({"add_tags": ["fine"], "remove_from_collection": "none"}, "There is no collection 'none'; there is none yet."),
         ({"add_tags": ["fine"], "add_to_collection": "a/b/c"}, "A collection is named by"),
         ({"add_tags": ["fine"], "trash": True, "restore": True}, "not both"),
-        ({"image_ids": ["ffff"], "add_tags": ["fine"]}, "There is no picture 'ffff' in the library"),
+        ({"image_ids": ["ffff"], "add_tags": ["fine"]}, "There is no image 'ffff' in the library"),
         ({"image_ids": [], "add_tags": ["fine"]}, "image_ids: List should have at least 1 item"),
         ({}, "Say what is to change"),
     ],

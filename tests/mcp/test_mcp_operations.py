@@ -1,4 +1,4 @@
-"""The tools that work on a picture, and which pictures an assistant may name."""
+"""The tools that work on an image, and which images an assistant may name."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ async def call(client: Client, tool: str, /, **arguments: object) -> CallToolRes
 
 
 async def test_each_operation_is_a_tool(tmp_path: Path):
-    picture = tmp_path / "a.png"
-    picture.write_bytes(PNG)
+    image = tmp_path / "a.png"
+    image.write_bytes(PNG)
     atelier = Atelier()
     async with serve(tmp_path / "home", atelier) as client:
         first = await call(client, "generate_image", prompt="a cat")
         parent = first.structured_content["image"]["id"]
-        edited = await call(client, "edit_image", prompt="a dog", images=[parent, str(picture)])
+        edited = await call(client, "edit_image", prompt="a dog", images=[parent, str(image)])
         varied = await call(client, "create_variations", image=parent, count=2, strength=0.4)
         enhanced = await call(client, "enhance_image", image=parent, scale=2, mode="fast")
-        restyled = await call(client, "restyle_image", image=parent, reference=str(picture))
+        restyled = await call(client, "restyle_image", image=parent, reference=str(image))
     for result in (edited, varied, enhanced, restyled):
         assert not result.is_error, text_of(result)
         assert result.structured_content["image"]["parent_id"] == parent
@@ -54,10 +54,10 @@ async def test_each_operation_is_a_tool(tmp_path: Path):
 
 
 async def test_a_named_model_without_the_operation_does_it_by_an_edit_and_says_so(tmp_path: Path):
-    picture = tmp_path / "a.png"
-    picture.write_bytes(PNG)
+    image = tmp_path / "a.png"
+    image.write_bytes(PNG)
     async with serve(tmp_path / "home", Atelier()) as client:
-        result = await call(client, "create_variations", image=str(picture), count=1, model="atelier-editor")
+        result = await call(client, "create_variations", image=str(image), count=1, model="atelier-editor")
     assert "operation 'vary' was sent as edit" in text_of(result)
     assert len(result.structured_content["image"]["adjustments"]) == 1
 
@@ -83,7 +83,7 @@ async def test_callers_from_elsewhere_may_name_no_file(tmp_path: Path, named: st
         ("", "is an empty text"),
     ],
 )
-async def test_a_picture_that_is_not_there_is_a_sentence(tmp_path: Path, image: str, sentence: str):
+async def test_an_image_that_is_not_there_is_a_sentence(tmp_path: Path, image: str, sentence: str):
     atelier = Atelier()
     async with serve(tmp_path / "home", atelier) as client:
         result = await call(client, "enhance_image", image=image)

@@ -1,4 +1,4 @@
-"""The promise: whatever pulls are cut off by time-outs, no picture is lost and none is paid twice."""
+"""The promise: whatever pulls are cut off by time-outs, no image is lost and none is paid twice."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def pull_all(
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_no_picture_of_200_is_lost_to_time_outs(tmp_path: Path, mode: str) -> None:
+async def test_no_image_of_200_is_lost_to_time_outs(tmp_path: Path, mode: str) -> None:
     dice, counts, got = random.Random(7), Counts(), list[str]()
     painter = Painter(pause=lambda number: dice.uniform(0, 0.04))
     start = {"prompt": "x", "model": MODEL}
@@ -62,20 +62,20 @@ async def test_no_picture_of_200_is_lost_to_time_outs(tmp_path: Path, mode: str)
             async with trio.open_nursery() as nursery:
                 for _ in range(5):
                     nursery.start_soon(one_batch, client)
-    print(f"{mode}: {counts.pulls} pulls, {counts.cut_off} cut off, {len(set(got))} pictures")
+    print(f"{mode}: {counts.pulls} pulls, {counts.cut_off} cut off, {len(set(got))} images")
     assert len(got) == len(set(got)) == 200
     assert painter.requests == 200
     assert counts.cut_off > 50
 
 
-async def test_no_picture_is_lost_to_time_outs_over_stdio(tmp_path: Path) -> None:
+async def test_no_image_is_lost_to_time_outs_over_stdio(tmp_path: Path) -> None:
     dice, counts, got = random.Random(11), Counts(), list[str]()
-    # Large enough that a picture takes longer than most of the time-outs, on a fast machine too.
+    # Large enough that an image takes longer than most of the time-outs, on a fast machine too.
     start = {"prompt": "x", "model": "sketch", "size": "256x256"}
     with trio.fail_after(30):
         async with stdio_client(tmp_path) as client:
             for _ in range(4):
                 got += await pull_all(client, start, dice, 0.02, counts)
-    print(f"stdio: {counts.pulls} pulls, {counts.cut_off} cut off, {len(set(got))} pictures")
+    print(f"stdio: {counts.pulls} pulls, {counts.cut_off} cut off, {len(set(got))} images")
     assert len(got) == len(set(got)) == 40
     assert counts.cut_off > 10

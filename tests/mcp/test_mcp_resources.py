@@ -55,7 +55,7 @@ async def test_a_thumbnail_is_a_small_webp(tmp_path: Path, mode: str) -> None:
     async with connect(tmp_path, mode=mode) as client:
         image = await make(client)
         (content,) = (await client.read_resource(f"imagen://images/{image}/thumbnail")).contents
-        with pytest.raises(MCPError, match="There is no picture 'ffff' in the library"):
+        with pytest.raises(MCPError, match="There is no image 'ffff' in the library"):
             await client.read_resource("imagen://images/ffff/thumbnail")
     assert content.mime_type == "image/webp"
     small = PillowImage.open(BytesIO(base64.b64decode(content.blob)))
@@ -130,11 +130,11 @@ async def test_prompts_lead_from_a_wish_to_the_tools(tmp_path: Path, mode: str) 
         listed = {prompt.name: prompt for prompt in (await client.list_prompts()).prompts}
         image = await make(client)
         kept = await ask(client, "use_prompt", name="harbour", wishes="in Rome")
-        styled = await ask(client, "use_style", style="oil", picture="a boat")
+        styled = await ask(client, "use_style", style="oil", image="a boat")
         explored = await ask(client, "explore_idea", idea="boats", count="6")
-        refined = await ask(client, "refine_picture", image_id=image, wish="a red sail")
+        refined = await ask(client, "refine_image", image_id=image, wish="a red sail")
         tools = {tool.name for tool in (await client.list_tools()).tools}
-    assert set(listed) == {"use_prompt", "use_style", "explore_idea", "refine_picture"}
+    assert set(listed) == {"use_prompt", "use_style", "explore_idea", "refine_image"}
     for prompt in listed.values():
         assert prompt.title
         assert prompt.description
@@ -158,9 +158,9 @@ async def test_prompts_lead_from_a_wish_to_the_tools(tmp_path: Path, mode: str) 
         ("use_prompt", {"name": "none"}, "There is no prompt 'none'; there is none yet"),
         ("use_prompt", {"name": "\x1b[31m"}, "A prompt's name is 1 to 100 letters"),
         ("use_prompt", {}, "Missing required arguments"),
-        ("use_style", {"style": "none", "picture": "x"}, "There is no style 'none'; there are"),
-        ("use_style", {"style": "", "picture": "x"}, "There is no style ''"),
-        ("refine_picture", {"image_id": "../../x", "wish": "x"}, "There is no picture '../../x'"),
+        ("use_style", {"style": "none", "image": "x"}, "There is no style 'none'; there are"),
+        ("use_style", {"style": "", "image": "x"}, "There is no style ''"),
+        ("refine_image", {"image_id": "../../x", "wish": "x"}, "There is no image '../../x'"),
         ("explore_idea", {"idea": "x" * 100_000}, "idea: String should have at most 10000 characters"),
         ("none\x1b", {}, "Unknown prompt: none "),
     ],
@@ -192,7 +192,7 @@ async def test_names_are_completed_those_that_begin_so_first(tmp_path: Path, mod
         assert await complete(client, PromptReference(name="use_prompt"), "name", "HAR") == ["harbour", "a harbour"]
         assert await complete(client, PromptReference(name="use_style"), "style", "water") == ["watercolour"]
         assert await complete(client, COLLECTION, "name", "rom") == ["trips/rome"]
-        assert await complete(client, PromptReference(name="refine_picture"), "image_id", image[:3]) == [image]
+        assert await complete(client, PromptReference(name="refine_image"), "image_id", image[:3]) == [image]
         assert await complete(client, PromptReference(name="explore_idea"), "idea", "") == []
         assert await complete(client, PromptReference(name="none"), "name", "x" * 100_000) == []
 

@@ -1,4 +1,4 @@
-"""The server over HTTP answers links to pictures beside what assistants ask, where it has been told under which URL."""
+"""The server over HTTP answers links to images beside what assistants ask, where it has been told under which URL."""
 
 from __future__ import annotations
 
@@ -76,8 +76,6 @@ async def test_without_such_a_url_there_is_nothing(tmp_path: Path) -> None:
     ("url", "sentence"),
     [("http://atelier.example", "must begin with https://"), ("https://a.example/?x=1", "leave out what begins with")],
 )
-def test_a_url_that_gives_pictures_away_to_anybody_on_the_way_is_refused(
-    url: str, sentence: str, tmp_path: Path
-) -> None:
+def test_a_url_that_gives_images_away_to_anybody_on_the_way_is_refused(url: str, sentence: str, tmp_path: Path) -> None:
     with pytest.raises(imagen.ConfigurationError, match=f"IMAGEN_SHARE_URL.*{sentence}"):
         imagen.load_settings({"IMAGEN_HOME": str(tmp_path), "IMAGEN_SHARE_URL": url})

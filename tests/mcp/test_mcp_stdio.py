@@ -20,7 +20,7 @@ from imagen_mcp.__main__ import main
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and pipes")
 
-# Prints where protocol belongs, from Python and from a child, while a picture is being made.
+# Prints where protocol belongs, from Python and from a child, while an image is being made.
 NOISY = """
 import os, sys, warnings
 import imagen_mcp._desk as server
@@ -163,7 +163,7 @@ async def stop_in_flight(home: Path, stop: Callable[[trio.Process], Awaitable[No
     assert counts.in_flight + counts.unknown == 4
 
 
-async def test_it_ends_within_two_seconds_with_pictures_in_flight(tmp_path: Path) -> None:
+async def test_it_ends_within_two_seconds_with_images_in_flight(tmp_path: Path) -> None:
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             for stop in STOPS:

@@ -143,11 +143,11 @@ async def test_the_models_resource_lists_what_can_be_had(tmp_path: Path) -> None
     assert len(content.text) < 50_000
 
 
-# --- one picture ----------------------------------------------------------------------------------------------------
+# --- one image ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_one_picture_comes_with_path_preview_and_link(tmp_path: Path, mode: str) -> None:
+async def test_one_image_comes_with_path_preview_and_link(tmp_path: Path, mode: str) -> None:
     async with connect(tmp_path, mode=mode) as client:
         result = await call(client, "generate_image", **SMALL)
         image = result.structured_content["image"]
@@ -166,9 +166,9 @@ async def test_one_picture_comes_with_path_preview_and_link(tmp_path: Path, mode
     assert open_shown(result).size == (128, 128)
 
 
-async def test_a_preview_is_small_and_the_whole_picture_is_a_resource(tmp_path: Path) -> None:
+async def test_a_preview_is_small_and_the_whole_image_is_a_resource(tmp_path: Path) -> None:
     large = png(1600, 1000)
-    async with connect(tmp_path, Painter(picture=lambda: large)) as client:
+    async with connect(tmp_path, Painter(image=lambda: large)) as client:
         result = await call(client, "generate_image", **PAID, full=True)
         (content,) = (await client.read_resource(result.structured_content["image"]["uri"])).contents
     preview = open_shown(result)
@@ -178,7 +178,7 @@ async def test_a_preview_is_small_and_the_whole_picture_is_a_resource(tmp_path: 
     assert base64.b64decode(content.blob) == large
 
 
-async def test_a_small_picture_is_shown_in_full_on_request(tmp_path: Path) -> None:
+async def test_a_small_image_is_shown_in_full_on_request(tmp_path: Path) -> None:
     async with connect(tmp_path) as client:
         result = await call(client, "generate_image", **SMALL, full=True)
     (block,) = shown(result)
@@ -188,14 +188,14 @@ async def test_a_small_picture_is_shown_in_full_on_request(tmp_path: Path) -> No
 
 async def test_transparency_is_shown_on_white(tmp_path: Path) -> None:
     clear = png(16, 16, noise=False, mode="RGBA")
-    async with connect(tmp_path, Painter(picture=lambda: clear)) as client:
+    async with connect(tmp_path, Painter(image=lambda: clear)) as client:
         result = await call(client, "generate_image", **PAID)
     assert open_shown(result).getpixel((8, 8)) == (255, 255, 255)
 
 
-async def test_a_picture_that_cannot_be_decoded_is_delivered_without_a_preview(tmp_path: Path) -> None:
+async def test_an_image_that_cannot_be_decoded_is_delivered_without_a_preview(tmp_path: Path) -> None:
     broken = png(64, 64)[:200]
-    async with connect(tmp_path, Painter(picture=lambda: broken)) as client:
+    async with connect(tmp_path, Painter(image=lambda: broken)) as client:
         result = await call(client, "generate_image", **PAID)
     assert not result.is_error
     assert shown(result) == []
@@ -204,8 +204,8 @@ async def test_a_picture_that_cannot_be_decoded_is_delivered_without_a_preview(t
 
 
 @pytest.mark.parametrize("kind", ["WEBP", "JPEG", "GIF"])
-async def test_a_picture_keeps_its_media_type(tmp_path: Path, kind: str) -> None:
-    async with connect(tmp_path, Painter(picture=lambda: png(40, 30, kind=kind))) as client:
+async def test_an_image_keeps_its_media_type(tmp_path: Path, kind: str) -> None:
+    async with connect(tmp_path, Painter(image=lambda: png(40, 30, kind=kind))) as client:
         result = await call(client, "generate_image", **PAID)
         image = result.structured_content["image"]
         (content,) = (await client.read_resource(image["uri"])).contents
@@ -221,7 +221,7 @@ async def test_links_can_be_switched_off(tmp_path: Path, monkeypatch: pytest.Mon
     assert [block.type for block in result.content] == ["text", "image"]
 
 
-async def test_without_a_file_the_answer_holds_the_picture(tmp_path: Path) -> None:
+async def test_without_a_file_the_answer_holds_the_image(tmp_path: Path) -> None:
     open_client = partial(imagen.open_client, library=None)
     async with Client(make_server(settings(tmp_path), open_client=open_client)) as client:
         result = await call(client, "generate_image", **SMALL)
@@ -232,7 +232,7 @@ async def test_without_a_file_the_answer_holds_the_picture(tmp_path: Path) -> No
     assert len(base64.b64decode(block.data)) == image["size_bytes"]
 
 
-async def test_a_wait_that_is_over_leaves_a_picture_that_can_be_pulled(tmp_path: Path) -> None:
+async def test_a_wait_that_is_over_leaves_an_image_that_can_be_pulled(tmp_path: Path) -> None:
     painter = Painter(gated=True)
     async with connect(tmp_path, painter) as client:
         result = await call(client, "generate_image", **PAID, timeout=1)
@@ -312,7 +312,7 @@ async def test_a_bug_is_logged_and_not_told(
     def stumble(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(imagen_mcp._desk, "picture_reply", stumble)
+    monkeypatch.setattr(imagen_mcp._desk, "image_reply", stumble)
     async with connect(tmp_path) as client:
         result = await call(client, "generate_image", **SMALL)
     assert result.is_error
@@ -345,13 +345,13 @@ async def test_too_many_batches_are_refused(tmp_path: Path) -> None:
     assert text_of(result).startswith("[SESSION] ")
 
 
-async def test_an_unknown_picture_is_an_error(tmp_path: Path) -> None:
+async def test_an_unknown_image_is_an_error(tmp_path: Path) -> None:
     async with connect(tmp_path) as client:
-        with pytest.raises(MCPError, match="no picture 'ffff'"):
+        with pytest.raises(MCPError, match="no image 'ffff'"):
             await client.read_resource("imagen://images/ffff")
 
 
-async def test_a_picture_whose_file_is_gone_is_an_error(tmp_path: Path) -> None:
+async def test_an_image_whose_file_is_gone_is_an_error(tmp_path: Path) -> None:
     async with connect(tmp_path) as client:
         image = (await call(client, "generate_image", **SMALL)).structured_content["image"]
         Path(image["path"]).unlink()
@@ -359,7 +359,7 @@ async def test_a_picture_whose_file_is_gone_is_an_error(tmp_path: Path) -> None:
             await client.read_resource(image["uri"])
 
 
-async def test_a_lost_file_leaves_the_facts_of_a_picture(tmp_path: Path) -> None:
+async def test_a_lost_file_leaves_the_facts_of_an_image(tmp_path: Path) -> None:
     async with connect(tmp_path) as client:
         first = (await call(client, "start_image_batch", **SMALL, count=2)).structured_content
         Path(first["image"]["path"]).unlink()
@@ -446,11 +446,11 @@ async def test_waiting_reports_progress_that_grows(tmp_path: Path, monkeypatch: 
         values = [progress for progress, _, _ in run]
         assert values == sorted(set(values))
         assert all(value < 2 for value in values)
-    assert beats[0][1:] == (2, "0 of 2 pictures")
-    assert beats[-1][1:] == (2, "1 of 2 pictures")
+    assert beats[0][1:] == (2, "0 of 2 images")
+    assert beats[-1][1:] == (2, "1 of 2 images")
 
 
-async def test_failures_stand_beside_the_pictures(tmp_path: Path) -> None:
+async def test_failures_stand_beside_the_images(tmp_path: Path) -> None:
     painter = Painter(refused={1: (400, "moderation_blocked", "Not this.")}, pause=lambda number: number / 20)
     async with connect(tmp_path, painter) as client:
         batch = (await call(client, "start_image_batch", **PAID, count=3)).structured_content
@@ -463,7 +463,7 @@ async def test_failures_stand_beside_the_pictures(tmp_path: Path) -> None:
     (error,) = last.structured_content["errors"]
     assert error.keys() == {"index", "code", "message", "retryable"}
     assert (error["index"], error["code"], error["retryable"]) == (1, "CONTENT_FILTER", False)
-    assert "Failed, picture 1: [CONTENT_FILTER]" in text_of(last)
+    assert "Failed, image 1: [CONTENT_FILTER]" in text_of(last)
 
 
 async def test_a_batch_that_made_nothing_is_an_answer_and_no_error(tmp_path: Path) -> None:
@@ -475,7 +475,7 @@ async def test_a_batch_that_made_nothing_is_an_answer_and_no_error(tmp_path: Pat
     batch = result.structured_content
     assert (batch["status"], batch["image"], batch["pending_count"]) == ("failed", None, 0)
     assert [error["index"] for error in batch["errors"]] == list(range(10))
-    assert "no picture was made" in text_of(result)
+    assert "no image was made" in text_of(result)
 
 
 async def test_cancelling_keeps_what_is_there_and_sends_no_more(tmp_path: Path) -> None:

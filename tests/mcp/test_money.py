@@ -77,7 +77,7 @@ async def test_an_estimate_names_the_default_model_and_admits_that_a_price_is_un
     async with connect(tmp_path, models=MODELS, default_model="no-price") as client:
         result = await call(client, "estimate_cost", prompt="a lighthouse")
         free = await call(client, "estimate_cost", prompt="a lighthouse", model="sketch", count=1)
-    assert text_of(free) == "1 picture by sketch would cost nothing. Nothing was made."
+    assert text_of(free) == "1 image by sketch would cost nothing. Nothing was made."
     assert result.structured_content == {
         "model": "no-price",
         "count": 4,
@@ -86,7 +86,7 @@ async def test_an_estimate_names_the_default_model_and_admits_that_a_price_is_un
         "high_usd": None,
         "needs_confirmation": False,
     }
-    assert "Nobody published what 4 pictures by no-price would cost" in text_of(result)
+    assert "Nobody published what 4 images by no-price would cost" in text_of(result)
 
 
 async def test_a_model_that_will_be_retired_is_told_of_once(tmp_path: Path) -> None:
@@ -107,9 +107,9 @@ async def test_what_may_cost_more_than_the_call_allows_is_refused_before_anythin
         assert painter.requests == 0
         made = await call(client, "start_image_batch", **BATCH, count=3, max_cost_usd=0.12)
     assert refused.is_error
-    assert text_of(refused).startswith("[BUDGET] 3 pictures by four-cents will cost about $0.12")
+    assert text_of(refused).startswith("[BUDGET] 3 images by four-cents will cost about $0.12")
     assert "max_cost_usd is $0.10" in text_of(refused)
-    assert text_of(unknown).startswith("[BUDGET] Nobody published what 1 picture by no-price will cost")
+    assert text_of(unknown).startswith("[BUDGET] Nobody published what 1 image by no-price will cost")
     assert not made.is_error
 
 
@@ -128,7 +128,7 @@ async def test_the_user_is_asked_once_above_the_limit_and_never_below(tmp_path: 
     assert not cheap.is_error
     assert dear.structured_content["requested_count"] == 3
     assert user.questions == [
-        "3 pictures by four-cents will cost about $0.12 and may cost up to $0.12. Shall they be made?"
+        "3 images by four-cents will cost about $0.12 and may cost up to $0.12. Shall they be made?"
     ]
     assert painter.requests == 5
 
@@ -182,16 +182,16 @@ async def test_an_unknown_price_needs_the_user_too(tmp_path: Path) -> None:
     async with connect(tmp_path, Painter(), user=user, **LIMIT) as client:
         result = await call(client, "generate_image", prompt="a lighthouse", model="no-price")
     assert not result.is_error
-    assert user.questions == ["Nobody published what 1 picture by no-price will cost. Shall they be made?"]
+    assert user.questions == ["Nobody published what 1 image by no-price will cost. Shall they be made?"]
 
 
 SPENDING = {
     "generate_image": {"prompt": "a cat"},
     "start_image_batch": {"prompt": "a cat"},
-    "edit_image": {"prompt": "a dog", "images": ["picture.png"]},
-    "create_variations": {"image": "picture.png"},
-    "enhance_image": {"image": "picture.png"},
-    "restyle_image": {"image": "picture.png", "reference": "picture.png"},
+    "edit_image": {"prompt": "a dog", "images": ["image.png"]},
+    "create_variations": {"image": "image.png"},
+    "enhance_image": {"image": "image.png"},
+    "restyle_image": {"image": "image.png", "reference": "image.png"},
 }
 
 
@@ -213,15 +213,15 @@ async def serve(
 
 async def test_every_tool_that_spends_asks_and_obeys(tmp_path: Path) -> None:
     atelier = Atelier()
-    picture = tmp_path / "picture.png"
-    picture.write_bytes(PNG)
+    image = tmp_path / "image.png"
+    image.write_bytes(PNG)
     async with serve(tmp_path / "home", atelier, limit="0.01") as client:
         spending = {
             tool.name for tool in (await client.list_tools()).tools if "confirm_cost" in tool.input_schema["properties"]
         }
         assert spending == set(SPENDING)
         for tool, arguments in SPENDING.items():
-            named = json.loads(json.dumps(arguments).replace("picture.png", str(picture)))
+            named = json.loads(json.dumps(arguments).replace("image.png", str(image)))
             asked = await call(client, tool, **named)
             assert "confirm_cost=true" in text_of(asked), tool
             dear = await call(client, tool, **named, max_cost_usd=0.01, confirm_cost=True)
@@ -248,7 +248,7 @@ async def test_a_provider_that_bills_more_than_its_list_says_is_stopped_by_the_l
 
 
 async def start_and_stop(home: Path) -> tuple[str, str]:
-    """A server that ends when one picture of six has been pulled and four are on their way; the sixth was never sent."""
+    """A server that ends when one image of six has been pulled and four are on their way; the sixth was never sent."""
     painter = Painter(gated=True)
     async with connect(home, painter, models=MODELS) as client:
         started = await call(client, "start_image_batch", **BATCH, count=6, timeout=0)

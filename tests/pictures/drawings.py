@@ -1,4 +1,4 @@
-"""Pictures for the tests of this folder."""
+"""Images for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ HALVES = {"left": (220, 30, 30), "right": (30, 30, 220)}
 
 def halves(size: tuple[int, int] = (64, 32), mode: str = "RGB") -> PillowImage.Image:
     """Red on the left, blue on the right: one sees where it was turned or cut."""
-    picture = PillowImage.new("RGB", size, HALVES["left"])
-    picture.paste(HALVES["right"], (size[0] // 2, 0, *size))
-    return picture.convert(mode)
+    image = PillowImage.new("RGB", size, HALVES["left"])
+    image.paste(HALVES["right"], (size[0] // 2, 0, *size))
+    return image.convert(mode)
 
 
 def scene(seed: int, size: tuple[int, int] = (96, 96)) -> PillowImage.Image:
-    """Something to tell pictures apart by."""
-    picture = PillowImage.new("RGB", size, (250, 250, 250))
-    draw = ImageDraw.Draw(picture)
+    """Something to tell images apart by."""
+    image = PillowImage.new("RGB", size, (250, 250, 250))
+    draw = ImageDraw.Draw(image)
     for step in range(6):
         at = (seed * 37 + step * 29) % 70
         across = (seed * 53 + step * 41) % 60
         shade = (seed * 97 + step * 61) % 200
         draw.ellipse((at, across, at + 30, across + 25), fill=(shade, 255 - shade, shade // 2))
-    return picture
+    return image
 
 
-def encoded(picture: PillowImage.Image, format: str = "PNG", **options: object) -> bytes:
+def encoded(image: PillowImage.Image, format: str = "PNG", **options: object) -> bytes:
     out = BytesIO()
-    picture.save(out, format, **options)
+    image.save(out, format, **options)
     return out.getvalue()
 
 
@@ -57,7 +57,7 @@ def bomb(width: int = 100_000, height: int = 100_000) -> bytes:
 
 
 def image_of(data: bytes, folder: Path | None = None, *, prompt: str = "a test", id: str = "0a") -> imagen.Image:
-    """A picture as a library gives it, in a file where there is a folder."""
+    """An image as a library gives it, in a file where there is a folder."""
     sha256 = hashlib.sha256(data).hexdigest()
     path = None
     if folder is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pictures.drawings import decoded, encoded, halves
+from tests.images.drawings import decoded, encoded, halves
 from tests.test_cli import Shell
 
 
@@ -18,7 +18,7 @@ def shell(tmp_path: Path) -> Shell:
 
 
 async def make(shell: Shell, *prompts: str) -> list[str]:
-    """Pictures of the sketch engine: their ids."""
+    """Images of the sketch engine: their ids."""
     ids = []
     for prompt in prompts:
         status, records, _ = await shell.run_json(
@@ -29,7 +29,7 @@ async def make(shell: Shell, *prompts: str) -> list[str]:
     return ids
 
 
-async def test_a_picture_of_the_library_and_a_file_are_transformed(shell):
+async def test_an_image_of_the_library_and_a_file_are_transformed(shell):
     (one,) = await make(shell, "a boat")
     status, records, _ = await shell.run_json(
         "transform", one, "--out", "small.webp", "--width", "100", "--height", "60", "--fit", "cover"
@@ -47,24 +47,24 @@ async def test_a_picture_of_the_library_and_a_file_are_transformed(shell):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("missing", "--out", "a.png"), "There is no picture and no file missing"),
+        (("missing", "--out", "a.png"), "There is no image and no file missing"),
         (("own.png", "--out", "a.bmp"), "a.bmp must end in .png"),
         (("own.png", "--out", "no/folder/a.png"), "cannot be written"),
-        (("own.png", "--out", "a.png", "--crop", "0,0,999,1"), "reaches beyond the picture"),
+        (("own.png", "--out", "a.png", "--crop", "0,0,999,1"), "reaches beyond the image"),
         (("own.png", "--out", "a.png", "--crop", "all"), "is not X,Y,WIDTH,HEIGHT"),
-        (("text.png", "--out", "a.png"), "are no PNG, JPEG, WebP or GIF picture"),
+        (("text.png", "--out", "a.png"), "are no PNG, JPEG, WebP or GIF image"),
     ],
 )
 async def test_what_cannot_be_transformed_is_said_in_a_sentence(shell, arguments, sentence):
     (shell.home / "own.png").write_bytes(encoded(halves()))
-    (shell.home / "text.png").write_text("no picture")
+    (shell.home / "text.png").write_text("no image")
     done = await shell.run("transform", *arguments)
     assert done.returncode == 2
     assert sentence in done.stderr.decode()
     assert not (shell.home / "a.png").exists()
 
 
-async def test_a_sheet_of_pictures_is_drawn(shell):
+async def test_a_sheet_of_images_is_drawn(shell):
     ids = await make(shell, "a boat", "a tree")
     arguments = ("--out", "sheet.png", "--side", "100", "--columns", "1", "--captions", "prompt")
     status, records, _ = await shell.run_json("sheet", *ids, *arguments)
@@ -75,7 +75,7 @@ async def test_a_sheet_of_pictures_is_drawn(shell):
     assert (await shell.run("sheet", ids[0], "--out", "sheet.webp")).returncode == 2
 
 
-async def test_pictures_that_look_like_one_are_listed_and_so_are_groups(shell):
+async def test_images_that_look_like_one_are_listed_and_so_are_groups(shell):
     boat, _, again = await make(shell, "a boat", "a red tree on a hill", "a boat")
     status, records, _ = await shell.run_json("similar", boat)
     assert status == 0
@@ -91,10 +91,10 @@ async def test_pictures_that_look_like_one_are_listed_and_so_are_groups(shell):
 
 
 @pytest.mark.parametrize("command", [("similar",), ("transform", "--out", "x.png")])
-async def test_a_name_that_no_file_can_have_is_no_picture(shell, command):
+async def test_a_name_that_no_file_can_have_is_no_image(shell, command):
     done = await shell.run(*command, "a" * 300)
     assert done.returncode == 2
-    assert b"There is no picture and no file" in done.stderr
+    assert b"There is no image and no file" in done.stderr
     assert b"Traceback" not in done.stderr
 
 

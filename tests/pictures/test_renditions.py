@@ -12,13 +12,13 @@ import trio
 import imagen
 from imagen.library._imaging import Renditions, Transform, apply_transform, thumbnail
 from imagen.testing import InlineWorkers
-from tests.pictures.drawings import decoded, encoded, halves, image_of, scene
+from tests.images.drawings import decoded, encoded, halves, image_of, scene
 
 SMALL = Transform(width=32, format="webp")
 
 
 class CountingWorkers(InlineWorkers):
-    """Says how often each picture was made, and lets others run meanwhile."""
+    """Says how often each image was made, and lets others run meanwhile."""
 
     def __init__(self) -> None:
         self.running = 0
@@ -44,7 +44,7 @@ def image(tmp_path: Path) -> imagen.Image:
     return image_of(encoded(halves()), tmp_path)
 
 
-async def test_a_rendition_is_a_file_that_is_named_by_picture_and_parameters(cache, image, tmp_path):
+async def test_a_rendition_is_a_file_that_is_named_by_image_and_parameters(cache, image, tmp_path):
     path = await cache.get(image, SMALL)
     assert path.parent == tmp_path / "renditions" / image.sha256[:2]
     assert path.name.startswith(image.sha256 + "-")
@@ -100,7 +100,7 @@ async def test_a_damaged_file_is_made_again(cache, image, format, damage):
     assert (await cache.get(image, transform)).read_bytes() == whole
 
 
-async def test_a_picture_in_memory_is_transformed_and_never_written(cache, tmp_path):
+async def test_an_image_in_memory_is_transformed_and_never_written(cache, tmp_path):
     image = image_of(encoded(halves()))
     data = await cache.read(image, SMALL)
     assert data == apply_transform(image.data, SMALL)
@@ -113,7 +113,7 @@ async def test_the_bytes_of_a_rendition_are_those_of_its_file(cache, image):
     assert await cache.read(image, SMALL) == (await cache.get(image, SMALL)).read_bytes()
 
 
-async def test_removing_takes_every_rendition_of_the_picture_and_of_no_other(cache, image, tmp_path):
+async def test_removing_takes_every_rendition_of_the_image_and_of_no_other(cache, image, tmp_path):
     other = image_of(encoded(scene(1)), tmp_path)
     kept = await cache.get(other, SMALL)
     gone = [await cache.get(image, SMALL), await cache.get(image, thumbnail(256))]
@@ -163,7 +163,7 @@ async def test_renditions_that_cannot_be_deleted_are_said_in_a_sentence(cache, i
         await cache.remove(image.sha256)
 
 
-async def test_a_picture_that_is_deleted_while_its_rendition_is_made_leaves_none(cache, image, tmp_path, monkeypatch):
+async def test_an_image_that_is_deleted_while_its_rendition_is_made_leaves_none(cache, image, tmp_path, monkeypatch):
     def make(source: Path, transform: Transform) -> bytes:
         data = apply_transform(source, transform)
         source.unlink()

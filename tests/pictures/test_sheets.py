@@ -1,4 +1,4 @@
-"""Contact sheets show every picture in a square of its own, with a caption that can be read."""
+"""Contact sheets show every image in a square of its own, with a caption that can be read."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import imagen
 from imagen.library._imaging import MAX_PIXELS, contact_sheet
 from imagen.library._imaging.captions import set_caption
 from imagen.library._imaging.contact_sheets import _lay_out
-from tests.pictures.drawings import bomb, decoded, encoded, halves, image_of
+from tests.images.drawings import bomb, decoded, encoded, halves, image_of
 
 WIDE, TALL = encoded(halves((100, 50))), encoded(halves((50, 100)))
 
 
-def colours(picture: PillowImage.Image) -> set[tuple[int, int, int]]:
-    return {colour for _, colour in picture.getcolors(1 << 24)}
+def colours(image: PillowImage.Image) -> set[tuple[int, int, int]]:
+    return {colour for _, colour in image.getcolors(1 << 24)}
 
 
-def test_pictures_stand_in_equal_squares_in_order_row_by_row():
+def test_images_stand_in_equal_squares_in_order_row_by_row():
     sheet = decoded(contact_sheet([image_of(WIDE), image_of(TALL), image_of(WIDE)], side=64, columns=2))
     gap = 6
     assert sheet.size == (gap + 2 * (64 + gap), gap + 2 * (64 + gap))
@@ -39,7 +39,7 @@ def test_there_are_about_as_many_columns_as_rows():
     assert sheet.width == sheet.height
 
 
-def test_a_caption_is_written_below_its_picture():
+def test_a_caption_is_written_below_its_image():
     images = [image_of(WIDE, prompt="a lighthouse at dusk")]
     bare = decoded(contact_sheet(images, side=200))
     captioned = decoded(contact_sheet(images, side=200, captions=lambda image: image.prompt))
@@ -52,13 +52,13 @@ def test_a_jpeg_is_made_on_request():
     assert decoded(contact_sheet([image_of(WIDE)], side=64, format="jpeg")).format == "JPEG"
 
 
-def test_a_picture_that_cannot_be_read_leaves_an_empty_square_and_the_others():
+def test_an_image_that_cannot_be_read_leaves_an_empty_square_and_the_others():
     sheet = decoded(contact_sheet([image_of(bomb()), image_of(b"nothing"), image_of(WIDE)], side=64, columns=3))
     assert (220, 30, 30) in colours(sheet)
     assert colours(sheet.crop((0, 0, 140, sheet.height))) == {(246, 246, 246), (236, 236, 236)}
 
 
-def test_a_sheet_of_many_pictures_gets_smaller_squares_and_one_of_too_many_is_refused():
+def test_a_sheet_of_many_images_gets_smaller_squares_and_one_of_too_many_is_refused():
     assert _lay_out(20, None, 512, with_captions=True).side == 512
     many = _lay_out(2000, None, 512, with_captions=True)
     assert 48 <= many.side < 512
@@ -71,13 +71,13 @@ def test_a_sheet_of_many_pictures_gets_smaller_squares_and_one_of_too_many_is_re
 def test_a_sheet_that_makes_no_sense_is_refused(wrong):
     with pytest.raises(imagen.InvalidRequestError, match=r"\.$"):
         contact_sheet([image_of(WIDE)], **wrong)
-    with pytest.raises(imagen.InvalidRequestError, match="at least one picture"):
+    with pytest.raises(imagen.InvalidRequestError, match="at least one image"):
         contact_sheet([])
 
 
 @settings(max_examples=60, deadline=None)
 @given(text=st.text(max_size=300) | st.text("abc ", max_size=300), width=st.integers(60, 300))
-def test_no_caption_is_wider_than_its_picture_or_longer_than_two_lines(text, width):
+def test_no_caption_is_wider_than_its_image_or_longer_than_two_lines(text, width):
     font, lines = set_caption(text, size=12, width=width, lines=2)
     assert len(lines) <= 2
     assert all(font.getlength(line) <= width + 1 for line in lines)

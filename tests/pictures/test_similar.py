@@ -1,4 +1,4 @@
-"""Pictures that look alike are found, all of them within the distance, and quickly among many."""
+"""Images that look alike are found, all of them within the distance, and quickly among many."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from imagen.library._imaging import Similar, Transform, apply_transform, hash_di
 from imagen.library._imaging.grouping import group_hashes
 from imagen.library._imaging.similar import _HASH_OF, _KEEP, _NEWEST_OF, _PAGE_OF_HASHES, _UNHASHED
 from imagen.testing import InlineWorkers
-from tests.pictures.drawings import bomb, decoded, encoded, image_of, scene
+from tests.images.drawings import bomb, decoded, encoded, image_of, scene
 
 REQUEST = encode_request(imagen.Generate(prompt="a test"))
 SIGNED = st.integers(-(1 << 63), (1 << 63) - 1)
@@ -31,7 +31,7 @@ def signed(number: int) -> int:
 
 
 class Shelf:
-    """A library's table of pictures, with the bytes beside it."""
+    """A library's table of images, with the bytes beside it."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -43,8 +43,8 @@ class Shelf:
         self.reads.append(sha256)
         return self.files.get(sha256)
 
-    async def add(self, *pictures: bytes) -> None:
-        for data in pictures:
+    async def add(self, *images: bytes) -> None:
+        for data in images:
             sha256 = hashlib.sha256(data).hexdigest()
             self.files[sha256] = data
             await self.list([sha256])
@@ -70,7 +70,7 @@ async def shelf(tmp_path: Path):
     await database.aclose()
 
 
-def test_the_same_picture_in_other_forms_has_nearly_the_same_hash():
+def test_the_same_image_in_other_forms_has_nearly_the_same_hash():
     original = encoded(scene(3, (300, 200)))
     looks = perceptual_hash(original)
     for transform in (
@@ -102,7 +102,7 @@ def test_without_the_package_a_sentence_names_the_extra(monkeypatch):
         perceptual_hash(encoded(scene(1)))
 
 
-async def test_similar_pictures_are_found_and_others_are_not(shelf, tmp_path):
+async def test_similar_images_are_found_and_others_are_not(shelf, tmp_path):
     original = encoded(scene(3, (200, 200)))
     small = apply_transform(original, Transform(width=100, format="jpeg"))
     await shelf.add(original, encoded(scene(4)), small, encoded(scene(5)))
@@ -113,14 +113,14 @@ async def test_similar_pictures_are_found_and_others_are_not(shelf, tmp_path):
     assert seen == [(4, 4)]
     image = image_of(original, tmp_path, id=f"{1:032x}")
     assert [int(id, 16) for id, _ in await shelf.similar.to(image)] == [3]
-    # Its hash is kept, so the file is not looked at again; that of a picture from elsewhere is.
+    # Its hash is kept, so the file is not looked at again; that of an image from elsewhere is.
     image.path.unlink()
     assert [int(id, 16) for id, _ in await shelf.similar.to(image)] == [3]
     foreign = image_of(original, id="f" * 32)
     assert {int(id, 16) for id, _ in await shelf.similar.to(foreign)} == {1, 3}
 
 
-async def test_a_picture_is_hashed_once_and_the_same_bytes_too(shelf):
+async def test_an_image_is_hashed_once_and_the_same_bytes_too(shelf):
     data = encoded(scene(1))
     await shelf.add(data, data, encoded(scene(2)))
     await shelf.similar.to(data)
@@ -130,7 +130,7 @@ async def test_a_picture_is_hashed_once_and_the_same_bytes_too(shelf):
     assert len(await shelf.similar.to(data)) == 3
 
 
-async def test_a_picture_that_is_gone_or_damaged_has_no_hash_and_stops_nobody(shelf):
+async def test_an_image_that_is_gone_or_damaged_has_no_hash_and_stops_nobody(shelf):
     await shelf.add(bomb(), b"nothing")
     await shelf.list(["f" * 64])
     await shelf.add(encoded(scene(1)))
@@ -169,7 +169,7 @@ async def test_a_cancellation_keeps_the_hashes_that_were_made(shelf):
     assert newest_first[0][0] == 6
 
 
-async def test_pictures_in_the_trash_and_deleted_ones_are_left_out(shelf):
+async def test_images_in_the_trash_and_deleted_ones_are_left_out(shelf):
     data = encoded(scene(1))
     await shelf.add(data, data, data)
     assert len(await shelf.similar.to(data)) == 3
@@ -204,7 +204,7 @@ async def test_among_a_hundred_thousand_the_answer_is_exact(shelf):
     for place in range(0, 2000, 2):
         bits = sum(1 << bit for bit in chance.sample(range(64), chance.randint(0, 9)))
         hashes[place] = signed((looks ^ bits) & ((1 << 64) - 1))
-    # What else is kept of a new picture takes its time, and is no matter here.
+    # What else is kept of a new image takes its time, and is no matter here.
     await shelf.database.write([("DROP TRIGGER images_listed", ())])
     await shelf.list(["0" * 64] * len(hashes))
     await shelf.database.write([("DELETE FROM images_unhashed", ())])
@@ -241,7 +241,7 @@ async def test_every_question_is_answered_by_an_index(shelf):
     flips=st.lists(st.tuples(st.integers(0, 5), st.lists(st.integers(0, 63), max_size=8)), max_size=25),
     max_distance=st.integers(0, 7),
 )
-def test_groups_are_those_that_chains_of_near_pictures_make(seeds, flips, max_distance):
+def test_groups_are_those_that_chains_of_near_images_make(seeds, flips, max_distance):
     hashes = list(seeds)
     for which, bits in flips:
         looks = hashes[which % len(hashes)] & ((1 << 64) - 1)

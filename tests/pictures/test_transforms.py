@@ -1,4 +1,4 @@
-"""What comes of a transform, for every picture and every way to ask."""
+"""What comes of a transform, for every image and every way to ask."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from PIL import ImageCms, features
 
 import imagen
 from imagen.library._imaging import Transform, apply_transform, thumbnail
-from tests.pictures.drawings import decoded, encoded, halves
+from tests.images.drawings import decoded, encoded, halves
 
-PICTURE = encoded(halves((80, 40)))
+IMAGE = encoded(halves((80, 40)))
 
 
-def sides(transform: Transform, data: bytes = PICTURE) -> tuple[int, int]:
+def sides(transform: Transform, data: bytes = IMAGE) -> tuple[int, int]:
     return decoded(apply_transform(data, transform)).size
 
 
@@ -69,11 +69,11 @@ def test_no_side_is_ever_longer_than_asked(size, width, height, fit, rotate, enl
 
 @pytest.mark.parametrize(("degrees", "red_at"), [(90, (20, 4)), (180, (76, 20)), (270, (20, 76))])
 def test_rotating_goes_with_the_clock(degrees, red_at):
-    turned = decoded(apply_transform(PICTURE, Transform(rotate=degrees)))
+    turned = decoded(apply_transform(IMAGE, Transform(rotate=degrees)))
     assert turned.getpixel(red_at) == (220, 30, 30)
 
 
-def test_the_crop_counts_in_pixels_of_the_upright_picture():
+def test_the_crop_counts_in_pixels_of_the_upright_image():
     exif = PillowImage.Exif()
     exif[0x0112] = 6
     standing = encoded(halves((80, 40)), "JPEG", exif=exif, quality=95)
@@ -87,7 +87,7 @@ def test_the_crop_counts_in_pixels_of_the_upright_picture():
 def test_every_format_opens_again(fit, format):
     if format == "avif" and not features.check("avif"):
         pytest.skip("this Pillow has no AVIF")
-    made = decoded(apply_transform(PICTURE, Transform(width=32, height=32, fit=fit, format=format, quality=70)))
+    made = decoded(apply_transform(IMAGE, Transform(width=32, height=32, fit=fit, format=format, quality=70)))
     assert made.format == format.upper()
     made.load()
 
@@ -101,7 +101,7 @@ def test_the_format_stays_unless_asked_and_a_gif_becomes_a_png():
 def test_avif_is_refused_in_a_sentence_where_pillow_lacks_it():
     with mock.patch("PIL.features.check", return_value=False):
         with pytest.raises(imagen.ConfigurationError, match="choose webp"):
-            apply_transform(PICTURE, Transform(format="avif"))
+            apply_transform(IMAGE, Transform(format="avif"))
 
 
 def test_what_shows_through_is_white_in_a_jpeg_and_still_shows_through_elsewhere():
@@ -142,18 +142,18 @@ def test_what_makes_no_sense_is_refused_at_once(wrong):
         Transform(**wrong)
 
 
-def test_a_crop_beyond_the_picture_is_refused():
-    with pytest.raises(imagen.InvalidRequestError, match="reaches beyond the picture of 80x40"):
-        apply_transform(PICTURE, Transform(crop=(70, 0, 20, 20)))
+def test_a_crop_beyond_the_image_is_refused():
+    with pytest.raises(imagen.InvalidRequestError, match="reaches beyond the image of 80x40"):
+        apply_transform(IMAGE, Transform(crop=(70, 0, 20, 20)))
 
 
 def test_a_size_that_the_format_cannot_hold_is_refused_in_a_sentence():
     wide = Transform(width=16384, height=16, fit="stretch", enlarge=True, format="webp")
     with pytest.raises(imagen.InvalidRequestError, match="16384x16 cannot be written as webp"):
-        apply_transform(PICTURE, wide)
+        apply_transform(IMAGE, wide)
 
 
-def test_a_thumbnail_is_a_small_webp_of_the_whole_picture():
+def test_a_thumbnail_is_a_small_webp_of_the_whole_image():
     made = decoded(apply_transform(encoded(halves((2000, 1000)), "JPEG"), thumbnail(256)))
     assert (made.format, made.size) == ("WEBP", (256, 128))
     with pytest.raises(imagen.InvalidRequestError, match="256, 512 or 1024"):

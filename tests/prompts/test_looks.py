@@ -1,4 +1,4 @@
-"""A look keeps styles, seeds and references from picture to picture."""
+"""A look keeps styles, seeds and references from image to image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from imagen.prompts import SharedStyle, Style
 
 
 class Kept:
-    """A picture that was made."""
+    """An image that was made."""
 
     def __init__(self, id: str) -> None:
         self.id = id
@@ -55,7 +55,7 @@ def test_seeds_go_on_one_by_one_and_without_a_seed_there_is_none():
     assert look().request("a").seed is None
 
 
-def test_kept_pictures_lend_their_look_the_latest_first_as_far_as_the_model_takes_them():
+def test_kept_images_lend_their_look_the_latest_first_as_far_as_the_model_takes_them():
     a, b, c = Kept("a"), Kept("b"), Kept("c")
     kept = look(3, references=["look.png"])
     for image in (a, b, a, c):

@@ -1,4 +1,4 @@
-"""`imagen prompt`, `style` and `grid`, and prompts and styles in the commands that make pictures."""
+"""`imagen prompt`, `style` and `grid`, and prompts and styles in the commands that make images."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def test_styles_are_listed_shown_and_carried_by_files(run, run_json, home):
     assert '"Cine","still of {prompt}, film","ugly"' in (home / "out.csv").read_text()
 
 
-# --- making pictures ----------------------------------------------------------------------------------------------------
+# --- making images ----------------------------------------------------------------------------------------------------
 
 
 def prompt_of(run_json: JsonCommand, image: dict[str, object]) -> str:
@@ -211,7 +211,7 @@ def prompt_of(run_json: JsonCommand, image: dict[str, object]) -> str:
     return str(shown["prompt"] if "prompt" in shown else shown["request"]["prompt"])
 
 
-def test_a_kept_prompt_and_styles_make_a_picture(run_json):
+def test_a_kept_prompt_and_styles_make_an_image(run_json):
     run_json("prompt", "save", "sea", "a {{mood}} sea", "--apply-style", "oil", "--negative", "boats")
     image, summary = run_json("generate", "@sea", "--set", "mood=wild", "--apply-style", "noir", "--size", "64x64")
     assert summary["succeeded"] == 1
@@ -232,7 +232,7 @@ def test_a_grid_says_what_it_would_cost_and_sends_nothing(run, run_json, home):
     assert (quote["n"], quote["axes"]) == (6, {"prompt": 2, "model": 1, "seed": 3})
     status, lines, _ = run(*arguments, "--dry-run")
     assert status == 0
-    assert lines[0] == "6 pictures: 2 prompts x 1 model x 3 seeds"
+    assert lines[0] == "6 images: 2 prompts x 1 model x 3 seeds"
     assert "Nothing was sent." in lines
     assert not (home / "imagen.sqlite3").exists()
 
@@ -286,7 +286,7 @@ def test_copies_of_a_grid_and_its_sheet_are_named_to_people(run, home):
     assert "No key is set, so this is the built-in sketch engine" in err
 
 
-def test_pictures_of_a_grid_are_there_also_where_the_sheet_cannot_be_written(run, home):
+def test_images_of_a_grid_are_there_also_where_the_sheet_cannot_be_written(run, home):
     status, lines, err = run("grid", "a cat", "--size", "64x64", "--sheet", str(home / "none" / "sheet.png"))
     assert status == 0
     assert lines[-1].startswith("1 of 1 made")

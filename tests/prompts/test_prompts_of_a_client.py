@@ -29,7 +29,7 @@ async def test_a_grid_is_a_batch_and_a_quote_as_it_is(autojump_clock):
     assert provider.arrived == 12
 
 
-async def test_a_look_goes_on_with_the_pictures_that_it_keeps():
+async def test_a_look_goes_on_with_the_images_that_it_keeps():
     atelier = Atelier()
     async with open_atelier(atelier) as client:
         look = await client.look("watercolour", imagen.Style(name="own", suffix="for children"), seed=7)

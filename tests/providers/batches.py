@@ -12,7 +12,7 @@ import imagen
 from imagen import GeneratedImages, HttpRequest, HttpResponse, ImagenError, JobAccepted, ReadChunk, ResultDelivered
 from imagen._transport.driver import ExchangeObserver
 from imagen.providers import PROVIDERS
-from tests.providers.stepping import PICTURE, call, reply
+from tests.providers.stepping import IMAGE, call, reply
 
 Result = GeneratedImages | ImagenError
 
@@ -100,7 +100,7 @@ class Collector(ExchangeObserver):
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
-    """What one provider says; `line` is a result with a picture and `refused` one without, by the name of its request."""
+    """What one provider says; `line` is a result with an image and `refused` one without, by the name of its request."""
 
     provider: str
     model: str
@@ -129,13 +129,13 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         return BatchWalk(self.batch_api.collect(self.calls(count), self.accepted), *answers)
 
     def file(self, *names: object) -> File:
-        """A download of these results, each with a picture of its own."""
-        return File([self.line(str(name), picture_of(name)) for name in names])
+        """A download of these results, each with an image of its own."""
+        return File([self.line(str(name), image_of(name)) for name in names])
 
 
-def picture_of(name: object) -> bytes:
-    """The picture that the result of this name holds."""
-    return PICTURE + str(name).encode()
+def image_of(name: object) -> bytes:
+    """The image that the result of this name holds."""
+    return IMAGE + str(name).encode()
 
 
 def json_line(payload: object) -> bytes:
@@ -146,7 +146,7 @@ def openai_batch(status: str, **more: object) -> HttpResponse:
     return reply({"id": "batch_1", "object": "batch", "status": status, **more})
 
 
-def openai_line(name: str, data: bytes = PICTURE) -> bytes:
+def openai_line(name: str, data: bytes = IMAGE) -> bytes:
     return openai_answer(name, 200, {"created": 1, "data": [{"b64_json": pybase64.b64encode_as_string(data)}]})
 
 
@@ -159,7 +159,7 @@ def google_batch(state: str, **more: object) -> HttpResponse:
     return reply({"name": "batches/1", "metadata": {"state": state}, **more})
 
 
-def google_line(name: str, data: bytes = PICTURE) -> bytes:
+def google_line(name: str, data: bytes = IMAGE) -> bytes:
     part = {"inlineData": {"mimeType": "image/png", "data": pybase64.b64encode_as_string(data)}}
     return google_answer(name, response={"candidates": [{"content": {"parts": [part]}, "finishReason": "STOP"}]})
 

@@ -30,8 +30,8 @@ from imagen._requests.translation import translate
 from imagen.providers import PROVIDERS
 
 SHARED = Path(__file__).parents[2].parent / "shared"
-PICTURE = b"\x89PNG\r\n\x1a\n and some more bytes"
-PICTURE_BASE64 = pybase64.b64encode(PICTURE).decode()
+IMAGE = b"\x89PNG\r\n\x1a\n and some more bytes"
+IMAGE_BASE64 = pybase64.b64encode(IMAGE).decode()
 CATALOG = imagen.load_catalog()
 
 
@@ -120,16 +120,16 @@ def call(
     )
 
 
-def input_picture(
+def input_image(
     width: int = 64, height: int = 64, *, color: object = "teal", format: str = "PNG"
 ) -> imagen.EncodedImage:
-    """A picture to work on."""
+    """An image to work on."""
     file = io.BytesIO()
     Image.new("RGB", (width, height), color).save(file, format)
     return imagen.EncodedImage(data=file.getvalue(), media_type=f"image/{format.lower()}", width=width, height=height)
 
 
-def mask_picture(width: int = 64, height: int = 64) -> imagen.EncodedImage:
+def mask_image(width: int = 64, height: int = 64) -> imagen.EncodedImage:
     """A mask whose left half is white, which is the half to change."""
     file = io.BytesIO()
     mask = Image.new("L", (width, height), 0)
@@ -147,7 +147,7 @@ def reply(body: object, status: int = 200, **headers: str) -> HttpResponse:
 
 def images(count: int = 1, **more: object) -> dict[str, object]:
     """The body of a generation that went well."""
-    return {"created": 1, "data": [{"b64_json": PICTURE_BASE64}] * count, **more}
+    return {"created": 1, "data": [{"b64_json": IMAGE_BASE64}] * count, **more}
 
 
 STREAM = HttpResponse(status=200, headers={"content-type": "text/event-stream; charset=utf-8"})
@@ -161,13 +161,13 @@ def sse(*events: dict[str, object], newline: str = "\n") -> bytes:
 
 def partial(number: int = 0, **more: object) -> dict[str, object]:
     """The event of a preview."""
-    event = {"type": "image_generation.partial_image", "b64_json": PICTURE_BASE64, "partial_image_index": number}
+    event = {"type": "image_generation.partial_image", "b64_json": IMAGE_BASE64, "partial_image_index": number}
     return {**event, **more}
 
 
 def completed(**more: object) -> dict[str, object]:
-    """The event of a picture."""
-    return {"type": "image_generation.completed", "b64_json": PICTURE_BASE64, **more}
+    """The event of an image."""
+    return {"type": "image_generation.completed", "b64_json": IMAGE_BASE64, **more}
 
 
 def recorded(name: str, provider: str = "openai") -> dict[str, Any]:

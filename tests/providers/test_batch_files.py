@@ -33,8 +33,8 @@ from imagen import (
 from imagen._results.prices import cost_of, quote_request
 from imagen.providers import PROVIDERS
 from imagen.testing.simulator import BrokenBase64, JobFails, Overloaded, ServerError, Simulator, open_simulator
-from tests.providers.batches import DIALECTS, OPENAI, BatchWalk, Collector, Dialect, File, picture_of
-from tests.providers.stepping import CATALOG, PICTURE, reply
+from tests.providers.batches import DIALECTS, OPENAI, BatchWalk, Collector, Dialect, File, image_of
+from tests.providers.stepping import CATALOG, IMAGE, reply
 from tests.providers.test_openai import mutated
 from tests.transports import open_driver
 
@@ -48,10 +48,10 @@ def dialect(request: pytest.FixtureRequest) -> Dialect:
     return request.param
 
 
-def pictures(results: dict[int, GeneratedImages | ImagenError]) -> dict[int, list[bytes]]:
+def images(results: dict[int, GeneratedImages | ImagenError]) -> dict[int, list[bytes]]:
     """The bytes that were delivered, by position."""
     return {
-        position: [picture.data for picture in result.pictures]
+        position: [image.data for image in result.images]
         for position, result in results.items()
         if isinstance(result, GeneratedImages)
     }
@@ -62,7 +62,7 @@ def pictures(results: dict[int, GeneratedImages | ImagenError]) -> dict[int, lis
 
 def test_a_batch_is_announced_can_be_stopped_shows_how_far_it_is_and_delivers_each_result(dialect):
     walk = dialect.run(4, dialect.running, dialect.ended, dialect.file(0, 1, 2, 3))
-    assert pictures(walk.run()) == {position: [picture_of(position)] for position in range(4)}
+    assert images(walk.run()) == {position: [image_of(position)] for position in range(4)}
     assert walk.of(JobAccepted) == [dialect.accepted]
     (stop,) = walk.of(Cancellable)
     assert isinstance(stop, Cancellable)
@@ -85,7 +85,7 @@ def test_a_batch_of_another_process_is_collected_by_the_second_half_of_the_way(d
     answers = (dialect.running, dialect.ended, File([dialect.line("1") + dialect.refused("0")]))
     whole, half = dialect.run(2, *answers), dialect.collect(2, *answers)
     delivered, collected = whole.run(), half.run()
-    assert pictures(collected) == pictures(delivered) == {1: [PICTURE]}
+    assert images(collected) == images(delivered) == {1: [IMAGE]}
     assert isinstance(collected[0], ContentFilterError)
     assert whole.steps[-len(half.steps) :][:3] == half.steps[:3]
     assert whole.requests[len(dialect.submission) :] == half.requests
@@ -95,7 +95,7 @@ def test_results_come_in_any_order_and_lines_of_others_and_double_ones_are_passe
     lines = list(dialect.file("2", "7", "0", "-1", "02", "١", "1").chunks)
     lines[2:2] = [dialect.line("2"), b'{"half a line"\n', b"\n", b"[]\n"]
     walk = dialect.collect(3, dialect.ended, File(lines))
-    assert pictures(walk.run()) == {position: [picture_of(position)] for position in (2, 0, 1)}
+    assert images(walk.run()) == {position: [image_of(position)] for position in (2, 0, 1)}
     assert [step.position for step in walk.delivered] == [2, 0, 1]
 
 
@@ -103,7 +103,7 @@ def test_results_come_in_any_order_and_lines_of_others_and_double_ones_are_passe
 def test_a_line_may_be_cut_anywhere_and_the_last_one_end_without_a_newline(dialect, chunk_bytes):
     content = (dialect.line("1") + dialect.line("0")).rstrip(b"\n")
     chunks = [content[at : at + chunk_bytes] for at in range(0, len(content), chunk_bytes)]
-    assert pictures(dialect.collect(2, dialect.ended, File(chunks)).run()) == {0: [PICTURE], 1: [PICTURE]}
+    assert images(dialect.collect(2, dialect.ended, File(chunks)).run()) == {0: [IMAGE], 1: [IMAGE]}
 
 
 def test_nothing_is_read_any_more_once_each_request_has_its_result(dialect):
@@ -128,7 +128,7 @@ def test_a_request_without_a_result_may_be_billed(dialect):
 def test_a_result_that_cannot_be_read_loses_no_other(dialect):
     broken = dialect.line("1").replace(b"iVBOR", b"!!!!!")
     results = dialect.collect(3, dialect.ended, File([dialect.line("0"), broken, dialect.line("2")])).run()
-    assert pictures(results) == {0: [PICTURE], 2: [PICTURE]}
+    assert images(results) == {0: [IMAGE], 2: [IMAGE]}
     assert isinstance(results[1], ProviderError)
     assert results[1].billed == "yes"
 
@@ -138,7 +138,7 @@ def test_a_result_that_cannot_be_read_loses_no_other(dialect):
 
 def test_an_hour_without_an_answer_does_not_end_a_batch(dialect):
     outages = [reply({}, 503), reply(b"<html>", 200), reply({}, 429)] * 39
-    assert pictures(dialect.run(1, *outages, dialect.ended, dialect.file(0)).run()) == {0: [picture_of(0)]}
+    assert images(dialect.run(1, *outages, dialect.ended, dialect.file(0)).run()) == {0: [image_of(0)]}
 
 
 def test_a_batch_that_nobody_knows_any_more_may_be_billed(dialect):
@@ -166,7 +166,7 @@ def test_a_download_that_breaks_off_is_begun_again_and_delivers_nothing_twice(di
     lines = [dialect.line(str(position)) for position in range(4)]
     half = File([*lines[:breaks], lines[breaks][:50]], LOST)
     walk = dialect.collect(4, dialect.ended, half, reply({}, 503), LOST, File(lines))
-    assert pictures(walk.run()) == {position: [PICTURE] for position in range(4)}
+    assert images(walk.run()) == {position: [IMAGE] for position in range(4)}
     assert len({request.url for request in walk.requests[1:]}) == 1
 
 
@@ -293,9 +293,7 @@ async def test_a_batch_costs_half_of_what_its_requests_cost_by_themselves(dialec
     async with open_simulator(latency=0.05) as simulator:
         calls = dialect.calls(5, poll_seconds=0.01)
         watch = await collected(dialect, simulator, dialect.batch_api.run(calls))
-        assert {position: len(found) for position, found in pictures(watch.results).items()} == dict.fromkeys(
-            range(5), 1
-        )
+        assert {position: len(found) for position, found in images(watch.results).items()} == dict.fromkeys(range(5), 1)
         (bill,) = simulator.bills
         assert (bill.images, bill.delivered) == (5, True)
         costs = [
@@ -323,9 +321,9 @@ async def test_a_batch_is_collected_after_its_process_has_died(dialect):
         assert watch.accepted_job is not None
         assert not watch.results
         later = await collected(dialect, simulator, dialect.batch_api.collect(calls, watch.accepted_job))
-        assert pictures(later.results).keys() == {0, 1, 2}
+        assert images(later.results).keys() == {0, 1, 2}
         again = await collected(dialect, simulator, dialect.batch_api.collect(calls, watch.accepted_job))
-        assert pictures(again.results) == pictures(later.results)
+        assert images(again.results) == images(later.results)
         assert len(simulator.bills) == 1
         assert later.sent == 0
 
@@ -344,26 +342,26 @@ async def test_a_batch_that_is_stopped_gives_what_was_done_by_then(dialect):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(stop)
                 await driver.run(dialect.batch_api.run(dialect.calls(2, poll_seconds=0.01)), watch)
-        assert len(pictures(watch.results)) == simulator.bills[0].images == 2
+        assert len(images(watch.results)) == simulator.bills[0].images == 2
 
 
 async def test_outages_of_the_polls_are_sat_out(dialect):
     async with open_simulator(poll_faults=[Overloaded(), ServerError()] * 10) as simulator:
         watch = await collected(dialect, simulator, dialect.batch_api.run(dialect.calls(2, poll_seconds=0.01)))
-        assert len(pictures(watch.results)) == 2
+        assert len(images(watch.results)) == 2
 
 
 async def test_a_request_that_is_wrong_spoils_no_other(dialect):
     async with open_simulator() as simulator:
         fine, wrong = dialect.calls(1, poll_seconds=0.01), dialect.calls(1, options={"nonsense": True})
         watch = await collected(dialect, simulator, dialect.batch_api.run([*fine, *wrong, *fine]))
-        assert pictures(watch.results).keys() == {0, 2}
+        assert images(watch.results).keys() == {0, 2}
         assert isinstance(watch.results[1], imagen.InvalidRequestError)
         assert watch.results[1].billed == "no"
         assert simulator.bills[0].images == 2
 
 
-async def test_broken_pictures_are_paid(dialect):
+async def test_broken_images_are_paid(dialect):
     async with open_simulator(faults=BrokenBase64()) as simulator:
         watch = await collected(dialect, simulator, dialect.batch_api.run(dialect.calls(2, poll_seconds=0.01)))
         assert [getattr(result, "billed", None) for result in watch.results.values()] == ["yes", "yes"]
@@ -389,7 +387,7 @@ def test_quotes_are_halved_and_what_a_caller_assumes_is_not(dialect):
 
 
 def test_what_a_provider_reports_is_never_halved():
-    reported = GeneratedImages(pictures=(imagen.GeneratedImage(data=b""),), reported_cost_usd=Decimal("0.5"))
+    reported = GeneratedImages(images=(imagen.GeneratedImage(data=b""),), reported_cost_usd=Decimal("0.5"))
     model = CATALOG.find(OPENAI.model)
     assert cost_of(model, imagen.Generate(prompt="x"), reported, economy=True).usd == Decimal("0.5")
 

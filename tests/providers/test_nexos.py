@@ -27,7 +27,7 @@ from imagen._results.prices import share_cost
 from imagen.providers.openai import _nexos as nexos
 from imagen.testing.simulator import Nexos, open_simulator
 from tests.providers.openai.clients import open_client
-from tests.providers.stepping import CATALOG, PICTURE, Walk, call, images, outcome, reply, schema
+from tests.providers.stepping import CATALOG, IMAGE, Walk, call, images, outcome, reply, schema
 from tests.providers.test_openai import GOOD, bodies, ends_well, statuses, wrong_fields
 
 MODELS = [model.id for model in CATALOG if model.provider == "nexos"]
@@ -66,7 +66,7 @@ def walk(*responses: HttpResponse, model: str | imagen.Model = "imagen-4", **fie
 
 def test_the_list_is_asked_first_and_may_be_an_earlier_one():
     walked = walk(LIST, reply(images()))
-    assert walked.run().pictures == (imagen.GeneratedImage(data=PICTURE),)
+    assert walked.run().found == (imagen.GeneratedImage(data=IMAGE),)
     listed, posted = walked.requests
     assert listed == HttpRequest(method="GET", url="models", repeatable=True, cache_seconds=300.0)
     assert (posted.method, posted.url, posted.repeatable) == ("POST", "images/generations", False)
@@ -170,8 +170,8 @@ def test_a_model_that_the_workspace_lacks_is_named_with_those_it_has_and_the_suc
 
 def test_a_link_is_downloaded_and_the_revised_prompt_kept():
     body = {"created": 1790000000, "data": [{"url": "https://files.example/1.png", "revised_prompt": "a red cube"}]}
-    walked = walk(LIST, reply(body), HttpResponse(status=200, body=PICTURE))
-    assert walked.run().pictures == (imagen.GeneratedImage(data=PICTURE, revised_prompt="a red cube"),)
+    walked = walk(LIST, reply(body), HttpResponse(status=200, body=IMAGE))
+    assert walked.run().found == (imagen.GeneratedImage(data=IMAGE, revised_prompt="a red cube"),)
     assert walked.requests[2] == HttpRequest(
         method="GET", url="https://files.example/1.png", repeatable=True, collects=True
     )
@@ -202,7 +202,7 @@ def test_the_price_is_what_the_gateway_says_or_unknown(usage, usd):
     assert result.reported_cost_usd == (None if usd is None else Decimal(usd))
     assert result.usage is None
     if usd is not None:
-        shares = share_cost(imagen.Cost(usd=result.reported_cost_usd, source="reported"), result.pictures)
+        shares = share_cost(imagen.Cost(usd=result.reported_cost_usd, source="reported"), result.found)
         assert sum(share.usd for share in shares) == Decimal(usd)
 
 
@@ -224,11 +224,11 @@ def test_a_rate_that_is_none_is_refused_before_anything_is_ordered(rate):
     assert not walked.requests
 
 
-def test_one_picture_that_cannot_be_had_does_not_lose_the_others():
+def test_one_image_that_cannot_be_had_does_not_lose_the_others():
     broken = {"data": [{"b64_json": "*!*"}, *images(2)["data"]]}
-    pictures = walk(LIST, reply(broken), count=3).run().pictures
-    assert [type(picture) for picture in pictures].count(imagen.LostImage) == 1
-    assert len(pictures) == 3
+    found = walk(LIST, reply(broken), count=3).run().found
+    assert [type(image) for image in found].count(imagen.LostImage) == 1
+    assert len(found) == 3
 
 
 # --- the list -------------------------------------------------------------------------------------------------------
@@ -356,8 +356,8 @@ def test_any_list_ends_well_and_costs_nothing(body, status):
 
 @given(body=bodies | wrong_fields((PAID,)), status=statuses)
 @settings(max_examples=250, deadline=None)
-def test_any_answer_ends_in_pictures_or_an_error_of_ours(body, status):
-    files = [HttpResponse(status=200, body=PICTURE)] * 20
+def test_any_answer_ends_in_images_or_an_error_of_ours(body, status):
+    files = [HttpResponse(status=200, body=IMAGE)] * 20
     ends_well(walk(LIST, HttpResponse(status=status, body=body), *files))
 
 
@@ -365,4 +365,4 @@ def test_the_list_may_hold_more_than_we_know():
     body = json.loads(LIST.body)
     body["data"].append({**entry("New", 9), "endpoints": ["image_generation", "hologram"], "pricing": None, "x": [1]})
     walked = walk(reply(body), reply(images()))
-    assert walked.run().pictures
+    assert walked.run().found

@@ -34,8 +34,8 @@ from imagen.providers.openai import _adapter as openai
 from imagen.providers.openai._wire import EventStream
 from tests.providers.stepping import (
     CATALOG,
-    PICTURE,
-    PICTURE_BASE64,
+    IMAGE,
+    IMAGE_BASE64,
     STREAM,
     Walk,
     call,
@@ -68,7 +68,7 @@ def sent_body(**fields: Any) -> dict[str, Any]:
 
 def test_a_generation_is_one_post_that_may_not_be_sent_twice():
     walked = walk(reply(images()))
-    assert walked.run() == GeneratedImages(pictures=(imagen.GeneratedImage(data=PICTURE),))
+    assert walked.run() == GeneratedImages(images=(imagen.GeneratedImage(data=IMAGE),))
     assert walked.steps == [
         HttpRequest(
             method="POST",
@@ -156,11 +156,11 @@ def tiny(name: str) -> bytes:
         ("edit-gpt-image-2-free-size.json", "gpt-image-2", (12, 64, 0, 120), "0.004172"),
     ],
 )
-def test_a_recorded_answer_gives_the_picture_and_its_price(name, model, tokens, usd):
+def test_a_recorded_answer_gives_the_image_and_its_price(name, model, tokens, usd):
     recording = recorded(name)["response"]
     asked = call(model)
     result = Walk(openai.generate(asked), reply(recording["body"], **recording["headers"])).run()
-    assert [picture.data for picture in result.pictures] == [tiny(name)]
+    assert [image.data for image in result.images] == [tiny(name)]
     assert result.usage is not None
     assert msgspec.structs.astuple(result.usage) == tokens
     cost = cost_of(asked.model, asked.request, result)
@@ -169,11 +169,11 @@ def test_a_recorded_answer_gives_the_picture_and_its_price(name, model, tokens, 
 
 def test_a_recorded_link_is_downloaded_and_the_revised_prompt_kept():
     body = recorded("generate-dall-e-3-url.json")["response"]["body"]
-    walked = walk(reply(body), HttpResponse(status=200, body=PICTURE))
-    (picture,) = walked.run().pictures
-    assert picture.data == PICTURE
-    assert picture.revised_prompt is not None
-    assert picture.revised_prompt.startswith("An image of a Siamese cat.")
+    walked = walk(reply(body), HttpResponse(status=200, body=IMAGE))
+    (image,) = walked.run().images
+    assert image.data == IMAGE
+    assert image.revised_prompt is not None
+    assert image.revised_prompt.startswith("An image of a Siamese cat.")
     assert walked.requests[1] == HttpRequest(method="GET", url=body["data"][0]["url"], repeatable=True, collects=True)
 
 
@@ -181,7 +181,7 @@ def test_recorded_links_are_downloaded_one_after_the_other():
     body = recorded("variation-dall-e-2.json")["response"]["body"]
     walked = walk(reply(body), HttpResponse(status=200, body=b"one"), HttpResponse(status=200, body=b"two"))
     result = walked.run()
-    assert [picture.data for picture in result.pictures] == [b"one", b"two"]
+    assert [image.data for image in result.images] == [b"one", b"two"]
     assert result.usage is None
 
 
@@ -190,18 +190,18 @@ def recorded_stream(newline: str = "\n") -> bytes:
     return sse(*(event["data"] for event in events), newline=newline)
 
 
-def test_a_recorded_stream_gives_previews_and_then_the_picture_with_its_usage():
+def test_a_recorded_stream_gives_previews_and_then_the_image_with_its_usage():
     recording = recorded("stream-gpt-image-1-partials.json")["response"]
     walked = walk(STREAM, chunks=[recorded_stream()], previews=2)
     result = walked.run()
     data = pybase64.b64decode(recording["events"][2]["data"]["b64_json"])
     assert [(step.number, step.data) for step in walked.partials] == [(0, data), (1, data)]
-    assert [picture.data for picture in result.pictures] == [data]
+    assert [image.data for image in result.images] == [data]
     assert result.usage == imagen.Usage(text_input_tokens=14, image_output_tokens=272)
     same_call = walk(reply(recording["same_call_without_stream"])).run()
     assert same_call.usage == result.usage
-    assert same_call.pictures[0].data == data
-    assert same_call.pictures[0].provider_id == "d639de25-4fac-4bdd-b095"
+    assert same_call.images[0].data == data
+    assert same_call.images[0].provider_id == "d639de25-4fac-4bdd-b095"
 
 
 RECORDED_ERRORS = {
@@ -385,32 +385,32 @@ def test_an_error_text_is_cut_between_words_so_that_no_part_of_a_key_shows():
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"data": []}', b'{"data": null}', b"<html>", b'{"data": [7]}'])
-def test_an_answer_without_a_picture_may_have_been_billed(body):
+def test_an_answer_without_an_image_may_have_been_billed(body):
     error = walk(reply(body)).fail()
     assert outcome(error) == (ProviderError, "API_ERROR", False, "unknown", None)
 
 
 @pytest.mark.parametrize("text", ["%%%", "AAA", "A A=", "iVBOR*!*w0K", 7, {"a": 1}, ["aGk="]], ids=str)
-def test_a_picture_that_is_no_base64_was_billed(text):
+def test_an_image_that_is_no_base64_was_billed(text):
     error = walk(reply({"data": [{"b64_json": text}]})).fail()
     assert outcome(error) == (ProviderError, "API_ERROR", False, "yes", None)
 
 
-def test_a_picture_with_neither_bytes_nor_link_was_billed():
+def test_an_image_with_neither_bytes_nor_link_was_billed():
     error = walk(reply({"data": [{"revised_prompt": "a cat"}]})).fail()
     assert outcome(error) == (ProviderError, "API_ERROR", False, "yes", None)
 
 
 def test_base64_may_have_its_slashes_escaped():
-    picture = b"\xff\xff\xff" * 3
-    escaped = b'{"data":[{"b64_json":"' + pybase64.b64encode(picture).replace(b"/", b"\\/") + b'"}]}'
+    image = b"\xff\xff\xff" * 3
+    escaped = b'{"data":[{"b64_json":"' + pybase64.b64encode(image).replace(b"/", b"\\/") + b'"}]}'
     assert b"\\/" in escaped
-    assert walk(reply(escaped)).run().pictures[0].data == picture
+    assert walk(reply(escaped)).run().images[0].data == image
 
 
-def test_fewer_pictures_than_asked_for_and_more_are_given_as_they_came():
-    assert len(walk(reply(images(1)), count=4).run().pictures) == 1
-    assert len(walk(reply(images(3)), count=2).run().pictures) == 3
+def test_fewer_images_than_asked_for_and_more_are_given_as_they_came():
+    assert len(walk(reply(images(1)), count=4).run().images) == 1
+    assert len(walk(reply(images(3)), count=2).run().images) == 3
 
 
 @pytest.mark.parametrize("status", [403, 404, 410, 500])
@@ -420,10 +420,10 @@ def test_a_link_that_does_not_answer_was_billed(status):
     assert outcome(error) == (ProviderError, "API_ERROR", False, "yes", None)
 
 
-def test_a_field_that_nobody_documents_cannot_lose_a_picture():
-    item = {"b64_json": PICTURE_BASE64, "generation_id": 7, "revised_prompt": ["a", "cat"]}
-    (picture,) = walk(reply({"data": [item], "usage": "much", "created": None})).run().pictures
-    assert picture == imagen.GeneratedImage(data=PICTURE)
+def test_a_field_that_nobody_documents_cannot_lose_an_image():
+    item = {"b64_json": IMAGE_BASE64, "generation_id": 7, "revised_prompt": ["a", "cat"]}
+    (image,) = walk(reply({"data": [item], "usage": "much", "created": None})).run().images
+    assert image == imagen.GeneratedImage(data=IMAGE)
 
 
 @pytest.mark.parametrize(
@@ -447,7 +447,7 @@ def test_a_usage_that_cannot_be_is_unknown(usage):
     assert result.usage is None
 
 
-def test_a_usage_without_details_is_text_in_and_picture_out():
+def test_a_usage_without_details_is_text_in_and_image_out():
     result = walk(reply(images(usage={"input_tokens": 3, "output_tokens": 5, "total_tokens": 8}))).run()
     assert result.usage == imagen.Usage(text_input_tokens=3, image_output_tokens=5)
 
@@ -455,44 +455,44 @@ def test_a_usage_without_details_is_text_in_and_picture_out():
 # --- the stream -----------------------------------------------------------------------------------------------------
 
 
-def test_several_pictures_in_a_stream_add_up_their_usage():
+def test_several_images_in_a_stream_add_up_their_usage():
     usage = {"input_tokens": 2, "output_tokens": 10}
     chunks = [sse(partial(), completed(usage=usage)), sse(partial(), completed(usage=usage))]
     result = walk(STREAM, chunks=chunks, count=2, previews=1).run()
-    assert len(result.pictures) == 2
+    assert len(result.images) == 2
     assert result.usage == imagen.Usage(text_input_tokens=4, image_output_tokens=20)
 
 
-def test_the_last_picture_ends_a_stream_whatever_comes_behind_it():
+def test_the_last_image_ends_a_stream_whatever_comes_behind_it():
     behind = b"data: [DONE]\n\ndata: {broken\n\n" + sse({"error": {"code": "server_error"}})
     for chunks in ([sse(completed()) + behind], [sse(completed()), behind], [sse(completed()) + behind[:7]]):
         walked = walk(STREAM, chunks=chunks, previews=1)
-        assert len(walked.run().pictures) == 1
+        assert len(walked.run().images) == 1
 
 
-def test_done_ends_a_stream_with_the_pictures_that_there_are():
+def test_done_ends_a_stream_with_the_images_that_there_are():
     result = walk(STREAM, chunks=[sse(completed()) + b"data: [DONE]\n\n"], count=2, previews=1).run()
-    assert len(result.pictures) == 1
+    assert len(result.images) == 1
 
 
 def test_a_preview_that_cannot_be_read_is_passed_over():
     for broken in ({"b64_json": "%%%"}, {"b64_json": None}, {"b64_json": 3}, {"partial_image_index": None}):
         walked = walk(STREAM, chunks=[sse(partial(**broken), partial(1), completed())], previews=3)
-        assert len(walked.run().pictures) == 1
+        assert len(walked.run().images) == 1
         assert [step.number for step in walked.partials][-1] == 1
 
 
 def test_comments_and_events_of_other_kinds_are_passed_over():
     stream = b": ping\n\nevent: ping\n\nretry: 3000\n\n" + sse({"type": "image_generation.started"}, completed())
-    assert len(walk(STREAM, chunks=[stream], previews=1).run().pictures) == 1
+    assert len(walk(STREAM, chunks=[stream], previews=1).run().images) == 1
 
 
 def test_a_stream_that_ends_without_its_last_empty_line_is_complete():
-    assert len(walk(STREAM, chunks=[sse(completed()).rstrip()], previews=1).run().pictures) == 1
+    assert len(walk(STREAM, chunks=[sse(completed()).rstrip()], previews=1).run().images) == 1
 
 
 @pytest.mark.parametrize("chunks", [[], [sse(partial())], [b"data: {"], [b"data: 7\n\n"], [b"data: \xff\xfe\n\n"]])
-def test_a_stream_without_a_picture_may_have_been_billed(chunks):
+def test_a_stream_without_an_image_may_have_been_billed(chunks):
     error = walk(STREAM, chunks=chunks, previews=1).fail()
     assert outcome(error) == (ProviderError, "API_ERROR", False, "unknown", None)
 
@@ -501,7 +501,7 @@ def test_a_server_that_cannot_stream_may_answer_in_json():
     response = reply(images())
     head = msgspec.structs.replace(response, body=b"")
     walked = walk(head, chunks=[response.body[:9], response.body[9:]], previews=2)
-    assert walked.run().pictures[0].data == PICTURE
+    assert walked.run().images[0].data == IMAGE
 
 
 @pytest.mark.parametrize(
@@ -596,7 +596,7 @@ def test_many_tiny_events_in_one_chunk_are_read_in_no_time(event):
     assert time.process_time() - started < 1.0
 
 
-def test_a_picture_of_many_small_chunks_is_read_in_no_time():
+def test_an_image_of_many_small_chunks_is_read_in_no_time():
     data = b"data: " + b"x" * 4_000_000 + b"\n\n"
     started = time.process_time()
     events = parsed([data[at : at + 1000] for at in range(0, len(data), 1000)])
@@ -607,7 +607,7 @@ def test_a_picture_of_many_small_chunks_is_read_in_no_time():
 # --- anything at all ------------------------------------------------------------------------------------------------
 
 USAGE = {"input_tokens": 14, "output_tokens": 272, "output_tokens_details": {"image_tokens": 272, "text_tokens": 0}}
-ITEM = {"b64_json": PICTURE_BASE64, "revised_prompt": "a cat", "generation_id": "d6-4f"}
+ITEM = {"b64_json": IMAGE_BASE64, "revised_prompt": "a cat", "generation_id": "d6-4f"}
 GOOD: dict[str, Any] = {"created": 1, "size": "1024x1024", "data": [ITEM], "usage": USAGE}
 BAD: dict[str, Any] = {
     "error": {
@@ -701,17 +701,17 @@ events = st.one_of(
 
 
 def ends_well(walked: Walk) -> None:
-    """Pictures or an ImagenError: another exception comes out of here."""
+    """Images or an ImagenError: another exception comes out of here."""
     result, error = None, None
     try:
         result = walked.run()
     except imagen.ImagenError as caught:
         error = caught
     if result is not None:
-        assert result.pictures
+        assert result.images
         assert all(
-            isinstance(picture, imagen.WithheldImage | imagen.LostImage) or isinstance(picture.data, bytes)
-            for picture in result.pictures
+            isinstance(image, imagen.WithheldImage | imagen.LostImage) or isinstance(image.data, bytes)
+            for image in result.images
         )
         assert 0 <= cost_of(CATALOG.find("gpt-image-2"), imagen.Generate(prompt="a cat"), result).usd < 10**9
     if error is not None:
@@ -723,14 +723,14 @@ def ends_well(walked: Walk) -> None:
 
 @given(body=bodies, status=statuses, headers=headers)
 @settings(max_examples=600, deadline=None)
-def test_any_answer_ends_in_pictures_or_an_error_of_ours(body, status, headers):
-    files = [HttpResponse(status=200, body=PICTURE)] * 20
+def test_any_answer_ends_in_images_or_an_error_of_ours(body, status, headers):
+    files = [HttpResponse(status=200, body=IMAGE)] * 20
     ends_well(walk(HttpResponse(status=status, headers=headers, body=body), *files))
 
 
 @given(parts=st.lists(events, max_size=5), places=cuts, count=st.integers(1, 3))
 @settings(max_examples=500, deadline=None)
-def test_any_stream_ends_in_pictures_or_an_error_of_ours_and_cuts_do_not_matter(parts, places, count):
+def test_any_stream_ends_in_images_or_an_error_of_ours_and_cuts_do_not_matter(parts, places, count):
     data = b"".join(parts)
     chunks = cut(data, places)
     ends_well(walk(STREAM, chunks=chunks, count=count, previews=3))
@@ -748,6 +748,6 @@ def ending(chunks: list[bytes], count: int) -> object:
 @given(body=bodies, status=statuses, places=cuts)
 @settings(max_examples=150, deadline=None)
 def test_any_answer_to_a_request_for_a_stream_ends_well_too(body, status, places):
-    files = [HttpResponse(status=200, body=PICTURE)] * 20
+    files = [HttpResponse(status=200, body=IMAGE)] * 20
     head = HttpResponse(status=status, headers={"content-type": "application/json"})
     ends_well(walk(head, *files, chunks=cut(body, places), previews=1))

@@ -12,7 +12,7 @@ from tests.publishing.shelf import open_shelf
 
 
 async def main(home: str, endpoint: str, bucket: str) -> None:
-    settings = StoreSettings(url=f"s3://{bucket}/pictures", options={"endpoint": endpoint, "region": "us-east-1"})
+    settings = StoreSettings(url=f"s3://{bucket}/images", options={"endpoint": endpoint, "region": "us-east-1"})
     async with open_shelf(Path(home)) as shelf:
         await shelf.publisher(settings).run()
 

@@ -38,9 +38,9 @@ class Shelf:
         path = self.home / "files" / sha256
         return path.read_bytes() if path.exists() else None
 
-    async def add(self, *pictures: bytes) -> list[imagen.Image]:
+    async def add(self, *found: bytes) -> list[imagen.Image]:
         images = []
-        for data in pictures:
+        for data in found:
             self.made += 1
             sha256 = hashlib.sha256(data).hexdigest()
             (self.home / "files" / sha256).write_bytes(data)
@@ -72,7 +72,7 @@ def image_of(id: str, sha256: str) -> imagen.Image:
 
 @asynccontextmanager
 async def open_shelf(home: Path, workers: Workers | None = None) -> AsyncIterator[Shelf]:
-    workers = workers or ThreadWorkers(pictures=8)
+    workers = workers or ThreadWorkers(found=8)
     database = await Database.open(home / "imagen.sqlite3", workers)
     try:
         yield Shelf(home, database, workers)

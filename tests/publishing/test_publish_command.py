@@ -30,7 +30,7 @@ async def make(shell: Shell, count: int = 1) -> list[str]:
     return [str(record["id"]) for record in records if record["kind"] == "image"]
 
 
-async def test_pictures_are_published_listed_and_taken_away(shell):
+async def test_images_are_published_listed_and_taken_away(shell):
     folder = use_folder(shell)
     ids = await make(shell, 2)
     assert not list(folder.rglob("*.png"))
@@ -48,7 +48,7 @@ async def test_pictures_are_published_listed_and_taken_away(shell):
     assert (status, records[0]["published"], records[0]["removed"]) == (0, 1, 1)
 
 
-async def test_all_pictures_or_those_of_every_new_batch_are_published(shell):
+async def test_all_images_or_those_of_every_new_batch_are_published(shell):
     folder = use_folder(shell)
     await make(shell, 2)
     done = await shell.run("publish", "--all")
@@ -67,7 +67,7 @@ async def test_a_failure_is_said_and_is_the_exit_status(shell):
     assert (status, records[0]["state"]) == (1, "failed")
     assert "damaged" in str(records[0]["message"])
     done = await shell.run("publish", "--status")
-    assert b"failed     The file of the picture is damaged" in done.stdout
+    assert b"failed     The file of the image is damaged" in done.stdout
     status, records, _ = await shell.run_json("publish", "--status")
     assert records[1]["state"] == "failed"
     assert not list(folder.rglob("*.png"))
@@ -76,10 +76,10 @@ async def test_a_failure_is_said_and_is_the_exit_status(shell):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((), "Say which pictures"),
+        ((), "Say which images"),
         (("3f2a", "--all"), "not by both"),
-        (("3f2a",), "There is no picture 3f2a"),
-        (("--unpublish", "3f2a"), "There is no picture 3f2a"),
+        (("3f2a",), "There is no image 3f2a"),
+        (("--unpublish", "3f2a"), "There is no image 3f2a"),
     ],
 )
 async def test_what_makes_no_sense_is_said_in_a_sentence(shell, arguments, sentence):

@@ -40,15 +40,15 @@ def bucket(server: StoreServer, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def settings_for(server: StoreServer, bucket: str, **more: object) -> StoreSettings:
     options = {"endpoint": server.endpoint, "region": "us-east-1"}
-    return StoreSettings(url=f"s3://{bucket}/pictures", options=options, **more)
+    return StoreSettings(url=f"s3://{bucket}/images", options=options, **more)
 
 
-def pictures(count: int) -> list[bytes]:
-    return [f"picture {number} ".encode() * 50 for number in range(count)]
+def image_list(count: int) -> list[bytes]:
+    return [f"image {number} ".encode() * 50 for number in range(count)]
 
 
 def assert_whole(objects: dict[str, dict[str, str]], images: list[imagen.Image]) -> None:
-    """Every picture is there, each with its own bytes and headers, and nothing else is."""
+    """Every image is there, each with its own bytes and headers, and nothing else is."""
     assert {f"pictures/{image.sha256[:2]}/{image.sha256}.png" for image in images} == set(objects)
     for name, found in objects.items():
         assert found["sha256"] in name
@@ -56,10 +56,10 @@ def assert_whole(objects: dict[str, dict[str, str]], images: list[imagen.Image])
         assert found["cache_control"] == "public, max-age=31536000, immutable"
 
 
-async def test_five_hundred_pictures_arrive_though_one_request_in_ten_fails(server, bucket, tmp_path):
+async def test_five_hundred_images_arrive_though_one_request_in_ten_fails(server, bucket, tmp_path):
     server.faults(0.1, seed=5)
     async with open_shelf(tmp_path) as shelf:
-        images = await shelf.add(*pictures(500))
+        images = await shelf.add(*image_list(500))
         async with running(shelf.publisher(settings_for(server, bucket))) as publisher:
             with trio.fail_after(60):
                 done = await publisher.publish(images)
@@ -79,7 +79,7 @@ async def test_five_hundred_pictures_arrive_though_one_request_in_ten_fails(serv
 async def test_what_a_killed_process_left_is_published_by_the_next_one(server, bucket, tmp_path):
     server.faults(0.05, seed=6)
     async with open_shelf(tmp_path) as shelf:
-        images = await shelf.add(*pictures(300))
+        images = await shelf.add(*image_list(300))
         await shelf.publisher(settings_for(server, bucket)).publish(images, wait=False)
         process = await trio.lowlevel.open_process(
             [sys.executable, "-m", "tests.publishing.killed_publisher", str(tmp_path), server.endpoint, bucket],
@@ -105,7 +105,7 @@ async def test_what_a_killed_process_left_is_published_by_the_next_one(server, b
 
 async def test_two_processes_share_the_work_and_put_nothing_twice(server, bucket, tmp_path):
     async with open_shelf(tmp_path) as shelf, open_shelf(tmp_path) as other:
-        images = await shelf.add(*pictures(60))
+        images = await shelf.add(*image_list(60))
         settings = settings_for(server, bucket)
         async with running(shelf.publisher(settings)) as publisher, running(other.publisher(settings)) as second:
             with trio.fail_after(30):
@@ -116,7 +116,7 @@ async def test_two_processes_share_the_work_and_put_nothing_twice(server, bucket
     assert_whole(server.objects(bucket), images)
 
 
-async def test_a_picture_is_put_once_however_often_it_is_published(server, bucket, tmp_path):
+async def test_an_image_is_put_once_however_often_it_is_published(server, bucket, tmp_path):
     async with open_shelf(tmp_path) as shelf:
         (image,) = await shelf.add(b"one")
         async with running(shelf.publisher(settings_for(server, bucket))) as publisher:
@@ -129,14 +129,14 @@ async def test_a_picture_is_put_once_however_often_it_is_published(server, bucke
 async def test_wrong_keys_end_in_one_sentence_and_are_not_tried_for_ever(server, bucket, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", WRONG_KEY)
     async with open_shelf(tmp_path) as shelf:
-        images = await shelf.add(*pictures(100))
+        images = await shelf.add(*image_list(100))
         async with running(shelf.publisher(settings_for(server, bucket))) as publisher:
             with trio.fail_after(20):
                 done = await publisher.publish(images)
             failed = await publisher.of_state("failed", limit=3)
         assert {one.state for one in done} == {"failed"}
         assert {one.last_error for one in done} == {
-            f"The store s3://{bucket}/pictures refuses the keys (InvalidAccessKeyId): check AWS_ACCESS_KEY_ID and "
+            f"The store s3://{bucket}/images refuses the keys (InvalidAccessKeyId): check AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY, and what they allow."
         }
         assert len(failed) == 3
@@ -157,11 +157,11 @@ async def test_a_bucket_that_is_not_there_is_one_sentence(server, bucket, tmp_pa
     assert [one.state for one in done] == ["failed", "failed"]
     assert (
         done[0].last_error
-        == "There is no s3://no-such-bucket/pictures (NoSuchBucket): make the bucket, or correct the URL of the store."
+        == "There is no s3://no-such-bucket/images (NoSuchBucket): make the bucket, or correct the URL of the store."
     )
 
 
-async def test_a_picture_that_is_deleted_for_good_goes_from_the_store_unless_its_bytes_are_wanted(
+async def test_an_image_that_is_deleted_for_good_goes_from_the_store_unless_its_bytes_are_wanted(
     server, bucket, tmp_path
 ):
     async with open_shelf(tmp_path) as shelf:
@@ -194,7 +194,7 @@ async def test_unpublishing_takes_it_away_and_publishing_brings_it_back(server, 
     assert_whole(server.objects(bucket), images)
 
 
-async def test_with_publish_always_every_new_picture_goes_to_the_store(server, bucket, tmp_path):
+async def test_with_publish_always_every_new_image_goes_to_the_store(server, bucket, tmp_path):
     always = settings_for(server, bucket, publish="always")
     async with open_shelf(tmp_path) as shelf:
         early = await shelf.add(b"before")

@@ -20,7 +20,7 @@ from tests.support import virtual_time
 
 STORE = "file:///store"
 LEASE = 120.0
-PICTURES = [f"{number:064x}" for number in range(2)]
+IMAGES = [f"{number:064x}" for number in range(2)]
 SETTINGS = StoreSettings(url=STORE)
 # How often each comes: those that die hold up the others until their lease is over.
 MOVES = {"publish": 3.0, "remove": 3.0, "claim": 4.0, "do": 4.0, "tell": 3.0, "die": 0.3, "time": 0.7}
@@ -82,7 +82,7 @@ async def test_in_the_end_the_store_has_what_was_wanted_last(shelf, seed):
         nonlocal now
         match what:
             case "publish" | "remove":
-                sha256 = chance.choice(PICTURES)
+                sha256 = chance.choice(IMAGES)
                 wanted[sha256] = what == "publish" or (wanted.get(sha256, False) and what != "remove")
                 statement = (
                     _rows.enqueue(sha256, "image/png", store=STORE, now=now)
@@ -128,7 +128,7 @@ async def test_in_the_end_the_store_has_what_was_wanted_last(shelf, seed):
     for _ in range(4):
         # Everybody who is still there does what he has claimed, and so does the next one.
         under_way[:] = [(claim, until, False) for claim, until, _ in under_way]
-        for what in ("do", "tell", "claim") * len(PICTURES):
+        for what in ("do", "tell", "claim") * len(IMAGES):
             await step(what)
         now += LEASE + 1
     assert objects == {sha256 for sha256, is_wanted in wanted.items() if is_wanted}
@@ -279,7 +279,7 @@ async def test_a_stop_waits_for_what_is_due_but_not_for_the_rest(shelf, autojump
     assert [one.state for one in await publisher.find(images)] == ["queued", "queued"]
 
 
-async def test_a_cancelled_wait_leaves_pictures_in_line(shelf, autojump_clock):
+async def test_a_cancelled_wait_leaves_images_in_line(shelf, autojump_clock):
     store = FakeStore(busy(), busy(), busy(), busy())
     images = await shelf.add(b"one")
     async with running(publisher_to(shelf, store)) as publisher:
@@ -324,7 +324,7 @@ async def test_stores_do_not_mix(shelf, autojump_clock):
     assert here.objects == there.objects == {}
 
 
-async def test_a_thousand_pictures_are_put_in_line_and_found_again(shelf, autojump_clock):
+async def test_a_thousand_images_are_put_in_line_and_found_again(shelf, autojump_clock):
     images = await shelf.add(*[str(number).encode() for number in range(1100)])
     publisher = publisher_to(shelf, FakeStore())
     found = await publisher.publish(images, wait=False)
@@ -337,10 +337,10 @@ async def test_every_question_is_answered_by_an_index(shelf):
         (_rows.NEXT, (STORE,)),
         (_rows.COUNTS, (STORE,)),
         (_rows.LATEST, (STORE, "failed", 10)),
-        (_rows.of_hashes(2), (*PICTURES, STORE)),
+        (_rows.of_hashes(2), (*IMAGES, STORE)),
         (_rows._CLAIM, (1.0, STORE, STORE, 1.0, 8)),
-        (_rows._FINISH, ("published", None, None, 1.0, PICTURES[0], STORE, "queued", 1)),
-        (_rows._GIVE_BACK, (1.0, PICTURES[0], STORE, 1)),
+        (_rows._FINISH, ("published", None, None, 1.0, IMAGES[0], STORE, "queued", 1)),
+        (_rows._GIVE_BACK, (1.0, IMAGES[0], STORE, 1)),
         (_rows._FAIL_ALL, ("No.", STORE, STORE, 500)),
     ]
     for sql, values in questions:

@@ -1,4 +1,4 @@
-"""Pictures with metadata, records and seals for the tests of this folder."""
+"""Images with metadata, records and seals for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def make_record(prompt: str = "a lighthouse at dusk", **changes: object) -> Reco
     return Record(**{**fields, **changes})
 
 
-def picture(kind: str = "png", mode: str = "RGB", *, size: tuple[int, int] = (33, 17), **options: object) -> bytes:
-    """A picture of which every pixel is another one."""
+def image_bytes(kind: str = "png", mode: str = "RGB", *, size: tuple[int, int] = (33, 17), **options: object) -> bytes:
+    """An image of which every pixel is another one."""
     noise = PillowImage.frombytes("RGBA", size, random.Random(7).randbytes(size[0] * size[1] * 4)).convert(mode)
     if kind == "jpeg" and mode == "RGBA":
         noise = noise.convert("RGB")
@@ -58,15 +58,15 @@ def picture(kind: str = "png", mode: str = "RGB", *, size: tuple[int, int] = (33
 
 
 def with_everything(kind: str) -> bytes:
-    """A picture with an ICC profile, EXIF and an XMP packet of its provider's."""
+    """An image with an ICC profile, EXIF and an XMP packet of its provider's."""
     if kind == "png":
         from PIL.PngImagePlugin import PngInfo
 
         texts = PngInfo()
         texts.add_text("Software", "Their engine")
         texts.add_itxt("XML:com.adobe.xmp", THEIR_XMP)
-        return picture(kind, icc_profile=ICC, exif=EXIF, pnginfo=texts)
-    return picture(kind, icc_profile=ICC, exif=EXIF, xmp=THEIR_XMP.encode())
+        return image_bytes(kind, icc_profile=ICC, exif=EXIF, pnginfo=texts)
+    return image_bytes(kind, icc_profile=ICC, exif=EXIF, xmp=THEIR_XMP.encode())
 
 
 def pixels(data: bytes) -> bytes:
@@ -80,7 +80,7 @@ def png_chunk(kind: bytes, body: bytes) -> bytes:
 
 def with_png_chunk(kind: bytes, body: bytes, data: bytes | None = None) -> bytes:
     """A PNG with one more chunk behind its header."""
-    data = data or picture("png")
+    data = data or image_bytes("png")
     return data[:33] + png_chunk(kind, body) + data[33:]
 
 
@@ -117,7 +117,7 @@ def authority() -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
 
 @cache
 def credentials() -> tuple[bytes, bytes]:
-    """A chain that signs pictures, and its key, both as PEM."""
+    """A chain that signs images, and its key, both as PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     root_key, root = authority()
     usage = x509.KeyUsage(True, False, False, False, False, False, False, False, False)
@@ -161,7 +161,7 @@ def _certificate(
 
 
 def sealed(data: bytes, kind: str, *, remote_url: str | None = None) -> bytes:
-    """The picture as a provider sends it that signs with C2PA."""
+    """The image as a provider sends it that signs with C2PA."""
     chain, key = credentials()
     created = {
         "action": "c2pa.created",

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from imagen.metadata import describe_file, embed_record, write_sidecar
-from tests.records.files import EMBEDDABLE, make_record, picture, sealed, with_everything, with_png_chunk
+from tests.records.files import EMBEDDABLE, image_bytes, make_record, sealed, with_everything, with_png_chunk
 
 
 @pytest.mark.parametrize("kind", EMBEDDABLE)
@@ -30,25 +30,25 @@ def test_a_file_with_everything_is_described(kind, tmp_path):
 def test_a_seal_is_among_the_keys(tmp_path):
     for kind in EMBEDDABLE:
         path = tmp_path / f"night.{kind}"
-        path.write_bytes(sealed(picture(kind), kind))
+        path.write_bytes(sealed(image_bytes(kind), kind))
         assert "C2PA" in describe_file(path).keys
 
 
-def test_the_sidecar_of_another_picture_is_not_believed(tmp_path):
+def test_the_sidecar_of_another_image_is_not_believed(tmp_path):
     path = tmp_path / "night.gif"
-    path.write_bytes(picture("gif", "P"))
+    path.write_bytes(image_bytes("gif", "P"))
     write_sidecar(path, make_record(sha256="00" * 32))
     described = describe_file(path)
     assert described.record is None
     assert described.sidecar is None
-    assert "another picture" in described.problems[0]
+    assert "another image" in described.problems[0]
     write_sidecar(path, make_record(sha256=described.sha256))
     assert describe_file(path).record == make_record(sha256=described.sha256)
 
 
 def test_the_record_in_the_file_goes_before_the_one_beside_it(tmp_path):
     path = tmp_path / "night.png"
-    path.write_bytes(embed_record(picture("png"), make_record("in the file")))
+    path.write_bytes(embed_record(image_bytes("png"), make_record("in the file")))
     write_sidecar(path, make_record("beside it"))
     assert describe_file(path).record.prompt == "in the file"
 
@@ -64,7 +64,7 @@ def test_a_damaged_record_is_told_and_hides_nothing_else(tmp_path):
 
 def test_names_of_metadata_are_few_and_short(tmp_path):
     path = tmp_path / "night.png"
-    data = picture("png")
+    data = image_bytes("png")
     for number in range(300):
         data = with_png_chunk(b"tEXt", b"%03d" % number + b"k" * 70 + b"\0text", data)
     path.write_bytes(data)

@@ -1,4 +1,4 @@
-"""What other programs wrote into their pictures is read, whichever of their forms it has."""
+"""What other programs wrote into their images is read, whichever of their forms it has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngInfo
 
 from imagen.metadata import ForeignRecord, read_foreign
-from tests.records.files import picture
+from tests.records.files import image_bytes
 
 LINES = (
     "a lighthouse, (dusk:1.2)\nsecond line: with a colon\nNegative prompt: blurry, low quality\nugly\n"
@@ -61,7 +61,7 @@ def png_with(**texts: str) -> bytes:
     info = PngInfo()
     for name, text in texts.items():
         info.add_itxt(name.replace("_dash_", "-"), text)
-    return picture("png", pnginfo=info)
+    return image_bytes("png", pnginfo=info)
 
 
 def test_automatic1111():
@@ -108,7 +108,7 @@ def test_programs_that_write_the_same_lines_are_told_apart(version, program):
 def test_the_user_comment_of_a_jpeg_or_webp(kind, comment):
     exif = PillowImage.Exif()
     exif.get_ifd(0x8769)[0x9286] = comment
-    found = read_foreign(picture(kind, exif=exif))
+    found = read_foreign(image_bytes(kind, exif=exif))
     assert (found.seed, found.steps) == (4294967296, 28)
     assert found.prompt.startswith("a lighthouse")
 
@@ -250,10 +250,10 @@ def test_texts_that_make_a_careless_reader_slow_do_not(copies):
     assert time.process_time() - started < 5
 
 
-def test_a_picture_without_texts_has_none():
+def test_an_image_without_texts_has_none():
     for kind in ("png", "jpeg", "webp"):
-        assert read_foreign(picture(kind)) is None
-    assert read_foreign(picture("gif", "P")) is None
+        assert read_foreign(image_bytes(kind)) is None
+    assert read_foreign(image_bytes("gif", "P")) is None
     out = BytesIO()
     PillowImage.new("RGB", (2, 2)).save(out, "BMP")
     assert read_foreign(out.getvalue()) is None

@@ -29,8 +29,8 @@ from tests.records.files import (
     EMBEDDABLE,
     THEIR_XMP,
     coded_pixels,
+    image_bytes,
     make_record,
-    picture,
     png_chunk,
     sealed,
     with_everything,
@@ -39,10 +39,10 @@ from tests.records.files import (
 
 MEBIBYTE = 1 << 20
 SEEDS = [
-    *(picture(kind, "P" if kind == "gif" else "RGB", size=(4, 4)) for kind in (*EMBEDDABLE, "gif")),
-    *(embed_record(picture(kind, size=(4, 4)), make_record()) for kind in EMBEDDABLE),
+    *(image_bytes(kind, "P" if kind == "gif" else "RGB", size=(4, 4)) for kind in (*EMBEDDABLE, "gif")),
+    *(embed_record(image_bytes(kind, size=(4, 4)), make_record()) for kind in EMBEDDABLE),
     *(with_everything(kind) for kind in EMBEDDABLE),
-    *(sealed(picture(kind, size=(4, 4)), kind) for kind in EMBEDDABLE),
+    *(sealed(image_bytes(kind, size=(4, 4)), kind) for kind in EMBEDDABLE),
 ]
 
 
@@ -85,7 +85,7 @@ def test_a_damaged_file_gives_an_answer_or_a_sentence(data):
 def test_a_damaged_seal_is_never_a_valid_one_of_other_bytes(data):
     found = read_provenance(data)
     if found is not None and found.state in ("valid", "trusted"):
-        # The manifest has room that no hash covers, so bytes of it may differ; those of the picture may not.
+        # The manifest has room that no hash covers, so bytes of it may differ; those of the image may not.
         assert coded_pixels(data) in {coded_pixels(seed) for seed in SEEDS if is_sealed(seed)}
 
 
@@ -142,7 +142,7 @@ def test_a_compressed_text_that_unfolds_without_end_is_passed_over(kind):
 def test_many_small_bombs_are_few():
     packed = zlib.compress(b"\0" * (4 * MEBIBYTE), 9)
     chunks = b"".join(png_chunk(b"zTXt", b"k%d\0\0" % number + packed) for number in range(500))
-    data = picture("png")
+    data = image_bytes("png")
     with at_most(64 * MEBIBYTE):
         assert read_record(data[:33] + chunks + data[33:]) is None
 
@@ -193,9 +193,9 @@ def test_a_directory_that_claims_every_entry_is_read_to_its_end():
     assert read_user_comment(b"II*\0" + struct.pack("<I", 8) + b"\xff\xff" + b"\0" * 100) is None
 
 
-def test_what_is_no_picture_is_refused_in_a_sentence(tmp_path):
+def test_what_is_no_image_is_refused_in_a_sentence(tmp_path):
     path = tmp_path / "notes.txt"
-    path.write_text("no picture")
+    path.write_text("no image")
     with pytest.raises(imagen.InvalidRequestError, match=r"notes\.txt is no PNG"):
         describe_file(path)
     with pytest.raises(imagen.StorageError, match="cannot be read"):

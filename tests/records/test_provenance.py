@@ -1,4 +1,4 @@
-"""Who signed a picture, and whether it is still what was signed."""
+"""Who signed an image, and whether it is still what was signed."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import pytest
 import imagen
 from imagen.metadata import Provenance, describe_file, embed_record, read_provenance, write_sidecar
 from imagen.metadata._c2pa.library import open_context
-from tests.records.files import EMBEDDABLE, FORMATS, coded_pixels, make_record, picture, root_pem, sealed
+from tests.records.files import EMBEDDABLE, FORMATS, coded_pixels, image_bytes, make_record, root_pem, sealed
 
 EVERY_KIND = pytest.mark.parametrize("kind", EMBEDDABLE)
 
 
 @EVERY_KIND
-def test_a_manifest_says_who_made_the_picture_and_how(kind):
-    assert read_provenance(sealed(picture(kind), kind)) == Provenance(
+def test_a_manifest_says_who_made_the_image_and_how(kind):
+    assert read_provenance(sealed(image_bytes(kind), kind)) == Provenance(
         state="valid",
         claim_generator="Their engine 7",
         signer="Test signer",
@@ -33,13 +33,13 @@ def test_a_manifest_says_who_made_the_picture_and_how(kind):
 
 @EVERY_KIND
 def test_a_certificate_is_trusted_by_a_list_only(kind):
-    found = read_provenance(sealed(picture(kind), kind), trust_anchors=root_pem())
+    found = read_provenance(sealed(image_bytes(kind), kind), trust_anchors=root_pem())
     assert found.state == "trusted"
 
 
 @EVERY_KIND
-def test_one_changed_byte_of_the_picture_is_seen(kind):
-    data = sealed(picture(kind, size=(64, 64)), kind)
+def test_one_changed_byte_of_the_image_is_seen(kind):
+    data = sealed(image_bytes(kind, size=(64, 64)), kind)
     at = data.index(coded_pixels(data)[:40]) + 36
     for place in (at, data.index(b"Their engine")):
         changed = bytearray(data)
@@ -50,13 +50,13 @@ def test_one_changed_byte_of_the_picture_is_seen(kind):
 
 
 @EVERY_KIND
-def test_a_picture_without_a_manifest_has_no_provenance(kind):
-    assert read_provenance(picture(kind)) is None
-    assert read_provenance(embed_record(picture(kind), make_record())) is None
+def test_an_image_without_a_manifest_has_no_provenance(kind):
+    assert read_provenance(image_bytes(kind)) is None
+    assert read_provenance(embed_record(image_bytes(kind), make_record())) is None
 
 
 def test_a_manifest_that_is_rubbish_is_invalid():
-    data = sealed(picture("png"), "png")
+    data = sealed(image_bytes("png"), "png")
     rubbish = data.replace(b"jumdc2pa", b"rubbish!")
     found = read_provenance(rubbish)
     assert found.state == "invalid"
@@ -65,7 +65,7 @@ def test_a_manifest_that_is_rubbish_is_invalid():
 
 def test_certificates_that_are_none_are_refused():
     with pytest.raises(imagen.ConfigurationError, match="certificates"):
-        read_provenance(sealed(picture("png"), "png"), trust_anchors="-----BEGIN CERTIFICATE-----\nAAAA\n")
+        read_provenance(sealed(image_bytes("png"), "png"), trust_anchors="-----BEGIN CERTIFICATE-----\nAAAA\n")
 
 
 class _Listener:
@@ -103,7 +103,7 @@ class _Listener:
 
 def test_a_manifest_that_lies_elsewhere_is_not_asked_for():
     with _Listener(b"") as listener:
-        data = sealed(picture("jpeg"), "jpeg", remote_url=listener.url)
+        data = sealed(image_bytes("jpeg"), "jpeg", remote_url=listener.url)
         found = read_provenance(data)
         assert found.state == "remote"
         assert listener.url in found.problems[0]
@@ -118,7 +118,7 @@ def test_a_manifest_that_lies_elsewhere_is_not_asked_for():
 
 def test_without_the_package_the_description_says_what_is_missing(monkeypatch, tmp_path):
     path = tmp_path / "night.png"
-    path.write_bytes(sealed(picture("png"), "png"))
+    path.write_bytes(sealed(image_bytes("png"), "png"))
     monkeypatch.setitem(sys.modules, "c2pa", None)
     described = describe_file(path)
     assert described.sealed
@@ -129,7 +129,7 @@ def test_without_the_package_the_description_says_what_is_missing(monkeypatch, t
 @EVERY_KIND
 def test_what_imagen_does_by_default_leaves_the_seal_valid(kind, tmp_path):
     path = tmp_path / f"night.{kind}"
-    path.write_bytes(sealed(picture(kind), kind))
+    path.write_bytes(sealed(image_bytes(kind), kind))
     assert embed_record(path.read_bytes(), make_record()) is None
     write_sidecar(path, make_record(sha256=describe_file(path).sha256))
     described = describe_file(path)

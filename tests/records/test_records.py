@@ -67,7 +67,7 @@ def test_half_a_surrogate_is_refused_and_not_written():
         encode_record(make_record(notes="\ud800"))
 
 
-def test_a_request_comes_back_with_the_pictures_that_it_worked_on():
+def test_a_request_comes_back_with_the_images_that_it_worked_on():
     edit = imagen.Edit(
         prompt="at night", images=(msgspec.convert(INPUT, imagen.InputImage),), assume_usd=Decimal("0.05")
     )

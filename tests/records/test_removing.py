@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagen.metadata import embed_record, remove_record
-from tests.records.files import EMBEDDABLE, make_record, picture, with_everything
+from tests.records.files import EMBEDDABLE, image_bytes, make_record, with_everything
 
-PICTURES = {
-    **{f"{kind}-plain": picture(kind) for kind in EMBEDDABLE},
+IMAGES = {
+    **{f"{kind}-plain": image_bytes(kind) for kind in EMBEDDABLE},
     "jpeg-everything": with_everything("jpeg"),
     "webp-everything": with_everything("webp"),
-    "webp-lossless": picture("webp", lossless=True),
-    "webp-alpha": picture("webp", "RGBA"),
-    "png-palette": picture("png", "P"),
+    "webp-lossless": image_bytes("webp", lossless=True),
+    "webp-alpha": image_bytes("webp", "RGBA"),
+    "png-palette": image_bytes("png", "P"),
 }
 
 
@@ -30,19 +30,19 @@ def marked(data: bytes, prompt: str = "a cat", into: bytes | None = None) -> byt
     return found
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", IMAGES)
 @settings(max_examples=10, deadline=None)
 @given(prompt=st.text())
 def test_the_bytes_that_the_provider_sent_come_back(name, prompt):
-    data = PICTURES[name]
+    data = IMAGES[name]
     assert remove_record(marked(data, prompt)) == data
     # Also where a later record took the place of an earlier one.
     assert remove_record(marked(data, prompt, into=marked(data))) == data
 
 
-@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("name", IMAGES)
 def test_a_copy_that_was_changed_gives_nothing_back(name):
-    data = bytearray(marked(PICTURES[name]))
+    data = bytearray(marked(IMAGES[name]))
     data[-20] ^= 1
     assert remove_record(bytes(data)) is None
 
@@ -51,6 +51,6 @@ def test_a_png_whose_own_packet_stood_elsewhere_is_not_guessed():
     assert remove_record(marked(with_everything("png"))) is None
 
 
-@pytest.mark.parametrize("data", [*PICTURES.values(), b"", b"GIF89a", b"no picture"], ids=len)
+@pytest.mark.parametrize("data", [*IMAGES.values(), b"", b"GIF89a", b"no image"], ids=len)
 def test_a_file_without_a_record_gives_nothing_back(data):
     assert remove_record(data) is None

@@ -1,4 +1,4 @@
-"""A picture is made again from what is remembered of it."""
+"""An image is made again from what is remembered of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def settings(tmp_path):
     return imagen.load_settings({"IMAGEN_HOME": str(tmp_path)})
 
 
-async def test_an_engine_with_seeds_draws_the_same_picture_again(settings):
+async def test_an_engine_with_seeds_draws_the_same_image_again(settings):
     async with imagen.open_client(settings) as client:
         first = await client.generate("a lighthouse", model="sketch", size="64x64")
         kept = await client.library.get(first.id)
@@ -27,7 +27,7 @@ async def test_an_engine_with_seeds_draws_the_same_picture_again(settings):
         assert (await client.spending()).images == 2
 
 
-async def test_the_seed_that_the_picture_reports_goes_before_the_one_that_was_asked_for(settings):
+async def test_the_seed_that_the_image_reports_goes_before_the_one_that_was_asked_for(settings):
     async with imagen.open_client(settings) as client:
         image = await client.generate("a lighthouse", model="sketch", size="64x64", seed=1)
         model = client.catalog.find("sketch")
@@ -38,7 +38,7 @@ async def test_the_seed_that_the_picture_reports_goes_before_the_one_that_was_as
     assert replay_request(reported, model, 0).seed == 0
 
 
-async def test_another_seed_is_another_picture(settings):
+async def test_another_seed_is_another_image(settings):
     async with imagen.open_client(settings) as client:
         first = await client.generate("a lighthouse", model="sketch", size="64x64", seed=1)
         again = await client.replay(first, seed=2)
@@ -46,7 +46,7 @@ async def test_another_seed_is_another_picture(settings):
     assert again.differences == (imagen.Difference(field="seed", before="1", after="2"),)
 
 
-async def test_a_picture_made_from_others_is_made_again_from_the_same_ones(tmp_path):
+async def test_an_image_made_from_others_is_made_again_from_the_same_ones(tmp_path):
     atelier = Atelier()
     async with open_atelier(atelier, home=tmp_path / "home") as client:
         source = tmp_path / "source.png"
@@ -60,7 +60,7 @@ async def test_a_picture_made_from_others_is_made_again_from_the_same_ones(tmp_p
         assert repeated.images == asked.images
 
 
-async def test_a_picture_whose_source_is_gone_is_a_sentence(tmp_path):
+async def test_an_image_whose_source_is_gone_is_a_sentence(tmp_path):
     atelier = Atelier()
     async with open_atelier(atelier, home=tmp_path / "home") as client:
         first = await client.generate("a fox")

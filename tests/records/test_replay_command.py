@@ -22,7 +22,7 @@ def run(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_picture_is_made_again_and_compared(tmp_path):
+def test_an_image_is_made_again_and_compared(tmp_path):
     made = run(tmp_path, "generate", "a red fox", "--model", "sketch", "--size", "64x64", "--json")
     image = json.loads(made.stdout.splitlines()[0])
     again = run(tmp_path, "replay", image["id"], "--out", "out")
@@ -30,8 +30,8 @@ def test_a_picture_is_made_again_and_compared(tmp_path):
     assert again.stdout.splitlines()[-1] == "The files are the same."
     assert len(list((tmp_path / "out").iterdir())) == 1
     other = run(tmp_path, "replay", image["id"][:10], "--seed", "5", "--json")
-    picture, comparison = (json.loads(line) for line in other.stdout.splitlines())
-    assert (picture["kind"], picture["seed"]) == ("image", 5)
+    decoded, comparison = (json.loads(line) for line in other.stdout.splitlines())
+    assert (decoded["kind"], decoded["seed"]) == ("image", 5)
     assert comparison == {
         "kind": "replay",
         "of": image["id"],
@@ -40,7 +40,7 @@ def test_a_picture_is_made_again_and_compared(tmp_path):
     }
 
 
-def test_a_picture_that_is_not_there_is_a_sentence(tmp_path):
+def test_an_image_that_is_not_there_is_a_sentence(tmp_path):
     done = run(tmp_path, "replay", "beef")
     assert done.returncode == 2
-    assert "no picture beef" in done.stderr
+    assert "no image beef" in done.stderr

@@ -1,4 +1,4 @@
-"""Copies carry the record of their picture; what the library keeps stays as the provider sent it."""
+"""Copies carry the record of their image; what the library keeps stays as the provider sent it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import imagen
 from imagen import metadata as records
 from tests.atelier import Atelier, open_atelier
-from tests.records.files import EMBEDDABLE, FORMATS, credentials, picture, sealed
+from tests.records.files import EMBEDDABLE, FORMATS, credentials, image_bytes, sealed
 
 
 def make_image(data: bytes, kind: str = "png", **changes: object) -> imagen.Image:
@@ -34,20 +34,20 @@ def make_image(data: bytes, kind: str = "png", **changes: object) -> imagen.Imag
 
 
 @pytest.mark.parametrize("kind", EMBEDDABLE)
-def test_a_copy_says_everything_about_its_picture(kind, tmp_path):
-    image = make_image(picture(kind), kind)
+def test_a_copy_says_everything_about_its_image(kind, tmp_path):
+    image = make_image(image_bytes(kind), kind)
     path = image.save(tmp_path / f"copy.{kind}")
     described = imagen.describe_file(path)
     assert described.record == image.record
     assert records.request_of(described.record) == image.request
     assert (described.record.tags, described.record.rating) == (("sea",), 3)
-    assert described.record.sha256 == hashlib.sha256(picture(kind)).hexdigest()
+    assert described.record.sha256 == hashlib.sha256(image_bytes(kind)).hexdigest()
     assert [file.name for file in tmp_path.iterdir()] == [f"copy.{kind}"]
 
 
 @pytest.mark.parametrize("kind", EMBEDDABLE)
 def test_a_sealed_copy_is_as_the_provider_sent_it_with_the_record_beside(kind, tmp_path):
-    data = sealed(picture(kind), kind)
+    data = sealed(image_bytes(kind), kind)
     image = make_image(data, kind)
     path = image.save(tmp_path / f"copy.{kind}")
     assert path.read_bytes() == data
@@ -58,8 +58,8 @@ def test_a_sealed_copy_is_as_the_provider_sent_it_with_the_record_beside(kind, t
 
 
 def test_a_copy_without_a_record_has_the_very_bytes(tmp_path):
-    image = make_image(picture("png"))
-    assert image.save(tmp_path / "copy.png", record=False).read_bytes() == picture("png")
+    image = make_image(image_bytes("png"))
+    assert image.save(tmp_path / "copy.png", record=False).read_bytes() == image_bytes("png")
 
 
 def test_a_copy_can_be_sealed(tmp_path):
@@ -67,7 +67,7 @@ def test_a_copy_can_be_sealed(tmp_path):
     (tmp_path / "chain.pem").write_bytes(chain)
     (tmp_path / "key.pem").write_bytes(key)
     signer = imagen.ContentSigner(certificate=tmp_path / "chain.pem", key=tmp_path / "key.pem")
-    image = make_image(sealed(picture("png"), "png"))
+    image = make_image(sealed(image_bytes("png"), "png"))
     described = imagen.describe_file(image.save(tmp_path / "copy.png", signer=signer))
     assert described.record == image.record
     assert (described.provenance.state, described.provenance.ingredients) == ("valid", 1)
@@ -76,13 +76,13 @@ def test_a_copy_can_be_sealed(tmp_path):
 
 def test_the_files_of_the_library_are_never_written_over(tmp_path):
     path = tmp_path / "kept.png"
-    path.write_bytes(picture("png"))
-    image = make_image(picture("png"), path=path, inline_data=None)
+    path.write_bytes(image_bytes("png"))
+    image = make_image(image_bytes("png"), path=path, inline_data=None)
     assert image.save(path) == path
-    assert image.save(tmp_path / "." / "kept.png").read_bytes() == picture("png")
+    assert image.save(tmp_path / "." / "kept.png").read_bytes() == image_bytes("png")
 
 
-async def test_the_record_of_a_picture_made_from_another_names_it_by_its_hash(tmp_path):
+async def test_the_record_of_an_image_made_from_another_names_it_by_its_hash(tmp_path):
     atelier = Atelier()
     async with open_atelier(atelier) as client:
         first = await client.generate("a fox")
@@ -117,11 +117,11 @@ def test_half_of_a_certificate_and_key_is_refused(name, tmp_path):
 
 
 @pytest.mark.parametrize("with_record", [True, False])
-def test_the_record_of_an_earlier_picture_does_not_stay_beside_a_new_one(tmp_path, with_record):
+def test_the_record_of_an_earlier_image_does_not_stay_beside_a_new_one(tmp_path, with_record):
     target = tmp_path / "copy.png"
-    make_image(sealed(picture("png"), "png")).save(target)
+    make_image(sealed(image_bytes("png"), "png")).save(target)
     assert (tmp_path / "copy.png.xmp").exists()
-    make_image(picture("png"), request=imagen.Generate(prompt="a boat")).save(target, record=with_record)
+    make_image(image_bytes("png"), request=imagen.Generate(prompt="a boat")).save(target, record=with_record)
     assert [file.name for file in tmp_path.iterdir()] == ["copy.png"]
     assert imagen.describe_file(target).problems == ()
 
@@ -129,5 +129,5 @@ def test_the_record_of_an_earlier_picture_does_not_stay_beside_a_new_one(tmp_pat
 def test_the_sidecar_of_another_program_stays(tmp_path):
     sidecar = tmp_path / "copy.png.xmp"
     sidecar.write_text("<x:xmpmeta xmlns:x='adobe:ns:meta/'/>", "utf-8")
-    make_image(picture("png")).save(tmp_path / "copy.png")
+    make_image(image_bytes("png")).save(tmp_path / "copy.png")
     assert sidecar.exists()

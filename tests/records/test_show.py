@@ -1,4 +1,4 @@
-"""`imagen show` as a person runs it, for files and for pictures of the library."""
+"""`imagen show` as a person runs it, for files and for images of the library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from imagen.metadata import embed_record
-from tests.records.files import make_record, picture, root_pem, sealed
+from tests.records.files import image_bytes, make_record, root_pem, sealed
 
 
 def run(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -32,7 +32,7 @@ def facts(shown: str) -> dict[str, str]:
     return {line[:17].strip(): line[17:] for line in shown.splitlines()}
 
 
-def test_a_picture_and_its_copy_show_the_same(tmp_path):
+def test_an_image_and_its_copy_show_the_same(tmp_path):
     made = run(tmp_path, "generate", "a red fox", "--model", "sketch", "--size", "64x64", "--json")
     image = json.loads(made.stdout.splitlines()[0])
     made = run(tmp_path, "generate", "a red fox", "--model", "sketch", "--size", "64x64", "--out", "out")
@@ -47,7 +47,7 @@ def test_a_picture_and_its_copy_show_the_same(tmp_path):
 
 def test_a_sealed_file_says_who_signed_it(tmp_path):
     path = tmp_path / "night.jpeg"
-    path.write_bytes(sealed(picture("jpeg"), "jpeg"))
+    path.write_bytes(sealed(image_bytes("jpeg"), "jpeg"))
     (tmp_path / "roots.pem").write_text(root_pem())
     shown = facts(run(tmp_path, "show", "night.jpeg").stdout)
     assert shown["provenance"].startswith("valid: ")
@@ -62,7 +62,7 @@ def test_a_sealed_file_says_who_signed_it(tmp_path):
 def test_no_file_can_drive_the_terminal(tmp_path):
     path = tmp_path / "night.png"
     record = make_record("red\x1b[31m\rgone\nsecond line", notes="\x07")
-    path.write_bytes(embed_record(picture("png"), record))
+    path.write_bytes(embed_record(image_bytes("png"), record))
     shown = run(tmp_path, "show", "night.png")
     assert shown.returncode == 0
     assert not set(shown.stdout) & {"\x1b", "\r", "\x07"}
@@ -72,12 +72,12 @@ def test_no_file_can_drive_the_terminal(tmp_path):
 def test_a_time_that_no_calendar_here_has_is_shown_as_it_is(tmp_path):
     first_moment = datetime.datetime(1, 1, 1, tzinfo=datetime.UTC)
     path = tmp_path / "night.png"
-    path.write_bytes(embed_record(picture("png"), make_record(created_at=first_moment)))
+    path.write_bytes(embed_record(image_bytes("png"), make_record(created_at=first_moment)))
     assert facts(run(tmp_path, "show", "night.png").stdout)["made"].startswith("0001-01-01T00:00")
 
 
 @pytest.mark.parametrize("name", ["beef", "gone.png", "../gone.png", "", "x" * 5000])
-def test_what_is_neither_a_file_nor_a_picture_is_a_sentence(tmp_path, name):
+def test_what_is_neither_a_file_nor_an_image_is_a_sentence(tmp_path, name):
     shown = run(tmp_path, "show", name)
     assert shown.returncode == 2
     assert "imagen history" in shown.stderr

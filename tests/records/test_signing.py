@@ -1,4 +1,4 @@
-"""A seal of one's own: over the picture and its record, and over the provider's seal."""
+"""A seal of one's own: over the image and its record, and over the provider's seal."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tests.records.files import (
     EMBEDDABLE,
     coded_pixels,
     credentials,
+    image_bytes,
     make_record,
-    picture,
     pixels,
     root_pem,
     sealed,
@@ -33,8 +33,8 @@ def signer(tmp_path: Path) -> ContentSigner:
 
 
 @EVERY_KIND
-def test_a_picture_and_its_record_are_sealed_together(signer, kind):
-    data = picture(kind)
+def test_an_image_and_its_record_are_sealed_together(signer, kind):
+    data = image_bytes(kind)
     ours = signer.seal(data, make_record(software="0.1"))
     assert read_record(ours) == make_record(software="0.1")
     assert pixels(ours) == pixels(data)
@@ -50,7 +50,7 @@ def test_a_picture_and_its_record_are_sealed_together(signer, kind):
 
 @EVERY_KIND
 def test_the_seal_of_the_provider_becomes_the_parent(signer, kind):
-    data = sealed(picture(kind), kind)
+    data = sealed(image_bytes(kind), kind)
     ours = signer.seal(data, make_record())
     assert read_record(ours) == make_record()
     assert pixels(ours) == pixels(data)
@@ -62,19 +62,19 @@ def test_the_seal_of_the_provider_becomes_the_parent(signer, kind):
 
 
 def test_what_the_sketch_engine_draws_is_not_made_by_ai(signer):
-    found = read_provenance(signer.seal(picture("png"), make_record(provider="sketch")))
+    found = read_provenance(signer.seal(image_bytes("png"), make_record(provider="sketch")))
     assert (found.digital_source_type, found.made_by_ai) == ("algorithmicMedia", False)
 
 
-def test_a_picture_without_room_for_its_record_is_not_sealed(signer):
+def test_an_image_without_room_for_its_record_is_not_sealed(signer):
     with pytest.raises(imagen.InvalidRequestError, match="no room"):
-        signer.seal(picture("gif", "P"), make_record())
+        signer.seal(image_bytes("gif", "P"), make_record())
 
 
 def test_a_file_that_is_missing_is_named(signer, tmp_path):
     missing = ContentSigner(certificate=signer.certificate, key=tmp_path / "gone.pem")
     with pytest.raises(imagen.ConfigurationError, match=r"gone\.pem"):
-        missing.seal(picture("png"), make_record())
+        missing.seal(image_bytes("png"), make_record())
 
 
 def test_the_key_is_never_told(signer, tmp_path):
@@ -86,7 +86,7 @@ def test_the_key_is_never_told(signer, tmp_path):
     for key in (b"-----BEGIN PRIVATE KEY-----\nsecretsecret\n-----END PRIVATE KEY-----\n", b"secretsecret", encrypted):
         (tmp_path / "key.pem").write_bytes(key)
         with pytest.raises(imagen.ConfigurationError, match=r"key\.pem") as caught:
-            signer.seal(picture("png"), make_record())
+            signer.seal(image_bytes("png"), make_record())
         told = f"{caught.value!r} {signer!r}"
         assert not any(line in told for line in key.decode().splitlines() if "PRIVATE" not in line)
     assert right.decode() not in repr(signer)
@@ -98,4 +98,4 @@ def test_a_key_of_another_certificate_is_refused(signer, tmp_path):
         other.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     with pytest.raises(imagen.ConfigurationError, match=r"chain\.pem"):
-        signer.seal(picture("png"), make_record())
+        signer.seal(image_bytes("png"), make_record())

@@ -12,7 +12,7 @@ from imagen.testing import cancel_at_every_step
 from tests.sharing.desk import open_desk
 from tests.support import png
 
-PICTURES = 3
+IMAGES = 3
 
 
 def test_a_cancelled_export_leaves_nothing_but_what_was_there():
@@ -21,7 +21,7 @@ def test_a_cancelled_export_leaves_nothing_but_what_was_there():
             out = Path(folder, "out")
             out.mkdir()
             async with open_desk(Path(folder, "home")) as desk:
-                for day in range(PICTURES):
+                for day in range(IMAGES):
                     await desk.shelf.add(day=day, data=png((day, 1, 1)))
                 with scope:
                     await desk.archives.export_to(out / "all.zip")
@@ -29,7 +29,7 @@ def test_a_cancelled_export_leaves_nothing_but_what_was_there():
             assert left in ([], ["all.zip"])
             if left:
                 with zipfile.ZipFile(out / "all.zip") as archive:
-                    assert len(archive.read("records.jsonl").splitlines()) == PICTURES
+                    assert len(archive.read("records.jsonl").splitlines()) == IMAGES
             assert left or scope.cancelled_caught
 
     assert cancel_at_every_step(scenario, every=3) > 5
@@ -40,7 +40,7 @@ def test_a_cancelled_import_is_completed_by_the_next():
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "all.zip")
             async with open_desk(Path(folder, "before")) as desk:
-                images = [await desk.shelf.add(day=day, data=png((day, 1, 1))) for day in range(PICTURES)]
+                images = [await desk.shelf.add(day=day, data=png((day, 1, 1))) for day in range(IMAGES)]
                 await desk.library.collections.create("sea")
                 await desk.library.collections.add("sea", images)
                 await desk.archives.export_to(path)
@@ -50,7 +50,7 @@ def test_a_cancelled_import_is_completed_by_the_next():
                 there = len(await desk.everything())
                 assert await desk.library.check() == []
                 done = await desk.archives.import_from(path)
-                assert (done.added, done.already_there) == (PICTURES - there, there)
-                assert (await desk.library.collections.get("sea")).images == PICTURES
+                assert (done.added, done.already_there) == (IMAGES - there, there)
+                assert (await desk.library.collections.get("sea")).images == IMAGES
 
     assert cancel_at_every_step(scenario, every=3) > 5

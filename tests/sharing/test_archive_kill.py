@@ -15,7 +15,7 @@ from tests.sharing.desk import Desk, open_desk
 from tests.support import png
 
 ROOT = Path(__file__).parents[2]
-PICTURES = 40
+IMAGES = 40
 CHILD = """
 import sys, trio
 from pathlib import Path
@@ -50,13 +50,13 @@ def run_until(said: int, *arguments: str) -> bool:
 
 
 async def fill(desk: Desk) -> list[str]:
-    images = [await desk.shelf.add(day=day, data=png((day, 5, 5)), notes=f"note {day}") for day in range(PICTURES)]
+    images = [await desk.shelf.add(day=day, data=png((day, 5, 5)), notes=f"note {day}") for day in range(IMAGES)]
     await desk.library.collections.create("sea")
     await desk.library.collections.add("sea", images)
     return [image.id for image in images]
 
 
-@pytest.mark.parametrize("said", [1, PICTURES - 1, PICTURES])
+@pytest.mark.parametrize("said", [1, IMAGES - 1, IMAGES])
 async def test_an_export_that_dies_leaves_no_half_archive_under_its_name(said, tmp_path):
     path = tmp_path / "out" / "all.zip"
     path.parent.mkdir()
@@ -70,10 +70,10 @@ async def test_an_export_that_dies_leaves_no_half_archive_under_its_name(said, t
         assert {one.name for one in path.parent.iterdir() if not one.name.endswith(".part")} <= {"all.zip"}
         await desk.archives.export_to(path)
     with zipfile.ZipFile(path) as archive:
-        assert len(archive.read("records.jsonl").splitlines()) == PICTURES
+        assert len(archive.read("records.jsonl").splitlines()) == IMAGES
 
 
-@pytest.mark.parametrize("said", [0, 1, 13, PICTURES])
+@pytest.mark.parametrize("said", [0, 1, 13, IMAGES])
 async def test_an_import_that_dies_shows_nothing_half_and_is_completed_by_the_next(said, tmp_path):
     path = tmp_path / "all.zip"
     async with open_desk(tmp_path / "before", ThreadWorkers()) as desk:
@@ -87,7 +87,7 @@ async def test_an_import_that_dies_shows_nothing_half_and_is_completed_by_the_ne
         assert all(image.data and image.notes for image in half)
         assert await desk.library.check() == []
         done = await desk.archives.import_from(path, trusted=True)
-        assert (done.added, done.already_there, done.refused) == (PICTURES - len(half), len(half), ())
+        assert (done.added, done.already_there, done.refused) == (IMAGES - len(half), len(half), ())
         assert [image.id for image in await desk.everything()] == ids
         assert [image.id for image in await desk.library.collections.images("sea")] == ids
         assert await desk.library.check() == []

@@ -30,7 +30,7 @@ HOSTILE = (
 )
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=40) | st.sampled_from(HOSTILE)
 TAGS = st.lists(st.sampled_from(("sea", "night sky", "夜", "<b>", "--", "a/../b")), max_size=3, unique=True)
-PICTURES = st.fixed_dictionaries(
+IMAGES = st.fixed_dictionaries(
     {
         "prompt": TEXTS,
         "notes": TEXTS,
@@ -53,12 +53,12 @@ def without_place(image: imagen.Image) -> imagen.Image:
 
 
 @settings(max_examples=12, deadline=None)
-@given(pictures=st.lists(PICTURES, min_size=1, max_size=4), order=st.permutations(range(4)))
-async def test_a_library_that_was_lost_comes_back_as_it_was(pictures, order):
+@given(images=st.lists(IMAGES, min_size=1, max_size=4), order=st.permutations(range(4)))
+async def test_a_library_that_was_lost_comes_back_as_it_was(images, order):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "all.zip")
         async with open_desk(Path(folder, "before")) as desk:
-            for number, fields in enumerate(pictures):
+            for number, fields in enumerate(images):
                 await desk.shelf.add(data=png((number, 1, 2)), **fields)
             before = await desk.everything()
             data = [image.data for image in before]
@@ -104,7 +104,7 @@ async def test_an_archive_holds_the_bytes_as_they_were_sent_and_a_record_of_each
         assert archive.testzip() is None
 
 
-async def test_two_pictures_of_the_same_bytes_stay_two(tmp_path):
+async def test_two_images_of_the_same_bytes_stay_two(tmp_path):
     async with open_desk(tmp_path / "before") as desk:
         for prompt in ("a cat", "a dog"):
             await desk.shelf.add(prompt=prompt, data=png())
@@ -116,7 +116,7 @@ async def test_two_pictures_of_the_same_bytes_stay_two(tmp_path):
         assert [(image.id, image.prompt) for image in after] == [(image.id, image.prompt) for image in before]
 
 
-async def test_the_same_pictures_give_the_same_file(tmp_path):
+async def test_the_same_images_give_the_same_file(tmp_path):
     async with open_desk(tmp_path) as desk:
         images = [await desk.shelf.add(day=day) for day in range(3)]
         for name in ("a.zip", "b.zip"):
@@ -130,7 +130,7 @@ async def test_a_name_in_an_archive_is_safe_whatever_the_prompt(prompt, tmp_path
         await desk.archives.export_to(tmp_path / "one.zip", await desk.shelf.add(prompt=prompt))
     (name,) = [name for name in names_in(tmp_path / "one.zip") if name.startswith("pictures/")]
     folder, _, rest = name.partition("/")
-    assert folder == "pictures"
+    assert folder == "images"
     assert rest.isprintable()
     assert not set(rest) & set('/\\:*?"<>|\0')
     assert not rest.startswith((".", "-"))
@@ -150,7 +150,7 @@ async def test_a_collection_is_exported_with_those_in_it_and_nothing_else(tmp_pa
         assert [(one.name, one.images) for one in await desk.library.collections.list()] == [("a", 1), ("a/b", 1)]
 
 
-async def test_pictures_that_were_picked_tell_nothing_of_collections(tmp_path):
+async def test_images_that_were_picked_tell_nothing_of_collections(tmp_path):
     async with open_desk(tmp_path / "before") as desk:
         image = await desk.shelf.add()
         await desk.library.collections.create("private plans")
@@ -215,7 +215,7 @@ async def test_what_is_only_its_owners_stays_out_of_a_public_archive(tmp_path):
     assert b"a cat" in public
 
 
-async def test_a_picture_whose_file_is_gone_or_damaged_is_left_out_and_named(tmp_path):
+async def test_an_image_whose_file_is_gone_or_damaged_is_left_out_and_named(tmp_path):
     async with open_desk(tmp_path) as desk:
         good, gone, damaged = [await desk.shelf.add(day=day) for day in range(3)]
         assert gone.path is not None
@@ -228,7 +228,7 @@ async def test_a_picture_whose_file_is_gone_or_damaged_is_left_out_and_named(tmp
     assert good.id in read_from(tmp_path / "all.zip", "records.jsonl").decode()
 
 
-async def test_a_picture_that_cannot_be_decoded_is_exported_without_a_preview(tmp_path):
+async def test_an_image_that_cannot_be_decoded_is_exported_without_a_preview(tmp_path):
     async with open_desk(tmp_path) as desk:
         # A head, and no pixels.
         image = await desk.shelf.add(data=png()[:33])
@@ -242,18 +242,18 @@ async def test_an_export_that_fails_leaves_what_was_there(tmp_path):
     path.parent.mkdir()
     path.write_bytes(b"an older one")
 
-    async def pictures(desk):
+    async def images(desk):
         yield await desk.shelf.add()
         raise RuntimeError("the caller's own")
 
     async with open_desk(tmp_path) as desk:
         with pytest.raises(RuntimeError, match="the caller's own"):
-            await desk.archives.export_to(path, pictures(desk))
+            await desk.archives.export_to(path, images(desk))
         assert path.read_bytes() == b"an older one"
         assert [one.name for one in path.parent.iterdir()] == ["all.zip"]
         with pytest.raises(imagen.StorageError, match=r"The archive cannot be written as .*no/all\.zip: No such file"):
             await desk.archives.export_to(tmp_path / "no" / "all.zip")
-        with pytest.raises(imagen.InvalidRequestError, match="pictures or a collection"):
+        with pytest.raises(imagen.InvalidRequestError, match="images or a collection"):
             await desk.archives.export_to(path, [], collection="sea")
         with pytest.raises(imagen.InvalidRequestError, match="There is no collection 'sea'"):
             await desk.archives.export_to(path, collection="sea")
@@ -264,16 +264,16 @@ async def test_an_archive_is_no_folder_and_that_is_said_before_anything_is_read(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a folder").mkdir()
 
-    async def pictures():
+    async def images():
         raise AssertionError("too late")
         yield
 
     async with open_desk(tmp_path) as desk:
         with pytest.raises(imagen.StorageError, match="it is a folder"):
-            await desk.archives.export_to(path, pictures())
+            await desk.archives.export_to(path, images())
 
 
-async def test_many_pictures_are_many_pages(tmp_path, monkeypatch):
+async def test_many_images_are_many_pages(tmp_path, monkeypatch):
     monkeypatch.setattr("imagen.sharing._archive.exporting._PER_PAGE", 2)
     async with open_desk(tmp_path) as desk:
         for day in range(5):

@@ -127,11 +127,11 @@ async def test_a_gallery_names_files_of_its_archive_only(tmp_path):
     assert len(links) == 2
     for link in links:
         assert read_from(tmp_path / "all.zip", link)
-    for words in ('50% of 夜の東京? #1 "<b>"', "<i>", "<u>", "★★★★", "$0.04", "test-model", "1 picture"):
+    for words in ('50% of 夜の東京? #1 "<b>"', "<i>", "<u>", "★★★★", "$0.04", "test-model", "1 image"):
         assert words in reader.text
 
 
-@pytest.mark.parametrize(("count", "words"), [(1, "1 picture<"), (2, "2 pictures<")])
+@pytest.mark.parametrize(("count", "words"), [(1, "1 image<"), (2, "2 images<")])
 def test_a_page_says_how_many_there_are(count, words):
     card = GalleryItem(link="a", thumbnail=None, width=1, height=1)
     assert words in render_page(GalleryPage(title="t", cards=[card] * count)).decode()

@@ -90,7 +90,7 @@ def damaged(data: bytes) -> bytes:
 
 UNFIT = {
     "a link": (zip_of([link("a.png", "/etc/passwd"), ("b.png", OTHER)]), "a.png is a link, which is not followed."),
-    "no picture": (zip_of({"a.png": b"GIF, honestly", "b.png": OTHER}), "a.png is no PNG, JPEG, WebP or GIF picture."),
+    "no image": (zip_of({"a.png": b"GIF, honestly", "b.png": OTHER}), "a.png is no PNG, JPEG, WebP or GIF image."),
     "an archive": (zip_of({"a.png": zip_of({"c.png": GOOD}), "b.png": OTHER}), "a.png is no PNG, JPEG"),
     "a page": (zip_of({"a.png": b"<html><script>", "b.png": OTHER}), "a.png is no PNG, JPEG"),
     "a wrong checksum": (damaged(zip_of({"a.png": GOOD, "b.png": OTHER})), "a.png is damaged in the archive (Bad CRC"),
@@ -252,7 +252,7 @@ async def test_an_id_that_is_none_of_ours_is_not_taken(image_id, tmp_path):
     assert (image.id, image.parent_id) == (image.sha256[:16], None)
 
 
-async def test_the_id_of_another_picture_is_not_taken_over(tmp_path):
+async def test_the_id_of_another_image_is_not_taken_over(tmp_path):
     async with open_desk(tmp_path / "home") as desk:
         mine = await desk.shelf.add(data=OTHER, prompt="mine", notes="keep")
         theirs = archive(record(GOOD, id=mine.id), **collection([mine.id]))
@@ -268,7 +268,7 @@ def collection(ids: list[str], name: str = "theirs") -> dict[str, bytes]:
     return {"collection.json": json.dumps({"collections": [{"name": name, "images": ids}]}).encode()}
 
 
-async def test_an_id_that_was_taken_beforehand_hides_no_picture(tmp_path):
+async def test_an_id_that_was_taken_beforehand_hides_no_image(tmp_path):
     squatter = archive(record(GOOD, id=hashlib.sha256(OTHER).hexdigest()[:16]))
     async with open_desk(tmp_path / "home") as desk:
         await take(desk, tmp_path, squatter)
@@ -278,13 +278,13 @@ async def test_an_id_that_was_taken_beforehand_hides_no_picture(tmp_path):
 
 
 async def test_a_list_of_lines_that_are_none_is_not_read_to_its_end(tmp_path):
-    picture = json.dumps({"file": "records.jsonl", "index": 0, "record": record(GOOD)}).encode()
+    decoded = json.dumps({"file": "records.jsonl", "index": 0, "record": record(GOOD)}).encode()
     absent = json.dumps({"file": "absent.png", "index": 0, "record": record(GOOD)}).encode()
-    lines = b"\n".join([picture, *[b"x", absent] * 5000])
+    lines = b"\n".join([decoded, *[b"x", absent] * 5000])
     image, done = await take_one(tmp_path, zip_of({"pictures/a.png": GOOD, "records.jsonl": lines}))
     assert image.data == GOOD
     assert len(done.refused) < 1100
-    assert done.refused[-1].reason.startswith("records.jsonl was read to line 1001 only: 1,000 lines name no picture")
+    assert done.refused[-1].reason.startswith("records.jsonl was read to line 1001 only: 1,000 lines name no image")
 
 
 async def test_collections_come_in_whatever_their_order(tmp_path):
@@ -297,7 +297,7 @@ async def test_collections_come_in_whatever_their_order(tmp_path):
         assert there == {"Outer": 1, "Outer/Inner": 1}
 
 
-async def test_a_collection_takes_in_pictures_of_its_own_archive_only(tmp_path):
+async def test_a_collection_takes_in_images_of_its_own_archive_only(tmp_path):
     async with open_desk(tmp_path / "home") as desk:
         mine = await desk.shelf.add(data=OTHER)
         await take(desk, tmp_path, archive(record(GOOD), **collection([mine.id, "00112233445566ff"])))
@@ -320,7 +320,7 @@ async def test_a_list_of_collections_that_is_none_is_named(text, tmp_path):
 @pytest.mark.parametrize(
     "line", [b"", b"null", b"{}", b"[" * 100_000, b"\xff\xfe", b'{"file": "a", "record": 3}', b"x" * 17_000_000]
 )
-async def test_a_line_that_is_no_record_hides_no_picture(line, tmp_path):
+async def test_a_line_that_is_no_record_hides_no_image(line, tmp_path):
     data = zip_of({"pictures/a.png": GOOD, "records.jsonl": line + b"\n"})
     image, done = await take_one(tmp_path, data)
     assert image.data == GOOD
@@ -387,7 +387,7 @@ STEERING = {
 
 @pytest.mark.parametrize("trusted", [False, True])
 @pytest.mark.parametrize("name", STEERING)
-async def test_a_picture_that_one_was_made_from_names_no_file_to_delete(name, trusted, tmp_path):
+async def test_an_image_that_one_was_made_from_names_no_file_to_delete(name, trusted, tmp_path):
     victim = tmp_path / "victim.png"
     victim.write_bytes(b"somebody's own")
     source = {**STEERING[name], "width": 8, "height": 8}
@@ -415,7 +415,7 @@ async def test_what_would_be_sent_or_counted_is_kept_of_ones_own_archives_only(t
 
 
 @pytest.mark.parametrize("trusted", [False, True])
-async def test_only_pictures_of_ones_own_answer_requests(trusted, tmp_path):
+async def test_only_images_of_ones_own_answer_requests(trusted, tmp_path):
     async with open_desk(tmp_path / "home") as desk:
         await take(desk, tmp_path, archive(record(GOOD)), trusted=trusted)
         rows = await desk.shelf.database.read("SELECT fingerprint FROM images")
@@ -430,7 +430,7 @@ async def test_a_number_that_no_column_holds_does_no_harm(number, tmp_path):
     assert (image.id, image.prompt, image.seed) == ("00112233445566ff", "a cat", None)
 
 
-async def test_two_records_of_one_file_are_one_picture(tmp_path):
+async def test_two_records_of_one_file_are_one_image(tmp_path):
     image, done = await take_one(tmp_path, archive(record(GOOD), record(GOOD, id="ff" * 8)))
     assert (image.id, done) == ("00112233445566ff", ImportResult(added=1))
 

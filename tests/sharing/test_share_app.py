@@ -67,7 +67,7 @@ async def ask(app: Application, path: str, *, method: str = "GET", query: str = 
 
 @asynccontextmanager
 async def open_shared(tmp_path, count: int = 1) -> AsyncIterator[tuple[Desk, Application, str, list[imagen.Image]]]:
-    """A collection with pictures, and the token that opens it."""
+    """A collection with images, and the token that opens it."""
     async with open_desk(tmp_path) as desk:
         images = [
             await desk.shelf.add(
@@ -81,7 +81,7 @@ async def open_shared(tmp_path, count: int = 1) -> AsyncIterator[tuple[Desk, App
         yield desk, share_app(desk.shares), share.token, images
 
 
-async def test_a_link_to_a_picture_is_the_picture(tmp_path):
+async def test_a_link_to_an_image_is_the_image(tmp_path):
     async with open_desk(tmp_path) as desk:
         image = await desk.shelf.add(prompt="a secret prompt")
         token = (await desk.shares.share(image)).token
@@ -100,7 +100,7 @@ async def test_a_link_to_a_picture_is_the_picture(tmp_path):
     }
 
 
-async def test_a_link_to_a_collection_is_a_page_that_says_nothing_of_its_pictures(tmp_path):
+async def test_a_link_to_a_collection_is_a_page_that_says_nothing_of_its_images(tmp_path):
     async with open_shared(tmp_path, 3) as (_, app, token, images):
         answer = await ask(app, f"/look/{token}")
         assert answer.status == 200
@@ -113,7 +113,7 @@ async def test_a_link_to_a_collection_is_a_page_that_says_nothing_of_its_picture
         assert not [word for word in ("secret", "hush", "0.04", "test-model", "plans") if word in page]
 
 
-async def test_a_picture_of_a_collection_is_sent_large_and_small(tmp_path):
+async def test_an_image_of_a_collection_is_sent_large_and_small(tmp_path):
     async with open_shared(tmp_path) as (_, app, token, (image,)):
         large = await ask(app, f"/{token}/{image.id}")
         assert (large.status, large.body) == (200, image.data)
@@ -185,7 +185,7 @@ async def test_everything_that_does_not_work_gets_the_same_answer(tmp_path):
     assert answers[0].headers["cache-control"] == "no-store"
 
 
-async def test_nobody_keeps_a_picture_for_longer_than_its_link(tmp_path):
+async def test_nobody_keeps_an_image_for_longer_than_its_link(tmp_path):
     async with open_shared(tmp_path) as (desk, app, token, (image,)):
         desk.shelf.clock.now += 7 * 86_400 - 42
         for path in (f"/{token}", f"/{token}/{image.id}"):
@@ -205,15 +205,15 @@ async def test_a_collection_of_many_has_pages(tmp_path):
 
 def with_prompt(kind: str) -> bytes:
     out = BytesIO()
-    picture = PillowImage.effect_noise((32, 24), 60).convert("RGB")
+    image = PillowImage.effect_noise((32, 24), 60).convert("RGB")
     exif = PillowImage.Exif()
     exif[0x010E] = "a secret prompt"
     if kind == "PNG":
         info = PngInfo()
         info.add_text("parameters", "a secret prompt\nSteps: 3")
-        picture.save(out, kind, pnginfo=info)
+        image.save(out, kind, pnginfo=info)
     else:
-        picture.save(out, kind, exif=exif)
+        image.save(out, kind, exif=exif)
     return out.getvalue()
 
 
@@ -316,7 +316,7 @@ async def test_pixels_and_colours_are_sent_as_they_are(data, tmp_path):
     assert (answer.status, answer.body) == (200, data)
 
 
-async def test_a_picture_whose_file_is_gone_is_not_found(tmp_path):
+async def test_an_image_whose_file_is_gone_is_not_found(tmp_path):
     async with open_shared(tmp_path) as (_, app, token, (image,)):
         assert image.path is not None
         data = image.data

@@ -19,7 +19,7 @@ LETTERS = string.ascii_letters + string.digits + "-_"
 TOKENS = ShareTokens(imagen.Secret(SECRET))
 
 
-async def test_a_link_opens_a_picture_until_its_end(tmp_path):
+async def test_a_link_opens_an_image_until_its_end(tmp_path):
     async with open_desk(tmp_path) as desk:
         image = await desk.shelf.add()
         share = await desk.shares.share(image, expires=2 * DAY)
@@ -43,9 +43,9 @@ async def test_a_link_to_a_collection_opens_it_as_it_is_now(tmp_path):
         shared = await desk.shares.resolve(share.token)
         assert shared is not None
         assert shared.collection is not None
-        assert await desk.shares.pictures(shared.collection) == [image]
-        assert await desk.shares.picture(shared.collection, image.id) == image
-        assert await desk.shares.picture(shared.collection, other.id) is None
+        assert await desk.shares.images(shared.collection) == [image]
+        assert await desk.shares.image(shared.collection, image.id) == image
+        assert await desk.shares.image(shared.collection, other.id) is None
         await desk.library.collections.rename("a/b", "c")
         assert await desk.shares.resolve(share.token) is not None
 
@@ -157,9 +157,9 @@ async def test_without_a_secret_nothing_is_shared_and_nothing_opens(tmp_path):
 
 
 WRONG = {
-    "neither": ({}, "one picture, or one collection"),
-    "both": ({"image": "x", "collection": "sea"}, "one picture, or one collection"),
-    "no picture": ({"image": "00112233445566ff"}, "not in the trash"),
+    "neither": ({}, "one image, or one collection"),
+    "both": ({"image": "x", "collection": "sea"}, "one image, or one collection"),
+    "no image": ({"image": "00112233445566ff"}, "not in the trash"),
     "no collection": ({"collection": "nothing"}, "There is no collection"),
     "no time": ({"image": "x", "expires": DAY * 0}, "one second to ten years"),
     "no end": ({"image": "x", "expires": DAY * 4000}, "one second to ten years"),

@@ -33,12 +33,12 @@ async def test_a_library_goes_out_and_comes_back_into_another_home(shell, tmp_pa
     await shell.run("collection", "add", "boats", *ids)
     path = tmp_path / "all.zip"
     done = await shell.run("export", "--all", "--out", str(path))
-    assert (done.returncode, done.stdout.decode()[:12]) == (0, "2 pictures, ")
+    assert (done.returncode, done.stdout.decode()[:12]) == (0, "2 images, ")
     other = Shell(tmp_path / "other")
     done = await other.run("import", str(path), "--trusted")
-    assert (done.returncode, done.stdout.decode()) == (0, f"{path}: 2 pictures added.\n")
+    assert (done.returncode, done.stdout.decode()) == (0, f"{path}: 2 images added.\n")
     done = await other.run("import", str(path))
-    assert done.stdout.decode() == f"{path}: 0 pictures added, 2 were there already.\n"
+    assert done.stdout.decode() == f"{path}: 0 images added, 2 were there already.\n"
     _, records, _ = await other.run_json("collection", "show", "boats")
     assert [record["id"] for record in records] == ids
     assert [record["tags"] for record in records] == [["sea"], []]
@@ -57,7 +57,7 @@ async def test_what_is_exported_is_named_one_way(shell, tmp_path):
         assert [ids[1] in name for name in archive.namelist() if name.startswith("pictures/")] == [True]
     for arguments in ((), (ids[0], "--all"), (ids[0], "--collection", "boats")):
         done = await shell.run("export", *arguments, "--out", "x.zip")
-        assert (done.returncode, b"Say which pictures" in done.stderr) == (2, True)
+        assert (done.returncode, b"Say which images" in done.stderr) == (2, True)
 
 
 async def test_what_was_not_taken_in_is_said_and_is_the_exit_status(shell):
@@ -65,10 +65,10 @@ async def test_what_was_not_taken_in_is_said_and_is_the_exit_status(shell):
     done = await shell.run("import", "theirs.zip")
     assert done.returncode == 1
     assert done.stdout.decode().splitlines() == [
-        "theirs.zip: 1 picture added.",
+        "theirs.zip: 1 image added.",
         "Not taken:",
-        "  a.png is no PNG, JPEG, WebP or GIF picture.",
-        "  b\ufffd.png is no PNG, JPEG, WebP or GIF picture.",
+        "  a.png is no PNG, JPEG, WebP or GIF image.",
+        "  b\ufffd.png is no PNG, JPEG, WebP or GIF image.",
     ]
     status, (record,), _ = await shell.run_json("import", "theirs.zip")
     assert (status, record["kind"], record["added"], record["already_there"]) == (1, "import", 0, 1)
@@ -118,5 +118,5 @@ def test_the_name_of_a_file_does_not_drive_the_terminal_while_it_is_read(capsys,
     console = Console(json=False)
     console.shows_live = True
     monkeypatch.setattr(sys.stderr, "fileno", lambda: 2)
-    console.live("\x1b]0;owned\x07.zip: 3 pictures looked at")
-    assert capsys.readouterr().err == "\r\x1b[K ]0;owned .zip: 3 pictures looked at"
+    console.live("\x1b]0;owned\x07.zip: 3 images looked at")
+    assert capsys.readouterr().err == "\r\x1b[K ]0;owned .zip: 3 images looked at"

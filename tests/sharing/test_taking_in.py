@@ -1,4 +1,4 @@
-"""Pictures that are no archive of ours: copies, files with sidecars, those of other programs, folders."""
+"""Images that are no archive of ours: copies, files with sidecars, those of other programs, folders."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def of_automatic1111() -> bytes:
 
 
 async def copies(tmp_path: Path, **save: bool) -> imagen.Image:
-    """A picture with everything, and a copy of it in `out`."""
+    """An image with everything, and a copy of it in `out`."""
     async with open_desk(tmp_path / "before") as desk:
         image = await desk.shelf.add(prompt="a cat", seed=7, tags=("sea",), notes="nice", rating=4)
         (tmp_path / "out").mkdir()
@@ -43,7 +43,7 @@ async def only(desk: Desk) -> imagen.Image:
 
 
 @pytest.mark.parametrize("what", ["copy.png", ""], ids=["file", "folder"])
-async def test_a_copy_that_was_saved_comes_back_as_the_picture_it_was_made_from(what, tmp_path):
+async def test_a_copy_that_was_saved_comes_back_as_the_image_it_was_made_from(what, tmp_path):
     before = await copies(tmp_path)
     async with open_desk(tmp_path / "after") as desk:
         assert await desk.archives.import_from(tmp_path / "out" / what) == ImportResult(added=1)
@@ -64,7 +64,7 @@ async def test_a_copy_that_is_there_already_is_found_by_its_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-async def test_a_record_beside_a_picture_is_believed_of_its_own_bytes_only(packed, tmp_path):
+async def test_a_record_beside_an_image_is_believed_of_its_own_bytes_only(packed, tmp_path):
     image = await copies(tmp_path, record=False)
     path = tmp_path / "out" / "copy.png"
     write_sidecar(path, image.record)
@@ -81,7 +81,7 @@ async def test_a_record_beside_a_picture_is_believed_of_its_own_bytes_only(packe
         assert {one.prompt for one in await desk.everything()} == {"a cat", ""}
 
 
-async def test_a_copy_that_was_changed_is_another_picture_made_from_that_one(tmp_path):
+async def test_a_copy_that_was_changed_is_another_image_made_from_that_one(tmp_path):
     image = await copies(tmp_path)
     path = tmp_path / "out" / "copy.png"
     with PillowImage.open(path) as opened:
@@ -95,7 +95,7 @@ async def test_a_copy_that_was_changed_is_another_picture_made_from_that_one(tmp
         assert after.id == after.sha256[:16] != image.id
 
 
-async def test_a_picture_of_another_program_comes_with_what_that_says(tmp_path):
+async def test_an_image_of_another_program_comes_with_what_that_says(tmp_path):
     (tmp_path / "a.PNG").write_bytes(of_automatic1111())
     os.utime(tmp_path / "a.PNG", (1_700_000_000, 1_700_000_000))
     async with open_desk(tmp_path / "home") as desk:
@@ -116,7 +116,7 @@ async def test_a_folder_is_taken_in_with_those_in_it_but_no_links_and_nothing_hi
     (tmp_path / "secret.png").write_bytes(png((7, 7, 7)))
     for number, name in enumerate(("a.png", "deep/er/b.png", ".cache/c.png", ".d.png")):
         (folder / name).write_bytes(png((number, 0, 0)))
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     (folder / "link.png").symlink_to(tmp_path / "secret.png")
     (folder / "loop").symlink_to(folder)
     async with open_desk(tmp_path / "home") as desk:
@@ -143,19 +143,19 @@ async def test_an_archive_that_was_unpacked_and_packed_again_is_as_good(again, t
         assert [one.id for one in await desk.library.collections.images("sea")] == [image.id]
 
 
-async def test_what_is_no_picture_is_refused_in_a_sentence(tmp_path):
-    (tmp_path / "a.png").write_bytes(b"no picture")
+async def test_what_is_no_image_is_refused_in_a_sentence(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no image")
     async with open_desk(tmp_path / "home") as desk:
         done = await desk.archives.import_from(tmp_path / "a.png")
-        assert [one.reason for one in done.refused] == ["a.png is no PNG, JPEG, WebP or GIF picture."]
+        assert [one.reason for one in done.refused] == ["a.png is no PNG, JPEG, WebP or GIF image."]
         with pytest.raises(imagen.StorageError, match=r"nowhere\.zip cannot be read: No such file"):
             await desk.archives.import_from(tmp_path / "nowhere.zip")
         with pytest.raises(imagen.InvalidRequestError, match=r"a\.txt is neither"):
-            (tmp_path / "a.txt").write_text("no picture")
+            (tmp_path / "a.txt").write_text("no image")
             await desk.archives.import_from(tmp_path / "a.txt")
 
 
-async def test_a_picture_may_have_the_longest_name_that_there_is(tmp_path):
+async def test_an_image_may_have_the_longest_name_that_there_is(tmp_path):
     path = tmp_path / f"{'x' * 251}.png"
     path.write_bytes(png())
     async with open_desk(tmp_path / "home") as desk:
@@ -173,7 +173,7 @@ async def test_a_file_that_was_lost_comes_back_with_an_import(tmp_path):
         assert (await only(desk)).data == data
 
 
-async def test_a_picture_in_the_trash_stays_there(tmp_path):
+async def test_an_image_in_the_trash_stays_there(tmp_path):
     async with open_desk(tmp_path / "home") as desk:
         image = await desk.shelf.add()
         await desk.archives.export_to(tmp_path / "all.zip")
@@ -183,14 +183,14 @@ async def test_a_picture_in_the_trash_stays_there(tmp_path):
 
 
 @pytest.mark.parametrize("sidecar", [b"", b"<", b"x" * 5_000_000, b"\xff\xfe"], ids=len)
-async def test_a_sidecar_that_is_damaged_hides_no_picture(sidecar, tmp_path):
+async def test_a_sidecar_that_is_damaged_hides_no_image(sidecar, tmp_path):
     (tmp_path / "a.png").write_bytes(png())
     (tmp_path / "a.png.xmp").write_bytes(sidecar)
     async with open_desk(tmp_path / "home") as desk:
         assert await desk.archives.import_from(tmp_path / "a.png") == ImportResult(added=1)
 
 
-async def test_a_record_inside_of_a_file_that_is_damaged_hides_no_picture(tmp_path):
+async def test_a_record_inside_of_a_file_that_is_damaged_hides_no_image(tmp_path):
     info = PngInfo()
     info.add_itxt("imagen", '{"id": 3}')
     PillowImage.new("RGB", (8, 8)).save(tmp_path / "a.png", pnginfo=info)
@@ -199,7 +199,7 @@ async def test_a_record_inside_of_a_file_that_is_damaged_hides_no_picture(tmp_pa
 
 
 async def test_a_file_that_is_too_large_or_cannot_be_read_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("imagen.sharing._archive.sources.LARGEST_PICTURE", 1 << 20)
+    monkeypatch.setattr("imagen.sharing._archive.sources.LARGEST_IMAGE", 1 << 20)
     folder = tmp_path / "theirs"
     folder.mkdir()
     (folder / "a.png").write_bytes(png() + b"\0" * (1 << 20))

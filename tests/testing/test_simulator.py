@@ -102,12 +102,12 @@ def shape(value: object) -> object:
 
 
 def opened(content: bytes) -> Image.Image:
-    picture = Image.open(io.BytesIO(content))
-    picture.load()
-    return picture
+    image = Image.open(io.BytesIO(content))
+    image.load()
+    return image
 
 
-def first_picture(reply: httpx2.Response) -> Image.Image:
+def first_image(reply: httpx2.Response) -> Image.Image:
     return opened(base64.b64decode(reply.json()["data"][0]["b64_json"], validate=True))
 
 
@@ -148,7 +148,7 @@ async def test_a_generation_has_the_recorded_shape() -> None:
     assert {name for name in headers if not name.startswith("cf-") and name != "server"} <= set(reply.headers)
 
 
-async def test_pictures_have_the_size_asked_for_and_differ() -> None:
+async def test_images_have_the_size_asked_for_and_differ() -> None:
     async with open_simulator() as simulator, open_http() as http:
         reply = await post(http, simulator, size="1536x864", n=2)
     one, two = (base64.b64decode(item["b64_json"]) for item in reply.json()["data"])
@@ -160,7 +160,7 @@ async def test_pictures_have_the_size_asked_for_and_differ() -> None:
 async def test_other_formats_are_what_they_say(format: str) -> None:
     async with open_simulator() as simulator, open_http() as http:
         reply = await post(http, simulator, model="gpt-image-2.6-flare", output_format=format)
-    assert first_picture(reply).format == format.upper()
+    assert first_image(reply).format == format.upper()
 
 
 async def test_a_dalle_reply_has_links_that_can_be_fetched() -> None:
@@ -509,7 +509,7 @@ async def test_broken_base64_does_not_decode() -> None:
     assert simulator.billed_usd > 0
 
 
-async def test_wrong_media_is_a_page_where_a_picture_should_be() -> None:
+async def test_wrong_media_is_a_page_where_an_image_should_be() -> None:
     async with open_simulator(faults=WrongMedia()) as simulator, open_http() as http:
         text = (await post(http, simulator)).json()["data"][0]["b64_json"]
     assert base64.b64decode(text).startswith(b"<!DOCTYPE html>")
@@ -637,9 +637,9 @@ async def test_a_drip_takes_its_time_and_arrives_whole() -> None:
         open_http() as http,
     ):
         began = trio.current_time()
-        picture = first_picture(await post(http, simulator))
+        image = first_image(await post(http, simulator))
         assert trio.current_time() - began > 0.03
-    assert picture.size == (1024, 1024)
+    assert image.size == (1024, 1024)
     assert simulator.bills[0].delivered
 
 
@@ -926,7 +926,7 @@ async def test_the_bill_can_be_asked_for_over_http() -> None:
     assert json.loads(requests[0]["body"])["prompt"] == "a red circle"
 
 
-# -- pictures and names
+# -- images and names
 
 
 @pytest.mark.parametrize("size_bytes", [None, 10, 30_000, 1_500_000, 5_000_000])
@@ -1006,7 +1006,7 @@ def test_wrong_arguments_are_refused(arguments: list[str], capsys: pytest.Captur
 
 
 async def use_process(process: trio.Process, stop: signal.Signals) -> bytes:
-    """Draw one picture, lose another, stop the process, and return what it printed about that."""
+    """Draw one image, lose another, stop the process, and return what it printed about that."""
     assert process.stdout is not None
     async with process.stdout:
         ready = json.loads(await process.stdout.receive_some())

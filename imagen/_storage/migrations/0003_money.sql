@@ -1,4 +1,4 @@
--- The place of the first picture in its batch, and the word that the caller books it under.
+-- The place of the first image in its batch, and the word that the caller books it under.
 ALTER TABLE attempts ADD COLUMN first_index INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE attempts ADD COLUMN tag TEXT NOT NULL DEFAULT '';
 -- What the answer to the submission said that the job costs.
@@ -109,7 +109,7 @@ CREATE TABLE session_outcomes (
     number INTEGER NOT NULL,
     batch_index INTEGER NOT NULL,
     image_id TEXT,
-    -- Where there is no picture: what went wrong, as JSON.
+    -- Where there is no image: what went wrong, as JSON.
     failure TEXT,
     PRIMARY KEY (session_id, number)
 ) STRICT, WITHOUT ROWID;

@@ -1,5 +1,5 @@
--- A picture's `number` is its place in time: when it was made, in microseconds since 1970, moved on where that is taken. So the
--- newest come first without an index, and a span of time is a span of numbers. Imported pictures have no attempt.
+-- An image's `number` is its place in time: when it was made, in microseconds since 1970, moved on where that is taken. So the
+-- newest come first without an index, and a span of time is a span of numbers. Imported images have no attempt.
 CREATE TABLE numbered_images (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -49,7 +49,7 @@ CREATE INDEX images_trashed ON images (trashed_at) WHERE trashed_at IS NOT NULL;
 CREATE INDEX images_by_sha256 ON images (sha256);
 CREATE INDEX images_by_parent ON images (parent_id, number) WHERE parent_id IS NOT NULL;
 CREATE INDEX images_by_attempt ON images (attempt_id) WHERE attempt_id IS NOT NULL;
--- What pictures can be put in order by, beside their time.
+-- What images can be put in order by, beside their time.
 CREATE INDEX images_by_cost ON images (cost_nanousd, number) WHERE cost_nanousd IS NOT NULL;
 CREATE INDEX images_by_pixels ON images (width * height, number);
 
@@ -87,7 +87,7 @@ CREATE TABLE collection_images (
 CREATE UNIQUE INDEX collection_images_in_order ON collection_images (collection_id, position);
 CREATE INDEX collections_of_image ON collection_images (number);
 
--- How many pictures have a tag, so that the list of tags costs nothing.
+-- How many images have a tag, so that the list of tags costs nothing.
 CREATE TABLE tags (name TEXT PRIMARY KEY, images INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
 -- Files whose last row is gone, until they are gone themselves.
@@ -97,7 +97,7 @@ CREATE TABLE removals (
     queued_at REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Links that were given away: to a picture, or to a collection.
+-- Links that were given away: to an image, or to a collection.
 CREATE TABLE shares (
     id TEXT PRIMARY KEY,
     image_id TEXT REFERENCES images (id) ON DELETE CASCADE,
@@ -115,7 +115,7 @@ CREATE INDEX shares_by_time ON shares (created_at);
 -- How its requests go, as JSON: models to fall back on, the cache, whether slots are waited for.
 ALTER TABLE sessions ADD COLUMN way TEXT NOT NULL DEFAULT '{}';
 
--- Requests that were answered by a picture of the library: `saved_nanousd` is what that one did cost.
+-- Requests that were answered by an image of the library: `saved_nanousd` is what that one did cost.
 CREATE TABLE cache_hits (
     number INTEGER PRIMARY KEY,
     image_id TEXT NOT NULL,
@@ -129,8 +129,8 @@ CREATE TABLE cache_hits (
 
 CREATE INDEX cache_hits_by_time ON cache_hits (created_at);
 
--- What a picture is found by: its words, and its facets, which are words too, each a letter for the kind and the value in
--- digits. So words and filters of any number are one intersection of sorted lists, newest first, however many pictures there are.
+-- What an image is found by: its words, and its facets, which are words too, each a letter for the kind and the value in
+-- digits. So words and filters of any number are one intersection of sorted lists, newest first, however many images there are.
 CREATE VIEW image_documents AS
 SELECT
     number,
@@ -150,7 +150,7 @@ CREATE VIRTUAL TABLE image_search USING fts5 (
     tokenize = "unicode61 remove_diacritics 2 categories 'L* N* Co So'"
 );
 
--- Pictures come one by one, and each commit is a piece of the index: they are joined by the eight, not by the four, which is less
+-- Images come one by one, and each commit is a piece of the index: they are joined by the eight, not by the four, which is less
 -- work for each, and more for a search only where there are few.
 INSERT INTO image_search (image_search, rank) VALUES ('automerge', 8);
 
@@ -187,7 +187,7 @@ CREATE TRIGGER images_tagged AFTER UPDATE OF tags ON images BEGIN
     DELETE FROM tags WHERE images = 0 AND name IN (SELECT value FROM json_each(OLD.tags));
 END;
 
--- Before the row is gone, as it says whether the picture counted.
+-- Before the row is gone, as it says whether the image counted.
 CREATE TRIGGER images_leaving BEFORE DELETE ON images BEGIN
     DELETE FROM collection_images WHERE number = OLD.number;
 END;

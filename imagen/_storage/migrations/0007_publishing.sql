@@ -1,4 +1,4 @@
--- How pictures look (pHash), by the number of the picture. Pictures that differ in at most seven of 64 bits differ in at most one
+-- How images look (pHash), by the number of the image. Images that differ in at most seven of 64 bits differ in at most one
 -- in some quarter of them, so each quarter has an index.
 CREATE TABLE image_hashes (
     number INTEGER PRIMARY KEY REFERENCES images (number) ON DELETE CASCADE,
@@ -10,7 +10,7 @@ CREATE INDEX image_hashes_band_1 ON image_hashes (phash >> 16 & 65535, phash);
 CREATE INDEX image_hashes_band_2 ON image_hashes (phash >> 32 & 65535, phash);
 CREATE INDEX image_hashes_band_3 ON image_hashes (phash >> 48 & 65535, phash);
 
--- Pictures that nobody has hashed yet: they are hashed when somebody looks for similar ones.
+-- Images that nobody has hashed yet: they are hashed when somebody looks for similar ones.
 CREATE TABLE images_unhashed (
     number INTEGER PRIMARY KEY REFERENCES images (number) ON DELETE CASCADE
 ) STRICT;
@@ -40,7 +40,7 @@ CREATE TABLE publications (
 CREATE INDEX publications_due ON publications (store, next_try_at) WHERE state IN ('queued', 'removing');
 CREATE INDEX publications_by_state ON publications (store, state, queued_at);
 
--- What is deleted for good goes from the stores too, unless another picture has the same bytes.
+-- What is deleted for good goes from the stores too, unless another image has the same bytes.
 CREATE TRIGGER images_to_unpublish AFTER DELETE ON images
 WHEN NOT EXISTS (SELECT 1 FROM images WHERE sha256 = OLD.sha256) BEGIN
     UPDATE publications SET

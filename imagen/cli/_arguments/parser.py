@@ -22,7 +22,7 @@ from .._commands.library.collections import add_collection_command
 from .._commands.library.library import add_library_commands
 from .._commands.library.search import add_search_commands
 from .._commands.library.show import add_show
-from .._commands.library.transform import add_picture_commands
+from .._commands.library.transform import add_image_commands
 from .._commands.sharing.archive import add_archive_commands
 from .._commands.sharing.publish import add_publish_command
 from .._commands.sharing.share import add_share_command
@@ -32,9 +32,9 @@ from .template_options import add_filling
 
 __all__ = ["parse_arguments"]
 
-_MOST_PICTURES = 1000
+_MOST_IMAGES = 1000
 _OPERATIONS = ("generate", "edit", "vary", "enhance", "restyle")
-_SOURCES = "A PICTURE is a file, an https URL, or the id of a picture that imagen made."
+_SOURCES = "A IMAGE is a file, an https URL, or the id of an image that imagen made."
 
 
 class Options(Protocol):
@@ -67,7 +67,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     _add_money_commands(commands)
     add_show(commands)
     add_replay(commands)
-    add_picture_commands(commands)
+    add_image_commands(commands)
     add_publish_command(commands)
     add_archive_commands(commands)
     add_share_command(commands)
@@ -80,7 +80,7 @@ def _add_batch_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
     batch = commands.add_parser(
         "batch",
         help="go on with a batch that was left",
-        description="Lists the pictures of a batch, waits for those that the provider still works on, and sends nothing. "
+        description="Lists the images of a batch, waits for those that the provider still works on, and sends nothing. "
         "Ctrl-C leaves them with the provider.",
     )
     add_command(batch, run_batch)
@@ -107,7 +107,7 @@ def _add_money_commands(commands: argparse._SubParsersAction[argparse.ArgumentPa
     reconcile = commands.add_parser(
         "reconcile",
         help="clear up the requests whose answer was lost",
-        description="Fetches the pictures that a provider still has, and says what stays unknown. With an ID and an "
+        description="Fetches the images that a provider still has, and says what stays unknown. With an ID and an "
         "amount, books what the provider's account says that this one did cost.",
     )
     add_command(reconcile, run_reconcile)
@@ -116,31 +116,31 @@ def _add_money_commands(commands: argparse._SubParsersAction[argparse.ArgumentPa
 
 
 def _add_making_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    generate = commands.add_parser("generate", help="make pictures from a prompt")
+    generate = commands.add_parser("generate", help="make images from a prompt")
     _add_prompt(generate)
     generate.add_argument(
         "--reference",
         action="append",
         default=[],
-        metavar="PICTURE",
-        help="a picture that lends its look or subject; can be given several times",
+        metavar="IMAGE",
+        help="an image that lends its look or subject; can be given several times",
     )
-    edit = commands.add_parser("edit", help="change a picture by words, or mix several", description=_SOURCES)
+    edit = commands.add_parser("edit", help="change an image by words, or mix several", description=_SOURCES)
     _add_prompt(edit)
-    edit.add_argument("image", nargs="+", metavar="PICTURE", help="what to change; further ones are mixed in")
-    edit.add_argument("--mask", metavar="PICTURE", help="white where the picture is to change")
-    vary = commands.add_parser("vary", help="make other pictures like one", description=_SOURCES)
-    enhance = commands.add_parser("enhance", help="make a picture larger and finer", description=_SOURCES)
-    restyle = commands.add_parser("restyle", help="draw a picture in the look of another", description=_SOURCES)
+    edit.add_argument("image", nargs="+", metavar="IMAGE", help="what to change; further ones are mixed in")
+    edit.add_argument("--mask", metavar="IMAGE", help="white where the image is to change")
+    vary = commands.add_parser("vary", help="make other images like one", description=_SOURCES)
+    enhance = commands.add_parser("enhance", help="make an image larger and finer", description=_SOURCES)
+    restyle = commands.add_parser("restyle", help="draw an image in the look of another", description=_SOURCES)
     for parser in (vary, enhance, restyle):
-        parser.add_argument("image", metavar="PICTURE", help="the picture to start from")
+        parser.add_argument("image", metavar="IMAGE", help="the image to start from")
         parser.add_argument("--prompt", default="", help="words to go by, where the model takes any")
         parser.add_argument(
             "--emulate", action="store_true", help="by an edit, where the model has no operation of its own"
         )
-    restyle.add_argument("reference", metavar="LOOK", help="the picture whose look it gets")
+    restyle.add_argument("reference", metavar="LOOK", help="the image whose look it gets")
     for parser in (vary, restyle):
-        parser.add_argument("--strength", type=share, metavar="0..1", help="how far it may go from the picture")
+        parser.add_argument("--strength", type=share, metavar="0..1", help="how far it may go from the image")
     enhance.add_argument("--scale", type=scale, metavar="FACTOR", help="how much larger each side gets")
     enhance.add_argument("--mode", choices=("fast", "conservative", "creative"), help="how much may be invented")
     for name, parser in {
@@ -165,12 +165,12 @@ def _add_making_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
 
 def _add_prompt(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "prompt", help="what the picture should show; - reads it from standard input, @NAME takes a kept one"
+        "prompt", help="what the image should show; - reads it from standard input, @NAME takes a kept one"
     )
 
 
 def _add_parameters(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("the picture")
+    group = parser.add_argument_group("the image")
     group.add_argument("--model", help="a model of `imagen models`; the default is the first that is set up for this")
     group.add_argument("--size", help=f"WIDTHxHEIGHT in pixels, or {', '.join(PRESETS)}")
     group.add_argument("--aspect-ratio", metavar="W:H", help="such as 16:9, in place of a size")
@@ -178,7 +178,7 @@ def _add_parameters(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--quality", help="the model's own word for it, such as low or high")
     group.add_argument("--style", help="the model's own word for it, such as vivid")
     group.add_argument(
-        "--seed", type=whole(0, 2**63 - 1), help="the same seed gives the same picture, where there are seeds"
+        "--seed", type=whole(0, 2**63 - 1), help="the same seed gives the same image, where there are seeds"
     )
     group.add_argument("--negative", dest="negative_prompt", metavar="WORDS", help="what it should not show")
     group.add_argument("--guidance", type=float, metavar="NUMBER", help="how closely it follows the prompt")
@@ -201,20 +201,20 @@ def _add_parameters(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_batch_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-n", type=whole(1, _MOST_PICTURES), default=1, help="how many pictures (default: 1)")
+    parser.add_argument("-n", type=whole(1, _MOST_IMAGES), default=1, help="how many images (default: 1)")
     add_out(parser)
     parser.add_argument(
         "--max-at-once",
-        type=whole(1, _MOST_PICTURES),
+        type=whole(1, _MOST_IMAGES),
         default=4,
         metavar="K",
         help="requests side by side (default: 4)",
     )
     parser.add_argument(
-        "--together", action="store_true", help="several pictures in one provider request, where possible"
+        "--together", action="store_true", help="several images in one provider request, where possible"
     )
     parser.add_argument(
-        "--previews", type=whole(0, 3), default=0, metavar="N", help="unfinished pictures on the way, in DIR"
+        "--previews", type=whole(0, 3), default=0, metavar="N", help="unfinished images on the way, in DIR"
     )
     parser.add_argument(
         "--deadline", type=seconds, metavar="SECONDS", help="start nothing after this, and stop waiting"
@@ -226,7 +226,7 @@ def _add_money_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dry-run", action="store_true", help="say what it would cost, and send nothing")
     group.add_argument("--budget", type=usd_amount, metavar="USD", help="spend no more than this")
     group.add_argument(
-        "--assume", type=usd_amount, metavar="USD", help="what one picture may cost where its price is unknown"
+        "--assume", type=usd_amount, metavar="USD", help="what one image may cost where its price is unknown"
     )
     group.add_argument(
         "--yes", action="store_true", help="agree beforehand to a cost above confirm_above_usd of imagen.toml"
@@ -253,6 +253,6 @@ def _add_way_options(parser: argparse.ArgumentParser) -> None:
         help="ask the next model too where the first has not answered by then; both may be paid. p95: by experience",
     )
     group.add_argument(
-        "--cache", action="store_true", help="take a picture that was made by the same request, for nothing"
+        "--cache", action="store_true", help="take an image that was made by the same request, for nothing"
     )
     group.add_argument("--no-wait", action="store_true", help="fail where there is no slot now, instead of waiting")

@@ -33,7 +33,7 @@ _COMMON = (
 
 
 def operation_name(request: Request) -> str:
-    """The name of the operation, for a picture that has no prompt."""
+    """The name of the operation, for an image that has no prompt."""
     return type(request).__name__.lower()
 
 

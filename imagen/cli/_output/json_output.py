@@ -36,7 +36,7 @@ def when(unix_time: float) -> datetime.datetime:
 
 
 def image_record(image: Image, path: Path | None = None) -> Mapping[str, object]:
-    """One picture; `path` is where the caller finds it, by default in the library."""
+    """One image; `path` is where the caller finds it, by default in the library."""
     where = path or image.path
     return {
         "kind": "image",
@@ -62,7 +62,7 @@ def image_record(image: Image, path: Path | None = None) -> Mapping[str, object]
 
 
 def kept_record(image: Image) -> Mapping[str, object]:
-    """One picture of the library, with what somebody said of it."""
+    """One image of the library, with what somebody said of it."""
     return {
         **image_record(image),
         "prompt": image.prompt,
@@ -76,7 +76,7 @@ def kept_record(image: Image) -> Mapping[str, object]:
 
 
 def failure_record(failure: Failure) -> Mapping[str, object]:
-    """One request that gave no picture."""
+    """One request that gave no image."""
     error = failure.error
     return {
         "kind": "failure",
@@ -90,12 +90,12 @@ def failure_record(failure: Failure) -> Mapping[str, object]:
     }
 
 
-def quote_record(model: str, pictures: int, quote: Quote) -> Mapping[str, object]:
-    """What pictures would cost."""
+def quote_record(model: str, images: int, quote: Quote) -> Mapping[str, object]:
+    """What images would cost."""
     return {
         "kind": "quote",
         "model": model,
-        "n": pictures,
+        "n": images,
         "low_usd": money(quote.low_usd),
         "expected_usd": money(quote.expected_usd),
         "high_usd": money(quote.high_usd),

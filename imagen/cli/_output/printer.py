@@ -42,7 +42,7 @@ class Costs:
 
 
 class OutcomePrinter:
-    """Tells of each picture once, and of each failure. `out` is a folder for copies, `total` how many will come, if known."""
+    """Tells of each image once, and of each failure. `out` is a folder for copies, `total` how many will come, if known."""
 
     def __init__(self, console: Console, *, out: Path | None, total: int | None = None) -> None:
         self.made: list[Image] = []
@@ -80,7 +80,7 @@ class OutcomePrinter:
                 self._console.note(f"imagen: {error.message}")
         if image.storage_error is not None:
             self.not_saved = True
-            self._console.note(f"imagen: {image.storage_error} The picture is at {path} instead.")
+            self._console.note(f"imagen: {image.storage_error} The image is at {path} instead.")
         if self._console.json:
             self._console.emit(image_record(image, path))
             return
@@ -139,4 +139,4 @@ def _free_path(folder: Path, stem: str, suffix: str) -> Path:
 def slug(prompt: str) -> str:
     """The beginning of a prompt as a file name that every system takes."""
     words: Sequence[str] = re.findall(r"[a-z0-9]+", prompt.lower())
-    return "-".join(words)[:40].rstrip("-") or "picture"
+    return "-".join(words)[:40].rstrip("-") or "image"

@@ -1,9 +1,9 @@
-"""What is made of pictures without asking a provider: thumbnails, other sizes and formats, sheets, hashes of how they look."""
+"""What is made of images without asking a provider: thumbnails, other sizes and formats, sheets, hashes of how they look."""
 
 from __future__ import annotations
 
 from .contact_sheets import contact_sheet
-from .decoding import MAX_PIXELS, open_picture
+from .decoding import MAX_PIXELS, open_image
 from .hashes import hash_distance, perceptual_hash
 from .renditions import Renditions, remove_renditions
 from .similar import HashProgress, Similar
@@ -18,7 +18,7 @@ __all__ = [
     "apply_transform",
     "contact_sheet",
     "hash_distance",
-    "open_picture",
+    "open_image",
     "perceptual_hash",
     "remove_renditions",
     "thumbnail",

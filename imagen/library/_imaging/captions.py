@@ -29,7 +29,7 @@ _SYSTEM_FONTS = (
 # No font has a letter there, so it shows what a font draws for letters that it lacks.
 _NO_LETTER = "\uffff"
 _ELLIPSIS, _DOT = "...", "."
-# Nobody reads more below a small picture, and prompts may have 100,000 letters.
+# Nobody reads more below a small image, and prompts may have 100,000 letters.
 _MOST_LETTERS = 240
 
 Caption = tuple["FreeTypeFont", list[str]]

@@ -1,4 +1,4 @@
-"""Contact sheets: many pictures side by side in one, with a caption below each."""
+"""Contact sheets: many images side by side in one, with a caption below each."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import msgspec
 from ..._errors import ImagenError, InvalidRequestError
 from ..._results.images import Image
 from .captions import set_caption
-from .decoding import MAX_PIXELS, open_picture
-from .transforms import encode_picture, flatten
+from .decoding import MAX_PIXELS, open_image
+from .transforms import encode_image, flatten
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["contact_sheet"]
 
-# Smaller pictures show nothing.
+# Smaller images show nothing.
 _LEAST_SIDE, _MOST_SIDE = 48, 4096
 _CAPTION_LINES = 2
 # A grey without a hue makes colours beside it look neither warmer nor colder than they are.
@@ -56,17 +56,17 @@ def contact_sheet(
     side: int = 512,
     format: Literal["png", "jpeg"] = "png",
 ) -> bytes:
-    """A grid of pictures, each whole in a square of its own; one picture at a time is in memory. Blocking.
+    """A grid of images, each whole in a square of its own; one image at a time is in memory. Blocking.
 
     Args:
         columns: How many side by side; by default about as many as rows.
-        captions: Gives the text below a picture, of which two lines are shown: `lambda image: image.prompt`.
+        captions: Gives the text below an image, of which two lines are shown: `lambda image: image.prompt`.
         side: Of a square, from 48 to 4096 pixels. It gets smaller where the sheet would have more than 64 megapixels.
 
-    A picture that cannot be read leaves an empty square, as the others are still worth seeing.
+    An image that cannot be read leaves an empty square, as the others are still worth seeing.
 
     Raises:
-        InvalidRequestError: there are no pictures, or too many for one sheet.
+        InvalidRequestError: there are no images, or too many for one sheet.
     """
     import PIL.Image
     import PIL.ImageDraw
@@ -82,12 +82,12 @@ def contact_sheet(
             sheet.paste(small, (left + (layout.side - small.width) // 2, top + (layout.side - small.height) // 2))
         if captions is not None:
             _write(draw, captions(image), (left, top + layout.side), layout)
-    return encode_picture(sheet, format, quality=90)
+    return encode_image(sheet, format, quality=90)
 
 
 def _lay_out(count: int, columns: int | None, side: int, *, with_captions: bool) -> _Layout:
     if count == 0:
-        raise InvalidRequestError("A contact sheet needs at least one picture.")
+        raise InvalidRequestError("A contact sheet needs at least one image.")
     if not _LEAST_SIDE <= side <= _MOST_SIDE or (columns is not None and columns < 1):
         raise InvalidRequestError("A contact sheet has at least one column, and squares from 48 to 4096 pixels.")
     across = min(count, columns or math.ceil(math.sqrt(count)))
@@ -100,18 +100,18 @@ def _lay_out(count: int, columns: int | None, side: int, *, with_captions: bool)
         if math.prod(layout.size) <= MAX_PIXELS and max(layout.size) < 1 << 16:
             return layout
         if side == _LEAST_SIDE:
-            raise InvalidRequestError(f"{count} pictures are too many for one contact sheet: make several.")
+            raise InvalidRequestError(f"{count} images are too many for one contact sheet: make several.")
         side = max(_LEAST_SIDE, side * 9 // 10)
 
 
 def _shrink(image: Image, side: int) -> Pixels | None:
     source: bytes | Path | None = image.path
     try:
-        picture = flatten(open_picture(image.data if source is None else source, side=side))
+        pixels = flatten(open_image(image.data if source is None else source, side=side))
     except ImagenError:
         return None
-    picture.thumbnail((side, side))
-    return picture
+    pixels.thumbnail((side, side))
+    return pixels
 
 
 def _write(draw: ImageDraw, text: str, corner: tuple[int, int], layout: _Layout) -> None:

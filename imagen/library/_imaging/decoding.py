@@ -1,6 +1,6 @@
 """The one door to Pillow: nothing is decoded before its head was looked at, and whatever goes wrong is one of our errors.
 
-A picture file is a stranger's word. A PNG of a kilobyte may claim a hundred gigapixels, and Pillow answers what is broken with
+An image file is a stranger's word. A PNG of a kilobyte may claim a hundred gigapixels, and Pillow answers what is broken with
 a dozen kinds of exceptions.
 """
 
@@ -16,20 +16,20 @@ from ...metadata._image_header import read_image_header
 if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
 
-__all__ = ["MAX_PIXELS", "open_picture", "read_picture"]
+__all__ = ["MAX_PIXELS", "open_image", "read_image"]
 
 # 8192 by 8192: a quarter of a gigabyte as RGBA. It is below the size at which Pillow warns of bombs, so it never does.
 MAX_PIXELS = 1 << 26
 # The formats that imagen knows; Pillow has forty others, which nobody needs and somebody may attack.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
-# No picture of MAX_PIXELS is larger, uncompressed.
+# No image of MAX_PIXELS is larger, uncompressed.
 _MAX_BYTES = 4 * MAX_PIXELS
 # Where an ICC profile says which colours it is for (ICC.1:2022, 7.2.6).
 _COLOUR_SPACE = slice(16, 20)
 
 
-def open_picture(source: bytes | Path, *, max_pixels: int = MAX_PIXELS, side: int | None = None) -> Pixels:
-    """Decodes a picture: as RGB or RGBA, upright as its EXIF says, of an animation the first frame. Blocking.
+def open_image(source: bytes | Path, *, max_pixels: int = MAX_PIXELS, side: int | None = None) -> Pixels:
+    """Decodes an image: as RGB or RGBA, upright as its EXIF says, of an animation the first frame. Blocking.
 
     Of what the file says beside the pixels only an ICC profile stays, in `info["icc_profile"]`.
 
@@ -37,13 +37,13 @@ def open_picture(source: bytes | Path, *, max_pixels: int = MAX_PIXELS, side: in
         source: The bytes of a PNG, JPEG, WebP or GIF file, or its path.
         max_pixels: More are refused before anything is decoded; at most `MAX_PIXELS`.
         side: Where no side longer than so many pixels is wanted: a JPEG is then decoded at a part of its size, which is
-            several times as fast. The picture may still be larger than that.
+            several times as fast. The image may still be larger than that.
 
     Raises:
-        InvalidRequestError: it is no such picture, is damaged, or has too many pixels.
+        InvalidRequestError: it is no such image, is damaged, or has too many pixels.
         StorageError: the file cannot be read.
     """
-    data = read_picture(source) if isinstance(source, Path) else source
+    data = read_image(source) if isinstance(source, Path) else source
     _check_head(data, min(max_pixels, MAX_PIXELS))
     import PIL.Image
     import PIL.ImageOps
@@ -55,19 +55,19 @@ def open_picture(source: bytes | Path, *, max_pixels: int = MAX_PIXELS, side: in
             if side is not None:
                 opened.draft(None, (side, side))
             profile = opened.info.get("icc_profile")
-            picture = _as_rgb(PIL.ImageOps.exif_transpose(opened))
+            image = _as_rgb(PIL.ImageOps.exif_transpose(opened))
     except ImagenError:
         raise
     except Exception as error:
         # Pillow raises OSError, SyntaxError, ValueError, EOFError, struct.error and more, and warnings where they are errors.
-        raise InvalidRequestError(f"The picture is damaged and cannot be decoded: {_one_line(error)}.") from error
+        raise InvalidRequestError(f"The image is damaged and cannot be decoded: {_one_line(error)}.") from error
     is_rgb_profile = isinstance(profile, bytes) and profile[_COLOUR_SPACE] == b"RGB "
-    picture.info = {"icc_profile": profile} if is_rgb_profile else {}
-    return picture
+    image.info = {"icc_profile": profile} if is_rgb_profile else {}
+    return image
 
 
-def read_picture(path: Path) -> bytes:
-    """The bytes of a file, unless it is far too large for a picture. Blocking.
+def read_image(path: Path) -> bytes:
+    """The bytes of a file, unless it is far too large for an image. Blocking.
 
     Raises:
         InvalidRequestError: it is.
@@ -76,36 +76,36 @@ def read_picture(path: Path) -> bytes:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise InvalidRequestError(
-                f"The file {path.name} has more than {_MAX_BYTES >> 20} MiB, which no picture needs."
+                f"The file {path.name} has more than {_MAX_BYTES >> 20} MiB, which no image needs."
             )
         return path.read_bytes()
     except OSError as error:
-        raise StorageError(f"The picture {path} cannot be read: {error.strerror or error}.") from error
+        raise StorageError(f"The image {path} cannot be read: {error.strerror or error}.") from error
 
 
 def _check_head(data: bytes, max_pixels: int) -> None:
     try:
         found = read_image_header(data)
     except ProviderError as error:
-        raise InvalidRequestError(f"The {len(data)} bytes are no PNG, JPEG, WebP or GIF picture.") from error
+        raise InvalidRequestError(f"The {len(data)} bytes are no PNG, JPEG, WebP or GIF image.") from error
     _check_size(found.width, found.height, max_pixels)
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise InvalidRequestError(
-            f"The picture claims {width}x{height} pixels; at most {max_pixels:,} are decoded. Make it smaller first."
+            f"The image claims {width}x{height} pixels; at most {max_pixels:,} are decoded. Make it smaller first."
         )
 
 
-def _as_rgb(picture: Pixels) -> Pixels:
-    if picture.mode in ("RGB", "RGBA"):
-        picture.load()
-        return picture
-    if picture.mode.startswith("I"):
+def _as_rgb(image: Pixels) -> Pixels:
+    if image.mode in ("RGB", "RGBA"):
+        image.load()
+        return image
+    if image.mode.startswith("I"):
         # Pillow cuts off what is brighter than 255 where sixteen bits become eight.
-        picture = picture.point(lambda value: value / 256).convert("L")
-    return picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+        image = image.point(lambda value: value / 256).convert("L")
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
 def _one_line(error: Exception) -> str:

@@ -25,12 +25,12 @@ _BITS = 64
 
 
 def group_hashes(numbers: array[int], hashes: array[int], max_distance: int) -> list[list[int]]:
-    """The numbers of pictures that are nearly the same, by their hashes: the largest group first. Blocking.
+    """The numbers of images that are nearly the same, by their hashes: the largest group first. Blocking.
 
     Args:
-        numbers: Of the pictures.
+        numbers: Of the images.
         hashes: Of each of them, signed.
-        max_distance: From one picture to the next one in the same group, in bits.
+        max_distance: From one image to the next one in the same group, in bits.
     """
     import numpy
 

@@ -1,6 +1,6 @@
-"""Transformed pictures, made when they are first asked for and kept until room is wanted.
+"""Transformed images, made when they are first asked for and kept until room is wanted.
 
-A file is named by the hash of the picture and a digest of what was made of it, so it never gets stale, and all processes that
+A file is named by the hash of the image and a digest of what was made of it, so it never gets stale, and all processes that
 share the home share it. It is a cache: whatever is lost or damaged is made again.
 """
 
@@ -37,7 +37,7 @@ _PNG_END, _JPEG_END = b"IEND\xaeB`\x82", b"\xff\xd9"
 
 
 class Renditions:
-    """Renditions of pictures in a folder, such as thumbnails. One may be used from any task of a Trio run."""
+    """Renditions of images in a folder, such as thumbnails. One may be used from any task of a Trio run."""
 
     def __init__(self, folder: Path, workers: Workers) -> None:
         self._folder = folder
@@ -51,12 +51,12 @@ class Renditions:
         A cancellation waits for the one that is being made, and leaves a whole file or none.
 
         Raises:
-            InvalidRequestError: the picture is in memory only, cannot be decoded, or its crop lies outside of it.
-            StorageError: the picture cannot be read, or its rendition not be written.
+            InvalidRequestError: the image is in memory only, cannot be decoded, or its crop lies outside of it.
+            StorageError: the image cannot be read, or its rendition not be written.
             ConfigurationError: AVIF is asked for, and this Pillow lacks it.
         """
         if image.path is None:
-            raise InvalidRequestError("This picture is in memory only and has no files: ask for its bytes with `read`.")
+            raise InvalidRequestError("This image is in memory only and has no files: ask for its bytes with `read`.")
         path = self._path(image, transform)
         lock = self._making.setdefault(path, trio.Lock())
         async with lock:
@@ -64,10 +64,10 @@ class Renditions:
         return path
 
     async def read(self, image: Image, transform: Transform) -> bytes:
-        """The bytes of a rendition, for pictures in memory too: those are made each time and never written.
+        """The bytes of a rendition, for images in memory too: those are made each time and never written.
 
         Raises:
-            ImagenError: as `get` does, but for pictures in memory.
+            ImagenError: as `get` does, but for images in memory.
         """
         if image.path is None:
             return await self._workers.run(lambda: apply_transform(image.data, transform))
@@ -75,7 +75,7 @@ class Renditions:
         return await self._workers.run(path.read_bytes)
 
     async def remove(self, sha256: str) -> int:
-        """Deletes the renditions of the picture with this hash, and says how many there were.
+        """Deletes the renditions of the image with this hash, and says how many there were.
 
         Raises:
             InvalidRequestError: it is no hash.
@@ -102,7 +102,7 @@ def _make(source: Path, transform: Transform, path: Path) -> None:
         if not source.exists():
             # It was deleted meanwhile, and its renditions with it.
             path.unlink(missing_ok=True)
-            raise StorageError("The picture was deleted while its rendition was made.")
+            raise StorageError("The image was deleted while its rendition was made.")
     except OSError as error:
         raise StorageError(f"The rendition {path} cannot be written: {error.strerror or error}.") from error
 
@@ -137,14 +137,14 @@ def _is_whole(path: Path) -> bool:
 
 
 def remove_renditions(folder: Path, sha256: str) -> int:
-    """Deletes the renditions of the picture with this hash, and says how many there were. Blocking.
+    """Deletes the renditions of the image with this hash, and says how many there were. Blocking.
 
     Raises:
         InvalidRequestError: it is no hash.
         StorageError: a file cannot be deleted.
     """
     if not _HASH.fullmatch(sha256):
-        raise InvalidRequestError("A picture is named by its SHA-256, 64 hexadecimal digits.")
+        raise InvalidRequestError("An image is named by its SHA-256, 64 hexadecimal digits.")
     try:
         found = [path for path in (folder / sha256[:2]).iterdir() if path.name.startswith(f"{sha256}-")]
         for path in found:

@@ -1,10 +1,10 @@
-"""Pictures that look alike, found by their hashes in milliseconds among a million.
+"""Images that look alike, found by their hashes in milliseconds among a million.
 
 Two hashes that differ in at most seven of 64 bits differ in at most one bit of some quarter, by the pigeonhole principle
 (multi-index hashing: Norouzi, Punjani, Fleet, https://arxiv.org/abs/1307.2982). So looking up the 17 values near each quarter
 finds all of them, and little else.
 
-Hashes are made when somebody looks for the first time: the newest pictures first, and once for the same bytes.
+Hashes are made when somebody looks for the first time: the newest images first, and once for the same bytes.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from .hashes import check_imagehash, hash_distance, perceptual_hash
 __all__ = ["MAX_DISTANCE", "HashProgress", "Similar"]
 
 HashProgress = Callable[[int, int], None]
-"""Is told how many pictures have been hashed, and how many there were to hash."""
+"""Is told how many images have been hashed, and how many there were to hash."""
 
 MAX_DISTANCE = 7
-# More similar pictures than that are for `groups` to tell.
+# More similar images than that are for `groups` to tell.
 _MOST = 1000
 _BANDS, _BAND_BITS = 4, 16
 _BAND_MASK = (1 << _BAND_BITS) - 1
-# Each may hold a decoded picture in memory; workers have threads for more.
+# Each may hold a decoded image in memory; workers have threads for more.
 _CHUNK, _AT_ONCE = 64, 4
 _PAGE = 50_000
 _SHIFTS = tuple(_BAND_BITS * band for band in range(_BANDS))
@@ -51,7 +51,7 @@ SELECT images.number, images.sha256, (
 ) FROM images_unhashed JOIN images ON images.number = images_unhashed.number
 WHERE images_unhashed.number < ? ORDER BY images_unhashed.number DESC LIMIT ?
 """
-# Of a picture that was deleted meanwhile nothing is kept.
+# Of an image that was deleted meanwhile nothing is kept.
 _KEEP = "INSERT OR REPLACE INTO image_hashes SELECT number, ? FROM images WHERE number = ?"
 _HASHED = "DELETE FROM images_unhashed WHERE number = ?"
 _HASH_OF = "SELECT phash FROM images JOIN image_hashes ON image_hashes.number = images.number WHERE id = ?"
@@ -70,10 +70,10 @@ class _Unhashed(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Similar:
-    """Which pictures of a library look alike; those in the trash are left out. It needs the extra `similar`.
+    """Which images of a library look alike; those in the trash are left out. It needs the extra `similar`.
 
     Args:
-        read: Gives the bytes of a picture by its SHA-256, or None where its file is gone. Blocking.
+        read: Gives the bytes of an image by its SHA-256, or None where its file is gone. Blocking.
     """
 
     def __init__(self, database: Database, workers: Workers, *, read: Callable[[str], bytes | None]) -> None:
@@ -90,28 +90,28 @@ class Similar:
         max_distance: int = MAX_DISTANCE,
         progress: HashProgress | None = None,
     ) -> list[tuple[str, int]]:
-        """The pictures that look like one: their ids, each with the number of bits that differ, the nearest first.
+        """The images that look like one: their ids, each with the number of bits that differ, the nearest first.
 
         Args:
-            image: A picture of the library, which is not among the results, or the bytes of any other.
+            image: An image of the library, which is not among the results, or the bytes of any other.
             limit: From 1 to 1000.
-            max_distance: From 0 to 7; all pictures within it are found. Beyond, pictures have little in common.
-            progress: Is told how the hashing goes, which comes first where pictures have no hash yet.
+            max_distance: From 0 to 7; all images within it are found. Beyond, images have little in common.
+            progress: Is told how the hashing goes, which comes first where images have no hash yet.
 
         A cancellation leaves the hashes that were made.
 
         Raises:
-            InvalidRequestError: a bound is passed, or the picture cannot be decoded.
+            InvalidRequestError: a bound is passed, or the image cannot be decoded.
             ConfigurationError: the extra is not installed.
-            StorageError: the picture or the database cannot be read.
+            StorageError: the image or the database cannot be read.
         """
         if not 0 <= max_distance <= MAX_DISTANCE or not 1 <= limit <= _MOST:
-            raise InvalidRequestError("Similar pictures have a distance from 0 to 7, and the limit is from 1 to 1000.")
+            raise InvalidRequestError("Similar images have a distance from 0 to 7, and the limit is from 1 to 1000.")
         await self.hash_missing(progress)
         looks = await self._look(image)
         found: dict[str, int] = {}
         for phash in await self._find_near(looks, max_distance):
-            # One more than is wanted, as the picture itself is among them.
+            # One more than is wanted, as the image itself is among them.
             rows = await self._database.read(_NEWEST_OF, (phash & _BAND_MASK, phash, phash, limit + 1 - len(found)))
             found.update((str(image_id), hash_distance(looks, phash)) for (image_id,) in rows)
             if len(found) > limit:
@@ -121,10 +121,10 @@ class Similar:
         return list(found.items())[:limit]
 
     async def groups(self, *, max_distance: int = 4, progress: HashProgress | None = None) -> list[tuple[str, ...]]:
-        """The ids of pictures that are nearly the same, group by group: the largest first, within one the newest first.
+        """The ids of images that are nearly the same, group by group: the largest first, within one the newest first.
 
-        Pictures belong together where a chain of pictures leads from one to the other, each at most `max_distance` from the
-        next. A million pictures take seconds and some 100 MB.
+        Images belong together where a chain of images leads from one to the other, each at most `max_distance` from the
+        next. A million images take seconds and some 100 MB.
 
         Raises:
             InvalidRequestError: the distance is not from 0 to 7.
@@ -132,7 +132,7 @@ class Similar:
             StorageError: the database cannot be read.
         """
         if not 0 <= max_distance <= MAX_DISTANCE:
-            raise InvalidRequestError("Similar pictures have a distance from 0 to 7.")
+            raise InvalidRequestError("Similar images have a distance from 0 to 7.")
         await self.hash_missing(progress)
         numbers, hashes = await self._all_hashes()
         groups = await self._workers.run(partial(group_hashes, numbers, hashes, max_distance))
@@ -141,7 +141,7 @@ class Similar:
         return [group for group in kept if len(group) > 1]
 
     async def hash_missing(self, progress: HashProgress | None = None) -> None:
-        """Hashes the pictures that have no hash yet, the newest first. One whose file is gone or damaged gets none.
+        """Hashes the images that have no hash yet, the newest first. One whose file is gone or damaged gets none.
 
         A cancellation leaves the hashes that were made.
 
@@ -155,16 +155,16 @@ class Similar:
             if total:
                 await self._workers.run(check_imagehash)
             while rows := await self._database.read(_UNHASHED, (before, _CHUNK)):
-                pictures = [msgspec.convert(row, _Unhashed) for row in rows]
-                await self._database.write(await self._hash(pictures))
-                before = pictures[-1].number
-                done += len(pictures)
+                images = [msgspec.convert(row, _Unhashed) for row in rows]
+                await self._database.write(await self._hash(images))
+                before = images[-1].number
+                done += len(images)
                 if progress is not None:
                     progress(done, max(done, total))
 
-    async def _hash(self, pictures: Sequence[_Unhashed]) -> list[Statement]:
-        """What to write of these pictures; of one that could not be read just now nothing, so that it is tried again."""
-        looks: dict[str, int | None] = {one.sha256: one.phash for one in pictures if one.phash is not None}
+    async def _hash(self, images: Sequence[_Unhashed]) -> list[Statement]:
+        """What to write of these images; of one that could not be read just now nothing, so that it is tried again."""
+        looks: dict[str, int | None] = {one.sha256: one.phash for one in images if one.phash is not None}
         slots = trio.Semaphore(_AT_ONCE)
 
         async def look(sha256: str) -> None:
@@ -173,10 +173,10 @@ class Similar:
                     looks[sha256] = await self._workers.run(partial(_hash_file, self._read, sha256))
 
         async with open_bare_nursery() as nursery:
-            for sha256 in {one.sha256 for one in pictures} - looks.keys():
+            for sha256 in {one.sha256 for one in images} - looks.keys():
                 nursery.start_soon(look, sha256)
         statements: list[Statement] = []
-        for one in pictures:
+        for one in images:
             if one.sha256 in looks:
                 statements.append((_HASHED, (one.number,)))
                 if (phash := looks[one.sha256]) is not None:
@@ -184,7 +184,7 @@ class Similar:
         return statements
 
     async def _look(self, image: Image | bytes) -> int:
-        """The hash of a picture: the one that is kept, where it is of the library."""
+        """The hash of an image: the one that is kept, where it is of the library."""
         source: bytes | Path
         if isinstance(image, Image):
             if rows := await self._database.read(_HASH_OF, (image.id,)):
@@ -195,7 +195,7 @@ class Similar:
         return await self._workers.run(partial(perceptual_hash, source))
 
     async def _find_near(self, looks: int, max_distance: int) -> list[int]:
-        """The hashes that pictures have within a distance, the nearest first."""
+        """The hashes that images have within a distance, the nearest first."""
         probes: list[Value] = []
         for shift in _SHIFTS:
             band = looks >> shift & _BAND_MASK

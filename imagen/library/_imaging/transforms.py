@@ -1,4 +1,4 @@
-"""Other sizes, cuts and formats of a picture."""
+"""Other sizes, cuts and formats of an image."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ import msgspec
 
 from ..._errors import ConfigurationError, InvalidRequestError
 from ...metadata._image_header import read_image_header
-from .decoding import MAX_PIXELS, open_picture, read_picture
+from .decoding import MAX_PIXELS, open_image, read_image
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
 
-__all__ = ["PictureFormat", "Transform", "apply_transform", "encode_picture", "flatten", "suffix_of", "thumbnail"]
+__all__ = ["ImageFormat", "Transform", "apply_transform", "encode_image", "flatten", "suffix_of", "thumbnail"]
 
 Fit = Literal["contain", "cover", "stretch"]
-PictureFormat = Literal["png", "jpeg", "webp", "avif"]
+ImageFormat = Literal["png", "jpeg", "webp", "avif"]
 
 _SIDES = range(16, 16385)
-_SUFFIXES: dict[PictureFormat, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif"}
+_SUFFIXES: dict[ImageFormat, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif"}
 # Where nobody sees a difference at arm's length; each format counts on a scale of its own.
-_QUALITY: dict[PictureFormat, int] = {"png": 0, "jpeg": 85, "webp": 80, "avif": 65}
-_KEPT_FORMATS: dict[str, PictureFormat] = {"image/jpeg": "jpeg", "image/webp": "webp"}
+_QUALITY: dict[ImageFormat, int] = {"png": 0, "jpeg": 85, "webp": 80, "avif": 65}
+_KEPT_FORMATS: dict[str, ImageFormat] = {"image/jpeg": "jpeg", "image/webp": "webp"}
 _WHITE = (255, 255, 255)
 
 
 class Transform(msgspec.Struct, frozen=True, kw_only=True):
-    """What to make of a picture: first `crop`, then `rotate`, then the size, then the format.
+    """What to make of an image: first `crop`, then `rotate`, then the size, then the format.
 
     Args:
         width: In pixels, from 16 to 16384.
         height: The same. With "contain" one of both is enough.
-        fit: "contain" fits the whole picture into width and height, "cover" fills them and cuts off what stands over,
+        fit: "contain" fits the whole image into width and height, "cover" fills them and cuts off what stands over,
             "stretch" bends it to them.
-        enlarge: Whether it may get more pixels than it has; else the result is smaller than asked where the picture is.
-        crop: Left, top, width and height of the part that is kept, in pixels of the upright picture.
+        enlarge: Whether it may get more pixels than it has; else the result is smaller than asked where the image is.
+        crop: Left, top, width and height of the part that is kept, in pixels of the upright image.
         rotate: Degrees clockwise.
         format: Of the file; None keeps it, and a GIF becomes a PNG. JPEG has no alpha: what shows through becomes white.
         quality: From 1 to 100, by the format's own scale; a PNG is lossless.
@@ -52,18 +52,18 @@ class Transform(msgspec.Struct, frozen=True, kw_only=True):
     enlarge: bool = False
     crop: tuple[int, int, int, int] | None = None
     rotate: Literal[0, 90, 180, 270] = 0
-    format: PictureFormat | None = None
+    format: ImageFormat | None = None
     quality: int | None = None
 
     def __post_init__(self) -> None:
         if any(side is not None and side not in _SIDES for side in (self.width, self.height)):
             raise InvalidRequestError("Width and height of a transform are from 16 to 16384 pixels.")
         if self.fit not in ("contain", "cover", "stretch"):
-            raise InvalidRequestError(f"A picture can contain, cover or stretch, not {self.fit!r}.")
+            raise InvalidRequestError(f"An image can contain, cover or stretch, not {self.fit!r}.")
         if self.fit != "contain" and (self.width is None or self.height is None):
             raise InvalidRequestError(f'The fit "{self.fit}" needs both a width and a height.')
         if self.rotate not in (0, 90, 180, 270):
-            raise InvalidRequestError("A picture is rotated by 0, 90, 180 or 270 degrees.")
+            raise InvalidRequestError("An image is rotated by 0, 90, 180 or 270 degrees.")
         if self.crop is not None and (min(self.crop[:2]) < 0 or min(self.crop[2:]) < 1):
             raise InvalidRequestError("A crop is left, top, width and height in pixels, none of them below 0.")
         if self.format is not None and self.format not in _SUFFIXES:
@@ -73,7 +73,7 @@ class Transform(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def thumbnail(side: Literal[256, 512, 1024] = 512) -> Transform:
-    """The small picture for an overview: whole, within a square, as WebP. Of few sizes, so that they are made once.
+    """The small image for an overview: whole, within a square, as WebP. Of few sizes, so that they are made once.
 
     Raises:
         InvalidRequestError: it is none of these sizes.
@@ -84,36 +84,36 @@ def thumbnail(side: Literal[256, 512, 1024] = 512) -> Transform:
 
 
 def suffix_of(transform: Transform, media_type: str) -> str:
-    """The ending of the file that comes of it, with its dot, where the picture has this media type."""
+    """The ending of the file that comes of it, with its dot, where the image has this media type."""
     return _SUFFIXES[_format(transform, media_type)]
 
 
 def apply_transform(source: bytes | Path, transform: Transform) -> bytes:
-    """Makes another picture of one, without what its file says beside the pixels but for the ICC profile. Blocking.
+    """Makes another image of one, without what its file says beside the pixels but for the ICC profile. Blocking.
 
     Args:
-        source: The bytes of a picture, or its file.
+        source: The bytes of an image, or its file.
 
     Raises:
-        InvalidRequestError: the picture cannot be decoded, the crop lies outside of it, or there would be too many pixels.
+        InvalidRequestError: the image cannot be decoded, the crop lies outside of it, or there would be too many pixels.
         ConfigurationError: AVIF is asked for, and this Pillow lacks it.
         StorageError: the file cannot be read.
     """
-    data = read_picture(source) if isinstance(source, Path) else source
-    picture = open_picture(data, side=_decoded_side(transform))
-    profile = picture.info.get("icc_profile")
+    data = read_image(source) if isinstance(source, Path) else source
+    image = open_image(data, side=_decoded_side(transform))
+    profile = image.info.get("icc_profile")
     if transform.crop is not None:
-        picture = _crop(picture, transform.crop)
+        image = _crop(image, transform.crop)
     if transform.rotate != 0:
-        picture = _rotate(picture, transform.rotate)
-    picture = _resize(picture, transform)
-    return encode_picture(
-        picture, _format(transform, read_image_header(data).media_type), quality=transform.quality, profile=profile
+        image = _rotate(image, transform.rotate)
+    image = _resize(image, transform)
+    return encode_image(
+        image, _format(transform, read_image_header(data).media_type), quality=transform.quality, profile=profile
     )
 
 
-def encode_picture(
-    picture: Pixels, format: PictureFormat, *, quality: int | None = None, profile: bytes | None = None
+def encode_image(
+    image: Pixels, format: ImageFormat, *, quality: int | None = None, profile: bytes | None = None
 ) -> bytes:
     """The bytes of a file.
 
@@ -124,7 +124,7 @@ def encode_picture(
     if format == "avif":
         _check_avif()
     if format == "jpeg":
-        picture = flatten(picture)
+        image = flatten(image)
     out = BytesIO()
     options: dict[str, bytes | int | bool | None] = {"icc_profile": profile}
     if format != "png":
@@ -132,25 +132,25 @@ def encode_picture(
     if format == "jpeg":
         options |= {"optimize": True, "progressive": True}
     try:
-        picture.save(out, format, **options)
+        image.save(out, format, **options)
     except (OSError, ValueError) as error:
-        size = f"{picture.width}x{picture.height}"
-        raise InvalidRequestError(f"A picture of {size} cannot be written as {format}: {error}.") from error
+        size = f"{image.width}x{image.height}"
+        raise InvalidRequestError(f"An image of {size} cannot be written as {format}: {error}.") from error
     return out.getvalue()
 
 
-def flatten(picture: Pixels) -> Pixels:
-    """The picture on white, where something shows through it."""
+def flatten(image: Pixels) -> Pixels:
+    """The image on white, where something shows through it."""
     import PIL.Image
 
-    if picture.mode != "RGBA":
-        return picture
-    ground = PIL.Image.new("RGB", picture.size, _WHITE)
-    ground.paste(picture, mask=picture)
+    if image.mode != "RGBA":
+        return image
+    ground = PIL.Image.new("RGB", image.size, _WHITE)
+    ground.paste(image, mask=image)
     return ground
 
 
-def _format(transform: Transform, media_type: str) -> PictureFormat:
+def _format(transform: Transform, media_type: str) -> ImageFormat:
     return transform.format or _KEPT_FORMATS.get(media_type, "png")
 
 
@@ -162,46 +162,46 @@ def _check_avif() -> None:
 
 
 def _decoded_side(transform: Transform) -> int | None:
-    """Below which size a picture need not be decoded: a crop counts in pixels of the whole."""
+    """Below which size an image need not be decoded: a crop counts in pixels of the whole."""
     if transform.crop is not None or (transform.width is None and transform.height is None):
         return None
-    # Twice as much as is wanted, so that the smaller picture is as sharp as one made from all of it.
+    # Twice as much as is wanted, so that the smaller image is as sharp as one made from all of it.
     return 2 * max(transform.width or 0, transform.height or 0)
 
 
-def _crop(picture: Pixels, crop: tuple[int, int, int, int]) -> Pixels:
+def _crop(image: Pixels, crop: tuple[int, int, int, int]) -> Pixels:
     left, top, width, height = crop
-    if left + width > picture.width or top + height > picture.height:
+    if left + width > image.width or top + height > image.height:
         raise InvalidRequestError(
-            f"The crop {left},{top},{width},{height} reaches beyond the picture of {picture.width}x{picture.height}."
+            f"The crop {left},{top},{width},{height} reaches beyond the image of {image.width}x{image.height}."
         )
-    return picture.crop((left, top, left + width, top + height))
+    return image.crop((left, top, left + width, top + height))
 
 
-def _rotate(picture: Pixels, degrees: Literal[90, 180, 270]) -> Pixels:
+def _rotate(image: Pixels, degrees: Literal[90, 180, 270]) -> Pixels:
     from PIL.Image import Transpose
 
     # Pillow counts against the clock.
     turns = {90: Transpose.ROTATE_270, 180: Transpose.ROTATE_180, 270: Transpose.ROTATE_90}
-    return picture.transpose(turns[degrees])
+    return image.transpose(turns[degrees])
 
 
-def _resize(picture: Pixels, transform: Transform) -> Pixels:
-    size, part = _target(picture.size, transform)
-    if size == picture.size and part is None:
-        return picture
+def _resize(image: Pixels, transform: Transform) -> Pixels:
+    size, part = _target(image.size, transform)
+    if size == image.size and part is None:
+        return image
     if size[0] * size[1] > MAX_PIXELS:
         raise InvalidRequestError(f"{size[0]}x{size[1]} are more than {MAX_PIXELS:,} pixels: ask for less.")
     from PIL.Image import Resampling
 
     # The gap lets Pillow go down in two steps, which is several times as fast and looks the same from 3 on.
-    return picture.resize(size, Resampling.LANCZOS, box=part, reducing_gap=3.0)
+    return image.resize(size, Resampling.LANCZOS, box=part, reducing_gap=3.0)
 
 
 def _target(
     size: tuple[int, int], transform: Transform
 ) -> tuple[tuple[int, int], tuple[float, float, float, float] | None]:
-    """The size that comes out, and the part of the picture that goes into it, where that is not all of it."""
+    """The size that comes out, and the part of the image that goes into it, where that is not all of it."""
     width, height = size
     if transform.fit == "cover" and transform.width is not None and transform.height is not None:
         shrink = max(transform.width / width, transform.height / height)
@@ -222,5 +222,5 @@ def _target(
 
 
 def _sides(width: float, height: float) -> tuple[int, int]:
-    # A picture a thousand times as wide as it is high would else vanish.
+    # An image a thousand times as wide as it is high would else vanish.
     return max(1, round(width)), max(1, round(height))

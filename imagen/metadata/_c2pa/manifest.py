@@ -1,4 +1,4 @@
-"""What a C2PA manifest says of a picture, and whether that can be believed."""
+"""What a C2PA manifest says of an image, and whether that can be believed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     they hold and nobody vouches for the certificate, "invalid" where the file or the manifest was changed, or cannot be
     read, and "remote" where the manifest lies at an address, which is not asked. `claim_generator` is the program that
     made the claim, `signer` and `issuer` stand in its certificate, `signed_at` is given by a time stamp. `made_by_ai` is
-    None where no action says how the picture came to be. All of it is what the signer claims: of an invalid one, anybody.
+    None where no action says how the image came to be. All of it is what the signer claims: of an invalid one, anybody.
     """
 
     state: ProvenanceState
@@ -98,7 +98,7 @@ _decode_report = msgspec.json.Decoder(_Report).decode
 
 
 def read_provenance(data: bytes, *, trust_anchors: str | None = None) -> Provenance | None:
-    """What the C2PA manifest of a picture says; None where it has none. Never goes to the network.
+    """What the C2PA manifest of an image says; None where it has none. Never goes to the network.
 
     Args:
         trust_anchors: Certificates that are trusted, as PEM; without them no manifest is more than "valid".

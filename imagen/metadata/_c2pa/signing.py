@@ -1,4 +1,4 @@
-"""A seal of one's own over a picture and its record, which keeps the provider's as the first link of the chain."""
+"""A seal of one's own over an image and its record, which keeps the provider's as the first link of the chain."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ _ALGORITHMS = ("es256", "es384", "es512", "ps256", "ed25519")
 
 
 class ContentSigner(msgspec.Struct, frozen=True, kw_only=True):
-    """Seals pictures with C2PA, as whom the certificate names.
+    """Seals images with C2PA, as whom the certificate names.
 
     `certificate` is a PEM file with the chain, one's own first; `key` is its private key, as unencrypted PKCS#8 PEM. Both
-    are read when a picture is sealed, and kept nowhere.
+    are read when an image is sealed, and kept nowhere.
     """
 
     certificate: Path
     key: Path
 
     def seal(self, data: bytes, record: Record) -> bytes:
-        """The picture with the record in it and a new manifest over both. Blocking.
+        """The image with the record in it and a new manifest over both. Blocking.
 
-        A manifest that the picture has becomes the parent of the new one, and stays readable there.
+        A manifest that the image has becomes the parent of the new one, and stays readable there.
 
         Raises:
             ConfigurationError: certificate or key cannot be used, or the package `c2pa-python` is missing.
-            InvalidRequestError: the picture has no room for the record.
+            InvalidRequestError: the image has no room for the record.
         """
         load_c2pa()
         import c2pa
@@ -48,7 +48,7 @@ class ContentSigner(msgspec.Struct, frozen=True, kw_only=True):
         marked = embed_in_unsealed(data, record)
         if marked is None:
             raise InvalidRequestError(
-                f"The picture {record.id} has no room for its record, so it cannot be sealed: save it unsealed."
+                f"The image {record.id} has no room for its record, so it cannot be sealed: save it unsealed."
             )
         try:
             with self._open() as signer, open_context() as context, _builder(data, record, context) as builder:
@@ -56,7 +56,7 @@ class ContentSigner(msgspec.Struct, frozen=True, kw_only=True):
                 builder.sign(signer, kind_of(data), BytesIO(marked), sealed)
         except c2pa.C2paError as error:
             raise ConfigurationError(
-                f"The picture cannot be sealed with the certificate {self.certificate}: {error}."
+                f"The image cannot be sealed with the certificate {self.certificate}: {error}."
             ) from None
         return sealed.getvalue()
 

@@ -1,4 +1,4 @@
-"""The records of other programs for generated pictures, in one form.
+"""The records of other programs for generated images, in one form.
 
 Own readers: the package that has some takes cubic time over a graph that somebody made large, raises what it does not
 document, and reads nothing of a graph without the classic sampler, such as those of FLUX. These look at each byte once.
@@ -37,7 +37,7 @@ _NEGATIVE: Final = "Negative prompt:"
 
 
 def read_foreign(data: bytes) -> ForeignRecord | None:
-    """What another program wrote into a picture of its own; None where there is nothing that imagen can read."""
+    """What another program wrote into an image of its own; None where there is nothing that imagen can read."""
     texts = _texts_of(data)
     try:
         return _read_texts(texts)

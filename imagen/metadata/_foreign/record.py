@@ -1,4 +1,4 @@
-"""What other programs say of their pictures, in the words that all of them share."""
+"""What other programs say of their images, in the words that all of them share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["ForeignRecord", "as_number", "as_text", "as_whole"]
 
 
 class ForeignRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What another program wrote into a picture; None where it does not say. `parameters` is the rest, as text."""
+    """What another program wrote into an image; None where it does not say. `parameters` is the rest, as text."""
 
     program: str
     prompt: str = ""

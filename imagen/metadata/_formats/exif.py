@@ -1,4 +1,4 @@
-"""The one field of EXIF that programs for generated pictures write into: the user comment."""
+"""The one field of EXIF that programs for generated images write into: the user comment."""
 
 from __future__ import annotations
 

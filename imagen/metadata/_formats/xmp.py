@@ -1,4 +1,4 @@
-"""XMP packets (ISO 16684-1): what other programs show of a picture, and our record beside it.
+"""XMP packets (ISO 16684-1): what other programs show of an image, and our record beside it.
 
 A packet that is there already keeps every byte: ours is one more `rdf:Description`, put in before the end and taken out
 again as it is. A property that the packet has is not said twice.
@@ -107,7 +107,7 @@ def _describe(record: Record, known: Mapping[str, str], *, with_record: bool) ->
 
 
 def source_type(record: Record) -> str:
-    """The IPTC's term for how the picture came to be: drawn by a trained model, from another picture with one, by rules."""
+    """The IPTC's term for how the image came to be: drawn by a trained model, from another image with one, by rules."""
     if record.provider == "sketch":
         return f"{_SOURCE_TYPES}algorithmicMedia"
     return _SOURCE_TYPES + (

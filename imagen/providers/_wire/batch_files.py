@@ -1,6 +1,6 @@
 """What batch APIs have in common: a file of requests goes up, and a file of results comes down, one JSON object a line.
 
-A line of results holds a picture in base64, so the file is read as it comes and never held as a whole.
+A line of results holds an image in base64, so the file is read as it comes and never held as a whole.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .polling import Job
 __all__ = ["MOST_REQUESTS", "SETTINGS", "Results", "as_batch_api", "encode_requests", "patient_call", "patient_job"]
 
 MOST_REQUESTS = 100
-"""In one batch. The file of its results is begun again where its download breaks off, and a hundred pictures are 250 MB."""
+"""In one batch. The file of its results is begun again where its download breaks off, and a hundred images are 250 MB."""
 
 SETTINGS: Mapping[str, JsonValue] = {"economy_poll_seconds": 30.0}
 """Of every provider that has a batch API."""
@@ -51,7 +51,7 @@ def as_batch_api(
 ) -> BatchApi:
     """A batch API, by its two halves. Calls are of one model, and generations only.
 
-    Edits would put all their pictures into one file, which memory would have to hold.
+    Edits would put all their images into one file, which memory would have to hold.
     """
 
     def run(calls: Sequence[Call]) -> BatchExchange:
@@ -75,7 +75,7 @@ def encode_requests(requests: Iterable[Mapping[str, JsonValue]], provider: str) 
         if len(lines) > _MOST_BYTES:
             raise InvalidRequestError(
                 f"These requests are more than {_MOST_BYTES:,} bytes together, which is too much for one batch of {provider}: "
-                "give smaller pictures to refer to."
+                "give smaller images to refer to."
             )
     return bytes(lines)
 

@@ -71,9 +71,9 @@ class FormFile(NamedTuple):
     filename: str
 
     @classmethod
-    def of(cls, name: str, picture: EncodedImage) -> FormFile:
-        """A picture as a file; some servers look at the ending of its name."""
-        return cls(name, picture.data, picture.media_type, f"{name}.{picture.media_type.rpartition('/')[2]}")
+    def of(cls, name: str, image: EncodedImage) -> FormFile:
+        """An image as a file; some servers look at the ending of its name."""
+        return cls(name, image.data, image.media_type, f"{name}.{image.media_type.rpartition('/')[2]}")
 
 
 def form_request(
@@ -146,14 +146,14 @@ def leave_out(call: Call, *fields: str, reason: str) -> tuple[Call, tuple[Adjust
     return msgspec.structs.replace(call, request=msgspec.structs.replace(call.request, **kept)), adjustments
 
 
-def as_base64(picture: EncodedImage) -> str:
-    """The bytes of a picture as text."""
-    return pybase64.b64encode_as_string(picture.data)
+def as_base64(image: EncodedImage) -> str:
+    """The bytes of an image as text."""
+    return pybase64.b64encode_as_string(image.data)
 
 
-def as_data_url(picture: EncodedImage) -> str:
-    """A picture as a URL that holds it."""
-    return f"data:{picture.media_type};base64,{as_base64(picture)}"
+def as_data_url(image: EncodedImage) -> str:
+    """An image as a URL that holds it."""
+    return f"data:{image.media_type};base64,{as_base64(image)}"
 
 
 # --- answers --------------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ def decode_base64(text: msgspec.Raw | str, provider: str) -> bytes:
     if isinstance(text, msgspec.Raw):
         inner = memoryview(text)
         if len(inner) < 2 or inner[0] != ord('"') or inner[-1] != ord('"'):
-            raise ProviderError(f"{provider} answered with a picture that is no text.", billed="yes")
+            raise ProviderError(f"{provider} answered with an image that is no text.", billed="yes")
         try:
             return pybase64.b64decode(inner[1:-1], validate=True)
         except ValueError:
@@ -197,17 +197,17 @@ def decode_base64(text: msgspec.Raw | str, provider: str) -> bytes:
         plain = msgspec.json.decode(text, type=str) if isinstance(text, msgspec.Raw) else text
         return pybase64.b64decode(plain.partition(",")[2] if plain.startswith("data:") else plain, validate=True)
     except (ValueError, *MALFORMED) as error:
-        raise ProviderError(f"{provider} answered with broken base64 instead of a picture.", billed="yes") from error
+        raise ProviderError(f"{provider} answered with broken base64 instead of an image.", billed="yes") from error
 
 
 def download(url: str, provider: str) -> Generator[Step, HttpResponse | bytes | None, bytes]:
-    """Fetches a finished picture, which is paid by now, from a link or out of a data: URL."""
+    """Fetches a finished image, which is paid by now, from a link or out of a data: URL."""
     if url.startswith("data:"):
         return decode_base64(url, provider)
     response = yield from send(HttpRequest(method="GET", url=url, repeatable=True, collects=True))
     if response.status != 200:
         raise ProviderError(
-            f"{provider} made the picture, but its link answers {response.status}; it was billed.",
+            f"{provider} made the image, but its link answers {response.status}; it was billed.",
             billed="yes",
             details={"status": str(response.status)},
         )
@@ -217,22 +217,22 @@ def download(url: str, provider: str) -> Generator[Step, HttpResponse | bytes | 
 def collect_each(
     fetches: Iterable[Generator[Step, HttpResponse | bytes | None, GeneratedImage | WithheldImage | LostImage]],
 ) -> Generator[Step, HttpResponse | bytes | None, tuple[GeneratedImage | WithheldImage | LostImage, ...]]:
-    """Fetches the pictures of one order, each by a generator. One that cannot be had does not lose the others, paid as well.
+    """Fetches the images of one order, each by a generator. One that cannot be had does not lose the others, paid as well.
 
     Raises:
         ProviderError: not one of them can be had; the first error says why.
     """
-    pictures: list[GeneratedImage | WithheldImage | LostImage] = []
+    images: list[GeneratedImage | WithheldImage | LostImage] = []
     errors: list[ProviderError] = []
     for fetch in fetches:
         try:
-            pictures.append((yield from fetch))
+            images.append((yield from fetch))
         except ProviderError as error:
             errors.append(error)
-            pictures.append(LostImage(reason=error.message))
-    if errors and len(errors) == len(pictures):
+            images.append(LostImage(reason=error.message))
+    if errors and len(errors) == len(images):
         raise errors[0]
-    return tuple(pictures)
+    return tuple(images)
 
 
 def one_line(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Masks in the forms that providers want. Ours is white where the picture is to change; `Compute` runs these calls."""
+"""Masks in the forms that providers want. Ours is white where the image is to change; `Compute` runs these calls."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from .._provider import EncodedImage
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["black_mask", "transparent_mask", "transparent_picture", "white_mask"]
+__all__ = ["black_mask", "transparent_mask", "transparent_image", "white_mask"]
 
 
 def white_mask(mask: EncodedImage) -> bytes:
-    """White where the picture is to change, as a greyscale PNG."""
+    """White where the image is to change, as a greyscale PNG."""
     return _change(mask, "plain")
 
 
 def black_mask(mask: EncodedImage) -> bytes:
-    """Black where the picture is to change, as a greyscale PNG."""
+    """Black where the image is to change, as a greyscale PNG."""
     return _change(mask, "inverted")
 
 
 def transparent_mask(mask: EncodedImage) -> bytes:
-    """Transparent where the picture is to change, as a PNG with an alpha channel."""
+    """Transparent where the image is to change, as a PNG with an alpha channel."""
     return _change(mask, "alpha")
 
 
-def transparent_picture(picture: EncodedImage, mask: EncodedImage) -> bytes:
-    """The picture itself as a PNG, transparent where it is to change."""
+def transparent_image(image: EncodedImage, mask: EncodedImage) -> bytes:
+    """The image itself as a PNG, transparent where it is to change."""
     from PIL import Image, ImageOps
 
-    with Image.open(io.BytesIO(picture.data)) as opened:
+    with Image.open(io.BytesIO(image.data)) as opened:
         canvas = opened.convert("RGBA")
     canvas.putalpha(ImageOps.invert(_read(mask)))
     return _png(canvas)
@@ -62,7 +62,7 @@ def _read(mask: EncodedImage) -> Image.Image:
             if "A" in opened.getbands() and opened.getchannel("A").getextrema() != (255, 255):
                 raise InvalidRequestError(
                     "The mask has transparent areas, which some tools mean as what is to change and others as what stays: "
-                    "give one without, white where the picture is to change and black elsewhere."
+                    "give one without, white where the image is to change and black elsewhere."
                 )
             return opened.convert("L")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

@@ -1,6 +1,6 @@
 """What the models of a gateway take, as data: the table `wire` of a catalog entry says where each parameter of ours goes.
 
-So a new model needs no code. In imagen.toml, for one that draws, edits by a mask and counts its pictures::
+So a new model needs no code. In imagen.toml, for one that draws, edits by a mask and counts its images::
 
     [models."fal/some-model"]
     provider = "fal"
@@ -36,10 +36,10 @@ from .masks import black_mask, transparent_mask, white_mask
 
 __all__ = ["HandIn", "ModelInput", "make_input"]
 
-# A picture that varies needs a prompt at most endpoints, and our callers may come without.
+# An image that varies needs a prompt at most endpoints, and our callers may come without.
 _VARIATION = "The same subject and style, with other details."
 _RESTYLING = "Redraw image 1 in the style of image 2. Keep what image 1 shows."
-_RESTYLING_BY_REFERENCE = "The same subject and composition, in the style of the reference picture."
+_RESTYLING_BY_REFERENCE = "The same subject and composition, in the style of the reference image."
 _MASKS = {"white": white_mask, "black": black_mask, "alpha": transparent_mask}
 # Parameters that are sent as they are, under the name that the table gives.
 _PLAIN = ("seed", "steps", "guidance", "negative_prompt")
@@ -50,7 +50,7 @@ _PAID = ("prompt", "size", "aspect_ratio", "resolution", "quality", "count", "sc
 
 Steps: TypeAlias = Generator[Step, HttpResponse | bytes | None, str]
 HandIn = Callable[[EncodedImage], Steps]
-"""How a gateway is given a picture: what goes into the field for it, a data: URL or a link."""
+"""How a gateway is given an image: what goes into the field for it, a data: URL or a link."""
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,7 +96,7 @@ class _Strength(_Table, frozen=True, kw_only=True):
 class _Inputs(_Table, frozen=True, kw_only=True):
     """The table `wire`. Where a parameter is left out, the endpoint has no such field; without `prompt` it takes none.
 
-    `images` are the fields for the pictures in their order, `references` those for pictures that lend their look; a name that
+    `images` are the fields for the images in their order, `references` those for images that lend their look; a name that
     ends in [] is a list for all that are left. `endpoints` are other addresses than `wire_name`, by what is done there: an
     operation, "mask" for an edit with one, "references" for a generation with some. `lacks` are the parameters that one of
     these has not, though the model has them elsewhere. `fixed` is sent always.
@@ -157,17 +157,17 @@ def make_input(
         adjustments += adjusted
     places = _place(call, inputs)
     fields = add_options(fields, call.request, reserved={*reserved, *_taken(inputs), *inputs.fixed})
-    for field, pictures in places:
+    for field, images in places:
         urls: list[JsonValue] = []
-        for picture in pictures:
-            urls.append((yield from hand_in(picture)))
+        for image in images:
+            urls.append((yield from hand_in(image)))
         fields[field.removesuffix("[]")] = urls if field.endswith("[]") else urls[0]
     if call.mask is not None:
         mask = _mask_of(inputs, call.model)
         turned = yield Compute(call=partial(_MASKS[mask.form], call.mask), repeatable=True)
         assert isinstance(turned, bytes)
-        picture = msgspec.structs.replace(call.mask, data=turned, media_type="image/png")
-        fields[mask.field] = yield from hand_in(picture)
+        image = msgspec.structs.replace(call.mask, data=turned, media_type="image/png")
+        fields[mask.field] = yield from hand_in(image)
     return ModelInput(endpoint=inputs.endpoints.get(work, call.model.wire_name), fields=fields, adjustments=adjustments)
 
 
@@ -280,11 +280,11 @@ def _fit_strength(asked: float, inputs: _Inputs, model: Model) -> tuple[str, flo
     return place.field, place.low, (adjustment,)
 
 
-# --- pictures -------------------------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------------------------------------------
 
 
 def _place(call: Call, inputs: _Inputs) -> list[tuple[str, tuple[EncodedImage, ...]]]:
-    """The pictures by field; those that lend their look go behind the others where they have no fields of their own."""
+    """The images by field; those that lend their look go behind the others where they have no fields of their own."""
     images, references = call.images, call.references
     if not inputs.references:
         images, references = images + references, ()
@@ -292,16 +292,16 @@ def _place(call: Call, inputs: _Inputs) -> list[tuple[str, tuple[EncodedImage, .
 
 
 def _assign(
-    pictures: tuple[EncodedImage, ...], names: tuple[str, ...], model: Model
+    images: tuple[EncodedImage, ...], names: tuple[str, ...], model: Model
 ) -> Iterator[tuple[str, tuple[EncodedImage, ...]]]:
     for name in names:
-        if not pictures:
+        if not images:
             return
-        here = pictures if name.endswith("[]") else pictures[:1]
+        here = images if name.endswith("[]") else images[:1]
         yield name, here
-        pictures = pictures[len(here) :]
-    if pictures:
-        raise _missing(model, "so many pictures")
+        images = images[len(here) :]
+    if images:
+        raise _missing(model, "so many images")
 
 
 def _mask_of(inputs: _Inputs, model: Model) -> _Mask:

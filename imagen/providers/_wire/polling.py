@@ -59,7 +59,7 @@ def await_end(
     """Asks every `poll_seconds` of the provider's settings until the job has ended, less often where it is called back.
 
     `read` makes of each answer its end, or the steps to show while it goes on, or None where the answer says nothing of the
-    job; an end without pictures it raises. It is told too whether it is so early that the job may not be known yet. `say`
+    job; an end without images it raises. It is told too whether it is so early that the job may not be known yet. `say`
     gives the words of an answer that refuses.
 
     Raises:

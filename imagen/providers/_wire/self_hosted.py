@@ -15,7 +15,7 @@ __all__ = ["checkpoint_of", "fitted_size", "keep_free", "number_setting", "runs_
 
 # As the name of a model: whatever the engine has loaded, or has first.
 _LOADED = "default"
-# The latent picture of a checkpoint is smaller by this factor.
+# The latent image of a checkpoint is smaller by this factor.
 _STEP = 8
 
 
@@ -36,14 +36,14 @@ def checkpoint_of(model: Model) -> str | None:
     return None if model.wire_name == _LOADED else model.wire_name
 
 
-def fitted_size(request: Request, picture: EncodedImage | None = None) -> tuple[int, int]:
-    """Width and height of what is to be drawn: as asked, else as the picture has them, else a square."""
+def fitted_size(request: Request, image: EncodedImage | None = None) -> tuple[int, int]:
+    """Width and height of what is to be drawn: as asked, else as the image has them, else a square."""
     asked = None if request.size is None else parse_size(request.size)
     if asked is not None:
         return asked
-    if picture is None:
+    if image is None:
         return 1024, 1024
-    return max(1, picture.width // _STEP) * _STEP, max(1, picture.height // _STEP) * _STEP
+    return max(1, image.width // _STEP) * _STEP, max(1, image.height // _STEP) * _STEP
 
 
 def number_setting(call: Call, name: str, default: float) -> float:

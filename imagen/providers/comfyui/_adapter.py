@@ -56,7 +56,7 @@ from .._wire.http import (
     send,
     trace,
 )
-from .._wire.masks import transparent_picture, white_mask
+from .._wire.masks import transparent_image, white_mask
 from .._wire.self_hosted import checkpoint_of, fitted_size, keep_free, number_setting, runs_out_of_memory
 from ._graphs import Drawing, Graph, draw_graph, enlarge_graph, fill_slots, find_slots, load_workflow, read_graph
 from ._socket import Preview, SocketReader, open_connection, socket_request
@@ -83,19 +83,19 @@ _SAMPLER_OPTIONS = ("sampler_name", "scheduler", "denoise")
 
 
 def draw(call: Call) -> Exchange:
-    """Text to image, or a picture drawn again: with the built-in graph, or with the user's workflow."""
+    """Text to image, or an image drawn again: with the built-in graph, or with the user's workflow."""
     workflow = call.model.wire.get("workflow")
     if isinstance(workflow, str):
         return (yield from _draw_workflow(call, workflow))
     adjustments: tuple[Adjustment, ...] = ()
     if call.mask is not None:
-        call, adjustments = leave_out(call, "size", reason="a picture with a mask keeps its size")
+        call, adjustments = leave_out(call, "size", reason="an image with a mask keeps its size")
     request = call.request
     known = (*_ORDER_OPTIONS, *_SAMPLER_OPTIONS)
     if unknown := request.options.keys() - set(known):
         raise InvalidRequestError(f"The built-in graph has no {min(unknown)}: options may hold {', '.join(known)}.")
     image = (yield from _upload_source(call)) if call.images else None
-    picture = call.images[0] if call.images else None
+    source = call.images[0] if call.images else None
     drawing = Drawing(
         checkpoint=checkpoint_of(call.model) or (yield from _first_of("checkpoints")),
         prompt=request.prompt,
@@ -107,7 +107,7 @@ def draw(call: Call) -> Exchange:
         scheduler=str(_choice(call, request.options.get("scheduler"), "scheduler")),
         count=call.count,
         denoise=_denoise(call),
-        size=fitted_size(request, picture) if picture is None or request.size is not None else None,
+        size=fitted_size(request, source) if source is None or request.size is not None else None,
         image=image,
         masked=call.mask is not None,
     )
@@ -115,21 +115,21 @@ def draw(call: Call) -> Exchange:
 
 
 def enhance(call: Call) -> Exchange:
-    """The same picture, larger, by a model for that."""
+    """The same image, larger, by a model for that."""
     if isinstance(workflow := call.model.wire.get("workflow"), str):
         return (yield from _draw_workflow(call, workflow))
     fields = ("prompt", "size", "negative_prompt", "guidance", "steps")
-    call, adjustments = leave_out(call, *fields, reason="an upscaler takes no more than a picture and a scale")
+    call, adjustments = leave_out(call, *fields, reason="an upscaler takes no more than an image and a scale")
     request = call.request
     assert isinstance(request, Enhance)
     if unknown := request.options.keys() - {"upscaler", *_ORDER_OPTIONS}:
         raise InvalidRequestError(f"The built-in graph has no {min(unknown)}: options may hold upscaler.")
     upscaler = request.options.get("upscaler") or call.model.wire.get("upscaler")
-    picture = call.images[0]
+    source = call.images[0]
     size = None
     if request.scale is not None:
-        size = round(picture.width * request.scale), round(picture.height * request.scale)
-    image = yield from _upload(picture)
+        size = round(source.width * request.scale), round(source.height * request.scale)
+    image = yield from _upload(source)
     upscaler = str(upscaler) if upscaler else (yield from _first_of("upscale_models"))
     return (yield from _run(call, enlarge_graph(image, upscaler, size), _Note(adjustments=adjustments)))
 
@@ -152,7 +152,7 @@ def _choice(call: Call, asked: JsonValue, name: str) -> str | float:
 
 
 def _denoise(call: Call) -> float:
-    """How much of a picture is drawn anew, from 0 to 1; an area to change is drawn anew wholly."""
+    """How much of an image is drawn anew, from 0 to 1; an area to change is drawn anew wholly."""
     request, own = call.request, call.request.options.get("denoise")
     if isinstance(own, (int, float)) and not isinstance(own, bool):
         return float(own)
@@ -174,11 +174,11 @@ def _draw_workflow(call: Call, path: str) -> Exchange:
     call, adjustments = _leave_without_slots(call, slots)
     if call.count > 1 and "count" not in slots:
         raise InvalidRequestError(
-            f"The workflow {path} has no slot {{{{count}}}}: ask for one picture at a time, without together."
+            f"The workflow {path} has no slot {{{{count}}}}: ask for one image at a time, without together."
         )
     values = _slot_values(call)
     # Checked before anything is uploaded.
-    fill_slots(graph, {**values, **dict.fromkeys(_picture_slots(call), "")})
+    fill_slots(graph, {**values, **dict.fromkeys(_image_slots(call), "")})
     values |= yield from _upload_for(call, slots)
     seed = values["seed"] if "seed" in slots else None
     note = _Note(seed=seed if isinstance(seed, int) else None, adjustments=adjustments)
@@ -205,34 +205,34 @@ def _slot_values(call: Call) -> dict[str, JsonValue]:
     }
 
 
-def _picture_slots(call: Call) -> dict[str, EncodedImage]:
-    """The pictures by the names of their slots."""
-    pictures = (*call.images, *call.references)
-    named = {"image" if place == 1 else f"image_{place}": picture for place, picture in enumerate(pictures, 1)}
+def _image_slots(call: Call) -> dict[str, EncodedImage]:
+    """The images by the names of their slots."""
+    images = (*call.images, *call.references)
+    named = {"image" if place == 1 else f"image_{place}": source for place, source in enumerate(images, 1)}
     return named if call.mask is None else {**named, "mask": call.mask}
 
 
 def _upload_for(call: Call, slots: set[str]) -> Generator[Step, HttpResponse | bytes | None, dict[str, JsonValue]]:
-    """The names of the uploaded pictures that the workflow has slots for."""
+    """The names of the uploaded images that the workflow has slots for."""
     names: dict[str, JsonValue] = {}
-    for name, picture in _picture_slots(call).items():
+    for name, source in _image_slots(call).items():
         if name == "mask":
             if "mask" in slots:
-                data = yield Compute(call=partial(white_mask, picture), repeatable=True)
+                data = yield Compute(call=partial(white_mask, source), repeatable=True)
                 assert isinstance(data, bytes)
                 names[name] = yield from _upload_bytes(data, "image/png")
         elif name == "image" and "mask" not in slots:
-            names[name] = yield from _upload_source(call) if call.images else _upload(picture)
+            names[name] = yield from _upload_source(call) if call.images else _upload(source)
         else:
-            names[name] = yield from _upload(picture)
+            names[name] = yield from _upload(source)
     return names
 
 
 def _leave_without_slots(call: Call, slots: set[str]) -> tuple[Call, tuple[Adjustment, ...]]:
-    """The call without what the workflow has no slot for. A picture that went nowhere would make it another work."""
-    pictures = _picture_slots(call)
-    if lost := [name for name in pictures if name != "mask" and name not in slots]:
-        raise InvalidRequestError(f"The workflow has no slot {{{{{lost[0]}}}}} for a picture that was given.")
+    """The call without what the workflow has no slot for. An image that went nowhere would make it another work."""
+    images = _image_slots(call)
+    if lost := [name for name in images if name != "mask" and name not in slots]:
+        raise InvalidRequestError(f"The workflow has no slot {{{{{lost[0]}}}}} for an image that was given.")
     unknown = call.request.options.keys() - slots - {*_ORDER_OPTIONS}
     if unknown:
         raise InvalidRequestError(f"The workflow has no slot {{{{{min(unknown)}}}}} for what is in options.")
@@ -244,7 +244,7 @@ def _leave_without_slots(call: Call, slots: set[str]) -> tuple[Call, tuple[Adjus
     return leave_out(call, *fields, reason="its workflow has no slot for it")
 
 
-# --- pictures to work on --------------------------------------------------------------------------------------------
+# --- images to work on --------------------------------------------------------------------------------------------
 
 
 class _Uploaded(msgspec.Struct):
@@ -256,21 +256,21 @@ _decode_uploaded = msgspec.json.Decoder(_Uploaded).decode
 
 
 def _upload_source(call: Call) -> Generator[Step, HttpResponse | bytes | None, str]:
-    """The first picture, transparent where it is to change."""
-    picture = call.images[0]
+    """The first image, transparent where it is to change."""
+    source = call.images[0]
     if call.mask is None:
-        return (yield from _upload(picture))
-    data = yield Compute(call=partial(transparent_picture, picture, call.mask), repeatable=True)
+        return (yield from _upload(source))
+    data = yield Compute(call=partial(transparent_image, source, call.mask), repeatable=True)
     assert isinstance(data, bytes)
     return (yield from _upload_bytes(data, "image/png"))
 
 
-def _upload(picture: EncodedImage) -> Generator[Step, HttpResponse | bytes | None, str]:
-    return (yield from _upload_bytes(picture.data, picture.media_type))
+def _upload(source: EncodedImage) -> Generator[Step, HttpResponse | bytes | None, str]:
+    return (yield from _upload_bytes(source.data, source.media_type))
 
 
 def _upload_bytes(data: bytes, media_type: str) -> Generator[Step, HttpResponse | bytes | None, str]:
-    """Lays a picture down under a name that is made of it, so that it can be sent again, and gives the name for a node."""
+    """Lays an image down under a name that is made of it, so that it can be sent again, and gives the name for a node."""
     ending = media_type.rpartition("/")[2]
     name = f"imagen-{hashlib.sha256(data).hexdigest()[:24]}.{ending}"
     form = form_request(
@@ -316,7 +316,7 @@ class _Past(msgspec.Struct):
 
 
 class _Note(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What of an order its pictures do not say; it goes along with the job, for who collects it."""
+    """What of an order its images do not say; it goes along with the job, for who collects it."""
 
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
     adjustments: tuple[Adjustment, ...] = ()
@@ -386,7 +386,7 @@ def _run(call: Call, graph: Graph, note: _Note) -> Exchange:
 
 
 def collect(call: Call, accepted: JobAccepted) -> Exchange:
-    """Looks for a job, which may never have arrived, waits for its end and fetches its pictures."""
+    """Looks for a job, which may never have arrived, waits for its end and fetches its images."""
     return (yield from keep_free(partial(_pick_up, accepted), call))
 
 
@@ -537,7 +537,7 @@ def _is_job(item: object, job_id: str) -> bool:
     return isinstance(item, list) and len(item) > 1 and item[1] == job_id
 
 
-# --- the pictures ---------------------------------------------------------------------------------------------------
+# --- the images ---------------------------------------------------------------------------------------------------
 
 
 def _collect(job: _Job, past: _Past, note: _Note) -> Exchange:
@@ -547,23 +547,23 @@ def _collect(job: _Job, past: _Past, note: _Note) -> Exchange:
         raise _failure(status, job)
     files = list(_files(past.outputs))
     saved = [file for file in files if file["type"] == "output"] or [file for file in files if file["type"] == "temp"]
-    pictures: list[GeneratedImage | LostImage] = []
+    images: list[GeneratedImage | LostImage] = []
     for place, file in enumerate(saved):
         url = f"view?{urlencode(file)}"
         response = yield from send(HttpRequest(method="GET", url=url, repeatable=True, collects=True))
         if response.status == 200:
             own = note.seed if place == 0 else None
-            pictures.append(GeneratedImage(data=response.body, seed=own, provider_id=f"{job.id}#{place + 1}"))
+            images.append(GeneratedImage(data=response.body, seed=own, provider_id=f"{job.id}#{place + 1}"))
         else:
-            pictures.append(
+            images.append(
                 LostImage(reason=f"{_NAME} answers {response.status} for its file {one_line(file['filename'])}.")
             )
-    if not any(isinstance(picture, GeneratedImage) for picture in pictures):
+    if not any(isinstance(source, GeneratedImage) for source in images):
         raise ProviderError(
-            f"{_NAME} finished the job {job.id} without a picture: its graph needs a node that saves one.",
+            f"{_NAME} finished the job {job.id} without an image: its graph needs a node that saves one.",
             details={"job_id": job.id},
         )
-    return GeneratedImages(pictures=tuple(pictures), adjustments=note.adjustments)
+    return GeneratedImages(images=tuple(images), adjustments=note.adjustments)
 
 
 def _files(outputs: object) -> Generator[dict[str, str]]:
@@ -580,7 +580,7 @@ def _files(outputs: object) -> Generator[dict[str, str]]:
 
 
 def _failure(status: Mapping[str, object], job: _Job) -> ImagenError:
-    """The error of a job that ended without its pictures."""
+    """The error of a job that ended without its images."""
     details = {"job_id": job.id}
     messages = status.get("messages")
     for message in reversed(messages) if isinstance(messages, list) else ():

@@ -3,7 +3,7 @@
 A workflow is saved by "Export (API)". Where it shall hold what a request asks for, it has a slot: "{{prompt}}",
 "{{negative_prompt}}", "{{seed}}", "{{width}}", "{{height}}", "{{steps}}", "{{guidance}}", "{{strength}}", "{{count}}",
 "{{image}}", "{{image_2}}", "{{mask}}", or the name of anything in `options`. A value that is nothing but a slot takes its
-type, so that a seed is a number. "{{mask}}" is a picture that is white where it is to change; a workflow without it finds
+type, so that a seed is a number. "{{mask}}" is an image that is white where it is to change; a workflow without it finds
 the mask as the transparent area of "{{image}}", which is what the node LoadImage makes a mask of.
 """
 
@@ -30,9 +30,9 @@ _GROW_MASK = 6
 
 
 class Drawing(msgspec.Struct, frozen=True, kw_only=True):
-    """What a checkpoint is to draw. `image` is the name of an uploaded picture, transparent where `masked` says so.
+    """What a checkpoint is to draw. `image` is the name of an uploaded image, transparent where `masked` says so.
 
-    `size` is that of the new picture; None leaves it to the image.
+    `size` is that of the new image; None leaves it to the image.
     """
 
     checkpoint: str
@@ -51,7 +51,7 @@ class Drawing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def draw_graph(drawing: Drawing) -> Graph:
-    """The nodes of the default workflow; the latent picture is an empty one, or made of a picture."""
+    """The nodes of the default workflow; the latent image is an empty one, or made of an image."""
     graph = {
         "1": _node("CheckpointLoaderSimple", ckpt_name=drawing.checkpoint),
         "2": _node("CLIPTextEncode", text=drawing.prompt, clip=["1", 1]),
@@ -74,7 +74,7 @@ def draw_graph(drawing: Drawing) -> Graph:
     }
     drawn: list[JsonValue] = ["6", 0]
     if drawing.masked:
-        # What was not to change comes from the picture itself: coding and decoding would blur it.
+        # What was not to change comes from the image itself: coding and decoding would blur it.
         graph["7"] = _node("RepeatImageBatch", image=["10", 0], amount=drawing.count)
         graph["8"] = _node(
             "ImageCompositeMasked", destination=["7", 0], source=drawn, x=0, y=0, resize_source=False, mask=["10", 1]
@@ -102,7 +102,7 @@ def _latent_nodes(drawing: Drawing) -> Graph:
 
 
 def enlarge_graph(image: str, upscaler: str, size: tuple[int, int] | None) -> Graph:
-    """A picture made larger by a model, and brought to a size where one is asked for."""
+    """An image made larger by a model, and brought to a size where one is asked for."""
     graph = {
         "1": _node("LoadImage", image=image),
         "2": _node("UpscaleModelLoader", model_name=upscaler),

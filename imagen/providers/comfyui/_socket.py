@@ -29,7 +29,7 @@ Stage = Literal["begun", "ended"]
 
 
 class Preview(msgspec.Struct, frozen=True):
-    """An unfinished picture."""
+    """An unfinished image."""
 
     data: bytes
 

@@ -1,13 +1,13 @@
-"""Pipelines of Hugging Face diffusers, run in this process on a GPU or the CPU: no server, no key, no price per picture.
+"""Pipelines of Hugging Face diffusers, run in this process on a GPU or the CPU: no server, no key, no price per image.
 
 Needs `pip install "imagen-trio[diffusers]"`, and in imagen.toml the name of a repository on huggingface.co or a folder::
 
     [models.diffusers.wire]
     repository = "OWNER/NAME"
 
-The first picture downloads it, unless it is there, and loads it; later ones find it loaded. `wire` may also name a
+The first image downloads it, unless it is there, and loads it; later ones find it loaded. `wire` may also name a
 `revision` and a `variant` ("fp16"), and an entry with `like = "diffusers"` is one more model. What a pipeline takes shows
-when it is there, so what it lacks is reported with the picture rather than before.
+when it is there, so what it lacks is reported with the image rather than before.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def generate(call: Call) -> Exchange:
 
 
 def edit(call: Call) -> Exchange:
-    """A picture to a new one: inside a mask where there is one, else by what the words say about it."""
+    """An image to a new one: inside a mask where there is one, else by what the words say about it."""
     return (yield from _draw(call, "image2image" if call.mask is None else "inpaint"))
 
 
 def vary(call: Call) -> Exchange:
-    """Another picture like this one."""
+    """Another image like this one."""
     return (yield from _draw(call, "image2image"))
 
 
@@ -53,16 +53,16 @@ def _draw(call: Call, kind: Kind) -> Exchange:
     task = _read_task(call, kind)
     # Letting go of it is enough to stop it, and costs nothing on a machine of one's own.
     yield Cancellable(request=None, stops_bill=True)
-    pictures: list[GeneratedImage | WithheldImage] = []
+    images: list[GeneratedImage | WithheldImage] = []
     adjustments: list[Adjustment] = []
     for number in range(call.count):
         seed = None if call.request.seed is None else call.request.seed + number
         drawing = Drawing(task, seed)
         data = yield Render(call=drawing.run, device=task.weights.device)
         assert isinstance(data, bytes)
-        pictures.append(drawing.picture(data))
+        images.append(drawing.image(data))
         adjustments += [one for one in drawing.adjustments if one not in adjustments]
-    return GeneratedImages(pictures=tuple(pictures), reported_cost_usd=Decimal(0), adjustments=tuple(adjustments))
+    return GeneratedImages(images=tuple(images), reported_cost_usd=Decimal(0), adjustments=tuple(adjustments))
 
 
 def _read_task(call: Call, kind: Kind) -> Task:

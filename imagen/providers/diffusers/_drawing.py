@@ -1,4 +1,4 @@
-"""One picture on its way through a pipeline, in the worker thread of its device."""
+"""One image on its way through a pipeline, in the worker thread of its device."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Drawing:
-    """Draws one picture of a task. `adjustments` are known when it is drawn."""
+    """Draws one image of a task. `adjustments` are known when it is drawn."""
 
     def __init__(self, task: Task, seed: int | None) -> None:
         self.adjustments: list[Adjustment] = []
@@ -83,7 +83,7 @@ class Drawing:
         free_memory()
         raise failure.with_traceback(None)
 
-    def picture(self, data: bytes) -> GeneratedImage | WithheldImage:
+    def image(self, data: bytes) -> GeneratedImage | WithheldImage:
         """What `run` gave, as the end of an exchange wants it."""
         if self._withheld:
             return WithheldImage(
@@ -116,7 +116,7 @@ class Drawing:
     # --- before ---------------------------------------------------------------------------------------------------------
 
     def _fit(self, pipeline: Any) -> tuple[dict[str, Any], tuple[int, int] | None]:
-        """The arguments in the words of the pipeline, and the size that the picture should get."""
+        """The arguments in the words of the pipeline, and the size that the image should get."""
         request, takes = self._call.request, parameters_of(pipeline)
         arguments: dict[str, Any] = {"prompt": request.prompt, "output_type": "pil"}
         # Beside `true_cfg_scale` the other guidance is one that distilled weights have learnt; with no default they have not.
@@ -163,7 +163,7 @@ class Drawing:
         # One that is only looked at keeps its shape, and may have others beside it.
         draws_over = mask is not None or "strength" in takes
         if len(images) > 1 and draws_over:
-            raise InvalidRequestError("This pipeline draws over one picture: leave out the others.")
+            raise InvalidRequestError("This pipeline draws over one image: leave out the others.")
         first, *others = [_open(image) for image in images]
         if first.size != target and draws_over:
             first = first.resize(target)
@@ -226,27 +226,25 @@ class Drawing:
     def _look_at_previews(self, able: bool) -> None:
         self._previews = self._call.request.previews if able else 0
         if self._call.request.previews and not able:
-            self._adjust(
-                "previews", self._call.request.previews, None, "what this pipeline has on the way is no picture"
-            )
+            self._adjust("previews", self._call.request.previews, None, "what this pipeline has on the way is no image")
 
     def _is_preview_due(self, step: int, steps: int) -> bool:
-        """After equal parts of the way; the last step gives the picture itself."""
+        """After equal parts of the way; the last step gives the image itself."""
         parts = self._previews + 1
         return step + 1 < steps and (step + 1) * parts // steps > step * parts // steps
 
     def _show(self, loaded: Loaded, pipeline: Any, tensors: Mapping[str, Any], reporter: Reporter) -> None:
         try:
-            picture = loaded.preview(pipeline, tensors["latents"])
+            image = loaded.preview(pipeline, tensors["latents"])
         except Exception:
-            # A preview must not cost the picture.
-            picture = None
-        if picture is None:
+            # A preview must not cost the image.
+            image = None
+        if image is None:
             self._previews = 0
             reason = "its latents could not be decoded on the way"
             self._adjust("previews", self._call.request.previews, self._shown or None, reason, late=True)
             return
-        reporter.preview(_encode(picture, "png"), self._shown)
+        reporter.preview(_encode(image, "png"), self._shown)
         self._shown += 1
 
     # --- after ----------------------------------------------------------------------------------------------------------
@@ -256,19 +254,19 @@ class Drawing:
 
         alarms = getattr(result, "nsfw_content_detected", None)
         if alarms and alarms[0]:
-            # What comes with it is a black picture.
+            # What comes with it is a black image.
             self._withheld = True
             return b""
-        pictures = getattr(result, "images", None)
-        picture = pictures[0] if isinstance(pictures, list) and pictures else None
-        if not isinstance(picture, Image.Image):
-            raise ProviderError(f"{self._task.weights.repository} gave no picture: it is made for something else.")
-        if target is not None and picture.size != target:
-            self._adjust("size", _by(target), _by(picture.size), "the pipeline took another", late=True)
+        images = getattr(result, "images", None)
+        image = images[0] if isinstance(images, list) and images else None
+        if not isinstance(image, Image.Image):
+            raise ProviderError(f"{self._task.weights.repository} gave no image: it is made for something else.")
+        if target is not None and image.size != target:
+            self._adjust("size", _by(target), _by(image.size), "the pipeline took another", late=True)
         elif "mask_image" in arguments and self._task.keep_unmasked:
-            # A picture that went through the VAE comes back a little different everywhere.
-            picture = Image.composite(picture, arguments["image"], arguments["mask_image"])
-        return _encode(picture, self._call.request.output_format or "png")
+            # An image that went through the VAE comes back a little different everywhere.
+            image = Image.composite(image, arguments["image"], arguments["mask_image"])
+        return _encode(image, self._call.request.output_format or "png")
 
     def _adjust(self, field: str, asked: object, sent: object, reason: str, *, late: bool = False) -> None:
         """Notes what is not as asked, or refuses it while there is something to save by it."""
@@ -287,7 +285,7 @@ def _by(size: tuple[int, int]) -> str:
 
 
 def _check_steps(arguments: Mapping[str, Any], takes: Mapping[str, Parameter]) -> None:
-    """From a picture, the share `strength` of the steps is taken. With none, pipelines fail in words of their own."""
+    """From an image, the share `strength` of the steps is taken. With none, pipelines fail in words of their own."""
     if "strength" not in arguments or "num_inference_steps" not in takes:
         return
     strength, steps = arguments["strength"], arguments.get("num_inference_steps", takes["num_inference_steps"].default)
@@ -297,22 +295,22 @@ def _check_steps(arguments: Mapping[str, Any], takes: Mapping[str, Parameter]) -
         )
 
 
-def _open(picture: EncodedImage) -> Image.Image:
+def _open(image: EncodedImage) -> Image.Image:
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(picture.data)) as opened:
+        with Image.open(io.BytesIO(image.data)) as opened:
             if not opened.has_transparency_data:
                 return opened.convert("RGB")
             clear = opened.convert("RGBA")
     except (OSError, ValueError, SyntaxError) as error:
-        raise InvalidRequestError(f"The picture cannot be read: {error}.") from error
+        raise InvalidRequestError(f"The image cannot be read: {error}.") from error
     # What lies below the transparent parts is often rubbish.
     return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
 
 
-def _encode(picture: Image.Image, media: str) -> bytes:
+def _encode(image: Image.Image, media: str) -> bytes:
     file = io.BytesIO()
-    picture = picture.convert("RGB") if media == "jpeg" else picture
-    picture.save(file, media.upper(), **({"compress_level": 3} if media == "png" else {"quality": 95}))
+    image = image.convert("RGB") if media == "jpeg" else image
+    image.save(file, media.upper(), **({"compress_level": 3} if media == "png" else {"quality": 95}))
     return file.getvalue()

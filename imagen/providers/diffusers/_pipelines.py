@@ -1,8 +1,8 @@
 """Pipelines that are loaded: which, on which device, and for how long. All that touches torch is here.
 
-torch and diffusers are imported when the first picture is drawn, in the worker thread, since that takes seconds.
+torch and diffusers are imported when the first image is drawn, in the worker thread, since that takes seconds.
 
-Weights are loaded once and shared by the pipelines for text, for pictures and for masks. They stay until others need the
+Weights are loaded once and shared by the pipelines for text, for images and for masks. They stay until others need the
 room, or the process ends; two clients in one process share them, so a bench has a lock though every client has one worker
 per device.
 """
@@ -33,7 +33,7 @@ __all__ = ["PipelineCache", "Kind", "Loaded", "Weights", "bench_of", "free_memor
 Kind = Literal["text2image", "image2image", "inpaint"]
 
 _ASK_SECONDS = 1.0
-# Latents this long make pictures of 512 pixels: a preview needs no more.
+# Latents this long make images of 512 pixels: a preview needs no more.
 _PREVIEW_LATENTS = 64
 _BFLOAT16_CAPABILITY = 8  # Ampere
 
@@ -107,9 +107,9 @@ class Loaded:
             pipeline = getattr(self._diffusers, f"AutoPipelineFor{names[kind]}").from_pipe(self._base)
         except ValueError as error:
             if kind == "text2image":
-                # It may draw without a picture all the same, and says so where it does not.
+                # It may draw without an image all the same, and says so where it does not.
                 return self._base
-            what = "inside a mask" if kind == "inpaint" else "from a picture"
+            what = "inside a mask" if kind == "inpaint" else "from an image"
             raise InvalidRequestError(f"{type(self._base).__name__} cannot draw {what}.") from error
         if self.offload == "model":
             # The hooks hang on the weights, and belong to the pipeline that put them there last.
@@ -121,13 +121,13 @@ class Loaded:
         return self._torch.Generator("cpu").manual_seed(seed)
 
     def can_preview(self, pipeline: Any, tensors: Mapping[str, Any]) -> bool:
-        """Whether the latents are a picture that its VAE can decode, and weights need not be moved for it."""
+        """Whether the latents are an image that its VAE can decode, and weights need not be moved for it."""
         latents = tensors.get("latents")
         has_vae = getattr(pipeline, "vae", None) is not None and hasattr(pipeline, "image_processor")
         return self.offload == "none" and has_vae and latents is not None and latents.ndim == 4
 
     def preview(self, pipeline: Any, latents: Any) -> Image.Image | None:
-        """The latents as a picture, a small one; None where the numbers are none."""
+        """The latents as an image, a small one; None where the numbers are none."""
         vae, latents = pipeline.vae, latents[:1]
         if max(latents.shape[-2:]) > _PREVIEW_LATENTS:
             latents = self._torch.nn.functional.interpolate(latents, scale_factor=0.5, mode="bilinear")
@@ -135,12 +135,12 @@ class Loaded:
         decoded = vae.decode((latents / scale + shift).to(vae.dtype), return_dict=False)[0]
         if not bool(self._torch.isfinite(decoded).all()):
             return None
-        picture: Image.Image = pipeline.image_processor.postprocess(decoded, output_type="pil")[0]
-        return picture
+        image: Image.Image = pipeline.image_processor.postprocess(decoded, output_type="pil")[0]
+        return image
 
 
 class PipelineCache:
-    """What is loaded for one device. One picture at a time is drawn on it."""
+    """What is loaded for one device. One image at a time is drawn on it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -148,7 +148,7 @@ class PipelineCache:
 
     @contextmanager
     def turn(self, reporter: Reporter) -> Iterator[None]:
-        """Waits until the bench is free, and for no longer than somebody waits for the picture."""
+        """Waits until the bench is free, and for no longer than somebody waits for the image."""
         while not self._lock.acquire(timeout=_ASK_SECONDS):
             reporter.progress(0.0)
         try:
@@ -196,7 +196,7 @@ def parameters_of(pipeline: Any) -> Mapping[str, inspect.Parameter]:
 
 
 def side_step(pipeline: Any) -> int:
-    """Both sides of a picture are multiples of this: of the pixels in a latent, and of the latents in a patch."""
+    """Both sides of an image are multiples of this: of the pixels in a latent, and of the latents in a patch."""
     factor, patch = getattr(pipeline, "vae_scale_factor", 8), getattr(pipeline, "patch_size", 1)
     own = getattr(getattr(getattr(pipeline, "image_processor", None), "config", None), "vae_scale_factor", 1)
     return max(int(own), int(factor) * (patch if isinstance(patch, int) else 1))

@@ -20,12 +20,12 @@ from ._errors import refusal
 __all__ = ["PROVIDERS", "edit", "generate", "list_models", "restyle"]
 
 _NAMES = {"google": "Google", "vertex": "Vertex AI"}
-_RESTYLING = "Redraw the first picture in the style of the second one. Keep what the first one shows."
+_RESTYLING = "Redraw the first image in the style of the second one. Keep what the first one shows."
 
 _CATEGORIES = ("HATE_SPEECH", "HARASSMENT", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
 _THRESHOLDS = {"strict": "low_and_above", "standard": "medium_and_above", "relaxed": "only_high"}
 
-# Reasons to stop (ai.google.dev, generate-content): a picture was made and is not shown,
+# Reasons to stop (ai.google.dev, generate-content): an image was made and is not shown,
 _WITHHELD = frozenset(("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"))
 # or the request was refused before there was one,
 _REFUSED = frozenset(("SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION"))
@@ -97,19 +97,19 @@ _decode_list = msgspec.json.Decoder(_ModelList).decode
 
 
 def generate(call: Call) -> Exchange:
-    """Text to image, with or without pictures that lend their look or subject."""
+    """Text to image, with or without images that lend their look or subject."""
     if call.model.wire.get("method") == "predict":
         return (yield from _predict(call))
     return (yield from _generate_content(call, _generation_body(call)))
 
 
 def edit(call: Call) -> Exchange:
-    """The pictures in their order, then what to do with them."""
+    """The images in their order, then what to do with them."""
     return (yield from _generate_content(call, _content_body(call, call.images, call.request.prompt)))
 
 
 def restyle(call: Call) -> Exchange:
-    """The picture, the one whose look it gets, and a prompt that says which is which."""
+    """The image, the one whose look it gets, and a prompt that says which is which."""
     prompt = f"{_RESTYLING} {call.request.prompt}".strip()
     return (yield from _generate_content(call, _content_body(call, (*call.images, *call.references), prompt)))
 
@@ -151,7 +151,7 @@ def _generation_body(call: Call) -> dict[str, JsonValue]:
     return _content_body(call, call.references, call.request.prompt)
 
 
-def _content_body(call: Call, pictures: tuple[EncodedImage, ...], prompt: str) -> dict[str, JsonValue]:
+def _content_body(call: Call, inputs: tuple[EncodedImage, ...], prompt: str) -> dict[str, JsonValue]:
     request = call.request
     image = _present(
         aspectRatio=request.aspect_ratio,
@@ -161,7 +161,7 @@ def _content_body(call: Call, pictures: tuple[EncodedImage, ...], prompt: str) -
     # Without words in between: a model that may talk sometimes talks instead of drawing.
     config = _present(responseModalities=["IMAGE"], imageConfig=image or None, seed=request.seed)
     parts: list[JsonValue] = [
-        {"inlineData": {"mimeType": picture.media_type, "data": as_base64(picture)}} for picture in pictures
+        {"inlineData": {"mimeType": source.media_type, "data": as_base64(source)}} for source in inputs
     ]
     # A reference may do without words; an empty text is refused.
     parts += [{"text": prompt}] if prompt else []
@@ -175,7 +175,7 @@ def _content_body(call: Call, pictures: tuple[EncodedImage, ...], prompt: str) -
     own = request.options.get("generationConfig")
     if isinstance(own, Mapping):
         if "candidateCount" in own:
-            raise InvalidRequestError("options may not hold candidateCount: say n for more than one picture.")
+            raise InvalidRequestError("options may not hold candidateCount: say n for more than one image.")
         merged["generationConfig"] = _merge(config, own)
     return merged
 
@@ -192,16 +192,16 @@ def _read_content(call: Call, response: HttpResponse) -> GeneratedImages:
             details=trace(response),
         ) from error
     parts = [part for candidate in candidates if candidate.content for part in candidate.content.parts or ()]
-    data = [found for part in parts if part.thought is not True and (found := _read_picture(part, name)) is not None]
+    data = [found for part in parts if part.thought is not True and (found := _read_image(part, name)) is not None]
     usage = _read_usage(reply.usageMetadata, drawn=bool(data))
     if not data:
         said = " ".join(filter(None, (one_line(part.text) for part in parts)))
         return _read_refusal(call, reply, candidates[0] if candidates else None, said, usage)
-    pictures = tuple(GeneratedImage(data=picture, seed=call.request.seed) for picture in data)
-    return GeneratedImages(pictures=pictures, usage=usage)
+    images = tuple(GeneratedImage(data=image, seed=call.request.seed) for image in data)
+    return GeneratedImages(images=images, usage=usage)
 
 
-def _read_picture(part: _Part, name: str) -> bytes | None:
+def _read_image(part: _Part, name: str) -> bytes | None:
     try:
         inline = _decode_inline_data(part.inlineData)
     except MALFORMED:
@@ -214,7 +214,7 @@ def _read_picture(part: _Part, name: str) -> bytes | None:
 def _read_refusal(
     call: Call, reply: _Reply, candidate: _Candidate | None, said: str, usage: Usage | None
 ) -> GeneratedImages:
-    """An answer of status 200 without a picture: withheld, refused, or words in its place."""
+    """An answer of status 200 without an image: withheld, refused, or words in its place."""
     name = _NAMES[call.model.provider]
     feedback = _read_object(reply.promptFeedback)
     blocked = one_line(feedback.get("blockReason"))
@@ -224,9 +224,7 @@ def _read_refusal(
     details = {"reason": reason} if reason else {}
     if not blocked and reason in _WITHHELD:
         free = call.settings.get("charges_for_withheld") is False
-        withheld = GeneratedImages(
-            pictures=(WithheldImage(reason=f"{reason}: {words}."),), usage=usage, details=details
-        )
+        withheld = GeneratedImages(images=(WithheldImage(reason=f"{reason}: {words}."),), usage=usage, details=details)
         # What such an answer costs is not published; its usage says it where there is one.
         return msgspec.structs.replace(withheld, reported_cost_usd=Decimal(0)) if free else withheld
     if not blocked and reason == _FREE_REFUSAL:
@@ -235,33 +233,33 @@ def _read_refusal(
         # At most the tokens of the prompt are paid; whether they are is not published.
         billed: Billed = "no" if call.settings.get("charges_for_blocked_prompts") is False else "unknown"
         raise ContentFilterError(
-            f"{name} refuses this request ({reason}): {words}. Change the prompt or the pictures.",
+            f"{name} refuses this request ({reason}): {words}. Change the prompt or the images.",
             billed=billed,
             details=details,
         )
     if reason in _TALKED:
         raise InvalidRequestError(
-            f"{name} answered in words instead of drawing ({reason}): {words}. Say in the prompt what the picture should show.",
+            f"{name} answered in words instead of drawing ({reason}): {words}. Say in the prompt what the image should show.",
             code="INVALID_PROMPT",
             billed="unknown",
             details=details,
         )
     raise ProviderError(
-        f"{name} answered without a picture ({reason or 'no reason'}): {words}. It may have been billed.",
+        f"{name} answered without an image ({reason or 'no reason'}): {words}. It may have been billed.",
         billed="unknown",
         details=details,
     )
 
 
 def _read_usage(raw: msgspec.Raw, *, drawn: bool) -> Usage | None:
-    """The tokens of an answer; None where it does not say them, or none for a picture that is there."""
+    """The tokens of an answer; None where it does not say them, or none for an image that is there."""
     value = _read_object(raw)
     prompt = _count(value.get("promptTokenCount")) + _count(value.get("toolUsePromptTokenCount"))
     candidates = _count(value.get("candidatesTokenCount"))
     image_input = min(_by_modality(value.get("promptTokensDetails"), "IMAGE"), prompt)
     image_output = _by_modality(value.get("candidatesTokensDetails"), "IMAGE")
     if drawn and not image_output:
-        # Nobody says which of them are the picture's: they are nearly all of them.
+        # Nobody says which of them are the image's: they are nearly all of them.
         image_output = candidates
     if (drawn and not image_output) or not (prompt or candidates):
         return None
@@ -275,7 +273,7 @@ def _read_usage(raw: msgspec.Raw, *, drawn: bool) -> Usage | None:
 
 
 def _read_object(raw: msgspec.Raw) -> dict[str, object]:
-    """What is not worth losing a picture over: an object, or nothing."""
+    """What is not worth losing an image over: an object, or nothing."""
     try:
         value: object = msgspec.json.decode(raw)
     except MALFORMED:
@@ -309,10 +307,10 @@ def _predict(call: Call) -> Exchange:
         addWatermark=None if request.seed is None else False,
         safetySetting=None if request.safety is None else f"block_{_THRESHOLDS[request.safety]}",
         outputOptions=_output_options(request.output_format),
-        # Without it a filtered picture is missing and nobody says why.
+        # Without it a filtered image is missing and nobody says why.
         includeRaiReason=True,
     )
-    # With a storageUri the pictures would be in a bucket, and not in the reply.
+    # With a storageUri the images would be in a bucket, and not in the reply.
     parameters = add_options(parameters, request, reserved=("sampleCount", "storageUri"))
     body = {"instances": [{"prompt": request.prompt}], "parameters": parameters}
     response = yield from send(json_request(f"models/{call.model.wire_name}:predict", body))
@@ -321,12 +319,12 @@ def _predict(call: Call) -> Exchange:
     predictions = decode(_decode_predictions, response, name).predictions or []
     if not predictions:
         raise ContentFilterError(
-            f"{name} filtered out every picture, which costs nothing, and gives no reason. Change the prompt.",
+            f"{name} filtered out every image, which costs nothing, and gives no reason. Change the prompt.",
             billed="no",
         )
-    # A seed is one picture's where one was asked for.
+    # A seed is one image's where one was asked for.
     seed = request.seed if call.count == 1 else None
-    return GeneratedImages(pictures=tuple(_read_prediction(item, name, seed) for item in predictions))
+    return GeneratedImages(images=tuple(_read_prediction(item, name, seed) for item in predictions))
 
 
 def _read_prediction(item: _Prediction, name: str, seed: int | None) -> GeneratedImage | WithheldImage:

@@ -1,6 +1,6 @@
 """The Batch API of Gemini: requests in a file, done within a day for half the price.
 
-https://ai.google.dev/gemini-api/docs/batch-api. Requests can also be given in the order itself; then all the pictures come in
+https://ai.google.dev/gemini-api/docs/batch-api. Requests can also be given in the order itself; then all the images come in
 the one answer that says that the batch has ended, which is more than memory should hold, and of a thousand it never came
 (googleapis/python-genai#2519). In files they come line by line.
 """

@@ -22,7 +22,7 @@ from .._wire.http import MALFORMED, one_line, outage, trace
 
 __all__ = ["refusal"]
 
-# Whole words: imageConfig and image_size are fields, not pictures.
+# Whole words: imageConfig and image_size are fields, not images.
 _ABOUT_PROMPT = re.compile(r"(?i)\b(?:prompt|images?|contents?|inline_?data)\b")
 _ABOUT_PLACE = re.compile(r"(?i)\blocation|\bregion|\bcountry")
 _ABOUT_BILLING = re.compile(r"(?i)\bbilling\b")
@@ -84,7 +84,7 @@ def refusal(response: HttpResponse, provider: str, model: Model | None = None) -
             )
         case 413:
             return InvalidRequestError(
-                f"The request is too large for {provider}: give smaller pictures. {said}",
+                f"The request is too large for {provider}: give smaller images. {said}",
                 code="INVALID_PROMPT",
                 details=details,
             )

@@ -4,7 +4,7 @@ Midjourney has no official API, and automating an account of it is against its t
 provider is off until MIDJOURNEY_BASE_URL names a server that the user has chosen, and what an order costs is between the
 two of them. A gateway that wants `Authorization: Bearer` is the provider `midjourney_gateway`.
 
-An order makes a grid of two by two pictures, which is cut into four: all of them are paid, so all of them are kept. Its
+An order makes a grid of two by two images, which is cut into four: all of them are paid, so all of them are kept. Its
 parameters are words of the prompt (`--ar 16:9`); flags that the caller wrote there come first.
 """
 
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PROVIDERS", "collect", "edit", "enhance", "generate", "restyle", "vary"]
 
-# In relax mode a picture may wait for an hour before it is drawn.
+# In relax mode an image may wait for an hour before it is drawn.
 _LONGEST_JOB_SECONDS = 7200.0
 _MOST_EMPTY_ANSWERS = 10
 # The state of a task that waits for words or a mask.
@@ -74,7 +74,7 @@ _LAST = "#last"
 _LARGEST_IMAGE_WEIGHT = 3.0
 # A grid has 4 megapixels, or 16 where it was made larger; what claims to have more is not opened.
 _MOST_GRID_PIXELS = 1 << 26
-_VARIATION = "another picture like this one"
+_VARIATION = "another image like this one"
 _BY_BUTTON = "a button takes no more words"
 
 
@@ -82,12 +82,12 @@ _BY_BUTTON = "a button takes no more words"
 
 
 def generate(call: Call) -> Exchange:
-    """Text to four pictures; references are image prompts."""
+    """Text to four images; references are image prompts."""
     return (yield from _imagine(call, _words(call), call.references))
 
 
 def vary(call: Call) -> Exchange:
-    """Four variations: of picture `index` of the grid `task_id` in options, or of any picture as an image prompt."""
+    """Four variations: of image `index` of the grid `task_id` in options, or of any image as an image prompt."""
     if (origin := _read_origin(call)) is not None:
         return (yield from _vary_again(call, *origin))
     return (yield from _imagine(call, _words(call), call.images))
@@ -96,7 +96,7 @@ def vary(call: Call) -> Exchange:
 def _vary_again(call: Call, origin_id: str, index: int | None) -> Exchange:
     """The button of a grid. Only in remix mode does the server ask for words."""
     if index is None:
-        raise InvalidRequestError("A variation of a grid needs `index` in options: which picture of it, from 1 to 4.")
+        raise InvalidRequestError("A variation of a grid needs `index` in options: which image of it, from 1 to 4.")
     refuse_repeats(call, call.request.prompt)
     # Raises where the request is strict, while nothing has been ordered.
     _left_by_button(call)
@@ -106,17 +106,17 @@ def _vary_again(call: Call, origin_id: str, index: int | None) -> Exchange:
 
 
 def enhance(call: Call) -> Exchange:
-    """Picture `index` of the grid `task_id` on its own, and twice as large where a mode says how."""
+    """Image `index` of the grid `task_id` on its own, and twice as large where a mode says how."""
     request = call.request
     assert isinstance(request, Enhance)
     origin_id, index = _read_origin(call) or (None, None)
     if origin_id is None:
         raise InvalidRequestError(
             "Midjourney enlarges only what it has made: name the task in options, with `task_id`, and with `index` the "
-            "picture of its grid, from 1 to 4."
+            "image of its grid, from 1 to 4."
         )
     if index is None and request.mode is None:
-        raise InvalidRequestError("Name the picture of the grid by `index` in options, or a mode for a single picture.")
+        raise InvalidRequestError("Name the image of the grid by `index` in options, or a mode for a single image.")
     # Raises where the request is strict, while nothing has been ordered.
     _left_by_button(call)
     task = yield from _fetch(origin_id)
@@ -124,20 +124,20 @@ def enhance(call: Call) -> Exchange:
         task_id, task = yield from _enlarge(call, task, origin_id)
         return (yield from _hand_over(call, task, task_id))
     task_id = yield from _press(call, task, origin_id, "upsample", index)
-    task = yield from _await_picture(call, task_id)
+    task = yield from _await_image(call, task_id)
     if request.mode is None:
         return (yield from _hand_over(call, task, task_id))
     try:
         larger_id, larger = yield from _enlarge(call, task, task_id)
     except ImagenError as error:
-        # The picture itself is made by now, and paid: it is handed over as it is.
+        # The image itself is made by now, and paid: it is handed over as it is.
         lacks = (Adjustment(field="mode", asked=request.mode, sent=None, reason=error.message),)
         return (yield from _hand_over(call, task, task_id, lacks=lacks))
     return (yield from _hand_over(call, larger, larger_id))
 
 
 def _enlarge(call: Call, task: Task, task_id: str) -> Generator[Step, HttpResponse | bytes | None, tuple[str, Task]]:
-    """Presses the button that doubles a picture which stands alone."""
+    """Presses the button that doubles an image which stands alone."""
     assert isinstance(call.request, Enhance)
     mode = str(call.request.mode)
     custom_id = _find_button(task, label={"conservative": "subtle"}.get(mode, mode))
@@ -145,11 +145,11 @@ def _enlarge(call: Call, task: Task, task_id: str) -> Generator[Step, HttpRespon
         raise InvalidRequestError(f"The task {task_id} offers no enlargement of the kind {mode!r}.")
     fields: dict[str, JsonValue] = {"taskId": task_id, "customId": custom_id}
     larger_id = yield from _submit("action", with_options(call, fields), last=True)
-    return larger_id, (yield from _await_picture(call, larger_id))
+    return larger_id, (yield from _await_image(call, larger_id))
 
 
 def edit(call: Call) -> Exchange:
-    """A picture in the editor of the website, which only some servers have."""
+    """An image in the editor of the website, which only some servers have."""
     words = _words(call)
     asked: dict[str, JsonValue] = {"prompt": words.text}
     if call.mask is not None:
@@ -163,10 +163,10 @@ def edit(call: Call) -> Exchange:
 
 
 def restyle(call: Call) -> Exchange:
-    """A picture drawn again in the look of a reference, which has to lie at an address that Midjourney can see."""
+    """An image drawn again in the look of a reference, which has to lie at an address that Midjourney can see."""
     words = _words(call)
-    pictures: dict[str, JsonValue] = {"base64Array": [as_data_url(call.references[0])]}
-    uploaded = yield from send(json_request("mj/submit/upload-discord-images", pictures, repeatable=True))
+    images: dict[str, JsonValue] = {"base64Array": [as_data_url(call.references[0])]}
+    uploaded = yield from send(json_request("mj/submit/upload-discord-images", images, repeatable=True))
     words.add("sref", _read_upload(uploaded))
     if not _retextures(call):
         return (yield from _imagine(call, words, call.images))
@@ -175,20 +175,20 @@ def restyle(call: Call) -> Exchange:
 
 
 def collect(call: Call, accepted: JobAccepted) -> Exchange:
-    """Waits for the end of a task and hands over its pictures. What was not ordered by then is not ordered any more."""
+    """Waits for the end of a task and hands over its images. What was not ordered by then is not ordered any more."""
     task_id, is_last = accepted.job_id, accepted.poll_url.endswith(_LAST)
-    task = yield from _await_picture(call, task_id, answered=is_last)
+    task = yield from _await_image(call, task_id, answered=is_last)
     return (yield from _hand_over(call, task, task_id, lacks=() if is_last else _lacks(call)))
 
 
-def _imagine(call: Call, words: Words, pictures: tuple[EncodedImage, ...]) -> Exchange:
-    fields: dict[str, JsonValue] = {"base64Array": [as_data_url(picture) for picture in pictures]} if pictures else {}
+def _imagine(call: Call, words: Words, images: tuple[EncodedImage, ...]) -> Exchange:
+    fields: dict[str, JsonValue] = {"base64Array": [as_data_url(image) for image in images]} if images else {}
     task_id = yield from _submit("imagine", words.body(fields))
     return (yield from _finish(call, task_id))
 
 
 def _finish(call: Call, task_id: str) -> Exchange:
-    task = yield from _await_picture(call, task_id)
+    task = yield from _await_image(call, task_id)
     return (yield from _hand_over(call, task, task_id))
 
 
@@ -222,7 +222,7 @@ def _restyling_words(call: Call, request: Restyle) -> Words:
     adjustments: tuple[Adjustment, ...] = ()
     if _retextures(call):
         call, adjustments = leave_out(call, "strength", reason="a retexture has no strength")
-    words = Words(call, request.prompt or "the same picture", adjustments)
+    words = Words(call, request.prompt or "the same image", adjustments)
     if words.has("sref"):
         raise InvalidRequestError("--sref names a style, and so does the reference: leave one of them out.")
     if not _retextures(call) and request.strength is not None:
@@ -235,7 +235,7 @@ def _retextures(call: Call) -> bool:
 
 
 def _image_weight(strength: float) -> str:
-    """How much the picture counts beside the words, from 0 to 3: the more it may change, the less."""
+    """How much the image counts beside the words, from 0 to 3: the more it may change, the less."""
     return f"{_LARGEST_IMAGE_WEIGHT * (1 - strength):g}"
 
 
@@ -251,9 +251,9 @@ def _lacks(call: Call) -> tuple[Adjustment, ...]:
         case Vary(prompt=prompt) if prompt and _read_origin(call) is not None:
             field, asked, reason = "prompt", prompt, "the server did not ask for words, as it does in remix mode"
         case Edit(mask=mask) if (call.mask or mask) is not None:
-            field, asked, reason = "mask", "a mask", "the server drew the picture without asking for the mask"
+            field, asked, reason = "mask", "a mask", "the server drew the image without asking for the mask"
         case Enhance(mode=str() as mode):
-            field, asked, reason = "mode", mode, "who ordered the picture was gone before it could be enlarged"
+            field, asked, reason = "mode", mode, "who ordered the image was gone before it could be enlarged"
         case _:
             return ()
     return (Adjustment(field=field, asked=asked, sent=None, reason=f"{call.model.id}: {reason}"),)
@@ -265,7 +265,7 @@ def _read_origin(call: Call) -> tuple[str, int | None] | None:
     if task_id is None and index is None:
         return None
     if isinstance(task_id, str) and index is None and "#" in task_id:
-        # How a picture that was cut out of a grid is called.
+        # How an image that was cut out of a grid is called.
         task_id, _, place = task_id.partition("#")
         index = int(place) if place.isdecimal() else None
     if not isinstance(task_id, str) or not task_id:
@@ -346,7 +346,7 @@ def _task_url(task_id: str) -> str:
     return f"mj/task/{quote(task_id, safe='')}/fetch"
 
 
-def _await_picture(
+def _await_image(
     call: Call, task_id: str, *, answered: bool = False
 ) -> Generator[Step, HttpResponse | bytes | None, Task]:
     """Waits for a task for which there are no more words."""
@@ -406,7 +406,7 @@ def _show(call: Call, task: Task, state: str, shown: list[str]) -> Generator[Ste
 
 
 def _read_upload(response: HttpResponse) -> str:
-    """The address of a picture that was laid down."""
+    """The address of an image that was laid down."""
     submitted = read_submitted(response)
     code = code_of(submitted)
     if response.status >= 300 or code != _ACCEPTED:
@@ -417,11 +417,11 @@ def _read_upload(response: HttpResponse) -> str:
     return link
 
 
-# --- the pictures ---------------------------------------------------------------------------------------------------
+# --- the images ---------------------------------------------------------------------------------------------------
 
 
 def _hand_over(call: Call, task: Task, task_id: str, *, lacks: tuple[Adjustment, ...] = ()) -> Exchange:
-    """The pictures of a task: four links where the server cuts the grid itself, else the grid, cut here."""
+    """The images of a task: four links where the server cuts the grid itself, else the grid, cut here."""
     request = call.request
     if isinstance(request, Enhance) or (isinstance(request, Vary) and _read_origin(call) is not None):
         seed, adjustments = None, _left_by_button(call)
@@ -436,7 +436,7 @@ def _hand_over(call: Call, task: Task, task_id: str, *, lacks: tuple[Adjustment,
         url = text_of(task.image_url)
         if not url:
             raise ProviderError(
-                f"{NAME} finished the task {task_id} and gives no picture; it was billed.",
+                f"{NAME} finished the task {task_id} and gives no image; it was billed.",
                 billed="yes",
                 details={"task_id": task_id},
             )
@@ -446,7 +446,7 @@ def _hand_over(call: Call, task: Task, task_id: str, *, lacks: tuple[Adjustment,
             assert isinstance(pieces, bytes)
             datas = msgspec.msgpack.decode(pieces, type=list[bytes])
     revised = text_of(task.prompt_en)
-    pictures = (
+    images = (
         GeneratedImage(
             data=data,
             seed=seed,
@@ -455,17 +455,17 @@ def _hand_over(call: Call, task: Task, task_id: str, *, lacks: tuple[Adjustment,
         )
         for place, data in enumerate(datas, 1)
     )
-    return GeneratedImages(pictures=tuple(pictures), adjustments=adjustments + lacks)
+    return GeneratedImages(images=tuple(images), adjustments=adjustments + lacks)
 
 
 def _links(task: Task) -> list[str]:
-    """The links of single pictures."""
+    """The links of single images."""
     items = task.image_urls if isinstance(task.image_urls, list) else []
     return [link for item in items if (link := text_of(item.get("url") if isinstance(item, dict) else item))]
 
 
 def _collect_singles(task: Task) -> Generator[Step, HttpResponse | bytes | None, list[bytes]]:
-    """The four pictures from links of their own; none where there are no four that answer, for the grid has them too."""
+    """The four images from links of their own; none where there are no four that answer, for the grid has them too."""
     links, datas = _links(task), list[bytes]()
     if len(links) != 4:
         return []
@@ -503,9 +503,9 @@ def _quarters(width: int, height: int) -> Iterable[tuple[int, int, int, int]]:
             yield left, top, left + across, top + down
 
 
-def _png(picture: Image.Image) -> bytes:
+def _png(image: Image.Image) -> bytes:
     file = io.BytesIO()
-    picture.save(file, "PNG", compress_level=3)
+    image.save(file, "PNG", compress_level=3)
     return file.getvalue()
 
 
@@ -530,7 +530,7 @@ def _provider(name: str, *, key_header: str, key_prefix: str) -> Provider:
             "poll_seconds": 3.0,
             # What of a mask is to change: nobody publishes which it is, so it can be "white", "black" or "transparent".
             "mask": "white",
-            # How a style is lent: "imagine" works with most servers, "retexture" keeps more of the picture, with some.
+            # How a style is lent: "imagine" works with most servers, "retexture" keeps more of the image, with some.
             "restyle": "imagine",
         },
     )

@@ -21,15 +21,15 @@ _RESERVED = (
     *("prompt", "base64Array", "image", "taskId", "customId", "action", "maskBase64"),
     *("ar", "aspect", "seed", "no", "q", "quality"),
 )
-# Names a picture of an earlier grid.
+# Names an image of an earlier grid.
 _ORIGIN = ("task_id", "index")
 _FLAG = re.compile(r"(?:^|\s)(?:--|—|–)([a-z]+)")
 _SEED = re.compile(r"(?:^|\s)(?:--|—|–)seed\s+([0-9]{1,10})(?![0-9])")
 _ALIASES = {"aspect": "ar", "q": "quality", "s": "stylize", "c": "chaos", "w": "weird", "v": "version", "r": "repeat"}
 # Names in options that are flags of the prompt; the other options are fields of the request.
 _STYLE_FLAGS = ("stylize", "chaos", "weird", "style", "raw", "tile", "draft", "exp", "stop")
-_PICTURE_FLAGS = ("iw", "sref", "sw", "cref", "cw", "oref", "ow")
-_FLAGS = frozenset((*_STYLE_FLAGS, *_PICTURE_FLAGS, "version", "niji", "fast", "relax", "turbo"))
+_IMAGE_FLAGS = ("iw", "sref", "sw", "cref", "cw", "oref", "ow")
+_FLAGS = frozenset((*_STYLE_FLAGS, *_IMAGE_FLAGS, "version", "niji", "fast", "relax", "turbo"))
 
 
 def _plain(flag: str) -> str:
@@ -41,7 +41,7 @@ def refuse_repeats(call: Call, prompt: str) -> None:
     """Raises InvalidRequestError where one order would become several."""
     if "repeat" in {_plain(name) for name in (*_FLAG.findall(prompt), *call.request.options)}:
         raise InvalidRequestError(
-            "--repeat orders several grids and gives back one of them: leave it out, and ask for more pictures instead."
+            "--repeat orders several grids and gives back one of them: leave it out, and ask for more images instead."
         )
 
 
@@ -89,7 +89,7 @@ class Words:
         if request.seed is not None:
             if not 0 <= request.seed <= _LARGEST_SEED:
                 raise InvalidRequestError(f"A seed of Midjourney is between 0 and {_LARGEST_SEED}, not {request.seed}.")
-            # Every request has one; which one counts, the picture says.
+            # Every request has one; which one counts, the image says.
             self.add("seed", request.seed)
         self.add("ar", request.aspect_ratio, field="aspect_ratio")
         self.add("q", None if request.quality is None else _QUALITIES[request.quality], field="quality")

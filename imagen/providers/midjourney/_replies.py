@@ -1,4 +1,4 @@
-"""What Midjourney servers answer, and which error stands for what they say instead of a picture."""
+"""What Midjourney servers answer, and which error stands for what they say instead of an image."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def _by_words(said: str) -> type[ImagenError]:
 
 
 def failure(task: Task, task_id: str, state: str) -> ImagenError:
-    """The error of a task that was taken and made no picture. Nobody publishes whether its time was counted."""
+    """The error of a task that was taken and made no image. Nobody publishes whether its time was counted."""
     reason = one_line(task.fail_reason)
     details = {"task_id": task_id}
     if state == "cancel" or "取消" in reason or "cancel" in reason.casefold():
@@ -158,7 +158,7 @@ def failure(task: Task, task_id: str, state: str) -> ImagenError:
     if kind is RateLimitError:
         return RateLimitError(f"Midjourney is busy. {said}", details=details)
     return ProviderError(
-        f"Midjourney failed to make the picture. {said} It may be billed; try once more.",
+        f"Midjourney failed to make the image. {said} It may be billed; try once more.",
         retryable=True,
         billed="unknown",
         details=details,

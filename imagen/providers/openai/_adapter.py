@@ -27,15 +27,15 @@ from .._wire.http import FormFile, add_options, as_data_url, decode_base64, form
 from .._wire.masks import transparent_mask
 from ._batch import batch_api
 from ._errors import refusal, refusal_in_stream
-from ._wire import EventStream, decode_reply, is_null, read_list, read_pictures, read_usage
+from ._wire import EventStream, decode_reply, is_null, read_images, read_list, read_usage
 
 __all__ = ["PROVIDER", "RESERVED", "edit", "generate", "list_models", "request_body", "restyle"]
 
 _NAME = "OpenAI"
 RESERVED = ("model", "prompt", "n", "stream", "partial_images")
 _IMAGE_MODELS = ("gpt-image", "chatgpt-image", "dall-e")
-_RESTYLING = "Redraw the first picture in the style of the second one. Keep what the first one shows."
-# The longest `image_url` (API reference, images/edits); a larger picture goes into a form, which takes 50 MB.
+_RESTYLING = "Redraw the first image in the style of the second one. Keep what the first one shows."
+# The longest `image_url` (API reference, images/edits); a larger image goes into a form, which takes 50 MB.
 _LONGEST_URL = 20_971_520
 
 
@@ -45,7 +45,7 @@ def generate(call: Call) -> Exchange:
 
 
 def edit(call: Call) -> Exchange:
-    """Up to sixteen pictures, the first of which changes, to a new one; with a mask only where it is white."""
+    """Up to sixteen images, the first of which changes, to a new one; with a mask only where it is white."""
     body = request_body(call)
     mask = None
     if call.mask is not None:
@@ -56,7 +56,7 @@ def edit(call: Call) -> Exchange:
 
 
 def restyle(call: Call) -> Exchange:
-    """An edit of the picture, with the reference as the second one and a prompt that says what it is there for."""
+    """An edit of the image, with the reference as the second one and a prompt that says what it is there for."""
     prompt = f"{_RESTYLING} {call.request.prompt}".strip()
     return edit(msgspec.structs.replace(call, request=msgspec.structs.replace(call.request, prompt=prompt)))
 
@@ -90,12 +90,12 @@ def request_body(call: Call) -> dict[str, JsonValue]:
 
 
 def _edit_request(
-    body: Mapping[str, JsonValue], pictures: tuple[EncodedImage, ...], mask: EncodedImage | None
+    body: Mapping[str, JsonValue], images: tuple[EncodedImage, ...], mask: EncodedImage | None
 ) -> HttpRequest:
-    """JSON with the pictures as data: URLs, or a form where one of them is too long for that."""
-    urls = [as_data_url(picture) for picture in pictures]
+    """JSON with the images as data: URLs, or a form where one of them is too long for that."""
+    urls = [as_data_url(image) for image in images]
     if max(map(len, urls)) > _LONGEST_URL:
-        files = [FormFile.of("image", picture)._replace(name="image[]") for picture in pictures]
+        files = [FormFile.of("image", image)._replace(name="image[]") for image in images]
         files += [FormFile.of("mask", mask)] if mask is not None else []
         return form_request("images/edits", body.items(), files)
     sources: dict[str, JsonValue] = {"images": [{"image_url": url} for url in urls]}
@@ -116,12 +116,12 @@ def _order(call: Call, request: HttpRequest) -> Exchange:
 
 
 def _read_answer(response: HttpResponse) -> Exchange:
-    """What a whole answer says: the pictures, or why there are none."""
+    """What a whole answer says: the images, or why there are none."""
     if response.status != 200:
         raise refusal(response, _NAME)
     reply = decode_reply(response, _NAME)
-    pictures = yield from read_pictures(reply, _NAME)
-    return GeneratedImages(pictures=pictures, usage=read_usage(reply.usage))
+    images = yield from read_images(reply, _NAME)
+    return GeneratedImages(images=images, usage=read_usage(reply.usage))
 
 
 class _StreamedImage(msgspec.Struct):
@@ -139,10 +139,10 @@ _decode_event = msgspec.json.Decoder(_StreamedImage).decode
 
 
 def _read_events(count: int) -> Exchange:
-    """The stream of a generation or an edit: partial pictures, then `completed` ones; there is no closing [DONE]."""
-    stream, pictures, usages = EventStream(), list[GeneratedImage](), list[Usage]()
+    """The stream of a generation or an edit: partial images, then `completed` ones; there is no closing [DONE]."""
+    stream, images, usages = EventStream(), list[GeneratedImage](), list[Usage]()
     ended = False
-    while not ended and len(pictures) < count:
+    while not ended and len(images) < count:
         chunk = yield ReadChunk()
         assert isinstance(chunk, bytes)
         ended = not chunk
@@ -155,19 +155,19 @@ def _read_events(count: int) -> Exchange:
                 if (preview := _read_preview(event)) is not None:
                     yield preview
             elif event.type.endswith(".completed"):
-                pictures.append(GeneratedImage(data=decode_base64(event.b64_json, _NAME)))
+                images.append(GeneratedImage(data=decode_base64(event.b64_json, _NAME)))
                 if (usage := read_usage(event.usage)) is not None:
                     usages.append(usage)
-                if len(pictures) == count:
-                    # Whatever comes behind the last picture, in the same chunk or later, must not lose it.
+                if len(images) == count:
+                    # Whatever comes behind the last image, in the same chunk or later, must not lose it.
                     break
             elif not is_null(event.error):
                 raise refusal_in_stream(data, _NAME)
-    if not pictures:
+    if not images:
         raise ProviderError(
-            f"{_NAME}'s stream ended before the picture was complete; it may be billed.", billed="unknown"
+            f"{_NAME}'s stream ended before the image was complete; it may be billed.", billed="unknown"
         )
-    return GeneratedImages(pictures=tuple(pictures), usage=_sum_usage(usages))
+    return GeneratedImages(images=tuple(images), usage=_sum_usage(usages))
 
 
 def _read_event(data: bytes) -> _StreamedImage:
@@ -180,7 +180,7 @@ def _read_event(data: bytes) -> _StreamedImage:
 
 
 def _read_preview(event: _StreamedImage) -> PartialImage | None:
-    """A preview, if it can be shown: it must not lose the picture that comes after it."""
+    """A preview, if it can be shown: it must not lose the image that comes after it."""
     if not isinstance(event.partial_image_index, int):
         return None
     try:

@@ -16,7 +16,7 @@ from .._wire.http import FormFile, add_options, form_request, json_request, leav
 from .._wire.masks import white_mask
 from ._dialects import LOCALAI, OPENROUTER, SD_SERVER, SGLANG, TOGETHER, VLLM_OMNI, XAI, Dialect
 from ._errors import refusal
-from ._wire import decode_reply, read_list, read_pictures, read_usd
+from ._wire import decode_reply, read_images, read_list, read_usd
 
 __all__ = ["PROVIDERS"]
 
@@ -43,20 +43,20 @@ _REFUSAL = re.compile(r"(?i)\b(?:content policy|policy violation|safety system|m
 
 
 def _generate(dialect: Dialect, call: Call) -> Exchange:
-    """Text to image, with pictures to look at where the model takes any."""
+    """Text to image, with images to look at where the model takes any."""
     body = _body(dialect, call) | (dialect.refer(call.references) if call.references else {})
     return (yield from _order(dialect, call, dialect.generate_path, body))
 
 
 def _edit(dialect: Dialect, call: Call) -> Exchange:
-    """One or more pictures to a new one: a form, or JSON that holds the pictures."""
+    """One or more images to a new one: a form, or JSON that holds the images."""
     if call.mask is not None and dialect.inpaint_path is not None:
         return (yield from _inpaint(dialect, call, dialect.inpaint_path))
     if dialect.edits == "json":
         body = _body(dialect, call) | dialect.change(call.images)
         return (yield from _order(dialect, call, dialect.edit_path, body))
     name = "image" if len(call.images) == 1 else "image[]"
-    files = [FormFile.of("image", picture)._replace(name=name) for picture in call.images]
+    files = [FormFile.of("image", image)._replace(name=name) for image in call.images]
     if call.mask is not None:
         files.append((yield from _mask_file(call)))
     return (yield from _order(dialect, call, dialect.edit_path, _body(dialect, call), files))
@@ -66,7 +66,7 @@ def _inpaint(dialect: Dialect, call: Call, path: str) -> Exchange:
     """An edit with a mask where it is an operation of its own, with little else to say."""
     request = call.request
     if len(call.images) > 1:
-        raise InvalidRequestError(f"With a mask {dialect.name} edits one picture: leave out the others, or the mask.")
+        raise InvalidRequestError(f"With a mask {dialect.name} edits one image: leave out the others, or the mask.")
     body: dict[str, JsonValue] = {**_model_field(call), "prompt": request.prompt, "steps": request.steps}
     files = [FormFile.of("image", call.images[0]), (yield from _mask_file(call))]
     others = (field for field in _FIELDS if field != "steps")
@@ -75,7 +75,7 @@ def _inpaint(dialect: Dialect, call: Call, path: str) -> Exchange:
 
 
 def _enhance(dialect: Dialect, call: Call) -> Exchange:
-    """The same picture, larger."""
+    """The same image, larger."""
     assert dialect.upscale_path is not None
     assert isinstance(call.request, Enhance)
     body: dict[str, JsonValue] = {**_model_field(call), "scale": int(call.request.scale or 2)}
@@ -154,9 +154,9 @@ def _order(
     if response.status != 200:
         raise _refusal(dialect, response)
     reply = decode_reply(response, dialect.name)
-    pictures = yield from read_pictures(reply, dialect.name, seed=call.request.seed)
+    images = yield from read_images(reply, dialect.name, seed=call.request.seed)
     usd = None if dialect.cost_field is None else read_usd(reply.usage, dialect.cost_field, dialect.usd_per_cost)
-    return GeneratedImages(pictures=pictures, reported_cost_usd=usd, adjustments=adjustments)
+    return GeneratedImages(images=images, reported_cost_usd=usd, adjustments=adjustments)
 
 
 def _post(path: str, body: Mapping[str, JsonValue], files: list[FormFile] | None) -> HttpRequest:

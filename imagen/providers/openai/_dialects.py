@@ -17,8 +17,8 @@ from .._wire.http import as_base64, as_data_url
 __all__ = ["LOCALAI", "OPENROUTER", "SD_SERVER", "SGLANG", "TOGETHER", "VLLM_OMNI", "XAI", "Dialect"]
 
 
-def _take_none(pictures: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
-    raise InvalidRequestError("This provider has no way to take these pictures, whatever the catalog says.")
+def _take_none(images: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
+    raise InvalidRequestError("This provider has no way to take these images, whatever the catalog says.")
 
 
 def _say_prompt(request: Request) -> str:
@@ -28,7 +28,7 @@ def _say_prompt(request: Request) -> str:
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """One imitation of the Images API.
 
-    `change` puts the pictures of an edit into a JSON body, and `refer` those that only lend their look; where `edits` is
+    `change` puts the images of an edit into a JSON body, and `refer` those that only lend their look; where `edits` is
     "form", an edit is multipart/form-data instead. `inpaint_path` takes edits with a mask, where it is a path of its own.
     `phrase` writes the prompt, and `in_prompt` names the fields that it takes up. `names` are the names of fields that
     differ from ours; with `sides` a size is a width and a height, with `small_k` a resolution is "1k", and `relaxed` are
@@ -64,8 +64,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
 # --- gateways and makers --------------------------------------------------------------------------------------------
 
 
-def _xai_images(pictures: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
-    sources: list[JsonValue] = [{"type": "image_url", "url": as_data_url(picture)} for picture in pictures]
+def _xai_images(images: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
+    sources: list[JsonValue] = [{"type": "image_url", "url": as_data_url(image)} for image in images]
     return {"image": sources[0]} if len(sources) == 1 else {"images": sources}
 
 
@@ -80,10 +80,8 @@ XAI = Dialect(
 )
 
 
-def _openrouter_references(pictures: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
-    return {
-        "input_references": [{"type": "image_url", "image_url": {"url": as_data_url(picture)}} for picture in pictures]
-    }
+def _openrouter_references(images: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
+    return {"input_references": [{"type": "image_url", "image_url": {"url": as_data_url(image)}} for image in images]}
 
 
 OPENROUTER = Dialect(
@@ -99,13 +97,13 @@ OPENROUTER = Dialect(
 )
 
 
-def _together_images(pictures: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
-    first, *others = map(as_data_url, pictures)
+def _together_images(images: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
+    first, *others = map(as_data_url, images)
     return {"image_url": first, **({"reference_images": others} if others else {})}
 
 
-def _together_references(pictures: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
-    return {"reference_images": [as_data_url(picture) for picture in pictures]}
+def _together_references(images: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
+    return {"reference_images": [as_data_url(image) for image in images]}
 
 
 TOGETHER = Dialect(
@@ -124,13 +122,13 @@ TOGETHER = Dialect(
 # --- servers of one's own -------------------------------------------------------------------------------------------
 
 
-def _localai_images(pictures: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
-    first, *others = map(as_base64, pictures)
+def _localai_images(images: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
+    first, *others = map(as_base64, images)
     return {"file": first, **({"ref_images": others} if others else {})}
 
 
-def _localai_references(pictures: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
-    return {"ref_images": [as_base64(picture) for picture in pictures]}
+def _localai_references(images: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
+    return {"ref_images": [as_base64(image) for image in images]}
 
 
 def _localai_prompt(request: Request) -> str:

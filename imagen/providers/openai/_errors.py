@@ -62,7 +62,7 @@ _OUT_OF_MONEY = {
     "organization_usage_limit_exceeded",
     "project_spend_limit_exceeded",
 }
-_BAD_INPUT_PICTURE = {
+_BAD_INPUT_IMAGE = {
     "image_too_large",
     "invalid_image_file",
     "invalid_image_format",
@@ -123,7 +123,7 @@ def _is_out_of_money(status: int, error: _Error) -> bool:
 def _bad_request(error: _Error, code: str, said: str, details: dict[str, str]) -> ImagenError:
     if error.param == "model":
         return ModelNotFoundError(said, code="API_ERROR", details=details)
-    about_input = error.param in ("prompt", "url") or code in _BAD_INPUT_PICTURE or code == "string_above_max_length"
+    about_input = error.param in ("prompt", "url") or code in _BAD_INPUT_IMAGE or code == "string_above_max_length"
     return InvalidRequestError(said, code="INVALID_PROMPT" if about_input else "API_ERROR", details=details)
 
 

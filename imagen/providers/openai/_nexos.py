@@ -23,7 +23,7 @@ from .._steps import Exchange, GeneratedImages, HttpRequest, HttpResponse, Step
 from .._wire.http import MALFORMED, add_options, json_request, send
 from ._adapter import RESERVED
 from ._errors import refusal
-from ._wire import decode_reply, read_pictures, read_usd
+from ._wire import decode_reply, read_images, read_usd
 
 __all__ = ["PROVIDER", "generate", "list_models"]
 
@@ -58,9 +58,9 @@ def generate(call: Call) -> Exchange:
     if response.status != 200:
         raise _refusal(response)
     reply = decode_reply(response, _NAME)
-    pictures = yield from read_pictures(reply, _NAME)
+    images = yield from read_images(reply, _NAME)
     usd = read_usd(reply.usage, "nexos_credits_cost", usd_per_credit)
-    return GeneratedImages(pictures=pictures, reported_cost_usd=usd)
+    return GeneratedImages(images=images, reported_cost_usd=usd)
 
 
 def list_models() -> ModelListing:

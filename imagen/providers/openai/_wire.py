@@ -22,7 +22,7 @@ __all__ = [
     "decode_reply",
     "is_null",
     "read_list",
-    "read_pictures",
+    "read_images",
     "read_usage",
     "read_usd",
 ]
@@ -33,7 +33,7 @@ _Text = msgspec.Raw
 
 class ImageItem(msgspec.Struct):
     b64_json: _Text = msgspec.Raw(b"null")
-    # None of them is worth a paid picture, so their types are looked at when they are read.
+    # None of them is worth a paid image, so their types are looked at when they are read.
     url: object = None
     revised_prompt: object = None
     generation_id: object = None
@@ -98,7 +98,7 @@ def decode_reply(response: HttpResponse, provider: str) -> ImagesReply:
             details=trace(response),
         ) from error
     if not reply.data:
-        raise ProviderError(f"{provider} answered with no picture in it; it may have been billed.", billed="unknown")
+        raise ProviderError(f"{provider} answered with no image in it; it may have been billed.", billed="unknown")
     return reply
 
 
@@ -107,12 +107,12 @@ def is_null(raw: msgspec.Raw) -> bool:
     return memoryview(raw).nbytes <= len(b"null")
 
 
-def read_pictures(
+def read_images(
     reply: ImagesReply, provider: str, *, seed: int | None = None
 ) -> Generator[Step, HttpResponse | bytes | None, tuple[GeneratedImage | WithheldImage | LostImage, ...]]:
-    """The pictures of a reply, those behind links fetched. One that cannot be had does not lose the others.
+    """The images of a reply, those behind links fetched. One that cannot be had does not lose the others.
 
-    `seed` is the one that was sent; it is known to be that of a picture only where there is one picture.
+    `seed` is the one that was sent; it is known to be that of an image only where there is one image.
 
     Raises:
         ProviderError: not one of them can be had; they were billed.
@@ -132,7 +132,7 @@ def _read_item(
     elif item.respect_moderation is False:
         return WithheldImage(reason="it was found to break the rules on content. Change the prompt.")
     else:
-        raise ProviderError(f"{provider} answered with a picture that has neither bytes nor a link.", billed="yes")
+        raise ProviderError(f"{provider} answered with an image that has neither bytes nor a link.", billed="yes")
     return GeneratedImage(
         data=data,
         revised_prompt=item.revised_prompt if isinstance(item.revised_prompt, str) else None,
@@ -214,7 +214,7 @@ def read_usage(raw: msgspec.Raw) -> Usage | None:
 class EventStream:
     """Server-sent events out of chunks of bytes: the `data` lines, joined, of each event.
 
-    A partial picture is one line of megabytes, so chunks are collected and searched only where they are new.
+    A partial image is one line of megabytes, so chunks are collected and searched only where they are new.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Archives of pictures, as callers hold them."""
+"""Archives of images, as callers hold them."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from .writer import ArchiveWriter
 
 __all__ = ["Archives"]
 
-_TITLE = "Pictures"
+_TITLE = "Images"
 _PAGE = 500
 # It deletes one file.
 _ABANDON_SECONDS = 10.0
 
 
 class Archives:
-    """Pictures of a library as one file that opens anywhere, and comes back without loss."""
+    """Images of a library as one file that opens anywhere, and comes back without loss."""
 
     def __init__(
         self,
@@ -58,23 +58,23 @@ class Archives:
         public: bool = False,
         on_progress: Callable[[int], None] = lambda done: None,
     ) -> ExportResult:
-        """Writes a zip file: the pictures as the provider sent them, their records, and a gallery, `index.html`.
+        """Writes a zip file: the images as the provider sent them, their records, and a gallery, `index.html`.
 
         Args:
-            images: Which pictures. With neither these nor a `collection` it is the whole library, without the trash, and
+            images: Which images. With neither these nor a `collection` it is the whole library, without the trash, and
                 with all collections.
-            collection: The pictures of this collection and of those that lie in it, in their order.
+            collection: The images of this collection and of those that lie in it, in their order.
             public: Leave out what is only yours: costs, tags, stars, notes, and what went to the provider as it is.
-            on_progress: Is told how many pictures have been written.
+            on_progress: Is told how many images have been written.
 
-        The file is there whole or not at all; a cancellation leaves nothing. Memory holds one picture at a time.
+        The file is there whole or not at all; a cancellation leaves nothing. Memory holds one image at a time.
 
         Raises:
-            InvalidRequestError: there is no such collection, or both it and pictures are given.
+            InvalidRequestError: there is no such collection, or both it and images are given.
             StorageError: the archive cannot be written.
         """
         if images is not None and collection is not None:
-            raise InvalidRequestError("Give pictures or a collection to export, and not both.")
+            raise InvalidRequestError("Give images or a collection to export, and not both.")
         contents = await self._contents(images is None, collection)
         writer = await self._workers.run(partial(ArchiveWriter, Path(path)))
         export = Export(writer, self._renditions, self._workers, public=public)
@@ -99,19 +99,19 @@ class Archives:
         trusted: bool = False,
         on_progress: Callable[[int], None] = lambda done: None,
     ) -> ImportResult:
-        """Takes pictures in: of an archive that `export_to` wrote, of any other zip file or folder, or one picture file.
+        """Takes images in: of an archive that `export_to` wrote, of any other zip file or folder, or one image file.
 
-        Pictures that are there already are skipped, so that an import that was cut off is simply run again. With a picture
+        Images that are there already are skipped, so that an import that was cut off is simply run again. With an image
         comes what is said of it: the record of the archive, that in its file or beside it, or that of another program.
 
         Args:
-            trusted: The archive is one's own: its pictures may answer requests (`cache=True`), and their requests keep the
+            trusted: The archive is one's own: its images may answer requests (`cache=True`), and their requests keep the
                 `options`, `tag` and `assume_usd` that would be sent or counted when they are made again. What a stranger
-                wrote there could call a server of his with every picture, or hide what one costs.
-            on_progress: Is told how many pictures have been looked at.
+                wrote there could call a server of his with every image, or hide what one costs.
+            on_progress: Is told how many images have been looked at.
 
         Raises:
-            InvalidRequestError: there is nothing that pictures can be taken from.
+            InvalidRequestError: there is nothing that images can be taken from.
             StorageError: it cannot be read, or the library cannot be written. What was added until then stays.
         """
         work = Import(
@@ -120,7 +120,7 @@ class Archives:
         return await work.run(Path(path), on_progress)
 
     async def _contents(self, is_whole: bool, name: str | None) -> ArchiveContents:
-        """Title and collections: that one and those in it, or all of them; none beside pictures that were picked."""
+        """Title and collections: that one and those in it, or all of them; none beside images that were picked."""
         if not is_whole:
             return ArchiveContents(title=_TITLE)
         every = await self._library.collections.list()
@@ -162,7 +162,7 @@ class Archives:
         else:
             after: str | None = None
             while True:
-                # The oldest first: pictures of the same moment are put behind each other again by an import.
+                # The oldest first: images of the same moment are put behind each other again by an import.
                 page = await self._library.list(limit=_PAGE, after=after, order="oldest")
                 for image in page:
                     yield image

@@ -1,4 +1,4 @@
-"""Pictures into one file: as they are, with their records, their collections, and a gallery to look at them."""
+"""Images into one file: as they are, with their records, their collections, and a gallery to look at them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...library._imaging import Renditions, thumbnail
 from ...metadata import Record
 from .format import (
     COLLECTIONS,
-    PICTURES,
+    IMAGES,
     RECORDS,
     THUMBNAILS,
     ArchivedCollection,
@@ -49,7 +49,7 @@ class ArchiveContents(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Export:
-    """One archive on its way: `add` each picture, then `finish`."""
+    """One archive on its way: `add` each image, then `finish`."""
 
     def __init__(self, writer: ArchiveWriter, renditions: Renditions, workers: Workers, *, public: bool) -> None:
         self._writer = writer
@@ -62,7 +62,7 @@ class Export:
         self._pages = 0
 
     async def add(self, image: Image, title: str) -> None:
-        """Adds a picture, once. One whose file is gone or damaged is left out, and listed as such.
+        """Adds an image, once. One whose file is gone or damaged is left out, and listed as such.
 
         Raises:
             StorageError: it cannot be written; as does `finish`.
@@ -92,7 +92,7 @@ class Export:
         return ExportResult(images=len(self._written), size_bytes=size, left_out=tuple(self._left_out))
 
     def _write(self, image: Image, data: bytes, small: bytes | None) -> None:
-        name = PICTURES + download_name(image)
+        name = IMAGES + download_name(image)
         record = _public(image.record) if self._public else image.record
         line = ArchivedImage(file=name, index=image.index, record=record)
         self._writer.add(name, data, image.created_at)
@@ -127,7 +127,7 @@ class Export:
 def _read_whole(image: Image) -> bytes:
     data = image.data
     if hashlib.sha256(data).hexdigest() != image.sha256:
-        raise StorageError(f"The file of the picture {image.id} is damaged: `imagen library check` says more.")
+        raise StorageError(f"The file of the image {image.id} is damaged: `imagen library check` says more.")
     return data
 
 
@@ -148,7 +148,7 @@ def _public(record: Record) -> Record:
 
 
 def _nameless(value: JsonValue) -> JsonValue:
-    """The pictures that a request worked on, without the names of their files or the hosts that they came from."""
+    """The images that a request worked on, without the names of their files or the hosts that they came from."""
     if isinstance(value, Mapping):
         return {key: one for key, one in value.items() if key != "name"}
     return [_nameless(one) for one in value] if isinstance(value, (list, tuple)) else value

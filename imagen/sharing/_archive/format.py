@@ -1,4 +1,4 @@
-"""What an archive of pictures holds, for who writes it and who reads it."""
+"""What an archive of images holds, for who writes it and who reads it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...metadata import Record
 __all__ = [
     "COLLECTIONS",
     "LARGEST_LINE",
-    "PICTURES",
+    "IMAGES",
     "RECORDS",
     "THUMBNAILS",
     "ArchivedCollection",
@@ -22,7 +22,7 @@ __all__ = [
     "RejectedEntry",
 ]
 
-PICTURES: Final = "pictures/"
+IMAGES: Final = "pictures/"
 THUMBNAILS: Final = "thumbnails/"
 RECORDS: Final = "records.jsonl"
 COLLECTIONS: Final = "collection.json"
@@ -31,7 +31,7 @@ LARGEST_LINE: Final = 16 << 20
 
 
 class ArchivedImage(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of records.jsonl; `file` is the name of the picture in the archive."""
+    """A line of records.jsonl; `file` is the name of the image in the archive."""
 
     file: str
     index: int = 0
@@ -39,7 +39,7 @@ class ArchivedImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArchivedCollection(msgspec.Struct, frozen=True, kw_only=True):
-    """A collection, and the ids of its pictures in their order."""
+    """A collection, and the ids of its images in their order."""
 
     name: str
     notes: str = ""
@@ -63,7 +63,7 @@ class RejectedEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExportResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export wrote. Pictures are `left_out` where their files are gone or damaged."""
+    """What an export wrote. Images are `left_out` where their files are gone or damaged."""
 
     images: int
     size_bytes: int

@@ -1,4 +1,4 @@
-"""Pictures as a page: one file of HTML that loads nothing but its pictures, with or without JavaScript.
+"""Images as a page: one file of HTML that loads nothing but its images, with or without JavaScript.
 
 Whatever anybody wrote is escaped, and should that fail somewhere the policy of the page runs no script and loads nothing
 from elsewhere.
@@ -24,7 +24,7 @@ _JOINERS = "\n\u200c\u200d"
 
 
 class GalleryItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture on a page. Links are relative, and escaped for URLs already."""
+    """An image on a page. Links are relative, and escaped for URLs already."""
 
     link: str
     thumbnail: str | None
@@ -69,7 +69,7 @@ def render_page(page: GalleryPage) -> bytes:
 
 @cache
 def page_policy() -> str:
-    """What a page may do: show pictures that lie beside it, in its own style, with its own script."""
+    """What a page may do: show images that lie beside it, in its own style, with its own script."""
     style, script = (_digest(_asset(name)) for name in ("gallery.css", "gallery.js"))
     return (
         f"default-src 'none'; img-src 'self' file:; style-src '{style}'; script-src '{script}'; "
@@ -92,15 +92,15 @@ def _text(text: str) -> str:
     return escape("".join(seen))
 
 
-def _count(pictures: int) -> str:
-    return f"{pictures:,} {'picture' if pictures == 1 else 'pictures'}"
+def _count(images: int) -> str:
+    return f"{images:,} {'image' if images == 1 else 'images'}"
 
 
 def _figure(card: GalleryItem) -> str:
     caption = card.caption.strip()
     shown = (
         f'<img src="{escape(card.thumbnail)}" width="{card.width}" height="{card.height}" loading="lazy" decoding="async" '
-        f'alt="{_text(_short(caption, _LONGEST_ALT) or "A picture")}">'
+        f'alt="{_text(_short(caption, _LONGEST_ALT) or "An image")}">'
         if card.thumbnail is not None
         else '<span class="none">No preview</span>'
     )

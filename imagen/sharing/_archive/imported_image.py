@@ -1,4 +1,4 @@
-"""What is known of a picture that comes from elsewhere, and how much of it is believed.
+"""What is known of an image that comes from elsewhere, and how much of it is believed.
 
 The bytes speak for themselves: hash, media type and size are measured. A record is believed where it names their hash. What it
 says goes into the columns of the library, so each value is brought into the bounds of its column.
@@ -37,7 +37,7 @@ _ONLY_BYTES: Final = "has a record that is of other bytes: only what its file sa
 
 
 class ClaimedRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What is said of a picture outside of its file: in the list of the archive, or beside it; and how old the file is."""
+    """What is said of an image outside of its file: in the list of the archive, or beside it; and how old the file is."""
 
     record: Record | None = None
     index: int = 0
@@ -45,7 +45,7 @@ class ClaimedRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImportedImage(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture that may come into the library.
+    """An image that may come into the library.
 
     `is_known` means that a record of ours describes these bytes, and `claimed_id` is what that calls them. `doubt` says, behind
     the name, what was not believed.
@@ -61,10 +61,10 @@ class ImportedImage(msgspec.Struct, frozen=True, kw_only=True):
 def read_arrival(
     data: bytes, said: ClaimedRecord, *, trusted: bool, max_pixels: int, now: datetime.datetime
 ) -> ImportedImage:
-    """Puts together what is known of a picture of these bytes.
+    """Puts together what is known of an image of these bytes.
 
     Raises:
-        InvalidEntryError: they are no picture, or a bomb.
+        InvalidEntryError: they are no image, or a bomb.
     """
     found = _measure(data, max_pixels)
     data, record, doubt = _believe(data, said.record)
@@ -82,7 +82,7 @@ def _measure(data: bytes, max_pixels: int) -> ImageHeader:
     try:
         found = read_image_header(data)
     except ProviderError:
-        raise InvalidEntryError("is no PNG, JPEG, WebP or GIF picture.") from None
+        raise InvalidEntryError("is no PNG, JPEG, WebP or GIF image.") from None
     if found.width * found.height > max_pixels:
         raise InvalidEntryError(
             f"claims {found.width}x{found.height} pixels, and max_pixels of [bounds] in imagen.toml allows {max_pixels:,}."
@@ -95,7 +95,7 @@ def _believe(data: bytes, record: Record | None) -> tuple[bytes, Record | None, 
     if record is not None and record.sha256 == hashlib.sha256(data).hexdigest():
         return data, record, None
     doubt = None if record is None else _ONLY_BYTES
-    # A copy that imagen saved is the picture it was made from, and that one comes back.
+    # A copy that imagen saved is the image it was made from, and that one comes back.
     original = remove_record(data)
     return (data, None, doubt) if original is None else (original, read_record(data), doubt)
 
@@ -103,7 +103,7 @@ def _believe(data: bytes, record: Record | None) -> tuple[bytes, Record | None, 
 def _bare_image(data: bytes, found: ImageHeader, moment: datetime.datetime) -> Image:
     sha256 = hashlib.sha256(data).hexdigest()
     return Image(
-        # The same picture has the same id whenever it comes.
+        # The same image has the same id whenever it comes.
         id=sha256[:16],
         request=Generate(prompt=""),
         media_type=found.media_type,
@@ -129,7 +129,7 @@ def _request(record: Record, doubt: str | None, *, trusted: bool) -> tuple[Reque
 
 
 def _apply(image: Image, record: Record, request: Request, now: datetime.datetime) -> Image:
-    """The picture with what a record says of it, each value within its bounds."""
+    """The image with what a record says of it, each value within its bounds."""
     return msgspec.structs.replace(
         image,
         id=record.id if _ID.fullmatch(record.id) else image.id,
@@ -159,7 +159,7 @@ def _as_its_file_says(image: Image, data: bytes, now: datetime.datetime) -> Imag
     if changed is not None:
         request, _ = _request(changed, None, trusted=False)
         described = _apply(image, changed, request, now)
-        # It is another picture, made from that one.
+        # It is another image, made from that one.
         return msgspec.structs.replace(
             described, id=image.id, parent_id=described.id, cost=Cost(), provider_id=None, seconds=0.0
         )
@@ -189,7 +189,7 @@ def _as_foreign(image: Image, foreign: ForeignRecord) -> Image:
 
 def _row(image: Image, *, trusted: bool) -> ImageRow:
     row = row_of(image)
-    # What has a fingerprint answers requests; a stranger's picture must not pass for the answer of a model.
+    # What has a fingerprint answers requests; a stranger's image must not pass for the answer of a model.
     return row if trusted else msgspec.structs.replace(row, fingerprint=None)
 
 

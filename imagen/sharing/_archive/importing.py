@@ -1,6 +1,6 @@
-"""Pictures out of an archive, a folder or a file, one by one into the library.
+"""Images out of an archive, a folder or a file, one by one into the library.
 
-Each picture is added whole or not at all, under an id that is the same the next time. So there is nothing to undo where an
+Each image is added whole or not at all, under an id that is the same the next time. So there is nothing to undo where an
 import is cut off, and the next one goes on where it stopped.
 """
 
@@ -32,7 +32,7 @@ from .format import (
 )
 from .imported_image import ClaimedRecord, ImportedImage, read_arrival
 from .safe_names import shown_name
-from .sources import PICTURE_ENDINGS, ImportSource, InvalidEntryError, open_source
+from .sources import IMAGE_ENDINGS, ImportSource, InvalidEntryError, open_source
 
 __all__ = ["Import"]
 
@@ -46,7 +46,7 @@ _MOST_STRAY_LINES: Final = 1000
 _decode_line = msgspec.json.Decoder(ArchivedImage).decode
 _decode_collections = msgspec.json.Decoder(ArchivedCollections).decode
 _Item = tuple[str, ImportedImage | str]
-"""The name of a file, and what came of it: a picture, or why there is none."""
+"""The name of a file, and what came of it: an image, or why there is none."""
 
 
 class Import:
@@ -68,7 +68,7 @@ class Import:
         self._max_pixels = max_pixels
         self._trusted = trusted
         self._now = now
-        # What pictures of the archive are called here, by what they are called there.
+        # What images of the archive are called here, by what they are called there.
         self._ids: dict[str, str] = {}
         self._added = 0
         self._already_there = 0
@@ -113,11 +113,11 @@ class Import:
         """Its row, under the id that these bytes have here."""
         row = arrival.row
         if not arrival.is_known:
-            # Nobody says which picture it is, so it is the one with the same bytes.
+            # Nobody says which image it is, so it is the one with the same bytes.
             rows = await self._database.read("SELECT id FROM images WHERE sha256 = ? LIMIT 1", (row.sha256,))
             if rows:
                 return msgspec.structs.replace(row, id=str(rows[0][0]))
-        # The id of another picture is not given twice, whatever a record says or has said before.
+        # The id of another image is not given twice, whatever a record says or has said before.
         for image_id in (row.id, *(row.sha256[at : at + 16] for at in range(0, 64, 16))):
             taken = "SELECT 1 FROM images WHERE id = ? AND sha256 <> ?"
             if not await self._database.read(taken, (image_id, row.sha256)):
@@ -125,7 +125,7 @@ class Import:
         return row
 
     async def _collect(self, archived: Sequence[ArchivedCollection]) -> None:
-        """Puts the pictures of collections into those of the same names, which are made where they are not there."""
+        """Puts the images of collections into those of the same names, which are made where they are not there."""
         collections = self._library.collections
         known = {one.name for one in await collections.list()} if archived else set()
         for one in archived:
@@ -142,7 +142,7 @@ class Import:
     # --- what blocks ------------------------------------------------------------------------------------------------
 
     def _read(self, source: ImportSource) -> Generator[_Item, None, None]:
-        """Every picture, those first that the archive has records of."""
+        """Every image, those first that the archive has records of."""
         seen: set[str] = set()
         root = _root_of(source)
         # Elsewhere a folder of that name may hold what somebody wants to keep.
@@ -152,7 +152,7 @@ class Import:
                 yield from self._read_listed(source, root, seen)
             for name in source.names:
                 is_thumbnail = thumbnails is not None and name.startswith(thumbnails)
-                if name not in seen and name.lower().endswith(PICTURE_ENDINGS) and not is_thumbnail:
+                if name not in seen and name.lower().endswith(IMAGE_ENDINGS) and not is_thumbnail:
                     yield name, self._read_one(source, name, ClaimedRecord(record=_beside(source, name)))
         except _EnoughError as error:
             yield error.item
@@ -167,12 +167,12 @@ class Import:
                     yield item
                 if strays >= _MOST_STRAY_LINES:
                     raise InvalidEntryError(
-                        f"was read to line {number} only: {strays:,} lines name no picture of the archive."
+                        f"was read to line {number} only: {strays:,} lines name no image of the archive."
                     )
         except InvalidEntryError as error:
             if error.is_last:
                 raise _EnoughError((RECORDS, str(error))) from error
-            # The pictures that were not listed up to there still come in, without their records.
+            # The images that were not listed up to there still come in, without their records.
             yield RECORDS, str(error)
 
     def _read_line(self, source: ImportSource, root: str, number: int, line: bytes, seen: set[str]) -> Iterator[_Item]:

@@ -1,4 +1,4 @@
-"""What pictures are taken from: a zip file or a folder of anybody's. Nothing of it is believed, and all of it bounded.
+"""What images are taken from: a zip file or a folder of anybody's. Nothing of it is believed, and all of it bounded.
 
 Nothing is ever unpacked to a name that an archive gives. A name is only what is asked for, out of the list of those that are
 there, so names that climb, and links, lead nowhere.
@@ -22,11 +22,11 @@ from .safe_names import shown_name
 if TYPE_CHECKING:
     from zipfile import ZipFile, ZipInfo
 
-__all__ = ["PICTURE_ENDINGS", "ImportSource", "InvalidEntryError", "open_source"]
+__all__ = ["IMAGE_ENDINGS", "ImportSource", "InvalidEntryError", "open_source"]
 
-PICTURE_ENDINGS: Final = (*SUFFIXES.values(), ".jpeg")
-LARGEST_PICTURE: Final = 256 << 20
-# Pictures are packed already, and records are text: nothing honest is packed tighter than this.
+IMAGE_ENDINGS: Final = (*SUFFIXES.values(), ".jpeg")
+LARGEST_IMAGE: Final = 256 << 20
+# Images are packed already, and records are text: nothing honest is packed tighter than this.
 _MOST_RATIO: Final = 200
 _RATIO_FREE_BYTES: Final = 1 << 20
 # All that is read of an archive, as a multiple of its size: entries may overlap, so that each is large and all are small.
@@ -76,7 +76,7 @@ def open_source(path: Path) -> ImportSource:
     """What there is at a path. Blocking.
 
     Raises:
-        InvalidRequestError: it is neither a folder, nor a zip file, nor a picture, or a zip file that cannot be read.
+        InvalidRequestError: it is neither a folder, nor a zip file, nor an image, or a zip file that cannot be read.
         StorageError: it cannot be read.
     """
     try:
@@ -88,8 +88,8 @@ def open_source(path: Path) -> ImportSource:
         raise StorageError(f"{path} cannot be read: {error.strerror or error}.") from error
     if head in (b"PK\x03\x04", b"PK\x05\x06"):
         return ZipSource(path)
-    if not path.name.lower().endswith(PICTURE_ENDINGS):
-        raise InvalidRequestError(f"{path} is neither a picture, nor a zip file, nor a folder.")
+    if not path.name.lower().endswith(IMAGE_ENDINGS):
+        raise InvalidRequestError(f"{path} is neither an image, nor a zip file, nor a folder.")
     beside = path.with_name(f"{path.name}.xmp")
     return FolderSource(path.parent, {one.name: one.resolve() for one in (path, beside) if os.path.isfile(one)})
 
@@ -116,7 +116,7 @@ class FolderSource:
         return self._files
 
     def read(self, name: str, most: int | None = None) -> bytes:
-        most = most or LARGEST_PICTURE
+        most = most or LARGEST_IMAGE
         with self.open(name) as file:
             data = file.read(most + 1)
         if len(data) > most:
@@ -172,7 +172,7 @@ class ZipSource:
 
     def read(self, name: str, most: int | None = None) -> bytes:
         entry = self._entries[name]
-        most = most or LARGEST_PICTURE
+        most = most or LARGEST_IMAGE
         if entry.file_size > most:
             raise InvalidEntryError(_too_large(most))
         try:
@@ -226,7 +226,7 @@ def _check_entry(entry: ZipInfo) -> None:
     if entry.compress_type not in (_STORED, _DEFLATED):
         raise InvalidEntryError("is packed in a rare way: unpack the archive, and import the folder.")
     if entry.file_size > _RATIO_FREE_BYTES and entry.file_size > _MOST_RATIO * entry.compress_size:
-        raise InvalidEntryError(f"unpacks to more than {_MOST_RATIO} times its size, as no picture does.")
+        raise InvalidEntryError(f"unpacks to more than {_MOST_RATIO} times its size, as no image does.")
 
 
 def _too_large(most: int) -> str:

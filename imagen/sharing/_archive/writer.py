@@ -1,4 +1,4 @@
-"""A zip file that is there whole or not at all. Everything in it is stored: pictures are packed already."""
+"""A zip file that is there whole or not at all. Everything in it is stored: images are packed already."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ArchiveWriter:
         from zipfile import ZipFile
 
         self._target = target
-        # Of "." and "/" no name can be made, and a folder is not replaced: better said before than after all pictures.
+        # Of "." and "/" no name can be made, and a folder is not replaced: better said before than after all images.
         if not target.name or os.path.isdir(target):
             raise StorageError(f"The archive cannot be written as {target}: it is a folder. Name a file in it.")
         self._temporary = target.with_name(f".{target.stem}-{secrets.token_hex(4)}{PART}")
@@ -44,7 +44,7 @@ class ArchiveWriter:
         except OSError as error:
             raise self._failure(error) from error
         self._zip: ZipFile = ZipFile(self._file, "w", allowZip64=True, strict_timestamps=False)
-        # Lines that grow beside the pictures; where they are many on the disk, from where they vanish by themselves.
+        # Lines that grow beside the images; where they are many on the disk, from where they vanish by themselves.
         self._lines = tempfile.SpooledTemporaryFile(_SPOOL_BYTES, dir=str(target.parent))  # noqa: SIM115
 
     def add(self, name: str, data: bytes, moment: datetime.datetime = _FIRST) -> None:

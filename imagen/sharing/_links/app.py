@@ -1,7 +1,7 @@
-"""A web application that answers links to pictures, to be mounted in a server of one's own.
+"""A web application that answers links to images, to be mounted in a server of one's own.
 
-Anybody may ask anything there. A link that is forged, over, taken back, or whose picture is gone gets the same answer, and what
-was said of a picture (its prompt above all) is in no answer.
+Anybody may ask anything there. A link that is forged, over, taken back, or whose image is gone gets the same answer, and what
+was said of an image (its prompt above all) is in no answer.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _NOT_ALLOWED = _Answer(status=405, headers=((b"allow", b"GET, HEAD"),))
 def share_app(shares: Shares) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
     """An ASGI 3 application that answers the links of `Client.shares`, below any path that it is mounted at.
 
-    TOKEN is the picture, or for a collection a page with its pictures; TOKEN/ID is a picture of that collection; with
+    TOKEN is the image, or for a collection a page with its images; TOKEN/ID is an image of that collection; with
     `?thumbnail` it is a small one. It runs in the Trio run of the client, under hypercorn's Trio worker say. Everything that
     does not work is a 404.
 
@@ -76,7 +76,7 @@ class _ShareApp:
 
     def __init__(self, shares: Shares) -> None:
         self._shares = shares
-        # Which pictures may be sent as they are, by their hash.
+        # Which images may be sent as they are, by their hash.
         self._harmless: dict[str, bool] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -102,19 +102,19 @@ class _ShareApp:
                 return _NOT_FOUND
             if shared.collection is not None and image_id is None:
                 return await self._page(token, shared, shared.collection, query.get("after", [None])[0])
-            image = await self._image(shared, image_id)
-            return _NOT_FOUND if image is None else await self._picture(shared, image, scope, "thumbnail" in query)
+            image = await self._find_image(shared, image_id)
+            return _NOT_FOUND if image is None else await self._answer_image(shared, image, scope, "thumbnail" in query)
         except (ImagenError, OSError):
             # The disk, a file that has gone, a cursor that is none: what is wrong here is nobody's business there.
             return _NOT_FOUND
 
-    async def _image(self, shared: Shared, image_id: str | None) -> Image | None:
+    async def _find_image(self, shared: Shared, image_id: str | None) -> Image | None:
         if shared.collection is None:
             return shared.image if image_id is None else None
-        return None if image_id is None else await self._shares.picture(shared.collection, image_id)
+        return None if image_id is None else await self._shares.image(shared.collection, image_id)
 
     async def _page(self, token: str, shared: Shared, collection: Collection, after: str | None) -> _Answer:
-        images = await self._shares.pictures(collection, after=after)
+        images = await self._shares.images(collection, after=after)
         cards = [
             GalleryItem(
                 link=f"{token}/{image.id}",
@@ -138,10 +138,10 @@ class _ShareApp:
         )
         return _Answer(headers=headers, body=body)
 
-    async def _picture(self, shared: Shared, image: Image, scope: Scope, is_small: bool) -> _Answer:
+    async def _answer_image(self, shared: Shared, image: Image, scope: Scope, is_small: bool) -> _Answer:
         made = _THUMBNAIL if is_small else None if await self._is_harmless(image) else _BARE
         path = image.path if made is None else await self._shares.renditions.get(image, made)
-        assert path is not None, "pictures of a library have files"
+        assert path is not None, "images of a library have files"
         tag = f'"{image.sha256}{"-small" if is_small else "" if made is None else "-bare"}"'.encode()
         headers: tuple[tuple[bytes, bytes], ...] = ((b"etag", tag), self._caching(shared))
         if _has_tag(scope, tag):
@@ -211,7 +211,7 @@ async def _send_piece(piece: bytes, more: bool, send: SendMessage) -> bool:
 
 
 def _has_tag(scope: Scope, tag: bytes) -> bool:
-    """Whether the asker has the picture already (RFC 9110, 13.1.2)."""
+    """Whether the asker has the image already (RFC 9110, 13.1.2)."""
     fields = cast(Iterable[tuple[bytes, bytes]], scope["headers"])
     given = b",".join(value for name, value in fields if name.lower() == b"if-none-match")
     tags = {one.strip().removeprefix(b"W/") for one in given.split(b",")}

@@ -1,4 +1,4 @@
-"""Links to pictures and collections that are given away: they end by themselves, and can be taken back."""
+"""Links to images and collections that are given away: they end by themselves, and can be taken back."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _COLUMNS = "shares.id, shares.image_id, collection_id, shares.created_at, expire
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
-    """A link that was given away, to a picture or to a collection.
+    """A link that was given away, to an image or to a collection.
 
     Whoever has the `token` may look until `expires_at`. `url` is the whole link; None where IMAGEN_SHARE_URL is not set, and
     then it is the token below wherever `share_app` is mounted. Neither shows in a repr.
@@ -83,18 +83,18 @@ class Shares:
         collection: str | None = None,
         expires: datetime.timedelta = datetime.timedelta(days=7),
     ) -> Share:
-        """Makes a link to a picture, or to a collection as it is whenever somebody looks.
+        """Makes a link to an image, or to a collection as it is whenever somebody looks.
 
-        Who has the link sees the pictures, and nothing that was said of them: no prompt, no cost, no tags.
+        Who has the link sees the images, and nothing that was said of them: no prompt, no cost, no tags.
 
         Raises:
             ConfigurationError: IMAGEN_SHARE_SECRET is not set.
-            InvalidRequestError: there is no such picture or collection, or it should last for less than a second or for more
+            InvalidRequestError: there is no such image or collection, or it should last for less than a second or for more
                 than ten years.
         """
         tokens = self._signing()
         if (image is None) == (collection is None):
-            raise InvalidRequestError("Share one picture, or one collection.")
+            raise InvalidRequestError("Share one image, or one collection.")
         if not datetime.timedelta(seconds=1) <= expires <= _LONGEST:
             raise InvalidRequestError("A link lasts for one second to ten years.")
         image_id = None if image is None else await self._image_id(image)
@@ -127,7 +127,7 @@ class Shares:
         return [self._read(row, tokens) for row in rows]
 
     async def resolve(self, token: str) -> Shared | None:
-        """What a token opens now; None where it is forged, over or taken back, or where the picture is gone or in the trash."""
+        """What a token opens now; None where it is forged, over or taken back, or where the image is gone or in the trash."""
         opened = None if self._tokens is None else self._tokens.read(token, self._now())
         if opened is None:
             return None
@@ -144,16 +144,16 @@ class Shares:
         image = await self._library.get(str(image_id))
         return None if image is None or image.trashed_at is not None else Shared(expires_at=expires_at, image=image)
 
-    async def pictures(self, collection: Collection, *, after: str | None = None) -> Page:
-        """A page of the pictures of a shared collection, in its order.
+    async def images(self, collection: Collection, *, after: str | None = None) -> Page:
+        """A page of the images of a shared collection, in its order.
 
         Raises:
             InvalidRequestError: the collection has gone meanwhile, or `after` is no cursor.
         """
         return await self._library.collections.images(collection.id, limit=200, after=after)
 
-    async def picture(self, collection: Collection, image_id: str) -> Image | None:
-        """One picture of a shared collection."""
+    async def image(self, collection: Collection, image_id: str) -> Image | None:
+        """One image of a shared collection."""
         rows = await self._database.read(
             "SELECT 1 FROM images JOIN collection_images USING (number) WHERE id = ? AND collection_id = ?",
             (image_id, collection.id),
@@ -182,7 +182,7 @@ class Shares:
     async def _image_id(self, image: Image | str) -> str:
         found = await self._library.get(image if isinstance(image, str) else image.id)
         if found is None or found.trashed_at is not None:
-            raise InvalidRequestError("Only a picture of the library that is not in the trash can be shared.")
+            raise InvalidRequestError("Only an image of the library that is not in the trash can be shared.")
         return found.id
 
     def _read(self, row: Row, tokens: ShareTokens) -> Share:

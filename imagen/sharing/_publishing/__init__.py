@@ -1,4 +1,4 @@
-"""Pictures in an object store, behind a CDN perhaps."""
+"""Images in an object store, behind a CDN perhaps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Puts pictures into an object store and takes them away again, whatever happens to the process or the network meanwhile."""
+"""Puts images into an object store and takes them away again, whatever happens to the process or the network meanwhile."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _LOOK_ALWAYS_SECONDS = 2.0
 _CLOSE_SECONDS = 10.0
 # Another process may be the one that ends what is waited for.
 _LOOK_WAITING_SECONDS = 5.0
-# Whoever waits looks no more often than this, as each look reads a row for each picture that is left.
+# Whoever waits looks no more often than this, as each look reads a row for each image that is left.
 _PAUSE_SECONDS = 0.05
 # In one statement or transaction.
 _AT_ONCE = 500
 
 
 class PublishingStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How many pictures are how far."""
+    """How many images are how far."""
 
     store: str
     queued: int = 0
@@ -56,12 +56,12 @@ class PublishingStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Publisher:
-    """The pictures of a library in an object store. They are named by the hash of their bytes.
+    """The images of a library in an object store. They are named by the hash of their bytes.
 
     Published are the bytes as the provider sent them, without anything of ours in them.
 
     Args:
-        read: Gives the bytes of a picture by its SHA-256, or None where its file is gone. Blocking.
+        read: Gives the bytes of an image by its SHA-256, or None where its file is gone. Blocking.
         now: Unix time in seconds, as all processes that share the database agree on it.
     """
 
@@ -87,28 +87,28 @@ class Publisher:
         self._closing = False
 
     def url_of(self, image: Image) -> str | None:
-        """What a picture is fetched by, once it is published; None where no `store_public_url` is set."""
+        """What an image is fetched by, once it is published; None where no `store_public_url` is set."""
         base = self._settings.public_url
         return None if base is None else f"{base.rstrip('/')}/{_key(image.sha256, image.media_type)}"
 
     async def sign(self, image: Image, *, expires_seconds: int = 3600) -> str:
-        """A link to a published picture that anybody may use until it ends, within seven days.
+        """A link to a published image that anybody may use until it ends, within seven days.
 
         Raises:
-            InvalidRequestError: the picture is not published, the time is too long, or the store is a folder.
+            InvalidRequestError: the image is not published, the time is too long, or the store is a folder.
             ConfigurationError: the extra `store` is not installed.
             AuthenticationError: there are no keys to sign with.
         """
         found = await self.find([image])
         if not found or found[0].state != "published":
-            raise InvalidRequestError(f"The picture {image.id} is not published yet: imagen publish {image.id}")
+            raise InvalidRequestError(f"The image {image.id} is not published yet: imagen publish {image.id}")
         key = _key(image.sha256, image.media_type)
         return await self._workers.run(partial(self._store.sign, key, expires_seconds))
 
     async def publish(
         self, images: Iterable[Image], *, wait: bool = True, progress: PublishProgress | None = None
     ) -> list[Publication]:
-        """Puts pictures in line, and waits until each of them is in the store or has failed.
+        """Puts images in line, and waits until each of them is in the store or has failed.
 
         Args:
             wait: False returns when they are in line; they are published in the background, by another process if need be.
@@ -134,7 +134,7 @@ class Publisher:
     async def unpublish(
         self, images: Iterable[Image], *, wait: bool = True, progress: PublishProgress | None = None
     ) -> list[Publication]:
-        """Takes pictures out of the store; else like `publish`. A cache in between may have them until its time is over.
+        """Takes images out of the store; else like `publish`. A cache in between may have them until its time is over.
 
         Where the store refuses it, as with wrong keys, they come back as `removing` with the `last_error`. They stay in line,
         and are tried again now and then, or at once when this is called again.
@@ -151,25 +151,25 @@ class Publisher:
         return await self._find(hashes)
 
     async def find(self, images: Iterable[Image]) -> list[Publication]:
-        """How it stands with pictures; those that nobody wanted published are left out."""
+        """How it stands with images; those that nobody wanted published are left out."""
         return await self._find(list(dict.fromkeys(image.sha256 for image in images)))
 
     async def status(self) -> PublishingStatus:
-        """How many pictures of this store are how far."""
+        """How many images of this store are how far."""
         rows = await self._database.read(_rows.COUNTS, (self._name,))
         return msgspec.convert(
             {"store": self._settings.url, **{str(state): count for state, count in rows}}, PublishingStatus
         )
 
     async def of_state(self, state: PublicationState, *, limit: int = 100) -> Sequence[Publication]:
-        """The pictures in one state, those first that were asked for last."""
+        """The images in one state, those first that were asked for last."""
         rows = await self._database.read(_rows.LATEST, (self._name, state, limit))
         return [_rows.read_publication(row) for row in rows]
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Does what is due, until `close`. A cancellation leaves the rest in line.
 
-        With `publish = "always"` it has started when new pictures of this client go to the store. To be run once.
+        With `publish = "always"` it has started when new images of this client go to the store. To be run once.
 
         Raises:
             StorageError: the database cannot be written, at the start.
@@ -208,7 +208,7 @@ class Publisher:
             claim = partial(_rows.claim, store=self._name, now=now, until=now + _LEASE_SECONDS, limit=self._free)
             claims = await self._database.transact(claim)
         except StorageError:
-            # Pictures may be on their way, and nothing is lost: the rows are still there when the disk is back.
+            # Images may be on their way, and nothing is lost: the rows are still there when the disk is back.
             return look
         for claimed in claims:
             self._free -= 1
@@ -232,16 +232,16 @@ class Publisher:
             return self._store.delete(key)
         data = self._read_file(claim.sha256)
         if data is None:
-            raise InvalidRequestError("The file of the picture is gone from the library.")
+            raise InvalidRequestError("The file of the image is gone from the library.")
         if hashlib.sha256(data).hexdigest() != claim.sha256:
-            raise InvalidRequestError("The file of the picture is damaged, so it is not published.")
+            raise InvalidRequestError("The file of the image is damaged, so it is not published.")
         self._store.put(key, data, claim.media_type)
 
     def _read_file(self, sha256: str) -> bytes | None:
         try:
             return self._read(sha256)
         except OSError as error:
-            raise StorageError(f"The picture cannot be read: {error.strerror or error}.", retryable=True) from error
+            raise StorageError(f"The image cannot be read: {error.strerror or error}.", retryable=True) from error
 
     async def _finish(self, claim: Claim, error: ImagenError | None) -> None:
         now = self._now()
@@ -274,7 +274,7 @@ class Publisher:
         self._wake()
 
     async def _find(self, hashes: Sequence[str]) -> list[Publication]:
-        """Of these pictures, in their order."""
+        """Of these images, in their order."""
         found: dict[str, Publication] = {}
         for start in range(0, len(hashes), _AT_ONCE):
             some = hashes[start : start + _AT_ONCE]

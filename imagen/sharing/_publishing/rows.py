@@ -13,7 +13,7 @@ stays, so that nobody starts with the opposite before the first is done or surel
 back. A row that only waits for its next try has the error of the last one, and a claimed one has none: what is asked for anew
 is tried at once, whatever it waits for.
 
-With `publish = "always"` a trigger puts new pictures in line, wherever their rows come from.
+With `publish = "always"` a trigger puts new images in line, wherever their rows come from.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _COLUMNS = "sha256, media_type, state, tries, next_try_at, last_error, published
 
 
 class Publication(msgspec.Struct, frozen=True, kw_only=True):
-    """How it stands with a picture in the store. `tries` counts those that have begun since it was asked for."""
+    """How it stands with an image in the store. `tries` counts those that have begun since it was asked for."""
 
     sha256: str
     media_type: str
@@ -135,13 +135,13 @@ _ALWAYS: tuple[Statement, ...] = (
 
 
 def of_hashes(count: int) -> str:
-    """Asks for some pictures; its values are their hashes, and the store."""
+    """Asks for some images; its values are their hashes, and the store."""
     marks = ", ".join("?" * count)
     return f"SELECT {_COLUMNS} FROM publications WHERE sha256 IN ({marks}) AND store = ?"
 
 
 def read_publication(row: Row) -> Publication:
-    """The row of a picture."""
+    """The row of an image."""
     fields = zip(_COLUMNS.split(", "), row, strict=True)
     # The real numbers among them are moments.
     read = {
@@ -152,12 +152,12 @@ def read_publication(row: Row) -> Publication:
 
 
 def enqueue(sha256: str, media_type: str, *, store: str, now: float) -> Statement:
-    """Puts a picture in line, unless it is there or published already."""
+    """Puts an image in line, unless it is there or published already."""
     return _ENQUEUE, (sha256, store, media_type, now)
 
 
 def always(store: str) -> list[Statement]:
-    """Has every picture that this connection lists go to a store, in the same transaction. To be said once."""
+    """Has every image that this connection lists go to a store, in the same transaction. To be said once."""
     return [*_ALWAYS, ("INSERT INTO publishing_always (store) VALUES (?)", (store,))]
 
 

@@ -35,7 +35,7 @@ from ._core.faults import (
     Withheld,
     WrongMedia,
 )
-from ._core.images import picture, png
+from ._core.images import make_image, png
 from ._core.latency import Latency
 from ._core.messages import Answered, Bill, Received
 from ._core.server import open_simulator
@@ -79,7 +79,7 @@ __all__ = [
     "Truncated",
     "Withheld",
     "WrongMedia",
+    "make_image",
     "open_simulator",
-    "picture",
     "png",
 ]

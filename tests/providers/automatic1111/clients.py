@@ -25,7 +25,7 @@ async def open_web_ui(
     models: dict[str, Any] | None = None,
     **simulated: Any,
 ) -> AsyncIterator[tuple[imagen.Client, Simulator]]:
-    """A client that asks every 20 ms how far a picture is."""
+    """A client that asks every 20 ms how far an image is."""
     async with open_simulator(WebUI(**(service or {})), **simulated) as simulator:
         loaded = imagen.load_settings(
             {

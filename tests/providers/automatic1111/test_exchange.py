@@ -36,7 +36,7 @@ async def books_are_balanced(client: imagen.Client, simulator: Simulator) -> Non
     assert not simulator.leaks
 
 
-async def test_a_picture_costs_nothing(tmp_path):
+async def test_an_image_costs_nothing(tmp_path):
     async with open_web_ui(tmp_path) as (client, simulator):
         image = await client.generate(
             "a cat",
@@ -70,7 +70,7 @@ async def test_a_picture_costs_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("tells_first", [True, False])
-async def test_several_pictures_come_without_their_grid(tmp_path, tells_first):
+async def test_several_images_come_without_their_grid(tmp_path, tells_first):
     async with open_web_ui(tmp_path, service={"tells_first": tells_first}) as (client, simulator):
         async with client.open_batch("a cat", n=3, seed=100, size="128x128", together=True) as batch:
             images = sorted([outcome async for outcome in batch], key=lambda image: image.index)
@@ -99,10 +99,10 @@ async def test_a_checkpoint_is_named_where_it_is_set(tmp_path):
 async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path):
     async with open_web_ui(tmp_path) as (client, simulator):
         image = await client.edit("a hat", png(RED, (256, 250)), mask=left_mask((256, 250)))
-        picture = opened(image)
-        assert picture.size == (256, 248)
-        assert picture.getpixel((200, 100)) == RED
-        assert picture.getpixel((50, 100)) != RED
+        decoded = opened(image)
+        assert decoded.size == (256, 248)
+        assert decoded.getpixel((200, 100)) == RED
+        assert decoded.getpixel((50, 100)) != RED
         await books_are_balanced(client, simulator)
 
 
@@ -115,7 +115,7 @@ async def test_a_variation_is_the_nearer_the_less_strength_it_has(tmp_path, stre
         await books_are_balanced(client, simulator)
 
 
-async def test_an_edit_without_a_mask_draws_the_whole_picture_again(tmp_path):
+async def test_an_edit_without_a_mask_draws_the_whole_image_again(tmp_path):
     async with open_web_ui(tmp_path) as (client, simulator):
         image = await client.edit("a hat", png(RED), options={"denoising_strength": 0.0})
         assert near(opened(image).getpixel((100, 100)), RED)
@@ -123,7 +123,7 @@ async def test_an_edit_without_a_mask_draws_the_whole_picture_again(tmp_path):
 
 
 @pytest.mark.parametrize(("scale", "side"), [(None, 200), (1.5, 150), (4, 400)])
-async def test_a_picture_is_enlarged(tmp_path, scale, side):
+async def test_an_image_is_enlarged(tmp_path, scale, side):
     async with open_web_ui(tmp_path) as (client, simulator):
         image = await client.enhance(png(RED, (100, 100)), scale=scale, prompt="sharper")
         assert opened(image).size == (side, side)
@@ -160,7 +160,7 @@ async def test_no_preview_is_fetched_that_nobody_asked_for(tmp_path, tells_task)
     assert any(note.startswith("step ") for note in notes)
 
 
-async def test_a_picture_that_waits_for_another_says_so(tmp_path):
+async def test_an_image_that_waits_for_another_says_so(tmp_path):
     events: list[imagen.Event] = []
     async with open_web_ui(tmp_path, latency=0.15, on_event=events.append) as (client, simulator):
         async with client.open_batch("a cat", n=2, size="64x64") as batch:
@@ -201,9 +201,9 @@ async def test_the_checkpoints_are_listed(tmp_path):
         (ServerError(), imagen.ProviderError, "smaller size"),
         (NotAllowed(), imagen.AuthenticationError, "SD_WEBUI_AUTH"),
         (Overloaded(), imagen.ProviderError, "503"),
-        (BrokenBase64(), imagen.ProviderError, "without a picture"),
+        (BrokenBase64(), imagen.ProviderError, "without an image"),
         (WrongMedia(), imagen.ProviderError, "no PNG"),
-        (FewerImages(), imagen.ProviderError, "without a picture"),
+        (FewerImages(), imagen.ProviderError, "without an image"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, msgspec.Struct) else None,
 )

@@ -22,7 +22,7 @@ from imagen import (
     ProviderError,
 )
 from imagen.providers.automatic1111 import PROVIDER, list_models
-from tests.providers.stepping import PICTURE, PICTURE_BASE64, Walk, call, input_picture, mask_picture, outcome, reply
+from tests.providers.stepping import IMAGE, IMAGE_BASE64, Walk, call, input_image, mask_image, outcome, reply
 from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
 
 SECOND = "c2Vjb25k"
@@ -41,14 +41,14 @@ def walk(*responses: HttpResponse, **more: Any) -> Walk:
 # --- requests -------------------------------------------------------------------------------------------------------
 
 
-def test_a_mask_is_white_where_the_picture_changes():
+def test_a_mask_is_white_where_the_image_changes():
     request = imagen.Edit(prompt="a hat", images=(b"",), mask=b"")
-    asked = call("automatic1111", request=request, images=(input_picture(70, 64),), mask=mask_picture(70, 64))
-    edited = Walk(PROVIDER.operations["edit"](asked), drawn(PICTURE_BASE64))
+    asked = call("automatic1111", request=request, images=(input_image(70, 64),), mask=mask_image(70, 64))
+    edited = Walk(PROVIDER.operations["edit"](asked), drawn(IMAGE_BASE64))
     edited.run()
     body = edited.body
     assert edited.requests[-1].url == "sdapi/v1/img2img"
-    # Multiples of eight, next to the size of the picture.
+    # Multiples of eight, next to the size of the image.
     assert (body["width"], body["height"], body["inpainting_fill"]) == (64, 64, 1)
     assert len(body["init_images"]) == 1
     assert body["mask"]
@@ -62,7 +62,7 @@ def test_options_do_not_replace_what_has_a_parameter(name):
 
 
 def test_what_is_drawn_is_interrupted_when_nobody_waits_and_asked_about_meanwhile():
-    made = walk(drawn(PICTURE_BASE64), previews=1)
+    made = walk(drawn(IMAGE_BASE64), previews=1)
     made.run()
     cancellable, order = made.steps
     assert cancellable == Cancellable(request=HttpRequest(method="POST", url="sdapi/v1/interrupt"), stops_bill=True)
@@ -77,7 +77,7 @@ def test_what_is_drawn_is_interrupted_when_nobody_waits_and_asked_about_meanwhil
 
 def asked_how_far(**more: Any) -> tuple[str, Any]:
     """The id of an order, and the reader of the answers to how far it is."""
-    made = walk(drawn(PICTURE_BASE64), **more)
+    made = walk(drawn(IMAGE_BASE64), **more)
     made.run()
     order = made.requests[-1]
     assert order.meanwhile is not None
@@ -112,10 +112,10 @@ def test_a_failed_answer_says_nothing():
 
 def test_previews_are_shown_once_each_and_no_more_than_asked():
     _, read = asked_how_far(previews=2)
-    one, two = ({"progress": 0.5, "current_image": text} for text in (PICTURE_BASE64, SECOND))
+    one, two = ({"progress": 0.5, "current_image": text} for text in (IMAGE_BASE64, SECOND))
     shown = [read(reply(told)) for told in (one, one, two, one)]
     progress = Progress(fraction=0.5)
-    assert shown == [PartialImage(data=PICTURE, number=0), progress, PartialImage(data=b"second", number=1), progress]
+    assert shown == [PartialImage(data=IMAGE, number=0), progress, PartialImage(data=b"second", number=1), progress]
 
 
 def test_a_broken_preview_is_an_error_that_the_driver_passes_over():
@@ -123,10 +123,10 @@ def test_a_broken_preview_is_an_error_that_the_driver_passes_over():
     with pytest.raises(imagen.ImagenError):
         read(reply({"current_image": "*" * 20}))
     _, silent = asked_how_far()
-    assert silent(reply({"current_image": PICTURE_BASE64, "progress": 0.5})) == Progress(fraction=0.5)
+    assert silent(reply({"current_image": IMAGE_BASE64, "progress": 0.5})) == Progress(fraction=0.5)
 
 
-def test_a_picture_that_somebody_else_interrupted_is_not_handed_over_as_finished():
+def test_an_image_that_somebody_else_interrupted_is_not_handed_over_as_finished():
     exchange = PROVIDER.operations["generate"](call("automatic1111"))
     exchange.send(None)
     order = exchange.send(None)
@@ -135,7 +135,7 @@ def test_a_picture_that_somebody_else_interrupted_is_not_handed_over_as_finished
     task_id = json.loads(order.body)["force_task_id"]
     order.meanwhile.read(reply({"current_task": task_id, "state": {"interrupted": True}}))
     with pytest.raises(ProviderError, match="told to stop") as caught:
-        exchange.send(drawn(PICTURE_BASE64))
+        exchange.send(drawn(IMAGE_BASE64))
     assert caught.value.billed == "no"
 
 
@@ -143,31 +143,31 @@ def test_a_picture_that_somebody_else_interrupted_is_not_handed_over_as_finished
 
 
 @pytest.mark.parametrize(
-    ("images", "info", "count", "pictures"),
+    ("images", "info", "count", "images"),
     [
-        ((PICTURE_BASE64,), INFO, 1, [(PICTURE, 42)]),
-        ((SECOND, PICTURE_BASE64), {**INFO, "index_of_first_image": 1}, 1, [(PICTURE, 42)]),
-        ((PICTURE_BASE64, SECOND), INFO, 1, [(PICTURE, 42)]),
-        ((SECOND, PICTURE_BASE64, SECOND), {"all_seeds": [1, 2]}, 2, [(PICTURE, 1), (b"second", 2)]),
-        ((PICTURE_BASE64, SECOND), {"all_seeds": [1]}, 2, [(PICTURE, 1), (b"second", None)]),
-        ((PICTURE_BASE64,), {"seed": 7}, 1, [(PICTURE, 7)]),
-        ((PICTURE_BASE64,), {"seed": -1}, 1, [(PICTURE, None)]),
-        ((PICTURE_BASE64,), {"all_seeds": "x", "seed": 2**70}, 1, [(PICTURE, None)]),
-        ((PICTURE_BASE64,), "no JSON", 1, [(PICTURE, None)]),
-        ((PICTURE_BASE64,), None, 1, [(PICTURE, None)]),
-        ((PICTURE_BASE64,), {"index_of_first_image": 5}, 1, [(PICTURE, None)]),
-        ((f"data:image/png;base64,{PICTURE_BASE64}",), INFO, 1, [(PICTURE, 42)]),
+        ((IMAGE_BASE64,), INFO, 1, [(IMAGE, 42)]),
+        ((SECOND, IMAGE_BASE64), {**INFO, "index_of_first_image": 1}, 1, [(IMAGE, 42)]),
+        ((IMAGE_BASE64, SECOND), INFO, 1, [(IMAGE, 42)]),
+        ((SECOND, IMAGE_BASE64, SECOND), {"all_seeds": [1, 2]}, 2, [(IMAGE, 1), (b"second", 2)]),
+        ((IMAGE_BASE64, SECOND), {"all_seeds": [1]}, 2, [(IMAGE, 1), (b"second", None)]),
+        ((IMAGE_BASE64,), {"seed": 7}, 1, [(IMAGE, 7)]),
+        ((IMAGE_BASE64,), {"seed": -1}, 1, [(IMAGE, None)]),
+        ((IMAGE_BASE64,), {"all_seeds": "x", "seed": 2**70}, 1, [(IMAGE, None)]),
+        ((IMAGE_BASE64,), "no JSON", 1, [(IMAGE, None)]),
+        ((IMAGE_BASE64,), None, 1, [(IMAGE, None)]),
+        ((IMAGE_BASE64,), {"index_of_first_image": 5}, 1, [(IMAGE, None)]),
+        ((f"data:image/png;base64,{IMAGE_BASE64}",), INFO, 1, [(IMAGE, 42)]),
     ],
 )
-def test_the_pictures_that_were_asked_for_and_their_seeds(images, info, count, pictures):
+def test_the_images_that_were_asked_for_and_their_seeds(images, info, count, found):
     result = walk(drawn(*images, info=info), count=count).run()
-    assert [(picture.data, picture.seed) for picture in result.pictures] == pictures
+    assert [(image.data, image.seed) for image in result.found] == found
 
 
-def test_a_broken_picture_does_not_take_the_others_along():
-    result = walk(drawn(PICTURE_BASE64, "***", info={"index_of_first_image": 0}), count=2).run()
-    assert isinstance(result.pictures[0], imagen.GeneratedImage)
-    assert isinstance(result.pictures[1], LostImage)
+def test_a_broken_image_does_not_take_the_others_along():
+    result = walk(drawn(IMAGE_BASE64, "***", info={"index_of_first_image": 0}), count=2).run()
+    assert isinstance(result.found[0], imagen.GeneratedImage)
+    assert isinstance(result.found[1], LostImage)
 
 
 NO = (False, "no", None)
@@ -186,9 +186,9 @@ ERRORS = [
         (InvalidRequestError, "INVALID_PROMPT", *NO),
         id="422 field",
     ),
-    pytest.param(404, own("Init image not found"), (InvalidRequestError, "INVALID_PROMPT", *NO), id="404 no picture"),
+    pytest.param(404, own("Init image not found"), (InvalidRequestError, "INVALID_PROMPT", *NO), id="404 no image"),
     pytest.param(404, {"detail": "Not Found"}, (ProviderError, "API_ERROR", *NO), id="404 without --api"),
-    pytest.param(500, own("Invalid encoded image"), (InvalidRequestError, "INVALID_PROMPT", *NO), id="500 picture"),
+    pytest.param(500, own("Invalid encoded image"), (InvalidRequestError, "INVALID_PROMPT", *NO), id="500 image"),
     pytest.param(500, own("Invalid image url"), (InvalidRequestError, "INVALID_PROMPT", *NO), id="500 url"),
     pytest.param(500, own("Requests not allowed"), (InvalidRequestError, "INVALID_PROMPT", *NO), id="500 requests"),
     pytest.param(401, {"detail": "Unauthorized"}, (AuthenticationError, "AUTHENTICATION", *NO), id="401"),
@@ -202,7 +202,7 @@ ERRORS = [
     pytest.param(418, {}, (InvalidRequestError, "API_ERROR", *NO), id="418"),
     pytest.param(307, {}, (ProviderError, "API_ERROR", *NO), id="307"),
     pytest.param(200, b"<html>", (ProviderError, "API_ERROR", *NO), id="200 and no JSON"),
-    pytest.param(200, {"images": []}, (ProviderError, "API_ERROR", *NO), id="200 and no picture"),
+    pytest.param(200, {"images": []}, (ProviderError, "API_ERROR", *NO), id="200 and no image"),
 ]
 
 
@@ -252,9 +252,9 @@ def test_a_list_that_is_none(answer):
 # --- anything at all ------------------------------------------------------------------------------------------------
 
 SAMPLES: tuple[dict[str, Any], ...] = (
-    json.loads(drawn(PICTURE_BASE64, SECOND).body),
-    {"html_info": "", "image": PICTURE_BASE64},
-    {"progress": 0.4, "state": {"sampling_step": 8, "sampling_steps": 20}, "current_image": PICTURE_BASE64},
+    json.loads(drawn(IMAGE_BASE64, SECOND).body),
+    {"html_info": "", "image": IMAGE_BASE64},
+    {"progress": 0.4, "state": {"sampling_step": 8, "sampling_steps": 20}, "current_image": IMAGE_BASE64},
     own("Sampler not found"),
     {"detail": [{"loc": ["body", "steps"], "msg": "no"}]},
 )
@@ -272,19 +272,19 @@ answers = st.builds(
 
 @given(answer=answers, count=st.integers(1, 3))
 @settings(max_examples=500, deadline=None)
-def test_any_answer_ends_in_pictures_or_an_error_that_costs_nothing(answer, count):
+def test_any_answer_ends_in_images_or_an_error_that_costs_nothing(answer, count):
     try:
         result = walk(answer, count=count).run()
     except imagen.ImagenError as error:
         assert error.billed == "no"
         return
-    assert 1 <= len(result.pictures) <= count
+    assert 1 <= len(result.found) <= count
 
 
 @given(answer=answers)
 @settings(max_examples=300, deadline=None)
 def test_any_answer_to_an_enhancement_ends_so_too(answer):
-    asked = call("automatic1111", request=imagen.Enhance(image=b""), images=(input_picture(),))
+    asked = call("automatic1111", request=imagen.Enhance(image=b""), images=(input_image(),))
     try:
         Walk(PROVIDER.operations["enhance"](asked), answer).run()
     except imagen.ImagenError as error:

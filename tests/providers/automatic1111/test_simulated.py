@@ -12,12 +12,12 @@ from imagen.testing.simulator import NotAllowed, QuotaExhausted, RateLimited, Re
 from tests.providers.bfl.clients import RED, png
 
 KEY = {"authorization": "Basic dGVzdC1rZXk="}
-PICTURE = pybase64.b64encode(png(RED)).decode()
+IMAGE = pybase64.b64encode(png(RED)).decode()
 
 WRONG: dict[str, tuple[str, Any, int, str]] = {
     "no object": ("txt2img", [], 422, "JSON"),
     "unknown field": ("txt2img", {"promt": "x"}, 422, "Extra inputs"),
-    "field of another path": ("txt2img", {"mask": PICTURE}, 422, "Extra inputs"),
+    "field of another path": ("txt2img", {"mask": IMAGE}, 422, "Extra inputs"),
     "text for a number": ("txt2img", {"steps": "5"}, 422, "valid number"),
     "out of range": ("txt2img", {"steps": 0}, 422, "between 1 and 150"),
     "no multiple of eight": ("txt2img", {"width": 500}, 422, "multiple of 8"),
@@ -25,12 +25,12 @@ WRONG: dict[str, tuple[str, Any, int, str]] = {
     "settings": ("txt2img", {"override_settings": 5}, 422, "dictionary"),
     "format": ("txt2img", {"override_settings": {"samples_format": "gif"}}, 422, "dictionary"),
     "checkpoint": ("txt2img", {"override_settings": {"sd_model_checkpoint": "x"}}, 500, "Checkpoint not found"),
-    "no picture": ("img2img", {"prompt": "x"}, 404, "Init image not found"),
-    "broken picture": ("img2img", {"init_images": ["x"]}, 500, "Invalid encoded image"),
+    "no image": ("img2img", {"prompt": "x"}, 404, "Init image not found"),
+    "broken image": ("img2img", {"init_images": ["x"]}, 500, "Invalid encoded image"),
     "no text": ("img2img", {"init_images": [5]}, 500, "Invalid encoded image"),
     "link": ("img2img", {"init_images": ["https://a.example/x.png"]}, 500, "Requests not allowed"),
-    "mask": ("img2img", {"init_images": [PICTURE], "mask": "x"}, 500, "Invalid encoded image"),
-    "upscaler": ("extra-single-image", {"image": PICTURE, "upscaler_1": "x"}, 400, "Invalid upscaler"),
+    "mask": ("img2img", {"init_images": [IMAGE], "mask": "x"}, 500, "Invalid encoded image"),
+    "upscaler": ("extra-single-image", {"image": IMAGE, "upscaler_1": "x"}, 400, "Invalid upscaler"),
 }
 
 

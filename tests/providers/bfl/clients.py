@@ -1,4 +1,4 @@
-"""Clients of the simulated Black Forest Labs, and pictures for them."""
+"""Clients of the simulated Black Forest Labs, and images for them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def open_bfl(
 
 
 def png(color: tuple[int, int, int] = RED, size: tuple[int, int] = (256, 256)) -> bytes:
-    """A picture in one colour."""
+    """An image in one colour."""
     file = io.BytesIO()
     PillowImage.new("RGB", size, color).save(file, "PNG")
     return file.getvalue()
@@ -64,10 +64,10 @@ def left_mask(size: tuple[int, int] = (256, 256)) -> bytes:
 
 
 def opened(image: imagen.Image) -> PillowImage.Image:
-    """The picture, decoded."""
-    picture = PillowImage.open(io.BytesIO(image.data)).convert("RGB")
-    picture.load()
-    return picture
+    """The image, decoded."""
+    decoded = PillowImage.open(io.BytesIO(image.data)).convert("RGB")
+    decoded.load()
+    return decoded
 
 
 def near(one: object, other: tuple[int, int, int]) -> bool:

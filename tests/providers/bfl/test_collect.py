@@ -9,7 +9,7 @@ import imagen
 from imagen import GeneratedImage, HttpRequest, HttpResponse, JobAccepted, Progress, Wait
 from imagen.providers import bfl
 from tests.providers.bfl.test_requests import FILE, POLL, READY
-from tests.providers.stepping import PICTURE, Walk, call, reply
+from tests.providers.stepping import IMAGE, Walk, call, reply
 
 PENDING = reply({"id": "a1", "status": "Pending", "progress": 0.4})
 ACCEPTED = JobAccepted(job_id="a1", poll_url=POLL, reported_cost_usd=Decimal("0.03"))
@@ -24,7 +24,7 @@ def test_a_job_that_goes_on_is_waited_for_and_costs_what_its_submission_said():
     result = walk.run()
     wait, poll = Wait(seconds=1.0, job_id="a1"), HttpRequest(method="GET", url=POLL, repeatable=True)
     assert walk.steps[:-1] == [wait, poll, Progress(fraction=0.4, note="Pending"), wait, poll]
-    assert result.pictures == (GeneratedImage(data=PICTURE, seed=42, provider_id="a1"),)
+    assert result.images == (GeneratedImage(data=IMAGE, seed=42, provider_id="a1"),)
     assert result.reported_cost_usd == Decimal("0.03")
 
 
@@ -44,9 +44,9 @@ def test_a_prompt_of_ours_is_no_revised_one():
 
     def told(prompt: str) -> Any:
         ready = reply({"id": "a1", "status": "Ready", "result": {"sample": "https://x.example/a", "prompt": prompt}})
-        (picture,) = collected(call("flux-2-pro", request=request), ready, FILE).run().pictures
-        assert isinstance(picture, GeneratedImage)
-        return picture.revised_prompt
+        (image,) = collected(call("flux-2-pro", request=request), ready, FILE).run().images
+        assert isinstance(image, GeneratedImage)
+        return image.revised_prompt
 
     assert told("Redraw image 1 in the style of image 2. Keep what image 1 shows. in oil") is None
     assert told("a cat in oil") == "a cat in oil"

@@ -60,28 +60,28 @@ async def test_a_seed_goes_and_comes_back(tmp_path):
 async def test_the_prompt_that_was_drawn_is_told(tmp_path):
     async with open_bfl(tmp_path) as (client, _):
         image = await client.generate("a cat", model="flux-2-flex", options={"prompt_upsampling": True})
-        assert image.revised_prompt == "A detailed picture of a cat"
+        assert image.revised_prompt == "A detailed image of a cat"
         plain = await client.generate("a cat", model="flux-2-flex")
         assert plain.revised_prompt is None
 
 
 @pytest.mark.parametrize("model", ["flux-2-klein-4b", "flux-kontext-pro", "flux-3-image"])
-async def test_an_edit_sends_its_pictures_in_their_order(tmp_path, model):
+async def test_an_edit_sends_its_images_in_their_order(tmp_path, model):
     async with open_bfl(tmp_path) as (client, simulator):
         image = await client.edit("put them together", png(RED), png(GREEN), model=model, safety="standard")
-        picture = opened(image)
-        assert near(picture.getpixel((picture.width // 4, 50)), RED)
-        assert near(picture.getpixel((picture.width * 3 // 4, 50)), GREEN)
+        decoded = opened(image)
+        assert near(decoded.getpixel((decoded.width // 4, 50)), RED)
+        assert near(decoded.getpixel((decoded.width * 3 // 4, 50)), GREEN)
         await books_are_balanced(client, simulator)
 
 
 @pytest.mark.parametrize("model", ["flux-2-pro", "flux-kontext-max", "flux-3-image"])
-async def test_a_restyling_names_the_two_pictures(tmp_path, model):
+async def test_a_restyling_names_the_two_images(tmp_path, model):
     async with open_bfl(tmp_path) as (client, simulator):
         image = await client.restyle(png(RED), png(GREEN), prompt="Softly.", model=model)
-        picture = opened(image)
-        assert near(picture.getpixel((5, 50)), RED)
-        assert near(picture.getpixel((picture.width - 5, 50)), GREEN)
+        decoded = opened(image)
+        assert near(decoded.getpixel((5, 50)), RED)
+        assert near(decoded.getpixel((decoded.width - 5, 50)), GREEN)
         prompt = json.loads(simulator.received[0].body)["prompt"]
         assert prompt == "Redraw image 1 in the style of image 2. Keep what image 1 shows. Softly."
         await books_are_balanced(client, simulator)
@@ -94,7 +94,7 @@ async def test_a_generation_with_references_sends_them(tmp_path):
         )
         image = await client.generate(request)
         assert near(opened(image).getpixel((900, 50)), GREEN)
-        # 0.03, and 0.015 for each of the two small pictures.
+        # 0.03, and 0.015 for each of the two small images.
         assert image.cost.usd == Decimal("0.06")
         await books_are_balanced(client, simulator)
 
@@ -104,10 +104,10 @@ async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path, model):
     async with open_bfl(tmp_path) as (client, simulator):
         prompt = "" if model == "bfl/erase" else "a hat"
         image = await client.edit(prompt, png(RED), mask=left_mask(), model=model, output_format="png")
-        picture = opened(image)
-        assert picture.size == (256, 256)
-        assert picture.getpixel((200, 100)) == RED
-        assert picture.getpixel((50, 100)) != RED
+        decoded = opened(image)
+        assert decoded.size == (256, 256)
+        assert decoded.getpixel((200, 100)) == RED
+        assert decoded.getpixel((50, 100)) != RED
         await books_are_balanced(client, simulator)
 
 
@@ -137,11 +137,11 @@ async def test_a_variation_without_a_strength_to_set_says_so(tmp_path):
 async def test_the_tools_without_a_mask(tmp_path, model, fields, size, place):
     async with open_bfl(tmp_path) as (client, simulator):
         image = await client.edit("", png(RED), model=model, output_format="png", **fields)
-        picture = opened(image)
-        assert picture.size == size
-        assert picture.getpixel((place[0] + 5, place[1] + 5)) == RED
+        decoded = opened(image)
+        assert decoded.size == size
+        assert decoded.getpixel((place[0] + 5, place[1] + 5)) == RED
         if place != (0, 0):
-            assert picture.getpixel((place[0] - 5, place[1] - 5)) != RED
+            assert decoded.getpixel((place[0] - 5, place[1] - 5)) != RED
         await books_are_balanced(client, simulator)
 
 
@@ -188,7 +188,7 @@ async def test_the_price_list_stands_in_where_no_cost_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("charges", [True, False])
-async def test_a_picture_that_is_withheld_has_its_cost(tmp_path, charges):
+async def test_an_image_that_is_withheld_has_its_cost(tmp_path, charges):
     service = BlackForestLabs(charges_for_moderated=charges)
     settings = {"charges_for_moderated": charges}
     async with open_bfl(tmp_path, service=service, settings=settings, faults=Withheld()) as (client, simulator):
@@ -243,7 +243,7 @@ async def test_a_refusal_at_the_door_is_not_sent_again(tmp_path):
         assert (await client.spending()).settled_usd == simulator.billed_usd == 0
 
 
-async def test_a_web_page_in_place_of_a_picture_is_billed(tmp_path):
+async def test_a_web_page_in_place_of_an_image_is_billed(tmp_path):
     async with open_bfl(tmp_path, faults=WrongMedia()) as (client, simulator):
         with pytest.raises(imagen.ProviderError):
             await client.edit("a cat", png(RED), model="flux-2-klein-4b")

@@ -47,8 +47,8 @@ def offers(model: imagen.Model) -> Iterator[dict[str, Any]]:
         yield {"prompt": "x" * can.max_prompt_characters}
 
 
-def requests(model: imagen.Model, pictures: tuple[bytes, ...], mask: bytes) -> Iterator[imagen.Request]:
-    """Every operation with every offer, and with as many pictures as the model takes."""
+def requests(model: imagen.Model, images: tuple[bytes, ...], mask: bytes) -> Iterator[imagen.Request]:
+    """Every operation with every offer, and with as many images as the model takes."""
     can = model.capabilities
     for fields in offers(model):
         more: dict[str, Any] = {"prompt": "a cat" if can.prompt_required else "", "model": model.id, **fields}
@@ -60,21 +60,21 @@ def requests(model: imagen.Model, pictures: tuple[bytes, ...], mask: bytes) -> I
             yield imagen.Generate(**more)
         if "edit" in can.operations:
             least = 2 if model.id == "bfl/try-on" else 1
-            yield imagen.Edit(images=pictures[:least], mask=mask if can.mask else None, **more)
+            yield imagen.Edit(images=images[:least], mask=mask if can.mask else None, **more)
         if "vary" in can.operations:
-            yield imagen.Vary(image=pictures[0], **more)
+            yield imagen.Vary(image=images[0], **more)
     more = {"model": model.id, **NEEDED.get(model.id, {}), "prompt": "a cat" if can.prompt_required else ""}
     if "generate" in can.operations and can.inputs.max_references:
-        yield imagen.Generate(references=pictures[:1] * can.inputs.max_references, **more)
+        yield imagen.Generate(references=images[:1] * can.inputs.max_references, **more)
     if "edit" in can.operations and can.inputs.max_images > 1:
-        yield imagen.Edit(images=pictures[:1] * can.inputs.max_images, **more)
+        yield imagen.Edit(images=images[:1] * can.inputs.max_images, **more)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.id)
 async def test_the_provider_takes_everything_that_the_catalog_offers(tmp_path, model):
-    pictures, mask = (png(RED, (256, 256)), png(GREEN, (256, 256))), left_mask((256, 256))
+    images, mask = (png(RED, (256, 256)), png(GREEN, (256, 256))), left_mask((256, 256))
     async with open_bfl(tmp_path) as (client, simulator):
-        async with client.open_batch(list(requests(model, pictures, mask)), max_at_once=4) as batch:
+        async with client.open_batch(list(requests(model, images, mask)), max_at_once=4) as batch:
             async for outcome in batch:
                 asked = msgspec.structs.asdict(outcome.request)
                 assert isinstance(outcome, imagen.Image), (outcome, asked["size"])

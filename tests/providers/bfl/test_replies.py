@@ -27,7 +27,7 @@ from imagen import (
 )
 from imagen.providers import bfl
 from tests.providers.bfl.test_requests import FILE, POLL, READY, SUBMITTED
-from tests.providers.stepping import PICTURE, Walk, call, outcome, recorded, reply
+from tests.providers.stepping import IMAGE, Walk, call, outcome, recorded, reply
 from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
 
 PENDING = reply({"id": "a1", "status": "Pending", "result": None, "progress": 0.5, "details": None, "preview": None})
@@ -51,7 +51,7 @@ def answer(name: str) -> HttpResponse:
 # --- recorded -------------------------------------------------------------------------------------------------------
 
 
-def test_a_recorded_job_gives_its_picture():
+def test_a_recorded_job_gives_its_image():
     job = Walk(
         bfl.generate(call("flux-dev")),
         answer("submit_flux_dev.json"),
@@ -63,10 +63,10 @@ def test_a_recorded_job_gives_its_picture():
     poll = "https://api.eu1.bfl.ai/v1/get_result?id=b5b6d620-798f-4eee-b782-c7be269692f1"
     assert [request.url for request in job.requests[1:3]] == [poll, poll]
     assert job.requests[3].url.startswith("https://delivery-eu1.bfl.ai/results/0d/")
-    (picture,) = result.pictures
-    assert isinstance(picture, imagen.GeneratedImage)
-    assert (picture.data, picture.seed, picture.revised_prompt) == (PICTURE, 1752479754028, "PROMPT SHORTENED")
-    assert picture.provider_id == "b5b6d620-798f-4eee-b782-c7be269692f1"
+    (image,) = result.images
+    assert isinstance(image, imagen.GeneratedImage)
+    assert (image.data, image.seed, image.revised_prompt) == (IMAGE, 1752479754028, "PROMPT SHORTENED")
+    assert image.provider_id == "b5b6d620-798f-4eee-b782-c7be269692f1"
     # An older model does not say what it cost.
     assert result.reported_cost_usd is None
     assert Progress(fraction=0.1, note="Pending") in job.steps
@@ -125,7 +125,7 @@ def test_a_submission_that_names_no_job_may_be_billed(body):
 def test_a_job_goes_on_until_it_says_that_it_ended(status):
     going = reply({"id": "a1", "status": status, "progress": 0.25})
     job = polled(going, going, READY, FILE)
-    assert job.run().pictures
+    assert job.run().images
     assert [step for step in job.steps if isinstance(step, Progress)] == [Progress(fraction=0.25, note=status)] * 2
     assert len([step for step in job.steps if isinstance(step, Wait)]) == 3
 
@@ -139,7 +139,7 @@ def test_a_progress_that_cannot_be_is_none(progress):
 
 def test_a_job_is_given_a_moment_to_be_known():
     missing = reply({"detail": "Not Found"}, 404)
-    assert polled(NOT_FOUND, missing, NOT_FOUND, READY, FILE).run().pictures
+    assert polled(NOT_FOUND, missing, NOT_FOUND, READY, FILE).run().images
     error = polled(*[NOT_FOUND] * 6).fail()
     assert outcome(error) == (ProviderError, "API_ERROR", False, "unknown", None)
     assert error.details == {"job_id": "a1"}
@@ -149,7 +149,7 @@ def test_a_job_is_given_a_moment_to_be_known():
 
 def test_polls_that_cannot_be_read_do_not_lose_a_job():
     bad = [reply(b"<html>"), reply({}), reply([]), reply({"detail": "slow down"}, 429), reply({"detail": "?"}, 500)]
-    assert polled(*bad, PENDING, *bad, READY, FILE).run().pictures
+    assert polled(*bad, PENDING, *bad, READY, FILE).run().images
     error = polled(*[reply(b"<html>")] * 10).fail()
     assert outcome(error) == (OutcomeUnknownError, "OUTCOME_UNKNOWN", False, "unknown", None)
 
@@ -175,7 +175,7 @@ def test_a_job_that_may_not_be_asked_for_may_be_billed(status, kind):
 def test_an_expired_link_is_asked_for_once_more(status):
     fresh = reply({"status": "Ready", "result": {"sample": "https://delivery-eu1.bfl.ai/fresh.png"}})
     job = polled(READY, reply(b"expired", status), fresh, FILE)
-    assert job.run().pictures
+    assert job.run().images
     assert [request.url for request in job.requests[3:]] == [POLL, "https://delivery-eu1.bfl.ai/fresh.png"]
     error = polled(READY, reply(b"expired", status), fresh, reply(b"expired", status)).fail()
     assert outcome(error) == (ProviderError, "API_ERROR", False, "yes", None)
@@ -189,7 +189,7 @@ def test_a_link_that_does_not_answer_was_billed(status):
 
 
 @pytest.mark.parametrize("result", [None, {}, {"sample": None}, [], "x"])
-def test_a_picture_without_a_link_was_billed(result):
+def test_an_image_without_a_link_was_billed(result):
     error = polled(reply({"status": "Ready", "result": result})).fail()
     assert (type(error), error.billed) == (ProviderError, "yes")
 
@@ -197,9 +197,9 @@ def test_a_picture_without_a_link_was_billed(result):
 @pytest.mark.parametrize(("seed", "kept"), [(7, 7), (None, 3), ("7", 3), (True, 3), (2**70, 3), (1.5, 3)])
 def test_a_seed_is_the_one_that_was_told_or_else_the_one_that_was_asked_for(seed, kept):
     ready = reply({"status": "Ready", "result": {"sample": LINK, "seed": seed}})
-    (picture,) = walk(SUBMITTED, ready, FILE, seed=3).run().pictures
-    assert isinstance(picture, imagen.GeneratedImage)
-    assert picture.seed == kept
+    (image,) = walk(SUBMITTED, ready, FILE, seed=3).run().images
+    assert isinstance(image, imagen.GeneratedImage)
+    assert image.seed == kept
 
 
 # --- every row of the tables ----------------------------------------------------------------------------------------
@@ -254,7 +254,7 @@ ENDS = {
 
 @pytest.mark.parametrize("http", [200, 422, 503])
 @pytest.mark.parametrize(("status", "expected"), ENDS.items(), ids=ENDS.keys())
-def test_a_job_that_ends_without_a_picture_has_its_class_whatever_the_http_code(status, expected, http):
+def test_a_job_that_ends_without_an_image_has_its_class_whatever_the_http_code(status, expected, http):
     body = {"id": "a1", "status": status, "details": {"Moderation Reasons": ["Derivative Works Filter", "Nudity"]}}
     error = polled(PENDING, reply(body, http)).fail()
     assert outcome(error) == expected
@@ -269,16 +269,16 @@ def test_whether_a_refused_prompt_is_billed_is_a_setting():
 
 @pytest.mark.parametrize("http", [200, 422])
 @pytest.mark.parametrize(("charges", "usd"), [(True, "0.03"), (False, "0")])
-def test_a_picture_that_is_withheld_has_its_cost(charges, usd, http):
+def test_an_image_that_is_withheld_has_its_cost(charges, usd, http):
     body = {"status": "Content Moderated", "details": {"Moderation Reasons": ["Content Policy"]}}
     result = polled(reply(body, http), settings={"charges_for_moderated": charges}).run()
-    assert result.pictures == (WithheldImage(reason="Content Policy."),)
+    assert result.images == (WithheldImage(reason="Content Policy."),)
     assert result.reported_cost_usd == Decimal(usd)
 
 
 @pytest.mark.parametrize("details", [None, {}, [], 3.5, {"x": None}])
-def test_a_withheld_picture_has_a_reason_in_any_case(details):
-    (withheld,) = polled(reply({"status": "Content Moderated", "details": details})).run().pictures
+def test_a_withheld_image_has_a_reason_in_any_case(details):
+    (withheld,) = polled(reply({"status": "Content Moderated", "details": details})).run().images
     assert isinstance(withheld, WithheldImage)
     assert withheld.reason
 
@@ -306,7 +306,7 @@ answers = st.builds(
 
 
 def ends_well(walked: Walk) -> None:
-    """Pictures or an ImagenError: another exception comes out of here."""
+    """Images or an ImagenError: another exception comes out of here."""
     try:
         result = walked.run()
     except imagen.ImagenError as error:
@@ -315,14 +315,14 @@ def ends_well(walked: Walk) -> None:
         if any(isinstance(step, imagen.JobAccepted) for step in walked.steps):
             assert error.billed != "no"
         return
-    (picture,) = result.pictures
-    assert isinstance(picture, WithheldImage) or isinstance(picture.data, bytes)
+    (image,) = result.images
+    assert isinstance(image, WithheldImage) or isinstance(image.data, bytes)
     assert result.reported_cost_usd is None or 0 <= result.reported_cost_usd < 10**6
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
 @settings(max_examples=600, deadline=None)
-def test_any_answers_end_in_a_picture_or_an_error_of_ours(given_answers):
+def test_any_answers_end_in_an_image_or_an_error_of_ours(given_answers):
     ends_well(walk(*given_answers, *[given_answers[-1]] * 20, settings={"poll_seconds": 600.0}))
 
 

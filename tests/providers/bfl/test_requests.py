@@ -16,13 +16,13 @@ from PIL import Image as PillowImage
 import imagen
 from imagen import ConfigurationError, HttpRequest, InvalidRequestError, JobAccepted, Wait
 from imagen.providers import bfl
-from tests.providers.stepping import CATALOG, PICTURE, Walk, call, input_picture, mask_picture, reply, schema
+from tests.providers.stepping import CATALOG, IMAGE, Walk, call, input_image, mask_image, reply, schema
 
 MODELS = [model.id for model in CATALOG if model.provider == "bfl" and model.lifecycle.live]
 POLL = "https://api.eu1.bfl.ai/v1/get_result?id=a1"
 SUBMITTED = reply({"id": "a1", "polling_url": POLL, "cost": 3.0, "input_mp": 0.0, "output_mp": 1.0})
 READY = reply({"id": "a1", "status": "Ready", "result": {"sample": "https://delivery-eu1.bfl.ai/a.png", "seed": 42}})
-FILE = reply(PICTURE)
+FILE = reply(IMAGE)
 # The schemas of the endpoints; the tools and FLUX 3 are newer than the published description.
 SCHEMAS = {
     "flux-2-klein-4b": "Flux2KleinInputs",
@@ -43,8 +43,8 @@ SCHEMAS = {
     "flux-pro-1.0-expand": "FluxProExpandInputs",
 }
 NEWER = {"flux-3-image", "flux-3-image-klein", "bfl/erase", "bfl/outpainting", "bfl/deblur", "bfl/try-on"}
-ONE, TWO = input_picture(300, 300), input_picture(300, 300, color="red")
-BASE64_ONE, BASE64_TWO = (pybase64.b64encode(picture.data).decode() for picture in (ONE, TWO))
+ONE, TWO = input_image(300, 300), input_image(300, 300, color="red")
+BASE64_ONE, BASE64_TWO = (pybase64.b64encode(image.data).decode() for image in (ONE, TWO))
 
 
 def walked(operation: Any, the_call: imagen.Call) -> Walk:
@@ -78,7 +78,7 @@ def full_request(model: imagen.Model, operation: str) -> imagen.Call:
             request = imagen.Generate(references=("x",) * len(references), **fields)
             return call(model, request=request, references=references)
         case "edit":
-            mask = mask_picture(300, 300) if can.mask else None
+            mask = mask_image(300, 300) if can.mask else None
             request = imagen.Edit(images=("x",) * len(images), mask="m" if mask else None, **fields)
             return call(model, request=request, images=images, mask=mask)
         case "vary":
@@ -165,15 +165,15 @@ def test_resolutions_have_their_words(resolution, word):
     assert walked(bfl.generate, call("flux-3-image", resolution=resolution)).body["resolution"] == word
 
 
-def test_pictures_are_numbered_in_their_order():
+def test_images_are_numbered_in_their_order():
     request = imagen.Edit(prompt="both", images=("a", "b"))
     body = walked(bfl.edit, call("flux-2-klein-4b", request=request, images=(ONE, TWO))).body
     assert body == {"prompt": "both", "input_image": BASE64_ONE, "input_image_2": BASE64_TWO}
 
 
-def test_a_mask_is_white_where_the_picture_changes():
+def test_a_mask_is_white_where_the_image_changes():
     request = imagen.Edit(prompt="a hat", images=("a",), mask="m", steps=15)
-    body = walked(bfl.edit, call("flux-pro-1.0-fill", request=request, images=(ONE,), mask=mask_picture(300, 300))).body
+    body = walked(bfl.edit, call("flux-pro-1.0-fill", request=request, images=(ONE,), mask=mask_image(300, 300))).body
     assert body.keys() == {"prompt", "image", "mask", "steps"}
     mask = PillowImage.open(io.BytesIO(pybase64.b64decode(body["mask"])))
     assert (mask.mode, mask.size) == ("L", (300, 300))
@@ -183,18 +183,18 @@ def test_a_mask_is_white_where_the_picture_changes():
 def test_a_tool_without_a_prompt_gets_none():
     request = imagen.Edit(prompt="please", images=("a",), mask="m")
     walk = Walk(
-        bfl.edit(call("bfl/erase", request=request, images=(ONE,), mask=mask_picture(300, 300))), SUBMITTED, READY, FILE
+        bfl.edit(call("bfl/erase", request=request, images=(ONE,), mask=mask_image(300, 300))), SUBMITTED, READY, FILE
     )
     (adjustment,) = walk.run().adjustments
     assert (adjustment.field, adjustment.asked, adjustment.sent) == ("prompt", "please", None)
     assert walk.body.keys() == {"image", "mask"}
     strict = msgspec.structs.replace(request, strict=True)
-    walk = Walk(bfl.edit(call("bfl/erase", request=strict, images=(ONE,), mask=mask_picture(300, 300))))
+    walk = Walk(bfl.edit(call("bfl/erase", request=strict, images=(ONE,), mask=mask_image(300, 300))))
     assert isinstance(walk.fail(), InvalidRequestError)
 
 
 @pytest.mark.parametrize(("strength", "likeness"), [(0.0, 1.0), (0.3, 0.7), (0.9, 0.1), (1.0, 0.0)])
-def test_a_variation_of_little_strength_is_near_to_its_picture(strength, likeness):
+def test_a_variation_of_little_strength_is_near_to_its_image(strength, likeness):
     request = imagen.Vary(image="x", strength=strength)
     body = walked(bfl.vary, call("flux-pro-1.1-ultra", request=request, images=(ONE,))).body
     assert body == {"image_prompt": BASE64_ONE, "image_prompt_strength": likeness}
@@ -235,7 +235,7 @@ def test_a_fine_tuned_model_needs_its_id():
 
 
 def test_a_model_of_ones_own_with_a_wrong_table_is_refused_before_anything_is_sent():
-    model = msgspec.structs.replace(CATALOG.find("flux-2-pro"), wire={"pictures": 3})
+    model = msgspec.structs.replace(CATALOG.find("flux-2-pro"), wire={"images": 3})
     walk = Walk(bfl.generate(call(model)))
     assert isinstance(walk.fail(), ConfigurationError)
     assert not walk.requests

@@ -20,7 +20,7 @@ def text(data: bytes) -> str:
     return pybase64.b64encode(data).decode()
 
 
-PICTURE, SMALL, MASK = text(png(RED)), text(png(RED, (64, 64))), text(left_mask())
+IMAGE, SMALL, MASK = text(png(RED)), text(png(RED, (64, 64))), text(left_mask())
 WRONG: dict[str, tuple[str, Any, str]] = {
     "no object": ("flux-2-pro", [], "body"),
     "no prompt": ("flux-2-pro", {}, "prompt"),
@@ -40,12 +40,12 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "area": ("flux-2-pro", {"prompt": "x", "width": 4096, "height": 4096}, "width"),
     "long prompt": ("flux-3-image", {"prompt": "x" * 15001}, "prompt"),
     "no base64": ("flux-2-pro", {"prompt": "x", "input_image": "???"}, "input_image"),
-    "no picture": ("flux-2-pro", {"prompt": "x", "input_image": "AAAA"}, "input_image"),
-    "no mask": ("flux-tools/erase-v1", {"image": PICTURE}, "mask"),
+    "no image": ("flux-2-pro", {"prompt": "x", "input_image": "AAAA"}, "input_image"),
+    "no mask": ("flux-tools/erase-v1", {"image": IMAGE}, "mask"),
     "mask of another size": ("flux-pro-1.0-fill", {"image": SMALL, "mask": MASK}, "mask"),
-    "too many pictures": ("flux-3-image", {"prompt": "x", "images": [PICTURE] * 11}, "images"),
+    "too many images": ("flux-3-image", {"prompt": "x", "images": [IMAGE] * 11}, "images"),
     "no text in the list": ("flux-3-image", {"prompt": "x", "images": [3]}, "images.0"),
-    "small picture": ("flux-3-image", {"prompt": "x", "images": SMALL}, "images.0"),
+    "small image": ("flux-3-image", {"prompt": "x", "images": SMALL}, "images.0"),
 }
 
 
@@ -101,7 +101,7 @@ async def test_a_size_of_flux_2_is_rounded_and_zero_follows_the_input():
     async with open_simulator() as simulator, httpx2.AsyncClient() as http:
         for body, size in (
             ({"width": 1000, "height": 600}, (992, 592)),
-            ({"width": 0, "height": 0, "input_image": f"data:image/png;base64,{PICTURE}"}, (256, 256)),
+            ({"width": 0, "height": 0, "input_image": f"data:image/png;base64,{IMAGE}"}, (256, 256)),
         ):
             taken = await http.post(
                 f"{simulator.base_url('bfl')}/v1/flux-2-pro", json={"prompt": "x", **body}, headers=KEY

@@ -11,7 +11,7 @@ import imagen
 from imagen import Adjustment, Cancellable, GeneratedImage, HttpResponse, JobAccepted, Progress, Wait
 from imagen.providers.comfyui import _adapter as comfyui
 from tests.providers.comfyui.test_replies import EMPTY, FILE, JOB, LIST, TAKEN, past, queue
-from tests.providers.stepping import PICTURE, Walk, call, input_picture, reply
+from tests.providers.stepping import IMAGE, Walk, call, input_image, reply
 
 DONE = past()
 
@@ -40,13 +40,13 @@ def test_the_seed_that_was_chosen_is_found_again():
         comfyui.PROVIDER.operations["generate"](call("comfyui", settings={"socket": False})), *(LIST, TAKEN, DONE, FILE)
     )
     extra = ordered(drawn)
-    (picture,) = collected(past_of(extra), FILE).run().pictures
-    assert picture == GeneratedImage(data=PICTURE, seed=extra["imagen"]["seed"], provider_id=f"{JOB}#1")
+    (image,) = collected(past_of(extra), FILE).run().images
+    assert image == GeneratedImage(data=IMAGE, seed=extra["imagen"]["seed"], provider_id=f"{JOB}#1")
 
 
 def test_so_is_what_was_left_out():
     request = imagen.Enhance(image=b"", prompt="a cat", options={"upscaler": "x", "extra_data": {"mine": 1}})
-    asked = call("comfyui", request=request, images=(input_picture(),), settings={"socket": False})
+    asked = call("comfyui", request=request, images=(input_image(),), settings={"socket": False})
     walk = Walk(comfyui.enhance(asked), *(reply({"name": "a.png"}), TAKEN, DONE, FILE))
     extra = ordered(walk)
     assert extra["mine"] == 1
@@ -63,13 +63,13 @@ def test_extra_data_that_is_none_is_left_to_the_server():
 @pytest.mark.parametrize(
     "extra", [None, [], {}, {"imagen": 5}, {"imagen": {"seed": "x"}}, {"imagen": {"seed": 2**70}}], ids=str
 )
-def test_a_note_that_is_none_loses_no_picture(extra):
-    assert collected(past_of(extra), FILE).run().pictures == (GeneratedImage(data=PICTURE, provider_id=f"{JOB}#1"),)
+def test_a_note_that_is_none_loses_no_image(extra):
+    assert collected(past_of(extra), FILE).run().images == (GeneratedImage(data=IMAGE, provider_id=f"{JOB}#1"),)
 
 
 def test_a_job_that_goes_on_is_waited_for_and_can_be_stopped():
     walk = collected(EMPTY, queue(pending=[[1, JOB]]), EMPTY, queue(running=[[1, JOB]]), DONE, FILE)
-    assert walk.run().pictures
+    assert walk.run().images
     stops = [step.request.url for step in walk.steps if isinstance(step, Cancellable) and step.request is not None]
     assert stops == ["queue", "interrupt"]
     assert [step.note for step in walk.steps if isinstance(step, Progress)] == ["number 1 in the queue", "drawing"]

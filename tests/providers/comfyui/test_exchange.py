@@ -46,7 +46,7 @@ async def books_are_balanced(client: imagen.Client, simulator: Simulator) -> Non
 
 
 @pytest.mark.parametrize("socket", [True, False])
-async def test_a_picture_costs_nothing(tmp_path, socket):
+async def test_an_image_costs_nothing(tmp_path, socket):
     async with open_comfyui(tmp_path, settings={"socket": socket}, latency=0.05) as (client, simulator):
         image = await client.generate(
             "a cat",
@@ -106,7 +106,7 @@ async def test_without_wsproto_there_is_no_socket(tmp_path, monkeypatch):
         await books_are_balanced(client, simulator)
 
 
-async def test_several_pictures_are_one_job(tmp_path):
+async def test_several_images_are_one_job(tmp_path):
     async with open_comfyui(tmp_path) as (client, simulator):
         async with client.open_batch("a cat", n=3, size="64x64", together=True) as batch:
             images = [outcome async for outcome in batch]
@@ -133,10 +133,10 @@ async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path, count):
         async with client.open_batch(request, n=count, together=True) as batch:
             images = [outcome async for outcome in batch]
         for image in images:
-            picture = opened(image)
-            assert picture.size == (256, 248)
-            assert picture.getpixel((200, 100)) == RED
-            assert picture.getpixel((50, 100)) != RED
+            decoded = opened(image)
+            assert decoded.size == (256, 248)
+            assert decoded.getpixel((200, 100)) == RED
+            assert decoded.getpixel((50, 100)) != RED
         assert len(images) == count
         await books_are_balanced(client, simulator)
 
@@ -151,7 +151,7 @@ async def test_a_variation_is_the_nearer_the_less_strength_it_has(tmp_path, stre
 
 
 @pytest.mark.parametrize(("scale", "side"), [(None, 400), (2, 200), (8, 800)])
-async def test_a_picture_is_enlarged(tmp_path, scale, side):
+async def test_an_image_is_enlarged(tmp_path, scale, side):
     async with open_comfyui(tmp_path) as (client, simulator):
         image = await client.enhance(png(RED, (100, 100)), scale=scale)
         assert opened(image).size == (side, side)
@@ -203,9 +203,9 @@ async def test_the_checkpoints_are_listed(tmp_path):
         (ServerError(), imagen.ProviderError, "failed at the request"),
         (NotAllowed(), imagen.AuthenticationError, "lets nobody in"),
         (Overloaded(), imagen.ProviderError, "503"),
-        (ExpiredLink(status=404), imagen.ProviderError, "without a picture"),
+        (ExpiredLink(status=404), imagen.ProviderError, "without an image"),
         (WrongMedia(), imagen.ProviderError, "no PNG"),
-        (FewerImages(), imagen.ProviderError, "without a picture"),
+        (FewerImages(), imagen.ProviderError, "without an image"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, msgspec.Struct) else None,
 )

@@ -29,13 +29,13 @@ from imagen import (
 )
 from imagen.providers.comfyui import _adapter as comfyui
 from imagen.providers.comfyui._adapter import PROVIDER
-from tests.providers.stepping import PICTURE, Walk, call, input_picture, mask_picture, outcome, reply
+from tests.providers.stepping import IMAGE, Walk, call, input_image, mask_image, outcome, reply
 from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
 
 JOB = "00000000-0000-0000-0000-000000000001"
 LIST = reply(["a.safetensors"])
 TAKEN = reply({"prompt_id": JOB, "number": 1, "node_errors": {}})
-FILE = reply(PICTURE)
+FILE = reply(IMAGE)
 EMPTY = reply({})
 SWITCHED = HttpResponse(status=101, headers={"upgrade": "websocket"})
 NO_SOCKET = reply(b"404: Not Found", 404)
@@ -85,7 +85,7 @@ def test_a_job_is_announced_before_it_is_sent():
     assert look.url == f"history/{JOB}"
     assert view.url == "view?filename=a+b%26c.png&subfolder=x%2Fy&type=output"
     assert view.collects
-    assert result.pictures == (GeneratedImage(data=PICTURE, seed=5, provider_id=f"{JOB}#1"),)
+    assert result.images == (GeneratedImage(data=IMAGE, seed=5, provider_id=f"{JOB}#1"),)
     assert made.body["client_id"]
     assert made.body["prompt_id"] == JOB
 
@@ -125,9 +125,9 @@ def test_options_of_the_built_in_graph(options, sentence):
     assert sentence in error.message
 
 
-def test_a_picture_with_a_mask_keeps_its_size():
+def test_an_image_with_a_mask_keeps_its_size():
     request = imagen.Edit(prompt="x", images=(b"",), mask=b"", size="512x512")
-    asked = call("comfyui", request=request, images=(input_picture(),), mask=mask_picture(), settings={"socket": False})
+    asked = call("comfyui", request=request, images=(input_image(),), mask=mask_image(), settings={"socket": False})
     uploaded = reply({"name": "n.png", "subfolder": "s", "type": "input"})
     made = Walk(PROVIDER.operations["edit"](asked), uploaded, LIST, TAKEN, past(), FILE)
     result = made.run()
@@ -138,11 +138,9 @@ def test_a_picture_with_a_mask_keeps_its_size():
     assert b'name="overwrite"\r\n\r\ntrue' in upload.body
 
 
-def test_the_same_picture_has_the_same_name():
+def test_the_same_image_has_the_same_name():
     def upload() -> bytes:
-        asked = call(
-            "comfyui", request=imagen.Enhance(image=b""), images=(input_picture(),), settings={"socket": False}
-        )
+        asked = call("comfyui", request=imagen.Enhance(image=b""), images=(input_image(),), settings={"socket": False})
         made = Walk(PROVIDER.operations["enhance"](asked), EMPTY)
         made.fail()
         return made.requests[0].body
@@ -153,9 +151,9 @@ def test_the_same_picture_has_the_same_name():
 @pytest.mark.parametrize(
     ("images", "options", "denoise"), [((), {}, 1.0), ((b"",), {}, 0.75), ((b"",), {"denoise": 0.3}, 0.3)]
 )
-def test_how_much_of_a_picture_is_drawn_anew(images, options, denoise):
+def test_how_much_of_an_image_is_drawn_anew(images, options, denoise):
     request = imagen.Edit(prompt="x", images=images, options=options) if images else None
-    asked = call("comfyui", request=request, images=(input_picture(),) * len(images), settings={"socket": False})
+    asked = call("comfyui", request=request, images=(input_image(),) * len(images), settings={"socket": False})
     uploads = [reply({"name": "n.png"})] * len(images)
     made = Walk(PROVIDER.operations["edit"](asked), *uploads, LIST, TAKEN, past(), FILE)
     made.run()
@@ -164,7 +162,7 @@ def test_how_much_of_a_picture_is_drawn_anew(images, options, denoise):
 
 def test_an_enhancement_takes_its_own_options_only():
     request = imagen.Enhance(image=b"", options={"steps": 5})
-    made = Walk(PROVIDER.operations["enhance"](call("comfyui", request=request, images=(input_picture(),))))
+    made = Walk(PROVIDER.operations["enhance"](call("comfyui", request=request, images=(input_image(),))))
     assert "no steps" in made.fail().message
     assert not made.requests
 
@@ -298,22 +296,22 @@ def test_a_graph_that_saves_nothing(outputs):
 
 def test_a_file_that_is_gone_does_not_take_the_others_along():
     result = polled(past({"9": images("a", "b")}), reply(b"", 404), FILE).run()
-    lost, picture = result.pictures
+    lost, image = result.images
     assert isinstance(lost, LostImage)
-    assert isinstance(picture, GeneratedImage)
+    assert isinstance(image, GeneratedImage)
 
 
 def test_a_job_that_is_nowhere_is_given_up_after_five_looks():
     made = polled(*[EMPTY, queue()] * 5)
     assert outcome(made.fail()) == (ProviderError, "API_ERROR", *NO)
-    assert polled(*[EMPTY, queue()] * 4, past(), FILE).run().pictures
+    assert polled(*[EMPTY, queue()] * 4, past(), FILE).run().images
 
 
 @pytest.mark.parametrize("bad", [(reply(b"", 500),), (reply(b"x"),), (EMPTY, reply(b"", 500)), (EMPTY, reply({}))])
 def test_a_server_that_says_nothing_is_given_up_after_ten_looks(bad):
     error = polled(*bad * 10).fail()
     assert outcome(error)[:3] == (OutcomeUnknownError, "OUTCOME_UNKNOWN", False)
-    assert polled(*bad * 9, past(), FILE).run().pictures
+    assert polled(*bad * 9, past(), FILE).run().images
 
 
 def test_a_job_that_never_ends_is_given_up():
@@ -368,19 +366,19 @@ messages = st.lists(
 
 
 def ends_well(made: Walk) -> None:
-    """Pictures or an ImagenError that costs nothing: another exception comes out of here."""
+    """Images or an ImagenError that costs nothing: another exception comes out of here."""
     try:
         result = made.run()
     except imagen.ImagenError as error:
         assert error.message
         assert error.billed == "no"
         return
-    assert any(isinstance(picture, GeneratedImage) for picture in result.pictures)
+    assert any(isinstance(image, GeneratedImage) for image in result.images)
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
 @settings(max_examples=400, deadline=None)
-def test_any_answers_end_in_pictures_or_an_error_that_costs_nothing(given_answers):
+def test_any_answers_end_in_images_or_an_error_that_costs_nothing(given_answers):
     ends_well(polled(*given_answers, *[given_answers[-1]] * 60, settings=QUICK))
     ends_well(walk(*given_answers, *[given_answers[-1]] * 60, settings=QUICK))
 
@@ -395,5 +393,5 @@ def test_any_socket_ends_well_too(chunks, given_answers):
 @given(answer=answers)
 @settings(max_examples=200, deadline=None)
 def test_any_answer_to_an_upload_ends_well_too(answer):
-    asked = call("comfyui", request=imagen.Enhance(image=b""), images=(input_picture(),), settings=QUICK)
+    asked = call("comfyui", request=imagen.Enhance(image=b""), images=(input_image(),), settings=QUICK)
     ends_well(Walk(PROVIDER.operations["enhance"](asked), *[answer] * 80))

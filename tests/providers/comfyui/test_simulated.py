@@ -76,7 +76,7 @@ async def test_a_wrong_order_is_refused(body, kind):
 
 @pytest.mark.parametrize(
     "more",
-    [{"files": {"image": ("a.png", b"no picture")}}, {"files": {"mask": ("a.png", png(RED))}}, {"content": b"x"}],
+    [{"files": {"image": ("a.png", b"no image")}}, {"files": {"mask": ("a.png", png(RED))}}, {"content": b"x"}],
 )
 async def test_a_wrong_upload_is_refused(more):
     async with open_simulator() as simulator, httpx2.AsyncClient() as http:

@@ -97,7 +97,7 @@ def test_messages_may_come_in_any_pieces(size):
 )
 def test_a_socket_that_ends_leaves_it_to_questions(chunks):
     made = walk(TAKEN, EMPTY, queue(running=[[1, JOB]]), past(), FILE, socket=True, chunks=chunks)
-    assert made.run().pictures
+    assert made.run().images
     assert [step.seconds for step in made.steps if isinstance(step, Wait)] == [1.0]
 
 
@@ -112,7 +112,7 @@ def test_a_message_without_end_is_not_waited_for(monkeypatch):
 
 def test_silence_is_a_reason_to_look():
     made = walk(TAKEN, EMPTY, queue(running=[[1, JOB]]), past(), FILE, socket=True, chunks=[None, None])
-    assert made.run().pictures
+    assert made.run().images
     assert not [step for step in made.steps if isinstance(step, Wait)]
 
 
@@ -125,7 +125,7 @@ def test_silence_for_an_hour_is_the_end():
 def test_a_server_without_a_socket_is_asked():
     asked = call("comfyui", settings={"socket": True})
     made = Walk(PROVIDER.operations["generate"](asked), LIST, NO_SOCKET, TAKEN, past(), FILE)
-    assert made.run().pictures
+    assert made.run().images
     assert not [step for step in made.steps if isinstance(step, ReadChunk)]
 
 
@@ -148,5 +148,5 @@ def test_a_server_without_a_socket_is_asked():
 )
 def test_odd_messages_are_passed_over(event):
     made = walk(TAKEN, past(), FILE, socket=True, chunks=frames(event, told("execution_success")), previews=5)
-    assert made.run().pictures
+    assert made.run().images
     assert not made.partials

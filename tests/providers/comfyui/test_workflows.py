@@ -54,7 +54,7 @@ async def test_a_workflow_is_filled_and_run(tmp_path):
         assert opened(image).size == (128, 64)
         assert image.seed == 9
         assert not image.adjustments
-        # What is only shown is no picture where one was saved.
+        # What is only shown is no image where one was saved.
         assert len(await client.library.list()) == 1
         (body,) = posted(simulator)
         assert body["prompt"]["b"]["inputs"]["text"] == "best, a {{seed}} cat, calm"
@@ -94,7 +94,7 @@ async def test_what_cannot_be_filled_is_refused_before_anything_is_sent(tmp_path
         assert not simulator.received
 
 
-PICTURES: dict[str, Any] = {
+IMAGES: dict[str, Any] = {
     "1": {"class_type": "LoadImage", "inputs": {"image": "{{image}}"}},
     "2": {"class_type": "LoadImage", "inputs": {"image": "{{image_2}}"}},
     "3": {"class_type": "LoadImageMask", "inputs": {"image": "{{mask}}", "channel": "red"}},
@@ -114,17 +114,17 @@ PICTURES: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("has_slot", [True, False])
-async def test_a_workflow_gets_its_pictures_and_its_mask(tmp_path, has_slot):
-    graph = json.loads(json.dumps(PICTURES))
+async def test_a_workflow_gets_its_images_and_its_mask(tmp_path, has_slot):
+    graph = json.loads(json.dumps(IMAGES))
     if not has_slot:
-        # The mask is the transparent area of the first picture then.
+        # The mask is the transparent area of the first image then.
         del graph["3"]
         graph["4"]["inputs"]["mask"] = ["1", 1]
     async with open_comfyui(tmp_path, models=workflow(tmp_path, graph)) as (client, simulator):
         image = await client.edit("x", png(RED), png(GREEN), mask=left_mask(), model="mine")
-        picture = opened(image)
-        assert picture.getpixel((50, 100)) == GREEN
-        assert picture.getpixel((200, 100)) == RED
+        decoded = opened(image)
+        assert decoded.getpixel((50, 100)) == GREEN
+        assert decoded.getpixel((200, 100)) == RED
         assert image.seed is None
         assert kinds(simulator).count("upload") == (3 if has_slot else 2)
         await books_are_balanced(client, simulator)
@@ -173,7 +173,7 @@ async def test_a_workflow_that_is_too_large_is_not_read(tmp_path, monkeypatch):
             await client.generate("x", model="mine")
 
 
-async def test_several_pictures_need_a_slot_for_their_number(tmp_path):
+async def test_several_images_need_a_slot_for_their_number(tmp_path):
     models = workflow(tmp_path, TEXT)
     graph = json.loads(json.dumps(TEXT))
     graph["d"]["inputs"]["batch_size"] = "{{count}}"

@@ -43,7 +43,7 @@ class Latents:
 
 
 class Pipe:
-    """A pipeline for text: a picture in one colour, which the seed says. Its subclasses take other things."""
+    """A pipeline for text: an image in one colour, which the seed says. Its subclasses take other things."""
 
     vae_scale_factor = 8
     do_classifier_free_guidance = True
@@ -112,12 +112,12 @@ class Pipe:
         if isinstance(image := arguments.get("image"), Image.Image):
             size = image.size
         seed = arguments["generator"]
-        picture = Image.new("RGB", size, (0, 0, 0) if seed is None else (seed % 256, seed // 256 % 256, 99))
-        return SimpleNamespace(images=[picture], nsfw_content_detected=self.alarms and list(self.alarms))
+        decoded = Image.new("RGB", size, (0, 0, 0) if seed is None else (seed % 256, seed // 256 % 256, 99))
+        return SimpleNamespace(images=[decoded], nsfw_content_detected=self.alarms and list(self.alarms))
 
 
 class ImagePipe(Pipe):
-    """From a picture: as large as the picture, and distilled, so without a negative prompt."""
+    """From an image: as large as the image, and distilled, so without a negative prompt."""
 
     def __call__(
         self,
@@ -152,7 +152,7 @@ class MaskPipe(Pipe):
 
 
 class EditPipe(Pipe):
-    """One that follows instructions about pictures, with a guidance of its own and patches of two latents."""
+    """One that follows instructions about images, with a guidance of its own and patches of two latents."""
 
     patch_size = 2
 

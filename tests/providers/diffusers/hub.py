@@ -61,7 +61,7 @@ def main() -> None:
             ask(request, wire={"repository": f"acme/{name}"}, settings={"device": "cpu"})
         except imagen.ImagenError as error:
             return [type(error).__name__, error.retryable, error.message]
-        raise AssertionError("there is no such picture")
+        raise AssertionError("there is no such image")
 
     told = {name: outcome(name) for name in ANSWERS}
     server.shutdown()

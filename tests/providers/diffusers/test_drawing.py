@@ -1,4 +1,4 @@
-"""What a pipeline is called with, and what its picture comes back with."""
+"""What a pipeline is called with, and what its image comes back with."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from tests.providers.diffusers.fakes import (
     refusal,
     shop,
 )
-from tests.providers.stepping import input_picture, mask_picture
+from tests.providers.stepping import input_image, mask_image
 
 __all__ = ["shop"]
 
 
 def opened(result: imagen.GeneratedImages) -> Image.Image:
-    picture = result.pictures[0]
-    assert isinstance(picture, GeneratedImage)
-    return Image.open(io.BytesIO(picture.data))
+    image = result.images[0]
+    assert isinstance(image, GeneratedImage)
+    return Image.open(io.BytesIO(image.data))
 
 
 def words(result: imagen.GeneratedImages) -> dict[str, tuple[str, str | None]]:
@@ -80,7 +80,7 @@ def test_a_generation_says_everything_to_the_pipeline(shop: Shop):
     }
     assert opened(result).format == "PNG"
     assert opened(result).getpixel((0, 0)) == (2, 1, 99)
-    assert result.pictures[0].seed == 258
+    assert result.images[0].seed == 258
     assert (result.reported_cost_usd, result.adjustments) == (Decimal(0), ())
 
 
@@ -97,15 +97,15 @@ def test_what_is_not_asked_for_is_left_to_the_pipeline(shop: Shop):
     assert shop.arguments["guidance_scale"] == 7.5
 
 
-def test_several_pictures_have_seeds_in_a_row(shop: Shop):
+def test_several_images_have_seeds_in_a_row(shop: Shop):
     result = ask(imagen.Generate(prompt="x", seed=7, negative_prompt=None, size="1000x600"), count=3)
-    assert [picture.seed for picture in result.pictures] == [7, 8, 9]
+    assert [image.seed for image in result.images] == [7, 8, 9]
     assert len(shop.loads) == 1
     assert words(result) == {}
 
 
 @pytest.mark.parametrize(("name", "format"), [("png", "PNG"), ("jpeg", "JPEG"), ("webp", "WEBP")])
-def test_the_picture_has_the_format_that_was_asked_for(shop: Shop, name: str, format: str):
+def test_the_image_has_the_format_that_was_asked_for(shop: Shop, name: str, format: str):
     assert opened(ask(imagen.Generate(prompt="x", output_format=name))).format == format
 
 
@@ -184,12 +184,12 @@ def test_options_are_the_pipelines_own_parameters_and_no_others(shop: Shop):
     assert all(isinstance(one, imagen.InvalidRequestError) for one in (error,))
 
 
-# --- pictures to work on ------------------------------------------------------------------------------------------------
+# --- images to work on ------------------------------------------------------------------------------------------------
 
 
-def test_a_variation_starts_from_the_picture(shop: Shop):
-    picture = input_picture(96, 64, color="red")
-    result = ask(imagen.Vary(image=b"", prompt="other", strength=0.4), images=(picture,))
+def test_a_variation_starts_from_the_image(shop: Shop):
+    image = input_image(96, 64, color="red")
+    result = ask(imagen.Vary(image=b"", prompt="other", strength=0.4), images=(image,))
     arguments = shop.arguments
     assert arguments["image"].size == (96, 64)
     assert arguments["image"].getpixel((5, 5)) == (255, 0, 0)
@@ -197,38 +197,38 @@ def test_a_variation_starts_from_the_picture(shop: Shop):
     assert (opened(result).size, words(result)) == ((96, 64), {})
 
 
-def test_a_picture_that_is_no_multiple_is_scaled_and_said(shop: Shop):
-    result = ask(imagen.Vary(image=b"", strength=0.4), images=(input_picture(100, 60),))
+def test_an_image_that_is_no_multiple_is_scaled_and_said(shop: Shop):
+    result = ask(imagen.Vary(image=b"", strength=0.4), images=(input_image(100, 60),))
     assert shop.arguments["image"].size == (96, 64)
     assert words(result) == {"size": ("100x60", "96x64")}
 
 
 @pytest.mark.parametrize(("strength", "steps"), [(0.3, 3), (0.1, None)])
 def test_less_than_a_step_is_refused_before_anything_is_drawn(shop: Shop, strength: float, steps: int | None):
-    error = refusal(imagen.Vary(image=b"", strength=strength, steps=steps), images=(input_picture(),))
+    error = refusal(imagen.Vary(image=b"", strength=strength, steps=steps), images=(input_image(),))
     assert isinstance(error, imagen.InvalidRequestError)
     assert f"A strength of {strength} leaves less than one of {steps or 8} steps" in error.message
     assert not any(pipe.calls for pipe in shop.pipes)
 
 
-def test_a_transparent_picture_lies_on_white(shop: Shop):
+def test_a_transparent_image_lies_on_white(shop: Shop):
     file = io.BytesIO()
     Image.new("RGBA", (64, 64), (255, 0, 0, 0)).save(file, "PNG")
-    picture = imagen.EncodedImage(data=file.getvalue(), media_type="image/png", width=64, height=64)
-    ask(imagen.Vary(image=b""), images=(picture,))
+    image = imagen.EncodedImage(data=file.getvalue(), media_type="image/png", width=64, height=64)
+    ask(imagen.Vary(image=b""), images=(image,))
     assert shop.arguments["image"].getpixel((1, 1)) == (255, 255, 255)
 
 
-def test_a_broken_picture_is_refused(shop: Shop):
-    picture = imagen.EncodedImage(data=b"GIF89a", media_type="image/gif", width=64, height=64)
-    error = refusal(imagen.Vary(image=b""), images=(picture,))
+def test_a_broken_image_is_refused(shop: Shop):
+    image = imagen.EncodedImage(data=b"GIF89a", media_type="image/gif", width=64, height=64)
+    error = refusal(imagen.Vary(image=b""), images=(image,))
     assert isinstance(error, imagen.InvalidRequestError)
     assert "cannot be read" in error.message
 
 
 def test_an_edit_changes_the_white_area_only(shop: Shop):
     request = imagen.Edit(prompt="x", images=(b"",), mask=b"", seed=1)
-    result = ask(request, images=(input_picture(color="red"),), mask=mask_picture())
+    result = ask(request, images=(input_image(color="red"),), mask=mask_image())
     assert shop.arguments["mask_image"].getpixel((5, 5)) == 255
     assert shop.arguments["mask_image"].getpixel((60, 5)) == 0
     assert (shop.arguments["width"], shop.arguments["height"]) == (64, 64)
@@ -238,14 +238,14 @@ def test_an_edit_changes_the_white_area_only(shop: Shop):
 
 def test_what_the_pipeline_made_of_the_rest_can_be_kept(shop: Shop):
     request = imagen.Edit(prompt="x", images=(b"",), mask=b"", seed=1)
-    pictures = {"images": (input_picture(color="red"),), "mask": mask_picture()}
-    assert opened(ask(request, settings={"keep_unmasked": False}, **pictures)).getpixel((60, 5)) == (1, 0, 99)
+    images = {"images": (input_image(color="red"),), "mask": mask_image()}
+    assert opened(ask(request, settings={"keep_unmasked": False}, **images)).getpixel((60, 5)) == (1, 0, 99)
 
 
-def test_a_pipeline_that_looks_at_pictures_gets_them_as_they_are(shop: Shop):
+def test_a_pipeline_that_looks_at_images_gets_them_as_they_are(shop: Shop):
     shop.base = EditPipe
     call = stepping.call(
-        model(), request=imagen.Edit(prompt="x", images=(b"",)), images=(input_picture(100, 64), input_picture())
+        model(), request=imagen.Edit(prompt="x", images=(b"",)), images=(input_image(100, 64), input_image())
     )
     result = draw(call)
     assert [image.size for image in shop.arguments["image"]] == [(100, 64), (64, 64)]
@@ -253,21 +253,21 @@ def test_a_pipeline_that_looks_at_pictures_gets_them_as_they_are(shop: Shop):
     assert words(result) == {"size": ("100x64", "96x64")}
 
 
-def test_one_that_starts_from_the_picture_takes_one(shop: Shop):
-    error = refusal(imagen.Vary(image=b""), images=(input_picture(), input_picture()))
+def test_one_that_starts_from_the_image_takes_one(shop: Shop):
+    error = refusal(imagen.Vary(image=b""), images=(input_image(), input_image()))
     assert "leave out the others" in error.message
 
 
 @pytest.mark.parametrize(
     ("request_", "more", "what"),
     [
-        (imagen.Vary(image=b""), {}, "Pipe cannot draw from a picture"),
-        (imagen.Edit(prompt="x", images=(b"",), mask=b""), {"mask": mask_picture()}, "Pipe cannot draw inside a mask"),
+        (imagen.Vary(image=b""), {}, "Pipe cannot draw from an image"),
+        (imagen.Edit(prompt="x", images=(b"",), mask=b""), {"mask": mask_image()}, "Pipe cannot draw inside a mask"),
     ],
 )
 def test_what_the_weights_cannot_do_is_refused(shop: Shop, request_, more, what: str):
     shop.kin.clear()
-    error = refusal(request_, images=(input_picture(),), **more)
+    error = refusal(request_, images=(input_image(),), **more)
     assert isinstance(error, imagen.InvalidRequestError)
     assert what in error.message
     # What comes up while it is drawn holds nothing of it, either.
@@ -278,7 +278,7 @@ def test_what_the_weights_cannot_do_is_refused(shop: Shop, request_, more, what:
 def test_a_mask_needs_a_pipeline_for_masks(shop: Shop):
     shop.base = EditPipe
     request = imagen.Edit(prompt="x", images=(b"",), mask=b"")
-    ask(request, images=(input_picture(),), mask=mask_picture())
+    ask(request, images=(input_image(),), mask=mask_image())
     assert type(shop.pipe) is MaskPipe
 
 
@@ -312,7 +312,7 @@ def test_small_latents_are_shown_as_they_are(shop: Shop):
 
 
 @pytest.mark.parametrize("latents", [Latents(1, 4096, 64), None])
-def test_latents_that_are_no_picture_are_not_shown_and_that_is_said(shop: Shop, latents: object):
+def test_latents_that_are_no_image_are_not_shown_and_that_is_said(shop: Shop, latents: object):
     class Packed(Pipe):
         pass
 
@@ -324,7 +324,7 @@ def test_latents_that_are_no_picture_are_not_shown_and_that_is_said(shop: Shop, 
     assert isinstance(refusal(imagen.Generate(prompt="x", previews=3, strict=True)), imagen.InvalidRequestError)
 
 
-def test_a_preview_that_fails_does_not_cost_the_picture(shop: Shop):
+def test_a_preview_that_fails_does_not_cost_the_image(shop: Shop):
     class Failing(Pipe):
         def __init__(self) -> None:
             super().__init__()
@@ -364,28 +364,28 @@ def test_leaving_ends_it_between_two_steps_and_the_pipeline_draws_again(shop: Sh
 # --- at the end -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_picture_that_the_safety_checker_blackened_is_withheld(shop: Shop):
+def test_an_image_that_the_safety_checker_blackened_is_withheld(shop: Shop):
     class Alarmed(Pipe):
         alarms = (True,)
 
     shop.base = Alarmed
     result = ask()
-    assert isinstance(result.pictures[0], WithheldImage)
-    assert not result.pictures[0].billed
-    assert "safety checker" in result.pictures[0].reason
+    assert isinstance(result.images[0], WithheldImage)
+    assert not result.images[0].billed
+    assert "safety checker" in result.images[0].reason
 
 
-def test_a_picture_that_it_let_pass_is_a_picture(shop: Shop):
+def test_an_image_that_it_let_pass_is_an_image(shop: Shop):
     class Calm(MaskPipe):
         alarms = (False,)
 
     shop.kin["Inpainting"] = Calm
     request = imagen.Edit(prompt="x", images=(b"",), mask=b"")
-    assert opened(ask(request, images=(input_picture(),), mask=mask_picture())).size == (64, 64)
+    assert opened(ask(request, images=(input_image(),), mask=mask_image())).size == (64, 64)
 
 
 @pytest.mark.parametrize("images", [None, [], ["film"]])
-def test_a_pipeline_that_makes_no_pictures_is_said_to_be_one(shop: Shop, images: object):
+def test_a_pipeline_that_makes_no_images_is_said_to_be_one(shop: Shop, images: object):
     class Film(Pipe):
         def draw(self, **arguments):
             result = super().draw(**arguments)

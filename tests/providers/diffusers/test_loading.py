@@ -17,7 +17,7 @@ from imagen.providers.diffusers._adapter import generate
 from imagen.providers.diffusers._errors import explain_drawing, explain_loading
 from tests.providers import stepping
 from tests.providers.diffusers.fakes import EditPipe, Left, Listener, Pipe, Shop, ask, frames_of, model, refusal, shop
-from tests.providers.stepping import input_picture
+from tests.providers.stepping import input_image
 
 __all__ = ["shop"]
 
@@ -128,7 +128,7 @@ def test_offloading_moves_parts_instead_of_the_whole(shop: Shop, offload: str):
     assert not any(entry[0] == "to" for entry in shop.pipe.log)
     # A preview would move the VAE in and the rest out, at each of them.
     assert [one.field for one in result.adjustments] == ["previews"]
-    ask(imagen.Vary(image=b""), images=(input_picture(),), settings={"offload": offload})
+    ask(imagen.Vary(image=b""), images=(input_image(),), settings={"offload": offload})
     hooked = ("model offload", "cuda") in shop.pipe.log
     assert hooked == (offload == "model")
 
@@ -141,7 +141,7 @@ def test_there_is_nothing_to_offload_on_the_cpu(shop: Shop):
 def test_weights_are_loaded_once_and_shared_by_the_kinds(shop: Shop):
     for _ in range(2):
         ask(CAT)
-        ask(imagen.Vary(image=b""), images=(input_picture(),))
+        ask(imagen.Vary(image=b""), images=(input_image(),))
     assert (len(shop.loads), len(shop.pipes)) == (1, 2)
     assert [len(pipe.calls) for pipe in shop.pipes] == [2, 2]
     assert ("bar", False) in shop.pipe.log
@@ -158,7 +158,7 @@ def test_so_many_weights_stay_and_the_longest_unused_goes(shop: Shop, kept: int,
     assert "cuda" in shop.emptied
 
 
-def test_a_pipeline_for_pictures_may_draw_without_one(shop: Shop):
+def test_a_pipeline_for_images_may_draw_without_one(shop: Shop):
     shop.base = EditPipe
     shop.kin["Text2Image"] = Pipe
     ask(CAT)
@@ -269,7 +269,7 @@ def test_errors_of_loading_and_of_drawing_are_told_apart(shop: Shop):
 # --- taking turns -----------------------------------------------------------------------------------------------------------
 
 
-def test_waiting_for_the_bench_ends_when_nobody_waits_for_the_picture(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+def test_waiting_for_the_bench_ends_when_nobody_waits_for_the_image(shop: Shop, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pipelines, "_ASK_SECONDS", 0.001)
     bench = pipelines.bench_of("auto")
     with bench.turn(Listener()):

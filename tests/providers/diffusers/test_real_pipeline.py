@@ -17,7 +17,7 @@ from PIL import Image, ImageChops
 import imagen
 from imagen.providers.diffusers import _pipelines as pipelines
 from tests.providers.diffusers import tiny
-from tests.providers.stepping import input_picture, mask_picture
+from tests.providers.stepping import input_image, mask_image
 
 pytest.importorskip("torch", reason="torch is not installed; make test-diffusers has it")
 pytest.importorskip("diffusers", reason="diffusers is not installed; make test-diffusers has it")
@@ -52,7 +52,7 @@ async def open_client(
         yield client
 
 
-def picture_of(image: imagen.Image) -> Image.Image:
+def image_of(image: imagen.Image) -> Image.Image:
     return Image.open(io.BytesIO(image.data)).convert("RGB")
 
 
@@ -74,25 +74,25 @@ async def run(client: imagen.Client, request: imagen.Request) -> imagen.Image:
     return outcome
 
 
-# --- pictures -------------------------------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------------------------------------------------
 
 
-async def test_words_become_a_picture_that_costs_nothing(tmp_path: Path, repository: Path):
+async def test_words_become_an_image_that_costs_nothing(tmp_path: Path, repository: Path):
     async with open_client(tmp_path, repository) as client:
         image = await run(client, CAT)
         spending = await client.spending()
     assert (image.width, image.height, image.media_type, image.seed) == (128, 128, "image/png", 7)
     assert (image.cost.usd, image.cost.source, image.adjustments) == (0, "reported", ())
     assert (spending.settled_usd, spending.unknown_usd) == (0, 0)
-    extremes = picture_of(image).getextrema()
+    extremes = image_of(image).getextrema()
     assert all(low < high for low, high in extremes)
 
 
-async def test_a_seed_is_one_picture_with_or_without_previews(tmp_path: Path, repository: Path):
+async def test_a_seed_is_one_image_with_or_without_previews(tmp_path: Path, repository: Path):
     async with open_client(tmp_path, repository) as client:
-        one = picture_of(await run(client, CAT))
-        again = picture_of(await run(client, msgspec.structs.replace(CAT, previews=3)))
-        other = picture_of(await run(client, msgspec.structs.replace(CAT, seed=8)))
+        one = image_of(await run(client, CAT))
+        again = image_of(await run(client, msgspec.structs.replace(CAT, previews=3)))
+        other = image_of(await run(client, msgspec.structs.replace(CAT, seed=8)))
     assert is_same(one, again)
     assert not is_same(one, other)
 
@@ -105,13 +105,13 @@ async def test_progress_and_previews_come_on_the_way(tmp_path: Path, repository:
     assert told == pytest.approx([0, 1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
     previews = [Image.open(io.BytesIO(event.data)) for event in events if isinstance(event, imagen.PreviewReceived)]
     assert [preview.size for preview in previews] == [(128, 128), (128, 128)]
-    assert not is_same(previews[1].convert("RGB"), picture_of(image))
+    assert not is_same(previews[1].convert("RGB"), image_of(image))
     assert image.adjustments == ()
 
 
 async def test_a_size_between_the_multiples_is_rounded_and_said(tmp_path: Path, repository: Path):
     async with open_client(tmp_path, repository) as client:
-        image = await run(client, imagen.Vary(image=input_picture(140, 100).data, steps=4, seed=1))
+        image = await run(client, imagen.Vary(image=input_image(140, 100).data, steps=4, seed=1))
     assert (image.width, image.height) == (144, 96)
     assert [(one.field, one.asked, one.sent) for one in image.adjustments] == [("size", "140x100", "144x96")]
 
@@ -120,15 +120,15 @@ async def test_a_size_between_the_multiples_is_rounded_and_said(tmp_path: Path, 
 async def test_a_variation_takes_its_share_of_the_steps(tmp_path: Path, repository: Path, strength: float, steps: int):
     told: list[imagen.Event] = []
     async with open_client(tmp_path, repository, on_event=told.append) as client:
-        image = await run(client, imagen.Vary(image=input_picture(128, 128).data, steps=10, strength=strength))
+        image = await run(client, imagen.Vary(image=input_image(128, 128).data, steps=10, strength=strength))
     assert sum(isinstance(event, imagen.ProgressReported) for event in told) == 1 + steps
     assert (image.width, image.height, image.adjustments) == (128, 128, ())
 
 
-async def test_an_edit_without_a_mask_starts_from_the_picture(tmp_path: Path, repository: Path):
+async def test_an_edit_without_a_mask_starts_from_the_image(tmp_path: Path, repository: Path):
     events: list[imagen.Event] = []
     async with open_client(tmp_path, repository, on_event=events.append) as client:
-        request = imagen.Edit(prompt="a dog", images=(input_picture(64, 96).data,), steps=5, seed=1)
+        request = imagen.Edit(prompt="a dog", images=(input_image(64, 96).data,), steps=5, seed=1)
         image = await run(client, request)
     assert (image.width, image.height) == (64, 96)
     # The pipeline's own strength is 0.8, so it takes four of five steps.
@@ -136,27 +136,27 @@ async def test_an_edit_without_a_mask_starts_from_the_picture(tmp_path: Path, re
 
 
 async def test_an_edit_with_a_mask_changes_the_white_half_and_nothing_else(tmp_path: Path, repository: Path):
-    source, mask = input_picture(128, 128), mask_picture(128, 128)
+    source, mask = input_image(128, 128), mask_image(128, 128)
     request = imagen.Edit(prompt="a dog", images=(source.data,), mask=mask.data, steps=4, seed=1)
     original = Image.open(io.BytesIO(source.data))
     async with open_client(tmp_path, repository) as client:
-        drawn = picture_of(await run(client, request))
+        drawn = image_of(await run(client, request))
     white, black = (0, 0, 64, 128), (64, 0, 128, 128)
     assert is_same(drawn.crop(black), original.crop(black))
     assert not is_same(drawn.crop(white), original.crop(white))
     async with open_client(tmp_path, repository, keep_unmasked=False) as client:
-        raw = picture_of(await run(client, request))
+        raw = image_of(await run(client, request))
     assert is_same(raw.crop(white), drawn.crop(white))
     assert not is_same(raw.crop(black), original.crop(black))
 
 
 async def test_the_kinds_of_pipelines_share_their_weights(tmp_path: Path, repository: Path):
-    source, mask = input_picture(128, 128), mask_picture(128, 128)
+    source, mask = input_image(128, 128), mask_image(128, 128)
     async with open_client(tmp_path, repository) as client:
-        first = picture_of(await run(client, CAT))
+        first = image_of(await run(client, CAT))
         await run(client, imagen.Vary(image=source.data, steps=2, seed=1))
         await run(client, imagen.Edit(prompt="x", images=(source.data,), mask=mask.data, steps=2, seed=1))
-        assert is_same(picture_of(await run(client, CAT)), first)
+        assert is_same(image_of(await run(client, CAT)), first)
     loaded = only_kept()
     unets = {id(loaded.pipeline(kind).unet) for kind in ("text2image", "image2image", "inpaint")}
     assert len(unets) == 1
@@ -209,7 +209,7 @@ async def test_weights_that_are_moved_about_draw_the_same_also_after_a_stop(tmp_
 # --- stopping, and taking turns -------------------------------------------------------------------------------------------
 
 
-async def test_a_picture_that_nobody_waits_for_stops_between_two_steps(tmp_path: Path, repository: Path):
+async def test_an_image_that_nobody_waits_for_stops_between_two_steps(tmp_path: Path, repository: Path):
     told: list[float] = []
     third_step = trio.Event()
 
@@ -220,7 +220,7 @@ async def test_a_picture_that_nobody_waits_for_stops_between_two_steps(tmp_path:
                 third_step.set()
 
     async with open_client(tmp_path, repository) as client:
-        expected = picture_of(await run(client, CAT))
+        expected = image_of(await run(client, CAT))
     async with open_client(tmp_path, repository, on_event=hear) as client:
         with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
@@ -232,10 +232,10 @@ async def test_a_picture_that_nobody_waits_for_stops_between_two_steps(tmp_path:
         assert 4 <= len(told) < 100
         spending = await client.spending()
         assert (spending.settled_usd, spending.unknown_usd, spending.attempts.unknown) == (0, 0, 0)
-        assert is_same(picture_of(await run(client, CAT)), expected)
+        assert is_same(image_of(await run(client, CAT)), expected)
 
 
-async def test_pictures_on_one_device_come_one_after_the_other(tmp_path: Path, repository: Path):
+async def test_images_on_one_device_come_one_after_the_other(tmp_path: Path, repository: Path):
     order: list[str] = []
 
     def hear(event: imagen.Event) -> None:
@@ -256,7 +256,7 @@ async def test_pictures_on_one_device_come_one_after_the_other(tmp_path: Path, r
 
 async def test_another_family_has_other_multiples_and_other_words(tmp_path: Path):
     folder = tiny.save_stable_diffusion_3(tmp_path / "sd3")
-    source, mask = input_picture(128, 128), mask_picture(128, 128)
+    source, mask = input_image(128, 128), mask_image(128, 128)
     events: list[imagen.Event] = []
     async with open_client(tmp_path, folder, on_event=events.append) as client:
         image = await run(client, imagen.Generate(prompt="a cat", size="136x104", steps=3, previews=1, seed=1))
@@ -268,7 +268,7 @@ async def test_another_family_has_other_multiples_and_other_words(tmp_path: Path
     assert [(one.width, one.height) for one in (vary, edit)] == [(128, 128), (128, 128)]
 
 
-async def test_a_picture_that_alarms_the_safety_checker_is_withheld_and_free(tmp_path: Path):
+async def test_an_image_that_alarms_the_safety_checker_is_withheld_and_free(tmp_path: Path):
     folder = tiny.save_stable_diffusion(tmp_path / "alarmed", alarmed=True)
     async with open_client(tmp_path, folder) as client:
         with pytest.raises(imagen.ContentFilterError) as caught:
@@ -292,7 +292,7 @@ async def test_a_negative_prompt_without_guidance_is_said_to_be_lost(tmp_path: P
     [
         (msgspec.structs.replace(CAT, options={"guidance_rescale": "much"}), imagen.ProviderError),
         (msgspec.structs.replace(CAT, options={"timesteps": [1], "sigmas": [1.0]}), imagen.InvalidRequestError),
-        (imagen.Vary(image=input_picture().data, steps=2, strength=0.1), imagen.InvalidRequestError),
+        (imagen.Vary(image=input_image().data, steps=2, strength=0.1), imagen.InvalidRequestError),
     ],
 )
 async def test_whatever_the_pipeline_raises_is_an_error_of_imagen(

@@ -1,4 +1,4 @@
-"""Pipelines of a few thousand random weights, made on the spot: their pictures are noise, and everything else is real."""
+"""Pipelines of a few thousand random weights, made on the spot: their images are noise, and everything else is real."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def make_text_encoder(tokens: int = 54) -> Any:
 
 
 def save_stable_diffusion(folder: Path, *, alarmed: bool = False) -> Path:
-    """A Stable Diffusion of 128 x 128 pixels; an `alarmed` one has a safety checker that likes no picture."""
+    """A Stable Diffusion of 128 x 128 pixels; an `alarmed` one has a safety checker that likes no image."""
     import torch
     from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 
@@ -97,7 +97,7 @@ def _make_safety_checker() -> tuple[Any, Any]:
         "projection_dim": 16,
     }
     checker = StableDiffusionSafetyChecker(CLIPConfig(vision_config=sides, projection_dim=16))
-    # A picture alarms it when it is nearer to a concept than this weight.
+    # An image alarms it when it is nearer to a concept than this weight.
     checker.concept_embeds_weights.data = torch.full_like(checker.concept_embeds_weights, -2.0)
     return checker, CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
 

@@ -1,4 +1,4 @@
-"""Whatever fal.ai answers, it ends in pictures or in an error of ours."""
+"""Whatever fal.ai answers, it ends in images or in an error of ours."""
 
 from __future__ import annotations
 
@@ -41,23 +41,21 @@ answers = st.builds(
 
 
 def ends_well(walked: Walk) -> None:
-    """Pictures or an ImagenError: another exception comes out of here."""
+    """Images or an ImagenError: another exception comes out of here."""
     try:
         result = walked.run()
     except imagen.ImagenError as error:
         assert error.message
         assert all(isinstance(value, str) for value in error.details.values())
         return
-    assert result.pictures
-    assert all(
-        isinstance(picture, WithheldImage | LostImage) or isinstance(picture.data, bytes) for picture in result.pictures
-    )
+    assert result.images
+    assert all(isinstance(image, WithheldImage | LostImage) or isinstance(image.data, bytes) for image in result.images)
     assert result.units is None or 0 <= result.units <= 10**6
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
 @settings(max_examples=500, deadline=None)
-def test_any_answers_end_in_a_picture_or_an_error_of_ours(given_answers):
+def test_any_answers_end_in_an_image_or_an_error_of_ours(given_answers):
     ends_well(walk(*given_answers, *[given_answers[-1]] * 40, settings={"poll_seconds": 600.0}))
 
 

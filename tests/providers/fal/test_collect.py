@@ -8,7 +8,7 @@ import imagen
 from imagen import Cancellable, GeneratedImage, HttpRequest, HttpResponse, JobAccepted, ProviderError
 from imagen.providers import fal
 from tests.providers.fal.test_requests import COMPLETED, FILE, RESULT, mine
-from tests.providers.stepping import PICTURE, Walk, call, outcome, reply
+from tests.providers.stepping import IMAGE, Walk, call, outcome, reply
 
 STATUS = "fal-ai/flux/requests/r1/status?logs=1"
 STOP = HttpRequest(method="PUT", url="fal-ai/flux/requests/r1/cancel")
@@ -30,7 +30,7 @@ def test_the_result_is_found_by_the_address_of_the_status():
     walk = collected(COMPLETED, RESULT, FILE)
     result = walk.run()
     assert [request.url for request in walk.requests[:2]] == [STATUS, "fal-ai/flux/requests/r1"]
-    assert result.pictures == (GeneratedImage(data=PICTURE, seed=42, provider_id="r1"),)
+    assert result.images == (GeneratedImage(data=IMAGE, seed=42, provider_id="r1"),)
     assert result.units == Decimal(1)
 
 

@@ -85,13 +85,13 @@ async def test_a_seed_goes_and_comes_back(tmp_path):
 @pytest.mark.parametrize(
     ("model", "shape"), [("fal/flux-2-pro", {"size": "1024x1024"}), ("fal/nano-banana-2", {"aspect_ratio": "1:1"})]
 )
-async def test_an_edit_sends_its_pictures_in_their_order_to_an_endpoint_of_its_own(tmp_path, model, shape):
+async def test_an_edit_sends_its_images_in_their_order_to_an_endpoint_of_its_own(tmp_path, model, shape):
     async with open_fal(tmp_path) as (client, simulator):
         image = await client.edit("together", png(RED), png(GREEN), model=model, output_format="png", **shape)
-        picture = opened(image)
-        side = min(picture.size) // 16
-        assert near(picture.getpixel((side // 2, side // 2)), RED)
-        assert near(picture.getpixel((side + side // 2, side // 2)), GREEN)
+        decoded = opened(image)
+        side = min(decoded.size) // 16
+        assert near(decoded.getpixel((side // 2, side // 2)), RED)
+        assert near(decoded.getpixel((side + side // 2, side // 2)), GREEN)
         assert simulator.received[0].path.endswith("/edit")
         await books_are_balanced(client, simulator)
 
@@ -111,14 +111,14 @@ async def test_style_references_have_a_field_of_their_own(tmp_path):
         assert len(sent(simulator)["image_urls"]) == 2
 
 
-async def test_a_restyling_names_the_two_pictures(tmp_path):
+async def test_a_restyling_names_the_two_images(tmp_path):
     async with open_fal(tmp_path) as (client, simulator):
         image = await client.restyle(
             png(RED), png(GREEN), prompt="Softly.", model="fal/flux-2-pro", size="1024x1024", output_format="png"
         )
-        picture = opened(image)
-        side = min(picture.size) // 16
-        assert near(picture.getpixel((side + side // 2, side // 2)), GREEN)
+        decoded = opened(image)
+        side = min(decoded.size) // 16
+        assert near(decoded.getpixel((side + side // 2, side // 2)), GREEN)
         assert sent(simulator)["prompt"] == "Redraw image 1 in the style of image 2. Keep what image 1 shows. Softly."
         await books_are_balanced(client, simulator)
 
@@ -127,10 +127,10 @@ async def test_a_restyling_names_the_two_pictures(tmp_path):
 async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path, model):
     async with open_fal(tmp_path) as (client, simulator):
         image = await client.edit("a hat", png(RED), mask=left_mask(), model=model, output_format="png")
-        picture = opened(image)
-        width, height = picture.size
-        assert near(picture.getpixel((width - 20, height // 2)), RED)
-        assert not near(picture.getpixel((20, height // 2)), RED)
+        decoded = opened(image)
+        width, height = decoded.size
+        assert near(decoded.getpixel((width - 20, height // 2)), RED)
+        assert not near(decoded.getpixel((20, height // 2)), RED)
         assert sent(simulator)["mask_url"].startswith("data:image/png;base64,")
 
 
@@ -247,7 +247,7 @@ async def test_leaving_while_a_job_is_queued_stops_it_for_nothing(tmp_path):
         assert not any(bill.delivered for bill in simulator.bills)
 
 
-async def test_leaving_while_a_job_runs_waits_for_it_and_keeps_its_picture(tmp_path):
+async def test_leaving_while_a_job_runs_waits_for_it_and_keeps_its_image(tmp_path):
     service = Fal(queued_share=0.0)
     async with open_fal(tmp_path, service=service, latency=0.2) as (client, simulator):
         await leave_when(client, simulator, "poll", 3)
@@ -270,7 +270,7 @@ async def test_a_job_that_runs_for_too_long_is_left_to_the_next_process(tmp_path
 # --- what goes wrong ------------------------------------------------------------------------------------------------
 
 
-async def test_a_blackened_picture_is_withheld_and_has_its_cost(tmp_path):
+async def test_a_blackened_image_is_withheld_and_has_its_cost(tmp_path):
     async with open_fal(tmp_path, faults=Withheld()) as (client, simulator):
         with pytest.raises(imagen.ContentFilterError, match="unsafe") as caught:
             await client.generate("a cat", model=SCHNELL)
@@ -334,7 +334,7 @@ async def test_a_refusal_at_the_door_is_not_sent_again(tmp_path, fault, kind):
         assert (await client.spending()).settled_usd == simulator.billed_usd == 0
 
 
-async def test_a_web_page_in_place_of_a_picture_is_billed(tmp_path):
+async def test_a_web_page_in_place_of_an_image_is_billed(tmp_path):
     async with open_fal(tmp_path, faults=WrongMedia()) as (client, simulator):
         with pytest.raises(imagen.ProviderError):
             await client.generate("a cat", model=SCHNELL, size="1024x1024")

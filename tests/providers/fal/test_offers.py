@@ -43,8 +43,8 @@ def offers(model: imagen.Model) -> Iterator[dict[str, Any]]:
     yield {field: offered[-1] for field, offered in values.items() if offered and field not in unshaped}
 
 
-def requests(model: imagen.Model, pictures: tuple[bytes, ...], mask: bytes) -> Iterator[imagen.Request]:
-    """Every operation with every offer, and with as many pictures as the model takes."""
+def requests(model: imagen.Model, images: tuple[bytes, ...], mask: bytes) -> Iterator[imagen.Request]:
+    """Every operation with every offer, and with as many images as the model takes."""
     can = model.capabilities
     prompt = "a cat" if can.prompt_required else ""
     for fields in offers(model):
@@ -52,29 +52,29 @@ def requests(model: imagen.Model, pictures: tuple[bytes, ...], mask: bytes) -> I
         if "generate" in can.operations:
             yield imagen.Generate(**more)
         if "edit" in can.operations:
-            yield imagen.Edit(images=pictures[:1], mask=mask if can.mask else None, **more)
+            yield imagen.Edit(images=images[:1], mask=mask if can.mask else None, **more)
         if "vary" in can.operations:
-            yield imagen.Vary(image=pictures[0], **more)
+            yield imagen.Vary(image=images[0], **more)
         if "enhance" in can.operations:
-            yield imagen.Enhance(image=pictures[0], **more)
+            yield imagen.Enhance(image=images[0], **more)
         if "restyle" in can.operations:
-            yield imagen.Restyle(image=pictures[0], reference=pictures[1], **more)
+            yield imagen.Restyle(image=images[0], reference=images[1], **more)
     more = {"model": model.id, "prompt": prompt}
     if "generate" in can.operations and can.inputs.max_references:
-        yield imagen.Generate(references=pictures[:1] * can.inputs.max_references, **more)
+        yield imagen.Generate(references=images[:1] * can.inputs.max_references, **more)
     if "edit" in can.operations and can.inputs.max_images > 1:
-        yield imagen.Edit(images=pictures[:1] * can.inputs.max_images, **more)
-    yield from (imagen.Enhance(image=pictures[0], scale=scale, **more) for scale in can.scales)
+        yield imagen.Edit(images=images[:1] * can.inputs.max_images, **more)
+    yield from (imagen.Enhance(image=images[0], scale=scale, **more) for scale in can.scales)
     if can.strength:
-        yield from (imagen.Vary(image=pictures[0], strength=strength, **more) for strength in (0.1, 1.0))
+        yield from (imagen.Vary(image=images[0], strength=strength, **more) for strength in (0.1, 1.0))
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.id)
 async def test_the_provider_takes_everything_that_the_catalog_offers(tmp_path, model):
-    pictures, mask = (png(RED, (64, 64)), png(GREEN, (64, 64))), left_mask((64, 64))
+    images, mask = (png(RED, (64, 64)), png(GREEN, (64, 64))), left_mask((64, 64))
     async with open_fal(tmp_path) as (client, simulator):
         lacks = model.wire.get("lacks", {})
-        async with client.open_batch(list(requests(model, pictures, mask)), max_at_once=4) as batch:
+        async with client.open_batch(list(requests(model, images, mask)), max_at_once=4) as batch:
             async for outcome in batch:
                 asked = msgspec.structs.asdict(outcome.request)
                 assert isinstance(outcome, imagen.Image), (outcome, asked)
@@ -94,7 +94,7 @@ async def test_the_provider_takes_everything_that_the_catalog_offers(tmp_path, m
 @pytest.mark.parametrize(
     "model", [model for model in MODELS if model.capabilities.max_images_per_request > 1], ids=lambda model: model.id
 )
-async def test_as_many_pictures_as_the_catalog_says_come_from_one_request(tmp_path, model):
+async def test_as_many_images_as_the_catalog_says_come_from_one_request(tmp_path, model):
     can = model.capabilities
     more: dict[str, Any] = {"model": model.id, "prompt": "a cat"}
     match can.operations[0]:

@@ -25,7 +25,7 @@ from imagen import (
 )
 from imagen.providers import fal
 from tests.providers.fal.test_requests import COMPLETED, FILE, GOOD, LINK, RESULT, SUBMITTED
-from tests.providers.stepping import PICTURE, Walk, call, outcome, recorded, reply
+from tests.providers.stepping import IMAGE, Walk, call, outcome, recorded, reply
 
 QUEUED = reply({"status": "IN_QUEUE", "queue_position": 0}, 202)
 FAILED = reply({"status": "COMPLETED", "error": "It went wrong.", "error_type": "some_error"})
@@ -224,8 +224,8 @@ def test_a_job_that_failed_is_asked_for_its_answer_once():
     error = ended(reply(b"<html>", 502), FAILED).fail()
     assert "It went wrong." in error.message
     assert error.details["type"] == "some_error"
-    # An answer with pictures is what was paid for, whatever the status says.
-    assert ended(RESULT, FAILED).run().pictures
+    # An answer with images is what was paid for, whatever the status says.
+    assert ended(RESULT, FAILED).run().images
 
 
 # --- the life of a job ----------------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ def test_a_place_in_the_queue_is_told(position, note):
 
 def test_a_job_is_given_a_moment_to_be_known():
     missing = reply({"detail": "Not found"}, 404)
-    assert walk(SUBMITTED, missing, missing, missing, *GOOD[1:]).run().pictures
+    assert walk(SUBMITTED, missing, missing, missing, *GOOD[1:]).run().images
     error = walk(SUBMITTED, *[missing] * 4).fail()
     assert outcome(error) == (ProviderError, "API_ERROR", False, "unknown", None)
     assert error.details["job_id"] == "r1"
@@ -277,7 +277,7 @@ def test_a_job_is_given_a_moment_to_be_known():
 
 def test_polls_that_cannot_be_read_do_not_lose_a_job():
     bad = [reply(b"<html>"), reply({}), reply([]), reply({"detail": "slow"}, 429), reply({"detail": "?"}, 500)]
-    assert walk(SUBMITTED, *bad, QUEUED, *bad, *GOOD[1:]).run().pictures
+    assert walk(SUBMITTED, *bad, QUEUED, *bad, *GOOD[1:]).run().images
     error = walk(SUBMITTED, *[reply(b"<html>")] * 10).fail()
     assert outcome(error) == (OutcomeUnknownError, "OUTCOME_UNKNOWN", False, "unknown", None)
 
@@ -300,7 +300,7 @@ def test_a_job_that_may_not_be_asked_for_may_be_billed(status, kind):
 def test_a_result_that_comes_a_moment_later_is_waited_for():
     early = reply({"detail": "Request is still in progress"}, 400)
     job = walk(SUBMITTED, COMPLETED, early, early, RESULT, FILE)
-    assert job.run().pictures
+    assert job.run().images
     assert len([step for step in job.steps if isinstance(step, Wait)]) == 3
     assert walk(SUBMITTED, COMPLETED, *[early] * 5).fail().billed == "unknown"
 
@@ -323,14 +323,14 @@ def output(**more: object) -> HttpResponse:
         ({"has_nsfw_concepts": ["yes", 1]}, [False, False]),
     ],
 )
-def test_a_blackened_picture_is_withheld_in_its_place(flags, withheld):
+def test_a_blackened_image_is_withheld_in_its_place(flags, withheld):
     result = ended(output(**flags)).run()
-    assert [isinstance(picture, WithheldImage) for picture in result.pictures] == withheld
+    assert [isinstance(decoded, WithheldImage) for decoded in result.images] == withheld
 
 
-def test_a_link_that_is_gone_does_not_lose_the_other_picture():
+def test_a_link_that_is_gone_does_not_lose_the_other_image():
     job = walk(SUBMITTED, COMPLETED, output(), reply(b"", 404), FILE)
-    first, second = job.run().pictures
+    first, second = job.run().images
     assert isinstance(first, LostImage)
     assert isinstance(second, imagen.GeneratedImage)
     both = walk(SUBMITTED, COMPLETED, output(), reply(b"", 404), reply(b"", 404)).fail()
@@ -338,43 +338,43 @@ def test_a_link_that_is_gone_does_not_lose_the_other_picture():
 
 
 @pytest.mark.parametrize("image", [{"url": LINK, "width": None}, LINK])
-def test_a_model_of_one_picture(image):
-    (picture,) = ended(reply({"image": image})).run().pictures
-    assert isinstance(picture, imagen.GeneratedImage)
-    assert picture.data == PICTURE
+def test_a_model_of_one_image(image):
+    (decoded,) = ended(reply({"image": image})).run().images
+    assert isinstance(decoded, imagen.GeneratedImage)
+    assert decoded.data == IMAGE
 
 
-def test_a_data_url_is_a_picture_too():
-    (picture,) = ended(reply({"images": [{"url": "data:image/png;base64,iVBORw0="}]})).run().pictures
-    assert isinstance(picture, imagen.GeneratedImage)
-    assert picture.data == b"\x89PNG\r"
+def test_a_data_url_is_an_image_too():
+    (decoded,) = ended(reply({"images": [{"url": "data:image/png;base64,iVBORw0="}]})).run().images
+    assert isinstance(decoded, imagen.GeneratedImage)
+    assert decoded.data == b"\x89PNG\r"
 
 
 @pytest.mark.parametrize(
     ("body", "billed"),
     [({}, "unknown"), ({"images": []}, "unknown"), ({"images": None}, "unknown"), (b"<html>", "yes"), ([], "yes")],
 )
-def test_a_result_without_pictures_may_have_been_billed_and_one_that_cannot_be_read_was(body, billed):
+def test_a_result_without_images_may_have_been_billed_and_one_that_cannot_be_read_was(body, billed):
     error = ended(reply(body)).fail()
     assert (type(error), error.billed) == (ProviderError, billed)
 
 
 def test_an_item_without_a_link_keeps_its_place():
     result = ended(reply({"images": [{}, {"url": LINK}, None]})).run()
-    assert [isinstance(picture, LostImage) for picture in result.pictures] == [True, False, True]
+    assert [isinstance(decoded, LostImage) for decoded in result.images] == [True, False, True]
 
 
 @pytest.mark.parametrize(("seed", "kept"), [(7, 7), (None, 3), ("7", 3), (True, 3), (2**70, 3), (1.5, 3)])
 def test_a_seed_is_the_one_that_was_told_or_else_the_one_that_was_asked_for(seed, kept):
-    (picture,) = ended(reply({"images": [{"url": LINK}], "seed": seed}), seed=3).run().pictures
-    assert isinstance(picture, imagen.GeneratedImage)
-    assert picture.seed == kept
+    (decoded,) = ended(reply({"images": [{"url": LINK}], "seed": seed}), seed=3).run().images
+    assert isinstance(decoded, imagen.GeneratedImage)
+    assert decoded.seed == kept
 
 
 def test_a_prompt_that_was_written_anew_is_told():
-    (picture,) = ended(reply({"images": [{"url": LINK}], "prompt": "A detailed cat."})).run().pictures
-    assert isinstance(picture, imagen.GeneratedImage)
-    assert picture.revised_prompt == "A detailed cat."
+    (decoded,) = ended(reply({"images": [{"url": LINK}], "prompt": "A detailed cat."})).run().images
+    assert isinstance(decoded, imagen.GeneratedImage)
+    assert decoded.revised_prompt == "A detailed cat."
 
 
 @pytest.mark.parametrize(

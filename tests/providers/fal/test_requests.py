@@ -13,7 +13,7 @@ from PIL import Image
 import imagen
 from imagen import Cancellable, ConfigurationError, HttpRequest, InvalidRequestError, JobAccepted, Progress, Wait
 from imagen.providers import fal
-from tests.providers.stepping import PICTURE, Walk, call, input_picture, mask_picture, reply
+from tests.providers.stepping import IMAGE, Walk, call, input_image, mask_image, reply
 
 APP = "https://queue.fal.run/fal-ai/flux"
 SUBMITTED = reply(
@@ -40,9 +40,9 @@ RESULT = reply(
     },
     x_fal_billable_units="1.0",
 )
-FILE = reply(PICTURE)
+FILE = reply(IMAGE)
 GOOD = (SUBMITTED, COMPLETED, RESULT, FILE)
-PICTURE_URL = f"data:image/png;base64,{pybase64.b64encode(input_picture().data).decode()}"
+IMAGE_URL = f"data:image/png;base64,{pybase64.b64encode(input_image().data).decode()}"
 
 
 def body_of(model: str | imagen.Model = "fal/flux-schnell", **more: Any) -> dict[str, Any]:
@@ -80,9 +80,9 @@ def test_the_steps_of_a_job():
     ]
     assert (walk.requests[-1].url, walk.requests[-1].repeatable) == (LINK, True)
     assert (walk.requests[0].method, walk.requests[0].repeatable) == ("POST", False)
-    (picture,) = result.pictures
-    assert isinstance(picture, imagen.GeneratedImage)
-    assert (picture.data, picture.seed, picture.provider_id, picture.revised_prompt) == (PICTURE, 42, "r1", None)
+    (image,) = result.images
+    assert isinstance(image, imagen.GeneratedImage)
+    assert (image.data, image.seed, image.provider_id, image.revised_prompt) == (IMAGE, 42, "r1", None)
     assert result.units == 1
 
 
@@ -183,24 +183,24 @@ def test_words_of_an_endpoint():
 
 def test_an_edit_goes_to_an_endpoint_of_its_own():
     edit = imagen.Edit(prompt="a hat", images=("a", "b"), model="fal/flux-2-pro")
-    pictures = (input_picture(), input_picture(color="red"))
-    assert address_of("fal/flux-2-pro", request=edit, images=pictures) == "fal-ai/flux-2-pro/edit"
-    body = body_of("fal/flux-2-pro", request=edit, images=pictures)
-    assert body["image_urls"][0] == PICTURE_URL != body["image_urls"][1]
+    images = (input_image(), input_image(color="red"))
+    assert address_of("fal/flux-2-pro", request=edit, images=images) == "fal-ai/flux-2-pro/edit"
+    body = body_of("fal/flux-2-pro", request=edit, images=images)
+    assert body["image_urls"][0] == IMAGE_URL != body["image_urls"][1]
     assert address_of("fal/flux-2-pro") == "fal-ai/flux-2-pro"
-    assert address_of("fal/flux-2-pro", references=pictures) == "fal-ai/flux-2-pro/edit"
+    assert address_of("fal/flux-2-pro", references=images) == "fal-ai/flux-2-pro/edit"
     one = imagen.Edit(prompt="a hat", images=("a",))
-    assert body_of("fal/flux-kontext", request=one, images=pictures[:1]) == {
+    assert body_of("fal/flux-kontext", request=one, images=images[:1]) == {
         "prompt": "a hat",
         "num_images": 1,
-        "image_url": PICTURE_URL,
+        "image_url": IMAGE_URL,
     }
 
 
 @pytest.mark.parametrize(("model", "form"), [("fal/flux-fill", "white"), ("fal/gpt-image-2", "alpha")])
 def test_a_mask_has_the_form_of_the_endpoint(model, form):
     edit = imagen.Edit(prompt="a hat", images=("a",), mask="m")
-    body = body_of(model, request=edit, images=(input_picture(),), mask=mask_picture())
+    body = body_of(model, request=edit, images=(input_image(),), mask=mask_image())
     mask = Image.open(io.BytesIO(pybase64.b64decode(body["mask_url"].partition(",")[2])))
     left, right = mask.getpixel((5, 5)), mask.getpixel((60, 5))
     if form == "white":
@@ -222,7 +222,7 @@ def test_a_black_mask_by_a_table():
         mask=True,
     )
     edit = imagen.Edit(prompt="a hat", images=("a",), mask="m")
-    walk = Walk(fal.run(call(model, request=edit, images=(input_picture(),), mask=mask_picture())), *GOOD)
+    walk = Walk(fal.run(call(model, request=edit, images=(input_image(),), mask=mask_image())), *GOOD)
     walk.run()
     mask = Image.open(io.BytesIO(pybase64.b64decode(walk.body["mask"].partition(",")[2])))
     assert (mask.getpixel((5, 5)), mask.getpixel((60, 5))) == (0, 255)
@@ -239,7 +239,7 @@ def test_a_black_mask_by_a_table():
 )
 def test_a_strength_may_be_counted_the_other_way(strength, place, sent):
     model = mine({"images": ["image"], "strength": place}, operations=["vary"], strength=True)
-    body = body_of(model, request=imagen.Vary(image="a", strength=strength, prompt="p"), images=(input_picture(),))
+    body = body_of(model, request=imagen.Vary(image="a", strength=strength, prompt="p"), images=(input_image(),))
     assert (body["strength"], body["prompt"]) == (sent, "p")
 
 
@@ -249,23 +249,23 @@ def test_a_strength_below_the_least_is_told():
         operations=["vary"],
         strength=True,
     )
-    walk = Walk(fal.run(call(model, request=imagen.Vary(image="a", strength=1.0), images=(input_picture(),))), *GOOD)
+    walk = Walk(fal.run(call(model, request=imagen.Vary(image="a", strength=1.0), images=(input_image(),))), *GOOD)
     (made,) = walk.run().adjustments
     assert (made.field, made.asked, made.sent, walk.body["likeness"]) == ("strength", "1", "0.8", 0.2)
 
 
 def test_an_enhancement():
     enhance = imagen.Enhance(image="a", scale=2, seed=3)
-    body = body_of("fal/clarity-upscaler", request=enhance, images=(input_picture(),))
-    assert body == {"seed": 3, "upscale_factor": 2, "image_url": PICTURE_URL}
-    body = body_of("fal/seedvr-upscale", request=imagen.Enhance(image="a", scale=1.5), images=(input_picture(),))
-    assert body == {"upscale_factor": 1.5, "upscale_mode": "factor", "image_url": PICTURE_URL}
+    body = body_of("fal/clarity-upscaler", request=enhance, images=(input_image(),))
+    assert body == {"seed": 3, "upscale_factor": 2, "image_url": IMAGE_URL}
+    body = body_of("fal/seedvr-upscale", request=imagen.Enhance(image="a", scale=1.5), images=(input_image(),))
+    assert body == {"upscale_factor": 1.5, "upscale_mode": "factor", "image_url": IMAGE_URL}
 
 
 def test_modes_have_words_where_there_are_several():
     wire = {"images": ["image"], "mode": {"field": "model", "words": {"fast": "F", "creative": "C"}}}
     model = mine(wire, operations=["enhance"], modes=["fast", "creative"])
-    body = body_of(model, request=imagen.Enhance(image="a", mode="creative"), images=(input_picture(),))
+    body = body_of(model, request=imagen.Enhance(image="a", mode="creative"), images=(input_image(),))
     assert body["model"] == "C"
 
 
@@ -290,9 +290,9 @@ def test_a_size_has_several_forms(size, sent):
 
 def test_a_restyling_by_references_of_their_own():
     model = mine({"images": ["image"], "references": ["style", "more[]"]}, operations=["restyle", "generate"])
-    pictures = {"images": (input_picture(),), "references": (input_picture(color="red"),)}
-    body = body_of(model, request=imagen.Restyle(image="a", reference="b"), **pictures)
-    assert body["prompt"] == "The same subject and composition, in the style of the reference picture."
+    images = {"images": (input_image(),), "references": (input_image(color="red"),)}
+    body = body_of(model, request=imagen.Restyle(image="a", reference="b"), **images)
+    assert body["prompt"] == "The same subject and composition, in the style of the reference image."
     assert body.keys() == {"prompt", "image", "style"}
 
 
@@ -339,15 +339,15 @@ def test_a_wrong_table_is_named(wire):
         ({"sizes": ["512x512"]}, imagen.Generate(prompt="x", size="512x512"), "size"),
         ({"output_formats": ["png"]}, imagen.Generate(prompt="x", output_format="png"), "output_format"),
         ({"max_images_per_request": 4}, imagen.Generate(prompt="x"), "count"),
-        ({"operations": ["edit"]}, imagen.Edit(prompt="x", images=("a",)), "so many pictures"),
+        ({"operations": ["edit"]}, imagen.Edit(prompt="x", images=("a",)), "so many images"),
         ({"operations": ["vary"], "strength": True}, imagen.Vary(image="a", strength=0.5), "strength"),
         ({"operations": ["enhance"], "scales": [2]}, imagen.Enhance(image="a", scale=2), "scale"),
     ],
 )
 def test_a_table_must_name_a_field_for_what_its_capabilities_promise(capabilities, request_, what):
-    """Left out in silence it would be a picture that nobody asked for, and paid."""
-    pictures = () if isinstance(request_, imagen.Generate) else (input_picture(),)
-    walk = Walk(fal.run(call(mine({}, **capabilities), request=request_, images=pictures)))
+    """Left out in silence it would be an image that nobody asked for, and paid."""
+    images = () if isinstance(request_, imagen.Generate) else (input_image(),)
+    walk = Walk(fal.run(call(mine({}, **capabilities), request=request_, images=images)))
     error = walk.fail()
     assert type(error) is ConfigurationError
     assert f"names no field for {what}" in error.message
@@ -357,7 +357,7 @@ def test_a_table_must_name_a_field_for_what_its_capabilities_promise(capabilitie
 def test_a_mask_needs_a_field():
     model = mine({"images": ["image"]}, operations=["edit"], mask=True)
     edit = imagen.Edit(prompt="x", images=("a",), mask="m")
-    walk = Walk(fal.run(call(model, request=edit, images=(input_picture(),), mask=mask_picture())))
+    walk = Walk(fal.run(call(model, request=edit, images=(input_image(),), mask=mask_image())))
     assert "names no field for a mask" in walk.fail().message
 
 
@@ -369,12 +369,12 @@ def test_what_an_operation_lacks_is_dropped_and_told_or_refused():
     )
     assert body_of(model, seed=3)["seed"] == 3
     vary = imagen.Vary(image="a", seed=3, prompt="p")
-    walk = Walk(fal.run(call(model, request=vary, images=(input_picture(),))), *GOOD)
+    walk = Walk(fal.run(call(model, request=vary, images=(input_image(),))), *GOOD)
     assert [(made.field, made.asked, made.sent) for made in walk.run().adjustments] == [
         ("seed", "3", None),
         ("prompt", "p", None),
     ]
     assert "seed" not in walk.body
     strict = msgspec.structs.replace(vary, strict=True)
-    error = Walk(fal.run(call(model, request=strict, images=(input_picture(),)))).fail()
+    error = Walk(fal.run(call(model, request=strict, images=(input_image(),)))).fail()
     assert "would leave out seed" in error.message

@@ -19,7 +19,7 @@ def url(data: bytes) -> str:
     return f"data:image/png;base64,{pybase64.b64encode(data).decode()}"
 
 
-PICTURE, SMALL, MASK = url(png(RED)), url(png(RED, (64, 64))), url(left_mask())
+IMAGE, SMALL, MASK = url(png(RED)), url(png(RED, (64, 64))), url(left_mask())
 SCHNELL, FILL, EDIT = "fal-ai/flux/schnell", "fal-ai/flux-pro/v1/fill", "fal-ai/flux-2-pro/edit"
 WRONG: dict[str, tuple[str, Any, str, str]] = {
     "no prompt": (SCHNELL, {}, "prompt", "missing"),
@@ -47,11 +47,11 @@ WRONG: dict[str, tuple[str, Any, str, str]] = {
     "name of a size": (SCHNELL, {"prompt": "x", "image_size": "1024x1024"}, "image_size", "one_of"),
     "half a size": (SCHNELL, {"prompt": "x", "image_size": {"width": 512}}, "image_size", "one_of"),
     "resolution": ("blackforestlabs/flux-3/text-to-image", {"prompt": "x", "resolution": "1K"}, "resolution", "one_of"),
-    "no mask": (FILL, {"prompt": "x", "image_url": PICTURE}, "mask_url", "missing"),
+    "no mask": (FILL, {"prompt": "x", "image_url": IMAGE}, "mask_url", "missing"),
     "mask of another size": (FILL, {"prompt": "x", "image_url": SMALL, "mask_url": MASK}, "mask_url", "value_error"),
-    "no list": (EDIT, {"prompt": "x", "image_urls": PICTURE}, "image_urls", "list_type"),
-    "too many pictures": (EDIT, {"prompt": "x", "image_urls": [SMALL] * 10}, "image_urls", "sequence_too_long"),
-    "no picture": (
+    "no list": (EDIT, {"prompt": "x", "image_urls": IMAGE}, "image_urls", "list_type"),
+    "too many images": (EDIT, {"prompt": "x", "image_urls": [SMALL] * 10}, "image_urls", "sequence_too_long"),
+    "no image": (
         EDIT,
         {"prompt": "x", "image_urls": ["data:image/png;base64,AAAA"]},
         "image_urls",
@@ -59,7 +59,7 @@ WRONG: dict[str, tuple[str, Any, str, str]] = {
     ),
     "plain base64": (
         EDIT,
-        {"prompt": "x", "image_urls": [PICTURE.partition(",")[2]]},
+        {"prompt": "x", "image_urls": [IMAGE.partition(",")[2]]},
         "image_urls",
         "image_load_error",
     ),

@@ -28,7 +28,7 @@ from imagen import (
 from imagen._results.prices import cost_of
 from imagen.providers.google import _adapter as google
 from tests.providers.google.test_requests import CHEAP, IMAGEN, ITEM, drawn, listed, predicted
-from tests.providers.stepping import CATALOG, PICTURE, PICTURE_BASE64, Walk, call, outcome, recorded, reply
+from tests.providers.stepping import CATALOG, IMAGE, IMAGE_BASE64, Walk, call, outcome, recorded, reply
 from tests.providers.test_openai import bodies, mutated, statuses, wrong_fields
 
 USAGE = {
@@ -44,10 +44,10 @@ def walk(*responses: HttpResponse, model: str = CHEAP, **fields: Any) -> Walk:
     return Walk(google.generate(call(model, **fields)), *responses)
 
 
-# --- which part is the picture --------------------------------------------------------------------------------------
+# --- which part is the image --------------------------------------------------------------------------------------
 
 
-def inline(data: str = PICTURE_BASE64, mime_type: object = "image/png", **more: object) -> dict[str, object]:
+def inline(data: str = IMAGE_BASE64, mime_type: object = "image/png", **more: object) -> dict[str, object]:
     return {"inlineData": {"mimeType": mime_type, "data": data}, **more}
 
 
@@ -61,22 +61,22 @@ def test_words_thoughts_and_signatures_are_passed_over():
     ]
     body = drawn(*parts)
     body["candidates"][0]["content"]["parts"][-1]["thoughtSignature"] = "A" * 1_000_000
-    assert walk(reply(body), seed=4).run() == GeneratedImages(pictures=(imagen.GeneratedImage(data=PICTURE, seed=4),))
+    assert walk(reply(body), seed=4).run() == GeneratedImages(images=(imagen.GeneratedImage(data=IMAGE, seed=4),))
 
 
-def test_every_picture_of_an_answer_is_kept():
+def test_every_image_of_an_answer_is_kept():
     result = walk(reply(drawn(inline(), usageMetadata=USAGE))).run()
-    assert [picture.data for picture in result.pictures] == [PICTURE, PICTURE]
+    assert [image.data for image in result.images] == [IMAGE, IMAGE]
 
 
-def test_a_picture_beside_a_reason_to_stop_is_a_picture():
+def test_an_image_beside_a_reason_to_stop_is_an_image():
     body = drawn()
     body["candidates"][0]["finishReason"] = "MAX_TOKENS"
-    assert walk(reply(body)).run().pictures
+    assert walk(reply(body)).run().images
 
 
 @pytest.mark.parametrize("data", ["*", None, 7, "AA=A"])
-def test_a_picture_that_cannot_be_read_was_paid(data):
+def test_an_image_that_cannot_be_read_was_paid(data):
     assert walk(reply({"candidates": [{"content": {"parts": [inline(data)]}}]})).fail().billed == "yes"
 
 
@@ -105,10 +105,10 @@ def test_the_tokens_are_those_that_were_billed_or_unknown(usage, expected):
     assert walk(reply(drawn(usageMetadata=usage))).run().usage == expected
 
 
-def test_tokens_that_cannot_be_read_do_not_lose_the_picture():
+def test_tokens_that_cannot_be_read_do_not_lose_the_image():
     body = json.dumps(drawn(usageMetadata={"x": "@"})).replace('"@"', "1e999").encode()
     result = walk(HttpResponse(status=200, body=body)).run()
-    assert (len(result.pictures), result.usage) == (1, None)
+    assert (len(result.images), result.usage) == (1, None)
 
 
 # --- refusals of status 200 -----------------------------------------------------------------------------------------
@@ -149,10 +149,10 @@ def test_each_refusal_behind_status_200_has_its_class(body, expected):
 
 
 @pytest.mark.parametrize("reason", ["IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"])
-def test_a_picture_that_was_made_and_withheld_has_a_place_and_a_cost(reason):
+def test_an_image_that_was_made_and_withheld_has_a_place_and_a_cost(reason):
     body = {**stopped(reason, finishMessage="Not this one."), "usageMetadata": USAGE}
     result = walk(reply(body)).run()
-    assert result.pictures == (WithheldImage(reason=f"{reason}: Not this one."),)
+    assert result.images == (WithheldImage(reason=f"{reason}: Not this one."),)
     assert cost_of(CATALOG.find(CHEAP), imagen.Generate(prompt="x"), result).usd > Decimal("0.0336")
     without_usage = walk(reply(stopped(reason))).run()
     assert cost_of(CATALOG.find(CHEAP), imagen.Generate(prompt="x"), without_usage).usd > Decimal("0.0336")
@@ -164,11 +164,11 @@ def test_settings_say_what_is_not_published():
     assert walk(reply({"promptFeedback": {"blockReason": "SAFETY"}}), settings=free).fail().billed == "no"
 
 
-def test_the_words_of_the_model_say_why_there_is_no_picture():
+def test_the_words_of_the_model_say_why_there_is_no_image():
     parts = [{"text": "Which cat?"}, {"text": "Please say more."}]
     assert "Which cat? Please say more." in walk(reply(stopped("STOP", content={"parts": parts}))).fail().message
     message = walk(reply({"promptFeedback": {"blockReason": "JAILBREAK", "blockReasonMessage": "No."}})).fail().message
-    assert message == "Google refuses this request (JAILBREAK): No. Change the prompt or the pictures."
+    assert message == "Google refuses this request (JAILBREAK): No. Change the prompt or the images."
 
 
 @pytest.mark.parametrize(
@@ -192,26 +192,26 @@ FILTERED = {"raiFilteredReason": "Unable to show it. Support codes: 1"}
 
 def test_what_imagen_filters_costs_nothing_and_keeps_its_place():
     result = walk(reply(predicted(FILTERED, ITEM)), model=IMAGEN, count=2).run()
-    withheld, picture = result.pictures
+    withheld, image = result.images
     assert withheld == imagen.WithheldImage(reason="Unable to show it. Support codes: 1", billed=False)
-    assert picture == imagen.GeneratedImage(data=PICTURE)
+    assert image == imagen.GeneratedImage(data=IMAGE)
     assert cost_of(CATALOG.find(IMAGEN), imagen.Generate(prompt="x"), result).usd == Decimal("0.04")
 
 
-def test_imagen_may_filter_every_picture():
+def test_imagen_may_filter_every_image():
     result = walk(reply(predicted(FILTERED, FILTERED)), model=IMAGEN, count=2).run()
-    assert [picture.billed for picture in result.pictures] == [False, False]
+    assert [image.billed for image in result.images] == [False, False]
     assert cost_of(CATALOG.find(IMAGEN), imagen.Generate(prompt="x"), result).usd == 0
 
 
 @pytest.mark.parametrize("body", [predicted(), {}, {"predictions": None}], ids=str)
-def test_imagen_may_filter_every_picture_and_say_nothing(body):
+def test_imagen_may_filter_every_image_and_say_nothing(body):
     assert outcome(walk(reply(body), model=IMAGEN, count=2).fail()) == FREE
 
 
-def test_a_single_picture_of_imagen_has_its_seed():
-    assert walk(reply(predicted(ITEM)), model=IMAGEN, seed=9).run().pictures[0].seed == 9
-    assert walk(reply(predicted(ITEM, ITEM)), model=IMAGEN, seed=9, count=2).run().pictures[0].seed is None
+def test_a_single_image_of_imagen_has_its_seed():
+    assert walk(reply(predicted(ITEM)), model=IMAGEN, seed=9).run().images[0].seed == 9
+    assert walk(reply(predicted(ITEM, ITEM)), model=IMAGEN, seed=9, count=2).run().images[0].seed is None
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------
@@ -309,15 +309,15 @@ BYTES = tuple(json.dumps(sample).encode() for sample in SAMPLES)
     model=st.sampled_from([CHEAP, IMAGEN]),
 )
 @settings(max_examples=500, deadline=None)
-def test_any_answer_ends_in_pictures_or_an_error_of_ours(body, status, model):
+def test_any_answer_ends_in_images_or_an_error_of_ours(body, status, model):
     result = walk(HttpResponse(status=status, body=body), model=model)
     try:
-        pictures = result.run().pictures
+        images = result.run().images
     except imagen.ImagenError as caught:
         assert caught.billed in ("yes", "no", "unknown")
         assert caught.retry_after_seconds is None or 0 <= caught.retry_after_seconds < 1e7
     else:
-        assert pictures
+        assert images
         assert status == 200
 
 

@@ -29,7 +29,7 @@ from imagen.providers.google import _adapter as google
 from imagen.testing.simulator import FewerImages, open_simulator
 from imagen.testing.simulator import WithheldImage as WithheldByFilter
 from tests.providers.batches import GOOGLE, BatchWalk, Collector, File, google_answer, google_batch, json_line
-from tests.providers.stepping import Walk, call, input_picture, outcome, recorded, reply
+from tests.providers.stepping import Walk, call, input_image, outcome, recorded, reply
 from tests.transports import open_driver
 
 MODEL = GOOGLE.model
@@ -50,7 +50,7 @@ def content(*parts: dict[str, object], reason: str = "STOP") -> dict[str, object
     "fields",
     [
         {"prompt": 'Ä\n"✓"', "aspect_ratio": "16:9", "seed": 7, "safety": "strict"},
-        {"prompt": "like this", "references": (input_picture(), input_picture(32, 32))},
+        {"prompt": "like this", "references": (input_image(), input_image(32, 32))},
     ],
 )
 def test_a_line_holds_what_the_request_would_be_by_itself(fields):
@@ -171,15 +171,15 @@ def test_each_line_is_read_with_the_request_that_it_answers():
     calls = [call(MODEL, prompt=str(seed), seed=seed, settings={"economy_poll_seconds": 1.0}) for seed in (5, 6)]
     walk = BatchWalk(GOOGLE.batch_api.collect(calls, GOOGLE.accepted), GOOGLE.ended, GOOGLE.file(1, 0))
     results = walk.run()
-    seeds = [[picture.seed for picture in results[position].pictures] for position in (0, 1)]
+    seeds = [[image.seed for image in results[position].images] for position in (0, 1)]
     assert seeds == [[5], [6]]
 
 
-def test_a_withheld_picture_is_one_in_a_line_too():
+def test_a_withheld_image_is_one_in_a_line_too():
     body = content(reason="IMAGE_SAFETY")
     result = GOOGLE.collect(1, GOOGLE.ended, File([google_answer("0", response=body)])).run()[0]
     assert isinstance(result, GeneratedImages)
-    assert isinstance(result.pictures[0], WithheldImage)
+    assert isinstance(result.images[0], WithheldImage)
 
 
 def test_recorded_answers_are_read_in_lines_too():
@@ -247,22 +247,22 @@ async def test_a_wrong_key_is_refused_before_anything_is_ordered():
         assert [received.kind for received in simulator.received] == ["upload"]
 
 
-async def test_pictures_to_refer_to_go_along():
+async def test_images_to_refer_to_go_along():
     async with open_simulator() as simulator:
-        watch = await run(simulator, references=(input_picture(color="red"),))
+        watch = await run(simulator, references=(input_image(color="red"),))
         assert all(isinstance(result, GeneratedImages) for result in watch.results.values())
         assert b"inlineData" in simulator.received[1].body
 
 
 @pytest.mark.parametrize("fault", [WithheldByFilter(), FewerImages()], ids=repr)
-async def test_pictures_that_are_not_shown(fault):
+async def test_images_that_are_not_shown(fault):
     async with open_simulator(faults=fault) as simulator:
         watch = await run(simulator)
         assert not any(
-            isinstance(picture, imagen.GeneratedImage)
+            isinstance(image, imagen.GeneratedImage)
             for result in watch.results.values()
             if isinstance(result, GeneratedImages)
-            for picture in result.pictures
+            for image in result.images
         )
 
 

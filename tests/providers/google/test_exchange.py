@@ -71,9 +71,9 @@ async def open_client(
 
 
 def opened(image: imagen.Image) -> PillowImage.Image:
-    picture = PillowImage.open(io.BytesIO(image.data))
-    picture.load()
-    return picture
+    decoded = PillowImage.open(io.BytesIO(image.data))
+    decoded.load()
+    return decoded
 
 
 def near(pixel: object, colour: tuple[int, int, int]) -> bool:
@@ -89,7 +89,7 @@ async def books_agree(client: imagen.Client, simulator: Simulator) -> None:
 
 
 @pytest.mark.parametrize("model", GEMINI)
-async def test_a_picture_has_the_shape_that_was_asked_for_and_the_cost_that_was_billed(tmp_path, model):
+async def test_an_image_has_the_shape_that_was_asked_for_and_the_cost_that_was_billed(tmp_path, model):
     async with open_simulator() as simulator, open_client(tmp_path, simulator) as client:
         image = await client.generate("a cat", model=model, aspect_ratio="16:9")
         assert (image.width, image.height) == opened(image).size == (1376, 768)
@@ -113,7 +113,7 @@ async def test_resolutions_double_the_sides_and_their_estimates_hold_the_bill(tm
         await books_agree(client, simulator)
 
 
-async def test_pixels_become_a_ratio_and_a_resolution_and_the_picture_says_so(tmp_path):
+async def test_pixels_become_a_ratio_and_a_resolution_and_the_image_says_so(tmp_path):
     async with open_simulator() as simulator, open_client(tmp_path, simulator) as client:
         image = await client.generate("a cat", model="gemini-nano-banana-2.1", size="2048x2048")
         (adjustment,) = image.adjustments
@@ -122,12 +122,12 @@ async def test_pixels_become_a_ratio_and_a_resolution_and_the_picture_says_so(tm
 
 
 @pytest.mark.parametrize("model", EDITORS)
-async def test_an_edit_starts_from_the_first_picture_and_sees_the_others_in_their_order(tmp_path, model):
+async def test_an_edit_starts_from_the_first_image_and_sees_the_others_in_their_order(tmp_path, model):
     red, green, blue = (200, 30, 30), (30, 180, 30), (30, 30, 200)
     sources = [png(red, (320, 160)), png(green), png(blue)]
     async with open_simulator() as simulator, open_client(tmp_path, simulator) as client:
         image = await client.edit("make it brighter", *sources, model=model)
-        # Without a ratio an edit keeps the one of its picture.
+        # Without a ratio an edit keeps the one of its image.
         assert image.width / image.height == pytest.approx(2, abs=0.1)
         drawn = opened(image).convert("RGB")
         stripe = image.height // 20
@@ -137,7 +137,7 @@ async def test_an_edit_starts_from_the_first_picture_and_sees_the_others_in_thei
         await books_agree(client, simulator)
 
 
-async def test_a_restyle_names_the_picture_and_the_look(tmp_path):
+async def test_a_restyle_names_the_image_and_the_look(tmp_path):
     red, green = (200, 30, 30), (30, 180, 30)
     async with open_simulator() as simulator, open_client(tmp_path, simulator) as client:
         image = await client.restyle(png(red, (100, 100)), png(green), prompt="in oil", model=CHEAP)
@@ -235,7 +235,7 @@ async def test_a_refusal_is_not_repeated_and_nothing_is_booked(tmp_path, fault, 
         await books_agree(client, simulator)
 
 
-async def test_a_withheld_picture_has_its_cost(tmp_path):
+async def test_a_withheld_image_has_its_cost(tmp_path):
     async with open_simulator(faults=Withheld()) as simulator, open_client(tmp_path, simulator) as client:
         with pytest.raises(imagen.ContentFilterError, match="IMAGE_SAFETY") as caught:
             await client.generate("a cat", model=CHEAP)
@@ -244,7 +244,7 @@ async def test_a_withheld_picture_has_its_cost(tmp_path):
         await books_agree(client, simulator)
 
 
-async def test_filtered_pictures_of_imagen_cost_nothing(tmp_path):
+async def test_filtered_images_of_imagen_cost_nothing(tmp_path):
     model = "vertex/imagen-4.0-generate-001"
     async with open_simulator(faults=Withheld()) as simulator, open_client(tmp_path, simulator) as client:
         async with client.open_batch("a cat", n=3, model=model, together=True) as batch:
@@ -266,7 +266,7 @@ async def test_a_prompt_that_imagen_refuses_costs_nothing(tmp_path):
         await books_agree(client, simulator)
 
 
-async def test_words_in_place_of_a_picture_are_told(tmp_path):
+async def test_words_in_place_of_an_image_are_told(tmp_path):
     async with open_simulator(faults=FewerImages()) as simulator, open_client(tmp_path, simulator) as client:
         with pytest.raises(imagen.InvalidRequestError, match="A fine idea") as caught:
             await client.generate("a cat", model=CHEAP)
@@ -287,7 +287,7 @@ async def test_what_may_be_billed_is_unknown_and_not_ordered_again(tmp_path, fau
 
 @pytest.mark.parametrize("references", [(), (png(),)], ids=["alone", "with a reference"])
 @pytest.mark.parametrize("fault", [WrongMedia(), BrokenBase64()], ids=repr)
-async def test_a_picture_that_is_none_was_paid(tmp_path, fault, references):
+async def test_an_image_that_is_none_was_paid(tmp_path, fault, references):
     async with open_simulator(faults=fault) as simulator, open_client(tmp_path, simulator) as client:
         with pytest.raises(imagen.ProviderError):
             await client.generate("a cat", model=CHEAP, references=references)

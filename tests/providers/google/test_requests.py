@@ -12,25 +12,25 @@ import imagen
 from imagen import GeneratedImages, HttpRequest, HttpResponse, Usage
 from imagen._results.prices import cost_of
 from imagen.providers.google import _adapter as google
-from tests.providers.stepping import CATALOG, PICTURE, PICTURE_BASE64, Walk, call, input_picture, recorded, reply
+from tests.providers.stepping import CATALOG, IMAGE, IMAGE_BASE64, Walk, call, input_image, recorded, reply
 
 CHEAP = "gemini-3.1-flash-lite-image"
 LARGE = "gemini-nano-banana-2.1"
 IMAGEN = "vertex/imagen-4.0-generate-001"
-LOOK = "Redraw the first picture in the style of the second one. Keep what the first one shows."
+LOOK = "Redraw the first image in the style of the second one. Keep what the first one shows."
 
 
 def drawn(*parts: dict[str, object], **more: object) -> dict[str, object]:
     """The body of an answer that went well."""
-    picture = {"inlineData": {"mimeType": "image/png", "data": PICTURE_BASE64}}
-    return {"candidates": [{"content": {"parts": [*parts, picture]}, "finishReason": "STOP"}], **more}
+    image = {"inlineData": {"mimeType": "image/png", "data": IMAGE_BASE64}}
+    return {"candidates": [{"content": {"parts": [*parts, image]}, "finishReason": "STOP"}], **more}
 
 
 def predicted(*items: object) -> dict[str, object]:
     return {"predictions": list(items)}
 
 
-ITEM = {"mimeType": "image/png", "bytesBase64Encoded": PICTURE_BASE64}
+ITEM = {"mimeType": "image/png", "bytesBase64Encoded": IMAGE_BASE64}
 
 
 def sent(model: str = CHEAP, **fields: Any) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def sent(model: str = CHEAP, **fields: Any) -> dict[str, Any]:
 
 def test_a_generation_is_one_post_that_may_not_be_sent_twice():
     walked = Walk(google.generate(call(CHEAP)), reply(drawn()))
-    assert walked.run() == GeneratedImages(pictures=(imagen.GeneratedImage(data=PICTURE),))
+    assert walked.run() == GeneratedImages(images=(imagen.GeneratedImage(data=IMAGE),))
     body = (
         b'{"contents":[{"role":"user","parts":[{"text":"a cat"}]}],"generationConfig":{"responseModalities":["IMAGE"]}}'
     )
@@ -87,33 +87,33 @@ def test_safety_is_a_threshold_for_each_category(safety, threshold):
     ]
 
 
-def part_of(picture: imagen.EncodedImage) -> dict[str, object]:
-    return {"inlineData": {"mimeType": picture.media_type, "data": pybase64.b64encode(picture.data).decode()}}
+def part_of(image: imagen.EncodedImage) -> dict[str, object]:
+    return {"inlineData": {"mimeType": image.media_type, "data": pybase64.b64encode(image.data).decode()}}
 
 
-def test_an_edit_sends_its_pictures_in_their_order_and_then_the_prompt():
-    pictures = tuple(input_picture(color=color, format=form) for color, form in (("red", "PNG"), ("blue", "JPEG")))
+def test_an_edit_sends_its_images_in_their_order_and_then_the_prompt():
+    images = tuple(input_image(color=color, format=form) for color, form in (("red", "PNG"), ("blue", "JPEG")))
     request = imagen.Edit(prompt="a hat", images=(b"", b""), aspect_ratio="4:5")
-    walked = Walk(google.edit(call(CHEAP, request=request, images=pictures)), reply(drawn()))
+    walked = Walk(google.edit(call(CHEAP, request=request, images=images)), reply(drawn()))
     walked.run()
     assert walked.body["contents"] == [
-        {"role": "user", "parts": [part_of(pictures[0]), part_of(pictures[1]), {"text": "a hat"}]}
+        {"role": "user", "parts": [part_of(images[0]), part_of(images[1]), {"text": "a hat"}]}
     ]
     assert walked.body["generationConfig"]["imageConfig"] == {"aspectRatio": "4:5"}
 
 
 @pytest.mark.parametrize(("prompt", "said"), [("", LOOK), ("in oil", f"{LOOK} in oil")])
-def test_a_restyle_sends_the_picture_before_its_look_and_says_which_is_which(prompt, said):
-    picture, look = input_picture(color="red"), input_picture(color="blue")
+def test_a_restyle_sends_the_image_before_its_look_and_says_which_is_which(prompt, said):
+    image, look = input_image(color="red"), input_image(color="blue")
     request = imagen.Restyle(image=b"", reference=b"", prompt=prompt, strength=0.4)
-    sent_call = call(CHEAP, request=request, images=(picture,), references=(look,))
+    sent_call = call(CHEAP, request=request, images=(image,), references=(look,))
     walked = Walk(google.restyle(sent_call), reply(drawn()))
     walked.run()
-    assert walked.body["contents"][0]["parts"] == [part_of(picture), part_of(look), {"text": said}]
+    assert walked.body["contents"][0]["parts"] == [part_of(image), part_of(look), {"text": said}]
 
 
 def test_references_stand_before_the_prompt_of_a_generation():
-    looks = (input_picture(color="red"), input_picture(color="blue"))
+    looks = (input_image(color="red"), input_image(color="blue"))
     request = imagen.Generate(prompt="a cat", references=(b"", b""))
     walked = Walk(google.generate(call(CHEAP, request=request, references=looks)), reply(drawn()))
     walked.run()
@@ -151,7 +151,7 @@ def test_imagen_is_asked_by_predict_with_everything_it_has():
         "output_format": "jpeg",
     }
     walked = Walk(google.generate(call(IMAGEN, count=3, **fields)), reply(predicted(ITEM, ITEM, ITEM)))
-    assert len(walked.run().pictures) == 3
+    assert len(walked.run().images) == 3
     assert walked.requests[0].url == "models/imagen-4.0-generate-001:predict"
     assert walked.body == {
         "instances": [{"prompt": "a cat"}],
@@ -174,7 +174,7 @@ def test_without_a_seed_the_watermark_is_left_alone():
 
 
 @pytest.mark.parametrize("name", ["sampleCount", "storageUri"])
-def test_imagen_keeps_what_would_lose_the_pictures(name):
+def test_imagen_keeps_what_would_lose_the_images(name):
     assert isinstance(Walk(google.generate(call(IMAGEN, options={name: 1}))).fail(), imagen.InvalidRequestError)
     assert sent(IMAGEN, options={"enhancePrompt": False})["parameters"]["enhancePrompt"] is False
 
@@ -255,14 +255,14 @@ def read(name: str, model: str) -> GeneratedImages:
         ),
     ],
 )
-def test_recorded_answers_give_their_picture_and_their_cost(name, model, usage, usd, start):
+def test_recorded_answers_give_their_image_and_their_cost(name, model, usage, usd, start):
     result = read(name, model)
-    (picture,) = result.pictures
-    assert picture.data.startswith(start)
+    (image,) = result.images
+    assert image.data.startswith(start)
     assert result.usage == usage
     assert str(cost_of(CATALOG.find(model), imagen.Generate(prompt="x"), result).usd) == usd
 
 
-def test_the_recorded_prediction_gives_both_pictures():
+def test_the_recorded_prediction_gives_both_images():
     result = read("imagen-4-two-images.json", IMAGEN)
-    assert [picture.data[:4] for picture in result.pictures] == [b"\x89PNG"] * 2
+    assert [image.data[:4] for image in result.images] == [b"\x89PNG"] * 2

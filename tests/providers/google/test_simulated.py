@@ -51,7 +51,7 @@ async def test_the_service_refuses_what_it_does_not_know(tmp_path, model, option
         assert not simulator.bills
 
 
-async def test_an_older_model_takes_three_pictures(tmp_path):
+async def test_an_older_model_takes_three_images(tmp_path):
     async with open_simulator() as simulator, open_client(tmp_path, simulator) as client:
         with pytest.raises(imagen.InvalidRequestError, match="at most 3"):
             await client.edit("a hat", *[png()] * 4, model="gemini-2.5-flash-image")

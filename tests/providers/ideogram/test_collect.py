@@ -8,7 +8,7 @@ import imagen
 from imagen import GeneratedImage, HttpRequest, HttpResponse, JobAccepted, Progress, Wait
 from imagen.providers import ideogram
 from tests.providers.ideogram.test_requests import COMPLETED, FILE, MODELS, ONE, edited
-from tests.providers.stepping import CATALOG, PICTURE, Walk, call, reply
+from tests.providers.stepping import CATALOG, IMAGE, Walk, call, reply
 
 URL = "v2/generations/g1"
 PROCESSING = reply({"generation_id": "g1", "status": "processing"})
@@ -23,7 +23,7 @@ def test_a_generation_that_goes_on_is_waited_for():
     result = walk.run()
     wait, poll = Wait(seconds=3.0, job_id="g1"), HttpRequest(method="GET", url=URL, repeatable=True)
     assert walk.steps[:-1] == [wait, poll, Progress(note="processing"), wait, poll]
-    assert result.pictures == (GeneratedImage(data=PICTURE, seed=7, provider_id="g1"),)
+    assert result.images == (GeneratedImage(data=IMAGE, seed=7, provider_id="g1"),)
     assert result.reported_cost_usd == Decimal("0.06")
 
 

@@ -65,7 +65,7 @@ def test_what_the_catalog_says_of_a_price_is_what_is_billed(model):
             assert expected == endpoint.price_usd(quality or default)
 
 
-async def test_several_pictures_come_from_one_generation(tmp_path):
+async def test_several_images_come_from_one_generation(tmp_path):
     async with open_ideogram(tmp_path) as (client, simulator):
         async with client.open_batch("a cat", n=3, model="ideogram-4", quality="turbo", together=True) as batch:
             outcomes = [outcome async for outcome in batch]
@@ -79,7 +79,7 @@ async def test_several_pictures_come_from_one_generation(tmp_path):
 async def test_the_prompt_that_was_drawn_is_told(tmp_path):
     async with open_ideogram(tmp_path) as (client, _):
         image = await client.generate("a cat", model="ideogram-4", size="512x1536", seed=9)
-        assert (image.revised_prompt, image.seed) == ("A detailed picture of a cat", 9)
+        assert (image.revised_prompt, image.seed) == ("A detailed image of a cat", 9)
         plain = await client.generate("a cat", model="ideogram-4", size="512x1536", options={"magic_prompt": "off"})
         assert plain.revised_prompt is None
 
@@ -87,9 +87,9 @@ async def test_the_prompt_that_was_drawn_is_told(tmp_path):
 async def test_references_lend_their_style(tmp_path):
     async with open_ideogram(tmp_path) as (client, simulator):
         request = imagen.Generate(prompt="a cat", model="ideogram-3", references=(png(RED), png(GREEN)))
-        picture = opened(await client.generate(request))
-        assert picture.getpixel((picture.width - 25, 5)) == RED
-        assert picture.getpixel((picture.width - 5, 5)) == GREEN
+        decoded = opened(await client.generate(request))
+        assert decoded.getpixel((decoded.width - 25, 5)) == RED
+        assert decoded.getpixel((decoded.width - 5, 5)) == GREEN
         await books_are_balanced(client, simulator)
 
 
@@ -103,14 +103,14 @@ async def test_a_character_comes_from_one_reference(tmp_path):
 
 
 @pytest.mark.parametrize(("model", "size"), [("ideogram/edit", None), ("ideogram/edit", "512x256")])
-async def test_an_edit_sends_its_pictures_in_their_order(tmp_path, model, size):
+async def test_an_edit_sends_its_images_in_their_order(tmp_path, model, size):
     async with open_ideogram(tmp_path) as (client, simulator):
         image = await client.edit("together", png(RED), png(GREEN), model=model, size=size)
         assert image.cost.usd == Decimal("0.06")
-        picture = opened(image)
-        assert picture.size == ((256, 256) if size is None else (512, 256))
-        assert picture.getpixel((picture.width // 4, 50)) == RED
-        assert picture.getpixel((picture.width * 3 // 4, 50)) == GREEN
+        decoded = opened(image)
+        assert decoded.size == ((256, 256) if size is None else (512, 256))
+        assert decoded.getpixel((decoded.width // 4, 50)) == RED
+        assert decoded.getpixel((decoded.width * 3 // 4, 50)) == GREEN
         await books_are_balanced(client, simulator)
 
 
@@ -125,17 +125,17 @@ async def test_an_edit_sends_its_pictures_in_their_order(tmp_path, model, size):
 )
 async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path, model, prompt):
     async with open_ideogram(tmp_path) as (client, simulator):
-        picture = opened(await client.edit(prompt, png(RED), mask=left_mask(), model=model))
-        assert picture.size == (256, 256)
-        assert picture.getpixel((200, 100)) == RED
-        assert picture.getpixel((50, 100)) != RED
+        decoded = opened(await client.edit(prompt, png(RED), mask=left_mask(), model=model))
+        assert decoded.size == (256, 256)
+        assert decoded.getpixel((200, 100)) == RED
+        assert decoded.getpixel((50, 100)) != RED
         await books_are_balanced(client, simulator)
 
 
-async def test_a_second_picture_lends_its_look_to_a_precise_edit_and_its_face_to_an_inpainting(tmp_path):
+async def test_a_second_image_lends_its_look_to_a_precise_edit_and_its_face_to_an_inpainting(tmp_path):
     async with open_ideogram(tmp_path) as (client, simulator):
-        picture = opened(await client.edit("so", png(RED), png(GREEN), model="ideogram/precise-edit"))
-        assert (picture.getpixel((5, 5)), picture.getpixel((250, 5))) == (RED, GREEN)
+        decoded = opened(await client.edit("so", png(RED), png(GREEN), model="ideogram/precise-edit"))
+        assert (decoded.getpixel((5, 5)), decoded.getpixel((250, 5))) == (RED, GREEN)
         image = await client.edit("a king", png(RED), png(GREEN), mask=left_mask(), model="ideogram/inpaint-character")
         assert (opened(image).getpixel((5, 5)), opened(image).getpixel((200, 5))) == (GREEN, RED)
         await books_are_balanced(client, simulator)
@@ -158,12 +158,12 @@ async def test_a_size_beside_a_mask_is_dropped_and_told(tmp_path):
         ("ideogram/replace-background-gpt-image-2", "a beach", {}, (256, 256)),
     ],
 )
-async def test_the_tools_keep_the_picture_in_the_middle(tmp_path, model, prompt, fields, size):
+async def test_the_tools_keep_the_image_in_the_middle(tmp_path, model, prompt, fields, size):
     async with open_ideogram(tmp_path) as (client, simulator):
-        picture = opened(await client.edit(prompt, png(RED), model=model, **fields))
-        assert picture.size == size
-        assert picture.getpixel((size[0] // 2, size[1] // 2)) == RED
-        assert picture.getpixel((2, 2)) != RED
+        decoded = opened(await client.edit(prompt, png(RED), model=model, **fields))
+        assert decoded.size == size
+        assert decoded.getpixel((size[0] // 2, size[1] // 2)) == RED
+        assert decoded.getpixel((2, 2)) != RED
         await books_are_balanced(client, simulator)
 
 
@@ -183,11 +183,11 @@ async def test_a_variation_is_the_nearer_the_less_strength_it_has(tmp_path, mode
         await books_are_balanced(client, simulator)
 
 
-async def test_a_restyling_has_the_picture_and_the_style(tmp_path):
+async def test_a_restyling_has_the_image_and_the_style(tmp_path):
     async with open_ideogram(tmp_path) as (client, simulator):
-        picture = opened(await client.restyle(png(RED), png(GREEN), strength=0.0, model="ideogram-3"))
-        assert near(picture.getpixel((5, 5)), RED)
-        assert near(picture.getpixel((picture.width - 5, 5)), GREEN)
+        decoded = opened(await client.restyle(png(RED), png(GREEN), strength=0.0, model="ideogram-3"))
+        assert near(decoded.getpixel((5, 5)), RED)
+        assert near(decoded.getpixel((decoded.width - 5, 5)), GREEN)
         await books_are_balanced(client, simulator)
 
 
@@ -227,7 +227,7 @@ async def test_the_price_list_stands_in_where_no_cost_is_told(tmp_path):
 # --- what goes wrong ------------------------------------------------------------------------------------------------
 
 
-async def test_a_picture_that_is_withheld_is_billed_and_the_others_are_there(tmp_path):
+async def test_an_image_that_is_withheld_is_billed_and_the_others_are_there(tmp_path):
     async with open_ideogram(tmp_path, faults=Withheld()) as (client, simulator):
         async with client.open_batch("a cat", n=3, model="ideogram-4", size="512x1536", together=True) as batch:
             outcomes = [outcome async for outcome in batch]
@@ -239,7 +239,7 @@ async def test_a_picture_that_is_withheld_is_billed_and_the_others_are_there(tmp
         await books_are_balanced(client, simulator)
 
 
-async def test_the_only_picture_that_is_withheld_is_billed(tmp_path):
+async def test_the_only_image_that_is_withheld_is_billed(tmp_path):
     async with open_ideogram(tmp_path, faults=Withheld()) as (client, simulator):
         with pytest.raises(imagen.ContentFilterError) as caught:
             await client.generate("a cat", model="ideogram-4", size="512x1536")
@@ -301,7 +301,7 @@ async def test_a_refusal_costs_nothing_and_is_not_repeated(tmp_path):
         assert simulator.billed_usd == 0
 
 
-async def test_a_web_page_in_place_of_a_picture_is_billed(tmp_path):
+async def test_a_web_page_in_place_of_an_image_is_billed(tmp_path):
     async with open_ideogram(tmp_path, faults=WrongMedia()) as (client, simulator):
         with pytest.raises(imagen.ProviderError):
             await client.generate("a cat", model="ideogram-4", size="512x1536")

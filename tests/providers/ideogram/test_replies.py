@@ -29,7 +29,7 @@ from imagen import (
 )
 from imagen.providers import ideogram
 from tests.providers.ideogram.test_requests import COMPLETED, FILE, ITEM, LINK, TAKEN
-from tests.providers.stepping import PICTURE, Walk, call, outcome, recorded, reply
+from tests.providers.stepping import IMAGE, Walk, call, outcome, recorded, reply
 from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
 
 PENDING = reply({"generation_id": "g1", "status": "pending", "created": "2026-11-22T10:00:00Z"})
@@ -54,8 +54,8 @@ def completed(*items: object, **more: object) -> HttpResponse:
 def test_a_recorded_answer_of_version_1_is_read_like_any_other():
     recording = recorded("v1_v4_generate.json", "ideogram")["response"]
     answered = walk(reply(recording["body"], recording["status"]), FILE)
-    (picture,) = answered.run().pictures
-    assert picture == GeneratedImage(data=PICTURE, revised_prompt="PROMPT SHORTENED", seed=12345)
+    (image,) = answered.run().images
+    assert image == GeneratedImage(data=IMAGE, revised_prompt="PROMPT SHORTENED", seed=12345)
     assert answered.requests[1].url == "https://ideogram.ai/api/images/ephemeral/REMOVED.png"
 
 
@@ -68,14 +68,14 @@ def test_a_recorded_price_quote_is_no_generation():
 # --- the life of a generation ---------------------------------------------------------------------------------------
 
 
-def test_a_completed_generation_gives_its_pictures_in_their_order():
+def test_a_completed_generation_gives_its_images_in_their_order():
     items = [
         {**ITEM, "url": f"https://x.example/{place}.png", "seed": place, "prompt": "a big cat"} for place in (1, 2)
     ]
     answered = polled(PENDING, completed(*items, usage_cost_usd_micros=120000), FILE, reply(b"other"), count=2)
     result = answered.run()
-    assert result.pictures == (
-        GeneratedImage(data=PICTURE, revised_prompt="a big cat", seed=1, provider_id="g1"),
+    assert result.images == (
+        GeneratedImage(data=IMAGE, revised_prompt="a big cat", seed=1, provider_id="g1"),
         GeneratedImage(data=b"other", revised_prompt="a big cat", seed=2, provider_id="g1"),
     )
     assert result.reported_cost_usd == Decimal("0.12")
@@ -100,29 +100,29 @@ def test_a_cost_is_in_millionths(micros, usd):
     assert result.reported_cost_usd == (None if usd is None else Decimal(usd))
 
 
-def test_a_picture_that_is_unsafe_is_withheld_in_its_place():
+def test_an_image_that_is_unsafe_is_withheld_in_its_place():
     result = polled(completed(ITEM, UNSAFE, {**UNSAFE, "url": ""}, usage_cost_usd_micros=180000), FILE, count=3).run()
-    assert [type(picture) for picture in result.pictures] == [GeneratedImage, WithheldImage, WithheldImage]
+    assert [type(image) for image in result.images] == [GeneratedImage, WithheldImage, WithheldImage]
     assert result.reported_cost_usd == Decimal("0.18")
-    (alone,) = polled(completed(UNSAFE)).run().pictures
+    (alone,) = polled(completed(UNSAFE)).run().images
     assert isinstance(alone, WithheldImage)
 
 
 @pytest.mark.parametrize("item", [{**ITEM, "url": None}, {**ITEM, "url": 3}, {}, None, "x"])
-def test_a_picture_without_a_link_does_not_lose_the_others(item):
+def test_an_image_without_a_link_does_not_lose_the_others(item):
     result = polled(completed(item, ITEM), FILE, count=2).run()
-    assert [type(picture) for picture in result.pictures] == [LostImage, GeneratedImage]
+    assert [type(image) for image in result.images] == [LostImage, GeneratedImage]
 
 
 @pytest.mark.parametrize("data", [[], None, {}, "x"])
-def test_a_completed_generation_without_pictures_may_have_been_billed(data):
+def test_a_completed_generation_without_images_may_have_been_billed(data):
     error = polled(reply({"generation_id": "g1", "status": "completed", "data": data})).fail()
     assert (type(error), error.billed) == (ProviderError, "unknown")
 
 
 def test_an_answer_at_once_is_taken():
     result = walk(reply({"generation_id": "g1", "generation_kind": "sampling", "seed": 7, "data": [ITEM]}), FILE).run()
-    assert result.pictures == (GeneratedImage(data=PICTURE, seed=7, provider_id="g1"),)
+    assert result.images == (GeneratedImage(data=IMAGE, seed=7, provider_id="g1"),)
     assert result.reported_cost_usd is None
 
 
@@ -135,12 +135,12 @@ def test_a_submission_that_names_no_generation_may_be_billed(body):
 @pytest.mark.parametrize("status", ["pending", "queued", "Something New"])
 def test_a_generation_goes_on_until_it_says_that_it_ended(status):
     going = reply({"generation_id": "g1", "status": status})
-    assert polled(going, going, COMPLETED, FILE).run().pictures
+    assert polled(going, going, COMPLETED, FILE).run().images
 
 
 def test_a_generation_is_given_a_moment_to_be_found():
     missing = reply({"error": "Not found."}, 404)
-    assert polled(missing, missing, missing, COMPLETED, FILE).run().pictures
+    assert polled(missing, missing, missing, COMPLETED, FILE).run().images
     error = polled(*[missing] * 4).fail()
     assert outcome(error) == (ProviderError, "API_ERROR", False, "unknown", None)
     assert error.details["job_id"] == "g1"
@@ -149,7 +149,7 @@ def test_a_generation_is_given_a_moment_to_be_found():
 def test_polls_that_cannot_be_read_do_not_lose_a_generation_and_may_ask_to_wait():
     bad = [reply(b"<html>"), reply({}), reply({"error": "?"}, 500), reply({"error": "Slow."}, 429, retry_after="20")]
     answered = polled(*bad, PENDING, *bad, COMPLETED, FILE)
-    assert answered.run().pictures
+    assert answered.run().images
     waits = [step.seconds for step in answered.steps if isinstance(step, Wait)]
     assert waits == [3, 3, 3, 3, 20, 3, 3, 3, 3, 20]
     error = polled(*[reply(b"<html>")] * 10).fail()
@@ -176,7 +176,7 @@ def test_an_expired_link_is_read_once_more(status):
     expired = reply(b"", status)
     fresh = completed({**ITEM, "url": "https://x.example/fresh.png"})
     answered = polled(COMPLETED, expired, fresh, FILE)
-    assert answered.run().pictures
+    assert answered.run().images
     assert [request.url for request in answered.requests[2:]] == [
         LINK,
         "v2/generations/g1",
@@ -187,16 +187,16 @@ def test_an_expired_link_is_read_once_more(status):
         assert outcome(error) == (ProviderError, "API_ERROR", False, "yes", None)
 
 
-def test_a_picture_that_cannot_be_fetched_does_not_lose_the_others():
+def test_an_image_that_cannot_be_fetched_does_not_lose_the_others():
     result = polled(completed(ITEM, ITEM), reply(b"", 500), FILE, count=2).run()
-    assert [type(picture) for picture in result.pictures] == [LostImage, GeneratedImage]
+    assert [type(image) for image in result.images] == [LostImage, GeneratedImage]
 
 
 @pytest.mark.parametrize(("seed", "kept"), [(7, 7), (None, 3), ("7", 3), (True, 3), (2**70, 3), (1.5, 3)])
 def test_a_seed_is_the_one_that_was_told_or_else_the_one_that_was_asked_for(seed, kept):
-    (picture,) = polled(completed({**ITEM, "seed": seed}), FILE, seed=3).run().pictures
-    assert isinstance(picture, GeneratedImage)
-    assert picture.seed == kept
+    (image,) = polled(completed({**ITEM, "seed": seed}), FILE, seed=3).run().images
+    assert isinstance(image, GeneratedImage)
+    assert image.seed == kept
 
 
 # --- every row of the table -----------------------------------------------------------------------------------------
@@ -295,23 +295,21 @@ answers = st.builds(
 
 
 def ends_well(walked: Walk) -> None:
-    """Pictures or an ImagenError: another exception comes out of here."""
+    """Images or an ImagenError: another exception comes out of here."""
     try:
         result = walked.run()
     except imagen.ImagenError as error:
         assert error.message
         assert all(isinstance(value, str) for value in error.details.values())
         return
-    assert result.pictures
-    assert all(
-        isinstance(picture, WithheldImage | LostImage) or isinstance(picture.data, bytes) for picture in result.pictures
-    )
+    assert result.images
+    assert all(isinstance(image, WithheldImage | LostImage) or isinstance(image.data, bytes) for image in result.images)
     assert result.reported_cost_usd is None or 0 <= result.reported_cost_usd <= 10**6
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
 @settings(max_examples=600, deadline=None)
-def test_any_answers_end_in_pictures_or_an_error_of_ours(given_answers):
+def test_any_answers_end_in_images_or_an_error_of_ours(given_answers):
     ends_well(walk(*given_answers, *[given_answers[-1]] * 30, settings={"poll_seconds": 600.0}))
 
 

@@ -19,7 +19,7 @@ import imagen
 from imagen import ConfigurationError, HttpRequest, InvalidRequestError, JobAccepted, Wait
 from imagen.providers import ideogram
 from imagen.testing.simulator._core.forms import FilePart, parse_form
-from tests.providers.stepping import CATALOG, PICTURE, Walk, call, input_picture, mask_picture, reply, schema
+from tests.providers.stepping import CATALOG, IMAGE, Walk, call, input_image, mask_image, reply, schema
 
 MODELS = [model.id for model in CATALOG if model.provider == "ideogram"]
 TAKEN = reply({"generation_id": "g1", "seed": 7})
@@ -35,8 +35,8 @@ COMPLETED = reply(
         "data": [ITEM],
     }
 )
-FILE = reply(PICTURE)
-ONE, TWO, THREE = (input_picture(64, 64, color=color) for color in ("teal", "red", "blue"))
+FILE = reply(IMAGE)
+ONE, TWO, THREE = (input_image(64, 64, color=color) for color in ("teal", "red", "blue"))
 Form = tuple[dict[str, list[str]], dict[str, list[FilePart]]]
 
 
@@ -50,9 +50,9 @@ def form(walk: Walk) -> Form:
     return parse_form(dict(walk.requests[0].headers), walk.requests[0].body)
 
 
-def edited(model: str, *pictures: imagen.EncodedImage, masked: bool = False, **fields: Any) -> imagen.Call:
-    request = imagen.Edit(images=("x",) * len(pictures), mask="m" if masked else None, **fields)
-    return call(model, request=request, images=pictures, mask=mask_picture() if masked else None)
+def edited(model: str, *images: imagen.EncodedImage, masked: bool = False, **fields: Any) -> imagen.Call:
+    request = imagen.Edit(images=("x",) * len(images), mask="m" if masked else None, **fields)
+    return call(model, request=request, images=images, mask=mask_image() if masked else None)
 
 
 # --- the steps ------------------------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ def test_styles_that_exclude_each_other_are_not_sent(fields, references):
 
 
 @pytest.mark.parametrize(("strength", "weight"), [(0.0, "100"), (0.5, "50"), (1.0, "1"), (None, None)])
-def test_the_weight_of_a_picture_falls_with_the_strength_of_its_variation(strength, weight):
+def test_the_weight_of_an_image_falls_with_the_strength_of_its_variation(strength, weight):
     request = imagen.Vary(image="x", strength=strength)
     walk = walked(call("ideogram-3", request=request, images=(ONE,)), "vary")
     assert walk.requests[0].url == "v2/image/remix/ideogram-3"
@@ -191,7 +191,7 @@ def test_a_remix_by_ideogram_4_has_few_fields():
     assert fields.keys() == {"prompt", "rendering_speed", "resolution", "image_weight", "async"}
 
 
-def test_a_restyling_sends_the_picture_and_the_style():
+def test_a_restyling_sends_the_image_and_the_style():
     request = imagen.Restyle(image="x", reference="y", strength=0.25)
     walk = walked(call("ideogram-3", request=request, images=(ONE,), references=(TWO,)), "restyle")
     fields, files = form(walk)
@@ -199,7 +199,7 @@ def test_a_restyling_sends_the_picture_and_the_style():
     assert [part.data for part in files["image"]] == [ONE.data]
     assert [part.data for part in files["style_reference_images"]] == [TWO.data]
     assert fields["image_weight"] == ["75"]
-    assert fields["prompt"] == ["The same subject and composition, in the style of the reference picture."]
+    assert fields["prompt"] == ["The same subject and composition, in the style of the reference image."]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_restyling_sends_the_picture_and_the_style():
         ("ideogram/remove-object", "", 255, 0),
     ],
 )
-def test_a_mask_is_black_where_the_picture_changes_but_for_removals(model, prompt, left, right):
+def test_a_mask_is_black_where_the_image_changes_but_for_removals(model, prompt, left, right):
     _, files = form(walked(edited(model, ONE, masked=True, prompt=prompt), "edit"))
     (part,) = files["mask"]
     mask = PillowImage.open(io.BytesIO(part.data))
@@ -226,14 +226,14 @@ def test_a_mask_is_black_where_the_picture_changes_but_for_removals(model, promp
         ("ideogram/precise-edit", {"image": [ONE], "reference_images": [TWO, THREE]}),
     ],
 )
-def test_the_picture_that_changes_comes_first(model, names):
+def test_the_image_that_changes_comes_first(model, names):
     _, files = form(walked(edited(model, ONE, TWO, THREE, prompt="so"), "edit"))
     assert {name: [part.data for part in parts] for name, parts in files.items()} == {
-        name: [picture.data for picture in pictures] for name, pictures in names.items()
+        name: [image.data for image in images] for name, images in names.items()
     }
 
 
-def test_beside_a_mask_there_is_no_size_and_no_fifth_picture():
+def test_beside_a_mask_there_is_no_size_and_no_fifth_image():
     walk = Walk(ideogram.edit(edited("ideogram/edit", *[ONE] * 5, masked=True, prompt="so")))
     assert isinstance(walk.fail(), InvalidRequestError)
     walk = Walk(ideogram.edit(edited("ideogram/edit", ONE, masked=True, prompt="so", size="512x512", strict=True)))
@@ -329,8 +329,8 @@ def asked(model: str, operation: str, fields: dict[str, Any]) -> imagen.Call:
             request = imagen.Generate(prompt="a cat", references=("x",) * len(references), **more)
             return call(model, request=request, references=references)
         case "edit":
-            pictures = (ONE, TWO)[: can.inputs.max_images]
-            return edited(model, *pictures, masked=can.mask, prompt="a hat" if can.prompt_required else "", **more)
+            images = (ONE, TWO)[: can.inputs.max_images]
+            return edited(model, *images, masked=can.mask, prompt="a hat" if can.prompt_required else "", **more)
         case "vary":
             request = imagen.Vary(image="x", prompt="a cat", strength=0.5, **more)
             return call(model, request=request, images=(ONE,))

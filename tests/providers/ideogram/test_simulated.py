@@ -40,8 +40,8 @@ JSON_WRONG: dict[str, tuple[str, Any, int]] = {
         400,
     ),
     "size off the list": ("generate/ideogram-4", {"prompt": "x", "resolution": "1000x1000"}, 400),
-    "free size without pictures": ("generate/ideogram-4-5", {"prompt": "x", "size": "1056x1056"}, 400),
-    "very low without pictures": ("generate/ideogram-4-5", {"prompt": "x", "quality": "very_low"}, 400),
+    "free size without images": ("generate/ideogram-4-5", {"prompt": "x", "size": "1056x1056"}, 400),
+    "very low without images": ("generate/ideogram-4-5", {"prompt": "x", "quality": "very_low"}, 400),
     "text for a number": ("generate/ideogram-4", {"prompt": "x", "num_images": "2"}, 400),
     "text for a flag": ("generate/ideogram-4", {"prompt": "x", "async": "true"}, 400),
     "number out of range": ("generate/ideogram-4", {"prompt": "x", "num_images": 9}, 400),
@@ -60,7 +60,7 @@ FORM_WRONG: dict[str, tuple[str, dict[str, Any], list[tuple[str, Any]], int]] = 
     "factor": ("upscale/auto", {"upscale_factor": "2"}, [("image", file())], 400),
     "flag": ("upscale/auto", {"async": "yes"}, [("image", file())], 400),
     "prompt where there is none": ("upscale/auto", {"prompt": "x"}, [("image", file())], 400),
-    "no picture": ("upscale/auto", {}, [("image", file(b"x"))], 400),
+    "no image": ("upscale/auto", {}, [("image", file(b"x"))], 400),
     "wrong media type": ("upscale/auto", {}, [("image", file(media_type="image/jpeg"))], 400),
     "mask of another size": (
         "inpaint/ideogram-3",
@@ -74,14 +74,14 @@ FORM_WRONG: dict[str, tuple[str, dict[str, Any], list[tuple[str, Any]], int]] = 
         [("image", file()), ("mask", file(plain_mask()))],
         400,
     ),
-    "mask without a picture": ("generate/ideogram-4-5", {"prompt": "x"}, [("mask", MASK)], 400),
+    "mask without an image": ("generate/ideogram-4-5", {"prompt": "x"}, [("mask", MASK)], 400),
     "size beside a mask": (
         "generate/ideogram-4-5",
         {"prompt": "x", "size": "512x512"},
         [("images", file()), ("mask", MASK)],
         400,
     ),
-    "five pictures beside a mask": (
+    "five images beside a mask": (
         "generate/ideogram-4-5",
         {"prompt": "x"},
         [*[("images", file())] * 5, ("mask", MASK)],

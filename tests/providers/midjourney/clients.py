@@ -27,7 +27,7 @@ async def open_midjourney(
     service: dict[str, Any] | None = None,
     **simulated: Any,
 ) -> AsyncIterator[tuple[imagen.Client, Simulator]]:
-    """A client that asks every 5 ms whether its task has ended, of a server whose pictures are small."""
+    """A client that asks every 5 ms whether its task has ended, of a server whose images are small."""
     own = {"name": name, "cell": 64, "bearer": name != "midjourney", **(service or {})}
     async with open_simulator(MidjourneyProxy(**own), **simulated) as simulator:
         loaded = imagen.load_settings(

@@ -9,8 +9,8 @@ import pytest
 import imagen
 from imagen import GeneratedImage, HttpRequest, HttpResponse, JobAccepted, Progress, Wait
 from imagen.providers.midjourney import _adapter as midjourney
-from tests.providers.midjourney.test_requests import BUTTONS, DONE, FILE, PICTURE_INPUT, TAKEN, TASK
-from tests.providers.stepping import PICTURE, Walk, call, mask_picture, outcome, reply
+from tests.providers.midjourney.test_requests import BUTTONS, DONE, FILE, IMAGE_INPUT, TAKEN, TASK
+from tests.providers.stepping import IMAGE, Walk, call, mask_image, outcome, reply
 
 URL = f"mj/task/{TASK}/fetch"
 WORKING = reply({"id": TASK, "status": "IN_PROGRESS", "progress": "45%"})
@@ -37,7 +37,7 @@ def test_a_task_that_goes_on_is_waited_for():
     poll = HttpRequest(method="GET", url=URL, repeatable=True)
     wait = Wait(seconds=3.0, job_id=TASK)
     assert walk.steps[1:6] == [wait, poll, Progress(fraction=0.45, note="in progress"), wait, poll]
-    assert result.pictures == (GeneratedImage(data=PICTURE, seed=5, provider_id=TASK),)
+    assert result.images == (GeneratedImage(data=IMAGE, seed=5, provider_id=TASK),)
 
 
 def test_flags_that_counted_are_told_again():
@@ -64,7 +64,7 @@ def test_an_order_that_stopped_half_way_says_what_is_lacking(request_, field):
 @pytest.mark.parametrize("request_", [EDIT, VARY, ENHANCE], ids=["edit", "vary", "enhance"])
 def test_an_order_that_was_complete_lacks_nothing(request_):
     parent = reply({"status": "SUCCESS", "buttons": [*BUTTONS, {"customId": "c", "label": "Upscale (Creative)"}]})
-    asked = call("midjourney", request=request_, images=(PICTURE_INPUT,), mask=mask_picture())
+    asked = call("midjourney", request=request_, images=(IMAGE_INPUT,), mask=mask_image())
     match request_:
         case imagen.Edit():
             told = accepted_by(midjourney.edit(asked), TAKEN, ASKS, TAKEN, DONE, FILE)

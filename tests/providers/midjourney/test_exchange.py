@@ -50,7 +50,7 @@ async def books_are_balanced(client: imagen.Client, simulator: Simulator) -> Non
     assert not simulator.leaks
 
 
-async def test_one_order_makes_four_pictures_and_all_of_them_are_kept(tmp_path):
+async def test_one_order_makes_four_images_and_all_of_them_are_kept(tmp_path):
     async with open_midjourney(tmp_path, latency=0.02) as (client, simulator):
         image = await client.generate("a cat", aspect_ratio="16:9", seed=7, negative_prompt="dogs", quality="high")
         assert posted(simulator, "imagine") == [{"prompt": "a cat --seed 7 --ar 16:9 --q 2 --no dogs"}]
@@ -63,7 +63,7 @@ async def test_one_order_makes_four_pictures_and_all_of_them_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize("cuts", [False, True])
-async def test_four_pictures_are_one_order(tmp_path, cuts):
+async def test_four_images_are_one_order(tmp_path, cuts):
     async with open_midjourney(tmp_path, service={"cuts": cuts}) as (client, simulator):
         async with client.open_batch("a cat", n=4, together=True) as batch:
             images = [outcome async for outcome in batch]
@@ -125,24 +125,24 @@ async def test_references_are_image_prompts(tmp_path):
         request = imagen.Generate(prompt="a cat --iw 3", references=(png(RED), png(GREEN)))
         async with client.open_batch(request, n=4, together=True) as batch:
             cells = {outcome.index: opened(outcome).getpixel((5, 5)) async for outcome in batch}
-        # With all the weight on them, the pictures of the prompt are what comes out, in turn.
+        # With all the weight on them, the images of the prompt are what comes out, in turn.
         assert [near(cells[index], RED) for index in range(4)] == [True, False, True, False]
         assert near(cells[1], GREEN)
         await books_are_balanced(client, simulator)
 
 
 @pytest.mark.parametrize(("strength", "weight", "red"), [(0.0, "3", True), (0.5, "1.5", False), (1.0, "0", False)])
-async def test_any_picture_can_be_varied(tmp_path, strength, weight, red):
+async def test_any_image_can_be_varied(tmp_path, strength, weight, red):
     async with open_midjourney(tmp_path) as (client, simulator):
         image = await client.vary(png(RED), strength=strength, seed=3)
         assert near(opened(image).getpixel((5, 5)), RED) is red
         (body,) = posted(simulator, "imagine")
-        assert body["prompt"] == f"another picture like this one --seed 3 --iw {weight}"
+        assert body["prompt"] == f"another image like this one --seed 3 --iw {weight}"
         await books_are_balanced(client, simulator)
 
 
 @pytest.mark.parametrize("has_buttons", [True, False])
-async def test_a_picture_of_a_grid_is_varied_by_its_button(tmp_path, has_buttons):
+async def test_an_image_of_a_grid_is_varied_by_its_button(tmp_path, has_buttons):
     async with open_midjourney(tmp_path, service={"has_buttons": has_buttons}) as (client, simulator):
         await client.generate("a cat")
         (task_id,) = task_ids(simulator)
@@ -171,7 +171,7 @@ async def test_a_server_in_remix_mode_is_told_the_words(tmp_path):
     ("has_buttons", "mode", "size", "kept_mode"),
     [(True, None, 64, True), (True, "creative", 128, True), (False, None, 64, True), (False, "creative", 64, False)],
 )
-async def test_a_picture_of_a_grid_is_taken_out_and_enlarged(tmp_path, has_buttons, mode, size, kept_mode):
+async def test_an_image_of_a_grid_is_taken_out_and_enlarged(tmp_path, has_buttons, mode, size, kept_mode):
     async with open_midjourney(tmp_path, service={"has_buttons": has_buttons}) as (client, simulator):
         async with client.open_batch("a cat", n=4, together=True) as batch:
             cells = {outcome.index: opened(outcome).getpixel((5, 5)) async for outcome in batch}
@@ -180,11 +180,11 @@ async def test_a_picture_of_a_grid_is_taken_out_and_enlarged(tmp_path, has_butto
         assert opened(image).size == (size, size)
         assert opened(image).getpixel((5, 5)) == cells[2]
         assert [made.field for made in image.adjustments] == ([] if kept_mode else ["mode"])
-        # Every picture of it is one that was asked for.
+        # Every image of it is one that was asked for.
         assert len(await kept(client)) == 5
 
 
-async def test_an_enhancement_of_a_single_picture(tmp_path):
+async def test_an_enhancement_of_a_single_image(tmp_path):
     async with open_midjourney(tmp_path) as (client, simulator):
         await client.generate("a cat")
         (task_id,) = task_ids(simulator)
@@ -203,11 +203,11 @@ async def test_an_enhancement_of_a_single_picture(tmp_path):
 async def test_the_editor_changes_what_the_mask_says(tmp_path, polarity):
     async with open_midjourney(tmp_path, settings={"mask": polarity}) as (client, simulator):
         image = await client.edit("a hat", png(RED), mask=left_mask())
-        picture = opened(image)
-        assert picture.size == (256, 256)
+        decoded = opened(image)
+        assert decoded.size == (256, 256)
         # The simulated server changes what is white.
-        assert (picture.getpixel((50, 100)) != RED) is (polarity == "white")
-        assert (picture.getpixel((200, 100)) != RED) is (polarity == "black")
+        assert (decoded.getpixel((50, 100)) != RED) is (polarity == "white")
+        assert (decoded.getpixel((200, 100)) != RED) is (polarity == "black")
         assert not image.adjustments
         assert len(await kept(client)) == 1
         await books_are_balanced(client, simulator)

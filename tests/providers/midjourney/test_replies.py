@@ -25,8 +25,8 @@ from imagen import (
     RateLimitError,
 )
 from imagen.providers.midjourney import _adapter as midjourney
-from tests.providers.midjourney.test_requests import BUTTONS, DONE, FILE, PICTURE_INPUT, TAKEN, TASK
-from tests.providers.stepping import PICTURE, Walk, call, outcome, reply
+from tests.providers.midjourney.test_requests import BUTTONS, DONE, FILE, IMAGE_INPUT, TAKEN, TASK
+from tests.providers.stepping import IMAGE, Walk, call, outcome, reply
 from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
 
 # As a server of the older kind answers.
@@ -122,7 +122,7 @@ def test_every_way_of_not_taking_an_order(status, body, expected):
 @pytest.mark.parametrize("code", [1, 21, 22, "1"])
 def test_every_way_of_taking_it(code):
     result = walk(reply({"code": code, "result": 1700000000000001}), DONE, FILE).run()
-    assert [picture.data for picture in result.pictures] == [PICTURE]
+    assert [image.data for image in result.images] == [IMAGE]
 
 
 UNKNOWN = (ProviderError, "API_ERROR", True, "unknown", None)
@@ -194,12 +194,12 @@ def test_previews_are_shown_once_each_and_no_more_than_asked():
     walked = polled(again[0], preview, again[1], again[2], gone, again[3], DONE, FILE, previews=2)
     result = walked.run()
     assert walked.partials == [PartialImage(data=b"RIFF", number=0)]
-    assert [picture.data for picture in result.pictures] == [PICTURE]
+    assert [image.data for image in result.images] == [IMAGE]
 
 
 @pytest.mark.parametrize("url", [None, 5, "", "ftp://x", "javascript:1"])
 def test_a_preview_that_is_no_link_is_passed_over(url):
-    assert polled(reply({**WORKING, "imageUrl": url}), DONE, FILE, previews=2).run().pictures
+    assert polled(reply({**WORKING, "imageUrl": url}), DONE, FILE, previews=2).run().images
 
 
 @pytest.mark.parametrize("empty", [reply(b"", 204), reply(b""), reply(b"null"), reply({}), reply(b"", 500)])
@@ -208,7 +208,7 @@ def test_a_task_that_nobody_knows_is_asked_for_ten_times(empty):
     error = walked.fail()
     assert outcome(error) == (OutcomeUnknownError, "OUTCOME_UNKNOWN", False, "unknown", None)
     assert len(walked.requests) == 11
-    assert polled(*[empty] * 9, reply(WORKING), *[empty] * 9, DONE, FILE).run().pictures
+    assert polled(*[empty] * 9, reply(WORKING), *[empty] * 9, DONE, FILE).run().images
 
 
 def test_a_task_that_never_ends_is_given_up():
@@ -222,19 +222,19 @@ def test_a_key_that_is_not_accepted_any_more():
 
 
 @pytest.mark.parametrize("more", [{}, {"imageUrl": None}, {"imageUrl": 5, "imageUrls": [{"url": "https://a"}]}])
-def test_success_without_a_picture_is_billed(more):
+def test_success_without_an_image_is_billed(more):
     error = polled(reply({"status": "SUCCESS", **more})).fail()
     assert outcome(error) == (ProviderError, "API_ERROR", False, "yes", None)
 
 
 def grid(size: tuple[int, int], mode: str = "RGB", format: str = "PNG") -> bytes:
-    picture = Image.new(mode, size, 0)
+    image = Image.new(mode, size, 0)
     width, height = size[0] // 2, size[1] // 2
     for at, color in enumerate(["red", "lime", "blue", "white"]):
         left, top = (0, size[0] - width)[at % 2], (0, size[1] - height)[at // 2]
-        picture.paste(color if mode != "L" else 60 * at, (left, top, left + width, top + height))
+        image.paste(color if mode != "L" else 60 * at, (left, top, left + width, top + height))
     file = io.BytesIO()
-    picture.save(file, format)
+    image.save(file, format)
     return file.getvalue()
 
 
@@ -244,25 +244,25 @@ def grid(size: tuple[int, int], mode: str = "RGB", format: str = "PNG") -> bytes
 )
 def test_a_grid_is_cut_into_quarters(size, mode, format):
     result = polled(DONE, reply(grid(size, mode, format))).run()
-    pictures = [Image.open(io.BytesIO(picture.data)) for picture in result.pictures]
-    assert [picture.size for picture in pictures] == [(size[0] // 2, size[1] // 2)] * 4
-    assert {picture.format for picture in pictures} == {"PNG"}
-    corners = [picture.convert("RGB").getpixel((0, 0)) for picture in pictures]
+    images = [Image.open(io.BytesIO(image.data)) for image in result.images]
+    assert [image.size for image in images] == [(size[0] // 2, size[1] // 2)] * 4
+    assert {image.format for image in images} == {"PNG"}
+    corners = [image.convert("RGB").getpixel((0, 0)) for image in images]
     assert len(set(corners)) == 4
-    assert [picture.provider_id for picture in result.pictures] == [f"{TASK}#{place}" for place in (1, 2, 3, 4)]
+    assert [image.provider_id for image in result.images] == [f"{TASK}#{place}" for place in (1, 2, 3, 4)]
 
 
 @pytest.mark.parametrize("data", [b"", b"<html>", grid((64, 64))[:80], b"GIF89a\x01\x00\x01\x00", grid((1, 1))])
 def test_what_cannot_be_cut_is_handed_over_whole(data):
     result = polled(DONE, reply(data)).run()
-    assert [picture.data for picture in result.pictures] == [data]
+    assert [image.data for image in result.images] == [data]
 
 
-def test_a_picture_that_claims_to_be_huge_is_not_opened():
+def test_an_image_that_claims_to_be_huge_is_not_opened():
     head = bytearray(grid((64, 64)))
     head[16:24] = (60_000).to_bytes(4, "big") * 2
     result = polled(DONE, reply(bytes(head))).run()
-    assert [picture.data for picture in result.pictures] == [bytes(head)]
+    assert [image.data for image in result.images] == [bytes(head)]
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_a_picture_that_claims_to_be_huge_is_not_opened():
 def test_links_to_the_quarters_are_taken_as_they_are(links):
     done = reply({"status": "SUCCESS", "imageUrl": "https://x/all", "imageUrls": links})
     result = polled(done, *[reply(b"%d" % at) for at in range(4)]).run()
-    assert [picture.data for picture in result.pictures] == [b"0", b"1", b"2", b"3"]
+    assert [image.data for image in result.images] == [b"0", b"1", b"2", b"3"]
 
 
 def test_a_lost_link_to_a_quarter_without_a_grid_is_billed():
@@ -282,9 +282,9 @@ def test_a_lost_link_to_a_quarter_without_a_grid_is_billed():
 
 def test_a_prompt_that_was_translated_is_told():
     done = {"status": "SUCCESS", "imageUrl": "https://x/a", "prompt": "猫", "promptEn": "cat"}
-    (picture,) = polled(reply(done), FILE).run().pictures
-    assert isinstance(picture, imagen.GeneratedImage)
-    assert picture.revised_prompt == "cat"
+    (image,) = polled(reply(done), FILE).run().images
+    assert isinstance(image, imagen.GeneratedImage)
+    assert image.revised_prompt == "cat"
 
 
 # --- anything at all ------------------------------------------------------------------------------------------------
@@ -310,22 +310,20 @@ answers = st.builds(
 
 
 def ends_well(walked: Walk) -> None:
-    """Pictures or an ImagenError: another exception comes out of here."""
+    """Images or an ImagenError: another exception comes out of here."""
     try:
         result = walked.run()
     except imagen.ImagenError as error:
         assert error.message
         assert all(isinstance(value, str) for value in error.details.values())
         return
-    assert result.pictures
-    assert all(
-        isinstance(picture, imagen.GeneratedImage) and isinstance(picture.data, bytes) for picture in result.pictures
-    )
+    assert result.images
+    assert all(isinstance(image, imagen.GeneratedImage) and isinstance(image.data, bytes) for image in result.images)
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
 @settings(max_examples=400, deadline=None)
-def test_any_answers_end_in_pictures_or_an_error_of_ours(given_answers):
+def test_any_answers_end_in_images_or_an_error_of_ours(given_answers):
     ends_well(walk(*given_answers, *[given_answers[-1]] * 40, settings={"poll_seconds": 600.0}))
 
 
@@ -339,6 +337,6 @@ def test_any_answers_to_a_task_that_was_taken_end_well_too(given_answers):
 @settings(max_examples=300, deadline=None)
 def test_any_answers_to_an_enhancement_end_well_too(given_answers):
     request = imagen.Enhance(image=b"", mode="creative", options={"task_id": "5", "index": 1})
-    asked = call("midjourney", request=request, images=(PICTURE_INPUT,), settings={"poll_seconds": 600.0})
+    asked = call("midjourney", request=request, images=(IMAGE_INPUT,), settings={"poll_seconds": 600.0})
     first = [reply({"status": "SUCCESS", "buttons": BUTTONS}), TAKEN]
     ends_well(Walk(midjourney.enhance(asked), *first, *given_answers, *[given_answers[-1]] * 60))

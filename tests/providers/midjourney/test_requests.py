@@ -9,15 +9,15 @@ import pytest
 import imagen
 from imagen import Adjustment, Cancellable, HttpRequest, JobAccepted, Wait
 from imagen.providers.midjourney import _adapter as midjourney
-from tests.providers.stepping import PICTURE, Walk, call, input_picture, mask_picture, reply
+from tests.providers.stepping import IMAGE, Walk, call, input_image, mask_image, reply
 
 TASK = "1700000000000001"
 TAKEN = reply({"code": 1, "description": "Submit success", "result": TASK, "properties": {}})
 DONE = reply(
     {"id": TASK, "status": "SUCCESS", "progress": "100%", "prompt": "x", "imageUrl": "https://cdn.example/a.png"}
 )
-FILE = reply(PICTURE)
-PICTURE_INPUT = input_picture()
+FILE = reply(IMAGE)
+IMAGE_INPUT = input_image()
 DATA_URL = "data:image/png;base64,"
 
 
@@ -63,9 +63,9 @@ def test_what_the_caller_wrote_counts_and_is_not_written_again(prompt, fields, s
 
 
 @pytest.mark.parametrize(("prompt", "seed", "told"), [("x", 7, 7), ("x --seed 9", 7, 9), ("x", None, None)])
-def test_the_picture_says_the_seed_that_counted(prompt, seed, told):
+def test_the_image_says_the_seed_that_counted(prompt, seed, told):
     _, result = generated(prompt, seed=seed)
-    assert [picture.seed for picture in result.pictures] == [told]
+    assert [image.seed for image in result.images] == [told]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_task_is_announced_before_it_is_asked_for_and_can_be_cancelled():
     assert poll == HttpRequest(method="GET", url=f"{url}/fetch", repeatable=True)
     assert download == HttpRequest(method="GET", url="https://cdn.example/a.png", repeatable=True, collects=True)
     # These bytes are no grid, so they are handed over as they came.
-    assert result.pictures == (imagen.GeneratedImage(data=PICTURE, provider_id=TASK),)
+    assert result.images == (imagen.GeneratedImage(data=IMAGE, provider_id=TASK),)
     assert result.reported_cost_usd is None
 
 
@@ -119,14 +119,14 @@ def test_an_id_is_no_part_of_the_path_that_it_stands_in():
 
 
 def test_references_go_along_as_data_urls():
-    walk = Walk(midjourney.generate(call("midjourney", references=(PICTURE_INPUT,) * 2)), TAKEN, DONE, FILE)
+    walk = Walk(midjourney.generate(call("midjourney", references=(IMAGE_INPUT,) * 2)), TAKEN, DONE, FILE)
     walk.run()
     assert [text.startswith(DATA_URL) for text in walk.body["base64Array"]] == [True, True]
 
 
-def test_a_variation_of_any_picture():
+def test_a_variation_of_any_image():
     request = imagen.Vary(image=b"", prompt="bluer", strength=0.25)
-    walk = Walk(midjourney.vary(call("midjourney", request=request, images=(PICTURE_INPUT,))), TAKEN, DONE, FILE)
+    walk = Walk(midjourney.vary(call("midjourney", request=request, images=(IMAGE_INPUT,))), TAKEN, DONE, FILE)
     walk.run()
     assert walk.body["prompt"] == "bluer --iw 2.25"
     assert len(walk.body["base64Array"]) == 1
@@ -154,9 +154,7 @@ def test_a_variation_of_a_grid(buttons, route, body):
     request = imagen.Vary(
         image=b"", aspect_ratio="1:1", options={"task_id": "5", "index": 2, "state": "s"}, strength=0.5
     )
-    walk = Walk(
-        midjourney.vary(call("midjourney", request=request, images=(PICTURE_INPUT,))), parent, TAKEN, DONE, FILE
-    )
+    walk = Walk(midjourney.vary(call("midjourney", request=request, images=(IMAGE_INPUT,))), parent, TAKEN, DONE, FILE)
     result = walk.run()
     assert [walk.requests[0].url, walk.requests[1].url] == ["mj/task/5/fetch", f"mj/submit/{route}"]
     assert walk.body == body
@@ -176,7 +174,7 @@ def test_a_variation_of_a_grid(buttons, route, body):
 )
 def test_an_enhancement_needs_to_know_of_what(options, sentence):
     request = imagen.Enhance(image=b"", options=options)
-    walk = Walk(midjourney.enhance(call("midjourney", request=request, images=(PICTURE_INPUT,))))
+    walk = Walk(midjourney.enhance(call("midjourney", request=request, images=(IMAGE_INPUT,))))
     assert sentence in walk.fail().message
     assert not walk.requests
 
@@ -194,7 +192,7 @@ def test_an_enhancement_needs_to_know_of_what(options, sentence):
 )
 def test_an_earlier_task_must_be_there_and_have_ended(answer, kind):
     request = imagen.Enhance(image=b"", options={"task_id": "5", "index": 1})
-    walk = Walk(midjourney.enhance(call("midjourney", request=request, images=(PICTURE_INPUT,))), answer)
+    walk = Walk(midjourney.enhance(call("midjourney", request=request, images=(IMAGE_INPUT,))), answer)
     error = walk.fail()
     assert type(error) is kind
     assert error.billed == "no"
@@ -206,7 +204,7 @@ def test_an_edit_sends_its_mask_when_the_editor_asks_for_it():
     again = reply({"code": 1, "result": "6"})
     request = imagen.Edit(prompt="a hat", images=(b"",), mask=b"")
     walk = Walk(
-        midjourney.edit(call("midjourney", request=request, images=(PICTURE_INPUT,), mask=mask_picture())),
+        midjourney.edit(call("midjourney", request=request, images=(IMAGE_INPUT,), mask=mask_image())),
         *(TAKEN, waits, again, waits, DONE, FILE),
     )
     result = walk.run()
@@ -223,7 +221,7 @@ def test_an_edit_sends_its_mask_when_the_editor_asks_for_it():
 def test_an_edit_that_was_made_without_its_mask_says_so():
     request = imagen.Edit(prompt="a hat", images=(b"",), mask=b"")
     walk = Walk(
-        midjourney.edit(call("midjourney", request=request, images=(PICTURE_INPUT,), mask=mask_picture())),
+        midjourney.edit(call("midjourney", request=request, images=(IMAGE_INPUT,), mask=mask_image())),
         *(TAKEN, DONE, FILE),
     )
     (made,) = walk.run().adjustments
@@ -234,7 +232,7 @@ def test_an_edit_that_was_made_without_its_mask_says_so():
 def test_a_restyling_with_a_style_of_its_own_is_refused():
     request = imagen.Restyle(image=b"", reference=b"", prompt="x --sref 123")
     walk = Walk(
-        midjourney.restyle(call("midjourney", request=request, images=(PICTURE_INPUT,), references=(PICTURE_INPUT,)))
+        midjourney.restyle(call("midjourney", request=request, images=(IMAGE_INPUT,), references=(IMAGE_INPUT,)))
     )
     assert "--sref" in walk.fail().message
     assert not walk.requests
@@ -244,7 +242,7 @@ def test_a_restyling_with_a_style_of_its_own_is_refused():
 def test_a_reference_that_lies_nowhere_costs_nothing(result):
     request = imagen.Restyle(image=b"", reference=b"")
     walk = Walk(
-        midjourney.restyle(call("midjourney", request=request, images=(PICTURE_INPUT,), references=(PICTURE_INPUT,))),
+        midjourney.restyle(call("midjourney", request=request, images=(IMAGE_INPUT,), references=(IMAGE_INPUT,))),
         reply({"code": 1, "result": result}),
     )
     assert walk.fail().billed == "no"
@@ -253,14 +251,14 @@ def test_a_reference_that_lies_nowhere_costs_nothing(result):
 
 def test_a_variation_of_a_grid_needs_its_place():
     request = imagen.Vary(image=b"", options={"task_id": "5"})
-    walk = Walk(midjourney.vary(call("midjourney", request=request, images=(PICTURE_INPUT,))))
+    walk = Walk(midjourney.vary(call("midjourney", request=request, images=(IMAGE_INPUT,))))
     assert "`index`" in walk.fail().message
     assert not walk.requests
 
 
 def test_a_variation_without_a_strength_leaves_the_weight_to_midjourney():
     request = imagen.Vary(image=b"", prompt="bluer")
-    walk = Walk(midjourney.vary(call("midjourney", request=request, images=(PICTURE_INPUT,))), TAKEN, DONE, FILE)
+    walk = Walk(midjourney.vary(call("midjourney", request=request, images=(IMAGE_INPUT,))), TAKEN, DONE, FILE)
     walk.run()
     assert walk.body["prompt"] == "bluer"
 
@@ -268,7 +266,7 @@ def test_a_variation_without_a_strength_leaves_the_weight_to_midjourney():
 def test_an_edit_without_a_mask_answers_the_editor_with_the_words_alone():
     request = imagen.Edit(prompt="a hat", images=(b"",))
     walk = Walk(
-        midjourney.edit(call("midjourney", request=request, images=(PICTURE_INPUT,))),
+        midjourney.edit(call("midjourney", request=request, images=(IMAGE_INPUT,))),
         *(TAKEN, reply({"status": "MODAL"}), TAKEN, DONE, FILE),
     )
     walk.run()
@@ -281,8 +279,8 @@ def test_how_far_a_restyling_may_go(way, sent, lost):
     asked = call(
         "midjourney",
         request=request,
-        images=(PICTURE_INPUT,),
-        references=(PICTURE_INPUT,),
+        images=(IMAGE_INPUT,),
+        references=(IMAGE_INPUT,),
         settings={"restyle": way},
     )
     uploaded = reply({"code": 1, "result": ["https://cdn.example/r.png"]})
@@ -294,7 +292,7 @@ def test_how_far_a_restyling_may_go(way, sent, lost):
 
 def test_a_server_that_is_down_when_it_is_asked_for_an_earlier_task():
     request = imagen.Enhance(image=b"", options={"task_id": "5", "index": 1})
-    walk = Walk(midjourney.enhance(call("midjourney", request=request, images=(PICTURE_INPUT,))), reply({}, 503))
+    walk = Walk(midjourney.enhance(call("midjourney", request=request, images=(IMAGE_INPUT,))), reply({}, 503))
     error = walk.fail()
     assert (error.billed, error.retryable) == ("no", True)
 
@@ -304,7 +302,7 @@ def test_a_server_that_is_down_when_it_is_asked_for_an_earlier_task():
 )
 def test_a_server_that_takes_no_references(status, code, kind):
     request = imagen.Restyle(image=b"", reference=b"")
-    asked = call("midjourney", request=request, images=(PICTURE_INPUT,), references=(PICTURE_INPUT,))
+    asked = call("midjourney", request=request, images=(IMAGE_INPUT,), references=(IMAGE_INPUT,))
     error = Walk(midjourney.restyle(asked), reply({"code": code}, status)).fail()
     assert type(error) is kind
     assert error.billed == "no"

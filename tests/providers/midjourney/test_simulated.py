@@ -14,7 +14,7 @@ from imagen.testing.simulator._providers.midjourney import MidjourneyProxy
 from tests.providers.bfl.clients import RED, png
 
 KEY = {"mj-api-secret": "test-key"}
-PICTURE = f"data:image/png;base64,{pybase64.b64encode(png(RED)).decode()}"
+IMAGE = f"data:image/png;base64,{pybase64.b64encode(png(RED)).decode()}"
 SMALL = MidjourneyProxy(cell=16)
 
 
@@ -28,8 +28,8 @@ WRONG: dict[str, tuple[str, Any, int]] = {
     "empty prompt": ("imagine", {"prompt": " "}, 4),
     "unknown field": ("imagine", {"prompt": "x", "n": 4}, 4),
     "bot": ("imagine", {"prompt": "x", "botType": "MINE"}, 4),
-    "no list": ("imagine", {"prompt": "x", "base64Array": PICTURE}, 4),
-    "no picture": ("imagine", {"prompt": "x", "base64Array": ["data:image/png;base64,AAAA"]}, 4),
+    "no list": ("imagine", {"prompt": "x", "base64Array": IMAGE}, 4),
+    "no image": ("imagine", {"prompt": "x", "base64Array": ["data:image/png;base64,AAAA"]}, 4),
     "no data URL": ("imagine", {"prompt": "x", "base64Array": ["AAAA"]}, 4),
     "unknown parent": ("action", {"taskId": "5", "customId": "MJ::JOB::upsample::1::0"}, 3),
     "unknown task": ("modal", {"taskId": "5", "prompt": "x"}, 3),
@@ -78,7 +78,7 @@ async def test_a_button_must_be_one_of_a_task_that_has_ended():
         assert (await post(simulator, http, "action", good)).json()["code"] == 1
 
 
-async def test_a_single_picture_has_no_places():
+async def test_a_single_image_has_no_places():
     service = MidjourneyProxy(cell=16, has_buttons=False)
     async with open_simulator(service) as simulator, httpx2.AsyncClient() as http:
         task_id = (await post(simulator, http, "imagine", {"prompt": "x"})).json()["result"]

@@ -1,4 +1,4 @@
-"""Clients of a simulator for the providers with OpenAI's wire format, and what can be seen in the pictures."""
+"""Clients of a simulator for the providers with OpenAI's wire format, and what can be seen in the images."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ async def open_client(
 
 
 def opened(image: imagen.Image) -> Image.Image:
-    """The pixels of a picture that came."""
-    with Image.open(io.BytesIO(image.data)) as picture:
-        return picture.convert("RGB")
+    """The pixels of an image that came."""
+    with Image.open(io.BytesIO(image.data)) as decoded:
+        return decoded.convert("RGB")
 
 
 def near(one: tuple[int, ...], other: tuple[int, ...]) -> bool:

@@ -92,7 +92,7 @@ def test_the_requests_of_a_batch():
     assert stop.request == HttpRequest(method="POST", url="batches/batch_1/cancel")
 
 
-def test_a_file_of_errors_is_not_fetched_where_each_request_has_its_picture():
+def test_a_file_of_errors_is_not_fetched_where_each_request_has_its_image():
     ended = openai_batch("completed", output_file_id="file-2", error_file_id="file-3")
     walk = OPENAI.collect(1, ended, OPENAI.file(0))
     walk.run()
@@ -149,7 +149,7 @@ def test_a_line_means_what_the_answer_to_a_single_request_means(status, body):
     assert result.details["x-request-id"] == "req_1" if "status" in result.details else True
 
 
-def test_a_line_has_the_usage_and_all_the_pictures_of_a_request():
+def test_a_line_has_the_usage_and_all_the_images_of_a_request():
     usage = {"input_tokens": 14, "output_tokens": 272}
     answer = openai_answer("0", 200, images(3, usage=usage))
     result = OPENAI.collect(1, OPENAI.ended, File([answer])).run()[0]

@@ -19,35 +19,35 @@ from imagen.testing.simulator import (
     open_simulator,
 )
 from tests.providers.openai.clients import books_balance, near, open_client, opened
-from tests.providers.stepping import input_picture, mask_picture
+from tests.providers.stepping import input_image, mask_image
 
 pytestmark = pytest.mark.filterwarnings("ignore::imagen.ModelRetiringWarning")
 
 TEAL = (0, 128, 128)
 RED = (255, 0, 0)
-CAT, HAT = input_picture(128, 128).data, input_picture(64, 64, color="red").data
+CAT, HAT = input_image(128, 128).data, input_image(64, 64, color="red").data
 FIELDS = {"quality": "low", "size": "1024x1024"}
 
 
 async def test_a_mask_changes_its_white_half_and_nothing_else(tmp_path):
     async with open_simulator() as simulator, open_client(tmp_path, simulator, "openai") as client:
-        image = await client.edit("a hat", CAT, mask=mask_picture(128, 128).data, model="gpt-image-2", **FIELDS)
-        picture = opened(image)
-        assert picture.size == (1024, 1024)
-        assert near(picture.getpixel((900, 500)), TEAL)
-        assert not near(picture.getpixel((100, 500)), TEAL)
+        image = await client.edit("a hat", CAT, mask=mask_image(128, 128).data, model="gpt-image-2", **FIELDS)
+        decoded = opened(image)
+        assert decoded.size == (1024, 1024)
+        assert near(decoded.getpixel((900, 500)), TEAL)
+        assert not near(decoded.getpixel((100, 500)), TEAL)
         assert image.cost == imagen.Cost(usd=simulator.billed_usd, source="computed")
         assert simulator.billed_usd > 0
         await books_balance(client, simulator)
 
 
 @pytest.mark.parametrize("model", ["gpt-image-2", "gpt-image-1.5", "openai/gpt-image-1-mini"])
-async def test_several_pictures_keep_their_order_and_their_tokens_are_paid(tmp_path, model):
+async def test_several_images_keep_their_order_and_their_tokens_are_paid(tmp_path, model):
     async with open_simulator() as simulator, open_client(tmp_path, simulator, "openai") as client:
         image = await client.edit("both", CAT, HAT, model=model, **FIELDS)
-        picture = opened(image)
-        assert near(picture.getpixel((30, 30)), TEAL)
-        assert near(picture.getpixel((64 + 30, 30)), RED)
+        decoded = opened(image)
+        assert near(decoded.getpixel((30, 30)), TEAL)
+        assert near(decoded.getpixel((64 + 30, 30)), RED)
         assert image.cost.usd == simulator.billed_usd
         async with client.open_batch(
             imagen.Edit(images=(HAT, CAT), prompt="both", model=model, **FIELDS), n=3, together=True
@@ -58,7 +58,7 @@ async def test_several_pictures_keep_their_order_and_their_tokens_are_paid(tmp_p
         await books_balance(client, simulator)
 
 
-async def test_a_style_comes_from_the_second_picture(tmp_path):
+async def test_a_style_comes_from_the_second_image(tmp_path):
     async with open_simulator() as simulator, open_client(tmp_path, simulator, "openai") as client:
         request = imagen.Restyle(image=CAT, reference=HAT, prompt="More blue.", model="gpt-image-2", **FIELDS)
         image = await client.generate(request)
@@ -90,7 +90,7 @@ async def test_previews_of_an_edit_come_before_it(tmp_path):
         await books_balance(client, simulator)
 
 
-async def test_a_picture_of_many_megabytes_goes_along_too(tmp_path):
+async def test_an_image_of_many_megabytes_goes_along_too(tmp_path):
     large = CAT + bytes(16_000_000)
     async with open_simulator() as simulator, open_client(tmp_path, simulator, "openai") as client:
         await client.edit("a hat", large, model="gpt-image-2", **FIELDS)
@@ -159,7 +159,7 @@ async def test_what_may_have_been_billed_is_not_sent_again(tmp_path, fault):
         assert (await client.spending()).unknown_usd >= simulator.billed_usd
 
 
-async def test_a_broken_picture_is_paid(tmp_path):
+async def test_a_broken_image_is_paid(tmp_path):
     async with open_simulator(faults=BrokenBase64()) as simulator, open_client(tmp_path, simulator, "openai") as client:
         with pytest.raises(imagen.ProviderError) as caught:
             await edit(client)
@@ -167,7 +167,7 @@ async def test_a_broken_picture_is_paid(tmp_path):
         assert (await client.spending()).settled_usd > 0
 
 
-async def test_fewer_pictures_than_asked_for_are_paid_as_they_came(tmp_path):
+async def test_fewer_images_than_asked_for_are_paid_as_they_came(tmp_path):
     async with open_simulator(faults=FewerImages()) as simulator, open_client(tmp_path, simulator, "openai") as client:
         request = imagen.Edit(images=(CAT,), prompt="a hat", model="gpt-image-2", **FIELDS)
         async with client.open_batch(request, n=3, together=True) as batch:

@@ -22,14 +22,14 @@ from imagen.providers.openai import _adapter as openai
 from imagen.testing.simulator._core.forms import parse_form
 from tests.providers.stepping import (
     CATALOG,
-    PICTURE,
-    PICTURE_BASE64,
+    IMAGE,
+    IMAGE_BASE64,
     STREAM,
     Walk,
     call,
     images,
-    input_picture,
-    mask_picture,
+    input_image,
+    mask_image,
     outcome,
     recorded,
     reply,
@@ -39,36 +39,36 @@ from tests.providers.stepping import (
 from tests.providers.test_openai import RECORDED_ERRORS, bodies, ends_well, mutated, statuses, wrong_fields
 
 MODELS = [model.id for model in CATALOG if model.provider == "openai" and model.lifecycle.retired_on is None]
-CAT, HAT = input_picture(96, 64), input_picture(32, 32, color="red", format="JPEG")
+CAT, HAT = input_image(96, 64), input_image(32, 32, color="red", format="JPEG")
 
 
-def url_of(picture: imagen.EncodedImage) -> str:
-    return f"data:{picture.media_type};base64,{pybase64.b64encode(picture.data).decode()}"
+def url_of(image: imagen.EncodedImage) -> str:
+    return f"data:{image.media_type};base64,{pybase64.b64encode(image.data).decode()}"
 
 
 def walk_edit(
     *responses: HttpResponse,
     chunks: Any = (),
     model: str = "gpt-image-2",
-    pictures: tuple[imagen.EncodedImage, ...] = (CAT,),
+    found: tuple[imagen.EncodedImage, ...] = (CAT,),
     mask: imagen.EncodedImage | None = None,
     count: int = 1,
     **fields: Any,
 ) -> Walk:
     request = imagen.Edit(
-        images=("x",) * len(pictures), mask=None if mask is None else "x", prompt="make it green", **fields
+        images=("x",) * len(found), mask=None if mask is None else "x", prompt="make it green", **fields
     )
     return Walk(
-        openai.edit(call(model, request=request, images=pictures, mask=mask, count=count)), *responses, chunks=chunks
+        openai.edit(call(model, request=request, images=found, mask=mask, count=count)), *responses, chunks=chunks
     )
 
 
 # --- edits ----------------------------------------------------------------------------------------------------------
 
 
-def test_an_edit_is_one_post_of_json_with_the_pictures_in_it():
-    walked = walk_edit(reply(images()), pictures=(CAT, HAT), size="1536x864", quality="low")
-    assert walked.run().pictures == (imagen.GeneratedImage(data=PICTURE),)
+def test_an_edit_is_one_post_of_json_with_the_images_in_it():
+    walked = walk_edit(reply(images()), found=(CAT, HAT), size="1536x864", quality="low")
+    assert walked.run().found == (imagen.GeneratedImage(data=IMAGE),)
     (request,) = walked.requests
     assert (request.method, request.url, request.repeatable, request.stream) == ("POST", "images/edits", False, False)
     assert request.headers == {"content-type": "application/json"}
@@ -82,8 +82,8 @@ def test_an_edit_is_one_post_of_json_with_the_pictures_in_it():
     }
 
 
-def test_a_mask_becomes_transparent_where_the_picture_is_to_change():
-    walked = walk_edit(reply(images()), mask=mask_picture(96, 64))
+def test_a_mask_becomes_transparent_where_the_image_is_to_change():
+    walked = walk_edit(reply(images()), mask=mask_image(96, 64))
     walked.run()
     url = walked.body["mask"]["image_url"]
     assert url.startswith("data:image/png;base64,")
@@ -94,10 +94,10 @@ def test_a_mask_becomes_transparent_where_the_picture_is_to_change():
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_a_picture_that_is_too_long_for_a_url_goes_into_a_form(masked):
+def test_an_image_that_is_too_long_for_a_url_goes_into_a_form(masked):
     large = msgspec.structs.replace(CAT, data=CAT.data + bytes(16_000_000))
-    mask = mask_picture(96, 64) if masked else None
-    walked = walk_edit(reply(images()), pictures=(large, HAT), mask=mask, quality="low", count=2)
+    mask = mask_image(96, 64) if masked else None
+    walked = walk_edit(reply(images()), found=(large, HAT), mask=mask, quality="low", count=2)
     walked.run()
     (request,) = walked.requests
     texts, files = parse_form(dict(request.headers), request.body)
@@ -121,8 +121,8 @@ def test_safety_is_called_moderation(safety, sent):
 def test_previews_of_an_edit_come_in_its_own_events():
     usage = {"input_tokens": 4, "output_tokens": 9}
     events = [
-        {"type": "image_edit.partial_image", "b64_json": PICTURE_BASE64, "partial_image_index": 0},
-        {"type": "image_edit.completed", "b64_json": PICTURE_BASE64, "usage": usage},
+        {"type": "image_edit.partial_image", "b64_json": IMAGE_BASE64, "partial_image_index": 0},
+        {"type": "image_edit.completed", "b64_json": IMAGE_BASE64, "usage": usage},
     ]
     walked = walk_edit(STREAM, chunks=[sse(*events)], previews=2)
     result = walked.run()
@@ -154,7 +154,7 @@ def test_edits_keep_the_published_schema(model, previews):
                 "safety": "relaxed",
                 "background": "opaque",
             }
-            walked = walk_edit(model=model, pictures=(CAT,) * 16, mask=mask_picture(96, 64), **fields)
+            walked = walk_edit(model=model, found=(CAT,) * 16, mask=mask_image(96, 64), **fields)
             with pytest.raises(AssertionError, match="there is no answer"):
                 walked.run()
             validator.validate(walked.body)
@@ -165,13 +165,13 @@ def test_edits_keep_the_published_schema(model, previews):
 
 
 @pytest.mark.parametrize("prompt", ["", "More blue."])
-def test_a_style_is_taken_by_an_edit_that_says_what_each_picture_is(prompt):
+def test_a_style_is_taken_by_an_edit_that_says_what_each_image_is(prompt):
     request = imagen.Restyle(image="x", reference="y", prompt=prompt, strength=0.4, size="1024x1024")
     walked = Walk(openai.restyle(call(request=request, images=(CAT,), references=(HAT,))), reply(images()))
     walked.run()
     body = walked.body
     assert body["images"] == [{"image_url": url_of(CAT)}, {"image_url": url_of(HAT)}]
-    assert body["prompt"].startswith("Redraw the first picture in the style of the second one.")
+    assert body["prompt"].startswith("Redraw the first image in the style of the second one.")
     assert body["prompt"].endswith(prompt or "shows.")
     assert body["size"] == "1024x1024"
     assert "strength" not in body
@@ -190,15 +190,15 @@ def test_a_style_is_taken_by_an_edit_that_says_what_each_picture_is(prompt):
 def test_a_recorded_edit_is_what_we_would_send_and_its_answer_is_priced(name, tokens, usd):
     recording = recorded(name)
     sent = recording["request"]["body"]
-    pictures = tuple(
+    found = tuple(
         imagen.EncodedImage(
             data=pybase64.b64decode(item["image_url"].partition(",")[2]), media_type="image/png", width=8, height=8
         )
         for item in sent["images"]
     )
     fields = {field: sent.get(field) for field in ("size", "quality")}
-    request = imagen.Edit(images=("x",) * len(pictures), prompt=sent["prompt"], **fields)
-    asked = call(sent["model"], request=request, images=pictures)
+    request = imagen.Edit(images=("x",) * len(found), prompt=sent["prompt"], **fields)
+    asked = call(sent["model"], request=request, images=found)
     response = recording["response"]
     walked = Walk(openai.edit(asked), reply(response["body"], **response["headers"]))
     result = walked.run()
@@ -214,19 +214,19 @@ def test_a_recorded_error_means_the_same_for_an_edit(name, expected):
     assert outcome(error) == (*expected, False, "no", None)
 
 
-# --- several pictures in one reply ----------------------------------------------------------------------------------
+# --- several images in one reply ----------------------------------------------------------------------------------
 
 
-def test_one_picture_that_cannot_be_read_does_not_lose_the_others():
-    broken = {"data": [{"b64_json": PICTURE_BASE64}, {"b64_json": "*!*"}, {"b64_json": PICTURE_BASE64}]}
-    pictures = walk_edit(reply(broken), count=3).run().pictures
-    assert [type(picture) for picture in pictures].count(imagen.LostImage) == 1
-    assert len(pictures) == 3
+def test_one_image_that_cannot_be_read_does_not_lose_the_others():
+    broken = {"data": [{"b64_json": IMAGE_BASE64}, {"b64_json": "*!*"}, {"b64_json": IMAGE_BASE64}]}
+    found = walk_edit(reply(broken), count=3).run().found
+    assert [type(image) for image in found].count(imagen.LostImage) == 1
+    assert len(found) == 3
     links = {"data": [{"url": "https://files.example/1"}, {"url": "https://files.example/2"}]}
-    gone = walk_edit(reply(links), HttpResponse(status=403), HttpResponse(status=200, body=PICTURE), count=2)
-    first, second = gone.run().pictures
+    gone = walk_edit(reply(links), HttpResponse(status=403), HttpResponse(status=200, body=IMAGE), count=2)
+    first, second = gone.run().found
     assert isinstance(first, imagen.LostImage)
-    assert second == imagen.GeneratedImage(data=PICTURE)
+    assert second == imagen.GeneratedImage(data=IMAGE)
     error = walk_edit(reply(links), HttpResponse(status=403), HttpResponse(status=404), count=2).fail()
     assert (error.billed, error.details) == ("yes", {"status": "403"})
 
@@ -264,17 +264,17 @@ def test_any_list_is_a_list_or_an_error_that_costs_nothing(body):
             assert all(isinstance(model.wire_name, str) for model in found)
 
 
-EDITED = {"type": "image_edit.completed", "b64_json": PICTURE_BASE64, "usage": {"output_tokens": 9}}
+EDITED = {"type": "image_edit.completed", "b64_json": IMAGE_BASE64, "usage": {"output_tokens": 9}}
 
 
 @given(body=bodies | mutated((json.dumps(images()).encode(),)), status=statuses)
 @settings(max_examples=200, deadline=None)
-def test_any_answer_to_an_edit_ends_in_pictures_or_an_error_of_ours(body, status):
-    files = [HttpResponse(status=200, body=PICTURE)] * 20
-    ends_well(walk_edit(HttpResponse(status=status, body=body), *files, pictures=(HAT,)))
+def test_any_answer_to_an_edit_ends_in_images_or_an_error_of_ours(body, status):
+    files = [HttpResponse(status=200, body=IMAGE)] * 20
+    ends_well(walk_edit(HttpResponse(status=status, body=body), *files, found=(HAT,)))
 
 
 @given(stream=mutated((sse(EDITED),)))
 @settings(max_examples=100, deadline=None)
-def test_any_stream_of_an_edit_ends_in_pictures_or_an_error_of_ours(stream):
-    ends_well(walk_edit(STREAM, chunks=[stream], pictures=(HAT,), previews=1))
+def test_any_stream_of_an_edit_ends_in_images_or_an_error_of_ours(stream):
+    ends_well(walk_edit(STREAM, chunks=[stream], found=(HAT,), previews=1))

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from imagen.testing.simulator import open_simulator
-from tests.providers.stepping import input_picture
+from tests.providers.stepping import input_image
 
 
 def png(width: int = 64, height: int = 64, mode: str = "RGB", format: str = "PNG") -> bytes:
@@ -73,7 +73,7 @@ async def test_a_wrong_edit_is_refused(fields, param, code):
     ("files", "param"),
     [
         ([], "image"),
-        ([("picture", ("a.png", png(), "image/png"))], "picture"),
+        ([("image", ("a.png", png(), "image/png"))], "image"),
         ([("image", ("a.svg", b"<svg>", "image/svg+xml"))], "image[0]"),
     ],
 )
@@ -85,11 +85,11 @@ async def test_a_wrong_form_is_refused(files, param):
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
-async def test_a_form_may_hold_one_picture_or_a_list_of_them():
+async def test_a_form_may_hold_one_image_or_a_list_of_them():
     async with open_simulator() as simulator, httpx2.AsyncClient(trust_env=False) as http:
         http.headers["authorization"] = f"Bearer {simulator.key}"
         for names in (["image"], ["image[]", "image[]"]):
-            files: list[Any] = [(name, ("a.png", input_picture().data, "image/png")) for name in names]
+            files: list[Any] = [(name, ("a.png", input_image().data, "image/png")) for name in names]
             fields = {"prompt": "12", "model": "gpt-image-1.5", "n": "2", "input_fidelity": "high"}
             form = [*files, *((name, (None, text.encode())) for name, text in fields.items())]
             answer = await http.post(f"{simulator.base_url('openai')}/images/edits", files=form)

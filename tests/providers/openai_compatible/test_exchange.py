@@ -24,11 +24,11 @@ from imagen.testing.simulator import (
 from imagen.testing.simulator._core.faults import Withheld
 from imagen.testing.simulator._providers.openai_servers import SIMULATED
 from tests.providers.openai.clients import books_balance, near, open_client, opened
-from tests.providers.stepping import CATALOG, input_picture, mask_picture
+from tests.providers.stepping import CATALOG, input_image, mask_image
 
 (LOCALAI,) = (server for server in SIMULATED if server.name == "localai")
 TEAL, RED = (0, 128, 128), (255, 0, 0)
-CAT, HAT = input_picture(128, 128).data, input_picture(64, 64, color="red").data
+CAT, HAT = input_image(128, 128).data, input_image(64, 64, color="red").data
 PAID = ["grok-imagine-image", "openrouter/gemini-3.1-flash-lite-image", "together/flux-1-schnell"]
 LOCAL = ["localai", "vllm-omni", "sglang", "sd-server"]
 LIVE = [model.id for model in CATALOG if model.provider in ("xai", "openrouter", "together")] + LOCAL
@@ -92,30 +92,30 @@ async def test_the_ledger_says_what_was_billed(tmp_path, model):
 
 
 @pytest.mark.parametrize("model", EDITORS)
-async def test_an_edit_sees_its_picture(tmp_path, model):
+async def test_an_edit_sees_its_image(tmp_path, model):
     async with open_simulator() as simulator, open_client(tmp_path, simulator, provider_of(model)) as client:
-        picture = opened(await client.edit("a hat", CAT, model=model, assume_usd=USD))
-        corner = min(picture.size) // 32
-        assert near(picture.getpixel((corner, corner)), TEAL)
+        image = opened(await client.edit("a hat", CAT, model=model, assume_usd=USD))
+        corner = min(image.size) // 32
+        assert near(image.getpixel((corner, corner)), TEAL)
         assert not simulator.leaks
 
 
 @pytest.mark.parametrize("model", SEVERAL)
-async def test_several_pictures_keep_their_order(tmp_path, model):
+async def test_several_images_keep_their_order(tmp_path, model):
     async with open_simulator() as simulator, open_client(tmp_path, simulator, provider_of(model)) as client:
-        picture = opened(await client.edit("both", HAT, CAT, model=model, assume_usd=USD))
-        corner = min(picture.size) // 32
-        assert near(picture.getpixel((corner, corner)), RED)
-        assert near(picture.getpixel((3 * corner, corner)), TEAL)
+        image = opened(await client.edit("both", HAT, CAT, model=model, assume_usd=USD))
+        corner = min(image.size) // 32
+        assert near(image.getpixel((corner, corner)), RED)
+        assert near(image.getpixel((3 * corner, corner)), TEAL)
 
 
 @pytest.mark.parametrize("model", ["openrouter/gemini-3.1-flash-lite-image", "localai"])
 async def test_a_generation_looks_at_its_references(tmp_path, model):
     async with open_simulator() as simulator, open_client(tmp_path, simulator, provider_of(model)) as client:
         request = imagen.Generate(prompt="a cat like this", references=(HAT, CAT), model=model)
-        picture = opened(await client.generate(request))
-        corner = min(picture.size) // 32
-        assert near(picture.getpixel((corner, corner)), RED)
+        image = opened(await client.generate(request))
+        corner = min(image.size) // 32
+        assert near(image.getpixel((corner, corner)), RED)
 
 
 # --- servers of one's own -------------------------------------------------------------------------------------------
@@ -125,14 +125,14 @@ async def test_a_generation_looks_at_its_references(tmp_path, model):
 async def test_a_mask_changes_its_white_half_and_nothing_else(tmp_path, model, wire_name):
     (tmp_path / "imagen.toml").write_text(f'[models.{model}]\nwire_name = "{wire_name}"\n')
     async with open_simulator() as simulator, open_client(tmp_path, simulator, provider_of(model)) as client:
-        picture = opened(await client.edit("a hat", CAT, mask=mask_picture(128, 128).data, model=model))
-        width, height = picture.size
-        assert near(picture.getpixel((width - 10, height // 2)), TEAL)
-        assert not near(picture.getpixel((10, height // 2)), TEAL)
+        image = opened(await client.edit("a hat", CAT, mask=mask_image(128, 128).data, model=model))
+        width, height = image.size
+        assert near(image.getpixel((width - 10, height // 2)), TEAL)
+        assert not near(image.getpixel((10, height // 2)), TEAL)
         assert not simulator.leaks
 
 
-async def test_localai_makes_a_picture_larger_and_keeps_what_it_shows(tmp_path):
+async def test_localai_makes_an_image_larger_and_keeps_what_it_shows(tmp_path):
     (tmp_path / "imagen.toml").write_text('[models.localai]\nwire_name = "local-model"\n')
     async with open_simulator() as simulator, open_client(tmp_path, simulator, "localai") as client:
         for scale in (2.0, 4.0):
@@ -248,7 +248,7 @@ async def test_a_local_server_that_fails_is_not_asked_again_and_costs_nothing(tm
         await books_balance(client, simulator)
 
 
-async def test_a_picture_that_is_withheld_is_paid_and_said_to_be(tmp_path):
+async def test_an_image_that_is_withheld_is_paid_and_said_to_be(tmp_path):
     async with open_simulator(faults=Withheld()) as simulator, open_client(tmp_path, simulator, "xai") as client:
         with pytest.raises(imagen.ContentFilterError) as caught:
             await client.generate("a cat", model="grok-imagine-image")
@@ -281,7 +281,7 @@ async def test_a_link_of_ones_own_server_may_be_gone(tmp_path):
 
 
 @pytest.mark.parametrize("model", PAID)
-async def test_a_web_page_in_place_of_a_picture_is_billed(tmp_path, model):
+async def test_a_web_page_in_place_of_an_image_is_billed(tmp_path, model):
     async with (
         open_simulator(faults=WrongMedia()) as simulator,
         open_client(tmp_path, simulator, provider_of(model)) as client,

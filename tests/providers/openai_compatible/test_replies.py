@@ -35,7 +35,7 @@ from tests.providers.openai_compatible.test_requests import (
     walk,
     walk_edit,
 )
-from tests.providers.stepping import PICTURE, PICTURE_BASE64, Walk, call, images, outcome, recorded, reply
+from tests.providers.stepping import IMAGE, IMAGE_BASE64, Walk, call, images, outcome, recorded, reply
 from tests.providers.test_openai import bodies, ends_well, mutated, statuses, wrong_fields
 
 # --- recorded answers, and what they cost ---------------------------------------------------------------------------
@@ -46,21 +46,21 @@ def test_the_recorded_answer_of_xai_gives_a_link_and_its_cost():
     walked = walk_edit(
         "grok-imagine-image-quality",
         reply(recording["body"], **recording["headers"]),
-        HttpResponse(status=200, body=PICTURE),
-        pictures=(CAT, CAT),
+        HttpResponse(status=200, body=IMAGE),
+        found=(CAT, CAT),
     )
     result = walked.run()
-    assert result.pictures == (imagen.GeneratedImage(data=PICTURE),)
+    assert result.found == (imagen.GeneratedImage(data=IMAGE),)
     assert result.reported_cost_usd == Decimal("0.07")
     link = recording["body"]["data"][0]["url"]
     assert walked.requests[1] == HttpRequest(method="GET", url=link, repeatable=True, collects=True)
 
 
-def test_the_recorded_answer_of_openrouter_gives_a_picture_and_its_cost():
+def test_the_recorded_answer_of_openrouter_gives_an_image_and_its_cost():
     body = recorded("images.json", "openrouter")["response"]["body"]
     asked = call(OPENROUTER)
     result = Walk(PROVIDERS["openrouter"].operations["generate"](asked), reply(body)).run()
-    assert result.pictures[0].data == pybase64.b64decode(body["data"][0]["b64_json"])
+    assert result.found[0].data == pybase64.b64decode(body["data"][0]["b64_json"])
     assert cost_of(asked.model, asked.request, result) == imagen.Cost(usd=Decimal("0.03422675"), source="reported")
 
 
@@ -99,7 +99,7 @@ def test_a_local_server_costs_nothing(model):
     assert cost_of(asked.model, asked.request, result).usd == 0
 
 
-# --- the forms of a picture -----------------------------------------------------------------------------------------
+# --- the forms of an image -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -112,34 +112,34 @@ def test_a_local_server_costs_nothing(model):
     ],
 )
 def test_a_link_is_followed_whatever_its_form(url, asked_for):
-    walked = walk("localai", reply({"data": [{"url": url}]}), HttpResponse(status=200, body=PICTURE))
-    assert walked.run().pictures[0].data == PICTURE
+    walked = walk("localai", reply({"data": [{"url": url}]}), HttpResponse(status=200, body=IMAGE))
+    assert walked.run().found[0].data == IMAGE
     assert walked.requests[1].url == asked_for
 
 
-def test_a_data_url_is_a_picture():
-    url = f"data:image/png;base64,{PICTURE_BASE64}"
-    assert walk("sglang", reply({"data": [{"url": url, "b64_json": ""}]})).run().pictures[0].data == PICTURE
+def test_a_data_url_is_an_image():
+    url = f"data:image/png;base64,{IMAGE_BASE64}"
+    assert walk("sglang", reply({"data": [{"url": url, "b64_json": ""}]})).run().found[0].data == IMAGE
 
 
 @pytest.mark.parametrize("model", [SCHNELL, "vllm-omni"])
-def test_a_seed_is_told_where_it_is_known_to_be_that_of_the_picture(model):
-    assert walk(model, reply(images()), seed=7).run().pictures[0].seed == 7
-    pictures = walk(model, reply(images(2)), seed=7, count=2).run().pictures
-    assert [picture.seed for picture in pictures] == [None, None]
+def test_a_seed_is_told_where_it_is_known_to_be_that_of_the_image(model):
+    assert walk(model, reply(images()), seed=7).run().found[0].seed == 7
+    found = walk(model, reply(images(2)), seed=7, count=2).run().found
+    assert [image.seed for image in found] == [None, None]
 
 
-def test_a_picture_that_was_filtered_stands_among_the_others_and_the_cost_is_for_all():
-    items = [{"b64_json": PICTURE_BASE64}, {"url": "", "respect_moderation": False}, {"respect_moderation": False}]
+def test_an_image_that_was_filtered_stands_among_the_others_and_the_cost_is_for_all():
+    items = [{"b64_json": IMAGE_BASE64}, {"url": "", "respect_moderation": False}, {"respect_moderation": False}]
     result = walk(XAI, reply({"data": items, "usage": {"cost_in_usd_ticks": 600000000}}), count=3).run()
-    assert [type(picture) for picture in result.pictures] == [
+    assert [type(image) for image in result.found] == [
         imagen.GeneratedImage,
         imagen.WithheldImage,
         imagen.WithheldImage,
     ]
     assert result.reported_cost_usd == Decimal("0.06")
-    kept = walk(XAI, reply({"data": [{"b64_json": PICTURE_BASE64, "respect_moderation": False}]})).run()
-    assert kept.pictures == (imagen.GeneratedImage(data=PICTURE),)
+    kept = walk(XAI, reply({"data": [{"b64_json": IMAGE_BASE64, "respect_moderation": False}]})).run()
+    assert kept.found == (imagen.GeneratedImage(data=IMAGE),)
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ def test_whatever_a_local_server_says_costs_nothing(model, body):
 
 @pytest.mark.parametrize("model", [XAI, OPENROUTER, SCHNELL])
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"data": []}', b"<html>"])
-def test_an_answer_without_a_picture_may_have_been_billed(model, body):
+def test_an_answer_without_an_image_may_have_been_billed(model, body):
     assert walk(model, reply(body)).fail().billed == "unknown"
 
 
@@ -283,7 +283,7 @@ def test_where_a_server_is_can_be_said(name):
 # --- anything at all ------------------------------------------------------------------------------------------------
 
 SAMPLES: tuple[Any, ...] = (
-    {"created": 1, "data": [{"b64_json": PICTURE_BASE64}], "usage": {"cost": 0.03, "cost_in_usd_ticks": 3}},
+    {"created": 1, "data": [{"b64_json": IMAGE_BASE64}], "usage": {"cost": 0.03, "cost_in_usd_ticks": 3}},
     {"data": [{"url": "/generated-images/1.png"}, {"url": "", "respect_moderation": False}]},
     {"code": "x", "error": "No.", "message": "No."},
     {"error": {"code": 403, "message": "No.", "metadata": {"reasons": ["x"]}}},
@@ -294,8 +294,8 @@ anything = st.one_of(bodies, wrong_fields(SAMPLES), mutated(tuple(json.dumps(sam
 
 @given(model=st.sampled_from([XAI, OPENROUTER, SCHNELL, *LOCAL]), first=anything, second=anything, status=statuses)
 @settings(max_examples=500, deadline=None)
-def test_any_answer_ends_in_pictures_or_an_error_of_ours(model, first, second, status):
-    files = [HttpResponse(status=200, body=PICTURE)] * 20
+def test_any_answer_ends_in_images_or_an_error_of_ours(model, first, second, status):
+    files = [HttpResponse(status=200, body=IMAGE)] * 20
     ends_well(walk(model, HttpResponse(status=status, body=first), reply(second), *files))
 
 

@@ -15,20 +15,20 @@ import imagen
 from imagen import HttpResponse, InvalidRequestError
 from imagen.providers import PROVIDERS
 from imagen.testing.simulator._core.forms import FilePart, parse_form
-from tests.providers.stepping import CATALOG, PICTURE, Walk, call, images, input_picture, mask_picture, recorded, reply
+from tests.providers.stepping import CATALOG, IMAGE, Walk, call, images, input_image, mask_image, recorded, reply
 
 XAI, OPENROUTER, SCHNELL = "grok-imagine-image", "openrouter/gemini-3.1-flash-lite-image", "together/flux-1-schnell"
 KONTEXT, QWEN = "together/flux-1-kontext-pro", "together/qwen-image"
 LOCAL = ["localai", "vllm-omni", "sglang", "sd-server"]
-CAT, HAT = input_picture(96, 64), input_picture(32, 32, color="red", format="JPEG")
+CAT, HAT = input_image(96, 64), input_image(32, 32, color="red", format="JPEG")
 
 
-def url_of(picture: imagen.EncodedImage) -> str:
-    return f"data:{picture.media_type};base64,{base64_of(picture)}"
+def url_of(image: imagen.EncodedImage) -> str:
+    return f"data:{image.media_type};base64,{base64_of(image)}"
 
 
-def base64_of(picture: imagen.EncodedImage) -> str:
-    return pybase64.b64encode(picture.data).decode()
+def base64_of(image: imagen.EncodedImage) -> str:
+    return pybase64.b64encode(image.data).decode()
 
 
 def walk(model: str | imagen.Model, *responses: HttpResponse, **fields: Any) -> Walk:
@@ -39,15 +39,15 @@ def walk(model: str | imagen.Model, *responses: HttpResponse, **fields: Any) -> 
 def walk_edit(
     model: str,
     *responses: HttpResponse,
-    pictures: tuple[imagen.EncodedImage, ...] = (CAT,),
+    found: tuple[imagen.EncodedImage, ...] = (CAT,),
     mask: imagen.EncodedImage | None = None,
     count: int = 1,
     **fields: Any,
 ) -> Walk:
     request = imagen.Edit(
-        images=("x",) * len(pictures), mask=None if mask is None else "x", **{"prompt": "make it green", **fields}
+        images=("x",) * len(found), mask=None if mask is None else "x", **{"prompt": "make it green", **fields}
     )
-    asked = call(model, request=request, images=pictures, mask=mask, count=count)
+    asked = call(model, request=request, images=found, mask=mask, count=count)
     return Walk(PROVIDERS[asked.model.provider].operations["edit"](asked), *responses)
 
 
@@ -102,13 +102,13 @@ def test_xai_is_never_sent_what_it_refuses():
 def test_the_recorded_edit_of_xai_is_what_we_would_send():
     sent = recorded("images_edits.json", "xai")["request"]["body"]
     data = [pybase64.b64decode(item["url"].partition(",")[2]) for item in sent["images"]]
-    pictures = tuple(imagen.EncodedImage(data=item, media_type="image/png", width=4, height=4) for item in data)
-    path, body = edited("grok-imagine-image-quality", pictures=pictures, prompt=sent["prompt"])
+    found = tuple(imagen.EncodedImage(data=item, media_type="image/png", width=4, height=4) for item in data)
+    path, body = edited("grok-imagine-image-quality", found=found, prompt=sent["prompt"])
     assert path == "images/edits"
     assert body == {**sent, "response_format": "b64_json"}
 
 
-def test_xai_takes_one_picture_by_another_name():
+def test_xai_takes_one_image_by_another_name():
     _, body = edited(XAI)
     assert body["image"] == {"type": "image_url", "url": url_of(CAT)}
     assert "images" not in body
@@ -122,9 +122,9 @@ def test_the_recorded_request_of_openrouter_is_what_we_would_send():
     assert generated(OPENROUTER, prompt=sent["prompt"]) == ("images", sent)
 
 
-def test_openrouter_takes_pictures_to_change_and_to_look_at_in_one_field():
-    references = [{"type": "image_url", "image_url": {"url": url_of(picture)}} for picture in (CAT, HAT)]
-    path, body = edited(OPENROUTER, pictures=(CAT, HAT), aspect_ratio="3:2")
+def test_openrouter_takes_images_to_change_and_to_look_at_in_one_field():
+    references = [{"type": "image_url", "image_url": {"url": url_of(image)}} for image in (CAT, HAT)]
+    path, body = edited(OPENROUTER, found=(CAT, HAT), aspect_ratio="3:2")
     assert (path, body["input_references"], body["aspect_ratio"]) == ("images", references, "3:2")
     request = imagen.Generate(prompt="a cat", references=("x", "y"))
     walked = walk(OPENROUTER, reply(images()), request=request, references=(CAT, HAT))
@@ -232,8 +232,8 @@ def test_localai_takes_the_negative_prompt_behind_a_bar():
     assert (type(error), error.code) == (InvalidRequestError, "INVALID_PROMPT")
 
 
-def test_localai_takes_pictures_as_base64():
-    path, body = edited("localai", pictures=(CAT, HAT))
+def test_localai_takes_images_as_base64():
+    path, body = edited("localai", found=(CAT, HAT))
     assert (path, body["file"], body["ref_images"]) == ("images/generations", base64_of(CAT), [base64_of(HAT)])
     request = imagen.Generate(prompt="a cat", references=("x",))
     walked = walk("localai", reply(images()), request=request, references=(HAT,))
@@ -249,7 +249,7 @@ def white_half(file: FilePart) -> bool:
 
 def test_localai_paints_inside_a_mask_by_a_path_of_its_own():
     walked = walk_edit(
-        "localai", reply(images()), mask=mask_picture(96, 64), size="512x512", negative_prompt="dogs", steps=9
+        "localai", reply(images()), mask=mask_image(96, 64), size="512x512", negative_prompt="dogs", steps=9
     )
     result = walked.run()
     path, texts, files = form(walked)
@@ -258,14 +258,14 @@ def test_localai_paints_inside_a_mask_by_a_path_of_its_own():
     assert files["image"][0].data == CAT.data
     assert white_half(files["mask"][0])
     assert [(made.field, made.sent) for made in result.adjustments] == [("size", None), ("negative_prompt", None)]
-    strict = walk_edit("localai", mask=mask_picture(96, 64), size="512x512", strict=True)
+    strict = walk_edit("localai", mask=mask_image(96, 64), size="512x512", strict=True)
     assert isinstance(strict.fail(), InvalidRequestError)
     assert not strict.requests
-    several = walk_edit("localai", mask=mask_picture(96, 64), pictures=(CAT, HAT))
+    several = walk_edit("localai", mask=mask_image(96, 64), found=(CAT, HAT))
     assert isinstance(several.fail(), InvalidRequestError)
 
 
-def test_localai_makes_pictures_larger():
+def test_localai_makes_images_larger():
     asked = call("localai", request=imagen.Enhance(image="x", scale=3.9, prompt="sharp"), images=(CAT,))
     walked = Walk(PROVIDERS["localai"].operations["enhance"](asked), reply(images()))
     result = walked.run()
@@ -277,7 +277,7 @@ def test_localai_makes_pictures_larger():
 
 @pytest.mark.parametrize("model", ["vllm-omni", "sglang", "sd-server"])
 def test_edits_of_the_others_are_forms(model):
-    walked = walk_edit(model, reply(images(2)), pictures=(CAT, HAT), size="768x512", count=2)
+    walked = walk_edit(model, reply(images(2)), found=(CAT, HAT), size="768x512", count=2)
     walked.run()
     path, texts, files = form(walked)
     assert path == "images/edits"
@@ -292,8 +292,8 @@ def test_edits_of_the_others_are_forms(model):
 
 
 def test_sd_server_takes_a_white_mask_and_its_parameters_with_an_edit():
-    walked = walk_edit("sd-server", reply(images()), mask=mask_picture(96, 64), seed=3)
-    assert walked.run().pictures[0].seed == 3
+    walked = walk_edit("sd-server", reply(images()), mask=mask_image(96, 64), seed=3)
+    assert walked.run().found[0].seed == 3
     _, texts, files = form(walked)
     assert texts["prompt"] == 'make it green<sd_cpp_extra_args>{"seed":3}</sd_cpp_extra_args>'
     assert white_half(files["mask"][0])
@@ -317,7 +317,7 @@ def test_options_go_along_and_may_not_replace_what_decides_the_price(model):
 def test_who_does_not_know_the_wish_for_base64_is_asked_without_it(model, status):
     refused = reply({"detail": [{"loc": ["body", "response_format"], "msg": "not permitted"}]}, status)
     walked = walk(model, refused, reply(images()), size="512x512")
-    assert walked.run().pictures[0].data == PICTURE
+    assert walked.run().found[0].data == IMAGE
     first, second = (json.loads(request.body) for request in walked.requests)
     assert first.pop("response_format")
     assert first == second

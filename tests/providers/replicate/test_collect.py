@@ -10,7 +10,7 @@ import imagen
 from imagen import Cancellable, GeneratedImage, HttpRequest, HttpResponse, JobAccepted, Progress, Wait
 from imagen.providers import replicate
 from tests.providers.replicate.test_requests import FILE, METRICS, RECORD, SUCCEEDED
-from tests.providers.stepping import PICTURE, Walk, call, reply
+from tests.providers.stepping import IMAGE, Walk, call, reply
 
 STOP = HttpRequest(method="POST", url="predictions/p1/cancel")
 
@@ -27,11 +27,11 @@ def test_a_prediction_that_goes_on_is_waited_for(status, free):
     wait, poll = Wait(seconds=1.0, job_id="p1"), HttpRequest(method="GET", url="predictions/p1", repeatable=True)
     stop = Cancellable(request=STOP, stops_bill=free)
     assert walk.steps[:-1] == [wait, poll, stop, Progress(note=status), wait, poll]
-    assert result.pictures == (GeneratedImage(data=PICTURE, provider_id="p1"),)
+    assert result.images == (GeneratedImage(data=IMAGE, provider_id="p1"),)
     assert result.units == Decimal(str(METRICS["predict_time"]))
 
 
-def test_pictures_that_were_deleted_were_billed():
+def test_images_that_were_deleted_were_billed():
     error = collected(reply({**RECORD, "status": "succeeded", "output": None, "data_removed": True})).fail()
     assert "has deleted them" in error.message
     assert error.billed == "yes"

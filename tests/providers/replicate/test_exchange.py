@@ -67,7 +67,7 @@ async def test_a_generation_goes_all_the_way(tmp_path, model, fields, size, medi
         await books_are_balanced(client, simulator)
 
 
-async def test_several_pictures_come_from_one_prediction(tmp_path):
+async def test_several_images_come_from_one_prediction(tmp_path):
     async with open_replicate(tmp_path) as (client, simulator):
         async with client.open_batch("a cat", n=3, model=SCHNELL, together=True, seed=7) as batch:
             outcomes = [outcome async for outcome in batch]
@@ -87,33 +87,33 @@ async def test_seconds_of_hardware_are_booked_at_the_price_of_the_user(tmp_path)
         await books_are_balanced(client, simulator)
 
 
-async def test_an_edit_sends_its_pictures_in_their_order(tmp_path):
+async def test_an_edit_sends_its_images_in_their_order(tmp_path):
     async with open_replicate(tmp_path) as (client, simulator):
         image = await client.edit(
             "together", png(RED), png(GREEN), model="replicate/flux-3", resolution="1K", output_format="png"
         )
-        picture = opened(image)
-        side = min(picture.size) // 16
-        assert near(picture.getpixel((side // 2, side // 2)), RED)
-        assert near(picture.getpixel((side + side // 2, side // 2)), GREEN)
+        decoded = opened(image)
+        side = min(decoded.size) // 16
+        assert near(decoded.getpixel((side // 2, side // 2)), RED)
+        assert near(decoded.getpixel((side + side // 2, side // 2)), GREEN)
         await books_are_balanced(client, simulator)
 
 
-async def test_a_restyling_names_the_two_pictures(tmp_path):
+async def test_a_restyling_names_the_two_images(tmp_path):
     async with open_replicate(tmp_path) as (client, simulator):
         image = await client.restyle(png(RED), png(GREEN), model="replicate/nano-banana-2", output_format="png")
-        picture = opened(image)
-        side = min(picture.size) // 16
-        assert near(picture.getpixel((side + side // 2, side // 2)), GREEN)
+        decoded = opened(image)
+        side = min(decoded.size) // 16
+        assert near(decoded.getpixel((side + side // 2, side // 2)), GREEN)
         assert sent(simulator)["prompt"] == "Redraw image 1 in the style of image 2. Keep what image 1 shows."
 
 
 @pytest.mark.parametrize("model", ["replicate/flux-fill-pro", "replicate/sdxl"])
 async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path, model):
     async with open_replicate(tmp_path) as (client, _):
-        picture = opened(await client.edit("a hat", png(RED), mask=left_mask(), model=model)).convert("RGB")
-        assert near(picture.getpixel((200, 100)), RED)
-        assert not near(picture.getpixel((50, 100)), RED)
+        decoded = opened(await client.edit("a hat", png(RED), mask=left_mask(), model=model)).convert("RGB")
+        assert near(decoded.getpixel((200, 100)), RED)
+        assert not near(decoded.getpixel((50, 100)), RED)
 
 
 @pytest.mark.parametrize("model", ["replicate/flux-dev", "replicate/flux-1.1-pro-ultra"])
@@ -127,7 +127,7 @@ async def test_a_variation_is_the_nearer_the_less_strength_it_has(tmp_path, mode
         await books_are_balanced(client, simulator)
 
 
-async def test_a_variation_takes_the_shape_of_its_picture_and_says_so(tmp_path):
+async def test_a_variation_takes_the_shape_of_its_image_and_says_so(tmp_path):
     async with open_replicate(tmp_path) as (client, simulator):
         image = await client.vary(png(RED), aspect_ratio="16:9", model="replicate/flux-dev")
         assert [(made.field, made.asked, made.sent) for made in image.adjustments] == [("aspect_ratio", "16:9", None)]
@@ -155,7 +155,7 @@ async def test_what_is_behind_is_taken_away(tmp_path):
         assert sent(simulator).keys() == {"image"}
 
 
-async def test_a_large_picture_is_uploaded_and_a_small_one_is_not(tmp_path):
+async def test_a_large_image_is_uploaded_and_a_small_one_is_not(tmp_path):
     large = BytesIO()
     noise = random.Random(1).randbytes(400 * 400 * 3)
     PillowImage.frombytes("RGB", (400, 400), noise).save(large, "PNG")
@@ -198,9 +198,9 @@ async def test_a_model_of_a_table_of_the_user_needs_no_code(tmp_path):
         },
     }
     async with open_replicate(tmp_path / "home", models={"my-own-fill": table}) as (client, simulator):
-        picture = opened(await client.edit("a hat", png(RED), mask=left_mask(), model="my-own-fill")).convert("RGB")
-        assert near(picture.getpixel((200, 100)), RED)
-        assert not near(picture.getpixel((50, 100)), RED)
+        decoded = opened(await client.edit("a hat", png(RED), mask=left_mask(), model="my-own-fill")).convert("RGB")
+        assert near(decoded.getpixel((200, 100)), RED)
+        assert not near(decoded.getpixel((50, 100)), RED)
         assert sent(simulator)["apply_watermark"] is False
         # What the table says wrongly is refused by the model, for nothing.
         with pytest.raises(imagen.InvalidRequestError, match="output_format"):
@@ -265,7 +265,7 @@ async def test_where_a_start_may_be_billed_it_is_waited_for(tmp_path):
         await books_are_balanced(client, simulator)
 
 
-async def test_leaving_while_a_prediction_runs_waits_for_it_and_keeps_its_picture(tmp_path):
+async def test_leaving_while_a_prediction_runs_waits_for_it_and_keeps_its_image(tmp_path):
     service = Replicate(starting_share=0.0)
     async with open_replicate(tmp_path, service=service, latency=0.2) as (client, simulator):
         await leave_when(client, simulator, "poll", 3)
@@ -308,7 +308,7 @@ async def test_one_that_is_not_charged_when_it_fails_is_sent_again(tmp_path):
         assert (await client.spending()).settled_usd == Decimal("0.003")
 
 
-async def test_pictures_that_are_deleted_were_billed(tmp_path):
+async def test_images_that_are_deleted_were_billed(tmp_path):
     async with open_replicate(tmp_path, service=Replicate(removes_data=True)) as (client, simulator):
         with pytest.raises(imagen.ProviderError, match="deleted") as caught:
             await client.generate("a cat", model=SCHNELL)
@@ -352,7 +352,7 @@ async def test_a_refusal_at_the_door_is_not_sent_again(tmp_path, fault, kind):
         assert len(simulator.received) == 1
 
 
-async def test_a_web_page_in_place_of_a_picture_is_billed(tmp_path):
+async def test_a_web_page_in_place_of_an_image_is_billed(tmp_path):
     async with open_replicate(tmp_path, faults=WrongMedia()) as (client, simulator):
         with pytest.raises(imagen.ProviderError):
             await client.generate("a cat", model=SCHNELL)

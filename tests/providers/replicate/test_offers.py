@@ -21,10 +21,10 @@ MODELS = [model for model in CATALOG if model.provider == "replicate" and model.
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.id)
 async def test_the_provider_takes_everything_that_the_catalog_offers(tmp_path, model):
-    pictures, mask = (png(RED, (64, 64)), png(GREEN, (64, 64))), left_mask((64, 64))
+    images, mask = (png(RED, (64, 64)), png(GREEN, (64, 64))), left_mask((64, 64))
     async with open_replicate(tmp_path) as (client, simulator):
         lacks = model.wire.get("lacks", {})
-        async with client.open_batch(list(requests(model, pictures, mask)), max_at_once=4) as batch:
+        async with client.open_batch(list(requests(model, images, mask)), max_at_once=4) as batch:
             async for outcome in batch:
                 asked = msgspec.structs.asdict(outcome.request)
                 assert isinstance(outcome, imagen.Image), (outcome, asked)
@@ -44,7 +44,7 @@ async def test_the_provider_takes_everything_that_the_catalog_offers(tmp_path, m
 @pytest.mark.parametrize(
     "model", [model for model in MODELS if model.capabilities.max_images_per_request > 1], ids=lambda model: model.id
 )
-async def test_as_many_pictures_as_the_catalog_says_come_from_one_request(tmp_path, model):
+async def test_as_many_images_as_the_catalog_says_come_from_one_request(tmp_path, model):
     most = model.capabilities.max_images_per_request
     async with open_replicate(tmp_path) as (client, simulator):
         async with client.open_batch("a cat", model=model.id, n=most, together=True) as batch:

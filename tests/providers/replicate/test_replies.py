@@ -29,7 +29,7 @@ from imagen import (
 )
 from imagen.providers import replicate
 from tests.providers.replicate.test_requests import CREATED, FILE, LINK, RECORD, SUCCEEDED
-from tests.providers.stepping import CATALOG, PICTURE, Walk, call, outcome, recorded, reply
+from tests.providers.stepping import CATALOG, IMAGE, Walk, call, outcome, recorded, reply
 from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
 
 SCHNELL = CATALOG.find("replicate/flux-schnell")
@@ -56,16 +56,16 @@ def answer(name: str) -> HttpResponse:
 # --- recorded -------------------------------------------------------------------------------------------------------
 
 
-def test_a_recorded_prediction_gives_its_picture():
+def test_a_recorded_prediction_gives_its_image():
     job = walk(answer("create_starting.json"), answer("get_succeeded.json"), FILE)
     result = job.run()
     assert [request.url for request in job.requests[1:]] == [
         "predictions/azaq55dbukgxg6kubr4k6g3pby",
         "https://replicate.delivery/pbxt/gDoc64M9pRaQNdZb0evCRgm57WZJ5BKi0T5kzV6qm2tGmd8IA/out-0.png",
     ]
-    (picture,) = result.pictures
-    assert isinstance(picture, imagen.GeneratedImage)
-    assert (picture.data, picture.provider_id) == (PICTURE, "azaq55dbukgxg6kubr4k6g3pby")
+    (image,) = result.images
+    assert isinstance(image, imagen.GeneratedImage)
+    assert (image.data, image.provider_id) == (IMAGE, "azaq55dbukgxg6kubr4k6g3pby")
     assert result.units == Decimal("5.524512")
 
 
@@ -79,12 +79,12 @@ def test_a_recorded_log_says_how_far_it_is():
 
 
 def test_a_recorded_answer_that_runs_and_has_its_output_is_asked_for_once_more():
-    """The picture may not be the last: with its end it is as recorded, a data: URL."""
+    """The image may not be the last: with its end it is as recorded, a data: URL."""
     created = recorded("blocking_201_processing_with_output.json", "replicate")["response"]["body"]
     job = walk(reply(created, 201), reply({**created, "status": "succeeded"}))
-    (picture,) = job.run().pictures
-    assert isinstance(picture, imagen.GeneratedImage)
-    assert picture.data == pybase64.b64decode(created["output"][0].partition(",")[2])
+    (image,) = job.run().images
+    assert isinstance(image, imagen.GeneratedImage)
+    assert image.data == pybase64.b64decode(created["output"][0].partition(",")[2])
     assert len(job.requests) == 2
 
 
@@ -218,14 +218,14 @@ def test_an_id_with_odd_characters_is_quoted():
 
 def test_polls_that_cannot_be_read_do_not_lose_a_prediction():
     bad = [reply(b"<html>"), reply({}), reply([]), reply({"detail": "slow"}, 429), reply({"detail": "?"}, 500)]
-    assert walk(CREATED, *bad, record(status="something new"), *bad, SUCCEEDED, FILE).run().pictures
+    assert walk(CREATED, *bad, record(status="something new"), *bad, SUCCEEDED, FILE).run().images
     error = walk(CREATED, *[reply(b"<html>")] * 10).fail()
     assert outcome(error) == (OutcomeUnknownError, "OUTCOME_UNKNOWN", False, "unknown", None)
 
 
 def test_a_prediction_is_given_a_moment_to_be_known():
     missing = reply({"detail": "Not found"}, 404)
-    assert walk(CREATED, *[missing] * 3, SUCCEEDED, FILE).run().pictures
+    assert walk(CREATED, *[missing] * 3, SUCCEEDED, FILE).run().images
     error = walk(CREATED, *[missing] * 4).fail()
     assert outcome(error) == (ProviderError, "API_ERROR", False, "unknown", None)
 
@@ -253,23 +253,23 @@ def test_a_prediction_that_may_not_be_asked_for_may_be_billed(status, kind):
 )
 def test_an_output_has_many_forms(output, count):
     result = walk(CREATED, record(status="succeeded", output=output), FILE, FILE).run()
-    assert [type(picture) for picture in result.pictures] == [imagen.GeneratedImage] * count
+    assert [type(image) for image in result.images] == [imagen.GeneratedImage] * count
 
 
 @pytest.mark.parametrize("output", [None, [], {}, "", "done", ["done"], 7])
-def test_a_success_without_pictures_is_none(output):
+def test_a_success_without_images_is_none(output):
     error = walk(CREATED, record(status="succeeded", output=output)).fail()
     assert outcome(error) == (ProviderError, "API_ERROR", False, "unknown", None)
 
 
-def test_pictures_that_are_deleted_were_billed():
+def test_images_that_are_deleted_were_billed():
     error = walk(CREATED, record(status="succeeded", data_removed=True)).fail()
     assert (type(error), error.billed) == (ProviderError, "yes")
 
 
-def test_a_link_that_is_gone_does_not_lose_the_other_picture():
+def test_a_link_that_is_gone_does_not_lose_the_other_image():
     done = record(status="succeeded", output=[LINK, LINK])
-    first, second = walk(CREATED, done, reply(b"", 404), FILE).run().pictures
+    first, second = walk(CREATED, done, reply(b"", 404), FILE).run().images
     assert isinstance(first, LostImage)
     assert isinstance(second, imagen.GeneratedImage)
     both = walk(CREATED, done, reply(b"", 404), reply(b"", 404)).fail()
@@ -318,23 +318,21 @@ answers = st.builds(
 
 
 def ends_well(walked: Walk) -> None:
-    """Pictures or an ImagenError: another exception comes out of here."""
+    """Images or an ImagenError: another exception comes out of here."""
     try:
         result = walked.run()
     except imagen.ImagenError as error:
         assert error.message
         assert all(isinstance(value, str) for value in error.details.values())
         return
-    assert result.pictures
-    assert all(
-        isinstance(picture, WithheldImage | LostImage) or isinstance(picture.data, bytes) for picture in result.pictures
-    )
+    assert result.images
+    assert all(isinstance(image, WithheldImage | LostImage) or isinstance(image.data, bytes) for image in result.images)
     assert result.units is None or 0 <= result.units <= 10**6
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
 @settings(max_examples=500, deadline=None)
-def test_any_answers_end_in_a_picture_or_an_error_of_ours(given_answers):
+def test_any_answers_end_in_an_image_or_an_error_of_ours(given_answers):
     ends_well(walk(*given_answers, *[given_answers[-1]] * 40, settings={"poll_seconds": 600.0}))
 
 

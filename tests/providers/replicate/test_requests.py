@@ -12,7 +12,7 @@ import pytest
 import imagen
 from imagen import Cancellable, HttpRequest, InvalidRequestError, JobAccepted, Progress, ProviderError, Wait
 from imagen.providers import replicate
-from tests.providers.stepping import PICTURE, Walk, call, input_picture, mask_picture, reply, schema
+from tests.providers.stepping import IMAGE, Walk, call, input_image, mask_image, reply, schema
 
 LINK = "https://replicate.delivery/x/out-0.webp"
 RECORD: dict[str, Any] = {
@@ -33,9 +33,9 @@ RECORD: dict[str, Any] = {
 METRICS = {"predict_time": 1.5, "total_time": 1.6}
 CREATED = reply(RECORD, 201)
 SUCCEEDED = reply({**RECORD, "status": "succeeded", "output": [LINK], "metrics": METRICS})
-FILE = reply(PICTURE)
+FILE = reply(IMAGE)
 GOOD = (CREATED, SUCCEEDED, FILE)
-PICTURE_URL = f"data:image/png;base64,{pybase64.b64encode(input_picture().data).decode()}"
+IMAGE_URL = f"data:image/png;base64,{pybase64.b64encode(input_image().data).decode()}"
 BIG = imagen.EncodedImage(data=random.Random(1).randbytes(300_000), media_type="image/jpeg", width=1000, height=1000)
 UPLOADED = reply({"id": "f1", "urls": {"get": "https://api.replicate.com/v1/files/f1"}}, 201)
 
@@ -70,9 +70,9 @@ def test_the_steps_of_a_prediction():
     assert (first.method, first.url, first.repeatable) == ("POST", "predictions", False)
     # Without a wait: what is lost on the way would have no id.
     assert first.headers.keys() == {"content-type"}
-    (picture,) = result.pictures
-    assert isinstance(picture, imagen.GeneratedImage)
-    assert (picture.data, picture.seed, picture.provider_id) == (PICTURE, 3, "p1")
+    (image,) = result.images
+    assert isinstance(image, imagen.GeneratedImage)
+    assert (image.data, image.seed, image.provider_id) == (IMAGE, 3, "p1")
     assert str(result.units) == "1.500000000"
 
 
@@ -105,7 +105,7 @@ def test_a_creation_that_is_answered_with_its_end_is_not_asked_for():
         reply({**RECORD, "status": "succeeded", "output": LINK}, 201),
         FILE,
     )
-    assert walk.run().pictures
+    assert walk.run().images
     assert [request.url for request in walk.requests] == ["predictions", LINK]
 
 
@@ -155,8 +155,8 @@ def test_words_of_a_model():
     }
 
 
-def test_pictures_have_the_fields_of_the_model():
-    two = (input_picture(), input_picture(color="red"))
+def test_images_have_the_fields_of_the_model():
+    two = (input_image(), input_image(color="red"))
     edit = imagen.Edit(prompt="a hat", images=("a", "b"))
     for model, field in (
         ("flux-2-pro", "input_images"),
@@ -165,9 +165,9 @@ def test_pictures_have_the_fields_of_the_model():
         ("gpt-image-2", "input_images"),
     ):
         fields = input_of(f"replicate/{model}", request=edit, images=two)
-        assert fields[field][0] == PICTURE_URL != fields[field][1]
+        assert fields[field][0] == IMAGE_URL != fields[field][1]
     one = imagen.Edit(prompt="a hat", images=("a",))
-    assert input_of("replicate/flux-kontext-pro", request=one, images=two[:1])["input_image"] == PICTURE_URL
+    assert input_of("replicate/flux-kontext-pro", request=one, images=two[:1])["input_image"] == IMAGE_URL
     restyle = imagen.Restyle(image="a", reference="b", prompt="Softly.")
     fields = input_of("replicate/flux-2-max", request=restyle, images=two[:1], references=two[1:])
     assert len(fields["input_images"]) == 2
@@ -178,18 +178,18 @@ def test_pictures_have_the_fields_of_the_model():
 
 def test_an_edit_with_a_mask_a_variation_and_an_enhancement():
     edit = imagen.Edit(prompt="a hat", images=("a",), mask="m")
-    fields = input_of("replicate/flux-fill-pro", request=edit, images=(input_picture(),), mask=mask_picture())
+    fields = input_of("replicate/flux-fill-pro", request=edit, images=(input_image(),), mask=mask_image())
     assert fields.keys() == {"prompt", "image", "mask"}
     vary = imagen.Vary(image="a", strength=0.25)
-    assert input_of("replicate/flux-dev", request=vary, images=(input_picture(),))["prompt_strength"] == 0.25
-    fields = input_of("replicate/flux-1.1-pro-ultra", request=vary, images=(input_picture(),))
-    assert (fields["image_prompt_strength"], fields["image_prompt"]) == (0.75, PICTURE_URL)
+    assert input_of("replicate/flux-dev", request=vary, images=(input_image(),))["prompt_strength"] == 0.25
+    fields = input_of("replicate/flux-1.1-pro-ultra", request=vary, images=(input_image(),))
+    assert (fields["image_prompt_strength"], fields["image_prompt"]) == (0.75, IMAGE_URL)
     enhance = imagen.Enhance(image="a", scale=4)
-    assert input_of("replicate/real-esrgan", request=enhance, images=(input_picture(),)) == {
+    assert input_of("replicate/real-esrgan", request=enhance, images=(input_image(),)) == {
         "scale": 4,
-        "image": PICTURE_URL,
+        "image": IMAGE_URL,
     }
-    assert input_of("replicate/topaz-upscale", request=enhance, images=(input_picture(),))["upscale_factor"] == "4x"
+    assert input_of("replicate/topaz-upscale", request=enhance, images=(input_image(),))["upscale_factor"] == "4x"
 
 
 # --- uploads --------------------------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ def upload(*responses: Any) -> Walk:
     return Walk(replicate.run(call("replicate/flux-kontext-pro", request=ONE, images=(BIG,))), *responses)
 
 
-def test_a_large_picture_is_uploaded_first_and_sent_as_a_link():
+def test_a_large_image_is_uploaded_first_and_sent_as_a_link():
     walk = upload(UPLOADED, *GOOD)
     walk.run()
     first, second = walk.requests[:2]

@@ -21,7 +21,7 @@ def url(data: bytes) -> str:
     return f"data:image/png;base64,{pybase64.b64encode(data).decode()}"
 
 
-PICTURE, SMALL, MASK = url(png(RED)), url(png(RED, (64, 64))), url(left_mask())
+IMAGE, SMALL, MASK = url(png(RED)), url(png(RED, (64, 64))), url(left_mask())
 SCHNELL, FILL, SDXL = "black-forest-labs/flux-schnell", "black-forest-labs/flux-fill-pro", "stability-ai/sdxl"
 WRONG: dict[str, tuple[str, Any, str]] = {
     "no prompt": (SCHNELL, {}, "prompt"),
@@ -33,15 +33,15 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "too many": (SCHNELL, {"prompt": "x", "num_outputs": 5}, "num_outputs"),
     "too many steps": (SCHNELL, {"prompt": "x", "num_inference_steps": 12}, "num_inference_steps"),
     "flag": (SCHNELL, {"prompt": "x", "disable_safety_checker": 1}, "disable_safety_checker"),
-    "text for a tolerance": (FILL, {"prompt": "x", "image": PICTURE, "safety_tolerance": "2"}, "safety_tolerance"),
-    "no picture": (FILL, {"prompt": "x"}, "image"),
-    "broken picture": (FILL, {"prompt": "x", "image": "data:image/png;base64,AAAA"}, "image"),
-    "plain base64": (FILL, {"prompt": "x", "image": PICTURE.partition(",")[2]}, "image"),
+    "text for a tolerance": (FILL, {"prompt": "x", "image": IMAGE, "safety_tolerance": "2"}, "safety_tolerance"),
+    "no image": (FILL, {"prompt": "x"}, "image"),
+    "broken image": (FILL, {"prompt": "x", "image": "data:image/png;base64,AAAA"}, "image"),
+    "plain base64": (FILL, {"prompt": "x", "image": IMAGE.partition(",")[2]}, "image"),
     "link to nobody": (FILL, {"prompt": "x", "image": "https://api.replicate.com/v1/files/nobody"}, "image"),
     "large data": (FILL, {"prompt": "x", "image": "data:image/png;base64," + "A" * 1_500_000}, "image"),
     "mask of another size": (SDXL, {"prompt": "x", "image": SMALL, "mask": MASK}, "mask"),
-    "no list": ("google/nano-banana-2", {"prompt": "x", "image_input": PICTURE}, "image_input"),
-    "scale": ("topazlabs/image-upscale", {"image": PICTURE, "upscale_factor": 2}, "upscale_factor"),
+    "no list": ("google/nano-banana-2", {"prompt": "x", "image_input": IMAGE}, "image_input"),
+    "scale": ("topazlabs/image-upscale", {"image": IMAGE, "upscale_factor": 2}, "upscale_factor"),
     "no object": (SCHNELL, [], "input"),
 }
 

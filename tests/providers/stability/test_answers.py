@@ -28,7 +28,7 @@ from imagen import (
 from imagen._results.prices import cost_of
 from imagen.providers import stability
 from tests.providers.stability.test_requests import FIRST, JOB, MADE, WAITING, walk
-from tests.providers.stepping import CATALOG, PICTURE, PICTURE_BASE64, Walk, call, outcome, recorded, reply
+from tests.providers.stepping import CATALOG, IMAGE, IMAGE_BASE64, Walk, call, outcome, recorded, reply
 from tests.providers.test_openai import bodies, mutated, statuses, wrong_fields
 
 CREATIVE = imagen.Enhance(image=b"", prompt="a cat")
@@ -44,49 +44,49 @@ def answer(body: object, status: int = 200, **headers: str) -> HttpResponse:
     return reply(body, status, **{"content_type": "application/json; type=image/png", **headers})
 
 
-IN_JSON = answer({"image": PICTURE_BASE64, "finish_reason": "SUCCESS", "seed": 7})
+IN_JSON = answer({"image": IMAGE_BASE64, "finish_reason": "SUCCESS", "seed": 7})
 
 
-# --- pictures -------------------------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("response", [MADE, IN_JSON], ids=["bytes", "json"])
 def test_bytes_and_json_give_the_same(response):
-    expected = GeneratedImages(pictures=(GeneratedImage(data=PICTURE, seed=7),))
+    expected = GeneratedImages(images=(GeneratedImage(data=IMAGE, seed=7),))
     assert walk("stable-image-core", response).run() == expected
     assert job(TAKEN, response).run() == expected
 
 
 @pytest.mark.parametrize("seed", ["", "x", "-1", "99999999999", "12345678901234567890", "\u0663"])
-def test_a_seed_that_is_none_does_not_lose_the_picture(seed):
-    response = HttpResponse(status=200, headers={**MADE.headers, "seed": seed}, body=PICTURE)
-    assert walk("stable-image-core", response).run().pictures == (GeneratedImage(data=PICTURE),)
+def test_a_seed_that_is_none_does_not_lose_the_image(seed):
+    response = HttpResponse(status=200, headers={**MADE.headers, "seed": seed}, body=IMAGE)
+    assert walk("stable-image-core", response).run().images == (GeneratedImage(data=IMAGE),)
 
 
 @pytest.mark.parametrize("seed", [None, "7", True, -1, 2**70, 1.5])
 def test_nor_does_one_in_json(seed):
-    response = answer({"image": PICTURE_BASE64, "seed": seed})
-    assert walk("stable-image-core", response).run().pictures == (GeneratedImage(data=PICTURE),)
+    response = answer({"image": IMAGE_BASE64, "seed": seed})
+    assert walk("stable-image-core", response).run().images == (GeneratedImage(data=IMAGE),)
 
 
 BLURRED = (
-    HttpResponse(status=200, headers={"content-type": "image/png", "finish-reason": "CONTENT_FILTERED"}, body=PICTURE),
-    answer({"image": PICTURE_BASE64, "finish_reason": "CONTENT_FILTERED", "seed": 7}),
+    HttpResponse(status=200, headers={"content-type": "image/png", "finish-reason": "CONTENT_FILTERED"}, body=IMAGE),
+    answer({"image": IMAGE_BASE64, "finish_reason": "CONTENT_FILTERED", "seed": 7}),
 )
 
 
 @pytest.mark.parametrize("response", BLURRED, ids=["bytes", "json"])
 @pytest.mark.parametrize(("charges", "usd"), [(True, "0.03"), (False, "0")])
-def test_a_blurred_picture_is_withheld_with_its_cost(response, charges, usd):
+def test_a_blurred_image_is_withheld_with_its_cost(response, charges, usd):
     result = walk("stable-image-core", response, settings={"charges_for_blurred": charges}).run()
-    (withheld,) = result.pictures
+    (withheld,) = result.images
     assert isinstance(withheld, WithheldImage)
     assert "CONTENT_FILTERED" in withheld.reason
     assert str(cost_of(CATALOG.find("stable-image-core"), imagen.Generate(prompt="x"), result).usd) == usd
 
 
 @pytest.mark.parametrize("body", [{"finish_reason": "SUCCESS"}, {"image": None}, {"image": 7}, {"image": "*"}], ids=str)
-def test_json_without_a_picture_was_paid(body):
+def test_json_without_an_image_was_paid(body):
     assert walk("stable-image-core", answer(body)).fail().billed == "yes"
 
 
@@ -117,13 +117,13 @@ def test_a_job_without_an_end_is_given_up_after_an_hour():
 
 def test_who_asks_too_often_waits_a_minute():
     walked = job(TAKEN, reply({}, 429), MADE)
-    assert walked.run().pictures
+    assert walked.run().images
     assert [step.seconds for step in walked.steps if isinstance(step, Wait)] == [10.0, 60.0]
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_some_outages_of_the_results_are_sat_out(status):
-    assert job(TAKEN, *[reply({}, status)] * 9, MADE).run().pictures
+    assert job(TAKEN, *[reply({}, status)] * 9, MADE).run().images
     error = job(TAKEN, *[reply({}, status)] * 10, MADE).fail()
     assert outcome(error) == (OutcomeUnknownError, "OUTCOME_UNKNOWN", False, "unknown", None)
 
@@ -218,7 +218,7 @@ def test_recorded_errors_have_their_class(case, expected):
 
 # --- anything at all ------------------------------------------------------------------------------------------------
 
-SAMPLES = ({"image": PICTURE_BASE64, "finish_reason": "SUCCESS", "seed": 7}, {"id": JOB}, FLAGGED)
+SAMPLES = ({"image": IMAGE_BASE64, "finish_reason": "SUCCESS", "seed": 7}, {"id": JOB}, FLAGGED)
 content_types = st.sampled_from(
     ["application/json", "application/json; type=image/png", "image/png", "text/html", "", "\x00"]
 )
@@ -241,18 +241,18 @@ def ends_well(walked: Walk) -> None:
         assert error.billed in ("yes", "no", "unknown")
         assert error.message
     else:
-        (picture,) = result.pictures
-        assert isinstance(picture, WithheldImage) or isinstance(picture.data, bytes)
+        (image,) = result.images
+        assert isinstance(image, WithheldImage) or isinstance(image.data, bytes)
 
 
 @given(response=replies)
 @settings(max_examples=400, deadline=None)
-def test_any_answer_ends_in_a_picture_or_an_error_of_ours(response):
+def test_any_answer_ends_in_an_image_or_an_error_of_ours(response):
     ends_well(walk("stable-image-core", response, *[MADE] * 3))
 
 
 @given(responses=st.lists(replies, min_size=1, max_size=4))
 @settings(max_examples=200, deadline=None)
-def test_any_result_of_a_job_ends_in_a_picture_or_an_error_of_ours(responses):
+def test_any_result_of_a_job_ends_in_an_image_or_an_error_of_ours(responses):
     walked = job(TAKEN, *responses, *[MADE] * 400)
     ends_well(walked)

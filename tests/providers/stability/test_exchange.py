@@ -29,14 +29,14 @@ from imagen.testing.simulator import (
 )
 from imagen.testing.simulator._core.faults import JobFails, Withheld
 from imagen.testing.simulator._core.forms import parse_form
-from tests.providers.stepping import CATALOG, mask_picture
+from tests.providers.stepping import CATALOG, mask_image
 from tests.support import png
 from tests.transports import RETRY
 
 MODELS = [model for model in CATALOG if model.provider == "stability"]
 TEAL, RED, BLUE = (0, 128, 128), (200, 30, 30), (30, 30, 200)
-PICTURE = png(TEAL, (128, 64))
-MASK = mask_picture(128, 64).data
+IMAGE = png(TEAL, (128, 64))
+MASK = mask_image(128, 64).data
 OPTIONS = {
     "stability/outpaint": {"left": 64, "down": 32},
     "stability/search-and-replace": {"search_prompt": "the dog"},
@@ -61,9 +61,9 @@ async def open_client(home: Path, simulator: Simulator, **settings: Any) -> Asyn
 
 
 def opened(image: imagen.Image) -> PillowImage.Image:
-    picture = PillowImage.open(io.BytesIO(image.data))
-    picture.load()
-    return picture
+    decoded = PillowImage.open(io.BytesIO(image.data))
+    decoded.load()
+    return decoded
 
 
 def near(pixel: object, colour: tuple[int, int, int]) -> bool:
@@ -88,16 +88,16 @@ def request_for(model: imagen.Model, operation: imagen.Operation, **more: Any) -
     }
     match operation:
         case "generate":
-            references = (PICTURE,) * model.capabilities.inputs.max_references
+            references = (IMAGE,) * model.capabilities.inputs.max_references
             return imagen.Generate(references=references, **fields)
         case "edit":
-            return imagen.Edit(images=(PICTURE,), mask=MASK if model.capabilities.mask else None, **fields)
+            return imagen.Edit(images=(IMAGE,), mask=MASK if model.capabilities.mask else None, **fields)
         case "vary":
-            return imagen.Vary(image=PICTURE, **fields)
+            return imagen.Vary(image=IMAGE, **fields)
         case "enhance":
-            return imagen.Enhance(image=PICTURE, **fields)
+            return imagen.Enhance(image=IMAGE, **fields)
         case "restyle":
-            return imagen.Restyle(image=PICTURE, reference=png(RED, (64, 64)), **fields)
+            return imagen.Restyle(image=IMAGE, reference=png(RED, (64, 64)), **fields)
 
 
 CASES = [
@@ -147,7 +147,7 @@ async def test_a_generation_has_the_nearest_ratio(tmp_path):
 async def test_only_the_white_area_of_the_mask_changes(tmp_path, model):
     async with open_simulator() as simulator, open_client(tmp_path, simulator) as client:
         prompt = "a hat" if model.endswith("inpaint") else ""
-        image = await client.edit(prompt, PICTURE, mask=MASK, model=model)
+        image = await client.edit(prompt, IMAGE, mask=MASK, model=model)
         drawn = opened(image)
         assert drawn.size == (128, 64)
         assert not near(drawn.getpixel((20, 30)), TEAL)
@@ -156,42 +156,42 @@ async def test_only_the_white_area_of_the_mask_changes(tmp_path, model):
 
 async def test_an_edit_with_a_mask_and_one_without_find_their_endpoints(tmp_path):
     async with open_simulator() as simulator, open_client(tmp_path, simulator) as client:
-        assert (await client.edit("a hat", PICTURE, mask=MASK)).model == "stability/inpaint"
-        assert (await client.edit("a house in winter", PICTURE)).model == "stability/structure"
-        assert (await client.enhance(PICTURE)).model == "stability/upscale-fast"
-        assert (await client.vary(PICTURE, prompt="a house")).model == "sd3.5-medium"
-        assert (await client.restyle(PICTURE, png(RED, (64, 64)))).model == "stability/style-transfer"
-        assert (await client.generate("a cat", references=(PICTURE,))).model == "stability/style"
+        assert (await client.edit("a hat", IMAGE, mask=MASK)).model == "stability/inpaint"
+        assert (await client.edit("a house in winter", IMAGE)).model == "stability/structure"
+        assert (await client.enhance(IMAGE)).model == "stability/upscale-fast"
+        assert (await client.vary(IMAGE, prompt="a house")).model == "sd3.5-medium"
+        assert (await client.restyle(IMAGE, png(RED, (64, 64)))).model == "stability/style-transfer"
+        assert (await client.generate("a cat", references=(IMAGE,))).model == "stability/style"
         await books_agree(client, simulator)
 
 
 async def test_outpainting_adds_what_was_asked_for(tmp_path):
     model = "stability/outpaint"
     async with open_simulator() as simulator, open_client(tmp_path, simulator) as client:
-        image = await client.edit("", PICTURE, model=model, options={"left": 64, "down": 32})
+        image = await client.edit("", IMAGE, model=model, options={"left": 64, "down": 32})
         drawn = opened(image)
         assert drawn.size == (192, 96)
         assert near(drawn.getpixel((100, 10)), TEAL)
         assert not near(drawn.getpixel((10, 10)), TEAL)
         with pytest.raises(imagen.InvalidRequestError, match="at least one of left, right, up, down"):
-            await client.edit("", PICTURE, model=model, options={"creativity": 0.3})
+            await client.edit("", IMAGE, model=model, options={"creativity": 0.3})
         assert len(simulator.received) == 1
 
 
 async def test_a_removed_background_is_transparent(tmp_path):
     async with open_simulator() as simulator, open_client(tmp_path, simulator) as client:
-        image = await client.edit("cut it out", PICTURE, model="stability/remove-background")
+        image = await client.edit("cut it out", IMAGE, model="stability/remove-background")
         assert opened(image).getpixel((0, 0))[3] == 0
         (adjustment,) = image.adjustments
         assert (adjustment.field, adjustment.asked, adjustment.sent) == ("prompt", "cut it out", None)
         with pytest.raises(imagen.InvalidRequestError, match="takes no prompt"):
-            await client.edit("cut it out", PICTURE, model="stability/remove-background", strict=True)
+            await client.edit("cut it out", IMAGE, model="stability/remove-background", strict=True)
         assert len(simulator.received) == 1
 
 
 async def test_a_fast_enhancement_has_four_times_the_sides(tmp_path):
     async with open_simulator() as simulator, open_client(tmp_path, simulator) as client:
-        image = await client.enhance(PICTURE, scale=2.0)
+        image = await client.enhance(IMAGE, scale=2.0)
         assert (image.width, image.height) == (512, 256)
         assert [(change.field, change.sent) for change in image.adjustments] == [("scale", "4")]
 
@@ -199,7 +199,7 @@ async def test_a_fast_enhancement_has_four_times_the_sides(tmp_path):
 @pytest.mark.parametrize(("strength", "changed"), [(0.0, False), (1.0, True)])
 async def test_the_strength_of_a_variation_is_how_far_it_goes(tmp_path, strength, changed):
     async with open_simulator() as simulator, open_client(tmp_path, simulator) as client:
-        image = await client.vary(PICTURE, prompt="a lake", strength=strength, aspect_ratio="1:1", model="sd3.5-large")
+        image = await client.vary(IMAGE, prompt="a lake", strength=strength, aspect_ratio="1:1", model="sd3.5-large")
         assert near(opened(image).getpixel((50, 50)), TEAL) is not changed
         assert [change.field for change in image.adjustments] == ["aspect_ratio"]
         fields, files = parse_form(simulator.received[0].headers, simulator.received[0].body)
@@ -208,15 +208,15 @@ async def test_the_strength_of_a_variation_is_how_far_it_goes(tmp_path, strength
 
 async def test_a_restyle_takes_the_look_of_the_reference(tmp_path):
     async with open_simulator() as simulator, open_client(tmp_path, simulator) as client:
-        image = await client.restyle(PICTURE, png(RED, (64, 64)), strength=1.0)
+        image = await client.restyle(IMAGE, png(RED, (64, 64)), strength=1.0)
         assert near(opened(image).getpixel((50, 50)), RED)
         assert image.width / image.height == pytest.approx(2, rel=0.1)
 
 
-async def test_a_new_background_may_be_a_second_picture(tmp_path):
+async def test_a_new_background_may_be_a_second_image(tmp_path):
     model = "stability/replace-background-and-relight"
     async with open_simulator() as simulator, open_client(tmp_path, simulator) as client:
-        image = await client.edit("a beach", PICTURE, png(BLUE, (128, 64)), model=model)
+        image = await client.edit("a beach", IMAGE, png(BLUE, (128, 64)), model=model)
         drawn = opened(image)
         assert near(drawn.getpixel((2, 2)), BLUE)
         assert near(drawn.getpixel((64, 32)), TEAL)
@@ -225,7 +225,7 @@ async def test_a_new_background_may_be_a_second_picture(tmp_path):
 
 # --- jobs -----------------------------------------------------------------------------------------------------------
 
-CREATIVE = imagen.Enhance(image=PICTURE, prompt="a lake", model="stability/upscale-creative")
+CREATIVE = imagen.Enhance(image=IMAGE, prompt="a lake", model="stability/upscale-creative")
 
 
 async def test_a_job_is_polled_until_it_is_there(tmp_path):
@@ -239,7 +239,7 @@ async def test_a_job_is_polled_until_it_is_there(tmp_path):
         await books_agree(client, simulator)
 
 
-async def test_trouble_while_polling_does_not_lose_the_picture(tmp_path):
+async def test_trouble_while_polling_does_not_lose_the_image(tmp_path):
     trouble = [RateLimited(), Reset(), Overloaded(), HtmlError(), ServerError(), ServerError()]
     async with open_simulator(poll_faults=trouble) as simulator, open_client(tmp_path, simulator) as client:
         await client.generate(CREATIVE)
@@ -262,7 +262,7 @@ async def test_a_job_that_fails_late_may_be_billed(tmp_path):
 
 @pytest.mark.parametrize("request_", [imagen.Generate(prompt="a cat"), CREATIVE], ids=["at once", "job"])
 @pytest.mark.parametrize("charges", [True, False])
-async def test_a_blurred_picture_is_withheld_with_its_cost(tmp_path, request_, charges):
+async def test_a_blurred_image_is_withheld_with_its_cost(tmp_path, request_, charges):
     async with (
         open_simulator(faults=Withheld()) as simulator,
         open_client(tmp_path, simulator, charges_for_blurred=charges) as client,
@@ -311,7 +311,7 @@ async def test_a_lost_answer_is_unknown(tmp_path):
         assert (await client.spending()).unknown_usd >= simulator.billed_usd > 0
 
 
-async def test_a_web_page_in_place_of_a_picture_was_paid(tmp_path):
+async def test_a_web_page_in_place_of_an_image_was_paid(tmp_path):
     async with open_simulator(faults=WrongMedia()) as simulator, open_client(tmp_path, simulator) as client:
         with pytest.raises(imagen.ProviderError):
             await client.generate("a cat")

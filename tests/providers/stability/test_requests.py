@@ -13,12 +13,12 @@ import imagen
 from imagen import Compute, GeneratedImage, GeneratedImages, HttpRequest, HttpResponse, JobAccepted, Progress, Wait
 from imagen.providers import stability
 from imagen.testing.simulator._core.forms import FilePart, parse_form
-from tests.providers.stepping import CATALOG, PICTURE, Walk, call, input_picture, mask_picture, reply, schema
+from tests.providers.stepping import CATALOG, IMAGE, Walk, call, input_image, mask_image, reply, schema
 
 MADE = HttpResponse(
-    status=200, headers={"content-type": "image/png", "finish-reason": "SUCCESS", "seed": "7"}, body=PICTURE
+    status=200, headers={"content-type": "image/png", "finish-reason": "SUCCESS", "seed": "7"}, body=IMAGE
 )
-FIRST, SECOND = input_picture(color="red"), input_picture(color="blue", format="JPEG")
+FIRST, SECOND = input_image(color="red"), input_image(color="blue", format="JPEG")
 
 
 def walk(model: str = "stable-image-core", *responses: HttpResponse, **fields: Any) -> Walk:
@@ -38,9 +38,9 @@ def sent(model: str, **fields: Any) -> tuple[str, dict[str, str], dict[str, File
     return walked.requests[0].url.removeprefix("v2beta/stable-image/"), texts, files
 
 
-def part(picture: imagen.EncodedImage, name: str) -> FilePart:
-    filename = f"{name}.{picture.media_type.rpartition('/')[2]}"
-    return FilePart(filename=filename, media_type=picture.media_type, data=picture.data)
+def part(image: imagen.EncodedImage, name: str) -> FilePart:
+    filename = f"{name}.{image.media_type.rpartition('/')[2]}"
+    return FilePart(filename=filename, media_type=image.media_type, data=image.data)
 
 
 def edit(prompt: str = "a hat", **more: Any) -> imagen.Edit:
@@ -52,7 +52,7 @@ def edit(prompt: str = "a hat", **more: Any) -> imagen.Edit:
 
 def test_a_generation_is_one_form_with_an_empty_file_and_asks_for_bytes():
     walked = walk()
-    assert walked.run() == GeneratedImages(pictures=(GeneratedImage(data=PICTURE, seed=7),))
+    assert walked.run() == GeneratedImages(images=(GeneratedImage(data=IMAGE, seed=7),))
     (request,) = walked.requests
     assert (request.method, request.url) == ("POST", "v2beta/stable-image/generate/core")
     assert not request.repeatable
@@ -112,9 +112,9 @@ def test_a_style_needs_its_reference():
 @pytest.mark.parametrize(
     ("model", "prompt"), [("stability/inpaint", {"prompt": "a hat"}), ("stability/erase", {})], ids=str
 )
-def test_a_mask_is_white_where_the_picture_changes(model, prompt):
+def test_a_mask_is_white_where_the_image_changes(model, prompt):
     request = edit(prompt.get("prompt", ""), mask=b"", options={"grow_mask": 9})
-    walked = walk(model, request=request, images=(FIRST,), mask=mask_picture())
+    walked = walk(model, request=request, images=(FIRST,), mask=mask_image())
     walked.run()
     assert [type(step) for step in walked.steps] == [Compute, HttpRequest]
     texts, files = form(walked.requests[0])
@@ -156,7 +156,7 @@ def test_a_search_needs_its_words(model):
 
 
 def test_a_prompt_that_is_not_taken_is_left_out_and_reported():
-    walked = walk("stability/erase", request=edit("the dog", mask=b""), images=(FIRST,), mask=mask_picture())
+    walked = walk("stability/erase", request=edit("the dog", mask=b""), images=(FIRST,), mask=mask_image())
     (adjustment,) = walked.run().adjustments
     assert (adjustment.field, adjustment.asked, adjustment.sent) == ("prompt", "the dog", None)
 
@@ -169,7 +169,7 @@ def test_a_relit_subject_has_its_own_field_names_and_is_waited_for():
     model = "stability/replace-background-and-relight"
     request = imagen.Edit(prompt="a beach", images=(b"", b""), options={"light_source_direction": "left"}, seed=3)
     walked = walk(model, reply({"id": JOB}), WAITING, MADE, request=request, images=(FIRST, SECOND))
-    assert walked.run().pictures == (GeneratedImage(data=PICTURE, seed=7),)
+    assert walked.run().images == (GeneratedImage(data=IMAGE, seed=7),)
     texts, files = form(walked.requests[0])
     assert texts == {"background_prompt": "a beach", "seed": "3", "light_source_direction": "left"}
     assert files == {
@@ -207,7 +207,7 @@ def test_a_variation_is_an_image_to_image(model, strength, expected):
     assert files == {"image": part(FIRST, "image")}
 
 
-def test_a_variation_keeps_the_ratio_of_its_picture_where_the_service_takes_none():
+def test_a_variation_keeps_the_ratio_of_its_image_where_the_service_takes_none():
     request = imagen.Vary(image=b"", prompt="a cat", aspect_ratio="16:9")
     walked = walk("sd3.5-large", request=request, images=(FIRST,))
     (adjustment,) = walked.run().adjustments
@@ -249,7 +249,7 @@ def test_what_needs_a_prompt_says_so_before_anything_is_sent(model, request_):
 
 
 @pytest.mark.parametrize(("strength", "more"), [(None, {}), (0.5, {"style_strength": "0.5"})])
-def test_a_style_transfer_names_both_pictures(strength, more):
+def test_a_style_transfer_names_both_images(strength, more):
     request = imagen.Restyle(image=b"", reference=b"", strength=strength)
     path, texts, files = sent("stability/style-transfer", request=request, images=(FIRST,), references=(SECOND,))
     assert (path, texts) == ("control/style-transfer", more)
@@ -258,7 +258,7 @@ def test_a_style_transfer_names_both_pictures(strength, more):
 
 # --- the published schemas ------------------------------------------------------------------------------------------
 
-# Left out: style-transfer and the fourth Stable Diffusion, which are newer than the schemas, and relight, whose picture is
+# Left out: style-transfer and the fourth Stable Diffusion, which are newer than the schemas, and relight, whose image is
 # called `subject_image` by now.
 SCHEMAS = [
     ("stable-image-core", "stability-generate", "GenerateCoreRequest"),
@@ -312,7 +312,7 @@ def test_forms_keep_the_published_schema(model, spec, name):
                 "output_format": can.output_formats[-1],
                 "options": OPTIONS.get(model, {}),
             }
-            walked = walk(model, request=shaped(operation, can, fields), **pictures_for(operation, can))
+            walked = walk(model, request=shaped(operation, can, fields), **images_for(operation, can))
             walked.run()
             values = as_object(*form(walked.requests[0]))
             jsonschema.Draft202012Validator(described).validate(values)
@@ -331,7 +331,7 @@ def shaped(operation: str, can: imagen.Capabilities, fields: dict[str, Any]) -> 
     return imagen.Enhance(image=b"", **fields)
 
 
-def pictures_for(operation: str, can: imagen.Capabilities) -> dict[str, Any]:
+def images_for(operation: str, can: imagen.Capabilities) -> dict[str, Any]:
     if operation == "generate":
         return {"references": (FIRST,) * can.inputs.max_references}
-    return {"images": (FIRST,), "mask": mask_picture() if can.mask else None}
+    return {"images": (FIRST,), "mask": mask_image() if can.mask else None}

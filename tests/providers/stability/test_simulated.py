@@ -12,7 +12,7 @@ import imagen
 from imagen.providers._wire.http import FormFile, form_request
 from imagen.testing.simulator import FewerImages, Simulator, open_simulator
 from imagen.testing.simulator._core.forms import FilePart, FormError, parse_form
-from tests.providers.stability.test_exchange import MASK, PICTURE, open_client
+from tests.providers.stability.test_exchange import MASK, SOURCE, open_client
 from tests.support import png
 
 TYPE = {"content-type": "multipart/form-data; boundary=xyz"}
@@ -54,8 +54,8 @@ def test_what_is_no_form_is_refused(headers, body):
         parse_form(headers, body)
 
 
-def edit(model: str, *, mask: bytes | None = None, picture: bytes = PICTURE, **options: Any) -> imagen.Edit:
-    return imagen.Edit(prompt="a cat", images=(picture,), mask=mask, model=f"stability/{model}", options=options)
+def edit(model: str, *, mask: bytes | None = None, image: bytes = SOURCE, **options: Any) -> imagen.Edit:
+    return imagen.Edit(prompt="a cat", images=(image,), mask=mask, model=f"stability/{model}", options=options)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ async def test_the_service_refuses_what_it_does_not_know(tmp_path, request_, sai
         ("stability/upscale-fast", (1200, 900)),
     ],
 )
-async def test_pictures_that_do_not_suit_are_refused_by_both_sides(tmp_path, model, size):
+async def test_images_that_do_not_suit_are_refused_by_both_sides(tmp_path, model, size):
     request: imagen.Request = imagen.Edit(prompt="a cat", images=(png(size=size),), model=model)
     if model.endswith("fast"):
         request = imagen.Enhance(image=png(size=size), model=model)
@@ -103,7 +103,7 @@ async def test_pictures_that_do_not_suit_are_refused_by_both_sides(tmp_path, mod
 
 # --- asked without the adapter --------------------------------------------------------------------------------------
 
-IMAGE = FormFile("image", PICTURE, "image/png", "image.png")
+IMAGE = FormFile("image", SOURCE, "image/png", "image.png")
 NONE = FormFile("none", b"", "application/octet-stream", "none")
 
 
@@ -181,7 +181,7 @@ async def test_a_result_is_there_for_its_id_alone():
         assert (missing.status_code, missing.json()["name"]) == (404, "generation_not_found")
 
 
-async def test_a_picture_that_was_not_drawn_is_not_billed():
+async def test_an_image_that_was_not_drawn_is_not_billed():
     async with open_simulator(faults=FewerImages()) as simulator:
         assert (await post(simulator, "generate/core", CAT)).status_code == 500
         assert not simulator.bills

@@ -34,7 +34,7 @@ async def run_models(options: argparse.Namespace, console: Console) -> ExitStatu
         rows = [_model_row(model, client, today, default) for model in models]
         console.table(rows, ("", "MODEL", "PROVIDER", "DOES", "PRICE", "STATE", "KEY"))
         console.say("")
-        console.say("* is the default. A price is per picture in US dollars; ? means that nobody published one.")
+        console.say("* is the default. A price is per image in US dollars; ? means that nobody published one.")
         console.say("DOES: Generate, Edit, Vary, eNhance, Restyle.")
     return ExitStatus.DONE
 

@@ -51,7 +51,7 @@ async def _collect(console: Console) -> ExitStatus:
         list_unknown(left, console)
         console.emit({"kind": "summary", "fetched": len(fetched), "unknown": len(left)})
     else:
-        console.say(f"{len(fetched)} pictures fetched, {len(left)} requests stay unknown")
+        console.say(f"{len(fetched)} images fetched, {len(left)} requests stay unknown")
         if left:
             console.say("")
             list_unknown(left, console)

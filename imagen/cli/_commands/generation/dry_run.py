@@ -1,4 +1,4 @@
-"""`--dry-run`: what pictures would cost. Nothing is sent, no key is needed, and the home is left alone."""
+"""`--dry-run`: what images would cost. Nothing is sent, no key is needed, and the home is left alone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def run_dry(options: argparse.Namespace, console: Console) -> ExitStatus:
             console.emit(quote_record(model, options.n, quote))
         return ExitStatus.DONE
     rows = [(model, str(options.n), *figures(quote)) for model, quote in quotes]
-    console.table(rows, ("MODEL", "PICTURES", "AT LEAST", "EXPECTED", "AT MOST"), right=range(1, 5))
+    console.table(rows, ("MODEL", "IMAGES", "AT LEAST", "EXPECTED", "AT MOST"), right=range(1, 5))
     tell_limits([quote for _, quote in quotes], limit, console)
     return ExitStatus.DONE
 
@@ -43,7 +43,7 @@ def tell_limits(quotes: Sequence[Quote], limit: Decimal | None, console: Console
     console.say("")
     console.say("Nothing was sent.")
     if any(quote.high_usd is None for quote in quotes):
-        console.say("Nobody published a price: --assume USD says what one picture may cost at the most.")
+        console.say("Nobody published a price: --assume USD says what one image may cost at the most.")
     if limit is not None and any(quote.high_usd is None or quote.high_usd > limit for quote in quotes):
         console.say(f"Above {usd(limit)} (confirm_above_usd) imagen asks before it sends anything; --yes agrees.")
 

@@ -1,4 +1,4 @@
-"""The commands that make pictures: a batch, a line for each picture, and an honest end whatever happens."""
+"""The commands that make images: a batch, a line for each image, and an honest end whatever happens."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ __all__ = ["Run", "carry_out", "run_make", "warn_of_sketch"]
 
 _FRAME_SECONDS = 0.2
 _NO_AI = (
-    "No key is set, so this is the built-in sketch engine: procedural pictures, no AI. "
+    "No key is set, so this is the built-in sketch engine: procedural images, no AI. "
     "Set a key such as OPENAI_API_KEY for a real model; `imagen doctor` names them all."
 )
 
 
 async def run_make(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Makes the pictures. Ctrl-C stops what is not sent and waits for what is paid; a second one stops waiting."""
+    """Makes the images. Ctrl-C stops what is not sent and waits for what is paid; a second one stops waiting."""
     _check_economy(options)
     if options.dry_run:
         return await run_dry(options, console)
@@ -63,7 +63,7 @@ async def run_make(options: argparse.Namespace, console: Console) -> ExitStatus:
 
 
 async def carry_out(run: Run, client: Client, opened: AbstractAsyncContextManager[Batch]) -> None:
-    """Makes the pictures of a batch, and waits for what is paid."""
+    """Makes the images of a batch, and waits for what is paid."""
     async with trio.open_nursery() as nursery:
         await nursery.start(run.watch_signals, client)
         nursery.start_soon(run.show_progress, client)
@@ -117,7 +117,7 @@ class Run:
 
     @property
     def made(self) -> list[Image]:
-        """The pictures that came, in that order."""
+        """The images that came, in that order."""
         return self._teller.made
 
     async def make(self, opened: AbstractAsyncContextManager[Batch]) -> None:
@@ -133,12 +133,12 @@ class Run:
                 self._tell_refusal(error)
         self.timed_out = deadline.cancelled_caught
 
-    async def confirm(self, quote: Quote, pictures: int) -> bool:
+    async def confirm(self, quote: Quote, images: int) -> bool:
         """Whether so much money may be spent."""
         if self._options.yes:
             return True
         cost = "cost nobody knows how much" if quote.high_usd is None else f"cost up to {usd(quote.high_usd)}"
-        return await self._console.ask(f"imagen: {pictures} pictures may {cost}. Make them?")
+        return await self._console.ask(f"imagen: {images} images may {cost}. Make them?")
 
     async def salvage(self, client: Client) -> None:
         """Waits for what is paid, and tells of it as of the rest: after an interruption, or where two models were asked."""
@@ -231,7 +231,7 @@ class Run:
                 self._scope.cancel("interrupted")
 
     async def show_progress(self, client: Client) -> None:
-        """The changing line under the pictures, on a terminal."""
+        """The changing line under the images, on a terminal."""
         if not self._console.shows_live:
             return
         while True:
@@ -339,7 +339,7 @@ def _check(options: argparse.Namespace, request: Request, client: Client) -> Non
 
 
 def warn_of_sketch(client: Client, console: Console) -> None:
-    """Says that pictures come from no model, where that is for want of a key."""
+    """Says that images come from no model, where that is for want of a key."""
     if client.default_model.provider == "sketch" and not client.settings.default_model:
         console.note(_NO_AI)
 

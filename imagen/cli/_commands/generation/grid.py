@@ -43,7 +43,7 @@ def add_grid_command(commands: argparse._SubParsersAction[argparse.ArgumentParse
     lists = parser.add_argument_group("lists", "Each can be given several times.")
     for option, metavar, kind, words in (
         ("--model", "MODEL", str, "a model of `imagen models`"),
-        ("--seed", "SEED", whole(0, 2**63 - 1), "the same seed gives the same picture, where there are seeds"),
+        ("--seed", "SEED", whole(0, 2**63 - 1), "the same seed gives the same image, where there are seeds"),
         ("--apply-style", "STYLE", str, "a style of `imagen style list`"),
         ("--size", "SIZE", str, "WIDTHxHEIGHT in pixels, or a name such as square"),
         ("--quality", "QUALITY", str, "the model's own word for it"),
@@ -54,8 +54,8 @@ def add_grid_command(commands: argparse._SubParsersAction[argparse.ArgumentParse
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--aspect-ratio", metavar="W:H", help="such as 16:9, in place of a size")
-    parser.add_argument("--negative", dest="negative_prompt", metavar="WORDS", help="what no picture should show")
-    parser.add_argument("--sheet", type=Path, metavar="FILE", help="a .png or .jpg with all pictures and what differs")
+    parser.add_argument("--negative", dest="negative_prompt", metavar="WORDS", help="what no image should show")
+    parser.add_argument("--sheet", type=Path, metavar="FILE", help="a .png or .jpg with all images and what differs")
     add_out(parser)
     parser.add_argument(
         "--most",
@@ -132,7 +132,7 @@ async def _run_dry(asked: Grid, console: Console) -> ExitStatus:
     if console.json:
         console.emit({"axes": asked.axes, **quote_record("*", len(asked), quote)})
         return ExitStatus.DONE
-    console.say(f"{len(asked):,} pictures: {_lists_text(asked)}")
+    console.say(f"{len(asked):,} images: {_lists_text(asked)}")
     console.table([figures(quote)], ("AT LEAST", "EXPECTED", "AT MOST"), right=range(3))
     tell_limits([quote], limit, console)
     return ExitStatus.DONE
@@ -151,7 +151,7 @@ async def _write_sheet(asked: Grid, made: Sequence[Image], path: Path, console: 
     try:
         await trio.to_thread.run_sync(lambda: save_file(path, draw()))
     except ImagenError as error:
-        # The pictures are there all the same.
+        # The images are there all the same.
         console.note(f"imagen: There is no sheet {path}: {error}")
         return
     if console.json:

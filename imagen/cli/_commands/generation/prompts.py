@@ -24,13 +24,13 @@ def add_prompt_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
     parser = commands.add_parser(
         "prompt",
         help="keep prompts, and use them again",
-        description="`imagen generate @NAME --set name=value` makes a picture of a prompt that is kept.",
+        description="`imagen generate @NAME --set name=value` makes an image of a prompt that is kept.",
     )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     save = add_command(actions.add_parser("save", help="keep a prompt, or a new version of one"), _save)
     save.add_argument("name", metavar="NAME")
     save.add_argument("text", metavar="TEXT", help="the prompt or template; - reads it from standard input")
-    save.add_argument("--negative", dest="negative_prompt", metavar="WORDS", help="what pictures should not show")
+    save.add_argument("--negative", dest="negative_prompt", metavar="WORDS", help="what images should not show")
     save.add_argument("--tag", action="append", metavar="WORD", help="a word to find it by; can be given several times")
     save.add_argument("--notes", metavar="TEXT", help="what you want to remember of it")
     save.add_argument("--apply-style", action="append", default=[], metavar="STYLE", help="a style that goes with it")

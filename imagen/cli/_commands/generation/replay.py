@@ -1,4 +1,4 @@
-"""`imagen replay`: makes a picture again, with the same request and seed, and says what differs."""
+"""`imagen replay`: makes an image again, with the same request and seed, and says what differs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def add_replay(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """The arguments of the command."""
     replay = commands.add_parser(
         "replay",
-        help="make a picture again, and say what differs",
-        description="Sends the request of a picture once more, with the seed that the picture reports. It costs what a new "
-        "picture costs. Where there are no seeds, another picture comes.",
+        help="make an image again, and say what differs",
+        description="Sends the request of an image once more, with the seed that the image reports. It costs what a new "
+        "image costs. Where there are no seeds, another image comes.",
     )
     add_command(replay, run_replay)
-    replay.add_argument("id", metavar="ID", help="the picture's id, or the beginning of it")
+    replay.add_argument("id", metavar="ID", help="the image's id, or the beginning of it")
     replay.add_argument("--model", help="with another model than the one that made it")
     replay.add_argument("--seed", type=whole(0, 2**63 - 1), help="with another seed")
     replay.add_argument(
@@ -33,18 +33,18 @@ def add_replay(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 async def run_replay(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Makes the picture again."""
+    """Makes the image again."""
 
-    async def confirm(quote: Quote, pictures: int) -> bool:
+    async def confirm(quote: Quote, images: int) -> bool:
         cost = "cost nobody knows how much" if quote.high_usd is None else f"cost up to {usd(quote.high_usd)}"
-        return bool(options.yes) or await console.ask(f"imagen: the picture may {cost}. Make it again?")
+        return bool(options.yes) or await console.ask(f"imagen: the image may {cost}. Make it again?")
 
     if options.out is not None:
         await prepare_folder(options.out)
     async with open_client(confirm=confirm if options.yes or console.can_ask else None) as client:
         image = await client.library.get(options.id)
         if image is None:
-            say_error(f"There is no picture {options.id}; imagen history lists them.")
+            say_error(f"There is no image {options.id}; imagen history lists them.")
             return ExitStatus.USAGE
         replay = await client.replay(image, model=options.model, seed=options.seed)
         teller = OutcomePrinter(console, out=options.out, total=1)

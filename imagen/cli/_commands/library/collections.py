@@ -1,4 +1,4 @@
-"""`imagen collection`: pictures in an order of one's own."""
+"""`imagen collection`: images in an order of one's own."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ __all__ = ["add_collection_command"]
 def add_collection_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Defines it, and what can be done with a collection."""
     collection = commands.add_parser(
-        "collection", help="put pictures together", description='A NAME is a word, or "outer/inner" for one in another.'
+        "collection", help="put images together", description='A NAME is a word, or "outer/inner" for one in another.'
     )
     what = collection.add_subparsers(required=True, metavar="WHAT")
     add_client_command(what, "list", "all collections", _list)
     create = add_client_command(what, "create", "make one", _create)
     create.add_argument("name", metavar="NAME")
     create.add_argument("--notes", default="", help="what it is for")
-    show = add_client_command(what, "show", "the pictures of one, in their order", _show)
+    show = add_client_command(what, "show", "the images of one, in their order", _show)
     show.add_argument("name", metavar="NAME")
     show.add_argument("--limit", type=whole(1, 1_000_000), default=100, help="how many (default: %(default)s)")
     for name, help_text, work in (
-        ("add", "put pictures at its end; makes it where it is not there", _add_images),
-        ("remove", "take pictures out of it", _remove_images),
-        ("arrange", "put these pictures first, in this order", _arrange),
+        ("add", "put images at its end; makes it where it is not there", _add_images),
+        ("remove", "take images out of it", _remove_images),
+        ("arrange", "put these images first, in this order", _arrange),
     ):
         parser = add_client_command(what, name, help_text, work)
         parser.add_argument("name", metavar="NAME")
@@ -37,7 +37,7 @@ def add_collection_command(commands: argparse._SubParsersAction[argparse.Argumen
     rename = add_client_command(what, "rename", "give it another name", _rename)
     rename.add_argument("name", metavar="NAME")
     rename.add_argument("new_name", metavar="NEW")
-    add_client_command(what, "delete", "take it away; its pictures stay", _delete).add_argument("name", metavar="NAME")
+    add_client_command(what, "delete", "take it away; its images stay", _delete).add_argument("name", metavar="NAME")
 
 
 def _emit(collection: Collection, console: Console) -> None:
@@ -68,7 +68,7 @@ async def _list(options: argparse.Namespace, client: Client, console: Console) -
             _emit(one, console)
     elif collections:
         rows = [(one.name, f"{one.images:,}", one.notes) for one in collections]
-        console.table(rows, ("NAME", "PICTURES", "NOTES"), right={1})
+        console.table(rows, ("NAME", "IMAGES", "NOTES"), right={1})
     else:
         console.say("No collections yet: imagen collection create NAME makes one.")
     return ExitStatus.DONE
@@ -125,5 +125,5 @@ async def _delete(options: argparse.Namespace, client: Client, console: Console)
     if console.json:
         console.emit({"kind": "deleted", "id": collection.id})
     else:
-        console.say(f"Took {collection.name} away; its {collection.images:,} pictures stay.")
+        console.say(f"Took {collection.name} away; its {collection.images:,} images stay.")
     return ExitStatus.DONE

@@ -1,4 +1,4 @@
-"""`imagen tag`, `rate`, `note`, `trash`, `restore`, `lineage`, `clean` and `library`: looking after pictures."""
+"""`imagen tag`, `rate`, `note`, `trash`, `restore`, `lineage`, `clean` and `library`: looking after images."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ __all__ = ["add_library_commands", "find_images"]
 
 def add_library_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Defines them all."""
-    tag = add_client_command(commands, "tag", "put tags on a picture, or take them off", _tag)
+    tag = add_client_command(commands, "tag", "put tags on an image, or take them off", _tag)
     tag.add_argument("ids", nargs=1, metavar="ID", help="of `imagen history`, or the beginning of it")
     tag.add_argument("tags", nargs="+", metavar="TAG", help="-TAG after -- takes it off, as --remove does for all")
     tag.add_argument("--remove", action="store_true", help="take these tags off")
-    rate = add_client_command(commands, "rate", "give pictures stars", _rate)
+    rate = add_client_command(commands, "rate", "give images stars", _rate)
     rate.add_argument("stars", type=whole(0, 5), metavar="STARS", help="1 to 5; 0 takes them away")
     _add_ids(rate)
-    note = add_client_command(commands, "note", "write a note on a picture", _note)
+    note = add_client_command(commands, "note", "write a note on an image", _note)
     note.add_argument("ids", nargs=1, metavar="ID")
     note.add_argument("text", help="an empty one takes the note away")
-    _add_ids(add_client_command(commands, "trash", "move pictures to the trash", _trash))
-    _add_ids(add_client_command(commands, "restore", "take pictures out of the trash", _restore))
-    delete = add_client_command(commands, "delete", "delete pictures for good, their files too", _delete)
+    _add_ids(add_client_command(commands, "trash", "move images to the trash", _trash))
+    _add_ids(add_client_command(commands, "restore", "take images out of the trash", _restore))
+    delete = add_client_command(commands, "delete", "delete images for good, their files too", _delete)
     _add_ids(delete)
     delete.add_argument("--yes", action="store_true", help="do not ask")
     lineage = add_client_command(
-        commands, "lineage", "what a picture was made from, and what was made from it", _lineage
+        commands, "lineage", "what an image was made from, and what was made from it", _lineage
     )
     lineage.add_argument("ids", nargs=1, metavar="ID")
     clean = add_client_command(
@@ -41,7 +41,7 @@ def add_library_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         "clean",
         "move what is too old or too much to the trash, and empty that",
         _clean,
-        "By the rules in the table [cleanup] of imagen.toml, or those given here. Pictures with stars, in a collection or "
+        "By the rules in the table [cleanup] of imagen.toml, or those given here. Images with stars, in a collection or "
         "shared stay. From the trash they go for good after trash_days.",
     )
     clean.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing")
@@ -51,7 +51,7 @@ def add_library_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     clean.add_argument("--trash-days", type=number_from(0), metavar="DAYS")
     library = commands.add_parser("library", help="how much there is, and whether all of it is whole")
     what = library.add_subparsers(required=True, metavar="WHAT")
-    add_client_command(what, "size", "how many pictures there are, and how large", _size)
+    add_client_command(what, "size", "how many images there are, and how large", _size)
     add_client_command(what, "tags", "the tags that there are", _tags)
     check = add_client_command(what, "check", "read every file, and say what is wrong", _check)
     check.add_argument("--repair", action="store_true", help="mend it: nothing that was paid for is deleted")
@@ -62,7 +62,7 @@ def _add_ids(parser: argparse.ArgumentParser) -> None:
 
 
 async def find_images(client: Client, ids: Sequence[str]) -> Sequence[Image]:
-    """The pictures of ids, or of their beginnings.
+    """The images of ids, or of their beginnings.
 
     Raises:
         InvalidRequestError: one is not there.
@@ -71,7 +71,7 @@ async def find_images(client: Client, ids: Sequence[str]) -> Sequence[Image]:
     for image_id in ids:
         image = await client.library.get(image_id)
         if image is None:
-            raise InvalidRequestError(f"There is no picture {image_id}; imagen history lists them.")
+            raise InvalidRequestError(f"There is no image {image_id}; imagen history lists them.")
         found.append(image)
     return found
 
@@ -121,7 +121,7 @@ async def _restore(options: argparse.Namespace, client: Client, console: Console
 
 async def _delete(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
     images = await find_images(client, options.ids)
-    if not options.yes and not await console.ask(f"Delete {len(images)} pictures for good?"):
+    if not options.yes and not await console.ask(f"Delete {len(images)} images for good?"):
         raise InvalidRequestError(
             "Nothing was deleted: add --yes, or use `imagen trash`, from where they can come back."
         )
@@ -172,7 +172,7 @@ def _print_plan(plan: CleanupPlan, rules: CleanupRules, dry_run: bool, console: 
     would = "would go" if dry_run else "went"
     for doomed, where in ((plan.trashed, "to the trash"), (plan.deleted, "from there for good")):
         total = file_size(sum(one.size_bytes for one in doomed))
-        console.say(f"{len(doomed)} {'picture' if len(doomed) == 1 else 'pictures'} ({total}) {would} {where}.")
+        console.say(f"{len(doomed)} {'image' if len(doomed) == 1 else 'images'} ({total}) {would} {where}.")
     if not rules.has_limit:
         console.say("No rule moves anything to the trash: give one here, or set it in [cleanup] of imagen.toml.")
     if dry_run:
@@ -184,7 +184,7 @@ async def _size(options: argparse.Namespace, client: Client, console: Console) -
     if console.json:
         console.emit({"kind": "library_size", **msgspec.to_builtins(size)})
         return ExitStatus.DONE
-    console.say(f"{size.images:,} pictures, {file_size(size.size_bytes)}, in {client.library.folder}")
+    console.say(f"{size.images:,} images, {file_size(size.size_bytes)}, in {client.library.folder}")
     console.say(f"{size.trashed_images:,} in the trash, {file_size(size.trashed_bytes)}")
     return ExitStatus.DONE
 
@@ -195,15 +195,15 @@ async def _tags(options: argparse.Namespace, client: Client, console: Console) -
         for name, images in tags:
             console.emit({"kind": "tag", "name": name, "images": images})
     elif tags:
-        console.table([(name, f"{images:,}") for name, images in tags], ("TAG", "PICTURES"), right={1})
+        console.table([(name, f"{images:,}") for name, images in tags], ("TAG", "IMAGES"), right={1})
     else:
-        console.say("No tags yet: imagen tag ID TAG puts one on a picture.")
+        console.say("No tags yet: imagen tag ID TAG puts one on an image.")
     return ExitStatus.DONE
 
 
 async def _check(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
     findings = await client.library.check(
-        repair=options.repair, on_progress=lambda checked: console.live(f"{checked:,} pictures checked")
+        repair=options.repair, on_progress=lambda checked: console.live(f"{checked:,} images checked")
     )
     console.clear_live()
     for finding in findings:
@@ -213,7 +213,7 @@ async def _check(options: argparse.Namespace, client: Client, console: Console) 
             console.say(_finding_line(finding))
     left = [finding for finding in findings if finding.repaired is None]
     if not console.json and not findings:
-        console.say("All is well: every picture has its file, whole, and every file its picture.")
+        console.say("All is well: every image has its file, whole, and every file its image.")
     if not console.json and left and not options.repair:
         console.say("Mend it with: imagen library check --repair")
     return ExitStatus.SOME_FAILED if left else ExitStatus.DONE
@@ -232,9 +232,9 @@ def _finding_line(finding: Finding) -> str:
     words = {
         "missing": "the file is missing",
         "damaged": "the file is damaged",
-        "orphan": "no picture has this file",
+        "orphan": "no image has this file",
         "leftover": "a write that was cut off left this",
-        "unindexed": "search does not find the picture",
+        "unindexed": "search does not find the image",
     }
     about = "  ".join(str(part) for part in (finding.image_id, finding.path) if part is not None)
     repaired = "" if finding.repaired is None else f": {finding.repaired}"

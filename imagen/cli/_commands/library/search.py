@@ -1,4 +1,4 @@
-"""`imagen history` and `imagen search`: which pictures there are."""
+"""`imagen history` and `imagen search`: which images there are."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _LONGEST_PROMPT = 48
 def add_search_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Defines both: a history is a search for no word."""
     history = add_command(
-        commands.add_parser("history", help="list the pictures that were made, newest first"), _run_search
+        commands.add_parser("history", help="list the images that were made, newest first"), _run_search
     )
     search = add_command(
         commands.add_parser(
             "search",
-            help="find pictures by words of their prompts, tags and notes",
+            help="find images by words of their prompts, tags and notes",
             description='All words must be there. "A phrase" stands as it is, -word must not be there, begin* is the beginning '
             "of a word. Put -- before a query that begins with a minus.",
         ),
@@ -41,7 +41,7 @@ def add_search_commands(commands: argparse._SubParsersAction[argparse.ArgumentPa
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("which pictures")
+    group = parser.add_argument_group("which images")
     group.add_argument("--model")
     group.add_argument("--provider")
     group.add_argument("--operation", choices=_OPERATIONS)
@@ -78,9 +78,7 @@ async def _run_search(options: argparse.Namespace, console: Console) -> ExitStat
         console.note(f"There are more: --after {cursor}")
     elif not shown:
         has_made_none = options.query is None and not filters_of(options)
-        console.say(
-            "No pictures yet: imagen generate PROMPT makes one." if has_made_none else "No picture is like that."
-        )
+        console.say("No images yet: imagen generate PROMPT makes one." if has_made_none else "No image is like that.")
     return ExitStatus.DONE
 
 

@@ -1,4 +1,4 @@
-"""`imagen show`: everything known about one picture, of the library or any file."""
+"""`imagen show`: everything known about one image, of the library or any file."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def add_show(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """The arguments of the command."""
     show = commands.add_parser(
         "show",
-        help="everything known about one picture, or any picture file",
+        help="everything known about one image, or any image file",
         description="Of a file, what it says of itself: the record of imagen or of another program (AUTOMATIC1111, Forge, "
         "ComfyUI, Fooocus, InvokeAI, NovelAI, SwarmUI), and who signed it (C2PA).",
     )
     add_command(show, run_show)
-    show.add_argument("id", metavar="ID|FILE", help="a picture's id or the beginning of it, or the path of a file")
-    show.add_argument("--trust", type=Path, metavar="PEM", help="certificates that are trusted to sign pictures")
+    show.add_argument("id", metavar="ID|FILE", help="an image's id or the beginning of it, or the path of a file")
+    show.add_argument("--trust", type=Path, metavar="PEM", help="certificates that are trusted to sign images")
 
 
 async def run_show(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Everything about one picture."""
+    """Everything about one image."""
     trusted = None if options.trust is None else await trio.to_thread.run_sync(_read_certificates, options.trust)
     if await trio.to_thread.run_sync(os.path.isfile, options.id):
         _show_file(await _describe(Path(options.id), trusted), console)
@@ -50,7 +50,7 @@ async def run_show(options: argparse.Namespace, console: Console) -> ExitStatus:
     async with open_client() as client:
         image = await client.library.get(options.id)
     if image is None:
-        say_error(f"There is no file and no picture {options.id}; imagen history lists the pictures.")
+        say_error(f"There is no file and no image {options.id}; imagen history lists the images.")
         return ExitStatus.USAGE
     await _show_image(image, trusted, console)
     return ExitStatus.DONE
@@ -77,7 +77,7 @@ async def _show_image(image: Image, trusted: str | None, console: Console) -> No
     if console.json:
         console.emit({**kept_record(image), "provenance": msgspec.to_builtins(provenance), "problem": problem})
         return
-    facts = {"file": image.path, "picture": _picture(image), **_record_facts(image.record), "problem": problem}
+    facts = {"file": image.path, "image": _image(image), **_record_facts(image.record), "problem": problem}
     _say(facts | _provenance_facts(provenance), console)
 
 
@@ -85,7 +85,7 @@ def _show_file(description: FileDescription, console: Console) -> None:
     if console.json:
         console.emit({"kind": "file", **msgspec.to_builtins(description, enc_hook=str)})
         return
-    facts: dict[str, object] = {"file": description.path, "picture": _picture(description)}
+    facts: dict[str, object] = {"file": description.path, "image": _image(description)}
     if description.record is not None:
         facts |= _record_facts(description.record)
         facts["record"] = "in the file" if description.sidecar is None else f"beside it, in {description.sidecar.name}"
@@ -113,7 +113,7 @@ def _moment(time: datetime.datetime) -> str:
         return time.isoformat()
 
 
-def _picture(one: Image | FileDescription) -> str:
+def _image(one: Image | FileDescription) -> str:
     return f"{one.width}x{one.height} {one.media_type}, {one.size_bytes:,} bytes"
 
 

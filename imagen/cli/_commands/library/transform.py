@@ -1,4 +1,4 @@
-"""`imagen transform`, `sheet` and `similar`: what is made of pictures on this machine, and which look alike."""
+"""`imagen transform`, `sheet` and `similar`: what is made of images on this machine, and which look alike."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..._console import Console, ExitStatus
 from ..._output.files import save_file
 from .library import find_images
 
-__all__ = ["add_picture_commands", "run_sheet", "run_similar", "run_transform"]
+__all__ = ["add_image_commands", "run_sheet", "run_similar", "run_transform"]
 
 _FORMATS: Mapping[str, Literal["png", "jpeg", "webp", "avif"]] = {
     ".png": "png",
@@ -36,16 +36,16 @@ _CAPTIONS: Mapping[str, Callable[[Image], str]] = {
 }
 
 
-def add_picture_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_image_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds the three commands."""
     transform = commands.add_parser(
         "transform",
-        help="make another size, cut or format of a picture",
+        help="make another size, cut or format of an image",
         description="First the crop, then the rotation, then the size. The ending of FILE gives the format.",
     )
     add_command(transform, run_transform)
-    transform.add_argument("source", metavar="ID|FILE", help="a picture of the library, or a file")
-    transform.add_argument("--out", type=Path, required=True, metavar="FILE", help="where the new picture goes")
+    transform.add_argument("source", metavar="ID|FILE", help="an image of the library, or a file")
+    transform.add_argument("--out", type=Path, required=True, metavar="FILE", help="where the new image goes")
     transform.add_argument("--width", type=whole(16, 16384), metavar="PIXELS")
     transform.add_argument("--height", type=whole(16, 16384), metavar="PIXELS")
     transform.add_argument(
@@ -56,23 +56,23 @@ def add_picture_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     transform.add_argument("--rotate", type=int, choices=(0, 90, 180, 270), default=0, help="degrees clockwise")
     transform.add_argument("--format", choices=("png", "jpeg", "webp", "avif"), help="in place of the ending's")
     transform.add_argument("--quality", type=whole(1, 100), metavar="1..100", help="of JPEG, WebP and AVIF")
-    sheet = commands.add_parser("sheet", help="put pictures side by side into one")
+    sheet = commands.add_parser("sheet", help="put images side by side into one")
     add_command(sheet, run_sheet)
-    sheet.add_argument("id", nargs="+", metavar="ID", help="pictures of the library, in order")
+    sheet.add_argument("id", nargs="+", metavar="ID", help="images of the library, in order")
     sheet.add_argument("--out", type=Path, required=True, metavar="FILE", help="a PNG or JPEG file")
     sheet.add_argument("--columns", type=whole(1, 1000), metavar="N", help="side by side")
-    sheet.add_argument("--captions", choices=tuple(_CAPTIONS), help="what to write below each picture")
-    sheet.add_argument("--side", type=whole(48, 4096), default=512, metavar="PIXELS", help="of one picture")
-    similar = commands.add_parser("similar", help="find pictures that look like one, or that look alike")
+    sheet.add_argument("--captions", choices=tuple(_CAPTIONS), help="what to write below each image")
+    sheet.add_argument("--side", type=whole(48, 4096), default=512, metavar="PIXELS", help="of one image")
+    similar = commands.add_parser("similar", help="find images that look like one, or that look alike")
     add_command(similar, run_similar)
     what = similar.add_mutually_exclusive_group(required=True)
-    what.add_argument("source", nargs="?", metavar="ID|FILE", help="a picture of the library, or a file")
-    what.add_argument("--groups", action="store_true", help="list the pictures that are nearly the same, by group")
+    what.add_argument("source", nargs="?", metavar="ID|FILE", help="an image of the library, or a file")
+    what.add_argument("--groups", action="store_true", help="list the images that are nearly the same, by group")
     similar.add_argument("--limit", type=whole(1, 1000), default=20, help="how many (default: %(default)s)")
 
 
 async def run_transform(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Makes one picture of another, and writes it to a file."""
+    """Makes one image of another, and writes it to a file."""
     out: Path = options.out
     transform = Transform(
         width=options.width,
@@ -112,10 +112,10 @@ async def run_sheet(options: argparse.Namespace, console: Console) -> ExitStatus
 
 
 async def run_similar(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Lists the pictures that look like one, or groups of those that are nearly the same."""
+    """Lists the images that look like one, or groups of those that are nearly the same."""
 
     def progress(done: int, total: int) -> None:
-        console.live(f"looking at {done} of {total} pictures for the first time")
+        console.live(f"looking at {done} of {total} images for the first time")
 
     async with open_client() as client:
         if options.groups:
@@ -142,7 +142,7 @@ def _tell_groups(groups: list[tuple[str, ...]], console: Console) -> None:
         else:
             console.say(f"{len(group):>4}  {' '.join(group)}")
     if not groups and not console.json:
-        console.say("No two pictures are nearly the same.")
+        console.say("No two images are nearly the same.")
 
 
 def _tell_file(path: Path, data: bytes, console: Console) -> None:
@@ -153,12 +153,12 @@ def _tell_file(path: Path, data: bytes, console: Console) -> None:
 
 
 async def _find(client: Client, source: str) -> Image | Path:
-    """A file of that name, else the picture of that id."""
+    """A file of that name, else the image of that id."""
     if await trio.to_thread.run_sync(os.path.isfile, source):
         return Path(source)
     image = await client.library.get(source)
     if image is None:
-        raise InvalidRequestError(f"There is no picture and no file {source}; imagen history lists the pictures.")
+        raise InvalidRequestError(f"There is no image and no file {source}; imagen history lists the images.")
     return image
 
 

@@ -1,4 +1,4 @@
-"""`imagen export` and `imagen import`: pictures as one file that opens anywhere, and back."""
+"""`imagen export` and `imagen import`: images as one file that opens anywhere, and back."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def add_archive_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     """Defines both."""
     export = commands.add_parser(
         "export",
-        help="write pictures to a zip file, with a gallery to look at them",
-        description="The pictures as the provider sent them, what is known of them, and index.html, which opens without "
+        help="write images to a zip file, with a gallery to look at them",
+        description="The images as the provider sent them, what is known of them, and index.html, which opens without "
         "a network. `imagen import` brings all of it back.",
     )
     add_command(export, run_export)
     export.add_argument("ids", nargs="*", metavar="ID", help="of `imagen history`, or the beginning of it")
     what = export.add_mutually_exclusive_group()
-    what.add_argument("--all", action="store_true", help="every picture that is not in the trash, and all collections")
-    what.add_argument("--collection", metavar="NAME", help="the pictures of a collection and of those in it")
+    what.add_argument("--all", action="store_true", help="every image that is not in the trash, and all collections")
+    what.add_argument("--collection", metavar="NAME", help="the images of a collection and of those in it")
     export.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="the zip file; one that is there is replaced"
     )
@@ -40,12 +40,12 @@ def add_archive_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     )
     taking = commands.add_parser(
         "import",
-        help="take pictures in: archives, zip files, folders, single pictures",
+        help="take images in: archives, zip files, folders, single images",
         description="With what is said of them: by imagen, AUTOMATIC1111, Forge, ComfyUI, Fooocus, InvokeAI, NovelAI or "
         "SwarmUI. What is there already is skipped, so that an import that was cut off can be run again.",
     )
     add_command(taking, run_import)
-    taking.add_argument("files", nargs="+", type=_source, metavar="FILE", help="a zip file, a folder or a picture")
+    taking.add_argument("files", nargs="+", type=_source, metavar="FILE", help="a zip file, a folder or an image")
     taking.add_argument(
         "--trusted",
         action="store_true",
@@ -56,7 +56,7 @@ def add_archive_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
 async def run_export(options: argparse.Namespace, console: Console) -> ExitStatus:
     """Writes the archive."""
     if bool(options.ids) + bool(options.all) + bool(options.collection) != 1:
-        raise InvalidRequestError("Say which pictures: ID..., --all or --collection NAME.")
+        raise InvalidRequestError("Say which images: ID..., --all or --collection NAME.")
     async with open_client() as client:
         images: Sequence[Image] | None = await find_images(client, options.ids) if options.ids else None
         done = await client.archives.export_to(
@@ -64,7 +64,7 @@ async def run_export(options: argparse.Namespace, console: Console) -> ExitStatu
             images,
             collection=options.collection,
             public=options.public,
-            on_progress=lambda count: console.live(f"{count:,} pictures"),
+            on_progress=lambda count: console.live(f"{count:,} images"),
         )
     return _tell_export(done, options.out, console)
 
@@ -102,7 +102,7 @@ async def _import(client: Client, path: Path, trusted: bool, console: Console) -
 
 
 def _live(console: Console, path: Path, seen: int) -> None:
-    console.live(f"{path.name}: {seen:,} pictures looked at")
+    console.live(f"{path.name}: {seen:,} images looked at")
 
 
 def _say_refusals(heading: str, refusals: Sequence[RejectedEntry], console: Console) -> None:
@@ -114,8 +114,8 @@ def _say_refusals(heading: str, refusals: Sequence[RejectedEntry], console: Cons
         console.say(f"  and {len(refusals) - _MOST_SHOWN:,} more; --json lists them all.")
 
 
-def _count(pictures: int) -> str:
-    return f"{pictures:,} {'picture' if pictures == 1 else 'pictures'}"
+def _count(images: int) -> str:
+    return f"{images:,} {'image' if images == 1 else 'images'}"
 
 
 def _source(text: str) -> Path:

@@ -1,4 +1,4 @@
-"""`imagen publish`: pictures into the object store, and out of it again."""
+"""`imagen publish`: images into the object store, and out of it again."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ def add_publish_command(commands: argparse._SubParsersAction[argparse.ArgumentPa
     """Adds the command."""
     publish = commands.add_parser(
         "publish",
-        help="put pictures into the object store of imagen.toml, or take them out",
+        help="put images into the object store of imagen.toml, or take them out",
         description="Waits until they are there. Ctrl-C leaves the rest in line, and the next command goes on with it.",
     )
     add_command(publish, run_publish)
-    publish.add_argument("id", nargs="*", metavar="ID", help="pictures of the library")
+    publish.add_argument("id", nargs="*", metavar="ID", help="images of the library")
     what = publish.add_mutually_exclusive_group()
-    what.add_argument("--all", action="store_true", help="every picture of the library that is not in the trash")
-    what.add_argument("--collection", metavar="NAME", help="every picture of a collection")
-    what.add_argument("--status", action="store_true", help="how many pictures are how far, and why some failed")
+    what.add_argument("--all", action="store_true", help="every image of the library that is not in the trash")
+    what.add_argument("--collection", metavar="NAME", help="every image of a collection")
+    what.add_argument("--status", action="store_true", help="how many images are how far, and why some failed")
     what.add_argument("--unpublish", nargs="+", default=[], metavar="ID", help="take these out of the store")
 
 
 async def run_publish(options: argparse.Namespace, console: Console) -> ExitStatus:
     """Publishes what is named, or tells how it stands."""
     if not (options.id or options.all or options.collection or options.status or options.unpublish):
-        raise InvalidRequestError("Say which pictures: ID..., --all or --collection NAME; or --status.")
+        raise InvalidRequestError("Say which images: ID..., --all or --collection NAME; or --status.")
     if options.id and (options.all or options.collection or options.status or options.unpublish):
-        raise InvalidRequestError("Pictures are named by their ids, or by --all or --collection, and not by both.")
+        raise InvalidRequestError("Images are named by their ids, or by --all or --collection, and not by both.")
     async with open_client() as client:
         if options.status:
             return await _tell_status(client, console)
@@ -51,7 +51,7 @@ async def run_publish(options: argparse.Namespace, console: Console) -> ExitStat
 
 
 async def _pages(client: Client, options: argparse.Namespace) -> AsyncIterator[Sequence[Image]]:
-    """Some pictures at a time, as there may be a million."""
+    """Some images at a time, as there may be a million."""
     if ids := options.id or options.unpublish:
         yield await find_images(client, ids)
         return
@@ -68,7 +68,7 @@ async def _pages(client: Client, options: argparse.Namespace) -> AsyncIterator[S
 
 
 def _tell(page: Sequence[Image], done: Sequence[Publication], client: Client, console: Console) -> bool:
-    """A line for each picture; says whether all went well."""
+    """A line for each image; says whether all went well."""
     found = {one.sha256: one for one in done}
     for image in page:
         one = found.get(image.sha256)

@@ -1,4 +1,4 @@
-"""`imagen share`: links to pictures that end by themselves, and can be taken back."""
+"""`imagen share`: links to images that end by themselves, and can be taken back."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def add_share_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
     """Defines it."""
     share = commands.add_parser(
         "share",
-        help="make a link to a picture or a collection, list links, take one back",
-        description="Whoever has the link sees the pictures, and nothing that was said of them. IMAGEN_SHARE_SECRET signs "
+        help="make a link to an image or a collection, list links, take one back",
+        description="Whoever has the link sees the images, and nothing that was said of them. IMAGEN_SHARE_SECRET signs "
         "it, and a server answers it below IMAGEN_SHARE_URL: `imagen-mcp --http`, or imagen.share_app in one of yours.",
     )
     add_command(share, run_share)

@@ -1,6 +1,6 @@
-"""Draws the pictures of the built-in `sketch` engine: procedural landscapes, no AI.
+"""Draws the images of the built-in `sketch` engine: procedural landscapes, no AI.
 
-A picture is printed like a poster, layer over layer from the back to the front.  The words of the
+An image is printed like a poster, layer over layer from the back to the front.  The words of the
 prompt are looked up in a table; the tags found there choose a palette (the mood), a sky, a backdrop
 (mountains, a skyline), a ground (sea, forest, dunes), a subject (a lighthouse, a cat) and the weather.
 A prompt without known words becomes an abstract print instead.  Every layer is a stencil: a mask cut

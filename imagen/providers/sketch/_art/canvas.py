@@ -1,4 +1,4 @@
-"""The sheet, the layout that all parts of a picture share, and the ways to print on it."""
+"""The sheet, the layout that all parts of an image share, and the ways to print on it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .stencils import Point, Stencil, gradient, stipple, times
 
 
 class Canvas:
-    """The sheet, its palette and the few decisions that all parts of a picture share.
+    """The sheet, its palette and the few decisions that all parts of an image share.
 
     `unit` is the unit of every length: it follows the area, so that a motif neither drowns in a banner nor
     bursts it.  `side` is -1 or 1: the sun stands on one side, shadows and subjects lie on the other.

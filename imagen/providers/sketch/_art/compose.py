@@ -33,7 +33,7 @@ _GROUNDS: dict[str, Callable[[Canvas], None]] = {
 
 
 def draw(prompt: str, *, width: int, height: int, seed: int, style: str | None = None) -> bytes:
-    """PNG bytes of a picture for the prompt; the same arguments always give the same bytes."""
+    """PNG bytes of an image for the prompt; the same arguments always give the same bytes."""
     canvas = Canvas(prompt, seed, (width, height), style if style in STYLES else None)
     _compose(canvas)
     return _png(finish(canvas), prompt)

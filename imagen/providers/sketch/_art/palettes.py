@@ -1,4 +1,4 @@
-"""Moods and their colours: which mood a picture is in, and the ten inks it is printed with."""
+"""Moods and their colours: which mood an image is in, and the ten inks it is printed with."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ _TAGS_OF = _tags_by_word()
 def known_words(prompt: str) -> list[str]:
     """The known words of a prompt, in order; a plural counts as the word itself."""
     found: list[str] = []
-    # A picture needs a handful of words: the end of a very long prompt is not read.
+    # An image needs a handful of words: the end of a very long prompt is not read.
     for word in re.findall(r"[^\W\d_]+", prompt[:20_000].lower()):
         forms = (word, word[:-1], word[:-2], word[:-3] + "y") if word.endswith("s") else (word,)
         found += [form for form in forms if form in _TAGS_OF or form in TINTS][:1]

@@ -41,7 +41,7 @@ def _riso(c: Canvas) -> Image.Image:
     pairs = (("1f4e8c", "ff5a4e"), ("00695c", "ff7a59"), ("3b3486", "ff6fa3"), ("23395b", "f7a823"))
     inks, shift = c.dice("inks").choice(pairs), max(1, round(c.unit * 0.005))
     red, _, blue = ImageChops.invert(c.sheet).split()
-    # The warm plate leaves the shadows to the dark one, or both would print the same picture.
+    # The warm plate leaves the shadows to the dark one, or both would print the same image.
     warm = ImageOps.autocontrast(ImageChops.subtract(blue, red.point(times(0.55))), cutoff=(2, 4))
     proof = Image.new("RGB", c.size, (246, 240, 226))
     for plate, ink in zip((red, ImageChops.offset(warm, shift, -shift)), inks, strict=True):

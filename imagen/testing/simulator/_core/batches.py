@@ -12,7 +12,7 @@ _FACTOR = Decimal("0.5")
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One request of a batch, and what its execution gives: a picture, or the reply that refuses it."""
+    """One request of a batch, and what its execution gives: an image, or the reply that refuses it."""
 
     name: str
     answer: Drawing | Reply

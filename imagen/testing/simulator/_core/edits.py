@@ -1,4 +1,4 @@
-"""Edits that a test can look at: what was to change is painted over, and every picture that came along can be seen."""
+"""Edits that a test can look at: what was to change is painted over, and every image that came along can be seen."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from .jobs import Job
 if TYPE_CHECKING:
     from PIL import Image
 
-# The pictures of an edit without a mask stand in the first row, as squares of this share of the short side.
+# The images of an edit without a mask stand in the first row, as squares of this share of the short side.
 _SHARE = 16
 _FORMATS = ("PNG", "JPEG", "WEBP")
 
 
-class PictureError(ValueError):
-    """These bytes are no picture that a provider takes."""
+class ImageError(ValueError):
+    """These bytes are no image that a provider takes."""
 
 
-def open_picture(data: bytes) -> Image.Image:
-    """A picture, decoded whole.
+def open_image(data: bytes) -> Image.Image:
+    """An image, decoded whole.
 
     Raises:
-        PictureError: it is none, or of another format.
+        ImageError: it is none, or of another format.
     """
     from PIL import Image
 
@@ -34,39 +34,39 @@ def open_picture(data: bytes) -> Image.Image:
             opened.load()
             return opened
     except (OSError, ValueError, SyntaxError) as error:
-        raise PictureError(str(error)) from error
+        raise ImageError(str(error)) from error
 
 
 def read_data_url(url: str) -> bytes:
-    """The bytes in a data: URL of a picture.
+    """The bytes in a data: URL of an image.
 
     Raises:
-        PictureError: it is something else.
+        ImageError: it is something else.
     """
     head, comma, text = url.partition(",")
     if not comma or not head.startswith("data:image/") or not head.endswith(";base64"):
-        raise PictureError("It is no data: URL of a picture.")
+        raise ImageError("It is no data: URL of an image.")
     return read_base64(text)
 
 
 def read_base64(text: str) -> bytes:
-    """The bytes in plain base64; raises `PictureError`."""
+    """The bytes in plain base64; raises `ImageError`."""
     try:
         return pybase64.b64decode(text, validate=True)
     except ValueError as error:
-        raise PictureError("It is no base64.") from error
+        raise ImageError("It is no base64.") from error
 
 
 def draw_edit(
     job: Job,
-    pictures: list[Image.Image],
+    images: list[Image.Image],
     width: int,
     height: int,
     *,
     mask: Image.Image | None = None,
     format: str = "png",
 ) -> bytes:
-    """A new picture; with a mask only where that is white, and elsewhere the first of the pictures as it was."""
+    """A new image; with a mask only where that is white, and elsewhere the first of the images as it was."""
     from PIL import Image
 
     content = job.draw(width, height)
@@ -75,12 +75,12 @@ def draw_edit(
     with Image.open(io.BytesIO(content)) as opened:
         painted = opened.convert("RGB")
     if mask is not None:
-        kept = pictures[0].convert("RGB").resize(painted.size)
+        kept = images[0].convert("RGB").resize(painted.size)
         painted = Image.composite(painted, kept, mask.convert("L").resize(painted.size))
     else:
         side = max(1, min(width, height) // _SHARE)
-        for at, picture in enumerate(pictures):
-            painted.paste(picture.convert("RGB").resize((side, side)), (at * side, 0))
+        for at, image in enumerate(images):
+            painted.paste(image.convert("RGB").resize((side, side)), (at * side, 0))
     file = io.BytesIO()
     painted.save(file, format.upper(), **({"compress_level": 1} if format == "png" else {}))
     return file.getvalue()

@@ -85,14 +85,14 @@ class BrokenBase64(Spoil, frozen=True, kw_only=True):
 
 
 class WrongMedia(Spoil, frozen=True, kw_only=True):
-    """An HTML page where the picture should be."""
+    """An HTML page where the image should be."""
 
 
 class Break(Fault, frozen=True, kw_only=True):
     """The way back is broken: at once and for nothing, or `after_billing` (and after the latency)."""
 
-    spares_picture: ClassVar[bool] = False
-    """Whether a client that is patient enough still gets the picture."""
+    spares_image: ClassVar[bool] = False
+    """Whether a client that is patient enough still gets the image."""
 
     after_billing: bool = True
 
@@ -175,7 +175,7 @@ class GzipBomb(Break, frozen=True, kw_only=True):
 class Drip(Break, frozen=True, kw_only=True):
     """The whole reply, `piece_bytes` at a time, with a pause before each piece."""
 
-    spares_picture: ClassVar[bool] = True
+    spares_image: ClassVar[bool] = True
     piece_bytes: int = 1024
     pause_seconds: float = 0.01
 

@@ -7,7 +7,7 @@ from .images import MEDIA_TYPES
 from .jobs import Job
 from .messages import Kind, Reply, text_reply
 
-_MOST_FILES = 200  # a demo that runs for a day should not keep every picture
+_MOST_FILES = 200  # a demo that runs for a day should not keep every image
 
 _DECLINED: dict[type[Decline], int] = {
     NotAllowed: 403,

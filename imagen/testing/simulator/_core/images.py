@@ -1,4 +1,4 @@
-"""Pictures that decoders accept, made quickly: PNG by hand, the others with Pillow when asked for."""
+"""Images that decoders accept, made quickly: PNG by hand, the others with Pillow when asked for."""
 
 import colorsys
 import io
@@ -21,10 +21,10 @@ _CHUNK_FRAME_BYTES = 12  # length, name and checksum around a chunk's data
 _SEED_BYTES = 8
 
 
-def picture(
+def make_image(
     format: str, width: int, height: int, *, seed: int = 0, size_bytes: int | None = None, frames: int = 1
 ) -> bytes:
-    """A picture in one of 24 colours.
+    """An image in one of 24 colours.
 
     Args:
         format: png, jpeg, webp, gif or svg.

@@ -10,14 +10,14 @@ import msgspec
 import pybase64
 
 from .faults import BrokenBase64, ExpiredLink, Fault, FewerImages, WrongMedia
-from .images import picture
+from .images import make_image
 from .messages import Received
 
-_NOT_A_PICTURE = b"<!DOCTYPE html><html><body><h1>Sign in to continue</h1></body></html>"
+_NOT_A_IMAGE = b"<!DOCTYPE html><html><body><h1>Sign in to continue</h1></body></html>"
 
 
 class FileStore(Protocol):
-    """Where pictures lie that are handed out as links."""
+    """Where images lie that are handed out as links."""
 
     def keep(self, content: bytes, format: str, *, expired_status: int | None) -> str:
         """Store one file and return its URL."""
@@ -95,8 +95,8 @@ class Job:
         now: seconds on the simulator's clock.
         remote: the jobs that this provider has taken in this simulator.
         fault: what the server has in mind for this request.
-        spoiled: True once a fault has made a picture of this job useless.
-        delivered_later: True where the pictures are collected by other requests.
+        spoiled: True once a fault has made an image of this job useless.
+        delivered_later: True where the images are collected by other requests.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Job:
         self._on_collected = on_collected
 
     def collected(self, remote: RemoteJob) -> None:
-        """Note that the client is given the pictures of a job, whose bill is delivered by that."""
+        """Note that the client is given the images of a job, whose bill is delivered by that."""
         if not self.spoiled and not isinstance(remote.fault, WrongMedia):
             self._on_collected(remote.number)
 
@@ -143,12 +143,12 @@ class Job:
         return max(0, asked - self.fault.missing) if isinstance(self.fault, FewerImages) else asked
 
     def draw(self, width: int, height: int, *, format: str = "png", frames: int = 1) -> bytes:
-        """One picture; every call gives another one."""
+        """One image; every call gives another one."""
         if isinstance(self.fault, WrongMedia):
             self.spoiled = True
-            return _NOT_A_PICTURE
+            return _NOT_A_IMAGE
         seed = self.chance.getrandbits(64)
-        return picture(format, width, height, seed=seed, size_bytes=self._image_bytes, frames=frames)
+        return make_image(format, width, height, seed=seed, size_bytes=self._image_bytes, frames=frames)
 
     def as_base64(self, content: bytes) -> str:
         text = pybase64.b64encode_as_string(content)

@@ -51,7 +51,7 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
     """What one request cost. Booked when the drawing starts: a provider does not stop half way.
 
-    `delivered` turns True once the whole reply, with readable pictures, has been handed to the network
+    `delivered` turns True once the whole reply, with readable images, has been handed to the network
     (in advance while its last part is being sent; False again if the client goes before that is done).
     """
 
@@ -85,7 +85,7 @@ class Drawing(msgspec.Struct, frozen=True, kw_only=True):
     """An answer that takes the latency and is billed.
 
     `paint` makes the reply. It is called when the latency is over, so that a thousand requests in flight do
-    not hold a thousand pictures; a stream is painted at once and its pieces are spread over the latency. A drawing that
+    not hold a thousand images; a stream is painted at once and its pieces are spread over the latency. A drawing that
     is `stopped` is painted before its time.
     """
 

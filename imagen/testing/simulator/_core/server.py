@@ -138,7 +138,7 @@ class _Server:
                 self._on_answered(Answered(received=job.received, status=status, fault=name, bill=bill))
 
     def _note_delivered(self, job: Job, *, whole: bool) -> None:
-        lost = job.spoiled or job.delivered_later or (isinstance(job.fault, Break) and not job.fault.spares_picture)
+        lost = job.spoiled or job.delivered_later or (isinstance(job.fault, Break) and not job.fault.spares_image)
         self._simulator.note_delivered(job.received, delivered=whole and not lost)
 
     def _take(self, line: Line, message: Message) -> tuple[Provider, Job]:
@@ -190,7 +190,7 @@ class _Server:
         if isinstance(answer, Reply):
             return self._spoil(job, answer)
         if isinstance(answer, Submission):
-            # Its pictures are delivered when they are collected, not by this reply.
+            # Its images are delivered when they are collected, not by this reply.
             job.delivered_later = True
             return self._spoil(job, answer.reply)
         if self._simulator.bill_for(job.received) is None:

@@ -107,7 +107,7 @@ class Simulator:
             self.bills[place] = msgspec.structs.replace(self.bills[place], delivered=delivered)
 
     def note_collected(self, number: int) -> None:
-        """The pictures of a job, submitted by this request, have been handed out."""
+        """The images of a job, submitted by this request, have been handed out."""
         place = self._bill_places.get(number)
         if place is not None:
             self.bills[place] = msgspec.structs.replace(self.bills[place], delivered=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pybase64
 
-from .._core.edits import PictureError, draw_edit, open_picture, read_base64
+from .._core.edits import ImageError, draw_edit, open_image, read_base64
 from .._core.faults import Decline, NotAllowed, Overloaded, QuotaExhausted, RateLimited, ServerError
 from .._core.jobs import Job, RemoteJob
 from .._core.messages import Drawing, Kind, Reply, json_reply
@@ -73,10 +73,10 @@ class WebUI(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         api: False for one that was started without --api.
-        grid: whether several pictures come with their grid before them.
-        tells_first: whether the answer says which of its pictures is the first that was asked for.
-        tells_task: whether it says whose picture is being drawn; older ones do not.
-        longest_side: a picture with a longer side does not fit into its memory.
+        grid: whether several images come with their grid before them.
+        tells_first: whether the answer says which of its images is the first that was asked for.
+        tells_task: whether it says whose image is being drawn; older ones do not.
+        longest_side: an image with a longer side does not fit into its memory.
     """
 
     api: bool = True
@@ -126,11 +126,11 @@ class WebUI(msgspec.Struct, frozen=True, kw_only=True):
                 return json_reply({}, status=402 if isinstance(fault, QuotaExhausted) else 400)
 
     def _draw(self, job: Job, route: str, fields: Mapping[str, object]) -> Drawing:
-        inputs = [_read_picture(item) for item in _listed(fields.get("init_images"))]
-        mask = _read_picture(fields["mask"]) if "mask" in fields else None
+        inputs = [_read_image(item) for item in _listed(fields.get("init_images"))]
+        mask = _read_image(fields["mask"]) if "mask" in fields else None
         if route == "img2img" and not inputs:
             raise _RefusedError(404, "Init image not found")
-        source = _read_picture(fields.get("image")) if route == "extra-single-image" else None
+        source = _read_image(fields.get("image")) if route == "extra-single-image" else None
         if max(_size(fields)) > self.longest_side:
             raise _RefusedError(500, "", error="OutOfMemoryError", errors="CUDA out of memory.")
         count = _integer(fields, "n_iter", 1) * _integer(fields, "batch_size", 1)
@@ -166,16 +166,16 @@ class WebUI(msgspec.Struct, frozen=True, kw_only=True):
         format = _FORMATS[str(settings.get("samples_format", "png"))]
         share = fields.get("denoising_strength", 0.75)
         assert isinstance(share, (int, float))
-        pictures = [_paint(job, inputs, mask, (width, height), float(share), format) for _ in range(count)]
+        painted = [_paint(job, inputs, mask, (width, height), float(share), format) for _ in range(count)]
         first = 1 if self.grid and count > 1 else 0
         if first:
-            pictures.insert(0, job.draw(64, 64, format=format))
+            painted.insert(0, job.draw(64, 64, format=format))
         seed = _integer(fields, "seed", -1)
         seeds = [42 + at if seed == -1 else seed + at for at in range(count)]
         info: dict[str, object] = {"seed": seeds[0] if seeds else -1, "all_seeds": seeds, "infotexts": [""] * count}
         if self.tells_first:
             info["index_of_first_image"] = first
-        images = [job.as_base64(picture) for picture in pictures]
+        images = [job.as_base64(image) for image in painted]
         return json_reply({"images": images, "parameters": {}, "info": msgspec.json.encode(info).decode()})
 
     def _current(self, job: Job) -> RemoteJob | None:
@@ -250,12 +250,12 @@ def _listed(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def _read_picture(text: object) -> "Image.Image":
+def _read_image(text: object) -> "Image.Image":
     if isinstance(text, str) and text.startswith(("http://", "https://")):
         raise _RefusedError(500, "Requests not allowed")
     try:
-        return open_picture(read_base64(text.rpartition(",")[2] if isinstance(text, str) else ""))
-    except PictureError:
+        return open_image(read_base64(text.rpartition(",")[2] if isinstance(text, str) else ""))
+    except ImageError:
         raise _RefusedError(500, "Invalid encoded image") from None
 
 
@@ -279,15 +279,15 @@ def _paint(
     content = job.draw(*size)
     if job.spoiled:
         return content
-    blended = Image.blend(inputs[0].convert("RGB").resize(size), open_picture(content).convert("RGB"), share)
+    blended = Image.blend(inputs[0].convert("RGB").resize(size), open_image(content).convert("RGB"), share)
     file = io.BytesIO()
     blended.save(file, format.upper())
     return file.getvalue()
 
 
-def _enlarged(picture: "Image.Image", factor: float) -> bytes:
+def _enlarged(image: "Image.Image", factor: float) -> bytes:
     file = io.BytesIO()
-    picture.resize((int(picture.width * factor), int(picture.height * factor))).save(file, "PNG", compress_level=1)
+    image.resize((int(image.width * factor), int(image.height * factor))).save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 

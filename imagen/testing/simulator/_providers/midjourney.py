@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from .._core.edits import PictureError, open_picture, read_data_url
+from .._core.edits import ImageError, open_image, read_data_url
 from .._core.faults import (
     Decline,
     ExpiredLink,
@@ -65,7 +65,7 @@ class _SayNoError(Exception):
 
 
 class _Made(msgspec.Struct):
-    """What a task has made: one picture, or a grid of four."""
+    """What a task has made: one image, or a grid of four."""
 
     content: bytes
     grid: bool
@@ -83,9 +83,9 @@ class MidjourneyProxy(msgspec.Struct, frozen=True, kw_only=True):
     """The simulated server.
 
     Args:
-        cell: the side of one of the four pictures, where it is square.
+        cell: the side of one of the four images, where it is square.
         has_buttons: whether finished tasks tell their buttons; servers that do not take `change` instead of `action`.
-        cuts: whether finished tasks also link to the four pictures one by one.
+        cuts: whether finished tasks also link to the four images one by one.
         remixes: whether a variation asks for words before it is drawn.
         cancels: whether there is a way to cancel.
         bearer: whether the key comes as a Bearer token, as with gateways.
@@ -149,20 +149,20 @@ class MidjourneyProxy(msgspec.Struct, frozen=True, kw_only=True):
     def _submit(self, job: Job, route: str, fields: Mapping[str, object]) -> Reply | Submission:
         match route:
             case "imagine":
-                pictures = [_read_picture(item) for item in _listed(fields.get("base64Array"))]
+                images = [_read_image(item) for item in _listed(fields.get("base64Array"))]
                 prompt = _needed(fields, "prompt")
-                return self._take(job, prompt, lambda: self._paint_grid(job, prompt, pictures))
+                return self._take(job, prompt, lambda: self._paint_grid(job, prompt, images))
             case "upload-discord-images":
-                datas = [_read_picture(item) for item in _listed(fields.get("base64Array"))]
+                datas = [_read_image(item) for item in _listed(fields.get("base64Array"))]
                 links = [job.as_link(data) for data in datas]
                 for link, data in zip(links, datas, strict=True):
                     job.remote.submit(job, partial(bytes, data), id=link)
                 return json_reply({"code": 1, "description": "success", "result": links})
             case "edits":
-                waiting = _Open(prompt=_needed(fields, "prompt"), image=_read_picture(fields.get("image")))
+                waiting = _Open(prompt=_needed(fields, "prompt"), image=_read_image(fields.get("image")))
                 return _accepted(job.remote.submit(job, lambda: waiting, id=_new_id(job)).id)
             case "retexture":
-                prompt, image = _needed(fields, "prompt"), _read_picture(fields.get("image"))
+                prompt, image = _needed(fields, "prompt"), _read_image(fields.get("image"))
                 return self._take(job, prompt, lambda: self._paint_single(job, prompt, image, None))
             case "modal":
                 return self._complete(job, fields)
@@ -214,7 +214,7 @@ class MidjourneyProxy(msgspec.Struct, frozen=True, kw_only=True):
         if self.remixes:
             image = waiting.image
             return self._take(job, prompt, lambda: self._paint_grid(job, prompt, [image]), id=opened.id)
-        mask = None if fields.get("maskBase64") is None else _read_picture(fields["maskBase64"])
+        mask = None if fields.get("maskBase64") is None else _read_image(fields["maskBase64"])
         return self._take(job, prompt, lambda: self._paint_single(job, prompt, waiting.image, mask), id=opened.id)
 
     # --- tasks ------------------------------------------------------------------------------------------------------
@@ -262,8 +262,8 @@ class MidjourneyProxy(msgspec.Struct, frozen=True, kw_only=True):
 
     # --- drawing ----------------------------------------------------------------------------------------------------
 
-    def _paint_grid(self, job: Job, prompt: str, pictures: list[bytes]) -> _Made:
-        """Four pictures in one; the pictures of the prompt shine through by their weight, a style by half."""
+    def _paint_grid(self, job: Job, prompt: str, images: list[bytes]) -> _Made:
+        """Four images in one; the images of the prompt shine through by their weight, a style by half."""
         from PIL import Image
 
         flags = _flags(prompt)
@@ -278,8 +278,8 @@ class MidjourneyProxy(msgspec.Struct, frozen=True, kw_only=True):
         style = job.remote.find(flags.get("sref", ""))
         for at, cell in enumerate(cells):
             drawn = _open(cell)
-            if pictures:
-                drawn = Image.blend(drawn, _open(pictures[at % len(pictures)]).resize(drawn.size), share)
+            if images:
+                drawn = Image.blend(drawn, _open(images[at % len(images)]).resize(drawn.size), share)
             if style is not None and isinstance(lent := style.painted(), bytes):
                 drawn = Image.blend(drawn, _open(lent).resize(drawn.size), 0.5)
             canvas.paste(drawn, (at % 2 * width, at // 2 * height))
@@ -294,7 +294,7 @@ class MidjourneyProxy(msgspec.Struct, frozen=True, kw_only=True):
             return _Made(content, grid=False, prompt=prompt)
         painted = _open(content)
         if mask is not None:
-            painted = Image.composite(painted, before, open_picture(mask).convert("L").resize(before.size))
+            painted = Image.composite(painted, before, open_image(mask).convert("L").resize(before.size))
         return _Made(_png(painted), grid=False, prompt=prompt)
 
 
@@ -366,12 +366,12 @@ def _listed(value: object) -> list[object]:
     return value or []
 
 
-def _read_picture(value: object) -> bytes:
+def _read_image(value: object) -> bytes:
     try:
         data = read_data_url(value if isinstance(value, str) else "")
-        open_picture(data)
-    except PictureError:
-        raise _SayNoError(4, "The picture is wrong") from None
+        open_image(data)
+    except ImageError:
+        raise _SayNoError(4, "The image is wrong") from None
     return data
 
 
@@ -396,15 +396,15 @@ def _complaint(prompt: str) -> str | None:
     return None
 
 
-# --- pictures -------------------------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------------------------------------------
 
 
 def _open(data: bytes) -> "Image.Image":
-    return open_picture(data).convert("RGB")
+    return open_image(data).convert("RGB")
 
 
 def _quarter(data: bytes, index: int) -> bytes:
-    """One picture of a grid, counted as a page is read."""
+    """One image of a grid, counted as a page is read."""
     if data.startswith(b"<"):
         return data
     grid = _open(data)
@@ -414,13 +414,13 @@ def _quarter(data: bytes, index: int) -> bytes:
 
 
 def _enlarged(data: bytes) -> bytes:
-    picture = _open(data)
-    return _png(picture.resize((2 * picture.width, 2 * picture.height)))
+    image = _open(data)
+    return _png(image.resize((2 * image.width, 2 * image.height)))
 
 
-def _png(picture: "Image.Image") -> bytes:
+def _png(image: "Image.Image") -> bytes:
     file = io.BytesIO()
-    picture.save(file, "PNG", compress_level=1)
+    image.save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from .._core.edits import PictureError, draw_edit, open_picture, read_base64
+from .._core.edits import ImageError, draw_edit, open_image, read_base64
 from .._core.faults import (
     Decline,
     ExpiredLink,
@@ -42,7 +42,7 @@ _DECLINED: dict[type[Decline], tuple[int, str]] = {
 }
 _SIZE = re.compile(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})")
 _EXTRA = re.compile(r"<sd_cpp_extra_args>(.*?)</sd_cpp_extra_args>")
-_PICTURES = "/generated-images/"
+_IMAGES = "/generated-images/"
 
 
 class _ExtraArgs(msgspec.Struct, forbid_unknown_fields=True):
@@ -58,7 +58,7 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
 
     `errors` is the form of its errors: an object, a bare text, or FastAPI's `detail`. `formats` are what `response_format`
     may say, the default first; None means that it does not know the field. `known` are its other fields. A server that
-    `inpaints` has no path for edits, and one for enlarging. With `relative_links` it gives the path of a picture alone.
+    `inpaints` has no path for edits, and one for enlarging. With `relative_links` it gives the path of an image alone.
     """
 
     name: str
@@ -78,7 +78,7 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
         paths = ("generations", "inpainting", "upscale") if self.inpaints else ("generations", "edits")
         if method == "POST" and path in [f"/images/{name}" for name in paths]:
             return "create"
-        if method == "GET" and path.startswith(_PICTURES):
+        if method == "GET" and path.startswith(_IMAGES):
             return "download"
         return "list" if (method, path) == ("GET", "/models") else "other"
 
@@ -89,7 +89,7 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
         if kind == "list":
             return json_reply({"object": "list", "data": [{"id": name, "object": "model"} for name in self.models]})
         if kind == "download":
-            kept = job.remote.find(job.path.removeprefix(_PICTURES))
+            kept = job.remote.find(job.path.removeprefix(_IMAGES))
             if kept is None or not isinstance(data := kept.painted(), bytes):
                 return self._refuse("Not Found", status=404)
             return Reply(headers=(("content-type", "image/png"),), pieces=(data,))
@@ -97,7 +97,7 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
             return self._refuse("Not Found", status=404)
         try:
             return self._create(job)
-        except (BadRequestError, PictureError, FormError) as error:
+        except (BadRequestError, ImageError, FormError) as error:
             return self._refuse(str(error), status=400, field=getattr(error, "param", None))
 
     def decline(self, job: Job, fault: Decline) -> Reply:
@@ -128,8 +128,8 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
         sources = [fields.get("file")] if "file" in fields else []
         references = fields.get("ref_images")
         sources += references if isinstance(references, list) else []
-        pictures = [open_picture(read_base64(source if isinstance(source, str) else "*")) for source in sources]
-        return self._drawing(job, fields, lambda: _paint(job, pictures, width, height, None, format))
+        images = [open_image(read_base64(source if isinstance(source, str) else "*")) for source in sources]
+        return self._drawing(job, fields, lambda: _paint(job, images, width, height, None, format))
 
     def _edit(self, job: Job) -> Drawing:
         fields, files = _read_form(job)
@@ -138,12 +138,12 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
             raise BadRequestError(f"Unknown file: {min(unknown)}", param=min(unknown), code=None)
         # The list counts, and the single one only without it.
         uploads = files.get("image[]", []) or files.get("image", [])[:1]
-        pictures = [open_picture(file.data) for file in uploads]
-        if not pictures:
+        images = [open_image(file.data) for file in uploads]
+        if not images:
             raise BadRequestError("at least one image[] required", param="image", code=None)
-        width, height, format = self._read(fields, default=pictures[0].size)
-        mask = open_picture(files["mask"][0].data) if "mask" in files else None
-        return self._drawing(job, fields, lambda: _paint(job, pictures, width, height, mask, format))
+        width, height, format = self._read(fields, default=images[0].size)
+        mask = open_image(files["mask"][0].data) if "mask" in files else None
+        return self._drawing(job, fields, lambda: _paint(job, images, width, height, mask, format))
 
     def _inpaint(self, job: Job) -> Drawing:
         """Always 512 pixels square, and always answered by a link."""
@@ -153,8 +153,8 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
         fields.prompt()
         if files.keys() != {"image", "mask"}:
             raise BadRequestError("missing image file or mask file", param="image", code=None)
-        picture, mask = (open_picture(files[name][0].data) for name in ("image", "mask"))
-        return self._drawing(job, fields, lambda: _paint(job, [picture], 512, 512, mask, "png"), linked=True)
+        image, mask = (open_image(files[name][0].data) for name in ("image", "mask"))
+        return self._drawing(job, fields, lambda: _paint(job, [image], 512, 512, mask, "png"), linked=True)
 
     def _enlarge(self, job: Job) -> Drawing:
         fields, files = _read_form(job)
@@ -163,8 +163,8 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
         scale = fields.integer("scale", 2, 4, 2)
         if scale == 3 or files.keys() != {"image"}:
             raise BadRequestError("scale must be 2 or 4, and there must be an image", param="scale", code=None)
-        picture = open_picture(files["image"][0].data)
-        larger = picture.resize((picture.width * scale, picture.height * scale))
+        image = open_image(files["image"][0].data)
+        larger = image.resize((image.width * scale, image.height * scale))
         return self._drawing(job, fields, lambda: _paint(job, [larger], *larger.size, "keep", "png"))
 
     def _read(self, fields: Fields, *, default: tuple[int, int] | None = None) -> tuple[int, int, str]:
@@ -213,7 +213,7 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(job.fault, ExpiredLink):
             job.spoiled = True
             kept.result = "gone"
-        path = f"{self.base_path}{_PICTURES}{kept.id}"
+        path = f"{self.base_path}{_IMAGES}{kept.id}"
         return {"url": path if self.relative_links else f"{job.origin}/{self.name}{path}"}
 
     def _refuse(self, text: str, *, status: int, field: str | None = None) -> Reply:
@@ -236,19 +236,19 @@ def _read_form(job: Job) -> tuple[Fields, dict[str, list[FilePart]]]:
 
 def _paint(
     job: Job,
-    pictures: list[Image.Image],
+    images: list[Image.Image],
     width: int,
     height: int,
     mask: Image.Image | Literal["keep"] | None,
     format: str,
 ) -> bytes:
-    if not pictures:
+    if not images:
         return job.draw(width, height, format=format)
     if mask == "keep":
         from PIL import Image
 
-        mask = Image.new("L", pictures[0].size, 0)
-    return draw_edit(job, pictures, width, height, mask=mask, format=format)
+        mask = Image.new("L", images[0].size, 0)
+    return draw_edit(job, images, width, height, mask=mask, format=format)
 
 
 _DIFFUSION = frozenset(

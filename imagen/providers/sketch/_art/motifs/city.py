@@ -78,7 +78,7 @@ def draw_roofs(c: Canvas) -> None:
 
 
 def _near_roof(c: Canvas) -> None:
-    """The roof that a subject sits on, its ridge running out of the picture."""
+    """The roof that a subject sits on, its ridge running out of the image."""
     (x, y), side, tone = c.spot(), c.side, c.shaded(c.wood(0.9), 0.45)
     _chimney(c, x, y)
     roof = c.cut()

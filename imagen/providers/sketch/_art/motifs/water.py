@@ -54,7 +54,7 @@ def draw_river(c: Canvas) -> None:
 
 
 def _shore(c: Canvas, dice: Random) -> None:
-    """Dark pines in a lower corner lead the eye into the picture."""
+    """Dark pines in a lower corner lead the eye into the image."""
     side = -c.side if "boat" in c.tags else c.side
     reach, low, edge = c.unit * dice.uniform(0.5, 0.75), c.unit * 0.1, c.w if side > 0 else 0
     bank = [(x, c.h - low * max(-0.6, 1 - abs(x - edge) / reach)) for x in (c.w * i / 64 for i in range(65))]

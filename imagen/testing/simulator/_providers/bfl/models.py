@@ -20,8 +20,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         numbers: fields with the least and the most they take; those of `whole` are integers.
         texts, flags: other fields of these types.
-        pictures: fields for one picture each, as base64.
-        picture_list: a field for many.
+        images: fields for one image each, as base64.
+        image_list: a field for many.
         required: what must be there.
         shape: how the size is said.
         step, low, high: of width and height.
@@ -30,8 +30,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     required: tuple[str, ...] = ("prompt",)
-    pictures: tuple[str, ...] = ()
-    picture_list: str | None = None
+    images: tuple[str, ...] = ()
+    image_list: str | None = None
     numbers: Mapping[str, tuple[float, float]] = {}
     whole: tuple[str, ...] = ("seed", "safety_tolerance", "width", "height", "steps", "dilate_pixels")
     texts: tuple[str, ...] = ("prompt", "webhook_url", "webhook_secret")
@@ -72,9 +72,9 @@ def _inputs(most: int) -> tuple[str, ...]:
     return ("input_image", *(f"input_image_{number}" for number in range(2, most + 1)))
 
 
-def _flux2(pictures: int, first: str, further: str) -> Endpoint:
+def _flux2(images: int, first: str, further: str) -> Endpoint:
     return Endpoint(
-        pictures=_inputs(pictures),
+        images=_inputs(images),
         numbers=_safety(5),
         shape="pixels",
         step=16,
@@ -84,7 +84,7 @@ def _flux2(pictures: int, first: str, further: str) -> Endpoint:
 
 def _kontext(usd: str) -> Endpoint:
     return Endpoint(
-        pictures=_inputs(4),
+        images=_inputs(4),
         numbers=_safety(6),
         flags=("prompt_upsampling",),
         shape="ratio",
@@ -95,7 +95,7 @@ def _kontext(usd: str) -> Endpoint:
 
 _PRO_11 = Endpoint(
     required=(),
-    pictures=("image_prompt",),
+    images=("image_prompt",),
     numbers=_safety(6),
     flags=("prompt_upsampling",),
     shape="pixels",
@@ -106,7 +106,7 @@ _PRO_11 = Endpoint(
 )
 _ULTRA = Endpoint(
     required=(),
-    pictures=("image_prompt",),
+    images=("image_prompt",),
     numbers={**_safety(6), "image_prompt_strength": (0.0, 1.0)},
     flags=("prompt_upsampling", "raw"),
     shape="ratio",
@@ -114,13 +114,13 @@ _ULTRA = Endpoint(
 )
 _FILL = Endpoint(
     required=("image",),
-    pictures=("image", "mask"),
+    images=("image", "mask"),
     numbers={**_safety(6), "steps": (15.0, 50.0), "guidance": (1.5, 100.0)},
     flags=("prompt_upsampling",),
     usd=_flat("0.05"),
 )
 _FLUX3 = Endpoint(
-    picture_list="images",
+    image_list="images",
     numbers={"safety_tolerance": (0.0, 4.0)},
     texts=("prompt", "version"),
     flags=("grounding",),
@@ -161,7 +161,7 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     "flux-pro-1.0-fill": _FILL,
     "flux-pro-1.0-expand": msgspec.structs.replace(
         _FILL,
-        pictures=("image",),
+        images=("image",),
         numbers={**_FILL.numbers, **_MARGINS},
         whole=(*_FILL.whole, *_MARGINS),
     ),
@@ -179,7 +179,7 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     ),
     "flux-tools/erase-v1": Endpoint(
         required=("image", "mask"),
-        pictures=("image", "mask"),
+        images=("image", "mask"),
         numbers={**_safety(5), "dilate_pixels": (0.0, 25.0)},
         texts=(),
         default_format="png",
@@ -187,7 +187,7 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     ),
     "flux-tools/outpainting-v1": Endpoint(
         required=("image", "width", "height"),
-        pictures=("image",),
+        images=("image",),
         numbers={"reference_offset_x": (-4096.0, 4096.0), "reference_offset_y": (-4096.0, 4096.0)},
         whole=("width", "height", "reference_offset_x", "reference_offset_y"),
         texts=("prompt", "mode"),
@@ -199,7 +199,7 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     ),
     "flux-tools/deblur-v1": Endpoint(
         required=("image",),
-        pictures=("image",),
+        images=("image",),
         numbers=_safety(5),
         texts=(),
         default_format="png",
@@ -207,7 +207,7 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     ),
     "flux-tools/vto-v2": Endpoint(
         required=("person", "garment"),
-        pictures=("person", "garment"),
+        images=("person", "garment"),
         texts=("prompt",),
         default_format=None,
         fixed_format="png",

@@ -52,14 +52,14 @@ class _Ask(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     endpoint: Endpoint
     fields: Mapping[str, object]
-    pictures: Mapping[str, bytes]
+    images: Mapping[str, bytes]
     width: int
     height: int
     format: str
 
     @property
     def inputs(self) -> list[bytes]:
-        return [data for name, data in self.pictures.items() if name != "mask"]
+        return [data for name, data in self.images.items() if name != "mask"]
 
 
 class _Made(msgspec.Struct):
@@ -76,7 +76,7 @@ class BlackForestLabs(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         tells_cost: whether submissions are answered with their cost; older models' were not.
         resigns: whether a job that is asked again gives a fresh link (not known of the real service).
-        charges_for_moderated: whether a picture that is withheld is billed (not known of the real service).
+        charges_for_moderated: whether an image that is withheld is billed (not known of the real service).
     """
 
     tells_cost: bool = True
@@ -225,7 +225,7 @@ def _told(ask: _Ask) -> dict[str, object]:
     """Every model but FLUX 3 says its seed, also where none was sent."""
     prompt = ask.fields.get("prompt", "")
     told: dict[str, object] = {
-        "prompt": f"A detailed picture of {prompt}" if ask.fields.get("prompt_upsampling") else prompt
+        "prompt": f"A detailed image of {prompt}" if ask.fields.get("prompt_upsampling") else prompt
     }
     return told if ask.endpoint.shape == "class" else {**told, "seed": ask.fields.get("seed", 1752479754028)}
 
@@ -249,12 +249,10 @@ def _read_ask(model: str, endpoint: Endpoint, body: bytes) -> _Ask:
         raise _InvalidError("prompt", f"String should have at most {endpoint.longest_prompt} characters")
     if "webhook_url" in fields and not is_callback_url(fields["webhook_url"]):
         raise _InvalidError("webhook_url", "Input should be a valid https URL of at most 2083 characters")
-    pictures = _read_pictures(endpoint, fields)
-    width, height = _read_size(endpoint, fields, pictures)
+    images = _read_images(endpoint, fields)
+    width, height = _read_size(endpoint, fields, images)
     format = endpoint.fixed_format or str(fields.get("output_format", endpoint.default_format))
-    return _Ask(
-        model=model, endpoint=endpoint, fields=fields, pictures=pictures, width=width, height=height, format=format
-    )
+    return _Ask(model=model, endpoint=endpoint, fields=fields, images=images, width=width, height=height, format=format)
 
 
 def _check_field(endpoint: Endpoint, name: str, value: object) -> None:
@@ -271,13 +269,13 @@ def _check_field(endpoint: Endpoint, name: str, value: object) -> None:
         _check_choice(name, value, tuple(CLASSES))
     elif name == "output_format" and endpoint.default_format is not None:
         _check_choice(name, value, _FORMATS)
-    elif name in endpoint.texts or name in endpoint.pictures:
+    elif name in endpoint.texts or name in endpoint.images:
         if not isinstance(value, str):
             raise _InvalidError(name, "Input should be a valid string")
     elif name in endpoint.flags:
         if not isinstance(value, bool):
             raise _InvalidError(name, "Input should be a valid boolean")
-    elif name != endpoint.picture_list:
+    elif name != endpoint.image_list:
         raise _InvalidError(name, "Extra inputs are not permitted")
 
 
@@ -294,23 +292,23 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         raise _InvalidError(name, f"Input should be one of {', '.join(choices)}")
 
 
-def _read_pictures(endpoint: Endpoint, fields: Mapping[str, object]) -> dict[str, bytes]:
-    texts = {name: fields[name] for name in endpoint.pictures if name in fields}
-    if endpoint.picture_list is not None and endpoint.picture_list in fields:
-        listed = fields[endpoint.picture_list]
+def _read_images(endpoint: Endpoint, fields: Mapping[str, object]) -> dict[str, bytes]:
+    texts = {name: fields[name] for name in endpoint.images if name in fields}
+    if endpoint.image_list is not None and endpoint.image_list in fields:
+        listed = fields[endpoint.image_list]
         items = listed if isinstance(listed, list) else [listed]
         if not 1 <= len(items) <= 10:
-            raise _InvalidError(endpoint.picture_list, "List should have between 1 and 10 items")
-        texts |= {f"{endpoint.picture_list}.{place}": item for place, item in enumerate(items)}
-    pictures = {name: _read_picture(name, text, endpoint) for name, text in texts.items()}
-    if "mask" in pictures and _open(pictures["mask"]).size != _open(pictures["image"]).size:
+            raise _InvalidError(endpoint.image_list, "List should have between 1 and 10 items")
+        texts |= {f"{endpoint.image_list}.{place}": item for place, item in enumerate(items)}
+    images = {name: _read_image(name, text, endpoint) for name, text in texts.items()}
+    if "mask" in images and _open(images["mask"]).size != _open(images["image"]).size:
         raise _InvalidError("mask", "Mask must have the same size as the image")
-    return pictures
+    return images
 
 
-def _read_picture(name: str, text: object, endpoint: Endpoint) -> bytes:
+def _read_image(name: str, text: object, endpoint: Endpoint) -> bytes:
     if not isinstance(text, str) or len(text) > _LARGEST_FILE:
-        raise _InvalidError(name, "Input should be a picture of at most 20 MB in base64")
+        raise _InvalidError(name, "Input should be an image of at most 20 MB in base64")
     try:
         data = pybase64.b64decode(text.partition(",")[2] if text.startswith("data:") else text, validate=True)
         width, height = _open(data).size
@@ -321,12 +319,12 @@ def _read_picture(name: str, text: object, endpoint: Endpoint) -> bytes:
     return data
 
 
-def _read_size(endpoint: Endpoint, fields: Mapping[str, object], pictures: Mapping[str, bytes]) -> tuple[int, int]:
-    """Width and height of the picture that comes out."""
-    first = _open(next(iter(pictures.values()))).size if pictures else None
+def _read_size(endpoint: Endpoint, fields: Mapping[str, object], images: Mapping[str, bytes]) -> tuple[int, int]:
+    """Width and height of the image that comes out."""
+    first = _open(next(iter(images.values()))).size if images else None
     if endpoint.shape == "pixels":
-        # Variations do not follow the picture that they vary.
-        return _read_pixels(endpoint, fields, None if "image_prompt" in pictures else first)
+        # Variations do not follow the image that they vary.
+        return _read_pixels(endpoint, fields, None if "image_prompt" in images else first)
     if endpoint.shape in ("ratio", "class"):
         side = CLASSES[str(fields.get("resolution", "1k"))]
         if "image_prompt_strength" in endpoint.numbers:
@@ -374,47 +372,47 @@ def _open(data: bytes) -> "Image.Image":
 
 
 def _paint(job: Job, ask: _Ask) -> bytes:
-    """A picture that shows what was made of the inputs.
+    """An image that shows what was made of the inputs.
 
-    A mask changes its white area only; margins and canvases lie around the first picture; a variation is blended with a
-    new picture; several inputs stand side by side as stripes, in their order.
+    A mask changes its white area only; margins and canvases lie around the first image; a variation is blended with a
+    new image; several inputs stand side by side as stripes, in their order.
     """
-    if not ask.pictures:
+    if not ask.images:
         return job.draw(ask.width, ask.height, format=ask.format)
     drawn = job.draw(ask.width, ask.height)
     if isinstance(job.fault, WrongMedia):
         return drawn
     canvas = _open(drawn).convert("RGB")
     inputs = [_open(data).convert("RGB") for data in ask.inputs]
-    if "mask" in ask.pictures:
-        canvas.paste(inputs[0], mask=_open(ask.pictures["mask"]).convert("L").point(lambda grey: 255 - grey))
-    elif "image_prompt" in ask.pictures:
+    if "mask" in ask.images:
+        canvas.paste(inputs[0], mask=_open(ask.images["mask"]).convert("L").point(lambda grey: 255 - grey))
+    elif "image_prompt" in ask.images:
         canvas = _blend(canvas, inputs[0], ask.fields.get("image_prompt_strength", 0.1))
     elif "reference_offset_x" in ask.endpoint.numbers or "left" in ask.endpoint.numbers:
         canvas.paste(inputs[0], _place_of(ask, inputs[0]))
     else:
-        for place, picture in enumerate(inputs):
+        for place, image in enumerate(inputs):
             left, right = (ask.width * at // len(inputs) for at in (place, place + 1))
-            canvas.paste(picture.resize(canvas.size).crop((left, 0, right, ask.height)), (left, 0))
+            canvas.paste(image.resize(canvas.size).crop((left, 0, right, ask.height)), (left, 0))
     file = io.BytesIO()
     # Without loss where the format can, so that colours can be compared.
     canvas.save(file, ask.format.upper(), **({"quality": 95} if ask.format == "jpeg" else {"lossless": True}))
     return file.getvalue()
 
 
-def _blend(canvas: "Image.Image", picture: "Image.Image", strength: object) -> "Image.Image":
+def _blend(canvas: "Image.Image", image: "Image.Image", strength: object) -> "Image.Image":
     from PIL import Image
 
     assert isinstance(strength, (int, float))
-    return Image.blend(canvas, picture.resize(canvas.size), strength)
+    return Image.blend(canvas, image.resize(canvas.size), strength)
 
 
-def _place_of(ask: _Ask, picture: "Image.Image") -> tuple[int, int]:
+def _place_of(ask: _Ask, image: "Image.Image") -> tuple[int, int]:
     if "left" in ask.endpoint.numbers:
         left, top = ask.fields.get("left", 0), ask.fields.get("top", 0)
     else:
-        left = ask.fields.get("reference_offset_x", (ask.width - picture.width) // 2)
-        top = ask.fields.get("reference_offset_y", (ask.height - picture.height) // 2)
+        left = ask.fields.get("reference_offset_x", (ask.width - image.width) // 2)
+        top = ask.fields.get("reference_offset_y", (ask.height - image.height) // 2)
     assert isinstance(left, int)
     assert isinstance(top, int)
     return left, top

@@ -1,4 +1,4 @@
-"""ComfyUI's nodes, as far as they are simulated: what they take, and what they really do to pictures."""
+"""ComfyUI's nodes, as far as they are simulated: what they take, and what they really do to images."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..._core.edits import open_picture
+from ..._core.edits import open_image
 from ..._core.faults import WrongMedia
 from ..._core.jobs import Job
 
@@ -85,7 +85,7 @@ _VALUES = ("STRING", "BOOLEAN", "UPLOAD")
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture that a node has saved, or shows."""
+    """An image that a node has saved, or shows."""
 
     node_id: str
     kind: str
@@ -160,9 +160,9 @@ def _fault(kind: str, message: str, details: str) -> dict[str, object]:
 
 
 class _Latent(msgspec.Struct, frozen=True):
-    """Pictures before they are drawn: what is there already, and where it may change."""
+    """Images before they are drawn: what is there already, and where it may change."""
 
-    pictures: "list[Image.Image]"
+    images: "list[Image.Image]"
     mask: "Image.Image | None" = None
     empty: bool = False
 
@@ -193,9 +193,9 @@ def execute(job: Job, graph: Mapping[str, Node], uploads: Mapping[str, bytes]) -
         if (kind := OUTPUTS.get(str(node["class_type"]))) is not None:
             inputs = node["inputs"]
             assert isinstance(inputs, dict)
-            pictures = value(inputs["images"][0])[inputs["images"][1]]
-            assert isinstance(pictures, list)
-            saved += [Saved(node_id=node_id, kind=kind, data=_encoded(job, picture)) for picture in pictures]
+            images = value(inputs["images"][0])[inputs["images"][1]]
+            assert isinstance(images, list)
+            saved += [Saved(node_id=node_id, kind=kind, data=_encoded(job, image)) for image in images]
     return saved
 
 
@@ -209,13 +209,13 @@ def _sample(job: Job, given: Given, uploads: Mapping[str, bytes]) -> tuple[objec
     assert isinstance(latent, _Latent)
     assert isinstance(share, (int, float))
     drawn = []
-    for picture in latent.pictures[: job.count(len(latent.pictures))]:
-        content = job.draw(*picture.size)
-        new = picture if content.startswith(b"<") else open_picture(content).convert("RGB")
+    for image in latent.images[: job.count(len(latent.images))]:
+        content = job.draw(*image.size)
+        new = image if content.startswith(b"<") else open_image(content).convert("RGB")
         if latent.mask is not None:
-            drawn.append(Image.composite(new, picture, latent.mask.resize(picture.size)))
+            drawn.append(Image.composite(new, image, latent.mask.resize(image.size)))
         else:
-            drawn.append(new if latent.empty else Image.blend(picture, new, share))
+            drawn.append(new if latent.empty else Image.blend(image, new, share))
     return (_Latent(drawn),)
 
 
@@ -230,17 +230,17 @@ def _empty(job: Job, given: Given, uploads: Mapping[str, bytes]) -> tuple[object
 
 
 def _encode(job: Job, given: Given, uploads: Mapping[str, bytes]) -> tuple[object, ...]:
-    pictures, mask = given["pixels"], given.get("mask")
-    assert isinstance(pictures, list)
+    images, mask = given["pixels"], given.get("mask")
+    assert isinstance(images, list)
     # Sides are cut to multiples of eight.
-    cut = [picture.crop((0, 0, picture.width // 8 * 8, picture.height // 8 * 8)) for picture in pictures]
-    return (_Latent(cut, _as_picture(mask) if mask is not None else None),)
+    cut = [image.crop((0, 0, image.width // 8 * 8, image.height // 8 * 8)) for image in images]
+    return (_Latent(cut, _as_image(mask) if mask is not None else None),)
 
 
 def _load(job: Job, given: Given, uploads: Mapping[str, bytes]) -> tuple[object, ...]:
     from PIL import Image, ImageOps
 
-    opened = open_picture(uploads[str(given["image"])])
+    opened = open_image(uploads[str(given["image"])])
     if channel := given.get("channel"):
         return (opened.convert("RGBA").getchannel({"alpha": 3, "red": 0, "green": 1, "blue": 2}[str(channel)]),)
     alpha = opened.getchannel("A") if "A" in opened.getbands() else Image.new("L", opened.size, 255)
@@ -248,39 +248,39 @@ def _load(job: Job, given: Given, uploads: Mapping[str, bytes]) -> tuple[object,
 
 
 def _scale(job: Job, given: Given, uploads: Mapping[str, bytes]) -> tuple[object, ...]:
-    pictures, width, height = given["image"], given["width"], given["height"]
-    assert isinstance(pictures, list)
-    return ([picture.resize((width, height)) for picture in pictures],)
+    images, width, height = given["image"], given["width"], given["height"]
+    assert isinstance(images, list)
+    return ([image.resize((width, height)) for image in images],)
 
 
 def _enlarge(job: Job, given: Given, uploads: Mapping[str, bytes]) -> tuple[object, ...]:
-    pictures = given["image"]
-    assert isinstance(pictures, list)
-    return ([picture.resize((picture.width * _UPSCALED, picture.height * _UPSCALED)) for picture in pictures],)
+    images = given["image"]
+    assert isinstance(images, list)
+    return ([image.resize((image.width * _UPSCALED, image.height * _UPSCALED)) for image in images],)
 
 
 def _repeat_latent(job: Job, given: Given, uploads: Mapping[str, bytes]) -> tuple[object, ...]:
     latent, amount = given["samples"], given["amount"]
     assert isinstance(latent, _Latent)
     assert isinstance(amount, int)
-    return (_Latent(latent.pictures * amount, latent.mask),)
+    return (_Latent(latent.images * amount, latent.mask),)
 
 
 def _repeat_image(job: Job, given: Given, uploads: Mapping[str, bytes]) -> tuple[object, ...]:
-    pictures, amount = given["image"], given["amount"]
-    assert isinstance(pictures, list)
+    images, amount = given["image"], given["amount"]
+    assert isinstance(images, list)
     assert isinstance(amount, int)
-    return (pictures * amount,)
+    return (images * amount,)
 
 
 def _composite(job: Job, given: Given, uploads: Mapping[str, bytes]) -> tuple[object, ...]:
-    below, above, mask = given["destination"], given["source"], _as_picture(given["mask"])
+    below, above, mask = given["destination"], given["source"], _as_image(given["mask"])
     assert isinstance(below, list)
     assert isinstance(above, list)
     # There are as many as there are below.
     done = []
-    for at, picture in enumerate(below):
-        canvas, source = picture.copy(), above[at % len(above)]
+    for at, image in enumerate(below):
+        canvas, source = image.copy(), above[at % len(above)]
         canvas.paste(source, (0, 0), mask.crop((0, 0, *source.size)))
         done.append(canvas)
     return (done,)
@@ -289,21 +289,21 @@ def _composite(job: Job, given: Given, uploads: Mapping[str, bytes]) -> tuple[ob
 def _decode(job: Job, given: Given, uploads: Mapping[str, bytes]) -> tuple[object, ...]:
     latent = given["samples"]
     assert isinstance(latent, _Latent)
-    return (latent.pictures,)
+    return (latent.images,)
 
 
-def _as_picture(value: object) -> "Image.Image":
+def _as_image(value: object) -> "Image.Image":
     from PIL import Image
 
     assert isinstance(value, Image.Image)
     return value
 
 
-def _encoded(job: Job, picture: "Image.Image") -> bytes:
+def _encoded(job: Job, image: "Image.Image") -> bytes:
     if isinstance(job.fault, WrongMedia):
-        return job.draw(*picture.size)
+        return job.draw(*image.size)
     file = io.BytesIO()
-    picture.save(file, "PNG", compress_level=1)
+    image.save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 import msgspec
 import pybase64
 
-from ..._core.edits import PictureError, open_picture
+from ..._core.edits import ImageError, open_image
 from ..._core.faults import Decline, ExpiredLink, JobFails, NotAllowed, Overloaded, RateLimited, ServerError
 from ..._core.forms import FormError, parse_form
 from ..._core.jobs import Job, RemoteJob
@@ -329,8 +329,8 @@ def _upload(job: Job) -> Reply:
     try:
         texts, files = parse_form(job.received.headers, job.received.body)
         (file,) = files["image"]
-        open_picture(file.data)
-    except (FormError, KeyError, ValueError, PictureError):
+        open_image(file.data)
+    except (FormError, KeyError, ValueError, ImageError):
         return text_reply("400 Bad Request", status=400)
     if texts.get("type", ["input"]) != ["input"] or texts.get("overwrite") != ["true"] or "/" in file.filename:
         return text_reply("400 Bad Request", status=400)

@@ -50,7 +50,7 @@ class _Work(msgspec.Struct):
     model: str
     ask: Ask | None = None
     refusal: _Refusal | None = None
-    pictures: list[bytes] = []
+    images: list[bytes] = []
 
 
 class Fal(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +134,7 @@ class Fal(msgspec.Struct, frozen=True, kw_only=True):
 
         def make() -> object:
             if work.ask is not None:
-                work.pictures = paint(job, work.ask)
+                work.images = paint(job, work.ask)
             return work
 
         remote = job.remote.submit(job, make)
@@ -191,13 +191,13 @@ class Fal(msgspec.Struct, frozen=True, kw_only=True):
             return json_reply(payload, status=refusal.status, headers=headers)
         work = _work(remote)
         assert work.ask is not None
-        if not work.pictures:
+        if not work.images:
             remote.paint()
         if isinstance(remote.fault, ExpiredLink):
             job.fault = remote.fault
         payload = _output(job, remote, work, work.ask)
         job.collected(remote)
-        units = sum(megapixels(work.ask.width, work.ask.height) for _ in work.pictures)
+        units = sum(megapixels(work.ask.width, work.ask.height) for _ in work.images)
         told = (("x-fal-billable-units", f"{units:.1f}"),) if self.tells_units else ()
         return json_reply(payload, headers=(id_header, *told))
 
@@ -242,7 +242,7 @@ def _refusal_of(remote: RemoteJob) -> _Refusal | None:
 
 
 def _output(job: Job, remote: RemoteJob, work: _Work, ask: Ask) -> dict[str, object]:
-    """The picture of a model of one picture, or the list of them with seed and flags."""
+    """The image of a model of one image, or the list of them with seed and flags."""
     withheld = isinstance(remote.fault, Withheld)
     images = [
         {
@@ -251,7 +251,7 @@ def _output(job: Job, remote: RemoteJob, work: _Work, ask: Ask) -> dict[str, obj
             "height": ask.height,
             "content_type": f"image/{ask.format}",
         }
-        for content in work.pictures
+        for content in work.images
     ]
     if ask.takes.single:
         return {"image": images[0]}

@@ -59,7 +59,7 @@ class GeminiModel(msgspec.Struct, frozen=True, kw_only=True):
     image_output: Decimal
     image_tokens: Mapping[str, int]
     ratios: tuple[str, ...] = _TEN_RATIOS
-    most_pictures: int = 14
+    most_images: int = 14
     format: str = "jpeg"
     thinking_tokens: int = 0
 
@@ -98,7 +98,7 @@ MODELS = {
         text_output=Decimal("2.50"),
         image_output=Decimal(30),
         image_tokens={"1K": 1290},
-        most_pictures=3,
+        most_images=3,
         format="png",
     ),
 }
@@ -247,7 +247,7 @@ class _Ask(msgspec.Struct, frozen=True, kw_only=True):
     """A request that has passed every check."""
 
     prompt: str
-    pictures: tuple[bytes, ...]
+    images: tuple[bytes, ...]
     width: int
     height: int
     format: str
@@ -264,7 +264,7 @@ def _generate_content(job: Job, name: str, body: dict[str, object], *, vertex: b
 
 def _read_ask(job: Job, model: GeminiModel, body: dict[str, object], *, vertex: bool) -> _Ask:
     _refuse_unknown(body, _TOP | ({"labels", "modelArmorConfig"} if vertex else set()), "request")
-    prompt, pictures = _read_contents(body, model)
+    prompt, images = _read_contents(body, model)
     config = _object(body.get("generationConfig", {}), "generation_config")
     _refuse_unknown(config, _CONFIG, "generation_config")
     _integer(config, "seed", -(2**31), 2**31 - 1)
@@ -280,11 +280,11 @@ def _read_ask(job: Job, model: GeminiModel, body: dict[str, object], *, vertex: 
     if "imageSize" in image and len(model.image_tokens) == 1 and model.format == "jpeg":
         raise _RefusedError("This model has one resolution: image_size is not supported.")
     ratio = _choice(image, "aspectRatio", model.ratios, "")
-    width, height = _pixels(ratio or _input_ratio(pictures), size)
-    usage, usd = _count(job, model, prompt, len(pictures), size)
+    width, height = _pixels(ratio or _input_ratio(images), size)
+    usage, usd = _count(job, model, prompt, len(images), size)
     return _Ask(
         prompt=prompt,
-        pictures=pictures,
+        images=images,
         width=width,
         height=height,
         format=_read_output_options(image, "imageOutputOptions") or model.format,
@@ -297,7 +297,7 @@ def _read_contents(body: dict[str, object], model: GeminiModel) -> tuple[str, tu
     contents = _list_of(body.get("contents"), "contents")
     if not contents:
         raise _RefusedError("* GenerateContentRequest.contents: contents is not specified")
-    texts, pictures = list[str](), list[bytes]()
+    texts, images = list[str](), list[bytes]()
     for entry in contents:
         content = _object(entry, "contents[0]")
         _refuse_unknown(content, {"role", "parts"}, "contents[0]")
@@ -307,17 +307,17 @@ def _read_contents(body: dict[str, object], model: GeminiModel) -> tuple[str, tu
             fields = _object(part, "contents[0].parts[0]")
             _refuse_unknown(fields, {"text", "inlineData", "fileData"}, "contents[0].parts[0]")
             if "inlineData" in fields:
-                pictures.append(_read_picture(_object(fields["inlineData"], "inline_data")))
+                images.append(_read_image(_object(fields["inlineData"], "inline_data")))
             elif isinstance(text := fields.get("text"), str) and text:
                 texts.append(text)
             else:
                 raise _RefusedError("Unable to submit request because it must have a text parameter.")
-    if len(pictures) > model.most_pictures:
-        raise _RefusedError(f"At most {model.most_pictures} images are supported, got {len(pictures)}.")
-    return " ".join(texts), tuple(pictures)
+    if len(images) > model.most_images:
+        raise _RefusedError(f"At most {model.most_images} images are supported, got {len(images)}.")
+    return " ".join(texts), tuple(images)
 
 
-def _read_picture(inline: dict[str, object]) -> bytes:
+def _read_image(inline: dict[str, object]) -> bytes:
     _refuse_unknown(inline, {"mimeType", "data"}, "inline_data")
     mime_type, text = inline.get("mimeType"), inline.get("data")
     if mime_type not in ("image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"):
@@ -343,12 +343,12 @@ def _check_safety(value: object) -> None:
         _choice(setting, "threshold", _THRESHOLDS, None)
 
 
-def _input_ratio(pictures: tuple[bytes, ...]) -> str:
-    if not pictures:
+def _input_ratio(images: tuple[bytes, ...]) -> str:
+    if not images:
         return "1:1"
     from PIL import Image
 
-    with Image.open(io.BytesIO(pictures[0])) as opened:
+    with Image.open(io.BytesIO(images[0])) as opened:
         return f"{opened.width}:{opened.height}"
 
 
@@ -360,10 +360,10 @@ def _pixels(ratio: str, size: str) -> tuple[int, int]:
     return round(width * factor), round(height * factor)
 
 
-def _count(job: Job, model: GeminiModel, prompt: str, pictures: int, size: str) -> tuple[dict[str, object], Decimal]:
-    text, images = len(prompt) // 4 + 1, pictures * _TOKENS_PER_INPUT
+def _count(job: Job, model: GeminiModel, prompt: str, inputs: int, size: str) -> tuple[dict[str, object], Decimal]:
+    text, images = len(prompt) // 4 + 1, inputs * _TOKENS_PER_INPUT
     drawn, thoughts = model.image_tokens[size], model.thinking_tokens
-    # Some words are counted as candidates, beside the picture and the thoughts.
+    # Some words are counted as candidates, beside the image and the thoughts.
     words = 5
     details = [{"modality": "TEXT", "tokenCount": text}]
     details += [{"modality": "IMAGE", "tokenCount": images}] if images else []
@@ -406,13 +406,13 @@ def _paint(job: Job, name: str, ask: _Ask, images: int) -> Reply:
 
 
 def _draw(job: Job, ask: _Ask) -> bytes:
-    """A new picture; made of others, it shows the first of them, with a stripe of the colour of each further one."""
+    """A new image; made of others, it shows the first of them, with a stripe of the colour of each further one."""
     drawn = job.draw(ask.width, ask.height, format=ask.format)
-    if not ask.pictures or job.spoiled:
+    if not ask.images or job.spoiled:
         return drawn
     from PIL import Image
 
-    first, *others = (Image.open(io.BytesIO(data)).convert("RGB") for data in ask.pictures)
+    first, *others = (Image.open(io.BytesIO(data)).convert("RGB") for data in ask.images)
     canvas = first.resize((ask.width, ask.height))
     stripe = ask.height // 20
     for number, other in enumerate(others):
@@ -450,7 +450,7 @@ def _predict(job: Job, name: str, body: dict[str, object], *, vertex: bool) -> D
             {"mimeType": f"image/{format}", "bytesBase64Encoded": job.as_base64(job.draw(width, height, format=format))}
             for _ in range(images - withheld)
         ]
-        # A filtered picture costs nothing, and says why only when it is asked.
+        # A filtered image costs nothing, and says why only when it is asked.
         reason = "Unable to show generated images: they violate our usage guidelines. Support codes: 1"
         items[:0] = [{"raiFilteredReason": reason}] * (withheld if asked.get("includeRaiReason") is True else 0)
         return json_reply({"predictions": items} if items else {}, chunked=True)

@@ -56,8 +56,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         numbers: fields for whole numbers, with the least and the most.
         texts: other fields, which may hold anything.
         prompt: None where the endpoint has no such field.
-        free_size: whether the field `size` takes more than its list when there are pictures.
-        usd: the price of a picture, by the word in the field `priced_by`; the first one is the default.
+        free_size: whether the field `size` takes more than its list when there are images.
+        usd: the price of an image, by the word in the field `priced_by`; the first one is the default.
     """
 
     work: Work = "draw"
@@ -74,7 +74,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     default_size: tuple[int, int] = (1024, 1024)
 
     def price_usd(self, word: str | None) -> Decimal:
-        """Of one picture."""
+        """Of one image."""
         return Decimal(self.usd.get(word or "", next(iter(self.usd.values()))))
 
 

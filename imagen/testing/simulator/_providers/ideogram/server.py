@@ -67,7 +67,7 @@ class _Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Made(msgspec.Struct):
-    """The pictures of a generation, and how often their links were handed out."""
+    """The images of a generation, and how often their links were handed out."""
 
     contents: list[bytes]
     ask: _Ask
@@ -205,7 +205,7 @@ def sign_callback(job_id: str, key: "Ed25519PrivateKey", *, now: int) -> Signed:
 
 
 def _price_usd(ask: _Ask) -> Decimal:
-    """Of one picture. Ideogram 4.5 draws in high quality by default, and edits in medium."""
+    """Of one image. Ideogram 4.5 draws in high quality by default, and edits in medium."""
     word = ask.word(ask.endpoint.priced_by)
     return ask.endpoint.price_usd("medium" if word is None and "images" in ask.files else word)
 
@@ -217,7 +217,7 @@ def _item(ask: _Ask, content: bytes, link: str | None, *, safe: bool) -> dict[st
     return {
         "object_type": "image.generation",
         "url": link,
-        "prompt": f"A detailed picture of {prompt}" if magic else prompt,
+        "prompt": f"A detailed image of {prompt}" if magic else prompt,
         "resolution": "1024x1024",
         "seed": ask.number("seed", 7),
         "is_image_safe": safe,
@@ -245,7 +245,7 @@ def _read_ask(job: Job, path: str, endpoint: Endpoint) -> _Ask:
     if (endpoint.prompt == "required" and not prompt) or len(prompt) > _LONGEST_PROMPT:
         raise _InvalidError("prompt must have 1 to 10000 characters.")
     _check_together(fields, files)
-    contents = {name: [_read_picture(name, part) for part in parts] for name, parts in files.items()}
+    contents = {name: [_read_image(name, part) for part in parts] for name, parts in files.items()}
     ask = _Ask(path=path, endpoint=endpoint, fields=fields, files=contents)
     if "mask" in contents:
         _check_mask(ask)
@@ -319,7 +319,7 @@ def _check_together(fields: Mapping[str, list[str]], files: Mapping[str, list[Fi
         raise _InvalidError("With a mask there is no size, and there are at most 3 other images.")
 
 
-def _read_picture(name: str, part: FilePart) -> bytes:
+def _read_image(name: str, part: FilePart) -> bytes:
     if len(part.data) > _LARGEST_FILE:
         raise _InvalidError(f"{name} is too large.", 413)
     try:
@@ -327,7 +327,7 @@ def _read_picture(name: str, part: FilePart) -> bytes:
     except OSError:
         format = ""
     if part.media_type != f"image/{format.lower()}" or format not in ("PNG", "JPEG", "WEBP"):
-        raise _InvalidError(f"{name} must be a PNG, JPEG or WebP picture that says so.")
+        raise _InvalidError(f"{name} must be a PNG, JPEG or WebP image that says so.")
     return part.data
 
 
@@ -352,25 +352,25 @@ def _open(data: bytes) -> "Image.Image":
 
 
 def _paint(job: Job, ask: _Ask) -> bytes:
-    """A picture that shows what was made of the inputs.
+    """An image that shows what was made of the inputs.
 
-    A mask changes its area only; a remix is blended with a new picture by its weight; pictures of an edit stand side by side
-    in their order, and pictures that lend their look at the right edge.
+    A mask changes its area only; a remix is blended with a new image by its weight; images of an edit stand side by side
+    in their order, and images that lend their look at the right edge.
     """
-    pictures = [_open(data).convert("RGB") for name in ("image", "images") for data in ask.files.get(name, [])]
+    images = [_open(data).convert("RGB") for name in ("image", "images") for data in ask.files.get(name, [])]
     looks = [
         _open(data).convert("RGB")
         for name in ("reference_images", "style_reference_images", "character_reference_images")
         for data in ask.files.get(name, [])
     ]
-    width, height = _size_of(ask, pictures)
+    width, height = _size_of(ask, images)
     drawn = job.draw(width, height)
-    if isinstance(job.fault, WrongMedia) or not (pictures or looks):
+    if isinstance(job.fault, WrongMedia) or not (images or looks):
         return drawn
     canvas = _open(drawn).convert("RGB")
-    _work(canvas, ask, pictures)
+    _work(canvas, ask, images)
     if ask.endpoint.work == "remix":
-        canvas = _blend(canvas, pictures[0], ask.number("image_weight", 50))
+        canvas = _blend(canvas, images[0], ask.number("image_weight", 50))
     for place, look in enumerate(looks):
         # Beside a mask it stands in the area that changes, like everything else that is new.
         left = 0 if "mask" in ask.files else width - 16 * (len(looks) - place)
@@ -382,40 +382,40 @@ def _paint(job: Job, ask: _Ask) -> bytes:
     return file.getvalue()
 
 
-def _work(canvas: "Image.Image", ask: _Ask, pictures: "list[Image.Image]") -> None:
-    """What each kind of endpoint does with the pictures that change."""
+def _work(canvas: "Image.Image", ask: _Ask, images: "list[Image.Image]") -> None:
+    """What each kind of endpoint does with the images that change."""
     width, height = canvas.size
     if "mask" in ask.files:
         mask = _open(ask.files["mask"][0]).convert("L")
         # Black changes, but where a thing is removed.
         kept = mask.point(lambda grey: 255 - grey) if ask.endpoint.work == "erase" else mask
-        canvas.paste(pictures[0], mask=kept)
+        canvas.paste(images[0], mask=kept)
         return
     match ask.endpoint.work:
         case "upscale" | "cut out":
-            canvas.paste(pictures[0].resize(canvas.size))
+            canvas.paste(images[0].resize(canvas.size))
         case "reframe" | "background":
-            small = pictures[0].resize((width // 2, height // 2))
+            small = images[0].resize((width // 2, height // 2))
             canvas.paste(small, (width // 4, height // 4))
         case "edit" | "draw":
-            for place, picture in enumerate(pictures):
-                left, right = (width * at // len(pictures) for at in (place, place + 1))
-                canvas.paste(picture.resize(canvas.size).crop((left, 0, right, height)), (left, 0))
+            for place, image in enumerate(images):
+                left, right = (width * at // len(images) for at in (place, place + 1))
+                canvas.paste(image.resize(canvas.size).crop((left, 0, right, height)), (left, 0))
         case _:
             pass
 
 
-def _blend(canvas: "Image.Image", picture: "Image.Image", weight: int) -> "Image.Image":
+def _blend(canvas: "Image.Image", image: "Image.Image", weight: int) -> "Image.Image":
     from PIL import Image
 
-    return Image.blend(canvas, picture.resize(canvas.size), weight / 100)
+    return Image.blend(canvas, image.resize(canvas.size), weight / 100)
 
 
-def _size_of(ask: _Ask, pictures: "list[Image.Image]") -> tuple[int, int]:
+def _size_of(ask: _Ask, images: "list[Image.Image]") -> tuple[int, int]:
     work = ask.endpoint.work
     if work == "upscale":
         factor = int((ask.word("upscale_factor") or "x2")[1:])
-        return pictures[0].width * factor, pictures[0].height * factor
+        return images[0].width * factor, images[0].height * factor
     named = ask.word("resolution") or ask.word("size")
     if named is not None and "x" in named:
         width, height = map(int, named.split("x"))
@@ -426,7 +426,7 @@ def _size_of(ask: _Ask, pictures: "list[Image.Image]") -> tuple[int, int]:
         return round(side * (across / down) ** 0.5 / 16) * 16, round(side * (down / across) ** 0.5 / 16) * 16
     if resolution := ask.word("output_resolution"):
         return 1024 * int(resolution[0]), 1024 * int(resolution[0])
-    return pictures[0].size if pictures and work != "remix" else ask.endpoint.default_size
+    return images[0].size if images and work != "remix" else ask.endpoint.default_size
 
 
 SIMULATED = (Ideogram(),)

@@ -36,8 +36,8 @@ class OpenAIModel(msgspec.Struct, frozen=True, kw_only=True):
     image_in_usd: Decimal = Decimal(8)
     text_out_usd: Decimal = Decimal(0)
     image_out_usd: Decimal = Decimal(30)
-    input_tokens: int = 64  # for a picture to edit; recorded for small ones
-    text_out: int = 0  # for each picture to edit
+    input_tokens: int = 64  # for an image to edit; recorded for small ones
+    text_out: int = 0  # for each image to edit
     chooses_fidelity: bool = False
     shutdown_date: str | None = None
 
@@ -124,7 +124,7 @@ def _models() -> list[OpenAIModel | Dalle3]:
         models += [newest, before, msgspec.structs.replace(before, id=f"{before.id}-2026-09-08")]
     two = OpenAIModel(id="gpt-image-2", sizes=(), transparent=False)
     models += [two, msgspec.structs.replace(two, id="gpt-image-2-2026-04-21")]
-    # 1.5 writes text too when it edits, 308 tokens for two pictures in a recorded answer.
+    # 1.5 writes text too when it edits, 308 tokens for two images in a recorded answer.
     older = OpenAIModel(
         id="gpt-image-1.5",
         text_out_usd=Decimal(10),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
-from ..._core.edits import PictureError, open_picture, read_data_url
+from ..._core.edits import ImageError, open_image, read_data_url
 from ..._core.fields import BadRequestError, Fields
 from ..._core.forms import FormError, parse_form
 from ..._core.jobs import Job
@@ -16,10 +16,10 @@ from .models import OpenAIModel, Usage
 if TYPE_CHECKING:
     from PIL import Image
 
-_MOST_PICTURES = 16
+_MOST_IMAGES = 16
 _LONGEST_URL = 20_971_520
 _MOST_MASK_BYTES = 4_000_000
-_MOST_PICTURE_BYTES = 50_000_000
+_MOST_IMAGE_BYTES = 50_000_000
 _FIELDS = frozenset(
     (
         "prompt",
@@ -40,10 +40,10 @@ _NEWEST_FIELDS = _FIELDS | {"complexity", "frame_count", "frame_duration_ms"}
 
 
 class EditInputs:
-    """The pictures of an edit, opened, and its mask, white where the first of them is to change."""
+    """The images of an edit, opened, and its mask, white where the first of them is to change."""
 
-    def __init__(self, pictures: list[Image.Image], mask: Image.Image | None) -> None:
-        self.pictures = pictures
+    def __init__(self, images: list[Image.Image], mask: Image.Image | None) -> None:
+        self.images = images
         self.mask = mask
 
 
@@ -72,7 +72,7 @@ def read_edit(job: Job) -> tuple[Fields, EditInputs]:
     """Reads an edit in either of its two forms, the fields still unchecked.
 
     Raises:
-        BadRequestError: a picture is missing, is none, or is too large, or the mask does not suit the first one.
+        BadRequestError: an image is missing, is none, or is too large, or the mask does not suit the first one.
     """
     if "json" in job.received.headers.get("content-type", ""):
         fields = Fields(job.received.body)
@@ -98,10 +98,10 @@ def read_edit(job: Job) -> tuple[Fields, EditInputs]:
             )
         named = [(f"image[{at}]", file.data) for at, file in enumerate(uploads)]
         mask = ("mask", files["mask"][0].data) if "mask" in files else None
-    if len(named) > _MOST_PICTURES:
+    if len(named) > _MOST_IMAGES:
         raise BadRequestError("At most 16 images are taken.", param="images", code="invalid_value")
-    pictures = [_opened(data, param, _MOST_PICTURE_BYTES) for param, data in named]
-    return fields, EditInputs(pictures, None if mask is None else _read_mask(*mask, pictures[0]))
+    images = [_opened(data, param, _MOST_IMAGE_BYTES) for param, data in named]
+    return fields, EditInputs(images, None if mask is None else _read_mask(*mask, images[0]))
 
 
 def _referred(source: object, at: int) -> bytes:
@@ -119,27 +119,27 @@ def _referred(source: object, at: int) -> bytes:
         )
     try:
         return read_data_url(url)
-    except PictureError:
-        _refuse_picture(f"images[{at}].image_url")
+    except ImageError:
+        _refuse_image(f"images[{at}].image_url")
 
 
 def _opened(data: bytes, param: str, most_bytes: int) -> Image.Image:
     if len(data) >= most_bytes:
         raise BadRequestError("The image is too large.", param=param, code="image_too_large")
     try:
-        return open_picture(data)
-    except PictureError:
-        _refuse_picture(param)
+        return open_image(data)
+    except ImageError:
+        _refuse_image(param)
 
 
-def _refuse_picture(param: str) -> NoReturn:
+def _refuse_image(param: str) -> NoReturn:
     raise BadRequestError(
         "Invalid image data.", param=param, code="invalid_image_file", kind="image_generation_user_error"
     )
 
 
-def _read_mask(param: str, data: bytes, picture: Image.Image) -> Image.Image:
-    """White where the alpha channel is empty, which is where the picture is to change."""
+def _read_mask(param: str, data: bytes, image: Image.Image) -> Image.Image:
+    """White where the alpha channel is empty, which is where the image is to change."""
     from PIL import ImageOps
 
     mask = _opened(data, param, _MOST_MASK_BYTES)
@@ -147,7 +147,7 @@ def _read_mask(param: str, data: bytes, picture: Image.Image) -> Image.Image:
         raise BadRequestError(
             "The mask must be a PNG with an alpha channel.", param="mask", code="invalid_image_format"
         )
-    if mask.size != picture.size:
+    if mask.size != image.size:
         raise BadRequestError("The mask must have the size of the first image.", param="mask", code="invalid_value")
     return ImageOps.invert(mask.getchannel("A"))
 
@@ -192,9 +192,9 @@ def read_ask(job: Job, fields: Fields, model: OpenAIModel, edit: EditInputs | No
     for name in ("frame_count", "frame_duration_ms"):
         if name in fields and format != "gif":
             _refuse_together(name, f"output_format '{format}'")
-    inputs = 0 if edit is None else len(edit.pictures)
+    inputs = 0 if edit is None else len(edit.images)
     usage = model.usage(prompt, model.image_tokens(width, height, quality), partials=partials, inputs=inputs)
-    # The prompt and its pictures are read once, whatever the number of images.
+    # The prompt and its images are read once, whatever the number of images.
     further = msgspec.structs.replace(usage, text_in=0, image_in=0, text_out=0)
     return Ask(
         model=model,

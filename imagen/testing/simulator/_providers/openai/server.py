@@ -133,7 +133,7 @@ def _draw_dalle(job: Job, fields: Fields, model: Dalle3) -> Drawing:
         for _ in range(images):
             content = job.draw(width, height)
             where = {"url": job.as_link(content)} if linked else {"b64_json": job.as_base64(content)}
-            data.append({"revised_prompt": f"A detailed picture of {prompt}", **where})
+            data.append({"revised_prompt": f"A detailed image of {prompt}", **where})
         return _with_headers(json_reply({"created": job.created, "data": data}, chunked=True), job)
 
     return Drawing(model=model.id, images=images, usd=images * each_usd, paint=paint)
@@ -141,8 +141,8 @@ def _draw_dalle(job: Job, fields: Fields, model: Dalle3) -> Drawing:
 
 def _draw(job: Job, ask: Ask) -> str:
     if ask.edit is not None and ask.format in ("png", "jpeg", "webp"):
-        pictures, mask = ask.edit.pictures, ask.edit.mask
-        return job.as_base64(draw_edit(job, pictures, ask.width, ask.height, mask=mask, format=ask.format))
+        images, mask = ask.edit.images, ask.edit.mask
+        return job.as_base64(draw_edit(job, images, ask.width, ask.height, mask=mask, format=ask.format))
     return job.as_base64(job.draw(ask.width, ask.height, format=ask.format, frames=ask.frames))
 
 

@@ -1,4 +1,4 @@
-"""What a model behind a gateway takes, and how its pictures are drawn: each gateway has a table of these.
+"""What a model behind a gateway takes, and how its images are drawn: each gateway has a table of these.
 
 A gateway's models differ in everything but the way to them. The tables were written from the gateways' pages, and not from the
 catalog, so that an entry of the catalog that is wrong fails against them.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from ..._core.edits import PictureError, draw_edit, open_picture
+from ..._core.edits import ImageError, draw_edit, open_image
 from ..._core.jobs import Job
 
 if TYPE_CHECKING:
@@ -54,15 +54,15 @@ class Takes(msgspec.Struct, frozen=True, kw_only=True):
         required: what must be there, beside `prompt` where that is among `texts`.
         numbers: fields with the least and the most that they take; those of `whole` are integers.
         choices: fields for one of some words, or of some numbers.
-        pictures: fields for one picture each; `lists` for several, with the most of them.
+        images: fields for one image each; `lists` for several, with the most of them.
         mask: the field for a mask, and how the area to change looks in it.
-        shape: who says the size: one field, two, a ratio with or without a resolution, or the picture that came in.
+        shape: who says the size: one field, two, a ratio with or without a resolution, or the image that came in.
         default_size: where nothing is said.
-        count: the field for the number of pictures.
+        count: the field for the number of images.
         scale: the field for the factor of an enlargement, and the factor where it is not said.
-        strength: the field for how far the picture may change, and whether more of it is nearer to the old one.
-        usd: the price by the megapixels of a picture (begun ones are whole) and of those that came in.
-        single: whether the answer holds one picture, and no list.
+        strength: the field for how far the image may change, and whether more of it is nearer to the old one.
+        usd: the price by the megapixels of an image (begun ones are whole) and of those that came in.
+        single: whether the answer holds one image, and no list.
     """
 
     required: tuple[str, ...] = ("prompt",)
@@ -71,7 +71,7 @@ class Takes(msgspec.Struct, frozen=True, kw_only=True):
     whole: tuple[str, ...] = ("seed", "num_inference_steps", "steps", "num_images", "num_outputs", "number_of_images")
     flags: tuple[str, ...] = ()
     choices: Mapping[str, tuple[object, ...]] = {}
-    pictures: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
     lists: Mapping[str, int] = {}
     mask: tuple[str, Mask] | None = None
     shape: Shape = "input"
@@ -99,13 +99,13 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def megapixels(self) -> int:
-        """Of one picture; begun ones count as whole."""
+        """Of one image; begun ones count as whole."""
         return megapixels(self.width, self.height)
 
     @property
     def usd(self) -> Decimal:
         """For all of them."""
-        into = sum(megapixels(*open_picture(data).size) for data in self.inputs)
+        into = sum(megapixels(*open_image(data).size) for data in self.inputs)
         return self.takes.usd(self.megapixels, into) * self.count
 
 
@@ -129,14 +129,14 @@ def read_ask(takes: Takes, fields: Mapping[str, object], fetch: Callable[[str], 
             raise WrongInputError(name, "Field required", "missing")
     for name, value in fields.items():
         _check_field(takes, name, value)
-    named = [name for name in takes.pictures if name in fields]
+    named = [name for name in takes.images if name in fields]
     listed = [(name, place) for name in takes.lists for place, _ in enumerate(_list(fields.get(name)))]
-    inputs = [_read_picture(name, fields[name], fetch) for name in named]
-    inputs += [_read_picture(name, _list(fields[name])[place], fetch) for name, place in listed]
+    inputs = [_read_image(name, fields[name], fetch) for name in named]
+    inputs += [_read_image(name, _list(fields[name])[place], fetch) for name, place in listed]
     mask = None
     if takes.mask is not None and takes.mask[0] in fields:
-        mask = _read_picture(takes.mask[0], fields[takes.mask[0]], fetch)
-        if open_picture(mask).size != open_picture(inputs[0]).size:
+        mask = _read_image(takes.mask[0], fields[takes.mask[0]], fetch)
+        if open_image(mask).size != open_image(inputs[0]).size:
             raise WrongInputError(takes.mask[0], "The mask must have the size of the image.")
     width, height = _read_size(takes, fields, inputs)
     format = str(fields.get("output_format", takes.default_format))
@@ -181,26 +181,26 @@ def _check_field(takes: Takes, name: str, value: object) -> None:
             raise WrongInputError(name, "Input should be a valid list", "list_type")
         if not 1 <= len(value) <= takes.lists[name]:
             raise WrongInputError(name, f"At most {takes.lists[name]} items", "sequence_too_long")
-    elif name in takes.texts or name in takes.pictures or (takes.mask is not None and name == takes.mask[0]):
+    elif name in takes.texts or name in takes.images or (takes.mask is not None and name == takes.mask[0]):
         if not isinstance(value, str):
             raise WrongInputError(name, "Input should be a valid string", "string_type")
     elif name != "image_size" or takes.shape != "size":
         raise WrongInputError(name, "Extra inputs are not permitted", "extra_forbidden")
 
 
-def _read_picture(name: str, url: object, fetch: Callable[[str], bytes]) -> bytes:
+def _read_image(name: str, url: object, fetch: Callable[[str], bytes]) -> bytes:
     assert isinstance(url, str)
     try:
         data = fetch(url)
-        open_picture(data)
-    except PictureError as error:
+        open_image(data)
+    except ImageError as error:
         raise WrongInputError(name, f"The image could not be loaded: {error}", "image_load_error") from None
     return data
 
 
 def _read_size(takes: Takes, fields: Mapping[str, object], inputs: list[bytes]) -> tuple[int, int]:
-    """Width and height of the picture that comes out."""
-    first = open_picture(inputs[0]).size if inputs else None
+    """Width and height of the image that comes out."""
+    first = open_image(inputs[0]).size if inputs else None
     if takes.scale is not None:
         name, default = takes.scale
         factor = float(str(fields.get(name, default)).removesuffix("x"))
@@ -243,12 +243,12 @@ def _read_ratio(takes: Takes, fields: Mapping[str, object]) -> tuple[int, int]:
 
 
 def paint(job: Job, ask: Ask) -> list[bytes]:
-    """The pictures, which show what was made of the inputs."""
+    """The images, which show what was made of the inputs."""
     return [_paint_one(job, ask) for _ in range(job.count(ask.count))]
 
 
 def black(ask: Ask) -> bytes:
-    """What is shown in the place of a picture that a filter withholds."""
+    """What is shown in the place of an image that a filter withholds."""
     from PIL import Image
 
     return _save(Image.new("RGB", (ask.width, ask.height)), ask.format)
@@ -257,25 +257,25 @@ def black(ask: Ask) -> bytes:
 def _paint_one(job: Job, ask: Ask) -> bytes:
     if not ask.inputs:
         return job.draw(ask.width, ask.height, format=ask.format)
-    pictures = [open_picture(data) for data in ask.inputs]
+    images = [open_image(data) for data in ask.inputs]
     if ask.takes.scale is None and not ask.takes.cuts_out and ask.takes.strength is None:
         mask = None if ask.mask is None else _white(ask)
-        return draw_edit(job, pictures, ask.width, ask.height, mask=mask, format=ask.format)
+        return draw_edit(job, images, ask.width, ask.height, mask=mask, format=ask.format)
     if ask.mask is not None:
-        return draw_edit(job, pictures, ask.width, ask.height, mask=_white(ask), format=ask.format)
+        return draw_edit(job, images, ask.width, ask.height, mask=_white(ask), format=ask.format)
     content = job.draw(ask.width, ask.height)
-    return content if job.spoiled else _save(_work_on(ask, pictures[0], open_picture(content)), ask.format)
+    return content if job.spoiled else _save(_work_on(ask, images[0], open_image(content)), ask.format)
 
 
-def _work_on(ask: Ask, picture: Image.Image, drawn: Image.Image) -> Image.Image:
-    """Enlarged, cut out, or mixed with a new picture."""
+def _work_on(ask: Ask, image: Image.Image, drawn: Image.Image) -> Image.Image:
+    """Enlarged, cut out, or mixed with a new image."""
     from PIL import Image
 
     if ask.takes.cuts_out:
-        cut = picture.convert("RGBA")
+        cut = image.convert("RGBA")
         cut.putalpha(Image.new("L", cut.size, 128))
         return cut
-    old = picture.convert("RGB").resize((ask.width, ask.height))
+    old = image.convert("RGB").resize((ask.width, ask.height))
     if ask.takes.strength is None or ask.takes.strength[0] not in ask.fields:
         return old if ask.takes.scale else drawn.convert("RGB")
     name, nearer = ask.takes.strength
@@ -285,15 +285,15 @@ def _work_on(ask: Ask, picture: Image.Image, drawn: Image.Image) -> Image.Image:
 
 
 def _white(ask: Ask) -> Image.Image:
-    """The mask with white where the picture is to change."""
+    """The mask with white where the image is to change."""
     from PIL import ImageOps
 
     assert ask.mask is not None
     assert ask.takes.mask is not None
-    picture, form = open_picture(ask.mask), ask.takes.mask[1]
+    image, form = open_image(ask.mask), ask.takes.mask[1]
     if form == "alpha":
-        return ImageOps.invert(picture.convert("RGBA").getchannel("A"))
-    grey = picture.convert("L")
+        return ImageOps.invert(image.convert("RGBA").getchannel("A"))
+    grey = image.convert("L")
     return grey if form == "white" else ImageOps.invert(grey)
 
 

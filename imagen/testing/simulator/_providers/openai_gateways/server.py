@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..._core.edits import PictureError, draw_edit, open_picture, read_data_url
+from ..._core.edits import ImageError, draw_edit, open_image, read_data_url
 from ..._core.faults import Decline, NotAllowed, Overloaded, QuotaExhausted, RateLimited, Refused, ServerError, Withheld
 from ..._core.fields import BadRequestError, Fields
 from ..._core.jobs import Job
@@ -42,11 +42,11 @@ _SIDES = {"1K": 1024, "2K": 2048, "4K": 4096}
 
 
 class GatewayModel(msgspec.Struct, frozen=True, kw_only=True):
-    """One model, its price for a picture in US dollars, and how many pictures it takes to look at."""
+    """One model, its price for an image in US dollars, and how many images it takes to look at."""
 
     id: str
     usd: Decimal
-    most_pictures: int = 0
+    most_images: int = 0
 
 
 class _Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +56,7 @@ class _Ask(msgspec.Struct, frozen=True, kw_only=True):
     images: int
     width: int
     height: int
-    pictures: list[Image.Image] = []
+    inputs: list[Image.Image] = []
     format: str = "jpeg"
 
 
@@ -81,14 +81,14 @@ def _opened(urls: list[object], most: int, param: str) -> list[Image.Image]:
     if len(urls) > most:
         raise BadRequestError(f"At most {most} images are taken.", param=param, code="invalid_value")
     try:
-        return [open_picture(read_data_url(url if isinstance(url, str) else "")) for url in urls]
-    except PictureError as error:
+        return [open_image(read_data_url(url if isinstance(url, str) else "")) for url in urls]
+    except ImageError as error:
         raise BadRequestError(f"Invalid image: {error}", param=param, code="invalid_image") from error
 
 
 def _draw(job: Job, ask: _Ask) -> bytes:
-    if ask.pictures:
-        return draw_edit(job, ask.pictures, ask.width, ask.height, format=ask.format)
+    if ask.inputs:
+        return draw_edit(job, ask.inputs, ask.width, ask.height, format=ask.format)
     return job.draw(ask.width, ask.height, format=ask.format)
 
 
@@ -172,8 +172,8 @@ class Xai(_Gateway, frozen=True, kw_only=True):
 
     name: str = "xai"
     models: tuple[GatewayModel, ...] = (
-        GatewayModel(id="grok-imagine-image", usd=Decimal("0.02"), most_pictures=3),
-        GatewayModel(id="grok-imagine-image-quality", usd=Decimal("0.07"), most_pictures=3),
+        GatewayModel(id="grok-imagine-image", usd=Decimal("0.02"), most_images=3),
+        GatewayModel(id="grok-imagine-image-quality", usd=Decimal("0.07"), most_images=3),
     )
 
     def _create_paths(self) -> tuple[str, ...]:
@@ -187,7 +187,7 @@ class Xai(_Gateway, frozen=True, kw_only=True):
 
     def _create(self, job: Job, fields: Fields) -> Drawing:
         known = {"model", "prompt", "n", "aspect_ratio", "resolution", "response_format"}
-        pictures: list[Image.Image] = []
+        inputs: list[Image.Image] = []
         model = _read_model(fields, self.models, 404)
         if job.path == "/images/edits":
             known |= {"image", "images"}
@@ -196,7 +196,7 @@ class Xai(_Gateway, frozen=True, kw_only=True):
             if not sources:
                 raise BadRequestError("Missing image.", param="image", code=None)
             typed = [source for source in sources if isinstance(source, dict) and source.get("type") == "image_url"]
-            pictures = _opened([source.get("url") for source in typed], model.most_pictures, "images")
+            inputs = _opened([source.get("url") for source in typed], model.most_images, "images")
             if len(typed) < len(sources):
                 raise BadRequestError("Each image needs a type and a url.", param="images", code=None)
         for name in fields.names():
@@ -208,7 +208,7 @@ class Xai(_Gateway, frozen=True, kw_only=True):
         side = {"1k": 1024, "2k": 2048}[fields.choice("resolution", ("1k", "2k"), "1k")]
         width, height = _shape(fields.choice("aspect_ratio", _XAI_RATIOS, "1:1"), side)
         linked = fields.choice("response_format", ("url", "b64_json"), "url") == "url"
-        ask = _Ask(model=model, images=images, width=width, height=height, pictures=pictures)
+        ask = _Ask(model=model, images=images, width=width, height=height, inputs=inputs)
         ticks = int(images * (model.usd if job.usd_per_image is None else job.usd_per_image) * _TICKS)
 
         def paint() -> dict[str, object]:
@@ -234,8 +234,8 @@ class OpenRouter(_Gateway, frozen=True, kw_only=True):
     name: str = "openrouter"
     base_path: str = "/api/v1"
     models: tuple[GatewayModel, ...] = (
-        GatewayModel(id="google/gemini-3.1-flash-lite-image", usd=Decimal("0.03422675"), most_pictures=3),
-        GatewayModel(id="black-forest-labs/flux.2-pro", usd=Decimal("0.03"), most_pictures=3),
+        GatewayModel(id="google/gemini-3.1-flash-lite-image", usd=Decimal("0.03422675"), most_images=3),
+        GatewayModel(id="black-forest-labs/flux.2-pro", usd=Decimal("0.03"), most_images=3),
     )
 
     def _create_paths(self) -> tuple[str, ...]:
@@ -262,8 +262,8 @@ class OpenRouter(_Gateway, frozen=True, kw_only=True):
         for source in sources:
             inner = source.get("image_url")
             urls.append(inner.get("url") if source.get("type") == "image_url" and isinstance(inner, dict) else None)
-        pictures = _opened(urls, model.most_pictures, "input_references")
-        ask = _Ask(model=model, images=images, width=width, height=height, pictures=pictures)
+        inputs = _opened(urls, model.most_images, "input_references")
+        ask = _Ask(model=model, images=images, width=width, height=height, inputs=inputs)
         usd = images * (model.usd if job.usd_per_image is None else job.usd_per_image)
 
         def paint() -> dict[str, object]:
@@ -283,12 +283,12 @@ class OpenRouter(_Gateway, frozen=True, kw_only=True):
 
 
 class Together(_Gateway, frozen=True, kw_only=True):
-    """Together: sizes as width and height, and pictures to work on by the path of generations."""
+    """Together: sizes as width and height, and images to work on by the path of generations."""
 
     name: str = "together"
     models: tuple[GatewayModel, ...] = (
         GatewayModel(id="black-forest-labs/FLUX.1-schnell", usd=Decimal("0.0027")),
-        GatewayModel(id="black-forest-labs/FLUX.1-kontext-pro", usd=Decimal("0.04"), most_pictures=1),
+        GatewayModel(id="black-forest-labs/FLUX.1-kontext-pro", usd=Decimal("0.04"), most_images=1),
         GatewayModel(id="Qwen/Qwen-Image", usd=Decimal("0.0058")),
     )
 
@@ -321,8 +321,8 @@ class Together(_Gateway, frozen=True, kw_only=True):
             *([fields.get("image_url")] if "image_url" in fields else []),
             *(listed if isinstance(listed, list) else []),
         ]
-        pictures = _opened(urls, model.most_pictures, "image_url")
-        ask = _Ask(model=model, images=images, width=width, height=height, pictures=pictures, format=format)
+        inputs = _opened(urls, model.most_images, "image_url")
+        ask = _Ask(model=model, images=images, width=width, height=height, inputs=inputs, format=format)
         megapixels = -(-width * height // (1024 * 1024)) if "schnell" in model.id else 1
 
         def paint() -> dict[str, object]:

@@ -16,7 +16,7 @@ _TWO = {"output_format": ("jpg", "png")}
 _QUALITY = {"output_quality": (0.0, 100.0)}
 
 SECOND_USD = Decimal("0.000975")
-"""What a second of an L40S costs (replicate.com/pricing); models without a price per picture are billed by it."""
+"""What a second of an L40S costs (replicate.com/pricing); models without a price per image are billed by it."""
 
 
 def _flat(usd: str) -> Callable[[int, int], Decimal]:
@@ -40,7 +40,7 @@ _ULTRA = Takes(
     numbers={**_SEED, "image_prompt_strength": (0, 1)},
     flags=("raw",),
     choices={**_TWO, **_tolerance(1, 6), "aspect_ratio": _RATIOS},
-    pictures=("image_prompt",),
+    images=("image_prompt",),
     shape="ratio",
     default_size=(2048, 2048),
     default_format="jpg",
@@ -52,7 +52,7 @@ _KONTEXT = Takes(
     numbers=_SEED,
     flags=("prompt_upsampling",),
     choices={**_TWO, **_tolerance(0, 6), "aspect_ratio": ("match_input_image", *_RATIOS)},
-    pictures=("input_image",),
+    images=("input_image",),
     shape="ratio",
     usd=_flat("0.04"),
     single=True,
@@ -90,7 +90,7 @@ _SDXL = Takes(
     },
     whole=(*Takes().whole, "width", "height"),
     flags=("disable_safety_checker", "apply_watermark"),
-    pictures=("image",),
+    images=("image",),
     mask=("mask", "white"),
     shape="sides",
     count="num_outputs",
@@ -102,7 +102,7 @@ MODELS: Mapping[str, Takes] = {
     "black-forest-labs/flux-dev": msgspec.structs.replace(
         _SCHNELL,
         numbers={**_SCHNELL.numbers, "num_inference_steps": (1, 50), "guidance": (0, 10), "prompt_strength": (0, 1)},
-        pictures=("image",),
+        images=("image",),
         strength=("prompt_strength", False),
         usd=_flat("0.025"),
     ),
@@ -124,7 +124,7 @@ MODELS: Mapping[str, Takes] = {
         numbers={**_SEED, "steps": (15, 50), "guidance": (1.5, 100)},
         flags=("prompt_upsampling",),
         choices={**_TWO, **_tolerance(1, 6)},
-        pictures=("image",),
+        images=("image",),
         mask=("mask", "white"),
         default_format="jpg",
     ),
@@ -178,7 +178,7 @@ MODELS: Mapping[str, Takes] = {
     "stability-ai/stable-diffusion-3.5-large": Takes(
         numbers={**_SEED, **_QUALITY, "cfg": (1, 10), "prompt_strength": (0, 1)},
         choices={**_THREE, "aspect_ratio": ("1:1", "16:9", "21:9", "3:2", "2:3", "4:5", "5:4", "9:16", "9:21")},
-        pictures=("image",),
+        images=("image",),
         shape="ratio",
         default_format="webp",
         strength=("prompt_strength", False),
@@ -188,7 +188,7 @@ MODELS: Mapping[str, Takes] = {
         texts=(),
         numbers={"scale": (0, 10)},
         flags=("face_enhance",),
-        pictures=("image",),
+        images=("image",),
         scale=("scale", 4),
         single=True,
     ),
@@ -204,7 +204,7 @@ MODELS: Mapping[str, Takes] = {
             "num_inference_steps": (1, 100),
         },
         choices=_THREE,
-        pictures=("image",),
+        images=("image",),
         scale=("scale_factor", 2),
     ),
     "topazlabs/image-upscale": Takes(
@@ -216,7 +216,7 @@ MODELS: Mapping[str, Takes] = {
             "upscale_factor": ("None", "2x", "4x", "6x"),
             "enhance_model": ("Standard V2", "Low Resolution V2", "CGI", "High Fidelity V2", "Text Refine"),
         },
-        pictures=("image",),
+        images=("image",),
         default_format="jpg",
         scale=("upscale_factor", 1),
         single=True,
@@ -227,7 +227,7 @@ MODELS: Mapping[str, Takes] = {
         numbers={"threshold": (0, 1)},
         flags=("reverse",),
         choices={"format": ("png", "jpg")},
-        pictures=("image",),
+        images=("image",),
         cuts_out=True,
         single=True,
     ),

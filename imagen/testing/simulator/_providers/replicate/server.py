@@ -10,7 +10,7 @@ import msgspec
 import pybase64
 
 from ..._core.callbacks import is_callback_url, keyed_hash
-from ..._core.edits import PictureError, read_data_url
+from ..._core.edits import ImageError, read_data_url
 from ..._core.faults import (
     Decline,
     ExpiredLink,
@@ -41,7 +41,7 @@ class _Work(msgspec.Struct):
     model: str
     ask: Ask
     input: Mapping[str, object]
-    pictures: list[bytes] = []
+    images: list[bytes] = []
 
 
 class Replicate(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,7 +140,7 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
         work = _Work(model, ask, {name: value for name, value in fields.items() if name == "prompt"})
 
         def make() -> object:
-            work.pictures = paint(job, ask)
+            work.images = paint(job, ask)
             return work
 
         remote = job.remote.submit(job, make)
@@ -181,11 +181,11 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
         if self.removes_data:
             payload = self._prediction(job, remote, "succeeded", data_removed=True, metrics=metrics)
             return json_reply(payload, headers=_LIMITS)
-        if not work.pictures:
+        if not work.images:
             remote.paint()
         if isinstance(remote.fault, ExpiredLink):
             job.fault = remote.fault
-        links = [job.as_link(content, format=work.ask.format) for content in work.pictures]
+        links = [job.as_link(content, format=work.ask.format) for content in work.images]
         job.collected(remote)
         output: object = links[0] if work.ask.takes.single else links
         payload = self._prediction(job, remote, "succeeded", output=output, metrics=metrics, logs="100%|##########|")
@@ -246,11 +246,11 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
     def _fetch(self, job: Job, url: str) -> bytes:
         if url.startswith("data:"):
             if len(url) > _LARGEST_DATA_URL:
-                raise PictureError("The data URL is too large.")
+                raise ImageError("The data URL is too large.")
             return read_data_url(url)
         kept = job.remote.find(url.rpartition("/files/")[2])
         if kept is None or not isinstance(kept.result, bytes):
-            raise PictureError("There is no such file.")
+            raise ImageError("There is no such file.")
         return kept.result
 
 

@@ -1,4 +1,4 @@
-"""What Stability AI's endpoints do to pictures, simply but really, so that sizes, masks and the order of inputs can be seen."""
+"""What Stability AI's endpoints do to images, simply but really, so that sizes, masks and the order of inputs can be seen."""
 
 import io
 import math
@@ -19,88 +19,88 @@ def fitted(ratio: float, pixels: float, step: int = 64) -> tuple[int, int]:
 
 
 def generated(job: Job, ratio: str, megapixels: float) -> bytes:
-    """A picture of a ratio such as "16:9"."""
+    """An image of a ratio such as "16:9"."""
     across, down = map(int, ratio.split(":"))
     return job.draw(*fitted(across / down, megapixels * _MEGAPIXEL))
 
 
 def blended(job: Job, source: bytes, share: float, *, keep_size: bool = False) -> bytes:
     """The source, with so large a share of something new; of about one megapixel where it need not keep its size."""
-    picture = _open(source).convert("RGB")
+    image = _open(source).convert("RGB")
     if not keep_size:
-        picture = picture.resize(fitted(picture.width / picture.height, _MEGAPIXEL))
-    return _over(job, picture.size, lambda new: _blend(picture, new, share))
+        image = image.resize(fitted(image.width / image.height, _MEGAPIXEL))
+    return _over(job, image.size, lambda new: _blend(image, new, share))
 
 
 def repainted(job: Job, source: bytes, mask: bytes | None) -> bytes:
     """The source, new where the mask is white, or where it is transparent itself."""
     from PIL import Image, ImageOps
 
-    picture = _open(source)
-    area = ImageOps.invert(picture.convert("RGBA").getchannel("A")) if mask is None else _open(mask).convert("L")
-    area = area.resize(picture.size)
-    return _over(job, picture.size, lambda new: Image.composite(new, picture.convert("RGB"), area))
+    image = _open(source)
+    area = ImageOps.invert(image.convert("RGBA").getchannel("A")) if mask is None else _open(mask).convert("L")
+    area = area.resize(image.size)
+    return _over(job, image.size, lambda new: Image.composite(new, image.convert("RGB"), area))
 
 
 def recentred(job: Job, source: bytes) -> bytes:
     """The source with its middle changed: what was searched for is taken to be there."""
-    picture = _open(source).convert("RGB")
-    width, height = picture.size
+    image = _open(source).convert("RGB")
+    width, height = image.size
 
     def change(new: "Image.Image") -> "Image.Image":
         box = (width // 4, height // 4, width * 3 // 4, height * 3 // 4)
-        picture.paste(new.crop(box), box)
-        return picture
+        image.paste(new.crop(box), box)
+        return image
 
-    return _over(job, picture.size, change)
+    return _over(job, image.size, change)
 
 
 def extended(job: Job, source: bytes, left: int, up: int, right: int, down: int) -> bytes:
     """The source with something new around it."""
-    picture = _open(source).convert("RGB")
+    image = _open(source).convert("RGB")
 
     def change(new: "Image.Image") -> "Image.Image":
-        new.paste(picture, (left, up))
+        new.paste(image, (left, up))
         return new
 
-    return _over(job, (picture.width + left + right, picture.height + up + down), change)
+    return _over(job, (image.width + left + right, image.height + up + down), change)
 
 
 def cut_out(source: bytes) -> bytes:
     """The middle of the source; around it everything is transparent."""
     from PIL import Image
 
-    picture = _open(source).convert("RGBA")
-    box = (picture.width // 4, picture.height // 4, picture.width * 3 // 4, picture.height * 3 // 4)
-    canvas = Image.new("RGBA", picture.size, (0, 0, 0, 0))
-    canvas.paste(picture.crop(box), box)
+    image = _open(source).convert("RGBA")
+    box = (image.width // 4, image.height // 4, image.width * 3 // 4, image.height * 3 // 4)
+    canvas = Image.new("RGBA", image.size, (0, 0, 0, 0))
+    canvas.paste(image.crop(box), box)
     return _png(canvas)
 
 
 def before(job: Job, subject: bytes, background: bytes | None) -> bytes:
-    """The middle of the subject before something new, or before another picture."""
-    picture = _open(subject).convert("RGB")
-    width, height = picture.size
+    """The middle of the subject before something new, or before another image."""
+    image = _open(subject).convert("RGB")
+    width, height = image.size
     box = (width // 4, height // 4, width * 3 // 4, height * 3 // 4)
 
     def change(new: "Image.Image") -> "Image.Image":
-        behind = new if background is None else _open(background).convert("RGB").resize(picture.size)
-        behind.paste(picture.crop(box), box)
+        behind = new if background is None else _open(background).convert("RGB").resize(image.size)
+        behind.paste(image.crop(box), box)
         return behind
 
-    return _over(job, picture.size, change)
+    return _over(job, image.size, change)
 
 
 def enlarged(source: bytes, factor: float) -> bytes:
     """The source, larger."""
-    picture = _open(source)
-    return _png(picture.resize((round(picture.width * factor), round(picture.height * factor))))
+    image = _open(source)
+    return _png(image.resize((round(image.width * factor), round(image.height * factor))))
 
 
 def enlarged_to(source: bytes, pixels: float) -> bytes:
     """The source, of about so many pixels in all."""
-    picture = _open(source)
-    return enlarged(source, max(1.0, math.sqrt(pixels / (picture.width * picture.height))))
+    image = _open(source)
+    return enlarged(source, max(1.0, math.sqrt(pixels / (image.width * image.height))))
 
 
 def styled(job: Job, source: bytes | None, style: bytes, share: float, ratio: str = "1:1") -> bytes:
@@ -108,20 +108,20 @@ def styled(job: Job, source: bytes | None, style: bytes, share: float, ratio: st
     base = generated(job, ratio, 1.0) if source is None else source
     if base.startswith(b"<"):
         return base
-    picture = _open(base).convert("RGB")
+    image = _open(base).convert("RGB")
     if source is not None:
-        picture = picture.resize(fitted(picture.width / picture.height, _MEGAPIXEL))
-    colour = _open(style).convert("RGB").resize((1, 1)).resize(picture.size)
-    return _png(_blend(picture, colour, share))
+        image = image.resize(fitted(image.width / image.height, _MEGAPIXEL))
+    colour = _open(style).convert("RGB").resize((1, 1)).resize(image.size)
+    return _png(_blend(image, colour, share))
 
 
 def converted(data: bytes, format: str) -> bytes:
-    """The same picture in another format; what is no picture stays as it is."""
+    """The same image in another format; what is no image stays as it is."""
     if format == "png" or data.startswith(b"<"):
         return data
-    picture = _open(data)
+    image = _open(data)
     file = io.BytesIO()
-    (picture.convert("RGB") if format == "jpeg" else picture).save(file, format.upper())
+    (image.convert("RGB") if format == "jpeg" else image).save(file, format.upper())
     return file.getvalue()
 
 
@@ -139,14 +139,14 @@ def _blend(one: "Image.Image", other: "Image.Image", share: float) -> "Image.Ima
 def _open(data: bytes) -> "Image.Image":
     from PIL import Image
 
-    picture = Image.open(io.BytesIO(data))
-    picture.load()
-    return picture
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
 
 
-def _png(picture: "Image.Image") -> bytes:
+def _png(image: "Image.Image") -> bytes:
     file = io.BytesIO()
-    picture.save(file, "PNG", compress_level=1)
+    image.save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 

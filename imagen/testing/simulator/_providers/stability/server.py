@@ -358,7 +358,7 @@ def _create(job: Job, path: str, endpoint: Endpoint) -> Reply | Drawing | Submis
         raise _RefusedError("accept: must be one of 'image/*', 'application/json'")
 
     def reply() -> Reply:
-        return _picture(job, paint(), format, seed, accept=accept, filtered=isinstance(job.fault, Withheld))
+        return _image(job, paint(), format, seed, accept=accept, filtered=isinstance(job.fault, Withheld))
 
     return Drawing(model=model, images=images, usd=usd, paint=reply)
 
@@ -386,7 +386,7 @@ def _read_form(job: Job, endpoint: Endpoint) -> tuple[dict[str, str], dict[str, 
     for name, content in contents.items():
         if name not in (*endpoint.files, *endpoint.required_files):
             raise _RefusedError(f"{name}: is not known")
-        _check_picture(endpoint, name, content)
+        _check_image(endpoint, name, content)
     return fields, contents
 
 
@@ -414,7 +414,7 @@ def _check_field(endpoint: Endpoint, name: str, value: str) -> None:
         raise _RefusedError(f"{name}: is not known")
 
 
-def _check_picture(endpoint: Endpoint, name: str, content: bytes) -> None:
+def _check_image(endpoint: Endpoint, name: str, content: bytes) -> None:
     from PIL import Image
 
     try:
@@ -470,11 +470,11 @@ def _collect(job: Job, remote: RemoteJob) -> Reply:
     if not isinstance(remote.fault, Spoil):
         job.collected(remote)
     accept = "application/json" if job.received.headers.get("accept") == "application/json" else "image/*"
-    return _picture(job, data, format, seed, accept=accept, filtered=isinstance(remote.fault, Withheld))
+    return _image(job, data, format, seed, accept=accept, filtered=isinstance(remote.fault, Withheld))
 
 
-def _picture(job: Job, data: bytes, format: str, seed: int, *, accept: str, filtered: bool) -> Reply:
-    """A filtered picture is there too, blurred, and its status is that of success."""
+def _image(job: Job, data: bytes, format: str, seed: int, *, accept: str, filtered: bool) -> Reply:
+    """A filtered image is there too, blurred, and its status is that of success."""
     reason = "CONTENT_FILTERED" if filtered else "SUCCESS"
     media_type = f"image/{format}"
     if accept == "application/json":

@@ -24,7 +24,15 @@ def run_contender(
 ) -> dict[str, Any]:
     """The report of one contender, whose files are gone when this returns."""
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        command = [sys.executable, "-m", f"benchmarks.contenders.{module}", url, "--folder", scratch, *options]
+        command = [
+            sys.executable,
+            "-m",
+            f"benchmarks.contenders.{module}",
+            url,
+            "--folder",
+            scratch,
+            *options,
+        ]
         done = subprocess.run(
             command,
             env=child_environment(server),
@@ -40,11 +48,14 @@ def run_contender(
 def machine() -> str:
     """What to write beside a result."""
     names = [
-        line.split(":", 1)[1].strip() for line in _read("/proc/cpuinfo").splitlines() if line.startswith("model name")
+        line.split(":", 1)[1].strip()
+        for line in _read("/proc/cpuinfo").splitlines()
+        if line.startswith("model name")
     ]
     cpu = names[0] if names else platform.processor() or platform.machine()
     return (
-        f"{cpu}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+        f"{cpu}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, Python"
+        f" {platform.python_version()}"
     )
 
 

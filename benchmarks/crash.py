@@ -1,8 +1,11 @@
-"""Kills a process that spends money, again and again, and checks that nothing is lost and nothing is paid twice.
+"""Kills a process that spends money, again and again, and checks that nothing
+is lost and nothing is paid twice.
 
-Each run starts a simulator and, in a process of its own, a client that makes a dozen images with several models at once. The
-process dies by SIGKILL, at a random moment or at a chosen step of the journal; now and then the process that takes up its work
-dies too. Then this process takes it up, and the bill, the ledger and the library have to agree.
+Each run starts a simulator and, in a process of its own, a client that makes a
+dozen images with several models at once. The process dies by SIGKILL, at a
+random moment or at a chosen step of the journal; now and then the process that
+takes up its work dies too. Then this process takes it up, and the bill, the
+ledger and the library have to agree.
 """
 
 from __future__ import annotations
@@ -35,8 +38,15 @@ from .crash_child import JOURNAL_STEPS, Task, finish
 
 __all__ = ["Plan", "Report", "between_images", "main", "one_of_each", "plans", "run_once"]
 
-# Three whose jobs another process can collect, and two that answer at once; each image has one price.
-MODELS = ("flux-dev", "fal/flux-dev", "replicate/flux-dev", "stable-image-core", "grok-imagine-image")
+# Three whose jobs another process can collect, and two that answer at once;
+# each image has one price.
+MODELS = (
+    "flux-dev",
+    "fal/flux-dev",
+    "replicate/flux-dev",
+    "stable-image-core",
+    "grok-imagine-image",
+)
 _SEEDLESS = "grok-imagine-image"
 _REQUESTS = 12
 _LATENCY = (0.05, 0.3)
@@ -49,20 +59,28 @@ poll_seconds = 0.02
 poll_seconds = 0.02
 """
 _STEPS = (
-    *((step, when) for step in JOURNAL_STEPS if step != "take_over" for when in ("before", "after")),
+    *(
+        (step, when)
+        for step in JOURNAL_STEPS
+        if step != "take_over"
+        for when in ("before", "after")
+    ),
     *((step, when) for step in ("store", "replace") for when in ("before", "after")),
     ("write", "half"),
 )
 _LATER_STEPS = (*_STEPS, ("take_over", "before"), ("take_over", "after"))
 _LIMIT_SECONDS = 60.0
-# From its start, all imported; undisturbed it lives about as long as the longest.
+# From its start, all imported; undisturbed it lives about as long as the
+# longest.
 _LIFE_SECONDS = (0.05, 0.9)
 _SEED = re.compile(rb'seed"(?::|\r\n\r\n)\s*(\d+)')
 _PROMPT = re.compile(r"image-\d+")
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """One run: when the first process dies, perhaps when the second does, and what they do."""
+    """One run: when the first process dies, perhaps when the second does, and
+    what they do.
+    """
 
     number: int
     death: str
@@ -71,7 +89,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """What one run, or several, came to. `wrong` says in words what should not be."""
+    """What one run, or several, came to. `wrong` says in words what should not
+    be.
+    """
 
     runs: int = 0
     killed: int = 0
@@ -105,7 +125,9 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def mark(self) -> str:
-        """What its request can be known by: the seed, or where the model has none, the prompt."""
+        """What its request can be known by: the seed, or where the model has
+        none, the prompt.
+        """
         request = msgspec.json.decode(self.request, type=imagen.Generate)
         return str(request.seed) if request.seed is not None else request.prompt
 
@@ -114,11 +136,13 @@ class _Row(msgspec.Struct, frozen=True, kw_only=True):
         return self.state == "unknown" or bool(self.settled_nanousd)
 
 
-# --- plans ----------------------------------------------------------------------------------------------------------
+# --- plans --------------------------------------------------------------------
 
 
 def plans(runs: int, seed: int) -> Iterator[Plan]:
-    """Half of the runs end at a random moment, half at a step of the journal, each of them in turn."""
+    """Half of the runs end at a random moment, half at a step of the journal,
+    each of them in turn.
+    """
     steps = itertools.cycle(_STEPS)
     for number in range(runs):
         chance = random.Random(f"{seed}/{number}")
@@ -126,29 +150,41 @@ def plans(runs: int, seed: int) -> Iterator[Plan]:
         if number % 2:
             death = f"after {chance.uniform(*_LIFE_SECONDS):.3f}"
             yield Plan(
-                number=number, death=death, second_death=second, task=_task(chance, sessions=chance.random() < 0.4)
+                number=number,
+                death=death,
+                second_death=second,
+                task=_task(chance, sessions=chance.random() < 0.4),
             )
         else:
             yield _at_step(number, chance, next(steps), second)
 
 
 def one_of_each(seed: int) -> Iterator[Plan]:
-    """One run for each step at which the first process can die, and two in which the second dies taking up its work."""
+    """One run for each step at which the first process can die, and two in
+    which the second dies taking up its work.
+    """
     second_deaths = ("take_over before 1", "take_over after 1")
-    deaths = [*((step, None) for step in _STEPS), *((("mark_accepted", "after"), death) for death in second_deaths)]
+    deaths = [
+        *((step, None) for step in _STEPS),
+        *((("mark_accepted", "after"), death) for death in second_deaths),
+    ]
     for number, (step, second) in enumerate(deaths):
         yield _at_step(number, random.Random(f"{seed}/{number}"), step, second)
 
 
 def between_images() -> Iterator[Plan]:
-    """Runs that end when the first of three images of one request has its file, of a job and of an answer at once."""
+    """Runs that end when the first of three images of one request has its file,
+    of a job and of an answer at once.
+    """
     for number, model in enumerate(("replicate/flux-dev", _SEEDLESS)):
         request = imagen.Generate(prompt="image-0", model=model)
         task = Task(sessions=(request,), together=True)
         yield Plan(number=number, death="store before 2", second_death=None, task=task)
 
 
-def _at_step(number: int, chance: random.Random, step: tuple[str, str], second: str | None = None) -> Plan:
+def _at_step(
+    number: int, chance: random.Random, step: tuple[str, str], second: str | None = None
+) -> Plan:
     # Only sessions number their outcomes.
     task = _task(chance, sessions=step[0] == "add_outcome" or chance.random() < 0.4)
     return Plan(number=number, death=_at(chance, step), second_death=second, task=task)
@@ -164,27 +200,38 @@ def _task(chance: random.Random, *, sessions: bool) -> Task:
         together = chance.random() < 0.5
         # Its requests have no seed to tell one from the other.
         models = [model for model in MODELS if together or model != _SEEDLESS]
-        requests = (imagen.Generate(prompt=f"image-{number}", model=model) for number, model in enumerate(models))
+        requests = (
+            imagen.Generate(prompt=f"image-{number}", model=model)
+            for number, model in enumerate(models)
+        )
         return Task(sessions=tuple(requests), together=together)
     models = [model for _, model in zip(range(_REQUESTS), itertools.cycle(MODELS), strict=False)]
     chance.shuffle(models)
     return Task(
         requests=tuple(
-            imagen.Generate(prompt=f"image-{number}", model=model, seed=None if model == _SEEDLESS else next(seeds))
+            imagen.Generate(
+                prompt=f"image-{number}",
+                model=model,
+                seed=None if model == _SEEDLESS else next(seeds),
+            )
             for number, model in enumerate(models)
         )
     )
 
 
-# --- one run --------------------------------------------------------------------------------------------------------
+# --- one run ------------------------------------------------------------------
 
 
 async def run_once(plan: Plan) -> Report:
-    """Lets a process die, perhaps a second one, takes up its work, and says what is wrong then."""
+    """Lets a process die, perhaps a second one, takes up its work, and says
+    what is wrong then.
+    """
     with tempfile.TemporaryDirectory(prefix="imagen-crash-") as name:
         home = Path(name)
         (home / "imagen.toml").write_text(_QUICK)
-        async with open_simulator(latency=_LATENCY, seed=plan.number, image_bytes=20_000) as simulator:
+        async with open_simulator(
+            latency=_LATENCY, seed=plan.number, image_bytes=20_000
+        ) as simulator:
             environ = _environ(simulator, home)
             with trio.fail_after(_LIMIT_SECONDS):
                 killed = await _run_child(environ, plan.task, plan.death)
@@ -197,9 +244,14 @@ async def run_once(plan: Plan) -> Report:
         report.runs, report.killed = 1, int(killed)
         ended = {row.id: row.state for row in _rows(home)}
         succeeded = [row for row in before if ended.get(row.id) == "succeeded"]
-        report.adopted = sum(row.state != "succeeded" and row.receipt is not None for row in succeeded)
+        report.adopted = sum(
+            row.state != "succeeded" and row.receipt is not None for row in succeeded
+        )
         report.collected = sum(row.state == "accepted" and row.receipt is None for row in succeeded)
-        report.wrong = [f"run {plan.number} ({plan.death}; {plan.second_death}): {text}" for text in report.wrong]
+        report.wrong = [
+            f"run {plan.number} ({plan.death}; {plan.second_death}): {text}"
+            for text in report.wrong
+        ]
         return report
 
 
@@ -215,7 +267,13 @@ def _environ(simulator: Simulator, home: Path) -> dict[str, str]:
 
 async def _run_child(environ: Mapping[str, str], task: Task, death: str, *session_ids: str) -> bool:
     """Runs a process to its end; whether that was a violent one."""
-    command = [sys.executable, "-m", "benchmarks.crash_child", msgspec.json.encode(task).decode(), *session_ids]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.crash_child",
+        msgspec.json.encode(task).decode(),
+        *session_ids,
+    ]
     done = await trio.run_process(
         command,
         env={**os.environ, **environ, "IMAGEN_CRASH": death},
@@ -251,7 +309,7 @@ def _session_ids(home: Path) -> list[str]:
     return [str(session_id) for (session_id,) in _query(home, "SELECT id FROM sessions")]
 
 
-# --- the checks -----------------------------------------------------------------------------------------------------
+# --- the checks ---------------------------------------------------------------
 
 
 async def _check(client: imagen.Client, simulator: Simulator, home: Path, task: Task) -> Report:
@@ -265,8 +323,13 @@ async def _check(client: imagen.Client, simulator: Simulator, home: Path, task: 
     if client.in_flight or spending.attempts.in_flight or spending.reserved_usd:
         say(f"{spending.attempts.in_flight} attempts are in flight at the end")
     if spending.settled_usd + spending.unknown_usd < simulator.billed_usd:
-        say(f"billed {simulator.billed_usd}, and {spending.settled_usd} settled, {spending.unknown_usd} unknown")
-    report.wrong += _check_bills(simulator, rows, unknown, Counter(image.attempt_id for image in images))
+        say(
+            f"billed {simulator.billed_usd}, and {spending.settled_usd} settled,"
+            f" {spending.unknown_usd} unknown"
+        )
+    report.wrong += _check_bills(
+        simulator, rows, unknown, Counter(image.attempt_id for image in images)
+    )
     report.wrong += _check_polls(simulator, rows)
     report.wrong += _check_files(home / "images", images)
     twice = _paid_twice(simulator, rows)
@@ -283,18 +346,29 @@ async def _check(client: imagen.Client, simulator: Simulator, home: Path, task: 
 def _check_bills(
     simulator: Simulator, rows: Sequence[_Row], unknown: set[str], images: Mapping[str, int]
 ) -> Iterator[str]:
-    """What was billed has an attempt each, with exactly its cost, and its images or a place among the unknown."""
+    """What was billed has an attempt each, with exactly its cost, and its
+    images or a place among the unknown.
+    """
     by_mark = {row.mark: row for row in rows if row.is_charged}
     for bill in simulator.bills:
         row = by_mark.pop(_mark(simulator.received[bill.number]), None)
         if row is None:
             yield f"a request to {bill.provider} was billed, and no attempt is charged"
-        elif row.settled_nanousd is not None and Decimal(row.settled_nanousd).scaleb(-9) != bill.usd:
-            yield f"{bill.model} billed {bill.usd}, and {row.settled_nanousd} nanodollars are settled"
-        elif row.settled_nanousd is None and Decimal(row.reserved_nanousd or 0).scaleb(-9) < bill.usd:
+        elif (
+            row.settled_nanousd is not None and Decimal(row.settled_nanousd).scaleb(-9) != bill.usd
+        ):
+            yield (
+                f"{bill.model} billed {bill.usd}, and {row.settled_nanousd} nanodollars are settled"
+            )
+        elif (
+            row.settled_nanousd is None and Decimal(row.reserved_nanousd or 0).scaleb(-9) < bill.usd
+        ):
             yield f"{bill.model} billed {bill.usd}, and less is reserved"
         elif row.id not in unknown and (row.state, images[row.id]) != ("succeeded", bill.images):
-            yield f"{bill.model} billed {bill.images} images; {images[row.id]} are there, and it is {row.state}"
+            yield (
+                f"{bill.model} billed {bill.images} images; {images[row.id]} are there, and it is"
+                f" {row.state}"
+            )
         elif row.id in unknown and row.remote_id is not None:
             yield f"the job {row.remote_id} of {bill.model} was accepted, and not collected"
     for row in by_mark.values():
@@ -303,15 +377,21 @@ def _check_bills(
 
 
 def _check_polls(simulator: Simulator, rows: Sequence[_Row]) -> Iterator[str]:
-    """A job that was asked for once is known to the ledger, so that it is never asked for in vain."""
+    """A job that was asked for once is known to the ledger, so that it is never
+    asked for in vain.
+    """
     known = [row.remote_id for row in rows if row.remote_id is not None]
     for received in simulator.received:
-        if received.kind == "poll" and not any(job in f"{received.path}?{received.query}" for job in known):
+        if received.kind == "poll" and not any(
+            job in f"{received.path}?{received.query}" for job in known
+        ):
             yield f"{received.path} was asked for, and is not in the ledger"
 
 
 def _paid_twice(simulator: Simulator, rows: Sequence[_Row]) -> list[str]:
-    orders = Counter(_mark(received) for received in simulator.received if received.kind == "create")
+    orders = Counter(
+        _mark(received) for received in simulator.received if received.kind == "create"
+    )
     places = Counter(
         (row.batch_id, index)
         for row in rows
@@ -333,7 +413,9 @@ def _mark(received: Received) -> str:
 
 
 def _check_files(folder: Path, images: Sequence[imagen.Image]) -> Iterator[str]:
-    """A file is whole and listed, or bears the name of one that was never finished."""
+    """A file is whole and listed, or bears the name of one that was never
+    finished.
+    """
     found = {path for path in folder.rglob("*") if path.is_file() and path.suffix != ".part"}
     for path in found:
         if hashlib.sha256(path.read_bytes()).hexdigest() != path.stem:
@@ -343,7 +425,7 @@ def _check_files(folder: Path, images: Sequence[imagen.Image]) -> Iterator[str]:
     yield from (f"{path} is there, and not listed" for path in found - listed)
 
 
-# --- the command ----------------------------------------------------------------------------------------------------
+# --- the command --------------------------------------------------------------
 
 
 async def _run_all(planned: Sequence[Plan], at_once: int) -> dict[str, Report]:
@@ -353,7 +435,11 @@ async def _run_all(planned: Sequence[Plan], at_once: int) -> dict[str, Report]:
     async def run(plan: Plan) -> None:
         async with slots:
             report = await run_once(plan)
-        step = "at a random moment" if plan.death.startswith("after") else plan.death.rpartition(" ")[0]
+        step = (
+            "at a random moment"
+            if plan.death.startswith("after")
+            else plan.death.rpartition(" ")[0]
+        )
         reports.setdefault(step, Report()).add(report)
         for text in report.wrong:
             print(text, flush=True)
@@ -368,8 +454,20 @@ def _table(reports: Mapping[str, Report]) -> str:
     total = Report()
     for report in reports.values():
         total.add(report)
-    names = ("runs", "killed", "billed", "images", "collected", "adopted", "unknown", "billed_twice")
-    lines = [f"| died | {' | '.join(name.replace('_', ' ') for name in names)} | wrong |", "|---" * 10 + "|"]
+    names = (
+        "runs",
+        "killed",
+        "billed",
+        "images",
+        "collected",
+        "adopted",
+        "unknown",
+        "billed_twice",
+    )
+    lines = [
+        f"| died | {' | '.join(name.replace('_', ' ') for name in names)} | wrong |",
+        "|---" * 10 + "|",
+    ]
     for step, report in [*sorted(reports.items()), ("**all**", total)]:
         figures = " | ".join(str(getattr(report, name)) for name in names)
         lines.append(f"| {step} | {figures} | {len(report.wrong)} |")
@@ -383,7 +481,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", type=int, help="the run of this number alone")
     parser.add_argument("--at-once", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
-    planned = [plan for plan in plans(options.runs, options.seed) if options.only in (None, plan.number)]
+    planned = [
+        plan for plan in plans(options.runs, options.seed) if options.only in (None, plan.number)
+    ]
     print(f"{machine()}; seed {options.seed}\n", flush=True)
     reports = trio.run(partial(_run_all, planned, options.at_once))
     print(_table(reports))

@@ -1,7 +1,9 @@
-"""The process that is killed: it makes images, or goes on with what another left, and dies where IMAGEN_CRASH says.
+"""The process that is killed: it makes images, or goes on with what another
+left, and dies where IMAGEN_CRASH says.
 
-`IMAGEN_CRASH` is "after SECONDS", or "STEP WHEN COUNT": at the COUNT-th time that STEP is about to happen ("before"), is half
-done ("half", for writes only) or has happened ("after"). The library itself knows nothing of it.
+`IMAGEN_CRASH` is "after SECONDS", or "STEP WHEN COUNT": at the COUNT-th time
+that STEP is about to happen ("before"), is half done ("half", for writes only)
+or has happened ("after"). The library itself knows nothing of it.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ JOURNAL_STEPS = {
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """What the process is to do: requests as one batch, or sessions of `together` images each; nothing means: go on."""
+    """What the process is to do: requests as one batch, or sessions of
+    `together` images each; nothing means: go on.
+    """
 
     requests: tuple[imagen.Generate, ...] = ()
     sessions: tuple[imagen.Generate, ...] = ()
@@ -45,7 +49,9 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def finish(client: imagen.Client, session_ids: Sequence[str]) -> None:
-    """Takes up what others left: collects jobs, and makes what is missing of the sessions."""
+    """Takes up what others left: collects jobs, and makes what is missing of
+    the sessions.
+    """
     await client.collect()
     for session_id in session_ids:
         session = await client.resume_session(session_id)
@@ -60,7 +66,8 @@ async def _work(task: Task, session_ids: Sequence[str]) -> None:
                 async for _ in batch:
                     pass
         sessions = [
-            client.start_session(request, n=task.n, max_at_once=2, together=task.together) for request in task.sessions
+            client.start_session(request, n=task.n, max_at_once=2, together=task.together)
+            for request in task.sessions
         ]
         for session in sessions:
             await session.wait_finished()
@@ -106,7 +113,9 @@ def _dying_method(
     return call
 
 
-def _dying_call(function: Callable[..., object], when: str, is_due: Callable[[], bool]) -> Callable[..., object]:
+def _dying_call(
+    function: Callable[..., object], when: str, is_due: Callable[[], bool]
+) -> Callable[..., object]:
     def call(*args: object, **kwargs: object) -> object:
         due = is_due()
         if due and when == "before":
@@ -119,7 +128,9 @@ def _dying_call(function: Callable[..., object], when: str, is_due: Callable[[],
     return call
 
 
-def _half_a_write(write: Callable[[int, memoryview], int], is_due: Callable[[], bool]) -> Callable[..., int]:
+def _half_a_write(
+    write: Callable[[int, memoryview], int], is_due: Callable[[], bool]
+) -> Callable[..., int]:
     def call(descriptor: int, data: memoryview) -> int:
         if is_due():
             write(descriptor, data[: len(data) // 2])

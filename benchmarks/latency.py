@@ -1,4 +1,6 @@
-"""What is waited for: the import, the way from a reply's last byte to the loop's body; and memory over a long batch."""
+"""What is waited for: the import, the way from a reply's last byte to the
+loop's body; and memory over a long batch.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,12 @@ from .server import child_environment, free_port, pin_to, serve, split_cores, wa
 __all__ = ["main"]
 
 _IMPORT_LIMIT = 1.3
-# What is left when a batch of this size has warmed up must not grow: a leak of one image in a hundred would show.
+# What is left when a batch of this size has warmed up must not grow: a leak of
+# one image in a hundred would show.
 _FLAT_MIB = 16.0
-_TIMED_IMPORT = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
+_TIMED_IMPORT = (
+    "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
+)
 _IMPORTS = {"imagen": "imagen", "its three largest parts": "trio, httpx2, msgspec"}
 _OTHER_IMPORTS = {"openai": "openai", "litellm": "litellm"}
 _WAYS = {
@@ -35,10 +40,18 @@ _WAYS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=__doc__)
     parser.add_argument("--repetitions", type=int, default=40, help="of each import")
-    parser.add_argument("--images", type=int, default=2000, help="in the batch whose memory is watched")
-    parser.add_argument("--quick", action="store_true", help="few of everything: shows that it works, not more")
-    parser.add_argument("--dir", type=Path, default=None, help="where images are written, a disk worth measuring")
-    parser.add_argument("--json", type=Path, default=None, help="also write the figures to this file")
+    parser.add_argument(
+        "--images", type=int, default=2000, help="in the batch whose memory is watched"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="few of everything: shows that it works, not more"
+    )
+    parser.add_argument(
+        "--dir", type=Path, default=None, help="where images are written, a disk worth measuring"
+    )
+    parser.add_argument(
+        "--json", type=Path, default=None, help="also write the figures to this file"
+    )
     options = parser.parse_args(arguments)
     repetitions, images = (6, 200) if options.quick else (options.repetitions, options.images)
     print(f"{machine()}\n")
@@ -52,11 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.json.write_text(json.dumps(found, indent=1))
 
 
-# --- import ---------------------------------------------------------------------------------------------------------
+# --- import -------------------------------------------------------------------
 
 
 def _time_imports(repetitions: int) -> dict[str, list[float]]:
-    """Fresh interpreters, one after the other in turn; the first of each warms the disk and does not count."""
+    """Fresh interpreters, one after the other in turn; the first of each warms
+    the disk and does not count.
+    """
     _say("imports")
     times: dict[str, list[float]] = {name: [] for name in _IMPORTS | _OTHER_IMPORTS}
     for number in range(repetitions + 1):
@@ -68,10 +83,14 @@ def _time_imports(repetitions: int) -> dict[str, list[float]]:
     for name, values in times.items():
         print(f"| {name} | {1000 * statistics.median(values):.0f} | {1000 * min(values):.0f} |")
     ours, parts = (times[name] for name in _IMPORTS)
-    median_ratio, least_ratio = statistics.median(ours) / statistics.median(parts), min(ours) / min(parts)
+    median_ratio, least_ratio = (
+        statistics.median(ours) / statistics.median(parts),
+        min(ours) / min(parts),
+    )
     verdict = "PASS" if median_ratio <= _IMPORT_LIMIT else "short"
     print(
-        f"\nimport: at most {_IMPORT_LIMIT} x wanted, {median_ratio:.2f} x found (least: {least_ratio:.2f} x): {verdict}\n"
+        f"\nimport: at most {_IMPORT_LIMIT} x wanted, {median_ratio:.2f} x found (least:"
+        f" {least_ratio:.2f} x): {verdict}\n"
     )
     return times
 
@@ -88,14 +107,18 @@ def _time_import(modules: str) -> float:
     return float(done.stdout)
 
 
-# --- from the last byte to the loop's body --------------------------------------------------------------------------
+# --- from the last byte to the loop's body ------------------------------------
 
 
 def _time_last_bytes(images: int, folder: Path) -> dict[str, list[float]]:
-    """One image at a time. The server notes when it lets go of the last byte, the contender when the image is there;
-    the clock is the same, as both run on this machine."""
+    """One image at a time. The server notes when it lets go of the last byte,
+    the contender when the image is there; the clock is the same, as both run on
+    this machine.
+    """
     found: dict[str, list[float]] = {}
-    print("| from the last byte to the image in hand, ms | median | 95 of 100 within |\n|---|---|---|")
+    print(
+        "| from the last byte to the image in hand, ms | median | 95 of 100 within |\n|---|---|---|"
+    )
     for size, label in (("large", "2 MB"), ("small", "4 KB")):
         for way, (module, more) in _WAYS.items():
             _say(f"last byte, {label}: {way}")
@@ -103,13 +126,20 @@ def _time_last_bytes(images: int, folder: Path) -> dict[str, list[float]]:
                 counts = ["--images", str(images), "--warm-up", "5", "--at-once", "1", "--stamps"]
                 url = f"http://127.0.0.1:{port}/{size}/v1"
                 cores = split_cores()[0]
-                report = run_contender(module, url, *counts, *more, server=None, cores=cores, folder=folder)
+                report = run_contender(
+                    module, url, *counts, *more, server=None, cores=cores, folder=folder
+                )
                 server.terminate()
                 told, _ = server.communicate(timeout=10)
             left = [int(line) for line in told.split()][-images:]
-            waits = [(there - gone) / 1e6 for gone, there in zip(left, report["times_ns"], strict=True)]
+            waits = [
+                (there - gone) / 1e6 for gone, there in zip(left, report["times_ns"], strict=True)
+            ]
             found[f"{label}, {way}"] = waits
-            print(f"| {label}, {way} | {statistics.median(waits):.2f} | {statistics.quantiles(waits, n=20)[-1]:.2f} |")
+            print(
+                f"| {label}, {way} | {statistics.median(waits):.2f} |"
+                f" {statistics.quantiles(waits, n=20)[-1]:.2f} |"
+            )
     print()
     return found
 
@@ -117,8 +147,17 @@ def _time_last_bytes(images: int, folder: Path) -> dict[str, list[float]]:
 @contextmanager
 def _telling_server() -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     port = free_port()
-    command = [sys.executable, "-m", "benchmarks.python_server", "--port", str(port), "--tell-last-byte"]
-    with subprocess.Popen(command, preexec_fn=pin_to(split_cores()[1]), stdout=subprocess.PIPE) as process:
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.python_server",
+        "--port",
+        str(port),
+        "--tell-last-byte",
+    ]
+    with subprocess.Popen(
+        command, preexec_fn=pin_to(split_cores()[1]), stdout=subprocess.PIPE
+    ) as process:
         try:
             wait_until_open(port)
             yield port, process
@@ -126,30 +165,44 @@ def _telling_server() -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
             process.terminate()
 
 
-# --- memory ---------------------------------------------------------------------------------------------------------
+# --- memory -------------------------------------------------------------------
 
 
 def _watch_memory(images: int, folder: Path) -> dict[str, list[float]]:
-    """Resident memory while one batch of 2 MB replies runs, 32 at once; files are deleted as they come, for the disk's sake."""
+    """Resident memory while one batch of 2 MB replies runs, 32 at once; files
+    are deleted as they come, for the disk's sake.
+    """
     found: dict[str, list[float]] = {}
     client_cores, server_cores = split_cores()
-    print(f"| memory over a batch of {images:,}, MiB | after a tenth | in the middle | at the end | most | |")
+    print(
+        f"| memory over a batch of {images:,}, MiB | after a tenth | in the middle | at the end |"
+        " most | |"
+    )
     print("|---|---|---|---|---|---|")
     with serve(folder / "server", server_cores) as server:
         for way, (module, more) in _WAYS.items():
             _say(f"memory: {way}")
             counts = ["--images", str(images), "--sample-every", str(images // 40), "--delete"]
             url = server.base_url("large", tls=False)
-            report = run_contender(module, url, *counts, *more, server=server, cores=client_cores, folder=folder)
+            report = run_contender(
+                module, url, *counts, *more, server=server, cores=client_cores, folder=folder
+            )
             samples: list[float] = report["samples_mib"]
             found[way] = samples
-            # Windows of a tenth: single samples catch more or fewer replies in the making.
+            # Windows of a tenth: single samples catch more or fewer replies in
+            # the making.
             tenth = max(1, len(samples) // 10)
-            early, late = (statistics.mean(part) for part in (samples[tenth : 3 * tenth], samples[-2 * tenth :]))
+            early, late = (
+                statistics.mean(part)
+                for part in (samples[tenth : 3 * tenth], samples[-2 * tenth :])
+            )
             middle = statistics.mean(samples[len(samples) // 2 - tenth :][: 2 * tenth])
             verdict = "flat" if late - early <= _FLAT_MIB else "grows"
             peak = report["peak_mib"]
-            print(f"| {way} | {early:.0f} | {middle:.0f} | {late:.0f} | {peak:.0f} | {verdict} |", flush=True)
+            print(
+                f"| {way} | {early:.0f} | {middle:.0f} | {late:.0f} | {peak:.0f} | {verdict} |",
+                flush=True,
+            )
     return found
 
 

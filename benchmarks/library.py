@@ -1,8 +1,11 @@
-"""Whether a library of a million images is as quick as one of ten thousand: finding, listing, and taking images in.
+"""Whether a library of a million images is as quick as one of ten thousand:
+finding, listing, and taking images in.
 
-The rows are made up, and have no files: words as often as in any language (Zipf), five models of which one is rare, tags,
-stars and prices. Everything goes through the library's own methods, threads and durable commits included. Each query runs many
-times, on words that differ, and the plan of every statement that it leads to is looked at.
+The rows are made up, and have no files: words as often as in any language
+(Zipf), five models of which one is rare, tags, stars and prices. Everything
+goes through the library's own methods, threads and durable commits included.
+Each query runs many times, on words that differ, and the plan of every
+statement that it leads to is looked at.
 """
 
 from __future__ import annotations
@@ -84,7 +87,9 @@ def _listings(library: Library) -> dict[str, Listing]:
 
     return {
         "search: two words": lambda rnd: library.search(two(rnd)),
-        "search: two words, a model": lambda rnd: library.search(two(rnd), model=rnd.choice(_MODELS)),
+        "search: two words, a model": lambda rnd: library.search(
+            two(rnd), model=rnd.choice(_MODELS)
+        ),
         "search: two words, a tag": lambda rnd: library.search(two(rnd), tags=["best"]),
         "search: two words, stars": lambda rnd: library.search(two(rnd), min_rating=4),
         "search: two words, a price": lambda rnd: library.search(two(rnd), min_usd=Decimal("0.1")),
@@ -98,14 +103,20 @@ def _listings(library: Library) -> dict[str, Listing]:
         "list: dearest": lambda rnd: library.list(order="cost"),
         "list: largest": lambda rnd: library.list(order="pixels"),
         "list: of a rare model": lambda rnd: library.list(model="rare-model"),
-        "list: of a rare model, dearest": lambda rnd: library.list(model="rare-model", order="cost"),
+        "list: of a rare model, dearest": lambda rnd: library.list(
+            model="rare-model", order="cost"
+        ),
         "list: of a model, best": lambda rnd: library.list(model="flux-2-pro", order="rating"),
         "list: two tags, five stars": lambda rnd: library.list(tags=["sea", "night"], min_rating=5),
-        "list: long ago": lambda rnd: library.list(since=since, until=since + datetime.timedelta(hours=5)),
+        "list: long ago": lambda rnd: library.list(
+            since=since, until=since + datetime.timedelta(hours=5)
+        ),
         "list: one seed": lambda rnd: library.list(seed=rnd.getrandbits(31)),
         "list: the trash": lambda rnd: library.list(state="trashed"),
         "list: a collection": lambda rnd: library.collections.images("thousand"),
-        "list: a collection, searched": lambda rnd: library.list(collection="thousand", tags=["sea"]),
+        "list: a collection, searched": lambda rnd: library.list(
+            collection="thousand", tags=["sea"]
+        ),
         "list: tags": lambda rnd: library.tags(),
     }
 
@@ -126,16 +137,26 @@ async def _scans(listing: Listing) -> list[str]:
     found: list[str] = []
     run, fetch = Transaction.run, Database._fetch
 
-    def explain(run_it: Callable[..., list[Row]], owner: object, sql: str, values: Row) -> list[Row]:
+    def explain(
+        run_it: Callable[..., list[Row]], owner: object, sql: str, values: Row
+    ) -> list[Row]:
         for row in run_it(owner, f"EXPLAIN QUERY PLAN {sql}", values):
             step = str(row[3])
-            if step.startswith("SCAN") and "VIRTUAL TABLE INDEX" not in step and "USING" not in step:
+            if (
+                step.startswith("SCAN")
+                and "VIRTUAL TABLE INDEX" not in step
+                and "USING" not in step
+            ):
                 found.append(step)
         return run_it(owner, sql, values)
 
     with (
-        mock.patch.object(Transaction, "run", lambda self, sql, values=(): explain(run, self, sql, values)),
-        mock.patch.object(Database, "_fetch", lambda self, sql, values: explain(fetch, self, sql, values)),
+        mock.patch.object(
+            Transaction, "run", lambda self, sql, values=(): explain(run, self, sql, values)
+        ),
+        mock.patch.object(
+            Database, "_fetch", lambda self, sql, values: explain(fetch, self, sql, values)
+        ),
     ):
         await listing(random.Random(0))
     return [step for step in found if step not in ("SCAN CONSTANT ROW", "SCAN tags")]
@@ -169,12 +190,17 @@ async def _run(sizes: list[int]) -> None:
                 await _prepare(library)
             made = size
             print(
-                f"{size:,} images, {path.stat().st_size / 1e6:,.0f} MB: {rates[-1]:,.0f} taken in a second",
+                f"{size:,} images, {path.stat().st_size / 1e6:,.0f} MB: {rates[-1]:,.0f} taken in a"
+                " second",
                 flush=True,
             )
             for name, listing in _listings(library).items():
                 results.setdefault(name, []).append(await _measure(listing, seed=2))
-        scans = {name: found for name, listing in _listings(library).items() if (found := await _scans(listing))}
+        scans = {
+            name: found
+            for name, listing in _listings(library).items()
+            if (found := await _scans(listing))
+        }
         await database.aclose()
     header = "".join(f"{f'p50 / p95 ms at {size:,}':>28}" for size in sizes)
     print(f"{'':40}{header}")

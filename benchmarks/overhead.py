@@ -1,4 +1,6 @@
-"""What fetching an image costs beside the network: images per second, CPU and memory, of this library and of others."""
+"""What fetching an image costs beside the network: images per second, CPU and
+memory, of this library and of others.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Target:
-    """How many times as good, in one measure, this library should be as another contender."""
+    """How many times as good, in one measure, this library should be as another
+    contender.
+    """
 
     case: str
     measure: str
@@ -81,26 +85,57 @@ Report = dict[str, float]
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="each contender runs once a round; medians are reported")
-    parser.add_argument("--quick", action="store_true", help="one round of few images: shows that it works, not more")
-    parser.add_argument("--only", action="append", default=[], help="cases whose name begins so: '2 MB', '4 KB, TLS'")
     parser.add_argument(
-        "--one-core", action="store_true", help="pin each contender to one core and the server to others"
+        "--rounds",
+        type=int,
+        default=5,
+        help="each contender runs once a round; medians are reported",
     )
-    parser.add_argument("--dir", type=Path, default=None, help="where images are written, a disk worth measuring")
-    parser.add_argument("--json", type=Path, default=None, help="also write every figure of every round to this file")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one round of few images: shows that it works, not more",
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        help="cases whose name begins so: '2 MB', '4 KB, TLS'",
+    )
+    parser.add_argument(
+        "--one-core",
+        action="store_true",
+        help="pin each contender to one core and the server to others",
+    )
+    parser.add_argument(
+        "--dir", type=Path, default=None, help="where images are written, a disk worth measuring"
+    )
+    parser.add_argument(
+        "--json",
+        type=Path,
+        default=None,
+        help="also write every figure of every round to this file",
+    )
     options = parser.parse_args(arguments)
-    cases = [case for case in CASES if not options.only or case.name.startswith(tuple(options.only))]
+    cases = [
+        case for case in CASES if not options.only or case.name.startswith(tuple(options.only))
+    ]
     rounds = 1 if options.quick else options.rounds
     client_cores, server_cores = split_cores() if options.one_core else ([], [])
     reports: dict[str, dict[str, list[Report]]] = {}
     with tempfile.TemporaryDirectory(prefix="imagen-bench-", dir=options.dir) as name:
         folder = Path(name)
         with serve(folder / "server", server_cores) as server:
-            pinned = f"contender on core {client_cores}, server on {server_cores}" if client_cores else "nothing pinned"
+            pinned = (
+                f"contender on core {client_cores}, server on {server_cores}"
+                if client_cores
+                else "nothing pinned"
+            )
             print(f"{machine()}; server: {server.name}; {pinned}; rounds: {rounds}\n")
             for case in cases:
-                reports[case.name] = _run_case(case, rounds, options.quick, server, client_cores, folder)
+                reports[case.name] = _run_case(
+                    case, rounds, options.quick, server, client_cores, folder
+                )
                 print(_table(case, reports[case.name]), flush=True)
     print(_targets(reports))
     if options.json is not None:
@@ -111,16 +146,32 @@ def _run_case(
     case: Case, rounds: int, quick: bool, server: Server, cores: Sequence[int], folder: Path
 ) -> dict[str, list[Report]]:
     images = case.images // 4 if quick else case.images
-    counts = ["--images", str(images), "--warm-up", str(case.at_once), "--at-once", str(case.at_once)]
+    counts = [
+        "--images",
+        str(images),
+        "--warm-up",
+        str(case.at_once),
+        "--at-once",
+        str(case.at_once),
+    ]
     found: dict[str, list[Report]] = {contender.name: [] for contender in CONTENDERS}
     for number in range(rounds):
-        # Every other round the other way round: what the machine does meanwhile then hits nobody in particular.
+        # Every other round the other way round: what the machine does meanwhile
+        # then hits nobody in particular.
         for contender in CONTENDERS[:: -1 if number % 2 else 1]:
-            print(f"{case.name}, round {number + 1} of {rounds}: {contender.name}", file=sys.stderr, flush=True)
+            print(
+                f"{case.name}, round {number + 1} of {rounds}: {contender.name}",
+                file=sys.stderr,
+                flush=True,
+            )
             url = server.base_url(case.size, tls=case.tls)
             write = ["--write"] if contender.write else []
-            report = run_contender(contender.module, url, *counts, *write, server=server, cores=cores, folder=folder)
-            assert report["image_bytes"] == images * image_bytes(case.size), "an image is missing or cut"
+            report = run_contender(
+                contender.module, url, *counts, *write, server=server, cores=cores, folder=folder
+            )
+            assert report["image_bytes"] == images * image_bytes(case.size), (
+                "an image is missing or cut"
+            )
             found[contender.name].append(report)
     return found
 
@@ -134,7 +185,9 @@ def _median_cpu_ms(reports: list[Report]) -> float:
 
 
 def _median_busy(reports: list[Report]) -> float:
-    """How much of its core: well below 1, it was the server or the disk that was waited for."""
+    """How much of its core: well below 1, it was the server or the disk that
+    was waited for.
+    """
     return statistics.median(report["cpu_seconds"] / report["seconds"] for report in reports)
 
 
@@ -150,7 +203,10 @@ def _table(case: Case, reports: dict[str, list[Report]]) -> str:
     rows = [
         f"{case.name}, {case.at_once} at once",
         "",
-        "| | images/s | slowest - fastest round | of the floor | CPU ms/image | core busy | peak MiB | over idle MiB |",
+        (
+            "| | images/s | slowest - fastest round | of the floor | CPU ms/image | core busy |"
+            " peak MiB | over idle MiB |"
+        ),
         "|---|---|---|---|---|---|---|---|",
     ]
     floor = _median_speed(reports[FLOOR.name])
@@ -158,9 +214,9 @@ def _table(case: Case, reports: dict[str, list[Report]]) -> str:
         speeds = [report["images"] / report["seconds"] for report in found]
         speed = _median_speed(found)
         rows.append(
-            f"| {name} | {speed:,.0f} | {min(speeds):,.0f} - {max(speeds):,.0f} | {speed / floor:.0%} | "
-            f"{_median_cpu_ms(found):.2f} | {_median_busy(found):.0%} | {_median_mib(found):.0f} | "
-            f"{_median_growth_mib(found):.0f} |"
+            f"| {name} | {speed:,.0f} | {min(speeds):,.0f} - {max(speeds):,.0f} |"
+            f" {speed / floor:.0%} | {_median_cpu_ms(found):.2f} | {_median_busy(found):.0%} |"
+            f" {_median_mib(found):.0f} | {_median_growth_mib(found):.0f} |"
         )
     return "\n".join([*rows, ""])
 
@@ -181,7 +237,8 @@ def _targets(reports: dict[str, dict[str, list[Report]]]) -> str:
         else:
             wanted, shown = f"below {1 / target.times:.2f} x", f"{1 / ratio:.2f} x"
         rows.append(
-            f"| {target.case}: {target.measure}, {target.ours} to {target.theirs} | {wanted} | {shown} | {verdict} |"
+            f"| {target.case}: {target.measure}, {target.ours} to {target.theirs} | {wanted} |"
+            f" {shown} | {verdict} |"
         )
     return "\n".join(rows)
 

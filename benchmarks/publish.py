@@ -1,7 +1,10 @@
-"""Publishes images to an S3 where one request in ten fails, and kills the process that does it, again and again.
+"""Publishes images to an S3 where one request in ten fails, and kills the
+process that does it, again and again.
 
-Each image must be in the store in the end, with its own bytes; how often each was put says what the faults and the kills
-did cost. The store is moto on loopback, in a process of its own, so the images a second are its limit as much as ours.
+Each image must be in the store in the end, with its own bytes; how often each
+was put says what the faults and the kills did cost. The store is moto on
+loopback, in a process of its own, so the images a second are its limit as much
+as ours.
 """
 
 from __future__ import annotations
@@ -52,7 +55,9 @@ async def _make(home: Path, count: int) -> None:
 
 async def _publish(home: Path, endpoint: str, later: float) -> Counter[str]:
     """Publishes every image of a home, and gives how many ended how."""
-    async with imagen.open_client(_settings(home, endpoint), clock=lambda: time.time() + later) as client:
+    async with imagen.open_client(
+        _settings(home, endpoint), clock=lambda: time.time() + later
+    ) as client:
         images = [image async for image in client.library.find()]
         return Counter(one.state for one in await client.publisher.publish(images))
 
@@ -62,7 +67,15 @@ async def _kill_some(home: Path, endpoint: str, kills: int, chance: random.Rando
     died = 0
     for number in range(kills):
         later = str(_LATER_SECONDS * number)
-        arguments = [sys.executable, "-m", "benchmarks.publish", "--child", str(home), endpoint, later]
+        arguments = [
+            sys.executable,
+            "-m",
+            "benchmarks.publish",
+            "--child",
+            str(home),
+            endpoint,
+            later,
+        ]
         process = await trio.lowlevel.open_process(arguments, stderr=None)
         with trio.move_on_after(_LIFE_SECONDS[0] + chance.random() * _LIFE_SECONDS[1]):
             await process.wait()
@@ -73,15 +86,18 @@ async def _kill_some(home: Path, endpoint: str, kills: int, chance: random.Rando
     return died
 
 
-def _report(name: str, server: StoreServer, count: int, seconds: float, states: Counter[str], died: int) -> bool:
+def _report(
+    name: str, server: StoreServer, count: int, seconds: float, states: Counter[str], died: int
+) -> bool:
     objects, log = server.objects(_BUCKET), server.log()
     whole = sum(found["sha256"] in key for key, found in objects.items())
     puts = Counter(log["puts"].values())
     again = sum(times - 1 for times in log["puts"].values())
     fine = whole == len(objects) == count == states["published"]
     print(
-        f"{name:<28} {whole:>6} of {count} whole  {count / seconds:>7.0f}/s  {log['asked'].get('PUT', 0):>6} requests  "
-        f"{again:>4} put again, at most {max(puts, default=0)} times  {died} killed  {'' if fine else 'WRONG'}"
+        f"{name:<28} {whole:>6} of {count} whole  {count / seconds:>7.0f}/s "
+        f" {log['asked'].get('PUT', 0):>6} requests  {again:>4} put again, at most"
+        f" {max(puts, default=0)} times  {died} killed  {'' if fine else 'WRONG'}"
     )
     return fine
 
@@ -105,7 +121,9 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--child", nargs=3, metavar=("HOME", "ENDPOINT", "LATER"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--child", nargs=3, metavar=("HOME", "ENDPOINT", "LATER"), help=argparse.SUPPRESS
+    )
     options = parser.parse_args()
     # moto looks at no signature.
     os.environ |= {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}

@@ -1,4 +1,6 @@
-"""Canned replies from Python: in place of nginx where there is none, and for `latency`, which must know when a reply ended."""
+"""Canned replies from Python: in place of nginx where there is none, and for
+`latency`, which must know when a reply ended.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--certificate", help="a file with key and certificates: speak TLS")
     parser.add_argument(
-        "--tell-last-byte", action="store_true", help="hold back each last byte, and print when it left"
+        "--tell-last-byte",
+        action="store_true",
+        help="hold back each last byte, and print when it left",
     )
     options = parser.parse_args()
     context: ssl.SSLContext | None = None
@@ -34,7 +38,8 @@ def main() -> None:
         if os.fork() == 0:
             break
     parent = os.getppid()
-    # A forked process has nobody who ends it: it ends with the one it came from.
+    # A forked process has nobody who ends it: it ends with the one it came
+    # from.
     listener.settimeout(0.5)
     while os.getppid() == parent:
         try:
@@ -46,12 +51,17 @@ def main() -> None:
 
 
 def _converse(
-    connection: socket.socket, context: ssl.SSLContext | None, replies: dict[str, tuple[str, bytes]], tell: bool
+    connection: socket.socket,
+    context: ssl.SSLContext | None,
+    replies: dict[str, tuple[str, bytes]],
+    tell: bool,
 ) -> None:
     try:
         connection.settimeout(60)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with connection if context is None else context.wrap_socket(connection, server_side=True) as stream:
+        with (
+            connection if context is None else context.wrap_socket(connection, server_side=True)
+        ) as stream:
             received = b""
             while chunk := stream.recv(65536):
                 received += chunk
@@ -75,7 +85,10 @@ def _whole_request(received: bytes) -> tuple[str, bytes] | None:
 
 def _answer(stream: socket.socket, head: str, tail: bytes, tell: bool) -> None:
     length = len(head) + UNIQUE_CHARACTERS + len(tail)
-    start = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{head}"
+    start = (
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length:"
+        f" {length}\r\n\r\n{head}"
+    )
     stream.sendall(start.encode() + secrets.token_hex(UNIQUE_CHARACTERS // 2).encode())
     if not tell:
         stream.sendall(tail)

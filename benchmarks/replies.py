@@ -1,7 +1,9 @@
-"""The canned reply: what OpenAI's Images API answers to a generation, with an image of noise in it.
+"""The canned reply: what OpenAI's Images API answers to a generation, with an
+image of noise in it.
 
-Every reply carries 32 base64 characters of its own, so that no two images are the same: a library that files images
-by their content would otherwise write the first one only.
+Every reply carries 32 base64 characters of its own, so that no two images are
+the same: a library that files images by their content would otherwise write the
+first one only.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ _MARK = "?" * UNIQUE_CHARACTERS
 
 
 def split_reply(size: str) -> tuple[str, bytes]:
-    """What comes before the 32 characters that are each reply's own, and what comes after them."""
+    """What comes before the 32 characters that are each reply's own, and what
+    comes after them.
+    """
     text = json.dumps(
         {
             "created": 1787150086,
@@ -47,7 +51,8 @@ def split_reply(size: str) -> tuple[str, bytes]:
 
 def image_bytes(size: str) -> int:
     """How long the image in a reply is."""
-    # The reply around the image is small change; no padding, as the text is a multiple of four.
+    # The reply around the image is small change; no padding, as the text is a
+    # multiple of four.
     return len(_base64_image(size)) // 4 * 3
 
 
@@ -55,8 +60,15 @@ def _base64_image(size: str) -> str:
     header = struct.pack(">2I5B", 1024, 1024, 8, 2, 0, 0, 0)
     checksum = zlib.crc32(b"IHDR" + header)
     noise_length = (SIZES[size] - 500) // 4 * 3
-    # Whole and sound up to the first pixels, which nobody in the comparison looks at. 42 bytes: a multiple of three.
-    start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", checksum)
+    # Whole and sound up to the first pixels, which nobody in the comparison
+    # looks at. 42 bytes: a multiple of three.
+    start = (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + b"IHDR"
+        + header
+        + struct.pack(">I", checksum)
+    )
     start += struct.pack(">I", noise_length) + b"IDAT" + b"\x78"
     noise = random.Random(size).randbytes(noise_length)
     return base64.b64encode(start).decode() + _MARK + base64.b64encode(noise).decode()

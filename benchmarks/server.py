@@ -1,6 +1,8 @@
-"""A server on loopback that is fast enough not to be what is measured: nginx with canned replies, plain and over TLS.
+"""A server on loopback that is fast enough not to be what is measured: nginx
+with canned replies, plain and over TLS.
 
-Where there is no nginx, `python_server` takes its place, and may well be the limit: the floor shows by how much.
+Where there is no nginx, `python_server` takes its place, and may well be the
+limit: the floor shows by how much.
 """
 
 from __future__ import annotations
@@ -21,7 +23,15 @@ import trustme
 
 from .replies import SIZES, split_reply
 
-__all__ = ["Server", "child_environment", "free_port", "pin_to", "serve", "split_cores", "wait_until_open"]
+__all__ = [
+    "Server",
+    "child_environment",
+    "free_port",
+    "pin_to",
+    "serve",
+    "split_cores",
+    "wait_until_open",
+]
 
 _START_SECONDS = 10.0
 
@@ -55,7 +65,8 @@ http {{
     }}
 }}
 """
-# A POST to a static file is a 405, whose error page, with status 200, is the reply. Its first part holds the request's id.
+# A POST to a static file is a 405, whose error page, with status 200, is the
+# reply. Its first part holds the request's id.
 _LOCATION = """\
         location = /{size}/v1/images/generations {{ error_page 405 =200 /{size}.tail; return 405; }}
         location = /{size}.tail {{ internal; add_before_body /{size}.head; addition_types application/json; }}
@@ -80,7 +91,9 @@ class Server:
 
 @contextmanager
 def serve(folder: Path, cores: Sequence[int]) -> Iterator[Server]:
-    """Runs the server, on those cores, for as long as the block lasts; its files are below the folder."""
+    """Runs the server, on those cores, for as long as the block lasts; its
+    files are below the folder.
+    """
     folder.mkdir(parents=True)
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "authority.pem")
@@ -112,8 +125,12 @@ def serve(folder: Path, cores: Sequence[int]) -> Iterator[Server]:
 
 
 def child_environment(server: Server | None = None) -> dict[str, str]:
-    """The environment of a contender: no proxies, nothing that asks the network on import, and the server's CA trusted."""
-    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    """The environment of a contender: no proxies, nothing that asks the network
+    on import, and the server's CA trusted.
+    """
+    environment = {
+        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")
+    }
     environment["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     environment["OPENAI_API_KEY"] = "no-key-is-needed"
     if server is not None:
@@ -122,7 +139,9 @@ def child_environment(server: Server | None = None) -> dict[str, str]:
 
 
 def split_cores() -> tuple[list[int], list[int]]:
-    """One core for the contender and up to two others for the server; both lists are empty where nothing can be pinned."""
+    """One core for the contender and up to two others for the server; both
+    lists are empty where nothing can be pinned.
+    """
     if not hasattr(os, "sched_getaffinity"):
         return [], []
     cores = sorted(os.sched_getaffinity(0))
@@ -130,7 +149,9 @@ def split_cores() -> tuple[list[int], list[int]]:
 
 
 def pin_to(cores: Sequence[int]) -> Callable[[], None] | None:
-    """For `preexec_fn`: the child, and all its threads and children, run on those cores only."""
+    """For `preexec_fn`: the child, and all its threads and children, run on
+    those cores only.
+    """
     return (lambda: os.sched_setaffinity(0, cores)) if cores else None
 
 
@@ -162,6 +183,10 @@ def _write_nginx_files(folder: Path, plain_port: int, tls_port: int, workers: in
         locations += _LOCATION.format(size=size, head=head)
         (folder / f"{size}.tail").write_bytes(tail)
     config = _CONFIG.format(
-        workers=workers, user=getpass.getuser(), plain_port=plain_port, tls_port=tls_port, locations=locations
+        workers=workers,
+        user=getpass.getuser(),
+        plain_port=plain_port,
+        tls_port=tls_port,
+        locations=locations,
     )
     (folder / "nginx.conf").write_text(config)

@@ -1,7 +1,9 @@
-"""A long stream of requests: whether memory stays flat, and time and disk per request the same, from ten thousand to a million.
+"""A long stream of requests: whether memory stays flat, and time and disk per
+request the same, from ten thousand to a million.
 
-The requests come from an async iterable, the provider is free and answers at once, no library is open: what is left is the
-library's own way of a request, and the three durable writes of its journal.
+The requests come from an async iterable, the provider is free and answers at
+once, no library is open: what is left is the library's own way of a request,
+and the three durable writes of its journal.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ _SAMPLES = 20
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """One stream. `seconds` and `rss_mib` are samples at even distances, after each twentieth of the requests."""
+    """One stream. `seconds` and `rss_mib` are samples at even distances, after
+    each twentieth of the requests.
+    """
 
     requests: int
     seconds: list[float]
@@ -101,7 +105,9 @@ def _settings(home: Path) -> imagen.Settings:
         key_required=False,
         models={_MODEL: {"provider": "instant", "price": {"usd_per_image": "0"}}},
     )
-    return imagen.load_settings({"IMAGEN_HOME": str(home), "IMAGEN_DEFAULT_MODEL": _MODEL}, providers=[provider])
+    return imagen.load_settings(
+        {"IMAGEN_HOME": str(home), "IMAGEN_DEFAULT_MODEL": _MODEL}, providers=[provider]
+    )
 
 
 async def _requests(count: int) -> AsyncIterator[imagen.Generate]:
@@ -115,7 +121,9 @@ async def run_stream(count: int, at_once: int, folder: Path) -> Report:
     seconds: list[float] = []
     rss_mib: list[float] = []
     step = max(1, count // _SAMPLES)
-    async with imagen.open_client(_settings(folder), library=None, transport=lambda access: _Instant()) as client:
+    async with imagen.open_client(
+        _settings(folder), library=None, transport=lambda access: _Instant()
+    ) as client:
         cpu_began, began, done = time.process_time(), time.perf_counter(), 0
         async with client.open_batch(_requests(count), max_at_once=at_once) as batch:
             async for outcome in batch:
@@ -129,7 +137,9 @@ async def run_stream(count: int, at_once: int, folder: Path) -> Report:
         cpu_seconds = time.process_time() - cpu_began
         assert (await client.spending()).attempts.succeeded == count
     size = (folder / "imagen.sqlite3").stat().st_size
-    return Report(requests=count, seconds=seconds, rss_mib=rss_mib, cpu_seconds=cpu_seconds, ledger_bytes=size)
+    return Report(
+        requests=count, seconds=seconds, rss_mib=rss_mib, cpu_seconds=cpu_seconds, ledger_bytes=size
+    )
 
 
 def _rss_mib() -> float:
@@ -138,7 +148,7 @@ def _rss_mib() -> float:
     return pages * 4096 / (1 << 20)
 
 
-# --- the command ----------------------------------------------------------------------------------------------------
+# --- the command --------------------------------------------------------------
 
 
 def _run_child(count: int, options: argparse.Namespace) -> Report:
@@ -152,21 +162,25 @@ def _run_child(count: int, options: argparse.Namespace) -> Report:
 
 def _table(reports: Sequence[Report]) -> str:
     lines = [
-        "| requests | seconds | µs a request | CPU µs a request | second half to first | MiB after a twentieth | at the end "
-        "| ledger, bytes a request |",
+        (
+            "| requests | seconds | µs a request | CPU µs a request | second half to first | MiB"
+            " after a twentieth | at the end | ledger, bytes a request |"
+        ),
         "|---" * 8 + "|",
     ]
     for report in reports:
         lines.append(
-            f"| {report.requests:,} | {sum(report.seconds):,.1f} | {report.microseconds:,.0f} | "
-            f"{1e6 * report.cpu_seconds / report.requests:,.0f} | {report.slowdown:.2f} x | {report.rss_mib[0]:.1f} | "
-            f"{report.rss_mib[-1]:.1f} | {report.ledger_bytes / report.requests:,.0f} |"
+            f"| {report.requests:,} | {sum(report.seconds):,.1f} | {report.microseconds:,.0f} |"
+            f" {1e6 * report.cpu_seconds / report.requests:,.0f} | {report.slowdown:.2f} x |"
+            f" {report.rss_mib[0]:.1f} | {report.rss_mib[-1]:.1f} |"
+            f" {report.ledger_bytes / report.requests:,.0f} |"
         )
     first = reports[0]
     for report in reports[1:]:
         lines.append(
-            f"\n{report.requests / first.requests:,.0f} times as many: {report.microseconds / first.microseconds:.2f} x "
-            f"the time a request, {report.rss_mib[-1] / first.rss_mib[-1]:.2f} x the memory"
+            f"\n{report.requests / first.requests:,.0f} times as many:"
+            f" {report.microseconds / first.microseconds:.2f} x the time a request,"
+            f" {report.rss_mib[-1] / first.rss_mib[-1]:.2f} x the memory"
         )
     return "\n".join(lines)
 
@@ -183,9 +197,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stream", description=__doc__)
     parser.add_argument("--requests", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--at-once", type=int, default=64)
-    parser.add_argument("--dir", type=Path, default=None, help="where the ledger is written, a disk worth measuring")
     parser.add_argument(
-        "--profile", action="store_true", help="where the event loop's own time goes, for the first number"
+        "--dir", type=Path, default=None, help="where the ledger is written, a disk worth measuring"
+    )
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="where the event loop's own time goes, for the first number",
     )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)

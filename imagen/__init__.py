@@ -1,4 +1,5 @@
-"""imagen: batches of generated images, streamed as they finish, in structured concurrency.
+"""imagen: batches of generated images, streamed as they finish, in structured
+concurrency.
 
 ::
 
@@ -7,7 +8,8 @@
             async for outcome in batch:          # Image | Failure, each as it finishes
                 ...
 
-Where things are, from the bottom up; each module imports only from those above it in this list:
+Where things are, from the bottom up; each module imports only from those above
+it in this list:
 
 _errors, _secrets, _workers, _nurseries    the exception tree; keys; threads; a nursery
 _version, _asgi, _whole_files              this version; web applications; files that are there whole
@@ -93,7 +95,17 @@ from ._requests.catalog import (
     load_catalog,
 )
 from ._requests.options import CallOptions, GenerateParameters, Parameters
-from ._requests.request import Edit, Enhance, Generate, ImageSource, InputImage, LibraryImage, Request, Restyle, Vary
+from ._requests.request import (
+    Edit,
+    Enhance,
+    Generate,
+    ImageSource,
+    InputImage,
+    LibraryImage,
+    Request,
+    Restyle,
+    Vary,
+)
 from ._requests.sizes import PRESETS
 from ._requests.translation import Adjustment
 from ._results.events import (
@@ -139,7 +151,14 @@ from .library._imaging import (
     perceptual_hash,
     thumbnail,
 )
-from .metadata import ContentSigner, FileDescription, ForeignRecord, Provenance, Record, describe_file
+from .metadata import (
+    ContentSigner,
+    FileDescription,
+    ForeignRecord,
+    Provenance,
+    Record,
+    describe_file,
+)
 from .prompts import (
     Expansions,
     Grid,

@@ -76,13 +76,19 @@ class ImagenError(Exception):
     """The root: everything that imagen raises on purpose.
 
     Args:
-        message: One sentence that says what is wrong and what to do. Never holds a secret.
-        code: What kind of failure it is, for programs; each class has its own default.
-        retryable: Whether the same request may succeed when it is sent again later.
+        message: One sentence that says what is wrong and what to do. Never
+            holds a secret.
+        code: What kind of failure it is, for programs; each class has its own
+            default.
+        retryable: Whether the same request may succeed when it is sent again
+            later.
         billed: Whether the provider charged for it: "yes", "no" or "unknown".
-        retry_after_seconds: How long the provider asks to wait, where it said so.
-        cost_usd: What the failure cost, where that is known; `cost_source` says by whom, as in `Cost.source`.
-        details: More facts, as the provider named them (request id, parameter, moderation categories).
+        retry_after_seconds: How long the provider asks to wait, where it said
+            so.
+        cost_usd: What the failure cost, where that is known; `cost_source` says
+            by whom, as in `Cost.source`.
+        details: More facts, as the provider named them (request id, parameter,
+            moderation categories).
     """
 
     default_code: ClassVar[ErrorCode] = "API_ERROR"
@@ -124,13 +130,17 @@ class ProviderNotFoundError(ConfigurationError):
 
 
 class ModelNotFoundError(ConfigurationError):
-    """No model of that name is known, the account does not have it, or it is retired."""
+    """No model of that name is known, the account does not have it, or it is
+    retired.
+    """
 
     default_code: ClassVar[ErrorCode] = "MODEL_NOT_FOUND"
 
 
 class InvalidRequestError(ImagenError):
-    """The request is wrong: `code` is INVALID_PROMPT where the prompt is, INVALID_REQUEST or API_ERROR elsewhere."""
+    """The request is wrong: `code` is INVALID_PROMPT where the prompt is,
+    INVALID_REQUEST or API_ERROR elsewhere.
+    """
 
     default_code: ClassVar[ErrorCode] = "INVALID_REQUEST"
 
@@ -148,7 +158,9 @@ class ContentFilterError(ImagenError):
 
 
 class RateLimitError(ImagenError):
-    """Too many requests; `retry_after_seconds` says when to come back, where the provider said so."""
+    """Too many requests; `retry_after_seconds` says when to come back, where
+    the provider said so.
+    """
 
     default_code: ClassVar[ErrorCode] = "RATE_LIMIT"
     default_retryable: ClassVar[bool] = True
@@ -173,7 +185,9 @@ class ProviderError(ImagenError):
 
 
 class OutcomeUnknownError(ProviderError):
-    """The request was sent and its reply was lost: it may have been billed, so it is not sent again."""
+    """The request was sent and its reply was lost: it may have been billed, so
+    it is not sent again.
+    """
 
     default_code: ClassVar[ErrorCode] = "OUTCOME_UNKNOWN"
     default_billed: ClassVar[Billed] = "unknown"
@@ -204,7 +218,9 @@ class SessionNotFoundError(SessionError):
 
 
 class SessionExpiredError(SessionError):
-    """The session was there and its time to live has passed; its images are in the library."""
+    """The session was there and its time to live has passed; its images are in
+    the library.
+    """
 
 
 class SessionCompletedError(SessionError):

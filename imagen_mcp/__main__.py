@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-# Hosts wait 2 seconds between closing standard input and killing (the MCP specification's order of shutdown).
+# Hosts wait 2 seconds between closing standard input and killing (the MCP
+# specification's order of shutdown).
 _CLOSE_SECONDS = 0.8
 _STDIO_STOP_SECONDS = 1.6
 _HTTP_STOP_SECONDS = 2.5
 
-# For these the SDK refuses requests that name another host: a page in a browser must not reach the server by DNS rebinding.
+# For these the SDK refuses requests that name another host: a page in a browser
+# must not reach the server by DNS rebinding.
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _BY_HAND = """\
@@ -65,7 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="imagen-mcp",
-        description="An MCP server that makes images. Without options it speaks over standard input and output.",
+        description=(
+            "An MCP server that makes images. Without options it speaks over standard input and"
+            " output."
+        ),
     )
     parser.add_argument(
         "--http",
@@ -84,8 +89,8 @@ def _read_address(text: str) -> tuple[str, int]:
         raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT, such as 127.0.0.1:8765")
     if host not in _LOOPBACK:
         raise argparse.ArgumentTypeError(
-            f"{host} may be reached from other machines, and this server has no login: use 127.0.0.1, and put a proxy that "
-            "asks for a password before it"
+            f"{host} may be reached from other machines, and this server has no login: use"
+            " 127.0.0.1, and put a proxy that asks for a password before it"
         )
     return host, int(port)
 
@@ -96,7 +101,9 @@ def _complain(text: str) -> int:
 
 
 def _extra_of(error: ModuleNotFoundError) -> str:
-    """The extra that brings a missing module. A module that none brings is a bug, and shows."""
+    """The extra that brings a missing module. A module that none brings is a
+    bug, and shows.
+    """
     match (error.name or "").partition(".")[0]:
         case "mcp" | "mcp_types" | "pydantic":
             return "mcp"
@@ -110,8 +117,9 @@ def _prepare(http: tuple[str, int] | None) -> Callable[[], Awaitable[None]]:
     from .server import make_server
 
     settings = imagen.load_settings()
-    # A batch that is cancelled is salvaged for as long as a reply may take: this process stays, and the images are paid.
-    # Only its own end is bounded, by `close_seconds`, and by `_leave_within` where a thread hangs.
+    # A batch that is cancelled is salvaged for as long as a reply may take:
+    # this process stays, and the images are paid. Only its own end is bounded,
+    # by `close_seconds`, and by `_leave_within` where a thread hangs.
     salvage_seconds = max(settings.salvage_seconds, settings.bounds.reply_seconds)
     settings = msgspec.structs.replace(settings, salvage_seconds=salvage_seconds)
     if http is None:
@@ -120,7 +128,9 @@ def _prepare(http: tuple[str, int] | None) -> Callable[[], Awaitable[None]]:
     from ._http import MountedApps
 
     doors = MountedApps(settings)
-    server = make_server(settings, open_client=doors.open_client, close_seconds=_CLOSE_SECONDS, local_files=False)
+    server = make_server(
+        settings, open_client=doors.open_client, close_seconds=_CLOSE_SECONDS, local_files=False
+    )
     return partial(_serve_http, server, doors, settings, http)
 
 
@@ -160,7 +170,10 @@ async def _serve_stdio(server: MCPServer[ServerState]) -> None:
 
 
 async def _serve_http(
-    server: MCPServer[ServerState], doors: MountedApps, settings: imagen.Settings, address: tuple[str, int]
+    server: MCPServer[ServerState],
+    doors: MountedApps,
+    settings: imagen.Settings,
+    address: tuple[str, int],
 ) -> None:
     from ._http import serve_http
 
@@ -191,10 +204,13 @@ async def _watch_signals(stop: Callable[[], None], *, task_status: trio.TaskStat
 
 
 def _leave_within(seconds: float) -> None:
-    """Ends the process after so long, whatever still holds it: a thread that draws, say, which nothing can interrupt."""
+    """Ends the process after so long, whatever still holds it: a thread that
+    draws, say, which nothing can interrupt.
+    """
 
     def leave() -> None:
-        # The ledger is written before anything is sent: what was in flight stays there as in flight.
+        # The ledger is written before anything is sent: what was in flight
+        # stays there as in flight.
         os._exit(0)
 
     timer = threading.Timer(seconds, leave)

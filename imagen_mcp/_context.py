@@ -16,7 +16,9 @@ __all__ = ["Desk", "ServerState", "client_of", "current_client", "remember_shop"
 
 
 class ServerState(NamedTuple):
-    """`local_files` says whether callers may name files of this machine, `confirm_above_usd` what needs the user's consent."""
+    """`local_files` says whether callers may name files of this machine,
+    `confirm_above_usd` what needs the user's consent.
+    """
 
     client: imagen.Client
     local_files: bool = True
@@ -32,8 +34,12 @@ def client_of(ctx: Desk) -> imagen.Client:
     return ctx.request_context.lifespan_context.client
 
 
-async def remember_shop(ctx: ServerRequestContext[ServerState], call_next: CallNext) -> HandlerResult:
-    """Middleware: the SDK gives its context to tools, templates and prompts, and none to fixed resources and completions."""
+async def remember_shop(
+    ctx: ServerRequestContext[ServerState], call_next: CallNext
+) -> HandlerResult:
+    """Middleware: the SDK gives its context to tools, templates and prompts,
+    and none to fixed resources and completions.
+    """
     _shop.set(ctx.lifespan_context)
     return await call_next(ctx)
 

@@ -49,7 +49,8 @@ __all__ = [
     "wait_image",
 ]
 
-# The official TypeScript SDK and claude.ai give up on a call after 60 seconds, so every wait ends before.
+# The official TypeScript SDK and claude.ai give up on a call after 60 seconds,
+# so every wait ends before.
 HEARTBEAT_SECONDS = 5.0
 LONGEST_PULL = 55.0
 # For hosts that wait longer and were asked to; Codex ends a call after 300.
@@ -66,39 +67,69 @@ BatchAnswer = Annotated[CallToolResult, BatchReply] | InputRequiredResult
 Prompt = Annotated[str, Field(description="What the image should show.")]
 ModelId = Annotated[
     str | None,
-    Field(description=f"A model id from the resource {MODELS_URI}; left out, the server's default model."),
+    Field(
+        description=(
+            f"A model id from the resource {MODELS_URI}; left out, the server's default model."
+        )
+    ),
 ]
 Size = Annotated[
-    str | None, Field(description="WIDTHxHEIGHT in pixels, such as 1024x1024, as far as the model has it.")
+    str | None,
+    Field(description="WIDTHxHEIGHT in pixels, such as 1024x1024, as far as the model has it."),
 ]
 Source = Annotated[
     str,
     Field(
-        description="The image: the id of one that imagen made, an https URL, a data URL, or a path on the server's machine."
+        description=(
+            "The image: the id of one that imagen made, an https URL, a data URL, or a path on the"
+            " server's machine."
+        )
     ),
 ]
 Strength = Annotated[
-    float | None, Field(ge=0, le=1, description="How far it may go from the image, 0 to 1, where the model has it.")
+    float | None,
+    Field(
+        ge=0, le=1, description="How far it may go from the image, 0 to 1, where the model has it."
+    ),
 ]
-Quality = Annotated[str | None, Field(description="One of the model's qualities, such as low, medium or high.")]
+Quality = Annotated[
+    str | None, Field(description="One of the model's qualities, such as low, medium or high.")
+]
 Style = Annotated[str | None, Field(description="One of the model's styles, where it has any.")]
 Count = Annotated[int, Field(ge=2, le=10, description="How many images, 2 to 10.")]
 SessionId = Annotated[str, Field(description="The session_id that start_image_batch gave.")]
 After = Annotated[
     int | None,
-    Field(description="The index of the last image that you have; leave it out to get the first one."),
+    Field(
+        description="The index of the last image that you have; leave it out to get the first one."
+    ),
 ]
 Timeout = Annotated[float, Field(description="How many seconds to wait for an image, 0 to 55.")]
 LongTimeout = Annotated[
     float,
-    Field(description="How many seconds to wait, 1 to 300. Most hosts end a call after 60; then the image is kept."),
+    Field(
+        description=(
+            "How many seconds to wait, 1 to 300. Most hosts end a call after 60; then the image is"
+            " kept."
+        )
+    ),
 ]
 Cache = Annotated[
-    bool, Field(description="Answer a request that was made before with an image of the library, for nothing.")
+    bool,
+    Field(
+        description=(
+            "Answer a request that was made before with an image of the library, for nothing."
+        )
+    ),
 ]
 Full = Annotated[
     bool,
-    Field(description="Show the whole image in place of a preview, where it is small enough (525 kB, 2000 pixels)."),
+    Field(
+        description=(
+            "Show the whole image in place of a preview, where it is small enough (525 kB, 2000"
+            " pixels)."
+        )
+    ),
 ]
 
 
@@ -107,7 +138,9 @@ async def session_of(ctx: Desk, session_id: str) -> imagen.Session:
 
 
 async def resume(ctx: Desk, session_id: str) -> imagen.Session:
-    """Has the rest of a session made. The user agreed to the cost of the whole when it was started."""
+    """Has the rest of a session made. The user agreed to the cost of the whole
+    when it was started.
+    """
     return await _found(ctx, client_of(ctx).resume_session(session_id))
 
 
@@ -131,9 +164,17 @@ def start(
 
 
 async def make_one(
-    ctx: Desk, request: imagen.Request, timeout: float, limits: Limits, *, full: bool, cache: bool = False
+    ctx: Desk,
+    request: imagen.Request,
+    timeout: float,
+    limits: Limits,
+    *,
+    full: bool,
+    cache: bool = False,
 ) -> ImageAnswer:
-    """One image, as a session of one: when the wait is over before the image is, it goes on and can still be pulled."""
+    """One image, as a session of one: when the wait is over before the image
+    is, it goes on and can still be pulled.
+    """
     if (question := await ask_first(ctx, request, 1, limits)) is not None:
         return question
     session, notes = start(ctx, request, 1, limits, cache=cache)
@@ -147,7 +188,13 @@ async def make_one(
 
 
 async def make_many(
-    ctx: Desk, request: imagen.Request, count: int, timeout: float, limits: Limits, *, cache: bool = False
+    ctx: Desk,
+    request: imagen.Request,
+    count: int,
+    timeout: float,
+    limits: Limits,
+    *,
+    cache: bool = False,
 ) -> BatchAnswer:
     """Several images in the background; the first one as soon as it is there."""
     if (question := await ask_first(ctx, request, count, limits)) is not None:
@@ -155,11 +202,14 @@ async def make_many(
     session, notes = start(ctx, request, count, limits, cache=cache)
     with _cancelled_without_answer(session):
         found = await wait_image(session, None, clamp(timeout, 0.0, LONGEST_PULL), ctx)
-        return await batch_reply(client_of(ctx), session, found, notes=[*notes, next_step(session, found, None)])
+        return await batch_reply(
+            client_of(ctx), session, found, notes=[*notes, next_step(session, found, None)]
+        )
 
 
 def image_source(ctx: Desk, text: str) -> imagen.ImageSource:
-    """An image that an assistant names: where a server has callers from elsewhere, no file of its machine.
+    """An image that an assistant names: where a server has callers from
+    elsewhere, no file of its machine.
 
     Raises:
         InvalidRequestError: it is none that may be named here.
@@ -168,13 +218,16 @@ def image_source(ctx: Desk, text: str) -> imagen.ImageSource:
     if desk.local_files or text.startswith(("https://", "data:")) or _ID.fullmatch(text):
         return text
     raise imagen.InvalidRequestError(
-        f"{text!r}: this server opens no files; give the id of an image that it made, an https URL or a data URL."
+        f"{text!r}: this server opens no files; give the id of an image that it made, an https URL"
+        " or a data URL."
     )
 
 
 @contextmanager
 def _cancelled_without_answer(session: imagen.Session) -> Iterator[None]:
-    """Until the tool answers nobody knows the session's id: whatever prevents the answer stops the spending."""
+    """Until the tool answers nobody knows the session's id: whatever prevents
+    the answer stops the spending.
+    """
     try:
         yield
     except BaseException:
@@ -182,8 +235,12 @@ def _cancelled_without_answer(session: imagen.Session) -> Iterator[None]:
         raise
 
 
-async def wait_image(session: imagen.Session, after: int | None, seconds: float, ctx: Desk) -> Found | None:
-    """The next image; None when it does not come in time or never will. Reports progress meanwhile."""
+async def wait_image(
+    session: imagen.Session, after: int | None, seconds: float, ctx: Desk
+) -> Found | None:
+    """The next image; None when it does not come in time or never will. Reports
+    progress meanwhile.
+    """
     beats = 0
     with trio.move_on_after(seconds):
         while True:
@@ -192,9 +249,12 @@ async def wait_image(session: imagen.Session, after: int | None, seconds: float,
                 return None if pulled is None else Found(*pulled)
             beats += 1
             done = len(session.outcomes)
-            # Progress must grow with every report, so the image in the making counts as a growing fraction.
+            # Progress must grow with every report, so the image in the making
+            # counts as a growing fraction.
             await ctx.report_progress(
-                done + beats / (beats + 1), session.requested, f"{done} of {session.requested} images"
+                done + beats / (beats + 1),
+                session.requested,
+                f"{done} of {session.requested} images",
             )
     return None
 
@@ -218,13 +278,17 @@ def next_step(session: imagen.Session, found: Found | None, after: int | None) -
 
 
 def incomplete(session: imagen.Session) -> list[str]:
-    """What can be done about a batch that was stopped before every image was made or had failed."""
+    """What can be done about a batch that was stopped before every image was
+    made or had failed.
+    """
     missing = session.requested - len(session.outcomes)
     if session.state != "CANCELLED" or not missing:
         return []
     return [
-        f"It was stopped, or the server was, before {missing} of {session.requested} images were made. What is finished can "
-        f'be pulled, and resume_batch(session_id="{session.id}") makes the rest, if the user still wants it.'
+        f"It was stopped, or the server was, before {missing} of {session.requested} images were"
+        " made. What is finished can "
+        f'be pulled, and resume_batch(session_id="{session.id}") makes the rest, if the user still'
+        " wants it."
     ]
 
 
@@ -232,13 +296,15 @@ def _reason(session: imagen.Session) -> imagen.ImagenError:
     """Why a session of one image ended without it."""
     if session.failures:
         return session.failures[0][1].error
-    return session.error or imagen.SessionError("The image was cancelled with the server.", retryable=True)
+    return session.error or imagen.SessionError(
+        "The image was cancelled with the server.", retryable=True
+    )
 
 
 def _still_being_made(session: imagen.Session) -> imagen.ImagenError:
     return imagen.ProviderError(
-        f'The image is still being made: call get_next_image(session_id="{session.id}") to wait on. It lands in the library '
-        "in any case. Do not ask for it again: that would be paid twice.",
+        f'The image is still being made: call get_next_image(session_id="{session.id}") to wait on.'
+        " It lands in the library in any case. Do not ask for it again: that would be paid twice.",
         code="TIMEOUT",
     )
 

@@ -1,4 +1,6 @@
-"""MCP over Streamable HTTP, on hypercorn's Trio worker. For this machine only: there is no login, and images cost money."""
+"""MCP over Streamable HTTP, on hypercorn's Trio worker. For this machine only:
+there is no login, and images cost money.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +22,18 @@ from ._context import ServerState
 
 __all__ = ["MountedApps", "serve_http"]
 
-# Streams of events stay open as long as the client likes; a stop waits this long for answers on their way.
+# Streams of events stay open as long as the client likes; a stop waits this
+# long for answers on their way.
 _GRACE_SECONDS = 1.0
 
 
 class MountedApps:
-    """The web applications for others than assistants, with the client that the server opens, which is there before any
-    request: callbacks of providers, and links to images.
+    """The web applications for others than assistants, with the client that the
+    server opens, which is there before any request: callbacks of providers, and
+    links to images.
 
-    Each is below the path of its URL, if there is one: a proxy of the user's passes on what comes there.
+    Each is below the path of its URL, if there is one: a proxy of the user's
+    passes on what comes there.
     """
 
     def __init__(self, settings: imagen.Settings) -> None:
@@ -39,12 +44,19 @@ class MountedApps:
     @asynccontextmanager
     async def open_client(self, settings: imagen.Settings) -> AsyncIterator[imagen.Client]:
         async with imagen.open_client(settings) as client:
-            self._callbacks, self._links = imagen.callback_app(client), imagen.share_app(client.shares)
+            self._callbacks, self._links = (
+                imagen.callback_app(client),
+                imagen.share_app(client.shares),
+            )
             yield client
 
     def mount(self, app: Starlette) -> None:
-        """Puts them behind the routes of MCP, and without its check of the host: each proves itself who may ask what."""
-        callbacks, links = (None if url is None else urlsplit(url).path.rstrip("/") for url in self._urls)
+        """Puts them behind the routes of MCP, and without its check of the
+        host: each proves itself who may ask what.
+        """
+        callbacks, links = (
+            None if url is None else urlsplit(url).path.rstrip("/") for url in self._urls
+        )
         doors = [(callbacks, self._take_callback), (links, self._follow_link)]
         if callbacks == links:
             doors = [(links, self._take_either)]
@@ -75,7 +87,9 @@ async def serve_http(
     stop: Callable[[], Awaitable[None]],
     on_listening: Callable[[str], None],
 ) -> None:
-    """Serves until `stop` returns; `on_listening` is told the URL, with the port that the system chose for port 0."""
+    """Serves until `stop` returns; `on_listening` is told the URL, with the
+    port that the system chose for port 0.
+    """
     host, port = address
     config = hypercorn.config.Config()
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
@@ -83,7 +97,8 @@ async def serve_http(
     config.loglevel = "WARNING"
     app = server.streamable_http_app(host=host)
     doors.mount(app)
-    # The SDK's type of an ASGI application is Starlette's, which hypercorn's spells out differently.
+    # The SDK's type of an ASGI application is Starlette's, which hypercorn's
+    # spells out differently.
     serve = partial(hypercorn.trio.serve, app, config, shutdown_trigger=stop)  # type: ignore[arg-type]
     async with trio.open_nursery() as nursery:
         binds = await nursery.start(serve)

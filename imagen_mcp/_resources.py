@@ -1,4 +1,6 @@
-"""The resources: models, images, collections, styles and kept prompts. Each is read into a conversation, so it is bounded."""
+"""The resources: models, images, collections, styles and kept prompts. Each is
+read into a conversation, so it is bounded.
+"""
 
 from __future__ import annotations
 
@@ -31,34 +33,62 @@ _LONGEST_TEXT = 160
 _JSON = "application/json"
 
 
-def add_resources(server: MCPServer[ServerState], settings: imagen.Settings, catalog: imagen.Catalog) -> None:
+def add_resources(
+    server: MCPServer[ServerState], settings: imagen.Settings, catalog: imagen.Catalog
+) -> None:
     """Registers all of them."""
 
     @server.resource(
         MODELS_URI,
         name="models",
         title="Image models",
-        description="The image models: what each can do, what it costs, and whether there is a key for it.",
+        description=(
+            "The image models: what each can do, what it costs, and whether there is a key for it."
+        ),
         mime_type=_JSON,
     )
     def models() -> str:
         return _list_models(settings, catalog)
 
     for uri, name, title, read in (
-        ("imagen://collections", "collections", "The collections of the library", _list_collections),
+        (
+            "imagen://collections",
+            "collections",
+            "The collections of the library",
+            _list_collections,
+        ),
         ("imagen://styles", "styles", "The styles for apply_styles", _list_styles),
-        ("imagen://prompts", "prompts", "The prompts that the user keeps, for @NAME", _list_prompts),
+        (
+            "imagen://prompts",
+            "prompts",
+            "The prompts that the user keeps, for @NAME",
+            _list_prompts,
+        ),
     ):
         server.resource(uri, name=name, title=title, description=f"{title}.", mime_type=_JSON)(read)
     for uri, name, title, read_one, media_type in (
         ("imagen://images/{image_id}", "image", "An image in full", _read_image, "image/png"),
-        ("imagen://images/{image_id}/thumbnail", "thumbnail", "A small image", _read_thumbnail, "image/webp"),
-        (COLLECTION_URI, "collection", "A collection and its first images", _read_collection, _JSON),
+        (
+            "imagen://images/{image_id}/thumbnail",
+            "thumbnail",
+            "A small image",
+            _read_thumbnail,
+            "image/webp",
+        ),
+        (
+            COLLECTION_URI,
+            "collection",
+            "A collection and its first images",
+            _read_collection,
+            _JSON,
+        ),
     ):
-        server.resource(uri, name=name, title=title, description=f"{title}.", mime_type=media_type)(read_one)
+        server.resource(uri, name=name, title=title, description=f"{title}.", mime_type=media_type)(
+            read_one
+        )
 
 
-# --- images -------------------------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------
 
 
 async def _read_image(image_id: str, ctx: Desk) -> bytes:
@@ -73,11 +103,13 @@ async def _read_thumbnail(image_id: str, ctx: Desk) -> bytes:
 async def _find(image_id: str, ctx: Desk) -> imagen.Image:
     image = await client_of(ctx).library.get(image_id)
     if image is None:
-        raise ResourceNotFoundError(f"There is no image {clip_line(image_id, 40)!r} in the library.")
+        raise ResourceNotFoundError(
+            f"There is no image {clip_line(image_id, 40)!r} in the library."
+        )
     return image
 
 
-# --- lists ----------------------------------------------------------------------------------------------------------
+# --- lists --------------------------------------------------------------------
 
 
 async def _list_collections() -> str:
@@ -127,18 +159,25 @@ async def _list_prompts() -> str:
 
 
 def _listing(
-    what: str, listed: Sequence[Mapping[str, object]], there: int, about: Mapping[str, object] | None = None
+    what: str,
+    listed: Sequence[Mapping[str, object]],
+    there: int,
+    about: Mapping[str, object] | None = None,
 ) -> str:
-    return msgspec.json.encode({**(about or {}), what: listed, "more": there > len(listed)}).decode()
+    return msgspec.json.encode(
+        {**(about or {}), what: listed, "more": there > len(listed)}
+    ).decode()
 
 
-# --- models ---------------------------------------------------------------------------------------------------------
+# --- models -------------------------------------------------------------------
 
 
 def _list_models(settings: imagen.Settings, catalog: imagen.Catalog) -> str:
-    """The models that still can be had, as JSON; `available` says whether there is a key.
+    """The models that still can be had, as JSON; `available` says whether there
+    is a key.
 
-    Those that there is no key for are many, and only named: all that is known of all of them would fill a conversation.
+    Those that there is no key for are many, and only named: all that is known
+    of all of them would fill a conversation.
     """
     models = live_models(catalog)
     known = [_describe_model(model) for model in models if is_available(model, settings)]
@@ -165,7 +204,11 @@ def _describe_model(model: imagen.Model) -> dict[str, object]:
         "description": model.description,
         "available": True,
         # What a model lacks is said by leaving it out.
-        "capabilities": {name: value for name, value in capabilities.items() if value not in (None, False, [], ())},
+        "capabilities": {
+            name: value
+            for name, value in capabilities.items()
+            if value not in (None, False, [], ())
+        },
         "rate_limit": model.rate_limit,
         "price": model.price,
         "use_cases": model.use_cases,

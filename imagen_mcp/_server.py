@@ -1,4 +1,6 @@
-"""The SDK's server as imagen needs it: what went wrong is told in one sentence, and images have their own media type."""
+"""The SDK's server as imagen needs it: what went wrong is told in one sentence,
+and images have their own media type.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,12 @@ import msgspec
 from mcp import MCPError
 from mcp.server import MCPServer
 from mcp.server.lowlevel.helper_types import ReadResourceContents
-from mcp.server.mcpserver.exceptions import ResourceError, ToolError, UnexpectedResourceError, UnexpectedToolError
+from mcp.server.mcpserver.exceptions import (
+    ResourceError,
+    ToolError,
+    UnexpectedResourceError,
+    UnexpectedToolError,
+)
 from mcp.types import INVALID_PARAMS, CallToolResult, GetPromptResult, InputRequiredResult
 from pydantic import AnyUrl, ValidationError
 
@@ -21,11 +28,15 @@ from ._results.text import clip, clip_line
 
 __all__ = ["Server"]
 
-_NO_TEXT = imagen.InvalidRequestError("The arguments hold a lone surrogate, which is no valid text.")
+_NO_TEXT = imagen.InvalidRequestError(
+    "The arguments hold a lone surrogate, which is no valid text."
+)
 
 
 class Server(MCPServer[ServerState]):
-    """The SDK hides every exception from the model; those of imagen are meant to be read. Bugs stay hidden, and logged."""
+    """The SDK hides every exception from the model; those of imagen are meant
+    to be read. Bugs stay hidden, and logged.
+    """
 
     async def call_tool(
         self, name: str, arguments: dict[str, object], context: Desk | None = None
@@ -35,8 +46,11 @@ class Server(MCPServer[ServerState]):
         try:
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
-            # Arguments that do not fit the schema are the caller's; a reply that does not fit its own is a bug.
-            if isinstance(error.__cause__, ValidationError) and not isinstance(error, UnexpectedToolError):
+            # Arguments that do not fit the schema are the caller's; a reply
+            # that does not fit its own is a bug.
+            if isinstance(error.__cause__, ValidationError) and not isinstance(
+                error, UnexpectedToolError
+            ):
                 return failed(_misfit(error.__cause__))
             if isinstance(error.__cause__, imagen.ImagenError):
                 return failed(error.__cause__)
@@ -57,9 +71,11 @@ class Server(MCPServer[ServerState]):
             return contents
         # A template has one media type for all its images.
         return [
-            replace(item, mime_type=_media_type(item.content) or item.mime_type)
-            if isinstance(item.content, bytes)
-            else item
+            (
+                replace(item, mime_type=_media_type(item.content) or item.mime_type)
+                if isinstance(item.content, bytes)
+                else item
+            )
             for item in contents
         ]
 
@@ -90,7 +106,9 @@ def _is_text(arguments: object) -> bool:
 
 
 def _misused(error: ValueError) -> imagen.ImagenError | None:
-    """What the caller of a prompt did wrong; None where it is a bug. The SDK wraps what a prompt raises twice."""
+    """What the caller of a prompt did wrong; None where it is a bug. The SDK
+    wraps what a prompt raises twice.
+    """
     wrapped = error.__cause__
     cause = None if wrapped is None else wrapped.__cause__
     match cause:
@@ -105,7 +123,9 @@ def _misused(error: ValueError) -> imagen.ImagenError | None:
 
 
 def _misfit(error: ValidationError) -> imagen.InvalidRequestError:
-    """The first argument that does not fit, in one sentence, without the value itself."""
+    """The first argument that does not fit, in one sentence, without the value
+    itself.
+    """
     wrong = error.errors(include_url=False, include_input=False, include_context=False)
     where = clip_line(".".join(str(part) for part in wrong[0]["loc"]), 60)
     more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
@@ -113,7 +133,9 @@ def _misfit(error: ValidationError) -> imagen.InvalidRequestError:
 
 
 def _media_type(data: bytes) -> str | None:
-    """By the first bytes: PNG, JPEG, WebP or GIF, which is all that a library holds."""
+    """By the first bytes: PNG, JPEG, WebP or GIF, which is all that a library
+    holds.
+    """
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "image/webp"
     heads = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}

@@ -1,9 +1,12 @@
 """MCP over standard input and output, on Trio alone.
 
-The SDK's own transport reads in a worker thread that nothing can interrupt: a signal is not noticed before the next line of
-input, and a crash leaves a process that answers nobody. Here both ends are Trio streams, so everything can be cancelled.
+The SDK's own transport reads in a worker thread that nothing can interrupt: a
+signal is not noticed before the next line of input, and a crash leaves a
+process that answers nobody. Here both ends are Trio streams, so everything can
+be cancelled.
 
-While it serves, descriptor 0 is empty and descriptor 1 leads to standard error: nothing that prints can break the protocol.
+While it serves, descriptor 0 is empty and descriptor 1 leads to standard error:
+nothing that prints can break the protocol.
 """
 
 from __future__ import annotations
@@ -29,12 +32,16 @@ _LONGEST_LINE = 64 << 20
 _PIPE_BYTES = 1 << 20
 
 
-async def serve_stdio(server: MCPServer[ServerState], *, on_end: Callable[[], None] = lambda: None) -> None:
-    """Serves one client until it closes its end; `on_end` is called at that moment, before the lifespan is closed.
+async def serve_stdio(
+    server: MCPServer[ServerState], *, on_end: Callable[[], None] = lambda: None
+) -> None:
+    """Serves one client until it closes its end; `on_end` is called at that
+    moment, before the lifespan is closed.
 
     The standard streams of the process are given up for good.
     """
-    # The SDK has no public way to run a transport of one's own; its conformance server takes this one too.
+    # The SDK has no public way to run a transport of one's own; its conformance
+    # server takes this one too.
     low = server._lowlevel_server
     options = low.create_initialization_options()
     if sys.platform == "win32":
@@ -72,7 +79,8 @@ async def _read(
                 for line in lines.feed(chunk):
                     await messages.send(_parse(line))
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-            # The server ended first, or the writer found out that the client is gone.
+            # The server ended first, or the writer found out that the client is
+            # gone.
             return
         end()
 
@@ -105,7 +113,9 @@ def _parse(line: bytes) -> SessionMessage | Exception:
 
 
 async def _write(
-    stream: trio.abc.SendStream, messages: MemoryObjectReceiveStream[SessionMessage], end: Callable[[], None]
+    stream: trio.abc.SendStream,
+    messages: MemoryObjectReceiveStream[SessionMessage],
+    end: Callable[[], None],
 ) -> None:
     with messages:
         try:
@@ -113,14 +123,17 @@ async def _write(
                 text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
                 await stream.send_all(text.encode() + b"\n")
         except trio.BrokenResourceError:
-            # The client is gone. What the server still says is dropped, so that nobody waits to say it.
+            # The client is gone. What the server still says is dropped, so that
+            # nobody waits to say it.
             end()
             async for _ in messages:
                 pass
 
 
 def _claim_standard_streams() -> tuple[int, int]:
-    """Descriptors of one's own for the client's input and output; the standard ones lead elsewhere from here on."""
+    """Descriptors of one's own for the client's input and output; the standard
+    ones lead elsewhere from here on.
+    """
     sys.stdout.flush()
     nothing = os.open(os.devnull, os.O_RDONLY)
     try:
@@ -137,8 +150,9 @@ def _claim(fd: int, diversion: int) -> int:
     own = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
     os.dup2(diversion, fd)
     if sys.platform == "linux":
-        # A pipe holds 64 KiB at first, and an image would take dozens of turns through it. It may be no pipe, though, or
-        # the system may allow no more.
+        # A pipe holds 64 KiB at first, and an image would take dozens of turns
+        # through it. It may be no pipe, though, or the system may allow no
+        # more.
         with suppress(OSError):
             fcntl.fcntl(own, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     return own

@@ -49,14 +49,18 @@ Images are files; tell the user their paths. What you see is a small preview."""
 def make_server(
     settings: imagen.Settings,
     *,
-    open_client: Callable[[imagen.Settings], AbstractAsyncContextManager[imagen.Client]] = imagen.open_client,
+    open_client: Callable[
+        [imagen.Settings], AbstractAsyncContextManager[imagen.Client]
+    ] = imagen.open_client,
     close_seconds: float | None = None,
     local_files: bool = True,
 ) -> MCPServer[ServerState]:
-    """A server whose client is opened by `open_client` for as long as the server's lifespan.
+    """A server whose client is opened by `open_client` for as long as the
+    server's lifespan.
 
-    With `local_files` the callers may name files of this machine as images to work on: they are its own user then. When
-    the server ends, what is in flight gets `close_seconds` to finish; None leaves it to the client's settings.
+    With `local_files` the callers may name files of this machine as images to
+    work on: they are its own user then. When the server ends, what is in flight
+    gets `close_seconds` to finish; None leaves it to the client's settings.
 
     Raises:
         ConfigurationError: the user's table of models is wrong.
@@ -80,11 +84,14 @@ def make_server(
     server = Server(
         "imagen",
         title="imagen",
-        description="Makes images, one or in batches, with the image models that there are keys for.",
+        description=(
+            "Makes images, one or in batches, with the image models that there are keys for."
+        ),
         instructions=f"{_INSTRUCTIONS}\nModels that can be used now: {named}.",
         version=imagen.version(),
         lifespan=lifespan,
-        # The SDK configures logging for the whole process, and says much at INFO.
+        # The SDK configures logging for the whole process, and says much at
+        # INFO.
         log_level="WARNING",
     )
     _add_tools(server)
@@ -95,10 +102,16 @@ def make_server(
 
 
 def _add_tools(server: MCPServer[ServerState]) -> None:
-    spends = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True)
+    spends = ToolAnnotations(
+        read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=True
+    )
     reads = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
-    resumes = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
-    changes = ToolAnnotations(read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False)
+    resumes = ToolAnnotations(
+        read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True
+    )
+    changes = ToolAnnotations(
+        read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False
+    )
     server.add_tool(generate_image, title="Generate an image", annotations=spends)
     server.add_tool(edit_image, title="Edit an image", annotations=spends)
     server.add_tool(create_variations, title="Create variations of an image", annotations=spends)

@@ -1,4 +1,6 @@
-"""A provider of a user's own, for tests of what lies around providers: every operation, and a note of every call."""
+"""A provider of a user's own, for tests of what lies around providers: every
+operation, and a note of every call.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,18 @@ class Atelier:
         self._withhold = withhold
 
     def provider(self) -> imagen.Provider:
-        operations: tuple[imagen.Operation, ...] = ("generate", "edit", "vary", "enhance", "restyle")
-        table = {"provider": "atelier", "capabilities": CAPABILITIES, "price": {"usd_per_image": str(COST)}}
+        operations: tuple[imagen.Operation, ...] = (
+            "generate",
+            "edit",
+            "vary",
+            "enhance",
+            "restyle",
+        )
+        table = {
+            "provider": "atelier",
+            "capabilities": CAPABILITIES,
+            "price": {"usd_per_image": str(COST)},
+        }
         editor = {**table, "capabilities": {"operations": ["edit"], "prompt_required": []}}
         return imagen.Provider(
             name="atelier",
@@ -50,7 +62,9 @@ class Atelier:
         data = yield imagen.Compute(call=partial(png, (shade, shade, shade), (64, 64)))
         assert isinstance(data, bytes)
         image = (
-            imagen.WithheldImage(reason="It shows too much.") if self._withhold else imagen.GeneratedImage(data=data)
+            imagen.WithheldImage(reason="It shows too much.")
+            if self._withhold
+            else imagen.GeneratedImage(data=data)
         )
         return imagen.GeneratedImages(images=(image,), reported_cost_usd=COST)
 

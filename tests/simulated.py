@@ -12,12 +12,16 @@ import imagen
 from imagen.providers import PROVIDERS
 from imagen.testing.simulator import Simulator
 
-RETRY = imagen.RetryPolicy(attempts=3, total_seconds=5.0, wait_initial_seconds=0.001, wait_max_seconds=0.002)
+RETRY = imagen.RetryPolicy(
+    attempts=3, total_seconds=5.0, wait_initial_seconds=0.001, wait_max_seconds=0.002
+)
 POLL_SECONDS = 0.01
 
 
 def simulated_settings(simulator: Simulator, home: Path) -> imagen.Settings:
-    """Settings with a key and a base URL for every provider that has any, and polls that do not wait."""
+    """Settings with a key and a base URL for every provider that has any, and
+    polls that do not wait.
+    """
     environ = {"IMAGEN_HOME": str(home)}
     for provider in PROVIDERS.values():
         if provider.base_url_variable is not None:
@@ -30,7 +34,11 @@ def simulated_settings(simulator: Simulator, home: Path) -> imagen.Settings:
             access,
             settings={
                 **access.settings,
-                **{name: POLL_SECONDS for name in ("poll_seconds", "economy_poll_seconds") if name in access.settings},
+                **{
+                    name: POLL_SECONDS
+                    for name in ("poll_seconds", "economy_poll_seconds")
+                    if name in access.settings
+                },
             },
         )
         for name, access in settings.access.items()

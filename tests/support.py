@@ -1,4 +1,6 @@
-"""A provider for tests: OpenAI's wire format by script, with a bill of its own, and clients that talk to it."""
+"""A provider for tests: OpenAI's wire format by script, with a bill of its own,
+and clients that talk to it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
 
 PRICE = Decimal("0.04")
 MODEL = "test-model"
-REFUSED = {"error": {"message": "No.", "type": "image_generation_user_error", "code": "moderation_blocked"}}
+REFUSED = {
+    "error": {"message": "No.", "type": "image_generation_user_error", "code": "moderation_blocked"}
+}
 
 
 def png(colour: tuple[int, int, int] = (200, 30, 60), size: tuple[int, int] = (8, 8)) -> bytes:
@@ -33,11 +37,15 @@ def png(colour: tuple[int, int, int] = (200, 30, 60), size: tuple[int, int] = (8
 PNG = png()
 
 
-def images_reply(count: int = 1, *, data: bytes = PNG, after_seconds: float = 0.0, **more: object) -> ScriptedReply:
+def images_reply(
+    count: int = 1, *, data: bytes = PNG, after_seconds: float = 0.0, **more: object
+) -> ScriptedReply:
     """The answer to a generation."""
     items = [{"b64_json": pybase64.b64encode(data).decode()}] * count
     body = msgspec.json.encode({"created": 1, "data": items, **more})
-    return ScriptedReply(chunks=(body,), headers={"content-type": "application/json"}, after_seconds=after_seconds)
+    return ScriptedReply(
+        chunks=(body,), headers={"content-type": "application/json"}, after_seconds=after_seconds
+    )
 
 
 def error_reply(status: int, body: object, **headers: str) -> ScriptedReply:
@@ -46,13 +54,17 @@ def error_reply(status: int, body: object, **headers: str) -> ScriptedReply:
 
 
 class FakeProvider:
-    """Answers generations at random, from a seed, and keeps its own account of what it bills.
+    """Answers generations at random, from a seed, and keeps its own account of
+    what it bills.
 
-    `faults` names what may happen beside an image: "refusal", "busy" (429), "down" (503), "broken" (500), "garbage",
-    "refused" (no connection), "lost" and "cut" (the reply), and "foreign" (an image that is none).
+    `faults` names what may happen beside an image: "refusal", "busy" (429),
+    "down" (503), "broken" (500), "garbage", "refused" (no connection), "lost"
+    and "cut" (the reply), and "foreign" (an image that is none).
     """
 
-    def __init__(self, seed: int = 0, *, faults: tuple[str, ...] = (), max_seconds: float = 2.0) -> None:
+    def __init__(
+        self, seed: int = 0, *, faults: tuple[str, ...] = (), max_seconds: float = 2.0
+    ) -> None:
         self._random = random.Random(seed)
         self._choices = ("fine", "fine", *faults)
         self._max_seconds = max_seconds
@@ -99,14 +111,18 @@ ALL_FAULTS = ("refusal", "busy", "down", "broken", "garbage", "refused", "lost",
 
 
 def make_settings(home: Path, **changes: object) -> imagen.Settings:
-    """Settings with an OpenAI key and one more model, which bills 0.04 an image and takes ten at once."""
+    """Settings with an OpenAI key and one more model, which bills 0.04 an image
+    and takes ten at once.
+    """
     settings = imagen.load_settings({"IMAGEN_HOME": str(home), "OPENAI_API_KEY": "sk-test-secret"})
     model = {
         "provider": "openai",
         "price": {"usd_per_image": str(PRICE)},
         "capabilities": {"sizes": ["64x64"], "max_images_per_request": 10, "max_previews": 3},
     }
-    return msgspec.structs.replace(settings, **{"models": {MODEL: model}, "default_model": MODEL, **changes})
+    return msgspec.structs.replace(
+        settings, **{"models": {MODEL: model}, "default_model": MODEL, **changes}
+    )
 
 
 @asynccontextmanager
@@ -119,7 +135,9 @@ async def open_test_client(
     confirm: imagen.Confirm | None = None,
     **settings: object,
 ) -> AsyncIterator[tuple[imagen.Client, ScriptedTransport]]:
-    """A client under virtual time that talks to a script, with a home that is thrown away."""
+    """A client under virtual time that talks to a script, with a home that is
+    thrown away.
+    """
     transport = ScriptedTransport(answer)
     with tempfile.TemporaryDirectory() as folder:
         async with imagen.open_client(
@@ -137,12 +155,16 @@ async def open_test_client(
 
 
 def virtual_time() -> float:
-    """Unix time that goes with Trio's virtual clock, from a moment in November 2027 on."""
+    """Unix time that goes with Trio's virtual clock, from a moment in November
+    2027 on.
+    """
     return 1_826_000_000 + trio.current_time()
 
 
 def books_balance(spending: imagen.Spending, provider: FakeProvider) -> None:
-    """Nothing is in flight, and the ledger says what the provider billed: to the cent where it could know."""
+    """Nothing is in flight, and the ledger says what the provider billed: to
+    the cent where it could know.
+    """
     assert spending.reserved_usd == 0
     assert spending.attempts.in_flight == 0
     assert spending.settled_usd == provider.billed_usd - provider.lost_usd

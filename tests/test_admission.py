@@ -1,4 +1,6 @@
-"""Standing budgets and rates: counted in the ledger, so that they hold across clients, processes and restarts."""
+"""Standing budgets and rates: counted in the ledger, so that they hold across
+clients, processes and restarts.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ async def outcomes_of(client: imagen.Client, n: int, **options: object) -> list[
         return [outcome async for outcome in batch]
 
 
-# --- budgets --------------------------------------------------------------------------------------------------------
+# --- budgets ------------------------------------------------------------------
 
 
 async def test_a_budget_of_the_settings_refuses_and_outlives_the_client(autojump_clock, tmp_path):
@@ -69,7 +71,9 @@ async def test_a_budget_binds_its_model_provider_or_tag_only(autojump_clock, tmp
         await client.generate("x")
         await client.generate("x", tag="leaflet")
         await client.generate("x", tag="poster")
-        with pytest.raises(imagen.BudgetExceededError, match="1 images in all for tag poster has 0 left in all"):
+        with pytest.raises(
+            imagen.BudgetExceededError, match="1 images in all for tag poster has 0 left in all"
+        ):
             await client.generate("x", tag="poster")
 
 
@@ -78,7 +82,8 @@ async def test_what_failed_for_nothing_is_no_part_of_a_budget(autojump_clock, tm
     provider = FakeProvider(5, faults=("refusal", "down", "busy"))
     async with open_test_client(provider, home=tmp_path, budgets=budgets) as (client, _):
         outcomes = await outcomes_of(client, 60, max_at_once=7)
-    # A budget that counted reservations as spent would have refused some of the three.
+    # A budget that counted reservations as spent would have refused some of the
+    # three.
     assert sum(isinstance(outcome, imagen.Image) for outcome in outcomes) == 3
     assert provider.billed_usd == 3 * PRICE
 
@@ -86,11 +91,15 @@ async def test_what_failed_for_nothing_is_no_part_of_a_budget(autojump_clock, tm
 async def test_alarms_come_at_50_80_and_100_percent(autojump_clock, tmp_path):
     events: list[imagen.Event] = []
     budgets = (StandingBudget(per="day", images=10),)
-    async with open_test_client(FakeProvider(), home=tmp_path, budgets=budgets, on_event=events.append) as (client, _):
+    async with open_test_client(
+        FakeProvider(), home=tmp_path, budgets=budgets, on_event=events.append
+    ) as (client, _):
         with imagen.move_on_after_spending("0.20"):
             await outcomes_of(client, 10, max_at_once=1)
         await outcomes_of(client, 5, max_at_once=1)
-    alarms = [(event.budget, event.share) for event in events if isinstance(event, imagen.BudgetAlarm)]
+    alarms = [
+        (event.budget, event.share) for event in events if isinstance(event, imagen.BudgetAlarm)
+    ]
     assert [share for budget, share in alarms if "images" in budget] == [0.5, 0.8, 1.0]
     assert [share for budget, share in alarms if "$0.2" in budget] == [0.5, 0.8, 1.0]
 
@@ -117,7 +126,7 @@ async def test_under_a_budget_an_unknown_price_needs_a_ceiling(autojump_clock, t
             await client.generate("x", assume_usd=Decimal("0.5"))
 
 
-# --- asking first ---------------------------------------------------------------------------------------------------
+# --- asking first -------------------------------------------------------------
 
 
 async def test_much_money_needs_a_yes_before_the_first_request(autojump_clock, tmp_path):
@@ -127,7 +136,9 @@ async def test_much_money_needs_a_yes_before_the_first_request(autojump_clock, t
         asked.append((quote.high_usd, images))
         return images < 10
 
-    async with open_test_client(FakeProvider(), home=tmp_path, confirm=confirm, confirm_above_usd=Decimal("0.10")) as (
+    async with open_test_client(
+        FakeProvider(), home=tmp_path, confirm=confirm, confirm_above_usd=Decimal("0.10")
+    ) as (
         client,
         transport,
     ):
@@ -144,7 +155,9 @@ async def test_much_money_needs_a_yes_before_the_first_request(autojump_clock, t
 
 
 async def test_with_nobody_to_ask_the_answer_is_no(autojump_clock, tmp_path):
-    async with open_test_client(FakeProvider(), home=tmp_path, confirm_above_usd=Decimal("0.01")) as (
+    async with open_test_client(
+        FakeProvider(), home=tmp_path, confirm_above_usd=Decimal("0.01")
+    ) as (
         client,
         transport,
     ):
@@ -153,7 +166,7 @@ async def test_with_nobody_to_ask_the_answer_is_no(autojump_clock, tmp_path):
         assert not transport.requests
 
 
-# --- rates ----------------------------------------------------------------------------------------------------------
+# --- rates --------------------------------------------------------------------
 
 
 async def test_so_many_images_in_a_window_that_slides(autojump_clock, tmp_path):
@@ -163,7 +176,9 @@ async def test_so_many_images_in_a_window_that_slides(autojump_clock, tmp_path):
         times.append(trio.current_time())
         return images_reply()
 
-    async with open_test_client(answer, home=tmp_path, **limited(tmp_path, images=5, period_seconds=100)) as (
+    async with open_test_client(
+        answer, home=tmp_path, **limited(tmp_path, images=5, period_seconds=100)
+    ) as (
         client,
         _,
     ):
@@ -177,12 +192,16 @@ async def test_so_many_images_in_a_window_that_slides(autojump_clock, tmp_path):
 
 
 async def test_who_does_not_wait_hears_when_a_slot_is_due(autojump_clock, tmp_path):
-    async with open_test_client(FakeProvider(), home=tmp_path, **limited(tmp_path, images=2, period_seconds=10800)) as (
+    async with open_test_client(
+        FakeProvider(), home=tmp_path, **limited(tmp_path, images=2, period_seconds=10800)
+    ) as (
         client,
         transport,
     ):
         await outcomes_of(client, 2)
-        with pytest.raises(imagen.RateLimitError, match="takes 2 images in 10,800 seconds; a slot is due in") as caught:
+        with pytest.raises(
+            imagen.RateLimitError, match="takes 2 images in 10,800 seconds; a slot is due in"
+        ) as caught:
             await client.generate("x", wait=False)
         assert caught.value.retry_after_seconds == pytest.approx(10800, abs=10)
         assert len(transport.requests) == 2
@@ -197,7 +216,9 @@ async def test_a_rate_holds_across_clients(autojump_clock, tmp_path):
 
 
 async def test_so_many_at_once(autojump_clock, tmp_path):
-    async with open_test_client(FakeProvider(), home=tmp_path, **limited(tmp_path, max_at_once=3)) as (
+    async with open_test_client(
+        FakeProvider(), home=tmp_path, **limited(tmp_path, max_at_once=3)
+    ) as (
         client,
         transport,
     ):
@@ -217,7 +238,10 @@ async def test_a_rate_of_a_provider_is_shared_by_its_models(autojump_clock, tmp_
 async def test_waiting_for_a_slot_is_told(autojump_clock, tmp_path):
     events: list[imagen.Event] = []
     async with open_test_client(
-        FakeProvider(), home=tmp_path, on_event=events.append, **limited(tmp_path, images=1, period_seconds=60)
+        FakeProvider(),
+        home=tmp_path,
+        on_event=events.append,
+        **limited(tmp_path, images=1, period_seconds=60),
     ) as (client, _):
         await outcomes_of(client, 2)
     notes = [event.note for event in events if isinstance(event, imagen.ProgressReported)]
@@ -241,7 +265,9 @@ def test_no_window_ever_holds_more_than_its_limit(limit, period, clients, n, see
         return provider(request)
 
     async def run_one(home: Path) -> None:
-        async with open_test_client(answer, home=home, **limited(home, images=limit, period_seconds=period)) as (
+        async with open_test_client(
+            answer, home=home, **limited(home, images=limit, period_seconds=period)
+        ) as (
             client,
             _,
         ):
@@ -258,7 +284,7 @@ def test_no_window_ever_holds_more_than_its_limit(limit, period, clients, n, see
         assert beyond - first >= period - 0.01
 
 
-# --- processes ------------------------------------------------------------------------------------------------------
+# --- processes ----------------------------------------------------------------
 
 _RACER = """
 import sys, trio, imagen
@@ -277,7 +303,9 @@ trio.run(main)
     ("budget", "fault"),
     [("images = 100", None), ('usd = "2.50"', RateLimited(wait_seconds=0.2))],
 )
-async def test_eight_processes_with_fifty_tasks_each_spend_exactly_one_budget(budget, fault, tmp_path):
+async def test_eight_processes_with_fifty_tasks_each_spend_exactly_one_budget(
+    budget, fault, tmp_path
+):
     (tmp_path / "imagen.toml").write_text(f'[[budgets]]\nper = "day"\n{budget}\n')
     chance = random.Random(1)
 

@@ -13,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imagen
-from tests.support import ALL_FAULTS, PRICE, FakeProvider, books_balance, images_reply, open_test_client
+from tests.support import (
+    ALL_FAULTS,
+    PRICE,
+    FakeProvider,
+    books_balance,
+    images_reply,
+    open_test_client,
+)
 
 seeds = st.integers(0, 2**32)
 faults = st.lists(st.sampled_from(ALL_FAULTS), max_size=6, unique=True).map(tuple)
@@ -24,14 +31,24 @@ def run_virtually(main, *args):
     return trio.run(main, *args, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-@given(seed=seeds, faults=faults, n=st.integers(1, 12), at_once=st.integers(1, 6), together=st.booleans())
+@given(
+    seed=seeds,
+    faults=faults,
+    n=st.integers(1, 12),
+    at_once=st.integers(1, 6),
+    together=st.booleans(),
+)
 @quick
-def test_every_request_has_exactly_one_outcome_and_the_books_balance(seed, faults, n, at_once, together):
+def test_every_request_has_exactly_one_outcome_and_the_books_balance(
+    seed, faults, n, at_once, together
+):
     async def main():
         provider = FakeProvider(seed, faults=faults)
         async with open_test_client(provider) as (client, transport):
             outcomes = []
-            async with client.open_batch("a cat", n=n, max_at_once=at_once, together=together) as batch:
+            async with client.open_batch(
+                "a cat", n=n, max_at_once=at_once, together=together
+            ) as batch:
                 async for outcome in batch:
                     outcomes.append(outcome)
                     await trio.sleep(seed % 3)
@@ -46,9 +63,17 @@ def test_every_request_has_exactly_one_outcome_and_the_books_balance(seed, fault
     run_virtually(main)
 
 
-@given(seed=seeds, faults=faults, at_once=st.integers(1, 5), take=st.integers(0, 6), patience=st.floats(0, 4))
+@given(
+    seed=seeds,
+    faults=faults,
+    at_once=st.integers(1, 5),
+    take=st.integers(0, 6),
+    patience=st.floats(0, 4),
+)
 @quick
-def test_leaving_early_salvages_what_was_sent_and_leaves_nothing_running(seed, faults, at_once, take, patience):
+def test_leaving_early_salvages_what_was_sent_and_leaves_nothing_running(
+    seed, faults, at_once, take, patience
+):
     async def main():
         provider = FakeProvider(seed, faults=faults, max_seconds=3.0)
         delivered: set[str] = set()
@@ -76,9 +101,17 @@ def test_leaving_early_salvages_what_was_sent_and_leaves_nothing_running(seed, f
     run_virtually(main)
 
 
-@given(seed=seeds, faults=faults, at_once=st.integers(1, 8), cents=st.integers(0, 60), slow=st.booleans())
+@given(
+    seed=seeds,
+    faults=faults,
+    at_once=st.integers(1, 8),
+    cents=st.integers(0, 60),
+    slow=st.booleans(),
+)
 @quick
-def test_a_budget_is_never_passed_and_refuses_without_cancelling(seed, faults, at_once, cents, slow):
+def test_a_budget_is_never_passed_and_refuses_without_cancelling(
+    seed, faults, at_once, cents, slow
+):
     limit = Decimal(cents) / 100
 
     async def main():
@@ -86,7 +119,9 @@ def test_a_budget_is_never_passed_and_refuses_without_cancelling(seed, faults, a
         budget = imagen.Budget(limit)
         async with open_test_client(provider) as (client, _):
             refused = images = 0
-            async with client.open_batch("a cat", n=10, max_at_once=at_once, budget=budget) as batch:
+            async with client.open_batch(
+                "a cat", n=10, max_at_once=at_once, budget=budget
+            ) as batch:
                 async for outcome in batch:
                     assert budget.spent_usd + budget.reserved_usd <= limit
                     assert provider.billed_usd <= limit
@@ -105,9 +140,13 @@ def test_a_budget_is_never_passed_and_refuses_without_cancelling(seed, faults, a
     run_virtually(main)
 
 
-@given(seed=seeds, at_once=st.integers(1, 8), cents=st.integers(0, 60), inner_cents=st.integers(0, 60))
+@given(
+    seed=seeds, at_once=st.integers(1, 8), cents=st.integers(0, 60), inner_cents=st.integers(0, 60)
+)
 @quick
-def test_nested_money_scopes_stop_at_the_tightest_and_never_cut_the_callers_work(seed, at_once, cents, inner_cents):
+def test_nested_money_scopes_stop_at_the_tightest_and_never_cut_the_callers_work(
+    seed, at_once, cents, inner_cents
+):
     async def main():
         provider = FakeProvider(seed)
         got: list[imagen.Image] = []
@@ -130,7 +169,12 @@ def test_nested_money_scopes_stop_at_the_tightest_and_never_cut_the_callers_work
     run_virtually(main)
 
 
-@given(seed=seeds, faults=faults, n=st.integers(2, 8), pause=st.lists(st.floats(0, 3), min_size=8, max_size=8))
+@given(
+    seed=seeds,
+    faults=faults,
+    n=st.integers(2, 8),
+    pause=st.lists(st.floats(0, 3), min_size=8, max_size=8),
+)
 @quick
 def test_a_pull_that_is_cancelled_loses_nothing(seed, faults, n, pause):
     async def main():
@@ -151,7 +195,10 @@ def test_a_pull_that_is_cancelled_loses_nothing(seed, faults, n, pause):
 
 async def test_outcomes_come_in_order_of_completion(autojump_clock):
     seconds = iter([3.0, 1.0, 2.0])
-    async with open_test_client(lambda request: images_reply(after_seconds=next(seconds))) as (client, _):
+    async with open_test_client(lambda request: images_reply(after_seconds=next(seconds))) as (
+        client,
+        _,
+    ):
         came = []
         async with client.open_batch("a cat", n=3) as batch:
             async for outcome in batch:
@@ -214,7 +261,10 @@ async def test_an_error_of_the_source_comes_out_bare_after_what_is_in_flight(aut
 
 async def test_the_callers_own_exception_leaves_both_blocks_bare(autojump_clock):
     with pytest.raises(ZeroDivisionError):
-        async with open_test_client(FakeProvider()) as (client, _), client.open_batch("a cat", n=4) as batch:
+        async with (
+            open_test_client(FakeProvider()) as (client, _),
+            client.open_batch("a cat", n=4) as batch,
+        ):
             async for _ in batch:
                 raise ZeroDivisionError
 
@@ -228,7 +278,9 @@ async def test_a_request_that_cannot_be_sent_is_a_failure_among_the_others(autoj
     ]
     async with open_test_client(FakeProvider()) as (client, transport):
         async with client.open_batch(requests) as batch:
-            codes = {o.index: o.error.code if isinstance(o, imagen.Failure) else "" async for o in batch}
+            codes = {
+                o.index: o.error.code if isinstance(o, imagen.Failure) else "" async for o in batch
+            }
         assert codes == {0: "", 1: "INVALID_PROMPT", 2: "MODEL_NOT_FOUND", 3: "INVALID_REQUEST"}
         assert len(transport.requests) == 1
 
@@ -291,7 +343,10 @@ async def test_without_a_library_the_bytes_are_in_memory(autojump_clock, tmp_pat
 async def test_fail_after_spending_raises_at_the_end_of_its_block(autojump_clock):
     async with open_test_client(FakeProvider()) as (client, _):
         got = 0
-        with pytest.raises(imagen.BudgetExceededError, match=r"0\.10"), imagen.fail_after_spending("0.10"):
+        with (
+            pytest.raises(imagen.BudgetExceededError, match=r"0\.10"),
+            imagen.fail_after_spending("0.10"),
+        ):
             async with client.open_batch("a cat", n=9) as batch:
                 async for _ in batch:
                     got += 1

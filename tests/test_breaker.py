@@ -1,4 +1,6 @@
-"""The breaker: open after failures in a row, one probe at a time, and old news counts for nothing."""
+"""The breaker: open after failures in a row, one probe at a time, and old news
+counts for nothing.
+"""
 
 from __future__ import annotations
 
@@ -113,7 +115,9 @@ def test_failures_of_before_it_closed_do_not_open_it_again():
 
 
 class AnyTraffic(RuleBasedStateMachine):
-    """Requests come, go and end as they like, against an account that says for each in which period it was admitted."""
+    """Requests come, go and end as they like, against an account that says for
+    each in which period it was admitted.
+    """
 
     running = Bundle("running")
 
@@ -133,7 +137,9 @@ class AnyTraffic(RuleBasedStateMachine):
 
     @rule(target=running)
     def ask(self):
-        due = self.opened_at is not None and self.now >= self.opened_at + min(COOLDOWN * 2**self.reopened, LONGEST)
+        due = self.opened_at is not None and self.now >= self.opened_at + min(
+            COOLDOWN * 2**self.reopened, LONGEST
+        )
         expected = self.opened_at is None or (due and self.probe is None)
         assert self.breaker.admit(self.now) is expected
         if not expected:
@@ -176,7 +182,11 @@ class AnyTraffic(RuleBasedStateMachine):
 
     @invariant()
     def closed_means_no_retry_time(self):
-        assert (self.breaker.state(self.now) == "closed") is (self.breaker.retry_at is None) is (self.opened_at is None)
+        assert (
+            (self.breaker.state(self.now) == "closed")
+            is (self.breaker.retry_at is None)
+            is (self.opened_at is None)
+        )
 
 
 TestAnyTraffic = AnyTraffic.TestCase

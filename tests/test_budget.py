@@ -22,7 +22,9 @@ def quote(usd: Decimal | None) -> imagen.Quote:
 
 
 class BudgetMachine(RuleBasedStateMachine):
-    """Holds come and go in any order over two nested budgets; neither limit is ever passed."""
+    """Holds come and go in any order over two nested budgets; neither limit is
+    ever passed.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +53,10 @@ class BudgetMachine(RuleBasedStateMachine):
             self.holds.append((hold, usd))
 
     @precondition(lambda self: self.holds)
-    @rule(which=st.integers(0, 100), share=st.sampled_from([Decimal(0), Decimal("0.5"), Decimal(1), None]))
+    @rule(
+        which=st.integers(0, 100),
+        share=st.sampled_from([Decimal(0), Decimal("0.5"), Decimal(1), None]),
+    )
     def settle(self, which, share):
         hold, usd = self.holds.pop(which % len(self.holds))
         hold.settle(None if share is None else usd * share)

@@ -1,4 +1,6 @@
-"""The same request is answered out of the library for nothing, and requests that are alike share one attempt."""
+"""The same request is answered out of the library for nothing, and requests
+that are alike share one attempt.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ from tests.test_routes import DOWN, Town, image_reply, open_town
 
 
 def another_each_time(*seconds: float) -> Callable[[imagen.HttpRequest], ScriptedReply]:
-    """Answers with a new image after so many seconds, each time the next, and then always after one."""
+    """Answers with a new image after so many seconds, each time the next, and
+    then always after one.
+    """
     shades, waits = iter(range(256)), chain(seconds, repeat(1.0))
     return lambda request: images_reply(data=png((next(shades), 0, 0)), after_seconds=next(waits))
 
@@ -33,7 +37,9 @@ async def test_the_same_request_costs_nothing_the_second_time(autojump_clock):
         assert await client.cache_hits() == imagen.CacheHits(images=1, saved_usd=PRICE)
 
 
-@pytest.mark.parametrize("change", [{"prompt": "a dog"}, {"size": "auto"}, {"options": {"user": "x"}}])
+@pytest.mark.parametrize(
+    "change", [{"prompt": "a dog"}, {"size": "auto"}, {"options": {"user": "x"}}]
+)
 async def test_another_request_is_made(autojump_clock, change):
     async with open_test_client(FakeProvider()) as (client, transport):
         await client.generate("a cat", cache=True)
@@ -54,7 +60,9 @@ async def test_a_seed_is_answered_by_that_seed_only(autojump_clock):
         one = await client.generate("a cat", model="sketch", seed=1, size="64x64", cache=True)
         two = await client.generate("a cat", model="sketch", seed=2, size="64x64", cache=True)
         assert not two.cached
-        assert (await client.generate("a cat", model="sketch", seed=1, size="64x64", cache=True)).id == one.id
+        assert (
+            await client.generate("a cat", model="sketch", seed=1, size="64x64", cache=True)
+        ).id == one.id
         anything = await client.generate("a cat", model="sketch", size="64x64", cache=True)
         assert anything.cached
         assert anything.id == one.id
@@ -86,7 +94,10 @@ async def test_an_edit_of_the_same_bytes_is_the_same_request(autojump_clock, tmp
 
 async def test_requests_that_are_alike_share_one_attempt(autojump_clock):
     images: list[imagen.Image] = []
-    async with open_test_client(lambda request: images_reply(after_seconds=5)) as (client, transport):
+    async with open_test_client(lambda request: images_reply(after_seconds=5)) as (
+        client,
+        transport,
+    ):
 
         async def ask() -> None:
             images.append(await client.generate("a cat", cache=True))
@@ -121,7 +132,10 @@ async def test_who_waits_makes_it_himself_where_the_other_fails(autojump_clock):
 
 
 async def test_what_a_cancelled_caller_sent_is_waited_for_and_not_paid_again(autojump_clock):
-    async with open_test_client(lambda request: images_reply(after_seconds=5)) as (client, transport):
+    async with open_test_client(lambda request: images_reply(after_seconds=5)) as (
+        client,
+        transport,
+    ):
         with trio.move_on_after(2):
             await client.generate("a cat", cache=True)
         image = await client.generate("a cat", cache=True)
@@ -164,7 +178,9 @@ async def test_an_image_without_its_file_is_made_again_once_and_no_more(autojump
         assert len(transport.requests) == 2
 
 
-async def test_a_batch_that_waits_for_what_another_makes_is_not_given_its_own_image_twice(autojump_clock):
+async def test_a_batch_that_waits_for_what_another_makes_is_not_given_its_own_image_twice(
+    autojump_clock,
+):
     async with open_test_client(another_each_time(10.0, 1.0)) as (client, transport):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: client.generate("a cat", cache=True))
@@ -174,7 +190,9 @@ async def test_a_batch_that_waits_for_what_another_makes_is_not_given_its_own_im
         assert len(transport.requests) == 2
 
 
-async def test_images_that_others_make_meanwhile_are_not_mistaken_for_those_of_the_batch(autojump_clock):
+async def test_images_that_others_make_meanwhile_are_not_mistaken_for_those_of_the_batch(
+    autojump_clock,
+):
     async with open_test_client(another_each_time(10.0)) as (client, _):
         async with trio.open_nursery() as nursery:
 
@@ -190,11 +208,17 @@ async def test_images_that_others_make_meanwhile_are_not_mistaken_for_those_of_t
         assert [outcome.cached for outcome in outcomes] == [False, True, True, True]
 
 
-async def test_what_a_cancelled_caller_sent_to_a_model_to_fall_back_on_is_not_paid_again(autojump_clock, tmp_path):
+async def test_what_a_cancelled_caller_sent_to_a_model_to_fall_back_on_is_not_paid_again(
+    autojump_clock, tmp_path
+):
     town = Town(left=DOWN, right=image_reply(20))
     # Each order of a model that takes a seed has one of its own.
     models = {
-        f"{name}-2": {"provider": name, "price": {"usd_per_image": "0.05"}, "capabilities": {"seed": True}}
+        f"{name}-2": {
+            "provider": name,
+            "price": {"usd_per_image": "0.05"},
+            "capabilities": {"seed": True},
+        }
         for name in ("left", "right")
     }
     async with open_town(town, tmp_path, models=models) as client:

@@ -1,4 +1,6 @@
-"""The application that takes callbacks: what it answers to anybody at all, and that a true callback brings the image."""
+"""The application that takes callbacks: what it answers to anybody at all, and
+that a true callback brings the image.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ LONG_SECONDS = 600.0
 def published(request: imagen.HttpRequest) -> ScriptedReply:
     """What the providers tell who checks their signatures."""
     sender = next(
-        sender for sender in SENDERS if sender.answers and ("jwks" in request.url) is (sender.name != "replicate")
+        sender
+        for sender in SENDERS
+        if sender.answers and ("jwks" in request.url) is (sender.name != "replicate")
     )
     return ScriptedReply(chunks=(sender.answers[0].body,))
 
@@ -79,8 +83,12 @@ async def open_scripted(
             yield client
 
 
-async def converse(app: Application, scope: Mapping[str, object], *messages: Message) -> list[Message]:
-    """What an application says to these messages. Where it asks for more, the connection is silent."""
+async def converse(
+    app: Application, scope: Mapping[str, object], *messages: Message
+) -> list[Message]:
+    """What an application says to these messages. Where it asks for more, the
+    connection is silent.
+    """
     coming = iter(messages)
     said: list[Message] = []
 
@@ -108,9 +116,13 @@ async def post(
     ends: bool = True,
 ) -> int:
     """The status of the answer, which says nothing else."""
-    fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()]
+    fields = [
+        (name.encode("latin-1"), value.encode("latin-1")) for name, value in (headers or {}).items()
+    ]
     scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": fields}
-    messages: list[Message] = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
+    messages: list[Message] = [
+        {"type": "http.request", "body": part, "more_body": True} for part in parts
+    ]
     if ends:
         messages.append({"type": "http.request"})
     start, end = await converse(app, scope, *messages)
@@ -120,19 +132,25 @@ async def post(
     return start["status"]
 
 
-# --- answers --------------------------------------------------------------------------------------------------------
+# --- answers ------------------------------------------------------------------
 
 
 @each_sender
 @pytest.mark.parametrize("folder", ["", "/callbacks", "/a/b/c"])
-async def test_a_signed_callback_is_taken_also_for_a_job_that_nobody_waits_for(sender: Sender, folder: str):
+async def test_a_signed_callback_is_taken_also_for_a_job_that_nobody_waits_for(
+    sender: Sender, folder: str
+):
     headers, body = sender.sign(True)
     async with open_scripted() as client:
-        assert await post(imagen.callback_app(client), f"{folder}/{sender.name}", headers, body) == 204
+        assert (
+            await post(imagen.callback_app(client), f"{folder}/{sender.name}", headers, body) == 204
+        )
 
 
 @each_sender
-async def test_what_is_wrong_with_it_shows_in_the_status_alone(sender: Sender, caplog: pytest.LogCaptureFixture):
+async def test_what_is_wrong_with_it_shows_in_the_status_alone(
+    sender: Sender, caplog: pytest.LogCaptureFixture
+):
     caplog.set_level(logging.DEBUG)
     headers, body = sender.sign(True)
     async with open_scripted() as client:
@@ -147,7 +165,9 @@ async def test_what_is_wrong_with_it_shows_in_the_status_alone(sender: Sender, c
     assert not caplog.records
 
 
-@pytest.mark.parametrize("path", ["", "/", "/callbacks", "/callbacks/nobody", "/callbacks/openai", "/bfl/callbacks"])
+@pytest.mark.parametrize(
+    "path", ["", "/", "/callbacks", "/callbacks/nobody", "/callbacks/openai", "/bfl/callbacks"]
+)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_there_is_nothing_at_other_paths(path: str, method: str):
     async with open_scripted() as client:
@@ -159,7 +179,12 @@ async def test_a_body_comes_in_pieces_and_is_at_most_a_mebibyte():
     headers, body = BFL.sign(True)
     async with open_scripted() as client:
         app = imagen.callback_app(client)
-        assert await post(app, "/bfl", headers, *(body[place : place + 1] for place in range(len(body)))) == 204
+        assert (
+            await post(
+                app, "/bfl", headers, *(body[place : place + 1] for place in range(len(body)))
+            )
+            == 204
+        )
         assert await post(app, "/bfl", {}, padding) == 401
         # What comes after that is not waited for.
         assert await post(app, "/bfl", headers, padding, b"x", ends=False) == 413
@@ -185,16 +210,26 @@ async def test_who_hangs_up_in_the_middle_gets_no_answer():
     scope = {"type": "http", "method": "POST", "path": "/bfl", "headers": []}
     async with open_scripted() as client:
         app = imagen.callback_app(client)
-        messages = ({"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"})
+        messages = (
+            {"type": "http.request", "body": b"{", "more_body": True},
+            {"type": "http.disconnect"},
+        )
         assert await converse(app, scope, *messages) == []
 
 
 async def test_it_starts_and_stops_with_any_server():
     async with open_scripted() as client:
         app = imagen.callback_app(client)
-        said = await converse(app, {"type": "lifespan"}, {"type": "lifespan.startup"}, {"type": "lifespan.shutdown"})
-        assert said == [{"type": "lifespan.startup.complete"}, {"type": "lifespan.shutdown.complete"}]
-        said = await converse(app, {"type": "websocket", "path": "/bfl"}, {"type": "websocket.connect"})
+        said = await converse(
+            app, {"type": "lifespan"}, {"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}
+        )
+        assert said == [
+            {"type": "lifespan.startup.complete"},
+            {"type": "lifespan.shutdown.complete"},
+        ]
+        said = await converse(
+            app, {"type": "websocket", "path": "/bfl"}, {"type": "websocket.connect"}
+        )
         assert said == [{"type": "websocket.close", "code": 1000, "reason": None}]
         with pytest.raises(NotImplementedError):
             await converse(app, {"type": "carrier pigeon"})
@@ -221,7 +256,7 @@ async def test_anything_at_all_gets_a_plain_answer(
     assert status in (401, 404, 405)
 
 
-# --- what it changes ------------------------------------------------------------------------------------------------
+# --- what it changes ----------------------------------------------------------
 
 
 def drawing(request: imagen.HttpRequest) -> ScriptedReply:
@@ -229,7 +264,11 @@ def drawing(request: imagen.HttpRequest) -> ScriptedReply:
     if request.method == "POST":
         body: object = {"id": "j1", "polling_url": "https://api.bfl.ai/v1/get_result?id=j1"}
     elif "get_result" in request.url:
-        body = {"id": "j1", "status": "Ready", "result": {"sample": "https://delivery.bfl.ai/1.png"}}
+        body = {
+            "id": "j1",
+            "status": "Ready",
+            "result": {"sample": "https://delivery.bfl.ai/1.png"},
+        }
     else:
         return ScriptedReply(chunks=(PNG,))
     return ScriptedReply(chunks=(msgspec.json.encode(body),))
@@ -237,7 +276,9 @@ def drawing(request: imagen.HttpRequest) -> ScriptedReply:
 
 @pytest.mark.parametrize(("true", "seconds"), [(True, 5), (False, 10)])
 async def test_only_a_true_callback_ends_the_wait(true: bool, seconds: int, autojump_clock):
-    async with open_scripted(drawing, IMAGEN_CALLBACK_URL="https://atelier.example/callbacks") as client:
+    async with open_scripted(
+        drawing, IMAGEN_CALLBACK_URL="https://atelier.example/callbacks"
+    ) as client:
         app = imagen.callback_app(client)
 
         async def tell() -> None:
@@ -250,7 +291,7 @@ async def test_only_a_true_callback_ends_the_wait(true: bool, seconds: int, auto
         assert trio.current_time() == seconds
 
 
-# --- over real sockets ----------------------------------------------------------------------------------------------
+# --- over real sockets --------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +307,9 @@ def trusting(authority: trustme.CA) -> ssl.SSLContext:
 
 
 @asynccontextmanager
-async def serving(app: Application, listener: socket.socket, certificate: Path) -> AsyncIterator[None]:
+async def serving(
+    app: Application, listener: socket.socket, certificate: Path
+) -> AsyncIterator[None]:
     """Serves an application by hypercorn, which closes the listener in the end."""
     config = hypercorn.config.Config()
     config.bind = [f"fd://{listener.detach()}"]
@@ -283,7 +326,10 @@ def asking_seldom(settings: imagen.Settings) -> imagen.Settings:
     access = {
         name: msgspec.structs.replace(
             access,
-            settings={**access.settings, **dict.fromkeys({"poll_seconds"} & access.settings.keys(), LONG_SECONDS)},
+            settings={
+                **access.settings,
+                **dict.fromkeys({"poll_seconds"} & access.settings.keys(), LONG_SECONDS),
+            },
         )
         for name, access in settings.access.items()
     }
@@ -303,7 +349,9 @@ def publish(request: httpx2.Request) -> httpx2.Response:
 async def open_called_back(
     home: Path, authority: trustme.CA, trusting: ssl.SSLContext, **simulated: Any
 ) -> AsyncIterator[tuple[imagen.Client, Simulator]]:
-    """A client that asks every ten minutes, and is called back by the simulator."""
+    """A client that asks every ten minutes, and is called back by the
+    simulator.
+    """
     certificate = home / "certificate.pem"
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(certificate))
     services = (Fal(callback_keys=(KEY,)), Ideogram(callback_keys=(KEY,)))
@@ -314,7 +362,10 @@ async def open_called_back(
         open_simulator(*services, latency=SECONDS, callback_tls=trusting, **simulated) as simulator,
         httpx2.AsyncClient(mounts={"https://rest.fal.ai": httpx2.MockTransport(publish)}) as http,
         imagen.open_client(
-            msgspec.structs.replace(asking_seldom(simulated_settings(simulator, home)), callback_url=url), http=http
+            msgspec.structs.replace(
+                asking_seldom(simulated_settings(simulator, home)), callback_url=url
+            ),
+            http=http,
         ) as client,
         serving(imagen.callback_app(client), listener, certificate),
     ):
@@ -341,7 +392,10 @@ async def test_an_image_comes_with_its_callback(
             image = await client.generate("a lighthouse", model=model)
         assert image.provider == name
         # It was asked for when it was over, and not before.
-        assert min(received.at_seconds for received in simulator.received if received.kind == "poll") >= SECONDS
+        assert (
+            min(received.at_seconds for received in simulator.received if received.kind == "poll")
+            >= SECONDS
+        )
         assert [bill.delivered for bill in simulator.bills] == [True]
 
 
@@ -349,17 +403,22 @@ async def test_an_image_comes_with_its_callback(
 async def test_a_job_that_failed_is_known_with_its_callback(
     name: str, model: str, authority: trustme.CA, trusting: ssl.SSLContext, tmp_path: Path
 ):
-    async with open_called_back(tmp_path, authority, trusting, faults=lambda _: JobFails()) as (client, _):
+    async with open_called_back(tmp_path, authority, trusting, faults=lambda _: JobFails()) as (
+        client,
+        _,
+    ):
         with trio.fail_after(30), pytest.raises(imagen.ProviderError):
             await client.generate("a lighthouse", model=model)
 
 
-# --- the simulator calls back ---------------------------------------------------------------------------------------
+# --- the simulator calls back -------------------------------------------------
 
 
 @asynccontextmanager
 async def open_postbox(authority: trustme.CA, *answers: int | None) -> AsyncIterator[Server]:
-    """Takes callbacks by script, where None hangs up, and every one of them after that."""
+    """Takes callbacks by script, where None hangs up, and every one of them
+    after that.
+    """
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost", "127.0.0.1").configure_cert(tls)
     coming = iter(answers)
@@ -378,7 +437,9 @@ def knock(url: str, *, tls: ssl.SSLContext | None) -> Awaitable[None]:
 
 
 @pytest.mark.parametrize(
-    ("answers", "tries"), [((), 1), ((500,), 2), ((301, 404), 3), ((500, 500, 500, 500), 3)], ids=str
+    ("answers", "tries"),
+    [((), 1), ((500,), 2), ((301, 404), 3), ((500, 500, 500, 500), 3)],
+    ids=str,
 )
 async def test_the_simulator_tries_three_times(
     answers: tuple[int, ...], tries: int, authority: trustme.CA, trusting: ssl.SSLContext
@@ -388,7 +449,10 @@ async def test_the_simulator_tries_three_times(
             await knock(server.url, tls=trusting)
     assert len(server.requests) == tries
     assert all(request.startswith(b"POST /callbacks HTTP/1.1\r\n") for request in server.requests)
-    assert all(b"\r\nx-time: " in request and request.endswith(b"\r\n\r\n{}") for request in server.requests)
+    assert all(
+        b"\r\nx-time: " in request and request.endswith(b"\r\n\r\n{}")
+        for request in server.requests
+    )
 
 
 async def test_it_tells_nothing_to_whom_it_does_not_trust(authority: trustme.CA):
@@ -399,7 +463,9 @@ async def test_it_tells_nothing_to_whom_it_does_not_trust(authority: trustme.CA)
     assert not server.requests
 
 
-async def test_it_bears_that_nobody_answers_or_listens(authority: trustme.CA, trusting: ssl.SSLContext):
+async def test_it_bears_that_nobody_answers_or_listens(
+    authority: trustme.CA, trusting: ssl.SSLContext
+):
     with trio.fail_after(20):
         async with open_postbox(authority, *[None] * 3) as server:
             await knock(server.url, tls=trusting)
@@ -435,7 +501,9 @@ async def test_a_callback_says_how_the_job_ended(
 ):
     order = call_for(CATALOG.find(model), "generate")
     async with open_postbox(authority) as server:
-        async with open_simulator(Fal(callback_keys=(KEY,)), faults=[fault], callback_tls=trusting) as simulator:
+        async with open_simulator(
+            Fal(callback_keys=(KEY,)), faults=[fault], callback_tls=trusting
+        ) as simulator:
             await order_and_die(simulator, msgspec.structs.replace(order, callback_url=server.url))
             await server.wait_closed()
     (request,) = server.requests

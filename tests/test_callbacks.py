@@ -1,4 +1,6 @@
-"""Callbacks of providers: asked for with an order, and believed only where the provider has signed them."""
+"""Callbacks of providers: asked for with an order, and believed only where the
+provider has signed them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import imagen
-from imagen import AuthenticationError, Callback, ConfigurationError, HttpResponse, InvalidRequestError
+from imagen import (
+    AuthenticationError,
+    Callback,
+    ConfigurationError,
+    HttpResponse,
+    InvalidRequestError,
+)
 from imagen._transport.driver import ExchangeObserver
 from imagen.providers import PROVIDERS, bfl, fal, replicate
 from imagen.testing.simulator import open_simulator
@@ -44,7 +52,8 @@ ORDERS = [
 
 
 class Sender(msgspec.Struct, frozen=True, kw_only=True):
-    """How one provider signs, by its own secret or by another's, and what it answers to who checks that.
+    """How one provider signs, by its own secret or by another's, and what it
+    answers to who checks that.
 
     `nameless` is a callback of its own that names no job.
     """
@@ -67,7 +76,9 @@ SENDERS = [
     Sender(
         name="fal",
         sign=lambda own: simulated_fal.sign_callback("j1", KEY if own else OTHER_KEY, now=NOW),
-        nameless=_callbacks.sign_with_key({}, KEY, headers="x-fal-webhook-", id_header="request-id", id="j1", now=NOW),
+        nameless=_callbacks.sign_with_key(
+            {}, KEY, headers="x-fal-webhook-", id_header="request-id", id="j1", now=NOW
+        ),
         answers=PUBLISHED,
     ),
     Sender(
@@ -80,7 +91,9 @@ SENDERS = [
     ),
     Sender(
         name="replicate",
-        sign=lambda own: simulated_replicate.sign_callback("j1", SECRET if own else "another secret", now=NOW),
+        sign=lambda own: simulated_replicate.sign_callback(
+            "j1", SECRET if own else "another secret", now=NOW
+        ),
         nameless=simulated_replicate.sign_callback("", SECRET, now=NOW),
         answers=(reply({"key": f"whsec_{pybase64.b64encode_as_string(SECRET.encode())}"}),),
     ),
@@ -121,7 +134,9 @@ def test_one_of_somebody_else_is_refused(sender: Sender):
 @each_sender
 def test_a_body_that_was_changed_is_refused(sender: Sender):
     headers, body = sender.sign(True)
-    assert isinstance(refusal(read(sender, (headers, body.replace(b"j1", b"j2")))), AuthenticationError)
+    assert isinstance(
+        refusal(read(sender, (headers, body.replace(b"j1", b"j2")))), AuthenticationError
+    )
 
 
 @each_sender
@@ -135,7 +150,9 @@ def test_headers_that_were_changed_or_left_out_are_refused(sender: Sender):
 
 
 @each_sender
-@pytest.mark.parametrize(("seconds", "counts"), [(-301, False), (-299, True), (299, True), (301, False)])
+@pytest.mark.parametrize(
+    ("seconds", "counts"), [(-301, False), (-299, True), (299, True), (301, False)]
+)
 def test_a_callback_counts_for_five_minutes(sender: Sender, seconds: int, counts: bool):
     walk = read(sender, sender.sign(True), now=NOW + seconds)
     if counts or not sender.dated:
@@ -155,7 +172,10 @@ def test_anything_at_all_is_an_id_or_an_error(sender: Sender, data: st.DataObjec
     bodies = st.binary() | st.sampled_from([body, b"{}", b'{"id": 5}', b"[" * 100_000])
     answers = st.builds(
         reply,
-        st.binary() | st.sampled_from([{"keys": [5]}, {"keys": [{"crv": "Ed25519", "x": "?"}]}, {"key": "whsec_?"}]),
+        st.binary()
+        | st.sampled_from(
+            [{"keys": [5]}, {"keys": [{"crv": "Ed25519", "x": "?"}]}, {"key": "whsec_?"}]
+        ),
         st.sampled_from([200, 404, 500]),
     )
     answered = sender.answers or (reply({}),)
@@ -189,9 +209,17 @@ def test_of_several_keys_any_will_do():
 def test_keys_of_other_kinds_are_passed_over():
     sender = next(sender for sender in SENDERS if sender.name == "ideogram")
     (own,) = msgspec.json.decode(PUBLISHED[0].body)["keys"]
-    others = [{"crv": "P-256", "x": own["x"]}, {**own, "x": 5}, {**own, "x": "a"}, {**own, "x": "AAAA"}]
+    others = [
+        {"crv": "P-256", "x": own["x"]},
+        {**own, "x": 5},
+        {**own, "x": "a"},
+        {**own, "x": "AAAA"},
+    ]
     assert read(sender, sender.sign(True), answers=(reply({"keys": [*others, own]}),)).run() == "j1"
-    assert isinstance(refusal(read(sender, sender.sign(True), answers=(reply({"keys": others}),))), AuthenticationError)
+    assert isinstance(
+        refusal(read(sender, sender.sign(True), answers=(reply({"keys": others}),))),
+        AuthenticationError,
+    )
 
 
 def test_a_signed_body_that_is_no_json_names_no_job():
@@ -214,7 +242,7 @@ def test_the_package_that_checks_signatures_is_an_extra(name: str, monkeypatch: 
     assert "imagen-trio[webhooks]" in error.message
 
 
-# --- over real sockets ----------------------------------------------------------------------------------------------
+# --- over real sockets --------------------------------------------------------
 
 
 async def test_keys_and_secrets_are_fetched_once():
@@ -231,10 +259,14 @@ async def test_keys_and_secrets_are_fetched_once():
             async with open_driver(base_url, provider=provider, key=simulator.key) as driver:
                 for _ in range(3):
                     callback = Callback(headers=headers, body=body, now=NOW)
-                    assert await driver.run(provider.read_callback(callback), ExchangeObserver()) == "j1"
+                    assert (
+                        await driver.run(provider.read_callback(callback), ExchangeObserver())
+                        == "j1"
+                    )
                 false = Callback(headers=headers, body=body + b" ", now=NOW)
                 assert isinstance(
-                    await failure(driver.run(provider.read_callback(false), ExchangeObserver())), AuthenticationError
+                    await failure(driver.run(provider.read_callback(false), ExchangeObserver())),
+                    AuthenticationError,
                 )
         assert len(simulator.received) == 2
 
@@ -259,20 +291,27 @@ async def test_the_keys_of_fal_are_asked_for_without_ours():
     assert "authorization" not in request.headers
 
 
-# --- orders ---------------------------------------------------------------------------------------------------------
+# --- orders -------------------------------------------------------------------
 
 
 def called_back(call: imagen.Call) -> imagen.Call:
     return msgspec.structs.replace(call, callback_url=URL, callback_secret=SECRET)
 
 
-@pytest.mark.parametrize(("model", "operation"), ORDERS, ids=[f"{model.id}-{operation}" for model, operation in ORDERS])
-async def test_every_order_is_taken_that_asks_to_be_called_back(model: imagen.Model, operation: str):
+@pytest.mark.parametrize(
+    ("model", "operation"), ORDERS, ids=[f"{model.id}-{operation}" for model, operation in ORDERS]
+)
+async def test_every_order_is_taken_that_asks_to_be_called_back(
+    model: imagen.Model, operation: str
+):
     async with open_simulator() as simulator:
         await order_and_die(simulator, called_back(call_for(model, operation)))
         order = next(received for received in simulator.received if received.kind == "create")
-    said = f"{order.query} {order.body.decode(errors='replace')}".replace("%3A", ":").replace("%2F", "/")
-    # FLUX 3 refuses what it does not know, and nobody publishes that it calls back.
+    said = f"{order.query} {order.body.decode(errors='replace')}".replace("%3A", ":").replace(
+        "%2F", "/"
+    )
+    # FLUX 3 refuses what it does not know, and nobody publishes that it calls
+    # back.
     silent = model.wire_name.startswith(("flux-3", "flux-tools/"))
     assert (URL in said) is not silent
     assert (SECRET in said) is (model.provider == "bfl" and not silent)
@@ -282,22 +321,32 @@ async def test_every_order_is_taken_that_asks_to_be_called_back(model: imagen.Mo
 async def test_the_simulated_services_call_no_plain_http(name: str):
     model, operation = next(order for order in ORDERS if order[0].provider == name)
     provider = PROVIDERS[name]
-    asked = msgspec.structs.replace(call_for(model, operation), callback_url="http://atelier.example/callbacks")
+    asked = msgspec.structs.replace(
+        call_for(model, operation), callback_url="http://atelier.example/callbacks"
+    )
     async with open_simulator() as simulator:
-        async with open_driver(simulator.base_url(name), provider=provider, key=simulator.key) as driver:
-            error = await failure(driver.run(provider.operations[operation](asked), ExchangeObserver()))
+        async with open_driver(
+            simulator.base_url(name), provider=provider, key=simulator.key
+        ) as driver:
+            error = await failure(
+                driver.run(provider.operations[operation](asked), ExchangeObserver())
+            )
         assert not simulator.bills
     assert isinstance(error, InvalidRequestError)
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"webhook": "http://atelier.example"}, {"webhook": URL, "webhook_events_filter": ["ended"]}], ids=str
+    "wrong",
+    [{"webhook": "http://atelier.example"}, {"webhook": URL, "webhook_events_filter": ["ended"]}],
+    ids=str,
 )
 async def test_nor_does_the_simulated_replicate(wrong: dict[str, object]):
     body = {"version": "black-forest-labs/flux-schnell", "input": {"prompt": "x"}, **wrong}
     async with open_simulator() as simulator, httpx2.AsyncClient() as http:
         key = {"authorization": f"Bearer {simulator.key}"}
-        answer = await http.post(f"{simulator.base_url('replicate')}/predictions", json=body, headers=key)
+        answer = await http.post(
+            f"{simulator.base_url('replicate')}/predictions", json=body, headers=key
+        )
         assert answer.status_code == 422
         assert not simulator.bills
 
@@ -311,7 +360,9 @@ def test_who_is_called_back_asks_less_often(name: str, url: str | None, seconds:
     assert collect is not None
     walk = Walk(collect(asked, imagen.JobAccepted(job_id="j1", poll_url="jobs/j1")), reply({}, 401))
     walk.fail()
-    assert [step for step in walk.steps if isinstance(step, imagen.Wait)] == [imagen.Wait(seconds=seconds, job_id="j1")]
+    assert [step for step in walk.steps if isinstance(step, imagen.Wait)] == [
+        imagen.Wait(seconds=seconds, job_id="j1")
+    ]
 
 
 def test_a_callback_of_the_callers_own_is_left_to_the_caller():
@@ -324,7 +375,11 @@ def test_a_callback_of_the_callers_own_is_left_to_the_caller():
 
 
 def test_replicate_calls_no_plain_http():
-    asked = msgspec.structs.replace(call("replicate/flux-schnell"), callback_url="http://127.0.0.1:1/callbacks")
-    walk = Walk(replicate.run(asked), reply({"id": "j1", "status": "starting"}, 201), reply({}, 401))
+    asked = msgspec.structs.replace(
+        call("replicate/flux-schnell"), callback_url="http://127.0.0.1:1/callbacks"
+    )
+    walk = Walk(
+        replicate.run(asked), reply({"id": "j1", "status": "starting"}, 201), reply({}, 401)
+    )
     walk.fail()
     assert walk.body.keys() == {"version", "input"}

@@ -1,4 +1,6 @@
-"""Whatever is cancelled, and whenever: the ledger balances, and each file is whole or absent."""
+"""Whatever is cancelled, and whenever: the ledger balances, and each file is
+whole or absent.
+"""
 
 from __future__ import annotations
 
@@ -166,7 +168,9 @@ async def test_a_crash_of_a_sibling_task_still_salvages(autojump_clock, tmp_path
         assert len(await client.library.list()) == 1
 
 
-async def test_a_subscriber_that_raises_loses_no_image_and_is_heard_at_the_end(autojump_clock, tmp_path):
+async def test_a_subscriber_that_raises_loses_no_image_and_is_heard_at_the_end(
+    autojump_clock, tmp_path
+):
     def broken(event: imagen.Event) -> None:
         raise LookupError(type(event).__name__)
 
@@ -175,14 +179,18 @@ async def test_a_subscriber_that_raises_loses_no_image_and_is_heard_at_the_end(a
             assert (await client.generate("a cat")).width == 8
 
 
-# --- the whole way: retries, fallback, hedging, budgets, rates ---------------------------------------------------------
+# --- the whole way: retries, fallback, hedging, budgets, rates ----------------
 
 
 class BillingTown(Town):
-    """Three providers that keep their bill: an image is paid for when it is begun, whoever waits for it."""
+    """Three providers that keep their bill: an image is paid for when it is
+    begun, whoever waits for it.
+    """
 
     def __init__(self, **scripts: list[ScriptedReply]) -> None:
-        super().__init__(**{name: self._billing(name, scripts.get(name, [image_reply()])) for name in PRICES})
+        super().__init__(
+            **{name: self._billing(name, scripts.get(name, [image_reply()])) for name in PRICES}
+        )
         self.billed_usd = Decimal(0)
 
     def _billing(self, name: str, script: list[ScriptedReply]) -> Callable[[int], ScriptedReply]:
@@ -204,7 +212,9 @@ RATE = {"rate_limit": {"images": 2, "period_seconds": 3, "max_at_once": 2}}
 
 @asynccontextmanager
 async def open_ruled_town(town: Town, home: Path) -> AsyncIterator[imagen.Client]:
-    """A client with a standing budget, rates that make it wait, and waits between tries that are short."""
+    """A client with a standing budget, rates that make it wait, and waits
+    between tries that are short.
+    """
     async with open_town(
         town,
         home,
@@ -220,7 +230,9 @@ async def open_ruled_town(town: Town, home: Path) -> AsyncIterator[imagen.Client
 
 
 async def check_town(home: Path, town: BillingTown) -> None:
-    """What a later client finds: everything billed is in the ledger, what is settled has its image, files are whole."""
+    """What a later client finds: everything billed is in the ledger, what is
+    settled has its image, files are whole.
+    """
     files = {path for path in (home / "images").rglob("*") if path.is_file()}
     for path in files:
         assert path.stem == hashlib.sha256(path.read_bytes()).hexdigest()
@@ -229,15 +241,22 @@ async def check_town(home: Path, town: BillingTown) -> None:
         images = await client.library.list(limit=100)
         assert (spending.attempts.in_flight, spending.reserved_usd, client.in_flight) == (0, 0, 0)
         assert spending.settled_usd == sum(image.cost.usd for image in images)
-        assert spending.settled_usd <= town.billed_usd <= spending.settled_usd + spending.unknown_usd
+        assert (
+            spending.settled_usd <= town.billed_usd <= spending.settled_usd + spending.unknown_usd
+        )
         assert spending.settled_usd + spending.unknown_usd <= Decimal("0.50")
         assert {image.path for image in images} == files
 
 
 def cancel_in_town(
-    work: Callable[[imagen.Client], Awaitable[None]], scripts: dict[str, list[ScriptedReply]], *, every: int = 1
+    work: Callable[[imagen.Client], Awaitable[None]],
+    scripts: dict[str, list[ScriptedReply]],
+    *,
+    every: int = 1,
 ) -> int:
-    """Cancels the work at each step, looks at what is left, and gives how many runs that took. All in the scripts are asked."""
+    """Cancels the work at each step, looks at what is left, and gives how many
+    runs that took. All in the scripts are asked.
+    """
     asked: set[str] = set()
 
     async def scenario(scope: trio.CancelScope) -> None:
@@ -256,7 +275,11 @@ def cancel_in_town(
 
 
 FAULTS = {
-    "a retry that is waited for": {"left": [DOWN, BUSY, image_reply()], "right": [BUSY], "third": [REFUSED]},
+    "a retry that is waited for": {
+        "left": [DOWN, BUSY, image_reply()],
+        "right": [BUSY],
+        "third": [REFUSED],
+    },
     "falling back twice": {"left": [DOWN], "right": [REFUSED], "third": [image_reply()]},
     "an outcome that is unknown": {"left": [REFUSED], "right": [BROKEN, LOST]},
     "a slow model that is overtaken": {"left": [image_reply(9.0)], "right": [image_reply(0.5)]},
@@ -271,7 +294,8 @@ def test_one_request_on_its_way_round_survives_a_cancellation_at_every_step(scri
         try:
             await client.generate("x", **WAYS)
         except imagen.ImagenError:
-            # What came out of it stands in the ledger; here nobody is to lose it.
+            # What came out of it stands in the ledger; here nobody is to lose
+            # it.
             return
 
     assert cancel_in_town(work, scripts, every=2) > 15
@@ -294,10 +318,16 @@ def test_a_batch_over_all_ways_survives_a_cancellation_at_every_step():
 
 def test_a_session_over_all_ways_survives_a_cancellation_at_every_step():
     async def work(client: imagen.Client) -> None:
-        session = client.start_session("x", n=4, max_at_once=2, budget=imagen.Budget("0.25"), **WAYS)
+        session = client.start_session(
+            "x", n=4, max_at_once=2, budget=imagen.Budget("0.25"), **WAYS
+        )
         await session.wait_finished()
 
-    scripts = {"left": [image_reply(5.0), DOWN], "right": [DOWN, image_reply(), LOST], "third": [BUSY, image_reply()]}
+    scripts = {
+        "left": [image_reply(5.0), DOWN],
+        "right": [DOWN, image_reply(), LOST],
+        "third": [BUSY, image_reply()],
+    }
     assert cancel_in_town(work, scripts, every=5) > 25
 
 

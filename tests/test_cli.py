@@ -1,4 +1,6 @@
-"""The command as a person or a script runs it: a process of its own, against the simulator on loopback."""
+"""The command as a person or a script runs it: a process of its own, against
+the simulator on loopback.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,15 @@ from pathlib import Path
 import pytest
 import trio
 
-from imagen.testing.simulator import Garbage, NotAllowed, Refused, Reset, Simulator, Truncated, open_simulator
+from imagen.testing.simulator import (
+    Garbage,
+    NotAllowed,
+    Refused,
+    Reset,
+    Simulator,
+    Truncated,
+    open_simulator,
+)
 
 IMAGE_KEYS = {
     "kind",
@@ -41,7 +51,8 @@ FAILURE_KEYS = {"kind", "index", "code", "message", "retryable", "billed", "mode
 KEPT_KEYS = IMAGE_KEYS | {"prompt", "created_at", "sha256", "tags", "rating", "notes", "trashed"}
 SUMMARY_KEYS = {"kind", "requested", "succeeded", "failed", "cost_usd", "seconds"}
 FOUR_CENTS = (
-    '[models.four-cents]\nlike = "gpt-image-2"\nwire_name = "gpt-image-2"\nprice = { usd_per_image = "0.04" }\n'
+    '[models.four-cents]\nlike = "gpt-image-2"\nwire_name = "gpt-image-2"\nprice = { usd_per_image'
+    ' = "0.04" }\n'
 )
 
 
@@ -50,7 +61,12 @@ class Shell:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.environ = {"PATH": os.environ["PATH"], "IMAGEN_HOME": str(home), "HOME": str(home), "COLUMNS": "100"}
+        self.environ = {
+            "PATH": os.environ["PATH"],
+            "IMAGEN_HOME": str(home),
+            "HOME": str(home),
+            "COLUMNS": "100",
+        }
         home.mkdir(parents=True, exist_ok=True)
 
     def use(self, simulator: Simulator) -> None:
@@ -78,7 +94,11 @@ class Shell:
 
     async def run_json(self, *arguments: str) -> tuple[int, list[dict[str, object]], str]:
         done = await self.run(*arguments, "--json")
-        return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr.decode()
+        return (
+            done.returncode,
+            [json.loads(line) for line in done.stdout.splitlines()],
+            done.stderr.decode(),
+        )
 
 
 @pytest.fixture
@@ -95,7 +115,9 @@ async def simulated(shell: Shell, **options: object) -> AsyncIterator[Simulator]
 
 async def test_images_come_in_order_of_completion_each_on_a_line_of_its_own(shell):
     async with simulated(shell, latency=[0.9, 0.1, 0.5], usd_per_image="0.04") as simulator:
-        status, lines, _ = await shell.run_json("generate", "a cat", "-n", "3", "--model", "four-cents")
+        status, lines, _ = await shell.run_json(
+            "generate", "a cat", "-n", "3", "--model", "four-cents"
+        )
         assert status == 0
         assert [line["kind"] for line in lines] == ["image"] * 3 + ["summary"]
         assert sorted(line["index"] for line in lines[:3]) == [0, 1, 2]
@@ -132,7 +154,18 @@ async def test_each_line_is_written_when_its_image_is_done(shell):
 async def test_a_budget_stops_before_the_request_that_does_not_fit(shell, at_once):
     async with simulated(shell, latency=(0.01, 0.1), usd_per_image="0.04") as simulator:
         status, lines, _ = await shell.run_json(
-            *("generate", "a cat", "-n", "5", "--model", "four-cents", "--budget", "0.10", "--max-at-once", at_once)
+            *(
+                "generate",
+                "a cat",
+                "-n",
+                "5",
+                "--model",
+                "four-cents",
+                "--budget",
+                "0.10",
+                "--max-at-once",
+                at_once,
+            )
         )
         assert status == 3
         assert [line["kind"] for line in lines].count("image") == 2
@@ -146,7 +179,18 @@ async def test_an_interruption_keeps_what_is_paid_and_balances_the_ledger(shell,
     slow = 60.0 if again == 2 else 1.0
     async with simulated(shell, latency=[0.0, slow, slow], usd_per_image="0.04") as simulator:
         process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "imagen", "generate", "a cat", "-n", "9", "--max-at-once", "2", "--json"],
+            [
+                sys.executable,
+                "-m",
+                "imagen",
+                "generate",
+                "a cat",
+                "-n",
+                "9",
+                "--max-at-once",
+                "2",
+                "--json",
+            ],
             env=shell.environ | {"IMAGEN_DEFAULT_MODEL": "four-cents"},
             cwd=shell.home,
             stdout=subprocess.PIPE,
@@ -181,7 +225,9 @@ async def test_an_interruption_keeps_what_is_paid_and_balances_the_ledger(shell,
 
 async def test_history_spend_and_show_agree_with_what_was_made(shell):
     async with simulated(shell, usd_per_image="0.04", faults=[None, Refused(), None]) as simulator:
-        _, made, _ = await shell.run_json("generate", "a cat", "-n", "3", "--model", "four-cents", "--max-at-once", "1")
+        _, made, _ = await shell.run_json(
+            "generate", "a cat", "-n", "3", "--model", "four-cents", "--max-at-once", "1"
+        )
         _, history, _ = await shell.run_json("history")
         _, (spend,), _ = await shell.run_json("spend", "--since", "1h")
     images = [line for line in made if line["kind"] == "image"]
@@ -237,7 +283,10 @@ async def test_the_first_live_model_with_a_key_is_the_default(shell):
         (["generate", "x", "--model", "openai/dall-e-3"], "Use gpt-image-2 instead"),
         (["generate", "x", "--size", "0x456", "--model", "gpt-image-2"], "WIDTHxHEIGHT"),
         (["generate", "x", "--size", "large"], "WIDTHxHEIGHT"),
-        (["generate", "x", "--quality", "hq", "--model", "gpt-image-2"], "choose one of auto, low, medium, high"),
+        (
+            ["generate", "x", "--quality", "hq", "--model", "gpt-image-2"],
+            "choose one of auto, low, medium, high",
+        ),
         (["generate", "x", "-n", "0"], "whole number from 1"),
         (["generate", "x", "-n", "1001"], "whole number from 1"),
         (["generate", "x", "--budget", "much"], "no amount of US dollars"),
@@ -267,7 +316,9 @@ async def test_a_wrong_key_is_a_matter_of_configuration_and_is_not_repeated(shel
         shell.environ["OPENAI_API_KEY"] = "sk-wrong-key"
         status, lines, errors = await shell.run_json("generate", "x", "-n", "2")
     assert status == 2
-    assert all(set(line) == FAILURE_KEYS and line["code"] == "AUTHENTICATION" for line in lines[:-1])
+    assert all(
+        set(line) == FAILURE_KEYS and line["code"] == "AUTHENTICATION" for line in lines[:-1]
+    )
     assert "sk-wrong-key" not in json.dumps(lines) + errors
 
 
@@ -335,17 +386,33 @@ async def test_doctor_tells_what_answers(shell):
         shell.environ["NEXOS_API_KEY"] = "wrong"
         status, (report,), _ = await shell.run_json("doctor")
     assert status == 1
-    states = {provider["name"]: provider["usable"] for provider in report["providers"] if provider["configured"]}
+    states = {
+        provider["name"]: provider["usable"]
+        for provider in report["providers"]
+        if provider["configured"]
+    }
     assert states == {"openai": True, "nexos": False, "sketch": True}
 
 
 async def test_a_deadline_ends_the_waiting(shell):
     async with simulated(shell, latency=[0.0, 1.5], usd_per_image="0.04") as simulator:
         status, lines, _ = await shell.run_json(
-            *("generate", "x", "-n", "3", "--max-at-once", "1", "--deadline", "0.7", "--model", "four-cents")
+            *(
+                "generate",
+                "x",
+                "-n",
+                "3",
+                "--max-at-once",
+                "1",
+                "--deadline",
+                "0.7",
+                "--model",
+                "four-cents",
+            )
         )
         assert status == 1
-        # The second was sent before the deadline: it is paid, so it is waited for and kept.
+        # The second was sent before the deadline: it is paid, so it is waited
+        # for and kept.
         assert [line["kind"] for line in lines] == ["image", "image", "summary"]
         assert lines[-1]["failed"] == 1
         assert len(simulator.bills) == 2

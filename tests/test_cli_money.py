@@ -1,4 +1,6 @@
-"""What the command says of money before, while and after it is spent; a process of its own, against the simulator."""
+"""What the command says of money before, while and after it is spent; a process
+of its own, against the simulator.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,16 @@ from imagen.testing.simulator import QuotaExhausted, Refused, Reset, Simulator
 from tests.test_cli import FOUR_CENTS, Shell, simulated
 
 MAKE = ("generate", "a cat", "--model", "four-cents")
-SPENDING_KEYS = {"kind", "images", "unpriced", "settled_usd", "reserved_usd", "unknown_usd", "attempts", "by_source"}
+SPENDING_KEYS = {
+    "kind",
+    "images",
+    "unpriced",
+    "settled_usd",
+    "reserved_usd",
+    "unknown_usd",
+    "attempts",
+    "by_source",
+}
 ATTEMPT_KEYS = {
     *("kind", "id", "created_at", "provider", "model", "operation", "images", "tag", "batch_id"),
     *("reserved_usd", "cost_usd", "remote_id", "message"),
@@ -41,7 +52,7 @@ def set_up(shell: Shell, toml: str) -> None:
     (shell.home / "imagen.toml").write_text(f"{toml}\n{FOUR_CENTS}\n{TWO_CENTS}")
 
 
-# --- before ---------------------------------------------------------------------------------------------------------
+# --- before -------------------------------------------------------------------
 
 
 async def test_a_dry_run_needs_no_key_sends_nothing_and_leaves_the_home_alone(shell):
@@ -63,7 +74,9 @@ async def test_a_dry_run_needs_no_key_sends_nothing_and_leaves_the_home_alone(sh
 async def test_a_dry_run_says_the_cost_of_each_model_that_may_be_asked(shell):
     async with simulated(shell) as simulator:
         set_up(shell, 'confirm_above_usd = "0.10"')
-        done = await shell.run(*MAKE, "-n", "5", "--fallback", "two-cents", "--fallback", "flux-1.1-pro", "--dry-run")
+        done = await shell.run(
+            *MAKE, "-n", "5", "--fallback", "two-cents", "--fallback", "flux-1.1-pro", "--dry-run"
+        )
         default = await shell.run("generate", "a cat", "--dry-run")
         nothing = await shell.run("generate", "a cat", "--model", "sketch", "--dry-run")
         assert not simulator.received
@@ -84,7 +97,9 @@ async def test_a_dry_run_of_an_edit_reads_no_image_and_refuses_what_the_model_ca
     done = await shell.run("edit", "a dog", "nowhere.png", "--model", "gpt-image-2", "--dry-run")
     assert done.returncode == 0
     assert b"gpt-image-2" in done.stdout
-    wrong = await shell.run("generate", "x", "--model", "gpt-image-2", "--quality", "hq", "--dry-run")
+    wrong = await shell.run(
+        "generate", "x", "--model", "gpt-image-2", "--quality", "hq", "--dry-run"
+    )
     assert wrong.returncode == 2
     assert b"choose one of" in wrong.stderr
 
@@ -130,15 +145,19 @@ async def test_above_the_limit_somebody_must_agree(shell):
     assert [line["kind"] for line in lines] == ["summary"]
     assert lines[0]["succeeded"] == 0
     assert re.fullmatch(
-        r"imagen: 3 images may cost up to \$0\.12, and above \$0\.10 .* Add --yes to agree to it\.\n", errors
+        r"imagen: 3 images may cost up to \$0\.12, and above \$0\.10 .* Add --yes to agree to"
+        r" it\.\n",
+        errors,
     )
 
 
-# --- at a terminal --------------------------------------------------------------------------------------------------
+# --- at a terminal ------------------------------------------------------------
 
 
 class Terminal:
-    """A command that a person runs: what is asked and told stands in `shown`, results in `result`."""
+    """A command that a person runs: what is asked and told stands in `shown`,
+    results in `result`.
+    """
 
     def __init__(self, process: trio.Process, master: trio.lowlevel.FdStream) -> None:
         self.process = process
@@ -231,7 +250,10 @@ async def test_an_interruption_is_an_answer_too(shell):
 
 async def test_the_changing_line_says_what_is_waited_for(shell):
     async with simulated(shell, usd_per_image="0.04"):
-        limited = FOUR_CENTS.replace("four-cents", "slow") + "rate_limit = { images = 1, period_seconds = 60 }\n"
+        limited = (
+            FOUR_CENTS.replace("four-cents", "slow")
+            + "rate_limit = { images = 1, period_seconds = 60 }\n"
+        )
         (shell.home / "imagen.toml").write_text(limited)
         async with at_terminal(shell, "generate", "x", "--model", "slow", "-n", "2") as terminal:
             await terminal.wait_shown("waits 60 seconds for a slot: slow")
@@ -240,7 +262,7 @@ async def test_the_changing_line_says_what_is_waited_for(shell):
     assert b"1 of 2 made" in terminal.result
 
 
-# --- while ----------------------------------------------------------------------------------------------------------
+# --- while --------------------------------------------------------------------
 
 
 async def test_a_budget_that_runs_low_is_told_and_one_that_is_spent_ends_with_status_3(shell):
@@ -254,7 +276,10 @@ async def test_a_budget_that_runs_low_is_told_and_one_that_is_spent_ends_with_st
         assert len(simulator.bills) == 3
     assert told.returncode == status == 3
     assert other == 0
-    assert "imagen: 80% of the budget of $0.09 per day for tag cats is spent or reserved." in told.stderr.decode()
+    assert (
+        "imagen: 80% of the budget of $0.09 per day for tag cats is spent or reserved."
+        in told.stderr.decode()
+    )
     assert b"2 of 3 made" in told.stdout
     assert {line["code"] for line in lines if line["kind"] == "failure"} == {"BUDGET"}
 
@@ -265,7 +290,8 @@ async def test_an_alarm_is_an_event_for_programs(shell):
         _, lines, errors = await shell.run_json(*MAKE, "-n", "1", "--budget", "0.045")
     alarms = [line for line in lines if line["kind"] == "budget_alarm"]
     assert alarms == [
-        {"kind": "budget_alarm", "budget": "$0.045", "share": share, "taken": "0.04"} for share in (0.5, 0.8)
+        {"kind": "budget_alarm", "budget": "$0.045", "share": share, "taken": "0.04"}
+        for share in (0.5, 0.8)
     ]
     assert errors == ""
 
@@ -273,13 +299,17 @@ async def test_an_alarm_is_an_event_for_programs(shell):
 async def test_another_model_is_asked_where_the_first_has_no_money_left(shell):
     async with simulated(shell, usd_per_image="0.02", faults=[QuotaExhausted()]):
         set_up(shell, "")
-        status, lines, _ = await shell.run_json(*MAKE, "-n", "2", "--max-at-once", "1", "--fallback", "flux-1.1-pro")
+        status, lines, _ = await shell.run_json(
+            *MAKE, "-n", "2", "--max-at-once", "1", "--fallback", "flux-1.1-pro"
+        )
     assert status == 0
     assert [line["model"] for line in lines if line["kind"] == "image"] == ["flux-1.1-pro"] * 2
 
 
 async def test_another_model_is_asked_where_the_first_is_not_set_up(shell):
-    status, lines, _ = await shell.run_json("generate", "x", "--model", "gpt-image-2", "--fallback", "sketch")
+    status, lines, _ = await shell.run_json(
+        "generate", "x", "--model", "gpt-image-2", "--fallback", "sketch"
+    )
     assert (status, lines[0]["model"]) == (0, "sketch")
     alone = await shell.run("generate", "x", "--model", "gpt-image-2")
     assert alone.returncode == 2
@@ -289,7 +319,9 @@ async def test_another_model_is_asked_where_the_first_is_not_set_up(shell):
 async def test_the_cheapest_model_goes_first_when_asked_to(shell):
     async with simulated(shell, usd_per_image="0.02"):
         set_up(shell, "")
-        _, lines, _ = await shell.run_json(*MAKE, "--fallback", "two-cents", "--routing", "cheapest")
+        _, lines, _ = await shell.run_json(
+            *MAKE, "--fallback", "two-cents", "--routing", "cheapest"
+        )
     assert lines[0]["model"] == "two-cents"
 
 
@@ -303,14 +335,22 @@ async def test_a_second_model_is_asked_after_a_while_and_both_are_paid_and_told(
     assert done.stdout.count(b"\n") == 2
     assert b"1 of 1 made, $0.06" in done.stdout
     assert b"1 request(s) that may be paid; Ctrl-C gives them up" in done.stderr
-    assert {line["name"]: line["settled_usd"] for line in lines[:2]} == {"four-cents": "0.04", "two-cents": "0.02"}
+    assert {line["name"]: line["settled_usd"] for line in lines[:2]} == {
+        "four-cents": "0.04",
+        "two-cents": "0.02",
+    }
 
 
 async def test_who_does_not_wait_is_told_when_a_slot_is_due(shell):
     async with simulated(shell, usd_per_image="0.04") as simulator:
-        limited = FOUR_CENTS.replace("four-cents", "slow") + "rate_limit = { images = 1, period_seconds = 60 }\n"
+        limited = (
+            FOUR_CENTS.replace("four-cents", "slow")
+            + "rate_limit = { images = 1, period_seconds = 60 }\n"
+        )
         (shell.home / "imagen.toml").write_text(limited)
-        status, lines, _ = await shell.run_json("generate", "x", "--model", "slow", "-n", "2", "--no-wait")
+        status, lines, _ = await shell.run_json(
+            "generate", "x", "--model", "slow", "-n", "2", "--no-wait"
+        )
         assert len(simulator.received) == 1
     assert status == 1
     (failure,) = [line for line in lines if line["kind"] == "failure"]
@@ -318,12 +358,14 @@ async def test_who_does_not_wait_is_told_when_a_slot_is_due(shell):
     assert "a slot is due in" in str(failure["message"])
 
 
-# --- after ----------------------------------------------------------------------------------------------------------
+# --- after --------------------------------------------------------------------
 
 
 @asynccontextmanager
 async def spent(shell: Shell) -> AsyncIterator[Simulator]:
-    """Two images for the cats, one of them refused; one for nobody, whose answer was lost."""
+    """Two images for the cats, one of them refused; one for nobody, whose
+    answer was lost.
+    """
     async with simulated(
         shell, usd_per_image="0.04", faults=[None, Refused(), None, Reset(after_billing=True)]
     ) as simulator:
@@ -351,7 +393,9 @@ async def test_spending_is_split_by_whatever_one_asks_for(shell, key):
     rows = list(csv.DictReader(table.stdout.decode().splitlines()))
     assert [row["name"] for row in rows] == [group["name"] for group in groups]
     assert [row["settled_usd"] for row in rows] == [group["settled_usd"] for group in groups]
-    assert [int(row["refused"]) for row in rows] == [group["attempts"]["refused"] for group in groups]
+    assert [int(row["refused"]) for row in rows] == [
+        group["attempts"]["refused"] for group in groups
+    ]
     lines = done.stdout.decode().splitlines()
     assert lines[0].startswith(key.upper())
     assert len(lines) == len(groups) + 2
@@ -389,7 +433,9 @@ async def test_the_sum_says_where_its_figures_come_from(shell):
         text = (await shell.run("spend")).stdout.decode()
     assert row["name"] == "total"
     assert f"spent      ${row['settled_usd']}\n" in text
-    assert f"${row['settled_usd']} of it computed from the usage that the provider reported\n" in text
+    assert (
+        f"${row['settled_usd']} of it computed from the usage that the provider reported\n" in text
+    )
     assert "estimated" not in text
 
 
@@ -397,13 +443,21 @@ async def test_what_nobody_knows_is_listed_and_booked_by_hand(shell):
     async with spent(shell) as simulator:
         _, (attempt,), _ = await shell.run_json("spend", "--unknown")
         text = (await shell.run("spend", "--unknown")).stdout.decode()
-        (row,) = csv.DictReader((await shell.run("spend", "--unknown", "--csv")).stdout.decode().splitlines())
+        (row,) = csv.DictReader(
+            (await shell.run("spend", "--unknown", "--csv")).stdout.decode().splitlines()
+        )
         assert set(attempt) == ATTEMPT_KEYS
-        assert (attempt["model"], attempt["images"], attempt["reserved_usd"]) == ("four-cents", 1, "0.04")
+        assert (attempt["model"], attempt["images"], attempt["reserved_usd"]) == (
+            "four-cents",
+            1,
+            "0.04",
+        )
         assert row["id"] == attempt["id"]
         for words in (str(attempt["id"]), "four-cents", "up to $0.04", "imagen reconcile ID USD"):
             assert words in text
-        assert (await shell.run("spend", "--unknown", "--since", "2099-01-01")).stdout.startswith(b"No request")
+        assert (await shell.run("spend", "--unknown", "--since", "2099-01-01")).stdout.startswith(
+            b"No request"
+        )
 
         status, (booked,), _ = await shell.run_json("reconcile", str(attempt["id"])[:6], "0.03")
         assert status == 0
@@ -411,7 +465,9 @@ async def test_what_nobody_knows_is_listed_and_booked_by_hand(shell):
         assert (await shell.run("reconcile", str(attempt["id"]), "0.03")).returncode == 2
         _, (spend,), _ = await shell.run_json("spend")
         assert (spend["settled_usd"], spend["unknown_usd"]) == ("0.11", "0")
-        assert (await shell.run("spend", "--unknown")).stdout == b"No request is of unknown outcome.\n"
+        assert (
+            await shell.run("spend", "--unknown")
+        ).stdout == b"No request is of unknown outcome.\n"
         assert len(simulator.received) == 4
 
 
@@ -419,7 +475,9 @@ async def test_a_beginning_that_several_ids_have_books_none(shell):
     async with spent(shell):
         _, (attempt,), _ = await shell.run_json("spend", "--unknown")
         with closing(sqlite3.connect(shell.home / "imagen.sqlite3")) as database, database:
-            database.execute("CREATE TEMP TABLE twin AS SELECT * FROM attempts WHERE id = ?", (attempt["id"],))
+            database.execute(
+                "CREATE TEMP TABLE twin AS SELECT * FROM attempts WHERE id = ?", (attempt["id"],)
+            )
             database.execute("UPDATE twin SET id = id || '0'")
             database.execute("INSERT INTO attempts SELECT * FROM twin")
         done = await shell.run("reconcile", str(attempt["id"])[:4], "0")

@@ -1,4 +1,6 @@
-"""Batches for less, batches that are gone on with, and webhooks, by the command; a process of its own each."""
+"""Batches for less, batches that are gone on with, and webhooks, by the
+command; a process of its own each.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +23,29 @@ from tests.test_cli import FAILURE_KEYS, IMAGE_KEYS, SUMMARY_KEYS, Shell, simula
 from tests.test_cli_money import at_terminal
 from tests.transports import Server, http_reply, open_server
 
-ECONOMY = ("generate", "a cat", "--model", "gpt-image-2", "--quality", "low", "-n", "3", "--economy")
+ECONOMY = (
+    "generate",
+    "a cat",
+    "--model",
+    "gpt-image-2",
+    "--quality",
+    "low",
+    "-n",
+    "3",
+    "--economy",
+)
 NEVER = 3600.0
 SOON = 0.05
-WEBHOOK_KEYS = {"kind", "id", "state", "attempts", "next_try_at", "last_error", "created_at", "ended_at"}
+WEBHOOK_KEYS = {
+    "kind",
+    "id",
+    "state",
+    "attempts",
+    "next_try_at",
+    "last_error",
+    "created_at",
+    "ended_at",
+}
 
 
 @pytest.fixture
@@ -34,7 +55,9 @@ def shell(tmp_path: Path) -> Shell:
 
 def ask_every(shell: Shell, seconds: float) -> None:
     """How often the provider is asked for a batch."""
-    (shell.home / "imagen.toml").write_text(f"[providers.openai.settings]\neconomy_poll_seconds = {seconds}\n")
+    (shell.home / "imagen.toml").write_text(
+        f"[providers.openai.settings]\neconomy_poll_seconds = {seconds}\n"
+    )
 
 
 async def read_all(stream: trio.abc.ReceiveStream) -> str:
@@ -74,7 +97,9 @@ async def end_of(process: trio.Process) -> tuple[int, list[dict[str, object]], s
     return status, [json.loads(line) for line in lines], await read_all(process.stderr)
 
 
-async def leave_batch(shell: Shell, simulator: Simulator) -> tuple[int, list[dict[str, object]], str]:
+async def leave_batch(
+    shell: Shell, simulator: Simulator
+) -> tuple[int, list[dict[str, object]], str]:
     """A batch that is interrupted as soon as the provider has it."""
     ask_every(shell, NEVER)
     async with running(shell, *ECONOMY) as process:
@@ -86,7 +111,7 @@ async def leave_batch(shell: Shell, simulator: Simulator) -> tuple[int, list[dic
         return await end_of(process)
 
 
-# --- for less -------------------------------------------------------------------------------------------------------
+# --- for less -----------------------------------------------------------------
 
 
 async def test_a_batch_for_less_names_itself_first_and_costs_half(shell):
@@ -102,9 +127,9 @@ async def test_a_batch_for_less_names_itself_first_and_costs_half(shell):
     assert sorted(image["index"] for image in images) == [0, 1, 2]
     assert set(summary) == SUMMARY_KEYS | {"left"}
     assert (summary["succeeded"], summary["failed"], summary["left"]) == (3, 0, 0)
-    assert errors == (
-        f"imagen: Batch {batch['id']} may take hours; Ctrl-C leaves it with the provider, `imagen batch {batch['id']}` "
-        "goes on.\n"
+    assert (
+        errors == f"imagen: Batch {batch['id']} may take hours; Ctrl-C leaves it with the provider,"
+        f" `imagen batch {batch['id']}` goes on.\n"
     )
 
 
@@ -117,7 +142,10 @@ async def test_a_dry_run_quotes_the_lower_price(shell):
 
 
 async def test_a_quote_for_less_is_half_for_one_request_and_for_many(tmp_path):
-    async with simulated(Shell(tmp_path)) as simulator, open_simulated(tmp_path, simulator) as client:
+    async with (
+        simulated(Shell(tmp_path)) as simulator,
+        open_simulated(tmp_path, simulator) as client,
+    ):
         whole = client.quote("a cat", n=3, model="gpt-image-2", quality="low")
         less = client.quote("a cat", n=3, economy=True, model="gpt-image-2", quality="low")
         assert less.high_usd is not None
@@ -133,12 +161,16 @@ async def test_an_interruption_leaves_at_once_and_a_later_command_goes_on(shell)
         assert status == 130
         assert (summary["succeeded"], summary["failed"], summary["left"]) == (0, 0, 3)
         assert "waiting" not in errors
-        assert errors.endswith(f"`imagen batch {batch['id']}` goes on with what the provider has taken.\n")
+        assert errors.endswith(
+            f"`imagen batch {batch['id']}` goes on with what the provider has taken.\n"
+        )
         _, (spend,), _ = await shell.run_json("spend")
         assert spend["attempts"]["in_flight"] == 3
 
         ask_every(shell, SOON)
-        status, (*images, end), _ = await shell.run_json("batch", str(batch["id"]), "--out", "copies")
+        status, (*images, end), _ = await shell.run_json(
+            "batch", str(batch["id"]), "--out", "copies"
+        )
         assert status == 0
         assert all(set(image) == IMAGE_KEYS for image in images)
         assert sorted(image["index"] for image in images) == [0, 1, 2]
@@ -160,7 +192,10 @@ async def test_a_deadline_leaves_a_batch_with_the_provider_too(shell):
 
 
 async def test_what_is_given_up_before_the_provider_took_it_is_of_unknown_cost(shell):
-    async with simulated(shell, faults=[Stall(sent="nothing")]) as simulator, running(shell, *ECONOMY) as process:
+    async with (
+        simulated(shell, faults=[Stall(sent="nothing")]) as simulator,
+        running(shell, *ECONOMY) as process,
+    ):
         await simulator.wait_received(2)
         process.send_signal(signal.SIGINT)
         said = ""
@@ -207,12 +242,14 @@ async def test_bad_input_gets_one_sentence_and_nothing_is_sent(shell, arguments,
         assert not simulator.received
 
 
-# --- what was left --------------------------------------------------------------------------------------------------
+# --- what was left ------------------------------------------------------------
 
 
 async def test_any_batch_is_told_again_with_its_failures_and_makes_nothing(shell):
     async with simulated(shell, usd_per_image="0.04", faults=[None, Refused(), None]) as simulator:
-        await shell.run("generate", "a cat", "-n", "3", "--model", "four-cents", "--max-at-once", "1")
+        await shell.run(
+            "generate", "a cat", "-n", "3", "--model", "four-cents", "--max-at-once", "1"
+        )
         _, (group, _), _ = await shell.run_json("spend", "--by", "batch")
         status, lines, _ = await shell.run_json("batch", str(group["name"]))
         told = await shell.run("batch", str(group["name"]))
@@ -242,7 +279,7 @@ async def test_going_on_can_be_interrupted_and_loses_nothing(shell):
     assert b"3 of 3 made" in done.stdout
 
 
-# --- who was told ---------------------------------------------------------------------------------------------------
+# --- who was told -------------------------------------------------------------
 
 
 @asynccontextmanager
@@ -255,7 +292,9 @@ async def told_by_webhook(shell: Shell, *statuses: str) -> AsyncIterator[Server]
 
     async with open_server(answer) as server:
         shell.environ |= {
-            "IMAGEN_WEBHOOK_URL": f"http://127.0.0.1:{server.port}/imagen?token=nobody-may-see-this",
+            "IMAGEN_WEBHOOK_URL": (
+                f"http://127.0.0.1:{server.port}/imagen?token=nobody-may-see-this"
+            ),
             "IMAGEN_WEBHOOK_SECRET": "whsec_" + "c2VjcmV0" * 5,
         }
         yield server
@@ -263,7 +302,9 @@ async def told_by_webhook(shell: Shell, *statuses: str) -> AsyncIterator[Server]
 
 async def test_a_message_that_is_dead_is_listed_and_sent_again(shell):
     async with told_by_webhook(shell, "410 Gone", "204 No Content") as server:
-        assert (await shell.run("webhooks")).stdout == b"No message yet: each batch that is over makes one.\n"
+        assert (
+            await shell.run("webhooks")
+        ).stdout == b"No message yet: each batch that is over makes one.\n"
         await shell.run("generate", "x", "--size", "64x64")
         status, (message,), errors = await shell.run_json("webhooks", "--dead")
         table = (await shell.run("webhooks")).stdout.decode()
@@ -281,7 +322,11 @@ async def test_a_message_that_is_dead_is_listed_and_sent_again(shell):
     for words in (str(message["id"]), "dead", "410"):
         assert words in table
     assert answer == {"kind": "retried", "id": message["id"]}
-    assert (delivered["id"], delivered["state"], delivered["last_error"]) == (message["id"], "delivered", None)
+    assert (delivered["id"], delivered["state"], delivered["last_error"]) == (
+        message["id"],
+        "delivered",
+        None,
+    )
     assert none.stdout == b"No message is dead.\n"
     assert again.returncode == 2
     assert b"There is no webhook" in again.stderr

@@ -1,4 +1,6 @@
-"""A job that outlives the process that ordered it is collected by the next one, from every provider that has jobs."""
+"""A job that outlives the process that ordered it is collected by the next one,
+from every provider that has jobs.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ from tests.transports import failure, open_driver, outcome
 COLLECTING = [name for name, provider in PROVIDERS.items() if provider.collect is not None]
 # Of Stability's models only these take jobs; the others answer with the image.
 JOBS_OF_STABILITY = ("stability/upscale-creative", "stability/replace-background-and-relight")
-# ComfyUI is told the id of a job, so it is known before the job is; an editor asks for the mask first.
+# ComfyUI is told the id of a job, so it is known before the job is; an editor
+# asks for the mask first.
 ORDERED_AT = {"comfyui": 2, "midjourney edit": 2, "midjourney_gateway edit": 2}
 
 
@@ -34,7 +37,11 @@ def cases() -> list[tuple[imagen.Model, str]]:
     """One model for each operation of each provider."""
     found: dict[tuple[str, str], tuple[imagen.Model, str]] = {}
     for model in SIMULATED:
-        takes_jobs = model.id in JOBS_OF_STABILITY if model.provider == "stability" else model.provider in COLLECTING
+        takes_jobs = (
+            model.id in JOBS_OF_STABILITY
+            if model.provider == "stability"
+            else model.provider in COLLECTING
+        )
         for operation in model.capabilities.operations if takes_jobs else ():
             if not works_on_its_own(model, operation):
                 found.setdefault((model.provider, operation), (model, operation))
@@ -42,7 +49,9 @@ def cases() -> list[tuple[imagen.Model, str]]:
 
 
 CASES = cases()
-FIRST_OF_EACH = list({model.provider: (model, operation) for model, operation in reversed(CASES)}.values())
+FIRST_OF_EACH = list(
+    {model.provider: (model, operation) for model, operation in reversed(CASES)}.values()
+)
 
 
 def every(cases: list[tuple[imagen.Model, str]]) -> pytest.MarkDecorator:
@@ -56,7 +65,9 @@ class Killed(Exception):
 
 
 class Memory(ExchangeObserver):
-    """Keeps what a ledger keeps, and dies when the provider has told of the job so many times."""
+    """Keeps what a ledger keeps, and dies when the provider has told of the job
+    so many times.
+    """
 
     def __init__(self, *, dies_at: int | None = None) -> None:
         self.accepted_jobs: list[JobAccepted] = []
@@ -74,7 +85,10 @@ def call_for(model: imagen.Model, operation: str) -> Call:
     request = request_for(model, operation)
     if model.capabilities.seed:
         request = msgspec.structs.replace(request, seed=7)
-    images = {name: tuple(map(encoded_image, getattr(request, name, ()))) for name in ("images", "references")}
+    images = {
+        name: tuple(map(encoded_image, getattr(request, name, ())))
+        for name in ("images", "references")
+    }
     if (image := getattr(request, "image", None)) is not None:
         images["images"] = (encoded_image(image),)
     if (reference := getattr(request, "reference", None)) is not None:
@@ -84,7 +98,9 @@ def call_for(model: imagen.Model, operation: str) -> Call:
         model,
         request=request,
         mask=None if mask is None else encoded_image(mask),
-        settings={"poll_seconds": 0.01} if "poll_seconds" in PROVIDERS[model.provider].settings else {},
+        settings=(
+            {"poll_seconds": 0.01} if "poll_seconds" in PROVIDERS[model.provider].settings else {}
+        ),
         **images,
     )
 
@@ -92,7 +108,9 @@ def call_for(model: imagen.Model, operation: str) -> Call:
 def encoded_image(data: object) -> imagen.EncodedImage:
     assert isinstance(data, bytes)
     found = read_image_header(data)
-    return imagen.EncodedImage(data=data, media_type=found.media_type, width=found.width, height=found.height)
+    return imagen.EncodedImage(
+        data=data, media_type=found.media_type, width=found.width, height=found.height
+    )
 
 
 def without_images(call: Call) -> Call:
@@ -103,7 +121,9 @@ def without_images(call: Call) -> Call:
 async def open_process(simulator: Simulator, name: str) -> AsyncIterator[imagen.Provider]:
     """What one process has: a driver of its own."""
     provider = PROVIDERS[name]
-    async with open_driver(simulator.base_url(name), provider=provider, key=simulator.key) as driver:
+    async with open_driver(
+        simulator.base_url(name), provider=provider, key=simulator.key
+    ) as driver:
         yield driver
 
 
@@ -111,11 +131,15 @@ async def order(simulator: Simulator, call: Call) -> GeneratedImages:
     """The operation as it is without an interruption."""
     provider = PROVIDERS[call.model.provider]
     async with open_process(simulator, provider.name) as driver:
-        return await driver.run(provider.operations[operation_of(call.request)](call), ExchangeObserver())
+        return await driver.run(
+            provider.operations[operation_of(call.request)](call), ExchangeObserver()
+        )
 
 
 async def order_and_die(simulator: Simulator, call: Call) -> JobAccepted:
-    """What is known of a job of a process that was killed as soon as the job was taken."""
+    """What is known of a job of a process that was killed as soon as the job
+    was taken.
+    """
     provider = PROVIDERS[call.model.provider]
     operation = operation_of(call.request)
     dies_at = ORDERED_AT.get(f"{provider.name} {operation}") or ORDERED_AT.get(provider.name, 1)
@@ -133,7 +157,9 @@ async def collect(simulator: Simulator, call: Call, accepted: JobAccepted) -> Ge
     async with open_process(simulator, provider.name) as driver:
         memory = Memory()
         try:
-            return await driver.run(provider.collect(without_images(call), accepted), memory, billable=True)
+            return await driver.run(
+                provider.collect(without_images(call), accepted), memory, billable=True
+            )
         finally:
             # The ledger knows the job already, and knows it better.
             assert not memory.accepted_jobs
@@ -144,28 +170,45 @@ def shown(images: GeneratedImages) -> GeneratedImages:
     return msgspec.structs.replace(
         images,
         images=tuple(
-            msgspec.structs.replace(made, provider_id=None, data=b"")
-            if isinstance(made, imagen.GeneratedImage)
-            else made
+            (
+                msgspec.structs.replace(made, provider_id=None, data=b"")
+                if isinstance(made, imagen.GeneratedImage)
+                else made
+            )
             for made in images.images
         ),
     )
 
 
 def sizes(images: GeneratedImages) -> list[tuple[str, int, int]]:
-    found = [read_image_header(made.data) for made in images.images if isinstance(made, imagen.GeneratedImage)]
+    found = [
+        read_image_header(made.data)
+        for made in images.images
+        if isinstance(made, imagen.GeneratedImage)
+    ]
     return [(made.media_type, made.width, made.height) for made in found]
 
 
 def test_every_provider_with_jobs_can_collect_them():
     assert set(COLLECTING) >= {
-        *("bfl", "comfyui", "fal", "ideogram", "midjourney", "midjourney_gateway", "replicate", "stability")
+        *(
+            "bfl",
+            "comfyui",
+            "fal",
+            "ideogram",
+            "midjourney",
+            "midjourney_gateway",
+            "replicate",
+            "stability",
+        )
     }
     assert {model.provider for model, _ in CASES} == set(COLLECTING)
 
 
 @every(CASES)
-async def test_what_is_collected_is_what_the_operation_would_have_given(model: imagen.Model, operation: str):
+async def test_what_is_collected_is_what_the_operation_would_have_given(
+    model: imagen.Model, operation: str
+):
     call = call_for(model, operation)
     with trio.fail_after(20):
         async with open_simulator(latency=0.05) as simulator:
@@ -190,8 +233,11 @@ async def test_a_job_that_nobody_knows_may_have_been_billed(model: imagen.Model,
         accepted = await order_and_die(simulator, call)
         old_url = simulator.url
     async with open_simulator() as simulator:
-        # Where the address of the job names a host, it is that of the server which has forgotten it.
-        moved = msgspec.structs.replace(accepted, poll_url=accepted.poll_url.replace(old_url, simulator.url))
+        # Where the address of the job names a host, it is that of the server
+        # which has forgotten it.
+        moved = msgspec.structs.replace(
+            accepted, poll_url=accepted.poll_url.replace(old_url, simulator.url)
+        )
         error = await failure(collect(simulator, call, moved))
         assert not simulator.bills
     assert "does not know" in error.message
@@ -226,23 +272,36 @@ async def test_a_job_that_never_arrived_cost_nothing():
     model, operation = next(case for case in CASES if case[0].provider == "comfyui")
     call = call_for(model, operation)
     async with open_simulator() as simulator:
-        error = await failure(collect(simulator, call, JobAccepted(job_id="j1", poll_url="history/j1")))
+        error = await failure(
+            collect(simulator, call, JobAccepted(job_id="j1", poll_url="history/j1"))
+        )
     assert "never arrived" in error.message
     assert error.billed == "no"
 
 
-# --- whole clients --------------------------------------------------------------------------------------------------
+# --- whole clients ------------------------------------------------------------
 
 
-@every([case for case in FIRST_OF_EACH if case[0].provider in ("bfl", "ideogram", "midjourney", "stability")])
+@every(
+    [
+        case
+        for case in FIRST_OF_EACH
+        if case[0].provider in ("bfl", "ideogram", "midjourney", "stability")
+    ]
+)
 async def test_the_next_client_has_the_images_that_the_last_one_ordered(
     tmp_path: Path, model: imagen.Model, operation: str
 ):
-    """Of providers whose jobs cost something when they are stopped; others are stopped by a client that closes."""
+    """Of providers whose jobs cost something when they are stopped; others are
+    stopped by a client that closes.
+    """
     async with open_simulator(latency=1.0) as simulator:
         with trio.fail_after(20):
             async with open_simulated(tmp_path, simulator, salvage_seconds=0.0) as client:
-                async with client.open_batch(request_for(model, operation)) as batch, trio.open_nursery() as nursery:
+                async with (
+                    client.open_batch(request_for(model, operation)) as batch,
+                    trio.open_nursery() as nursery,
+                ):
                     nursery.start_soon(anext, batch)
                     while not any(received.kind == "poll" for received in simulator.received):
                         await trio.sleep(0.01)

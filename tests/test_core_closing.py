@@ -29,7 +29,9 @@ async def test_a_connection_that_does_not_close_keeps_no_lock(raises, autojump_c
     works = Works()
     try:
         async with imagen.open_client(
-            works.settings(tmp_path), transport=lambda access: Stubborn(raises=raises), workers=InlineWorkers()
+            works.settings(tmp_path),
+            transport=lambda access: Stubborn(raises=raises),
+            workers=InlineWorkers(),
         ) as client:
             await client.generate("x", model="sync-1")
     except imagen.ProviderError:

@@ -1,4 +1,6 @@
-"""Batches for less, beside everything that may happen to them: closed clients, cancellations, other processes."""
+"""Batches for less, beside everything that may happen to them: closed clients,
+cancellations, other processes.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ PRICE = Decimal("0.02")
 
 
 class Press:
-    """A provider with a batch API: a job takes `seconds`, and what stands at a position in `unknown` has no known end."""
+    """A provider with a batch API: a job takes `seconds`, and what stands at a
+    position in `unknown` has no known end.
+    """
 
     def __init__(self, *, seconds: float = 100.0, unknown: frozenset[int] = frozenset()) -> None:
         self.orders = 0
@@ -54,17 +58,24 @@ class Press:
     def collect(self, calls: Sequence[Call], job: JobAccepted) -> BatchExchange:
         for position, _ in enumerate(calls):
             if position in self.unknown:
-                yield ResultDelivered(position=position, result=imagen.OutcomeUnknownError("Nobody knows."))
+                yield ResultDelivered(
+                    position=position, result=imagen.OutcomeUnknownError("Nobody knows.")
+                )
         yield Wait(seconds=self.seconds)
         for position, _ in enumerate(calls):
             self.collected += 1
             yield ResultDelivered(
-                position=position, result=GeneratedImages(images=(GeneratedImage(data=PNG),), reported_cost_usd=PRICE)
+                position=position,
+                result=GeneratedImages(images=(GeneratedImage(data=PNG),), reported_cost_usd=PRICE),
             )
 
     @asynccontextmanager
-    async def open(self, home: Path, *, offers: bool = True, **changes: object) -> AsyncIterator[imagen.Client]:
-        economy = imagen.BatchApi(operations=("generate",), most_requests=100, run=self.run, collect=self.collect)
+    async def open(
+        self, home: Path, *, offers: bool = True, **changes: object
+    ) -> AsyncIterator[imagen.Client]:
+        economy = imagen.BatchApi(
+            operations=("generate",), most_requests=100, run=self.run, collect=self.collect
+        )
         table = {
             "provider": "press",
             "price": {"usd_per_image": "0.04", "economy": "0.5"},
@@ -89,7 +100,9 @@ class Press:
             yield client
 
 
-async def test_a_job_whose_id_could_not_be_written_down_is_fetched_all_the_same(autojump_clock, tmp_path, monkeypatch):
+async def test_a_job_whose_id_could_not_be_written_down_is_fetched_all_the_same(
+    autojump_clock, tmp_path, monkeypatch
+):
     async def fail(self: object, attempt_ids: object, job: object) -> None:
         raise imagen.StorageError("The database cannot be written.")
 
@@ -157,10 +170,15 @@ def test_a_cancellation_at_any_step_leaves_no_money_reserved(tmp_path):
     assert cancel_at_every_step(work) > 10
 
 
-async def test_when_everything_in_flight_is_bounded_each_request_still_has_an_outcome(autojump_clock, tmp_path):
+async def test_when_everything_in_flight_is_bounded_each_request_still_has_an_outcome(
+    autojump_clock, tmp_path
+):
     press = Press(seconds=5000)
     async with press.open(tmp_path) as client:
-        async with client.open_batch("x", n=3, economy=True) as batch, trio.open_nursery() as nursery:
+        async with (
+            client.open_batch("x", n=3, economy=True) as batch,
+            trio.open_nursery() as nursery,
+        ):
 
             async def bound() -> None:
                 await trio.sleep(10)

@@ -1,4 +1,6 @@
-"""Money that nothing may lose: what is stopped for free, two ways at once, alarms, clocks, rates beside batch APIs."""
+"""Money that nothing may lose: what is stopped for free, two ways at once,
+alarms, clocks, rates beside batch APIs.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ async def test_a_second_way_without_a_price_leaves_the_scope_alone(autojump_cloc
     models = {"free-1": {"provider": "right"}}
     async with open_town(town, tmp_path, models=models) as client:
         with imagen.move_on_after_spending("1") as scope:
-            async with client.open_batch("x", n=3, max_at_once=1, fallback=["free-1"], hedge_after_seconds=10) as batch:
+            async with client.open_batch(
+                "x", n=3, max_at_once=1, fallback=["free-1"], hedge_after_seconds=10
+            ) as batch:
                 outcomes = [outcome async for outcome in batch]
         assert [type(outcome) for outcome in outcomes] == [imagen.Image] * 3
         assert not scope.exhausted_by
@@ -49,7 +53,9 @@ async def test_each_share_of_a_budget_is_told_when_it_is_reached(autojump_clock,
     events: list[imagen.Event] = []
     standing = imagen.StandingBudget(per="ever", images=5)
     async with open_town(Town(), tmp_path, events=events, budgets=(standing,)) as client:
-        async with client.open_batch("x", n=4, max_at_once=1, budget=imagen.Budget("0.25")) as batch:
+        async with client.open_batch(
+            "x", n=4, max_at_once=1, budget=imagen.Budget("0.25")
+        ) as batch:
             async for _ in batch:
                 pass
     told = [(event.share, event.taken) for event in events if isinstance(event, imagen.BudgetAlarm)]
@@ -58,7 +64,11 @@ async def test_each_share_of_a_budget_is_told_when_it_is_reached(autojump_clock,
 
 async def test_who_does_not_wait_does_not_stand_in_line_either(autojump_clock, tmp_path):
     models = {
-        "left-1": {"provider": "left", "price": {"usd_per_image": "0.05"}, "rate_limit": {"requests_per_minute": 1}}
+        "left-1": {
+            "provider": "left",
+            "price": {"usd_per_image": "0.05"},
+            "rate_limit": {"requests_per_minute": 1},
+        }
     }
     async with open_town(Town(), tmp_path, models=models) as client:
         await client.generate("x")
@@ -71,11 +81,17 @@ async def test_who_does_not_wait_does_not_stand_in_line_either(autojump_clock, t
             assert trio.current_time() - began < 1
 
 
-async def test_a_clock_that_is_put_back_stops_nobody_for_hours(autojump_clock, tmp_path, monkeypatch):
+async def test_a_clock_that_is_put_back_stops_nobody_for_hours(
+    autojump_clock, tmp_path, monkeypatch
+):
     put_back = 0.0
     monkeypatch.setattr("tests.test_routes.virtual_time", lambda: virtual_time() - put_back)
     models = {
-        "left-1": {"provider": "left", "price": {"usd_per_image": "0.05"}, "rate_limit": {"requests_per_minute": 1}}
+        "left-1": {
+            "provider": "left",
+            "price": {"usd_per_image": "0.05"},
+            "rate_limit": {"requests_per_minute": 1},
+        }
     }
     async with open_town(Town(), tmp_path, models=models) as client:
         await client.generate("x")
@@ -85,7 +101,9 @@ async def test_a_clock_that_is_put_back_stops_nobody_for_hours(autojump_clock, t
         assert trio.current_time() - began < 200
 
 
-async def test_a_database_that_fails_in_between_is_a_failure_like_any_other(autojump_clock, tmp_path, monkeypatch):
+async def test_a_database_that_fails_in_between_is_a_failure_like_any_other(
+    autojump_clock, tmp_path, monkeypatch
+):
     async def fail(self: object, model: str) -> list[float]:
         raise imagen.StorageError("The database cannot be read.")
 
@@ -98,7 +116,11 @@ async def test_a_database_that_fails_in_between_is_a_failure_like_any_other(auto
 
 async def test_a_client_that_closes_sends_nothing_of_what_still_waits(autojump_clock, tmp_path):
     models = {
-        "left-1": {"provider": "left", "price": {"usd_per_image": "0.05"}, "rate_limit": {"requests_per_minute": 1}}
+        "left-1": {
+            "provider": "left",
+            "price": {"usd_per_image": "0.05"},
+            "rate_limit": {"requests_per_minute": 1},
+        }
     }
     town = Town(left=image_reply(100))
     async with trio.open_nursery() as outer:
@@ -115,7 +137,9 @@ async def test_a_client_that_closes_sends_nothing_of_what_still_waits(autojump_c
         assert town.sent("left") == 1
 
 
-async def test_of_several_jobs_for_one_image_no_callback_is_waited_for_afterwards(autojump_clock, tmp_path):
+async def test_of_several_jobs_for_one_image_no_callback_is_waited_for_afterwards(
+    autojump_clock, tmp_path
+):
     def work(call: imagen.Call) -> imagen.Exchange:
         yield imagen.HttpRequest(method="POST", url="jobs")
         for job_id in ("first", "second"):
@@ -125,10 +149,14 @@ async def test_of_several_jobs_for_one_image_no_callback_is_waited_for_afterward
 
     async with open_works(tmp_path, work, answering()) as (client, _, _):
         await client.generate("x")
-        assert not any(client._parts.job_waiters.wake("works", job_id) for job_id in ("first", "second"))
+        assert not any(
+            client._parts.job_waiters.wake("works", job_id) for job_id in ("first", "second")
+        )
 
 
-async def test_images_of_one_request_go_one_by_one_to_a_model_that_makes_one(autojump_clock, tmp_path):
+async def test_images_of_one_request_go_one_by_one_to_a_model_that_makes_one(
+    autojump_clock, tmp_path
+):
     models = {
         "four-1": {
             "provider": "left",
@@ -138,7 +166,9 @@ async def test_images_of_one_request_go_one_by_one_to_a_model_that_makes_one(aut
     }
     town = Town(left=DOWN)
     async with open_town(town, tmp_path, models=models) as client:
-        async with client.open_batch("x", n=4, model="four-1", together=True, fallback=["right-1"]) as batch:
+        async with client.open_batch(
+            "x", n=4, model="four-1", together=True, fallback=["right-1"]
+        ) as batch:
             outcomes = [outcome async for outcome in batch]
         assert sorted(outcome.index for outcome in outcomes) == [0, 1, 2, 3]
         assert [type(outcome) for outcome in outcomes] == [imagen.Image] * 4

@@ -15,7 +15,9 @@ from tests.test_recovery import PRICE, Works
 from tests.test_routes import DOWN, Town, image_reply, open_town
 
 
-async def interrupted(works: Works, home: Path, n: int = 6, *, made: int = 2, **options: object) -> str:
+async def interrupted(
+    works: Works, home: Path, n: int = 6, *, made: int = 2, **options: object
+) -> str:
     """A session whose process ended in the middle."""
     async with works.open(home, salvage_seconds=100.0) as client:
         session = client.start_session("x", n=n, max_at_once=1, model="sync-1", **options)
@@ -43,7 +45,9 @@ async def test_two_tasks_that_resume_a_session_pay_once(autojump_clock, tmp_path
 
 
 @pytest.mark.parametrize("delay", [None, *range(12)])
-async def test_a_session_that_is_just_being_looked_up_is_resumed_all_the_same(delay, autojump_clock, tmp_path):
+async def test_a_session_that_is_just_being_looked_up_is_resumed_all_the_same(
+    delay, autojump_clock, tmp_path
+):
     works = Works()
     session_id = await interrupted(works, tmp_path)
     async with works.open(tmp_path) as client, trio.open_nursery() as nursery:
@@ -60,7 +64,9 @@ async def test_a_session_that_is_just_being_looked_up_is_resumed_all_the_same(de
     assert works.orders == 6
 
 
-async def test_a_session_that_was_just_cancelled_is_resumed_when_it_has_ended(autojump_clock, tmp_path):
+async def test_a_session_that_was_just_cancelled_is_resumed_when_it_has_ended(
+    autojump_clock, tmp_path
+):
     works = Works()
     async with works.open(tmp_path, salvage_seconds=100.0) as client:
         session = client.start_session("x", n=4, max_at_once=2, model="sync-1")
@@ -82,14 +88,20 @@ async def test_a_deleted_image_is_not_made_again(autojump_clock, tmp_path):
         session = await client.resume_session(session_id)
         await session.wait_finished()
         assert sorted(outcome.index for outcome in session.outcomes) == list(range(6))
-        assert [outcome.index for outcome in session.outcomes if isinstance(outcome, imagen.Failure)] == [1]
+        assert [
+            outcome.index for outcome in session.outcomes if isinstance(outcome, imagen.Failure)
+        ] == [1]
     assert works.orders == 6
 
 
-async def test_what_may_have_been_billed_counts_in_the_budget_of_a_session_after_a_restart(autojump_clock, tmp_path):
+async def test_what_may_have_been_billed_counts_in_the_budget_of_a_session_after_a_restart(
+    autojump_clock, tmp_path
+):
     works = Works()
     async with works.open(tmp_path, salvage_seconds=0.01) as client:
-        session = client.start_session("x", n=6, max_at_once=1, model="sync-1", budget=imagen.Budget("0.15"))
+        session = client.start_session(
+            "x", n=6, max_at_once=1, model="sync-1", budget=imagen.Budget("0.15")
+        )
         await trio.sleep(1.5)
     async with works.open(tmp_path) as client:
         assert (await client.spending()).unknown_usd == PRICE
@@ -100,7 +112,9 @@ async def test_what_may_have_been_billed_counts_in_the_budget_of_a_session_after
     assert works.orders == 3
 
 
-async def test_what_is_sold_together_gives_as_many_outcomes_after_a_restart_as_before(autojump_clock, tmp_path):
+async def test_what_is_sold_together_gives_as_many_outcomes_after_a_restart_as_before(
+    autojump_clock, tmp_path
+):
     def draw(call: imagen.Call) -> imagen.Exchange:
         yield imagen.HttpRequest(method="POST", url="draw")
         return imagen.GeneratedImages(images=(imagen.GeneratedImage(data=PNG),) * 4)
@@ -123,7 +137,10 @@ async def test_what_is_sold_together_gives_as_many_outcomes_after_a_restart_as_b
 
     def opening() -> object:
         return imagen.open_client(
-            settings, transport=lambda access: transport, workers=InlineWorkers(), clock=virtual_time
+            settings,
+            transport=lambda access: transport,
+            workers=InlineWorkers(),
+            clock=virtual_time,
         )
 
     async with opening() as client:
@@ -160,7 +177,9 @@ async def test_what_the_cache_answered_is_there_after_a_restart(autojump_clock, 
 async def test_a_session_that_is_resumed_goes_the_way_it_was_started_with(autojump_clock, tmp_path):
     town = Town(left=DOWN, right=image_reply(5))
     async with open_town(town, tmp_path) as client:
-        session = client.start_session("a cat", n=3, max_at_once=1, model="left-1", fallback=["right-1"])
+        session = client.start_session(
+            "a cat", n=3, max_at_once=1, model="left-1", fallback=["right-1"]
+        )
         await session.wait_image()
     async with open_town(town, tmp_path) as client:
         again = await client.resume_session(session.id)
@@ -168,7 +187,9 @@ async def test_a_session_that_is_resumed_goes_the_way_it_was_started_with(autoju
         assert [getattr(outcome, "model", None) for outcome in again.outcomes] == ["right-1"] * 3
 
 
-async def test_a_session_that_is_resumed_takes_from_the_library_what_is_there_by_now(autojump_clock, tmp_path):
+async def test_a_session_that_is_resumed_takes_from_the_library_what_is_there_by_now(
+    autojump_clock, tmp_path
+):
     async with open_test_client(FakeProvider(), home=tmp_path) as (client, _):
         session = client.start_session("a cat", n=3, max_at_once=1, cache=True)
         await session.wait_image()

@@ -1,4 +1,6 @@
-"""A disk or a database that fails in the middle: nothing that is paid is lost, and nothing is booked as free."""
+"""A disk or a database that fails in the middle: nothing that is paid is lost,
+and nothing is booked as free.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,12 @@ def fail_once(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 
 @pytest.mark.parametrize("model", ["job-1", "sync-1"])
-@pytest.mark.parametrize("step", ["reserve", "mark_sent", "mark_accepted", "mark_received", "settle"])
-async def test_a_write_that_fails_loses_no_image_and_no_money(step, model, autojump_clock, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "step", ["reserve", "mark_sent", "mark_accepted", "mark_received", "settle"]
+)
+async def test_a_write_that_fails_loses_no_image_and_no_money(
+    step, model, autojump_clock, tmp_path, monkeypatch
+):
     works = Works()
     fail_once(monkeypatch, step)
     budget = imagen.Budget("1")
@@ -102,7 +108,9 @@ async def test_a_write_that_was_given_up_is_not_made_later(autojump_clock, tmp_p
 
 
 @pytest.mark.parametrize("model", ["job-1", "sync-1"])
-async def test_an_end_that_could_not_be_written_stops_nobody_for_good(model, autojump_clock, tmp_path, monkeypatch):
+async def test_an_end_that_could_not_be_written_stops_nobody_for_good(
+    model, autojump_clock, tmp_path, monkeypatch
+):
     works = Works()
     fail_once(monkeypatch, "settle")
     budget = imagen.StandingBudget(per="ever", usd=2 * PRICE)
@@ -110,7 +118,11 @@ async def test_an_end_that_could_not_be_written_stops_nobody_for_good(model, aut
         with trio.fail_after(1000):
             async with client.open_batch("x", n=3, max_at_once=1, model=model) as batch:
                 outcomes = [outcome async for outcome in batch]
-        assert [type(outcome) for outcome in outcomes] == [imagen.Image, imagen.Image, imagen.Failure]
+        assert [type(outcome) for outcome in outcomes] == [
+            imagen.Image,
+            imagen.Image,
+            imagen.Failure,
+        ]
         assert isinstance(outcomes[2].error, imagen.BudgetExceededError)
         spending = await client.spending()
         assert (spending.settled_usd, spending.attempts.in_flight) == (2 * PRICE, 0)

@@ -1,4 +1,6 @@
-"""Whatever is cancelled, and whenever: the books balance, and no slot of a way is lost."""
+"""Whatever is cancelled, and whenever: the books balance, and no slot of a way
+is lost.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ LIMITED = {
     "town",
     [
         lambda: Town(left=lambda number: [DOWN, BUSY, image_reply(), BROKEN][number % 4]),
-        lambda: Town(left=lambda number: [DOWN, DOWN, DOWN, image_reply(), DOWN][number % 5], right=image_reply(3)),
+        lambda: Town(
+            left=lambda number: [DOWN, DOWN, DOWN, image_reply(), DOWN][number % 5],
+            right=image_reply(3),
+        ),
         lambda: Town(left=image_reply(25), right=image_reply(20)),
         lambda: Town(left=ScriptedReply(fault="refused"), right=ScriptedReply(fault="lost")),
     ],
@@ -40,15 +45,26 @@ def test_a_cancellation_at_any_step_balances_the_books_and_loses_no_slot(town, t
         async with open_town(asked, tmp_path / str(next(runs)), models=LIMITED) as client:
             with scope, imagen.move_on_after_spending("0.60") as spent:
                 async with client.open_batch(
-                    "x", n=5, max_at_once=2, fallback=["right-1"], hedge_after_seconds=5, budget=budget
+                    "x",
+                    n=5,
+                    max_at_once=2,
+                    fallback=["right-1"],
+                    hedge_after_seconds=5,
+                    budget=budget,
                 ) as batch:
                     async for _ in batch:
                         assert budget.spent_usd + budget.reserved_usd <= budget.limit_usd
             while client.in_flight:
                 await trio.sleep(1)
             spending = await client.spending()
-            assert (budget.reserved_usd, spent.reserved_usd, spending.attempts.in_flight) == (0, 0, 0)
-            assert budget.spent_usd == spent.spent_usd == spending.settled_usd + spending.unknown_usd
+            assert (budget.reserved_usd, spent.reserved_usd, spending.attempts.in_flight) == (
+                0,
+                0,
+                0,
+            )
+            assert (
+                budget.spent_usd == spent.spent_usd == spending.settled_usd + spending.unknown_usd
+            )
             routes = client._parts.engine._gates._gates.values()
             assert [route._in_flight for route in routes] == [0] * len(routes)
             assert not any(route._breaker._probe_started for route in routes)

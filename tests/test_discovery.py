@@ -30,12 +30,19 @@ def settings_for(simulator: object, home: Path, **more: str) -> imagen.Settings:
 
 
 async def test_lists_and_catalog_are_merged_and_retirement_dates_come_along(tmp_path: Path):
-    async with open_simulator() as simulator, imagen.open_client(settings_for(simulator, tmp_path)) as client:
+    async with (
+        open_simulator() as simulator,
+        imagen.open_client(settings_for(simulator, tmp_path)) as client,
+    ):
         discovery = await client.discover()
     assert not discovery.failures
     found = {(one.provider, one.wire_name): one for one in discovery.models}
     live = found["openai", "gpt-image-2"]
-    assert (live.listed, live.model and live.model.id, live.retires_on) == (True, "gpt-image-2", None)
+    assert (live.listed, live.model and live.model.id, live.retires_on) == (
+        True,
+        "gpt-image-2",
+        None,
+    )
     assert found["openai", "gpt-image-1.5"].retires_on == datetime.date(2026, 12, 1)
     assert found["openai", "dall-e-3"].listed is False
     assert found["nexos", "Flux 1.1 pro"].listed is True
@@ -47,7 +54,9 @@ async def test_lists_and_catalog_are_merged_and_retirement_dates_come_along(tmp_
 
 async def test_a_provider_that_fails_does_not_hide_the_others(tmp_path: Path):
     async with open_simulator(list_faults=Overloaded()) as simulator:
-        async with imagen.open_client(settings_for(simulator, tmp_path, NEXOS_API_KEY="")) as client:
+        async with imagen.open_client(
+            settings_for(simulator, tmp_path, NEXOS_API_KEY="")
+        ) as client:
             discovery = await client.discover()
     assert set(discovery.failures) >= {"openai"}
     assert any(one.provider == "sketch" for one in discovery.models)
@@ -63,7 +72,11 @@ async def test_the_command_asks_the_providers(tmp_path: Path, json: bool):
         }
         command = [sys.executable, "-m", "imagen", "models", "--refresh", "--provider", "openai"]
         done = await trio.run_process(
-            command + ["--json"] * json, env=environ, capture_stdout=True, capture_stderr=True, check=False
+            command + ["--json"] * json,
+            env=environ,
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
         )
     assert done.returncode == 0, done.stderr
     text = done.stdout.decode()
@@ -78,7 +91,9 @@ async def test_the_command_asks_the_providers(tmp_path: Path, json: bool):
 
 def test_the_command_lists_what_can_do_an_operation(tmp_path):
     command = [sys.executable, "-m", "imagen", "models", "--operation", "enhance", "--json"]
-    done = subprocess.run(command, env={"IMAGEN_HOME": str(tmp_path)}, capture_output=True, check=True)
+    done = subprocess.run(
+        command, env={"IMAGEN_HOME": str(tmp_path)}, capture_output=True, check=True
+    )
     records = [msgspec.json.decode(line) for line in done.stdout.splitlines()]
     assert records
     assert all("enhance" in record["capabilities"]["operations"] for record in records)

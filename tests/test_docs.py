@@ -1,4 +1,6 @@
-"""What the documents show is true: their Python runs, their commands exist, their TOML is read."""
+"""What the documents show is true: their Python runs, their commands exist,
+their TOML is read.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,20 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 def blocks(language: str) -> list[tuple[str, str]]:
     found = []
     for page in PAGES:
-        for number, text in enumerate(re.findall(rf"```{language}\n(.*?)```", page.read_text("utf-8"), re.DOTALL)):
+        for number, text in enumerate(
+            re.findall(rf"```{language}\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+        ):
             found.append((f"{page.name}-{number}", text))
     return found
 
 
 @pytest.mark.parametrize(("name", "code"), blocks("python"), ids=lambda value: value[:20])
 def test_every_python_example_runs(name, code, tmp_path):
-    environ = {"PATH": os.environ["PATH"], "IMAGEN_HOME": str(tmp_path / "home"), "HOME": str(tmp_path)}
+    environ = {
+        "PATH": os.environ["PATH"],
+        "IMAGEN_HOME": str(tmp_path / "home"),
+        "HOME": str(tmp_path),
+    }
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         env=environ,
@@ -53,7 +61,11 @@ def test_every_toml_example_is_read(name, text, tmp_path):
 def test_every_option_of_generate_stands_in_the_readme():
     environ = {"PATH": os.environ["PATH"], "COLUMNS": "200"}
     help_text = subprocess.run(
-        [sys.executable, "-m", "imagen", "generate", "--help"], env=environ, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "imagen", "generate", "--help"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     readme = (ROOT / "README.md").read_text("utf-8")
     for option in set(re.findall(r"--[a-z-]+", help_text)) - {"--help"}:

@@ -45,12 +45,20 @@ from tests.transports import (
     run_openai,
 )
 
-# --- what is sent twice ---------------------------------------------------------------------------------------------
+# --- what is sent twice -------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "fault",
-    [Reset(), Stall(), Truncated(), Truncated(chunked=True), Overloaded(), ServerError(), HtmlError(status=502)],
+    [
+        Reset(),
+        Stall(),
+        Truncated(),
+        Truncated(chunked=True),
+        Overloaded(),
+        ServerError(),
+        HtmlError(status=502),
+    ],
     ids=repr,
 )
 async def test_the_model_list_is_asked_again_and_the_creation_is_not(fault):
@@ -58,7 +66,10 @@ async def test_the_model_list_is_asked_again_and_the_creation_is_not(fault):
         async with open_driver(
             simulator.base_url("nexos"), provider=nexos.PROVIDER, bounds=bounds_for(fault)
         ) as driver:
-            assert len((await driver.run(nexos.generate(call(IMAGEN)), ExchangeObserver())).images) == 1
+            assert (
+                len((await driver.run(nexos.generate(call(IMAGEN)), ExchangeObserver())).images)
+                == 1
+            )
             # The second image needs no list.
             await driver.run(nexos.generate(call(IMAGEN)), ExchangeObserver())
         assert [received.kind for received in simulator.received] == ["list"] * 3 + ["create"] * 2
@@ -66,7 +77,15 @@ async def test_the_model_list_is_asked_again_and_the_creation_is_not(fault):
 
 @pytest.mark.parametrize(
     "fault",
-    [Reset(), Stall(), Truncated(), Garbage(), Overloaded(), ServerError(), GzipBomb(expands_to_bytes=4 << 20)],
+    [
+        Reset(),
+        Stall(),
+        Truncated(),
+        Garbage(),
+        Overloaded(),
+        ServerError(),
+        GzipBomb(expands_to_bytes=4 << 20),
+    ],
     ids=repr,
 )
 async def test_a_list_that_never_comes_costs_nothing_and_nothing_is_ordered(fault):
@@ -80,12 +99,18 @@ async def test_a_list_that_never_comes_costs_nothing_and_nothing_is_ordered(faul
         assert type(error) is ProviderError
         assert watch.sent == 0
         assert {received.kind for received in simulator.received} == {"list"}
-        assert len(simulator.received) == (1 if isinstance(fault, (Garbage, GzipBomb)) else RETRY.attempts)
+        assert len(simulator.received) == (
+            1 if isinstance(fault, (Garbage, GzipBomb)) else RETRY.attempts
+        )
 
 
-@pytest.mark.parametrize("fault", [Reset(), Stall(), Truncated(), RateLimited(), Overloaded(), ServerError()], ids=repr)
+@pytest.mark.parametrize(
+    "fault", [Reset(), Stall(), Truncated(), RateLimited(), Overloaded(), ServerError()], ids=repr
+)
 async def test_a_finished_image_is_fetched_again(fault):
-    async with open_simulator(OpenAI(retired=()), download_faults=[fault, fault], key=KEY) as simulator:
+    async with open_simulator(
+        OpenAI(retired=()), download_faults=[fault, fault], key=KEY
+    ) as simulator:
         async with open_driver(simulator.base_url("openai"), bounds=bounds_for(fault)) as driver:
             (image,) = (await run_openai(driver, DALLE)).images
         await simulator.wait_closed()
@@ -97,7 +122,15 @@ async def test_a_finished_image_is_fetched_again(fault):
 
 @pytest.mark.parametrize(
     "fault",
-    [Reset(), Stall(), Truncated(), Overloaded(), NotAllowed(), GzipBomb(expands_to_bytes=4 << 20), Redirect()],
+    [
+        Reset(),
+        Stall(),
+        Truncated(),
+        Overloaded(),
+        NotAllowed(),
+        GzipBomb(expands_to_bytes=4 << 20),
+        Redirect(),
+    ],
     ids=repr,
 )
 async def test_a_finished_image_that_cannot_be_fetched_was_billed(fault):
@@ -138,7 +171,7 @@ async def test_a_server_that_is_not_there_is_told_at_once_and_nothing_was_sent()
     assert f"127.0.0.1:{port}" in error.message
 
 
-# --- the other steps, without a network -----------------------------------------------------------------------------
+# --- the other steps, without a network ---------------------------------------
 
 
 class Told(ExchangeObserver):
@@ -161,7 +194,10 @@ class Told(ExchangeObserver):
 
 def scripted(*replies: ScriptedReply) -> tuple[ExchangeDriver, ScriptedTransport]:
     transport = ScriptedTransport(replies)
-    return ExchangeDriver(transport, bounds=Bounds(), retry=RETRY, workers=InlineWorkers()), transport
+    return (
+        ExchangeDriver(transport, bounds=Bounds(), retry=RETRY, workers=InlineWorkers()),
+        transport,
+    )
 
 
 def polled_job() -> imagen.Exchange:
@@ -178,7 +214,9 @@ def polled_job() -> imagen.Exchange:
 async def test_a_job_is_waited_for_and_announced(autojump_clock):
     lost = ScriptedReply(fault="lost")
     driver, transport = scripted(
-        *[ScriptedReply(chunks=(body,)) for body in (b"", b"wait")], lost, ScriptedReply(chunks=(b"done",))
+        *[ScriptedReply(chunks=(body,)) for body in (b"", b"wait")],
+        lost,
+        ScriptedReply(chunks=(b"done",)),
     )
     watch, started = Told(), trio.current_time()
     result = await driver.run(polled_job(), watch)
@@ -199,7 +237,9 @@ async def test_a_job_that_nobody_answers_for_may_be_billed(autojump_clock):
 async def test_a_finished_image_behind_a_dead_link_was_billed(autojump_clock):
     def exchange() -> imagen.Exchange:
         yield HttpRequest(method="POST", url="jobs")
-        yield HttpRequest(method="GET", url="https://files.example/a.png", repeatable=True, collects=True)
+        yield HttpRequest(
+            method="GET", url="https://files.example/a.png", repeatable=True, collects=True
+        )
         raise AssertionError("there is no image")
 
     driver, _ = scripted(ScriptedReply(), *[ScriptedReply(fault="refused")] * RETRY.attempts)
@@ -247,7 +287,10 @@ async def test_an_answer_is_kept_only_as_long_as_it_says_and_only_if_it_is_good(
         reply = yield HttpRequest(method="GET", url="models", repeatable=True, cache_seconds=60)
         return GeneratedImages(images=(imagen.GeneratedImage(data=reply.body),))
 
-    replies = [ScriptedReply(status=401), *[ScriptedReply(chunks=(body,)) for body in (b"one", b"two")]]
+    replies = [
+        ScriptedReply(status=401),
+        *[ScriptedReply(chunks=(body,)) for body in (b"one", b"two")],
+    ]
     driver, _ = scripted(*replies)
     got = []
     for seconds in (0, 0, 59, 2):
@@ -256,7 +299,7 @@ async def test_an_answer_is_kept_only_as_long_as_it_says_and_only_if_it_is_good(
     assert got == [b"", b"one", b"one", b"two"]
 
 
-# --- what is created once, however often it is sent -----------------------------------------------------------------
+# --- what is created once, however often it is sent ---------------------------
 
 _ONCE = HttpRequest(method="POST", url="draw", idempotent=True)
 _LOST = ScriptedReply(fault="lost")
@@ -283,9 +326,13 @@ def create_once() -> imagen.Exchange:
         ([ScriptedReply(fault="refused")] * 4, ProviderError),
     ],
 )
-async def test_a_step_with_a_key_of_its_own_is_sent_again_and_never_forgets_a_lost_try(script, error, autojump_clock):
+async def test_a_step_with_a_key_of_its_own_is_sent_again_and_never_forgets_a_lost_try(
+    script, error, autojump_clock
+):
     transport = ScriptedTransport(script)
-    driver = ExchangeDriver(transport, bounds=Bounds(), retry=imagen.RetryPolicy(), workers=InlineWorkers())
+    driver = ExchangeDriver(
+        transport, bounds=Bounds(), retry=imagen.RetryPolicy(), workers=InlineWorkers()
+    )
     if error is None:
         await driver.run(create_once(), ExchangeObserver())
     else:

@@ -1,4 +1,6 @@
-"""Batches for less: `open_batch(economy=True)` over the simulated batch APIs, with restarts."""
+"""Batches for less: `open_batch(economy=True)` over the simulated batch APIs,
+with restarts.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,16 @@ MODELS = {"openai": "gpt-image-2", "google": "gemini-3.1-flash-lite-image"}
 @asynccontextmanager
 async def opened(home: Path, **options: object) -> AsyncIterator[tuple[Simulator, imagen.Client]]:
     with trio.fail_after(30):
-        async with open_simulator(**options) as simulator, open_simulated(home, simulator) as client:
+        async with (
+            open_simulator(**options) as simulator,
+            open_simulated(home, simulator) as client,
+        ):
             yield simulator, client
 
 
-async def outcomes_of(client: imagen.Client, requests: object, **options: object) -> list[imagen.Outcome]:
+async def outcomes_of(
+    client: imagen.Client, requests: object, **options: object
+) -> list[imagen.Outcome]:
     async with client.open_batch(requests, economy=True, **options) as batch:
         return [outcome async for outcome in batch]
 
@@ -33,7 +40,9 @@ async def outcomes_of(client: imagen.Client, requests: object, **options: object
 async def test_many_images_come_for_half_the_price(provider, tmp_path):
     model = MODELS[provider]
     async with opened(tmp_path, latency=(0.05, 0.2)) as (simulator, client):
-        outcomes = await outcomes_of(client, "a cat", n=5, model=model, quality="low" if provider == "openai" else None)
+        outcomes = await outcomes_of(
+            client, "a cat", n=5, model=model, quality="low" if provider == "openai" else None
+        )
         assert sorted(outcome.index for outcome in outcomes) == list(range(5))
         assert all(isinstance(outcome, imagen.Image) for outcome in outcomes)
         spending = await client.spending()
@@ -42,15 +51,23 @@ async def test_many_images_come_for_half_the_price(provider, tmp_path):
         assert spending.reserved_usd == 0
         creates = [received for received in simulator.received if received.kind == "create"]
         assert len(creates) == 1
-        whole = client.quote(imagen.Generate(prompt="a cat", model=model, quality=outcomes[0].request.quality), n=5)
+        whole = client.quote(
+            imagen.Generate(prompt="a cat", model=model, quality=outcomes[0].request.quality), n=5
+        )
         assert spending.settled_usd < whole.expected_usd
 
 
 async def test_requests_for_several_models_go_in_a_job_each(tmp_path):
-    requests = [imagen.Generate(prompt=f"{number}", model=model) for number in range(3) for model in MODELS.values()]
+    requests = [
+        imagen.Generate(prompt=f"{number}", model=model)
+        for number in range(3)
+        for model in MODELS.values()
+    ]
     async with opened(tmp_path, latency=0.05) as (_, client):
         outcomes = await outcomes_of(client, requests)
-        assert sorted((outcome.index, outcome.model, outcome.prompt) for outcome in outcomes) == sorted(
+        assert sorted(
+            (outcome.index, outcome.model, outcome.prompt) for outcome in outcomes
+        ) == sorted(
             (index, request.model, request.prompt) for index, request in enumerate(requests)
         )
 
@@ -73,10 +90,14 @@ async def test_a_budget_lets_through_what_fits(tmp_path):
     async with opened(tmp_path, latency=0.05) as (simulator, client):
         high = client.quote("a cat", model=MODELS["openai"], quality="low").high_usd
         budget = imagen.Budget(high * Decimal("1.2"))
-        outcomes = await outcomes_of(client, "a cat", n=4, model=MODELS["openai"], quality="low", budget=budget)
+        outcomes = await outcomes_of(
+            client, "a cat", n=4, model=MODELS["openai"], quality="low", budget=budget
+        )
         images = [outcome for outcome in outcomes if isinstance(outcome, imagen.Image)]
         assert len(images) == 2
-        assert {type(outcome.error) for outcome in outcomes if outcome not in images} == {imagen.BudgetExceededError}
+        assert {type(outcome.error) for outcome in outcomes if outcome not in images} == {
+            imagen.BudgetExceededError
+        }
         assert budget.reserved_usd == 0
         assert budget.spent_usd == simulator.billed_usd
 
@@ -114,12 +135,16 @@ async def test_a_batch_that_is_left_goes_on_while_the_client_is_open(tmp_path):
                 await anext(batch)
         if client.in_flight:
             async with client.reopen_batch(batch.id) as again:
-                assert len([outcome async for outcome in again if isinstance(outcome, imagen.Image)]) == 3
+                assert (
+                    len([outcome async for outcome in again if isinstance(outcome, imagen.Image)])
+                    == 3
+                )
         assert (await client.spending()).settled_usd == simulator.billed_usd
 
 
 @pytest.mark.parametrize(
-    ("fault", "billed"), [(RateLimited(), "no"), (Reset(after_billing=True), "unknown"), (JobFails(), None)]
+    ("fault", "billed"),
+    [(RateLimited(), "no"), (Reset(after_billing=True), "unknown"), (JobFails(), None)],
 )
 async def test_a_job_that_fails_has_a_failure_for_each_request(fault, billed, tmp_path):
     async with opened(tmp_path, latency=0.05, faults=fault) as (simulator, client):

@@ -1,6 +1,8 @@
-"""Every model of the catalog, every operation it offers: over real sockets to the simulated provider and back.
+"""Every model of the catalog, every operation it offers: over real sockets to
+the simulated provider and back.
 
-The simulator is written from the providers' documents, the adapters too, each on its own: here they have to agree.
+The simulator is written from the providers' documents, the adapters too, each
+on its own: here they have to agree.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ TODAY = datetime.date(2026, 11, 22)
 SIMULATED = [
     model
     for model in imagen.load_catalog()
-    if model.lifecycle.state(TODAY) != "retired" and PROVIDERS[model.provider].base_url_variable is not None
+    if model.lifecycle.state(TODAY) != "retired"
+    and PROVIDERS[model.provider].base_url_variable is not None
 ]
 CASES = [(model, operation) for model in SIMULATED for operation in model.capabilities.operations]
 # Options without which a provider refuses, and values that it takes.
@@ -35,7 +38,8 @@ OPTIONS = {
     "finetune_id": "my-finetune",
     "custom_model_uri": "model/mine/version/1",
 }
-# What a model needs beside the plainest request, as it would do nothing else for money.
+# What a model needs beside the plainest request, as it would do nothing else
+# for money.
 NEEDS: dict[str, dict[str, object]] = {
     "stability/outpaint": {"options": {"left": 64}},
     "flux-pro-1.0-expand": {"options": {"left": 64}},
@@ -50,7 +54,9 @@ MODELS = {"localai": {"wire_name": "local-model"}}
 
 
 def image(limits: imagen.InputLimits, *, mask: bool = False) -> bytes:
-    """An image within the limits of a model: a square of 512, or the nearest that is allowed."""
+    """An image within the limits of a model: a square of 512, or the nearest
+    that is allowed.
+    """
     side = max(512, limits.min_side, int(limits.min_pixels**0.5) + 1)
     side = min(side, limits.max_side or side)
     canvas = PillowImage.new("L" if mask else "RGB", (side, side), 0 if mask else (70, 130, 180))
@@ -91,15 +97,21 @@ def works_on_its_own(model: imagen.Model, operation: str) -> bool:
     return operation == "enhance" and model.provider.startswith("midjourney")
 
 
-@pytest.mark.parametrize(("model", "operation"), CASES, ids=[f"{model.id}-{operation}" for model, operation in CASES])
+@pytest.mark.parametrize(
+    ("model", "operation"), CASES, ids=[f"{model.id}-{operation}" for model, operation in CASES]
+)
 async def test_simulator_and_adapter_agree(tmp_path: Path, model: imagen.Model, operation: str):
     request = request_for(model, operation)
-    async with open_simulator(latency=0.02) as simulator, open_simulated(tmp_path, simulator, models=MODELS) as client:
+    async with (
+        open_simulator(latency=0.02) as simulator,
+        open_simulated(tmp_path, simulator, models=MODELS) as client,
+    ):
         with trio.fail_after(20), warnings.catch_warnings():
             warnings.simplefilter("ignore", imagen.ModelRetiringWarning)
             if works_on_its_own(model, operation):
                 grid = await client.generate("a lighthouse", model=model.id)
-                # The id of an image out of a grid says its place; a grid that was not cut has four.
+                # The id of an image out of a grid says its place; a grid that
+                # was not cut has four.
                 place = {"index": 2} if model.id == "midjourney-grid" else {}
                 origin = {"task_id": grid.provider_id, **place}
                 request = msgspec.structs.replace(request, options=origin)
@@ -124,7 +136,9 @@ async def test_simulator_and_adapter_agree(tmp_path: Path, model: imagen.Model, 
 def test_every_provider_is_simulated_and_has_models_and_tests():
     folders = {path.name for path in (Path(__file__).parent / "providers").iterdir()}
     for provider in PROVIDERS.values():
-        assert any(model.provider == provider.name for model in imagen.load_catalog()), provider.name
+        assert any(model.provider == provider.name for model in imagen.load_catalog()), (
+            provider.name
+        )
     assert {model.provider for model in imagen.load_catalog()} <= PROVIDERS.keys()
     assert len(SIMULATED) >= 60
     assert folders >= {"bfl", "google", "ideogram", "openai", "openai_compatible", "stability"}

@@ -34,7 +34,10 @@ async def test_without_rules_nothing_goes(autojump_clock):
 
 
 async def test_a_disk_that_fails_does_not_end_the_client(autojump_clock, monkeypatch):
-    async with open_test_client(FakeProvider(), cleanup=imagen.CleanupRules(max_images=0)) as (client, _):
+    async with open_test_client(FakeProvider(), cleanup=imagen.CleanupRules(max_images=0)) as (
+        client,
+        _,
+    ):
         image = await client.generate("a cat")
 
         async def fail(*_: object, **__: object) -> None:

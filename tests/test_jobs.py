@@ -1,4 +1,6 @@
-"""Jobs: progress on the way, stopping them at the provider, work on a device of this machine, sockets."""
+"""Jobs: progress on the way, stopping them at the provider, work on a device of
+this machine, sockets.
+"""
 
 from __future__ import annotations
 
@@ -38,9 +40,14 @@ MODEL = {"provider": "works", "price": {"usd_per_image": "0.05"}}
 
 @asynccontextmanager
 async def open_works(
-    home: Path, work: Callable[[Call], Exchange], answer: Callable[[HttpRequest], ScriptedReply], **settings: object
+    home: Path,
+    work: Callable[[Call], Exchange],
+    answer: Callable[[HttpRequest], ScriptedReply],
+    **settings: object,
 ) -> AsyncIterator[tuple[imagen.Client, ScriptedTransport, list[imagen.Event]]]:
-    """A client of one provider, whose generation is `work` and whose answers are `answer`'s."""
+    """A client of one provider, whose generation is `work` and whose answers
+    are `answer`'s.
+    """
     provider = imagen.Provider(
         name="works",
         operations={"generate": work},
@@ -48,7 +55,9 @@ async def open_works(
         key_required=False,
         models={"works-1": MODEL},
     )
-    loaded = imagen.load_settings({"IMAGEN_HOME": str(home), "IMAGEN_DEFAULT_MODEL": "works-1"}, providers=[provider])
+    loaded = imagen.load_settings(
+        {"IMAGEN_HOME": str(home), "IMAGEN_DEFAULT_MODEL": "works-1"}, providers=[provider]
+    )
     transport = ScriptedTransport(answer)
     events: list[imagen.Event] = []
     async with imagen.open_client(
@@ -66,7 +75,9 @@ def job(*, stops_bill: bool, waits: int = 1000) -> Callable[[Call], Exchange]:
     def work(call: Call) -> Exchange:
         yield HttpRequest(method="POST", url="jobs")
         yield JobAccepted(job_id="j1", poll_url="jobs/j1")
-        yield Cancellable(request=HttpRequest(method="POST", url="jobs/j1/cancel"), stops_bill=stops_bill)
+        yield Cancellable(
+            request=HttpRequest(method="POST", url="jobs/j1/cancel"), stops_bill=stops_bill
+        )
         for number in range(waits):
             yield Wait(seconds=1)
             yield Progress(fraction=number / waits, note="drawing")
@@ -76,7 +87,9 @@ def job(*, stops_bill: bool, waits: int = 1000) -> Callable[[Call], Exchange]:
 
 
 def answering(cancel_status: int = 200) -> Callable[[HttpRequest], ScriptedReply]:
-    return lambda request: ScriptedReply(status=cancel_status if request.url.endswith("cancel") else 200)
+    return lambda request: ScriptedReply(
+        status=cancel_status if request.url.endswith("cancel") else 200
+    )
 
 
 async def leave_early(client: imagen.Client) -> None:
@@ -87,7 +100,11 @@ async def leave_early(client: imagen.Client) -> None:
 
 
 async def test_progress_is_an_event(tmp_path: Path, autojump_clock):
-    async with open_works(tmp_path, job(stops_bill=False, waits=4), answering()) as (client, _, events):
+    async with open_works(tmp_path, job(stops_bill=False, waits=4), answering()) as (
+        client,
+        _,
+        events,
+    ):
         await client.generate("x")
     told = [event for event in events if isinstance(event, imagen.ProgressReported)]
     assert [event.fraction for event in told] == [0.0, 0.25, 0.5, 0.75]
@@ -95,7 +112,11 @@ async def test_progress_is_an_event(tmp_path: Path, autojump_clock):
 
 
 async def test_a_job_whose_stop_costs_nothing_is_stopped_at_once(tmp_path: Path, autojump_clock):
-    async with open_works(tmp_path, job(stops_bill=True), answering(), salvage_seconds=500.0) as (client, transport, _):
+    async with open_works(tmp_path, job(stops_bill=True), answering(), salvage_seconds=500.0) as (
+        client,
+        transport,
+        _,
+    ):
         await leave_early(client)
         assert trio.current_time() < 10
         assert [request.url for request in transport.requests] == ["jobs", "jobs/j1/cancel"]
@@ -106,17 +127,31 @@ async def test_a_job_whose_stop_costs_nothing_is_stopped_at_once(tmp_path: Path,
 async def test_a_job_that_is_billed_anyway_is_waited_for_and_stopped_when_the_wait_is_over(
     tmp_path: Path, autojump_clock
 ):
-    async with open_works(tmp_path, job(stops_bill=False), answering(), salvage_seconds=20.0) as (client, transport, _):
+    async with open_works(tmp_path, job(stops_bill=False), answering(), salvage_seconds=20.0) as (
+        client,
+        transport,
+        _,
+    ):
         started = trio.current_time()
         await leave_early(client)
         assert 20 < trio.current_time() - started < 30
         assert transport.requests[-1].url == "jobs/j1/cancel"
         spending = await client.spending()
-    assert (spending.settled_usd, spending.unknown_usd, spending.attempts.unknown) == (0, Decimal("0.05"), 1)
+    assert (spending.settled_usd, spending.unknown_usd, spending.attempts.unknown) == (
+        0,
+        Decimal("0.05"),
+        1,
+    )
 
 
-async def test_a_stop_that_the_provider_refuses_leaves_the_outcome_unknown(tmp_path: Path, autojump_clock):
-    async with open_works(tmp_path, job(stops_bill=True), answering(cancel_status=400)) as (client, _, _):
+async def test_a_stop_that_the_provider_refuses_leaves_the_outcome_unknown(
+    tmp_path: Path, autojump_clock
+):
+    async with open_works(tmp_path, job(stops_bill=True), answering(cancel_status=400)) as (
+        client,
+        _,
+        _,
+    ):
         await leave_early(client)
         spending = await client.spending()
     assert (spending.unknown_usd, spending.attempts.unknown) == (Decimal("0.05"), 1)
@@ -141,7 +176,9 @@ async def test_a_long_answer_is_asked_about_meanwhile(tmp_path: Path, autojump_c
         return Progress(fraction=share) if share else None
 
     question = Meanwhile(
-        request=HttpRequest(method="GET", url="progress", repeatable=True), every_seconds=2.0, read=read
+        request=HttpRequest(method="GET", url="progress", repeatable=True),
+        every_seconds=2.0,
+        read=read,
     )
 
     def work(call: Call) -> Exchange:
@@ -183,7 +220,9 @@ async def test_work_on_a_device_reports_and_runs_one_at_a_time(tmp_path: Path):
 
     settings = imagen.load_settings(
         {"IMAGEN_HOME": str(tmp_path)},
-        providers=[imagen.Provider(name="works", operations={"generate": work}, models={"works-1": MODEL})],
+        providers=[
+            imagen.Provider(name="works", operations={"generate": work}, models={"works-1": MODEL})
+        ],
     )
     events: list[imagen.Event] = []
     async with imagen.open_client(settings, on_event=events.append) as client:
@@ -208,7 +247,8 @@ async def test_work_on_a_device_ends_at_its_next_report_when_nobody_waits(tmp_pa
         return PNG
 
     def work(call: Call) -> Exchange:
-        # Stopping costs nothing on a machine of one's own, so there is nothing to wait for.
+        # Stopping costs nothing on a machine of one's own, so there is nothing
+        # to wait for.
         yield Cancellable(request=None, stops_bill=True)
         data = yield Render(call=render, device="cpu")
         assert isinstance(data, bytes)
@@ -216,7 +256,9 @@ async def test_work_on_a_device_ends_at_its_next_report_when_nobody_waits(tmp_pa
 
     settings = imagen.load_settings(
         {"IMAGEN_HOME": str(tmp_path)},
-        providers=[imagen.Provider(name="works", operations={"generate": work}, models={"works-1": MODEL})],
+        providers=[
+            imagen.Provider(name="works", operations={"generate": work}, models={"works-1": MODEL})
+        ],
     )
     async with imagen.open_client(settings) as client:
         with trio.fail_after(10):
@@ -231,7 +273,7 @@ async def test_work_on_a_device_ends_at_its_next_report_when_nobody_waits(tmp_pa
     assert (spending.settled_usd, spending.unknown_usd) == (0, 0)
 
 
-# --- sockets --------------------------------------------------------------------------------------------------------
+# --- sockets ------------------------------------------------------------------
 
 UPGRADE = {
     "connection": "Upgrade",
@@ -244,7 +286,10 @@ UPGRADE = {
 async def test_a_socket_is_read_while_other_requests_go_on():
     async def serve(stream: trio.abc.Stream, request: bytes) -> None:
         if request.startswith(b"GET"):
-            head = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\r\n"
+            head = (
+                b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection:"
+                b" Upgrade\r\n\r\n"
+            )
             await stream.send_all(head + b"first")
             await trio.sleep(0.3)
             await stream.send_all(b"second")
@@ -254,7 +299,9 @@ async def test_a_socket_is_read_while_other_requests_go_on():
     heard: list[object] = []
 
     def listen() -> Exchange:
-        response = yield HttpRequest(method="GET", url="ws", headers=UPGRADE, stream=True, repeatable=True)
+        response = yield HttpRequest(
+            method="GET", url="ws", headers=UPGRADE, stream=True, repeatable=True
+        )
         assert isinstance(response, HttpResponse)
         heard.append(response.status)
         answer = yield HttpRequest(method="POST", url="prompt")
@@ -265,7 +312,10 @@ async def test_a_socket_is_read_while_other_requests_go_on():
                 heard.append(chunk)
         return GeneratedImages(images=())
 
-    async with open_server(serve, once=False) as server, open_driver(server.url, bounds=CALM) as driver:
+    async with (
+        open_server(serve, once=False) as server,
+        open_driver(server.url, bounds=CALM) as driver,
+    ):
         with trio.move_on_after(2):
             await driver.run(listen(), ExchangeObserver())
     assert heard[:5] == [101, b"{}", b"first", None, b"second"]

@@ -1,4 +1,6 @@
-"""Imports point one way, and what only one file may touch is touched in that file only."""
+"""Imports point one way, and what only one file may touch is touched in that
+file only.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def room(path: Path) -> str:
 
 
 def imported(path: Path) -> Iterator[tuple[str, int]]:
-    """Every module that a file imports when it is used, by full name, and the line."""
+    """Every module that a file imports when it is used, by full name, and the
+    line.
+    """
     tree = ast.parse(path.read_text("utf-8"))
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
     typing_only = {
@@ -92,12 +96,19 @@ def test_imports_point_down(path):
     ],
 )
 def test_a_library_has_one_door(foreign, allowed):
-    users = {room(path) for path in modules("imagen") for name, _ in imported(path) if name.split(".")[0] == foreign}
+    users = {
+        room(path)
+        for path in modules("imagen")
+        for name, _ in imported(path)
+        if name.split(".")[0] == foreign
+    }
     assert users <= allowed
 
 
 def test_nurseries_are_opened_where_tasks_are_owned():
-    openers = {room(path) for path in modules("imagen") if "open_nursery(" in path.read_text("utf-8")}
+    openers = {
+        room(path) for path in modules("imagen") if "open_nursery(" in path.read_text("utf-8")
+    }
     assert openers <= {"_system", "_client", "cli", "testing"}
 
 
@@ -106,7 +117,9 @@ def test_the_facade_uses_public_names_only(path):
     for name, line in imported(path):
         parts = name.split(".")
         if parts[0] == "imagen":
-            assert not any(part.startswith("_") for part in parts[1:]), f"{path}:{line} imports {name}"
+            assert not any(part.startswith("_") for part in parts[1:]), (
+                f"{path}:{line} imports {name}"
+            )
 
 
 @pytest.mark.parametrize("path", modules("imagen/cli"), ids=lambda path: path.name)
@@ -120,7 +133,16 @@ def test_the_command_uses_public_names_only(path):
 def test_providers_know_neither_clock_nor_network_nor_event_loop():
     for path in modules("imagen/providers"):
         names = {name.split(".")[0] for name, _ in imported(path)}
-        assert not names & {"trio", "anyio", "asyncio", "time", "socket", "ssl", "httpx2", "httpcore2"}, path
+        assert not names & {
+            "trio",
+            "anyio",
+            "asyncio",
+            "time",
+            "socket",
+            "ssl",
+            "httpx2",
+            "httpcore2",
+        }, path
 
 
 def test_public_names_are_sorted_and_there():
@@ -154,5 +176,10 @@ def test_importing_imagen_imports_nothing_heavy():
 
 
 def test_no_module_says_what_only_a_workplace_knows():
-    for path in [*modules("imagen"), *modules("imagen_mcp"), *modules("tests"), *(ROOT / "docs").glob("*.md")]:
+    for path in [
+        *modules("imagen"),
+        *modules("imagen_mcp"),
+        *modules("tests"),
+        *(ROOT / "docs").glob("*.md"),
+    ]:
         assert "/work" + "/" not in path.read_text("utf-8"), path

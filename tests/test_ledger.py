@@ -1,4 +1,6 @@
-"""The ledger: its sums are those of its rows, whatever happens to the rows, and old ledgers are read on."""
+"""The ledger: its sums are those of its rows, whatever happens to the rows, and
+old ledgers are read on.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ START = 1_826_000_000.0
 HOUR = 3600.0
 MIGRATIONS = Path(imagen.__file__).parent / "migrations"
 
-# One attempt: which model, tag and batch, how many images, what is reserved and settled, and how far it gets.
+# One attempt: which model, tag and batch, how many images, what is reserved and
+# settled, and how far it gets.
 attempts = st.fixed_dictionaries(
     {
         "model": st.sampled_from(["a", "b"]),
@@ -68,7 +71,9 @@ async def book(ledger: Ledger, number: int, facts: dict[str, object]) -> None:
         cost = Cost() if usd is None else Cost(usd=usd, source="reported")
         await ledger.settle(name, facts["end"], cost, now=now + 2)
         if facts["reconciled"] is not None:
-            assert await ledger.reconcile(name, facts["reconciled"], now + 3) == (facts["end"] == "unknown")
+            assert await ledger.reconcile(name, facts["reconciled"], now + 3) == (
+                facts["end"] == "unknown"
+            )
 
 
 _COUNTED = """
@@ -86,16 +91,25 @@ def test_the_sums_are_those_of_the_rows(booked, since_hours):
             ledger, spending = Ledger(database), SpendingBy(database)
             for number, facts in enumerate(booked):
                 await book(ledger, number, facts)
-            kept = await database.read("SELECT * FROM totals WHERE attempts > 0 ORDER BY 1, 2, 3, 4, 5, 6")
+            kept = await database.read(
+                "SELECT * FROM totals WHERE attempts > 0 ORDER BY 1, 2, 3, 4, 5, 6"
+            )
             assert kept == await database.read(_COUNTED)
-            rest = "SELECT sum(images), sum(settled_nanousd), sum(open_nanousd) FROM totals WHERE attempts = 0"
+            rest = (
+                "SELECT sum(images), sum(settled_nanousd), sum(open_nanousd) FROM totals WHERE"
+                " attempts = 0"
+            )
             assert all(not value for row in await database.read(rest) for value in row)
 
             since = datetime.datetime.fromtimestamp(START + HOUR * since_hours, datetime.UTC)
             # Not the hours: a tiny fraction of one is the same time.
-            counted = [facts for facts in booked if START + HOUR * facts["hours"] >= since.timestamp()]
+            counted = [
+                facts for facts in booked if START + HOUR * facts["hours"] >= since.timestamp()
+            ]
             total = await spending.total(since)
-            assert sum(getattr(total.attempts, name) for name in total.attempts.__struct_fields__) == len(counted)
+            assert sum(
+                getattr(total.attempts, name) for name in total.attempts.__struct_fields__
+            ) == len(counted)
             for key, field in (("model", "model"), ("tag", "tag"), ("batch", "batch_id")):
                 groups = await spending.groups(key, since)
                 assert {group.name for group in groups} == {facts[field] or "" for facts in counted}
@@ -112,8 +126,14 @@ async def test_a_ledger_of_an_older_imagen_is_read_on(tmp_path):
     for script in ("0001_attempts_and_images.sql", "0002_origins.sql"):
         connection.executescript((MIGRATIONS / script).read_text("utf-8"))
     connection.execute("PRAGMA user_version = 2")
-    row = "INSERT INTO attempts (id, provider, model, operation, images, request, state, reserved_nanousd, settled_nanousd, "
-    row += "cost_source, owner, created_at) VALUES (?, 'p', 'm', 'generate', 1, '{}', ?, ?, ?, ?, 'gone', ?)"
+    row = (
+        "INSERT INTO attempts (id, provider, model, operation, images, request, state,"
+        " reserved_nanousd, settled_nanousd, "
+    )
+    row += (
+        "cost_source, owner, created_at) VALUES (?, 'p', 'm', 'generate', 1, '{}', ?, ?, ?, ?,"
+        " 'gone', ?)"
+    )
     connection.execute(row, ("a" * 16, "succeeded", 50_000_000, 40_000_000, "computed", START))
     connection.execute(row, ("b" * 16, "unknown", 50_000_000, None, "unknown", START))
     connection.execute(row, ("c" * 16, "sent", 50_000_000, None, None, START + 1))
@@ -125,5 +145,6 @@ async def test_a_ledger_of_an_older_imagen_is_read_on(tmp_path):
         spending = await client.spending()
         assert (spending.settled_usd, spending.unknown_usd) == (Decimal("0.04"), Decimal("0.1"))
         assert spending.by_source == {"computed": Decimal("0.04")}
-        # What the older one left in flight is as unknown as what it knew to be so.
+        # What the older one left in flight is as unknown as what it knew to be
+        # so.
         assert [record.id[0] for record in await client.unknown_attempts()] == ["b", "c"]

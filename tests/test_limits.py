@@ -1,4 +1,6 @@
-"""How much one provider takes: the limit that finds itself, and what headers say, whoever wrote them."""
+"""How much one provider takes: the limit that finds itself, and what headers
+say, whoever wrote them.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ NAMES = (
 )
 
 
-# --- the limit ------------------------------------------------------------------------------------------------------
+# --- the limit ----------------------------------------------------------------
 
 
 def test_without_a_known_limit_there_is_none_until_the_first_refusal():
@@ -89,7 +91,9 @@ def test_whatever_comes_one_may_run_and_never_more_than_most(most, news):
         else:
             in_flight, ago = item
             limit.limited(in_flight, started=now - ago, now=float(now))
-            assert limit.limit == before or limit.limit <= max(1, (in_flight if before is None else before) // 2)
+            assert limit.limit == before or limit.limit <= max(
+                1, (in_flight if before is None else before) // 2
+            )
         assert limit.allows(0)
         assert most is None or limit.limit <= most
 
@@ -110,7 +114,7 @@ def test_it_settles_around_what_the_other_side_takes(capacity):
     assert min(settled) >= (capacity + 1) // 2
 
 
-# --- headers --------------------------------------------------------------------------------------------------------
+# --- headers ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -120,7 +124,11 @@ def test_it_settles_around_what_the_other_side_takes(capacity):
         ({"x-ratelimit-remaining-requests": "59", "x-ratelimit-reset-requests": "1s"}, 59, 1.0),
         ({"x-ratelimit-remaining-requests": "1", "x-ratelimit-reset-requests": "6m0s"}, 1, 360.0),
         ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "20ms"}, 0, 0.02),
-        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1h2m3.5s"}, 0, 3600.0),
+        (
+            {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1h2m3.5s"},
+            0,
+            3600.0,
+        ),
         ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "2.5"}, 0, 2.5),
         ({"x-ratelimit-remaining-requests": "100"}, 100, None),
         ({"x-ratelimit-remaining": " 3 ", "x-ratelimit-reset": "12"}, 3, 12.0),
@@ -133,19 +141,39 @@ def test_it_settles_around_what_the_other_side_takes(capacity):
     ],
 )
 def test_every_form_is_read(headers, remaining, reset_seconds):
-    assert read_rate_headers(headers, NOW) == RateLimitHeaders(remaining=remaining, reset_seconds=reset_seconds)
+    assert read_rate_headers(headers, NOW) == RateLimitHeaders(
+        remaining=remaining, reset_seconds=reset_seconds
+    )
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "nan", "inf", "-1", "-1s", "1e400", "9" * 40, "soon", "1x", "s", "١", "1 s", "0x10", "1_000"],
+    [
+        "",
+        " ",
+        "nan",
+        "inf",
+        "-1",
+        "-1s",
+        "1e400",
+        "9" * 40,
+        "soon",
+        "1x",
+        "s",
+        "١",
+        "1 s",
+        "0x10",
+        "1_000",
+    ],
 )
 def test_nonsense_is_as_if_it_were_not_there(text):
     assert read_rate_headers(dict.fromkeys(NAMES, text), NOW) is None
     assert read_rate_headers({"ratelimit": f"limit=1, remaining={text}, reset={text}"}, NOW) is None
 
 
-@given(headers=st.dictionaries(st.sampled_from(NAMES), st.text(max_size=30)), now=st.floats(0.0, 1e10))
+@given(
+    headers=st.dictionaries(st.sampled_from(NAMES), st.text(max_size=30)), now=st.floats(0.0, 1e10)
+)
 @settings(deadline=None)
 def test_whatever_headers_hold_the_news_is_bounded(headers, now):
     news = read_rate_headers(headers, now)
@@ -163,7 +191,7 @@ def test_only_where_nothing_is_left_there_is_something_to_wait_for():
     assert RateLimitHeaders(reset_seconds=5.0).pause_seconds == 0.0
 
 
-# --- the pause ------------------------------------------------------------------------------------------------------
+# --- the pause ----------------------------------------------------------------
 
 
 def test_a_pause_ends_when_it_was_said_to():

@@ -1,4 +1,6 @@
-"""Links in replies, and links of users: fetched with care. No private address, no key, every redirect looked at again."""
+"""Links in replies, and links of users: fetched with care. No private address,
+no key, every redirect looked at again.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ GET = "GET"
 
 
 class Names(trio.abc.HostnameResolver):
-    """A name service by hand; each name may have another address every time it is asked for."""
+    """A name service by hand; each name may have another address every time it
+    is asked for.
+    """
 
     def __init__(self, **addresses: list[str]) -> None:
         self._addresses = {name.replace("_", "."): list(known) for name, known in addresses.items()}
@@ -92,7 +96,10 @@ async def fetch(transport: HttpTransport, url: str) -> bytes:
 )
 async def test_a_link_to_a_private_address_is_not_followed(url):
     async with open_transport(API, bounds=QUICK) as transport:
-        with trio.fail_after(5), pytest.raises(imagen.ProviderError, match="no public address") as caught:
+        with (
+            trio.fail_after(5),
+            pytest.raises(imagen.ProviderError, match="no public address") as caught,
+        ):
             await fetch(transport, url)
     assert (caught.value.billed, caught.value.retryable) == ("yes", False)
 
@@ -110,7 +117,9 @@ async def test_a_name_that_changes_its_address_between_look_and_connection_is_ca
         await BulkBackend(public_only=True).connect_tcp("twofaced.example", 443)
 
 
-@pytest.mark.parametrize("url", ["http://93.184.216.34/a.png", "ftp://example.com/a", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "url", ["http://93.184.216.34/a.png", "ftp://example.com/a", "file:///etc/passwd"]
+)
 async def test_only_https_is_followed(url):
     async with open_transport(API) as transport:
         with pytest.raises(imagen.ProviderError, match="not https"):
@@ -118,7 +127,10 @@ async def test_only_https_is_followed(url):
 
 
 async def test_a_local_engine_may_link_to_this_machine_and_nowhere_else(names):
-    async with open_server(answering(http_reply(PNG))) as engine, open_server(answering(http_reply(PNG))) as files:
+    async with (
+        open_server(answering(http_reply(PNG))) as engine,
+        open_server(answering(http_reply(PNG))) as files,
+    ):
         async with open_transport(engine.url) as transport:
             assert await fetch(transport, f"{files.url}/a.png") == PNG
             with pytest.raises(imagen.ProviderError, match="no public address"):
@@ -157,7 +169,10 @@ async def test_a_link_is_followed_to_where_it_leads_without_the_key():
     ],
 )
 async def test_a_redirect_is_looked_at_like_the_link_itself(names, location, sentence):
-    async with open_server(answering(redirecting(location))) as link, open_server(answering()) as engine:
+    async with (
+        open_server(answering(redirecting(location))) as link,
+        open_server(answering()) as engine,
+    ):
         async with open_transport(engine.url) as transport:
             with trio.fail_after(5), pytest.raises(imagen.ProviderError, match=sentence):
                 await fetch(transport, f"{link.url}/a.png")
@@ -194,7 +209,11 @@ async def test_the_key_goes_to_the_provider_s_own_domains_over_https_only():
 
     async with httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http:
         async with open_transport(API, provider=provider, http=http) as transport:
-            for url in ("https://eu1.example.com/poll", "https://example.org/poll", "https://badexample.com/poll"):
+            for url in (
+                "https://eu1.example.com/poll",
+                "https://example.org/poll",
+                "https://badexample.com/poll",
+            ):
                 await fetch(transport, url)
             with pytest.raises(imagen.ProviderError, match="not https"):
                 await fetch(transport, "http://eu1.example.com/poll")
@@ -214,6 +233,8 @@ async def test_through_a_callers_own_connections_an_address_is_still_looked_at()
 async def test_a_user_and_password_go_as_http_wants_them():
     provider = msgspec.structs.replace(openai.PROVIDER, basic_auth=True)
     async with open_server(answering(http_reply(b"{}"))) as server:
-        async with open_transport(server.url, provider=provider, key="Aladdin:open-sesame") as transport:
+        async with open_transport(
+            server.url, provider=provider, key="Aladdin:open-sesame"
+        ) as transport:
             await fetch(transport, "models")
     assert b"authorization: basic qwxhzgrpbjpvcgvulxnlc2ftzq==" in server.requests[0].lower()

@@ -1,4 +1,6 @@
-"""The network backend: TLS, bulk reads, and every way in which a connection can fail to come about or to last."""
+"""The network backend: TLS, bulk reads, and every way in which a connection can
+fail to come about or to last.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def server_tls(authority: trustme.CA) -> ssl.SSLContext:
 
 @pytest.fixture
 def trusted(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes this process trust the authority, in the way that users do for a company's own certificates."""
+    """Makes this process trust the authority, in the way that users do for a
+    company's own certificates.
+    """
     with authority.cert_pem.tempfile() as path:
         monkeypatch.setenv("SSL_CERT_FILE", path)
         yield
@@ -63,13 +67,15 @@ Handler = Callable[[trio.abc.Stream, bytes], Awaitable[object]]
 
 
 @asynccontextmanager
-async def open_tls_server(handler: Handler, tls: ssl.SSLContext, **more: Any) -> AsyncIterator[Server]:
+async def open_tls_server(
+    handler: Handler, tls: ssl.SSLContext, **more: Any
+) -> AsyncIterator[Server]:
     async with open_server(handler, tls=tls, **more) as server:
         server.url = f"https://localhost:{server.port}/v1"
         yield server
 
 
-# --- TLS ------------------------------------------------------------------------------------------------------------
+# --- TLS ----------------------------------------------------------------------
 
 
 async def test_a_body_of_megabytes_arrives_intact(trusted, server_tls):
@@ -78,9 +84,14 @@ async def test_a_body_of_megabytes_arrives_intact(trusted, server_tls):
 
     async def handler(stream: trio.abc.Stream, request: bytes) -> None:
         url = f"{server.url}/files/1.png"
-        await stream.send_all(http_reply({"data": [{"url": url}]}) if request.startswith(b"POST") else link)
+        await stream.send_all(
+            http_reply({"data": [{"url": url}]}) if request.startswith(b"POST") else link
+        )
 
-    async with open_tls_server(handler, server_tls) as server, open_driver(server.url, bounds=LARGE) as driver:
+    async with (
+        open_tls_server(handler, server_tls) as server,
+        open_driver(server.url, bounds=LARGE) as driver,
+    ):
         for _ in range(2):
             assert (await run_openai(driver)).images[0].data == image
         assert server.connections == 1
@@ -167,14 +178,18 @@ async def test_a_server_that_speaks_no_tls_is_told(trusted):
             await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
         nursery.start_soon(trio.serve_listeners, serve, [listener])
-        async with open_driver(f"https://localhost:{listener.socket.getsockname()[1]}/v1") as driver:
+        async with open_driver(
+            f"https://localhost:{listener.socket.getsockname()[1]}/v1"
+        ) as driver:
             error = await failure(run_openai(driver))
         nursery.cancel_scope.cancel()
     assert outcome(error) == UNREACHABLE
 
 
 @pytest.mark.parametrize("previews", [0, 1])
-async def test_a_server_that_hangs_up_without_a_goodbye_after_the_body_is_fine(trusted, server_tls, previews):
+async def test_a_server_that_hangs_up_without_a_goodbye_after_the_body_is_fine(
+    trusted, server_tls, previews
+):
     async with open_tls_server(answering(http_reply(images())), server_tls, once=True) as server:
         async with open_driver(server.url, bounds=LARGE) as driver:
             for number in (1, 2):
@@ -214,12 +229,14 @@ async def test_a_stall_in_the_middle_of_a_tls_body_is_bounded(trusted, server_tl
     assert outcome(error) == LOST
 
 
-# --- connections that do not come about -----------------------------------------------------------------------------
+# --- connections that do not come about ---------------------------------------
 
 
 async def test_a_handshake_that_stalls_times_out_and_nothing_was_sent(trusted):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        async with open_driver(f"https://localhost:{silent.getsockname()[1]}/v1", bounds=SHORT) as driver:
+        async with open_driver(
+            f"https://localhost:{silent.getsockname()[1]}/v1", bounds=SHORT
+        ) as driver:
             error = await failure(run_openai(driver))
     assert outcome(error) == UNREACHABLE
     assert error.details == {"fault": "ConnectTimeout"}
@@ -233,12 +250,15 @@ async def test_a_connection_that_never_comes_times_out_and_nothing_was_sent():
         full = sockets.enter_context(socket.socket())
         full.bind(("127.0.0.1", 0))
         full.listen(0)
-        # Once nobody accepts and the queue is full, the system drops what else would connect.
+        # Once nobody accepts and the queue is full, the system drops what else
+        # would connect.
         for _ in range(4):
             waiting = sockets.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
-        async with open_driver(f"http://127.0.0.1:{full.getsockname()[1]}/v1", bounds=SHORT) as driver:
+        async with open_driver(
+            f"http://127.0.0.1:{full.getsockname()[1]}/v1", bounds=SHORT
+        ) as driver:
             error = await failure(run_openai(driver))
     if error.details == {"fault": "no answer"}:
         pytest.skip("this system takes connections beyond the queue")
@@ -255,7 +275,7 @@ async def test_a_name_that_does_not_exist_is_told():
     assert outcome(caught.value) == UNREACHABLE
 
 
-# --- the backend by itself ------------------------------------------------------------------------------------------
+# --- the backend by itself ----------------------------------------------------
 
 
 @asynccontextmanager
@@ -266,7 +286,9 @@ async def open_pair(
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.serve_listeners, serve, [listener])
-        stream = await BulkBackend().connect_tcp("127.0.0.1", listener.socket.getsockname()[1], timeout=10)
+        stream = await BulkBackend().connect_tcp(
+            "127.0.0.1", listener.socket.getsockname()[1], timeout=10
+        )
         yield stream
         await stream.aclose()
         nursery.cancel_scope.cancel()
@@ -319,7 +341,11 @@ async def test_the_pool_can_ask_for_the_socket_and_whether_it_is_readable(monkey
     async with open_pair(greet) as stream:
         assert stream.get_extra_info("is_readable") is False
         assert stream.get_extra_info("socket").type == socket.SOCK_STREAM
-        assert stream.get_extra_info("client_addr")[0] == stream.get_extra_info("server_addr")[0] == "127.0.0.1"
+        assert (
+            stream.get_extra_info("client_addr")[0]
+            == stream.get_extra_info("server_addr")[0]
+            == "127.0.0.1"
+        )
         assert stream.get_extra_info("ssl_object") is None
         await stream.write(b"GET / HTTP/1.1\r\n\r\n")
         with trio.fail_after(10):

@@ -1,4 +1,6 @@
-"""The five operations from the client to the exchange and back: images that are worked on, their parents, emulation."""
+"""The five operations from the client to the exchange and back: images that are
+worked on, their parents, emulation.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,10 @@ async def test_each_operation_reaches_its_exchange_with_its_images():
     assert ([one.data for one in edit.images], edit.mask and edit.mask.data) == ([PNG, OTHER], MASK)
     assert ([one.data for one in vary.images], vary.request.strength) == ([PNG], 0.3)
     assert ([one.data for one in enhance.images], enhance.request.scale) == ([PNG], 2)
-    assert ([one.data for one in restyle.images], [one.data for one in restyle.references]) == ([PNG], [OTHER])
+    assert ([one.data for one in restyle.images], [one.data for one in restyle.references]) == (
+        [PNG],
+        [OTHER],
+    )
 
 
 async def test_an_image_can_come_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -116,8 +121,14 @@ async def test_every_operation_goes_through_one_batch():
         (Path("/"), "cannot be read|is no file"),
         (Path("nul\0byte"), "cannot be read"),
         (7, "not int"),
-        (imagen.InputImage(sha256="0" * 64, media_type="image/png", width=1, height=1), "does not keep"),
-        (imagen.InputImage(sha256="../../etc/passwd", media_type="image/png", width=1, height=1), "does not keep"),
+        (
+            imagen.InputImage(sha256="0" * 64, media_type="image/png", width=1, height=1),
+            "does not keep",
+        ),
+        (
+            imagen.InputImage(sha256="../../etc/passwd", media_type="image/png", width=1, height=1),
+            "does not keep",
+        ),
     ],
     ids=str,
 )
@@ -151,7 +162,9 @@ async def test_a_paid_image_that_claims_to_be_enormous_is_set_aside():
 
     def work(call: imagen.Call) -> imagen.Exchange:
         yield imagen.Compute(call=bytes)
-        return imagen.GeneratedImages(images=(imagen.GeneratedImage(data=bytes(bomb)),), reported_cost_usd=COST)
+        return imagen.GeneratedImages(
+            images=(imagen.GeneratedImage(data=bytes(bomb)),), reported_cost_usd=COST
+        )
 
     class Liar(Atelier):
         def provider(self) -> imagen.Provider:
@@ -219,7 +232,10 @@ async def test_with_no_model_named_an_emulation_takes_one_that_edits():
         table = {"provider": "atelier", "capabilities": {"operations": ["edit"]}}
         settings = msgspec.structs.replace(client.settings, default_model=None)
         provider = msgspec.structs.replace(atelier.provider(), models={"only-edits": table})
-    access = {**settings.access, "atelier": msgspec.structs.replace(settings.access["atelier"], provider=provider)}
+    access = {
+        **settings.access,
+        "atelier": msgspec.structs.replace(settings.access["atelier"], provider=provider),
+    }
     async with imagen.open_client(msgspec.structs.replace(settings, access=access)) as client:
         with pytest.raises(imagen.ConfigurationError, match="No model that can vary"):
             await client.vary(PNG)
@@ -262,7 +278,9 @@ async def test_an_image_that_was_made_and_lost_is_a_failure_with_its_cost_beside
 
     async with open_atelier(Forgetful()) as client:
         async with client.open_batch("x", n=2, together=True) as batch:
-            lost, made = sorted([outcome async for outcome in batch], key=lambda outcome: outcome.index)
+            lost, made = sorted(
+                [outcome async for outcome in batch], key=lambda outcome: outcome.index
+            )
         spending = await client.spending()
     assert isinstance(made, imagen.Image)
     assert isinstance(lost, imagen.Failure)
@@ -272,13 +290,17 @@ async def test_an_image_that_was_made_and_lost_is_a_failure_with_its_cost_beside
 
 
 async def test_a_link_is_fetched_and_what_goes_wrong_there_costs_nothing():
-    replies = iter([ScriptedReply(chunks=(PNG,)), ScriptedReply(status=404), ScriptedReply(fault="lost")])
+    replies = iter(
+        [ScriptedReply(chunks=(PNG,)), ScriptedReply(status=404), ScriptedReply(fault="lost")]
+    )
     transport = ScriptedTransport(lambda request: next(replies))
     atelier = Atelier()
     async with open_atelier(atelier, transport=lambda access: transport) as client:
         image = await client.vary("https://example.com/pictures/a.png?token=secret")
         for sentence in ("answers 404", "broke"):
-            with pytest.raises(imagen.InvalidRequestError, match=f"example.com cannot be read.*{sentence}") as caught:
+            with pytest.raises(
+                imagen.InvalidRequestError, match=f"example.com cannot be read.*{sentence}"
+            ) as caught:
                 await client.vary("https://example.com/pictures/a.png?token=secret")
             assert caught.value.billed == "no"
             assert "secret" not in caught.value.message
@@ -288,7 +310,7 @@ async def test_a_link_is_fetched_and_what_goes_wrong_there_costs_nothing():
     assert [call.images[0].data for call in atelier.calls] == [PNG]
 
 
-# --- models and providers -------------------------------------------------------------------------------------------
+# --- models and providers -----------------------------------------------------
 
 
 async def test_the_default_model_for_an_operation_is_the_first_that_can_do_it():
@@ -311,15 +333,24 @@ async def test_nothing_that_can_do_it_is_a_sentence(tmp_path: Path):
 
 async def test_settings_of_a_provider_reach_its_exchange_and_are_checked(tmp_path: Path):
     atelier = Atelier()
-    async with open_atelier(atelier, home=tmp_path, toml="[providers.atelier.settings]\nbrushes = 5\n") as client:
+    async with open_atelier(
+        atelier, home=tmp_path, toml="[providers.atelier.settings]\nbrushes = 5\n"
+    ) as client:
         await client.generate("x")
     assert atelier.calls[0].settings == {"brushes": 5, "colour": "ochre"}
-    for line, sentence in (("paint = 1", "no setting paint"), ('brushes = "many"', "of the type int")):
+    for line, sentence in (
+        ("paint = 1", "no setting paint"),
+        ('brushes = "many"', "of the type int"),
+    ):
         with pytest.raises(imagen.ConfigurationError, match=sentence):
-            async with open_atelier(atelier, home=tmp_path, toml=f"[providers.atelier.settings]\n{line}\n"):
+            async with open_atelier(
+                atelier, home=tmp_path, toml=f"[providers.atelier.settings]\n{line}\n"
+            ):
                 pass
     with pytest.raises(imagen.ConfigurationError, match=r"providers\.atelir"):
-        async with open_atelier(atelier, home=tmp_path, toml='[providers.atelir]\nbase_url = "https://a.example"\n'):
+        async with open_atelier(
+            atelier, home=tmp_path, toml='[providers.atelir]\nbase_url = "https://a.example"\n'
+        ):
             pass
 
 
@@ -337,12 +368,18 @@ class _Point:
 
 @pytest.mark.parametrize(
     ("found", "sentence"),
-    [(ImportError("no oil"), "cannot be loaded: no oil"), ("a word", "is no imagen.Provider"), (None, "")],
+    [
+        (ImportError("no oil"), "cannot be loaded: no oil"),
+        ("a word", "is no imagen.Provider"),
+        (None, ""),
+    ],
     ids=["broken", "foreign", "good"],
 )
 def test_installed_packages_add_providers(monkeypatch: pytest.MonkeyPatch, found, sentence):
     provider = Atelier().provider()
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [_Point(found or provider)])
+    monkeypatch.setattr(
+        "importlib.metadata.entry_points", lambda group: [_Point(found or provider)]
+    )
     if sentence:
         with pytest.raises(imagen.ConfigurationError, match=sentence):
             imagen.load_settings({})

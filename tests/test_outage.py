@@ -1,4 +1,6 @@
-"""A provider goes down in the middle of 200 images, over real sockets: the batch goes on elsewhere, and comes back."""
+"""A provider goes down in the middle of 200 images, over real sockets: the
+batch goes on elsewhere, and comes back.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,12 @@ class Sent(Counter[str]):
 async def make_200(
     client: imagen.Client, outage: AbstractAsyncContextManager[None], sent: Sent
 ) -> tuple[list[imagen.Outcome], int]:
-    """The outcomes of a batch that has an outage from the 50th to the 120th, and how often that provider was asked in it."""
-    requests = (imagen.Generate(prompt="x", model=FIRST, quality="low", size="1024x1024") for _ in range(N))
+    """The outcomes of a batch that has an outage from the 50th to the 120th,
+    and how often that provider was asked in it.
+    """
+    requests = (
+        imagen.Generate(prompt="x", model=FIRST, quality="low", size="1024x1024") for _ in range(N)
+    )
     outcomes: list[imagen.Outcome] = []
     asked_while_down, went_down_at = 0, 0.0
     with trio.fail_after(60):
@@ -49,13 +55,16 @@ async def make_200(
                     elif len(outcomes) == 120:
                         asked_while_down = sent["openai"] - before
                         await stack.aclose()
-                        # The cooldown doubles, so the next is no longer than all before it and two of the first.
+                        # The cooldown doubles, so the next is no longer than
+                        # all before it and two of the first.
                         await trio.sleep(trio.current_time() - went_down_at + 2 * COOLDOWN)
     return outcomes, asked_while_down
 
 
 def images_of(outcomes: list[imagen.Outcome], *, lost: int) -> list[imagen.Image]:
-    """The images, when each request has one outcome, the work came back, and at most so many may have been paid in vain."""
+    """The images, when each request has one outcome, the work came back, and at
+    most so many may have been paid in vain.
+    """
     images = [outcome for outcome in outcomes if isinstance(outcome, imagen.Image)]
     failures = [outcome for outcome in outcomes if isinstance(outcome, imagen.Failure)]
     assert sorted(outcome.index for outcome in outcomes) == list(range(N))
@@ -82,8 +91,11 @@ async def test_two_hundred_images_outlast_an_outage(tmp_path: Path, fault: Fault
         outcomes, asked_while_down = await make_200(client, faulty(simulator, fault), sent)
         spending = await client.spending()
     assert 3 <= asked_while_down < 10
-    # Of what is declined nothing is lost; what may have been accepted, under way when it began too, is ordered nowhere else.
-    images = images_of(outcomes, lost=0 if isinstance(fault, Overloaded) else asked_while_down + AT_ONCE)
+    # Of what is declined nothing is lost; what may have been accepted, under
+    # way when it began too, is ordered nowhere else.
+    images = images_of(
+        outcomes, lost=0 if isinstance(fault, Overloaded) else asked_while_down + AT_ONCE
+    )
     delivered = [bill.usd for bill in simulator.bills if bill.delivered]
     assert len(delivered) == len(images)
     assert spending.settled_usd == sum(delivered)
@@ -92,7 +104,9 @@ async def test_two_hundred_images_outlast_an_outage(tmp_path: Path, fault: Fault
 
 
 class Service:
-    """A simulator that can be stopped like a process, and comes back under the same port."""
+    """A simulator that can be stopped like a process, and comes back under the
+    same port.
+    """
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
@@ -128,11 +142,16 @@ async def test_two_hundred_images_outlast_a_server_that_is_gone(tmp_path: Path):
         service = Service(nursery)
         first = await service.start()
         settings = simulated_settings(elsewhere, tmp_path)
-        openai = msgspec.structs.replace(settings.access["openai"], base_url=first.base_url("openai"))
+        openai = msgspec.structs.replace(
+            settings.access["openai"], base_url=first.base_url("openai")
+        )
         access = {**settings.access, "openai": openai}
-        async with open_simulated(tmp_path, elsewhere, routes=ROUTES, access=access, on_event=sent.note) as client:
+        async with open_simulated(
+            tmp_path, elsewhere, routes=ROUTES, access=access, on_event=sent.note
+        ) as client:
             outcomes, asked_while_down = await make_200(client, service.down(), sent)
         await service.stop()
     assert 3 <= asked_while_down < 10
-    # What was under way when it went, or was sent into a connection that had just been closed.
+    # What was under way when it went, or was sent into a connection that had
+    # just been closed.
     images_of(outcomes, lost=2 * AT_ONCE)

@@ -1,4 +1,6 @@
-"""What a process that died leaves behind, found by the next one: each state of the journal, for each kind of provider."""
+"""What a process that died leaves behind, found by the next one: each state of
+the journal, for each kind of provider.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,16 @@ import pytest
 import trio
 
 import imagen
-from imagen import Call, Exchange, GeneratedImage, GeneratedImages, HttpRequest, HttpResponse, JobAccepted, Wait
+from imagen import (
+    Call,
+    Exchange,
+    GeneratedImage,
+    GeneratedImages,
+    HttpRequest,
+    HttpResponse,
+    JobAccepted,
+    Wait,
+)
 from imagen._storage.database import Database
 from imagen._storage.ledger import Ledger
 from imagen._system.process_locks import ProcessLock, is_alive
@@ -53,7 +64,9 @@ def draw(call: Call) -> Exchange:
 
 
 class Works:
-    """A provider with jobs and one without, that note what is ordered, and a process that dies at a step of the journal."""
+    """A provider with jobs and one without, that note what is ordered, and a
+    process that dies at a step of the journal.
+    """
 
     def __init__(self, *, seconds: float = 5.0, forgets: bool = False) -> None:
         self.orders = 0
@@ -93,7 +106,9 @@ class Works:
         return imagen.load_settings(environ, providers=providers)
 
     @asynccontextmanager
-    async def open(self, home: Path, *, key: bool = True, **changes: object) -> AsyncIterator[imagen.Client]:
+    async def open(
+        self, home: Path, *, key: bool = True, **changes: object
+    ) -> AsyncIterator[imagen.Client]:
         settings = msgspec.structs.replace(self.settings(home, key=key), **changes)
         async with imagen.open_client(
             settings,
@@ -104,8 +119,12 @@ class Works:
             yield client
 
 
-async def die_at(works: Works, home: Path, model: str, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Opens a client whose process ends at the named step of the journal: nothing is written from there on."""
+async def die_at(
+    works: Works, home: Path, model: str, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opens a client whose process ends at the named step of the journal:
+    nothing is written from there on.
+    """
     dead = False
     write, transact = Database.write, Database.transact
 
@@ -135,7 +154,8 @@ async def die_at(works: Works, home: Path, model: str, step: str, monkeypatch: p
         patched.setattr(Database, "write", stop_writing)
         patched.setattr(Database, "transact", stop_transacting)
         patched.setattr(Ledger, name, last_step)
-        # The writes of a shielded cleanup are bounded; in virtual time that costs nothing.
+        # The writes of a shielded cleanup are bounded; in virtual time that
+        # costs nothing.
         with trio.CancelScope() as scope:
             async with works.open(home, salvage_seconds=0.01) as client:
                 async with client.open_batch("x", model=model) as batch:
@@ -154,7 +174,9 @@ STEPS = (
 
 
 @pytest.mark.parametrize("step", STEPS)
-async def test_a_job_is_collected_whenever_the_process_died(step, autojump_clock, tmp_path, monkeypatch):
+async def test_a_job_is_collected_whenever_the_process_died(
+    step, autojump_clock, tmp_path, monkeypatch
+):
     works = Works()
     await die_at(works, tmp_path, "job-1", step, monkeypatch)
     async with works.open(tmp_path) as client:
@@ -170,7 +192,12 @@ async def test_a_job_is_collected_whenever_the_process_died(step, autojump_clock
                 # Nobody was told the id of the job, if there is one.
                 assert (len(images), spending.unknown_usd) == (0, PRICE)
             case _:
-                assert (works.orders, len(images), spending.settled_usd, spending.unknown_usd) == (1, 1, PRICE, 0)
+                assert (works.orders, len(images), spending.settled_usd, spending.unknown_usd) == (
+                    1,
+                    1,
+                    PRICE,
+                    0,
+                )
                 assert images[0].data == PNG
                 assert images[0].cost.usd == PRICE
                 assert images[0].prompt == "x"
@@ -195,7 +222,9 @@ async def test_without_a_job_what_was_received_is_adopted_and_the_rest_is_unknow
                 assert (len(images), spending.settled_usd, spending.unknown_usd) == (1, PRICE, 0)
 
 
-async def test_what_was_received_and_had_no_file_yet_has_its_cost(autojump_clock, tmp_path, monkeypatch):
+async def test_what_was_received_and_had_no_file_yet_has_its_cost(
+    autojump_clock, tmp_path, monkeypatch
+):
     works = Works()
     await die_at(works, tmp_path, "sync-1", "mark_received after", monkeypatch)
     (file,) = (path for path in (tmp_path / "images").rglob("*.png"))
@@ -203,7 +232,11 @@ async def test_what_was_received_and_had_no_file_yet_has_its_cost(autojump_clock
     async with works.open(tmp_path) as client:
         (unknown,) = await client.unknown_attempts()
         spending = await client.spending()
-        assert (unknown.settled_usd, spending.settled_usd, spending.unknown_usd) == (PRICE, PRICE, 0)
+        assert (unknown.settled_usd, spending.settled_usd, spending.unknown_usd) == (
+            PRICE,
+            PRICE,
+            0,
+        )
         assert "billed" in unknown.error_message
         assert await client.library.list() == []
 
@@ -226,7 +259,9 @@ async def test_a_job_that_the_provider_has_forgotten_is_unknown_and_can_be_booke
         assert await client.unknown_attempts() == []
 
 
-async def test_a_job_of_unknown_outcome_is_collected_when_it_is_asked_for(autojump_clock, tmp_path, monkeypatch):
+async def test_a_job_of_unknown_outcome_is_collected_when_it_is_asked_for(
+    autojump_clock, tmp_path, monkeypatch
+):
     works = Works(forgets=True)
     await die_at(works, tmp_path, "job-1", "mark_accepted after", monkeypatch)
     async with works.open(tmp_path) as client:
@@ -248,7 +283,9 @@ async def test_a_job_waits_for_a_process_that_has_the_key(autojump_clock, tmp_pa
         assert await client.collect() == 1
 
 
-async def test_a_job_whose_model_nobody_knows_any_more_is_unknown(autojump_clock, tmp_path, monkeypatch):
+async def test_a_job_whose_model_nobody_knows_any_more_is_unknown(
+    autojump_clock, tmp_path, monkeypatch
+):
     works = Works()
     await die_at(works, tmp_path, "job-1", "mark_accepted after", monkeypatch)
     works.model = "job-2"
@@ -301,10 +338,12 @@ async def test_looking_at_the_history_does_not_wait_for_jobs(autojump_clock, tmp
     assert trio.current_time() - began < 2
 
 
-# --- background batches ---------------------------------------------------------------------------------------------
+# --- background batches -------------------------------------------------------
 
 
-async def test_a_session_is_there_again_under_its_id_and_goes_on_when_asked(autojump_clock, tmp_path):
+async def test_a_session_is_there_again_under_its_id_and_goes_on_when_asked(
+    autojump_clock, tmp_path
+):
     works = Works(seconds=5)
     async with works.open(tmp_path, salvage_seconds=0.01) as client:
         session = client.start_session("x", n=9, max_at_once=2, model="sync-1")
@@ -357,7 +396,9 @@ async def test_a_session_that_runs_elsewhere_is_not_taken_over(autojump_clock, t
 async def test_a_budget_of_a_session_holds_across_the_restart(autojump_clock, tmp_path):
     works = Works()
     async with works.open(tmp_path, salvage_seconds=100.0) as client:
-        session = client.start_session("x", n=5, max_at_once=1, model="sync-1", budget=imagen.Budget("0.15"))
+        session = client.start_session(
+            "x", n=5, max_at_once=1, model="sync-1", budget=imagen.Budget("0.15")
+        )
         await trio.sleep(1.5)
     async with works.open(tmp_path) as client:
         session = await client.resume_session(session.id)
@@ -366,7 +407,7 @@ async def test_a_budget_of_a_session_holds_across_the_restart(autojump_clock, tm
     assert works.orders == 3
 
 
-# --- a real process -------------------------------------------------------------------------------------------------
+# --- a real process -----------------------------------------------------------
 
 
 def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path):

@@ -1,4 +1,6 @@
-"""What is sent again: never what may have been billed, and no more than the policy says."""
+"""What is sent again: never what may have been billed, and no more than the
+policy says.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,9 @@ async def test_a_wait_that_was_asked_for_is_kept_to_the_second(autojump_clock):
 
 async def test_a_wait_beyond_all_patience_is_not_begun(autojump_clock):
     with pytest.raises(imagen.RateLimitError):
-        await tries(retry_attempts(POLICY), [imagen.RateLimitError("Busy.", retry_after_seconds=3600.0)])
+        await tries(
+            retry_attempts(POLICY), [imagen.RateLimitError("Busy.", retry_after_seconds=3600.0)]
+        )
     assert trio.current_time() == 0
 
 
@@ -75,7 +79,9 @@ async def test_a_repeatable_step_is_tried_again_when_its_answer_is_lost(autojump
 
 
 async def test_every_try_is_an_attempt_in_the_ledger(autojump_clock):
-    replies = iter([error_reply(429, {"error": {"message": "Please try again in 2s."}}), images_reply()])
+    replies = iter(
+        [error_reply(429, {"error": {"message": "Please try again in 2s."}}), images_reply()]
+    )
     async with open_test_client(lambda request: next(replies)) as (client, _):
         await client.generate("a cat")
         attempts = (await client.spending()).attempts
@@ -119,7 +125,10 @@ async def test_only_retries_are_taken_from_the_allowance(autojump_clock):
 
 async def test_errors_that_are_not_tried_again_take_nothing(autojump_clock):
     allowance = RetryAllowance(most=1.0, per_request=0.0)
-    for error in (imagen.OutcomeUnknownError("Lost."), imagen.RateLimitError("Busy.", retry_after_seconds=3600.0)):
+    for error in (
+        imagen.OutcomeUnknownError("Lost."),
+        imagen.RateLimitError("Busy.", retry_after_seconds=3600.0),
+    ):
         with pytest.raises(imagen.ImagenError):
             await tries(retry_attempts(POLICY, allowance), [error])
     assert allowance.withdraw()

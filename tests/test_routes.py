@@ -1,4 +1,6 @@
-"""Which way a request goes: fallback, breaker, lockout, hedging, routing, waiting."""
+"""Which way a request goes: fallback, breaker, lockout, hedging, routing,
+waiting.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def work(call: imagen.Call) -> imagen.Exchange:
 
 
 class Town:
-    """Three providers with a model each, whose answers are scripts of their own."""
+    """Three providers with a model each, whose answers are scripts of their
+    own.
+    """
 
     def __init__(self, **answers: Callable[[int], ScriptedReply] | ScriptedReply) -> None:
         self._answers = answers
@@ -63,7 +67,9 @@ class Town:
     def transport(self, access: imagen.ProviderAccess) -> ScriptedTransport:
         name = access.provider.name
         answer = self._answers.get(name, image_reply())
-        transport = ScriptedTransport(lambda request: answer(self.sent(name) - 1) if callable(answer) else answer)
+        transport = ScriptedTransport(
+            lambda request: answer(self.sent(name) - 1) if callable(answer) else answer
+        )
         self.transports[name] = transport
         return transport
 
@@ -82,7 +88,9 @@ async def open_town(
         )
         for name, price in PRICES.items()
     ]
-    loaded = imagen.load_settings({"IMAGEN_HOME": str(home), "IMAGEN_DEFAULT_MODEL": "left-1"}, providers=providers)
+    loaded = imagen.load_settings(
+        {"IMAGEN_HOME": str(home), "IMAGEN_DEFAULT_MODEL": "left-1"}, providers=providers
+    )
     async with imagen.open_client(
         msgspec.structs.replace(loaded, **settings),
         transport=town.transport,
@@ -93,11 +101,13 @@ async def open_town(
         yield client
 
 
-# --- falling back ---------------------------------------------------------------------------------------------------
+# --- falling back -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("answer", [DOWN, BUSY, NO_KEY, NO_MONEY, ScriptedReply(fault="refused")])
-async def test_what_proves_that_nothing_was_accepted_leads_to_the_next_model(answer, autojump_clock, tmp_path):
+async def test_what_proves_that_nothing_was_accepted_leads_to_the_next_model(
+    answer, autojump_clock, tmp_path
+):
     town = Town(left=answer)
     async with open_town(town, tmp_path) as client:
         image = await client.generate("x", fallback=["right-1", "third-1"])
@@ -109,7 +119,9 @@ async def test_what_proves_that_nothing_was_accepted_leads_to_the_next_model(ans
 @pytest.mark.parametrize(
     ("answer", "kind"), [(REFUSED, imagen.ContentFilterError), (BROKEN, imagen.OutcomeUnknownError)]
 )
-async def test_a_refusal_and_an_unknown_outcome_go_nowhere_else(answer, kind, autojump_clock, tmp_path):
+async def test_a_refusal_and_an_unknown_outcome_go_nowhere_else(
+    answer, kind, autojump_clock, tmp_path
+):
     town = Town(left=answer)
     async with open_town(town, tmp_path) as client:
         with pytest.raises(kind):
@@ -118,12 +130,16 @@ async def test_a_refusal_and_an_unknown_outcome_go_nowhere_else(answer, kind, au
 
 
 async def test_unless_the_settings_ask_for_it(autojump_clock, tmp_path):
-    policy = imagen.RoutingPolicy(fallback=("right-1",), fallback_on=("content_filter", "outcome_unknown"))
+    policy = imagen.RoutingPolicy(
+        fallback=("right-1",), fallback_on=("content_filter", "outcome_unknown")
+    )
     async with open_town(Town(left=REFUSED), tmp_path, routes=policy) as client:
         assert (await client.generate("x")).model == "right-1"
 
 
-async def test_the_fallback_of_the_settings_is_for_those_who_name_no_model(autojump_clock, tmp_path):
+async def test_the_fallback_of_the_settings_is_for_those_who_name_no_model(
+    autojump_clock, tmp_path
+):
     policy = imagen.RoutingPolicy(fallback=("right-1",))
     async with open_town(Town(left=DOWN), tmp_path, routes=policy) as client:
         assert (await client.generate("x")).model == "right-1"
@@ -150,7 +166,7 @@ async def test_a_request_that_is_wrong_is_wrong_everywhere(autojump_clock, tmp_p
         assert not town.transports
 
 
-# --- an account that is locked out ----------------------------------------------------------------------------------
+# --- an account that is locked out --------------------------------------------
 
 
 @pytest.mark.parametrize("answer", [NO_KEY, NO_MONEY])
@@ -176,10 +192,12 @@ async def test_a_lockout_of_one_provider_leaves_the_others(autojump_clock, tmp_p
         assert town.sent("left") == 2
 
 
-# --- the breaker ----------------------------------------------------------------------------------------------------
+# --- the breaker --------------------------------------------------------------
 
 
-async def test_a_provider_that_goes_down_in_the_middle_is_left_alone_until_it_is_back(autojump_clock, tmp_path):
+async def test_a_provider_that_goes_down_in_the_middle_is_left_alone_until_it_is_back(
+    autojump_clock, tmp_path
+):
     def left(number: int) -> ScriptedReply:
         return DOWN if 50 < trio.current_time() < 200 else image_reply()
 
@@ -206,7 +224,7 @@ async def test_the_only_way_is_waited_for(autojump_clock, tmp_path):
         assert town.sent("left") - 20 < 10
 
 
-# --- too many requests ----------------------------------------------------------------------------------------------
+# --- too many requests --------------------------------------------------------
 
 
 async def test_a_provider_that_asks_for_a_pause_gets_it_from_everybody(autojump_clock, tmp_path):
@@ -255,7 +273,7 @@ async def test_fewer_at_once_after_a_429_and_more_again_later(autojump_clock, tm
     assert max(most_after) > 10
 
 
-# --- asking two -----------------------------------------------------------------------------------------------------
+# --- asking two ---------------------------------------------------------------
 
 
 async def test_a_slow_model_is_overtaken_and_both_are_in_the_ledger(autojump_clock, tmp_path):
@@ -274,7 +292,9 @@ async def test_a_slow_model_is_overtaken_and_both_are_in_the_ledger(autojump_clo
 async def test_a_quick_model_is_asked_alone(autojump_clock, tmp_path):
     town = Town()
     async with open_town(town, tmp_path) as client:
-        assert (await client.generate("x", fallback=["right-1"], hedge_after_seconds=10)).model == "left-1"
+        assert (
+            await client.generate("x", fallback=["right-1"], hedge_after_seconds=10)
+        ).model == "left-1"
         assert town.sent("right") == 0
 
 
@@ -284,7 +304,11 @@ async def test_the_second_is_asked_only_if_the_budget_has_room_for_both(autojump
         with imagen.move_on_after_spending("0.08") as budget:
             image = await client.generate("x", fallback=["right-1"], hedge_after_seconds=10)
         assert image.model == "left-1"
-        assert (town.sent("right"), budget.spent_usd, budget.cancelled_caught) == (0, Decimal("0.05"), False)
+        assert (town.sent("right"), budget.spent_usd, budget.cancelled_caught) == (
+            0,
+            Decimal("0.05"),
+            False,
+        )
 
 
 async def test_by_experience_the_slow_twentieth_is_overtaken(autojump_clock, tmp_path):
@@ -298,17 +322,23 @@ async def test_by_experience_the_slow_twentieth_is_overtaken(autojump_clock, tmp
         assert trio.current_time() - begun < 4
 
 
-# --- which one first ------------------------------------------------------------------------------------------------
+# --- which one first ----------------------------------------------------------
 
 
-async def test_the_cheapest_and_the_fastest_go_first_where_that_is_asked_for(autojump_clock, tmp_path):
+async def test_the_cheapest_and_the_fastest_go_first_where_that_is_asked_for(
+    autojump_clock, tmp_path
+):
     town = Town(left=image_reply(9), right=image_reply(1), third=image_reply(5))
     everybody = ["right-1", "third-1"]
     async with open_town(town, tmp_path) as client:
         assert (await client.generate("x", fallback=everybody)).model == "left-1"
-        assert (await client.generate("x", fallback=everybody, routing="cheapest")).model == "third-1"
+        assert (
+            await client.generate("x", fallback=everybody, routing="cheapest")
+        ).model == "third-1"
         await client.generate("x", model="right-1")
-        assert (await client.generate("x", fallback=everybody, routing="fastest")).model == "right-1"
+        assert (
+            await client.generate("x", fallback=everybody, routing="fastest")
+        ).model == "right-1"
 
 
 async def test_one_failure_after_the_other_pays_nothing_twice(autojump_clock, tmp_path):

@@ -1,4 +1,6 @@
-"""The life of a background batch: the pure machine, and the running thing, driven by Hypothesis alike."""
+"""The life of a background batch: the pure machine, and the running thing,
+driven by Hypothesis alike.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ ARROWS = {
 EVENTS = ("started", "image", "failure", "pulled", "ended", "broke", "cancelled", "expired")
 
 
-@given(st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 9)), max_size=40), st.integers(1, 8))
+@given(
+    st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 9)), max_size=40), st.integers(1, 8)
+)
 def test_the_state_moves_only_along_the_arrows(events, requested):
     progress = SessionProgress(requested=requested)
     for event, pulled in events:
@@ -53,7 +57,9 @@ actions = st.lists(
 
 
 @given(
-    seed=st.integers(0, 2**32), faults=st.lists(st.sampled_from(ALL_FAULTS), max_size=4, unique=True), actions=actions
+    seed=st.integers(0, 2**32),
+    faults=st.lists(st.sampled_from(ALL_FAULTS), max_size=4, unique=True),
+    actions=actions,
 )
 @settings(max_examples=60, deadline=None)
 def test_pulls_by_cursor_lose_nothing_whatever_happens_between(seed, faults, actions):
@@ -156,7 +162,9 @@ async def test_two_readers_of_one_session_get_the_same(autojump_clock):
         readings: list[list[int]] = [[], []]
 
         async def read(numbers: list[int]) -> None:
-            while (pulled := await session.wait_image(numbers[-1] if numbers else None)) is not None:
+            while (
+                pulled := await session.wait_image(numbers[-1] if numbers else None)
+            ) is not None:
                 numbers.append(pulled[0])
 
         async with trio.open_nursery() as nursery:

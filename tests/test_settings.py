@@ -24,7 +24,9 @@ def load(home: Path, toml: str = "", **environ: str) -> imagen.Settings:
 
 
 def test_the_environment_comes_before_the_file(home):
-    settings = load(home, 'default_model = "gpt-image-2"\nsalvage_seconds = 5', IMAGEN_DEFAULT_MODEL="imagen-4")
+    settings = load(
+        home, 'default_model = "gpt-image-2"\nsalvage_seconds = 5', IMAGEN_DEFAULT_MODEL="imagen-4"
+    )
     assert settings.default_model == "imagen-4"
     assert settings.salvage_seconds == 5
     assert settings.session_ttl_seconds == 3600
@@ -46,7 +48,9 @@ def test_a_server_of_ones_own_needs_no_key(home):
     settings = load(home, OPENAI_BASE_URL="http://localhost:8080/v1/")
     assert settings.access["openai"].configured
     assert settings.access["openai"].base_url == "http://localhost:8080/v1"
-    assert load(home, '[providers.openai]\nbase_url = "https://x.example"').access["openai"].configured
+    assert (
+        load(home, '[providers.openai]\nbase_url = "https://x.example"').access["openai"].configured
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,7 +117,9 @@ def test_a_table_of_a_model_sends_nothing_elsewhere(table):
 
 def test_no_provider_calls_back_by_plain_http(tmp_path):
     environ = {"IMAGEN_HOME": str(tmp_path), "IMAGEN_CALLBACK_URL": "http://127.0.0.1:8000"}
-    with pytest.raises(imagen.ConfigurationError, match="IMAGEN_CALLBACK_URL must begin with https://"):
+    with pytest.raises(
+        imagen.ConfigurationError, match="IMAGEN_CALLBACK_URL must begin with https://"
+    ):
         imagen.load_settings(environ)
 
 

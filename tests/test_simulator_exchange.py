@@ -1,4 +1,6 @@
-"""Whole exchanges over real sockets: what the client sends, what the provider takes, and what both of them book."""
+"""Whole exchanges over real sockets: what the client sends, what the provider
+takes, and what both of them book.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ from imagen.testing.simulator import (
 )
 from tests.transports import RETRY, http_reply, open_server
 
-# Some of the models that are looked at have a last day, and a warning that names it.
+# Some of the models that are looked at have a last day, and a warning that
+# names it.
 pytestmark = pytest.mark.filterwarnings("ignore::imagen.ModelRetiringWarning")
 
 TODAY = datetime.datetime.now(datetime.UTC).date()
@@ -41,14 +44,20 @@ NEXOS = [model.id for model in LIVE if model.provider == "nexos"]
 PRICED = [
     model.id
     for model in LIVE
-    if model.provider == "openai" and model.price is not None and model.price.per_million_tokens is not None
+    if model.provider == "openai"
+    and model.price is not None
+    and model.price.per_million_tokens is not None
 ]
 KEY = "sk-a-key-that-nobody-may-see"
 
 
 @asynccontextmanager
 async def open_client(
-    home: Path, simulator: Simulator, *, library: str | None = "home", on_event: imagen.EventHandler | None = None
+    home: Path,
+    simulator: Simulator,
+    *,
+    library: str | None = "home",
+    on_event: imagen.EventHandler | None = None,
 ) -> AsyncIterator[imagen.Client]:
     settings = imagen.load_settings(
         {
@@ -70,7 +79,7 @@ def opened(image: imagen.Image) -> PillowImage.Image:
     return decoded
 
 
-# --- OpenAI ---------------------------------------------------------------------------------------------------------
+# --- OpenAI -------------------------------------------------------------------
 
 
 async def test_one_image_goes_all_the_way_to_the_library_and_the_ledger(tmp_path):
@@ -94,17 +103,30 @@ async def test_one_image_goes_all_the_way_to_the_library_and_the_ledger(tmp_path
 
 @pytest.mark.parametrize("model", PRICED)
 async def test_the_ledger_says_what_the_provider_billed(tmp_path, model):
-    async with open_simulator() as simulator, open_client(tmp_path, simulator, library=None) as client:
+    async with (
+        open_simulator() as simulator,
+        open_client(tmp_path, simulator, library=None) as client,
+    ):
         outcomes = []
         for together, previews in ((False, 0), (True, 0), (False, 2), (True, 2)):
             batch = client.open_batch(
-                "a cat", n=3, model=model, quality="low", size="1024x1024", together=together, previews=previews
+                "a cat",
+                n=3,
+                model=model,
+                quality="low",
+                size="1024x1024",
+                together=together,
+                previews=previews,
             )
             async with batch as running:
                 outcomes += [outcome async for outcome in running]
         assert [type(outcome) for outcome in outcomes] == [imagen.Image] * 12
         spending = await client.spending()
-        assert spending.settled_usd == simulator.billed_usd == sum(outcome.cost.usd for outcome in outcomes)
+        assert (
+            spending.settled_usd
+            == simulator.billed_usd
+            == sum(outcome.cost.usd for outcome in outcomes)
+        )
         assert spending.unknown_usd == spending.reserved_usd == 0
         assert {outcome.cost.source for outcome in outcomes} == {"computed"}
         assert all(bill.delivered for bill in simulator.bills)
@@ -123,11 +145,18 @@ async def test_images_that_are_asked_for_together_come_from_one_request(tmp_path
 
 async def test_previews_come_before_their_image(tmp_path):
     events: list[imagen.Event] = []
-    async with open_simulator() as simulator, open_client(tmp_path, simulator, on_event=events.append) as client:
-        image = await client.generate("a cat", model="gpt-image-2", size="1024x1024", quality="low", previews=3)
+    async with (
+        open_simulator() as simulator,
+        open_client(tmp_path, simulator, on_event=events.append) as client,
+    ):
+        image = await client.generate(
+            "a cat", model="gpt-image-2", size="1024x1024", quality="low", previews=3
+        )
         previews = [event for event in events if isinstance(event, imagen.PreviewReceived)]
         assert [event.number for event in previews] == [0, 1, 2]
-        assert {PillowImage.open(io.BytesIO(event.data)).size for event in previews} == {(1024, 1024)}
+        assert {PillowImage.open(io.BytesIO(event.data)).size for event in previews} == {
+            (1024, 1024)
+        }
         assert [type(event) for event in events] == [
             imagen.AttemptSent,
             *[imagen.PreviewReceived] * 3,
@@ -138,7 +167,9 @@ async def test_previews_come_before_their_image(tmp_path):
 
 
 def requests_of(model: imagen.Model) -> Iterator[dict[str, Any]]:
-    """Each value that the catalog offers for this model, one at a time, and all together."""
+    """Each value that the catalog offers for this model, one at a time, and all
+    together.
+    """
     can = model.capabilities
     free = ("1536x864", "1024x3072", "2048x2048") if can.free_size else ()
     offers = {
@@ -146,8 +177,11 @@ def requests_of(model: imagen.Model) -> Iterator[dict[str, Any]]:
         "quality": can.qualities,
         "style": can.styles,
         "output_format": can.output_formats,
-        # OpenAI has this one for gpt-image-2 as a preview only, which the simulated account has not.
-        "background": [b for b in can.backgrounds if (model.id, b) != ("gpt-image-2", "transparent")],
+        # OpenAI has this one for gpt-image-2 as a preview only, which the
+        # simulated account has not.
+        "background": [
+            b for b in can.backgrounds if (model.id, b) != ("gpt-image-2", "transparent")
+        ],
     }
     yield {}
     for field, values in offers.items():
@@ -159,13 +193,20 @@ def requests_of(model: imagen.Model) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "model", [model for model in LIVE if model.provider in ("openai", "nexos")], ids=lambda model: model.id
+    "model",
+    [model for model in LIVE if model.provider in ("openai", "nexos")],
+    ids=lambda model: model.id,
 )
 async def test_the_provider_takes_everything_that_the_catalog_offers(tmp_path, model):
-    async with open_simulator() as simulator, open_client(tmp_path, simulator, library=None) as client:
+    async with (
+        open_simulator() as simulator,
+        open_client(tmp_path, simulator, library=None) as client,
+    ):
         for fields in requests_of(model):
             prompt, n = fields.pop("prompt", "a cat"), fields.pop("n", 1)
-            async with client.open_batch(prompt, n=n, model=model.id, together=True, **fields) as batch:
+            async with client.open_batch(
+                prompt, n=n, model=model.id, together=True, **fields
+            ) as batch:
                 outcomes = [outcome async for outcome in batch]
             assert [type(outcome) for outcome in outcomes] == [imagen.Image] * n, (fields, outcomes)
             size = fields.get("size", "auto")
@@ -176,7 +217,7 @@ async def test_the_provider_takes_everything_that_the_catalog_offers(tmp_path, m
             assert not outcomes[0].adjustments
 
 
-# --- nexos.ai -------------------------------------------------------------------------------------------------------
+# --- nexos.ai -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("credits", [None, Decimal("0.0433")])
@@ -214,21 +255,29 @@ async def test_a_model_that_the_workspace_has_lost_is_not_found(tmp_path, status
         assert simulator.billed_usd == 0
 
 
-# --- faults, as the caller and the ledger see them ------------------------------------------------------------------
+# --- faults, as the caller and the ledger see them ----------------------------
 
 
 @pytest.mark.parametrize("previews", [0, 2])
 async def test_what_was_refused_for_now_is_sent_again_and_paid_once(tmp_path, previews):
     faults = [Overloaded(), RateLimited(wait_seconds=0.001, told="text")]
-    async with open_simulator(faults=faults) as simulator, open_client(tmp_path, simulator) as client:
-        await client.generate("a cat", model="gpt-image-2", size="1024x1024", quality="low", previews=previews)
+    async with (
+        open_simulator(faults=faults) as simulator,
+        open_client(tmp_path, simulator) as client,
+    ):
+        await client.generate(
+            "a cat", model="gpt-image-2", size="1024x1024", quality="low", previews=previews
+        )
         assert len(simulator.received) == 3
         assert (await client.spending()).settled_usd == simulator.billed_usd
 
 
 @pytest.mark.parametrize("fault", [Refused(), NotAllowed()], ids=repr)
 async def test_a_refusal_costs_nothing_and_is_not_repeated(tmp_path, fault):
-    async with open_simulator(faults=fault) as simulator, open_client(tmp_path, simulator) as client:
+    async with (
+        open_simulator(faults=fault) as simulator,
+        open_client(tmp_path, simulator) as client,
+    ):
         with pytest.raises(imagen.ImagenError) as caught:
             await client.generate("a cat", model="gpt-image-2")
         assert caught.value.billed == "no"
@@ -238,7 +287,10 @@ async def test_a_refusal_costs_nothing_and_is_not_repeated(tmp_path, fault):
 
 async def test_a_lost_answer_is_unknown_and_is_not_ordered_again(tmp_path):
     fault = Reset(after_billing=True)
-    async with open_simulator(faults=fault) as simulator, open_client(tmp_path, simulator) as client:
+    async with (
+        open_simulator(faults=fault) as simulator,
+        open_client(tmp_path, simulator) as client,
+    ):
         with pytest.raises(imagen.OutcomeUnknownError):
             await client.generate("a cat", model="gpt-image-2", size="1024x1024", quality="low")
         assert len(simulator.received) == 1
@@ -248,7 +300,10 @@ async def test_a_lost_answer_is_unknown_and_is_not_ordered_again(tmp_path):
 
 
 async def test_a_web_page_in_place_of_an_image_is_billed_and_kept_out_of_the_library(tmp_path):
-    async with open_simulator(faults=WrongMedia()) as simulator, open_client(tmp_path, simulator) as client:
+    async with (
+        open_simulator(faults=WrongMedia()) as simulator,
+        open_client(tmp_path, simulator) as client,
+    ):
         with pytest.raises(imagen.ProviderError):
             await client.generate("a cat", model="gpt-image-2", size="1024x1024", quality="low")
         assert (await client.spending()).settled_usd == simulator.billed_usd > 0
@@ -256,12 +311,19 @@ async def test_a_web_page_in_place_of_an_image_is_billed_and_kept_out_of_the_lib
 
 
 async def test_only_the_images_that_came_are_paid(tmp_path):
-    async with open_simulator(faults=FewerImages()) as simulator, open_client(tmp_path, simulator) as client:
+    async with (
+        open_simulator(faults=FewerImages()) as simulator,
+        open_client(tmp_path, simulator) as client,
+    ):
         async with client.open_batch(
             "a cat", n=3, model="gpt-image-2", size="1024x1024", quality="low", together=True
         ) as batch:
             outcomes = [outcome async for outcome in batch]
-        assert [type(outcome) for outcome in outcomes] == [imagen.Image, imagen.Image, imagen.Failure]
+        assert [type(outcome) for outcome in outcomes] == [
+            imagen.Image,
+            imagen.Image,
+            imagen.Failure,
+        ]
         assert (await client.spending()).settled_usd == simulator.billed_usd
 
 

@@ -1,4 +1,6 @@
-"""The database, the journal and the library: whole or absent, for every writer and at every fault."""
+"""The database, the journal and the library: whole or absent, for every writer
+and at every fault.
+"""
 
 from __future__ import annotations
 
@@ -87,12 +89,10 @@ async def test_a_write_is_not_torn_by_a_cancellation(tmp_path):
 
 async def test_two_processes_share_one_home(tmp_path):
     code = (
-        "import sys, trio, imagen\n"
-        "async def main():\n"
-        "    async with imagen.open_client() as client:\n"
-        "        async with client.open_batch('x', n=15, size='64x64') as batch:\n"
-        "            async for outcome in batch: assert isinstance(outcome, imagen.Image), outcome\n"
-        "trio.run(main)"
+        "import sys, trio, imagen\nasync def main():\n    async with imagen.open_client() as"
+        " client:\n        async with client.open_batch('x', n=15, size='64x64') as batch:\n       "
+        "     async for outcome in batch: assert isinstance(outcome, imagen.Image),"
+        " outcome\ntrio.run(main)"
     )
     environ = {"IMAGEN_HOME": str(tmp_path), "HOME": str(tmp_path)}
     async with trio.open_nursery() as nursery:
@@ -119,7 +119,7 @@ async def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path):
         await Database.open(path, InlineWorkers())
 
 
-# --- the library ----------------------------------------------------------------------------------------------------
+# --- the library --------------------------------------------------------------
 
 
 async def test_pages_go_on_where_the_last_one_ended(autojump_clock):
@@ -150,7 +150,11 @@ async def test_an_ambiguous_beginning_of_an_id_is_refused(autojump_clock):
     async with open_test_client(FakeProvider()) as (client, _):
         async with client.open_batch("a cat", n=40) as batch:
             ids = [outcome.id async for outcome in batch]
-        first = next(letter for letter in "0123456789abcdef" if sum(id_.startswith(letter) for id_ in ids) > 1)
+        first = next(
+            letter
+            for letter in "0123456789abcdef"
+            if sum(id_.startswith(letter) for id_ in ids) > 1
+        )
         with pytest.raises(imagen.InvalidRequestError, match="Several images"):
             await client.library.get(first)
 
@@ -200,7 +204,9 @@ async def test_a_disk_that_fills_up_meanwhile_loses_no_image(autojump_clock, mon
         assert (await client.spending()).settled_usd == PRICE
 
 
-async def test_a_database_that_fails_after_the_image_was_paid_hands_it_over(autojump_clock, monkeypatch):
+async def test_a_database_that_fails_after_the_image_was_paid_hands_it_over(
+    autojump_clock, monkeypatch
+):
     async with open_test_client(FakeProvider()) as (client, _):
         write = Database.write
 
@@ -222,7 +228,10 @@ async def test_a_database_that_fails_after_the_image_was_paid_hands_it_over(auto
 
 async def test_files_are_named_by_what_is_in_them(autojump_clock):
     colours = iter([(1, 2, 3), (4, 5, 6), (1, 2, 3)])
-    async with open_test_client(lambda request: images_reply(data=png(next(colours)))) as (client, _):
+    async with open_test_client(lambda request: images_reply(data=png(next(colours)))) as (
+        client,
+        _,
+    ):
         async with client.open_batch("a cat", n=3) as batch:
             images = [outcome async for outcome in batch]
         assert len({image.path for image in images}) == 2
@@ -238,9 +247,14 @@ async def test_settled_costs_are_the_sum_of_their_images(autojump_clock):
 
 
 def test_nothing_of_sqlite_is_left_open(tmp_path: Path):
-    code = "import trio, imagen\nasync def main():\n    async with imagen.open_client(): pass\ntrio.run(main)"
+    code = (
+        "import trio, imagen\nasync def main():\n    async with imagen.open_client():"
+        " pass\ntrio.run(main)"
+    )
     environ = {"IMAGEN_HOME": str(tmp_path), "PYTHONDEVMODE": "1", "PYTHONWARNINGS": "error"}
-    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True
+    )
     assert done.stderr == ""
 
 
@@ -291,7 +305,9 @@ async def test_an_image_whose_provider_reports_a_seed_beyond_64_bits_is_kept(aut
         return imagen.GeneratedImages(images=(imagen.GeneratedImage(data=PNG, seed=2**64 - 1),))
 
     model = {"provider": "large", "price": {"usd_per_image": "0.04"}}
-    provider = imagen.Provider(name="large", operations={"generate": draw}, models={"large-1": model})
+    provider = imagen.Provider(
+        name="large", operations={"generate": draw}, models={"large-1": model}
+    )
     access = imagen.load_settings({}, providers=[provider]).access
     async with open_test_client(FakeProvider(), access=access) as (client, _):
         image = await client.generate("a cat", model="large-1")

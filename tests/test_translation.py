@@ -1,4 +1,6 @@
-"""One portable request in the words of each model, and what is said of the difference."""
+"""One portable request in the words of each model, and what is said of the
+difference.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +18,22 @@ from imagen._requests.translation import translate
 CATALOG = imagen.load_catalog()
 SQUARE_LIST = imagen.Capabilities(sizes=("auto", "1024x1024", "1536x1024", "1024x1536"))
 FREE = imagen.Capabilities(
-    free_size=imagen.FreeSize(multiple_of=16, max_ratio=3.0, max_side=3840, min_pixels=655360, max_pixels=8294400)
+    free_size=imagen.FreeSize(
+        multiple_of=16, max_ratio=3.0, max_side=3840, min_pixels=655360, max_pixels=8294400
+    )
 )
-RATIOS = imagen.Capabilities(aspect_ratios=("1:1", "16:9", "9:16", "3:2", "2:3"), resolutions=("1K", "2K", "4K"))
+RATIOS = imagen.Capabilities(
+    aspect_ratios=("1:1", "16:9", "9:16", "3:2", "2:3"), resolutions=("1K", "2K", "4K")
+)
 RATIOS_ONLY = imagen.Capabilities(aspect_ratios=("1:1", "16:9", "21:9"))
 NOTHING = imagen.Capabilities()
 FRUGAL = imagen.Capabilities(prompt_required=())
 
 
 def model(can: imagen.Capabilities, **more: object) -> imagen.Model:
-    return imagen.Model(id="test", provider="test", name="Test", wire_name="test", capabilities=can, **more)
+    return imagen.Model(
+        id="test", provider="test", name="Test", wire_name="test", capabilities=can, **more
+    )
 
 
 @pytest.mark.parametrize(
@@ -58,7 +66,9 @@ def model(can: imagen.Capabilities, **more: object) -> imagen.Model:
         (NOTHING, {"aspect_ratio": "16:9"}, (None, None, None), True),
     ],
 )
-def test_a_shape_becomes_the_nearest_that_the_model_has_and_the_difference_is_said(can, asked, sent, reported):
+def test_a_shape_becomes_the_nearest_that_the_model_has_and_the_difference_is_said(
+    can, asked, sent, reported
+):
     request = imagen.Generate(prompt="x", **asked)
     result, adjustments = translate(request, model(can))
     assert (result.size, result.aspect_ratio, result.resolution) == sent
@@ -102,11 +112,19 @@ sides = st.integers(1, 20000)
     max_ratio=st.floats(1.0, 8.0),
     max_side=st.integers(512, 8192),
 )
-def test_whatever_size_is_asked_a_free_model_gets_one_that_it_takes(width, height, multiple, max_ratio, max_side):
+def test_whatever_size_is_asked_a_free_model_gets_one_that_it_takes(
+    width, height, multiple, max_ratio, max_side
+):
     free = imagen.FreeSize(
-        multiple_of=multiple, max_ratio=max_ratio, max_side=max_side, min_side=64, max_pixels=max_side * max_side // 2
+        multiple_of=multiple,
+        max_ratio=max_ratio,
+        max_side=max_side,
+        min_side=64,
+        max_pixels=max_side * max_side // 2,
     )
-    shape = fit_shape(imagen.Generate(prompt="x", size=f"{width}x{height}"), imagen.Capabilities(free_size=free))
+    shape = fit_shape(
+        imagen.Generate(prompt="x", size=f"{width}x{height}"), imagen.Capabilities(free_size=free)
+    )
     pair = parse_size(shape.size or "")
     assert pair is not None
     assert free.complaint(*pair) is None
@@ -162,7 +180,11 @@ def test_each_field_is_kept_or_becomes_the_nearest_or_is_left_out_and_said(field
     result, adjustments = translate(request, model(RICH))
     assert getattr(result, field) == sent
     changed = [(made.field, made.asked) for made in adjustments]
-    assert changed == ([] if sent == asked else [(field, str(asked) if not isinstance(asked, float) else f"{asked:g}")])
+    assert changed == (
+        []
+        if sent == asked
+        else [(field, str(asked) if not isinstance(asked, float) else f"{asked:g}")]
+    )
 
 
 @pytest.mark.parametrize("field", ["quality", "style", "background", "output_format"])
@@ -187,9 +209,13 @@ def test_a_word_that_nobody_has_is_a_slip_and_is_refused(field):
             "previews": st.integers(0, 5),
         },
     ),
-    st.sampled_from(sorted(one.id for one in CATALOG if one.capabilities.operations[:1] == ("generate",))),
+    st.sampled_from(
+        sorted(one.id for one in CATALOG if one.capabilities.operations[:1] == ("generate",))
+    ),
 )
-def test_no_model_of_the_catalog_is_sent_what_it_does_not_take_and_nothing_changes_in_silence(fields, name):
+def test_no_model_of_the_catalog_is_sent_what_it_does_not_take_and_nothing_changes_in_silence(
+    fields, name
+):
     entry = CATALOG.find(name)
     if entry.capabilities.required_options:
         return
@@ -203,7 +229,7 @@ def test_no_model_of_the_catalog_is_sent_what_it_does_not_take_and_nothing_chang
             assert field in named
 
 
-# --- operations -----------------------------------------------------------------------------------------------------
+# --- operations ---------------------------------------------------------------
 
 EDITOR = imagen.Capabilities(
     operations=("generate", "edit"),
@@ -221,7 +247,9 @@ EDITOR = imagen.Capabilities(
         (imagen.Restyle(image="a", reference="b", emulate=True), ("a", "b"), "style of the second"),
     ],
 )
-def test_an_operation_that_is_not_there_is_emulated_on_request_and_that_is_said(request_, images, words):
+def test_an_operation_that_is_not_there_is_emulated_on_request_and_that_is_said(
+    request_, images, words
+):
     sent, adjustments = translate(request_, model(EDITOR))
     assert isinstance(sent, imagen.Edit)
     assert sent.images == images
@@ -242,7 +270,9 @@ def test_an_operation_that_is_not_there_is_emulated_on_request_and_that_is_said(
 )
 def test_what_an_emulation_cannot_do_is_said(request_, lost):
     _, adjustments = translate(request_, model(EDITOR))
-    assert [(made.field, made.sent) for made in adjustments[1:]] == [(field, None) for field in lost]
+    assert [(made.field, made.sent) for made in adjustments[1:]] == [
+        (field, None) for field in lost
+    ]
 
 
 def test_an_emulated_enhancement_asks_for_the_largest_image():
@@ -262,7 +292,11 @@ def test_an_emulated_enhancement_asks_for_the_largest_image():
             msgspec.structs.replace(EDITOR, mask=True, mask_required=True),
             "needs a mask",
         ),
-        (imagen.Generate(prompt="x"), msgspec.structs.replace(NOTHING, required_options=("zoom",)), "needs zoom"),
+        (
+            imagen.Generate(prompt="x"),
+            msgspec.structs.replace(NOTHING, required_options=("zoom",)),
+            "needs zoom",
+        ),
         (imagen.Vary(image="a", emulate=True), NOTHING, "cannot vary"),
     ],
 )

@@ -1,4 +1,6 @@
-"""The way over real sockets: every fault has its error, is bounded in time and memory, and leaves nothing open."""
+"""The way over real sockets: every fault has its error, is bounded in time and
+memory, and leaves nothing open.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,7 @@ from tests.transports import (
     run_openai,
 )
 
-# --- every fault of the simulator -----------------------------------------------------------------------------------
+# --- every fault of the simulator ---------------------------------------------
 
 FAULTS: list[tuple[Fault, tuple[type, str, bool, str]]] = [
     (RateLimited(), (RateLimitError, "RATE_LIMIT", True, "no")),
@@ -110,7 +112,9 @@ FAULTS: list[tuple[Fault, tuple[type, str, bool, str]]] = [
     ("fault", "expected"), FAULTS, ids=lambda value: repr(value) if isinstance(value, Fault) else ""
 )
 @pytest.mark.parametrize("previews", [0, 2])
-async def test_each_fault_has_its_error_is_met_once_and_leaves_nothing_open(fault, expected, previews):
+async def test_each_fault_has_its_error_is_met_once_and_leaves_nothing_open(
+    fault, expected, previews
+):
     if isinstance(fault, FewerImages) and previews:
         expected = (ProviderError, "API_ERROR", False, "unknown")
     async with open_simulator(faults=fault, key=KEY) as simulator:
@@ -123,7 +127,9 @@ async def test_each_fault_has_its_error_is_met_once_and_leaves_nothing_open(faul
         assert not simulator.leaks
 
 
-@pytest.mark.parametrize("fault", [None, Drip(piece_bytes=200, pause_seconds=0.001), WrongMedia(), ExpiredLink()])
+@pytest.mark.parametrize(
+    "fault", [None, Drip(piece_bytes=200, pause_seconds=0.001), WrongMedia(), ExpiredLink()]
+)
 @pytest.mark.parametrize("previews", [0, 2])
 async def test_what_arrives_whole_is_given_as_it_is(fault, previews):
     async with open_simulator(faults=fault, key=KEY) as simulator:
@@ -138,7 +144,10 @@ async def test_what_arrives_whole_is_given_as_it_is(fault, previews):
 
 async def test_previews_are_told_as_they_come():
     watch = Previews()
-    async with open_simulator(key=KEY) as simulator, open_driver(simulator.base_url("openai")) as driver:
+    async with (
+        open_simulator(key=KEY) as simulator,
+        open_driver(simulator.base_url("openai")) as driver,
+    ):
         result = await driver.run(openai.generate(call(previews=3)), watch)
     assert watch.numbers == [0, 1, 2]
     assert watch.sent == 1
@@ -157,21 +166,27 @@ async def test_a_cancellation_closes_the_connection():
 
 
 async def test_connections_are_used_again():
-    async with open_simulator(key=KEY) as simulator, open_driver(simulator.base_url("openai")) as driver:
+    async with (
+        open_simulator(key=KEY) as simulator,
+        open_driver(simulator.base_url("openai")) as driver,
+    ):
         for _ in range(5):
             await run_openai(driver)
             assert simulator.open_sockets == 1
 
 
 async def test_an_idle_connection_that_the_server_closed_costs_nothing():
-    async with open_server(answering(http_reply(images())), once=True) as server, open_driver(server.url) as driver:
+    async with (
+        open_server(answering(http_reply(images())), once=True) as server,
+        open_driver(server.url) as driver,
+    ):
         for number in range(1, 4):
             assert len((await run_openai(driver)).images) == 1
             await server.wait_closed(number)
         assert server.connections == 3
 
 
-# --- bounds ---------------------------------------------------------------------------------------------------------
+# --- bounds -------------------------------------------------------------------
 
 
 async def peak_bytes(running: Awaitable[object]) -> int:
@@ -228,17 +243,25 @@ async def test_a_body_without_an_end_is_dropped_at_the_limit(content_type, piece
 
 
 async def test_previews_do_not_count_against_the_size_of_the_image():
-    preview = {"type": "image_generation.partial_image", "b64_json": "QUFB" * 50_000, "partial_image_index": 0}
+    preview = {
+        "type": "image_generation.partial_image",
+        "b64_json": "QUFB" * 50_000,
+        "partial_image_index": 0,
+    }
     done = {"type": "image_generation.completed", "b64_json": "QUFB"}
     stream = sse(*[preview] * 8, done)
     assert len(stream) > CALM.max_body_bytes
-    async with open_server(answering(http_reply(stream, content_type="text/event-stream"))) as server:
+    async with open_server(
+        answering(http_reply(stream, content_type="text/event-stream"))
+    ) as server:
         async with open_driver(server.url) as driver:
             assert (await run_openai(driver, previews=3)).images[0].data == b"AAA"
 
 
 async def test_an_endless_tail_behind_compressed_data_is_dropped():
-    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n" + gzip.compress(msgspec.json.encode(images()))
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n" + gzip.compress(
+        msgspec.json.encode(images())
+    )
 
     async def handler(stream: trio.abc.Stream, request: bytes) -> None:
         await pour(stream, head, bytes(1 << 20))
@@ -262,7 +285,11 @@ async def test_compressed_answers_are_unpacked_though_nobody_asked(encoding):
 async def test_compressed_answers_may_come_byte_by_byte():
     packed = gzip.compress(msgspec.json.encode(images()))
     chunks = b"".join(b"1\r\n" + packed[at : at + 1] + b"\r\n" for at in range(len(packed)))
-    reply = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-encoding: gzip\r\n\r\n" + chunks + b"0\r\n\r\n"
+    reply = (
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-encoding: gzip\r\n\r\n"
+        + chunks
+        + b"0\r\n\r\n"
+    )
     async with open_server(answering(reply)) as server, open_driver(server.url) as driver:
         for _ in range(2):
             assert len((await run_openai(driver)).images) == 1
@@ -303,11 +330,13 @@ async def test_no_bytes_on_the_wire_raise_anything_but_our_errors(wire):
     async with open_server(answering(wire), once=True) as server, open_driver(server.url) as driver:
         error = await failure(run_openai(driver))
         assert isinstance(error, ProviderError)
-        assert error.billed == ("no" if b" 307 " in wire and b"[" not in wire and b"\xff" not in wire else error.billed)
+        assert error.billed == (
+            "no" if b" 307 " in wire and b"[" not in wire and b"\xff" not in wire else error.billed
+        )
         await server.wait_closed()
 
 
-# --- the key --------------------------------------------------------------------------------------------------------
+# --- the key ------------------------------------------------------------------
 
 
 async def test_the_key_goes_to_the_providers_own_origin_and_to_no_other():
@@ -362,9 +391,13 @@ async def test_links_that_are_not_https_are_not_followed_and_were_billed(link):
     assert outcome(error) == (ProviderError, "API_ERROR", False, "yes")
 
 
-@pytest.mark.parametrize("host", ["a" * 64 + ".example", "a..example", ".example", "127.0.0.1:99999"])
+@pytest.mark.parametrize(
+    "host", ["a" * 64 + ".example", "a..example", ".example", "127.0.0.1:99999"]
+)
 async def test_a_link_to_a_host_that_cannot_be_was_billed(host):
-    async with open_server(answering(http_reply({"data": [{"url": f"https://{host}/1.png"}]}))) as server:
+    async with open_server(
+        answering(http_reply({"data": [{"url": f"https://{host}/1.png"}]}))
+    ) as server:
         async with open_driver(server.url) as driver:
             error = await failure(run_openai(driver))
     assert outcome(error) == (ProviderError, "API_ERROR", False, "yes")
@@ -378,7 +411,10 @@ async def test_a_base_url_with_a_host_that_cannot_be_is_told(host):
 
 
 async def test_a_provider_without_a_key_is_asked_without_one():
-    async with open_server(answering(http_reply(images()))) as server, open_driver(server.url, key=None) as driver:
+    async with (
+        open_server(answering(http_reply(images()))) as server,
+        open_driver(server.url, key=None) as driver,
+    ):
         await run_openai(driver)
     assert b"authorization" not in server.requests[0].lower()
     assert b"user-agent: imagen-test/1" in server.requests[0].lower()
@@ -387,11 +423,20 @@ async def test_a_provider_without_a_key_is_asked_without_one():
 async def test_the_key_shows_in_no_error_repr_or_log(caplog):
     caplog.set_level(logging.DEBUG)
     said = f"Incorrect API key provided: {KEY}. You can find your API key elsewhere."
-    body = http_reply({"error": {"message": said, "code": "invalid_api_key"}}, status="401 Unauthorized")
+    body = http_reply(
+        {"error": {"message": said, "code": "invalid_api_key"}}, status="401 Unauthorized"
+    )
     async with open_server(answering(body)) as server, open_transport(server.url) as transport:
         driver = ExchangeDriver(transport, bounds=QUICK, retry=RETRY, workers=InlineWorkers())
         error = await failure(run_openai(driver))
-        shown = [repr(error), str(error), error.message, repr(error.details), repr(transport), repr(transport._key)]
+        shown = [
+            repr(error),
+            str(error),
+            error.message,
+            repr(error.details),
+            repr(transport),
+            repr(transport._key),
+        ]
     async with open_simulator(faults=[Reset(), Stall(), Truncated()], key=KEY) as simulator:
         async with open_driver(simulator.base_url("openai"), bounds=QUICK) as driver:
             for _ in range(4):
@@ -406,7 +451,7 @@ async def test_the_key_shows_in_no_error_repr_or_log(caplog):
     assert not [text for text in (*shown, caplog.text) if KEY in text]
 
 
-# --- exceptions of the HTTP client ----------------------------------------------------------------------------------
+# --- exceptions of the HTTP client --------------------------------------------
 
 
 class Breaking(httpx2.AsyncBaseTransport):
@@ -431,7 +476,14 @@ class _BreakingBody(httpx2.AsyncByteStream):
         raise self._error
 
 
-NOT_SENT = {"ConnectError", "ConnectTimeout", "LocalProtocolError", "PoolTimeout", "ProxyError", "UnsupportedProtocol"}
+NOT_SENT = {
+    "ConnectError",
+    "ConnectTimeout",
+    "LocalProtocolError",
+    "PoolTimeout",
+    "ProxyError",
+    "UnsupportedProtocol",
+}
 
 
 @pytest.mark.parametrize("kind", list(exceptions_of(httpx2)), ids=lambda kind: kind.__name__)
@@ -452,7 +504,7 @@ def test_there_are_exceptions_to_look_at():
     assert len(list(exceptions_of(httpx2))) > 20
 
 
-# --- base URLs ------------------------------------------------------------------------------------------------------
+# --- base URLs ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -512,10 +564,14 @@ def test_any_other_base_url_is_refused_by_the_name_of_its_variable(text):
     assert "sk-secret" not in caught.value.message
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1", "http://127.1.2.3:9", "http://localhost/x", "http://[::1]:8080"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1", "http://127.1.2.3:9", "http://localhost/x", "http://[::1]:8080"]
+)
 def test_loopback_is_known_by_its_text(url):
     assert is_loopback(httpx2.URL(url))
-    assert not is_loopback(httpx2.URL(url.replace("127", "128").replace("localhost", "local").replace("::1", "::2")))
+    assert not is_loopback(
+        httpx2.URL(url.replace("127", "128").replace("localhost", "local").replace("::1", "::2"))
+    )
 
 
 async def test_ipv6_works(monkeypatch):
@@ -536,7 +592,7 @@ async def test_ipv6_works(monkeypatch):
         nursery.cancel_scope.cancel()
 
 
-# --- proxies, and clients of the caller's ---------------------------------------------------------------------------
+# --- proxies, and clients of the caller's -------------------------------------
 
 
 async def test_a_proxy_from_the_environment_is_used_for_this_machine_too(monkeypatch):
@@ -545,7 +601,9 @@ async def test_a_proxy_from_the_environment_is_used_for_this_machine_too(monkeyp
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
         async with open_driver("http://127.0.0.1:9/v1") as driver:
             assert len((await run_openai(driver)).images) == 1
-    assert proxy.requests[0].startswith(b"POST http://127.0.0.1:9/v1/images/generations HTTP/1.1\r\n")
+    assert proxy.requests[0].startswith(
+        b"POST http://127.0.0.1:9/v1/images/generations HTTP/1.1\r\n"
+    )
 
 
 async def test_no_proxy_is_honoured(monkeypatch):
@@ -566,7 +624,9 @@ async def test_a_proxy_that_is_down_means_that_nothing_was_sent(monkeypatch):
 
 
 async def test_a_proxy_that_refuses_the_tunnel_never_sees_the_key(monkeypatch):
-    async with open_server(answering(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")) as proxy:
+    async with open_server(
+        answering(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
+    ) as proxy:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
         async with open_driver("https://api.example/v1") as driver:
             error = await failure(run_openai(driver))
@@ -612,7 +672,10 @@ async def test_many_requests_at_once_do_not_wait_for_each_other():
         await all_there.wait()
         await stream.send_all(http_reply(images()))
 
-    async with open_server(answer_when_all_are_there) as server, open_driver(server.url, bounds=Bounds()) as driver:
+    async with (
+        open_server(answer_when_all_are_there) as server,
+        open_driver(server.url, bounds=Bounds()) as driver,
+    ):
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
                 for _ in range(120):
@@ -642,5 +705,7 @@ async def test_a_response_that_is_cached_is_asked_for_once_by_many():
 async def test_the_simulated_faults_are_all_looked_at():
     covered = {type(fault) for fault, _ in FAULTS} | {Drip, WrongMedia, ExpiredLink}
     abstract = {Fault, *Fault.__subclasses__()}
-    everything = {kind for base in Fault.__subclasses__() for kind in base.__subclasses__()} - abstract
+    everything = {
+        kind for base in Fault.__subclasses__() for kind in base.__subclasses__()
+    } - abstract
     assert everything == covered

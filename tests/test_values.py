@@ -23,7 +23,7 @@ TODAY = datetime.date(2026, 11, 22)
 money = st.decimals(0, 1000, places=9)
 
 
-# --- requests -------------------------------------------------------------------------------------------------------
+# --- requests -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -33,16 +33,32 @@ money = st.decimals(0, 1000, places=9)
         (imagen.Generate(prompt="x" * 4001), "imagen-4", "at most 4,000"),
         (imagen.Generate(prompt="\ud800"), "sketch", "lone surrogate"),
         (imagen.Generate(prompt="x", size="1024"), "gpt-image-2", "is no size"),
-        (imagen.Generate(prompt="x", size="1000x1000", strict=True), "gpt-image-2", "multiples of 16"),
-        (imagen.Generate(prompt="x", size="3856x2160", strict=True), "gpt-image-2", "between 1 and 3840"),
+        (
+            imagen.Generate(prompt="x", size="1000x1000", strict=True),
+            "gpt-image-2",
+            "multiples of 16",
+        ),
+        (
+            imagen.Generate(prompt="x", size="3856x2160", strict=True),
+            "gpt-image-2",
+            "between 1 and 3840",
+        ),
         (imagen.Generate(prompt="x", size="3840x1024", strict=True), "gpt-image-2", "3 times"),
         (imagen.Generate(prompt="x", size="512x512", strict=True), "gpt-image-2", "655,360"),
-        (imagen.Generate(prompt="x", size="1024x1025", strict=True), "gpt-image-1.5", "1024x1024 would be sent"),
+        (
+            imagen.Generate(prompt="x", size="1024x1025", strict=True),
+            "gpt-image-1.5",
+            "1024x1024 would be sent",
+        ),
         (imagen.Generate(prompt="x", quality="bset"), "gpt-image-2", "no quality 'bset'"),
         (imagen.Generate(prompt="x", style="cubist"), "dall-e-3", "vivid, natural"),
         (imagen.Generate(prompt="x", seed=1, strict=True), "gpt-image-2", "seed '1' as it is"),
         (imagen.Generate(prompt="x", previews=-1), "gpt-image-2", "previews must be"),
-        (imagen.Generate(prompt="x", assume_usd=Decimal(-1)), "gpt-image-2", "assume_usd is a Decimal, 0 or more"),
+        (
+            imagen.Generate(prompt="x", assume_usd=Decimal(-1)),
+            "gpt-image-2",
+            "assume_usd is a Decimal, 0 or more",
+        ),
         (imagen.Edit(prompt="x", images=(b"",)), "sketch", "cannot edit"),
         (imagen.Vary(image="a.png"), "gpt-image-2", "cannot vary"),
     ],
@@ -67,7 +83,9 @@ def test_a_request_that_must_fail_is_refused_with_one_sentence(request_, model, 
 def test_the_other_operations_are_checked_too(request_, sentence):
     able = msgspec.structs.replace(
         CATALOG.find("gpt-image-2"),
-        capabilities=imagen.Capabilities(operations=("generate", "edit", "vary", "enhance", "restyle")),
+        capabilities=imagen.Capabilities(
+            operations=("generate", "edit", "vary", "enhance", "restyle")
+        ),
     )
     with pytest.raises(imagen.InvalidRequestError, match=sentence):
         translate(request_, able)
@@ -89,11 +107,13 @@ def test_what_a_model_lacks_is_left_out_and_named():
 
 
 def test_a_request_survives_json():
-    request = imagen.Generate(prompt="x", options={"a": [1, {"b": None}]}, assume_usd=Decimal("0.1"))
+    request = imagen.Generate(
+        prompt="x", options={"a": [1, {"b": None}]}, assume_usd=Decimal("0.1")
+    )
     assert msgspec.json.decode(msgspec.json.encode(request), type=imagen.Generate) == request
 
 
-# --- catalog --------------------------------------------------------------------------------------------------------
+# --- catalog ------------------------------------------------------------------
 
 
 def test_the_catalog_has_what_was_promised():
@@ -126,13 +146,17 @@ def test_every_successor_is_a_model_that_can_be_had():
 
 
 def test_a_retired_model_fails_with_its_successor():
-    with pytest.raises(imagen.ModelNotFoundError, match=r"retired on 2026-05-12\. Use gpt-image-2") as caught:
+    with pytest.raises(
+        imagen.ModelNotFoundError, match=r"retired on 2026-05-12\. Use gpt-image-2"
+    ) as caught:
         CATALOG.select("openai/dall-e-3", today=TODAY)
     assert caught.value.details == {"successor": "gpt-image-2"}
 
 
 def test_a_retiring_model_warns_until_its_day_and_fails_from_then_on():
-    with pytest.warns(imagen.ModelRetiringWarning, match=r"will be retired on 2026-12-01\. Use gpt-image-2"):
+    with pytest.warns(
+        imagen.ModelRetiringWarning, match=r"will be retired on 2026-12-01\. Use gpt-image-2"
+    ):
         CATALOG.select("gpt-image-1.5", today=TODAY)
     with pytest.raises(imagen.ModelNotFoundError, match="was retired on 2026-12-01"):
         CATALOG.select("gpt-image-1.5", today=datetime.date(2026, 12, 1))
@@ -178,7 +202,7 @@ def test_a_wrong_entry_is_said_to_be_wrong(table, sentence):
         imagen.load_catalog({"mine": table})
 
 
-# --- prices ---------------------------------------------------------------------------------------------------------
+# --- prices -------------------------------------------------------------------
 
 
 def usd(text: str) -> Decimal:
@@ -186,7 +210,9 @@ def usd(text: str) -> Decimal:
 
 
 def test_a_quote_for_tokens_bounds_the_prompt_by_its_bytes():
-    quote = quote_request(CATALOG.find("gpt-image-2"), imagen.Generate(prompt="é" * 100, quality="low"))
+    quote = quote_request(
+        CATALOG.find("gpt-image-2"), imagen.Generate(prompt="é" * 100, quality="low")
+    )
     assert quote.low_usd == usd("0.006")
     assert quote.high_usd == usd("0.006") * usd("1.5") + 200 * usd("5") / 1_000_000
 
@@ -199,7 +225,9 @@ def test_auto_quality_is_quoted_from_the_cheapest_to_the_dearest():
 
 def test_a_larger_size_is_quoted_by_its_pixels():
     small, large = (
-        quote_request(CATALOG.find("gpt-image-2"), imagen.Generate(prompt="x", quality="high", size=size)).low_usd
+        quote_request(
+            CATALOG.find("gpt-image-2"), imagen.Generate(prompt="x", quality="high", size=size)
+        ).low_usd
         for size in ("1024x1024", "2048x2048")
     )
     assert large == 4 * small
@@ -208,9 +236,13 @@ def test_a_larger_size_is_quoted_by_its_pixels():
 def test_an_unknown_price_stays_unknown_unless_the_caller_names_a_ceiling():
     model = CATALOG.find("imagen-4")
     assert quote_request(model, imagen.Generate(prompt="x")).high_usd is None
-    assert quote_request(model, imagen.Generate(prompt="x", assume_usd=usd("0.1")), 3).high_usd == usd("0.3")
+    assert quote_request(
+        model, imagen.Generate(prompt="x", assume_usd=usd("0.1")), 3
+    ).high_usd == usd("0.3")
     assert (
-        cost_of(model, imagen.Generate(prompt="x"), GeneratedImages(images=(GeneratedImage(data=b""),)))
+        cost_of(
+            model, imagen.Generate(prompt="x"), GeneratedImages(images=(GeneratedImage(data=b""),))
+        )
         == imagen.Cost()
     )
 
@@ -223,11 +255,18 @@ def test_costs_say_where_they_come_from():
     assert cost_of(model, request, GeneratedImages(images=decoded, usage=usage)) == imagen.Cost(
         usd=usd("0.00823"), source="computed"
     )
-    assert cost_of(model, request, GeneratedImages(images=decoded, reported_cost_usd=usd("0.5"))).source == "reported"
+    assert (
+        cost_of(
+            model, request, GeneratedImages(images=decoded, reported_cost_usd=usd("0.5"))
+        ).source
+        == "reported"
+    )
     assert cost_of(model, request, GeneratedImages(images=decoded)).source == "estimated"
 
 
-@given(st.lists(st.sampled_from(["low", "medium", "high", "auto"]), min_size=1), st.text(max_size=50))
+@given(
+    st.lists(st.sampled_from(["low", "medium", "high", "auto"]), min_size=1), st.text(max_size=50)
+)
 def test_the_high_end_covers_any_usage_that_the_price_list_expects(qualities, prompt):
     prompt = prompt.encode(errors="ignore").decode().strip() or "x"
     for model in CATALOG:
@@ -249,7 +288,9 @@ def test_the_high_end_covers_any_usage_that_the_price_list_expects(qualities, pr
 
 @given(money, st.integers(1, 20))
 def test_shares_sum_up_to_the_whole(total, shares):
-    parts = list(share_cost(imagen.Cost(usd=total, source="computed"), [GeneratedImage(data=b"")] * shares))
+    parts = list(
+        share_cost(imagen.Cost(usd=total, source="computed"), [GeneratedImage(data=b"")] * shares)
+    )
     assert len(parts) == shares
     assert sum(part.usd for part in parts) == total
     assert all(part.usd >= 0 for part in parts)
@@ -257,7 +298,10 @@ def test_shares_sum_up_to_the_whole(total, shares):
 
 @given(money, st.lists(st.booleans(), min_size=1, max_size=10))
 def test_what_was_withheld_and_not_billed_has_no_share(total, billed):
-    images = [GeneratedImage(data=b"") if one else WithheldImage(reason="x", billed=False) for one in billed]
+    images = [
+        GeneratedImage(data=b"") if one else WithheldImage(reason="x", billed=False)
+        for one in billed
+    ]
     parts = [part.usd for part in share_cost(imagen.Cost(usd=total, source="reported"), images)]
     assert len(parts) == len(billed)
     if any(billed):
@@ -273,7 +317,7 @@ def test_tidying_changes_the_looks_and_not_the_amount(amount):
     assert not f"{tidy:f}".endswith("0") or tidy == tidy.to_integral()
 
 
-# --- images -------------------------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------
 
 
 def encoded(kind: str, mode: str, width: int, height: int, **options: object) -> bytes:
@@ -309,11 +353,19 @@ HEADS = [
     PNG[:30],
     encoded("JPEG", "RGB", 9, 7)[:200],
     encoded("GIF", "P", 9, 7)[:12],
-    *(encoded("WEBP", "RGBA", 9, 7, **options)[:40] for options in ({}, {"lossless": True}, {"exif": b"Exif"})),
+    *(
+        encoded("WEBP", "RGBA", 9, 7, **options)[:40]
+        for options in ({}, {"lossless": True}, {"exif": b"Exif"})
+    ),
 ]
 
 
-@given(st.one_of(st.binary(max_size=200), st.builds(bytes.__add__, st.sampled_from(HEADS), st.binary(max_size=60))))
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.builds(bytes.__add__, st.sampled_from(HEADS), st.binary(max_size=60)),
+    )
+)
 @settings(max_examples=300)
 def test_any_bytes_are_an_image_or_a_provider_error(data):
     try:
@@ -381,7 +433,9 @@ def test_an_image_that_is_not_saved_whole_is_not_saved_at_all(tmp_path, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.write_bytes", fail)
-    with pytest.raises(imagen.StorageError, match=r"No space left on device\. It is still at .*kept\.png"):
+    with pytest.raises(
+        imagen.StorageError, match=r"No space left on device\. It is still at .*kept\.png"
+    ):
         image(path=kept, inline_data=None).save(tmp_path / "copy.png")
     assert list(tmp_path.iterdir()) == [kept]
 
@@ -395,7 +449,7 @@ def test_an_image_that_cannot_be_saved_or_read_says_why(tmp_path):
         _ = image(inline_data=None).data
 
 
-# --- errors and secrets ---------------------------------------------------------------------------------------------
+# --- errors and secrets -------------------------------------------------------
 
 
 def test_every_error_has_a_code_and_says_whether_it_was_billed():

@@ -1,4 +1,6 @@
-"""Webhooks: signed as the standard says, on the disk before they are sent, sent until they are taken, and once at a time."""
+"""Webhooks: signed as the standard says, on the disk before they are sent, sent
+until they are taken, and once at a time.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,14 @@ from hypothesis import strategies as st
 import imagen
 from imagen import HttpRequest, HttpResponse, Secret
 from imagen._storage.database import Database
-from imagen._storage.webhooks import BatchCompleted, Webhook, Webhooks, sign, verify_webhook, wait_before_next
+from imagen._storage.webhooks import (
+    BatchCompleted,
+    Webhook,
+    Webhooks,
+    sign,
+    verify_webhook,
+    wait_before_next,
+)
 from imagen._transport.http import HttpTransport
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
 from tests.support import images_reply, open_test_client, virtual_time
@@ -34,7 +43,13 @@ KEY = bytes(range(32))
 SECRET = Secret("whsec_" + base64.b64encode(KEY).decode())
 URL = "https://hooks.example/imagen?token=nobody-may-see-this"
 EVENT = BatchCompleted(
-    batch_id="b1", requested=3, succeeded=2, failed=1, cost_usd=Decimal("0.08"), unknown_costs=1, image_ids=("i1", "i2")
+    batch_id="b1",
+    requested=3,
+    succeeded=2,
+    failed=1,
+    cost_usd=Decimal("0.08"),
+    unknown_costs=1,
+    image_ids=("i1", "i2"),
 )
 OTHERS = [msgspec.structs.replace(EVENT, batch_id=f"b{number}") for number in range(2, 50)]
 WAITS = [5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0]
@@ -42,7 +57,9 @@ TAKEN = HttpResponse(status=204)
 
 
 class Receiver:
-    """A receiver that answers by script, and takes everything once the script is over. It notes what came, and when."""
+    """A receiver that answers by script, and takes everything once the script
+    is over. It notes what came, and when.
+    """
 
     def __init__(self, *answers: HttpResponse | Exception | float) -> None:
         self.requests: list[HttpRequest] = []
@@ -72,9 +89,15 @@ def answers(*statuses: int) -> list[HttpResponse]:
 
 @asynccontextmanager
 async def open_webhooks(
-    send: Callable[[HttpRequest], object], home: Path, *, url: str = URL, now: Callable[[], float] = virtual_time
+    send: Callable[[HttpRequest], object],
+    home: Path,
+    *,
+    url: str = URL,
+    now: Callable[[], float] = virtual_time,
 ) -> AsyncIterator[Webhooks]:
-    """Webhooks over a file of this folder, with nobody sending yet; a second call stands for another process."""
+    """Webhooks over a file of this folder, with nobody sending yet; a second
+    call stands for another process.
+    """
     database = await Database.open(home / "imagen.sqlite3", InlineWorkers())
     try:
         yield Webhooks(database, send, secret=SECRET, url=url, now=now)
@@ -102,7 +125,7 @@ async def wait_for(webhooks: Webhooks, condition: Callable[[Webhook], bool]) -> 
         await trio.sleep(0.01)
 
 
-# --- what is sent ---------------------------------------------------------------------------------------------------
+# --- what is sent -------------------------------------------------------------
 
 
 def test_the_signature_is_that_of_the_standards_own_example():
@@ -183,12 +206,16 @@ async def test_a_secret_of_another_form_is_refused_before_anything_is_sent(tmp_p
     assert not hidden or hidden not in str(caught.value)
 
 
-# --- how it is verified ---------------------------------------------------------------------------------------------
+# --- how it is verified -------------------------------------------------------
 
 
 def signed_headers(message_id: str, timestamp: int, body: bytes) -> dict[str, str]:
     signature = sign(SECRET, message_id, timestamp, body)
-    return {"webhook-id": message_id, "webhook-timestamp": str(timestamp), "webhook-signature": signature}
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": signature,
+    }
 
 
 @given(body=st.binary(), ago=st.floats(-299.0, 299.0))
@@ -209,7 +236,11 @@ def test_what_was_signed_is_verified(body, ago):
         ({"webhook-id": "msg_2"}, b"{}", EPOCH),
         ({"webhook-timestamp": str(EPOCH + 1)}, b"{}", EPOCH),
         ({"webhook-signature": ""}, b"{}", EPOCH),
-        ({"webhook-signature": sign(Secret("whsec_" + "A" * 32), "msg_1", EPOCH, b"{}")}, b"{}", EPOCH),
+        (
+            {"webhook-signature": sign(Secret("whsec_" + "A" * 32), "msg_1", EPOCH, b"{}")},
+            b"{}",
+            EPOCH,
+        ),
     ],
 )
 def test_what_was_changed_on_the_way_is_refused(changes, body, now):
@@ -224,13 +255,15 @@ def test_what_was_changed_on_the_way_is_refused(changes, body, now):
     )
 )
 @settings(deadline=None)
-@example(headers={"webhook-id": "a", "webhook-timestamp": str(EPOCH), "webhook-signature": "\ud800 é"})
+@example(
+    headers={"webhook-id": "a", "webhook-timestamp": str(EPOCH), "webhook-signature": "\ud800 é"}
+)
 def test_nonsense_is_refused_and_nothing_else(headers):
     with pytest.raises(imagen.AuthenticationError):
         verify_webhook(headers, b"{}", SECRET, now=EPOCH)
 
 
-# --- until it is taken ----------------------------------------------------------------------------------------------
+# --- until it is taken --------------------------------------------------------
 
 failures = st.sampled_from(
     [
@@ -262,10 +295,14 @@ def test_a_receiver_that_fails_k_times_gets_it_once_or_it_is_dead(script):
             (message_id, receiver.requests[0].body)
         }
         answer_seconds = [20.0 if one == 30.0 else 0.0 for one in script]
-        for number, (before, after) in enumerate(zip(receiver.times, receiver.times[1:], strict=False)):
+        for number, (before, after) in enumerate(
+            zip(receiver.times, receiver.times[1:], strict=False)
+        ):
             assert after - before == pytest.approx(WAITS[number] + answer_seconds[number])
         for at, request in zip(receiver.times, receiver.requests, strict=True):
-            assert verify_webhook(request.headers, request.body, SECRET, now=EPOCH + at) == message_id
+            assert (
+                verify_webhook(request.headers, request.body, SECRET, now=EPOCH + at) == message_id
+            )
 
     trio.run(scenario, clock=trio.testing.MockClock(autojump_threshold=0))
 
@@ -289,7 +326,9 @@ async def test_a_receiver_that_asks_for_more_time_gets_it(autojump_clock, tmp_pa
     assert receiver.times == pytest.approx([0.0, 77.0])
 
 
-async def test_a_receiver_that_is_gone_gets_nothing_more_until_somebody_says_so(autojump_clock, tmp_path):
+async def test_a_receiver_that_is_gone_gets_nothing_more_until_somebody_says_so(
+    autojump_clock, tmp_path
+):
     receiver = Receiver(*answers(500, 410))
     async with open_webhooks(receiver, tmp_path) as webhooks, running(webhooks):
         message_id = await webhooks.enqueue(EVENT)
@@ -327,7 +366,7 @@ async def test_messages_are_listed_by_state_the_newest_first(autojump_clock, tmp
             assert [message.id for message in await webhooks.list(state)] == [message_id]
 
 
-# --- crashes, and others who send too -------------------------------------------------------------------------------
+# --- crashes, and others who send too -----------------------------------------
 
 
 async def test_a_message_whose_sender_died_is_sent_again_after_the_lease(autojump_clock, tmp_path):
@@ -355,7 +394,10 @@ async def test_what_was_never_tried_is_sent_by_the_next_process_at_once(autojump
 
 async def test_what_another_process_left_is_found_within_a_minute(autojump_clock, tmp_path):
     receiver = Receiver()
-    async with open_webhooks(receiver, tmp_path) as idle, open_webhooks(receiver, tmp_path) as other:
+    async with (
+        open_webhooks(receiver, tmp_path) as idle,
+        open_webhooks(receiver, tmp_path) as other,
+    ):
         async with running(idle):
             await trio.sleep(1)
             message_id = await other.enqueue(EVENT)
@@ -363,7 +405,9 @@ async def test_what_another_process_left_is_found_within_a_minute(autojump_clock
     assert receiver.taken == [message_id]
 
 
-async def test_a_batch_is_told_of_once_whoever_says_how_often_that_it_is_over(autojump_clock, tmp_path):
+async def test_a_batch_is_told_of_once_whoever_says_how_often_that_it_is_over(
+    autojump_clock, tmp_path
+):
     receiver = Receiver()
     async with open_webhooks(receiver, tmp_path) as one, running(one):
         ids = [await one.enqueue(EVENT), await one.enqueue(EVENT)]
@@ -375,11 +419,16 @@ async def test_a_batch_is_told_of_once_whoever_says_how_often_that_it_is_over(au
     assert set(ids) == {ids[0]}
 
 
-async def test_a_message_goes_to_the_url_it_was_made_for_and_to_another_one_on_demand(autojump_clock, tmp_path):
+async def test_a_message_goes_to_the_url_it_was_made_for_and_to_another_one_on_demand(
+    autojump_clock, tmp_path
+):
     old, new = Receiver(), Receiver()
     async with open_webhooks(old, tmp_path) as webhooks:
         message_id = await webhooks.enqueue(EVENT)
-    async with open_webhooks(new, tmp_path, url="https://new.example") as webhooks, running(webhooks):
+    async with (
+        open_webhooks(new, tmp_path, url="https://new.example") as webhooks,
+        running(webhooks),
+    ):
         await trio.sleep(1000)
         assert new.requests == []
         await webhooks.retry(message_id)
@@ -390,7 +439,8 @@ async def test_a_message_goes_to_the_url_it_was_made_for_and_to_another_one_on_d
 
 
 @given(
-    sizes=st.lists(st.integers(1, 5), min_size=2, max_size=3), seconds=st.lists(st.sampled_from([0.0, 0.5, 3.0, 19.0]))
+    sizes=st.lists(st.integers(1, 5), min_size=2, max_size=3),
+    seconds=st.lists(st.sampled_from([0.0, 0.5, 3.0, 19.0])),
 )
 @settings(max_examples=25, deadline=None)
 def test_processes_that_send_side_by_side_send_each_message_once(sizes, seconds):
@@ -402,7 +452,9 @@ def test_processes_that_send_side_by_side_send_each_message_once(sizes, seconds)
                 ids, events = [], iter(OTHERS)
                 async with running(one, two):
                     for number, size in enumerate(sizes):
-                        ids += [await (one, two)[number % 2].enqueue(next(events)) for _ in range(size)]
+                        ids += [
+                            await (one, two)[number % 2].enqueue(next(events)) for _ in range(size)
+                        ]
                         await trio.sleep(1)
                     await trio.sleep(1000)
         assert sorted(receiver.taken) == sorted(ids)
@@ -442,7 +494,7 @@ async def test_who_comes_back_after_his_lease_does_not_undo_what_another_did(
         assert (message.next_try_at is None) is (state == "delivered")
 
 
-# --- the loop -------------------------------------------------------------------------------------------------------
+# --- the loop -----------------------------------------------------------------
 
 
 async def test_closing_sends_what_is_due_and_then_ends(autojump_clock, tmp_path):
@@ -529,7 +581,9 @@ class SlowReading(Database):
         return rows
 
 
-async def test_an_event_that_comes_while_the_next_is_looked_for_is_not_overlooked(autojump_clock, tmp_path):
+async def test_an_event_that_comes_while_the_next_is_looked_for_is_not_overlooked(
+    autojump_clock, tmp_path
+):
     receiver = Receiver()
     database = await SlowReading.open(tmp_path / "imagen.sqlite3", InlineWorkers())
     webhooks = Webhooks(database, receiver, secret=SECRET, url=URL, now=virtual_time)
@@ -548,14 +602,18 @@ async def test_a_bug_in_the_way_is_not_swallowed(autojump_clock, tmp_path):
             await webhooks.run()
 
 
-# --- over the network -----------------------------------------------------------------------------------------------
+# --- over the network ---------------------------------------------------------
 
 
 @asynccontextmanager
 async def open_sender(base_url: str) -> AsyncIterator[Callable[[HttpRequest], object]]:
-    """The way to a receiver as a client has it: only one that is on this machine by its very URL may be there."""
+    """The way to a receiver as a client has it: only one that is on this
+    machine by its very URL may be there.
+    """
     provider = imagen.Provider(name="The receiver", operations={})
-    transport = HttpTransport(provider, base_url=base_url, key=None, bounds=CALM, user_agent="imagen-test/1")
+    transport = HttpTransport(
+        provider, base_url=base_url, key=None, bounds=CALM, user_agent="imagen-test/1"
+    )
 
     async def send(request: HttpRequest) -> HttpResponse:
         async with transport.open(request) as reply:
@@ -568,7 +626,11 @@ async def open_sender(base_url: str) -> AsyncIterator[Callable[[HttpRequest], ob
 async def test_a_receiver_on_this_machine_gets_what_it_can_verify(tmp_path):
     async with open_server(answering(http_reply(b"thanks"))) as server:
         url = f"{server.url}/hook?token=t"
-        async with open_sender(url) as send, open_webhooks(send, tmp_path, url=url) as webhooks, running(webhooks):
+        async with (
+            open_sender(url) as send,
+            open_webhooks(send, tmp_path, url=url) as webhooks,
+            running(webhooks),
+        ):
             message_id = await webhooks.enqueue(EVENT)
             with trio.fail_after(20):
                 await wait_for(webhooks, lambda message: message.state == "delivered")
@@ -583,22 +645,40 @@ async def test_a_receiver_on_this_machine_gets_what_it_can_verify(tmp_path):
 async def test_a_redirect_is_not_followed(tmp_path):
     elsewhere = http_reply(b"", "307 Temporary Redirect", location="/v1/elsewhere")
     async with open_server(answering(elsewhere)) as server:
-        async with open_sender(server.url) as send, open_webhooks(send, tmp_path, url=server.url) as webhooks:
+        async with (
+            open_sender(server.url) as send,
+            open_webhooks(send, tmp_path, url=server.url) as webhooks,
+        ):
             async with running(webhooks):
                 await webhooks.enqueue(EVENT)
                 with trio.fail_after(20):
-                    message = await wait_for(webhooks, lambda message: message.last_error is not None)
+                    message = await wait_for(
+                        webhooks, lambda message: message.last_error is not None
+                    )
     assert message.state == "pending"
     assert "307" in message.last_error
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
-    "host", ["10.0.0.1", "192.168.1.1", "127.0.0.1", "localhost", "169.254.169.254", "[::1]", "[fd00::1]", "2130706433"]
+    "host",
+    [
+        "10.0.0.1",
+        "192.168.1.1",
+        "127.0.0.1",
+        "localhost",
+        "169.254.169.254",
+        "[::1]",
+        "[fd00::1]",
+        "2130706433",
+    ],
 )
 async def test_a_receiver_where_only_this_machine_can_reach_gets_nothing(tmp_path, host):
     url = f"https://{host}/hook?token=nobody-may-see-this"
-    async with open_sender("https://nowhere.invalid") as send, open_webhooks(send, tmp_path, url=url) as webhooks:
+    async with (
+        open_sender("https://nowhere.invalid") as send,
+        open_webhooks(send, tmp_path, url=url) as webhooks,
+    ):
         async with running(webhooks):
             await webhooks.enqueue(EVENT)
             with trio.fail_after(20):
@@ -608,24 +688,34 @@ async def test_a_receiver_where_only_this_machine_can_reach_gets_nothing(tmp_pat
 
 
 async def test_no_secret_and_no_answer_is_on_the_disk(autojump_clock, tmp_path):
-    receiver = Receiver(HttpResponse(status=500, body=b"a stack trace with a password", headers={"x": "a password"}))
+    receiver = Receiver(
+        HttpResponse(status=500, body=b"a stack trace with a password", headers={"x": "a password"})
+    )
     async with open_webhooks(receiver, tmp_path) as webhooks, running(webhooks):
         await webhooks.enqueue(EVENT)
         await trio.sleep(1)
         stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
         (message,) = await webhooks.list()
     assert b"batch.completed" in stored
-    for hidden in (SECRET.reveal(), "nobody-may-see-this", "hooks.example", "password", KEY.decode("latin-1")):
+    for hidden in (
+        SECRET.reveal(),
+        "nobody-may-see-this",
+        "hooks.example",
+        "password",
+        KEY.decode("latin-1"),
+    ):
         assert hidden.encode() not in stored
         assert hidden not in repr(message)
 
 
-# --- in a client ----------------------------------------------------------------------------------------------------
+# --- in a client --------------------------------------------------------------
 
 
 def told(transport: ScriptedTransport) -> list[dict[str, object]]:
     """What the receiver got, of all that was sent."""
-    return [json.loads(request.body)["data"] for request in transport.requests if request.url == URL]
+    return [
+        json.loads(request.body)["data"] for request in transport.requests if request.url == URL
+    ]
 
 
 def answer(request: HttpRequest) -> ScriptedReply:
@@ -640,13 +730,22 @@ async def test_a_batch_that_is_over_is_told_of_before_the_client_closes(autojump
         async with client.open_batch("a cat", n=3, tag="cats") as batch:
             images = [image.id async for image in batch]
     (data,) = told(transport)
-    assert (data["batch_id"], data["requested"], data["succeeded"], data["failed"]) == (batch.id, 3, 3, 0)
+    assert (data["batch_id"], data["requested"], data["succeeded"], data["failed"]) == (
+        batch.id,
+        3,
+        3,
+        0,
+    )
     assert (data["cost_usd"], data["tag"]) == ("0.12", "cats")
     assert sorted(data["image_ids"]) == sorted(images)
-    assert b"a cat" not in b"".join(request.body for request in transport.requests if request.url == URL)
+    assert b"a cat" not in b"".join(
+        request.body for request in transport.requests if request.url == URL
+    )
 
 
-async def test_a_batch_that_is_left_is_told_of_as_far_as_it_came_and_one_that_never_began_is_not(autojump_clock):
+async def test_a_batch_that_is_left_is_told_of_as_far_as_it_came_and_one_that_never_began_is_not(
+    autojump_clock,
+):
     async with open_test_client(answer, **TELLING) as (client, transport):
         async with client.open_batch("a cat", n=3):
             pass
@@ -673,7 +772,9 @@ async def test_a_session_is_told_of_once_also_by_a_later_process(autojump_clock,
         assert [message.state for message in await client.webhooks.list()] == ["delivered"]
 
 
-async def test_a_receiver_that_is_down_holds_nothing_up_and_is_told_by_the_next_process(autojump_clock, tmp_path):
+async def test_a_receiver_that_is_down_holds_nothing_up_and_is_told_by_the_next_process(
+    autojump_clock, tmp_path
+):
     def down(request: HttpRequest) -> ScriptedReply:
         return ScriptedReply(fault="refused") if request.url == URL else images_reply()
 

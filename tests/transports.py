@@ -1,4 +1,6 @@
-"""Ways to a provider for tests: drivers and transports, and a server of a few lines that says anything at all."""
+"""Ways to a provider for tests: drivers and transports, and a server of a few
+lines that says anything at all.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,12 @@ from tests.providers.stepping import CATALOG, call
 
 KEY = "sk-a-key-that-nobody-may-see"
 CALM = Bounds(connect_seconds=5.0, reply_seconds=5.0, idle_seconds=5.0, max_body_bytes=1 << 20)
-# For what has to run into a time limit; everything else may take as long as a busy machine needs.
+# For what has to run into a time limit; everything else may take as long as a
+# busy machine needs.
 QUICK = Bounds(connect_seconds=0.4, reply_seconds=0.4, idle_seconds=0.25, max_body_bytes=1 << 20)
-RETRY = RetryPolicy(attempts=3, total_seconds=2.0, wait_initial_seconds=0.001, wait_max_seconds=0.002)
+RETRY = RetryPolicy(
+    attempts=3, total_seconds=2.0, wait_initial_seconds=0.001, wait_max_seconds=0.002
+)
 DALLE = msgspec.structs.replace(CATALOG.find("openai/dall-e-3"), wire_name="dall-e-3")
 IMAGEN = CATALOG.find("imagen-4")
 UNKNOWN = (OutcomeUnknownError, "OUTCOME_UNKNOWN", False, "unknown")
@@ -41,7 +46,12 @@ async def open_transport(
 ) -> AsyncIterator[HttpTransport]:
     secret = None if key is None else Secret(key)
     transport = HttpTransport(
-        provider, base_url=base_url, key=secret, bounds=bounds, user_agent="imagen-test/1", http=http
+        provider,
+        base_url=base_url,
+        key=secret,
+        bounds=bounds,
+        user_agent="imagen-test/1",
+        http=http,
     )
     try:
         yield transport
@@ -50,7 +60,9 @@ async def open_transport(
 
 
 @asynccontextmanager
-async def open_driver(base_url: str, *, bounds: Bounds = CALM, **more: Any) -> AsyncIterator[ExchangeDriver]:
+async def open_driver(
+    base_url: str, *, bounds: Bounds = CALM, **more: Any
+) -> AsyncIterator[ExchangeDriver]:
     async with open_transport(base_url, bounds=bounds, **more) as transport:
         yield ExchangeDriver(transport, bounds=bounds, retry=RETRY, workers=InlineWorkers())
 
@@ -91,13 +103,15 @@ def outcome(error: imagen.ImagenError) -> tuple[type, str, bool, str]:
     return type(error), error.code, error.retryable, error.billed
 
 
-# --- a server of a few lines ----------------------------------------------------------------------------------------
+# --- a server of a few lines --------------------------------------------------
 
 Handler = Callable[[trio.abc.Stream, bytes], Awaitable[object]]
 
 
 class Server:
-    """What `open_server` gives: where it listens, and what arrived, head and body together."""
+    """What `open_server` gives: where it listens, and what arrived, head and
+    body together.
+    """
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}/v1"
@@ -128,7 +142,9 @@ async def read_request(stream: trio.abc.Stream) -> bytes:
             return b""
         data += part
     head, _, body = data.partition(b"\r\n\r\n")
-    lengths = [line for line in bytes(head).lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    lengths = [
+        line for line in bytes(head).lower().split(b"\r\n") if line.startswith(b"content-length:")
+    ]
     missing = int(lengths[0].split(b":")[1]) - len(body) if lengths else 0
     while missing > 0:
         part = await stream.receive_some(65536)
@@ -138,8 +154,12 @@ async def read_request(stream: trio.abc.Stream) -> bytes:
 
 
 @asynccontextmanager
-async def open_server(handler: Handler, *, once: bool = False, tls: Any = None) -> AsyncIterator[Server]:
-    """Serves each request by a function that writes to the connection; with `once`, one request a connection."""
+async def open_server(
+    handler: Handler, *, once: bool = False, tls: Any = None
+) -> AsyncIterator[Server]:
+    """Serves each request by a function that writes to the connection; with
+    `once`, one request a connection.
+    """
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     server = Server(listener.socket.getsockname()[1])
 
@@ -181,7 +201,8 @@ def http_reply(body: bytes | dict[str, Any], status: str = "200 OK", **headers: 
     return f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + content
 
 
-# Raised by parts that are not used: cookies and URLs are checked before, the pool keeps its own to itself.
+# Raised by parts that are not used: cookies and URLs are checked before, the
+# pool keeps its own to itself.
 NEVER_RAISED = {"CookieConflict", "InvalidURL", "ConnectionNotAvailable"}
 
 
@@ -194,7 +215,11 @@ def exceptions_of(module: Any) -> Iterable[type[Exception]]:
 
 def made(kind: type[Exception]) -> Exception:
     request = httpx2.Request("GET", "https://api.example")
-    for arguments in (((), {}), (("it broke",), {}), (("it broke",), {"request": request, "response": None})):
+    for arguments in (
+        ((), {}),
+        (("it broke",), {}),
+        (("it broke",), {"request": request, "response": None}),
+    ):
         try:
             return kind(*arguments[0], **arguments[1])
         except TypeError:

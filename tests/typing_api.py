@@ -34,13 +34,17 @@ async def use_the_client(many: AsyncIterator[imagen.Request]) -> None:
         edited = await client.edit("a dog", image, "other.png", mask=b"", model="flux-2-pro")
         assert_type(edited.parent_id, str | None)
         assert_type(await client.vary(image, strength=0.5), imagen.Image)
-        assert_type(await client.enhance("https://example.com/a.png", scale=2, mode="fast"), imagen.Image)
+        assert_type(
+            await client.enhance("https://example.com/a.png", scale=2, mode="fast"), imagen.Image
+        )
         assert_type(await client.restyle(image, Path("look.jpg"), strict=True), imagen.Image)
         assert_type(await client.discover(), imagen.Discovery)
         session = client.start_session("a cat", n=2)
         assert_type(await session.wait_image(), tuple[int, imagen.Image] | None)
         assert_type(await client.resume_session(session.id), imagen.Session)
-        async with client.open_batch("a cat", n=2, economy=True, fallback=["gpt-image-2"], wait=False) as batch:
+        async with client.open_batch(
+            "a cat", n=2, economy=True, fallback=["gpt-image-2"], wait=False
+        ) as batch:
             pass
         async with client.reopen_batch(batch.id) as again:
             assert_type(again, imagen.Batch)

@@ -17,19 +17,32 @@ _MEBIBYTE = 1 << 20
 
 
 class Run:
-    """The command line of a contender. Make it after the imports: memory is counted from there too."""
+    """The command line of a contender. Make it after the imports: memory is
+    counted from there too.
+    """
 
     def __init__(self) -> None:
         parser = argparse.ArgumentParser()
         parser.add_argument("url", help="in place of https://api.openai.com/v1")
         parser.add_argument("--images", type=int, default=64)
-        parser.add_argument("--warm-up", type=int, default=32, help="images fetched before the clock starts")
+        parser.add_argument(
+            "--warm-up", type=int, default=32, help="images fetched before the clock starts"
+        )
         parser.add_argument("--at-once", type=int, default=32)
-        parser.add_argument("--folder", type=Path, required=True, help="where files may be written; it exists")
+        parser.add_argument(
+            "--folder", type=Path, required=True, help="where files may be written; it exists"
+        )
         parser.add_argument("--write", action="store_true", help="write every image to a file")
-        parser.add_argument("--delete", action="store_true", help="and delete it again when it is there")
+        parser.add_argument(
+            "--delete", action="store_true", help="and delete it again when it is there"
+        )
         parser.add_argument("--stamps", action="store_true", help="tell when each image was there")
-        parser.add_argument("--sample-every", type=int, default=0, help="tell the memory in use every so many images")
+        parser.add_argument(
+            "--sample-every",
+            type=int,
+            default=0,
+            help="tell the memory in use every so many images",
+        )
         options = parser.parse_args()
         self.url: str = options.url
         self.images: int = options.images
@@ -60,7 +73,9 @@ class Run:
 
     @contextmanager
     def measured(self) -> Iterator[None]:
-        """The block fetches the images that count. Prints the report at its end."""
+        """The block fetches the images that count. Prints the report at its
+        end.
+        """
         self._measuring = True
         wall, cpu = time.perf_counter(), time.process_time()
         yield
@@ -84,7 +99,9 @@ class Run:
 
 
 def _memory(field: str) -> float:
-    """Resident memory in MiB: VmRSS is now, VmHWM was the most. Linux's ru_maxrss would begin with the parent's."""
+    """Resident memory in MiB: VmRSS is now, VmHWM was the most. Linux's
+    ru_maxrss would begin with the parent's.
+    """
     try:
         status = Path("/proc/self/status").read_text()
     except FileNotFoundError:

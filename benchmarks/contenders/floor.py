@@ -1,4 +1,6 @@
-"""What Python and Trio can do at all: a socket and hand-written HTTP for exactly this server, nothing checked or kept."""
+"""What Python and Trio can do at all: a socket and hand-written HTTP for
+exactly this server, nothing checked or kept.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ _decode = msgspec.json.Decoder(_Reply).decode
 
 
 class _Connection:
-    def __init__(self, stream: trio.SocketStream, host: str, context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, stream: trio.SocketStream, host: str, context: ssl.SSLContext | None
+    ) -> None:
         self._stream = stream
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls: ssl.SSLObject | None = None

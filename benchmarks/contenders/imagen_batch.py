@@ -1,4 +1,6 @@
-"""This library: one batch. With --write the way it comes, journal and library; without, images stay in memory."""
+"""This library: one batch. With --write the way it comes, journal and library;
+without, images stay in memory.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,11 @@ from ._run import Run
 
 async def main(run: Run) -> None:
     settings = imagen.load_settings(
-        {"IMAGEN_HOME": str(run.folder), "OPENAI_API_KEY": "no-key-is-needed", "OPENAI_BASE_URL": run.url}
+        {
+            "IMAGEN_HOME": str(run.folder),
+            "OPENAI_API_KEY": "no-key-is-needed",
+            "OPENAI_BASE_URL": run.url,
+        }
     )
     async with imagen.open_client(settings, library="home" if run.write else None) as client:
         await _fetch(client, run, run.warm_up)

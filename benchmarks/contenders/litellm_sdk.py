@@ -17,7 +17,12 @@ async def main(run: Run) -> None:
 
     async def make_one(number: int) -> None:
         reply = await litellm.aimage_generation(
-            model=f"openai/{MODEL}", prompt="x", n=1, api_base=run.url, api_key="no-key-is-needed", max_retries=0
+            model=f"openai/{MODEL}",
+            prompt="x",
+            n=1,
+            api_base=run.url,
+            api_key="no-key-is-needed",
+            max_retries=0,
         )
         data = base64.b64decode(reply.data[0].b64_json)
         if run.write:

@@ -1,4 +1,6 @@
-"""The official SDK with asyncio, as its documentation shows: decode the base64 and, with --write, write the file."""
+"""The official SDK with asyncio, as its documentation shows: decode the base64
+and, with --write, write the file.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from ._run import Run
 
 
 async def main(run: Run) -> None:
-    async with openai.AsyncOpenAI(api_key="no-key-is-needed", base_url=run.url, max_retries=0) as client:
+    async with openai.AsyncOpenAI(
+        api_key="no-key-is-needed", base_url=run.url, max_retries=0
+    ) as client:
 
         async def make_one(number: int) -> None:
             reply = await client.images.generate(model=MODEL, prompt="x", n=1)

@@ -71,28 +71,38 @@ async def open_client(
     """Opens a client for as long as the block lasts.
 
     Args:
-        settings: By default what the environment and imagen.toml say, by `load_settings`.
-        library: The folder for images; "home" is the one in IMAGEN_HOME, None keeps the bytes in memory only. The ledger
-            is always there.
+        settings: By default what the environment and imagen.toml say, by
+            `load_settings`.
+        library: The folder for images; "home" is the one in IMAGEN_HOME, None
+            keeps the bytes in memory only. The ledger is always there.
         on_event: Is told of everything that this client sends and gets.
-        confirm: Is asked, with a quote and the number of images, where `confirm_above_usd` of the settings is passed.
-        http: An `httpx2.AsyncClient` of the caller's, with proxies and certificates to taste; it stays the caller's to close.
-        transport: Makes the way to each provider, in place of HTTP: `imagen.testing.ScriptedTransport` for tests.
-        workers: Runs blocking work; `imagen.testing.InlineWorkers` for tests under virtual time.
-        clock: Gives the Unix time, for the ledger; another one for tests under virtual time.
+        confirm: Is asked, with a quote and the number of images, where
+            `confirm_above_usd` of the settings is passed.
+        http: An `httpx2.AsyncClient` of the caller's, with proxies and
+            certificates to taste; it stays the caller's to close.
+        transport: Makes the way to each provider, in place of HTTP:
+            `imagen.testing.ScriptedTransport` for tests.
+        workers: Runs blocking work; `imagen.testing.InlineWorkers` for tests
+            under virtual time.
+        clock: Gives the Unix time, for the ledger; another one for tests under
+            virtual time.
 
     Raises:
         ConfigurationError: a setting is wrong.
         StorageError: the home folder cannot be used.
 
-    What earlier processes left in flight is resolved: jobs that the provider still knows are collected in the background,
-    the rest is `unknown` in the ledger. Leaving the block, also by an exception or a cancellation, cancels the sessions and
-    waits for the salvage of what has been sent: at most `salvage_seconds`.
+    What earlier processes left in flight is resolved: jobs that the provider
+    still knows are collected in the background, the rest is `unknown` in the
+    ledger. Leaving the block, also by an exception or a cancellation, cancels
+    the sessions and waits for the salvage of what has been sent: at most
+    `salvage_seconds`.
     """
     settings = load_settings() if settings is None else settings
     workers = ThreadWorkers() if workers is None else workers
     events = EventRelay(on_event)
-    connections = ProviderConnections(settings, transport or partial(open_http, settings, http), workers)
+    connections = ProviderConnections(
+        settings, transport or partial(open_http, settings, http), workers
+    )
     catalog = settings.load_catalog()
     database = await Database.open(settings.home / "imagen.sqlite3", workers)
     owner: ProcessLock | None = None
@@ -168,7 +178,12 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         settings=settings,
         catalog=on.catalog,
         check_access=on.connections.driver,
-        sources=InputReader(library=on.library, workers=on.workers, fetch=on.connections.fetch, bounds=settings.bounds),
+        sources=InputReader(
+            library=on.library,
+            workers=on.workers,
+            fetch=on.connections.fetch,
+            bounds=settings.bounds,
+        ),
         now=now,
     )
     keeper = Keeper(
@@ -178,13 +193,17 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         max_pixels=settings.bounds.max_pixels,
         now=now,
     )
-    settler = Settler(ledger=ledger, keeper=keeper, hide_secrets=on.connections.hide_secrets, now=now)
+    settler = Settler(
+        ledger=ledger, keeper=keeper, hide_secrets=on.connections.hide_secrets, now=now
+    )
     job_waiters = JobWaiters()
     admission = Admission(
         ledger=ledger,
         owner=on.owner,
         budgets=settings.budgets,
-        provider_limits={name: access.rate_limit for name, access in settings.access.items() if access.rate_limit},
+        provider_limits={
+            name: access.rate_limit for name, access in settings.access.items() if access.rate_limit
+        },
         check_room=trio.lowlevel.checkpoint if on.library is None else on.library.files.check_room,
         resolve_dead=lambda: recovery.resolve_dead(),
         now=now,
@@ -244,7 +263,9 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
         planner=planner,
         engine=engine,
         economy=economy,
-        router=Router(planner=planner, engine=engine, ledger=ledger, policy=settings.routes, cache=cache),
+        router=Router(
+            planner=planner, engine=engine, ledger=ledger, policy=settings.routes, cache=cache
+        ),
         recovery=recovery,
         ledger=ledger,
         spending=SpendingBy(on.database),
@@ -263,7 +284,11 @@ def _assemble(on: _Ground, nursery: trio.Nursery) -> Parts:
 
 
 def _open_library(
-    settings: Settings, library: str | Path | None, database: Database, workers: Workers, now: Callable[[], float]
+    settings: Settings,
+    library: str | Path | None,
+    database: Database,
+    workers: Workers,
+    now: Callable[[], float],
 ) -> Library | None:
     if library is None:
         return None
@@ -276,7 +301,12 @@ def _open_rooms(on: _Ground, renditions: Renditions) -> LibraryServices | None:
     if on.library is None:
         return None
     return open_library_services(
-        on.library, renditions, settings=on.settings, database=on.database, workers=on.workers, now=on.now
+        on.library,
+        renditions,
+        settings=on.settings,
+        database=on.database,
+        workers=on.workers,
+        now=on.now,
     )
 
 
@@ -284,7 +314,9 @@ def _open_webhooks(on: _Ground) -> Webhooks | None:
     url, secret = on.settings.webhook_url, on.settings.webhook_secret
     if url is None or secret is None:
         return None
-    return Webhooks(on.database, on.connections.post_webhook, secret=secret, url=url.reveal(), now=on.now)
+    return Webhooks(
+        on.database, on.connections.post_webhook, secret=secret, url=url.reveal(), now=on.now
+    )
 
 
 def _open_store(on: _Ground, ledger: Ledger) -> SessionStore | None:

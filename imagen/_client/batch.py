@@ -1,18 +1,29 @@
 """Many requests, one outcome each, handed over as they finish.
 
-A feeder takes a slot for each request, then starts its task; the task hands its outcome over through a channel of size 0
-and only then gives the slot back. So a slow reader slows the spending, and memory holds `max_at_once` outcomes at most.
+A feeder takes a slot for each request, then starts its task; the task hands its
+outcome over through a channel of size 0 and only then gives the slot back. So a
+slow reader slows the spending, and memory holds `max_at_once` outcomes at most.
 
-How a batch ends, in prose. Everything delivered: the channel closes and the iteration ends. The reader leaves early, or is
-cancelled: the tasks are cancelled, and with them their tickets are let go (see the engine); the block is left without
-waiting for them. A budget scope is exhausted: the feeder stops, what is in flight is handed over, and the scope is
-cancelled when the reader asks for the next outcome. The source of the requests raises: what is in flight is handed over,
-and the reader gets the exception.
+How a batch ends, in prose. Everything delivered: the channel closes and the
+iteration ends. The reader leaves early, or is cancelled: the tasks are
+cancelled, and with them their tickets are let go (see the engine); the block is
+left without waiting for them. A budget scope is exhausted: the feeder stops,
+what is in flight is handed over, and the scope is cancelled when the reader
+asks for the next outcome. The source of the requests raises: what is in flight
+is handed over, and the reader gets the exception.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, nullcontext
 from decimal import Decimal
 from itertools import islice
@@ -53,9 +64,11 @@ Item = TypeVar("Item")
 
 
 class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a batch is. `requested` is None while the requests still come from an iterable.
+    """How far a batch is. `requested` is None while the requests still come
+    from an iterable.
 
-    `cost_usd` sums what is known of the finished ones, `unknown_costs` counts the others among them.
+    `cost_usd` sums what is known of the finished ones, `unknown_costs` counts
+    the others among them.
     """
 
     requested: int | None
@@ -65,7 +78,9 @@ class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: Decimal
     unknown_costs: int
 
-    def completed(self, batch_id: str, image_ids: Iterable[str], tag: str | None = None) -> BatchCompleted:
+    def completed(
+        self, batch_id: str, image_ids: Iterable[str], tag: str | None = None
+    ) -> BatchCompleted:
         """What a webhook says when this is the end of the batch."""
         return BatchCompleted(
             batch_id=batch_id,
@@ -80,7 +95,9 @@ class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RepeatedRequest(msgspec.Struct, frozen=True):
-    """One request, n times over, one by one or together; without the `done` ones, which an earlier process made."""
+    """One request, n times over, one by one or together; without the `done`
+    ones, which an earlier process made.
+    """
 
     request: Request
     n: int
@@ -95,9 +112,11 @@ class StoredBatch(msgspec.Struct, frozen=True):
 
 
 class BatchSetup(msgspec.Struct, frozen=True, kw_only=True):
-    """What a batch is made with: who plans and fulfils, on what terms, and who is asked about the cost.
+    """What a batch is made with: who plans and fulfils, on what terms, and who
+    is asked about the cost.
 
-    With an `economy` desk the requests go together, as many as the provider takes in one job.
+    With an `economy` desk the requests go together, as many as the provider
+    takes in one job.
     """
 
     planner: Planner
@@ -110,7 +129,9 @@ class BatchSetup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def repeat_request(request: Request, n: int, *, together: bool = False) -> RepeatedRequest:
-    """A source of n images of one request; `together` asks for as many in one provider request as the model allows."""
+    """A source of n images of one request; `together` asks for as many in one
+    provider request as the model allows.
+    """
     if n < 1:
         raise InvalidRequestError(f"n must be 1 or more, not {n}.")
     return RepeatedRequest(request, n, together)
@@ -120,7 +141,9 @@ Source = Requests | RepeatedRequest | StoredBatch
 
 
 class Batch:
-    """What `open_batch` gives: iterate over it for the outcomes. Nothing is sent before the first is asked for."""
+    """What `open_batch` gives: iterate over it for the outcomes. Nothing is
+    sent before the first is asked for.
+    """
 
     def __init__(self, parts: BatchSetup) -> None:
         self.id = parts.batch_id or new_id()
@@ -138,8 +161,14 @@ class Batch:
         self._tag: str | None = None
 
     def completed(self) -> BatchCompleted | None:
-        """What a webhook says of the batch when it is left; None if it never began."""
-        return self.status().completed(self.id, self._image_ids, self._tag) if self._wanted.is_set() else None
+        """What a webhook says of the batch when it is left; None if it never
+        began.
+        """
+        return (
+            self.status().completed(self.id, self._image_ids, self._tag)
+            if self._wanted.is_set()
+            else None
+        )
 
     def status(self) -> BatchStatus:
         """How far the batch is now."""
@@ -168,7 +197,7 @@ class Batch:
             raise error
         raise StopAsyncIteration
 
-    # --- the tasks --------------------------------------------------------------------------------------------------
+    # --- the tasks ------------------------------------------------------------
 
     async def _feed(self, source: Source) -> None:
         await self._wanted.wait()
@@ -200,7 +229,9 @@ class Batch:
         except ImagenError as error:
             self._source_error = error
 
-    async def _feed_together(self, source: Requests, desk: BatchJobs, nursery: trio.Nursery) -> None:
+    async def _feed_together(
+        self, source: Requests, desk: BatchJobs, nursery: trio.Nursery
+    ) -> None:
         groups: dict[str, list[PlannedRequest]] = {}
         index = 0
         try:
@@ -228,7 +259,9 @@ class Batch:
     ) -> None:
         await self._slots.acquire()
         self._in_flight += len(planned_requests)
-        nursery.start_soon(self._run_together, planned_requests, desk, name=f"imagen batch {self.id}, together")
+        nursery.start_soon(
+            self._run_together, planned_requests, desk, name=f"imagen batch {self.id}, together"
+        )
 
     async def _run_together(self, planned_requests: list[PlannedRequest], desk: BatchJobs) -> None:
         async def deliver(outcome: Outcome) -> None:
@@ -241,7 +274,9 @@ class Batch:
             self._slots.release()
 
     async def _confirm(self, source: Source) -> None:
-        """Asks about the cost of the whole before the first request, where the whole is known."""
+        """Asks about the cost of the whole before the first request, where the
+        whole is known.
+        """
         confirmation = self._parts.confirmation
         if confirmation is None:
             return
@@ -254,7 +289,8 @@ class Batch:
             await self._ask(confirmation, requests)
 
     async def _ask(self, confirmation: Confirmation, requests: Sequence[Request]) -> None:
-        # What cannot be sent costs nothing, and comes out as a failure a moment later.
+        # What cannot be sent costs nothing, and comes out as a failure a moment
+        # later.
         quotes = [quote for one in requests if (quote := self._quote(one)) is not None]
         await confirmation.ask(sum(quotes, start=_NOTHING), len(quotes))
 
@@ -272,7 +308,11 @@ class Batch:
         for indexes in _missing(source, most):
             request = source.request
             # Those without a seed are alike, and each is to be another image.
-            siblings = Siblings(before=indexes[0], handed=self._handed) if request.seed is None else NO_SIBLINGS
+            siblings = (
+                Siblings(before=indexes[0], handed=self._handed)
+                if request.seed is None
+                else NO_SIBLINGS
+            )
             if request.seed is not None:
                 # The same seed would give the same image n times.
                 request = msgspec.structs.replace(request, seed=request.seed + indexes[0])
@@ -288,7 +328,8 @@ class Batch:
             return 1
         if can.sold_together:
             return can.max_images_per_request
-        # How several images come in one stream is not documented, and a break would lose those that are whole.
+        # How several images come in one stream is not documented, and a break
+        # would lose those that are whole.
         return can.max_images_per_request if together and not request.previews else 1
 
     async def _feed_each(self, source: Requests, nursery: trio.Nursery) -> None:
@@ -308,18 +349,30 @@ class Batch:
         self._requested = index
 
     async def _start(
-        self, request: Request, indexes: tuple[int, ...], nursery: trio.Nursery, siblings: Siblings = NO_SIBLINGS
+        self,
+        request: Request,
+        indexes: tuple[int, ...],
+        nursery: trio.Nursery,
+        siblings: Siblings = NO_SIBLINGS,
     ) -> bool:
-        """Takes a slot and starts one provider request; False when no more should be started."""
+        """Takes a slot and starts one provider request; False when no more
+        should be started.
+        """
         await self._slots.acquire()
         if self._budget_stack.exhausted_scope is not None:
             return False
         nursery.start_soon(
-            self._run_request, request, indexes, siblings, name=f"imagen batch {self.id} request {indexes[0]}"
+            self._run_request,
+            request,
+            indexes,
+            siblings,
+            name=f"imagen batch {self.id} request {indexes[0]}",
         )
         return True
 
-    async def _run_request(self, request: Request, indexes: tuple[int, ...], siblings: Siblings) -> None:
+    async def _run_request(
+        self, request: Request, indexes: tuple[int, ...], siblings: Siblings
+    ) -> None:
         try:
             self._in_flight += len(indexes)
             try:
@@ -331,13 +384,18 @@ class Batch:
         finally:
             self._slots.release()
 
-    async def _outcomes(self, request: Request, indexes: tuple[int, ...], siblings: Siblings) -> tuple[Outcome, ...]:
+    async def _outcomes(
+        self, request: Request, indexes: tuple[int, ...], siblings: Siblings
+    ) -> tuple[Outcome, ...]:
         parts = self._parts
         try:
-            return await parts.router.run(request, parts.context, indexes, self.id, siblings=siblings)
+            return await parts.router.run(
+                request, parts.context, indexes, self.id, siblings=siblings
+            )
         except BudgetExceededError as error:
             if self._budget_stack.exhausted_scope is not None:
-                # The scope around the reader ends the iteration once everything in flight is handed over.
+                # The scope around the reader ends the iteration once everything
+                # in flight is handed over.
                 return ()
             return tuple(Failure(index=index, request=request, error=error) for index in indexes)
 
@@ -359,7 +417,9 @@ class Batch:
 
 
 def _missing(source: RepeatedRequest, most: int) -> Iterator[tuple[int, ...]]:
-    """What is still to be made, by so many at the most; those that stand side by side only, as the ledger stores the first."""
+    """What is still to be made, by so many at the most; those that stand side
+    by side only, as the ledger stores the first.
+    """
     run: list[int] = []
     for index in range(source.n):
         if index not in source.done:
@@ -372,10 +432,16 @@ def _missing(source: RepeatedRequest, most: int) -> Iterator[tuple[int, ...]]:
 
 
 def _spread(source: RepeatedRequest) -> Iterator[Request]:
-    """A repeated request as many; the same seed would give the same image n times."""
+    """A repeated request as many; the same seed would give the same image n
+    times.
+    """
     for index in range(source.n):
         seed = source.request.seed
-        yield source.request if seed is None else msgspec.structs.replace(source.request, seed=seed + index)
+        yield (
+            source.request
+            if seed is None
+            else msgspec.structs.replace(source.request, seed=seed + index)
+        )
 
 
 def quote_all(planner: Planner, requests: Iterable[Request], *, economy: bool = False) -> Quote:
@@ -386,7 +452,9 @@ def quote_all(planner: Planner, requests: Iterable[Request], *, economy: bool = 
 
 @asynccontextmanager
 async def open_batch(source: Source, parts: BatchSetup) -> AsyncIterator[Batch]:
-    """Runs a batch for as long as the block lasts; `Client.open_batch` says what callers may rely on."""
+    """Runs a batch for as long as the block lasts; `Client.open_batch` says
+    what callers may rely on.
+    """
     if parts.max_at_once < 1:
         raise InvalidRequestError(f"max_at_once must be 1 or more, not {parts.max_at_once}.")
     batch = Batch(parts)
@@ -395,7 +463,8 @@ async def open_batch(source: Source, parts: BatchSetup) -> AsyncIterator[Batch]:
         try:
             yield batch
         finally:
-            # In this order: a blocked sender must meet a cancellation, not a closed channel.
+            # In this order: a blocked sender must meet a cancellation, not a
+            # closed channel.
             nursery.cancel_scope.cancel("the batch is left")
             batch._receive.close()
 
@@ -403,11 +472,17 @@ async def open_batch(source: Source, parts: BatchSetup) -> AsyncIterator[Batch]:
 def _iterate(source: Requests) -> AbstractAsyncContextManager[AsyncIterable[Request | str]]:
     if isinstance(source, AsyncGenerator):
         return _closing(source)
-    return nullcontext(source) if isinstance(source, AsyncIterable) else _closing(_iterate_sync(source))
+    return (
+        nullcontext(source)
+        if isinstance(source, AsyncIterable)
+        else _closing(_iterate_sync(source))
+    )
 
 
 @asynccontextmanager
-async def _closing(generator: AsyncGenerator[Request | str]) -> AsyncIterator[AsyncIterable[Request | str]]:
+async def _closing(
+    generator: AsyncGenerator[Request | str],
+) -> AsyncIterator[AsyncIterable[Request | str]]:
     try:
         yield generator
     finally:

@@ -1,7 +1,9 @@
-"""A web application that takes the callbacks of providers, to be mounted in a server of one's own.
+"""A web application that takes the callbacks of providers, to be mounted in a
+server of one's own.
 
-Anybody may send anything there. So what comes is bounded in size and time, nothing of it is logged or said in an answer, and
-only what the provider has signed has an effect: a poll that comes earlier.
+Anybody may send anything there. So what comes is bounded in size and time,
+nothing of it is logged or said in an answer, and only what the provider has
+signed has an effect: a poll that comes earlier.
 """
 
 from __future__ import annotations
@@ -17,18 +19,22 @@ from .client import Client
 
 __all__ = ["callback_app"]
 
-# What a callback says is asked for again, so no images are needed out of its body.
+# What a callback says is asked for again, so no images are needed out of its
+# body.
 _LARGEST_BODY_BYTES = 1 << 20
 # fal.ai waits 15 s for an answer (fal.ai/docs, webhooks).
 _LONGEST_SECONDS = 10.0
 
 
 def callback_app(client: Client) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """An ASGI 3 application that hands what is posted to any path that ends in a provider's name to the client.
+    """An ASGI 3 application that hands what is posted to any path that ends in
+    a provider's name to the client.
 
-    It runs in the Trio run of the client, under hypercorn's Trio worker say. A callback is answered with 204, also one for a
-    job that nobody here waits for; with 401 where the provider has not signed it, 400 where it names no job, and 503 where it
-    could not be checked within ten seconds. 404, 405 and 413 (above 1 MiB) mean what they always do.
+    It runs in the Trio run of the client, under hypercorn's Trio worker say. A
+    callback is answered with 204, also one for a job that nobody here waits
+    for; with 401 where the provider has not signed it, 400 where it names no
+    job, and 503 where it could not be checked within ten seconds. 404, 405 and
+    413 (above 1 MiB) mean what they always do.
     """
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,7 +47,9 @@ def callback_app(client: Client) -> Callable[[Scope, Receive, Send], Awaitable[N
                 if status is not None:
                     await _answer(status, send_message)
             case _:
-                await answer_but_http(scope, receive, send_message, sentence="A callback comes by HTTP")
+                await answer_but_http(
+                    scope, receive, send_message, sentence="A callback comes by HTTP"
+                )
 
     return app
 
@@ -73,7 +81,8 @@ async def _take(client: Client, scope: Scope, receive: Receive) -> int | None:
     except InvalidRequestError:
         return 400
     except ImagenError:
-        # The keys that it is checked by cannot be had; the provider tries again.
+        # The keys that it is checked by cannot be had; the provider tries
+        # again.
         return 503
     return 204
 

@@ -1,4 +1,6 @@
-"""The client: everything a caller needs, between `open_client` and the end of its block."""
+"""The client: everything a caller needs, between `open_client` and the end of
+its block.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,33 @@ from .._engine.engine import CallContext, Engine
 from .._engine.planning import Planner
 from .._engine.recovery import Recovery
 from .._engine.router import Router
-from .._errors import BudgetExceededError, ConfigurationError, InvalidRequestError, ProviderNotFoundError
+from .._errors import (
+    BudgetExceededError,
+    ConfigurationError,
+    InvalidRequestError,
+    ProviderNotFoundError,
+)
 from .._policy.budget import Budget, BudgetStack, current_scopes, read_usd
 from .._policy.confirmation import Confirmation
 from .._policy.settings import ProviderAccess, Settings
 from .._requests.catalog import Catalog, Model
-from .._requests.options import GenerateFields, GenerateParameters, Parameters, RoutingOptions, take_options
-from .._requests.request import Edit, Enhance, Generate, ImageSource, Request, Restyle, Vary, as_request
+from .._requests.options import (
+    GenerateFields,
+    GenerateParameters,
+    Parameters,
+    RoutingOptions,
+    take_options,
+)
+from .._requests.request import (
+    Edit,
+    Enhance,
+    Generate,
+    ImageSource,
+    Request,
+    Restyle,
+    Vary,
+    as_request,
+)
 from .._results.events import EventHandler
 from .._results.images import Failure, Image
 from .._results.prices import Quote
@@ -43,7 +65,16 @@ from ..prompts import PromptLibrary, SharedStyle, Style, choose_styles, load_sty
 from ..providers._provider import Callback
 from ..sharing import Archives, Shares
 from ..sharing._publishing import Publisher
-from .batch import Batch, BatchSetup, RepeatedRequest, Requests, StoredBatch, open_batch, quote_all, repeat_request
+from .batch import (
+    Batch,
+    BatchSetup,
+    RepeatedRequest,
+    Requests,
+    StoredBatch,
+    open_batch,
+    quote_all,
+    repeat_request,
+)
 from .event_relay import EventRelay
 from .library_services import LibraryServices
 from .sessions import Session, Sessions
@@ -80,7 +111,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Client:
-    """What `open_client` gives. All of it belongs to one Trio run, and may be used from any of its tasks."""
+    """What `open_client` gives. All of it belongs to one Trio run, and may be
+    used from any of its tasks.
+    """
 
     def __init__(self, parts: Parts) -> None:
         self.settings: Final = parts.settings
@@ -93,7 +126,9 @@ class Client:
     @property
     def _library_services(self) -> LibraryServices:
         if self._parts.library_services is None:
-            raise ConfigurationError("This client was opened without a library: leave out library=None.")
+            raise ConfigurationError(
+                "This client was opened without a library: leave out library=None."
+            )
         return self._parts.library_services
 
     @property
@@ -137,25 +172,32 @@ class Client:
         """The images of the library in an object store.
 
         Raises:
-            ConfigurationError: no store is set, or the client was opened with `library=None`.
+            ConfigurationError: no store is set, or the client was opened with
+                `library=None`.
         """
         if (publisher := self._library_services.publisher) is None:
-            raise ConfigurationError("No store is set to publish to: set IMAGEN_STORE_URL, or [store] in imagen.toml.")
+            raise ConfigurationError(
+                "No store is set to publish to: set IMAGEN_STORE_URL, or [store] in imagen.toml."
+            )
         return publisher
 
     @property
     def webhooks(self) -> Webhooks:
-        """What the receiver of webhooks was told, and what he could not be told.
+        """What the receiver of webhooks was told, and what he could not be
+        told.
 
         Raises:
             ConfigurationError: no receiver is set.
         """
         if self._parts.webhooks is None:
-            raise ConfigurationError("Nobody is told by webhooks: set IMAGEN_WEBHOOK_URL and IMAGEN_WEBHOOK_SECRET.")
+            raise ConfigurationError(
+                "Nobody is told by webhooks: set IMAGEN_WEBHOOK_URL and IMAGEN_WEBHOOK_SECRET."
+            )
         return self._parts.webhooks
 
     async def styles(self) -> Mapping[str, Style]:
-        """All styles by name: those that come with imagen, and those of styles.toml in the home.
+        """All styles by name: those that come with imagen, and those of
+        styles.toml in the home.
 
         Raises:
             ConfigurationError: that file is wrong; the message names the style.
@@ -165,44 +207,60 @@ class Client:
     async def look(
         self, *styles: Style | str, seed: int | None = None, references: Sequence[ImageSource] = ()
     ) -> SharedStyle:
-        """A look that is kept from image to image: `look.request("a harbour")` is a generation in it.
+        """A look that is kept from image to image: `look.request("a harbour")`
+        is a generation in it.
 
         Args:
             styles: By name, or as they are.
-            seed: The seed of the first prompt; each further prompt has the next one.
-            references: Images that lend the look to all; `look.keep(image)` adds one that was made.
+            seed: The seed of the first prompt; each further prompt has the next
+                one.
+            references: Images that lend the look to all; `look.keep(image)`
+                adds one that was made.
 
         Raises:
             InvalidRequestError: there is no such style.
         """
         known = await self.styles() if any(isinstance(style, str) for style in styles) else {}
-        chosen = (choose_styles(known, (style,))[0] if isinstance(style, str) else style for style in styles)
-        return SharedStyle(tuple(chosen), seed=seed, references=references, model_for=self.model_for)
+        chosen = (
+            choose_styles(known, (style,))[0] if isinstance(style, str) else style
+            for style in styles
+        )
+        return SharedStyle(
+            tuple(chosen), seed=seed, references=references, model_for=self.model_for
+        )
 
     @property
     def default_model(self) -> Model:
-        """The model of a generation that names none: the setting, else the first one that a key is there for, else `sketch`."""
+        """The model of a generation that names none: the setting, else the
+        first one that a key is there for, else `sketch`.
+        """
         return self.model_for(Generate(prompt="x"))
 
     def model_for(self, request: Request) -> Model:
-        """The model that a request goes to first: the one that it names, else the one that is chosen for it.
+        """The model that a request goes to first: the one that it names, else
+        the one that is chosen for it.
 
         Raises:
             ImagenError: there is none.
         """
         return self._parts.planner.model_for(request)
 
-    async def generate(self, request: str | Request, **parameters: Unpack[GenerateParameters]) -> Image:
+    async def generate(
+        self, request: str | Request, **parameters: Unpack[GenerateParameters]
+    ) -> Image:
         """Makes one image, and keeps it in the library.
 
         Args:
-            request: A prompt, with the parameters of `Generate` as keyword arguments, or a whole request of any operation.
+            request: A prompt, with the parameters of `Generate` as keyword
+                arguments, or a whole request of any operation.
 
         Raises:
-            ImagenError: there is no image; `.code`, `.retryable` and `.billed` say more.
+            ImagenError: there is no image; `.code`, `.retryable` and `.billed`
+                say more.
 
-        A cancellation before the request is sent costs nothing. After that the request goes on in the background for
-        `salvage_seconds`, and its image lands in the library.
+        A cancellation before the request is sent costs nothing. After that the
+        request goes on in the background for `salvage_seconds`, and its image
+        lands in the library.
         """
         fields, options = take_options(parameters)
         return await self._make(_as_request(request, fields), options)
@@ -214,7 +272,9 @@ class Client:
         mask: ImageSource | None = None,
         **parameters: Unpack[Parameters],
     ) -> Image:
-        """Changes an image as the prompt says; `Edit` says what the images and the mask are. Else like `generate`."""
+        """Changes an image as the prompt says; `Edit` says what the images and
+        the mask are. Else like `generate`.
+        """
         fields, options = take_options(parameters)
         return await self._make(Edit(prompt=prompt, images=images, mask=mask, **fields), options)
 
@@ -228,7 +288,9 @@ class Client:
     ) -> Image:
         """Makes another image like this one; see `Vary`. Else like `generate`."""
         fields, options = take_options(parameters)
-        return await self._make(Vary(image=image, prompt=prompt, strength=strength, **fields), options)
+        return await self._make(
+            Vary(image=image, prompt=prompt, strength=strength, **fields), options
+        )
 
     async def enhance(
         self,
@@ -239,9 +301,13 @@ class Client:
         prompt: str = "",
         **parameters: Unpack[Parameters],
     ) -> Image:
-        """Makes the same image larger and finer; see `Enhance`. Else like `generate`."""
+        """Makes the same image larger and finer; see `Enhance`. Else like
+        `generate`.
+        """
         fields, options = take_options(parameters)
-        return await self._make(Enhance(image=image, scale=scale, mode=mode, prompt=prompt, **fields), options)
+        return await self._make(
+            Enhance(image=image, scale=scale, mode=mode, prompt=prompt, **fields), options
+        )
 
     async def restyle(
         self,
@@ -252,27 +318,40 @@ class Client:
         strength: float | None = None,
         **parameters: Unpack[Parameters],
     ) -> Image:
-        """Draws the content of one image in the look of another; see `Restyle`. Else like `generate`."""
+        """Draws the content of one image in the look of another; see `Restyle`.
+        Else like `generate`.
+        """
         fields, options = take_options(parameters)
         return await self._make(
-            Restyle(image=image, reference=reference, prompt=prompt, strength=strength, **fields), options
+            Restyle(image=image, reference=reference, prompt=prompt, strength=strength, **fields),
+            options,
         )
 
-    async def replay(self, image: Image, *, model: str | None = None, seed: int | None = None) -> Replay:
-        """Makes an image again: the same request, with the seed that the image reports, by the model that made it.
+    async def replay(
+        self, image: Image, *, model: str | None = None, seed: int | None = None
+    ) -> Replay:
+        """Makes an image again: the same request, with the seed that the image
+        reports, by the model that made it.
 
         Args:
-            model: Another model; the options of the request are sent to the same provider only.
+            model: Another model; the options of the request are sent to the
+                same provider only.
             seed: Another seed.
 
-        Gives the new image, and in what it differs. It is paid like any other. Else like `generate`.
+        Gives the new image, and in what it differs. It is paid like any other.
+        Else like `generate`.
 
         Raises:
-            ImagenError: there is no image, or one that it was made from is no longer kept.
+            ImagenError: there is no image, or one that it was made from is no
+                longer kept.
         """
         chosen = self.catalog.find(model or image.model)
         again = await self._make(replay_request(image, chosen, seed), RoutingOptions())
-        return Replay(image=again, differences=differences_of(image, again), same_bytes=again.sha256 == image.sha256)
+        return Replay(
+            image=again,
+            differences=differences_of(image, again),
+            same_bytes=again.sha256 == image.sha256,
+        )
 
     async def _make(self, request: Request, options: RoutingOptions) -> Image:
         ask = None
@@ -294,13 +373,21 @@ class Client:
         raise refusal
 
     def _context(
-        self, budget_stack: BudgetStack, options: RoutingOptions, on_event: EventHandler | None = None
+        self,
+        budget_stack: BudgetStack,
+        options: RoutingOptions,
+        on_event: EventHandler | None = None,
     ) -> CallContext:
         return CallContext(
-            budget_stack=budget_stack, emit=self._parts.events.also_to(on_event), options=options, lockouts={}
+            budget_stack=budget_stack,
+            emit=self._parts.events.also_to(on_event),
+            options=options,
+            lockouts={},
         )
 
-    def _batch_parts(self, context: CallContext, max_at_once: int, batch_id: str | None = None) -> BatchSetup:
+    def _batch_parts(
+        self, context: CallContext, max_at_once: int, batch_id: str | None = None
+    ) -> BatchSetup:
         return BatchSetup(
             planner=self._parts.planner,
             router=self._parts.router,
@@ -322,21 +409,29 @@ class Client:
         on_event: EventHandler | None = None,
         **parameters: Unpack[GenerateParameters],
     ) -> AbstractAsyncContextManager[Batch]:
-        """Opens a batch: iterate over it for one outcome per request, each as it finishes.
+        """Opens a batch: iterate over it for one outcome per request, each as
+        it finishes.
 
         Args:
-            requests: A prompt or one request, made `n` times; or many of either, as an iterable or an async iterable, which
-                is read no faster than slots come free.
+            requests: A prompt or one request, made `n` times; or many of
+                either, as an iterable or an async iterable, which is read no
+                faster than slots come free.
             max_at_once: How many provider requests run side by side.
-            together: Ask for several images in one provider request, where the model can. They then arrive together.
-            economy: Send the requests together through the provider's batch API, for less (half, with OpenAI and Gemini).
-                It may take hours; `reopen_batch` with the batch's `id` goes on after a restart.
-            budget: Requests that do not fit into it come out as failures with `BudgetExceededError`.
-            on_event: Is told of requests sent, previews, and outcomes of this batch.
+            together: Ask for several images in one provider request, where the
+                model can. They then arrive together.
+            economy: Send the requests together through the provider's batch
+                API, for less (half, with OpenAI and Gemini). It may take hours;
+                `reopen_batch` with the batch's `id` goes on after a restart.
+            budget: Requests that do not fit into it come out as failures with
+                `BudgetExceededError`.
+            on_event: Is told of requests sent, previews, and outcomes of this
+                batch.
 
-        Opening spends nothing until the first outcome is asked for. Every request gives exactly one outcome, in order of
-        completion, and a failure never stops the others. A slow reader slows the spending. Leaving the block drops what
-        has not been sent and salvages what has, in the background.
+        Opening spends nothing until the first outcome is asked for. Every
+        request gives exactly one outcome, in order of completion, and a failure
+        never stops the others. A slow reader slows the spending. Leaving the
+        block drops what has not been sent and salvages what has, in the
+        background.
         """
         fields, options = take_options(parameters)
         source = self._source(requests, n, together, fields)
@@ -344,22 +439,26 @@ class Client:
         parts = self._batch_parts(context, max_at_once)
         if economy and (together or options != RoutingOptions()):
             raise InvalidRequestError(
-                "economy sends everything to one model and waits: leave out together, fallback, routing, "
-                "hedge_after_seconds, cache and wait."
+                "economy sends everything to one model and waits: leave out together, fallback,"
+                " routing, hedge_after_seconds, cache and wait."
             )
         if economy:
             parts = msgspec.structs.replace(parts, economy=self._parts.economy)
         return self._announced(open_batch(source, parts))
 
     def reopen_batch(self, batch_id: str) -> AbstractAsyncContextManager[Batch]:
-        """Opens a batch again that was left, by an earlier process perhaps: its images, and those that still come.
+        """Opens a batch again that was left, by an earlier process perhaps: its
+        images, and those that still come.
 
-        Gives an outcome for everything of it that was sent: the images in the library, then what is collected now, then a
-        failure for each that is neither. Nothing is sent; what never was sent has no outcome.
+        Gives an outcome for everything of it that was sent: the images in the
+        library, then what is collected now, then a failure for each that is
+        neither. Nothing is sent; what never was sent has no outcome.
         """
         source = StoredBatch(partial(self._parts.recovery.outcomes_of, batch_id))
         parts = self._batch_parts(self._context(BudgetStack(), RoutingOptions()), 1, batch_id)
-        return self._announced(open_batch(source, msgspec.structs.replace(parts, confirmation=None)))
+        return self._announced(
+            open_batch(source, msgspec.structs.replace(parts, confirmation=None))
+        )
 
     def start_session(
         self,
@@ -371,9 +470,11 @@ class Client:
         budget: Budget | None = None,
         **parameters: Unpack[GenerateParameters],
     ) -> Session:
-        """Starts a batch in the background, to be pulled from later by `sessions.get(id)`. It goes on until the client closes.
+        """Starts a batch in the background, to be pulled from later by
+        `sessions.get(id)`. It goes on until the client closes.
 
-        It outlives the block that it was started in, so the budget scopes around that do not bind it; a `budget` does.
+        It outlives the block that it was started in, so the budget scopes
+        around that do not bind it; a `budget` does.
 
         Raises:
             SessionError: too many run at once.
@@ -387,12 +488,15 @@ class Client:
         return self.sessions.start(source, self._batch_parts(context, max_at_once), budget)
 
     async def resume_session(self, session_id: str) -> Session:
-        """Makes what is missing of a session that an earlier process did not end, under the same id.
+        """Makes what is missing of a session that an earlier process did not
+        end, under the same id.
 
-        What is in flight or of unknown outcome is not missing: it may have been paid. Does nothing to a session that runs.
+        What is in flight or of unknown outcome is not missing: it may have been
+        paid. Does nothing to a session that runs.
 
         Raises:
-            SessionError: it is not known, has expired, or runs in another process.
+            SessionError: it is not known, has expired, or runs in another
+                process.
         """
         context = self._context(BudgetStack(), RoutingOptions())
         return await self.sessions.resume(session_id, self._batch_parts(context, 1))
@@ -405,7 +509,8 @@ class Client:
         economy: bool = False,
         **parameters: Unpack[GenerateParameters],
     ) -> Quote:
-        """What requests will cost, before anything is sent; figures are None where a price is unknown.
+        """What requests will cost, before anything is sent; figures are None
+        where a price is unknown.
 
         Args:
             requests: As for `open_batch`, and so are `n` and `economy`.
@@ -416,54 +521,76 @@ class Client:
         planner = self._parts.planner
         if isinstance(requests, (str, Request)):
             fields, _ = take_options(parameters)
-            return planner.plan(_as_request(requests, fields), tuple(range(n)), economy=economy).quote
+            return planner.plan(
+                _as_request(requests, fields), tuple(range(n)), economy=economy
+            ).quote
         return quote_all(planner, (as_request(item) for item in requests), economy=economy)
 
     async def spending(self, since: datetime.datetime | None = None) -> Spending:
-        """What was spent since then (None: ever), out of the ledger: all processes that share this home."""
+        """What was spent since then (None: ever), out of the ledger: all
+        processes that share this home.
+        """
         return await self._parts.spending.total(since)
 
-    async def spending_by(self, key: SpendingKey, since: datetime.datetime | None = None) -> Sequence[SpendingGroup]:
-        """The same, split by model, provider, day (UTC), tag or batch: days in their order, else the dearest first."""
+    async def spending_by(
+        self, key: SpendingKey, since: datetime.datetime | None = None
+    ) -> Sequence[SpendingGroup]:
+        """The same, split by model, provider, day (UTC), tag or batch: days in
+        their order, else the dearest first.
+        """
         return await self._parts.spending.groups(key, since)
 
     async def cache_hits(self, since: datetime.datetime | None = None) -> CacheHits:
-        """What `cache=True` answered out of the library since then (None: ever), in all processes that share this home."""
+        """What `cache=True` answered out of the library since then (None:
+        ever), in all processes that share this home.
+        """
         return await self._parts.spending.cache_hits(since)
 
     async def unknown_attempts(self) -> Sequence[AttemptRecord]:
-        """The requests that were sent and never heard of again, oldest first. They count as spent until `reconcile`d."""
+        """The requests that were sent and never heard of again, oldest first.
+        They count as spent until `reconcile`d.
+        """
         return await self._parts.ledger.unknown()
 
     async def collect(self) -> int:
-        """Fetches what can still be had of attempts of unknown outcome, and of those that earlier processes left; waits for it.
+        """Fetches what can still be had of attempts of unknown outcome, and of
+        those that earlier processes left; waits for it.
 
         Gives how many attempts ended with an image.
         """
         await self._parts.recovery.resolve_dead()
         await self._parts.recovery.collect_unknown()
         # Batches for less may take hours: `reopen_batch` waits for those.
-        attempts = [attempt for attempt in self._parts.recovery.collecting() if not attempt.planned.economy]
+        attempts = [
+            attempt for attempt in self._parts.recovery.collecting() if not attempt.planned.economy
+        ]
         for attempt in attempts:
             await attempt.done.wait()
         return sum(attempt.error is None for attempt in attempts)
 
     async def reconcile(self, attempt_id: str, usd: Decimal | str) -> None:
-        """Books what an attempt of unknown outcome did cost, as the provider's own account says.
+        """Books what an attempt of unknown outcome did cost, as the provider's
+        own account says.
 
         Raises:
-            InvalidRequestError: there is no attempt of unknown outcome with that id.
+            InvalidRequestError: there is no attempt of unknown outcome with
+                that id.
         """
         amount = read_usd(usd)
         if not await self._parts.ledger.reconcile(attempt_id, amount, self._parts.now()):
             raise InvalidRequestError(
-                f"There is no attempt {attempt_id!r} of unknown outcome: `imagen spend --unknown` lists them."
+                f"There is no attempt {attempt_id!r} of unknown outcome: `imagen spend --unknown`"
+                " lists them."
             )
 
-    async def receive_callback(self, provider: str, headers: Mapping[str, str], body: bytes) -> bool:
-        """Takes a request that came to the callback URL of a provider, and asks at once how far its job is.
+    async def receive_callback(
+        self, provider: str, headers: Mapping[str, str], body: bytes
+    ) -> bool:
+        """Takes a request that came to the callback URL of a provider, and asks
+        at once how far its job is.
 
-        Gives whether this client waits for that job. Any web server can hand requests on to it.
+        Gives whether this client waits for that job. Any web server can hand
+        requests on to it.
 
         Raises:
             AuthenticationError: the provider has not signed it.
@@ -475,15 +602,24 @@ class Client:
             raise InvalidRequestError(f"{provider} calls nobody back.")
         secret = self.settings.callback_secret
         callback = Callback(
-            headers=headers, body=body, now=self._parts.now(), secret=None if secret is None else secret.reveal()
+            headers=headers,
+            body=body,
+            now=self._parts.now(),
+            secret=None if secret is None else secret.reveal(),
         )
-        job_id = await self._parts.connections.driver(provider).run(read(callback), ExchangeObserver())
+        job_id = await self._parts.connections.driver(provider).run(
+            read(callback), ExchangeObserver()
+        )
         return self._parts.job_waiters.wake(provider, job_id)
 
     async def probe(self, provider: str) -> ProviderStatus:
-        """Whether a provider is configured and answers, found out by a request that costs nothing."""
+        """Whether a provider is configured and answers, found out by a request
+        that costs nothing.
+        """
         access = self._access(provider)
-        return await probe_provider(access, self._parts.connections.driver(provider) if access.configured else None)
+        return await probe_provider(
+            access, self._parts.connections.driver(provider) if access.configured else None
+        )
 
     def _access(self, provider: str) -> ProviderAccess:
         access = self.settings.access.get(provider)
@@ -493,18 +629,26 @@ class Client:
         return access
 
     async def discover(self) -> Discovery:
-        """The image models that the providers list for this account, beside what the catalog knows. It costs nothing."""
-        return await discover_models(self.settings.access.values(), self.catalog, self._parts.connections.driver)
+        """The image models that the providers list for this account, beside
+        what the catalog knows. It costs nothing.
+        """
+        return await discover_models(
+            self.settings.access.values(), self.catalog, self._parts.connections.driver
+        )
 
     @property
     def in_flight(self) -> int:
-        """How many provider requests are under way, those that are being salvaged included."""
+        """How many provider requests are under way, those that are being
+        salvaged included.
+        """
         return self._parts.engine.in_flight + self._parts.economy.in_flight
 
     def bound_salvage(self, seconds: float) -> None:
-        """Gives everything in flight so many seconds to finish, and drops what has not been sent.
+        """Gives everything in flight so many seconds to finish, and drops what
+        has not been sent.
 
-        What is not finished by then is `unknown` in the ledger: it may be billed.
+        What is not finished by then is `unknown` in the ledger: it may be
+        billed.
         """
         self._parts.engine.bound_salvage(seconds)
         self._parts.economy.bound_salvage(seconds)
@@ -518,9 +662,11 @@ class Client:
                 try:
                     yield batch
                 finally:
-                    # One that the provider still works on is not over: whoever reopens it tells of its end.
+                    # One that the provider still works on is not over: whoever
+                    # reopens it tells of its end.
                     with_provider = any(
-                        attempt.planned.batch_id == batch.id for attempt in self._parts.economy.attempts
+                        attempt.planned.batch_id == batch.id
+                        for attempt in self._parts.economy.attempts
                     )
                     completed = None if with_provider else batch.completed()
         finally:
@@ -534,7 +680,9 @@ class Client:
         if isinstance(requests, (str, Request)):
             return repeat_request(_as_request(requests, parameters), n, together=together)
         if n != 1 or together or parameters:
-            raise InvalidRequestError("n, together and parameters go with one prompt; many requests carry their own.")
+            raise InvalidRequestError(
+                "n, together and parameters go with one prompt; many requests carry their own."
+            )
         return requests
 
 
@@ -542,5 +690,7 @@ def _as_request(request: str | Request, parameters: GenerateFields) -> Request:
     if isinstance(request, str):
         return Generate(prompt=request, **parameters)
     if parameters:
-        raise InvalidRequestError(f"{', '.join(parameters)}: put these into the request itself, or give a prompt.")
+        raise InvalidRequestError(
+            f"{', '.join(parameters)}: put these into the request itself, or give a prompt."
+        )
     return request

@@ -10,7 +10,9 @@ __all__ = ["EventRelay"]
 
 
 class EventRelay:
-    """Tells the subscriber of a client. An exception of his must not lose a paid image, so it waits for the end."""
+    """Tells the subscriber of a client. An exception of his must not lose a
+    paid image, so it waits for the end.
+    """
 
     def __init__(self, handler: EventHandler | None) -> None:
         self._handler = handler

@@ -1,4 +1,6 @@
-"""What a client has because it has a library: all that finds images, looks after them and hands them on."""
+"""What a client has because it has a library: all that finds images, looks
+after them and hands them on.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ __all__ = ["LibraryServices", "open_library_services"]
 
 
 class LibraryServices(msgspec.Struct, frozen=True, kw_only=True):
-    """The library, and what stands on it; the publisher only where a store is set."""
+    """The library, and what stands on it; the publisher only where a store is
+    set.
+    """
 
     library: Library
     similar: Similar
@@ -36,7 +40,9 @@ class LibraryServices(msgspec.Struct, frozen=True, kw_only=True):
         nursery.start_soon(self.housekeeping.run, name="imagen housekeeping")
 
     def close(self) -> None:
-        """Ends it: nothing new is begun, and what is half done is finished or left as it was."""
+        """Ends it: nothing new is begun, and what is half done is finished or
+        left as it was.
+        """
         if self.publisher is not None:
             self.publisher.close()
         self.housekeeping.close()
@@ -58,8 +64,12 @@ def open_library_services(
         similar=Similar(database, workers, read=library.files.find_input),
         archives=Archives(*ground, max_pixels=settings.bounds.max_pixels, now=now),
         shares=Shares(*ground, secret=settings.share_secret, url=settings.share_url, now=now),
-        publisher=None
-        if settings.store is None
-        else Publisher(database, workers, settings.store, read=library.files.find_input, now=now),
+        publisher=(
+            None
+            if settings.store is None
+            else Publisher(
+                database, workers, settings.store, read=library.files.find_input, now=now
+            )
+        ),
         housekeeping=Housekeeping(library, renditions, settings.cleanup),
     )

@@ -1,4 +1,5 @@
-"""The life of a background batch, as a state machine without a clock or an event loop.
+"""The life of a background batch, as a state machine without a clock or an
+event loop.
 
 ::
 
@@ -7,10 +8,12 @@
        +-----------+-------------+----> FAILED, CANCELLED
     every state but EXPIRED -> EXPIRED
 
-A session is CREATED until its first request is on its way, GENERATING while it works and everything that it made has been
-pulled, PARTIAL while it works and something waits to be pulled. It is COMPLETED when every request has an outcome and at
-least one of them is an image, FAILED when none is or the batch itself broke, CANCELLED when somebody stopped it, and
-EXPIRED when its time to live has passed.
+A session is CREATED until its first request is on its way, GENERATING while it
+works and everything that it made has been pulled, PARTIAL while it works and
+something waits to be pulled. It is COMPLETED when every request has an outcome
+and at least one of them is an image, FAILED when none is or the batch itself
+broke, CANCELLED when somebody stopped it, and EXPIRED when its time to live has
+passed.
 """
 
 from __future__ import annotations
@@ -21,14 +24,20 @@ import msgspec
 
 __all__ = ["TERMINAL", "SessionEvent", "SessionProgress", "SessionState", "advance"]
 
-SessionState = Literal["CREATED", "GENERATING", "PARTIAL", "COMPLETED", "FAILED", "CANCELLED", "EXPIRED"]
-SessionEvent = Literal["started", "image", "failure", "pulled", "ended", "broke", "cancelled", "expired"]
+SessionState = Literal[
+    "CREATED", "GENERATING", "PARTIAL", "COMPLETED", "FAILED", "CANCELLED", "EXPIRED"
+]
+SessionEvent = Literal[
+    "started", "image", "failure", "pulled", "ended", "broke", "cancelled", "expired"
+]
 
 TERMINAL: frozenset[SessionState] = frozenset({"COMPLETED", "FAILED", "CANCELLED", "EXPIRED"})
 
 
 class SessionProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a session stands: outcomes so far, and how many of them were pulled."""
+    """Where a session stands: outcomes so far, and how many of them were
+    pulled.
+    """
 
     state: SessionState = "CREATED"
     requested: int
@@ -42,9 +51,11 @@ class SessionProgress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def advance(progress: SessionProgress, event: SessionEvent, *, pulled: int = 0) -> SessionProgress:
-    """What an event makes of a session. An event that a state has no use for changes nothing.
+    """What an event makes of a session. An event that a state has no use for
+    changes nothing.
 
-    `pulled` goes with the event of that name: how many outcomes, from the first on, the caller has by now.
+    `pulled` goes with the event of that name: how many outcomes, from the first
+    on, the caller has by now.
     """
     pulled = min(max(pulled, progress.pulled), progress.outcomes)
     replace = msgspec.structs.replace

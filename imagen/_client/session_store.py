@@ -1,4 +1,6 @@
-"""Background batches on the disk, so that a later process knows them by the same id."""
+"""Background batches on the disk, so that a later process knows them by the
+same id.
+"""
 
 from __future__ import annotations
 
@@ -110,12 +112,18 @@ class SessionStore:
             self._now(),
             _encode_options(options),
         )
-        await self._database.write([("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)])
+        await self._database.write(
+            [("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)]
+        )
 
     async def add_outcome(self, session_id: str, number: int, outcome: Outcome) -> None:
         """Remembers the outcome that callers know by this number."""
         image_id = outcome.id if isinstance(outcome, Image) else None
-        failure = None if isinstance(outcome, Image) else msgspec.json.encode(_store_failure(outcome)).decode()
+        failure = (
+            None
+            if isinstance(outcome, Image)
+            else msgspec.json.encode(_store_failure(outcome)).decode()
+        )
         values = (session_id, number, outcome.index, image_id, failure)
         await self._database.write(
             [
@@ -129,7 +137,20 @@ class SessionStore:
         rows = await self._database.read("SELECT * FROM sessions WHERE id = ?", (session_id,))
         if not rows:
             return None
-        (found_id, request, requested, together, max_at_once, budget_nanousd, owner, touched_at, way), *_ = rows
+        (
+            (
+                found_id,
+                request,
+                requested,
+                together,
+                max_at_once,
+                budget_nanousd,
+                owner,
+                touched_at,
+                way,
+            ),
+            *_,
+        ) = rows
         values = {
             "id": found_id,
             "requested": requested,
@@ -146,18 +167,27 @@ class SessionStore:
         )
 
     async def take_over(self, session: StoredSession) -> bool:
-        """Makes the session of a process that is no more one's own; False where it still runs elsewhere."""
-        if session.owner != self._owner and await self._workers.run(partial(is_alive, self._owners, session.owner)):
+        """Makes the session of a process that is no more one's own; False where
+        it still runs elsewhere.
+        """
+        if session.owner != self._owner and await self._workers.run(
+            partial(is_alive, self._owners, session.owner)
+        ):
             return False
         sql = "UPDATE sessions SET owner = ? WHERE id = ? AND owner = ?"
         values = (self._owner, session.id, session.owner)
-        return await self._database.transact(lambda transaction: transaction.change(sql, values) == 1)
+        return await self._database.transact(
+            lambda transaction: transaction.change(sql, values) == 1
+        )
 
     async def outcomes(self, session: StoredSession) -> Sequence[Outcome]:
-        """What came of a session, by the numbers that callers know; images that no number was given to come last."""
+        """What came of a session, by the numbers that callers know; images that
+        no number was given to come last.
+        """
         images = {image.id: image for image in await self._library.of_batch(session.id)}
         rows = await self._database.read(
-            "SELECT batch_index, image_id, failure FROM session_outcomes WHERE session_id = ? ORDER BY number",
+            "SELECT batch_index, image_id, failure FROM session_outcomes WHERE session_id = ? ORDER"
+            " BY number",
             (session.id,),
         )
         found: list[Outcome] = []
@@ -165,7 +195,9 @@ class SessionStore:
             assert isinstance(index, int)
             if (image := images.pop(str(image_id), None)) is not None:
                 found.append(image)
-            elif image_id is not None and (hit := await self._library.get(str(image_id))) is not None:
+            elif (
+                image_id is not None and (hit := await self._library.get(str(image_id))) is not None
+            ):
                 found.append(as_hit(hit, index))
             elif failure is not None:
                 found.append(_read_failure(str(failure), index, session.request))
@@ -174,20 +206,25 @@ class SessionStore:
                 found.append(Failure(index=index, request=session.request, error=gone, cost=Cost()))
         told = {outcome.index for outcome in found}
         for image in images.values():
-            # What was sold together, and what lost a race, is in the library beside what was asked for.
+            # What was sold together, and what lost a race, is in the library
+            # beside what was asked for.
             if image.index not in told:
                 told.add(image.index)
                 found.append(image)
         return found
 
     async def spent_usd(self, session: StoredSession) -> Decimal:
-        """What a session has cost so far; what nobody knows yet, or any more, counts with all that was reserved."""
+        """What a session has cost so far; what nobody knows yet, or any more,
+        counts with all that was reserved.
+        """
         rows = await self._ledger.of_batch(session.id)
         costs = (row.reserved_usd if row.settled_usd is None else row.settled_usd for row in rows)
         return sum((usd for usd in costs if usd is not None), Decimal(0))
 
     async def unsettled(self, session: StoredSession, told: frozenset[int]) -> Sequence[Failure]:
-        """A failure for each image that may have been paid and is not there; `told` are those that have an outcome."""
+        """A failure for each image that may have been paid and is not there;
+        `told` are those that have an outcome.
+        """
         lost: dict[int, Failure] = {}
         for row in await self._ledger.of_batch(session.id):
             # What failed for nothing is missing, not lost.

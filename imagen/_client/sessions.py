@@ -1,8 +1,10 @@
 """Batches that run in the background, for callers that come back later.
 
-The session's own task is the only reader of its batch. It keeps every outcome, and callers pull by cursor: asking again for
-the same cursor gives the same answer, so an answer that was lost on its way can be asked for once more. With a library,
-sessions and the numbers of their outcomes are on the disk too, and a later process goes on with them.
+The session's own task is the only reader of its batch. It keeps every outcome,
+and callers pull by cursor: asking again for the same cursor gives the same
+answer, so an answer that was lost on its way can be asked for once more. With a
+library, sessions and the numbers of their outcomes are on the disk too, and a
+later process goes on with them.
 """
 
 from __future__ import annotations
@@ -26,16 +28,24 @@ from .session_store import SessionStore, StoredSession
 
 __all__ = ["Session", "Sessions"]
 
-# Ids of expired sessions that are remembered, so that they are told apart from ids that never were.
+# Ids of expired sessions that are remembered, so that they are told apart from
+# ids that never were.
 _REMEMBERED = 10_000
 Announce = Callable[[BatchCompleted], Awaitable[object]]
 
 
 class Session:
-    """One background batch. Outcomes are numbered in the order in which they finished, from 0."""
+    """One background batch. Outcomes are numbered in the order in which they
+    finished, from 0.
+    """
 
     def __init__(
-        self, requested: int, now: Callable[[], float], session_id: str | None = None, *, makes_missing: bool = True
+        self,
+        requested: int,
+        now: Callable[[], float],
+        session_id: str | None = None,
+        *,
+        makes_missing: bool = True,
     ) -> None:
         self.id = session_id or new_id()
         self._makes_missing = makes_missing
@@ -72,12 +82,20 @@ class Session:
     @property
     def images(self) -> Sequence[tuple[int, Image]]:
         """The images so far, each with its number."""
-        return [(number, outcome) for number, outcome in enumerate(self._outcomes) if isinstance(outcome, Image)]
+        return [
+            (number, outcome)
+            for number, outcome in enumerate(self._outcomes)
+            if isinstance(outcome, Image)
+        ]
 
     @property
     def failures(self) -> Sequence[tuple[int, Failure]]:
         """The failures so far, each with its number."""
-        return [(number, outcome) for number, outcome in enumerate(self._outcomes) if isinstance(outcome, Failure)]
+        return [
+            (number, outcome)
+            for number, outcome in enumerate(self._outcomes)
+            if isinstance(outcome, Failure)
+        ]
 
     @property
     def error(self) -> ImagenError | None:
@@ -97,7 +115,8 @@ class Session:
         )
 
     async def wait_image(self, after: int | None = None) -> tuple[int, Image] | None:
-        """The first image with a number above `after`, and that number; None when none will come any more.
+        """The first image with a number above `after`, and that number; None
+        when none will come any more.
 
         Changes nothing, so it can be repeated and cancelled freely.
         """
@@ -122,19 +141,24 @@ class Session:
             await self.wait_changed()
 
     def cancel(self) -> None:
-        """Stops what has not been sent; what has been sent is salvaged into the library. Does nothing when it is over."""
+        """Stops what has not been sent; what has been sent is salvaged into the
+        library. Does nothing when it is over.
+        """
         if not self.finished:
             self._step("cancelled")
             self._scope.cancel("the session is cancelled")
 
-    # --- for the registry -------------------------------------------------------------------------------------------
+    # --- for the registry -----------------------------------------------------
 
     async def _run(self, work: Callable[[], Awaitable[None]], announce: Announce) -> None:
-        """Does the work of the session. An error of a batch stays in its session: the others go on."""
+        """Does the work of the session. An error of a batch stays in its
+        session: the others go on.
+        """
         try:
             with self._scope:
                 await work()
-                # One with something missing is no news: a later process may go on with it.
+                # One with something missing is no news: a later process may go
+                # on with it.
                 if self.finished:
                     image_ids = (image.id for _, image in self.images)
                     await announce(self.status().completed(self.id, image_ids))
@@ -142,11 +166,14 @@ class Session:
             self._error = error
             self._step("broke")
         finally:
-            # Cancelled from outside, with the client, or left with something missing.
+            # Cancelled from outside, with the client, or left with something
+            # missing.
             self._step("cancelled")
             self._over.set()
 
-    async def _read(self, source: RepeatedRequest, parts: BatchSetup, store: SessionStore | None) -> None:
+    async def _read(
+        self, source: RepeatedRequest, parts: BatchSetup, store: SessionStore | None
+    ) -> None:
         """Reads the batch to its end."""
         async with open_batch(source, parts) as self._batch:
             self._step("started")
@@ -155,9 +182,15 @@ class Session:
         self._step("ended")
 
     async def _restore(
-        self, stored: StoredSession, store: SessionStore, recovery: Recovery, parts: BatchSetup | None
+        self,
+        stored: StoredSession,
+        store: SessionStore,
+        recovery: Recovery,
+        parts: BatchSetup | None,
     ) -> None:
-        """Gives what is there, waits for what is still being collected, and makes what is missing if `parts` are given."""
+        """Gives what is there, waits for what is still being collected, and
+        makes what is missing if `parts` are given.
+        """
         self._step("started")
         await self._catch_up(await store.outcomes(stored), store)
         await recovery.wait_ended(self.id)
@@ -198,7 +231,9 @@ class Session:
 
 
 class Sessions:
-    """The background batches of a client. They end with it; their images stay in the library, and a later client goes on."""
+    """The background batches of a client. They end with it; their images stay
+    in the library, and a later client goes on.
+    """
 
     def __init__(
         self,
@@ -220,7 +255,8 @@ class Sessions:
         self._now = now
         self._sessions: dict[str, Session] = {}
         self._expired: dict[str, None] = {}
-        # Two that restore one session at once would each make what is missing, and pay for it.
+        # Two that restore one session at once would each make what is missing,
+        # and pay for it.
         self._restoring = trio.Lock()
 
     def __len__(self) -> int:
@@ -228,7 +264,8 @@ class Sessions:
         return len(self._sessions)
 
     def start(self, source: RepeatedRequest, parts: BatchSetup, budget: Budget | None) -> Session:
-        """Starts reading a batch in the background. `Client.start_session` is the way to call it.
+        """Starts reading a batch in the background. `Client.start_session` is
+        the way to call it.
 
         Raises:
             SessionError: too many run at once.
@@ -236,13 +273,17 @@ class Sessions:
         self._check_running()
         session = self._add(Session(source.n, trio.current_time))
         work = partial(self._begin, session, source, parts, budget)
-        self._nursery.start_soon(session._run, work, self._announce, name=f"imagen session {session.id}")
+        self._nursery.start_soon(
+            session._run, work, self._announce, name=f"imagen session {session.id}"
+        )
         return session
 
     async def get(self, session_id: str) -> Session:
-        """The session of that id; asking keeps it alive for another time to live.
+        """The session of that id; asking keeps it alive for another time to
+        live.
 
-        One of an earlier process is there again with everything that came of it; `Client.resume_session` makes the rest.
+        One of an earlier process is there again with everything that came of
+        it; `Client.resume_session` makes the rest.
 
         Raises:
             SessionNotFoundError: there never was one.
@@ -256,11 +297,15 @@ class Sessions:
         return session
 
     async def resume(self, session_id: str, parts: BatchSetup) -> Session:
-        """Makes what is missing of a session that an earlier process did not end. Does nothing to one that runs."""
+        """Makes what is missing of a session that an earlier process did not
+        end. Does nothing to one that runs.
+        """
         while True:
             async with self._restoring:
                 session = self._find(session_id)
-                if session is None or (session._over.is_set() and len(session.outcomes) < session.requested):
+                if session is None or (
+                    session._over.is_set() and len(session.outcomes) < session.requested
+                ):
                     return await self._go_on(session_id, parts)
             if session._over.is_set() or (session._makes_missing and not session.finished):
                 return session
@@ -283,9 +328,12 @@ class Sessions:
         for session in self._sessions.values():
             session.cancel()
 
-    async def _begin(self, session: Session, source: RepeatedRequest, parts: BatchSetup, budget: Budget | None) -> None:
+    async def _begin(
+        self, session: Session, source: RepeatedRequest, parts: BatchSetup, budget: Budget | None
+    ) -> None:
         if self._store is not None:
-            # A later process finds the images that it works on in the library, wherever they came from.
+            # A later process finds the images that it works on in the library,
+            # wherever they came from.
             planned = await parts.planner.read_inputs(parts.planner.plan(source.request))
             await self._store.add(
                 session.id,
@@ -296,7 +344,9 @@ class Sessions:
                 options=parts.context.options,
                 budget_usd=None if budget is None else budget.limit_usd,
             )
-        await session._read(source, msgspec.structs.replace(parts, batch_id=session.id), self._store)
+        await session._read(
+            source, msgspec.structs.replace(parts, batch_id=session.id), self._store
+        )
 
     async def _stored(self, session_id: str) -> StoredSession:
         found = None if self._store is None else await self._store.find(session_id)
@@ -309,16 +359,24 @@ class Sessions:
     async def _restore(self, stored: StoredSession, parts: BatchSetup | None) -> Session:
         assert self._store is not None
         if not await self._store.take_over(stored):
-            raise SessionError(f"The session {stored.id} runs in another process: ask that one.", retryable=True)
+            raise SessionError(
+                f"The session {stored.id} runs in another process: ask that one.", retryable=True
+            )
         await self._recovery.resolve_dead()
         if parts is not None and stored.budget_usd is not None:
             budget = Budget(stored.budget_usd)
             budget.spent_usd = await self._store.spent_usd(stored)
-            context = msgspec.structs.replace(parts.context, budget_stack=BudgetStack(budget=budget))
+            context = msgspec.structs.replace(
+                parts.context, budget_stack=BudgetStack(budget=budget)
+            )
             parts = msgspec.structs.replace(parts, context=context)
-        session = self._add(Session(stored.requested, trio.current_time, stored.id, makes_missing=parts is not None))
+        session = self._add(
+            Session(stored.requested, trio.current_time, stored.id, makes_missing=parts is not None)
+        )
         work = partial(session._restore, stored, self._store, self._recovery, parts)
-        self._nursery.start_soon(session._run, work, self._announce, name=f"imagen session {session.id}")
+        self._nursery.start_soon(
+            session._run, work, self._announce, name=f"imagen session {session.id}"
+        )
         return session
 
     def _check_running(self) -> None:
@@ -326,8 +384,8 @@ class Sessions:
         running = [session for session in self._sessions.values() if not session.finished]
         if len(running) >= self._max_concurrent:
             raise SessionError(
-                f"{len(running)} batches run already, which is the limit (IMAGEN_MAX_CONCURRENT_SESSIONS): "
-                "wait for one or cancel one.",
+                f"{len(running)} batches run already, which is the limit"
+                " (IMAGEN_MAX_CONCURRENT_SESSIONS): wait for one or cancel one.",
                 retryable=True,
             )
 
@@ -342,7 +400,9 @@ class Sessions:
         return self._sessions.get(session_id)
 
     def _sweep(self) -> None:
-        """Forgets what nobody asked for during a whole time to live; a running batch is kept until it is over."""
+        """Forgets what nobody asked for during a whole time to live; a running
+        batch is kept until it is over.
+        """
         oldest = trio.current_time() - self._ttl_seconds
         for session_id, session in list(self._sessions.items()):
             if session.finished and session._touched < oldest:

@@ -1,4 +1,6 @@
-"""Gets an attempt its row in the ledger: waits for a slot, or says when one is due."""
+"""Gets an attempt its row in the ledger: waits for a slot, or says when one is
+due.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from .planning import PlannedRequest
 
 __all__ = ["Admission"]
 
-# Other processes do not tell when they have ended something, so one looks now and then.
+# Other processes do not tell when they have ended something, so one looks now
+# and then.
 _LOOK_SECONDS = 0.1
 _LONGEST_LOOK_SECONDS = 2.0
 
@@ -26,7 +29,8 @@ _LONGEST_LOOK_SECONDS = 2.0
 class Admission:
     """The standing budgets and the rates, as the ledger counts them.
 
-    `check_room` raises where the disk is full, `resolve_dead` frees what processes hold that have died.
+    `check_room` raises where the disk is full, `resolve_dead` frees what
+    processes hold that have died.
     """
 
     def __init__(
@@ -56,7 +60,8 @@ class Admission:
         settled.set()
 
     async def reserve(self, attempt: RunningAttempt, *, wait: bool) -> None:
-        """Writes the row of an attempt. Nothing is written when this raises or is cancelled.
+        """Writes the row of an attempt. Nothing is written when this raises or
+        is cancelled.
 
         Raises:
             BudgetExceededError: a standing budget forbids it.
@@ -68,7 +73,8 @@ class Admission:
         # Who does not wait goes in or away at once, whoever stands in the line.
         if (not wait or not line.locked()) and await self._try(attempt, wait=wait) is None:
             return
-        # One after the other: whoever waits longer goes first, and one of them alone asks the ledger again and again.
+        # One after the other: whoever waits longer goes first, and one of them
+        # alone asks the ledger again and again.
         async with line:
             look = _LOOK_SECONDS
             while (verdict := await self._try(attempt, wait=wait)) is not None:
@@ -78,28 +84,38 @@ class Admission:
         """One look; gives what is in the way where it is worth waiting."""
         planned, now = attempt.planned, self._now()
         tag = planned.request.tag or ""
-        budgets = [one for one in self._budgets if one.binds(planned.provider.name, planned.model.id, tag)]
+        budgets = [
+            one for one in self._budgets if one.binds(planned.provider.name, planned.model.id, tag)
+        ]
         if planned.quote.high_usd is None and any(one.usd is not None for one in budgets):
             raise BudgetExceededError(
-                "The price of this request is unknown, and a budget is set in imagen.toml: say with assume_usd (--assume on "
-                "the command line) what one image may cost at the most."
+                "The price of this request is unknown, and a budget is set in imagen.toml: say with"
+                " assume_usd (--assume on the command line) what one image may cost at the most."
             )
-        verdict = await self._ledger.reserve(self._attempt(attempt, tag, now), budgets, self._rates(planned))
+        verdict = await self._ledger.reserve(
+            self._attempt(attempt, tag, now), budgets, self._rates(planned)
+        )
         match verdict:
             case Admitted():
                 for budget, share, taken in verdict.alarms:
                     attempt.emit(BudgetAlarm(budget=str(budget), share=share, taken=taken))
                 return None
             case OverBudget() if verdict.hopeless or not wait:
-                raise BudgetExceededError(f"{verdict}, so the request was not sent. Raise it in imagen.toml, or wait.")
+                raise BudgetExceededError(
+                    f"{verdict}, so the request was not sent. Raise it in imagen.toml, or wait."
+                )
             case OverRate() if not wait:
                 due = None if verdict.due_at is None else max(0.0, verdict.due_at - now)
                 when = "when one has ended" if due is None else f"in {due:.0f} seconds"
                 raise RateLimitError(f"{verdict}; a slot is due {when}.", retry_after_seconds=due)
         return verdict
 
-    async def _wait(self, attempt: RunningAttempt, verdict: OverBudget | OverRate, look: float) -> float:
-        """Waits until it is worth another look, and gives how long to wait the next time."""
+    async def _wait(
+        self, attempt: RunningAttempt, verdict: OverBudget | OverRate, look: float
+    ) -> float:
+        """Waits until it is worth another look, and gives how long to wait the
+        next time.
+        """
         if isinstance(verdict, OverRate) and verdict.due_at is not None:
             seconds = max(0.0, verdict.due_at - self._now())
             attempt.progress(Progress(note=f"waits {seconds:.0f} seconds for a slot: {verdict}"))

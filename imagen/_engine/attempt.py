@@ -40,10 +40,12 @@ def new_id() -> str:
 
 
 class RunningAttempt(ExchangeObserver):
-    """Whoever wants the outcomes waits for `done`; the ticket itself runs in the client's nursery.
+    """Whoever wants the outcomes waits for `done`; the ticket itself runs in
+    the client's nursery.
 
-    `job` is where the provider has it, if it says so. One that is `collectable` is left to a later process rather than
-    given up, as its images can still be had.
+    `job` is where the provider has it, if it says so. One that is `collectable`
+    is left to a later process rather than given up, as its images can still be
+    had.
     """
 
     def __init__(
@@ -91,12 +93,19 @@ class RunningAttempt(ExchangeObserver):
         """The ticket of an attempt in the ledger, whose job is to be collected."""
         assert row.remote_id is not None
         attempt = cls(
-            planned, reservation=Reservation((), Decimal(0)), ledger=ledger, job_waiters=job_waiters, emit=emit, now=now
+            planned,
+            reservation=Reservation((), Decimal(0)),
+            ledger=ledger,
+            job_waiters=job_waiters,
+            emit=emit,
+            now=now,
         )
         attempt.id = row.id
         attempt.sent = attempt.recovered = True
         attempt.sent_at = trio.current_time() - max(0.0, now() - (row.sent_at or now()))
-        attempt.job = JobAccepted(job_id=row.remote_id, poll_url=row.poll_url or "", reported_cost_usd=row.accepted_usd)
+        attempt.job = JobAccepted(
+            job_id=row.remote_id, poll_url=row.poll_url or "", reported_cost_usd=row.accepted_usd
+        )
         attempt._expect(row.remote_id)
         return attempt
 
@@ -107,7 +116,7 @@ class RunningAttempt(ExchangeObserver):
         can = provider.batch_api if self.planned.economy else provider.collect
         return self.job is not None and can is not None
 
-    # --- what the driver tells --------------------------------------------------------------------------------------
+    # --- what the driver tells ------------------------------------------------
 
     async def before_sending(self) -> None:
         await self._ledger.mark_sent(self.id, self._now())
@@ -120,7 +129,8 @@ class RunningAttempt(ExchangeObserver):
         try:
             await self._ledger.mark_accepted(self.id, job)
         except StorageError:
-            # It is paid, and fetched here; only nobody else will ever know of it.
+            # It is paid, and fetched here; only nobody else will ever know of
+            # it.
             return
         self.job = job
         if self.collectable and self._may_outlive_salvage:
@@ -148,7 +158,7 @@ class RunningAttempt(ExchangeObserver):
     def progress(self, progress: Progress) -> None:
         self._emit(ProgressReported(**self._about, fraction=progress.fraction, note=progress.note))
 
-    # --- what the engine does ---------------------------------------------------------------------------------------
+    # --- what the engine does -------------------------------------------------
 
     def emit(self, event: Event) -> None:
         self._emit(event)
@@ -163,7 +173,8 @@ class RunningAttempt(ExchangeObserver):
         self._emit(AttemptEnded(**self._about, outcomes=self.outcomes))
 
     def abandon(self, salvage_seconds: float, *, closing: bool = False) -> None:
-        """Nobody waits any more: drop what has not been sent, stop what costs nothing when it is stopped, bound the rest.
+        """Nobody waits any more: drop what has not been sent, stop what costs
+        nothing when it is stopped, bound the rest.
 
         A job that can be collected goes on until the client closes.
         """

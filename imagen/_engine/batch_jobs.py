@@ -1,7 +1,9 @@
-"""Requests that a provider does together, within hours, for less: its batch API.
+"""Requests that a provider does together, within hours, for less: its batch
+API.
 
-Each request is an attempt with a row of its own, and all of one job share its remote id. The job runs in the client's
-nursery; when the client closes, it is left in the ledger as accepted, and whoever opens that home next collects it.
+Each request is an attempt with a row of its own, and all of one job share its
+remote id. The job runs in the client's nursery; when the client closes, it is
+left in the ledger as accepted, and whoever opens that home next collects it.
 """
 
 from __future__ import annotations
@@ -29,7 +31,11 @@ class _Group(ExchangeObserver):
     """The tickets of one job, as the driver sees them; positions count from 0."""
 
     def __init__(
-        self, attempts: Sequence[RunningAttempt], settler: Settler, ledger: Ledger, now: Callable[[], float]
+        self,
+        attempts: Sequence[RunningAttempt],
+        settler: Settler,
+        ledger: Ledger,
+        now: Callable[[], float],
     ) -> None:
         self.attempts = attempts
         self.scope = trio.CancelScope(shield=True)
@@ -45,14 +51,18 @@ class _Group(ExchangeObserver):
         return [attempt for attempt in self.attempts if not attempt.done.is_set()]
 
     def abandon(self, salvage_seconds: float) -> None:
-        """Drops what has not been sent, leaves a job that was taken to the next client, bounds the rest."""
+        """Drops what has not been sent, leaves a job that was taken to the next
+        client, bounds the rest.
+        """
         if self.job is not None or not self.sent:
             self.scope.cancel("the client closes")
         else:
             self.scope.deadline = min(self.scope.deadline, trio.current_time() + salvage_seconds)
 
     async def before_sending(self) -> None:
-        await self._ledger.mark_sent_together([attempt.id for attempt in self.attempts], self._now())
+        await self._ledger.mark_sent_together(
+            [attempt.id for attempt in self.attempts], self._now()
+        )
         await trio.lowlevel.checkpoint_if_cancelled()
         self.sent = True
         for attempt in self.attempts:
@@ -60,9 +70,12 @@ class _Group(ExchangeObserver):
 
     async def accepted(self, job: JobAccepted) -> None:
         try:
-            await self._ledger.mark_accepted_together([attempt.id for attempt in self.attempts], job)
+            await self._ledger.mark_accepted_together(
+                [attempt.id for attempt in self.attempts], job
+            )
         except StorageError:
-            # It is paid, and fetched here; only nobody else will ever know of it.
+            # It is paid, and fetched here; only nobody else will ever know of
+            # it.
             return
         self.job = job
         for attempt in self.attempts:
@@ -139,9 +152,11 @@ class BatchJobs:
         context: CallContext,
         deliver: Callable[[Outcome], Awaitable[None]],
     ) -> None:
-        """Sends orders for one model in one job, and delivers an outcome for each as it comes.
+        """Sends orders for one model in one job, and delivers an outcome for
+        each as it comes.
 
-        When cancelled, what was sent goes on as long as the client is open, and the next client collects it then.
+        When cancelled, what was sent goes on as long as the client is open, and
+        the next client collects it then.
         """
         attempts: list[RunningAttempt] = []
         try:
@@ -177,15 +192,25 @@ class BatchJobs:
         at_once = context.without_waiting()
         for planned in planned_requests:
             try:
-                attempts.append(await self._admit(await self._planner.read_inputs(planned), at_once))
+                attempts.append(
+                    await self._admit(await self._planner.read_inputs(planned), at_once)
+                )
             except ImagenError as error:
                 (index,) = planned.indexes
                 await deliver(
-                    failure_of(planned.request, index, error, model=planned.model.id, provider=planned.provider.name)
+                    failure_of(
+                        planned.request,
+                        index,
+                        error,
+                        model=planned.model.id,
+                        provider=planned.provider.name,
+                    )
                 )
 
     def collect(self, attempts: Sequence[RunningAttempt], job: JobAccepted) -> None:
-        """Collects a job that another process submitted: `attempts` are all of it, those that have ended too."""
+        """Collects a job that another process submitted: `attempts` are all of
+        it, those that have ended too.
+        """
         self._start(attempts, job)
 
     def close(self) -> None:
@@ -194,7 +219,9 @@ class BatchJobs:
         self.bound_salvage(self._salvage_seconds)
 
     def bound_salvage(self, seconds: float) -> None:
-        """Leaves jobs that were taken to the next client, and gives what is being sent so long, at the most."""
+        """Leaves jobs that were taken to the next client, and gives what is
+        being sent so long, at the most.
+        """
         for group in self._groups:
             group.abandon(seconds)
 
@@ -202,7 +229,9 @@ class BatchJobs:
         group = _Group(attempts, self._settler, self._ledger, self._now)
         group.job, group.sent = job, job is not None
         self._groups.add(group)
-        self._nursery.start_soon(self._carry_out, group, name=f"imagen economy job of {len(attempts)}")
+        self._nursery.start_soon(
+            self._carry_out, group, name=f"imagen economy job of {len(attempts)}"
+        )
         if self._closed:
             # It was admitted while the client closed.
             group.abandon(self._salvage_seconds)
@@ -210,7 +239,9 @@ class BatchJobs:
 
     @trio.lowlevel.enable_ki_protection
     async def _carry_out(self, group: _Group) -> None:
-        error: ImagenError = OutcomeUnknownError("The provider ended the batch without a word on this request.")
+        error: ImagenError = OutcomeUnknownError(
+            "The provider ended the batch without a word on this request."
+        )
         try:
             with group.scope:
                 try:
@@ -248,9 +279,13 @@ class BatchJobs:
     def _cancelled(self, group: _Group) -> ImagenError:
         name = group.attempts[0].planned.provider.name
         if group.job is not None:
-            return OutcomeUnknownError(f"{name} still works on it: imagen collects it when it is opened the next time.")
+            return OutcomeUnknownError(
+                f"{name} still works on it: imagen collects it when it is opened the next time."
+            )
         if group.sent:
-            return OutcomeUnknownError(f"{name} did not say in time that it took the batch; it may be billed.")
+            return OutcomeUnknownError(
+                f"{name} did not say in time that it took the batch; it may be billed."
+            )
         return ProviderError("The batch was dropped before it was sent.", code="TIMEOUT")
 
 

@@ -1,7 +1,9 @@
-"""Answers a request out of the library where the same was asked before, and lets requests that are alike share one attempt.
+"""Answers a request out of the library where the same was asked before, and
+lets requests that are alike share one attempt.
 
-Requests are alike that ask a model for the same, whoever pays for it. Without a seed any image of such a request will do, and
-several in one batch are answered by different ones.
+Requests are alike that ask a model for the same, whoever pays for it. Without a
+seed any image of such a request will do, and several in one batch are answered
+by different ones.
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ __all__ = ["NO_SIBLINGS", "ResultCache", "Siblings", "Wanted"]
 
 
 class Siblings(msgspec.Struct, frozen=True, kw_only=True):
-    """The other images of the very same request that a batch wants: how many come `before` this one, and those that the
-    cache has `handed` over for them, to which it adds; None where one may come again."""
+    """The other images of the very same request that a batch wants: how many
+    come `before` this one, and those that the cache has `handed` over for them,
+    to which it adds; None where one may come again.
+    """
 
     before: int = 0
     handed: set[str] | None = None
@@ -34,15 +38,18 @@ NO_SIBLINGS = Siblings()
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """Which of the images of a request. The seed is what was asked for: an order has one in any case, where the model takes
-    any."""
+    """Which of the images of a request. The seed is what was asked for: an
+    order has one in any case, where the model takes any.
+    """
 
     seed: int | None
     siblings: Siblings
 
 
 class _Flight:
-    """Somebody makes this image now. `attempts` are the attempts of one who was cancelled: they go on without him."""
+    """Somebody makes this image now. `attempts` are the attempts of one who was
+    cancelled: they go on without him.
+    """
 
     def __init__(self) -> None:
         self.over = trio.Event()
@@ -50,9 +57,13 @@ class _Flight:
 
 
 class ResultCache:
-    """One per client. What is in flight is shared within the client, what is in the library by all."""
+    """One per client. What is in flight is shared within the client, what is in
+    the library by all.
+    """
 
-    def __init__(self, database: Database, library: Library, engine: Engine, now: Callable[[], float]) -> None:
+    def __init__(
+        self, database: Database, library: Library, engine: Engine, now: Callable[[], float]
+    ) -> None:
         self._database = database
         self._library = library
         self._engine = engine
@@ -65,13 +76,17 @@ class ResultCache:
         wanted: Wanted,
         make: Callable[[], Awaitable[tuple[Outcome, ...]]],
     ) -> tuple[Outcome, ...]:
-        """Gives what is there already, or what somebody else is making, or else what `make` gives.
+        """Gives what is there already, or what somebody else is making, or else
+        what `make` gives.
 
         Args:
-            orders: The same request for each model that may do it; inputs have been read.
+            orders: The same request for each model that may do it; inputs have
+                been read.
             wanted: Which of the images that would do.
         """
-        fingerprint = fingerprint_of(planned_requests[0].inputs.request, planned_requests[0].model.id)
+        fingerprint = fingerprint_of(
+            planned_requests[0].inputs.request, planned_requests[0].model.id
+        )
         key = (fingerprint, wanted.seed, wanted.siblings.before)
         while True:
             if (found := await self._find(planned_requests, wanted)) is not None:
@@ -95,9 +110,12 @@ class ResultCache:
         try:
             outcomes = await make()
         except BaseException:
-            # The one who asked is gone, and what he sent goes on: nobody shall pay for it again meanwhile.
+            # The one who asked is gone, and what he sent goes on: nobody shall
+            # pay for it again meanwhile.
             flight.attempts = [
-                one for one in self._engine.attempts if any(_is_of(one, planned) for planned in planned_requests)
+                one
+                for one in self._engine.attempts
+                if any(_is_of(one, planned) for planned in planned_requests)
             ]
             raise
         finally:
@@ -106,7 +124,9 @@ class ResultCache:
                 del self._flights[key]
         return outcomes
 
-    async def _find(self, planned_requests: Sequence[PlannedRequest], wanted: Wanted) -> tuple[Outcome, ...] | None:
+    async def _find(
+        self, planned_requests: Sequence[PlannedRequest], wanted: Wanted
+    ) -> tuple[Outcome, ...] | None:
         """An image for each index, or nothing."""
         for planned in planned_requests:
             images = await self._choose(planned, wanted)
@@ -116,7 +136,10 @@ class ResultCache:
 
     async def _choose(self, planned: PlannedRequest, wanted: Wanted) -> Sequence[Image]:
         """As many images as are wanted, if there are; those are taken then."""
-        fingerprint, limit = fingerprint_of(planned.inputs.request, planned.model.id), len(planned.indexes)
+        fingerprint, limit = (
+            fingerprint_of(planned.inputs.request, planned.model.id),
+            len(planned.indexes),
+        )
         seed, handed = wanted.seed, wanted.siblings.handed
         if handed is None:
             return await self._library.made_of(fingerprint, seed, limit=limit)
@@ -129,12 +152,16 @@ class ResultCache:
                 handed.update(image.id for image in images if len(images) == limit)
                 return images
 
-    async def _hand_over(self, images: Sequence[Image], planned: PlannedRequest) -> tuple[Outcome, ...]:
+    async def _hand_over(
+        self, images: Sequence[Image], planned: PlannedRequest
+    ) -> tuple[Outcome, ...]:
         await self._database.write(
             [
                 (
-                    "INSERT INTO cache_hits (image_id, batch_id, batch_index, model, tag, saved_nanousd, created_at) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        "INSERT INTO cache_hits (image_id, batch_id, batch_index, model, tag,"
+                        " saved_nanousd, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)"
+                    ),
                     (
                         image.id,
                         planned.batch_id,
@@ -148,7 +175,9 @@ class ResultCache:
                 for image, index in zip(images, planned.indexes, strict=True)
             ]
         )
-        return tuple(as_hit(image, index) for image, index in zip(images, planned.indexes, strict=True))
+        return tuple(
+            as_hit(image, index) for image, index in zip(images, planned.indexes, strict=True)
+        )
 
 
 def _is_of(attempt: RunningAttempt, planned: PlannedRequest) -> bool:

@@ -1,9 +1,11 @@
 """The way of one attempt: admit, exchange, settle, keep.
 
-What can be billed runs as a *ticket* in the client's nursery from the start, and whoever wants it only waits. So leaving a
-batch never tears down a request that is on the meter: one that has not been sent is dropped, one that has been sent is
-salvaged, shielded and bounded by `salvage_seconds`, and its image lands in the library. A job that another process can
-collect is not even given up then: it stays in the ledger as accepted.
+What can be billed runs as a *ticket* in the client's nursery from the start,
+and whoever wants it only waits. So leaving a batch never tears down a request
+that is on the meter: one that has not been sent is dropped, one that has been
+sent is salvaged, shielded and bounded by `salvage_seconds`, and its image lands
+in the library. A job that another process can collect is not even given up
+then: it stays in the ledger as accepted.
 """
 
 from __future__ import annotations
@@ -34,10 +36,12 @@ _STOP_SECONDS = 10.0
 
 
 class CallContext(msgspec.Struct, frozen=True, kw_only=True):
-    """On what terms a caller wants images: of whose money, and whether he waits for a slot.
+    """On what terms a caller wants images: of whose money, and whether he waits
+    for a slot.
 
-    `lockouts` are errors by provider that further requests on the same terms would only meet again. Whoever has to agree to the
-    cost is asked by `ask`, once it is known that something is to be made.
+    `lockouts` are errors by provider that further requests on the same terms
+    would only meet again. Whoever has to agree to the cost is asked by `ask`,
+    once it is known that something is to be made.
     """
 
     budget_stack: BudgetStack
@@ -53,11 +57,15 @@ class CallContext(msgspec.Struct, frozen=True, kw_only=True):
 
     def without_waiting(self) -> CallContext:
         """The same terms for a request that goes now or never."""
-        return msgspec.structs.replace(self, options=msgspec.structs.replace(self.options, wait=False))
+        return msgspec.structs.replace(
+            self, options=msgspec.structs.replace(self.options, wait=False)
+        )
 
 
 class Engine:
-    """Turns orders into outcomes; one per client. Its tickets run in the client's nursery."""
+    """Turns orders into outcomes; one per client. Its tickets run in the
+    client's nursery.
+    """
 
     def __init__(
         self,
@@ -91,10 +99,12 @@ class Engine:
     async def attempt(
         self, planned: PlannedRequest, context: CallContext, *, has_alternative: bool = False
     ) -> tuple[Outcome, ...]:
-        """Gives one outcome for each index, in order, after as many tries as cannot pay twice.
+        """Gives one outcome for each index, in order, after as many tries as
+        cannot pay twice.
 
-        With another way left (`has_alternative`), or for a caller who does not wait, there is one try. When cancelled, what has not
-        been sent is dropped, and what has been sent is salvaged.
+        With another way left (`has_alternative`), or for a caller who does not
+        wait, there is one try. When cancelled, what has not been sent is
+        dropped, and what has been sent is salvaged.
 
         Raises:
             BudgetExceededError: the money does not suffice; nothing was sent.
@@ -109,15 +119,24 @@ class Engine:
         raise AssertionError("a retry loop ends in a result or an error")
 
     def collect(self, planned: PlannedRequest, row: AttemptRecord, emit: Emit) -> RunningAttempt:
-        """Fetches the images of a job that another process submitted, in the background."""
+        """Fetches the images of a job that another process submitted, in the
+        background.
+        """
         attempt = RunningAttempt.again(
-            planned, row, ledger=self._ledger, job_waiters=self._job_waiters, emit=emit, now=self._now
+            planned,
+            row,
+            ledger=self._ledger,
+            job_waiters=self._job_waiters,
+            emit=emit,
+            now=self._now,
         )
         self._start(attempt)
         return attempt
 
     def close(self) -> None:
-        """The client closes: nothing new is sent, and every ticket gets its last deadline."""
+        """The client closes: nothing new is sent, and every ticket gets its
+        last deadline.
+        """
         self._closed = True
         self.bound_salvage(self._salvage_seconds)
 
@@ -136,7 +155,7 @@ class Engine:
         """How many attempts are under way."""
         return len(self._attempts)
 
-    # --- one attempt ------------------------------------------------------------------------------------------------
+    # --- one attempt ----------------------------------------------------------
 
     async def _try_once(
         self, planned: PlannedRequest, context: CallContext, *, has_alternative: bool
@@ -145,7 +164,9 @@ class Engine:
             raise type(locked)(locked.message, code=locked.code, details=locked.details)
         gate = self._gates.for_model(planned.model)
         patience = self._retry.total_seconds
-        started = await gate.enter(wait=context.wait, has_alternative=has_alternative, patience_seconds=patience)
+        started = await gate.enter(
+            wait=context.wait, has_alternative=has_alternative, patience_seconds=patience
+        )
         attempt: RunningAttempt | None = None
         try:
             attempt = await self.admit(planned, context)
@@ -183,7 +204,9 @@ class Engine:
         reserved = False
         try:
             if self._closed:
-                raise ConfigurationError("The client is closed: use it inside its `async with open_client()` block.")
+                raise ConfigurationError(
+                    "The client is closed: use it inside its `async with open_client()` block."
+                )
             await self._admission.reserve(attempt, wait=context.wait)
             reserved = True
         finally:
@@ -193,16 +216,24 @@ class Engine:
             context.emit(alarm)
         return attempt
 
-    def _start(self, attempt: RunningAttempt, gate: ModelGate | None = None, started: float = 0.0) -> None:
+    def _start(
+        self, attempt: RunningAttempt, gate: ModelGate | None = None, started: float = 0.0
+    ) -> None:
         self._attempts.add(attempt)
-        self._nursery.start_soon(self._carry_out, attempt, gate, started, name=f"imagen attempt {attempt.id}")
+        self._nursery.start_soon(
+            self._carry_out, attempt, gate, started, name=f"imagen attempt {attempt.id}"
+        )
         if self._closed:
             # It was admitted while the client closed.
             attempt.abandon(self._salvage_seconds, closing=True)
 
     @trio.lowlevel.enable_ki_protection
-    async def _carry_out(self, attempt: RunningAttempt, gate: ModelGate | None, started: float) -> None:
-        """The whole life of a ticket. Whatever happens, the ledger is settled, the money released, the waiter woken."""
+    async def _carry_out(
+        self, attempt: RunningAttempt, gate: ModelGate | None, started: float
+    ) -> None:
+        """The whole life of a ticket. Whatever happens, the ledger is settled,
+        the money released, the waiter woken.
+        """
         try:
             with attempt.scope:
                 try:
@@ -240,21 +271,28 @@ class Engine:
             )
             await self._settler.end(attempt, "failed", FREE, attempt.error)
         elif attempt.sent and attempt.collectable:
-            # The row stays as it is: whoever opens this home next collects the job.
+            # The row stays as it is: whoever opens this home next collects the
+            # job.
             attempt.error = OutcomeUnknownError(
-                f"{name} still works on it: imagen fetches the image when it is opened the next time."
+                f"{name} still works on it: imagen fetches the image when it is opened the next"
+                " time."
             )
         elif attempt.sent:
             attempt.error = OutcomeUnknownError(
-                f"No answer came within the {self._salvage_seconds:g} seconds of salvage; the image may be billed."
+                f"No answer came within the {self._salvage_seconds:g} seconds of salvage; the image"
+                " may be billed."
             )
             await self._settler.end(attempt, "unknown", Cost(), attempt.error)
         else:
-            attempt.error = ProviderError("The request was dropped before it was sent.", code="TIMEOUT")
+            attempt.error = ProviderError(
+                "The request was dropped before it was sent.", code="TIMEOUT"
+            )
             await self._settler.end(attempt, "failed", FREE, attempt.error)
 
     async def _stop_job(self, attempt: RunningAttempt) -> bool:
-        """Stops the job at the provider, where nobody will collect it. Gives whether it costs nothing then."""
+        """Stops the job at the provider, where nobody will collect it. Gives
+        whether it costs nothing then.
+        """
         step = attempt.cancellable_by
         if step.request is None or (attempt.collectable and not step.stops_bill):
             return step.stops_bill

@@ -1,4 +1,6 @@
-"""A second try elsewhere, where the first is slow: whichever gives images first counts."""
+"""A second try elsewhere, where the first is slow: whichever gives images first
+counts.
+"""
 
 from __future__ import annotations
 
@@ -21,21 +23,27 @@ def quantile(ascending: list[float], share: float) -> float | None:
 
 
 async def hedge(
-    first: Callable[[], Awaitable[Result]], second: Callable[[], Awaitable[Result]], after_seconds: float
+    first: Callable[[], Awaitable[Result]],
+    second: Callable[[], Awaitable[Result]],
+    after_seconds: float,
 ) -> Result:
-    """The result of whichever call succeeds first; `second` starts when `first` has not ended after so long.
+    """The result of whichever call succeeds first; `second` starts when `first`
+    has not ended after so long.
 
     The other one is cancelled then.
 
     Raises:
-        ImagenError: both failed, or the first did before the second began; it is the error of the first, unless only the other
-            one may have been billed: then nothing more must be sent.
+        ImagenError: both failed, or the first did before the second began; it
+            is the error of the first, unless only the other one may have been
+            billed: then nothing more must be sent.
     """
     results: list[Result] = []
     errors: dict[str, ImagenError] = {}
     second_began = trio.Event()
 
-    async def run(name: str, call: Callable[[], Awaitable[Result]], scope: trio.CancelScope) -> None:
+    async def run(
+        name: str, call: Callable[[], Awaitable[Result]], scope: trio.CancelScope
+    ) -> None:
         try:
             results.append(await call())
         except ImagenError as error:

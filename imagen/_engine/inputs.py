@@ -1,4 +1,6 @@
-"""Reads the images that a request works on, wherever they are, and remembers them without their bytes."""
+"""Reads the images that a request works on, wherever they are, and remembers
+them without their bytes.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ __all__ = ["Inputs", "InputReader"]
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
-    """The images of a request, and the request as it is remembered, with `InputImage`s in their place."""
+    """The images of a request, and the request as it is remembered, with
+    `InputImage`s in their place.
+    """
 
     request: Request
     encoded: tuple[EncodedImage, ...] = ()
@@ -35,13 +39,20 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InputReader:
-    """Reads sources: bytes, files, https URLs, images of the library. One per client.
+    """Reads sources: bytes, files, https URLs, images of the library. One per
+    client.
 
-    `fetch` gets the bytes behind a URL, with all the care that a stranger's URL needs.
+    `fetch` gets the bytes behind a URL, with all the care that a stranger's URL
+    needs.
     """
 
     def __init__(
-        self, *, library: Library | None, workers: Workers, fetch: Callable[[str], Awaitable[bytes]], bounds: Bounds
+        self,
+        *,
+        library: Library | None,
+        workers: Workers,
+        fetch: Callable[[str], Awaitable[bytes]],
+        bounds: Bounds,
     ) -> None:
         self._library = library
         self._workers = workers
@@ -49,10 +60,12 @@ class InputReader:
         self._bounds = bounds
 
     async def read(self, request: Request, model: Model) -> Inputs:
-        """Reads every image of a request, checks it against what the model takes, and keeps it in the library.
+        """Reads every image of a request, checks it against what the model
+        takes, and keeps it in the library.
 
         Raises:
-            InvalidRequestError: one of them is not there, is no image, or is none that the model takes.
+            InvalidRequestError: one of them is not there, is no image, or is
+                none that the model takes.
             StorageError: the library cannot be read or written.
         """
         sources = sources_of(request)
@@ -83,18 +96,26 @@ class InputReader:
             found = await self._workers.run(partial(read_image_header, data))
         except ProviderError:
             raise InvalidRequestError(
-                f"{name or 'The encoded_image'} is no PNG, JPEG, WebP or GIF image ({len(data):,} bytes): give another one.",
+                f"{name or 'The encoded_image'} is no PNG, JPEG, WebP or GIF image ({len(data):,}"
+                " bytes): give another one.",
                 code="INVALID_PROMPT",
             ) from None
         if found.width * found.height > self._bounds.max_pixels:
             raise InvalidRequestError(
-                f"{name or 'The encoded_image'} has {found.width} x {found.height} pixels, which is more than imagen opens; "
-                "make it smaller."
+                f"{name or 'The encoded_image'} has {found.width} x {found.height} pixels, which is"
+                " more than imagen opens; make it smaller."
             )
         sha256 = await self._workers.run(lambda: hashlib.sha256(data).hexdigest())
-        encoded_image = EncodedImage(data=data, media_type=found.media_type, width=found.width, height=found.height)
+        encoded_image = EncodedImage(
+            data=data, media_type=found.media_type, width=found.width, height=found.height
+        )
         image = InputImage(
-            sha256=sha256, media_type=found.media_type, width=found.width, height=found.height, id=image_id, name=name
+            sha256=sha256,
+            media_type=found.media_type,
+            width=found.width,
+            height=found.height,
+            id=image_id,
+            name=name,
         )
         return image, encoded_image
 
@@ -114,25 +135,41 @@ class InputReader:
                 return await self._load_word(source)
             case PathLike():
                 path = Path(source)
-                return await self._workers.run(partial(_read_file, path, self._bounds.max_input_bytes)), None, path.name
+                return (
+                    await self._workers.run(
+                        partial(_read_file, path, self._bounds.max_input_bytes)
+                    ),
+                    None,
+                    path.name,
+                )
             case _ if hasattr(source, "data") and hasattr(source, "id"):
                 return await self._workers.run(lambda: source.data), source.id, None
             case _:
                 raise InvalidRequestError(
-                    f"An image to work on is bytes, a path, an https URL, an id or an Image, not {type(source).__name__}."
+                    "An image to work on is bytes, a path, an https URL, an id or an Image, not"
+                    f" {type(source).__name__}."
                 )
 
     async def _load_word(self, word: str) -> tuple[bytes, str | None, str | None]:
         """A path that is there, or else an id in the library."""
         if not word.strip():
-            raise InvalidRequestError("The image to work on is an empty text: give a path, an https URL or an id.")
+            raise InvalidRequestError(
+                "The image to work on is an empty text: give a path, an https URL or an id."
+            )
         path = Path(word)
-        # Unlike Path.exists this is false for what can be no name, and for what may not be looked at.
+        # Unlike Path.exists this is false for what can be no name, and for what
+        # may not be looked at.
         if await self._workers.run(partial(os.path.exists, word)):
-            return await self._workers.run(partial(_read_file, path, self._bounds.max_input_bytes)), None, path.name
+            return (
+                await self._workers.run(partial(_read_file, path, self._bounds.max_input_bytes)),
+                None,
+                path.name,
+            )
         image = None if self._library is None else await self._library.get(word)
         if image is None:
-            raise InvalidRequestError(f"There is no file {word[:200]!r}, and no image of that id in the library.")
+            raise InvalidRequestError(
+                f"There is no file {word[:200]!r}, and no image of that id in the library."
+            )
         return await self._workers.run(lambda: image.data), image.id, None
 
     async def _load_remembered(self, image: InputImage) -> bytes:
@@ -154,7 +191,9 @@ class InputReader:
             raise
         except ImagenError as error:
             # Whatever happened there, nothing has been ordered yet.
-            raise InvalidRequestError(f"The image at {host} cannot be read. {error.message}") from error
+            raise InvalidRequestError(
+                f"The image at {host} cannot be read. {error.message}"
+            ) from error
 
 
 def _read_host(url: str) -> str:
@@ -169,13 +208,18 @@ def _read_host(url: str) -> str:
 def _read_file(path: Path, most_bytes: int) -> bytes:
     try:
         # Without waiting, or a named pipe would hold the thread for ever.
-        descriptor = os.open(path.expanduser(), os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        descriptor = os.open(
+            path.expanduser(),
+            os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0),
+        )
         with open(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise InvalidRequestError(f"{path} is no file.")
             if status.st_size > most_bytes:
-                raise InvalidRequestError(f"{path} has {status.st_size:,} bytes; an image may have {most_bytes:,}.")
+                raise InvalidRequestError(
+                    f"{path} has {status.st_size:,} bytes; an image may have {most_bytes:,}."
+                )
             return file.read(most_bytes)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
@@ -189,7 +233,9 @@ def _decode_data_url(url: str) -> bytes:
             raise ValueError
         return pybase64.b64decode(body, validate=True)
     except ValueError:
-        raise InvalidRequestError("A data: URL must hold an image in base64: data:image/png;base64,...") from None
+        raise InvalidRequestError(
+            "A data: URL must hold an image in base64: data:image/png;base64,..."
+        ) from None
 
 
 def _check_inputs(request: Request, encoded: tuple[EncodedImage, ...], model: Model) -> None:
@@ -198,11 +244,13 @@ def _check_inputs(request: Request, encoded: tuple[EncodedImage, ...], model: Mo
     for number, encoded_image in enumerate(encoded[:-1] if masked else encoded, start=1):
         if complaint := _complaint(encoded_image, limits):
             which = "The image" if len(encoded) == 1 else f"Image {number}"
-            raise InvalidRequestError(f"{which} does not suit {model.id}: {complaint}.", code="INVALID_PROMPT")
+            raise InvalidRequestError(
+                f"{which} does not suit {model.id}: {complaint}.", code="INVALID_PROMPT"
+            )
     if masked and (encoded[-1].width, encoded[-1].height) != (encoded[0].width, encoded[0].height):
         raise InvalidRequestError(
-            f"The mask has {encoded[-1].width}x{encoded[-1].height} pixels, the image {encoded[0].width}x"
-            f"{encoded[0].height}: make them the same."
+            f"The mask has {encoded[-1].width}x{encoded[-1].height} pixels, the image"
+            f" {encoded[0].width}x{encoded[0].height}: make them the same."
         )
 
 
@@ -213,16 +261,27 @@ def _complaint(encoded_image: EncodedImage, limits: InputLimits) -> str | None:
     )
     pixels = encoded_image.width * encoded_image.height
     if encoded_image.media_type not in limits.media_types:
-        return f"it is {encoded_image.media_type}, and the model takes {', '.join(limits.media_types)}"
+        return (
+            f"it is {encoded_image.media_type}, and the model takes {', '.join(limits.media_types)}"
+        )
     if short_side < limits.min_side:
-        return f"its short side has {short_side} pixels, and the model takes {limits.min_side} and more"
+        return (
+            f"its short side has {short_side} pixels, and the model takes {limits.min_side} and"
+            " more"
+        )
     if limits.max_side is not None and long_side > limits.max_side:
-        return f"its long side has {long_side:,} pixels, and the model takes at most {limits.max_side:,}"
+        return (
+            f"its long side has {long_side:,} pixels, and the model takes at most"
+            f" {limits.max_side:,}"
+        )
     if pixels < limits.min_pixels or (limits.max_pixels is not None and pixels > limits.max_pixels):
         most = "" if limits.max_pixels is None else f" and at most {limits.max_pixels:,}"
         return f"it has {pixels:,} pixels, and the model takes at least {limits.min_pixels:,}{most}"
     if limits.max_ratio is not None and long_side > limits.max_ratio * short_side:
         return f"its long side is more than {limits.max_ratio:g} times the short one"
     if limits.max_bytes is not None and len(encoded_image.data) > limits.max_bytes:
-        return f"it has {len(encoded_image.data):,} bytes, and the model takes at most {limits.max_bytes:,}"
+        return (
+            f"it has {len(encoded_image.data):,} bytes, and the model takes at most"
+            f" {limits.max_bytes:,}"
+        )
     return None

@@ -1,7 +1,8 @@
 """Makes outcomes of the images that came: receipt, files, rows.
 
-The receipt goes into the ledger before the files are written. So a file that has no row yet is known by its hash to belong to
-an attempt, and what the provider billed is known to the cent, even if the process dies in between.
+The receipt goes into the ledger before the files are written. So a file that
+has no row yet is known by its hash to belong to an attempt, and what the
+provider billed is known to the cent, even if the process dies in between.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ __all__ = ["Keeper"]
 
 
 class _Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """What an attempt came to, before its files are on the disk: `files` are where its `images` will be."""
+    """What an attempt came to, before its files are on the disk: `files` are
+    where its `images` will be.
+    """
 
     state: State
     cost_nanousd: int | None
@@ -63,11 +66,18 @@ class Keeper:
         self._max_pixels = max_pixels
         self._now = now
 
-    async def keep(self, attempt: RunningAttempt, result: GeneratedImages, cost: Cost) -> tuple[Outcome, ...]:
-        """Gives one outcome for each index of the order. A disk that fails loses nothing: the bytes stay with the image."""
+    async def keep(
+        self, attempt: RunningAttempt, result: GeneratedImages, cost: Cost
+    ) -> tuple[Outcome, ...]:
+        """Gives one outcome for each index of the order. A disk that fails
+        loses nothing: the bytes stay with the image.
+        """
         planned = attempt.planned
         shares = share_cost(cost, result.images)
-        indexes = [*planned.indexes, *[planned.indexes[-1]] * (len(result.images) - len(planned.indexes))]
+        indexes = [
+            *planned.indexes,
+            *[planned.indexes[-1]] * (len(result.images) - len(planned.indexes)),
+        ]
         outcomes: list[Outcome] = []
         bytes_of: dict[str, bytes] = {}
         for image, share, index in zip(result.images, shares, indexes, strict=False):
@@ -77,15 +87,18 @@ class Keeper:
                 bytes_of[outcome.id] = image.data
         outcomes = await self._settle(attempt, outcomes, bytes_of, cost)
         short = ProviderError(
-            f"{planned.provider.name} gave {len(outcomes)} images of {len(planned.indexes)} asked for."
+            f"{planned.provider.name} gave {len(outcomes)} images of {len(planned.indexes)} asked"
+            " for."
         )
         outcomes += [_failure(planned, index, short) for index in planned.indexes[len(outcomes) :]]
         return tuple(outcomes[: len(planned.indexes)])
 
     async def adopt(self, row: AttemptRecord) -> bool:
-        """Settles an attempt by its receipt, and lists the images whose files were written, in whichever library they are.
+        """Settles an attempt by its receipt, and lists the images whose files
+        were written, in whichever library they are.
 
-        Gives False where it has no receipt, or where its images can still be fetched.
+        Gives False where it has no receipt, or where its images can still be
+        fetched.
         """
         if row.receipt is None:
             return False
@@ -97,7 +110,9 @@ class Keeper:
         if not all(there):
             state, code = "unknown", "STORAGE_ERROR"
             lost = f"{there.count(False)} of {len(there)} images"
-            message = f"The program ended before {lost} had been written to the disk; they were billed."
+            message = (
+                f"The program ended before {lost} had been written to the disk; they were billed."
+            )
         await self._ledger.settle(
             row.id,
             state,
@@ -105,11 +120,15 @@ class Keeper:
             now=self._now(),
             error_code=code,
             error_message=message,
-            along=[insert_image(image) for image, whole in zip(receipt.images, there, strict=True) if whole],
+            along=[
+                insert_image(image)
+                for image, whole in zip(receipt.images, there, strict=True)
+                if whole
+            ],
         )
         return True
 
-    # --- one image ------------------------------------------------------------------------------------------------
+    # --- one image ------------------------------------------------------------
 
     async def _outcome(
         self,
@@ -127,7 +146,9 @@ class Keeper:
                     billed="yes" if image.billed and cost.usd != 0 else "no",
                 )
             case LostImage():
-                error = ProviderError(f"{planned.provider.name} made the image: {image.reason}", billed="yes")
+                error = ProviderError(
+                    f"{planned.provider.name} made the image: {image.reason}", billed="yes"
+                )
             case GeneratedImage():
                 try:
                     return await self._image(attempt, image, cost, index, adjustments)
@@ -174,35 +195,52 @@ class Keeper:
         )
 
     def _check_pixels(self, found: ImageHeader) -> None:
-        """Nobody who opens the image later, to make a thumbnail say, shall run out of memory."""
+        """Nobody who opens the image later, to make a thumbnail say, shall run
+        out of memory.
+        """
         if found.width * found.height > self._max_pixels:
             raise ProviderError(
-                f"The reply claims to be an image of {found.width} x {found.height} pixels, which is more than imagen opens.",
+                f"The reply claims to be an image of {found.width} x {found.height} pixels, which"
+                " is more than imagen opens.",
                 billed="yes",
             )
 
-    async def _set_aside(self, attempt: RunningAttempt, data: bytes, error: ProviderError) -> ProviderError:
-        """Keeps bytes that were paid for and that nobody can read yet, and says where."""
+    async def _set_aside(
+        self, attempt: RunningAttempt, data: bytes, error: ProviderError
+    ) -> ProviderError:
+        """Keeps bytes that were paid for and that nobody can read yet, and says
+        where.
+        """
         if self._files is not None:
             try:
-                path = await self._workers.run(partial(self._files.store_unreadable, attempt.id, data))
+                path = await self._workers.run(
+                    partial(self._files.store_unreadable, attempt.id, data)
+                )
             except StorageError:
                 return error
             error.message += f" They are kept at {path}."
             error.args = (error.message,)
         return error
 
-    # --- all of them ------------------------------------------------------------------------------------------------
+    # --- all of them ----------------------------------------------------------
 
     async def _settle(
-        self, attempt: RunningAttempt, outcomes: list[Outcome], bytes_of: dict[str, bytes], cost: Cost
+        self,
+        attempt: RunningAttempt,
+        outcomes: list[Outcome],
+        bytes_of: dict[str, bytes],
+        cost: Cost,
     ) -> list[Outcome]:
         receipt = _write_receipt(outcomes, cost)
         try:
             if receipt.images:
                 await self._ledger.mark_received(attempt.id, msgspec.json.encode(receipt).decode())
             outcomes = [await self._store(outcome, bytes_of) for outcome in outcomes]
-            rows = [row for row in receipt.images if any(_is_stored(outcome, row.id) for outcome in outcomes)]
+            rows = [
+                row
+                for row in receipt.images
+                if any(_is_stored(outcome, row.id) for outcome in outcomes)
+            ]
             await self._ledger.settle(
                 attempt.id,
                 receipt.state,
@@ -213,7 +251,8 @@ class Keeper:
                 along=[insert_image(row) for row in rows],
             )
         except StorageError as error:
-            # The images are there and paid: they are handed over with the news that the disk failed.
+            # The images are there and paid: they are handed over with the news
+            # that the disk failed.
             return [_with_storage_error(outcome, error, bytes_of) for outcome in outcomes]
         return outcomes
 
@@ -254,13 +293,19 @@ def _is_stored(outcome: Outcome, image_id: str) -> bool:
     return isinstance(outcome, Image) and outcome.id == image_id and outcome.path is not None
 
 
-def _with_storage_error(outcome: Outcome, error: StorageError, bytes_of: dict[str, bytes]) -> Outcome:
+def _with_storage_error(
+    outcome: Outcome, error: StorageError, bytes_of: dict[str, bytes]
+) -> Outcome:
     if not isinstance(outcome, Image) or outcome.storage_error is not None:
         return outcome
     stored = outcome.path is not None and outcome.path.is_file()
-    kept = {} if stored else {"path": None, "stored_sha256": None, "inline_data": bytes_of[outcome.id]}
+    kept = (
+        {} if stored else {"path": None, "stored_sha256": None, "inline_data": bytes_of[outcome.id]}
+    )
     return msgspec.structs.replace(outcome, storage_error=error.message, **kept)
 
 
 def _failure(planned: PlannedRequest, index: int, error: ImagenError) -> Failure:
-    return failure_of(planned.request, index, error, model=planned.model.id, provider=planned.provider.name)
+    return failure_of(
+        planned.request, index, error, model=planned.model.id, provider=planned.provider.name
+    )

@@ -1,4 +1,6 @@
-"""From a request to an order: in the words of its model, quoted, and fit to be sent."""
+"""From a request to an order: in the words of its model, quoted, and fit to be
+sent.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +34,11 @@ __all__ = ["PlannedRequest", "Planner"]
 
 
 class PlannedRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that is fit to be sent, for as many images as there are indexes.
+    """A request that is fit to be sent, for as many images as there are
+    indexes.
 
-    `request` is what was asked, `sent` the same in the words of the model. `inputs` are there once they have been read.
+    `request` is what was asked, `sent` the same in the words of the model.
+    `inputs` are there once they have been read.
     """
 
     request: Request
@@ -74,7 +78,8 @@ class Planner:
         self._now = now
 
     def model_for(self, request: Request) -> Model:
-        """The model that a request goes to first: the one that it names, else the one that is chosen for it.
+        """The model that a request goes to first: the one that it names, else
+        the one that is chosen for it.
 
         Raises:
             ImagenError: there is none.
@@ -97,7 +102,8 @@ class Planner:
         model_id: str | None = None,
         economy: bool = False,
     ) -> PlannedRequest:
-        """Checks a request against the catalog, for its own model or another one; nothing is sent.
+        """Checks a request against the catalog, for its own model or another
+        one; nothing is sent.
 
         Raises:
             ImagenError: it cannot be sent; the message says what to change.
@@ -111,25 +117,34 @@ class Planner:
         """Reads the images that an order works on.
 
         Raises:
-            InvalidRequestError: one of them is not there, or does not suit the model.
+            InvalidRequestError: one of them is not there, or does not suit the
+                model.
         """
         if planned.request_json:
             return planned
-        # Read in the order of the asked request; an emulation takes the same images in the same order.
+        # Read in the order of the asked request; an emulation takes the same
+        # images in the same order.
         inputs = await self._sources.read(planned.request, planned.model)
         return msgspec.structs.replace(
-            planned, request=inputs.request, inputs=inputs, request_json=encode_request(inputs.request)
+            planned,
+            request=inputs.request,
+            inputs=inputs,
+            request_json=encode_request(inputs.request),
         )
 
     def rebuild(self, row: AttemptRecord) -> PlannedRequest:
-        """The order of an attempt in the ledger, without the images that it worked on: they have been sent.
+        """The order of an attempt in the ledger, without the images that it
+        worked on: they have been sent.
 
         Raises:
-            ImagenError: its model or provider is not there any more, or is not set up.
+            ImagenError: its model or provider is not there any more, or is not
+                set up.
         """
         request = decode_request(row.request_json)
         indexes = tuple(range(row.first_index, row.first_index + row.images))
-        planned = self._plan_for(request, self._catalog.find(row.model), indexes, row.batch_id, economy=row.economy)
+        planned = self._plan_for(
+            request, self._catalog.find(row.model), indexes, row.batch_id, economy=row.economy
+        )
         sources = sources_of(request)
         first = sources[0] if sources and not hasattr(request, "references") else None
         inputs = Inputs(request=request, parent_id=getattr(first, "id", None))
@@ -154,7 +169,13 @@ class Planner:
         return _with_inputs(call, planned.inputs.encoded)
 
     def _plan_for(
-        self, request: Request, model: Model, indexes: tuple[int, ...], batch_id: str | None, *, economy: bool
+        self,
+        request: Request,
+        model: Model,
+        indexes: tuple[int, ...],
+        batch_id: str | None,
+        *,
+        economy: bool,
     ) -> PlannedRequest:
         sent, adjustments = translate(request, model)
         access = self._settings.access.get(model.provider)
@@ -164,7 +185,9 @@ class Planner:
             )
         provider = access.provider
         if operation_of(sent) not in provider.operations:
-            raise ConfigurationError(f"imagen cannot {operation_of(sent)} with {provider.name} yet.")
+            raise ConfigurationError(
+                f"imagen cannot {operation_of(sent)} with {provider.name} yet."
+            )
         if economy:
             _check_economy(model, provider, operation_of(sent))
         self._check_access(provider.name)
@@ -186,19 +209,29 @@ class Planner:
 
 def _check_economy(model: Model, provider: Provider, operation: Operation) -> None:
     way = provider.batch_api
-    if way is None or operation not in way.operations or model.price is None or model.price.economy is None:
+    if (
+        way is None
+        or operation not in way.operations
+        or model.price is None
+        or model.price.economy is None
+    ):
         raise InvalidRequestError(
-            f"{provider.name} does not {operation} with {model.id} for less: leave out economy, or take another model."
+            f"{provider.name} does not {operation} with {model.id} for less: leave out economy, or"
+            " take another model."
         )
 
 
 def _with_inputs(call: Call, images: tuple[EncodedImage, ...]) -> Call:
-    """The images, in the order of `sources_of`, where the exchange looks for them."""
+    """The images, in the order of `sources_of`, where the exchange looks for
+    them.
+    """
     match call.request:
         case Generate():
             return msgspec.structs.replace(call, references=images)
         case Edit(mask=mask) if mask is not None:
-            return msgspec.structs.replace(call, images=images[:-1], mask=images[-1] if images else None)
+            return msgspec.structs.replace(
+                call, images=images[:-1], mask=images[-1] if images else None
+            )
         case Restyle():
             return msgspec.structs.replace(call, images=images[:1], references=images[1:])
         case _:

@@ -1,8 +1,10 @@
-"""What a process that died left behind: collected, adopted, or known to be unknown.
+"""What a process that died left behind: collected, adopted, or known to be
+unknown.
 
-Whoever opens a home takes over the attempts of clients that are not open any more. What was never sent is dropped, what was
-received is adopted, a job that the provider knows is collected in the background, and of the rest nobody can know: it is
-`unknown`, and counts as spent until somebody reconciles it.
+Whoever opens a home takes over the attempts of clients that are not open any
+more. What was never sent is dropped, what was received is adopted, a job that
+the provider knows is collected in the background, and of the rest nobody can
+know: it is `unknown`, and counts as spent until somebody reconciles it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,13 @@ from typing import Protocol
 import msgspec
 import trio
 
-from .._errors import ConfigurationError, ImagenError, ModelNotFoundError, OutcomeUnknownError, ProviderError
+from .._errors import (
+    ConfigurationError,
+    ImagenError,
+    ModelNotFoundError,
+    OutcomeUnknownError,
+    ProviderError,
+)
 from .._requests.request import decode_request
 from .._results.images import Cost, Failure, Outcome, failure_of
 from .._storage.ledger import AttemptRecord, Ledger, State
@@ -36,7 +44,9 @@ __all__ = ["Recovery", "failures_of"]
 class Collector(Protocol):
     """Fetches the images of jobs in the background."""
 
-    def collect(self, planned: PlannedRequest, row: AttemptRecord, emit: Emit) -> RunningAttempt: ...
+    def collect(
+        self, planned: PlannedRequest, row: AttemptRecord, emit: Emit
+    ) -> RunningAttempt: ...
 
     @property
     def attempts(self) -> Sequence[RunningAttempt]: ...
@@ -86,9 +96,11 @@ class Recovery:
         self._collecting: dict[str, RunningAttempt] = {}
 
     async def resolve_dead(self) -> None:
-        """Settles the attempts that nobody works on any more, or starts to collect them.
+        """Settles the attempts that nobody works on any more, or starts to
+        collect them.
 
-        Those are of clients that are not open any more, and of this one, where the database failed at their end.
+        Those are of clients that are not open any more, and of this one, where
+        the database failed at their end.
         """
         async with self._resolving:
             for owner in await self._ledger.unresolved_owners():
@@ -101,7 +113,9 @@ class Recovery:
                     await self._resolve(row)
 
     async def collect_unknown(self) -> int:
-        """Tries once more to collect the jobs that nobody could tell the end of, and says how many there are."""
+        """Tries once more to collect the jobs that nobody could tell the end
+        of, and says how many there are.
+        """
         async with self._resolving:
             found = 0
             for row in await self._ledger.unknown():
@@ -117,17 +131,22 @@ class Recovery:
         return list(self._collecting.values())
 
     async def wait_ended(self, batch_id: str) -> None:
-        """Waits until nothing of a batch is under way here any more: neither collected nor salvaged."""
+        """Waits until nothing of a batch is under way here any more: neither
+        collected nor salvaged.
+        """
         for attempt in self._under_way(batch_id):
             await attempt.done.wait()
 
     async def outcomes_of(self, batch_id: str) -> AsyncGenerator[Outcome]:
-        """What came of a batch and still comes: images, what is under way here, then failures for all the rest."""
+        """What came of a batch and still comes: images, what is under way here,
+        then failures for all the rest.
+        """
         await self.resolve_dead()
         told: set[int] = set()
         under_way = self._under_way(batch_id)
         for image in [] if self._library is None else await self._library.of_batch(batch_id):
-            # What was sold together, and what lost a race, is there beside what was asked for.
+            # What was sold together, and what lost a race, is there beside what
+            # was asked for.
             if image.index not in told:
                 told.add(image.index)
                 yield image
@@ -158,7 +177,9 @@ class Recovery:
     async def _resolve(self, row: AttemptRecord) -> None:
         if row.state == "reserved":
             if await self._ledger.take_over(row, self._owner):
-                await self._end(row, "failed", FREE, "The program ended before the request was sent.")
+                await self._end(
+                    row, "failed", FREE, "The program ended before the request was sent."
+                )
             return
         if row.receipt is not None:
             if not await self._ledger.take_over(row, self._owner) or await self._keeper.adopt(row):
@@ -173,11 +194,15 @@ class Recovery:
             await self._collect(row, planned)
         elif await self._ledger.take_over(row, self._owner):
             await self._end(
-                row, "unknown", Cost(), "The program ended before the answer came; the image may be billed."
+                row,
+                "unknown",
+                Cost(),
+                "The program ended before the answer came; the image may be billed.",
             )
 
     def _rebuild(self, row: AttemptRecord) -> PlannedRequest | None:
-        """The order of a job that can be collected; None where that is no job, or cannot be.
+        """The order of a job that can be collected; None where that is no job,
+        or cannot be.
 
         Raises:
             ConfigurationError: its provider is not set up here.
@@ -191,7 +216,11 @@ class Recovery:
                 raise
             return None
         provider = planned.provider
-        return planned if (provider.batch_api if row.economy else provider.collect) is not None else None
+        return (
+            planned
+            if (provider.batch_api if row.economy else provider.collect) is not None
+            else None
+        )
 
     async def _collect(self, row: AttemptRecord, planned: PlannedRequest) -> bool:
         if not await self._ledger.take_over(row, self._owner):
@@ -203,12 +232,16 @@ class Recovery:
         return True
 
     async def _collect_together(self, row: AttemptRecord) -> None:
-        """Collects the whole job of an attempt; the tickets of those that have ended are there to keep the positions."""
+        """Collects the whole job of an attempt; the tickets of those that have
+        ended are there to keep the positions.
+        """
         assert row.remote_id is not None
         attempts: list[RunningAttempt] = []
         rows = await self._ledger.of_job(row.provider, row.remote_id)
         # What the owner of an unknown one still works on is not to be had.
-        dead = {owner for owner in {other.owner for other in rows} if not await self._is_open(owner)}
+        dead = {
+            owner for owner in {other.owner for other in rows} if not await self._is_open(owner)
+        }
         for other in rows:
             attempt = RunningAttempt.again(
                 self._planner.rebuild(other),
@@ -239,16 +272,27 @@ class Recovery:
 
     async def _end(self, row: AttemptRecord, state: State, cost: Cost, message: str) -> None:
         code = "OUTCOME_UNKNOWN" if state == "unknown" else "TIMEOUT"
-        await self._ledger.settle(row.id, state, cost, now=self._now(), error_code=code, error_message=message)
+        await self._ledger.settle(
+            row.id, state, cost, now=self._now(), error_code=code, error_message=message
+        )
 
 
 def failures_of(row: AttemptRecord) -> list[Failure]:
-    """What an attempt without images is to whoever asked for them; what was free to fail says so."""
+    """What an attempt without images is to whoever asked for them; what was
+    free to fail says so.
+    """
     request = decode_request(row.request_json)
-    message = row.error_message or "The program ended before the answer came; the image may be billed."
+    message = (
+        row.error_message or "The program ended before the answer came; the image may be billed."
+    )
     if row.state in ("reserved", "sent", "accepted"):
-        message = "Another process works on it, or its provider is not set up here; ask again later."
+        message = (
+            "Another process works on it, or its provider is not set up here; ask again later."
+        )
     free = row.state == "failed" and not row.settled_usd
     error = ProviderError(message) if free else OutcomeUnknownError(message)
     indexes = range(row.first_index, row.first_index + row.images)
-    return [failure_of(request, index, error, model=row.model, provider=row.provider) for index in indexes]
+    return [
+        failure_of(request, index, error, model=row.model, provider=row.provider)
+        for index in indexes
+    ]

@@ -1,4 +1,6 @@
-"""Which way a request goes: its own model, then those to fall back on, perhaps two at once."""
+"""Which way a request goes: its own model, then those to fall back on, perhaps
+two at once.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,13 @@ class Router:
     """Gives the outcomes of requests, over whichever way they come."""
 
     def __init__(
-        self, *, planner: Planner, engine: Engine, ledger: Ledger, policy: RoutingPolicy, cache: ResultCache | None
+        self,
+        *,
+        planner: Planner,
+        engine: Engine,
+        ledger: Ledger,
+        policy: RoutingPolicy,
+        cache: ResultCache | None,
     ) -> None:
         self._planner = planner
         self._engine = engine
@@ -54,7 +62,9 @@ class Router:
         """
         try:
             planned_requests, unfit = self._plan(request, context.options, indexes, batch_id)
-            planned_requests = await self._sort(planned_requests, context.options.routing or self._policy.routing)
+            planned_requests = await self._sort(
+                planned_requests, context.options.routing or self._policy.routing
+            )
             if context.options.cache:
                 wanted = Wanted(seed=request.seed, siblings=siblings)
                 return await self._look_first(planned_requests, unfit, context, wanted)
@@ -72,22 +82,34 @@ class Router:
         return await self._try_each(planned_requests, unfit, context)
 
     async def _look_first(
-        self, planned_requests: list[PlannedRequest], unfit: list[ImagenError], context: CallContext, wanted: Wanted
+        self,
+        planned_requests: list[PlannedRequest],
+        unfit: list[ImagenError],
+        context: CallContext,
+        wanted: Wanted,
     ) -> tuple[Outcome, ...]:
         if self._cache is None:
-            raise ConfigurationError("There is no library to look into: leave out cache, or library=None.")
+            raise ConfigurationError(
+                "There is no library to look into: leave out cache, or library=None."
+            )
         read = {}
         for planned in planned_requests:
-            # Images that do not suit one model may suit the next: the attempt says so, where it comes to that.
+            # Images that do not suit one model may suit the next: the attempt
+            # says so, where it comes to that.
             with suppress(ImagenError):
                 read[planned.model.id] = await self._planner.read_inputs(planned)
         make = partial(
-            self._make, [read.get(planned.model.id, planned) for planned in planned_requests], unfit, context
+            self._make,
+            [read.get(planned.model.id, planned) for planned in planned_requests],
+            unfit,
+            context,
         )
         return await (self._cache.run([*read.values()], wanted, make) if read else make())
 
     def quote(self, request: Request, options: RoutingOptions) -> Quote | None:
-        """What the first model that can take it will cost; None where none can, as nothing will be sent then."""
+        """What the first model that can take it will cost; None where none can,
+        as nothing will be sent then.
+        """
         try:
             planned_requests, _ = self._plan(request, options, (0,), None)
         except ImagenError:
@@ -95,12 +117,19 @@ class Router:
         return planned_requests[0].quote
 
     def _plan(
-        self, request: Request, options: RoutingOptions, indexes: tuple[int, ...], batch_id: str | None
+        self,
+        request: Request,
+        options: RoutingOptions,
+        indexes: tuple[int, ...],
+        batch_id: str | None,
     ) -> tuple[list[PlannedRequest], list[ImagenError]]:
-        """An order for each way that can take the request; what is wrong with the request itself is wrong everywhere."""
+        """An order for each way that can take the request; what is wrong with
+        the request itself is wrong everywhere.
+        """
         fallback = options.fallback
         if fallback is None:
-            # Whoever names a model wants that one, and says so if another will do.
+            # Whoever names a model wants that one, and says so if another will
+            # do.
             fallback = self._policy.fallback if request.model is None else ()
         planned_requests: list[PlannedRequest] = []
         errors: list[ImagenError] = []
@@ -120,7 +149,9 @@ class Router:
             raise errors[0]
         return planned_requests, errors
 
-    async def _sort(self, planned_requests: list[PlannedRequest], routing: Routing) -> list[PlannedRequest]:
+    async def _sort(
+        self, planned_requests: list[PlannedRequest], routing: Routing
+    ) -> list[PlannedRequest]:
         if len(planned_requests) == 1 or routing == "first":
             return planned_requests
         if routing == "cheapest":
@@ -164,12 +195,20 @@ class Router:
     async def _try_in_parts(
         self, planned_requests: list[PlannedRequest], unfit: list[ImagenError], context: CallContext
     ) -> tuple[Outcome, ...]:
-        """The same in several requests, as the next model makes fewer images in one."""
-        indexes, most = planned_requests[0].indexes, planned_requests[0].model.capabilities.max_images_per_request
+        """The same in several requests, as the next model makes fewer images in
+        one.
+        """
+        indexes, most = (
+            planned_requests[0].indexes,
+            planned_requests[0].model.capabilities.max_images_per_request,
+        )
         outcomes: list[Outcome] = []
         while len(outcomes) < len(indexes):
             part = indexes[len(outcomes) : len(outcomes) + most]
-            again = [self._replan(planned, part, seed_offset=len(outcomes)) for planned in planned_requests]
+            again = [
+                self._replan(planned, part, seed_offset=len(outcomes))
+                for planned in planned_requests
+            ]
             try:
                 outcomes += await self._try_each(again, unfit, context)
             except BudgetExceededError as error:
@@ -177,11 +216,14 @@ class Router:
                     raise
                 # What has come is paid, and handed over.
                 outcomes += [
-                    failure_of(planned_requests[0].request, index, error) for index in indexes[len(outcomes) :]
+                    failure_of(planned_requests[0].request, index, error)
+                    for index in indexes[len(outcomes) :]
                 ]
         return tuple(outcomes)
 
-    def _replan(self, planned: PlannedRequest, indexes: tuple[int, ...], *, seed_offset: int) -> PlannedRequest:
+    def _replan(
+        self, planned: PlannedRequest, indexes: tuple[int, ...], *, seed_offset: int
+    ) -> PlannedRequest:
         request = planned.request
         if request.seed is not None:
             # The same seed would give the same image again.
@@ -202,7 +244,9 @@ class Router:
             return await first()
         # The second is an extra: only if there is money and a slot for it now.
         at_once = context.without_waiting()
-        return await hedge(first, partial(self._engine.attempt, others[0], at_once, has_alternative=True), after)
+        return await hedge(
+            first, partial(self._engine.attempt, others[0], at_once, has_alternative=True), after
+        )
 
 
 def _fits(planned: PlannedRequest) -> bool:

@@ -1,4 +1,6 @@
-"""Ends an attempt in the ledger: with images, or with an error and what it cost."""
+"""Ends an attempt in the ledger: with images, or with an error and what it
+cost.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,17 @@ _CLEANUP_SECONDS = 35.0
 
 
 class Settler:
-    """Settles attempts. `hide_secrets` blots the key of a provider out of a text."""
+    """Settles attempts. `hide_secrets` blots the key of a provider out of a
+    text.
+    """
 
     def __init__(
-        self, *, ledger: Ledger, keeper: Keeper, hide_secrets: Callable[[str, str], str], now: Callable[[], float]
+        self,
+        *,
+        ledger: Ledger,
+        keeper: Keeper,
+        hide_secrets: Callable[[str, str], str],
+        now: Callable[[], float],
     ) -> None:
         self._ledger = ledger
         self._keeper = keeper
@@ -47,7 +56,8 @@ class Settler:
             attempt.emit_ended()
         if bound.cancelled_caught:
             raise StorageError(
-                f"The disk did not answer for {_CLEANUP_SECONDS:g} seconds; the image is paid.", billed="yes"
+                f"The disk did not answer for {_CLEANUP_SECONDS:g} seconds; the image is paid.",
+                billed="yes",
             )
 
     async def fail(self, attempt: RunningAttempt, error: ImagenError) -> None:
@@ -56,8 +66,12 @@ class Settler:
         error = self._clean(error, planned.provider.name)
         billed = error.billed if attempt.sent else "no"
         if billed == "yes" and error.cost_usd is None:
-            billed_images = GeneratedImages(images=(GeneratedImage(data=b""),) * len(planned.indexes))
-            error.cost_usd = cost_of(planned.model, planned.sent, billed_images, economy=planned.economy).usd
+            billed_images = GeneratedImages(
+                images=(GeneratedImage(data=b""),) * len(planned.indexes)
+            )
+            error.cost_usd = cost_of(
+                planned.model, planned.sent, billed_images, economy=planned.economy
+            ).usd
             error.cost_source = "estimated"
         cost = FREE if billed == "no" else Cost()
         if error.cost_usd is not None:
@@ -68,13 +82,22 @@ class Settler:
         attempt.fail(error)
         attempt.emit_ended()
 
-    async def end(self, attempt: RunningAttempt, state: State, cost: Cost, error: ImagenError) -> None:
-        """Gives the money back that it did not cost, and writes its end; where that fails its row stays as it is, in flight."""
+    async def end(
+        self, attempt: RunningAttempt, state: State, cost: Cost, error: ImagenError
+    ) -> None:
+        """Gives the money back that it did not cost, and writes its end; where
+        that fails its row stays as it is, in flight.
+        """
         attempt.reservation.settle(cost.usd)
         with trio.move_on_after(_CLEANUP_SECONDS, shield=True):
             try:
                 await self._ledger.settle(
-                    attempt.id, state, cost, now=self._now(), error_code=error.code, error_message=error.message
+                    attempt.id,
+                    state,
+                    cost,
+                    now=self._now(),
+                    error_code=error.code,
+                    error_message=error.message,
                 )
             except StorageError:
                 # The caller gets the first error.
@@ -84,5 +107,7 @@ class Settler:
         """A provider may repeat the key in its error text."""
         error.message = self._hide_secrets(provider, error.message)
         error.args = (error.message,)
-        error.details = {name: self._hide_secrets(provider, value) for name, value in error.details.items()}
+        error.details = {
+            name: self._hide_secrets(provider, value) for name, value in error.details.items()
+        }
         return error

@@ -1,4 +1,5 @@
-"""A circuit breaker: what fails again and again is left alone for a while, and then tried by one request.
+"""A circuit breaker: what fails again and again is left alone for a while, and
+then tried by one request.
 
 ::
 
@@ -6,8 +7,9 @@
                                        ^                           |
                                        +--(the probe fails: the cooldown doubles)
 
-A request is known by when it was admitted. One that was admitted before the last change of state and ends after it is old
-news: it neither closes an open breaker nor opens a closed one, and it lengthens no cooldown.
+A request is known by when it was admitted. One that was admitted before the
+last change of state and ends after it is old news: it neither closes an open
+breaker nor opens a closed one, and it lengthens no cooldown.
 """
 
 from __future__ import annotations
@@ -21,18 +23,24 @@ BreakerState = Literal["closed", "open", "half-open"]
 
 
 class Breaker:
-    """Whether requests may go one way. It knows no clock: every `now` comes from one of the caller's, in seconds.
+    """Whether requests may go one way. It knows no clock: every `now` comes
+    from one of the caller's, in seconds.
 
-    Whoever `admit` let through must end with `succeeded`, `failed` or `released`, with the time of its admission as `started`.
+    Whoever `admit` let through must end with `succeeded`, `failed` or
+    `released`, with the time of its admission as `started`.
 
     Args:
         failures: How many in a row open it; Spring Retry's number is 3 as well.
-        cooldown_seconds: How long it then stays open before a probe; Polly's default break is 5 s, resilience4j's 60 s.
+        cooldown_seconds: How long it then stays open before a probe; Polly's
+            default break is 5 s, resilience4j's 60 s.
         longest_cooldown_seconds: How long at most, after probes that failed.
     """
 
     def __init__(
-        self, failures: int = 3, cooldown_seconds: float = 30.0, longest_cooldown_seconds: float = 300.0
+        self,
+        failures: int = 3,
+        cooldown_seconds: float = 30.0,
+        longest_cooldown_seconds: float = 300.0,
     ) -> None:
         self._most_failures = failures
         self._first_cooldown = cooldown_seconds
@@ -45,7 +53,9 @@ class Breaker:
 
     @property
     def retry_at(self) -> float | None:
-        """When a probe is due, or was while one is under way; None while the breaker is closed."""
+        """When a probe is due, or was while one is under way; None while the
+        breaker is closed.
+        """
         return self._retry_at
 
     def state(self, now: float) -> BreakerState:
@@ -55,7 +65,9 @@ class Breaker:
         return "open" if now < self._retry_at else "half-open"
 
     def admit(self, now: float) -> bool:
-        """Whether a request may go; the one that may while the breaker is half-open is the probe."""
+        """Whether a request may go; the one that may while the breaker is
+        half-open is the probe.
+        """
         if self._retry_at is None:
             return True
         if now < self._retry_at or self._probe_started is not None:
@@ -83,7 +95,9 @@ class Breaker:
                 self._open(now)
 
     def released(self, started: float) -> None:
-        """A request ended in neither way: it was dropped, or cancelled. If it was the probe, another one may go."""
+        """A request ended in neither way: it was dropped, or cancelled. If it
+        was the probe, another one may go.
+        """
         if self._is_probe(started):
             self._probe_started = None
 
@@ -92,7 +106,8 @@ class Breaker:
         self._probe_started = None
 
     def _is_probe(self, started: float) -> bool:
-        # What was admitted before it opened started at least a cooldown before any probe.
+        # What was admitted before it opened started at least a cooldown before
+        # any probe.
         return self._probe_started is not None and started == self._probe_started
 
     def _is_current(self, started: float) -> bool:

@@ -1,8 +1,11 @@
-"""Money as a scope: reserve before sending, settle after, and never let the two together pass a limit.
+"""Money as a scope: reserve before sending, settle after, and never let the two
+together pass a limit.
 
-A scope cancels only code that asks for money it cannot have. A request that does not fit waits while reservations in
-flight may still free something. When even their settling cannot help, the scope is exhausted: nothing new starts, what
-is in flight finishes and is handed over, and the scope is cancelled only when its consumer comes back for more.
+A scope cancels only code that asks for money it cannot have. A request that
+does not fit waits while reservations in flight may still free something. When
+even their settling cannot help, the scope is exhausted: nothing new starts,
+what is in flight finishes and is handed over, and the scope is cancelled only
+when its consumer comes back for more.
 """
 
 from __future__ import annotations
@@ -37,20 +40,28 @@ def read_usd(usd: Decimal | str | int) -> Decimal:
         ConfigurationError: it is something else.
     """
     if isinstance(usd, float):
-        raise ConfigurationError(f"Give a budget as text or Decimal, not as the float {usd!r}: usd={str(usd)!r}.")
+        raise ConfigurationError(
+            f"Give a budget as text or Decimal, not as the float {usd!r}: usd={str(usd)!r}."
+        )
     try:
         amount = Decimal(usd)
     except InvalidOperation:
-        raise ConfigurationError(f'{usd!r} is no amount of US dollars: write it like "0.50".') from None
+        raise ConfigurationError(
+            f'{usd!r} is no amount of US dollars: write it like "0.50".'
+        ) from None
     if not amount.is_finite() or not 0 <= amount < 1_000_000_000:
-        raise ConfigurationError(f"{amount} is no amount of US dollars from 0 to below 1,000,000,000.")
+        raise ConfigurationError(
+            f"{amount} is no amount of US dollars from 0 to below 1,000,000,000."
+        )
     return amount
 
 
 class Budget:
-    """A limit in US dollars: `spent_usd + reserved_usd` never passes `limit_usd`.
+    """A limit in US dollars: `spent_usd + reserved_usd` never passes
+    `limit_usd`.
 
-    Pass it to `open_batch(budget=...)`: requests that do not fit come out as failures. `usd` is text or a Decimal.
+    Pass it to `open_batch(budget=...)`: requests that do not fit come out as
+    failures. `usd` is text or a Decimal.
     """
 
     def __init__(self, usd: Decimal | str | int) -> None:
@@ -74,14 +85,19 @@ class Budget:
     def _take_alarms(self) -> Iterator[BudgetAlarm]:
         taken = self.spent_usd + self.reserved_usd
         while self._alarms and self.limit_usd and taken >= self.limit_usd * self._alarms[0]:
-            yield BudgetAlarm(budget=f"${self.limit_usd:f}", share=float(self._alarms.pop(0)), taken=taken)
+            yield BudgetAlarm(
+                budget=f"${self.limit_usd:f}", share=float(self._alarms.pop(0)), taken=taken
+            )
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, trio.Event()
         changed.set()
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.spent_usd} spent + {self.reserved_usd} reserved of {self.limit_usd} USD>"
+        return (
+            f"<{type(self).__name__} {self.spent_usd} spent + {self.reserved_usd} reserved of"
+            f" {self.limit_usd} USD>"
+        )
 
 
 class BudgetScope(Budget):
@@ -99,7 +115,9 @@ class BudgetScope(Budget):
 
     @property
     def exhausted_by(self) -> BudgetExceededError | None:
-        """What the first request that was turned away got; from then on nothing new starts in this scope."""
+        """What the first request that was turned away got; from then on nothing
+        new starts in this scope.
+        """
         return self._exhausted_by
 
     def _exhaust(self, error: BudgetExceededError) -> None:
@@ -112,12 +130,16 @@ class BudgetScope(Budget):
             await self._changed.wait()
 
     async def leave(self) -> None:
-        """Cancels the block; called by the code that asked for money it cannot have."""
+        """Cancels the block; called by the code that asked for money it cannot
+        have.
+        """
         self._cancel_scope.cancel("the budget is spent")
         await trio.lowlevel.checkpoint()
 
 
-_scopes: contextvars.ContextVar[tuple[BudgetScope, ...]] = contextvars.ContextVar("imagen_budget_scopes", default=())
+_scopes: contextvars.ContextVar[tuple[BudgetScope, ...]] = contextvars.ContextVar(
+    "imagen_budget_scopes", default=()
+)
 
 
 def current_scopes() -> tuple[BudgetScope, ...]:
@@ -127,10 +149,12 @@ def current_scopes() -> tuple[BudgetScope, ...]:
 
 @contextmanager
 def move_on_after_spending(usd: Decimal | str | int) -> Iterator[BudgetScope]:
-    """Leaves the block once it asks for money beyond `usd` US dollars, as `trio.move_on_after` does for time.
+    """Leaves the block once it asks for money beyond `usd` US dollars, as
+    `trio.move_on_after` does for time.
 
-    Scopes nest, and the tightest decides. What is in flight finishes and is handed over first; the caller's own work is
-    never cut. Afterwards `.cancelled_caught` and `.spent_usd` say what happened.
+    Scopes nest, and the tightest decides. What is in flight finishes and is
+    handed over first; the caller's own work is never cut. Afterwards
+    `.cancelled_caught` and `.spent_usd` say what happened.
     """
     scope = BudgetScope(usd)
     token = _scopes.set((*_scopes.get(), scope))
@@ -165,7 +189,9 @@ class Reservation:
             budget.reserved_usd += usd
 
     def settle(self, spent_usd: Decimal | None) -> None:
-        """Replaces the reservation by what was spent; None (nobody knows) counts as all of it. The second call does nothing."""
+        """Replaces the reservation by what was spent; None (nobody knows)
+        counts as all of it. The second call does nothing.
+        """
         if not self._open:
             return
         self._open = False
@@ -176,11 +202,15 @@ class Reservation:
 
 
 class BudgetStack:
-    """The budgets that a request must fit into: the scopes around it, and perhaps one of the batch."""
+    """The budgets that a request must fit into: the scopes around it, and
+    perhaps one of the batch.
+    """
 
     def __init__(self, scopes: Sequence[BudgetScope] = (), budget: Budget | None = None) -> None:
         self.scopes = tuple(scopes)
-        self._budgets: tuple[Budget, ...] = self.scopes if budget is None else (*self.scopes, budget)
+        self._budgets: tuple[Budget, ...] = (
+            self.scopes if budget is None else (*self.scopes, budget)
+        )
 
     @property
     def exhausted_scope(self) -> BudgetScope | None:
@@ -188,13 +218,15 @@ class BudgetStack:
         return next((scope for scope in self.scopes if scope.exhausted_by), None)
 
     async def admit(self, quote: Quote, *, wait: bool = True) -> Reservation:
-        """Reserves the high end of a quote, waiting while what is in flight may still free enough.
+        """Reserves the high end of a quote, waiting while what is in flight may
+        still free enough.
 
-        Nothing is reserved when this raises or is cancelled. Without `wait`, what does not fit now is refused, and no scope
-        is exhausted by that.
+        Nothing is reserved when this raises or is cancelled. Without `wait`,
+        what does not fit now is refused, and no scope is exhausted by that.
 
         Raises:
-            BudgetExceededError: it can never fit, or the price is unknown. A scope that refuses is exhausted from now on.
+            BudgetExceededError: it can never fit, or the price is unknown. A
+                scope that refuses is exhausted from now on.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         if not self._budgets:
@@ -203,8 +235,8 @@ class BudgetStack:
         if usd is None:
             raise self._refuse(
                 self._budgets[0],
-                "The price of this request is unknown, and a budget is set: say with assume_usd (--assume on the command "
-                "line) what one image may cost at the most.",
+                "The price of this request is unknown, and a budget is set: say with assume_usd"
+                " (--assume on the command line) what one image may cost at the most.",
                 exhaust=wait,
             )
         while True:
@@ -214,13 +246,17 @@ class BudgetStack:
             tight = next((budget for budget in self._budgets if not budget._fits(usd)), None)
             if tight is None:
                 return Reservation(self._budgets, usd)
-            hopeless = next((budget for budget in self._budgets if budget._can_never_fit(usd)), None)
+            hopeless = next(
+                (budget for budget in self._budgets if budget._can_never_fit(usd)), None
+            )
             if hopeless is not None:
                 raise self._refuse(
                     hopeless,
-                    f"The request may cost up to ${usd.normalize():f}, and of the budget of ${hopeless.limit_usd:f} only "
-                    f"${(hopeless.limit_usd - hopeless.spent_usd).normalize():f} is left, so it was not sent. "
-                    "Raise the budget, or ask for a lower quality or a smaller size.",
+                    f"The request may cost up to ${usd.normalize():f}, and of the budget of"
+                    f" ${hopeless.limit_usd:f} only"
+                    f" ${(hopeless.limit_usd - hopeless.spent_usd).normalize():f} is left, so it"
+                    " was not sent. Raise the budget, or ask for a lower quality or a smaller"
+                    " size.",
                     exhaust=wait,
                 )
             if not wait:
@@ -228,7 +264,9 @@ class BudgetStack:
             await tight._changed.wait()
 
     def take_alarms(self) -> Iterator[BudgetAlarm]:
-        """The budgets of which another 50, 80 or 100 % is taken now; each share is told once."""
+        """The budgets of which another 50, 80 or 100 % is taken now; each share
+        is told once.
+        """
         for budget in self._budgets:
             yield from budget._take_alarms()
 

@@ -8,10 +8,13 @@ __all__ = ["CleanupRules"]
 
 
 class CleanupRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may pile up: None is no limit. The oldest images go first, to the trash, and from there after `trash_days`.
+    """What may pile up: None is no limit. The oldest images go first, to the
+    trash, and from there after `trash_days`.
 
-    Images with stars, in a collection, or shared by a link that is still good stay, whatever their age, unless told
-    otherwise. Thumbnails and other renditions are made again when they are wanted, so they just go, the least used first.
+    Images with stars, in a collection, or shared by a link that is still good
+    stay, whatever their age, unless told otherwise. Thumbnails and other
+    renditions are made again when they are wanted, so they just go, the least
+    used first.
     """
 
     max_age_days: float | None = None
@@ -24,7 +27,13 @@ class CleanupRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_rendition_bytes: int = 1_000_000_000
 
     def __post_init__(self) -> None:
-        for name in ("max_age_days", "max_images", "max_bytes", "trash_days", "max_rendition_bytes"):
+        for name in (
+            "max_age_days",
+            "max_images",
+            "max_bytes",
+            "trash_days",
+            "max_rendition_bytes",
+        ):
             value = getattr(self, name)
             if value is not None and not 0 <= value < 2**62:
                 raise ValueError(f"{name} must be 0 or more, not {value}")

@@ -1,4 +1,6 @@
-"""How much one provider takes: how many requests at once, what its answers say of that, and when to leave it alone."""
+"""How much one provider takes: how many requests at once, what its answers say
+of that, and when to leave it alone.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,12 @@ __all__ = ["AdaptiveLimit", "Pause"]
 
 
 class AdaptiveLimit:
-    """How many requests may run at once, found out by additive increase and multiplicative decrease, as TCP does (RFC 5681).
+    """How many requests may run at once, found out by additive increase and
+    multiplicative decrease, as TCP does (RFC 5681).
 
     Args:
-        most: Where it starts and what it never passes, 1 or more; None where nothing is known: then there is no limit
-            until the first refusal.
+        most: Where it starts and what it never passes, 1 or more; None where
+            nothing is known: then there is no limit until the first refusal.
     """
 
     def __init__(self, most: int | None = None) -> None:
@@ -33,7 +36,9 @@ class AdaptiveLimit:
         return self._limit is None or in_flight < self._limit
 
     def succeeded(self) -> None:
-        """A request was taken. As many in a row as may run at once make room for one more."""
+        """A request was taken. As many in a row as may run at once make room
+        for one more.
+        """
         self._successes += 1
         if self._limit is None or self._limit == self._most or self._successes < self._limit:
             return
@@ -41,9 +46,11 @@ class AdaptiveLimit:
         self._successes = 0
 
     def limited(self, in_flight: int, started: float, now: float) -> None:
-        """A request was refused because too many ran, `in_flight` with it. That halves the limit.
+        """A request was refused because too many ran, `in_flight` with it. That
+        halves the limit.
 
-        Refusals of what had started before the limit was lowered were of the same crowd, and do not halve it again.
+        Refusals of what had started before the limit was lowered were of the
+        same crowd, and do not halve it again.
         """
         self._successes = 0
         if started <= self._lowered_at:
@@ -54,7 +61,9 @@ class AdaptiveLimit:
 
 
 class Pause:
-    """Until when a provider is left alone. It knows no clock: every `now` comes from one of the caller's, in seconds."""
+    """Until when a provider is left alone. It knows no clock: every `now` comes
+    from one of the caller's, in seconds.
+    """
 
     def __init__(self) -> None:
         self._until = -math.inf
@@ -64,5 +73,7 @@ class Pause:
         return self._until if now < self._until else None
 
     def extend(self, now: float, seconds: float) -> None:
-        """Leaves it alone for so many seconds, at most an hour; what was longer already stays so."""
+        """Leaves it alone for so many seconds, at most an hour; what was longer
+        already stays so.
+        """
         self._until = max(self._until, now + min(seconds, LONGEST_PAUSE_SECONDS))

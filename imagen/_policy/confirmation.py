@@ -11,7 +11,9 @@ from .._results.prices import Quote
 __all__ = ["Confirm", "Confirmation"]
 
 Confirm = Callable[[Quote, int], Awaitable[bool]]
-"""Is given the quote and how many images it is for, and says whether they may be made."""
+"""Is given the quote and how many images it is for, and says whether they may
+be made.
+"""
 
 
 class Confirmation:
@@ -29,11 +31,17 @@ class Confirmation:
         """
         if quote.high_usd is not None and quote.high_usd <= self._above_usd:
             return
-        cost = "cost nobody knows how much" if quote.high_usd is None else f"cost up to ${quote.high_usd.normalize():f}"
+        cost = (
+            "cost nobody knows how much"
+            if quote.high_usd is None
+            else f"cost up to ${quote.high_usd.normalize():f}"
+        )
         if self._confirm is None:
             raise BudgetExceededError(
-                f"{images} images may {cost}, and above ${self._above_usd:f} (confirm_above_usd) somebody must confirm "
-                "that; nothing was sent."
+                f"{images} images may {cost}, and above ${self._above_usd:f} (confirm_above_usd)"
+                " somebody must confirm that; nothing was sent."
             )
         if not await self._confirm(quote, images):
-            raise BudgetExceededError(f"{images} images may {cost}, and that was not confirmed; nothing was sent.")
+            raise BudgetExceededError(
+                f"{images} images may {cost}, and that was not confirmed; nothing was sent."
+            )

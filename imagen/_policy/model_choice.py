@@ -12,16 +12,23 @@ from .settings import Settings
 __all__ = ["choose_model"]
 
 
-def choose_model(settings: Settings, catalog: Catalog, request: Request, today: datetime.date) -> str:
-    """The setting where it can do the operation, else the first model that can and is set up."""
+def choose_model(
+    settings: Settings, catalog: Catalog, request: Request, today: datetime.date
+) -> str:
+    """The setting where it can do the operation, else the first model that can
+    and is set up.
+    """
     operation = operation_of(request)
     if isinstance(request, Edit) and not request.prompt.strip() and not settings.default_model:
-        # A model that needs no words would do something that nobody asked for, such as taking the background away.
+        # A model that needs no words would do something that nobody asked for,
+        # such as taking the background away.
         raise InvalidRequestError(
-            "The prompt is empty: say what is to change, or name a model that needs no words.", code="INVALID_PROMPT"
+            "The prompt is empty: say what is to change, or name a model that needs no words.",
+            code="INVALID_PROMPT",
         )
     if settings.default_model and (
-        operation == "generate" or operation in catalog.find(settings.default_model).capabilities.operations
+        operation == "generate"
+        or operation in catalog.find(settings.default_model).capabilities.operations
     ):
         return settings.default_model
     usable = _usable_models(settings, catalog, operation, request, today)
@@ -29,13 +36,18 @@ def choose_model(settings: Settings, catalog: Catalog, request: Request, today: 
         usable = _usable_models(settings, catalog, "edit", request, today)
     if not usable and operation != "generate":
         raise ConfigurationError(
-            f"No model that can {operation} is set up: `imagen models --operation {operation}` lists those that could be."
+            f"No model that can {operation} is set up: `imagen models --operation {operation}`"
+            " lists those that could be."
         )
     return usable[0].id if usable else "sketch"
 
 
 def _usable_models(
-    settings: Settings, catalog: Catalog, operation: Operation, request: Request, today: datetime.date
+    settings: Settings,
+    catalog: Catalog,
+    operation: Operation,
+    request: Request,
+    today: datetime.date,
 ) -> list[Model]:
     """What can be chosen for somebody who named no model, the best first."""
     usable = [
@@ -48,21 +60,33 @@ def _usable_models(
         and model.lifecycle.state(today) == "live"
         and _suits(model.capabilities, request)
     ]
-    # A model that its maker has shut down comes after those that are simply there; `sketch` is the last of all.
-    usable.sort(key=lambda model: (model.provider == "sketch", model.lifecycle.upstream_retired_on is not None))
+    # A model that its maker has shut down comes after those that are simply
+    # there; `sketch` is the last of all.
+    usable.sort(
+        key=lambda model: (
+            model.provider == "sketch",
+            model.lifecycle.upstream_retired_on is not None,
+        )
+    )
     return usable
 
 
 def _suits(can: Capabilities, request: Request) -> bool:
     """Whether a model that nobody named can do what this request needs."""
-    if can.required_options or (operation_of(request) in can.prompt_required and not request.prompt.strip()):
+    if can.required_options or (
+        operation_of(request) in can.prompt_required and not request.prompt.strip()
+    ):
         return False
     match request:
         case Generate(references=references):
             return len(references) <= can.inputs.max_references
         case Edit(images=images, mask=mask):
             fits = len(images) <= can.inputs.max_images and (mask is None or can.mask)
-            return fits and "edit" in can.prompt_required and (mask is not None or not can.mask_required)
+            return (
+                fits
+                and "edit" in can.prompt_required
+                and (mask is not None or not can.mask_required)
+            )
         case Enhance(mode=mode) if mode is not None:
             return mode in can.modes
         case _:

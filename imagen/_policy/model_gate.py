@@ -1,4 +1,6 @@
-"""The ways that a request can take: a model each, with what has been learnt of it, and when the next one is tried."""
+"""The ways that a request can take: a model each, with what has been learnt of
+it, and when the next one is tried.
+"""
 
 from __future__ import annotations
 
@@ -26,20 +28,33 @@ from .breaker import Breaker
 from .concurrency import AdaptiveLimit, Pause
 from .retry import RetryAllowance
 
-__all__ = ["FallbackReason", "ModelGate", "RoutingPolicy", "ModelGates", "fallback_reason", "is_lockout"]
+__all__ = [
+    "FallbackReason",
+    "ModelGate",
+    "RoutingPolicy",
+    "ModelGates",
+    "fallback_reason",
+    "is_lockout",
+]
 
-FallbackReason = Literal["outage", "rate_limit", "quota", "authentication", "content_filter", "outcome_unknown"]
+FallbackReason = Literal[
+    "outage", "rate_limit", "quota", "authentication", "content_filter", "outcome_unknown"
+]
 
 
 class RoutingPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The table `[routes]` of imagen.toml.
 
-    `fallback` are models for requests that name none and whose own model fails for one of the reasons in `fallback_on`:
-    `content_filter` and `outcome_unknown` are not among them unless asked for, as the first asks somebody else to draw
-    what one provider refused, and the second may pay twice. `routing` says in which order the models are tried. With
-    `hedge_after_seconds` a second model is asked as well when the first has not answered by then ("p95": by the time in
-    which 95 of 100 images came), and the first image counts. After `failures` outages in a row a model is left alone
-    for `cooldown_seconds`, and for twice as long after each probe that fails, up for_model `longest_cooldown_seconds`.
+    `fallback` are models for requests that name none and whose own model fails
+    for one of the reasons in `fallback_on`: `content_filter` and
+    `outcome_unknown` are not among them unless asked for, as the first asks
+    somebody else to draw what one provider refused, and the second may pay
+    twice. `routing` says in which order the models are tried. With
+    `hedge_after_seconds` a second model is asked as well when the first has not
+    answered by then ("p95": by the time in which 95 of 100 images came), and
+    the first image counts. After `failures` outages in a row a model is left
+    alone for `cooldown_seconds`, and for twice as long after each probe that
+    fails, up for_model `longest_cooldown_seconds`.
     """
 
     fallback: tuple[str, ...] = ()
@@ -52,7 +67,9 @@ class RoutingPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 def fallback_reason(error: ImagenError) -> FallbackReason | None:
-    """What an error means to the choice of a way; None where another one would not help."""
+    """What an error means to the choice of a way; None where another one would
+    not help.
+    """
     match error:
         case AuthenticationError() | ConfigurationError():
             return "authentication"
@@ -71,12 +88,16 @@ def fallback_reason(error: ImagenError) -> FallbackReason | None:
 
 
 def is_lockout(error: ImagenError) -> bool:
-    """Whether the account is locked out, so that further requests to this provider are of no use."""
+    """Whether the account is locked out, so that further requests to this
+    provider are of no use.
+    """
     return isinstance(error, (AuthenticationError, QuotaExceededError))
 
 
 def _is_outage(error: ImagenError) -> bool:
-    return isinstance(error, ProviderError) and (error.retryable or isinstance(error, OutcomeUnknownError))
+    return isinstance(error, ProviderError) and (
+        error.retryable or isinstance(error, OutcomeUnknownError)
+    )
 
 
 class ModelGate:
@@ -84,24 +105,31 @@ class ModelGate:
 
     def __init__(self, model: Model, policy: RoutingPolicy, most: int | None) -> None:
         self._model = model
-        self._breaker = Breaker(policy.failures, policy.cooldown_seconds, policy.longest_cooldown_seconds)
+        self._breaker = Breaker(
+            policy.failures, policy.cooldown_seconds, policy.longest_cooldown_seconds
+        )
         self._limit = AdaptiveLimit(most)
         self._pause = Pause()
         self._in_flight = 0
         self._changed = trio.Event()
 
     async def enter(self, *, wait: bool, has_alternative: bool, patience_seconds: float) -> float:
-        """Waits until a request may go this way, and gives the time of its start.
+        """Waits until a request may go this way, and gives the time of its
+        start.
 
-        Too many requests at once are waited for as long as it takes, unless `wait` is False. A pause that the provider asked
-        for and a breaker that is open are waited for if they end within `patience_seconds` and there is no way `has_alternative`.
+        Too many requests at once are waited for as long as it takes, unless
+        `wait` is False. A pause that the provider asked for and a breaker that
+        is open are waited for if they end within `patience_seconds` and there
+        is no way `has_alternative`.
 
         Raises:
             RateLimitError: it would have to wait, and should not.
             ProviderError: the breaker is open.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        give_up_at = trio.current_time() + patience_seconds if wait and not has_alternative else -math.inf
+        give_up_at = (
+            trio.current_time() + patience_seconds if wait and not has_alternative else -math.inf
+        )
         while True:
             now = trio.current_time()
             wake_at = math.inf
@@ -112,7 +140,8 @@ class ModelGate:
             elif not self._limit.allows(self._in_flight):
                 if not wait:
                     raise RateLimitError(
-                        f"{self._model.id} takes {self._limit.limit} requests at once now: try again when one has ended."
+                        f"{self._model.id} takes {self._limit.limit} requests at once now: try"
+                        " again when one has ended."
                     )
             elif self._breaker.admit(now):
                 self._in_flight += 1
@@ -126,7 +155,9 @@ class ModelGate:
             with trio.move_on_at(wake_at):
                 await self._changed.wait()
 
-    def leave(self, started: float, error: ImagenError | None, headers: Mapping[str, str], unix_now: float) -> None:
+    def leave(
+        self, started: float, error: ImagenError | None, headers: Mapping[str, str], unix_now: float
+    ) -> None:
         """A request that started then has ended: well, or with an error."""
         now = trio.current_time()
         match error:
@@ -146,7 +177,9 @@ class ModelGate:
         self._end()
 
     def drop(self, started: float) -> None:
-        """A request that started then was never sent, or was given up: that says nothing about the way."""
+        """A request that started then was never sent, or was given up: that
+        says nothing about the way.
+        """
         self._breaker.released(started)
         self._end()
 
@@ -157,13 +190,15 @@ class ModelGate:
 
     def _paused(self, seconds: float) -> RateLimitError:
         return RateLimitError(
-            f"{self._model.provider} asked to be left alone: {self._model.id} takes requests again in {seconds:.0f} seconds.",
+            f"{self._model.provider} asked to be left alone: {self._model.id} takes requests again"
+            f" in {seconds:.0f} seconds.",
             retry_after_seconds=seconds,
         )
 
     def _left_alone(self, seconds: float) -> ProviderError:
         return ProviderError(
-            f"{self._model.id} has failed again and again, so nothing is sent to it for another {seconds:.0f} seconds.",
+            f"{self._model.id} has failed again and again, so nothing is sent to it for another"
+            f" {seconds:.0f} seconds.",
             retry_after_seconds=seconds,
             details={"fault": "left alone"},
         )

@@ -1,4 +1,6 @@
-"""Limits that hold across processes and restarts, because the ledger counts them: standing budgets, and rates."""
+"""Limits that hold across processes and restarts, because the ledger counts
+them: standing budgets, and rates.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +18,12 @@ _PERIODS = {"day": "today", "month": "this month", "ever": "in all"}
 
 
 class StandingBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A `[[budgets]]` of imagen.toml: so many US dollars or images per day, per month (both in UTC), or ever.
+    """A `[[budgets]]` of imagen.toml: so many US dollars or images per day, per
+    month (both in UTC), or ever.
 
-    It counts what goes to one provider or model, or is booked under one tag, where these are named. Images that were
-    refused, or failed for nothing, do not count.
+    It counts what goes to one provider or model, or is booked under one tag,
+    where these are named. Images that were refused, or failed for nothing, do
+    not count.
     """
 
     per: Literal["day", "month", "ever"]
@@ -40,15 +44,21 @@ class StandingBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def binds(self, provider: str, model: str, tag: str) -> bool:
         """Whether a request counts in it."""
         return (
-            self.provider in (None, provider) and self.model in (None, model) and (self.tag is None or self.tag == tag)
+            self.provider in (None, provider)
+            and self.model in (None, model)
+            and (self.tag is None or self.tag == tag)
         )
 
     def __str__(self) -> str:
         amount = f"${self.usd:f}" if self.usd is not None else f"{self.images} images"
         whom = [
-            f"{name} {value}" for name in ("provider", "model", "tag") if (value := getattr(self, name)) is not None
+            f"{name} {value}"
+            for name in ("provider", "model", "tag")
+            if (value := getattr(self, name)) is not None
         ]
-        return f"{amount} per {self.per}{' for ' if whom else ''}{' and '.join(whom)}".replace("per ever", "in all")
+        return f"{amount} per {self.per}{' for ' if whom else ''}{' and '.join(whom)}".replace(
+            "per ever", "in all"
+        )
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,13 +70,17 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
-    """The attempt is in the ledger; `alarms` are budgets of which 50, 80 or 100 % are now taken, with that share."""
+    """The attempt is in the ledger; `alarms` are budgets of which 50, 80 or 100
+    % are now taken, with that share.
+    """
 
     alarms: tuple[tuple[StandingBudget, float, Decimal], ...] = ()
 
 
 class OverBudget(msgspec.Struct, frozen=True, kw_only=True):
-    """A standing budget forbids it: for good where it is `hopeless`, else until something in flight turns out cheaper."""
+    """A standing budget forbids it: for good where it is `hopeless`, else until
+    something in flight turns out cheaper.
+    """
 
     budget: StandingBudget
     left: Decimal
@@ -74,13 +88,17 @@ class OverBudget(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         left = (
-            f"${tidy_usd(max(self.left, Decimal(0))):f}" if self.budget.usd is not None else f"{max(0, int(self.left))}"
+            f"${tidy_usd(max(self.left, Decimal(0))):f}"
+            if self.budget.usd is not None
+            else f"{max(0, int(self.left))}"
         )
         return f"The budget of {self.budget} has {left} left {_PERIODS[self.budget.per]}"
 
 
 class OverRate(msgspec.Struct, frozen=True, kw_only=True):
-    """A rate forbids it now: until `due_at` (Unix time), or, where that is None, until something in flight has ended."""
+    """A rate forbids it now: until `due_at` (Unix time), or, where that is
+    None, until something in flight has ended.
+    """
 
     rate: Rate
     due_at: float | None

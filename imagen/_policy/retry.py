@@ -15,7 +15,9 @@ __all__ = ["RetryAllowance", "RetryPolicy", "retry_attempts", "retry_steps"]
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How often and how long; waits grow from `wait_initial_seconds` by half again and again, with jitter."""
+    """How often and how long; waits grow from `wait_initial_seconds` by half
+    again and again, with jitter.
+    """
 
     attempts: int = 4
     total_seconds: float = 120.0
@@ -24,10 +26,12 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetryAllowance:
-    """How many retries all requests to one provider may make together, so that a storm of failures is no storm of retries.
+    """How many retries all requests to one provider may make together, so that
+    a storm of failures is no storm of retries.
 
-    A token bucket, full at first; in the long run one request in ten is tried again. The figures are those of the example in
-    gRFC A6, gRPC's retry throttling.
+    A token bucket, full at first; in the long run one request in ten is tried
+    again. The figures are those of the example in gRFC A6, gRPC's retry
+    throttling.
 
     Args:
         most: How many retries it holds.
@@ -55,9 +59,11 @@ class RetryAllowance:
 def retry_attempts(
     policy: RetryPolicy, allowance: RetryAllowance | None = None
 ) -> AsyncIterator[AbstractContextManager[None]]:
-    """Tries a whole attempt again where the error proves that nothing was accepted and a later try may do.
+    """Tries a whole attempt again where the error proves that nothing was
+    accepted and a later try may do.
 
-    A retry that the allowance refuses is not waited for: the error leaves at once.
+    A retry that the allowance refuses is not waited for: the error leaves at
+    once.
     """
     failed = 0
     if allowance is not None:
@@ -69,7 +75,8 @@ def retry_attempts(
             return False
         failed += 1
         asked = _asked_wait(error, policy)
-        # After the last attempt there is no retry to pay for, and a provider that is busy says itself how fast to come.
+        # After the last attempt there is no retry to pay for, and a provider
+        # that is busy says itself how fast to come.
         free = failed >= policy.attempts or isinstance(error, RateLimitError)
         if asked is False or free or allowance is None or allowance.withdraw():
             return asked
@@ -82,7 +89,9 @@ def retry_steps(policy: RetryPolicy) -> AsyncIterator[AbstractContextManager[Non
     """Tries a repeatable step again after any fault on the way."""
 
     def wait(error: Exception) -> bool | float:
-        lost = isinstance(error, OutcomeUnknownError) or (isinstance(error, ProviderError) and error.retryable)
+        lost = isinstance(error, OutcomeUnknownError) or (
+            isinstance(error, ProviderError) and error.retryable
+        )
         return _asked_wait(error, policy) if lost and isinstance(error, ImagenError) else False
 
     return _Attempts(policy, wait)
@@ -96,7 +105,9 @@ def _asked_wait(error: ImagenError, policy: RetryPolicy) -> bool | float:
 
 
 class _FirstTry:
-    """Stands for stamina's first attempt: keeps an error that is worth another try, and lets any other one through."""
+    """Stands for stamina's first attempt: keeps an error that is worth another
+    try, and lets any other one through.
+    """
 
     def __init__(self, wait: BackoffHook) -> None:
         self._wait = wait
@@ -114,7 +125,9 @@ class _FirstTry:
 
 
 class _Attempts:
-    """stamina's attempts, without stamina for the first: nearly every request has no other, and it costs 0.1 ms."""
+    """stamina's attempts, without stamina for the first: nearly every request
+    has no other, and it costs 0.1 ms.
+    """
 
     def __init__(self, policy: RetryPolicy, wait: BackoffHook) -> None:
         self._policy = policy
@@ -137,11 +150,14 @@ class _Attempts:
                 raise self._first.error
         return await anext(self._others)
 
-    def _open_stamina(self, first_asked: bool | float) -> AsyncIterator[AbstractContextManager[None]]:
+    def _open_stamina(
+        self, first_asked: bool | float
+    ) -> AsyncIterator[AbstractContextManager[None]]:
         # Imported when used: it is not needed to import imagen.
         import stamina
 
-        # stamina is told of the first error as well, and that one has been decided on.
+        # stamina is told of the first error as well, and that one has been
+        # decided on.
         decided = [first_asked]
         policy = self._policy
         return stamina.retry_context(

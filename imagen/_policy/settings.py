@@ -32,8 +32,9 @@ __all__ = ["ProviderAccess", "Settings", "load_settings"]
 class ProviderAccess(msgspec.Struct, frozen=True, kw_only=True):
     """Where a provider is and with which key.
 
-    `configured` means that it can be used, `preferred` that its models may be chosen where a request names none. `rate_limit`
-    holds for all its models together.
+    `configured` means that it can be used, `preferred` that its models may be
+    chosen where a request names none. `rate_limit` holds for all its models
+    together.
     """
 
     provider: Provider
@@ -46,7 +47,9 @@ class ProviderAccess(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that can be set. `load_settings` reads it from the environment and imagen.toml."""
+    """Everything that can be set. `load_settings` reads it from the environment
+    and imagen.toml.
+    """
 
     home: Path
     access: Mapping[str, ProviderAccess]
@@ -71,13 +74,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     content_signer: ContentSigner | None = None
 
     def load_catalog(self) -> Catalog:
-        """The built-in catalog with the models of every other provider and those of imagen.toml.
+        """The built-in catalog with the models of every other provider and
+        those of imagen.toml.
 
         Raises:
             ConfigurationError: a table of models is wrong.
         """
         tables = [access.provider.models for access in self.access.values()]
-        return load_catalog(self.models, provided={name: table for some in tables for name, table in some.items()})
+        return load_catalog(
+            self.models, provided={name: table for some in tables for name, table in some.items()}
+        )
 
 
 class _ProviderTable(msgspec.Struct, forbid_unknown_fields=True):
@@ -105,17 +111,23 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     models: dict[str, dict[str, JsonValue]] = {}
 
 
-def load_settings(environ: Mapping[str, str] | None = None, *, providers: Iterable[Provider] = ()) -> Settings:
-    """Reads the environment (`os.environ` by default), `imagen.toml` in IMAGEN_HOME, and one in the current folder.
+def load_settings(
+    environ: Mapping[str, str] | None = None, *, providers: Iterable[Provider] = ()
+) -> Settings:
+    """Reads the environment (`os.environ` by default), `imagen.toml` in
+    IMAGEN_HOME, and one in the current folder.
 
-    The providers are the built-in ones, those of installed packages (entry points of the group `imagen.providers`) and
-    `providers`; of several with one name the last counts.
+    The providers are the built-in ones, those of installed packages (entry
+    points of the group `imagen.providers`) and `providers`; of several with one
+    name the last counts.
 
-    The file in the current folder may add models and a default model, and nothing else: a folder that somebody sent must
-    not be able to move a key to another server.
+    The file in the current folder may add models and a default model, and
+    nothing else: a folder that somebody sent must not be able to move a key to
+    another server.
 
     Raises:
-        ConfigurationError: something is wrong there; the message names the variable or the file.
+        ConfigurationError: something is wrong there; the message names the
+            variable or the file.
     """
     environ = os.environ if environ is None else environ
     home = _read_home(environ)
@@ -123,21 +135,34 @@ def load_settings(environ: Mapping[str, str] | None = None, *, providers: Iterab
     local = _File() if home == Path.cwd() else _read_file(Path("imagen.toml"))
     if local != _File(default_model=local.default_model, models=local.models):
         raise ConfigurationError(
-            f"imagen.toml in the current folder may set models and default_model only; move the rest to {home / 'imagen.toml'}."
+            "imagen.toml in the current folder may set models and default_model only; move the"
+            f" rest to {home / 'imagen.toml'}."
         )
-    known = {provider.name: provider for provider in (*PROVIDERS.values(), *_installed_providers(), *providers)}
+    known = {
+        provider.name: provider
+        for provider in (*PROVIDERS.values(), *_installed_providers(), *providers)
+    }
     if unknown := file.providers.keys() - known.keys():
         raise ConfigurationError(
-            f"{home / 'imagen.toml'} has [providers.{min(unknown)}], which imagen does not know; it knows {', '.join(known)}."
+            f"{home / 'imagen.toml'} has [providers.{min(unknown)}], which imagen does not know; it"
+            f" knows {', '.join(known)}."
         )
     return Settings(
         home=home,
-        access={provider.name: _read_access(provider, environ, file) for provider in known.values()},
-        default_model=environ.get("IMAGEN_DEFAULT_MODEL", "").strip() or local.default_model or file.default_model,
+        access={
+            provider.name: _read_access(provider, environ, file) for provider in known.values()
+        },
+        default_model=environ.get("IMAGEN_DEFAULT_MODEL", "").strip()
+        or local.default_model
+        or file.default_model,
         models={**file.models, **local.models},
-        session_ttl_seconds=_read_number(environ, "IMAGEN_SESSION_TTL", file.session_ttl_seconds, 3600.0),
+        session_ttl_seconds=_read_number(
+            environ, "IMAGEN_SESSION_TTL", file.session_ttl_seconds, 3600.0
+        ),
         max_concurrent_sessions=int(
-            _read_number(environ, "IMAGEN_MAX_CONCURRENT_SESSIONS", file.max_concurrent_sessions, 10)
+            _read_number(
+                environ, "IMAGEN_MAX_CONCURRENT_SESSIONS", file.max_concurrent_sessions, 10
+            )
         ),
         salvage_seconds=_read_number(environ, "IMAGEN_SALVAGE_SECONDS", file.salvage_seconds, 30.0),
         bounds=file.bounds,
@@ -147,8 +172,10 @@ def load_settings(environ: Mapping[str, str] | None = None, *, providers: Iterab
         cleanup=file.cleanup,
         confirm_above_usd=file.confirm_above_usd,
         callback_url=_read_callback_url(environ, file),
-        # One that nobody set lasts as long as this process; a later one polls where it cannot check what comes.
-        callback_secret=_read_key(environ, "IMAGEN_CALLBACK_SECRET") or Secret(secrets.token_hex(32)),
+        # One that nobody set lasts as long as this process; a later one polls
+        # where it cannot check what comes.
+        callback_secret=_read_key(environ, "IMAGEN_CALLBACK_SECRET")
+        or Secret(secrets.token_hex(32)),
         webhook_url=_read_webhook_url(environ, file),
         webhook_secret=_read_key(environ, "IMAGEN_WEBHOOK_SECRET"),
         store=_read_store(environ, file, home),
@@ -164,7 +191,9 @@ def _read_callback_url(environ: Mapping[str, str], file: _File) -> str | None:
         return None
     checked = check_base_url(url, variable="IMAGEN_CALLBACK_URL")
     if not checked.startswith("https://"):
-        raise ConfigurationError("IMAGEN_CALLBACK_URL must begin with https://: no provider calls back by plain http.")
+        raise ConfigurationError(
+            "IMAGEN_CALLBACK_URL must begin with https://: no provider calls back by plain http."
+        )
     return checked
 
 
@@ -179,7 +208,8 @@ def _read_webhook_url(environ: Mapping[str, str], file: _File) -> Secret | None:
         return None
     if not environ.get("IMAGEN_WEBHOOK_SECRET", "").strip():
         raise ConfigurationError(
-            "IMAGEN_WEBHOOK_URL is set, and IMAGEN_WEBHOOK_SECRET is not: set it to what webhooks are to be signed with."
+            "IMAGEN_WEBHOOK_URL is set, and IMAGEN_WEBHOOK_SECRET is not: set it to what webhooks"
+            " are to be signed with."
         )
     # The receivers of some services have a secret in their path or query.
     return Secret(check_url(url, variable="IMAGEN_WEBHOOK_URL"))
@@ -197,7 +227,9 @@ def _read_store(environ: Mapping[str, str], file: _File, home: Path) -> StoreSet
 
 
 def _read_signer(environ: Mapping[str, str]) -> ContentSigner | None:
-    certificate, key = (environ.get(name, "").strip() for name in ("IMAGEN_C2PA_CERTIFICATE", "IMAGEN_C2PA_KEY"))
+    certificate, key = (
+        environ.get(name, "").strip() for name in ("IMAGEN_C2PA_CERTIFICATE", "IMAGEN_C2PA_KEY")
+    )
     if not certificate and not key:
         return None
     if not certificate or not key:
@@ -218,7 +250,9 @@ def _read_home(environ: Mapping[str, str]) -> Path:
         str(home).encode()
     except UnicodeEncodeError:
         # The ledger writes down where images are.
-        raise ConfigurationError("IMAGEN_HOME is a folder whose name is no UTF-8 text: choose another one.") from None
+        raise ConfigurationError(
+            "IMAGEN_HOME is a folder whose name is no UTF-8 text: choose another one."
+        ) from None
     return home
 
 
@@ -238,7 +272,8 @@ def _read_file(path: Path) -> _File:
 
 
 def _installed_providers() -> Iterator[Provider]:
-    # Imported when used: looking through what is installed takes some milliseconds.
+    # Imported when used: looking through what is installed takes some
+    # milliseconds.
     from importlib.metadata import entry_points
 
     for point in entry_points(group="imagen.providers"):
@@ -246,10 +281,13 @@ def _installed_providers() -> Iterator[Provider]:
             found = point.load()
         except Exception as error:
             raise ConfigurationError(
-                f"The installed provider {point.name} ({point.value}) cannot be loaded: {error}. Update or uninstall it."
+                f"The installed provider {point.name} ({point.value}) cannot be loaded: {error}."
+                " Update or uninstall it."
             ) from error
         if not isinstance(found, Provider):
-            raise ConfigurationError(f"The installed provider {point.name} ({point.value}) is no imagen.Provider.")
+            raise ConfigurationError(
+                f"The installed provider {point.name} ({point.value}) is no imagen.Provider."
+            )
         yield found
 
 
@@ -257,18 +295,25 @@ def _read_access(provider: Provider, environ: Mapping[str, str], file: _File) ->
     keys = (_read_key(environ, variable) for variable in provider.key_variables)
     key = next((key for key in keys if key is not None), None)
     table = file.providers.get(provider.name, _ProviderTable())
-    named = (provider.base_url_variable and environ.get(provider.base_url_variable, "").strip()) or table.base_url
+    named = (
+        provider.base_url_variable and environ.get(provider.base_url_variable, "").strip()
+    ) or table.base_url
     base_url = provider.base_url
     if named:
-        base_url = check_base_url(named, variable=provider.base_url_variable or f"base_url of {provider.name}")
+        base_url = check_base_url(
+            named, variable=provider.base_url_variable or f"base_url of {provider.name}"
+        )
     on_this_machine = provider.base_url is None and provider.base_url_variable is None
     # A server of one's own may want no key at all.
-    has_key = key is not None or not provider.key_variables or not provider.key_required or bool(named)
+    has_key = (
+        key is not None or not provider.key_variables or not provider.key_required or bool(named)
+    )
     return ProviderAccess(
         provider=provider,
         base_url=base_url,
         key=key,
-        configured=_has_packages(provider) and (on_this_machine or (has_key and base_url is not None)),
+        configured=_has_packages(provider)
+        and (on_this_machine or (has_key and base_url is not None)),
         preferred=bool(named) or key is not None or not provider.optional,
         settings=_read_provider_settings(provider, table),
         rate_limit=table.rate_limit or provider.rate_limit,
@@ -276,7 +321,10 @@ def _read_access(provider: Provider, environ: Mapping[str, str], file: _File) ->
 
 
 def _has_packages(provider: Provider) -> bool:
-    return all(name in sys.modules or importlib.util.find_spec(name) is not None for name in provider.packages)
+    return all(
+        name in sys.modules or importlib.util.find_spec(name) is not None
+        for name in provider.packages
+    )
 
 
 def _read_provider_settings(provider: Provider, table: _ProviderTable) -> Mapping[str, JsonValue]:
@@ -284,10 +332,14 @@ def _read_provider_settings(provider: Provider, table: _ProviderTable) -> Mappin
         default = provider.settings.get(name)
         if name not in provider.settings:
             known = ", ".join(provider.settings) or "none"
-            raise ConfigurationError(f"imagen.toml: {provider.name} has no setting {name}; it has {known}.")
+            raise ConfigurationError(
+                f"imagen.toml: {provider.name} has no setting {name}; it has {known}."
+            )
         if default is not None and type(value) is not type(default):
             kind = type(default).__name__
-            raise ConfigurationError(f"imagen.toml: the setting {name} of {provider.name} must be of the type {kind}.")
+            raise ConfigurationError(
+                f"imagen.toml: the setting {name} of {provider.name} must be of the type {kind}."
+            )
     return {**provider.settings, **table.settings}
 
 
@@ -296,11 +348,15 @@ def _read_key(environ: Mapping[str, str], variable: str) -> Secret | None:
     if not text:
         return None
     if not text.isascii() or not text.isprintable() or " " in text:
-        raise ConfigurationError(f"{variable} holds characters that no key has; copy the key again.")
+        raise ConfigurationError(
+            f"{variable} holds characters that no key has; copy the key again."
+        )
     return Secret(text)
 
 
-def _read_number(environ: Mapping[str, str], variable: str, from_file: float | None, default: float) -> float:
+def _read_number(
+    environ: Mapping[str, str], variable: str, from_file: float | None, default: float
+) -> float:
     text = environ.get(variable, "").strip()
     if not text:
         return default if from_file is None else from_file

@@ -15,7 +15,8 @@ __all__ = ["IMMUTABLE", "Publish", "StoreSettings"]
 
 Publish = Literal["on_demand", "always"]
 
-# An object is named by the hash of its bytes, so it never changes, and no cache has to be told of anything.
+# An object is named by the hash of its bytes, so it never changes, and no cache
+# has to be told of anything.
 IMMUTABLE = "public, max-age=31536000, immutable"
 _SCHEMES = ("s3", "gs", "az", "file")
 # Those that say where and how, and none that is or leads to a key.
@@ -35,14 +36,18 @@ _MOST_AT_ONCE = 64
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An object store, and what is said to whoever fetches from it. Keys come from the environment, and are not in here.
+    """An object store, and what is said to whoever fetches from it. Keys come
+    from the environment, and are not in here.
 
     Args:
-        url: s3://bucket/prefix (R2 and other services like S3 too, with an `endpoint`), gs://bucket/prefix,
-            az://container/prefix, or file:///folder.
+        url: s3://bucket/prefix (R2 and other services like S3 too, with an
+            `endpoint`), gs://bucket/prefix, az://container/prefix, or
+            file:///folder.
         options: `endpoint`, `region` and the like.
-        public_url: What objects are fetched by, such as the address of a CDN; https.
-        publish: Whether images are published when somebody asks for it, or all new ones.
+        public_url: What objects are fetched by, such as the address of a CDN;
+            https.
+        publish: Whether images are published when somebody asks for it, or all
+            new ones.
         cache_control: The header that objects are served with.
         max_at_once: How many are on their way side by side, from 1 to 64.
 
@@ -61,15 +66,18 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         self._check_url()
         if unknown := sorted(self.options.keys() - _OPTIONS):
             raise ConfigurationError(
-                f"The options of the store have {unknown[0]}, which is not one of {', '.join(sorted(_OPTIONS))}; keys of a "
-                "store are read from the environment only."
+                f"The options of the store have {unknown[0]}, which is not one of"
+                f" {', '.join(sorted(_OPTIONS))}; keys of a store are read from the environment"
+                " only."
             )
         if "endpoint" in self.options:
             check_base_url(self.options["endpoint"], variable="endpoint of the store")
         if self.public_url is not None:
             check_base_url(self.public_url, variable="public_url of the store")
         if not self.cache_control.isascii() or not self.cache_control.isprintable():
-            raise ConfigurationError("cache_control is a line of plain text, such as: public, max-age=3600")
+            raise ConfigurationError(
+                "cache_control is a line of plain text, such as: public, max-age=3600"
+            )
         if not 1 <= self.max_at_once <= _MOST_AT_ONCE:
             raise ConfigurationError(f"max_at_once of the store is from 1 to {_MOST_AT_ONCE}.")
 
@@ -81,7 +89,9 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     @property
     def name(self) -> str:
         """What tells this store from others, in the database."""
-        places = [self.options[name] for name in ("endpoint", "account_name") if name in self.options]
+        places = [
+            self.options[name] for name in ("endpoint", "account_name") if name in self.options
+        ]
         return " ".join([self.url.rstrip("/"), *places])
 
     def _check_url(self) -> None:
@@ -89,13 +99,21 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             url = urllib.parse.urlsplit(self.url)
             has_userinfo = "@" in url.netloc
         except ValueError:
-            raise ConfigurationError("The URL of the store is none; it should look like s3://bucket/prefix.") from None
+            raise ConfigurationError(
+                "The URL of the store is none; it should look like s3://bucket/prefix."
+            ) from None
         if has_userinfo or url.query or url.fragment:
             raise ConfigurationError(
-                "The URL of the store holds more than a place: keys of a store are read from the environment only."
+                "The URL of the store holds more than a place: keys of a store are read from the"
+                " environment only."
             )
         wants_folder = url.scheme == "file"
-        if url.scheme not in _SCHEMES or bool(url.netloc) == wants_folder or (wants_folder and len(url.path) < 2):
+        if (
+            url.scheme not in _SCHEMES
+            or bool(url.netloc) == wants_folder
+            or (wants_folder and len(url.path) < 2)
+        ):
             raise ConfigurationError(
-                "The URL of the store must be s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///folder."
+                "The URL of the store must be s3://bucket/prefix, gs://bucket/prefix,"
+                " az://container/prefix or file:///folder."
             )

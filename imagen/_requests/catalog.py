@@ -1,5 +1,7 @@
-"""What models there are: the files in `catalog/`, one per provider, are the data; a user's `imagen.toml` adds to it or
-overrides it. A file's `preference` is its place among the others when a default model is chosen: the lowest comes first.
+"""What models there are: the files in `catalog/`, one per provider, are the
+data; a user's `imagen.toml` adds to it or overrides it. A file's `preference`
+is its place among the others when a default model is chosen: the lowest comes
+first.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ Operation = Literal["generate", "edit", "vary", "enhance", "restyle"]
 LifecycleState = Literal["live", "retiring", "retired"]
 _FOLDER = Path(__file__).with_name("models")
 JsonValue: TypeAlias = object
-"""Anything that JSON can say. msgspec resolves no recursive alias, so the type stays wide and encoding decides."""
+"""Anything that JSON can say. msgspec resolves no recursive alias, so the type
+stays wide and encoding decides.
+"""
 
 
 class ModelRetiringWarning(UserWarning):
@@ -49,7 +53,9 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class FreeSize(_Entry, frozen=True, kw_only=True):
-    """A model that takes any WIDTHxHEIGHT within these bounds; lengths in pixels, ratio is long side to short side."""
+    """A model that takes any WIDTHxHEIGHT within these bounds; lengths in
+    pixels, ratio is long side to short side.
+    """
 
     multiple_of: int = 1
     max_ratio: float = 4.0
@@ -59,7 +65,9 @@ class FreeSize(_Entry, frozen=True, kw_only=True):
     max_pixels: int
 
     def complaint(self, width: int, height: int) -> str | None:
-        """What is wrong with a size, as the end of a sentence; None where it is fine."""
+        """What is wrong with a size, as the end of a sentence; None where it is
+        fine.
+        """
         long_side, short_side = max(width, height), min(width, height)
         if width % self.multiple_of or height % self.multiple_of:
             return f"both sides must be multiples of {self.multiple_of}"
@@ -68,7 +76,10 @@ class FreeSize(_Entry, frozen=True, kw_only=True):
         if long_side > self.max_ratio * short_side:
             return f"the long side may be at most {self.max_ratio:g} times the short one"
         if not self.min_pixels <= width * height <= self.max_pixels:
-            return f"width times height must be between {self.min_pixels:,} and {self.max_pixels:,} pixels"
+            return (
+                f"width times height must be between {self.min_pixels:,} and {self.max_pixels:,}"
+                " pixels"
+            )
         return None
 
 
@@ -84,10 +95,11 @@ class NumberRange(_Entry, frozen=True, kw_only=True):
 
 
 class InputLimits(_Entry, frozen=True, kw_only=True):
-    """The images that a model takes to work on; lengths in pixels, `max_ratio` is long side to short side.
+    """The images that a model takes to work on; lengths in pixels, `max_ratio`
+    is long side to short side.
 
-    `max_images` counts the images of an edit, `max_references` those that only lend their look or subject. None means that
-    no limit is known.
+    `max_images` counts the images of an edit, `max_references` those that only
+    lend their look or subject. None means that no limit is known.
     """
 
     max_images: int = 1
@@ -102,14 +114,17 @@ class InputLimits(_Entry, frozen=True, kw_only=True):
 
 
 class Capabilities(_Entry, frozen=True, kw_only=True):
-    """What a model takes. An empty tuple, None or False means that the model has no such parameter.
+    """What a model takes. An empty tuple, None or False means that the model
+    has no such parameter.
 
-    The shape of an image is said in pixels, by `sizes` ("WIDTHxHEIGHT", "auto") and `free_size`, or by `aspect_ratios`
-    ("16:9", "auto") with or without `resolutions` ("1K", "2K": the side of a square). `prompt_required` are the
-    operations that need one: a model that removes a background does without. `required_options` are names in `options`
-    without which the provider refuses, `scales` the factors of an enhancement, `modes` which of fast, conservative,
-    creative it is. A model whose images are `sold_together` draws `max_images_per_request` of them for every request,
-    and bills them.
+    The shape of an image is said in pixels, by `sizes` ("WIDTHxHEIGHT", "auto")
+    and `free_size`, or by `aspect_ratios` ("16:9", "auto") with or without
+    `resolutions` ("1K", "2K": the side of a square). `prompt_required` are the
+    operations that need one: a model that removes a background does without.
+    `required_options` are names in `options` without which the provider
+    refuses, `scales` the factors of an enhancement, `modes` which of fast,
+    conservative, creative it is. A model whose images are `sold_together` draws
+    `max_images_per_request` of them for every request, and bills them.
     """
 
     operations: tuple[Operation, ...] = ("generate",)
@@ -150,7 +165,9 @@ class TokenPrices(_Entry, frozen=True, kw_only=True):
 
 
 class MegapixelPrices(_Entry, frozen=True, kw_only=True):
-    """US dollars for the first megapixel of an image, for each further one, and for each one of the input images."""
+    """US dollars for the first megapixel of an image, for each further one, and
+    for each one of the input images.
+    """
 
     first: Decimal
     next: Decimal = Decimal(0)
@@ -158,14 +175,18 @@ class MegapixelPrices(_Entry, frozen=True, kw_only=True):
 
 
 class Price(_Entry, frozen=True, kw_only=True):
-    """What an image costs, in US dollars; a price that nobody published is left out, never 0.
+    """What an image costs, in US dollars; a price that nobody published is left
+    out, never 0.
 
-    `usd_per_image` is flat. `table` is by quality, then by size or resolution; `"auto"` as quality, where it is alone,
-    stands for every one, `"*"` for every other size. `per_megapixel` counts megapixels, begun ones as whole.
-    `usd_per_unit` is the price of what the provider counts and reports (megapixels, seconds), and `typical_units` how
-    many an image takes, to estimate before. With `per_million_tokens` the bill follows the usage in the reply and the
-    table only serves to estimate; `estimate_margin` is the factor from an estimate to what is reserved for it. `economy` is
-    the factor on all prices where the provider may take hours; None where it has no such way.
+    `usd_per_image` is flat. `table` is by quality, then by size or resolution;
+    `"auto"` as quality, where it is alone, stands for every one, `"*"` for
+    every other size. `per_megapixel` counts megapixels, begun ones as whole.
+    `usd_per_unit` is the price of what the provider counts and reports
+    (megapixels, seconds), and `typical_units` how many an image takes, to
+    estimate before. With `per_million_tokens` the bill follows the usage in the
+    reply and the table only serves to estimate; `estimate_margin` is the factor
+    from an estimate to what is reserved for it. `economy` is the factor on all
+    prices where the provider may take hours; None where it has no such way.
     """
 
     usd_per_image: Decimal | None = None
@@ -181,7 +202,8 @@ class Price(_Entry, frozen=True, kw_only=True):
 
 
 class RateLimit(_Entry, frozen=True, kw_only=True):
-    """What may be asked of a provider or a model: `images` in `period_seconds`, requests per minute, requests at once.
+    """What may be asked of a provider or a model: `images` in `period_seconds`,
+    requests per minute, requests at once.
 
     None means that no such limit is known.
     """
@@ -194,7 +216,8 @@ class RateLimit(_Entry, frozen=True, kw_only=True):
     def __str__(self) -> str:
         parts = (
             self.images is not None and f"{self.images} images in {self.period_seconds:,} seconds",
-            self.requests_per_minute is not None and f"{self.requests_per_minute} requests a minute",
+            self.requests_per_minute is not None
+            and f"{self.requests_per_minute} requests a minute",
             self.max_at_once is not None and f"{self.max_at_once} requests at once",
         )
         return " and ".join(part for part in parts if part) or "any number of requests"
@@ -203,8 +226,8 @@ class RateLimit(_Entry, frozen=True, kw_only=True):
 class Lifecycle(_Entry, frozen=True, kw_only=True):
     """Whether a model can be had, and until when.
 
-    `upstream_retired_on` is for gateways: the maker has shut the model down, and it works only as long as the gateway
-    still lists it.
+    `upstream_retired_on` is for gateways: the maker has shut the model down,
+    and it works only as long as the gateway still lists it.
     """
 
     live: bool = True
@@ -222,9 +245,11 @@ class Lifecycle(_Entry, frozen=True, kw_only=True):
 
 
 class Model(_Entry, frozen=True, kw_only=True):
-    """One entry of the catalog. `id` is what callers say, `wire_name` what the provider is told.
+    """One entry of the catalog. `id` is what callers say, `wire_name` what the
+    provider is told.
 
-    `wire` is for the provider's module alone: paths and names of fields that differ from model to model.
+    `wire` is for the provider's module alone: paths and names of fields that
+    differ from model to model.
     """
 
     id: str
@@ -243,7 +268,9 @@ class Model(_Entry, frozen=True, kw_only=True):
 
 
 class Catalog:
-    """The models by id. Iterating gives them in the order of the file, which is the order of preference."""
+    """The models by id. Iterating gives them in the order of the file, which is
+    the order of preference.
+    """
 
     def __init__(self, models: Mapping[str, Model]) -> None:
         self._models = dict(models)
@@ -258,7 +285,8 @@ class Catalog:
         """The entry of that id; `provider/id` works for every entry.
 
         Raises:
-            ModelNotFoundError: when there is none; the message names the nearest ones.
+            ModelNotFoundError: when there is none; the message names the
+                nearest ones.
         """
         if (model := self._models.get(name)) is not None:
             return model
@@ -277,7 +305,8 @@ class Catalog:
         """The entry of that id, if it still can be had on that day.
 
         Raises:
-            ModelNotFoundError: unknown, or retired; the message names the successor.
+            ModelNotFoundError: unknown, or retired; the message names the
+                successor.
         """
         model = self.find(name)
         lifecycle = model.lifecycle
@@ -294,8 +323,8 @@ class Catalog:
                 _warn(f"{model.id} will be retired on {lifecycle.retires_on}.{use_instead}")
             case "live" if lifecycle.upstream_retired_on:
                 _warn(
-                    f"The maker of {model.id} shut it down on {lifecycle.upstream_retired_on}; it works only while "
-                    f"{model.provider} still lists it.{use_instead}"
+                    f"The maker of {model.id} shut it down on {lifecycle.upstream_retired_on}; it"
+                    f" works only while {model.provider} still lists it.{use_instead}"
                 )
         return model
 
@@ -304,7 +333,8 @@ def _warn(text: str) -> None:
     try:
         warnings.warn(text, ModelRetiringWarning, stacklevel=3)
     except ModelRetiringWarning as warning:
-        # Somebody has made warnings errors: to him the model is as good as gone, and a batch must not crash over it.
+        # Somebody has made warnings errors: to him the model is as good as
+        # gone, and a batch must not crash over it.
         raise ModelNotFoundError(text) from warning
 
 
@@ -313,7 +343,8 @@ def load_catalog(
     *,
     provided: Mapping[str, Mapping[str, JsonValue]] | None = None,
 ) -> Catalog:
-    """The built-in catalog and the models `provided` by other providers, with a user's `[models]` tables merged over it.
+    """The built-in catalog and the models `provided` by other providers, with a
+    user's `[models]` tables merged over it.
 
     Raises:
         ConfigurationError: a table does not have the form of an entry.
@@ -339,7 +370,9 @@ def _merge(base: Mapping[str, JsonValue], over: Mapping[str, JsonValue]) -> dict
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
-        merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        merged[key] = (
+            _merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        )
     return merged
 
 
@@ -351,7 +384,9 @@ def _inherit(
     if like is None:
         return own
     if not isinstance(like, str) or "like" in (base := tables.get(like, {"like": like})):
-        raise ConfigurationError(f'[models."{model_id}"]: like = {like!r} names no entry that stands by itself.')
+        raise ConfigurationError(
+            f'[models."{model_id}"]: like = {like!r} names no entry that stands by itself.'
+        )
     return _merge(base, own)
 
 
@@ -359,12 +394,17 @@ def _read_model(model_id: str, table: Mapping[str, JsonValue]) -> Model:
     wire_name = model_id.rpartition("/")[2]
     try:
         model = msgspec.convert(
-            {"id": model_id, "name": wire_name, "wire_name": wire_name, **table}, Model, strict=False
+            {"id": model_id, "name": wire_name, "wire_name": wire_name, **table},
+            Model,
+            strict=False,
         )
     except msgspec.ValidationError as error:
-        raise ConfigurationError(f'The table [models."{model_id}"] in imagen.toml is wrong: {error}.') from error
+        raise ConfigurationError(
+            f'The table [models."{model_id}"] in imagen.toml is wrong: {error}.'
+        ) from error
     if "://" in model.wire_name or b"://" in msgspec.json.encode(model.wire):
-        # A table may come from a folder that somebody sent: it must not send prompts and images elsewhere.
+        # A table may come from a folder that somebody sent: it must not send
+        # prompts and images elsewhere.
         raise ConfigurationError(
             f'[models."{model_id}"] names an address: base URLs belong to providers, not to models.'
         )

@@ -28,11 +28,14 @@ Routing = Literal["first", "cheapest", "fastest"]
 class CallOptions(TypedDict, total=False):
     """How a request may go, whatever it is.
 
-    With `wait=False` nothing is waited for: a request for which there is no slot now fails, and says when one is due. The
-    others stand for the settings in the table `[routes]`: models to fall back on, in which order the models are tried
-    ("first", "cheapest" by quote, "fastest" by what their last images took), and after how many seconds ("p95": by
-    experience) a second one is asked as well. With `cache=True` the same request is answered by an image of the library,
-    where there is one, for nothing; without a seed by any image of it.
+    With `wait=False` nothing is waited for: a request for which there is no
+    slot now fails, and says when one is due. The others stand for the settings
+    in the table `[routes]`: models to fall back on, in which order the models
+    are tried ("first", "cheapest" by quote, "fastest" by what their last images
+    took), and after how many seconds ("p95": by experience) a second one is
+    asked as well. With `cache=True` the same request is answered by an image of
+    the library, where there is one, for nothing; without a seed by any image of
+    it.
     """
 
     wait: bool
@@ -94,7 +97,9 @@ class RoutingOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 def take_options(parameters: GenerateParameters) -> tuple[GenerateFields, RoutingOptions]: ...
 @overload
 def take_options(parameters: Parameters) -> tuple[RequestFields, RoutingOptions]: ...
-def take_options(parameters: Parameters | GenerateParameters) -> tuple[RequestFields | GenerateFields, RoutingOptions]:
+def take_options(
+    parameters: Parameters | GenerateParameters,
+) -> tuple[RequestFields | GenerateFields, RoutingOptions]:
     """Splits what is said of the request from what is said of its way."""
     fallback = parameters.get("fallback")
     options = RoutingOptions(
@@ -104,5 +109,7 @@ def take_options(parameters: Parameters | GenerateParameters) -> tuple[RequestFi
         cache=parameters.get("cache", False),
         wait=parameters.get("wait", True),
     )
-    fields = {name: value for name, value in parameters.items() if name not in CallOptions.__annotations__}
+    fields = {
+        name: value for name, value in parameters.items() if name not in CallOptions.__annotations__
+    }
     return cast(GenerateFields, fields), options

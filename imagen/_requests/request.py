@@ -1,4 +1,6 @@
-"""What is asked for: one struct per operation, with whatever is wrong for every model refused here."""
+"""What is asked for: one struct per operation, with whatever is wrong for every
+model refused here.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +37,12 @@ __all__ = [
 
 
 class InputImage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An image that a request worked on, as it is remembered: what it was, never its bytes.
+    """An image that a request worked on, as it is remembered: what it was,
+    never its bytes.
 
-    `id` is its id in the library where it came from there, `name` the name of its file or the host of its link. It can be
-    used as a source again as long as the library keeps the bytes.
+    `id` is its id in the library where it came from there, `name` the name of
+    its file or the host of its link. It can be used as a source again as long
+    as the library keeps the bytes.
     """
 
     sha256: str
@@ -61,25 +65,35 @@ class LibraryImage(Protocol):
 
 if TYPE_CHECKING:
     ImageSource = bytes | str | PathLike[str] | LibraryImage | InputImage
-    """An image to work on: its bytes, the path of a file, an https URL, an id in the library, or an `Image`."""
+    """An image to work on: its bytes, the path of a file, an https URL, an id
+    in the library, or an `Image`.
+    """
 else:
-    # What JSON can say of it, for msgspec: requests are stored and read from files.
+    # What JSON can say of it, for msgspec: requests are stored and read from
+    # files.
     ImageSource = InputImage | str
 
 
-class _Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation"):
+class _Request(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation"
+):
     """What every operation has.
 
-    `model` None means the default model for the operation. The shape of the image is `size`, which is "WIDTHxHEIGHT" in
-    pixels, "auto", or a name such as "square", "portrait", "banner"; or it is `aspect_ratio` ("16:9") with or without
-    `resolution` ("1K", "2K", "4K": the side of a square of that many pixels). `guidance` and `steps` are those of
-    diffusion models, `safety` is "strict", "standard" or "relaxed".
+    `model` None means the default model for the operation. The shape of the
+    image is `size`, which is "WIDTHxHEIGHT" in pixels, "auto", or a name such
+    as "square", "portrait", "banner"; or it is `aspect_ratio` ("16:9") with or
+    without `resolution` ("1K", "2K", "4K": the side of a square of that many
+    pixels). `guidance` and `steps` are those of diffusion models, `safety` is
+    "strict", "standard" or "relaxed".
 
-    What the model lacks or takes differently is left out or replaced by the nearest it has, and listed in
-    `Image.adjustments`; with `strict` the request is refused instead. With `emulate`, an operation that the model lacks is
-    done by another one that comes near. `options` goes to the provider as it is. `previews` asks for so many unfinished
-    images on the way. `assume_usd` is the most that one image may be taken to cost where the price is unknown and a
-    budget is set, `tag` a word of the caller's own that spending is booked under.
+    What the model lacks or takes differently is left out or replaced by the
+    nearest it has, and listed in `Image.adjustments`; with `strict` the request
+    is refused instead. With `emulate`, an operation that the model lacks is
+    done by another one that comes near. `options` goes to the provider as it
+    is. `previews` asks for so many unfinished images on the way. `assume_usd`
+    is the most that one image may be taken to cost where the price is unknown
+    and a budget is set, `tag` a word of the caller's own that spending is
+    booked under.
     """
 
     prompt: str = ""
@@ -104,38 +118,55 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
     tag: str | None = None
 
 
-class Generate(_Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="generate"):
-    """Text to image; `references` are images that lend their look or subject, where the model takes any."""
+class Generate(
+    _Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="generate"
+):
+    """Text to image; `references` are images that lend their look or subject,
+    where the model takes any.
+    """
 
     references: tuple[ImageSource, ...] = ()
 
 
-class Edit(_Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="edit"):
+class Edit(
+    _Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="edit"
+):
     """One or more images and a prompt to a new image.
 
-    The first one is the image that changes. A white area of `mask`, which has its size, is the area to change.
+    The first one is the image that changes. A white area of `mask`, which has
+    its size, is the area to change.
     """
 
     images: tuple[ImageSource, ...]
     mask: ImageSource | None = None
 
 
-class Vary(_Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="vary"):
-    """Another image like this one; `strength` from 0 (the same) to 1 (anything)."""
+class Vary(
+    _Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="vary"
+):
+    """Another image like this one; `strength` from 0 (the same) to 1
+    (anything).
+    """
 
     image: ImageSource
     strength: float | None = None
 
 
-class Enhance(_Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="enhance"):
-    """The same image, larger and finer; `scale` is the factor of each side, None the model's own."""
+class Enhance(
+    _Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="enhance"
+):
+    """The same image, larger and finer; `scale` is the factor of each side,
+    None the model's own.
+    """
 
     image: ImageSource
     scale: float | None = None
     mode: Literal["fast", "conservative", "creative"] | None = None
 
 
-class Restyle(_Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="restyle"):
+class Restyle(
+    _Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="restyle"
+):
     """The content of one image in the look of another; `strength` from 0 to 1."""
 
     image: ImageSource
@@ -172,7 +203,8 @@ def as_request(item: object) -> Request:
         return Generate(prompt=item)
     if not isinstance(item, Request):
         raise InvalidRequestError(
-            f"A batch takes prompts and requests such as imagen.Generate, not {type(item).__name__}."
+            "A batch takes prompts and requests such as imagen.Generate, not"
+            f" {type(item).__name__}."
         )
     return item
 
@@ -183,7 +215,8 @@ def operation_of(request: Request) -> Operation:
 
 
 def encode_request(request: Request) -> str:
-    """A request as JSON, to be stored. Its sources must be words: `InputImage`s, paths, ids.
+    """A request as JSON, to be stored. Its sources must be words:
+    `InputImage`s, paths, ids.
 
     Raises:
         InvalidRequestError: it holds something that JSON cannot say.
@@ -203,22 +236,36 @@ def decode_request(text: str | bytes) -> Request:
 
 
 def fingerprint_of(request: Request, model: str) -> str:
-    """A hash of what is asked of a model, but for the seed: the same whoever pays for it and however it is watched.
+    """A hash of what is asked of a model, but for the seed: the same whoever
+    pays for it and however it is watched.
 
-    The sources of the request must be words, as for `encode_request`; images count by their bytes, not by their names.
+    The sources of the request must be words, as for `encode_request`; images
+    count by their bytes, not by their names.
     """
     sources = tuple(
-        msgspec.structs.replace(source, id=None, name=None) if isinstance(source, InputImage) else source
+        (
+            msgspec.structs.replace(source, id=None, name=None)
+            if isinstance(source, InputImage)
+            else source
+        )
         for source in sources_of(request)
     )
     asked = msgspec.structs.replace(
-        with_sources(request, sources), model=model, seed=None, previews=0, strict=False, assume_usd=None, tag=None
+        with_sources(request, sources),
+        model=model,
+        seed=None,
+        previews=0,
+        strict=False,
+        assume_usd=None,
+        tag=None,
     )
     return hashlib.sha256(encode_request(asked).encode()).hexdigest()[:_FINGERPRINT_DIGITS]
 
 
 def sources_of(request: Request) -> tuple[ImageSource, ...]:
-    """The images that a request works on, the one that it changes first, and its mask last."""
+    """The images that a request works on, the one that it changes first, and
+    its mask last.
+    """
     match request:
         case Generate():
             return tuple(request.references)
@@ -231,7 +278,9 @@ def sources_of(request: Request) -> tuple[ImageSource, ...]:
 
 
 def with_sources(request: Request, sources: tuple[ImageSource, ...]) -> Request:
-    """The same request with other images, which stand in the order of `sources_of`."""
+    """The same request with other images, which stand in the order of
+    `sources_of`.
+    """
     match request:
         case Generate():
             return msgspec.structs.replace(request, references=sources)
@@ -249,7 +298,8 @@ def check_request(request: Request) -> None:
     """Refuses what no model could do.
 
     Raises:
-        InvalidRequestError: one sentence that says what is wrong and what to do.
+        InvalidRequestError: one sentence that says what is wrong and what to
+            do.
     """
     try:
         request.prompt.encode()
@@ -261,10 +311,16 @@ def check_request(request: Request) -> None:
     if request.previews < 0:
         raise InvalidRequestError("previews must be 0 or more.")
     if request.seed is not None and not -_MOST_SEED <= request.seed <= _MOST_SEED:
-        raise InvalidRequestError(f"A seed is a whole number up to {_MOST_SEED}, not {str(request.seed)[:40]}.")
+        raise InvalidRequestError(
+            f"A seed is a whole number up to {_MOST_SEED}, not {str(request.seed)[:40]}."
+        )
     if request.assume_usd is not None and not _is_amount(request.assume_usd):
-        raise InvalidRequestError('assume_usd is a Decimal, 0 or more US dollars: assume_usd=Decimal("0.10").')
-    if request.size is not None and (request.aspect_ratio is not None or request.resolution is not None):
+        raise InvalidRequestError(
+            'assume_usd is a Decimal, 0 or more US dollars: assume_usd=Decimal("0.10").'
+        )
+    if request.size is not None and (
+        request.aspect_ratio is not None or request.resolution is not None
+    ):
         raise InvalidRequestError("Give a size, or an aspect_ratio with a resolution, not both.")
     if request.safety is not None and request.safety not in _SAFETY:
         raise InvalidRequestError(f"safety is one of {', '.join(_SAFETY)}, not {request.safety!r}.")
@@ -278,14 +334,17 @@ def _is_amount(usd: object) -> bool:
 def _check_sources(request: Request) -> None:
     match request:
         case Edit(images=images) if not _is_series(images):
-            raise InvalidRequestError("`images` of an edit is a tuple of images, also of one: images=(image,).")
+            raise InvalidRequestError(
+                "`images` of an edit is a tuple of images, also of one: images=(image,)."
+            )
         case Edit(images=images) if not images:
             raise InvalidRequestError("An edit needs at least one image in `images`.")
         case Enhance(scale=float() | int() as scale) if not 1 < scale <= 16:
             raise InvalidRequestError("scale must be more than 1 and at most 16.")
-        case Vary(strength=float() | int() as strength) | Restyle(strength=float() | int() as strength) if not (
-            0 <= strength <= 1
-        ):
+        case (
+            Vary(strength=float() | int() as strength)
+            | Restyle(strength=float() | int() as strength)
+        ) if not (0 <= strength <= 1):
             raise InvalidRequestError("strength must be between 0 and 1.")
         case _:
             pass

@@ -32,16 +32,19 @@ _SIZE = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
 _RATIO = re.compile(r"([0-9]{1,4}(?:\.[0-9]{1,3})?)[:x/]([0-9]{1,4}(?:\.[0-9]{1,3})?)")
 _RESOLUTION = re.compile(r"([0-9]{1,2}(?:\.[0-9])?)[kK]|([0-9]{3,5})(?:px|sq)?")
 _SIDE = 1024
-# Two shapes that differ by less look the same: makers round their sizes to multiples of 8 to 64 pixels.
+# Two shapes that differ by less look the same: makers round their sizes to
+# multiples of 8 to 64 pixels.
 _SAME = 0.04
 # Up to half or twice the pixels is the same class of resolution.
 _SAME_AREA = 0.7
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
-    """The shape of an image as a model is told, with the reason where it is not what was asked for.
+    """The shape of an image as a model is told, with the reason where it is not
+    what was asked for.
 
-    Either `size` is set, or `aspect_ratio` with or without `resolution`, or nothing. `sent` says it in a word.
+    Either `size` is set, or `aspect_ratio` with or without `resolution`, or
+    nothing. `sent` says it in a word.
     """
 
     size: str | None = None
@@ -57,7 +60,9 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for: side to side, and the pixels in all, as far as they were named."""
+    """What was asked for: side to side, and the pixels in all, as far as they
+    were named.
+    """
 
     ratio: float | None = None
     pixels: float | None = None
@@ -79,7 +84,9 @@ def parse_ratio(text: str) -> float | None:
 
 
 def parse_resolution(text: str) -> float | None:
-    """The pixels of "1K", "2K", "768": a square of that side. None where it is something else."""
+    """The pixels of "1K", "2K", "768": a square of that side. None where it is
+    something else.
+    """
     match = _RESOLUTION.fullmatch(text)
     if match is None:
         return None
@@ -88,7 +95,8 @@ def parse_resolution(text: str) -> float | None:
 
 
 def fit_shape(request: Request, can: Capabilities) -> Shape:
-    """The shape that a request asks for, in the model's own words; what the model says itself is taken as it is.
+    """The shape that a request asks for, in the model's own words; what the
+    model says itself is taken as it is.
 
     Raises:
         InvalidRequestError: what was asked for is no shape.
@@ -124,12 +132,19 @@ def _read_wish(size: str | None, ratio: str | None, resolution: str | None) -> _
             return _Wish(ratio=as_ratio)
         if pair is None:
             raise InvalidRequestError(
-                f"{size!r} is no size: write WIDTHxHEIGHT in pixels, such as 1024x1024, or one of {', '.join(PRESETS)}."
+                f"{size!r} is no size: write WIDTHxHEIGHT in pixels, such as 1024x1024, or one of"
+                f" {', '.join(PRESETS)}."
             )
-        return _Wish(ratio=pair[0] / pair[1], pixels=pair[0] * pair[1], size=pair if size not in PRESETS else None)
+        return _Wish(
+            ratio=pair[0] / pair[1],
+            pixels=pair[0] * pair[1],
+            size=pair if size not in PRESETS else None,
+        )
     wanted_ratio = None if ratio is None else parse_ratio(ratio)
     if ratio is not None and (wanted_ratio is None or not 1 / 32 <= wanted_ratio <= 32):
-        raise InvalidRequestError(f"{ratio!r} is no aspect ratio: write WIDTH:HEIGHT, such as 16:9.")
+        raise InvalidRequestError(
+            f"{ratio!r} is no aspect ratio: write WIDTH:HEIGHT, such as 16:9."
+        )
     pixels = None if resolution is None else parse_resolution(resolution)
     if resolution is not None and pixels is None:
         raise InvalidRequestError(f"{resolution!r} is no resolution: write 1K, 2K or 4K.")
@@ -150,9 +165,14 @@ def _fit_free(wish: _Wish, free: FreeSize) -> Shape:
 
 
 def _nearest_free(width: float, height: float, free: FreeSize) -> tuple[int, int]:
-    """Narrows the ratio, then scales the area, then rounds the sides; what rounding breaks, one more step mends."""
+    """Narrows the ratio, then scales the area, then rounds the sides; what
+    rounding breaks, one more step mends.
+    """
     if max(width, height) > free.max_ratio * min(width, height):
-        long_side, short_side = math.sqrt(width * height * free.max_ratio), math.sqrt(width * height / free.max_ratio)
+        long_side, short_side = (
+            math.sqrt(width * height * free.max_ratio),
+            math.sqrt(width * height / free.max_ratio),
+        )
         width, height = (long_side, short_side) if width > height else (short_side, long_side)
     area = min(max(width * height, free.min_pixels), free.max_pixels)
     factor = math.sqrt(area / (width * height))
@@ -176,7 +196,8 @@ def _fit_listed(wish: _Wish, sizes: Iterable[str]) -> Shape:
 
     def distance(text: str) -> float:
         width, height = pairs[text]
-        # The ratio counts more than the area: a portrait that is too small is still a portrait.
+        # The ratio counts more than the area: a portrait that is too small is
+        # still a portrait.
         return _apart(width / height, wish.ratio or 1.0) * 3 + _apart(width * height, pixels)
 
     nearest = min(pairs, key=distance)
@@ -190,7 +211,9 @@ def _fit_ratio(wish: _Wish, can: Capabilities) -> Shape:
     ratio, resolution, reasons = None, None, list[str]()
     if wish.size:
         reasons.append("it takes no pixel sizes")
-    ratios = {text: number for text in can.aspect_ratios if (number := parse_ratio(text)) is not None}
+    ratios = {
+        text: number for text in can.aspect_ratios if (number := parse_ratio(text)) is not None
+    }
     if wish.ratio is not None and ratios:
         wanted = wish.ratio
         ratio = min(ratios, key=lambda text: _apart(ratios[text], wanted))
@@ -198,13 +221,19 @@ def _fit_ratio(wish: _Wish, can: Capabilities) -> Shape:
             reasons.append("this is the nearest aspect ratio that it takes")
     elif wish.ratio is not None:
         reasons.append("it has no aspect ratio")
-    classes = {text: number for text in can.resolutions if (number := parse_resolution(text)) is not None}
+    classes = {
+        text: number for text in can.resolutions if (number := parse_resolution(text)) is not None
+    }
     if wish.pixels is not None and classes:
         pixels = wish.pixels
         resolution = min(classes, key=lambda text: _apart(classes[text], pixels))
         if _apart(classes[resolution], pixels) > _SAME_AREA:
             reasons.append("this is the nearest resolution that it takes")
-    elif wish.pixels is not None and not wish.size and _apart(wish.pixels, float(_SIDE * _SIDE)) > _SAME_AREA:
+    elif (
+        wish.pixels is not None
+        and not wish.size
+        and _apart(wish.pixels, float(_SIDE * _SIDE)) > _SAME_AREA
+    ):
         reasons.append("it has one resolution")
     return Shape(aspect_ratio=ratio, resolution=resolution, reason="; ".join(reasons) or None)
 

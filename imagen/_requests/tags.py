@@ -13,10 +13,12 @@ _LONGEST_NOTE = 100_000
 
 
 def clean_tag(tag: str) -> str:
-    """A tag as it is kept: in small letters, without spaces around it, and one inside at most.
+    """A tag as it is kept: in small letters, without spaces around it, and one
+    inside at most.
 
     Raises:
-        InvalidRequestError: it is empty, too long, or holds what cannot be seen, or a comma.
+        InvalidRequestError: it is empty, too long, or holds what cannot be
+            seen, or a comma.
     """
     word = " ".join(unicodedata.normalize("NFC", tag).casefold().split())
     if not word or len(word) > _LONGEST_TAG or "," in word or not word.isprintable():
@@ -34,7 +36,9 @@ def check_text(text: str, what: str) -> str:
         InvalidRequestError: it is too long, or no valid text.
     """
     if len(text) > _LONGEST_NOTE:
-        raise InvalidRequestError(f"{what} may be {_LONGEST_NOTE:,} letters long, not {len(text):,}.")
+        raise InvalidRequestError(
+            f"{what} may be {_LONGEST_NOTE:,} letters long, not {len(text):,}."
+        )
     try:
         text.encode()
     except UnicodeEncodeError:

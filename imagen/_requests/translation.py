@@ -1,4 +1,6 @@
-"""One portable request in the words of one model: what is sent for what was asked, and why it differs."""
+"""One portable request in the words of one model: what is sent for what was
+asked, and why it differs.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ __all__ = ["Adjustment", "translate"]
 
 
 class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
-    """One parameter that was not sent as asked: `sent` is None where it was dropped."""
+    """One parameter that was not sent as asked: `sent` is None where it was
+    dropped.
+    """
 
     field: str
     asked: str
@@ -24,7 +28,8 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-# From the least to the most work: the words that makers use for it, so that one of theirs can stand for one of another's.
+# From the least to the most work: the words that makers use for it, so that one
+# of theirs can stand for one of another's.
 _QUALITY_RANKS = {
     "very_low": 0,
     "draft": 0,
@@ -45,15 +50,19 @@ _QUALITY_RANKS = {
 _BACKGROUNDS = ("auto", "opaque", "transparent")
 _FORMATS = ("png", "jpeg", "webp", "gif", "svg")
 _VARIATION = "Make a new variation of this image: the same subject and style, with other details."
-_REDRAWING = "Redraw this image in higher resolution, with finer detail and without any change of content."
+_REDRAWING = (
+    "Redraw this image in higher resolution, with finer detail and without any change of content."
+)
 _RESTYLING = "Redraw the first image in the style of the second one. Keep what the first one shows."
 
 
 def translate(request: Request, model: Model) -> tuple[Request, tuple[Adjustment, ...]]:
-    """The request as it is sent to a model: every field that is left has a value that the model takes.
+    """The request as it is sent to a model: every field that is left has a
+    value that the model takes.
 
     Raises:
-        InvalidRequestError: the model cannot do it, or `strict` forbids what would have to change.
+        InvalidRequestError: the model cannot do it, or `strict` forbids what
+            would have to change.
     """
     check_request(request)
     adjust = _Adjuster(model)
@@ -65,8 +74,8 @@ def translate(request: Request, model: Model) -> tuple[Request, tuple[Adjustment
         first = adjust.made[0]
         instead = f"{first.sent} would be sent" if first.sent else "it would be left out"
         raise InvalidRequestError(
-            f"{model.id} does not take {first.field} {first.asked!r} as it is: {first.reason}, so {instead}. Change it, "
-            "or drop strict."
+            f"{model.id} does not take {first.field} {first.asked!r} as it is: {first.reason}, so"
+            f" {instead}. Change it, or drop strict."
         )
     return sent, tuple(adjust.made)
 
@@ -80,7 +89,11 @@ class _Adjuster:
 
     def __call__(self, field: str, asked: object, sent: object, reason: str) -> None:
         words = None if sent is None else _word(sent)
-        self.made.append(Adjustment(field=field, asked=_word(asked), sent=words, reason=f"{self._model.id}: {reason}"))
+        self.made.append(
+            Adjustment(
+                field=field, asked=_word(asked), sent=words, reason=f"{self._model.id}: {reason}"
+            )
+        )
 
 
 def _word(value: object) -> str:
@@ -96,13 +109,23 @@ def _emulate(request: Request, model: Model, adjust: _Adjuster) -> Request:
         if not isinstance(request, (Generate, Edit)) and "edit" in can.operations:
             hint = " With emulate=True it is done by an edit."
         raise InvalidRequestError(
-            f"{model.id} cannot {operation}; it can {' and '.join(can.operations) or 'do nothing'}.{hint}"
+            f"{model.id} cannot {operation}; it can"
+            f" {' and '.join(can.operations) or 'do nothing'}.{hint}"
         )
-    adjust("operation", operation, "edit", f"it cannot {operation}, so the image is drawn again by an edit")
+    adjust(
+        "operation",
+        operation,
+        "edit",
+        f"it cannot {operation}, so the image is drawn again by an edit",
+    )
     for field in ("strength", "scale", "mode"):
         if (asked := getattr(request, field, None)) is not None:
             adjust(field, asked, None, "an edit has no such parameter")
-    edit = {name: getattr(request, name) for name in Edit.__struct_fields__ if name in type(request).__struct_fields__}
+    edit = {
+        name: getattr(request, name)
+        for name in Edit.__struct_fields__
+        if name in type(request).__struct_fields__
+    }
     match request:
         case Vary(image=image):
             edit |= {"images": (image,), "prompt": request.prompt or _VARIATION}
@@ -115,7 +138,10 @@ def _emulate(request: Request, model: Model, adjust: _Adjuster) -> Request:
                 raise InvalidRequestError(
                     f"{model.id} edits one image at a time, so it cannot take the style of another."
                 )
-            edit |= {"images": (image, reference), "prompt": f"{_RESTYLING} {request.prompt}".strip()}
+            edit |= {
+                "images": (image, reference),
+                "prompt": f"{_RESTYLING} {request.prompt}".strip(),
+            }
     return Edit(**edit)
 
 
@@ -123,7 +149,8 @@ def _check_prompt(request: Request, model: Model) -> None:
     can = model.capabilities
     if operation_of(request) in can.prompt_required and not request.prompt.strip():
         raise InvalidRequestError(
-            f"The prompt is empty: say what the image should show; {model.id} needs to know.", code="INVALID_PROMPT"
+            f"The prompt is empty: say what the image should show; {model.id} needs to know.",
+            code="INVALID_PROMPT",
         )
     if len(request.prompt) > can.max_prompt_characters:
         raise InvalidRequestError(
@@ -139,14 +166,23 @@ def _check_needs(request: Request, model: Model) -> None:
         raise InvalidRequestError(f"{model.id} needs {' and '.join(missing)} in options.")
     match request:
         case Generate(references=references) if len(references) > can.inputs.max_references:
-            raise InvalidRequestError(f"{model.id} takes {_at_most(can.inputs.max_references, 'reference')}.")
+            raise InvalidRequestError(
+                f"{model.id} takes {_at_most(can.inputs.max_references, 'reference')}."
+            )
         case Edit(images=images) if len(images) > can.inputs.max_images:
-            raise InvalidRequestError(f"{model.id} takes {_at_most(can.inputs.max_images, 'image')} to edit.")
+            raise InvalidRequestError(
+                f"{model.id} takes {_at_most(can.inputs.max_images, 'image')} to edit."
+            )
         case Edit(mask=None) if can.mask_required:
-            raise InvalidRequestError(f"{model.id} needs a mask: white where the image is to change.")
+            raise InvalidRequestError(
+                f"{model.id} needs a mask: white where the image is to change."
+            )
         case Edit(mask=mask) if mask is not None and not can.mask:
-            # Without its mask an edit changes what was to be kept, and is paid all the same.
-            raise InvalidRequestError(f"{model.id} takes no mask: say in the prompt what is to change.")
+            # Without its mask an edit changes what was to be kept, and is paid
+            # all the same.
+            raise InvalidRequestError(
+                f"{model.id} takes no mask: say in the prompt what is to change."
+            )
         case _:
             pass
 
@@ -160,9 +196,15 @@ def _fit_image(request: Request, model: Model, adjust: _Adjuster) -> Request:
     shape = fit_shape(request, model.capabilities)
     if shape.reason is not None:
         field = (
-            "size" if request.size is not None else "aspect_ratio" if request.aspect_ratio is not None else "resolution"
+            "size"
+            if request.size is not None
+            else "aspect_ratio"
+            if request.aspect_ratio is not None
+            else "resolution"
         )
-        asked = request.size or " at ".join(filter(None, (request.aspect_ratio, request.resolution)))
+        asked = request.size or " at ".join(
+            filter(None, (request.aspect_ratio, request.resolution))
+        )
         adjust(field, asked, shape.sent, shape.reason)
     return msgspec.structs.replace(
         request, size=shape.size, aspect_ratio=shape.aspect_ratio, resolution=shape.resolution
@@ -183,11 +225,17 @@ def _fit_fields(request: Request, model: Model, adjust: _Adjuster) -> Request:
 
 
 def _rules(model: Model) -> dict[str, tuple[bool, Callable[..., object], str]]:
-    """For each field: whether the model has it, what is nearest to a value, and why that is sent instead."""
+    """For each field: whether the model has it, what is nearest to a value, and
+    why that is sent instead.
+    """
     can = model.capabilities
     choose, as_it_is = partial(_choose, model=model), lambda asked: asked
     return {
-        "quality": (bool(can.qualities), partial(_nearest_quality, model=model), "the nearest it has"),
+        "quality": (
+            bool(can.qualities),
+            partial(_nearest_quality, model=model),
+            "the nearest it has",
+        ),
         "style": (bool(can.styles), partial(choose, field="style", choices=can.styles), ""),
         "background": (
             bool(can.backgrounds),
@@ -201,13 +249,33 @@ def _rules(model: Model) -> dict[str, tuple[bool, Callable[..., object], str]]:
         ),
         "seed": (can.seed, as_it_is, ""),
         "negative_prompt": (can.negative_prompt, as_it_is, ""),
-        "guidance": (can.guidance is not None, partial(_nearest_number, can.guidance), "the nearest it takes"),
-        "steps": (can.steps is not None, partial(_nearest_number, can.steps), "the nearest it takes"),
-        "safety": (bool(can.safety), lambda asked: asked if asked in can.safety else None, "it has none such"),
-        "previews": (can.max_previews > 0, lambda asked: min(asked, can.max_previews), "it gives no more"),
+        "guidance": (
+            can.guidance is not None,
+            partial(_nearest_number, can.guidance),
+            "the nearest it takes",
+        ),
+        "steps": (
+            can.steps is not None,
+            partial(_nearest_number, can.steps),
+            "the nearest it takes",
+        ),
+        "safety": (
+            bool(can.safety),
+            lambda asked: asked if asked in can.safety else None,
+            "it has none such",
+        ),
+        "previews": (
+            can.max_previews > 0,
+            lambda asked: min(asked, can.max_previews),
+            "it gives no more",
+        ),
         "strength": (can.strength, as_it_is, ""),
         "scale": (bool(can.scales), partial(_nearest_scale, can=can), "the nearest it has"),
-        "mode": (bool(can.modes), lambda asked: asked if asked in can.modes else can.modes[0], "it has one mode"),
+        "mode": (
+            bool(can.modes),
+            lambda asked: asked if asked in can.modes else can.modes[0],
+            "it has one mode",
+        ),
     }
 
 
@@ -216,7 +284,9 @@ def _nearest_quality(asked: str, *, model: Model) -> str:
     if asked in qualities:
         return asked
     if asked not in _QUALITY_RANKS:
-        raise InvalidRequestError(f"{model.id} has no quality {asked!r}: choose one of {', '.join(qualities)}.")
+        raise InvalidRequestError(
+            f"{model.id} has no quality {asked!r}: choose one of {', '.join(qualities)}."
+        )
     ranked = [name for name in qualities if name in _QUALITY_RANKS] or list(qualities)
     return min(ranked, key=lambda name: abs(_QUALITY_RANKS.get(name, 2) - _QUALITY_RANKS[asked]))
 
@@ -224,12 +294,16 @@ def _nearest_quality(asked: str, *, model: Model) -> str:
 def _choose(
     asked: str, *, field: str, choices: tuple[str, ...], known: tuple[str, ...] = (), model: Model
 ) -> str | None:
-    """The choice itself, or None for one that other models have. What nobody has is a slip of the pen, and refused."""
+    """The choice itself, or None for one that other models have. What nobody
+    has is a slip of the pen, and refused.
+    """
     if asked in choices:
         return asked
     if asked in known:
         return None
-    raise InvalidRequestError(f"{model.id} has no {field} {asked!r}: choose one of {', '.join(choices)}.")
+    raise InvalidRequestError(
+        f"{model.id} has no {field} {asked!r}: choose one of {', '.join(choices)}."
+    )
 
 
 def _nearest_number(allowed: NumberRange | None, asked: float) -> float:

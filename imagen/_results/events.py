@@ -1,4 +1,6 @@
-"""What happens on the way, for progress displays, logs and metrics: give `on_event` to a client or a batch."""
+"""What happens on the way, for progress displays, logs and metrics: give
+`on_event` to a client or a batch.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,15 @@ __all__ = [
 ]
 
 
-# Of what shares of a budget its owner is told; as floats, four fifths of a dollar would be more than 80 cents.
+# Of what shares of a budget its owner is told; as floats, four fifths of a
+# dollar would be more than 80 cents.
 ALARM_SHARES = (Decimal("0.5"), Decimal("0.8"), Decimal(1))
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Every event names the attempt, the positions of its requests in the batch, and the model."""
+    """Every event names the attempt, the positions of its requests in the
+    batch, and the model.
+    """
 
     attempt_id: str
     indexes: tuple[int, ...]
@@ -41,30 +46,41 @@ class AttemptSent(_Event, frozen=True, kw_only=True):
 
 
 class PreviewReceived(_Event, frozen=True, kw_only=True):
-    """An unfinished image came: the `number`-th preview, counted from 0, as an encoded image in `data`."""
+    """An unfinished image came: the `number`-th preview, counted from 0, as an
+    encoded image in `data`.
+    """
 
     data: bytes
     number: int
 
     def __repr__(self) -> str:
-        return f"PreviewReceived(attempt_id={self.attempt_id!r}, number={self.number}, {len(self.data)} bytes)"
+        return (
+            f"PreviewReceived(attempt_id={self.attempt_id!r}, number={self.number},"
+            f" {len(self.data)} bytes)"
+        )
 
 
 class ProgressReported(_Event, frozen=True, kw_only=True):
-    """So much of the work is done, from 0 to 1 (None: unknown); `note` says what is going on, such as a place in a queue."""
+    """So much of the work is done, from 0 to 1 (None: unknown); `note` says
+    what is going on, such as a place in a queue.
+    """
 
     fraction: float | None
     note: str = ""
 
 
 class AttemptEnded(_Event, frozen=True, kw_only=True):
-    """The attempt is settled; `outcomes` has one for each index. Failures that will be sent again have ended too."""
+    """The attempt is settled; `outcomes` has one for each index. Failures that
+    will be sent again have ended too.
+    """
 
     outcomes: tuple[Outcome, ...]
 
 
 class BudgetAlarm(msgspec.Struct, frozen=True, kw_only=True):
-    """50, 80 or 100 % (`share` 0.5, 0.8, 1.0) of a budget are spent or reserved now: `taken` dollars, or images."""
+    """50, 80 or 100 % (`share` 0.5, 0.8, 1.0) of a budget are spent or reserved
+    now: `taken` dollars, or images.
+    """
 
     budget: str
     share: float
@@ -73,4 +89,6 @@ class BudgetAlarm(msgspec.Struct, frozen=True, kw_only=True):
 
 Event = AttemptSent | PreviewReceived | ProgressReported | AttemptEnded | BudgetAlarm
 EventHandler = Callable[[Event], None]
-"""Called in the event loop: keep it short. An exception of a handler is raised when the client closes."""
+"""Called in the event loop: keep it short. An exception of a handler is raised
+when the client closes.
+"""

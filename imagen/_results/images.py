@@ -32,8 +32,9 @@ class _Value(msgspec.Struct, frozen=True, kw_only=True):
 class Cost(_Value, frozen=True, kw_only=True):
     """What one image cost, in US dollars, and who says so.
 
-    `source` is "reported" by the provider, "computed" from the usage in its reply, "estimated" from the price list,
-    or "unknown", and then `usd` is None.
+    `source` is "reported" by the provider, "computed" from the usage in its
+    reply, "estimated" from the price list, or "unknown", and then `usd` is
+    None.
     """
 
     usd: Decimal | None = None
@@ -43,11 +44,14 @@ class Cost(_Value, frozen=True, kw_only=True):
 class Image(_Value, frozen=True, kw_only=True):
     """One finished image.
 
-    With a library the bytes are in the file at `path` and `data` reads them when asked; without one they are in memory,
-    as they are where the disk failed, and then `storage_error` says why: `save` it elsewhere. `index` is the position of
-    its request in the batch, `seconds` the time from sending to the last byte, `parent_id` the image that it was made from,
-    `provider_id` the provider's own name for it or its job. `tags`, `rating` (1 to 5 stars, 0 none) and `notes` are the user's,
-    as they were when the image was read; one with a `trashed_at` is in the trash. `cached` means that the image was there
+    With a library the bytes are in the file at `path` and `data` reads them
+    when asked; without one they are in memory, as they are where the disk
+    failed, and then `storage_error` says why: `save` it elsewhere. `index` is
+    the position of its request in the batch, `seconds` the time from sending to
+    the last byte, `parent_id` the image that it was made from, `provider_id`
+    the provider's own name for it or its job. `tags`, `rating` (1 to 5 stars, 0
+    none) and `notes` are the user's, as they were when the image was read; one
+    with a `trashed_at` is in the trash. `cached` means that the image was there
     already, and cost nothing now.
     """
 
@@ -81,17 +85,22 @@ class Image(_Value, frozen=True, kw_only=True):
 
     @property
     def prompt(self) -> str:
-        """The prompt as asked; `revised_prompt` is what the provider made of it, where it says so."""
+        """The prompt as asked; `revised_prompt` is what the provider made of
+        it, where it says so.
+        """
         return self.request.prompt
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of the bytes, in hexadecimal: the name of its file in the library. Computed where none keeps it."""
+        """The SHA-256 of the bytes, in hexadecimal: the name of its file in the
+        library. Computed where none keeps it.
+        """
         return self.stored_sha256 or hashlib.sha256(self.data).hexdigest()
 
     @property
     def data(self) -> bytes:
-        """The bytes of the image, as the provider sent them; from the disk where a library keeps it.
+        """The bytes of the image, as the provider sent them; from the disk
+        where a library keeps it.
 
         Raises:
             StorageError: the file is gone or cannot be read.
@@ -103,7 +112,9 @@ class Image(_Value, frozen=True, kw_only=True):
         try:
             return self.path.read_bytes()
         except OSError as error:
-            raise StorageError(f"The image {self.id} cannot be read from {self.path}: {error.strerror}.") from error
+            raise StorageError(
+                f"The image {self.id} cannot be read from {self.path}: {error.strerror}."
+            ) from error
 
     @property
     def suffix(self) -> str:
@@ -112,7 +123,9 @@ class Image(_Value, frozen=True, kw_only=True):
 
     @property
     def record(self) -> Record:
-        """Everything that is needed to make the image again, as `save` puts it into a copy."""
+        """Everything that is needed to make the image again, as `save` puts it
+        into a copy.
+        """
         return Record(
             software=version(),
             id=self.id,
@@ -137,14 +150,20 @@ class Image(_Value, frozen=True, kw_only=True):
             notes=self.notes,
         )
 
-    def save(self, path: str | Path, *, record: bool = True, signer: ContentSigner | None = None) -> Path:
-        """Writes a copy of the image, and gives its path. The file is there whole, or not at all. Blocking.
+    def save(
+        self, path: str | Path, *, record: bool = True, signer: ContentSigner | None = None
+    ) -> Path:
+        """Writes a copy of the image, and gives its path. The file is there
+        whole, or not at all. Blocking.
 
         Args:
-            record: Put what the image was made with into the copy; the pixels stay as they are. Where it would break the
-                provider's seal (C2PA), or the format has no room for it, it is written beside the copy as NAME.xmp. One that
-                imagen wrote there for an earlier image goes.
-            signer: Seal image and record with a certificate of one's own; a seal of the provider's becomes its parent.
+            record: Put what the image was made with into the copy; the pixels
+                stay as they are. Where it would break the provider's seal
+                (C2PA), or the format has no room for it, it is written beside
+                the copy as NAME.xmp. One that imagen wrote there for an earlier
+                image goes.
+            signer: Seal image and record with a certificate of one's own; a
+                seal of the provider's becomes its parent.
 
         Raises:
             StorageError: the file cannot be written; the message says why.
@@ -152,7 +171,8 @@ class Image(_Value, frozen=True, kw_only=True):
         """
         target = Path(path)
         if self.path is not None and target.resolve() == self.path.resolve():
-            # The library's own file stays as the provider sent it: its name says so.
+            # The library's own file stays as the provider sent it: its name
+            # says so.
             return target
         data = self.data
         if signer is not None:
@@ -173,12 +193,16 @@ class Image(_Value, frozen=True, kw_only=True):
             temporary.replace(target)
         except OSError as error:
             still = f" It is still at {self.path}." if self.path is not None else ""
-            raise StorageError(f"The image cannot be saved as {target}: {error.strerror or error}.{still}") from error
+            raise StorageError(
+                f"The image cannot be saved as {target}: {error.strerror or error}.{still}"
+            ) from error
         finally:
             with suppress(OSError):
                 temporary.unlink()
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, bytes | str]:
+    def _repr_mimebundle_(
+        self, include: object = None, exclude: object = None
+    ) -> dict[str, bytes | str]:
         return {self.media_type: self.data, "text/plain": repr(self)}
 
     def _repr_png_(self) -> bytes | None:
@@ -186,7 +210,10 @@ class Image(_Value, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         where = f", path={str(self.path)!r}" if self.path else ""
-        return f"Image({self.id}, {self.width}x{self.height} {self.media_type}, model={self.model!r}{where})"
+        return (
+            f"Image({self.id}, {self.width}x{self.height} {self.media_type},"
+            f" model={self.model!r}{where})"
+        )
 
 
 class Failure(_Value, frozen=True, kw_only=True):
@@ -204,7 +231,9 @@ Outcome = Image | Failure
 
 
 def as_hit(image: Image, index: int) -> Image:
-    """An image of the library as the outcome of a request that it answers for nothing."""
+    """An image of the library as the outcome of a request that it answers for
+    nothing.
+    """
     free = Cost(usd=Decimal(0), source="reported")
     return msgspec.structs.replace(image, index=index, cost=free, cached=True)
 
@@ -218,11 +247,14 @@ def failure_of(
     provider: str | None = None,
     first: bool = True,
 ) -> Failure:
-    """The outcome of a request that gave no image; it cost nothing only where the error says so.
+    """The outcome of a request that gave no image; it cost nothing only where
+    the error says so.
 
     Of several that failed together the `first` bears what that cost.
     """
     cost = Cost(usd=Decimal(0), source="reported") if error.billed == "no" else Cost()
     if error.cost_usd is not None:
         cost = Cost(usd=error.cost_usd if first else Decimal(0), source=error.cost_source)
-    return Failure(index=index, request=request, error=error, model=model, provider=provider, cost=cost)
+    return Failure(
+        index=index, request=request, error=error, model=model, provider=provider, cost=cost
+    )

@@ -1,4 +1,6 @@
-"""What a request will cost and what it did cost: arithmetic over the catalog, in US dollars."""
+"""What a request will cost and what it did cost: arithmetic over the catalog,
+in US dollars.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,17 @@ __all__ = ["Quote", "cost_of", "quote_request", "share_cost", "tidy_usd"]
 
 _MILLION = Decimal(1_000_000)
 _MICRODOLLAR = Decimal("0.000001")
-# Each partial image adds about this many output tokens to the bill (developers.openai.com, image streaming guide, 2026).
+# Each partial image adds about this many output tokens to the bill
+# (developers.openai.com, image streaming guide, 2026).
 _TOKENS_PER_PREVIEW = 100
 _CHARACTERS_PER_TOKEN = 4
 _BASE_PIXELS = 1024 * 1024
-# Providers count a megapixel as 1024 x 1024 (docs.bfl.ai, pricing), so that the usual square is one.
+# Providers count a megapixel as 1024 x 1024 (docs.bfl.ai, pricing), so that the
+# usual square is one.
 _MEGAPIXEL = 1024 * 1024
 _MOST_MEGAPIXELS_PER_INPUT = 4
-# Recorded: 64 to 194 for small images, 1,290 for one of a megapixel (OpenAI, Google, 2026).
+# Recorded: 64 to 194 for small images, 1,290 for one of a megapixel (OpenAI,
+# Google, 2026).
 _TOKENS_PER_INPUT = 300
 _MOST_TOKENS_PER_INPUT = 6000
 
@@ -36,7 +41,9 @@ def tidy_usd(usd: Decimal) -> Decimal:
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
-    """What requests will cost before they are sent; each figure is None where a price is unknown."""
+    """What requests will cost before they are sent; each figure is None where a
+    price is unknown.
+    """
 
     low_usd: Decimal | None
     expected_usd: Decimal | None
@@ -50,11 +57,16 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def quote_request(model: Model, request: Request, count: int = 1, *, economy: bool = False) -> Quote:
-    """What `count` images of this request, in the words of the model, will cost; `high_usd` is what a budget reserves."""
+def quote_request(
+    model: Model, request: Request, count: int = 1, *, economy: bool = False
+) -> Quote:
+    """What `count` images of this request, in the words of the model, will
+    cost; `high_usd` is what a budget reserves.
+    """
     quote = _quote_at_once(model, request, count)
     if quote.expected_usd is None:
-        # What the caller assumes of an unknown price is a ceiling of the caller's own.
+        # What the caller assumes of an unknown price is a ceiling of the
+        # caller's own.
         return quote
     factor = _factor(model, economy)
     return Quote(
@@ -81,9 +93,11 @@ def _quote_at_once(model: Model, request: Request, count: int) -> Quote:
     tokens = price.per_million_tokens or TokenPrices()
     extra = tokens.image_output / _MILLION * _TOKENS_PER_PREVIEW * request.previews
     text_rate, images = tokens.text_input / _MILLION, _count_inputs(request)
-    # No tokenizer makes more tokens than there are bytes, so the high end really is one.
+    # No tokenizer makes more tokens than there are bytes, so the high end
+    # really is one.
     most_input = (
-        text_rate * len(request.prompt.encode()) + tokens.image_input / _MILLION * _MOST_TOKENS_PER_INPUT * images
+        text_rate * len(request.prompt.encode())
+        + tokens.image_input / _MILLION * _MOST_TOKENS_PER_INPUT * images
     )
     usual_input = text_rate * len(request.prompt) / _CHARACTERS_PER_TOKEN
     usual_input += tokens.image_input / _MILLION * _TOKENS_PER_INPUT * images
@@ -95,8 +109,12 @@ def _quote_at_once(model: Model, request: Request, count: int) -> Quote:
     )
 
 
-def cost_of(model: Model, request: Request, result: GeneratedImages, *, economy: bool = False) -> Cost:
-    """What an exchange did cost in all, and who says so: the provider, its usage, or the price list."""
+def cost_of(
+    model: Model, request: Request, result: GeneratedImages, *, economy: bool = False
+) -> Cost:
+    """What an exchange did cost in all, and who says so: the provider, its
+    usage, or the price list.
+    """
     if result.reported_cost_usd is not None:
         return Cost(usd=tidy_usd(result.reported_cost_usd), source="reported")
     price = model.price
@@ -106,18 +124,30 @@ def cost_of(model: Model, request: Request, result: GeneratedImages, *, economy:
     if price is not None and price.usd_per_unit is not None and result.units is not None:
         return Cost(usd=tidy_usd(price.usd_per_unit * result.units * factor), source="computed")
     billed = sum(_is_billed(image) for image in result.images)
-    expected = quote_request(model, request, billed, economy=economy).expected_usd if billed else Decimal(0)
+    expected = (
+        quote_request(model, request, billed, economy=economy).expected_usd
+        if billed
+        else Decimal(0)
+    )
     if price is None or expected is None:
         return Cost()
     return Cost(usd=tidy_usd(expected), source="estimated")
 
 
-def share_cost(total: Cost, images: Sequence[GeneratedImage | WithheldImage | LostImage]) -> Iterator[Cost]:
-    """Splits the cost of one exchange over the images that are billed, so that the shares sum up to it exactly."""
+def share_cost(
+    total: Cost, images: Sequence[GeneratedImage | WithheldImage | LostImage]
+) -> Iterator[Cost]:
+    """Splits the cost of one exchange over the images that are billed, so that
+    the shares sum up to it exactly.
+    """
     shares = sum(_is_billed(image) for image in images) or len(images)
     none_billed = not any(_is_billed(image) for image in images)
     left = total.usd
-    each = None if total.usd is None else (total.usd / max(1, shares)).quantize(_MICRODOLLAR, ROUND_DOWN)
+    each = (
+        None
+        if total.usd is None
+        else (total.usd / max(1, shares)).quantize(_MICRODOLLAR, ROUND_DOWN)
+    )
     first = True
     for image in images:
         if not none_billed and not _is_billed(image):
@@ -146,12 +176,15 @@ def _usage_cost(price: Price, usage: Usage) -> Decimal:
 
 
 def _figures(price: Price, request: Request) -> Iterable[Decimal]:
-    """What one image may cost: one figure where everything is named, several where something is left to the model."""
+    """What one image may cost: one figure where everything is named, several
+    where something is left to the model.
+    """
     if price.per_megapixel is not None:
         rates = price.per_megapixel
         counts = [math.ceil(_pixels_of(request) / _MEGAPIXEL)]
         if sources_of(request) and request.size is None and request.resolution is None:
-            # It gets the size of its input, which is not looked at before it is read.
+            # It gets the size of its input, which is not looked at before it is
+            # read.
             counts.append(_MOST_MEGAPIXELS_PER_INPUT)
         return [rates.first + rates.next * max(0, count - 1) for count in counts]
     if price.usd_per_unit is not None and not price.table:
@@ -184,7 +217,9 @@ def _count_inputs(request: Request) -> int:
 
 
 def _input_megapixels(price: Price, images: int) -> tuple[Decimal, Decimal]:
-    """The least and the most that input images add; how large they are is not looked at before they are read."""
+    """The least and the most that input images add; how large they are is not
+    looked at before they are read.
+    """
     rate = price.per_megapixel.input if price.per_megapixel is not None else Decimal(0)
     return rate * images, rate * images * _MOST_MEGAPIXELS_PER_INPUT
 
@@ -192,7 +227,10 @@ def _input_megapixels(price: Price, images: int) -> tuple[Decimal, Decimal]:
 def _pixels_of(request: Request) -> float:
     if request.size is not None and (pair := parse_size(request.size)) is not None:
         return pair[0] * pair[1]
-    if request.resolution is not None and (pixels := parse_resolution(request.resolution)) is not None:
+    if (
+        request.resolution is not None
+        and (pixels := parse_resolution(request.resolution)) is not None
+    ):
         return pixels
     return _BASE_PIXELS
 

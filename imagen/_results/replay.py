@@ -1,4 +1,6 @@
-"""An image made again: the request that does it, and in what the new image differs."""
+"""An image made again: the request that does it, and in what the new image
+differs.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Replay(msgspec.Struct, frozen=True, kw_only=True):
-    """An image made again. Where `same_bytes` is false the two may still look alike: encoders and clocks differ."""
+    """An image made again. Where `same_bytes` is false the two may still look
+    alike: encoders and clocks differ.
+    """
 
     image: Image
     differences: tuple[Difference, ...]
@@ -30,8 +34,8 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
 def replay_request(image: Image, model: Model, seed: int | None = None) -> Request:
     """What makes the image again with this model.
 
-    The seed is the one that the image reports, else the one that was asked for. Options are the words of one provider, so
-    another one is not sent them.
+    The seed is the one that the image reports, else the one that was asked for.
+    Options are the words of one provider, so another one is not sent them.
     """
     request = image.request
     if seed is None:
@@ -41,12 +45,20 @@ def replay_request(image: Image, model: Model, seed: int | None = None) -> Reque
 
 
 def differences_of(before: Image, after: Image) -> tuple[Difference, ...]:
-    """In what an image made again is another one, beside its pixels; what was adjusted anew is named as it was asked."""
+    """In what an image made again is another one, beside its pixels; what was
+    adjusted anew is named as it was asked.
+    """
     old, new = _facts(before), _facts(after)
-    found = {name: Difference(field=name, before=old[name], after=new[name]) for name in old if old[name] != new[name]}
+    found = {
+        name: Difference(field=name, before=old[name], after=new[name])
+        for name in old
+        if old[name] != new[name]
+    }
     for one in after.adjustments:
         if one not in before.adjustments:
-            found.setdefault(one.field, Difference(field=one.field, before=one.asked, after=one.sent))
+            found.setdefault(
+                one.field, Difference(field=one.field, before=one.asked, after=one.sent)
+            )
     return tuple(found.values())
 
 

@@ -1,7 +1,9 @@
-"""The one SQLite file: its connection, its migrations, and group commit. The only module that imports sqlite3.
+"""The one SQLite file: its connection, its migrations, and group commit. The
+only module that imports sqlite3.
 
-A durable commit costs 0.2 ms for one row and 0.8 ms for a hundred, and each trip to a thread 0.15 ms. So writers queue
-their statements, and whoever gets the lock commits what everybody has queued up to then in one transaction.
+A durable commit costs 0.2 ms for one row and 0.8 ms for a hundred, and each
+trip to a thread 0.15 ms. So writers queue their statements, and whoever gets
+the lock commits what everybody has queued up to then in one transaction.
 """
 
 from __future__ import annotations
@@ -69,12 +71,15 @@ class _Group:
         self.work: list[Callable[[Transaction], None]] = []
         self.done = False
         self.error: StorageError | None = None
-        # What could not be written for a reason of its own, while the others were.
+        # What could not be written for a reason of its own, while the others
+        # were.
         self.refused: dict[Callable[[Transaction], None], StorageError] = {}
 
 
 class Database:
-    """Reads and durable writes. Every method runs SQLite through the workers, one call at a time."""
+    """Reads and durable writes. Every method runs SQLite through the workers,
+    one call at a time.
+    """
 
     def __init__(self, connection: sqlite3.Connection, path: Path, workers: Workers) -> None:
         self._connection = connection
@@ -88,13 +93,15 @@ class Database:
         """Opens or creates the file and brings its tables up to date.
 
         Raises:
-            StorageError: the file or its folder cannot be written, or a newer version of imagen wrote it.
+            StorageError: the file or its folder cannot be written, or a newer
+                version of imagen wrote it.
         """
         connection = await workers.run_serially(lambda: _open_connection(path))
         return cls(connection, path, workers)
 
     async def write(self, statements: Iterable[Statement]) -> None:
-        """Commits statements together, perhaps along with those of others; they are on the disk when this returns.
+        """Commits statements together, perhaps along with those of others; they
+        are on the disk when this returns.
 
         Not interrupted by a cancellation, as what it records has happened.
 
@@ -110,12 +117,15 @@ class Database:
         await self.transact(run)
 
     async def transact(self, work: Callable[[Transaction], Result]) -> Result:
-        """Runs a piece of work that nobody, in no process, writes beside, and gives what it gives once that is on the disk.
+        """Runs a piece of work that nobody, in no process, writes beside, and
+        gives what it gives once that is on the disk.
 
-        Not interrupted by a cancellation. An exception of the work undoes the whole group: it must raise none.
+        Not interrupted by a cancellation. An exception of the work undoes the
+        whole group: it must raise none.
 
         Raises:
-            StorageError: nothing of the group was written, or this work holds a value that the database cannot.
+            StorageError: nothing of the group was written, or this work holds a
+                value that the database cannot.
         """
         results: list[Result] = []
         group = self._group
@@ -131,9 +141,12 @@ class Database:
                     await self._commit(group)
         if not group.done:
             if group is self._group:
-                # Nobody has begun with it, and nobody shall: the caller takes it for not written.
+                # Nobody has begun with it, and nobody shall: the caller takes
+                # it for not written.
                 group.work.remove(run)
-            raise StorageError(f"The database {self._path} did not answer within {_WRITE_SECONDS:g} seconds.")
+            raise StorageError(
+                f"The database {self._path} did not answer within {_WRITE_SECONDS:g} seconds."
+            )
         if group.error is not None:
             raise StorageError(group.error.message) from group.error
         if run in group.refused:
@@ -150,7 +163,8 @@ class Database:
         return await self._workers.run_serially(lambda: self._fetch(sql, values))
 
     async def look(self, work: Callable[[Transaction], Result]) -> Result:
-        """Runs several queries, of which one may depend on another, on the same state of the file. It changes nothing.
+        """Runs several queries, of which one may depend on another, on the same
+        state of the file. It changes nothing.
 
         Raises:
             StorageError: the file cannot be read.
@@ -180,7 +194,8 @@ class Database:
                 group.refused[work] = error
             except _NO_VALUES as error:
                 group.refused[work] = StorageError(
-                    f"The database {self._path} cannot hold it: a number is beyond 64 bits, or a text is no valid one."
+                    f"The database {self._path} cannot hold it: a number is beyond 64 bits, or a"
+                    " text is no valid one."
                 )
                 group.refused[work].__cause__ = error
 
@@ -223,20 +238,27 @@ class Database:
 
 
 def _no_value() -> InvalidRequestError:
-    return InvalidRequestError("Nothing can be found by that: a number is beyond 64 bits, or a text is no valid one.")
+    return InvalidRequestError(
+        "Nothing can be found by that: a number is beyond 64 bits, or a text is no valid one."
+    )
 
 
 def _open_connection(path: Path) -> sqlite3.Connection:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
         _use_wal(connection)
-        # FULL makes a commit durable; NORMAL would lose the last ones in a power cut.
+        # FULL makes a commit durable; NORMAL would lose the last ones in a
+        # power cut.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
-        # Pages, 32 MB: rows of a large library land all over it, and moving them there from the log is cheaper by the dozen.
+        # Pages, 32 MB: rows of a large library land all over it, and moving
+        # them there from the log is cheaper by the dozen.
         connection.execute("PRAGMA wal_autocheckpoint = 8192")
-        # KiB. The system keeps the file in memory anyway: eight times as much takes a tenth more images in, of a million.
+        # KiB. The system keeps the file in memory anyway: eight times as much
+        # takes a tenth more images in, of a million.
         connection.execute("PRAGMA cache_size = -1024")
         connection.create_function("as_searched", 1, as_searched, deterministic=True)
         connection.create_function("image_facets", 13, image_facets, deterministic=True)
@@ -244,19 +266,25 @@ def _open_connection(path: Path) -> sqlite3.Connection:
         _migrate(connection)
     except (OSError, sqlite3.Error) as error:
         raise StorageError(
-            f"The database {path} cannot be opened: {error}. Set IMAGEN_HOME to a folder that can be written."
+            f"The database {path} cannot be opened: {error}. Set IMAGEN_HOME to a folder that can"
+            " be written."
         ) from error
     return connection
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Tries for as long as a lock is waited for elsewhere: this one statement does not wait, where several open a new file."""
+    """Tries for as long as a lock is waited for elsewhere: this one statement
+    does not wait, where several open a new file.
+    """
     give_up_at = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > give_up_at:
+            if (
+                error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY
+                or time.monotonic() > give_up_at
+            ):
                 raise
             time.sleep(_LOOK_SECONDS)
         else:
@@ -278,7 +306,9 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 
 def _statements(script: str) -> list[str]:
-    """The statements of a script: `executescript` would commit the transaction around it."""
+    """The statements of a script: `executescript` would commit the transaction
+    around it.
+    """
     found: list[str] = []
     statement = ""
     for line in script.splitlines(keepends=True):

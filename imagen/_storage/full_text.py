@@ -1,7 +1,9 @@
-"""What an image is found by: words as full-text search has them, and facets, which are words too.
+"""What an image is found by: words as full-text search has them, and facets,
+which are words too.
 
-A facet is a letter for its kind and the value in letters and digits, so that "model flux-2-pro" is one more word that a
-image has. The functions of this module are SQL functions as well: the index and the queries cannot differ.
+A facet is a letter for its kind and the value in letters and digits, so that
+"model flux-2-pro" is one more word that a image has. The functions of this
+module are SQL functions as well: the index and the queries cannot differ.
 """
 
 from __future__ import annotations
@@ -13,25 +15,37 @@ import msgspec
 
 from .._errors import InvalidRequestError
 
-__all__ = ["TRASHED", "UNPRICED", "facet", "image_facets", "input_hashes", "match_words", "as_searched"]
+__all__ = [
+    "TRASHED",
+    "UNPRICED",
+    "facet",
+    "image_facets",
+    "input_hashes",
+    "match_words",
+    "as_searched",
+]
 
 TRASHED = "trashed"
 UNPRICED = "unpriced"
 
-# Scripts that are written without spaces: each letter is a word, and several are a phrase.
+# Scripts that are written without spaces: each letter is a word, and several
+# are a phrase.
 _IDEOGRAPHS = re.compile(
     "([\N{HIRAGANA LETTER SMALL A}-\N{KATAKANA LETTER SMALL RE}\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
 )
 _PARTS = re.compile(r'(-?)(?:"([^"]*)"?|([^\s"]+))')
 _MOST_WORDS = 32
-# Below this a prefix means thousands of words, and the search would read them all.
+# Below this a prefix means thousands of words, and the search would read them
+# all.
 _SHORTEST_PREFIX = 3
 
 
 def as_searched(text: str | None) -> str:
-    """A text as the index takes it: with spaces around the letters that are words by themselves, and one form of each letter.
+    """A text as the index takes it: with spaces around the letters that are
+    words by themselves, and one form of each letter.
 
-    Tags are kept as "grösse", and files of a Mac spell letters in parts: both are to be found by "Größe".
+    Tags are kept as "grösse", and files of a Mac spell letters in parts: both
+    are to be found by "Größe".
     """
     if not text:
         return ""
@@ -70,7 +84,9 @@ def image_facets(
     tags: str,
     collections: str | None,
 ) -> str:
-    """All facets of an image; `tags` is a JSON array, `inputs` are hashes and `collections` are ids."""
+    """All facets of an image; `tags` is a JSON array, `inputs` are hashes and
+    `collections` are ids.
+    """
     facets = [
         facet("v", provider),
         facet("m", model),
@@ -93,7 +109,8 @@ def image_facets(
 
 
 def match_words(query: str) -> str:
-    """What somebody typed, for full-text search: all words must be there, "a phrase" as it is, -without this, begin*.
+    """What somebody typed, for full-text search: all words must be there, "a
+    phrase" as it is, -without this, begin*.
 
     Nothing in it is taken for the search's own language.
 
@@ -106,22 +123,34 @@ def match_words(query: str) -> str:
         if term := _term(phrase or word, prefix=not phrase and word.endswith("*")):
             (unwanted if minus else wanted).append(term)
     if not wanted:
-        raise InvalidRequestError("There is no word to search for: give at least one, and not only what to leave out.")
+        raise InvalidRequestError(
+            "There is no word to search for: give at least one, and not only what to leave out."
+        )
     if len(wanted) + len(unwanted) > _MOST_WORDS:
         raise InvalidRequestError(f"A search takes at most {_MOST_WORDS} words.")
-    return " AND ".join(wanted) if not unwanted else f"({' AND '.join(wanted)}) NOT ({' OR '.join(unwanted)})"
+    return (
+        " AND ".join(wanted)
+        if not unwanted
+        else f"({' AND '.join(wanted)}) NOT ({' OR '.join(unwanted)})"
+    )
 
 
 def _term(text: str, *, prefix: bool) -> str:
-    letters = "".join(letter if _is_searched(letter) else " " for letter in as_searched(text)).split()
+    letters = "".join(
+        letter if _is_searched(letter) else " " for letter in as_searched(text)
+    ).split()
     if not letters:
         return ""
     if prefix and len(letters[-1]) < _SHORTEST_PREFIX and letters[-1].isascii():
-        raise InvalidRequestError(f"Give at least {_SHORTEST_PREFIX} letters before the *, not {text!r}.")
+        raise InvalidRequestError(
+            f"Give at least {_SHORTEST_PREFIX} letters before the *, not {text!r}."
+        )
     return f'"{" ".join(letters)}"' + ("*" if prefix else "")
 
 
 def _is_searched(letter: str) -> bool:
-    """As the tokenizer of the index has it, with the marks that it strips from letters."""
+    """As the tokenizer of the index has it, with the marks that it strips from
+    letters.
+    """
     category = unicodedata.category(letter)
     return category[0] in "LNM" or category in ("Co", "So")

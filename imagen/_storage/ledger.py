@@ -1,10 +1,12 @@
-"""The journal of paid attempts: a row is on the disk before its request leaves, and budgets, spending and history read it.
+"""The journal of paid attempts: a row is on the disk before its request leaves,
+and budgets, spending and history read it.
 
 ::
 
     reserved -> sent -> [accepted] -> succeeded | failed | refused | unknown
 
-`refused` is a content refusal. `unknown` means sent and never heard of again: it counts as spent until somebody reconciles it.
+`refused` is a content refusal. `unknown` means sent and never heard of again:
+it counts as spent until somebody reconciles it.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ State = Literal["reserved", "sent", "accepted", "succeeded", "failed", "refused"
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an attempt before it is sent: `images` images of a batch, from `first_index` on."""
+    """What is known of an attempt before it is sent: `images` images of a
+    batch, from `first_index` on.
+    """
 
     id: str
     batch_id: str | None
@@ -47,7 +51,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt as it stands in the ledger; times are Unix times.
 
-    `remote_id` and `poll_url` are where the job is at the provider, `error_message` is why its outcome is not known.
+    `remote_id` and `poll_url` are where the job is at the provider,
+    `error_message` is why its outcome is not known.
     """
 
     id: str
@@ -74,9 +79,9 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _ROW = (
-    "SELECT id, batch_id, first_index, provider, model, operation, images, tag, request, state, reserved_nanousd, "
-    "settled_nanousd, accepted_nanousd, remote_id, poll_url, receipt, economy, error_message, owner, created_at, sent_at "
-    "FROM attempts"
+    "SELECT id, batch_id, first_index, provider, model, operation, images, tag, request, state,"
+    " reserved_nanousd, settled_nanousd, accepted_nanousd, remote_id, poll_url, receipt, economy,"
+    " error_message, owner, created_at, sent_at FROM attempts"
 )
 _UNRESOLVED = "state IN ('reserved', 'sent', 'accepted')"
 _INSERT = """
@@ -95,7 +100,9 @@ _TIMED = 50
 
 
 class Ledger:
-    """Writes and reads attempts. Every write is durable when its method returns, and raises StorageError if it is not."""
+    """Writes and reads attempts. Every write is durable when its method
+    returns, and raises StorageError if it is not.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -103,7 +110,9 @@ class Ledger:
     async def reserve(
         self, attempt: Attempt, budgets: Sequence[StandingBudget] = (), rates: Sequence[Rate] = ()
     ) -> Verdict:
-        """Writes the row, before anything is sent, if every budget and rate lets it pass: all in one transaction."""
+        """Writes the row, before anything is sent, if every budget and rate
+        lets it pass: all in one transaction.
+        """
 
         def run(transaction: Transaction) -> Verdict:
             verdict: Verdict = check_budgets(
@@ -126,7 +135,9 @@ class Ledger:
         )
 
     async def mark_accepted(self, attempt_id: str, job: JobAccepted) -> None:
-        """The provider knows the job by an id now; another process can collect it."""
+        """The provider knows the job by an id now; another process can collect
+        it.
+        """
         sql = (
             "UPDATE attempts SET state = 'accepted', remote_id = ?, poll_url = ?, "
             "accepted_nanousd = coalesce(?, accepted_nanousd) WHERE id = ?"
@@ -142,15 +153,21 @@ class Ledger:
     async def mark_accepted_together(self, attempt_ids: Sequence[str], job: JobAccepted) -> None:
         """The provider knows them all by one id."""
         sql = "UPDATE attempts SET state = 'accepted', remote_id = ?, poll_url = ? WHERE id = ?"
-        await self._database.write([(sql, (job.job_id, job.poll_url, attempt_id)) for attempt_id in attempt_ids])
+        await self._database.write(
+            [(sql, (job.job_id, job.poll_url, attempt_id)) for attempt_id in attempt_ids]
+        )
 
     async def of_job(self, provider: str, remote_id: str) -> Sequence[AttemptRecord]:
         """The attempts that were sent together as one job, in that order."""
-        return await self._rows("economy AND remote_id = ? AND provider = ? ORDER BY rowid", (remote_id, provider))
+        return await self._rows(
+            "economy AND remote_id = ? AND provider = ? ORDER BY rowid", (remote_id, provider)
+        )
 
     async def mark_received(self, attempt_id: str, receipt: str) -> None:
         """The images are here, and their files are written when this returns."""
-        await self._database.write([("UPDATE attempts SET receipt = ? WHERE id = ?", (receipt, attempt_id))])
+        await self._database.write(
+            [("UPDATE attempts SET receipt = ? WHERE id = ?", (receipt, attempt_id))]
+        )
 
     async def settle(
         self,
@@ -164,7 +181,15 @@ class Ledger:
         along: Sequence[Statement] = (),
     ) -> None:
         """Ends an attempt; `along` is written in the same transaction."""
-        values = (state, to_nanousd(cost.usd), cost.source, error_code, error_message, now, attempt_id)
+        values = (
+            state,
+            to_nanousd(cost.usd),
+            cost.source,
+            error_code,
+            error_message,
+            now,
+            attempt_id,
+        )
         await self._database.write([(_SETTLE, values), *along])
 
     async def unresolved_owners(self) -> Sequence[str]:
@@ -185,34 +210,46 @@ class Ledger:
         return await self._rows("batch_id = ? ORDER BY created_at", (batch_id,))
 
     async def take_over(self, attempt: AttemptRecord, owner: str) -> bool:
-        """Makes an attempt one's own, under way again; False where somebody else was faster."""
+        """Makes an attempt one's own, under way again; False where somebody
+        else was faster.
+        """
         sql = (
-            "UPDATE attempts SET owner = ?, state = CASE state WHEN 'unknown' THEN 'accepted' ELSE state END "
-            "WHERE id = ? AND owner = ? AND state = ?"
+            "UPDATE attempts SET owner = ?, state = CASE state WHEN 'unknown' THEN 'accepted' ELSE"
+            " state END WHERE id = ? AND owner = ? AND state = ?"
         )
         values = (owner, attempt.id, attempt.owner, attempt.state)
-        return await self._database.transact(lambda transaction: transaction.change(sql, values) == 1)
+        return await self._database.transact(
+            lambda transaction: transaction.change(sql, values) == 1
+        )
 
     async def reconcile(self, attempt_id: str, usd: Decimal, now: float) -> bool:
-        """Books what an attempt of unknown outcome did cost; False where there is no such attempt any more."""
+        """Books what an attempt of unknown outcome did cost; False where there
+        is no such attempt any more.
+        """
         sql = (
-            "UPDATE attempts SET state = 'failed', settled_nanousd = ?, cost_source = 'reported', ended_at = ? "
-            "WHERE id = ? AND state = 'unknown'"
+            "UPDATE attempts SET state = 'failed', settled_nanousd = ?, cost_source = 'reported',"
+            " ended_at = ? WHERE id = ? AND state = 'unknown'"
         )
         values = (to_nanousd(usd), now, attempt_id)
-        return await self._database.transact(lambda transaction: transaction.change(sql, values) == 1)
+        return await self._database.transact(
+            lambda transaction: transaction.change(sql, values) == 1
+        )
 
     async def seconds_of(self, model: str) -> Sequence[float]:
-        """How long the last images of a model took, from sending to the end, in ascending order."""
+        """How long the last images of a model took, from sending to the end, in
+        ascending order.
+        """
         rows = await self._database.read(
-            "SELECT ended_at - sent_at FROM attempts WHERE model = ? AND state = 'succeeded' AND NOT economy "
-            f"ORDER BY created_at DESC LIMIT {_TIMED}",
+            "SELECT ended_at - sent_at FROM attempts WHERE model = ? AND state = 'succeeded' AND"
+            f" NOT economy ORDER BY created_at DESC LIMIT {_TIMED}",
             (model,),
         )
         return sorted(float(seconds) for (seconds,) in rows if isinstance(seconds, (int, float)))
 
     async def _rows(self, where: str, values: Row = ()) -> Sequence[AttemptRecord]:
-        return [_read_row(row) for row in await self._database.read(f"{_ROW} WHERE {where}", values)]
+        return [
+            _read_row(row) for row in await self._database.read(f"{_ROW} WHERE {where}", values)
+        ]
 
 
 def _insert_values(attempt: Attempt) -> Row:
@@ -234,7 +271,9 @@ def _insert_values(attempt: Attempt) -> Row:
 
 
 def _read_row(row: Row) -> AttemptRecord:
-    values: dict[str, Value | Decimal | bool] = dict(zip(AttemptRecord.__struct_fields__, row, strict=True))
+    values: dict[str, Value | Decimal | bool] = dict(
+        zip(AttemptRecord.__struct_fields__, row, strict=True)
+    )
     for name in ("reserved_usd", "settled_usd", "accepted_usd"):
         amount = values[name]
         values[name] = from_nanousd(amount if isinstance(amount, int) else None)

@@ -1,6 +1,8 @@
-"""Whether an attempt may be made now: counted in the ledger, in the transaction that writes its row.
+"""Whether an attempt may be made now: counted in the ledger, in the transaction
+that writes its row.
 
-So several processes on one ledger cannot pass a limit together: between the counting and the row nobody else writes.
+So several processes on one ledger cannot pass a limit together: between the
+counting and the row nobody else writes.
 """
 
 from __future__ import annotations
@@ -24,24 +26,32 @@ SELECT
     coalesce(sum(CASE WHEN state = 'in_flight' THEN images END), 0)
 FROM totals
 """
-# What was dropped before it was sent does not count, nor what lies far ahead: the clock has been put back since then.
+# What was dropped before it was sent does not count, nor what lies far ahead:
+# the clock has been put back since then.
 _IN_WINDOW = """
 FROM attempts
 WHERE {column} = ? AND NOT economy AND created_at > ? AND created_at < ? AND (sent_at IS NOT NULL OR state = 'reserved')
 """
 _IN_FLIGHT = (
-    "SELECT count(*) FROM attempts WHERE {column} = ? AND NOT economy AND state IN ('reserved', 'sent', 'accepted')"
+    "SELECT count(*) FROM attempts WHERE {column} = ? AND NOT economy AND state IN ('reserved',"
+    " 'sent', 'accepted')"
 )
 _MINUTE = 60.0
 
 
 def check_budgets(
-    transaction: Transaction, budgets: Sequence[StandingBudget], usd: Decimal | None, images: int, now: float
+    transaction: Transaction,
+    budgets: Sequence[StandingBudget],
+    usd: Decimal | None,
+    images: int,
+    now: float,
 ) -> Admitted | OverBudget:
     """Whether every budget has room for `usd` and `images` more."""
     alarms: list[tuple[StandingBudget, float, Decimal]] = []
     for budget in budgets:
-        settled, opened, flying, images_taken, images_in_flight = _committed(transaction, budget, now)
+        settled, opened, flying, images_taken, images_in_flight = _committed(
+            transaction, budget, now
+        )
         if budget.usd is not None:
             limit, asked = budget.usd, usd or Decimal(0)
             taken, free_at_most = _usd(settled + opened), _usd(flying)
@@ -49,14 +59,20 @@ def check_budgets(
             limit, asked = Decimal(budget.images or 0), Decimal(images)
             taken, free_at_most = Decimal(images_taken), Decimal(images_in_flight)
         if taken + asked > limit:
-            return OverBudget(budget=budget, left=limit - taken, hopeless=taken - free_at_most + asked > limit)
-        crossed = [share for share in ALARM_SHARES if limit and taken < limit * share <= taken + asked]
+            return OverBudget(
+                budget=budget, left=limit - taken, hopeless=taken - free_at_most + asked > limit
+            )
+        crossed = [
+            share for share in ALARM_SHARES if limit and taken < limit * share <= taken + asked
+        ]
         if crossed:
             alarms.append((budget, float(crossed[-1]), taken + asked))
     return Admitted(alarms=tuple(alarms))
 
 
-def check_rates(transaction: Transaction, rates: Sequence[Rate], images: int, now: float) -> OverRate | None:
+def check_rates(
+    transaction: Transaction, rates: Sequence[Rate], images: int, now: float
+) -> OverRate | None:
     """The rate that forbids `images` more in one more request now, if any does."""
     for rate in rates:
         limit = rate.limit
@@ -68,16 +84,26 @@ def check_rates(transaction: Transaction, rates: Sequence[Rate], images: int, no
         if limit.requests_per_minute is not None:
             due = _due_at(transaction, rate, "1", 1, limit.requests_per_minute, _MINUTE, now)
         if due is None and limit.images is not None:
-            due = _due_at(transaction, rate, "images", images, limit.images, float(limit.period_seconds), now)
+            due = _due_at(
+                transaction, rate, "images", images, limit.images, float(limit.period_seconds), now
+            )
         if due is not None:
             return OverRate(rate=rate, due_at=due)
     return None
 
 
 def _due_at(
-    transaction: Transaction, rate: Rate, what: str, asked: int, most: int, seconds: float, now: float
+    transaction: Transaction,
+    rate: Rate,
+    what: str,
+    asked: int,
+    most: int,
+    seconds: float,
+    now: float,
 ) -> float | None:
-    """When there is room for `asked` more in the window that slides along; None where it is there now."""
+    """When there is room for `asked` more in the window that slides along; None
+    where it is there now.
+    """
     window: Row = (rate.name, now - seconds, now + seconds)
     where = _IN_WINDOW.format(column=rate.column)
     ((taken,),) = transaction.run(f"SELECT coalesce(sum({what}), 0) {where}", window)
@@ -85,7 +111,9 @@ def _due_at(
     over = _whole(taken) + min(asked, most) - most
     if over <= 0:
         return None
-    for created_at, count in transaction.run(f"SELECT created_at, {what} {where} ORDER BY created_at", window):
+    for created_at, count in transaction.run(
+        f"SELECT created_at, {what} {where} ORDER BY created_at", window
+    ):
         over -= _whole(count)
         if over <= 0:
             assert isinstance(created_at, float)
@@ -94,9 +122,15 @@ def _due_at(
 
 
 def _committed(transaction: Transaction, budget: StandingBudget, now: float) -> tuple[int, ...]:
-    conditions = {name: value for name in ("provider", "model", "tag") if (value := getattr(budget, name)) is not None}
+    conditions = {
+        name: value
+        for name in ("provider", "model", "tag")
+        if (value := getattr(budget, name)) is not None
+    }
     where = " AND ".join(["day >= ?", *(f"{name} = ?" for name in conditions)])
-    (row,) = transaction.run(f"{_COMMITTED} WHERE {where}", (_first_day(budget, now), *conditions.values()))
+    (row,) = transaction.run(
+        f"{_COMMITTED} WHERE {where}", (_first_day(budget, now), *conditions.values())
+    )
     return tuple(_whole(value) for value in row)
 
 

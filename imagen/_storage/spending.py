@@ -31,10 +31,11 @@ class AttemptCounts(msgspec.Struct, frozen=True, kw_only=True):
 class Spending(msgspec.Struct, frozen=True, kw_only=True):
     """What a period cost, in US dollars.
 
-    `reserved_usd` belongs to attempts in flight, `unknown_usd` is the reserved amount of attempts whose outcome nobody
-    knows. Attempts without a known price count in `attempts` only. `images` were asked for by attempts that succeeded,
-    `unpriced` counts those attempts of them whose cost nobody knows, and
-    `by_source` splits what is settled by who says so.
+    `reserved_usd` belongs to attempts in flight, `unknown_usd` is the reserved
+    amount of attempts whose outcome nobody knows. Attempts without a known
+    price count in `attempts` only. `images` were asked for by attempts that
+    succeeded, `unpriced` counts those attempts of them whose cost nobody knows,
+    and `by_source` splits what is settled by who says so.
     """
 
     settled_usd: Decimal
@@ -47,14 +48,18 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CacheHits(msgspec.Struct, frozen=True, kw_only=True):
-    """How many images were answered out of the library, and what they had cost when they were made."""
+    """How many images were answered out of the library, and what they had cost
+    when they were made.
+    """
 
     images: int
     saved_usd: Decimal
 
 
 class SpendingGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """What went to one model, provider, day (UTC), tag or batch; `name` is empty where there was no tag or batch."""
+    """What went to one model, provider, day (UTC), tag or batch; `name` is
+    empty where there was no tag or batch.
+    """
 
     name: str
     spending: Spending
@@ -88,22 +93,32 @@ class SpendingBy:
         rows = await self._database.read(_TOTALS.format(key="''"), _bounds(since))
         return _sum_up(rows)
 
-    async def groups(self, key: SpendingKey, since: datetime.datetime | None = None) -> Sequence[SpendingGroup]:
-        """Split by model, provider, day, tag or batch: days in their order, anything else by what it cost."""
+    async def groups(
+        self, key: SpendingKey, since: datetime.datetime | None = None
+    ) -> Sequence[SpendingGroup]:
+        """Split by model, provider, day, tag or batch: days in their order,
+        anything else by what it cost.
+        """
         if key == "batch":
             rows = await self._database.read(_BATCHES, (since.timestamp() if since else 0.0,))
         else:
             rows = await self._database.read(_TOTALS.format(key=key), _bounds(since))
         names = sorted({str(row[0]) for row in rows})
-        groups = [SpendingGroup(name=name, spending=_sum_up(row for row in rows if row[0] == name)) for name in names]
+        groups = [
+            SpendingGroup(name=name, spending=_sum_up(row for row in rows if row[0] == name))
+            for name in names
+        ]
         if key != "day":
-            groups.sort(key=lambda group: -(group.spending.settled_usd + group.spending.unknown_usd))
+            groups.sort(
+                key=lambda group: -(group.spending.settled_usd + group.spending.unknown_usd)
+            )
         return groups
 
     async def cache_hits(self, since: datetime.datetime | None = None) -> CacheHits:
         """What was not spent, as the library had it already."""
         ((images, saved),) = await self._database.read(
-            "SELECT count(*), coalesce(sum(saved_nanousd), 0) FROM cache_hits WHERE created_at >= ?",
+            "SELECT count(*), coalesce(sum(saved_nanousd), 0) FROM cache_hits WHERE created_at"
+            " >= ?",
             (0.0 if since is None else since.timestamp(),),
         )
         return CacheHits(images=int(str(images)), saved_usd=from_nanousd(saved) or Decimal(0))
@@ -127,7 +142,10 @@ def _sum_up(rows: Iterable[Row]) -> Spending:
         assert isinstance(attempts, int)
         assert isinstance(row_images, int)
         counts[str(state)] = counts.get(str(state), 0) + attempts
-        paid, opened = from_nanousd(settled_nanousd) or Decimal(0), from_nanousd(open_nanousd) or Decimal(0)
+        paid, opened = (
+            from_nanousd(settled_nanousd) or Decimal(0),
+            from_nanousd(open_nanousd) or Decimal(0),
+        )
         settled += paid
         if state == "in_flight":
             reserved += opened

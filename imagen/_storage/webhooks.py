@@ -1,18 +1,23 @@
-"""Webhooks: a server of the user's is told when a batch is over, by a signed POST that is repeated until it is taken.
+"""Webhooks: a server of the user's is told when a batch is over, by a signed
+POST that is repeated until it is taken.
 
 ::
 
     pending -> delivered | dead         and `Webhooks.retry` leads from dead back to pending
 
-The form is that of Standard Webhooks (https://www.standardwebhooks.com), so that receivers can check it with a library.
+The form is that of Standard Webhooks (https://www.standardwebhooks.com), so
+that receivers can check it with a library.
 
-A message is a row on the disk before it is first sent, and has the same id at every try. Of all processes that share the
-database, the one that sends it claims it first: one statement finds a message that is due and puts off its next try to the
-end of a lease. Who has claimed it tells what became of it, and that is the end of the claim. Who dies, or is cancelled,
-tells nothing, so it is due again when the lease is over. A message may thus arrive twice, which the receiver sees by
-its id, but it never gets lost.
+A message is a row on the disk before it is first sent, and has the same id at
+every try. Of all processes that share the database, the one that sends it
+claims it first: one statement finds a message that is due and puts off its next
+try to the end of a lease. Who has claimed it tells what became of it, and that
+is the end of the claim. Who dies, or is cancelled, tells nothing, so it is due
+again when the lease is over. A message may thus arrive twice, which the
+receiver sees by its id, but it never gets lost.
 
-A message belongs to the URL that was set when it was made: others who share the database may have another receiver.
+A message belongs to the URL that was set when it was made: others who share the
+database may have another receiver.
 """
 
 from __future__ import annotations
@@ -28,7 +33,13 @@ import msgspec
 import pybase64
 import trio
 
-from .._errors import AuthenticationError, ConfigurationError, ImagenError, InvalidRequestError, StorageError
+from .._errors import (
+    AuthenticationError,
+    ConfigurationError,
+    ImagenError,
+    InvalidRequestError,
+    StorageError,
+)
 from .._system.retry_after import read_wait_seconds
 from .._system.secret import Secret
 from ..providers._steps import HttpRequest, HttpResponse
@@ -47,8 +58,9 @@ __all__ = [
 
 WebhookState = Literal["pending", "delivered", "dead"]
 
-# From the failure of each try to the next: seconds for a restart of the receiver, seven hours in all for a night's outage.
-# The example in the specification goes on for three days, which few batches are worth.
+# From the failure of each try to the next: seconds for a restart of the
+# receiver, seven hours in all for a night's outage. The example in the
+# specification goes on for three days, which few batches are worth.
 _WAITS = (5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0)
 # What a receiver may ask for with Retry-After.
 _LONGEST_WAIT_SECONDS = 86400.0
@@ -56,10 +68,12 @@ _LONGEST_WAIT_SECONDS = 86400.0
 _ANSWER_SECONDS = 20.0
 # Longer than an answer and a write to the database may take together.
 _LEASE_SECONDS = 60.0
-# Other processes may have left messages behind, and the clock may have been set.
+# Other processes may have left messages behind, and the clock may have been
+# set.
 _LOOK_SECONDS = 60.0
 _CLOSE_SECONDS = 10.0
-# How old a message may be that is verified, against repetition by somebody who listens; the specification's libraries agree.
+# How old a message may be that is verified, against repetition by somebody who
+# listens; the specification's libraries agree.
 _TOLERANCE_SECONDS = 300.0
 MOST_IMAGE_IDS = 1000
 _KEY_PREFIX = "whsec_"
@@ -68,7 +82,9 @@ _KEY_BYTES = range(24, 65)
 
 
 class BatchCompleted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A batch is over, perhaps one in the background, which has the id of its session. Of `image_ids` 1000 are sent."""
+    """A batch is over, perhaps one in the background, which has the id of its
+    session. Of `image_ids` 1000 are sent.
+    """
 
     batch_id: str
     requested: int | None
@@ -81,7 +97,9 @@ class BatchCompleted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
-    """A message and how it stands with it. `body` is its JSON; `next_try_at` is None where none will be."""
+    """A message and how it stands with it. `body` is its JSON; `next_try_at` is
+    None where none will be.
+    """
 
     id: str
     body: str
@@ -99,36 +117,53 @@ def sign(secret: Secret, message_id: str, timestamp: int, body: bytes) -> str:
     Raises:
         ConfigurationError: the secret has another form than whsec_ and base64.
     """
-    digest = hmac.digest(_read_key(secret), b"%b.%d.%b" % (message_id.encode(), timestamp, body), hashlib.sha256)
+    digest = hmac.digest(
+        _read_key(secret), b"%b.%d.%b" % (message_id.encode(), timestamp, body), hashlib.sha256
+    )
     return f"v1,{pybase64.b64encode_as_string(digest)}"
 
 
 def verify_webhook(headers: Mapping[str, str], body: bytes, secret: Secret, *, now: float) -> str:
-    """For receivers: checks that a request comes from an imagen with this secret, and gives the id of its message.
+    """For receivers: checks that a request comes from an imagen with this
+    secret, and gives the id of its message.
 
-    A message may come more than once, each time with the same id. Header names are lower-case; `now` is Unix time.
+    A message may come more than once, each time with the same id. Header names
+    are lower-case; `now` is Unix time.
 
     Raises:
-        AuthenticationError: the signature is missing or wrong, or older than five minutes: answer 401.
+        AuthenticationError: the signature is missing or wrong, or older than
+            five minutes: answer 401.
         ConfigurationError: the secret has another form than whsec_ and base64.
     """
     message_id, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     if not (
-        message_id and message_id.isascii() and timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 12
+        message_id
+        and message_id.isascii()
+        and timestamp.isascii()
+        and timestamp.isdigit()
+        and len(timestamp) < 12
     ):
-        raise AuthenticationError("The webhook is not signed: it lacks webhook-id or webhook-timestamp.")
+        raise AuthenticationError(
+            "The webhook is not signed: it lacks webhook-id or webhook-timestamp."
+        )
     if abs(now - int(timestamp)) > _TOLERANCE_SECONDS:
-        raise AuthenticationError("The webhook was signed more than five minutes ago, or the clocks differ.")
+        raise AuthenticationError(
+            "The webhook was signed more than five minutes ago, or the clocks differ."
+        )
     expected = sign(secret, message_id, int(timestamp), body).encode()
     given = headers.get("webhook-signature", "").encode("utf-8", "replace").split()
     # Several, where the sender changes from one secret to the next.
     if not any(hmac.compare_digest(expected, one) for one in given):
-        raise AuthenticationError("The webhook is signed with another secret, or was changed on the way.")
+        raise AuthenticationError(
+            "The webhook is signed with another secret, or was changed on the way."
+        )
     return message_id
 
 
 def wait_before_next(attempts: int, retry_after_seconds: float | None = None) -> float | None:
-    """How long to wait after a try that failed, `attempts` with it, in seconds; None after the last."""
+    """How long to wait after a try that failed, `attempts` with it, in seconds;
+    None after the last.
+    """
     if attempts > len(_WAITS):
         return None
     return min(max(_WAITS[attempts - 1], retry_after_seconds or 0.0), _LONGEST_WAIT_SECONDS)
@@ -142,14 +177,16 @@ def _read_key(secret: Secret) -> bytes:
         key = b""
     if not text.startswith(_KEY_PREFIX) or len(key) not in _KEY_BYTES:
         raise ConfigurationError(
-            "The secret for webhooks (IMAGEN_WEBHOOK_SECRET) must be whsec_ and the base64 of 24 to 64 random bytes, "
-            'as this prints it: echo "whsec_$(openssl rand -base64 32)".'
+            "The secret for webhooks (IMAGEN_WEBHOOK_SECRET) must be whsec_ and the base64 of 24 to"
+            ' 64 random bytes, as this prints it: echo "whsec_$(openssl rand -base64 32)".'
         )
     return key
 
 
 def _encode(event: BatchCompleted, now: float) -> str:
-    data = msgspec.to_builtins(msgspec.structs.replace(event, image_ids=event.image_ids[:MOST_IMAGE_IDS]))
+    data = msgspec.to_builtins(
+        msgspec.structs.replace(event, image_ids=event.image_ids[:MOST_IMAGE_IDS])
+    )
     # Not 1E-7.
     data["cost_usd"] = format(event.cost_usd, "f")
     envelope = {"type": "batch.completed", "timestamp": _as_datetime(now), "data": data}
@@ -160,7 +197,7 @@ def _as_datetime(unix_time: float) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(unix_time, datetime.UTC)
 
 
-# --- what stands in the database ------------------------------------------------------------------------------------
+# --- what stands in the database ----------------------------------------------
 
 _COLUMNS = "id, body, state, attempts, next_try_at, last_error, created_at, ended_at"
 _INSERT = """
@@ -179,8 +216,12 @@ WHERE id = ? AND (state = 'dead' OR state = 'pending' AND receiver != ?)
 RETURNING id
 """
 _NEXT = "SELECT min(next_try_at) FROM webhooks WHERE receiver = ? AND state = 'pending'"
-# What was taken was taken, also where another process claimed it in the meantime.
-_DELIVERED = "UPDATE webhooks SET state = 'delivered', next_try_at = NULL, last_error = NULL, ended_at = ? WHERE id = ?"
+# What was taken was taken, also where another process claimed it in the
+# meantime.
+_DELIVERED = (
+    "UPDATE webhooks SET state = 'delivered', next_try_at = NULL, last_error = NULL, ended_at = ?"
+    " WHERE id = ?"
+)
 _FAILED = """
 UPDATE webhooks SET state = ?, next_try_at = ?, last_error = ?, ended_at = ? WHERE id = ? AND attempts = ?
 """
@@ -205,7 +246,9 @@ class _Refusal(msgspec.Struct, frozen=True, kw_only=True):
 def _read_row(row: Row) -> Webhook:
     fields = zip(_COLUMNS.split(", "), row, strict=True)
     # The real numbers among them are moments.
-    read = {name: _as_datetime(value) if isinstance(value, float) else value for name, value in fields}
+    read = {
+        name: _as_datetime(value) if isinstance(value, float) else value for name, value in fields
+    }
     return msgspec.convert(read, Webhook)
 
 
@@ -214,20 +257,30 @@ def _judge(response: HttpResponse) -> _Refusal | None:
     if 200 <= status < 300:
         return None
     if 300 <= status < 400:
-        return _Refusal(error=f"The receiver answered {status}, which is not followed: set the URL that it leads to.")
+        return _Refusal(
+            error=(
+                f"The receiver answered {status}, which is not followed: set the URL that it"
+                " leads to."
+            )
+        )
     if status == 410:
         return _Refusal(error="The receiver answered 410: it wants no more of this.", final=True)
-    return _Refusal(error=f"The receiver answered {status}.", retry_after_seconds=read_wait_seconds(response.headers))
+    return _Refusal(
+        error=f"The receiver answered {status}.",
+        retry_after_seconds=read_wait_seconds(response.headers),
+    )
 
 
 class Webhooks:
-    """The messages to one URL. They outlive the process: those that another one left behind are sent as well.
+    """The messages to one URL. They outlive the process: those that another one
+    left behind are sent as well.
 
     Args:
-        send: Carries out one request, and follows no redirect. It decides where it may lead, and may leave out the body
-            of the answer.
+        send: Carries out one request, and follows no redirect. It decides where
+            it may lead, and may leave out the body of the answer.
         secret: What messages are signed with: whsec_ and base64.
-        now: Unix time in seconds, as all processes that share the database agree on it.
+        now: Unix time in seconds, as all processes that share the database
+            agree on it.
 
     Raises:
         ConfigurationError: the secret has another form.
@@ -254,20 +307,26 @@ class Webhooks:
         self._closing = False
 
     async def enqueue(self, event: BatchCompleted) -> str:
-        """Puts an event in line, and gives the id of its message; it is on the disk when this returns.
+        """Puts an event in line, and gives the id of its message; it is on the
+        disk when this returns.
 
-        A batch is told of once, whoever says how often that it is over: a later process too, which finds it so.
+        A batch is told of once, whoever says how often that it is over: a later
+        process too, which finds it so.
 
         Raises:
             StorageError: it is not.
         """
         now = self._now()
         message_id = f"msg_{event.batch_id}"
-        await self._database.write([(_INSERT, (message_id, self._receiver, _encode(event, now), now, now))])
+        await self._database.write(
+            [(_INSERT, (message_id, self._receiver, _encode(event, now), now, now))]
+        )
         self._wake()
         return message_id
 
-    async def list(self, state: WebhookState | None = None, *, limit: int = 100) -> Sequence[Webhook]:
+    async def list(
+        self, state: WebhookState | None = None, *, limit: int = 100
+    ) -> Sequence[Webhook]:
         """Messages, the newest first, also those to other URLs.
 
         Raises:
@@ -275,11 +334,15 @@ class Webhooks:
         """
         states = get_args(WebhookState) if state is None else (state,)
         marks = ", ".join("?" * len(states))
-        sql = f"SELECT {_COLUMNS} FROM webhooks WHERE state IN ({marks}) ORDER BY created_at DESC, rowid DESC LIMIT ?"
+        sql = (
+            f"SELECT {_COLUMNS} FROM webhooks WHERE state IN ({marks}) ORDER BY created_at DESC,"
+            " rowid DESC LIMIT ?"
+        )
         return [_read_row(row) for row in await self._database.read(sql, (*states, limit))]
 
     async def retry(self, message_id: str) -> None:
-        """Puts a message in line again, with all its tries: a dead one, or one that waits for a URL that was set earlier.
+        """Puts a message in line again, with all its tries: a dead one, or one
+        that waits for a URL that was set earlier.
 
         Raises:
             InvalidRequestError: there is no such message of that id.
@@ -287,11 +350,15 @@ class Webhooks:
         """
         values = (self._receiver, self._now(), message_id, self._receiver)
         if not await self._database.transact(lambda transaction: transaction.run(_RETRY, values)):
-            raise InvalidRequestError(f"There is no webhook {message_id!r} to send again: list those that are dead.")
+            raise InvalidRequestError(
+                f"There is no webhook {message_id!r} to send again: list those that are dead."
+            )
         self._wake()
 
     async def run(self) -> None:
-        """Sends what is due, until `close`. A cancellation leaves what it was sending to be sent again after the lease."""
+        """Sends what is due, until `close`. A cancellation leaves what it was
+        sending to be sent again after the lease.
+        """
         with self._scope:
             while True:
                 woken = self._woken
@@ -302,7 +369,9 @@ class Webhooks:
                     await woken.wait()
 
     def close(self) -> None:
-        """Lets `run` end as soon as nothing is due any more, and within ten seconds. What is left waits on the disk."""
+        """Lets `run` end as soon as nothing is due any more, and within ten
+        seconds. What is left waits on the disk.
+        """
         self._closing = True
         self._scope.deadline = trio.current_time() + _CLOSE_SECONDS
         self._wake()
@@ -318,27 +387,47 @@ class Webhooks:
                 await self._deliver(message)
             rows = await self._database.read(_NEXT, (self._receiver,))
         except StorageError:
-            # A disk that fails is told of where something is lost by it. Here nothing is, and images may be on their way.
+            # A disk that fails is told of where something is lost by it. Here
+            # nothing is, and images may be on their way.
             return _LOOK_SECONDS
         due = rows[0][0]
-        return min(max(due - self._now(), 0.0), _LOOK_SECONDS) if isinstance(due, float) else _LOOK_SECONDS
+        return (
+            min(max(due - self._now(), 0.0), _LOOK_SECONDS)
+            if isinstance(due, float)
+            else _LOOK_SECONDS
+        )
 
     async def _claim(self) -> _Message | None:
         now = self._now()
         values = (now + _LEASE_SECONDS, self._receiver, now)
         rows = await self._database.transact(lambda transaction: transaction.run(_CLAIM, values))
-        return msgspec.convert(dict(zip(("id", "body", "attempts"), rows[0], strict=True)), _Message) if rows else None
+        return (
+            msgspec.convert(dict(zip(("id", "body", "attempts"), rows[0], strict=True)), _Message)
+            if rows
+            else None
+        )
 
     async def _deliver(self, message: _Message) -> None:
         refusal = await self._post(message)
         now = self._now()
         if refusal is None:
             return await self._database.write([(_DELIVERED, (now, message.id))])
-        wait_seconds = None if refusal.final else wait_before_next(message.attempts, refusal.retry_after_seconds)
+        wait_seconds = (
+            None
+            if refusal.final
+            else wait_before_next(message.attempts, refusal.retry_after_seconds)
+        )
         if wait_seconds is None:
             values: Row = ("dead", None, refusal.error, now, message.id, message.attempts)
         else:
-            values = ("pending", now + wait_seconds, refusal.error, None, message.id, message.attempts)
+            values = (
+                "pending",
+                now + wait_seconds,
+                refusal.error,
+                None,
+                message.id,
+                message.attempts,
+            )
         await self._database.write([(_FAILED, values)])
 
     async def _post(self, message: _Message) -> _Refusal | None:
@@ -352,7 +441,11 @@ class Webhooks:
         }
         try:
             with trio.move_on_after(_ANSWER_SECONDS):
-                return _judge(await self._send(HttpRequest(method="POST", url=self._url, headers=headers, body=body)))
+                return _judge(
+                    await self._send(
+                        HttpRequest(method="POST", url=self._url, headers=headers, body=body)
+                    )
+                )
         except ImagenError as error:
             return _Refusal(error=error.message)
         return _Refusal(error=f"The receiver gave no answer within {_ANSWER_SECONDS:g} seconds.")

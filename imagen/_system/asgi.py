@@ -1,4 +1,6 @@
-"""What every web application here has in common (ASGI 3, https://asgi.readthedocs.io/en/latest/specs/main.html)."""
+"""What every web application here has in common (ASGI 3,
+https://asgi.readthedocs.io/en/latest/specs/main.html).
+"""
 
 from __future__ import annotations
 
@@ -10,16 +12,22 @@ __all__ = ["Receive", "Scope", "Send", "SendMessage", "answer_but_http"]
 Scope = Mapping[str, object]
 Receive = Callable[[], Awaitable[Mapping[str, object]]]
 Send = Callable[[Never], Awaitable[object]]
-"""Servers and frameworks have types of their own for the messages of ASGI; this one stands for all of them."""
+"""Servers and frameworks have types of their own for the messages of ASGI; this
+one stands for all of them.
+"""
 
 SendMessage = Callable[[dict[str, object]], Awaitable[object]]
 
 
-async def answer_but_http(scope: Scope, receive: Receive, send: SendMessage, *, sentence: str) -> None:
-    """Answers what is no HTTP: a WebSocket is closed, and there is nothing to start or to stop.
+async def answer_but_http(
+    scope: Scope, receive: Receive, send: SendMessage, *, sentence: str
+) -> None:
+    """Answers what is no HTTP: a WebSocket is closed, and there is nothing to
+    start or to stop.
 
     Raises:
-        NotImplementedError: it is something that did not exist when this was written; `sentence` says what is taken.
+        NotImplementedError: it is something that did not exist when this was
+            written; `sentence` says what is taken.
     """
     match scope["type"]:
         case "websocket":

@@ -1,7 +1,9 @@
-"""Who is alive: every client holds the lock of a file of its own, which the system lets go when its process ends.
+"""Who is alive: every client holds the lock of a file of its own, which the
+system lets go when its process ends.
 
-A process id may belong to somebody else by now, and a heartbeat only guesses: a laptop that slept would be taken for dead, and
-its jobs would be settled twice. A lock is known at once and never wrong.
+A process id may belong to somebody else by now, and a heartbeat only guesses: a
+laptop that slept would be taken for dead, and its jobs would be settled twice.
+A lock is known at once and never wrong.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ class ProcessLock:
             for path in folder.iterdir():
                 is_alive(folder, path.name)
         except OSError as error:
-            raise StorageError(f"The folder {folder} cannot be written: {error.strerror or error}.") from error
+            raise StorageError(
+                f"The folder {folder} cannot be written: {error.strerror or error}."
+            ) from error
 
     def release(self) -> None:
         """Lets the lock go, and takes its file away."""
@@ -46,14 +50,17 @@ class ProcessLock:
 
 
 def is_alive(folder: Path, owner_id: str) -> bool:
-    """Whether a client of that id is open, in any process of this machine. The file of a dead one is taken away."""
+    """Whether a client of that id is open, in any process of this machine. The
+    file of a dead one is taken away.
+    """
     path = folder / owner_id
     try:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
         return False
     except OSError:
-        # It cannot be looked at, by another user's process say: what is his is left to him.
+        # It cannot be looked at, by another user's process say: what is his is
+        # left to him.
         return True
     try:
         if not _lock(descriptor):
@@ -66,7 +73,8 @@ def is_alive(folder: Path, owner_id: str) -> bool:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Waits until no other process is in such a block of the same file, and keeps others out of it. Blocking.
+    """Waits until no other process is in such a block of the same file, and
+    keeps others out of it. Blocking.
 
     Raises:
         OSError: the file cannot be made.
@@ -80,7 +88,9 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _take(path: Path) -> int:
-    """Opens and locks a file that is there afterwards: another client may just be looking whether its owner is dead."""
+    """Opens and locks a file that is there afterwards: another client may just
+    be looking whether its owner is dead.
+    """
     while True:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
         try:
@@ -106,7 +116,8 @@ else:
     import fcntl
 
     def _lock(descriptor: int) -> bool:
-        # flock belongs to the open file and not to the process, so two clients of one process see each other too.
+        # flock belongs to the open file and not to the process, so two clients
+        # of one process see each other too.
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

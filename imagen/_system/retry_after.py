@@ -1,4 +1,6 @@
-"""Waits that a reply asks for: Retry-After, rate-limit headers, and the words of its text."""
+"""Waits that a reply asks for: Retry-After, rate-limit headers, and the words
+of its text.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,15 @@ import msgspec
 
 __all__ = ["LONGEST_PAUSE_SECONDS", "RateLimitHeaders", "read_rate_headers", "read_wait_seconds"]
 
-# Longer waits are a matter for a person; and a header, which is a stranger's word, must not stop a provider for good.
+# Longer waits are a matter for a person; and a header, which is a stranger's
+# word, must not stop a provider for good.
 LONGEST_PAUSE_SECONDS = 3600.0
 # "12s", "467ms", "51.8 seconds", "6m0s"
 _SPAN_IN_TEXT = r"([0-9]{1,6}(?:\.[0-9]{1,6})?) ?(ms|s|seconds?|m|minutes?|h|hours?)(?![a-z])"
 _WAIT = re.compile(rf"(?i)(?:try again|retry|resets) in ~?((?:{_SPAN_IN_TEXT} ?)+)")
 _WAIT_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-# A reset above this is a moment in Unix time (2001 and later); no provider has windows of 31 years.
+# A reset above this is a moment in Unix time (2001 and later); no provider has
+# windows of 31 years.
 _UNIX_TIME = 1e9
 _COUNT = re.compile(r"[0-9]{1,9}")
 _SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
@@ -24,7 +28,8 @@ _SPAN = re.compile(
     r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6}(?:\.[0-9]{1,9})?)s)?(?:([0-9]{1,6}(?:\.[0-9]{1,9})?)ms)?"
 )
 _SPAN_UNITS = (3600.0, 60.0, 1.0, 0.001)
-# The names of how many are left, and of when there are more. OpenAI counts tokens too, and xAI tells no reset.
+# The names of how many are left, and of when there are more. OpenAI counts
+# tokens too, and xAI tells no reset.
 _PAIRS = (
     ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
     ("ratelimit-remaining", "ratelimit-reset"),
@@ -33,14 +38,17 @@ _PAIRS = (
 
 
 def read_wait_seconds(headers: Mapping[str, str], text: str = "") -> float | None:
-    """How long an answer asks to wait, in its headers or in words ("Please try again in 12s")."""
+    """How long an answer asks to wait, in its headers or in words ("Please try
+    again in 12s").
+    """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = headers.get(name, "").strip()
         if value.isascii() and value.replace(".", "", 1).isdigit() and len(value) < 12:
             return float(value) * unit
     if found := _WAIT.search(text):
         return sum(
-            float(number) * _WAIT_UNITS[_unit(name)] for number, name in re.findall(_SPAN_IN_TEXT, found[1].lower())
+            float(number) * _WAIT_UNITS[_unit(name)]
+            for number, name in re.findall(_SPAN_IN_TEXT, found[1].lower())
         )
     return None
 
@@ -50,29 +58,37 @@ def _unit(name: str) -> str:
 
 
 class RateLimitHeaders(msgspec.Struct, frozen=True, kw_only=True):
-    """What an answer says of its limit: how many requests are left, and in how many seconds there are more."""
+    """What an answer says of its limit: how many requests are left, and in how
+    many seconds there are more.
+    """
 
     remaining: int | None = None
     reset_seconds: float | None = None
 
     @property
     def pause_seconds(self) -> float:
-        """How long to leave the provider alone: until the reset where nothing is left."""
+        """How long to leave the provider alone: until the reset where nothing
+        is left.
+        """
         return (self.reset_seconds or 0.0) if self.remaining == 0 else 0.0
 
 
 def read_rate_headers(headers: Mapping[str, str], now: float) -> RateLimitHeaders | None:
-    """The news in the headers of an answer, in the forms of OpenAI, xAI and Replicate, the usual one and the IETF's draft 7.
+    """The news in the headers of an answer, in the forms of OpenAI, xAI and
+    Replicate, the usual one and the IETF's draft 7.
 
-    Names are lower-case; `now` is Unix time. Values that make no sense are as if they were not there, a reset later than
-    in an hour is one in an hour, and None means that nothing is said.
+    Names are lower-case; `now` is Unix time. Values that make no sense are as
+    if they were not there, a reset later than in an hour is one in an hour, and
+    None means that nothing is said.
     """
     pairs = [(headers.get(remaining), headers.get(reset)) for remaining, reset in _PAIRS]
     if (structured := headers.get("ratelimit")) is not None:
         items = dict(item.strip().partition("=")[::2] for item in structured.split(","))
         pairs.append((items.get("remaining"), items.get("reset")))
     for remaining, reset in pairs:
-        news = RateLimitHeaders(remaining=_read_count(remaining), reset_seconds=_read_reset(reset, now))
+        news = RateLimitHeaders(
+            remaining=_read_count(remaining), reset_seconds=_read_reset(reset, now)
+        )
         if news != RateLimitHeaders():
             return news
     return None
@@ -89,7 +105,11 @@ def _read_reset(text: str | None, now: float) -> float | None:
         if seconds > _UNIX_TIME:
             seconds = max(0.0, seconds - now)
     elif text and (span := _SPAN.fullmatch(text)):
-        seconds = sum(float(part) * unit for part, unit in zip(span.groups(), _SPAN_UNITS, strict=True) if part)
+        seconds = sum(
+            float(part) * unit
+            for part, unit in zip(span.groups(), _SPAN_UNITS, strict=True)
+            if part
+        )
     else:
         return None
     return min(seconds, LONGEST_PAUSE_SECONDS)

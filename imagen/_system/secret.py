@@ -6,7 +6,9 @@ __all__ = ["Secret"]
 
 
 class Secret:
-    """A text that no repr, log, error or pickle shows; `reveal` is the one way to it."""
+    """A text that no repr, log, error or pickle shows; `reveal` is the one way
+    to it.
+    """
 
     __slots__ = ("_text",)
 

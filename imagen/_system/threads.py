@@ -14,26 +14,37 @@ Result = TypeVar("Result")
 
 
 class Workers(Protocol):
-    """Runs blocking calls. `imagen.testing.InlineWorkers` is the other one, for tests under virtual time."""
+    """Runs blocking calls. `imagen.testing.InlineWorkers` is the other one, for
+    tests under virtual time.
+    """
 
     async def run(self, call: Callable[[], Result]) -> Result:
-        """Runs one of several calls that may run side by side. A cancellation waits for the call to end."""
+        """Runs one of several calls that may run side by side. A cancellation
+        waits for the call to end.
+        """
         ...
 
     async def run_serially(self, call: Callable[[], Result]) -> Result:
-        """Runs a call that no other call of this kind may overlap, such as one on the database."""
+        """Runs a call that no other call of this kind may overlap, such as one
+        on the database.
+        """
         ...
 
     async def run_on(self, device: str, call: Callable[[], Result]) -> Result:
-        """Runs a call that has a device for itself. It may ask whether it is cancelled (`trio.from_thread`)."""
+        """Runs a call that has a device for itself. It may ask whether it is
+        cancelled (`trio.from_thread`).
+        """
         ...
 
 
 class ThreadWorkers:
-    """The real thing: worker threads, at most `images` side by side for images and one for the database."""
+    """The real thing: worker threads, at most `images` side by side for images
+    and one for the database.
+    """
 
     def __init__(self, *, images: int | None = None) -> None:
-        # Half of this work waits for the disk, so twice the cores keeps them busy.
+        # Half of this work waits for the disk, so twice the cores keeps them
+        # busy.
         self._images = trio.CapacityLimiter(images or 2 * (os.cpu_count() or 1))
         self._database = trio.CapacityLimiter(1)
         self._devices: dict[str, trio.CapacityLimiter] = {}

@@ -21,36 +21,48 @@ def is_loopback(url: httpx2.URL | str) -> bool:
 
 
 def check_base_url(text: str, *, variable: str) -> str:
-    """A base URL that a key may be sent to: https, or plain http on this machine.
+    """A base URL that a key may be sent to: https, or plain http on this
+    machine.
 
     Raises:
-        ConfigurationError: it is something else; the message names the variable, and not what else the URL holds.
+        ConfigurationError: it is something else; the message names the
+            variable, and not what else the URL holds.
     """
     url = httpx2.URL(check_url(text, variable=variable))
     if url.query or url.fragment:
-        raise ConfigurationError(f"{variable} must end with its path: leave out what begins with ? or #.")
+        raise ConfigurationError(
+            f"{variable} must end with its path: leave out what begins with ? or #."
+        )
     return str(url).rstrip("/")
 
 
 def check_url(text: str, *, variable: str) -> str:
-    """A URL that secrets may be sent to, with a query perhaps. Raises like `check_base_url`."""
+    """A URL that secrets may be sent to, with a query perhaps. Raises like
+    `check_base_url`.
+    """
     try:
         url = httpx2.URL(text.strip())
         check_host(url)
     except (httpx2.InvalidURL, ValueError):
-        raise ConfigurationError(f"{variable} is no URL; it should look like https://api.example.com/v1.") from None
+        raise ConfigurationError(
+            f"{variable} is no URL; it should look like https://api.example.com/v1."
+        ) from None
     if url.userinfo:
-        raise ConfigurationError(f"{variable} holds a user name or password; put the key into its own variable.")
+        raise ConfigurationError(
+            f"{variable} holds a user name or password; put the key into its own variable."
+        )
     if not url.host or (url.scheme != "https" and not (url.scheme == "http" and is_loopback(url))):
         raise ConfigurationError(
-            f"{variable} must begin with https://, or with http:// for a server on this machine; the key would be readable "
-            f"on the way to {url.scheme}://{url.host}."
+            f"{variable} must begin with https://, or with http:// for a server on this machine;"
+            f" the key would be readable on the way to {url.scheme}://{url.host}."
         )
     return str(url)
 
 
 def check_host(url: httpx2.URL) -> None:
-    """Raises ValueError where no host and port can be so, which the system calls would only find out too late."""
+    """Raises ValueError where no host and port can be so, which the system
+    calls would only find out too late.
+    """
     url.host.encode("idna")
     if url.port is not None and url.port > 65535:
         raise ValueError("no port is above 65535")

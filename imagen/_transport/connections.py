@@ -1,4 +1,6 @@
-"""The ways to the providers: one driver and one transport each, made when first needed."""
+"""The ways to the providers: one driver and one transport each, made when first
+needed.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +24,24 @@ if TYPE_CHECKING:
 
 __all__ = ["ProviderConnections", "open_http"]
 
-# Stands for nobody's server, so that every link leads elsewhere and gets no key.
-_LINKS = ProviderAccess(provider=Provider(name="The server", operations={}), base_url=None, key=None, configured=True)
-_RECEIVER = msgspec.structs.replace(_LINKS, provider=Provider(name="The receiver of webhooks", operations={}))
+# Stands for nobody's server, so that every link leads elsewhere and gets no
+# key.
+_LINKS = ProviderAccess(
+    provider=Provider(name="The server", operations={}), base_url=None, key=None, configured=True
+)
+_RECEIVER = msgspec.structs.replace(
+    _LINKS, provider=Provider(name="The receiver of webhooks", operations={})
+)
 
 
 class ProviderConnections:
     """How each provider is reached, and strangers too."""
 
     def __init__(
-        self, settings: Settings, open_transport: Callable[[ProviderAccess], Transport], workers: Workers
+        self,
+        settings: Settings,
+        open_transport: Callable[[ProviderAccess], Transport],
+        workers: Workers,
     ) -> None:
         self._settings = settings
         self._open_transport = open_transport
@@ -49,7 +59,10 @@ class ProviderConnections:
             transport = self._open_transport(access)
             self._transports.append(transport)
             driver = ExchangeDriver(
-                transport, bounds=self._settings.bounds, retry=self._settings.retry, workers=self._workers
+                transport,
+                bounds=self._settings.bounds,
+                retry=self._settings.retry,
+                workers=self._workers,
             )
             self._drivers[provider] = driver
         return driver
@@ -62,18 +75,25 @@ class ProviderConnections:
             )
             transport = self._open_transport(_LINKS)
             self._transports.append(transport)
-            self._links = ExchangeDriver(transport, bounds=bounds, retry=self._settings.retry, workers=self._workers)
+            self._links = ExchangeDriver(
+                transport, bounds=bounds, retry=self._settings.retry, workers=self._workers
+            )
         response = await self._links.send(HttpRequest(method="GET", url=url, repeatable=True))
         if response.status != 200:
             raise ProviderError(f"The link answers {response.status}.")
         return response.body
 
     async def post_webhook(self, request: HttpRequest) -> HttpResponse:
-        """Sends a webhook, without a redirect; of the answer it reads the status and the headers."""
+        """Sends a webhook, without a redirect; of the answer it reads the
+        status and the headers.
+        """
         if self._receiver is None:
-            # One whose very URL is on this machine may be there; no other one may turn out to be.
+            # One whose very URL is on this machine may be there; no other one
+            # may turn out to be.
             base_url = request.url if is_loopback(request.url) else None
-            self._receiver = self._open_transport(msgspec.structs.replace(_RECEIVER, base_url=base_url))
+            self._receiver = self._open_transport(
+                msgspec.structs.replace(_RECEIVER, base_url=base_url)
+            )
             self._transports.append(self._receiver)
         async with self._receiver.open(request) as reply:
             return HttpResponse(status=reply.status, headers=reply.headers)
@@ -90,15 +110,26 @@ class ProviderConnections:
 def _what_is_missing(access: ProviderAccess) -> str:
     provider = access.provider
     if provider.packages:
-        return f'{provider.name} needs packages that are not installed: pip install "imagen-trio[{provider.name}]".'
+        return (
+            f"{provider.name} needs packages that are not installed: pip install"
+            f' "imagen-trio[{provider.name}]".'
+        )
     where = f" (from {provider.home_page})" if provider.home_page else ""
     if access.base_url is None:
-        return f"{provider.name} needs the address of its server: set {provider.base_url_variable}{where}."
+        return (
+            f"{provider.name} needs the address of its server: set"
+            f" {provider.base_url_variable}{where}."
+        )
     variables = " or ".join(provider.key_variables)
-    return f"{provider.name} needs a key: set {variables}{where}, or use the model sketch, which needs none."
+    return (
+        f"{provider.name} needs a key: set {variables}{where}, or use the model sketch, which needs"
+        " none."
+    )
 
 
-def open_http(settings: Settings, http: httpx2.AsyncClient | None, access: ProviderAccess) -> Transport:
+def open_http(
+    settings: Settings, http: httpx2.AsyncClient | None, access: ProviderAccess
+) -> Transport:
     return HttpTransport(
         access.provider,
         base_url=access.base_url or "https://nowhere.invalid",

@@ -23,8 +23,10 @@ _LIST_SECONDS = 30.0
 class DiscoveredModel(msgspec.Struct, frozen=True, kw_only=True):
     """One model as its provider and the catalog see it.
 
-    `model` is its catalog entry, None for one that the catalog does not know. `listed` says whether the provider has it for
-    this key, None where the provider has no list. `retires_on` is the earlier of the two dates that provider and catalog name.
+    `model` is its catalog entry, None for one that the catalog does not know.
+    `listed` says whether the provider has it for this key, None where the
+    provider has no list. `retires_on` is the earlier of the two dates that
+    provider and catalog name.
     """
 
     provider: str
@@ -36,7 +38,9 @@ class DiscoveredModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Discovery(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found; `failures` says for a provider, in a sentence, why it could not be asked."""
+    """What was found; `failures` says for a provider, in a sentence, why it
+    could not be asked.
+    """
 
     models: tuple[DiscoveredModel, ...]
     failures: Mapping[str, str]
@@ -45,7 +49,9 @@ class Discovery(msgspec.Struct, frozen=True, kw_only=True):
 async def discover_models(
     access: Iterable[ProviderAccess], catalog: Catalog, driver_of: Callable[[str], ExchangeDriver]
 ) -> Discovery:
-    """Asks every provider that is set up and has a list, all at once, for at most half a minute."""
+    """Asks every provider that is set up and has a list, all at once, for at
+    most half a minute.
+    """
     found: dict[str, list[DiscoveredModel]] = {}
     failures: dict[str, str] = {}
 
@@ -72,7 +78,9 @@ async def discover_models(
     return Discovery(models=models, failures=failures)
 
 
-def _merge(provider: str, listed: Iterable[ListedModel], known: list[Model]) -> list[DiscoveredModel]:
+def _merge(
+    provider: str, listed: Iterable[ListedModel], known: list[Model]
+) -> list[DiscoveredModel]:
     by_wire_name = {model.wire_name: model for model in known}
     merged: list[DiscoveredModel] = []
     for entry in listed:

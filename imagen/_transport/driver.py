@@ -1,4 +1,6 @@
-"""Carries out an exchange, step by step, over any transport: sends, waits, computes, retries what is repeatable."""
+"""Carries out an exchange, step by step, over any transport: sends, waits,
+computes, retries what is repeatable.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ class ExchangeObserver:
         """One of many requests has its result."""
 
     def answered(self, response: HttpResponse) -> None:
-        """A request that may be billed was answered; the headers may say how many more may follow."""
+        """A request that may be billed was answered; the headers may say how
+        many more may follow.
+        """
 
     def cancellable(self, step: Cancellable) -> None:
         """From now on the job can be stopped so."""
@@ -69,9 +73,13 @@ class ExchangeObserver:
 
 
 class ExchangeDriver:
-    """Runs the exchanges of one provider: sends, waits, computes, retries what is repeatable."""
+    """Runs the exchanges of one provider: sends, waits, computes, retries what
+    is repeatable.
+    """
 
-    def __init__(self, transport: Transport, *, bounds: Bounds, retry: RetryPolicy, workers: Workers) -> None:
+    def __init__(
+        self, transport: Transport, *, bounds: Bounds, retry: RetryPolicy, workers: Workers
+    ) -> None:
         self._transport = transport
         self._bounds = bounds
         self._retry = retry
@@ -86,9 +94,11 @@ class ExchangeDriver:
         *,
         billable: bool = False,
     ) -> Result:
-        """Steps an exchange to its end. A cancellation closes the connection in use and leaves nothing behind.
+        """Steps an exchange to its end. A cancellation closes the connection in
+        use and leaves nothing behind.
 
-        `billable` says that what it does has been ordered already, by another process say.
+        `billable` says that what it does has been ordered already, by another
+        process say.
 
         Raises:
             ImagenError: what the provider raised, or what happened on the way.
@@ -114,7 +124,8 @@ class ExchangeDriver:
                             billable = True
                     try:
                         if isinstance(step, HttpRequest) and step.stream:
-                            # One that broke off, or is read to its end, need not wait for the end of the exchange.
+                            # One that broke off, or is read to its end, need
+                            # not wait for the end of the exchange.
                             await open_reply.aclose()
                             reply = await open_reply.enter_async_context(self._transport.open(step))
                             answer = HttpResponse(status=reply.status, headers=reply.headers)
@@ -128,18 +139,22 @@ class ExchangeDriver:
                                 streamed_bytes += len(answer)
                                 self._check_size(streamed_bytes)
                         else:
-                            # A preview that is shown is not kept, so its bytes do not count any more.
+                            # A preview that is shown is not kept, so its bytes
+                            # do not count any more.
                             streamed_bytes = 0
                             answer = await self._perform(step, observer, billable=billable)
                     except ProviderError as error:
                         if not repeatable:
                             raise
-                        # The exchange may ask again, and where it does not, the error comes back out of it.
+                        # The exchange may ask again, and where it does not, the
+                        # error comes back out of it.
                         failure = error
             finally:
                 exchange.close()
 
-    async def _perform(self, step: Step, observer: ExchangeObserver, *, billable: bool) -> HttpResponse | bytes | None:
+    async def _perform(
+        self, step: Step, observer: ExchangeObserver, *, billable: bool
+    ) -> HttpResponse | bytes | None:
         match step:
             case HttpRequest() if step.cache_seconds > 0:
                 return await self._send_cached(step)
@@ -190,19 +205,30 @@ class ExchangeDriver:
         except _TriedEnough as tried:
             return tried.response
         except ProviderError as error:
-            # Also where nothing was sent on this step: the image must not be ordered, and paid, once more.
+            # Also where nothing was sent on this step: the image must not be
+            # ordered, and paid, once more.
             if billable and request.collects:
                 text = f"The image was made and billed, but could not be fetched. {error.message}"
                 raise ProviderError(text, billed="yes", details=error.details) from error
             if billable:
-                text = f"The job was taken, and nobody answers any more how far it is. {error.message}"
+                text = (
+                    f"The job was taken, and nobody answers any more how far it is. {error.message}"
+                )
                 raise OutcomeUnknownError(text, details=error.details) from error
             retryable = error.retryable or isinstance(error, OutcomeUnknownError)
-            raise ProviderError(error.message, retryable=retryable, details=error.details) from error
-        raise AssertionError("a retry loop ends in a result or an error")  # pragma: no cover (for the type checker)
+            raise ProviderError(
+                error.message, retryable=retryable, details=error.details
+            ) from error
+        raise AssertionError(
+            "a retry loop ends in a result or an error"
+        )  # pragma: no cover (for the type checker)
 
-    async def _send_idempotent(self, request: HttpRequest, observer: ExchangeObserver) -> HttpResponse:
-        """Sends a creating step again after any fault. Where one of the tries was lost, only success says what became of it."""
+    async def _send_idempotent(
+        self, request: HttpRequest, observer: ExchangeObserver
+    ) -> HttpResponse:
+        """Sends a creating step again after any fault. Where one of the tries
+        was lost, only success says what became of it.
+        """
         lost: OutcomeUnknownError | None = None
         response: HttpResponse | None = None
         try:
@@ -227,7 +253,9 @@ class ExchangeDriver:
     async def _send_asking(
         self, request: HttpRequest, meanwhile: Meanwhile, observer: ExchangeObserver
     ) -> HttpResponse:
-        """Sends a request and asks how far it is until its answer is there. A question that fails is asked again later."""
+        """Sends a request and asks how far it is until its answer is there. A
+        question that fails is asked again later.
+        """
 
         async def ask() -> None:
             while True:
@@ -248,8 +276,12 @@ class ExchangeDriver:
             nursery.cancel_scope.cancel("the answer is there")
         return response
 
-    async def _render(self, call: Callable[[Reporter], bytes], device: str, observer: ExchangeObserver) -> bytes:
-        """Runs a computation on a device. A cancellation ends it at its next report."""
+    async def _render(
+        self, call: Callable[[Reporter], bytes], device: str, observer: ExchangeObserver
+    ) -> bytes:
+        """Runs a computation on a device. A cancellation ends it at its next
+        report.
+        """
         return await self._workers.run_on(device, partial(call, _ThreadReporter(observer)))
 
     async def _send_cached(self, request: HttpRequest) -> HttpResponse:
@@ -258,7 +290,10 @@ class ExchangeDriver:
             if response is None or fresh_until < trio.current_time():
                 response = await self._send_repeatable(request, billable=False)
                 if response.status == 200:
-                    self._cache[request.url] = (trio.current_time() + request.cache_seconds, response)
+                    self._cache[request.url] = (
+                        trio.current_time() + request.cache_seconds,
+                        response,
+                    )
             return response
 
     async def _read_body(self, reply: StreamedReply) -> bytes:
@@ -273,7 +308,8 @@ class ExchangeDriver:
     def _check_size(self, size: int) -> None:
         if size > self._bounds.max_body_bytes:
             raise ProviderError(
-                f"The reply is larger than {self._bounds.max_body_bytes:,} bytes; it was dropped, and may be billed.",
+                f"The reply is larger than {self._bounds.max_body_bytes:,} bytes; it was dropped,"
+                " and may be billed.",
                 billed="unknown",
             )
 
@@ -281,12 +317,15 @@ class ExchangeDriver:
         with trio.move_on_after(self._bounds.idle_seconds):
             return await reply.receive_some()
         raise OutcomeUnknownError(
-            f"The reply stopped in the middle for {self._bounds.idle_seconds:g} seconds; it may be billed.",
+            f"The reply stopped in the middle for {self._bounds.idle_seconds:g} seconds; it may be"
+            " billed.",
             details={"fault": "stall"},
         )
 
     async def _receive_soon(self, reply: StreamedReply, seconds: float) -> bytes | None:
-        """The next bytes of a socket, which loses nothing by a wait that is cut short; a broken one has ended."""
+        """The next bytes of a socket, which loses nothing by a wait that is cut
+        short; a broken one has ended.
+        """
         with trio.move_on_after(seconds):
             try:
                 return await reply.receive_some()
@@ -311,7 +350,9 @@ class _ThreadReporter:
 
 
 class _TriedEnough(ProviderError):
-    """A repeatable step that was answered by an outage; the answer itself is what the exchange gets in the end."""
+    """A repeatable step that was answered by an outage; the answer itself is
+    what the exchange gets in the end.
+    """
 
     def __init__(self, response: HttpResponse) -> None:
         super().__init__(f"The provider answered {response.status}.", retryable=True)

@@ -1,4 +1,6 @@
-"""The way to a provider over HTTP: the only file, with the network backend, that imports the HTTP client."""
+"""The way to a provider over HTTP: the only file, with the network backend,
+that imports the HTTP client.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def _is_address(url: httpx2.URL) -> bool:
 
 
 class HttpTransport:
-    """Sends requests with httpx2. The key goes to the provider's own origin and nowhere else."""
+    """Sends requests with httpx2. The key goes to the provider's own origin and
+    nowhere else.
+    """
 
     def __init__(
         self,
@@ -65,7 +69,11 @@ class HttpTransport:
         http_request = self._build(request)
         response = await self._send(http_request)
         for _ in range(_MOST_REDIRECTS):
-            if not self._is_link(http_request) or http_request.method != "GET" or not response.has_redirect_location:
+            if (
+                not self._is_link(http_request)
+                or http_request.method != "GET"
+                or not response.has_redirect_location
+            ):
                 break
             http_request = await self._redirect(request, response)
             response = await self._send(http_request)
@@ -84,14 +92,20 @@ class HttpTransport:
             await self._links.aclose()
 
     async def _send(self, http_request: httpx2.Request) -> httpx2.Response:
-        with self._translate(http_request.url), trio.move_on_after(self._bounds.reply_seconds) as wait:
+        with (
+            self._translate(http_request.url),
+            trio.move_on_after(self._bounds.reply_seconds) as wait,
+        ):
             if self._is_link(http_request):
                 await self._check_public(http_request.url)
-                return await self._link_client().send(http_request, stream=True, follow_redirects=False)
+                return await self._link_client().send(
+                    http_request, stream=True, follow_redirects=False
+                )
             return await self._client().send(http_request, stream=True, follow_redirects=False)
         assert wait.cancelled_caught
         raise OutcomeUnknownError(
-            f"{self._provider.name} gave no answer within {self._bounds.reply_seconds:g} seconds; it may be billed.",
+            f"{self._provider.name} gave no answer within {self._bounds.reply_seconds:g} seconds;"
+            " it may be billed.",
             details={"fault": "no answer"},
         )
 
@@ -109,7 +123,9 @@ class HttpTransport:
         return self._build(msgspec.structs.replace(request, url=str(target)))
 
     def _is_link(self, http_request: httpx2.Request) -> bool:
-        """Whether it goes to a host that the provider named, and not to the provider: such a link is a stranger's word."""
+        """Whether it goes to a host that the provider named, and not to the
+        provider: such a link is a stranger's word.
+        """
         return _KEYLESS in http_request.extensions
 
     def _is_providers(self, url: httpx2.URL, request: HttpRequest) -> bool:
@@ -120,14 +136,17 @@ class HttpTransport:
         return any(url.host.endswith(domain) for domain in self._provider.key_domains)
 
     async def _check_public(self, url: httpx2.URL) -> None:
-        # Through somebody else's connections a name is resolved elsewhere, perhaps otherwise: only an address counts there.
+        # Through somebody else's connections a name is resolved elsewhere,
+        # perhaps otherwise: only an address counts there.
         if (not self._owns_http or _has_proxies()) and not _is_address(url):
             return
         # Imported when used; see _open_http_client.
         from .tcp import resolve_public
 
         try:
-            await resolve_public(url.host, url.port or 443, allow_loopback=is_loopback(self._base_url))
+            await resolve_public(
+                url.host, url.port or 443, allow_loopback=is_loopback(self._base_url)
+            )
         except PermissionError as error:
             raise ProviderError(f"The link was not followed: {error}.", billed="yes") from error
         except OSError as error:
@@ -142,7 +161,11 @@ class HttpTransport:
         if self._links is None:
             guarded = self._owns_http and not _has_proxies()
             loopback = is_loopback(self._base_url)
-            self._links = _open_link_client(self._bounds, allow_loopback=loopback) if guarded else self._client()
+            self._links = (
+                _open_link_client(self._bounds, allow_loopback=loopback)
+                if guarded
+                else self._client()
+            )
         return self._links
 
     def _build(self, request: HttpRequest) -> httpx2.Request:
@@ -151,7 +174,8 @@ class HttpTransport:
         trusted = self._is_providers(url, request)
         if self._key is not None and trusted:
             headers[self._provider.key_header] = self._key_header(self._key)
-        # A client of the caller's may wait for 5 seconds, which is httpx2's default: less than an image takes.
+        # A client of the caller's may wait for 5 seconds, which is httpx2's
+        # default: less than an image takes.
         timeout = _timeout(self._bounds)
         return self._client().build_request(
             request.method,
@@ -175,7 +199,9 @@ class HttpTransport:
             check_host(url)
         except (httpx2.InvalidURL, ValueError) as error:
             raise ProviderError("The link is no URL.", billed="yes") from error
-        if url.scheme == "https" or (url.scheme == "http" and is_loopback(url) and is_loopback(self._base_url)):
+        if url.scheme == "https" or (
+            url.scheme == "http" and is_loopback(url) and is_loopback(self._base_url)
+        ):
             return url
         raise ProviderError("The link is not https; it was not followed.", billed="yes")
 
@@ -186,14 +212,15 @@ class HttpTransport:
             yield
         except _NOT_SENT as error:
             raise ProviderError(
-                f"{name} cannot be reached at {url.scheme}://{url.netloc.decode()}: {_reason(error)}. Nothing was sent; check "
-                "the network and the base URL.",
+                f"{name} cannot be reached at {url.scheme}://{url.netloc.decode()}:"
+                f" {_reason(error)}. Nothing was sent; check the network and the base URL.",
                 retryable=True,
                 details={"fault": type(error).__name__},
             ) from error
         except (httpx2.HTTPError, httpx2.StreamError) as error:
             raise OutcomeUnknownError(
-                f"The connection to {name} broke before the whole answer was there ({_reason(error)}); it may be billed.",
+                f"The connection to {name} broke before the whole answer was there"
+                f" ({_reason(error)}); it may be billed.",
                 details={"fault": type(error).__name__},
             ) from error
 
@@ -217,11 +244,15 @@ def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
 
 
 class _HttpReply:
-    def __init__(self, response: httpx2.Response, translate: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(
+        self, response: httpx2.Response, translate: Callable[[], AbstractContextManager[None]]
+    ) -> None:
         self._response = response
         self._translate = translate
         self.status = response.status_code
-        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
+        self.headers: Mapping[str, str] = {
+            name.lower(): value for name, value in response.headers.items()
+        }
         self._chunks = response.aiter_raw()
         self._inflater: zlib._Decompress | None = None
         self._deflated = b""
@@ -236,7 +267,8 @@ class _HttpReply:
         self._inflater = _choose_inflater(self.headers.get("content-encoding", "identity"))
 
     async def receive_some(self) -> bytes:
-        # Here, and not around the whole reply: who reads it may go on after its error.
+        # Here, and not around the whole reply: who reads it may go on after its
+        # error.
         with self._translate():
             return await self._receive()
 
@@ -251,14 +283,18 @@ class _HttpReply:
                 return await anext(self._chunks, b"")
             if not self._deflated:
                 self._deflated = await anext(self._chunks, b"")
-                # What comes behind the end of the compressed data is nothing, however long it is.
+                # What comes behind the end of the compressed data is nothing,
+                # however long it is.
                 if not self._deflated or self._inflater.eof:
                     return b""
             try:
-                # Bounded pieces, so that a small body that unpacks to gigabytes meets the size limit on the way.
+                # Bounded pieces, so that a small body that unpacks to gigabytes
+                # meets the size limit on the way.
                 data = self._inflater.decompress(self._deflated, _INFLATE_BYTES)
             except zlib.error as error:
-                raise ProviderError("The reply is compressed and cannot be unpacked.", billed="unknown") from error
+                raise ProviderError(
+                    "The reply is compressed and cannot be unpacked.", billed="unknown"
+                ) from error
             self._deflated = self._inflater.unconsumed_tail
             if data:
                 return data
@@ -273,10 +309,13 @@ def _choose_inflater(encoding: str) -> zlib._Decompress | None:
         case "" | "identity":
             return None
         case "gzip" | "x-gzip" | "deflate":
-            # 32 more than the largest window: zlib finds out itself whether it is gzip or zlib.
+            # 32 more than the largest window: zlib finds out itself whether it
+            # is gzip or zlib.
             return zlib.decompressobj(zlib.MAX_WBITS | 32)
         case _:
-            raise ProviderError("The reply is compressed in a way that was not asked for.", billed="unknown")
+            raise ProviderError(
+                "The reply is compressed in a way that was not asked for.", billed="unknown"
+            )
 
 
 def _timeout(bounds: Bounds) -> httpx2.Timeout:
@@ -285,11 +324,13 @@ def _timeout(bounds: Bounds) -> httpx2.Timeout:
 
 def _open_http_client(bounds: Bounds) -> httpx2.AsyncClient:
     timeout = _timeout(bounds)
-    # httpx2 looks for proxies in the environment only where it builds the transport itself.
+    # httpx2 looks for proxies in the environment only where it builds the
+    # transport itself.
     if _has_proxies():
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
         return httpx2.AsyncClient(timeout=timeout, limits=limits)
-    # Imported when used: behind it stand an HTTP/1 and an HTTP/2 parser, a quarter of the time to import httpx2.
+    # Imported when used: behind it stand an HTTP/1 and an HTTP/2 parser, a
+    # quarter of the time to import httpx2.
     from .tcp import BulkTransport
 
     return httpx2.AsyncClient(timeout=timeout, transport=BulkTransport())

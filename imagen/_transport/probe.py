@@ -1,4 +1,6 @@
-"""Asks a provider for something that costs nothing, to see whether it can be used."""
+"""Asks a provider for something that costs nothing, to see whether it can be
+used.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ _PROBE_SECONDS = 10.0
 
 
 class ProviderStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a provider can be used; `message` says it in a sentence, with what to do."""
+    """Whether a provider can be used; `message` says it in a sentence, with
+    what to do.
+    """
 
     name: str
     configured: bool
@@ -26,7 +30,9 @@ class ProviderStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def probe_provider(access: ProviderAccess, driver: ExchangeDriver | None) -> ProviderStatus:
-    """Asks once, for at most ten seconds. `driver` is None where nothing is configured."""
+    """Asks once, for at most ten seconds. `driver` is None where nothing is
+    configured.
+    """
     provider = access.provider
     if provider.packages and not access.configured:
         return _status(access, False, f'not set up: pip install "imagen-trio[{provider.name}]"')
@@ -38,7 +44,9 @@ async def probe_provider(access: ProviderAccess, driver: ExchangeDriver | None) 
         return _status(access, True, "set up; it offers nothing to try for free")
     with trio.move_on_after(_PROBE_SECONDS):
         try:
-            response = await driver.send(HttpRequest(method="GET", url=provider.probe_url, repeatable=True))
+            response = await driver.send(
+                HttpRequest(method="GET", url=provider.probe_url, repeatable=True)
+            )
         except ImagenError as error:
             return _status(access, False, error.message)
         return _judge(access, response.status)
@@ -49,9 +57,16 @@ def _judge(access: ProviderAccess, status: int) -> ProviderStatus:
     if status < 300:
         return _status(access, True, "reachable, and the key is accepted")
     if status in (401, 403):
-        return _status(access, False, f"reachable, but the key in {_variables(access)} is not accepted ({status})")
+        return _status(
+            access,
+            False,
+            f"reachable, but the key in {_variables(access)} is not accepted ({status})",
+        )
     return _status(
-        access, False, f"reachable, but it answers {status} to GET {access.provider.probe_url}; check the base URL"
+        access,
+        False,
+        f"reachable, but it answers {status} to GET {access.provider.probe_url}; check the"
+        " base URL",
     )
 
 

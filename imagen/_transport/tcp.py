@@ -1,9 +1,12 @@
-"""httpx2 over a network backend that hands over, in one read, as much decrypted data as is there.
+"""httpx2 over a network backend that hands over, in one read, as much decrypted
+data as is there.
 
-Why it exists: `trio.SSLStream` gives at most one TLS record (16 KiB) a call, and every call costs a cancel scope, a
-checkpoint and a trip through the HTTP parser. An image of 2 MB is 130 of them; reading up to 1 MiB at once nearly doubles
-the images per second (docs/design.md has the figures). httpcore2's own backend does everything else right, so this
-one follows it in errors and time-outs.
+Why it exists: `trio.SSLStream` gives at most one TLS record (16 KiB) a call,
+and every call costs a cancel scope, a checkpoint and a trip through the HTTP
+parser. An image of 2 MB is 130 of them; reading up to 1 MiB at once nearly
+doubles the images per second (docs/design.md has the figures). httpcore2's own
+backend does everything else right, so this one follows it in errors and
+time-outs.
 """
 
 from __future__ import annotations
@@ -23,22 +26,33 @@ __all__ = ["BulkBackend", "BulkTransport", "read_socket", "resolve_public"]
 _READ_BYTES = 1 << 20
 # More than one record a call, so that a megabyte needs few of them.
 _DECRYPT_BYTES = 1 << 18
-# The pool looks at every idle connection for each request, and each look is a system call that hands the interpreter to
-# another thread. What was open this long ago is taken to be: a goodbye may be on its way for as long at any time.
+# The pool looks at every idle connection for each request, and each look is a
+# system call that hands the interpreter to another thread. What was open this
+# long ago is taken to be: a goodbye may be on its way for as long at any time.
 _FRESH_SECONDS = 0.1
-_SocketOption = tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
+_SocketOption = (
+    tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
+)
 
 
 @contextmanager
 def _translate(
-    timeout: float | None, too_slow: type[httpcore2.TimeoutException], broken: type[httpcore2.NetworkError]
+    timeout: float | None,
+    too_slow: type[httpcore2.TimeoutException],
+    broken: type[httpcore2.NetworkError],
 ) -> Iterator[None]:
     try:
         with trio.fail_after(math.inf if timeout is None else timeout):
             yield
     except trio.TooSlowError as error:
         raise too_slow(str(error)) from error
-    except (trio.BrokenResourceError, trio.ClosedResourceError, OSError, UnicodeError, OverflowError) as error:
+    except (
+        trio.BrokenResourceError,
+        trio.ClosedResourceError,
+        OSError,
+        UnicodeError,
+        OverflowError,
+    ) as error:
         # The last two come from host names and ports that cannot be.
         raise broken(str(error)) from error
 
@@ -50,7 +64,8 @@ class _PlainStream(httpcore2.AsyncNetworkStream):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         with _translate(timeout, httpcore2.ReadTimeout, httpcore2.ReadError):
-            # The parser behind this takes any amount; max_bytes is its habit of 64 KiB.
+            # The parser behind this takes any amount; max_bytes is its habit of
+            # 64 KiB.
             return bytes(await self._stream.receive_some(max(max_bytes, _READ_BYTES)))
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -62,7 +77,10 @@ class _PlainStream(httpcore2.AsyncNetworkStream):
         await self._stream.aclose()
 
     async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
     ) -> httpcore2.AsyncNetworkStream:
         tls = _TlsStream(self._stream, ssl_context, server_hostname)
         try:
@@ -87,7 +105,9 @@ class _PlainStream(httpcore2.AsyncNetworkStream):
                 return None
 
     def _is_readable(self) -> bool:
-        """Whether an idle connection has something to say, which can only be goodbye."""
+        """Whether an idle connection has something to say, which can only be
+        goodbye.
+        """
         now = trio.current_time()
         if now < self._fresh_until:
             return False
@@ -96,10 +116,14 @@ class _PlainStream(httpcore2.AsyncNetworkStream):
 
 
 class _TlsStream(_PlainStream):
-    def __init__(self, stream: trio.SocketStream, context: ssl.SSLContext, server_hostname: str | None) -> None:
+    def __init__(
+        self, stream: trio.SocketStream, context: ssl.SSLContext, server_hostname: str | None
+    ) -> None:
         super().__init__(stream)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_hostname=server_hostname
+        )
 
     async def handshake(self) -> None:
         while True:
@@ -133,7 +157,9 @@ class _TlsStream(_PlainStream):
             await self._stream.send_all(data)
 
     async def _fill(self) -> None:
-        """Takes what the socket has. At its end the TLS layer is told, which knows whether that end was an honest one."""
+        """Takes what the socket has. At its end the TLS layer is told, which
+        knows whether that end was an honest one.
+        """
         if data := await self._stream.receive_some(_READ_BYTES):
             self._incoming.write(data)
         else:
@@ -152,13 +178,15 @@ class _TlsStream(_PlainStream):
         except ssl.SSLWantReadError:
             pass
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            # Many servers close without a TLS goodbye. The HTTP parser above knows whether the body was complete.
+            # Many servers close without a TLS goodbye. The HTTP parser above
+            # knows whether the body was complete.
             return b"".join(pieces), True
         return b"".join(pieces), False
 
 
 async def resolve_public(host: str, port: int, *, allow_loopback: bool = False) -> list[str]:
-    """The addresses of a host, if all of them are anybody's: none of a private network, of this machine or of a link.
+    """The addresses of a host, if all of them are anybody's: none of a private
+    network, of this machine or of a link.
 
     Raises:
         PermissionError: one of them is not public.
@@ -179,7 +207,9 @@ async def resolve_public(host: str, port: int, *, allow_loopback: bool = False) 
 
 
 class BulkBackend(httpcore2.AsyncNetworkBackend):
-    """Connects by TCP; see the module. With `public_only` to no address that only this machine or its network can reach."""
+    """Connects by TCP; see the module. With `public_only` to no address that
+    only this machine or its network can reach.
+    """
 
     def __init__(self, *, public_only: bool = False, allow_loopback: bool = False) -> None:
         self._public_only = public_only
@@ -195,7 +225,8 @@ class BulkBackend(httpcore2.AsyncNetworkBackend):
     ) -> httpcore2.AsyncNetworkStream:
         with _translate(timeout, httpcore2.ConnectTimeout, httpcore2.ConnectError):
             if self._public_only:
-                # By the address that was looked at: a name may have another one a moment later.
+                # By the address that was looked at: a name may have another one
+                # a moment later.
                 host = (await resolve_public(host, port, allow_loopback=self._allow_loopback))[0]
             stream = await trio.open_tcp_stream(host, port, local_address=local_address)
         return _PlainStream(stream)
@@ -205,7 +236,8 @@ class BulkBackend(httpcore2.AsyncNetworkBackend):
 
 
 class BulkTransport(httpx2.AsyncBaseTransport):
-    """httpcore2's connection pool over this backend; httpx2 has no public way to choose one.
+    """httpcore2's connection pool over this backend; httpx2 has no public way
+    to choose one.
 
     Raises:
         httpx2.TransportError: as httpx2's own transport does.
@@ -221,14 +253,19 @@ class BulkTransport(httpx2.AsyncBaseTransport):
             response = await self._pool(url.scheme).handle_async_request(
                 httpcore2.Request(
                     method=request.method,
-                    url=httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                    url=httpcore2.URL(
+                        scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+                    ),
                     headers=request.headers.raw,
                     content=request.stream,
                     extensions=request.extensions,
                 )
             )
         return httpx2.Response(
-            response.status, headers=response.headers, stream=_PoolStream(response), extensions=response.extensions
+            response.status,
+            headers=response.headers,
+            stream=_PoolStream(response),
+            extensions=response.extensions,
         )
 
     async def aclose(self) -> None:
@@ -237,7 +274,8 @@ class BulkTransport(httpx2.AsyncBaseTransport):
 
     def _pool(self, scheme: str) -> httpcore2.AsyncConnectionPool:
         if scheme not in self._pools:
-            # Reading the certificates takes 20 ms and some megabytes, which plain http has no use for.
+            # Reading the certificates takes 20 ms and some megabytes, which
+            # plain http has no use for.
             context = httpx2.create_ssl_context() if scheme == "https" else None
             self._pools[scheme] = httpcore2.AsyncConnectionPool(
                 ssl_context=context,
@@ -263,7 +301,8 @@ class _PoolStream(httpx2.AsyncByteStream):
                     return
                 yield part
         finally:
-            # A body that is dropped half-way leaves no generator behind for the garbage collector to complain about.
+            # A body that is dropped half-way leaves no generator behind for the
+            # garbage collector to complain about.
             with trio.move_on_after(1, shield=True):
                 await parts.aclose()
 
@@ -272,7 +311,9 @@ class _PoolStream(httpx2.AsyncByteStream):
 
 
 async def read_socket(response: httpx2.Response) -> bytes:
-    """The next bytes of a connection that a request turned into a socket; b"" at its end."""
+    """The next bytes of a connection that a request turned into a socket; b""
+    at its end.
+    """
     stream: httpcore2.AsyncNetworkStream = response.extensions["network_stream"]
     with _as_httpx2():
         return await stream.read(_READ_BYTES)

@@ -1,4 +1,6 @@
-"""What the command writes: results on standard output, everything else on standard error."""
+"""What the command writes: results on standard output, everything else on
+standard error.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def usd(amount: Decimal | None) -> str:
 
 
 def usd_column(amounts: Sequence[Decimal]) -> list[str]:
-    """Dollars that stand below each other: all with as many decimals as the finest of them needs."""
+    """Dollars that stand below each other: all with as many decimals as the
+    finest of them needs.
+    """
     places = max((len(usd(amount).partition(".")[2]) for amount in amounts), default=0)
     return [f"${amount:.{places}f}" for amount in amounts]
 
@@ -66,7 +70,9 @@ def file_size(size_bytes: int) -> str:
 
 
 def bar(share: float, width: int, encoding: str) -> str:
-    """So much of a bar that would be `width` letters long; what is more than nothing can be seen."""
+    """So much of a bar that would be `width` letters long; what is more than
+    nothing can be seen.
+    """
     try:
         letter = _BLOCK.encode(encoding).decode(encoding)
     except UnicodeEncodeError:
@@ -75,7 +81,9 @@ def bar(share: float, width: int, encoding: str) -> str:
 
 
 class Console:
-    """Writes lines, tables, JSON, and on a terminal a line that changes; asks what only a person can say."""
+    """Writes lines, tables, JSON, and on a terminal a line that changes; asks
+    what only a person can say.
+    """
 
     def __init__(self, *, json: bool) -> None:
         self.json = json
@@ -119,7 +127,9 @@ class Console:
         print(plain(line), file=sys.stderr, flush=True)
 
     def live(self, line: str) -> None:
-        """The changing line; the last call wins. Nothing where standard error is no terminal."""
+        """The changing line; the last call wins. Nothing where standard error
+        is no terminal.
+        """
         if self.shows_live and not self._asking:
             width = os.get_terminal_size(sys.stderr.fileno()).columns or _WIDTH_WITHOUT_TERMINAL
             print(f"\r\x1b[K{plain(line)[: width - 1]}", end="", file=sys.stderr, flush=True)
@@ -132,7 +142,9 @@ class Console:
             self._live = False
 
     async def ask(self, question: str) -> bool:
-        """Asks the person at the terminal. Where there is none, and without an answer, it is a no."""
+        """Asks the person at the terminal. Where there is none, and without an
+        answer, it is a no.
+        """
         if not self.can_ask:
             await trio.lowlevel.checkpoint()
             return False
@@ -141,7 +153,8 @@ class Console:
         answer = b""
         print(f"{plain(question)} [y/N] ", end="", file=sys.stderr, flush=True)
         try:
-            # Not through sys.stdin: a thread that is left waiting there holds its lock, and Python could not end.
+            # Not through sys.stdin: a thread that is left waiting there holds
+            # its lock, and Python could not end.
             answer = await trio.to_thread.run_sync(os.read, _STDIN, 1024, abandon_on_cancel=True)
         finally:
             self._asking = False
@@ -149,7 +162,9 @@ class Console:
                 print(file=sys.stderr)
         return answer.strip().lower() in (b"y", b"yes")
 
-    def table(self, rows: Iterable[Sequence[str]], header: Sequence[str], *, right: Collection[int] = ()) -> None:
+    def table(
+        self, rows: Iterable[Sequence[str]], header: Sequence[str], *, right: Collection[int] = ()
+    ) -> None:
         """Columns as wide as what is in them; those in `right` are flush right."""
         lines = [list(header), *[[plain(cell) for cell in row] for row in rows]]
         widths = [max(len(line[column]) for line in lines) for column in range(len(header))]

@@ -1,4 +1,5 @@
-"""The images that were made, kept for years: files, rows, and whatever helps to find one again.
+"""The images that were made, kept for years: files, rows, and whatever helps to
+find one again.
 
 _rows, _files           an image as a row, and its bytes as a file
 _tags, _filters         what may be said of images, and how they are asked for

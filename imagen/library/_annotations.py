@@ -16,7 +16,8 @@ __all__ = ["Annotations", "ImageRef", "ids_of", "in_groups"]
 ImageRef = str | Image
 """An image, or its whole id."""
 
-# So many images are changed in one transaction: what is paid waits for no longer than that takes.
+# So many images are changed in one transaction: what is paid waits for no
+# longer than that takes.
 _GROUP = 200
 _MOST_STARS = 5
 
@@ -35,9 +36,11 @@ def in_groups(ids: Sequence[str]) -> Iterable[Sequence[str]]:
 
 
 class Annotations:
-    """Every method takes one image or many, skips those that are not there, and gives how many it changed.
+    """Every method takes one image or many, skips those that are not there, and
+    gives how many it changed.
 
-    Images are changed in groups: a process that dies in between leaves some of them changed, and each of them whole.
+    Images are changed in groups: a process that dies in between leaves some of
+    them changed, and each of them whole.
     """
 
     def __init__(self, database: Database, now: Callable[[], float]) -> None:
@@ -45,7 +48,10 @@ class Annotations:
         self._now = now
 
     async def tag(
-        self, images: ImageRef | Iterable[ImageRef], add: Iterable[str] = (), remove: Iterable[str] = ()
+        self,
+        images: ImageRef | Iterable[ImageRef],
+        add: Iterable[str] = (),
+        remove: Iterable[str] = (),
     ) -> int:
         """Puts tags on images and takes others off."""
         if isinstance(add, str) or isinstance(remove, str):
@@ -59,7 +65,8 @@ class Annotations:
             if not rows or after == before:
                 return 0
             return transaction.change(
-                "UPDATE images SET tags = ? WHERE id = ?", (msgspec.json.encode(sorted(after)).decode(), image_id)
+                "UPDATE images SET tags = ? WHERE id = ?",
+                (msgspec.json.encode(sorted(after)).decode(), image_id),
             )
 
         return await self._each(images, change)
@@ -72,24 +79,36 @@ class Annotations:
 
     async def annotate(self, images: ImageRef | Iterable[ImageRef], notes: str) -> int:
         """Replaces the notes of images; an empty text takes them away."""
-        return await self._update(images, "notes = ?1", "notes <> ?1", (check_text(notes, "A note"),))
+        return await self._update(
+            images, "notes = ?1", "notes <> ?1", (check_text(notes, "A note"),)
+        )
 
     async def trash(self, images: ImageRef | Iterable[ImageRef]) -> int:
-        """Moves images to the trash, where they are found no more, and wait to be restored or deleted for good."""
+        """Moves images to the trash, where they are found no more, and wait to
+        be restored or deleted for good.
+        """
         return await self._update(images, "trashed_at = ?1", "trashed_at IS NULL", (self._now(),))
 
     async def restore(self, images: ImageRef | Iterable[ImageRef]) -> int:
         """Takes images out of the trash, as they were."""
         return await self._update(images, "trashed_at = NULL", "trashed_at IS NOT ?1", (None,))
 
-    async def _update(self, images: ImageRef | Iterable[ImageRef], change: str, condition: str, values: Row) -> int:
+    async def _update(
+        self, images: ImageRef | Iterable[ImageRef], change: str, condition: str, values: Row
+    ) -> int:
         sql = f"UPDATE images SET {change} WHERE id = ?2 AND {condition}"
-        return await self._each(images, lambda transaction, image_id: transaction.change(sql, (*values, image_id)))
+        return await self._each(
+            images, lambda transaction, image_id: transaction.change(sql, (*values, image_id))
+        )
 
-    async def _each(self, images: ImageRef | Iterable[ImageRef], change: Callable[[Transaction, str], int]) -> int:
+    async def _each(
+        self, images: ImageRef | Iterable[ImageRef], change: Callable[[Transaction, str], int]
+    ) -> int:
         changed = 0
         for group in in_groups(ids_of(images)):
             changed += await self._database.transact(
-                lambda transaction, group=group: sum(change(transaction, image_id) for image_id in group)  # type: ignore[misc]
+                lambda transaction, group=group: sum(
+                    change(transaction, image_id) for image_id in group
+                )  # type: ignore[misc]
             )
         return changed

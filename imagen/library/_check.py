@@ -1,4 +1,6 @@
-"""Whether every image has its file and every file its image, and what can be done where not."""
+"""Whether every image has its file and every file its image, and what can be
+done where not.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +39,10 @@ Kind = Literal["missing", "damaged", "orphan", "leftover", "unindexed"]
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Something that is not as it should be.
 
-    An image's file is "missing" or "damaged"; a file is an "orphan" that belongs to no image, or the "leftover" of a write
-    that was cut off; an image is "unindexed" where search does not find it. `repaired` says what was done about it.
+    An image's file is "missing" or "damaged"; a file is an "orphan" that
+    belongs to no image, or the "leftover" of a write that was cut off; an image
+    is "unindexed" where search does not find it. `repaired` says what was done
+    about it.
     """
 
     kind: Kind
@@ -48,9 +52,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LibraryCheck:
-    """Goes through rows and files. It reads every file, so it takes as long as the disk does."""
+    """Goes through rows and files. It reads every file, so it takes as long as
+    the disk does.
+    """
 
-    def __init__(self, database: Database, files: ImageFiles, removal: Deletion, workers: Workers) -> None:
+    def __init__(
+        self, database: Database, files: ImageFiles, removal: Deletion, workers: Workers
+    ) -> None:
         self._database = database
         self._files = files
         self._removal = removal
@@ -59,14 +67,17 @@ class LibraryCheck:
     async def run(
         self, *, repair: bool, on_progress: Callable[[int], None] = lambda checked: None
     ) -> Sequence[Finding]:
-        """Gives what is wrong, and with `repair` mends it; `on_progress` is told how many images have been looked at.
+        """Gives what is wrong, and with `repair` mends it; `on_progress` is
+        told how many images have been looked at.
 
-        An image whose file is missing or damaged goes to the trash, a damaged file into the folder `damaged`. An orphan is
-        listed again, with the tag `recovered` and what can be seen of it. Nothing is deleted but what was to be deleted
-        before, and leftovers.
+        An image whose file is missing or damaged goes to the trash, a damaged
+        file into the folder `damaged`. An orphan is listed again, with the tag
+        `recovered` and what can be seen of it. Nothing is deleted but what was
+        to be deleted before, and leftovers.
 
         Raises:
-            StorageError: all files are missing, so the folder is not the right one; or something cannot be mended.
+            StorageError: all files are missing, so the folder is not the right
+                one; or something cannot be mended.
         """
         if repair:
             await self._removal.sweep()
@@ -78,18 +89,21 @@ class LibraryCheck:
         return [await self._repair(finding) for finding in found] if repair else found
 
     async def _check_folder(self, missing: int) -> None:
-        """Makes sure that not all of them are about to be set aside because the folder is another one, or its disk is away."""
+        """Makes sure that not all of them are about to be set aside because the
+        folder is another one, or its disk is away.
+        """
         ((kept,),) = await self._database.read("SELECT images FROM library_size WHERE trashed = 0")
         if missing > 1 and kept == missing:
             raise StorageError(
-                f"None of the {missing:,} images has its file in {self._files.folder}: look whether its disk is there. "
-                "Nothing was changed."
+                f"None of the {missing:,} images has its file in {self._files.folder}: look whether"
+                " its disk is there. Nothing was changed."
             )
 
     async def _check_images(self, on_progress: Callable[[int], None]) -> AsyncIterator[Finding]:
         checked, number = 0, -1
         while rows := await self._database.read(
-            f"SELECT number, id, sha256, media_type, trashed_at FROM images WHERE number > ? ORDER BY number LIMIT {_PAGE}",
+            "SELECT number, id, sha256, media_type, trashed_at FROM images WHERE number > ? ORDER"
+            f" BY number LIMIT {_PAGE}",
             (number,),
         ):
             for row_number, image_id, sha256, media_type, trashed_at in rows:
@@ -104,12 +118,15 @@ class LibraryCheck:
             on_progress(checked)
 
     async def _is_listed(self, image_id: str) -> bool:
-        """Whether somebody has not deleted the image while its file was looked at."""
+        """Whether somebody has not deleted the image while its file was looked
+        at.
+        """
         return bool(await self._database.read("SELECT 1 FROM images WHERE id = ?", (image_id,)))
 
     async def _check_index(self) -> Sequence[Finding]:
         rows = await self._database.read(
-            "SELECT id FROM images WHERE NOT EXISTS (SELECT 1 FROM image_search_docsize WHERE image_search_docsize.id = number)"
+            "SELECT id FROM images WHERE NOT EXISTS (SELECT 1 FROM image_search_docsize WHERE"
+            " image_search_docsize.id = number)"
         )
         return [Finding(kind="unindexed", image_id=str(image_id)) for (image_id,) in rows]
 
@@ -125,15 +142,16 @@ class LibraryCheck:
 
     async def _is_orphan(self, path: Path) -> bool:
         rows = await self._database.read(
-            "SELECT 1 WHERE EXISTS (SELECT 1 FROM images WHERE sha256 = ?1) "
-            "OR EXISTS (SELECT 1 FROM removals WHERE sha256 = ?1) "
-            "OR EXISTS (SELECT 1 FROM attempts WHERE state IN ('reserved', 'sent', 'accepted') AND instr(receipt, ?1))",
+            "SELECT 1 WHERE EXISTS (SELECT 1 FROM images WHERE sha256 = ?1) OR EXISTS (SELECT 1"
+            " FROM removals WHERE sha256 = ?1) OR EXISTS (SELECT 1 FROM attempts WHERE state IN"
+            " ('reserved', 'sent', 'accepted') AND instr(receipt, ?1))",
             (path.stem,),
         )
-        # One that was there when the folder was listed may have been deleted with its image.
+        # One that was there when the folder was listed may have been deleted
+        # with its image.
         return not rows and await self._workers.run(path.is_file)
 
-    # --- repairs ----------------------------------------------------------------------------------------------------
+    # --- repairs --------------------------------------------------------------
 
     async def _repair(self, finding: Finding) -> Finding:
         match finding.kind:
@@ -142,7 +160,9 @@ class LibraryCheck:
                 await self._workers.run(partial(_remove, finding.path))
                 return _done(finding, "removed")
             case "unindexed":
-                await self._database.write([("UPDATE images SET notes = notes WHERE id = ?", (finding.image_id,))])
+                await self._database.write(
+                    [("UPDATE images SET notes = notes WHERE id = ?", (finding.image_id,))]
+                )
                 return _done(finding, "indexed")
             case "orphan":
                 return await self._list_again(finding)
@@ -175,9 +195,13 @@ class LibraryCheck:
         return _done(finding, "listed again")
 
 
-def _set_aside(transaction: Transaction, image_id: str, path: Path, aside: Path) -> bool | StorageError:
-    """Looks again while nobody else lists an image: since it was found the file may have been written anew, or moved with
-    another image of the same bytes. Gives whether the image went to the trash."""
+def _set_aside(
+    transaction: Transaction, image_id: str, path: Path, aside: Path
+) -> bool | StorageError:
+    """Looks again while nobody else lists an image: since it was found the file
+    may have been written anew, or moved with another image of the same bytes.
+    Gives whether the image went to the trash.
+    """
     kind = _look_at(path, path.stem)
     if kind is None:
         return False
@@ -186,7 +210,10 @@ def _set_aside(transaction: Transaction, image_id: str, path: Path, aside: Path)
             _move(path, aside)
     except StorageError as error:
         return error
-    transaction.change("UPDATE images SET trashed_at = coalesce(trashed_at, ?) WHERE id = ?", (time.time(), image_id))
+    transaction.change(
+        "UPDATE images SET trashed_at = coalesce(trashed_at, ?) WHERE id = ?",
+        (time.time(), image_id),
+    )
     return True
 
 
@@ -236,7 +263,9 @@ def _move(path: Path, target: Path) -> None:
             # Somebody else has moved it.
             path.replace(target)
     except OSError as error:
-        raise StorageError(f"{path} cannot be moved to {target}: {error.strerror or error}.") from error
+        raise StorageError(
+            f"{path} cannot be moved to {target}: {error.strerror or error}."
+        ) from error
 
 
 _SUFFIX_TYPES: Mapping[str, str] = {suffix: media_type for media_type, suffix in SUFFIXES.items()}

@@ -28,7 +28,9 @@ class ExpiredImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CleanupPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a cleanup would do, or did: these to the trash, those out of it for good."""
+    """What a cleanup would do, or did: these to the trash, those out of it for
+    good.
+    """
 
     trashed: tuple[ExpiredImage, ...]
     deleted: tuple[ExpiredImage, ...]
@@ -50,20 +52,27 @@ class Cleanup:
         self._now = now
 
     async def run(self, rules: CleanupRules, *, dry_run: bool = False) -> CleanupPlan:
-        """Applies the rules, or with `dry_run` says what they would do. What somebody protects meanwhile is left alone."""
+        """Applies the rules, or with `dry_run` says what they would do. What
+        somebody protects meanwhile is left alone.
+        """
         now = self._now()
-        # An image that goes to the trash now stays there for its time, so these are others.
+        # An image that goes to the trash now stays there for its time, so these
+        # are others.
         overdue = await self._overdue(now - rules.trash_days * _DAY_SECONDS)
         doomed = await self._doomed(rules, now)
         if not dry_run:
             await self._trash(doomed, rules, now)
             before = now - rules.trash_days * _DAY_SECONDS
-            await self._removal.delete([one.image_id for one in overdue], only_trashed_before=before)
+            await self._removal.delete(
+                [one.image_id for one in overdue], only_trashed_before=before
+            )
         return CleanupPlan(trashed=tuple(doomed), deleted=tuple(overdue))
 
     async def _overdue(self, before: float) -> Sequence[ExpiredImage]:
         rows = await self._database.read(
-            "SELECT id, size_bytes, created_at FROM images WHERE trashed_at < ? ORDER BY trashed_at", (before,)
+            "SELECT id, size_bytes, created_at FROM images WHERE trashed_at < ? ORDER BY"
+            " trashed_at",
+            (before,),
         )
         return [_doomed(row, "trash") for row in rows]
 
@@ -77,8 +86,9 @@ class Cleanup:
         found: list[ExpiredImage] = []
         number: object = 0
         while rows := await self._database.read(
-            "SELECT id, size_bytes, created_at, number FROM images INDEXED BY images_kept WHERE trashed_at IS NULL "
-            f"AND number > ?1 AND NOT {_protected(rules)} ORDER BY number LIMIT {_PAGE}",
+            "SELECT id, size_bytes, created_at, number FROM images INDEXED BY images_kept WHERE"
+            f" trashed_at IS NULL AND number > ?1 AND NOT {_protected(rules)} ORDER BY number LIMIT"
+            f" {_PAGE}",
             (int(str(number)), now),
         ):
             for row in rows:
@@ -92,14 +102,19 @@ class Cleanup:
         return found
 
     async def _trash(self, doomed: Sequence[ExpiredImage], rules: CleanupRules, now: float) -> None:
-        sql = f"UPDATE images SET trashed_at = ?2 WHERE id = ?1 AND trashed_at IS NULL AND NOT {_protected(rules)}"
+        sql = (
+            "UPDATE images SET trashed_at = ?2 WHERE id = ?1 AND trashed_at IS NULL AND NOT"
+            f" {_protected(rules)}"
+        )
 
         def trash(transaction: Transaction, ids: Sequence[str]) -> None:
             for image_id in ids:
                 transaction.change(sql, (image_id, now))
 
         for group in in_groups([one.image_id for one in doomed]):
-            await self._database.transact(lambda transaction, group=group: trash(transaction, group))  # type: ignore[misc]
+            await self._database.transact(
+                lambda transaction, group=group: trash(transaction, group)
+            )  # type: ignore[misc]
 
 
 def _protected(rules: CleanupRules) -> str:
@@ -108,13 +123,19 @@ def _protected(rules: CleanupRules) -> str:
     if rules.keep_rated:
         reasons.append("images.rating > 0")
     if rules.keep_collected:
-        reasons.append("EXISTS (SELECT 1 FROM collection_images WHERE collection_images.number = images.number)")
+        reasons.append(
+            "EXISTS (SELECT 1 FROM collection_images WHERE collection_images.number ="
+            " images.number)"
+        )
     if rules.keep_shared:
         good = "shares.revoked_at IS NULL AND shares.expires_at > ?2"
-        reasons.append(f"EXISTS (SELECT 1 FROM shares WHERE shares.image_id = images.id AND {good})")
         reasons.append(
-            "EXISTS (SELECT 1 FROM collection_images JOIN shares ON shares.collection_id = collection_images.collection_id "
-            f"WHERE collection_images.number = images.number AND {good})"
+            f"EXISTS (SELECT 1 FROM shares WHERE shares.image_id = images.id AND {good})"
+        )
+        reasons.append(
+            "EXISTS (SELECT 1 FROM collection_images JOIN shares ON shares.collection_id ="
+            " collection_images.collection_id WHERE collection_images.number = images.number AND"
+            f" {good})"
         )
     return f"({' OR '.join(reasons)})"
 
@@ -132,4 +153,6 @@ def _broken_rule(
 
 
 def _doomed(row: Row, rule: Literal["age", "count", "bytes", "trash"]) -> ExpiredImage:
-    return ExpiredImage(image_id=str(row[0]), rule=rule, size_bytes=int(str(row[1])), created_at=float(str(row[2])))
+    return ExpiredImage(
+        image_id=str(row[0]), rule=rule, size_bytes=int(str(row[1])), created_at=float(str(row[2]))
+    )

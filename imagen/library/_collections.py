@@ -1,4 +1,6 @@
-"""Collections: images in an order of somebody's own. An image may be in many, and a collection in one other."""
+"""Collections: images in an order of somebody's own. An image may be in many,
+and a collection in one other.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ _FROM = "FROM collections AS inner LEFT JOIN collections AS outer ON outer.id = 
 
 
 class Collection(msgspec.Struct, frozen=True, kw_only=True):
-    """One collection, as it was when it was read; `name` is "outer/inner" where it lies in another."""
+    """One collection, as it was when it was read; `name` is "outer/inner" where
+    it lies in another.
+    """
 
     id: str
     name: str
@@ -38,20 +42,25 @@ class Collection(msgspec.Struct, frozen=True, kw_only=True):
 class Collections:
     """The collections of a library."""
 
-    def __init__(self, database: Database, path_of: Callable[[str, str], Path], now: Callable[[], float]) -> None:
+    def __init__(
+        self, database: Database, path_of: Callable[[str, str], Path], now: Callable[[], float]
+    ) -> None:
         self._database = database
         self._path_of = path_of
         self._now = now
 
     async def create(self, name: str, *, notes: str = "") -> Collection:
-        """Makes a collection; that of "outer/inner" makes the outer one too, unless it is there.
+        """Makes a collection; that of "outer/inner" makes the outer one too,
+        unless it is there.
 
         Raises:
             InvalidRequestError: there is one of that name, or it is no name.
         """
         names = _read_name(name)
         check_text(notes, "A note")
-        made = await self._database.transact(partial(_create, names=names, notes=notes, now=self._now()))
+        made = await self._database.transact(
+            partial(_create, names=names, notes=notes, now=self._now())
+        )
         if not made:
             raise InvalidRequestError(f"There is a collection {name!r} already.")
         return await self.get("/".join(names))
@@ -63,48 +72,59 @@ class Collections:
             InvalidRequestError: there is none.
         """
         outer, slash, inner = name.rpartition("/")
-        # Where there is no outer one of that name, nothing lies in it: NULL equals nothing. The plus takes its type
-        # from the id, as the index on an expression has none.
+        # Where there is no outer one of that name, nothing lies in it: NULL
+        # equals nothing. The plus takes its type from the id, as the index on
+        # an expression has none.
         within = f"(SELECT +id FROM collections WHERE {_TOP} AND name = ?1)" if slash else "''"
         rows = await self._database.read(
-            f"SELECT {_COLUMNS} {_FROM} WHERE coalesce(inner.parent_id, '') = {within} AND inner.name = ?2 AND ?1 IS NOT NULL "
-            f"UNION ALL SELECT {_COLUMNS} {_FROM} WHERE inner.id = ?3",
+            f"SELECT {_COLUMNS} {_FROM} WHERE coalesce(inner.parent_id, '') = {within} AND"
+            f" inner.name = ?2 AND ?1 IS NOT NULL UNION ALL SELECT {_COLUMNS} {_FROM} WHERE"
+            " inner.id = ?3",
             (outer, inner, name),
         )
         if not rows:
             raise InvalidRequestError(
-                f"There is no collection {name[:_LONGEST_NAME]!r}: `imagen collection list` lists them."
+                f"There is no collection {name[:_LONGEST_NAME]!r}: `imagen collection list` lists"
+                " them."
             )
         return _read(rows[0])
 
     async def list(self) -> Sequence[Collection]:
         """All collections, by name."""
         rows = await self._database.read(
-            f"SELECT {_COLUMNS} {_FROM} ORDER BY coalesce(outer.name, inner.name), outer.name IS NOT NULL, inner.name"
+            f"SELECT {_COLUMNS} {_FROM} ORDER BY coalesce(outer.name, inner.name), outer.name IS"
+            " NOT NULL, inner.name"
         )
         return [_read(row) for row in rows]
 
     async def of_image(self, image: ImageRef) -> Sequence[Collection]:
         """The collections that an image is in."""
         rows = await self._database.read(
-            f"SELECT {_COLUMNS} {_FROM} WHERE inner.id IN (SELECT collection_id FROM collection_images WHERE number = "
-            "(SELECT number FROM images WHERE id = ?)) ORDER BY inner.name",
+            f"SELECT {_COLUMNS} {_FROM} WHERE inner.id IN (SELECT collection_id FROM"
+            " collection_images WHERE number = (SELECT number FROM images WHERE id = ?)) ORDER BY"
+            " inner.name",
             (ids_of(image)[0],),
         )
         return [_read(row) for row in rows]
 
     async def rename(self, name: str, new_name: str) -> Collection:
-        """Gives a collection another name, where it is: `new_name` has no slash.
+        """Gives a collection another name, where it is: `new_name` has no
+        slash.
 
         Raises:
-            InvalidRequestError: there is no such collection, or there is one of the new name.
+            InvalidRequestError: there is no such collection, or there is one of
+                the new name.
         """
         found = await self.get(name)
         if len(parts := _read_name(new_name)) != 1:
-            raise InvalidRequestError("A collection stays where it is when it is renamed: give a name without a slash.")
+            raise InvalidRequestError(
+                "A collection stays where it is when it is renamed: give a name without a slash."
+            )
 
         def rename(transaction: Transaction) -> int:
-            return transaction.change("UPDATE OR IGNORE collections SET name = ? WHERE id = ?", (parts[0], found.id))
+            return transaction.change(
+                "UPDATE OR IGNORE collections SET name = ? WHERE id = ?", (parts[0], found.id)
+            )
 
         if not await self._database.transact(rename):
             raise InvalidRequestError(f"There is a collection {new_name!r} already.")
@@ -114,7 +134,12 @@ class Collections:
         """Replaces the notes of a collection."""
         found = await self.get(name)
         await self._database.write(
-            [("UPDATE collections SET notes = ? WHERE id = ?", (check_text(notes, "A note"), found.id))]
+            [
+                (
+                    "UPDATE collections SET notes = ? WHERE id = ?",
+                    (check_text(notes, "A note"), found.id),
+                )
+            ]
         )
 
     async def delete(self, name: str) -> None:
@@ -123,7 +148,9 @@ class Collections:
         await self._database.write([("DELETE FROM collections WHERE id = ?", (found.id,))])
 
     async def add(self, name: str, images: ImageRef | Iterable[ImageRef]) -> int:
-        """Puts images at the end of a collection, and gives how many were not in it. Those that are not there are skipped."""
+        """Puts images at the end of a collection, and gives how many were not
+        in it. Those that are not there are skipped.
+        """
         found = await self.get(name)
         added = 0
         for group in in_groups(ids_of(images)):
@@ -135,23 +162,30 @@ class Collections:
         found = await self.get(name)
         removed = 0
         for group in in_groups(ids_of(images)):
-            removed += await self._database.transact(partial(_remove, collection_id=found.id, ids=group))
+            removed += await self._database.transact(
+                partial(_remove, collection_id=found.id, ids=group)
+            )
         return removed
 
     async def arrange(self, name: str, images: Iterable[ImageRef]) -> None:
-        """Puts these images of a collection first, in this order; the others follow as they were."""
+        """Puts these images of a collection first, in this order; the others
+        follow as they were.
+        """
         found = await self.get(name)
         await self._database.transact(partial(_arrange, collection_id=found.id, ids=ids_of(images)))
 
     async def images(self, name: str, *, limit: int = 50, after: str | None = None) -> Page:
-        """The images of a collection in its order, without those in the trash; `after` is the cursor of the page before."""
+        """The images of a collection in its order, without those in the trash;
+        `after` is the cursor of the page before.
+        """
         found = await self.get(name)
         if after is not None and not (after.isascii() and after.isdecimal() and len(after) < 19):
             raise InvalidRequestError("`after` is the cursor of the page before, and this is none.")
         rows = await self._database.read(
-            f"SELECT collection_images.position, {COLUMNS} FROM collection_images INDEXED BY collection_images_in_order "
-            "JOIN images ON images.number = collection_images.number "
-            "WHERE collection_id = ? AND position > ? AND trashed_at IS NULL ORDER BY position LIMIT ?",
+            f"SELECT collection_images.position, {COLUMNS} FROM collection_images INDEXED BY"
+            " collection_images_in_order JOIN images ON images.number = collection_images.number"
+            " WHERE collection_id = ? AND position > ? AND trashed_at IS NULL ORDER BY position"
+            " LIMIT ?",
             (found.id, -1 if after is None else int(after), limit + 1),
         )
         page = Page(read_image(row[1:], self._path_of) for row in rows[:limit])
@@ -162,7 +196,9 @@ class Collections:
     async def ids_within(self, name: str) -> Sequence[str]:
         """The ids of a collection and of those that lie in it."""
         found = await self.get(name)
-        rows = await self._database.read("SELECT id FROM collections WHERE parent_id = ?", (found.id,))
+        rows = await self._database.read(
+            "SELECT id FROM collections WHERE parent_id = ?", (found.id,)
+        )
         return [found.id, *(str(row[0]) for row in rows)]
 
 
@@ -171,7 +207,8 @@ def _create(transaction: Transaction, names: Sequence[str], notes: str, now: flo
     for depth, name in enumerate(names, start=1):
         is_asked_for = depth == len(names)
         rows = transaction.run(
-            "SELECT id FROM collections WHERE coalesce(parent_id, '') = ? AND name = ?", (parent or "", name)
+            "SELECT id FROM collections WHERE coalesce(parent_id, '') = ? AND name = ?",
+            (parent or "", name),
         )
         if rows and is_asked_for:
             return False
@@ -180,7 +217,8 @@ def _create(transaction: Transaction, names: Sequence[str], notes: str, now: flo
             continue
         collection_id = secrets.token_hex(8)
         transaction.change(
-            "INSERT INTO collections (id, name, parent_id, notes, created_at) VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO collections (id, name, parent_id, notes, created_at) VALUES (?, ?, ?,"
+            " ?, ?)",
             (collection_id, name, parent, notes if is_asked_for else "", now),
         )
         parent = collection_id
@@ -191,10 +229,10 @@ def _add(transaction: Transaction, collection_id: str, ids: Sequence[str]) -> in
     added = 0
     for image_id in ids:
         added += transaction.change(
-            "INSERT INTO collection_images (collection_id, number, position) "
-            "SELECT ?1, number, coalesce((SELECT max(position) FROM collection_images WHERE collection_id = ?1), 0) + 1 "
-            "FROM images WHERE id = ?2 AND EXISTS (SELECT 1 FROM collections WHERE id = ?1) "
-            "ON CONFLICT (collection_id, number) DO NOTHING",
+            "INSERT INTO collection_images (collection_id, number, position) SELECT ?1, number,"
+            " coalesce((SELECT max(position) FROM collection_images WHERE collection_id = ?1), 0) +"
+            " 1 FROM images WHERE id = ?2 AND EXISTS (SELECT 1 FROM collections WHERE id = ?1) ON"
+            " CONFLICT (collection_id, number) DO NOTHING",
             (collection_id, image_id),
         )
     return added
@@ -203,7 +241,8 @@ def _add(transaction: Transaction, collection_id: str, ids: Sequence[str]) -> in
 def _remove(transaction: Transaction, collection_id: str, ids: Sequence[str]) -> int:
     return sum(
         transaction.change(
-            "DELETE FROM collection_images WHERE collection_id = ? AND number = (SELECT number FROM images WHERE id = ?)",
+            "DELETE FROM collection_images WHERE collection_id = ? AND number = (SELECT number FROM"
+            " images WHERE id = ?)",
             (collection_id, image_id),
         )
         for image_id in ids
@@ -220,7 +259,8 @@ def _arrange(transaction: Transaction, collection_id: str, ids: Sequence[str]) -
     # Each once, where it is named first.
     order = dict.fromkeys([*(image_id for image_id in ids if image_id in numbers), *numbers])
     ((last,),) = transaction.run(
-        "SELECT coalesce(max(position), 0) FROM collection_images WHERE collection_id = ?", (collection_id,)
+        "SELECT coalesce(max(position), 0) FROM collection_images WHERE collection_id = ?",
+        (collection_id,),
     )
     # Behind all positions that are taken, as no two may be alike on the way.
     for position, image_id in enumerate(order, start=int(str(last)) + 1):
@@ -232,9 +272,12 @@ def _arrange(transaction: Transaction, collection_id: str, ids: Sequence[str]) -
 
 def _read_name(name: str) -> Sequence[str]:
     parts = [part.strip() for part in name.split("/")]
-    if len(parts) > 2 or not all(0 < len(part) <= _LONGEST_NAME and part.isprintable() for part in parts):
+    if len(parts) > 2 or not all(
+        0 < len(part) <= _LONGEST_NAME and part.isprintable() for part in parts
+    ):
         raise InvalidRequestError(
-            f"A collection is named by 1 to {_LONGEST_NAME} letters that can be seen, or by two such names and a slash."
+            f"A collection is named by 1 to {_LONGEST_NAME} letters that can be seen, or by two"
+            " such names and a slash."
         )
     return parts
 

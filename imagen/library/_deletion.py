@@ -1,7 +1,8 @@
-"""Deletes images for good: their rows first, then the files that no other row has.
+"""Deletes images for good: their rows first, then the files that no other row
+has.
 
-What is to be removed is written down in the transaction that takes the row, so a process that dies in between leaves a file
-that the next one removes.
+What is to be removed is written down in the transaction that takes the row, so
+a process that dies in between leaves a file that the next one removes.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from ._files import ImageFiles, is_file_name
 
 __all__ = ["Deletion"]
 
-# Files are removed while nobody can write to the database, so only some at a time.
+# Files are removed while nobody can write to the database, so only some at a
+# time.
 _AT_ONCE = 50
 
 
 class Deletion:
-    """The end of images. `on_removed` is told of each hash whose file has gone; blocking."""
+    """The end of images. `on_removed` is told of each hash whose file has gone;
+    blocking.
+    """
 
     def __init__(
         self,
@@ -39,21 +43,28 @@ class Deletion:
         self._now = now
         self._on_removed = on_removed
 
-    async def delete(self, images: ImageRef | Iterable[ImageRef], *, only_trashed_before: float | None = None) -> int:
-        """Deletes images, and gives how many there were. What they cost stays in the ledger.
+    async def delete(
+        self, images: ImageRef | Iterable[ImageRef], *, only_trashed_before: float | None = None
+    ) -> int:
+        """Deletes images, and gives how many there were. What they cost stays
+        in the ledger.
 
-        With `only_trashed_before` those that have been restored meanwhile, or trashed again, are left alone.
+        With `only_trashed_before` those that have been restored meanwhile, or
+        trashed again, are left alone.
         """
         deleted = 0
         for group in in_groups(ids_of(images)):
             deleted += await self._database.transact(
-                lambda transaction, group=group: self._delete_rows(transaction, group, only_trashed_before)  # type: ignore[misc]
+                lambda transaction, group=group: self._delete_rows(
+                    transaction, group, only_trashed_before
+                )  # type: ignore[misc]
             )
         await self.sweep()
         return deleted
 
     async def sweep(self) -> None:
-        """Removes the files that are written down as to be removed. Those that cannot be are left for the next time.
+        """Removes the files that are written down as to be removed. Those that
+        cannot be are left for the next time.
 
         Raises:
             StorageError: the database cannot be written.
@@ -61,30 +72,41 @@ class Deletion:
         last = ""
         while True:
             rows = await self._database.read(
-                "SELECT sha256, media_type FROM removals WHERE sha256 > ? ORDER BY sha256 LIMIT ?", (last, _AT_ONCE)
+                "SELECT sha256, media_type FROM removals WHERE sha256 > ? ORDER BY sha256 LIMIT ?",
+                (last, _AT_ONCE),
             )
             if not rows:
                 return
             found = [(str(sha256), str(media_type)) for sha256, media_type in rows]
-            gone = await self._database.transact(lambda transaction, found=found: self._remove(transaction, found))  # type: ignore[misc]
+            gone = await self._database.transact(
+                lambda transaction, found=found: self._remove(transaction, found)
+            )  # type: ignore[misc]
             for sha256 in gone:
                 await self._workers.run(lambda sha256=sha256: self._on_removed(sha256))  # type: ignore[misc]
-            # Not before: who dies in between leaves the rest of it to the next one.
+            # Not before: who dies in between leaves the rest of it to the next
+            # one.
             if gone:
-                await self._database.write(("DELETE FROM removals WHERE sha256 = ?", (sha256,)) for sha256 in gone)
+                await self._database.write(
+                    ("DELETE FROM removals WHERE sha256 = ?", (sha256,)) for sha256 in gone
+                )
             last = found[-1][0]
 
-    def _delete_rows(self, transaction: Transaction, ids: Sequence[str], trashed_before: float | None) -> int:
+    def _delete_rows(
+        self, transaction: Transaction, ids: Sequence[str], trashed_before: float | None
+    ) -> int:
         deleted = 0
         for image_id in ids:
             rows = transaction.run(
-                "DELETE FROM images WHERE id = ?1 AND (?2 IS NULL OR trashed_at < ?2) RETURNING sha256, media_type, request",
+                "DELETE FROM images WHERE id = ?1 AND (?2 IS NULL OR trashed_at < ?2) RETURNING"
+                " sha256, media_type, request",
                 (image_id, trashed_before),
             )
             for sha256, media_type, request in rows:
                 deleted += 1
                 sources = sources_of(decode_request(str(request)))
-                inputs = [(one.sha256, one.media_type) for one in sources if isinstance(one, InputImage)]
+                inputs = [
+                    (one.sha256, one.media_type) for one in sources if isinstance(one, InputImage)
+                ]
                 inputs = [names for names in inputs if is_file_name(*names)]
                 for files in ((sha256, media_type), *inputs):
                     transaction.change(
@@ -95,21 +117,29 @@ class Deletion:
         return deleted
 
     def _remove(self, transaction: Transaction, found: Sequence[tuple[str, str]]) -> list[str]:
-        """Runs while nobody else writes: an image with the same bytes is either listed or announced by its receipt, or it
-        will be written after this."""
+        """Runs while nobody else writes: an image with the same bytes is either
+        listed or announced by its receipt, or it will be written after this.
+        """
         gone: list[str] = []
         for sha256, media_type in found:
             if _is_awaited(transaction, sha256):
                 continue
             if transaction.run("SELECT 1 FROM images WHERE sha256 = ? LIMIT 1", (sha256,)):
                 transaction.change("DELETE FROM removals WHERE sha256 = ?", (sha256,))
-            elif self._remove_files(sha256, media_type, is_input=_is_worked_on(transaction, sha256)):
+            elif self._remove_files(
+                sha256, media_type, is_input=_is_worked_on(transaction, sha256)
+            ):
                 gone.append(sha256)
         return gone
 
     def _remove_files(self, sha256: str, media_type: str, *, is_input: bool) -> bool:
-        """What another image was made from is kept apart, so that this can be done again."""
-        path, kept = self._files.path(sha256, media_type), self._files.input_path(sha256, media_type)
+        """What another image was made from is kept apart, so that this can be
+        done again.
+        """
+        path, kept = (
+            self._files.path(sha256, media_type),
+            self._files.input_path(sha256, media_type),
+        )
         try:
             if is_input:
                 kept.parent.mkdir(exist_ok=True)
@@ -135,10 +165,13 @@ def _is_awaited(transaction: Transaction, sha256: str) -> bool:
 
 
 def _is_worked_on(transaction: Transaction, sha256: str) -> bool:
-    """Whether an image was made from it, or is to be made by a session that can be resumed."""
+    """Whether an image was made from it, or is to be made by a session that can
+    be resumed.
+    """
     return bool(
         transaction.run(
-            "SELECT 1 FROM image_search WHERE image_search MATCH ? LIMIT 1", (f"facets : {facet('i', sha256)}",)
+            "SELECT 1 FROM image_search WHERE image_search MATCH ? LIMIT 1",
+            (f"facets : {facet('i', sha256)}",),
         )
         or transaction.run("SELECT 1 FROM sessions WHERE instr(request, ?) LIMIT 1", (sha256,))
     )

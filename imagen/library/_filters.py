@@ -1,4 +1,6 @@
-"""What images are asked for: the filters as callers write them, and as the index reads them."""
+"""What images are asked for: the filters as callers write them, and as the
+index reads them.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ __all__ = ["Filters", "SortOrder", "Ranges", "Selection", "State", "select"]
 
 State = Literal["kept", "trashed", "any"]
 SortOrder = Literal["newest", "oldest", "rating", "cost", "pixels"]
-"""The best, the dearest, the largest first; the newest first among those that are alike."""
+"""The best, the dearest, the largest first; the newest first among those that
+are alike.
+"""
 
 _SIZE = re.compile(r"[0-9]{1,6}x[0-9]{1,6}")
 _WORDS = "{prompt revised_prompt tags notes}"
@@ -34,8 +38,10 @@ _EPOCH_YEAR = 1970
 class Filters(TypedDict, total=False):
     """Which images: those that all of it is true of.
 
-    `size` is "WIDTHxHEIGHT" in pixels, `tags` are all to be there, `collection` is a name or "outer/inner", and has the
-    images of the collections in it too. `since` is inclusive, `until` is not. `state` is "kept" unless said otherwise.
+    `size` is "WIDTHxHEIGHT" in pixels, `tags` are all to be there, `collection`
+    is a name or "outer/inner", and has the images of the collections in it too.
+    `since` is inclusive, `until` is not. `state` is "kept" unless said
+    otherwise.
     """
 
     provider: str
@@ -56,7 +62,9 @@ class Filters(TypedDict, total=False):
 
 
 class Ranges(msgspec.Struct, frozen=True, kw_only=True):
-    """From and to, both inclusive, of what can be put in order; None is no bound."""
+    """From and to, both inclusive, of what can be put in order; None is no
+    bound.
+    """
 
     rating: tuple[int | None, int | None] = (None, None)
     cost: tuple[int | None, int | None] = (None, None)
@@ -64,7 +72,9 @@ class Ranges(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Filters as the index reads them: `match` is None where all images will do, numbers are from and up to."""
+    """Filters as the index reads them: `match` is None where all images will
+    do, numbers are from and up to.
+    """
 
     match: str | None
     excluded: str | None
@@ -74,7 +84,8 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def select(query: str | None, filters: Filters, collections: Sequence[str]) -> Selection:
-    """Reads words and filters; `collections` are the ids that the filter of that name stands for.
+    """Reads words and filters; `collections` are the ids that the filter of
+    that name stands for.
 
     Raises:
         InvalidRequestError: one of them makes no sense.
@@ -104,7 +115,9 @@ def _facets(filters: Filters) -> list[str]:
     found: list[str] = []
     if (size := filters.get("size")) is not None:
         if not _SIZE.fullmatch(size):
-            raise InvalidRequestError(f"size is WIDTHxHEIGHT in pixels, such as 1024x1024, not {size!r}.")
+            raise InvalidRequestError(
+                f"size is WIDTHxHEIGHT in pixels, such as 1024x1024, not {size!r}."
+            )
         found.append(facet("z", size))
     if (provider := filters.get("provider")) is not None:
         found.append(facet("v", check_text(provider, "A provider")))
@@ -124,7 +137,8 @@ def _place(moment: datetime.datetime) -> int:
     try:
         return max(0, microseconds(moment.timestamp()))
     except (OverflowError, ValueError, OSError):
-        # At the ends of the calendar, and only there, a local time may have no place in UTC.
+        # At the ends of the calendar, and only there, a local time may have no
+        # place in UTC.
         return 0 if moment.year < _EPOCH_YEAR else _MOST
 
 

@@ -19,7 +19,9 @@ _EVERY_SECONDS = 3600.0
 
 
 class Housekeeping:
-    """Applies the rules of the cleanup, an hour after an hour, until it is closed."""
+    """Applies the rules of the cleanup, an hour after an hour, until it is
+    closed.
+    """
 
     def __init__(self, library: Library, renditions: Renditions, rules: CleanupRules) -> None:
         self._library = library
@@ -28,7 +30,9 @@ class Housekeeping:
         self._scope = trio.CancelScope()
 
     async def run(self) -> None:
-        """Cleans up now and then. What cannot be done now is done the next time."""
+        """Cleans up now and then. What cannot be done now is done the next
+        time.
+        """
         with self._scope:
             await trio.sleep(_FIRST_SECONDS)
             while True:

@@ -52,10 +52,12 @@ class LibrarySize(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Library:
-    """Finished images, and what is known of them. Cheap to ask, however many there are; nothing is held in memory.
+    """Finished images, and what is known of them. Cheap to ask, however many
+    there are; nothing is held in memory.
 
-    An image is named by its id, or by the `Image` itself. Whatever changes images takes one or many, skips those that are
-    not there, and gives how many it changed. All of it may be used from several processes at once.
+    An image is named by its id, or by the `Image` itself. Whatever changes
+    images takes one or many, skips those that are not there, and gives how many
+    it changed. All of it may be used from several processes at once.
     """
 
     def __init__(
@@ -82,10 +84,11 @@ class Library:
         """Where the files are."""
         return self.files.folder
 
-    # --- finding ----------------------------------------------------------------------------------------------------
+    # --- finding --------------------------------------------------------------
 
     async def get(self, image_id: str) -> Image | None:
-        """The image of that id, or of the only id that begins so, also where it is in the trash.
+        """The image of that id, or of the only id that begins so, also where it
+        is in the trash.
 
         Raises:
             InvalidRequestError: several ids begin so.
@@ -94,19 +97,29 @@ class Library:
             return None
         # The upper end of the range: "g" follows every hexadecimal digit.
         rows = await self._database.read(
-            f"SELECT {COLUMNS} FROM images WHERE id >= ? AND id < ? ORDER BY id LIMIT 2", (image_id, image_id + "g")
+            f"SELECT {COLUMNS} FROM images WHERE id >= ? AND id < ? ORDER BY id LIMIT 2",
+            (image_id, image_id + "g"),
         )
         if len(rows) > 1 and rows[0][0] != image_id:
-            raise InvalidRequestError(f"Several images have an id that begins with {image_id}: give more of it.")
+            raise InvalidRequestError(
+                f"Several images have an id that begins with {image_id}: give more of it."
+            )
         return read_image(rows[0], self.files.path) if rows else None
 
     async def list(
-        self, *, limit: int = 50, after: str | None = None, order: SortOrder = "newest", **filters: Unpack[Filters]
+        self,
+        *,
+        limit: int = 50,
+        after: str | None = None,
+        order: SortOrder = "newest",
+        **filters: Unpack[Filters],
     ) -> Page:
-        """A page of images: at most `limit`, `after` the cursor of the page before.
+        """A page of images: at most `limit`, `after` the cursor of the page
+        before.
 
         Raises:
-            InvalidRequestError: a filter, the limit or the cursor makes no sense.
+            InvalidRequestError: a filter, the limit or the cursor makes no
+                sense.
         """
         return await self._page(None, limit, after, order, filters)
 
@@ -119,13 +132,16 @@ class Library:
         order: SortOrder = "newest",
         **filters: Unpack[Filters],
     ) -> Page:
-        """Images by words of their prompts, revised prompts, tags and notes; else like `list`.
+        """Images by words of their prompts, revised prompts, tags and notes;
+        else like `list`.
 
-        All words must be there. "A phrase" stands as it is, -word must not be there, and begin* is the beginning of a word, of
-        three letters at least. Small and capital letters and accents make no difference.
+        All words must be there. "A phrase" stands as it is, -word must not be
+        there, and begin* is the beginning of a word, of three letters at least.
+        Small and capital letters and accents make no difference.
 
         Raises:
-            InvalidRequestError: there is no word in the query, or as for `list`.
+            InvalidRequestError: there is no word in the query, or as for
+                `list`.
         """
         return await self._page(query, limit, after, order, filters)
 
@@ -141,11 +157,15 @@ class Library:
             if (after := page.cursor) is None:
                 return
 
-    async def _page(self, query: str | None, limit: int, after: str | None, order: SortOrder, filters: Filters) -> Page:
+    async def _page(
+        self, query: str | None, limit: int, after: str | None, order: SortOrder, filters: Filters
+    ) -> Page:
         collections: Sequence[str] = ()
         if "collection" in filters:
             collections = await self.collections.ids_within(filters["collection"])
-        return await self._finder.page(select(query, filters, collections), order=order, limit=limit, after=after)
+        return await self._finder.page(
+            select(query, filters, collections), order=order, limit=limit, after=after
+        )
 
     async def of_batch(self, batch_id: str) -> Sequence[Image]:
         """The images of a batch, in the order in which they were made."""
@@ -165,7 +185,8 @@ class Library:
         without: Sequence[str] = (),
         but_of_batch: str | None = None,
     ) -> Sequence[Image]:
-        """Images of one request, oldest first, whose files are there; with that seed where one is given.
+        """Images of one request, oldest first, whose files are there; with that
+        seed where one is given.
 
         Left out are those with the ids `without`, and what `but_of_batch` made.
         """
@@ -188,8 +209,12 @@ class Library:
         return found[:limit]
 
     async def lineage(self, image: ImageRef) -> Lineage | None:
-        """What the image was made from and what was made from that, as a tree from its first image on."""
-        return await read_lineage(self._database, image if isinstance(image, str) else image.id, self.files.path)
+        """What the image was made from and what was made from that, as a tree
+        from its first image on.
+        """
+        return await read_lineage(
+            self._database, image if isinstance(image, str) else image.id, self.files.path
+        )
 
     async def tags(self) -> Sequence[tuple[str, int]]:
         """The tags that there are, by name, and how many images have each."""
@@ -198,18 +223,30 @@ class Library:
 
     async def size(self) -> LibrarySize:
         """How much there is."""
-        rows = await self._database.read("SELECT images, size_bytes FROM library_size ORDER BY trashed")
-        (images, size_bytes), (trashed_images, trashed_bytes) = [(int(str(a)), int(str(b))) for a, b in rows]
+        rows = await self._database.read(
+            "SELECT images, size_bytes FROM library_size ORDER BY trashed"
+        )
+        (images, size_bytes), (trashed_images, trashed_bytes) = [
+            (int(str(a)), int(str(b))) for a, b in rows
+        ]
         return LibrarySize(
-            images=images, size_bytes=size_bytes, trashed_images=trashed_images, trashed_bytes=trashed_bytes
+            images=images,
+            size_bytes=size_bytes,
+            trashed_images=trashed_images,
+            trashed_bytes=trashed_bytes,
         )
 
-    # --- looking after ----------------------------------------------------------------------------------------------
+    # --- looking after --------------------------------------------------------
 
     async def tag(
-        self, images: ImageRef | Iterable[ImageRef], add: Iterable[str] = (), *, remove: Iterable[str] = ()
+        self,
+        images: ImageRef | Iterable[ImageRef],
+        add: Iterable[str] = (),
+        *,
+        remove: Iterable[str] = (),
     ) -> int:
-        """Puts tags on images and takes others off. Tags are kept in small letters.
+        """Puts tags on images and takes others off. Tags are kept in small
+        letters.
 
         Raises:
             InvalidRequestError: it is no tag.
@@ -233,8 +270,9 @@ class Library:
         return await self._curation.annotate(images, notes)
 
     async def trash(self, images: ImageRef | Iterable[ImageRef]) -> int:
-        """Moves images to the trash, where they are found only when asked for (`state="trashed"`), until the rules of the
-        cleanup delete them."""
+        """Moves images to the trash, where they are found only when asked for
+        (`state="trashed"`), until the rules of the cleanup delete them.
+        """
         return await self._curation.trash(images)
 
     async def restore(self, images: ImageRef | Iterable[ImageRef]) -> int:
@@ -242,12 +280,14 @@ class Library:
         return await self._curation.restore(images)
 
     async def delete(self, images: ImageRef | Iterable[ImageRef]) -> int:
-        """Deletes images for good: their rows, and their files where no other row has the same bytes. What they cost stays
-        in the ledger."""
+        """Deletes images for good: their rows, and their files where no other
+        row has the same bytes. What they cost stays in the ledger.
+        """
         return await self._removal.delete(images)
 
     async def clean(self, rules: CleanupRules, *, dry_run: bool = False) -> CleanupPlan:
-        """Applies rules: what is too old or too much goes to the trash, and what was there long enough is deleted for good.
+        """Applies rules: what is too old or too much goes to the trash, and
+        what was there long enough is deleted for good.
 
         With `dry_run` it only says what would go.
         """
@@ -256,7 +296,8 @@ class Library:
     async def check(
         self, *, repair: bool = False, on_progress: Callable[[int], None] = lambda checked: None
     ) -> Sequence[Finding]:
-        """Reads every file and says what is wrong, and with `repair` mends it: see `Finding`.
+        """Reads every file and says what is wrong, and with `repair` mends it:
+        see `Finding`.
 
         `on_progress` is told how many images have been looked at.
         """
@@ -264,7 +305,8 @@ class Library:
         return await checking.run(repair=repair, on_progress=on_progress)
 
     async def adopt(self, row: ImageRow, data: bytes) -> bool:
-        """Lists an image that was not made here, and gives whether it was not there yet. Its bytes are those of `row`.
+        """Lists an image that was not made here, and gives whether it was not
+        there yet. Its bytes are those of `row`.
 
         Raises:
             StorageError: it cannot be written. There is no half of it.

@@ -1,7 +1,9 @@
-"""Finds images, a page at a time, at the same cost among a thousand and a million.
+"""Finds images, a page at a time, at the same cost among a thousand and a
+million.
 
-The index gives the images that match newest first, and only as many as are wanted. Another order is that of the few values
-that there are: the dearest price first, and below each price the images newest first.
+The index gives the images that match newest first, and only as many as are
+wanted. Another order is that of the few values that there are: the dearest
+price first, and below each price the images newest first.
 """
 
 from __future__ import annotations
@@ -23,9 +25,11 @@ from ._rows import COLUMNS, read_image
 __all__ = ["LibraryQuery", "Page"]
 
 _LONGEST_PAGE = 1000
-# Up to so many values a range is a list of words; with more values, most images near each other differ in them.
+# Up to so many values a range is a list of words; with more values, most images
+# near each other differ in them.
 _MOST_VALUES = 100
-# So many matches are put in order at once, rather than looked for value by value.
+# So many matches are put in order at once, rather than looked for value by
+# value.
 _FEW = 1000
 
 Measure = Literal["rating", "cost", "pixels"]
@@ -43,13 +47,17 @@ _MOST = 2**63 - 1
 
 
 class Page(list[Image]):
-    """Images in order; `cursor` is what the next page comes `after`, None where this is the last one."""
+    """Images in order; `cursor` is what the next page comes `after`, None where
+    this is the last one.
+    """
 
     cursor: str | None = None
 
 
 class _Place(msgspec.Struct, frozen=True):
-    """After which image a page begins; `value` is what the order goes by, None where that is time or unknown."""
+    """After which image a page begins; `value` is what the order goes by, None
+    where that is time or unknown.
+    """
 
     number: int
     value: int | None = None
@@ -63,7 +71,9 @@ class LibraryQuery:
         self._database = database
         self._path_of = path_of
 
-    async def page(self, selection: Selection, *, order: SortOrder, limit: int, after: str | None) -> Page:
+    async def page(
+        self, selection: Selection, *, order: SortOrder, limit: int, after: str | None
+    ) -> Page:
         """The images of a selection, at most `limit`.
 
         Raises:
@@ -72,14 +82,18 @@ class LibraryQuery:
         if not 1 <= limit <= _LONGEST_PAGE:
             raise InvalidRequestError(f"A page has 1 to {_LONGEST_PAGE} images, not {limit}.")
         start = None if after is None else _read_cursor(after, order)
-        rows = await self._database.look(lambda reader: _find(reader, selection, order, limit + 1, start))
+        rows = await self._database.look(
+            lambda reader: _find(reader, selection, order, limit + 1, start)
+        )
         page = Page(read_image(row[1:], self._path_of) for row in rows[:limit])
         if len(rows) > limit:
             page.cursor = _write_cursor(rows[limit - 1], order)
         return page
 
 
-def _find(reader: Transaction, selection: Selection, order: SortOrder, limit: int, start: _Place | None) -> list[Row]:
+def _find(
+    reader: Transaction, selection: Selection, order: SortOrder, limit: int, start: _Place | None
+) -> list[Row]:
     bounded = _with_ranges(reader, selection)
     if bounded is None:
         return []
@@ -91,17 +105,21 @@ def _find(reader: Transaction, selection: Selection, order: SortOrder, limit: in
     return _by_value(reader, selection, conditions, order, limit, start)
 
 
-# --- ranges ---------------------------------------------------------------------------------------------------------
+# --- ranges -------------------------------------------------------------------
 
 
 def _with_ranges(reader: Transaction, selection: Selection) -> tuple[Selection, list[str]] | None:
-    """The ranges as words where they have few values, else as conditions; None where nothing lies in one."""
+    """The ranges as words where they have few values, else as conditions; None
+    where nothing lies in one.
+    """
     conditions: list[str] = []
     for measure in _KINDS:
         low, high = getattr(selection.ranges, measure)
         if low is None and high is None:
             continue
-        values = _values_between(reader, measure, 0 if low is None else int(low), _MOST if high is None else int(high))
+        values = _values_between(
+            reader, measure, 0 if low is None else int(low), _MOST if high is None else int(high)
+        )
         if not values:
             return None
         if len(values) <= _MOST_VALUES:
@@ -113,7 +131,9 @@ def _with_ranges(reader: Transaction, selection: Selection) -> tuple[Selection, 
 
 
 def _values_between(reader: Transaction, measure: Measure, low: int, high: int) -> list[int]:
-    """The values that there are, from the highest: all up to a hundred; else more than that, with the lowest one last."""
+    """The values that there are, from the highest: all up to a hundred; else
+    more than that, with the lowest one last.
+    """
     found: list[int] = []
     for value in _values_below(reader, measure, high):
         if value < low:
@@ -141,7 +161,7 @@ def _narrow(selection: Selection, term: str) -> Selection:
     return msgspec.structs.replace(selection, match=match)
 
 
-# --- orders ---------------------------------------------------------------------------------------------------------
+# --- orders -------------------------------------------------------------------
 
 
 def _by_time(
@@ -165,26 +185,39 @@ def _by_time(
         if selection.excluded is None:
             source, conditions = "images", conditions[1:]
     else:
-        # CROSS tells SQLite to go through the matches and look up the images, which is what gives them in order.
+        # CROSS tells SQLite to go through the matches and look up the images,
+        # which is what gives them in order.
         source = "image_search CROSS JOIN images ON images.number = image_search.rowid"
         key, values = "image_search.rowid", [_match(selection)]
         conditions = ["image_search MATCH ?", *conditions]
     where = " AND ".join([*conditions, f"{key} >= ?", f"{key} < ?"])
     return reader.run(
-        f"SELECT images.number, {COLUMNS} FROM {source} WHERE {where} ORDER BY {key} {direction} LIMIT ?",
+        f"SELECT images.number, {COLUMNS} FROM {source} WHERE {where} ORDER BY {key} {direction}"
+        " LIMIT ?",
         (*values, first, end, limit),
     )
 
 
 def _match(selection: Selection) -> str:
     assert selection.match is not None
-    return selection.match if selection.excluded is None else f"({selection.match}) NOT {selection.excluded}"
+    return (
+        selection.match
+        if selection.excluded is None
+        else f"({selection.match}) NOT {selection.excluded}"
+    )
 
 
 def _by_value(
-    reader: Transaction, selection: Selection, conditions: list[str], order: Measure, limit: int, start: _Place | None
+    reader: Transaction,
+    selection: Selection,
+    conditions: list[str],
+    order: Measure,
+    limit: int,
+    start: _Place | None,
 ) -> list[Row]:
-    """Goes through the values from the highest, and for each through its images."""
+    """Goes through the values from the highest, and for each through its
+    images.
+    """
     rows: list[Row] = []
     if start is None or not start.is_unpriced:
         most = _MOST if start is None or start.value is None else start.value
@@ -206,14 +239,20 @@ def _few(reader: Transaction, selection: Selection) -> list[int] | None:
     if selection.match is None:
         return None
     rows = reader.run(
-        "SELECT rowid FROM image_search WHERE image_search MATCH ? AND rowid >= ? AND rowid < ? LIMIT ?",
+        "SELECT rowid FROM image_search WHERE image_search MATCH ? AND rowid >= ? AND rowid < ?"
+        " LIMIT ?",
         (_match(selection), selection.first, selection.end, _FEW + 1),
     )
     return None if len(rows) > _FEW else [int(str(number)) for (number,) in rows]
 
 
 def _sorted(
-    reader: Transaction, numbers: list[int], conditions: list[str], order: Measure, limit: int, start: _Place | None
+    reader: Transaction,
+    numbers: list[int],
+    conditions: list[str],
+    order: Measure,
+    limit: int,
+    start: _Place | None,
 ) -> list[Row]:
     if not numbers:
         return []
@@ -225,16 +264,21 @@ def _sorted(
         after = [f"({value}, images.number) < ({last}, {start.number})"]
     where = " AND ".join([f"images.number IN ({wanted})", *conditions, *after])
     return reader.run(
-        f"SELECT images.number, {COLUMNS} FROM images WHERE {where} ORDER BY {value} DESC, images.number DESC LIMIT ?",
+        f"SELECT images.number, {COLUMNS} FROM images WHERE {where} ORDER BY {value} DESC,"
+        " images.number DESC LIMIT ?",
         (limit,),
     )
 
 
-# --- cursors --------------------------------------------------------------------------------------------------------
+# --- cursors ------------------------------------------------------------------
 
 
 def _write_cursor(row: Row, order: SortOrder) -> str:
-    return f"{order}:{row[0]}" if order in ("newest", "oldest") else f"{order}:{row[0]}:{_value_of(row, order)}"
+    return (
+        f"{order}:{row[0]}"
+        if order in ("newest", "oldest")
+        else f"{order}:{row[0]}:{_value_of(row, order)}"
+    )
 
 
 def _value_of(row: Row, order: SortOrder) -> str:
@@ -253,6 +297,10 @@ def _read_cursor(cursor: str, order: SortOrder) -> _Place:
     form = r"(\d{1,18})" if order in ("newest", "oldest") else r"(\d{1,18}):(\d{0,18})"
     found = re.fullmatch(f"{order}:{form}", cursor, re.ASCII)
     if found is None:
-        raise InvalidRequestError("`after` is the cursor of the page before, with the same order, and this is none.")
+        raise InvalidRequestError(
+            "`after` is the cursor of the page before, with the same order, and this is none."
+        )
     value = found[2] if found.lastindex == 2 else ""
-    return _Place(int(found[1]), int(value) if value else None, is_unpriced=order == "cost" and not value)
+    return _Place(
+        int(found[1]), int(value) if value else None, is_unpriced=order == "cost" and not value
+    )

@@ -17,7 +17,9 @@ __all__ = ["COLUMNS", "ImageRow", "insert_image", "microseconds", "read_image", 
 
 
 class ImageRow(msgspec.Struct, frozen=True):
-    """The columns of an image, in order, without its `number`, which it is given when it is listed."""
+    """The columns of an image, in order, without its `number`, which it is
+    given when it is listed.
+    """
 
     id: str
     attempt_id: str | None
@@ -50,7 +52,8 @@ COLUMNS = ", ".join(f"images.{column}" for column in ImageRow.__struct_fields__)
 _decode_adjustments = msgspec.json.Decoder(tuple[Adjustment, ...]).decode
 _decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
 
-# Where its place in time is taken, it goes behind the last image of that second; and on from there, should that be taken too.
+# Where its place in time is taken, it goes behind the last image of that
+# second; and on from there, should that be taken too.
 _INSERT = f"""
 INSERT INTO images (number, {", ".join(ImageRow.__struct_fields__)})
 WITH RECURSIVE free (number) AS (
@@ -99,7 +102,9 @@ def row_of(image: Image) -> ImageRow:
 
 
 def insert_image(row: ImageRow) -> Statement:
-    """Lists an image, in the transaction that settles its attempt. Doing it again changes nothing."""
+    """Lists an image, in the transaction that settles its attempt. Doing it
+    again changes nothing.
+    """
     place = microseconds(row.created_at)
     return _INSERT, (place, place, place, place, *msgspec.structs.astuple(row))
 
@@ -110,7 +115,9 @@ def microseconds(unix_time: float) -> int:
 
 
 def read_image(values: Sequence[object], path_of: Callable[[str, str], Path]) -> Image:
-    """The image of a row of COLUMNS; `path_of` says where the bytes of a hash and a media type are."""
+    """The image of a row of COLUMNS; `path_of` says where the bytes of a hash
+    and a media type are.
+    """
     row = msgspec.convert(dict(zip(ImageRow.__struct_fields__, values, strict=True)), ImageRow)
     return Image(
         id=row.id,
@@ -136,5 +143,9 @@ def read_image(values: Sequence[object], path_of: Callable[[str, str], Path]) ->
         tags=_decode_tags(row.tags),
         rating=row.rating,
         notes=row.notes,
-        trashed_at=None if row.trashed_at is None else datetime.datetime.fromtimestamp(row.trashed_at, datetime.UTC),
+        trashed_at=(
+            None
+            if row.trashed_at is None
+            else datetime.datetime.fromtimestamp(row.trashed_at, datetime.UTC)
+        ),
     )

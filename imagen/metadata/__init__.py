@@ -1,4 +1,6 @@
-"""What an image's file says of itself: our record, those of other programs, and who signed it."""
+"""What an image's file says of itself: our record, those of other programs, and
+who signed it.
+"""
 
 from __future__ import annotations
 

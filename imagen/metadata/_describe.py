@@ -32,9 +32,11 @@ _Found = TypeVar("_Found")
 class FileDescription(msgspec.Struct, frozen=True, kw_only=True):
     """What an image's file says of itself.
 
-    `record` is that of imagen, which lies in the file or, where `sidecar` is set, beside it. `foreign` is that of another
-    program. `sealed` says that there is a C2PA manifest, and `provenance` what that says, unless it could not be read.
-    `keys` names the metadata that are there. `problems` are sentences on what is damaged or could not be looked at.
+    `record` is that of imagen, which lies in the file or, where `sidecar` is
+    set, beside it. `foreign` is that of another program. `sealed` says that
+    there is a C2PA manifest, and `provenance` what that says, unless it could
+    not be read. `keys` names the metadata that are there. `problems` are
+    sentences on what is damaged or could not be looked at.
     """
 
     path: Path
@@ -53,14 +55,17 @@ class FileDescription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def describe_file(path: str | Path, *, trust_anchors: str | None = None) -> FileDescription:
-    """Reads what the file of an image says of itself, whoever made it. Blocking; never goes to the network.
+    """Reads what the file of an image says of itself, whoever made it.
+    Blocking; never goes to the network.
 
     Args:
-        trust_anchors: Certificates that are trusted to sign C2PA manifests, as PEM.
+        trust_anchors: Certificates that are trusted to sign C2PA manifests, as
+            PEM.
 
     Raises:
         StorageError: the file cannot be read.
-        InvalidRequestError: it is no PNG, JPEG, WebP or GIF image, or larger than 256 MiB.
+        InvalidRequestError: it is no PNG, JPEG, WebP or GIF image, or larger
+            than 256 MiB.
     """
     path = Path(path)
     data = _read_file(path)
@@ -73,7 +78,9 @@ def describe_file(path: str | Path, *, trust_anchors: str | None = None) -> File
     record = _try(problems, lambda: read_record(data))
     beside = _try(problems, lambda: read_sidecar(path)) if record is None else None
     if beside is not None and beside.sha256 != sha256:
-        problems.append(f"{sidecar_of(path).name} is the record of another image, or this one was changed.")
+        problems.append(
+            f"{sidecar_of(path).name} is the record of another image, or this one was changed."
+        )
         beside = None
     return FileDescription(
         path=path,
@@ -108,12 +115,16 @@ def _read_file(path: Path) -> bytes:
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror or error}.") from error
     if len(data) > _LARGEST_FILE:
-        raise InvalidRequestError(f"{path} is larger than 256 MiB, which no image of a provider is.")
+        raise InvalidRequestError(
+            f"{path} is larger than 256 MiB, which no image of a provider is."
+        )
     return data
 
 
 def _metadata_keys(data: bytes) -> tuple[str, ...]:
-    """The names of the metadata, each once, and those in an XMP packet under the usual prefixes."""
+    """The names of the metadata, each once, and those in an XMP packet under
+    the usual prefixes.
+    """
     readers = {"image/png": png_keys, "image/jpeg": jpeg_keys, "image/webp": webp_keys}
     reader = readers.get(kind_of(data))
     names = [] if reader is None else list(reader(data))

@@ -1,7 +1,8 @@
 """The record in a file: put into a copy, found again, or kept beside it.
 
-PNG takes it as a text of its own, which is what programs for generated images read there, with an XMP packet for the
-others; JPEG and WebP have it inside the packet. No pixel is touched: everything that is not ours is copied as it is.
+PNG takes it as a text of its own, which is what programs for generated images
+read there, with an XMP packet for the others; JPEG and WebP have it inside the
+packet. No pixel is touched: everything that is not ours is copied as it is.
 """
 
 from __future__ import annotations
@@ -38,12 +39,15 @@ __all__ = [
 
 KEYWORD: Final = "imagen"
 XMP_KEYWORD: Final = "XML:com.adobe.xmp"
-# By it an XMP packet names a manifest that lies elsewhere, and which seals the file all the same.
+# By it an XMP packet names a manifest that lies elsewhere, and which seals the
+# file all the same.
 _PROVENANCE: Final = "{http://purl.org/dc/terms/}provenance"
 
 
 def kind_of(data: bytes) -> str:
-    """The media type by the first bytes; empty where it is none of those that imagen knows."""
+    """The media type by the first bytes; empty where it is none of those that
+    imagen knows.
+    """
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if data.startswith(b"\xff\xd8\xff"):
@@ -68,7 +72,9 @@ def packet_of(data: bytes) -> str | None:
 
 
 def is_sealed(data: bytes) -> bool:
-    """Whether a C2PA manifest vouches for every byte of the file, so that nothing may be added to it."""
+    """Whether a C2PA manifest vouches for every byte of the file, so that
+    nothing may be added to it.
+    """
     return holds_manifest(data) or manifest_address(data) is not None
 
 
@@ -86,14 +92,17 @@ def holds_manifest(data: bytes) -> bool:
 
 
 def manifest_address(data: bytes) -> str | None:
-    """Where the manifest lies that seals the file, if it says that one does elsewhere."""
+    """Where the manifest lies that seals the file, if it says that one does
+    elsewhere.
+    """
     return (read_packet(packet_of(data) or "") or {}).get(_PROVENANCE)
 
 
 def embed_record(data: bytes, record: Record) -> bytes | None:
     """The same image with the record in it, in place of an earlier one.
 
-    Gives None where a sidecar has to hold it: the file is sealed, damaged, a GIF, or has no room for it (64 kB in JPEG).
+    Gives None where a sidecar has to hold it: the file is sealed, damaged, a
+    GIF, or has no room for it (64 kB in JPEG).
 
     Raises:
         StorageError: the record is larger than any reader takes.
@@ -146,12 +155,15 @@ def _record_in(packet: str) -> Record | None:
 
 
 def sidecar_of(path: Path) -> Path:
-    """Where the sidecar of an image lies: beside it, under its whole name, as photo programs look for it."""
+    """Where the sidecar of an image lies: beside it, under its whole name, as
+    photo programs look for it.
+    """
     return path.with_name(f"{path.name}.xmp")
 
 
 def write_sidecar(path: Path, record: Record) -> Path:
-    """Writes the record beside the image at `path`, and gives the sidecar's own path. Blocking.
+    """Writes the record beside the image at `path`, and gives the sidecar's own
+    path. Blocking.
 
     Raises:
         StorageError: it cannot be written.
@@ -160,12 +172,15 @@ def write_sidecar(path: Path, record: Record) -> Path:
     try:
         write_atomically(target, write_packet(record).encode())
     except OSError as error:
-        raise StorageError(f"The record cannot be written to {target}: {error.strerror or error}.") from error
+        raise StorageError(
+            f"The record cannot be written to {target}: {error.strerror or error}."
+        ) from error
     return target
 
 
 def remove_sidecar(path: Path) -> None:
-    """Takes away the record of an earlier image at `path`; the sidecars of other programs stay. Blocking.
+    """Takes away the record of an earlier image at `path`; the sidecars of
+    other programs stay. Blocking.
 
     Raises:
         StorageError: it cannot be removed.
@@ -176,7 +191,9 @@ def remove_sidecar(path: Path) -> None:
     except (InvalidRequestError, StorageError):
         return
     except OSError as error:
-        raise StorageError(f"{sidecar_of(path)} cannot be removed: {error.strerror or error}.") from error
+        raise StorageError(
+            f"{sidecar_of(path)} cannot be removed: {error.strerror or error}."
+        ) from error
 
 
 def read_sidecar(path: Path) -> Record | None:
@@ -192,7 +209,9 @@ def read_sidecar(path: Path) -> Record | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StorageError(f"{sidecar_of(path)} cannot be read: {error.strerror or error}.") from error
+        raise StorageError(
+            f"{sidecar_of(path)} cannot be read: {error.strerror or error}."
+        ) from error
     if len(packet) > LARGEST_TEXT:
         raise InvalidRequestError(f"{sidecar_of(path)} is larger than any record.")
     return decode_sidecar(packet)

@@ -1,7 +1,8 @@
 """What the head of an image says: its media type and size.
 
-Own code, as Pillow costs 20 ms and 3 MB to import and the way of a request has no other use for it. The formats are those
-that providers send; the pixels are not looked at.
+Own code, as Pillow costs 20 ms and 3 MB to import and the way of a request has
+no other use for it. The formats are those that providers send; the pixels are
+not looked at.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ __all__ = ["ImageHeader", "read_image_header"]
 _PNG, _GIF = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a")
 # Markers of JPEG that stand alone: TEM, RST0 to RST7, SOI.
 _ALONE = {0x01, *range(0xD0, 0xD9)}
-# Start of frame, which holds the size, has sixteen markers less DHT, JPG and DAC (ITU-T T.81, table B.1).
+# Start of frame, which holds the size, has sixteen markers less DHT, JPG and
+# DAC (ITU-T T.81, table B.1).
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # After start of scan or end of image no frame follows.
 _TOO_LATE = {0xD9, 0xDA}
@@ -43,7 +45,8 @@ def read_image_header(data: bytes) -> ImageHeader:
         width = height = 0
     if not width or not height:
         raise ProviderError(
-            f"The reply holds {len(data)} bytes that are no PNG, JPEG, WebP or GIF image.", billed="yes"
+            f"The reply holds {len(data)} bytes that are no PNG, JPEG, WebP or GIF image.",
+            billed="yes",
         )
     return ImageHeader(media_type=media_type, width=width, height=height)
 
@@ -64,7 +67,9 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     """Of the first chunk, which is one of three kinds (RFC 9649)."""
     match data[12:16]:
         case b"VP8X":
-            return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+            return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(
+                data[27:30], "little"
+            )
         case b"VP8L" if data[20:21] == b"\x2f":
             (bits,) = struct.unpack_from("<I", data, 21)
             return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)

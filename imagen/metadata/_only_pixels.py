@@ -1,6 +1,7 @@
 """Whether a file says anything beside its pixels.
 
-A part that is not known here may say anything, and so may what stands behind the end of an image.
+A part that is not known here may say anything, and so may what stands behind
+the end of an image.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from ._formats.webp import webp_kinds
 __all__ = ["holds_only_pixels"]
 
 _PNG: Final = frozenset(
-    b"IHDR PLTE IDAT IEND tRNS cHRM gAMA iCCP sBIT sRGB cICP mDCV cLLI bKGD hIST pHYs tIME acTL fcTL fdAT caBX".split()
+    b"IHDR PLTE IDAT IEND tRNS cHRM gAMA iCCP sBIT sRGB cICP mDCV cLLI bKGD hIST pHYs tIME acTL"
+    b" fcTL fdAT caBX".split()
 )
 _WEBP: Final = frozenset((b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"C2PA"))
 _JPEG_MARKER: Final = re.compile(rb"\xff+([^\x00\xff])")
@@ -31,7 +33,9 @@ _GIF_LOOPS: Final = (b"\xff\x0bNETSCAPE2.0\x03\x01", b"\xff\x0bANIMEXTS1.0\x03\x
 
 
 def holds_only_pixels(data: bytes) -> bool:
-    """Whether there is nothing but pixels, their colours and times, a date, and a C2PA seal, up to the last byte."""
+    """Whether there is nothing but pixels, their colours and times, a date, and
+    a C2PA seal, up to the last byte.
+    """
     match kind_of(data):
         case "image/png":
             return png_kinds(data) <= _PNG
@@ -51,7 +55,9 @@ def _is_bare_jpeg(data: bytes) -> bool:
         at, marker = found.end(), found[1][0]
         if marker == _END_OF_IMAGE:
             return at == len(data)
-        is_known = marker in _JPEG_OWN or (marker in _JPEG_APPS and data.startswith(_JPEG_APPS[marker], at + 2))
+        is_known = marker in _JPEG_OWN or (
+            marker in _JPEG_APPS and data.startswith(_JPEG_APPS[marker], at + 2)
+        )
         if not is_known:
             return False
         at += int.from_bytes(data[at : at + 2])

@@ -1,4 +1,6 @@
-"""The way back: the bytes that a provider sent, out of a copy that carries our record."""
+"""The way back: the bytes that a provider sent, out of a copy that carries our
+record.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ __all__ = ["remove_record"]
 def remove_record(data: bytes) -> bytes | None:
     """The bytes that the provider sent, proven by the hash in the record.
 
-    Gives None where there is no record, where the file was changed after it was put in, or where a PNG had an XMP packet of its
-    own that stood elsewhere.
+    Gives None where there is no record, where the file was changed after it was
+    put in, or where a PNG had an XMP packet of its own that stood elsewhere.
     """
     try:
         record = read_record(data)
@@ -27,11 +29,20 @@ def remove_record(data: bytes) -> bytes | None:
         return None
     if record is None:
         return None
-    return next((found for found in _candidates(data) if hashlib.sha256(found).hexdigest() == record.sha256), None)
+    return next(
+        (
+            found
+            for found in _candidates(data)
+            if hashlib.sha256(found).hexdigest() == record.sha256
+        ),
+        None,
+    )
 
 
 def _candidates(data: bytes) -> Iterator[bytes]:
-    """What the file may have been; where a packet was merged with another one, it stood in the same place perhaps."""
+    """What the file may have been; where a packet was merged with another one,
+    it stood in the same place perhaps.
+    """
     packet = packet_of(data) or ""
     theirs = without_record(packet)
     match kind_of(data):

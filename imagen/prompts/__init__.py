@@ -1,4 +1,6 @@
-"""What is asked for again and again: templates, styles, grids, and the prompts that somebody keeps."""
+"""What is asked for again and again: templates, styles, grids, and the prompts
+that somebody keeps.
+"""
 
 from __future__ import annotations
 

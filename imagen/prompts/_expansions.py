@@ -1,7 +1,9 @@
-"""All the prompts that a template stands for, counted without making them, each found by its number.
+"""All the prompts that a template stands for, counted without making them, each
+found by its number.
 
-Numbers go as an odometer does: the last choice of the text turns first. So the n-th prompt is found in the time that it
-takes to write it, which makes the sequence lazy, and a sample distinct without remembering more than its numbers.
+Numbers go as an odometer does: the last choice of the text turns first. So the
+n-th prompt is found in the time that it takes to write it, which makes the
+sequence lazy, and a sample distinct without remembering more than its numbers.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ _MOST_TOLD = 10**15
 
 
 class _Node(Protocol):
-    """A part of a template: how many texts it stands for, how long the longest is, and each of them by its number."""
+    """A part of a template: how many texts it stands for, how long the longest
+    is, and each of them by its number.
+    """
 
     count: int
     longest: int
@@ -79,7 +83,9 @@ class _OneOf:
 class _SomeOf:
     """`size` of several, each at most once and in their order."""
 
-    def __init__(self, nodes: Sequence[_Node], ways: Sequence[Sequence[int]], size: int, separator: str) -> None:
+    def __init__(
+        self, nodes: Sequence[_Node], ways: Sequence[Sequence[int]], size: int, separator: str
+    ) -> None:
         self._nodes, self._ways, self._size, self._separator = nodes, ways, size, separator
         self.count = ways[0][size]
         longest = sorted((node.longest for node in nodes), reverse=True)[:size]
@@ -111,9 +117,11 @@ def _count_ways(counts: Sequence[int], size: int) -> list[list[int]]:
 
 
 class Expansions(Sequence[str]):
-    """The prompts of a template, in a fixed order; each is made when it is asked for.
+    """The prompts of a template, in a fixed order; each is made when it is
+    asked for.
 
-    `total` is how many there are; `len()` raises OverflowError where that is more than a list could hold.
+    `total` is how many there are; `len()` raises OverflowError where that is
+    more than a list could hold.
     """
 
     def __init__(self, root: _Node) -> None:
@@ -141,14 +149,16 @@ class Expansions(Sequence[str]):
             number += 1
 
     def sample(self, n: int, seed: int) -> list[str]:
-        """So many of them at random, no two of them the same choices; the same seed gives the same ones.
+        """So many of them at random, no two of them the same choices; the same
+        seed gives the same ones.
 
         Raises:
             InvalidRequestError: there are not so many.
         """
         if not 0 < n <= self.total:
             raise InvalidRequestError(
-                f"{n} prompts cannot be chosen of the {say_count(self.total)} that the template stands for."
+                f"{n} prompts cannot be chosen of the {say_count(self.total)} that the template"
+                " stands for."
             )
         dice = random.Random(seed)
         numbers: dict[int, None] = {}
@@ -163,27 +173,36 @@ class Expansions(Sequence[str]):
 
 
 def say_count(count: int) -> str:
-    """A number of prompts for people; it may be one that Python refuses to write."""
+    """A number of prompts for people; it may be one that Python refuses to
+    write.
+    """
     return f"{count:,}" if count <= _MOST_TOLD else f"more than {_MOST_TOLD:,}"
 
 
-def compile_parts(parts: Parts, texts: Mapping[str, str], wildcards: Mapping[str, Sequence[str]]) -> Expansions:
-    """All that a template stands for, with the texts of its variables put in as they are.
+def compile_parts(
+    parts: Parts, texts: Mapping[str, str], wildcards: Mapping[str, Sequence[str]]
+) -> Expansions:
+    """All that a template stands for, with the texts of its variables put in as
+    they are.
 
     Raises:
-        InvalidRequestError: a wildcard is missing, empty, or holds itself, or a prompt would be too long.
+        InvalidRequestError: a wildcard is missing, empty, or holds itself, or a
+            prompt would be too long.
     """
     root = _Compiler(texts, wildcards).series(parts)
     if root.longest > MOST_CHARACTERS:
         raise InvalidRequestError(
-            f"A prompt of this template could be {root.longest:,} letters long; {MOST_CHARACTERS:,} are the most.",
+            f"A prompt of this template could be {root.longest:,} letters long; {MOST_CHARACTERS:,}"
+            " are the most.",
             code="INVALID_PROMPT",
         )
     return Expansions(root)
 
 
 class _Compiler:
-    """Makes nodes of parts; each wildcard is read once, however often it stands there."""
+    """Makes nodes of parts; each wildcard is read once, however often it stands
+    there.
+    """
 
     def __init__(self, texts: Mapping[str, str], wildcards: Mapping[str, Sequence[str]]) -> None:
         self._texts = texts
@@ -210,28 +229,39 @@ class _Compiler:
     def _several(self, choice: Choice) -> _Node:
         if len(choice.alternatives) > _MOST_TO_CHOOSE_SEVERAL_FROM:
             raise InvalidRequestError(
-                f"Several can be chosen from {_MOST_TO_CHOOSE_SEVERAL_FROM} alternatives at the most, "
-                f"not from {len(choice.alternatives)}."
+                f"Several can be chosen from {_MOST_TO_CHOOSE_SEVERAL_FROM} alternatives at the"
+                f" most, not from {len(choice.alternatives)}."
             )
         nodes = [self.series(parts) for parts in choice.alternatives]
         ways = _count_ways([node.count for node in nodes], choice.high)
-        return _OneOf([_SomeOf(nodes, ways, size, choice.separator) for size in range(choice.low, choice.high + 1)])
+        return _OneOf(
+            [
+                _SomeOf(nodes, ways, size, choice.separator)
+                for size in range(choice.low, choice.high + 1)
+            ]
+        )
 
     def _wildcard(self, name: str) -> _Node:
         if (node := self._read.get(name)) is not None:
             return node
         if name in self._reading:
             circle = " -> ".join([*self._reading[self._reading.index(name) :], name])
-            raise InvalidRequestError(f"The wildcard __{name}__ holds itself ({circle}): take it out of one of them.")
+            raise InvalidRequestError(
+                f"The wildcard __{name}__ holds itself ({circle}): take it out of one of them."
+            )
         if len(self._reading) >= _MOST_WILDCARDS_DEEP:
-            raise InvalidRequestError(f"Wildcards stand in wildcards more than {_MOST_WILDCARDS_DEEP} deep: {name}.")
+            raise InvalidRequestError(
+                f"Wildcards stand in wildcards more than {_MOST_WILDCARDS_DEEP} deep: {name}."
+            )
         if name not in self._wildcards:
             raise InvalidRequestError(
-                f"There is no wildcard {name}: write its lines into wildcards/{name}.txt in IMAGEN_HOME, or \\_\\_ for the "
-                "letters themselves."
+                f"There is no wildcard {name}: write its lines into wildcards/{name}.txt in"
+                " IMAGEN_HOME, or \\_\\_ for the letters themselves."
             )
         self._reading.append(name)
-        self._read[name] = _OneOf([self.series(parts) for parts in parse_lines(name, self._wildcards[name])])
+        self._read[name] = _OneOf(
+            [self.series(parts) for parts in parse_lines(name, self._wildcards[name])]
+        )
         self._reading.pop()
         return self._read[name]
 
@@ -250,7 +280,8 @@ def parse_lines(name: str, lines: Sequence[str]) -> list[Parts]:
             raise InvalidRequestError(f"A line of the wildcard {name} is wrong: {error}") from None
         if variables:
             raise InvalidRequestError(
-                f"A line of the wildcard {name} has the variable {next(iter(variables))}: variables stand in templates only."
+                f"A line of the wildcard {name} has the variable {next(iter(variables))}: variables"
+                " stand in templates only."
             )
         found.append(parts)
     if not found:

@@ -1,4 +1,6 @@
-"""Many requests out of a few lists: every prompt with every model, seed, style, size and quality."""
+"""Many requests out of a few lists: every prompt with every model, seed, style,
+size and quality.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +39,11 @@ class Axis(msgspec.Struct, frozen=True):
 
 
 class Grid(Sequence[Generate]):
-    """The requests of a grid, each made when it is asked for: a batch takes it as it is, and so does a quote.
+    """The requests of a grid, each made when it is asked for: a batch takes it
+    as it is, and so does a quote.
 
-    The first axis turns slowest. `Image.index` of an image is its place here, and `labels` says what that is.
+    The first axis turns slowest. `Image.index` of an image is its place here,
+    and `labels` says what that is.
     """
 
     def __init__(self, base: Generate, axes: Sequence[Axis]) -> None:
@@ -112,12 +116,15 @@ def grid(
     most: int = _MOST_REQUESTS,
     **parameters: Unpack[GenerateFields],
 ) -> Grid:
-    """Every prompt with every model, every seed, and so on; prompts turn slowest, qualities fastest.
+    """Every prompt with every model, every seed, and so on; prompts turn
+    slowest, qualities fastest.
 
     Args:
         prompts: One, or several; `Template.expand` gives those of a template.
-        styles: One each, or several that go together; None is the prompt without any.
-        most: How many requests are the most, so that one list too many does not cost a fortune.
+        styles: One each, or several that go together; None is the prompt
+            without any.
+        most: How many requests are the most, so that one list too many does not
+            cost a fortune.
         parameters: What all of them have, as keyword arguments of `Generate`.
 
     Raises:
@@ -134,13 +141,16 @@ def grid(
     axes = [Axis(name, values) for name, values in lists.items()]
     axes = [axis for axis in axes if axis.size or axis.name == "prompt"]
     if both := [axis.name for axis in axes if axis.name in parameters and axis.name != "style"]:
-        raise InvalidRequestError(f"{both[0]} is given once for all, and as a list: leave out one of them.")
+        raise InvalidRequestError(
+            f"{both[0]} is given once for all, and as a list: leave out one of them."
+        )
     total = math.prod(axis.size for axis in axes)
     if not total:
         raise InvalidRequestError("A grid needs at least one prompt.")
     if total > most:
         sizes_text = " x ".join(f"{say_count(axis.size)} {axis.name}" for axis in axes)
         raise InvalidRequestError(
-            f"The grid has {say_count(total)} requests ({sizes_text}); {most:,} are the most, unless `most` says more."
+            f"The grid has {say_count(total)} requests ({sizes_text}); {most:,} are the most,"
+            " unless `most` says more."
         )
     return Grid(Generate(**parameters), axes)

@@ -1,4 +1,6 @@
-"""A look that is kept from image to image: styles, a family of seeds, and images that lend it."""
+"""A look that is kept from image to image: styles, a family of seeds, and
+images that lend it.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,16 @@ _SEEDS = 1 << 32
 
 
 class SharedStyle:
-    """Makes requests that go together. It lives in memory, and belongs to one Trio run.
+    """Makes requests that go together. It lives in memory, and belongs to one
+    Trio run.
 
     Args:
         styles: Are put onto every prompt.
-        seed: The seed of the first prompt; each further prompt has the next one, and the same prompt the same one again.
+        seed: The seed of the first prompt; each further prompt has the next
+            one, and the same prompt the same one again.
         references: Images that lend the look to all of them.
-        model_for: Says which model does a request, as `Client.model_for` does: how many references it takes.
+        model_for: Says which model does a request, as `Client.model_for` does:
+            how many references it takes.
     """
 
     def __init__(
@@ -46,7 +51,8 @@ class SharedStyle:
         self._seeds: dict[str, int] = {}
 
     def request(self, prompt: str, **parameters: Unpack[GenerateFields]) -> Generate:
-        """A generation in this look. What is said here of seed, size and so on counts before what the look says.
+        """A generation in this look. What is said here of seed, size and so on
+        counts before what the look says.
 
         Raises:
             ImagenError: there is no model for it.
@@ -59,7 +65,9 @@ class SharedStyle:
         return self._with_kept(styled) if self.kept else styled
 
     def keep(self, image: LibraryImage) -> None:
-        """Lets an image lend its look to the following ones, as far as their model takes references: the latest first."""
+        """Lets an image lend its look to the following ones, as far as their
+        model takes references: the latest first.
+        """
         self.kept = (image, *(kept for kept in self.kept if kept.id != image.id))
 
     def _seed_of(self, prompt: str, first: int) -> int:
@@ -67,4 +75,6 @@ class SharedStyle:
 
     def _with_kept(self, request: Generate) -> Generate:
         room = self._model_for(request).capabilities.inputs.max_references - len(request.references)
-        return msgspec.structs.replace(request, references=(*request.references, *self.kept[: max(room, 0)]))
+        return msgspec.structs.replace(
+            request, references=(*request.references, *self.kept[: max(room, 0)])
+        )

@@ -18,7 +18,8 @@ def read_prompts(path: Path) -> list[Draft]:
     """The prompts of a file, checked. Blocking.
 
     Raises:
-        InvalidRequestError: the file cannot be read, or something in it is wrong; the message says where.
+        InvalidRequestError: the file cannot be read, or something in it is
+            wrong; the message says where.
     """
     found = []
     for line, draft in _read_csv(path) if path.suffix.lower() == ".csv" else _read_lines(path):
@@ -35,7 +36,10 @@ def write_prompts(path: Path, prompts: Iterable[Prompt]) -> None:
     Raises:
         StorageError: the file cannot be written; there is no half one either.
     """
-    rows = [(prompt.name, prompt.text, prompt.negative_prompt or "", ",".join(prompt.tags)) for prompt in prompts]
+    rows = [
+        (prompt.name, prompt.text, prompt.negative_prompt or "", ",".join(prompt.tags))
+        for prompt in prompts
+    ]
     write_table(path, _HEADER, rows)
 
 

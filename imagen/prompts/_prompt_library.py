@@ -1,4 +1,6 @@
-"""The prompts that somebody keeps, by name: versions that never change, tags, notes, favourites, words to find them by."""
+"""The prompts that somebody keeps, by name: versions that never change, tags,
+notes, favourites, words to find them by.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ _CLOSE_SECONDS = 5.0
 async def open_prompts(
     home: Path, *, workers: Workers | None = None, clock: Callable[[], float] = time.time
 ) -> AsyncIterator[PromptLibrary]:
-    """Opens the prompts of a home by themselves, where no image is to be made. A client has them as `prompts`.
+    """Opens the prompts of a home by themselves, where no image is to be made.
+    A client has them as `prompts`.
 
     Raises:
         StorageError: the folder cannot be used.
@@ -47,7 +50,9 @@ async def open_prompts(
 
 
 class PromptLibrary:
-    """Prompts by name. What several processes save of one name at once are several versions, and none is lost."""
+    """Prompts by name. What several processes save of one name at once are
+    several versions, and none is lost.
+    """
 
     def __init__(self, database: Database, workers: Workers, now: Callable[[], float]) -> None:
         self._database = database
@@ -65,14 +70,16 @@ class PromptLibrary:
         styles: Iterable[str] = (),
         parameters: Mapping[str, JsonValue] | None = None,
     ) -> Prompt:
-        """Keeps a prompt, as a new version where the name is there already and this one differs.
+        """Keeps a prompt, as a new version where the name is there already and
+        this one differs.
 
         Args:
             name: 1 to 100 letters that can be seen.
             text: The prompt, or the text of a template.
             tags: None leaves them as they are, and so it is with `notes`.
             styles: The names of styles that go with it.
-            parameters: Fields of a request that go with it, such as `aspect_ratio`.
+            parameters: Fields of a request that go with it, such as
+                `aspect_ratio`.
 
         Raises:
             InvalidRequestError: the name, a tag or a parameter is none.
@@ -94,7 +101,9 @@ class PromptLibrary:
         return read_prompt(row)
 
     async def get(self, name: str, version: int | None = None) -> Prompt | None:
-        """The prompt of that name, in its newest version or in that one; None where there is none."""
+        """The prompt of that name, in its newest version or in that one; None
+        where there is none.
+        """
         wanted = clean_name(name)
         if version is not None and not 0 < version <= _MOST_VERSIONS:
             return None
@@ -122,38 +131,48 @@ class PromptLibrary:
         limit: int = 50,
         after: str | None = None,
     ) -> Sequence[Prompt]:
-        """The prompts in the order of their names, at most `limit`, each in its newest version.
+        """The prompts in the order of their names, at most `limit`, each in its
+        newest version.
 
         Args:
-            query: Words that must stand in the name, text, tags or notes: "a phrase", -without, begin*.
+            query: Words that must stand in the name, text, tags or notes: "a
+                phrase", -without, begin*.
             after: The name of the last one of the page before.
 
         Raises:
-            InvalidRequestError: the query has no word to look for, or the limit is none.
+            InvalidRequestError: the query has no word to look for, or the limit
+                is none.
         """
         if not 0 < limit <= _MOST_LISTED:
             raise InvalidRequestError(f"limit must be between 1 and {_MOST_LISTED:,}, not {limit}.")
         wanted, values = [NEWEST_VERSION, "prompts.name > ?"], [clean_name(after) if after else ""]
         if query.strip():
-            wanted.append("prompts.number IN (SELECT rowid FROM prompt_search WHERE prompt_search MATCH ?)")
+            wanted.append(
+                "prompts.number IN (SELECT rowid FROM prompt_search WHERE prompt_search MATCH ?)"
+            )
             values.append(match_words(query))
         if tag is not None:
             wanted.append("prompts.number IN (SELECT prompt FROM prompt_tags WHERE tag = ?)")
             values.append(clean_tag(tag))
         if favourites:
             wanted.append("prompts.favourite = 1")
-        rows = await self._database.read(f"{' AND '.join(wanted)} ORDER BY prompts.name LIMIT ?", (*values, limit))
+        rows = await self._database.read(
+            f"{' AND '.join(wanted)} ORDER BY prompts.name LIMIT ?", (*values, limit)
+        )
         return [read_prompt(row) for row in rows]
 
     async def favour(self, name: str, favourite: bool = True) -> bool:
-        """Marks a prompt as a favourite, or takes the mark away; False where there is no such prompt."""
+        """Marks a prompt as a favourite, or takes the mark away; False where
+        there is no such prompt.
+        """
         changed = await self._change(
             "UPDATE prompts SET favourite = ? WHERE name = ?", int(favourite), clean_name(name)
         )
         return changed > 0
 
     async def rename(self, name: str, new_name: str) -> bool:
-        """Gives a prompt another name, with all its versions; False where there is no such prompt.
+        """Gives a prompt another name, with all its versions; False where there
+        is no such prompt.
 
         Raises:
             InvalidRequestError: another prompt has that name.
@@ -163,7 +182,9 @@ class PromptLibrary:
         def rename(transaction: Transaction) -> int | None:
             if old != new and transaction.run("SELECT 1 FROM prompts WHERE name = ?", (new,)):
                 return None
-            found = transaction.run("UPDATE prompts SET name = ? WHERE name = ? RETURNING number", (new, old))
+            found = transaction.run(
+                "UPDATE prompts SET name = ? WHERE name = ? RETURNING number", (new, old)
+            )
             for (number,) in found:
                 write_words(transaction, number)
             return len(found)
@@ -176,15 +197,19 @@ class PromptLibrary:
         return changed > 0
 
     async def delete(self, name: str, *, all_versions: bool = False) -> bool:
-        """Removes a prompt; one that has several versions goes with `all_versions` only. False where there is none.
+        """Removes a prompt; one that has several versions goes with
+        `all_versions` only. False where there is none.
 
         Raises:
-            InvalidRequestError: it has several versions, and `all_versions` was not said.
+            InvalidRequestError: it has several versions, and `all_versions` was
+                not said.
         """
         wanted = clean_name(name)
 
         def delete(transaction: Transaction) -> int:
-            for number, version in transaction.run("SELECT number, version FROM prompts WHERE name = ?", (wanted,)):
+            for number, version in transaction.run(
+                "SELECT number, version FROM prompts WHERE name = ?", (wanted,)
+            ):
                 assert isinstance(version, int)
                 if version == 1 or all_versions:
                     transaction.change("DELETE FROM prompts WHERE number = ?", (number,))
@@ -195,35 +220,42 @@ class PromptLibrary:
         versions = await self._database.transact(delete)
         if versions > 1 and not all_versions:
             raise InvalidRequestError(
-                f"The prompt {wanted!r} has {versions} versions: to delete them all, say all_versions."
+                f"The prompt {wanted!r} has {versions} versions: to delete them all, say"
+                " all_versions."
             )
         return versions > 0
 
     async def import_file(self, path: Path) -> PromptsImported:
         """Keeps the prompts of a file: all of them, or none where one is wrong.
 
-        A .csv has the columns name and prompt, and may have negative_prompt and tags. Any other file has a prompt on each
-        line, which is named after the file and the line: "ideas 12". What is there already gets a new version where it
-        differs.
+        A .csv has the columns name and prompt, and may have negative_prompt and
+        tags. Any other file has a prompt on each line, which is named after the
+        file and the line: "ideas 12". What is there already gets a new version
+        where it differs.
 
         Raises:
-            InvalidRequestError: the file cannot be read, or something in it is wrong; the message says where.
+            InvalidRequestError: the file cannot be read, or something in it is
+                wrong; the message says where.
         """
         drafts = await self._workers.run(partial(read_prompts, path))
 
         def save(transaction: Transaction) -> PromptsImported:
             saved = [save_draft(transaction, draft, now) for draft in drafts]
             new = [row[1] for row, is_new in saved if is_new]
-            return PromptsImported(added=new.count(1), changed=len(new) - new.count(1), unchanged=len(saved) - len(new))
+            return PromptsImported(
+                added=new.count(1), changed=len(new) - new.count(1), unchanged=len(saved) - len(new)
+            )
 
         now = self._now()
         return await self._database.transact(save)
 
     async def export_csv(self, path: Path) -> int:
-        """Writes all prompts in their newest versions as a .csv that `import_file` reads, and gives how many they are.
+        """Writes all prompts in their newest versions as a .csv that
+        `import_file` reads, and gives how many they are.
 
         Raises:
-            StorageError: the file cannot be written; there is no half one either.
+            StorageError: the file cannot be written; there is no half one
+                either.
         """
         prompts: list[Prompt] = []
         while page := await self.list(limit=_PAGE, after=prompts[-1].name if prompts else None):

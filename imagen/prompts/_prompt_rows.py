@@ -1,4 +1,6 @@
-"""Prompts as rows: how they are written within a transaction, and how they are read."""
+"""Prompts as rows: how they are written within a transaction, and how they are
+read.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ from ._prompt import Draft, Prompt
 __all__ = ["EVERY_VERSION", "NEWEST_VERSION", "read_prompt", "save_draft", "write_words"]
 
 _SHOWN = (
-    "SELECT prompts.name, shown.version, prompts.version, shown.text, shown.negative_prompt, shown.styles, "
-    "shown.parameters, prompts.tags, prompts.notes, prompts.favourite, shown.created_at "
-    "FROM prompts JOIN prompt_versions AS shown ON shown.prompt = prompts.number"
+    "SELECT prompts.name, shown.version, prompts.version, shown.text, shown.negative_prompt,"
+    " shown.styles, shown.parameters, prompts.tags, prompts.notes, prompts.favourite,"
+    " shown.created_at FROM prompts JOIN prompt_versions AS shown ON shown.prompt = prompts.number"
 )
 EVERY_VERSION = f"{_SHOWN} WHERE true"
 NEWEST_VERSION = f"{_SHOWN} AND shown.version = prompts.version WHERE true"
@@ -25,7 +27,19 @@ _decode_parameters = msgspec.json.Decoder(dict[str, JsonValue]).decode
 
 def read_prompt(row: Row) -> Prompt:
     """What such a row says."""
-    name, version, versions, text, negative_prompt, styles, parameters, tags, notes, favourite, created_at = row
+    (
+        name,
+        version,
+        versions,
+        text,
+        negative_prompt,
+        styles,
+        parameters,
+        tags,
+        notes,
+        favourite,
+        created_at,
+    ) = row
     fields = {
         "name": name,
         "version": version,
@@ -51,8 +65,12 @@ def save_draft(transaction: Transaction, draft: Draft, now: float) -> tuple[Row,
     sent = (draft.text, draft.negative_prompt, styles, parameters)
     is_new = sent != tuple(before)
     if not known:
-        transaction.change("INSERT INTO prompts (name, version, created_at) VALUES (?, 0, ?)", (draft.name, now))
-    ((number, version),) = transaction.run("SELECT number, version FROM prompts WHERE name = ?", (draft.name,))
+        transaction.change(
+            "INSERT INTO prompts (name, version, created_at) VALUES (?, 0, ?)", (draft.name, now)
+        )
+    ((number, version),) = transaction.run(
+        "SELECT number, version FROM prompts WHERE name = ?", (draft.name,)
+    )
     if is_new:
         assert isinstance(version, int)
         _add_version(transaction, number, version + 1, sent, now)
@@ -66,7 +84,9 @@ def save_draft(transaction: Transaction, draft: Draft, now: float) -> tuple[Row,
 
 def write_words(transaction: Transaction, number: Value) -> None:
     """What a prompt is found by, after it has changed."""
-    rows = transaction.run(f"SELECT name, text, tags, notes FROM ({NEWEST_VERSION} AND prompts.number = ?)", (number,))
+    rows = transaction.run(
+        f"SELECT name, text, tags, notes FROM ({NEWEST_VERSION} AND prompts.number = ?)", (number,)
+    )
     for name, text, tags, notes in rows:
         words = (str(name), str(text), " ".join(_decode_words(str(tags))), str(notes))
         transaction.change(
@@ -75,10 +95,12 @@ def write_words(transaction: Transaction, number: Value) -> None:
         )
 
 
-def _add_version(transaction: Transaction, number: Value, version: int, sent: Row, now: float) -> None:
+def _add_version(
+    transaction: Transaction, number: Value, version: int, sent: Row, now: float
+) -> None:
     transaction.change(
-        "INSERT INTO prompt_versions (prompt, version, text, negative_prompt, styles, parameters, created_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO prompt_versions (prompt, version, text, negative_prompt, styles, parameters,"
+        " created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (number, version, *sent, now),
     )
     transaction.change("UPDATE prompts SET version = ? WHERE number = ?", (version, number))

@@ -1,4 +1,6 @@
-"""Styles in files: those that come with imagen, the user's styles.toml, and styles.csv of the Stable Diffusion web UI."""
+"""Styles in files: those that come with imagen, the user's styles.toml, and
+styles.csv of the Stable Diffusion web UI.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ _HEADER = ("name", "prompt", "negative_prompt")
 
 
 def load_styles(home: Path) -> Mapping[str, Style]:
-    """All styles by name: those that come with imagen, and then those of styles.toml in that folder. Blocking.
+    """All styles by name: those that come with imagen, and then those of
+    styles.toml in that folder. Blocking.
 
     Raises:
         ConfigurationError: that file is wrong; the message names the style.
@@ -32,9 +35,11 @@ def load_styles(home: Path) -> Mapping[str, Style]:
 
 
 def add_styles(home: Path, styles: Iterable[Style]) -> tuple[list[str], list[str]]:
-    """Writes styles at the end of styles.toml in that folder, and gives the names of the new ones and of those that were there.
+    """Writes styles at the end of styles.toml in that folder, and gives the
+    names of the new ones and of those that were there.
 
-    What stands in the file stays as it is, with its comments; a style that it has already is not written again. Blocking.
+    What stands in the file stays as it is, with its comments; a style that it
+    has already is not written again. Blocking.
 
     Raises:
         ConfigurationError: that file is wrong.
@@ -46,7 +51,9 @@ def add_styles(home: Path, styles: Iterable[Style]) -> tuple[list[str], list[str
         with locked(home / f".{STYLES_FILE}.lock"):
             return _add_styles(path, styles)
     except OSError as error:
-        raise StorageError(f"The styles cannot be written to {path}: {error.strerror or error}.") from error
+        raise StorageError(
+            f"The styles cannot be written to {path}: {error.strerror or error}."
+        ) from error
 
 
 def _add_styles(path: Path, styles: Iterable[Style]) -> tuple[list[str], list[str]]:
@@ -67,7 +74,8 @@ def _add_styles(path: Path, styles: Iterable[Style]) -> tuple[list[str], list[st
 
 
 def read_styles_csv(path: Path) -> list[Style]:
-    """The styles of a styles.csv: name, prompt, negative_prompt. A prompt without {prompt} is put behind it. Blocking.
+    """The styles of a styles.csv: name, prompt, negative_prompt. A prompt
+    without {prompt} is put behind it. Blocking.
 
     Raises:
         InvalidRequestError: the file cannot be read, or is no such table.
@@ -94,23 +102,29 @@ def read_styles_csv(path: Path) -> list[Style]:
 
 
 def write_styles_csv(path: Path, styles: Iterable[Style]) -> None:
-    """Writes styles as a styles.csv; what such a file cannot say, references and parameters, is left out. Blocking.
+    """Writes styles as a styles.csv; what such a file cannot say, references
+    and parameters, is left out. Blocking.
 
     Raises:
         StorageError: the file cannot be written; there is no half one either.
     """
-    write_table(path, _HEADER, [(style.name, _prompt_of(style), style.negative_prompt) for style in styles])
+    write_table(
+        path, _HEADER, [(style.name, _prompt_of(style), style.negative_prompt) for style in styles]
+    )
 
 
 def _prompt_of(style: Style) -> str:
     return frame_prompt(PLACEHOLDER, style) if style.prefix else style.suffix
 
 
-# --- TOML ---------------------------------------------------------------------------------------------------------------
+# --- TOML ---------------------------------------------------------------------
 
 
 def _read_toml(path: Path) -> dict[str, Style]:
-    return {name: _read_style(path, name, table) for name, table in _parse_toml(_read_text(path), path).items()}
+    return {
+        name: _read_style(path, name, table)
+        for name, table in _parse_toml(_read_text(path), path).items()
+    }
 
 
 def _read_text(path: Path) -> str:
@@ -134,11 +148,15 @@ def _parse_toml(text: str, path: Path) -> Mapping[str, object]:
 def _read_style(path: Path, name: str, table: object) -> Style:
     try:
         if not isinstance(table, dict) or "name" in table:
-            raise InvalidRequestError('A style is a table such as [sketchy], with prefix = "A sketch of".')
+            raise InvalidRequestError(
+                'A style is a table such as [sketchy], with prefix = "A sketch of".'
+            )
         style = msgspec.convert({**table, "name": name}, Style)
     except (msgspec.ValidationError, InvalidRequestError) as error:
         reason = str(error).rstrip(".")
-        raise ConfigurationError(f"{path} is wrong in the style {name[:100]!r}: {reason}.") from error
+        raise ConfigurationError(
+            f"{path} is wrong in the style {name[:100]!r}: {reason}."
+        ) from error
     # A file that stands beside styles.toml is meant, wherever the program runs.
     beside = (path.parent / reference for reference in style.references)
     found = tuple(
@@ -155,11 +173,19 @@ def _write_toml(style: Style) -> str:
 
 
 def _write_value(value: JsonValue) -> str:
-    """A value in TOML. Its texts are those of JSON, but for one letter that JSON leaves as it is."""
+    """A value in TOML. Its texts are those of JSON, but for one letter that
+    JSON leaves as it is.
+    """
     if isinstance(value, str):
         return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_write_value(key)} = {_write_value(item)}" for key, item in value.items()) + " }"
+        return (
+            "{ "
+            + ", ".join(
+                f"{_write_value(key)} = {_write_value(item)}" for key, item in value.items()
+            )
+            + " }"
+        )
     if isinstance(value, Sequence):
         return "[" + ", ".join(map(_write_value, value)) + "]"
     return msgspec.json.encode(value).decode()

@@ -1,4 +1,6 @@
-"""Looks with a name: words around a prompt, words against, and parameters, put onto a request one after the other."""
+"""Looks with a name: words around a prompt, words against, and parameters, put
+onto a request one after the other.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,23 @@ from .._errors import InvalidRequestError
 from .._requests.catalog import JsonValue
 from .._requests.request import AnyRequest, Generate, check_request
 
-__all__ = ["PLACEHOLDER", "Style", "apply_styles", "check_parameters", "choose_styles", "frame_prompt"]
+__all__ = [
+    "PLACEHOLDER",
+    "Style",
+    "apply_styles",
+    "check_parameters",
+    "choose_styles",
+    "frame_prompt",
+]
 
 PLACEHOLDER = "{prompt}"
-"""Where the prompt goes in a style that says so; the sign is that of styles.csv of the Stable Diffusion web UI."""
+"""Where the prompt goes in a style that says so; the sign is that of styles.csv
+of the Stable Diffusion web UI.
+"""
 
 _SHAPE = ("size", "aspect_ratio", "resolution")
-# What a style may not say: how a request is paid, watched and counted, and which image of many it is.
+# What a style may not say: how a request is paid, watched and counted, and
+# which image of many it is.
 _PARAMETERS = (
     *_SHAPE,
     "model",
@@ -32,11 +44,15 @@ _PARAMETERS = (
 _JOINTS = ".,;:!?"
 
 
-class Style(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A look. `prefix` comes before the prompt and `suffix` after it; where they hold {prompt}, it goes there.
+class Style(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """A look. `prefix` comes before the prompt and `suffix` after it; where
+    they hold {prompt}, it goes there.
 
-    `references` are images that lend the look: files, https URLs, or ids in the library. `parameters` are fields of a
-    request, such as `aspect_ratio` or `quality`; they count where the request leaves them open.
+    `references` are images that lend the look: files, https URLs, or ids in the
+    library. `parameters` are fields of a request, such as `aspect_ratio` or
+    `quality`; they count where the request leaves them open.
 
     Raises:
         InvalidRequestError: the name cannot be seen, or a parameter is none.
@@ -52,18 +68,23 @@ class Style(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     def __post_init__(self) -> None:
         if not self.name.strip() or len(self.name) > 100 or not self.name.isprintable():
-            raise InvalidRequestError(f"A style's name is 1 to 100 letters that can be seen, not {self.name[:100]!r}.")
+            raise InvalidRequestError(
+                f"A style's name is 1 to 100 letters that can be seen, not {self.name[:100]!r}."
+            )
         check_parameters(self.parameters)
 
 
 def check_parameters(parameters: Mapping[str, JsonValue]) -> None:
-    """Makes sure that these are fields of a request, with values that these fields take.
+    """Makes sure that these are fields of a request, with values that these
+    fields take.
 
     Raises:
         InvalidRequestError: they are not.
     """
     if unknown := [name for name in parameters if name not in _PARAMETERS]:
-        raise InvalidRequestError(f"{unknown[0][:100]!r} is not among the parameters {', '.join(_PARAMETERS)}.")
+        raise InvalidRequestError(
+            f"{unknown[0][:100]!r} is not among the parameters {', '.join(_PARAMETERS)}."
+        )
     try:
         asked = _as_fields(parameters)
     except msgspec.ValidationError as error:
@@ -79,7 +100,8 @@ def choose_styles(styles: Mapping[str, Style], names: Iterable[str]) -> tuple[St
     """The styles of these names, in their order.
 
     Raises:
-        InvalidRequestError: there is no such style; the message names the nearest ones.
+        InvalidRequestError: there is no such style; the message names the
+            nearest ones.
     """
     return tuple(_choose(styles, name) for name in names)
 
@@ -95,9 +117,11 @@ def _choose(styles: Mapping[str, Style], name: str) -> Style:
 
 
 def apply_styles(request: AnyRequest, styles: Sequence[Style]) -> AnyRequest:
-    """The request in these looks, one around the other; without any it stays what it is.
+    """The request in these looks, one around the other; without any it stays
+    what it is.
 
-    What the request says itself counts, then the first style that says it. References go to generations only.
+    What the request says itself counts, then the first style that says it.
+    References go to generations only.
     """
     for style in styles:
         request = _apply(request, style)

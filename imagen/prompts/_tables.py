@@ -1,4 +1,6 @@
-"""Tables of prompts and styles as CSV, as spreadsheets and other tools write them."""
+"""Tables of prompts and styles as CSV, as spreadsheets and other tools write
+them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ _MOST_BYTES = 32 << 20
 
 
 def read_text_file(path: Path) -> str:
-    """The text of a file that somebody gave, with or without a byte order mark. Blocking.
+    """The text of a file that somebody gave, with or without a byte order mark.
+    Blocking.
 
     Raises:
         InvalidRequestError: it cannot be read, is too large, or is no UTF-8.
@@ -33,19 +36,24 @@ def read_text_file(path: Path) -> str:
 
 
 def read_table(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """The rows of a table whose first line names the columns, each with the number of its last line. Blocking.
+    """The rows of a table whose first line names the columns, each with the
+    number of its last line. Blocking.
 
     Raises:
-        InvalidRequestError: it cannot be read, is no table, or a column that must be there is not.
+        InvalidRequestError: it cannot be read, is no table, or a column that
+            must be there is not.
     """
     import csv
 
-    reader = csv.DictReader(io.StringIO(read_text_file(path), newline=""), strict=True, restkey="", restval="")
+    reader = csv.DictReader(
+        io.StringIO(read_text_file(path), newline=""), strict=True, restkey="", restval=""
+    )
     try:
         columns = [name.strip().lower() for name in reader.fieldnames or ()]
         if missing := [name for name in required if name not in columns]:
             raise InvalidRequestError(
-                f"{path} has no column {missing[0]!r}: its first line must name {', '.join(required)}."
+                f"{path} has no column {missing[0]!r}: its first line must name"
+                f" {', '.join(required)}."
             )
         reader.fieldnames = columns
         rows = []
@@ -57,7 +65,9 @@ def read_table(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str,
             rows.append((reader.line_num, dict(row)))
         return rows
     except csv.Error as error:
-        raise InvalidRequestError(f"{path} is no CSV after line {reader.line_num}: {error}.") from error
+        raise InvalidRequestError(
+            f"{path} is no CSV after line {reader.line_num}: {error}."
+        ) from error
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

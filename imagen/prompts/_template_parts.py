@@ -61,7 +61,9 @@ class WildcardUse(msgspec.Struct, frozen=True):
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """The place of `low` to `high` of these, in the order in which they stand here."""
+    """The place of `low` to `high` of these, in the order in which they stand
+    here.
+    """
 
     alternatives: tuple[Parts, ...]
     low: int = 1
@@ -74,7 +76,9 @@ Parts = tuple[Part, ...]
 
 
 class _Open:
-    """A pair of braces that is being read; the outermost one stands for the whole text."""
+    """A pair of braces that is being read; the outermost one stands for the
+    whole text.
+    """
 
     def __init__(self, token: re.Match[str] | None = None) -> None:
         self.token = token
@@ -101,7 +105,8 @@ class _Open:
 
 
 def parse_parts(text: str) -> tuple[Parts, dict[str, Variable]]:
-    """The parts of a template, and its variables in the order in which they come.
+    """The parts of a template, and its variables in the order in which they
+    come.
 
     Raises:
         InvalidRequestError: the text is no template; the message says where.
@@ -117,7 +122,8 @@ def parse_parts(text: str) -> tuple[Parts, dict[str, Variable]]:
     stack[-1].add(text[end:])
     if (unclosed := stack[-1].token) is not None:
         raise InvalidRequestError(
-            f"The brace {_place(text, unclosed.start())} is never closed: add a }}, or write \\{{ for the letter.",
+            f"The brace {_place(text, unclosed.start())} is never closed: add a }}, or write \\{{"
+            " for the letter.",
             code="INVALID_PROMPT",
         )
     return tuple(stack[0].alternatives[0]), variables
@@ -130,12 +136,15 @@ def _take(token: re.Match[str], stack: list[_Open], variables: dict[str, Variabl
     if token["escaped"] is not None:
         here.add(token["escaped"])
     elif token["name"] is not None:
-        declare(read_variable(token["name"], token["kind"], token["options"], token["default"]), variables)
+        declare(
+            read_variable(token["name"], token["kind"], token["options"], token["default"]),
+            variables,
+        )
         here.add(VariableUse(token["name"]))
     elif kind == "slip":
         raise InvalidRequestError(
-            f"{token['slip'][:100]} is no variable: write {{{{name}}}}, {{{{name:int}}}}, {{{{name:choice(a,b)}}}} or "
-            "{{name=default}}, with no braces in the default.",
+            f"{token['slip'][:100]} is no variable: write {{{{name}}}}, {{{{name:int}}}},"
+            " {{name:choice(a,b)}} or {{name=default}}, with no braces in the default.",
             code="INVALID_PROMPT",
         )
     elif kind == "wildcard":
@@ -149,7 +158,8 @@ def _take(token: re.Match[str], stack: list[_Open], variables: dict[str, Variabl
         _close(token, stack)
     elif len(stack) > _MOST_NESTED:
         raise InvalidRequestError(
-            f"Braces are nested more than {_MOST_NESTED} deep {_place(token.string, token.start())}: make it simpler.",
+            f"Braces are nested more than {_MOST_NESTED} deep"
+            f" {_place(token.string, token.start())}: make it simpler.",
             code="INVALID_PROMPT",
         )
     else:
@@ -159,7 +169,8 @@ def _take(token: re.Match[str], stack: list[_Open], variables: dict[str, Variabl
 def _close(token: re.Match[str], stack: list[_Open]) -> None:
     if len(stack) == 1:
         raise InvalidRequestError(
-            f"The brace {_place(token.string, token.start())} closes what none opened: write \\}} for the letter.",
+            f"The brace {_place(token.string, token.start())} closes what none opened: write \\}}"
+            " for the letter.",
             code="INVALID_PROMPT",
         )
     closed = stack.pop()
@@ -176,7 +187,8 @@ def _read_bounds(token: re.Match[str], alternatives: int) -> tuple[int, int]:
     high = int(token["high"]) if token["high"] else alternatives if token["dash"] else low
     if not low <= high <= alternatives:
         raise InvalidRequestError(
-            f"{token[0][:100]} takes {low} to {high} of {alternatives}: give numbers that fit, such as {{1-2$$a|b}}.",
+            f"{token[0][:100]} takes {low} to {high} of {alternatives}: give numbers that fit, such"
+            " as {1-2$$a|b}.",
             code="INVALID_PROMPT",
         )
     return low, high
@@ -190,7 +202,8 @@ def check_wildcard_name(name: str) -> str:
     """
     if not _WILDCARD.fullmatch(name):
         raise InvalidRequestError(
-            f"__{name[:100]}__ is no wildcard: its name has letters, digits, - and _, and / between folders.",
+            f"__{name[:100]}__ is no wildcard: its name has letters, digits, - and _, and / between"
+            " folders.",
             code="INVALID_PROMPT",
         )
     return name
@@ -199,13 +212,15 @@ def check_wildcard_name(name: str) -> str:
 def _check_text(text: str) -> None:
     if len(text) > MOST_CHARACTERS:
         raise InvalidRequestError(
-            f"A template may be {MOST_CHARACTERS:,} letters long, not {len(text):,}.", code="INVALID_PROMPT"
+            f"A template may be {MOST_CHARACTERS:,} letters long, not {len(text):,}.",
+            code="INVALID_PROMPT",
         )
     try:
         text.encode()
     except UnicodeEncodeError:
         raise InvalidRequestError(
-            "The template holds a lone surrogate, which is no valid text: decode it again as UTF-8.",
+            "The template holds a lone surrogate, which is no valid text: decode it again as"
+            " UTF-8.",
             code="INVALID_PROMPT",
         ) from None
 

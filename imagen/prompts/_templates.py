@@ -1,4 +1,6 @@
-"""Prompts with places to fill in: alternatives, wildcards, variables. `_template_parts` says how they are written."""
+"""Prompts with places to fill in: alternatives, wildcards, variables.
+`_template_parts` says how they are written.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,11 @@ _NONE: Mapping[str, Never] = MappingProxyType({})
 
 
 class Template:
-    """A prompt that stands for many. What is put in for a variable or a wildcard's line stays what it is.
+    """A prompt that stands for many. What is put in for a variable or a
+    wildcard's line stays what it is.
 
-    A value may hold braces or underscores: it is text, and never read as a part of the template.
+    A value may hold braces or underscores: it is text, and never read as a part
+    of the template.
     """
 
     def __init__(self, text: str, parts: Parts, variables: Mapping[str, Variable]) -> None:
@@ -44,7 +48,9 @@ class Template:
 
     @property
     def wildcards(self) -> frozenset[str]:
-        """The names of the wildcards in this text; there may be more in their lines."""
+        """The names of the wildcards in this text; there may be more in their
+        lines.
+        """
         return frozenset(wildcards_in(self._parts))
 
     def count(self, wildcards: Wildcards = _NONE) -> int:
@@ -59,17 +65,23 @@ class Template:
         """All the prompts, in a fixed order, each made when it is asked for.
 
         Args:
-            values: For the variables, by name; those that have a default may be left out.
-            wildcards: The lines of each wildcard; `read_wildcards` gives those of a folder.
+            values: For the variables, by name; those that have a default may be
+                left out.
+            wildcards: The lines of each wildcard; `read_wildcards` gives those
+                of a folder.
 
         Raises:
-            InvalidRequestError: a value is missing, of the wrong type, or for a variable that the template has not, or
-                a wildcard is missing, empty, or holds itself.
+            InvalidRequestError: a value is missing, of the wrong type, or for a
+                variable that the template has not, or a wildcard is missing,
+                empty, or holds itself.
         """
         return compile_parts(self._parts, self._texts(values), wildcards)
 
-    def sample(self, n: int, seed: int, values: Values = _NONE, wildcards: Wildcards = _NONE) -> list[str]:
-        """So many of the prompts at random, no two by the same choices; the same seed gives the same ones.
+    def sample(
+        self, n: int, seed: int, values: Values = _NONE, wildcards: Wildcards = _NONE
+    ) -> list[str]:
+        """So many of the prompts at random, no two by the same choices; the
+        same seed gives the same ones.
 
         Raises:
             InvalidRequestError: there are not so many, or as for `expand`.
@@ -83,12 +95,16 @@ class Template:
     def _texts(self, values: Values) -> dict[str, str]:
         if unknown := [name for name in values if name not in self._declared]:
             known = ", ".join(self._declared) or "none"
-            raise InvalidRequestError(f"The template has no variable {unknown[0][:100]!r}; it has {known}.")
+            raise InvalidRequestError(
+                f"The template has no variable {unknown[0][:100]!r}; it has {known}."
+            )
         texts = {}
         for variable in self.variables:
             value = values.get(variable.name, variable.default)
             if value is None:
-                raise InvalidRequestError(f"The variable {variable.name} has no value, and no default: give it one.")
+                raise InvalidRequestError(
+                    f"The variable {variable.name} has no value, and no default: give it one."
+                )
             texts[variable.name] = variable.text_of(value)
         return texts
 

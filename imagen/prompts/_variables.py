@@ -16,11 +16,18 @@ MOST_CHARACTERS = 100_000
 """Of a template, of a value, and of a prompt."""
 
 VariableType = Literal["text", "int", "float", "choice"]
-_TYPES: dict[str, VariableType] = {"text": "text", "int": "int", "float": "float", "choice": "choice"}
+_TYPES: dict[str, VariableType] = {
+    "text": "text",
+    "int": "int",
+    "float": "float",
+    "choice": "choice",
+}
 
 
 class Variable(msgspec.Struct, frozen=True, kw_only=True):
-    """What a template asks the caller for. `options` are those of a choice; without a `default` a value must be given."""
+    """What a template asks the caller for. `options` are those of a choice;
+    without a `default` a value must be given.
+    """
 
     name: str
     type: VariableType = "text"
@@ -57,17 +64,22 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
                 return len(text) <= MOST_CHARACTERS
 
 
-def read_variable(name: str, type_name: str | None, options: str | None, default: str | None) -> Variable:
+def read_variable(
+    name: str, type_name: str | None, options: str | None, default: str | None
+) -> Variable:
     """A variable as it is written.
 
     Raises:
         InvalidRequestError: there is no such type, or the default is not of it.
     """
-    choices = tuple(dict.fromkeys(filter(None, (option.strip() for option in (options or "").split(",")))))
+    choices = tuple(
+        dict.fromkeys(filter(None, (option.strip() for option in (options or "").split(","))))
+    )
     kind = _TYPES.get(type_name or "text")
     if kind is None or (kind == "choice") != bool(choices):
         raise InvalidRequestError(
-            f"The type of the variable {name[:100]} is text, int, float or choice(a,b), and text where none is given.",
+            f"The type of the variable {name[:100]} is text, int, float or choice(a,b), and text"
+            " where none is given.",
             code="INVALID_PROMPT",
         )
     variable = Variable(name=name, type=kind, options=choices, default=default)
@@ -77,7 +89,8 @@ def read_variable(name: str, type_name: str | None, options: str | None, default
 
 
 def declare(variable: Variable, variables: dict[str, Variable]) -> None:
-    """Adds a variable to those of a template: it is declared once, and may stand alone elsewhere.
+    """Adds a variable to those of a template: it is declared once, and may
+    stand alone elsewhere.
 
     Raises:
         InvalidRequestError: it is declared twice, in different words.
@@ -86,7 +99,8 @@ def declare(variable: Variable, variables: dict[str, Variable]) -> None:
     known = variables.get(variable.name, bare)
     if bare not in (known, variable) and known != variable:
         raise InvalidRequestError(
-            f"The variable {variable.name} is declared twice, in different words: leave all but its name out of one.",
+            f"The variable {variable.name} is declared twice, in different words: leave all but its"
+            " name out of one.",
             code="INVALID_PROMPT",
         )
     variables[variable.name] = variable if known == bare else known

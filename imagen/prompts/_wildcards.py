@@ -1,4 +1,6 @@
-"""The user's wildcards: text files with a line for each thing that one stands for."""
+"""The user's wildcards: text files with a line for each thing that one stands
+for.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,16 @@ _MOST_FILES = 1000
 
 
 def read_wildcards(folder: Path, template: Template) -> Wildcards:
-    """The lines of every wildcard that a template needs, also those that stand in the lines of others. Blocking.
+    """The lines of every wildcard that a template needs, also those that stand
+    in the lines of others. Blocking.
 
-    `animals` is the file animals.txt of the folder, `beasts/cats` is cats.txt in its folder beasts. Empty lines, and
-    those that begin with #, do not count.
+    `animals` is the file animals.txt of the folder, `beasts/cats` is cats.txt
+    in its folder beasts. Empty lines, and those that begin with #, do not
+    count.
 
     Raises:
-        InvalidRequestError: a file is missing, too large, no text, or leads out of the folder.
+        InvalidRequestError: a file is missing, too large, no text, or leads out
+            of the folder.
     """
     found: dict[str, tuple[str, ...]] = {}
     missing = sorted(template.wildcards)
@@ -42,19 +47,28 @@ def _read_file(folder: Path, name: str) -> tuple[str, ...]:
     path = folder / f"{name}{_SUFFIX}"
     try:
         if not Path(os.path.realpath(path, strict=True)).is_relative_to(os.path.realpath(folder)):
-            raise InvalidRequestError(f"The wildcard {name} is a link that leads out of {folder}: put a file there.")
+            raise InvalidRequestError(
+                f"The wildcard {name} is a link that leads out of {folder}: put a file there."
+            )
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
         if len(data) > _MOST_BYTES:
-            raise InvalidRequestError(f"The wildcard {path} is larger than {_MOST_BYTES >> 20} MiB: split it.")
+            raise InvalidRequestError(
+                f"The wildcard {path} is larger than {_MOST_BYTES >> 20} MiB: split it."
+            )
         text = data.decode("utf-8-sig")
     except FileNotFoundError:
         raise InvalidRequestError(
-            f"There is no wildcard {name}: write its lines into {path}, or \\_\\_ for the letters themselves."
+            f"There is no wildcard {name}: write its lines into {path}, or \\_\\_ for the letters"
+            " themselves."
         ) from None
     except UnicodeDecodeError:
-        raise InvalidRequestError(f"The wildcard {path} is no UTF-8 text: save it as UTF-8.") from None
+        raise InvalidRequestError(
+            f"The wildcard {path} is no UTF-8 text: save it as UTF-8."
+        ) from None
     except OSError as error:
-        raise InvalidRequestError(f"The wildcard {path} cannot be read: {error.strerror or error}.") from error
+        raise InvalidRequestError(
+            f"The wildcard {path} cannot be read: {error.strerror or error}."
+        ) from error
     lines = (line.strip() for line in text.splitlines())
     return tuple(line for line in lines if line and not line.startswith("#"))

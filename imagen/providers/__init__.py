@@ -1,7 +1,8 @@
 """The providers, each a module of pure exchanges.
 
-A new one is a module here whose `PROVIDER` (or `PROVIDERS`, where one wire format has several) is found by itself, a file
-in `catalog/`, an entry in `testing/simulator/` and a folder of tests.
+A new one is a module here whose `PROVIDER` (or `PROVIDERS`, where one wire
+format has several) is found by itself, a file in `catalog/`, an entry in
+`testing/simulator/` and a folder of tests.
 """
 
 from __future__ import annotations

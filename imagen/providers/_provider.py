@@ -11,7 +11,16 @@ from .._requests.catalog import JsonValue, Model, Operation, RateLimit
 from .._requests.request import Request
 from ._steps import BatchExchange, Exchange, HttpResponse, JobAccepted, Step
 
-__all__ = ["Call", "Callback", "CallbackReading", "BatchApi", "EncodedImage", "ListedModel", "ModelListing", "Provider"]
+__all__ = [
+    "Call",
+    "Callback",
+    "CallbackReading",
+    "BatchApi",
+    "EncodedImage",
+    "ListedModel",
+    "ModelListing",
+    "Provider",
+]
 
 
 class EncodedImage(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,13 +36,17 @@ class EncodedImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """What an exchange is asked to do: `count` images of one request, in the words of the model.
+    """What an exchange is asked to do: `count` images of one request, in the
+    words of the model.
 
-    The fields of `request` hold only what the model takes (`imagen/_translation.py` saw to it); its sources are here, read:
-    `images` are those that change, the first before the others, `references` those that lend their look. `mask` has the
-    size of the first image, and is white where it is to change. `settings` are the provider's own, with what
-    imagen.toml says in its place. At `callback_url` imagen can be told that a job has ended, and `callback_secret` is what
-    a provider signs that with that lets its callers choose the secret.
+    The fields of `request` hold only what the model takes
+    (`imagen/_translation.py` saw to it); its sources are here, read: `images`
+    are those that change, the first before the others, `references` those that
+    lend their look. `mask` has the size of the first image, and is white where
+    it is to change. `settings` are the provider's own, with what imagen.toml
+    says in its place. At `callback_url` imagen can be told that a job has
+    ended, and `callback_secret` is what a provider signs that with that lets
+    its callers choose the secret.
     """
 
     request: Request
@@ -51,9 +64,11 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Callback(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that claims to come from a provider and to say that a job has ended.
+    """A request that claims to come from a provider and to say that a job has
+    ended.
 
-    Header names are lower-case; `now` is Unix time, `secret` the `callback_secret` of the calls.
+    Header names are lower-case; `now` is Unix time, `secret` the
+    `callback_secret` of the calls.
     """
 
     headers: Mapping[str, str]
@@ -66,14 +81,17 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
 
 
 CallbackReading = Generator[Step, HttpResponse | bytes | None, str]
-"""Checks the signature of a callback and gives the id of its job, or raises AuthenticationError. It may ask for keys."""
+"""Checks the signature of a callback and gives the id of its job, or raises
+AuthenticationError. It may ask for keys.
+"""
 
 
 class BatchApi(msgspec.Struct, frozen=True, kw_only=True):
     """What a provider does for less when it may take hours: its batch API.
 
-    `run` sends many calls together, waits for them and delivers each; `collect` does the second half of it, for a job that
-    was submitted by another process. Both are given the same calls, of one model, in the same order.
+    `run` sends many calls together, waits for them and delivers each; `collect`
+    does the second half of it, for a job that was submitted by another process.
+    Both are given the same calls, of one model, in the same order.
     """
 
     operations: tuple[Operation, ...]
@@ -83,7 +101,9 @@ class BatchApi(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """One image model as a provider lists it: `wire_name` is the one that requests carry."""
+    """One image model as a provider lists it: `wire_name` is the one that
+    requests carry.
+    """
 
     wire_name: str
     name: str = ""
@@ -91,26 +111,35 @@ class ListedModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ModelListing = Generator[Step, HttpResponse | bytes | None, tuple[ListedModel, ...]]
-"""Like an exchange, and gives the image models that a provider has for this key."""
+"""Like an exchange, and gives the image models that a provider has for this
+key.
+"""
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """One provider.
 
-    `base_url_variable` and `key_variables` name environment variables, the first key that is set is taken; a provider
-    that works on this machine has none of them. The key goes into the header `key_header`, behind `key_prefix`, to the
-    origin of the base URL and to hosts whose name ends in one of `key_domains` (".bfl.ai"). With `basic_auth` it is
-    "user:password", sent as HTTP's Basic scheme wants it. Without the `packages` that it imports it cannot be used; the
-    extra of its name brings them. `optional` providers (a server of one's own) are chosen for a default model only
-    where their base URL or key is set.
+    `base_url_variable` and `key_variables` name environment variables, the
+    first key that is set is taken; a provider that works on this machine has
+    none of them. The key goes into the header `key_header`, behind
+    `key_prefix`, to the origin of the base URL and to hosts whose name ends in
+    one of `key_domains` (".bfl.ai"). With `basic_auth` it is "user:password",
+    sent as HTTP's Basic scheme wants it. Without the `packages` that it imports
+    it cannot be used; the extra of its name brings them. `optional` providers
+    (a server of one's own) are chosen for a default model only where their base
+    URL or key is set.
 
-    `collect` picks up a job that an operation, in a process that died perhaps, was told of as `JobAccepted`: it asks how far
-    the job is and fetches the images, like the second half of that operation; its call holds no images to work on.
-    `read_callback` checks what comes in at `Call.callback_url`. `batch_api` is its batch API.
+    `collect` picks up a job that an operation, in a process that died perhaps,
+    was told of as `JobAccepted`: it asks how far the job is and fetches the
+    images, like the second half of that operation; its call holds no images to
+    work on. `read_callback` checks what comes in at `Call.callback_url`.
+    `batch_api` is its batch API.
 
-    `probe_url` is a path that costs nothing and needs the key: `imagen doctor` asks it. `settings` are what imagen.toml
-    may change under [providers.NAME.settings], with their defaults. `rate_limit` holds for all its models together.
-    `models` are tables as in `catalog/*.toml`, for providers that are not built in.
+    `probe_url` is a path that costs nothing and needs the key: `imagen doctor`
+    asks it. `settings` are what imagen.toml may change under
+    [providers.NAME.settings], with their defaults. `rate_limit` holds for all
+    its models together. `models` are tables as in `catalog/*.toml`, for
+    providers that are not built in.
     """
 
     name: str

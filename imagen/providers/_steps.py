@@ -14,7 +14,8 @@ An exchange yields a step and is sent what the step gave::
     Cancellable              -> None                how to stop the job from now on
     Delivered                -> None                the result of one of many requests that were sent together
 
-and returns the images it got, or raises an ImagenError. It does no I/O, knows no clock and never sees the key.
+and returns the images it got, or raises an ImagenError. It does no I/O, knows
+no clock and never sees the key.
 """
 
 from __future__ import annotations
@@ -63,14 +64,19 @@ class _Word(msgspec.Struct, frozen=True, kw_only=True):
 class HttpRequest(_Word, frozen=True, kw_only=True):
     """A request to send.
 
-    A `url` without a scheme is a path below the provider's base URL, and only such a request, or one to that very
-    origin or to the provider's own domains, carries the key. `repeatable` marks steps that are safe to send twice: polls,
-    lists, downloads. `collects` marks the fetching of a finished image, which is paid by then and may lie with a
-    stranger: the key goes along on the very origin of the base URL only. The answer to a request with `cache_seconds` may
-    be an earlier one, no older than that. `idempotent` marks a creating step that carries a key of its own by which the
-    provider makes it once, however often it comes. While the answer is waited for, `meanwhile` is asked how far the work is.
+    A `url` without a scheme is a path below the provider's base URL, and only
+    such a request, or one to that very origin or to the provider's own domains,
+    carries the key. `repeatable` marks steps that are safe to send twice:
+    polls, lists, downloads. `collects` marks the fetching of a finished image,
+    which is paid by then and may lie with a stranger: the key goes along on the
+    very origin of the base URL only. The answer to a request with
+    `cache_seconds` may be an earlier one, no older than that. `idempotent`
+    marks a creating step that carries a key of its own by which the provider
+    makes it once, however often it comes. While the answer is waited for,
+    `meanwhile` is asked how far the work is.
 
-    A streamed GET with the headers of a WebSocket handshake gives the bytes of the socket, from the server's side only.
+    A streamed GET with the headers of a WebSocket handshake gives the bytes of
+    the socket, from the server's side only.
     """
 
     method: str
@@ -102,21 +108,26 @@ class HttpResponse(_Word, frozen=True, kw_only=True):
 class ReadChunk(_Word, frozen=True, kw_only=True):
     """Asks for the next piece of the body of the streamed request before it.
 
-    On a WebSocket `wait_seconds` bounds the wait: the answer is None where nothing came for so long.
+    On a WebSocket `wait_seconds` bounds the wait: the answer is None where
+    nothing came for so long.
     """
 
     wait_seconds: float | None = None
 
 
 class Wait(_Word, frozen=True, kw_only=True):
-    """Asks for a pause, between two polls say. One before a poll of a job names it, and ends when the provider calls back."""
+    """Asks for a pause, between two polls say. One before a poll of a job names
+    it, and ends when the provider calls back.
+    """
 
     seconds: float
     job_id: str | None = None
 
 
 class Reporter(Protocol):
-    """What a computation may say on its way; each call may raise `Cancelled`, which ends the computation at once."""
+    """What a computation may say on its way; each call may raise `Cancelled`,
+    which ends the computation at once.
+    """
 
     def progress(self, fraction: float) -> None:
         """So much of the work is done, from 0 to 1."""
@@ -138,7 +149,9 @@ class Compute(_Word, frozen=True, kw_only=True):
 
 
 class Render(_Word, frozen=True, kw_only=True):
-    """Asks for an image made on a device of this machine; of the calls for one device, one runs at a time."""
+    """Asks for an image made on a device of this machine; of the calls for one
+    device, one runs at a time.
+    """
 
     call: Callable[[Reporter], bytes]
     device: str
@@ -153,14 +166,18 @@ class PartialImage(_Word, frozen=True, kw_only=True):
 
 
 class Progress(_Word, frozen=True, kw_only=True):
-    """So much of the work is done, from 0 to 1; `note` says what is going on, such as a place in a queue."""
+    """So much of the work is done, from 0 to 1; `note` says what is going on,
+    such as a place in a queue.
+    """
 
     fraction: float | None = None
     note: str = ""
 
 
 class Meanwhile(_Word, frozen=True, kw_only=True):
-    """A question asked again and again while another request is under way; `read` makes a step to show of each answer."""
+    """A question asked again and again while another request is under way;
+    `read` makes a step to show of each answer.
+    """
 
     request: HttpRequest
     every_seconds: float
@@ -168,10 +185,12 @@ class Meanwhile(_Word, frozen=True, kw_only=True):
 
 
 class JobAccepted(_Word, frozen=True, kw_only=True):
-    """The provider took the job and will know it by this id, from another process too.
+    """The provider took the job and will know it by this id, from another
+    process too.
 
-    `reported_cost_usd` is what the answer to the submission said that the job costs, where it did: it is stored, as whoever
-    collects the job may not be told it again.
+    `reported_cost_usd` is what the answer to the submission said that the job
+    costs, where it did: it is stored, as whoever collects the job may not be
+    told it again.
     """
 
     job_id: str
@@ -180,9 +199,11 @@ class JobAccepted(_Word, frozen=True, kw_only=True):
 
 
 class Cancellable(_Word, frozen=True, kw_only=True):
-    """From now on `request` stops the job, if nobody waits for it any more; without one, letting go of it has to do.
+    """From now on `request` stops the job, if nobody waits for it any more;
+    without one, letting go of it has to do.
 
-    `stops_bill` says that a job which is stopped now costs nothing, so that it is stopped at once instead of waited for.
+    `stops_bill` says that a job which is stopped now costs nothing, so that it
+    is stopped at once instead of waited for.
     """
 
     request: HttpRequest | None
@@ -199,7 +220,9 @@ class Usage(_Word, frozen=True, kw_only=True):
 
 
 class GeneratedImage(_Word, frozen=True, kw_only=True):
-    """One image as the provider gave it; size and media type are read from the bytes later."""
+    """One image as the provider gave it; size and media type are read from the
+    bytes later.
+    """
 
     data: bytes
     revised_prompt: str | None = None
@@ -211,7 +234,8 @@ class GeneratedImage(_Word, frozen=True, kw_only=True):
 
 
 class WithheldImage(_Word, frozen=True, kw_only=True):
-    """An image that was made, and refused by the provider's filter in a reply that looks like success.
+    """An image that was made, and refused by the provider's filter in a reply
+    that looks like success.
 
     One that is not `billed` has no share in the cost of the reply.
     """
@@ -221,16 +245,19 @@ class WithheldImage(_Word, frozen=True, kw_only=True):
 
 
 class LostImage(_Word, frozen=True, kw_only=True):
-    """An image that was made and billed, and could not be had: its link had expired, or its bytes were broken."""
+    """An image that was made and billed, and could not be had: its link had
+    expired, or its bytes were broken.
+    """
 
     reason: str
 
 
 class GeneratedImages(_Word, frozen=True, kw_only=True):
-    """The end of an exchange: the images, and what the reply says of their cost for all of them together.
+    """The end of an exchange: the images, and what the reply says of their cost
+    for all of them together.
 
-    `units` is how much the provider counted of what it charges for: megapixels, seconds. `adjustments` are those that only
-    the exchange knew of.
+    `units` is how much the provider counted of what it charges for: megapixels,
+    seconds. `adjustments` are those that only the exchange knew of.
     """
 
     images: tuple[GeneratedImage | WithheldImage | LostImage, ...]
@@ -242,7 +269,9 @@ class GeneratedImages(_Word, frozen=True, kw_only=True):
 
 
 class ResultDelivered(_Word, frozen=True, kw_only=True):
-    """What became of one of the requests that a provider does together: `position` counts them from 0."""
+    """What became of one of the requests that a provider does together:
+    `position` counts them from 0.
+    """
 
     position: int
     result: GeneratedImages | ImagenError
@@ -263,10 +292,13 @@ class StreamedReply(Protocol):
 
 
 class Transport(Protocol):
-    """Sends requests to one provider. `imagen.testing.ScriptedTransport` is one without a network."""
+    """Sends requests to one provider. `imagen.testing.ScriptedTransport` is one
+    without a network.
+    """
 
     def open(self, request: HttpRequest) -> AbstractAsyncContextManager[StreamedReply]:
-        """Sends a request and gives the answer as soon as its headers are there; leaving the block drops the rest.
+        """Sends a request and gives the answer as soon as its headers are
+        there; leaving the block drops the rest.
 
         Raises:
             ProviderError: nothing was sent; the way to the provider is down.
@@ -293,4 +325,6 @@ Step = (
 )
 Exchange = Generator[Step, HttpResponse | bytes | None, GeneratedImages]
 BatchExchange = Generator[Step, HttpResponse | bytes | None, None]
-"""Requests that are done together: it yields a `ResultDelivered` for each as it reads its result, so that few are in memory."""
+"""Requests that are done together: it yields a `ResultDelivered` for each as it
+reads its result, so that few are in memory.
+"""

@@ -1,7 +1,9 @@
-"""Stable Diffusion web UI of AUTOMATIC1111, and Forge: an engine on a machine of one's own, started with --api.
+"""Stable Diffusion web UI of AUTOMATIC1111, and Forge: an engine on a machine
+of one's own, started with --api.
 
-It draws one order at a time and answers when it is done; how far it is, another path says meanwhile. With --api-auth, the
-variable SD_WEBUI_AUTH holds user:password, as for --api-auth.
+It draws one order at a time and answers when it is done; how far it is, another
+path says meanwhile. With --api-auth, the variable SD_WEBUI_AUTH holds
+user:password, as for --api-auth.
 """
 
 from __future__ import annotations
@@ -45,7 +47,13 @@ from ._wire.http import (
     trace,
 )
 from ._wire.masks import white_mask
-from ._wire.self_hosted import checkpoint_of, fitted_size, keep_free, number_setting, runs_out_of_memory
+from ._wire.self_hosted import (
+    checkpoint_of,
+    fitted_size,
+    keep_free,
+    number_setting,
+    runs_out_of_memory,
+)
 
 __all__ = ["PROVIDER", "draw", "enhance", "list_models"]
 
@@ -58,15 +66,18 @@ _RESERVED = (
 )
 _FORMATS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 _DEFAULT_SCALE = 2.0
-# The start is kept where the mask is white, which is what the web page does too.
+# The start is kept where the mask is white, which is what the web page does
+# too.
 _KEEP_ORIGINAL = 1
 
 
-# --- operations -----------------------------------------------------------------------------------------------------
+# --- operations ---------------------------------------------------------------
 
 
 def draw(call: Call) -> Exchange:
-    """Text to image, or an image drawn again: whole, by its strength, or inside a mask."""
+    """Text to image, or an image drawn again: whole, by its strength, or inside
+    a mask.
+    """
     task_id = f"task({secrets.token_hex(8)})"
     body, path = _body(call, task_id), "txt2img"
     if call.images:
@@ -79,14 +90,18 @@ def draw(call: Call) -> Exchange:
     watched = _Watched(call, task_id)
     response = yield from _order(call, path, _with_options(call, body), watched)
     if watched.interrupted:
-        raise ProviderError(f"{_NAME} was told to stop this image before it was finished.", details=trace(response))
+        raise ProviderError(
+            f"{_NAME} was told to stop this image before it was finished.", details=trace(response)
+        )
     return _read(call, response)
 
 
 def enhance(call: Call) -> Exchange:
     """The same image, larger, by an upscaler and without words."""
     fields = ("prompt", "size", "negative_prompt", "guidance", "steps", "output_format")
-    call, adjustments = leave_out(call, *fields, reason="an upscaler takes no more than an image and a scale")
+    call, adjustments = leave_out(
+        call, *fields, reason="an upscaler takes no more than an image and a scale"
+    )
     request = call.request
     assert isinstance(request, Enhance)
     body: dict[str, JsonValue] = {
@@ -97,7 +112,9 @@ def enhance(call: Call) -> Exchange:
     body = add_options(body, request, reserved=_RESERVED)
     response = yield from _order(call, "extra-single-image", body, None)
     image = decode(_decode_enhanced, response, _NAME, billed="no").image
-    return GeneratedImages(images=(GeneratedImage(data=decode_base64(image, _NAME)),), adjustments=adjustments)
+    return GeneratedImages(
+        images=(GeneratedImage(data=decode_base64(image, _NAME)),), adjustments=adjustments
+    )
 
 
 def list_models() -> ModelListing:
@@ -107,12 +124,14 @@ def list_models() -> ModelListing:
         raise _refusal(response)
     items = decode(_decode_list, response, _NAME, billed="no")
     names = (
-        (one_line(item.get("model_name")), one_line(item.get("title"))) for item in items if isinstance(item, dict)
+        (one_line(item.get("model_name")), one_line(item.get("title")))
+        for item in items
+        if isinstance(item, dict)
     )
     return tuple(ListedModel(wire_name=name, name=title) for name, title in names if name)
 
 
-# --- what is sent ---------------------------------------------------------------------------------------------------
+# --- what is sent -------------------------------------------------------------
 
 
 def _body(call: Call, task_id: str) -> dict[str, JsonValue]:
@@ -130,13 +149,18 @@ def _body(call: Call, task_id: str) -> dict[str, JsonValue]:
         "denoising_strength": request.strength if isinstance(request, Vary) else None,
     }
     if isinstance(request, (Edit, Vary)) or request.size is not None:
-        # Otherwise an image would be drawn again as the square that is the default here.
-        asked["width"], asked["height"] = fitted_size(request, call.images[0] if call.images else None)
+        # Otherwise an image would be drawn again as the square that is the
+        # default here.
+        asked["width"], asked["height"] = fitted_size(
+            request, call.images[0] if call.images else None
+        )
     return {field: value for field, value in asked.items() if value is not None}
 
 
 def _with_options(call: Call, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """The body with the caller's fields, whose `override_settings` are added to those that the request needs."""
+    """The body with the caller's fields, whose `override_settings` are added to
+    those that the request needs.
+    """
     request, checkpoint = call.request, checkpoint_of(call.model)
     override: dict[str, JsonValue] = {}
     if checkpoint is not None:
@@ -153,7 +177,8 @@ def _with_options(call: Call, body: dict[str, JsonValue]) -> dict[str, JsonValue
 def _order(
     call: Call, path: str, body: Mapping[str, JsonValue], watched: _Watched | None
 ) -> Generator[Step, HttpResponse | bytes | None, HttpResponse]:
-    # It stops whatever is being drawn, which is why it can be switched off where several people share an engine.
+    # It stops whatever is being drawn, which is why it can be switched off
+    # where several people share an engine.
     stops = call.settings.get("interrupts") is not False
     stop = HttpRequest(method="POST", url=f"{_API}/interrupt") if stops else None
     yield Cancellable(request=stop, stops_bill=True)
@@ -166,7 +191,7 @@ def _order(
     return response
 
 
-# --- how far it is --------------------------------------------------------------------------------------------------
+# --- how far it is ------------------------------------------------------------
 
 
 class _State(msgspec.Struct):
@@ -195,7 +220,9 @@ class _Watched:
         self._shown = 0
         self._last = b""
         skip = "false" if self._previews else "true"
-        request = HttpRequest(method="GET", url=f"{_API}/progress?skip_current_image={skip}", repeatable=True)
+        request = HttpRequest(
+            method="GET", url=f"{_API}/progress?skip_current_image={skip}", repeatable=True
+        )
         seconds = number_setting(call, "progress_seconds", 1.0)
         self.question = Meanwhile(request=request, every_seconds=seconds, read=self._read)
 
@@ -226,11 +253,17 @@ class _Watched:
 def _read_progress(told: _Told) -> Progress:
     share, step, steps = told.progress, told.state.sampling_step, told.state.sampling_steps
     is_share = isinstance(share, (int, float)) and not isinstance(share, bool) and 0 <= share <= 1
-    note = f"step {step} of {steps}" if isinstance(step, int) and isinstance(steps, int) and steps else ""
-    return Progress(fraction=float(share) if is_share and isinstance(share, (int, float)) else None, note=note)
+    note = (
+        f"step {step} of {steps}"
+        if isinstance(step, int) and isinstance(steps, int) and steps
+        else ""
+    )
+    return Progress(
+        fraction=float(share) if is_share and isinstance(share, (int, float)) else None, note=note
+    )
 
 
-# --- what comes back ------------------------------------------------------------------------------------------------
+# --- what comes back ----------------------------------------------------------
 
 
 class _Drawn(msgspec.Struct):
@@ -260,7 +293,8 @@ def _read(call: Call, response: HttpResponse) -> GeneratedImages:
     info = _read_info(drawn.info)
     first = info.index_of_first_image
     if not isinstance(first, int) or isinstance(first, bool) or not 0 <= first < len(drawn.images):
-        # Older ones do not say it; a grid is there where there is one image more than several.
+        # Older ones do not say it; a grid is there where there is one image
+        # more than several.
         first = 1 if 1 < call.count == len(drawn.images) - 1 else 0
     images = [
         _read_image(item, _read_seed(info, place))
@@ -282,7 +316,9 @@ def _read_info(info: object) -> _Info:
 def _read_seed(info: _Info, place: int) -> int | None:
     seeds = info.all_seeds if isinstance(info.all_seeds, list) else [info.seed]
     seed = seeds[place] if place < len(seeds) else None
-    return seed if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63 else None
+    return (
+        seed if isinstance(seed, int) and not isinstance(seed, bool) and 0 <= seed < 2**63 else None
+    )
 
 
 def _read_image(item: msgspec.Raw, seed: int | None) -> GeneratedImage | LostImage:
@@ -292,7 +328,7 @@ def _read_image(item: msgspec.Raw, seed: int | None) -> GeneratedImage | LostIma
         return LostImage(reason=error.message)
 
 
-# --- errors ---------------------------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------
 
 
 class _Refused(msgspec.Struct):
@@ -304,7 +340,12 @@ class _Refused(msgspec.Struct):
 _decode_refused = msgspec.json.Decoder(_Refused).decode
 
 # Said with a status of 500, or 404, though the request is at fault.
-_AT_FAULT = ("invalid encoded image", "invalid image url", "requests not allowed", "init image not found")
+_AT_FAULT = (
+    "invalid encoded image",
+    "invalid image url",
+    "requests not allowed",
+    "init image not found",
+)
 
 
 def _refusal(response: HttpResponse) -> ImagenError:
@@ -321,9 +362,13 @@ def _refusal(response: HttpResponse) -> ImagenError:
         case 400 | 422 | 413:
             return InvalidRequestError(said, code="INVALID_PROMPT", details=details)
         case 401 | 403:
-            return AuthenticationError(f"{said} Put user:password of --api-auth into SD_WEBUI_AUTH.", details=details)
+            return AuthenticationError(
+                f"{said} Put user:password of --api-auth into SD_WEBUI_AUTH.", details=details
+            )
         case 404:
-            return ProviderError(f"{said} Start the web UI with --api, and check SD_WEBUI_URL.", details=details)
+            return ProviderError(
+                f"{said} Start the web UI with --api, and check SD_WEBUI_URL.", details=details
+            )
         case 500 if runs_out_of_memory(kind, text):
             return ProviderError(f"{said} Ask for a smaller size.", details=details)
         case 500:
@@ -334,7 +379,9 @@ def _refusal(response: HttpResponse) -> ImagenError:
         case status if status >= 400:
             return InvalidRequestError(said, code="API_ERROR", details=details)
         case _:
-            return ProviderError(f"{said} That is no answer of the web UI; check SD_WEBUI_URL.", details=details)
+            return ProviderError(
+                f"{said} That is no answer of the web UI; check SD_WEBUI_URL.", details=details
+            )
 
 
 def _complaint(refused: _Refused) -> str:
@@ -371,9 +418,11 @@ PROVIDER = Provider(
     settings={
         # Seconds between two questions how far an image is.
         "progress_seconds": 1.0,
-        # The upscaler of an enhancement, by its name on the page; "None" would change nothing.
+        # The upscaler of an enhancement, by its name on the page; "None" would
+        # change nothing.
         "upscaler": "R-ESRGAN 4x+",
-        # Whether an image that nobody waits for any more is interrupted. The engine then stops whatever it is drawing.
+        # Whether an image that nobody waits for any more is interrupted. The
+        # engine then stops whatever it is drawing.
         "interrupts": True,
     },
 )

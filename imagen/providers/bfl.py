@@ -1,6 +1,8 @@
-"""Black Forest Labs' FLUX models: every call is a job that is submitted, asked for, and fetched from a link.
+"""Black Forest Labs' FLUX models: every call is a job that is submitted, asked
+for, and fetched from a link.
 
-The table `wire` of a model's catalog entry says how its endpoint names things; see `_Wire`.
+The table `wire` of a model's catalog entry says how its endpoint names things;
+see `_Wire`.
 """
 
 from __future__ import annotations
@@ -82,9 +84,11 @@ _RESERVED = (
 )
 # Right after the submission not every cluster knows the job yet.
 _GRACE_POLLS = 5
-# FLUX 3 refuses fields that it does not know, and of it and of the tools nobody publishes that they call back.
+# FLUX 3 refuses fields that it does not know, and of it and of the tools nobody
+# publishes that they call back.
 _NOT_CALLING_BACK = ("flux-3", "flux-tools/")
-# One credit is a cent (docs.bfl.ai, pricing). No image costs that many; what lies beyond breaks the arithmetic of money.
+# One credit is a cent (docs.bfl.ai, pricing). No image costs that many; what
+# lies beyond breaks the arithmetic of money.
 _CREDITS_PER_USD = 100
 _MOST_CREDITS = 10**6
 # What a database keeps.
@@ -94,10 +98,13 @@ _LARGEST_SEED = 2**63 - 1
 class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What differs from endpoint to endpoint.
 
-    `images` are the fields for the images, in their order, all of them needed where `every_image` is set; `image_list` is
-    one field for all of them. `variation` is the field of an image to vary, `likeness` how near to it the result is, from 0
-    to 1. `safety` is the tolerance for strict, standard and relaxed. Of `one_of_options` at least one is needed, and a size
-    where `size_required` is set: without them the endpoint would change nothing, for money.
+    `images` are the fields for the images, in their order, all of them needed
+    where `every_image` is set; `image_list` is one field for all of them.
+    `variation` is the field of an image to vary, `likeness` how near to it the
+    result is, from 0 to 1. `safety` is the tolerance for strict, standard and
+    relaxed. Of `one_of_options` at least one is needed, and a size where
+    `size_required` is set: without them the endpoint would change nothing, for
+    money.
     """
 
     images: tuple[str, ...] = ()
@@ -111,7 +118,7 @@ class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size_required: bool = False
 
 
-# --- operations -----------------------------------------------------------------------------------------------------
+# --- operations ---------------------------------------------------------------
 
 
 def generate(call: Call) -> Exchange:
@@ -121,7 +128,9 @@ def generate(call: Call) -> Exchange:
 
 
 def edit(call: Call) -> Exchange:
-    """Images and a prompt to a new image, a mask where the endpoint has one, and the tools that take no prompt."""
+    """Images and a prompt to a new image, a mask where the endpoint has one,
+    and the tools that take no prompt.
+    """
     wire = _read_wire(call.model)
     images = _place(call.images, wire, call.model)
     if call.mask is not None:
@@ -157,14 +166,18 @@ def _place(images: tuple[EncodedImage, ...], wire: _Wire, model: Model) -> dict[
     if wire.image_list is not None and images:
         return {wire.image_list: [as_base64(image) for image in images]}
     if wire.every_image and len(images) != len(wire.images):
-        raise InvalidRequestError(f"{model.id} needs {len(wire.images)} images: {' and '.join(wire.images)}.")
+        raise InvalidRequestError(
+            f"{model.id} needs {len(wire.images)} images: {' and '.join(wire.images)}."
+        )
     return {field: as_base64(image) for field, image in zip(wire.images, images, strict=False)}
 
 
 def _work(call: Call, wire: _Wire, images: Mapping[str, JsonValue]) -> Exchange:
     request = call.request
     if wire.one_of_options and not any(request.options.get(name) for name in wire.one_of_options):
-        raise InvalidRequestError(f"{call.model.id} needs one of {', '.join(wire.one_of_options)} in options.")
+        raise InvalidRequestError(
+            f"{call.model.id} needs one of {', '.join(wire.one_of_options)} in options."
+        )
     if wire.size_required and request.size is None:
         raise InvalidRequestError(f"{call.model.id} needs a size: that of the new image.")
     fitted, _ = _fit(call, wire)
@@ -183,12 +196,16 @@ def _fit(call: Call, wire: _Wire) -> tuple[Call, tuple[Adjustment, ...]]:
         return leave_out(call, "prompt", reason="it takes no prompt")
     if isinstance(call.request, Restyle):
         prompt = f"{_RESTYLING} {call.request.prompt}".strip()
-        call = msgspec.structs.replace(call, request=msgspec.structs.replace(call.request, prompt=prompt))
+        call = msgspec.structs.replace(
+            call, request=msgspec.structs.replace(call.request, prompt=prompt)
+        )
     return call, ()
 
 
 def _request_body(call: Call, wire: _Wire, images: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """The fields that were asked for; FLUX 3 refuses every one that it does not know."""
+    """The fields that were asked for; FLUX 3 refuses every one that it does not
+    know.
+    """
     request = call.request
     asked: dict[str, JsonValue] = {
         "prompt": request.prompt if wire.prompt and request.prompt else None,
@@ -203,18 +220,24 @@ def _request_body(call: Call, wire: _Wire, images: Mapping[str, JsonValue]) -> d
     if request.size is not None and (pair := parse_size(request.size)) is not None:
         asked["width"], asked["height"] = pair
     if request.safety is not None:
-        asked["safety_tolerance"] = wire.safety[("strict", "standard", "relaxed").index(request.safety)]
+        asked["safety_tolerance"] = wire.safety[
+            ("strict", "standard", "relaxed").index(request.safety)
+        ]
     body = {field: value for field, value in asked.items() if value is not None}
     return add_options({**body, **_callback_fields(call)}, request, reserved=_RESERVED)
 
 
 def _callback_fields(call: Call) -> dict[str, JsonValue]:
-    """Where to call back when the job has ended; a webhook of the caller's own has its own secret."""
+    """Where to call back when the job has ended; a webhook of the caller's own
+    has its own secret.
+    """
     if call.callback_url is None or call.model.wire_name.startswith(_NOT_CALLING_BACK):
         return {}
     if "webhook_url" in call.request.options:
         return {}
-    secret: dict[str, JsonValue] = {} if call.callback_secret is None else {"webhook_secret": call.callback_secret}
+    secret: dict[str, JsonValue] = (
+        {} if call.callback_secret is None else {"webhook_secret": call.callback_secret}
+    )
     return {"webhook_url": call.callback_url, **secret}
 
 
@@ -223,11 +246,12 @@ def _resolution_word(resolution: str) -> str:
     return resolution.lower() if resolution.endswith("K") else f"{resolution}sq"
 
 
-# --- the life of a job ----------------------------------------------------------------------------------------------
+# --- the life of a job --------------------------------------------------------
 
 
 class _Submitted(msgspec.Struct):
-    # Any of these may be missing, with a webhook say; neither type is worth a job that is paid.
+    # Any of these may be missing, with a webhook say; neither type is worth a
+    # job that is paid.
     id: object = None
     polling_url: object = None
     cost: object = None
@@ -257,7 +281,8 @@ _OUTPUT_REFUSED = "content moderated"
 _INPUT_REFUSED = "request moderated"
 _FAILED = ("error", "failed")
 _NOT_FOUND = "task not found"
-# A job that failed may be answered by one of the others, with its status in the body.
+# A job that failed may be answered by one of the others, with its status in the
+# body.
 _STATUS_COUNTS = (200, 422, 503)
 _ENDS = (_READY, _OUTPUT_REFUSED, _INPUT_REFUSED, *_FAILED, _NOT_FOUND)
 
@@ -273,22 +298,32 @@ def collect(call: Call, accepted: JobAccepted) -> Exchange:
         grace_polls=_GRACE_POLLS,
         called_back=bool(_callback_fields(call)),
     )
-    answer = yield from await_end(call, job, partial(_read_verdict, job=job, charges=charges), _said)
+    answer = yield from await_end(
+        call, job, partial(_read_verdict, job=job, charges=charges), _said
+    )
     told = _read_cost(answer.cost)
     cost_usd = accepted.reported_cost_usd if told is None else told
     if _status_of(answer) == _OUTPUT_REFUSED:
         withheld = WithheldImage(reason=_why(answer, "its filter refuses it."))
         return GeneratedImages(
-            images=(withheld,), reported_cost_usd=cost_usd if charges else Decimal(0), adjustments=adjustments
+            images=(withheld,),
+            reported_cost_usd=cost_usd if charges else Decimal(0),
+            adjustments=adjustments,
         )
     result = _read_result(answer)
     data = yield from _fetch(job, result.sample)
     seed = call.request.seed if (told_seed := _read_seed(result.seed)) is None else told_seed
-    revised = result.prompt if isinstance(result.prompt, str) and result.prompt != fitted.request.prompt else None
+    revised = (
+        result.prompt
+        if isinstance(result.prompt, str) and result.prompt != fitted.request.prompt
+        else None
+    )
     image = GeneratedImage(data=data, revised_prompt=revised or None, seed=seed, provider_id=job.id)
     told = _read_cost(result.cost)
     return GeneratedImages(
-        images=(image,), reported_cost_usd=cost_usd if told is None else told, adjustments=adjustments
+        images=(image,),
+        reported_cost_usd=cost_usd if told is None else told,
+        adjustments=adjustments,
     )
 
 
@@ -314,13 +349,15 @@ def _read_job(response: HttpResponse) -> JobAccepted:
     url = submitted.polling_url if isinstance(submitted.polling_url, str) else ""
     if not job_id and not url:
         raise ProviderError(
-            f"{_NAME} took the request and did not say how to ask for the image; it may have been billed.",
+            f"{_NAME} took the request and did not say how to ask for the image; it may have been"
+            " billed.",
             billed="unknown",
             details=trace(response),
         )
     return JobAccepted(
         job_id=job_id or url,
-        # Only the cluster that has the job knows it, so the link is taken as it is.
+        # Only the cluster that has the job knows it, so the link is taken as it
+        # is.
         poll_url=url or f"v1/get_result?id={quote(job_id, safe='')}",
         reported_cost_usd=_read_cost(submitted.cost),
     )
@@ -329,7 +366,9 @@ def _read_job(response: HttpResponse) -> JobAccepted:
 def _read_verdict(
     response: HttpResponse, early: bool, job: Job, charges: bool
 ) -> Ended[_Answer] | tuple[Progress, ...] | None:
-    """The status in the body counts before that of HTTP: a job that failed may be answered by another one."""
+    """The status in the body counts before that of HTTP: a job that failed may
+    be answered by another one.
+    """
     answer = _read_answer(response)
     status = _NOT_FOUND if response.status == 404 else ""
     status = status or (_status_of(answer) if response.status in _STATUS_COUNTS else "")
@@ -339,7 +378,11 @@ def _read_verdict(
         return Ended(answer)
     if status in _ENDS:
         raise _end(status, answer, charges, job)
-    return (Progress(fraction=_read_fraction(answer.progress), note=one_line(answer.status)),) if status else None
+    return (
+        (Progress(fraction=_read_fraction(answer.progress), note=one_line(answer.status)),)
+        if status
+        else None
+    )
 
 
 def _read_answer(response: HttpResponse) -> _Answer:
@@ -355,16 +398,26 @@ def _status_of(answer: _Answer) -> str:
 
 
 def _end(status: str, answer: _Answer, charges: bool, job: Job | None = None) -> ImagenError:
-    """The error that the end of a job without an image stands for. Nobody publishes what of these is billed."""
+    """The error that the end of a job without an image stands for. Nobody
+    publishes what of these is billed.
+    """
     details = {} if job is None else {"job_id": job.id}
     if status in (_INPUT_REFUSED, _OUTPUT_REFUSED):
         billed: Billed = "unknown" if charges else "no"
         text = f"{_NAME} refuses the request: {_why(answer, 'its filter does not let it pass.')}"
-        return ContentFilterError(f"{text} Change the prompt or the images.", billed=billed, details=details)
+        return ContentFilterError(
+            f"{text} Change the prompt or the images.", billed=billed, details=details
+        )
     if status == _NOT_FOUND:
-        text = f"{_NAME} does not know the job any more: it ran out, or is unknown to this cluster; it may be billed."
+        text = (
+            f"{_NAME} does not know the job any more: it ran out, or is unknown to this cluster; it"
+            " may be billed."
+        )
         return ProviderError(text, billed="unknown", details=details)
-    text = f"{_NAME} failed to make the image: {_why(answer, 'it does not say why.')} It may be billed; try once more."
+    text = (
+        f"{_NAME} failed to make the image: {_why(answer, 'it does not say why.')} It may be"
+        " billed; try once more."
+    )
     return ProviderError(text, retryable=True, billed="unknown", details=details)
 
 
@@ -372,7 +425,11 @@ def _why(answer: _Answer, otherwise: str) -> str:
     """What `details` says, whatever its form."""
     found = answer.details
     if isinstance(found, dict):
-        values = (item for value in found.values() for item in (value if isinstance(value, list) else [value]))
+        values = (
+            item
+            for value in found.values()
+            for item in (value if isinstance(value, list) else [value])
+        )
         found = ", ".join(filter(None, map(one_line, values)))
     text = one_line(found)
     return f"{text.rstrip('.')}." if text else otherwise
@@ -394,7 +451,9 @@ def _read_result(answer: _Answer) -> _Result:
 
 
 def _fetch(job: Job, link: str) -> Generator[Step, HttpResponse | bytes | None, bytes]:
-    """Downloads the image. A link lives for ten minutes; where it has expired, the job is asked once for another one."""
+    """Downloads the image. A link lives for ten minutes; where it has expired,
+    the job is asked once for another one.
+    """
     try:
         return (yield from download(link, _NAME))
     except ProviderError as error:
@@ -416,13 +475,17 @@ def _read_seed(seed: object) -> int | None:
 
 def _read_cost(credits: object) -> Decimal | None:
     """Credits as US dollars; None where it is no amount of money."""
-    if isinstance(credits, bool) or not isinstance(credits, (int, float)) or not 0 <= credits <= _MOST_CREDITS:
+    if (
+        isinstance(credits, bool)
+        or not isinstance(credits, (int, float))
+        or not 0 <= credits <= _MOST_CREDITS
+    ):
         return None
     # A tiny float has more digits than money.
     return (Decimal(str(credits)) / _CREDITS_PER_USD).quantize(Decimal("1e-9"))
 
 
-# --- errors ---------------------------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------
 
 
 class _Refused(msgspec.Struct):
@@ -436,7 +499,9 @@ _decode_refused = msgspec.json.Decoder(_Refused).decode
 
 
 def _refusal(response: HttpResponse, charges: bool) -> ImagenError:
-    """The error of an answer to a submission. A status in the body counts more than the HTTP code."""
+    """The error of an answer to a submission. A status in the body counts more
+    than the HTTP code.
+    """
     answer = _read_answer(response)
     if response.status in _STATUS_COUNTS and (status := _status_of(answer)) in _ENDS:
         return _end(status, answer, charges)
@@ -444,20 +509,30 @@ def _refusal(response: HttpResponse, charges: bool) -> ImagenError:
     details = trace(response)
     match response.status:
         case 401 | 403:
-            return AuthenticationError(f"{_NAME} does not accept the key. {said} Check BFL_API_KEY.", details=details)
+            return AuthenticationError(
+                f"{_NAME} does not accept the key. {said} Check BFL_API_KEY.", details=details
+            )
         case 402:
             return QuotaExceededError(f"{said} Buy credits at {_NAME}.", details=details)
         case 404:
-            return ModelNotFoundError(f"{said} Check the model and the base URL.", code="API_ERROR", details=details)
+            return ModelNotFoundError(
+                f"{said} Check the model and the base URL.", code="API_ERROR", details=details
+            )
         case 400 | 413 | 422:
             return InvalidRequestError(said, code="INVALID_PROMPT", details=details)
         case 429:
             wait = read_wait_seconds(response.headers, said)
-            return RateLimitError(f"{said} At most 24 jobs may run at once.", retry_after_seconds=wait, details=details)
+            return RateLimitError(
+                f"{said} At most 24 jobs may run at once.",
+                retry_after_seconds=wait,
+                details=details,
+            )
         case code if 400 <= code < 500 and code != 408:
             return InvalidRequestError(said, code="API_ERROR", details=details)
         case code if 300 <= code < 400:
-            return ProviderError(f"{_NAME} redirects to another address, which is not followed.", details=details)
+            return ProviderError(
+                f"{_NAME} redirects to another address, which is not followed.", details=details
+            )
         case _:
             return outage(response, _NAME, said)
 
@@ -493,16 +568,19 @@ PROVIDER = Provider(
     key_variables=("BFL_API_KEY",),
     key_header="x-key",
     key_prefix="",
-    # A job is asked for at the cluster that took it, which has a host of its own.
+    # A job is asked for at the cluster that took it, which has a host of its
+    # own.
     key_domains=(".bfl.ai",),
     probe_url="v1/credits",
     home_page="dashboard.bfl.ai",
-    # docs.bfl.ai, 2026: 24 jobs at once, on all models but FLUX.1 Kontext Max together.
+    # docs.bfl.ai, 2026: 24 jobs at once, on all models but FLUX.1 Kontext Max
+    # together.
     rate_limit=RateLimit(max_at_once=24),
     settings={
         # Seconds between two questions whether a job has ended.
         "poll_seconds": 1.0,
-        # Whether an image that the filter refuses is billed: nobody publishes it, so the worse is taken to be true.
+        # Whether an image that the filter refuses is billed: nobody publishes
+        # it, so the worse is taken to be true.
         "charges_for_moderated": True,
     },
 )

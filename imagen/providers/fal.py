@@ -1,7 +1,9 @@
-"""fal.ai, a gateway to hundreds of models behind one queue: a request is submitted, asked for, and fetched from links.
+"""fal.ai, a gateway to hundreds of models behind one queue: a request is
+submitted, asked for, and fetched from links.
 
-What a model takes is data: the table `wire` of its catalog entry, see `imagen/providers/_model_inputs.py`. Every operation is
-the same exchange, with another input.
+What a model takes is data: the table `wire` of its catalog entry, see
+`imagen/providers/_model_inputs.py`. Every operation is the same exchange, with
+another input.
 """
 
 from __future__ import annotations
@@ -40,7 +42,17 @@ from ._steps import (
     Wait,
     WithheldImage,
 )
-from ._wire.http import MALFORMED, as_data_url, collect_each, decode, download, json_request, one_line, send, trace
+from ._wire.http import (
+    MALFORMED,
+    as_data_url,
+    collect_each,
+    decode,
+    download,
+    json_request,
+    one_line,
+    send,
+    trace,
+)
 from ._wire.model_inputs import Steps, make_input
 from ._wire.polling import Ended, Job, await_end
 from ._wire.signatures import check_signature, read_job_id
@@ -48,13 +60,15 @@ from ._wire.signatures import check_signature, read_job_id
 __all__ = ["PROVIDER", "collect", "read_callback", "run"]
 
 _NAME = "fal.ai"
-# The first of them makes results that are gone after six minutes, the others decide what is paid.
+# The first of them makes results that are gone after six minutes, the others
+# decide what is paid.
 _RESERVED = ("sync_mode", "num_images", "image_size", "image_url", "image_urls", "mask_url")
 # Not below the base URL, and without the key (fal.ai/docs, webhooks).
 _KEYS_URL = "https://rest.fal.ai/.well-known/jwks.json"
 # A result may come a moment after the status that promises it.
 _MOST_RESULT_POLLS = 5
-# No job counts that many megapixels or images; what lies beyond breaks the arithmetic of money.
+# No job counts that many megapixels or images; what lies beyond breaks the
+# arithmetic of money.
 _MOST_UNITS = 10**6
 _LARGEST_SEED = 2**63 - 1
 _PERCENT = re.compile(r"(?<![0-9.])([0-9]{1,3})(?:\.[0-9]+)?%")
@@ -79,7 +93,8 @@ def run(call: Call) -> Exchange:
 
 def collect(call: Call, accepted: JobAccepted) -> Exchange:
     """Waits for the end of a job and fetches its images."""
-    # Nothing is handed in, as the call has no images: this is for what it says was left out.
+    # Nothing is handed in, as the call has no images: this is for what it says
+    # was left out.
     made = yield from make_input(call, _hand_in, reserved=_RESERVED)
     job = _Job(id=accepted.job_id, url=accepted.poll_url.removesuffix(_STATUS))
     result = yield from _finish(call, job, queued=False)
@@ -98,7 +113,7 @@ def _hand_in(image: EncodedImage) -> Steps:
     return as_data_url(image)
 
 
-# --- the life of a job ----------------------------------------------------------------------------------------------
+# --- the life of a job --------------------------------------------------------
 
 
 class _Submitted(msgspec.Struct):
@@ -107,7 +122,8 @@ class _Submitted(msgspec.Struct):
 
 
 class _Status(msgspec.Struct):
-    # No type here is worth a job that is paid: each is looked at when it is used.
+    # No type here is worth a job that is paid: each is looked at when it is
+    # used.
     status: object = None
     queue_position: object = None
     logs: object = None
@@ -140,7 +156,8 @@ def _read_job(response: HttpResponse, endpoint: str) -> _Job:
     job_id = submitted.request_id
     if not isinstance(job_id, str) or not job_id:
         raise ProviderError(
-            f"{_NAME} took the request and did not say how to ask for the images; it may be billed.",
+            f"{_NAME} took the request and did not say how to ask for the images; it may be"
+            " billed.",
             billed="unknown",
             details=trace(response),
         )
@@ -149,7 +166,9 @@ def _read_job(response: HttpResponse, endpoint: str) -> _Job:
 
 
 def _app(endpoint: str) -> str:
-    """The address without what comes behind the app, which the addresses of jobs have not."""
+    """The address without what comes behind the app, which the addresses of
+    jobs have not.
+    """
     parts = endpoint.strip("/").split("/")
     return "/".join(parts[: _app_parts(endpoint)])
 
@@ -159,9 +178,11 @@ def _app_parts(endpoint: str) -> int:
 
 
 def _app_of(url: object, job_id: str, endpoint: str) -> str | None:
-    """The app in the address that an answer gives for a job; None where it is no such address.
+    """The app in the address that an answer gives for a job; None where it is
+    no such address.
 
-    Only the app is taken from there: the key and what follows stay below the base URL, whatever host the answer names.
+    Only the app is taken from there: the key and what follows stay below the
+    base URL, whatever host the answer names.
     """
     if not isinstance(url, str):
         return None
@@ -176,17 +197,21 @@ def _app_of(url: object, job_id: str, endpoint: str) -> str | None:
 
 
 def _finish(call: Call, job: _Job, *, queued: bool) -> Exchange:
-    """The second half of every operation; `queued` where the job is known to wait."""
+    """The second half of every operation; `queued` where the job is known to
+    wait.
+    """
     end = yield from _await_end(call, job, queued=queued)
     response = yield from _fetch_result(job, end)
     return (yield from _collect(call, job, response))
 
 
-def _await_end(call: Call, job: _Job, *, queued: bool) -> Generator[Step, HttpResponse | bytes | None, _Status]:
+def _await_end(
+    call: Call, job: _Job, *, queued: bool
+) -> Generator[Step, HttpResponse | bytes | None, _Status]:
     """Asks until the job is completed, which is also said of one that failed."""
     stop = HttpRequest(method="PUT", url=job.cancel_url)
-    # What has not begun is taken out of the queue for nothing (fal.ai/docs, queue); what runs may be billed when it is
-    # stopped, and may not even stop.
+    # What has not begun is taken out of the queue for nothing (fal.ai/docs,
+    # queue); what runs may be billed when it is stopped, and may not even stop.
     free, has_run = queued, False
     yield Cancellable(request=stop, stops_bill=free)
 
@@ -207,7 +232,9 @@ def _await_end(call: Call, job: _Job, *, queued: bool) -> Generator[Step, HttpRe
     def say(response: HttpResponse) -> str:
         return _sentence(_read_complaint(response).text)
 
-    place = Job(id=job.id, url=job.status_url, provider=_NAME, called_back=call.callback_url is not None)
+    place = Job(
+        id=job.id, url=job.status_url, provider=_NAME, called_back=call.callback_url is not None
+    )
     return (yield from await_end(call, place, read, say))
 
 
@@ -230,12 +257,19 @@ def _progress(status: _Status, word: str) -> Progress:
         before = status.queue_position
         if isinstance(before, bool) or not isinstance(before, int) or before < 0:
             return Progress(note="in the queue")
-        return Progress(note="next in the queue" if before == 0 else f"in the queue behind {before}")
-    return Progress(fraction=_read_fraction(status.logs), note="running" if word == "in_progress" else one_line(word))
+        return Progress(
+            note="next in the queue" if before == 0 else f"in the queue behind {before}"
+        )
+    return Progress(
+        fraction=_read_fraction(status.logs),
+        note="running" if word == "in_progress" else one_line(word),
+    )
 
 
 def _read_fraction(logs: object) -> float | None:
-    """The last percentage in the lines of a log, which is how most models say how far they are."""
+    """The last percentage in the lines of a log, which is how most models say
+    how far they are.
+    """
     for line in reversed(logs if isinstance(logs, list) else []):
         message = line.get("message") if isinstance(line, dict) else None
         if isinstance(message, str) and (found := _PERCENT.findall(message[-2000:])):
@@ -243,11 +277,14 @@ def _read_fraction(logs: object) -> float | None:
     return None
 
 
-def _fetch_result(job: _Job, status: _Status) -> Generator[Step, HttpResponse | bytes | None, HttpResponse]:
+def _fetch_result(
+    job: _Job, status: _Status
+) -> Generator[Step, HttpResponse | bytes | None, HttpResponse]:
     """The model's own answer; one that is no success is raised."""
     failed = bool(status.error or status.error_type)
     for _ in range(_MOST_RESULT_POLLS):
-        # The answer of a job that failed stays what it is, so there is nothing to be tried again for.
+        # The answer of a job that failed stays what it is, so there is nothing
+        # to be tried again for.
         asked = HttpRequest(method="GET", url=job.url, repeatable=not failed, collects=not failed)
         response = yield from send(asked)
         if response.status == 200:
@@ -260,7 +297,7 @@ def _fetch_result(job: _Job, status: _Status) -> Generator[Step, HttpResponse | 
     raise error
 
 
-# --- results --------------------------------------------------------------------------------------------------------
+# --- results ------------------------------------------------------------------
 
 
 class _Output(msgspec.Struct):
@@ -279,8 +316,13 @@ def _collect(call: Call, job: _Job, response: HttpResponse) -> Exchange:
     output = decode(_decode_output, response, _NAME, billed="yes")
     items = _items(output)
     if not items:
-        raise ProviderError(f"{_NAME} completed the job and gave no image; it may have been billed.", billed="unknown")
-    images = yield from collect_each(_fetch(call, job, output, place, item) for place, item in enumerate(items))
+        raise ProviderError(
+            f"{_NAME} completed the job and gave no image; it may have been billed.",
+            billed="unknown",
+        )
+    images = yield from collect_each(
+        _fetch(call, job, output, place, item) for place, item in enumerate(items)
+    )
     return GeneratedImages(images=images, units=_read_units(response.headers))
 
 
@@ -303,7 +345,9 @@ def _items(output: _Output) -> list[object]:
 
 def _is_flagged(output: _Output, place: int) -> bool:
     for flags in (output.has_nsfw_concepts, output.nsfw_content_detected):
-        if flags is True or (isinstance(flags, list) and place < len(flags) and flags[place] is True):
+        if flags is True or (
+            isinstance(flags, list) and place < len(flags) and flags[place] is True
+        ):
             return True
     return False
 
@@ -313,14 +357,18 @@ def _image(call: Call, job: _Job, output: _Output, data: bytes) -> GeneratedImag
     told = isinstance(seed, int) and not isinstance(seed, bool) and abs(seed) <= _LARGEST_SEED
     return GeneratedImage(
         data=data,
-        revised_prompt=prompt if isinstance(prompt, str) and prompt and prompt != call.request.prompt else None,
+        revised_prompt=(
+            prompt if isinstance(prompt, str) and prompt and prompt != call.request.prompt else None
+        ),
         seed=seed if told and isinstance(seed, int) else call.request.seed,
         provider_id=job.id,
     )
 
 
 def _read_units(headers: Mapping[str, str]) -> Decimal | None:
-    """How much was counted, in the unit that the model's price is for; None where it is not said."""
+    """How much was counted, in the unit that the model's price is for; None
+    where it is not said.
+    """
     text = headers.get("x-fal-billable-units", "").strip()
     try:
         units = Decimal(text) if text.isascii() and len(text) < 30 else None
@@ -331,7 +379,7 @@ def _read_units(headers: Mapping[str, str]) -> Decimal | None:
     return units.quantize(Decimal("1e-9"))
 
 
-# --- errors ---------------------------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------
 
 
 class _Refused(msgspec.Struct):
@@ -343,7 +391,9 @@ class _Refused(msgspec.Struct):
 
 
 class _Complaint(msgspec.Struct, frozen=True):
-    """Why an answer is no success: the name that fal.ai has for it, the words, and whether a field is named."""
+    """Why an answer is no success: the name that fal.ai has for it, the words,
+    and whether a field is named.
+    """
 
     kind: str = ""
     text: str = ""
@@ -354,7 +404,8 @@ _decode_refused = msgspec.json.Decoder(_Refused).decode
 
 _FILTERED = ("content_policy_violation", "no_media_generated")
 _CANCELLED = ("client_cancelled", "client_disconnected")
-# What fal.ai's own service or machines broke; the HTTP code may be any that begins with 5.
+# What fal.ai's own service or machines broke; the HTTP code may be any that
+# begins with 5.
 _BROKEN = (
     "internal_",
     "downstream_service_unavailable",
@@ -402,13 +453,18 @@ def _sentence(text: str) -> str:
 
 
 def _refusal(response: HttpResponse, status: _Status | None) -> ImagenError:
-    """The error of an answer that is no success: to a submission, or, with its `status`, of a job that was taken."""
+    """The error of an answer that is no success: to a submission, or, with its
+    `status`, of a job that was taken.
+    """
     complaint = _read_complaint(response, status)
     said = _sentence(complaint.text) or f"{_NAME} answered {response.status}."
     details = trace(response) | ({"type": complaint.kind} if complaint.kind else {})
     error = _error(response, complaint, said, taken=status is not None)
     error.details.update(details)
-    if (told := response.headers.get("x-fal-retryable", "").strip().casefold()) in ("true", "false"):
+    if (told := response.headers.get("x-fal-retryable", "").strip().casefold()) in (
+        "true",
+        "false",
+    ):
         error.retryable = told == "true"
     if response.headers.get("x-fal-request-timeout-type", "").strip().casefold() == "user":
         error.retryable = False
@@ -417,7 +473,8 @@ def _refusal(response: HttpResponse, status: _Status | None) -> ImagenError:
 
 def _error(response: HttpResponse, complaint: _Complaint, said: str, *, taken: bool) -> ImagenError:
     kind, code = complaint.kind, response.status
-    # Content is also looked at when the work is done, and then it may be charged (fal.ai/docs, errors).
+    # Content is also looked at when the work is done, and then it may be
+    # charged (fal.ai/docs, errors).
     after_work: Billed = "unknown" if taken else "no"
     if kind in _FILTERED:
         text = f"{said} Change the prompt or the images."
@@ -437,24 +494,40 @@ def _error(response: HttpResponse, complaint: _Complaint, said: str, *, taken: b
         case 403 if _NO_MONEY.search(complaint.text):
             return QuotaExceededError(f"{said} Top up the balance at {_NAME}.", billed=after_work)
         case 401 | 403:
-            return AuthenticationError(f"{_NAME} does not accept the key. {said} Check FAL_KEY.", billed=after_work)
+            return AuthenticationError(
+                f"{_NAME} does not accept the key. {said} Check FAL_KEY.", billed=after_work
+            )
         case 404 | 405 if taken:
-            return ProviderError(f"{_NAME} does not know the job any more; it may be billed. {said}", billed="unknown")
+            return ProviderError(
+                f"{_NAME} does not know the job any more; it may be billed. {said}",
+                billed="unknown",
+            )
         case 404:
             return ModelNotFoundError(f"{said} Check the model and the base URL.", code="API_ERROR")
         case 422:
-            # Fields are looked at before the work; what names none may have come after it.
+            # Fields are looked at before the work; what names none may have
+            # come after it.
             billed: Billed = "no" if complaint.names_field else after_work
-            return InvalidRequestError(said, code="INVALID_PROMPT", retryable=kind in _FLEETING, billed=billed)
+            return InvalidRequestError(
+                said, code="INVALID_PROMPT", retryable=kind in _FLEETING, billed=billed
+            )
         case 429:
             wait = read_wait_seconds(response.headers, complaint.text)
-            return RateLimitError(f"{said} Too many jobs at once.", billed=after_work, retry_after_seconds=wait)
+            return RateLimitError(
+                f"{said} Too many jobs at once.", billed=after_work, retry_after_seconds=wait
+            )
         case _:
-            return InvalidRequestError(said, code="API_ERROR", billed="no" if kind or not taken else "unknown")
+            return InvalidRequestError(
+                said, code="API_ERROR", billed="no" if kind or not taken else "unknown"
+            )
 
 
-def _outage(response: HttpResponse, complaint: _Complaint, said: str, *, taken: bool) -> ImagenError:
-    """fal.ai never charges a job that ends in a 5xx; what has no name may be a page of a proxy, or a result that got lost."""
+def _outage(
+    response: HttpResponse, complaint: _Complaint, said: str, *, taken: bool
+) -> ImagenError:
+    """fal.ai never charges a job that ends in a 5xx; what has no name may be a
+    page of a proxy, or a result that got lost.
+    """
     own = bool(complaint.kind) or (not taken and "x-fal-request-id" in response.headers)
     billed: Billed = "no" if own or (response.status == 503 and not taken) else "unknown"
     return ProviderError(

@@ -1,7 +1,9 @@
-"""Ideogram's API, version 2: generations are submitted, asked for, and fetched from links.
+"""Ideogram's API, version 2: generations are submitted, asked for, and fetched
+from links.
 
-Every generation is asked to be asynchronous: the id is known at once then, so that an answer that is lost on the way costs
-no image. The table `wire` of a model's catalog entry says how its endpoints name things; see `_Wire`.
+Every generation is asked to be asynchronous: the id is known at once then, so
+that an answer that is lost on the way costs no image. The table `wire` of a
+model's catalog entry says how its endpoints name things; see `_Wire`.
 """
 
 from __future__ import annotations
@@ -75,7 +77,8 @@ _STYLE_TYPES = ("auto", "general", "realistic", "design", "custom", "fiction", "
 _STYLE_CODE = re.compile(r"[0-9a-fA-F]{8}")
 _MOST_OTHERS_WITH_MASK = 3
 _MICRODOLLARS = Decimal(1_000_000)
-# No generation costs that much; what lies beyond breaks the arithmetic of money.
+# No generation costs that much; what lies beyond breaks the arithmetic of
+# money.
 _MOST_MICRODOLLARS = 10**12
 _LARGEST_SEED = 2**63 - 1
 _SAFETY = re.compile(r"(?i)\b(?:safety|moderat\w*|unsafe|nsfw|content policy)\b")
@@ -84,10 +87,13 @@ _SAFETY = re.compile(r"(?i)\b(?:safety|moderat\w*|unsafe|nsfw|content policy)\b"
 class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What differs from endpoint to endpoint.
 
-    `paths` are those below v2, by operation. `image` is the field of the image that changes, `more_images` that of the
-    others, `references` that of images that lend their look, needed where `reference_required` is set. `mask` is the colour
-    that a mask has where the image changes. `quality` and `size` are the fields for these. An endpoint that is always
-    asynchronous is not asked to be. Where `size_required` is set, the endpoint does nothing else than change the size.
+    `paths` are those below v2, by operation. `image` is the field of the image
+    that changes, `more_images` that of the others, `references` that of images
+    that lend their look, needed where `reference_required` is set. `mask` is
+    the colour that a mask has where the image changes. `quality` and `size` are
+    the fields for these. An endpoint that is always asynchronous is not asked
+    to be. Where `size_required` is set, the endpoint does nothing else than
+    change the size.
     """
 
     paths: dict[str, str]
@@ -105,7 +111,7 @@ class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     always_asynchronous: bool = False
 
 
-# --- operations -----------------------------------------------------------------------------------------------------
+# --- operations ---------------------------------------------------------------
 
 
 def generate(call: Call) -> Exchange:
@@ -117,7 +123,9 @@ def generate(call: Call) -> Exchange:
 
 
 def edit(call: Call) -> Exchange:
-    """Images and a prompt to a new image, and the tools: masks, backgrounds, other shapes."""
+    """Images and a prompt to a new image, and the tools: masks, backgrounds,
+    other shapes.
+    """
     wire = _read_wire(call.model)
     first, *others = call.images
     files = [FormFile.of(wire.image, first)]
@@ -133,7 +141,9 @@ def edit(call: Call) -> Exchange:
 
 
 def vary(call: Call) -> Exchange:
-    """An image drawn again; its weight is the less the more strength is asked for."""
+    """An image drawn again; its weight is the less the more strength is asked
+    for.
+    """
     wire = _read_wire(call.model)
     return (yield from _work(call, wire, [FormFile.of(wire.image, call.images[0])]))
 
@@ -166,25 +176,44 @@ def _work(call: Call, wire: _Wire, files: list[FormFile]) -> Exchange:
     request = call.request
     path = wire.paths.get(operation_of(request))
     if path is None:
-        raise ConfigurationError(f'[models."{call.model.id}"] names no path to {operation_of(request)}.')
+        raise ConfigurationError(
+            f'[models."{call.model.id}"] names no path to {operation_of(request)}.'
+        )
     if wire.size_required and request.size is None and request.aspect_ratio is None:
-        raise InvalidRequestError(f"{call.model.id} needs the shape of the new image: give a size or an aspect_ratio.")
+        raise InvalidRequestError(
+            f"{call.model.id} needs the shape of the new image: give a size or an aspect_ratio."
+        )
     fitted, _ = _fit(call, wire)
     body = _request_body(fitted, wire)
     _check_styles(body, files)
     path = f"v2/{path}"
-    return (yield from _run(call, form_request(path, _form_fields(body), files) if files else json_request(path, body)))
+    return (
+        yield from _run(
+            call,
+            form_request(path, _form_fields(body), files) if files else json_request(path, body),
+        )
+    )
 
 
 def _fit(call: Call, wire: _Wire) -> tuple[Call, tuple[Adjustment, ...]]:
-    """The call as its endpoint takes it: with words where it needs some, and without what it has no field for."""
+    """The call as its endpoint takes it: with words where it needs some, and
+    without what it has no field for.
+    """
     request = call.request
     adjustments: tuple[Adjustment, ...] = ()
-    if isinstance(request, Edit) and (call.mask or request.mask) is not None and not wire.size_with_mask:
-        call, adjustments = leave_out(call, "size", reason="with a mask the size is that of the image")
+    if (
+        isinstance(request, Edit)
+        and (call.mask or request.mask) is not None
+        and not wire.size_with_mask
+    ):
+        call, adjustments = leave_out(
+            call, "size", reason="with a mask the size is that of the image"
+        )
     if not request.prompt and isinstance(request, (Vary, Restyle)):
         prompt = _VARIATION if isinstance(request, Vary) else _RESTYLING
-        call = msgspec.structs.replace(call, request=msgspec.structs.replace(request, prompt=prompt))
+        call = msgspec.structs.replace(
+            call, request=msgspec.structs.replace(request, prompt=prompt)
+        )
     if wire.prompt:
         return call, adjustments
     call, without_prompt = leave_out(call, "prompt", reason="it takes no prompt")
@@ -192,13 +221,17 @@ def _fit(call: Call, wire: _Wire) -> tuple[Call, tuple[Adjustment, ...]]:
 
 
 def _request_body(call: Call, wire: _Wire) -> dict[str, JsonValue]:
-    """The fields that were asked for. Names of enums are in small letters, and ratios have an x for their colon."""
+    """The fields that were asked for. Names of enums are in small letters, and
+    ratios have an x for their colon.
+    """
     request, can = call.request, call.model.capabilities
     asked: dict[str, JsonValue] = {
         "prompt": request.prompt if wire.prompt and request.prompt else None,
         "num_images": call.count if can.max_images_per_request > 1 else None,
         wire.size: request.size,
-        "aspect_ratio": None if request.aspect_ratio is None else request.aspect_ratio.replace(":", "x"),
+        "aspect_ratio": (
+            None if request.aspect_ratio is None else request.aspect_ratio.replace(":", "x")
+        ),
         "output_resolution": None if request.resolution is None else request.resolution.lower(),
         wire.quality: request.quality,
         "negative_prompt": request.negative_prompt,
@@ -231,11 +264,15 @@ def _check_styles(body: Mapping[str, JsonValue], files: list[FormFile]) -> None:
         isinstance(codes, (list, tuple))
         and all(isinstance(code, str) and _STYLE_CODE.fullmatch(code) for code in codes)
     ):
-        raise InvalidRequestError("style_codes is a list of codes of eight hexadecimal digits each.")
+        raise InvalidRequestError(
+            "style_codes is a list of codes of eight hexadecimal digits each."
+        )
     if codes is not None and referred:
         raise InvalidRequestError("Give style_codes or reference images, not both.")
     if "style_preset" in body and (codes is not None or referred):
-        raise InvalidRequestError("A style preset goes with neither style_codes nor reference images: leave one out.")
+        raise InvalidRequestError(
+            "A style preset goes with neither style_codes nor reference images: leave one out."
+        )
 
 
 def _form_fields(body: Mapping[str, JsonValue]) -> Iterator[tuple[str, JsonValue]]:
@@ -247,11 +284,12 @@ def _form_fields(body: Mapping[str, JsonValue]) -> Iterator[tuple[str, JsonValue
             yield name, value
 
 
-# --- the life of a generation ---------------------------------------------------------------------------------------
+# --- the life of a generation -------------------------------------------------
 
 
 class _Generation(msgspec.Struct):
-    # No type here is worth images that are paid: each is looked at when it is used.
+    # No type here is worth images that are paid: each is looked at when it is
+    # used.
     generation_id: object = None
     status: object = None
     failure_reason: object = None
@@ -276,7 +314,8 @@ def _run(call: Call, submission: HttpRequest) -> Exchange:
     job_id = generation.generation_id
     if not isinstance(job_id, str) or not job_id:
         raise ProviderError(
-            f"{_NAME} took the request and did not say how to ask for the images; it may have been billed.",
+            f"{_NAME} took the request and did not say how to ask for the images; it may have been"
+            " billed.",
             billed="unknown",
             details=trace(response),
         )
@@ -290,7 +329,10 @@ def collect(call: Call, accepted: JobAccepted) -> Exchange:
     called_back = call.callback_url is not None and "webhook_url" not in call.request.options
     job = Job(id=accepted.job_id, url=accepted.poll_url, provider=_NAME, called_back=called_back)
     generation = yield from await_end(
-        call, job, partial(_read_verdict, job_id=job.id), lambda response: _said(_read_refused(response))
+        call,
+        job,
+        partial(_read_verdict, job_id=job.id),
+        lambda response: _said(_read_refused(response)),
     )
     return (yield from _finish(call, generation, job.url))
 
@@ -301,7 +343,9 @@ def read_callback(callback: Callback) -> CallbackReading:
     return read_job_id(callback, "generation_id", _NAME)
 
 
-def _read_verdict(response: HttpResponse, early: bool, job_id: str) -> Ended[_Generation] | tuple[Progress, ...] | None:
+def _read_verdict(
+    response: HttpResponse, early: bool, job_id: str
+) -> Ended[_Generation] | tuple[Progress, ...] | None:
     generation = _read_generation(response)
     status = _status_of(generation)
     if status == _COMPLETED or (not status and _items(generation)):
@@ -326,9 +370,13 @@ def _status_of(generation: _Generation) -> str:
 
 
 def _items(generation: _Generation) -> list[dict[object, object]]:
-    """One entry for each image; what is no entry stands as an empty one, so that places stay."""
+    """One entry for each image; what is no entry stands as an empty one, so
+    that places stay.
+    """
     data = generation.data
-    return [item if isinstance(item, dict) else {} for item in data] if isinstance(data, list) else []
+    return (
+        [item if isinstance(item, dict) else {} for item in data] if isinstance(data, list) else []
+    )
 
 
 def _failure(generation: _Generation, job_id: str) -> ImagenError:
@@ -336,9 +384,12 @@ def _failure(generation: _Generation, job_id: str) -> ImagenError:
     details = {"job_id": job_id}
     if _SAFETY.search(said):
         return ContentFilterError(
-            f"{_NAME} refuses the request: {said}. Change the prompt or the images.", details=details
+            f"{_NAME} refuses the request: {said}. Change the prompt or the images.",
+            details=details,
         )
-    return ProviderError(f"{_NAME} failed to make the image, and does not bill it: {said}.", details=details)
+    return ProviderError(
+        f"{_NAME} failed to make the image, and does not bill it: {said}.", details=details
+    )
 
 
 def _finish(call: Call, generation: _Generation, url: str | None) -> Exchange:
@@ -346,7 +397,8 @@ def _finish(call: Call, generation: _Generation, url: str | None) -> Exchange:
     items = _items(generation)
     if not items:
         raise ProviderError(
-            f"{_NAME} completed the generation and gave no image; it may have been billed.", billed="unknown"
+            f"{_NAME} completed the generation and gave no image; it may have been billed.",
+            billed="unknown",
         )
     images = yield from collect_each(
         _collect_one(call, generation, url, place, item) for place, item in enumerate(items)
@@ -366,19 +418,27 @@ def _collect_one(
     return _image(call, generation, item, (yield from _fetch(link, url, place)))
 
 
-def _image(call: Call, generation: _Generation, item: Mapping[object, object], data: bytes) -> GeneratedImage:
+def _image(
+    call: Call, generation: _Generation, item: Mapping[object, object], data: bytes
+) -> GeneratedImage:
     seed, prompt = item.get("seed"), item.get("prompt")
     told = isinstance(seed, int) and not isinstance(seed, bool) and abs(seed) <= _LARGEST_SEED
     return GeneratedImage(
         data=data,
-        revised_prompt=prompt if isinstance(prompt, str) and prompt and prompt != call.request.prompt else None,
+        revised_prompt=(
+            prompt if isinstance(prompt, str) and prompt and prompt != call.request.prompt else None
+        ),
         seed=seed if told and isinstance(seed, int) else call.request.seed,
         provider_id=generation.generation_id if isinstance(generation.generation_id, str) else None,
     )
 
 
-def _fetch(link: str, url: str | None, place: int) -> Generator[Step, HttpResponse | bytes | None, bytes]:
-    """Downloads an image. Where its link has expired, the generation is read once more for a fresh one."""
+def _fetch(
+    link: str, url: str | None, place: int
+) -> Generator[Step, HttpResponse | bytes | None, bytes]:
+    """Downloads an image. Where its link has expired, the generation is read
+    once more for a fresh one.
+    """
     try:
         return (yield from download(link, _NAME))
     except ProviderError as error:
@@ -395,10 +455,14 @@ def _fetch(link: str, url: str | None, place: int) -> Generator[Step, HttpRespon
 def _read_cost(microdollars: object) -> Decimal | None:
     if isinstance(microdollars, bool) or not isinstance(microdollars, (int, float)):
         return None
-    return Decimal(str(microdollars)) / _MICRODOLLARS if 0 <= microdollars <= _MOST_MICRODOLLARS else None
+    return (
+        Decimal(str(microdollars)) / _MICRODOLLARS
+        if 0 <= microdollars <= _MOST_MICRODOLLARS
+        else None
+    )
 
 
-# --- errors ---------------------------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------
 
 
 class _Refused(msgspec.Struct):
@@ -413,20 +477,30 @@ _TOO_MANY = "inflight_limit"
 
 
 def _refusal(response: HttpResponse) -> ImagenError:
-    """The error of an answer to a submission. The reason in the body counts more than the HTTP code."""
+    """The error of an answer to a submission. The reason in the body counts
+    more than the HTTP code.
+    """
     refused = _read_refused(response)
     reason = one_line(refused.reject_reason)
     said = _said(refused) or f"{_NAME} answered {response.status}."
     details = {**trace(response), **({"reject_reason": reason} if reason else {})}
     match response.status:
         case 402 | 429 if reason == _TOO_MANY:
-            return _rate_limit(response, f"{said} Too many generations run at once: wait for one to end.", details)
+            return _rate_limit(
+                response, f"{said} Too many generations run at once: wait for one to end.", details
+            )
         case 402:
-            return QuotaExceededError(f"{said} Top up the account or change its plan.", details=details)
+            return QuotaExceededError(
+                f"{said} Top up the account or change its plan.", details=details
+            )
         case 401 | 403:
-            return AuthenticationError(f"{_NAME} does not allow this. {said} Check IDEOGRAM_API_KEY.", details=details)
+            return AuthenticationError(
+                f"{_NAME} does not allow this. {said} Check IDEOGRAM_API_KEY.", details=details
+            )
         case 404:
-            return ModelNotFoundError(f"{said} Check the model and the base URL.", code="API_ERROR", details=details)
+            return ModelNotFoundError(
+                f"{said} Check the model and the base URL.", code="API_ERROR", details=details
+            )
         case 422 if _SAFETY.search(said):
             return ContentFilterError(f"{said} Change the prompt or the images.", details=details)
         case 400 | 413 | 422:
@@ -440,7 +514,9 @@ def _refusal(response: HttpResponse) -> ImagenError:
         case code if 400 <= code < 500 and code != 408:
             return InvalidRequestError(said, code="API_ERROR", details=details)
         case code if 300 <= code < 400:
-            return ProviderError(f"{_NAME} redirects to another address, which is not followed.", details=details)
+            return ProviderError(
+                f"{_NAME} redirects to another address, which is not followed.", details=details
+            )
         case _:
             return outage(response, _NAME, said, details)
 
@@ -466,7 +542,13 @@ def _said(refused: _Refused) -> str:
 
 PROVIDER = Provider(
     name="ideogram",
-    operations={"generate": generate, "edit": edit, "vary": vary, "enhance": enhance, "restyle": restyle},
+    operations={
+        "generate": generate,
+        "edit": edit,
+        "vary": vary,
+        "enhance": enhance,
+        "restyle": restyle,
+    },
     collect=collect,
     read_callback=read_callback,
     base_url="https://api.ideogram.ai",
@@ -475,6 +557,7 @@ PROVIDER = Provider(
     key_header="Api-Key",
     key_prefix="",
     home_page="ideogram.ai/manage-api",
-    # Seconds between two questions whether a generation has ended; the provider asks for 2 to 5.
+    # Seconds between two questions whether a generation has ended; the provider
+    # asks for 2 to 5.
     settings={"poll_seconds": 3.0},
 )

@@ -1,7 +1,9 @@
-"""Replicate, a gateway to many models behind one protocol: a prediction is created, asked for, and fetched from links.
+"""Replicate, a gateway to many models behind one protocol: a prediction is
+created, asked for, and fetched from links.
 
-What a model takes is data: the table `wire` of its catalog entry, see `imagen/providers/_model_inputs.py`. Every operation is
-the same exchange, with another input.
+What a model takes is data: the table `wire` of its catalog entry, see
+`imagen/providers/_model_inputs.py`. Every operation is the same exchange, with
+another input.
 """
 
 from __future__ import annotations
@@ -61,23 +63,43 @@ __all__ = ["PROVIDER", "collect", "read_callback", "run"]
 
 _NAME = "Replicate"
 # These decide what is paid, under one name or another.
-_RESERVED = ("num_outputs", "number_of_images", "image", "mask", "input_image", "input_images", "image_input", "images")
+_RESERVED = (
+    "num_outputs",
+    "number_of_images",
+    "image",
+    "mask",
+    "input_image",
+    "input_images",
+    "image_input",
+    "images",
+)
 # Larger files are better handed in by a link (replicate.com/docs, predictions).
 _LARGEST_INLINE_BYTES = 256_000
-# Nothing runs for longer than half an hour; what lies far beyond breaks the arithmetic of money.
+# Nothing runs for longer than half an hour; what lies far beyond breaks the
+# arithmetic of money.
 _MOST_SECONDS = 10**6
 _PERCENT = re.compile(r"(?<![0-9.])([0-9]{1,3})(?:\.[0-9]+)?%")
-_REFUSED = re.compile(r"(?i)flagged as sensitive|\(E005\)|NSFW content|\bsafety\b|\bmoderat(?:ion|ed)\b")
+_REFUSED = re.compile(
+    r"(?i)flagged as sensitive|\(E005\)|NSFW content|\bsafety\b|\bmoderat(?:ion|ed)\b"
+)
 _NO_MONEY = re.compile(r"(?i)monthly spend limit|insufficient credit")
 _BUSY = re.compile(r"(?i)rate limit|high demand|\(E003\)|throttled")
 _LASTING = re.compile(r"(?i)\bE1001\b|out of memory")
-_FLEETING = re.compile(r"(?i)please retry|\(code: PA\)|unexpected error handling prediction|\bE1000\b")
+_FLEETING = re.compile(
+    r"(?i)please retry|\(code: PA\)|unexpected error handling prediction|\bE1000\b"
+)
 
 
 def run(call: Call) -> Exchange:
-    """Creates a prediction from the input of a call, waits for its end and fetches the images."""
+    """Creates a prediction from the input of a call, waits for its end and
+    fetches the images.
+    """
     made = yield from make_input(call, _hand_in, reserved=_RESERVED)
-    order: dict[str, JsonValue] = {"version": made.endpoint, "input": made.fields, **_callback_fields(call)}
+    order: dict[str, JsonValue] = {
+        "version": made.endpoint,
+        "input": made.fields,
+        **_callback_fields(call),
+    }
     response = yield from send(json_request("predictions", order))
     if response.status >= 300:
         raise _refusal(response)
@@ -85,11 +107,13 @@ def run(call: Call) -> Exchange:
     job_id = prediction.id
     if not isinstance(job_id, str) or not job_id:
         raise ProviderError(
-            f"{_NAME} took the request and did not say how to ask for the images; it may be billed.",
+            f"{_NAME} took the request and did not say how to ask for the images; it may be"
+            " billed.",
             billed="unknown",
             details=trace(response),
         )
-    # Below the base URL, whatever host the answer names: the key goes nowhere else.
+    # Below the base URL, whatever host the answer names: the key goes nowhere
+    # else.
     accepted = JobAccepted(job_id=job_id, poll_url=f"predictions/{quote(job_id, safe='')}")
     yield accepted
     result = yield from _finish(call, accepted, prediction)
@@ -98,7 +122,8 @@ def run(call: Call) -> Exchange:
 
 def collect(call: Call, accepted: JobAccepted) -> Exchange:
     """Waits for the end of a prediction and fetches its images."""
-    # Nothing is handed in, as the call has no images: this is for what it says was left out.
+    # Nothing is handed in, as the call has no images: this is for what it says
+    # was left out.
     made = yield from make_input(call, _hand_in, reserved=_RESERVED)
     result = yield from _finish(call, accepted, _Prediction())
     return msgspec.structs.replace(result, adjustments=made.adjustments)
@@ -111,7 +136,7 @@ def _callback_fields(call: Call) -> dict[str, JsonValue]:
     return {"webhook": call.callback_url, "webhook_events_filter": ["completed"]}
 
 
-# --- images to work on --------------------------------------------------------------------------------------------
+# --- images to work on --------------------------------------------------------
 
 
 class _File(msgspec.Struct):
@@ -122,7 +147,9 @@ _decode_file = msgspec.json.Decoder(_File).decode
 
 
 def _hand_in(image: EncodedImage) -> Steps:
-    """A small image as it is, a larger one as the link of an uploaded file. An upload costs nothing, nor does it fail so."""
+    """A small image as it is, a larger one as the link of an uploaded file. An
+    upload costs nothing, nor does it fail so.
+    """
     if len(image.data) < _LARGEST_INLINE_BYTES:
         return as_data_url(image)
     request = form_request("files", (), [FormFile.of("content", image)])
@@ -134,15 +161,18 @@ def _hand_in(image: EncodedImage) -> Steps:
     urls = decode(_decode_file, response, _NAME, billed="no").urls
     link = urls.get("get") if isinstance(urls, dict) else None
     if not isinstance(link, str) or not link:
-        raise ProviderError(f"{_NAME} took a file and gave no link to it; nothing was ordered.", retryable=True)
+        raise ProviderError(
+            f"{_NAME} took a file and gave no link to it; nothing was ordered.", retryable=True
+        )
     return link
 
 
-# --- the life of a prediction ---------------------------------------------------------------------------------------
+# --- the life of a prediction -------------------------------------------------
 
 
 class _Prediction(msgspec.Struct):
-    # No type here is worth images that are paid: each is looked at when it is used.
+    # No type here is worth images that are paid: each is looked at when it is
+    # used.
     id: object = None
     status: object = None
     output: object = None
@@ -162,14 +192,18 @@ _ENDS = (_SUCCEEDED, _FAILED, *_STOPPED)
 
 
 def _finish(call: Call, accepted: JobAccepted, known: _Prediction) -> Exchange:
-    """The second half of every operation; `known` is what was last told of the prediction."""
+    """The second half of every operation; `known` is what was last told of the
+    prediction.
+    """
     called_back = bool(_callback_fields(call))
     job = Job(id=accepted.job_id, url=accepted.poll_url, provider=_NAME, called_back=called_back)
     prediction = yield from _await_end(call, job, known)
     return (yield from _collect(call, job.id, prediction))
 
 
-def _await_end(call: Call, job: Job, known: _Prediction) -> Generator[Step, HttpResponse | bytes | None, _Prediction]:
+def _await_end(
+    call: Call, job: Job, known: _Prediction
+) -> Generator[Step, HttpResponse | bytes | None, _Prediction]:
     """Asks until the prediction has succeeded; the other ends are raised."""
     stop = HttpRequest(method="POST", url=f"{job.url}/cancel")
     free_to_stop: bool | None = None
@@ -183,8 +217,11 @@ def _await_end(call: Call, job: Job, known: _Prediction) -> Generator[Step, Http
             raise _failure(call, prediction, job.id)
         if not status:
             return None
-        progress = Progress(fraction=_read_fraction(prediction.logs), note=one_line(prediction.status))
-        # Nothing has run while it starts; once it has run, nothing makes it free again.
+        progress = Progress(
+            fraction=_read_fraction(prediction.logs), note=one_line(prediction.status)
+        )
+        # Nothing has run while it starts; once it has run, nothing makes it
+        # free again.
         free = status == _STARTING and free_to_stop is not False
         free = free and call.settings.get("charges_for_starting") is not True
         if free is free_to_stop:
@@ -221,7 +258,9 @@ def _status_of(prediction: _Prediction) -> str:
 
 
 def _read_fraction(logs: object) -> float | None:
-    """The last percentage in the log, which is how most models say how far they are."""
+    """The last percentage in the log, which is how most models say how far they
+    are.
+    """
     found = _PERCENT.findall(logs[-2000:]) if isinstance(logs, str) else []
     return min(int(found[-1]), 100) / 100 if found else None
 
@@ -234,13 +273,17 @@ def _collect(call: Call, job_id: str, prediction: _Prediction) -> Exchange:
     return GeneratedImages(images=images, units=_read_seconds(prediction.metrics))
 
 
-def _fetch(call: Call, job_id: str, link: str) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage]:
+def _fetch(
+    call: Call, job_id: str, link: str
+) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage]:
     data = yield from download(link, _NAME)
     return GeneratedImage(data=data, seed=call.request.seed, provider_id=job_id)
 
 
 def _links(output: object) -> Iterator[str]:
-    """The links in an output: a text, a list of them, or an object that holds some."""
+    """The links in an output: a text, a list of them, or an object that holds
+    some.
+    """
     match output:
         case str() if output.startswith(("https://", "http://", "data:")):
             yield output
@@ -248,22 +291,33 @@ def _links(output: object) -> Iterator[str]:
             for item in output:
                 yield from _links(item if isinstance(item, (str, dict)) else None)
         case dict():
-            yield from (link for item in output.values() if isinstance(item, str) for link in _links(item))
+            yield from (
+                link for item in output.values() if isinstance(item, str) for link in _links(item)
+            )
 
 
 def _no_output(prediction: _Prediction, job_id: str) -> ImagenError:
     details = {"job_id": job_id}
     if prediction.data_removed is True:
-        text = f"{_NAME} made the images of {job_id} and has deleted them, as it does after an hour; they were billed."
+        text = (
+            f"{_NAME} made the images of {job_id} and has deleted them, as it does after an hour;"
+            " they were billed."
+        )
         return ProviderError(text, billed="yes", details=details)
     text = f"{_NAME} says that {job_id} succeeded and gives no image; it may be billed."
     return ProviderError(text, billed="unknown", details=details)
 
 
 def _read_seconds(metrics: object) -> Decimal | None:
-    """The seconds of hardware, which models without a price per image are billed by."""
+    """The seconds of hardware, which models without a price per image are
+    billed by.
+    """
     seconds = metrics.get("predict_time") if isinstance(metrics, dict) else None
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= _MOST_SECONDS:
+    if (
+        isinstance(seconds, bool)
+        or not isinstance(seconds, (int, float))
+        or not 0 <= seconds <= _MOST_SECONDS
+    ):
         return None
     # A tiny float has more digits than money.
     return Decimal(str(seconds)).quantize(Decimal("1e-9"))
@@ -277,13 +331,17 @@ def _failure(call: Call, prediction: _Prediction, job_id: str) -> ImagenError:
     if status in _STOPPED:
         # A deadline that passes before the start aborts what has not run.
         stopped: Billed = "no" if status == "aborted" else billed
-        return ProviderError(f"{_NAME} stopped the prediction: {told or status}.", billed=stopped, details=details)
+        return ProviderError(
+            f"{_NAME} stopped the prediction: {told or status}.", billed=stopped, details=details
+        )
     said = told.rstrip(".") or "it does not say why"
     if _REFUSED.search(told):
         text = f"{_NAME} refuses the request: {said}. Change the prompt or the images."
         return ContentFilterError(text, billed=billed, details=details)
     if _NO_MONEY.search(told):
-        return QuotaExceededError(f"{_NAME} says: {said}. Raise the limit there.", billed=billed, details=details)
+        return QuotaExceededError(
+            f"{_NAME} says: {said}. Raise the limit there.", billed=billed, details=details
+        )
     if _BUSY.search(told):
         wait = read_wait_seconds({}, told)
         text = f"{_NAME} says: {said}."
@@ -298,12 +356,16 @@ def _failure(call: Call, prediction: _Prediction, job_id: str) -> ImagenError:
 
 
 def _billed(call: Call) -> Billed:
-    """Whether a prediction that ran and failed is billed: by the second it is; for others nobody publishes it."""
+    """Whether a prediction that ran and failed is billed: by the second it is;
+    for others nobody publishes it.
+    """
     by_the_second = call.model.price is not None and call.model.price.usd_per_unit is not None
-    return "unknown" if by_the_second or call.settings.get("charges_for_failed") is not False else "no"
+    return (
+        "unknown" if by_the_second or call.settings.get("charges_for_failed") is not False else "no"
+    )
 
 
-# --- callbacks ------------------------------------------------------------------------------------------------------
+# --- callbacks ----------------------------------------------------------------
 
 
 class _Secret(msgspec.Struct):
@@ -315,7 +377,9 @@ _SECRET_SECONDS = 3600.0
 
 
 def read_callback(callback: Callback) -> CallbackReading:
-    """Replicate signs callbacks with a secret of the account, in the way of standardwebhooks.com."""
+    """Replicate signs callbacks with a secret of the account, in the way of
+    standardwebhooks.com.
+    """
     names = ("webhook-id", "webhook-timestamp", "webhook-signature")
     message_id, timestamp, signatures = (signed_header(callback, name, _NAME) for name in names)
     check_age(callback, timestamp, _NAME)
@@ -329,7 +393,9 @@ def read_callback(callback: Callback) -> CallbackReading:
 
 def _fetch_secret() -> Generator[Step, HttpResponse | bytes | None, bytes]:
     url = "webhooks/default/secret"
-    response = yield from send(HttpRequest(method="GET", url=url, repeatable=True, cache_seconds=_SECRET_SECONDS))
+    response = yield from send(
+        HttpRequest(method="GET", url=url, repeatable=True, cache_seconds=_SECRET_SECONDS)
+    )
     if response.status != 200:
         raise _refusal(response)
     text = decode(_decode_secret, response, _NAME, billed="no").key
@@ -340,7 +406,7 @@ def _fetch_secret() -> Generator[Step, HttpResponse | bytes | None, bytes]:
         raise ProviderError(f"{_NAME} tells a secret for callbacks that is no base64.") from None
 
 
-# --- errors ---------------------------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------
 
 
 class _Problem(msgspec.Struct):
@@ -360,29 +426,40 @@ def _refusal(response: HttpResponse) -> ImagenError:
     match response.status:
         case 401 | 403:
             return AuthenticationError(
-                f"{_NAME} does not accept the token, or not for this model. {said} Check REPLICATE_API_TOKEN.",
+                f"{_NAME} does not accept the token, or not for this model. {said} Check"
+                " REPLICATE_API_TOKEN.",
                 details=details,
             )
         case 402:
-            return QuotaExceededError(f"{said} Buy credit at {_NAME}, or raise the limit there.", details=details)
+            return QuotaExceededError(
+                f"{said} Buy credit at {_NAME}, or raise the limit there.", details=details
+            )
         case 404:
-            return ModelNotFoundError(f"{said} Check the model and the base URL.", code="API_ERROR", details=details)
+            return ModelNotFoundError(
+                f"{said} Check the model and the base URL.", code="API_ERROR", details=details
+            )
         case 422 if "version" in one_line(problem.title).casefold():
             return ModelNotFoundError(f"{said} Check the model.", code="API_ERROR", details=details)
         case 400 | 413 | 422:
             return InvalidRequestError(said, code="INVALID_PROMPT", details=details)
         case 429:
-            return RateLimitError(said, retry_after_seconds=_read_wait(response, said), details=details)
+            return RateLimitError(
+                said, retry_after_seconds=_read_wait(response, said), details=details
+            )
         case code if 400 <= code < 500 and code != 408:
             return InvalidRequestError(said, code="API_ERROR", details=details)
         case code if 300 <= code < 400:
-            return ProviderError(f"{_NAME} redirects to another address, which is not followed.", details=details)
+            return ProviderError(
+                f"{_NAME} redirects to another address, which is not followed.", details=details
+            )
         case _:
             return outage(response, _NAME, said)
 
 
 def _read_wait(response: HttpResponse, said: str) -> float | None:
-    """What the answer says of waiting; else when the count of requests begins anew."""
+    """What the answer says of waiting; else when the count of requests begins
+    anew.
+    """
     asked = read_wait_seconds(response.headers, said)
     reset = response.headers.get("ratelimit-reset", "").strip()
     if asked is None and reset.isascii() and reset.isdigit() and len(reset) < 6:
@@ -427,9 +504,11 @@ PROVIDER = Provider(
     settings={
         # Seconds between two questions whether a prediction has ended.
         "poll_seconds": 1.0,
-        # Whether one that fails may be billed where the price is by the image: said not to be, and not confirmed.
+        # Whether one that fails may be billed where the price is by the image:
+        # said not to be, and not confirmed.
         "charges_for_failed": True,
-        # Whether one that is stopped before it runs is billed: by the second it is not, and of other prices nobody says so.
+        # Whether one that is stopped before it runs is billed: by the second it
+        # is not, and of other prices nobody says so.
         "charges_for_starting": False,
     },
 )

@@ -1,4 +1,6 @@
-"""Stability AI: one endpoint per task, always asked by a form, mostly answered with the bytes of the image."""
+"""Stability AI: one endpoint per task, always asked by a form, mostly answered
+with the bytes of the image.
+"""
 
 from __future__ import annotations
 
@@ -55,10 +57,12 @@ from ._wire.polling import Ended, Job, await_end
 __all__ = ["PROVIDER", "collect", "draw"]
 
 _NAME = "Stability AI"
-# An empty file, so that a form without any is still multipart (platform.stability.ai, examples).
+# An empty file, so that a form without any is still multipart
+# (platform.stability.ai, examples).
 _NO_FILE = FormFile("none", b"", "application/octet-stream", "none")
 _FILTERED = "CONTENT_FILTERED"
-# Who sends too much is locked out for a minute, and no header says so (platform.stability.ai, rate limits).
+# Who sends too much is locked out for a minute, and no header says so
+# (platform.stability.ai, rate limits).
 _LOCKOUT_SECONDS = 60.0
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _ABOUT_PROMPT = re.compile(r"(?i)prompt|image")
@@ -79,7 +83,9 @@ _decode_answer = msgspec.json.Decoder(_Answer).decode
 
 
 def draw(call: Call) -> Exchange:
-    """Every operation: the catalog's `wire` says which endpoint does it, and how its fields are called."""
+    """Every operation: the catalog's `wire` says which endpoint does it, and
+    how its fields are called.
+    """
     fitted, _ = _fit(call)
     fields = _fields(fitted)
     files = yield from _files(call)
@@ -101,7 +107,9 @@ def draw(call: Call) -> Exchange:
 
 
 def collect(call: Call, accepted: JobAccepted) -> Exchange:
-    """Waits for the end of a job, whose answer is the image. There is no way to stop one."""
+    """Waits for the end of a job, whose answer is the image. There is no way to
+    stop one.
+    """
     job = Job(
         id=accepted.job_id,
         url=accepted.poll_url,
@@ -112,7 +120,7 @@ def collect(call: Call, accepted: JobAccepted) -> Exchange:
     return _read(call, (yield from await_end(call, job, _read_verdict)))
 
 
-# --- what is sent ---------------------------------------------------------------------------------------------------
+# --- what is sent -------------------------------------------------------------
 
 
 def _fit(call: Call) -> tuple[Call, tuple[Adjustment, ...]]:
@@ -153,15 +161,26 @@ def _fields(call: Call) -> dict[str, JsonValue]:
 def _reserved(call: Call) -> set[str]:
     """Files have parameters of their own, and the model decides the price."""
     wire = call.model.wire
-    return {"model", "mode", "mask", "image", "prompt", str(wire.get("prompt")), *_names(wire, "images", ())}
+    return {
+        "model",
+        "mode",
+        "mask",
+        "image",
+        "prompt",
+        str(wire.get("prompt")),
+        *_names(wire, "images", ()),
+    }
 
 
 def _check_choice(call: Call, fields: Mapping[str, JsonValue]) -> None:
-    """Some endpoints need one field of several; asked without any, they would refuse."""
+    """Some endpoints need one field of several; asked without any, they would
+    refuse.
+    """
     choice = _names(call.model.wire, "one_of_options", ())
     if choice and not any(fields.get(name) for name in choice):
         raise InvalidRequestError(
-            f"{call.model.id} needs at least one of {', '.join(choice)} in options, in pixels: say how far it shall go."
+            f"{call.model.id} needs at least one of {', '.join(choice)} in options, in pixels: say"
+            " how far it shall go."
         )
 
 
@@ -169,8 +188,13 @@ def _files(call: Call) -> Generator[Step, HttpResponse | bytes | None, list[Form
     wire = call.model.wire
     references = _names(wire, "references", ())
     if call.model.capabilities.inputs.max_references and not call.references:
-        raise InvalidRequestError(f"{call.model.id} needs a reference: the image whose style is wanted.")
-    files = [FormFile.of(*pair) for pair in zip(_names(wire, "images", ("image",)), call.images, strict=False)]
+        raise InvalidRequestError(
+            f"{call.model.id} needs a reference: the image whose style is wanted."
+        )
+    files = [
+        FormFile.of(*pair)
+        for pair in zip(_names(wire, "images", ("image",)), call.images, strict=False)
+    ]
     files += [FormFile.of(*pair) for pair in zip(references, call.references, strict=False)]
     if call.mask is not None:
         mask = yield Compute(call=partial(white_mask, call.mask), repeatable=True)
@@ -188,7 +212,7 @@ def _names(wire: Mapping[str, JsonValue], key: str, default: Iterable[str]) -> t
     return tuple(map(str, value)) if isinstance(value, (list, tuple)) else tuple(default)
 
 
-# --- what comes back ------------------------------------------------------------------------------------------------
+# --- what comes back ----------------------------------------------------------
 
 
 def _is_json(response: HttpResponse) -> bool:
@@ -203,11 +227,15 @@ def _job_in(response: HttpResponse) -> str | None:
     if bytes(memoryview(answer.image)[:5]) != b"null" or answer.id is None:
         return None
     if not isinstance(answer.id, str) or not _JOB_ID.fullmatch(answer.id):
-        raise ProviderError(f"{_NAME} answered with a job whose id is none; it may be billed.", billed="unknown")
+        raise ProviderError(
+            f"{_NAME} answered with a job whose id is none; it may be billed.", billed="unknown"
+        )
     return answer.id
 
 
-def _read_verdict(response: HttpResponse, early: bool) -> Ended[HttpResponse] | tuple[Progress, ...] | None:
+def _read_verdict(
+    response: HttpResponse, early: bool
+) -> Ended[HttpResponse] | tuple[Progress, ...] | None:
     match response.status:
         case 200:
             return Ended(response)
@@ -231,31 +259,45 @@ def _read_image(call: Call, response: HttpResponse) -> GeneratedImages:
         answer = decode(_decode_answer, response, _NAME)
         if answer.finish_reason == _FILTERED:
             return _withheld(call)
-        seed = answer.seed if isinstance(answer.seed, int) and not isinstance(answer.seed, bool) else None
+        seed = (
+            answer.seed
+            if isinstance(answer.seed, int) and not isinstance(answer.seed, bool)
+            else None
+        )
         return _made(decode_base64(answer.image, _NAME), seed)
     if response.headers.get("finish-reason", "").strip().upper() == _FILTERED:
         return _withheld(call)
     text = response.headers.get("seed", "").strip()
-    return _made(response.body, int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None)
+    return _made(
+        response.body, int(text) if text.isascii() and text.isdigit() and len(text) < 12 else None
+    )
 
 
 def _made(data: bytes, seed: int | None) -> GeneratedImages:
     return GeneratedImages(
-        images=(GeneratedImage(data=data, seed=seed if seed is None or 0 <= seed <= _MOST_SEED else None),)
+        images=(
+            GeneratedImage(
+                data=data, seed=seed if seed is None or 0 <= seed <= _MOST_SEED else None
+            ),
+        )
     )
 
 
 def _withheld(call: Call) -> GeneratedImages:
     free = call.settings.get("charges_for_blurred") is False
     reason = f"it is blurred ({_FILTERED}). Change the prompt or the image."
-    return GeneratedImages(images=(WithheldImage(reason=reason),), reported_cost_usd=Decimal(0) if free else None)
+    return GeneratedImages(
+        images=(WithheldImage(reason=reason),), reported_cost_usd=Decimal(0) if free else None
+    )
 
 
-# --- errors ---------------------------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------
 
 
 def _read_error(response: HttpResponse) -> tuple[str, str]:
-    """The name of an error and what it says; the older paths and proxies write `message`."""
+    """The name of an error and what it says; the older paths and proxies write
+    `message`.
+    """
     try:
         value: object = msgspec.json.decode(response.body)
     except MALFORMED:
@@ -268,14 +310,20 @@ def _read_error(response: HttpResponse) -> tuple[str, str]:
 
 
 def _refusal(response: HttpResponse) -> ImagenError:
-    """The error behind a status that is not 200. The name decides before the status."""
+    """The error behind a status that is not 200. The name decides before the
+    status.
+    """
     name, said = _read_error(response)
     details = trace(response) | ({"name": name} if name else {})
     match response.status, name:
         case _, "content_moderation" | "public_figure":
-            return ContentFilterError(f"{_NAME} refuses the prompt or the image. {said}", details=details)
+            return ContentFilterError(
+                f"{_NAME} refuses the prompt or the image. {said}", details=details
+            )
         case (402, _) | (_, "payment_required"):
-            return QuotaExceededError(f"The account with {_NAME} has no credits left. {said}", details=details)
+            return QuotaExceededError(
+                f"The account with {_NAME} has no credits left. {said}", details=details
+            )
         case (429, _) | (_, "rate_limit_exceeded"):
             wait_seconds = read_wait_seconds(response.headers, said) or _LOCKOUT_SECONDS
             return RateLimitError(
@@ -286,16 +334,21 @@ def _refusal(response: HttpResponse) -> ImagenError:
         case 401 | 403, _:
             return AuthenticationError(f"{_NAME} does not accept the key. {said}", details=details)
         case 404, _:
-            return ModelNotFoundError(f"{_NAME} has no such endpoint. {said}", code="API_ERROR", details=details)
+            return ModelNotFoundError(
+                f"{_NAME} has no such endpoint. {said}", code="API_ERROR", details=details
+            )
         case 413 | 422, _:
             hint = " Its prompts must be in English." if name == "invalid_language" else ""
             hint = hint or (" A request may have 10 MiB." if response.status == 413 else "")
             return InvalidRequestError(
-                f"{_NAME} does not take this request. {said}{hint}", code="INVALID_PROMPT", details=details
+                f"{_NAME} does not take this request. {said}{hint}",
+                code="INVALID_PROMPT",
+                details=details,
             )
         case 500, "internal_error":
             error = outage(response, _NAME, said, details)
-            # Said by the service itself, not by a proxy before it; failed calls are not charged (pricing page).
+            # Said by the service itself, not by a proxy before it; failed calls
+            # are not charged (pricing page).
             error.billed = "no"
             return error
         case status, _ if status >= 500 or status == 408:
@@ -303,7 +356,11 @@ def _refusal(response: HttpResponse) -> ImagenError:
         case status, _ if status >= 400:
             return InvalidRequestError(
                 f"{_NAME} does not take this request. {said}",
-                code="INVALID_PROMPT" if status == 400 and _ABOUT_PROMPT.search(said) else "API_ERROR",
+                code=(
+                    "INVALID_PROMPT"
+                    if status == 400 and _ABOUT_PROMPT.search(said)
+                    else "API_ERROR"
+                ),
                 details=details,
             )
         case _:
@@ -315,7 +372,9 @@ def _refusal(response: HttpResponse) -> ImagenError:
 
 
 def _job_refusal(response: HttpResponse) -> ImagenError:
-    """The same of a job that was taken: it counts as billed, unless the answer says that it was not charged."""
+    """The same of a job that was taken: it counts as billed, unless the answer
+    says that it was not charged.
+    """
     name, said = _read_error(response)
     billed: Billed = "no" if _NOT_CHARGED.search(said) else "unknown"
     if name in ("content_moderation", "public_figure"):
@@ -338,7 +397,8 @@ PROVIDER = Provider(
     key_variables=("STABILITY_API_KEY",),
     probe_url="v1/user/balance",
     home_page="platform.stability.ai/account/keys",
-    # The reference of the REST API, 2026: 150 requests in 10 seconds, or nothing is answered for a minute.
+    # The reference of the REST API, 2026: 150 requests in 10 seconds, or
+    # nothing is answered for a minute.
     rate_limit=RateLimit(images=150, period_seconds=10),
     settings={"charges_for_blurred": True, "poll_seconds": 10.0},
 )

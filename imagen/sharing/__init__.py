@@ -17,4 +17,13 @@ from ._archive.format import ExportResult, ImportResult, RejectedEntry
 from ._links.app import share_app
 from ._links.shares import Share, Shared, Shares
 
-__all__ = ["Archives", "ExportResult", "ImportResult", "RejectedEntry", "Share", "Shared", "Shares", "share_app"]
+__all__ = [
+    "Archives",
+    "ExportResult",
+    "ImportResult",
+    "RejectedEntry",
+    "Share",
+    "Shared",
+    "Shares",
+    "share_app",
+]

@@ -9,12 +9,15 @@ import trio.testing
 
 __all__ = ["cancel_at_every_step"]
 
-# A program that takes more steps than this is too large to be run once for each of them.
+# A program that takes more steps than this is too large to be run once for each
+# of them.
 _MOST_STEPS = 20_000
 
 
 class _CancelAtStep(trio.abc.Instrument):
-    """Cancels a scope when the k-th step of any task since its start is about to run."""
+    """Cancels a scope when the k-th step of any task since its start is about
+    to run.
+    """
 
     def __init__(self, scope: trio.CancelScope, step: int) -> None:
         self._scope = scope
@@ -33,12 +36,16 @@ class _CancelAtStep(trio.abc.Instrument):
         return self._left < 0
 
 
-def cancel_at_every_step(scenario: Callable[[trio.CancelScope], Awaitable[None]], *, every: int = 1) -> int:
-    """Runs a scenario again and again under virtual time, cancelled one step later each time, until it is left alone.
+def cancel_at_every_step(
+    scenario: Callable[[trio.CancelScope], Awaitable[None]], *, every: int = 1
+) -> int:
+    """Runs a scenario again and again under virtual time, cancelled one step
+    later each time, until it is left alone.
 
     Args:
-        scenario: Is given a fresh cancel scope; it enters it around what may be cancelled, and checks afterwards that all
-            is well. Its exceptions come out, with a note of the step.
+        scenario: Is given a fresh cancel scope; it enters it around what may be
+            cancelled, and checks afterwards that all is well. Its exceptions
+            come out, with a note of the step.
         every: Tries only each `every`-th step, where all of them take too long.
 
     Returns:
@@ -46,7 +53,9 @@ def cancel_at_every_step(scenario: Callable[[trio.CancelScope], Awaitable[None]]
     """
     for run, step in enumerate(range(0, _MOST_STEPS, every), start=1):
         try:
-            if not trio.run(_run_once, scenario, step, clock=trio.testing.MockClock(autojump_threshold=0)):
+            if not trio.run(
+                _run_once, scenario, step, clock=trio.testing.MockClock(autojump_threshold=0)
+            ):
                 return run
         except BaseException as error:
             error.add_note(f"cancelled at step {step}")

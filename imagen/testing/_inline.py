@@ -13,7 +13,9 @@ Result = TypeVar("Result")
 
 
 class InlineWorkers:
-    """Workers without threads: trio's virtual clock jumps ahead while a thread works, and not while this does."""
+    """Workers without threads: trio's virtual clock jumps ahead while a thread
+    works, and not while this does.
+    """
 
     async def run(self, call: Callable[[], Result]) -> Result:
         await trio.lowlevel.checkpoint()

@@ -18,10 +18,12 @@ Fault = Literal["refused", "lost", "cut"]
 
 
 class ScriptedReply(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer: its headers come `after_seconds`, its chunks `chunk_seconds` apart.
+    """One answer: its headers come `after_seconds`, its chunks `chunk_seconds`
+    apart.
 
-    `fault` "refused" means that nothing was sent, "lost" that it was sent and no answer came, "cut" that the connection
-    breaks after the chunks that there are.
+    `fault` "refused" means that nothing was sent, "lost" that it was sent and
+    no answer came, "cut" that the connection breaks after the chunks that there
+    are.
     """
 
     status: int = 200
@@ -33,16 +35,19 @@ class ScriptedReply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScriptedTransport:
-    """Answers each request with the next reply of a script, or with what a function makes of the request.
+    """Answers each request with the next reply of a script, or with what a
+    function makes of the request.
 
-    `requests` is what was asked, `open_replies` how many answers are being read right now, `most_at_once` the most that
-    were under way together.
+    `requests` is what was asked, `open_replies` how many answers are being read
+    right now, `most_at_once` the most that were under way together.
 
     Raises:
         AssertionError: a request came after the script's end.
     """
 
-    def __init__(self, script: Iterable[ScriptedReply] | Callable[[HttpRequest], ScriptedReply]) -> None:
+    def __init__(
+        self, script: Iterable[ScriptedReply] | Callable[[HttpRequest], ScriptedReply]
+    ) -> None:
         self.requests: list[HttpRequest] = []
         self.open_replies = 0
         self.most_at_once = 0

@@ -1,4 +1,6 @@
-"""What the tools that make images answer: structured content, short text, a preview and a link."""
+"""What the tools that make images answer: structured content, short text, a
+preview and a link.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class NumberedImage(ImageInfo):
 
 
 class Problem(BaseModel):
-    """An image that could not be made, or, without an index, what stopped the whole batch."""
+    """An image that could not be made, or, without an index, what stopped the
+    whole batch.
+    """
 
     index: int | None
     code: str
@@ -87,7 +91,7 @@ class Found(NamedTuple):
     image: imagen.Image
 
 
-# --- results --------------------------------------------------------------------------------------------------------
+# --- results ------------------------------------------------------------------
 
 
 async def image_reply(
@@ -95,7 +99,9 @@ async def image_reply(
 ) -> CallToolResult:
     """The answer of `generate_image`."""
     blocks = await image_blocks(client, found.image, full=full)
-    return result_of(ImageReply(image=_image(found)), [_describe(found), *blocks.notes, *notes], blocks.content)
+    return result_of(
+        ImageReply(image=_image(found)), [_describe(found), *blocks.notes, *notes], blocks.content
+    )
 
 
 async def batch_reply(
@@ -106,7 +112,9 @@ async def batch_reply(
     full: bool = False,
     notes: Sequence[str] = (),
 ) -> CallToolResult:
-    """The answer of the batch tools; `notes` come last, as they say what to do next."""
+    """The answer of the batch tools; `notes` come last, as they say what to do
+    next.
+    """
     reply = _batch(session, found)
     lines = [_count(reply)]
     blocks = Blocks([], [])
@@ -125,10 +133,12 @@ def cost_reply(reply: CostReply, notes: Sequence[str] = ()) -> CallToolResult:
         cost = f"{reply.images} would cost nothing."
     else:
         cost = (
-            f"{reply.images} would cost about {spoken(reply.expected_usd)}: at least {spoken(reply.low_usd)}, at most "
-            f"{spoken(reply.high_usd)}."
+            f"{reply.images} would cost about {spoken(reply.expected_usd)}: at least"
+            f" {spoken(reply.low_usd)}, at most {spoken(reply.high_usd)}."
         )
-    consent = ["The user must agree to that before they are made."] if reply.needs_confirmation else []
+    consent = (
+        ["The user must agree to that before they are made."] if reply.needs_confirmation else []
+    )
     return result_of(reply, [f"{cost} Nothing was made.", *consent, *notes], [])
 
 
@@ -140,13 +150,17 @@ def failed(error: imagen.ImagenError) -> CallToolResult:
     return CallToolResult(content=[TextContent(text=text)], is_error=True)
 
 
-def result_of(reply: BaseModel, lines: Sequence[str], content: Sequence[ContentBlock]) -> CallToolResult:
+def result_of(
+    reply: BaseModel, lines: Sequence[str], content: Sequence[ContentBlock]
+) -> CallToolResult:
     """An answer: structured content, the same in words, and images."""
     text = TextContent(text="\n".join(lines))
-    return CallToolResult(content=[text, *content], structured_content=reply.model_dump(mode="json"))
+    return CallToolResult(
+        content=[text, *content], structured_content=reply.model_dump(mode="json")
+    )
 
 
-# --- structured content ---------------------------------------------------------------------------------------------
+# --- structured content -------------------------------------------------------
 
 
 def _batch(session: imagen.Session, found: Found | None) -> BatchReply:
@@ -178,22 +192,27 @@ def _image(found: Found) -> NumberedImage:
 
 
 def _problems(session: imagen.Session) -> list[Problem]:
-    errors: list[tuple[int | None, imagen.ImagenError]] = [(index, item.error) for index, item in session.failures]
+    errors: list[tuple[int | None, imagen.ImagenError]] = [
+        (index, item.error) for index, item in session.failures
+    ]
     if session.error is not None:
         errors.append((None, session.error))
     return [
-        Problem(index=index, code=error.code, message=clip(error.message), retryable=error.retryable)
+        Problem(
+            index=index, code=error.code, message=clip(error.message), retryable=error.retryable
+        )
         for index, error in errors
     ]
 
 
-# --- text -----------------------------------------------------------------------------------------------------------
+# --- text ---------------------------------------------------------------------
 
 
 def _count(reply: BatchReply) -> str:
     return (
-        f"Batch {reply.session_id} is {reply.status}: {reply.completed_count} of {reply.requested_count} images are "
-        f"there, {reply.pending_count} pending, {len(reply.errors)} failed."
+        f"Batch {reply.session_id} is {reply.status}: {reply.completed_count} of"
+        f" {reply.requested_count} images are there, {reply.pending_count} pending,"
+        f" {len(reply.errors)} failed."
     )
 
 

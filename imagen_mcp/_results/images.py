@@ -1,7 +1,9 @@
 """What an answer says of an image: facts, words, and the image itself.
 
-Hosts count base64 in text or structured content as words, refuse results above 1 MiB, and break a conversation for good over
-images above 2000 pixels (docs/mcp.md). So the bytes of an image stand in an image block and nowhere else, and bounded.
+Hosts count base64 in text or structured content as words, refuse results above
+1 MiB, and break a conversation for good over images above 2000 pixels
+(docs/mcp.md). So the bytes of an image stand in an image block and nowhere
+else, and bounded.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ _MOST_CHANGES = 20
 
 
 class ImageInfo(BaseModel):
-    """A finished image. `uri` is None where the disk failed; `cached` if the library had it already, for nothing."""
+    """A finished image. `uri` is None where the disk failed; `cached` if the
+    library had it already, for nothing.
+    """
 
     id: str
     uri: str | None
@@ -76,8 +80,8 @@ def read_image(image: imagen.Image) -> ImageInfo:
 def describe(image: imagen.Image, name: str) -> str:
     """What an assistant that cannot see the image yet has to know of it."""
     lines = [
-        f"{name}: {image.width}x{image.height} {image.media_type}, {image.size_bytes:,} bytes, by {model_of(image)}, "
-        f"{_cost(image)}."
+        f"{name}: {image.width}x{image.height} {image.media_type}, {image.size_bytes:,} bytes, by"
+        f" {model_of(image)}, {_cost(image)}."
     ]
     if image.path is not None:
         lines += [f"File: {image.path}", f"Resource: {_uri(image)}"]
@@ -97,7 +101,9 @@ def _cost(image: imagen.Image) -> str:
     if image.cached:
         return "free, as the library had it already"
     return (
-        "cost an unknown amount" if image.cost.usd is None else f"cost ${dollars(image.cost.usd)} ({image.cost.source})"
+        "cost an unknown amount"
+        if image.cost.usd is None
+        else f"cost ${dollars(image.cost.usd)} ({image.cost.source})"
     )
 
 
@@ -106,7 +112,10 @@ def _changes(image: imagen.Image) -> list[str]:
     sentences: list[str] = []
     for change in image.adjustments[:_MOST_CHANGES]:
         sent = "left out" if change.sent is None else f"sent as {clip(change.sent)}"
-        sentences.append(f"{clip_line(change.field, _WORD)} {clip(change.asked)!r} was {sent}: {clip(change.reason)}.")
+        sentences.append(
+            f"{clip_line(change.field, _WORD)} {clip(change.asked)!r} was {sent}:"
+            f" {clip(change.reason)}."
+        )
     return sentences
 
 
@@ -115,7 +124,9 @@ def _uri(image: imagen.Image) -> str | None:
 
 
 async def image_blocks(client: imagen.Client, image: imagen.Image, *, full: bool) -> Blocks:
-    """The image itself where it is asked for and fits, else a preview; and a link."""
+    """The image itself where it is asked for and fits, else a preview; and a
+    link.
+    """
     # Where the disk failed, this answer holds the only copy.
     full = full or image.path is None
     inline = full and _fits(image)
@@ -127,7 +138,9 @@ async def image_blocks(client: imagen.Client, image: imagen.Image, *, full: bool
         return Blocks(_links(image), ["There is no preview: the image cannot be decoded."])
     notes = [shown.note]
     if full and not inline:
-        notes.append(f"It is too large to be shown in full here: open the file, or read {_uri(image)}.")
+        notes.append(
+            f"It is too large to be shown in full here: open the file, or read {_uri(image)}."
+        )
     content = ImageContent(
         data=base64.b64encode(shown.data).decode(),
         mime_type=shown.media_type,
@@ -169,4 +182,6 @@ async def _read_whole(image: imagen.Image) -> _Shown:
 
 async def _preview(client: imagen.Client, image: imagen.Image) -> _Shown:
     data = await client.renditions.read(image, _PREVIEW)
-    return _Shown(data, "image/jpeg", "Shown is a preview of at most 768 pixels a side, not the image itself.")
+    return _Shown(
+        data, "image/jpeg", "Shown is a preview of at most 768 pixels a side, not the image itself."
+    )

@@ -1,4 +1,6 @@
-"""What the tools and resources of the library answer. Texts of users are shortened: a library holds prompts of 100 kB."""
+"""What the tools and resources of the library answer. Texts of users are
+shortened: a library holds prompts of 100 kB.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,15 @@ from .generation import result_of
 from .images import ImageInfo, describe, image_blocks, model_of, read_image
 from .text import clip, clip_line, dollars, spoken
 
-__all__ = ["FoundImage", "OrganizeReply", "SearchReply", "ShowReply", "found_image", "search_reply", "show_reply"]
+__all__ = [
+    "FoundImage",
+    "OrganizeReply",
+    "SearchReply",
+    "ShowReply",
+    "found_image",
+    "search_reply",
+    "show_reply",
+]
 
 _PROMPT = 200
 _PROMPT_IN_TEXT = 100
@@ -45,7 +55,9 @@ class SearchReply(BaseModel):
 
 
 class ShowReply(BaseModel):
-    """An image, and what is known of it. `request` has what was asked beside the prompt."""
+    """An image, and what is known of it. `request` has what was asked beside
+    the prompt.
+    """
 
     image: ImageInfo
     prompt: str
@@ -89,11 +101,18 @@ def search_reply(page: imagen.Page) -> CallToolResult:
     lines = [many if page else "No image is like that.", *map(_line, page)]
     if page.cursor is not None:
         lines.append(f'There are more: the same search with after="{page.cursor}".')
-    return result_of(SearchReply(images=[found_image(image) for image in page], cursor=page.cursor), lines, [])
+    return result_of(
+        SearchReply(images=[found_image(image) for image in page], cursor=page.cursor), lines, []
+    )
 
 
 async def show_reply(
-    client: imagen.Client, image: imagen.Image, *, full: bool, collections: Sequence[str], tree: imagen.Lineage | None
+    client: imagen.Client,
+    image: imagen.Image,
+    *,
+    full: bool,
+    collections: Sequence[str],
+    tree: imagen.Lineage | None,
 ) -> CallToolResult:
     """The answer of `show_image`."""
     blocks = await image_blocks(client, image, full=full)
@@ -116,7 +135,7 @@ async def show_reply(
     return result_of(reply, [*_lines(image, reply), *blocks.notes], blocks.content)
 
 
-# --- text -----------------------------------------------------------------------------------------------------------
+# --- text ---------------------------------------------------------------------
 
 
 def _line(image: imagen.Image) -> str:
@@ -135,7 +154,11 @@ def _lines(image: imagen.Image, reply: ShowReply) -> list[str]:
     lines += [f"Notes: {clip(image.notes)}"] if image.notes else []
     lines += [f"In the collections: {', '.join(reply.collections)}"] if reply.collections else []
     lines += [f"Made from: {' <- '.join(reply.parents)}"] if reply.parents else []
-    lines += [f"Made from it: {reply.children_count}, {', '.join(reply.children)}"] if reply.children else []
+    lines += (
+        [f"Made from it: {reply.children_count}, {', '.join(reply.children)}"]
+        if reply.children
+        else []
+    )
     return [*lines, "It is in the trash."] if reply.trashed else lines
 
 
@@ -143,12 +166,16 @@ def _time(image: imagen.Image) -> str:
     return image.created_at.isoformat(timespec="seconds")
 
 
-# --- facts ----------------------------------------------------------------------------------------------------------
+# --- facts --------------------------------------------------------------------
 
 
 def _facts(image: imagen.Image) -> dict[str, JsonValue]:
-    """The fields of the request that were set, without the prompt, which stands beside."""
-    return {name: _bounded(value) for name, value in image.record.request.items() if name != "prompt"}
+    """The fields of the request that were set, without the prompt, which stands
+    beside.
+    """
+    return {
+        name: _bounded(value) for name, value in image.record.request.items() if name != "prompt"
+    }
 
 
 def _bounded(value: object) -> JsonValue:
@@ -159,7 +186,9 @@ def _bounded(value: object) -> JsonValue:
 
 
 def _relatives(image: imagen.Image, tree: imagen.Lineage | None) -> tuple[list[str], list[str]]:
-    """The images that it was made from, the nearest first, and those that were made from it."""
+    """The images that it was made from, the nearest first, and those that were
+    made from it.
+    """
     made = {} if tree is None else _by_id(tree)
     parents: list[str] = []
     parent = image.parent_id

@@ -1,4 +1,6 @@
-"""Text and money as an assistant reads them: bounded, and without letters that would steer a terminal."""
+"""Text and money as an assistant reads them: bounded, and without letters that
+would steer a terminal.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,12 @@ _READABLE = Decimal("0.0001")
 
 
 def clip(text: str, longest: int = _LONGEST_TEXT) -> str:
-    """The beginning of a text; what cannot be seen becomes spaces, but for the ends of lines."""
-    shown = "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text[:longest])
+    """The beginning of a text; what cannot be seen becomes spaces, but for the
+    ends of lines.
+    """
+    shown = "".join(
+        letter if letter.isprintable() or letter == "\n" else " " for letter in text[:longest]
+    )
     return shown if len(text) <= longest else f"{shown}..."
 
 
@@ -31,13 +37,17 @@ def dollars(usd: Decimal | None) -> str | None:
 
 
 def spoken(usd: Decimal | str) -> str:
-    """Dollars in a sentence: cents at least, and rounded up, as nobody reads nine decimals."""
+    """Dollars in a sentence: cents at least, and rounded up, as nobody reads
+    nine decimals.
+    """
     amount = Decimal(usd).quantize(_READABLE, ROUND_UP)
     return f"${amount:.2f}" if amount == round(amount, 2) else f"${amount.normalize():f}"
 
 
 def no_such(what: str, name: str, known: Sequence[str]) -> imagen.InvalidRequestError:
-    """What is said of a name that there is not: an assistant that sees no resources learns the names here."""
+    """What is said of a name that there is not: an assistant that sees no
+    resources learns the names here.
+    """
     named = ", ".join(clip_line(one, 60) for one in known[:_MOST_NAMED])
     more = f" and {len(known) - _MOST_NAMED} more" if len(known) > _MOST_NAMED else ""
     there = f"there are {named}{more}" if known else "there is none yet"

@@ -64,9 +64,13 @@ async def generate_image(
     max_cost_usd: MaxCost = None,
     confirm_cost: ConfirmCost = False,
 ) -> ImageAnswer:
-    """Makes one image and waits for it. Answers with its path, a small preview and a link to the whole image."""
+    """Makes one image and waits for it. Answers with its path, a small preview
+    and a link to the whole image.
+    """
     request = await word(ctx, _generate(prompt, model, size, quality, style), values, apply_styles)
-    return await make_one(ctx, request, timeout, Limits(max_cost_usd, confirm_cost), full=full, cache=cache)
+    return await make_one(
+        ctx, request, timeout, Limits(max_cost_usd, confirm_cost), full=full, cache=cache
+    )
 
 
 async def start_image_batch(
@@ -84,10 +88,15 @@ async def start_image_batch(
     max_cost_usd: MaxCost = None,
     confirm_cost: ConfirmCost = False,
 ) -> BatchAnswer:
-    """Starts several images of one prompt in the background. Answers with the session_id and the first image as soon as
-    it is there; get_next_image gives the others. Never start a batch again that is running: it would be paid twice."""
+    """Starts several images of one prompt in the background. Answers with the
+    session_id and the first image as soon as it is there; get_next_image gives
+    the others. Never start a batch again that is running: it would be paid
+    twice.
+    """
     request = await word(ctx, _generate(prompt, model, size, quality, style), values, apply_styles)
-    return await make_many(ctx, request, count, timeout, Limits(max_cost_usd, confirm_cost), cache=cache)
+    return await make_many(
+        ctx, request, count, timeout, Limits(max_cost_usd, confirm_cost), cache=cache
+    )
 
 
 async def estimate_cost(
@@ -101,7 +110,9 @@ async def estimate_cost(
     apply_styles: ApplyStyles = None,
     values: Values = None,
 ) -> Annotated[CallToolResult, CostReply]:
-    """Says what images would cost, and makes none. Use it before many images, or where the user cares about the cost."""
+    """Says what images would cost, and makes none. Use it before many images,
+    or where the user cares about the cost.
+    """
     request = await word(ctx, _generate(prompt, model, size, quality, style), values, apply_styles)
     with noting_retirement() as notes:
         reply = estimate(ctx, request, count)
@@ -113,21 +124,35 @@ def _generate(
 ) -> imagen.Generate:
     # Hosts fill in optional fields with empty text.
     return imagen.Generate(
-        prompt=prompt, model=model or None, size=size or None, quality=quality or None, style=style or None
+        prompt=prompt,
+        model=model or None,
+        size=size or None,
+        quality=quality or None,
+        style=style or None,
     )
 
 
 async def get_next_image(
-    session_id: SessionId, ctx: Desk, after: After = None, timeout: Timeout = 45.0, full: Full = False
+    session_id: SessionId,
+    ctx: Desk,
+    after: After = None,
+    timeout: Timeout = 45.0,
+    full: Full = False,
 ) -> Annotated[CallToolResult, BatchReply]:
-    """Waits for the next image of a batch: the first one whose index is above `after`. Changes nothing, so a call whose
-    answer got lost can be repeated. `image` is null when nothing came in time, or when the batch is over."""
+    """Waits for the next image of a batch: the first one whose index is above
+    `after`. Changes nothing, so a call whose answer got lost can be repeated.
+    `image` is null when nothing came in time, or when the batch is over.
+    """
     session = await session_of(ctx, session_id)
     found = await wait_image(session, after, clamp(timeout, 0.0, LONGEST_PULL), ctx)
-    return await batch_reply(client_of(ctx), session, found, full=full, notes=[next_step(session, found, after)])
+    return await batch_reply(
+        client_of(ctx), session, found, full=full, notes=[next_step(session, found, after)]
+    )
 
 
-async def get_batch_status(session_id: SessionId, ctx: Desk) -> Annotated[CallToolResult, BatchReply]:
+async def get_batch_status(
+    session_id: SessionId, ctx: Desk
+) -> Annotated[CallToolResult, BatchReply]:
     """Says how far a batch is, without waiting."""
     session = await session_of(ctx, session_id)
     there = ", ".join(str(index) for index, _ in session.images)
@@ -136,16 +161,20 @@ async def get_batch_status(session_id: SessionId, ctx: Desk) -> Annotated[CallTo
 
 
 async def resume_batch(session_id: SessionId, ctx: Desk) -> Annotated[CallToolResult, BatchReply]:
-    """Makes the images that are missing of a batch that was cancelled, or that the end of the server interrupted. Nothing
-    that may be paid already is made again. Does nothing to a batch that is running or complete."""
+    """Makes the images that are missing of a batch that was cancelled, or that
+    the end of the server interrupted. Nothing that may be paid already is made
+    again. Does nothing to a batch that is running or complete.
+    """
     session = await resume(ctx, session_id)
     again = f'get_next_image(session_id="{session.id}", after=<index of the last image you have>)'
     return await batch_reply(client_of(ctx), session, None, notes=[f"Next: {again}."])
 
 
 async def cancel_batch(session_id: SessionId, ctx: Desk) -> Annotated[CallToolResult, BatchReply]:
-    """Stops a batch: what has not been sent to the provider is dropped. Finished images can still be pulled, and those that
-    are paid for already are kept in the library when they come."""
+    """Stops a batch: what has not been sent to the provider is dropped.
+    Finished images can still be pulled, and those that are paid for already are
+    kept in the library when they come.
+    """
     session = await session_of(ctx, session_id)
     session.cancel()
     notes = ["Nothing more will be sent. Finished images can still be pulled."]

@@ -1,4 +1,6 @@
-"""The tools of the library: find images, look at one, put them in order. None of them spends, or deletes for good."""
+"""The tools of the library: find images, look at one, put them in order. None
+of them spends, or deletes for good.
+"""
 
 from __future__ import annotations
 
@@ -21,24 +23,42 @@ from .._results.text import clip_line, no_such
 
 __all__ = ["find_collection", "find_image", "organize_images", "search_images", "show_image"]
 
-ImageIds = Annotated[list[str], Field(min_length=1, max_length=100, description="Ids of images, up to 100.")]
+ImageIds = Annotated[
+    list[str], Field(min_length=1, max_length=100, description="Ids of images, up to 100.")
+]
 
 
 async def search_images(
     ctx: Desk,
     query: Annotated[
-        str, Field(description='Words of prompt, tags or notes, all of them: "a phrase", -without, begin*. Empty: all.')
+        str,
+        Field(
+            description=(
+                'Words of prompt, tags or notes, all of them: "a phrase", -without, begin*. Empty:'
+                " all."
+            )
+        ),
     ] = "",
     model: Annotated[str | None, Field(description="A model id.")] = None,
-    tags: Annotated[list[str] | None, Field(max_length=20, description="All of these tags.")] = None,
-    collection: Annotated[str | None, Field(description="Name of a collection (imagen://collections).")] = None,
-    since: Annotated[str | None, Field(description="Made on or after: 2026-11-01, or a time in ISO 8601.")] = None,
-    min_rating: Annotated[int | None, Field(ge=0, le=5, description="This many stars at least.")] = None,
+    tags: Annotated[
+        list[str] | None, Field(max_length=20, description="All of these tags.")
+    ] = None,
+    collection: Annotated[
+        str | None, Field(description="Name of a collection (imagen://collections).")
+    ] = None,
+    since: Annotated[
+        str | None, Field(description="Made on or after: 2026-11-01, or a time in ISO 8601.")
+    ] = None,
+    min_rating: Annotated[
+        int | None, Field(ge=0, le=5, description="This many stars at least.")
+    ] = None,
     trashed: Annotated[bool, Field(description="Look in the trash.")] = False,
     limit: Annotated[int, Field(ge=1, le=20, description="How many, up to 20.")] = 10,
     after: Annotated[str | None, Field(description="The cursor of the page before.")] = None,
 ) -> Annotated[CallToolResult, SearchReply]:
-    """Finds images that were made before, newest first, without showing them; show_image shows one."""
+    """Finds images that were made before, newest first, without showing them;
+    show_image shows one.
+    """
     library = client_of(ctx).library
     filters: imagen.Filters = {"state": "trashed" if trashed else "kept"}
     if model:
@@ -52,7 +72,9 @@ async def search_images(
     if min_rating:
         filters["min_rating"] = min_rating
     if query.strip():
-        return search_reply(await library.search(query, limit=limit, after=after or None, **filters))
+        return search_reply(
+            await library.search(query, limit=limit, after=after or None, **filters)
+        )
     return search_reply(await library.list(limit=limit, after=after or None, **filters))
 
 
@@ -61,52 +83,85 @@ async def show_image(
     ctx: Desk,
     full: Full = False,
 ) -> Annotated[CallToolResult, ShowReply]:
-    """Shows an image of the library as a preview, and says how it was made, what from, and what was made of it."""
+    """Shows an image of the library as a preview, and says how it was made,
+    what from, and what was made of it.
+    """
     client = client_of(ctx)
     image = await find_image(ctx, image_id)
     collections = await client.library.collections.of_image(image)
     tree = await client.library.lineage(image)
-    return await show_reply(client, image, full=full, collections=[one.name for one in collections], tree=tree)
+    return await show_reply(
+        client, image, full=full, collections=[one.name for one in collections], tree=tree
+    )
 
 
 async def organize_images(
     image_ids: ImageIds,
     ctx: Desk,
-    add_tags: Annotated[list[str] | None, Field(max_length=50, description="Tags to put on.")] = None,
-    remove_tags: Annotated[list[str] | None, Field(max_length=50, description="Tags to take off.")] = None,
-    rating: Annotated[int | None, Field(ge=0, le=5, description="1 to 5 stars; 0 takes them away.")] = None,
-    notes: Annotated[str | None, Field(max_length=10_000, description="Replaces the notes.")] = None,
-    add_to_collection: Annotated[
-        str | None, Field(description='A collection to put them into, or "outer/inner"; made if it is not there.')
+    add_tags: Annotated[
+        list[str] | None, Field(max_length=50, description="Tags to put on.")
     ] = None,
-    remove_from_collection: Annotated[str | None, Field(description="A collection to take them out of.")] = None,
-    trash: Annotated[bool, Field(description="Move them to the trash, if the user wants that.")] = False,
+    remove_tags: Annotated[
+        list[str] | None, Field(max_length=50, description="Tags to take off.")
+    ] = None,
+    rating: Annotated[
+        int | None, Field(ge=0, le=5, description="1 to 5 stars; 0 takes them away.")
+    ] = None,
+    notes: Annotated[
+        str | None, Field(max_length=10_000, description="Replaces the notes.")
+    ] = None,
+    add_to_collection: Annotated[
+        str | None,
+        Field(
+            description='A collection to put them into, or "outer/inner"; made if it is not there.'
+        ),
+    ] = None,
+    remove_from_collection: Annotated[
+        str | None, Field(description="A collection to take them out of.")
+    ] = None,
+    trash: Annotated[
+        bool, Field(description="Move them to the trash, if the user wants that.")
+    ] = False,
     restore: Annotated[bool, Field(description="Take them out of the trash.")] = False,
 ) -> Annotated[CallToolResult, OrganizeReply]:
-    """Tags, rates, notes, collects, trashes or restores images. Say only what is to change. Nothing is deleted for good:
-    restore undoes trash."""
+    """Tags, rates, notes, collects, trashes or restores images. Say only what
+    is to change. Nothing is deleted for good: restore undoes trash.
+    """
     if trash and restore:
         raise imagen.InvalidRequestError("Say trash or restore, not both.")
     library = client_of(ctx).library
     ids = [(await find_image(ctx, image_id)).id for image_id in image_ids]
     put_on, taken_off = add_tags or [], remove_tags or []
-    # With no image this checks the tags alone: nothing is changed where something is wrong.
+    # With no image this checks the tags alone: nothing is changed where
+    # something is wrong.
     await library.tag([], put_on, remove=taken_off)
-    left = await find_collection(client_of(ctx), remove_from_collection) if remove_from_collection else None
+    left = (
+        await find_collection(client_of(ctx), remove_from_collection)
+        if remove_from_collection
+        else None
+    )
     joined = await _find_or_make(ctx, add_to_collection) if add_to_collection else None
     work: dict[str, Callable[[], Awaitable[int]] | None] = {
-        "tags": partial(library.tag, ids, put_on, remove=taken_off) if put_on or taken_off else None,
+        "tags": (
+            partial(library.tag, ids, put_on, remove=taken_off) if put_on or taken_off else None
+        ),
         "rating": None if rating is None else partial(library.rate, ids, rating),
         # Hosts fill in optional fields with empty text.
         "notes": partial(library.annotate, ids, notes) if notes else None,
-        "remove_from_collection": None if left is None else partial(library.collections.remove, left.id, ids),
-        "add_to_collection": None if joined is None else partial(library.collections.add, joined.id, ids),
+        "remove_from_collection": (
+            None if left is None else partial(library.collections.remove, left.id, ids)
+        ),
+        "add_to_collection": (
+            None if joined is None else partial(library.collections.add, joined.id, ids)
+        ),
         "trash": partial(library.trash, ids) if trash else None,
         "restore": partial(library.restore, ids) if restore else None,
     }
     changed = {what: await change() for what, change in work.items() if change is not None}
     if not changed:
-        raise imagen.InvalidRequestError("Say what is to change: tags, rating, notes, a collection, trash or restore.")
+        raise imagen.InvalidRequestError(
+            "Say what is to change: tags, rating, notes, a collection, trash or restore."
+        )
     return _organized(ctx, ids, changed)
 
 
@@ -115,7 +170,9 @@ def _organized(ctx: Desk, ids: Sequence[str], changed: dict[str, int]) -> CallTo
     lines = [f"{what}: {count} {of} changed." for what, count in changed.items()]
     if "trash" in changed:
         days = client_of(ctx).settings.cleanup.trash_days
-        lines.append(f"In the trash they stay for {days:g} days; until then restore=true brings them back.")
+        lines.append(
+            f"In the trash they stay for {days:g} days; until then restore=true brings them back."
+        )
     return result_of(OrganizeReply(image_ids=list(ids), changed=changed), lines, [])
 
 
@@ -128,7 +185,8 @@ async def find_image(ctx: Desk, image_id: str) -> imagen.Image:
     image = await client_of(ctx).library.get(image_id)
     if image is None:
         raise imagen.InvalidRequestError(
-            f"There is no image {clip_line(image_id, 40)!r} in the library: search_images finds ids."
+            f"There is no image {clip_line(image_id, 40)!r} in the library: search_images finds"
+            " ids."
         )
     return image
 
@@ -155,7 +213,8 @@ async def _find_or_make(ctx: Desk, name: str) -> imagen.Collection:
         return await collections.create(name)
     except imagen.InvalidRequestError as error:
         refusal = error
-    # Assistants call several tools at once: another call may have made it meanwhile.
+    # Assistants call several tools at once: another call may have made it
+    # meanwhile.
     with suppress(imagen.InvalidRequestError):
         return await collections.get(name)
     raise refusal
@@ -166,6 +225,7 @@ def _read_time(text: str) -> datetime.datetime:
         moment = datetime.datetime.fromisoformat(text)
     except ValueError:
         raise imagen.InvalidRequestError(
-            f"since is a date such as 2026-11-01, or a time in ISO 8601, not {clip_line(text, 40)!r}."
+            "since is a date such as 2026-11-01, or a time in ISO 8601, not"
+            f" {clip_line(text, 40)!r}."
         ) from None
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=datetime.UTC)

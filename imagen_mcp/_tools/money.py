@@ -1,7 +1,10 @@
-"""What images may cost: the estimate, the limit of the call, and the user's consent.
+"""What images may cost: the estimate, the limit of the call, and the user's
+consent.
 
-The library asks for consent when a batch begins. A session begins in the background, when the tool that started it may have
-answered long ago, so the façade asks before it starts anything, and its client is opened without a limit of its own.
+The library asks for consent when a batch begins. A session begins in the
+background, when the tool that started it may have answered long ago, so the
+façade asks before it starts anything, and its client is opened without a limit
+of its own.
 """
 
 from __future__ import annotations
@@ -26,13 +29,22 @@ __all__ = ["ConfirmCost", "Limits", "MaxCost", "ask_first", "estimate", "noting_
 
 MaxCost = Annotated[
     float | None,
-    Field(ge=0, description="Make nothing if all of it together may cost more than so many US dollars."),
+    Field(
+        ge=0,
+        description="Make nothing if all of it together may cost more than so many US dollars.",
+    ),
 ]
 ConfirmCost = Annotated[
-    bool, Field(description="True once the user has agreed to the cost that an earlier answer named; never before.")
+    bool,
+    Field(
+        description=(
+            "True once the user has agreed to the cost that an earlier answer named; never before."
+        )
+    ),
 ]
 
-# From this version on a server asks by its answer, and the client calls again with what the user said.
+# From this version on a server asks by its answer, and the client calls again
+# with what the user said.
 _ASKS_BY_ANSWER = "2026-07-28"
 _QUESTION = "cost"
 
@@ -49,11 +61,15 @@ class Limits(NamedTuple):
         return None if self.max_cost_usd is None else imagen.Budget(str(self.max_cost_usd))
 
 
-async def ask_first(ctx: Desk, request: imagen.Request, count: int, limits: Limits) -> InputRequiredResult | None:
-    """None when the images may be made; else the answer that has the client ask its user.
+async def ask_first(
+    ctx: Desk, request: imagen.Request, count: int, limits: Limits
+) -> InputRequiredResult | None:
+    """None when the images may be made; else the answer that has the client ask
+    its user.
 
     Raises:
-        BudgetExceededError: they may not be made, or somebody must be asked whom only the assistant can ask.
+        BudgetExceededError: they may not be made, or somebody must be asked
+            whom only the assistant can ask.
     """
     shop = ctx.request_context.lifespan_context
     if limits.max_cost_usd is None and shop.confirm_above_usd is None:
@@ -62,8 +78,8 @@ async def ask_first(ctx: Desk, request: imagen.Request, count: int, limits: Limi
         reply = estimate(ctx, request, count)
     if (budget := limits.budget) is not None and not _fits(reply, budget.limit_usd):
         raise imagen.BudgetExceededError(
-            f"{_describe(reply)}, and max_cost_usd is {spoken(budget.limit_usd)}; nothing was sent. Ask for fewer images, a "
-            "lower quality or another model."
+            f"{_describe(reply)}, and max_cost_usd is {spoken(budget.limit_usd)}; nothing was sent."
+            " Ask for fewer images, a lower quality or another model."
         )
     if not reply.needs_confirmation:
         return None
@@ -71,8 +87,8 @@ async def ask_first(ctx: Desk, request: imagen.Request, count: int, limits: Limi
         return await _ask_user(ctx, f"{_describe(reply)}. Shall they be made?")
     if not limits.confirmed:
         raise imagen.BudgetExceededError(
-            f"{_describe(reply)}, and the user must agree to that; nothing was sent. Ask the user, and then call again with "
-            "confirm_cost=true."
+            f"{_describe(reply)}, and the user must agree to that; nothing was sent. Ask the user,"
+            " and then call again with confirm_cost=true."
         )
     return None
 
@@ -100,7 +116,11 @@ def noting_retirement() -> Iterator[list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", imagen.ModelRetiringWarning)
         yield notes
-    said = (str(item.message) for item in caught if issubclass(item.category, imagen.ModelRetiringWarning))
+    said = (
+        str(item.message)
+        for item in caught
+        if issubclass(item.category, imagen.ModelRetiringWarning)
+    )
     # Each of many images is a request of its own, and says it again.
     notes += dict.fromkeys(said)
 
@@ -112,10 +132,13 @@ def _fits(reply: CostReply, limit_usd: Decimal) -> bool:
 def _describe(reply: CostReply) -> str:
     if reply.high_usd is None or reply.expected_usd is None:
         return f"Nobody published what {reply.images} will cost"
-    return f"{reply.images} will cost about {spoken(reply.expected_usd)} and may cost up to {spoken(reply.high_usd)}"
+    return (
+        f"{reply.images} will cost about {spoken(reply.expected_usd)} and may cost up to"
+        f" {spoken(reply.high_usd)}"
+    )
 
 
-# --- the user -------------------------------------------------------------------------------------------------------
+# --- the user -----------------------------------------------------------------
 
 
 def _can_ask(ctx: Desk) -> bool:
@@ -133,14 +156,21 @@ def _asks_by_answer(ctx: Desk) -> bool:
 
 async def _ask_user(ctx: Desk, question: str) -> InputRequiredResult | None:
     """Asks by the client's form, without fields: to accept it is to agree."""
-    form = ElicitRequestFormParams(message=question, requested_schema={"type": "object", "properties": {}})
+    form = ElicitRequestFormParams(
+        message=question, requested_schema={"type": "object", "properties": {}}
+    )
     if not _asks_by_answer(ctx):
-        _check_agreed(await ctx.session.elicit_form(question, form.requested_schema, ctx.request_id))
+        _check_agreed(
+            await ctx.session.elicit_form(question, form.requested_schema, ctx.request_id)
+        )
         return None
     answer = (ctx.input_responses or {}).get(_QUESTION)
-    # What was agreed to is this price and no other; the SDK seals the state, and binds it to the arguments of the call.
+    # What was agreed to is this price and no other; the SDK seals the state,
+    # and binds it to the arguments of the call.
     if answer is None or ctx.request_state != question:
-        return InputRequiredResult(input_requests={_QUESTION: ElicitRequest(params=form)}, request_state=question)
+        return InputRequiredResult(
+            input_requests={_QUESTION: ElicitRequest(params=form)}, request_state=question
+        )
     _check_agreed(answer)
     return None
 
@@ -148,5 +178,6 @@ async def _ask_user(ctx: Desk, question: str) -> InputRequiredResult | None:
 def _check_agreed(answer: object) -> None:
     if not isinstance(answer, ElicitResult) or answer.action != "accept":
         raise imagen.BudgetExceededError(
-            "The user did not agree to the cost; nothing was sent. Do not ask again unless the user comes back to it."
+            "The user did not agree to the cost; nothing was sent. Do not ask again unless the user"
+            " comes back to it."
         )

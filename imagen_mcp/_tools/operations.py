@@ -29,7 +29,9 @@ from .money import ConfirmCost, Limits, MaxCost
 
 __all__ = ["create_variations", "edit_image", "enhance_image", "restyle_image"]
 
-Words = Annotated[str, Field(description="Words to go by, where the model takes any; may be left out.")]
+Words = Annotated[
+    str, Field(description="Words to go by, where the model takes any; may be left out.")
+]
 
 
 async def edit_image(
@@ -44,7 +46,8 @@ async def edit_image(
     ],
     ctx: Desk,
     mask: Annotated[
-        str | None, Field(description="An image of the same size, white where the first one is to change.")
+        str | None,
+        Field(description="An image of the same size, white where the first one is to change."),
     ] = None,
     model: ModelId = None,
     size: Size = None,
@@ -54,8 +57,10 @@ async def edit_image(
     max_cost_usd: MaxCost = None,
     confirm_cost: ConfirmCost = False,
 ) -> ImageAnswer:
-    """Changes an image as the prompt says, or makes one out of several. Each is named by the id of one that imagen made, an
-    https URL, a data URL, or a path on the server's machine."""
+    """Changes an image as the prompt says, or makes one out of several. Each is
+    named by the id of one that imagen made, an https URL, a data URL, or a path
+    on the server's machine.
+    """
     request = imagen.Edit(
         prompt=prompt,
         images=tuple(image_source(ctx, image) for image in images),
@@ -78,10 +83,16 @@ async def create_variations(
     max_cost_usd: MaxCost = None,
     confirm_cost: ConfirmCost = False,
 ) -> BatchAnswer:
-    """Starts other images like one, in the background. Answers with the session_id and the first image as soon as it is
-    there; get_next_image gives the others. A model without variations does them by an edit, and says so."""
+    """Starts other images like one, in the background. Answers with the
+    session_id and the first image as soon as it is there; get_next_image gives
+    the others. A model without variations does them by an edit, and says so.
+    """
     request = imagen.Vary(
-        image=image_source(ctx, image), prompt=prompt, strength=strength, model=model or None, emulate=bool(model)
+        image=image_source(ctx, image),
+        prompt=prompt,
+        strength=strength,
+        model=model or None,
+        emulate=bool(model),
     )
     return await make_many(ctx, request, count, timeout, Limits(max_cost_usd, confirm_cost))
 
@@ -89,9 +100,12 @@ async def create_variations(
 async def enhance_image(
     image: Source,
     ctx: Desk,
-    scale: Annotated[float | None, Field(gt=1, le=16, description="How much larger each side gets.")] = None,
+    scale: Annotated[
+        float | None, Field(gt=1, le=16, description="How much larger each side gets.")
+    ] = None,
     mode: Annotated[
-        Literal["fast", "conservative", "creative"] | None, Field(description="How much detail may be invented.")
+        Literal["fast", "conservative", "creative"] | None,
+        Field(description="How much detail may be invented."),
     ] = None,
     prompt: Words = "",
     model: ModelId = None,
@@ -101,7 +115,9 @@ async def enhance_image(
     confirm_cost: ConfirmCost = False,
 ) -> ImageAnswer:
     """Makes an image larger and finer."""
-    request = imagen.Enhance(image=image_source(ctx, image), scale=scale, mode=mode, prompt=prompt, model=model or None)
+    request = imagen.Enhance(
+        image=image_source(ctx, image), scale=scale, mode=mode, prompt=prompt, model=model or None
+    )
     return await make_one(ctx, request, timeout, Limits(max_cost_usd, confirm_cost), full=full)
 
 

@@ -19,21 +19,34 @@ __all__ = ["ApplyStyles", "Values", "WordedPrompt", "choose_styles", "fill", "fi
 _MOST_PROMPTS = 100
 
 WordedPrompt = Annotated[
-    str, Field(description="What the image should show, or @NAME: a prompt that the user keeps (imagen://prompts).")
+    str,
+    Field(
+        description=(
+            "What the image should show, or @NAME: a prompt that the user keeps (imagen://prompts)."
+        )
+    ),
 ]
-Values = Annotated[dict[str, str] | None, Field(description="With @NAME: values for its variables.", max_length=100)]
+Values = Annotated[
+    dict[str, str] | None,
+    Field(description="With @NAME: values for its variables.", max_length=100),
+]
 ApplyStyles = Annotated[
-    list[str] | None, Field(description="Names of styles to put on the prompt (imagen://styles).", max_length=10)
+    list[str] | None,
+    Field(description="Names of styles to put on the prompt (imagen://styles).", max_length=10),
 ]
 
 
 async def word(
-    ctx: Desk, request: imagen.Generate, values: Mapping[str, str] | None, styles: Sequence[str] | None
+    ctx: Desk,
+    request: imagen.Generate,
+    values: Mapping[str, str] | None,
+    styles: Sequence[str] | None,
 ) -> imagen.Generate:
     """The request as it is sent: a kept prompt filled in, and styles put on.
 
     Raises:
-        InvalidRequestError: there is no such prompt, style or variable; the message says which there are.
+        InvalidRequestError: there is no such prompt, style or variable; the
+            message says which there are.
     """
     client = client_of(ctx)
     # Hosts fill in optional fields with empty text.
@@ -66,7 +79,9 @@ async def find_prompt(client: imagen.Client, name: str) -> imagen.Prompt:
     """The kept prompt of that name."""
     found = await client.prompts.get(name)
     if found is None:
-        raise no_such("prompt", name, [one.name for one in await client.prompts.list(limit=_MOST_PROMPTS)])
+        raise no_such(
+            "prompt", name, [one.name for one in await client.prompts.list(limit=_MOST_PROMPTS)]
+        )
     return found
 
 
@@ -78,7 +93,7 @@ async def fill(client: imagen.Client, kept: imagen.Prompt, values: Mapping[str, 
     texts = template.expand(values, wildcards)
     if texts.total != 1:
         raise imagen.InvalidRequestError(
-            f"The prompt {kept.name!r} stands for several prompts: write out the one that is meant, without @. It is: "
-            f"{clip_line(kept.text, 200)}"
+            f"The prompt {kept.name!r} stands for several prompts: write out the one that is meant,"
+            f" without @. It is: {clip_line(kept.text, 200)}"
         )
     return texts[0]

@@ -1,4 +1,6 @@
-"""Prompts that users choose in their host, and the completion of names. A prompt leads an assistant from a wish to images."""
+"""Prompts that users choose in their host, and the completion of names. A
+prompt leads an assistant from a wish to images.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def add_prompts(server: MCPServer[ServerState]) -> None:
 async def use_prompt(
     name: Annotated[str, Field(description="The name of the kept prompt.")],
     ctx: Desk,
-    wishes: Annotated[Wish, Field(description="Values for its variables, or anything else to heed.")] = "",
+    wishes: Annotated[
+        Wish, Field(description="Values for its variables, or anything else to heed.")
+    ] = "",
 ) -> str:
     """Makes an image of a prompt that you keep."""
     kept = await find_prompt(client_of(ctx), name)
@@ -59,7 +63,10 @@ async def use_prompt(
     ]
     if variables:
         named = ", ".join(one.name for one in variables)
-        lines.append(f"It has the variables {named}: give them as values; ask me for those that have no default.")
+        lines.append(
+            f"It has the variables {named}: give them as values; ask me for those that have no"
+            " default."
+        )
     return _message(*lines, wishes and f"Heed this: {wishes}")
 
 
@@ -71,7 +78,8 @@ async def use_style(
     """Makes an image in one of the styles."""
     (chosen,) = await choose_styles(client_of(ctx), [style])
     return _message(
-        f"Make an image with generate_image and apply_styles={[chosen.name]!r}; leave the look itself out of the prompt.",
+        f"Make an image with generate_image and apply_styles={[chosen.name]!r}; leave the look"
+        " itself out of the prompt.",
         f"It should show: {image}",
     )
 
@@ -85,9 +93,11 @@ async def explore_idea(
         f"I want {count} images of one idea to choose from: {idea}",
         "1. Write one good prompt, and call estimate_cost with it and the count.",
         "2. Tell me what they would cost, and wait until I agree; where they cost nothing, go on.",
-        "3. Call start_image_batch once, then get_next_image until its text says that the batch is over.",
+        "3. Call start_image_batch once, then get_next_image until its text says that the batch is"
+        " over.",
         "4. Show me each image with its path, and say in a line what sets it apart.",
-        "5. Ask which ones I like: give those 5 stars with organize_images, and offer to refine one.",
+        "5. Ask which ones I like: give those 5 stars with organize_images, and offer to refine"
+        " one.",
     )
 
 
@@ -101,9 +111,11 @@ async def refine_image(
     return _message(
         f"I want the image {image.id} changed: {wish}",
         f'1. Call show_image(image_id="{image.id}") and look at it.',
-        "2. Choose edit_image for a change, create_variations for others like it, enhance_image for more detail.",
+        "2. Choose edit_image for a change, create_variations for others like it, enhance_image for"
+        " more detail.",
         "3. If it costs money, tell me how much before you call it with more than one image.",
-        "4. Show me the new image with its path, say what changed, and ask whether to go on from there.",
+        "4. Show me the new image with its path, say what changed, and ask whether to go on from"
+        " there.",
     )
 
 
@@ -111,18 +123,24 @@ def _message(*lines: str) -> str:
     return "\n".join(line for line in lines if line)
 
 
-# --- completion -----------------------------------------------------------------------------------------------------
+# --- completion ---------------------------------------------------------------
 
 
 async def complete(
-    ref: PromptReference | ResourceTemplateReference, argument: CompletionArgument, context: CompletionContext | None
+    ref: PromptReference | ResourceTemplateReference,
+    argument: CompletionArgument,
+    context: CompletionContext | None,
 ) -> Completion | None:
     """The names that begin as what is typed, then those that hold it."""
-    names = await _names_for(ref.name if isinstance(ref, PromptReference) else ref.uri, argument.name)
+    names = await _names_for(
+        ref.name if isinstance(ref, PromptReference) else ref.uri, argument.name
+    )
     typed = argument.value.casefold()
     found = [name for name in names if typed in name.casefold()]
     found.sort(key=lambda name: not name.casefold().startswith(typed))
-    return Completion(values=found[:_MOST_COMPLETIONS], total=len(found), has_more=len(found) > _MOST_COMPLETIONS)
+    return Completion(
+        values=found[:_MOST_COMPLETIONS], total=len(found), has_more=len(found) > _MOST_COMPLETIONS
+    )
 
 
 async def _names_for(what: str, argument: str) -> Iterable[str]:

@@ -46,7 +46,9 @@ class Shelf:
         return image
 
     async def add(self, *, data: bytes | None = None, **fields: object) -> imagen.Image:
-        """Lists an image whose file is there; by default one that no other image has."""
+        """Lists an image whose file is there; by default one that no other
+        image has.
+        """
         self._made += 1
         data = data or png((self._made % 256, self._made // 256, 7))
         image = self.image(data=data, **fields)
@@ -85,7 +87,9 @@ class Shelf:
 
 @asynccontextmanager
 async def open_shelf(
-    home: Path, workers: Workers | None = None, on_removed: Callable[[str], object] = lambda sha256: None
+    home: Path,
+    workers: Workers | None = None,
+    on_removed: Callable[[str], object] = lambda sha256: None,
 ) -> AsyncIterator[Shelf]:
     """A library below `home`, as a client would have it."""
     workers = workers or InlineWorkers()

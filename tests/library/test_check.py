@@ -45,7 +45,12 @@ async def test_a_file_that_nobody_knows_is_listed_with_what_can_be_seen(tmp_path
         await shelf.database.write([("DELETE FROM images", ()), ("DELETE FROM removals", ())])
         await shelf.library.check(repair=True)
         (found,) = await shelf.library.list(tags=["recovered"])
-        assert (found.sha256, found.width, found.height, found.model) == (image.sha256, 9, 5, "unknown")
+        assert (found.sha256, found.width, found.height, found.model) == (
+            image.sha256,
+            9,
+            5,
+            "unknown",
+        )
         assert await kinds(shelf.library) == []
 
 
@@ -89,7 +94,10 @@ async def test_a_damaged_file_of_two_images_sets_both_aside(tmp_path):
         one, other = await shelf.add(data=png()), await shelf.add(data=png())
         one.path.write_bytes(b"damaged")
         assert all(finding.repaired for finding in await shelf.library.check(repair=True))
-        assert {image.id for image in await shelf.library.list(state="trashed")} == {one.id, other.id}
+        assert {image.id for image in await shelf.library.list(state="trashed")} == {
+            one.id,
+            other.id,
+        }
 
 
 async def test_an_image_whose_file_is_whole_again_by_the_time_it_is_mended_stays(tmp_path):
@@ -114,7 +122,9 @@ async def test_two_that_mend_at_once_do_not_trip_each_other(tmp_path):
         damaged, orphan = await shelf.add(), await shelf.add()
         damaged.path.write_bytes(b"damaged")
         orphan.path.write_bytes(b"damaged too")
-        await shelf.database.write([("DELETE FROM images WHERE id = ?", (orphan.id,)), ("DELETE FROM removals", ())])
+        await shelf.database.write(
+            [("DELETE FROM images WHERE id = ?", (orphan.id,)), ("DELETE FROM removals", ())]
+        )
         async with trio.open_nursery() as nursery:
             for _ in range(2):
                 nursery.start_soon(partial(shelf.library.check, repair=True))

@@ -1,4 +1,6 @@
-"""Collections have an order, may lie in one another once, and take nothing with them when they go."""
+"""Collections have an order, may lie in one another once, and take nothing with
+them when they go.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ async def test_images_stay_in_the_order_of_the_collection(tmp_path):
         await collections.create("best")
         assert await collections.add("best", [images[3], images[0], images[4]]) == 3
         assert await collections.add("best", [images[0], images[1], "0" * 16]) == 1
-        assert [image.id for image in await collections.images("best")] == [images[k].id for k in (3, 0, 4, 1)]
+        assert [image.id for image in await collections.images("best")] == [
+            images[k].id for k in (3, 0, 4, 1)
+        ]
         await collections.arrange("best", [images[4], images[2]])
         page = await collections.images("best", limit=2)
         rest = await collections.images("best", limit=2, after=page.cursor)
@@ -108,7 +112,9 @@ async def test_a_long_line_is_no_trouble(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         parent = None
         for number in range(1200):
-            parent = await shelf.list_row(id=f"{number:016x}", day=number, parent_id=parent and parent.id)
+            parent = await shelf.list_row(
+                id=f"{number:016x}", day=number, parent_id=parent and parent.id
+            )
         assert (await shelf.library.lineage(f"{5:016x}")).image.id == f"{0:016x}"
 
 

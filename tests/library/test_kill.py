@@ -1,4 +1,6 @@
-"""Processes that share a library, and die in the middle of whatever they do to it."""
+"""Processes that share a library, and die in the middle of whatever they do to
+it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from imagen._system.threads import ThreadWorkers
 from tests.library.shelf import open_shelf
 
 ROOT = Path(__file__).parents[2]
-# Adds images, looks after them, trashes, cleans and deletes, for ever; says what it has done after it is done.
+# Adds images, looks after them, trashes, cleans and deletes, for ever; says
+# what it has done after it is done.
 CHILD = """
 import random, sys, trio
 from pathlib import Path
@@ -50,7 +53,10 @@ trio.run(main, sys.argv[1], int(sys.argv[2]))
 
 def start(home: Path, seed: int) -> subprocess.Popen[str]:
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(home), str(seed)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", CHILD, str(home), str(seed)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
@@ -86,7 +92,9 @@ async def compare_with_what_is_kept(library: imagen.Library) -> None:
     for collection in await library.collections.list():
         members = await library.collections.images(collection.name, limit=1000)
         assert collection.images == len(members)
-        assert {image.id for image in members} == {image.id async for image in library.find(collection=collection.name)}
+        assert {image.id for image in members} == {
+            image.id async for image in library.find(collection=collection.name)
+        }
 
 
 async def test_several_may_look_after_the_same_images_at_once(tmp_path):
@@ -102,7 +110,10 @@ async def test_several_may_look_after_the_same_images_at_once(tmp_path):
     )
     environ = {"IMAGEN_HOME": str(tmp_path), "HOME": str(tmp_path)}
     ids = [image.id for image in images]
-    children = [subprocess.Popen([sys.executable, "-c", code, f"tag{n}", *ids], env=environ) for n in range(3)]
+    children = [
+        subprocess.Popen([sys.executable, "-c", code, f"tag{n}", *ids], env=environ)
+        for n in range(3)
+    ]
     assert [child.wait(timeout=60) for child in children] == [0, 0, 0]
     async with open_shelf(tmp_path, ThreadWorkers()) as shelf:
         assert {image.tags async for image in shelf.library.find()} == {("tag0", "tag1", "tag2")}

@@ -1,4 +1,6 @@
-"""`imagen tag`, `rate`, `note`, `trash`, `lineage`, `clean`, `library` and `search`, each a process of its own."""
+"""`imagen tag`, `rate`, `note`, `trash`, `lineage`, `clean`, `library` and
+`search`, each a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ def shell(tmp_path: Path) -> Shell:
 async def make(shell: Shell, prompt: str = "a boat", count: int = 1) -> list[str]:
     # One after the other, so that the first to come is the oldest.
     one_by_one = ("-n", str(count), "--max-at-once", "1")
-    _, records, _ = await shell.run_json("generate", prompt, *one_by_one, "--model", "sketch", "--size", "64x64")
+    _, records, _ = await shell.run_json(
+        "generate", prompt, *one_by_one, "--model", "sketch", "--size", "64x64"
+    )
     return [str(record["id"]) for record in records if record["kind"] == "image"]
 
 
@@ -105,7 +109,11 @@ async def test_what_is_damaged_is_said_and_mended(shell):
     assert b"the file is damaged" in found.stdout
     assert b"imagen library check --repair" in found.stdout
     status, (finding,), _ = await shell.run_json("library", "check", "--repair")
-    assert (status, finding["finding"], finding["repaired"]) == (0, "damaged", "its image is in the trash")
+    assert (status, finding["finding"], finding["repaired"]) == (
+        0,
+        "damaged",
+        "its image is in the trash",
+    )
     assert (await shell.run("library", "check")).returncode == 0
 
 
@@ -130,7 +138,13 @@ async def test_bad_input_is_one_sentence_and_status_2(shell, arguments, sentence
 
 async def test_every_line_of_json_is_one_object(shell):
     (image_id,) = await make(shell, 'a "boat"\nwith \x1b[31m red <b>sails</b>')
-    for arguments in (("history",), ("search", "boat"), ("show", image_id), ("lineage", image_id), ("library", "size")):
+    for arguments in (
+        ("history",),
+        ("search", "boat"),
+        ("show", image_id),
+        ("lineage", image_id),
+        ("library", "size"),
+    ):
         done = await shell.run(*arguments, "--json")
         assert all(isinstance(json.loads(line), dict) for line in done.stdout.splitlines())
         shown = await shell.run(*arguments)

@@ -1,4 +1,6 @@
-"""Whatever is done to a library, in whatever order, it is what a dictionary would be."""
+"""Whatever is done to a library, in whatever order, it is what a dictionary
+would be.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +88,9 @@ class Model:
 
     async def add(self, number: int) -> None:
         if number not in self.known:
-            self.known[number] = image = await self.shelf.add(day=number, data=png((max(number, 1), 0, 0)))
+            self.known[number] = image = await self.shelf.add(
+                day=number, data=png((max(number, 1), 0, 0))
+            )
             self.kept[number] = Kept(image)
 
     async def edit(self, number: int, parent: int) -> None:
@@ -97,7 +101,9 @@ class Model:
             await self.shelf.database.write([insert_image(row_of(image))])
 
     async def tag(self, number: int, tag: str, is_added: bool) -> None:
-        await self.shelf.library.tag(self._id(number), [tag] if is_added else [], remove=[] if is_added else [tag])
+        await self.shelf.library.tag(
+            self._id(number), [tag] if is_added else [], remove=[] if is_added else [tag]
+        )
         if number in self.kept:
             (set.add if is_added else set.discard)(self.kept[number].tags, tag)
 
@@ -152,8 +158,12 @@ class Model:
 
     async def arrange(self, name: str, numbers: list[int]) -> None:
         if name in self.collections:
-            await self.shelf.library.collections.arrange(name, [self._id(number) for number in numbers])
-            first = [number for number in dict.fromkeys(numbers) if number in self.collections[name]]
+            await self.shelf.library.collections.arrange(
+                name, [self._id(number) for number in numbers]
+            )
+            first = [
+                number for number in dict.fromkeys(numbers) if number in self.collections[name]
+            ]
             rest = [number for number in self.collections[name] if number not in first]
             self.collections[name] = first + rest
 
@@ -167,10 +177,16 @@ class Model:
         planned = await self.shelf.library.clean(rules, dry_run=True)
         assert await self.shelf.library.clean(rules) == planned
         now = self.shelf.clock.now
-        overdue = [n for n, one in self.kept.items() if one.trashed_at is not None and one.trashed_at < now - 30 * DAY]
+        overdue = [
+            n
+            for n, one in self.kept.items()
+            if one.trashed_at is not None and one.trashed_at < now - 30 * DAY
+        ]
         there = sorted(number for number, one in self.kept.items() if one.trashed_at is None)
         collected = {number for members in self.collections.values() for number in members}
-        loose = [number for number in there if not self.kept[number].rating and number not in collected]
+        loose = [
+            number for number in there if not self.kept[number].rating and number not in collected
+        ]
         for number in loose[: max(0, len(there) - most)]:
             self.kept[number].trashed_at = now
         for number in overdue:
@@ -194,7 +210,7 @@ class Model:
         await trio.lowlevel.checkpoint()
         self.shelf.clock.now += days * DAY
 
-    # --- what must be true at every moment --------------------------------------------------------------------------
+    # --- what must be true at every moment ------------------------------------
 
     async def compare(self) -> None:
         library = self.shelf.library
@@ -224,7 +240,11 @@ class Model:
         counts: dict[str, int] = {}
         for tag in NAMES:
             ids = {image.id async for image in library.find(tags=[tag])}
-            assert ids == {one.image.id for one in self.kept.values() if tag in one.tags and one.trashed_at is None}
+            assert ids == {
+                one.image.id
+                for one in self.kept.values()
+                if tag in one.tags and one.trashed_at is None
+            }
             if count := sum(tag in one.tags for one in self.kept.values()):
                 counts[tag] = count
         assert dict(await library.tags()) == counts
@@ -240,7 +260,9 @@ class Model:
         for name, members in self.collections.items():
             there = [self._id(number) for number in members if self.kept[number].trashed_at is None]
             assert [image.id for image in await collections.images(name)] == there
-            assert {image.id async for image in self.shelf.library.find(collection=name)} == set(there)
+            assert {image.id async for image in self.shelf.library.find(collection=name)} == set(
+                there
+            )
 
 
 @settings(deadline=None, max_examples=60)
@@ -270,7 +292,10 @@ def test_a_library_is_what_was_done_to_it(steps):
                 # Images without a file are those that this test made up.
                 findings = await shelf.library.check()
                 made_up = {one.image.id for one in model.kept.values() if not one.image.size_bytes}
-                assert all(finding.kind == "missing" and finding.image_id in made_up for finding in findings)
+                assert all(
+                    finding.kind == "missing" and finding.image_id in made_up
+                    for finding in findings
+                )
                 publisher.close()
 
     with pytest.MonkeyPatch.context() as patch:
@@ -280,4 +305,6 @@ def test_a_library_is_what_was_done_to_it(steps):
 
 
 def test_the_model_knows_every_field_that_somebody_can_set():
-    assert {"tags", "rating", "notes", "trashed_at"} <= {field.name for field in msgspec.structs.fields(imagen.Image)}
+    assert {"tags", "rating", "notes", "trashed_at"} <= {
+        field.name for field in msgspec.structs.fields(imagen.Image)
+    }

@@ -46,8 +46,11 @@ async def test_bytes_that_are_announced_by_a_receipt_are_kept(tmp_path):
         await shelf.database.write(
             [
                 (
-                    "INSERT INTO attempts (id, provider, model, operation, images, request, state, owner, created_at, receipt) "
-                    "VALUES ('a', 'p', 'm', 'generate', 1, '{}', 'sent', 'o', 0, ?)",
+                    (
+                        "INSERT INTO attempts (id, provider, model, operation, images, request, state,"
+                        " owner, created_at, receipt) VALUES ('a', 'p', 'm', 'generate', 1, '{}', 'sent',"
+                        " 'o', 0, ?)"
+                    ),
                     (receipt,),
                 )
             ]
@@ -117,17 +120,27 @@ async def test_shared_images_stay_as_long_as_their_link_is_good(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         images = [await shelf.add(day=day) for day in range(3)]
         now = shelf.clock.now
-        share = "INSERT INTO shares (id, image_id, created_at, expires_at, revoked_at) VALUES (?, ?, 0, ?, ?)"
+        share = (
+            "INSERT INTO shares (id, image_id, created_at, expires_at, revoked_at) VALUES (?, ?, 0,"
+            " ?, ?)"
+        )
         await shelf.database.write(
-            [(share, ("a", images[0].id, now + 1, None)), (share, ("b", images[1].id, now + 1, 5.0))]
+            [
+                (share, ("a", images[0].id, now + 1, None)),
+                (share, ("b", images[1].id, now + 1, 5.0)),
+            ]
         )
         plan = await shelf.library.clean(CleanupRules(max_images=0), dry_run=True)
         assert [one.image_id for one in plan.trashed] == [images[1].id, images[2].id]
         shelf.clock.now += 2
-        assert len((await shelf.library.clean(CleanupRules(max_images=0), dry_run=True)).trashed) == 3
+        assert (
+            len((await shelf.library.clean(CleanupRules(max_images=0), dry_run=True)).trashed) == 3
+        )
 
 
-@pytest.mark.parametrize("wrong", [{"max_images": -1}, {"trash_days": float("nan")}, {"max_age_days": -0.5}])
+@pytest.mark.parametrize(
+    "wrong", [{"max_images": -1}, {"trash_days": float("nan")}, {"max_age_days": -0.5}]
+)
 def test_rules_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError, match="must be 0 or more"):
         CleanupRules(**wrong)
@@ -180,7 +193,9 @@ async def test_what_was_made_of_an_image_goes_with_it_though_the_process_died_in
 
 
 def worked_on(image: imagen.Image) -> imagen.InputImage:
-    return imagen.InputImage(sha256=image.sha256, media_type="image/png", width=8, height=8, id=image.id)
+    return imagen.InputImage(
+        sha256=image.sha256, media_type="image/png", width=8, height=8, id=image.id
+    )
 
 
 async def test_what_an_image_was_made_from_can_be_worked_on_until_that_image_goes_too(tmp_path):

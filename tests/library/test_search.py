@@ -35,7 +35,10 @@ async def test_all_words_must_be_there_in_any_order(tmp_path):
         await shelf.list_row(prompt="A neon lighthouse, at dusk")
         await shelf.list_row(prompt="a lighthouse in the rain")
         assert await found(shelf, "lighthouse neon") == ["A neon lighthouse, at dusk"]
-        assert await found(shelf, "LIGHTHOUSE") == ["a lighthouse in the rain", "A neon lighthouse, at dusk"]
+        assert await found(shelf, "LIGHTHOUSE") == [
+            "a lighthouse in the rain",
+            "A neon lighthouse, at dusk",
+        ]
         assert await found(shelf, '"neon lighthouse"') == ["A neon lighthouse, at dusk"]
         assert await found(shelf, '"lighthouse neon"') == []
         assert await found(shelf, "lighthouse -neon") == ["a lighthouse in the rain"]
@@ -74,7 +77,9 @@ async def test_filters_are_not_found_as_words(tmp_path):
             assert await found(shelf, query, state="any") == []
 
 
-@pytest.mark.parametrize("hostile", ["", " ", "-", "-cat", '"', '""', "!!!", "***", "a*", "ab*", "\x00", "(", "- -x"])
+@pytest.mark.parametrize(
+    "hostile", ["", " ", "-", "-cat", '"', '""', "!!!", "***", "a*", "ab*", "\x00", "(", "- -x"]
+)
 async def test_a_query_without_a_word_is_refused_in_a_sentence(tmp_path, hostile):
     async with open_shelf(tmp_path) as shelf:
         with pytest.raises(imagen.InvalidRequestError, match=r"word|letters"):
@@ -125,7 +130,7 @@ def words() -> Iterator[sqlite3.Connection]:
         yield database
 
 
-# --- against a list in memory ---------------------------------------------------------------------------------------
+# --- against a list in memory -------------------------------------------------
 
 IMAGES = st.lists(
     st.fixed_dictionaries(
@@ -136,7 +141,9 @@ IMAGES = st.lists(
             "day": st.integers(0, 3),
             "seed": st.sampled_from((None, 7, -7)),
             "size": st.sampled_from(((8, 8), (16, 8), (16, 4))),
-            "tags": st.lists(st.sampled_from(TAGS), unique=True).map(lambda tags: tuple(sorted(tags))),
+            "tags": st.lists(st.sampled_from(TAGS), unique=True).map(
+                lambda tags: tuple(sorted(tags))
+            ),
             "rating": st.integers(0, 5),
             "trashed": st.booleans(),
         }
@@ -165,7 +172,11 @@ ORDERS = st.sampled_from(("newest", "oldest", "rating", "cost", "pixels"))
 
 def fits(image: imagen.Image, query: str | None, filters: dict[str, object]) -> bool:
     usd = image.cost.usd
-    states = {"kept": image.trashed_at is None, "trashed": image.trashed_at is not None, "any": True}
+    states = {
+        "kept": image.trashed_at is None,
+        "trashed": image.trashed_at is not None,
+        "any": True,
+    }
     pixels = image.width * image.height
     checks = {
         "model": lambda value: image.model == value,
@@ -204,7 +215,9 @@ def in_order(images: list[imagen.Image], order: str) -> list[imagen.Image]:
 
 
 SEARCHES = st.tuples(
-    st.none() | st.lists(st.sampled_from(WORDS), min_size=1, max_size=2).map(" ".join), FILTERS, ORDERS
+    st.none() | st.lists(st.sampled_from(WORDS), min_size=1, max_size=2).map(" ".join),
+    FILTERS,
+    ORDERS,
 )
 
 
@@ -217,8 +230,12 @@ def test_pages_agree_with_a_list_in_memory(found, searches, limit, value_by_valu
                 images = [await _list_image(shelf, **decoded) for decoded in found]
                 images.sort(key=lambda image: image.created_at)
                 for query, filters, order in searches:
-                    wanted = in_order([one for one in images[::-1] if fits(one, query, filters)], order)
-                    assert await _all_pages(shelf, query, filters, order, limit) == [one.id for one in wanted]
+                    wanted = in_order(
+                        [one for one in images[::-1] if fits(one, query, filters)], order
+                    )
+                    assert await _all_pages(shelf, query, filters, order, limit) == [
+                        one.id for one in wanted
+                    ]
 
     with pytest.MonkeyPatch.context() as patch:
         if value_by_value:
@@ -228,7 +245,9 @@ def test_pages_agree_with_a_list_in_memory(found, searches, limit, value_by_valu
         trio.run(main)
 
 
-async def _list_image(shelf: Shelf, *, size: tuple[int, int], trashed: bool, **fields: object) -> imagen.Image:
+async def _list_image(
+    shelf: Shelf, *, size: tuple[int, int], trashed: bool, **fields: object
+) -> imagen.Image:
     moment = START if trashed else None
     image = await shelf.list_row(width=size[0], height=size[1], trashed_at=moment, **fields)
     found = await shelf.library.get(image.id)
@@ -236,7 +255,9 @@ async def _list_image(shelf: Shelf, *, size: tuple[int, int], trashed: bool, **f
     return found
 
 
-async def _all_pages(shelf: Shelf, query: str | None, filters: dict[str, object], order: str, limit: int) -> list[str]:
+async def _all_pages(
+    shelf: Shelf, query: str | None, filters: dict[str, object], order: str, limit: int
+) -> list[str]:
     ids: list[str] = []
     after = None
     while True:
@@ -247,7 +268,7 @@ async def _all_pages(shelf: Shelf, query: str | None, filters: dict[str, object]
             return ids
 
 
-# --- cursors --------------------------------------------------------------------------------------------------------
+# --- cursors ------------------------------------------------------------------
 
 
 async def test_a_page_goes_on_though_its_last_image_was_deleted(tmp_path):
@@ -260,7 +281,8 @@ async def test_a_page_goes_on_though_its_last_image_was_deleted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "cursor", ["", "x", "newest:", "oldest:5", "newest:1:2", "newest:9" + "9" * 30, "newest:²", "newest:-1"]
+    "cursor",
+    ["", "x", "newest:", "oldest:5", "newest:1:2", "newest:9" + "9" * 30, "newest:²", "newest:-1"],
 )
 async def test_a_cursor_that_is_none_is_refused(tmp_path, cursor):
     async with open_shelf(tmp_path) as shelf:
@@ -279,7 +301,10 @@ async def test_images_of_one_moment_are_all_there(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         images = [await shelf.list_row() for _ in range(50)]
         # The next free places belong to others.
-        images += [await shelf.list_row(day=1 / 86_400), await shelf.list_row(day=1 / 86_400 - 1e-6 / 86_400)]
+        images += [
+            await shelf.list_row(day=1 / 86_400),
+            await shelf.list_row(day=1 / 86_400 - 1e-6 / 86_400),
+        ]
         images += [await shelf.list_row() for _ in range(3)]
         assert {image.id async for image in shelf.library.find()} == {image.id for image in images}
 
@@ -288,10 +313,12 @@ async def test_find_goes_through_all_pages(tmp_path, monkeypatch):
     monkeypatch.setattr("imagen.library._library._PAGE", 3)
     async with open_shelf(tmp_path) as shelf:
         images = [await shelf.list_row(prompt="a cat", day=day) for day in range(8)]
-        assert [image.id async for image in shelf.library.find("cat", order="oldest")] == [image.id for image in images]
+        assert [image.id async for image in shelf.library.find("cat", order="oldest")] == [
+            image.id for image in images
+        ]
 
 
-# --- plans ----------------------------------------------------------------------------------------------------------
+# --- plans --------------------------------------------------------------------
 
 
 ALL_FILTERS = (
@@ -317,13 +344,20 @@ async def test_no_page_reads_a_whole_table(tmp_path, monkeypatch, order, filters
 
     async with open_shelf(tmp_path) as shelf:
         for number in range(30):
-            await shelf.list_row(prompt="lighthouse neon", usd=f"0.{number + 1:02}", model="flux-2-pro", tags=("sea",))
+            await shelf.list_row(
+                prompt="lighthouse neon",
+                usd=f"0.{number + 1:02}",
+                model="flux-2-pro",
+                tags=("sea",),
+            )
         monkeypatch.setattr("imagen._storage.database.Transaction.run", explain)
         page = await shelf.library._page(query, 5, None, order, filters)
         await shelf.library._page(query, 5, page.cursor, order, filters)
     assert plans
     for sql, plan in plans:
-        scans = plan.startswith("SCAN") and "VIRTUAL TABLE INDEX" not in plan and "USING" not in plan
+        scans = (
+            plan.startswith("SCAN") and "VIRTUAL TABLE INDEX" not in plan and "USING" not in plan
+        )
         assert not scans or plan == "SCAN CONSTANT ROW", (sql, plan)
         assert "USING TEMP B-TREE" not in plan or "number IN" in sql, (sql, plan)
 
@@ -351,19 +385,27 @@ async def test_what_no_image_can_be_like_finds_none_or_is_refused_in_a_sentence(
                 page = await shelf.library.list(order=order, **filters)
             except imagen.InvalidRequestError:
                 continue
-            assert [one.id for one in page] == ([image.id] if set(filters) & {"max_pixels", "max_usd", "since"} else [])
+            assert [one.id for one in page] == (
+                [image.id] if set(filters) & {"max_pixels", "max_usd", "since"} else []
+            )
 
 
 async def test_an_id_that_is_no_text_names_no_image(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         await shelf.add()
         assert await shelf.library.get("\udc80") is None
-        for call in (shelf.library.rate("\udc80", 3), shelf.library.delete("\udc80"), shelf.library.lineage("\udc80")):
+        for call in (
+            shelf.library.rate("\udc80", 3),
+            shelf.library.delete("\udc80"),
+            shelf.library.lineage("\udc80"),
+        ):
             with pytest.raises(imagen.ImagenError):
                 await call
 
 
-@pytest.mark.parametrize("word", ["Größe", "Straße", "ﬁne", "ΣΊΣΥΦΟΣ", "가나다", "がっこう", "étude", "İstanbul"])
+@pytest.mark.parametrize(
+    "word", ["Größe", "Straße", "ﬁne", "ΣΊΣΥΦΟΣ", "가나다", "がっこう", "étude", "İstanbul"]
+)
 async def test_a_word_is_found_however_its_letters_are_written(tmp_path, word):
     forms = [word, word.upper(), *(unicodedata.normalize(form, word) for form in ("NFC", "NFD"))]
     async with open_shelf(tmp_path) as shelf:

@@ -11,27 +11,33 @@ from tests.library.shelf import open_shelf
 
 MIGRATIONS = Path(imagen.__file__).parent / "migrations"
 IMAGE = (
-    "INSERT INTO images (id, attempt_id, batch_index, sha256, media_type, width, height, size_bytes, provider, model, request, "
-    "cost_nanousd, cost_source, adjustments, seconds, created_at, parent_id) "
-    "VALUES (?, 'a', 0, ?, 'image/png', 8, 8, 100, 'openai', 'gpt-image-1', ?, 40000000, 'computed', '[]', 1.5, ?, ?)"
+    "INSERT INTO images (id, attempt_id, batch_index, sha256, media_type, width, height,"
+    " size_bytes, provider, model, request, cost_nanousd, cost_source, adjustments, seconds,"
+    " created_at, parent_id) VALUES (?, 'a', 0, ?, 'image/png', 8, 8, 100, 'openai', 'gpt-image-1',"
+    " ?, 40000000, 'computed', '[]', 1.5, ?, ?)"
 )
 
 
 def write_old_library(path: Path) -> None:
-    """As the version before this one left it: numbers in the order of finishing, no facets."""
+    """As the version before this one left it: numbers in the order of
+    finishing, no facets.
+    """
     with closing(sqlite3.connect(path)) as database:
         for number, script in enumerate(sorted(MIGRATIONS.glob("000[1-4]*.sql")), start=1):
             database.executescript(script.read_text("utf-8"))
             database.execute(f"PRAGMA user_version = {number}")
         database.execute(
-            "INSERT INTO attempts (id, batch_id, provider, model, operation, images, request, state, owner, created_at) "
-            "VALUES ('a', 'batch', 'openai', 'gpt-image-1', 'generate', 3, '{}', 'succeeded', 'o', 0)"
+            "INSERT INTO attempts (id, batch_id, provider, model, operation, images, request,"
+            " state, owner, created_at) VALUES ('a', 'batch', 'openai', 'gpt-image-1', 'generate',"
+            " 3, '{}', 'succeeded', 'o', 0)"
         )
         request = '{"operation":"generate","prompt":"a lighthouse %d","model":"gpt-image-1"}'
         # Two of one moment, and one that finished later than it was made.
         for number, moment in enumerate((1_790_000_000.5, 1_790_000_000.5, 1_789_999_999.0)):
             parent = None if number == 0 else f"{0:016x}"
-            database.execute(IMAGE, (f"{number:016x}", f"{number:064x}", request % number, moment, parent))
+            database.execute(
+                IMAGE, (f"{number:016x}", f"{number:064x}", request % number, moment, parent)
+            )
         database.commit()
 
 
@@ -40,7 +46,9 @@ async def test_old_images_are_found_in_the_order_of_time(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         images = await shelf.library.list()
         assert [image.id for image in images] == [f"{number:016x}" for number in (1, 0, 2)]
-        assert [image.prompt for image in await shelf.library.search("lighthouse 2")] == ["a lighthouse 2"]
+        assert [image.prompt for image in await shelf.library.search("lighthouse 2")] == [
+            "a lighthouse 2"
+        ]
         assert len(await shelf.library.list(model="gpt-image-1", order="cost")) == 3
         assert (await shelf.library.size()).size_bytes == 300
         assert len((await shelf.library.lineage(f"{2:016x}")).children) == 2

@@ -19,12 +19,15 @@ from PIL import Image as PillowImage
 import imagen
 from imagen_mcp.server import make_server
 
-# The model whose provider the fake transport plays, and the two eras of the protocol.
+# The model whose provider the fake transport plays, and the two eras of the
+# protocol.
 MODEL = "gpt-image-2"
 ERAS = ("auto", "legacy")
 
 
-def png(width: int = 8, height: int = 8, *, noise: bool = True, mode: str = "RGB", kind: str = "PNG") -> bytes:
+def png(
+    width: int = 8, height: int = 8, *, noise: bool = True, mode: str = "RGB", kind: str = "PNG"
+) -> bytes:
     """An image that no other call gives."""
     channels = len(mode)
     pixels = os.urandom(width * height * channels) if noise else bytes(width * height * channels)
@@ -34,7 +37,9 @@ def png(width: int = 8, height: int = 8, *, noise: bool = True, mode: str = "RGB
 
 
 class Painter:
-    """Answers as OpenAI does. `pause` is awaited with the request's number before each answer."""
+    """Answers as OpenAI does. `pause` is awaited with the request's number
+    before each answer.
+    """
 
     def __init__(
         self,
@@ -74,9 +79,14 @@ class Painter:
         self.answered += 1
         if (refusal := self._refused.get(number)) is not None:
             status, code, message = refusal
-            yield _Reply(status, {"error": {"code": code, "message": message}}, {"retry-after": "500"})
+            yield _Reply(
+                status, {"error": {"code": code, "message": message}}, {"retry-after": "500"}
+            )
         else:
-            item = {"b64_json": base64.b64encode(self._image()).decode(), "revised_prompt": "A tall lighthouse."}
+            item = {
+                "b64_json": base64.b64encode(self._image()).decode(),
+                "revised_prompt": "A tall lighthouse.",
+            }
             yield _Reply(200, {"data": [item]}, {})
 
     async def aclose(self) -> None:
@@ -95,7 +105,9 @@ class _Reply:
 
 
 def settings(home: Path, **changes: object) -> imagen.Settings:
-    loaded = imagen.load_settings({"IMAGEN_HOME": str(home), "OPENAI_API_KEY": "k", "IMAGEN_SALVAGE_SECONDS": "2"})
+    loaded = imagen.load_settings(
+        {"IMAGEN_HOME": str(home), "OPENAI_API_KEY": "k", "IMAGEN_SALVAGE_SECONDS": "2"}
+    )
     return msgspec.structs.replace(loaded, **changes)
 
 
@@ -109,8 +121,14 @@ async def connect(
     user: Callable[..., Awaitable[ElicitResult]] | None = None,
     **changes: object,
 ) -> AsyncIterator[Client]:
-    """A client of a server in memory, whose `user` answers questions. Nothing waits longer than `seconds`."""
-    open_client = imagen.open_client if painter is None else partial(imagen.open_client, transport=lambda _: painter)
+    """A client of a server in memory, whose `user` answers questions. Nothing
+    waits longer than `seconds`.
+    """
+    open_client = (
+        imagen.open_client
+        if painter is None
+        else partial(imagen.open_client, transport=lambda _: painter)
+    )
     server = make_server(settings(home, **changes), open_client=open_client)
     with trio.fail_after(seconds):
         async with Client(server, mode=mode, elicitation_callback=user) as client:

@@ -24,7 +24,9 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def stdio_client(home: Path, *, mode: str = "auto", command: Sequence[str] = SERVER) -> AsyncIterator[Client]:
+async def stdio_client(
+    home: Path, *, mode: str = "auto", command: Sequence[str] = SERVER
+) -> AsyncIterator[Client]:
     parameters = StdioServerParameters(
         command=sys.executable, args=["-W", "error", *command], env=environment(home), cwd=home
     )
@@ -36,7 +38,9 @@ async def stdio_client(home: Path, *, mode: str = "auto", command: Sequence[str]
 async def process(
     home: Path, command: Sequence[str] = SERVER, more: Mapping[str, str] | None = None
 ) -> AsyncIterator[trio.Process]:
-    """A server whose pipes are in the test's hands; killed at the end if it still runs."""
+    """A server whose pipes are in the test's hands; killed at the end if it
+    still runs.
+    """
     async with trio.open_nursery() as nursery:
         run = partial(
             trio.run_process,
@@ -89,7 +93,10 @@ class Wire:
 
     async def hello(self) -> None:
         client = {"name": "test", "version": "0"}
-        await self.ask("initialize", {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client})
+        await self.ask(
+            "initialize",
+            {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client},
+        )
         await self.send("notifications/initialized", {}, notify=True)
 
     async def read_to_end(self) -> None:

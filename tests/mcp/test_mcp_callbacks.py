@@ -1,4 +1,6 @@
-"""The server over HTTP takes callbacks beside what assistants ask, where it has been told under which URL."""
+"""The server over HTTP takes callbacks beside what assistants ask, where it has
+been told under which URL.
+"""
 
 from __future__ import annotations
 
@@ -29,14 +31,23 @@ async def test_callbacks_come_in_below_the_path_of_their_url(tmp_path: Path, fol
     # As a proxy passes it on.
     headers["host"] = "atelier.example"
     with trio.fail_after(20):
-        async with process(tmp_path, [*SERVER, "--http", "127.0.0.1:0"], more) as child, httpx2.AsyncClient() as http:
+        async with (
+            process(tmp_path, [*SERVER, "--http", "127.0.0.1:0"], more) as child,
+            httpx2.AsyncClient() as http,
+        ):
             url = (await read_url(child)).removesuffix("/mcp")
-            assert (await http.post(f"{url}{folder}/bfl", headers=headers, content=body)).status_code == 204
+            assert (
+                await http.post(f"{url}{folder}/bfl", headers=headers, content=body)
+            ).status_code == 204
             forged = await http.post(f"{url}{folder}/bfl", headers=headers, content=body + b" ")
             assert (forged.status_code, forged.content) == (401, b"")
-            assert (await http.post(f"{url}{folder}/nobody", headers=headers, content=body)).status_code == 404
+            assert (
+                await http.post(f"{url}{folder}/nobody", headers=headers, content=body)
+            ).status_code == 404
             # Assistants are refused under that name as ever.
-            assert (await http.post(f"{url}/mcp", json={}, headers={"host": "atelier.example"})).status_code == 421
+            assert (
+                await http.post(f"{url}/mcp", json={}, headers={"host": "atelier.example"})
+            ).status_code == 421
             child.terminate()
             assert await child.wait() == 0
             said = b"".join([chunk async for chunk in child.stderr])
@@ -46,6 +57,9 @@ async def test_callbacks_come_in_below_the_path_of_their_url(tmp_path: Path, fol
 
 async def test_without_such_a_url_there_is_nothing(tmp_path: Path) -> None:
     with trio.fail_after(20):
-        async with process(tmp_path, [*SERVER, "--http", "127.0.0.1:0"]) as child, httpx2.AsyncClient() as http:
+        async with (
+            process(tmp_path, [*SERVER, "--http", "127.0.0.1:0"]) as child,
+            httpx2.AsyncClient() as http,
+        ):
             url = (await read_url(child)).removesuffix("/mcp")
             assert (await http.post(f"{url}/callbacks/bfl")).status_code == 404

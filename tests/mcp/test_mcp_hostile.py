@@ -1,4 +1,6 @@
-"""What strangers may put into arguments: every answer is a sentence or a harmless list, and the server goes on."""
+"""What strangers may put into arguments: every answer is a sentence or a
+harmless list, and the server goes on.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ HOSTILE = {
 
 
 def check_harmless(result: CallToolResult) -> None:
-    """A sentence with a code, or an answer; short, without what steers a terminal, and no bug that only the log tells."""
+    """A sentence with a code, or an answer; short, without what steers a
+    terminal, and no bug that only the log tells.
+    """
     text = text_of(result)
     assert all(letter.isprintable() or letter == "\n" for letter in text), text
     assert len(text) < 3000
@@ -47,7 +51,9 @@ def check_harmless(result: CallToolResult) -> None:
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_hostile_text_in_any_argument_is_refused_or_harmless(tmp_path: Path, mode: str) -> None:
+async def test_hostile_text_in_any_argument_is_refused_or_harmless(
+    tmp_path: Path, mode: str
+) -> None:
     async with connect(tmp_path, mode=mode, seconds=60) as client:
         image = (await client.call_tool("generate_image", SMALL)).structured_content["image"]["id"]
         for text in HOSTILE.values():
@@ -66,7 +72,10 @@ def calls_with(text: str, image: str) -> list[tuple[str, dict[str, object]]]:
         ("search_images", {text: text}),
         ("show_image", {"image_id": text}),
         ("organize_images", {"image_ids": [text], "trash": True}),
-        *(("organize_images", {"image_ids": [image], name: [text]}) for name in ("add_tags", "remove_tags")),
+        *(
+            ("organize_images", {"image_ids": [image], name: [text]})
+            for name in ("add_tags", "remove_tags")
+        ),
         *(("organize_images", {"image_ids": [image], name: text}) for name in organized),
         ("generate_image", {**SMALL, "apply_styles": [text]}),
         ("generate_image", {**SMALL, "prompt": f"@{text}"}),
@@ -77,13 +86,21 @@ def calls_with(text: str, image: str) -> list[tuple[str, dict[str, object]]]:
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_hostile_addresses_of_resources_are_refused_in_a_sentence(tmp_path: Path, mode: str) -> None:
+async def test_hostile_addresses_of_resources_are_refused_in_a_sentence(
+    tmp_path: Path, mode: str
+) -> None:
     async with connect(tmp_path, mode=mode) as client:
         for text in HOSTILE.values():
-            for uri in (f"imagen://collections/{text}", f"imagen://images/{text}/thumbnail", f"imagen://images/{text}"):
+            for uri in (
+                f"imagen://collections/{text}",
+                f"imagen://images/{text}/thumbnail",
+                f"imagen://images/{text}",
+            ):
                 with pytest.raises(MCPError) as caught:
                     await client.read_resource(uri)
-                assert caught.value.error.message.startswith(("[INVALID_REQUEST] There is", "There is no", "Unknown"))
+                assert caught.value.error.message.startswith(
+                    ("[INVALID_REQUEST] There is", "There is no", "Unknown")
+                )
 
 
 async def test_a_kept_prompt_takes_hostile_values_as_they_are(tmp_path: Path) -> None:
@@ -116,8 +133,12 @@ async def test_half_a_letter_is_refused(tmp_path: Path, mode: str) -> None:
             ("get_batch_status", {"session_id": "\ud800"}),
         ):
             result = await client.call_tool(tool, arguments)
-            assert text_of(result).startswith("[INVALID_REQUEST] The arguments hold a lone surrogate")
-        with pytest.raises(MCPError, match=r"^\[INVALID_REQUEST\] The arguments hold a lone surrogate"):
+            assert text_of(result).startswith(
+                "[INVALID_REQUEST] The arguments hold a lone surrogate"
+            )
+        with pytest.raises(
+            MCPError, match=r"^\[INVALID_REQUEST\] The arguments hold a lone surrogate"
+        ):
             await client.get_prompt("use_prompt", {"name": "\ud800"})
 
 
@@ -127,10 +148,17 @@ async def test_what_an_image_of_a_stranger_says_of_itself_is_harmless(tmp_path: 
     async with imagen.open_client(settings(tmp_path)) as client:
         made = await client.generate("a lighthouse", model="sketch", size="64x64")
         record = msgspec.to_builtins(made.record)
-        record |= {"id": "00112233445566ff", "model": words, "provider": words, "adjustments": [change] * 100}
+        record |= {
+            "id": "00112233445566ff",
+            "model": words,
+            "provider": words,
+            "adjustments": [change] * 100,
+        }
         with zipfile.ZipFile(tmp_path / "theirs.zip", "w") as archive:
             archive.writestr("a.png", made.data)
-            archive.writestr("records.jsonl", msgspec.json.encode({"file": "a.png", "record": record}))
+            archive.writestr(
+                "records.jsonl", msgspec.json.encode({"file": "a.png", "record": record})
+            )
         assert (await client.archives.import_from(tmp_path / "theirs.zip")).added == 1
     async with connect(tmp_path) as client:
         found = await client.call_tool("search_images", {})
@@ -143,7 +171,12 @@ async def test_what_an_image_of_a_stranger_says_of_itself_is_harmless(tmp_path: 
 
 async def test_times_at_the_ends_of_the_calendar_are_times(tmp_path: Path) -> None:
     async with connect(tmp_path) as client:
-        for since in ("0001-01-01", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-11-01 10:00"):
+        for since in (
+            "0001-01-01",
+            "0001-01-01T00:00:00+14:00",
+            "9999-12-31T23:59:59-14:00",
+            "2026-11-01 10:00",
+        ):
             result = await client.call_tool("search_images", {"since": since})
             assert not result.is_error, since
 
@@ -152,7 +185,9 @@ async def test_several_images_whose_ids_begin_alike_are_not_guessed(tmp_path: Pa
     async with connect(tmp_path) as client:
         made: dict[str, str] = {}
         while True:
-            image = (await client.call_tool("generate_image", SMALL)).structured_content["image"]["id"]
+            image = (await client.call_tool("generate_image", SMALL)).structured_content["image"][
+                "id"
+            ]
             if image[0] in made:
                 break
             made[image[0]] = image
@@ -166,7 +201,11 @@ async def test_several_images_whose_ids_begin_alike_are_not_guessed(tmp_path: Pa
 @pytest.mark.parametrize(
     "name", ["x" * 100_000, "a\x00b", "https://[", "https://[::1", "data:\x1b", "/root/../" * 5000]
 )
-async def test_an_image_that_can_have_no_such_name_is_refused_and_the_server_goes_on(tmp_path: Path, name: str) -> None:
+async def test_an_image_that_can_have_no_such_name_is_refused_and_the_server_goes_on(
+    tmp_path: Path, name: str
+) -> None:
     async with connect(tmp_path) as client:
-        check_harmless(await client.call_tool("edit_image", {"prompt": "x", "images": [name], "model": MODEL}))
+        check_harmless(
+            await client.call_tool("edit_image", {"prompt": "x", "images": [name], "model": MODEL})
+        )
         check_harmless(await client.call_tool("search_images", {}))

@@ -16,7 +16,8 @@ from test_mcp_stdio import silent_provider
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals"),
-    # The SDK's HTTP client leaves generators of its streams of events to the garbage collector.
+    # The SDK's HTTP client leaves generators of its streams of events to the
+    # garbage collector.
     pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning"),
 ]
 
@@ -36,11 +37,15 @@ async def test_an_image_over_http_and_a_clean_end(tmp_path: Path, mode: str) -> 
             url = await read_url(child)
             async with Client(url, mode=mode) as client:
                 result = await client.call_tool("generate_image", arguments)
-                (content,) = (await client.read_resource(result.structured_content["image"]["uri"])).contents
+                (content,) = (
+                    await client.read_resource(result.structured_content["image"]["uri"])
+                ).contents
                 # Neither has a context in the SDK.
                 (styles,) = (await client.read_resource("imagen://styles")).contents
                 ref = PromptReference(name="use_style")
-                completed = (await client.complete(ref, {"name": "style", "value": "water"})).completion.values
+                completed = (
+                    await client.complete(ref, {"name": "style", "value": "water"})
+                ).completion.values
             begun = trio.current_time()
             child.send_signal(signal.SIGTERM)
             assert await child.wait() == 0
@@ -62,10 +67,13 @@ async def test_it_ends_in_three_seconds_with_images_and_a_stream_open(tmp_path: 
                 url = await read_url(child)
 
                 async def ask_and_wait() -> None:
-                    # The connection breaks with the server, which is what is tested here.
+                    # The connection breaks with the server, which is what is
+                    # tested here.
                     with pytest.raises(BaseException):  # noqa: B017, PT011
                         async with Client(url, mode="legacy") as client:
-                            await client.call_tool("start_image_batch", {"prompt": "x", "model": MODEL, "count": 4})
+                            await client.call_tool(
+                                "start_image_batch", {"prompt": "x", "model": MODEL, "count": 4}
+                            )
 
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(ask_and_wait)

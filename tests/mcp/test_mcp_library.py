@@ -1,4 +1,6 @@
-"""The tools of the library: search, show, organize; styles, kept prompts and the cache where images are made."""
+"""The tools of the library: search, show, organize; styles, kept prompts and
+the cache where images are made.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ def without_images(result: CallToolResult) -> str:
 
 async def call(client: Client, tool: str, /, **arguments: object) -> CallToolResult:
     result = await client.call_tool(tool, arguments)
-    # The best known limit of a host is 25,000 tokens, each of them about four letters.
+    # The best known limit of a host is 25,000 tokens, each of them about four
+    # letters.
     assert len(without_images(result)) < 30_000
     return result
 
@@ -44,14 +47,16 @@ async def done(client: Client, tool: str, /, **arguments: object) -> dict[str, o
 
 
 async def make(client: Client, prompt: str = "a lighthouse", **arguments: object) -> str:
-    return (await done(client, "generate_image", **{**SMALL, "prompt": prompt, **arguments}))["image"]["id"]
+    return (await done(client, "generate_image", **{**SMALL, "prompt": prompt, **arguments}))[
+        "image"
+    ]["id"]
 
 
 def ids(found: dict[str, object]) -> list[str]:
     return [image["id"] for image in found["images"]]
 
 
-# --- search ---------------------------------------------------------------------------------------------------------
+# --- search -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -62,7 +67,12 @@ async def test_a_search_lists_images_without_showing_them(tmp_path: Path, mode: 
         result = await call(client, "search_images", query="dusk boat")
     (image,) = result.structured_content["images"]
     assert image.keys() == FOUND_KEYS
-    assert (image["id"], image["prompt"], image["model"], image["cost_usd"]) == (boat, "a boat at dusk", "sketch", "0")
+    assert (image["id"], image["prompt"], image["model"], image["cost_usd"]) == (
+        boat,
+        "a boat at dusk",
+        "sketch",
+        "0",
+    )
     assert Path(image["path"]).is_file()
     assert result.structured_content["cursor"] is None
     assert [block.type for block in result.content] == ["text"]
@@ -84,7 +94,13 @@ async def test_a_search_goes_on_behind_its_cursor(tmp_path: Path) -> None:
 async def test_filters_of_a_search_count_together(tmp_path: Path) -> None:
     async with connect(tmp_path) as client:
         best, other, plain = [await make(client, f"boat {number}") for number in range(3)]
-        await done(client, "organize_images", image_ids=[best, other], add_tags=["Sea"], add_to_collection="trips/rome")
+        await done(
+            client,
+            "organize_images",
+            image_ids=[best, other],
+            add_tags=["Sea"],
+            add_to_collection="trips/rome",
+        )
         await done(client, "organize_images", image_ids=[best], rating=5)
         for filters, found in (
             ({"tags": ["sea"]}, [other, best]),
@@ -95,7 +111,10 @@ async def test_filters_of_a_search_count_together(tmp_path: Path) -> None:
             ({"model": MODEL}, []),
             ({"since": "2999-12-31T23:59:59Z"}, []),
             # Hosts fill in optional fields with empty text.
-            ({"query": "", "model": "", "tags": [], "collection": "", "since": "", "after": ""}, [plain, other, best]),
+            (
+                {"query": "", "model": "", "tags": [], "collection": "", "since": "", "after": ""},
+                [plain, other, best],
+            ),
         ):
             assert ids(await done(client, "search_images", **filters)) == found, filters
 
@@ -123,7 +142,9 @@ async def test_a_time_without_a_zone_is_utc_wherever_the_server_runs(tmp_path: P
 
 async def test_a_page_of_huge_prompts_is_a_small_answer(tmp_path: Path) -> None:
     async with imagen.open_client(settings(tmp_path)) as client:
-        request = imagen.Generate(prompt="<b>word</b>\x1b[31m " * 5000, model="sketch", size="64x64")
+        request = imagen.Generate(
+            prompt="<b>word</b>\x1b[31m " * 5000, model="sketch", size="64x64"
+        )
         async with client.open_batch(request, n=21) as batch:
             images = [outcome async for outcome in batch]
         tags = [f"{'long ' * 12}{number}" for number in range(40)]
@@ -140,22 +161,38 @@ async def test_a_page_of_huge_prompts_is_a_small_answer(tmp_path: Path) -> None:
         assert "\\u001b" not in without_images(result)
 
 
-# --- show -----------------------------------------------------------------------------------------------------------
+# --- show ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ERAS)
 async def test_an_image_is_shown_with_what_is_known_of_it(tmp_path: Path, mode: str) -> None:
     async with connect(tmp_path, Painter(), mode=mode) as client:
         root = await make(client, "a boat", model=MODEL, size="1024x1024", quality="low")
-        child = (await done(client, "edit_image", prompt="at night", images=[root], model=MODEL))["image"]["id"]
-        leaf = (await done(client, "edit_image", prompt="with a moon", images=[child], model=MODEL))["image"]["id"]
-        await done(client, "organize_images", image_ids=[child], add_tags=["sea"], rating=3, notes="the best")
+        child = (await done(client, "edit_image", prompt="at night", images=[root], model=MODEL))[
+            "image"
+        ]["id"]
+        leaf = (
+            await done(client, "edit_image", prompt="with a moon", images=[child], model=MODEL)
+        )["image"]["id"]
+        await done(
+            client,
+            "organize_images",
+            image_ids=[child],
+            add_tags=["sea"],
+            rating=3,
+            notes="the best",
+        )
         await done(client, "organize_images", image_ids=[child], add_to_collection="trips")
         result = await call(client, "show_image", image_id=child)
         first = await done(client, "show_image", image_id=root[:10])
     facts = result.structured_content
     assert facts["image"]["id"] == child
-    assert (facts["prompt"], facts["rating"], facts["tags"], facts["notes"]) == ("at night", 3, ["sea"], "the best")
+    assert (facts["prompt"], facts["rating"], facts["tags"], facts["notes"]) == (
+        "at night",
+        3,
+        ["sea"],
+        "the best",
+    )
     assert (facts["collections"], facts["trashed"]) == (["trips"], False)
     assert (facts["parents"], facts["children"], facts["children_count"]) == ([root], [leaf], 1)
     assert facts["request"]["operation"] == "edit"
@@ -163,7 +200,13 @@ async def test_an_image_is_shown_with_what_is_known_of_it(tmp_path: Path, mode: 
     assert (first["parents"], first["children"]) == ([], [child])
     assert [block.type for block in result.content] == ["text", "image", "resource_link"]
     assert open_shown(result).format == "JPEG"
-    for words in ("Tags: sea", "Stars: 3 of 5", "Notes: the best", f"Made from: {root}", f"Made from it: 1, {leaf}"):
+    for words in (
+        "Tags: sea",
+        "Stars: 3 of 5",
+        "Notes: the best",
+        f"Made from: {root}",
+        f"Made from it: 1, {leaf}",
+    ):
         assert words in text_of(result)
 
 
@@ -177,7 +220,9 @@ async def test_a_small_image_of_the_library_is_shown_in_full_on_request(tmp_path
 async def test_what_an_image_was_made_from_may_be_gone(tmp_path: Path) -> None:
     async with connect(tmp_path, Painter()) as client:
         root = await make(client, "a boat", model=MODEL)
-        child = (await done(client, "edit_image", prompt="at night", images=[root], model=MODEL))["image"]["id"]
+        child = (await done(client, "edit_image", prompt="at night", images=[root], model=MODEL))[
+            "image"
+        ]["id"]
         async with imagen.open_client(settings(tmp_path)) as other:
             await other.library.delete(root)
         facts = await done(client, "show_image", image_id=child)
@@ -215,7 +260,7 @@ async def test_an_image_whose_file_is_gone_is_still_told_of(tmp_path: Path) -> N
     assert shown(result) == []
 
 
-# --- organize -------------------------------------------------------------------------------------------------------
+# --- organize -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -231,7 +276,9 @@ async def test_images_are_organized_in_one_call_and_back(tmp_path: Path, mode: s
             notes="for the wall",
             add_to_collection="trips / rome",
         )
-        again = await done(client, "organize_images", image_ids=both, rating=4, add_to_collection="trips/rome")
+        again = await done(
+            client, "organize_images", image_ids=both, rating=4, add_to_collection="trips/rome"
+        )
         back = await done(
             client,
             "organize_images",
@@ -272,7 +319,10 @@ async def test_the_trash_gives_images_back(tmp_path: Path) -> None:
         ({"add_tags": ["fine"], "rating": 9}, "rating: Input should be less than or equal to 5"),
         ({"add_tags": ["fine", "a,b"], "rating": 3}, "A tag is 1 to 64 letters"),
         ({"add_tags": ["a,b"], "add_to_collection": "new"}, "A tag is 1 to 64 letters"),
-        ({"add_tags": ["fine"], "remove_from_collection": "none"}, "There is no collection 'none'; there is none yet."),
+        (
+            {"add_tags": ["fine"], "remove_from_collection": "none"},
+            "There is no collection 'none'; there is none yet.",
+        ),
         ({"add_tags": ["fine"], "add_to_collection": "a/b/c"}, "A collection is named by"),
         ({"add_tags": ["fine"], "trash": True, "restore": True}, "not both"),
         ({"image_ids": ["ffff"], "add_tags": ["fine"]}, "There is no image 'ffff' in the library"),
@@ -286,7 +336,9 @@ async def test_where_something_is_wrong_nothing_is_changed(
 ) -> None:
     async with connect(tmp_path) as client:
         image = await make(client)
-        wanted = [image, *arguments.get("image_ids", [])] if arguments.get("image_ids") != [] else []
+        wanted = (
+            [image, *arguments.get("image_ids", [])] if arguments.get("image_ids") != [] else []
+        )
         result = await call(client, "organize_images", **{**arguments, "image_ids": wanted})
         facts = await done(client, "show_image", image_id=image)
         (collections,) = (await client.read_resource("imagen://collections")).contents
@@ -311,7 +363,7 @@ async def _put_together(client: Client, image: str) -> None:
     await done(client, "organize_images", image_ids=[image], add_to_collection="together")
 
 
-# --- styles, kept prompts, the cache --------------------------------------------------------------------------------
+# --- styles, kept prompts, the cache ------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -342,16 +394,24 @@ async def test_a_kept_prompt_is_filled_in_with_all_that_goes_with_it(tmp_path: P
         await client.prompts.save("cars", "a {red|blue} car")
     asked = {"prompt": "@harbour", "model": "sketch"}
     async with connect(tmp_path) as client:
-        made = await done(client, "generate_image", **asked, values={"place": "{Rome|Paris}", "weather": "rainy"})
+        made = await done(
+            client, "generate_image", **asked, values={"place": "{Rome|Paris}", "weather": "rainy"}
+        )
         facts = await done(client, "show_image", image_id=made["image"]["id"])
         refused = {
             "no value": await call(client, "generate_image", **asked),
-            "no variable 'city'": await call(client, "generate_image", **asked, values={"place": "x", "city": "Rome"}),
+            "no variable 'city'": await call(
+                client, "generate_image", **asked, values={"place": "x", "city": "Rome"}
+            ),
             "There is no prompt 'harbor'; there are cars, harbour.": await call(
                 client, "generate_image", prompt="@harbor"
             ),
-            "write out the one that is meant": await call(client, "start_image_batch", prompt="@cars"),
-            "Only a prompt that is kept": await call(client, "generate_image", **SMALL, values={"place": "Rome"}),
+            "write out the one that is meant": await call(
+                client, "start_image_batch", prompt="@cars"
+            ),
+            "Only a prompt that is kept": await call(
+                client, "generate_image", **SMALL, values={"place": "Rome"}
+            ),
         }
     assert facts["prompt"].startswith("an oil painting of a rainy harbour in {Rome|Paris}")
     assert (made["image"]["width"], made["image"]["height"]) == (64, 64)
@@ -373,7 +433,11 @@ async def test_the_cache_answers_for_nothing_and_says_so(tmp_path: Path, mode: s
     assert first.structured_content["image"]["cached"] is False
     assert "free" not in text_of(first)
     image = second.structured_content["image"]
-    assert (image["id"], image["cached"], image["cost_usd"]) == (first.structured_content["image"]["id"], True, "0")
+    assert (image["id"], image["cached"], image["cost_usd"]) == (
+        first.structured_content["image"]["id"],
+        True,
+        "0",
+    )
     assert "free, as the library had it already" in text_of(second)
     assert anew.structured_content["image"]["id"] != image["id"]
     assert batch["image"]["cached"] is True

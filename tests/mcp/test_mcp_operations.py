@@ -57,7 +57,9 @@ async def test_a_named_model_without_the_operation_does_it_by_an_edit_and_says_s
     image = tmp_path / "a.png"
     image.write_bytes(PNG)
     async with serve(tmp_path / "home", Atelier()) as client:
-        result = await call(client, "create_variations", image=str(image), count=1, model="atelier-editor")
+        result = await call(
+            client, "create_variations", image=str(image), count=1, model="atelier-editor"
+        )
     assert "operation 'vary' was sent as edit" in text_of(result)
     assert len(result.structured_content["image"]["adjustments"]) == 1
 

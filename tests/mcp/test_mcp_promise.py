@@ -1,4 +1,6 @@
-"""The promise: whatever pulls are cut off by time-outs, no image is lost and none is paid twice."""
+"""The promise: whatever pulls are cut off by time-outs, no image is lost and
+none is paid twice.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ class Counts:
 async def pull_all(
     client: Client, start: dict[str, object], dice: random.Random, longest: float, counts: Counts
 ) -> list[str]:
-    """Pulls a batch to its end with an impatient client, by nothing but what a host knows: the id and the last index."""
+    """Pulls a batch to its end with an impatient client, by nothing but what a
+    host knows: the id and the last index.
+    """
     batch = (
         await client.call_tool("start_image_batch", {**start, "count": PER_BATCH, "timeout": 0})
     ).structured_content
@@ -37,7 +41,8 @@ async def pull_all(
             answer = (await client.call_tool("get_next_image", arguments)).structured_content
         if answer is None:
             counts.cut_off += 1
-            # Impatience grows less, so that a slow machine gets to the end, too.
+            # Impatience grows less, so that a slow machine gets to the end,
+            # too.
             longest *= 1.02
         elif answer["image"] is not None:
             after = answer["image"]["index"]
@@ -70,7 +75,8 @@ async def test_no_image_of_200_is_lost_to_time_outs(tmp_path: Path, mode: str) -
 
 async def test_no_image_is_lost_to_time_outs_over_stdio(tmp_path: Path) -> None:
     dice, counts, got = random.Random(11), Counts(), list[str]()
-    # Large enough that an image takes longer than most of the time-outs, on a fast machine too.
+    # Large enough that an image takes longer than most of the time-outs, on a
+    # fast machine too.
     start = {"prompt": "x", "model": "sketch", "size": "256x256"}
     with trio.fail_after(30):
         async with stdio_client(tmp_path) as client:

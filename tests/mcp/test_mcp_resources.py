@@ -1,4 +1,6 @@
-"""What hosts read beside calling tools: resources, prompts, completions; and how much all of it weighs."""
+"""What hosts read beside calling tools: resources, prompts, completions; and
+how much all of it weighs.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ import imagen
 
 SMALL = {"prompt": "a lighthouse", "model": "sketch", "size": "600x300"}
 COLLECTION = ResourceTemplateReference(uri="imagen://collections/{+name}")
-# What the tools weighed before they knew the library, and how much they may have grown by it.
+# What the tools weighed before they knew the library, and how much they may
+# have grown by it.
 WEIGHT, GROWTH = 33_909, 1.4
 
 
@@ -47,7 +50,7 @@ async def complete(
     return (await client.complete(ref, {"name": name, "value": value})).completion.values
 
 
-# --- resources ------------------------------------------------------------------------------------------------------
+# --- resources ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -84,30 +87,50 @@ async def test_lists_that_go_on_for_ever_are_cut_and_say_so(tmp_path: Path) -> N
         for number in range(110):
             await client.library.collections.create(f"{number:03} {'x' * 90}", notes=long)
         for number in range(105):
-            await client.prompts.save(f"{number:03}", long, tags=[f"{'tag' * 20}{one}" for one in range(15)])
+            await client.prompts.save(
+                f"{number:03}", long, tags=[f"{'tag' * 20}{one}" for one in range(15)]
+            )
         (tmp_path / "styles.toml").write_text(
-            "".join(f'[style-{number}]\ndescription = "{long[:1000]}"\nprefix = "x"\n' for number in range(220))
+            "".join(
+                f'[style-{number}]\ndescription = "{long[:1000]}"\nprefix = "x"\n'
+                for number in range(220)
+            )
         )
     async with connect(tmp_path) as client:
         collections = await read(client, "imagen://collections")
         prompts = await read(client, "imagen://prompts")
         styles = await read(client, "imagen://styles")
-    for found, what, most in ((collections, "collections", 100), (prompts, "prompts", 100), (styles, "styles", 200)):
+    for found, what, most in (
+        (collections, "collections", 100),
+        (prompts, "prompts", 100),
+        (styles, "styles", 200),
+    ):
         assert len(found[what]) == most
         assert found["more"] is True
 
 
 async def test_styles_and_prompts_of_the_user_are_listed(tmp_path: Path) -> None:
-    (tmp_path / "styles.toml").write_text('[brand]\ndescription = "How we look"\nsuffix = "in teal"\n')
+    (tmp_path / "styles.toml").write_text(
+        '[brand]\ndescription = "How we look"\nsuffix = "in teal"\n'
+    )
     async with imagen.open_client(settings(tmp_path)) as client:
-        await client.prompts.save("harbour", "a {{weather}} harbour", tags=["sea"], styles=["brand"])
+        await client.prompts.save(
+            "harbour", "a {{weather}} harbour", tags=["sea"], styles=["brand"]
+        )
     async with connect(tmp_path) as client:
         styles = (await read(client, "imagen://styles"))["styles"]
         prompts = await read(client, "imagen://prompts")
     assert {"name": "brand", "description": "How we look"} in styles
     assert "watercolour" in [style["name"] for style in styles]
     assert prompts == {
-        "prompts": [{"name": "harbour", "text": "a {{weather}} harbour", "tags": ["sea"], "styles": ["brand"]}],
+        "prompts": [
+            {
+                "name": "harbour",
+                "text": "a {{weather}} harbour",
+                "tags": ["sea"],
+                "styles": ["brand"],
+            }
+        ],
         "more": False,
     }
 
@@ -119,7 +142,7 @@ async def test_a_broken_file_of_styles_is_told(tmp_path: Path) -> None:
             await client.read_resource("imagen://styles")
 
 
-# --- prompts --------------------------------------------------------------------------------------------------------
+# --- prompts ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -144,10 +167,16 @@ async def test_prompts_lead_from_a_wish_to_the_tools(tmp_path: Path, mode: str) 
     assert "Heed this: in Rome" in kept
     assert "apply_styles=['oil']" in styled
     assert "estimate_cost" in explored
-    assert explored.index("agree") < explored.index("start_image_batch") < explored.index("get_next_image")
+    assert (
+        explored.index("agree")
+        < explored.index("start_image_batch")
+        < explored.index("get_next_image")
+    )
     assert f'show_image(image_id="{image}")' in refined
     # What they name are tools that there are.
-    for word in " ".join([kept, styled, explored, refined]).replace("(", " ").replace(",", " ").split():
+    for word in (
+        " ".join([kept, styled, explored, refined]).replace("(", " ").replace(",", " ").split()
+    ):
         if word.rstrip(".").endswith(("_image", "_images", "_batch", "_cost", "_variations")):
             assert word.rstrip(".") in tools
 
@@ -161,7 +190,11 @@ async def test_prompts_lead_from_a_wish_to_the_tools(tmp_path: Path, mode: str) 
         ("use_style", {"style": "none", "image": "x"}, "There is no style 'none'; there are"),
         ("use_style", {"style": "", "image": "x"}, "There is no style ''"),
         ("refine_image", {"image_id": "../../x", "wish": "x"}, "There is no image '../../x'"),
-        ("explore_idea", {"idea": "x" * 100_000}, "idea: String should have at most 10000 characters"),
+        (
+            "explore_idea",
+            {"idea": "x" * 100_000},
+            "idea: String should have at most 10000 characters",
+        ),
         ("none\x1b", {}, "Unknown prompt: none "),
     ],
     ids=lambda value: value[:20] if isinstance(value, str) else "",
@@ -178,7 +211,7 @@ async def test_what_is_wrong_with_a_prompt_is_said_in_a_sentence(
     assert len(message) < 600
 
 
-# --- completion -----------------------------------------------------------------------------------------------------
+# --- completion ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -189,10 +222,17 @@ async def test_names_are_completed_those_that_begin_so_first(tmp_path: Path, mod
         await client.library.collections.create("trips/rome")
     async with connect(tmp_path, mode=mode) as client:
         image = await make(client)
-        assert await complete(client, PromptReference(name="use_prompt"), "name", "HAR") == ["harbour", "a harbour"]
-        assert await complete(client, PromptReference(name="use_style"), "style", "water") == ["watercolour"]
+        assert await complete(client, PromptReference(name="use_prompt"), "name", "HAR") == [
+            "harbour",
+            "a harbour",
+        ]
+        assert await complete(client, PromptReference(name="use_style"), "style", "water") == [
+            "watercolour"
+        ]
         assert await complete(client, COLLECTION, "name", "rom") == ["trips/rome"]
-        assert await complete(client, PromptReference(name="refine_image"), "image_id", image[:3]) == [image]
+        assert await complete(
+            client, PromptReference(name="refine_image"), "image_id", image[:3]
+        ) == [image]
         assert await complete(client, PromptReference(name="explore_idea"), "idea", "") == []
         assert await complete(client, PromptReference(name="none"), "name", "x" * 100_000) == []
 
@@ -202,14 +242,18 @@ async def test_no_more_is_completed_than_the_protocol_allows(tmp_path: Path) -> 
         for number in range(120):
             await client.prompts.save(f"{number:03}", "x")
     async with connect(tmp_path) as client:
-        found = (await client.complete(PromptReference(name="use_prompt"), {"name": "name", "value": ""})).completion
+        found = (
+            await client.complete(PromptReference(name="use_prompt"), {"name": "name", "value": ""})
+        ).completion
     assert (len(found.values), found.total, found.has_more) == (100, 120, True)
 
 
-# --- weight ---------------------------------------------------------------------------------------------------------
+# --- weight -------------------------------------------------------------------
 
 
-async def test_what_stands_at_the_beginning_of_every_conversation_stays_small(tmp_path: Path) -> None:
+async def test_what_stands_at_the_beginning_of_every_conversation_stays_small(
+    tmp_path: Path,
+) -> None:
     async with connect(tmp_path) as client:
         tools = (await client.list_tools()).model_dump_json(exclude_none=True, by_alias=True)
         prompts = (await client.list_prompts()).model_dump_json(exclude_none=True, by_alias=True)

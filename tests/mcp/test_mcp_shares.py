@@ -1,4 +1,6 @@
-"""The server over HTTP answers links to images beside what assistants ask, where it has been told under which URL."""
+"""The server over HTTP answers links to images beside what assistants ask,
+where it has been told under which URL.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ SECRET = "a-secret-of-this-test"
         ("", ""),
     ],
 )
-async def test_links_are_followed_below_the_path_of_their_url(tmp_path: Path, folder: str, callbacks: str) -> None:
+async def test_links_are_followed_below_the_path_of_their_url(
+    tmp_path: Path, folder: str, callbacks: str
+) -> None:
     more = {
         "IMAGEN_SHARE_URL": f"https://atelier.example{folder}",
         "IMAGEN_SHARE_SECRET": SECRET,
@@ -42,16 +46,22 @@ async def test_links_are_followed_below_the_path_of_their_url(tmp_path: Path, fo
         share = await client.shares.share(image)
     assert share.url == f"https://atelier.example{folder}/{share.token}"
     with trio.fail_after(20):
-        async with process(tmp_path, [*SERVER, "--http", "127.0.0.1:0"], more) as child, httpx2.AsyncClient() as http:
+        async with (
+            process(tmp_path, [*SERVER, "--http", "127.0.0.1:0"], more) as child,
+            httpx2.AsyncClient() as http,
+        ):
             url = (await read_url(child)).removesuffix("/mcp")
             # As a proxy passes it on.
             host = {"host": "atelier.example"}
             found = await http.get(f"{url}{folder}/{share.token}", headers=host)
-            # The sketch engine writes the prompt into its files, and that stays here.
+            # The sketch engine writes the prompt into its files, and that stays
+            # here.
             assert (found.status_code, found.headers["content-type"]) == (200, "image/png")
             assert b"a boat" in image.data
             assert b"a boat" not in found.content
-            assert (await http.get(f"{url}{folder}/{share.token[::-1]}", headers=host)).status_code == 404
+            assert (
+                await http.get(f"{url}{folder}/{share.token[::-1]}", headers=host)
+            ).status_code == 404
             assert (await http.post(f"{url}{callbacks}/bfl", headers=host)).status_code == 401
             assert (await http.post(f"{url}/mcp", json={}, headers=host)).status_code == 421
             child.terminate()
@@ -63,19 +73,29 @@ async def test_links_are_followed_below_the_path_of_their_url(tmp_path: Path, fo
 async def test_without_such_a_url_there_is_nothing(tmp_path: Path) -> None:
     settings = imagen.load_settings({"IMAGEN_HOME": str(tmp_path), "IMAGEN_SHARE_SECRET": SECRET})
     async with imagen.open_client(settings) as client:
-        share = await client.shares.share(await client.generate("a boat", model="sketch", size="64x64"))
+        share = await client.shares.share(
+            await client.generate("a boat", model="sketch", size="64x64")
+        )
     assert share.url is None
     more = {"IMAGEN_SHARE_SECRET": SECRET}
     with trio.fail_after(20):
-        async with process(tmp_path, [*SERVER, "--http", "127.0.0.1:0"], more) as child, httpx2.AsyncClient() as http:
+        async with (
+            process(tmp_path, [*SERVER, "--http", "127.0.0.1:0"], more) as child,
+            httpx2.AsyncClient() as http,
+        ):
             url = (await read_url(child)).removesuffix("/mcp")
             assert (await http.get(f"{url}/look/{share.token}")).status_code == 404
 
 
 @pytest.mark.parametrize(
     ("url", "sentence"),
-    [("http://atelier.example", "must begin with https://"), ("https://a.example/?x=1", "leave out what begins with")],
+    [
+        ("http://atelier.example", "must begin with https://"),
+        ("https://a.example/?x=1", "leave out what begins with"),
+    ],
 )
-def test_a_url_that_gives_images_away_to_anybody_on_the_way_is_refused(url: str, sentence: str, tmp_path: Path) -> None:
+def test_a_url_that_gives_images_away_to_anybody_on_the_way_is_refused(
+    url: str, sentence: str, tmp_path: Path
+) -> None:
     with pytest.raises(imagen.ConfigurationError, match=f"IMAGEN_SHARE_URL.*{sentence}"):
         imagen.load_settings({"IMAGEN_HOME": str(tmp_path), "IMAGEN_SHARE_URL": url})

@@ -20,7 +20,8 @@ from imagen_mcp.__main__ import main
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and pipes")
 
-# Prints where protocol belongs, from Python and from a child, while an image is being made.
+# Prints where protocol belongs, from Python and from a child, while an image is
+# being made.
 NOISY = """
 import os, sys, warnings
 import imagen_mcp._desk as server
@@ -78,7 +79,9 @@ async def test_nothing_but_protocol_reaches_the_output(tmp_path: Path) -> None:
             await wire.hello()
             await child.stdin.send_all(b"\nthis is no JSON\n")
             arguments = {"prompt": "x", "model": "sketch", "size": "64x64"}
-            result = await wire.ask("tools/call", {"name": "generate_image", "arguments": arguments})
+            result = await wire.ask(
+                "tools/call", {"name": "generate_image", "arguments": arguments}
+            )
             await child.stdin.aclose()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(wire.read_to_end)
@@ -104,12 +107,14 @@ async def test_a_server_without_trouble_says_nothing(tmp_path: Path) -> None:
     assert errors == b""
 
 
-# --- the end --------------------------------------------------------------------------------------------------------
+# --- the end ------------------------------------------------------------------
 
 
 @asynccontextmanager
 async def silent_provider() -> AsyncIterator[tuple[str, Callable[[int], Awaitable[None]]]]:
-    """A server that takes connections and never answers; gives its URL, and a wait for so many connections."""
+    """A server that takes connections and never answers; gives its URL, and a
+    wait for so many connections.
+    """
     listener = trio.socket.socket()
     connections: list[trio.socket.SocketType] = []
     try:
@@ -225,7 +230,7 @@ async def test_a_bug_ends_the_server_and_is_heard_of(tmp_path: Path) -> None:
     assert b"AssertionError: a bug" in errors
 
 
-# --- the command line -----------------------------------------------------------------------------------------------
+# --- the command line ---------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -237,8 +242,16 @@ async def test_a_bug_ends_the_server_and_is_heard_of(tmp_path: Path) -> None:
             {},
             b'pip install "imagen-trio[http]"',
         ),
-        ("sys.exit(main(['--http', '127.0.0.1:0']))", {"IMAGEN_HOME": "/dev/null/x"}, b"Set IMAGEN_HOME to a folder"),
-        ("sys.exit(main([]))", {"IMAGEN_SESSION_TTL": "never"}, b"IMAGEN_SESSION_TTL must be a number"),
+        (
+            "sys.exit(main(['--http', '127.0.0.1:0']))",
+            {"IMAGEN_HOME": "/dev/null/x"},
+            b"Set IMAGEN_HOME to a folder",
+        ),
+        (
+            "sys.exit(main([]))",
+            {"IMAGEN_SESSION_TTL": "never"},
+            b"IMAGEN_SESSION_TTL must be a number",
+        ),
         ("sys.exit(main([]))", {"IMAGEN_HOME": "/dev/null/x"}, b"Set IMAGEN_HOME to a folder"),
     ],
 )
@@ -282,7 +295,9 @@ async def test_a_person_at_a_terminal_is_told_what_it_is_for(tmp_path: Path) -> 
     ours, theirs = pty.openpty()
     command = [sys.executable, *SERVER]
     with trio.fail_after(20):
-        done = await trio.run_process(command, stdin=theirs, capture_stdout=True, capture_stderr=True, check=False)
+        done = await trio.run_process(
+            command, stdin=theirs, capture_stdout=True, capture_stderr=True, check=False
+        )
     for fd in (ours, theirs):
         socket.close(fd)
     assert done.returncode == 2

@@ -35,7 +35,9 @@ def test_a_short_text_that_can_be_seen_stays_as_it_is(text: str) -> None:
     ],
     ids=["none", "few", "many", "hostile"],
 )
-def test_an_unknown_name_is_answered_with_those_that_there_are(known: list[str], there: str) -> None:
+def test_an_unknown_name_is_answered_with_those_that_there_are(
+    known: list[str], there: str
+) -> None:
     message = no_such("style", "x" * 1000, known).message
     assert there in message
     assert len(message) < 400

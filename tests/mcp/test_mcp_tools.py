@@ -29,7 +29,18 @@ BATCH_KEYS = {
     "image",
     "errors",
 }
-IMAGE_KEYS = {"index", "id", "uri", "path", "media_type", "width", "height", "size_bytes", "model", "cost_usd"} | {
+IMAGE_KEYS = {
+    "index",
+    "id",
+    "uri",
+    "path",
+    "media_type",
+    "width",
+    "height",
+    "size_bytes",
+    "model",
+    "cost_usd",
+} | {
     "parent_id",
     "cached",
     "adjustments",
@@ -52,7 +63,9 @@ PAID = {"prompt": "a lighthouse", "model": MODEL}
 def check_shape(result: CallToolResult) -> None:
     """What holds for every result: bounded, and base64 in image blocks only."""
     assert len(result.model_dump_json()) < 1 << 20
-    rest = result.model_copy(update={"content": [block for block in result.content if block.type != "image"]})
+    rest = result.model_copy(
+        update={"content": [block for block in result.content if block.type != "image"]}
+    )
     assert len(rest.model_dump_json()) < 8000
     for block in shown(result):
         assert len(block.data) <= 700_000
@@ -74,7 +87,7 @@ async def kept_in(home: Path) -> Sequence[imagen.Image]:
         return await client.library.list()
 
 
-# --- what is listed -------------------------------------------------------------------------------------------------
+# --- what is listed -----------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -107,10 +120,25 @@ async def test_every_tool_says_what_it_is(tmp_path: Path, mode: str) -> None:
         assert tool.annotations is not None
         assert all("description" in field for field in tool.input_schema["properties"].values())
     assert set(tools["start_image_batch"].input_schema["properties"]) == {
-        *("prompt", "model", "size", "quality", "style", "count", "timeout", "max_cost_usd", "confirm_cost"),
+        *(
+            "prompt",
+            "model",
+            "size",
+            "quality",
+            "style",
+            "count",
+            "timeout",
+            "max_cost_usd",
+            "confirm_cost",
+        ),
         *("apply_styles", "values", "cache"),
     }
-    assert set(tools["get_next_image"].input_schema["properties"]) == {"session_id", "after", "timeout", "full"}
+    assert set(tools["get_next_image"].input_schema["properties"]) == {
+        "session_id",
+        "after",
+        "timeout",
+        "full",
+    }
     assert tools["get_next_image"].annotations is not None
     assert tools["get_next_image"].annotations.read_only_hint
     assert tools["get_next_image"].annotations.idempotent_hint
@@ -121,13 +149,20 @@ async def test_the_models_resource_lists_what_can_be_had(tmp_path: Path) -> None
     async with connect(tmp_path) as client:
         (content,) = (await client.read_resource("models://image-generation")).contents
         listed = {resource.uri for resource in (await client.list_resources()).resources}
-        templates = {item.uri_template for item in (await client.list_resource_templates()).resource_templates}
+        templates = {
+            item.uri_template
+            for item in (await client.list_resource_templates()).resource_templates
+        }
     assert listed == {
         "models://image-generation",
         *(f"imagen://{name}" for name in ("collections", "styles", "prompts")),
     }
     assert templates == {
-        *("imagen://images/{image_id}", "imagen://images/{image_id}/thumbnail", "imagen://collections/{+name}"),
+        *(
+            "imagen://images/{image_id}",
+            "imagen://images/{image_id}/thumbnail",
+            "imagen://collections/{+name}",
+        ),
     }
     assert content.mime_type == "application/json"
     models = {model["id"]: model for model in json.loads(content.text)}
@@ -137,13 +172,15 @@ async def test_the_models_resource_lists_what_can_be_had(tmp_path: Path) -> None
     assert models["sketch"]["capabilities"]["free_size"]["max_side"] == 4096
     nexos = [model for model in models.values() if model["provider"] == "nexos"]
     assert len(nexos) == 7
-    assert all(set(model) == {"id", "name", "provider", "available", "operations"} for model in nexos)
+    assert all(
+        set(model) == {"id", "name", "provider", "available", "operations"} for model in nexos
+    )
     assert not any(model["available"] for model in nexos)
     # It is read into a conversation.
     assert len(content.text) < 50_000
 
 
-# --- one image ----------------------------------------------------------------------------------------------------
+# --- one image ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -155,7 +192,12 @@ async def test_one_image_comes_with_path_preview_and_link(tmp_path: Path, mode: 
     assert not result.is_error
     assert result.structured_content.keys() == {"image"}
     assert image.keys() == IMAGE_KEYS
-    assert (image["index"], image["width"], image["height"], image["model"]) == (0, 128, 128, "sketch")
+    assert (image["index"], image["width"], image["height"], image["model"]) == (
+        0,
+        128,
+        128,
+        "sketch",
+    )
     assert image["cost_usd"] == "0"
     assert image["path"] in text_of(result)
     assert [block.type for block in result.content] == ["text", "image", "resource_link"]
@@ -170,7 +212,9 @@ async def test_a_preview_is_small_and_the_whole_image_is_a_resource(tmp_path: Pa
     large = png(1600, 1000)
     async with connect(tmp_path, Painter(image=lambda: large)) as client:
         result = await call(client, "generate_image", **PAID, full=True)
-        (content,) = (await client.read_resource(result.structured_content["image"]["uri"])).contents
+        (content,) = (
+            await client.read_resource(result.structured_content["image"]["uri"])
+        ).contents
     preview = open_shown(result)
     assert (preview.format, preview.size) == ("JPEG", (768, 480))
     assert "preview of at most 768 pixels" in text_of(result)
@@ -182,7 +226,10 @@ async def test_a_small_image_is_shown_in_full_on_request(tmp_path: Path) -> None
     async with connect(tmp_path) as client:
         result = await call(client, "generate_image", **SMALL, full=True)
     (block,) = shown(result)
-    assert base64.b64decode(block.data) == Path(result.structured_content["image"]["path"]).read_bytes()
+    assert (
+        base64.b64decode(block.data)
+        == Path(result.structured_content["image"]["path"]).read_bytes()
+    )
     assert block.mime_type == "image/png"
 
 
@@ -193,7 +240,9 @@ async def test_transparency_is_shown_on_white(tmp_path: Path) -> None:
     assert open_shown(result).getpixel((8, 8)) == (255, 255, 255)
 
 
-async def test_an_image_that_cannot_be_decoded_is_delivered_without_a_preview(tmp_path: Path) -> None:
+async def test_an_image_that_cannot_be_decoded_is_delivered_without_a_preview(
+    tmp_path: Path,
+) -> None:
     broken = png(64, 64)[:200]
     async with connect(tmp_path, Painter(image=lambda: broken)) as client:
         result = await call(client, "generate_image", **PAID)
@@ -250,28 +299,50 @@ async def test_a_wait_that_is_over_leaves_an_image_that_can_be_pulled(tmp_path: 
 async def test_dropped_parameters_and_retirement_are_told(tmp_path: Path) -> None:
     models = {MODEL: {"lifecycle": {"retires_on": "2099-01-01", "successor": "sketch"}}}
     async with connect(tmp_path, Painter(), models=models) as client:
-        with pytest.warns(imagen.ModelRetiringWarning):  # from the batch's own task, where nobody catches it
+        with pytest.warns(
+            imagen.ModelRetiringWarning
+        ):  # from the batch's own task, where nobody catches it
             result = await call(client, "generate_image", **PAID, style="vivid")
     assert "style 'vivid' was left out" in text_of(result)
     assert "will be retired on 2099-01-01" in text_of(result)
 
 
-# --- errors ---------------------------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("tool", "arguments", "begins"),
     [
         ("generate_image", {"prompt": "  "}, "[INVALID_PROMPT] The prompt is empty"),
-        ("start_image_batch", {"prompt": "", "model": "sketch"}, "[INVALID_PROMPT] The prompt is empty"),
+        (
+            "start_image_batch",
+            {"prompt": "", "model": "sketch"},
+            "[INVALID_PROMPT] The prompt is empty",
+        ),
         ("generate_image", {"prompt": "x", "model": "sketsh"}, "[MODEL_NOT_FOUND] "),
-        ("generate_image", {"prompt": "x", "model": "sketch", "size": "9by9"}, "[INVALID_REQUEST] "),
-        ("generate_image", {"prompt": "x", "model": "sketch", "style": "no such"}, "[INVALID_REQUEST] "),
+        (
+            "generate_image",
+            {"prompt": "x", "model": "sketch", "size": "9by9"},
+            "[INVALID_REQUEST] ",
+        ),
+        (
+            "generate_image",
+            {"prompt": "x", "model": "sketch", "style": "no such"},
+            "[INVALID_REQUEST] ",
+        ),
         ("get_next_image", {"session_id": "none"}, "[SESSION] There is no session 'none'"),
         ("get_batch_status", {"session_id": "none"}, "[SESSION] There is no session 'none'"),
         ("cancel_batch", {"session_id": "none"}, "[SESSION] There is no session 'none'"),
-        ("start_image_batch", {"prompt": "x", "count": 1}, "[INVALID_REQUEST] count: Input should be greater"),
-        ("start_image_batch", {"prompt": "x", "count": 11}, "[INVALID_REQUEST] count: Input should be less"),
+        (
+            "start_image_batch",
+            {"prompt": "x", "count": 1},
+            "[INVALID_REQUEST] count: Input should be greater",
+        ),
+        (
+            "start_image_batch",
+            {"prompt": "x", "count": 11},
+            "[INVALID_REQUEST] count: Input should be less",
+        ),
     ],
 )
 async def test_what_is_wrong_is_said_in_a_sentence(
@@ -300,7 +371,9 @@ async def test_a_refusal_is_a_tool_error(tmp_path: Path) -> None:
 
 
 async def test_a_rate_limit_says_when_to_come_back(tmp_path: Path) -> None:
-    async with connect(tmp_path, Painter(refused={0: (429, "rate_limit_exceeded", "Slowly.")})) as client:
+    async with connect(
+        tmp_path, Painter(refused={0: (429, "rate_limit_exceeded", "Slowly.")})
+    ) as client:
         result = await call(client, "generate_image", **PAID)
     assert text_of(result).startswith("[RATE_LIMIT] ")
     assert text_of(result).endswith("Wait 500 seconds before trying again.")
@@ -322,7 +395,9 @@ async def test_a_bug_is_logged_and_not_told(
 
 async def test_empty_text_stands_for_a_parameter_left_out(tmp_path: Path) -> None:
     async with connect(tmp_path, default_model="sketch") as client:
-        result = await call(client, "generate_image", prompt="x", model="", size="128x128", quality="", style="")
+        result = await call(
+            client, "generate_image", prompt="x", model="", size="128x128", quality="", style=""
+        )
     assert not result.is_error
 
 
@@ -369,7 +444,7 @@ async def test_a_lost_file_leaves_the_facts_of_an_image(tmp_path: Path) -> None:
     assert "[STORAGE_ERROR]" in text_of(again)
 
 
-# --- batches --------------------------------------------------------------------------------------------------------
+# --- batches ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ERAS)
@@ -382,7 +457,9 @@ async def test_a_batch_is_pulled_to_its_end(tmp_path: Path, mode: str) -> None:
         assert batch["requested_count"] == 4
         session_id, pulled = batch["session_id"], [batch["image"]]
         while True:
-            result = await call(client, "get_next_image", session_id=session_id, after=pulled[-1]["index"])
+            result = await call(
+                client, "get_next_image", session_id=session_id, after=pulled[-1]["index"]
+            )
             batch = result.structured_content
             if batch["image"] is None:
                 break
@@ -390,7 +467,11 @@ async def test_a_batch_is_pulled_to_its_end(tmp_path: Path, mode: str) -> None:
         status = await call(client, "get_batch_status", session_id=session_id)
     assert [image["index"] for image in pulled] == [0, 1, 2, 3]
     assert len({image["id"] for image in pulled}) == 4
-    assert (batch["status"], batch["completed_count"], batch["pending_count"]) == ("completed", 4, 0)
+    assert (batch["status"], batch["completed_count"], batch["pending_count"]) == (
+        "completed",
+        4,
+        0,
+    )
     assert "The batch is over" in text_of(result)
     assert status.structured_content == batch
     assert "can be pulled: 0, 1, 2, 3" in text_of(status)
@@ -420,12 +501,16 @@ async def test_a_wait_in_vain_says_how_to_go_on(tmp_path: Path) -> None:
         result = await pull(after=0, timeout=0.05)
         assert result.structured_content["image"] is None
         assert result.structured_content["status"] == "generating"
-        assert f'get_next_image(session_id="{batch["session_id"]}", after=0) again' in text_of(result)
+        assert f'get_next_image(session_id="{batch["session_id"]}", after=0) again' in text_of(
+            result
+        )
         painter.answer()
         assert (await pull(after=0)).structured_content["image"]["index"] == 1
 
 
-async def test_waiting_reports_progress_that_grows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_reports_progress_that_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(imagen_mcp._desk, "HEARTBEAT_SECONDS", 0.01)
     painter = Painter(gated=True)
     beats: list[tuple[float, float | None, str | None]] = []
@@ -437,10 +522,14 @@ async def test_waiting_reports_progress_that_grows(tmp_path: Path, monkeypatch: 
 
     async with connect(tmp_path, painter, mode="legacy") as client:
         arguments = {**PAID, "count": 2}
-        result = await client.call_tool("start_image_batch", arguments, progress_callback=on_progress)
+        result = await client.call_tool(
+            "start_image_batch", arguments, progress_callback=on_progress
+        )
         session_id = result.structured_content["session_id"]
         count = len(beats)
-        await client.call_tool("get_next_image", {"session_id": session_id, "after": 0}, progress_callback=on_progress)
+        await client.call_tool(
+            "get_next_image", {"session_id": session_id, "after": 0}, progress_callback=on_progress
+        )
     assert count >= 5
     for run in (beats[:count], beats[count:]):
         values = [progress for progress, _, _ in run]
@@ -451,7 +540,9 @@ async def test_waiting_reports_progress_that_grows(tmp_path: Path, monkeypatch: 
 
 
 async def test_failures_stand_beside_the_images(tmp_path: Path) -> None:
-    painter = Painter(refused={1: (400, "moderation_blocked", "Not this.")}, pause=lambda number: number / 20)
+    painter = Painter(
+        refused={1: (400, "moderation_blocked", "Not this.")}, pause=lambda number: number / 20
+    )
     async with connect(tmp_path, painter) as client:
         batch = (await call(client, "start_image_batch", **PAID, count=3)).structured_content
         pull = partial(call, client, "get_next_image", session_id=batch["session_id"])
@@ -484,10 +575,14 @@ async def test_cancelling_keeps_what_is_there_and_sends_no_more(tmp_path: Path) 
         started = await call(client, "start_image_batch", **PAID, count=10, timeout=0)
         session_id = started.structured_content["session_id"]
         painter.answer()
-        first = (await call(client, "get_next_image", session_id=session_id)).structured_content["image"]
+        first = (await call(client, "get_next_image", session_id=session_id)).structured_content[
+            "image"
+        ]
         await painter.wait_asked(5)
         for _ in range(2):
-            cancelled = (await call(client, "cancel_batch", session_id=session_id)).structured_content
+            cancelled = (
+                await call(client, "cancel_batch", session_id=session_id)
+            ).structured_content
             assert (cancelled["status"], cancelled["pending_count"]) == ("cancelled", 0)
         again = (await call(client, "get_next_image", session_id=session_id)).structured_content
         assert again["image"] == first
@@ -499,7 +594,9 @@ async def test_cancelling_keeps_what_is_there_and_sends_no_more(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_a_start_that_nobody_heard_of_stops_spending_and_keeps_the_paid(tmp_path: Path, mode: str) -> None:
+async def test_a_start_that_nobody_heard_of_stops_spending_and_keeps_the_paid(
+    tmp_path: Path, mode: str
+) -> None:
     painter = Painter(gated=True)
     async with connect(tmp_path, painter, mode=mode) as client:
         async with trio.open_nursery() as nursery:

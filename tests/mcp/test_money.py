@@ -1,4 +1,6 @@
-"""What an assistant may spend: estimates, limits, the user's consent, and batches that an end of the server interrupted."""
+"""What an assistant may spend: estimates, limits, the user's consent, and
+batches that an end of the server interrupted.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,10 @@ from tests.atelier import Atelier
 from tests.support import PNG
 
 CENTS = "four-cents"
-MODELS = {CENTS: {"provider": "openai", "price": {"usd_per_image": "0.04"}}, "no-price": {"provider": "openai"}}
+MODELS = {
+    CENTS: {"provider": "openai", "price": {"usd_per_image": "0.04"}},
+    "no-price": {"provider": "openai"},
+}
 BATCH = {"prompt": "a lighthouse", "model": CENTS}
 LIMIT = {"models": MODELS, "confirm_above_usd": Decimal("0.10")}
 
@@ -47,11 +52,13 @@ async def call(client: Client, tool: str, /, **arguments: object) -> CallToolRes
     return await client.call_tool(tool, arguments)
 
 
-# --- the estimate ---------------------------------------------------------------------------------------------------
+# --- the estimate -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_an_estimate_makes_nothing_and_says_whether_the_user_must_agree(tmp_path: Path, mode: str) -> None:
+async def test_an_estimate_makes_nothing_and_says_whether_the_user_must_agree(
+    tmp_path: Path, mode: str
+) -> None:
     painter = Painter()
     async with connect(tmp_path, painter, mode=mode, **LIMIT) as client:
         few = await call(client, "estimate_cost", **BATCH, count=2)
@@ -65,7 +72,10 @@ async def test_an_estimate_makes_nothing_and_says_whether_the_user_must_agree(tm
         "high_usd": "0.08",
         "needs_confirmation": False,
     }
-    assert (many.structured_content["high_usd"], many.structured_content["needs_confirmation"]) == ("4", True)
+    assert (many.structured_content["high_usd"], many.structured_content["needs_confirmation"]) == (
+        "4",
+        True,
+    )
     assert "about $4.00" in text_of(many)
     assert "must agree" in text_of(many)
     assert "must agree" not in text_of(few)
@@ -73,7 +83,9 @@ async def test_an_estimate_makes_nothing_and_says_whether_the_user_must_agree(tm
     assert tools["estimate_cost"].annotations.read_only_hint
 
 
-async def test_an_estimate_names_the_default_model_and_admits_that_a_price_is_unknown(tmp_path: Path) -> None:
+async def test_an_estimate_names_the_default_model_and_admits_that_a_price_is_unknown(
+    tmp_path: Path,
+) -> None:
     async with connect(tmp_path, models=MODELS, default_model="no-price") as client:
         result = await call(client, "estimate_cost", prompt="a lighthouse")
         free = await call(client, "estimate_cost", prompt="a lighthouse", model="sketch", count=1)
@@ -90,41 +102,53 @@ async def test_an_estimate_names_the_default_model_and_admits_that_a_price_is_un
 
 
 async def test_a_model_that_will_be_retired_is_told_of_once(tmp_path: Path) -> None:
-    models = {CENTS: {**MODELS[CENTS], "lifecycle": {"retires_on": "2099-01-01", "successor": "sketch"}}}
+    models = {
+        CENTS: {**MODELS[CENTS], "lifecycle": {"retires_on": "2099-01-01", "successor": "sketch"}}
+    }
     async with connect(tmp_path, models=models) as client:
         result = await call(client, "estimate_cost", **BATCH, count=7)
     assert text_of(result).count("will be retired on 2099-01-01") == 1
 
 
-# --- the limit of a call --------------------------------------------------------------------------------------------
+# --- the limit of a call ------------------------------------------------------
 
 
-async def test_what_may_cost_more_than_the_call_allows_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+async def test_what_may_cost_more_than_the_call_allows_is_refused_before_anything_is_sent(
+    tmp_path: Path,
+) -> None:
     painter = Painter()
     async with connect(tmp_path, painter, models=MODELS) as client:
         refused = await call(client, "start_image_batch", **BATCH, count=3, max_cost_usd=0.1)
-        unknown = await call(client, "generate_image", prompt="a lighthouse", model="no-price", max_cost_usd=5)
+        unknown = await call(
+            client, "generate_image", prompt="a lighthouse", model="no-price", max_cost_usd=5
+        )
         assert painter.requests == 0
         made = await call(client, "start_image_batch", **BATCH, count=3, max_cost_usd=0.12)
     assert refused.is_error
     assert text_of(refused).startswith("[BUDGET] 3 images by four-cents will cost about $0.12")
     assert "max_cost_usd is $0.10" in text_of(refused)
-    assert text_of(unknown).startswith("[BUDGET] Nobody published what 1 image by no-price will cost")
+    assert text_of(unknown).startswith(
+        "[BUDGET] Nobody published what 1 image by no-price will cost"
+    )
     assert not made.is_error
 
 
-# --- the user's consent ---------------------------------------------------------------------------------------------
+# --- the user's consent -------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_the_user_is_asked_once_above_the_limit_and_never_below(tmp_path: Path, mode: str) -> None:
+async def test_the_user_is_asked_once_above_the_limit_and_never_below(
+    tmp_path: Path, mode: str
+) -> None:
     user = User()
     painter = Painter()
     async with connect(tmp_path, painter, mode=mode, user=user, **LIMIT) as client:
         cheap = await call(client, "start_image_batch", **BATCH, count=2)
         assert user.questions == []
         dear = await call(client, "start_image_batch", **BATCH, count=3)
-        await call(client, "get_next_image", session_id=dear.structured_content["session_id"], after=1)
+        await call(
+            client, "get_next_image", session_id=dear.structured_content["session_id"], after=1
+        )
     assert not cheap.is_error
     assert dear.structured_content["requested_count"] == 3
     assert user.questions == [
@@ -135,7 +159,9 @@ async def test_the_user_is_asked_once_above_the_limit_and_never_below(tmp_path: 
 
 @pytest.mark.parametrize("mode", ERAS)
 @pytest.mark.parametrize("action", ["decline", "cancel"])
-async def test_a_user_who_does_not_agree_pays_nothing(tmp_path: Path, mode: str, action: str) -> None:
+async def test_a_user_who_does_not_agree_pays_nothing(
+    tmp_path: Path, mode: str, action: str
+) -> None:
     user, painter = User(action), Painter()
     async with connect(tmp_path, painter, mode=mode, user=user, **LIMIT) as client:
         # The assistant's word does not count where the user can be asked.
@@ -146,7 +172,9 @@ async def test_a_user_who_does_not_agree_pays_nothing(tmp_path: Path, mode: str,
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_where_nobody_can_be_asked_the_assistant_must_say_that_the_user_agreed(tmp_path: Path, mode: str) -> None:
+async def test_where_nobody_can_be_asked_the_assistant_must_say_that_the_user_agreed(
+    tmp_path: Path, mode: str
+) -> None:
     painter = Painter()
     async with connect(tmp_path, painter, mode=mode, **LIMIT) as client:
         refused = await call(client, "start_image_batch", **BATCH, count=3)
@@ -159,18 +187,25 @@ async def test_where_nobody_can_be_asked_the_assistant_must_say_that_the_user_ag
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-# The SDK's HTTP client leaves generators of its streams of events to the garbage collector.
+# The SDK's HTTP client leaves generators of its streams of events to the
+# garbage collector.
 @pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning")
 @pytest.mark.parametrize("mode", ERAS)
 @pytest.mark.parametrize("action", ["accept", "decline"])
 async def test_the_user_is_asked_over_http_too(tmp_path: Path, mode: str, action: str) -> None:
-    dear = '[models.dear]\nlike = "sketch"\nwire_name = "sketch"\nprice = { usd_per_image = "0.20" }\n'
+    dear = (
+        '[models.dear]\nlike = "sketch"\nwire_name = "sketch"\nprice = { usd_per_image = "0.20" }\n'
+    )
     (tmp_path / "imagen.toml").write_text(f'confirm_above_usd = "0.10"\n{dear}')
     user = User(action)
     with trio.fail_after(20):
         async with process(tmp_path, [*SERVER, "--http", "127.0.0.1:0"]) as child:
-            async with Client(await read_url(child), mode=mode, elicitation_callback=user) as client:
-                result = await call(client, "generate_image", prompt="a cat", model="dear", size="64x64")
+            async with Client(
+                await read_url(child), mode=mode, elicitation_callback=user
+            ) as client:
+                result = await call(
+                    client, "generate_image", prompt="a cat", model="dear", size="64x64"
+                )
             child.send_signal(signal.SIGTERM)
             await child.wait()
     assert len(user.questions) == 1
@@ -182,7 +217,9 @@ async def test_an_unknown_price_needs_the_user_too(tmp_path: Path) -> None:
     async with connect(tmp_path, Painter(), user=user, **LIMIT) as client:
         result = await call(client, "generate_image", prompt="a lighthouse", model="no-price")
     assert not result.is_error
-    assert user.questions == ["Nobody published what 1 image by no-price will cost. Shall they be made?"]
+    assert user.questions == [
+        "Nobody published what 1 image by no-price will cost. Shall they be made?"
+    ]
 
 
 SPENDING = {
@@ -199,13 +236,20 @@ SPENDING = {
 async def serve(
     home: Path, atelier: Atelier, *, price: str = "0.05", limit: str | None = None
 ) -> AsyncIterator[Client]:
-    """A server whose only provider can do everything, at a price on its list that is perhaps not the one that it bills."""
+    """A server whose only provider can do everything, at a price on its list
+    that is perhaps not the one that it bills.
+    """
     provider = atelier.provider()
-    models = {name: {**table, "price": {"usd_per_image": price}} for name, table in provider.models.items()}
+    models = {
+        name: {**table, "price": {"usd_per_image": price}}
+        for name, table in provider.models.items()
+    }
     provider = msgspec.structs.replace(provider, models=models)
     environ = {"IMAGEN_HOME": str(home), "IMAGEN_DEFAULT_MODEL": "atelier-1"}
     settings = imagen.load_settings(environ, providers=[provider])
-    settings = msgspec.structs.replace(settings, confirm_above_usd=None if limit is None else Decimal(limit))
+    settings = msgspec.structs.replace(
+        settings, confirm_above_usd=None if limit is None else Decimal(limit)
+    )
     with trio.fail_after(15):
         async with Client(make_server(settings)) as client:
             yield client
@@ -217,7 +261,9 @@ async def test_every_tool_that_spends_asks_and_obeys(tmp_path: Path) -> None:
     image.write_bytes(PNG)
     async with serve(tmp_path / "home", atelier, limit="0.01") as client:
         spending = {
-            tool.name for tool in (await client.list_tools()).tools if "confirm_cost" in tool.input_schema["properties"]
+            tool.name
+            for tool in (await client.list_tools()).tools
+            if "confirm_cost" in tool.input_schema["properties"]
         }
         assert spending == set(SPENDING)
         for tool, arguments in SPENDING.items():
@@ -234,21 +280,27 @@ async def test_every_tool_that_spends_asks_and_obeys(tmp_path: Path) -> None:
             atelier.calls.clear()
 
 
-async def test_a_provider_that_bills_more_than_its_list_says_is_stopped_by_the_limit(tmp_path: Path) -> None:
+async def test_a_provider_that_bills_more_than_its_list_says_is_stopped_by_the_limit(
+    tmp_path: Path,
+) -> None:
     atelier = Atelier()
     async with serve(tmp_path, atelier, price="0.01") as client:
-        started = await call(client, "start_image_batch", prompt="a cat", count=8, max_cost_usd=0.08)
+        started = await call(
+            client, "start_image_batch", prompt="a cat", count=8, max_cost_usd=0.08
+        )
         _, end = await pull_all(client, started.structured_content["session_id"])
     made = end.structured_content["completed_count"]
     assert made == len(atelier.calls) < 8
     assert {error["code"] for error in end.structured_content["errors"]} == {"BUDGET"}
 
 
-# --- batches that were interrupted ----------------------------------------------------------------------------------
+# --- batches that were interrupted --------------------------------------------
 
 
 async def start_and_stop(home: Path) -> tuple[str, str]:
-    """A server that ends when one image of six has been pulled and four are on their way; the sixth was never sent."""
+    """A server that ends when one image of six has been pulled and four are on
+    their way; the sixth was never sent.
+    """
     painter = Painter(gated=True)
     async with connect(home, painter, models=MODELS) as client:
         started = await call(client, "start_image_batch", **BATCH, count=6, timeout=0)
@@ -271,7 +323,9 @@ async def pull_all(client: Client, session_id: str) -> tuple[list[str], CallTool
         after = image["index"]
 
 
-async def test_a_later_server_gives_what_is_finished_and_makes_the_rest_when_told_to(tmp_path: Path) -> None:
+async def test_a_later_server_gives_what_is_finished_and_makes_the_rest_when_told_to(
+    tmp_path: Path,
+) -> None:
     session_id, first = await start_and_stop(tmp_path)
     painter = Painter()
     async with connect(tmp_path, painter, models=MODELS) as client:

@@ -50,13 +50,22 @@ def bomb(width: int = 100_000, height: int = 100_000) -> bytes:
     """A PNG of some bytes that claims ten gigapixels."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(bytes(100)))
+        + chunk(b"IEND", b"")
+    )
 
 
-def image_of(data: bytes, folder: Path | None = None, *, prompt: str = "a test", id: str = "0a") -> imagen.Image:
+def image_of(
+    data: bytes, folder: Path | None = None, *, prompt: str = "a test", id: str = "0a"
+) -> imagen.Image:
     """An image as a library gives it, in a file where there is a folder."""
     sha256 = hashlib.sha256(data).hexdigest()
     path = None

@@ -83,7 +83,9 @@ def test_a_large_jpeg_is_decoded_at_a_part_of_its_size():
     assert open_image(data).size == (1600, 1600)
 
 
-@pytest.mark.parametrize("data", [b"", b"no image", SAMPLES[0][:60], SAMPLES[2][:-200], b"GIF89a\x10\x00\x10\x00"])
+@pytest.mark.parametrize(
+    "data", [b"", b"no image", SAMPLES[0][:60], SAMPLES[2][:-200], b"GIF89a\x10\x00\x10\x00"]
+)
 def test_what_is_no_whole_image_is_refused_in_a_sentence(data):
     with pytest.raises(imagen.InvalidRequestError, match=r"^The .*\.$"):
         open_image(data)
@@ -101,7 +103,9 @@ def test_a_file_that_is_missing_or_far_too_large_is_refused(tmp_path):
 @settings(max_examples=300, deadline=None)
 @given(
     sample=st.sampled_from(SAMPLES),
-    changes=st.lists(st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=6)), min_size=1, max_size=6),
+    changes=st.lists(
+        st.tuples(st.floats(0, 1), st.binary(min_size=1, max_size=6)), min_size=1, max_size=6
+    ),
     cut=st.floats(0, 1),
 )
 def test_whatever_is_done_to_a_file_it_opens_or_is_refused_in_a_sentence(sample, changes, cut):

@@ -32,13 +32,27 @@ async def make(shell: Shell, *prompts: str) -> list[str]:
 async def test_an_image_of_the_library_and_a_file_are_transformed(shell):
     (one,) = await make(shell, "a boat")
     status, records, _ = await shell.run_json(
-        "transform", one, "--out", "small.webp", "--width", "100", "--height", "60", "--fit", "cover"
+        "transform",
+        one,
+        "--out",
+        "small.webp",
+        "--width",
+        "100",
+        "--height",
+        "60",
+        "--fit",
+        "cover",
     )
     data = (shell.home / "small.webp").read_bytes()
-    assert (status, records) == (0, [{"kind": "file", "path": "small.webp", "size_bytes": len(data)}])
+    assert (status, records) == (
+        0,
+        [{"kind": "file", "path": "small.webp", "size_bytes": len(data)}],
+    )
     assert (decoded(data).format, decoded(data).size) == ("WEBP", (100, 60))
     (shell.home / "own.png").write_bytes(encoded(halves((64, 32))))
-    done = await shell.run("transform", "own.png", "--out", "turned.jpg", "--crop", "0,0,32,32", "--rotate", "90")
+    done = await shell.run(
+        "transform", "own.png", "--out", "turned.jpg", "--crop", "0,0,32,32", "--rotate", "90"
+    )
     assert done.returncode == 0
     assert done.stdout.startswith(b"turned.jpg  ")
     assert decoded((shell.home / "turned.jpg").read_bytes()).size == (32, 32)
@@ -79,7 +93,9 @@ async def test_images_that_look_like_one_are_listed_and_so_are_groups(shell):
     boat, _, again = await make(shell, "a boat", "a red tree on a hill", "a boat")
     status, records, _ = await shell.run_json("similar", boat)
     assert status == 0
-    assert [(record["kind"], record["id"], record["distance"]) for record in records] == [("similar", again, 0)]
+    assert [(record["kind"], record["id"], record["distance"]) for record in records] == [
+        ("similar", again, 0)
+    ]
     await shell.run("transform", boat, "--out", "small.png", "--width", "300")
     status, records, _ = await shell.run_json("similar", "small.png", "--limit", "1")
     assert status == 0
@@ -100,7 +116,9 @@ async def test_a_name_that_no_file_can_have_is_no_image(shell, command):
 
 async def test_a_folder_whose_name_is_no_text_is_told_all_the_same(shell):
     folder = os.fsdecode(os.fsencode(shell.home) + b"/d\xff")
-    done = await shell.run("generate", "a boat", "--model", "sketch", "--size", "64x64", "--json", "--out", folder)
+    done = await shell.run(
+        "generate", "a boat", "--model", "sketch", "--size", "64x64", "--json", "--out", folder
+    )
     assert done.returncode == 0, done.stderr
     records = [json.loads(line) for line in done.stdout.splitlines()]
     assert [record["kind"] for record in records] == ["image", "summary"]

@@ -50,7 +50,10 @@ async def test_a_rendition_is_a_file_that_is_named_by_image_and_parameters(cache
     assert path.name.startswith(image.sha256 + "-")
     assert path.suffix == ".webp"
     assert decoded(path.read_bytes()).size == (32, 16)
-    others = {await cache.get(image, other) for other in (SMALL, thumbnail(256), Transform(width=32), Transform())}
+    others = {
+        await cache.get(image, other)
+        for other in (SMALL, thumbnail(256), Transform(width=32), Transform())
+    }
     assert len(others) == 4
     assert path in others
 
@@ -76,7 +79,9 @@ async def test_two_tasks_that_ask_at_once_make_it_once(tmp_path, image, autojump
     assert workers.most == 2
 
 
-async def test_one_that_was_cancelled_or_failed_leaves_the_others_to_make_it(tmp_path, image, autojump_clock):
+async def test_one_that_was_cancelled_or_failed_leaves_the_others_to_make_it(
+    tmp_path, image, autojump_clock
+):
     cache = Renditions(tmp_path / "renditions", CountingWorkers())
     async with trio.open_nursery() as nursery:
         with trio.move_on_after(0.5) as scope:
@@ -96,7 +101,9 @@ async def test_a_damaged_file_is_made_again(cache, image, format, damage):
     transform = Transform(width=32, format=format)
     path = await cache.get(image, transform)
     whole = path.read_bytes()
-    path.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "zeros": bytes(len(whole))}[damage])
+    path.write_bytes(
+        {"cut": whole[: len(whole) // 2], "empty": b"", "zeros": bytes(len(whole))}[damage]
+    )
     assert (await cache.get(image, transform)).read_bytes() == whole
 
 
@@ -163,7 +170,9 @@ async def test_renditions_that_cannot_be_deleted_are_said_in_a_sentence(cache, i
         await cache.remove(image.sha256)
 
 
-async def test_an_image_that_is_deleted_while_its_rendition_is_made_leaves_none(cache, image, tmp_path, monkeypatch):
+async def test_an_image_that_is_deleted_while_its_rendition_is_made_leaves_none(
+    cache, image, tmp_path, monkeypatch
+):
     def make(source: Path, transform: Transform) -> bytes:
         data = apply_transform(source, transform)
         source.unlink()

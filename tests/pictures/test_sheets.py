@@ -1,4 +1,6 @@
-"""Contact sheets show every image in a square of its own, with a caption that can be read."""
+"""Contact sheets show every image in a square of its own, with a caption that
+can be read.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def colours(image: PillowImage.Image) -> set[tuple[int, int, int]]:
 
 
 def test_images_stand_in_equal_squares_in_order_row_by_row():
-    sheet = decoded(contact_sheet([image_of(WIDE), image_of(TALL), image_of(WIDE)], side=64, columns=2))
+    sheet = decoded(
+        contact_sheet([image_of(WIDE), image_of(TALL), image_of(WIDE)], side=64, columns=2)
+    )
     gap = 6
     assert sheet.size == (gap + 2 * (64 + gap), gap + 2 * (64 + gap))
     # The first in the middle of its square, red on its left.
@@ -53,7 +57,9 @@ def test_a_jpeg_is_made_on_request():
 
 
 def test_an_image_that_cannot_be_read_leaves_an_empty_square_and_the_others():
-    sheet = decoded(contact_sheet([image_of(bomb()), image_of(b"nothing"), image_of(WIDE)], side=64, columns=3))
+    sheet = decoded(
+        contact_sheet([image_of(bomb()), image_of(b"nothing"), image_of(WIDE)], side=64, columns=3)
+    )
     assert (220, 30, 30) in colours(sheet)
     assert colours(sheet.crop((0, 0, 140, sheet.height))) == {(246, 246, 246), (236, 236, 236)}
 

@@ -1,4 +1,6 @@
-"""Images that look alike are found, all of them within the distance, and quickly among many."""
+"""Images that look alike are found, all of them within the distance, and
+quickly among many.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,13 @@ from hypothesis import strategies as st
 import imagen
 from imagen._requests.request import encode_request
 from imagen._storage.database import Database
-from imagen.library._imaging import Similar, Transform, apply_transform, hash_distance, perceptual_hash
+from imagen.library._imaging import (
+    Similar,
+    Transform,
+    apply_transform,
+    hash_distance,
+    perceptual_hash,
+)
 from imagen.library._imaging.grouping import group_hashes
 from imagen.library._imaging.similar import _HASH_OF, _KEEP, _NEWEST_OF, _PAGE_OF_HASHES, _UNHASHED
 from imagen.testing import InlineWorkers
@@ -54,9 +62,12 @@ class Shelf:
         first = rows[0][0] + 1
         await self.database.write(
             (
-                "INSERT INTO images (number, id, batch_index, sha256, media_type, width, height, size_bytes, provider, "
-                "model, request, cost_source, adjustments, seconds, created_at) "
-                "VALUES (?, ?, 0, ?, 'image/png', 8, 8, 1, 'test', 'test', ?, 'unknown', '[]', 0.0, 1.0)",
+                (
+                    "INSERT INTO images (number, id, batch_index, sha256, media_type, width,"
+                    " height, size_bytes, provider, model, request, cost_source, adjustments,"
+                    " seconds, created_at) VALUES (?, ?, 0, ?, 'image/png', 8, 8, 1, 'test',"
+                    " 'test', ?, 'unknown', '[]', 0.0, 1.0)"
+                ),
                 (number, f"{number:032x}", sha256, REQUEST),
             )
             for number, sha256 in enumerate(hashes, start=first)
@@ -107,13 +118,16 @@ async def test_similar_images_are_found_and_others_are_not(shelf, tmp_path):
     small = apply_transform(original, Transform(width=100, format="jpeg"))
     await shelf.add(original, encoded(scene(4)), small, encoded(scene(5)))
     seen = []
-    found = await shelf.similar.to(original, progress=lambda done, total: seen.append((done, total)))
+    found = await shelf.similar.to(
+        original, progress=lambda done, total: seen.append((done, total))
+    )
     assert {int(id, 16) for id, _ in found} == {1, 3}
     assert found[0][1] == 0
     assert seen == [(4, 4)]
     image = image_of(original, tmp_path, id=f"{1:032x}")
     assert [int(id, 16) for id, _ in await shelf.similar.to(image)] == [3]
-    # Its hash is kept, so the file is not looked at again; that of an image from elsewhere is.
+    # Its hash is kept, so the file is not looked at again; that of an image
+    # from elsewhere is.
     image.path.unlink()
     assert [int(id, 16) for id, _ in await shelf.similar.to(image)] == [3]
     foreign = image_of(original, id="f" * 32)
@@ -188,7 +202,9 @@ async def test_nothing_is_hashed_in_an_empty_library(shelf):
     assert await shelf.similar.groups() == []
 
 
-@pytest.mark.parametrize("wrong", [{"max_distance": 8}, {"max_distance": -1}, {"limit": 0}, {"limit": 1001}])
+@pytest.mark.parametrize(
+    "wrong", [{"max_distance": 8}, {"max_distance": -1}, {"limit": 0}, {"limit": 1001}]
+)
 async def test_what_cannot_be_answered_exactly_is_refused(shelf, wrong):
     with pytest.raises(imagen.InvalidRequestError, match="distance from 0 to 7"):
         await shelf.similar.to(encoded(scene(1)), **wrong)
@@ -208,7 +224,9 @@ async def test_among_a_hundred_thousand_the_answer_is_exact(shelf):
     await shelf.database.write([("DROP TRIGGER images_listed", ())])
     await shelf.list(["0" * 64] * len(hashes))
     await shelf.database.write([("DELETE FROM images_unhashed", ())])
-    await shelf.database.write((_KEEP, (phash, number)) for number, phash in enumerate(hashes, start=1))
+    await shelf.database.write(
+        (_KEEP, (phash, number)) for number, phash in enumerate(hashes, start=1)
+    )
     for max_distance in (0, 3, 7):
         found = await shelf.similar.to(data, limit=1000, max_distance=max_distance)
         expected = {
@@ -230,7 +248,9 @@ async def test_every_question_is_answered_by_an_index(shelf):
         (f"SELECT phash FROM image_hashes WHERE phash >> 32 & 65535 IN ({probes})", (0,) * 17),
     ]
     for sql, values in questions:
-        plan = [str(row[3]) for row in await shelf.database.read(f"EXPLAIN QUERY PLAN {sql}", values)]
+        plan = [
+            str(row[3]) for row in await shelf.database.read(f"EXPLAIN QUERY PLAN {sql}", values)
+        ]
         assert plan
         assert not any(step.startswith("SCAN") for step in plan), (sql, plan)
 
@@ -238,7 +258,9 @@ async def test_every_question_is_answered_by_an_index(shelf):
 @settings(max_examples=40, deadline=None)
 @given(
     seeds=st.lists(SIGNED, min_size=1, max_size=6, unique=True),
-    flips=st.lists(st.tuples(st.integers(0, 5), st.lists(st.integers(0, 63), max_size=8)), max_size=25),
+    flips=st.lists(
+        st.tuples(st.integers(0, 5), st.lists(st.integers(0, 63), max_size=8)), max_size=25
+    ),
     max_distance=st.integers(0, 7),
 )
 def test_groups_are_those_that_chains_of_near_images_make(seeds, flips, max_distance):

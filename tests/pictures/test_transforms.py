@@ -87,7 +87,9 @@ def test_the_crop_counts_in_pixels_of_the_upright_image():
 def test_every_format_opens_again(fit, format):
     if format == "avif" and not features.check("avif"):
         pytest.skip("this Pillow has no AVIF")
-    made = decoded(apply_transform(IMAGE, Transform(width=32, height=32, fit=fit, format=format, quality=70)))
+    made = decoded(
+        apply_transform(IMAGE, Transform(width=32, height=32, fit=fit, format=format, quality=70))
+    )
     assert made.format == format.upper()
     made.load()
 

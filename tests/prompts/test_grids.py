@@ -1,4 +1,6 @@
-"""Grids: every value of every list with every other, each once, none of it made before it is asked for."""
+"""Grids: every value of every list with every other, each once, none of it made
+before it is asked for.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +79,9 @@ def test_a_template_is_a_list_that_is_never_held():
 
 
 def test_too_many_or_none_are_refused_in_a_sentence():
-    with pytest.raises(InvalidRequestError, match=r"10,100 requests \(101 prompt x 100 seed\); 10,000 are the most"):
+    with pytest.raises(
+        InvalidRequestError, match=r"10,100 requests \(101 prompt x 100 seed\); 10,000 are the most"
+    ):
         grid(["x"] * 101, seeds=range(100))
     assert len(grid(["x"] * 101, seeds=range(100), most=20_000)) == 10_100
     with pytest.raises(InvalidRequestError, match=r"more than 1,000,000,000,000,000 requests"):

@@ -19,7 +19,7 @@ class Kept:
 
 
 def model_with(references: int) -> Model:
-    (model, *_) = load_catalog()
+    model, *_ = load_catalog()
     inputs = InputLimits(max_references=references)
     return msgspec.structs.replace(model, capabilities=Capabilities(inputs=inputs))
 
@@ -31,7 +31,9 @@ def look(takes: int = 0, **parts: object) -> SharedStyle:
 def test_every_prompt_gets_the_styles_and_what_is_said_for_one_counts_there():
     ink = Style(name="ink", suffix="in ink", parameters={"quality": "high"})
     kept = look(styles=[ink], references=["look.png"])
-    assert kept.request("a cat") == Generate(prompt="a cat, in ink", quality="high", references=("look.png",))
+    assert kept.request("a cat") == Generate(
+        prompt="a cat, in ink", quality="high", references=("look.png",)
+    )
     assert kept.request("a dog", quality="low", seed=5, references=("dog.png",)) == Generate(
         prompt="a dog, in ink", quality="low", seed=5, references=("dog.png", "look.png")
     )

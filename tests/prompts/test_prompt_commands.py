@@ -1,4 +1,6 @@
-"""`imagen prompt`, `style` and `grid`, and prompts and styles in the commands that make images."""
+"""`imagen prompt`, `style` and `grid`, and prompts and styles in the commands
+that make images.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run(home: Path, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command: its status, the lines that it wrote, and what it said beside them."""
+    """Runs a command: its status, the lines that it wrote, and what it said
+    beside them.
+    """
 
     def run(*arguments: str) -> tuple[int, list[str], str]:
         status = main(arguments)
@@ -63,22 +67,40 @@ def refused(run: Command, *arguments: str) -> str:
     return sentence
 
 
-# --- imagen prompt ------------------------------------------------------------------------------------------------------
+# --- imagen prompt ------------------------------------------------------------
 
 
 def test_a_prompt_is_kept_found_filled_in_and_deleted(run, run_json):
-    (saved,) = run_json("prompt", "save", "sea", "a {{mood}} sea", "--tag", "Blue", "--notes", "for May")
-    assert (saved["kind"], saved["name"], saved["version"], saved["tags"]) == ("prompt", "sea", 1, ["blue"])
+    (saved,) = run_json(
+        "prompt", "save", "sea", "a {{mood}} sea", "--tag", "Blue", "--notes", "for May"
+    )
+    assert (saved["kind"], saved["name"], saved["version"], saved["tags"]) == (
+        "prompt",
+        "sea",
+        1,
+        ["blue"],
+    )
     assert saved["variables"] == [{"name": "mood", "type": "text", "options": [], "default": None}]
-    assert run("prompt", "save", "sea", "a {{mood=calm}} sea {at dawn|at dusk}")[1] == ["sea: version 2"]
+    assert run("prompt", "save", "sea", "a {{mood=calm}} sea {at dawn|at dusk}")[1] == [
+        "sea: version 2"
+    ]
     assert run("prompt", "favourite", "sea")[1] == ["sea is a favourite"]
     status, lines, _ = run("prompt", "list", "dawn", "--tag", "blue", "--favourites")
     assert status == 0
-    assert lines[1].split(maxsplit=4) == ["*", "sea", "2", "blue", "a {{mood=calm}} sea {at dawn|at dusk}"]
+    assert lines[1].split(maxsplit=4) == [
+        "*",
+        "sea",
+        "2",
+        "blue",
+        "a {{mood=calm}} sea {at dawn|at dusk}",
+    ]
     assert run_json("prompt", "use", "sea", "--version", "1", "--set", "mood={wild|x}") == [
         {"kind": "prompt_text", "name": "sea", "version": 1, "text": "a {wild|x} sea"}
     ]
-    assert sorted(run("prompt", "use", "sea", "--sample", "2")[1]) == ["a calm sea at dawn", "a calm sea at dusk"]
+    assert sorted(run("prompt", "use", "sea", "--sample", "2")[1]) == [
+        "a calm sea at dawn",
+        "a calm sea at dusk",
+    ]
     lines = run("prompt", "show", "sea")[1]
     assert lines[:2] == ["sea, version 2 of 2 *", "  a {{mood=calm}} sea {at dawn|at dusk}"]
     assert "variables: mood: text = calm" in lines
@@ -86,7 +108,9 @@ def test_a_prompt_is_kept_found_filled_in_and_deleted(run, run_json):
     assert "sea has 2 versions: --all-versions" in refused(run, "prompt", "delete", "sea")
     assert run("prompt", "rename", "sea", "ocean")[1] == ["sea is ocean now"]
     assert run("prompt", "delete", "ocean", "--all-versions")[1] == ["ocean is deleted"]
-    assert run("prompt", "list")[1] == ["There is no such prompt: `imagen prompt save NAME TEXT` keeps one."]
+    assert run("prompt", "list")[1] == [
+        "There is no such prompt: `imagen prompt save NAME TEXT` keeps one."
+    ]
 
 
 def test_a_prompt_is_read_from_standard_input(run, monkeypatch):
@@ -107,8 +131,12 @@ def test_prompts_are_carried_by_files(run, run_json, home):
     assert run_json("prompt", "import", str(home / "p.csv")) == [
         {"kind": "prompts_imported", "added": 1, "changed": 0, "unchanged": 0}
     ]
-    assert run("prompt", "export", str(home / "out.csv"))[1] == [f"1 prompts are in {home / 'out.csv'}"]
-    assert run("prompt", "import", str(home / "out.csv"))[1] == ["0 added, 0 have a new version, 1 were there already"]
+    assert run("prompt", "export", str(home / "out.csv"))[1] == [
+        f"1 prompts are in {home / 'out.csv'}"
+    ]
+    assert run("prompt", "import", str(home / "out.csv"))[1] == [
+        "0 added, 0 have a new version, 1 were there already"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +176,19 @@ def test_what_cannot_be_done_is_one_sentence(run, arguments, sentence):
 
 
 def test_every_command_speaks_json(run, run_json, home):
-    assert run("prompt", "save", "sea", "a {{mood=calm}} sea", "--negative", "boats", "--apply-style", "oil")[0] == 0
+    assert (
+        run(
+            "prompt",
+            "save",
+            "sea",
+            "a {{mood=calm}} sea",
+            "--negative",
+            "boats",
+            "--apply-style",
+            "oil",
+        )[0]
+        == 0
+    )
     (home / "s.csv").write_text("name,prompt,negative_prompt\nCine,film,\n")
     for arguments, kind in (
         (("prompt", "list"), "prompt"),
@@ -172,7 +212,18 @@ def test_every_command_speaks_json(run, run_json, home):
 def test_people_read_what_goes_with_a_prompt_and_what_a_style_says(run):
     assert run("style", "list")[1][0].split() == ["STYLE", "LOOK"]
     long = "a sea " * 30
-    run("prompt", "save", "sea", long, "--negative", "boats", "--apply-style", "oil", "--notes", "for May")
+    run(
+        "prompt",
+        "save",
+        "sea",
+        long,
+        "--negative",
+        "boats",
+        "--apply-style",
+        "oil",
+        "--notes",
+        "for May",
+    )
     lines = run("prompt", "show", "sea")[1]
     assert {"not: boats", "styles: oil", "notes: for May"} <= set(lines)
     assert lines[-1].endswith("a sea a s...")
@@ -185,7 +236,7 @@ def test_on_a_terminal_a_prompt_cannot_drive_it(run, monkeypatch):
     assert run("prompt", "use", "sea")[1] == ["a  [2Jsea", "at dawn"]
 
 
-# --- imagen style -------------------------------------------------------------------------------------------------------
+# --- imagen style -------------------------------------------------------------
 
 
 def test_styles_are_listed_shown_and_carried_by_files(run, run_json, home):
@@ -194,7 +245,9 @@ def test_styles_are_listed_shown_and_carried_by_files(run, run_json, home):
     assert len(listed) >= 16
     assert run("style", "show", "icon")[1][0].startswith("icon: ")
     assert run_json("style", "show", "icon")[0]["parameters"] == {"aspect_ratio": "1:1"}
-    (home / "s.csv").write_text('name,prompt,negative_prompt\nCine,"still of {prompt}, film",ugly\n')
+    (home / "s.csv").write_text(
+        'name,prompt,negative_prompt\nCine,"still of {prompt}, film",ugly\n'
+    )
     assert run("style", "import", str(home / "s.csv"))[1] == ["1 added: Cine"]
     status, lines, err = run("style", "import", str(home / "s.csv"))
     assert (status, lines) == (0, ["0 added"])
@@ -203,7 +256,7 @@ def test_styles_are_listed_shown_and_carried_by_files(run, run_json, home):
     assert '"Cine","still of {prompt}, film","ugly"' in (home / "out.csv").read_text()
 
 
-# --- making images ----------------------------------------------------------------------------------------------------
+# --- making images ------------------------------------------------------------
 
 
 def prompt_of(run_json: JsonCommand, image: dict[str, object]) -> str:
@@ -212,8 +265,12 @@ def prompt_of(run_json: JsonCommand, image: dict[str, object]) -> str:
 
 
 def test_a_kept_prompt_and_styles_make_an_image(run_json):
-    run_json("prompt", "save", "sea", "a {{mood}} sea", "--apply-style", "oil", "--negative", "boats")
-    image, summary = run_json("generate", "@sea", "--set", "mood=wild", "--apply-style", "noir", "--size", "64x64")
+    run_json(
+        "prompt", "save", "sea", "a {{mood}} sea", "--apply-style", "oil", "--negative", "boats"
+    )
+    image, summary = run_json(
+        "generate", "@sea", "--set", "mood=wild", "--apply-style", "noir", "--size", "64x64"
+    )
     assert summary["succeeded"] == 1
     prompt = prompt_of(run_json, image)
     assert prompt.startswith("a black and white film still of an oil painting of a wild sea, ")
@@ -227,7 +284,18 @@ def test_a_prompt_is_a_template_only_where_values_are_set(run_json):
 
 
 def test_a_grid_says_what_it_would_cost_and_sends_nothing(run, run_json, home):
-    arguments = ("grid", "a {red|blue} car", "--model", "sketch", "--seed", "1", "--seed", "2", "--seed", "3")
+    arguments = (
+        "grid",
+        "a {red|blue} car",
+        "--model",
+        "sketch",
+        "--seed",
+        "1",
+        "--seed",
+        "2",
+        "--seed",
+        "3",
+    )
     (quote,) = run_json(*arguments, "--dry-run")
     assert (quote["n"], quote["axes"]) == (6, {"prompt": 2, "model": 1, "seed": 3})
     status, lines, _ = run(*arguments, "--dry-run")
@@ -242,7 +310,16 @@ def test_a_grid_is_made_as_one_batch_and_drawn_on_one_sheet(run_json, home):
     (home / "wildcards" / "animals.txt").write_text("cat\ndog\n")
     run_json("prompt", "save", "pets", "a __animals__", "--apply-style", "ink")
     *images, sheet, summary = run_json(
-        "grid", "@pets", "--seed", "1", "--seed", "2", "--size", "64x64", "--sheet", str(home / "sheet.png")
+        "grid",
+        "@pets",
+        "--seed",
+        "1",
+        "--seed",
+        "2",
+        "--size",
+        "64x64",
+        "--sheet",
+        str(home / "sheet.png"),
     )
     assert summary["succeeded"] == 4
     assert sorted(image["index"] for image in images) == [0, 1, 2, 3]
@@ -258,18 +335,27 @@ def test_a_grid_is_made_as_one_batch_and_drawn_on_one_sheet(run_json, home):
 def test_sizes_of_a_grid_count_before_the_shape_of_a_kept_prompt(run_json, home):
     async def keep() -> None:
         async with imagen.open_prompts(home) as prompts:
-            await prompts.save("poster", "a car", parameters={"aspect_ratio": "16:9", "quality": "high"})
+            await prompts.save(
+                "poster", "a car", parameters={"aspect_ratio": "16:9", "quality": "high"}
+            )
 
     trio.run(keep)
     sizes = ("--size", "64x64", "--size", "96x64")
-    made = [line for line in run_json("grid", "@poster", "--model", "sketch", *sizes) if line["kind"] == "image"]
+    made = [
+        line
+        for line in run_json("grid", "@poster", "--model", "sketch", *sizes)
+        if line["kind"] == "image"
+    ]
     assert sorted((image["width"], image["height"]) for image in made) == [(64, 64), (96, 64)]
 
 
 def test_a_sample_of_a_grid_is_the_same_each_time(run_json):
     arguments = ("grid", "{1|2|3|4|5|6|7|8|9} cats", "--sample", "2", "--size", "64x64")
     first, second = (
-        sorted(prompt_of(run_json, line) for line in run_json(*arguments) if line["kind"] == "image") for _ in range(2)
+        sorted(
+            prompt_of(run_json, line) for line in run_json(*arguments) if line["kind"] == "image"
+        )
+        for _ in range(2)
     )
     assert first == second
     assert len(set(first)) == 2
@@ -277,7 +363,14 @@ def test_a_sample_of_a_grid_is_the_same_each_time(run_json):
 
 def test_copies_of_a_grid_and_its_sheet_are_named_to_people(run, home):
     status, _, err = run(
-        "grid", "a {cat|dog}", "--size", "64x64", "--out", str(home / "out"), "--sheet", str(home / "s.jpg")
+        "grid",
+        "a {cat|dog}",
+        "--size",
+        "64x64",
+        "--out",
+        str(home / "out"),
+        "--sheet",
+        str(home / "s.jpg"),
     )
     assert status == 0
     assert sorted(path.name for path in (home / "out").iterdir()) == ["a-cat-1.png", "a-dog-2.png"]
@@ -287,7 +380,9 @@ def test_copies_of_a_grid_and_its_sheet_are_named_to_people(run, home):
 
 
 def test_images_of_a_grid_are_there_also_where_the_sheet_cannot_be_written(run, home):
-    status, lines, err = run("grid", "a cat", "--size", "64x64", "--sheet", str(home / "none" / "sheet.png"))
+    status, lines, err = run(
+        "grid", "a cat", "--size", "64x64", "--sheet", str(home / "none" / "sheet.png")
+    )
     assert status == 0
     assert lines[-1].startswith("1 of 1 made")
     assert "There is no sheet" in err

@@ -1,4 +1,6 @@
-"""Prompts that are kept: by name, in versions that never change, found by their words."""
+"""Prompts that are kept: by name, in versions that never change, found by their
+words.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,9 @@ from imagen.prompts import Prompt, PromptLibrary, PromptsImported, open_prompts
 from imagen.testing import InlineWorkers
 
 NAMES = st.sampled_from(["a", "b", "Ä b", "c 'd'"])
-TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
-    str.strip
-)
+TEXTS = st.text(
+    st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=12
+).filter(str.strip)
 TAGS = st.lists(st.sampled_from(["sea", "sky", "nice try"]), max_size=2, unique=True)
 STEPS = st.lists(
     st.one_of(
@@ -79,22 +81,33 @@ async def carry_out(prompts: PromptLibrary, model: Model, step: tuple) -> None:
 def test_the_library_is_what_a_plain_list_would_be(tmp_path_factory, steps):
     async def check() -> None:
         model = Model()
-        async with open_prompts(tmp_path_factory.mktemp("home"), workers=InlineWorkers()) as prompts:
+        async with open_prompts(
+            tmp_path_factory.mktemp("home"), workers=InlineWorkers()
+        ) as prompts:
             for step in steps:
                 await carry_out(prompts, model, step)
             listed = await prompts.list()
             assert [prompt.name for prompt in listed] == sorted(model.prompts)
             for prompt in listed:
                 expected = model.prompts[prompt.name]
-                assert (list(prompt.tags), prompt.favourite) == (expected["tags"], expected["favourite"])
+                assert (list(prompt.tags), prompt.favourite) == (
+                    expected["tags"],
+                    expected["favourite"],
+                )
                 history = await prompts.history(prompt.name)
-                assert [(one.text, one.negative_prompt) for one in history] == expected["versions"][::-1]
+                assert [(one.text, one.negative_prompt) for one in history] == expected["versions"][
+                    ::-1
+                ]
                 assert history[0] == prompt == await prompts.get(prompt.name)
                 assert await prompts.get(prompt.name, 1) == history[-1]
             for tag in ("sea", "sky", "nice try"):
-                tagged = [name for name in sorted(model.prompts) if tag in model.prompts[name]["tags"]]
+                tagged = [
+                    name for name in sorted(model.prompts) if tag in model.prompts[name]["tags"]
+                ]
                 assert [prompt.name for prompt in await prompts.list(tag=tag)] == tagged
-            favourites = [name for name in sorted(model.prompts) if model.prompts[name]["favourite"]]
+            favourites = [
+                name for name in sorted(model.prompts) if model.prompts[name]["favourite"]
+            ]
             assert [prompt.name for prompt in await prompts.list(favourites=True)] == favourites
 
     trio.run(check)
@@ -102,12 +115,16 @@ def test_the_library_is_what_a_plain_list_would_be(tmp_path_factory, steps):
 
 @pytest.fixture
 async def prompts(tmp_path):
-    async with open_prompts(tmp_path, workers=InlineWorkers(), clock=lambda: 1_800_000_000.5) as opened:
+    async with open_prompts(
+        tmp_path, workers=InlineWorkers(), clock=lambda: 1_800_000_000.5
+    ) as opened:
         yield opened
 
 
 async def test_what_is_sent_makes_a_version_and_what_is_said_of_it_does_not(prompts):
-    first = await prompts.save("sea", "a sea", tags=["Blue ", "blue", "Water"], notes="for May", styles=["oil"])
+    first = await prompts.save(
+        "sea", "a sea", tags=["Blue ", "blue", "Water"], notes="for May", styles=["oil"]
+    )
     assert first == Prompt(
         name="sea",
         version=1,
@@ -121,7 +138,9 @@ async def test_what_is_sent_makes_a_version_and_what_is_said_of_it_does_not(prom
     assert first.created_at.timestamp() == 1_800_000_000.5
     again = await prompts.save("sea", "a sea", styles=["oil"], tags=[])
     assert (again.version, again.tags, again.notes) == (1, (), "for May")
-    for number, change in enumerate(({"text": "a lake"}, {"negative_prompt": "boats"}, {"styles": ["ink"]}), start=2):
+    for number, change in enumerate(
+        ({"text": "a lake"}, {"negative_prompt": "boats"}, {"styles": ["ink"]}), start=2
+    ):
         assert (await prompts.save("sea", **{"text": "a sea", **change})).version == number
     changed = await prompts.save("sea", "a sea", parameters={"size": "square"})
     assert (changed.version, changed.versions, changed.parameters) == (5, 5, {"size": "square"})
@@ -158,7 +177,9 @@ async def test_words_are_found_in_names_texts_tags_and_notes_of_the_newest_versi
 @settings(max_examples=50)
 def test_no_query_is_taken_for_the_searchs_own_language(tmp_path_factory, query):
     async def check() -> None:
-        async with open_prompts(tmp_path_factory.mktemp("home"), workers=InlineWorkers()) as prompts:
+        async with open_prompts(
+            tmp_path_factory.mktemp("home"), workers=InlineWorkers()
+        ) as prompts:
             await prompts.save("a", "b", tags=["c"])
             try:
                 await prompts.list(query)
@@ -177,7 +198,9 @@ async def test_pages_follow_each_other_and_filters_go_together(prompts):
         after = page[-1].name
         pages.append([prompt.name for prompt in page])
     assert pages == [["p0", "p1", "p2"], ["p3", "p4", "p5"], ["p6"]]
-    assert [prompt.name for prompt in await prompts.list("boat", tag="SEA", favourites=True)] == ["p3"]
+    assert [prompt.name for prompt in await prompts.list("boat", tag="SEA", favourites=True)] == [
+        "p3"
+    ]
     for limit in (0, -1, 10**20):
         with pytest.raises(InvalidRequestError, match="limit must be between 1 and 100,000"):
             await prompts.list(limit=limit)
@@ -230,7 +253,14 @@ async def test_what_cannot_be_kept_is_one_sentence(prompts, fields, sentence):
 
 
 async def test_hostile_names_and_texts_stay_what_they_are(prompts):
-    for name in ("../../etc/passwd", "<script>alert(1)</script>", "'; DROP TABLE prompts; --", "🐈‍⬛"[:1], "-rf", "%s"):
+    for name in (
+        "../../etc/passwd",
+        "<script>alert(1)</script>",
+        "'; DROP TABLE prompts; --",
+        "🐈‍⬛"[:1],
+        "-rf",
+        "%s",
+    ):
         saved = await prompts.save(name, f"{name}\n{{a|b}}\r\n\x1b")
         assert (saved.name, saved.text) == (name, f"{name}\n{{a|b}}\r\n\x1b")
         assert await prompts.get(name) == saved
@@ -248,7 +278,9 @@ async def test_two_processes_that_save_one_name_lose_nothing(tmp_path):
     )
     async with open_prompts(tmp_path) as prompts:
         processes = [
-            await trio.lowlevel.open_process([sys.executable, "-c", code, str(tmp_path), who], stderr=subprocess.PIPE)
+            await trio.lowlevel.open_process(
+                [sys.executable, "-c", code, str(tmp_path), who], stderr=subprocess.PIPE
+            )
             for who in ("a", "b")
         ]
         with trio.fail_after(60):
@@ -256,10 +288,12 @@ async def test_two_processes_that_save_one_name_lose_nothing(tmp_path):
                 assert await process.wait() == 0
         history = await prompts.history("sea")
         assert [prompt.version for prompt in history] == list(range(40, 0, -1))
-        assert {prompt.text for prompt in history} == {f"{who} {number}" for who in "ab" for number in range(20)}
+        assert {prompt.text for prompt in history} == {
+            f"{who} {number}" for who in "ab" for number in range(20)
+        }
 
 
-# --- files --------------------------------------------------------------------------------------------------------------
+# --- files --------------------------------------------------------------------
 
 KEPT = st.dictionaries(
     st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=10),
@@ -281,7 +315,9 @@ def test_what_is_exported_is_imported_as_it_was(tmp_path_factory, kept):
                 await one.save(name, text, negative_prompt=negative, tags=tags)
             before = await one.list()
             assert await one.export_csv(folder / "p.csv") == len(before)
-            assert await two.import_file(folder / "p.csv") == PromptsImported(added=len(before), changed=0, unchanged=0)
+            assert await two.import_file(folder / "p.csv") == PromptsImported(
+                added=len(before), changed=0, unchanged=0
+            )
             after = await two.list()
             assert [(p.name, p.text, p.negative_prompt, p.tags) for p in after] == [
                 (p.name, p.text, p.negative_prompt, p.tags) for p in before
@@ -294,15 +330,21 @@ def test_what_is_exported_is_imported_as_it_was(tmp_path_factory, kept):
 
 async def test_more_prompts_than_a_page_are_exported(prompts, tmp_path):
     table = tmp_path / "many.csv"
-    table.write_text("name,prompt\n" + "".join(f"n{number},text {number}\n" for number in range(1203)))
+    table.write_text(
+        "name,prompt\n" + "".join(f"n{number},text {number}\n" for number in range(1203))
+    )
     assert (await prompts.import_file(table)).added == 1203
     assert await prompts.export_csv(tmp_path / "out.csv") == 1203
 
 
 async def test_an_import_changes_only_what_it_says(prompts, tmp_path):
-    await prompts.save("sea", "a sea", tags=["blue"], notes="n", styles=["oil"], parameters={"size": "square"})
+    await prompts.save(
+        "sea", "a sea", tags=["blue"], notes="n", styles=["oil"], parameters={"size": "square"}
+    )
     (tmp_path / "p.csv").write_text("Name,Prompt\nsea,a lake\nsky,a sky\nsea,a lake\n")
-    assert await prompts.import_file(tmp_path / "p.csv") == PromptsImported(added=1, changed=1, unchanged=1)
+    assert await prompts.import_file(tmp_path / "p.csv") == PromptsImported(
+        added=1, changed=1, unchanged=1
+    )
     sea = await prompts.get("sea")
     assert (sea.text, sea.tags, sea.notes, sea.styles, sea.parameters) == (
         "a lake",
@@ -337,7 +379,9 @@ async def test_a_text_has_a_prompt_on_each_line(prompts, tmp_path):
         (b"name,prompt\na,b\nc,d\0\n", "NUL"),
     ],
 )
-async def test_a_file_that_is_wrong_somewhere_is_not_imported_at_all(prompts, tmp_path, data, sentence):
+async def test_a_file_that_is_wrong_somewhere_is_not_imported_at_all(
+    prompts, tmp_path, data, sentence
+):
     (tmp_path / "p.csv").write_bytes(data)
     with pytest.raises(InvalidRequestError, match=sentence):
         await prompts.import_file(tmp_path / "p.csv")

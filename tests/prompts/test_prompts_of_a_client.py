@@ -32,7 +32,9 @@ async def test_a_grid_is_a_batch_and_a_quote_as_it_is(autojump_clock):
 async def test_a_look_goes_on_with_the_images_that_it_keeps():
     atelier = Atelier()
     async with open_atelier(atelier) as client:
-        look = await client.look("watercolour", imagen.Style(name="own", suffix="for children"), seed=7)
+        look = await client.look(
+            "watercolour", imagen.Style(name="own", suffix="for children"), seed=7
+        )
         first = await client.generate(look.request("a harbour"))
         assert first.prompt.startswith("a watercolour painting of a harbour, ")
         assert first.prompt.endswith(", for children")
@@ -53,12 +55,16 @@ async def test_styles_of_the_home_and_prompts_that_are_kept_are_the_clients(tmp_
     (tmp_path / "styles.toml").write_text('[brand]\nsuffix = "in our colours"\n')
     async with open_atelier(Atelier(), home=tmp_path) as client:
         assert (await client.styles())["brand"].suffix == "in our colours"
-        await client.prompts.save("sea", "a {{mood}} sea", styles=["brand"], negative_prompt="boats")
+        await client.prompts.save(
+            "sea", "a {{mood}} sea", styles=["brand"], negative_prompt="boats"
+        )
         kept = await client.prompts.get("sea")
         assert kept is not None
         (text,) = imagen.Template.parse(kept.text).expand({"mood": "calm"})
         styles = imagen.choose_styles(await client.styles(), kept.styles)
         request = imagen.apply_styles(imagen.Generate(prompt=text), (kept.as_style(), *styles))
-        assert request == imagen.Generate(prompt="a calm sea, in our colours", negative_prompt="boats")
+        assert request == imagen.Generate(
+            prompt="a calm sea, in our colours", negative_prompt="boats"
+        )
     async with imagen.open_prompts(tmp_path) as prompts:
         assert [prompt.name for prompt in await prompts.list()] == ["sea"]

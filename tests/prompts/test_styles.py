@@ -1,4 +1,6 @@
-"""Styles: put onto requests, read from files, and carried from and to other tools."""
+"""Styles: put onto requests, read from files, and carried from and to other
+tools.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,13 @@ VALUES = st.fixed_dictionaries(
         "options": st.dictionaries(
             WORDS,
             st.recursive(
-                WORDS | st.booleans() | st.integers(-(2**60), 2**60) | st.floats(allow_nan=False, allow_infinity=False),
-                lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+                WORDS
+                | st.booleans()
+                | st.integers(-(2**60), 2**60)
+                | st.floats(allow_nan=False, allow_infinity=False),
+                lambda inner: (
+                    st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3)
+                ),
                 max_leaves=5,
             ),
             max_size=3,
@@ -47,7 +54,9 @@ STYLES = st.builds(
     prefix=WORDS,
     suffix=WORDS,
     negative_prompt=WORDS,
-    references=st.lists(WORDS.filter(lambda text: "\0" not in text and text), max_size=2).map(tuple),
+    references=st.lists(WORDS.filter(lambda text: "\0" not in text and text), max_size=2).map(
+        tuple
+    ),
     parameters=VALUES,
 )
 
@@ -57,13 +66,17 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-# --- onto requests ------------------------------------------------------------------------------------------------------
+# --- onto requests ------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("style", "prompt", "expected"),
     [
-        ({"prefix": "an oil painting of", "suffix": "thick paint"}, "a cat", "an oil painting of a cat, thick paint"),
+        (
+            {"prefix": "an oil painting of", "suffix": "thick paint"},
+            "a cat",
+            "an oil painting of a cat, thick paint",
+        ),
         ({"suffix": "thick paint"}, "A cat.", "A cat. thick paint"),
         ({"suffix": ", thick paint"}, "a cat", "a cat, thick paint"),
         ({"prefix": "a painting of "}, " a cat ", "a painting of a cat"),
@@ -71,7 +84,11 @@ def home(tmp_path: Path) -> Path:
         ({"suffix": "thick paint"}, "", "thick paint"),
         ({}, " as it is ", " as it is "),
         ({"prefix": "still of {prompt}, film"}, "a cat", "still of a cat, film"),
-        ({"prefix": "{prompt}", "suffix": "like {prompt}"}, "{prompt} x", "{prompt} x like {prompt} x"),
+        (
+            {"prefix": "{prompt}", "suffix": "like {prompt}"},
+            "{prompt} x",
+            "{prompt} x like {prompt} x",
+        ),
     ],
 )
 def test_words_go_around_the_prompt(style, prompt, expected):
@@ -85,17 +102,36 @@ def test_without_a_style_a_request_is_not_touched(prompt):
 
 
 def test_styles_go_one_around_the_other_in_their_order():
-    oil = Style(name="oil", prefix="an oil painting of", negative_prompt="photo", parameters={"quality": "high"})
-    old = Style(name="old", suffix="cracked", negative_prompt="new", parameters={"quality": "low", "steps": 20})
+    oil = Style(
+        name="oil",
+        prefix="an oil painting of",
+        negative_prompt="photo",
+        parameters={"quality": "high"},
+    )
+    old = Style(
+        name="old",
+        suffix="cracked",
+        negative_prompt="new",
+        parameters={"quality": "low", "steps": 20},
+    )
     styled = apply_styles(Generate(prompt="a cat", negative_prompt="dog"), [oil, old])
     assert styled == Generate(
-        prompt="an oil painting of a cat, cracked", negative_prompt="dog, photo, new", quality="high", steps=20
+        prompt="an oil painting of a cat, cracked",
+        negative_prompt="dog, photo, new",
+        quality="high",
+        steps=20,
     )
 
 
 def test_what_the_request_says_itself_counts():
     style = Style(
-        name="s", parameters={"aspect_ratio": "1:1", "resolution": "2K", "quality": "low", "options": {"a": 1, "b": 1}}
+        name="s",
+        parameters={
+            "aspect_ratio": "1:1",
+            "resolution": "2K",
+            "quality": "low",
+            "options": {"a": 1, "b": 1},
+        },
     )
     request = Generate(prompt="x", size="1024x1536", quality="high", options={"b": 2})
     assert apply_styles(request, [style]) == Generate(
@@ -106,8 +142,13 @@ def test_what_the_request_says_itself_counts():
 
 def test_references_go_to_generations_and_words_to_every_operation():
     style = Style(name="s", suffix="in ink", references=("look.png",))
-    assert apply_styles(Generate(prompt="x", references=("a.png",)), [style]).references == ("a.png", "look.png")
-    assert apply_styles(Edit(prompt="x", images=("a.png",)), [style]) == Edit(prompt="x, in ink", images=("a.png",))
+    assert apply_styles(Generate(prompt="x", references=("a.png",)), [style]).references == (
+        "a.png",
+        "look.png",
+    )
+    assert apply_styles(Edit(prompt="x", images=("a.png",)), [style]) == Edit(
+        prompt="x, in ink", images=("a.png",)
+    )
 
 
 def test_a_style_that_is_not_there_is_named_with_those_that_are_near(home):
@@ -135,7 +176,7 @@ def test_a_style_that_makes_no_sense_is_one_sentence(fields, sentence):
         Style(**fields)
 
 
-# --- files --------------------------------------------------------------------------------------------------------------
+# --- files --------------------------------------------------------------------
 
 
 def test_the_styles_that_come_with_imagen_are_there_and_each_says_something(home):
@@ -149,13 +190,18 @@ def test_the_styles_that_come_with_imagen_are_there_and_each_says_something(home
 def test_the_users_own_come_after_them_and_take_their_place(home):
     (home / "look.png").write_bytes(b"x")
     (home / "styles.toml").write_text(
-        '[oil]\nprefix = "my oil of"\n["our brand"]\nreferences = ["look.png", "0123abcd", "https://example.org/a.png"]\n'
-        'parameters = { aspect_ratio = "16:9", options = { cfg = 3 } }\n'
+        '[oil]\nprefix = "my oil of"\n["our brand"]\nreferences = ["look.png", "0123abcd",'
+        ' "https://example.org/a.png"]\nparameters = { aspect_ratio = "16:9", options = { cfg = 3'
+        " } }\n"
     )
     styles = load_styles(home)
     assert (styles["oil"].prefix, styles["oil"].suffix) == ("my oil of", "")
     assert list(styles)[-1] == "our brand"
-    assert styles["our brand"].references == (str(home / "look.png"), "0123abcd", "https://example.org/a.png")
+    assert styles["our brand"].references == (
+        str(home / "look.png"),
+        "0123abcd",
+        "https://example.org/a.png",
+    )
 
 
 @pytest.mark.parametrize(
@@ -198,7 +244,9 @@ def test_what_is_written_is_read_again(tmp_path_factory, styles):
 def test_what_stands_in_the_file_stays_with_its_comments(home):
     text = "# mine\n[oil]\nprefix = 'my oil of'  # better"
     (home / "styles.toml").write_text(text)
-    added, kept = add_styles(home, [Style(name="oil", prefix="other"), Style(name="new"), Style(name="new")])
+    added, kept = add_styles(
+        home, [Style(name="oil", prefix="other"), Style(name="new"), Style(name="new")]
+    )
     assert (added, kept) == (["new"], ["oil", "new"])
     assert (home / "styles.toml").read_text().startswith(text + "\n")
     assert load_styles(home)["oil"].prefix == "my oil of"
@@ -213,7 +261,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(home):
         write_styles_csv(home / "file" / "styles.csv", [])
 
 
-# --- styles.csv ---------------------------------------------------------------------------------------------------------
+# --- styles.csv ---------------------------------------------------------------
 
 
 def test_styles_of_the_web_ui_are_read_as_it_writes_them(home):
@@ -226,7 +274,9 @@ def test_styles_of_the_web_ui_are_read_as_it_writes_them(home):
         ",,\r\n".encode()
     )
     cine, plain, lines = read_styles_csv(home / "styles.csv")
-    assert cine == Style(name='Cine, "big"', prefix="still of {prompt}, film", negative_prompt="ugly")
+    assert cine == Style(
+        name='Cine, "big"', prefix="still of {prompt}, film", negative_prompt="ugly"
+    )
     assert apply_styles(Generate(prompt="a cat"), [cine, plain]) == Generate(
         prompt="still of a cat, film, masterpiece", negative_prompt="ugly"
     )
@@ -257,14 +307,18 @@ def test_a_table_that_is_not_there_is_one_sentence(home):
 
 
 @given(st.lists(STYLES, max_size=4), st.text("ab", min_size=1, max_size=8))
-def test_what_is_exported_and_imported_frames_a_prompt_with_the_same_words(tmp_path_factory, styles, prompt):
+def test_what_is_exported_and_imported_frames_a_prompt_with_the_same_words(
+    tmp_path_factory, styles, prompt
+):
     path = tmp_path_factory.mktemp("tables") / "styles.csv"
     write_styles_csv(path, styles)
     again = read_styles_csv(path)
     assert [style.name for style in again] == [style.name for style in styles]
     for style, read in zip(styles, again, strict=True):
         assert read.negative_prompt == style.negative_prompt.strip()
-        as_it_was, as_it_is = (apply_styles(Generate(prompt=prompt), [one]).prompt for one in (style, read))
+        as_it_was, as_it_is = (
+            apply_styles(Generate(prompt=prompt), [one]).prompt for one in (style, read)
+        )
         assert as_it_is.split() == as_it_was.split()
 
 

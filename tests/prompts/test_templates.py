@@ -1,4 +1,6 @@
-"""Templates: what they stand for is counted without being made, and values stay what they are."""
+"""Templates: what they stand for is counted without being made, and values stay
+what they are.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,10 @@ def choices(draw: st.DrawFn, inner: st.SearchStrategy[str]) -> str:
 
 
 TEMPLATES = st.recursive(
-    PLAIN | st.sampled_from(["__one__", "__few__", "__deep/er__", "{{name}}", "{{n:int=3}}", r"\{", r"\_"]),
+    PLAIN
+    | st.sampled_from(
+        ["__one__", "__few__", "__deep/er__", "{{name}}", "{{n:int=3}}", r"\{", r"\_"]
+    ),
     lambda inner: choices(inner) | st.lists(inner, min_size=1, max_size=3).map(" ".join),
     max_leaves=8,
 )
@@ -49,7 +54,12 @@ def test_the_count_is_how_many_prompts_there_are(text):
     assert made == expansions[:2000]
 
 
-@given(st.lists(st.lists(st.text("abc", min_size=1, max_size=3), min_size=2, max_size=4, unique=True), max_size=4))
+@given(
+    st.lists(
+        st.lists(st.text("abc", min_size=1, max_size=3), min_size=2, max_size=4, unique=True),
+        max_size=4,
+    )
+)
 def test_prompts_come_in_the_order_of_an_odometer_and_each_differs(axes):
     template = " ".join("{" + "|".join(axis) + "}" for axis in axes)
     expected = [""]
@@ -92,7 +102,9 @@ def test_a_sample_of_everything_is_everything():
     assert sorted(expansions.sample(8, seed=5)) == sorted(expansions)
     assert expansions.sample(8, seed=5) != list(expansions)
     template = Template.parse("{{n}} {1|2|3|4|__few__}")
-    assert template.sample(3, 5, {"n": "n"}, WILDCARDS) == template.expand({"n": "n"}, WILDCARDS).sample(3, 5)
+    assert template.sample(3, 5, {"n": "n"}, WILDCARDS) == template.expand(
+        {"n": "n"}, WILDCARDS
+    ).sample(3, 5)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +173,9 @@ def test_a_slip_is_one_sentence(template, sentence):
 
 
 def test_variables_are_listed_with_their_types_and_defaults():
-    template = Template.parse("{{who}} {{n:int=3}} {{x: float = 1.5}} {{mood:choice(calm, stormy)=calm}} {{who}}")
+    template = Template.parse(
+        "{{who}} {{n:int=3}} {{x: float = 1.5}} {{mood:choice(calm, stormy)=calm}} {{who}}"
+    )
     assert [(one.name, one.type, one.options, one.default) for one in template.variables] == [
         ("who", "text", (), None),
         ("n", "int", (), "3"),
@@ -169,7 +183,10 @@ def test_variables_are_listed_with_their_types_and_defaults():
         ("mood", "choice", ("calm", "stormy"), "calm"),
     ]
     assert list(template.expand({"who": "I", "n": 4, "x": 2})) == ["I 4 2 calm I"]
-    assert Template.parse("{{n}} {{n:int=3}}").variables == Template.parse("{{n:int=3}} {{n}}").variables
+    assert (
+        Template.parse("{{n}} {{n:int=3}}").variables
+        == Template.parse("{{n:int=3}} {{n}}").variables
+    )
 
 
 @pytest.mark.parametrize(
@@ -197,7 +214,25 @@ def test_a_value_of_the_wrong_kind_is_one_sentence(values, sentence):
 
 
 @pytest.mark.parametrize(
-    "unit", ["{", "{{", " ", "{ ", "{{a", "{{a:", "{{a=", "{{a:choice(", "__", "_", "__a", "|", "\\", "2$$", "{1-", "$"]
+    "unit",
+    [
+        "{",
+        "{{",
+        " ",
+        "{ ",
+        "{{a",
+        "{{a:",
+        "{{a=",
+        "{{a:choice(",
+        "__",
+        "_",
+        "__a",
+        "|",
+        "\\",
+        "2$$",
+        "{1-",
+        "$",
+    ],
 )
 def test_no_text_takes_long_to_be_read(unit):
     # Twice the letters take twice the steps: what backtracks would not end.

@@ -15,7 +15,9 @@ from imagen.prompts import Template, read_wildcards
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "wildcards"
     (folder / "beasts").mkdir(parents=True)
-    (folder / "animals.txt").write_bytes("\ufeff# what runs\r\ncat\r\n\r\n  big __beasts/dogs__ \r\n".encode())
+    (folder / "animals.txt").write_bytes(
+        "\ufeff# what runs\r\ncat\r\n\r\n  big __beasts/dogs__ \r\n".encode()
+    )
     (folder / "beasts" / "dogs.txt").write_text("poodle\n")
     (tmp_path / "secret.txt").write_text("secret\n")
     return folder
@@ -42,7 +44,9 @@ def test_files_that_hold_each_other_end_the_reading(folder):
         template.count(read_wildcards(folder, template))
 
 
-@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "beasts/../../secret", "a\x07b", "~", "beasts/"])
+@pytest.mark.parametrize(
+    "name", ["../secret", "/etc/passwd", "beasts/../../secret", "a\x07b", "~", "beasts/"]
+)
 def test_a_name_cannot_lead_out_of_the_folder(folder, name):
     with pytest.raises(InvalidRequestError, match="is no wildcard"):
         read_wildcards(folder, Template.parse(f"__{name}__"))

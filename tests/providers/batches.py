@@ -9,7 +9,15 @@ import msgspec
 import pybase64
 
 import imagen
-from imagen import GeneratedImages, HttpRequest, HttpResponse, ImagenError, JobAccepted, ReadChunk, ResultDelivered
+from imagen import (
+    GeneratedImages,
+    HttpRequest,
+    HttpResponse,
+    ImagenError,
+    JobAccepted,
+    ReadChunk,
+    ResultDelivered,
+)
 from imagen._transport.driver import ExchangeObserver
 from imagen.providers import PROVIDERS
 from tests.providers.stepping import IMAGE, call, reply
@@ -18,16 +26,22 @@ Result = GeneratedImages | ImagenError
 
 
 class File(msgspec.Struct):
-    """The answer to a download: its chunks, and the error that it breaks off with."""
+    """The answer to a download: its chunks, and the error that it breaks off
+    with.
+    """
 
     chunks: Iterable[bytes]
     error: ImagenError | None = None
 
 
 class BatchWalk:
-    """One exchange of a batch API on its way; `answers` answer its requests in their order, an error by being raised."""
+    """One exchange of a batch API on its way; `answers` answer its requests in
+    their order, an error by being raised.
+    """
 
-    def __init__(self, exchange: imagen.BatchExchange, *answers: HttpResponse | ImagenError | File) -> None:
+    def __init__(
+        self, exchange: imagen.BatchExchange, *answers: HttpResponse | ImagenError | File
+    ) -> None:
         self.steps: list[object] = []
         self.delivered: list[ResultDelivered] = []
         self._exchange = exchange
@@ -36,14 +50,18 @@ class BatchWalk:
         self._error: ImagenError | None = None
 
     def run(self) -> dict[int, Result]:
-        """Steps to the end, and gives what was delivered by position; what the exchange raises comes out."""
+        """Steps to the end, and gives what was delivered by position; what the
+        exchange raises comes out.
+        """
         answer: HttpResponse | bytes | ImagenError | None = None
         while True:
             try:
                 thrown = isinstance(answer, ImagenError)
                 step = self._exchange.throw(answer) if thrown else self._exchange.send(answer)
             except StopIteration:
-                assert len({step.position for step in self.delivered}) == len(self.delivered), "delivered twice"
+                assert len({step.position for step in self.delivered}) == len(self.delivered), (
+                    "delivered twice"
+                )
                 return {step.position: step.result for step in self.delivered}
             self.steps.append(step)
             answer = self._answer(step)
@@ -100,7 +118,9 @@ class Collector(ExchangeObserver):
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
-    """What one provider says; `line` is a result with an image and `refused` one without, by the name of its request."""
+    """What one provider says; `line` is a result with an image and `refused`
+    one without, by the name of its request.
+    """
 
     provider: str
     model: str
@@ -111,9 +131,14 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     line: Callable[..., bytes]
     refused: Callable[[str], bytes]
 
-    def calls(self, count: int, *, poll_seconds: float = 30.0, **fields: object) -> list[imagen.Call]:
+    def calls(
+        self, count: int, *, poll_seconds: float = 30.0, **fields: object
+    ) -> list[imagen.Call]:
         settings = {"economy_poll_seconds": poll_seconds}
-        return [call(self.model, prompt=f"cat {place}", settings=settings, **fields) for place in range(count)]
+        return [
+            call(self.model, prompt=f"cat {place}", settings=settings, **fields)
+            for place in range(count)
+        ]
 
     @property
     def batch_api(self) -> imagen.BatchApi:
@@ -147,7 +172,9 @@ def openai_batch(status: str, **more: object) -> HttpResponse:
 
 
 def openai_line(name: str, data: bytes = IMAGE) -> bytes:
-    return openai_answer(name, 200, {"created": 1, "data": [{"b64_json": pybase64.b64encode_as_string(data)}]})
+    return openai_answer(
+        name, 200, {"created": 1, "data": [{"b64_json": pybase64.b64encode_as_string(data)}]}
+    )
 
 
 def openai_answer(name: str, status: object, body: object) -> bytes:
@@ -161,7 +188,9 @@ def google_batch(state: str, **more: object) -> HttpResponse:
 
 def google_line(name: str, data: bytes = IMAGE) -> bytes:
     part = {"inlineData": {"mimeType": "image/png", "data": pybase64.b64encode_as_string(data)}}
-    return google_answer(name, response={"candidates": [{"content": {"parts": [part]}, "finishReason": "STOP"}]})
+    return google_answer(
+        name, response={"candidates": [{"content": {"parts": [part]}, "finishReason": "STOP"}]}
+    )
 
 
 def google_answer(name: str, **more: object) -> bytes:
@@ -176,13 +205,18 @@ OPENAI = Dialect(
     running=openai_batch("in_progress", request_counts={"total": 4, "completed": 1, "failed": 0}),
     ended=openai_batch("completed", output_file_id="file-2", error_file_id=""),
     line=openai_line,
-    refused=lambda name: openai_answer(name, 400, {"error": {"code": "moderation_blocked", "message": "No."}}),
+    refused=lambda name: openai_answer(
+        name, 400, {"error": {"code": "moderation_blocked", "message": "No."}}
+    ),
 )
 GOOGLE = Dialect(
     provider="google",
     model="gemini-3.1-flash-lite-image",
     submission=(
-        HttpResponse(status=200, headers={"x-goog-upload-url": "https://generativelanguage.googleapis.com/upload/1"}),
+        HttpResponse(
+            status=200,
+            headers={"x-goog-upload-url": "https://generativelanguage.googleapis.com/upload/1"},
+        ),
         reply({"file": {"name": "files/1"}}),
         google_batch("BATCH_STATE_PENDING"),
     ),
@@ -196,8 +230,12 @@ GOOGLE = Dialect(
             },
         }
     ),
-    ended=google_batch("BATCH_STATE_SUCCEEDED", done=True, response={"responsesFile": "files/batch-1"}),
+    ended=google_batch(
+        "BATCH_STATE_SUCCEEDED", done=True, response={"responsesFile": "files/batch-1"}
+    ),
     line=google_line,
-    refused=lambda name: google_answer(name, response={"promptFeedback": {"blockReason": "SAFETY"}}),
+    refused=lambda name: google_answer(
+        name, response={"promptFeedback": {"blockReason": "SAFETY"}}
+    ),
 )
 DIALECTS = (OPENAI, GOOGLE)

@@ -1,4 +1,6 @@
-"""Steps an exchange by hand: scripted answers in, steps out, with no event loop and no network."""
+"""Steps an exchange by hand: scripted answers in, steps out, with no event loop
+and no network.
+"""
 
 from __future__ import annotations
 
@@ -36,12 +38,16 @@ CATALOG = imagen.load_catalog()
 
 
 class Walk:
-    """One exchange on its way: what it asked for, and what it made of the answers.
+    """One exchange on its way: what it asked for, and what it made of the
+    answers.
 
-    `responses` answer its requests in their order, `chunks` its reads of a streamed body, which ends when they do.
+    `responses` answer its requests in their order, `chunks` its reads of a
+    streamed body, which ends when they do.
     """
 
-    def __init__(self, exchange: imagen.Exchange, *responses: HttpResponse, chunks: Iterable[bytes] = ()) -> None:
+    def __init__(
+        self, exchange: imagen.Exchange, *responses: HttpResponse, chunks: Iterable[bytes] = ()
+    ) -> None:
         self.steps: list[object] = []
         self._exchange = exchange
         self._responses = iter(responses)
@@ -105,9 +111,13 @@ def call(
     settings: dict[str, Any] | None = None,
     **fields: Any,
 ) -> imagen.Call:
-    """What the engine would hand to an exchange: a generation, or the `request` of another operation, translated."""
+    """What the engine would hand to an exchange: a generation, or the `request`
+    of another operation, translated.
+    """
     entry = CATALOG.find(model) if isinstance(model, str) else model
-    sent, _ = translate(imagen.Generate(prompt=prompt, **fields) if request is None else request, entry)
+    sent, _ = translate(
+        imagen.Generate(prompt=prompt, **fields) if request is None else request, entry
+    )
     provider = PROVIDERS[entry.provider]
     return imagen.Call(
         request=sent,
@@ -126,7 +136,9 @@ def input_image(
     """An image to work on."""
     file = io.BytesIO()
     Image.new("RGB", (width, height), color).save(file, format)
-    return imagen.EncodedImage(data=file.getvalue(), media_type=f"image/{format.lower()}", width=width, height=height)
+    return imagen.EncodedImage(
+        data=file.getvalue(), media_type=f"image/{format.lower()}", width=width, height=height
+    )
 
 
 def mask_image(width: int = 64, height: int = 64) -> imagen.EncodedImage:
@@ -135,14 +147,18 @@ def mask_image(width: int = 64, height: int = 64) -> imagen.EncodedImage:
     mask = Image.new("L", (width, height), 0)
     mask.paste(255, (0, 0, width // 2, height))
     mask.save(file, "PNG")
-    return imagen.EncodedImage(data=file.getvalue(), media_type="image/png", width=width, height=height)
+    return imagen.EncodedImage(
+        data=file.getvalue(), media_type="image/png", width=width, height=height
+    )
 
 
 def reply(body: object, status: int = 200, **headers: str) -> HttpResponse:
     """An answer; anything but bytes becomes JSON."""
     content = body if isinstance(body, bytes) else msgspec.json.encode(body)
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return HttpResponse(status=status, headers={"content-type": "application/json", **names}, body=content)
+    return HttpResponse(
+        status=status, headers={"content-type": "application/json", **names}, body=content
+    )
 
 
 def images(count: int = 1, **more: object) -> dict[str, object]:
@@ -155,13 +171,19 @@ STREAM = HttpResponse(status=200, headers={"content-type": "text/event-stream; c
 
 def sse(*events: dict[str, object], newline: str = "\n") -> bytes:
     """A stream of events as it is on the wire."""
-    frames = [f"event: {event.get('type', 'error')}{newline}data: {json.dumps(event)}" for event in events]
+    frames = [
+        f"event: {event.get('type', 'error')}{newline}data: {json.dumps(event)}" for event in events
+    ]
     return "".join(frame + newline * 2 for frame in frames).encode()
 
 
 def partial(number: int = 0, **more: object) -> dict[str, object]:
     """The event of a preview."""
-    event = {"type": "image_generation.partial_image", "b64_json": IMAGE_BASE64, "partial_image_index": number}
+    event = {
+        "type": "image_generation.partial_image",
+        "b64_json": IMAGE_BASE64,
+        "partial_image_index": number,
+    }
     return {**event, **more}
 
 
@@ -171,7 +193,9 @@ def completed(**more: object) -> dict[str, object]:
 
 
 def recorded(name: str, provider: str = "openai") -> dict[str, Any]:
-    """One recording; a test that needs it is skipped where the recordings are not beside the checkout."""
+    """One recording; a test that needs it is skipped where the recordings are
+    not beside the checkout.
+    """
     path = SHARED / "recorded" / provider / name
     if not path.exists():
         pytest.skip("the recorded replies are not beside this checkout")
@@ -179,7 +203,9 @@ def recorded(name: str, provider: str = "openai") -> dict[str, Any]:
 
 
 def schema(spec: str, name: str) -> dict[str, Any]:
-    """A request schema out of a published specification, as JSON Schema; skips like `recorded`."""
+    """A request schema out of a published specification, as JSON Schema; skips
+    like `recorded`.
+    """
     path = SHARED / "specs" / f"{spec}.json"
     if not path.exists():
         pytest.skip("the published specifications are not beside this checkout")

@@ -1,4 +1,6 @@
-"""What the batch APIs of all providers promise: each request has one result, whatever happens to the files."""
+"""What the batch APIs of all providers promise: each request has one result,
+whatever happens to the files.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,14 @@ from imagen import (
 )
 from imagen._results.prices import cost_of, quote_request
 from imagen.providers import PROVIDERS
-from imagen.testing.simulator import BrokenBase64, JobFails, Overloaded, ServerError, Simulator, open_simulator
+from imagen.testing.simulator import (
+    BrokenBase64,
+    JobFails,
+    Overloaded,
+    ServerError,
+    Simulator,
+    open_simulator,
+)
 from tests.providers.batches import DIALECTS, OPENAI, BatchWalk, Collector, Dialect, File, image_of
 from tests.providers.stepping import CATALOG, IMAGE, reply
 from tests.providers.test_openai import mutated
@@ -57,7 +66,7 @@ def images(results: dict[int, GeneratedImages | ImagenError]) -> dict[int, list[
     }
 
 
-# --- the way of a batch ---------------------------------------------------------------------------------------------
+# --- the way of a batch -------------------------------------------------------
 
 
 def test_a_batch_is_announced_can_be_stopped_shows_how_far_it_is_and_delivers_each_result(dialect):
@@ -77,7 +86,9 @@ def test_only_the_order_itself_may_not_be_sent_twice(dialect):
     walk = dialect.run(1, dialect.ended, dialect.file(0))
     walk.run()
     *uploads, order = walk.requests[: len(dialect.submission)]
-    assert all(request.repeatable for request in (*uploads, *walk.requests[len(dialect.submission) :]))
+    assert all(
+        request.repeatable for request in (*uploads, *walk.requests[len(dialect.submission) :])
+    )
     assert not order.repeatable
 
 
@@ -114,7 +125,9 @@ def test_nothing_is_read_any_more_once_each_request_has_its_result(dialect):
 
 def test_calls_of_several_models_are_no_batch(dialect):
     (one,) = dialect.calls(1)
-    other = msgspec.structs.replace(one, model=msgspec.structs.replace(one.model, wire_name="another"))
+    other = msgspec.structs.replace(
+        one, model=msgspec.structs.replace(one.model, wire_name="another")
+    )
     with pytest.raises(AssertionError, match="one model"):
         BatchWalk(dialect.batch_api.run([one, other])).run()
 
@@ -127,18 +140,22 @@ def test_a_request_without_a_result_may_be_billed(dialect):
 
 def test_a_result_that_cannot_be_read_loses_no_other(dialect):
     broken = dialect.line("1").replace(b"iVBOR", b"!!!!!")
-    results = dialect.collect(3, dialect.ended, File([dialect.line("0"), broken, dialect.line("2")])).run()
+    results = dialect.collect(
+        3, dialect.ended, File([dialect.line("0"), broken, dialect.line("2")])
+    ).run()
     assert images(results) == {0: [IMAGE], 2: [IMAGE]}
     assert isinstance(results[1], ProviderError)
     assert results[1].billed == "yes"
 
 
-# --- outages --------------------------------------------------------------------------------------------------------
+# --- outages ------------------------------------------------------------------
 
 
 def test_an_hour_without_an_answer_does_not_end_a_batch(dialect):
     outages = [reply({}, 503), reply(b"<html>", 200), reply({}, 429)] * 39
-    assert images(dialect.run(1, *outages, dialect.ended, dialect.file(0)).run()) == {0: [image_of(0)]}
+    assert images(dialect.run(1, *outages, dialect.ended, dialect.file(0)).run()) == {
+        0: [image_of(0)]
+    }
 
 
 def test_a_batch_that_nobody_knows_any_more_may_be_billed(dialect):
@@ -155,7 +172,9 @@ def test_a_key_that_is_not_accepted_any_more_ends_the_waiting_and_may_be_billed(
 
 
 def test_a_batch_that_never_ends_is_given_up_after_two_days(dialect):
-    walk = BatchWalk(dialect.batch_api.collect(dialect.calls(1), dialect.accepted), *[dialect.running] * 6001)
+    walk = BatchWalk(
+        dialect.batch_api.collect(dialect.calls(1), dialect.accepted), *[dialect.running] * 6001
+    )
     with pytest.raises(OutcomeUnknownError):
         walk.run()
     assert sum(step.seconds for step in walk.of(Wait) if isinstance(step, Wait)) >= 48 * 3600
@@ -172,7 +191,10 @@ def test_a_download_that_breaks_off_is_begun_again_and_delivers_nothing_twice(di
 
 def test_a_download_that_ends_in_the_middle_of_a_line_is_begun_again(dialect):
     lines = [dialect.line("0"), dialect.line("1")]
-    assert len(dialect.collect(2, dialect.ended, File([lines[0], lines[1][:-9]]), File(lines)).run()) == 2
+    assert (
+        len(dialect.collect(2, dialect.ended, File([lines[0], lines[1][:-9]]), File(lines)).run())
+        == 2
+    )
 
 
 def test_a_download_that_gets_on_is_not_given_up(dialect):
@@ -205,7 +227,9 @@ def test_an_upload_that_fails_has_cost_nothing(dialect):
         assert caught.value.billed == "no"
 
 
-@pytest.mark.parametrize("answer", [reply({"error": {"message": "x"}}, 500), reply({}), reply(b"<html>"), reply([])])
+@pytest.mark.parametrize(
+    "answer", [reply({"error": {"message": "x"}}, 500), reply({}), reply(b"<html>"), reply([])]
+)
 def test_an_order_without_a_clear_answer_may_have_been_taken(dialect, answer):
     with pytest.raises(ProviderError) as caught:
         BatchWalk(dialect.batch_api.run(dialect.calls(1)), *dialect.submission[:-1], answer).run()
@@ -220,16 +244,24 @@ def test_requests_that_are_too_large_together_are_not_sent(dialect):
     assert not walk.requests
 
 
-# --- anything at all ------------------------------------------------------------------------------------------------
+# --- anything at all ----------------------------------------------------------
 
 odd = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=5), st.just([]), st.just({})
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False),
+    st.text(max_size=5),
+    st.just([]),
+    st.just({}),
 )
 
 
 @st.composite
 def garbled(draw, samples: tuple[bytes, ...]) -> bytes:
-    """An answer with a field, at any depth, of any other type; or cut, or with other bytes in it."""
+    """An answer with a field, at any depth, of any other type; or cut, or with
+    other bytes in it.
+    """
     sample = draw(st.sampled_from(samples))
     if draw(st.booleans()):
         return draw(st.one_of(st.binary(max_size=50), mutated((sample,))))
@@ -241,7 +273,13 @@ def garbled(draw, samples: tuple[bytes, ...]) -> bytes:
 
 
 def _places(node):
-    pairs = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    pairs = (
+        node.items()
+        if isinstance(node, dict)
+        else enumerate(node)
+        if isinstance(node, list)
+        else ()
+    )
     for key, value in list(pairs):
         yield node, key
         yield from _places(value)
@@ -265,7 +303,10 @@ def test_whatever_is_answered_ends_in_one_result_each_or_an_error_of_ours(spoken
     walk = BatchWalk(
         spoken.batch_api.run(spoken.calls(2)),
         *answers,
-        *[data.draw(st.sampled_from((File(chunks), File(chunks, LOST), spoken.ended))) for _ in range(3)],
+        *[
+            data.draw(st.sampled_from((File(chunks), File(chunks, LOST), spoken.ended)))
+            for _ in range(3)
+        ],
         *[spoken.ended] * 150,
     )
     try:
@@ -276,10 +317,12 @@ def test_whatever_is_answered_ends_in_one_result_each_or_an_error_of_ours(spoken
         assert isinstance(step.result, GeneratedImages) or step.result.message
 
 
-# --- over real sockets ----------------------------------------------------------------------------------------------
+# --- over real sockets --------------------------------------------------------
 
 
-async def collected(dialect: Dialect, simulator: Simulator, exchange: imagen.BatchExchange) -> Collector:
+async def collected(
+    dialect: Dialect, simulator: Simulator, exchange: imagen.BatchExchange
+) -> Collector:
     """What the driver tells of a whole exchange with the simulator."""
     watch = Collector()
     base_url, provider = simulator.base_url(dialect.provider), PROVIDERS[dialect.provider]
@@ -293,7 +336,9 @@ async def test_a_batch_costs_half_of_what_its_requests_cost_by_themselves(dialec
     async with open_simulator(latency=0.05) as simulator:
         calls = dialect.calls(5, poll_seconds=0.01)
         watch = await collected(dialect, simulator, dialect.batch_api.run(calls))
-        assert {position: len(found) for position, found in images(watch.results).items()} == dict.fromkeys(range(5), 1)
+        assert {
+            position: len(found) for position, found in images(watch.results).items()
+        } == dict.fromkeys(range(5), 1)
         (bill,) = simulator.bills
         assert (bill.images, bill.delivered) == (5, True)
         costs = [
@@ -311,7 +356,9 @@ async def test_a_batch_is_collected_after_its_process_has_died(dialect):
     async with open_simulator(latency=0.2) as simulator:
         calls = dialect.calls(3, poll_seconds=0.01)
         base_url, provider = simulator.base_url(dialect.provider), PROVIDERS[dialect.provider]
-        async with open_driver(base_url, provider=provider, key=simulator.key, bounds=ROOMY) as driver:
+        async with open_driver(
+            base_url, provider=provider, key=simulator.key, bounds=ROOMY
+        ) as driver:
             watch = Collector()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(driver.run, dialect.batch_api.run(calls), watch)
@@ -320,9 +367,13 @@ async def test_a_batch_is_collected_after_its_process_has_died(dialect):
                 nursery.cancel_scope.cancel()
         assert watch.accepted_job is not None
         assert not watch.results
-        later = await collected(dialect, simulator, dialect.batch_api.collect(calls, watch.accepted_job))
+        later = await collected(
+            dialect, simulator, dialect.batch_api.collect(calls, watch.accepted_job)
+        )
         assert images(later.results).keys() == {0, 1, 2}
-        again = await collected(dialect, simulator, dialect.batch_api.collect(calls, watch.accepted_job))
+        again = await collected(
+            dialect, simulator, dialect.batch_api.collect(calls, watch.accepted_job)
+        )
         assert images(again.results) == images(later.results)
         assert len(simulator.bills) == 1
         assert later.sent == 0
@@ -331,7 +382,9 @@ async def test_a_batch_is_collected_after_its_process_has_died(dialect):
 async def test_a_batch_that_is_stopped_gives_what_was_done_by_then(dialect):
     async with open_simulator(latency=3600.0) as simulator:
         base_url, provider = simulator.base_url(dialect.provider), PROVIDERS[dialect.provider]
-        async with open_driver(base_url, provider=provider, key=simulator.key, bounds=ROOMY) as driver:
+        async with open_driver(
+            base_url, provider=provider, key=simulator.key, bounds=ROOMY
+        ) as driver:
             watch = Collector()
 
             async def stop() -> None:
@@ -347,13 +400,18 @@ async def test_a_batch_that_is_stopped_gives_what_was_done_by_then(dialect):
 
 async def test_outages_of_the_polls_are_sat_out(dialect):
     async with open_simulator(poll_faults=[Overloaded(), ServerError()] * 10) as simulator:
-        watch = await collected(dialect, simulator, dialect.batch_api.run(dialect.calls(2, poll_seconds=0.01)))
+        watch = await collected(
+            dialect, simulator, dialect.batch_api.run(dialect.calls(2, poll_seconds=0.01))
+        )
         assert len(images(watch.results)) == 2
 
 
 async def test_a_request_that_is_wrong_spoils_no_other(dialect):
     async with open_simulator() as simulator:
-        fine, wrong = dialect.calls(1, poll_seconds=0.01), dialect.calls(1, options={"nonsense": True})
+        fine, wrong = (
+            dialect.calls(1, poll_seconds=0.01),
+            dialect.calls(1, options={"nonsense": True}),
+        )
         watch = await collected(dialect, simulator, dialect.batch_api.run([*fine, *wrong, *fine]))
         assert images(watch.results).keys() == {0, 2}
         assert isinstance(watch.results[1], imagen.InvalidRequestError)
@@ -363,15 +421,25 @@ async def test_a_request_that_is_wrong_spoils_no_other(dialect):
 
 async def test_broken_images_are_paid(dialect):
     async with open_simulator(faults=BrokenBase64()) as simulator:
-        watch = await collected(dialect, simulator, dialect.batch_api.run(dialect.calls(2, poll_seconds=0.01)))
-        assert [getattr(result, "billed", None) for result in watch.results.values()] == ["yes", "yes"]
+        watch = await collected(
+            dialect, simulator, dialect.batch_api.run(dialect.calls(2, poll_seconds=0.01))
+        )
+        assert [getattr(result, "billed", None) for result in watch.results.values()] == [
+            "yes",
+            "yes",
+        ]
 
 
 async def test_a_batch_that_fails_gives_every_request_its_error(dialect):
     async with open_simulator(faults=JobFails(text="The file is odd.")) as simulator:
-        watch = await collected(dialect, simulator, dialect.batch_api.run(dialect.calls(3, poll_seconds=0.01)))
+        watch = await collected(
+            dialect, simulator, dialect.batch_api.run(dialect.calls(3, poll_seconds=0.01))
+        )
         assert watch.results.keys() == {0, 1, 2}
-        assert all(isinstance(found, ImagenError) and "odd" in found.message for found in watch.results.values())
+        assert all(
+            isinstance(found, ImagenError) and "odd" in found.message
+            for found in watch.results.values()
+        )
         assert len({id(found) for found in watch.results.values()}) == 3
         assert simulator.billed_usd == 0
 
@@ -387,15 +455,24 @@ def test_quotes_are_halved_and_what_a_caller_assumes_is_not(dialect):
 
 
 def test_what_a_provider_reports_is_never_halved():
-    reported = GeneratedImages(images=(imagen.GeneratedImage(data=b""),), reported_cost_usd=Decimal("0.5"))
+    reported = GeneratedImages(
+        images=(imagen.GeneratedImage(data=b""),), reported_cost_usd=Decimal("0.5")
+    )
     model = CATALOG.find(OPENAI.model)
     assert cost_of(model, imagen.Generate(prompt="x"), reported, economy=True).usd == Decimal("0.5")
 
 
 def test_every_model_with_a_lower_price_belongs_to_a_provider_with_a_batch_api():
-    cheaper = {model.provider for model in CATALOG if model.price is not None and model.price.economy is not None}
-    # Vertex AI has one too, which wants a bucket and is not spoken here: its models have the prices of Google's.
-    assert cheaper - {"vertex"} == {name for name, provider in PROVIDERS.items() if provider.batch_api is not None}
+    cheaper = {
+        model.provider
+        for model in CATALOG
+        if model.price is not None and model.price.economy is not None
+    }
+    # Vertex AI has one too, which wants a bucket and is not spoken here: its
+    # models have the prices of Google's.
+    assert cheaper - {"vertex"} == {
+        name for name, provider in PROVIDERS.items() if provider.batch_api is not None
+    }
 
 
 def test_a_hundred_lines_of_megabytes_are_never_held_together(dialect):

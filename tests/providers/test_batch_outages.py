@@ -1,4 +1,6 @@
-"""Outages while a batch is waited for and fetched: the driver tells the exchange, which asks again."""
+"""Outages while a batch is waited for and fetched: the driver tells the
+exchange, which asks again.
+"""
 
 from __future__ import annotations
 
@@ -36,14 +38,18 @@ async def test_a_download_that_breaks_off_is_begun_again(dialect, fault):
     async with open_simulator(download_faults=[fault, None, fault]) as simulator:
         watch = Collector()
         base_url, provider = simulator.base_url(dialect.provider), PROVIDERS[dialect.provider]
-        async with open_driver(base_url, provider=provider, key=simulator.key, bounds=IMPATIENT) as driver:
+        async with open_driver(
+            base_url, provider=provider, key=simulator.key, bounds=IMPATIENT
+        ) as driver:
             await driver.run(dialect.batch_api.run(dialect.calls(6, poll_seconds=0.01)), watch)
         assert [type(result) for result in watch.results.values()] == [GeneratedImages] * 6
         assert [received.kind for received in simulator.received].count("download") >= 2
         assert len(simulator.bills) == 1
 
 
-async def test_a_download_that_is_refused_may_be_billed_and_is_not_ordered_again(dialect, autojump_clock):
+async def test_a_download_that_is_refused_may_be_billed_and_is_not_ordered_again(
+    dialect, autojump_clock
+):
     def answer(request: HttpRequest) -> ScriptedReply:
         if request.stream:
             return ScriptedReply(fault="refused")
@@ -69,7 +75,9 @@ async def test_a_poll_that_is_cut_is_asked_again(dialect, autojump_clock):
 
     watch = Collector()
     retry = RetryPolicy(attempts=3)
-    driver = ExchangeDriver(ScriptedTransport(answer), bounds=Bounds(), retry=retry, workers=InlineWorkers())
+    driver = ExchangeDriver(
+        ScriptedTransport(answer), bounds=Bounds(), retry=retry, workers=InlineWorkers()
+    )
     await driver.run(dialect.batch_api.collect(dialect.calls(1), dialect.accepted), watch)
     assert watch.results.keys() == {0}
 
@@ -105,7 +113,9 @@ async def test_what_was_delivered_counts_no_more_for_the_size_of_a_reply(dialect
         return ScriptedReply(chunks=tuple(lines[:cut]), fault="cut" if cut else None)
 
     bounds = Bounds(max_body_bytes=3 * len(lines[0]))
-    driver = ExchangeDriver(ScriptedTransport(answer), bounds=bounds, retry=RETRY, workers=InlineWorkers())
+    driver = ExchangeDriver(
+        ScriptedTransport(answer), bounds=bounds, retry=RETRY, workers=InlineWorkers()
+    )
     watch = Collector()
     await driver.run(dialect.batch_api.collect(dialect.calls(50), dialect.accepted), watch)
     assert watch.results.keys() == set(range(50))

@@ -1,4 +1,6 @@
-"""The nexos.ai gateway's provider, stepped by hand: the model list first, then one strict POST."""
+"""The nexos.ai gateway's provider, stepped by hand: the model list first, then
+one strict POST.
+"""
 
 from __future__ import annotations
 
@@ -54,14 +56,16 @@ def listing(*entries: dict[str, object]) -> HttpResponse:
     return reply({"object": "list", "data": list(entries), "total": len(entries)})
 
 
-LIST = listing(*(entry(CATALOG.find(model).wire_name, number) for number, model in enumerate(MODELS)))
+LIST = listing(
+    *(entry(CATALOG.find(model).wire_name, number) for number, model in enumerate(MODELS))
+)
 
 
 def walk(*responses: HttpResponse, model: str | imagen.Model = "imagen-4", **fields: Any) -> Walk:
     return Walk(nexos.generate(call(model, **fields)), *responses)
 
 
-# --- what is sent ---------------------------------------------------------------------------------------------------
+# --- what is sent -------------------------------------------------------------
 
 
 def test_the_list_is_asked_first_and_may_be_an_earlier_one():
@@ -119,12 +123,20 @@ def test_bodies_keep_the_published_schema(model):
         for style in (None, *can.styles):
             for size in (None, *can.sizes):
                 count = can.max_images_per_request
-                walked = walk(LIST, reply(images()), model=model, quality=quality, style=style, size=size, count=count)
+                walked = walk(
+                    LIST,
+                    reply(images()),
+                    model=model,
+                    quality=quality,
+                    style=style,
+                    size=size,
+                    count=count,
+                )
                 walked.run()
                 validator.validate(walked.body)
 
 
-# --- which model ----------------------------------------------------------------------------------------------------
+# --- which model --------------------------------------------------------------
 
 
 def chosen(*entries: dict[str, object], model: str | imagen.Model = "imagen-4") -> str:
@@ -157,7 +169,9 @@ def test_two_models_of_one_name_are_the_callers_to_tell_apart():
     assert f"{UUID}1 and {UUID}2" in error.message
 
 
-@pytest.mark.parametrize("entries", [(), (entry("Flux 1.1 pro"),), (entry("Imagen 4", 1, "chat_completion"),)])
+@pytest.mark.parametrize(
+    "entries", [(), (entry("Flux 1.1 pro"),), (entry("Imagen 4", 1, "chat_completion"),)]
+)
 def test_a_model_that_the_workspace_lacks_is_named_with_those_it_has_and_the_successor(entries):
     error = walk(listing(*entries)).fail()
     assert outcome(error) == (ModelNotFoundError, "MODEL_NOT_FOUND", False, "no", None)
@@ -165,11 +179,14 @@ def test_a_model_that_the_workspace_lacks_is_named_with_those_it_has_and_the_suc
     assert error.details == {"successor": "flux-1.1-pro"}
 
 
-# --- what comes back ------------------------------------------------------------------------------------------------
+# --- what comes back ----------------------------------------------------------
 
 
 def test_a_link_is_downloaded_and_the_revised_prompt_kept():
-    body = {"created": 1790000000, "data": [{"url": "https://files.example/1.png", "revised_prompt": "a red cube"}]}
+    body = {
+        "created": 1790000000,
+        "data": [{"url": "https://files.example/1.png", "revised_prompt": "a red cube"}],
+    }
     walked = walk(LIST, reply(body), HttpResponse(status=200, body=IMAGE))
     assert walked.run().found == (imagen.GeneratedImage(data=IMAGE, revised_prompt="a red cube"),)
     assert walked.requests[2] == HttpRequest(
@@ -202,7 +219,9 @@ def test_the_price_is_what_the_gateway_says_or_unknown(usage, usd):
     assert result.reported_cost_usd == (None if usd is None else Decimal(usd))
     assert result.usage is None
     if usd is not None:
-        shares = share_cost(imagen.Cost(usd=result.reported_cost_usd, source="reported"), result.found)
+        shares = share_cost(
+            imagen.Cost(usd=result.reported_cost_usd, source="reported"), result.found
+        )
         assert sum(share.usd for share in shares) == Decimal(usd)
 
 
@@ -231,11 +250,13 @@ def test_one_image_that_cannot_be_had_does_not_lose_the_others():
     assert len(found) == 3
 
 
-# --- the list -------------------------------------------------------------------------------------------------------
+# --- the list -----------------------------------------------------------------
 
 
 def test_the_image_models_of_the_workspace_are_listed_by_their_names():
-    found = Walk(nexos.list_models(), listing(entry("Imagen 4", 1), entry("GPT 4.1", 2, "chat_completion")))
+    found = Walk(
+        nexos.list_models(), listing(entry("Imagen 4", 1), entry("GPT 4.1", 2, "chat_completion"))
+    )
     assert found.run() == (imagen.ListedModel(wire_name="Imagen 4", name="Imagen 4"),)
     assert found.requests == [HttpRequest(method="GET", url="models", repeatable=True)]
 
@@ -251,14 +272,17 @@ def test_any_answer_to_the_question_for_the_list_ends_well_and_costs_nothing(bod
         assert all(isinstance(model, imagen.ListedModel) for model in found)
 
 
-# --- over sockets ---------------------------------------------------------------------------------------------------
+# --- over sockets -------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("ignore::imagen.ModelRetiringWarning")
 async def test_the_settings_file_says_what_a_credit_is_worth(tmp_path):
     (tmp_path / "imagen.toml").write_text('[providers.nexos.settings]\nusd_per_credit = "0.5"\n')
     gateway = Nexos(credits_per_image=Decimal("0.04"))
-    async with open_simulator(gateway) as simulator, open_client(tmp_path, simulator, "nexos") as client:
+    async with (
+        open_simulator(gateway) as simulator,
+        open_client(tmp_path, simulator, "nexos") as client,
+    ):
         image = await client.generate("a cat", model="flux-1.1-pro")
         assert image.cost == imagen.Cost(usd=Decimal("0.02"), source="reported")
         listed = {model.wire_name for model in (await client.discover()).models if model.listed}
@@ -266,7 +290,7 @@ async def test_the_settings_file_says_what_a_credit_is_worth(tmp_path):
         assert "GPT 4.1" not in listed
 
 
-# --- errors ---------------------------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------
 
 REFUSED = (ContentFilterError, "CONTENT_FILTER", False, "no", None)
 NO_MODEL = (ModelNotFoundError, "API_ERROR", False, "no", None)
@@ -281,7 +305,15 @@ BUSY = (RateLimitError, "RATE_LIMIT", True, "no", None)
 
 
 def openai_error(**error: object) -> dict[str, object]:
-    return {"error": {"message": "Something is wrong.", "type": None, "param": None, "code": None, **error}}
+    return {
+        "error": {
+            "message": "Something is wrong.",
+            "type": None,
+            "param": None,
+            "code": None,
+            **error,
+        }
+    }
 
 
 def own_error(code: int, message: str) -> dict[str, object]:
@@ -291,15 +323,27 @@ def own_error(code: int, message: str) -> dict[str, object]:
 CDN = b"error code: 1010"
 ERRORS = [
     pytest.param(400, openai_error(param="size", code="invalid_value"), BAD_FIELD, id="400 field"),
-    pytest.param(400, own_error(100101, "Invalid value for quality"), BAD_FIELD, id="400 own field"),
+    pytest.param(
+        400, own_error(100101, "Invalid value for quality"), BAD_FIELD, id="400 own field"
+    ),
     pytest.param(400, openai_error(param="prompt"), BAD_PROMPT, id="400 prompt"),
-    pytest.param(400, own_error(100101, "prompt: must not be longer than 4000"), BAD_PROMPT, id="400 own prompt"),
+    pytest.param(
+        400,
+        own_error(100101, "prompt: must not be longer than 4000"),
+        BAD_PROMPT,
+        id="400 own prompt",
+    ),
     pytest.param(400, openai_error(code="content_policy_violation"), REFUSED, id="400 policy"),
     pytest.param(400, openai_error(code="moderation_blocked"), REFUSED, id="400 moderation"),
     pytest.param(
-        400, openai_error(message="The prompt was rejected by the safety system."), REFUSED, id="400 text about safety"
+        400,
+        openai_error(message="The prompt was rejected by the safety system."),
+        REFUSED,
+        id="400 text about safety",
     ),
-    pytest.param(400, own_error(100200, "Blocked by content policy"), REFUSED, id="400 own text about policy"),
+    pytest.param(
+        400, own_error(100200, "Blocked by content policy"), REFUSED, id="400 own text about policy"
+    ),
     pytest.param(400, own_error(100110, "Model not found"), NO_MODEL, id="400 model"),
     pytest.param(404, own_error(100110, "Model not found"), NO_MODEL, id="404 model"),
     pytest.param(401, openai_error(message="The API key is missing or wrong."), NO_ENTRY, id="401"),
@@ -310,7 +354,9 @@ ERRORS = [
     pytest.param(403, CDN, BLOCKED, id="403 user agent"),
     pytest.param(408, own_error(1, "Timeout"), OUTAGE, id="408"),
     pytest.param(429, own_error(1, "Too many requests"), BUSY, id="429"),
-    pytest.param(429, openai_error(message="Please try again in 12s."), (*BUSY[:4], 12.0), id="429 wait"),
+    pytest.param(
+        429, openai_error(message="Please try again in 12s."), (*BUSY[:4], 12.0), id="429 wait"
+    ),
     *(pytest.param(status, openai_error(), OUTAGE, id=str(status)) for status in (500, 502, 504)),
     pytest.param(503, openai_error(), OVERLOAD, id="503"),
 ]
@@ -336,12 +382,17 @@ def test_a_blocked_user_agent_is_explained():
 
 
 def test_a_numeric_code_is_kept():
-    assert walk(LIST, reply(own_error(110014, "Action is not allowed"), 403)).fail().details["code"] == "110014"
+    assert (
+        walk(LIST, reply(own_error(110014, "Action is not allowed"), 403)).fail().details["code"]
+        == "110014"
+    )
 
 
-# --- anything at all ------------------------------------------------------------------------------------------------
+# --- anything at all ----------------------------------------------------------
 
-LISTS = ({"object": "list", "data": [entry("Imagen 4", 1), entry("Imagen 4", 2, "chat_completion")]},)
+LISTS = (
+    {"object": "list", "data": [entry("Imagen 4", 1), entry("Imagen 4", 2, "chat_completion")]},
+)
 PAID = {**GOOD, "usage": {"nexos_credits_cost": "0.04"}}
 
 
@@ -363,6 +414,13 @@ def test_any_answer_ends_in_images_or_an_error_of_ours(body, status):
 
 def test_the_list_may_hold_more_than_we_know():
     body = json.loads(LIST.body)
-    body["data"].append({**entry("New", 9), "endpoints": ["image_generation", "hologram"], "pricing": None, "x": [1]})
+    body["data"].append(
+        {
+            **entry("New", 9),
+            "endpoints": ["image_generation", "hologram"],
+            "pricing": None,
+            "x": [1],
+        }
+    )
     walked = walk(reply(body), reply(images()))
     assert walked.run().found

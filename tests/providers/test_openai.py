@@ -1,4 +1,6 @@
-"""OpenAI's provider, stepped by hand: what it sends, and what it makes of every answer."""
+"""OpenAI's provider, stepped by hand: what it sends, and what it makes of every
+answer.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,11 @@ from tests.providers.stepping import (
     sse,
 )
 
-MODELS = [model.id for model in CATALOG if model.provider == "openai" and model.lifecycle.retired_on is None]
+MODELS = [
+    model.id
+    for model in CATALOG
+    if model.provider == "openai" and model.lifecycle.retired_on is None
+]
 FULL = {"size": "1536x1024", "quality": "low", "background": "opaque", "output_format": "webp"}
 
 
@@ -63,7 +69,7 @@ def sent_body(**fields: Any) -> dict[str, Any]:
     return walked.body
 
 
-# --- what is sent ---------------------------------------------------------------------------------------------------
+# --- what is sent -------------------------------------------------------------
 
 
 def test_a_generation_is_one_post_that_may_not_be_sent_twice():
@@ -104,7 +110,10 @@ def test_previews_ask_for_a_stream_with_no_more_of_them_than_the_model_gives():
 
 
 def test_options_go_along_as_they_are():
-    body = sent_body(options={"moderation": "low", "output_compression": 50, "size": "2048x2048"}, size="1024x1024")
+    body = sent_body(
+        options={"moderation": "low", "output_compression": 50, "size": "2048x2048"},
+        size="1024x1024",
+    )
     assert body == {
         "model": "gpt-image-2",
         "prompt": "a cat",
@@ -129,7 +138,8 @@ def test_options_may_not_replace_what_decides_the_price(field):
 def test_bodies_keep_the_published_schema(model, previews):
     validator = jsonschema.Draft202012Validator(schema("openai-images", "CreateImageRequest"))
     can = CATALOG.find(model).capabilities
-    # The schema of 2026-08 is older than the qualities of the 2.5 models; everything else it knows.
+    # The schema of 2026-08 is older than the qualities of the 2.5 models;
+    # everything else it knows.
     newer = {"xhigh", "max"}
     for quality in (None, *(quality for quality in can.qualities if quality not in newer)):
         for size in (None, *can.sizes, *(("1536x864",) if can.free_size else ())):
@@ -140,7 +150,7 @@ def test_bodies_keep_the_published_schema(model, previews):
                 assert body.keys() <= validator.schema["properties"].keys()
 
 
-# --- recorded answers -----------------------------------------------------------------------------------------------
+# --- recorded answers ---------------------------------------------------------
 
 
 def tiny(name: str) -> bytes:
@@ -150,7 +160,8 @@ def tiny(name: str) -> bytes:
 @pytest.mark.parametrize(
     ("name", "model", "tokens", "usd"),
     [
-        # (text in, image in, text out, image out), and the price list times them.
+        # (text in, image in, text out, image out), and the price list times
+        # them.
         ("generate-gpt-image-1.json", "gpt-image-2", (10, 0, 0, 4160), "0.12485"),
         ("edit-gpt-image-1.5-two-images.json", "gpt-image-1.5", (43, 388, 308, 1056), "0.040191"),
         ("edit-gpt-image-2-free-size.json", "gpt-image-2", (12, 64, 0, 120), "0.004172"),
@@ -174,12 +185,16 @@ def test_a_recorded_link_is_downloaded_and_the_revised_prompt_kept():
     assert image.data == IMAGE
     assert image.revised_prompt is not None
     assert image.revised_prompt.startswith("An image of a Siamese cat.")
-    assert walked.requests[1] == HttpRequest(method="GET", url=body["data"][0]["url"], repeatable=True, collects=True)
+    assert walked.requests[1] == HttpRequest(
+        method="GET", url=body["data"][0]["url"], repeatable=True, collects=True
+    )
 
 
 def test_recorded_links_are_downloaded_one_after_the_other():
     body = recorded("variation-dall-e-2.json")["response"]["body"]
-    walked = walk(reply(body), HttpResponse(status=200, body=b"one"), HttpResponse(status=200, body=b"two"))
+    walked = walk(
+        reply(body), HttpResponse(status=200, body=b"one"), HttpResponse(status=200, body=b"two")
+    )
     result = walked.run()
     assert [image.data for image in result.images] == [b"one", b"two"]
     assert result.usage is None
@@ -249,7 +264,7 @@ def test_a_refusal_names_the_stage_and_the_categories():
     }
 
 
-# --- the table of errors --------------------------------------------------------------------------------------------
+# --- the table of errors ------------------------------------------------------
 
 REFUSED = (ContentFilterError, "CONTENT_FILTER", False, "no", None)
 NO_MODEL = (ModelNotFoundError, "API_ERROR", False, "no", None)
@@ -298,21 +313,86 @@ ERRORS = [
     row(403, NO_ENTRY, text="Your organization must be verified to use this model."),
     row(403, NO_ENTRY, code="model_not_available"),
     row(404, NO_MODEL, code="model_not_found"),
-    row(404, NO_MODEL, name="404 unverified", text="Your organization must be verified to use the model."),
-    row(429, busy(12.0), code="rate_limit_exceeded", type="input-images", text="Please try again in 12s."),
-    row(429, busy(0.467), code="rate_limit_exceeded", type="requests", text="Please try again in 467ms. More."),
-    row(429, busy(51.8), name="429 seconds", code="rate_limit_exceeded", text="Please try again in 51.8 seconds."),
-    row(429, busy(2.5), name="429 fraction", code="rate_limit_exceeded", text="Please try again in 2.5s"),
-    row(429, busy(60.0), name="429 minute", code="rate_limit_exceeded", text="Please try again in 1m."),
-    row(429, busy(120.0), name="429 minutes", code="rate_limit_exceeded", text="Please try again in 2 minutes."),
-    row(429, busy(90.0), name="429 minute and a half", code="rate_limit_exceeded", text="Please try again in 1m30s."),
-    row(429, busy(360.5), name="429 with zeros", code="rate_limit_exceeded", text="Please try again in 6m0.5s."),
+    row(
+        404,
+        NO_MODEL,
+        name="404 unverified",
+        text="Your organization must be verified to use the model.",
+    ),
+    row(
+        429,
+        busy(12.0),
+        code="rate_limit_exceeded",
+        type="input-images",
+        text="Please try again in 12s.",
+    ),
+    row(
+        429,
+        busy(0.467),
+        code="rate_limit_exceeded",
+        type="requests",
+        text="Please try again in 467ms. More.",
+    ),
+    row(
+        429,
+        busy(51.8),
+        name="429 seconds",
+        code="rate_limit_exceeded",
+        text="Please try again in 51.8 seconds.",
+    ),
+    row(
+        429,
+        busy(2.5),
+        name="429 fraction",
+        code="rate_limit_exceeded",
+        text="Please try again in 2.5s",
+    ),
+    row(
+        429,
+        busy(60.0),
+        name="429 minute",
+        code="rate_limit_exceeded",
+        text="Please try again in 1m.",
+    ),
+    row(
+        429,
+        busy(120.0),
+        name="429 minutes",
+        code="rate_limit_exceeded",
+        text="Please try again in 2 minutes.",
+    ),
+    row(
+        429,
+        busy(90.0),
+        name="429 minute and a half",
+        code="rate_limit_exceeded",
+        text="Please try again in 1m30s.",
+    ),
+    row(
+        429,
+        busy(360.5),
+        name="429 with zeros",
+        code="rate_limit_exceeded",
+        text="Please try again in 6m0.5s.",
+    ),
     row(429, busy(None), name="429 no wait", code="rate_limit_exceeded", type="tokens"),
     row(429, busy(None), name="429 odd wait", text="Please try again in a while, or in 5 moons."),
-    row(429, busy(7.0), name="429 header", text="Please try again in 12s.", headers={"retry_after": "7"}),
-    row(429, busy(1.5), name="429 ms header", headers={"retry_after_ms": "1500", "retry_after": "9"}),
     row(
-        429, busy(12.0), name="429 date", text="try again in 12s", headers={"retry_after": "Wed, 21 Oct 2026 07:28:00"}
+        429,
+        busy(7.0),
+        name="429 header",
+        text="Please try again in 12s.",
+        headers={"retry_after": "7"},
+    ),
+    row(
+        429, busy(1.5), name="429 ms header", headers={"retry_after_ms": "1500", "retry_after": "9"}
+    ),
+    row(
+        429,
+        busy(12.0),
+        name="429 date",
+        text="try again in 12s",
+        headers={"retry_after": "Wed, 21 Oct 2026 07:28:00"},
     ),
     row(429, busy(None), name="429 negative", headers={"retry_after": "-5"}),
     row(429, busy(None), name="429 endless", headers={"retry_after": "9" * 400}),
@@ -323,9 +403,19 @@ ERRORS = [
     row(429, NO_MONEY, code="project_spend_limit_exceeded", type="insufficient_quota"),
     row(429, NO_MONEY, code="organization_usage_limit_exceeded", type="insufficient_quota"),
     row(429, NO_MONEY, name="429 type alone", type="insufficient_quota"),
-    row(429, NO_MONEY, name="429 no allowance", code="rate_limit_exceeded", text="Limit 0, Used 0, Requested 1."),
     row(
-        429, busy(2.0), name="429 used up", code="rate_limit_exceeded", text="Limit 5, Used 5. Please try again in 2s."
+        429,
+        NO_MONEY,
+        name="429 no allowance",
+        code="rate_limit_exceeded",
+        text="Limit 0, Used 0, Requested 1.",
+    ),
+    row(
+        429,
+        busy(2.0),
+        name="429 used up",
+        code="rate_limit_exceeded",
+        text="Limit 5, Used 5. Please try again in 2s.",
     ),
     row(500, OUTAGE, code="server_error", type="server_error"),
     row(500, OUTAGE, name="500 speaking of limits", text="Limit 0 is what the server said."),
@@ -341,14 +431,18 @@ ERRORS = [
 
 
 @pytest.mark.parametrize(("status", "body", "headers", "expected"), ERRORS)
-def test_each_error_of_the_api_has_its_class_and_says_whether_to_wait(status, body, headers, expected):
+def test_each_error_of_the_api_has_its_class_and_says_whether_to_wait(
+    status, body, headers, expected
+):
     error = walk(reply(body, status, **headers)).fail()
     assert outcome(error) == pytest.approx(expected)
     assert error.details["status"] == str(status)
 
 
 @pytest.mark.parametrize("status", [502, 503, 504, 520])
-@pytest.mark.parametrize("body", [b"<html><body>Bad gateway</body></html>", b"", b"\xff\xfe", b"null", b"[]", b'"no"'])
+@pytest.mark.parametrize(
+    "body", [b"<html><body>Bad gateway</body></html>", b"", b"\xff\xfe", b"null", b"[]", b'"no"']
+)
 def test_an_outage_may_say_anything_or_nothing(status, body):
     error = walk(HttpResponse(status=status, headers={"cf-ray": "8a-FRA"}, body=body)).fail()
     assert outcome(error) == (OVERLOAD if status == 503 else OUTAGE)
@@ -370,7 +464,9 @@ def test_an_outage_may_say_anything_or_nothing(status, body):
     ids=str,
 )
 def test_a_refusal_is_one_whatever_the_form_of_its_other_fields(odd):
-    error = walk(reply({"error": {"message": "No.", "code": "moderation_blocked", **odd}}, 400)).fail()
+    error = walk(
+        reply({"error": {"message": "No.", "code": "moderation_blocked", **odd}}, 400)
+    ).fail()
     assert outcome(error) == REFUSED
 
 
@@ -381,16 +477,20 @@ def test_an_error_text_is_cut_between_words_so_that_no_part_of_a_key_shows():
     assert len(error.message) < 450
 
 
-# --- odd answers ----------------------------------------------------------------------------------------------------
+# --- odd answers --------------------------------------------------------------
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"data": []}', b'{"data": null}', b"<html>", b'{"data": [7]}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[]", b'{"data": []}', b'{"data": null}', b"<html>", b'{"data": [7]}']
+)
 def test_an_answer_without_an_image_may_have_been_billed(body):
     error = walk(reply(body)).fail()
     assert outcome(error) == (ProviderError, "API_ERROR", False, "unknown", None)
 
 
-@pytest.mark.parametrize("text", ["%%%", "AAA", "A A=", "iVBOR*!*w0K", 7, {"a": 1}, ["aGk="]], ids=str)
+@pytest.mark.parametrize(
+    "text", ["%%%", "AAA", "A A=", "iVBOR*!*w0K", 7, {"a": 1}, ["aGk="]], ids=str
+)
 def test_an_image_that_is_no_base64_was_billed(text):
     error = walk(reply({"data": [{"b64_json": text}]})).fail()
     assert outcome(error) == (ProviderError, "API_ERROR", False, "yes", None)
@@ -448,11 +548,13 @@ def test_a_usage_that_cannot_be_is_unknown(usage):
 
 
 def test_a_usage_without_details_is_text_in_and_image_out():
-    result = walk(reply(images(usage={"input_tokens": 3, "output_tokens": 5, "total_tokens": 8}))).run()
+    result = walk(
+        reply(images(usage={"input_tokens": 3, "output_tokens": 5, "total_tokens": 8}))
+    ).run()
     assert result.usage == imagen.Usage(text_input_tokens=3, image_output_tokens=5)
 
 
-# --- the stream -----------------------------------------------------------------------------------------------------
+# --- the stream ---------------------------------------------------------------
 
 
 def test_several_images_in_a_stream_add_up_their_usage():
@@ -465,25 +567,38 @@ def test_several_images_in_a_stream_add_up_their_usage():
 
 def test_the_last_image_ends_a_stream_whatever_comes_behind_it():
     behind = b"data: [DONE]\n\ndata: {broken\n\n" + sse({"error": {"code": "server_error"}})
-    for chunks in ([sse(completed()) + behind], [sse(completed()), behind], [sse(completed()) + behind[:7]]):
+    for chunks in (
+        [sse(completed()) + behind],
+        [sse(completed()), behind],
+        [sse(completed()) + behind[:7]],
+    ):
         walked = walk(STREAM, chunks=chunks, previews=1)
         assert len(walked.run().images) == 1
 
 
 def test_done_ends_a_stream_with_the_images_that_there_are():
-    result = walk(STREAM, chunks=[sse(completed()) + b"data: [DONE]\n\n"], count=2, previews=1).run()
+    result = walk(
+        STREAM, chunks=[sse(completed()) + b"data: [DONE]\n\n"], count=2, previews=1
+    ).run()
     assert len(result.images) == 1
 
 
 def test_a_preview_that_cannot_be_read_is_passed_over():
-    for broken in ({"b64_json": "%%%"}, {"b64_json": None}, {"b64_json": 3}, {"partial_image_index": None}):
+    for broken in (
+        {"b64_json": "%%%"},
+        {"b64_json": None},
+        {"b64_json": 3},
+        {"partial_image_index": None},
+    ):
         walked = walk(STREAM, chunks=[sse(partial(**broken), partial(1), completed())], previews=3)
         assert len(walked.run().images) == 1
         assert [step.number for step in walked.partials][-1] == 1
 
 
 def test_comments_and_events_of_other_kinds_are_passed_over():
-    stream = b": ping\n\nevent: ping\n\nretry: 3000\n\n" + sse({"type": "image_generation.started"}, completed())
+    stream = b": ping\n\nevent: ping\n\nretry: 3000\n\n" + sse(
+        {"type": "image_generation.started"}, completed()
+    )
     assert len(walk(STREAM, chunks=[stream], previews=1).run().images) == 1
 
 
@@ -491,7 +606,9 @@ def test_a_stream_that_ends_without_its_last_empty_line_is_complete():
     assert len(walk(STREAM, chunks=[sse(completed()).rstrip()], previews=1).run().images) == 1
 
 
-@pytest.mark.parametrize("chunks", [[], [sse(partial())], [b"data: {"], [b"data: 7\n\n"], [b"data: \xff\xfe\n\n"]])
+@pytest.mark.parametrize(
+    "chunks", [[], [sse(partial())], [b"data: {"], [b"data: 7\n\n"], [b"data: \xff\xfe\n\n"]]
+)
 def test_a_stream_without_an_image_may_have_been_billed(chunks):
     error = walk(STREAM, chunks=chunks, previews=1).fail()
     assert outcome(error) == (ProviderError, "API_ERROR", False, "unknown", None)
@@ -525,11 +642,14 @@ def test_a_server_that_cannot_stream_may_answer_in_json():
     ids=str,
 )
 def test_an_error_inside_a_stream_is_told_by_its_code(error, expected):
-    for chunks in ([sse({"error": error})], [sse(partial()), sse({"type": "error", "error": error})]):
+    for chunks in (
+        [sse({"error": error})],
+        [sse(partial()), sse({"type": "error", "error": error})],
+    ):
         assert outcome(walk(STREAM, chunks=chunks, previews=1).fail()) == pytest.approx(expected)
 
 
-# --- chunks ---------------------------------------------------------------------------------------------------------
+# --- chunks -------------------------------------------------------------------
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
@@ -544,8 +664,22 @@ def parsed(chunks: list[bytes]) -> list[bytes]:
 
 
 lines = st.one_of(
-    st.sampled_from(["data: {}", "data:", "data", "", ": comment", "event: x", "data: a b ", "id: 7", "retry: 1"]),
-    st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=12).map(lambda text: f"data: {text}"),
+    st.sampled_from(
+        [
+            "data: {}",
+            "data:",
+            "data",
+            "",
+            ": comment",
+            "event: x",
+            "data: a b ",
+            "id: 7",
+            "retry: 1",
+        ]
+    ),
+    st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=12).map(
+        lambda text: f"data: {text}"
+    ),
 )
 cuts = st.lists(st.integers(0, 2**16), max_size=30)
 
@@ -561,7 +695,9 @@ def test_events_are_the_same_however_the_bytes_are_cut(texts, newline, places):
 
 
 def expected_events(texts: list[str]) -> list[list[bytes]]:
-    """Line by line, as the standard describes it; an event without data is none."""
+    """Line by line, as the standard describes it; an event without data is
+    none.
+    """
     blocks: list[list[bytes]] = [[]]
     for text in texts:
         if not text:
@@ -571,7 +707,12 @@ def expected_events(texts: list[str]) -> list[list[bytes]]:
     return [block for block in blocks if b"\n".join(block)]
 
 
-@given(data=st.lists(st.sampled_from([b"\n", b"\r\n", b"\r", b"data: x", b"data:{}", b": "]), max_size=20), places=cuts)
+@given(
+    data=st.lists(
+        st.sampled_from([b"\n", b"\r\n", b"\r", b"data: x", b"data:{}", b": "]), max_size=20
+    ),
+    places=cuts,
+)
 @settings(max_examples=300, deadline=None)
 def test_mixed_line_ends_do_not_make_events_depend_on_the_cuts(data, places):
     whole = b"".join(data)
@@ -604,9 +745,13 @@ def test_an_image_of_many_small_chunks_is_read_in_no_time():
     assert [len(event) for event in events] == [4_000_000]
 
 
-# --- anything at all ------------------------------------------------------------------------------------------------
+# --- anything at all ----------------------------------------------------------
 
-USAGE = {"input_tokens": 14, "output_tokens": 272, "output_tokens_details": {"image_tokens": 272, "text_tokens": 0}}
+USAGE = {
+    "input_tokens": 14,
+    "output_tokens": 272,
+    "output_tokens_details": {"image_tokens": 272, "text_tokens": 0},
+}
 ITEM = {"b64_json": IMAGE_BASE64, "revised_prompt": "a cat", "generation_id": "d6-4f"}
 GOOD: dict[str, Any] = {"created": 1, "size": "1024x1024", "data": [ITEM], "usage": USAGE}
 BAD: dict[str, Any] = {
@@ -624,14 +769,51 @@ odd_values = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(),
-    st.sampled_from([10**400, -(10**400), 10**18, 1e308, -0.0, float("nan"), float("inf"), "", "NaN", [], {}, [[]]]),
+    st.sampled_from(
+        [
+            10**400,
+            -(10**400),
+            10**18,
+            1e308,
+            -0.0,
+            float("nan"),
+            float("inf"),
+            "",
+            "NaN",
+            [],
+            {},
+            [[]],
+        ]
+    ),
     st.text(max_size=8),
     st.lists(st.none(), max_size=2),
     st.dictionaries(st.text(max_size=4), st.integers(), max_size=2),
     st.integers(1, 3000).map("@deep@{}".format),
 )
 statuses = st.sampled_from(
-    [200, 200, 200, 201, 204, 301, 307, 400, 401, 402, 403, 404, 408, 409, 418, 429, 500, 502, 503, 520, 599]
+    [
+        200,
+        200,
+        200,
+        201,
+        204,
+        301,
+        307,
+        400,
+        401,
+        402,
+        403,
+        404,
+        408,
+        409,
+        418,
+        429,
+        500,
+        502,
+        503,
+        520,
+        599,
+    ]
 )
 headers = st.dictionaries(
     st.sampled_from(["content-type", "retry-after", "retry-after-ms", "x-request-id"]),
@@ -641,7 +823,13 @@ headers = st.dictionaries(
 
 def paths(value: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Where something can be put into a JSON value."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    inner = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     return [before, *(path for key, item in inner for path in paths(item, (*before, key)))]
 
 
@@ -660,7 +848,9 @@ def wrong_fields(draw: Any, samples: tuple[Any, ...]) -> bytes:
     for _ in range(draw(st.integers(1, 3))):
         value = placed(value, draw(st.sampled_from(paths(value))), draw(odd_values))
     text = json.dumps(value)
-    return re.sub(r'"@deep@(\d+)"', lambda found: "[" * int(found[1]) + "]" * int(found[1]), text).encode()
+    return re.sub(
+        r'"@deep@(\d+)"', lambda found: "[" * int(found[1]) + "]" * int(found[1]), text
+    ).encode()
 
 
 @st.composite
@@ -689,13 +879,24 @@ bodies = st.one_of(
     wrong_fields(JSON_SAMPLES),
     mutated(tuple(json.dumps(sample).encode() for sample in JSON_SAMPLES)),
     st.integers(1, 100_000).map(lambda depth: b'{"data":' + b"[" * depth),
-    st.sampled_from([b'{"data":[{"b64_json":"\\ud800"}]}', b'{"error":"\\udfff"}', b'{"data":NaN}', b"\xef\xbb\xbf{}"]),
+    st.sampled_from(
+        [
+            b'{"data":[{"b64_json":"\\ud800"}]}',
+            b'{"error":"\\udfff"}',
+            b'{"data":NaN}',
+            b"\xef\xbb\xbf{}",
+        ]
+    ),
 )
 STREAM_SAMPLES = (partial(), completed(usage=USAGE), BAD)
 events = st.one_of(
     wrong_fields(STREAM_SAMPLES).map(lambda body: b"data: " + body + b"\n\n"),
     st.sampled_from([sse(sample) for sample in STREAM_SAMPLES]),
-    mutated(tuple(sse(sample, newline=newline) for sample in STREAM_SAMPLES for newline in ("\n", "\r\n"))),
+    mutated(
+        tuple(
+            sse(sample, newline=newline) for sample in STREAM_SAMPLES for newline in ("\n", "\r\n")
+        )
+    ),
     st.binary(max_size=40),
 )
 
@@ -710,10 +911,15 @@ def ends_well(walked: Walk) -> None:
     if result is not None:
         assert result.images
         assert all(
-            isinstance(image, imagen.WithheldImage | imagen.LostImage) or isinstance(image.data, bytes)
+            isinstance(image, imagen.WithheldImage | imagen.LostImage)
+            or isinstance(image.data, bytes)
             for image in result.images
         )
-        assert 0 <= cost_of(CATALOG.find("gpt-image-2"), imagen.Generate(prompt="a cat"), result).usd < 10**9
+        assert (
+            0
+            <= cost_of(CATALOG.find("gpt-image-2"), imagen.Generate(prompt="a cat"), result).usd
+            < 10**9
+        )
     if error is not None:
         assert error.message
         assert error.billed in ("yes", "no", "unknown")

@@ -1,4 +1,6 @@
-"""The images of the sketch engine: the same request gives the same bytes, and any prompt gives an image."""
+"""The images of the sketch engine: the same request gives the same bytes, and
+any prompt gives an image.
+"""
 
 import io
 from itertools import combinations
@@ -28,11 +30,17 @@ SCENES = (
     "a rocket and a station in space",
     "Saturn above the dunes",
 )
-# No known word in them: of the three abstract prints, a dozen prompts meet each one.
+# No known word in them: of the three abstract prints, a dozen prompts meet each
+# one.
 ABSTRACTS = tuple(f"theorem no. {number}" for number in range(12))
 
 
-def draw_image(prompt: str = SCENES[0], size: tuple[int, int] = (64, 48), seed: int = 1, style: str | None = None) -> bytes:
+def draw_image(
+    prompt: str = SCENES[0],
+    size: tuple[int, int] = (64, 48),
+    seed: int = 1,
+    style: str | None = None,
+) -> bytes:
     return draw(prompt, width=size[0], height=size[1], seed=seed, style=style)
 
 
@@ -58,7 +66,9 @@ def test_the_same_arguments_give_the_same_bytes(prompt: str, style: str | None) 
 
 @pytest.mark.parametrize("prompt", [SCENES[0], SCENES[11], ABSTRACTS[0]])
 def test_another_seed_or_style_gives_another_image(prompt: str) -> None:
-    drawn = [draw_image(prompt, seed=seed) for seed in range(8)] + [draw_image(prompt, style=style) for style in STYLES]
+    drawn = [draw_image(prompt, seed=seed) for seed in range(8)] + [
+        draw_image(prompt, style=style) for style in STYLES
+    ]
     assert len({pixels(data) for data in drawn}) == len(drawn)
 
 
@@ -110,7 +120,9 @@ def test_what_a_text_cannot_hold_is_left_out_of_the_description() -> None:
 
 
 def test_a_night_is_darker_than_a_day() -> None:
-    day, night = (opened(draw_image(f"a lake at {hour}")).convert("L") for hour in ("noon", "midnight"))
+    day, night = (
+        opened(draw_image(f"a lake at {hour}")).convert("L") for hour in ("noon", "midnight")
+    )
     assert ImageStat.Stat(night).mean[0] < 0.6 * ImageStat.Stat(day).mean[0]
 
 
@@ -131,10 +143,18 @@ def test_an_unknown_style_is_no_style(prompt: str, style: str) -> None:
 
 
 words = st.sampled_from([word for scene in SCENES for word in scene.split()])
-prompts = st.text(st.characters(codec=None), max_size=40) | st.lists(words, max_size=8).map(" ".join)
+prompts = st.text(st.characters(codec=None), max_size=40) | st.lists(words, max_size=8).map(
+    " ".join
+)
 
 
-@given(prompts, st.integers(16, 64), st.integers(16, 64), st.integers(), st.sampled_from([None, *STYLES]))
+@given(
+    prompts,
+    st.integers(16, 64),
+    st.integers(16, 64),
+    st.integers(),
+    st.sampled_from([None, *STYLES]),
+)
 @example("", 16, 64, 0, None)
 @example("🦊🌙", 64, 16, -1, "ink")
 @example("\ud800", 32, 32, 2**70, "riso")
@@ -142,7 +162,11 @@ prompts = st.text(st.characters(codec=None), max_size=40) | st.lists(words, max_
 @example("s ss ies İ ß", 32, 32, 0, "night")
 @example("cat " * 25_000, 32, 32, 0, None)
 @example("q" * 100_000, 32, 32, 0, None)
-@settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
-def test_any_prompt_gives_an_image(prompt: str, width: int, height: int, seed: int, style: str | None) -> None:
+@settings(
+    max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+def test_any_prompt_gives_an_image(
+    prompt: str, width: int, height: int, seed: int, style: str | None
+) -> None:
     image = opened(draw_image(prompt, width=width, height=height, seed=seed, style=style))
     assert (image.size, image.text["Software"]) == ((width, height), SOFTWARE)

@@ -1,4 +1,6 @@
-"""Publishes what is in line in a home, until it is killed: its arguments are the home, the endpoint and the bucket."""
+"""Publishes what is in line in a home, until it is killed: its arguments are
+the home, the endpoint and the bucket.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from tests.publishing.shelf import open_shelf
 
 
 async def main(home: str, endpoint: str, bucket: str) -> None:
-    settings = StoreSettings(url=f"s3://{bucket}/images", options={"endpoint": endpoint, "region": "us-east-1"})
+    settings = StoreSettings(
+        url=f"s3://{bucket}/images", options={"endpoint": endpoint, "region": "us-east-1"}
+    )
     async with open_shelf(Path(home)) as shelf:
         await shelf.publisher(settings).run()
 

@@ -20,9 +20,10 @@ from imagen.sharing._publishing import Publisher
 
 REQUEST = encode_request(imagen.Generate(prompt="a test"))
 _INSERT = (
-    "INSERT INTO images (number, id, batch_index, sha256, media_type, width, height, size_bytes, provider, model, request, "
-    "cost_source, adjustments, seconds, created_at) VALUES ((SELECT coalesce(max(number), 0) + 1 FROM images), ?, 0, ?, "
-    "'image/png', 8, 8, 1, 'test', 'test', ?, 'unknown', '[]', 0.0, 1.0)"
+    "INSERT INTO images (number, id, batch_index, sha256, media_type, width, height, size_bytes,"
+    " provider, model, request, cost_source, adjustments, seconds, created_at) VALUES ((SELECT"
+    " coalesce(max(number), 0) + 1 FROM images), ?, 0, ?, 'image/png', 8, 8, 1, 'test', 'test', ?,"
+    " 'unknown', '[]', 0.0, 1.0)"
 )
 
 
@@ -45,13 +46,19 @@ class Shelf:
             sha256 = hashlib.sha256(data).hexdigest()
             (self.home / "files" / sha256).write_bytes(data)
             images.append(image_of(f"{self.made:032x}", sha256))
-        await self.database.write((_INSERT, (image.id, image.stored_sha256, REQUEST)) for image in images)
+        await self.database.write(
+            (_INSERT, (image.id, image.stored_sha256, REQUEST)) for image in images
+        )
         return images
 
     async def delete(self, images: Iterable[imagen.Image]) -> None:
-        await self.database.write(("DELETE FROM images WHERE id = ?", (image.id,)) for image in images)
+        await self.database.write(
+            ("DELETE FROM images WHERE id = ?", (image.id,)) for image in images
+        )
 
-    def publisher(self, settings: StoreSettings, *, now: Callable[[], float] = time.time) -> Publisher:
+    def publisher(
+        self, settings: StoreSettings, *, now: Callable[[], float] = time.time
+    ) -> Publisher:
         return Publisher(self.database, self.workers, settings, read=self.read, now=now)
 
 

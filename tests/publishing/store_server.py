@@ -1,7 +1,10 @@
-"""An S3 that fails as it is told: moto behind a layer of faults, in a process of its own.
+"""An S3 that fails as it is told: moto behind a layer of faults, in a process
+of its own.
 
-`python -m tests.publishing.store_server` prints its port. Beside S3 it answers `/-/faults?share=0.1&seed=3&status=` (what is to
-fail from now on), `/-/log` (how often each object was put, in JSON) and `/-/objects?bucket=` (their bytes and headers, hashed).
+`python -m tests.publishing.store_server` prints its port. Beside S3 it answers
+`/-/faults?share=0.1&seed=3&status=` (what is to fail from now on), `/-/log`
+(how often each object was put, in JSON) and `/-/objects?bucket=` (their bytes
+and headers, hashed).
 """
 
 from __future__ import annotations
@@ -46,7 +49,9 @@ class FaultyStore:
             self.asked[environ["REQUEST_METHOD"]] += 1
             fault = self._chance.choice(FAULTS) if self._chance.random() < self._share else ""
         if WRONG_KEY in environ.get("HTTP_AUTHORIZATION", ""):
-            return answer(start_response, "403 Forbidden", b"<Error><Code>InvalidAccessKeyId</Code></Error>")
+            return answer(
+                start_response, "403 Forbidden", b"<Error><Code>InvalidAccessKeyId</Code></Error>"
+            )
         if self._status:
             return answer(start_response, self._status, b"<Error><Code>AsAsked</Code></Error>")
         if fault.endswith("before"):
@@ -65,7 +70,11 @@ class FaultyStore:
 
         found: list[tuple[str, list[tuple[str, str]]]] = []
         environ["wsgi.input"] = io.BytesIO(body)
-        reply = b"".join(self._inner(environ, lambda status, headers, error=None: found.append((status, headers))))
+        reply = b"".join(
+            self._inner(
+                environ, lambda status, headers, error=None: found.append((status, headers))
+            )
+        )
         return (*found[0], reply)
 
     def _control(self, environ, start_response):
@@ -73,7 +82,10 @@ class FaultyStore:
         match environ["PATH_INFO"]:
             case "/-/faults":
                 with self._lock:
-                    self._share, self._status = float(query.get("share", 0)), query.get("status", "")
+                    self._share, self._status = (
+                        float(query.get("share", 0)),
+                        query.get("status", ""),
+                    )
                     self._chance.seed(int(query.get("seed", 0)))
                     self.puts.clear()
                     self.asked.clear()
@@ -88,7 +100,9 @@ class FaultyStore:
 def objects_of(bucket: str) -> dict[str, dict[str, str]]:
     from moto.s3.models import s3_backends
 
-    (backend,) = [account["aws"] for account in s3_backends.values() if bucket in account["aws"].buckets]
+    (backend,) = [
+        account["aws"] for account in s3_backends.values() if bucket in account["aws"].buckets
+    ]
     return {
         name: {
             "sha256": hashlib.sha256(key.value).hexdigest(),
@@ -100,7 +114,9 @@ def objects_of(bucket: str) -> dict[str, dict[str, str]]:
 
 
 def answer(start_response, status: str, body: bytes) -> list[bytes]:
-    start_response(status, [("content-type", "application/xml"), ("content-length", str(len(body)))])
+    start_response(
+        status, [("content-type", "application/xml"), ("content-length", str(len(body)))]
+    )
     return [body]
 
 
@@ -149,7 +165,9 @@ class StoreServer:
         return self._ask(f"/-/objects?bucket={bucket}")
 
     def make_bucket(self, bucket: str) -> None:
-        headers = {"authorization": "AWS4-HMAC-SHA256 Credential=test/20270101/us-east-1/s3/aws4_request"}
+        headers = {
+            "authorization": "AWS4-HMAC-SHA256 Credential=test/20270101/us-east-1/s3/aws4_request"
+        }
         request = urllib.request.Request(f"{self.endpoint}/{bucket}", method="PUT", headers=headers)
         with urllib.request.urlopen(request, timeout=20) as reply:
             assert reply.status == 200

@@ -36,9 +36,13 @@ async def test_images_are_published_listed_and_taken_away(shell):
     assert not list(folder.rglob("*.png"))
     status, records, _ = await shell.run_json("publish", *ids)
     assert status == 0
-    assert [(record["id"], record["state"]) for record in records] == [(one, "published") for one in ids]
+    assert [(record["id"], record["state"]) for record in records] == [
+        (one, "published") for one in ids
+    ]
     files = sorted(folder.rglob("*.png"))
-    assert sorted(str(record["url"]).rpartition("/")[2] for record in records) == [path.name for path in files]
+    assert sorted(str(record["url"]).rpartition("/")[2] for record in records) == [
+        path.name for path in files
+    ]
     done = await shell.run("publish", "--status")
     assert "published  2" in done.stdout.decode()
     done = await shell.run("publish", "--unpublish", ids[0])

@@ -1,4 +1,6 @@
-"""Publishing to an S3 that fails one time in ten, that is killed, that refuses: complete in the end, or one sentence."""
+"""Publishing to an S3 that fails one time in ten, that is killed, that refuses:
+complete in the end, or one sentence.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def image_list(count: int) -> list[bytes]:
 
 
 def assert_whole(objects: dict[str, dict[str, str]], images: list[imagen.Image]) -> None:
-    """Every image is there, each with its own bytes and headers, and nothing else is."""
+    """Every image is there, each with its own bytes and headers, and nothing
+    else is.
+    """
     assert {f"pictures/{image.sha256[:2]}/{image.sha256}.png" for image in images} == set(objects)
     for name, found in objects.items():
         assert found["sha256"] in name
@@ -70,7 +74,8 @@ async def test_five_hundred_images_arrive_though_one_request_in_ten_fails(server
     log = server.log()
     tries = sum(one.tries for one in done)
     assert log["asked"]["PUT"] == tries > 500
-    # What had arrived before its answer was lost was put again, and nothing else.
+    # What had arrived before its answer was lost was put again, and nothing
+    # else.
     assert all(1 <= count <= 4 for count in log["puts"].values())
     again = sum(log["puts"].values()) - 500
     assert 0 < again < tries - 500
@@ -82,7 +87,14 @@ async def test_what_a_killed_process_left_is_published_by_the_next_one(server, b
         images = await shelf.add(*image_list(300))
         await shelf.publisher(settings_for(server, bucket)).publish(images, wait=False)
         process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "tests.publishing.killed_publisher", str(tmp_path), server.endpoint, bucket],
+            [
+                sys.executable,
+                "-m",
+                "tests.publishing.killed_publisher",
+                str(tmp_path),
+                server.endpoint,
+                bucket,
+            ],
             cwd=ROOT,
             stderr=subprocess.DEVNULL,
         )
@@ -107,7 +119,10 @@ async def test_two_processes_share_the_work_and_put_nothing_twice(server, bucket
     async with open_shelf(tmp_path) as shelf, open_shelf(tmp_path) as other:
         images = await shelf.add(*image_list(60))
         settings = settings_for(server, bucket)
-        async with running(shelf.publisher(settings)) as publisher, running(other.publisher(settings)) as second:
+        async with (
+            running(shelf.publisher(settings)) as publisher,
+            running(other.publisher(settings)) as second,
+        ):
             with trio.fail_after(30):
                 await publisher.publish(images[:30], wait=False)
                 await second.publish(images)
@@ -126,7 +141,9 @@ async def test_an_image_is_put_once_however_often_it_is_published(server, bucket
     assert list(server.log()["puts"].values()) == [1]
 
 
-async def test_wrong_keys_end_in_one_sentence_and_are_not_tried_for_ever(server, bucket, tmp_path, monkeypatch):
+async def test_wrong_keys_end_in_one_sentence_and_are_not_tried_for_ever(
+    server, bucket, tmp_path, monkeypatch
+):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", WRONG_KEY)
     async with open_shelf(tmp_path) as shelf:
         images = await shelf.add(*image_list(100))
@@ -136,8 +153,8 @@ async def test_wrong_keys_end_in_one_sentence_and_are_not_tried_for_ever(server,
             failed = await publisher.of_state("failed", limit=3)
         assert {one.state for one in done} == {"failed"}
         assert {one.last_error for one in done} == {
-            f"The store s3://{bucket}/images refuses the keys (InvalidAccessKeyId): check AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY, and what they allow."
+            f"The store s3://{bucket}/images refuses the keys (InvalidAccessKeyId): check"
+            " AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and what they allow."
         }
         assert len(failed) == 3
         # The first few found out for all of them.
@@ -157,7 +174,8 @@ async def test_a_bucket_that_is_not_there_is_one_sentence(server, bucket, tmp_pa
     assert [one.state for one in done] == ["failed", "failed"]
     assert (
         done[0].last_error
-        == "There is no s3://no-such-bucket/images (NoSuchBucket): make the bucket, or correct the URL of the store."
+        == "There is no s3://no-such-bucket/images (NoSuchBucket): make the bucket, or correct the"
+        " URL of the store."
     )
 
 
@@ -204,7 +222,8 @@ async def test_with_publish_always_every_new_image_goes_to_the_store(server, buc
             assert await publisher.find(early) == []
         # Leaving puts what is due.
         assert_whole(server.objects(bucket), images)
-        # Another process that has the same database, and publishes on demand only.
+        # Another process that has the same database, and publishes on demand
+        # only.
         async with open_shelf(tmp_path) as other:
             other.made = 100
             late = await other.add(b"three")

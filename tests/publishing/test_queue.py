@@ -1,4 +1,6 @@
-"""The queue: whatever happens in whatever order, in the end the store has what was wanted last."""
+"""The queue: whatever happens in whatever order, in the end the store has what
+was wanted last.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +24,25 @@ STORE = "file:///store"
 LEASE = 120.0
 IMAGES = [f"{number:064x}" for number in range(2)]
 SETTINGS = StoreSettings(url=STORE)
-# How often each comes: those that die hold up the others until their lease is over.
-MOVES = {"publish": 3.0, "remove": 3.0, "claim": 4.0, "do": 4.0, "tell": 3.0, "die": 0.3, "time": 0.7}
+# How often each comes: those that die hold up the others until their lease is
+# over.
+MOVES = {
+    "publish": 3.0,
+    "remove": 3.0,
+    "claim": 4.0,
+    "do": 4.0,
+    "tell": 3.0,
+    "die": 0.3,
+    "time": 0.7,
+}
 
 
 class FakeStore:
     """What `ObjectStore` does, in memory; fails as often as it is told."""
 
-    def __init__(self, *failures: imagen.ImagenError, for_ever: imagen.ImagenError | None = None) -> None:
+    def __init__(
+        self, *failures: imagen.ImagenError, for_ever: imagen.ImagenError | None = None
+    ) -> None:
         self.objects: dict[str, bytes] = {}
         self.failures = list(failures)
         self.for_ever = for_ever
@@ -72,10 +85,13 @@ def busy() -> imagen.ProviderError:
 
 @pytest.mark.parametrize("seed", range(40))
 async def test_in_the_end_the_store_has_what_was_wanted_last(shelf, seed):
-    """Workers claim, do it at some moment of their lease, and then tell of it, fail, or die."""
+    """Workers claim, do it at some moment of their lease, and then tell of it,
+    fail, or die.
+    """
     chance = random.Random(seed)
     now, objects, wanted = 1000.0, set(), {}
-    # Claims that are worked on: until when, and whether it was done in the store already.
+    # Claims that are worked on: until when, and whether it was done in the
+    # store already.
     under_way: list[tuple[_rows.Claim, float, bool]] = []
 
     async def step(what: str) -> None:
@@ -83,7 +99,9 @@ async def test_in_the_end_the_store_has_what_was_wanted_last(shelf, seed):
         match what:
             case "publish" | "remove":
                 sha256 = chance.choice(IMAGES)
-                wanted[sha256] = what == "publish" or (wanted.get(sha256, False) and what != "remove")
+                wanted[sha256] = what == "publish" or (
+                    wanted.get(sha256, False) and what != "remove"
+                )
                 statement = (
                     _rows.enqueue(sha256, "image/png", store=STORE, now=now)
                     if what == "publish"
@@ -91,8 +109,12 @@ async def test_in_the_end_the_store_has_what_was_wanted_last(shelf, seed):
                 )
                 await shelf.database.write([statement])
             case "claim":
-                claim = partial(_rows.claim, store=STORE, now=now, until=now + LEASE, limit=chance.randint(1, 3))
-                under_way.extend((one, now + LEASE, False) for one in await shelf.database.transact(claim))
+                claim = partial(
+                    _rows.claim, store=STORE, now=now, until=now + LEASE, limit=chance.randint(1, 3)
+                )
+                under_way.extend(
+                    (one, now + LEASE, False) for one in await shelf.database.transact(claim)
+                )
             case "do" if under_way:
                 place = chance.randrange(len(under_way))
                 claim, until, _ = under_way[place]
@@ -105,7 +127,12 @@ async def test_in_the_end_the_store_has_what_was_wanted_last(shelf, seed):
                     end = partial(_rows.finish, claimed=claim, store=STORE, state=state, now=now)
                 else:
                     end = partial(
-                        _rows.finish, claimed=claim, store=STORE, state=claim.state, now=now, next_try_at=now + 1.0
+                        _rows.finish,
+                        claimed=claim,
+                        store=STORE,
+                        state=claim.state,
+                        now=now,
+                        next_try_at=now + 1.0,
                     )
                 await shelf.database.transact(end)
             case "die" if under_way:
@@ -116,7 +143,9 @@ async def test_in_the_end_the_store_has_what_was_wanted_last(shelf, seed):
                 under_way[:] = [one for one in under_way if one[1] > now]
 
     async def check() -> None:
-        """What is said to be there is there, where nobody is just about to change it."""
+        """What is said to be there is there, where nobody is just about to
+        change it.
+        """
         busy = {claim.sha256 for claim, _, _ in under_way}
         for sha256, state in await shelf.database.read("SELECT sha256, state FROM publications"):
             if sha256 not in busy and state in ("published", "removed"):
@@ -126,7 +155,8 @@ async def test_in_the_end_the_store_has_what_was_wanted_last(shelf, seed):
         await step(chance.choices(list(MOVES), list(MOVES.values()))[0])
         await check()
     for _ in range(4):
-        # Everybody who is still there does what he has claimed, and so does the next one.
+        # Everybody who is still there does what he has claimed, and so does the
+        # next one.
         under_way[:] = [(claim, until, False) for claim, until, _ in under_way]
         for what in ("do", "tell", "claim") * len(IMAGES):
             await step(what)
@@ -134,7 +164,9 @@ async def test_in_the_end_the_store_has_what_was_wanted_last(shelf, seed):
     assert objects == {sha256 for sha256, is_wanted in wanted.items() if is_wanted}
     states = dict(await shelf.database.read("SELECT sha256, state FROM publications"))
     assert states == {
-        sha256: "published" if is_wanted else "removed" for sha256, is_wanted in wanted.items() if sha256 in states
+        sha256: "published" if is_wanted else "removed"
+        for sha256, is_wanted in wanted.items()
+        if sha256 in states
     }
 
 
@@ -153,7 +185,9 @@ async def test_after_the_last_try_it_has_failed_and_says_why(shelf, autojump_clo
     (image,) = await shelf.add(b"one")
     seen = []
     async with running(publisher_to(shelf, store)) as publisher:
-        (done,) = await publisher.publish([image], progress=lambda done, total: seen.append((done, total)))
+        (done,) = await publisher.publish(
+            [image], progress=lambda done, total: seen.append((done, total))
+        )
         assert (done.state, done.last_error) == ("failed", "The store answered 503.")
         assert done.next_try_at is None
         assert len(store.asked) == len(_publisher._WAITS) + 1
@@ -163,7 +197,9 @@ async def test_after_the_last_try_it_has_failed_and_says_why(shelf, autojump_clo
     assert done.state == "published"
 
 
-@pytest.mark.parametrize("error", [busy(), imagen.AuthenticationError("No."), imagen.ConfigurationError("No bucket.")])
+@pytest.mark.parametrize(
+    "error", [busy(), imagen.AuthenticationError("No."), imagen.ConfigurationError("No bucket.")]
+)
 async def test_what_is_to_be_taken_away_is_never_given_up(shelf, autojump_clock, error):
     store = FakeStore()
     (image,) = await shelf.add(b"one")
@@ -197,7 +233,9 @@ async def test_whoever_changes_his_mind_does_not_wait_for_the_next_try(shelf, au
 
 
 @pytest.mark.parametrize("error", [busy(), imagen.AuthenticationError("No.")])
-async def test_what_could_not_be_taken_away_is_tried_at_once_when_it_is_asked_for_again(shelf, autojump_clock, error):
+async def test_what_could_not_be_taken_away_is_tried_at_once_when_it_is_asked_for_again(
+    shelf, autojump_clock, error
+):
     store = FakeStore()
     (image,) = await shelf.add(b"one")
     async with running(publisher_to(shelf, store)) as publisher:
@@ -263,7 +301,8 @@ async def test_a_database_that_fails_is_waited_for(shelf, autojump_clock, monkey
     async with running(publisher):
         await trio.sleep(600)
         assert [one.state for one in await publisher.find([image])] == ["published"]
-    # It was put, could not be told of, and was put again when the lease was over.
+    # It was put, could not be told of, and was put again when the lease was
+    # over.
     assert [what for what, _ in store.asked] == ["put", "put"]
     assert failures == set()
 
@@ -313,7 +352,10 @@ async def test_stores_do_not_mix(shelf, autojump_clock):
     (image,) = await shelf.add(b"one")
     here, there = FakeStore(), FakeStore()
     other = StoreSettings(url="file:///other")
-    async with running(publisher_to(shelf, here)) as first, running(publisher_to(shelf, there, other)) as second:
+    async with (
+        running(publisher_to(shelf, here)) as first,
+        running(publisher_to(shelf, there, other)) as second,
+    ):
         await first.publish([image])
         assert there.objects == {}
         assert await second.find([image]) == []
@@ -344,6 +386,11 @@ async def test_every_question_is_answered_by_an_index(shelf):
         (_rows._FAIL_ALL, ("No.", STORE, STORE, 500)),
     ]
     for sql, values in questions:
-        plan = [str(row[3]) for row in await shelf.database.read(f"EXPLAIN QUERY PLAN {sql}", values)]
+        plan = [
+            str(row[3]) for row in await shelf.database.read(f"EXPLAIN QUERY PLAN {sql}", values)
+        ]
         assert plan
-        assert not any(step.startswith("SCAN") or "TEMP B-TREE" in step for step in plan), (sql, plan)
+        assert not any(step.startswith("SCAN") or "TEMP B-TREE" in step for step in plan), (
+            sql,
+            plan,
+        )

@@ -101,8 +101,12 @@ def test_a_link_that_cannot_be_signed_is_one_sentence(store, monkeypatch):
 def test_a_store_that_is_away_may_be_back_later(monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-tell")
-    settings = StoreSettings(url="s3://bucket", options={"endpoint": "http://127.0.0.1:9", "region": "auto"})
-    with pytest.raises(imagen.ProviderError, match=r"The store s3://bucket cannot be reached\.") as caught:
+    settings = StoreSettings(
+        url="s3://bucket", options={"endpoint": "http://127.0.0.1:9", "region": "auto"}
+    )
+    with pytest.raises(
+        imagen.ProviderError, match=r"The store s3://bucket cannot be reached\."
+    ) as caught:
         ObjectStore(settings).put(KEY, b"1", "image/png")
     assert caught.value.retryable
 
@@ -110,8 +114,13 @@ def test_a_store_that_is_away_may_be_back_later(monkeypatch):
 def test_missing_keys_are_told_by_the_names_that_they_should_have():
     from obstore.exceptions import GenericError
 
-    error = GenericError("Generic S3 error: Error performing PUT http://169.254.169.254/latest/api/token in 1ms")
-    for url, name in (("s3://b", "AWS_ACCESS_KEY_ID"), ("gs://b", "GOOGLE_APPLICATION_CREDENTIALS")):
+    error = GenericError(
+        "Generic S3 error: Error performing PUT http://169.254.169.254/latest/api/token in 1ms"
+    )
+    for url, name in (
+        ("s3://b", "AWS_ACCESS_KEY_ID"),
+        ("gs://b", "GOOGLE_APPLICATION_CREDENTIALS"),
+    ):
         found = ObjectStore(StoreSettings(url=url))._translate(error)
         assert isinstance(found, imagen.AuthenticationError)
         assert name in found.message
@@ -136,7 +145,9 @@ def test_an_azure_store_without_an_account_is_one_sentence(monkeypatch):
 
 def test_an_azure_link_is_signed_and_holds_no_key(monkeypatch):
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
-    azure = ObjectStore(StoreSettings(url="az://container/art", options={"account_name": "gallery"}))
+    azure = ObjectStore(
+        StoreSettings(url="az://container/art", options={"account_name": "gallery"})
+    )
     link = azure.sign(KEY, 60)
     assert link.startswith("https://gallery.blob.core.windows.net/container/art/ab/abcdef.png?")
     assert "a2V5" not in link
@@ -177,7 +188,10 @@ def test_a_key_in_the_options_is_refused(name):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"options": {"endpoint": "http://storage.example.com"}}, "endpoint of the store must begin with https"),
+        (
+            {"options": {"endpoint": "http://storage.example.com"}},
+            "endpoint of the store must begin with https",
+        ),
         ({"options": {"endpoint": "https://key:secret@example.com"}}, "holds a user name"),
         ({"public_url": "http://cdn.example.com"}, "public_url of the store must begin with https"),
         ({"cache_control": "private\r\nx-evil: 1"}, "plain text"),
@@ -193,4 +207,7 @@ def test_settings_that_make_no_sense_are_refused_in_a_sentence(wrong, words):
 def test_stores_are_told_apart_by_their_place_and_not_by_their_slash():
     plain = StoreSettings(url="s3://bucket/art")
     assert plain.name == StoreSettings(url="s3://bucket/art/").name == "s3://bucket/art"
-    assert plain.name != StoreSettings(url="s3://bucket/art", options={"endpoint": "https://r2.example.com"}).name
+    assert (
+        plain.name
+        != StoreSettings(url="s3://bucket/art", options={"endpoint": "https://r2.example.com"}).name
+    )

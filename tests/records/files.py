@@ -22,11 +22,13 @@ from imagen.metadata import Record
 FORMATS = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
 EMBEDDABLE = ("png", "jpeg", "webp")
 THEIR_XMP = (
-    '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
-    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description rdf:about="" xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" photoshop:Credit="Their lab">'
-    '<dc:description xmlns:dc="http://purl.org/dc/elements/1.1/"><rdf:Alt><rdf:li xml:lang="x-default">Their words'
-    "</rdf:li></rdf:Alt></dc:description></rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end='w'?>"
+    '<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF'
+    ' xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""'
+    ' xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" photoshop:Credit="Their'
+    ' lab"><dc:description xmlns:dc="http://purl.org/dc/elements/1.1/"><rdf:Alt><rdf:li'
+    ' xml:lang="x-default">Their'
+    " words</rdf:li></rdf:Alt></dc:description></rdf:Description></rdf:RDF></x:xmpmeta><?xpacket"
+    " end='w'?>"
 )
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 EXIF = PillowImage.Exif()
@@ -47,9 +49,13 @@ def make_record(prompt: str = "a lighthouse at dusk", **changes: object) -> Reco
     return Record(**{**fields, **changes})
 
 
-def image_bytes(kind: str = "png", mode: str = "RGB", *, size: tuple[int, int] = (33, 17), **options: object) -> bytes:
+def image_bytes(
+    kind: str = "png", mode: str = "RGB", *, size: tuple[int, int] = (33, 17), **options: object
+) -> bytes:
     """An image of which every pixel is another one."""
-    noise = PillowImage.frombytes("RGBA", size, random.Random(7).randbytes(size[0] * size[1] * 4)).convert(mode)
+    noise = PillowImage.frombytes(
+        "RGBA", size, random.Random(7).randbytes(size[0] * size[1] * 4)
+    ).convert(mode)
     if kind == "jpeg" and mode == "RGBA":
         noise = noise.convert("RGB")
     out = BytesIO()
@@ -103,7 +109,7 @@ def coded_pixels(data: bytes) -> bytes:
     return b"".join(parts)
 
 
-# --- seals ----------------------------------------------------------------------------------------------------------
+# --- seals --------------------------------------------------------------------
 
 
 @cache
@@ -111,7 +117,9 @@ def authority() -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
     """A certificate authority that nobody knows, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
-    certificate = _certificate("Test root", key.public_key(), "Test root", x509.BasicConstraints(True, None), usage)
+    certificate = _certificate(
+        "Test root", key.public_key(), "Test root", x509.BasicConstraints(True, None), usage
+    )
     return key, certificate.sign(key, hashes.SHA256())
 
 
@@ -122,12 +130,18 @@ def credentials() -> tuple[bytes, bytes]:
     root_key, root = authority()
     usage = x509.KeyUsage(True, False, False, False, False, False, False, False, False)
     certificate = (
-        _certificate("Test signer", key.public_key(), "Test root", x509.BasicConstraints(False, None), usage)
+        _certificate(
+            "Test signer", key.public_key(), "Test root", x509.BasicConstraints(False, None), usage
+        )
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION]), False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(root_key.public_key()), False
+        )
         .sign(root_key, hashes.SHA256())
     )
-    chain = certificate.public_bytes(serialization.Encoding.PEM) + root.public_bytes(serialization.Encoding.PEM)
+    chain = certificate.public_bytes(serialization.Encoding.PEM) + root.public_bytes(
+        serialization.Encoding.PEM
+    )
     return chain, key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -143,7 +157,11 @@ def _name(common: str) -> x509.Name:
 
 
 def _certificate(
-    subject: str, key: ec.EllipticCurvePublicKey, issuer: str, basic: x509.BasicConstraints, usage: x509.KeyUsage
+    subject: str,
+    key: ec.EllipticCurvePublicKey,
+    issuer: str,
+    basic: x509.BasicConstraints,
+    usage: x509.KeyUsage,
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
@@ -165,7 +183,9 @@ def sealed(data: bytes, kind: str, *, remote_url: str | None = None) -> bytes:
     chain, key = credentials()
     created = {
         "action": "c2pa.created",
-        "digitalSourceType": "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia",
+        "digitalSourceType": (
+            "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+        ),
     }
     manifest = {
         "claim_generator_info": [{"name": "Their engine", "version": "7"}],

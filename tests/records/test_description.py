@@ -8,7 +8,14 @@ import msgspec
 import pytest
 
 from imagen.metadata import describe_file, embed_record, write_sidecar
-from tests.records.files import EMBEDDABLE, image_bytes, make_record, sealed, with_everything, with_png_chunk
+from tests.records.files import (
+    EMBEDDABLE,
+    image_bytes,
+    make_record,
+    sealed,
+    with_everything,
+    with_png_chunk,
+)
 
 
 @pytest.mark.parametrize("kind", EMBEDDABLE)
@@ -22,7 +29,9 @@ def test_a_file_with_everything_is_described(kind, tmp_path):
     assert described.record == make_record()
     assert (described.sidecar, described.foreign, described.provenance) == (None, None, None)
     assert not described.sealed
-    assert {"ICC", "EXIF", "photoshop:Credit", "dc:description", "xmp:CreatorTool"} <= set(described.keys)
+    assert {"ICC", "EXIF", "photoshop:Credit", "dc:description", "xmp:CreatorTool"} <= set(
+        described.keys
+    )
     assert described.problems == ()
     assert msgspec.json.encode(described, enc_hook=str)
 

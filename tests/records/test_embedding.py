@@ -1,4 +1,6 @@
-"""A record in a file: it is found again, the pixels and what was there before are as they were."""
+"""A record in a file: it is found again, the pixels and what was there before
+are as they were.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,14 @@ from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngInfo
 
 import imagen
-from imagen.metadata import embed_record, is_sealed, read_record, read_sidecar, sidecar_of, write_sidecar
+from imagen.metadata import (
+    embed_record,
+    is_sealed,
+    read_record,
+    read_sidecar,
+    sidecar_of,
+    write_sidecar,
+)
 from tests.records.files import (
     EMBEDDABLE,
     EXIF,
@@ -70,8 +79,14 @@ def test_every_reader_still_sees_the_same_image(name):
 
 
 def test_a_webp_head_says_whether_there_is_alpha():
-    """Browsers and `webpinfo` go by the head; it is ours where the file had none."""
-    for name, has_alpha in (("webp", False), ("webp-lossless", False), ("webp-lossless-alpha", True)):
+    """Browsers and `webpinfo` go by the head; it is ours where the file had
+    none.
+    """
+    for name, has_alpha in (
+        ("webp", False),
+        ("webp-lossless", False),
+        ("webp-lossless-alpha", True),
+    ):
         assert IMAGES[name][12:16] != b"VP8X"
         marked = embed_record(IMAGES[name], make_record())
         assert marked[12:16] == b"VP8X"
@@ -80,7 +95,10 @@ def test_a_webp_head_says_whether_there_is_alpha():
 
 def test_the_segments_of_a_jpeg_stand_in_the_order_that_readers_expect():
     marked = embed_record(image_bytes("jpeg", exif=EXIF), make_record())
-    places = [marked.index(name) for name in (b"JFIF\0", b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"\xff\xdb")]
+    places = [
+        marked.index(name)
+        for name in (b"JFIF\0", b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"\xff\xdb")
+    ]
     assert places == sorted(places)
     assert places[0] == 6
 
@@ -96,7 +114,9 @@ def test_an_animation_keeps_its_frames():
     frames = [PillowImage.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
     for kind in ("WEBP", "PNG"):
         out = BytesIO()
-        frames[0].save(out, kind, save_all=True, append_images=frames[1:], duration=50, lossless=True)
+        frames[0].save(
+            out, kind, save_all=True, append_images=frames[1:], duration=50, lossless=True
+        )
         marked = embed_record(out.getvalue(), make_record())
         assert open_image(marked).n_frames == 3
         assert read_record(marked) == make_record()
@@ -113,7 +133,9 @@ def test_what_the_provider_wrote_stays(kind):
     before_the_end = THEIR_XMP.index("</rdf:RDF>")
     assert packet.startswith(THEIR_XMP[:before_the_end])
     assert packet.endswith(THEIR_XMP[before_the_end:])
-    assert "lighthouse" not in packet.partition("<imagen:record>")[0]  # the description is theirs, and said once
+    assert (
+        "lighthouse" not in packet.partition("<imagen:record>")[0]
+    )  # the description is theirs, and said once
     assert read_record(marked) == make_record()
 
 
@@ -193,11 +215,15 @@ def test_pillow_carries_the_record_along():
 @pytest.mark.parametrize("compressed", [True, False])
 def test_a_text_that_another_program_wrote_anew_is_still_read(compressed):
     texts = PngInfo()
-    texts.add_text("imagen", open_image(embed_record(image_bytes("png"), make_record())).text["imagen"], zip=compressed)
+    texts.add_text(
+        "imagen",
+        open_image(embed_record(image_bytes("png"), make_record())).text["imagen"],
+        zip=compressed,
+    )
     assert read_record(image_bytes("png", pnginfo=texts)) == make_record()
 
 
-# --- sidecars ---------------------------------------------------------------------------------------------------------
+# --- sidecars -----------------------------------------------------------------
 
 
 def test_a_sidecar_lies_beside_the_image_and_holds_the_whole_record(tmp_path):
@@ -230,7 +256,7 @@ def test_a_sidecar_without_end_is_refused(tmp_path):
         read_sidecar(path)
 
 
-# --- what other programs see --------------------------------------------------------------------------------------------
+# --- what other programs see --------------------------------------------------
 
 
 @pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
@@ -248,13 +274,18 @@ def test_exiftool_shows_what_the_image_is(kind, tmp_path):
     assert shown["XMP:Subject"] == ["sea", "night"]
     assert shown["XMP:Rating"] == 4
     assert str(shown["XMP:DigitalSourceType"]).endswith("/trainedAlgorithmicMedia")
-    assert json.loads(str(shown["PNG:Imagen" if kind == "png" else "XMP:Record"]))["id"] == record.id
+    assert (
+        json.loads(str(shown["PNG:Imagen" if kind == "png" else "XMP:Record"]))["id"] == record.id
+    )
     assert shown["ExifTool:Validate"] == "0 0 0"
 
 
 def read_with_exiftool(path: Path) -> dict[str, object]:
     done = subprocess.run(
-        ["exiftool", "-j", "-G", "-n", "-validate", "-all", str(path)], capture_output=True, check=True, timeout=60
+        ["exiftool", "-j", "-G", "-n", "-validate", "-all", str(path)],
+        capture_output=True,
+        check=True,
+        timeout=60,
     )
     (found,) = json.loads(done.stdout)
     return found

@@ -1,4 +1,6 @@
-"""What other programs wrote into their images is read, whichever of their forms it has."""
+"""What other programs wrote into their images is read, whichever of their forms
+it has.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,10 @@ from imagen.metadata import ForeignRecord, read_foreign
 from tests.records.files import image_bytes
 
 LINES = (
-    "a lighthouse, (dusk:1.2)\nsecond line: with a colon\nNegative prompt: blurry, low quality\nugly\n"
-    "Steps: 28, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 4294967296, Size: 832x1216, "
-    'Model hash: 0011aabb, Model: "dream, shaper", Lora hashes: "one: 12ab, two: 34cd", Version: v1.10.1'
+    "a lighthouse, (dusk:1.2)\nsecond line: with a colon\nNegative prompt: blurry, low"
+    " quality\nugly\nSteps: 28, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed:"
+    ' 4294967296, Size: 832x1216, Model hash: 0011aabb, Model: "dream, shaper", Lora hashes: "one:'
+    ' 12ab, two: 34cd", Version: v1.10.1'
 )
 CLASSIC_GRAPH = {
     "3": {
@@ -35,8 +38,14 @@ CLASSIC_GRAPH = {
         },
     },
     "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "base.safetensors"}},
-    "10": {"class_type": "LoraLoader", "inputs": {"lora_name": "ink.safetensors", "model": ["4", 0]}},
-    "5": {"class_type": "EmptyLatentImage", "inputs": {"width": 512, "height": 768, "batch_size": 1}},
+    "10": {
+        "class_type": "LoraLoader",
+        "inputs": {"lora_name": "ink.safetensors", "model": ["4", 0]},
+    },
+    "5": {
+        "class_type": "EmptyLatentImage",
+        "inputs": {"width": 512, "height": 768, "batch_size": 1},
+    },
     "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "a glass bottle", "clip": ["4", 1]}},
     "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "text, watermark", "clip": ["4", 1]}},
     "9": {"class_type": "SaveImage", "inputs": {"images": ["8", 0]}, "is_changed": [float("nan")]},
@@ -44,7 +53,12 @@ CLASSIC_GRAPH = {
 FLUX_GRAPH = {
     "13": {
         "class_type": "SamplerCustomAdvanced",
-        "inputs": {"noise": ["25", 0], "guider": ["22", 0], "sampler": ["16", 0], "sigmas": ["17", 0]},
+        "inputs": {
+            "noise": ["25", 0],
+            "guider": ["22", 0],
+            "sampler": ["16", 0],
+            "sigmas": ["17", 0],
+        },
     },
     "25": {"class_type": "RandomNoise", "inputs": {"noise_seed": 7}},
     "22": {"class_type": "BasicGuider", "inputs": {"model": ["12", 0], "conditioning": ["26", 0]}},
@@ -87,7 +101,9 @@ def test_automatic1111():
     assert read_foreign(png_with(parameters=windows)) == expected
 
 
-@pytest.mark.parametrize(("version", "program"), [("f2.0.1v1.10.1", "Forge"), ("ComfyUI", "ComfyUI")])
+@pytest.mark.parametrize(
+    ("version", "program"), [("f2.0.1v1.10.1", "Forge"), ("ComfyUI", "ComfyUI")]
+)
 def test_programs_that_write_the_same_lines_are_told_apart(version, program):
     found = read_foreign(png_with(parameters=LINES.replace("v1.10.1", version)))
     assert found.program == program
@@ -145,7 +161,10 @@ def test_prompts_that_go_through_one_node_are_told_apart():
     graph = {name: dict(node) for name, node in CLASSIC_GRAPH.items()}
     control = {"negative": ["7", 0], "positive": ["6", 0], "strength": 1.0}
     graph["20"] = {"class_type": "ControlNetApplyAdvanced", "inputs": control}
-    graph["21"] = {"class_type": "ControlNetApplyAdvanced", "inputs": dict(reversed(control.items()))}
+    graph["21"] = {
+        "class_type": "ControlNetApplyAdvanced",
+        "inputs": dict(reversed(control.items())),
+    }
     for node in ("20", "21"):
         inputs = {**CLASSIC_GRAPH["3"]["inputs"], "positive": [node, 0], "negative": [node, 1]}
         graph["3"] = {"class_type": "KSampler", "inputs": inputs}
@@ -155,7 +174,10 @@ def test_prompts_that_go_through_one_node_are_told_apart():
 
 def test_a_graph_that_goes_round_in_circles_ends():
     graph = {
-        "1": {"class_type": "KSampler", "inputs": {"positive": ["2", 0], "negative": ["1", 0], "seed": ["3", 0]}},
+        "1": {
+            "class_type": "KSampler",
+            "inputs": {"positive": ["2", 0], "negative": ["1", 0], "seed": ["3", 0]},
+        },
         "2": {"class_type": "A", "inputs": {"conditioning": ["3", 0]}},
         "3": {"class_type": "B", "inputs": {"x": ["2", 0], "y": ["404", 0]}},
     }
@@ -188,14 +210,36 @@ def test_invokeai():
 
 
 def test_fooocus_swarmui_and_novelai():
-    fooocus = {"prompt": "a", "negative_prompt": "b", "base_model": "m", "seed": "5", "steps": 9, "sampler": "s"}
+    fooocus = {
+        "prompt": "a",
+        "negative_prompt": "b",
+        "base_model": "m",
+        "seed": "5",
+        "steps": 9,
+        "sampler": "s",
+    }
     found = read_foreign(png_with(parameters=json.dumps(fooocus)))
-    assert (found.program, found.prompt, found.negative_prompt, found.seed) == ("Fooocus", "a", "b", 5)
+    assert (found.program, found.prompt, found.negative_prompt, found.seed) == (
+        "Fooocus",
+        "a",
+        "b",
+        5,
+    )
     swarm = {"sui_image_params": {"prompt": "c", "model": "n", "seed": 6, "cfgscale": 4}}
     found = read_foreign(png_with(parameters=json.dumps(swarm)))
-    assert (found.program, found.prompt, found.model, found.seed, found.guidance) == ("SwarmUI", "c", "n", 6, 4.0)
-    comment = json.dumps({"prompt": "d", "uc": "e", "seed": 8, "scale": 5, "sampler": "k_euler", "steps": 28})
-    found = read_foreign(png_with(Software="NovelAI", Source="NovelAI Diffusion V4", Comment=comment))
+    assert (found.program, found.prompt, found.model, found.seed, found.guidance) == (
+        "SwarmUI",
+        "c",
+        "n",
+        6,
+        4.0,
+    )
+    comment = json.dumps(
+        {"prompt": "d", "uc": "e", "seed": 8, "scale": 5, "sampler": "k_euler", "steps": 28}
+    )
+    found = read_foreign(
+        png_with(Software="NovelAI", Source="NovelAI Diffusion V4", Comment=comment)
+    )
     assert (found.program, found.prompt, found.negative_prompt) == ("NovelAI", "d", "e")
     assert (found.model, found.seed, found.steps) == ("NovelAI Diffusion V4", 8, 28)
 
@@ -211,7 +255,12 @@ def test_fooocus_swarmui_and_novelai():
         {"parameters": "[" * 100_000},
         {"prompt": '{"1": ' + '{"a": ' * 100_000},
         {"prompt": "[1, 2]"},
-        {"prompt": '{"1": 5, "2": {"class_type": 7, "inputs": []}, "3": {"class_type": "Sampler", "inputs": {}}}'},
+        {
+            "prompt": (
+                '{"1": 5, "2": {"class_type": 7, "inputs": []}, "3": {"class_type": "Sampler",'
+                ' "inputs": {}}}'
+            )
+        },
         {"prompt": '{"1": {"class_type": "Sampler", "inputs": {"positive": [["x"], 0]}}}'},
         {"invokeai_metadata": "null"},
         {"Software": "NovelAI"},
@@ -223,20 +272,35 @@ def test_what_only_looks_like_a_record_is_none(texts):
 
 
 def test_values_of_odd_kinds_are_left_out():
-    odd = {"positive_prompt": ["a"], "seed": True, "steps": 1e400, "cfg_scale": "wide", "model": {}, "scheduler": None}
+    odd = {
+        "positive_prompt": ["a"],
+        "seed": True,
+        "steps": 1e400,
+        "cfg_scale": "wide",
+        "model": {},
+        "scheduler": None,
+    }
     found = read_foreign(png_with(invokeai_metadata=json.dumps(odd)))
     assert found == ForeignRecord(program="InvokeAI", prompt='["a"]')
     found = read_foreign(
-        png_with(invokeai_metadata='{"positive_prompt": "half \\ud800 a pair", "seed": 1' + "0" * 40 + "}")
+        png_with(
+            invokeai_metadata='{"positive_prompt": "half \\ud800 a pair", "seed": 1'
+            + "0" * 40
+            + "}"
+        )
     )
     assert (found.prompt, found.seed) == ("half ? a pair", None)
 
 
 @pytest.mark.parametrize("copies", [4_000])
 def test_texts_that_make_a_careless_reader_slow_do_not(copies):
-    """Each of them takes a reader that looks back a minute and more. The processor's time, so that a busy machine passes."""
+    """Each of them takes a reader that looks back a minute and more. The
+    processor's time, so that a busy machine passes.
+    """
     graph = {str(n): {"class_type": "A", "inputs": {"x": [str(n + 1), 0]}} for n in range(copies)}
-    samplers = {f"s{n}": {"class_type": "Sampler", "inputs": {"positive": ["0", 0]}} for n in range(copies)}
+    samplers = {
+        f"s{n}": {"class_type": "Sampler", "inputs": {"positive": ["0", 0]}} for n in range(copies)
+    }
     hostile = [
         {"prompt": json.dumps(graph | samplers)},
         {"parameters": "Steps: 1, " + "Hashes: {" * copies * 10},

@@ -39,7 +39,10 @@ from tests.records.files import (
 
 MEBIBYTE = 1 << 20
 SEEDS = [
-    *(image_bytes(kind, "P" if kind == "gif" else "RGB", size=(4, 4)) for kind in (*EMBEDDABLE, "gif")),
+    *(
+        image_bytes(kind, "P" if kind == "gif" else "RGB", size=(4, 4))
+        for kind in (*EMBEDDABLE, "gif")
+    ),
     *(embed_record(image_bytes(kind, size=(4, 4)), make_record()) for kind in EMBEDDABLE),
     *(with_everything(kind) for kind in EMBEDDABLE),
     *(sealed(image_bytes(kind, size=(4, 4)), kind) for kind in EMBEDDABLE),
@@ -48,7 +51,9 @@ SEEDS = [
 
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
-    """A real file in which bytes were changed, cut out or put in, its end cut off."""
+    """A real file in which bytes were changed, cut out or put in, its end cut
+    off.
+    """
     data = bytearray(draw(st.sampled_from(SEEDS)))
     for _ in range(draw(st.integers(0, 4))):
         at = draw(st.integers(0, len(data) - 1))
@@ -61,7 +66,9 @@ def damaged(draw: st.DrawFn) -> bytes:
             case "insert":
                 data[at:at] = draw(st.binary(max_size=20))
             case "length":
-                data[at : at + 4] = draw(st.sampled_from([b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff"]))
+                data[at : at + 4] = draw(
+                    st.sampled_from([b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff"])
+                )
             case "truncate":
                 del data[max(at, 1) :]
         data = data or bytearray(b"\0")
@@ -85,7 +92,8 @@ def test_a_damaged_file_gives_an_answer_or_a_sentence(data):
 def test_a_damaged_seal_is_never_a_valid_one_of_other_bytes(data):
     found = read_provenance(data)
     if found is not None and found.state in ("valid", "trusted"):
-        # The manifest has room that no hash covers, so bytes of it may differ; those of the image may not.
+        # The manifest has room that no hash covers, so bytes of it may differ;
+        # those of the image may not.
         assert coded_pixels(data) in {coded_pixels(seed) for seed in SEEDS if is_sealed(seed)}
 
 
@@ -167,9 +175,9 @@ def test_a_packet_with_a_document_type_is_none_of_anybody():
 def test_an_external_entity_is_not_fetched(tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("the secret", "utf-8")
-    packet = f'<!DOCTYPE x [<!ENTITY s SYSTEM "{secret.as_uri()}">]>' + THEIR_XMP.partition("?>")[2].replace(
-        "Their words", "&s;"
-    )
+    packet = f'<!DOCTYPE x [<!ENTITY s SYSTEM "{secret.as_uri()}">]>' + THEIR_XMP.partition("?>")[
+        2
+    ].replace("Their words", "&s;")
     assert read_packet(packet) is None
 
 

@@ -13,7 +13,15 @@ import pytest
 import imagen
 from imagen.metadata import Provenance, describe_file, embed_record, read_provenance, write_sidecar
 from imagen.metadata._c2pa.library import open_context
-from tests.records.files import EMBEDDABLE, FORMATS, coded_pixels, image_bytes, make_record, root_pem, sealed
+from tests.records.files import (
+    EMBEDDABLE,
+    FORMATS,
+    coded_pixels,
+    image_bytes,
+    make_record,
+    root_pem,
+    sealed,
+)
 
 EVERY_KIND = pytest.mark.parametrize("kind", EMBEDDABLE)
 
@@ -65,11 +73,15 @@ def test_a_manifest_that_is_rubbish_is_invalid():
 
 def test_certificates_that_are_none_are_refused():
     with pytest.raises(imagen.ConfigurationError, match="certificates"):
-        read_provenance(sealed(image_bytes("png"), "png"), trust_anchors="-----BEGIN CERTIFICATE-----\nAAAA\n")
+        read_provenance(
+            sealed(image_bytes("png"), "png"), trust_anchors="-----BEGIN CERTIFICATE-----\nAAAA\n"
+        )
 
 
 class _Listener:
-    """A server on this machine that answers every question with a manifest, and counts them."""
+    """A server on this machine that answers every question with a manifest, and
+    counts them.
+    """
 
     def __init__(self, manifest: bytes) -> None:
         asked = self.asked = []
@@ -85,7 +97,9 @@ class _Listener:
                 pass
 
         self._server = HTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}
+        )
 
     def __enter__(self) -> _Listener:
         self._thread.start()
@@ -110,7 +124,8 @@ def test_a_manifest_that_lies_elsewhere_is_not_asked_for():
         with open_context() as context, pytest.raises(c2pa.C2paError):
             c2pa.Reader(FORMATS["jpeg"], BytesIO(data), context=context)
         assert listener.asked == []
-        # The same library, left to itself, does ask: so the line before says something.
+        # The same library, left to itself, does ask: so the line before says
+        # something.
         with pytest.raises(c2pa.C2paError):
             c2pa.Reader(FORMATS["jpeg"], BytesIO(data))
         assert listener.asked == ["/manifest"]
@@ -123,7 +138,9 @@ def test_without_the_package_the_description_says_what_is_missing(monkeypatch, t
     described = describe_file(path)
     assert described.sealed
     assert described.provenance is None
-    assert described.problems == ('C2PA needs the extra "metadata": pip install "imagen-trio[metadata]".',)
+    assert described.problems == (
+        'C2PA needs the extra "metadata": pip install "imagen-trio[metadata]".',
+    )
 
 
 @EVERY_KIND

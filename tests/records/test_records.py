@@ -69,7 +69,9 @@ def test_half_a_surrogate_is_refused_and_not_written():
 
 def test_a_request_comes_back_with_the_images_that_it_worked_on():
     edit = imagen.Edit(
-        prompt="at night", images=(msgspec.convert(INPUT, imagen.InputImage),), assume_usd=Decimal("0.05")
+        prompt="at night",
+        images=(msgspec.convert(INPUT, imagen.InputImage),),
+        assume_usd=Decimal("0.05"),
     )
     record = make_record(request=msgspec.to_builtins(edit), operation="edit")
     assert request_of(decode_record(encode_record(record))) == edit
@@ -90,7 +92,9 @@ def test_the_record_of_a_stranger_makes_nobody_upload_files_of_his_own(request_f
         request_of(make_record(request=request_fields))
 
 
-@pytest.mark.parametrize("request_fields", [{}, {"operation": "dance"}, {"operation": "generate", "steps": "many"}])
+@pytest.mark.parametrize(
+    "request_fields", [{}, {"operation": "dance"}, {"operation": "generate", "steps": "many"}]
+)
 def test_a_request_that_this_version_does_not_know_is_refused(request_fields):
     with pytest.raises(imagen.InvalidRequestError, match="cannot make"):
         request_of(make_record(request=request_fields))

@@ -1,4 +1,6 @@
-"""A record comes out again, and what is left is what the provider sent, to the byte."""
+"""A record comes out again, and what is left is what the provider sent, to the
+byte.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,11 @@ from pathlib import Path
 
 
 def run(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environ = {"PATH": os.environ["PATH"], "IMAGEN_HOME": str(tmp_path / "home"), "HOME": str(tmp_path)}
+    environ = {
+        "PATH": os.environ["PATH"],
+        "IMAGEN_HOME": str(tmp_path / "home"),
+        "HOME": str(tmp_path),
+    }
     return subprocess.run(
         [sys.executable, "-m", "imagen", *arguments],
         env=environ,

@@ -1,4 +1,6 @@
-"""Copies carry the record of their image; what the library keeps stays as the provider sent it."""
+"""Copies carry the record of their image; what the library keeps stays as the
+provider sent it.
+"""
 
 from __future__ import annotations
 
@@ -121,7 +123,9 @@ def test_the_record_of_an_earlier_image_does_not_stay_beside_a_new_one(tmp_path,
     target = tmp_path / "copy.png"
     make_image(sealed(image_bytes("png"), "png")).save(target)
     assert (tmp_path / "copy.png.xmp").exists()
-    make_image(image_bytes("png"), request=imagen.Generate(prompt="a boat")).save(target, record=with_record)
+    make_image(image_bytes("png"), request=imagen.Generate(prompt="a boat")).save(
+        target, record=with_record
+    )
     assert [file.name for file in tmp_path.iterdir()] == ["copy.png"]
     assert imagen.describe_file(target).problems == ()
 

@@ -16,7 +16,11 @@ from tests.records.files import image_bytes, make_record, root_pem, sealed
 
 
 def run(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environ = {"PATH": os.environ["PATH"], "IMAGEN_HOME": str(tmp_path / "home"), "HOME": str(tmp_path)}
+    environ = {
+        "PATH": os.environ["PATH"],
+        "IMAGEN_HOME": str(tmp_path / "home"),
+        "HOME": str(tmp_path),
+    }
     return subprocess.run(
         [sys.executable, "-m", "imagen", *arguments],
         env=environ | {"PYTHONIOENCODING": "utf-8", "TZ": "WEST8"},
@@ -35,7 +39,9 @@ def facts(shown: str) -> dict[str, str]:
 def test_an_image_and_its_copy_show_the_same(tmp_path):
     made = run(tmp_path, "generate", "a red fox", "--model", "sketch", "--size", "64x64", "--json")
     image = json.loads(made.stdout.splitlines()[0])
-    made = run(tmp_path, "generate", "a red fox", "--model", "sketch", "--size", "64x64", "--out", "out")
+    made = run(
+        tmp_path, "generate", "a red fox", "--model", "sketch", "--size", "64x64", "--out", "out"
+    )
     (copy,) = (tmp_path / "out").iterdir()
     by_id = facts(run(tmp_path, "show", image["id"]).stdout)
     of_file = facts(run(tmp_path, "show", str(copy)).stdout)
@@ -51,12 +57,19 @@ def test_a_sealed_file_says_who_signed_it(tmp_path):
     (tmp_path / "roots.pem").write_text(root_pem())
     shown = facts(run(tmp_path, "show", "night.jpeg").stdout)
     assert shown["provenance"].startswith("valid: ")
-    assert (shown["signed by"], shown["claimed by"]) == ("Test signer, Test House", "Their engine 7")
+    assert (shown["signed by"], shown["claimed by"]) == (
+        "Test signer, Test House",
+        "Their engine 7",
+    )
     assert shown["made by AI"] == "yes, by its manifest"
     shown = facts(run(tmp_path, "show", "night.jpeg", "--trust", "roots.pem").stdout)
     assert shown["provenance"].startswith("trusted: ")
     emitted = json.loads(run(tmp_path, "show", "night.jpeg", "--json").stdout)
-    assert (emitted["kind"], emitted["sealed"], emitted["provenance"]["state"]) == ("file", True, "valid")
+    assert (emitted["kind"], emitted["sealed"], emitted["provenance"]["state"]) == (
+        "file",
+        True,
+        "valid",
+    )
 
 
 def test_no_file_can_drive_the_terminal(tmp_path):

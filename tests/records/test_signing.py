@@ -1,4 +1,6 @@
-"""A seal of one's own: over the image and its record, and over the provider's seal."""
+"""A seal of one's own: over the image and its record, and over the provider's
+seal.
+"""
 
 from __future__ import annotations
 
@@ -80,10 +82,16 @@ def test_a_file_that_is_missing_is_named(signer, tmp_path):
 def test_the_key_is_never_told(signer, tmp_path):
     other = ec.generate_private_key(ec.SECP256R1())
     encrypted = other.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"x"),
     )
     _, right = credentials()
-    for key in (b"-----BEGIN PRIVATE KEY-----\nsecretsecret\n-----END PRIVATE KEY-----\n", b"secretsecret", encrypted):
+    for key in (
+        b"-----BEGIN PRIVATE KEY-----\nsecretsecret\n-----END PRIVATE KEY-----\n",
+        b"secretsecret",
+        encrypted,
+    ):
         (tmp_path / "key.pem").write_bytes(key)
         with pytest.raises(imagen.ConfigurationError, match=r"key\.pem") as caught:
             signer.seal(image_bytes("png"), make_record())
@@ -95,7 +103,11 @@ def test_the_key_is_never_told(signer, tmp_path):
 def test_a_key_of_another_certificate_is_refused(signer, tmp_path):
     other = ec.generate_private_key(ec.SECP256R1())
     (tmp_path / "key.pem").write_bytes(
-        other.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        other.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
     )
     with pytest.raises(imagen.ConfigurationError, match=r"chain\.pem"):
         signer.seal(image_bytes("png"), make_record())

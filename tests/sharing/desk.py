@@ -1,4 +1,6 @@
-"""A library with its archives and its links, and zip files as nobody honest writes them."""
+"""A library with its archives and its links, and zip files as nobody honest
+writes them.
+"""
 
 from __future__ import annotations
 
@@ -23,25 +25,37 @@ URL = "https://pictures.example/look"
 class Desk:
     """A shelf, and what can be done with it for others."""
 
-    def __init__(self, shelf: Shelf, home: Path, workers: Workers, secret: str | None = SECRET) -> None:
+    def __init__(
+        self, shelf: Shelf, home: Path, workers: Workers, secret: str | None = SECRET
+    ) -> None:
         self.shelf = shelf
         self.library = shelf.library
         parts = (shelf.database, shelf.library, Renditions(home / "renditions", workers), workers)
         self.archives = Archives(*parts, now=shelf.clock)
-        self.shares = Shares(*parts, secret=None if secret is None else imagen.Secret(secret), url=URL, now=shelf.clock)
+        self.shares = Shares(
+            *parts,
+            secret=None if secret is None else imagen.Secret(secret),
+            url=URL,
+            now=shelf.clock,
+        )
 
     async def everything(self) -> list[imagen.Image]:
         return [image async for image in self.library.find(state="any", order="oldest")]
 
 
 @asynccontextmanager
-async def open_desk(home: Path, workers: Workers | None = None, *, secret: str | None = SECRET) -> AsyncIterator[Desk]:
+async def open_desk(
+    home: Path, workers: Workers | None = None, *, secret: str | None = SECRET
+) -> AsyncIterator[Desk]:
     workers = workers or InlineWorkers()
     async with open_shelf(home, workers) as shelf:
         yield Desk(shelf, home, workers, secret)
 
 
-def zip_of(files: dict[str, bytes] | list[tuple[str | ZipInfo, bytes]], compression: int = zipfile.ZIP_STORED) -> bytes:
+def zip_of(
+    files: dict[str, bytes] | list[tuple[str | ZipInfo, bytes]],
+    compression: int = zipfile.ZIP_STORED,
+) -> bytes:
     """A zip file of these files."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", compression) as archive:

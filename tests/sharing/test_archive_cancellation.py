@@ -1,4 +1,6 @@
-"""An export or an import that is cancelled, at whatever step, leaves nothing half."""
+"""An export or an import that is cancelled, at whatever step, leaves nothing
+half.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ def test_a_cancelled_import_is_completed_by_the_next():
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "all.zip")
             async with open_desk(Path(folder, "before")) as desk:
-                images = [await desk.shelf.add(day=day, data=png((day, 1, 1))) for day in range(IMAGES)]
+                images = [
+                    await desk.shelf.add(day=day, data=png((day, 1, 1))) for day in range(IMAGES)
+                ]
                 await desk.library.collections.create("sea")
                 await desk.library.collections.add("sea", images)
                 await desk.archives.export_to(path)

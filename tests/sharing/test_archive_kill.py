@@ -39,8 +39,12 @@ trio.run(main, *sys.argv[1:])
 
 
 def run_until(said: int, *arguments: str) -> bool:
-    """Runs a child until it has said so many lines, and kills it a little later; gives whether it was over."""
-    child = subprocess.Popen([sys.executable, "-c", CHILD, *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    """Runs a child until it has said so many lines, and kills it a little
+    later; gives whether it was over.
+    """
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
     assert child.stdout is not None
     lines = [child.stdout.readline() for _ in range(said + 1)]
     assert lines[0] == "ready\n"
@@ -50,7 +54,10 @@ def run_until(said: int, *arguments: str) -> bool:
 
 
 async def fill(desk: Desk) -> list[str]:
-    images = [await desk.shelf.add(day=day, data=png((day, 5, 5)), notes=f"note {day}") for day in range(IMAGES)]
+    images = [
+        await desk.shelf.add(day=day, data=png((day, 5, 5)), notes=f"note {day}")
+        for day in range(IMAGES)
+    ]
     await desk.library.collections.create("sea")
     await desk.library.collections.add("sea", images)
     return [image.id for image in images]
@@ -67,7 +74,9 @@ async def test_an_export_that_dies_leaves_no_half_archive_under_its_name(said, t
         if path.exists():
             with zipfile.ZipFile(path) as archive:
                 assert archive.testzip() is None
-        assert {one.name for one in path.parent.iterdir() if not one.name.endswith(".part")} <= {"all.zip"}
+        assert {one.name for one in path.parent.iterdir() if not one.name.endswith(".part")} <= {
+            "all.zip"
+        }
         await desk.archives.export_to(path)
     with zipfile.ZipFile(path) as archive:
         assert len(archive.read("records.jsonl").splitlines()) == IMAGES

@@ -29,7 +29,9 @@ HOSTILE = (
     "x" * 3000,
 )
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=40) | st.sampled_from(HOSTILE)
-TAGS = st.lists(st.sampled_from(("sea", "night sky", "夜", "<b>", "--", "a/../b")), max_size=3, unique=True)
+TAGS = st.lists(
+    st.sampled_from(("sea", "night sky", "夜", "<b>", "--", "a/../b")), max_size=3, unique=True
+)
 IMAGES = st.fixed_dictionaries(
     {
         "prompt": TEXTS,
@@ -71,14 +73,20 @@ async def test_a_library_that_was_lost_comes_back_as_it_was(images, order):
             done = await desk.archives.import_from(path, trusted=True)
             assert done == ImportResult(added=len(before))
             after = await desk.everything()
-            assert [without_place(image) for image in after] == [without_place(image) for image in before]
+            assert [without_place(image) for image in after] == [
+                without_place(image) for image in before
+            ]
             assert [image.data for image in after] == data
-            assert [row_of(image).fingerprint for image in after] == [row_of(image).fingerprint for image in before]
+            assert [row_of(image).fingerprint for image in after] == [
+                row_of(image).fingerprint for image in before
+            ]
             page = await desk.library.collections.images("outer/inner", limit=10)
             assert [image.id for image in page] == [image.id for image in chosen]
             assert (await desk.library.collections.get("outer/inner")).notes == "<i>both</i>"
             assert await desk.library.check() == []
-            assert await desk.archives.import_from(path, trusted=True) == ImportResult(already_there=len(before))
+            assert await desk.archives.import_from(path, trusted=True) == ImportResult(
+                already_there=len(before)
+            )
             assert await desk.everything() == after
 
 
@@ -113,7 +121,9 @@ async def test_two_images_of_the_same_bytes_stay_two(tmp_path):
     async with open_desk(tmp_path / "after") as desk:
         assert await desk.archives.import_from(tmp_path / "all.zip") == ImportResult(added=2)
         after = await desk.everything()
-        assert [(image.id, image.prompt) for image in after] == [(image.id, image.prompt) for image in before]
+        assert [(image.id, image.prompt) for image in after] == [
+            (image.id, image.prompt) for image in before
+        ]
 
 
 async def test_the_same_images_give_the_same_file(tmp_path):
@@ -147,7 +157,10 @@ async def test_a_collection_is_exported_with_those_in_it_and_nothing_else(tmp_pa
     async with open_desk(tmp_path / "after") as desk:
         await desk.archives.import_from(tmp_path / "a.zip")
         assert {image.id for image in await desk.everything()} == {image.id for image in images[:2]}
-        assert [(one.name, one.images) for one in await desk.library.collections.list()] == [("a", 1), ("a/b", 1)]
+        assert [(one.name, one.images) for one in await desk.library.collections.list()] == [
+            ("a", 1),
+            ("a/b", 1),
+        ]
 
 
 async def test_images_that_were_picked_tell_nothing_of_collections(tmp_path):
@@ -157,7 +170,9 @@ async def test_images_that_were_picked_tell_nothing_of_collections(tmp_path):
         await desk.library.collections.add("private plans", image)
         await desk.archives.export_to(tmp_path / "one.zip", [image, image])
     assert b"private plans" not in (tmp_path / "one.zip").read_bytes()
-    assert msgspec.json.decode(read_from(tmp_path / "one.zip", "collection.json"))["collections"] == []
+    assert (
+        msgspec.json.decode(read_from(tmp_path / "one.zip", "collection.json"))["collections"] == []
+    )
 
 
 async def test_an_import_adds_to_a_collection_of_that_name(tmp_path):
@@ -171,7 +186,10 @@ async def test_an_import_adds_to_a_collection_of_that_name(tmp_path):
         await desk.library.collections.create("sea", notes="mine")
         await desk.library.collections.add("sea", mine)
         await desk.archives.import_from(tmp_path / "sea.zip")
-        assert [one.id for one in await desk.library.collections.images("sea")] == [mine.id, first.id]
+        assert [one.id for one in await desk.library.collections.images("sea")] == [
+            mine.id,
+            first.id,
+        ]
         assert (await desk.library.collections.get("sea")).notes == "mine"
 
 
@@ -188,7 +206,9 @@ SECRETS = (
 
 
 async def test_what_is_only_its_owners_stays_out_of_a_public_archive(tmp_path):
-    reference = imagen.InputImage(sha256="0" * 64, media_type="image/png", width=8, height=8, name="for-mrs-smith.png")
+    reference = imagen.InputImage(
+        sha256="0" * 64, media_type="image/png", width=8, height=8, name="for-mrs-smith.png"
+    )
     request = imagen.Generate(
         prompt="a cat",
         options={"user": "hunter2"},
@@ -224,7 +244,9 @@ async def test_an_image_whose_file_is_gone_or_damaged_is_left_out_and_named(tmp_
         damaged.path.write_bytes(damaged.data[:-1])
         done = await desk.archives.export_to(tmp_path / "all.zip")
     assert (done.images, [one.name for one in done.left_out]) == (1, [gone.id, damaged.id])
-    assert len([name for name in names_in(tmp_path / "all.zip") if name.startswith("pictures/")]) == 1
+    assert (
+        len([name for name in names_in(tmp_path / "all.zip") if name.startswith("pictures/")]) == 1
+    )
     assert good.id in read_from(tmp_path / "all.zip", "records.jsonl").decode()
 
 
@@ -251,7 +273,10 @@ async def test_an_export_that_fails_leaves_what_was_there(tmp_path):
             await desk.archives.export_to(path, images(desk))
         assert path.read_bytes() == b"an older one"
         assert [one.name for one in path.parent.iterdir()] == ["all.zip"]
-        with pytest.raises(imagen.StorageError, match=r"The archive cannot be written as .*no/all\.zip: No such file"):
+        with pytest.raises(
+            imagen.StorageError,
+            match=r"The archive cannot be written as .*no/all\.zip: No such file",
+        ):
             await desk.archives.export_to(tmp_path / "no" / "all.zip")
         with pytest.raises(imagen.InvalidRequestError, match="images or a collection"):
             await desk.archives.export_to(path, [], collection="sea")
@@ -260,7 +285,9 @@ async def test_an_export_that_fails_leaves_what_was_there(tmp_path):
 
 
 @pytest.mark.parametrize("path", [".", "/", "", "a folder"])
-async def test_an_archive_is_no_folder_and_that_is_said_before_anything_is_read(path, tmp_path, monkeypatch):
+async def test_an_archive_is_no_folder_and_that_is_said_before_anything_is_read(
+    path, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a folder").mkdir()
 

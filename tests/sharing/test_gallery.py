@@ -1,4 +1,6 @@
-"""A gallery loads nothing from elsewhere, and what people wrote is text in it and nothing else."""
+"""A gallery loads nothing from elsewhere, and what people wrote is text in it
+and nothing else.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ CARDS = st.builds(
 
 
 class Reader(HTMLParser):
-    """What a browser makes of a page: its elements, and the text outside of style and script."""
+    """What a browser makes of a page: its elements, and the text outside of
+    style and script.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,7 +93,8 @@ def test_nothing_that_anybody_wrote_is_more_than_text(title, notes, cards):
 def test_a_prompt_is_there_whole_with_its_lines_and_long_ones_behind_their_beginning():
     long = "first line\n" + "word " * 100 + "the end"
     cards = [
-        GalleryItem(link="a", thumbnail=None, width=1, height=1, caption=caption) for caption in ("short & <b>", long)
+        GalleryItem(link="a", thumbnail=None, width=1, height=1, caption=caption)
+        for caption in ("short & <b>", long)
     ]
     page = render_page(GalleryPage(title="t", cards=cards)).decode()
     assert "short &amp; &lt;b&gt;</p>" in page
@@ -99,19 +104,29 @@ def test_a_prompt_is_there_whole_with_its_lines_and_long_ones_behind_their_begin
 
 
 def test_letters_that_cannot_be_seen_are_shown_as_such_and_emoji_stay_whole():
-    card = GalleryItem(link="a", thumbnail=None, width=1, height=1, caption="\u202egnp\0 👩\u200d🚀")
+    card = GalleryItem(
+        link="a", thumbnail=None, width=1, height=1, caption="\u202egnp\0 👩\u200d🚀"
+    )
     page = render_page(GalleryPage(title="t", cards=[card])).decode()
     assert "\ufffdgnp\ufffd 👩\u200d🚀" in page
 
 
 def test_the_policy_allows_the_page_its_own_style_and_script_and_nothing_else():
     page = render_page(GalleryPage(title="t", cards=[])).decode()
-    style, script = re.search("<style>(.*)</style>", page, re.S)[1], re.search("<script>(.*)</script>", page, re.S)[1]
-    digests = {base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)}
+    style, script = (
+        re.search("<style>(.*)</style>", page, re.S)[1],
+        re.search("<script>(.*)</script>", page, re.S)[1],
+    )
+    digests = {
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for text in (style, script)
+    }
     assert set(re.findall(r"'sha256-([^']+)'", page_policy())) == digests
     assert page_policy().startswith("default-src 'none'; ")
     assert "unsafe" not in page_policy()
-    (policy,) = [one["content"] for tag, one in read_page(page.encode()).elements if one.get("http-equiv")]
+    (policy,) = [
+        one["content"] for tag, one in read_page(page.encode()).elements if one.get("http-equiv")
+    ]
     assert policy == page_policy()
     assert not re.search(r"https?:|//[a-z]|url\(|@import|innerHTML|eval\(|fetch\(", style + script)
 
@@ -119,15 +134,32 @@ def test_the_policy_allows_the_page_its_own_style_and_script_and_nothing_else():
 async def test_a_gallery_names_files_of_its_archive_only(tmp_path):
     async with open_desk(tmp_path) as desk:
         await desk.shelf.add(
-            prompt='50% of 夜の東京? #1 "<b>"', tags=("<i>",), notes="<u>", rating=4, usd="0.040000000"
+            prompt='50% of 夜の東京? #1 "<b>"',
+            tags=("<i>",),
+            notes="<u>",
+            rating=4,
+            usd="0.040000000",
         )
         await desk.archives.export_to(tmp_path / "all.zip")
     reader = read_page(read_from(tmp_path / "all.zip", "index.html"))
-    links = [unquote(one[name] or "") for _, one in reader.elements for name in ("href", "src") if name in one]
+    links = [
+        unquote(one[name] or "")
+        for _, one in reader.elements
+        for name in ("href", "src")
+        if name in one
+    ]
     assert len(links) == 2
     for link in links:
         assert read_from(tmp_path / "all.zip", link)
-    for words in ('50% of 夜の東京? #1 "<b>"', "<i>", "<u>", "★★★★", "$0.04", "test-model", "1 image"):
+    for words in (
+        '50% of 夜の東京? #1 "<b>"',
+        "<i>",
+        "<u>",
+        "★★★★",
+        "$0.04",
+        "test-model",
+        "1 image",
+    ):
         assert words in reader.text
 
 

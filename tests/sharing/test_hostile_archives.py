@@ -1,4 +1,6 @@
-"""Archives of strangers: what is good in them is kept, what is not is named, and nothing else happens."""
+"""Archives of strangers: what is good in them is kept, what is not is named,
+and nothing else happens.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,13 @@ def encrypted(name: str) -> bytes:
 
 def pixels_claimed(width: int, height: int) -> bytes:
     head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head)) + b"\0" * 30
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + head
+        + struct.pack(">I", zlib.crc32(head))
+        + b"\0" * 30
+    )
 
 
 def damaged(data: bytes) -> bytes:
@@ -140,13 +148,17 @@ def overlapping(entries: int, size: int) -> bytes:
     data = zip_of({"0.png": GOOD + b"\0" * size})
     start, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
     one = data[start:end]
-    index = b"".join(one.replace(b"0.png", f"{number % 10}.png".encode()) for number in range(entries))
+    index = b"".join(
+        one.replace(b"0.png", f"{number % 10}.png".encode()) for number in range(entries)
+    )
     tail = bytearray(data[end:])
     struct.pack_into("<HHI", tail, 8, entries, entries, len(index))
     return data[:start] + index + bytes(tail)
 
 
-async def test_an_archive_that_unpacks_to_far_more_than_it_is_is_not_read_to_its_end(tmp_path, monkeypatch):
+async def test_an_archive_that_unpacks_to_far_more_than_it_is_is_not_read_to_its_end(
+    tmp_path, monkeypatch
+):
     monkeypatch.setattr("imagen.sharing._archive.sources._TOTAL_FREE_BYTES", 0)
     async with open_desk(tmp_path / "home") as desk:
         done = await take(desk, tmp_path, overlapping(60_000, 100_000))
@@ -170,11 +182,19 @@ async def test_a_hundred_thousand_files_that_are_none_cost_little(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "data", [b"PK\x03\x04", b"PK\x05\x06" + b"\xff" * 18, zip_of({"a.png": GOOD})[:-30], b"PK\x03\x04" + b"\0" * 500]
+    "data",
+    [
+        b"PK\x03\x04",
+        b"PK\x05\x06" + b"\xff" * 18,
+        zip_of({"a.png": GOOD})[:-30],
+        b"PK\x03\x04" + b"\0" * 500,
+    ],
 )
 async def test_an_archive_that_cannot_be_read_is_said_to_be_none(data, tmp_path):
     async with open_desk(tmp_path / "home") as desk:
-        with pytest.raises(imagen.InvalidRequestError, match=r"theirs\.zip is no zip file that can be read"):
+        with pytest.raises(
+            imagen.InvalidRequestError, match=r"theirs\.zip is no zip file that can be read"
+        ):
             await take(desk, tmp_path, data)
         assert await desk.everything() == []
 
@@ -189,7 +209,8 @@ async def test_a_list_of_contents_that_would_fill_the_memory_is_not_read(tmp_pat
 
 @settings(max_examples=40, deadline=None)
 @given(
-    edits=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=6), cut=st.integers(0, 50)
+    edits=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=6),
+    cut=st.integers(0, 50),
 )
 async def test_whatever_is_wrong_with_an_archive_nothing_breaks(edits, cut):
     data = bytearray(archive(record(GOOD)))
@@ -206,7 +227,7 @@ async def test_whatever_is_wrong_with_an_archive_nothing_breaks(edits, cut):
             assert await desk.library.check() == []
 
 
-# --- records that lie -----------------------------------------------------------------------------------------------
+# --- records that lie ---------------------------------------------------------
 
 
 def record(data: bytes, **fields: object) -> dict[str, object]:
@@ -224,11 +245,15 @@ def record(data: bytes, **fields: object) -> dict[str, object]:
 
 
 def archive(*records: dict[str, object], data: bytes = GOOD, **more: bytes) -> bytes:
-    lines = b"".join(json.dumps({"file": "pictures/a.png", "record": one}).encode() + b"\n" for one in records)
+    lines = b"".join(
+        json.dumps({"file": "pictures/a.png", "record": one}).encode() + b"\n" for one in records
+    )
     return zip_of({"pictures/a.png": data, "records.jsonl": lines, **more})
 
 
-async def take_one(tmp_path: Path, data: bytes, **options: bool) -> tuple[imagen.Image, ImportResult]:
+async def take_one(
+    tmp_path: Path, data: bytes, **options: bool
+) -> tuple[imagen.Image, ImportResult]:
     async with open_desk(tmp_path / "home") as desk:
         done = await take(desk, tmp_path, data, **options)
         (image,) = await desk.everything()
@@ -245,7 +270,8 @@ async def test_a_record_of_other_bytes_is_not_believed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "image_id", ["", "../../etc", "0" * 15, "0" * 17, "ABCDEF0123456789", "00112233445566fg", "x" * 999]
+    "image_id",
+    ["", "../../etc", "0" * 15, "0" * 17, "ABCDEF0123456789", "00112233445566fg", "x" * 999],
 )
 async def test_an_id_that_is_none_of_ours_is_not_taken(image_id, tmp_path):
     image, _ = await take_one(tmp_path, archive(record(GOOD, id=image_id, parent_id=image_id)))
@@ -261,11 +287,15 @@ async def test_the_id_of_another_image_is_not_taken_over(tmp_path):
         images = {image.data: image for image in await desk.everything()}
         assert images[OTHER] == mine
         assert images[GOOD].id == images[GOOD].sha256[:16]
-        assert [one.id for one in await desk.library.collections.images("theirs")] == [images[GOOD].id]
+        assert [one.id for one in await desk.library.collections.images("theirs")] == [
+            images[GOOD].id
+        ]
 
 
 def collection(ids: list[str], name: str = "theirs") -> dict[str, bytes]:
-    return {"collection.json": json.dumps({"collections": [{"name": name, "images": ids}]}).encode()}
+    return {
+        "collection.json": json.dumps({"collections": [{"name": name, "images": ids}]}).encode()
+    }
 
 
 async def test_an_id_that_was_taken_beforehand_hides_no_image(tmp_path):
@@ -284,15 +314,22 @@ async def test_a_list_of_lines_that_are_none_is_not_read_to_its_end(tmp_path):
     image, done = await take_one(tmp_path, zip_of({"pictures/a.png": GOOD, "records.jsonl": lines}))
     assert image.data == GOOD
     assert len(done.refused) < 1100
-    assert done.refused[-1].reason.startswith("records.jsonl was read to line 1001 only: 1,000 lines name no image")
+    assert done.refused[-1].reason.startswith(
+        "records.jsonl was read to line 1001 only: 1,000 lines name no image"
+    )
 
 
 async def test_collections_come_in_whatever_their_order(tmp_path):
     names = ["Outer/Inner", "Outer"]
-    listed = json.dumps({"collections": [{"name": name, "images": ["00112233445566ff"]} for name in names]}).encode()
+    listed = json.dumps(
+        {"collections": [{"name": name, "images": ["00112233445566ff"]} for name in names]}
+    ).encode()
     async with open_desk(tmp_path / "home") as desk:
         for done in (ImportResult(added=1), ImportResult(already_there=1)):
-            assert await take(desk, tmp_path, archive(record(GOOD), **{"collection.json": listed})) == done
+            assert (
+                await take(desk, tmp_path, archive(record(GOOD), **{"collection.json": listed}))
+                == done
+            )
         there = {one.name: one.images for one in await desk.library.collections.list()}
         assert there == {"Outer": 1, "Outer/Inner": 1}
 
@@ -300,8 +337,12 @@ async def test_collections_come_in_whatever_their_order(tmp_path):
 async def test_a_collection_takes_in_images_of_its_own_archive_only(tmp_path):
     async with open_desk(tmp_path / "home") as desk:
         mine = await desk.shelf.add(data=OTHER)
-        await take(desk, tmp_path, archive(record(GOOD), **collection([mine.id, "00112233445566ff"])))
-        assert [one.id for one in await desk.library.collections.images("theirs")] == ["00112233445566ff"]
+        await take(
+            desk, tmp_path, archive(record(GOOD), **collection([mine.id, "00112233445566ff"]))
+        )
+        assert [one.id for one in await desk.library.collections.images("theirs")] == [
+            "00112233445566ff"
+        ]
 
 
 @pytest.mark.parametrize("name", ["", "a/b/c", "\0", "x" * 1000])
@@ -311,14 +352,25 @@ async def test_a_collection_that_cannot_be_called_so_is_named(name, tmp_path):
     assert "A collection is named by" in done.refused[0].reason
 
 
-@pytest.mark.parametrize("text", [b"", b"[]", b'{"collections": [{"name": 3}]}', b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "text", [b"", b"[]", b'{"collections": [{"name": 3}]}', b"\xff", b"[" * 100_000]
+)
 async def test_a_list_of_collections_that_is_none_is_named(text, tmp_path):
     _, done = await take_one(tmp_path, archive(record(GOOD), **{"collection.json": text}))
     assert [one.name for one in done.refused] == ["collection.json"]
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"null", b"{}", b"[" * 100_000, b"\xff\xfe", b'{"file": "a", "record": 3}', b"x" * 17_000_000]
+    "line",
+    [
+        b"",
+        b"null",
+        b"{}",
+        b"[" * 100_000,
+        b"\xff\xfe",
+        b'{"file": "a", "record": 3}',
+        b"x" * 17_000_000,
+    ],
 )
 async def test_a_line_that_is_no_record_hides_no_image(line, tmp_path):
     data = zip_of({"pictures/a.png": GOOD, "records.jsonl": line + b"\n"})
@@ -328,11 +380,15 @@ async def test_a_line_that_is_no_record_hides_no_image(line, tmp_path):
     assert bool(done.refused) == bool(line)
 
 
-@pytest.mark.parametrize("name", ["../home/imagen.sqlite3", "/etc/passwd", "nothing.png", "thumbnails/a.webp"])
+@pytest.mark.parametrize(
+    "name", ["../home/imagen.sqlite3", "/etc/passwd", "nothing.png", "thumbnails/a.webp"]
+)
 async def test_a_record_names_files_of_its_archive_only(name, tmp_path):
     line = json.dumps({"file": name, "record": record(GOOD)}).encode() + b"\n"
     _, done = await take_one(tmp_path, zip_of({"pictures/a.png": GOOD, "records.jsonl": line}))
-    assert [one.reason for one in done.refused] == [f"{name} is not in the archive, which has a record of it."]
+    assert [one.reason for one in done.refused] == [
+        f"{name} is not in the archive, which has a record of it."
+    ]
 
 
 LIES = {
@@ -341,17 +397,28 @@ LIES = {
     "rating": [-1, 6, 2**40],
     "tags": [["a,b"], ["x" * 65], ["\0"], [""]],
     "seconds": [-1.0, 1e300],
-    "created_at": ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z", "2500-01-01T00:00:00+14:00"],
+    "created_at": [
+        "0001-01-01T00:00:00+14:00",
+        "9999-12-31T23:59:59Z",
+        "2500-01-01T00:00:00+14:00",
+    ],
     "notes": ["x" * 200_000],
 }
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [(field, value) for field, values in LIES.items() for value in values], ids=str
+    ("field", "value"),
+    [(field, value) for field, values in LIES.items() for value in values],
+    ids=str,
 )
 async def test_a_value_that_no_column_holds_is_left_out(field, value, tmp_path):
     image, done = await take_one(tmp_path, archive(record(GOOD, **{field: value})))
-    assert (done.added, done.refused, image.id, image.prompt) == (1, (), "00112233445566ff", "a cat")
+    assert (done.added, done.refused, image.id, image.prompt) == (
+        1,
+        (),
+        "00112233445566ff",
+        "a cat",
+    )
     assert image.cost.usd is None
     assert image.seed is None
     assert image.rating == 0
@@ -361,7 +428,9 @@ async def test_a_value_that_no_column_holds_is_left_out(field, value, tmp_path):
     assert len(image.notes) <= 100_000
 
 
-@pytest.mark.parametrize("source", ["/etc/passwd", "https://evil.example/x.png", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "source", ["/etc/passwd", "https://evil.example/x.png", "file:///etc/passwd"]
+)
 async def test_a_request_that_names_files_or_links_does_not_come_in(source, tmp_path):
     request = {"operation": "edit", "prompt": "a cat", "images": [source]}
     image, done = await take_one(tmp_path, archive(record(GOOD, request=request)), trusted=True)
@@ -395,7 +464,9 @@ async def test_an_image_that_one_was_made_from_names_no_file_to_delete(name, tru
     request = {"operation": "edit", "prompt": "a cat", "images": [source]}
     async with open_desk(tmp_path / "deep" / "home") as desk:
         done = await take(desk, tmp_path, archive(record(GOOD, request=request)), trusted=trusted)
-        assert [one.name for one in done.doubted] == ([] if name == "has no ending" else ["pictures/a.png"])
+        assert [one.name for one in done.doubted] == (
+            [] if name == "has no ending" else ["pictures/a.png"]
+        )
         (image,) = await desk.everything()
         assert image.prompt == "a cat"
         assert await desk.library.delete(image) == 1
@@ -409,7 +480,10 @@ async def test_what_would_be_sent_or_counted_is_kept_of_ones_own_archives_only(t
     expected = imagen.Generate(prompt="a cat")
     if trusted:
         expected = msgspec.structs.replace(
-            expected, options={"webhook": "https://evil.example"}, tag="theirs", assume_usd=Decimal(0)
+            expected,
+            options={"webhook": "https://evil.example"},
+            tag="theirs",
+            assume_usd=Decimal(0),
         )
     assert image.request == expected
 
@@ -440,5 +514,7 @@ async def test_half_a_letter_is_no_text(tmp_path):
     line = json.dumps({"file": "pictures/a.png", "record": record(GOOD)})
     line = line.replace('{"operation": "generate", "prompt": "a cat"}', text)
     assert "ud800" in line
-    image, _ = await take_one(tmp_path, zip_of({"pictures/a.png": GOOD, "records.jsonl": line.encode()}))
+    image, _ = await take_one(
+        tmp_path, zip_of({"pictures/a.png": GOOD, "records.jsonl": line.encode()})
+    )
     assert image.data == GOOD

@@ -45,7 +45,9 @@ class Answer:
         assert [body["more_body"] for body in bodies] == [True] * (len(bodies) - 1) + [False]
 
 
-async def ask(app: Application, path: str, *, method: str = "GET", query: str = "", **headers: str) -> Answer:
+async def ask(
+    app: Application, path: str, *, method: str = "GET", query: str = "", **headers: str
+) -> Answer:
     said: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -56,7 +58,13 @@ async def ask(app: Application, path: str, *, method: str = "GET", query: str = 
         raise AssertionError("nothing of the body is of interest")
 
     fields = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(), "headers": fields}
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": query.encode(),
+        "headers": fields,
+    }
     await app(scope, receive, send)
     answer = Answer(said)
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -66,12 +74,17 @@ async def ask(app: Application, path: str, *, method: str = "GET", query: str = 
 
 
 @asynccontextmanager
-async def open_shared(tmp_path, count: int = 1) -> AsyncIterator[tuple[Desk, Application, str, list[imagen.Image]]]:
+async def open_shared(
+    tmp_path, count: int = 1
+) -> AsyncIterator[tuple[Desk, Application, str, list[imagen.Image]]]:
     """A collection with images, and the token that opens it."""
     async with open_desk(tmp_path) as desk:
         images = [
             await desk.shelf.add(
-                prompt="a secret prompt", notes="secret", tags=("hush",), data=png((day, 9, 9), (64, 40))
+                prompt="a secret prompt",
+                notes="secret",
+                tags=("hush",),
+                data=png((day, 9, 9), (64, 40)),
             )
             for day in range(count)
         ]
@@ -108,9 +121,15 @@ async def test_a_link_to_a_collection_is_a_page_that_says_nothing_of_its_images(
         assert answer.headers["content-security-policy"].endswith("frame-ancestors 'none'")
         page = answer.body.decode()
         links = re.findall(r'(?:href|src)="([^"]+)"', page)
-        assert links == [link for image in images for link in (f"{token}/{image.id}", f"{token}/{image.id}?thumbnail")]
+        assert links == [
+            link
+            for image in images
+            for link in (f"{token}/{image.id}", f"{token}/{image.id}?thumbnail")
+        ]
         assert "for the &lt;i&gt;Smiths" in page
-        assert not [word for word in ("secret", "hush", "0.04", "test-model", "plans") if word in page]
+        assert not [
+            word for word in ("secret", "hush", "0.04", "test-model", "plans") if word in page
+        ]
 
 
 async def test_an_image_of_a_collection_is_sent_large_and_small(tmp_path):
@@ -133,7 +152,9 @@ async def test_what_somebody_has_is_not_sent_again(query, tmp_path):
             again = await ask(app, f"/{token}/{image.id}", query=query, if_none_match=given_tags)
             assert (again.status, again.body, again.headers["etag"]) == (304, b"", tag)
             assert "content-length" not in again.headers
-        assert (await ask(app, f"/{token}/{image.id}", query=query, if_none_match='"x"')).status == 200
+        assert (
+            await ask(app, f"/{token}/{image.id}", query=query, if_none_match='"x"')
+        ).status == 200
 
 
 async def test_head_says_the_same_without_the_body(tmp_path):
@@ -159,7 +180,15 @@ async def test_everything_that_does_not_work_gets_the_same_answer(tmp_path):
         outside = await desk.shelf.add(data=png((1, 1, 1)))
         await desk.library.trash(other)
         forged = token[:20] + ("A" if token[20] != "A" else "B") + token[21:]
-        paths = ["", "/", "/x", f"/{forged}", f"/{revoked.token}", f"/{token}/", f"/{token}/{other.id}"]
+        paths = [
+            "",
+            "/",
+            "/x",
+            f"/{forged}",
+            f"/{revoked.token}",
+            f"/{token}/",
+            f"/{token}/{other.id}",
+        ]
         paths += [
             f"/{token}/{outside.id}",
             f"/{token}/../{image.id}",
@@ -264,7 +293,9 @@ def with_webp_chunk(kind: bytes, body: bytes) -> bytes:
     "data",
     [
         pytest.param(saved("GIF", comment=SECRET), id="GIF: a comment"),
-        pytest.param(saved("GIF", frames=3, loop=0, comment=SECRET), id="GIF: a comment of one that moves"),
+        pytest.param(
+            saved("GIF", frames=3, loop=0, comment=SECRET), id="GIF: a comment of one that moves"
+        ),
         pytest.param(saved("GIF") + SECRET, id="GIF: behind the end"),
         pytest.param(saved("PNG") + SECRET, id="PNG: behind the end"),
         pytest.param(with_png_chunk(b"prVt", SECRET), id="PNG: a chunk of somebody's own"),
@@ -272,11 +303,13 @@ def with_webp_chunk(kind: bytes, body: bytes) -> bytes:
         pytest.param(saved("JPEG") + SECRET, id="JPEG: behind the end"),
         pytest.param(saved("JPEG", comment=SECRET), id="JPEG: a comment"),
         pytest.param(
-            with_segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + SECRET), id="JPEG: more of an XMP packet"
+            with_segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + SECRET),
+            id="JPEG: more of an XMP packet",
         ),
         pytest.param(with_segment(0xE9, SECRET), id="JPEG: an application of somebody's own"),
         pytest.param(
-            saved("JPEG")[:-2] + b"\xff\xfe\x00\x11" + SECRET + b"\xff\xd9", id="JPEG: a comment behind the scan"
+            saved("JPEG")[:-2] + b"\xff\xfe\x00\x11" + SECRET + b"\xff\xd9",
+            id="JPEG: a comment behind the scan",
         ),
         pytest.param(saved("WEBP") + SECRET, id="WebP: behind the end"),
         pytest.param(with_webp_chunk(b"mine", SECRET), id="WebP: a chunk of somebody's own"),
@@ -301,7 +334,9 @@ async def test_nothing_that_stands_anywhere_in_a_file_is_sent(data, tmp_path):
         pytest.param(saved("GIF", frames=3, loop=0), id="GIF that moves"),
         pytest.param(saved("PNG", frames=3), id="PNG that moves"),
         pytest.param(saved("PNG", icc_profile=b"colours", dpi=(72, 72)), id="PNG with colours"),
-        pytest.param(saved("JPEG", progressive=True, icc_profile=b"colours"), id="JPEG of several scans"),
+        pytest.param(
+            saved("JPEG", progressive=True, icc_profile=b"colours"), id="JPEG of several scans"
+        ),
         pytest.param(saved("JPEG", restart_marker_blocks=1), id="JPEG in parts"),
         pytest.param(saved("WEBP", lossless=True), id="WebP"),
         pytest.param(saved("WEBP", frames=3, icc_profile=b"colours"), id="WebP that moves"),
@@ -341,7 +376,12 @@ async def test_whoever_takes_nothing_holds_no_file_for_ever(tmp_path, autojump_c
     async with open_desk(tmp_path) as desk:
         image = await desk.shelf.add(data=with_png_chunk(b"caBX", b"\0" * 1_000_000))
         app = share_app(desk.shares)
-        scope = {"type": "http", "method": "GET", "path": f"/{(await desk.shares.share(image)).token}", "headers": []}
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": f"/{(await desk.shares.share(image)).token}",
+            "headers": [],
+        }
 
         async def send(message: Message) -> None:
             if message["type"] == "http.response.body":
@@ -353,7 +393,8 @@ async def test_whoever_takes_nothing_holds_no_file_for_ever(tmp_path, autojump_c
 
 @settings(max_examples=80, deadline=None)
 @given(
-    path=st.text() | st.lists(st.sampled_from(("", "..", "x" * 60, "%2e", "\0")), max_size=4).map("/".join),
+    path=st.text()
+    | st.lists(st.sampled_from(("", "..", "x" * 60, "%2e", "\0")), max_size=4).map("/".join),
     method=st.sampled_from(("GET", "HEAD")) | st.text(),
     query=st.binary(),
     headers=st.lists(st.tuples(st.just(b"if-none-match") | st.binary(), st.binary()), max_size=3),
@@ -411,16 +452,21 @@ async def test_over_real_sockets(tmp_path):
             token = (await desk.shares.share(collection="sea")).token
             app = share_app(desk.shares)
             async with trio.open_nursery() as nursery:
-                await nursery.start(partial(hypercorn.trio.serve, app, config, shutdown_trigger=stop.wait))
+                await nursery.start(
+                    partial(hypercorn.trio.serve, app, config, shutdown_trigger=stop.wait)
+                )
                 got = await http.get(f"{base}/look/{token}/{image.id}")
                 assert (got.status_code, got.content) == (200, data)
                 head = await http.head(f"{base}/look/{token}/{image.id}")
                 assert (head.status_code, head.headers["content-length"]) == (200, str(len(data)))
                 again = await http.get(
-                    f"{base}/look/{token}/{image.id}", headers={"If-None-Match": got.headers["etag"]}
+                    f"{base}/look/{token}/{image.id}",
+                    headers={"If-None-Match": got.headers["etag"]},
                 )
                 assert (again.status_code, again.content) == (304, b"")
                 assert (await http.get(f"{base}/look/{token}")).text.count("<figure>") == 1
                 assert (await http.get(f"{base}/look/{token[::-1]}")).status_code == 404
-                assert (await http.post(f"{base}/look/{token}", content=b"x" * 1000)).status_code == 405
+                assert (
+                    await http.post(f"{base}/look/{token}", content=b"x" * 1000)
+                ).status_code == 405
                 stop.set()

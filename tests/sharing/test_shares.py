@@ -1,4 +1,6 @@
-"""Links end by themselves, can be taken back, and cannot be made by anybody else."""
+"""Links end by themselves, can be taken back, and cannot be made by anybody
+else.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +94,9 @@ async def test_links_are_listed_newest_first_and_those_that_ended_only_when_aske
         await desk.shares.revoke(made[2].id)
         desk.shelf.clock.now += 2 * DAY.total_seconds()
         assert await desk.shares.list() == [made[1]]
-        assert [share.id for share in await desk.shares.list(ended=True)] == [share.id for share in reversed(made)]
+        assert [share.id for share in await desk.shares.list(ended=True)] == [
+            share.id for share in reversed(made)
+        ]
         assert len(await desk.shares.list(ended=True, limit=2)) == 2
 
 
@@ -107,7 +111,9 @@ async def test_a_token_with_another_letter_opens_nothing(at, shift, tmp_path):
 
 
 @settings(max_examples=300)
-@given(token=st.text() | st.text(LETTERS, min_size=60, max_size=60) | st.text(min_size=60, max_size=60))
+@given(
+    token=st.text() | st.text(LETTERS, min_size=60, max_size=60) | st.text(min_size=60, max_size=60)
+)
 def test_no_text_at_all_is_a_token_unless_it_was_signed(token):
     assert TOKENS.read(token, 0) is None
 
@@ -148,7 +154,9 @@ async def test_without_a_secret_nothing_is_shared_and_nothing_opens(tmp_path):
         token = (await desk.shares.share(await desk.shelf.add())).token
     async with open_desk(tmp_path, secret=None) as desk:
         for call in (desk.shares.share("x"), desk.shares.list()):
-            with pytest.raises(imagen.ConfigurationError, match="set IMAGEN_SHARE_SECRET to at least 16"):
+            with pytest.raises(
+                imagen.ConfigurationError, match="set IMAGEN_SHARE_SECRET to at least 16"
+            ):
                 await call
         assert await desk.shares.resolve(token) is None
     with pytest.raises(imagen.ConfigurationError, match="IMAGEN_SHARE_SECRET is too short"):
@@ -195,9 +203,14 @@ async def test_what_is_asked_of_the_table_uses_an_index(tmp_path):
         desk.shelf.database.read = note  # type: ignore[method-assign, assignment]
         await use(desk)
         for sql in asked:
-            plan = " ".join(str(row[3]) for row in await read(f"EXPLAIN QUERY PLAN {sql}", (None,) * sql.count("?")))
+            plan = " ".join(
+                str(row[3])
+                for row in await read(f"EXPLAIN QUERY PLAN {sql}", (None,) * sql.count("?"))
+            )
             assert "USING" in plan, sql
-            assert not [step for step in plan.split("SCAN ")[1:] if "USING INDEX" not in step], f"{sql}: {plan}"
+            assert not [step for step in plan.split("SCAN ")[1:] if "USING INDEX" not in step], (
+                f"{sql}: {plan}"
+            )
 
 
 async def use(desk: Desk) -> None:

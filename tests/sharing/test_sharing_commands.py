@@ -54,14 +54,18 @@ async def test_what_is_exported_is_named_one_way(shell, tmp_path):
     _, (record,), _ = await shell.run_json("export", "--collection", "boats", "--out", "boats.zip")
     assert record["images"] == 1
     with zipfile.ZipFile(shell.home / "boats.zip") as archive:
-        assert [ids[1] in name for name in archive.namelist() if name.startswith("pictures/")] == [True]
+        assert [ids[1] in name for name in archive.namelist() if name.startswith("pictures/")] == [
+            True
+        ]
     for arguments in ((), (ids[0], "--all"), (ids[0], "--collection", "boats")):
         done = await shell.run("export", *arguments, "--out", "x.zip")
         assert (done.returncode, b"Say which images" in done.stderr) == (2, True)
 
 
 async def test_what_was_not_taken_in_is_said_and_is_the_exit_status(shell):
-    (shell.home / "theirs.zip").write_bytes(zip_of({"a.png": b"none\x1b[2J", "b\x1b.png": b"", "c.png": png()}))
+    (shell.home / "theirs.zip").write_bytes(
+        zip_of({"a.png": b"none\x1b[2J", "b\x1b.png": b"", "c.png": png()})
+    )
     done = await shell.run("import", "theirs.zip")
     assert done.returncode == 1
     assert done.stdout.decode().splitlines() == [
@@ -108,7 +112,11 @@ async def test_what_is_missing_for_a_link_is_said(shell):
     assert (done.returncode, b"set IMAGEN_SHARE_SECRET" in done.stderr) == (2, True)
     shell.environ["IMAGEN_SHARE_SECRET"] = "a-secret-of-this-test"
     done = await shell.run("share", image_id)
-    assert (done.returncode, len(done.stdout.strip()), b"set IMAGEN_SHARE_URL" in done.stderr) == (0, 60, True)
+    assert (done.returncode, len(done.stdout.strip()), b"set IMAGEN_SHARE_URL" in done.stderr) == (
+        0,
+        60,
+        True,
+    )
     for arguments in ((), (image_id, "--list"), (image_id, "--expires", "soon")):
         assert (await shell.run("share", *arguments)).returncode == 2
 

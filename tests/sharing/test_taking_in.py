@@ -1,4 +1,6 @@
-"""Images that are no archive of ours: copies, files with sidecars, those of other programs, folders."""
+"""Images that are no archive of ours: copies, files with sidecars, those of
+other programs, folders.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ from imagen.sharing import ImportResult
 from tests.sharing.desk import Desk, open_desk, zip_of
 from tests.support import png
 
-LINES = "a cat\nNegative prompt: dogs\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 42, Model: dreamshaper"
+LINES = (
+    "a cat\nNegative prompt: dogs\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 42, Model:"
+    " dreamshaper"
+)
 
 
 def of_automatic1111() -> bytes:
@@ -48,10 +53,22 @@ async def test_a_copy_that_was_saved_comes_back_as_the_image_it_was_made_from(wh
     async with open_desk(tmp_path / "after") as desk:
         assert await desk.archives.import_from(tmp_path / "out" / what) == ImportResult(added=1)
         after = await only(desk)
-        assert (after.id, after.sha256, after.prompt, after.seed) == (before.id, before.sha256, "a cat", 7)
-        assert (after.tags, after.notes, after.rating, after.cost) == (("sea",), "nice", 4, before.cost)
+        assert (after.id, after.sha256, after.prompt, after.seed) == (
+            before.id,
+            before.sha256,
+            "a cat",
+            7,
+        )
+        assert (after.tags, after.notes, after.rating, after.cost) == (
+            ("sea",),
+            "nice",
+            4,
+            before.cost,
+        )
         assert after.attempt_id == ""
-        assert await desk.archives.import_from(tmp_path / "out" / what) == ImportResult(already_there=1)
+        assert await desk.archives.import_from(tmp_path / "out" / what) == ImportResult(
+            already_there=1
+        )
 
 
 async def test_a_copy_that_is_there_already_is_found_by_its_bytes(tmp_path):
@@ -59,7 +76,9 @@ async def test_a_copy_that_is_there_already_is_found_by_its_bytes(tmp_path):
         image = await desk.shelf.add()
         for record in (True, False):
             image.save(tmp_path / "copy.png", record=record)
-            assert await desk.archives.import_from(tmp_path / "copy.png") == ImportResult(already_there=1)
+            assert await desk.archives.import_from(tmp_path / "copy.png") == ImportResult(
+                already_there=1
+            )
         assert await desk.everything() == [image]
 
 
@@ -73,7 +92,9 @@ async def test_a_record_beside_an_image_is_believed_of_its_own_bytes_only(packed
     source = tmp_path / "out"
     if packed:
         source = tmp_path / "packed.zip"
-        source.write_bytes(zip_of({one.name: one.read_bytes() for one in (tmp_path / "out").iterdir()}))
+        source.write_bytes(
+            zip_of({one.name: one.read_bytes() for one in (tmp_path / "out").iterdir()})
+        )
     async with open_desk(tmp_path / "after") as desk:
         done = await desk.archives.import_from(source)
         assert (done.added, [one.name for one in done.doubted]) == (2, ["other.png"])
@@ -101,7 +122,9 @@ async def test_an_image_of_another_program_comes_with_what_that_says(tmp_path):
     async with open_desk(tmp_path / "home") as desk:
         assert await desk.archives.import_from(tmp_path / "a.PNG") == ImportResult(added=1)
         image = await only(desk)
-        assert image.request == imagen.Generate(prompt="a cat", negative_prompt="dogs", seed=42, guidance=7.0, steps=20)
+        assert image.request == imagen.Generate(
+            prompt="a cat", negative_prompt="dogs", seed=42, guidance=7.0, steps=20
+        )
         assert (image.provider, image.model, image.seed) == ("automatic1111", "dreamshaper", 42)
         assert image.created_at.timestamp() == 1_700_000_000
         assert image.data == of_automatic1111()
@@ -122,7 +145,9 @@ async def test_a_folder_is_taken_in_with_those_in_it_but_no_links_and_nothing_hi
     async with open_desk(tmp_path / "home") as desk:
         done = await desk.archives.import_from(folder)
         assert done.added == 2
-        assert [one.reason for one in done.refused] == ["link.png is a link, which is not followed."]
+        assert [one.reason for one in done.refused] == [
+            "link.png is a link, which is not followed."
+        ]
 
 
 @pytest.mark.parametrize("again", ["unpacked", "packed.zip", "deep.zip"])
@@ -134,9 +159,16 @@ async def test_an_archive_that_was_unpacked_and_packed_again_is_as_good(again, t
         await desk.archives.export_to(tmp_path / "all.zip")
     with zipfile.ZipFile(tmp_path / "all.zip") as archive:
         archive.extractall(tmp_path / "unpacked")
-    files = {path: path.relative_to(tmp_path / "unpacked") for path in (tmp_path / "unpacked").rglob("*.*")}
-    (tmp_path / "packed.zip").write_bytes(zip_of({str(name): path.read_bytes() for path, name in files.items()}))
-    (tmp_path / "deep.zip").write_bytes(zip_of({f"all/{name}": path.read_bytes() for path, name in files.items()}))
+    files = {
+        path: path.relative_to(tmp_path / "unpacked")
+        for path in (tmp_path / "unpacked").rglob("*.*")
+    }
+    (tmp_path / "packed.zip").write_bytes(
+        zip_of({str(name): path.read_bytes() for path, name in files.items()})
+    )
+    (tmp_path / "deep.zip").write_bytes(
+        zip_of({f"all/{name}": path.read_bytes() for path, name in files.items()})
+    )
     async with open_desk(tmp_path / "after") as desk:
         assert await desk.archives.import_from(tmp_path / again) == ImportResult(added=1)
         assert (await only(desk)).notes == "nice"
@@ -169,7 +201,9 @@ async def test_a_file_that_was_lost_comes_back_with_an_import(tmp_path):
         await desk.archives.export_to(tmp_path / "all.zip")
         assert image.path is not None
         image.path.unlink()
-        assert await desk.archives.import_from(tmp_path / "all.zip") == ImportResult(already_there=1)
+        assert await desk.archives.import_from(tmp_path / "all.zip") == ImportResult(
+            already_there=1
+        )
         assert (await only(desk)).data == data
 
 
@@ -178,7 +212,9 @@ async def test_an_image_in_the_trash_stays_there(tmp_path):
         image = await desk.shelf.add()
         await desk.archives.export_to(tmp_path / "all.zip")
         await desk.library.trash(image)
-        assert await desk.archives.import_from(tmp_path / "all.zip") == ImportResult(already_there=1)
+        assert await desk.archives.import_from(tmp_path / "all.zip") == ImportResult(
+            already_there=1
+        )
         assert (await only(desk)).trashed_at is not None
 
 
@@ -205,7 +241,9 @@ async def test_a_file_that_is_too_large_or_cannot_be_read_is_named(tmp_path, mon
     (folder / "a.png").write_bytes(png() + b"\0" * (1 << 20))
     (folder / "b.png").write_bytes(png())
     os.mkfifo(folder / "c.png")
-    (tmp_path / "theirs.zip").write_bytes(zip_of({"a.png": png() + b"\0" * (1 << 20), "d.png": png((3, 3, 3))}))
+    (tmp_path / "theirs.zip").write_bytes(
+        zip_of({"a.png": png() + b"\0" * (1 << 20), "d.png": png((3, 3, 3))})
+    )
     async with open_desk(tmp_path / "home") as desk:
         done = await desk.archives.import_from(folder)
         assert (done.added, [one.reason for one in done.refused]) == (
@@ -213,7 +251,10 @@ async def test_a_file_that_is_too_large_or_cannot_be_read_is_named(tmp_path, mon
             ["a.png is larger than 1 MiB.", "c.png is no file."],
         )
         done = await desk.archives.import_from(tmp_path / "theirs.zip")
-        assert (done.added, [one.reason for one in done.refused]) == (1, ["a.png is larger than 1 MiB."])
+        assert (done.added, [one.reason for one in done.refused]) == (
+            1,
+            ["a.png is larger than 1 MiB."],
+        )
 
 
 async def test_a_link_that_its_owner_names_is_followed(tmp_path):

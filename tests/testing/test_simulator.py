@@ -1,4 +1,6 @@
-"""The simulator against recorded replies, and each fault against what it says on the wire and on the bill."""
+"""The simulator against recorded replies, and each fault against what it says
+on the wire and on the bill.
+"""
 
 import base64
 import contextlib
@@ -70,7 +72,9 @@ def recorded(name: str) -> Json:
 
 
 def recorded_error(name: str) -> Json:
-    return next(case["response"] for case in recorded("errors.json")["cases"] if case["name"] == name)
+    return next(
+        case["response"] for case in recorded("errors.json")["cases"] if case["name"] == name
+    )
 
 
 @contextlib.asynccontextmanager
@@ -84,7 +88,9 @@ async def post(http: httpx2.AsyncClient, simulator: Simulator, **fields: object)
     return await http.post(f"{simulator.base_url('openai')}/images/generations", json=body)
 
 
-async def post_nexos(http: httpx2.AsyncClient, simulator: Simulator, **fields: object) -> httpx2.Response:
+async def post_nexos(
+    http: httpx2.AsyncClient, simulator: Simulator, **fields: object
+) -> httpx2.Response:
     body = {"model": "Imagen 4", "prompt": "a red circle", "response_format": "b64_json", **fields}
     return await http.post(f"{simulator.base_url('nexos')}/images/generations", json=body)
 
@@ -117,8 +123,12 @@ def error_of(reply: httpx2.Response) -> Json:
 
 
 async def raw_exchange(simulator: Simulator, request: bytes) -> bytes:
-    """Send bytes, and read what comes until the server closes. Raises BrokenResourceError on an RST."""
-    async with await trio.open_tcp_stream("127.0.0.1", int(simulator.url.rpartition(":")[2])) as stream:
+    """Send bytes, and read what comes until the server closes. Raises
+    BrokenResourceError on an RST.
+    """
+    async with await trio.open_tcp_stream(
+        "127.0.0.1", int(simulator.url.rpartition(":")[2])
+    ) as stream:
         await stream.send_all(request)
         return b"".join([part async for part in stream])
 
@@ -126,8 +136,8 @@ async def raw_exchange(simulator: Simulator, request: bytes) -> bytes:
 def raw_request(fields: Json | None = None) -> bytes:
     body = json.dumps(fields or {"model": "gpt-image-2", "prompt": "x"}).encode()
     return (
-        b"POST /openai/v1/images/generations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer test-key\r\n"
-        b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+        b"POST /openai/v1/images/generations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer"
+        b" test-key\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
     )
 
 
@@ -145,7 +155,9 @@ async def test_a_generation_has_the_recorded_shape() -> None:
         wanted[name] for name in ("background", "output_format", "quality", "size")
     ]
     headers = recorded("generate-gpt-image-1.json")["response"]["headers"]
-    assert {name for name in headers if not name.startswith("cf-") and name != "server"} <= set(reply.headers)
+    assert {name for name in headers if not name.startswith("cf-") and name != "server"} <= set(
+        reply.headers
+    )
 
 
 async def test_images_have_the_size_asked_for_and_differ() -> None:
@@ -178,11 +190,20 @@ async def test_a_dalle_reply_has_links_that_can_be_fetched() -> None:
 
 async def test_the_bill_is_the_usage_times_the_token_prices() -> None:
     async with open_simulator() as simulator, open_http() as http:
-        usage = (await post(http, simulator, model="gpt-image-1.5", quality="high", n=2)).json()["usage"]
+        usage = (await post(http, simulator, model="gpt-image-1.5", quality="high", n=2)).json()[
+            "usage"
+        ]
     assert usage["output_tokens"] == 2 * 4160
-    expected = (usage["input_tokens"] * Decimal(5) + usage["output_tokens"] * Decimal(32)) / 1_000_000
+    expected = (
+        usage["input_tokens"] * Decimal(5) + usage["output_tokens"] * Decimal(32)
+    ) / 1_000_000
     [bill] = simulator.bills
-    assert (bill.usd, bill.images, bill.model, bill.delivered) == (expected, 2, "gpt-image-1.5", True)
+    assert (bill.usd, bill.images, bill.model, bill.delivered) == (
+        expected,
+        2,
+        "gpt-image-1.5",
+        True,
+    )
 
 
 async def test_gpt_image_2_costs_about_its_list_price() -> None:
@@ -306,7 +327,11 @@ async def test_recorded_refusals_are_repeated_to_the_letter(case: str, fields: J
         ({"size": "3840x2176"}, "size", "invalid_value"),  # too many
         ({"output_format": "gif"}, "output_format", "invalid_value"),
         ({"output_compression": 50}, "output_compression", "unsupported_parameter"),
-        ({"output_format": "jpeg", "output_compression": 101}, "output_compression", "invalid_value"),
+        (
+            {"output_format": "jpeg", "output_compression": 101},
+            "output_compression",
+            "invalid_value",
+        ),
         ({"background": "transparent"}, "background", "invalid_value"),
         (
             {"model": "gpt-image-1.5", "background": "transparent", "output_format": "jpeg"},
@@ -317,7 +342,11 @@ async def test_recorded_refusals_are_repeated_to_the_letter(case: str, fields: J
         ({"partial_images": 2}, "partial_images", "unsupported_parameter"),
         ({"stream": True, "partial_images": 4}, "partial_images", "invalid_value"),
         ({"stream": "yes"}, "stream", "invalid_type"),
-        ({"model": "gpt-image-2.6-flare", "frame_count": 4}, "frame_count", "unsupported_parameter"),
+        (
+            {"model": "gpt-image-2.6-flare", "frame_count": 4},
+            "frame_count",
+            "unsupported_parameter",
+        ),
         (
             {"model": "gpt-image-2.6-flare", "output_format": "gif", "stream": True},
             "stream",
@@ -369,7 +398,10 @@ async def test_a_nexos_reply_has_the_form_asked_for(format: str) -> None:
     simulation = open_simulator(usd_per_image="0.05", image_bytes=30_000)
     async with simulation as simulator, open_http() as http:
         reply = await post_nexos(http, simulator, n=2, response_format=format, size="512x512")
-        assert shape(reply.json()) == {"created": None, "data": [{format: None, "revised_prompt": None}]}
+        assert shape(reply.json()) == {
+            "created": None,
+            "data": [{format: None, "revised_prompt": None}],
+        }
         if format == "url":
             content = (await fetch(reply.json()["data"][1]["url"])).content
         else:
@@ -383,7 +415,9 @@ async def test_nexos_takes_names_and_uuids_and_three_key_headers() -> None:
     async with open_simulator() as simulator, open_http() as http:
         for model in NEXOS_MODELS[:7]:
             for name in (model.name, model.uuid):
-                assert (await post_nexos(http, simulator, model=name, size="256x256")).status_code == 200
+                assert (
+                    await post_nexos(http, simulator, model=name, size="256x256")
+                ).status_code == 200
         del http.headers["authorization"]
         assert (await post_nexos(http, simulator)).status_code == 401
         http.headers["x-api-key"] = "test-key"
@@ -417,11 +451,17 @@ async def test_nexos_is_strict(fields: Json, param: str) -> None:
 async def test_nexos_does_not_find_other_models(name: str) -> None:
     async with open_simulator() as simulator, open_http() as http:
         reply = await post_nexos(http, simulator, model=name)
-    assert (reply.status_code, error_of(reply)) == (404, {"code": 100110, "message": "Model not found"})
+    assert (reply.status_code, error_of(reply)) == (
+        404,
+        {"code": 100110, "message": "Model not found"},
+    )
 
 
 async def test_nexos_lists_what_a_test_gives_it() -> None:
-    twins = [NexosModel(name="Imagen 4", uuid=f"00000000-0000-4000-8000-00000000000{at}") for at in (1, 2)]
+    twins = [
+        NexosModel(name="Imagen 4", uuid=f"00000000-0000-4000-8000-00000000000{at}")
+        for at in (1, 2)
+    ]
     nexos = Nexos(models=twins, credits_per_image=Decimal("4.5"))
     async with open_simulator(nexos) as simulator, open_http() as http:
         listed = (await http.get(f"{simulator.base_url('nexos')}/models")).json()
@@ -468,7 +508,9 @@ async def test_a_refusal_is_the_recorded_one() -> None:
     wanted = recorded_error("prompt refused by moderation")["body"]["error"]
     async with open_simulator(faults=Refused()) as simulator, open_http() as http:
         error = error_of(await post(http, simulator))
-    without_id = [re.sub(r"req_\w+", "req_", text) for text in (error["message"], wanted["message"])]
+    without_id = [
+        re.sub(r"req_\w+", "req_", text) for text in (error["message"], wanted["message"])
+    ]
     assert without_id[0] == without_id[1]
     assert {**error, "message": ""} == {**wanted, "message": ""}
 
@@ -491,7 +533,10 @@ async def test_the_wait_after_a_429_stands_in_the_header_or_in_the_text() -> Non
 
 
 async def test_fewer_images_are_billed_as_few() -> None:
-    async with open_simulator(faults=FewerImages(), usd_per_image="1") as simulator, open_http() as http:
+    async with (
+        open_simulator(faults=FewerImages(), usd_per_image="1") as simulator,
+        open_http() as http,
+    ):
         assert len((await post(http, simulator, n=2)).json()["data"]) == 1
         assert (await post(http, simulator, n=1)).json()["data"] == []
     assert [(bill.images, bill.usd, bill.delivered) for bill in simulator.bills] == [
@@ -519,7 +564,10 @@ async def test_wrong_media_is_a_page_where_an_image_should_be() -> None:
 async def test_an_expired_link_answers_403_and_was_billed() -> None:
     faults = [ExpiredLink(), ExpiredLink(status=404), None]
     async with open_simulator(faults=faults, usd_per_image="1") as simulator, open_http() as http:
-        urls = [(await post_nexos(http, simulator, response_format="url")).json()["data"][0]["url"] for _ in faults]
+        urls = [
+            (await post_nexos(http, simulator, response_format="url")).json()["data"][0]["url"]
+            for _ in faults
+        ]
         async with httpx2.AsyncClient(trust_env=False) as keyless:
             assert [(await keyless.get(url)).status_code for url in urls] == [403, 404, 200]
     assert [bill.delivered for bill in simulator.bills] == [False, False, True]
@@ -558,7 +606,9 @@ async def test_a_stall_without_end_ends_when_the_client_gives_up() -> None:
 
 
 @pytest.mark.parametrize("sent", ["nothing", "headers", "half"])
-async def test_a_stall_sends_so_much_and_no_more(sent: Literal["nothing", "headers", "half"]) -> None:
+async def test_a_stall_sends_so_much_and_no_more(
+    sent: Literal["nothing", "headers", "half"],
+) -> None:
     async with open_simulator(faults=Stall(seconds=0.05, sent=sent)) as simulator:
         began = trio.current_time()
         got = await raw_exchange(simulator, raw_request())
@@ -594,7 +644,9 @@ async def test_a_stream_can_be_cut_after_a_partial() -> None:
     async with open_simulator(faults=Truncated(share=0.4, chunked=True)) as simulator:
         got = await raw_exchange(
             simulator,
-            raw_request({"model": "gpt-image-2", "prompt": "x", "stream": True, "partial_images": 1}),
+            raw_request(
+                {"model": "gpt-image-2", "prompt": "x", "stream": True, "partial_images": 1}
+            ),
         )
     assert b"event: image_generation.partial_image" in got
     assert b"event: image_generation.completed" not in got
@@ -624,7 +676,10 @@ async def test_an_html_error_is_a_page_and_costs_nothing() -> None:
 
 async def test_a_gzip_bomb_is_small_until_it_is_opened() -> None:
     size = (3 << 20) + 17
-    async with open_simulator(faults=GzipBomb(expands_to_bytes=size)) as simulator, open_http() as http:
+    async with (
+        open_simulator(faults=GzipBomb(expands_to_bytes=size)) as simulator,
+        open_http() as http,
+    ):
         reply = await post(http, simulator)
     assert int(reply.headers["content-length"]) < size / 500
     assert reply.content == b" " * size
@@ -681,14 +736,21 @@ def only_blue(received: Received) -> Fault | None:
 )
 async def test_a_plan_says_who_meets_what(plan: package.FaultPlan, statuses: list[int]) -> None:
     async with open_simulator(faults=plan) as simulator, open_http() as http:
-        await http.get(f"{simulator.base_url('openai')}/models")  # other requests do not shift the plan
-        got = [(await post(http, simulator, prompt=prompt)).status_code for prompt in ("red", "blue", "green")]
+        await http.get(
+            f"{simulator.base_url('openai')}/models"
+        )  # other requests do not shift the plan
+        got = [
+            (await post(http, simulator, prompt=prompt)).status_code
+            for prompt in ("red", "blue", "green")
+        ]
     assert got == statuses
 
 
 async def test_lists_and_downloads_have_plans_of_their_own() -> None:
     async with (
-        open_simulator(list_faults=[ServerError()], download_faults=[None, RateLimited(), Truncated()]) as simulator,
+        open_simulator(
+            list_faults=[ServerError()], download_faults=[None, RateLimited(), Truncated()]
+        ) as simulator,
         open_http() as http,
         httpx2.AsyncClient(trust_env=False) as keyless,
     ):
@@ -726,7 +788,12 @@ async def test_every_request_is_written_down() -> None:
         await http.get(f"{simulator.base_url('nexos')}/models?limit=3")
         await http.get(f"{simulator.url}/somewhere")
     first, second, third = simulator.received
-    assert (first.number, first.provider, first.kind, first.method) == (0, "openai", "create", "POST")
+    assert (first.number, first.provider, first.kind, first.method) == (
+        0,
+        "openai",
+        "create",
+        "POST",
+    )
     assert first.path == "/openai/v1/images/generations"
     assert json.loads(first.body)["prompt"] == "a red circle"
     assert first.headers["authorization"] == "Bearer test-key"
@@ -736,7 +803,11 @@ async def test_every_request_is_written_down() -> None:
 
 
 async def test_it_counts_what_is_in_flight_and_waits_for_arrivals() -> None:
-    async with open_simulator(latency=0.1) as simulator, open_http() as http, trio.open_nursery() as nursery:
+    async with (
+        open_simulator(latency=0.1) as simulator,
+        open_http() as http,
+        trio.open_nursery() as nursery,
+    ):
         for _ in range(5):
             nursery.start_soon(post, http, simulator)
         with trio.fail_after(5):
@@ -775,7 +846,9 @@ async def test_a_client_that_leaves_still_pays() -> None:
 async def test_a_client_that_leaves_in_the_middle_of_the_reply_is_no_delivery() -> None:
     async with open_simulator(image_bytes=20_000_000) as simulator:
         with trio.fail_after(5):
-            async with await trio.open_tcp_stream("127.0.0.1", int(simulator.url.rpartition(":")[2])) as stream:
+            async with await trio.open_tcp_stream(
+                "127.0.0.1", int(simulator.url.rpartition(":")[2])
+            ) as stream:
                 await stream.send_all(raw_request())
                 await stream.receive_some(1000)
             await simulator.wait_closed()
@@ -785,11 +858,15 @@ async def test_a_client_that_leaves_in_the_middle_of_the_reply_is_no_delivery() 
 async def test_a_client_that_resets_the_connection_does_no_harm() -> None:
     async with open_simulator(latency=60) as simulator:
         for request in (b"", b"GET /", raw_request()):
-            async with await trio.open_tcp_stream("127.0.0.1", int(simulator.url.rpartition(":")[2])) as stream:
+            async with await trio.open_tcp_stream(
+                "127.0.0.1", int(simulator.url.rpartition(":")[2])
+            ) as stream:
                 await stream.send_all(request)
                 if request.startswith(b"POST"):
                     await simulator.wait_received(1)
-                stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                stream.socket.setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+                )
             with trio.fail_after(5):
                 await simulator.wait_closed()
         assert [bill.delivered for bill in simulator.bills] == [False]
@@ -810,7 +887,11 @@ async def test_a_request_sent_during_the_answer_to_another_is_kept() -> None:
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/openai/v1/images/variations", 404), ("/nexos/v1/images/edits", 404), ("/openai/images/generations", 404)],
+    [
+        ("/openai/v1/images/variations", 404),
+        ("/nexos/v1/images/edits", 404),
+        ("/openai/images/generations", 404),
+    ],
 )
 async def test_paths_that_are_not_simulated_are_not_found(path: str, status: int) -> None:
     async with open_simulator() as simulator, open_http() as http:
@@ -848,7 +929,8 @@ async def test_leaving_the_block_closes_everything_at_once() -> None:
 
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery, open_simulator(latency=60) as simulator:
-            # The nursery outlives the simulator on purpose: its task must see the connection end.
+            # The nursery outlives the simulator on purpose: its task must see
+            # the connection end.
             url = f"{simulator.base_url('openai')}/images/generations"
             nursery.start_soon(ask, url)
             await simulator.wait_received(1)
@@ -879,7 +961,9 @@ async def test_a_deadline_around_the_block_works() -> None:
 )
 async def test_nonsense_is_hung_up_on(nonsense: bytes) -> None:
     async with open_simulator() as simulator:
-        async with await trio.open_tcp_stream("127.0.0.1", int(simulator.url.rpartition(":")[2])) as stream:
+        async with await trio.open_tcp_stream(
+            "127.0.0.1", int(simulator.url.rpartition(":")[2])
+        ) as stream:
             await stream.send_all(nonsense)
             await stream.send_eof()
             with trio.fail_after(5), contextlib.suppress(trio.BrokenResourceError):
@@ -906,7 +990,9 @@ async def test_chunked_requests_and_pipelined_ones_are_read() -> None:
 
 async def test_a_head_request_gets_no_body() -> None:
     async with open_simulator() as simulator:
-        got = await raw_exchange(simulator, b"HEAD /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        got = await raw_exchange(
+            simulator, b"HEAD /x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
     assert got.startswith(b"HTTP/1.1 404")
     assert got.endswith(b"\r\n\r\n")
 
@@ -946,14 +1032,18 @@ def test_the_exported_names_are_sorted_and_exist() -> None:
 # -- the process
 
 
-async def test_the_process_explains_itself_in_plain_text(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_process_explains_itself_in_plain_text(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     options = command_line(["--fault", "server-error:2", "--image-bytes", "30000", "--seed", "3"])
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run_from_command_line, options)
             while not (text := capsys.readouterr().out):
                 await trio.sleep(0.005)
-            variables = dict(line.removeprefix("export ").split("=", 1) for line in text.splitlines())
+            variables = dict(
+                line.removeprefix("export ").split("=", 1) for line in text.splitlines()
+            )
             async with open_http() as http:
                 url = variables["OPENAI_BASE_URL"]
                 for body in ({"model": "gpt-image-2", "prompt": "x"}, {"model": 7}):
@@ -998,15 +1088,21 @@ async def test_the_process_goes_on_when_nobody_reads_its_lines() -> None:
                 await process.wait()
 
 
-@pytest.mark.parametrize("arguments", [["--fault", "nonsense"], ["--fault", "reset:0"], ["--latency", "soon"]])
-def test_wrong_arguments_are_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [["--fault", "nonsense"], ["--fault", "reset:0"], ["--latency", "soon"]]
+)
+def test_wrong_arguments_are_refused(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         command_line(arguments)
     assert "usage:" in capsys.readouterr().err
 
 
 async def use_process(process: trio.Process, stop: signal.Signals) -> bytes:
-    """Draw one image, lose another, stop the process, and return what it printed about that."""
+    """Draw one image, lose another, stop the process, and return what it
+    printed about that.
+    """
     assert process.stdout is not None
     async with process.stdout:
         ready = json.loads(await process.stdout.receive_some())
@@ -1022,7 +1118,14 @@ async def use_process(process: trio.Process, stop: signal.Signals) -> bytes:
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 async def test_the_process_says_where_it_is_and_what_it_billed(stop: signal.Signals) -> None:
-    command = [sys.executable, "-m", "imagen.testing.simulator", "--json", "--usd-per-image", "0.04"]
+    command = [
+        sys.executable,
+        "-m",
+        "imagen.testing.simulator",
+        "--json",
+        "--usd-per-image",
+        "0.04",
+    ]
     command += ["--fault", "reset-after-billing:2", "--latency", "0.001-0.002"]
     with trio.fail_after(20):
         process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, cwd=ROOT)

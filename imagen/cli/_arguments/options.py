@@ -35,13 +35,20 @@ _MOST_USD = Decimal(1_000_000_000)
 
 
 def add_command(
-    parser: argparse.ArgumentParser, command: Callable[..., Awaitable[ExitStatus]], *, csv: bool = False
+    parser: argparse.ArgumentParser,
+    command: Callable[..., Awaitable[ExitStatus]],
+    *,
+    csv: bool = False,
 ) -> argparse.ArgumentParser:
     parser.set_defaults(command=command)
     forms = parser.add_mutually_exclusive_group()
-    forms.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
+    forms.add_argument(
+        "--json", action="store_true", help="one JSON object a line on standard output"
+    )
     if csv:
-        forms.add_argument("--csv", action="store_true", help="a table for other programs on standard output")
+        forms.add_argument(
+            "--csv", action="store_true", help="a table for other programs on standard output"
+        )
     return parser
 
 
@@ -62,7 +69,9 @@ def add_client_command(
 
 
 def add_out(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, metavar="DIR", help="a folder for copies with readable names")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="a folder for copies with readable names"
+    )
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:

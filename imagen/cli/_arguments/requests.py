@@ -38,24 +38,36 @@ def operation_name(request: Request) -> str:
 
 
 async def read_request(options: argparse.Namespace) -> Request:
-    """The request of a making command; a prompt of "-" is read from standard input, one of "@NAME" is a kept one."""
+    """The request of a making command; a prompt of "-" is read from standard
+    input, one of "@NAME" is a kept one.
+    """
     return await fill_request(await _read_bare_request(options), options)
 
 
 async def _read_bare_request(options: argparse.Namespace) -> Request:
     prompt = await read_words(options.prompt)
     fields = {name: getattr(options, name) for name in _COMMON}
-    fields |= {"prompt": prompt, "assume_usd": options.assume, "options": _read_options(options.option)}
+    fields |= {
+        "prompt": prompt,
+        "assume_usd": options.assume,
+        "options": _read_options(options.option),
+    }
     match options.operation:
         case "generate":
             return Generate(**fields, references=tuple(options.reference))
         case "edit":
             return Edit(**fields, images=tuple(options.image), mask=options.mask)
         case "vary":
-            return Vary(**fields, image=options.image, strength=options.strength, emulate=options.emulate)
+            return Vary(
+                **fields, image=options.image, strength=options.strength, emulate=options.emulate
+            )
         case "enhance":
             return Enhance(
-                **fields, image=options.image, scale=options.scale, mode=options.mode, emulate=options.emulate
+                **fields,
+                image=options.image,
+                scale=options.scale,
+                mode=options.mode,
+                emulate=options.emulate,
             )
         case _:
             return Restyle(

@@ -1,4 +1,6 @@
-"""Prompts that are filled in, and looks that are put on them, wherever a command takes a prompt."""
+"""Prompts that are filled in, and looks that are put on them, wherever a
+command takes a prompt.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,9 @@ async def read_words(prompt: str) -> str:
 
 
 class ResolvedPrompt(msgspec.Struct, frozen=True):
-    """What a prompt stands for: the texts, the request that goes with them, and the styles that are put on."""
+    """What a prompt stands for: the texts, the request that goes with them, and
+    the styles that are put on.
+    """
 
     base: Request
     prompts: Expansions
@@ -81,7 +85,8 @@ class ResolvedPrompt(msgspec.Struct, frozen=True):
 async def fill_request(request: Request, options: argparse.Namespace) -> Request:
     """The request with its prompt filled in and its styles put on.
 
-    Without `--set` and "@" a prompt is no template: what braces it has are its own.
+    Without `--set` and "@" a prompt is no template: what braces it has are its
+    own.
     """
     chosen = await choose(options.apply_style)
     if not options.set and not request.prompt.startswith("@"):
@@ -89,14 +94,18 @@ async def fill_request(request: Request, options: argparse.Namespace) -> Request
     filled = await fill(request, options.set)
     if filled.prompts.total != 1:
         raise InvalidRequestError(
-            "The prompt stands for more than one: `imagen grid` makes them all, `imagen prompt use --sample 1` takes one "
-            "of a kept one at random."
+            "The prompt stands for more than one: `imagen grid` makes them all, `imagen prompt use"
+            " --sample 1` takes one of a kept one at random."
         )
-    return apply_styles(msgspec.structs.replace(filled.base, prompt=filled.prompts[0]), (*filled.styles, *chosen))
+    return apply_styles(
+        msgspec.structs.replace(filled.base, prompt=filled.prompts[0]), (*filled.styles, *chosen)
+    )
 
 
 async def fill(request: Request, pairs: Sequence[str]) -> ResolvedPrompt:
-    """Everything that a template stands for, or the kept one that @NAME names, with these values."""
+    """Everything that a template stands for, or the kept one that @NAME names,
+    with these values.
+    """
     if not request.prompt.startswith("@"):
         return ResolvedPrompt(request, await expand(request.prompt, pairs))
     kept = await find_prompt(request.prompt[1:])
@@ -112,9 +121,13 @@ async def choose(names: Sequence[str]) -> tuple[Style, ...]:
 
 
 async def expand(text: str, pairs: Sequence[str]) -> Expansions:
-    """Everything that a template stands for, with these values and the user's wildcards."""
+    """Everything that a template stands for, with these values and the user's
+    wildcards.
+    """
     template = Template.parse(text)
-    wildcards = await trio.to_thread.run_sync(read_wildcards, load_settings().home / "wildcards", template)
+    wildcards = await trio.to_thread.run_sync(
+        read_wildcards, load_settings().home / "wildcards", template
+    )
     return template.expand(_read_values(pairs), wildcards)
 
 
@@ -139,4 +152,6 @@ async def find_prompt(name: str, version: int | None = None) -> Prompt:
 
 def not_there(name: str, which: str = "") -> InvalidRequestError:
     """What is said where there is no such prompt."""
-    return InvalidRequestError(f"There is no prompt {name[:100]!r}{which}: `imagen prompt list` lists them.")
+    return InvalidRequestError(
+        f"There is no prompt {name[:100]!r}{which}: `imagen prompt list` lists them."
+    )

@@ -22,7 +22,9 @@ def save_file(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
         temporary.replace(path)
     except OSError as error:
-        raise StorageError(f"The file {path} cannot be written: {error.strerror or error}.") from error
+        raise StorageError(
+            f"The file {path} cannot be written: {error.strerror or error}."
+        ) from error
     finally:
         with suppress(OSError):
             temporary.unlink()

@@ -36,7 +36,9 @@ def when(unix_time: float) -> datetime.datetime:
 
 
 def image_record(image: Image, path: Path | None = None) -> Mapping[str, object]:
-    """One image; `path` is where the caller finds it, by default in the library."""
+    """One image; `path` is where the caller finds it, by default in the
+    library.
+    """
     where = path or image.path
     return {
         "kind": "image",
@@ -104,7 +106,12 @@ def quote_record(model: str, images: int, quote: Quote) -> Mapping[str, object]:
 
 def alarm_record(alarm: BudgetAlarm) -> Mapping[str, object]:
     """A share of a budget is taken."""
-    return {"kind": "budget_alarm", "budget": alarm.budget, "share": alarm.share, "taken": money(alarm.taken)}
+    return {
+        "kind": "budget_alarm",
+        "budget": alarm.budget,
+        "share": alarm.share,
+        "taken": money(alarm.taken),
+    }
 
 
 def spending_record(kind: str, spending: Spending) -> Mapping[str, object]:
@@ -122,7 +129,9 @@ def spending_record(kind: str, spending: Spending) -> Mapping[str, object]:
 
 
 def attempt_record(attempt: AttemptRecord) -> Mapping[str, object]:
-    """A request whose answer was lost; `cost_usd` is what is known of its cost all the same."""
+    """A request whose answer was lost; `cost_usd` is what is known of its cost
+    all the same.
+    """
     return {
         "kind": "unknown_attempt",
         "id": attempt.id,
@@ -134,7 +143,9 @@ def attempt_record(attempt: AttemptRecord) -> Mapping[str, object]:
         "tag": attempt.tag,
         "batch_id": attempt.batch_id,
         "reserved_usd": money(attempt.reserved_usd),
-        "cost_usd": money(attempt.settled_usd if attempt.settled_usd is not None else attempt.accepted_usd),
+        "cost_usd": money(
+            attempt.settled_usd if attempt.settled_usd is not None else attempt.accepted_usd
+        ),
         "remote_id": attempt.remote_id,
         "message": attempt.error_message,
     }

@@ -1,4 +1,6 @@
-"""Tells of outcomes as they come: a line or an object for each, and copies with readable names."""
+"""Tells of outcomes as they come: a line or an object for each, and copies with
+readable names.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ class Costs:
 
 
 class OutcomePrinter:
-    """Tells of each image once, and of each failure. `out` is a folder for copies, `total` how many will come, if known."""
+    """Tells of each image once, and of each failure. `out` is a folder for
+    copies, `total` how many will come, if known.
+    """
 
     def __init__(self, console: Console, *, out: Path | None, total: int | None = None) -> None:
         self.made: list[Image] = []
@@ -85,19 +89,26 @@ class OutcomePrinter:
             self._console.emit(image_record(image, path))
             return
         when = "from the library" if image.cached else f"{image.seconds:.1f} s"
-        self._console.say(f"{self.done}{self._of}  {path}  {image.width}x{image.height}  {usd(image.cost.usd)}  {when}")
+        self._console.say(
+            f"{self.done}{self._of}  {path}  {image.width}x{image.height}  {usd(image.cost.usd)} "
+            f" {when}"
+        )
         for adjustment in image.adjustments:
             sent = "was left out" if adjustment.sent is None else f"became {adjustment.sent!r}"
-            self._console.note(f"imagen: {adjustment.field} {adjustment.asked!r} {sent}: {adjustment.reason}.")
+            self._console.note(
+                f"imagen: {adjustment.field} {adjustment.asked!r} {sent}: {adjustment.reason}."
+            )
 
     def _tell_failure(self, failure: Failure) -> None:
         if self._console.json:
             self._console.emit(failure_record(failure))
         else:
-            self._console.say(f"{self.done}{self._of}  failed [{failure.error.code}] {failure.error.message}")
+            self._console.say(
+                f"{self.done}{self._of}  failed [{failure.error.code}] {failure.error.message}"
+            )
 
 
-# --- files ----------------------------------------------------------------------------------------------------------
+# --- files --------------------------------------------------------------------
 
 
 async def prepare_folder(folder: Path) -> None:
@@ -117,13 +128,18 @@ def _prepare_folder(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise StorageError(
-            f"The folder {folder} cannot be written: {error.strerror or error}. Choose another --out."
+            f"The folder {folder} cannot be written: {error.strerror or error}. Choose another"
+            " --out."
         ) from error
 
 
 def _save_copy(image: Image, folder: Path) -> Path:
     return image.save(
-        _free_path(folder, f"{slug(image.prompt or operation_name(image.request))}-{image.index + 1}", image.suffix)
+        _free_path(
+            folder,
+            f"{slug(image.prompt or operation_name(image.request))}-{image.index + 1}",
+            image.suffix,
+        )
     )
 
 

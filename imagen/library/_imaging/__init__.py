@@ -1,4 +1,6 @@
-"""What is made of images without asking a provider: thumbnails, other sizes and formats, sheets, hashes of how they look."""
+"""What is made of images without asking a provider: thumbnails, other sizes and
+formats, sheets, hashes of how they look.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Captions: which font has the letters, and where a text is broken.
 
-Pillow's own font has the letters of ASCII. For others a font of the system is looked for, and what none of them has is put into
-plain letters ("é" becomes "e") or a dot, as boxes tell nobody anything.
+Pillow's own font has the letters of ASCII. For others a font of the system is
+looked for, and what none of them has is put into plain letters ("é" becomes
+"e") or a dot, as boxes tell nobody anything.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Caption", "set_caption"]
 
-# With Linux, macOS and Windows, from the one with the best letters to the ones with the most.
+# With Linux, macOS and Windows, from the one with the best letters to the ones
+# with the most.
 _SYSTEM_FONTS = (
     "DejaVuSans.ttf",
     "NotoSans-Regular.ttf",
@@ -26,7 +28,8 @@ _SYSTEM_FONTS = (
     "Arial Unicode.ttf",
     "msyh.ttc",
 )
-# No font has a letter there, so it shows what a font draws for letters that it lacks.
+# No font has a letter there, so it shows what a font draws for letters that it
+# lacks.
 _NO_LETTER = "\uffff"
 _ELLIPSIS, _DOT = "...", "."
 # Nobody reads more below a small image, and prompts may have 100,000 letters.
@@ -36,8 +39,12 @@ Caption = tuple["FreeTypeFont", list[str]]
 
 
 def set_caption(text: str, *, size: int, width: int, lines: int) -> Caption:
-    """The font and the lines of a caption; what does not fit is left out at its end, and three dots say so."""
-    words = " ".join("".join(c if c.isprintable() else " " for c in text[: _MOST_LETTERS + 1]).split())
+    """The font and the lines of a caption; what does not fit is left out at its
+    end, and three dots say so.
+    """
+    words = " ".join(
+        "".join(c if c.isprintable() else " " for c in text[: _MOST_LETTERS + 1]).split()
+    )
     font = _best_font(words, size)
     drawn = "".join(_drawable(letter, font) for letter in words[:_MOST_LETTERS])
     return font, _break_lines(drawn, font, width, lines, more=len(text) > _MOST_LETTERS)
@@ -54,7 +61,9 @@ def _fonts(size: int) -> tuple[FreeTypeFont, ...]:
 
     own = ImageFont.load_default(size)
     if not isinstance(own, ImageFont.FreeTypeFont):
-        raise ConfigurationError("This Pillow was built without FreeType, which captions need: install it from PyPI.")
+        raise ConfigurationError(
+            "This Pillow was built without FreeType, which captions need: install it from PyPI."
+        )
     found = [own]
     for name in _SYSTEM_FONTS:
         try:

@@ -24,7 +24,8 @@ __all__ = ["contact_sheet"]
 # Smaller images show nothing.
 _LEAST_SIDE, _MOST_SIDE = 48, 4096
 _CAPTION_LINES = 2
-# A grey without a hue makes colours beside it look neither warmer nor colder than they are.
+# A grey without a hue makes colours beside it look neither warmer nor colder
+# than they are.
 _GROUND, _CELL, _INK = (246, 246, 246), (236, 236, 236), (48, 48, 48)
 
 
@@ -45,7 +46,9 @@ class _Layout(msgspec.Struct, frozen=True, kw_only=True):
 
     def corner(self, place: int) -> tuple[int, int]:
         row, column = divmod(place, self.columns)
-        return self.gap + column * (self.side + self.gap), self.gap + row * (self.side + self.caption + self.gap)
+        return self.gap + column * (self.side + self.gap), self.gap + row * (
+            self.side + self.caption + self.gap
+        )
 
 
 def contact_sheet(
@@ -56,14 +59,18 @@ def contact_sheet(
     side: int = 512,
     format: Literal["png", "jpeg"] = "png",
 ) -> bytes:
-    """A grid of images, each whole in a square of its own; one image at a time is in memory. Blocking.
+    """A grid of images, each whole in a square of its own; one image at a time
+    is in memory. Blocking.
 
     Args:
         columns: How many side by side; by default about as many as rows.
-        captions: Gives the text below an image, of which two lines are shown: `lambda image: image.prompt`.
-        side: Of a square, from 48 to 4096 pixels. It gets smaller where the sheet would have more than 64 megapixels.
+        captions: Gives the text below an image, of which two lines are shown:
+            `lambda image: image.prompt`.
+        side: Of a square, from 48 to 4096 pixels. It gets smaller where the
+            sheet would have more than 64 megapixels.
 
-    An image that cannot be read leaves an empty square, as the others are still worth seeing.
+    An image that cannot be read leaves an empty square, as the others are still
+    worth seeing.
 
     Raises:
         InvalidRequestError: there are no images, or too many for one sheet.
@@ -79,7 +86,10 @@ def contact_sheet(
         draw.rectangle((left, top, left + layout.side - 1, top + layout.side - 1), fill=_CELL)
         small = _shrink(image, layout.side)
         if small is not None:
-            sheet.paste(small, (left + (layout.side - small.width) // 2, top + (layout.side - small.height) // 2))
+            sheet.paste(
+                small,
+                (left + (layout.side - small.width) // 2, top + (layout.side - small.height) // 2),
+            )
         if captions is not None:
             _write(draw, captions(image), (left, top + layout.side), layout)
     return encode_image(sheet, format, quality=90)
@@ -89,18 +99,29 @@ def _lay_out(count: int, columns: int | None, side: int, *, with_captions: bool)
     if count == 0:
         raise InvalidRequestError("A contact sheet needs at least one image.")
     if not _LEAST_SIDE <= side <= _MOST_SIDE or (columns is not None and columns < 1):
-        raise InvalidRequestError("A contact sheet has at least one column, and squares from 48 to 4096 pixels.")
+        raise InvalidRequestError(
+            "A contact sheet has at least one column, and squares from 48 to 4096 pixels."
+        )
     across = min(count, columns or math.ceil(math.sqrt(count)))
     rows = math.ceil(count / across)
     while True:
         letter = max(11, round(side / 22))
         line = round(letter * 1.35)
         caption = line * _CAPTION_LINES + letter // 2 if with_captions else 0
-        layout = _Layout(columns=across, rows=rows, side=side, gap=max(6, side // 16), letter=letter, caption=caption)
+        layout = _Layout(
+            columns=across,
+            rows=rows,
+            side=side,
+            gap=max(6, side // 16),
+            letter=letter,
+            caption=caption,
+        )
         if math.prod(layout.size) <= MAX_PIXELS and max(layout.size) < 1 << 16:
             return layout
         if side == _LEAST_SIDE:
-            raise InvalidRequestError(f"{count} images are too many for one contact sheet: make several.")
+            raise InvalidRequestError(
+                f"{count} images are too many for one contact sheet: make several."
+            )
         side = max(_LEAST_SIDE, side * 9 // 10)
 
 

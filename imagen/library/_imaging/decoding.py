@@ -1,7 +1,8 @@
-"""The one door to Pillow: nothing is decoded before its head was looked at, and whatever goes wrong is one of our errors.
+"""The one door to Pillow: nothing is decoded before its head was looked at, and
+whatever goes wrong is one of our errors.
 
-An image file is a stranger's word. A PNG of a kilobyte may claim a hundred gigapixels, and Pillow answers what is broken with
-a dozen kinds of exceptions.
+An image file is a stranger's word. A PNG of a kilobyte may claim a hundred
+gigapixels, and Pillow answers what is broken with a dozen kinds of exceptions.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_PIXELS", "open_image", "read_image"]
 
-# 8192 by 8192: a quarter of a gigabyte as RGBA. It is below the size at which Pillow warns of bombs, so it never does.
+# 8192 by 8192: a quarter of a gigabyte as RGBA. It is below the size at which
+# Pillow warns of bombs, so it never does.
 MAX_PIXELS = 1 << 26
-# The formats that imagen knows; Pillow has forty others, which nobody needs and somebody may attack.
+# The formats that imagen knows; Pillow has forty others, which nobody needs and
+# somebody may attack.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 # No image of MAX_PIXELS is larger, uncompressed.
 _MAX_BYTES = 4 * MAX_PIXELS
@@ -28,19 +31,26 @@ _MAX_BYTES = 4 * MAX_PIXELS
 _COLOUR_SPACE = slice(16, 20)
 
 
-def open_image(source: bytes | Path, *, max_pixels: int = MAX_PIXELS, side: int | None = None) -> Pixels:
-    """Decodes an image: as RGB or RGBA, upright as its EXIF says, of an animation the first frame. Blocking.
+def open_image(
+    source: bytes | Path, *, max_pixels: int = MAX_PIXELS, side: int | None = None
+) -> Pixels:
+    """Decodes an image: as RGB or RGBA, upright as its EXIF says, of an
+    animation the first frame. Blocking.
 
-    Of what the file says beside the pixels only an ICC profile stays, in `info["icc_profile"]`.
+    Of what the file says beside the pixels only an ICC profile stays, in
+    `info["icc_profile"]`.
 
     Args:
         source: The bytes of a PNG, JPEG, WebP or GIF file, or its path.
-        max_pixels: More are refused before anything is decoded; at most `MAX_PIXELS`.
-        side: Where no side longer than so many pixels is wanted: a JPEG is then decoded at a part of its size, which is
-            several times as fast. The image may still be larger than that.
+        max_pixels: More are refused before anything is decoded; at most
+            `MAX_PIXELS`.
+        side: Where no side longer than so many pixels is wanted: a JPEG is then
+            decoded at a part of its size, which is several times as fast. The
+            image may still be larger than that.
 
     Raises:
-        InvalidRequestError: it is no such image, is damaged, or has too many pixels.
+        InvalidRequestError: it is no such image, is damaged, or has too many
+            pixels.
         StorageError: the file cannot be read.
     """
     data = read_image(source) if isinstance(source, Path) else source
@@ -59,8 +69,11 @@ def open_image(source: bytes | Path, *, max_pixels: int = MAX_PIXELS, side: int 
     except ImagenError:
         raise
     except Exception as error:
-        # Pillow raises OSError, SyntaxError, ValueError, EOFError, struct.error and more, and warnings where they are errors.
-        raise InvalidRequestError(f"The image is damaged and cannot be decoded: {_one_line(error)}.") from error
+        # Pillow raises OSError, SyntaxError, ValueError, EOFError, struct.error
+        # and more, and warnings where they are errors.
+        raise InvalidRequestError(
+            f"The image is damaged and cannot be decoded: {_one_line(error)}."
+        ) from error
     is_rgb_profile = isinstance(profile, bytes) and profile[_COLOUR_SPACE] == b"RGB "
     image.info = {"icc_profile": profile} if is_rgb_profile else {}
     return image
@@ -80,21 +93,26 @@ def read_image(path: Path) -> bytes:
             )
         return path.read_bytes()
     except OSError as error:
-        raise StorageError(f"The image {path} cannot be read: {error.strerror or error}.") from error
+        raise StorageError(
+            f"The image {path} cannot be read: {error.strerror or error}."
+        ) from error
 
 
 def _check_head(data: bytes, max_pixels: int) -> None:
     try:
         found = read_image_header(data)
     except ProviderError as error:
-        raise InvalidRequestError(f"The {len(data)} bytes are no PNG, JPEG, WebP or GIF image.") from error
+        raise InvalidRequestError(
+            f"The {len(data)} bytes are no PNG, JPEG, WebP or GIF image."
+        ) from error
     _check_size(found.width, found.height, max_pixels)
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise InvalidRequestError(
-            f"The image claims {width}x{height} pixels; at most {max_pixels:,} are decoded. Make it smaller first."
+            f"The image claims {width}x{height} pixels; at most {max_pixels:,} are decoded. Make it"
+            " smaller first."
         )
 
 
@@ -103,7 +121,8 @@ def _as_rgb(image: Pixels) -> Pixels:
         image.load()
         return image
     if image.mode.startswith("I"):
-        # Pillow cuts off what is brighter than 255 where sixteen bits become eight.
+        # Pillow cuts off what is brighter than 255 where sixteen bits become
+        # eight.
         image = image.point(lambda value: value / 256).convert("L")
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 

@@ -1,7 +1,10 @@
-"""Which of a million hashes belong together: those that a chain of near ones connects.
+"""Which of a million hashes belong together: those that a chain of near ones
+connects.
 
-Hashes that differ in at most d bits are equal in two of d + 2 bands. So for each pair of bands the hashes are sorted by these
-two, and only neighbours there are compared. Everything is done by whole arrays: a loop over the hashes would take minutes.
+Hashes that differ in at most d bits are equal in two of d + 2 bands. So for
+each pair of bands the hashes are sorted by these two, and only neighbours there
+are compared. Everything is done by whole arrays: a loop over the hashes would
+take minutes.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ _BITS = 64
 
 
 def group_hashes(numbers: array[int], hashes: array[int], max_distance: int) -> list[list[int]]:
-    """The numbers of images that are nearly the same, by their hashes: the largest group first. Blocking.
+    """The numbers of images that are nearly the same, by their hashes: the
+    largest group first. Blocking.
 
     Args:
         numbers: Of the images.
@@ -36,7 +40,9 @@ def group_hashes(numbers: array[int], hashes: array[int], max_distance: int) -> 
 
     if not numbers:
         return []
-    distinct, which = numpy.unique(numpy.frombuffer(hashes, dtype=numpy.uint64), return_inverse=True)
+    distinct, which = numpy.unique(
+        numpy.frombuffer(hashes, dtype=numpy.uint64), return_inverse=True
+    )
     labels = numpy.arange(len(distinct))
     for mask in _masks(max_distance):
         for first, second in _near_pairs(distinct, mask, max_distance):
@@ -54,7 +60,9 @@ def _masks(max_distance: int) -> Iterator[int]:
 
 
 def _near_pairs(hashes: Hashes, mask: int, max_distance: int) -> Iterator[Pairs]:
-    """Pairs that are equal where the mask is and near each other, by their places; each time with one further apart."""
+    """Pairs that are equal where the mask is and near each other, by their
+    places; each time with one further apart.
+    """
     import numpy
 
     keys = hashes & numpy.uint64(mask)
@@ -73,7 +81,9 @@ def _near_pairs(hashes: Hashes, mask: int, max_distance: int) -> Iterator[Pairs]
 
 
 def _join(labels: Numbers, first: Numbers, second: Numbers) -> Numbers:
-    """The labels after the groups with these labels have become one, pair by pair."""
+    """The labels after the groups with these labels have become one, pair by
+    pair.
+    """
     import numpy
     from scipy.sparse import coo_array  # type: ignore[import-untyped]
     from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]

@@ -1,4 +1,6 @@
-"""How an image looks, in 64 bits: images that look alike have hashes that differ in few of them."""
+"""How an image looks, in 64 bits: images that look alike have hashes that
+differ in few of them.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,15 @@ from .transforms import flatten
 
 __all__ = ["check_imagehash", "hash_distance", "perceptual_hash"]
 
-# More than the 32 pixels that the hash looks at, so that what is left out of a JPEG changes nothing.
+# More than the 32 pixels that the hash looks at, so that what is left out of a
+# JPEG changes nothing.
 _SIDE = 128
 _BITS = 64
 
 
 def perceptual_hash(source: bytes | Path) -> int:
-    """The pHash of an image, as a signed number of 64 bits, which SQLite can hold. Blocking.
+    """The pHash of an image, as a signed number of 64 bits, which SQLite can
+    hold. Blocking.
 
     Raises:
         ConfigurationError: the extra `similar` is not installed.
@@ -31,12 +35,15 @@ def perceptual_hash(source: bytes | Path) -> int:
 
 
 def hash_distance(first: int, second: int) -> int:
-    """In how many of 64 bits two hashes differ: up to 4 the same image in another form, from 12 on nothing in common."""
+    """In how many of 64 bits two hashes differ: up to 4 the same image in
+    another form, from 12 on nothing in common.
+    """
     return ((first ^ second) & ((1 << _BITS) - 1)).bit_count()
 
 
 def check_imagehash() -> None:
-    """Makes sure that images can be hashed. Blocking: the first time it imports numpy and SciPy.
+    """Makes sure that images can be hashed. Blocking: the first time it imports
+    numpy and SciPy.
 
     Raises:
         ConfigurationError: the extra `similar` is not installed.
@@ -44,4 +51,6 @@ def check_imagehash() -> None:
     try:
         import imagehash  # noqa: F401
     except ImportError as error:
-        raise ConfigurationError('Similar images need imagehash: pip install "imagen-trio[similar]".') from error
+        raise ConfigurationError(
+            'Similar images need imagehash: pip install "imagen-trio[similar]".'
+        ) from error

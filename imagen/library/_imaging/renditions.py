@@ -1,7 +1,9 @@
-"""Transformed images, made when they are first asked for and kept until room is wanted.
+"""Transformed images, made when they are first asked for and kept until room is
+wanted.
 
-A file is named by the hash of the image and a digest of what was made of it, so it never gets stale, and all processes that
-share the home share it. It is a cache: whatever is lost or damaged is made again.
+A file is named by the hash of the image and a digest of what was made of it, so
+it never gets stale, and all processes that share the home share it. It is a
+cache: whatever is lost or damaged is made again.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from .transforms import Transform, apply_transform, suffix_of
 
 __all__ = ["Renditions", "remove_renditions"]
 
-# Counts up when the same transform gives other pixels, so that what an older version made is not found any more.
+# Counts up when the same transform gives other pixels, so that what an older
+# version made is not found any more.
 _RECIPE = "1"
 _HASH = re.compile(r"[0-9a-f]{64}")
 # A temporary file of this age belongs to a process that died.
@@ -37,7 +40,9 @@ _PNG_END, _JPEG_END = b"IEND\xaeB`\x82", b"\xff\xd9"
 
 
 class Renditions:
-    """Renditions of images in a folder, such as thumbnails. One may be used from any task of a Trio run."""
+    """Renditions of images in a folder, such as thumbnails. One may be used
+    from any task of a Trio run.
+    """
 
     def __init__(self, folder: Path, workers: Workers) -> None:
         self._folder = folder
@@ -46,17 +51,23 @@ class Renditions:
         self._making: WeakValueDictionary[Path, trio.Lock] = WeakValueDictionary()
 
     async def get(self, image: Image, transform: Transform) -> Path:
-        """The file of a rendition, made if it is not there yet; by one task only, however many ask at once.
+        """The file of a rendition, made if it is not there yet; by one task
+        only, however many ask at once.
 
-        A cancellation waits for the one that is being made, and leaves a whole file or none.
+        A cancellation waits for the one that is being made, and leaves a whole
+        file or none.
 
         Raises:
-            InvalidRequestError: the image is in memory only, cannot be decoded, or its crop lies outside of it.
-            StorageError: the image cannot be read, or its rendition not be written.
+            InvalidRequestError: the image is in memory only, cannot be decoded,
+                or its crop lies outside of it.
+            StorageError: the image cannot be read, or its rendition not be
+                written.
             ConfigurationError: AVIF is asked for, and this Pillow lacks it.
         """
         if image.path is None:
-            raise InvalidRequestError("This image is in memory only and has no files: ask for its bytes with `read`.")
+            raise InvalidRequestError(
+                "This image is in memory only and has no files: ask for its bytes with `read`."
+            )
         path = self._path(image, transform)
         lock = self._making.setdefault(path, trio.Lock())
         async with lock:
@@ -64,7 +75,8 @@ class Renditions:
         return path
 
     async def read(self, image: Image, transform: Transform) -> bytes:
-        """The bytes of a rendition, for images in memory too: those are made each time and never written.
+        """The bytes of a rendition, for images in memory too: those are made
+        each time and never written.
 
         Raises:
             ImagenError: as `get` does, but for images in memory.
@@ -75,7 +87,8 @@ class Renditions:
         return await self._workers.run(path.read_bytes)
 
     async def remove(self, sha256: str) -> int:
-        """Deletes the renditions of the image with this hash, and says how many there were.
+        """Deletes the renditions of the image with this hash, and says how many
+        there were.
 
         Raises:
             InvalidRequestError: it is no hash.
@@ -84,7 +97,9 @@ class Renditions:
         return await self._workers.run(partial(remove_renditions, self._folder, sha256))
 
     async def trim(self, max_bytes: int) -> int:
-        """Deletes what was not used for the longest time, until no more than `max_bytes` are left; gives how many it freed."""
+        """Deletes what was not used for the longest time, until no more than
+        `max_bytes` are left; gives how many it freed.
+        """
         return await self._workers.run(partial(_trim, self._folder, max_bytes))
 
     def _path(self, image: Image, transform: Transform) -> Path:
@@ -104,7 +119,9 @@ def _make(source: Path, transform: Transform, path: Path) -> None:
             path.unlink(missing_ok=True)
             raise StorageError("The image was deleted while its rendition was made.")
     except OSError as error:
-        raise StorageError(f"The rendition {path} cannot be written: {error.strerror or error}.") from error
+        raise StorageError(
+            f"The rendition {path} cannot be written: {error.strerror or error}."
+        ) from error
 
 
 def _use(path: Path) -> bool:
@@ -119,7 +136,9 @@ def _use(path: Path) -> bool:
 
 
 def _is_whole(path: Path) -> bool:
-    """By its ends alone: a file that a failing disk has cut short, or filled with zeros, shows there."""
+    """By its ends alone: a file that a failing disk has cut short, or filled
+    with zeros, shows there.
+    """
     with path.open("rb") as file:
         head = file.read(_TAIL_BYTES)
         size = file.seek(0, os.SEEK_END)
@@ -137,7 +156,8 @@ def _is_whole(path: Path) -> bool:
 
 
 def remove_renditions(folder: Path, sha256: str) -> int:
-    """Deletes the renditions of the image with this hash, and says how many there were. Blocking.
+    """Deletes the renditions of the image with this hash, and says how many
+    there were. Blocking.
 
     Raises:
         InvalidRequestError: it is no hash.
@@ -146,13 +166,17 @@ def remove_renditions(folder: Path, sha256: str) -> int:
     if not _HASH.fullmatch(sha256):
         raise InvalidRequestError("An image is named by its SHA-256, 64 hexadecimal digits.")
     try:
-        found = [path for path in (folder / sha256[:2]).iterdir() if path.name.startswith(f"{sha256}-")]
+        found = [
+            path for path in (folder / sha256[:2]).iterdir() if path.name.startswith(f"{sha256}-")
+        ]
         for path in found:
             path.unlink(missing_ok=True)
     except FileNotFoundError:
         return 0
     except OSError as error:
-        raise StorageError(f"Renditions in {folder} cannot be deleted: {error.strerror or error}.") from error
+        raise StorageError(
+            f"Renditions in {folder} cannot be deleted: {error.strerror or error}."
+        ) from error
     return len(found)
 
 

@@ -1,10 +1,13 @@
-"""Images that look alike, found by their hashes in milliseconds among a million.
+"""Images that look alike, found by their hashes in milliseconds among a
+million.
 
-Two hashes that differ in at most seven of 64 bits differ in at most one bit of some quarter, by the pigeonhole principle
-(multi-index hashing: Norouzi, Punjani, Fleet, https://arxiv.org/abs/1307.2982). So looking up the 17 values near each quarter
-finds all of them, and little else.
+Two hashes that differ in at most seven of 64 bits differ in at most one bit of
+some quarter, by the pigeonhole principle (multi-index hashing: Norouzi,
+Punjani, Fleet, https://arxiv.org/abs/1307.2982). So looking up the 17 values
+near each quarter finds all of them, and little else.
 
-Hashes are made when somebody looks for the first time: the newest images first, and once for the same bytes.
+Hashes are made when somebody looks for the first time: the newest images first,
+and once for the same bytes.
 """
 
 from __future__ import annotations
@@ -54,8 +57,11 @@ WHERE images_unhashed.number < ? ORDER BY images_unhashed.number DESC LIMIT ?
 # Of an image that was deleted meanwhile nothing is kept.
 _KEEP = "INSERT OR REPLACE INTO image_hashes SELECT number, ? FROM images WHERE number = ?"
 _HASHED = "DELETE FROM images_unhashed WHERE number = ?"
-_HASH_OF = "SELECT phash FROM images JOIN image_hashes ON image_hashes.number = images.number WHERE id = ?"
-# A range of one value: where `phash = ?`, SQLite puts the value into the expression too, which then fits no index any more.
+_HASH_OF = (
+    "SELECT phash FROM images JOIN image_hashes ON image_hashes.number = images.number WHERE id = ?"
+)
+# A range of one value: where `phash = ?`, SQLite puts the value into the
+# expression too, which then fits no index any more.
 _NEWEST_OF = """
 SELECT images.id FROM image_hashes JOIN images ON images.number = image_hashes.number
 WHERE phash >> 0 & 65535 = ? AND phash BETWEEN ? AND ? AND images.trashed_at IS NULL
@@ -70,13 +76,17 @@ class _Unhashed(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Similar:
-    """Which images of a library look alike; those in the trash are left out. It needs the extra `similar`.
+    """Which images of a library look alike; those in the trash are left out. It
+    needs the extra `similar`.
 
     Args:
-        read: Gives the bytes of an image by its SHA-256, or None where its file is gone. Blocking.
+        read: Gives the bytes of an image by its SHA-256, or None where its file
+            is gone. Blocking.
     """
 
-    def __init__(self, database: Database, workers: Workers, *, read: Callable[[str], bytes | None]) -> None:
+    def __init__(
+        self, database: Database, workers: Workers, *, read: Callable[[str], bytes | None]
+    ) -> None:
         self._database = database
         self._workers = workers
         self._read = read
@@ -90,29 +100,38 @@ class Similar:
         max_distance: int = MAX_DISTANCE,
         progress: HashProgress | None = None,
     ) -> list[tuple[str, int]]:
-        """The images that look like one: their ids, each with the number of bits that differ, the nearest first.
+        """The images that look like one: their ids, each with the number of
+        bits that differ, the nearest first.
 
         Args:
-            image: An image of the library, which is not among the results, or the bytes of any other.
+            image: An image of the library, which is not among the results, or
+                the bytes of any other.
             limit: From 1 to 1000.
-            max_distance: From 0 to 7; all images within it are found. Beyond, images have little in common.
-            progress: Is told how the hashing goes, which comes first where images have no hash yet.
+            max_distance: From 0 to 7; all images within it are found. Beyond,
+                images have little in common.
+            progress: Is told how the hashing goes, which comes first where
+                images have no hash yet.
 
         A cancellation leaves the hashes that were made.
 
         Raises:
-            InvalidRequestError: a bound is passed, or the image cannot be decoded.
+            InvalidRequestError: a bound is passed, or the image cannot be
+                decoded.
             ConfigurationError: the extra is not installed.
             StorageError: the image or the database cannot be read.
         """
         if not 0 <= max_distance <= MAX_DISTANCE or not 1 <= limit <= _MOST:
-            raise InvalidRequestError("Similar images have a distance from 0 to 7, and the limit is from 1 to 1000.")
+            raise InvalidRequestError(
+                "Similar images have a distance from 0 to 7, and the limit is from 1 to 1000."
+            )
         await self.hash_missing(progress)
         looks = await self._look(image)
         found: dict[str, int] = {}
         for phash in await self._find_near(looks, max_distance):
             # One more than is wanted, as the image itself is among them.
-            rows = await self._database.read(_NEWEST_OF, (phash & _BAND_MASK, phash, phash, limit + 1 - len(found)))
+            rows = await self._database.read(
+                _NEWEST_OF, (phash & _BAND_MASK, phash, phash, limit + 1 - len(found))
+            )
             found.update((str(image_id), hash_distance(looks, phash)) for (image_id,) in rows)
             if len(found) > limit:
                 break
@@ -120,11 +139,15 @@ class Similar:
             found.pop(image.id, None)
         return list(found.items())[:limit]
 
-    async def groups(self, *, max_distance: int = 4, progress: HashProgress | None = None) -> list[tuple[str, ...]]:
-        """The ids of images that are nearly the same, group by group: the largest first, within one the newest first.
+    async def groups(
+        self, *, max_distance: int = 4, progress: HashProgress | None = None
+    ) -> list[tuple[str, ...]]:
+        """The ids of images that are nearly the same, group by group: the
+        largest first, within one the newest first.
 
-        Images belong together where a chain of images leads from one to the other, each at most `max_distance` from the
-        next. A million images take seconds and some 100 MB.
+        Images belong together where a chain of images leads from one to the
+        other, each at most `max_distance` from the next. A million images take
+        seconds and some 100 MB.
 
         Raises:
             InvalidRequestError: the distance is not from 0 to 7.
@@ -141,7 +164,8 @@ class Similar:
         return [group for group in kept if len(group) > 1]
 
     async def hash_missing(self, progress: HashProgress | None = None) -> None:
-        """Hashes the images that have no hash yet, the newest first. One whose file is gone or damaged gets none.
+        """Hashes the images that have no hash yet, the newest first. One whose
+        file is gone or damaged gets none.
 
         A cancellation leaves the hashes that were made.
 
@@ -163,8 +187,12 @@ class Similar:
                     progress(done, max(done, total))
 
     async def _hash(self, images: Sequence[_Unhashed]) -> list[Statement]:
-        """What to write of these images; of one that could not be read just now nothing, so that it is tried again."""
-        looks: dict[str, int | None] = {one.sha256: one.phash for one in images if one.phash is not None}
+        """What to write of these images; of one that could not be read just now
+        nothing, so that it is tried again.
+        """
+        looks: dict[str, int | None] = {
+            one.sha256: one.phash for one in images if one.phash is not None
+        }
         slots = trio.Semaphore(_AT_ONCE)
 
         async def look(sha256: str) -> None:
@@ -184,7 +212,9 @@ class Similar:
         return statements
 
     async def _look(self, image: Image | bytes) -> int:
-        """The hash of an image: the one that is kept, where it is of the library."""
+        """The hash of an image: the one that is kept, where it is of the
+        library.
+        """
         source: bytes | Path
         if isinstance(image, Image):
             if rows := await self._database.read(_HASH_OF, (image.id,)):
@@ -204,7 +234,8 @@ class Similar:
                 probes.extend(band ^ 1 << bit for bit in range(_BAND_BITS))
         marks = ", ".join("?" * (len(probes) // _BANDS))
         sql = " UNION ".join(
-            f"SELECT phash FROM image_hashes WHERE phash >> {shift} & 65535 IN ({marks})" for shift in _SHIFTS
+            f"SELECT phash FROM image_hashes WHERE phash >> {shift} & 65535 IN ({marks})"
+            for shift in _SHIFTS
         )
         near = [
             (hash_distance(looks, phash), phash)
@@ -226,7 +257,10 @@ class Similar:
         ids: dict[int, str] = {}
         for start in range(0, len(numbers), _MOST):
             some = numbers[start : start + _MOST]
-            sql = f"SELECT number, id FROM images WHERE number IN ({', '.join('?' * len(some))}) AND trashed_at IS NULL"
+            sql = (
+                f"SELECT number, id FROM images WHERE number IN ({', '.join('?' * len(some))}) AND"
+                " trashed_at IS NULL"
+            )
             ids.update(msgspec.convert(await self._database.read(sql, some), list[tuple[int, str]]))
         return ids
 

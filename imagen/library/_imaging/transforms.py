@@ -15,31 +15,49 @@ from .decoding import MAX_PIXELS, open_image, read_image
 if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
 
-__all__ = ["ImageFormat", "Transform", "apply_transform", "encode_image", "flatten", "suffix_of", "thumbnail"]
+__all__ = [
+    "ImageFormat",
+    "Transform",
+    "apply_transform",
+    "encode_image",
+    "flatten",
+    "suffix_of",
+    "thumbnail",
+]
 
 Fit = Literal["contain", "cover", "stretch"]
 ImageFormat = Literal["png", "jpeg", "webp", "avif"]
 
 _SIDES = range(16, 16385)
-_SUFFIXES: dict[ImageFormat, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "avif": ".avif"}
-# Where nobody sees a difference at arm's length; each format counts on a scale of its own.
+_SUFFIXES: dict[ImageFormat, str] = {
+    "png": ".png",
+    "jpeg": ".jpg",
+    "webp": ".webp",
+    "avif": ".avif",
+}
+# Where nobody sees a difference at arm's length; each format counts on a scale
+# of its own.
 _QUALITY: dict[ImageFormat, int] = {"png": 0, "jpeg": 85, "webp": 80, "avif": 65}
 _KEPT_FORMATS: dict[str, ImageFormat] = {"image/jpeg": "jpeg", "image/webp": "webp"}
 _WHITE = (255, 255, 255)
 
 
 class Transform(msgspec.Struct, frozen=True, kw_only=True):
-    """What to make of an image: first `crop`, then `rotate`, then the size, then the format.
+    """What to make of an image: first `crop`, then `rotate`, then the size,
+    then the format.
 
     Args:
         width: In pixels, from 16 to 16384.
         height: The same. With "contain" one of both is enough.
-        fit: "contain" fits the whole image into width and height, "cover" fills them and cuts off what stands over,
-            "stretch" bends it to them.
-        enlarge: Whether it may get more pixels than it has; else the result is smaller than asked where the image is.
-        crop: Left, top, width and height of the part that is kept, in pixels of the upright image.
+        fit: "contain" fits the whole image into width and height, "cover" fills
+            them and cuts off what stands over, "stretch" bends it to them.
+        enlarge: Whether it may get more pixels than it has; else the result is
+            smaller than asked where the image is.
+        crop: Left, top, width and height of the part that is kept, in pixels of
+            the upright image.
         rotate: Degrees clockwise.
-        format: Of the file; None keeps it, and a GIF becomes a PNG. JPEG has no alpha: what shows through becomes white.
+        format: Of the file; None keeps it, and a GIF becomes a PNG. JPEG has no
+            alpha: what shows through becomes white.
         quality: From 1 to 100, by the format's own scale; a PNG is lossless.
 
     Raises:
@@ -57,7 +75,9 @@ class Transform(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if any(side is not None and side not in _SIDES for side in (self.width, self.height)):
-            raise InvalidRequestError("Width and height of a transform are from 16 to 16384 pixels.")
+            raise InvalidRequestError(
+                "Width and height of a transform are from 16 to 16384 pixels."
+            )
         if self.fit not in ("contain", "cover", "stretch"):
             raise InvalidRequestError(f"An image can contain, cover or stretch, not {self.fit!r}.")
         if self.fit != "contain" and (self.width is None or self.height is None):
@@ -65,37 +85,48 @@ class Transform(msgspec.Struct, frozen=True, kw_only=True):
         if self.rotate not in (0, 90, 180, 270):
             raise InvalidRequestError("An image is rotated by 0, 90, 180 or 270 degrees.")
         if self.crop is not None and (min(self.crop[:2]) < 0 or min(self.crop[2:]) < 1):
-            raise InvalidRequestError("A crop is left, top, width and height in pixels, none of them below 0.")
+            raise InvalidRequestError(
+                "A crop is left, top, width and height in pixels, none of them below 0."
+            )
         if self.format is not None and self.format not in _SUFFIXES:
-            raise InvalidRequestError(f"The format is png, jpeg, webp or avif, not {self.format!r}.")
+            raise InvalidRequestError(
+                f"The format is png, jpeg, webp or avif, not {self.format!r}."
+            )
         if self.quality is not None and not 1 <= self.quality <= 100:
             raise InvalidRequestError("The quality is from 1 to 100.")
 
 
 def thumbnail(side: Literal[256, 512, 1024] = 512) -> Transform:
-    """The small image for an overview: whole, within a square, as WebP. Of few sizes, so that they are made once.
+    """The small image for an overview: whole, within a square, as WebP. Of few
+    sizes, so that they are made once.
 
     Raises:
         InvalidRequestError: it is none of these sizes.
     """
     if side not in (256, 512, 1024):
-        raise InvalidRequestError(f"Thumbnails have 256, 512 or 1024 pixels, not {side}; a Transform has any size.")
+        raise InvalidRequestError(
+            f"Thumbnails have 256, 512 or 1024 pixels, not {side}; a Transform has any size."
+        )
     return Transform(width=side, height=side, format="webp")
 
 
 def suffix_of(transform: Transform, media_type: str) -> str:
-    """The ending of the file that comes of it, with its dot, where the image has this media type."""
+    """The ending of the file that comes of it, with its dot, where the image
+    has this media type.
+    """
     return _SUFFIXES[_format(transform, media_type)]
 
 
 def apply_transform(source: bytes | Path, transform: Transform) -> bytes:
-    """Makes another image of one, without what its file says beside the pixels but for the ICC profile. Blocking.
+    """Makes another image of one, without what its file says beside the pixels
+    but for the ICC profile. Blocking.
 
     Args:
         source: The bytes of an image, or its file.
 
     Raises:
-        InvalidRequestError: the image cannot be decoded, the crop lies outside of it, or there would be too many pixels.
+        InvalidRequestError: the image cannot be decoded, the crop lies outside
+            of it, or there would be too many pixels.
         ConfigurationError: AVIF is asked for, and this Pillow lacks it.
         StorageError: the file cannot be read.
     """
@@ -108,7 +139,10 @@ def apply_transform(source: bytes | Path, transform: Transform) -> bytes:
         image = _rotate(image, transform.rotate)
     image = _resize(image, transform)
     return encode_image(
-        image, _format(transform, read_image_header(data).media_type), quality=transform.quality, profile=profile
+        image,
+        _format(transform, read_image_header(data).media_type),
+        quality=transform.quality,
+        profile=profile,
     )
 
 
@@ -135,7 +169,9 @@ def encode_image(
         image.save(out, format, **options)
     except (OSError, ValueError) as error:
         size = f"{image.width}x{image.height}"
-        raise InvalidRequestError(f"An image of {size} cannot be written as {format}: {error}.") from error
+        raise InvalidRequestError(
+            f"An image of {size} cannot be written as {format}: {error}."
+        ) from error
     return out.getvalue()
 
 
@@ -158,14 +194,19 @@ def _check_avif() -> None:
     from PIL import features
 
     if not features.check("avif"):
-        raise ConfigurationError("This Pillow cannot write AVIF: install pillow 11.3 or newer, or choose webp.")
+        raise ConfigurationError(
+            "This Pillow cannot write AVIF: install pillow 11.3 or newer, or choose webp."
+        )
 
 
 def _decoded_side(transform: Transform) -> int | None:
-    """Below which size an image need not be decoded: a crop counts in pixels of the whole."""
+    """Below which size an image need not be decoded: a crop counts in pixels of
+    the whole.
+    """
     if transform.crop is not None or (transform.width is None and transform.height is None):
         return None
-    # Twice as much as is wanted, so that the smaller image is as sharp as one made from all of it.
+    # Twice as much as is wanted, so that the smaller image is as sharp as one
+    # made from all of it.
     return 2 * max(transform.width or 0, transform.height or 0)
 
 
@@ -173,7 +214,8 @@ def _crop(image: Pixels, crop: tuple[int, int, int, int]) -> Pixels:
     left, top, width, height = crop
     if left + width > image.width or top + height > image.height:
         raise InvalidRequestError(
-            f"The crop {left},{top},{width},{height} reaches beyond the image of {image.width}x{image.height}."
+            f"The crop {left},{top},{width},{height} reaches beyond the image of"
+            f" {image.width}x{image.height}."
         )
     return image.crop((left, top, left + width, top + height))
 
@@ -191,17 +233,22 @@ def _resize(image: Pixels, transform: Transform) -> Pixels:
     if size == image.size and part is None:
         return image
     if size[0] * size[1] > MAX_PIXELS:
-        raise InvalidRequestError(f"{size[0]}x{size[1]} are more than {MAX_PIXELS:,} pixels: ask for less.")
+        raise InvalidRequestError(
+            f"{size[0]}x{size[1]} are more than {MAX_PIXELS:,} pixels: ask for less."
+        )
     from PIL.Image import Resampling
 
-    # The gap lets Pillow go down in two steps, which is several times as fast and looks the same from 3 on.
+    # The gap lets Pillow go down in two steps, which is several times as fast
+    # and looks the same from 3 on.
     return image.resize(size, Resampling.LANCZOS, box=part, reducing_gap=3.0)
 
 
 def _target(
     size: tuple[int, int], transform: Transform
 ) -> tuple[tuple[int, int], tuple[float, float, float, float] | None]:
-    """The size that comes out, and the part of the image that goes into it, where that is not all of it."""
+    """The size that comes out, and the part of the image that goes into it,
+    where that is not all of it.
+    """
     width, height = size
     if transform.fit == "cover" and transform.width is not None and transform.height is not None:
         shrink = max(transform.width / width, transform.height / height)
@@ -215,7 +262,9 @@ def _target(
     asked = transform.width or 0, transform.height or 0
     if transform.fit == "stretch":
         return (asked if transform.enlarge else (min(width, asked[0]), min(height, asked[1]))), None
-    shrink = min(((want / have) for want, have in zip(asked, size, strict=True) if want), default=1.0)
+    shrink = min(
+        ((want / have) for want, have in zip(asked, size, strict=True) if want), default=1.0
+    )
     if not transform.enlarge:
         shrink = min(shrink, 1.0)
     return _sides(width * shrink, height * shrink), None

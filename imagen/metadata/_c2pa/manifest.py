@@ -18,7 +18,11 @@ __all__ = ["Provenance", "read_provenance"]
 
 ProvenanceState = Literal["trusted", "valid", "invalid", "remote"]
 
-_AI_SOURCES = {"trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia", "compositeSynthetic"}
+_AI_SOURCES = {
+    "trainedAlgorithmicMedia",
+    "compositeWithTrainedAlgorithmicMedia",
+    "compositeSynthetic",
+}
 _MOST_PROBLEMS = 20
 # Not a problem but the difference between "valid" and "trusted".
 _UNTRUSTED = "signingCredential.untrusted"
@@ -27,11 +31,14 @@ _UNTRUSTED = "signingCredential.untrusted"
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """What a C2PA manifest says.
 
-    `state` is "trusted" where signature and hashes hold and the certificate is on a list of trusted ones, "valid" where
-    they hold and nobody vouches for the certificate, "invalid" where the file or the manifest was changed, or cannot be
-    read, and "remote" where the manifest lies at an address, which is not asked. `claim_generator` is the program that
-    made the claim, `signer` and `issuer` stand in its certificate, `signed_at` is given by a time stamp. `made_by_ai` is
-    None where no action says how the image came to be. All of it is what the signer claims: of an invalid one, anybody.
+    `state` is "trusted" where signature and hashes hold and the certificate is
+    on a list of trusted ones, "valid" where they hold and nobody vouches for
+    the certificate, "invalid" where the file or the manifest was changed, or
+    cannot be read, and "remote" where the manifest lies at an address, which is
+    not asked. `claim_generator` is the program that made the claim, `signer`
+    and `issuer` stand in its certificate, `signed_at` is given by a time stamp.
+    `made_by_ai` is None where no action says how the image came to be. All of
+    it is what the signer claims: of an invalid one, anybody.
     """
 
     state: ProvenanceState
@@ -98,17 +105,24 @@ _decode_report = msgspec.json.Decoder(_Report).decode
 
 
 def read_provenance(data: bytes, *, trust_anchors: str | None = None) -> Provenance | None:
-    """What the C2PA manifest of an image says; None where it has none. Never goes to the network.
+    """What the C2PA manifest of an image says; None where it has none. Never
+    goes to the network.
 
     Args:
-        trust_anchors: Certificates that are trusted, as PEM; without them no manifest is more than "valid".
+        trust_anchors: Certificates that are trusted, as PEM; without them no
+            manifest is more than "valid".
 
     Raises:
-        ConfigurationError: the package `c2pa-python` is missing, or the certificates are none.
+        ConfigurationError: the package `c2pa-python` is missing, or the
+            certificates are none.
     """
     if not holds_manifest(data):
         address = manifest_address(data)
-        told = None if address is None else f"The manifest lies at {address[:200]}, which is not asked."
+        told = (
+            None
+            if address is None
+            else f"The manifest lies at {address[:200]}, which is not asked."
+        )
         return None if told is None else Provenance(state="remote", problems=(told,))
     load_c2pa()
     import c2pa
@@ -128,7 +142,8 @@ def _read_report(report: _Report) -> Provenance:
     states: dict[str, ProvenanceState] = {"Trusted": "trusted", "Valid": "valid"}
     active = report.manifests.get(report.active_manifest, _Manifest())
     signature = active.signature_info or _Signature()
-    # What it was made from has manifests of its own, and where it came from usually stands in the first of those.
+    # What it was made from has manifests of its own, and where it came from
+    # usually stands in the first of those.
     others = (one for name, one in report.manifests.items() if name != report.active_manifest)
     actions = [action for manifest in (active, *others) for action in _actions(manifest)]
     sources = [word for action in actions if (word := _last_word(action.digital_source_type))]
@@ -143,7 +158,9 @@ def _read_report(report: _Report) -> Provenance:
         digital_source_type=sources[0] if sources else None,
         made_by_ai=any(source in _AI_SOURCES for source in sources) if sources else None,
         ingredients=len(active.ingredients),
-        problems=tuple(f"{one.code}: {one.explanation or ''}".strip(": ") for one in problems[:_MOST_PROBLEMS]),
+        problems=tuple(
+            f"{one.code}: {one.explanation or ''}".strip(": ") for one in problems[:_MOST_PROBLEMS]
+        ),
     )
 
 

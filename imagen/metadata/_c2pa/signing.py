@@ -1,4 +1,6 @@
-"""A seal of one's own over an image and its record, which keeps the provider's as the first link of the chain."""
+"""A seal of one's own over an image and its record, which keeps the provider's
+as the first link of the chain.
+"""
 
 from __future__ import annotations
 
@@ -26,20 +28,24 @@ _ALGORITHMS = ("es256", "es384", "es512", "ps256", "ed25519")
 class ContentSigner(msgspec.Struct, frozen=True, kw_only=True):
     """Seals images with C2PA, as whom the certificate names.
 
-    `certificate` is a PEM file with the chain, one's own first; `key` is its private key, as unencrypted PKCS#8 PEM. Both
-    are read when an image is sealed, and kept nowhere.
+    `certificate` is a PEM file with the chain, one's own first; `key` is its
+    private key, as unencrypted PKCS#8 PEM. Both are read when an image is
+    sealed, and kept nowhere.
     """
 
     certificate: Path
     key: Path
 
     def seal(self, data: bytes, record: Record) -> bytes:
-        """The image with the record in it and a new manifest over both. Blocking.
+        """The image with the record in it and a new manifest over both.
+        Blocking.
 
-        A manifest that the image has becomes the parent of the new one, and stays readable there.
+        A manifest that the image has becomes the parent of the new one, and
+        stays readable there.
 
         Raises:
-            ConfigurationError: certificate or key cannot be used, or the package `c2pa-python` is missing.
+            ConfigurationError: certificate or key cannot be used, or the
+                package `c2pa-python` is missing.
             InvalidRequestError: the image has no room for the record.
         """
         load_c2pa()
@@ -48,10 +54,15 @@ class ContentSigner(msgspec.Struct, frozen=True, kw_only=True):
         marked = embed_in_unsealed(data, record)
         if marked is None:
             raise InvalidRequestError(
-                f"The image {record.id} has no room for its record, so it cannot be sealed: save it unsealed."
+                f"The image {record.id} has no room for its record, so it cannot be sealed: save it"
+                " unsealed."
             )
         try:
-            with self._open() as signer, open_context() as context, _builder(data, record, context) as builder:
+            with (
+                self._open() as signer,
+                open_context() as context,
+                _builder(data, record, context) as builder,
+            ):
                 sealed = BytesIO()
                 builder.sign(signer, kind_of(data), BytesIO(marked), sealed)
         except c2pa.C2paError as error:
@@ -71,8 +82,9 @@ class ContentSigner(msgspec.Struct, frozen=True, kw_only=True):
             except c2pa.C2paError:
                 continue
         raise ConfigurationError(
-            f"{self.key} is no key that C2PA signs with: it takes an unencrypted PKCS#8 PEM file, of elliptic curve, RSA "
-            f"or Ed25519, and {self.certificate} must be its certificate chain."
+            f"{self.key} is no key that C2PA signs with: it takes an unencrypted PKCS#8 PEM file,"
+            f" of elliptic curve, RSA or Ed25519, and {self.certificate} must be its certificate"
+            " chain."
         )
 
 
@@ -80,7 +92,10 @@ def _builder(data: bytes, record: Record, context: c2pa.Context) -> c2pa.Builder
     import c2pa
 
     program = {"name": "imagen", **({"version": record.software} if record.software else {})}
-    definition: dict[str, object] = {"claim_generator_info": [program], "title": f"imagen {record.id}"}
+    definition: dict[str, object] = {
+        "claim_generator_info": [program],
+        "title": f"imagen {record.id}",
+    }
     if not is_sealed(data):
         created = {
             "action": "c2pa.created",
@@ -92,7 +107,9 @@ def _builder(data: bytes, record: Record, context: c2pa.Context) -> c2pa.Builder
     builder = c2pa.Builder({**definition, "assertions": []}, context=context)
     builder.set_intent(c2pa.C2paBuilderIntent.EDIT)
     builder.add_ingredient_from_stream(
-        {"title": f"{record.provider} {record.model}", "relationship": "parentOf"}, kind_of(data), BytesIO(data)
+        {"title": f"{record.provider} {record.model}", "relationship": "parentOf"},
+        kind_of(data),
+        BytesIO(data),
     )
     builder.add_action({"action": "c2pa.edited.metadata"})
     return builder

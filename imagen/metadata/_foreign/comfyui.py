@@ -1,7 +1,8 @@
 """What a graph of ComfyUI was made with: read upwards from its sampler.
 
-A graph has no field for a prompt. Its nodes have inputs, which are values or links to other nodes; what a sampler used is
-what stands nearest to it against the direction of the links.
+A graph has no field for a prompt. Its nodes have inputs, which are values or
+links to other nodes; what a sampler used is what stands nearest to it against
+the direction of the links.
 """
 
 from __future__ import annotations
@@ -16,7 +17,17 @@ __all__ = ["read_graph"]
 
 _Inputs = Mapping[str, object]
 
-_TEXTS: Final = ("text", "t5xxl", "text_g", "clip_l", "text_l", "prompt", "positive_prompt", "string", "value")
+_TEXTS: Final = (
+    "text",
+    "t5xxl",
+    "text_g",
+    "clip_l",
+    "text_l",
+    "prompt",
+    "positive_prompt",
+    "string",
+    "value",
+)
 _TO_PROMPT: Final = ("positive", "guider", "conditioning")
 _SEEDS: Final = ("seed", "noise_seed")
 _MODELS: Final = ("ckpt_name", "unet_name", "model_name")
@@ -24,9 +35,16 @@ _GUIDANCE: Final = ("cfg", "guidance")
 
 
 def read_graph(graph: Mapping[str, object]) -> ForeignRecord | None:
-    """What the first sampler of a graph was given; None where the graph has none."""
-    nodes = {name: inputs for name, node in graph.items() if (inputs := _inputs_of(node)) is not None}
-    sampler = next((name for name, node in graph.items() if name in nodes and _is_sampler(node, nodes[name])), None)
+    """What the first sampler of a graph was given; None where the graph has
+    none.
+    """
+    nodes = {
+        name: inputs for name, node in graph.items() if (inputs := _inputs_of(node)) is not None
+    }
+    sampler = next(
+        (name for name, node in graph.items() if name in nodes and _is_sampler(node, nodes[name])),
+        None,
+    )
     if sampler is None:
         return None
     upstream = list(_walk(nodes, sampler))
@@ -54,16 +72,28 @@ def _inputs_of(node: object) -> _Inputs | None:
 
 def _is_sampler(node: object, inputs: _Inputs) -> bool:
     kind = node.get("class_type") if isinstance(node, dict) else None
-    return isinstance(kind, str) and "Sampler" in kind and any(_link(inputs, name) for name in _TO_PROMPT)
+    return (
+        isinstance(kind, str)
+        and "Sampler" in kind
+        and any(_link(inputs, name) for name in _TO_PROMPT)
+    )
 
 
 def _link(inputs: _Inputs, name: str) -> str | None:
-    """The node that an input comes from, where it is a link: its name and the number of its output."""
+    """The node that an input comes from, where it is a link: its name and the
+    number of its output.
+    """
     value = inputs.get(name)
-    return str(value[0]) if isinstance(value, list) and len(value) == 2 and isinstance(value[0], (str, int)) else None
+    return (
+        str(value[0])
+        if isinstance(value, list) and len(value) == 2 and isinstance(value[0], (str, int))
+        else None
+    )
 
 
-def _walk(nodes: Mapping[str, _Inputs], start: str, without: tuple[str, ...] = ()) -> Iterator[_Inputs]:
+def _walk(
+    nodes: Mapping[str, _Inputs], start: str, without: tuple[str, ...] = ()
+) -> Iterator[_Inputs]:
     """Nodes from one upwards, the nearest first, each once."""
     seen, waiting = {start}, deque([start])
     while waiting:
@@ -79,17 +109,27 @@ def _walk(nodes: Mapping[str, _Inputs], start: str, without: tuple[str, ...] = (
 
 
 def _find(upstream: list[_Inputs], names: tuple[str, ...]) -> object:
-    """The first value under one of the names; a link is none, what it leads to comes later."""
+    """The first value under one of the names; a link is none, what it leads to
+    comes later.
+    """
     values = (inputs[name] for inputs in upstream for name in names if name in inputs)
     return next((value for value in values if isinstance(value, (str, int, float))), None)
 
 
 def _find_text(
-    nodes: Mapping[str, _Inputs], upstream: list[_Inputs], links: tuple[str, ...], *, without: tuple[str, ...]
+    nodes: Mapping[str, _Inputs],
+    upstream: list[_Inputs],
+    links: tuple[str, ...],
+    *,
+    without: tuple[str, ...],
 ) -> str | None:
     """The text nearest to what one of the links leads to."""
-    start = next((found for inputs in upstream for name in links if (found := _link(inputs, name))), None)
+    start = next(
+        (found for inputs in upstream for name in links if (found := _link(inputs, name))), None
+    )
     if start is None:
         return None
     texts = (inputs.get(name) for inputs in _walk(nodes, start, without) for name in _TEXTS)
-    return next((as_text(text.strip()) for text in texts if isinstance(text, str) and text.strip()), None)
+    return next(
+        (as_text(text.strip()) for text in texts if isinstance(text, str) and text.strip()), None
+    )

@@ -1,7 +1,9 @@
 """The records of other programs for generated images, in one form.
 
-Own readers: the package that has some takes cubic time over a graph that somebody made large, raises what it does not
-document, and reads nothing of a graph without the classic sampler, such as those of FLUX. These look at each byte once.
+Own readers: the package that has some takes cubic time over a graph that
+somebody made large, raises what it does not document, and reads nothing of a
+graph without the classic sampler, such as those of FLUX. These look at each
+byte once.
 """
 
 from __future__ import annotations
@@ -23,11 +25,28 @@ from .record import ForeignRecord, as_number, as_text, as_whole
 
 __all__ = ["read_foreign"]
 
-# Each program's own words for what all of them have: prompt, negative prompt, model, seed, steps, sampler, guidance.
+# Each program's own words for what all of them have: prompt, negative prompt,
+# model, seed, steps, sampler, guidance.
 _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "AUTOMATIC1111": ("", "", "Model", "Seed", "Steps", "Sampler", "CFG scale"),
-    "Fooocus": ("prompt", "negative_prompt", "base_model", "seed", "steps", "sampler", "guidance_scale"),
-    "InvokeAI": ("positive_prompt", "negative_prompt", "model", "seed", "steps", "scheduler", "cfg_scale"),
+    "Fooocus": (
+        "prompt",
+        "negative_prompt",
+        "base_model",
+        "seed",
+        "steps",
+        "sampler",
+        "guidance_scale",
+    ),
+    "InvokeAI": (
+        "positive_prompt",
+        "negative_prompt",
+        "model",
+        "seed",
+        "steps",
+        "scheduler",
+        "cfg_scale",
+    ),
     "NovelAI": ("prompt", "uc", "", "seed", "steps", "sampler", "scale"),
     "SwarmUI": ("prompt", "negativeprompt", "model", "seed", "steps", "sampler", "cfgscale"),
 }
@@ -37,12 +56,15 @@ _NEGATIVE: Final = "Negative prompt:"
 
 
 def read_foreign(data: bytes) -> ForeignRecord | None:
-    """What another program wrote into an image of its own; None where there is nothing that imagen can read."""
+    """What another program wrote into an image of its own; None where there is
+    nothing that imagen can read.
+    """
     texts = _texts_of(data)
     try:
         return _read_texts(texts)
     except (ValueError, RecursionError):
-        # Not what it seemed: numbers of ten thousand digits, lists a thousand deep.
+        # Not what it seemed: numbers of ten thousand digits, lists a thousand
+        # deep.
         return None
 
 
@@ -74,13 +96,17 @@ def _read_texts(texts: Mapping[str, str]) -> ForeignRecord | None:
 
 
 def _as_object(text: str) -> dict[str, object]:
-    """A JSON object, or an empty one. By the standard library: ComfyUI writes NaN, which JSON does not have."""
+    """A JSON object, or an empty one. By the standard library: ComfyUI writes
+    NaN, which JSON does not have.
+    """
     found = json.loads(text) if text.lstrip().startswith("{") else {}
     return found if isinstance(found, dict) else {}
 
 
 def _read_parameters(text: str) -> ForeignRecord | None:
-    """A text under the keyword "parameters": lines as AUTOMATIC1111 began to write them, or the JSON of later programs."""
+    """A text under the keyword "parameters": lines as AUTOMATIC1111 began to
+    write them, or the JSON of later programs.
+    """
     if not text.lstrip().startswith("{"):
         return _read_lines(text)
     fields = _as_object(text)
@@ -91,28 +117,42 @@ def _read_parameters(text: str) -> ForeignRecord | None:
 
 
 def _read_lines(text: str) -> ForeignRecord | None:
-    """The prompt, the negative prompt, and last of all a line of settings that begins with the steps."""
+    """The prompt, the negative prompt, and last of all a line of settings that
+    begins with the steps.
+    """
     text = "\n" + text.replace("\r\n", "\n")
     words, found, last = text.rpartition("\nSteps:")
     if not found:
         return None
-    settings = {key.strip(): value.strip().strip('"') for key, value in _SETTING.findall("Steps:" + last)}
+    settings = {
+        key.strip(): value.strip().strip('"') for key, value in _SETTING.findall("Steps:" + last)
+    }
     prompt, _, negative = words.partition("\n" + _NEGATIVE)
     record = _read_fields("AUTOMATIC1111", dict(settings))
     if record is None:
         return None
     version = settings.get("Version", "")
-    program = "ComfyUI" if version == "ComfyUI" else "Forge" if version.startswith("f") else record.program
+    program = (
+        "ComfyUI"
+        if version == "ComfyUI"
+        else "Forge"
+        if version.startswith("f")
+        else record.program
+    )
     return msgspec.structs.replace(
         record, program=program, prompt=prompt.strip(), negative_prompt=negative.strip() or None
     )
 
 
 def _read_fields(program: str, fields: dict[str, object]) -> ForeignRecord | None:
-    """Takes what all programs have out of the fields of one, and leaves the rest as parameters."""
+    """Takes what all programs have out of the fields of one, and leaves the
+    rest as parameters.
+    """
     if not fields:
         return None
-    prompt, negative, model, seed, steps, sampler, guidance = (fields.pop(word, None) for word in _WORDS[program])
+    prompt, negative, model, seed, steps, sampler, guidance = (
+        fields.pop(word, None) for word in _WORDS[program]
+    )
     if isinstance(model, dict):
         # InvokeAI says more of it than its name.
         model = model.get("name") or model.get("model_name")
@@ -125,5 +165,7 @@ def _read_fields(program: str, fields: dict[str, object]) -> ForeignRecord | Non
         steps=as_whole(steps),
         sampler=as_text(sampler),
         guidance=as_number(guidance),
-        parameters={key: text for key, value in fields.items() if (text := as_text(value)) is not None},
+        parameters={
+            key: text for key, value in fields.items() if (text := as_text(value)) is not None
+        },
     )

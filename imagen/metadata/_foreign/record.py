@@ -12,7 +12,9 @@ __all__ = ["ForeignRecord", "as_number", "as_text", "as_whole"]
 
 
 class ForeignRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What another program wrote into an image; None where it does not say. `parameters` is the rest, as text."""
+    """What another program wrote into an image; None where it does not say.
+    `parameters` is the rest, as text.
+    """
 
     program: str
     prompt: str = ""
@@ -39,7 +41,11 @@ def as_whole(value: object) -> int | None:
     """A whole number, as programs write it: as a number or as its digits."""
     if isinstance(value, str) and value.strip().isdecimal():
         value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 64 else None
+    return (
+        value
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 64
+        else None
+    )
 
 
 def as_number(value: object) -> float | None:

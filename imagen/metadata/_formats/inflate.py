@@ -1,4 +1,6 @@
-"""How much of a stranger's file is looked at: enough for what programs write, too little for a bomb."""
+"""How much of a stranger's file is looked at: enough for what programs write,
+too little for a bomb.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ MOST_TEXT: Final = 16 << 20
 
 
 def inflate(packed: bytes) -> bytes | None:
-    """What a zlib stream holds, or None where it is damaged or holds more than `LARGEST_TEXT`."""
+    """What a zlib stream holds, or None where it is damaged or holds more than
+    `LARGEST_TEXT`.
+    """
     stream = zlib.decompressobj()
     try:
         text = stream.decompress(packed, LARGEST_TEXT + 1)

@@ -1,11 +1,20 @@
-"""The segments of a JPEG file before its pixels: its XMP packet, its EXIF, its seal."""
+"""The segments of a JPEG file before its pixels: its XMP packet, its EXIF, its
+seal.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-__all__ = ["drop_jpeg_packet", "embed_jpeg_packet", "is_jpeg_sealed", "jpeg_exif", "jpeg_keys", "jpeg_packet"]
+__all__ = [
+    "drop_jpeg_packet",
+    "embed_jpeg_packet",
+    "is_jpeg_sealed",
+    "jpeg_exif",
+    "jpeg_keys",
+    "jpeg_packet",
+]
 
 _XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _EXIF: Final = b"Exif\0\0"
@@ -22,7 +31,9 @@ class _Segment(NamedTuple):
 
 
 def _segments(data: bytes) -> Iterator[_Segment]:
-    """Every whole segment up to the start of the first scan; a file that breaks off has none."""
+    """Every whole segment up to the start of the first scan; a file that breaks
+    off has none.
+    """
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
@@ -48,12 +59,16 @@ def _is_exif(segment: _Segment) -> bool:
 
 def jpeg_packet(data: bytes) -> bytes | None:
     """The first XMP packet."""
-    return next((segment.body[len(_XMP) :] for segment in _segments(data) if _is_xmp(segment)), None)
+    return next(
+        (segment.body[len(_XMP) :] for segment in _segments(data) if _is_xmp(segment)), None
+    )
 
 
 def jpeg_exif(data: bytes) -> bytes | None:
     """The EXIF data, which begin with a TIFF header."""
-    return next((segment.body[len(_EXIF) :] for segment in _segments(data) if _is_exif(segment)), None)
+    return next(
+        (segment.body[len(_EXIF) :] for segment in _segments(data) if _is_exif(segment)), None
+    )
 
 
 def jpeg_keys(data: bytes) -> Iterator[str]:
@@ -76,11 +91,15 @@ def jpeg_keys(data: bytes) -> Iterator[str]:
 
 def is_jpeg_sealed(data: bytes) -> bool:
     """Whether a C2PA manifest is in it: JUMBF boxes in APP11."""
-    return any(segment.marker == _APP11 and segment.body.startswith(b"JP") for segment in _segments(data))
+    return any(
+        segment.marker == _APP11 and segment.body.startswith(b"JP") for segment in _segments(data)
+    )
 
 
 def embed_jpeg_packet(data: bytes, packet: bytes) -> bytes | None:
-    """The same JPEG with this XMP packet in place of its own; None where it is damaged or the packet is too long for it."""
+    """The same JPEG with this XMP packet in place of its own; None where it is
+    damaged or the packet is too long for it.
+    """
     segments = list(_segments(data))
     if len(packet) > _LARGEST_PACKET or not segments or segments[-1].marker != _START_OF_SCAN:
         return None
@@ -89,7 +108,8 @@ def embed_jpeg_packet(data: bytes, packet: bytes) -> bytes | None:
     old = next((segment for segment in segments if _is_xmp(segment)), None)
     if old is not None:
         return data[: old.start] + ours + data[old.end :]
-    # JFIF and EXIF each want to be the first segment, so XMP comes behind whichever of them there are.
+    # JFIF and EXIF each want to be the first segment, so XMP comes behind
+    # whichever of them there are.
     at = 2
     for segment in segments:
         if segment.marker != _APP0 and not _is_exif(segment):

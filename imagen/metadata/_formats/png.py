@@ -1,4 +1,6 @@
-"""The texts of a PNG file (PNG specification, third edition, 11.3.3): read, and put in without touching anything else."""
+"""The texts of a PNG file (PNG specification, third edition, 11.3.3): read, and
+put in without touching anything else.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
 
 
 def read_texts(data: bytes) -> dict[str, str]:
-    """The texts of a PNG by keyword, the first of each; those that are damaged or too large are passed over."""
+    """The texts of a PNG by keyword, the first of each; those that are damaged
+    or too large are passed over.
+    """
     texts: dict[str, str] = {}
     left = MOST_TEXT
     for chunk in _chunks(data):
@@ -72,7 +76,9 @@ def _read_text(kind: bytes, body: memoryview) -> tuple[str, str | None]:
 
 
 def _read_international(rest: bytes) -> str | None:
-    """The text of an iTXt chunk, behind its compression flag, language and translated keyword."""
+    """The text of an iTXt chunk, behind its compression flag, language and
+    translated keyword.
+    """
     parts = rest[2:].split(b"\0", 2)
     if len(parts) < 3:
         return None
@@ -81,7 +87,9 @@ def _read_international(rest: bytes) -> str | None:
 
 
 def png_keys(data: bytes) -> Iterator[str]:
-    """What else there is beside the pixels: keywords of texts, profiles, a seal."""
+    """What else there is beside the pixels: keywords of texts, profiles, a
+    seal.
+    """
     for chunk in _chunks(data):
         if chunk.kind in _TEXT_KINDS:
             yield _keyword(chunk.body)
@@ -90,7 +98,9 @@ def png_keys(data: bytes) -> Iterator[str]:
 
 
 def png_kinds(data: bytes) -> set[bytes]:
-    """The kinds of its chunks; one that has no name is there where the file goes on behind them, or breaks off."""
+    """The kinds of its chunks; one that has no name is there where the file
+    goes on behind them, or breaks off.
+    """
     chunks = [(chunk.kind, chunk.end) for chunk in _chunks(data)]
     is_whole = bool(chunks) and chunks[-1] == (b"IEND", len(data))
     return {kind for kind, _ in chunks} | (set() if is_whole else {b""})
@@ -102,9 +112,11 @@ def is_png_sealed(data: bytes) -> bool:
 
 
 def embed_texts(data: bytes, texts: Mapping[str, str]) -> bytes | None:
-    """The same PNG with these texts, in place of any of the same keywords; None where it is damaged.
+    """The same PNG with these texts, in place of any of the same keywords; None
+    where it is damaged.
 
-    They stand before the pixels: a reader need not go through those to find them.
+    They stand before the pixels: a reader need not go through those to find
+    them.
     """
     chunks = list(_chunks(data))
     pixels = next((chunk.start for chunk in chunks if chunk.kind == b"IDAT"), None)
@@ -113,7 +125,10 @@ def embed_texts(data: bytes, texts: Mapping[str, str]) -> bytes | None:
     parts, at = [], 0
     for chunk in chunks:
         if chunk.start == pixels:
-            parts += [data[at:pixels], *(_text_chunk(keyword, text) for keyword, text in texts.items())]
+            parts += [
+                data[at:pixels],
+                *(_text_chunk(keyword, text) for keyword, text in texts.items()),
+            ]
             at = pixels
         if chunk.kind in _TEXT_KINDS and _keyword(chunk.body) in texts:
             parts.append(data[at : chunk.start])

@@ -42,7 +42,8 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
         stop = at + 8 + length
         if stop > end:
             return
-        # Chunks begin at even places; the last byte of a file may be missing its padding.
+        # Chunks begin at even places; the last byte of a file may be missing
+        # its padding.
         yield _Chunk(kind, min(stop + length % 2, end), data[at + 8 : stop])
         at = stop + length % 2
 
@@ -57,7 +58,9 @@ def webp_packet(data: bytes) -> bytes | None:
 
 
 def webp_exif(data: bytes) -> bytes | None:
-    """The EXIF data, which begin with a TIFF header, here and there behind the word of JPEG."""
+    """The EXIF data, which begin with a TIFF header, here and there behind the
+    word of JPEG.
+    """
     exif = _first(data, b"EXIF")
     return None if exif is None else exif.removeprefix(b"Exif\0\0")
 
@@ -68,7 +71,9 @@ def webp_keys(data: bytes) -> Iterator[str]:
 
 
 def webp_kinds(data: bytes) -> set[bytes]:
-    """The kinds of its chunks; one that has no name is there where the file goes on behind them, or breaks off."""
+    """The kinds of its chunks; one that has no name is there where the file
+    goes on behind them, or breaks off.
+    """
     chunks = [(chunk.kind, chunk.end) for chunk in _chunks(data)]
     is_whole = bool(chunks) and chunks[-1][1] == len(data)
     return {kind for kind, _ in chunks} | (set() if is_whole else {b""})
@@ -80,7 +85,9 @@ def is_webp_sealed(data: bytes) -> bool:
 
 
 def embed_webp_packet(data: bytes, packet: bytes) -> bytes | None:
-    """The same WebP with this XMP packet in place of its own; None where it is damaged."""
+    """The same WebP with this XMP packet in place of its own; None where it is
+    damaged.
+    """
     chunks = list(_chunks(data))
     if not chunks or chunks[-1].end != _end(data):
         return None
@@ -102,7 +109,9 @@ def embed_webp_packet(data: bytes, packet: bytes) -> bytes | None:
 
 
 def drop_webp_packet(data: bytes) -> Iterator[bytes]:
-    """The same WebP without its XMP packet: with its extended header, and without, as that may have come with the packet."""
+    """The same WebP without its XMP packet: with its extended header, and
+    without, as that may have come with the packet.
+    """
     chunks = list(_chunks(data))
     kept = [chunk for chunk in chunks if chunk.kind != b"XMP "]
     if not kept or kept[0].kind != b"VP8X" or not kept[0].body:
@@ -119,10 +128,15 @@ def _canvas(data: bytes, head: _Chunk) -> bytes | None:
         found = read_image_header(data)
     except ProviderError:
         return None
-    # A lossless head has a bit that says whether alpha is used; a lossy one alone has none.
+    # A lossless head has a bit that says whether alpha is used; a lossy one
+    # alone has none.
     has_alpha = head.kind == b"VP8L" and len(head.body) > 4 and head.body[4] & 0x10
     flags = _ALPHA_FLAG if has_alpha else 0
-    return struct.pack("<I", flags) + (found.width - 1).to_bytes(3, "little") + (found.height - 1).to_bytes(3, "little")
+    return (
+        struct.pack("<I", flags)
+        + (found.width - 1).to_bytes(3, "little")
+        + (found.height - 1).to_bytes(3, "little")
+    )
 
 
 def _pack(kind: bytes, body: bytes) -> bytes:

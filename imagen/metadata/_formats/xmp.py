@@ -1,7 +1,9 @@
-"""XMP packets (ISO 16684-1): what other programs show of an image, and our record beside it.
+"""XMP packets (ISO 16684-1): what other programs show of an image, and our
+record beside it.
 
-A packet that is there already keeps every byte: ours is one more `rdf:Description`, put in before the end and taken out
-again as it is. A property that the packet has is not said twice.
+A packet that is there already keeps every byte: ours is one more
+`rdf:Description`, put in before the end and taken out again as it is. A
+property that the packet has is not said twice.
 """
 
 from __future__ import annotations
@@ -43,7 +45,10 @@ RECORD_PROPERTY: Final = f"{{{_NAMESPACES['imagen']}}}record"
 _RDF: Final = f"{{{_NAMESPACES['rdf']}}}"
 _DESCRIPTION: Final = f"{_RDF}Description"
 
-_HEAD: Final = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n<x:xmpmeta xmlns:x="adobe:ns:meta/">\n'
+_HEAD: Final = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n<x:xmpmeta'
+    ' xmlns:x="adobe:ns:meta/">\n'
+)
 _RDF_HEAD: Final = f'<rdf:RDF xmlns:rdf="{_NAMESPACES["rdf"]}">\n'
 _TAIL: Final = '</rdf:RDF>\n</x:xmpmeta>\n<?xpacket end="w"?>'
 _OUR_HEAD: Final = '<rdf:Description rdf:about=""' + "".join(
@@ -58,16 +63,21 @@ _DEEPEST: Final = 32
 
 
 def write_packet(record: Record, *, with_record: bool = True) -> str:
-    """A packet that says what this record says, and holds the record itself unless that is kept elsewhere."""
+    """A packet that says what this record says, and holds the record itself
+    unless that is kept elsewhere.
+    """
     return _HEAD + _RDF_HEAD + _describe(record, {}, with_record=with_record) + _TAIL
 
 
 def merge_packet(packet: str, record: Record, *, with_record: bool = True) -> str | None:
-    """The packet with what the record says beside what it holds; None where it is none that something can be added to."""
+    """The packet with what the record says beside what it holds; None where it
+    is none that something can be added to.
+    """
     theirs = _without_ours(packet)
     known = read_packet(theirs)
     ends = list(_END_OF_RDF.finditer(theirs))
-    # A program that wrote our record in words of its own may not be left with two of them.
+    # A program that wrote our record in words of its own may not be left with
+    # two of them.
     if known is None or not ends or RECORD_PROPERTY in known:
         return None
     at = ends[-1].start()
@@ -82,16 +92,22 @@ def without_record(packet: str) -> str:
 
 
 def _without_ours(packet: str) -> str:
-    """By searching, as a pattern would look to the end of the packet for each of ours that has none."""
+    """By searching, as a pattern would look to the end of the packet for each
+    of ours that has none.
+    """
     parts, at = [], 0
-    while (start := packet.find(f"{_OUR_HEAD}>", at)) >= 0 and (end := packet.find(_OUR_END, start)) >= 0:
+    while (start := packet.find(f"{_OUR_HEAD}>", at)) >= 0 and (
+        end := packet.find(_OUR_END, start)
+    ) >= 0:
         parts.append(packet[at:start])
         at = end + len(_OUR_END)
     return "".join([*parts, packet[at:]])
 
 
 def _describe(record: Record, known: Mapping[str, str], *, with_record: bool) -> str:
-    """One description with those of the properties that are not known, each on a line."""
+    """One description with those of the properties that are not known, each on
+    a line.
+    """
     properties = {
         "dc:description": _alternatives(record.prompt),
         "dc:subject": _bag(record.tags),
@@ -100,36 +116,57 @@ def _describe(record: Record, known: Mapping[str, str], *, with_record: bool) ->
         "xmp:Rating": str(record.rating) if record.rating else "",
         "Iptc4xmpExt:DigitalSourceType": source_type(record),
     }
-    lines = [f"<{name}>{body}</{name}>\n" for name, body in properties.items() if body and _full(name) not in known]
+    lines = [
+        f"<{name}>{body}</{name}>\n"
+        for name, body in properties.items()
+        if body and _full(name) not in known
+    ]
     if with_record:
         lines.append(f"<imagen:record>{_escape_record(encode_record(record))}</imagen:record>\n")
     return f"{_OUR_HEAD}>\n{''.join(lines)}</rdf:Description>\n"
 
 
 def source_type(record: Record) -> str:
-    """The IPTC's term for how the image came to be: drawn by a trained model, from another image with one, by rules."""
+    """The IPTC's term for how the image came to be: drawn by a trained model,
+    from another image with one, by rules.
+    """
     if record.provider == "sketch":
         return f"{_SOURCE_TYPES}algorithmicMedia"
     return _SOURCE_TYPES + (
-        "trainedAlgorithmicMedia" if record.operation == "generate" else "compositeWithTrainedAlgorithmicMedia"
+        "trainedAlgorithmicMedia"
+        if record.operation == "generate"
+        else "compositeWithTrainedAlgorithmicMedia"
     )
 
 
 def _alternatives(text: str) -> str:
-    return f'<rdf:Alt><rdf:li xml:lang="x-default">{_escape(text)}</rdf:li></rdf:Alt>' if text else ""
+    return (
+        f'<rdf:Alt><rdf:li xml:lang="x-default">{_escape(text)}</rdf:li></rdf:Alt>' if text else ""
+    )
 
 
 def _bag(words: tuple[str, ...]) -> str:
-    return f"<rdf:Bag>{''.join(f'<rdf:li>{_escape(word)}</rdf:li>' for word in words)}</rdf:Bag>" if words else ""
+    return (
+        f"<rdf:Bag>{''.join(f'<rdf:li>{_escape(word)}</rdf:li>' for word in words)}</rdf:Bag>"
+        if words
+        else ""
+    )
 
 
 def _escape(text: str) -> str:
     allowed = _FORBIDDEN.sub(" ", text)
-    return allowed.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
+    return (
+        allowed.replace("&", "&amp;")
+        .replace("<", "&lt;")
+        .replace(">", "&gt;")
+        .replace("\r", "&#13;")
+    )
 
 
 def _escape_record(text: str) -> str:
-    """JSON has an escape of its own for what XML may not hold, so that nothing of a record is lost."""
+    """JSON has an escape of its own for what XML may not hold, so that nothing
+    of a record is lost.
+    """
     return _escape(_FORBIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
@@ -145,7 +182,9 @@ def short_name(name: str) -> str:
 
 
 def read_packet(packet: str | bytes) -> dict[str, str] | None:
-    """The properties of a packet as `{namespace}name` and their text; None where it cannot be read."""
+    """The properties of a packet as `{namespace}name` and their text; None
+    where it cannot be read.
+    """
     from xml.etree.ElementTree import ParseError, XMLParser
 
     if not isinstance(packet, str):
@@ -155,7 +194,8 @@ def read_packet(packet: str | bytes) -> dict[str, str] | None:
         return None
     reader = _Reader()
     try:
-        # Safe against entities that grow: the reader refuses the document type that would declare them.
+        # Safe against entities that grow: the reader refuses the document type
+        # that would declare them.
         parser = XMLParser(target=reader)  # noqa: S314
         parser.feed(packet)
         parser.close()
@@ -170,7 +210,8 @@ class _Reader:
     def __init__(self) -> None:
         self.properties: dict[str, str] = {}
         self._open: list[str] = []
-        # How many elements are open around the property that is being read; 0 where none is.
+        # How many elements are open around the property that is being read; 0
+        # where none is.
         self._property_at = 0
         self._text: list[str] = []
 

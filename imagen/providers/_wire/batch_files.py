@@ -1,6 +1,8 @@
-"""What batch APIs have in common: a file of requests goes up, and a file of results comes down, one JSON object a line.
+"""What batch APIs have in common: a file of requests goes up, and a file of
+results comes down, one JSON object a line.
 
-A line of results holds an image in base64, so the file is read as it comes and never held as a whole.
+A line of results holds an image in base64, so the file is read as it comes and
+never held as a whole.
 """
 
 from __future__ import annotations
@@ -28,10 +30,20 @@ from .._steps import (
 from .http import send, trace
 from .polling import Job
 
-__all__ = ["MOST_REQUESTS", "SETTINGS", "Results", "as_batch_api", "encode_requests", "patient_call", "patient_job"]
+__all__ = [
+    "MOST_REQUESTS",
+    "SETTINGS",
+    "Results",
+    "as_batch_api",
+    "encode_requests",
+    "patient_call",
+    "patient_job",
+]
 
 MOST_REQUESTS = 100
-"""In one batch. The file of its results is begun again where its download breaks off, and a hundred images are 250 MB."""
+"""In one batch. The file of its results is begun again where its download
+breaks off, and a hundred images are 250 MB.
+"""
 
 SETTINGS: Mapping[str, JsonValue] = {"economy_poll_seconds": 30.0}
 """Of every provider that has a batch API."""
@@ -39,7 +51,8 @@ SETTINGS: Mapping[str, JsonValue] = {"economy_poll_seconds": 30.0}
 _LONGEST_SECONDS = 50 * 3600.0
 _MOST_BAD_ANSWERS = 120
 _MOST_BROKEN_DOWNLOADS = 10
-# What OpenAI takes (API reference, batches); Google takes ten times as much, which nobody wants in memory.
+# What OpenAI takes (API reference, batches); Google takes ten times as much,
+# which nobody wants in memory.
 _MOST_BYTES = 200_000_000
 
 _encode = msgspec.json.Encoder().encode
@@ -49,9 +62,11 @@ def as_batch_api(
     submit: Callable[[Sequence[Call]], Generator[Step, HttpResponse | bytes | None, JobAccepted]],
     collect: Callable[[Sequence[Call], JobAccepted], BatchExchange],
 ) -> BatchApi:
-    """A batch API, by its two halves. Calls are of one model, and generations only.
+    """A batch API, by its two halves. Calls are of one model, and generations
+    only.
 
-    Edits would put all their images into one file, which memory would have to hold.
+    Edits would put all their images into one file, which memory would have to
+    hold.
     """
 
     def run(calls: Sequence[Call]) -> BatchExchange:
@@ -74,8 +89,8 @@ def encode_requests(requests: Iterable[Mapping[str, JsonValue]], provider: str) 
         lines += _encode(request) + b"\n"
         if len(lines) > _MOST_BYTES:
             raise InvalidRequestError(
-                f"These requests are more than {_MOST_BYTES:,} bytes together, which is too much for one batch of {provider}: "
-                "give smaller images to refer to."
+                f"These requests are more than {_MOST_BYTES:,} bytes together, which is too much"
+                f" for one batch of {provider}: give smaller images to refer to."
             )
     return bytes(lines)
 
@@ -88,7 +103,9 @@ def patient_call(call: Call) -> Call:
 
 
 def patient_job(accepted: JobAccepted, provider: str) -> Job:
-    """A batch has a day, or two days (ai.google.dev, batch-api), and goes on while nobody can be asked for an hour."""
+    """A batch has a day, or two days (ai.google.dev, batch-api), and goes on
+    while nobody can be asked for an hour.
+    """
     return Job(
         id=accepted.job_id,
         url=accepted.poll_url,
@@ -99,10 +116,12 @@ def patient_job(accepted: JobAccepted, provider: str) -> Job:
 
 
 class Results:
-    """The results of one batch, each delivered once, whatever the files of results hold.
+    """The results of one batch, each delivered once, whatever the files of
+    results hold.
 
-    `read` makes of a line the name of its request, which is its position as text, and an exchange that reads the result; or
-    None where the line is no result.
+    `read` makes of a line the name of its request, which is its position as
+    text, and an exchange that reads the result; or None where the line is no
+    result.
     """
 
     def __init__(
@@ -119,10 +138,12 @@ class Results:
         self._read = read
 
     def deliver_file(self, url: str) -> Generator[Step, HttpResponse | bytes | None, None]:
-        """Delivers what a file holds. A download that breaks off is begun again, and goes on where it was.
+        """Delivers what a file holds. A download that breaks off is begun
+        again, and goes on where it was.
 
         Raises:
-            OutcomeUnknownError: it breaks off again and again. The batch can be collected later.
+            OutcomeUnknownError: it breaks off again and again. The batch can be
+                collected later.
         """
         broken = 0
         while self._missing:
@@ -136,9 +157,12 @@ class Results:
                 broken = broken + 1 if missing == len(self._missing) else 1
                 if broken == _MOST_BROKEN_DOWNLOADS:
                     raise OutcomeUnknownError(
-                        f"{self._provider} has done the batch {self._accepted.job_id}, and its results cannot be fetched; they "
-                        f"may be billed. {error.message}",
-                        details={"job_id": self._accepted.job_id, "poll_url": self._accepted.poll_url},
+                        f"{self._provider} has done the batch {self._accepted.job_id}, and its"
+                        f" results cannot be fetched; they may be billed. {error.message}",
+                        details={
+                            "job_id": self._accepted.job_id,
+                            "poll_url": self._accepted.poll_url,
+                        },
                     ) from error
             yield Wait(seconds=self._pause_seconds)
 
@@ -164,7 +188,9 @@ class Results:
             pieces.append(rest)
         last = b"".join(pieces)
         if self._missing and last.strip() and not (yield from self._deliver_line(last)):
-            raise ProviderError(f"{self._provider}'s results break off in the middle of a line.", retryable=True)
+            raise ProviderError(
+                f"{self._provider}'s results break off in the middle of a line.", retryable=True
+            )
 
     def _deliver_line(self, line: bytes) -> Generator[Step, HttpResponse | bytes | None, bool]:
         """Whether the line is a result, wanted or not."""
@@ -174,14 +200,17 @@ class Results:
         name, result = found
         position = self._missing.pop(name, None)
         if position is None:
-            # Any step says that the line is done with: what is read of a file is counted from one to the next.
+            # Any step says that the line is done with: what is read of a file
+            # is counted from one to the next.
             yield Progress(note="fetching the results again")
         else:
             yield ResultDelivered(position=position, result=(yield from _outcome(result)))
         return True
 
 
-def _outcome(exchange: Exchange) -> Generator[Step, HttpResponse | bytes | None, GeneratedImages | ImagenError]:
+def _outcome(
+    exchange: Exchange,
+) -> Generator[Step, HttpResponse | bytes | None, GeneratedImages | ImagenError]:
     try:
         return (yield from exchange)
     except ImagenError as error:

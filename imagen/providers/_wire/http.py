@@ -1,4 +1,6 @@
-"""What the wire formats of all providers have in common: base64, links, forms, waits, and what an outage means."""
+"""What the wire formats of all providers have in common: base64, links, forms,
+waits, and what an outage means.
+"""
 
 from __future__ import annotations
 
@@ -44,11 +46,13 @@ Struct = TypeVar("Struct")
 _LONGEST_TEXT = 400
 
 
-# --- requests -------------------------------------------------------------------------------------------------------
+# --- requests -----------------------------------------------------------------
 
 
 def send(request: HttpRequest) -> Generator[Step, HttpResponse | bytes | None, HttpResponse]:
-    """Yields a request and gives its answer: `response = yield from send(request)`."""
+    """Yields a request and gives its answer: `response = yield from
+    send(request)`.
+    """
     response = yield request
     assert isinstance(response, HttpResponse)
     return response
@@ -59,7 +63,13 @@ def json_request(
 ) -> HttpRequest:
     """A request with a JSON body."""
     headers = {"content-type": "application/json"}
-    return HttpRequest(method=method, url=url, headers=headers, body=msgspec.json.encode(body), repeatable=repeatable)
+    return HttpRequest(
+        method=method,
+        url=url,
+        headers=headers,
+        body=msgspec.json.encode(body),
+        repeatable=repeatable,
+    )
 
 
 class FormFile(NamedTuple):
@@ -73,7 +83,9 @@ class FormFile(NamedTuple):
     @classmethod
     def of(cls, name: str, image: EncodedImage) -> FormFile:
         """An image as a file; some servers look at the ending of its name."""
-        return cls(name, image.data, image.media_type, f"{name}.{image.media_type.rpartition('/')[2]}")
+        return cls(
+            name, image.data, image.media_type, f"{name}.{image.media_type.rpartition('/')[2]}"
+        )
 
 
 def form_request(
@@ -83,17 +95,26 @@ def form_request(
     *,
     headers: Mapping[str, str] | None = None,
 ) -> HttpRequest:
-    """A POST of multipart/form-data (RFC 7578), with or without files. A field that is None is left out."""
+    """A POST of multipart/form-data (RFC 7578), with or without files. A field
+    that is None is left out.
+    """
     parts: list[bytes] = []
     for name, value in fields:
         if value is not None:
-            parts += [b'Content-Disposition: form-data; name="%b"\r\n\r\n' % name.encode(), _form_text(value)]
+            parts += [
+                b'Content-Disposition: form-data; name="%b"\r\n\r\n' % name.encode(),
+                _form_text(value),
+            ]
     for file in files:
         head = f'Content-Disposition: form-data; name="{file.name}"; filename="{file.filename}"\r\n'
         parts += [f"{head}Content-Type: {file.media_type}\r\n\r\n".encode(), file.data]
-    # From the content, so that the same form is the same bytes, and no part can hold it by chance or by malice.
+    # From the content, so that the same form is the same bytes, and no part can
+    # hold it by chance or by malice.
     boundary = hashlib.sha256(b"".join(parts)).hexdigest().encode()
-    body = b"".join(b"--%b\r\n%b%b\r\n" % (boundary, *pair) for pair in zip(parts[::2], parts[1::2], strict=True))
+    body = b"".join(
+        b"--%b\r\n%b%b\r\n" % (boundary, *pair)
+        for pair in zip(parts[::2], parts[1::2], strict=True)
+    )
     content_type = f"multipart/form-data; boundary={boundary.decode()}"
     return HttpRequest(
         method="POST",
@@ -115,17 +136,20 @@ def add_options(
     """The body with the caller's own fields over it.
 
     Raises:
-        InvalidRequestError: an option would replace a field that decides what is paid.
+        InvalidRequestError: an option would replace a field that decides what
+            is paid.
     """
     if taken := set(reserved) & request.options.keys():
         raise InvalidRequestError(
-            f"options may not hold {' and '.join(sorted(taken))}: these are parameters of their own."
+            f"options may not hold {' and '.join(sorted(taken))}: these are parameters of their"
+            " own."
         )
     return {**body, **request.options}
 
 
 def leave_out(call: Call, *fields: str, reason: str) -> tuple[Call, tuple[Adjustment, ...]]:
-    """The call without fields that this operation has no place for, and what is said of those that were asked for.
+    """The call without fields that this operation has no place for, and what is
+    said of those that were asked for.
 
     Raises:
         InvalidRequestError: the request is strict.
@@ -136,14 +160,18 @@ def leave_out(call: Call, *fields: str, reason: str) -> tuple[Call, tuple[Adjust
         return call, ()
     if call.request.strict:
         raise InvalidRequestError(
-            f"{call.model.id} would leave out {' and '.join(lost)}: {reason}. Leave it out yourself, or drop strict."
+            f"{call.model.id} would leave out {' and '.join(lost)}: {reason}. Leave it out"
+            " yourself, or drop strict."
         )
     kept = {field: "" if field == "prompt" else None for field in lost}
     adjustments = tuple(
         Adjustment(field=field, asked=str(value), sent=None, reason=f"{call.model.id}: {reason}")
         for field, value in lost.items()
     )
-    return msgspec.structs.replace(call, request=msgspec.structs.replace(call.request, **kept)), adjustments
+    return (
+        msgspec.structs.replace(call, request=msgspec.structs.replace(call.request, **kept)),
+        adjustments,
+    )
 
 
 def as_base64(image: EncodedImage) -> str:
@@ -156,11 +184,15 @@ def as_data_url(image: EncodedImage) -> str:
     return f"data:{image.media_type};base64,{as_base64(image)}"
 
 
-# --- answers --------------------------------------------------------------------------------------------------------
+# --- answers ------------------------------------------------------------------
 
 
 def decode(
-    decoder: Callable[[bytes], Struct], response: HttpResponse, provider: str, *, billed: Billed = "unknown"
+    decoder: Callable[[bytes], Struct],
+    response: HttpResponse,
+    provider: str,
+    *,
+    billed: Billed = "unknown",
 ) -> Struct:
     """The body of an answer that should have a known form.
 
@@ -172,14 +204,16 @@ def decode(
     except MALFORMED as error:
         also = {"yes": "; it was billed", "no": "", "unknown": "; it may have been billed"}[billed]
         raise ProviderError(
-            f"{provider} answered with {len(response.body)} bytes of a form that nobody knows{also}.",
+            f"{provider} answered with {len(response.body)} bytes of a form that nobody"
+            f" knows{also}.",
             billed=billed,
             details=trace(response),
         ) from error
 
 
 def decode_base64(text: msgspec.Raw | str, provider: str) -> bytes:
-    """The bytes in base64: in a string, with or without the head of a data: URL, or in a raw JSON string where it stands.
+    """The bytes in base64: in a string, with or without the head of a data:
+    URL, or in a raw JSON string where it stands.
 
     Raises:
         ProviderError: it is no base64.
@@ -195,13 +229,19 @@ def decode_base64(text: msgspec.Raw | str, provider: str) -> bytes:
     try:
         # Some servers escape the slash; only a JSON decoder knows every escape.
         plain = msgspec.json.decode(text, type=str) if isinstance(text, msgspec.Raw) else text
-        return pybase64.b64decode(plain.partition(",")[2] if plain.startswith("data:") else plain, validate=True)
+        return pybase64.b64decode(
+            plain.partition(",")[2] if plain.startswith("data:") else plain, validate=True
+        )
     except (ValueError, *MALFORMED) as error:
-        raise ProviderError(f"{provider} answered with broken base64 instead of an image.", billed="yes") from error
+        raise ProviderError(
+            f"{provider} answered with broken base64 instead of an image.", billed="yes"
+        ) from error
 
 
 def download(url: str, provider: str) -> Generator[Step, HttpResponse | bytes | None, bytes]:
-    """Fetches a finished image, which is paid by now, from a link or out of a data: URL."""
+    """Fetches a finished image, which is paid by now, from a link or out of a
+    data: URL.
+    """
     if url.startswith("data:"):
         return decode_base64(url, provider)
     response = yield from send(HttpRequest(method="GET", url=url, repeatable=True, collects=True))
@@ -215,9 +255,14 @@ def download(url: str, provider: str) -> Generator[Step, HttpResponse | bytes | 
 
 
 def collect_each(
-    fetches: Iterable[Generator[Step, HttpResponse | bytes | None, GeneratedImage | WithheldImage | LostImage]],
-) -> Generator[Step, HttpResponse | bytes | None, tuple[GeneratedImage | WithheldImage | LostImage, ...]]:
-    """Fetches the images of one order, each by a generator. One that cannot be had does not lose the others, paid as well.
+    fetches: Iterable[
+        Generator[Step, HttpResponse | bytes | None, GeneratedImage | WithheldImage | LostImage]
+    ],
+) -> Generator[
+    Step, HttpResponse | bytes | None, tuple[GeneratedImage | WithheldImage | LostImage, ...]
+]:
+    """Fetches the images of one order, each by a generator. One that cannot be
+    had does not lose the others, paid as well.
 
     Raises:
         ProviderError: not one of them can be had; the first error says why.
@@ -236,13 +281,16 @@ def collect_each(
 
 
 def one_line(value: object) -> str:
-    """A text of a provider, fit for an error message: one line, not too long; "" for what is no text."""
+    """A text of a provider, fit for an error message: one line, not too long;
+    "" for what is no text.
+    """
     if not isinstance(value, (str, int)):
         return ""
     text = " ".join(str(value).split())
     if len(text) <= _LONGEST_TEXT:
         return text
-    # Cut between words: a key that the text repeats shows whole, where it can be found and hidden, or not at all.
+    # Cut between words: a key that the text repeats shows whole, where it can
+    # be found and hidden, or not at all.
     return text[: _LONGEST_TEXT + 1].rpartition(" ")[0] + " ..."
 
 
@@ -254,8 +302,12 @@ def trace(response: HttpResponse) -> dict[str, str]:
     }
 
 
-def outage(response: HttpResponse, provider: str, said: str, details: Mapping[str, str] | None = None) -> ImagenError:
-    """The error of a 5xx or 408. 503 is said before any work is done; after the others it may have been done and billed."""
+def outage(
+    response: HttpResponse, provider: str, said: str, details: Mapping[str, str] | None = None
+) -> ImagenError:
+    """The error of a 5xx or 408. 503 is said before any work is done; after the
+    others it may have been done and billed.
+    """
     billed: Billed = "no" if response.status == 503 else "unknown"
     return ProviderError(
         f"{provider} has trouble ({response.status}). {said} Try again later.",

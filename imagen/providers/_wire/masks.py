@@ -1,4 +1,6 @@
-"""Masks in the forms that providers want. Ours is white where the image is to change; `Compute` runs these calls."""
+"""Masks in the forms that providers want. Ours is white where the image is to
+change; `Compute` runs these calls.
+"""
 
 from __future__ import annotations
 
@@ -61,8 +63,9 @@ def _read(mask: EncodedImage) -> Image.Image:
         with Image.open(io.BytesIO(mask.data)) as opened:
             if "A" in opened.getbands() and opened.getchannel("A").getextrema() != (255, 255):
                 raise InvalidRequestError(
-                    "The mask has transparent areas, which some tools mean as what is to change and others as what stays: "
-                    "give one without, white where the image is to change and black elsewhere."
+                    "The mask has transparent areas, which some tools mean as what is to change and"
+                    " others as what stays: give one without, white where the image is to change"
+                    " and black elsewhere."
                 )
             return opened.convert("L")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

@@ -1,6 +1,8 @@
-"""What the models of a gateway take, as data: the table `wire` of a catalog entry says where each parameter of ours goes.
+"""What the models of a gateway take, as data: the table `wire` of a catalog
+entry says where each parameter of ours goes.
 
-So a new model needs no code. In imagen.toml, for one that draws, edits by a mask and counts its images::
+So a new model needs no code. In imagen.toml, for one that draws, edits by a
+mask and counts its images::
 
     [models."fal/some-model"]
     provider = "fal"
@@ -36,7 +38,8 @@ from .masks import black_mask, transparent_mask, white_mask
 
 __all__ = ["HandIn", "ModelInput", "make_input"]
 
-# An image that varies needs a prompt at most endpoints, and our callers may come without.
+# An image that varies needs a prompt at most endpoints, and our callers may
+# come without.
 _VARIATION = "The same subject and style, with other details."
 _RESTYLING = "Redraw image 1 in the style of image 2. Keep what image 1 shows."
 _RESTYLING_BY_REFERENCE = "The same subject and composition, in the style of the reference image."
@@ -44,13 +47,34 @@ _MASKS = {"white": white_mask, "black": black_mask, "alpha": transparent_mask}
 # Parameters that are sent as they are, under the name that the table gives.
 _PLAIN = ("seed", "steps", "guidance", "negative_prompt")
 # Parameters whose values may have other words at the endpoint.
-_WORDED = ("aspect_ratio", "resolution", "quality", "style", "background", "output_format", "safety")
-# These decide what is paid, or are what the endpoint works on, so that `options` may not hold them.
-_PAID = ("prompt", "size", "aspect_ratio", "resolution", "quality", "count", "scale", "mode", "mask")
+_WORDED = (
+    "aspect_ratio",
+    "resolution",
+    "quality",
+    "style",
+    "background",
+    "output_format",
+    "safety",
+)
+# These decide what is paid, or are what the endpoint works on, so that
+# `options` may not hold them.
+_PAID = (
+    "prompt",
+    "size",
+    "aspect_ratio",
+    "resolution",
+    "quality",
+    "count",
+    "scale",
+    "mode",
+    "mask",
+)
 
 Steps: TypeAlias = Generator[Step, HttpResponse | bytes | None, str]
 HandIn = Callable[[EncodedImage], Steps]
-"""How a gateway is given an image: what goes into the field for it, a data: URL or a link."""
+"""How a gateway is given an image: what goes into the field for it, a data: URL
+or a link.
+"""
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,16 +82,20 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class _Field(_Table, frozen=True, kw_only=True):
-    """A field whose words differ from ours; a value that is not among `words` is sent as it is."""
+    """A field whose words differ from ours; a value that is not among `words`
+    is sent as it is.
+    """
 
     field: str
     words: dict[str, JsonValue] = {}
 
 
 class _Size(_Table, frozen=True, kw_only=True):
-    """How "WIDTHxHEIGHT" is said: as {"width", "height"} in one field, as text there, or as two fields.
+    """How "WIDTHxHEIGHT" is said: as {"width", "height"} in one field, as text
+    there, or as two fields.
 
-    A size among `words` is said by its word. `extra` goes along with a size, such as `aspect_ratio = "custom"`.
+    A size among `words` is said by its word. `extra` goes along with a size,
+    such as `aspect_ratio = "custom"`.
     """
 
     form: Literal["object", "text", "sides"] = "object"
@@ -79,14 +107,18 @@ class _Size(_Table, frozen=True, kw_only=True):
 
 
 class _Mask(_Table, frozen=True, kw_only=True):
-    """`form` is how the area to change looks: white, black, or transparent (alpha)."""
+    """`form` is how the area to change looks: white, black, or transparent
+    (alpha).
+    """
 
     field: str
     form: Literal["white", "black", "alpha"] = "white"
 
 
 class _Strength(_Table, frozen=True, kw_only=True):
-    """`inverted` where the endpoint's number grows with the likeness; `low` is the least that it takes."""
+    """`inverted` where the endpoint's number grows with the likeness; `low` is
+    the least that it takes.
+    """
 
     field: str
     inverted: bool = False
@@ -94,12 +126,15 @@ class _Strength(_Table, frozen=True, kw_only=True):
 
 
 class _Inputs(_Table, frozen=True, kw_only=True):
-    """The table `wire`. Where a parameter is left out, the endpoint has no such field; without `prompt` it takes none.
+    """The table `wire`. Where a parameter is left out, the endpoint has no such
+    field; without `prompt` it takes none.
 
-    `images` are the fields for the images in their order, `references` those for images that lend their look; a name that
-    ends in [] is a list for all that are left. `endpoints` are other addresses than `wire_name`, by what is done there: an
-    operation, "mask" for an edit with one, "references" for a generation with some. `lacks` are the parameters that one of
-    these has not, though the model has them elsewhere. `fixed` is sent always.
+    `images` are the fields for the images in their order, `references` those
+    for images that lend their look; a name that ends in [] is a list for all
+    that are left. `endpoints` are other addresses than `wire_name`, by what is
+    done there: an operation, "mask" for an edit with one, "references" for a
+    generation with some. `lacks` are the parameters that one of these has not,
+    though the model has them elsewhere. `fixed` is sent always.
     """
 
     endpoints: dict[str, str] = {}
@@ -128,7 +163,9 @@ class _Inputs(_Table, frozen=True, kw_only=True):
 
 
 class ModelInput(msgspec.Struct, frozen=True, kw_only=True):
-    """A request in the words of one endpoint; `adjustments` are those that only the table knew of."""
+    """A request in the words of one endpoint; `adjustments` are those that only
+    the table knew of.
+    """
 
     endpoint: str
     fields: dict[str, JsonValue]
@@ -138,18 +175,22 @@ class ModelInput(msgspec.Struct, frozen=True, kw_only=True):
 def make_input(
     call: Call, hand_in: HandIn, *, reserved: Iterable[str] = ()
 ) -> Generator[Step, HttpResponse | bytes | None, ModelInput]:
-    """Makes the input object of a call: `made = yield from make_input(call, hand_in)`.
+    """Makes the input object of a call: `made = yield from make_input(call,
+    hand_in)`.
 
     `reserved` are fields of the gateway itself that `options` may not hold.
 
     Raises:
-        ConfigurationError: the table is wrong, or names no field for what the entry says that the model takes.
+        ConfigurationError: the table is wrong, or names no field for what the
+            entry says that the model takes.
         InvalidRequestError: `strict` forbids to leave something out.
     """
     inputs = _read_inputs(call.model)
     work = _work_of(call, inputs)
     lacking = (*inputs.lacks.get(work, ()), *(() if inputs.prompt else ("prompt",)))
-    call, adjustments = leave_out(call, *lacking, reason=f"it takes none to {operation_of(call.request)}")
+    call, adjustments = leave_out(
+        call, *lacking, reason=f"it takes none to {operation_of(call.request)}"
+    )
     fields = {**inputs.fixed, **_parameters(call, inputs)}
     if isinstance(call.request, Vary | Restyle) and call.request.strength is not None:
         field, strength, adjusted = _fit_strength(call.request.strength, inputs, call.model)
@@ -168,7 +209,11 @@ def make_input(
         assert isinstance(turned, bytes)
         image = msgspec.structs.replace(call.mask, data=turned, media_type="image/png")
         fields[mask.field] = yield from hand_in(image)
-    return ModelInput(endpoint=inputs.endpoints.get(work, call.model.wire_name), fields=fields, adjustments=adjustments)
+    return ModelInput(
+        endpoint=inputs.endpoints.get(work, call.model.wire_name),
+        fields=fields,
+        adjustments=adjustments,
+    )
 
 
 def _read_inputs(model: Model) -> _Inputs:
@@ -180,7 +225,8 @@ def _read_inputs(model: Model) -> _Inputs:
 
 def _missing(model: Model, field: str) -> ConfigurationError:
     return ConfigurationError(
-        f'wire of [models."{model.id}"] names no field for {field}, which its capabilities promise: add it there.'
+        f'wire of [models."{model.id}"] names no field for {field}, which its capabilities promise:'
+        " add it there."
     )
 
 
@@ -193,7 +239,7 @@ def _work_of(call: Call, inputs: _Inputs) -> str:
     return operation_of(call.request)
 
 
-# --- parameters -----------------------------------------------------------------------------------------------------
+# --- parameters ---------------------------------------------------------------
 
 
 def _parameters(call: Call, inputs: _Inputs) -> dict[str, JsonValue]:
@@ -237,14 +283,18 @@ def _prompt_of(call: Call, inputs: _Inputs) -> str:
             return request.prompt
 
 
-def _worded(place: str | _Field | None, name: str, value: str | float, model: Model) -> dict[str, JsonValue]:
+def _worded(
+    place: str | _Field | None, name: str, value: str | float, model: Model
+) -> dict[str, JsonValue]:
     match place:
         case None:
             raise _missing(model, name)
         case str():
             return {place: value}
         case _Field(field=field, words=words):
-            return {field: words.get(f"{value:g}" if isinstance(value, float) else str(value), value)}
+            return {
+                field: words.get(f"{value:g}" if isinstance(value, float) else str(value), value)
+            }
 
 
 def _size(text: str, inputs: _Inputs, model: Model) -> dict[str, JsonValue]:
@@ -266,7 +316,9 @@ def _size(text: str, inputs: _Inputs, model: Model) -> dict[str, JsonValue]:
             return {size.field: {"width": width, "height": height}, **size.extra}
 
 
-def _fit_strength(asked: float, inputs: _Inputs, model: Model) -> tuple[str, float, tuple[Adjustment, ...]]:
+def _fit_strength(
+    asked: float, inputs: _Inputs, model: Model
+) -> tuple[str, float, tuple[Adjustment, ...]]:
     place = inputs.strength
     if place is None:
         raise _missing(model, "strength")
@@ -280,15 +332,20 @@ def _fit_strength(asked: float, inputs: _Inputs, model: Model) -> tuple[str, flo
     return place.field, place.low, (adjustment,)
 
 
-# --- images -------------------------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------
 
 
 def _place(call: Call, inputs: _Inputs) -> list[tuple[str, tuple[EncodedImage, ...]]]:
-    """The images by field; those that lend their look go behind the others where they have no fields of their own."""
+    """The images by field; those that lend their look go behind the others
+    where they have no fields of their own.
+    """
     images, references = call.images, call.references
     if not inputs.references:
         images, references = images + references, ()
-    return [*_assign(images, inputs.images, call.model), *_assign(references, inputs.references, call.model)]
+    return [
+        *_assign(images, inputs.images, call.model),
+        *_assign(references, inputs.references, call.model),
+    ]
 
 
 def _assign(

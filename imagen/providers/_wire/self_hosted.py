@@ -1,4 +1,6 @@
-"""What engines on a machine of one's own have in common: nothing of them costs money, and they fail at the same thing again."""
+"""What engines on a machine of one's own have in common: nothing of them costs
+money, and they fail at the same thing again.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def checkpoint_of(model: Model) -> str | None:
 
 
 def fitted_size(request: Request, image: EncodedImage | None = None) -> tuple[int, int]:
-    """Width and height of what is to be drawn: as asked, else as the image has them, else a square."""
+    """Width and height of what is to be drawn: as asked, else as the image has
+    them, else a square.
+    """
     asked = None if request.size is None else parse_size(request.size)
     if asked is not None:
         return asked
@@ -49,7 +53,11 @@ def fitted_size(request: Request, image: EncodedImage | None = None) -> tuple[in
 def number_setting(call: Call, name: str, default: float) -> float:
     """A setting that is a number above 0."""
     value = call.settings.get(name)
-    return max(0.001, float(value)) if isinstance(value, (int, float)) and not isinstance(value, bool) else default
+    return (
+        max(0.001, float(value))
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+        else default
+    )
 
 
 def runs_out_of_memory(*texts: str) -> bool:

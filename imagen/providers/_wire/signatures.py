@@ -1,7 +1,9 @@
-"""Who signed a callback: hashes with a key that both sides know, and signatures by keys that a provider publishes.
+"""Who signed a callback: hashes with a key that both sides know, and signatures
+by keys that a provider publishes.
 
-A callback only ends a wait early; what it says is asked for again. So one that cannot be checked is refused, and that costs
-no more than the time to the next poll.
+A callback only ends a wait early; what it says is asked for again. So one that
+cannot be checked is refused, and that costs no more than the time to the next
+poll.
 """
 
 from __future__ import annotations
@@ -18,9 +20,18 @@ from .._provider import Callback
 from .._steps import HttpRequest, HttpResponse, Step
 from .http import MALFORMED, decode, send, trace
 
-__all__ = ["check_age", "check_hash", "check_signature", "hash_with", "read_job_id", "refused", "signed_header"]
+__all__ = [
+    "check_age",
+    "check_hash",
+    "check_signature",
+    "hash_with",
+    "read_job_id",
+    "refused",
+    "signed_header",
+]
 
-# What the providers' own examples allow for clocks that differ (fal.ai/docs, webhooks; replicate.com/docs, webhooks).
+# What the providers' own examples allow for clocks that differ (fal.ai/docs,
+# webhooks; replicate.com/docs, webhooks).
 _OLDEST_SECONDS = 300.0
 _KEYS_SECONDS = 3600.0
 
@@ -42,10 +53,14 @@ def signed_header(callback: Callback, name: str, provider: str) -> str:
 
 
 def check_age(callback: Callback, timestamp: str, provider: str) -> None:
-    """Raises AuthenticationError where a callback was signed long ago, or by a clock that goes wrong."""
+    """Raises AuthenticationError where a callback was signed long ago, or by a
+    clock that goes wrong.
+    """
     is_time = timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 16
     if not is_time or abs(callback.now - int(timestamp)) > _OLDEST_SECONDS:
-        raise refused(provider, "was not signed within the last five minutes: check the clock of this machine")
+        raise refused(
+            provider, "was not signed within the last five minutes: check the clock of this machine"
+        )
 
 
 def read_job_id(callback: Callback, field: str, provider: str) -> str:
@@ -60,11 +75,13 @@ def read_job_id(callback: Callback, field: str, provider: str) -> str:
         body = None
     job_id = body.get(field) if isinstance(body, dict) else None
     if not isinstance(job_id, str) or not job_id:
-        raise InvalidRequestError(f"A callback of {provider} names no job in {field!r}; it was ignored.")
+        raise InvalidRequestError(
+            f"A callback of {provider} names no job in {field!r}; it was ignored."
+        )
     return job_id
 
 
-# --- a key that both sides know -------------------------------------------------------------------------------------
+# --- a key that both sides know -----------------------------------------------
 
 
 def hash_with(secret: bytes, *parts: bytes) -> bytes:
@@ -73,16 +90,22 @@ def hash_with(secret: bytes, *parts: bytes) -> bytes:
 
 
 def check_hash(expected: str, signatures: Iterable[str], provider: str) -> None:
-    """Raises AuthenticationError where none of the signatures is the expected one."""
-    if not any(hmac.compare_digest(_encode(expected), _encode(signature)) for signature in signatures):
+    """Raises AuthenticationError where none of the signatures is the expected
+    one.
+    """
+    if not any(
+        hmac.compare_digest(_encode(expected), _encode(signature)) for signature in signatures
+    ):
         raise refused(provider, "has a wrong signature")
 
 
-# --- keys that a provider publishes ---------------------------------------------------------------------------------
+# --- keys that a provider publishes -------------------------------------------
 
 
 class _Key(msgspec.Struct):
-    """A key of a JWK set (RFC 7517); `x` is an Ed25519 key in base64url (RFC 8037)."""
+    """A key of a JWK set (RFC 7517); `x` is an Ed25519 key in base64url (RFC
+    8037).
+    """
 
     crv: object = None
     x: object = None
@@ -98,10 +121,12 @@ _decode_keys = msgspec.json.Decoder(_Keys).decode
 def check_signature(
     callback: Callback, headers: str, id_header: str, keys_url: str, provider: str
 ) -> Generator[Step, HttpResponse | bytes | None, None]:
-    """Checks an Ed25519 signature over id, user, time and the hash of the body, a line each.
+    """Checks an Ed25519 signature over id, user, time and the hash of the body,
+    a line each.
 
-    The headers' names begin with `headers`; the id stands in `id_header`, the signature is in hexadecimal. The keys are
-    fetched from `keys_url`, at most once an hour.
+    The headers' names begin with `headers`; the id stands in `id_header`, the
+    signature is in hexadecimal. The keys are fetched from `keys_url`, at most
+    once an hour.
 
     Raises:
         AuthenticationError: it is signed by none of the keys, or long ago.
@@ -109,7 +134,9 @@ def check_signature(
         ProviderError: the keys cannot be fetched.
     """
     names = (id_header, "user-id", "timestamp", "signature")
-    job, user, timestamp, signature = (signed_header(callback, headers + name, provider) for name in names)
+    job, user, timestamp, signature = (
+        signed_header(callback, headers + name, provider) for name in names
+    )
     check_age(callback, timestamp, provider)
     message = _encode("\n".join((job, user, timestamp, hashlib.sha256(callback.body).hexdigest())))
     try:
@@ -117,10 +144,13 @@ def check_signature(
     except ValueError:
         raise refused(provider, "has a signature that is no hexadecimal number") from None
     verifies = _load_verifier(provider)
-    response = yield from send(HttpRequest(method="GET", url=keys_url, repeatable=True, cache_seconds=_KEYS_SECONDS))
+    response = yield from send(
+        HttpRequest(method="GET", url=keys_url, repeatable=True, cache_seconds=_KEYS_SECONDS)
+    )
     if response.status != 200:
         raise ProviderError(
-            f"The keys of {provider} answer {response.status}, so a callback could not be checked; try it again.",
+            f"The keys of {provider} answer {response.status}, so a callback could not be checked;"
+            " try it again.",
             retryable=True,
             details=trace(response),
         )
@@ -147,7 +177,8 @@ def _load_verifier(provider: str) -> Callable[[bytes, bytes, bytes], bool]:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     except ImportError as error:
         raise ConfigurationError(
-            f"To check the callbacks of {provider}, the package cryptography is needed: install imagen-trio[webhooks]."
+            f"To check the callbacks of {provider}, the package cryptography is needed: install"
+            " imagen-trio[webhooks]."
         ) from error
 
     def verifies(key: bytes, signature: bytes, message: bytes) -> bool:

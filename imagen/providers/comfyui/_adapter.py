@@ -1,7 +1,9 @@
-"""ComfyUI: an engine on a machine of one's own, which is given a graph of nodes and makes what it says.
+"""ComfyUI: an engine on a machine of one's own, which is given a graph of nodes
+and makes what it says.
 
-The id of a job is chosen here and told before the graph is sent, so that another process can look for it even where the
-answer was lost. How far a job is, a WebSocket says (with `imagen-trio[comfyui]`); without one it is asked for.
+The id of a job is chosen here and told before the graph is sent, so that
+another process can look for it even where the answer was lost. How far a job
+is, a WebSocket says (with `imagen-trio[comfyui]`); without one it is asked for.
 """
 
 from __future__ import annotations
@@ -57,8 +59,23 @@ from .._wire.http import (
     trace,
 )
 from .._wire.masks import transparent_image, white_mask
-from .._wire.self_hosted import checkpoint_of, fitted_size, keep_free, number_setting, runs_out_of_memory
-from ._graphs import Drawing, Graph, draw_graph, enlarge_graph, fill_slots, find_slots, load_workflow, read_graph
+from .._wire.self_hosted import (
+    checkpoint_of,
+    fitted_size,
+    keep_free,
+    number_setting,
+    runs_out_of_memory,
+)
+from ._graphs import (
+    Drawing,
+    Graph,
+    draw_graph,
+    enlarge_graph,
+    fill_slots,
+    find_slots,
+    load_workflow,
+    read_graph,
+)
 from ._socket import Preview, SocketReader, open_connection, socket_request
 
 __all__ = ["PROVIDER", "collect", "draw", "enhance", "list_models"]
@@ -74,16 +91,19 @@ _DENOISE_VARIED, _DENOISE_EDITED = 0.6, 0.75
 _LIST_SECONDS = 30.0
 # Fields of the order, beside the graph.
 _ORDER_OPTIONS = ("extra_data", "front", "number")
-# The place of our own in the extra data of an order, which the server keeps in its history.
+# The place of our own in the extra data of an order, which the server keeps in
+# its history.
 _NOTE = "imagen"
 _SAMPLER_OPTIONS = ("sampler_name", "scheduler", "denoise")
 
 
-# --- operations -----------------------------------------------------------------------------------------------------
+# --- operations ---------------------------------------------------------------
 
 
 def draw(call: Call) -> Exchange:
-    """Text to image, or an image drawn again: with the built-in graph, or with the user's workflow."""
+    """Text to image, or an image drawn again: with the built-in graph, or with
+    the user's workflow.
+    """
     workflow = call.model.wire.get("workflow")
     if isinstance(workflow, str):
         return (yield from _draw_workflow(call, workflow))
@@ -93,7 +113,9 @@ def draw(call: Call) -> Exchange:
     request = call.request
     known = (*_ORDER_OPTIONS, *_SAMPLER_OPTIONS)
     if unknown := request.options.keys() - set(known):
-        raise InvalidRequestError(f"The built-in graph has no {min(unknown)}: options may hold {', '.join(known)}.")
+        raise InvalidRequestError(
+            f"The built-in graph has no {min(unknown)}: options may hold {', '.join(known)}."
+        )
     image = (yield from _upload_source(call)) if call.images else None
     source = call.images[0] if call.images else None
     drawing = Drawing(
@@ -111,7 +133,11 @@ def draw(call: Call) -> Exchange:
         image=image,
         masked=call.mask is not None,
     )
-    return (yield from _run(call, draw_graph(drawing), _Note(seed=drawing.seed, adjustments=adjustments)))
+    return (
+        yield from _run(
+            call, draw_graph(drawing), _Note(seed=drawing.seed, adjustments=adjustments)
+        )
+    )
 
 
 def enhance(call: Call) -> Exchange:
@@ -119,11 +145,15 @@ def enhance(call: Call) -> Exchange:
     if isinstance(workflow := call.model.wire.get("workflow"), str):
         return (yield from _draw_workflow(call, workflow))
     fields = ("prompt", "size", "negative_prompt", "guidance", "steps")
-    call, adjustments = leave_out(call, *fields, reason="an upscaler takes no more than an image and a scale")
+    call, adjustments = leave_out(
+        call, *fields, reason="an upscaler takes no more than an image and a scale"
+    )
     request = call.request
     assert isinstance(request, Enhance)
     if unknown := request.options.keys() - {"upscaler", *_ORDER_OPTIONS}:
-        raise InvalidRequestError(f"The built-in graph has no {min(unknown)}: options may hold upscaler.")
+        raise InvalidRequestError(
+            f"The built-in graph has no {min(unknown)}: options may hold upscaler."
+        )
     upscaler = request.options.get("upscaler") or call.model.wire.get("upscaler")
     source = call.images[0]
     size = None
@@ -131,7 +161,9 @@ def enhance(call: Call) -> Exchange:
         size = round(source.width * request.scale), round(source.height * request.scale)
     image = yield from _upload(source)
     upscaler = str(upscaler) if upscaler else (yield from _first_of("upscale_models"))
-    return (yield from _run(call, enlarge_graph(image, upscaler, size), _Note(adjustments=adjustments)))
+    return (
+        yield from _run(call, enlarge_graph(image, upscaler, size), _Note(adjustments=adjustments))
+    )
 
 
 def list_models() -> ModelListing:
@@ -152,7 +184,9 @@ def _choice(call: Call, asked: JsonValue, name: str) -> str | float:
 
 
 def _denoise(call: Call) -> float:
-    """How much of an image is drawn anew, from 0 to 1; an area to change is drawn anew wholly."""
+    """How much of an image is drawn anew, from 0 to 1; an area to change is
+    drawn anew wholly.
+    """
     request, own = call.request, call.request.options.get("denoise")
     if isinstance(own, (int, float)) and not isinstance(own, bool):
         return float(own)
@@ -163,7 +197,7 @@ def _denoise(call: Call) -> float:
     return _DENOISE_EDITED
 
 
-# --- the user's workflow --------------------------------------------------------------------------------------------
+# --- the user's workflow ------------------------------------------------------
 
 
 def _draw_workflow(call: Call, path: str) -> Exchange:
@@ -174,7 +208,8 @@ def _draw_workflow(call: Call, path: str) -> Exchange:
     call, adjustments = _leave_without_slots(call, slots)
     if call.count > 1 and "count" not in slots:
         raise InvalidRequestError(
-            f"The workflow {path} has no slot {{{{count}}}}: ask for one image at a time, without together."
+            f"The workflow {path} has no slot {{{{count}}}}: ask for one image at a time, without"
+            " together."
         )
     values = _slot_values(call)
     # Checked before anything is uploaded.
@@ -208,11 +243,16 @@ def _slot_values(call: Call) -> dict[str, JsonValue]:
 def _image_slots(call: Call) -> dict[str, EncodedImage]:
     """The images by the names of their slots."""
     images = (*call.images, *call.references)
-    named = {"image" if place == 1 else f"image_{place}": source for place, source in enumerate(images, 1)}
+    named = {
+        "image" if place == 1 else f"image_{place}": source
+        for place, source in enumerate(images, 1)
+    }
     return named if call.mask is None else {**named, "mask": call.mask}
 
 
-def _upload_for(call: Call, slots: set[str]) -> Generator[Step, HttpResponse | bytes | None, dict[str, JsonValue]]:
+def _upload_for(
+    call: Call, slots: set[str]
+) -> Generator[Step, HttpResponse | bytes | None, dict[str, JsonValue]]:
     """The names of the uploaded images that the workflow has slots for."""
     names: dict[str, JsonValue] = {}
     for name, source in _image_slots(call).items():
@@ -229,22 +269,30 @@ def _upload_for(call: Call, slots: set[str]) -> Generator[Step, HttpResponse | b
 
 
 def _leave_without_slots(call: Call, slots: set[str]) -> tuple[Call, tuple[Adjustment, ...]]:
-    """The call without what the workflow has no slot for. An image that went nowhere would make it another work."""
+    """The call without what the workflow has no slot for. An image that went
+    nowhere would make it another work.
+    """
     images = _image_slots(call)
     if lost := [name for name in images if name != "mask" and name not in slots]:
-        raise InvalidRequestError(f"The workflow has no slot {{{{{lost[0]}}}}} for an image that was given.")
+        raise InvalidRequestError(
+            f"The workflow has no slot {{{{{lost[0]}}}}} for an image that was given."
+        )
     unknown = call.request.options.keys() - slots - {*_ORDER_OPTIONS}
     if unknown:
-        raise InvalidRequestError(f"The workflow has no slot {{{{{min(unknown)}}}}} for what is in options.")
+        raise InvalidRequestError(
+            f"The workflow has no slot {{{{{min(unknown)}}}}} for what is in options."
+        )
     fields = [
-        name for name in ("prompt", "negative_prompt", "steps", "guidance", "strength", "scale") if name not in slots
+        name
+        for name in ("prompt", "negative_prompt", "steps", "guidance", "strength", "scale")
+        if name not in slots
     ]
     if not slots & {"width", "height"}:
         fields.append("size")
     return leave_out(call, *fields, reason="its workflow has no slot for it")
 
 
-# --- images to work on --------------------------------------------------------------------------------------------
+# --- images to work on --------------------------------------------------------
 
 
 class _Uploaded(msgspec.Struct):
@@ -269,12 +317,18 @@ def _upload(source: EncodedImage) -> Generator[Step, HttpResponse | bytes | None
     return (yield from _upload_bytes(source.data, source.media_type))
 
 
-def _upload_bytes(data: bytes, media_type: str) -> Generator[Step, HttpResponse | bytes | None, str]:
-    """Lays an image down under a name that is made of it, so that it can be sent again, and gives the name for a node."""
+def _upload_bytes(
+    data: bytes, media_type: str
+) -> Generator[Step, HttpResponse | bytes | None, str]:
+    """Lays an image down under a name that is made of it, so that it can be
+    sent again, and gives the name for a node.
+    """
     ending = media_type.rpartition("/")[2]
     name = f"imagen-{hashlib.sha256(data).hexdigest()[:24]}.{ending}"
     form = form_request(
-        "upload/image", [("type", "input"), ("overwrite", "true")], [FormFile("image", data, media_type, name)]
+        "upload/image",
+        [("type", "input"), ("overwrite", "true")],
+        [FormFile("image", data, media_type, name)],
     )
     response = yield from send(msgspec.structs.replace(form, repeatable=True))
     if response.status != 200:
@@ -286,10 +340,14 @@ def _upload_bytes(data: bytes, media_type: str) -> Generator[Step, HttpResponse 
 def _list(folder: str) -> Generator[Step, HttpResponse | bytes | None, list[str]]:
     """The names of the files in a folder of models."""
     url = f"models/{folder}"
-    response = yield from send(HttpRequest(method="GET", url=url, repeatable=True, cache_seconds=_LIST_SECONDS))
+    response = yield from send(
+        HttpRequest(method="GET", url=url, repeatable=True, cache_seconds=_LIST_SECONDS)
+    )
     if response.status != 200:
         raise _refusal(response)
-    return [name for name in decode(_decode_list, response, _NAME, billed="no") if isinstance(name, str)]
+    return [
+        name for name in decode(_decode_list, response, _NAME, billed="no") if isinstance(name, str)
+    ]
 
 
 _decode_list = msgspec.json.Decoder(list[object]).decode
@@ -298,11 +356,13 @@ _decode_list = msgspec.json.Decoder(list[object]).decode
 def _first_of(folder: str) -> Generator[Step, HttpResponse | bytes | None, str]:
     names = yield from _list(folder)
     if not names:
-        raise ConfigurationError(f"{_NAME} has no model in its folder models/{folder}: put one there.")
+        raise ConfigurationError(
+            f"{_NAME} has no model in its folder models/{folder}: put one there."
+        )
     return names[0]
 
 
-# --- the life of a job ----------------------------------------------------------------------------------------------
+# --- the life of a job --------------------------------------------------------
 
 
 class _Answered(msgspec.Struct):
@@ -316,7 +376,9 @@ class _Past(msgspec.Struct):
 
 
 class _Note(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What of an order its images do not say; it goes along with the job, for who collects it."""
+    """What of an order its images do not say; it goes along with the job, for
+    who collects it.
+    """
 
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
     adjustments: tuple[Adjustment, ...] = ()
@@ -346,9 +408,13 @@ class _Job:
         return JobAccepted(job_id=self.id, poll_url=self.url)
 
     def cancellable(self) -> Cancellable:
-        """A job that waits is taken out of the queue; one that runs is interrupted, and no other."""
+        """A job that waits is taken out of the queue; one that runs is
+        interrupted, and no other.
+        """
         if self.runs:
-            return Cancellable(request=json_request("interrupt", {"prompt_id": self.id}), stops_bill=True)
+            return Cancellable(
+                request=json_request("interrupt", {"prompt_id": self.id}), stops_bill=True
+            )
         return Cancellable(request=json_request("queue", {"delete": [self.id]}), stops_bill=True)
 
     def show(self, preview: Preview) -> PartialImage | None:
@@ -365,7 +431,9 @@ def _run(call: Call, graph: Graph, note: _Note) -> Exchange:
     # Before it is sent: an answer that gets lost can then be looked for.
     yield job.accepted()
     yield job.cancellable()
-    options = {name: call.request.options[name] for name in _ORDER_OPTIONS if name in call.request.options}
+    options = {
+        name: call.request.options[name] for name in _ORDER_OPTIONS if name in call.request.options
+    }
     extra = options.get("extra_data", {})
     if isinstance(extra, dict):
         options["extra_data"] = {**extra, _NOTE: msgspec.to_builtins(note)}
@@ -386,7 +454,9 @@ def _run(call: Call, graph: Graph, note: _Note) -> Exchange:
 
 
 def collect(call: Call, accepted: JobAccepted) -> Exchange:
-    """Looks for a job, which may never have arrived, waits for its end and fetches its images."""
+    """Looks for a job, which may never have arrived, waits for its end and
+    fetches its images.
+    """
     return (yield from keep_free(partial(_pick_up, accepted), call))
 
 
@@ -398,7 +468,9 @@ def _pick_up(accepted: JobAccepted, call: Call) -> Exchange:
 
 
 def _read_note(past: _Past) -> _Note:
-    """The note in what was ordered, which is told as number, id, graph, extra data, outputs."""
+    """The note in what was ordered, which is told as number, id, graph, extra
+    data, outputs.
+    """
     ordered = past.prompt
     extra = ordered[3] if isinstance(ordered, list) and len(ordered) > 3 else None
     try:
@@ -407,7 +479,9 @@ def _read_note(past: _Past) -> _Note:
         return _Note()
 
 
-def _listen(call: Call, job: _Job) -> Generator[Step, HttpResponse | bytes | None, SocketReader | None]:
+def _listen(
+    call: Call, job: _Job
+) -> Generator[Step, HttpResponse | bytes | None, SocketReader | None]:
     connection = open_connection() if call.settings.get("socket") is not False else None
     if connection is None:
         return None
@@ -418,7 +492,9 @@ def _listen(call: Call, job: _Job) -> Generator[Step, HttpResponse | bytes | Non
 def _await_end(
     call: Call, job: _Job, reader: SocketReader | None
 ) -> Generator[Step, HttpResponse | bytes | None, _Past]:
-    """Listens, and looks where it hears nothing; without a socket it only looks."""
+    """Listens, and looks where it hears nothing; without a socket it only
+    looks.
+    """
     pause = number_setting(call, "poll_seconds", 1.0)
     silence = number_setting(call, "silence_seconds", 10.0)
     waited, chunks, looks = 0.0, 0, _Looks()
@@ -445,8 +521,12 @@ def _await_end(
     )
 
 
-def _hear(job: _Job, reader: SocketReader, chunk: bytes) -> Generator[Step, HttpResponse | bytes | None, bool]:
-    """Shows what the socket says, and gives whether it says that the job has ended."""
+def _hear(
+    job: _Job, reader: SocketReader, chunk: bytes
+) -> Generator[Step, HttpResponse | bytes | None, bool]:
+    """Shows what the socket says, and gives whether it says that the job has
+    ended.
+    """
     ended = False
     for told in reader.read(chunk):
         match told:
@@ -486,7 +566,8 @@ def _look(job: _Job, looks: _Looks) -> Generator[Step, HttpResponse | bytes | No
         looks.bad_answers += 1
         if looks.bad_answers >= _MOST_BAD_ANSWERS:
             raise OutcomeUnknownError(
-                f"{_NAME} took the job {job.id} and says nothing more of it.", details={"job_id": job.id}
+                f"{_NAME} took the job {job.id} and says nothing more of it.",
+                details={"job_id": job.id},
             )
         return None
     looks.bad_answers = 0
@@ -515,7 +596,9 @@ def _read_history(response: HttpResponse) -> Mapping[str, _Past] | None:
 
 
 def _place_in_queue(response: HttpResponse, job_id: str) -> int | None:
-    """0 for a job that runs, 1 for the next one, and so on; -1 where it is not there, None where nothing can be read."""
+    """0 for a job that runs, 1 for the next one, and so on; -1 where it is not
+    there, None where nothing can be read.
+    """
     try:
         queue = _decode_queue(response.body) if response.status == 200 else {}
     except MALFORMED:
@@ -537,30 +620,44 @@ def _is_job(item: object, job_id: str) -> bool:
     return isinstance(item, list) and len(item) > 1 and item[1] == job_id
 
 
-# --- the images ---------------------------------------------------------------------------------------------------
+# --- the images ---------------------------------------------------------------
 
 
 def _collect(job: _Job, past: _Past, note: _Note) -> Exchange:
-    """Fetches what the nodes have saved; what they only show counts where nothing was saved."""
+    """Fetches what the nodes have saved; what they only show counts where
+    nothing was saved.
+    """
     status = past.status if isinstance(past.status, dict) else {}
     if status.get("status_str") == "error":
         raise _failure(status, job)
     files = list(_files(past.outputs))
-    saved = [file for file in files if file["type"] == "output"] or [file for file in files if file["type"] == "temp"]
+    saved = [file for file in files if file["type"] == "output"] or [
+        file for file in files if file["type"] == "temp"
+    ]
     images: list[GeneratedImage | LostImage] = []
     for place, file in enumerate(saved):
         url = f"view?{urlencode(file)}"
-        response = yield from send(HttpRequest(method="GET", url=url, repeatable=True, collects=True))
+        response = yield from send(
+            HttpRequest(method="GET", url=url, repeatable=True, collects=True)
+        )
         if response.status == 200:
             own = note.seed if place == 0 else None
-            images.append(GeneratedImage(data=response.body, seed=own, provider_id=f"{job.id}#{place + 1}"))
+            images.append(
+                GeneratedImage(data=response.body, seed=own, provider_id=f"{job.id}#{place + 1}")
+            )
         else:
             images.append(
-                LostImage(reason=f"{_NAME} answers {response.status} for its file {one_line(file['filename'])}.")
+                LostImage(
+                    reason=(
+                        f"{_NAME} answers {response.status} for its file"
+                        f" {one_line(file['filename'])}."
+                    )
+                )
             )
     if not any(isinstance(source, GeneratedImage) for source in images):
         raise ProviderError(
-            f"{_NAME} finished the job {job.id} without an image: its graph needs a node that saves one.",
+            f"{_NAME} finished the job {job.id} without an image: its graph needs a node that saves"
+            " one.",
             details={"job_id": job.id},
         )
     return GeneratedImages(images=tuple(images), adjustments=note.adjustments)
@@ -573,10 +670,12 @@ def _files(outputs: object) -> Generator[dict[str, str]]:
         for image in images if isinstance(images, list) else ():
             if isinstance(image, dict) and isinstance(image.get("filename"), str):
                 told = {name: image.get(name) for name in ("filename", "subfolder", "type")}
-                yield {name: value if isinstance(value, str) else "" for name, value in told.items()}
+                yield {
+                    name: value if isinstance(value, str) else "" for name, value in told.items()
+                }
 
 
-# --- errors ---------------------------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------
 
 
 def _failure(status: Mapping[str, object], job: _Job) -> ImagenError:
@@ -590,11 +689,16 @@ def _failure(status: Mapping[str, object], job: _Job) -> ImagenError:
         if message[0] == "execution_interrupted":
             return ProviderError(f"The job was interrupted at {_NAME}.", details=details)
         if message[0] == "execution_error":
-            kind, text = one_line(told.get("exception_type")), one_line(told.get("exception_message"))
+            kind, text = (
+                one_line(told.get("exception_type")),
+                one_line(told.get("exception_message")),
+            )
             where = one_line(told.get("node_type"))
             said = f"{_NAME} failed in {where or 'a node'}: {kind}: {text.rstrip('.')}."
             hint = " Ask for a smaller size." if runs_out_of_memory(kind, text) else ""
-            return ProviderError(said + hint, details={**details, "exception_type": kind, "node_type": where})
+            return ProviderError(
+                said + hint, details={**details, "exception_type": kind, "node_type": where}
+            )
     return ProviderError(f"{_NAME} failed at the job and does not say why.", details=details)
 
 
@@ -604,7 +708,9 @@ def _refusal(response: HttpResponse) -> ImagenError:
     details = trace(response) | ({"type": kind} if kind else {})
     match response.status:
         case 401 | 403:
-            return AuthenticationError(f"{_NAME}, or a proxy before it, lets nobody in. {said}", details=details)
+            return AuthenticationError(
+                f"{_NAME}, or a proxy before it, lets nobody in. {said}", details=details
+            )
         case 404:
             return ProviderError(f"There is no {_NAME} at COMFYUI_URL. {said}", details=details)
         case 500:
@@ -612,9 +718,13 @@ def _refusal(response: HttpResponse) -> ImagenError:
         case status if status > 500 or status in (408, 429):
             return outage(response, _NAME, said, details)
         case status if status >= 400:
-            return InvalidRequestError(f"{_NAME} does not take this. {said}", code="INVALID_PROMPT", details=details)
+            return InvalidRequestError(
+                f"{_NAME} does not take this. {said}", code="INVALID_PROMPT", details=details
+            )
         case _:
-            return ProviderError(f"{_NAME} answered {response.status}; check COMFYUI_URL.", details=details)
+            return ProviderError(
+                f"{_NAME} answered {response.status}; check COMFYUI_URL.", details=details
+            )
 
 
 def _complaint(response: HttpResponse) -> tuple[str, str]:
@@ -637,9 +747,9 @@ def _complaint(response: HttpResponse) -> tuple[str, str]:
                 words = f"{one_line(item.get('message'))} ({one_line(item.get('details'))})"
                 texts.append(f"{one_line(node.get('class_type'))}: {words}")
     text = one_line("; ".join(filter(None, texts)))
-    return (
-        one_line(error.get("type")) if isinstance(error, dict) else ""
-    ), f"It says: {text.rstrip('.')}." if text else ""
+    return (one_line(error.get("type")) if isinstance(error, dict) else ""), (
+        f"It says: {text.rstrip('.')}." if text else ""
+    )
 
 
 PROVIDER = Provider(
@@ -659,12 +769,15 @@ PROVIDER = Provider(
     probe_url="system_stats",
     home_page="github.com/comfyanonymous/ComfyUI",
     settings={
-        # Whether progress is listened for on a WebSocket, where wsproto is installed.
+        # Whether progress is listened for on a WebSocket, where wsproto is
+        # installed.
         "socket": True,
-        # After so many seconds of silence on it the job is looked for; without a socket it is after poll_seconds.
+        # After so many seconds of silence on it the job is looked for; without
+        # a socket it is after poll_seconds.
         "silence_seconds": 10.0,
         "poll_seconds": 1.0,
-        # What the built-in graph takes where neither the request nor the catalog says it.
+        # What the built-in graph takes where neither the request nor the
+        # catalog says it.
         "steps": 20,
         "guidance": 7.0,
         "sampler": "euler",

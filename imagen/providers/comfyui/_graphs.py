@@ -1,10 +1,14 @@
-"""The graphs that ComfyUI is given: built here for a checkpoint, or a user's own workflow with named slots.
+"""The graphs that ComfyUI is given: built here for a checkpoint, or a user's
+own workflow with named slots.
 
-A workflow is saved by "Export (API)". Where it shall hold what a request asks for, it has a slot: "{{prompt}}",
-"{{negative_prompt}}", "{{seed}}", "{{width}}", "{{height}}", "{{steps}}", "{{guidance}}", "{{strength}}", "{{count}}",
-"{{image}}", "{{image_2}}", "{{mask}}", or the name of anything in `options`. A value that is nothing but a slot takes its
-type, so that a seed is a number. "{{mask}}" is an image that is white where it is to change; a workflow without it finds
-the mask as the transparent area of "{{image}}", which is what the node LoadImage makes a mask of.
+A workflow is saved by "Export (API)". Where it shall hold what a request asks
+for, it has a slot: "{{prompt}}", "{{negative_prompt}}", "{{seed}}",
+"{{width}}", "{{height}}", "{{steps}}", "{{guidance}}", "{{strength}}",
+"{{count}}", "{{image}}", "{{image_2}}", "{{mask}}", or the name of anything in
+`options`. A value that is nothing but a slot takes its type, so that a seed is
+a number. "{{mask}}" is an image that is white where it is to change; a workflow
+without it finds the mask as the transparent area of "{{image}}", which is what
+the node LoadImage makes a mask of.
 """
 
 from __future__ import annotations
@@ -19,18 +23,29 @@ from ..._errors import ConfigurationError, InvalidRequestError
 from ..._requests.catalog import JsonValue
 from .._wire.http import MALFORMED
 
-__all__ = ["Drawing", "Graph", "draw_graph", "enlarge_graph", "fill_slots", "find_slots", "load_workflow", "read_graph"]
+__all__ = [
+    "Drawing",
+    "Graph",
+    "draw_graph",
+    "enlarge_graph",
+    "fill_slots",
+    "find_slots",
+    "load_workflow",
+    "read_graph",
+]
 
 Graph = dict[str, dict[str, JsonValue]]
 
 _SLOT = re.compile(r"\{\{ *([A-Za-z_][A-Za-z0-9_]*) *\}\}")
 _LARGEST_WORKFLOW = 16 << 20
-# How far the area to change grows, so that no edge is seen: the default of the node.
+# How far the area to change grows, so that no edge is seen: the default of the
+# node.
 _GROW_MASK = 6
 
 
 class Drawing(msgspec.Struct, frozen=True, kw_only=True):
-    """What a checkpoint is to draw. `image` is the name of an uploaded image, transparent where `masked` says so.
+    """What a checkpoint is to draw. `image` is the name of an uploaded image,
+    transparent where `masked` says so.
 
     `size` is that of the new image; None leaves it to the image.
     """
@@ -51,7 +66,9 @@ class Drawing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def draw_graph(drawing: Drawing) -> Graph:
-    """The nodes of the default workflow; the latent image is an empty one, or made of an image."""
+    """The nodes of the default workflow; the latent image is an empty one, or
+    made of an image.
+    """
     graph = {
         "1": _node("CheckpointLoaderSimple", ckpt_name=drawing.checkpoint),
         "2": _node("CLIPTextEncode", text=drawing.prompt, clip=["1", 1]),
@@ -74,10 +91,17 @@ def draw_graph(drawing: Drawing) -> Graph:
     }
     drawn: list[JsonValue] = ["6", 0]
     if drawing.masked:
-        # What was not to change comes from the image itself: coding and decoding would blur it.
+        # What was not to change comes from the image itself: coding and
+        # decoding would blur it.
         graph["7"] = _node("RepeatImageBatch", image=["10", 0], amount=drawing.count)
         graph["8"] = _node(
-            "ImageCompositeMasked", destination=["7", 0], source=drawn, x=0, y=0, resize_source=False, mask=["10", 1]
+            "ImageCompositeMasked",
+            destination=["7", 0],
+            source=drawn,
+            x=0,
+            y=0,
+            resize_source=False,
+            mask=["10", 1],
         )
         drawn = ["8", 0]
     graph["9"] = _node("SaveImage", images=drawn, filename_prefix="imagen")
@@ -87,14 +111,22 @@ def draw_graph(drawing: Drawing) -> Graph:
 def _latent_nodes(drawing: Drawing) -> Graph:
     if drawing.image is None:
         width, height = drawing.size or (1024, 1024)
-        return {"4": _node("EmptyLatentImage", width=width, height=height, batch_size=drawing.count)}
+        return {
+            "4": _node("EmptyLatentImage", width=width, height=height, batch_size=drawing.count)
+        }
     nodes = {"10": _node("LoadImage", image=drawing.image)}
     pixels: list[JsonValue] = ["10", 0]
     if drawing.size is not None and not drawing.masked:
         nodes["11"] = _scale_node(pixels, drawing.size)
         pixels = ["11", 0]
     if drawing.masked:
-        nodes["12"] = _node("VAEEncodeForInpaint", pixels=pixels, vae=["1", 2], mask=["10", 1], grow_mask_by=_GROW_MASK)
+        nodes["12"] = _node(
+            "VAEEncodeForInpaint",
+            pixels=pixels,
+            vae=["1", 2],
+            mask=["10", 1],
+            grow_mask_by=_GROW_MASK,
+        )
     else:
         nodes["12"] = _node("VAEEncode", pixels=pixels, vae=["1", 2])
     nodes["4"] = _node("RepeatLatentBatch", samples=["12", 0], amount=drawing.count)
@@ -102,7 +134,9 @@ def _latent_nodes(drawing: Drawing) -> Graph:
 
 
 def enlarge_graph(image: str, upscaler: str, size: tuple[int, int] | None) -> Graph:
-    """An image made larger by a model, and brought to a size where one is asked for."""
+    """An image made larger by a model, and brought to a size where one is asked
+    for.
+    """
     graph = {
         "1": _node("LoadImage", image=image),
         "2": _node("UpscaleModelLoader", model_name=upscaler),
@@ -117,21 +151,30 @@ def enlarge_graph(image: str, upscaler: str, size: tuple[int, int] | None) -> Gr
 
 
 def _scale_node(image: list[JsonValue], size: tuple[int, int]) -> dict[str, JsonValue]:
-    return _node("ImageScale", image=image, upscale_method="lanczos", width=size[0], height=size[1], crop="disabled")
+    return _node(
+        "ImageScale",
+        image=image,
+        upscale_method="lanczos",
+        width=size[0],
+        height=size[1],
+        crop="disabled",
+    )
 
 
 def _node(kind: str, **inputs: JsonValue) -> dict[str, JsonValue]:
     return {"class_type": kind, "inputs": inputs}
 
 
-# --- workflows ------------------------------------------------------------------------------------------------------
+# --- workflows ----------------------------------------------------------------
 
 
 def load_workflow(path: str) -> bytes:
-    """The file of a workflow, looked through; a path that does not begin at a root begins in the current folder.
+    """The file of a workflow, looked through; a path that does not begin at a
+    root begins in the current folder.
 
     Raises:
-        ConfigurationError: there is none, or it is no workflow in the API's format.
+        ConfigurationError: there is none, or it is no workflow in the API's
+            format.
     """
     place = Path(path).expanduser()
     try:
@@ -140,7 +183,9 @@ def load_workflow(path: str) -> bytes:
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"The workflow {place} cannot be read: {error}.") from error
     if len(data) > _LARGEST_WORKFLOW:
-        raise ConfigurationError(f"The workflow {place} is larger than {_LARGEST_WORKFLOW:,} bytes.")
+        raise ConfigurationError(
+            f"The workflow {place} is larger than {_LARGEST_WORKFLOW:,} bytes."
+        )
     read_graph(data, str(place))
     return data
 
@@ -155,7 +200,8 @@ def read_graph(data: bytes, name: str) -> Graph:
     for node_id, node in graph.items():
         if not isinstance(node, dict) or not isinstance(node.get("class_type"), str):
             raise ConfigurationError(
-                f"The workflow {name} is not in the API's format: export it by File, Export (API), in ComfyUI."
+                f"The workflow {name} is not in the API's format: export it by File, Export (API),"
+                " in ComfyUI."
             )
         nodes[node_id] = node
     if not nodes:
@@ -165,7 +211,12 @@ def read_graph(data: bytes, name: str) -> Graph:
 
 def find_slots(graph: Graph) -> set[str]:
     """The names of the slots in the inputs of a workflow."""
-    return {name for node in graph.values() for text in _texts(node.get("inputs")) for name in _SLOT.findall(text)}
+    return {
+        name
+        for node in graph.values()
+        for text in _texts(node.get("inputs"))
+        for name in _SLOT.findall(text)
+    }
 
 
 def fill_slots(graph: Graph, values: Mapping[str, JsonValue]) -> Graph:
@@ -176,9 +227,13 @@ def fill_slots(graph: Graph, values: Mapping[str, JsonValue]) -> Graph:
     """
     if missing := find_slots(graph) - values.keys():
         raise InvalidRequestError(
-            f"The workflow has a slot {{{{{min(missing)}}}}} and the request has nothing for it; it could come from options."
+            f"The workflow has a slot {{{{{min(missing)}}}}} and the request has nothing for it; it"
+            " could come from options."
         )
-    return {node_id: {**node, "inputs": _fill(node.get("inputs"), values)} for node_id, node in graph.items()}
+    return {
+        node_id: {**node, "inputs": _fill(node.get("inputs"), values)}
+        for node_id, node in graph.items()
+    }
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -1,6 +1,8 @@
-"""What ComfyUI tells on its WebSocket, read with wsproto: progress, previews, and that a job has begun or ended.
+"""What ComfyUI tells on its WebSocket, read with wsproto: progress, previews,
+and that a job has begun or ended.
 
-wsproto is an extra (`imagen-trio[comfyui]`); without it there is no socket, and the caller asks instead.
+wsproto is an extra (`imagen-trio[comfyui]`); without it there is no socket, and
+the caller asks instead.
 """
 
 from __future__ import annotations
@@ -53,7 +55,9 @@ _decode_data = msgspec.json.Decoder(_Data).decode
 
 
 def open_connection() -> Connection | None:
-    """A parser for the client's side of a WebSocket; None where wsproto is not installed."""
+    """A parser for the client's side of a WebSocket; None where wsproto is not
+    installed.
+    """
     try:
         from wsproto.connection import CLIENT, Connection
     except ImportError:
@@ -78,7 +82,9 @@ def socket_request(client_id: str) -> HttpRequest:
 
 
 class SocketReader:
-    """Turns the bytes of a socket into what they say of one job. `is_open` is False from when nothing more will come."""
+    """Turns the bytes of a socket into what they say of one job. `is_open` is
+    False from when nothing more will come.
+    """
 
     def __init__(self, connection: Connection, job_id: str) -> None:
         self.is_open = True
@@ -104,18 +110,25 @@ class SocketReader:
         for event in self._connection.events():
             match event:
                 case TextMessage():
-                    yield from self._collect(event.data.encode(), event.message_finished, self._read_text)
+                    yield from self._collect(
+                        event.data.encode(), event.message_finished, self._read_text
+                    )
                 case BytesMessage():
-                    yield from self._collect(bytes(event.data), event.message_finished, self._read_binary)
+                    yield from self._collect(
+                        bytes(event.data), event.message_finished, self._read_binary
+                    )
                 case CloseConnection():
                     # Also what breaks the protocol comes out as this.
                     self.is_open = False
                     return
                 case _:
-                    # A ping cannot be answered on a socket that is only read; ComfyUI sends none.
+                    # A ping cannot be answered on a socket that is only read;
+                    # ComfyUI sends none.
                     pass
 
-    def _collect(self, piece: bytes, finished: bool, read: _Reader) -> Iterator[Progress | Preview | Stage]:
+    def _collect(
+        self, piece: bytes, finished: bool, read: _Reader
+    ) -> Iterator[Progress | Preview | Stage]:
         self._pieces.append(piece)
         self._size += len(piece)
         if self._size > _LARGEST_MESSAGE:
@@ -155,7 +168,12 @@ class SocketReader:
 
 def _read_progress(data: _Data) -> Progress:
     value, most = data.value, data.max
-    if not isinstance(value, int) or not isinstance(most, int) or not 0 <= value <= most or not most:
+    if (
+        not isinstance(value, int)
+        or not isinstance(most, int)
+        or not 0 <= value <= most
+        or not most
+    ):
         return Progress()
     return Progress(fraction=value / most, note=f"step {value} of {most}")
 

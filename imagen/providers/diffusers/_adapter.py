@@ -1,13 +1,17 @@
-"""Pipelines of Hugging Face diffusers, run in this process on a GPU or the CPU: no server, no key, no price per image.
+"""Pipelines of Hugging Face diffusers, run in this process on a GPU or the CPU:
+no server, no key, no price per image.
 
-Needs `pip install "imagen-trio[diffusers]"`, and in imagen.toml the name of a repository on huggingface.co or a folder::
+Needs `pip install "imagen-trio[diffusers]"`, and in imagen.toml the name of a
+repository on huggingface.co or a folder::
 
     [models.diffusers.wire]
     repository = "OWNER/NAME"
 
-The first image downloads it, unless it is there, and loads it; later ones find it loaded. `wire` may also name a
-`revision` and a `variant` ("fp16"), and an entry with `like = "diffusers"` is one more model. What a pipeline takes shows
-when it is there, so what it lacks is reported with the image rather than before.
+The first image downloads it, unless it is there, and loads it; later ones find
+it loaded. `wire` may also name a `revision` and a `variant` ("fp16"), and an
+entry with `like = "diffusers"` is one more model. What a pipeline takes shows
+when it is there, so what it lacks is reported with the image rather than
+before.
 """
 
 from __future__ import annotations
@@ -40,7 +44,9 @@ def generate(call: Call) -> Exchange:
 
 
 def edit(call: Call) -> Exchange:
-    """An image to a new one: inside a mask where there is one, else by what the words say about it."""
+    """An image to a new one: inside a mask where there is one, else by what the
+    words say about it.
+    """
     return (yield from _draw(call, "image2image" if call.mask is None else "inpaint"))
 
 
@@ -51,7 +57,8 @@ def vary(call: Call) -> Exchange:
 
 def _draw(call: Call, kind: Kind) -> Exchange:
     task = _read_task(call, kind)
-    # Letting go of it is enough to stop it, and costs nothing on a machine of one's own.
+    # Letting go of it is enough to stop it, and costs nothing on a machine of
+    # one's own.
     yield Cancellable(request=None, stops_bill=True)
     images: list[GeneratedImage | WithheldImage] = []
     adjustments: list[Adjustment] = []
@@ -62,11 +69,14 @@ def _draw(call: Call, kind: Kind) -> Exchange:
         assert isinstance(data, bytes)
         images.append(drawing.image(data))
         adjustments += [one for one in drawing.adjustments if one not in adjustments]
-    return GeneratedImages(images=tuple(images), reported_cost_usd=Decimal(0), adjustments=tuple(adjustments))
+    return GeneratedImages(
+        images=tuple(images), reported_cost_usd=Decimal(0), adjustments=tuple(adjustments)
+    )
 
 
 def _read_task(call: Call, kind: Kind) -> Task:
-    """What to do, from the catalog and the settings; looked at before anything is imported or loaded.
+    """What to do, from the catalog and the settings; looked at before anything
+    is imported or loaded.
 
     Raises:
         ConfigurationError: imagen.toml lacks something or says what cannot be.
@@ -74,20 +84,24 @@ def _read_task(call: Call, kind: Kind) -> Task:
     wire, settings = call.model.wire, call.settings
     where = f'[models."{call.model.id}".wire]'
     if unknown := sorted(wire.keys() - set(_WIRE)):
-        raise ConfigurationError(f"imagen.toml: {where} may hold {', '.join(_WIRE)}, not {' and '.join(unknown)}.")
+        raise ConfigurationError(
+            f"imagen.toml: {where} may hold {', '.join(_WIRE)}, not {' and '.join(unknown)}."
+        )
     if not _text(wire, "repository"):
         raise ConfigurationError(
-            f'{call.model.id} has no pipeline yet: write repository = "OWNER/NAME", one of huggingface.co or a folder, '
-            f"under {where} in imagen.toml."
+            f'{call.model.id} has no pipeline yet: write repository = "OWNER/NAME", one of'
+            f" huggingface.co or a folder, under {where} in imagen.toml."
         )
     for name, choices in _CHOICES.items():
         if settings[name] not in choices:
             raise ConfigurationError(
-                f"imagen.toml: the setting {name} of diffusers is one of {', '.join(choices)}, not {settings[name]}."
+                f"imagen.toml: the setting {name} of diffusers is one of {', '.join(choices)}, not"
+                f" {settings[name]}."
             )
     if not _DEVICE.fullmatch(str(settings["device"])):
         raise ConfigurationError(
-            f"imagen.toml: the setting device of diffusers is auto, cpu, mps, cuda or cuda:0, not {settings['device']}."
+            "imagen.toml: the setting device of diffusers is auto, cpu, mps, cuda or cuda:0, not"
+            f" {settings['device']}."
         )
     kept = settings["pipelines_kept"]
     assert isinstance(kept, int), "the type of a setting has been looked at"
@@ -112,7 +126,9 @@ def _read_task(call: Call, kind: Kind) -> Task:
 def _text(wire: Mapping[str, JsonValue], name: str) -> str:
     value = wire.get(name, "")
     if not isinstance(value, str):
-        raise ConfigurationError(f"imagen.toml: {name} of a diffusers model is a text, not {value!r}.")
+        raise ConfigurationError(
+            f"imagen.toml: {name} of a diffusers model is a text, not {value!r}."
+        )
     return value.strip()
 
 
@@ -125,14 +141,17 @@ PROVIDER = Provider(
     settings={
         "device": "auto",
         "dtype": "auto",
-        # "model" moves one part of the pipeline at a time to the device, "sequential" one layer: less memory, more time.
+        # "model" moves one part of the pipeline at a time to the device,
+        # "sequential" one layer: less memory, more time.
         "offload": "none",
         "local_files_only": False,
-        # Weights that are no safetensors are pickles, which may run code when they are loaded.
+        # Weights that are no safetensors are pickles, which may run code when
+        # they are loaded.
         "allow_pickle": False,
         # Weights of so many repositories stay in memory.
         "pipelines_kept": 1,
-        # Puts the original back where the mask is black, to the pixel; else it went through the VAE as the rest did.
+        # Puts the original back where the mask is black, to the pixel; else it
+        # went through the VAE as the rest did.
         "keep_unmasked": True,
     },
 )

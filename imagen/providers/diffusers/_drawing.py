@@ -20,7 +20,16 @@ from .._steps import GeneratedImage, Reporter, WithheldImage
 from .._wire.http import add_options
 from .._wire.masks import white_mask
 from ._errors import explain_drawing, explain_loading
-from ._pipelines import Kind, Loaded, PipelineCache, Weights, bench_of, free_memory, parameters_of, side_step
+from ._pipelines import (
+    Kind,
+    Loaded,
+    PipelineCache,
+    Weights,
+    bench_of,
+    free_memory,
+    parameters_of,
+    side_step,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -64,7 +73,8 @@ class Drawing:
         self._explain: Callable[[Exception, str], ImagenError] = explain_loading
 
     def run(self, reporter: Reporter) -> bytes:
-        """Loads what is not loaded and draws. A report that raises `Cancelled` ends it between two steps, undecoded.
+        """Loads what is not loaded and draws. A report that raises `Cancelled`
+        ends it between two steps, undecoded.
 
         Raises:
             ImagenError: it cannot be drawn.
@@ -78,7 +88,8 @@ class Drawing:
                     bench.make_room(most=self._task.pipelines_kept)
         except Exception as error:
             failure = self._explain(error, self._task.weights.repository)
-        # Raised on its own: the traceback of the first error holds tensors, on the device, as long as anybody keeps it.
+        # Raised on its own: the traceback of the first error holds tensors, on
+        # the device, as long as anybody keeps it.
         failure.__cause__ = failure.__context__ = None
         free_memory()
         raise failure.with_traceback(None)
@@ -87,7 +98,8 @@ class Drawing:
         """What `run` gave, as the end of an exchange wants it."""
         if self._withheld:
             return WithheldImage(
-                reason="the safety checker of the pipeline was alarmed; another seed may do.", billed=False
+                reason="the safety checker of the pipeline was alarmed; another seed may do.",
+                billed=False,
             )
         return GeneratedImage(data=data, seed=self._seed)
 
@@ -109,17 +121,21 @@ class Drawing:
         try:
             result = pipeline(**arguments, **watch)
         finally:
-            # One that was stopped has not done so itself: what was moved to the device for it goes back.
+            # One that was stopped has not done so itself: what was moved to the
+            # device for it goes back.
             pipeline.maybe_free_model_hooks()
         return self._finish(result, arguments, target)
 
-    # --- before ---------------------------------------------------------------------------------------------------------
+    # --- before ---------------------------------------------------------------
 
     def _fit(self, pipeline: Any) -> tuple[dict[str, Any], tuple[int, int] | None]:
-        """The arguments in the words of the pipeline, and the size that the image should get."""
+        """The arguments in the words of the pipeline, and the size that the
+        image should get.
+        """
         request, takes = self._call.request, parameters_of(pipeline)
         arguments: dict[str, Any] = {"prompt": request.prompt, "output_type": "pil"}
-        # Beside `true_cfg_scale` the other guidance is one that distilled weights have learnt; with no default they have not.
+        # Beside `true_cfg_scale` the other guidance is one that distilled
+        # weights have learnt; with no default they have not.
         distilled = takes.get("guidance_scale")
         true_cfg = "true_cfg_scale" in takes and (distilled is None or distilled.default is None)
         wishes = {
@@ -146,7 +162,9 @@ class Drawing:
 
     def _fit_size(self, pipeline: Any) -> tuple[int, int] | None:
         request, images = self._call.request, self._call.images
-        asked = parse_size(request.size or "") or ((images[0].width, images[0].height) if images else None)
+        asked = parse_size(request.size or "") or (
+            (images[0].width, images[0].height) if images else None
+        )
         if asked is None:
             return None
         step = side_step(pipeline)
@@ -160,7 +178,8 @@ class Drawing:
         images, mask = self._call.images, self._call.mask
         if not images:
             return {}
-        # One that is only looked at keeps its shape, and may have others beside it.
+        # One that is only looked at keeps its shape, and may have others beside
+        # it.
         draws_over = mask is not None or "strength" in takes
         if len(images) > 1 and draws_over:
             raise InvalidRequestError("This pipeline draws over one image: leave out the others.")
@@ -187,7 +206,7 @@ class Drawing:
             )
         return add_options(arguments, self._call.request, reserved=_RESERVED)
 
-    # --- on the way -----------------------------------------------------------------------------------------------------
+    # --- on the way -----------------------------------------------------------
 
     def _on_step_end(
         self,
@@ -199,7 +218,11 @@ class Drawing:
         timestep: object,
         tensors: dict[str, Any],
     ) -> dict[str, Any]:
-        steps = getattr(pipeline, "num_timesteps", None) or arguments.get("num_inference_steps") or step + 1
+        steps = (
+            getattr(pipeline, "num_timesteps", None)
+            or arguments.get("num_inference_steps")
+            or step + 1
+        )
         reporter.progress(min(1.0, (step + 1) / steps))
         if step == 0:
             self._look_at_guidance(pipeline, arguments)
@@ -209,7 +232,9 @@ class Drawing:
         return tensors
 
     def _look_at_guidance(self, pipeline: Any, arguments: Mapping[str, Any]) -> None:
-        """A negative prompt is taken by many a pipeline that does not look at it then."""
+        """A negative prompt is taken by many a pipeline that does not look at
+        it then.
+        """
         if not arguments.get("negative_prompt"):
             return
         takes = parameters_of(pipeline)
@@ -221,19 +246,28 @@ class Drawing:
             how = "with more guidance, if at all"
         if not looks:
             asked = self._call.request.negative_prompt
-            self._adjust("negative_prompt", asked, None, f"{type(pipeline).__name__} looks at it {how}")
+            self._adjust(
+                "negative_prompt", asked, None, f"{type(pipeline).__name__} looks at it {how}"
+            )
 
     def _look_at_previews(self, able: bool) -> None:
         self._previews = self._call.request.previews if able else 0
         if self._call.request.previews and not able:
-            self._adjust("previews", self._call.request.previews, None, "what this pipeline has on the way is no image")
+            self._adjust(
+                "previews",
+                self._call.request.previews,
+                None,
+                "what this pipeline has on the way is no image",
+            )
 
     def _is_preview_due(self, step: int, steps: int) -> bool:
         """After equal parts of the way; the last step gives the image itself."""
         parts = self._previews + 1
         return step + 1 < steps and (step + 1) * parts // steps > step * parts // steps
 
-    def _show(self, loaded: Loaded, pipeline: Any, tensors: Mapping[str, Any], reporter: Reporter) -> None:
+    def _show(
+        self, loaded: Loaded, pipeline: Any, tensors: Mapping[str, Any], reporter: Reporter
+    ) -> None:
         try:
             image = loaded.preview(pipeline, tensors["latents"])
         except Exception:
@@ -242,14 +276,18 @@ class Drawing:
         if image is None:
             self._previews = 0
             reason = "its latents could not be decoded on the way"
-            self._adjust("previews", self._call.request.previews, self._shown or None, reason, late=True)
+            self._adjust(
+                "previews", self._call.request.previews, self._shown or None, reason, late=True
+            )
             return
         reporter.preview(_encode(image, "png"), self._shown)
         self._shown += 1
 
-    # --- after ----------------------------------------------------------------------------------------------------------
+    # --- after ----------------------------------------------------------------
 
-    def _finish(self, result: Any, arguments: Mapping[str, Any], target: tuple[int, int] | None) -> bytes:
+    def _finish(
+        self, result: Any, arguments: Mapping[str, Any], target: tuple[int, int] | None
+    ) -> bytes:
         from PIL import Image
 
         alarms = getattr(result, "nsfw_content_detected", None)
@@ -260,24 +298,36 @@ class Drawing:
         images = getattr(result, "images", None)
         image = images[0] if isinstance(images, list) and images else None
         if not isinstance(image, Image.Image):
-            raise ProviderError(f"{self._task.weights.repository} gave no image: it is made for something else.")
+            raise ProviderError(
+                f"{self._task.weights.repository} gave no image: it is made for something else."
+            )
         if target is not None and image.size != target:
-            self._adjust("size", _by(target), _by(image.size), "the pipeline took another", late=True)
+            self._adjust(
+                "size", _by(target), _by(image.size), "the pipeline took another", late=True
+            )
         elif "mask_image" in arguments and self._task.keep_unmasked:
-            # An image that went through the VAE comes back a little different everywhere.
+            # An image that went through the VAE comes back a little different
+            # everywhere.
             image = Image.composite(image, arguments["image"], arguments["mask_image"])
         return _encode(image, self._call.request.output_format or "png")
 
-    def _adjust(self, field: str, asked: object, sent: object, reason: str, *, late: bool = False) -> None:
-        """Notes what is not as asked, or refuses it while there is something to save by it."""
+    def _adjust(
+        self, field: str, asked: object, sent: object, reason: str, *, late: bool = False
+    ) -> None:
+        """Notes what is not as asked, or refuses it while there is something to
+        save by it.
+        """
         request, model = self._call.request, self._call.model
         instead = "it would be left out" if sent is None else f"{sent} would be taken"
         if request.strict and not late:
             raise InvalidRequestError(
-                f"{model.id} does not take {field} {asked!r} as it is: {reason}, so {instead}. Change it, or drop strict."
+                f"{model.id} does not take {field} {asked!r} as it is: {reason}, so {instead}."
+                " Change it, or drop strict."
             )
         words = None if sent is None else str(sent)
-        self.adjustments.append(Adjustment(field=field, asked=str(asked), sent=words, reason=f"{model.id}: {reason}"))
+        self.adjustments.append(
+            Adjustment(field=field, asked=str(asked), sent=words, reason=f"{model.id}: {reason}")
+        )
 
 
 def _by(size: tuple[int, int]) -> str:
@@ -285,13 +335,19 @@ def _by(size: tuple[int, int]) -> str:
 
 
 def _check_steps(arguments: Mapping[str, Any], takes: Mapping[str, Parameter]) -> None:
-    """From an image, the share `strength` of the steps is taken. With none, pipelines fail in words of their own."""
+    """From an image, the share `strength` of the steps is taken. With none,
+    pipelines fail in words of their own.
+    """
     if "strength" not in arguments or "num_inference_steps" not in takes:
         return
-    strength, steps = arguments["strength"], arguments.get("num_inference_steps", takes["num_inference_steps"].default)
+    strength, steps = (
+        arguments["strength"],
+        arguments.get("num_inference_steps", takes["num_inference_steps"].default),
+    )
     if int(steps * strength) < 1:
         raise InvalidRequestError(
-            f"A strength of {strength:g} leaves less than one of {steps} steps: ask for more strength, or more steps."
+            f"A strength of {strength:g} leaves less than one of {steps} steps: ask for more"
+            " strength, or more steps."
         )
 
 
@@ -312,5 +368,7 @@ def _open(image: EncodedImage) -> Image.Image:
 def _encode(image: Image.Image, media: str) -> bytes:
     file = io.BytesIO()
     image = image.convert("RGB") if media == "jpeg" else image
-    image.save(file, media.upper(), **({"compress_level": 3} if media == "png" else {"quality": 95}))
+    image.save(
+        file, media.upper(), **({"compress_level": 3} if media == "png" else {"quality": 95})
+    )
     return file.getvalue()

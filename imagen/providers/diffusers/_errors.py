@@ -1,4 +1,6 @@
-"""What goes wrong in torch, diffusers and the hub, as one sentence with what to do. Nothing of it is ever billed."""
+"""What goes wrong in torch, diffusers and the hub, as one sentence with what to
+do. Nothing of it is ever billed.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,15 @@ __all__ = ["INSTALL", "explain_drawing", "explain_loading"]
 
 INSTALL = 'pip install "imagen-trio[diffusers]"'
 
-# The classes are told by their names: they belong to packages that need not be there.
+# The classes are told by their names: they belong to packages that need not be
+# there.
 _GATED = {"GatedRepoError"}
-_NOT_FOUND = {"RepositoryNotFoundError", "RevisionNotFoundError", "RevisionResolutionError", "HFValidationError"}
+_NOT_FOUND = {
+    "RepositoryNotFoundError",
+    "RevisionNotFoundError",
+    "RevisionResolutionError",
+    "HFValidationError",
+}
 _NOT_CACHED = {"OfflineModeIsEnabled", "LocalEntryNotFoundError"}
 _UNREACHABLE = {"ConnectionError", "NetworkError", "TimeoutException", "Timeout", "TimeoutError"}
 _OUT_OF_MEMORY = {"OutOfMemoryError", "MemoryError"}
@@ -30,36 +38,46 @@ _OUT_OF_MEMORY_TEXTS = ("out of memory", "not enough memory", "can't allocate me
 
 
 def explain_loading(error: Exception, repository: str) -> ImagenError:
-    """What went wrong between the name of a repository and a pipeline that is ready."""
+    """What went wrong between the name of a repository and a pipeline that is
+    ready.
+    """
     if (known := _explain_anywhere(error)) is not None:
         return known
     kinds, status = _kinds(error), _status(error)
     if kinds & _GATED:
         return AuthenticationError(
-            f"{repository} is gated: accept its terms at https://huggingface.co/{repository} and set HF_TOKEN to a token "
-            "of that account."
+            f"{repository} is gated: accept its terms at https://huggingface.co/{repository} and"
+            " set HF_TOKEN to a token of that account."
         )
     if kinds & _NOT_FOUND:
         return ModelNotFoundError(
-            f"{repository} is no folder here, and huggingface.co has no such repository or revision, or shows it to others "
-            "only: look at wire.repository in imagen.toml, and at HF_TOKEN where it is private."
+            f"{repository} is no folder here, and huggingface.co has no such repository or"
+            " revision, or shows it to others only: look at wire.repository in imagen.toml, and at"
+            " HF_TOKEN where it is private."
         )
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return AuthenticationError(f"huggingface.co refuses to give {repository} ({status}): look at HF_TOKEN.")
+        return AuthenticationError(
+            f"huggingface.co refuses to give {repository} ({status}): look at HF_TOKEN."
+        )
     if kinds & _NOT_CACHED:
         return ModelNotFoundError(
-            f"{repository} is not on this machine, or not as a whole, and may not be downloaded: unset HF_HUB_OFFLINE and the "
-            "setting local_files_only of diffusers for once."
+            f"{repository} is not on this machine, or not as a whole, and may not be downloaded:"
+            " unset HF_HUB_OFFLINE and the setting local_files_only of diffusers for once."
         )
     if kinds & _UNREACHABLE or status is not None:
         *_, first = _chain(error)
         why = _text(first) if status is None else f"it answers {status}."
         return ProviderError(
-            f"{repository} cannot be downloaded from huggingface.co: {why} Try again later.", retryable=True
+            f"{repository} cannot be downloaded from huggingface.co: {why} Try again later.",
+            retryable=True,
         )
     if isinstance(error, ValueError) and "neither a valid local path" in str(error):
-        return ModelNotFoundError(f"There is no folder {repository}: look at wire.repository in imagen.toml.")
-    hint = " Set allow_pickle in its settings if you trust it." if "safetensors" in str(error) else ""
+        return ModelNotFoundError(
+            f"There is no folder {repository}: look at wire.repository in imagen.toml."
+        )
+    hint = (
+        " Set allow_pickle in its settings if you trust it." if "safetensors" in str(error) else ""
+    )
     return ConfigurationError(f"{repository} cannot be loaded as a pipeline. {_text(error)}{hint}")
 
 
@@ -68,7 +86,9 @@ def explain_drawing(error: Exception, repository: str) -> ImagenError:
     if (known := _explain_anywhere(error)) is not None:
         return known
     if isinstance(error, ValueError):
-        return InvalidRequestError(f"The pipeline of {repository} does not take this: {_text(error)}", code="API_ERROR")
+        return InvalidRequestError(
+            f"The pipeline of {repository} does not take this: {_text(error)}", code="API_ERROR"
+        )
     return ProviderError(f"The pipeline of {repository} failed: {_text(error)}")
 
 
@@ -82,8 +102,9 @@ def _explain_anywhere(error: Exception) -> ImagenError | None:
     text = str(error).lower()
     if _kinds(error) & _OUT_OF_MEMORY or any(words in text for words in _OUT_OF_MEMORY_TEXTS):
         return ProviderError(
-            "The device has too little memory for this: ask for a smaller size, set offload to model or sequential under "
-            "[providers.diffusers.settings] in imagen.toml, or take a smaller repository or dtype."
+            "The device has too little memory for this: ask for a smaller size, set offload to"
+            " model or sequential under [providers.diffusers.settings] in imagen.toml, or take a"
+            " smaller repository or dtype."
         )
     return None
 

@@ -1,9 +1,12 @@
-"""Pipelines that are loaded: which, on which device, and for how long. All that touches torch is here.
+"""Pipelines that are loaded: which, on which device, and for how long. All that
+touches torch is here.
 
-torch and diffusers are imported when the first image is drawn, in the worker thread, since that takes seconds.
+torch and diffusers are imported when the first image is drawn, in the worker
+thread, since that takes seconds.
 
-Weights are loaded once and shared by the pipelines for text, for images and for masks. They stay until others need the
-room, or the process ends; two clients in one process share them, so a bench has a lock though every client has one worker
+Weights are loaded once and shared by the pipelines for text, for images and for
+masks. They stay until others need the room, or the process ends; two clients in
+one process share them, so a bench has a lock though every client has one worker
 per device.
 """
 
@@ -28,7 +31,16 @@ from ._errors import INSTALL
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["PipelineCache", "Kind", "Loaded", "Weights", "bench_of", "free_memory", "parameters_of", "side_step"]
+__all__ = [
+    "PipelineCache",
+    "Kind",
+    "Loaded",
+    "Weights",
+    "bench_of",
+    "free_memory",
+    "parameters_of",
+    "side_step",
+]
 
 Kind = Literal["text2image", "image2image", "inpaint"]
 
@@ -104,15 +116,19 @@ class Loaded:
             return self._base
         names = {"text2image": "Text2Image", "image2image": "Image2Image", "inpaint": "Inpainting"}
         try:
-            pipeline = getattr(self._diffusers, f"AutoPipelineFor{names[kind]}").from_pipe(self._base)
+            pipeline = getattr(self._diffusers, f"AutoPipelineFor{names[kind]}").from_pipe(
+                self._base
+            )
         except ValueError as error:
             if kind == "text2image":
-                # It may draw without an image all the same, and says so where it does not.
+                # It may draw without an image all the same, and says so where
+                # it does not.
                 return self._base
             what = "inside a mask" if kind == "inpaint" else "from an image"
             raise InvalidRequestError(f"{type(self._base).__name__} cannot draw {what}.") from error
         if self.offload == "model":
-            # The hooks hang on the weights, and belong to the pipeline that put them there last.
+            # The hooks hang on the weights, and belong to the pipeline that put
+            # them there last.
             pipeline.enable_model_cpu_offload(device=self.device)
         return pipeline
 
@@ -121,17 +137,28 @@ class Loaded:
         return self._torch.Generator("cpu").manual_seed(seed)
 
     def can_preview(self, pipeline: Any, tensors: Mapping[str, Any]) -> bool:
-        """Whether the latents are an image that its VAE can decode, and weights need not be moved for it."""
+        """Whether the latents are an image that its VAE can decode, and weights
+        need not be moved for it.
+        """
         latents = tensors.get("latents")
-        has_vae = getattr(pipeline, "vae", None) is not None and hasattr(pipeline, "image_processor")
+        has_vae = getattr(pipeline, "vae", None) is not None and hasattr(
+            pipeline, "image_processor"
+        )
         return self.offload == "none" and has_vae and latents is not None and latents.ndim == 4
 
     def preview(self, pipeline: Any, latents: Any) -> Image.Image | None:
-        """The latents as an image, a small one; None where the numbers are none."""
+        """The latents as an image, a small one; None where the numbers are
+        none.
+        """
         vae, latents = pipeline.vae, latents[:1]
         if max(latents.shape[-2:]) > _PREVIEW_LATENTS:
-            latents = self._torch.nn.functional.interpolate(latents, scale_factor=0.5, mode="bilinear")
-        scale, shift = getattr(vae.config, "scaling_factor", 1.0), getattr(vae.config, "shift_factor", None) or 0.0
+            latents = self._torch.nn.functional.interpolate(
+                latents, scale_factor=0.5, mode="bilinear"
+            )
+        scale, shift = (
+            getattr(vae.config, "scaling_factor", 1.0),
+            getattr(vae.config, "shift_factor", None) or 0.0,
+        )
         decoded = vae.decode((latents / scale + shift).to(vae.dtype), return_dict=False)[0]
         if not bool(self._torch.isfinite(decoded).all()):
             return None
@@ -148,7 +175,9 @@ class PipelineCache:
 
     @contextmanager
     def turn(self, reporter: Reporter) -> Iterator[None]:
-        """Waits until the bench is free, and for no longer than somebody waits for the image."""
+        """Waits until the bench is free, and for no longer than somebody waits
+        for the image.
+        """
         while not self._lock.acquire(timeout=_ASK_SECONDS):
             reporter.progress(0.0)
         try:
@@ -157,7 +186,9 @@ class PipelineCache:
             self._lock.release()
 
     def load(self, weights: Weights, *, most: int) -> Loaded:
-        """Weights that are ready. The others go first, the longest unused before, until with these there are `most`."""
+        """Weights that are ready. The others go first, the longest unused
+        before, until with these there are `most`.
+        """
         loaded = self._kept.pop(weights, None)
         if loaded is None:
             self.make_room(most=max(0, most - 1))
@@ -196,22 +227,31 @@ def parameters_of(pipeline: Any) -> Mapping[str, inspect.Parameter]:
 
 
 def side_step(pipeline: Any) -> int:
-    """Both sides of an image are multiples of this: of the pixels in a latent, and of the latents in a patch."""
+    """Both sides of an image are multiples of this: of the pixels in a latent,
+    and of the latents in a patch.
+    """
     factor, patch = getattr(pipeline, "vae_scale_factor", 8), getattr(pipeline, "patch_size", 1)
-    own = getattr(getattr(getattr(pipeline, "image_processor", None), "config", None), "vae_scale_factor", 1)
+    own = getattr(
+        getattr(getattr(pipeline, "image_processor", None), "config", None), "vae_scale_factor", 1
+    )
     return max(int(own), int(factor) * (patch if isinstance(patch, int) else 1))
 
 
 def _need(name: str) -> Any:
     try:
-        # By name: this very package has a module `diffusers`, and type checkers need not have torch.
+        # By name: this very package has a module `diffusers`, and type checkers
+        # need not have torch.
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise ConfigurationError(f"The package {error.name or name} is not installed: {INSTALL}.") from error
+        raise ConfigurationError(
+            f"The package {error.name or name} is not installed: {INSTALL}."
+        ) from error
 
 
 def _is_there(torch: Any, name: str) -> bool:
-    """Whether the machine has devices of a kind; MPS is a back end of torch, the others are modules."""
+    """Whether the machine has devices of a kind; MPS is a back end of torch,
+    the others are modules.
+    """
     kind = getattr(torch.backends, "mps", None) if name == "mps" else getattr(torch, name, None)
     return kind is not None and bool(kind.is_available())
 

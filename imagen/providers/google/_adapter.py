@@ -1,4 +1,6 @@
-"""Google's image models: Gemini over the Gemini API and over Vertex AI, and Imagen where a Vertex project still has it."""
+"""Google's image models: Gemini over the Gemini API and over Vertex AI, and
+Imagen where a Vertex project still has it.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,27 @@ import msgspec
 from ..._errors import Billed, ContentFilterError, InvalidRequestError, ProviderError
 from ..._requests.catalog import JsonValue
 from .._provider import Call, EncodedImage, ListedModel, ModelListing, Provider
-from .._steps import Exchange, GeneratedImage, GeneratedImages, HttpRequest, HttpResponse, Usage, WithheldImage
+from .._steps import (
+    Exchange,
+    GeneratedImage,
+    GeneratedImages,
+    HttpRequest,
+    HttpResponse,
+    Usage,
+    WithheldImage,
+)
 from .._wire.batch_files import SETTINGS
-from .._wire.http import MALFORMED, add_options, as_base64, decode, decode_base64, json_request, one_line, send, trace
+from .._wire.http import (
+    MALFORMED,
+    add_options,
+    as_base64,
+    decode,
+    decode_base64,
+    json_request,
+    one_line,
+    send,
+    trace,
+)
 from ._batch import batch_api
 from ._errors import refusal
 
@@ -25,7 +45,8 @@ _RESTYLING = "Redraw the first image in the style of the second one. Keep what t
 _CATEGORIES = ("HATE_SPEECH", "HARASSMENT", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
 _THRESHOLDS = {"strict": "low_and_above", "standard": "medium_and_above", "relaxed": "only_high"}
 
-# Reasons to stop (ai.google.dev, generate-content): an image was made and is not shown,
+# Reasons to stop (ai.google.dev, generate-content): an image was made and is
+# not shown,
 _WITHHELD = frozenset(("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"))
 # or the request was refused before there was one,
 _REFUSED = frozenset(("SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION"))
@@ -45,7 +66,9 @@ class _Reply(msgspec.Struct):
 
 
 class _Part(msgspec.Struct):
-    """One part. Its `thoughtSignature`, megabytes of base64, has no field here, so that nothing copies it."""
+    """One part. Its `thoughtSignature`, megabytes of base64, has no field here,
+    so that nothing copies it.
+    """
 
     text: object = ""
     thought: object = False
@@ -93,7 +116,7 @@ _decode_predictions = msgspec.json.Decoder(_Predictions).decode
 _decode_list = msgspec.json.Decoder(_ModelList).decode
 
 
-# --- operations -----------------------------------------------------------------------------------------------------
+# --- operations ---------------------------------------------------------------
 
 
 def generate(call: Call) -> Exchange:
@@ -105,17 +128,27 @@ def generate(call: Call) -> Exchange:
 
 def edit(call: Call) -> Exchange:
     """The images in their order, then what to do with them."""
-    return (yield from _generate_content(call, _content_body(call, call.images, call.request.prompt)))
+    return (
+        yield from _generate_content(call, _content_body(call, call.images, call.request.prompt))
+    )
 
 
 def restyle(call: Call) -> Exchange:
-    """The image, the one whose look it gets, and a prompt that says which is which."""
+    """The image, the one whose look it gets, and a prompt that says which is
+    which.
+    """
     prompt = f"{_RESTYLING} {call.request.prompt}".strip()
-    return (yield from _generate_content(call, _content_body(call, (*call.images, *call.references), prompt)))
+    return (
+        yield from _generate_content(
+            call, _content_body(call, (*call.images, *call.references), prompt)
+        )
+    )
 
 
 def list_models() -> ModelListing:
-    """The image models of the Gemini API; the list has no mark for them, so their names decide."""
+    """The image models of the Gemini API; the list has no mark for them, so
+    their names decide.
+    """
     found: list[ListedModel] = []
     token = ""
     for _ in range(_MOST_PAGES):
@@ -137,7 +170,7 @@ def list_models() -> ModelListing:
     return tuple(found)
 
 
-# --- Gemini: :generateContent ---------------------------------------------------------------------------------------
+# --- Gemini: :generateContent -------------------------------------------------
 
 
 def _generate_content(call: Call, body: Mapping[str, JsonValue]) -> Exchange:
@@ -151,31 +184,41 @@ def _generation_body(call: Call) -> dict[str, JsonValue]:
     return _content_body(call, call.references, call.request.prompt)
 
 
-def _content_body(call: Call, inputs: tuple[EncodedImage, ...], prompt: str) -> dict[str, JsonValue]:
+def _content_body(
+    call: Call, inputs: tuple[EncodedImage, ...], prompt: str
+) -> dict[str, JsonValue]:
     request = call.request
     image = _present(
         aspectRatio=request.aspect_ratio,
         imageSize=request.resolution,
         imageOutputOptions=_output_options(request.output_format),
     )
-    # Without words in between: a model that may talk sometimes talks instead of drawing.
+    # Without words in between: a model that may talk sometimes talks instead of
+    # drawing.
     config = _present(responseModalities=["IMAGE"], imageConfig=image or None, seed=request.seed)
     parts: list[JsonValue] = [
-        {"inlineData": {"mimeType": source.media_type, "data": as_base64(source)}} for source in inputs
+        {"inlineData": {"mimeType": source.media_type, "data": as_base64(source)}}
+        for source in inputs
     ]
     # A reference may do without words; an empty text is refused.
     parts += [{"text": prompt}] if prompt else []
-    body: dict[str, JsonValue] = {"contents": [{"role": "user", "parts": parts}], "generationConfig": config}
+    body: dict[str, JsonValue] = {
+        "contents": [{"role": "user", "parts": parts}],
+        "generationConfig": config,
+    }
     if request.safety is not None:
         threshold = f"BLOCK_{_THRESHOLDS[request.safety].upper()}"
         body["safetySettings"] = [
-            {"category": f"HARM_CATEGORY_{category}", "threshold": threshold} for category in _CATEGORIES
+            {"category": f"HARM_CATEGORY_{category}", "threshold": threshold}
+            for category in _CATEGORIES
         ]
     merged = add_options(body, request, reserved=("contents",))
     own = request.options.get("generationConfig")
     if isinstance(own, Mapping):
         if "candidateCount" in own:
-            raise InvalidRequestError("options may not hold candidateCount: say n for more than one image.")
+            raise InvalidRequestError(
+                "options may not hold candidateCount: say n for more than one image."
+            )
         merged["generationConfig"] = _merge(config, own)
     return merged
 
@@ -187,12 +230,22 @@ def _read_content(call: Call, response: HttpResponse) -> GeneratedImages:
         candidates = _decode_candidates(reply.candidates) or []
     except MALFORMED as error:
         raise ProviderError(
-            f"{name} answered with candidates of a form that nobody knows; they may have been billed.",
+            f"{name} answered with candidates of a form that nobody knows; they may have been"
+            " billed.",
             billed="unknown",
             details=trace(response),
         ) from error
-    parts = [part for candidate in candidates if candidate.content for part in candidate.content.parts or ()]
-    data = [found for part in parts if part.thought is not True and (found := _read_image(part, name)) is not None]
+    parts = [
+        part
+        for candidate in candidates
+        if candidate.content
+        for part in candidate.content.parts or ()
+    ]
+    data = [
+        found
+        for part in parts
+        if part.thought is not True and (found := _read_image(part, name)) is not None
+    ]
     usage = _read_usage(reply.usageMetadata, drawn=bool(data))
     if not data:
         said = " ".join(filter(None, (one_line(part.text) for part in parts)))
@@ -214,24 +267,36 @@ def _read_image(part: _Part, name: str) -> bytes | None:
 def _read_refusal(
     call: Call, reply: _Reply, candidate: _Candidate | None, said: str, usage: Usage | None
 ) -> GeneratedImages:
-    """An answer of status 200 without an image: withheld, refused, or words in its place."""
+    """An answer of status 200 without an image: withheld, refused, or words in
+    its place.
+    """
     name = _NAMES[call.model.provider]
     feedback = _read_object(reply.promptFeedback)
     blocked = one_line(feedback.get("blockReason"))
     reason = blocked or (one_line(candidate.finishReason) if candidate is not None else "")
-    words = one_line(feedback.get("blockReasonMessage") if blocked else candidate and candidate.finishMessage)
+    words = one_line(
+        feedback.get("blockReasonMessage") if blocked else candidate and candidate.finishMessage
+    )
     words = (words or said or "no reason is given").rstrip(".")
     details = {"reason": reason} if reason else {}
     if not blocked and reason in _WITHHELD:
         free = call.settings.get("charges_for_withheld") is False
-        withheld = GeneratedImages(images=(WithheldImage(reason=f"{reason}: {words}."),), usage=usage, details=details)
-        # What such an answer costs is not published; its usage says it where there is one.
+        withheld = GeneratedImages(
+            images=(WithheldImage(reason=f"{reason}: {words}."),), usage=usage, details=details
+        )
+        # What such an answer costs is not published; its usage says it where
+        # there is one.
         return msgspec.structs.replace(withheld, reported_cost_usd=Decimal(0)) if free else withheld
     if not blocked and reason == _FREE_REFUSAL:
-        raise ContentFilterError(f"{name} could not draw this ({reason}): {words}.", billed="no", details=details)
+        raise ContentFilterError(
+            f"{name} could not draw this ({reason}): {words}.", billed="no", details=details
+        )
     if blocked or reason in _REFUSED:
-        # At most the tokens of the prompt are paid; whether they are is not published.
-        billed: Billed = "no" if call.settings.get("charges_for_blocked_prompts") is False else "unknown"
+        # At most the tokens of the prompt are paid; whether they are is not
+        # published.
+        billed: Billed = (
+            "no" if call.settings.get("charges_for_blocked_prompts") is False else "unknown"
+        )
         raise ContentFilterError(
             f"{name} refuses this request ({reason}): {words}. Change the prompt or the images.",
             billed=billed,
@@ -239,35 +304,42 @@ def _read_refusal(
         )
     if reason in _TALKED:
         raise InvalidRequestError(
-            f"{name} answered in words instead of drawing ({reason}): {words}. Say in the prompt what the image should show.",
+            f"{name} answered in words instead of drawing ({reason}): {words}. Say in the prompt"
+            " what the image should show.",
             code="INVALID_PROMPT",
             billed="unknown",
             details=details,
         )
     raise ProviderError(
-        f"{name} answered without an image ({reason or 'no reason'}): {words}. It may have been billed.",
+        f"{name} answered without an image ({reason or 'no reason'}): {words}. It may have been"
+        " billed.",
         billed="unknown",
         details=details,
     )
 
 
 def _read_usage(raw: msgspec.Raw, *, drawn: bool) -> Usage | None:
-    """The tokens of an answer; None where it does not say them, or none for an image that is there."""
+    """The tokens of an answer; None where it does not say them, or none for an
+    image that is there.
+    """
     value = _read_object(raw)
     prompt = _count(value.get("promptTokenCount")) + _count(value.get("toolUsePromptTokenCount"))
     candidates = _count(value.get("candidatesTokenCount"))
     image_input = min(_by_modality(value.get("promptTokensDetails"), "IMAGE"), prompt)
     image_output = _by_modality(value.get("candidatesTokensDetails"), "IMAGE")
     if drawn and not image_output:
-        # Nobody says which of them are the image's: they are nearly all of them.
+        # Nobody says which of them are the image's: they are nearly all of
+        # them.
         image_output = candidates
     if (drawn and not image_output) or not (prompt or candidates):
         return None
     return Usage(
         text_input_tokens=prompt - image_input,
         image_input_tokens=image_input,
-        # Thinking is billed as text, and counted beside the candidates, or within them by some models.
-        text_output_tokens=max(0, candidates - image_output) + _count(value.get("thoughtsTokenCount")),
+        # Thinking is billed as text, and counted beside the candidates, or
+        # within them by some models.
+        text_output_tokens=max(0, candidates - image_output)
+        + _count(value.get("thoughtsTokenCount")),
         image_output_tokens=image_output,
     )
 
@@ -284,15 +356,21 @@ def _read_object(raw: msgspec.Raw) -> dict[str, object]:
 def _by_modality(details: object, modality: str) -> int:
     if not isinstance(details, list):
         return 0
-    entries = [entry for entry in details if isinstance(entry, dict) and entry.get("modality") == modality]
+    entries = [
+        entry for entry in details if isinstance(entry, dict) and entry.get("modality") == modality
+    ]
     return sum(_count(entry.get("tokenCount")) for entry in entries)
 
 
 def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS else 0
+    return (
+        value
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
+        else 0
+    )
 
 
-# --- Imagen: :predict -----------------------------------------------------------------------------------------------
+# --- Imagen: :predict ---------------------------------------------------------
 
 
 def _predict(call: Call) -> Exchange:
@@ -319,7 +397,8 @@ def _predict(call: Call) -> Exchange:
     predictions = decode(_decode_predictions, response, name).predictions or []
     if not predictions:
         raise ContentFilterError(
-            f"{name} filtered out every image, which costs nothing, and gives no reason. Change the prompt.",
+            f"{name} filtered out every image, which costs nothing, and gives no reason. Change the"
+            " prompt.",
             billed="no",
         )
     # A seed is one image's where one was asked for.
@@ -327,13 +406,15 @@ def _predict(call: Call) -> Exchange:
     return GeneratedImages(images=tuple(_read_prediction(item, name, seed) for item in predictions))
 
 
-def _read_prediction(item: _Prediction, name: str, seed: int | None) -> GeneratedImage | WithheldImage:
+def _read_prediction(
+    item: _Prediction, name: str, seed: int | None
+) -> GeneratedImage | WithheldImage:
     if reason := one_line(item.raiFilteredReason):
         return WithheldImage(reason=reason, billed=False)
     return GeneratedImage(data=decode_base64(item.bytesBase64Encoded, name), seed=seed)
 
 
-# --- both -----------------------------------------------------------------------------------------------------------
+# --- both ---------------------------------------------------------------------
 
 
 def _output_options(output_format: str | None) -> dict[str, JsonValue] | None:
@@ -349,11 +430,18 @@ def _merge(base: Mapping[str, JsonValue], over: Mapping[str, JsonValue]) -> dict
     merged = dict(base)
     for name, value in over.items():
         below = merged.get(name)
-        merged[name] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+        merged[name] = (
+            _merge(below, value)
+            if isinstance(below, Mapping) and isinstance(value, Mapping)
+            else value
+        )
     return merged
 
 
-_SETTINGS: dict[str, JsonValue] = {"charges_for_withheld": True, "charges_for_blocked_prompts": True}
+_SETTINGS: dict[str, JsonValue] = {
+    "charges_for_withheld": True,
+    "charges_for_blocked_prompts": True,
+}
 
 PROVIDERS = (
     Provider(

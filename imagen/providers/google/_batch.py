@@ -1,8 +1,10 @@
-"""The Batch API of Gemini: requests in a file, done within a day for half the price.
+"""The Batch API of Gemini: requests in a file, done within a day for half the
+price.
 
-https://ai.google.dev/gemini-api/docs/batch-api. Requests can also be given in the order itself; then all the images come in
-the one answer that says that the batch has ended, which is more than memory should hold, and of a thousand it never came
-(googleapis/python-genai#2519). In files they come line by line.
+https://ai.google.dev/gemini-api/docs/batch-api. Requests can also be given in
+the order itself; then all the images come in the one answer that says that the
+batch has ended, which is more than memory should hold, and of a thousand it
+never came (googleapis/python-genai#2519). In files they come line by line.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ _NAME = "Google"
 _MEDIA_TYPE = "application/jsonl"
 # Documents say JOB_STATE_ and BATCH_STATE_; answers were seen with the latter.
 _ENDED = frozenset(("SUCCEEDED", "PARTIALLY_SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"))
-# A line may name its error by the number of google.rpc.Code. Any other leaves open what was billed, like a 500.
+# A line may name its error by the number of google.rpc.Code. Any other leaves
+# open what was billed, like a 500.
 _HTTP_STATUS = {3: 400, 5: 404, 7: 403, 8: 429, 9: 400, 14: 503, 16: 401}
 
 
@@ -48,7 +51,8 @@ class _Upload(msgspec.Struct):
 
 
 class _Operation(msgspec.Struct):
-    # None of them is worth a paid batch, so their types are looked at when they are read.
+    # None of them is worth a paid batch, so their types are looked at when they
+    # are read.
     name: object = None
     done: object = None
     metadata: object = None
@@ -82,29 +86,47 @@ class _End(NamedTuple):
 
 
 def batch_api(
-    body: Callable[[Call], Mapping[str, JsonValue]], read: Callable[[Call, HttpResponse], GeneratedImages]
+    body: Callable[[Call], Mapping[str, JsonValue]],
+    read: Callable[[Call, HttpResponse], GeneratedImages],
 ) -> BatchApi:
-    """The Batch API, with the body of a synchronous generation, and what reads the answer to one."""
+    """The Batch API, with the body of a synchronous generation, and what reads
+    the answer to one.
+    """
     wire = _Wire(body, read)
     return as_batch_api(partial(_submit, wire), partial(_collect, wire))
 
 
-def _submit(wire: _Wire, calls: Sequence[Call]) -> Generator[Step, HttpResponse | bytes | None, JobAccepted]:
-    requests = ({"key": str(position), "request": dict(wire.body(call))} for position, call in enumerate(calls))
+def _submit(
+    wire: _Wire, calls: Sequence[Call]
+) -> Generator[Step, HttpResponse | bytes | None, JobAccepted]:
+    requests = (
+        {"key": str(position), "request": dict(wire.body(call))}
+        for position, call in enumerate(calls)
+    )
     file = yield from _upload(encode_requests(requests, _NAME))
-    order: dict[str, JsonValue] = {"batch": {"displayName": "imagen", "inputConfig": {"fileName": file}}}
-    response = yield from send(json_request(f"models/{calls[0].model.wire_name}:batchGenerateContent", order))
+    order: dict[str, JsonValue] = {
+        "batch": {"displayName": "imagen", "inputConfig": {"fileName": file}}
+    }
+    response = yield from send(
+        json_request(f"models/{calls[0].model.wire_name}:batchGenerateContent", order)
+    )
     if response.status != 200:
         raise refusal(response, _NAME, calls[0].model)
     name = _resource("batches", decode(_decode_operation, response, _NAME).name)
     if not name:
-        raise ProviderError(f"{_NAME} took the batch and gives it no name; it may be billed.", billed="unknown")
+        raise ProviderError(
+            f"{_NAME} took the batch and gives it no name; it may be billed.", billed="unknown"
+        )
     return JobAccepted(job_id=name, poll_url=name)
 
 
 def _upload(content: bytes) -> Generator[Step, HttpResponse | bytes | None, str]:
-    """Uploads the file of requests, which costs nothing and goes away by itself, and gives its name."""
-    start = json_request("../upload/v1beta/files", {"file": {"displayName": "imagen"}}, repeatable=True)
+    """Uploads the file of requests, which costs nothing and goes away by
+    itself, and gives its name.
+    """
+    start = json_request(
+        "../upload/v1beta/files", {"file": {"displayName": "imagen"}}, repeatable=True
+    )
     headers = {
         **start.headers,
         "x-goog-upload-protocol": "resumable",
@@ -141,7 +163,9 @@ def _send_free(request: HttpRequest) -> Generator[Step, HttpResponse | bytes | N
 
 
 def _resource(collection: str, name: object) -> str:
-    """A resource as a path below the base URL; "" where it is none of this collection."""
+    """A resource as a path below the base URL; "" where it is none of this
+    collection.
+    """
     kind, _, id = name.partition("/") if isinstance(name, str) else ("", "", "")
     return f"{collection}/{quote(id, safe='')}" if kind == collection and id else ""
 
@@ -150,7 +174,9 @@ def _collect(wire: _Wire, calls: Sequence[Call], accepted: JobAccepted) -> Batch
     """Waits for a batch and delivers its results, in the order of its file."""
     # Nobody publishes what a batch costs that was stopped.
     yield Cancellable(request=HttpRequest(method="POST", url=f"{accepted.poll_url}:cancel"))
-    end = yield from await_end(patient_call(calls[0]), patient_job(accepted, _NAME), _read_operation)
+    end = yield from await_end(
+        patient_call(calls[0]), patient_job(accepted, _NAME), _read_operation
+    )
     results = Results(calls, accepted, _NAME, partial(_read_line, wire, calls))
     if end.results:
         yield from results.deliver_file(f"{end.results}:download?alt=media")
@@ -177,12 +203,20 @@ def _progress(metadata: Mapping[str, object], state: str) -> Progress:
     total, waiting = _count(stats.get("requestCount")), _count(stats.get("pendingRequestCount"))
     if not 0 < total - waiting <= total:
         return Progress(note=state.lower())
-    return Progress(fraction=(total - waiting) / total, note=f"{state.lower()}: {total - waiting} of {total}")
+    return Progress(
+        fraction=(total - waiting) / total, note=f"{state.lower()}: {total - waiting} of {total}"
+    )
 
 
 def _count(value: object) -> int:
-    """A number of 64 bits, which Google's JSON writes as text; one of zero is left out."""
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19 else 0
+    """A number of 64 bits, which Google's JSON writes as text; one of zero is
+    left out.
+    """
+    return (
+        int(value)
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19
+        else 0
+    )
 
 
 def _object(value: object) -> dict[str, object]:
@@ -198,7 +232,9 @@ def _read_line(wire: _Wire, calls: Sequence[Call], line: bytes) -> tuple[str, Ex
 
 
 def _read_result(wire: _Wire, calls: Sequence[Call], line: _Line) -> Exchange:
-    """A line holds the answer that the request would have got by itself, or an error without its envelope."""
+    """A line holds the answer that the request would have got by itself, or an
+    error without its envelope.
+    """
     yield from ()
     call = calls[int(line.key)]
     # Under which of the two names an error comes is not verified.
@@ -212,16 +248,20 @@ def _refusal(error: Mapping[str, object], call: Call) -> ImagenError:
     number = code if isinstance(code, int) else 0
     status = number if 400 <= number < 600 else _HTTP_STATUS.get(number, 500)
     fields = {name: one_line(error.get(name)) for name in ("message", "status")}
-    return refusal(HttpResponse(status=status, body=msgspec.json.encode({"error": fields})), _NAME, call.model)
+    return refusal(
+        HttpResponse(status=status, body=msgspec.json.encode({"error": fields})), _NAME, call.model
+    )
 
 
-def _explain_missing(calls: Sequence[Call], end: _End, accepted: JobAccepted, position: int) -> ImagenError:
+def _explain_missing(
+    calls: Sequence[Call], end: _End, accepted: JobAccepted, position: int
+) -> ImagenError:
     if end.error and isinstance(found := _refusal(end.error, calls[position]), InvalidRequestError):
         # It was not begun.
         return found
     said = one_line(end.error.get("message"))
     return OutcomeUnknownError(
-        f"{_NAME}'s {accepted.job_id} ended ({end.state.lower() or 'done'}) without a word on this request; it may be billed. "
-        f"{said}".strip(),
+        f"{_NAME}'s {accepted.job_id} ended ({end.state.lower() or 'done'}) without a word on this"
+        f" request; it may be billed. {said}".strip(),
         details={"job_id": accepted.job_id},
     )

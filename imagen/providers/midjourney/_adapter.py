@@ -1,11 +1,15 @@
-"""Midjourney, through a proxy: the routes of midjourney-proxy, which many servers and gateways serve.
+"""Midjourney, through a proxy: the routes of midjourney-proxy, which many
+servers and gateways serve.
 
-Midjourney has no official API, and automating an account of it is against its terms: accounts are banned for that. So this
-provider is off until MIDJOURNEY_BASE_URL names a server that the user has chosen, and what an order costs is between the
-two of them. A gateway that wants `Authorization: Bearer` is the provider `midjourney_gateway`.
+Midjourney has no official API, and automating an account of it is against its
+terms: accounts are banned for that. So this provider is off until
+MIDJOURNEY_BASE_URL names a server that the user has chosen, and what an order
+costs is between the two of them. A gateway that wants `Authorization: Bearer`
+is the provider `midjourney_gateway`.
 
-An order makes a grid of two by two images, which is cut into four: all of them are paid, so all of them are kept. Its
-parameters are words of the prompt (`--ar 16:9`); flags that the caller wrote there come first.
+An order makes a grid of two by two images, which is cut into four: all of them
+are paid, so all of them are kept. Its parameters are words of the prompt (`--ar
+16:9`); flags that the caller wrote there come first.
 """
 
 from __future__ import annotations
@@ -39,7 +43,16 @@ from .._steps import (
     Progress,
     Step,
 )
-from .._wire.http import as_data_url, download, json_request, leave_out, one_line, outage, send, trace
+from .._wire.http import (
+    as_data_url,
+    download,
+    json_request,
+    leave_out,
+    one_line,
+    outage,
+    send,
+    trace,
+)
 from .._wire.masks import black_mask, transparent_mask, white_mask
 from .._wire.polling import Ended, Job, await_end
 from ._prompts import Words, refuse_repeats, with_options
@@ -68,17 +81,18 @@ _LONGEST_JOB_SECONDS = 7200.0
 _MOST_EMPTY_ANSWERS = 10
 # The state of a task that waits for words or a mask.
 _ASKS = "modal"
-# Marks the second task of an order, in the part of an address that is never sent: who collects it knows by that that
-# nothing is lacking.
+# Marks the second task of an order, in the part of an address that is never
+# sent: who collects it knows by that that nothing is lacking.
 _LAST = "#last"
 _LARGEST_IMAGE_WEIGHT = 3.0
-# A grid has 4 megapixels, or 16 where it was made larger; what claims to have more is not opened.
+# A grid has 4 megapixels, or 16 where it was made larger; what claims to have
+# more is not opened.
 _MOST_GRID_PIXELS = 1 << 26
 _VARIATION = "another image like this one"
 _BY_BUTTON = "a button takes no more words"
 
 
-# --- operations -----------------------------------------------------------------------------------------------------
+# --- operations ---------------------------------------------------------------
 
 
 def generate(call: Call) -> Exchange:
@@ -87,7 +101,9 @@ def generate(call: Call) -> Exchange:
 
 
 def vary(call: Call) -> Exchange:
-    """Four variations: of image `index` of the grid `task_id` in options, or of any image as an image prompt."""
+    """Four variations: of image `index` of the grid `task_id` in options, or of
+    any image as an image prompt.
+    """
     if (origin := _read_origin(call)) is not None:
         return (yield from _vary_again(call, *origin))
     return (yield from _imagine(call, _words(call), call.images))
@@ -96,27 +112,37 @@ def vary(call: Call) -> Exchange:
 def _vary_again(call: Call, origin_id: str, index: int | None) -> Exchange:
     """The button of a grid. Only in remix mode does the server ask for words."""
     if index is None:
-        raise InvalidRequestError("A variation of a grid needs `index` in options: which image of it, from 1 to 4.")
+        raise InvalidRequestError(
+            "A variation of a grid needs `index` in options: which image of it, from 1 to 4."
+        )
     refuse_repeats(call, call.request.prompt)
     # Raises where the request is strict, while nothing has been ordered.
     _left_by_button(call)
     task = yield from _fetch(origin_id)
     task_id = yield from _press(call, task, origin_id, "variation", index)
-    return (yield from _finish_asked(call, task_id, {"prompt": call.request.prompt or text_of(task.prompt)}))
+    return (
+        yield from _finish_asked(
+            call, task_id, {"prompt": call.request.prompt or text_of(task.prompt)}
+        )
+    )
 
 
 def enhance(call: Call) -> Exchange:
-    """Image `index` of the grid `task_id` on its own, and twice as large where a mode says how."""
+    """Image `index` of the grid `task_id` on its own, and twice as large where
+    a mode says how.
+    """
     request = call.request
     assert isinstance(request, Enhance)
     origin_id, index = _read_origin(call) or (None, None)
     if origin_id is None:
         raise InvalidRequestError(
-            "Midjourney enlarges only what it has made: name the task in options, with `task_id`, and with `index` the "
-            "image of its grid, from 1 to 4."
+            "Midjourney enlarges only what it has made: name the task in options, with `task_id`,"
+            " and with `index` the image of its grid, from 1 to 4."
         )
     if index is None and request.mode is None:
-        raise InvalidRequestError("Name the image of the grid by `index` in options, or a mode for a single image.")
+        raise InvalidRequestError(
+            "Name the image of the grid by `index` in options, or a mode for a single image."
+        )
     # Raises where the request is strict, while nothing has been ordered.
     _left_by_button(call)
     task = yield from _fetch(origin_id)
@@ -136,7 +162,9 @@ def enhance(call: Call) -> Exchange:
     return (yield from _hand_over(call, larger, larger_id))
 
 
-def _enlarge(call: Call, task: Task, task_id: str) -> Generator[Step, HttpResponse | bytes | None, tuple[str, Task]]:
+def _enlarge(
+    call: Call, task: Task, task_id: str
+) -> Generator[Step, HttpResponse | bytes | None, tuple[str, Task]]:
     """Presses the button that doubles an image which stands alone."""
     assert isinstance(call.request, Enhance)
     mode = str(call.request.mode)
@@ -163,10 +191,14 @@ def edit(call: Call) -> Exchange:
 
 
 def restyle(call: Call) -> Exchange:
-    """An image drawn again in the look of a reference, which has to lie at an address that Midjourney can see."""
+    """An image drawn again in the look of a reference, which has to lie at an
+    address that Midjourney can see.
+    """
     words = _words(call)
     images: dict[str, JsonValue] = {"base64Array": [as_data_url(call.references[0])]}
-    uploaded = yield from send(json_request("mj/submit/upload-discord-images", images, repeatable=True))
+    uploaded = yield from send(
+        json_request("mj/submit/upload-discord-images", images, repeatable=True)
+    )
     words.add("sref", _read_upload(uploaded))
     if not _retextures(call):
         return (yield from _imagine(call, words, call.images))
@@ -175,14 +207,18 @@ def restyle(call: Call) -> Exchange:
 
 
 def collect(call: Call, accepted: JobAccepted) -> Exchange:
-    """Waits for the end of a task and hands over its images. What was not ordered by then is not ordered any more."""
+    """Waits for the end of a task and hands over its images. What was not
+    ordered by then is not ordered any more.
+    """
     task_id, is_last = accepted.job_id, accepted.poll_url.endswith(_LAST)
     task = yield from _await_image(call, task_id, answered=is_last)
     return (yield from _hand_over(call, task, task_id, lacks=() if is_last else _lacks(call)))
 
 
 def _imagine(call: Call, words: Words, images: tuple[EncodedImage, ...]) -> Exchange:
-    fields: dict[str, JsonValue] = {"base64Array": [as_data_url(image) for image in images]} if images else {}
+    fields: dict[str, JsonValue] = (
+        {"base64Array": [as_data_url(image) for image in images]} if images else {}
+    )
     task_id = yield from _submit("imagine", words.body(fields))
     return (yield from _finish(call, task_id))
 
@@ -193,7 +229,9 @@ def _finish(call: Call, task_id: str) -> Exchange:
 
 
 def _finish_asked(call: Call, task_id: str, fields: Mapping[str, JsonValue]) -> Exchange:
-    """The end of a task that may ask for more before it draws: then it is sent `fields`."""
+    """The end of a task that may ask for more before it draws: then it is sent
+    `fields`.
+    """
     task = yield from _await_end(call, task_id)
     if state_of(task) != _ASKS:
         return (yield from _hand_over(call, task, task_id, lacks=_lacks(call)))
@@ -202,7 +240,7 @@ def _finish_asked(call: Call, task_id: str, fields: Mapping[str, JsonValue]) -> 
     return (yield from _hand_over(call, task, task_id))
 
 
-# --- what is asked for ----------------------------------------------------------------------------------------------
+# --- what is asked for --------------------------------------------------------
 
 
 def _words(call: Call) -> Words:
@@ -224,7 +262,9 @@ def _restyling_words(call: Call, request: Restyle) -> Words:
         call, adjustments = leave_out(call, "strength", reason="a retexture has no strength")
     words = Words(call, request.prompt or "the same image", adjustments)
     if words.has("sref"):
-        raise InvalidRequestError("--sref names a style, and so does the reference: leave one of them out.")
+        raise InvalidRequestError(
+            "--sref names a style, and so does the reference: leave one of them out."
+        )
     if not _retextures(call) and request.strength is not None:
         words.add("iw", _image_weight(request.strength), field="strength")
     return words
@@ -235,7 +275,9 @@ def _retextures(call: Call) -> bool:
 
 
 def _image_weight(strength: float) -> str:
-    """How much the image counts beside the words, from 0 to 3: the more it may change, the less."""
+    """How much the image counts beside the words, from 0 to 3: the more it may
+    change, the less.
+    """
     return f"{_LARGEST_IMAGE_WEIGHT * (1 - strength):g}"
 
 
@@ -246,14 +288,28 @@ def _left_by_button(call: Call) -> tuple[Adjustment, ...]:
 
 
 def _lacks(call: Call) -> tuple[Adjustment, ...]:
-    """What is lacking where the first task of an order, which could have had two, is all there is."""
+    """What is lacking where the first task of an order, which could have had
+    two, is all there is.
+    """
     match call.request:
         case Vary(prompt=prompt) if prompt and _read_origin(call) is not None:
-            field, asked, reason = "prompt", prompt, "the server did not ask for words, as it does in remix mode"
+            field, asked, reason = (
+                "prompt",
+                prompt,
+                "the server did not ask for words, as it does in remix mode",
+            )
         case Edit(mask=mask) if (call.mask or mask) is not None:
-            field, asked, reason = "mask", "a mask", "the server drew the image without asking for the mask"
+            field, asked, reason = (
+                "mask",
+                "a mask",
+                "the server drew the image without asking for the mask",
+            )
         case Enhance(mode=str() as mode):
-            field, asked, reason = "mode", mode, "who ordered the image was gone before it could be enlarged"
+            field, asked, reason = (
+                "mode",
+                mode,
+                "who ordered the image was gone before it could be enlarged",
+            )
         case _:
             return ()
     return (Adjustment(field=field, asked=asked, sent=None, reason=f"{call.model.id}: {reason}"),)
@@ -269,13 +325,19 @@ def _read_origin(call: Call) -> tuple[str, int | None] | None:
         task_id, _, place = task_id.partition("#")
         index = int(place) if place.isdecimal() else None
     if not isinstance(task_id, str) or not task_id:
-        raise InvalidRequestError("`task_id` in options must be the id of a task of this server, as a text.")
-    if index is not None and (not isinstance(index, int) or isinstance(index, bool) or not 1 <= index <= 4):
-        raise InvalidRequestError("`index` in options must be 1, 2, 3 or 4: the place in the grid, as it is read.")
+        raise InvalidRequestError(
+            "`task_id` in options must be the id of a task of this server, as a text."
+        )
+    if index is not None and (
+        not isinstance(index, int) or isinstance(index, bool) or not 1 <= index <= 4
+    ):
+        raise InvalidRequestError(
+            "`index` in options must be 1, 2, 3 or 4: the place in the grid, as it is read."
+        )
     return task_id, index
 
 
-# --- orders ---------------------------------------------------------------------------------------------------------
+# --- orders -------------------------------------------------------------------
 
 
 _ACCEPTED, _EXISTS, _QUEUED = 1, 21, 22
@@ -284,14 +346,17 @@ _ACCEPTED, _EXISTS, _QUEUED = 1, 21, 22
 def _submit(
     route: str, body: Mapping[str, JsonValue], *, last: bool = False
 ) -> Generator[Step, HttpResponse | bytes | None, str]:
-    """Places an order and gives the id of its task; `last` marks a second one, which completes the first."""
+    """Places an order and gives the id of its task; `last` marks a second one,
+    which completes the first.
+    """
     response = yield from send(json_request(f"mj/submit/{route}", body))
     submitted = read_submitted(response)
     code = code_of(submitted)
     if response.status >= 300 or code not in (_ACCEPTED, _EXISTS, _QUEUED):
         raise refusal(response, submitted, code)
     task_id = submitted.result
-    # An id is a text of digits; as a number it would not survive every JSON parser.
+    # An id is a text of digits; as a number it would not survive every JSON
+    # parser.
     if isinstance(task_id, bool) or not isinstance(task_id, (str, int)) or not str(task_id):
         raise ProviderError(
             f"{NAME} took the order and did not say by which id; it may have been billed.",
@@ -300,17 +365,25 @@ def _submit(
         )
     if code == _QUEUED:
         yield Progress(note=one_line(submitted.description) or "queued")
-    yield JobAccepted(job_id=str(task_id), poll_url=_task_url(str(task_id)) + (_LAST if last else ""))
+    yield JobAccepted(
+        job_id=str(task_id), poll_url=_task_url(str(task_id)) + (_LAST if last else "")
+    )
     return str(task_id)
 
 
 def _press(
     call: Call, task: Task, task_id: str, action: Literal["variation", "upsample"], index: int
 ) -> Generator[Step, HttpResponse | bytes | None, str]:
-    """A button of a finished grid: by its id where the server tells it, else by what it does."""
+    """A button of a finished grid: by its id where the server tells it, else by
+    what it does.
+    """
     custom_id = _find_button(task, custom_id=f"MJ::JOB::{action}::{index}::")
     if custom_id is not None:
-        return (yield from _submit("action", with_options(call, {"taskId": task_id, "customId": custom_id})))
+        return (
+            yield from _submit(
+                "action", with_options(call, {"taskId": task_id, "customId": custom_id})
+            )
+        )
     word = {"variation": "VARIATION", "upsample": "UPSCALE"}[action]
     fields: dict[str, JsonValue] = {"taskId": task_id, "action": word, "index": index}
     return (yield from _submit("change", with_options(call, fields)))
@@ -336,9 +409,13 @@ def _fetch(task_id: str) -> Generator[Step, HttpResponse | bytes | None, Task]:
     if response.status >= 500 or response.status == 429:
         raise outage(response, NAME, "Nothing was ordered.")
     if response.status >= 300 or not state:
-        raise InvalidRequestError(f"{NAME} knows no task {task_id}; it may have forgotten it.", code="API_ERROR")
+        raise InvalidRequestError(
+            f"{NAME} knows no task {task_id}; it may have forgotten it.", code="API_ERROR"
+        )
     if state != "success":
-        raise InvalidRequestError(f"The task {task_id} has not ended well; it says {one_line(task.status)}.")
+        raise InvalidRequestError(
+            f"The task {task_id} has not ended well; it says {one_line(task.status)}."
+        )
     return task
 
 
@@ -353,8 +430,8 @@ def _await_image(
     task = yield from _await_end(call, task_id, answered=answered)
     if state_of(task) == _ASKS:
         raise ProviderError(
-            f"{NAME} waits for more words before it draws the task {task_id}, and there are none; it may be billed. "
-            "Order it again, and switch off the remix mode of the account.",
+            f"{NAME} waits for more words before it draws the task {task_id}, and there are none;"
+            " it may be billed. Order it again, and switch off the remix mode of the account.",
             billed="unknown",
             details={"task_id": task_id},
         )
@@ -364,16 +441,20 @@ def _await_image(
 def _await_end(
     call: Call, task_id: str, *, answered: bool = False
 ) -> Generator[Step, HttpResponse | bytes | None, Task]:
-    """Asks until the task has ended well, or asks for more though it was not `answered`; the other ends are raised."""
+    """Asks until the task has ended well, or asks for more though it was not
+    `answered`; the other ends are raised.
+    """
     url = _task_url(task_id)
-    # Only some servers can cancel, and the minutes of the account may be gone all the same.
+    # Only some servers can cancel, and the minutes of the account may be gone
+    # all the same.
     stop = HttpRequest(method="POST", url=url.removesuffix("fetch") + "cancel")
     yield Cancellable(request=stop, stops_bill=False)
     shown, empty_answers = list[str](), 0
 
     def read(response: HttpResponse, early: bool) -> Ended[Task] | Iterable[Step] | None:
         nonlocal empty_answers
-        # How an unknown task is answered; of several servers behind one address, some may not know it yet.
+        # How an unknown task is answered; of several servers behind one
+        # address, some may not know it yet.
         is_empty = response.status < 300 and response.body in (b"", b"null")
         empty_answers = empty_answers + 1 if is_empty else 0
         if empty_answers == _MOST_EMPTY_ANSWERS:
@@ -393,11 +474,19 @@ def _await_end(
     return (yield from await_end(call, job, read))
 
 
-def _show(call: Call, task: Task, state: str, shown: list[str]) -> Generator[Step, HttpResponse | bytes | None, None]:
-    """How far a task is, and the unfinished grid where previews were asked for and the server has a new one."""
+def _show(
+    call: Call, task: Task, state: str, shown: list[str]
+) -> Generator[Step, HttpResponse | bytes | None, None]:
+    """How far a task is, and the unfinished grid where previews were asked for
+    and the server has a new one.
+    """
     yield Progress(fraction=read_fraction(task.progress), note=state.replace("_", " "))
     url = text_of(task.image_url)
-    if len(shown) >= call.request.previews or url in shown or not url.startswith(("https://", "http://")):
+    if (
+        len(shown) >= call.request.previews
+        or url in shown
+        or not url.startswith(("https://", "http://"))
+    ):
         return
     shown.append(url)
     response = yield from send(HttpRequest(method="GET", url=url, repeatable=True))
@@ -411,25 +500,43 @@ def _read_upload(response: HttpResponse) -> str:
     code = code_of(submitted)
     if response.status >= 300 or code != _ACCEPTED:
         raise refusal(response, submitted, code)
-    link = submitted.result[0] if isinstance(submitted.result, list) and submitted.result else submitted.result
+    link = (
+        submitted.result[0]
+        if isinstance(submitted.result, list) and submitted.result
+        else submitted.result
+    )
     if not isinstance(link, str) or not re.fullmatch(r"https?://\S+", link):
-        raise ProviderError(f"{NAME} took the reference and did not say where it lies.", details=trace(response))
+        raise ProviderError(
+            f"{NAME} took the reference and did not say where it lies.", details=trace(response)
+        )
     return link
 
 
-# --- the images ---------------------------------------------------------------------------------------------------
+# --- the images ---------------------------------------------------------------
 
 
-def _hand_over(call: Call, task: Task, task_id: str, *, lacks: tuple[Adjustment, ...] = ()) -> Exchange:
-    """The images of a task: four links where the server cuts the grid itself, else the grid, cut here."""
+def _hand_over(
+    call: Call, task: Task, task_id: str, *, lacks: tuple[Adjustment, ...] = ()
+) -> Exchange:
+    """The images of a task: four links where the server cuts the grid itself,
+    else the grid, cut here.
+    """
     request = call.request
-    if isinstance(request, Enhance) or (isinstance(request, Vary) and _read_origin(call) is not None):
+    if isinstance(request, Enhance) or (
+        isinstance(request, Vary) and _read_origin(call) is not None
+    ):
         seed, adjustments = None, _left_by_button(call)
     else:
         words = _words(call)
         seed, adjustments = words.seed, words.adjustments
-    grid = isinstance(request, (Generate, Vary)) or (isinstance(request, Restyle) and not _retextures(call))
-    grid = grid or len(_links(task)) == 4 or _find_button(task, custom_id="MJ::JOB::upsample::1::") is not None
+    grid = isinstance(request, (Generate, Vary)) or (
+        isinstance(request, Restyle) and not _retextures(call)
+    )
+    grid = (
+        grid
+        or len(_links(task)) == 4
+        or _find_button(task, custom_id="MJ::JOB::upsample::1::") is not None
+    )
     cut = grid and call.model.wire.get("grid") != "whole"
     datas = (yield from _collect_singles(task)) if cut else []
     if not datas:
@@ -461,11 +568,17 @@ def _hand_over(call: Call, task: Task, task_id: str, *, lacks: tuple[Adjustment,
 def _links(task: Task) -> list[str]:
     """The links of single images."""
     items = task.image_urls if isinstance(task.image_urls, list) else []
-    return [link for item in items if (link := text_of(item.get("url") if isinstance(item, dict) else item))]
+    return [
+        link
+        for item in items
+        if (link := text_of(item.get("url") if isinstance(item, dict) else item))
+    ]
 
 
 def _collect_singles(task: Task) -> Generator[Step, HttpResponse | bytes | None, list[bytes]]:
-    """The four images from links of their own; none where there are no four that answer, for the grid has them too."""
+    """The four images from links of their own; none where there are no four
+    that answer, for the grid has them too.
+    """
     links, datas = _links(task), list[bytes]()
     if len(links) != 4:
         return []
@@ -491,12 +604,21 @@ def _cut(data: bytes) -> bytes:
             opened.load()
             grid = opened if opened.mode in ("RGB", "RGBA", "L") else opened.convert("RGB")
             return msgspec.msgpack.encode([_png(grid.crop(box)) for box in _quarters(*grid.size)])
-    except (ProviderError, OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
+    except (
+        ProviderError,
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        Image.DecompressionBombError,
+    ):
         return msgspec.msgpack.encode([data])
 
 
 def _quarters(width: int, height: int) -> Iterable[tuple[int, int, int, int]]:
-    """In the order in which a page is read; a middle line of an odd side belongs to nobody."""
+    """In the order in which a page is read; a middle line of an odd side
+    belongs to nobody.
+    """
     across, down = width // 2, height // 2
     for top in (0, height - down):
         for left in (0, width - across):
@@ -509,17 +631,25 @@ def _png(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-# --- the providers -----------------------------------------------------------------------------------------------------
+# --- the providers ------------------------------------------------------------
 
 
 def _provider(name: str, *, key_header: str, key_prefix: str) -> Provider:
     prefix = name.upper()
     return Provider(
         name=name,
-        operations={"generate": generate, "edit": edit, "vary": vary, "enhance": enhance, "restyle": restyle},
+        operations={
+            "generate": generate,
+            "edit": edit,
+            "vary": vary,
+            "enhance": enhance,
+            "restyle": restyle,
+        },
         collect=collect,
         base_url_variable=f"{prefix}_BASE_URL",
-        key_variables=("MIDJOURNEY_API_SECRET",) if name == "midjourney" else (f"{prefix}_API_KEY",),
+        key_variables=(
+            ("MIDJOURNEY_API_SECRET",) if name == "midjourney" else (f"{prefix}_API_KEY",)
+        ),
         key_required=False,
         key_header=key_header,
         key_prefix=key_prefix,
@@ -528,9 +658,11 @@ def _provider(name: str, *, key_header: str, key_prefix: str) -> Provider:
         settings={
             # Seconds between two questions whether a task has ended.
             "poll_seconds": 3.0,
-            # What of a mask is to change: nobody publishes which it is, so it can be "white", "black" or "transparent".
+            # What of a mask is to change: nobody publishes which it is, so it
+            # can be "white", "black" or "transparent".
             "mask": "white",
-            # How a style is lent: "imagine" works with most servers, "retexture" keeps more of the image, with some.
+            # How a style is lent: "imagine" works with most servers,
+            # "retexture" keeps more of the image, with some.
             "restyle": "imagine",
         },
     )

@@ -1,4 +1,6 @@
-"""Prompts for Midjourney, whose parameters are words of the prompt: `a cat --ar 16:9 --seed 7`."""
+"""Prompts for Midjourney, whose parameters are words of the prompt: `a cat --ar
+16:9 --seed 7`.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,17 @@ _RESERVED = (
 _ORIGIN = ("task_id", "index")
 _FLAG = re.compile(r"(?:^|\s)(?:--|—|–)([a-z]+)")
 _SEED = re.compile(r"(?:^|\s)(?:--|—|–)seed\s+([0-9]{1,10})(?![0-9])")
-_ALIASES = {"aspect": "ar", "q": "quality", "s": "stylize", "c": "chaos", "w": "weird", "v": "version", "r": "repeat"}
-# Names in options that are flags of the prompt; the other options are fields of the request.
+_ALIASES = {
+    "aspect": "ar",
+    "q": "quality",
+    "s": "stylize",
+    "c": "chaos",
+    "w": "weird",
+    "v": "version",
+    "r": "repeat",
+}
+# Names in options that are flags of the prompt; the other options are fields of
+# the request.
 _STYLE_FLAGS = ("stylize", "chaos", "weird", "style", "raw", "tile", "draft", "exp", "stop")
 _IMAGE_FLAGS = ("iw", "sref", "sw", "cref", "cw", "oref", "ow")
 _FLAGS = frozenset((*_STYLE_FLAGS, *_IMAGE_FLAGS, "version", "niji", "fast", "relax", "turbo"))
@@ -41,12 +52,15 @@ def refuse_repeats(call: Call, prompt: str) -> None:
     """Raises InvalidRequestError where one order would become several."""
     if "repeat" in {_plain(name) for name in (*_FLAG.findall(prompt), *call.request.options)}:
         raise InvalidRequestError(
-            "--repeat orders several grids and gives back one of them: leave it out, and ask for more images instead."
+            "--repeat orders several grids and gives back one of them: leave it out, and ask for"
+            " more images instead."
         )
 
 
 class Words:
-    """A prompt with its flags. One that the caller wrote is not written again, which the server would refuse."""
+    """A prompt with its flags. One that the caller wrote is not written again,
+    which the server would refuse.
+    """
 
     def __init__(self, call: Call, prompt: str, adjustments: tuple[Adjustment, ...] = ()) -> None:
         self.text = " ".join(prompt.split())
@@ -68,14 +82,18 @@ class Words:
             return
         text = "" if value is True else " ".join(str(value).split())
         if not isinstance(value, (str, int, float)) or _FLAG.search(text) or text.startswith("--"):
-            raise InvalidRequestError(f"{field or flag} must be words or a number, without flags of its own.")
+            raise InvalidRequestError(
+                f"{field or flag} must be words or a number, without flags of its own."
+            )
         if _plain(flag) not in self._there:
             self._there.add(_plain(flag))
             self.text = f"{self.text} --{flag} {text}".strip()
         elif field is not None:
             reason = f"{self._call.model.id}: the prompt says --{flag} itself"
             if self._call.request.strict:
-                raise InvalidRequestError(f"{field} and --{flag} in the prompt are one thing: leave one of them out.")
+                raise InvalidRequestError(
+                    f"{field} and --{flag} in the prompt are one thing: leave one of them out."
+                )
             self.adjustments += (Adjustment(field=field, asked=text, sent=None, reason=reason),)
 
     def body(self, fields: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
@@ -88,11 +106,15 @@ class Words:
         request, flags = self._call.request, self._call.model.wire.get("flags")
         if request.seed is not None:
             if not 0 <= request.seed <= _LARGEST_SEED:
-                raise InvalidRequestError(f"A seed of Midjourney is between 0 and {_LARGEST_SEED}, not {request.seed}.")
+                raise InvalidRequestError(
+                    f"A seed of Midjourney is between 0 and {_LARGEST_SEED}, not {request.seed}."
+                )
             # Every request has one; which one counts, the image says.
             self.add("seed", request.seed)
         self.add("ar", request.aspect_ratio, field="aspect_ratio")
-        self.add("q", None if request.quality is None else _QUALITIES[request.quality], field="quality")
+        self.add(
+            "q", None if request.quality is None else _QUALITIES[request.quality], field="quality"
+        )
         for flag, value in request.options.items():
             if _plain(flag) in _FLAGS:
                 self.add(flag, value, field=f"options.{flag}")
@@ -105,6 +127,10 @@ def with_options(call: Call, fields: Mapping[str, JsonValue]) -> dict[str, JsonV
     """A request with those options that are fields of it."""
     request = call.request
     options = {
-        name: value for name, value in request.options.items() if name not in _ORIGIN and _plain(name) not in _FLAGS
+        name: value
+        for name, value in request.options.items()
+        if name not in _ORIGIN and _plain(name) not in _FLAGS
     }
-    return add_options(fields, msgspec.structs.replace(request, options=options), reserved=_RESERVED)
+    return add_options(
+        fields, msgspec.structs.replace(request, options=options), reserved=_RESERVED
+    )

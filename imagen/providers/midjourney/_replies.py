@@ -1,4 +1,6 @@
-"""What Midjourney servers answer, and which error stands for what they say instead of an image."""
+"""What Midjourney servers answer, and which error stands for what they say
+instead of an image.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,9 @@ def read_submitted(response: HttpResponse) -> Submitted:
 
 
 def read_task(response: HttpResponse) -> Task:
-    """A task; an empty one where the answer is none, which is how an unknown id is answered."""
+    """A task; an empty one where the answer is none, which is how an unknown id
+    is answered.
+    """
     try:
         return _decode_task(response.body)
     except MALFORMED:
@@ -100,7 +104,9 @@ def code_of(submitted: Submitted) -> int | None:
 
 
 def state_of(task: Task) -> str:
-    """The state in small letters; "" where there is none. One that nobody knows counts as work in progress."""
+    """The state in small letters; "" where there is none. One that nobody knows
+    counts as work in progress.
+    """
     state = text_of(task.status).strip().casefold()
     return state if state in _STATES or not state else "in_progress"
 
@@ -111,10 +117,11 @@ def read_fraction(progress: object) -> float | None:
     return None if found is None or int(found[1]) > 100 else int(found[1]) / 100
 
 
-# --- errors ---------------------------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------
 
 _QUOTA = re.compile(
-    r"(?i)subscription|credits exhausted|out of hours|pending mod message|blocked account|account (?:is |was )?blocked"
+    r"(?i)subscription|credits exhausted|out of hours|pending mod message|blocked account|account"
+    r" (?:is |was )?blocked"
     r"|quota|订阅|额度|余额|封禁"
 )
 _FILTERED = re.compile(r"(?i)banned|sensitive|blocked|moderat|content policy|敏感词|违禁|违规|审核")
@@ -123,7 +130,9 @@ _BUSY = re.compile(r"(?i)\bqueue|\brate\b|rate.?limit|队列|限流|频繁")
 
 
 def _by_words(said: str) -> type[ImagenError]:
-    """What a text is about. That an account is blocked is no matter of the prompt, so it is looked for first."""
+    """What a text is about. That an account is blocked is no matter of the
+    prompt, so it is looked for first.
+    """
     for pattern, kind in (
         (_QUOTA, QuotaExceededError),
         (_FILTERED, ContentFilterError),
@@ -136,18 +145,24 @@ def _by_words(said: str) -> type[ImagenError]:
 
 
 def failure(task: Task, task_id: str, state: str) -> ImagenError:
-    """The error of a task that was taken and made no image. Nobody publishes whether its time was counted."""
+    """The error of a task that was taken and made no image. Nobody publishes
+    whether its time was counted.
+    """
     reason = one_line(task.fail_reason)
     details = {"task_id": task_id}
     if state == "cancel" or "取消" in reason or "cancel" in reason.casefold():
         return ProviderError(
-            f"The task was cancelled at the server. {reason}".strip(), billed="unknown", details=details
+            f"The task was cancelled at the server. {reason}".strip(),
+            billed="unknown",
+            details=details,
         )
     said = f"{NAME} says: {reason.rstrip('.')}." if reason else f"{NAME} does not say why."
     kind = _by_words(reason)
     if kind is ContentFilterError:
         return ContentFilterError(
-            f"Midjourney refuses the prompt. {said} Change it; it may be billed.", billed="unknown", details=details
+            f"Midjourney refuses the prompt. {said} Change it; it may be billed.",
+            billed="unknown",
+            details=details,
         )
     if kind is InvalidRequestError:
         return InvalidRequestError(
@@ -168,13 +183,16 @@ def failure(task: Task, task_id: str, state: str) -> ImagenError:
 def forgotten(task_id: str) -> ImagenError:
     """The error of a task that was taken, and is not known any more."""
     return OutcomeUnknownError(
-        f"{NAME} does not know the task {task_id} any more: it ran out, or the server was started anew; it may be billed.",
+        f"{NAME} does not know the task {task_id} any more: it ran out, or the server was started"
+        " anew; it may be billed.",
         details={"task_id": task_id},
     )
 
 
 def refusal(response: HttpResponse, submitted: Submitted, code: int | None) -> ImagenError:
-    """The error of an order that was not taken. A code in the body counts more than the HTTP status."""
+    """The error of an order that was not taken. A code in the body counts more
+    than the HTTP status.
+    """
     said = _said(submitted)
     details = trace(response) | ({} if code is None else {"code": str(code)})
     if code is not None and _by_words(said) is QuotaExceededError:
@@ -185,18 +203,32 @@ def refusal(response: HttpResponse, submitted: Submitted, code: int | None) -> I
         case 3:
             again = response.status != 404
             hint = "Try again later." if again else "It may have forgotten the task."
-            return ProviderError(f"{said or f'{NAME} has no usable account.'} {hint}", retryable=again, details=details)
+            return ProviderError(
+                f"{said or f'{NAME} has no usable account.'} {hint}",
+                retryable=again,
+                details=details,
+            )
         case 4:
-            return InvalidRequestError(said or f"{NAME} does not take this.", code="INVALID_PROMPT", details=details)
+            return InvalidRequestError(
+                said or f"{NAME} does not take this.", code="INVALID_PROMPT", details=details
+            )
         case 9:
-            return ProviderError(f"{NAME} could not place the order. {said}".strip(), retryable=True, details=details)
+            return ProviderError(
+                f"{NAME} could not place the order. {said}".strip(), retryable=True, details=details
+            )
         case 23:
             wait = read_wait_seconds(response.headers, said)
-            return RateLimitError(f"The queue is full. {said}".strip(), retry_after_seconds=wait, details=details)
+            return RateLimitError(
+                f"The queue is full. {said}".strip(), retry_after_seconds=wait, details=details
+            )
         case 24:
-            return ContentFilterError(f"{NAME} refuses the prompt. {said} Change it.", details=details)
+            return ContentFilterError(
+                f"{NAME} refuses the prompt. {said} Change it.", details=details
+            )
         case 30:
-            return QuotaExceededError(f"The account has no allowance left. {said}".strip(), details=details)
+            return QuotaExceededError(
+                f"The account has no allowance left. {said}".strip(), details=details
+            )
         case None:
             return _refusal_by_status(response, said, details)
         case _ if response.status < 300:
@@ -211,33 +243,46 @@ def _refusal_by_words(said: str, code: int | None, details: Mapping[str, str]) -
     text = said or f"{NAME} answered with the code {code}."
     if kind is ProviderError:
         return ProviderError(f"{text} It may be billed.", billed="unknown", details=details)
-    return kind(text, code="INVALID_PROMPT" if kind is InvalidRequestError else None, details=details)
+    return kind(
+        text, code="INVALID_PROMPT" if kind is InvalidRequestError else None, details=details
+    )
 
 
-def _refusal_by_status(response: HttpResponse, said: str, details: Mapping[str, str]) -> ImagenError:
+def _refusal_by_status(
+    response: HttpResponse, said: str, details: Mapping[str, str]
+) -> ImagenError:
     match response.status:
         case 401 | 403:
             return AuthenticationError(
-                f"{NAME} does not accept the key. {said} Check MIDJOURNEY_API_SECRET, or use the provider "
-                "midjourney_gateway for one that wants a Bearer token.",
+                f"{NAME} does not accept the key. {said} Check MIDJOURNEY_API_SECRET, or use the"
+                " provider midjourney_gateway for one that wants a Bearer token.",
                 details=details,
             )
         case 402:
-            return QuotaExceededError(f"The account has no allowance left. {said}".strip(), details=details)
+            return QuotaExceededError(
+                f"The account has no allowance left. {said}".strip(), details=details
+            )
         case 404:
             return ProviderError(
-                f"{NAME} has no such route. {said} Not every server has every operation; check the base URL.",
+                f"{NAME} has no such route. {said} Not every server has every operation; check the"
+                " base URL.",
                 details=details,
             )
         case 429:
             wait = read_wait_seconds(response.headers, said)
-            return RateLimitError(f"{NAME} is busy. {said}".strip(), retry_after_seconds=wait, details=details)
+            return RateLimitError(
+                f"{NAME} is busy. {said}".strip(), retry_after_seconds=wait, details=details
+            )
         case status if status >= 500 or status == 408:
             return outage(response, NAME, said, details)
         case status if status >= 400:
-            return InvalidRequestError(said or f"{NAME} answered {status}.", code="API_ERROR", details=details)
+            return InvalidRequestError(
+                said or f"{NAME} answered {status}.", code="API_ERROR", details=details
+            )
         case status if status >= 300:
-            return ProviderError(f"{NAME} redirects to another address, which is not followed.", details=details)
+            return ProviderError(
+                f"{NAME} redirects to another address, which is not followed.", details=details
+            )
         case _:
             return ProviderError(
                 f"{NAME} answered in a form that nobody knows; it may have been billed. {said}".strip(),

@@ -23,7 +23,15 @@ from .._steps import (
     Usage,
 )
 from .._wire.batch_files import SETTINGS
-from .._wire.http import FormFile, add_options, as_data_url, decode_base64, form_request, json_request, send
+from .._wire.http import (
+    FormFile,
+    add_options,
+    as_data_url,
+    decode_base64,
+    form_request,
+    json_request,
+    send,
+)
 from .._wire.masks import transparent_mask
 from ._batch import batch_api
 from ._errors import refusal, refusal_in_stream
@@ -35,30 +43,41 @@ _NAME = "OpenAI"
 RESERVED = ("model", "prompt", "n", "stream", "partial_images")
 _IMAGE_MODELS = ("gpt-image", "chatgpt-image", "dall-e")
 _RESTYLING = "Redraw the first image in the style of the second one. Keep what the first one shows."
-# The longest `image_url` (API reference, images/edits); a larger image goes into a form, which takes 50 MB.
+# The longest `image_url` (API reference, images/edits); a larger image goes
+# into a form, which takes 50 MB.
 _LONGEST_URL = 20_971_520
 
 
 def generate(call: Call) -> Exchange:
-    """Text to image: one POST, answered by JSON, or by a stream of events where previews are asked for."""
+    """Text to image: one POST, answered by JSON, or by a stream of events where
+    previews are asked for.
+    """
     return (yield from _order(call, json_request("images/generations", request_body(call))))
 
 
 def edit(call: Call) -> Exchange:
-    """Up to sixteen images, the first of which changes, to a new one; with a mask only where it is white."""
+    """Up to sixteen images, the first of which changes, to a new one; with a
+    mask only where it is white.
+    """
     body = request_body(call)
     mask = None
     if call.mask is not None:
         data = yield Compute(call=partial(transparent_mask, call.mask), repeatable=True)
         assert isinstance(data, bytes)
-        mask = EncodedImage(data=data, media_type="image/png", width=call.mask.width, height=call.mask.height)
+        mask = EncodedImage(
+            data=data, media_type="image/png", width=call.mask.width, height=call.mask.height
+        )
     return (yield from _order(call, _edit_request(body, (*call.images, *call.references), mask)))
 
 
 def restyle(call: Call) -> Exchange:
-    """An edit of the image, with the reference as the second one and a prompt that says what it is there for."""
+    """An edit of the image, with the reference as the second one and a prompt
+    that says what it is there for.
+    """
     prompt = f"{_RESTYLING} {call.request.prompt}".strip()
-    return edit(msgspec.structs.replace(call, request=msgspec.structs.replace(call.request, prompt=prompt)))
+    return edit(
+        msgspec.structs.replace(call, request=msgspec.structs.replace(call.request, prompt=prompt))
+    )
 
 
 def list_models() -> ModelListing:
@@ -72,7 +91,9 @@ def _is_image_model(model: ListedModel) -> bool:
 
 
 def request_body(call: Call) -> dict[str, JsonValue]:
-    """The fields of every order: those that were asked for and that the model has, and no others."""
+    """The fields of every order: those that were asked for and that the model
+    has, and no others.
+    """
     request = call.request
     asked: dict[str, JsonValue] = {
         "size": request.size,
@@ -82,7 +103,11 @@ def request_body(call: Call) -> dict[str, JsonValue]:
         "output_format": request.output_format,
         "moderation": {"relaxed": "low", "standard": "auto"}.get(request.safety or ""),
     }
-    body: dict[str, JsonValue] = {"model": call.model.wire_name, "prompt": request.prompt, "n": call.count}
+    body: dict[str, JsonValue] = {
+        "model": call.model.wire_name,
+        "prompt": request.prompt,
+        "n": call.count,
+    }
     body |= {field: value for field, value in asked.items() if value is not None}
     if request.previews:
         body |= {"stream": True, "partial_images": request.previews}
@@ -92,7 +117,9 @@ def request_body(call: Call) -> dict[str, JsonValue]:
 def _edit_request(
     body: Mapping[str, JsonValue], images: tuple[EncodedImage, ...], mask: EncodedImage | None
 ) -> HttpRequest:
-    """JSON with the images as data: URLs, or a form where one of them is too long for that."""
+    """JSON with the images as data: URLs, or a form where one of them is too
+    long for that.
+    """
     urls = [as_data_url(image) for image in images]
     if max(map(len, urls)) > _LONGEST_URL:
         files = [FormFile.of("image", image)._replace(name="image[]") for image in images]
@@ -139,7 +166,9 @@ _decode_event = msgspec.json.Decoder(_StreamedImage).decode
 
 
 def _read_events(count: int) -> Exchange:
-    """The stream of a generation or an edit: partial images, then `completed` ones; there is no closing [DONE]."""
+    """The stream of a generation or an edit: partial images, then `completed`
+    ones; there is no closing [DONE].
+    """
     stream, images, usages = EventStream(), list[GeneratedImage](), list[Usage]()
     ended = False
     while not ended and len(images) < count:
@@ -159,13 +188,15 @@ def _read_events(count: int) -> Exchange:
                 if (usage := read_usage(event.usage)) is not None:
                     usages.append(usage)
                 if len(images) == count:
-                    # Whatever comes behind the last image, in the same chunk or later, must not lose it.
+                    # Whatever comes behind the last image, in the same chunk or
+                    # later, must not lose it.
                     break
             elif not is_null(event.error):
                 raise refusal_in_stream(data, _NAME)
     if not images:
         raise ProviderError(
-            f"{_NAME}'s stream ended before the image was complete; it may be billed.", billed="unknown"
+            f"{_NAME}'s stream ended before the image was complete; it may be billed.",
+            billed="unknown",
         )
     return GeneratedImages(images=tuple(images), usage=_sum_usage(usages))
 
@@ -180,11 +211,15 @@ def _read_event(data: bytes) -> _StreamedImage:
 
 
 def _read_preview(event: _StreamedImage) -> PartialImage | None:
-    """A preview, if it can be shown: it must not lose the image that comes after it."""
+    """A preview, if it can be shown: it must not lose the image that comes
+    after it.
+    """
     if not isinstance(event.partial_image_index, int):
         return None
     try:
-        return PartialImage(data=decode_base64(event.b64_json, _NAME), number=event.partial_image_index)
+        return PartialImage(
+            data=decode_base64(event.b64_json, _NAME), number=event.partial_image_index
+        )
     except ProviderError:
         return None
 
@@ -192,15 +227,26 @@ def _read_preview(event: _StreamedImage) -> PartialImage | None:
 def _sum_usage(usages: list[Usage]) -> Usage | None:
     if not usages:
         return None
-    return Usage(**{field: sum(getattr(usage, field) for usage in usages) for field in Usage.__struct_fields__})
+    return Usage(
+        **{
+            field: sum(getattr(usage, field) for usage in usages)
+            for field in Usage.__struct_fields__
+        }
+    )
 
 
 def _is_event_stream(response: HttpResponse) -> bool:
-    return response.status == 200 and response.headers.get("content-type", "").startswith("text/event-stream")
+    return response.status == 200 and response.headers.get("content-type", "").startswith(
+        "text/event-stream"
+    )
 
 
-def _read_whole(response: HttpResponse) -> Generator[Step, HttpResponse | bytes | None, HttpResponse]:
-    """The rest of a streamed answer that is no stream of events: an error, or JSON from a server that cannot stream."""
+def _read_whole(
+    response: HttpResponse,
+) -> Generator[Step, HttpResponse | bytes | None, HttpResponse]:
+    """The rest of a streamed answer that is no stream of events: an error, or
+    JSON from a server that cannot stream.
+    """
     body = bytearray()
     while chunk := (yield ReadChunk()):
         assert isinstance(chunk, bytes)

@@ -1,7 +1,8 @@
 """OpenAI's Batch API: requests in a file, done within a day for half the price.
 
-https://developers.openai.com/api/reference/resources/batches. It takes generations only from here: an edit needs files of its
-own in a form, and a line has no place for them.
+https://developers.openai.com/api/reference/resources/batches. It takes
+generations only from here: an edit needs files of its own in a form, and a line
+has no place for them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ import msgspec
 from ..._errors import ImagenError, OutcomeUnknownError, ProviderError
 from ..._requests.catalog import JsonValue
 from .._provider import BatchApi, Call
-from .._steps import BatchExchange, Cancellable, Exchange, HttpRequest, HttpResponse, JobAccepted, Progress, Step
+from .._steps import (
+    BatchExchange,
+    Cancellable,
+    Exchange,
+    HttpRequest,
+    HttpResponse,
+    JobAccepted,
+    Progress,
+    Step,
+)
 from .._wire.batch_files import Results, as_batch_api, encode_requests, patient_call, patient_job
 from .._wire.http import MALFORMED, FormFile, decode, form_request, json_request, one_line, send
 from .._wire.polling import Ended, await_end
@@ -27,7 +37,8 @@ __all__ = ["batch_api"]
 _NAME = "OpenAI"
 _ENDPOINT = "/v1/images/generations"
 _ENDED = frozenset(("completed", "failed", "expired", "cancelled"))
-# Requests with these were not executed, and only what was executed is charged (API reference, the batch output object).
+# Requests with these were not executed, and only what was executed is charged
+# (API reference, the batch output object).
 _NOT_EXECUTED = frozenset(("batch_expired", "batch_cancelled"))
 
 
@@ -36,7 +47,8 @@ class _File(msgspec.Struct):
 
 
 class _Batch(msgspec.Struct):
-    # None of them is worth a paid batch, so their types are looked at when they are read.
+    # None of them is worth a paid batch, so their types are looked at when they
+    # are read.
     id: object = None
     status: object = None
     output_file_id: object = None
@@ -69,14 +81,22 @@ class _Wire(NamedTuple):
     read: Callable[[HttpResponse], Exchange]
 
 
-def batch_api(body: Callable[[Call], Mapping[str, JsonValue]], read: Callable[[HttpResponse], Exchange]) -> BatchApi:
-    """The Batch API, with the body of a synchronous generation, and what reads the answer to one."""
+def batch_api(
+    body: Callable[[Call], Mapping[str, JsonValue]], read: Callable[[HttpResponse], Exchange]
+) -> BatchApi:
+    """The Batch API, with the body of a synchronous generation, and what reads
+    the answer to one.
+    """
     wire = _Wire(body, read)
     return as_batch_api(partial(_submit, wire), partial(_collect, wire))
 
 
-def _submit(wire: _Wire, calls: Sequence[Call]) -> Generator[Step, HttpResponse | bytes | None, JobAccepted]:
-    lines = encode_requests((_request(wire, position, call) for position, call in enumerate(calls)), _NAME)
+def _submit(
+    wire: _Wire, calls: Sequence[Call]
+) -> Generator[Step, HttpResponse | bytes | None, JobAccepted]:
+    lines = encode_requests(
+        (_request(wire, position, call) for position, call in enumerate(calls)), _NAME
+    )
     file = FormFile("file", lines, "application/jsonl", "requests.jsonl")
     upload = form_request("files", [("purpose", "batch")], [file])
     # A file costs nothing, and one that nobody refers to goes away by itself.
@@ -88,20 +108,33 @@ def _submit(wire: _Wire, calls: Sequence[Call]) -> Generator[Step, HttpResponse 
     file_id = decode(_decode_file, response, _NAME, billed="no").id
     if not isinstance(file_id, str) or not file_id:
         raise ProviderError(f"{_NAME} took the file of requests and gives it no id.")
-    order: dict[str, JsonValue] = {"input_file_id": file_id, "endpoint": _ENDPOINT, "completion_window": "24h"}
+    order: dict[str, JsonValue] = {
+        "input_file_id": file_id,
+        "endpoint": _ENDPOINT,
+        "completion_window": "24h",
+    }
     response = yield from send(json_request("batches", order))
     if response.status != 200:
         raise refusal(response, _NAME)
     batch_id = decode(_decode_batch, response, _NAME).id
     if not isinstance(batch_id, str) or not batch_id:
-        raise ProviderError(f"{_NAME} took the batch and gives it no id; it may be billed.", billed="unknown")
+        raise ProviderError(
+            f"{_NAME} took the batch and gives it no id; it may be billed.", billed="unknown"
+        )
     return JobAccepted(job_id=batch_id, poll_url=f"batches/{quote(batch_id, safe='')}")
 
 
 def _request(wire: _Wire, position: int, call: Call) -> dict[str, JsonValue]:
     # Nobody watches a batch, and a line of it cannot be a stream.
-    unseen = msgspec.structs.replace(call, request=msgspec.structs.replace(call.request, previews=0))
-    return {"custom_id": str(position), "method": "POST", "url": _ENDPOINT, "body": dict(wire.body(unseen))}
+    unseen = msgspec.structs.replace(
+        call, request=msgspec.structs.replace(call.request, previews=0)
+    )
+    return {
+        "custom_id": str(position),
+        "method": "POST",
+        "url": _ENDPOINT,
+        "body": dict(wire.body(unseen)),
+    }
 
 
 def _collect(wire: _Wire, calls: Sequence[Call], accepted: JobAccepted) -> BatchExchange:
@@ -131,7 +164,10 @@ def _progress(batch: _Batch, status: str) -> Progress:
     counts = batch.request_counts if isinstance(batch.request_counts, dict) else {}
     total, done, failed = (counts.get(name) for name in ("total", "completed", "failed"))
     if not (
-        isinstance(total, int) and isinstance(done, int) and isinstance(failed, int) and 0 < done + failed <= total
+        isinstance(total, int)
+        and isinstance(done, int)
+        and isinstance(failed, int)
+        and 0 < done + failed <= total
     ):
         return Progress(note=status)
     return Progress(fraction=(done + failed) / total, note=f"{status}: {done + failed} of {total}")
@@ -146,7 +182,9 @@ def _read_line(wire: _Wire, line: bytes) -> tuple[str, Exchange] | None:
 
 
 def _read_result(wire: _Wire, line: _Line) -> Exchange:
-    """A line holds the answer that the request would have got by itself, or says why it was not executed."""
+    """A line holds the answer that the request would have got by itself, or
+    says why it was not executed.
+    """
     if line.response is None:
         raise _not_executed(line.error if isinstance(line.error, dict) else {})
     status, request_id = line.response.status_code, one_line(line.response.request_id)
@@ -159,10 +197,14 @@ def _read_result(wire: _Wire, line: _Line) -> Exchange:
 
 
 def _not_executed(error: Mapping[str, object]) -> ImagenError:
-    code, said = one_line(error.get("code")), one_line(error.get("message")) or "It gives no reason."
+    code, said = (
+        one_line(error.get("code")),
+        one_line(error.get("message")) or "It gives no reason.",
+    )
     free = code in _NOT_EXECUTED
     return ProviderError(
-        f"{_NAME} did not finish this request of the batch: {said}" + ("" if free else " It may be billed."),
+        f"{_NAME} did not finish this request of the batch: {said}"
+        + ("" if free else " It may be billed."),
         billed="no" if free else "unknown",
         details={"code": code} if code else {},
     )
@@ -172,19 +214,23 @@ def _explain_missing(batch: _Batch, accepted: JobAccepted, position: int) -> Ima
     if batch.status == "failed":
         return _invalid(batch, position)
     return OutcomeUnknownError(
-        f"{_NAME}'s batch {accepted.job_id} ended ({one_line(batch.status)}) without a word on this request; it may be billed.",
+        f"{_NAME}'s batch {accepted.job_id} ended ({one_line(batch.status)}) without a word on this"
+        " request; it may be billed.",
         details={"job_id": accepted.job_id},
     )
 
 
 def _invalid(batch: _Batch, position: int) -> ImagenError:
-    """A batch fails when its file is looked through, before anything of it is executed."""
+    """A batch fails when its file is looked through, before anything of it is
+    executed.
+    """
     data = batch.errors.get("data") if isinstance(batch.errors, dict) else None
     errors = [error for error in data if isinstance(error, dict)] if isinstance(data, list) else []
     own = [error for error in errors if error.get("line") == position + 1]
     error = next(iter(own or errors), {"message": "The batch is not valid."})
     fields = {name: one_line(error.get(name)) for name in ("message", "code", "param")}
-    # The same codes as those of a single request, so that they mean the same to the caller.
+    # The same codes as those of a single request, so that they mean the same to
+    # the caller.
     found = refusal(HttpResponse(status=400, body=msgspec.json.encode({"error": fields})), _NAME)
     found.billed = "no"
     return found

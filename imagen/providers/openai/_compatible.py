@@ -1,4 +1,6 @@
-"""Providers that imitate OpenAI's Images API, each with its own differences; `_openai_dialects.py` says which."""
+"""Providers that imitate OpenAI's Images API, each with its own differences;
+`_openai_dialects.py` says which.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ from ._wire import decode_reply, read_images, read_list, read_usd
 __all__ = ["PROVIDERS"]
 
 _RESERVED = ("model", "prompt", "n", "stream")
-# As the name of a model on a server of one's own: the one that it has loaded, so the field is left out.
+# As the name of a model on a server of one's own: the one that it has loaded,
+# so the field is left out.
 _LOADED_MODEL = "default"
 _FIELDS = (
     "size",
@@ -36,10 +39,12 @@ _FIELDS = (
     "background",
     "output_format",
 )
-_REFUSAL = re.compile(r"(?i)\b(?:content policy|policy violation|safety system|moderation|usage guidelines|nsfw)\b")
+_REFUSAL = re.compile(
+    r"(?i)\b(?:content policy|policy violation|safety system|moderation|usage guidelines|nsfw)\b"
+)
 
 
-# --- operations -----------------------------------------------------------------------------------------------------
+# --- operations ---------------------------------------------------------------
 
 
 def _generate(dialect: Dialect, call: Call) -> Exchange:
@@ -63,14 +68,24 @@ def _edit(dialect: Dialect, call: Call) -> Exchange:
 
 
 def _inpaint(dialect: Dialect, call: Call, path: str) -> Exchange:
-    """An edit with a mask where it is an operation of its own, with little else to say."""
+    """An edit with a mask where it is an operation of its own, with little else
+    to say.
+    """
     request = call.request
     if len(call.images) > 1:
-        raise InvalidRequestError(f"With a mask {dialect.name} edits one image: leave out the others, or the mask.")
-    body: dict[str, JsonValue] = {**_model_field(call), "prompt": request.prompt, "steps": request.steps}
+        raise InvalidRequestError(
+            f"With a mask {dialect.name} edits one image: leave out the others, or the mask."
+        )
+    body: dict[str, JsonValue] = {
+        **_model_field(call),
+        "prompt": request.prompt,
+        "steps": request.steps,
+    }
     files = [FormFile.of("image", call.images[0]), (yield from _mask_file(call))]
     others = (field for field in _FIELDS if field != "steps")
-    call, adjustments = leave_out(call, *others, reason=f"{dialect.name} edits by a mask without it")
+    call, adjustments = leave_out(
+        call, *others, reason=f"{dialect.name} edits by a mask without it"
+    )
     return (yield from _order(dialect, call, path, body, files, adjustments=adjustments))
 
 
@@ -80,8 +95,12 @@ def _enhance(dialect: Dialect, call: Call) -> Exchange:
     assert isinstance(call.request, Enhance)
     body: dict[str, JsonValue] = {**_model_field(call), "scale": int(call.request.scale or 2)}
     files = [FormFile.of("image", call.images[0])]
-    call, adjustments = leave_out(call, "prompt", *_FIELDS, reason=f"{dialect.name} enlarges without it")
-    return (yield from _order(dialect, call, dialect.upscale_path, body, files, adjustments=adjustments))
+    call, adjustments = leave_out(
+        call, "prompt", *_FIELDS, reason=f"{dialect.name} enlarges without it"
+    )
+    return (
+        yield from _order(dialect, call, dialect.upscale_path, body, files, adjustments=adjustments)
+    )
 
 
 def _list_models(dialect: Dialect) -> ModelListing:
@@ -90,7 +109,9 @@ def _list_models(dialect: Dialect) -> ModelListing:
 
 
 def _keep_free(operation: Callable[[Call], Exchange], call: Call) -> Exchange:
-    """Whatever goes wrong on a server of one's own costs nothing; what it failed at, it will fail at again."""
+    """Whatever goes wrong on a server of one's own costs nothing; what it
+    failed at, it will fail at again.
+    """
     try:
         return (yield from operation(call))
     except ImagenError as error:
@@ -100,7 +121,7 @@ def _keep_free(operation: Callable[[Call], Exchange], call: Call) -> Exchange:
         raise
 
 
-# --- requests -------------------------------------------------------------------------------------------------------
+# --- requests -----------------------------------------------------------------
 
 
 def _body(dialect: Dialect, call: Call) -> dict[str, JsonValue]:
@@ -144,9 +165,13 @@ def _order(
     *,
     adjustments: tuple[Adjustment, ...] = (),
 ) -> Exchange:
-    """Sends what may be billed, and once more where all that was wrong is the wish for base64: nothing was made then."""
+    """Sends what may be billed, and once more where all that was wrong is the
+    wish for base64: nothing was made then.
+    """
     body = add_options(body, call.request, reserved=_RESERVED)
-    wish: dict[str, JsonValue] = {} if dialect.base64_word is None else {"response_format": dialect.base64_word}
+    wish: dict[str, JsonValue] = (
+        {} if dialect.base64_word is None else {"response_format": dialect.base64_word}
+    )
     response = yield from send(_post(path, {**wish, **body}, files))
     ours = wish and "response_format" not in body
     if ours and response.status in (400, 422) and b"response_format" in response.body:
@@ -155,7 +180,11 @@ def _order(
         raise _refusal(dialect, response)
     reply = decode_reply(response, dialect.name)
     images = yield from read_images(reply, dialect.name, seed=call.request.seed)
-    usd = None if dialect.cost_field is None else read_usd(reply.usage, dialect.cost_field, dialect.usd_per_cost)
+    usd = (
+        None
+        if dialect.cost_field is None
+        else read_usd(reply.usage, dialect.cost_field, dialect.usd_per_cost)
+    )
     return GeneratedImages(images=images, reported_cost_usd=usd, adjustments=adjustments)
 
 
@@ -167,15 +196,21 @@ def _refusal(dialect: Dialect, response: HttpResponse) -> ImagenError:
     error = refusal(response, dialect.name)
     if response.status in (400, 403, 422) and _REFUSAL.search(error.message):
         return ContentFilterError(error.message, details=error.details)
-    if isinstance(error, InvalidRequestError) and dialect.blames_prompt and response.status in (400, 422):
+    if (
+        isinstance(error, InvalidRequestError)
+        and dialect.blames_prompt
+        and response.status in (400, 422)
+    ):
         error.code = "INVALID_PROMPT"
     return error
 
 
-# --- the providers --------------------------------------------------------------------------------------------------
+# --- the providers ------------------------------------------------------------
 
 
-def _provider(name: str, dialect: Dialect, *, base_url: str, home_page: str, probe_url: str = "models") -> Provider:
+def _provider(
+    name: str, dialect: Dialect, *, base_url: str, home_page: str, probe_url: str = "models"
+) -> Provider:
     operations: dict[Operation, Callable[[Call], Exchange]] = {
         "generate": partial(_generate, dialect),
         "edit": partial(_edit, dialect),
@@ -183,7 +218,9 @@ def _provider(name: str, dialect: Dialect, *, base_url: str, home_page: str, pro
     if dialect.upscale_path is not None:
         operations["enhance"] = partial(_enhance, dialect)
     if dialect.free:
-        operations = {operation: partial(_keep_free, exchange) for operation, exchange in operations.items()}
+        operations = {
+            operation: partial(_keep_free, exchange) for operation, exchange in operations.items()
+        }
     prefix = name.upper()
     return Provider(
         name=name,
@@ -192,7 +229,8 @@ def _provider(name: str, dialect: Dialect, *, base_url: str, home_page: str, pro
         base_url=base_url,
         base_url_variable=f"{prefix}_BASE_URL",
         key_variables=(f"{prefix}_API_KEY",),
-        # A server of one's own may want a key and seldom does; nobody takes it for a default before saying that it is there.
+        # A server of one's own may want a key and seldom does; nobody takes it
+        # for a default before saying that it is there.
         key_required=not dialect.free,
         optional=dialect.free,
         probe_url=probe_url,
@@ -210,11 +248,21 @@ PROVIDERS = (
         home_page="openrouter.ai/settings/keys",
         probe_url="key",
     ),
-    _provider("together", TOGETHER, base_url="https://api.together.xyz/v1", home_page="api.together.ai"),
+    _provider(
+        "together", TOGETHER, base_url="https://api.together.xyz/v1", home_page="api.together.ai"
+    ),
     _provider("localai", LOCALAI, base_url="http://localhost:8080/v1", home_page="localai.io"),
-    _provider("vllm_omni", VLLM_OMNI, base_url="http://localhost:8000/v1", home_page="docs.vllm.ai/projects/vllm-omni"),
+    _provider(
+        "vllm_omni",
+        VLLM_OMNI,
+        base_url="http://localhost:8000/v1",
+        home_page="docs.vllm.ai/projects/vllm-omni",
+    ),
     _provider("sglang", SGLANG, base_url="http://localhost:30000/v1", home_page="docs.sglang.ai"),
     _provider(
-        "sd_server", SD_SERVER, base_url="http://localhost:1234/v1", home_page="github.com/leejet/stable-diffusion.cpp"
+        "sd_server",
+        SD_SERVER,
+        base_url="http://localhost:1234/v1",
+        home_page="github.com/leejet/stable-diffusion.cpp",
     ),
 )

@@ -1,4 +1,6 @@
-"""How the providers that imitate OpenAI's Images API differ from it and from each other, as data."""
+"""How the providers that imitate OpenAI's Images API differ from it and from
+each other, as data.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,22 @@ from ..._requests.request import Request
 from .._provider import EncodedImage
 from .._wire.http import as_base64, as_data_url
 
-__all__ = ["LOCALAI", "OPENROUTER", "SD_SERVER", "SGLANG", "TOGETHER", "VLLM_OMNI", "XAI", "Dialect"]
+__all__ = [
+    "LOCALAI",
+    "OPENROUTER",
+    "SD_SERVER",
+    "SGLANG",
+    "TOGETHER",
+    "VLLM_OMNI",
+    "XAI",
+    "Dialect",
+]
 
 
 def _take_none(images: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
-    raise InvalidRequestError("This provider has no way to take these images, whatever the catalog says.")
+    raise InvalidRequestError(
+        "This provider has no way to take these images, whatever the catalog says."
+    )
 
 
 def _say_prompt(request: Request) -> str:
@@ -28,14 +41,19 @@ def _say_prompt(request: Request) -> str:
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """One imitation of the Images API.
 
-    `change` puts the images of an edit into a JSON body, and `refer` those that only lend their look; where `edits` is
-    "form", an edit is multipart/form-data instead. `inpaint_path` takes edits with a mask, where it is a path of its own.
-    `phrase` writes the prompt, and `in_prompt` names the fields that it takes up. `names` are the names of fields that
-    differ from ours; with `sides` a size is a width and a height, with `small_k` a resolution is "1k", and `relaxed` are
-    the fields that stand for that degree of safety. `base64_word` is what `response_format` says to get bytes, None where
-    there is no such field. `cost_field` is the field of `usage` that says the cost, in units of `usd_per_cost`.
-    `blames_prompt` means that a 400 is about the prompt, whatever it says. A `free` server costs nothing, whatever happens.
-    `listed_kind` is the `type` that image models have in the list at `list_path`.
+    `change` puts the images of an edit into a JSON body, and `refer` those that
+    only lend their look; where `edits` is "form", an edit is
+    multipart/form-data instead. `inpaint_path` takes edits with a mask, where
+    it is a path of its own. `phrase` writes the prompt, and `in_prompt` names
+    the fields that it takes up. `names` are the names of fields that differ
+    from ours; with `sides` a size is a width and a height, with `small_k` a
+    resolution is "1k", and `relaxed` are the fields that stand for that degree
+    of safety. `base64_word` is what `response_format` says to get bytes, None
+    where there is no such field. `cost_field` is the field of `usage` that says
+    the cost, in units of `usd_per_cost`. `blames_prompt` means that a 400 is
+    about the prompt, whatever it says. A `free` server costs nothing, whatever
+    happens. `listed_kind` is the `type` that image models have in the list at
+    `list_path`.
     """
 
     name: str
@@ -61,11 +79,13 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     listed_kind: str | None = None
 
 
-# --- gateways and makers --------------------------------------------------------------------------------------------
+# --- gateways and makers ------------------------------------------------------
 
 
 def _xai_images(images: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
-    sources: list[JsonValue] = [{"type": "image_url", "url": as_data_url(image)} for image in images]
+    sources: list[JsonValue] = [
+        {"type": "image_url", "url": as_data_url(image)} for image in images
+    ]
     return {"image": sources[0]} if len(sources) == 1 else {"images": sources}
 
 
@@ -81,7 +101,11 @@ XAI = Dialect(
 
 
 def _openrouter_references(images: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
-    return {"input_references": [{"type": "image_url", "image_url": {"url": as_data_url(image)}} for image in images]}
+    return {
+        "input_references": [
+            {"type": "image_url", "image_url": {"url": as_data_url(image)}} for image in images
+        ]
+    }
 
 
 OPENROUTER = Dialect(
@@ -119,7 +143,7 @@ TOGETHER = Dialect(
 )
 
 
-# --- servers of one's own -------------------------------------------------------------------------------------------
+# --- servers of one's own -----------------------------------------------------
 
 
 def _localai_images(images: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
@@ -132,13 +156,18 @@ def _localai_references(images: tuple[EncodedImage, ...]) -> dict[str, JsonValue
 
 
 def _localai_prompt(request: Request) -> str:
-    """What stands behind the first bar is the negative prompt, so a prompt cannot hold one."""
+    """What stands behind the first bar is the negative prompt, so a prompt
+    cannot hold one.
+    """
     if "|" in request.prompt:
         raise InvalidRequestError(
-            "LocalAI takes what stands behind a | for the negative prompt: leave | out, and use negative_prompt.",
+            "LocalAI takes what stands behind a | for the negative prompt: leave | out, and use"
+            " negative_prompt.",
             code="INVALID_PROMPT",
         )
-    return f"{request.prompt}|{request.negative_prompt}" if request.negative_prompt else request.prompt
+    return (
+        f"{request.prompt}|{request.negative_prompt}" if request.negative_prompt else request.prompt
+    )
 
 
 LOCALAI = Dialect(
@@ -175,7 +204,9 @@ def _sd_server_prompt(request: Request) -> str:
     asked = {
         "seed": request.seed,
         "negative_prompt": request.negative_prompt,
-        "sample_params": {name: value for name, value in sampling.items() if value is not None} or None,
+        "sample_params": (
+            {name: value for name, value in sampling.items() if value is not None} or None
+        ),
     }
     if not (given := {name: value for name, value in asked.items() if value is not None}):
         return request.prompt

@@ -1,4 +1,6 @@
-"""The errors of OpenAI's Images API and of those that imitate it: what their words and numbers mean to a caller."""
+"""The errors of OpenAI's Images API and of those that imitate it: what their
+words and numbers mean to a caller.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ __all__ = ["refusal", "refusal_in_stream"]
 
 
 class _RawError(msgspec.Struct):
-    # Servers that imitate the format differ in these; a field of another form must not hide the code.
+    # Servers that imitate the format differ in these; a field of another form
+    # must not hide the code.
     message: object = None
     type: object = None
     param: object = None
@@ -34,7 +37,9 @@ class _RawError(msgspec.Struct):
 
 
 class _ErrorReply(msgspec.Struct):
-    """The forms of an error: OpenAI's object, a bare text with or without a code beside it, FastAPI's `detail`."""
+    """The forms of an error: OpenAI's object, a bare text with or without a
+    code beside it, FastAPI's `detail`.
+    """
 
     error: _RawError | str | None = None
     code: object = None
@@ -69,28 +74,45 @@ _BAD_INPUT_IMAGE = {
     "unsupported_file_mimetype",
 }
 _NO_ALLOWANCE = re.compile(r"\bLimit 0\b(?!\.[0-9])")
-# An error text may repeat the key that was sent ("Incorrect API key provided: sk-...").
+# An error text may repeat the key that was sent ("Incorrect API key provided:
+# sk-...").
 _KEY = re.compile(r"(?i)(key provided: )\S+")
-# What a code inside a stream would have had as its status. Of an outage there, nobody knows whether it is billed.
-_STATUS_IN_STREAM = {"invalid_api_key": 401, "model_not_found": 404, "rate_limit_exceeded": 429, "slow_down": 429}
+# What a code inside a stream would have had as its status. Of an outage there,
+# nobody knows whether it is billed.
+_STATUS_IN_STREAM = {
+    "invalid_api_key": 401,
+    "model_not_found": 404,
+    "rate_limit_exceeded": 429,
+    "slow_down": 429,
+}
 _CALLERS_FAULT = {"image_generation_user_error", "invalid_request_error"}
 
 
 def refusal(response: HttpResponse, provider: str) -> ImagenError:
-    """The error that an answer of 300 and up stands for. The code decides first, then the status."""
+    """The error that an answer of 300 and up stands for. The code decides
+    first, then the status.
+    """
     error = _read_error(response.body)
     code = error.code
-    said = f"{provider} says: {error.message}" if error.message else f"{provider} answered {response.status}."
+    said = (
+        f"{provider} says: {error.message}"
+        if error.message
+        else f"{provider} answered {response.status}."
+    )
     details = {**trace(response), **_details(error)}
     if code in _REFUSALS or (error.moderation_categories and response.status == 403):
         return ContentFilterError(
             f"{said} Change the prompt; sending it again costs the same refusal.", details=details
         )
     if _is_out_of_money(response.status, error):
-        return QuotaExceededError(f"{said} Top up or raise the limit of the account.", details=details)
+        return QuotaExceededError(
+            f"{said} Top up or raise the limit of the account.", details=details
+        )
     match response.status:
         case 401:
-            return AuthenticationError(f"{provider} does not accept the key. {said}", details=details)
+            return AuthenticationError(
+                f"{provider} does not accept the key. {said}", details=details
+            )
         case 403:
             return AuthenticationError(f"{provider} does not allow this. {said}", details=details)
         case 429:
@@ -102,7 +124,9 @@ def refusal(response: HttpResponse, provider: str) -> ImagenError:
         case status if 400 <= status < 500 and status != 408:
             return _bad_request(error, code, said, details)
         case status if 300 <= status < 400:
-            return ProviderError(f"{provider} redirects to another address, which is not followed.", details=details)
+            return ProviderError(
+                f"{provider} redirects to another address, which is not followed.", details=details
+            )
         case _:
             return outage(response, provider, said, details)
 
@@ -115,7 +139,9 @@ def refusal_in_stream(event: bytes, provider: str) -> ImagenError:
 
 
 def _is_out_of_money(status: int, error: _Error) -> bool:
-    if status == 429 and (error.type == "insufficient_quota" or _NO_ALLOWANCE.search(error.message)):
+    if status == 429 and (
+        error.type == "insufficient_quota" or _NO_ALLOWANCE.search(error.message)
+    ):
         return True
     return status == 402 or error.code in _OUT_OF_MONEY
 
@@ -123,8 +149,14 @@ def _is_out_of_money(status: int, error: _Error) -> bool:
 def _bad_request(error: _Error, code: str, said: str, details: dict[str, str]) -> ImagenError:
     if error.param == "model":
         return ModelNotFoundError(said, code="API_ERROR", details=details)
-    about_input = error.param in ("prompt", "url") or code in _BAD_INPUT_IMAGE or code == "string_above_max_length"
-    return InvalidRequestError(said, code="INVALID_PROMPT" if about_input else "API_ERROR", details=details)
+    about_input = (
+        error.param in ("prompt", "url")
+        or code in _BAD_INPUT_IMAGE
+        or code == "string_above_max_length"
+    )
+    return InvalidRequestError(
+        said, code="INVALID_PROMPT" if about_input else "API_ERROR", details=details
+    )
 
 
 def _read_error(body: bytes) -> _Error:
@@ -136,7 +168,9 @@ def _read_error(body: bytes) -> _Error:
         case _RawError() as raw:
             pass
         case str() as text:
-            raw = _RawError(message=reply.message or text, code=reply.code or (text if reply.message else None))
+            raw = _RawError(
+                message=reply.message or text, code=reply.code or (text if reply.message else None)
+            )
         case _:
             raw = _read_detail(reply)
     moderation = raw.moderation_details if isinstance(raw.moderation_details, dict) else {}
@@ -148,16 +182,22 @@ def _read_error(body: bytes) -> _Error:
         param=one_line(raw.param),
         code=one_line(raw.code),
         moderation_stage=one_line(moderation.get("moderation_stage")),
-        moderation_categories=", ".join(map(one_line, categories)) if isinstance(categories, list) else "",
+        moderation_categories=(
+            ", ".join(map(one_line, categories)) if isinstance(categories, list) else ""
+        ),
     )
 
 
 def _read_detail(reply: _ErrorReply) -> _RawError:
-    """FastAPI's form: a text, or for each wrong field where it stands and what is wrong with it."""
+    """FastAPI's form: a text, or for each wrong field where it stands and what
+    is wrong with it.
+    """
     if not isinstance(reply.detail, list):
         return _RawError(message=reply.detail or reply.message, code=reply.code)
     wrong = [item for item in reply.detail if isinstance(item, dict)]
-    places = [item["loc"][-1] for item in wrong if isinstance(item.get("loc"), list) and item["loc"]]
+    places = [
+        item["loc"][-1] for item in wrong if isinstance(item.get("loc"), list) and item["loc"]
+    ]
     said = [
         ": ".join(filter(None, map(one_line, (place, item.get("msg")))))
         for place, item in zip(places, wrong, strict=False)

@@ -1,4 +1,6 @@
-"""The nexos.ai gateway: OpenAI's wire format with a strict set of fields, and models that each workspace names itself."""
+"""The nexos.ai gateway: OpenAI's wire format with a strict set of fields, and
+models that each workspace names itself.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ from ._wire import decode_reply, read_images, read_usd
 __all__ = ["PROVIDER", "generate", "list_models"]
 
 _NAME = "nexos.ai"
-# The list changes only when an administrator changes the workspace; UUIDs differ between workspaces.
+# The list changes only when an administrator changes the workspace; UUIDs
+# differ between workspaces.
 _LIST_CACHE_SECONDS = 300.0
 _MODEL_NOT_FOUND = "100110"
 # Refusals of the makers are passed on as text, often without a code.
@@ -51,7 +54,9 @@ _decode_list = msgspec.json.Decoder(_ModelList).decode
 
 
 def generate(call: Call) -> Exchange:
-    """Text to image: the model's UUID from the list, which costs nothing, then one POST."""
+    """Text to image: the model's UUID from the list, which costs nothing, then
+    one POST.
+    """
     usd_per_credit = _read_usd_per_credit(call.settings.get("usd_per_credit"))
     model_id = _match(call.model, (yield from _fetch_list(cache_seconds=_LIST_CACHE_SECONDS)))
     response = yield from send(json_request("images/generations", _request_body(call, model_id)))
@@ -64,15 +69,23 @@ def generate(call: Call) -> Exchange:
 
 
 def list_models() -> ModelListing:
-    """The image models of the workspace, by the names that its administrator gave them."""
+    """The image models of the workspace, by the names that its administrator
+    gave them.
+    """
     listed = yield from _fetch_list()
     return tuple(ListedModel(wire_name=entry.id, name=entry.id) for entry in listed)
 
 
 def _request_body(call: Call, model_id: str) -> dict[str, JsonValue]:
-    """The schema forbids unknown fields; its enums are the catalog's for this provider."""
+    """The schema forbids unknown fields; its enums are the catalog's for this
+    provider.
+    """
     request = call.request
-    asked: dict[str, JsonValue] = {"size": request.size, "quality": request.quality, "style": request.style}
+    asked: dict[str, JsonValue] = {
+        "size": request.size,
+        "quality": request.quality,
+        "style": request.style,
+    }
     body: dict[str, JsonValue] = {
         "model": model_id,
         "prompt": request.prompt,
@@ -84,8 +97,12 @@ def _request_body(call: Call, model_id: str) -> dict[str, JsonValue]:
     return add_options(body, request, reserved=RESERVED)
 
 
-def _fetch_list(*, cache_seconds: float = 0.0) -> Generator[Step, HttpResponse | bytes | None, list[_ListedModel]]:
-    response = yield from send(HttpRequest(method="GET", url="models", repeatable=True, cache_seconds=cache_seconds))
+def _fetch_list(
+    *, cache_seconds: float = 0.0
+) -> Generator[Step, HttpResponse | bytes | None, list[_ListedModel]]:
+    response = yield from send(
+        HttpRequest(method="GET", url="models", repeatable=True, cache_seconds=cache_seconds)
+    )
     if response.status == 404:
         raise AuthenticationError(f"{_NAME} does not know the user of this key.")
     if response.status != 200:
@@ -103,7 +120,9 @@ def _fetch_list(*, cache_seconds: float = 0.0) -> Generator[Step, HttpResponse |
 
 
 def _match(model: Model, listed: list[_ListedModel]) -> str:
-    """Exact name first, then without case, spaces, dots and dashes; two of the same name are the caller's to tell apart."""
+    """Exact name first, then without case, spaces, dots and dashes; two of the
+    same name are the caller's to tell apart.
+    """
     wanted = model.wire_name
     found = [entry for entry in listed if wanted in (entry.id, entry.nexos_model_id)]
     found = found or [entry for entry in listed if _squeeze(entry.id) == _squeeze(wanted)]
@@ -121,8 +140,8 @@ def _match(model: Model, listed: list[_ListedModel]) -> str:
         case _:
             ids = " and ".join(entry.nexos_model_id for entry in found)
             raise ModelNotFoundError(
-                f'Your nexos.ai workspace has several models {wanted!r}: set wire_name of [models."{model.id}"] in '
-                f"imagen.toml to one of {ids}."
+                f"Your nexos.ai workspace has several models {wanted!r}: set wire_name of"
+                f' [models."{model.id}"] in imagen.toml to one of {ids}.'
             )
 
 
@@ -132,7 +151,9 @@ def _squeeze(name: str) -> str:
 
 def _refusal(response: HttpResponse) -> ImagenError:
     if response.status == 403 and b"error code: 1010" in response.body[:200]:
-        return ProviderError("The CDN in front of nexos.ai blocks this client's User-Agent (error code 1010).")
+        return ProviderError(
+            "The CDN in front of nexos.ai blocks this client's User-Agent (error code 1010)."
+        )
     error = refusal(response, _NAME)
     if response.status != 400 or not isinstance(error, InvalidRequestError):
         return error
@@ -146,15 +167,17 @@ def _refusal(response: HttpResponse) -> ImagenError:
 
 
 def _read_usd_per_credit(setting: JsonValue) -> Decimal:
-    """What a credit is worth, which is a matter of the contract. Looked at before anything is ordered."""
+    """What a credit is worth, which is a matter of the contract. Looked at
+    before anything is ordered.
+    """
     try:
         usd = Decimal(setting) if isinstance(setting, str) else Decimal("NaN")
     except InvalidOperation:
         usd = Decimal("NaN")
     if not usd.is_finite() or not 0 < usd <= _MOST_USD_PER_CREDIT:
         raise ConfigurationError(
-            'The setting usd_per_credit of nexos in imagen.toml must be an amount in US dollars as text, such as "1" or '
-            f'"0.011", not {setting!r}.'
+            "The setting usd_per_credit of nexos in imagen.toml must be an amount in US dollars as"
+            f' text, such as "1" or "0.011", not {setting!r}.'
         )
     return usd
 
@@ -168,6 +191,7 @@ PROVIDER = Provider(
     key_variables=("NEXOS_API_KEY",),
     probe_url="models",
     home_page="nexos.ai",
-    # One credit is taken to be one dollar; whoever has bought them for another price says so.
+    # One credit is taken to be one dollar; whoever has bought them for another
+    # price says so.
     settings={"usd_per_credit": "1"},
 )

@@ -1,4 +1,6 @@
-"""The wire format that OpenAI's Images API has and others imitate: replies, lists and streams."""
+"""The wire format that OpenAI's Images API has and others imitate: replies,
+lists and streams.
+"""
 
 from __future__ import annotations
 
@@ -27,20 +29,23 @@ __all__ = [
     "read_usd",
 ]
 
-# Raw leaves the base64 text where it is in the reply; a str field would copy 2 MB and scan it for escapes.
+# Raw leaves the base64 text where it is in the reply; a str field would copy 2
+# MB and scan it for escapes.
 _Text = msgspec.Raw
 
 
 class ImageItem(msgspec.Struct):
     b64_json: _Text = msgspec.Raw(b"null")
-    # None of them is worth a paid image, so their types are looked at when they are read.
+    # None of them is worth a paid image, so their types are looked at when they
+    # are read.
     url: object = None
     revised_prompt: object = None
     generation_id: object = None
     respect_moderation: object = None
 
 
-# No bill has a million million tokens; what lies beyond that breaks the arithmetic of money.
+# No bill has a million million tokens; what lies beyond that breaks the
+# arithmetic of money.
 _Tokens = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 
 
@@ -93,12 +98,15 @@ def decode_reply(response: HttpResponse, provider: str) -> ImagesReply:
         reply = _decode_images(response.body)
     except MALFORMED as error:
         raise ProviderError(
-            f"{provider} answered with {len(response.body)} bytes that are no image reply; it may have been billed.",
+            f"{provider} answered with {len(response.body)} bytes that are no image reply; it may"
+            " have been billed.",
             billed="unknown",
             details=trace(response),
         ) from error
     if not reply.data:
-        raise ProviderError(f"{provider} answered with no image in it; it may have been billed.", billed="unknown")
+        raise ProviderError(
+            f"{provider} answered with no image in it; it may have been billed.", billed="unknown"
+        )
     return reply
 
 
@@ -109,10 +117,14 @@ def is_null(raw: msgspec.Raw) -> bool:
 
 def read_images(
     reply: ImagesReply, provider: str, *, seed: int | None = None
-) -> Generator[Step, HttpResponse | bytes | None, tuple[GeneratedImage | WithheldImage | LostImage, ...]]:
-    """The images of a reply, those behind links fetched. One that cannot be had does not lose the others.
+) -> Generator[
+    Step, HttpResponse | bytes | None, tuple[GeneratedImage | WithheldImage | LostImage, ...]
+]:
+    """The images of a reply, those behind links fetched. One that cannot be had
+    does not lose the others.
 
-    `seed` is the one that was sent; it is known to be that of an image only where there is one image.
+    `seed` is the one that was sent; it is known to be that of an image only
+    where there is one image.
 
     Raises:
         ProviderError: not one of them can be had; they were billed.
@@ -124,15 +136,21 @@ def read_images(
 def _read_item(
     item: ImageItem, provider: str, seed: int | None
 ) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage | WithheldImage]:
-    """One entry of `data`: base64 as GPT image models send it, or a link as the older ones and gateways do."""
+    """One entry of `data`: base64 as GPT image models send it, or a link as the
+    older ones and gateways do.
+    """
     if not is_null(item.b64_json):
         data = decode_base64(item.b64_json, provider)
     elif isinstance(item.url, str) and item.url:
         data = yield from download(_locate(item.url), provider)
     elif item.respect_moderation is False:
-        return WithheldImage(reason="it was found to break the rules on content. Change the prompt.")
+        return WithheldImage(
+            reason="it was found to break the rules on content. Change the prompt."
+        )
     else:
-        raise ProviderError(f"{provider} answered with an image that has neither bytes nor a link.", billed="yes")
+        raise ProviderError(
+            f"{provider} answered with an image that has neither bytes nor a link.", billed="yes"
+        )
     return GeneratedImage(
         data=data,
         revised_prompt=item.revised_prompt if isinstance(item.revised_prompt, str) else None,
@@ -142,23 +160,34 @@ def _read_item(
 
 
 def _locate(url: str) -> str:
-    """Some servers give the path alone; the base URL ends with `/v1`, so this is the same path beside it."""
+    """Some servers give the path alone; the base URL ends with `/v1`, so this
+    is the same path beside it.
+    """
     return f"..{url}" if url.startswith("/") and not url.startswith("//") else url
 
 
 def read_usd(raw: msgspec.Raw, field: str, usd_per_unit: Decimal = Decimal(1)) -> Decimal | None:
-    """What a reply says it cost, in a field of its `usage`; None where it does not, or says what cannot be."""
+    """What a reply says it cost, in a field of its `usage`; None where it does
+    not, or says what cannot be.
+    """
     try:
         amount: Decimal | None = _decode_number((_decode_fields(raw) or {}).get(field, b"null"))
     except (*MALFORMED, InvalidOperation):
         return None
-    if amount is None or not amount.is_finite() or not 0 <= amount <= _MOST_USD / (usd_per_unit or 1):
+    if (
+        amount is None
+        or not amount.is_finite()
+        or not 0 <= amount <= _MOST_USD / (usd_per_unit or 1)
+    ):
         return None
     return amount * usd_per_unit
 
 
-def read_list(response: HttpResponse, provider: str, *, kind: str | None = None) -> tuple[ListedModel, ...]:
-    """The models that a provider lists, in any of the three forms that are about; with a `kind`, those of that type.
+def read_list(
+    response: HttpResponse, provider: str, *, kind: str | None = None
+) -> tuple[ListedModel, ...]:
+    """The models that a provider lists, in any of the three forms that are
+    about; with a `kind`, those of that type.
 
     Raises:
         ImagenError: it gave no list. Nothing was ordered by that.
@@ -193,14 +222,17 @@ def _read_day(value: object) -> datetime.date | None:
 
 
 def read_usage(raw: msgspec.Raw) -> Usage | None:
-    """The tokens of a reply; None where it names none, or in a form that nobody knows."""
+    """The tokens of a reply; None where it names none, or in a form that nobody
+    knows.
+    """
     try:
         usage = _decode_usage(raw)
     except MALFORMED:
         return None
     if usage is None:
         return None
-    # Where the details are missing, input is text and output is image: what a plain generation has.
+    # Where the details are missing, input is text and output is image: what a
+    # plain generation has.
     into = usage.input_tokens_details or _TokenDetails(text_tokens=usage.input_tokens)
     out = usage.output_tokens_details or _TokenDetails(image_tokens=usage.output_tokens)
     return Usage(
@@ -212,9 +244,11 @@ def read_usage(raw: msgspec.Raw) -> Usage | None:
 
 
 class EventStream:
-    """Server-sent events out of chunks of bytes: the `data` lines, joined, of each event.
+    """Server-sent events out of chunks of bytes: the `data` lines, joined, of
+    each event.
 
-    A partial image is one line of megabytes, so chunks are collected and searched only where they are new.
+    A partial image is one line of megabytes, so chunks are collected and
+    searched only where they are new.
     """
 
     def __init__(self) -> None:
@@ -239,7 +273,9 @@ class EventStream:
         self._buffer.clear()
 
     def _find_end(self) -> tuple[int, int] | None:
-        """Where the next empty line stands, and where it ends. Searches no byte twice, however many events there are."""
+        """Where the next empty line stands, and where it ends. Searches no byte
+        twice, however many events there are.
+        """
         at = self._searched
         while (at := self._buffer.find(b"\n", at) + 1) > 0:
             for empty_line in (b"\n", b"\r\n"):

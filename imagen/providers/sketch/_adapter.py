@@ -1,4 +1,6 @@
-"""The built-in engine: a procedural image from prompt, size and seed. It is no AI, needs no key and no network."""
+"""The built-in engine: a procedural image from prompt, size and seed. It is no
+AI, needs no key and no network.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,13 @@ def generate(call: Call) -> Exchange:
     """Draws in a worker thread."""
     width, _, height = (call.request.size or _DEFAULT_SIZE).partition("x")
     seed = call.request.seed or 0
-    data = yield Compute(call=partial(_draw, call.request.prompt, int(width), int(height), seed, call.request.style))
+    data = yield Compute(
+        call=partial(_draw, call.request.prompt, int(width), int(height), seed, call.request.style)
+    )
     assert isinstance(data, bytes)
-    return GeneratedImages(images=(GeneratedImage(data=data, seed=seed),), reported_cost_usd=Decimal(0))
+    return GeneratedImages(
+        images=(GeneratedImage(data=data, seed=seed),), reported_cost_usd=Decimal(0)
+    )
 
 
 def _draw(prompt: str, width: int, height: int, seed: int, style: str | None) -> bytes:

@@ -30,7 +30,9 @@ _ABANDON_SECONDS = 10.0
 
 
 class Archives:
-    """Images of a library as one file that opens anywhere, and comes back without loss."""
+    """Images of a library as one file that opens anywhere, and comes back
+    without loss.
+    """
 
     def __init__(
         self,
@@ -58,19 +60,24 @@ class Archives:
         public: bool = False,
         on_progress: Callable[[int], None] = lambda done: None,
     ) -> ExportResult:
-        """Writes a zip file: the images as the provider sent them, their records, and a gallery, `index.html`.
+        """Writes a zip file: the images as the provider sent them, their
+        records, and a gallery, `index.html`.
 
         Args:
-            images: Which images. With neither these nor a `collection` it is the whole library, without the trash, and
-                with all collections.
-            collection: The images of this collection and of those that lie in it, in their order.
-            public: Leave out what is only yours: costs, tags, stars, notes, and what went to the provider as it is.
+            images: Which images. With neither these nor a `collection` it is
+                the whole library, without the trash, and with all collections.
+            collection: The images of this collection and of those that lie in
+                it, in their order.
+            public: Leave out what is only yours: costs, tags, stars, notes, and
+                what went to the provider as it is.
             on_progress: Is told how many images have been written.
 
-        The file is there whole or not at all; a cancellation leaves nothing. Memory holds one image at a time.
+        The file is there whole or not at all; a cancellation leaves nothing.
+        Memory holds one image at a time.
 
         Raises:
-            InvalidRequestError: there is no such collection, or both it and images are given.
+            InvalidRequestError: there is no such collection, or both it and
+                images are given.
             StorageError: the archive cannot be written.
         """
         if images is not None and collection is not None:
@@ -99,28 +106,41 @@ class Archives:
         trusted: bool = False,
         on_progress: Callable[[int], None] = lambda done: None,
     ) -> ImportResult:
-        """Takes images in: of an archive that `export_to` wrote, of any other zip file or folder, or one image file.
+        """Takes images in: of an archive that `export_to` wrote, of any other
+        zip file or folder, or one image file.
 
-        Images that are there already are skipped, so that an import that was cut off is simply run again. With an image
-        comes what is said of it: the record of the archive, that in its file or beside it, or that of another program.
+        Images that are there already are skipped, so that an import that was
+        cut off is simply run again. With an image comes what is said of it: the
+        record of the archive, that in its file or beside it, or that of another
+        program.
 
         Args:
-            trusted: The archive is one's own: its images may answer requests (`cache=True`), and their requests keep the
-                `options`, `tag` and `assume_usd` that would be sent or counted when they are made again. What a stranger
-                wrote there could call a server of his with every image, or hide what one costs.
+            trusted: The archive is one's own: its images may answer requests
+                (`cache=True`), and their requests keep the `options`, `tag` and
+                `assume_usd` that would be sent or counted when they are made
+                again. What a stranger wrote there could call a server of his
+                with every image, or hide what one costs.
             on_progress: Is told how many images have been looked at.
 
         Raises:
             InvalidRequestError: there is nothing that images can be taken from.
-            StorageError: it cannot be read, or the library cannot be written. What was added until then stays.
+            StorageError: it cannot be read, or the library cannot be written.
+                What was added until then stays.
         """
         work = Import(
-            self._database, self._library, self._workers, max_pixels=self._max_pixels, trusted=trusted, now=self._now
+            self._database,
+            self._library,
+            self._workers,
+            max_pixels=self._max_pixels,
+            trusted=trusted,
+            now=self._now,
         )
         return await work.run(Path(path), on_progress)
 
     async def _contents(self, is_whole: bool, name: str | None) -> ArchiveContents:
-        """Title and collections: that one and those in it, or all of them; none beside images that were picked."""
+        """Title and collections: that one and those in it, or all of them; none
+        beside images that were picked.
+        """
         if not is_whole:
             return ArchiveContents(title=_TITLE)
         every = await self._library.collections.list()
@@ -128,7 +148,9 @@ class Archives:
             kept = [await self._archived(one.name, one.notes) for one in every]
             return ArchiveContents(title=_TITLE, collections=kept)
         chosen = await self._library.collections.get(name)
-        within = [one for one in every if one.id == chosen.id or one.name.startswith(f"{chosen.name}/")]
+        within = [
+            one for one in every if one.id == chosen.id or one.name.startswith(f"{chosen.name}/")
+        ]
         kept = [await self._archived(one.name, one.notes) for one in within]
         return ArchiveContents(title=chosen.name, notes=chosen.notes, collections=kept)
 
@@ -155,14 +177,17 @@ class Archives:
             for image in images:
                 yield image
         elif collections is not None:
-            for image_id in dict.fromkeys(image_id for one in collections for image_id in one.images):
+            for image_id in dict.fromkeys(
+                image_id for one in collections for image_id in one.images
+            ):
                 found = await self._library.get(image_id)
                 if found is not None:
                     yield found
         else:
             after: str | None = None
             while True:
-                # The oldest first: images of the same moment are put behind each other again by an import.
+                # The oldest first: images of the same moment are put behind
+                # each other again by an import.
                 page = await self._library.list(limit=_PAGE, after=after, order="oldest")
                 for image in page:
                     yield image

@@ -1,4 +1,6 @@
-"""Images into one file: as they are, with their records, their collections, and a gallery to look at them."""
+"""Images into one file: as they are, with their records, their collections, and
+a gallery to look at them.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ __all__ = ["ArchiveContents", "Export"]
 # A page with more of them takes long to open.
 _PER_PAGE = 500
 _THUMBNAIL = thumbnail(512)
-# What of a request says who asked, what it may cost, or what went to the provider unseen.
+# What of a request says who asked, what it may cost, or what went to the
+# provider unseen.
 _PRIVATE = ("tag", "assume_usd", "options")
 
 
@@ -51,7 +54,9 @@ class ArchiveContents(msgspec.Struct, frozen=True, kw_only=True):
 class Export:
     """One archive on its way: `add` each image, then `finish`."""
 
-    def __init__(self, writer: ArchiveWriter, renditions: Renditions, workers: Workers, *, public: bool) -> None:
+    def __init__(
+        self, writer: ArchiveWriter, renditions: Renditions, workers: Workers, *, public: bool
+    ) -> None:
         self._writer = writer
         self._renditions = renditions
         self._workers = workers
@@ -62,7 +67,8 @@ class Export:
         self._pages = 0
 
     async def add(self, image: Image, title: str) -> None:
-        """Adds an image, once. One whose file is gone or damaged is left out, and listed as such.
+        """Adds an image, once. One whose file is gone or damaged is left out,
+        and listed as such.
 
         Raises:
             StorageError: it cannot be written; as does `finish`.
@@ -77,7 +83,8 @@ class Export:
         try:
             small: bytes | None = await self._renditions.read(image, _THUMBNAIL)
         except (ImagenError, OSError):
-            # The bytes are what was paid for, also where nobody can make a thumbnail of them.
+            # The bytes are what was paid for, also where nobody can make a
+            # thumbnail of them.
             small = None
         if len(self._cards) == _PER_PAGE:
             await self._write_page(GalleryPage(title=title, cards=self._cards), has_next=True)
@@ -85,11 +92,17 @@ class Export:
         self._written.add(image.id)
 
     async def finish(self, contents: ArchiveContents) -> ExportResult:
-        """Writes what belongs to all of them, and puts the archive in its place."""
+        """Writes what belongs to all of them, and puts the archive in its
+        place.
+        """
         notes = "" if self._public else contents.notes
-        await self._write_page(GalleryPage(title=contents.title, notes=notes, cards=self._cards), has_next=False)
+        await self._write_page(
+            GalleryPage(title=contents.title, notes=notes, cards=self._cards), has_next=False
+        )
         size = await self._workers.run(partial(self._finish, contents))
-        return ExportResult(images=len(self._written), size_bytes=size, left_out=tuple(self._left_out))
+        return ExportResult(
+            images=len(self._written), size_bytes=size, left_out=tuple(self._left_out)
+        )
 
     def _write(self, image: Image, data: bytes, small: bytes | None) -> None:
         name = IMAGES + download_name(image)
@@ -115,25 +128,35 @@ class Export:
 
     def _finish(self, contents: ArchiveContents) -> int:
         collections = [self._archived(collection) for collection in contents.collections]
-        listed = ArchivedCollections(software=version(), title=contents.title, collections=collections)
+        listed = ArchivedCollections(
+            software=version(), title=contents.title, collections=collections
+        )
         self._writer.add(COLLECTIONS, msgspec.json.encode(listed))
         return self._writer.finish(RECORDS)
 
     def _archived(self, collection: ArchivedCollection) -> ArchivedCollection:
         there = [image_id for image_id in collection.images if image_id in self._written]
-        return msgspec.structs.replace(collection, images=there, notes="" if self._public else collection.notes)
+        return msgspec.structs.replace(
+            collection, images=there, notes="" if self._public else collection.notes
+        )
 
 
 def _read_whole(image: Image) -> bytes:
     data = image.data
     if hashlib.sha256(data).hexdigest() != image.sha256:
-        raise StorageError(f"The file of the image {image.id} is damaged: `imagen library check` says more.")
+        raise StorageError(
+            f"The file of the image {image.id} is damaged: `imagen library check` says more."
+        )
     return data
 
 
 def _public(record: Record) -> Record:
-    """The record without what is only its owner's: money, tags, stars, notes, the names of jobs and of files."""
-    request = {name: _nameless(value) for name, value in record.request.items() if name not in _PRIVATE}
+    """The record without what is only its owner's: money, tags, stars, notes,
+    the names of jobs and of files.
+    """
+    request = {
+        name: _nameless(value) for name, value in record.request.items() if name not in _PRIVATE
+    }
     return msgspec.structs.replace(
         record,
         request=request,
@@ -148,7 +171,9 @@ def _public(record: Record) -> Record:
 
 
 def _nameless(value: JsonValue) -> JsonValue:
-    """The images that a request worked on, without the names of their files or the hosts that they came from."""
+    """The images that a request worked on, without the names of their files or
+    the hosts that they came from.
+    """
     if isinstance(value, Mapping):
         return {key: one for key, one in value.items() if key != "name"}
     return [_nameless(one) for one in value] if isinstance(value, (list, tuple)) else value
@@ -161,7 +186,13 @@ def _card(image: Image, record: Record, name: str, preview: str | None) -> Galle
         "Made": f"{record.created_at:%Y-%m-%d}",
         "Size": f"{image.width} × {image.height}",
         "Seed": None if record.seed is None else str(record.seed),
-        "Cost": None if cost is None else f"${cost:.2f}" if cost == round(cost, 2) else f"${cost.normalize():f}",
+        "Cost": (
+            None
+            if cost is None
+            else f"${cost:.2f}"
+            if cost == round(cost, 2)
+            else f"${cost.normalize():f}"
+        ),
         "Rating": "★" * record.rating,
     }
     return GalleryItem(

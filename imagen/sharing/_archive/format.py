@@ -56,14 +56,18 @@ class ArchivedCollections(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RejectedEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that did not go the usual way, by the name of its file, and why."""
+    """Something that did not go the usual way, by the name of its file, and
+    why.
+    """
 
     name: str
     reason: str
 
 
 class ExportResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export wrote. Images are `left_out` where their files are gone or damaged."""
+    """What an export wrote. Images are `left_out` where their files are gone or
+    damaged.
+    """
 
     images: int
     size_bytes: int
@@ -73,8 +77,9 @@ class ExportResult(msgspec.Struct, frozen=True, kw_only=True):
 class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
     """What an import brought.
 
-    What is `refused` is not in the library. What is `doubted` is, without what was said of it: its record is that of other
-    bytes, or asks for what only one's own records may.
+    What is `refused` is not in the library. What is `doubted` is, without what
+    was said of it: its record is that of other bytes, or asks for what only
+    one's own records may.
     """
 
     added: int = 0

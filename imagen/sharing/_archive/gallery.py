@@ -1,7 +1,8 @@
-"""Images as a page: one file of HTML that loads nothing but its images, with or without JavaScript.
+"""Images as a page: one file of HTML that loads nothing but its images, with or
+without JavaScript.
 
-Whatever anybody wrote is escaped, and should that fail somewhere the policy of the page runs no script and loads nothing
-from elsewhere.
+Whatever anybody wrote is escaped, and should that fail somewhere the policy of
+the page runs no script and loads nothing from elsewhere.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ __all__ = ["GalleryItem", "GalleryPage", "page_policy", "render_page"]
 
 _LONGEST_ALT = 200
 _LONGEST_TITLE = 140
-# Ends of lines, and what makes one sign of several in emoji and in many scripts.
+# Ends of lines, and what makes one sign of several in emoji and in many
+# scripts.
 _JOINERS = "\n\u200c\u200d"
 
 
@@ -69,7 +71,9 @@ def render_page(page: GalleryPage) -> bytes:
 
 @cache
 def page_policy() -> str:
-    """What a page may do: show images that lie beside it, in its own style, with its own script."""
+    """What a page may do: show images that lie beside it, in its own style,
+    with its own script.
+    """
     style, script = (_digest(_asset(name)) for name in ("gallery.css", "gallery.js"))
     return (
         f"default-src 'none'; img-src 'self' file:; style-src '{style}'; script-src '{script}'; "
@@ -87,8 +91,13 @@ def _digest(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Text as HTML; what cannot be seen is shown as such, but for the ends of lines."""
-    seen = (letter if letter.isprintable() or letter in _JOINERS else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    """Text as HTML; what cannot be seen is shown as such, but for the ends of
+    lines.
+    """
+    seen = (
+        letter if letter.isprintable() or letter in _JOINERS else "\N{REPLACEMENT CHARACTER}"
+        for letter in text
+    )
     return escape("".join(seen))
 
 
@@ -99,8 +108,9 @@ def _count(images: int) -> str:
 def _figure(card: GalleryItem) -> str:
     caption = card.caption.strip()
     shown = (
-        f'<img src="{escape(card.thumbnail)}" width="{card.width}" height="{card.height}" loading="lazy" decoding="async" '
-        f'alt="{_text(_short(caption, _LONGEST_ALT) or "An image")}">'
+        f'<img src="{escape(card.thumbnail)}" width="{card.width}" height="{card.height}"'
+        ' loading="lazy" decoding="async"'
+        f' alt="{_text(_short(caption, _LONGEST_ALT) or "An image")}">'
         if card.thumbnail is not None
         else '<span class="none">No preview</span>'
     )
@@ -113,7 +123,9 @@ def _figure(card: GalleryItem) -> str:
 
 
 def _captions(card: GalleryItem, caption: str) -> Iterable[str]:
-    """The caption, whole behind its beginning where it is long, and what is known besides."""
+    """The caption, whole behind its beginning where it is long, and what is
+    known besides.
+    """
     short = _short(caption, _LONGEST_TITLE)
     if caption and short == caption:
         yield f'<p class="prompt" dir="auto">{_text(caption)}</p>'
@@ -123,7 +135,10 @@ def _captions(card: GalleryItem, caption: str) -> Iterable[str]:
             f'<p class="whole" dir="auto">{_text(caption)}</p></details>'
         )
     if card.facts:
-        rows = (f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in card.facts)
+        rows = (
+            f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>"
+            for name, value in card.facts
+        )
         yield f"<dl>{''.join(rows)}</dl>"
     if card.tags:
         yield f"<ul>{''.join(f'<li>{_text(tag)}</li>' for tag in card.tags)}</ul>"
@@ -141,6 +156,8 @@ def _short(text: str, longest: int) -> str:
 def _neighbours(page: GalleryPage) -> str:
     links = ((page.before, "prev", "← Previous"), (page.after, "next", "Next →"))
     shown = "".join(
-        f'<a rel="{rel}" href="{escape(link)}">{words}</a>' for link, rel, words in links if link is not None
+        f'<a rel="{rel}" href="{escape(link)}">{words}</a>'
+        for link, rel, words in links
+        if link is not None
     )
     return f"<nav>{shown}</nav>\n" if shown else ""

@@ -1,7 +1,9 @@
-"""What is known of an image that comes from elsewhere, and how much of it is believed.
+"""What is known of an image that comes from elsewhere, and how much of it is
+believed.
 
-The bytes speak for themselves: hash, media type and size are measured. A record is believed where it names their hash. What it
-says goes into the columns of the library, so each value is brought into the bounds of its column.
+The bytes speak for themselves: hash, media type and size are measured. A record
+is believed where it names their hash. What it says goes into the columns of the
+library, so each value is brought into the bounds of its column.
 """
 
 from __future__ import annotations
@@ -37,7 +39,9 @@ _ONLY_BYTES: Final = "has a record that is of other bytes: only what its file sa
 
 
 class ClaimedRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What is said of an image outside of its file: in the list of the archive, or beside it; and how old the file is."""
+    """What is said of an image outside of its file: in the list of the archive,
+    or beside it; and how old the file is.
+    """
 
     record: Record | None = None
     index: int = 0
@@ -47,8 +51,9 @@ class ClaimedRecord(msgspec.Struct, frozen=True, kw_only=True):
 class ImportedImage(msgspec.Struct, frozen=True, kw_only=True):
     """An image that may come into the library.
 
-    `is_known` means that a record of ours describes these bytes, and `claimed_id` is what that calls them. `doubt` says, behind
-    the name, what was not believed.
+    `is_known` means that a record of ours describes these bytes, and
+    `claimed_id` is what that calls them. `doubt` says, behind the name, what
+    was not believed.
     """
 
     data: bytes
@@ -70,12 +75,20 @@ def read_arrival(
     data, record, doubt = _believe(data, said.record)
     image = _bare_image(data, found, min(said.moment or now, now))
     if record is None:
-        return ImportedImage(data=data, row=_row(_as_its_file_says(image, data, now), trusted=False), doubt=doubt)
+        return ImportedImage(
+            data=data, row=_row(_as_its_file_says(image, data, now), trusted=False), doubt=doubt
+        )
     request, doubt = _request(record, doubt, trusted=trusted)
     image = msgspec.structs.replace(
         _apply(image, record, request, now), index=said.index if 0 <= said.index < 1 << 31 else 0
     )
-    return ImportedImage(data=data, row=_row(image, trusted=trusted), claimed_id=record.id, is_known=True, doubt=doubt)
+    return ImportedImage(
+        data=data,
+        row=_row(image, trusted=trusted),
+        claimed_id=record.id,
+        is_known=True,
+        doubt=doubt,
+    )
 
 
 def _measure(data: bytes, max_pixels: int) -> ImageHeader:
@@ -85,17 +98,21 @@ def _measure(data: bytes, max_pixels: int) -> ImageHeader:
         raise InvalidEntryError("is no PNG, JPEG, WebP or GIF image.") from None
     if found.width * found.height > max_pixels:
         raise InvalidEntryError(
-            f"claims {found.width}x{found.height} pixels, and max_pixels of [bounds] in imagen.toml allows {max_pixels:,}."
+            f"claims {found.width}x{found.height} pixels, and max_pixels of [bounds] in imagen.toml"
+            f" allows {max_pixels:,}."
         )
     return found
 
 
 def _believe(data: bytes, record: Record | None) -> tuple[bytes, Record | None, str | None]:
-    """The bytes, the record that describes them, and why another one was not believed."""
+    """The bytes, the record that describes them, and why another one was not
+    believed.
+    """
     if record is not None and record.sha256 == hashlib.sha256(data).hexdigest():
         return data, record, None
     doubt = None if record is None else _ONLY_BYTES
-    # A copy that imagen saved is the image it was made from, and that one comes back.
+    # A copy that imagen saved is the image it was made from, and that one comes
+    # back.
     original = remove_record(data)
     return (data, None, doubt) if original is None else (original, read_record(data), doubt)
 
@@ -142,7 +159,9 @@ def _apply(image: Image, record: Record, request: Request, now: datetime.datetim
         adjustments=record.adjustments,
         created_at=_moment(record.created_at, now),
         seconds=record.seconds if 0 <= record.seconds < _MOST_SECONDS else 0.0,
-        parent_id=record.parent_id if record.parent_id and _ID.fullmatch(record.parent_id) else None,
+        parent_id=(
+            record.parent_id if record.parent_id and _ID.fullmatch(record.parent_id) else None
+        ),
         provider_id=record.provider_id and record.provider_id[:_LONGEST_WORD],
         tags=_tags(record.tags),
         rating=record.rating if 0 <= record.rating <= 5 else 0,
@@ -151,7 +170,9 @@ def _apply(image: Image, record: Record, request: Request, now: datetime.datetim
 
 
 def _as_its_file_says(image: Image, data: bytes, now: datetime.datetime) -> Image:
-    """What a file says of itself that no record of ours vouches for: it was changed, or is another program's."""
+    """What a file says of itself that no record of ours vouches for: it was
+    changed, or is another program's.
+    """
     try:
         changed = read_record(data)
     except InvalidRequestError:
@@ -161,16 +182,24 @@ def _as_its_file_says(image: Image, data: bytes, now: datetime.datetime) -> Imag
         described = _apply(image, changed, request, now)
         # It is another image, made from that one.
         return msgspec.structs.replace(
-            described, id=image.id, parent_id=described.id, cost=Cost(), provider_id=None, seconds=0.0
+            described,
+            id=image.id,
+            parent_id=described.id,
+            cost=Cost(),
+            provider_id=None,
+            seconds=0.0,
         )
     foreign = read_foreign(data)
     return image if foreign is None else _as_foreign(image, foreign)
 
 
 def _as_foreign(image: Image, foreign: ForeignRecord) -> Image:
-    # Below zero it is a word of those programs for one that they choose themselves.
+    # Below zero it is a word of those programs for one that they choose
+    # themselves.
     seed = None if foreign.seed is None or foreign.seed < 0 else _seed(foreign.seed)
-    steps = foreign.steps if foreign.steps is not None and 0 < foreign.steps <= _MOST_STEPS else None
+    steps = (
+        foreign.steps if foreign.steps is not None and 0 < foreign.steps <= _MOST_STEPS else None
+    )
     request = Generate(
         prompt=foreign.prompt,
         negative_prompt=foreign.negative_prompt,
@@ -189,7 +218,8 @@ def _as_foreign(image: Image, foreign: ForeignRecord) -> Image:
 
 def _row(image: Image, *, trusted: bool) -> ImageRow:
     row = row_of(image)
-    # What has a fingerprint answers requests; a stranger's image must not pass for the answer of a model.
+    # What has a fingerprint answers requests; a stranger's image must not pass
+    # for the answer of a model.
     return row if trusted else msgspec.structs.replace(row, fingerprint=None)
 
 
@@ -205,10 +235,15 @@ def _cost(record: Record) -> Cost:
 
 
 def _moment(moment: datetime.datetime, now: datetime.datetime) -> datetime.datetime:
-    """Between 1970 and now, as the time is the place in the library: what is from the future would be the newest for ever."""
+    """Between 1970 and now, as the time is the place in the library: what is
+    from the future would be the newest for ever.
+    """
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=datetime.UTC)
     try:
-        return min(max(aware.astimezone(datetime.UTC), datetime.datetime.fromtimestamp(0, datetime.UTC)), now)
+        return min(
+            max(aware.astimezone(datetime.UTC), datetime.datetime.fromtimestamp(0, datetime.UTC)),
+            now,
+        )
     except OverflowError:
         return now
 

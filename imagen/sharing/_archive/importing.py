@@ -1,7 +1,8 @@
 """Images out of an archive, a folder or a file, one by one into the library.
 
-Each image is added whole or not at all, under an id that is the same the next time. So there is nothing to undo where an
-import is cut off, and the next one goes on where it stopped.
+Each image is added whole or not at all, under an id that is the same the next
+time. So there is nothing to undo where an import is cut off, and the next one
+goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ class Import:
         self._max_pixels = max_pixels
         self._trusted = trusted
         self._now = now
-        # What images of the archive are called here, by what they are called there.
+        # What images of the archive are called here, by what they are called
+        # there.
         self._ids: dict[str, str] = {}
         self._added = 0
         self._already_there = 0
@@ -98,7 +100,9 @@ class Import:
 
     async def _take(self, name: str, found: ImportedImage | str) -> None:
         if isinstance(found, str):
-            self._refused.append(RejectedEntry(name=shown_name(name), reason=f"{shown_name(name)} {found}"))
+            self._refused.append(
+                RejectedEntry(name=shown_name(name), reason=f"{shown_name(name)} {found}")
+            )
             return
         row = await self._placed(found)
         is_new = await self._library.adopt(row, found.data)
@@ -107,17 +111,23 @@ class Import:
         if found.claimed_id is not None:
             self._ids[found.claimed_id] = row.id
         if found.doubt is not None:
-            self._doubted.append(RejectedEntry(name=shown_name(name), reason=f"{shown_name(name)} {found.doubt}"))
+            self._doubted.append(
+                RejectedEntry(name=shown_name(name), reason=f"{shown_name(name)} {found.doubt}")
+            )
 
     async def _placed(self, arrival: ImportedImage) -> ImageRow:
         """Its row, under the id that these bytes have here."""
         row = arrival.row
         if not arrival.is_known:
-            # Nobody says which image it is, so it is the one with the same bytes.
-            rows = await self._database.read("SELECT id FROM images WHERE sha256 = ? LIMIT 1", (row.sha256,))
+            # Nobody says which image it is, so it is the one with the same
+            # bytes.
+            rows = await self._database.read(
+                "SELECT id FROM images WHERE sha256 = ? LIMIT 1", (row.sha256,)
+            )
             if rows:
                 return msgspec.structs.replace(row, id=str(rows[0][0]))
-        # The id of another image is not given twice, whatever a record says or has said before.
+        # The id of another image is not given twice, whatever a record says or
+        # has said before.
         for image_id in (row.id, *(row.sha256[at : at + 16] for at in range(0, 64, 16))):
             taken = "SELECT 1 FROM images WHERE id = ? AND sha256 <> ?"
             if not await self._database.read(taken, (image_id, row.sha256)):
@@ -125,7 +135,9 @@ class Import:
         return row
 
     async def _collect(self, archived: Sequence[ArchivedCollection]) -> None:
-        """Puts the images of collections into those of the same names, which are made where they are not there."""
+        """Puts the images of collections into those of the same names, which
+        are made where they are not there.
+        """
         collections = self._library.collections
         known = {one.name for one in await collections.list()} if archived else set()
         for one in archived:
@@ -139,7 +151,7 @@ class Import:
             except InvalidRequestError as error:
                 self._refused.append(RejectedEntry(name=shown_name(one.name), reason=error.message))
 
-    # --- what blocks ------------------------------------------------------------------------------------------------
+    # --- what blocks ----------------------------------------------------------
 
     def _read(self, source: ImportSource) -> Generator[_Item, None, None]:
         """Every image, those first that the archive has records of."""
@@ -153,7 +165,10 @@ class Import:
             for name in source.names:
                 is_thumbnail = thumbnails is not None and name.startswith(thumbnails)
                 if name not in seen and name.lower().endswith(IMAGE_ENDINGS) and not is_thumbnail:
-                    yield name, self._read_one(source, name, ClaimedRecord(record=_beside(source, name)))
+                    yield (
+                        name,
+                        self._read_one(source, name, ClaimedRecord(record=_beside(source, name))),
+                    )
         except _EnoughError as error:
             yield error.item
 
@@ -167,15 +182,19 @@ class Import:
                     yield item
                 if strays >= _MOST_STRAY_LINES:
                     raise InvalidEntryError(
-                        f"was read to line {number} only: {strays:,} lines name no image of the archive."
+                        f"was read to line {number} only: {strays:,} lines name no image of the"
+                        " archive."
                     )
         except InvalidEntryError as error:
             if error.is_last:
                 raise _EnoughError((RECORDS, str(error))) from error
-            # The images that were not listed up to there still come in, without their records.
+            # The images that were not listed up to there still come in, without
+            # their records.
             yield RECORDS, str(error)
 
-    def _read_line(self, source: ImportSource, root: str, number: int, line: bytes, seen: set[str]) -> Iterator[_Item]:
+    def _read_line(
+        self, source: ImportSource, root: str, number: int, line: bytes, seen: set[str]
+    ) -> Iterator[_Item]:
         try:
             listed = _decode_line(line)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -186,14 +205,23 @@ class Import:
             yield listed.file, "is not in the archive, which has a record of it."
         elif name not in seen:
             seen.add(name)
-            yield name, self._read_one(source, name, ClaimedRecord(record=listed.record, index=listed.index))
+            yield (
+                name,
+                self._read_one(
+                    source, name, ClaimedRecord(record=listed.record, index=listed.index)
+                ),
+            )
 
-    def _read_one(self, source: ImportSource, name: str, said: ClaimedRecord) -> ImportedImage | str:
+    def _read_one(
+        self, source: ImportSource, name: str, said: ClaimedRecord
+    ) -> ImportedImage | str:
         now = datetime.datetime.fromtimestamp(self._now(), datetime.UTC)
         said = msgspec.structs.replace(said, moment=source.moment(name))
         try:
             data = source.read(name)
-            return read_arrival(data, said, trusted=self._trusted, max_pixels=self._max_pixels, now=now)
+            return read_arrival(
+                data, said, trusted=self._trusted, max_pixels=self._max_pixels, now=now
+            )
         except InvalidEntryError as error:
             if error.is_last:
                 raise _EnoughError((name, str(error))) from error
@@ -204,9 +232,9 @@ class Import:
         if root is None or root + COLLECTIONS not in source.names:
             return ()
         try:
-            return _decode_collections(source.read(root + COLLECTIONS, _LARGEST_COLLECTIONS)).collections[
-                :_MOST_COLLECTIONS
-            ]
+            return _decode_collections(
+                source.read(root + COLLECTIONS, _LARGEST_COLLECTIONS)
+            ).collections[:_MOST_COLLECTIONS]
         except InvalidEntryError as error:
             reason = str(error)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -224,10 +252,14 @@ class _EnoughError(Exception):
 
 
 def _root_of(source: ImportSource) -> str | None:
-    """Below what an archive of ours lies: nothing, or the folder that it was unpacked to and packed again with."""
+    """Below what an archive of ours lies: nothing, or the folder that it was
+    unpacked to and packed again with.
+    """
     if RECORDS in source.names:
         return ""
-    within = [name for name in source.names if name.count("/") == 1 and name.endswith(f"/{RECORDS}")]
+    within = [
+        name for name in source.names if name.count("/") == 1 and name.endswith(f"/{RECORDS}")
+    ]
     return within[0].removesuffix(RECORDS) if len(within) == 1 else None
 
 
@@ -243,7 +275,9 @@ def _beside(source: ImportSource, name: str) -> Record | None:
 
 
 def _lines(source: ImportSource, name: str) -> Iterator[bytes]:
-    """The lines of the list of records; of one that is too long its pieces, which are no records."""
+    """The lines of the list of records; of one that is too long its pieces,
+    which are no records.
+    """
     file = source.open(name)
     try:
         while line := _read_line(file):
@@ -257,5 +291,8 @@ def _read_line(file: IO[bytes]) -> bytes:
     try:
         return file.readline(LARGEST_LINE)
     except Exception as error:
-        # A damaged archive shows in a dozen kinds of exceptions, and where it is read only.
-        raise InvalidEntryError(f"is damaged from some line on ({shown_name(str(error))}).") from error
+        # A damaged archive shows in a dozen kinds of exceptions, and where it
+        # is read only.
+        raise InvalidEntryError(
+            f"is damaged from some line on ({shown_name(str(error))})."
+        ) from error

@@ -1,7 +1,9 @@
-"""What images are taken from: a zip file or a folder of anybody's. Nothing of it is believed, and all of it bounded.
+"""What images are taken from: a zip file or a folder of anybody's. Nothing of
+it is believed, and all of it bounded.
 
-Nothing is ever unpacked to a name that an archive gives. A name is only what is asked for, out of the list of those that are
-there, so names that climb, and links, lead nowhere.
+Nothing is ever unpacked to a name that an archive gives. A name is only what is
+asked for, out of the list of those that are there, so names that climb, and
+links, lead nowhere.
 """
 
 from __future__ import annotations
@@ -26,10 +28,12 @@ __all__ = ["IMAGE_ENDINGS", "ImportSource", "InvalidEntryError", "open_source"]
 
 IMAGE_ENDINGS: Final = (*SUFFIXES.values(), ".jpeg")
 LARGEST_IMAGE: Final = 256 << 20
-# Images are packed already, and records are text: nothing honest is packed tighter than this.
+# Images are packed already, and records are text: nothing honest is packed
+# tighter than this.
 _MOST_RATIO: Final = 200
 _RATIO_FREE_BYTES: Final = 1 << 20
-# All that is read of an archive, as a multiple of its size: entries may overlap, so that each is large and all are small.
+# All that is read of an archive, as a multiple of its size: entries may
+# overlap, so that each is large and all are small.
 _MOST_TIMES: Final = 4
 _TOTAL_FREE_BYTES: Final = 64 << 20
 # The list of contents is read whole: this is one of some million files.
@@ -38,7 +42,9 @@ _STORED, _DEFLATED = 0, 8
 
 
 class InvalidEntryError(Exception):
-    """An entry that is not read; the text goes on behind its name. `is_last` means that nothing more is."""
+    """An entry that is not read; the text goes on behind its name. `is_last`
+    means that nothing more is.
+    """
 
     def __init__(self, reason: str, *, is_last: bool = False) -> None:
         super().__init__(reason)
@@ -57,12 +63,15 @@ class ImportSource(Protocol):
         """The bytes of a file.
 
         Raises:
-            InvalidEntryError: there are more than `most`, which are many by default; or they cannot be read, or must not.
+            InvalidEntryError: there are more than `most`, which are many by
+                default; or they cannot be read, or must not.
         """
         ...
 
     def open(self, name: str) -> IO[bytes]:
-        """The same as a stream, of a file of any size. Raises like `read`; reading may raise anything."""
+        """The same as a stream, of a file of any size. Raises like `read`;
+        reading may raise anything.
+        """
         ...
 
     def moment(self, name: str) -> datetime.datetime | None:
@@ -76,7 +85,8 @@ def open_source(path: Path) -> ImportSource:
     """What there is at a path. Blocking.
 
     Raises:
-        InvalidRequestError: it is neither a folder, nor a zip file, nor an image, or a zip file that cannot be read.
+        InvalidRequestError: it is neither a folder, nor a zip file, nor an
+            image, or a zip file that cannot be read.
         StorageError: it cannot be read.
     """
     try:
@@ -91,7 +101,9 @@ def open_source(path: Path) -> ImportSource:
     if not path.name.lower().endswith(IMAGE_ENDINGS):
         raise InvalidRequestError(f"{path} is neither an image, nor a zip file, nor a folder.")
     beside = path.with_name(f"{path.name}.xmp")
-    return FolderSource(path.parent, {one.name: one.resolve() for one in (path, beside) if os.path.isfile(one)})
+    return FolderSource(
+        path.parent, {one.name: one.resolve() for one in (path, beside) if os.path.isfile(one)}
+    )
 
 
 def _files_below(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -105,7 +117,9 @@ def _files_below(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 class FolderSource:
-    """Files of a folder; `files` by their names. A link is not followed: it may lead to anything of its reader's."""
+    """Files of a folder; `files` by their names. A link is not followed: it may
+    lead to anything of its reader's.
+    """
 
     def __init__(self, folder: Path, files: dict[str, Path]) -> None:
         self._folder = folder
@@ -145,7 +159,9 @@ class FolderSource:
 
 
 class ZipSource:
-    """Files of an archive. Of several that have one name all are there, the later ones with a number."""
+    """Files of an archive. Of several that have one name all are there, the
+    later ones with a number.
+    """
 
     def __init__(self, path: Path) -> None:
         from zipfile import ZipFile
@@ -162,8 +178,8 @@ class ZipSource:
             # zipfile answers what is broken with a dozen kinds of exceptions.
             self._file.close()
             raise InvalidRequestError(
-                f"{path} is no zip file that can be read ({shown_name(str(error))}): fetch it again, or unpack it and import "
-                "the folder."
+                f"{path} is no zip file that can be read ({shown_name(str(error))}): fetch it"
+                " again, or unpack it and import the folder."
             ) from error
 
     @property
@@ -177,12 +193,15 @@ class ZipSource:
             raise InvalidEntryError(_too_large(most))
         try:
             with self.open(name) as file:
-                # Not more than it claims, whatever it holds, and its checksum is looked at in the end.
+                # Not more than it claims, whatever it holds, and its checksum
+                # is looked at in the end.
                 return file.read()
         except InvalidEntryError:
             raise
         except Exception as error:
-            raise InvalidEntryError(f"is damaged in the archive ({shown_name(str(error))}).") from error
+            raise InvalidEntryError(
+                f"is damaged in the archive ({shown_name(str(error))})."
+            ) from error
 
     def open(self, name: str) -> IO[bytes]:
         entry = self._entries[name]
@@ -190,13 +209,16 @@ class ZipSource:
         self._left -= entry.file_size
         if self._left < 0:
             raise InvalidEntryError(
-                f"and all behind it was not read: the archive unpacks to more than {_MOST_TIMES} times its size.",
+                f"and all behind it was not read: the archive unpacks to more than {_MOST_TIMES}"
+                " times its size.",
                 is_last=True,
             )
         try:
             return self._zip.open(entry)
         except Exception as error:
-            raise InvalidEntryError(f"is damaged in the archive ({shown_name(str(error))}).") from error
+            raise InvalidEntryError(
+                f"is damaged in the archive ({shown_name(str(error))})."
+            ) from error
 
     def moment(self, name: str) -> datetime.datetime | None:
         try:
@@ -224,9 +246,13 @@ def _check_entry(entry: ZipInfo) -> None:
     if stat.S_ISLNK(entry.external_attr >> 16):
         raise InvalidEntryError("is a link, which is not followed.")
     if entry.compress_type not in (_STORED, _DEFLATED):
-        raise InvalidEntryError("is packed in a rare way: unpack the archive, and import the folder.")
+        raise InvalidEntryError(
+            "is packed in a rare way: unpack the archive, and import the folder."
+        )
     if entry.file_size > _RATIO_FREE_BYTES and entry.file_size > _MOST_RATIO * entry.compress_size:
-        raise InvalidEntryError(f"unpacks to more than {_MOST_RATIO} times its size, as no image does.")
+        raise InvalidEntryError(
+            f"unpacks to more than {_MOST_RATIO} times its size, as no image does."
+        )
 
 
 def _too_large(most: int) -> str:
@@ -242,7 +268,8 @@ def _by_name(entries: Iterable[ZipInfo]) -> dict[str, ZipInfo]:
             continue
         name = entry.filename
         while name in found:
-            # Counted on from the last time, as there may be very many of one name.
+            # Counted on from the last time, as there may be very many of one
+            # name.
             times[entry.filename] += 1
             stem, dot, ending = entry.filename.rpartition(".")
             name = f"{stem} ({times[entry.filename] + 1}){dot}{ending}"

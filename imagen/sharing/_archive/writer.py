@@ -1,4 +1,6 @@
-"""A zip file that is there whole or not at all. Everything in it is stored: images are packed already."""
+"""A zip file that is there whole or not at all. Everything in it is stored:
+images are packed already.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,16 @@ if TYPE_CHECKING:
 __all__ = ["ArchiveWriter"]
 
 # What zip files can say of time.
-_FIRST, _LAST = datetime.datetime(1980, 1, 1, tzinfo=datetime.UTC), datetime.datetime(2107, 12, 31, tzinfo=datetime.UTC)
+_FIRST, _LAST = (
+    datetime.datetime(1980, 1, 1, tzinfo=datetime.UTC),
+    datetime.datetime(2107, 12, 31, tzinfo=datetime.UTC),
+)
 _SPOOL_BYTES = 8 << 20
 
 
 class ArchiveWriter:
-    """Writes an archive under a temporary name, and gives it its own when it is on the disk. All methods block.
+    """Writes an archive under a temporary name, and gives it its own when it is
+    on the disk. All methods block.
 
     Raises:
         StorageError: it cannot be written; by every method but `abandon`.
@@ -35,16 +41,20 @@ class ArchiveWriter:
         from zipfile import ZipFile
 
         self._target = target
-        # Of "." and "/" no name can be made, and a folder is not replaced: better said before than after all images.
+        # Of "." and "/" no name can be made, and a folder is not replaced:
+        # better said before than after all images.
         if not target.name or os.path.isdir(target):
-            raise StorageError(f"The archive cannot be written as {target}: it is a folder. Name a file in it.")
+            raise StorageError(
+                f"The archive cannot be written as {target}: it is a folder. Name a file in it."
+            )
         self._temporary = target.with_name(f".{target.stem}-{secrets.token_hex(4)}{PART}")
         try:
             self._file = self._temporary.open("xb")
         except OSError as error:
             raise self._failure(error) from error
         self._zip: ZipFile = ZipFile(self._file, "w", allowZip64=True, strict_timestamps=False)
-        # Lines that grow beside the images; where they are many on the disk, from where they vanish by themselves.
+        # Lines that grow beside the images; where they are many on the disk,
+        # from where they vanish by themselves.
         self._lines = tempfile.SpooledTemporaryFile(_SPOOL_BYTES, dir=str(target.parent))  # noqa: SIM115
 
     def add(self, name: str, data: bytes, moment: datetime.datetime = _FIRST) -> None:
@@ -62,7 +72,9 @@ class ArchiveWriter:
             raise self._failure(error) from error
 
     def finish(self, lines: str) -> int:
-        """Adds the file of all lines, puts the archive in its place, and gives its size."""
+        """Adds the file of all lines, puts the archive in its place, and gives
+        its size.
+        """
         entry = _entry(lines, _FIRST)
         try:
             entry.file_size = self._lines.seek(0, os.SEEK_END)
@@ -90,7 +102,9 @@ class ArchiveWriter:
             self._temporary.unlink(missing_ok=True)
 
     def _failure(self, error: OSError) -> StorageError:
-        return StorageError(f"The archive cannot be written as {self._target}: {error.strerror or error}.")
+        return StorageError(
+            f"The archive cannot be written as {self._target}: {error.strerror or error}."
+        )
 
 
 def _entry(name: str, moment: datetime.datetime) -> ZipInfo:

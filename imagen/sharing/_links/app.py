@@ -1,7 +1,9 @@
-"""A web application that answers links to images, to be mounted in a server of one's own.
+"""A web application that answers links to images, to be mounted in a server of
+one's own.
 
-Anybody may ask anything there. A link that is forged, over, taken back, or whose image is gone gets the same answer, and what
-was said of an image (its prompt above all) is in no answer.
+Anybody may ask anything there. A link that is forged, over, taken back, or
+whose image is gone gets the same answer, and what was said of an image (its
+prompt above all) is in no answer.
 """
 
 from __future__ import annotations
@@ -27,14 +29,16 @@ from .tokens import TOKEN_LETTERS
 
 __all__ = ["share_app"]
 
-# A copy in somebody's cache outlives a link that is taken back by no more than this.
+# A copy in somebody's cache outlives a link that is taken back by no more than
+# this.
 _CACHE_SECONDS: Final = 300
 _ANSWER_SECONDS: Final = 30.0
 # Whoever takes a piece more slowly holds a file open for nothing.
 _PIECE_SECONDS: Final = 60.0
 _PIECE_BYTES: Final = 256 << 10
 _THUMBNAIL: Final = thumbnail(512)
-# The same pixels without what the file says beside them; where that cannot be lossless, nobody sees the difference.
+# The same pixels without what the file says beside them; where that cannot be
+# lossless, nobody sees the difference.
 _BARE: Final = Transform(quality=95)
 _MEDIA_TYPES: Final = {suffix: media_type for media_type, suffix in SUFFIXES.items()}
 _MOST_KNOWN: Final = 10_000
@@ -60,19 +64,24 @@ _NOT_ALLOWED = _Answer(status=405, headers=((b"allow", b"GET, HEAD"),))
 
 
 def share_app(shares: Shares) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """An ASGI 3 application that answers the links of `Client.shares`, below any path that it is mounted at.
+    """An ASGI 3 application that answers the links of `Client.shares`, below
+    any path that it is mounted at.
 
-    TOKEN is the image, or for a collection a page with its images; TOKEN/ID is an image of that collection; with
-    `?thumbnail` it is a small one. It runs in the Trio run of the client, under hypercorn's Trio worker say. Everything that
-    does not work is a 404.
+    TOKEN is the image, or for a collection a page with its images; TOKEN/ID is
+    an image of that collection; with `?thumbnail` it is a small one. It runs in
+    the Trio run of the client, under hypercorn's Trio worker say. Everything
+    that does not work is a 404.
 
-    Files are sent as the provider made them, unless they hold more than pixels, colours and a C2PA seal: then without that.
+    Files are sent as the provider made them, unless they hold more than pixels,
+    colours and a C2PA seal: then without that.
     """
     return _ShareApp(shares)
 
 
 class _ShareApp:
-    """Each request on its own; between them only what was seen of files is remembered."""
+    """Each request on its own; between them only what was seen of files is
+    remembered.
+    """
 
     def __init__(self, shares: Shares) -> None:
         self._shares = shares
@@ -88,24 +97,35 @@ class _ShareApp:
                     answer = await self._answer(scope)
                 await self._send(answer, scope["method"] == "HEAD", send_message)
             case _:
-                await answer_but_http(scope, receive, send_message, sentence="A link is followed by HTTP")
+                await answer_but_http(
+                    scope, receive, send_message, sentence="A link is followed by HTTP"
+                )
 
     async def _answer(self, scope: Scope) -> _Answer:
         if scope["method"] not in ("GET", "HEAD"):
             return _NOT_ALLOWED
         *_, before, last = ["", *str(scope["path"]).split("/")]
         token, image_id = (last, None) if len(last) == TOKEN_LETTERS else (before, last)
-        query = parse_qs(cast(bytes, scope.get("query_string", b"")).decode("latin-1"), keep_blank_values=True)
+        query = parse_qs(
+            cast(bytes, scope.get("query_string", b"")).decode("latin-1"), keep_blank_values=True
+        )
         try:
             shared = await self._shares.resolve(token)
             if shared is None:
                 return _NOT_FOUND
             if shared.collection is not None and image_id is None:
-                return await self._page(token, shared, shared.collection, query.get("after", [None])[0])
+                return await self._page(
+                    token, shared, shared.collection, query.get("after", [None])[0]
+                )
             image = await self._find_image(shared, image_id)
-            return _NOT_FOUND if image is None else await self._answer_image(shared, image, scope, "thumbnail" in query)
+            return (
+                _NOT_FOUND
+                if image is None
+                else await self._answer_image(shared, image, scope, "thumbnail" in query)
+            )
         except (ImagenError, OSError):
-            # The disk, a file that has gone, a cursor that is none: what is wrong here is nobody's business there.
+            # The disk, a file that has gone, a cursor that is none: what is
+            # wrong here is nobody's business there.
             return _NOT_FOUND
 
     async def _find_image(self, shared: Shared, image_id: str | None) -> Image | None:
@@ -113,7 +133,9 @@ class _ShareApp:
             return shared.image if image_id is None else None
         return None if image_id is None else await self._shares.image(shared.collection, image_id)
 
-    async def _page(self, token: str, shared: Shared, collection: Collection, after: str | None) -> _Answer:
+    async def _page(
+        self, token: str, shared: Shared, collection: Collection, after: str | None
+    ) -> _Answer:
         images = await self._shares.images(collection, after=after)
         cards = [
             GalleryItem(
@@ -138,11 +160,15 @@ class _ShareApp:
         )
         return _Answer(headers=headers, body=body)
 
-    async def _answer_image(self, shared: Shared, image: Image, scope: Scope, is_small: bool) -> _Answer:
+    async def _answer_image(
+        self, shared: Shared, image: Image, scope: Scope, is_small: bool
+    ) -> _Answer:
         made = _THUMBNAIL if is_small else None if await self._is_harmless(image) else _BARE
         path = image.path if made is None else await self._shares.renditions.get(image, made)
         assert path is not None, "images of a library have files"
-        tag = f'"{image.sha256}{"-small" if is_small else "" if made is None else "-bare"}"'.encode()
+        tag = (
+            f'"{image.sha256}{"-small" if is_small else "" if made is None else "-bare"}"'.encode()
+        )
         headers: tuple[tuple[bytes, bytes], ...] = ((b"etag", tag), self._caching(shared))
         if _has_tag(scope, tag):
             return _Answer(status=304, headers=headers)
@@ -181,7 +207,8 @@ class _ShareApp:
             while left:
                 piece = await self._shares.workers.run(partial(file.read, min(left, _PIECE_BYTES)))
                 if not piece:
-                    # It has become shorter: the connection ends too early, which says so.
+                    # It has become shorter: the connection ends too early,
+                    # which says so.
                     return
                 left -= len(piece)
                 if not await _send_piece(piece, bool(left), send):

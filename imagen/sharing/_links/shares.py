@@ -1,4 +1,6 @@
-"""Links to images and collections that are given away: they end by themselves, and can be taken back."""
+"""Links to images and collections that are given away: they end by themselves,
+and can be taken back.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,9 @@ _COLUMNS = "shares.id, shares.image_id, collection_id, shares.created_at, expire
 class Share(msgspec.Struct, frozen=True, kw_only=True):
     """A link that was given away, to an image or to a collection.
 
-    Whoever has the `token` may look until `expires_at`. `url` is the whole link; None where IMAGEN_SHARE_URL is not set, and
-    then it is the token below wherever `share_app` is mounted. Neither shows in a repr.
+    Whoever has the `token` may look until `expires_at`. `url` is the whole
+    link; None where IMAGEN_SHARE_URL is not set, and then it is the token below
+    wherever `share_app` is mounted. Neither shows in a repr.
     """
 
     id: str
@@ -42,7 +45,11 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
     revoked_at: datetime.datetime | None = None
 
     def __repr__(self) -> str:
-        what = f"image_id={self.image_id!r}" if self.image_id is not None else f"collection_id={self.collection_id!r}"
+        what = (
+            f"image_id={self.image_id!r}"
+            if self.image_id is not None
+            else f"collection_id={self.collection_id!r}"
+        )
         return f"Share({self.id}, {what}, expires_at={self.expires_at.isoformat()})"
 
 
@@ -55,7 +62,9 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shares:
-    """The links of a library. They may be made, answered and taken back by several processes that have the same secret."""
+    """The links of a library. They may be made, answered and taken back by
+    several processes that have the same secret.
+    """
 
     def __init__(
         self,
@@ -83,14 +92,16 @@ class Shares:
         collection: str | None = None,
         expires: datetime.timedelta = datetime.timedelta(days=7),
     ) -> Share:
-        """Makes a link to an image, or to a collection as it is whenever somebody looks.
+        """Makes a link to an image, or to a collection as it is whenever
+        somebody looks.
 
-        Who has the link sees the images, and nothing that was said of them: no prompt, no cost, no tags.
+        Who has the link sees the images, and nothing that was said of them: no
+        prompt, no cost, no tags.
 
         Raises:
             ConfigurationError: IMAGEN_SHARE_SECRET is not set.
-            InvalidRequestError: there is no such image or collection, or it should last for less than a second or for more
-                than ten years.
+            InvalidRequestError: there is no such image or collection, or it
+                should last for less than a second or for more than ten years.
         """
         tokens = self._signing()
         if (image is None) == (collection is None):
@@ -98,41 +109,54 @@ class Shares:
         if not datetime.timedelta(seconds=1) <= expires <= _LONGEST:
             raise InvalidRequestError("A link lasts for one second to ten years.")
         image_id = None if image is None else await self._image_id(image)
-        collection_id = None if collection is None else (await self._library.collections.get(collection)).id
+        collection_id = (
+            None if collection is None else (await self._library.collections.get(collection)).id
+        )
         share_id, created_at = secrets.token_hex(8), self._now()
         expires_at = math.ceil(created_at + expires.total_seconds())
         row = (share_id, image_id, collection_id, created_at, expires_at, None)
-        sql = "INSERT INTO shares (id, image_id, collection_id, created_at, expires_at, revoked_at) VALUES (?, ?, ?, ?, ?, ?)"
+        sql = (
+            "INSERT INTO shares (id, image_id, collection_id, created_at, expires_at, revoked_at)"
+            " VALUES (?, ?, ?, ?, ?, ?)"
+        )
         await self._database.write([(sql, row)])
         return self._read(row, tokens)
 
     async def revoke(self, share_id: str) -> bool:
-        """Takes a link back, at once and for good; gives whether there was one that worked."""
+        """Takes a link back, at once and for good; gives whether there was one
+        that worked.
+        """
         changed = "UPDATE shares SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
         values = (self._now(), share_id)
-        return bool(await self._database.transact(lambda transaction: transaction.change(changed, values)))
+        return bool(
+            await self._database.transact(lambda transaction: transaction.change(changed, values))
+        )
 
     async def list(self, *, limit: int = 100, ended: bool = False) -> Sequence[Share]:
-        """The newest links that work; with `ended` those too that have ended or were taken back.
+        """The newest links that work; with `ended` those too that have ended or
+        were taken back.
 
         Raises:
             ConfigurationError: IMAGEN_SHARE_SECRET is not set.
         """
         tokens = self._signing()
         rows = await self._database.read(
-            f"SELECT {_COLUMNS} FROM shares INDEXED BY shares_by_time WHERE ? OR (revoked_at IS NULL AND expires_at > ?) "
-            "ORDER BY created_at DESC LIMIT ?",
+            f"SELECT {_COLUMNS} FROM shares INDEXED BY shares_by_time WHERE ? OR (revoked_at IS"
+            " NULL AND expires_at > ?) ORDER BY created_at DESC LIMIT ?",
             (ended, self._now(), limit),
         )
         return [self._read(row, tokens) for row in rows]
 
     async def resolve(self, token: str) -> Shared | None:
-        """What a token opens now; None where it is forged, over or taken back, or where the image is gone or in the trash."""
+        """What a token opens now; None where it is forged, over or taken back,
+        or where the image is gone or in the trash.
+        """
         opened = None if self._tokens is None else self._tokens.read(token, self._now())
         if opened is None:
             return None
         rows = await self._database.read(
-            "SELECT image_id, collection_id FROM shares WHERE id = ? AND expires_at = ? AND revoked_at IS NULL",
+            "SELECT image_id, collection_id FROM shares WHERE id = ? AND expires_at = ? AND"
+            " revoked_at IS NULL",
             (opened.share_id, opened.expires_at),
         )
         if not rows:
@@ -142,20 +166,26 @@ class Shares:
         if image_id is None:
             return await self._collection(str(collection_id), expires_at)
         image = await self._library.get(str(image_id))
-        return None if image is None or image.trashed_at is not None else Shared(expires_at=expires_at, image=image)
+        return (
+            None
+            if image is None or image.trashed_at is not None
+            else Shared(expires_at=expires_at, image=image)
+        )
 
     async def images(self, collection: Collection, *, after: str | None = None) -> Page:
         """A page of the images of a shared collection, in its order.
 
         Raises:
-            InvalidRequestError: the collection has gone meanwhile, or `after` is no cursor.
+            InvalidRequestError: the collection has gone meanwhile, or `after`
+                is no cursor.
         """
         return await self._library.collections.images(collection.id, limit=200, after=after)
 
     async def image(self, collection: Collection, image_id: str) -> Image | None:
         """One image of a shared collection."""
         rows = await self._database.read(
-            "SELECT 1 FROM images JOIN collection_images USING (number) WHERE id = ? AND collection_id = ?",
+            "SELECT 1 FROM images JOIN collection_images USING (number) WHERE id = ? AND"
+            " collection_id = ?",
             (image_id, collection.id),
         )
         image = await self._library.get(image_id) if rows else None
@@ -167,7 +197,9 @@ class Shares:
 
     async def _collection(self, collection_id: str, expires_at: datetime.datetime) -> Shared | None:
         try:
-            return Shared(expires_at=expires_at, collection=await self._library.collections.get(collection_id))
+            return Shared(
+                expires_at=expires_at, collection=await self._library.collections.get(collection_id)
+            )
         except InvalidRequestError:
             # Deleted meanwhile, and the share with it.
             return None
@@ -175,14 +207,17 @@ class Shares:
     def _signing(self) -> ShareTokens:
         if self._tokens is None:
             raise ConfigurationError(
-                "Links are signed with a secret: set IMAGEN_SHARE_SECRET to at least 16 characters by chance."
+                "Links are signed with a secret: set IMAGEN_SHARE_SECRET to at least 16 characters"
+                " by chance."
             )
         return self._tokens
 
     async def _image_id(self, image: Image | str) -> str:
         found = await self._library.get(image if isinstance(image, str) else image.id)
         if found is None or found.trashed_at is not None:
-            raise InvalidRequestError("Only an image of the library that is not in the trash can be shared.")
+            raise InvalidRequestError(
+                "Only an image of the library that is not in the trash can be shared."
+            )
         return found.id
 
     def _read(self, row: Row, tokens: ShareTokens) -> Share:

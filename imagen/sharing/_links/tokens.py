@@ -1,6 +1,8 @@
-"""The words that open shares: which one, until when, and a signature that only the holder of the key can make.
+"""The words that open shares: which one, until when, and a signature that only
+the holder of the key can make.
 
-Nothing of it is kept, so a database that somebody reads gives no links away, and whoever asks for a forged one costs no query.
+Nothing of it is kept, so a database that somebody reads gives no links away,
+and whoever asks for a forged one costs no query.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ __all__ = ["TOKEN_LETTERS", "Opened", "ShareTokens"]
 _LEAST_SECRET = 16
 # For this use alone, should the same key sign something else as well.
 _PURPOSE = b"imagen share\0"
-# The form of the token, the id of the share, its end. With the signature 45 bytes, which base64 writes without padding and in
-# one way only.
+# The form of the token, the id of the share, its end. With the signature 45
+# bytes, which base64 writes without padding and in one way only.
 _HEAD = struct.Struct(">B8sI")
 _FORM = 1
 _SIGNATURE_BYTES = 32
@@ -41,7 +43,8 @@ class ShareTokens:
     def __init__(self, secret: Secret) -> None:
         if len(secret.reveal()) < _LEAST_SECRET:
             raise ConfigurationError(
-                f"IMAGEN_SHARE_SECRET is too short to sign links with: give at least {_LEAST_SECRET} characters by chance."
+                "IMAGEN_SHARE_SECRET is too short to sign links with: give at least"
+                f" {_LEAST_SECRET} characters by chance."
             )
         self._secret = secret
 
@@ -51,7 +54,9 @@ class ShareTokens:
         return base64.urlsafe_b64encode(head + self._sign(head)).decode()
 
     def read(self, token: str, now: float) -> Opened | None:
-        """What a token opens; None where it was not made here, or its time is over."""
+        """What a token opens; None where it was not made here, or its time is
+        over.
+        """
         if len(token) != TOKEN_LETTERS or not token.isascii():
             return None
         try:

@@ -1,6 +1,8 @@
-"""An object store, through obstore. All calls block, and what they raise is ours.
+"""An object store, through obstore. All calls block, and what they raise is
+ours.
 
-obstore has an asyncio API too, which Trio cannot run; its blocking calls let go of the GIL, so threads do as well.
+obstore has an asyncio API too, which Trio cannot run; its blocking calls let go
+of the GIL, so threads do as well.
 """
 
 from __future__ import annotations
@@ -10,7 +12,13 @@ import re
 import threading
 from typing import TYPE_CHECKING
 
-from ..._errors import AuthenticationError, ConfigurationError, ImagenError, InvalidRequestError, ProviderError
+from ..._errors import (
+    AuthenticationError,
+    ConfigurationError,
+    ImagenError,
+    InvalidRequestError,
+    ProviderError,
+)
 from ..._policy.store_settings import StoreSettings
 
 if TYPE_CHECKING:
@@ -26,7 +34,8 @@ _CONNECT_SECONDS = 10
 MAX_SIGNED_SECONDS = 604_800
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
-# Where the machines of clouds ask for keys, which is done where the environment has none.
+# Where the machines of clouds ask for keys, which is done where the environment
+# has none.
 _METADATA_HOSTS = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
 _BUSY = {408, 425, 429}
 _KEYS = {
@@ -37,7 +46,8 @@ _KEYS = {
 
 
 class ObjectStore:
-    """The store that the settings name. It is opened when it is first used, as importing obstore takes a while.
+    """The store that the settings name. It is opened when it is first used, as
+    importing obstore takes a while.
 
     Every method may raise:
         ConfigurationError: the extra `store` is not installed, or the store says that there is no such place.
@@ -59,11 +69,14 @@ class ObjectStore:
         import obstore
 
         store = self._store()
-        # A folder keeps no headers: whatever serves it knows the type by the ending.
+        # A folder keeps no headers: whatever serves it knows the type by the
+        # ending.
         is_folder = self._settings.scheme == "file"
         headers = {"Content-Type": media_type, "Cache-Control": self._settings.cache_control}
         try:
-            obstore.put(store, key, data, attributes=None if is_folder else headers, use_multipart=False)
+            obstore.put(
+                store, key, data, attributes=None if is_folder else headers, use_multipart=False
+            )
         except Exception as error:
             raise self._translate(error) from None
 
@@ -105,15 +118,19 @@ class ObjectStore:
             raise self._translate(error) from None
 
     def sign(self, key: str, expires_seconds: int) -> str:
-        """A link to an object that ends by itself. Of Google's store it may need the network.
+        """A link to an object that ends by itself. Of Google's store it may
+        need the network.
 
         Raises:
-            InvalidRequestError: the store is a folder, or the time is not from one second to seven days.
+            InvalidRequestError: the store is a folder, or the time is not from
+                one second to seven days.
         """
         import obstore
 
         if not 1 <= expires_seconds <= MAX_SIGNED_SECONDS:
-            raise InvalidRequestError("A signed link holds from 1 second to 7 days (604800 seconds).")
+            raise InvalidRequestError(
+                "A signed link holds from 1 second to 7 days (604800 seconds)."
+            )
         if self._settings.scheme == "file":
             raise InvalidRequestError(
                 "A folder has no signed links: use s3://, gs:// or az:// as the URL of the store."
@@ -134,7 +151,9 @@ class ObjectStore:
         try:
             from obstore.store import from_url
         except ImportError as error:
-            raise ConfigurationError('Publishing needs obstore: pip install "imagen-trio[store]".') from error
+            raise ConfigurationError(
+                'Publishing needs obstore: pip install "imagen-trio[store]".'
+            ) from error
         settings = self._settings
         try:
             if settings.scheme == "file":
@@ -143,7 +162,8 @@ class ObjectStore:
                 settings.url,
                 config=dict(settings.options),  # type: ignore[call-overload]
                 client_options={
-                    # Plain http is for servers on this machine only, which StoreSettings has looked at.
+                    # Plain http is for servers on this machine only, which
+                    # StoreSettings has looked at.
                     "allow_http": settings.options.get("endpoint", "").startswith("http://"),
                     "connect_timeout": f"{_CONNECT_SECONDS}s",
                     "timeout": f"{TIMEOUT_SECONDS}s",
@@ -156,11 +176,14 @@ class ObjectStore:
             # What obstore says may quote the environment, where the keys are.
             wanted = _KEYS.get(settings.scheme, "the folder")
             raise ConfigurationError(
-                f"The store {settings.url} cannot be opened: check the URL and options of the store, and {wanted}."
+                f"The store {settings.url} cannot be opened: check the URL and options of the"
+                f" store, and {wanted}."
             ) from None
 
     def _translate(self, error: Exception) -> ImagenError:
-        """The words of obstore are left out, as they hold the URL of the request, which may be signed."""
+        """The words of obstore are left out, as they hold the URL of the
+        request, which may be signed.
+        """
         from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 
         place, text = self._settings.url, str(error)
@@ -170,10 +193,14 @@ class ObjectStore:
         because = f" ({code[1]})" if code else ""
         keys = _KEYS.get(self._settings.scheme, "")
         if any(host in text for host in _METADATA_HOSTS):
-            return AuthenticationError(f"No keys for {place} were found: set {keys} in the environment.")
+            return AuthenticationError(
+                f"No keys for {place} were found: set {keys} in the environment."
+            )
         if isinstance(error, PermissionDeniedError | UnauthenticatedError) or status in (401, 403):
             if self._settings.scheme == "file":
-                return ConfigurationError(f"The folder {place} cannot be written: choose another one.")
+                return ConfigurationError(
+                    f"The folder {place} cannot be written: choose another one."
+                )
             return AuthenticationError(
                 f"The store {place} refuses the keys{because}: check {keys}, and what they allow."
             )
@@ -182,10 +209,13 @@ class ObjectStore:
                 f"There is no {place}{because}: make the bucket, or correct the URL of the store."
             )
         if ("redirect" in text and status is None) or status in (301, 307):
-            return ConfigurationError(f"The bucket of {place} is in another region: set region in [store.options].")
+            return ConfigurationError(
+                f"The bucket of {place} is in another region: set region in [store.options]."
+            )
         if status is not None and 400 <= status < 500 and status not in _BUSY:
             return ConfigurationError(
-                f"The store {place} answered {status}{because}: check the URL and options of the store."
+                f"The store {place} answered {status}{because}: check the URL and options of the"
+                " store."
             )
         what = f"answered {status}{because}" if status is not None else "cannot be reached"
         if self._settings.scheme == "file":

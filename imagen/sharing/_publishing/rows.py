@@ -4,16 +4,20 @@
 
     queued -> published | failed        removing -> removed        and back, whenever somebody changes his mind
 
-Whoever works on a row has claimed it: one statement counts up its `tries` and puts off the next one to the end of a lease. Who
-dies tells nothing, so the row is due again when the lease is over, and the same is done once more, which changes nothing:
-an object is named by its bytes.
+Whoever works on a row has claimed it: one statement counts up its `tries` and
+puts off the next one to the end of a lease. Who dies tells nothing, so the row
+is due again when the lease is over, and the same is done once more, which
+changes nothing: an object is named by its bytes.
 
-Somebody may want the object gone while it is being put, or the other way round. Then the state changes at once and the lease
-stays, so that nobody starts with the opposite before the first is done or surely dead; who ends such a claim gives its lease
-back. A row that only waits for its next try has the error of the last one, and a claimed one has none: what is asked for anew
-is tried at once, whatever it waits for.
+Somebody may want the object gone while it is being put, or the other way round.
+Then the state changes at once and the lease stays, so that nobody starts with
+the opposite before the first is done or surely dead; who ends such a claim
+gives its lease back. A row that only waits for its next try has the error of
+the last one, and a claimed one has none: what is asked for anew is tried at
+once, whatever it waits for.
 
-With `publish = "always"` a trigger puts new images in line, wherever their rows come from.
+With `publish = "always"` a trigger puts new images in line, wherever their rows
+come from.
 """
 
 from __future__ import annotations
@@ -48,7 +52,9 @@ _COLUMNS = "sha256, media_type, state, tries, next_try_at, last_error, published
 
 
 class Publication(msgspec.Struct, frozen=True, kw_only=True):
-    """How it stands with an image in the store. `tries` counts those that have begun since it was asked for."""
+    """How it stands with an image in the store. `tries` counts those that have
+    begun since it was asked for.
+    """
 
     sha256: str
     media_type: str
@@ -108,12 +114,18 @@ WHERE store = ? AND sha256 IN (
     SELECT sha256 FROM publications WHERE store = ? AND state = 'queued' AND tries = 0 LIMIT ?
 )
 """
-NEXT = "SELECT min(next_try_at) FROM publications WHERE store = ? AND state IN ('queued', 'removing')"
+NEXT = (
+    "SELECT min(next_try_at) FROM publications WHERE store = ? AND state IN ('queued', 'removing')"
+)
 COUNTS = "SELECT state, count(*) FROM publications WHERE store = ? GROUP BY state"
-LATEST = f"SELECT {_COLUMNS} FROM publications WHERE store = ? AND state = ? ORDER BY queued_at DESC LIMIT ?"
+LATEST = (
+    f"SELECT {_COLUMNS} FROM publications WHERE store = ? AND state = ? ORDER BY queued_at DESC"
+    " LIMIT ?"
+)
 
 
-# Of this connection alone: another process that shares the database may have another store, or none.
+# Of this connection alone: another process that shares the database may have
+# another store, or none.
 _ALWAYS: tuple[Statement, ...] = (
     ("CREATE TEMP TABLE publishing_always (store TEXT NOT NULL)", ()),
     (
@@ -145,7 +157,11 @@ def read_publication(row: Row) -> Publication:
     fields = zip(_COLUMNS.split(", "), row, strict=True)
     # The real numbers among them are moments.
     read = {
-        name: datetime.datetime.fromtimestamp(value, datetime.UTC) if isinstance(value, float) else value
+        name: (
+            datetime.datetime.fromtimestamp(value, datetime.UTC)
+            if isinstance(value, float)
+            else value
+        )
         for name, value in fields
     }
     return msgspec.convert(read, Publication)
@@ -157,7 +173,9 @@ def enqueue(sha256: str, media_type: str, *, store: str, now: float) -> Statemen
 
 
 def always(store: str) -> list[Statement]:
-    """Has every image that this connection lists go to a store, in the same transaction. To be said once."""
+    """Has every image that this connection lists go to a store, in the same
+    transaction. To be said once.
+    """
     return [*_ALWAYS, ("INSERT INTO publishing_always (store) VALUES (?)", (store,))]
 
 
@@ -166,9 +184,14 @@ def remove(sha256: str, *, store: str, now: float) -> Statement:
     return _REMOVE, (sha256, store, now)
 
 
-def claim(transaction: Transaction, store: str, *, now: float, until: float, limit: int) -> list[Claim]:
+def claim(
+    transaction: Transaction, store: str, *, now: float, until: float, limit: int
+) -> list[Claim]:
     """Takes what is due, at most `limit` of it, for oneself until a time."""
-    return [msgspec.convert(row, Claim) for row in transaction.run(_CLAIM, (until, store, store, now, limit))]
+    return [
+        msgspec.convert(row, Claim)
+        for row in transaction.run(_CLAIM, (until, store, store, now, limit))
+    ]
 
 
 def finish(
@@ -181,7 +204,9 @@ def finish(
     next_try_at: float | None = None,
     error: str | None = None,
 ) -> None:
-    """Tells what became of a claim; where somebody has changed his mind meanwhile, that only ends its lease."""
+    """Tells what became of a claim; where somebody has changed his mind
+    meanwhile, that only ends its lease.
+    """
     published_at = now if state == "published" else None
     whose: Row = (claimed.sha256, store, claimed.state, claimed.tries)
     if not transaction.change(_FINISH, (state, next_try_at, error, published_at, *whose)):
@@ -189,5 +214,7 @@ def finish(
 
 
 def fail_all(transaction: Transaction, store: str, error: str, *, limit: int) -> int:
-    """Gives up what nobody has tried yet, as it would only fail in the same way; says how much it was."""
+    """Gives up what nobody has tried yet, as it would only fail in the same
+    way; says how much it was.
+    """
     return transaction.change(_FAIL_ALL, (error, store, store, limit))

@@ -1,10 +1,12 @@
-"""A provider simulator: the providers' wire formats over real HTTP, chosen latency and faults, its own bill.
+"""A provider simulator: the providers' wire formats over real HTTP, chosen
+latency and faults, its own bill.
 
     async with open_simulator(latency=(0.1, 0.5), faults=[None, Reset(after_billing=True)]) as simulator:
         ...  # a client with base URL simulator.base_url("openai") and key "test-key"
     assert ledger_total == simulator.billed_usd
 
-As a process of its own: `python -m imagen.testing.simulator`. It needs the extra `testing` (h11).
+As a process of its own: `python -m imagen.testing.simulator`. It needs the
+extra `testing` (h11).
 """
 
 from ._core.faults import (

@@ -1,4 +1,6 @@
-"""The simulator as a process, for demos, hand tests, benchmarks and crash tests."""
+"""The simulator as a process, for demos, hand tests, benchmarks and crash
+tests.
+"""
 
 import argparse
 import json
@@ -24,7 +26,9 @@ def command_line(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m imagen.testing.simulator", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
     parser.add_argument("--latency", type=_latency, default=0.0, help="seconds, as 0.2 or 0.2-2.0")
-    parser.add_argument("--usd-per-image", type=Decimal, help="a fixed price; replies then carry no usage")
+    parser.add_argument(
+        "--usd-per-image", type=Decimal, help="a fixed price; replies then carry no usage"
+    )
     parser.add_argument(
         "--fault",
         type=_fault,
@@ -33,7 +37,9 @@ def command_line(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="NAME[:EVERY]",
         help=f"every EVERY-th creating request meets this; may be repeated. {', '.join(NAMED)}",
     )
-    parser.add_argument("--image-bytes", type=int, help="length of each PNG; real ones have about 1500000")
+    parser.add_argument(
+        "--image-bytes", type=int, help="length of each PNG; real ones have about 1500000"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--key", default="test-key")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
@@ -43,7 +49,8 @@ def command_line(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 async def run(options: argparse.Namespace) -> None:
     """Simulate until SIGINT or SIGTERM arrives, then sum up."""
     say = _say_json if options.json else _say_text
-    # The signals are caught before the first line is printed: whoever reads it may send one at once.
+    # The signals are caught before the first line is printed: whoever reads it
+    # may send one at once.
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with open_simulator(
             latency=options.latency,
@@ -72,7 +79,12 @@ def _introduce(say: Say, simulator: Simulator) -> None:
     }
     text = "\n".join(f"export {name}={value}" for name, value in variables.items())
     say(
-        {"kind": "ready", "url": simulator.url, "elsewhere_url": simulator.elsewhere_url, "env": variables},
+        {
+            "kind": "ready",
+            "url": simulator.url,
+            "elsewhere_url": simulator.elsewhere_url,
+            "env": variables,
+        },
         text,
     )
 
@@ -117,10 +129,12 @@ def _say_text(facts: dict[str, object], text: str) -> None:
 
 def _print(line: str) -> None:
     try:
-        # In one write, newline included, even where Python runs unbuffered: readers take lines as they come.
+        # In one write, newline included, even where Python runs unbuffered:
+        # readers take lines as they come.
         print(f"{line}\n", end="", flush=True)
     except BrokenPipeError:  # pragma: no cover (tested in a process of its own)
-        # The reader is gone (`| head`). Go on, and do not fail again when Python flushes at exit.
+        # The reader is gone (`| head`). Go on, and do not fail again when
+        # Python flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -132,12 +146,16 @@ def _latency(text: str) -> Latency:
 def _fault(text: str) -> tuple[Fault, int]:
     name, _, every = text.partition(":")
     if name not in NAMED or not (every or "1").isdigit() or every == "0":
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME or NAME:EVERY with a name out of {', '.join(NAMED)}")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not NAME or NAME:EVERY with a name out of {', '.join(NAMED)}"
+        )
     return NAMED[name], int(every or "1")
 
 
 def _plan(named: list[tuple[Fault, int]]) -> FaultPlan:
-    """The k-th, 2k-th, ... creating request meets the fault; of several the first that is due."""
+    """The k-th, 2k-th, ... creating request meets the fault; of several the
+    first that is due.
+    """
     created = 0
 
     def plan(received: Received) -> Fault | None:

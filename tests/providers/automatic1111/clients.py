@@ -39,7 +39,10 @@ async def open_web_ui(
             access, settings={**access.settings, "progress_seconds": 0.02, **(settings or {})}
         )
         loaded = msgspec.structs.replace(
-            loaded, retry=RETRY, models=models or {}, access={**loaded.access, "automatic1111": changed}
+            loaded,
+            retry=RETRY,
+            models=models or {},
+            access={**loaded.access, "automatic1111": changed},
         )
         async with imagen.open_client(loaded, on_event=on_event) as client:
             yield client, simulator

@@ -26,12 +26,20 @@ FREE = imagen.Cost(usd=0, source="estimated")
 
 
 def posted(simulator: Simulator) -> list[dict[str, Any]]:
-    return [json.loads(received.body) for received in simulator.received if received.kind == "create"]
+    return [
+        json.loads(received.body) for received in simulator.received if received.kind == "create"
+    ]
 
 
 async def books_are_balanced(client: imagen.Client, simulator: Simulator) -> None:
     spending = await client.spending()
-    assert spending.settled_usd == simulator.billed_usd == spending.reserved_usd == spending.unknown_usd == 0
+    assert (
+        spending.settled_usd
+        == simulator.billed_usd
+        == spending.reserved_usd
+        == spending.unknown_usd
+        == 0
+    )
     assert all(bill.delivered for bill in simulator.bills)
     assert not simulator.leaks
 
@@ -72,7 +80,9 @@ async def test_an_image_costs_nothing(tmp_path):
 @pytest.mark.parametrize("tells_first", [True, False])
 async def test_several_images_come_without_their_grid(tmp_path, tells_first):
     async with open_web_ui(tmp_path, service={"tells_first": tells_first}) as (client, simulator):
-        async with client.open_batch("a cat", n=3, seed=100, size="128x128", together=True) as batch:
+        async with client.open_batch(
+            "a cat", n=3, seed=100, size="128x128", together=True
+        ) as batch:
             images = sorted([outcome async for outcome in batch], key=lambda image: image.index)
         assert [opened(image).size for image in images] == [(128, 128)] * 3
         assert [image.seed for image in images] == [100, 101, 102]
@@ -152,7 +162,10 @@ async def test_progress_and_previews_are_told_while_it_is_drawn(tmp_path):
 async def test_no_preview_is_fetched_that_nobody_asked_for(tmp_path, tells_task):
     events: list[imagen.Event] = []
     service = {"tells_task": tells_task}
-    async with open_web_ui(tmp_path, latency=0.2, on_event=events.append, service=service) as (client, simulator):
+    async with open_web_ui(tmp_path, latency=0.2, on_event=events.append, service=service) as (
+        client,
+        simulator,
+    ):
         await client.generate("a cat", size="64x64")
         polls = [received.query for received in simulator.received if received.kind == "poll"]
         assert set(polls) == {"skip_current_image=true"}
@@ -166,12 +179,17 @@ async def test_an_image_that_waits_for_another_says_so(tmp_path):
         async with client.open_batch("a cat", n=2, size="64x64") as batch:
             assert all([isinstance(outcome, imagen.Image) async for outcome in batch])
         await books_are_balanced(client, simulator)
-    assert "waiting" in {event.note for event in events if isinstance(event, imagen.ProgressReported)}
+    assert "waiting" in {
+        event.note for event in events if isinstance(event, imagen.ProgressReported)
+    }
 
 
 @pytest.mark.parametrize("interrupts", [True, False])
 async def test_who_leaves_interrupts_the_engine(tmp_path, interrupts):
-    async with open_web_ui(tmp_path, latency=30.0, settings={"interrupts": interrupts}) as (client, simulator):
+    async with open_web_ui(tmp_path, latency=30.0, settings={"interrupts": interrupts}) as (
+        client,
+        simulator,
+    ):
         with trio.move_on_after(0.1):
             await client.generate("a cat")
         with trio.fail_after(5):
@@ -187,12 +205,16 @@ async def test_who_leaves_interrupts_the_engine(tmp_path, interrupts):
 async def test_the_checkpoints_are_listed(tmp_path):
     async with open_web_ui(tmp_path) as (client, _):
         found = await client.discover()
-        listed = {model.wire_name for model in found.models if model.listed and model.provider == "automatic1111"}
+        listed = {
+            model.wire_name
+            for model in found.models
+            if model.listed and model.provider == "automatic1111"
+        }
         assert listed == {"v1-5-pruned-emaonly", "dreamshaper_8"}
         assert (await client.probe("automatic1111")).usable
 
 
-# --- what goes wrong ------------------------------------------------------------------------------------------------
+# --- what goes wrong ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(

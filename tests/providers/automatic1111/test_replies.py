@@ -1,4 +1,6 @@
-"""What is made of the web UI's answers: every row of the table, and anything at all."""
+"""What is made of the web UI's answers: every row of the table, and anything at
+all.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,16 @@ from imagen import (
     ProviderError,
 )
 from imagen.providers.automatic1111 import PROVIDER, list_models
-from tests.providers.stepping import IMAGE, IMAGE_BASE64, Walk, call, input_image, mask_image, outcome, reply
+from tests.providers.stepping import (
+    IMAGE,
+    IMAGE_BASE64,
+    Walk,
+    call,
+    input_image,
+    mask_image,
+    outcome,
+    reply,
+)
 from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
 
 SECOND = "c2Vjb25k"
@@ -38,12 +49,14 @@ def walk(*responses: HttpResponse, **more: Any) -> Walk:
     return Walk(PROVIDER.operations["generate"](call("automatic1111", **more)), *responses)
 
 
-# --- requests -------------------------------------------------------------------------------------------------------
+# --- requests -----------------------------------------------------------------
 
 
 def test_a_mask_is_white_where_the_image_changes():
     request = imagen.Edit(prompt="a hat", images=(b"",), mask=b"")
-    asked = call("automatic1111", request=request, images=(input_image(70, 64),), mask=mask_image(70, 64))
+    asked = call(
+        "automatic1111", request=request, images=(input_image(70, 64),), mask=mask_image(70, 64)
+    )
     edited = Walk(PROVIDER.operations["edit"](asked), drawn(IMAGE_BASE64))
     edited.run()
     body = edited.body
@@ -55,7 +68,8 @@ def test_a_mask_is_white_where_the_image_changes():
 
 
 @pytest.mark.parametrize(
-    "name", ["n_iter", "batch_size", "send_images", "init_images", "mask", "force_task_id", "prompt"]
+    "name",
+    ["n_iter", "batch_size", "send_images", "init_images", "mask", "force_task_id", "prompt"],
 )
 def test_options_do_not_replace_what_has_a_parameter(name):
     assert f"may not hold {name}" in walk(options={name: 1}).fail().message
@@ -65,14 +79,16 @@ def test_what_is_drawn_is_interrupted_when_nobody_waits_and_asked_about_meanwhil
     made = walk(drawn(IMAGE_BASE64), previews=1)
     made.run()
     cancellable, order = made.steps
-    assert cancellable == Cancellable(request=HttpRequest(method="POST", url="sdapi/v1/interrupt"), stops_bill=True)
+    assert cancellable == Cancellable(
+        request=HttpRequest(method="POST", url="sdapi/v1/interrupt"), stops_bill=True
+    )
     assert isinstance(order, HttpRequest)
     assert not order.repeatable
     assert order.meanwhile is not None
     assert order.meanwhile.request.url == "sdapi/v1/progress?skip_current_image=false"
 
 
-# --- progress -------------------------------------------------------------------------------------------------------
+# --- progress -----------------------------------------------------------------
 
 
 def asked_how_far(**more: Any) -> tuple[str, Any]:
@@ -115,7 +131,12 @@ def test_previews_are_shown_once_each_and_no_more_than_asked():
     one, two = ({"progress": 0.5, "current_image": text} for text in (IMAGE_BASE64, SECOND))
     shown = [read(reply(told)) for told in (one, one, two, one)]
     progress = Progress(fraction=0.5)
-    assert shown == [PartialImage(data=IMAGE, number=0), progress, PartialImage(data=b"second", number=1), progress]
+    assert shown == [
+        PartialImage(data=IMAGE, number=0),
+        progress,
+        PartialImage(data=b"second", number=1),
+        progress,
+    ]
 
 
 def test_a_broken_preview_is_an_error_that_the_driver_passes_over():
@@ -139,7 +160,7 @@ def test_an_image_that_somebody_else_interrupted_is_not_handed_over_as_finished(
     assert caught.value.billed == "no"
 
 
-# --- answers --------------------------------------------------------------------------------------------------------
+# --- answers ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -178,26 +199,61 @@ def own(detail: str, error: str = "HTTPException", errors: str = "") -> dict[str
 
 
 ERRORS = [
-    pytest.param(400, own("Sampler not found"), (InvalidRequestError, "INVALID_PROMPT", *NO), id="400 sampler"),
-    pytest.param(422, own("Script not found"), (InvalidRequestError, "INVALID_PROMPT", *NO), id="422 script"),
+    pytest.param(
+        400,
+        own("Sampler not found"),
+        (InvalidRequestError, "INVALID_PROMPT", *NO),
+        id="400 sampler",
+    ),
+    pytest.param(
+        422, own("Script not found"), (InvalidRequestError, "INVALID_PROMPT", *NO), id="422 script"
+    ),
     pytest.param(
         422,
         {"detail": [{"loc": ["body", "steps"], "msg": "not a number", "type": "x"}]},
         (InvalidRequestError, "INVALID_PROMPT", *NO),
         id="422 field",
     ),
-    pytest.param(404, own("Init image not found"), (InvalidRequestError, "INVALID_PROMPT", *NO), id="404 no image"),
-    pytest.param(404, {"detail": "Not Found"}, (ProviderError, "API_ERROR", *NO), id="404 without --api"),
-    pytest.param(500, own("Invalid encoded image"), (InvalidRequestError, "INVALID_PROMPT", *NO), id="500 image"),
-    pytest.param(500, own("Invalid image url"), (InvalidRequestError, "INVALID_PROMPT", *NO), id="500 url"),
-    pytest.param(500, own("Requests not allowed"), (InvalidRequestError, "INVALID_PROMPT", *NO), id="500 requests"),
-    pytest.param(401, {"detail": "Unauthorized"}, (AuthenticationError, "AUTHENTICATION", *NO), id="401"),
     pytest.param(
-        500, own("", "OutOfMemoryError", "CUDA out of memory"), (ProviderError, "API_ERROR", *NO), id="500 memory"
+        404,
+        own("Init image not found"),
+        (InvalidRequestError, "INVALID_PROMPT", *NO),
+        id="404 no image",
     ),
-    pytest.param(500, own("", "RuntimeError", "boom"), (ProviderError, "API_ERROR", *NO), id="500 other"),
+    pytest.param(
+        404, {"detail": "Not Found"}, (ProviderError, "API_ERROR", *NO), id="404 without --api"
+    ),
+    pytest.param(
+        500,
+        own("Invalid encoded image"),
+        (InvalidRequestError, "INVALID_PROMPT", *NO),
+        id="500 image",
+    ),
+    pytest.param(
+        500, own("Invalid image url"), (InvalidRequestError, "INVALID_PROMPT", *NO), id="500 url"
+    ),
+    pytest.param(
+        500,
+        own("Requests not allowed"),
+        (InvalidRequestError, "INVALID_PROMPT", *NO),
+        id="500 requests",
+    ),
+    pytest.param(
+        401, {"detail": "Unauthorized"}, (AuthenticationError, "AUTHENTICATION", *NO), id="401"
+    ),
+    pytest.param(
+        500,
+        own("", "OutOfMemoryError", "CUDA out of memory"),
+        (ProviderError, "API_ERROR", *NO),
+        id="500 memory",
+    ),
+    pytest.param(
+        500, own("", "RuntimeError", "boom"), (ProviderError, "API_ERROR", *NO), id="500 other"
+    ),
     pytest.param(500, b"", (ProviderError, "API_ERROR", *NO), id="500 empty"),
-    pytest.param(502, b"<html>", (ProviderError, "API_ERROR", True, "no", None), id="502 of a proxy"),
+    pytest.param(
+        502, b"<html>", (ProviderError, "API_ERROR", True, "no", None), id="502 of a proxy"
+    ),
     pytest.param(503, {}, (ProviderError, "API_ERROR", True, "no", None), id="503"),
     pytest.param(418, {}, (InvalidRequestError, "API_ERROR", *NO), id="418"),
     pytest.param(307, {}, (ProviderError, "API_ERROR", *NO), id="307"),
@@ -216,7 +272,11 @@ def test_every_error_costs_nothing(status, body, expected):
 @pytest.mark.parametrize(
     ("status", "body", "words"),
     [
-        (422, {"detail": [{"loc": ["body", "steps"], "msg": "not a number"}]}, "steps: not a number"),
+        (
+            422,
+            {"detail": [{"loc": ["body", "steps"], "msg": "not a number"}]},
+            "steps: not a number",
+        ),
         (500, own("", "RuntimeError", "boom"), "RuntimeError: boom"),
         (500, own("", "OutOfMemoryError", "CUDA"), "smaller size"),
         (400, own("Sampler not found"), "says: Sampler not found."),
@@ -229,7 +289,10 @@ def test_what_the_engine_says_is_told(status, body, words):
 @pytest.mark.parametrize(
     ("body", "names"),
     [
-        ([{"title": "a [1]", "model_name": "a"}, {"model_name": None}, 5, {"model_name": "b"}], ["a", "b"]),
+        (
+            [{"title": "a [1]", "model_name": "a"}, {"model_name": None}, 5, {"model_name": "b"}],
+            ["a", "b"],
+        ),
         ([], []),
     ],
 )
@@ -249,12 +312,16 @@ def test_a_list_that_is_none(answer):
         listing.send(answer)
 
 
-# --- anything at all ------------------------------------------------------------------------------------------------
+# --- anything at all ----------------------------------------------------------
 
 SAMPLES: tuple[dict[str, Any], ...] = (
     json.loads(drawn(IMAGE_BASE64, SECOND).body),
     {"html_info": "", "image": IMAGE_BASE64},
-    {"progress": 0.4, "state": {"sampling_step": 8, "sampling_steps": 20}, "current_image": IMAGE_BASE64},
+    {
+        "progress": 0.4,
+        "state": {"sampling_step": 8, "sampling_steps": 20},
+        "current_image": IMAGE_BASE64,
+    },
     own("Sampler not found"),
     {"detail": [{"loc": ["body", "steps"], "msg": "no"}]},
 )

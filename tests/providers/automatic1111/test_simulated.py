@@ -1,4 +1,6 @@
-"""The simulated web UI refuses what the real one would, and what a client should not send."""
+"""The simulated web UI refuses what the real one would, and what a client
+should not send.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,13 @@ import httpx2
 import pybase64
 import pytest
 
-from imagen.testing.simulator import NotAllowed, QuotaExhausted, RateLimited, Refused, open_simulator
+from imagen.testing.simulator import (
+    NotAllowed,
+    QuotaExhausted,
+    RateLimited,
+    Refused,
+    open_simulator,
+)
 from tests.providers.bfl.clients import RED, png
 
 KEY = {"authorization": "Basic dGVzdC1rZXk="}
@@ -24,13 +32,23 @@ WRONG: dict[str, tuple[str, Any, int, str]] = {
     "sampler": ("txt2img", {"sampler_name": "Mine"}, 400, "Sampler not found"),
     "settings": ("txt2img", {"override_settings": 5}, 422, "dictionary"),
     "format": ("txt2img", {"override_settings": {"samples_format": "gif"}}, 422, "dictionary"),
-    "checkpoint": ("txt2img", {"override_settings": {"sd_model_checkpoint": "x"}}, 500, "Checkpoint not found"),
+    "checkpoint": (
+        "txt2img",
+        {"override_settings": {"sd_model_checkpoint": "x"}},
+        500,
+        "Checkpoint not found",
+    ),
     "no image": ("img2img", {"prompt": "x"}, 404, "Init image not found"),
     "broken image": ("img2img", {"init_images": ["x"]}, 500, "Invalid encoded image"),
     "no text": ("img2img", {"init_images": [5]}, 500, "Invalid encoded image"),
     "link": ("img2img", {"init_images": ["https://a.example/x.png"]}, 500, "Requests not allowed"),
     "mask": ("img2img", {"init_images": [IMAGE], "mask": "x"}, 500, "Invalid encoded image"),
-    "upscaler": ("extra-single-image", {"image": IMAGE, "upscaler_1": "x"}, 400, "Invalid upscaler"),
+    "upscaler": (
+        "extra-single-image",
+        {"image": IMAGE, "upscaler_1": "x"},
+        400,
+        "Invalid upscaler",
+    ),
 }
 
 
@@ -53,7 +71,8 @@ async def test_the_key_is_looked_at():
 
 
 @pytest.mark.parametrize(
-    ("fault", "status"), [(RateLimited(), 429), (QuotaExhausted(), 402), (Refused(), 400), (NotAllowed(), 401)]
+    ("fault", "status"),
+    [(RateLimited(), 429), (QuotaExhausted(), 402), (Refused(), 400), (NotAllowed(), 401)],
 )
 async def test_faults_are_told_as_a_proxy_would(fault, status):
     async with open_simulator(faults=fault) as simulator, httpx2.AsyncClient() as http:

@@ -42,7 +42,9 @@ async def open_bfl(
         changed = msgspec.structs.replace(
             access, settings={**access.settings, "poll_seconds": 0.005, **(settings or {})}
         )
-        loaded = msgspec.structs.replace(loaded, retry=RETRY, access={**loaded.access, "bfl": changed})
+        loaded = msgspec.structs.replace(
+            loaded, retry=RETRY, access={**loaded.access, "bfl": changed}
+        )
         async with imagen.open_client(loaded, on_event=on_event) as client:
             yield client, simulator
 

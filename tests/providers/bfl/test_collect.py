@@ -1,4 +1,6 @@
-"""The second half of a job of Black Forest Labs, by a process that did not submit it."""
+"""The second half of a job of Black Forest Labs, by a process that did not
+submit it.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +17,33 @@ PENDING = reply({"id": "a1", "status": "Pending", "progress": 0.4})
 ACCEPTED = JobAccepted(job_id="a1", poll_url=POLL, reported_cost_usd=Decimal("0.03"))
 
 
-def collected(asked: imagen.Call, *responses: HttpResponse, accepted: JobAccepted = ACCEPTED) -> Walk:
+def collected(
+    asked: imagen.Call, *responses: HttpResponse, accepted: JobAccepted = ACCEPTED
+) -> Walk:
     return Walk(bfl.collect(asked, accepted), *responses)
 
 
 def test_a_job_that_goes_on_is_waited_for_and_costs_what_its_submission_said():
     walk = collected(call("flux-2-pro"), PENDING, READY, FILE)
     result = walk.run()
-    wait, poll = Wait(seconds=1.0, job_id="a1"), HttpRequest(method="GET", url=POLL, repeatable=True)
+    wait, poll = (
+        Wait(seconds=1.0, job_id="a1"),
+        HttpRequest(method="GET", url=POLL, repeatable=True),
+    )
     assert walk.steps[:-1] == [wait, poll, Progress(fraction=0.4, note="Pending"), wait, poll]
     assert result.images == (GeneratedImage(data=IMAGE, seed=42, provider_id="a1"),)
     assert result.reported_cost_usd == Decimal("0.03")
 
 
 def test_a_cost_that_the_result_tells_is_the_later_word():
-    ready = reply({"id": "a1", "status": "Ready", "cost": 5.0, "result": {"sample": "https://x.example/a.png"}})
+    ready = reply(
+        {
+            "id": "a1",
+            "status": "Ready",
+            "cost": 5.0,
+            "result": {"sample": "https://x.example/a.png"},
+        }
+    )
     assert collected(call("flux-2-pro"), ready, FILE).run().reported_cost_usd == Decimal("0.05")
 
 
@@ -43,7 +57,13 @@ def test_a_prompt_of_ours_is_no_revised_one():
     request = imagen.Restyle(image=b"", reference=b"", prompt="in oil")
 
     def told(prompt: str) -> Any:
-        ready = reply({"id": "a1", "status": "Ready", "result": {"sample": "https://x.example/a", "prompt": prompt}})
+        ready = reply(
+            {
+                "id": "a1",
+                "status": "Ready",
+                "result": {"sample": "https://x.example/a", "prompt": prompt},
+            }
+        )
         (image,) = collected(call("flux-2-pro", request=request), ready, FILE).run().images
         assert isinstance(image, GeneratedImage)
         return image.revised_prompt

@@ -1,4 +1,6 @@
-"""Whole exchanges with the simulated Black Forest Labs over real sockets: what comes back, and what both sides book."""
+"""Whole exchanges with the simulated Black Forest Labs over real sockets: what
+comes back, and what both sides book.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +26,34 @@ async def books_are_balanced(client, simulator):
 @pytest.mark.parametrize(
     ("model", "fields", "size", "media_type"),
     [
-        ("flux-2-klein-4b", {"size": "2048x1024", "output_format": "webp"}, (2048, 1024), "image/webp"),
+        (
+            "flux-2-klein-4b",
+            {"size": "2048x1024", "output_format": "webp"},
+            (2048, 1024),
+            "image/webp",
+        ),
         ("flux-2-pro", {}, (1024, 1024), "image/jpeg"),
-        ("flux-2-flex", {"steps": 20, "guidance": 3.5, "safety": "relaxed"}, (1024, 1024), "image/jpeg"),
-        ("flux-3-image", {"aspect_ratio": "16:9", "resolution": "2K", "safety": "strict"}, (2736, 1536), "image/png"),
+        (
+            "flux-2-flex",
+            {"steps": 20, "guidance": 3.5, "safety": "relaxed"},
+            (1024, 1024),
+            "image/jpeg",
+        ),
+        (
+            "flux-3-image",
+            {"aspect_ratio": "16:9", "resolution": "2K", "safety": "strict"},
+            (2736, 1536),
+            "image/png",
+        ),
         ("flux-3-image", {"resolution": "768"}, (768, 768), "image/png"),
         ("flux-kontext-pro", {"aspect_ratio": "1:1"}, (1024, 1024), "image/png"),
         ("flux-pro-1.1", {"size": "1024x768", "output_format": "png"}, (1024, 768), "image/png"),
-        ("flux-pro-1.1-ultra", {"aspect_ratio": "1:1", "options": {"raw": True}}, (2048, 2048), "image/jpeg"),
+        (
+            "flux-pro-1.1-ultra",
+            {"aspect_ratio": "1:1", "options": {"raw": True}},
+            (2048, 2048),
+            "image/jpeg",
+        ),
         ("flux-dev", {"steps": 10, "size": "512x512"}, (512, 512), "image/jpeg"),
     ],
 )
@@ -59,7 +81,9 @@ async def test_a_seed_goes_and_comes_back(tmp_path):
 
 async def test_the_prompt_that_was_drawn_is_told(tmp_path):
     async with open_bfl(tmp_path) as (client, _):
-        image = await client.generate("a cat", model="flux-2-flex", options={"prompt_upsampling": True})
+        image = await client.generate(
+            "a cat", model="flux-2-flex", options={"prompt_upsampling": True}
+        )
         assert image.revised_prompt == "A detailed image of a cat"
         plain = await client.generate("a cat", model="flux-2-flex")
         assert plain.revised_prompt is None
@@ -68,7 +92,9 @@ async def test_the_prompt_that_was_drawn_is_told(tmp_path):
 @pytest.mark.parametrize("model", ["flux-2-klein-4b", "flux-kontext-pro", "flux-3-image"])
 async def test_an_edit_sends_its_images_in_their_order(tmp_path, model):
     async with open_bfl(tmp_path) as (client, simulator):
-        image = await client.edit("put them together", png(RED), png(GREEN), model=model, safety="standard")
+        image = await client.edit(
+            "put them together", png(RED), png(GREEN), model=model, safety="standard"
+        )
         decoded = opened(image)
         assert near(decoded.getpixel((decoded.width // 4, 50)), RED)
         assert near(decoded.getpixel((decoded.width * 3 // 4, 50)), GREEN)
@@ -103,7 +129,9 @@ async def test_a_generation_with_references_sends_them(tmp_path):
 async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path, model):
     async with open_bfl(tmp_path) as (client, simulator):
         prompt = "" if model == "bfl/erase" else "a hat"
-        image = await client.edit(prompt, png(RED), mask=left_mask(), model=model, output_format="png")
+        image = await client.edit(
+            prompt, png(RED), mask=left_mask(), model=model, output_format="png"
+        )
         decoded = opened(image)
         assert decoded.size == (256, 256)
         assert decoded.getpixel((200, 100)) == RED
@@ -114,7 +142,9 @@ async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path, model):
 @pytest.mark.parametrize(("strength", "red"), [(0.0, True), (1.0, False)])
 async def test_a_variation_is_the_nearer_the_less_strength_it_has(tmp_path, strength, red):
     async with open_bfl(tmp_path) as (client, simulator):
-        image = await client.vary(png(RED), strength=strength, model="flux-pro-1.1-ultra", output_format="png")
+        image = await client.vary(
+            png(RED), strength=strength, model="flux-pro-1.1-ultra", output_format="png"
+        )
         assert near(opened(image).getpixel((100, 100)), RED) is red
         await books_are_balanced(client, simulator)
 
@@ -184,14 +214,17 @@ async def test_the_price_list_stands_in_where_no_cost_is_told(tmp_path):
         await books_are_balanced(client, simulator)
 
 
-# --- what goes wrong ------------------------------------------------------------------------------------------------
+# --- what goes wrong ----------------------------------------------------------
 
 
 @pytest.mark.parametrize("charges", [True, False])
 async def test_an_image_that_is_withheld_has_its_cost(tmp_path, charges):
     service = BlackForestLabs(charges_for_moderated=charges)
     settings = {"charges_for_moderated": charges}
-    async with open_bfl(tmp_path, service=service, settings=settings, faults=Withheld()) as (client, simulator):
+    async with open_bfl(tmp_path, service=service, settings=settings, faults=Withheld()) as (
+        client,
+        simulator,
+    ):
         with pytest.raises(imagen.ContentFilterError, match="Content Policy") as caught:
             await client.generate("a cat", model="flux-2-klein-4b")
         assert caught.value.billed == ("yes" if charges else "no")
@@ -213,13 +246,21 @@ async def test_a_link_that_expired_is_signed_anew(tmp_path):
     async with open_bfl(tmp_path, faults=ExpiredLink(status=403)) as (client, simulator):
         image = await client.generate("a cat", model="flux-2-klein-4b", size="1024x1024")
         assert opened(image).size == (1024, 1024)
-        assert [received.kind for received in simulator.received][-4:] == ["poll", "download", "poll", "download"]
+        assert [received.kind for received in simulator.received][-4:] == [
+            "poll",
+            "download",
+            "poll",
+            "download",
+        ]
         await books_are_balanced(client, simulator)
 
 
 async def test_a_link_that_stays_expired_is_billed(tmp_path):
     service = BlackForestLabs(resigns=False)
-    async with open_bfl(tmp_path, service=service, faults=ExpiredLink(status=404)) as (client, simulator):
+    async with open_bfl(tmp_path, service=service, faults=ExpiredLink(status=404)) as (
+        client,
+        simulator,
+    ):
         with pytest.raises(imagen.ProviderError, match="404") as caught:
             await client.generate("a cat", model="flux-2-klein-4b", size="1024x1024")
         assert caught.value.billed == "yes"

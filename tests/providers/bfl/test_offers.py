@@ -1,4 +1,6 @@
-"""The simulated Black Forest Labs takes every value that the catalog offers for its models, and gives what was asked for."""
+"""The simulated Black Forest Labs takes every value that the catalog offers for
+its models, and gives what was asked for.
+"""
 
 from __future__ import annotations
 
@@ -41,17 +43,30 @@ def offers(model: imagen.Model) -> Iterator[dict[str, Any]]:
     for field, offered in values.items():
         yield from ({field: value} for value in offered)
     shaped = "size" if values["size"] else "aspect_ratio"
-    unshaped = {"size", "aspect_ratio", "resolution"} - {shaped, "resolution" if shaped == "aspect_ratio" else shaped}
-    yield {field: offered[-1] for field, offered in values.items() if offered and field not in unshaped}
+    unshaped = {"size", "aspect_ratio", "resolution"} - {
+        shaped,
+        "resolution" if shaped == "aspect_ratio" else shaped,
+    }
+    yield {
+        field: offered[-1] for field, offered in values.items() if offered and field not in unshaped
+    }
     if can.prompt_required:
         yield {"prompt": "x" * can.max_prompt_characters}
 
 
-def requests(model: imagen.Model, images: tuple[bytes, ...], mask: bytes) -> Iterator[imagen.Request]:
-    """Every operation with every offer, and with as many images as the model takes."""
+def requests(
+    model: imagen.Model, images: tuple[bytes, ...], mask: bytes
+) -> Iterator[imagen.Request]:
+    """Every operation with every offer, and with as many images as the model
+    takes.
+    """
     can = model.capabilities
     for fields in offers(model):
-        more: dict[str, Any] = {"prompt": "a cat" if can.prompt_required else "", "model": model.id, **fields}
+        more: dict[str, Any] = {
+            "prompt": "a cat" if can.prompt_required else "",
+            "model": model.id,
+            **fields,
+        }
         if can.required_options:
             more["options"] = dict.fromkeys(can.required_options, "mine")
         for name, value in NEEDED.get(model.id, {}).items():
@@ -63,7 +78,11 @@ def requests(model: imagen.Model, images: tuple[bytes, ...], mask: bytes) -> Ite
             yield imagen.Edit(images=images[:least], mask=mask if can.mask else None, **more)
         if "vary" in can.operations:
             yield imagen.Vary(image=images[0], **more)
-    more = {"model": model.id, **NEEDED.get(model.id, {}), "prompt": "a cat" if can.prompt_required else ""}
+    more = {
+        "model": model.id,
+        **NEEDED.get(model.id, {}),
+        "prompt": "a cat" if can.prompt_required else "",
+    }
     if "generate" in can.operations and can.inputs.max_references:
         yield imagen.Generate(references=images[:1] * can.inputs.max_references, **more)
     if "edit" in can.operations and can.inputs.max_images > 1:
@@ -93,10 +112,15 @@ PRICED = [model for model in MODELS if model.price is not None]
 
 @pytest.mark.parametrize("model", PRICED, ids=lambda model: model.id)
 def test_what_the_catalog_says_of_a_price_is_what_is_billed(model):
-    """Held against the list of the simulator, which was written from the price page by itself."""
+    """Held against the list of the simulator, which was written from the price
+    page by itself.
+    """
     endpoint = ENDPOINTS[model.wire_name]
     if endpoint.usd_by_class:
-        prices = {word.removesuffix("sq").upper(): Decimal(usd) for word, usd in endpoint.usd_by_class.items()}
+        prices = {
+            word.removesuffix("sq").upper(): Decimal(usd)
+            for word, usd in endpoint.usd_by_class.items()
+        }
         for resolution in (None, *model.capabilities.resolutions):
             request = imagen.Generate(prompt="x", resolution=resolution)
             # Nobody publishes that one.

@@ -1,4 +1,6 @@
-"""What is made of Black Forest Labs' answers: recorded ones, every row of the tables, and anything at all."""
+"""What is made of Black Forest Labs' answers: recorded ones, every row of the
+tables, and anything at all.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,16 @@ from tests.providers.bfl.test_requests import FILE, POLL, READY, SUBMITTED
 from tests.providers.stepping import IMAGE, Walk, call, outcome, recorded, reply
 from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
 
-PENDING = reply({"id": "a1", "status": "Pending", "result": None, "progress": 0.5, "details": None, "preview": None})
+PENDING = reply(
+    {
+        "id": "a1",
+        "status": "Pending",
+        "result": None,
+        "progress": 0.5,
+        "details": None,
+        "preview": None,
+    }
+)
 NOT_FOUND = reply({"id": "a1", "status": "Task not found", "result": None})
 LINK = "https://delivery-eu1.bfl.ai/a.png"
 
@@ -48,7 +59,7 @@ def answer(name: str) -> HttpResponse:
     return reply(response["body"], response["status"])
 
 
-# --- recorded -------------------------------------------------------------------------------------------------------
+# --- recorded -----------------------------------------------------------------
 
 
 def test_a_recorded_job_gives_its_image():
@@ -65,7 +76,11 @@ def test_a_recorded_job_gives_its_image():
     assert job.requests[3].url.startswith("https://delivery-eu1.bfl.ai/results/0d/")
     (image,) = result.images
     assert isinstance(image, imagen.GeneratedImage)
-    assert (image.data, image.seed, image.revised_prompt) == (IMAGE, 1752479754028, "PROMPT SHORTENED")
+    assert (image.data, image.seed, image.revised_prompt) == (
+        IMAGE,
+        1752479754028,
+        "PROMPT SHORTENED",
+    )
     assert image.provider_id == "b5b6d620-798f-4eee-b782-c7be269692f1"
     # An older model does not say what it cost.
     assert result.reported_cost_usd is None
@@ -79,7 +94,7 @@ def test_a_recorded_bad_key():
     assert "BFL_API_KEY" in error.message
 
 
-# --- the life of a job ----------------------------------------------------------------------------------------------
+# --- the life of a job --------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -126,7 +141,9 @@ def test_a_job_goes_on_until_it_says_that_it_ended(status):
     going = reply({"id": "a1", "status": status, "progress": 0.25})
     job = polled(going, going, READY, FILE)
     assert job.run().images
-    assert [step for step in job.steps if isinstance(step, Progress)] == [Progress(fraction=0.25, note=status)] * 2
+    assert [step for step in job.steps if isinstance(step, Progress)] == [
+        Progress(fraction=0.25, note=status)
+    ] * 2
     assert len([step for step in job.steps if isinstance(step, Wait)]) == 3
 
 
@@ -148,7 +165,13 @@ def test_a_job_is_given_a_moment_to_be_known():
 
 
 def test_polls_that_cannot_be_read_do_not_lose_a_job():
-    bad = [reply(b"<html>"), reply({}), reply([]), reply({"detail": "slow down"}, 429), reply({"detail": "?"}, 500)]
+    bad = [
+        reply(b"<html>"),
+        reply({}),
+        reply([]),
+        reply({"detail": "slow down"}, 429),
+        reply({"detail": "?"}, 500),
+    ]
     assert polled(*bad, PENDING, *bad, READY, FILE).run().images
     error = polled(*[reply(b"<html>")] * 10).fail()
     assert outcome(error) == (OutcomeUnknownError, "OUTCOME_UNKNOWN", False, "unknown", None)
@@ -163,7 +186,8 @@ def test_a_job_that_never_ends_is_unknown():
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(401, AuthenticationError), (403, AuthenticationError), (400, ProviderError)]
+    ("status", "kind"),
+    [(401, AuthenticationError), (403, AuthenticationError), (400, ProviderError)],
 )
 def test_a_job_that_may_not_be_asked_for_may_be_billed(status, kind):
     error = polled(reply({"detail": "Not authenticated"}, status)).fail()
@@ -173,10 +197,15 @@ def test_a_job_that_may_not_be_asked_for_may_be_billed(status, kind):
 
 @pytest.mark.parametrize("status", [403, 404])
 def test_an_expired_link_is_asked_for_once_more(status):
-    fresh = reply({"status": "Ready", "result": {"sample": "https://delivery-eu1.bfl.ai/fresh.png"}})
+    fresh = reply(
+        {"status": "Ready", "result": {"sample": "https://delivery-eu1.bfl.ai/fresh.png"}}
+    )
     job = polled(READY, reply(b"expired", status), fresh, FILE)
     assert job.run().images
-    assert [request.url for request in job.requests[3:]] == [POLL, "https://delivery-eu1.bfl.ai/fresh.png"]
+    assert [request.url for request in job.requests[3:]] == [
+        POLL,
+        "https://delivery-eu1.bfl.ai/fresh.png",
+    ]
     error = polled(READY, reply(b"expired", status), fresh, reply(b"expired", status)).fail()
     assert outcome(error) == (ProviderError, "API_ERROR", False, "yes", None)
     assert polled(READY, reply(b"expired", status), reply({}, 500)).fail().billed == "yes"
@@ -194,7 +223,9 @@ def test_an_image_without_a_link_was_billed(result):
     assert (type(error), error.billed) == (ProviderError, "yes")
 
 
-@pytest.mark.parametrize(("seed", "kept"), [(7, 7), (None, 3), ("7", 3), (True, 3), (2**70, 3), (1.5, 3)])
+@pytest.mark.parametrize(
+    ("seed", "kept"), [(7, 7), (None, 3), ("7", 3), (True, 3), (2**70, 3), (1.5, 3)]
+)
 def test_a_seed_is_the_one_that_was_told_or_else_the_one_that_was_asked_for(seed, kept):
     ready = reply({"status": "Ready", "result": {"sample": LINK, "seed": seed}})
     (image,) = walk(SUBMITTED, ready, FILE, seed=3).run().images
@@ -202,14 +233,30 @@ def test_a_seed_is_the_one_that_was_told_or_else_the_one_that_was_asked_for(seed
     assert image.seed == kept
 
 
-# --- every row of the tables ----------------------------------------------------------------------------------------
+# --- every row of the tables --------------------------------------------------
 
-DETAIL = {"detail": [{"loc": ["body", "width"], "msg": "Input should be a multiple of 32", "type": "value_error"}]}
+DETAIL = {
+    "detail": [
+        {"loc": ["body", "width"], "msg": "Input should be a multiple of 32", "type": "value_error"}
+    ]
+}
 SUBMISSIONS = {
-    "400": (400, {"detail": "Malformed."}, (InvalidRequestError, "INVALID_PROMPT", False, "no", None)),
+    "400": (
+        400,
+        {"detail": "Malformed."},
+        (InvalidRequestError, "INVALID_PROMPT", False, "no", None),
+    ),
     "401": (401, {"detail": "No key."}, (AuthenticationError, "AUTHENTICATION", False, "no", None)),
-    "402": (402, {"detail": "Insufficient credits."}, (QuotaExceededError, "QUOTA", False, "no", None)),
-    "403": (403, {"detail": "Not authenticated"}, (AuthenticationError, "AUTHENTICATION", False, "no", None)),
+    "402": (
+        402,
+        {"detail": "Insufficient credits."},
+        (QuotaExceededError, "QUOTA", False, "no", None),
+    ),
+    "403": (
+        403,
+        {"detail": "Not authenticated"},
+        (AuthenticationError, "AUTHENTICATION", False, "no", None),
+    ),
     "404": (404, {"detail": "Not Found"}, (ModelNotFoundError, "API_ERROR", False, "no", None)),
     "413": (413, b"", (InvalidRequestError, "INVALID_PROMPT", False, "no", None)),
     "422 field": (422, DETAIL, (InvalidRequestError, "INVALID_PROMPT", False, "no", None)),
@@ -218,10 +265,18 @@ SUBMISSIONS = {
         {"id": "a1", "status": "Request Moderated"},
         (ContentFilterError, "CONTENT_FILTER", False, "unknown", None),
     ),
-    "503 failed": (503, {"id": "a1", "status": "Error"}, (ProviderError, "API_ERROR", True, "unknown", None)),
+    "503 failed": (
+        503,
+        {"id": "a1", "status": "Error"},
+        (ProviderError, "API_ERROR", True, "unknown", None),
+    ),
     "409": (409, {"message": "Conflict."}, (InvalidRequestError, "API_ERROR", False, "no", None)),
     "429": (429, {"detail": "Too many tasks."}, (RateLimitError, "RATE_LIMIT", True, "no", None)),
-    "429 words": (429, {"error": "Please try again in 12s."}, (RateLimitError, "RATE_LIMIT", True, "no", 12.0)),
+    "429 words": (
+        429,
+        {"error": "Please try again in 12s."},
+        (RateLimitError, "RATE_LIMIT", True, "no", 12.0),
+    ),
     "301": (301, b"", (ProviderError, "API_ERROR", False, "no", None)),
     "408": (408, b"", (ProviderError, "API_ERROR", True, "unknown", None)),
     "500": (500, {"detail": "Oops."}, (ProviderError, "API_ERROR", True, "unknown", None)),
@@ -231,7 +286,9 @@ SUBMISSIONS = {
 }
 
 
-@pytest.mark.parametrize(("status", "body", "expected"), SUBMISSIONS.values(), ids=SUBMISSIONS.keys())
+@pytest.mark.parametrize(
+    ("status", "body", "expected"), SUBMISSIONS.values(), ids=SUBMISSIONS.keys()
+)
 def test_a_submission_that_is_refused_has_its_class(status, body, expected):
     assert outcome(walk(reply(body, status)).fail()) == expected
 
@@ -254,8 +311,14 @@ ENDS = {
 
 @pytest.mark.parametrize("http", [200, 422, 503])
 @pytest.mark.parametrize(("status", "expected"), ENDS.items(), ids=ENDS.keys())
-def test_a_job_that_ends_without_an_image_has_its_class_whatever_the_http_code(status, expected, http):
-    body = {"id": "a1", "status": status, "details": {"Moderation Reasons": ["Derivative Works Filter", "Nudity"]}}
+def test_a_job_that_ends_without_an_image_has_its_class_whatever_the_http_code(
+    status, expected, http
+):
+    body = {
+        "id": "a1",
+        "status": status,
+        "details": {"Moderation Reasons": ["Derivative Works Filter", "Nudity"]},
+    }
     error = polled(PENDING, reply(body, http)).fail()
     assert outcome(error) == expected
     assert "Derivative Works Filter, Nudity." in error.message
@@ -283,13 +346,18 @@ def test_a_withheld_image_has_a_reason_in_any_case(details):
     assert withheld.reason
 
 
-# --- anything at all ------------------------------------------------------------------------------------------------
+# --- anything at all ----------------------------------------------------------
 
 SAMPLES: tuple[dict[str, Any], ...] = (
     json.loads(SUBMITTED.body),
     json.loads(PENDING.body),
     json.loads(READY.body),
-    {"id": "a1", "status": "Content Moderated", "details": {"Moderation Reasons": ["x"]}, "cost": 3},
+    {
+        "id": "a1",
+        "status": "Content Moderated",
+        "details": {"Moderation Reasons": ["x"]},
+        "cost": 3,
+    },
     {"id": "a1", "status": "Error", "details": {"error": "x"}},
     DETAIL,
 )
@@ -301,7 +369,10 @@ bodies = st.one_of(
     st.integers(1, 100_000).map(lambda depth: b'{"details":' + b"[" * depth),
 )
 answers = st.builds(
-    lambda status, body, more: HttpResponse(status=status, headers=more, body=body), statuses, bodies, headers
+    lambda status, body, more: HttpResponse(status=status, headers=more, body=body),
+    statuses,
+    bodies,
+    headers,
 )
 
 

@@ -1,4 +1,6 @@
-"""What is sent to Black Forest Labs, stepped by hand and held against the published schema."""
+"""What is sent to Black Forest Labs, stepped by hand and held against the
+published schema.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,30 @@ from PIL import Image as PillowImage
 import imagen
 from imagen import ConfigurationError, HttpRequest, InvalidRequestError, JobAccepted, Wait
 from imagen.providers import bfl
-from tests.providers.stepping import CATALOG, IMAGE, Walk, call, input_image, mask_image, reply, schema
+from tests.providers.stepping import (
+    CATALOG,
+    IMAGE,
+    Walk,
+    call,
+    input_image,
+    mask_image,
+    reply,
+    schema,
+)
 
 MODELS = [model.id for model in CATALOG if model.provider == "bfl" and model.lifecycle.live]
 POLL = "https://api.eu1.bfl.ai/v1/get_result?id=a1"
 SUBMITTED = reply({"id": "a1", "polling_url": POLL, "cost": 3.0, "input_mp": 0.0, "output_mp": 1.0})
-READY = reply({"id": "a1", "status": "Ready", "result": {"sample": "https://delivery-eu1.bfl.ai/a.png", "seed": 42}})
+READY = reply(
+    {
+        "id": "a1",
+        "status": "Ready",
+        "result": {"sample": "https://delivery-eu1.bfl.ai/a.png", "seed": 42},
+    }
+)
 FILE = reply(IMAGE)
-# The schemas of the endpoints; the tools and FLUX 3 are newer than the published description.
+# The schemas of the endpoints; the tools and FLUX 3 are newer than the
+# published description.
 SCHEMAS = {
     "flux-2-klein-4b": "Flux2KleinInputs",
     "flux-2-klein-9b": "Flux2KleinInputs",
@@ -42,7 +60,14 @@ SCHEMAS = {
     "flux-pro-1.0-fill-finetuned": "FinetuneFluxProFillInputs",
     "flux-pro-1.0-expand": "FluxProExpandInputs",
 }
-NEWER = {"flux-3-image", "flux-3-image-klein", "bfl/erase", "bfl/outpainting", "bfl/deblur", "bfl/try-on"}
+NEWER = {
+    "flux-3-image",
+    "flux-3-image-klein",
+    "bfl/erase",
+    "bfl/outpainting",
+    "bfl/deblur",
+    "bfl/try-on",
+}
 ONE, TWO = input_image(300, 300), input_image(300, 300, color="red")
 BASE64_ONE, BASE64_TWO = (pybase64.b64encode(image.data).decode() for image in (ONE, TWO))
 
@@ -83,13 +108,19 @@ def full_request(model: imagen.Model, operation: str) -> imagen.Call:
             return call(model, request=request, images=images, mask=mask)
         case "vary":
             strength = 0.3 if can.strength else None
-            return call(model, request=imagen.Vary(image="x", strength=strength, **fields), images=(ONE,))
+            return call(
+                model, request=imagen.Vary(image="x", strength=strength, **fields), images=(ONE,)
+            )
         case _:
             request = imagen.Restyle(image="x", reference="y", **fields)
             return call(model, request=request, images=(ONE,), references=(TWO,))
 
 
-EVERYTHING = [(model, operation) for model in MODELS for operation in CATALOG.find(model).capabilities.operations]
+EVERYTHING = [
+    (model, operation)
+    for model in MODELS
+    for operation in CATALOG.find(model).capabilities.operations
+]
 
 
 @pytest.mark.parametrize(("model", "operation"), EVERYTHING)
@@ -102,7 +133,8 @@ def test_bodies_keep_the_published_schema(model, operation):
         return
     published = schema("bfl", SCHEMAS[model])
     jsonschema.validate(walk.body, published)
-    # The schema lets unknown fields pass, and the service passes over them: none may be sent.
+    # The schema lets unknown fields pass, and the service passes over them:
+    # none may be sent.
     assert walk.body.keys() <= published["properties"].keys()
 
 
@@ -113,17 +145,31 @@ def test_every_model_is_held_against_a_schema_or_known_to_be_newer():
 @pytest.mark.parametrize("model", ["flux-3-image", "flux-3-image-klein"])
 def test_flux_3_gets_no_field_beyond_its_own(model):
     for operation in ("generate", "edit", "restyle"):
-        walk = walked(bfl.PROVIDER.operations[operation], full_request(CATALOG.find(model), operation))
-        assert walk.body.keys() == {"prompt", "images", "aspect_ratio", "resolution", "safety_tolerance"}
+        walk = walked(
+            bfl.PROVIDER.operations[operation], full_request(CATALOG.find(model), operation)
+        )
+        assert walk.body.keys() == {
+            "prompt",
+            "images",
+            "aspect_ratio",
+            "resolution",
+            "safety_tolerance",
+        }
         assert walk.body["images"] == [BASE64_ONE, BASE64_TWO]
         assert walk.body["resolution"] == "2k"
         assert walk.body["safety_tolerance"] == 4
 
 
 def test_a_job_is_submitted_asked_for_and_fetched():
-    walk = walked(bfl.generate, call("flux-2-pro", prompt="a cat", size="1024x768", seed=7, safety="strict"))
+    walk = walked(
+        bfl.generate, call("flux-2-pro", prompt="a cat", size="1024x768", seed=7, safety="strict")
+    )
     submission, poll, file = walk.requests
-    assert (submission.method, submission.url, submission.repeatable) == ("POST", "v1/flux-2-pro", False)
+    assert (submission.method, submission.url, submission.repeatable) == (
+        "POST",
+        "v1/flux-2-pro",
+        False,
+    )
     assert submission.headers == {"content-type": "application/json"}
     assert json.loads(submission.body) == {
         "prompt": "a cat",
@@ -133,7 +179,9 @@ def test_a_job_is_submitted_asked_for_and_fetched():
         "safety_tolerance": 0,
     }
     assert poll == HttpRequest(method="GET", url=POLL, repeatable=True)
-    assert file == HttpRequest(method="GET", url="https://delivery-eu1.bfl.ai/a.png", repeatable=True, collects=True)
+    assert file == HttpRequest(
+        method="GET", url="https://delivery-eu1.bfl.ai/a.png", repeatable=True, collects=True
+    )
     assert walk.steps[1:3] == [
         JobAccepted(job_id="a1", poll_url=POLL, reported_cost_usd=Decimal("0.03")),
         Wait(seconds=1.0, job_id="a1"),
@@ -160,9 +208,13 @@ def test_safety_is_on_the_scale_of_the_family(model, safety, tolerance):
     assert walked(bfl.generate, call(model, safety=safety)).body["safety_tolerance"] == tolerance
 
 
-@pytest.mark.parametrize(("resolution", "word"), [("768", "768sq"), ("1K", "1k"), ("1.5K", "1.5k"), ("4K", "4k")])
+@pytest.mark.parametrize(
+    ("resolution", "word"), [("768", "768sq"), ("1K", "1k"), ("1.5K", "1.5k"), ("4K", "4k")]
+)
 def test_resolutions_have_their_words(resolution, word):
-    assert walked(bfl.generate, call("flux-3-image", resolution=resolution)).body["resolution"] == word
+    assert (
+        walked(bfl.generate, call("flux-3-image", resolution=resolution)).body["resolution"] == word
+    )
 
 
 def test_images_are_numbered_in_their_order():
@@ -173,7 +225,10 @@ def test_images_are_numbered_in_their_order():
 
 def test_a_mask_is_white_where_the_image_changes():
     request = imagen.Edit(prompt="a hat", images=("a",), mask="m", steps=15)
-    body = walked(bfl.edit, call("flux-pro-1.0-fill", request=request, images=(ONE,), mask=mask_image(300, 300))).body
+    body = walked(
+        bfl.edit,
+        call("flux-pro-1.0-fill", request=request, images=(ONE,), mask=mask_image(300, 300)),
+    ).body
     assert body.keys() == {"prompt", "image", "mask", "steps"}
     mask = PillowImage.open(io.BytesIO(pybase64.b64decode(body["mask"])))
     assert (mask.mode, mask.size) == ("L", (300, 300))
@@ -183,13 +238,18 @@ def test_a_mask_is_white_where_the_image_changes():
 def test_a_tool_without_a_prompt_gets_none():
     request = imagen.Edit(prompt="please", images=("a",), mask="m")
     walk = Walk(
-        bfl.edit(call("bfl/erase", request=request, images=(ONE,), mask=mask_image(300, 300))), SUBMITTED, READY, FILE
+        bfl.edit(call("bfl/erase", request=request, images=(ONE,), mask=mask_image(300, 300))),
+        SUBMITTED,
+        READY,
+        FILE,
     )
     (adjustment,) = walk.run().adjustments
     assert (adjustment.field, adjustment.asked, adjustment.sent) == ("prompt", "please", None)
     assert walk.body.keys() == {"image", "mask"}
     strict = msgspec.structs.replace(request, strict=True)
-    walk = Walk(bfl.edit(call("bfl/erase", request=strict, images=(ONE,), mask=mask_image(300, 300))))
+    walk = Walk(
+        bfl.edit(call("bfl/erase", request=strict, images=(ONE,), mask=mask_image(300, 300)))
+    )
     assert isinstance(walk.fail(), InvalidRequestError)
 
 
@@ -206,7 +266,9 @@ def test_options_go_along_as_they_are():
     assert body == {"prompt": "a cat", **options}
 
 
-@pytest.mark.parametrize("field", ["prompt", "width", "resolution", "images", "input_image_2", "mask"])
+@pytest.mark.parametrize(
+    "field", ["prompt", "width", "resolution", "images", "input_image_2", "mask"]
+)
 def test_options_may_not_replace_what_has_a_parameter(field):
     walk = Walk(bfl.generate(call("flux-2-pro", options={field: "x"})))
     assert isinstance(walk.fail(), InvalidRequestError)

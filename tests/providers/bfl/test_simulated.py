@@ -1,4 +1,6 @@
-"""The simulated Black Forest Labs refuses what the real one would, so that an adapter that is wrong fails against it."""
+"""The simulated Black Forest Labs refuses what the real one would, so that an
+adapter that is wrong fails against it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,13 @@ import pybase64
 import pytest
 from PIL import Image as PillowImage
 
-from imagen.testing.simulator import NotAllowed, QuotaExhausted, RateLimited, ServerError, open_simulator
+from imagen.testing.simulator import (
+    NotAllowed,
+    QuotaExhausted,
+    RateLimited,
+    ServerError,
+    open_simulator,
+)
 from tests.providers.bfl.clients import RED, left_mask, png
 
 KEY = {"x-key": "test-key"}
@@ -28,7 +36,11 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "field of another family": ("flux-3-image", {"prompt": "x", "seed": 3}, "seed"),
     "field of another endpoint": ("flux-kontext-pro", {"prompt": "x", "width": 512}, "width"),
     "text for a number": ("flux-2-pro", {"prompt": "x", "seed": "3"}, "seed"),
-    "number out of range": ("flux-2-pro", {"prompt": "x", "safety_tolerance": 6}, "safety_tolerance"),
+    "number out of range": (
+        "flux-2-pro",
+        {"prompt": "x", "safety_tolerance": 6},
+        "safety_tolerance",
+    ),
     "fraction": ("flux-2-flex", {"prompt": "x", "steps": 2.5}, "steps"),
     "text for a flag": ("flux-dev", {"prompt_upsampling": "yes"}, "prompt_upsampling"),
     "number for a text": ("flux-dev", {"prompt": 3}, "prompt"),
@@ -52,7 +64,9 @@ WRONG: dict[str, tuple[str, Any, str]] = {
 @pytest.mark.parametrize(("model", "body", "field"), WRONG.values(), ids=WRONG.keys())
 async def test_a_wrong_request_is_refused_and_costs_nothing(model, body, field):
     async with open_simulator() as simulator, httpx2.AsyncClient() as http:
-        response = await http.post(f"{simulator.base_url('bfl')}/v1/{model}", json=body, headers=KEY)
+        response = await http.post(
+            f"{simulator.base_url('bfl')}/v1/{model}", json=body, headers=KEY
+        )
         assert response.status_code == 422
         assert response.json()["detail"][0]["loc"] == ["body", field]
         assert not simulator.bills
@@ -90,7 +104,9 @@ async def test_paths_and_keys(method, path, headers, status):
 )
 async def test_it_declines_in_its_own_words(fault, status):
     async with open_simulator(faults=fault) as simulator, httpx2.AsyncClient() as http:
-        response = await http.post(f"{simulator.base_url('bfl')}/v1/flux-2-pro", json={"prompt": "x"}, headers=KEY)
+        response = await http.post(
+            f"{simulator.base_url('bfl')}/v1/flux-2-pro", json={"prompt": "x"}, headers=KEY
+        )
         assert response.status_code == status
         assert response.json()["detail"]
         if status == 429:
@@ -101,10 +117,15 @@ async def test_a_size_of_flux_2_is_rounded_and_zero_follows_the_input():
     async with open_simulator() as simulator, httpx2.AsyncClient() as http:
         for body, size in (
             ({"width": 1000, "height": 600}, (992, 592)),
-            ({"width": 0, "height": 0, "input_image": f"data:image/png;base64,{IMAGE}"}, (256, 256)),
+            (
+                {"width": 0, "height": 0, "input_image": f"data:image/png;base64,{IMAGE}"},
+                (256, 256),
+            ),
         ):
             taken = await http.post(
-                f"{simulator.base_url('bfl')}/v1/flux-2-pro", json={"prompt": "x", **body}, headers=KEY
+                f"{simulator.base_url('bfl')}/v1/flux-2-pro",
+                json={"prompt": "x", **body},
+                headers=KEY,
             )
             ready = await http.get(taken.json()["polling_url"], headers=KEY)
             file = await http.get(ready.json()["result"]["sample"])

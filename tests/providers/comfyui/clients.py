@@ -25,12 +25,18 @@ async def open_comfyui(
     models: dict[str, Any] | None = None,
     **simulated: Any,
 ) -> AsyncIterator[tuple[imagen.Client, Simulator]]:
-    """A client that looks for its job every 10 ms where it does not listen, or hears nothing for a second."""
+    """A client that looks for its job every 10 ms where it does not listen, or
+    hears nothing for a second.
+    """
     async with open_simulator(ComfyUI(**(service or {})), **simulated) as simulator:
-        loaded = imagen.load_settings({"COMFYUI_URL": simulator.base_url("comfyui"), "IMAGEN_HOME": str(home)})
+        loaded = imagen.load_settings(
+            {"COMFYUI_URL": simulator.base_url("comfyui"), "IMAGEN_HOME": str(home)}
+        )
         access = loaded.access["comfyui"]
         quick = {"poll_seconds": 0.01, "silence_seconds": 1.0}
-        changed = msgspec.structs.replace(access, settings={**access.settings, **quick, **(settings or {})})
+        changed = msgspec.structs.replace(
+            access, settings={**access.settings, **quick, **(settings or {})}
+        )
         loaded = msgspec.structs.replace(
             loaded, retry=RETRY, models=models or {}, access={**loaded.access, "comfyui": changed}
         )

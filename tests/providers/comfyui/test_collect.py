@@ -1,4 +1,6 @@
-"""What another process knows of a job of ComfyUI: where it stands, and what was ordered."""
+"""What another process knows of a job of ComfyUI: where it stands, and what was
+ordered.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,15 @@ from typing import Any
 import pytest
 
 import imagen
-from imagen import Adjustment, Cancellable, GeneratedImage, HttpResponse, JobAccepted, Progress, Wait
+from imagen import (
+    Adjustment,
+    Cancellable,
+    GeneratedImage,
+    HttpResponse,
+    JobAccepted,
+    Progress,
+    Wait,
+)
 from imagen.providers.comfyui import _adapter as comfyui
 from tests.providers.comfyui.test_replies import EMPTY, FILE, JOB, LIST, TAKEN, past, queue
 from tests.providers.stepping import IMAGE, Walk, call, input_image, reply
@@ -18,7 +28,10 @@ DONE = past()
 
 def collected(*responses: HttpResponse, **more: Any) -> Walk:
     return Walk(
-        comfyui.collect(call("comfyui", **more), JobAccepted(job_id=JOB, poll_url=f"history/{JOB}")), *responses
+        comfyui.collect(
+            call("comfyui", **more), JobAccepted(job_id=JOB, poll_url=f"history/{JOB}")
+        ),
+        *responses,
     )
 
 
@@ -32,12 +45,15 @@ def past_of(extra: object) -> HttpResponse:
 def ordered(walk: Walk) -> Any:
     """The extra data of an order."""
     walk.run()
-    return next(json.loads(request.body) for request in walk.requests if request.url == "prompt")["extra_data"]
+    return next(json.loads(request.body) for request in walk.requests if request.url == "prompt")[
+        "extra_data"
+    ]
 
 
 def test_the_seed_that_was_chosen_is_found_again():
     drawn = Walk(
-        comfyui.PROVIDER.operations["generate"](call("comfyui", settings={"socket": False})), *(LIST, TAKEN, DONE, FILE)
+        comfyui.PROVIDER.operations["generate"](call("comfyui", settings={"socket": False})),
+        *(LIST, TAKEN, DONE, FILE),
     )
     extra = ordered(drawn)
     (image,) = collected(past_of(extra), FILE).run().images
@@ -45,7 +61,9 @@ def test_the_seed_that_was_chosen_is_found_again():
 
 
 def test_so_is_what_was_left_out():
-    request = imagen.Enhance(image=b"", prompt="a cat", options={"upscaler": "x", "extra_data": {"mine": 1}})
+    request = imagen.Enhance(
+        image=b"", prompt="a cat", options={"upscaler": "x", "extra_data": {"mine": 1}}
+    )
     asked = call("comfyui", request=request, images=(input_image(),), settings={"socket": False})
     walk = Walk(comfyui.enhance(asked), *(reply({"name": "a.png"}), TAKEN, DONE, FILE))
     extra = ordered(walk)
@@ -57,22 +75,36 @@ def test_so_is_what_was_left_out():
 
 def test_extra_data_that_is_none_is_left_to_the_server():
     asked = call("comfyui", settings={"socket": False}, options={"extra_data": "mine"})
-    assert ordered(Walk(comfyui.PROVIDER.operations["generate"](asked), *(LIST, TAKEN, DONE, FILE))) == "mine"
+    assert (
+        ordered(Walk(comfyui.PROVIDER.operations["generate"](asked), *(LIST, TAKEN, DONE, FILE)))
+        == "mine"
+    )
 
 
 @pytest.mark.parametrize(
-    "extra", [None, [], {}, {"imagen": 5}, {"imagen": {"seed": "x"}}, {"imagen": {"seed": 2**70}}], ids=str
+    "extra",
+    [None, [], {}, {"imagen": 5}, {"imagen": {"seed": "x"}}, {"imagen": {"seed": 2**70}}],
+    ids=str,
 )
 def test_a_note_that_is_none_loses_no_image(extra):
-    assert collected(past_of(extra), FILE).run().images == (GeneratedImage(data=IMAGE, provider_id=f"{JOB}#1"),)
+    assert collected(past_of(extra), FILE).run().images == (
+        GeneratedImage(data=IMAGE, provider_id=f"{JOB}#1"),
+    )
 
 
 def test_a_job_that_goes_on_is_waited_for_and_can_be_stopped():
     walk = collected(EMPTY, queue(pending=[[1, JOB]]), EMPTY, queue(running=[[1, JOB]]), DONE, FILE)
     assert walk.run().images
-    stops = [step.request.url for step in walk.steps if isinstance(step, Cancellable) and step.request is not None]
+    stops = [
+        step.request.url
+        for step in walk.steps
+        if isinstance(step, Cancellable) and step.request is not None
+    ]
     assert stops == ["queue", "interrupt"]
-    assert [step.note for step in walk.steps if isinstance(step, Progress)] == ["number 1 in the queue", "drawing"]
+    assert [step.note for step in walk.steps if isinstance(step, Progress)] == [
+        "number 1 in the queue",
+        "drawing",
+    ]
     assert {step.job_id for step in walk.steps if isinstance(step, Wait)} == {JOB}
     assert not any(request.method == "POST" for request in walk.requests)
 

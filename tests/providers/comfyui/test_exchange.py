@@ -1,4 +1,6 @@
-"""Whole exchanges with the simulated ComfyUI over real sockets, WebSockets among them."""
+"""Whole exchanges with the simulated ComfyUI over real sockets, WebSockets
+among them.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ FREE = imagen.Cost(usd=0, source="estimated")
 
 
 def posted(simulator: Simulator) -> list[dict[str, Any]]:
-    return [json.loads(received.body) for received in simulator.received if received.kind == "create"]
+    return [
+        json.loads(received.body) for received in simulator.received if received.kind == "create"
+    ]
 
 
 def kinds(simulator: Simulator) -> list[str]:
@@ -40,14 +44,23 @@ def kinds(simulator: Simulator) -> list[str]:
 
 async def books_are_balanced(client: imagen.Client, simulator: Simulator) -> None:
     spending = await client.spending()
-    assert spending.settled_usd == simulator.billed_usd == spending.reserved_usd == spending.unknown_usd == 0
+    assert (
+        spending.settled_usd
+        == simulator.billed_usd
+        == spending.reserved_usd
+        == spending.unknown_usd
+        == 0
+    )
     assert all(bill.delivered for bill in simulator.bills)
     assert not simulator.leaks
 
 
 @pytest.mark.parametrize("socket", [True, False])
 async def test_an_image_costs_nothing(tmp_path, socket):
-    async with open_comfyui(tmp_path, settings={"socket": socket}, latency=0.05) as (client, simulator):
+    async with open_comfyui(tmp_path, settings={"socket": socket}, latency=0.05) as (
+        client,
+        simulator,
+    ):
         image = await client.generate(
             "a cat",
             size="512x768",
@@ -63,7 +76,11 @@ async def test_an_image_costs_nothing(tmp_path, socket):
         graph = body["prompt"]
         sampler = graph["5"]["inputs"]
         assert (sampler["seed"], sampler["steps"], sampler["cfg"]) == (7, 12, 5.5)
-        assert (sampler["sampler_name"], sampler["scheduler"], sampler["denoise"]) == ("dpmpp_2m", "normal", 1.0)
+        assert (sampler["sampler_name"], sampler["scheduler"], sampler["denoise"]) == (
+            "dpmpp_2m",
+            "normal",
+            1.0,
+        )
         assert [graph[id]["inputs"]["text"] for id in ("2", "3")] == ["a cat", "dogs"]
         # The first in the folder, where none is named.
         assert graph["1"]["inputs"]["ckpt_name"] == "sd15.safetensors"
@@ -79,7 +96,11 @@ async def test_a_socket_spares_the_questions(tmp_path):
         # One look when it has ended, where the socket said everything before.
         assert kinds(simulator) == ["list", "other", "create", "poll", "download"]
         await books_are_balanced(client, simulator)
-    told = [event for event in events if isinstance(event, imagen.ProgressReported) and event.fraction is not None]
+    told = [
+        event
+        for event in events
+        if isinstance(event, imagen.ProgressReported) and event.fraction is not None
+    ]
     assert [event.fraction for event in told] == sorted(event.fraction for event in told)
     assert len(told) > 5
     assert told[-1].note == f"step {round(told[-1].fraction * 20)} of 20"
@@ -90,7 +111,12 @@ async def test_a_socket_spares_the_questions(tmp_path):
 
 @pytest.mark.parametrize(
     "service",
-    [{"sockets": False}, {"breaks_socket": True}, {"takes_ids": False}, {"takes_ids": False, "sockets": False}],
+    [
+        {"sockets": False},
+        {"breaks_socket": True},
+        {"takes_ids": False},
+        {"takes_ids": False, "sockets": False},
+    ],
 )
 async def test_a_server_that_can_do_less_is_asked(tmp_path, service):
     async with open_comfyui(tmp_path, latency=0.05, service=service) as (client, simulator):
@@ -118,7 +144,10 @@ async def test_several_images_are_one_job(tmp_path):
 async def test_jobs_wait_for_one_another_and_say_so(tmp_path):
     events: list[imagen.Event] = []
     settings = {"socket": False}
-    async with open_comfyui(tmp_path, latency=0.1, on_event=events.append, settings=settings) as (client, simulator):
+    async with open_comfyui(tmp_path, latency=0.1, on_event=events.append, settings=settings) as (
+        client,
+        simulator,
+    ):
         async with client.open_batch("a cat", n=3, size="64x64") as batch:
             assert all([isinstance(outcome, imagen.Image) async for outcome in batch])
         await books_are_balanced(client, simulator)
@@ -129,7 +158,9 @@ async def test_jobs_wait_for_one_another_and_say_so(tmp_path):
 @pytest.mark.parametrize("count", [1, 2])
 async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path, count):
     async with open_comfyui(tmp_path) as (client, simulator):
-        request = imagen.Edit(prompt="a hat", images=(png(RED, (256, 248)),), mask=left_mask((256, 248)))
+        request = imagen.Edit(
+            prompt="a hat", images=(png(RED, (256, 248)),), mask=left_mask((256, 248))
+        )
         async with client.open_batch(request, n=count, together=True) as batch:
             images = [outcome async for outcome in batch]
         for image in images:
@@ -161,7 +192,12 @@ async def test_an_image_is_enlarged(tmp_path, scale, side):
 
 
 async def test_a_checkpoint_and_its_ways_are_named_in_the_catalog(tmp_path):
-    wire = {"checkpoint": "sdxl.safetensors", "steps": 4, "guidance": 1.0, "sampler": "euler_ancestral"}
+    wire = {
+        "checkpoint": "sdxl.safetensors",
+        "steps": 4,
+        "guidance": 1.0,
+        "sampler": "euler_ancestral",
+    }
     models = {
         "turbo": {"like": "comfyui", "wire": wire},
         "other": {"like": "comfyui", "wire_name": "nobody.safetensors"},
@@ -170,9 +206,15 @@ async def test_a_checkpoint_and_its_ways_are_named_in_the_catalog(tmp_path):
         await client.generate("a cat", model="turbo", size="64x64")
         (body,) = posted(simulator)
         sampler = body["prompt"]["5"]["inputs"]
-        assert (sampler["steps"], sampler["cfg"], sampler["sampler_name"]) == (4, 1.0, "euler_ancestral")
+        assert (sampler["steps"], sampler["cfg"], sampler["sampler_name"]) == (
+            4,
+            1.0,
+            "euler_ancestral",
+        )
         assert body["prompt"]["1"]["inputs"]["ckpt_name"] == "sdxl.safetensors"
-        with pytest.raises(imagen.InvalidRequestError, match="CheckpointLoaderSimple: Value not in list") as caught:
+        with pytest.raises(
+            imagen.InvalidRequestError, match="CheckpointLoaderSimple: Value not in list"
+        ) as caught:
             await client.generate("a cat", model="other")
         assert (caught.value.code, caught.value.billed) == ("INVALID_PROMPT", "no")
 
@@ -187,12 +229,16 @@ async def test_an_empty_folder_says_what_to_do(tmp_path):
 async def test_the_checkpoints_are_listed(tmp_path):
     async with open_comfyui(tmp_path) as (client, _):
         found = await client.discover()
-        listed = {model.wire_name for model in found.models if model.listed and model.provider == "comfyui"}
+        listed = {
+            model.wire_name
+            for model in found.models
+            if model.listed and model.provider == "comfyui"
+        }
         assert listed == {"sd15.safetensors", "sdxl.safetensors"}
         assert (await client.probe("comfyui")).usable
 
 
-# --- what goes wrong ------------------------------------------------------------------------------------------------
+# --- what goes wrong ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -227,14 +273,20 @@ async def test_a_job_that_the_server_forgot_is_given_up(tmp_path):
 async def test_polls_that_fail_are_asked_again(tmp_path):
     polls = [Overloaded(), Reset(), None, ServerError()]
     settings = {"socket": False}
-    async with open_comfyui(tmp_path, poll_faults=polls, settings=settings, latency=0.05) as (client, simulator):
+    async with open_comfyui(tmp_path, poll_faults=polls, settings=settings, latency=0.05) as (
+        client,
+        simulator,
+    ):
         await client.generate("a cat", size="64x64")
         await books_are_balanced(client, simulator)
 
 
 @pytest.mark.parametrize("socket", [True, False])
 async def test_who_leaves_interrupts_what_runs_and_takes_out_what_waits(tmp_path, socket):
-    async with open_comfyui(tmp_path, latency=30.0, settings={"socket": socket}) as (client, simulator):
+    async with open_comfyui(tmp_path, latency=30.0, settings={"socket": socket}) as (
+        client,
+        simulator,
+    ):
         request = imagen.Generate(prompt="a cat", model="comfyui", size="64x64")
         async with trio.open_nursery() as nursery:
             nursery.cancel_scope.deadline = trio.current_time() + 10
@@ -243,7 +295,8 @@ async def test_who_leaves_interrupts_what_runs_and_takes_out_what_waits(tmp_path
             nursery.start_soon(client.generate, request)
             while len(list(posted(simulator))) < 2:
                 await trio.sleep(0.01)
-            # Both leave together, when the first one has been told that it runs.
+            # Both leave together, when the first one has been told that it
+            # runs.
             await trio.sleep(0.5)
             nursery.cancel_scope.cancel()
         with trio.fail_after(5):

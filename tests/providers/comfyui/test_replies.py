@@ -1,4 +1,6 @@
-"""What is made of ComfyUI's answers and of what its socket tells: every row of the tables, and anything at all."""
+"""What is made of ComfyUI's answers and of what its socket tells: every row of
+the tables, and anything at all.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,13 @@ def past(outputs: object = None, **status: object) -> HttpResponse:
     told = {"status_str": "success", "completed": True, "messages": [], **status}
     shown = {"9": {"images": [{"filename": "a b&c.png", "subfolder": "x/y", "type": "output"}]}}
     return reply(
-        {JOB: {"prompt": [1, JOB, {}, {}, ["9"]], "outputs": shown if outputs is None else outputs, "status": told}}
+        {
+            JOB: {
+                "prompt": [1, JOB, {}, {}, ["9"]],
+                "outputs": shown if outputs is None else outputs,
+                "status": told,
+            }
+        }
     )
 
 
@@ -70,14 +78,22 @@ def polled(*responses: HttpResponse, **more: Any) -> Walk:
     return walk(TAKEN, *responses, **more)
 
 
-# --- requests -------------------------------------------------------------------------------------------------------
+# --- requests -----------------------------------------------------------------
 
 
 def test_a_job_is_announced_before_it_is_sent():
     made = polled(past(), FILE, seed=5)
     result = made.run()
     kinds = [type(step).__name__ for step in made.steps]
-    assert kinds == ["HttpRequest", "Accepted", "Cancellable", "HttpRequest", "Accepted", "HttpRequest", "HttpRequest"]
+    assert kinds == [
+        "HttpRequest",
+        "Accepted",
+        "Cancellable",
+        "HttpRequest",
+        "Accepted",
+        "HttpRequest",
+        "HttpRequest",
+    ]
     assert made.steps[1] == JobAccepted(job_id=JOB, poll_url=f"history/{JOB}")
     listing, order, look, view = made.requests
     assert (listing.url, listing.repeatable) == ("models/checkpoints", True)
@@ -91,7 +107,10 @@ def test_a_job_is_announced_before_it_is_sent():
 
 
 def test_a_job_is_taken_out_of_the_queue_and_interrupted_when_it_runs():
-    waiting, running = queue(pending=[[7, "other"], [9, JOB], [8, "third"]]), queue(running=[[7, JOB]])
+    waiting, running = (
+        queue(pending=[[7, "other"], [9, JOB], [8, "third"]]),
+        queue(running=[[7, JOB]]),
+    )
     made = polled(EMPTY, waiting, EMPTY, running, EMPTY, running, past(), FILE)
     made.run()
     stops = [step.request for step in made.steps if isinstance(step, Cancellable)]
@@ -104,7 +123,9 @@ def test_a_job_is_taken_out_of_the_queue_and_interrupted_when_it_runs():
 
 
 def test_an_id_that_the_server_chose_is_the_one_that_counts():
-    made = walk(reply({"prompt_id": "its/own"}), EMPTY, queue(), reply({"its/own": {"outputs": {}}}))
+    made = walk(
+        reply({"prompt_id": "its/own"}), EMPTY, queue(), reply({"its/own": {"outputs": {}}})
+    )
     made.fail()
     assert [step.job_id for step in made.steps if isinstance(step, JobAccepted)] == [JOB, "its/own"]
     assert made.requests[2].url == "history/its%2Fown"
@@ -127,7 +148,13 @@ def test_options_of_the_built_in_graph(options, sentence):
 
 def test_an_image_with_a_mask_keeps_its_size():
     request = imagen.Edit(prompt="x", images=(b"",), mask=b"", size="512x512")
-    asked = call("comfyui", request=request, images=(input_image(),), mask=mask_image(), settings={"socket": False})
+    asked = call(
+        "comfyui",
+        request=request,
+        images=(input_image(),),
+        mask=mask_image(),
+        settings={"socket": False},
+    )
     uploaded = reply({"name": "n.png", "subfolder": "s", "type": "input"})
     made = Walk(PROVIDER.operations["edit"](asked), uploaded, LIST, TAKEN, past(), FILE)
     result = made.run()
@@ -140,7 +167,12 @@ def test_an_image_with_a_mask_keeps_its_size():
 
 def test_the_same_image_has_the_same_name():
     def upload() -> bytes:
-        asked = call("comfyui", request=imagen.Enhance(image=b""), images=(input_image(),), settings={"socket": False})
+        asked = call(
+            "comfyui",
+            request=imagen.Enhance(image=b""),
+            images=(input_image(),),
+            settings={"socket": False},
+        )
         made = Walk(PROVIDER.operations["enhance"](asked), EMPTY)
         made.fail()
         return made.requests[0].body
@@ -149,11 +181,17 @@ def test_the_same_image_has_the_same_name():
 
 
 @pytest.mark.parametrize(
-    ("images", "options", "denoise"), [((), {}, 1.0), ((b"",), {}, 0.75), ((b"",), {"denoise": 0.3}, 0.3)]
+    ("images", "options", "denoise"),
+    [((), {}, 1.0), ((b"",), {}, 0.75), ((b"",), {"denoise": 0.3}, 0.3)],
 )
 def test_how_much_of_an_image_is_drawn_anew(images, options, denoise):
     request = imagen.Edit(prompt="x", images=images, options=options) if images else None
-    asked = call("comfyui", request=request, images=(input_image(),) * len(images), settings={"socket": False})
+    asked = call(
+        "comfyui",
+        request=request,
+        images=(input_image(),) * len(images),
+        settings={"socket": False},
+    )
     uploads = [reply({"name": "n.png"})] * len(images)
     made = Walk(PROVIDER.operations["edit"](asked), *uploads, LIST, TAKEN, past(), FILE)
     made.run()
@@ -162,7 +200,9 @@ def test_how_much_of_an_image_is_drawn_anew(images, options, denoise):
 
 def test_an_enhancement_takes_its_own_options_only():
     request = imagen.Enhance(image=b"", options={"steps": 5})
-    made = Walk(PROVIDER.operations["enhance"](call("comfyui", request=request, images=(input_image(),))))
+    made = Walk(
+        PROVIDER.operations["enhance"](call("comfyui", request=request, images=(input_image(),)))
+    )
     assert "no steps" in made.fail().message
     assert not made.requests
 
@@ -174,7 +214,7 @@ def test_a_list_that_is_not_there():
         listing.send(NO_SOCKET)
 
 
-# --- errors ---------------------------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------
 
 NO = (False, "no", None)
 BAD = (InvalidRequestError, "INVALID_PROMPT", *NO)
@@ -186,10 +226,21 @@ def refused(kind: str, **nodes: object) -> dict[str, object]:
 
 
 def node_error(kind: str) -> dict[str, object]:
-    error = {"type": kind, "message": "Value not in list", "details": "ckpt_name: 'x' not in []", "extra_info": {}}
+    error = {
+        "type": kind,
+        "message": "Value not in list",
+        "details": "ckpt_name: 'x' not in []",
+        "extra_info": {},
+    }
     return refused(
         "prompt_outputs_failed_validation",
-        **{"4": {"errors": [error], "dependent_outputs": ["9"], "class_type": "CheckpointLoaderSimple"}},
+        **{
+            "4": {
+                "errors": [error],
+                "dependent_outputs": ["9"],
+                "class_type": "CheckpointLoaderSimple",
+            }
+        },
     )
 
 
@@ -247,13 +298,21 @@ def failed(*messages: object) -> HttpResponse:
         (
             [
                 ["execution_start", {}],
-                ["execution_error", {"node_type": "KSampler", "exception_type": "E", "exception_message": "m"}],
+                [
+                    "execution_error",
+                    {"node_type": "KSampler", "exception_type": "E", "exception_message": "m"},
+                ],
             ],
             "KSampler: E: m.",
         ),
         ([["execution_error", {"exception_type": "torch.OutOfMemoryError"}]], "smaller size"),
         (
-            [["execution_error", {"exception_type": "torch.cuda.OutOfMemoryError", "exception_message": 5}]],
+            [
+                [
+                    "execution_error",
+                    {"exception_type": "torch.cuda.OutOfMemoryError", "exception_message": 5},
+                ]
+            ],
             "smaller size",
         ),
         ([["execution_interrupted", {}]], "interrupted"),
@@ -277,7 +336,13 @@ def images(*names: str, type: object = "output") -> dict[str, object]:
         ({"9": images("a", "b")}, ["a", "b"]),
         ({"8": images("p", type="temp"), "9": images("a")}, ["a"]),
         ({"8": images("p", type="temp")}, ["p"]),
-        ({"7": {"text": ["x"]}, "9": {"images": [5, {"filename": 5}, {"filename": "a", "type": "output"}]}}, ["a"]),
+        (
+            {
+                "7": {"text": ["x"]},
+                "9": {"images": [5, {"filename": 5}, {"filename": "a", "type": "output"}]},
+            },
+            ["a"],
+        ),
     ],
 )
 def test_what_was_saved_counts_before_what_was_shown(outputs, names):
@@ -287,7 +352,9 @@ def test_what_was_saved_counts_before_what_was_shown(outputs, names):
     assert [url.partition("filename=")[2].partition("&")[0] for url in views] == names
 
 
-@pytest.mark.parametrize("outputs", [{}, [], 5, {"9": 5}, {"9": {"images": 5}}, {"9": images("x", type="input")}])
+@pytest.mark.parametrize(
+    "outputs", [{}, [], 5, {"9": 5}, {"9": {"images": 5}}, {"9": images("x", type="input")}]
+)
 def test_a_graph_that_saves_nothing(outputs):
     error = polled(past(outputs)).fail()
     assert outcome(error) == (ProviderError, "API_ERROR", *NO)
@@ -307,7 +374,9 @@ def test_a_job_that_is_nowhere_is_given_up_after_five_looks():
     assert polled(*[EMPTY, queue()] * 4, past(), FILE).run().images
 
 
-@pytest.mark.parametrize("bad", [(reply(b"", 500),), (reply(b"x"),), (EMPTY, reply(b"", 500)), (EMPTY, reply({}))])
+@pytest.mark.parametrize(
+    "bad", [(reply(b"", 500),), (reply(b"x"),), (EMPTY, reply(b"", 500)), (EMPTY, reply({}))]
+)
 def test_a_server_that_says_nothing_is_given_up_after_ten_looks(bad):
     error = polled(*bad * 10).fail()
     assert outcome(error)[:3] == (OutcomeUnknownError, "OUTCOME_UNKNOWN", False)
@@ -332,7 +401,7 @@ def preview(data: bytes = b"jpeg", *, event: int = 1, more: int = 1) -> BytesMes
     return BytesMessage(data=struct.pack(">II", event, more) + data)
 
 
-# --- anything at all ------------------------------------------------------------------------------------------------
+# --- anything at all ----------------------------------------------------------
 
 SAMPLES: tuple[dict[str, Any], ...] = (
     json.loads(TAKEN.body),
@@ -349,7 +418,10 @@ bodies = st.one_of(
     st.sampled_from([json.dumps(sample).encode() for sample in SAMPLES]),
 )
 answers = st.builds(
-    lambda status, body, more: HttpResponse(status=status, headers=more, body=body), statuses, bodies, headers
+    lambda status, body, more: HttpResponse(status=status, headers=more, body=body),
+    statuses,
+    bodies,
+    headers,
 )
 QUICK = {"poll_seconds": 600.0, "silence_seconds": 600.0}
 messages = st.lists(
@@ -357,16 +429,25 @@ messages = st.lists(
         st.binary(max_size=60),
         st.none(),
         st.sampled_from(
-            frames(told("execution_start"), told("progress", value=1, max=2), preview(), told("execution_success"))
+            frames(
+                told("execution_start"),
+                told("progress", value=1, max=2),
+                preview(),
+                told("execution_success"),
+            )
         ),
-        mutated(tuple(frames(told("progress", value=1, max=2), preview(), CloseConnection(code=1001)))),
+        mutated(
+            tuple(frames(told("progress", value=1, max=2), preview(), CloseConnection(code=1001)))
+        ),
     ),
     max_size=8,
 )
 
 
 def ends_well(made: Walk) -> None:
-    """Images or an ImagenError that costs nothing: another exception comes out of here."""
+    """Images or an ImagenError that costs nothing: another exception comes out
+    of here.
+    """
     try:
         result = made.run()
     except imagen.ImagenError as error:
@@ -393,5 +474,7 @@ def test_any_socket_ends_well_too(chunks, given_answers):
 @given(answer=answers)
 @settings(max_examples=200, deadline=None)
 def test_any_answer_to_an_upload_ends_well_too(answer):
-    asked = call("comfyui", request=imagen.Enhance(image=b""), images=(input_image(),), settings=QUICK)
+    asked = call(
+        "comfyui", request=imagen.Enhance(image=b""), images=(input_image(),), settings=QUICK
+    )
     ends_well(Walk(PROVIDER.operations["enhance"](asked), *[answer] * 80))

@@ -1,4 +1,6 @@
-"""The simulated ComfyUI refuses what the real one would, so that a graph that is wrong fails against it."""
+"""The simulated ComfyUI refuses what the real one would, so that a graph that
+is wrong fails against it.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("graph", "kind"), WRONG.values(), ids=WRONG.keys())
 async def test_a_wrong_node_is_named(graph, kind):
     async with open_simulator() as simulator, httpx2.AsyncClient() as http:
-        response = await http.post(f"{simulator.base_url('comfyui')}/prompt", json={"prompt": graph})
+        response = await http.post(
+            f"{simulator.base_url('comfyui')}/prompt", json={"prompt": graph}
+        )
         assert response.status_code == 400
         (found,) = response.json()["node_errors"].values()
         assert [error["type"] for error in found["errors"]] == [kind]
@@ -76,7 +80,11 @@ async def test_a_wrong_order_is_refused(body, kind):
 
 @pytest.mark.parametrize(
     "more",
-    [{"files": {"image": ("a.png", b"no image")}}, {"files": {"mask": ("a.png", png(RED))}}, {"content": b"x"}],
+    [
+        {"files": {"image": ("a.png", b"no image")}},
+        {"files": {"mask": ("a.png", png(RED))}},
+        {"content": b"x"},
+    ],
 )
 async def test_a_wrong_upload_is_refused(more):
     async with open_simulator() as simulator, httpx2.AsyncClient() as http:
@@ -90,12 +98,19 @@ async def test_an_upload_must_say_that_it_overwrites():
         url = f"{simulator.base_url('comfyui')}/upload/image"
         files = {"image": ("a.png", png(RED))}
         assert (await http.post(url, files=files)).status_code == 400
-        assert (await http.post(url, files=files, data={"overwrite": "true"})).json()["name"] == "a.png"
+        assert (await http.post(url, files=files, data={"overwrite": "true"})).json()[
+            "name"
+        ] == "a.png"
 
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("ws?clientId=x", 400), ("view?filename=a&type=output", 404), ("models/nothing", 404), ("nothing", 404)],
+    [
+        ("ws?clientId=x", 400),
+        ("view?filename=a&type=output", 404),
+        ("models/nothing", 404),
+        ("nothing", 404),
+    ],
 )
 async def test_what_is_not_there(path, status):
     async with open_simulator() as simulator, httpx2.AsyncClient() as http:
@@ -103,10 +118,16 @@ async def test_what_is_not_there(path, status):
         assert not any(name in KEY_HEADERS for name in simulator.received[0].headers)
 
 
-@pytest.mark.parametrize(("key", "version"), [("short", "13"), ("*" * 24, "13"), ("x" * 22 + "==", "12")])
+@pytest.mark.parametrize(
+    ("key", "version"), [("short", "13"), ("*" * 24, "13"), ("x" * 22 + "==", "12")]
+)
 async def test_a_handshake_must_be_right(key, version):
     async with open_simulator() as simulator, httpx2.AsyncClient() as http:
-        headers = {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": version}
+        headers = {
+            "connection": "Upgrade",
+            "upgrade": "websocket",
+            "sec-websocket-version": version,
+        }
         url = f"{simulator.base_url('comfyui')}/ws?clientId=x"
         response = await http.get(url, headers={**headers, "sec-websocket-key": key})
         assert response.status_code == 400
@@ -115,7 +136,10 @@ async def test_a_handshake_must_be_right(key, version):
 async def test_a_job_waits_for_the_one_before_it():
     async with open_simulator(latency=[30.0, 0.0]) as simulator, httpx2.AsyncClient() as http:
         base = simulator.base_url("comfyui")
-        ids = [(await http.post(f"{base}/prompt", json={"prompt": GOOD})).json()["prompt_id"] for _ in range(3)]
+        ids = [
+            (await http.post(f"{base}/prompt", json={"prompt": GOOD})).json()["prompt_id"]
+            for _ in range(3)
+        ]
         queue = (await http.get(f"{base}/queue")).json()
         assert [entry[1] for entry in queue["queue_running"]] == ids[:1]
         assert {entry[1] for entry in queue["queue_pending"]} == set(ids[1:])
@@ -123,11 +147,17 @@ async def test_a_job_waits_for_the_one_before_it():
         await http.post(f"{base}/queue", json={"delete": [ids[0], ids[1], "nobody"]})
         await http.post(f"{base}/interrupt", json={"prompt_id": ids[2]})
         queue = (await http.get(f"{base}/queue")).json()
-        # What runs is not taken out of the queue, and what waits is not interrupted.
-        assert [[entry[1] for entry in queue[name]] for name in ("queue_running", "queue_pending")] == [
+        # What runs is not taken out of the queue, and what waits is not
+        # interrupted.
+        assert [
+            [entry[1] for entry in queue[name]] for name in ("queue_running", "queue_pending")
+        ] == [
             [ids[0]],
             [ids[2]],
         ]
         await http.post(f"{base}/interrupt", json={"prompt_id": ids[0]})
         status = (await http.get(f"{base}/history/{ids[0]}")).json()[ids[0]]["status"]
-        assert (status["status_str"], status["messages"][-1][0]) == ("error", "execution_interrupted")
+        assert (status["status_str"], status["messages"][-1][0]) == (
+            "error",
+            "execution_interrupted",
+        )

@@ -39,7 +39,9 @@ def test_the_handshake_is_one():
     assert (shake.method, shake.stream, shake.repeatable) == ("GET", True, True)
     assert shake.url == f"ws?clientId={JOB.replace('-', '')}"
     assert shake.url.endswith(made.body["client_id"])
-    assert {name: shake.headers[name] for name in ("connection", "upgrade", "sec-websocket-version")} == {
+    assert {
+        name: shake.headers[name] for name in ("connection", "upgrade", "sec-websocket-version")
+    } == {
         "connection": "Upgrade",
         "upgrade": "websocket",
         "sec-websocket-version": "13",
@@ -52,7 +54,11 @@ def test_the_handshake_is_one():
 
 def test_what_the_socket_tells_is_shown():
     events = [
-        TextMessage(data=json.dumps({"type": "status", "data": {"status": {"exec_info": {"queue_remaining": 2}}}})),
+        TextMessage(
+            data=json.dumps(
+                {"type": "status", "data": {"status": {"exec_info": {"queue_remaining": 2}}}}
+            )
+        ),
         told("execution_start"),
         Ping(),
         told("progress", value=5, max=20, node="5"),
@@ -60,7 +66,11 @@ def test_what_the_socket_tells_is_shown():
         told("progress", value=6, max=20, prompt_id="another"),
         preview(b"metaJSONtwo", event=4, more=8),
         preview(b"three"),
-        TextMessage(data=json.dumps({"type": "status", "data": {"status": {"exec_info": {"queue_remaining": 1}}}})),
+        TextMessage(
+            data=json.dumps(
+                {"type": "status", "data": {"status": {"exec_info": {"queue_remaining": 1}}}}
+            )
+        ),
         told("executing", node=None),
     ]
     made = walk(TAKEN, past(), FILE, socket=True, chunks=frames(*events), previews=2)
@@ -72,13 +82,17 @@ def test_what_the_socket_tells_is_shown():
         PartialImage(data=b"one", number=0),
         PartialImage(data=b"two", number=1),
     ]
-    stops = [step.request.url for step in made.steps if isinstance(step, Cancellable) and step.request]
+    stops = [
+        step.request.url for step in made.steps if isinstance(step, Cancellable) and step.request
+    ]
     assert stops == ["queue", "interrupt"]
 
 
 @pytest.mark.parametrize("size", [1, 3, 1000])
 def test_messages_may_come_in_any_pieces(size):
-    whole = b"".join(frames(told("execution_start"), preview(b"x" * 70_000), told("execution_success")))
+    whole = b"".join(
+        frames(told("execution_start"), preview(b"x" * 70_000), told("execution_success"))
+    )
     chunks = [whole[at : at + size] for at in range(0, len(whole), size)]
     made = walk(TAKEN, past(), FILE, socket=True, chunks=chunks, previews=1)
     made.run()
@@ -104,21 +118,31 @@ def test_a_socket_that_ends_leaves_it_to_questions(chunks):
 def test_a_message_without_end_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(_comfyui_socket, "_LARGEST_MESSAGE", 100)
     server = Connection(SERVER)
-    endless = [bytes(server.send(BytesMessage(data=b"x" * 60, message_finished=False))) for _ in range(3)]
+    endless = [
+        bytes(server.send(BytesMessage(data=b"x" * 60, message_finished=False))) for _ in range(3)
+    ]
     made = walk(TAKEN, past(), FILE, socket=True, chunks=endless)
     made.run()
     assert len([step for step in made.steps if isinstance(step, ReadChunk)]) == 2
 
 
 def test_silence_is_a_reason_to_look():
-    made = walk(TAKEN, EMPTY, queue(running=[[1, JOB]]), past(), FILE, socket=True, chunks=[None, None])
+    made = walk(
+        TAKEN, EMPTY, queue(running=[[1, JOB]]), past(), FILE, socket=True, chunks=[None, None]
+    )
     assert made.run().images
     assert not [step for step in made.steps if isinstance(step, Wait)]
 
 
 def test_silence_for_an_hour_is_the_end():
     running = [EMPTY, queue(running=[[1, JOB]])]
-    made = walk(TAKEN, *running * 8, socket=True, chunks=itertools.repeat(None), settings={"silence_seconds": 600.0})
+    made = walk(
+        TAKEN,
+        *running * 8,
+        socket=True,
+        chunks=itertools.repeat(None),
+        settings={"silence_seconds": 600.0},
+    )
     assert isinstance(made.fail(), OutcomeUnknownError)
 
 
@@ -147,6 +171,13 @@ def test_a_server_without_a_socket_is_asked():
     ],
 )
 def test_odd_messages_are_passed_over(event):
-    made = walk(TAKEN, past(), FILE, socket=True, chunks=frames(event, told("execution_success")), previews=5)
+    made = walk(
+        TAKEN,
+        past(),
+        FILE,
+        socket=True,
+        chunks=frames(event, told("execution_success")),
+        previews=5,
+    )
     assert made.run().images
     assert not made.partials

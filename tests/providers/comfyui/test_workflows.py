@@ -15,10 +15,23 @@ from tests.providers.comfyui.clients import open_comfyui
 from tests.providers.comfyui.test_exchange import books_are_balanced, kinds, posted
 
 TEXT: dict[str, Any] = {
-    "a": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "sdxl.safetensors"}, "_meta": {"title": "x"}},
-    "b": {"class_type": "CLIPTextEncode", "inputs": {"text": "best, {{prompt}}, {{mood}}", "clip": ["a", 1]}},
-    "c": {"class_type": "CLIPTextEncode", "inputs": {"text": "{{ negative_prompt }}", "clip": ["a", 1]}},
-    "d": {"class_type": "EmptyLatentImage", "inputs": {"width": "{{width}}", "height": "{{height}}", "batch_size": 1}},
+    "a": {
+        "class_type": "CheckpointLoaderSimple",
+        "inputs": {"ckpt_name": "sdxl.safetensors"},
+        "_meta": {"title": "x"},
+    },
+    "b": {
+        "class_type": "CLIPTextEncode",
+        "inputs": {"text": "best, {{prompt}}, {{mood}}", "clip": ["a", 1]},
+    },
+    "c": {
+        "class_type": "CLIPTextEncode",
+        "inputs": {"text": "{{ negative_prompt }}", "clip": ["a", 1]},
+    },
+    "d": {
+        "class_type": "EmptyLatentImage",
+        "inputs": {"width": "{{width}}", "height": "{{height}}", "batch_size": 1},
+    },
     "e": {
         "class_type": "KSampler",
         "inputs": {
@@ -58,13 +71,22 @@ async def test_a_workflow_is_filled_and_run(tmp_path):
         assert len(await client.library.list()) == 1
         (body,) = posted(simulator)
         assert body["prompt"]["b"]["inputs"]["text"] == "best, a {{seed}} cat, calm"
-        assert body["prompt"]["e"]["inputs"] | {"seed": 9, "steps": 5, "denoise": 1.0} == body["prompt"]["e"]["inputs"]
+        assert (
+            body["prompt"]["e"]["inputs"] | {"seed": 9, "steps": 5, "denoise": 1.0}
+            == body["prompt"]["e"]["inputs"]
+        )
         await books_are_balanced(client, simulator)
 
 
 async def test_what_a_workflow_has_no_slot_for_is_left_out_and_told(tmp_path):
-    graph = {**TEXT, "b": {"class_type": "CLIPTextEncode", "inputs": {"text": "a dog", "clip": ["a", 1]}}}
-    graph["d"] = {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}}
+    graph = {
+        **TEXT,
+        "b": {"class_type": "CLIPTextEncode", "inputs": {"text": "a dog", "clip": ["a", 1]}},
+    }
+    graph["d"] = {
+        "class_type": "EmptyLatentImage",
+        "inputs": {"width": 64, "height": 64, "batch_size": 1},
+    }
     async with open_comfyui(tmp_path, models=workflow(tmp_path, graph)) as (client, simulator):
         image = await client.generate("a cat", model="mine", size="512x512", guidance=3.0)
         assert {(made.field, made.sent) for made in image.adjustments} == {
@@ -81,12 +103,23 @@ async def test_what_a_workflow_has_no_slot_for_is_left_out_and_told(tmp_path):
     ("request_", "sentence"),
     [
         (imagen.Generate(prompt="x", model="mine"), "slot {{mood}}"),
-        (imagen.Generate(prompt="x", model="mine", options={"mood": 1, "hue": 2}), "no slot {{hue}}"),
-        (imagen.Generate(prompt="x", model="mine", options={"mood": 1}, references=(png(),)), "no slot {{image}}"),
-        (imagen.Edit(prompt="x", model="mine", options={"mood": 1}, images=(png(),)), "no slot {{image}}"),
+        (
+            imagen.Generate(prompt="x", model="mine", options={"mood": 1, "hue": 2}),
+            "no slot {{hue}}",
+        ),
+        (
+            imagen.Generate(prompt="x", model="mine", options={"mood": 1}, references=(png(),)),
+            "no slot {{image}}",
+        ),
+        (
+            imagen.Edit(prompt="x", model="mine", options={"mood": 1}, images=(png(),)),
+            "no slot {{image}}",
+        ),
     ],
 )
-async def test_what_cannot_be_filled_is_refused_before_anything_is_sent(tmp_path, request_, sentence):
+async def test_what_cannot_be_filled_is_refused_before_anything_is_sent(
+    tmp_path, request_, sentence
+):
     async with open_comfyui(tmp_path, models=workflow(tmp_path, TEXT)) as (client, simulator):
         with pytest.raises(imagen.InvalidRequestError) as caught:
             await client.generate(request_)
@@ -155,8 +188,14 @@ async def test_a_workflow_may_enlarge(tmp_path):
     graph = {
         "1": {"class_type": "LoadImage", "inputs": {"image": "{{image}}"}},
         "2": {"class_type": "UpscaleModelLoader", "inputs": {"model_name": "{{upscaler}}"}},
-        "3": {"class_type": "ImageUpscaleWithModel", "inputs": {"upscale_model": ["2", 0], "image": ["1", 0]}},
-        "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "{{scale}} times"}},
+        "3": {
+            "class_type": "ImageUpscaleWithModel",
+            "inputs": {"upscale_model": ["2", 0], "image": ["1", 0]},
+        },
+        "4": {
+            "class_type": "SaveImage",
+            "inputs": {"images": ["3", 0], "filename_prefix": "{{scale}} times"},
+        },
     }
     async with open_comfyui(tmp_path, models=workflow(tmp_path, graph)) as (client, simulator):
         options = {"upscaler": "4x-UltraSharp.pth"}
@@ -180,7 +219,11 @@ async def test_several_images_need_a_slot_for_their_number(tmp_path):
     async with open_comfyui(tmp_path, models=models) as (client, simulator):
         request = imagen.Generate(prompt="x", model="mine", size="64x64", options={"mood": "calm"})
         async with client.open_batch(request, n=2, together=True) as batch:
-            assert [str(outcome.error) for outcome in [one async for one in batch] if "{{count}}" in str(outcome.error)]
+            assert [
+                str(outcome.error)
+                for outcome in [one async for one in batch]
+                if "{{count}}" in str(outcome.error)
+            ]
         assert not simulator.received
         workflow(tmp_path, graph)
         async with client.open_batch(request, n=2, together=True) as batch:

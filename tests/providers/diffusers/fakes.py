@@ -1,4 +1,5 @@
-"""As much of torch and diffusers as the provider touches, so that its tests need neither.
+"""As much of torch and diffusers as the provider touches, so that its tests
+need neither.
 
 `test_real_pipeline.py` does the same with the real packages, where they are.
 """
@@ -43,7 +44,9 @@ class Latents:
 
 
 class Pipe:
-    """A pipeline for text: an image in one colour, which the seed says. Its subclasses take other things."""
+    """A pipeline for text: an image in one colour, which the seed says. Its
+    subclasses take other things.
+    """
 
     vae_scale_factor = 8
     do_classifier_free_guidance = True
@@ -108,16 +111,25 @@ class Pipe:
         for step in range(self.num_timesteps):
             if (tell := arguments.get("callback_on_step_end")) is not None:
                 tell(self, step, 1000 - step, {"latents": self.latents})
-        size = (arguments.get("width") or self.default_size[0], arguments.get("height") or self.default_size[1])
+        size = (
+            arguments.get("width") or self.default_size[0],
+            arguments.get("height") or self.default_size[1],
+        )
         if isinstance(image := arguments.get("image"), Image.Image):
             size = image.size
         seed = arguments["generator"]
-        decoded = Image.new("RGB", size, (0, 0, 0) if seed is None else (seed % 256, seed // 256 % 256, 99))
-        return SimpleNamespace(images=[decoded], nsfw_content_detected=self.alarms and list(self.alarms))
+        decoded = Image.new(
+            "RGB", size, (0, 0, 0) if seed is None else (seed % 256, seed // 256 % 256, 99)
+        )
+        return SimpleNamespace(
+            images=[decoded], nsfw_content_detected=self.alarms and list(self.alarms)
+        )
 
 
 class ImagePipe(Pipe):
-    """From an image: as large as the image, and distilled, so without a negative prompt."""
+    """From an image: as large as the image, and distilled, so without a
+    negative prompt.
+    """
 
     def __call__(
         self,
@@ -152,7 +164,9 @@ class MaskPipe(Pipe):
 
 
 class EditPipe(Pipe):
-    """One that follows instructions about images, with a guidance of its own and patches of two latents."""
+    """One that follows instructions about images, with a guidance of its own
+    and patches of two latents.
+    """
 
     patch_size = 2
 
@@ -180,7 +194,9 @@ class SilentPipe(Pipe):
 
 
 class Shop:
-    """The packages as modules, and what was asked of them. `base` makes what a repository holds."""
+    """The packages as modules, and what was asked of them. `base` makes what a
+    repository holds.
+    """
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.base: Callable[[], Pipe] = Pipe
@@ -203,7 +219,9 @@ class Shop:
             bfloat16="bfloat16",
         )
         self.diffusers = ModuleType("diffusers")
-        self.diffusers.__dict__.update(DiffusionPipeline=SimpleNamespace(from_pretrained=self._load))
+        self.diffusers.__dict__.update(
+            DiffusionPipeline=SimpleNamespace(from_pretrained=self._load)
+        )
         for kind in ("Text2Image", "Image2Image", "Inpainting"):
             auto = SimpleNamespace(from_pipe=lambda pipe, kind=kind: self._derive(kind))
             self.diffusers.__dict__[f"AutoPipelineFor{kind}"] = auto
@@ -287,7 +305,9 @@ def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
 
 def model(**wire: object) -> imagen.Model:
     """The entry of the catalog, with a repository as imagen.toml would name it."""
-    return msgspec.structs.replace(stepping.CATALOG.find("diffusers"), wire={"repository": "acme/tiny", **wire})
+    return msgspec.structs.replace(
+        stepping.CATALOG.find("diffusers"), wire={"repository": "acme/tiny", **wire}
+    )
 
 
 def draw(call: imagen.Call, listener: Listener | None = None) -> GeneratedImages:

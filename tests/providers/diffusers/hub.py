@@ -1,6 +1,8 @@
-"""A hub on this machine that refuses in several ways; run as a module, it says what becomes of each of them.
+"""A hub on this machine that refuses in several ways; run as a module, it says
+what becomes of each of them.
 
-In a process of its own, since huggingface_hub reads its address when it is imported.
+In a process of its own, since huggingface_hub reads its address when it is
+imported.
 """
 
 from __future__ import annotations
@@ -12,17 +14,31 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SHA = "0" * 40
 ANSWERS = {
-    "unknown": (401, {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Invalid username or password."}),
+    "unknown": (
+        401,
+        {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Invalid username or password."},
+    ),
     "private": (404, {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}),
     "wrong-token": (401, {"X-Error-Message": "Invalid credentials in Authorization header"}),
-    "no-such-revision": (404, {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "Invalid rev id"}),
-    "gated": (403, {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access to model acme/gated is restricted."}),
+    "no-such-revision": (
+        404,
+        {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "Invalid rev id"},
+    ),
+    "gated": (
+        403,
+        {
+            "X-Error-Code": "GatedRepo",
+            "X-Error-Message": "Access to model acme/gated is restricted.",
+        },
+    ),
     "broken": (500, {}),
 }
 
 
 class Hub(BaseHTTPRequestHandler):
-    """Answers by the name of the repository. What there is about a gated one may be seen, and its files may not."""
+    """Answers by the name of the repository. What there is about a gated one
+    may be seen, and its files may not.
+    """
 
     def do_GET(self) -> None:
         name = next(name for name in ANSWERS if f"/{name}" in self.path)

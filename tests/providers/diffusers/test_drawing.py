@@ -98,7 +98,9 @@ def test_what_is_not_asked_for_is_left_to_the_pipeline(shop: Shop):
 
 
 def test_several_images_have_seeds_in_a_row(shop: Shop):
-    result = ask(imagen.Generate(prompt="x", seed=7, negative_prompt=None, size="1000x600"), count=3)
+    result = ask(
+        imagen.Generate(prompt="x", seed=7, negative_prompt=None, size="1000x600"), count=3
+    )
     assert [image.seed for image in result.images] == [7, 8, 9]
     assert len(shop.loads) == 1
     assert words(result) == {}
@@ -109,19 +111,36 @@ def test_the_image_has_the_format_that_was_asked_for(shop: Shop, name: str, form
     assert opened(ask(imagen.Generate(prompt="x", output_format=name))).format == format
 
 
-# --- what the pipeline lacks ------------------------------------------------------------------------------------------
+# --- what the pipeline lacks --------------------------------------------------
 
 
 def test_what_the_pipeline_lacks_is_left_out_and_said(shop: Shop):
     shop.base = SilentPipe
     result = ask(
-        imagen.Generate(prompt="x", size="520x640", steps=3, guidance=2.0, negative_prompt="y", previews=2, seed=1)
+        imagen.Generate(
+            prompt="x",
+            size="520x640",
+            steps=3,
+            guidance=2.0,
+            negative_prompt="y",
+            previews=2,
+            seed=1,
+        )
     )
-    lost = {"size": "520x640", "steps": "3", "guidance": "2.0", "negative_prompt": "y", "previews": "2"}
+    lost = {
+        "size": "520x640",
+        "steps": "3",
+        "guidance": "2.0",
+        "negative_prompt": "y",
+        "previews": "2",
+    }
     assert words(result) == {field: (asked, None) for field, asked in lost.items()}
     assert len(result.adjustments) == len(lost)
     assert result.adjustments[0] == Adjustment(
-        field="negative_prompt", asked="y", sent=None, reason="diffusers: SilentPipe has no such parameter"
+        field="negative_prompt",
+        asked="y",
+        sent=None,
+        reason="diffusers: SilentPipe has no such parameter",
     )
 
 
@@ -158,7 +177,9 @@ def test_a_negative_prompt_that_is_not_looked_at_is_said(shop: Shop):
         do_classifier_free_guidance = False
 
     shop.base = Distilled
-    assert words(ask(imagen.Generate(prompt="x", negative_prompt="y"))) == {"negative_prompt": ("y", None)}
+    assert words(ask(imagen.Generate(prompt="x", negative_prompt="y"))) == {
+        "negative_prompt": ("y", None)
+    }
 
 
 @pytest.mark.parametrize(("options", "heard"), [({}, False), ({"true_cfg_scale": 4.0}, True)])
@@ -184,7 +205,7 @@ def test_options_are_the_pipelines_own_parameters_and_no_others(shop: Shop):
     assert all(isinstance(one, imagen.InvalidRequestError) for one in (error,))
 
 
-# --- images to work on ------------------------------------------------------------------------------------------------
+# --- images to work on --------------------------------------------------------
 
 
 def test_a_variation_starts_from_the_image(shop: Shop):
@@ -204,7 +225,9 @@ def test_an_image_that_is_no_multiple_is_scaled_and_said(shop: Shop):
 
 
 @pytest.mark.parametrize(("strength", "steps"), [(0.3, 3), (0.1, None)])
-def test_less_than_a_step_is_refused_before_anything_is_drawn(shop: Shop, strength: float, steps: int | None):
+def test_less_than_a_step_is_refused_before_anything_is_drawn(
+    shop: Shop, strength: float, steps: int | None
+):
     error = refusal(imagen.Vary(image=b"", strength=strength, steps=steps), images=(input_image(),))
     assert isinstance(error, imagen.InvalidRequestError)
     assert f"A strength of {strength} leaves less than one of {steps or 8} steps" in error.message
@@ -239,13 +262,19 @@ def test_an_edit_changes_the_white_area_only(shop: Shop):
 def test_what_the_pipeline_made_of_the_rest_can_be_kept(shop: Shop):
     request = imagen.Edit(prompt="x", images=(b"",), mask=b"", seed=1)
     images = {"images": (input_image(color="red"),), "mask": mask_image()}
-    assert opened(ask(request, settings={"keep_unmasked": False}, **images)).getpixel((60, 5)) == (1, 0, 99)
+    assert opened(ask(request, settings={"keep_unmasked": False}, **images)).getpixel((60, 5)) == (
+        1,
+        0,
+        99,
+    )
 
 
 def test_a_pipeline_that_looks_at_images_gets_them_as_they_are(shop: Shop):
     shop.base = EditPipe
     call = stepping.call(
-        model(), request=imagen.Edit(prompt="x", images=(b"",)), images=(input_image(100, 64), input_image())
+        model(),
+        request=imagen.Edit(prompt="x", images=(b"",)),
+        images=(input_image(100, 64), input_image()),
     )
     result = draw(call)
     assert [image.size for image in shop.arguments["image"]] == [(100, 64), (64, 64)]
@@ -262,7 +291,11 @@ def test_one_that_starts_from_the_image_takes_one(shop: Shop):
     ("request_", "more", "what"),
     [
         (imagen.Vary(image=b""), {}, "Pipe cannot draw from an image"),
-        (imagen.Edit(prompt="x", images=(b"",), mask=b""), {"mask": mask_image()}, "Pipe cannot draw inside a mask"),
+        (
+            imagen.Edit(prompt="x", images=(b"",), mask=b""),
+            {"mask": mask_image()},
+            "Pipe cannot draw inside a mask",
+        ),
     ],
 )
 def test_what_the_weights_cannot_do_is_refused(shop: Shop, request_, more, what: str):
@@ -282,7 +315,7 @@ def test_a_mask_needs_a_pipeline_for_masks(shop: Shop):
     assert type(shop.pipe) is MaskPipe
 
 
-# --- on the way -----------------------------------------------------------------------------------------------------------
+# --- on the way ---------------------------------------------------------------
 
 
 def test_every_step_is_told(shop: Shop):
@@ -291,8 +324,12 @@ def test_every_step_is_told(shop: Shop):
     assert listener.fractions == [0.0, 0.25, 0.5, 0.75, 1.0]
 
 
-@pytest.mark.parametrize(("previews", "steps", "given"), [(1, 8, 1), (3, 8, 3), (8, 4, 3), (2, 1, 0)])
-def test_no_more_previews_are_given_than_asked_for(shop: Shop, previews: int, steps: int, given: int):
+@pytest.mark.parametrize(
+    ("previews", "steps", "given"), [(1, 8, 1), (3, 8, 3), (8, 4, 3), (2, 1, 0)]
+)
+def test_no_more_previews_are_given_than_asked_for(
+    shop: Shop, previews: int, steps: int, given: int
+):
     listener = Listener()
     result = ask(imagen.Generate(prompt="x", steps=steps, previews=previews), listener=listener)
     assert len(listener.previews) == given
@@ -321,7 +358,9 @@ def test_latents_that_are_no_image_are_not_shown_and_that_is_said(shop: Shop, la
     listener = Listener()
     result = ask(imagen.Generate(prompt="x", previews=3), listener=listener)
     assert (listener.previews, words(result)) == ([], {"previews": ("3", None)})
-    assert isinstance(refusal(imagen.Generate(prompt="x", previews=3, strict=True)), imagen.InvalidRequestError)
+    assert isinstance(
+        refusal(imagen.Generate(prompt="x", previews=3, strict=True)), imagen.InvalidRequestError
+    )
 
 
 def test_a_preview_that_fails_does_not_cost_the_image(shop: Shop):
@@ -361,7 +400,7 @@ def test_leaving_ends_it_between_two_steps_and_the_pipeline_draws_again(shop: Sh
     assert len(shop.loads) == 1
 
 
-# --- at the end -----------------------------------------------------------------------------------------------------------
+# --- at the end ---------------------------------------------------------------
 
 
 def test_an_image_that_the_safety_checker_blackened_is_withheld(shop: Shop):

@@ -1,4 +1,6 @@
-"""What is loaded, how, and for how long; and what is refused before or instead of that."""
+"""What is loaded, how, and for how long; and what is refused before or instead
+of that.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,18 @@ from imagen.providers.diffusers import _pipelines as pipelines
 from imagen.providers.diffusers._adapter import generate
 from imagen.providers.diffusers._errors import explain_drawing, explain_loading
 from tests.providers import stepping
-from tests.providers.diffusers.fakes import EditPipe, Left, Listener, Pipe, Shop, ask, frames_of, model, refusal, shop
+from tests.providers.diffusers.fakes import (
+    EditPipe,
+    Left,
+    Listener,
+    Pipe,
+    Shop,
+    ask,
+    frames_of,
+    model,
+    refusal,
+    shop,
+)
 from tests.providers.stepping import input_image
 
 __all__ = ["shop"]
@@ -24,7 +37,7 @@ __all__ = ["shop"]
 CAT = imagen.Generate(prompt="a cat", seed=1)
 
 
-# --- before anything runs -------------------------------------------------------------------------------------------------
+# --- before anything runs -----------------------------------------------------
 
 
 def refused(model: imagen.Model, **settings: object) -> str:
@@ -35,11 +48,14 @@ def refused(model: imagen.Model, **settings: object) -> str:
 
 
 @pytest.mark.parametrize("wire", [{}, {"repository": ""}, {"repository": "  ", "variant": "fp16"}])
-def test_a_model_without_a_repository_is_refused_with_the_line_that_is_missing(wire: dict[str, object]):
+def test_a_model_without_a_repository_is_refused_with_the_line_that_is_missing(
+    wire: dict[str, object],
+):
     entry = msgspec.structs.replace(stepping.CATALOG.find("diffusers"), wire=wire)
-    assert refused(entry) == (
-        'diffusers has no pipeline yet: write repository = "OWNER/NAME", one of huggingface.co or a folder, under '
-        '[models."diffusers".wire] in imagen.toml.'
+    assert (
+        refused(entry)
+        == 'diffusers has no pipeline yet: write repository = "OWNER/NAME", one of huggingface.co'
+        ' or a folder, under [models."diffusers".wire] in imagen.toml.'
     )
 
 
@@ -56,12 +72,18 @@ def test_the_line_that_is_missing_is_right(tmp_path: Path, shop: Shop):
     [
         ({"repositry": "x"}, {}, "may hold repository, revision, variant, not repositry"),
         ({"variant": 16}, {}, "variant of a diffusers model is a text, not 16"),
-        ({}, {"dtype": "int8"}, "dtype of diffusers is one of auto, float32, float16, bfloat16, not int8"),
+        (
+            {},
+            {"dtype": "int8"},
+            "dtype of diffusers is one of auto, float32, float16, bfloat16, not int8",
+        ),
         ({}, {"offload": "yes"}, "offload of diffusers is one of none, model, sequential, not yes"),
         ({}, {"device": "gpu"}, "device of diffusers is auto, cpu, mps, cuda or cuda:0, not gpu"),
     ],
 )
-def test_a_wrong_word_in_imagen_toml_is_refused(wire: dict[str, object], settings: dict[str, object], words: str):
+def test_a_wrong_word_in_imagen_toml_is_refused(
+    wire: dict[str, object], settings: dict[str, object], words: str
+):
     assert words in refused(model(**wire), **settings)
 
 
@@ -75,14 +97,19 @@ def test_it_is_there_and_chosen_only_by_name(tmp_path: Path):
 
 
 @pytest.mark.parametrize("package", ["torch", "diffusers"])
-def test_a_missing_package_is_named_with_the_command(shop: Shop, monkeypatch: pytest.MonkeyPatch, package: str):
+def test_a_missing_package_is_named_with_the_command(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, package: str
+):
     monkeypatch.setitem(sys.modules, package, None)
     error = refusal(CAT)
     assert type(error) is imagen.ConfigurationError
-    assert error.message == f'The package {package} is not installed: pip install "imagen-trio[diffusers]".'
+    assert (
+        error.message
+        == f'The package {package} is not installed: pip install "imagen-trio[diffusers]".'
+    )
 
 
-# --- how ------------------------------------------------------------------------------------------------------------------
+# --- how ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -97,7 +124,9 @@ def test_a_missing_package_is_named_with_the_command(shop: Shop, monkeypatch: py
         ({"cuda": 8, "mps": 0}, "auto", "auto", ("cuda", "bfloat16")),
     ],
 )
-def test_device_and_numbers_are_chosen(shop: Shop, there: dict[str, int], device: str, dtype: str, expected):
+def test_device_and_numbers_are_chosen(
+    shop: Shop, there: dict[str, int], device: str, dtype: str, expected
+):
     for name, capability in there.items():
         shop.has(name, capability=capability)
     ask(CAT, settings={"device": device, "dtype": dtype})
@@ -105,7 +134,11 @@ def test_device_and_numbers_are_chosen(shop: Shop, there: dict[str, int], device
 
 
 def test_the_repository_is_loaded_as_imagen_toml_says(shop: Shop):
-    ask(CAT, wire={"repository": "~/here", "revision": "main", "variant": "fp16"}, settings={"local_files_only": True})
+    ask(
+        CAT,
+        wire={"repository": "~/here", "revision": "main", "variant": "fp16"},
+        settings={"local_files_only": True},
+    )
     assert shop.loads == [
         {
             "repository": str(Path.home() / "here"),
@@ -168,7 +201,7 @@ def test_a_pipeline_for_images_may_draw_without_one(shop: Shop):
     assert type(shop.pipe) is EditPipe
 
 
-# --- what goes wrong --------------------------------------------------------------------------------------------------------
+# --- what goes wrong ----------------------------------------------------------
 
 
 def test_an_error_holds_no_frame_of_the_pipeline(shop: Shop):
@@ -205,27 +238,84 @@ class Answer:
 
 HUB = named("HfHubHTTPError", response=Answer(403))
 LOADING = [
-    (named("RepositoryNotFoundError", "GatedRepoError")("x"), imagen.AuthenticationError, "accept its terms", False),
-    (caused(OSError("x"), named("RepositoryNotFoundError")()), imagen.ModelNotFoundError, "is no folder here", False),
-    (named("RevisionNotFoundError")("x"), imagen.ModelNotFoundError, "no such repository or revision", False),
+    (
+        named("RepositoryNotFoundError", "GatedRepoError")("x"),
+        imagen.AuthenticationError,
+        "accept its terms",
+        False,
+    ),
+    (
+        caused(OSError("x"), named("RepositoryNotFoundError")()),
+        imagen.ModelNotFoundError,
+        "is no folder here",
+        False,
+    ),
+    (
+        named("RevisionNotFoundError")("x"),
+        imagen.ModelNotFoundError,
+        "no such repository or revision",
+        False,
+    ),
     (named("HFValidationError")("x"), imagen.ModelNotFoundError, "is no folder here", False),
-    (HUB("x"), imagen.AuthenticationError, "refuses to give acme/tiny (403): look at HF_TOKEN", False),
-    (caused(OSError("x"), named("OfflineModeIsEnabled")()), imagen.ModelNotFoundError, "HF_HUB_OFFLINE", False),
-    (named("LocalEntryNotFoundError")("x"), imagen.ModelNotFoundError, "may not be downloaded", False),
-    (caused(OSError("x"), ConnectionError("refused")), imagen.ProviderError, "huggingface.co: refused. Try", True),
+    (
+        HUB("x"),
+        imagen.AuthenticationError,
+        "refuses to give acme/tiny (403): look at HF_TOKEN",
+        False,
+    ),
+    (
+        caused(OSError("x"), named("OfflineModeIsEnabled")()),
+        imagen.ModelNotFoundError,
+        "HF_HUB_OFFLINE",
+        False,
+    ),
+    (
+        named("LocalEntryNotFoundError")("x"),
+        imagen.ModelNotFoundError,
+        "may not be downloaded",
+        False,
+    ),
+    (
+        caused(OSError("x"), ConnectionError("refused")),
+        imagen.ProviderError,
+        "huggingface.co: refused. Try",
+        True,
+    ),
     (named("Odd", response=Answer(502))("x"), imagen.ProviderError, "it answers 502", True),
-    (named("Odd", response=Answer("?"))("x"), imagen.ConfigurationError, "cannot be loaded as a pipeline. x.", False),
-    (ValueError('"x" is neither a valid local path nor'), imagen.ModelNotFoundError, "There is no folder", False),
-    (OSError("no safetensors\nat all"), imagen.ConfigurationError, "no safetensors at all. Set allow_pickle", False),
+    (
+        named("Odd", response=Answer("?"))("x"),
+        imagen.ConfigurationError,
+        "cannot be loaded as a pipeline. x.",
+        False,
+    ),
+    (
+        ValueError('"x" is neither a valid local path nor'),
+        imagen.ModelNotFoundError,
+        "There is no folder",
+        False,
+    ),
+    (
+        OSError("no safetensors\nat all"),
+        imagen.ConfigurationError,
+        "no safetensors at all. Set allow_pickle",
+        False,
+    ),
     (OSError(), imagen.ConfigurationError, "OSError.", False),
-    (ImportError("sentencepiece is missing"), imagen.ConfigurationError, "sentencepiece is missing. Run pip", False),
+    (
+        ImportError("sentencepiece is missing"),
+        imagen.ConfigurationError,
+        "sentencepiece is missing. Run pip",
+        False,
+    ),
     (named("OutOfMemoryError")("x"), imagen.ProviderError, "too little memory", False),
     (MemoryError(), imagen.ProviderError, "too little memory", False),
 ]
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "words", "retryable"), LOADING, ids=lambda value: getattr(value, "__name__", None)
+    ("error", "kind", "words", "retryable"),
+    LOADING,
+    ids=lambda value: getattr(value, "__name__", None),
 )
 def test_what_goes_wrong_while_loading_is_explained(error, kind, words: str, retryable: bool):
     said = explain_loading(error, "acme/tiny")
@@ -243,11 +333,26 @@ def test_what_goes_wrong_while_loading_is_explained(error, kind, words: str, ret
             "API_ERROR",
             "does not take this: `height` must",
         ),
-        (RuntimeError("shapes differ"), imagen.ProviderError, "API_ERROR", "failed: shapes differ."),
+        (
+            RuntimeError("shapes differ"),
+            imagen.ProviderError,
+            "API_ERROR",
+            "failed: shapes differ.",
+        ),
         (KeyError("x"), imagen.ProviderError, "API_ERROR", "failed: 'x'."),
-        (RuntimeError("MPS backend out of memory"), imagen.ProviderError, "API_ERROR", "too little memory"),
+        (
+            RuntimeError("MPS backend out of memory"),
+            imagen.ProviderError,
+            "API_ERROR",
+            "too little memory",
+        ),
         (ImportError("no scipy"), imagen.ConfigurationError, "CONFIGURATION", "no scipy"),
-        (imagen.InvalidRequestError("as it is"), imagen.InvalidRequestError, "INVALID_REQUEST", "as it is"),
+        (
+            imagen.InvalidRequestError("as it is"),
+            imagen.InvalidRequestError,
+            "INVALID_REQUEST",
+            "as it is",
+        ),
     ],
 )
 def test_what_goes_wrong_while_drawing_is_explained(error, kind, code: str, words: str):
@@ -266,10 +371,12 @@ def test_errors_of_loading_and_of_drawing_are_told_apart(shop: Shop):
     assert isinstance(refusal(CAT), imagen.InvalidRequestError)
 
 
-# --- taking turns -----------------------------------------------------------------------------------------------------------
+# --- taking turns -------------------------------------------------------------
 
 
-def test_waiting_for_the_bench_ends_when_nobody_waits_for_the_image(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+def test_waiting_for_the_bench_ends_when_nobody_waits_for_the_image(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(pipelines, "_ASK_SECONDS", 0.001)
     bench = pipelines.bench_of("auto")
     with bench.turn(Listener()):
@@ -295,8 +402,12 @@ async def test_two_clients_draw_one_after_the_other(tmp_path: Path, shop: Shop):
     shop.base = Slow
 
     async def draw(name: str) -> None:
-        settings = imagen.load_settings({"IMAGEN_HOME": str(tmp_path / name), "IMAGEN_DEFAULT_MODEL": "diffusers"})
-        settings = msgspec.structs.replace(settings, models={"diffusers": {"wire": {"repository": "acme/tiny"}}})
+        settings = imagen.load_settings(
+            {"IMAGEN_HOME": str(tmp_path / name), "IMAGEN_DEFAULT_MODEL": "diffusers"}
+        )
+        settings = msgspec.structs.replace(
+            settings, models={"diffusers": {"wire": {"repository": "acme/tiny"}}}
+        )
         async with imagen.open_client(settings, library=None) as client:
             image = await client.generate("a cat")
             assert (image.cost.usd, image.provider) == (0, "diffusers")
@@ -308,8 +419,12 @@ async def test_two_clients_draw_one_after_the_other(tmp_path: Path, shop: Shop):
     assert len(shop.loads) == 1
 
 
-async def test_a_model_without_a_repository_costs_nothing_and_loads_nothing(tmp_path: Path, shop: Shop):
-    settings = imagen.load_settings({"IMAGEN_HOME": str(tmp_path), "IMAGEN_DEFAULT_MODEL": "diffusers"})
+async def test_a_model_without_a_repository_costs_nothing_and_loads_nothing(
+    tmp_path: Path, shop: Shop
+):
+    settings = imagen.load_settings(
+        {"IMAGEN_HOME": str(tmp_path), "IMAGEN_DEFAULT_MODEL": "diffusers"}
+    )
     async with imagen.open_client(settings) as client:
         with pytest.raises(imagen.ConfigurationError, match="has no pipeline yet"):
             await client.generate("a cat")

@@ -1,4 +1,6 @@
-"""What huggingface_hub and diffusers make of a hub that refuses, and what is made of that."""
+"""What huggingface_hub and diffusers make of a hub that refuses, and what is
+made of that.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ pytest.importorskip("diffusers", reason="diffusers is not installed; make test-d
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[object]]:
     environ = {
-        name: value for name, value in os.environ.items() if not name.startswith("HF_") and "proxy" not in name.lower()
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("HF_") and "proxy" not in name.lower()
     }
     done = subprocess.run(
         [sys.executable, "-m", "tests.providers.diffusers.hub"],
@@ -34,11 +38,26 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[object]]:
 @pytest.mark.parametrize(
     ("name", "kind", "retryable", "words"),
     [
-        ("unknown", "ModelNotFoundError", False, "no such repository or revision, or shows it to others only"),
+        (
+            "unknown",
+            "ModelNotFoundError",
+            False,
+            "no such repository or revision, or shows it to others only",
+        ),
         ("private", "ModelNotFoundError", False, "HF_TOKEN where it is private"),
-        ("wrong-token", "AuthenticationError", False, "refuses to give acme/wrong-token (401): look at HF_TOKEN"),
+        (
+            "wrong-token",
+            "AuthenticationError",
+            False,
+            "refuses to give acme/wrong-token (401): look at HF_TOKEN",
+        ),
         ("no-such-revision", "ModelNotFoundError", False, "no such repository or revision"),
-        ("gated", "AuthenticationError", False, "accept its terms at https://huggingface.co/acme/gated"),
+        (
+            "gated",
+            "AuthenticationError",
+            False,
+            "accept its terms at https://huggingface.co/acme/gated",
+        ),
         ("broken", "ProviderError", True, "it answers 500"),
         ("closed", "ProviderError", True, "cannot be downloaded from huggingface.co: [Errno"),
     ],

@@ -1,4 +1,6 @@
-"""The real packages, on the CPU, with pipelines of a few thousand random weights. Nothing is downloaded."""
+"""The real packages, on the CPU, with pipelines of a few thousand random
+weights. Nothing is downloaded.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,7 @@ async def run(client: imagen.Client, request: imagen.Request) -> imagen.Image:
     return outcome
 
 
-# --- images -------------------------------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------
 
 
 async def test_words_become_an_image_that_costs_nothing(tmp_path: Path, repository: Path):
@@ -103,7 +105,11 @@ async def test_progress_and_previews_come_on_the_way(tmp_path: Path, repository:
         image = await run(client, msgspec.structs.replace(CAT, previews=2))
     told = [event.fraction for event in events if isinstance(event, imagen.ProgressReported)]
     assert told == pytest.approx([0, 1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
-    previews = [Image.open(io.BytesIO(event.data)) for event in events if isinstance(event, imagen.PreviewReceived)]
+    previews = [
+        Image.open(io.BytesIO(event.data))
+        for event in events
+        if isinstance(event, imagen.PreviewReceived)
+    ]
     assert [preview.size for preview in previews] == [(128, 128), (128, 128)]
     assert not is_same(previews[1].convert("RGB"), image_of(image))
     assert image.adjustments == ()
@@ -113,14 +119,20 @@ async def test_a_size_between_the_multiples_is_rounded_and_said(tmp_path: Path, 
     async with open_client(tmp_path, repository) as client:
         image = await run(client, imagen.Vary(image=input_image(140, 100).data, steps=4, seed=1))
     assert (image.width, image.height) == (144, 96)
-    assert [(one.field, one.asked, one.sent) for one in image.adjustments] == [("size", "140x100", "144x96")]
+    assert [(one.field, one.asked, one.sent) for one in image.adjustments] == [
+        ("size", "140x100", "144x96")
+    ]
 
 
 @pytest.mark.parametrize(("strength", "steps"), [(0.1, 1), (0.9, 9)])
-async def test_a_variation_takes_its_share_of_the_steps(tmp_path: Path, repository: Path, strength: float, steps: int):
+async def test_a_variation_takes_its_share_of_the_steps(
+    tmp_path: Path, repository: Path, strength: float, steps: int
+):
     told: list[imagen.Event] = []
     async with open_client(tmp_path, repository, on_event=told.append) as client:
-        image = await run(client, imagen.Vary(image=input_image(128, 128).data, steps=10, strength=strength))
+        image = await run(
+            client, imagen.Vary(image=input_image(128, 128).data, steps=10, strength=strength)
+        )
     assert sum(isinstance(event, imagen.ProgressReported) for event in told) == 1 + steps
     assert (image.width, image.height, image.adjustments) == (128, 128, ())
 
@@ -135,7 +147,9 @@ async def test_an_edit_without_a_mask_starts_from_the_image(tmp_path: Path, repo
     assert sum(isinstance(event, imagen.ProgressReported) for event in events) == 1 + 4
 
 
-async def test_an_edit_with_a_mask_changes_the_white_half_and_nothing_else(tmp_path: Path, repository: Path):
+async def test_an_edit_with_a_mask_changes_the_white_half_and_nothing_else(
+    tmp_path: Path, repository: Path
+):
     source, mask = input_image(128, 128), mask_image(128, 128)
     request = imagen.Edit(prompt="a dog", images=(source.data,), mask=mask.data, steps=4, seed=1)
     original = Image.open(io.BytesIO(source.data))
@@ -155,7 +169,9 @@ async def test_the_kinds_of_pipelines_share_their_weights(tmp_path: Path, reposi
     async with open_client(tmp_path, repository) as client:
         first = image_of(await run(client, CAT))
         await run(client, imagen.Vary(image=source.data, steps=2, seed=1))
-        await run(client, imagen.Edit(prompt="x", images=(source.data,), mask=mask.data, steps=2, seed=1))
+        await run(
+            client, imagen.Edit(prompt="x", images=(source.data,), mask=mask.data, steps=2, seed=1)
+        )
         assert is_same(image_of(await run(client, CAT)), first)
     loaded = only_kept()
     unets = {id(loaded.pipeline(kind).unet) for kind in ("text2image", "image2image", "inpaint")}
@@ -183,7 +199,9 @@ async def test_no_more_weights_are_kept_than_allowed(tmp_path: Path, repository:
     assert [Path(weights.repository) for weights in bench._kept] == [repository, other][2 - kept :]
 
 
-async def test_weights_that_are_moved_about_draw_the_same_also_after_a_stop(tmp_path: Path, repository: Path):
+async def test_weights_that_are_moved_about_draw_the_same_also_after_a_stop(
+    tmp_path: Path, repository: Path
+):
     """Offloading from the CPU to itself: the hooks are real, the device is not."""
     weights = pipelines.Weights(repository=str(repository), device="cpu:0", offload="model")
     loaded = pipelines.Loaded(weights)
@@ -206,10 +224,12 @@ async def test_weights_that_are_moved_about_draw_the_same_also_after_a_stop(tmp_
     assert is_same(draw(lambda *step: step[-1]), first)
 
 
-# --- stopping, and taking turns -------------------------------------------------------------------------------------------
+# --- stopping, and taking turns -----------------------------------------------
 
 
-async def test_an_image_that_nobody_waits_for_stops_between_two_steps(tmp_path: Path, repository: Path):
+async def test_an_image_that_nobody_waits_for_stops_between_two_steps(
+    tmp_path: Path, repository: Path
+):
     told: list[float] = []
     third_step = trio.Event()
 
@@ -251,7 +271,7 @@ async def test_images_on_one_device_come_one_after_the_other(tmp_path: Path, rep
     assert changes == 2
 
 
-# --- other families, and what goes wrong ----------------------------------------------------------------------------------
+# --- other families, and what goes wrong --------------------------------------
 
 
 async def test_another_family_has_other_multiples_and_other_words(tmp_path: Path):
@@ -259,12 +279,18 @@ async def test_another_family_has_other_multiples_and_other_words(tmp_path: Path
     source, mask = input_image(128, 128), mask_image(128, 128)
     events: list[imagen.Event] = []
     async with open_client(tmp_path, folder, on_event=events.append) as client:
-        image = await run(client, imagen.Generate(prompt="a cat", size="136x104", steps=3, previews=1, seed=1))
+        image = await run(
+            client, imagen.Generate(prompt="a cat", size="136x104", steps=3, previews=1, seed=1)
+        )
         assert (image.width, image.height) == (128, 96)
-        assert [(one.field, one.asked, one.sent) for one in image.adjustments] == [("size", "136x104", "128x96")]
+        assert [(one.field, one.asked, one.sent) for one in image.adjustments] == [
+            ("size", "136x104", "128x96")
+        ]
         assert sum(isinstance(event, imagen.PreviewReceived) for event in events) == 1
         vary = await run(client, imagen.Vary(image=source.data, steps=4, strength=0.5, seed=1))
-        edit = await run(client, imagen.Edit(prompt="x", images=(source.data,), mask=mask.data, steps=3, seed=1))
+        edit = await run(
+            client, imagen.Edit(prompt="x", images=(source.data,), mask=mask.data, steps=3, seed=1)
+        )
     assert [(one.width, one.height) for one in (vary, edit)] == [(128, 128), (128, 128)]
 
 
@@ -278,7 +304,9 @@ async def test_an_image_that_alarms_the_safety_checker_is_withheld_and_free(tmp_
     assert (spending.settled_usd, spending.attempts.refused) == (0, 1)
 
 
-async def test_a_negative_prompt_without_guidance_is_said_to_be_lost(tmp_path: Path, repository: Path):
+async def test_a_negative_prompt_without_guidance_is_said_to_be_lost(
+    tmp_path: Path, repository: Path
+):
     request = msgspec.structs.replace(CAT, negative_prompt="dogs", guidance=0.5)
     async with open_client(tmp_path, repository) as client:
         image = await run(client, request)
@@ -291,7 +319,10 @@ async def test_a_negative_prompt_without_guidance_is_said_to_be_lost(tmp_path: P
     ("request_", "kind"),
     [
         (msgspec.structs.replace(CAT, options={"guidance_rescale": "much"}), imagen.ProviderError),
-        (msgspec.structs.replace(CAT, options={"timesteps": [1], "sigmas": [1.0]}), imagen.InvalidRequestError),
+        (
+            msgspec.structs.replace(CAT, options={"timesteps": [1], "sigmas": [1.0]}),
+            imagen.InvalidRequestError,
+        ),
         (imagen.Vary(image=input_image().data, steps=2, strength=0.1), imagen.InvalidRequestError),
     ],
 )
@@ -319,7 +350,11 @@ async def test_whatever_the_pipeline_raises_is_an_error_of_imagen(
     ],
 )
 async def test_what_cannot_be_loaded_is_said_in_one_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, kind: type[imagen.ImagenError], words: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    folder: str,
+    kind: type[imagen.ImagenError],
+    words: str,
 ):
     monkeypatch.chdir(tmp_path)
     spoil(tmp_path, folder)
@@ -345,5 +380,7 @@ def spoil(home: Path, how: str) -> None:
         weights.rename(weights.with_suffix(".bin"))
     else:
         index = made / "model_index.json"
-        index.write_text(index.read_text().replace('"StableDiffusionPipeline"', '["pipeline", "Mine"]'))
+        index.write_text(
+            index.read_text().replace('"StableDiffusionPipeline"', '["pipeline", "Mine"]')
+        )
         (made / "pipeline.py").write_text("raise SystemExit('this code must not run')\n")

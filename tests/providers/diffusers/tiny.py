@@ -1,4 +1,6 @@
-"""Pipelines of a few thousand random weights, made on the spot: their images are noise, and everything else is real."""
+"""Pipelines of a few thousand random weights, made on the spot: their images
+are noise, and everything else is real.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,19 @@ def make_tokenizer(folder: Path) -> Any:
 
     folder.mkdir(parents=True)
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
-    tokens = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
-    (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(tokens)}))
+    tokens = [
+        "<|startoftext|>",
+        "<|endoftext|>",
+        *letters,
+        *(f"{letter}</w>" for letter in letters),
+    ]
+    (folder / "vocab.json").write_text(
+        json.dumps({token: number for number, token in enumerate(tokens)})
+    )
     (folder / "merges.txt").write_text("#version: 0.2\n")
-    return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=16)
+    return CLIPTokenizer(
+        str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=16
+    )
 
 
 def make_vae(channels: int = 4, shift: float | None = None) -> Any:
@@ -52,7 +63,9 @@ def make_text_encoder(tokens: int = 54) -> Any:
 
 
 def save_stable_diffusion(folder: Path, *, alarmed: bool = False) -> Path:
-    """A Stable Diffusion of 128 x 128 pixels; an `alarmed` one has a safety checker that likes no image."""
+    """A Stable Diffusion of 128 x 128 pixels; an `alarmed` one has a safety
+    checker that likes no image.
+    """
     import torch
     from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 
@@ -99,17 +112,33 @@ def _make_safety_checker() -> tuple[Any, Any]:
     checker = StableDiffusionSafetyChecker(CLIPConfig(vision_config=sides, projection_dim=16))
     # An image alarms it when it is nearer to a concept than this weight.
     checker.concept_embeds_weights.data = torch.full_like(checker.concept_embeds_weights, -2.0)
-    return checker, CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    return checker, CLIPImageProcessor(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    )
 
 
 def save_stable_diffusion_3(folder: Path) -> Path:
-    """A Stable Diffusion 3, of another family: a transformer with patches of two latents in place of a U-Net."""
+    """A Stable Diffusion 3, of another family: a transformer with patches of
+    two latents in place of a U-Net.
+    """
     import torch
-    from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
-    from transformers import CLIPTextConfig, CLIPTextModelWithProjection, T5Config, T5EncoderModel, T5Tokenizer
+    from diffusers import (
+        FlowMatchEulerDiscreteScheduler,
+        SD3Transformer2DModel,
+        StableDiffusion3Pipeline,
+    )
+    from transformers import (
+        CLIPTextConfig,
+        CLIPTextModelWithProjection,
+        T5Config,
+        T5EncoderModel,
+        T5Tokenizer,
+    )
 
     torch.manual_seed(0)
-    config = CLIPTextConfig(**make_text_encoder().config.to_dict() | {"projection_dim": 16, "num_hidden_layers": 2})
+    config = CLIPTextConfig(
+        **make_text_encoder().config.to_dict() | {"projection_dim": 16, "num_hidden_layers": 2}
+    )
     pieces = ["<pad>", "</s>", "<unk>", *"▁abcdefghijklmnopqrstuvwxyz"]
     t5 = T5Config(vocab_size=200, d_model=32, d_kv=8, d_ff=16, num_layers=1, num_heads=2)
     transformer = SD3Transformer2DModel(

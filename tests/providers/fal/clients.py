@@ -30,11 +30,17 @@ async def open_fal(
     salvage_seconds: float = 30.0,
     **simulated: Any,
 ) -> AsyncIterator[tuple[imagen.Client, Simulator]]:
-    """A client that asks every 5 ms whether its job has ended; `models` are tables as in imagen.toml."""
+    """A client that asks every 5 ms whether its job has ended; `models` are
+    tables as in imagen.toml.
+    """
     providers = () if service is None else (service,)
     async with open_simulator(*providers, **simulated) as simulator:
         loaded = imagen.load_settings(
-            {"FAL_BASE_URL": simulator.base_url("fal"), "FAL_KEY": simulator.key, "IMAGEN_HOME": str(home)}
+            {
+                "FAL_BASE_URL": simulator.base_url("fal"),
+                "FAL_KEY": simulator.key,
+                "IMAGEN_HOME": str(home),
+            }
         )
         access = loaded.access["fal"]
         changed = msgspec.structs.replace(

@@ -32,7 +32,9 @@ bodies = st.one_of(
 )
 units = st.text(max_size=10).map(lambda text: {"x-fal-billable-units": text})
 answers = st.builds(
-    lambda status, body, more, counted: HttpResponse(status=status, headers={**more, **counted}, body=body),
+    lambda status, body, more, counted: HttpResponse(
+        status=status, headers={**more, **counted}, body=body
+    ),
     statuses,
     bodies,
     headers,
@@ -49,7 +51,10 @@ def ends_well(walked: Walk) -> None:
         assert all(isinstance(value, str) for value in error.details.values())
         return
     assert result.images
-    assert all(isinstance(image, WithheldImage | LostImage) or isinstance(image.data, bytes) for image in result.images)
+    assert all(
+        isinstance(image, WithheldImage | LostImage) or isinstance(image.data, bytes)
+        for image in result.images
+    )
     assert result.units is None or 0 <= result.units <= 10**6
 
 
@@ -62,7 +67,9 @@ def test_any_answers_end_in_an_image_or_an_error_of_ours(given_answers):
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
 @settings(max_examples=500, deadline=None)
 def test_any_answers_to_a_job_that_was_taken_end_well_too(given_answers):
-    ends_well(walk(SUBMITTED, *given_answers, *[given_answers[-1]] * 40, settings={"poll_seconds": 600.0}))
+    ends_well(
+        walk(SUBMITTED, *given_answers, *[given_answers[-1]] * 40, settings={"poll_seconds": 600.0})
+    )
 
 
 @given(result=answers)

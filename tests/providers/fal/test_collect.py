@@ -5,7 +5,14 @@ from __future__ import annotations
 from decimal import Decimal
 
 import imagen
-from imagen import Cancellable, GeneratedImage, HttpRequest, HttpResponse, JobAccepted, ProviderError
+from imagen import (
+    Cancellable,
+    GeneratedImage,
+    HttpRequest,
+    HttpResponse,
+    JobAccepted,
+    ProviderError,
+)
 from imagen.providers import fal
 from tests.providers.fal.test_requests import COMPLETED, FILE, RESULT, mine
 from tests.providers.stepping import IMAGE, Walk, call, outcome, reply
@@ -17,7 +24,10 @@ RUNNING = reply({"status": "IN_PROGRESS", "request_id": "r1", "logs": []}, 202)
 
 
 def collected(*responses: HttpResponse, asked: imagen.Call | None = None) -> Walk:
-    return Walk(fal.collect(asked or call("fal/flux-schnell"), JobAccepted(job_id="r1", poll_url=STATUS)), *responses)
+    return Walk(
+        fal.collect(asked or call("fal/flux-schnell"), JobAccepted(job_id="r1", poll_url=STATUS)),
+        *responses,
+    )
 
 
 def free_stops(walk: Walk) -> list[bool]:
@@ -37,7 +47,8 @@ def test_the_result_is_found_by_the_address_of_the_status():
 def test_a_stop_is_free_only_as_long_as_the_job_is_seen_in_the_queue():
     walk = collected(QUEUED, QUEUED, RUNNING, QUEUED, COMPLETED, RESULT, FILE)
     walk.run()
-    # Nobody knows where it stands before it is asked for; one that ran once may have cost something.
+    # Nobody knows where it stands before it is asked for; one that ran once may
+    # have cost something.
     assert free_stops(walk) == [False, True, False]
 
 
@@ -58,4 +69,6 @@ def test_what_was_left_out_is_told_again():
     model = mine(wire, operations=["vary"], strength=True)
     request = imagen.Vary(image=b"", strength=0.1)
     result = collected(COMPLETED, RESULT, FILE, asked=call(model, request=request)).run()
-    assert [(made.field, made.asked, made.sent) for made in result.adjustments] == [("strength", "0.1", "0.2")]
+    assert [(made.field, made.asked, made.sent) for made in result.adjustments] == [
+        ("strength", "0.1", "0.2")
+    ]

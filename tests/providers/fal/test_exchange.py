@@ -1,4 +1,6 @@
-"""Whole exchanges with the simulated fal.ai over real sockets: what comes back, and what both sides book."""
+"""Whole exchanges with the simulated fal.ai over real sockets: what comes back,
+and what both sides book.
+"""
 
 from __future__ import annotations
 
@@ -36,19 +38,36 @@ async def books_are_balanced(client, simulator):
 
 def sent(simulator):
     """The input of the last job."""
-    return json.loads([received.body for received in simulator.received if received.kind == "create"][-1])
+    return json.loads(
+        [received.body for received in simulator.received if received.kind == "create"][-1]
+    )
 
 
 @pytest.mark.parametrize(
     ("model", "fields", "size", "media_type"),
     [
         (SCHNELL, {"size": "1024x1024", "output_format": "png"}, (1024, 1024), "image/png"),
-        (SCHNELL, {"size": "1280x1024", "steps": 4, "safety": "standard"}, (1280, 1024), "image/jpeg"),
+        (
+            SCHNELL,
+            {"size": "1280x1024", "steps": 4, "safety": "standard"},
+            (1280, 1024),
+            "image/jpeg",
+        ),
         ("fal/flux-dev", {"size": "1024x576", "guidance": 3.5}, (1024, 576), "image/jpeg"),
-        ("fal/flux-kontext", {"aspect_ratio": "1:1", "safety": "strict"}, (1024, 1024), "image/jpeg"),
+        (
+            "fal/flux-kontext",
+            {"aspect_ratio": "1:1", "safety": "strict"},
+            (1024, 1024),
+            "image/jpeg",
+        ),
         ("fal/flux-2-pro", {"size": "1536x1024", "safety": "relaxed"}, (1536, 1024), "image/jpeg"),
         ("fal/flux-3", {"aspect_ratio": "1:1", "resolution": "1K"}, (1024, 1024), "image/png"),
-        ("fal/nano-banana-2", {"aspect_ratio": "1:1", "resolution": "1K"}, (1024, 1024), "image/png"),
+        (
+            "fal/nano-banana-2",
+            {"aspect_ratio": "1:1", "resolution": "1K"},
+            (1024, 1024),
+            "image/png",
+        ),
     ],
 )
 async def test_a_generation_goes_all_the_way(tmp_path, model, fields, size, media_type):
@@ -65,9 +84,13 @@ async def test_a_generation_goes_all_the_way(tmp_path, model, fields, size, medi
 
 async def test_what_was_counted_is_what_is_booked(tmp_path):
     async with open_fal(tmp_path) as (client, simulator):
-        async with client.open_batch("a cat", n=3, model=SCHNELL, size="2048x1024", together=True) as batch:
+        async with client.open_batch(
+            "a cat", n=3, model=SCHNELL, size="2048x1024", together=True
+        ) as batch:
             outcomes = [outcome async for outcome in batch]
-        assert [outcome.cost for outcome in outcomes] == [imagen.Cost(usd=Decimal("0.006"), source="computed")] * 3
+        assert [outcome.cost for outcome in outcomes] == [
+            imagen.Cost(usd=Decimal("0.006"), source="computed")
+        ] * 3
         await books_are_balanced(client, simulator)
     async with open_fal(tmp_path / "plain", service=Fal(tells_units=False)) as (client, simulator):
         image = await client.generate("a cat", model=SCHNELL, size="2048x1024")
@@ -83,11 +106,16 @@ async def test_a_seed_goes_and_comes_back(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("model", "shape"), [("fal/flux-2-pro", {"size": "1024x1024"}), ("fal/nano-banana-2", {"aspect_ratio": "1:1"})]
+    ("model", "shape"),
+    [("fal/flux-2-pro", {"size": "1024x1024"}), ("fal/nano-banana-2", {"aspect_ratio": "1:1"})],
 )
-async def test_an_edit_sends_its_images_in_their_order_to_an_endpoint_of_its_own(tmp_path, model, shape):
+async def test_an_edit_sends_its_images_in_their_order_to_an_endpoint_of_its_own(
+    tmp_path, model, shape
+):
     async with open_fal(tmp_path) as (client, simulator):
-        image = await client.edit("together", png(RED), png(GREEN), model=model, output_format="png", **shape)
+        image = await client.edit(
+            "together", png(RED), png(GREEN), model=model, output_format="png", **shape
+        )
         decoded = opened(image)
         side = min(decoded.size) // 16
         assert near(decoded.getpixel((side // 2, side // 2)), RED)
@@ -98,7 +126,9 @@ async def test_an_edit_sends_its_images_in_their_order_to_an_endpoint_of_its_own
 
 async def test_references_go_to_the_endpoint_of_edits(tmp_path):
     async with open_fal(tmp_path) as (client, simulator):
-        request = imagen.Generate(prompt="a cat", model="fal/flux-2-max", size="1024x1024", references=(png(GREEN),))
+        request = imagen.Generate(
+            prompt="a cat", model="fal/flux-2-max", size="1024x1024", references=(png(GREEN),)
+        )
         image = await client.generate(request)
         assert near(opened(image).getpixel((10, 10)), GREEN)
         assert image.cost.usd == Decimal("0.10")
@@ -107,26 +137,38 @@ async def test_references_go_to_the_endpoint_of_edits(tmp_path):
 
 async def test_style_references_have_a_field_of_their_own(tmp_path):
     async with open_fal(tmp_path) as (client, simulator):
-        await client.generate(imagen.Generate(prompt="a cat", model="fal/ideogram-v3", references=(png(), png(GREEN))))
+        await client.generate(
+            imagen.Generate(prompt="a cat", model="fal/ideogram-v3", references=(png(), png(GREEN)))
+        )
         assert len(sent(simulator)["image_urls"]) == 2
 
 
 async def test_a_restyling_names_the_two_images(tmp_path):
     async with open_fal(tmp_path) as (client, simulator):
         image = await client.restyle(
-            png(RED), png(GREEN), prompt="Softly.", model="fal/flux-2-pro", size="1024x1024", output_format="png"
+            png(RED),
+            png(GREEN),
+            prompt="Softly.",
+            model="fal/flux-2-pro",
+            size="1024x1024",
+            output_format="png",
         )
         decoded = opened(image)
         side = min(decoded.size) // 16
         assert near(decoded.getpixel((side + side // 2, side // 2)), GREEN)
-        assert sent(simulator)["prompt"] == "Redraw image 1 in the style of image 2. Keep what image 1 shows. Softly."
+        assert (
+            sent(simulator)["prompt"]
+            == "Redraw image 1 in the style of image 2. Keep what image 1 shows. Softly."
+        )
         await books_are_balanced(client, simulator)
 
 
 @pytest.mark.parametrize("model", ["fal/flux-fill", "fal/gpt-image-2"], ids=["white", "alpha"])
 async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path, model):
     async with open_fal(tmp_path) as (client, simulator):
-        image = await client.edit("a hat", png(RED), mask=left_mask(), model=model, output_format="png")
+        image = await client.edit(
+            "a hat", png(RED), mask=left_mask(), model=model, output_format="png"
+        )
         decoded = opened(image)
         width, height = decoded.size
         assert near(decoded.getpixel((width - 20, height // 2)), RED)
@@ -137,7 +179,9 @@ async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path, model):
 @pytest.mark.parametrize(("strength", "red"), [(0.0, True), (1.0, False)])
 async def test_a_variation_is_the_nearer_the_less_strength_it_has(tmp_path, strength, red):
     async with open_fal(tmp_path) as (client, simulator):
-        image = await client.vary(png(RED), strength=strength, model="fal/flux-dev-image-to-image", output_format="png")
+        image = await client.vary(
+            png(RED), strength=strength, model="fal/flux-dev-image-to-image", output_format="png"
+        )
         assert near(opened(image).getpixel((100, 100)), RED) is red
         # The endpoint takes no 0, which is told.
         assert [made.sent for made in image.adjustments] == (["0.01"] if red else [])
@@ -148,7 +192,9 @@ async def test_a_variation_is_the_nearer_the_less_strength_it_has(tmp_path, stre
 @pytest.mark.parametrize("scale", [1.5, 2, 4])
 async def test_an_enhancement_has_its_scale_and_costs_what_came_out(tmp_path, scale):
     async with open_fal(tmp_path) as (client, simulator):
-        image = await client.enhance(png(RED, (1024, 512)), scale=scale, model="fal/clarity-upscaler")
+        image = await client.enhance(
+            png(RED, (1024, 512)), scale=scale, model="fal/clarity-upscaler"
+        )
         assert (image.width, image.height) == (1024 * scale, 512 * scale)
         assert near(opened(image).getpixel((100, 100)), RED)
         assert image.cost.source == "computed"
@@ -159,7 +205,9 @@ async def test_what_is_behind_is_taken_away_without_a_prompt(tmp_path):
     async with open_fal(tmp_path) as (client, simulator):
         image = await client.edit("the cat", png(RED), model="fal/birefnet")
         assert opened(image).mode == "RGBA"
-        assert [(made.field, made.asked, made.sent) for made in image.adjustments] == [("prompt", "the cat", None)]
+        assert [(made.field, made.asked, made.sent) for made in image.adjustments] == [
+            ("prompt", "the cat", None)
+        ]
         assert sent(simulator).keys() == {"image_url"}
 
 
@@ -172,7 +220,8 @@ async def test_progress_is_told_from_the_queue_to_the_end(tmp_path):
     running = [event.fraction for event in told if event.note == "running"]
     assert running
     assert running == sorted(running)
-    # A log rounds to whole percents, so the first and the last of them may be 0 and 1.
+    # A log rounds to whole percents, so the first and the last of them may be 0
+    # and 1.
     assert all(fraction is not None and 0 <= fraction <= 1 for fraction in running)
     assert any(0 < fraction < 1 for fraction in running)
 
@@ -192,25 +241,34 @@ async def test_a_model_of_a_table_of_the_user_needs_no_code(tmp_path):
             image = await client.generate("a cat", model="fal/mine", size=size)
             assert f"{image.width}x{image.height}" == size
             assert sent(simulator)["image_size"] == said
-        assert {received.path.split("/requests/")[0] for received in simulator.received if received.kind == "poll"} == {
-            "/fal/workflows/somebody/drawing"
-        }
+        assert {
+            received.path.split("/requests/")[0]
+            for received in simulator.received
+            if received.kind == "poll"
+        } == {"/fal/workflows/somebody/drawing"}
         await books_are_balanced(client, simulator)
 
 
 async def test_addresses_of_another_host_are_not_followed(tmp_path):
-    """As behind a proxy: the answers name the gateway itself, and the key is for the proxy."""
-    async with open_fal(tmp_path, service=Fal(origin="https://queue.example")) as (client, simulator):
+    """As behind a proxy: the answers name the gateway itself, and the key is
+    for the proxy.
+    """
+    async with open_fal(tmp_path, service=Fal(origin="https://queue.example")) as (
+        client,
+        simulator,
+    ):
         await client.generate("a cat", model="fal/flux-dev")
         assert {received.provider for received in simulator.received} == {"fal", "files"}
         await books_are_balanced(client, simulator)
 
 
-# --- leaving --------------------------------------------------------------------------------------------------------
+# --- leaving ------------------------------------------------------------------
 
 
 async def leave_when(client, simulator, kind, count, *, salvage_seconds=None):
-    """Begins a batch, leaves it when so many requests of a kind have come, and waits for what is in flight."""
+    """Begins a batch, leaves it when so many requests of a kind have come, and
+    waits for what is in flight.
+    """
     async with client.open_batch("a cat", model=SCHNELL, size="1024x1024") as batch:
         async with trio.open_nursery() as nursery:
 
@@ -267,7 +325,7 @@ async def test_a_job_that_runs_for_too_long_is_left_to_the_next_process(tmp_path
     assert spending.reserved_usd == simulator.billed_usd
 
 
-# --- what goes wrong ------------------------------------------------------------------------------------------------
+# --- what goes wrong ----------------------------------------------------------
 
 
 async def test_a_blackened_image_is_withheld_and_has_its_cost(tmp_path):
@@ -291,7 +349,9 @@ async def test_a_job_that_fails_by_the_service_is_not_charged_and_sent_again(tmp
 
 async def test_a_wrong_field_is_refused_for_nothing(tmp_path):
     async with open_fal(tmp_path) as (client, simulator):
-        with pytest.raises(imagen.InvalidRequestError, match="acceleration: Input should be one of") as caught:
+        with pytest.raises(
+            imagen.InvalidRequestError, match="acceleration: Input should be one of"
+        ) as caught:
             await client.generate("a cat", model=SCHNELL, options={"acceleration": "warp"})
         assert (caught.value.code, caught.value.billed) == ("INVALID_PROMPT", "no")
         assert (await client.spending()).settled_usd == simulator.billed_usd == 0
@@ -323,7 +383,9 @@ async def test_what_was_refused_for_now_is_sent_again_and_paid_once(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind"), [(Refused(), imagen.ContentFilterError), (QuotaExhausted(), imagen.QuotaExceededError)], ids=repr
+    ("fault", "kind"),
+    [(Refused(), imagen.ContentFilterError), (QuotaExhausted(), imagen.QuotaExceededError)],
+    ids=repr,
 )
 async def test_a_refusal_at_the_door_is_not_sent_again(tmp_path, fault, kind):
     async with open_fal(tmp_path, faults=fault) as (client, simulator):

@@ -1,4 +1,6 @@
-"""The simulated fal.ai takes every value that the catalog offers for its models, and gives what was asked for."""
+"""The simulated fal.ai takes every value that the catalog offers for its
+models, and gives what was asked for.
+"""
 
 from __future__ import annotations
 
@@ -40,11 +42,17 @@ def offers(model: imagen.Model) -> Iterator[dict[str, Any]]:
     for field, offered in values.items():
         yield from ({field: value} for value in offered)
     unshaped = {"aspect_ratio", "resolution"} if values["size"] else {"size"}
-    yield {field: offered[-1] for field, offered in values.items() if offered and field not in unshaped}
+    yield {
+        field: offered[-1] for field, offered in values.items() if offered and field not in unshaped
+    }
 
 
-def requests(model: imagen.Model, images: tuple[bytes, ...], mask: bytes) -> Iterator[imagen.Request]:
-    """Every operation with every offer, and with as many images as the model takes."""
+def requests(
+    model: imagen.Model, images: tuple[bytes, ...], mask: bytes
+) -> Iterator[imagen.Request]:
+    """Every operation with every offer, and with as many images as the model
+    takes.
+    """
     can = model.capabilities
     prompt = "a cat" if can.prompt_required else ""
     for fields in offers(model):
@@ -66,7 +74,9 @@ def requests(model: imagen.Model, images: tuple[bytes, ...], mask: bytes) -> Ite
         yield imagen.Edit(images=images[:1] * can.inputs.max_images, **more)
     yield from (imagen.Enhance(image=images[0], scale=scale, **more) for scale in can.scales)
     if can.strength:
-        yield from (imagen.Vary(image=images[0], strength=strength, **more) for strength in (0.1, 1.0))
+        yield from (
+            imagen.Vary(image=images[0], strength=strength, **more) for strength in (0.1, 1.0)
+        )
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.id)
@@ -92,7 +102,9 @@ async def test_the_provider_takes_everything_that_the_catalog_offers(tmp_path, m
 
 
 @pytest.mark.parametrize(
-    "model", [model for model in MODELS if model.capabilities.max_images_per_request > 1], ids=lambda model: model.id
+    "model",
+    [model for model in MODELS if model.capabilities.max_images_per_request > 1],
+    ids=lambda model: model.id,
 )
 async def test_as_many_images_as_the_catalog_says_come_from_one_request(tmp_path, model):
     can = model.capabilities
@@ -107,12 +119,16 @@ async def test_as_many_images_as_the_catalog_says_come_from_one_request(tmp_path
     async with open_fal(tmp_path) as (client, simulator):
         async with client.open_batch(request, n=can.max_images_per_request, together=True) as batch:
             outcomes = [outcome async for outcome in batch]
-        assert [type(outcome) for outcome in outcomes] == [imagen.Image] * can.max_images_per_request
+        assert [type(outcome) for outcome in outcomes] == [
+            imagen.Image
+        ] * can.max_images_per_request
         assert len(simulator.bills) == 1
 
 
 def test_no_price_of_the_catalog_is_for_less_than_what_is_billed():
-    """Held against the list of the simulator, which was written from the price pages by itself."""
+    """Held against the list of the simulator, which was written from the price
+    pages by itself.
+    """
     for model in MODELS:
         if model.price is None:
             continue

@@ -1,4 +1,6 @@
-"""What is made of fal.ai's answers: the recorded one, every row of the tables, and anything at all."""
+"""What is made of fal.ai's answers: the recorded one, every row of the tables,
+and anything at all.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,7 @@ def ended(result: HttpResponse, status: HttpResponse = COMPLETED, **more: Any) -
     return walk(SUBMITTED, status, result, FILE, FILE, **more)
 
 
-# --- the recorded one -----------------------------------------------------------------------------------------------
+# --- the recorded one ---------------------------------------------------------
 
 
 def test_the_recorded_answer_of_a_locked_account():
@@ -50,11 +52,15 @@ def test_the_recorded_answer_of_a_locked_account():
     assert "Exhausted balance" in error.message
 
 
-# --- every row of the table -----------------------------------------------------------------------------------------
+# --- every row of the table ---------------------------------------------------
 
 
 def model_error(kind: str, field: str = "prompt") -> dict[str, Any]:
-    return {"detail": [{"loc": ["body", field], "msg": "Not so.", "type": kind, "url": "https://x", "ctx": {}}]}
+    return {
+        "detail": [
+            {"loc": ["body", field], "msg": "Not so.", "type": kind, "url": "https://x", "ctx": {}}
+        ]
+    }
 
 
 def platform_error(kind: str, text: str = "Not so.") -> dict[str, Any]:
@@ -96,7 +102,12 @@ AT_THE_DOOR: dict[str, tuple[int, object, dict[str, str], tuple[Any, ...]]] = {
         (ProviderError, "API_ERROR", False, "no", None),
     ),
     "408": (408, b"", {}, UNCLEAR),
-    "301": (301, b"", {"location": "https://elsewhere"}, (ProviderError, "API_ERROR", False, "no", None)),
+    "301": (
+        301,
+        b"",
+        {"location": "https://elsewhere"},
+        (ProviderError, "API_ERROR", False, "no", None),
+    ),
     "418": (418, b"", {}, BAD_REQUEST),
     "of the platform": (
         403,
@@ -107,7 +118,9 @@ AT_THE_DOOR: dict[str, tuple[int, object, dict[str, str], tuple[Any, ...]]] = {
 }
 
 
-@pytest.mark.parametrize(("status", "body", "more", "expected"), AT_THE_DOOR.values(), ids=AT_THE_DOOR.keys())
+@pytest.mark.parametrize(
+    ("status", "body", "more", "expected"), AT_THE_DOOR.values(), ids=AT_THE_DOOR.keys()
+)
 def test_a_submission_that_is_refused_has_its_class(status, body, more, expected):
     assert outcome(walk(reply(body, status, **more)).fail()) == expected
 
@@ -148,8 +161,16 @@ ENDS: dict[str, tuple[int, object, tuple[Any, ...]]] = {
         (InvalidRequestError, "INVALID_PROMPT", True, "no", None),
     ),
     # What names no field may have come after the work.
-    "422 nobody knows": (422, b"?", (InvalidRequestError, "INVALID_PROMPT", False, "unknown", None)),
-    "422 new": (422, platform_error("new_error"), (InvalidRequestError, "INVALID_PROMPT", False, "unknown", None)),
+    "422 nobody knows": (
+        422,
+        b"?",
+        (InvalidRequestError, "INVALID_PROMPT", False, "unknown", None),
+    ),
+    "422 new": (
+        422,
+        platform_error("new_error"),
+        (InvalidRequestError, "INVALID_PROMPT", False, "unknown", None),
+    ),
     "400 bad_request": (400, platform_error("bad_request"), BAD_REQUEST),
     "400 downstream_service_error": (400, platform_error("downstream_service_error"), SERVICE),
     **{
@@ -173,10 +194,19 @@ ENDS: dict[str, tuple[int, object, tuple[Any, ...]]] = {
     },
     **{
         f"504 {kind}": (504, platform_error(kind), SERVICE)
-        for kind in ("generation_timeout", "startup_timeout", "request_timeout", "runner_connection_timeout")
+        for kind in (
+            "generation_timeout",
+            "startup_timeout",
+            "request_timeout",
+            "runner_connection_timeout",
+        )
     },
     **{
-        f"499 {kind}": (499, platform_error(kind), (ProviderError, "API_ERROR", False, "unknown", None))
+        f"499 {kind}": (
+            499,
+            platform_error(kind),
+            (ProviderError, "API_ERROR", False, "unknown", None),
+        )
         for kind in ("client_cancelled", "client_disconnected")
     },
 }
@@ -197,9 +227,14 @@ def test_a_refusal_says_which_field_and_what_kind():
     assert (error.details["type"], error.details["status"]) == ("missing", "422")
 
 
-@pytest.mark.parametrize(("told", "retryable"), [("true", True), ("false", False), ("maybe", False)])
+@pytest.mark.parametrize(
+    ("told", "retryable"), [("true", True), ("false", False), ("maybe", False)]
+)
 def test_the_word_of_a_header_counts_for_another_try(told, retryable):
-    assert ended(reply(model_error("missing"), 422, x_fal_retryable=told)).fail().retryable is retryable
+    assert (
+        ended(reply(model_error("missing"), 422, x_fal_retryable=told)).fail().retryable
+        is retryable
+    )
 
 
 def test_a_service_that_says_no_other_try_is_obeyed():
@@ -208,8 +243,15 @@ def test_a_service_that_says_no_other_try_is_obeyed():
 
 
 def test_a_result_that_gets_lost_may_be_billed():
-    """The job went well, and what answers for its result is no error of its own."""
-    for response in (reply(b"<html>", 502), reply(b"", 503, x_fal_request_id="r1"), reply(b"", 429), reply(b"", 401)):
+    """The job went well, and what answers for its result is no error of its
+    own.
+    """
+    for response in (
+        reply(b"<html>", 502),
+        reply(b"", 503, x_fal_request_id="r1"),
+        reply(b"", 429),
+        reply(b"", 401),
+    ):
         error = ended(response).fail()
         assert error.billed == "unknown"
     gone = ended(reply({"detail": "Request not found"}, 404)).fail()
@@ -228,10 +270,12 @@ def test_a_job_that_failed_is_asked_for_its_answer_once():
     assert ended(RESULT, FAILED).run().images
 
 
-# --- the life of a job ----------------------------------------------------------------------------------------------
+# --- the life of a job --------------------------------------------------------
 
 
-@pytest.mark.parametrize("body", [{}, {"request_id": None}, {"request_id": 7}, {"request_id": ""}, [], b"<html>", b""])
+@pytest.mark.parametrize(
+    "body", [{}, {"request_id": None}, {"request_id": 7}, {"request_id": ""}, [], b"<html>", b""]
+)
 def test_a_submission_that_names_no_job_may_be_billed(body):
     error = walk(reply(body)).fail()
     assert (type(error), error.billed) == (ProviderError, "unknown")
@@ -259,7 +303,12 @@ def test_a_log_says_how_far_a_job_is(logs, fraction):
 
 @pytest.mark.parametrize(
     ("position", "note"),
-    [(0, "next in the queue"), (5, "in the queue behind 5"), (None, "in the queue"), (-1, "in the queue")],
+    [
+        (0, "next in the queue"),
+        (5, "in the queue behind 5"),
+        (None, "in the queue"),
+        (-1, "in the queue"),
+    ],
 )
 def test_a_place_in_the_queue_is_told(position, note):
     job = walk(SUBMITTED, reply({"status": "IN_QUEUE", "queue_position": position}, 202), *GOOD[1:])
@@ -276,7 +325,13 @@ def test_a_job_is_given_a_moment_to_be_known():
 
 
 def test_polls_that_cannot_be_read_do_not_lose_a_job():
-    bad = [reply(b"<html>"), reply({}), reply([]), reply({"detail": "slow"}, 429), reply({"detail": "?"}, 500)]
+    bad = [
+        reply(b"<html>"),
+        reply({}),
+        reply([]),
+        reply({"detail": "slow"}, 429),
+        reply({"detail": "?"}, 500),
+    ]
     assert walk(SUBMITTED, *bad, QUEUED, *bad, *GOOD[1:]).run().images
     error = walk(SUBMITTED, *[reply(b"<html>")] * 10).fail()
     assert outcome(error) == (OutcomeUnknownError, "OUTCOME_UNKNOWN", False, "unknown", None)
@@ -290,7 +345,8 @@ def test_a_job_that_never_ends_is_unknown():
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(401, AuthenticationError), (403, AuthenticationError), (405, ProviderError)]
+    ("status", "kind"),
+    [(401, AuthenticationError), (403, AuthenticationError), (405, ProviderError)],
 )
 def test_a_job_that_may_not_be_asked_for_may_be_billed(status, kind):
     error = walk(SUBMITTED, reply({"detail": "No."}, status)).fail()
@@ -305,7 +361,7 @@ def test_a_result_that_comes_a_moment_later_is_waited_for():
     assert walk(SUBMITTED, COMPLETED, *[early] * 5).fail().billed == "unknown"
 
 
-# --- results --------------------------------------------------------------------------------------------------------
+# --- results ------------------------------------------------------------------
 
 
 def output(**more: object) -> HttpResponse:
@@ -352,7 +408,13 @@ def test_a_data_url_is_an_image_too():
 
 @pytest.mark.parametrize(
     ("body", "billed"),
-    [({}, "unknown"), ({"images": []}, "unknown"), ({"images": None}, "unknown"), (b"<html>", "yes"), ([], "yes")],
+    [
+        ({}, "unknown"),
+        ({"images": []}, "unknown"),
+        ({"images": None}, "unknown"),
+        (b"<html>", "yes"),
+        ([], "yes"),
+    ],
 )
 def test_a_result_without_images_may_have_been_billed_and_one_that_cannot_be_read_was(body, billed):
     error = ended(reply(body)).fail()
@@ -364,7 +426,9 @@ def test_an_item_without_a_link_keeps_its_place():
     assert [isinstance(decoded, LostImage) for decoded in result.images] == [True, False, True]
 
 
-@pytest.mark.parametrize(("seed", "kept"), [(7, 7), (None, 3), ("7", 3), (True, 3), (2**70, 3), (1.5, 3)])
+@pytest.mark.parametrize(
+    ("seed", "kept"), [(7, 7), (None, 3), ("7", 3), (True, 3), (2**70, 3), (1.5, 3)]
+)
 def test_a_seed_is_the_one_that_was_told_or_else_the_one_that_was_asked_for(seed, kept):
     (decoded,) = ended(reply({"images": [{"url": LINK}], "seed": seed}), seed=3).run().images
     assert isinstance(decoded, imagen.GeneratedImage)

@@ -1,4 +1,6 @@
-"""What is sent to fal.ai for each operation, and where; and what a table of a model can say."""
+"""What is sent to fal.ai for each operation, and where; and what a table of a
+model can say.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,15 @@ import pytest
 from PIL import Image
 
 import imagen
-from imagen import Cancellable, ConfigurationError, HttpRequest, InvalidRequestError, JobAccepted, Progress, Wait
+from imagen import (
+    Cancellable,
+    ConfigurationError,
+    HttpRequest,
+    InvalidRequestError,
+    JobAccepted,
+    Progress,
+    Wait,
+)
 from imagen.providers import fal
 from tests.providers.stepping import IMAGE, Walk, call, input_image, mask_image, reply
 
@@ -28,7 +38,9 @@ SUBMITTED = reply(
         "metrics": {},
     }
 )
-COMPLETED = reply({"status": "COMPLETED", "request_id": "r1", "logs": [], "metrics": {"inference_time": 1.2}})
+COMPLETED = reply(
+    {"status": "COMPLETED", "request_id": "r1", "logs": [], "metrics": {"inference_time": 1.2}}
+)
 LINK = "https://v3b.fal.media/files/a.png"
 RESULT = reply(
     {
@@ -60,11 +72,16 @@ def address_of(model: str, **more: Any) -> str:
 
 def mine(wire: dict[str, Any], **capabilities: Any) -> imagen.Model:
     """A model of a table of the user."""
-    table = {"provider": "fal", "wire_name": "somebody/app/sub", "wire": wire, "capabilities": capabilities}
+    table = {
+        "provider": "fal",
+        "wire_name": "somebody/app/sub",
+        "wire": wire,
+        "capabilities": capabilities,
+    }
     return imagen.load_catalog({"fal/mine": table}).find("fal/mine")
 
 
-# --- the protocol ---------------------------------------------------------------------------------------------------
+# --- the protocol -------------------------------------------------------------
 
 
 def test_the_steps_of_a_job():
@@ -82,7 +99,12 @@ def test_the_steps_of_a_job():
     assert (walk.requests[0].method, walk.requests[0].repeatable) == ("POST", False)
     (image,) = result.images
     assert isinstance(image, imagen.GeneratedImage)
-    assert (image.data, image.seed, image.provider_id, image.revised_prompt) == (IMAGE, 42, "r1", None)
+    assert (image.data, image.seed, image.provider_id, image.revised_prompt) == (
+        IMAGE,
+        42,
+        "r1",
+        None,
+    )
     assert result.units == 1
 
 
@@ -90,7 +112,9 @@ def test_a_job_that_runs_is_no_longer_free_to_stop():
     queued = reply({"status": "IN_QUEUE", "queue_position": 3}, 202)
     logs = [{"message": "Loading"}, {"message": " 12%|#"}, {"message": "no number"}]
     running = reply({"status": "IN_PROGRESS", "logs": logs}, 202)
-    walk = Walk(fal.run(call("fal/flux-schnell")), SUBMITTED, queued, running, running, queued, *GOOD[1:])
+    walk = Walk(
+        fal.run(call("fal/flux-schnell")), SUBMITTED, queued, running, running, queued, *GOOD[1:]
+    )
     walk.run()
     stop = HttpRequest(method="PUT", url="fal-ai/flux/requests/r1/cancel")
     told = [step for step in walk.steps if isinstance(step, (Cancellable, Progress))]
@@ -100,7 +124,8 @@ def test_a_job_that_runs_is_no_longer_free_to_stop():
         Cancellable(request=stop, stops_bill=False),
         Progress(fraction=0.12, note="running"),
         Progress(fraction=0.12, note="running"),
-        # Back in the queue, as after a machine that broke: what ran before may be counted.
+        # Back in the queue, as after a machine that broke: what ran before may
+        # be counted.
         Progress(note="in the queue behind 3"),
     ]
 
@@ -114,7 +139,11 @@ def test_a_job_that_runs_is_no_longer_free_to_stop():
         ("fal-ai/flux/dev", "http://[/requests/r1", "fal-ai/flux/requests/r1"),
         # The app may have another name by now; the host stays ours.
         ("fal-ai/flux/dev", "https://evil.example/other/app/requests/r1", "other/app/requests/r1"),
-        ("fal-ai/flux/dev", "http://127.0.0.1:1/fal/other/app/requests/r1", "other/app/requests/r1"),
+        (
+            "fal-ai/flux/dev",
+            "http://127.0.0.1:1/fal/other/app/requests/r1",
+            "other/app/requests/r1",
+        ),
         ("fal-ai/flux/dev", "https://queue.fal.run/../../requests/r1", "fal-ai/flux/requests/r1"),
         ("fal-ai/flux/dev", "https://queue.fal.run/app/requests/r1", "fal-ai/flux/requests/r1"),
         ("fal-ai/flux/dev", f"{APP}/requests/another", "fal-ai/flux/requests/r1"),
@@ -131,7 +160,11 @@ def test_a_job_is_asked_for_below_the_base_url_and_without_the_sub_path(endpoint
     model = msgspec.structs.replace(mine({}), wire_name=endpoint)
     walk = Walk(fal.run(call(model)), reply({"request_id": "r1", "response_url": told}), *GOOD[1:])
     walk.run()
-    assert [request.url for request in walk.requests[:3]] == [endpoint, f"{path}/status?logs=1", path]
+    assert [request.url for request in walk.requests[:3]] == [
+        endpoint,
+        f"{path}/status?logs=1",
+        path,
+    ]
 
 
 def test_an_id_with_odd_characters_is_quoted():
@@ -140,11 +173,13 @@ def test_an_id_with_odd_characters_is_quoted():
     assert walk.requests[2].url == "fal-ai/flux/requests/a%2F..%2Fb%3Fc"
 
 
-# --- bodies ---------------------------------------------------------------------------------------------------------
+# --- bodies -------------------------------------------------------------------
 
 
 def test_a_generation():
-    assert body_of(seed=3, steps=4, size="1024x1024", output_format="png", safety="relaxed", count=2) == {
+    assert body_of(
+        seed=3, steps=4, size="1024x1024", output_format="png", safety="relaxed", count=2
+    ) == {
         "prompt": "a cat",
         "num_images": 2,
         "seed": 3,
@@ -170,7 +205,9 @@ def test_words_of_an_endpoint():
     body = body_of("fal/nano-banana-2", resolution="512", safety="strict")
     # A number as a text, as the endpoint wants it.
     assert (body["resolution"], body["safety_tolerance"]) == ("0.5K", "1")
-    body = body_of("fal/ideogram-v3", quality="turbo", style="design", negative_prompt="dogs", size="768x1024")
+    body = body_of(
+        "fal/ideogram-v3", quality="turbo", style="design", negative_prompt="dogs", size="768x1024"
+    )
     assert body == {
         "prompt": "a cat",
         "num_images": 1,
@@ -197,7 +234,9 @@ def test_an_edit_goes_to_an_endpoint_of_its_own():
     }
 
 
-@pytest.mark.parametrize(("model", "form"), [("fal/flux-fill", "white"), ("fal/gpt-image-2", "alpha")])
+@pytest.mark.parametrize(
+    ("model", "form"), [("fal/flux-fill", "white"), ("fal/gpt-image-2", "alpha")]
+)
 def test_a_mask_has_the_form_of_the_endpoint(model, form):
     edit = imagen.Edit(prompt="a hat", images=("a",), mask="m")
     body = body_of(model, request=edit, images=(input_image(),), mask=mask_image())
@@ -222,7 +261,9 @@ def test_a_black_mask_by_a_table():
         mask=True,
     )
     edit = imagen.Edit(prompt="a hat", images=("a",), mask="m")
-    walk = Walk(fal.run(call(model, request=edit, images=(input_image(),), mask=mask_image())), *GOOD)
+    walk = Walk(
+        fal.run(call(model, request=edit, images=(input_image(),), mask=mask_image())), *GOOD
+    )
     walk.run()
     mask = Image.open(io.BytesIO(pybase64.b64decode(walk.body["mask"].partition(",")[2])))
     assert (mask.getpixel((5, 5)), mask.getpixel((60, 5))) == (0, 255)
@@ -239,7 +280,11 @@ def test_a_black_mask_by_a_table():
 )
 def test_a_strength_may_be_counted_the_other_way(strength, place, sent):
     model = mine({"images": ["image"], "strength": place}, operations=["vary"], strength=True)
-    body = body_of(model, request=imagen.Vary(image="a", strength=strength, prompt="p"), images=(input_image(),))
+    body = body_of(
+        model,
+        request=imagen.Vary(image="a", strength=strength, prompt="p"),
+        images=(input_image(),),
+    )
     assert (body["strength"], body["prompt"]) == (sent, "p")
 
 
@@ -249,23 +294,38 @@ def test_a_strength_below_the_least_is_told():
         operations=["vary"],
         strength=True,
     )
-    walk = Walk(fal.run(call(model, request=imagen.Vary(image="a", strength=1.0), images=(input_image(),))), *GOOD)
+    walk = Walk(
+        fal.run(call(model, request=imagen.Vary(image="a", strength=1.0), images=(input_image(),))),
+        *GOOD,
+    )
     (made,) = walk.run().adjustments
-    assert (made.field, made.asked, made.sent, walk.body["likeness"]) == ("strength", "1", "0.8", 0.2)
+    assert (made.field, made.asked, made.sent, walk.body["likeness"]) == (
+        "strength",
+        "1",
+        "0.8",
+        0.2,
+    )
 
 
 def test_an_enhancement():
     enhance = imagen.Enhance(image="a", scale=2, seed=3)
     body = body_of("fal/clarity-upscaler", request=enhance, images=(input_image(),))
     assert body == {"seed": 3, "upscale_factor": 2, "image_url": IMAGE_URL}
-    body = body_of("fal/seedvr-upscale", request=imagen.Enhance(image="a", scale=1.5), images=(input_image(),))
+    body = body_of(
+        "fal/seedvr-upscale", request=imagen.Enhance(image="a", scale=1.5), images=(input_image(),)
+    )
     assert body == {"upscale_factor": 1.5, "upscale_mode": "factor", "image_url": IMAGE_URL}
 
 
 def test_modes_have_words_where_there_are_several():
-    wire = {"images": ["image"], "mode": {"field": "model", "words": {"fast": "F", "creative": "C"}}}
+    wire = {
+        "images": ["image"],
+        "mode": {"field": "model", "words": {"fast": "F", "creative": "C"}},
+    }
     model = mine(wire, operations=["enhance"], modes=["fast", "creative"])
-    body = body_of(model, request=imagen.Enhance(image="a", mode="creative"), images=(input_image(),))
+    body = body_of(
+        model, request=imagen.Enhance(image="a", mode="creative"), images=(input_image(),)
+    )
     assert body["model"] == "C"
 
 
@@ -289,17 +349,23 @@ def test_a_size_has_several_forms(size, sent):
 
 
 def test_a_restyling_by_references_of_their_own():
-    model = mine({"images": ["image"], "references": ["style", "more[]"]}, operations=["restyle", "generate"])
+    model = mine(
+        {"images": ["image"], "references": ["style", "more[]"]}, operations=["restyle", "generate"]
+    )
     images = {"images": (input_image(),), "references": (input_image(color="red"),)}
     body = body_of(model, request=imagen.Restyle(image="a", reference="b"), **images)
-    assert body["prompt"] == "The same subject and composition, in the style of the reference image."
+    assert (
+        body["prompt"] == "The same subject and composition, in the style of the reference image."
+    )
     assert body.keys() == {"prompt", "image", "style"}
 
 
-# --- what a table must not do ---------------------------------------------------------------------------------------
+# --- what a table must not do -------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["prompt", "num_images", "image_size", "sync_mode", "image_url", "mask_url"])
+@pytest.mark.parametrize(
+    "name", ["prompt", "num_images", "image_size", "sync_mode", "image_url", "mask_url"]
+)
 def test_options_cannot_replace_what_is_paid_for(name):
     with pytest.raises(InvalidRequestError, match=name):
         body_of(options={name: "x"})
@@ -308,7 +374,9 @@ def test_options_cannot_replace_what_is_paid_for(name):
 
 def test_options_cannot_replace_what_a_table_names():
     model = mine(
-        {"count": "n", "resolution": "grade", "fixed": {"tier": 1}}, resolutions=["1K"], max_images_per_request=2
+        {"count": "n", "resolution": "grade", "fixed": {"tier": 1}},
+        resolutions=["1K"],
+        max_images_per_request=2,
     )
     for name in ("n", "grade", "tier"):
         with pytest.raises(InvalidRequestError, match=name):
@@ -337,10 +405,18 @@ def test_a_wrong_table_is_named(wire):
     [
         ({"seed": True}, imagen.Generate(prompt="x", seed=3), "seed"),
         ({"sizes": ["512x512"]}, imagen.Generate(prompt="x", size="512x512"), "size"),
-        ({"output_formats": ["png"]}, imagen.Generate(prompt="x", output_format="png"), "output_format"),
+        (
+            {"output_formats": ["png"]},
+            imagen.Generate(prompt="x", output_format="png"),
+            "output_format",
+        ),
         ({"max_images_per_request": 4}, imagen.Generate(prompt="x"), "count"),
         ({"operations": ["edit"]}, imagen.Edit(prompt="x", images=("a",)), "so many images"),
-        ({"operations": ["vary"], "strength": True}, imagen.Vary(image="a", strength=0.5), "strength"),
+        (
+            {"operations": ["vary"], "strength": True},
+            imagen.Vary(image="a", strength=0.5),
+            "strength",
+        ),
         ({"operations": ["enhance"], "scales": [2]}, imagen.Enhance(image="a", scale=2), "scale"),
     ],
 )

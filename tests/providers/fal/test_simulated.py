@@ -1,4 +1,6 @@
-"""The simulated fal.ai refuses what the real one would, so that an adapter that is wrong fails against it."""
+"""The simulated fal.ai refuses what the real one would, so that an adapter that
+is wrong fails against it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,13 @@ import httpx2
 import pybase64
 import pytest
 
-from imagen.testing.simulator import NotAllowed, QuotaExhausted, RateLimited, ServerError, open_simulator
+from imagen.testing.simulator import (
+    NotAllowed,
+    QuotaExhausted,
+    RateLimited,
+    ServerError,
+    open_simulator,
+)
 from imagen.testing.simulator._providers.fal.server import Fal
 from tests.providers.fal.clients import RED, left_mask, png
 
@@ -24,7 +32,12 @@ SCHNELL, FILL, EDIT = "fal-ai/flux/schnell", "fal-ai/flux-pro/v1/fill", "fal-ai/
 WRONG: dict[str, tuple[str, Any, str, str]] = {
     "no prompt": (SCHNELL, {}, "prompt", "missing"),
     "unknown field": (SCHNELL, {"prompt": "x", "n": 2}, "n", "extra_forbidden"),
-    "field of another model": (FILL, {"prompt": "x", "image_size": "square"}, "image_url", "missing"),
+    "field of another model": (
+        FILL,
+        {"prompt": "x", "image_size": "square"},
+        "image_url",
+        "missing",
+    ),
     "size of another model": (
         "fal-ai/flux-pro/kontext/text-to-image",
         {"prompt": "x", "image_size": "square"},
@@ -32,25 +45,55 @@ WRONG: dict[str, tuple[str, Any, str, str]] = {
         "extra_forbidden",
     ),
     "text for a number": (SCHNELL, {"prompt": "x", "seed": "3"}, "seed", "int_type"),
-    "fraction": (SCHNELL, {"prompt": "x", "num_inference_steps": 2.5}, "num_inference_steps", "int_type"),
+    "fraction": (
+        SCHNELL,
+        {"prompt": "x", "num_inference_steps": 2.5},
+        "num_inference_steps",
+        "int_type",
+    ),
     "too many": (SCHNELL, {"prompt": "x", "num_images": 5}, "num_images", "less_than_equal"),
-    "too few": (SCHNELL, {"prompt": "x", "num_inference_steps": 0}, "num_inference_steps", "greater_than_equal"),
+    "too few": (
+        SCHNELL,
+        {"prompt": "x", "num_inference_steps": 0},
+        "num_inference_steps",
+        "greater_than_equal",
+    ),
     "number for a tolerance": (
         "fal-ai/flux-pro/v1.1",
         {"prompt": "x", "safety_tolerance": 2},
         "safety_tolerance",
         "one_of",
     ),
-    "text for a flag": (SCHNELL, {"prompt": "x", "enable_safety_checker": "no"}, "enable_safety_checker", "bool_type"),
+    "text for a flag": (
+        SCHNELL,
+        {"prompt": "x", "enable_safety_checker": "no"},
+        "enable_safety_checker",
+        "bool_type",
+    ),
     "number for a text": (SCHNELL, {"prompt": 3}, "prompt", "string_type"),
     "format": (SCHNELL, {"prompt": "x", "output_format": "gif"}, "output_format", "one_of"),
     "name of a size": (SCHNELL, {"prompt": "x", "image_size": "1024x1024"}, "image_size", "one_of"),
     "half a size": (SCHNELL, {"prompt": "x", "image_size": {"width": 512}}, "image_size", "one_of"),
-    "resolution": ("blackforestlabs/flux-3/text-to-image", {"prompt": "x", "resolution": "1K"}, "resolution", "one_of"),
+    "resolution": (
+        "blackforestlabs/flux-3/text-to-image",
+        {"prompt": "x", "resolution": "1K"},
+        "resolution",
+        "one_of",
+    ),
     "no mask": (FILL, {"prompt": "x", "image_url": IMAGE}, "mask_url", "missing"),
-    "mask of another size": (FILL, {"prompt": "x", "image_url": SMALL, "mask_url": MASK}, "mask_url", "value_error"),
+    "mask of another size": (
+        FILL,
+        {"prompt": "x", "image_url": SMALL, "mask_url": MASK},
+        "mask_url",
+        "value_error",
+    ),
     "no list": (EDIT, {"prompt": "x", "image_urls": IMAGE}, "image_urls", "list_type"),
-    "too many images": (EDIT, {"prompt": "x", "image_urls": [SMALL] * 10}, "image_urls", "sequence_too_long"),
+    "too many images": (
+        EDIT,
+        {"prompt": "x", "image_urls": [SMALL] * 10},
+        "image_urls",
+        "sequence_too_long",
+    ),
     "no image": (
         EDIT,
         {"prompt": "x", "image_urls": ["data:image/png;base64,AAAA"]},
@@ -67,7 +110,9 @@ WRONG: dict[str, tuple[str, Any, str, str]] = {
 
 
 @pytest.mark.parametrize(("model", "body", "field", "kind"), WRONG.values(), ids=WRONG.keys())
-async def test_a_wrong_input_is_taken_and_refused_by_the_model_for_nothing(model, body, field, kind):
+async def test_a_wrong_input_is_taken_and_refused_by_the_model_for_nothing(
+    model, body, field, kind
+):
     async with open_simulator() as simulator, httpx2.AsyncClient(headers=KEY) as http:
         taken = await http.post(f"{simulator.base_url('fal')}/{model}", json=body)
         assert taken.status_code == 200
@@ -133,21 +178,36 @@ async def take(http: httpx2.AsyncClient, base: str) -> dict[str, Any]:
 
 async def test_the_states_of_a_job_have_their_http_codes():
     service = Fal(queued_share=0.0)
-    async with open_simulator(service, latency=30) as simulator, httpx2.AsyncClient(headers=KEY) as http:
+    async with (
+        open_simulator(service, latency=30) as simulator,
+        httpx2.AsyncClient(headers=KEY) as http,
+    ):
         job = await take(http, simulator.base_url("fal"))
         assert "/fal-ai/flux/requests/" in job["status_url"]
         running = await http.get(job["status_url"])
-        assert (running.status_code, running.json()["status"], running.json()["logs"]) == (202, "IN_PROGRESS", [])
+        assert (running.status_code, running.json()["status"], running.json()["logs"]) == (
+            202,
+            "IN_PROGRESS",
+            [],
+        )
         told = await http.get(f"{job['status_url']}?logs=1")
         assert "%|" in told.json()["logs"][0]["message"]
         early = await http.get(job["response_url"])
-        assert (early.status_code, early.json()) == (400, {"detail": "Request is still in progress"})
+        assert (early.status_code, early.json()) == (
+            400,
+            {"detail": "Request is still in progress"},
+        )
 
 
-@pytest.mark.parametrize(("queued", "heeds", "stopped"), [(1.0, False, True), (0.0, True, True), (0.0, False, False)])
+@pytest.mark.parametrize(
+    ("queued", "heeds", "stopped"), [(1.0, False, True), (0.0, True, True), (0.0, False, False)]
+)
 async def test_what_is_queued_is_stopped_and_what_runs_may_go_on(queued, heeds, stopped):
     service = Fal(queued_share=queued, stops_running=heeds)
-    async with open_simulator(service, latency=30) as simulator, httpx2.AsyncClient(headers=KEY) as http:
+    async with (
+        open_simulator(service, latency=30) as simulator,
+        httpx2.AsyncClient(headers=KEY) as http,
+    ):
         job = await take(http, simulator.base_url("fal"))
         asked = await http.put(job["cancel_url"])
         assert (asked.status_code, asked.json()) == (202, {"status": "CANCELLATION_REQUESTED"})

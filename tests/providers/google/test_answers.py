@@ -28,7 +28,16 @@ from imagen import (
 from imagen._results.prices import cost_of
 from imagen.providers.google import _adapter as google
 from tests.providers.google.test_requests import CHEAP, IMAGEN, ITEM, drawn, listed, predicted
-from tests.providers.stepping import CATALOG, IMAGE, IMAGE_BASE64, Walk, call, outcome, recorded, reply
+from tests.providers.stepping import (
+    CATALOG,
+    IMAGE,
+    IMAGE_BASE64,
+    Walk,
+    call,
+    outcome,
+    recorded,
+    reply,
+)
 from tests.providers.test_openai import bodies, mutated, statuses, wrong_fields
 
 USAGE = {
@@ -44,10 +53,12 @@ def walk(*responses: HttpResponse, model: str = CHEAP, **fields: Any) -> Walk:
     return Walk(google.generate(call(model, **fields)), *responses)
 
 
-# --- which part is the image --------------------------------------------------------------------------------------
+# --- which part is the image --------------------------------------------------
 
 
-def inline(data: str = IMAGE_BASE64, mime_type: object = "image/png", **more: object) -> dict[str, object]:
+def inline(
+    data: str = IMAGE_BASE64, mime_type: object = "image/png", **more: object
+) -> dict[str, object]:
     return {"inlineData": {"mimeType": mime_type, "data": data}, **more}
 
 
@@ -61,7 +72,9 @@ def test_words_thoughts_and_signatures_are_passed_over():
     ]
     body = drawn(*parts)
     body["candidates"][0]["content"]["parts"][-1]["thoughtSignature"] = "A" * 1_000_000
-    assert walk(reply(body), seed=4).run() == GeneratedImages(images=(imagen.GeneratedImage(data=IMAGE, seed=4),))
+    assert walk(reply(body), seed=4).run() == GeneratedImages(
+        images=(imagen.GeneratedImage(data=IMAGE, seed=4),)
+    )
 
 
 def test_every_image_of_an_answer_is_kept():
@@ -77,7 +90,9 @@ def test_an_image_beside_a_reason_to_stop_is_an_image():
 
 @pytest.mark.parametrize("data", ["*", None, 7, "AA=A"])
 def test_an_image_that_cannot_be_read_was_paid(data):
-    assert walk(reply({"candidates": [{"content": {"parts": [inline(data)]}}]})).fail().billed == "yes"
+    assert (
+        walk(reply({"candidates": [{"content": {"parts": [inline(data)]}}]})).fail().billed == "yes"
+    )
 
 
 @pytest.mark.parametrize(
@@ -111,7 +126,7 @@ def test_tokens_that_cannot_be_read_do_not_lose_the_image():
     assert (len(result.images), result.usage) == (1, None)
 
 
-# --- refusals of status 200 -----------------------------------------------------------------------------------------
+# --- refusals of status 200 ---------------------------------------------------
 
 
 def stopped(reason: str, **more: object) -> dict[str, object]:
@@ -122,26 +137,50 @@ REFUSED = (ContentFilterError, "CONTENT_FILTER", False, "unknown", None)
 FREE = (ContentFilterError, "CONTENT_FILTER", False, "no", None)
 TALKED = (InvalidRequestError, "INVALID_PROMPT", False, "unknown", None)
 NOTHING = (ProviderError, "API_ERROR", False, "unknown", None)
-BLOCKS = ("SAFETY", "OTHER", "BLOCKLIST", "PROHIBITED_CONTENT", "IMAGE_SAFETY", "MODEL_ARMOR", "JAILBREAK")
+BLOCKS = (
+    "SAFETY",
+    "OTHER",
+    "BLOCKLIST",
+    "PROHIBITED_CONTENT",
+    "IMAGE_SAFETY",
+    "MODEL_ARMOR",
+    "JAILBREAK",
+)
 STOPS = ("SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION")
-ENDS = ("MAX_TOKENS", "LANGUAGE", "OTHER", "MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS")
+ENDS = (
+    "MAX_TOKENS",
+    "LANGUAGE",
+    "OTHER",
+    "MALFORMED_FUNCTION_CALL",
+    "UNEXPECTED_TOOL_CALL",
+    "TOO_MANY_TOOL_CALLS",
+)
 
 
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        *(pytest.param({"promptFeedback": {"blockReason": word}}, REFUSED, id=f"blocked {word}") for word in BLOCKS),
+        *(
+            pytest.param({"promptFeedback": {"blockReason": word}}, REFUSED, id=f"blocked {word}")
+            for word in BLOCKS
+        ),
         *(pytest.param(stopped(word), REFUSED, id=f"stopped {word}") for word in STOPS),
         pytest.param(stopped("IMAGE_OTHER"), FREE, id="IMAGE_OTHER"),
         pytest.param(stopped("NO_IMAGE"), TALKED, id="NO_IMAGE"),
-        pytest.param(stopped("STOP", content={"parts": [{"text": "What cat?"}]}), TALKED, id="STOP with words"),
+        pytest.param(
+            stopped("STOP", content={"parts": [{"text": "What cat?"}]}),
+            TALKED,
+            id="STOP with words",
+        ),
         pytest.param(stopped("STOP", content={"parts": None}), TALKED, id="STOP with null"),
         *(pytest.param(stopped(word), NOTHING, id=f"ended {word}") for word in ENDS),
         pytest.param({"candidates": []}, NOTHING, id="no candidates"),
         pytest.param({}, NOTHING, id="nothing"),
         pytest.param({"candidates": [{"content": None}]}, NOTHING, id="no content"),
         pytest.param({"candidates": 7}, NOTHING, id="a number of candidates"),
-        pytest.param({"candidates": [{"content": {"parts": [7]}}]}, NOTHING, id="a number for a part"),
+        pytest.param(
+            {"candidates": [{"content": {"parts": [7]}}]}, NOTHING, id="a number for a part"
+        ),
     ],
 )
 def test_each_refusal_behind_status_200_has_its_class(body, expected):
@@ -155,20 +194,34 @@ def test_an_image_that_was_made_and_withheld_has_a_place_and_a_cost(reason):
     assert result.images == (WithheldImage(reason=f"{reason}: Not this one."),)
     assert cost_of(CATALOG.find(CHEAP), imagen.Generate(prompt="x"), result).usd > Decimal("0.0336")
     without_usage = walk(reply(stopped(reason))).run()
-    assert cost_of(CATALOG.find(CHEAP), imagen.Generate(prompt="x"), without_usage).usd > Decimal("0.0336")
+    assert cost_of(CATALOG.find(CHEAP), imagen.Generate(prompt="x"), without_usage).usd > Decimal(
+        "0.0336"
+    )
 
 
 def test_settings_say_what_is_not_published():
     free = {"charges_for_withheld": False, "charges_for_blocked_prompts": False}
     assert walk(reply(stopped("IMAGE_SAFETY")), settings=free).run().reported_cost_usd == 0
-    assert walk(reply({"promptFeedback": {"blockReason": "SAFETY"}}), settings=free).fail().billed == "no"
+    assert (
+        walk(reply({"promptFeedback": {"blockReason": "SAFETY"}}), settings=free).fail().billed
+        == "no"
+    )
 
 
 def test_the_words_of_the_model_say_why_there_is_no_image():
     parts = [{"text": "Which cat?"}, {"text": "Please say more."}]
-    assert "Which cat? Please say more." in walk(reply(stopped("STOP", content={"parts": parts}))).fail().message
-    message = walk(reply({"promptFeedback": {"blockReason": "JAILBREAK", "blockReasonMessage": "No."}})).fail().message
-    assert message == "Google refuses this request (JAILBREAK): No. Change the prompt or the images."
+    assert (
+        "Which cat? Please say more."
+        in walk(reply(stopped("STOP", content={"parts": parts}))).fail().message
+    )
+    message = (
+        walk(reply({"promptFeedback": {"blockReason": "JAILBREAK", "blockReasonMessage": "No."}}))
+        .fail()
+        .message
+    )
+    assert (
+        message == "Google refuses this request (JAILBREAK): No. Change the prompt or the images."
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,7 +238,7 @@ def test_recorded_refusals_have_their_class(case, expected):
     assert outcome(walk(reply(answer["body"], answer["status"])).fail()) == expected
 
 
-# --- Imagen's filter ------------------------------------------------------------------------------------------------
+# --- Imagen's filter ----------------------------------------------------------
 
 FILTERED = {"raiFilteredReason": "Unable to show it. Support codes: 1"}
 
@@ -193,7 +246,9 @@ FILTERED = {"raiFilteredReason": "Unable to show it. Support codes: 1"}
 def test_what_imagen_filters_costs_nothing_and_keeps_its_place():
     result = walk(reply(predicted(FILTERED, ITEM)), model=IMAGEN, count=2).run()
     withheld, image = result.images
-    assert withheld == imagen.WithheldImage(reason="Unable to show it. Support codes: 1", billed=False)
+    assert withheld == imagen.WithheldImage(
+        reason="Unable to show it. Support codes: 1", billed=False
+    )
     assert image == imagen.GeneratedImage(data=IMAGE)
     assert cost_of(CATALOG.find(IMAGEN), imagen.Generate(prompt="x"), result).usd == Decimal("0.04")
 
@@ -211,10 +266,13 @@ def test_imagen_may_filter_every_image_and_say_nothing(body):
 
 def test_a_single_image_of_imagen_has_its_seed():
     assert walk(reply(predicted(ITEM)), model=IMAGEN, seed=9).run().images[0].seed == 9
-    assert walk(reply(predicted(ITEM, ITEM)), model=IMAGEN, seed=9, count=2).run().images[0].seed is None
+    assert (
+        walk(reply(predicted(ITEM, ITEM)), model=IMAGEN, seed=9, count=2).run().images[0].seed
+        is None
+    )
 
 
-# --- errors ---------------------------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------
 
 NO_ENTRY = (AuthenticationError, "AUTHENTICATION", False, "no", None)
 BAD_FIELD = (InvalidRequestError, "API_ERROR", False, "no", None)
@@ -227,7 +285,9 @@ OVERLOAD = (ProviderError, "API_ERROR", True, "no", None)
 GONE = (ProviderError, "API_ERROR", False, "no", None)
 
 
-def error(status: str, message: str = "Something is wrong.", *details: dict[str, object]) -> dict[str, object]:
+def error(
+    status: str, message: str = "Something is wrong.", *details: dict[str, object]
+) -> dict[str, object]:
     return {"error": {"code": 0, "message": message, "status": status, "details": list(details)}}
 
 
@@ -245,18 +305,47 @@ USED_UP = "Your prepaid credits are used up."
 CAPPED = "The project has reached its spend cap."
 RATE = "RESOURCE_EXHAUSTED"
 ERRORS = [
-    pytest.param(400, error("INVALID_ARGUMENT", "API key not valid.", BAD_KEY), NO_ENTRY, id="400 key"),
-    pytest.param(400, error("INVALID_ARGUMENT", "API key not valid. Pass one."), NO_ENTRY, id="400 key in words"),
-    pytest.param(400, error("INVALID_ARGUMENT", "Invalid value at 'imageConfig.imageSize'"), BAD_FIELD, id="400 size"),
-    pytest.param(400, error("INVALID_ARGUMENT", "Unknown name: image_size"), BAD_FIELD, id="400 field"),
-    pytest.param(400, error("INVALID_ARGUMENT", "Unable to process input image."), BAD_PROMPT, id="400 image"),
-    pytest.param(400, error("INVALID_ARGUMENT", "The prompt is too long."), BAD_PROMPT, id="400 prompt"),
-    pytest.param(400, error("INVALID_ARGUMENT", "Wrong.", BAD_CONTENTS), BAD_PROMPT, id="400 contents"),
-    pytest.param(400, error("FAILED_PRECONDITION", "User location is not supported."), NO_ENTRY, id="400 location"),
-    pytest.param(400, error("FAILED_PRECONDITION", "Please enable billing."), NO_MONEY, id="400 billing"),
+    pytest.param(
+        400, error("INVALID_ARGUMENT", "API key not valid.", BAD_KEY), NO_ENTRY, id="400 key"
+    ),
+    pytest.param(
+        400,
+        error("INVALID_ARGUMENT", "API key not valid. Pass one."),
+        NO_ENTRY,
+        id="400 key in words",
+    ),
+    pytest.param(
+        400,
+        error("INVALID_ARGUMENT", "Invalid value at 'imageConfig.imageSize'"),
+        BAD_FIELD,
+        id="400 size",
+    ),
+    pytest.param(
+        400, error("INVALID_ARGUMENT", "Unknown name: image_size"), BAD_FIELD, id="400 field"
+    ),
+    pytest.param(
+        400, error("INVALID_ARGUMENT", "Unable to process input image."), BAD_PROMPT, id="400 image"
+    ),
+    pytest.param(
+        400, error("INVALID_ARGUMENT", "The prompt is too long."), BAD_PROMPT, id="400 prompt"
+    ),
+    pytest.param(
+        400, error("INVALID_ARGUMENT", "Wrong.", BAD_CONTENTS), BAD_PROMPT, id="400 contents"
+    ),
+    pytest.param(
+        400,
+        error("FAILED_PRECONDITION", "User location is not supported."),
+        NO_ENTRY,
+        id="400 location",
+    ),
+    pytest.param(
+        400, error("FAILED_PRECONDITION", "Please enable billing."), NO_MONEY, id="400 billing"
+    ),
     pytest.param(400, error("FAILED_PRECONDITION"), BAD_FIELD, id="400 precondition"),
     pytest.param(401, error("UNAUTHENTICATED"), NO_ENTRY, id="401"),
-    pytest.param(403, error("PERMISSION_DENIED", "Your API key was reported as leaked."), NO_ENTRY, id="403"),
+    pytest.param(
+        403, error("PERMISSION_DENIED", "Your API key was reported as leaked."), NO_ENTRY, id="403"
+    ),
     pytest.param(404, error("NOT_FOUND"), NO_MODEL, id="404"),
     pytest.param(413, b"", BAD_PROMPT, id="413"),
     pytest.param(429, error(RATE, "Quota.", MINUTE, WAIT), (*BUSY[:4], 34.4), id="429 minute"),
@@ -266,7 +355,12 @@ ERRORS = [
     pytest.param(429, error(RATE, "Quota.", DAY, WAIT), NO_MONEY, id="429 day"),
     pytest.param(429, error(RATE, "Quota.", MINUTE, DAY), NO_MONEY, id="429 minute and day"),
     pytest.param(429, error(RATE, "Quota.", ZERO, WAIT), NO_MONEY, id="429 zero"),
-    pytest.param(429, error(RATE, "Quota exceeded for metric: x, limit: 0", MINUTE), NO_MONEY, id="429 limit 0"),
+    pytest.param(
+        429,
+        error(RATE, "Quota exceeded for metric: x, limit: 0", MINUTE),
+        NO_MONEY,
+        id="429 limit 0",
+    ),
     pytest.param(429, error(RATE, USED_UP), NO_MONEY, id="429 prepaid"),
     pytest.param(429, error(RATE, CAPPED), NO_MONEY, id="429 cap"),
     pytest.param(499, error("CANCELLED"), GONE, id="499"),
@@ -295,11 +389,21 @@ def test_the_older_string_codes_are_kept():
     assert walk(reply(body, 400)).fail().details["code"] == "invalid_request"
 
 
-# --- anything at all ------------------------------------------------------------------------------------------------
+# --- anything at all ----------------------------------------------------------
 
-GOOD = drawn({"text": "Here", "thoughtSignature": "c2ln"}, usageMetadata=USAGE, promptFeedback={"blockReason": "X"})
+GOOD = drawn(
+    {"text": "Here", "thoughtSignature": "c2ln"},
+    usageMetadata=USAGE,
+    promptFeedback={"blockReason": "X"},
+)
 BAD = error(RATE, "Quota.", MINUTE, WAIT, BAD_KEY, BAD_CONTENTS)
-SAMPLES = (GOOD, stopped("IMAGE_SAFETY", finishMessage="No."), BAD, [BAD], predicted(ITEM, FILTERED))
+SAMPLES = (
+    GOOD,
+    stopped("IMAGE_SAFETY", finishMessage="No."),
+    BAD,
+    [BAD],
+    predicted(ITEM, FILTERED),
+)
 BYTES = tuple(json.dumps(sample).encode() for sample in SAMPLES)
 
 
@@ -321,10 +425,15 @@ def test_any_answer_ends_in_images_or_an_error_of_ours(body, status, model):
         assert status == 200
 
 
-@given(body=bodies | wrong_fields(({"models": [{"name": "models/a-image"}], "nextPageToken": "x"},)), status=statuses)
+@given(
+    body=bodies | wrong_fields(({"models": [{"name": "models/a-image"}], "nextPageToken": "x"},)),
+    status=statuses,
+)
 @settings(max_examples=200, deadline=None)
 def test_any_list_ends_in_models_or_an_error_that_costs_nothing(body, status):
-    walked = Walk(google.list_models(), HttpResponse(status=status, body=body), *[listed("a-image")] * 10)
+    walked = Walk(
+        google.list_models(), HttpResponse(status=status, body=body), *[listed("a-image")] * 10
+    )
     try:
         assert all(model.wire_name for model in walked.run())
     except imagen.ImagenError as caught:

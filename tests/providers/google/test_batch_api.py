@@ -1,4 +1,6 @@
-"""Gemini's Batch API: the files that go up, the lines that come down, and what each of them is billed."""
+"""Gemini's Batch API: the files that go up, the lines that come down, and what
+each of them is billed.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,15 @@ from imagen.providers._wire.http import json_request
 from imagen.providers.google import _adapter as google
 from imagen.testing.simulator import FewerImages, open_simulator
 from imagen.testing.simulator import WithheldImage as WithheldByFilter
-from tests.providers.batches import GOOGLE, BatchWalk, Collector, File, google_answer, google_batch, json_line
+from tests.providers.batches import (
+    GOOGLE,
+    BatchWalk,
+    Collector,
+    File,
+    google_answer,
+    google_batch,
+    json_line,
+)
 from tests.providers.stepping import Walk, call, input_image, outcome, recorded, reply
 from tests.transports import open_driver
 
@@ -43,7 +53,7 @@ def content(*parts: dict[str, object], reason: str = "STOP") -> dict[str, object
     return {"candidates": [{"content": {"parts": list(parts)}, "finishReason": reason}]}
 
 
-# --- what goes up ---------------------------------------------------------------------------------------------------
+# --- what goes up -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -57,9 +67,14 @@ def test_a_line_holds_what_the_request_would_be_by_itself(fields):
     asked = call(MODEL, **fields)
     alone = Walk(google.generate(asked), reply(content()))
     alone.fail()
-    walk = BatchWalk(GOOGLE.batch_api.run([asked] * 2), *GOOGLE.submission, GOOGLE.ended, GOOGLE.file(0, 1))
+    walk = BatchWalk(
+        GOOGLE.batch_api.run([asked] * 2), *GOOGLE.submission, GOOGLE.ended, GOOGLE.file(0, 1)
+    )
     walk.run()
-    assert sent_lines(walk) == [{"key": "0", "request": alone.body}, {"key": "1", "request": alone.body}]
+    assert sent_lines(walk) == [
+        {"key": "0", "request": alone.body},
+        {"key": "1", "request": alone.body},
+    ]
 
 
 def test_the_requests_of_a_batch():
@@ -70,13 +85,20 @@ def test_the_requests_of_a_batch():
     assert start.headers["x-goog-upload-protocol"] == "resumable"
     assert start.headers["x-goog-upload-command"] == "start"
     assert start.headers["x-goog-upload-header-content-length"] == str(len(upload.body))
-    assert (upload.method, upload.url) == ("POST", "https://generativelanguage.googleapis.com/upload/1")
+    assert (upload.method, upload.url) == (
+        "POST",
+        "https://generativelanguage.googleapis.com/upload/1",
+    )
     assert upload.headers["x-goog-upload-command"] == "upload, finalize"
     assert upload.headers["x-goog-upload-offset"] == "0"
     assert (order.method, order.url) == ("POST", f"models/{MODEL}:batchGenerateContent")
     assert json.loads(order.body)["batch"]["inputConfig"] == {"fileName": "files/1"}
     assert (poll.method, poll.url) == ("GET", "batches/1")
-    assert (download.method, download.url, download.stream) == ("GET", "files/batch-1:download?alt=media", True)
+    assert (download.method, download.url, download.stream) == (
+        "GET",
+        "files/batch-1:download?alt=media",
+        True,
+    )
     (stop,) = walk.of(imagen.Cancellable)
     assert isinstance(stop, imagen.Cancellable)
     assert stop.request == HttpRequest(method="POST", url="batches/1:cancel")
@@ -101,7 +123,9 @@ def test_an_upload_without_a_name_costs_nothing(answers):
 @pytest.mark.parametrize("name", [None, 1, "", "batches/", "operations/1", "batches"])
 def test_an_order_without_a_name_may_be_billed(name):
     with pytest.raises(ProviderError) as caught:
-        BatchWalk(GOOGLE.batch_api.run(GOOGLE.calls(1)), *GOOGLE.submission[:2], reply({"name": name})).run()
+        BatchWalk(
+            GOOGLE.batch_api.run(GOOGLE.calls(1)), *GOOGLE.submission[:2], reply({"name": name})
+        ).run()
     assert caught.value.billed == "unknown"
 
 
@@ -121,19 +145,27 @@ def test_a_name_cannot_lead_elsewhere():
     ]
 
 
-# --- what comes down ------------------------------------------------------------------------------------------------
+# --- what comes down ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "ended",
     [
         google_batch("JOB_STATE_SUCCEEDED", response={"responsesFile": "files/batch-1"}),
-        google_batch("BATCH_STATE_SUCCEEDED", done=True, response={"responsesFile": "files/batch-1"}),
+        google_batch(
+            "BATCH_STATE_SUCCEEDED", done=True, response={"responsesFile": "files/batch-1"}
+        ),
         google_batch("JOB_STATE_PARTIALLY_SUCCEEDED", response={"responsesFile": "files/batch-1"}),
         google_batch("BATCH_STATE_CANCELLED", response={"responsesFile": "files/batch-1"}),
         reply({"name": "batches/1", "done": True, "response": {"responsesFile": "files/batch-1"}}),
         reply(
-            {"metadata": {"state": "BATCH_STATE_SUCCEEDED", "output": {"responsesFile": "files/batch-1"}}, "done": True}
+            {
+                "metadata": {
+                    "state": "BATCH_STATE_SUCCEEDED",
+                    "output": {"responsesFile": "files/batch-1"},
+                },
+                "done": True,
+            }
         ),
     ],
 )
@@ -141,7 +173,9 @@ def test_the_end_is_known_in_each_of_its_forms(ended):
     assert isinstance(GOOGLE.collect(1, ended, GOOGLE.file(0)).run()[0], GeneratedImages)
 
 
-@pytest.mark.parametrize("state", ["JOB_STATE_PENDING", "BATCH_STATE_RUNNING", "BATCH_STATE_SOMETHING_NEW"])
+@pytest.mark.parametrize(
+    "state", ["JOB_STATE_PENDING", "BATCH_STATE_RUNNING", "BATCH_STATE_SOMETHING_NEW"]
+)
 def test_anything_else_goes_on(state):
     walk = GOOGLE.collect(1, google_batch(state), GOOGLE.ended, GOOGLE.file(0))
     walk.run()
@@ -168,8 +202,13 @@ def test_a_line_means_what_the_answer_to_a_single_request_means(body):
 
 
 def test_each_line_is_read_with_the_request_that_it_answers():
-    calls = [call(MODEL, prompt=str(seed), seed=seed, settings={"economy_poll_seconds": 1.0}) for seed in (5, 6)]
-    walk = BatchWalk(GOOGLE.batch_api.collect(calls, GOOGLE.accepted), GOOGLE.ended, GOOGLE.file(1, 0))
+    calls = [
+        call(MODEL, prompt=str(seed), seed=seed, settings={"economy_poll_seconds": 1.0})
+        for seed in (5, 6)
+    ]
+    walk = BatchWalk(
+        GOOGLE.batch_api.collect(calls, GOOGLE.accepted), GOOGLE.ended, GOOGLE.file(1, 0)
+    )
     results = walk.run()
     seeds = [[image.seed for image in results[position].images] for position in (0, 1)]
     assert seeds == [[5], [6]]
@@ -193,7 +232,11 @@ def test_recorded_answers_are_read_in_lines_too():
     ("error", "kind", "billed"),
     [
         ({"code": 3, "message": "Wrong."}, InvalidRequestError, "no"),
-        ({"code": 400, "message": "Wrong.", "status": "INVALID_ARGUMENT"}, InvalidRequestError, "no"),
+        (
+            {"code": 400, "message": "Wrong.", "status": "INVALID_ARGUMENT"},
+            InvalidRequestError,
+            "no",
+        ),
         ({"code": 8, "message": "Too many."}, RateLimitError, "no"),
         ({"code": 5, "message": "Gone."}, ModelNotFoundError, "no"),
         ({"code": 7, "message": "No."}, AuthenticationError, "no"),
@@ -211,14 +254,30 @@ def test_an_error_in_a_line_is_known_by_either_kind_of_number(field, error, kind
 @pytest.mark.parametrize(
     ("ended", "kind", "billed"),
     [
-        (google_batch("BATCH_STATE_FAILED", error={"code": 3, "message": "Odd file."}), InvalidRequestError, "no"),
-        (google_batch("JOB_STATE_FAILED", error={"code": 8, "message": "Odd file."}), OutcomeUnknownError, "unknown"),
-        (google_batch("JOB_STATE_FAILED", error={"code": 13, "message": "Odd file."}), OutcomeUnknownError, "unknown"),
+        (
+            google_batch("BATCH_STATE_FAILED", error={"code": 3, "message": "Odd file."}),
+            InvalidRequestError,
+            "no",
+        ),
+        (
+            google_batch("JOB_STATE_FAILED", error={"code": 8, "message": "Odd file."}),
+            OutcomeUnknownError,
+            "unknown",
+        ),
+        (
+            google_batch("JOB_STATE_FAILED", error={"code": 13, "message": "Odd file."}),
+            OutcomeUnknownError,
+            "unknown",
+        ),
         (google_batch("JOB_STATE_FAILED", error="Odd file."), OutcomeUnknownError, "unknown"),
         (google_batch("JOB_STATE_EXPIRED"), OutcomeUnknownError, "unknown"),
         (google_batch("JOB_STATE_CANCELLED"), OutcomeUnknownError, "unknown"),
         (google_batch("JOB_STATE_SUCCEEDED"), OutcomeUnknownError, "unknown"),
-        (google_batch("JOB_STATE_SUCCEEDED", response={"responsesFile": "x"}), OutcomeUnknownError, "unknown"),
+        (
+            google_batch("JOB_STATE_SUCCEEDED", response={"responsesFile": "x"}),
+            OutcomeUnknownError,
+            "unknown",
+        ),
     ],
 )
 def test_a_batch_without_results(ended, kind, billed):
@@ -227,14 +286,16 @@ def test_a_batch_without_results(ended, kind, billed):
     assert {getattr(result, "billed", None) for result in results.values()} == {billed}
 
 
-# --- over real sockets ----------------------------------------------------------------------------------------------
+# --- over real sockets --------------------------------------------------------
 
 
 async def run(simulator, *, key: str | None = None, count: int = 2, **fields: object) -> Collector:
     watch = Collector()
     calls = GOOGLE.calls(count, poll_seconds=0.01, **fields)
     base_url = simulator.base_url("google")
-    async with open_driver(base_url, provider=PROVIDERS["google"], key=key or simulator.key) as driver:
+    async with open_driver(
+        base_url, provider=PROVIDERS["google"], key=key or simulator.key
+    ) as driver:
         await driver.run(GOOGLE.batch_api.run(calls), watch)
     return watch
 
@@ -276,7 +337,9 @@ async def test_the_simulated_batch_looks_at_its_file():
                 request = HttpRequest(method=method, url=url, body=msgspec.json.encode(body))
                 return (await driver.send(request)).status
 
-            order: dict[str, dict[str, Any]] = {"batch": {"displayName": "x", "inputConfig": {"fileName": "files/x"}}}
+            order: dict[str, dict[str, Any]] = {
+                "batch": {"displayName": "x", "inputConfig": {"fileName": "files/x"}}
+            }
             assert await status("POST", base_path, order) == 404
             assert await status("POST", base_path, {"batch": {"requests": []}}) == 400
             assert await status("POST", "models/nothing:batchGenerateContent", order) == 404
@@ -285,7 +348,9 @@ async def test_the_simulated_batch_looks_at_its_file():
             assert await status("GET", "batches/x") == 404
             assert await status("GET", "files/batch-x:download?alt=media") == 404
             finish = {"x-goog-upload-command": "upload, finalize", "x-goog-upload-offset": "0"}
-            uploaded = await driver.send(HttpRequest(method="POST", url="files", headers=finish, body=b"words"))
+            uploaded = await driver.send(
+                HttpRequest(method="POST", url="files", headers=finish, body=b"words")
+            )
             order["batch"]["inputConfig"] = {"fileName": json.loads(uploaded.body)["file"]["name"]}
             batch = json.loads((await driver.send(json_request(base_path, order))).body)
             assert (batch["metadata"]["state"], batch["error"]["code"]) == ("BATCH_STATE_FAILED", 3)
@@ -293,7 +358,9 @@ async def test_the_simulated_batch_looks_at_its_file():
 
 
 def test_a_refused_prompt_is_free_where_the_settings_say_so():
-    calls = [call(MODEL, settings={"economy_poll_seconds": 1.0, "charges_for_blocked_prompts": False})]
+    calls = [
+        call(MODEL, settings={"economy_poll_seconds": 1.0, "charges_for_blocked_prompts": False})
+    ]
     result = BatchWalk(
         GOOGLE.batch_api.collect(calls, GOOGLE.accepted), GOOGLE.ended, File([GOOGLE.refused("0")])
     ).run()[0]

@@ -1,4 +1,6 @@
-"""Whole exchanges with the simulated Gemini API and Vertex AI, over real sockets."""
+"""Whole exchanges with the simulated Gemini API and Vertex AI, over real
+sockets.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +37,15 @@ from tests.providers.stepping import CATALOG
 from tests.support import png
 from tests.transports import RETRY
 
-# Some of the models that are looked at have a last day, and a warning that names it.
+# Some of the models that are looked at have a last day, and a warning that
+# names it.
 pytestmark = pytest.mark.filterwarnings("ignore::imagen.ModelRetiringWarning")
 
 TODAY = datetime.datetime.now(datetime.UTC).date()
 LIVE = [
-    model for model in CATALOG if model.provider in ("google", "vertex") and model.lifecycle.state(TODAY) != "retired"
+    model
+    for model in CATALOG
+    if model.provider in ("google", "vertex") and model.lifecycle.state(TODAY) != "retired"
 ]
 GEMINI = [model.id for model in LIVE if model.price.per_million_tokens is not None]
 EDITORS = [model.id for model in LIVE if "edit" in model.capabilities.operations]
@@ -62,7 +67,9 @@ async def open_client(
         }
     )
     access = {
-        name: msgspec.structs.replace(loaded.access[name], settings={**loaded.access[name].settings, **settings})
+        name: msgspec.structs.replace(
+            loaded.access[name], settings={**loaded.access[name].settings, **settings}
+        )
         for name in ("google", "vertex")
     }
     loaded = msgspec.structs.replace(loaded, retry=RETRY, access={**loaded.access, **access})
@@ -89,7 +96,9 @@ async def books_agree(client: imagen.Client, simulator: Simulator) -> None:
 
 
 @pytest.mark.parametrize("model", GEMINI)
-async def test_an_image_has_the_shape_that_was_asked_for_and_the_cost_that_was_billed(tmp_path, model):
+async def test_an_image_has_the_shape_that_was_asked_for_and_the_cost_that_was_billed(
+    tmp_path, model
+):
     async with open_simulator() as simulator, open_client(tmp_path, simulator) as client:
         image = await client.generate("a cat", model=model, aspect_ratio="16:9")
         assert (image.width, image.height) == opened(image).size == (1376, 768)
@@ -122,7 +131,9 @@ async def test_pixels_become_a_ratio_and_a_resolution_and_the_image_says_so(tmp_
 
 
 @pytest.mark.parametrize("model", EDITORS)
-async def test_an_edit_starts_from_the_first_image_and_sees_the_others_in_their_order(tmp_path, model):
+async def test_an_edit_starts_from_the_first_image_and_sees_the_others_in_their_order(
+    tmp_path, model
+):
     red, green, blue = (200, 30, 30), (30, 180, 30), (30, 30, 200)
     sources = [png(red, (320, 160)), png(green), png(blue)]
     async with open_simulator() as simulator, open_client(tmp_path, simulator) as client:
@@ -153,14 +164,18 @@ async def test_a_restyle_names_the_image_and_the_look(tmp_path):
 
 async def test_references_lend_their_look_to_a_generation(tmp_path):
     async with open_simulator() as simulator, open_client(tmp_path, simulator) as client:
-        image = await client.generate("a cat like this", references=(png((30, 30, 200)),), model=CHEAP)
+        image = await client.generate(
+            "a cat like this", references=(png((30, 30, 200)),), model=CHEAP
+        )
         assert near(opened(image).convert("RGB").getpixel((500, 500)), (30, 30, 200))
         await books_agree(client, simulator)
 
 
 async def test_an_enhancement_is_an_edit_at_the_largest_size_where_that_is_allowed(tmp_path):
     async with open_simulator() as simulator, open_client(tmp_path, simulator) as client:
-        image = await client.enhance(png(size=(64, 64)), model="gemini-nano-banana-2.1", emulate=True)
+        image = await client.enhance(
+            png(size=(64, 64)), model="gemini-nano-banana-2.1", emulate=True
+        )
         assert (image.width, image.height) == (4096, 4096)
         assert image.adjustments[0].field == "operation"
         await books_agree(client, simulator)
@@ -173,14 +188,19 @@ async def test_a_mask_is_refused_before_anything_is_sent(tmp_path):
         assert not simulator.received
 
 
-@pytest.mark.parametrize("model", [model for model in LIVE if not model.wire], ids=lambda model: model.id)
+@pytest.mark.parametrize(
+    "model", [model for model in LIVE if not model.wire], ids=lambda model: model.id
+)
 async def test_the_service_takes_everything_that_the_catalog_offers(tmp_path, model):
     can = model.capabilities
     asks = [{"aspect_ratio": ratio} for ratio in can.aspect_ratios]
     asks += [{"output_format": name} for name in can.output_formats]
     asks += [{"safety": level} for level in can.safety]
     asks += [{"prompt": "x" * can.max_prompt_characters}]
-    async with open_simulator(usd_per_image="0.01") as simulator, open_client(tmp_path, simulator) as client:
+    async with (
+        open_simulator(usd_per_image="0.01") as simulator,
+        open_client(tmp_path, simulator) as client,
+    ):
         for ask in asks:
             image = await client.generate(
                 imagen.Generate(**{"prompt": "a cat", "model": model.id, "strict": True, **ask})
@@ -192,8 +212,15 @@ async def test_the_service_takes_everything_that_the_catalog_offers(tmp_path, mo
 @pytest.mark.parametrize("model", IMAGEN)
 async def test_imagen_takes_everything_that_the_catalog_offers(tmp_path, model):
     can = CATALOG.find(model).capabilities
-    asks = [{"aspect_ratio": ratio, "resolution": size} for ratio in can.aspect_ratios for size in can.resolutions]
-    asks += [{"output_format": name, "safety": "relaxed", "negative_prompt": "dogs"} for name in can.output_formats]
+    asks = [
+        {"aspect_ratio": ratio, "resolution": size}
+        for ratio in can.aspect_ratios
+        for size in can.resolutions
+    ]
+    asks += [
+        {"output_format": name, "safety": "relaxed", "negative_prompt": "dogs"}
+        for name in can.output_formats
+    ]
     async with open_simulator() as simulator, open_client(tmp_path, simulator) as client:
         for ask in asks:
             await client.generate("a cat", model=model, strict=True, **ask)
@@ -205,12 +232,15 @@ async def test_imagen_takes_everything_that_the_catalog_offers(tmp_path, model):
         await books_agree(client, simulator)
 
 
-# --- faults ---------------------------------------------------------------------------------------------------------
+# --- faults -------------------------------------------------------------------
 
 
 async def test_what_was_refused_for_now_is_sent_again_and_paid_once(tmp_path):
     faults = [Overloaded(), RateLimited(wait_seconds=0.001)]
-    async with open_simulator(faults=faults) as simulator, open_client(tmp_path, simulator) as client:
+    async with (
+        open_simulator(faults=faults) as simulator,
+        open_client(tmp_path, simulator) as client,
+    ):
         await client.generate("a cat", model=CHEAP)
         assert len(simulator.received) == 3
         await books_agree(client, simulator)
@@ -227,7 +257,10 @@ async def test_what_was_refused_for_now_is_sent_again_and_paid_once(tmp_path):
 )
 async def test_a_refusal_is_not_repeated_and_nothing_is_booked(tmp_path, fault, expected):
     quiet = {"charges_for_blocked_prompts": False}
-    async with open_simulator(faults=fault) as simulator, open_client(tmp_path, simulator, **quiet) as client:
+    async with (
+        open_simulator(faults=fault) as simulator,
+        open_client(tmp_path, simulator, **quiet) as client,
+    ):
         with pytest.raises(expected) as caught:
             await client.generate("a cat", model=CHEAP)
         assert caught.value.billed == "no"
@@ -236,7 +269,10 @@ async def test_a_refusal_is_not_repeated_and_nothing_is_booked(tmp_path, fault, 
 
 
 async def test_a_withheld_image_has_its_cost(tmp_path):
-    async with open_simulator(faults=Withheld()) as simulator, open_client(tmp_path, simulator) as client:
+    async with (
+        open_simulator(faults=Withheld()) as simulator,
+        open_client(tmp_path, simulator) as client,
+    ):
         with pytest.raises(imagen.ContentFilterError, match="IMAGE_SAFETY") as caught:
             await client.generate("a cat", model=CHEAP)
         assert caught.value.billed == "yes"
@@ -246,7 +282,10 @@ async def test_a_withheld_image_has_its_cost(tmp_path):
 
 async def test_filtered_images_of_imagen_cost_nothing(tmp_path):
     model = "vertex/imagen-4.0-generate-001"
-    async with open_simulator(faults=Withheld()) as simulator, open_client(tmp_path, simulator) as client:
+    async with (
+        open_simulator(faults=Withheld()) as simulator,
+        open_client(tmp_path, simulator) as client,
+    ):
         async with client.open_batch("a cat", n=3, model=model, together=True) as batch:
             outcomes = [outcome async for outcome in batch]
         costs = {type(outcome): outcome.cost.usd for outcome in outcomes}
@@ -259,7 +298,10 @@ async def test_filtered_images_of_imagen_cost_nothing(tmp_path):
 
 
 async def test_a_prompt_that_imagen_refuses_costs_nothing(tmp_path):
-    async with open_simulator(faults=Refused()) as simulator, open_client(tmp_path, simulator) as client:
+    async with (
+        open_simulator(faults=Refused()) as simulator,
+        open_client(tmp_path, simulator) as client,
+    ):
         with pytest.raises(imagen.ContentFilterError) as caught:
             await client.generate("a cat", model="vertex/imagen-4.0-fast-generate-001")
         assert caught.value.billed == "no"
@@ -267,7 +309,10 @@ async def test_a_prompt_that_imagen_refuses_costs_nothing(tmp_path):
 
 
 async def test_words_in_place_of_an_image_are_told(tmp_path):
-    async with open_simulator(faults=FewerImages()) as simulator, open_client(tmp_path, simulator) as client:
+    async with (
+        open_simulator(faults=FewerImages()) as simulator,
+        open_client(tmp_path, simulator) as client,
+    ):
         with pytest.raises(imagen.InvalidRequestError, match="A fine idea") as caught:
             await client.generate("a cat", model=CHEAP)
         assert (caught.value.code, caught.value.billed) == ("INVALID_PROMPT", "unknown")
@@ -275,7 +320,10 @@ async def test_words_in_place_of_an_image_are_told(tmp_path):
 
 @pytest.mark.parametrize("fault", [Reset(after_billing=True), ServerError()], ids=repr)
 async def test_what_may_be_billed_is_unknown_and_not_ordered_again(tmp_path, fault):
-    async with open_simulator(faults=fault) as simulator, open_client(tmp_path, simulator) as client:
+    async with (
+        open_simulator(faults=fault) as simulator,
+        open_client(tmp_path, simulator) as client,
+    ):
         with pytest.raises(imagen.ProviderError) as caught:
             await client.generate("a cat", model=CHEAP)
         assert caught.value.billed == "unknown"
@@ -288,14 +336,20 @@ async def test_what_may_be_billed_is_unknown_and_not_ordered_again(tmp_path, fau
 @pytest.mark.parametrize("references", [(), (png(),)], ids=["alone", "with a reference"])
 @pytest.mark.parametrize("fault", [WrongMedia(), BrokenBase64()], ids=repr)
 async def test_an_image_that_is_none_was_paid(tmp_path, fault, references):
-    async with open_simulator(faults=fault) as simulator, open_client(tmp_path, simulator) as client:
+    async with (
+        open_simulator(faults=fault) as simulator,
+        open_client(tmp_path, simulator) as client,
+    ):
         with pytest.raises(imagen.ProviderError):
             await client.generate("a cat", model=CHEAP, references=references)
         assert (await client.spending()).settled_usd > 0
 
 
 async def test_a_wrong_key_is_said_so(tmp_path):
-    async with open_simulator() as simulator, open_client(tmp_path, simulator, key="another") as client:
+    async with (
+        open_simulator() as simulator,
+        open_client(tmp_path, simulator, key="another") as client,
+    ):
         for model in (CHEAP, f"vertex/{CHEAP}"):
             with pytest.raises(imagen.AuthenticationError):
                 await client.generate("a cat", model=model)

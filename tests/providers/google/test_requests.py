@@ -12,7 +12,16 @@ import imagen
 from imagen import GeneratedImages, HttpRequest, HttpResponse, Usage
 from imagen._results.prices import cost_of
 from imagen.providers.google import _adapter as google
-from tests.providers.stepping import CATALOG, IMAGE, IMAGE_BASE64, Walk, call, input_image, recorded, reply
+from tests.providers.stepping import (
+    CATALOG,
+    IMAGE,
+    IMAGE_BASE64,
+    Walk,
+    call,
+    input_image,
+    recorded,
+    reply,
+)
 
 CHEAP = "gemini-3.1-flash-lite-image"
 LARGE = "gemini-nano-banana-2.1"
@@ -34,19 +43,23 @@ ITEM = {"mimeType": "image/png", "bytesBase64Encoded": IMAGE_BASE64}
 
 
 def sent(model: str = CHEAP, **fields: Any) -> dict[str, Any]:
-    walked = Walk(google.generate(call(model, **fields)), reply(predicted(ITEM) if "imagen" in model else drawn()))
+    walked = Walk(
+        google.generate(call(model, **fields)),
+        reply(predicted(ITEM) if "imagen" in model else drawn()),
+    )
     walked.run()
     return walked.body
 
 
-# --- generateContent ------------------------------------------------------------------------------------------------
+# --- generateContent ----------------------------------------------------------
 
 
 def test_a_generation_is_one_post_that_may_not_be_sent_twice():
     walked = Walk(google.generate(call(CHEAP)), reply(drawn()))
     assert walked.run() == GeneratedImages(images=(imagen.GeneratedImage(data=IMAGE),))
     body = (
-        b'{"contents":[{"role":"user","parts":[{"text":"a cat"}]}],"generationConfig":{"responseModalities":["IMAGE"]}}'
+        b'{"contents":[{"role":"user","parts":[{"text":"a'
+        b' cat"}]}],"generationConfig":{"responseModalities":["IMAGE"]}}'
     )
     url = "models/gemini-3.1-flash-lite-image:generateContent"
     headers = {"content-type": "application/json"}
@@ -63,7 +76,9 @@ def test_shape_and_seed_are_part_of_the_configuration():
 
 
 def test_a_model_of_one_resolution_is_told_none():
-    assert sent(CHEAP, size="1024x1024")["generationConfig"]["imageConfig"] == {"aspectRatio": "1:1"}
+    assert sent(CHEAP, size="1024x1024")["generationConfig"]["imageConfig"] == {
+        "aspectRatio": "1:1"
+    }
 
 
 def test_only_vertex_is_told_a_file_format():
@@ -74,7 +89,11 @@ def test_only_vertex_is_told_a_file_format():
 
 @pytest.mark.parametrize(
     ("safety", "threshold"),
-    [("strict", "BLOCK_LOW_AND_ABOVE"), ("standard", "BLOCK_MEDIUM_AND_ABOVE"), ("relaxed", "BLOCK_ONLY_HIGH")],
+    [
+        ("strict", "BLOCK_LOW_AND_ABOVE"),
+        ("standard", "BLOCK_MEDIUM_AND_ABOVE"),
+        ("relaxed", "BLOCK_ONLY_HIGH"),
+    ],
 )
 def test_safety_is_a_threshold_for_each_category(safety, threshold):
     settings = sent(safety=safety)["safetySettings"]
@@ -88,11 +107,18 @@ def test_safety_is_a_threshold_for_each_category(safety, threshold):
 
 
 def part_of(image: imagen.EncodedImage) -> dict[str, object]:
-    return {"inlineData": {"mimeType": image.media_type, "data": pybase64.b64encode(image.data).decode()}}
+    return {
+        "inlineData": {
+            "mimeType": image.media_type,
+            "data": pybase64.b64encode(image.data).decode(),
+        }
+    }
 
 
 def test_an_edit_sends_its_images_in_their_order_and_then_the_prompt():
-    images = tuple(input_image(color=color, format=form) for color, form in (("red", "PNG"), ("blue", "JPEG")))
+    images = tuple(
+        input_image(color=color, format=form) for color, form in (("red", "PNG"), ("blue", "JPEG"))
+    )
     request = imagen.Edit(prompt="a hat", images=(b"", b""), aspect_ratio="4:5")
     walked = Walk(google.edit(call(CHEAP, request=request, images=images)), reply(drawn()))
     walked.run()
@@ -121,7 +147,10 @@ def test_references_stand_before_the_prompt_of_a_generation():
 
 
 def test_options_go_along_and_into_the_configuration():
-    options = {"tools": [{"googleSearch": {}}], "generationConfig": {"thinkingConfig": {"thinkingLevel": "high"}}}
+    options = {
+        "tools": [{"googleSearch": {}}],
+        "generationConfig": {"thinkingConfig": {"thinkingLevel": "high"}},
+    }
     body = sent(LARGE, options=options, seed=3)
     assert body["tools"] == [{"googleSearch": {}}]
     assert body["generationConfig"] == {
@@ -131,14 +160,16 @@ def test_options_go_along_and_into_the_configuration():
     }
 
 
-@pytest.mark.parametrize("options", [{"contents": []}, {"generationConfig": {"candidateCount": 4}}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"contents": []}, {"generationConfig": {"candidateCount": 4}}], ids=str
+)
 def test_options_may_not_replace_what_decides_the_price(options):
     walked = Walk(google.generate(call(CHEAP, options=options)))
     assert isinstance(walked.fail(), imagen.InvalidRequestError)
     assert not walked.requests
 
 
-# --- predict --------------------------------------------------------------------------------------------------------
+# --- predict ------------------------------------------------------------------
 
 
 def test_imagen_is_asked_by_predict_with_everything_it_has():
@@ -150,7 +181,9 @@ def test_imagen_is_asked_by_predict_with_everything_it_has():
         "safety": "strict",
         "output_format": "jpeg",
     }
-    walked = Walk(google.generate(call(IMAGEN, count=3, **fields)), reply(predicted(ITEM, ITEM, ITEM)))
+    walked = Walk(
+        google.generate(call(IMAGEN, count=3, **fields)), reply(predicted(ITEM, ITEM, ITEM))
+    )
     assert len(walked.run().images) == 3
     assert walked.requests[0].url == "models/imagen-4.0-generate-001:predict"
     assert walked.body == {
@@ -175,20 +208,27 @@ def test_without_a_seed_the_watermark_is_left_alone():
 
 @pytest.mark.parametrize("name", ["sampleCount", "storageUri"])
 def test_imagen_keeps_what_would_lose_the_images(name):
-    assert isinstance(Walk(google.generate(call(IMAGEN, options={name: 1}))).fail(), imagen.InvalidRequestError)
+    assert isinstance(
+        Walk(google.generate(call(IMAGEN, options={name: 1}))).fail(), imagen.InvalidRequestError
+    )
     assert sent(IMAGEN, options={"enhancePrompt": False})["parameters"]["enhancePrompt"] is False
 
 
-# --- the list of models ---------------------------------------------------------------------------------------------
+# --- the list of models -------------------------------------------------------
 
 
 def listed(*names: str, token: str = "") -> HttpResponse:
-    models = [{"name": f"models/{name}", "displayName": name.title(), "version": "1"} for name in names]
+    models = [
+        {"name": f"models/{name}", "displayName": name.title(), "version": "1"} for name in names
+    ]
     return reply({"models": models, **({"nextPageToken": token} if token else {})})
 
 
 def test_the_list_has_the_image_models_of_every_page():
-    pages = [listed("gemini-2.5-flash", CHEAP, token="a/b"), listed(LARGE, "imagen-4.0-generate-001", "veo-3")]
+    pages = [
+        listed("gemini-2.5-flash", CHEAP, token="a/b"),
+        listed(LARGE, "imagen-4.0-generate-001", "veo-3"),
+    ]
     walked = Walk(google.list_models(), *pages)
     found = walked.run()
     assert [model.wire_name for model in found] == [CHEAP, LARGE, "imagen-4.0-generate-001"]
@@ -209,7 +249,7 @@ def test_a_list_that_fails_costs_nothing():
         assert Walk(google.list_models(), response).fail().billed == "no"
 
 
-# --- recorded answers -----------------------------------------------------------------------------------------------
+# --- recorded answers ---------------------------------------------------------
 
 
 def read(name: str, model: str) -> GeneratedImages:
@@ -242,7 +282,12 @@ def read(name: str, model: str) -> GeneratedImages:
         (
             "edit-gemini-2.5-flash-image.json",
             "gemini-2.5-flash-image",
-            Usage(text_input_tokens=6, image_input_tokens=258, text_output_tokens=5, image_output_tokens=1290),
+            Usage(
+                text_input_tokens=6,
+                image_input_tokens=258,
+                text_output_tokens=5,
+                image_output_tokens=1290,
+            ),
             "0.0387917",
             b"\x89PNG",
         ),

@@ -1,4 +1,6 @@
-"""The simulated Google: what it refuses, which a wrong client would have sent, and its list of models."""
+"""The simulated Google: what it refuses, which a wrong client would have sent,
+and its list of models.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from tests.providers.google.test_exchange import CHEAP, open_client
 from tests.support import png
 from tests.transports import open_driver
 
-# Some of the models that are looked at have a last day, and a warning that names it.
+# Some of the models that are looked at have a last day, and a warning that
+# names it.
 pytestmark = pytest.mark.filterwarnings("ignore::imagen.ModelRetiringWarning")
 
 LARGE = "gemini-nano-banana-2.1"
@@ -31,7 +34,11 @@ def config(**fields: object) -> dict[str, object]:
     [
         (CHEAP, {"n": 2}, "Unknown name"),
         (CHEAP, config(imageConfig={"imageSize": "1K"}), "image_size"),
-        (CHEAP, config(imageConfig={"imageOutputOptions": {"mimeType": "image/png"}}), "Unknown name"),
+        (
+            CHEAP,
+            config(imageConfig={"imageOutputOptions": {"mimeType": "image/png"}}),
+            "Unknown name",
+        ),
         (LARGE, config(imageConfig={"imageSize": "2k"}), "2k"),
         (LARGE, config(imageConfig={"imageSize": "512"}), "512"),
         (LARGE, config(imageConfig={"aspectRatio": "3:1"}), "3:1"),
@@ -61,7 +68,9 @@ async def test_an_older_model_takes_three_images(tmp_path):
 async def test_the_list_has_the_living_image_models(tmp_path):
     async with open_simulator() as simulator:
         provider = PROVIDERS["google"]
-        async with open_driver(simulator.base_url("google"), provider=provider, key=simulator.key) as driver:
+        async with open_driver(
+            simulator.base_url("google"), provider=provider, key=simulator.key
+        ) as driver:
             found = await driver.run(google.list_models(), ExchangeObserver())
         assert {model.wire_name for model in found} == {
             LARGE,
@@ -74,14 +83,16 @@ async def test_the_list_has_the_living_image_models(tmp_path):
         assert not simulator.bills
 
 
-# --- asked without the adapter --------------------------------------------------------------------------------------
+# --- asked without the adapter ------------------------------------------------
 
 
 async def post(provider: str, path: str, body: object) -> tuple[int, str]:
     async with open_simulator() as simulator, httpx2.AsyncClient(trust_env=False) as http:
         headers = {"x-goog-api-key": simulator.key, "authorization": f"Bearer {simulator.key}"}
         content = {"content": body} if isinstance(body, bytes) else {"json": body}
-        response = await http.post(f"{simulator.base_url(provider)}/models/{path}", headers=headers, **content)
+        response = await http.post(
+            f"{simulator.base_url(provider)}/models/{path}", headers=headers, **content
+        )
         assert bool(simulator.bills) == (response.status_code == 200)
         return response.status_code, response.json().get("error", {}).get("status", "OK")
 
@@ -122,7 +133,9 @@ async def test_a_wrong_body_is_refused(body, expected):
     assert await post("google", f"{CHEAP}:generateContent", body) == expected
 
 
-@pytest.mark.parametrize("body", [{}, {"instances": []}, {"instances": [{"prompt": ""}]}, {"instance": [CAT]}], ids=str)
+@pytest.mark.parametrize(
+    "body", [{}, {"instances": []}, {"instances": [{"prompt": ""}]}, {"instance": [CAT]}], ids=str
+)
 async def test_a_prediction_needs_its_prompt(body):
     assert await post("vertex", "imagen-4.0-generate-001:predict", body) == WRONG
 

@@ -33,8 +33,12 @@ async def open_ideogram(
                 "IMAGEN_HOME": str(home),
             }
         )
-        access = msgspec.structs.replace(loaded.access["ideogram"], settings={"poll_seconds": 0.005})
-        loaded = msgspec.structs.replace(loaded, retry=RETRY, access={**loaded.access, "ideogram": access})
+        access = msgspec.structs.replace(
+            loaded.access["ideogram"], settings={"poll_seconds": 0.005}
+        )
+        loaded = msgspec.structs.replace(
+            loaded, retry=RETRY, access={**loaded.access, "ideogram": access}
+        )
         async with imagen.open_client(loaded, on_event=on_event) as client:
             yield client, simulator
 

@@ -1,4 +1,6 @@
-"""The second half of a generation of Ideogram, by a process that did not submit it."""
+"""The second half of a generation of Ideogram, by a process that did not submit
+it.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def test_a_generation_that_goes_on_is_waited_for():
 def test_what_was_left_out_is_told_again():
     """Also of an edit whose mask is not at hand any more."""
     model = next(id for id in MODELS if CATALOG.find(id).wire.get("size_with_mask") is False)
-    sent = edited(model, ONE, masked=True, prompt="a cat", size=CATALOG.find(model).capabilities.sizes[0])
+    sent = edited(
+        model, ONE, masked=True, prompt="a cat", size=CATALOG.find(model).capabilities.sizes[0]
+    )
     result = collected(
         imagen.Call(request=sent.request, model=sent.model, settings=sent.settings), COMPLETED, FILE
     ).run()

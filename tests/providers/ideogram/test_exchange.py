@@ -1,4 +1,6 @@
-"""Whole exchanges with the simulated Ideogram over real sockets: what comes back, and what both sides book."""
+"""Whole exchanges with the simulated Ideogram over real sockets: what comes
+back, and what both sides book.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,14 @@ import pytest
 from PIL import Image as PillowImage
 
 import imagen
-from imagen.testing.simulator import ExpiredLink, Overloaded, RateLimited, Refused, Reset, WrongMedia
+from imagen.testing.simulator import (
+    ExpiredLink,
+    Overloaded,
+    RateLimited,
+    Refused,
+    Reset,
+    WrongMedia,
+)
 from imagen.testing.simulator._core.faults import JobFails, Withheld
 from imagen.testing.simulator._providers.ideogram.server import Ideogram
 from tests.providers.bfl.clients import GREEN, RED, left_mask, near, opened, png
@@ -24,11 +33,23 @@ from tests.providers.stepping import CATALOG
         ("ideogram-4", {"size": "1280x720", "quality": "turbo", "seed": 7}, (1280, 720)),
         ("ideogram-4-5", {"size": "1024x1024", "quality": "low"}, (1024, 1024)),
         ("ideogram-4-6", {"size": "auto"}, (2048, 2048)),
-        ("ideogram-3", {"aspect_ratio": "16:9", "style": "watercolor", "negative_prompt": "dogs"}, (1360, 768)),
+        (
+            "ideogram-3",
+            {"aspect_ratio": "16:9", "style": "watercolor", "negative_prompt": "dogs"},
+            (1360, 768),
+        ),
         ("ideogram-3", {"size": "1536x512", "style": "realistic", "quality": "flash"}, (1536, 512)),
-        ("ideogram-3-transparent", {"aspect_ratio": "1:1", "background": "transparent"}, (1024, 1024)),
+        (
+            "ideogram-3-transparent",
+            {"aspect_ratio": "1:1", "background": "transparent"},
+            (1024, 1024),
+        ),
         ("ideogram-4-transparent", {"aspect_ratio": "1:1", "resolution": "2K"}, (2048, 2048)),
-        ("ideogram-3-custom-model", {"options": {"custom_model_uri": "model/mine/version/1"}}, (1024, 1024)),
+        (
+            "ideogram-3-custom-model",
+            {"options": {"custom_model_uri": "model/mine/version/1"}},
+            (1024, 1024),
+        ),
         ("ideogram/z-image", {"options": {"aspect_ratio": "1x1"}}, (1024, 1024)),
     ],
 )
@@ -51,7 +72,9 @@ PRICED = [model.id for model in CATALOG if model.provider == "ideogram" and mode
 
 @pytest.mark.parametrize("model", PRICED)
 def test_what_the_catalog_says_of_a_price_is_what_is_billed(model):
-    """Held against the list of the simulator, which was written from the price page by itself."""
+    """Held against the list of the simulator, which was written from the price
+    page by itself.
+    """
     from imagen._results.prices import quote_request
     from imagen.testing.simulator._providers.ideogram.models import ENDPOINTS
 
@@ -67,12 +90,16 @@ def test_what_the_catalog_says_of_a_price_is_what_is_billed(model):
 
 async def test_several_images_come_from_one_generation(tmp_path):
     async with open_ideogram(tmp_path) as (client, simulator):
-        async with client.open_batch("a cat", n=3, model="ideogram-4", quality="turbo", together=True) as batch:
+        async with client.open_batch(
+            "a cat", n=3, model="ideogram-4", quality="turbo", together=True
+        ) as batch:
             outcomes = [outcome async for outcome in batch]
         assert [type(outcome) for outcome in outcomes] == [imagen.Image] * 3
         assert len({outcome.sha256 for outcome in outcomes}) == 3
         assert [received.kind for received in simulator.received].count("create") == 1
-        assert sum(outcome.cost.usd for outcome in outcomes) == simulator.billed_usd == Decimal("0.09")
+        assert (
+            sum(outcome.cost.usd for outcome in outcomes) == simulator.billed_usd == Decimal("0.09")
+        )
         await books_are_balanced(client, simulator)
 
 
@@ -80,13 +107,17 @@ async def test_the_prompt_that_was_drawn_is_told(tmp_path):
     async with open_ideogram(tmp_path) as (client, _):
         image = await client.generate("a cat", model="ideogram-4", size="512x1536", seed=9)
         assert (image.revised_prompt, image.seed) == ("A detailed image of a cat", 9)
-        plain = await client.generate("a cat", model="ideogram-4", size="512x1536", options={"magic_prompt": "off"})
+        plain = await client.generate(
+            "a cat", model="ideogram-4", size="512x1536", options={"magic_prompt": "off"}
+        )
         assert plain.revised_prompt is None
 
 
 async def test_references_lend_their_style(tmp_path):
     async with open_ideogram(tmp_path) as (client, simulator):
-        request = imagen.Generate(prompt="a cat", model="ideogram-3", references=(png(RED), png(GREEN)))
+        request = imagen.Generate(
+            prompt="a cat", model="ideogram-3", references=(png(RED), png(GREEN))
+        )
         decoded = opened(await client.generate(request))
         assert decoded.getpixel((decoded.width - 25, 5)) == RED
         assert decoded.getpixel((decoded.width - 5, 5)) == GREEN
@@ -97,7 +128,9 @@ async def test_a_character_comes_from_one_reference(tmp_path):
     async with open_ideogram(tmp_path) as (client, simulator):
         with pytest.raises(imagen.InvalidRequestError, match="reference"):
             await client.generate("a king", model="ideogram-3-character")
-        request = imagen.Generate(prompt="a king", model="ideogram-3-character", references=(png(RED),))
+        request = imagen.Generate(
+            prompt="a king", model="ideogram-3-character", references=(png(RED),)
+        )
         assert opened(await client.generate(request)).getpixel((1020, 5)) == RED
         await books_are_balanced(client, simulator)
 
@@ -132,20 +165,30 @@ async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path, model, pr
         await books_are_balanced(client, simulator)
 
 
-async def test_a_second_image_lends_its_look_to_a_precise_edit_and_its_face_to_an_inpainting(tmp_path):
+async def test_a_second_image_lends_its_look_to_a_precise_edit_and_its_face_to_an_inpainting(
+    tmp_path,
+):
     async with open_ideogram(tmp_path) as (client, simulator):
-        decoded = opened(await client.edit("so", png(RED), png(GREEN), model="ideogram/precise-edit"))
+        decoded = opened(
+            await client.edit("so", png(RED), png(GREEN), model="ideogram/precise-edit")
+        )
         assert (decoded.getpixel((5, 5)), decoded.getpixel((250, 5))) == (RED, GREEN)
-        image = await client.edit("a king", png(RED), png(GREEN), mask=left_mask(), model="ideogram/inpaint-character")
+        image = await client.edit(
+            "a king", png(RED), png(GREEN), mask=left_mask(), model="ideogram/inpaint-character"
+        )
         assert (opened(image).getpixel((5, 5)), opened(image).getpixel((200, 5))) == (GREEN, RED)
         await books_are_balanced(client, simulator)
 
 
 async def test_a_size_beside_a_mask_is_dropped_and_told(tmp_path):
     async with open_ideogram(tmp_path) as (client, simulator):
-        image = await client.edit("a hat", png(RED), mask=left_mask(), model="ideogram/edit", size="512x512")
+        image = await client.edit(
+            "a hat", png(RED), mask=left_mask(), model="ideogram/edit", size="512x512"
+        )
         assert (image.width, image.height) == (256, 256)
-        assert [(made.field, made.asked, made.sent) for made in image.adjustments] == [("size", "512x512", None)]
+        assert [(made.field, made.asked, made.sent) for made in image.adjustments] == [
+            ("size", "512x512", None)
+        ]
         await books_are_balanced(client, simulator)
 
 
@@ -185,7 +228,9 @@ async def test_a_variation_is_the_nearer_the_less_strength_it_has(tmp_path, mode
 
 async def test_a_restyling_has_the_image_and_the_style(tmp_path):
     async with open_ideogram(tmp_path) as (client, simulator):
-        decoded = opened(await client.restyle(png(RED), png(GREEN), strength=0.0, model="ideogram-3"))
+        decoded = opened(
+            await client.restyle(png(RED), png(GREEN), strength=0.0, model="ideogram-3")
+        )
         assert near(decoded.getpixel((5, 5)), RED)
         assert near(decoded.getpixel((decoded.width - 5, 5)), GREEN)
         await books_are_balanced(client, simulator)
@@ -193,7 +238,11 @@ async def test_a_restyling_has_the_image_and_the_style(tmp_path):
 
 @pytest.mark.parametrize(
     ("model", "scale", "side"),
-    [("ideogram/topaz-standard-2", None, 128), ("ideogram/upscale", 4, 256), ("ideogram/topaz-bloom-2", 8, 512)],
+    [
+        ("ideogram/topaz-standard-2", None, 128),
+        ("ideogram/upscale", 4, 256),
+        ("ideogram/topaz-bloom-2", 8, 512),
+    ],
 )
 async def test_an_enhancement_is_larger_by_its_factor(tmp_path, model, scale, side):
     async with open_ideogram(tmp_path) as (client, simulator):
@@ -206,7 +255,9 @@ async def test_an_enhancement_is_larger_by_its_factor(tmp_path, model, scale, si
 
 async def test_a_prompt_for_a_tool_without_one_is_dropped_and_told(tmp_path):
     async with open_ideogram(tmp_path) as (client, _):
-        image = await client.enhance(png(RED, (64, 64)), prompt="sharper!", model="ideogram/upscale")
+        image = await client.enhance(
+            png(RED, (64, 64)), prompt="sharper!", model="ideogram/upscale"
+        )
         assert [(made.field, made.sent) for made in image.adjustments] == [("prompt", None)]
 
 
@@ -214,22 +265,28 @@ async def test_progress_is_told_while_the_generation_runs(tmp_path):
     events: list[imagen.Event] = []
     async with open_ideogram(tmp_path, latency=0.03, on_event=events.append) as (client, _):
         await client.generate("a cat", model="ideogram-4", size="512x1536")
-    assert {event.note for event in events if isinstance(event, imagen.ProgressReported)} == {"pending"}
+    assert {event.note for event in events if isinstance(event, imagen.ProgressReported)} == {
+        "pending"
+    }
 
 
 async def test_the_price_list_stands_in_where_no_cost_is_told(tmp_path):
     async with open_ideogram(tmp_path, service=Ideogram(tells_cost=False)) as (client, simulator):
-        image = await client.generate("a cat", model="ideogram-4-5", quality="medium", size="1024x1024")
+        image = await client.generate(
+            "a cat", model="ideogram-4-5", quality="medium", size="1024x1024"
+        )
         assert image.cost == imagen.Cost(usd=Decimal("0.06"), source="estimated")
         await books_are_balanced(client, simulator)
 
 
-# --- what goes wrong ------------------------------------------------------------------------------------------------
+# --- what goes wrong ----------------------------------------------------------
 
 
 async def test_an_image_that_is_withheld_is_billed_and_the_others_are_there(tmp_path):
     async with open_ideogram(tmp_path, faults=Withheld()) as (client, simulator):
-        async with client.open_batch("a cat", n=3, model="ideogram-4", size="512x1536", together=True) as batch:
+        async with client.open_batch(
+            "a cat", n=3, model="ideogram-4", size="512x1536", together=True
+        ) as batch:
             outcomes = [outcome async for outcome in batch]
         failure, *images = sorted(outcomes, key=lambda outcome: outcome.index)
         assert isinstance(failure, imagen.Failure)
@@ -249,7 +306,10 @@ async def test_the_only_image_that_is_withheld_is_billed(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "kind"),
-    [("Internal error.", imagen.ProviderError), ("Prompt failed safety check", imagen.ContentFilterError)],
+    [
+        ("Internal error.", imagen.ProviderError),
+        ("Prompt failed safety check", imagen.ContentFilterError),
+    ],
 )
 async def test_a_generation_that_fails_costs_nothing(tmp_path, text, kind):
     async with open_ideogram(tmp_path, faults=JobFails(text=text)) as (client, simulator):
@@ -262,13 +322,21 @@ async def test_a_generation_that_fails_costs_nothing(tmp_path, text, kind):
 async def test_a_link_that_expired_is_read_anew(tmp_path):
     async with open_ideogram(tmp_path, faults=ExpiredLink(status=403)) as (client, simulator):
         await client.generate("a cat", model="ideogram-4", size="512x1536")
-        assert [received.kind for received in simulator.received][-4:] == ["poll", "download", "poll", "download"]
+        assert [received.kind for received in simulator.received][-4:] == [
+            "poll",
+            "download",
+            "poll",
+            "download",
+        ]
         await books_are_balanced(client, simulator)
 
 
 async def test_a_link_that_stays_expired_is_billed(tmp_path):
     service = Ideogram(resigns=False)
-    async with open_ideogram(tmp_path, service=service, faults=ExpiredLink(status=404)) as (client, simulator):
+    async with open_ideogram(tmp_path, service=service, faults=ExpiredLink(status=404)) as (
+        client,
+        simulator,
+    ):
         with pytest.raises(imagen.ProviderError, match="404") as caught:
             await client.generate("a cat", model="ideogram-4", size="512x1536")
         assert caught.value.billed == "yes"

@@ -1,4 +1,6 @@
-"""The simulated Ideogram takes every value that the catalog offers for its models, and gives what was asked for."""
+"""The simulated Ideogram takes every value that the catalog offers for its
+models, and gives what was asked for.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,17 @@ from tests.providers.ideogram.clients import books_are_balanced, open_ideogram
 from tests.providers.stepping import CATALOG
 
 MODELS = [model for model in CATALOG if model.provider == "ideogram"]
-NEEDED = {"ideogram/reframe": {"size": "1024x1024"}, "ideogram/reframe-nano-banana-2": {"aspect_ratio": "1:1"}}
+NEEDED = {
+    "ideogram/reframe": {"size": "1024x1024"},
+    "ideogram/reframe-nano-banana-2": {"aspect_ratio": "1:1"},
+}
 FEW = 4
 
 
 def few_offers(model: imagen.Model) -> Iterator[dict[str, Any]]:
-    """Of a long list, some at its ends: the schema was held against all of them."""
+    """Of a long list, some at its ends: the schema was held against all of
+    them.
+    """
     seen: dict[str, int] = {}
     found = list(offers(model))
     for fields in found:
@@ -29,11 +36,19 @@ def few_offers(model: imagen.Model) -> Iterator[dict[str, Any]]:
             yield fields
 
 
-def requests(model: imagen.Model, images: tuple[bytes, ...], mask: bytes) -> Iterator[imagen.Request]:
-    """Every operation with every offer, and with as many images as the model takes."""
+def requests(
+    model: imagen.Model, images: tuple[bytes, ...], mask: bytes
+) -> Iterator[imagen.Request]:
+    """Every operation with every offer, and with as many images as the model
+    takes.
+    """
     can = model.capabilities
     for fields in few_offers(model):
-        more: dict[str, Any] = {"prompt": "a cat" if can.prompt_required else "", "model": model.id, **fields}
+        more: dict[str, Any] = {
+            "prompt": "a cat" if can.prompt_required else "",
+            "model": model.id,
+            **fields,
+        }
         if can.required_options:
             more["options"] = dict.fromkeys(can.required_options, "mine")
         if not {"size", "aspect_ratio"} & fields.keys():
@@ -43,7 +58,9 @@ def requests(model: imagen.Model, images: tuple[bytes, ...], mask: bytes) -> Ite
         if "generate" in can.operations:
             yield imagen.Generate(references=references, **more)
         if "edit" in can.operations:
-            yield imagen.Edit(images=images[:least], mask=mask if can.mask_required else None, **more)
+            yield imagen.Edit(
+                images=images[:least], mask=mask if can.mask_required else None, **more
+            )
         if "vary" in can.operations:
             yield imagen.Vary(image=images[0], **more)
         if "enhance" in can.operations:

@@ -1,4 +1,6 @@
-"""What is made of Ideogram's answers: recorded ones, every row of the table, and anything at all."""
+"""What is made of Ideogram's answers: recorded ones, every row of the table,
+and anything at all.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,7 @@ def completed(*items: object, **more: object) -> HttpResponse:
     return reply({"generation_id": "g1", "status": "completed", "data": list(items), **more})
 
 
-# --- recorded -------------------------------------------------------------------------------------------------------
+# --- recorded -----------------------------------------------------------------
 
 
 def test_a_recorded_answer_of_version_1_is_read_like_any_other():
@@ -65,14 +67,17 @@ def test_a_recorded_price_quote_is_no_generation():
     assert (type(error), error.billed) == (ProviderError, "unknown")
 
 
-# --- the life of a generation ---------------------------------------------------------------------------------------
+# --- the life of a generation -------------------------------------------------
 
 
 def test_a_completed_generation_gives_its_images_in_their_order():
     items = [
-        {**ITEM, "url": f"https://x.example/{place}.png", "seed": place, "prompt": "a big cat"} for place in (1, 2)
+        {**ITEM, "url": f"https://x.example/{place}.png", "seed": place, "prompt": "a big cat"}
+        for place in (1, 2)
     ]
-    answered = polled(PENDING, completed(*items, usage_cost_usd_micros=120000), FILE, reply(b"other"), count=2)
+    answered = polled(
+        PENDING, completed(*items, usage_cost_usd_micros=120000), FILE, reply(b"other"), count=2
+    )
     result = answered.run()
     assert result.images == (
         GeneratedImage(data=IMAGE, revised_prompt="a big cat", seed=1, provider_id="g1"),
@@ -101,8 +106,14 @@ def test_a_cost_is_in_millionths(micros, usd):
 
 
 def test_an_image_that_is_unsafe_is_withheld_in_its_place():
-    result = polled(completed(ITEM, UNSAFE, {**UNSAFE, "url": ""}, usage_cost_usd_micros=180000), FILE, count=3).run()
-    assert [type(image) for image in result.images] == [GeneratedImage, WithheldImage, WithheldImage]
+    result = polled(
+        completed(ITEM, UNSAFE, {**UNSAFE, "url": ""}, usage_cost_usd_micros=180000), FILE, count=3
+    ).run()
+    assert [type(image) for image in result.images] == [
+        GeneratedImage,
+        WithheldImage,
+        WithheldImage,
+    ]
     assert result.reported_cost_usd == Decimal("0.18")
     (alone,) = polled(completed(UNSAFE)).run().images
     assert isinstance(alone, WithheldImage)
@@ -121,12 +132,17 @@ def test_a_completed_generation_without_images_may_have_been_billed(data):
 
 
 def test_an_answer_at_once_is_taken():
-    result = walk(reply({"generation_id": "g1", "generation_kind": "sampling", "seed": 7, "data": [ITEM]}), FILE).run()
+    result = walk(
+        reply({"generation_id": "g1", "generation_kind": "sampling", "seed": 7, "data": [ITEM]}),
+        FILE,
+    ).run()
     assert result.images == (GeneratedImage(data=IMAGE, seed=7, provider_id="g1"),)
     assert result.reported_cost_usd is None
 
 
-@pytest.mark.parametrize("body", [{}, {"generation_id": None}, {"generation_id": ""}, [], b"<html>", b""])
+@pytest.mark.parametrize(
+    "body", [{}, {"generation_id": None}, {"generation_id": ""}, [], b"<html>", b""]
+)
 def test_a_submission_that_names_no_generation_may_be_billed(body):
     error = walk(reply(body)).fail()
     assert (type(error), error.billed) == (ProviderError, "unknown")
@@ -147,7 +163,12 @@ def test_a_generation_is_given_a_moment_to_be_found():
 
 
 def test_polls_that_cannot_be_read_do_not_lose_a_generation_and_may_ask_to_wait():
-    bad = [reply(b"<html>"), reply({}), reply({"error": "?"}, 500), reply({"error": "Slow."}, 429, retry_after="20")]
+    bad = [
+        reply(b"<html>"),
+        reply({}),
+        reply({"error": "?"}, 500),
+        reply({"error": "Slow."}, 429, retry_after="20"),
+    ]
     answered = polled(*bad, PENDING, *bad, COMPLETED, FILE)
     assert answered.run().images
     waits = [step.seconds for step in answered.steps if isinstance(step, Wait)]
@@ -164,7 +185,8 @@ def test_a_generation_that_never_ends_is_unknown():
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(401, AuthenticationError), (403, AuthenticationError), (400, ProviderError)]
+    ("status", "kind"),
+    [(401, AuthenticationError), (403, AuthenticationError), (400, ProviderError)],
 )
 def test_a_generation_that_may_not_be_asked_for_may_be_billed(status, kind):
     error = polled(reply({"error": "No."}, status)).fail()
@@ -192,14 +214,16 @@ def test_an_image_that_cannot_be_fetched_does_not_lose_the_others():
     assert [type(image) for image in result.images] == [LostImage, GeneratedImage]
 
 
-@pytest.mark.parametrize(("seed", "kept"), [(7, 7), (None, 3), ("7", 3), (True, 3), (2**70, 3), (1.5, 3)])
+@pytest.mark.parametrize(
+    ("seed", "kept"), [(7, 7), (None, 3), ("7", 3), (True, 3), (2**70, 3), (1.5, 3)]
+)
 def test_a_seed_is_the_one_that_was_told_or_else_the_one_that_was_asked_for(seed, kept):
     (image,) = polled(completed({**ITEM, "seed": seed}), FILE, seed=3).run().images
     assert isinstance(image, GeneratedImage)
     assert image.seed == kept
 
 
-# --- every row of the table -----------------------------------------------------------------------------------------
+# --- every row of the table ---------------------------------------------------
 
 QUOTA = (QuotaExceededError, "QUOTA", False, "no", None)
 BUSY = (RateLimitError, "RATE_LIMIT", True, "no", None)
@@ -226,8 +250,16 @@ ROWS = {
     "402 without a reason": (402, b"", QUOTA),
     "402 inflight": (402, INFLIGHT, BUSY),
     "429 inflight": (429, INFLIGHT, BUSY),
-    "429": (429, {"error": "Please try again in 3s."}, (RateLimitError, "RATE_LIMIT", True, "no", 3.0)),
-    "403": (403, {"error": "No access."}, (AuthenticationError, "AUTHENTICATION", False, "no", None)),
+    "429": (
+        429,
+        {"error": "Please try again in 3s."},
+        (RateLimitError, "RATE_LIMIT", True, "no", 3.0),
+    ),
+    "403": (
+        403,
+        {"error": "No access."},
+        (AuthenticationError, "AUTHENTICATION", False, "no", None),
+    ),
     "404": (404, {"error": "Not found."}, (ModelNotFoundError, "API_ERROR", False, "no", None)),
     "413": (413, b"", INVALID),
     "415": (415, {"error": "Multipart."}, (InvalidRequestError, "API_ERROR", False, "no", None)),
@@ -251,7 +283,9 @@ def test_a_submission_that_is_refused_has_its_class(status, body, expected):
 
 
 def test_a_refusal_says_what_the_provider_said_and_why():
-    error = walk(reply({"error": "You need a plan.", "reject_reason": "subscription_required"}, 402)).fail()
+    error = walk(
+        reply({"error": "You need a plan.", "reject_reason": "subscription_required"}, 402)
+    ).fail()
     assert "You need a plan." in error.message
     assert error.details["reject_reason"] == "subscription_required"
     assert "Nested." in walk(reply({"error": {"message": "Nested."}}, 400)).fail().message
@@ -261,24 +295,34 @@ def test_a_refusal_says_what_the_provider_said_and_why():
     ("reason", "expected"),
     [
         ("Internal error", (ProviderError, "API_ERROR", False, "no", None)),
-        ("Image failed the safety check", (ContentFilterError, "CONTENT_FILTER", False, "no", None)),
+        (
+            "Image failed the safety check",
+            (ContentFilterError, "CONTENT_FILTER", False, "no", None),
+        ),
         (None, (ProviderError, "API_ERROR", False, "no", None)),
         ({"x": 1}, (ProviderError, "API_ERROR", False, "no", None)),
     ],
 )
 def test_a_generation_that_failed_costs_nothing(reason, expected):
-    error = polled(PENDING, reply({"generation_id": "g1", "status": "failed", "failure_reason": reason})).fail()
+    error = polled(
+        PENDING, reply({"generation_id": "g1", "status": "failed", "failure_reason": reason})
+    ).fail()
     assert outcome(error) == expected
     assert error.details == {"job_id": "g1"}
 
 
-# --- anything at all ------------------------------------------------------------------------------------------------
+# --- anything at all ----------------------------------------------------------
 
 SAMPLES: tuple[dict[str, Any], ...] = (
     json.loads(TAKEN.body),
     json.loads(PENDING.body),
     json.loads(COMPLETED.body),
-    {"generation_id": "g1", "status": "completed", "data": [UNSAFE, ITEM], "usage_cost_usd_micros": 1},
+    {
+        "generation_id": "g1",
+        "status": "completed",
+        "data": [UNSAFE, ITEM],
+        "usage_cost_usd_micros": 1,
+    },
     {"generation_id": "g1", "status": "failed", "failure_reason": "safety"},
     INFLIGHT,
 )
@@ -290,7 +334,10 @@ bodies = st.one_of(
     st.integers(1, 100_000).map(lambda depth: b'{"data":' + b"[" * depth),
 )
 answers = st.builds(
-    lambda status, body, more: HttpResponse(status=status, headers=more, body=body), statuses, bodies, headers
+    lambda status, body, more: HttpResponse(status=status, headers=more, body=body),
+    statuses,
+    bodies,
+    headers,
 )
 
 
@@ -303,7 +350,10 @@ def ends_well(walked: Walk) -> None:
         assert all(isinstance(value, str) for value in error.details.values())
         return
     assert result.images
-    assert all(isinstance(image, WithheldImage | LostImage) or isinstance(image.data, bytes) for image in result.images)
+    assert all(
+        isinstance(image, WithheldImage | LostImage) or isinstance(image.data, bytes)
+        for image in result.images
+    )
     assert result.reported_cost_usd is None or 0 <= result.reported_cost_usd <= 10**6
 
 

@@ -1,7 +1,8 @@
 """What is sent to Ideogram, stepped by hand.
 
-The published schema describes version 1, whose enums are in capitals and which is never asynchronous: what both versions
-have is held against it. Nothing older describes Ideogram 4, 4.5, the upscalers and the removals.
+The published schema describes version 1, whose enums are in capitals and which
+is never asynchronous: what both versions have is held against it. Nothing older
+describes Ideogram 4, 4.5, the upscalers and the removals.
 """
 
 from __future__ import annotations
@@ -19,12 +20,27 @@ import imagen
 from imagen import ConfigurationError, HttpRequest, InvalidRequestError, JobAccepted, Wait
 from imagen.providers import ideogram
 from imagen.testing.simulator._core.forms import FilePart, parse_form
-from tests.providers.stepping import CATALOG, IMAGE, Walk, call, input_image, mask_image, reply, schema
+from tests.providers.stepping import (
+    CATALOG,
+    IMAGE,
+    Walk,
+    call,
+    input_image,
+    mask_image,
+    reply,
+    schema,
+)
 
 MODELS = [model.id for model in CATALOG if model.provider == "ideogram"]
 TAKEN = reply({"generation_id": "g1", "seed": 7})
 LINK = "https://ideogram.ai/api/images/ephemeral/a.png?exp=1&sig=x"
-ITEM = {"object_type": "image.generation", "url": LINK, "resolution": "1024x1024", "seed": 7, "is_image_safe": True}
+ITEM = {
+    "object_type": "image.generation",
+    "url": LINK,
+    "resolution": "1024x1024",
+    "seed": 7,
+    "is_image_safe": True,
+}
 COMPLETED = reply(
     {
         "generation_id": "g1",
@@ -50,12 +66,14 @@ def form(walk: Walk) -> Form:
     return parse_form(dict(walk.requests[0].headers), walk.requests[0].body)
 
 
-def edited(model: str, *images: imagen.EncodedImage, masked: bool = False, **fields: Any) -> imagen.Call:
+def edited(
+    model: str, *images: imagen.EncodedImage, masked: bool = False, **fields: Any
+) -> imagen.Call:
     request = imagen.Edit(images=("x",) * len(images), mask="m" if masked else None, **fields)
     return call(model, request=request, images=images, mask=mask_image() if masked else None)
 
 
-# --- the steps ------------------------------------------------------------------------------------------------------
+# --- the steps ----------------------------------------------------------------
 
 
 def test_a_generation_is_submitted_asked_for_and_fetched():
@@ -75,7 +93,10 @@ def test_a_generation_is_submitted_asked_for_and_fetched():
     }
     assert poll == HttpRequest(method="GET", url="v2/generations/g1", repeatable=True)
     assert file == HttpRequest(method="GET", url=LINK, repeatable=True, collects=True)
-    assert walk.steps[1:3] == [JobAccepted(job_id="g1", poll_url="v2/generations/g1"), Wait(seconds=3.0, job_id="g1")]
+    assert walk.steps[1:3] == [
+        JobAccepted(job_id="g1", poll_url="v2/generations/g1"),
+        Wait(seconds=3.0, job_id="g1"),
+    ]
 
 
 def test_ideogram_4_5_has_names_of_its_own():
@@ -95,7 +116,9 @@ def test_a_ratio_has_an_x_and_a_resolution_small_letters():
     assert (body["aspect_ratio"], body["output_resolution"]) == ("16x9", "2k")
 
 
-@pytest.mark.parametrize(("style", "field"), [("realistic", "style_type"), ("watercolor", "style_preset")])
+@pytest.mark.parametrize(
+    ("style", "field"), [("realistic", "style_type"), ("watercolor", "style_preset")]
+)
 def test_a_style_is_a_type_or_a_preset(style, field):
     body = walked(call("ideogram-3", style=style)).body
     assert body[field] == style
@@ -130,7 +153,7 @@ def test_options_may_not_replace_what_decides_the_price(model, field):
     assert not walk.requests
 
 
-# --- forms ----------------------------------------------------------------------------------------------------------
+# --- forms --------------------------------------------------------------------
 
 
 def test_references_go_as_files_and_lists_as_repeated_fields():
@@ -174,7 +197,9 @@ def test_styles_that_exclude_each_other_are_not_sent(fields, references):
     assert not walk.requests
 
 
-@pytest.mark.parametrize(("strength", "weight"), [(0.0, "100"), (0.5, "50"), (1.0, "1"), (None, None)])
+@pytest.mark.parametrize(
+    ("strength", "weight"), [(0.0, "100"), (0.5, "50"), (1.0, "1"), (None, None)]
+)
 def test_the_weight_of_an_image_falls_with_the_strength_of_its_variation(strength, weight):
     request = imagen.Vary(image="x", strength=strength)
     walk = walked(call("ideogram-3", request=request, images=(ONE,)), "vary")
@@ -186,7 +211,9 @@ def test_the_weight_of_an_image_falls_with_the_strength_of_its_variation(strengt
 
 
 def test_a_remix_by_ideogram_4_has_few_fields():
-    request = imagen.Vary(image="x", prompt="a dog", strength=0.5, quality="turbo", size="1024x1024", seed=3)
+    request = imagen.Vary(
+        image="x", prompt="a dog", strength=0.5, quality="turbo", size="1024x1024", seed=3
+    )
     fields, _ = form(walked(call("ideogram/remix-4", request=request, images=(ONE,)), "vary"))
     assert fields.keys() == {"prompt", "rendering_speed", "resolution", "image_weight", "async"}
 
@@ -199,7 +226,9 @@ def test_a_restyling_sends_the_image_and_the_style():
     assert [part.data for part in files["image"]] == [ONE.data]
     assert [part.data for part in files["style_reference_images"]] == [TWO.data]
     assert fields["image_weight"] == ["75"]
-    assert fields["prompt"] == ["The same subject and composition, in the style of the reference image."]
+    assert fields["prompt"] == [
+        "The same subject and composition, in the style of the reference image."
+    ]
 
 
 @pytest.mark.parametrize(
@@ -236,13 +265,18 @@ def test_the_image_that_changes_comes_first(model, names):
 def test_beside_a_mask_there_is_no_size_and_no_fifth_image():
     walk = Walk(ideogram.edit(edited("ideogram/edit", *[ONE] * 5, masked=True, prompt="so")))
     assert isinstance(walk.fail(), InvalidRequestError)
-    walk = Walk(ideogram.edit(edited("ideogram/edit", ONE, masked=True, prompt="so", size="512x512", strict=True)))
+    walk = Walk(
+        ideogram.edit(
+            edited("ideogram/edit", ONE, masked=True, prompt="so", size="512x512", strict=True)
+        )
+    )
     assert isinstance(walk.fail(), InvalidRequestError)
     assert not walk.requests
 
 
 @pytest.mark.parametrize(
-    ("model", "asynchronous"), [("ideogram/remove-background", True), ("ideogram/remove-object", False)]
+    ("model", "asynchronous"),
+    [("ideogram/remove-background", True), ("ideogram/remove-object", False)],
 )
 def test_what_is_always_asynchronous_is_not_asked_to_be(model, asynchronous):
     fields, _ = form(walked(edited(model, ONE, masked=model.endswith("object")), "edit"))
@@ -250,11 +284,18 @@ def test_what_is_always_asynchronous_is_not_asked_to_be(model, asynchronous):
 
 
 def test_a_factor_has_an_x():
-    request = imagen.Enhance(image="x", scale=4, mode="creative", prompt="more leaves", options={"creativity": 3})
+    request = imagen.Enhance(
+        image="x", scale=4, mode="creative", prompt="more leaves", options={"creativity": 3}
+    )
     walk = walked(call("ideogram/topaz-bloom-2", request=request, images=(ONE,)), "enhance")
     assert walk.requests[0].url == "v2/image/upscale/topaz-bloom-2"
     fields, _ = form(walk)
-    assert fields == {"prompt": ["more leaves"], "upscale_factor": ["x4"], "creativity": ["3"], "async": ["true"]}
+    assert fields == {
+        "prompt": ["more leaves"],
+        "upscale_factor": ["x4"],
+        "creativity": ["3"],
+        "async": ["true"],
+    }
 
 
 @pytest.mark.parametrize("model", ["ideogram/reframe", "ideogram/reframe-nano-banana-2"])
@@ -269,7 +310,9 @@ def test_a_prompt_for_a_tool_without_one_is_refused_where_it_must_not_change():
     assert isinstance(walk.fail(), InvalidRequestError)
 
 
-@pytest.mark.parametrize("wire", [{"path": "x"}, {"paths": {"generate": 3}}, {"paths": {"vary": "x"}}])
+@pytest.mark.parametrize(
+    "wire", [{"path": "x"}, {"paths": {"generate": 3}}, {"paths": {"vary": "x"}}]
+)
 def test_a_model_of_ones_own_with_a_wrong_table_is_refused_before_anything_is_sent(wire):
     model = msgspec.structs.replace(CATALOG.find("ideogram-4"), wire=wire)
     walk = Walk(ideogram.generate(call(model)))
@@ -284,7 +327,7 @@ def test_a_bare_model_of_ones_own_needs_no_more_than_its_paths():
     assert walked(call(model)).requests[0].url == "v2/image/generate/new"
 
 
-# --- what the published schema of version 1 says --------------------------------------------------------------------
+# --- what the published schema of version 1 says ------------------------------
 
 COMPARABLE = {
     ("ideogram-3", "generate"): "GenerateImageRequestV3",
@@ -306,7 +349,9 @@ def test_what_version_1_has_too_keeps_its_schema(model, operation):
     published = schema("ideogram", COMPARABLE[model, operation])
     styles = [style for style in can.styles[:1] + can.styles[-1:] if can.styles]
     shapes: list[dict[str, str]] = [{"size": size} for size in can.sizes]
-    shapes += [{"aspect_ratio": ratio} for ratio in can.aspect_ratios if model != "ideogram/reframe"]
+    shapes += [
+        {"aspect_ratio": ratio} for ratio in can.aspect_ratios if model != "ideogram/reframe"
+    ]
     variants: list[dict[str, Any]] = shapes or [{}]
     variants += [{**variants[0], "quality": quality} for quality in can.qualities]
     variants += [{**variants[0], "style": style} for style in styles if operation != "restyle"]
@@ -319,7 +364,11 @@ def test_what_version_1_has_too_keeps_its_schema(model, operation):
 
 def asked(model: str, operation: str, fields: dict[str, Any]) -> imagen.Call:
     can = CATALOG.find(model).capabilities
-    more: dict[str, Any] = {"seed": 7, **fields, "options": dict.fromkeys(can.required_options, "mine")}
+    more: dict[str, Any] = {
+        "seed": 7,
+        **fields,
+        "options": dict.fromkeys(can.required_options, "mine"),
+    }
     if can.negative_prompt:
         more["negative_prompt"] = "dogs"
     match operation:
@@ -330,7 +379,13 @@ def asked(model: str, operation: str, fields: dict[str, Any]) -> imagen.Call:
             return call(model, request=request, references=references)
         case "edit":
             images = (ONE, TWO)[: can.inputs.max_images]
-            return edited(model, *images, masked=can.mask, prompt="a hat" if can.prompt_required else "", **more)
+            return edited(
+                model,
+                *images,
+                masked=can.mask,
+                prompt="a hat" if can.prompt_required else "",
+                **more,
+            )
         case "vary":
             request = imagen.Vary(image="x", prompt="a cat", strength=0.5, **more)
             return call(model, request=request, images=(ONE,))
@@ -345,7 +400,10 @@ def as_version_1(walk: Walk) -> dict[str, Any]:
         fields, files = walk.body, {}
     else:
         texts, files = form(walk)
-        fields = {name: int(values[0]) if values[0].isdigit() else values[0] for name, values in texts.items()}
+        fields = {
+            name: int(values[0]) if values[0].isdigit() else values[0]
+            for name, values in texts.items()
+        }
     fields.pop("async", None)
     for name in ("magic_prompt", "rendering_speed", "style_type", "style_preset"):
         if name in fields:
@@ -362,5 +420,7 @@ def test_the_styles_and_sizes_are_those_of_the_schema():
     can = CATALOG.find("ideogram-3").capabilities
     assert set(can.styles) == {name.lower() for name in (*presets, *types)}
     assert set(can.sizes) == set(schema("ideogram", "ResolutionV3")["enum"])
-    assert {ratio.replace(":", "x") for ratio in can.aspect_ratios} == set(schema("ideogram", "AspectRatioV3")["enum"])
+    assert {ratio.replace(":", "x") for ratio in can.aspect_ratios} == set(
+        schema("ideogram", "AspectRatioV3")["enum"]
+    )
     assert len(CATALOG.find("ideogram-4").capabilities.sizes) == 38

@@ -1,4 +1,6 @@
-"""The simulated Ideogram refuses what the real one would, so that an adapter that is wrong fails against it."""
+"""The simulated Ideogram refuses what the real one would, so that an adapter
+that is wrong fails against it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,13 @@ import httpx2
 import pytest
 from PIL import Image as PillowImage
 
-from imagen.testing.simulator import NotAllowed, QuotaExhausted, RateLimited, ServerError, open_simulator
+from imagen.testing.simulator import (
+    NotAllowed,
+    QuotaExhausted,
+    RateLimited,
+    ServerError,
+    open_simulator,
+)
 from tests.providers.bfl.clients import RED, left_mask, png
 
 KEY = {"Api-Key": "test-key"}
@@ -40,8 +48,16 @@ JSON_WRONG: dict[str, tuple[str, Any, int]] = {
         400,
     ),
     "size off the list": ("generate/ideogram-4", {"prompt": "x", "resolution": "1000x1000"}, 400),
-    "free size without images": ("generate/ideogram-4-5", {"prompt": "x", "size": "1056x1056"}, 400),
-    "very low without images": ("generate/ideogram-4-5", {"prompt": "x", "quality": "very_low"}, 400),
+    "free size without images": (
+        "generate/ideogram-4-5",
+        {"prompt": "x", "size": "1056x1056"},
+        400,
+    ),
+    "very low without images": (
+        "generate/ideogram-4-5",
+        {"prompt": "x", "quality": "very_low"},
+        400,
+    ),
     "text for a number": ("generate/ideogram-4", {"prompt": "x", "num_images": "2"}, 400),
     "text for a flag": ("generate/ideogram-4", {"prompt": "x", "async": "true"}, 400),
     "number out of range": ("generate/ideogram-4", {"prompt": "x", "num_images": 9}, 400),
@@ -56,7 +72,12 @@ JSON_WRONG: dict[str, tuple[str, Any, int]] = {
 }
 FORM_WRONG: dict[str, tuple[str, dict[str, Any], list[tuple[str, Any]], int]] = {
     "unknown file": ("upscale/auto", {}, [("image", file()), ("extra", file())], 400),
-    "field given twice": ("upscale/auto", {"upscale_factor": ["x2", "x4"]}, [("image", file())], 400),
+    "field given twice": (
+        "upscale/auto",
+        {"upscale_factor": ["x2", "x4"]},
+        [("image", file())],
+        400,
+    ),
     "factor": ("upscale/auto", {"upscale_factor": "2"}, [("image", file())], 400),
     "flag": ("upscale/auto", {"async": "yes"}, [("image", file())], 400),
     "prompt where there is none": ("upscale/auto", {"prompt": "x"}, [("image", file())], 400),
@@ -87,7 +108,12 @@ FORM_WRONG: dict[str, tuple[str, dict[str, Any], list[tuple[str, Any]], int]] = 
         [*[("images", file())] * 5, ("mask", MASK)],
         400,
     ),
-    "size off the grid": ("generate/ideogram-4-5", {"prompt": "x", "size": "500x500"}, [("images", file())], 400),
+    "size off the grid": (
+        "generate/ideogram-4-5",
+        {"prompt": "x", "size": "500x500"},
+        [("images", file())],
+        400,
+    ),
     "no shape": ("reframe/ideogram-3", {}, [("image", file())], 400),
     "codes with references": (
         "remix/ideogram-3",
@@ -101,13 +127,17 @@ FORM_WRONG: dict[str, tuple[str, dict[str, Any], list[tuple[str, Any]], int]] = 
 @pytest.mark.parametrize(("path", "body", "status"), JSON_WRONG.values(), ids=JSON_WRONG.keys())
 async def test_wrong_json_is_refused_and_costs_nothing(path, body, status):
     async with open_simulator() as simulator, httpx2.AsyncClient() as http:
-        response = await http.post(f"{simulator.base_url('ideogram')}/v2/image/{path}", json=body, headers=KEY)
+        response = await http.post(
+            f"{simulator.base_url('ideogram')}/v2/image/{path}", json=body, headers=KEY
+        )
         assert response.status_code == status, response.text
         assert response.json()["error"]
         assert not simulator.bills
 
 
-@pytest.mark.parametrize(("path", "fields", "files", "status"), FORM_WRONG.values(), ids=FORM_WRONG.keys())
+@pytest.mark.parametrize(
+    ("path", "fields", "files", "status"), FORM_WRONG.values(), ids=FORM_WRONG.keys()
+)
 async def test_a_wrong_form_is_refused_and_costs_nothing(path, fields, files, status):
     async with open_simulator() as simulator, httpx2.AsyncClient() as http:
         url = f"{simulator.base_url('ideogram')}/v2/image/{path}"
@@ -144,7 +174,9 @@ async def test_a_file_of_more_than_fifty_megabytes_is_too_large(monkeypatch):
 )
 async def test_paths_and_keys(method, path, headers, status):
     async with open_simulator() as simulator, httpx2.AsyncClient() as http:
-        response = await http.request(method, simulator.base_url("ideogram") + path, headers=headers)
+        response = await http.request(
+            method, simulator.base_url("ideogram") + path, headers=headers
+        )
         assert response.status_code == status
 
 
@@ -174,7 +206,12 @@ async def test_it_answers_at_once_where_nobody_asks_otherwise_and_quotes_for_not
         url = f"{simulator.base_url('ideogram')}/v2/image/generate/ideogram-4"
         body = {"prompt": "x", "num_images": 2, "rendering_speed": "turbo"}
         quote = await http.post(f"{url}?dry_run=true", json=body, headers=KEY)
-        assert quote.json() == {"object": "price_quote", "quantity": 2, "usd_micros": 60000, "qualifier": "exact"}
+        assert quote.json() == {
+            "object": "price_quote",
+            "quantity": 2,
+            "usd_micros": 60000,
+            "qualifier": "exact",
+        }
         assert not simulator.bills
         response = await http.post(url, json=body, headers=KEY)
         assert len(response.json()["data"]) == 2

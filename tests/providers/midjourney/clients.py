@@ -14,7 +14,10 @@ from imagen.testing.simulator import Simulator, open_simulator
 from imagen.testing.simulator._providers.midjourney import MidjourneyProxy
 from tests.transports import RETRY
 
-KEY_VARIABLES = {"midjourney": "MIDJOURNEY_API_SECRET", "midjourney_gateway": "MIDJOURNEY_GATEWAY_API_KEY"}
+KEY_VARIABLES = {
+    "midjourney": "MIDJOURNEY_API_SECRET",
+    "midjourney_gateway": "MIDJOURNEY_GATEWAY_API_KEY",
+}
 
 
 @asynccontextmanager
@@ -27,7 +30,9 @@ async def open_midjourney(
     service: dict[str, Any] | None = None,
     **simulated: Any,
 ) -> AsyncIterator[tuple[imagen.Client, Simulator]]:
-    """A client that asks every 5 ms whether its task has ended, of a server whose images are small."""
+    """A client that asks every 5 ms whether its task has ended, of a server
+    whose images are small.
+    """
     own = {"name": name, "cell": 64, "bearer": name != "midjourney", **(service or {})}
     async with open_simulator(MidjourneyProxy(**own), **simulated) as simulator:
         loaded = imagen.load_settings(
@@ -41,6 +46,8 @@ async def open_midjourney(
         changed = msgspec.structs.replace(
             access, settings={**access.settings, "poll_seconds": 0.005, **(settings or {})}
         )
-        loaded = msgspec.structs.replace(loaded, retry=RETRY, access={**loaded.access, name: changed})
+        loaded = msgspec.structs.replace(
+            loaded, retry=RETRY, access={**loaded.access, name: changed}
+        )
         async with imagen.open_client(loaded, on_event=on_event) as client:
             yield client, simulator

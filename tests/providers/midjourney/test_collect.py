@@ -1,4 +1,6 @@
-"""Tasks of Midjourney servers that another process collects: it fetches what was ordered, and orders nothing."""
+"""Tasks of Midjourney servers that another process collects: it fetches what
+was ordered, and orders nothing.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,13 @@ VARY = imagen.Vary(image=b"", prompt="bluer", options={"task_id": "5", "index": 
 ENHANCE = imagen.Enhance(image=b"", mode="creative", options={"task_id": "5", "index": 2})
 
 
-def collected(request: imagen.Request | None, *responses: HttpResponse, url: str = URL, **more: Any) -> Walk:
+def collected(
+    request: imagen.Request | None, *responses: HttpResponse, url: str = URL, **more: Any
+) -> Walk:
     accepted = JobAccepted(job_id=TASK, poll_url=url)
-    return Walk(midjourney.collect(call("midjourney", request=request, **more), accepted), *responses)
+    return Walk(
+        midjourney.collect(call("midjourney", request=request, **more), accepted), *responses
+    )
 
 
 def accepted_by(exchange: imagen.Exchange, *responses: HttpResponse) -> list[JobAccepted]:
@@ -41,7 +47,9 @@ def test_a_task_that_goes_on_is_waited_for():
 
 
 def test_flags_that_counted_are_told_again():
-    (made,) = collected(None, DONE, FILE, prompt="x --ar 1:1", aspect_ratio="16:9").run().adjustments
+    (made,) = (
+        collected(None, DONE, FILE, prompt="x --ar 1:1", aspect_ratio="16:9").run().adjustments
+    )
     assert (made.field, made.sent) == ("aspect_ratio", None)
 
 
@@ -53,7 +61,9 @@ def test_a_task_that_still_waits_for_words_gets_none(request_):
 
 
 @pytest.mark.parametrize(
-    ("request_", "field"), [(EDIT, "mask"), (VARY, "prompt"), (ENHANCE, "mode")], ids=["edit", "vary", "enhance"]
+    ("request_", "field"),
+    [(EDIT, "mask"), (VARY, "prompt"), (ENHANCE, "mode")],
+    ids=["edit", "vary", "enhance"],
 )
 def test_an_order_that_stopped_half_way_says_what_is_lacking(request_, field):
     walk = collected(request_, DONE, FILE)
@@ -63,7 +73,12 @@ def test_an_order_that_stopped_half_way_says_what_is_lacking(request_, field):
 
 @pytest.mark.parametrize("request_", [EDIT, VARY, ENHANCE], ids=["edit", "vary", "enhance"])
 def test_an_order_that_was_complete_lacks_nothing(request_):
-    parent = reply({"status": "SUCCESS", "buttons": [*BUTTONS, {"customId": "c", "label": "Upscale (Creative)"}]})
+    parent = reply(
+        {
+            "status": "SUCCESS",
+            "buttons": [*BUTTONS, {"customId": "c", "label": "Upscale (Creative)"}],
+        }
+    )
     asked = call("midjourney", request=request_, images=(IMAGE_INPUT,), mask=mask_image())
     match request_:
         case imagen.Edit():

@@ -29,12 +29,18 @@ from tests.providers.midjourney.clients import open_midjourney
 
 def posted(simulator: Simulator, route: str) -> list[dict[str, Any]]:
     path = f"/mj/submit/{route}"
-    return [json.loads(received.body) for received in simulator.received if received.path.endswith(path)]
+    return [
+        json.loads(received.body) for received in simulator.received if received.path.endswith(path)
+    ]
 
 
 def task_ids(simulator: Simulator) -> list[str]:
     """The tasks that were asked for, in their order."""
-    paths = [received.path.split("/") for received in simulator.received if received.path.endswith("/fetch")]
+    paths = [
+        received.path.split("/")
+        for received in simulator.received
+        if received.path.endswith("/fetch")
+    ]
     return list(dict.fromkeys(path[-2] for path in paths))
 
 
@@ -43,7 +49,9 @@ async def kept(client: imagen.Client) -> list[imagen.Image]:
 
 
 async def books_are_balanced(client: imagen.Client, simulator: Simulator) -> None:
-    """Nobody says what it costs, so nothing is booked, and nothing is left open."""
+    """Nobody says what it costs, so nothing is booked, and nothing is left
+    open.
+    """
     spending = await client.spending()
     assert spending.settled_usd == simulator.billed_usd == spending.reserved_usd == 0
     assert all(bill.delivered for bill in simulator.bills)
@@ -52,8 +60,12 @@ async def books_are_balanced(client: imagen.Client, simulator: Simulator) -> Non
 
 async def test_one_order_makes_four_images_and_all_of_them_are_kept(tmp_path):
     async with open_midjourney(tmp_path, latency=0.02) as (client, simulator):
-        image = await client.generate("a cat", aspect_ratio="16:9", seed=7, negative_prompt="dogs", quality="high")
-        assert posted(simulator, "imagine") == [{"prompt": "a cat --seed 7 --ar 16:9 --q 2 --no dogs"}]
+        image = await client.generate(
+            "a cat", aspect_ratio="16:9", seed=7, negative_prompt="dogs", quality="high"
+        )
+        assert posted(simulator, "imagine") == [
+            {"prompt": "a cat --seed 7 --ar 16:9 --q 2 --no dogs"}
+        ]
         assert opened(image).size == (85, 48)
         assert (image.seed, image.provider, image.model) == (7, "midjourney", "midjourney")
         assert not image.adjustments
@@ -70,7 +82,9 @@ async def test_four_images_are_one_order(tmp_path, cuts):
         assert all(isinstance(image, imagen.Image) for image in images)
         assert {opened(image).size for image in images} == {(64, 64)}
         assert len(posted(simulator, "imagine")) == 1
-        assert [received.kind for received in simulator.received].count("download") == (4 if cuts else 1)
+        assert [received.kind for received in simulator.received].count("download") == (
+            4 if cuts else 1
+        )
         await books_are_balanced(client, simulator)
 
 
@@ -110,7 +124,11 @@ async def test_a_gateway_takes_a_bearer_token(tmp_path):
             {"stylize": 250, "raw": True, "tile": False},
             {"prompt": "x --seed 1 --stylize 250 --raw --v 7"},
         ),
-        ("midjourney-niji", {"state": "mine"}, {"prompt": "x --seed 1", "botType": "NIJI_JOURNEY", "state": "mine"}),
+        (
+            "midjourney-niji",
+            {"state": "mine"},
+            {"prompt": "x --seed 1", "botType": "NIJI_JOURNEY", "state": "mine"},
+        ),
         ("midjourney-v7", {"version": "6.1"}, {"prompt": "x --seed 1 --version 6.1"}),
     ],
 )
@@ -125,13 +143,16 @@ async def test_references_are_image_prompts(tmp_path):
         request = imagen.Generate(prompt="a cat --iw 3", references=(png(RED), png(GREEN)))
         async with client.open_batch(request, n=4, together=True) as batch:
             cells = {outcome.index: opened(outcome).getpixel((5, 5)) async for outcome in batch}
-        # With all the weight on them, the images of the prompt are what comes out, in turn.
+        # With all the weight on them, the images of the prompt are what comes
+        # out, in turn.
         assert [near(cells[index], RED) for index in range(4)] == [True, False, True, False]
         assert near(cells[1], GREEN)
         await books_are_balanced(client, simulator)
 
 
-@pytest.mark.parametrize(("strength", "weight", "red"), [(0.0, "3", True), (0.5, "1.5", False), (1.0, "0", False)])
+@pytest.mark.parametrize(
+    ("strength", "weight", "red"), [(0.0, "3", True), (0.5, "1.5", False), (1.0, "0", False)]
+)
 async def test_any_image_can_be_varied(tmp_path, strength, weight, red):
     async with open_midjourney(tmp_path) as (client, simulator):
         image = await client.vary(png(RED), strength=strength, seed=3)
@@ -143,7 +164,10 @@ async def test_any_image_can_be_varied(tmp_path, strength, weight, red):
 
 @pytest.mark.parametrize("has_buttons", [True, False])
 async def test_an_image_of_a_grid_is_varied_by_its_button(tmp_path, has_buttons):
-    async with open_midjourney(tmp_path, service={"has_buttons": has_buttons}) as (client, simulator):
+    async with open_midjourney(tmp_path, service={"has_buttons": has_buttons}) as (
+        client,
+        simulator,
+    ):
         await client.generate("a cat")
         (task_id,) = task_ids(simulator)
         image = await client.vary(png(), prompt="bluer", options={"task_id": task_id, "index": 2})
@@ -169,10 +193,20 @@ async def test_a_server_in_remix_mode_is_told_the_words(tmp_path):
 
 @pytest.mark.parametrize(
     ("has_buttons", "mode", "size", "kept_mode"),
-    [(True, None, 64, True), (True, "creative", 128, True), (False, None, 64, True), (False, "creative", 64, False)],
+    [
+        (True, None, 64, True),
+        (True, "creative", 128, True),
+        (False, None, 64, True),
+        (False, "creative", 64, False),
+    ],
 )
-async def test_an_image_of_a_grid_is_taken_out_and_enlarged(tmp_path, has_buttons, mode, size, kept_mode):
-    async with open_midjourney(tmp_path, service={"has_buttons": has_buttons}) as (client, simulator):
+async def test_an_image_of_a_grid_is_taken_out_and_enlarged(
+    tmp_path, has_buttons, mode, size, kept_mode
+):
+    async with open_midjourney(tmp_path, service={"has_buttons": has_buttons}) as (
+        client,
+        simulator,
+    ):
         async with client.open_batch("a cat", n=4, together=True) as batch:
             cells = {outcome.index: opened(outcome).getpixel((5, 5)) async for outcome in batch}
         (task_id,) = task_ids(simulator)
@@ -217,7 +251,9 @@ async def test_the_editor_changes_what_the_mask_says(tmp_path, polarity):
 async def test_a_style_is_lent_by_its_address(tmp_path, way):
     async with open_midjourney(tmp_path, settings={"restyle": way}) as (client, simulator):
         image = await client.restyle(png(RED), png(GREEN), prompt="softly")
-        assert posted(simulator, "upload-discord-images")[0]["base64Array"][0].startswith("data:image/png;base64,")
+        assert posted(simulator, "upload-discord-images")[0]["base64Array"][0].startswith(
+            "data:image/png;base64,"
+        )
         (body,) = posted(simulator, way)
         assert body["prompt"].startswith("softly --seed")
         assert " --sref http://127.0.0.1" in body["prompt"]
@@ -227,7 +263,10 @@ async def test_a_style_is_lent_by_its_address(tmp_path, way):
 
 async def test_progress_and_previews_are_told(tmp_path):
     events: list[imagen.Event] = []
-    async with open_midjourney(tmp_path, latency=0.3, on_event=events.append) as (client, simulator):
+    async with open_midjourney(tmp_path, latency=0.3, on_event=events.append) as (
+        client,
+        simulator,
+    ):
         await client.generate("a cat", previews=2)
         await books_are_balanced(client, simulator)
     told = [event for event in events if isinstance(event, imagen.ProgressReported)]
@@ -240,7 +279,7 @@ async def test_progress_and_previews_are_told(tmp_path):
     assert all(event.data.startswith(b"RIFF") for event in previews)
 
 
-# --- what goes wrong ------------------------------------------------------------------------------------------------
+# --- what goes wrong ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -274,7 +313,9 @@ async def test_faults(tmp_path, fault, kind, billed):
 
 
 async def test_a_link_of_a_quarter_that_fails_is_made_up_for_by_the_grid(tmp_path):
-    async with open_midjourney(tmp_path, service={"cuts": True}, download_faults=[None, NotAllowed()]) as (client, _):
+    async with open_midjourney(
+        tmp_path, service={"cuts": True}, download_faults=[None, NotAllowed()]
+    ) as (client, _):
         async with client.open_batch("a cat", n=4, together=True) as batch:
             assert all([isinstance(outcome, imagen.Image) async for outcome in batch])
 

@@ -1,4 +1,6 @@
-"""What is made of the answers of Midjourney servers: every row of the tables, and anything at all."""
+"""What is made of the answers of Midjourney servers: every row of the tables,
+and anything at all.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,10 @@ def polled(*responses: HttpResponse, **more: Any) -> Walk:
 NO = (False, "no", None)
 REFUSALS = [
     pytest.param(
-        200, {"code": 23, "description": "Queue full"}, (RateLimitError, "RATE_LIMIT", True, "no", None), id="23"
+        200,
+        {"code": 23, "description": "Queue full"},
+        (RateLimitError, "RATE_LIMIT", True, "no", None),
+        id="23",
     ),
     pytest.param(
         200,
@@ -74,19 +79,50 @@ REFUSALS = [
         (ContentFilterError, "CONTENT_FILTER", *NO),
         id="24",
     ),
-    pytest.param(200, {"code": 3, "description": "No account"}, (ProviderError, "API_ERROR", True, "no", None), id="3"),
-    pytest.param(404, {"code": 3, "description": "No task"}, (ProviderError, "API_ERROR", *NO), id="3 of a parent"),
-    pytest.param(200, {"code": 4, "description": "Bad"}, (InvalidRequestError, "INVALID_PROMPT", *NO), id="4"),
     pytest.param(
-        403, {"code": 4, "description": "quota_not_enough"}, (QuotaExceededError, "QUOTA", *NO), id="4 of a gateway"
+        200,
+        {"code": 3, "description": "No account"},
+        (ProviderError, "API_ERROR", True, "no", None),
+        id="3",
     ),
-    pytest.param(200, {"code": 9, "description": "Failed"}, (ProviderError, "API_ERROR", True, "no", None), id="9"),
-    pytest.param(500, {"code": 9}, (ProviderError, "API_ERROR", True, "unknown", None), id="9 with 500"),
-    pytest.param(200, {"code": 30, "description": "-"}, (QuotaExceededError, "QUOTA", *NO), id="30"),
-    pytest.param(200, {"code": "24"}, (ContentFilterError, "CONTENT_FILTER", *NO), id="a code as a text"),
-    pytest.param(200, {"code": 77}, (ProviderError, "API_ERROR", False, "unknown", None), id="another code"),
     pytest.param(
-        200, {"code": 77, "description": "敏感词"}, (ContentFilterError, "CONTENT_FILTER", *NO), id="by its words"
+        404,
+        {"code": 3, "description": "No task"},
+        (ProviderError, "API_ERROR", *NO),
+        id="3 of a parent",
+    ),
+    pytest.param(
+        200, {"code": 4, "description": "Bad"}, (InvalidRequestError, "INVALID_PROMPT", *NO), id="4"
+    ),
+    pytest.param(
+        403,
+        {"code": 4, "description": "quota_not_enough"},
+        (QuotaExceededError, "QUOTA", *NO),
+        id="4 of a gateway",
+    ),
+    pytest.param(
+        200,
+        {"code": 9, "description": "Failed"},
+        (ProviderError, "API_ERROR", True, "no", None),
+        id="9",
+    ),
+    pytest.param(
+        500, {"code": 9}, (ProviderError, "API_ERROR", True, "unknown", None), id="9 with 500"
+    ),
+    pytest.param(
+        200, {"code": 30, "description": "-"}, (QuotaExceededError, "QUOTA", *NO), id="30"
+    ),
+    pytest.param(
+        200, {"code": "24"}, (ContentFilterError, "CONTENT_FILTER", *NO), id="a code as a text"
+    ),
+    pytest.param(
+        200, {"code": 77}, (ProviderError, "API_ERROR", False, "unknown", None), id="another code"
+    ),
+    pytest.param(
+        200,
+        {"code": 77, "description": "敏感词"},
+        (ContentFilterError, "CONTENT_FILTER", *NO),
+        id="by its words",
     ),
     pytest.param(
         200,
@@ -98,15 +134,24 @@ REFUSALS = [
     pytest.param(403, b"", (AuthenticationError, "AUTHENTICATION", *NO), id="403"),
     pytest.param(402, {}, (QuotaExceededError, "QUOTA", *NO), id="402"),
     pytest.param(404, {"error": "Not Found"}, (ProviderError, "API_ERROR", *NO), id="404"),
-    pytest.param(400, {"error": {"message": "Bad"}}, (InvalidRequestError, "API_ERROR", *NO), id="400"),
+    pytest.param(
+        400, {"error": {"message": "Bad"}}, (InvalidRequestError, "API_ERROR", *NO), id="400"
+    ),
     pytest.param(429, {}, (RateLimitError, "RATE_LIMIT", True, "no", None), id="429"),
     pytest.param(500, b"<html>", (ProviderError, "API_ERROR", True, "unknown", None), id="500"),
     pytest.param(503, {}, (ProviderError, "API_ERROR", True, "no", None), id="503"),
     pytest.param(307, {}, (ProviderError, "API_ERROR", *NO), id="307"),
-    pytest.param(200, b"<html>", (ProviderError, "API_ERROR", False, "unknown", None), id="no JSON"),
-    pytest.param(200, {"code": 1}, (ProviderError, "API_ERROR", False, "unknown", None), id="no id"),
     pytest.param(
-        200, {"code": True, "result": "x"}, (ProviderError, "API_ERROR", False, "unknown", None), id="odd code"
+        200, b"<html>", (ProviderError, "API_ERROR", False, "unknown", None), id="no JSON"
+    ),
+    pytest.param(
+        200, {"code": 1}, (ProviderError, "API_ERROR", False, "unknown", None), id="no id"
+    ),
+    pytest.param(
+        200,
+        {"code": True, "result": "x"},
+        (ProviderError, "API_ERROR", False, "unknown", None),
+        id="odd code",
     ),
 ]
 
@@ -127,13 +172,39 @@ def test_every_way_of_taking_it(code):
 
 UNKNOWN = (ProviderError, "API_ERROR", True, "unknown", None)
 FAILURES = [
-    pytest.param("Banned prompt detected", (ContentFilterError, "CONTENT_FILTER", False, "unknown", None), id="banned"),
-    pytest.param("may be sensitive", (ContentFilterError, "CONTENT_FILTER", False, "unknown", None), id="sensitive"),
-    pytest.param("Blocked by AI", (ContentFilterError, "CONTENT_FILTER", False, "unknown", None), id="blocked"),
-    pytest.param("AI moderators", (ContentFilterError, "CONTENT_FILTER", False, "unknown", None), id="moderat"),
-    pytest.param("content policy", (ContentFilterError, "CONTENT_FILTER", False, "unknown", None), id="policy"),
-    pytest.param("包含敏感词", (ContentFilterError, "CONTENT_FILTER", False, "unknown", None), id="sensitive, Chinese"),
-    pytest.param("Invalid parameter: --x", (InvalidRequestError, "INVALID_PROMPT", *NO), id="parameter"),
+    pytest.param(
+        "Banned prompt detected",
+        (ContentFilterError, "CONTENT_FILTER", False, "unknown", None),
+        id="banned",
+    ),
+    pytest.param(
+        "may be sensitive",
+        (ContentFilterError, "CONTENT_FILTER", False, "unknown", None),
+        id="sensitive",
+    ),
+    pytest.param(
+        "Blocked by AI",
+        (ContentFilterError, "CONTENT_FILTER", False, "unknown", None),
+        id="blocked",
+    ),
+    pytest.param(
+        "AI moderators",
+        (ContentFilterError, "CONTENT_FILTER", False, "unknown", None),
+        id="moderat",
+    ),
+    pytest.param(
+        "content policy",
+        (ContentFilterError, "CONTENT_FILTER", False, "unknown", None),
+        id="policy",
+    ),
+    pytest.param(
+        "包含敏感词",
+        (ContentFilterError, "CONTENT_FILTER", False, "unknown", None),
+        id="sensitive, Chinese",
+    ),
+    pytest.param(
+        "Invalid parameter: --x", (InvalidRequestError, "INVALID_PROMPT", *NO), id="parameter"
+    ),
     pytest.param("Invalid link", (InvalidRequestError, "INVALID_PROMPT", *NO), id="link"),
     pytest.param("subscription required", (QuotaExceededError, "QUOTA", *NO), id="subscription"),
     pytest.param("Credits exhausted", (QuotaExceededError, "QUOTA", *NO), id="credits"),
@@ -146,8 +217,12 @@ FAILURES = [
     pytest.param("timeout", UNKNOWN, id="timeout"),
     pytest.param("任务超时", UNKNOWN, id="timeout, Chinese"),
     pytest.param("账号不可用", UNKNOWN, id="account, Chinese"),
-    pytest.param("取消任务", (ProviderError, "API_ERROR", False, "unknown", None), id="cancelled, Chinese"),
-    pytest.param("Task was cancelled", (ProviderError, "API_ERROR", False, "unknown", None), id="cancelled"),
+    pytest.param(
+        "取消任务", (ProviderError, "API_ERROR", False, "unknown", None), id="cancelled, Chinese"
+    ),
+    pytest.param(
+        "Task was cancelled", (ProviderError, "API_ERROR", False, "unknown", None), id="cancelled"
+    ),
     pytest.param(None, UNKNOWN, id="none"),
     pytest.param({"odd": 1}, UNKNOWN, id="odd"),
 ]
@@ -173,7 +248,16 @@ def test_a_task_that_asks_for_words_nobody_has():
 
 @pytest.mark.parametrize(
     ("told", "fraction"),
-    [("45%", 0.45), ("0%", 0.0), ("100%", 1.0), ("12.5%", 0.12), ("200%", None), (None, None), (45, None), ("x", None)],
+    [
+        ("45%", 0.45),
+        ("0%", 0.0),
+        ("100%", 1.0),
+        ("12.5%", 0.12),
+        ("200%", None),
+        (None, None),
+        (45, None),
+        ("x", None),
+    ],
 )
 def test_progress(told, fraction):
     walked = polled(reply({**WORKING, "progress": told}), DONE, FILE)
@@ -184,11 +268,17 @@ def test_progress(told, fraction):
 def test_a_state_that_nobody_knows_is_work_in_progress():
     walked = polled(reply({"status": "UPSCALING_HARD"}), reply({"status": "SUBMITTED"}), DONE, FILE)
     walked.run()
-    assert [step.note for step in walked.steps if isinstance(step, Progress)] == ["in progress", "submitted"]
+    assert [step.note for step in walked.steps if isinstance(step, Progress)] == [
+        "in progress",
+        "submitted",
+    ]
 
 
 def test_previews_are_shown_once_each_and_no_more_than_asked():
-    again = [reply({**WORKING, "imageUrl": f"https://x.example/{number}.webp"}) for number in (1, 1, 2, 3)]
+    again = [
+        reply({**WORKING, "imageUrl": f"https://x.example/{number}.webp"})
+        for number in (1, 1, 2, 3)
+    ]
     preview = reply(b"RIFF")
     gone = reply(b"", 404)
     walked = polled(again[0], preview, again[1], again[2], gone, again[3], DONE, FILE, previews=2)
@@ -202,7 +292,9 @@ def test_a_preview_that_is_no_link_is_passed_over(url):
     assert polled(reply({**WORKING, "imageUrl": url}), DONE, FILE, previews=2).run().images
 
 
-@pytest.mark.parametrize("empty", [reply(b"", 204), reply(b""), reply(b"null"), reply({}), reply(b"", 500)])
+@pytest.mark.parametrize(
+    "empty", [reply(b"", 204), reply(b""), reply(b"null"), reply({}), reply(b"", 500)]
+)
 def test_a_task_that_nobody_knows_is_asked_for_ten_times(empty):
     walked = polled(*[empty] * 10)
     error = walked.fail()
@@ -221,7 +313,9 @@ def test_a_key_that_is_not_accepted_any_more():
     assert outcome(error) == (AuthenticationError, "AUTHENTICATION", False, "unknown", None)
 
 
-@pytest.mark.parametrize("more", [{}, {"imageUrl": None}, {"imageUrl": 5, "imageUrls": [{"url": "https://a"}]}])
+@pytest.mark.parametrize(
+    "more", [{}, {"imageUrl": None}, {"imageUrl": 5, "imageUrls": [{"url": "https://a"}]}]
+)
 def test_success_without_an_image_is_billed(more):
     error = polled(reply({"status": "SUCCESS", **more})).fail()
     assert outcome(error) == (ProviderError, "API_ERROR", False, "yes", None)
@@ -240,7 +334,12 @@ def grid(size: tuple[int, int], mode: str = "RGB", format: str = "PNG") -> bytes
 
 @pytest.mark.parametrize(
     ("size", "mode", "format"),
-    [((64, 32), "RGB", "PNG"), ((65, 33), "RGBA", "PNG"), ((64, 64), "L", "PNG"), ((64, 64), "RGB", "WEBP")],
+    [
+        ((64, 32), "RGB", "PNG"),
+        ((65, 33), "RGBA", "PNG"),
+        ((64, 64), "L", "PNG"),
+        ((64, 64), "RGB", "WEBP"),
+    ],
 )
 def test_a_grid_is_cut_into_quarters(size, mode, format):
     result = polled(DONE, reply(grid(size, mode, format))).run()
@@ -249,10 +348,14 @@ def test_a_grid_is_cut_into_quarters(size, mode, format):
     assert {image.format for image in images} == {"PNG"}
     corners = [image.convert("RGB").getpixel((0, 0)) for image in images]
     assert len(set(corners)) == 4
-    assert [image.provider_id for image in result.images] == [f"{TASK}#{place}" for place in (1, 2, 3, 4)]
+    assert [image.provider_id for image in result.images] == [
+        f"{TASK}#{place}" for place in (1, 2, 3, 4)
+    ]
 
 
-@pytest.mark.parametrize("data", [b"", b"<html>", grid((64, 64))[:80], b"GIF89a\x01\x00\x01\x00", grid((1, 1))])
+@pytest.mark.parametrize(
+    "data", [b"", b"<html>", grid((64, 64))[:80], b"GIF89a\x01\x00\x01\x00", grid((1, 1))]
+)
 def test_what_cannot_be_cut_is_handed_over_whole(data):
     result = polled(DONE, reply(data)).run()
     assert [image.data for image in result.images] == [data]
@@ -266,7 +369,8 @@ def test_an_image_that_claims_to_be_huge_is_not_opened():
 
 
 @pytest.mark.parametrize(
-    "links", [[f"https://x/{at}" for at in range(4)], [{"url": f"https://x/{at}"} for at in range(4)]]
+    "links",
+    [[f"https://x/{at}" for at in range(4)], [{"url": f"https://x/{at}"} for at in range(4)]],
 )
 def test_links_to_the_quarters_are_taken_as_they_are(links):
     done = reply({"status": "SUCCESS", "imageUrl": "https://x/all", "imageUrls": links})
@@ -287,7 +391,7 @@ def test_a_prompt_that_was_translated_is_told():
     assert image.revised_prompt == "cat"
 
 
-# --- anything at all ------------------------------------------------------------------------------------------------
+# --- anything at all ----------------------------------------------------------
 
 SAMPLES: tuple[dict[str, Any], ...] = (
     json.loads(TAKEN.body),
@@ -305,7 +409,10 @@ bodies = st.one_of(
     st.sampled_from([json.dumps(sample).encode() for sample in SAMPLES]),
 )
 answers = st.builds(
-    lambda status, body, more: HttpResponse(status=status, headers=more, body=body), statuses, bodies, headers
+    lambda status, body, more: HttpResponse(status=status, headers=more, body=body),
+    statuses,
+    bodies,
+    headers,
 )
 
 
@@ -318,7 +425,10 @@ def ends_well(walked: Walk) -> None:
         assert all(isinstance(value, str) for value in error.details.values())
         return
     assert result.images
-    assert all(isinstance(image, imagen.GeneratedImage) and isinstance(image.data, bytes) for image in result.images)
+    assert all(
+        isinstance(image, imagen.GeneratedImage) and isinstance(image.data, bytes)
+        for image in result.images
+    )
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
@@ -330,13 +440,19 @@ def test_any_answers_end_in_images_or_an_error_of_ours(given_answers):
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
 @settings(max_examples=400, deadline=None)
 def test_any_answers_to_a_task_that_was_taken_end_well_too(given_answers):
-    ends_well(polled(*given_answers, *[given_answers[-1]] * 40, settings={"poll_seconds": 600.0}, previews=2))
+    ends_well(
+        polled(
+            *given_answers, *[given_answers[-1]] * 40, settings={"poll_seconds": 600.0}, previews=2
+        )
+    )
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
 @settings(max_examples=300, deadline=None)
 def test_any_answers_to_an_enhancement_end_well_too(given_answers):
     request = imagen.Enhance(image=b"", mode="creative", options={"task_id": "5", "index": 1})
-    asked = call("midjourney", request=request, images=(IMAGE_INPUT,), settings={"poll_seconds": 600.0})
+    asked = call(
+        "midjourney", request=request, images=(IMAGE_INPUT,), settings={"poll_seconds": 600.0}
+    )
     first = [reply({"status": "SUCCESS", "buttons": BUTTONS}), TAKEN]
     ends_well(Walk(midjourney.enhance(asked), *first, *given_answers, *[given_answers[-1]] * 60))

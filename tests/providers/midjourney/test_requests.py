@@ -1,4 +1,6 @@
-"""What a Midjourney server is sent: prompts with their flags, orders, buttons, and what is refused before anything is sent."""
+"""What a Midjourney server is sent: prompts with their flags, orders, buttons,
+and what is refused before anything is sent.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,13 @@ from tests.providers.stepping import IMAGE, Walk, call, input_image, mask_image,
 TASK = "1700000000000001"
 TAKEN = reply({"code": 1, "description": "Submit success", "result": TASK, "properties": {}})
 DONE = reply(
-    {"id": TASK, "status": "SUCCESS", "progress": "100%", "prompt": "x", "imageUrl": "https://cdn.example/a.png"}
+    {
+        "id": TASK,
+        "status": "SUCCESS",
+        "progress": "100%",
+        "prompt": "x",
+        "imageUrl": "https://cdn.example/a.png",
+    }
 )
 FILE = reply(IMAGE)
 IMAGE_INPUT = input_image()
@@ -33,7 +41,11 @@ def generated(prompt: str = "a cat", **fields: Any) -> tuple[Walk, imagen.Genera
         ("a\ncat ", {"seed": 0}, "a cat --seed 0"),
         ("a cat", {"aspect_ratio": "2:3", "quality": "low"}, "a cat --ar 2:3 --q 0.5"),
         ("a cat", {"negative_prompt": "dogs, hats"}, "a cat --no dogs, hats"),
-        ("a cat", {"options": {"chaos": 10, "tile": True, "raw": False, "style": None}}, "a cat --chaos 10 --tile"),
+        (
+            "a cat",
+            {"options": {"chaos": 10, "tile": True, "raw": False, "style": None}},
+            "a cat --chaos 10 --tile",
+        ),
         ("a cat --seed 9", {"seed": 5}, "a cat --seed 9"),
         ("a well-known cat -- really", {"seed": 5}, "a well-known cat -- really --seed 5"),
     ],
@@ -62,7 +74,9 @@ def test_what_the_caller_wrote_counts_and_is_not_written_again(prompt, fields, s
         generated(prompt, strict=True, **fields)
 
 
-@pytest.mark.parametrize(("prompt", "seed", "told"), [("x", 7, 7), ("x --seed 9", 7, 9), ("x", None, None)])
+@pytest.mark.parametrize(
+    ("prompt", "seed", "told"), [("x", 7, 7), ("x --seed 9", 7, 9), ("x", None, None)]
+)
 def test_the_image_says_the_seed_that_counted(prompt, seed, told):
     _, result = generated(prompt, seed=seed)
     assert [image.seed for image in result.images] == [told]
@@ -101,10 +115,14 @@ def test_a_task_is_announced_before_it_is_asked_for_and_can_be_cancelled():
     assert isinstance(order, HttpRequest)
     assert (order.method, order.url, order.repeatable) == ("POST", "mj/submit/imagine", False)
     assert accepted == JobAccepted(job_id=TASK, poll_url=f"{url}/fetch")
-    assert cancellable == Cancellable(request=HttpRequest(method="POST", url=f"{url}/cancel"), stops_bill=False)
+    assert cancellable == Cancellable(
+        request=HttpRequest(method="POST", url=f"{url}/cancel"), stops_bill=False
+    )
     assert wait == Wait(seconds=3.0, job_id=TASK)
     assert poll == HttpRequest(method="GET", url=f"{url}/fetch", repeatable=True)
-    assert download == HttpRequest(method="GET", url="https://cdn.example/a.png", repeatable=True, collects=True)
+    assert download == HttpRequest(
+        method="GET", url="https://cdn.example/a.png", repeatable=True, collects=True
+    )
     # These bytes are no grid, so they are handed over as they came.
     assert result.images == (imagen.GeneratedImage(data=IMAGE, provider_id=TASK),)
     assert result.reported_cost_usd is None
@@ -119,14 +137,21 @@ def test_an_id_is_no_part_of_the_path_that_it_stands_in():
 
 
 def test_references_go_along_as_data_urls():
-    walk = Walk(midjourney.generate(call("midjourney", references=(IMAGE_INPUT,) * 2)), TAKEN, DONE, FILE)
+    walk = Walk(
+        midjourney.generate(call("midjourney", references=(IMAGE_INPUT,) * 2)), TAKEN, DONE, FILE
+    )
     walk.run()
     assert [text.startswith(DATA_URL) for text in walk.body["base64Array"]] == [True, True]
 
 
 def test_a_variation_of_any_image():
     request = imagen.Vary(image=b"", prompt="bluer", strength=0.25)
-    walk = Walk(midjourney.vary(call("midjourney", request=request, images=(IMAGE_INPUT,))), TAKEN, DONE, FILE)
+    walk = Walk(
+        midjourney.vary(call("midjourney", request=request, images=(IMAGE_INPUT,))),
+        TAKEN,
+        DONE,
+        FILE,
+    )
     walk.run()
     assert walk.body["prompt"] == "bluer --iw 2.25"
     assert len(walk.body["base64Array"]) == 1
@@ -144,7 +169,11 @@ BUTTONS = [
 @pytest.mark.parametrize(
     ("buttons", "route", "body"),
     [
-        (BUTTONS, "action", {"taskId": "5", "customId": "MJ::JOB::variation::2::uuid", "state": "s"}),
+        (
+            BUTTONS,
+            "action",
+            {"taskId": "5", "customId": "MJ::JOB::variation::2::uuid", "state": "s"},
+        ),
         (BUTTONS[:3], "change", {"taskId": "5", "action": "VARIATION", "index": 2, "state": "s"}),
         ({"odd": 1}, "change", {"taskId": "5", "action": "VARIATION", "index": 2, "state": "s"}),
     ],
@@ -152,9 +181,18 @@ BUTTONS = [
 def test_a_variation_of_a_grid(buttons, route, body):
     parent = reply({"status": "SUCCESS", "buttons": buttons})
     request = imagen.Vary(
-        image=b"", aspect_ratio="1:1", options={"task_id": "5", "index": 2, "state": "s"}, strength=0.5
+        image=b"",
+        aspect_ratio="1:1",
+        options={"task_id": "5", "index": 2, "state": "s"},
+        strength=0.5,
     )
-    walk = Walk(midjourney.vary(call("midjourney", request=request, images=(IMAGE_INPUT,))), parent, TAKEN, DONE, FILE)
+    walk = Walk(
+        midjourney.vary(call("midjourney", request=request, images=(IMAGE_INPUT,))),
+        parent,
+        TAKEN,
+        DONE,
+        FILE,
+    )
     result = walk.run()
     assert [walk.requests[0].url, walk.requests[1].url] == ["mj/task/5/fetch", f"mj/submit/{route}"]
     assert walk.body == body
@@ -192,7 +230,9 @@ def test_an_enhancement_needs_to_know_of_what(options, sentence):
 )
 def test_an_earlier_task_must_be_there_and_have_ended(answer, kind):
     request = imagen.Enhance(image=b"", options={"task_id": "5", "index": 1})
-    walk = Walk(midjourney.enhance(call("midjourney", request=request, images=(IMAGE_INPUT,))), answer)
+    walk = Walk(
+        midjourney.enhance(call("midjourney", request=request, images=(IMAGE_INPUT,))), answer
+    )
     error = walk.fail()
     assert type(error) is kind
     assert error.billed == "no"
@@ -204,7 +244,9 @@ def test_an_edit_sends_its_mask_when_the_editor_asks_for_it():
     again = reply({"code": 1, "result": "6"})
     request = imagen.Edit(prompt="a hat", images=(b"",), mask=b"")
     walk = Walk(
-        midjourney.edit(call("midjourney", request=request, images=(IMAGE_INPUT,), mask=mask_image())),
+        midjourney.edit(
+            call("midjourney", request=request, images=(IMAGE_INPUT,), mask=mask_image())
+        ),
         *(TAKEN, waits, again, waits, DONE, FILE),
     )
     result = walk.run()
@@ -221,7 +263,9 @@ def test_an_edit_sends_its_mask_when_the_editor_asks_for_it():
 def test_an_edit_that_was_made_without_its_mask_says_so():
     request = imagen.Edit(prompt="a hat", images=(b"",), mask=b"")
     walk = Walk(
-        midjourney.edit(call("midjourney", request=request, images=(IMAGE_INPUT,), mask=mask_image())),
+        midjourney.edit(
+            call("midjourney", request=request, images=(IMAGE_INPUT,), mask=mask_image())
+        ),
         *(TAKEN, DONE, FILE),
     )
     (made,) = walk.run().adjustments
@@ -232,7 +276,9 @@ def test_an_edit_that_was_made_without_its_mask_says_so():
 def test_a_restyling_with_a_style_of_its_own_is_refused():
     request = imagen.Restyle(image=b"", reference=b"", prompt="x --sref 123")
     walk = Walk(
-        midjourney.restyle(call("midjourney", request=request, images=(IMAGE_INPUT,), references=(IMAGE_INPUT,)))
+        midjourney.restyle(
+            call("midjourney", request=request, images=(IMAGE_INPUT,), references=(IMAGE_INPUT,))
+        )
     )
     assert "--sref" in walk.fail().message
     assert not walk.requests
@@ -242,7 +288,9 @@ def test_a_restyling_with_a_style_of_its_own_is_refused():
 def test_a_reference_that_lies_nowhere_costs_nothing(result):
     request = imagen.Restyle(image=b"", reference=b"")
     walk = Walk(
-        midjourney.restyle(call("midjourney", request=request, images=(IMAGE_INPUT,), references=(IMAGE_INPUT,))),
+        midjourney.restyle(
+            call("midjourney", request=request, images=(IMAGE_INPUT,), references=(IMAGE_INPUT,))
+        ),
         reply({"code": 1, "result": result}),
     )
     assert walk.fail().billed == "no"
@@ -258,7 +306,12 @@ def test_a_variation_of_a_grid_needs_its_place():
 
 def test_a_variation_without_a_strength_leaves_the_weight_to_midjourney():
     request = imagen.Vary(image=b"", prompt="bluer")
-    walk = Walk(midjourney.vary(call("midjourney", request=request, images=(IMAGE_INPUT,))), TAKEN, DONE, FILE)
+    walk = Walk(
+        midjourney.vary(call("midjourney", request=request, images=(IMAGE_INPUT,))),
+        TAKEN,
+        DONE,
+        FILE,
+    )
     walk.run()
     assert walk.body["prompt"] == "bluer"
 
@@ -273,7 +326,9 @@ def test_an_edit_without_a_mask_answers_the_editor_with_the_words_alone():
     assert walk.body == {"taskId": TASK, "prompt": "a hat"}
 
 
-@pytest.mark.parametrize(("way", "sent", "lost"), [("imagine", " --iw 0.75", []), ("retexture", "", ["strength"])])
+@pytest.mark.parametrize(
+    ("way", "sent", "lost"), [("imagine", " --iw 0.75", []), ("retexture", "", ["strength"])]
+)
 def test_how_far_a_restyling_may_go(way, sent, lost):
     request = imagen.Restyle(image=b"", reference=b"", prompt="x", strength=0.75)
     asked = call(
@@ -292,13 +347,17 @@ def test_how_far_a_restyling_may_go(way, sent, lost):
 
 def test_a_server_that_is_down_when_it_is_asked_for_an_earlier_task():
     request = imagen.Enhance(image=b"", options={"task_id": "5", "index": 1})
-    walk = Walk(midjourney.enhance(call("midjourney", request=request, images=(IMAGE_INPUT,))), reply({}, 503))
+    walk = Walk(
+        midjourney.enhance(call("midjourney", request=request, images=(IMAGE_INPUT,))),
+        reply({}, 503),
+    )
     error = walk.fail()
     assert (error.billed, error.retryable) == ("no", True)
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "kind"), [(404, None, imagen.ProviderError), (200, 24, imagen.ContentFilterError)]
+    ("status", "code", "kind"),
+    [(404, None, imagen.ProviderError), (200, 24, imagen.ContentFilterError)],
 )
 def test_a_server_that_takes_no_references(status, code, kind):
     request = imagen.Restyle(image=b"", reference=b"")

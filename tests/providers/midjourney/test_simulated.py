@@ -18,8 +18,12 @@ IMAGE = f"data:image/png;base64,{pybase64.b64encode(png(RED)).decode()}"
 SMALL = MidjourneyProxy(cell=16)
 
 
-async def post(simulator: Simulator, http: httpx2.AsyncClient, route: str, body: Any) -> httpx2.Response:
-    return await http.post(f"{simulator.base_url('midjourney')}/mj/submit/{route}", json=body, headers=KEY)
+async def post(
+    simulator: Simulator, http: httpx2.AsyncClient, route: str, body: Any
+) -> httpx2.Response:
+    return await http.post(
+        f"{simulator.base_url('midjourney')}/mj/submit/{route}", json=body, headers=KEY
+    )
 
 
 WRONG: dict[str, tuple[str, Any, int]] = {
@@ -47,7 +51,15 @@ async def test_a_wrong_order_is_refused(route, body, code):
 
 @pytest.mark.parametrize(
     "prompt",
-    ["x --hue 5", "x --seed 1 --seed 2", "x --ar 16x9", "x --seed -1", "x --iw 4", "x --q 8", "x --seed 4294967296"],
+    [
+        "x --hue 5",
+        "x --seed 1 --seed 2",
+        "x --ar 16x9",
+        "x --seed -1",
+        "x --iw 4",
+        "x --q 8",
+        "x --seed 4294967296",
+    ],
 )
 async def test_a_wrong_parameter_fails_later(prompt):
     async with open_simulator(SMALL) as simulator, httpx2.AsyncClient() as http:
@@ -58,7 +70,9 @@ async def test_a_wrong_parameter_fails_later(prompt):
         assert task["failReason"].startswith("Invalid parameter")
 
 
-@pytest.mark.parametrize(("has_buttons", "route"), [(True, "change"), (False, "action"), (True, "nothing")])
+@pytest.mark.parametrize(
+    ("has_buttons", "route"), [(True, "change"), (False, "action"), (True, "nothing")]
+)
 async def test_a_server_has_one_way_to_press_a_button(has_buttons, route):
     service = MidjourneyProxy(has_buttons=has_buttons)
     async with open_simulator(service) as simulator, httpx2.AsyncClient() as http:
@@ -72,7 +86,11 @@ async def test_a_button_must_be_one_of_a_task_that_has_ended():
         good = {"taskId": task_id, "customId": f"MJ::JOB::upsample::1::{uuid}"}
         assert (await post(simulator, http, "action", good)).json()["code"] == 4
         await trio.sleep(0.12)
-        for custom_id in ("MJ::JOB::upsample::5::1", "MJ::JOB::upsample::1::0", f"MJ::JOB::zoom::1::{uuid}"):
+        for custom_id in (
+            "MJ::JOB::upsample::5::1",
+            "MJ::JOB::upsample::1::0",
+            f"MJ::JOB::zoom::1::{uuid}",
+        ):
             wrong = {"taskId": task_id, "customId": custom_id}
             assert (await post(simulator, http, "action", wrong)).json()["code"] == 4
         assert (await post(simulator, http, "action", good)).json()["code"] == 1
@@ -85,8 +103,12 @@ async def test_a_single_image_has_no_places():
         up = {"taskId": task_id, "action": "UPSCALE", "index": 1}
         single_id = (await post(simulator, http, "change", up)).json()["result"]
         assert (await post(simulator, http, "change", {**up, "index": 0})).json()["code"] == 4
-        assert (await post(simulator, http, "change", {**up, "action": "REROLL"})).json()["code"] == 4
-        assert (await post(simulator, http, "change", {**up, "taskId": single_id})).json()["code"] == 4
+        assert (await post(simulator, http, "change", {**up, "action": "REROLL"})).json()[
+            "code"
+        ] == 4
+        assert (await post(simulator, http, "change", {**up, "taskId": single_id})).json()[
+            "code"
+        ] == 4
 
 
 async def test_the_key_is_looked_at_and_an_unknown_task_is_nothing():

@@ -1,4 +1,6 @@
-"""Clients of a simulator for the providers with OpenAI's wire format, and what can be seen in the images."""
+"""Clients of a simulator for the providers with OpenAI's wire format, and what
+can be seen in the images.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,11 @@ from tests.transports import RETRY
 
 @asynccontextmanager
 async def open_client(
-    home: Path, simulator: Simulator, *names: str, key: str | None = None, on_event: imagen.EventHandler | None = None
+    home: Path,
+    simulator: Simulator,
+    *names: str,
+    key: str | None = None,
+    on_event: imagen.EventHandler | None = None,
 ) -> AsyncIterator[imagen.Client]:
     """A client that knows these providers, with the simulator's key."""
     environ = {"IMAGEN_HOME": str(home)}
@@ -46,7 +52,9 @@ def near(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
 
 
 async def books_balance(client: imagen.Client, simulator: Simulator) -> None:
-    """The ledger says what was billed, nothing is under way, and no key went where it must not go."""
+    """The ledger says what was billed, nothing is under way, and no key went
+    where it must not go.
+    """
     spending = await client.spending()
     assert spending.settled_usd == simulator.billed_usd
     assert spending.reserved_usd == spending.unknown_usd == 0

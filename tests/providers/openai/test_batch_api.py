@@ -1,4 +1,6 @@
-"""OpenAI's Batch API: the files that go up, the lines that come down, and what each of them is billed."""
+"""OpenAI's Batch API: the files that go up, the lines that come down, and what
+each of them is billed.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,15 @@ from imagen.providers._wire.http import FormFile, form_request, json_request
 from imagen.providers.openai import _adapter as openai
 from imagen.testing.simulator import OpenAI, Refused, open_simulator
 from imagen.testing.simulator._core.forms import parse_form
-from tests.providers.batches import OPENAI, BatchWalk, Collector, File, json_line, openai_answer, openai_batch
+from tests.providers.batches import (
+    OPENAI,
+    BatchWalk,
+    Collector,
+    File,
+    json_line,
+    openai_answer,
+    openai_batch,
+)
 from tests.providers.stepping import Walk, call, images, outcome, recorded, reply
 from tests.transports import open_driver
 
@@ -37,7 +47,9 @@ EXPIRED = openai_batch("expired", output_file_id=None, error_file_id="file-3")
 
 
 def not_executed(name: str, code: str) -> bytes:
-    return json_line({"custom_id": name, "response": None, "error": {"code": code, "message": "Too late."}})
+    return json_line(
+        {"custom_id": name, "response": None, "error": {"code": code, "message": "Too late."}}
+    )
 
 
 def sent_lines(walk: BatchWalk) -> list[dict[str, object]]:
@@ -46,28 +58,41 @@ def sent_lines(walk: BatchWalk) -> list[dict[str, object]]:
     return [json.loads(line) for line in files["file"][0].data.splitlines()]
 
 
-# --- what goes up ---------------------------------------------------------------------------------------------------
+# --- what goes up -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "fields",
     [
         {"prompt": "a cat"},
-        {"prompt": 'Ä\n"✓"', "size": "1536x1024", "quality": "low", "output_format": "webp", "safety": "relaxed"},
+        {
+            "prompt": 'Ä\n"✓"',
+            "size": "1536x1024",
+            "quality": "low",
+            "output_format": "webp",
+            "safety": "relaxed",
+        },
         {"prompt": "a cat", "count": 4, "options": {"user": "somebody"}},
     ],
 )
 def test_a_line_holds_what_the_request_would_be_by_itself(fields):
     alone = Walk(openai.generate(call(**fields)), reply(images()))
     alone.run()
-    walk = BatchWalk(OPENAI.batch_api.run([call(**fields)] * 2), *OPENAI.submission, OPENAI.ended, OPENAI.file(0, 1))
+    walk = BatchWalk(
+        OPENAI.batch_api.run([call(**fields)] * 2),
+        *OPENAI.submission,
+        OPENAI.ended,
+        OPENAI.file(0, 1),
+    )
     walk.run()
     line = {"method": "POST", "url": "/v1/images/generations", "body": alone.body}
     assert sent_lines(walk) == [{"custom_id": "0", **line}, {"custom_id": "1", **line}]
 
 
 def test_previews_are_left_out_as_nobody_watches():
-    walk = BatchWalk(OPENAI.batch_api.run([call(previews=3)]), *OPENAI.submission, OPENAI.ended, OPENAI.file(0))
+    walk = BatchWalk(
+        OPENAI.batch_api.run([call(previews=3)]), *OPENAI.submission, OPENAI.ended, OPENAI.file(0)
+    )
     walk.run()
     assert sent_lines(walk)[0]["body"] == {"model": "gpt-image-2", "prompt": "a cat", "n": 1}
 
@@ -114,26 +139,51 @@ def test_an_id_cannot_lead_elsewhere():
     ]
 
 
-# --- what comes down ------------------------------------------------------------------------------------------------
+# --- what comes down ----------------------------------------------------------
 
 
 def test_both_files_are_read_where_both_are_there():
     ended = openai_batch("completed", output_file_id="file-2", error_file_id="file-3")
     walk = OPENAI.collect(3, ended, OPENAI.file(2, 0), File([OPENAI.refused("1")]))
     results = walk.run()
-    assert [type(results[position]) for position in range(3)] == [GeneratedImages, ContentFilterError, GeneratedImages]
-    assert [request.url for request in walk.requests[1:]] == ["files/file-2/content", "files/file-3/content"]
+    assert [type(results[position]) for position in range(3)] == [
+        GeneratedImages,
+        ContentFilterError,
+        GeneratedImages,
+    ]
+    assert [request.url for request in walk.requests[1:]] == [
+        "files/file-2/content",
+        "files/file-3/content",
+    ]
 
 
 @pytest.mark.parametrize(
     ("status", "body"),
     [
         (400, {"error": {"code": "moderation_blocked", "message": "No."}}),
-        (400, {"error": {"code": "string_above_max_length", "param": "prompt", "message": "Too long."}}),
+        (
+            400,
+            {
+                "error": {
+                    "code": "string_above_max_length",
+                    "param": "prompt",
+                    "message": "Too long.",
+                }
+            },
+        ),
         (400, {"error": {"code": "invalid_value", "param": "model", "message": "Gone."}}),
         (401, {"error": {"code": "invalid_api_key", "message": "No."}}),
         (429, {"error": {"code": "rate_limit_exceeded", "message": "Please try again in 12s."}}),
-        (429, {"error": {"code": "insufficient_quota", "type": "insufficient_quota", "message": "Empty."}}),
+        (
+            429,
+            {
+                "error": {
+                    "code": "insufficient_quota",
+                    "type": "insufficient_quota",
+                    "message": "Empty.",
+                }
+            },
+        ),
         (500, {"error": {"code": "server_error", "message": "Oh."}}),
         (503, {"error": {"code": "server_is_overloaded", "message": "Oh."}}),
         (200, {"created": 1, "data": []}),
@@ -164,12 +214,21 @@ def test_recorded_answers_are_read_in_lines_too():
 
 @pytest.mark.parametrize(
     ("code", "billed"),
-    [("batch_expired", "no"), ("batch_cancelled", "no"), ("request_timeout", "unknown"), ("", "unknown")],
+    [
+        ("batch_expired", "no"),
+        ("batch_cancelled", "no"),
+        ("request_timeout", "unknown"),
+        ("", "unknown"),
+    ],
 )
 def test_what_was_not_executed_costs_nothing_and_what_was_cut_short_may(code, billed):
     result = OPENAI.collect(1, EXPIRED, File([not_executed("0", code)])).run()[0]
     assert isinstance(result, ProviderError)
-    assert (result.billed, result.retryable, result.details.get("code", "")) == (billed, False, code)
+    assert (result.billed, result.retryable, result.details.get("code", "")) == (
+        billed,
+        False,
+        code,
+    )
 
 
 @pytest.mark.parametrize("status", [None, "200", True, 0, 10**25, -1])
@@ -186,7 +245,7 @@ def test_a_request_that_an_ended_batch_is_silent_on_may_be_billed(status):
     assert status in results[0].message
 
 
-# --- what is refused as a whole -------------------------------------------------------------------------------------
+# --- what is refused as a whole -----------------------------------------------
 
 
 def failed(*errors: object) -> HttpResponse:
@@ -195,9 +254,15 @@ def failed(*errors: object) -> HttpResponse:
 
 def test_a_file_that_is_not_valid_costs_nothing_and_each_request_is_told_its_own_error():
     wrong = {"code": "invalid_value", "message": "No such size.", "param": "size", "line": 2}
-    results = OPENAI.collect(3, failed({"code": "invalid", "message": "Something is wrong."}, wrong)).run()
+    results = OPENAI.collect(
+        3, failed({"code": "invalid", "message": "Something is wrong."}, wrong)
+    ).run()
     assert all(isinstance(result, InvalidRequestError) for result in results.values())
-    assert ["No such size" in str(results[position]) for position in range(3)] == [False, True, False]
+    assert ["No such size" in str(results[position]) for position in range(3)] == [
+        False,
+        True,
+        False,
+    ]
     assert {getattr(result, "billed", None) for result in results.values()} == {"no"}
 
 
@@ -229,14 +294,18 @@ def test_an_order_that_is_refused_costs_nothing():
     assert caught.value.billed == "no"
 
 
-@pytest.mark.parametrize("counts", [None, [], {"total": 0}, {"total": 2, "completed": 3, "failed": 0}, {"total": "4"}])
+@pytest.mark.parametrize(
+    "counts", [None, [], {"total": 0}, {"total": 2, "completed": 3, "failed": 0}, {"total": "4"}]
+)
 def test_how_far_a_batch_is_may_be_unknown(counts):
-    walk = OPENAI.collect(1, openai_batch("validating", request_counts=counts), OPENAI.ended, OPENAI.file(0))
+    walk = OPENAI.collect(
+        1, openai_batch("validating", request_counts=counts), OPENAI.ended, OPENAI.file(0)
+    )
     walk.run()
     assert walk.of(Progress) == [Progress(note="validating")]
 
 
-# --- over real sockets ----------------------------------------------------------------------------------------------
+# --- over real sockets --------------------------------------------------------
 
 
 async def test_what_the_day_was_too_short_for_costs_nothing():
@@ -250,7 +319,10 @@ async def test_what_the_day_was_too_short_for_costs_nothing():
             ProviderError,
             ProviderError,
         ]
-        assert [getattr(watch.results[position], "billed", None) for position in (2, 3)] == ["no", "no"]
+        assert [getattr(watch.results[position], "billed", None) for position in (2, 3)] == [
+            "no",
+            "no",
+        ]
         assert simulator.bills[0].images == 2
 
 
@@ -270,10 +342,14 @@ LINE = {"custom_id": "0", "method": "POST", "url": "/v1/images/generations", "bo
 
 
 async def ordered(driver: ExchangeDriver, *lines: object, purpose: str = "batch") -> dict[str, Any]:
-    """What the simulator makes of such a file: the error of its upload, or the batch."""
+    """What the simulator makes of such a file: the error of its upload, or the
+    batch.
+    """
     content = b"".join(json_line(line) for line in lines)
     file = FormFile("file", content, "application/jsonl", "requests.jsonl")
-    uploaded = json.loads((await driver.send(form_request("files", [("purpose", purpose)], [file]))).body)
+    uploaded = json.loads(
+        (await driver.send(form_request("files", [("purpose", purpose)], [file]))).body
+    )
     if "error" in uploaded:
         return uploaded
     order = {"input_file_id": uploaded["id"], "endpoint": LINE["url"], "completion_window": "24h"}
@@ -288,11 +364,17 @@ async def ordered(driver: ExchangeDriver, *lines: object, purpose: str = "batch"
         (({**LINE, "more": 1},), "invalid_json_line"),
         ((LINE, LINE), "duplicate_custom_id"),
         (({**LINE, "url": "/v1/images/edits"},), "mismatched_endpoint"),
-        ((LINE, {**LINE, "custom_id": "1", "body": {**GENERATION, "model": "gpt-image-1.5"}}), "mismatched_model"),
+        (
+            (LINE, {**LINE, "custom_id": "1", "body": {**GENERATION, "model": "gpt-image-1.5"}}),
+            "mismatched_model",
+        ),
     ],
 )
 async def test_the_simulated_batch_fails_where_its_file_is_wrong(lines, code):
-    async with open_simulator() as simulator, open_driver(simulator.base_url("openai"), key=simulator.key) as driver:
+    async with (
+        open_simulator() as simulator,
+        open_driver(simulator.base_url("openai"), key=simulator.key) as driver,
+    ):
         batch = await ordered(driver, *lines)
         assert batch["status"] == "failed"
         assert [error["code"] for error in batch["errors"]["data"]] == [code]
@@ -301,30 +383,49 @@ async def test_the_simulated_batch_fails_where_its_file_is_wrong(lines, code):
 
 async def test_the_simulated_batch_refuses_a_line_that_is_to_be_a_stream():
     streamed = {**LINE, "body": {**GENERATION, "stream": True}}
-    async with open_simulator() as simulator, open_driver(simulator.base_url("openai"), key=simulator.key) as driver:
+    async with (
+        open_simulator() as simulator,
+        open_driver(simulator.base_url("openai"), key=simulator.key) as driver,
+    ):
         batch = await ordered(driver, streamed)
         assert batch["request_counts"] == {"total": 1, "completed": 0, "failed": 1}
         assert batch["output_file_id"] is None
-        answer = await driver.send(HttpRequest(method="GET", url=f"files/{batch['error_file_id']}/content"))
+        answer = await driver.send(
+            HttpRequest(method="GET", url=f"files/{batch['error_file_id']}/content")
+        )
         assert json.loads(answer.body)["response"]["status_code"] == 400
 
 
 async def test_the_simulated_batch_refuses_what_it_does_not_know():
-    async with open_simulator() as simulator, open_driver(simulator.base_url("openai"), key=simulator.key) as driver:
+    async with (
+        open_simulator() as simulator,
+        open_driver(simulator.base_url("openai"), key=simulator.key) as driver,
+    ):
         assert "error" in await ordered(driver, LINE, purpose="assistants")
-        orders = ({}, {"input_file_id": "file-x", "endpoint": LINE["url"], "completion_window": "24h"})
+        orders = (
+            {},
+            {"input_file_id": "file-x", "endpoint": LINE["url"], "completion_window": "24h"},
+        )
         for order, status in zip(orders, (400, 404), strict=True):
             assert (await driver.send(json_request("batches", order))).status == status
         for url in ("batches/batch_x", "files/file-output-x/content"):
             assert (await driver.send(HttpRequest(method="GET", url=url))).status == 404
-        assert (await driver.send(HttpRequest(method="POST", url="files", body=b"no form"))).status == 400
+        assert (
+            await driver.send(HttpRequest(method="POST", url="files", body=b"no form"))
+        ).status == 400
 
 
 async def test_a_model_that_is_gone_is_told_by_each_line():
     model = msgspec.structs.replace(OPENAI.calls(1)[0].model, wire_name="gpt-image-9")
-    async with open_simulator() as simulator, open_driver(simulator.base_url("openai"), key=simulator.key) as driver:
+    async with (
+        open_simulator() as simulator,
+        open_driver(simulator.base_url("openai"), key=simulator.key) as driver,
+    ):
         watch = Collector()
-        calls = [msgspec.structs.replace(each, model=model) for each in OPENAI.calls(2, poll_seconds=0.01)]
+        calls = [
+            msgspec.structs.replace(each, model=model)
+            for each in OPENAI.calls(2, poll_seconds=0.01)
+        ]
         await driver.run(OPENAI.batch_api.run(calls), watch)
         assert [type(result) for result in watch.results.values()] == [ModelNotFoundError] * 2
         assert simulator.billed_usd == 0

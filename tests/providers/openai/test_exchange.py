@@ -1,4 +1,6 @@
-"""OpenAI's edits over real sockets: what the provider makes of them, what it bills, and what the ledger says."""
+"""OpenAI's edits over real sockets: what the provider makes of them, what it
+bills, and what the ledger says.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ FIELDS = {"quality": "low", "size": "1024x1024"}
 
 async def test_a_mask_changes_its_white_half_and_nothing_else(tmp_path):
     async with open_simulator() as simulator, open_client(tmp_path, simulator, "openai") as client:
-        image = await client.edit("a hat", CAT, mask=mask_image(128, 128).data, model="gpt-image-2", **FIELDS)
+        image = await client.edit(
+            "a hat", CAT, mask=mask_image(128, 128).data, model="gpt-image-2", **FIELDS
+        )
         decoded = opened(image)
         assert decoded.size == (1024, 1024)
         assert near(decoded.getpixel((900, 500)), TEAL)
@@ -60,7 +64,9 @@ async def test_several_images_keep_their_order_and_their_tokens_are_paid(tmp_pat
 
 async def test_a_style_comes_from_the_second_image(tmp_path):
     async with open_simulator() as simulator, open_client(tmp_path, simulator, "openai") as client:
-        request = imagen.Restyle(image=CAT, reference=HAT, prompt="More blue.", model="gpt-image-2", **FIELDS)
+        request = imagen.Restyle(
+            image=CAT, reference=HAT, prompt="More blue.", model="gpt-image-2", **FIELDS
+        )
         image = await client.generate(request)
         assert near(opened(image).getpixel((64 + 30, 30)), RED)
         assert not image.adjustments
@@ -69,7 +75,9 @@ async def test_a_style_comes_from_the_second_image(tmp_path):
 
 
 @pytest.mark.parametrize("operation", ["vary", "enhance"])
-async def test_what_it_has_no_way_for_is_done_by_an_edit_where_the_caller_allows_it(tmp_path, operation):
+async def test_what_it_has_no_way_for_is_done_by_an_edit_where_the_caller_allows_it(
+    tmp_path, operation
+):
     kind = {"vary": imagen.Vary, "enhance": imagen.Enhance}[operation]
     async with open_simulator() as simulator, open_client(tmp_path, simulator, "openai") as client:
         with pytest.raises(imagen.InvalidRequestError, match="emulate=True"):
@@ -86,7 +94,10 @@ async def test_previews_of_an_edit_come_before_it(tmp_path):
         open_client(tmp_path, simulator, "openai", on_event=events.append) as client,
     ):
         await client.edit("a hat", CAT, model="gpt-image-2", previews=2, **FIELDS)
-        assert [event.number for event in events if isinstance(event, imagen.PreviewReceived)] == [0, 1]
+        assert [event.number for event in events if isinstance(event, imagen.PreviewReceived)] == [
+            0,
+            1,
+        ]
         await books_balance(client, simulator)
 
 
@@ -121,13 +132,17 @@ async def test_safety_and_formats_are_taken(tmp_path):
 
 async def test_the_list_names_the_models_and_their_last_day(tmp_path):
     async with open_simulator() as simulator, open_client(tmp_path, simulator, "openai") as client:
-        found = {model.wire_name: model.retires_on for model in (await client.discover()).models if model.listed}
+        found = {
+            model.wire_name: model.retires_on
+            for model in (await client.discover()).models
+            if model.listed
+        }
         assert found["gpt-image-2"] is None
         assert str(found["gpt-image-1.5"]) == "2026-12-01"
         assert "gpt-4.1" not in found
 
 
-# --- faults ---------------------------------------------------------------------------------------------------------
+# --- faults -------------------------------------------------------------------
 
 
 async def edit(client: imagen.Client) -> imagen.Image:
@@ -136,14 +151,20 @@ async def edit(client: imagen.Client) -> imagen.Image:
 
 async def test_a_limit_is_waited_for_and_the_edit_paid_once(tmp_path):
     faults = [RateLimited(wait_seconds=0.001, told="text")]
-    async with open_simulator(faults=faults) as simulator, open_client(tmp_path, simulator, "openai") as client:
+    async with (
+        open_simulator(faults=faults) as simulator,
+        open_client(tmp_path, simulator, "openai") as client,
+    ):
         await edit(client)
         assert len(simulator.bills) == 1
         await books_balance(client, simulator)
 
 
 async def test_a_refusal_costs_nothing(tmp_path):
-    async with open_simulator(faults=Refused()) as simulator, open_client(tmp_path, simulator, "openai") as client:
+    async with (
+        open_simulator(faults=Refused()) as simulator,
+        open_client(tmp_path, simulator, "openai") as client,
+    ):
         with pytest.raises(imagen.ContentFilterError):
             await edit(client)
         await books_balance(client, simulator)
@@ -151,7 +172,10 @@ async def test_a_refusal_costs_nothing(tmp_path):
 
 @pytest.mark.parametrize("fault", [Reset(after_billing=True), ServerError()], ids=repr)
 async def test_what_may_have_been_billed_is_not_sent_again(tmp_path, fault):
-    async with open_simulator(faults=fault) as simulator, open_client(tmp_path, simulator, "openai") as client:
+    async with (
+        open_simulator(faults=fault) as simulator,
+        open_client(tmp_path, simulator, "openai") as client,
+    ):
         with pytest.raises(imagen.ProviderError) as caught:
             await edit(client)
         assert caught.value.billed == "unknown"
@@ -160,7 +184,10 @@ async def test_what_may_have_been_billed_is_not_sent_again(tmp_path, fault):
 
 
 async def test_a_broken_image_is_paid(tmp_path):
-    async with open_simulator(faults=BrokenBase64()) as simulator, open_client(tmp_path, simulator, "openai") as client:
+    async with (
+        open_simulator(faults=BrokenBase64()) as simulator,
+        open_client(tmp_path, simulator, "openai") as client,
+    ):
         with pytest.raises(imagen.ProviderError) as caught:
             await edit(client)
         assert caught.value.billed == "yes"
@@ -168,17 +195,27 @@ async def test_a_broken_image_is_paid(tmp_path):
 
 
 async def test_fewer_images_than_asked_for_are_paid_as_they_came(tmp_path):
-    async with open_simulator(faults=FewerImages()) as simulator, open_client(tmp_path, simulator, "openai") as client:
+    async with (
+        open_simulator(faults=FewerImages()) as simulator,
+        open_client(tmp_path, simulator, "openai") as client,
+    ):
         request = imagen.Edit(images=(CAT,), prompt="a hat", model="gpt-image-2", **FIELDS)
         async with client.open_batch(request, n=3, together=True) as batch:
             outcomes = [outcome async for outcome in batch]
-        assert [type(outcome) for outcome in outcomes] == [imagen.Image, imagen.Image, imagen.Failure]
+        assert [type(outcome) for outcome in outcomes] == [
+            imagen.Image,
+            imagen.Image,
+            imagen.Failure,
+        ]
         await books_balance(client, simulator)
 
 
 async def test_a_retired_model_cannot_edit(tmp_path):
     simulated = OpenAI(retired=("gpt-image-2",))
-    async with open_simulator(simulated) as simulator, open_client(tmp_path, simulator, "openai") as client:
+    async with (
+        open_simulator(simulated) as simulator,
+        open_client(tmp_path, simulator, "openai") as client,
+    ):
         with pytest.raises(imagen.ModelNotFoundError):
             await edit(client)
         await books_balance(client, simulator)

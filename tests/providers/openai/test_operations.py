@@ -36,9 +36,20 @@ from tests.providers.stepping import (
     schema,
     sse,
 )
-from tests.providers.test_openai import RECORDED_ERRORS, bodies, ends_well, mutated, statuses, wrong_fields
+from tests.providers.test_openai import (
+    RECORDED_ERRORS,
+    bodies,
+    ends_well,
+    mutated,
+    statuses,
+    wrong_fields,
+)
 
-MODELS = [model.id for model in CATALOG if model.provider == "openai" and model.lifecycle.retired_on is None]
+MODELS = [
+    model.id
+    for model in CATALOG
+    if model.provider == "openai" and model.lifecycle.retired_on is None
+]
 CAT, HAT = input_image(96, 64), input_image(32, 32, color="red", format="JPEG")
 
 
@@ -56,21 +67,31 @@ def walk_edit(
     **fields: Any,
 ) -> Walk:
     request = imagen.Edit(
-        images=("x",) * len(found), mask=None if mask is None else "x", prompt="make it green", **fields
+        images=("x",) * len(found),
+        mask=None if mask is None else "x",
+        prompt="make it green",
+        **fields,
     )
     return Walk(
-        openai.edit(call(model, request=request, images=found, mask=mask, count=count)), *responses, chunks=chunks
+        openai.edit(call(model, request=request, images=found, mask=mask, count=count)),
+        *responses,
+        chunks=chunks,
     )
 
 
-# --- edits ----------------------------------------------------------------------------------------------------------
+# --- edits --------------------------------------------------------------------
 
 
 def test_an_edit_is_one_post_of_json_with_the_images_in_it():
     walked = walk_edit(reply(images()), found=(CAT, HAT), size="1536x864", quality="low")
     assert walked.run().found == (imagen.GeneratedImage(data=IMAGE),)
     (request,) = walked.requests
-    assert (request.method, request.url, request.repeatable, request.stream) == ("POST", "images/edits", False, False)
+    assert (request.method, request.url, request.repeatable, request.stream) == (
+        "POST",
+        "images/edits",
+        False,
+        False,
+    )
     assert request.headers == {"content-type": "application/json"}
     assert walked.body == {
         "model": "gpt-image-2",
@@ -102,13 +123,20 @@ def test_an_image_that_is_too_long_for_a_url_goes_into_a_form(masked):
     (request,) = walked.requests
     texts, files = parse_form(dict(request.headers), request.body)
     assert request.url == "images/edits"
-    assert texts == {"model": ["gpt-image-2"], "prompt": ["make it green"], "n": ["2"], "quality": ["low"]}
+    assert texts == {
+        "model": ["gpt-image-2"],
+        "prompt": ["make it green"],
+        "n": ["2"],
+        "quality": ["low"],
+    }
     assert [file.data for file in files["image[]"]] == [large.data, HAT.data]
     assert [file.filename for file in files["image[]"]] == ["image.png", "image.jpeg"]
     assert ("mask" in files) == masked
 
 
-@pytest.mark.parametrize(("safety", "sent"), [("relaxed", "low"), ("standard", "auto"), ("strict", None), (None, None)])
+@pytest.mark.parametrize(
+    ("safety", "sent"), [("relaxed", "low"), ("standard", "auto"), ("strict", None), (None, None)]
+)
 def test_safety_is_called_moderation(safety, sent):
     walked = walk_edit(reply(images()), safety=safety)
     walked.run()
@@ -144,7 +172,8 @@ def test_options_of_an_edit_may_not_replace_what_decides_the_price(field):
 def test_edits_keep_the_published_schema(model, previews):
     validator = jsonschema.Draft202012Validator(schema("openai-images", "EditImageBodyJsonParam"))
     can = CATALOG.find(model).capabilities
-    # The schema of 2026-08 is older than the qualities of the 2.5 models, and than free sizes.
+    # The schema of 2026-08 is older than the qualities of the 2.5 models, and
+    # than free sizes.
     for quality in [quality for quality in can.qualities if quality not in ("xhigh", "max")]:
         for size in (None, *can.sizes):
             fields = {
@@ -161,13 +190,17 @@ def test_edits_keep_the_published_schema(model, previews):
             assert walked.body.keys() <= validator.schema["properties"].keys()
 
 
-# --- restyle --------------------------------------------------------------------------------------------------------
+# --- restyle ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("prompt", ["", "More blue."])
 def test_a_style_is_taken_by_an_edit_that_says_what_each_image_is(prompt):
-    request = imagen.Restyle(image="x", reference="y", prompt=prompt, strength=0.4, size="1024x1024")
-    walked = Walk(openai.restyle(call(request=request, images=(CAT,), references=(HAT,))), reply(images()))
+    request = imagen.Restyle(
+        image="x", reference="y", prompt=prompt, strength=0.4, size="1024x1024"
+    )
+    walked = Walk(
+        openai.restyle(call(request=request, images=(CAT,), references=(HAT,))), reply(images())
+    )
     walked.run()
     body = walked.body
     assert body["images"] == [{"image_url": url_of(CAT)}, {"image_url": url_of(HAT)}]
@@ -177,7 +210,7 @@ def test_a_style_is_taken_by_an_edit_that_says_what_each_image_is(prompt):
     assert "strength" not in body
 
 
-# --- recorded answers -----------------------------------------------------------------------------------------------
+# --- recorded answers ---------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -192,7 +225,10 @@ def test_a_recorded_edit_is_what_we_would_send_and_its_answer_is_priced(name, to
     sent = recording["request"]["body"]
     found = tuple(
         imagen.EncodedImage(
-            data=pybase64.b64decode(item["image_url"].partition(",")[2]), media_type="image/png", width=8, height=8
+            data=pybase64.b64decode(item["image_url"].partition(",")[2]),
+            media_type="image/png",
+            width=8,
+            height=8,
         )
         for item in sent["images"]
     )
@@ -204,7 +240,9 @@ def test_a_recorded_edit_is_what_we_would_send_and_its_answer_is_priced(name, to
     result = walked.run()
     assert walked.body == sent
     assert msgspec.structs.astuple(result.usage) == tokens
-    assert cost_of(asked.model, asked.request, result) == imagen.Cost(usd=Decimal(usd), source="computed")
+    assert cost_of(asked.model, asked.request, result) == imagen.Cost(
+        usd=Decimal(usd), source="computed"
+    )
 
 
 @pytest.mark.parametrize(("name", "expected"), RECORDED_ERRORS.items())
@@ -214,7 +252,7 @@ def test_a_recorded_error_means_the_same_for_an_edit(name, expected):
     assert outcome(error) == (*expected, False, "no", None)
 
 
-# --- several images in one reply ----------------------------------------------------------------------------------
+# --- several images in one reply ----------------------------------------------
 
 
 def test_one_image_that_cannot_be_read_does_not_lose_the_others():
@@ -223,15 +261,19 @@ def test_one_image_that_cannot_be_read_does_not_lose_the_others():
     assert [type(image) for image in found].count(imagen.LostImage) == 1
     assert len(found) == 3
     links = {"data": [{"url": "https://files.example/1"}, {"url": "https://files.example/2"}]}
-    gone = walk_edit(reply(links), HttpResponse(status=403), HttpResponse(status=200, body=IMAGE), count=2)
+    gone = walk_edit(
+        reply(links), HttpResponse(status=403), HttpResponse(status=200, body=IMAGE), count=2
+    )
     first, second = gone.run().found
     assert isinstance(first, imagen.LostImage)
     assert second == imagen.GeneratedImage(data=IMAGE)
-    error = walk_edit(reply(links), HttpResponse(status=403), HttpResponse(status=404), count=2).fail()
+    error = walk_edit(
+        reply(links), HttpResponse(status=403), HttpResponse(status=404), count=2
+    ).fail()
     assert (error.billed, error.details) == ("yes", {"status": "403"})
 
 
-# --- the list of models ---------------------------------------------------------------------------------------------
+# --- the list of models -------------------------------------------------------
 
 
 def listed(*responses: HttpResponse) -> tuple[imagen.ListedModel, ...]:
@@ -242,9 +284,16 @@ def listed(*responses: HttpResponse) -> tuple[imagen.ListedModel, ...]:
 
 
 def test_the_image_models_are_listed_with_their_last_day():
-    names = {"gpt-image-2": None, "gpt-image-1.5": "2026-12-01", "gpt-4.1": None, "chatgpt-image-latest": "soon"}
+    names = {
+        "gpt-image-2": None,
+        "gpt-image-1.5": "2026-12-01",
+        "gpt-4.1": None,
+        "chatgpt-image-latest": "soon",
+    }
     data = [{"id": name, "object": "model", "shutdown_date": day} for name, day in names.items()]
-    assert listed(reply({"object": "list", "data": [*data, {"id": "dall-e-2", "shutdown_date": 7}]})) == (
+    assert listed(
+        reply({"object": "list", "data": [*data, {"id": "dall-e-2", "shutdown_date": 7}]})
+    ) == (
         imagen.ListedModel(wire_name="gpt-image-2"),
         imagen.ListedModel(wire_name="gpt-image-1.5", retires_on=datetime.date(2026, 12, 1)),
         imagen.ListedModel(wire_name="chatgpt-image-latest"),
@@ -252,7 +301,10 @@ def test_the_image_models_are_listed_with_their_last_day():
     )
 
 
-@given(body=bodies | wrong_fields(({"object": "list", "data": [{"id": "gpt-image-2", "shutdown_date": None}]},)))
+@given(
+    body=bodies
+    | wrong_fields(({"object": "list", "data": [{"id": "gpt-image-2", "shutdown_date": None}]},))
+)
 @settings(max_examples=150, deadline=None)
 def test_any_list_is_a_list_or_an_error_that_costs_nothing(body):
     for status in (200, 500):

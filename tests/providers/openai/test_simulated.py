@@ -39,7 +39,11 @@ GOOD: dict[str, Any] = {"model": "gpt-image-2", "prompt": "x", "images": [source
         ({"images": [source(png())] * 17}, "images", "invalid_value"),
         ({"images": [{}]}, "images[0].image_url", "invalid_value"),
         ({"images": [{"image_url": "https://x.example/1.png"}]}, "url", "invalid_value"),
-        ({"images": [{"image_url": "data:image/png;base64,*"}]}, "images[0].image_url", "invalid_image_file"),
+        (
+            {"images": [{"image_url": "data:image/png;base64,*"}]},
+            "images[0].image_url",
+            "invalid_image_file",
+        ),
         ({"images": [source(b"<svg>")]}, "images[0].image_url", "invalid_image_file"),
         ({"images": [source(png(format="GIF"))]}, "images[0].image_url", "invalid_image_file"),
         (
@@ -89,10 +93,14 @@ async def test_a_form_may_hold_one_image_or_a_list_of_them():
     async with open_simulator() as simulator, httpx2.AsyncClient(trust_env=False) as http:
         http.headers["authorization"] = f"Bearer {simulator.key}"
         for names in (["image"], ["image[]", "image[]"]):
-            files: list[Any] = [(name, ("a.png", input_image().data, "image/png")) for name in names]
+            files: list[Any] = [
+                (name, ("a.png", input_image().data, "image/png")) for name in names
+            ]
             fields = {"prompt": "12", "model": "gpt-image-1.5", "n": "2", "input_fidelity": "high"}
             form = [*files, *((name, (None, text.encode())) for name, text in fields.items())]
             answer = await http.post(f"{simulator.base_url('openai')}/images/edits", files=form)
             assert answer.status_code == 200
             assert len(answer.json()["data"]) == 2
-            assert answer.json()["usage"]["input_tokens_details"]["image_tokens"] == 194 * len(names)
+            assert answer.json()["usage"]["input_tokens_details"]["image_tokens"] == 194 * len(
+                names
+            )

@@ -31,7 +31,9 @@ TEAL, RED = (0, 128, 128), (255, 0, 0)
 CAT, HAT = input_image(128, 128).data, input_image(64, 64, color="red").data
 PAID = ["grok-imagine-image", "openrouter/gemini-3.1-flash-lite-image", "together/flux-1-schnell"]
 LOCAL = ["localai", "vllm-omni", "sglang", "sd-server"]
-LIVE = [model.id for model in CATALOG if model.provider in ("xai", "openrouter", "together")] + LOCAL
+LIVE = [
+    model.id for model in CATALOG if model.provider in ("xai", "openrouter", "together")
+] + LOCAL
 EDITORS = [name for name in LIVE if "edit" in CATALOG.find(name).capabilities.operations]
 SEVERAL = [name for name in EDITORS if CATALOG.find(name).capabilities.inputs.max_images > 1]
 REPORTING = ("xai", "openrouter")
@@ -61,7 +63,10 @@ def offers(model: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("model", LIVE)
 async def test_the_provider_takes_everything_that_the_catalog_offers(tmp_path, model):
-    async with open_simulator() as simulator, open_client(tmp_path, simulator, provider_of(model)) as client:
+    async with (
+        open_simulator() as simulator,
+        open_client(tmp_path, simulator, provider_of(model)) as client,
+    ):
         for fields in offers(model):
             image = await client.generate("a cat", model=model, assume_usd=USD, **fields)
             assert not image.adjustments
@@ -71,7 +76,9 @@ async def test_the_provider_takes_everything_that_the_catalog_offers(tmp_path, m
                 assert image.media_type == f"image/{fields['output_format']}"
             if fields.get("aspect_ratio", "auto") != "auto":
                 wide, _, high = fields["aspect_ratio"].partition(":")
-                assert image.width / image.height == pytest.approx(float(wide) / float(high), rel=0.05)
+                assert image.width / image.height == pytest.approx(
+                    float(wide) / float(high), rel=0.05
+                )
         if fields.get("resolution") == "2K":
             assert image.width == 2048
         assert not simulator.leaks
@@ -79,7 +86,10 @@ async def test_the_provider_takes_everything_that_the_catalog_offers(tmp_path, m
 
 @pytest.mark.parametrize("model", [*PAID, *LOCAL])
 async def test_the_ledger_says_what_was_billed(tmp_path, model):
-    async with open_simulator() as simulator, open_client(tmp_path, simulator, provider_of(model)) as client:
+    async with (
+        open_simulator() as simulator,
+        open_client(tmp_path, simulator, provider_of(model)) as client,
+    ):
         most = min(3, CATALOG.find(model).capabilities.max_images_per_request)
         async with client.open_batch("a cat", n=most, model=model, together=True) as batch:
             outcomes = [outcome async for outcome in batch]
@@ -93,7 +103,10 @@ async def test_the_ledger_says_what_was_billed(tmp_path, model):
 
 @pytest.mark.parametrize("model", EDITORS)
 async def test_an_edit_sees_its_image(tmp_path, model):
-    async with open_simulator() as simulator, open_client(tmp_path, simulator, provider_of(model)) as client:
+    async with (
+        open_simulator() as simulator,
+        open_client(tmp_path, simulator, provider_of(model)) as client,
+    ):
         image = opened(await client.edit("a hat", CAT, model=model, assume_usd=USD))
         corner = min(image.size) // 32
         assert near(image.getpixel((corner, corner)), TEAL)
@@ -102,7 +115,10 @@ async def test_an_edit_sees_its_image(tmp_path, model):
 
 @pytest.mark.parametrize("model", SEVERAL)
 async def test_several_images_keep_their_order(tmp_path, model):
-    async with open_simulator() as simulator, open_client(tmp_path, simulator, provider_of(model)) as client:
+    async with (
+        open_simulator() as simulator,
+        open_client(tmp_path, simulator, provider_of(model)) as client,
+    ):
         image = opened(await client.edit("both", HAT, CAT, model=model, assume_usd=USD))
         corner = min(image.size) // 32
         assert near(image.getpixel((corner, corner)), RED)
@@ -111,20 +127,28 @@ async def test_several_images_keep_their_order(tmp_path, model):
 
 @pytest.mark.parametrize("model", ["openrouter/gemini-3.1-flash-lite-image", "localai"])
 async def test_a_generation_looks_at_its_references(tmp_path, model):
-    async with open_simulator() as simulator, open_client(tmp_path, simulator, provider_of(model)) as client:
+    async with (
+        open_simulator() as simulator,
+        open_client(tmp_path, simulator, provider_of(model)) as client,
+    ):
         request = imagen.Generate(prompt="a cat like this", references=(HAT, CAT), model=model)
         image = opened(await client.generate(request))
         corner = min(image.size) // 32
         assert near(image.getpixel((corner, corner)), RED)
 
 
-# --- servers of one's own -------------------------------------------------------------------------------------------
+# --- servers of one's own -----------------------------------------------------
 
 
-@pytest.mark.parametrize(("model", "wire_name"), [("localai", "local-model"), ("sd-server", "default")])
+@pytest.mark.parametrize(
+    ("model", "wire_name"), [("localai", "local-model"), ("sd-server", "default")]
+)
 async def test_a_mask_changes_its_white_half_and_nothing_else(tmp_path, model, wire_name):
     (tmp_path / "imagen.toml").write_text(f'[models.{model}]\nwire_name = "{wire_name}"\n')
-    async with open_simulator() as simulator, open_client(tmp_path, simulator, provider_of(model)) as client:
+    async with (
+        open_simulator() as simulator,
+        open_client(tmp_path, simulator, provider_of(model)) as client,
+    ):
         image = opened(await client.edit("a hat", CAT, mask=mask_image(128, 128).data, model=model))
         width, height = image.size
         assert near(image.getpixel((width - 10, height // 2)), TEAL)
@@ -144,17 +168,25 @@ async def test_localai_makes_an_image_larger_and_keeps_what_it_shows(tmp_path):
 @pytest.mark.parametrize("relative", [False, True])
 async def test_localai_may_answer_with_a_link_to_itself(tmp_path, relative):
     server = msgspec.structs.replace(LOCALAI, relative_links=relative)
-    async with open_simulator(server) as simulator, open_client(tmp_path, simulator, "localai") as client:
+    async with (
+        open_simulator(server) as simulator,
+        open_client(tmp_path, simulator, "localai") as client,
+    ):
         await client.generate("a cat", model="localai", options={"response_format": "url"})
         assert [received.kind for received in simulator.received] == ["create", "download"]
         assert simulator.received[1].carries_key
 
 
 async def test_a_server_without_the_wish_for_base64_is_asked_twice_and_draws_once(tmp_path):
-    async with open_simulator() as simulator, open_client(tmp_path, simulator, "sd_server") as client:
+    async with (
+        open_simulator() as simulator,
+        open_client(tmp_path, simulator, "sd_server") as client,
+    ):
         image = await client.generate("a cat", model="sd-server", seed=3)
         assert image.seed == 3
-        assert ["response_format" in json.loads(received.body) for received in simulator.received] == [True, False]
+        assert [
+            "response_format" in json.loads(received.body) for received in simulator.received
+        ] == [True, False]
         assert len(simulator.bills) == 1
 
 
@@ -173,7 +205,7 @@ async def test_nobody_is_sent_to_a_server_that_may_not_be_there(tmp_path):
         assert client.default_model.id == "sketch"
 
 
-# --- lists and keys -------------------------------------------------------------------------------------------------
+# --- lists and keys -----------------------------------------------------------
 
 
 @pytest.mark.parametrize("model", [*PAID, *LOCAL])
@@ -182,7 +214,11 @@ async def test_a_key_is_looked_at_and_the_list_is_there(tmp_path, model):
     async with open_simulator() as simulator:
         async with open_client(tmp_path, simulator, name) as client:
             assert (await client.probe(name)).usable
-            found = [one for one in (await client.discover()).models if one.provider == name and one.listed]
+            found = [
+                one
+                for one in (await client.discover()).models
+                if one.provider == name and one.listed
+            ]
             assert found
             assert "moonshotai/Kimi-K2" not in [one.wire_name for one in found]
         async with open_client(tmp_path, simulator, name, key="wrong-key") as client:
@@ -190,7 +226,7 @@ async def test_a_key_is_looked_at_and_the_list_is_there(tmp_path, model):
                 await client.generate("a cat", model=model)
 
 
-# --- faults ---------------------------------------------------------------------------------------------------------
+# --- faults -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("model", [*PAID, *LOCAL])
@@ -249,7 +285,10 @@ async def test_a_local_server_that_fails_is_not_asked_again_and_costs_nothing(tm
 
 
 async def test_an_image_that_is_withheld_is_paid_and_said_to_be(tmp_path):
-    async with open_simulator(faults=Withheld()) as simulator, open_client(tmp_path, simulator, "xai") as client:
+    async with (
+        open_simulator(faults=Withheld()) as simulator,
+        open_client(tmp_path, simulator, "xai") as client,
+    ):
         with pytest.raises(imagen.ContentFilterError) as caught:
             await client.generate("a cat", model="grok-imagine-image")
         assert caught.value.billed == "yes"
@@ -260,9 +299,15 @@ async def test_an_image_that_is_withheld_is_paid_and_said_to_be(tmp_path):
 @pytest.mark.parametrize("model", ["grok-imagine-image", "together/flux-1-schnell"])
 async def test_links_are_fetched_without_the_key_and_one_that_is_gone_was_paid(tmp_path, model):
     options = {"response_format": "url"}
-    async with open_simulator() as simulator, open_client(tmp_path, simulator, provider_of(model)) as client:
+    async with (
+        open_simulator() as simulator,
+        open_client(tmp_path, simulator, provider_of(model)) as client,
+    ):
         await client.generate("a cat", model=model, options=options)
-        assert [received.provider for received in simulator.received] == [provider_of(model), "files"]
+        assert [received.provider for received in simulator.received] == [
+            provider_of(model),
+            "files",
+        ]
         await books_balance(client, simulator)
     async with (
         open_simulator(faults=ExpiredLink()) as simulator,
@@ -274,7 +319,10 @@ async def test_links_are_fetched_without_the_key_and_one_that_is_gone_was_paid(t
 
 
 async def test_a_link_of_ones_own_server_may_be_gone(tmp_path):
-    async with open_simulator(faults=ExpiredLink()) as simulator, open_client(tmp_path, simulator, "localai") as client:
+    async with (
+        open_simulator(faults=ExpiredLink()) as simulator,
+        open_client(tmp_path, simulator, "localai") as client,
+    ):
         with pytest.raises(imagen.ProviderError, match="link answers 404") as caught:
             await client.generate("a cat", model="localai", options={"response_format": "url"})
         assert caught.value.billed == "no"

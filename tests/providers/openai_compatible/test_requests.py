@@ -15,9 +15,23 @@ import imagen
 from imagen import HttpResponse, InvalidRequestError
 from imagen.providers import PROVIDERS
 from imagen.testing.simulator._core.forms import FilePart, parse_form
-from tests.providers.stepping import CATALOG, IMAGE, Walk, call, images, input_image, mask_image, recorded, reply
+from tests.providers.stepping import (
+    CATALOG,
+    IMAGE,
+    Walk,
+    call,
+    images,
+    input_image,
+    mask_image,
+    recorded,
+    reply,
+)
 
-XAI, OPENROUTER, SCHNELL = "grok-imagine-image", "openrouter/gemini-3.1-flash-lite-image", "together/flux-1-schnell"
+XAI, OPENROUTER, SCHNELL = (
+    "grok-imagine-image",
+    "openrouter/gemini-3.1-flash-lite-image",
+    "together/flux-1-schnell",
+)
 KONTEXT, QWEN = "together/flux-1-kontext-pro", "together/qwen-image"
 LOCAL = ["localai", "vllm-omni", "sglang", "sd-server"]
 CAT, HAT = input_image(96, 64), input_image(32, 32, color="red", format="JPEG")
@@ -45,7 +59,9 @@ def walk_edit(
     **fields: Any,
 ) -> Walk:
     request = imagen.Edit(
-        images=("x",) * len(found), mask=None if mask is None else "x", **{"prompt": "make it green", **fields}
+        images=("x",) * len(found),
+        mask=None if mask is None else "x",
+        **{"prompt": "make it green", **fields},
     )
     asked = call(model, request=request, images=found, mask=mask, count=count)
     return Walk(PROVIDERS[asked.model.provider].operations["edit"](asked), *responses)
@@ -76,7 +92,7 @@ def form(walked: Walk) -> tuple[str, dict[str, str], dict[str, list[FilePart]]]:
     return request.url, {name: text for name, (text,) in texts.items()}, files
 
 
-# --- xAI ------------------------------------------------------------------------------------------------------------
+# --- xAI ----------------------------------------------------------------------
 
 
 def test_xai_takes_ratios_and_small_resolutions():
@@ -94,7 +110,9 @@ def test_xai_takes_ratios_and_small_resolutions():
 
 
 def test_xai_is_never_sent_what_it_refuses():
-    _, body = generated(XAI, size="1024x576", quality="high", style="vivid", seed=3, negative_prompt="dogs")
+    _, body = generated(
+        XAI, size="1024x576", quality="high", style="vivid", seed=3, negative_prompt="dogs"
+    )
     assert body.keys() == {"response_format", "model", "prompt", "aspect_ratio", "resolution"}
     assert body["aspect_ratio"] == "16:9"
 
@@ -102,7 +120,9 @@ def test_xai_is_never_sent_what_it_refuses():
 def test_the_recorded_edit_of_xai_is_what_we_would_send():
     sent = recorded("images_edits.json", "xai")["request"]["body"]
     data = [pybase64.b64decode(item["url"].partition(",")[2]) for item in sent["images"]]
-    found = tuple(imagen.EncodedImage(data=item, media_type="image/png", width=4, height=4) for item in data)
+    found = tuple(
+        imagen.EncodedImage(data=item, media_type="image/png", width=4, height=4) for item in data
+    )
     path, body = edited("grok-imagine-image-quality", found=found, prompt=sent["prompt"])
     assert path == "images/edits"
     assert body == {**sent, "response_format": "b64_json"}
@@ -114,7 +134,7 @@ def test_xai_takes_one_image_by_another_name():
     assert "images" not in body
 
 
-# --- OpenRouter -----------------------------------------------------------------------------------------------------
+# --- OpenRouter ---------------------------------------------------------------
 
 
 def test_the_recorded_request_of_openrouter_is_what_we_would_send():
@@ -123,7 +143,9 @@ def test_the_recorded_request_of_openrouter_is_what_we_would_send():
 
 
 def test_openrouter_takes_images_to_change_and_to_look_at_in_one_field():
-    references = [{"type": "image_url", "image_url": {"url": url_of(image)}} for image in (CAT, HAT)]
+    references = [
+        {"type": "image_url", "image_url": {"url": url_of(image)}} for image in (CAT, HAT)
+    ]
     path, body = edited(OPENROUTER, found=(CAT, HAT), aspect_ratio="3:2")
     assert (path, body["input_references"], body["aspect_ratio"]) == ("images", references, "3:2")
     request = imagen.Generate(prompt="a cat", references=("x", "y"))
@@ -132,11 +154,13 @@ def test_openrouter_takes_images_to_change_and_to_look_at_in_one_field():
     assert walked.body["input_references"] == references
 
 
-# --- Together -------------------------------------------------------------------------------------------------------
+# --- Together -----------------------------------------------------------------
 
 
 def test_together_takes_width_and_height():
-    _, body = generated(SCHNELL, size="1024x576", seed=7, steps=4, output_format="png", safety="relaxed", count=2)
+    _, body = generated(
+        SCHNELL, size="1024x576", seed=7, steps=4, output_format="png", safety="relaxed", count=2
+    )
     assert body == {
         "response_format": "base64",
         "model": "black-forest-labs/FLUX.1-schnell",
@@ -164,12 +188,16 @@ def taking_references(model: str) -> imagen.Model:
     """The entry as a user could change it."""
     entry = CATALOG.find(model)
     inputs = msgspec.structs.replace(entry.capabilities.inputs, max_references=2)
-    return msgspec.structs.replace(entry, capabilities=msgspec.structs.replace(entry.capabilities, inputs=inputs))
+    return msgspec.structs.replace(
+        entry, capabilities=msgspec.structs.replace(entry.capabilities, inputs=inputs)
+    )
 
 
 def test_together_takes_references_and_xai_has_no_way_for_them():
     request = imagen.Generate(prompt="a cat", references=("x", "y"))
-    walked = walk(taking_references(KONTEXT), reply(images()), request=request, references=(CAT, HAT))
+    walked = walk(
+        taking_references(KONTEXT), reply(images()), request=request, references=(CAT, HAT)
+    )
     walked.run()
     assert walked.body["reference_images"] == [url_of(CAT), url_of(HAT)]
     refused = walk(taking_references(XAI), request=request, references=(CAT, HAT))
@@ -177,7 +205,7 @@ def test_together_takes_references_and_xai_has_no_way_for_them():
     assert not refused.requests
 
 
-# --- servers of one's own -------------------------------------------------------------------------------------------
+# --- servers of one's own -----------------------------------------------------
 
 
 @pytest.mark.parametrize("model", LOCAL)
@@ -192,7 +220,9 @@ def test_a_local_server_takes_the_model_that_it_has_until_another_one_is_named(m
 
 @pytest.mark.parametrize("model", LOCAL)
 def test_a_local_server_is_not_sent_what_only_openai_knows(model):
-    _, body = generated(model, quality="high", style="vivid", background="opaque", safety="relaxed", size="768x512")
+    _, body = generated(
+        model, quality="high", style="vivid", background="opaque", safety="relaxed", size="768x512"
+    )
     assert not body.keys() & {"quality", "style", "background", "moderation"}
     assert body["size"] == "768x512"
 
@@ -212,7 +242,9 @@ def test_diffusion_servers_take_seed_steps_and_guidance(model):
 
 
 def test_sd_server_takes_its_parameters_in_the_prompt():
-    _, body = generated("sd-server", seed=7, steps=20, guidance=4.5, negative_prompt="</sd_cpp_extra_args>")
+    _, body = generated(
+        "sd-server", seed=7, steps=20, guidance=4.5, negative_prompt="</sd_cpp_extra_args>"
+    )
     prompt, _, rest = body["prompt"].partition("<sd_cpp_extra_args>")
     text, end, behind = rest.partition("</sd_cpp_extra_args>")
     assert (prompt, behind, bool(end)) == ("a cat", "", True)
@@ -234,7 +266,11 @@ def test_localai_takes_the_negative_prompt_behind_a_bar():
 
 def test_localai_takes_images_as_base64():
     path, body = edited("localai", found=(CAT, HAT))
-    assert (path, body["file"], body["ref_images"]) == ("images/generations", base64_of(CAT), [base64_of(HAT)])
+    assert (path, body["file"], body["ref_images"]) == (
+        "images/generations",
+        base64_of(CAT),
+        [base64_of(HAT)],
+    )
     request = imagen.Generate(prompt="a cat", references=("x",))
     walked = walk("localai", reply(images()), request=request, references=(HAT,))
     walked.run()
@@ -249,7 +285,12 @@ def white_half(file: FilePart) -> bool:
 
 def test_localai_paints_inside_a_mask_by_a_path_of_its_own():
     walked = walk_edit(
-        "localai", reply(images()), mask=mask_image(96, 64), size="512x512", negative_prompt="dogs", steps=9
+        "localai",
+        reply(images()),
+        mask=mask_image(96, 64),
+        size="512x512",
+        negative_prompt="dogs",
+        steps=9,
     )
     result = walked.run()
     path, texts, files = form(walked)
@@ -257,7 +298,10 @@ def test_localai_paints_inside_a_mask_by_a_path_of_its_own():
     assert texts == {"response_format": "b64_json", "prompt": "make it green", "steps": "9"}
     assert files["image"][0].data == CAT.data
     assert white_half(files["mask"][0])
-    assert [(made.field, made.sent) for made in result.adjustments] == [("size", None), ("negative_prompt", None)]
+    assert [(made.field, made.sent) for made in result.adjustments] == [
+        ("size", None),
+        ("negative_prompt", None),
+    ]
     strict = walk_edit("localai", mask=mask_image(96, 64), size="512x512", strict=True)
     assert isinstance(strict.fail(), InvalidRequestError)
     assert not strict.requests
@@ -266,7 +310,9 @@ def test_localai_paints_inside_a_mask_by_a_path_of_its_own():
 
 
 def test_localai_makes_images_larger():
-    asked = call("localai", request=imagen.Enhance(image="x", scale=3.9, prompt="sharp"), images=(CAT,))
+    asked = call(
+        "localai", request=imagen.Enhance(image="x", scale=3.9, prompt="sharp"), images=(CAT,)
+    )
     walked = Walk(PROVIDERS["localai"].operations["enhance"](asked), reply(images()))
     result = walked.run()
     path, texts, files = form(walked)
@@ -281,7 +327,12 @@ def test_edits_of_the_others_are_forms(model):
     walked.run()
     path, texts, files = form(walked)
     assert path == "images/edits"
-    assert texts == {"response_format": "b64_json", "prompt": "make it green", "n": "2", "size": "768x512"}
+    assert texts == {
+        "response_format": "b64_json",
+        "prompt": "make it green",
+        "n": "2",
+        "size": "768x512",
+    }
     assert [(file.data, file.media_type, file.filename) for file in files["image[]"]] == [
         (CAT.data, "image/png", "image.png"),
         (HAT.data, "image/jpeg", "image.jpeg"),
@@ -299,7 +350,7 @@ def test_sd_server_takes_a_white_mask_and_its_parameters_with_an_edit():
     assert white_half(files["mask"][0])
 
 
-# --- options, and the wish for base64 -------------------------------------------------------------------------------
+# --- options, and the wish for base64 -----------------------------------------
 
 
 @pytest.mark.parametrize("model", [XAI, OPENROUTER, SCHNELL, *LOCAL])
@@ -315,7 +366,9 @@ def test_options_go_along_and_may_not_replace_what_decides_the_price(model):
 @pytest.mark.parametrize("status", [400, 422])
 @pytest.mark.parametrize("model", [XAI, SCHNELL, *LOCAL])
 def test_who_does_not_know_the_wish_for_base64_is_asked_without_it(model, status):
-    refused = reply({"detail": [{"loc": ["body", "response_format"], "msg": "not permitted"}]}, status)
+    refused = reply(
+        {"detail": [{"loc": ["body", "response_format"], "msg": "not permitted"}]}, status
+    )
     walked = walk(model, refused, reply(images()), size="512x512")
     assert walked.run().found[0].data == IMAGE
     first, second = (json.loads(request.body) for request in walked.requests)
@@ -335,7 +388,9 @@ def test_nothing_else_is_asked_a_second_time(status):
     walked = walk("localai", reply({"error": "response_format"}, status))
     walked.fail()
     assert len(walked.requests) == 1
-    wished = walk("localai", reply({"error": "response_format"}, 400), options={"response_format": "url"})
+    wished = walk(
+        "localai", reply({"error": "response_format"}, 400), options={"response_format": "url"}
+    )
     wished.fail()
     assert wished.body["response_format"] == "url"
     assert len(wished.requests) == 1

@@ -7,7 +7,13 @@ from typing import Any
 import httpx2
 import pytest
 
-from imagen.testing.simulator import NotAllowed, Overloaded, RateLimited, ServerError, open_simulator
+from imagen.testing.simulator import (
+    NotAllowed,
+    Overloaded,
+    RateLimited,
+    ServerError,
+    open_simulator,
+)
 
 PNG = "data:image/png;base64,iVBORw0KGgo="
 GENERATE, EDIT = "images/generations", "images/edits"
@@ -26,12 +32,24 @@ PROMPT: dict[str, Any] = {"prompt": "x"}
         ("xai", GENERATE, {**GROK, "aspect_ratio": "5:4"}, 400, "5:4"),
         ("xai", EDIT, GROK, 400, "Missing image"),
         ("xai", EDIT, {**GROK, "image": {"url": PNG}}, 400, "type"),
-        ("xai", EDIT, {**GROK, "images": [{"type": "image_url", "url": PNG}] * 4}, 400, "At most 3"),
+        (
+            "xai",
+            EDIT,
+            {**GROK, "images": [{"type": "image_url", "url": PNG}] * 4},
+            400,
+            "At most 3",
+        ),
         ("xai", GENERATE, {**GROK, "model": "dall-e-3"}, 404, "does not exist"),
         ("openrouter", GENERATE, GEMINI, 404, "Not Found"),
         ("openrouter", "images", {**GEMINI, "response_format": "b64_json"}, 400, "response_format"),
         ("openrouter", "images", {**GEMINI, "input_references": [PNG]}, 400, "list of objects"),
-        ("openrouter", "images", {**GEMINI, "input_references": [{"type": "image_url", "url": PNG}]}, 400, "Invalid"),
+        (
+            "openrouter",
+            "images",
+            {**GEMINI, "input_references": [{"type": "image_url", "url": PNG}]},
+            400,
+            "Invalid",
+        ),
         ("openrouter", "images", {**GEMINI, "model": "x/y"}, 404, "does not exist"),
         ("together", GENERATE, {**FLUX, "size": "1024x1024"}, 400, "size"),
         ("together", GENERATE, {**FLUX, "response_format": "b64_json"}, 400, "b64_json"),
@@ -49,8 +67,20 @@ PROMPT: dict[str, Any] = {"prompt": "x"}
         ("sglang", GENERATE, {**PROMPT, "size": "large"}, 422, "WIDTHxHEIGHT"),
         ("sd_server", GENERATE, {**PROMPT, "response_format": "b64_json"}, 400, "response_format"),
         ("sd_server", GENERATE, {**PROMPT, "seed": 3}, 400, "seed"),
-        ("sd_server", GENERATE, {"prompt": "<sd_cpp_extra_args>{</sd_cpp_extra_args>"}, 400, "extra_args"),
-        ("sd_server", GENERATE, {"prompt": '<sd_cpp_extra_args>{"a":1}</sd_cpp_extra_args>'}, 400, "extra_args"),
+        (
+            "sd_server",
+            GENERATE,
+            {"prompt": "<sd_cpp_extra_args>{</sd_cpp_extra_args>"},
+            400,
+            "extra_args",
+        ),
+        (
+            "sd_server",
+            GENERATE,
+            {"prompt": '<sd_cpp_extra_args>{"a":1}</sd_cpp_extra_args>'},
+            400,
+            "extra_args",
+        ),
     ],
     ids=lambda value: str(value)[-40:],
 )
@@ -83,13 +113,20 @@ async def test_errors_have_the_form_of_each(name, form):
         assert {field: type(value) for field, value in answer.json().items()} == form
 
 
-@pytest.mark.parametrize("name", ["xai", "openrouter", "together", "localai", "vllm_omni", "sglang", "sd_server"])
+@pytest.mark.parametrize(
+    "name", ["xai", "openrouter", "together", "localai", "vllm_omni", "sglang", "sd_server"]
+)
 async def test_faults_are_said_with_the_status_of_each(name):
     faults = [NotAllowed(), Overloaded(), ServerError(), RateLimited(), RateLimited(told="text")]
-    async with open_simulator(faults=faults) as simulator, httpx2.AsyncClient(trust_env=False) as http:
+    async with (
+        open_simulator(faults=faults) as simulator,
+        httpx2.AsyncClient(trust_env=False) as http,
+    ):
         http.headers["authorization"] = f"Bearer {simulator.key}"
         path = "images" if name == "openrouter" else GENERATE
-        answers = [await http.post(f"{simulator.base_url(name)}/{path}", json=PROMPT) for _ in faults]
+        answers = [
+            await http.post(f"{simulator.base_url(name)}/{path}", json=PROMPT) for _ in faults
+        ]
         assert [answer.status_code for answer in answers] == [403, 503, 500, 429, 429]
         assert [answer.headers.get("retry-after") for answer in answers[3:]] == ["12", None]
         assert not simulator.bills

@@ -30,7 +30,9 @@ async def open_replicate(
     salvage_seconds: float = 30.0,
     **simulated: Any,
 ) -> AsyncIterator[tuple[imagen.Client, Simulator]]:
-    """A client that asks every 5 ms whether its prediction has ended; `models` are tables as in imagen.toml."""
+    """A client that asks every 5 ms whether its prediction has ended; `models`
+    are tables as in imagen.toml.
+    """
     providers = () if service is None else (service,)
     async with open_simulator(*providers, **simulated) as simulator:
         loaded = imagen.load_settings(

@@ -1,4 +1,6 @@
-"""The second half of a prediction of Replicate, by a process that did not create it."""
+"""The second half of a prediction of Replicate, by a process that did not
+create it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,15 @@ from decimal import Decimal
 import pytest
 
 import imagen
-from imagen import Cancellable, GeneratedImage, HttpRequest, HttpResponse, JobAccepted, Progress, Wait
+from imagen import (
+    Cancellable,
+    GeneratedImage,
+    HttpRequest,
+    HttpResponse,
+    JobAccepted,
+    Progress,
+    Wait,
+)
 from imagen.providers import replicate
 from tests.providers.replicate.test_requests import FILE, METRICS, RECORD, SUCCEEDED
 from tests.providers.stepping import IMAGE, Walk, call, reply
@@ -24,7 +34,10 @@ def collected(*responses: HttpResponse, asked: imagen.Call | None = None) -> Wal
 def test_a_prediction_that_goes_on_is_waited_for(status, free):
     walk = collected(reply({**RECORD, "status": status}), SUCCEEDED, FILE)
     result = walk.run()
-    wait, poll = Wait(seconds=1.0, job_id="p1"), HttpRequest(method="GET", url="predictions/p1", repeatable=True)
+    wait, poll = (
+        Wait(seconds=1.0, job_id="p1"),
+        HttpRequest(method="GET", url="predictions/p1", repeatable=True),
+    )
     stop = Cancellable(request=STOP, stops_bill=free)
     assert walk.steps[:-1] == [wait, poll, stop, Progress(note=status), wait, poll]
     assert result.images == (GeneratedImage(data=IMAGE, provider_id="p1"),)
@@ -32,7 +45,9 @@ def test_a_prediction_that_goes_on_is_waited_for(status, free):
 
 
 def test_images_that_were_deleted_were_billed():
-    error = collected(reply({**RECORD, "status": "succeeded", "output": None, "data_removed": True})).fail()
+    error = collected(
+        reply({**RECORD, "status": "succeeded", "output": None, "data_removed": True})
+    ).fail()
     assert "has deleted them" in error.message
     assert error.billed == "yes"
 

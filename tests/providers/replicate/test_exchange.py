@@ -1,4 +1,6 @@
-"""Whole exchanges with the simulated Replicate over real sockets: what comes back, and what both sides book."""
+"""Whole exchanges with the simulated Replicate over real sockets: what comes
+back, and what both sides book.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,15 @@ from imagen.testing.simulator import (
     WrongMedia,
 )
 from imagen.testing.simulator._providers.replicate.server import Replicate
-from tests.providers.replicate.clients import GREEN, RED, left_mask, near, open_replicate, opened, png
+from tests.providers.replicate.clients import (
+    GREEN,
+    RED,
+    left_mask,
+    near,
+    open_replicate,
+    opened,
+    png,
+)
 
 SCHNELL = "replicate/flux-schnell"
 
@@ -39,19 +49,41 @@ async def books_are_balanced(client, simulator):
 
 def sent(simulator):
     """The input of the last prediction."""
-    return json.loads([received.body for received in simulator.received if received.kind == "create"][-1])["input"]
+    return json.loads(
+        [received.body for received in simulator.received if received.kind == "create"][-1]
+    )["input"]
 
 
 @pytest.mark.parametrize(
     ("model", "fields", "size", "media_type"),
     [
         (SCHNELL, {"aspect_ratio": "1:1", "output_format": "png"}, (1024, 1024), "image/png"),
-        (SCHNELL, {"aspect_ratio": "1:1", "resolution": "512", "safety": "standard"}, (512, 512), "image/webp"),
-        ("replicate/flux-dev", {"aspect_ratio": "1:1", "guidance": 3.5, "steps": 28}, (1024, 1024), "image/webp"),
-        ("replicate/flux-1.1-pro", {"size": "1024x768", "safety": "strict"}, (1024, 768), "image/webp"),
+        (
+            SCHNELL,
+            {"aspect_ratio": "1:1", "resolution": "512", "safety": "standard"},
+            (512, 512),
+            "image/webp",
+        ),
+        (
+            "replicate/flux-dev",
+            {"aspect_ratio": "1:1", "guidance": 3.5, "steps": 28},
+            (1024, 1024),
+            "image/webp",
+        ),
+        (
+            "replicate/flux-1.1-pro",
+            {"size": "1024x768", "safety": "strict"},
+            (1024, 768),
+            "image/webp",
+        ),
         ("replicate/flux-1.1-pro-ultra", {"aspect_ratio": "1:1"}, (2048, 2048), "image/jpeg"),
         ("replicate/flux-kontext-max", {"aspect_ratio": "1:1"}, (1024, 1024), "image/png"),
-        ("replicate/flux-3", {"aspect_ratio": "1:1", "resolution": "1K"}, (1024, 1024), "image/webp"),
+        (
+            "replicate/flux-3",
+            {"aspect_ratio": "1:1", "resolution": "1K"},
+            (1024, 1024),
+            "image/webp",
+        ),
     ],
 )
 async def test_a_generation_goes_all_the_way(tmp_path, model, fields, size, media_type):
@@ -78,8 +110,15 @@ async def test_several_images_come_from_one_prediction(tmp_path):
 
 
 async def test_seconds_of_hardware_are_booked_at_the_price_of_the_user(tmp_path):
-    """A model of a community has no price in the catalog; a table in imagen.toml says what a second costs."""
-    price = {"usd_per_unit": "0.000975", "typical_units": "5", "as_of": "2026", "source": "replicate.com/pricing"}
+    """A model of a community has no price in the catalog; a table in
+    imagen.toml says what a second costs.
+    """
+    price = {
+        "usd_per_unit": "0.000975",
+        "typical_units": "5",
+        "as_of": "2026",
+        "source": "replicate.com/pricing",
+    }
     models = {"replicate/sdxl": {"price": price}}
     async with open_replicate(tmp_path, models=models) as (client, simulator):
         image = await client.generate("a cat", model="replicate/sdxl", size="768x768")
@@ -90,7 +129,12 @@ async def test_seconds_of_hardware_are_booked_at_the_price_of_the_user(tmp_path)
 async def test_an_edit_sends_its_images_in_their_order(tmp_path):
     async with open_replicate(tmp_path) as (client, simulator):
         image = await client.edit(
-            "together", png(RED), png(GREEN), model="replicate/flux-3", resolution="1K", output_format="png"
+            "together",
+            png(RED),
+            png(GREEN),
+            model="replicate/flux-3",
+            resolution="1K",
+            output_format="png",
         )
         decoded = opened(image)
         side = min(decoded.size) // 16
@@ -101,17 +145,24 @@ async def test_an_edit_sends_its_images_in_their_order(tmp_path):
 
 async def test_a_restyling_names_the_two_images(tmp_path):
     async with open_replicate(tmp_path) as (client, simulator):
-        image = await client.restyle(png(RED), png(GREEN), model="replicate/nano-banana-2", output_format="png")
+        image = await client.restyle(
+            png(RED), png(GREEN), model="replicate/nano-banana-2", output_format="png"
+        )
         decoded = opened(image)
         side = min(decoded.size) // 16
         assert near(decoded.getpixel((side + side // 2, side // 2)), GREEN)
-        assert sent(simulator)["prompt"] == "Redraw image 1 in the style of image 2. Keep what image 1 shows."
+        assert (
+            sent(simulator)["prompt"]
+            == "Redraw image 1 in the style of image 2. Keep what image 1 shows."
+        )
 
 
 @pytest.mark.parametrize("model", ["replicate/flux-fill-pro", "replicate/sdxl"])
 async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path, model):
     async with open_replicate(tmp_path) as (client, _):
-        decoded = opened(await client.edit("a hat", png(RED), mask=left_mask(), model=model)).convert("RGB")
+        decoded = opened(
+            await client.edit("a hat", png(RED), mask=left_mask(), model=model)
+        ).convert("RGB")
         assert near(decoded.getpixel((200, 100)), RED)
         assert not near(decoded.getpixel((50, 100)), RED)
 
@@ -130,16 +181,24 @@ async def test_a_variation_is_the_nearer_the_less_strength_it_has(tmp_path, mode
 async def test_a_variation_takes_the_shape_of_its_image_and_says_so(tmp_path):
     async with open_replicate(tmp_path) as (client, simulator):
         image = await client.vary(png(RED), aspect_ratio="16:9", model="replicate/flux-dev")
-        assert [(made.field, made.asked, made.sent) for made in image.adjustments] == [("aspect_ratio", "16:9", None)]
+        assert [(made.field, made.asked, made.sent) for made in image.adjustments] == [
+            ("aspect_ratio", "16:9", None)
+        ]
         assert "aspect_ratio" not in sent(simulator)
         with pytest.raises(imagen.InvalidRequestError, match="leave out aspect_ratio"):
-            await client.vary(png(RED), aspect_ratio="16:9", model="replicate/flux-dev", strict=True)
+            await client.vary(
+                png(RED), aspect_ratio="16:9", model="replicate/flux-dev", strict=True
+            )
         assert len(simulator.bills) == 1
 
 
 @pytest.mark.parametrize(
     ("model", "scale"),
-    [("replicate/real-esrgan", 3), ("replicate/topaz-upscale", 4), ("replicate/clarity-upscaler", 1.5)],
+    [
+        ("replicate/real-esrgan", 3),
+        ("replicate/topaz-upscale", 4),
+        ("replicate/clarity-upscaler", 1.5),
+    ],
 )
 async def test_an_enhancement_has_its_scale(tmp_path, model, scale):
     async with open_replicate(tmp_path) as (client, _):
@@ -161,7 +220,12 @@ async def test_a_large_image_is_uploaded_and_a_small_one_is_not(tmp_path):
     PillowImage.frombytes("RGB", (400, 400), noise).save(large, "PNG")
     async with open_replicate(tmp_path) as (client, simulator):
         image = await client.edit(
-            "together", png(RED), large.getvalue(), model="replicate/flux-3", resolution="1K", output_format="png"
+            "together",
+            png(RED),
+            large.getvalue(),
+            model="replicate/flux-3",
+            resolution="1K",
+            output_format="png",
         )
         assert near(opened(image).getpixel((10, 10)), RED)
         small, link = sent(simulator)["images"]
@@ -184,12 +248,19 @@ async def test_progress_is_told_from_the_log(tmp_path):
 
 
 async def test_a_model_of_a_table_of_the_user_needs_no_code(tmp_path):
-    """An entry of imagen.toml, for a model that the catalog does not know by this version."""
+    """An entry of imagen.toml, for a model that the catalog does not know by
+    this version.
+    """
     (tmp_path / "home").mkdir()
     table = {
         "provider": "replicate",
         "wire_name": f"stability-ai/sdxl:{'0a' * 32}",
-        "capabilities": {"operations": ["edit"], "mask": True, "mask_required": True, "output_formats": ["png"]},
+        "capabilities": {
+            "operations": ["edit"],
+            "mask": True,
+            "mask_required": True,
+            "output_formats": ["png"],
+        },
         "wire": {
             "images": ["image"],
             "mask": {"field": "mask", "form": "white"},
@@ -197,14 +268,21 @@ async def test_a_model_of_a_table_of_the_user_needs_no_code(tmp_path):
             "fixed": {"apply_watermark": False},
         },
     }
-    async with open_replicate(tmp_path / "home", models={"my-own-fill": table}) as (client, simulator):
-        decoded = opened(await client.edit("a hat", png(RED), mask=left_mask(), model="my-own-fill")).convert("RGB")
+    async with open_replicate(tmp_path / "home", models={"my-own-fill": table}) as (
+        client,
+        simulator,
+    ):
+        decoded = opened(
+            await client.edit("a hat", png(RED), mask=left_mask(), model="my-own-fill")
+        ).convert("RGB")
         assert near(decoded.getpixel((200, 100)), RED)
         assert not near(decoded.getpixel((50, 100)), RED)
         assert sent(simulator)["apply_watermark"] is False
         # What the table says wrongly is refused by the model, for nothing.
         with pytest.raises(imagen.InvalidRequestError, match="output_format"):
-            await client.edit("a hat", png(RED), mask=left_mask(), model="my-own-fill", output_format="png")
+            await client.edit(
+                "a hat", png(RED), mask=left_mask(), model="my-own-fill", output_format="png"
+            )
         assert len(simulator.bills) == 1
 
 
@@ -216,11 +294,13 @@ async def test_addresses_of_another_host_are_not_followed(tmp_path):
         await books_are_balanced(client, simulator)
 
 
-# --- leaving --------------------------------------------------------------------------------------------------------
+# --- leaving ------------------------------------------------------------------
 
 
 async def leave_when(client, simulator, kind, count):
-    """Begins a batch, leaves it when so many requests of a kind have come, and waits for what is in flight."""
+    """Begins a batch, leaves it when so many requests of a kind have come, and
+    waits for what is in flight.
+    """
     async with client.open_batch("a cat", model=SCHNELL) as batch:
         async with trio.open_nursery() as nursery:
 
@@ -256,7 +336,9 @@ async def test_leaving_while_a_prediction_starts_stops_it_for_nothing(tmp_path):
 
 async def test_where_a_start_may_be_billed_it_is_waited_for(tmp_path):
     service = Replicate(starting_share=1.0)
-    async with open_replicate(tmp_path, service=service, latency=0.2, settings={"charges_for_starting": True}) as (
+    async with open_replicate(
+        tmp_path, service=service, latency=0.2, settings={"charges_for_starting": True}
+    ) as (
         client,
         simulator,
     ):
@@ -274,13 +356,16 @@ async def test_leaving_while_a_prediction_runs_waits_for_it_and_keeps_its_image(
         await books_are_balanced(client, simulator)
 
 
-# --- what goes wrong ------------------------------------------------------------------------------------------------
+# --- what goes wrong ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(("charges", "billed"), [(True, "unknown"), (False, "no")])
 async def test_a_flagged_prediction_is_refused_and_may_be_billed(tmp_path, charges, billed):
     settings = {"charges_for_failed": charges}
-    async with open_replicate(tmp_path, faults=Withheld(), settings=settings) as (client, simulator):
+    async with open_replicate(tmp_path, faults=Withheld(), settings=settings) as (
+        client,
+        simulator,
+    ):
         with pytest.raises(imagen.ContentFilterError, match="NSFW") as caught:
             await client.generate("a cat", model=SCHNELL)
         assert caught.value.billed == billed
@@ -309,7 +394,10 @@ async def test_one_that_is_not_charged_when_it_fails_is_sent_again(tmp_path):
 
 
 async def test_images_that_are_deleted_were_billed(tmp_path):
-    async with open_replicate(tmp_path, service=Replicate(removes_data=True)) as (client, simulator):
+    async with open_replicate(tmp_path, service=Replicate(removes_data=True)) as (
+        client,
+        simulator,
+    ):
         with pytest.raises(imagen.ProviderError, match="deleted") as caught:
             await client.generate("a cat", model=SCHNELL)
         assert caught.value.billed == "yes"
@@ -326,7 +414,10 @@ async def test_a_link_that_does_not_answer_was_billed(tmp_path, status):
 
 
 async def test_a_poll_that_finds_nobody_is_asked_again(tmp_path):
-    async with open_replicate(tmp_path, poll_faults=[Overloaded(), Reset(), None]) as (client, simulator):
+    async with open_replicate(tmp_path, poll_faults=[Overloaded(), Reset(), None]) as (
+        client,
+        simulator,
+    ):
         await client.generate("a cat", model=SCHNELL)
         await books_are_balanced(client, simulator)
 

@@ -1,4 +1,6 @@
-"""The simulated Replicate takes every value that the catalog offers for its models, and gives what was asked for."""
+"""The simulated Replicate takes every value that the catalog offers for its
+models, and gives what was asked for.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ async def test_the_provider_takes_everything_that_the_catalog_offers(tmp_path, m
 
 
 @pytest.mark.parametrize(
-    "model", [model for model in MODELS if model.capabilities.max_images_per_request > 1], ids=lambda model: model.id
+    "model",
+    [model for model in MODELS if model.capabilities.max_images_per_request > 1],
+    ids=lambda model: model.id,
 )
 async def test_as_many_images_as_the_catalog_says_come_from_one_request(tmp_path, model):
     most = model.capabilities.max_images_per_request
@@ -54,9 +58,14 @@ async def test_as_many_images_as_the_catalog_says_come_from_one_request(tmp_path
 
 
 def test_what_the_catalog_says_of_a_price_is_what_is_billed():
-    """Held against the list of the simulator, which was written from the price pages by itself."""
+    """Held against the list of the simulator, which was written from the price
+    pages by itself.
+    """
     priced = [model for model in MODELS if model.price is not None]
-    assert {model.id for model in priced} >= {"replicate/flux-schnell", "replicate/flux-kontext-max"}
+    assert {model.id for model in priced} >= {
+        "replicate/flux-schnell",
+        "replicate/flux-kontext-max",
+    }
     for model in priced:
         # What is billed by the second has no price that holds for everybody.
         assert model.wire_name not in BY_THE_SECOND

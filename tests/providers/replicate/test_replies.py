@@ -1,4 +1,6 @@
-"""What is made of Replicate's answers: recorded ones, every row of the tables, and anything at all."""
+"""What is made of Replicate's answers: recorded ones, every row of the tables,
+and anything at all.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,7 @@ def answer(name: str) -> HttpResponse:
     return reply(response["body"], response["status"])
 
 
-# --- recorded -------------------------------------------------------------------------------------------------------
+# --- recorded -----------------------------------------------------------------
 
 
 def test_a_recorded_prediction_gives_its_image():
@@ -79,7 +81,9 @@ def test_a_recorded_log_says_how_far_it_is():
 
 
 def test_a_recorded_answer_that_runs_and_has_its_output_is_asked_for_once_more():
-    """The image may not be the last: with its end it is as recorded, a data: URL."""
+    """The image may not be the last: with its end it is as recorded, a data:
+    URL.
+    """
     created = recorded("blocking_201_processing_with_output.json", "replicate")["response"]["body"]
     job = walk(reply(created, 201), reply({**created, "status": "succeeded"}))
     (image,) = job.run().images
@@ -97,8 +101,16 @@ def test_a_recorded_cancellation():
 @pytest.mark.parametrize(
     ("name", "expected", "said"),
     [
-        ("error_401.json", (AuthenticationError, "AUTHENTICATION", False, "no", None), "valid authentication token"),
-        ("error_422_version.json", (ModelNotFoundError, "API_ERROR", False, "no", None), "does not exist"),
+        (
+            "error_401.json",
+            (AuthenticationError, "AUTHENTICATION", False, "no", None),
+            "valid authentication token",
+        ),
+        (
+            "error_422_version.json",
+            (ModelNotFoundError, "API_ERROR", False, "no", None),
+            "does not exist",
+        ),
     ],
 )
 def test_a_recorded_error_has_its_class(name, expected, said):
@@ -107,19 +119,39 @@ def test_a_recorded_error_has_its_class(name, expected, said):
     assert said in error.message
 
 
-# --- every row of the tables ----------------------------------------------------------------------------------------
+# --- every row of the tables --------------------------------------------------
 
-THROTTLED = {"title": "Too many requests", "detail": "Request was throttled. Your rate limit resets in ~30s."}
+THROTTLED = {
+    "title": "Too many requests",
+    "detail": "Request was throttled. Your rate limit resets in ~30s.",
+}
 INVALID = {
     "title": "Input validation failed",
     "detail": "- input.seed: Invalid type",
-    "invalid_fields": [{"type": "invalid_type", "field": "input.seed", "description": "Expected: integer"}],
+    "invalid_fields": [
+        {"type": "invalid_type", "field": "input.seed", "description": "Expected: integer"}
+    ],
 }
 UNCLEAR = (ProviderError, "API_ERROR", True, "unknown", None)
 REFUSALS: dict[str, tuple[int, object, dict[str, str], tuple[Any, ...]]] = {
-    "401": (401, {"title": "Unauthenticated"}, {}, (AuthenticationError, "AUTHENTICATION", False, "no", None)),
-    "402 credit": (402, {"title": "Insufficient credit"}, {}, (QuotaExceededError, "QUOTA", False, "no", None)),
-    "402 limit": (402, {"detail": "Monthly spend limit."}, {}, (QuotaExceededError, "QUOTA", False, "no", None)),
+    "401": (
+        401,
+        {"title": "Unauthenticated"},
+        {},
+        (AuthenticationError, "AUTHENTICATION", False, "no", None),
+    ),
+    "402 credit": (
+        402,
+        {"title": "Insufficient credit"},
+        {},
+        (QuotaExceededError, "QUOTA", False, "no", None),
+    ),
+    "402 limit": (
+        402,
+        {"detail": "Monthly spend limit."},
+        {},
+        (QuotaExceededError, "QUOTA", False, "no", None),
+    ),
     "403": (403, {"detail": "No."}, {}, (AuthenticationError, "AUTHENTICATION", False, "no", None)),
     "404": (404, {"detail": "No."}, {}, (ModelNotFoundError, "API_ERROR", False, "no", None)),
     "422 field": (422, INVALID, {}, (InvalidRequestError, "INVALID_PROMPT", False, "no", None)),
@@ -132,9 +164,24 @@ REFUSALS: dict[str, tuple[int, object, dict[str, str], tuple[Any, ...]]] = {
     "400": (400, {"detail": "?"}, {}, (InvalidRequestError, "INVALID_PROMPT", False, "no", None)),
     "409": (409, {"detail": "?"}, {}, (InvalidRequestError, "API_ERROR", False, "no", None)),
     "429 words": (429, THROTTLED, {}, (RateLimitError, "RATE_LIMIT", True, "no", 30.0)),
-    "429 header": (429, THROTTLED, {"retry_after": "9"}, (RateLimitError, "RATE_LIMIT", True, "no", 9.0)),
-    "429 reset": (429, {}, {"ratelimit_reset": "4"}, (RateLimitError, "RATE_LIMIT", True, "no", 4.0)),
-    "429": (429, b"", {"ratelimit_reset": "soon"}, (RateLimitError, "RATE_LIMIT", True, "no", None)),
+    "429 header": (
+        429,
+        THROTTLED,
+        {"retry_after": "9"},
+        (RateLimitError, "RATE_LIMIT", True, "no", 9.0),
+    ),
+    "429 reset": (
+        429,
+        {},
+        {"ratelimit_reset": "4"},
+        (RateLimitError, "RATE_LIMIT", True, "no", 4.0),
+    ),
+    "429": (
+        429,
+        b"",
+        {"ratelimit_reset": "soon"},
+        (RateLimitError, "RATE_LIMIT", True, "no", None),
+    ),
     "301": (301, b"", {}, (ProviderError, "API_ERROR", False, "no", None)),
     "408": (408, b"", {}, UNCLEAR),
     "500": (500, {"detail": "Oops."}, {}, UNCLEAR),
@@ -144,20 +191,28 @@ REFUSALS: dict[str, tuple[int, object, dict[str, str], tuple[Any, ...]]] = {
 }
 
 
-@pytest.mark.parametrize(("status", "body", "more", "expected"), REFUSALS.values(), ids=REFUSALS.keys())
+@pytest.mark.parametrize(
+    ("status", "body", "more", "expected"), REFUSALS.values(), ids=REFUSALS.keys()
+)
 def test_a_creation_that_is_refused_has_its_class(status, body, more, expected):
     assert outcome(walk(reply(body, status, **more)).fail()) == expected
 
 
 def test_a_refusal_names_the_fields():
     message = walk(reply(INVALID, 422)).fail().message
-    assert "Input validation failed: - input.seed: Invalid type: input.seed Expected: integer." in message
+    assert (
+        "Input validation failed: - input.seed: Invalid type: input.seed Expected: integer."
+        in message
+    )
 
 
 FILTERED = (ContentFilterError, "CONTENT_FILTER", False, "unknown", None)
 AGAIN = (ProviderError, "API_ERROR", True, "unknown", None)
 ENDS: dict[str, tuple[str, tuple[Any, ...]]] = {
-    "sensitive": ("The input or output was flagged as sensitive. Please try again. (E005)", FILTERED),
+    "sensitive": (
+        "The input or output was flagged as sensitive. Please try again. (E005)",
+        FILTERED,
+    ),
     "E005": ("Prediction failed (E005)", FILTERED),
     "nsfw": ("NSFW content detected. Try running it again, or try a different prompt.", FILTERED),
     "safety": ("Rejected by the safety system.", FILTERED),
@@ -166,12 +221,18 @@ ENDS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "director": ("Director: unexpected error handling prediction (E6716)", AGAIN),
     "E1000": ("Unknown error (E1000)", AGAIN),
     "E1001": ("CUDA out of memory (E1001)", (ProviderError, "API_ERROR", False, "unknown", None)),
-    "limit": ("You've hit your monthly spend limit.", (QuotaExceededError, "QUOTA", False, "unknown", None)),
+    "limit": (
+        "You've hit your monthly spend limit.",
+        (QuotaExceededError, "QUOTA", False, "unknown", None),
+    ),
     "busy": (
         "Service is currently unavailable due to high demand. (E003)",
         (RateLimitError, "RATE_LIMIT", True, "unknown", None),
     ),
-    "upstream": ("Upstream rate limit, try again in 12s.", (RateLimitError, "RATE_LIMIT", True, "unknown", 12.0)),
+    "upstream": (
+        "Upstream rate limit, try again in 12s.",
+        (RateLimitError, "RATE_LIMIT", True, "unknown", 12.0),
+    ),
     "else": ("index out of range", (ProviderError, "API_ERROR", False, "unknown", None)),
 }
 
@@ -201,7 +262,7 @@ def test_a_prediction_that_was_stopped(status, billed):
     assert (type(error), error.retryable, error.billed) == (ProviderError, False, billed)
 
 
-# --- the life of a prediction ---------------------------------------------------------------------------------------
+# --- the life of a prediction -------------------------------------------------
 
 
 @pytest.mark.parametrize("body", [{}, {"id": None}, {"id": 7}, {"id": ""}, [], b"<html>", b""])
@@ -217,7 +278,13 @@ def test_an_id_with_odd_characters_is_quoted():
 
 
 def test_polls_that_cannot_be_read_do_not_lose_a_prediction():
-    bad = [reply(b"<html>"), reply({}), reply([]), reply({"detail": "slow"}, 429), reply({"detail": "?"}, 500)]
+    bad = [
+        reply(b"<html>"),
+        reply({}),
+        reply([]),
+        reply({"detail": "slow"}, 429),
+        reply({"detail": "?"}, 500),
+    ]
     assert walk(CREATED, *bad, record(status="something new"), *bad, SUCCEEDED, FILE).run().images
     error = walk(CREATED, *[reply(b"<html>")] * 10).fail()
     assert outcome(error) == (OutcomeUnknownError, "OUTCOME_UNKNOWN", False, "unknown", None)
@@ -237,19 +304,26 @@ def test_a_prediction_that_never_ends_is_unknown():
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(401, AuthenticationError), (403, AuthenticationError), (400, ProviderError)]
+    ("status", "kind"),
+    [(401, AuthenticationError), (403, AuthenticationError), (400, ProviderError)],
 )
 def test_a_prediction_that_may_not_be_asked_for_may_be_billed(status, kind):
     error = walk(CREATED, reply({"title": "No."}, status)).fail()
     assert (type(error), error.retryable, error.billed) == (kind, False, "unknown")
 
 
-# --- outputs --------------------------------------------------------------------------------------------------------
+# --- outputs ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("output", "count"),
-    [(LINK, 1), ([LINK], 1), ([LINK, LINK], 2), ({"image": LINK, "seed": 3}, 1), ([{"url": LINK}, None, 7], 1)],
+    [
+        (LINK, 1),
+        ([LINK], 1),
+        ([LINK, LINK], 2),
+        ({"image": LINK, "seed": 3}, 1),
+        ([{"url": LINK}, None, 7], 1),
+    ],
 )
 def test_an_output_has_many_forms(output, count):
     result = walk(CREATED, record(status="succeeded", output=output), FILE, FILE).run()
@@ -295,7 +369,7 @@ def test_seconds_are_a_number_of_sane_size(metrics, units):
     assert result.units == (None if units is None else Decimal(units))
 
 
-# --- anything at all ------------------------------------------------------------------------------------------------
+# --- anything at all ----------------------------------------------------------
 
 SAMPLES: tuple[dict[str, Any], ...] = (
     RECORD,
@@ -313,7 +387,10 @@ bodies = st.one_of(
     st.integers(1, 100_000).map(lambda depth: b'{"output":' + b"[" * depth),
 )
 answers = st.builds(
-    lambda status, body, more: HttpResponse(status=status, headers=more, body=body), statuses, bodies, headers
+    lambda status, body, more: HttpResponse(status=status, headers=more, body=body),
+    statuses,
+    bodies,
+    headers,
 )
 
 
@@ -326,7 +403,10 @@ def ends_well(walked: Walk) -> None:
         assert all(isinstance(value, str) for value in error.details.values())
         return
     assert result.images
-    assert all(isinstance(image, WithheldImage | LostImage) or isinstance(image.data, bytes) for image in result.images)
+    assert all(
+        isinstance(image, WithheldImage | LostImage) or isinstance(image.data, bytes)
+        for image in result.images
+    )
     assert result.units is None or 0 <= result.units <= 10**6
 
 
@@ -339,4 +419,6 @@ def test_any_answers_end_in_an_image_or_an_error_of_ours(given_answers):
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
 @settings(max_examples=500, deadline=None)
 def test_any_answers_to_a_prediction_that_was_created_end_well_too(given_answers):
-    ends_well(walk(CREATED, *given_answers, *[given_answers[-1]] * 40, settings={"poll_seconds": 600.0}))
+    ends_well(
+        walk(CREATED, *given_answers, *[given_answers[-1]] * 40, settings={"poll_seconds": 600.0})
+    )

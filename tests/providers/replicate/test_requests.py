@@ -1,4 +1,6 @@
-"""What is sent to Replicate for each operation; the published schema where there is one."""
+"""What is sent to Replicate for each operation; the published schema where
+there is one.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,15 @@ import pybase64
 import pytest
 
 import imagen
-from imagen import Cancellable, HttpRequest, InvalidRequestError, JobAccepted, Progress, ProviderError, Wait
+from imagen import (
+    Cancellable,
+    HttpRequest,
+    InvalidRequestError,
+    JobAccepted,
+    Progress,
+    ProviderError,
+    Wait,
+)
 from imagen.providers import replicate
 from tests.providers.stepping import IMAGE, Walk, call, input_image, mask_image, reply, schema
 
@@ -36,7 +46,9 @@ SUCCEEDED = reply({**RECORD, "status": "succeeded", "output": [LINK], "metrics":
 FILE = reply(IMAGE)
 GOOD = (CREATED, SUCCEEDED, FILE)
 IMAGE_URL = f"data:image/png;base64,{pybase64.b64encode(input_image().data).decode()}"
-BIG = imagen.EncodedImage(data=random.Random(1).randbytes(300_000), media_type="image/jpeg", width=1000, height=1000)
+BIG = imagen.EncodedImage(
+    data=random.Random(1).randbytes(300_000), media_type="image/jpeg", width=1000, height=1000
+)
 UPLOADED = reply({"id": "f1", "urls": {"get": "https://api.replicate.com/v1/files/f1"}}, 201)
 
 
@@ -44,7 +56,8 @@ def body_of(model: str | imagen.Model = "replicate/flux-schnell", **more: Any) -
     """The body of a creation, which keeps the published schema."""
     walk = Walk(replicate.run(call(model, **more)), *GOOD)
     walk.run()
-    # Not in the schema: a version may be an owner and a name (documentation of 2026); it only asks for a text.
+    # Not in the schema: a version may be an owner and a name (documentation of
+    # 2026); it only asks for a text.
     jsonschema.validate(walk.body, schema("replicate", "schemas_version_prediction_request"))
     return walk.body
 
@@ -79,7 +92,9 @@ def test_the_steps_of_a_prediction():
 def test_a_prediction_that_runs_is_no_longer_free_to_stop():
     running = reply({**RECORD, "status": "processing", "logs": "  0%|\r 40%|####"})
     back = reply({**RECORD, "status": "starting"})
-    walk = Walk(replicate.run(call("replicate/flux-schnell")), CREATED, back, running, back, SUCCEEDED, FILE)
+    walk = Walk(
+        replicate.run(call("replicate/flux-schnell")), CREATED, back, running, back, SUCCEEDED, FILE
+    )
     walk.run()
     stop = HttpRequest(method="POST", url="predictions/p1/cancel")
     told = [step for step in walk.steps if isinstance(step, (Cancellable, Progress))]
@@ -94,7 +109,10 @@ def test_a_prediction_that_runs_is_no_longer_free_to_stop():
 
 
 def test_where_a_start_is_charged_it_is_never_free_to_stop():
-    walk = Walk(replicate.run(call("replicate/flux-schnell", settings={"charges_for_starting": True})), *GOOD)
+    walk = Walk(
+        replicate.run(call("replicate/flux-schnell", settings={"charges_for_starting": True})),
+        *GOOD,
+    )
     walk.run()
     assert [step.stops_bill for step in walk.steps if isinstance(step, Cancellable)] == [False]
 
@@ -111,7 +129,13 @@ def test_a_creation_that_is_answered_with_its_end_is_not_asked_for():
 
 def test_a_generation():
     body = body_of(
-        seed=3, steps=4, aspect_ratio="16:9", resolution="512", output_format="jpeg", safety="relaxed", count=2
+        seed=3,
+        steps=4,
+        aspect_ratio="16:9",
+        resolution="512",
+        output_format="jpeg",
+        safety="relaxed",
+        count=2,
     )
     assert body == {
         "version": "black-forest-labs/flux-schnell",
@@ -136,15 +160,22 @@ def test_words_of_a_model():
         "aspect_ratio": "custom",
         "safety_tolerance": 1,
     }
-    assert input_of("replicate/nano-banana-2", aspect_ratio="auto")["aspect_ratio"] == "match_input_image"
-    assert input_of("replicate/gpt-image-2", quality="low", background="opaque", safety="relaxed") == {
+    assert (
+        input_of("replicate/nano-banana-2", aspect_ratio="auto")["aspect_ratio"]
+        == "match_input_image"
+    )
+    assert input_of(
+        "replicate/gpt-image-2", quality="low", background="opaque", safety="relaxed"
+    ) == {
         "prompt": "a cat",
         "number_of_images": 1,
         "quality": "low",
         "background": "opaque",
         "moderation": "low",
     }
-    assert input_of("replicate/sdxl", negative_prompt="dogs", size="768x768", guidance=7, steps=30) == {
+    assert input_of(
+        "replicate/sdxl", negative_prompt="dogs", size="768x768", guidance=7, steps=30
+    ) == {
         "prompt": "a cat",
         "num_outputs": 1,
         "num_inference_steps": 30,
@@ -167,7 +198,10 @@ def test_images_have_the_fields_of_the_model():
         fields = input_of(f"replicate/{model}", request=edit, images=two)
         assert fields[field][0] == IMAGE_URL != fields[field][1]
     one = imagen.Edit(prompt="a hat", images=("a",))
-    assert input_of("replicate/flux-kontext-pro", request=one, images=two[:1])["input_image"] == IMAGE_URL
+    assert (
+        input_of("replicate/flux-kontext-pro", request=one, images=two[:1])["input_image"]
+        == IMAGE_URL
+    )
     restyle = imagen.Restyle(image="a", reference="b", prompt="Softly.")
     fields = input_of("replicate/flux-2-max", request=restyle, images=two[:1], references=two[1:])
     assert len(fields["input_images"]) == 2
@@ -178,10 +212,15 @@ def test_images_have_the_fields_of_the_model():
 
 def test_an_edit_with_a_mask_a_variation_and_an_enhancement():
     edit = imagen.Edit(prompt="a hat", images=("a",), mask="m")
-    fields = input_of("replicate/flux-fill-pro", request=edit, images=(input_image(),), mask=mask_image())
+    fields = input_of(
+        "replicate/flux-fill-pro", request=edit, images=(input_image(),), mask=mask_image()
+    )
     assert fields.keys() == {"prompt", "image", "mask"}
     vary = imagen.Vary(image="a", strength=0.25)
-    assert input_of("replicate/flux-dev", request=vary, images=(input_image(),))["prompt_strength"] == 0.25
+    assert (
+        input_of("replicate/flux-dev", request=vary, images=(input_image(),))["prompt_strength"]
+        == 0.25
+    )
     fields = input_of("replicate/flux-1.1-pro-ultra", request=vary, images=(input_image(),))
     assert (fields["image_prompt_strength"], fields["image_prompt"]) == (0.75, IMAGE_URL)
     enhance = imagen.Enhance(image="a", scale=4)
@@ -189,16 +228,23 @@ def test_an_edit_with_a_mask_a_variation_and_an_enhancement():
         "scale": 4,
         "image": IMAGE_URL,
     }
-    assert input_of("replicate/topaz-upscale", request=enhance, images=(input_image(),))["upscale_factor"] == "4x"
+    assert (
+        input_of("replicate/topaz-upscale", request=enhance, images=(input_image(),))[
+            "upscale_factor"
+        ]
+        == "4x"
+    )
 
 
-# --- uploads --------------------------------------------------------------------------------------------------------
+# --- uploads ------------------------------------------------------------------
 
 ONE = imagen.Edit(prompt="a hat", images=("a",))
 
 
 def upload(*responses: Any) -> Walk:
-    return Walk(replicate.run(call("replicate/flux-kontext-pro", request=ONE, images=(BIG,))), *responses)
+    return Walk(
+        replicate.run(call("replicate/flux-kontext-pro", request=ONE, images=(BIG,))), *responses
+    )
 
 
 def test_a_large_image_is_uploaded_first_and_sent_as_a_link():
@@ -206,7 +252,12 @@ def test_a_large_image_is_uploaded_first_and_sent_as_a_link():
     walk.run()
     first, second = walk.requests[:2]
     # It creates nothing that is paid, so it may be sent twice.
-    assert (first.method, first.url, first.repeatable, second.url) == ("POST", "files", True, "predictions")
+    assert (first.method, first.url, first.repeatable, second.url) == (
+        "POST",
+        "files",
+        True,
+        "predictions",
+    )
     assert first.headers["content-type"].startswith("multipart/form-data; boundary=")
     assert b'name="content"; filename="content.jpeg"' in first.body
     assert BIG.data in first.body

@@ -1,4 +1,6 @@
-"""The simulated Replicate refuses what the real one would, so that an adapter that is wrong fails against it."""
+"""The simulated Replicate refuses what the real one would, so that an adapter
+that is wrong fails against it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,14 @@ import jsonschema
 import pybase64
 import pytest
 
-from imagen.testing.simulator import NotAllowed, QuotaExhausted, RateLimited, Refused, ServerError, open_simulator
+from imagen.testing.simulator import (
+    NotAllowed,
+    QuotaExhausted,
+    RateLimited,
+    Refused,
+    ServerError,
+    open_simulator,
+)
 from imagen.testing.simulator._providers.replicate.server import Replicate
 from tests.providers.replicate.clients import RED, left_mask, png
 from tests.providers.stepping import schema
@@ -22,7 +31,11 @@ def url(data: bytes) -> str:
 
 
 IMAGE, SMALL, MASK = url(png(RED)), url(png(RED, (64, 64))), url(left_mask())
-SCHNELL, FILL, SDXL = "black-forest-labs/flux-schnell", "black-forest-labs/flux-fill-pro", "stability-ai/sdxl"
+SCHNELL, FILL, SDXL = (
+    "black-forest-labs/flux-schnell",
+    "black-forest-labs/flux-fill-pro",
+    "stability-ai/sdxl",
+)
 WRONG: dict[str, tuple[str, Any, str]] = {
     "no prompt": (SCHNELL, {}, "prompt"),
     "unknown field": (SCHNELL, {"prompt": "x", "n": 2}, "n"),
@@ -33,12 +46,24 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "too many": (SCHNELL, {"prompt": "x", "num_outputs": 5}, "num_outputs"),
     "too many steps": (SCHNELL, {"prompt": "x", "num_inference_steps": 12}, "num_inference_steps"),
     "flag": (SCHNELL, {"prompt": "x", "disable_safety_checker": 1}, "disable_safety_checker"),
-    "text for a tolerance": (FILL, {"prompt": "x", "image": IMAGE, "safety_tolerance": "2"}, "safety_tolerance"),
+    "text for a tolerance": (
+        FILL,
+        {"prompt": "x", "image": IMAGE, "safety_tolerance": "2"},
+        "safety_tolerance",
+    ),
     "no image": (FILL, {"prompt": "x"}, "image"),
     "broken image": (FILL, {"prompt": "x", "image": "data:image/png;base64,AAAA"}, "image"),
     "plain base64": (FILL, {"prompt": "x", "image": IMAGE.partition(",")[2]}, "image"),
-    "link to nobody": (FILL, {"prompt": "x", "image": "https://api.replicate.com/v1/files/nobody"}, "image"),
-    "large data": (FILL, {"prompt": "x", "image": "data:image/png;base64," + "A" * 1_500_000}, "image"),
+    "link to nobody": (
+        FILL,
+        {"prompt": "x", "image": "https://api.replicate.com/v1/files/nobody"},
+        "image",
+    ),
+    "large data": (
+        FILL,
+        {"prompt": "x", "image": "data:image/png;base64," + "A" * 1_500_000},
+        "image",
+    ),
     "mask of another size": (SDXL, {"prompt": "x", "image": SMALL, "mask": MASK}, "mask"),
     "no list": ("google/nano-banana-2", {"prompt": "x", "image_input": IMAGE}, "image_input"),
     "scale": ("topazlabs/image-upscale", {"image": IMAGE, "upscale_factor": 2}, "upscale_factor"),
@@ -72,7 +97,9 @@ async def test_a_wrong_input_is_refused_and_costs_nothing(model, fields, field):
 )
 async def test_paths_and_keys(method, path, headers, status):
     async with open_simulator() as simulator, httpx2.AsyncClient() as http:
-        response = await http.request(method, simulator.base_url("replicate") + path, headers=headers)
+        response = await http.request(
+            method, simulator.base_url("replicate") + path, headers=headers
+        )
         assert response.status_code == status
 
 
@@ -117,7 +144,10 @@ async def test_a_prediction_keeps_the_published_form_and_can_be_stopped():
     form = schema("replicate", "schemas_prediction_response")
     service = Replicate(starting_share=0.0)
     body = {"version": f"{SDXL}:{'0a' * 32}", "input": {"prompt": "x"}}
-    async with open_simulator(service, latency=30) as simulator, httpx2.AsyncClient(headers=KEY) as http:
+    async with (
+        open_simulator(service, latency=30) as simulator,
+        httpx2.AsyncClient(headers=KEY) as http,
+    ):
         created = await http.post(f"{simulator.base_url('replicate')}/predictions", json=body)
         assert (created.status_code, created.json()["status"]) == (201, "starting")
         running = await http.get(created.json()["urls"]["get"])
@@ -128,7 +158,8 @@ async def test_a_prediction_keeps_the_published_form_and_can_be_stopped():
         last = await http.get(created.json()["urls"]["get"])
         assert last.json()["status"] == "canceled"
         for response in (created, running, stopped, last):
-            # The schema knows "hidden" twice, and wants it to be known once; so it is shown the number of a version.
+            # The schema knows "hidden" twice, and wants it to be known once; so
+            # it is shown the number of a version.
             jsonschema.validate({**response.json(), "version": "0a" * 32}, form)
             assert response.headers["ratelimit-remaining"] == "599"
 

@@ -28,7 +28,16 @@ from imagen import (
 from imagen._results.prices import cost_of
 from imagen.providers import stability
 from tests.providers.stability.test_requests import FIRST, JOB, MADE, WAITING, walk
-from tests.providers.stepping import CATALOG, IMAGE, IMAGE_BASE64, Walk, call, outcome, recorded, reply
+from tests.providers.stepping import (
+    CATALOG,
+    IMAGE,
+    IMAGE_BASE64,
+    Walk,
+    call,
+    outcome,
+    recorded,
+    reply,
+)
 from tests.providers.test_openai import bodies, mutated, statuses, wrong_fields
 
 CREATIVE = imagen.Enhance(image=b"", prompt="a cat")
@@ -47,7 +56,7 @@ def answer(body: object, status: int = 200, **headers: str) -> HttpResponse:
 IN_JSON = answer({"image": IMAGE_BASE64, "finish_reason": "SUCCESS", "seed": 7})
 
 
-# --- images -------------------------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("response", [MADE, IN_JSON], ids=["bytes", "json"])
@@ -70,7 +79,11 @@ def test_nor_does_one_in_json(seed):
 
 
 BLURRED = (
-    HttpResponse(status=200, headers={"content-type": "image/png", "finish-reason": "CONTENT_FILTERED"}, body=IMAGE),
+    HttpResponse(
+        status=200,
+        headers={"content-type": "image/png", "finish-reason": "CONTENT_FILTERED"},
+        body=IMAGE,
+    ),
     answer({"image": IMAGE_BASE64, "finish_reason": "CONTENT_FILTERED", "seed": 7}),
 )
 
@@ -82,15 +95,20 @@ def test_a_blurred_image_is_withheld_with_its_cost(response, charges, usd):
     (withheld,) = result.images
     assert isinstance(withheld, WithheldImage)
     assert "CONTENT_FILTERED" in withheld.reason
-    assert str(cost_of(CATALOG.find("stable-image-core"), imagen.Generate(prompt="x"), result).usd) == usd
+    assert (
+        str(cost_of(CATALOG.find("stable-image-core"), imagen.Generate(prompt="x"), result).usd)
+        == usd
+    )
 
 
-@pytest.mark.parametrize("body", [{"finish_reason": "SUCCESS"}, {"image": None}, {"image": 7}, {"image": "*"}], ids=str)
+@pytest.mark.parametrize(
+    "body", [{"finish_reason": "SUCCESS"}, {"image": None}, {"image": 7}, {"image": "*"}], ids=str
+)
 def test_json_without_an_image_was_paid(body):
     assert walk("stable-image-core", answer(body)).fail().billed == "yes"
 
 
-# --- jobs -----------------------------------------------------------------------------------------------------------
+# --- jobs ---------------------------------------------------------------------
 
 
 def test_a_job_is_asked_for_at_the_pace_of_the_settings():
@@ -138,15 +156,25 @@ def problem(name: str, *errors: str, **more: object) -> dict[str, object]:
     return {"id": "abc", "name": name, "errors": list(errors or ("It is wrong.",)), **more}
 
 
-FLAGGED = problem("content_moderation", "Your request was flagged, was denied and you were not charged.")
+FLAGGED = problem(
+    "content_moderation", "Your request was flagged, was denied and you were not charged."
+)
 
 
 @pytest.mark.parametrize(
     ("status", "body", "expected"),
     [
-        (404, problem("generation_not_found"), (ProviderError, "API_ERROR", False, "unknown", None)),
+        (
+            404,
+            problem("generation_not_found"),
+            (ProviderError, "API_ERROR", False, "unknown", None),
+        ),
         (403, FLAGGED, (ContentFilterError, "CONTENT_FILTER", False, "no", None)),
-        (403, problem("content_moderation"), (ContentFilterError, "CONTENT_FILTER", False, "unknown", None)),
+        (
+            403,
+            problem("content_moderation"),
+            (ContentFilterError, "CONTENT_FILTER", False, "unknown", None),
+        ),
         (401, problem("unauthorized"), (ProviderError, "API_ERROR", False, "unknown", None)),
         (418, b"", (ProviderError, "API_ERROR", False, "unknown", None)),
     ],
@@ -155,7 +183,7 @@ def test_a_job_that_was_taken_may_be_billed_whatever_comes_then(status, body, ex
     assert outcome(job(TAKEN, WAITING, reply(body, status)).fail()) == expected
 
 
-# --- errors ---------------------------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------
 
 BAD_FIELD = (InvalidRequestError, "API_ERROR", False, "no", None)
 BAD_PROMPT = (InvalidRequestError, "INVALID_PROMPT", False, "no", None)
@@ -167,8 +195,12 @@ BUSY = (RateLimitError, "RATE_LIMIT", True, "no", 60.0)
 OUTAGE = (ProviderError, "API_ERROR", True, "unknown", None)
 FAILED = (ProviderError, "API_ERROR", True, "no", None)
 ERRORS = [
-    pytest.param(400, problem("bad_request", "cfg_scale: must be at most 10"), BAD_FIELD, id="400 field"),
-    pytest.param(400, problem("bad_request", "prompt: cannot be empty"), BAD_PROMPT, id="400 prompt"),
+    pytest.param(
+        400, problem("bad_request", "cfg_scale: must be at most 10"), BAD_FIELD, id="400 field"
+    ),
+    pytest.param(
+        400, problem("bad_request", "prompt: cannot be empty"), BAD_PROMPT, id="400 prompt"
+    ),
     pytest.param(400, problem("bad_request", "image: too many pixels"), BAD_PROMPT, id="400 image"),
     pytest.param(401, problem("unauthorized"), NO_ENTRY, id="401"),
     pytest.param(401, {"message": "Unauthorized"}, NO_ENTRY, id="401 proxy"),
@@ -204,7 +236,9 @@ def test_what_the_service_says_is_told():
     error = walk("stable-image-core", reply(problem("bad_request", "a: b", "c: d"), 400)).fail()
     assert error.message == "Stability AI does not take this request. a: b c: d."
     assert error.details["name"] == "bad_request"
-    older = reply({"id": "x", "name": "unauthorized", "message": "missing authorization header"}, 401)
+    older = reply(
+        {"id": "x", "name": "unauthorized", "message": "missing authorization header"}, 401
+    )
     assert "missing authorization header" in walk("stable-image-core", older).fail().message
 
 
@@ -216,7 +250,7 @@ def test_recorded_errors_have_their_class(case, expected):
     assert response["body"]["errors"][0].rstrip(".") in error.message
 
 
-# --- anything at all ------------------------------------------------------------------------------------------------
+# --- anything at all ----------------------------------------------------------
 
 SAMPLES = ({"image": IMAGE_BASE64, "finish_reason": "SUCCESS", "seed": 7}, {"id": JOB}, FLAGGED)
 content_types = st.sampled_from(
@@ -224,13 +258,18 @@ content_types = st.sampled_from(
 )
 headers = st.fixed_dictionaries(
     {"content-type": content_types},
-    optional={"finish-reason": st.text(max_size=20) | st.just("CONTENT_FILTERED"), "seed": st.text(max_size=20)},
+    optional={
+        "finish-reason": st.text(max_size=20) | st.just("CONTENT_FILTERED"),
+        "seed": st.text(max_size=20),
+    },
 )
 replies = st.builds(
     HttpResponse,
     status=statuses | st.just(202),
     headers=headers,
-    body=bodies | wrong_fields(SAMPLES) | mutated(tuple(json.dumps(sample).encode() for sample in SAMPLES)),
+    body=bodies
+    | wrong_fields(SAMPLES)
+    | mutated(tuple(json.dumps(sample).encode() for sample in SAMPLES)),
 )
 
 

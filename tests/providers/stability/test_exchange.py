@@ -45,7 +45,9 @@ OPTIONS = {
 
 
 @asynccontextmanager
-async def open_client(home: Path, simulator: Simulator, **settings: Any) -> AsyncIterator[imagen.Client]:
+async def open_client(
+    home: Path, simulator: Simulator, **settings: Any
+) -> AsyncIterator[imagen.Client]:
     loaded = imagen.load_settings(
         {
             "STABILITY_BASE_URL": simulator.base_url("stability"),
@@ -55,7 +57,9 @@ async def open_client(home: Path, simulator: Simulator, **settings: Any) -> Asyn
     )
     own = {**loaded.access["stability"].settings, "poll_seconds": 0.01, **settings}
     access = msgspec.structs.replace(loaded.access["stability"], settings=own)
-    loaded = msgspec.structs.replace(loaded, retry=RETRY, access={**loaded.access, "stability": access})
+    loaded = msgspec.structs.replace(
+        loaded, retry=RETRY, access={**loaded.access, "stability": access}
+    )
     async with imagen.open_client(loaded, library=None) as client:
         yield client
 
@@ -91,7 +95,9 @@ def request_for(model: imagen.Model, operation: imagen.Operation, **more: Any) -
             references = (IMAGE,) * model.capabilities.inputs.max_references
             return imagen.Generate(references=references, **fields)
         case "edit":
-            return imagen.Edit(images=(IMAGE,), mask=MASK if model.capabilities.mask else None, **fields)
+            return imagen.Edit(
+                images=(IMAGE,), mask=MASK if model.capabilities.mask else None, **fields
+            )
         case "vary":
             return imagen.Vary(image=IMAGE, **fields)
         case "enhance":
@@ -115,7 +121,10 @@ async def test_the_service_takes_everything_that_the_catalog_offers(tmp_path, mo
         asks += [{"aspect_ratio": ratio} for ratio in can.aspect_ratios[::4]]
     asks += [{"style": style} for style in can.styles[::8]]
     asks += [{"output_format": name} for name in can.output_formats]
-    asks += [{"guidance": edge} for edge in ((can.guidance.low, can.guidance.high) if can.guidance else ())]
+    asks += [
+        {"guidance": edge}
+        for edge in ((can.guidance.low, can.guidance.high) if can.guidance else ())
+    ]
     asks += [{"seed": 7}] if can.seed else []
     asks += [{"negative_prompt": "dogs"}] if can.negative_prompt else []
     asks += [{"strength": 0.25}] if can.strength and operation in ("vary", "restyle") else []
@@ -173,7 +182,9 @@ async def test_outpainting_adds_what_was_asked_for(tmp_path):
         assert drawn.size == (192, 96)
         assert near(drawn.getpixel((100, 10)), TEAL)
         assert not near(drawn.getpixel((10, 10)), TEAL)
-        with pytest.raises(imagen.InvalidRequestError, match="at least one of left, right, up, down"):
+        with pytest.raises(
+            imagen.InvalidRequestError, match="at least one of left, right, up, down"
+        ):
             await client.edit("", IMAGE, model=model, options={"creativity": 0.3})
         assert len(simulator.received) == 1
 
@@ -183,7 +194,11 @@ async def test_a_removed_background_is_transparent(tmp_path):
         image = await client.edit("cut it out", IMAGE, model="stability/remove-background")
         assert opened(image).getpixel((0, 0))[3] == 0
         (adjustment,) = image.adjustments
-        assert (adjustment.field, adjustment.asked, adjustment.sent) == ("prompt", "cut it out", None)
+        assert (adjustment.field, adjustment.asked, adjustment.sent) == (
+            "prompt",
+            "cut it out",
+            None,
+        )
         with pytest.raises(imagen.InvalidRequestError, match="takes no prompt"):
             await client.edit("cut it out", IMAGE, model="stability/remove-background", strict=True)
         assert len(simulator.received) == 1
@@ -199,11 +214,17 @@ async def test_a_fast_enhancement_has_four_times_the_sides(tmp_path):
 @pytest.mark.parametrize(("strength", "changed"), [(0.0, False), (1.0, True)])
 async def test_the_strength_of_a_variation_is_how_far_it_goes(tmp_path, strength, changed):
     async with open_simulator() as simulator, open_client(tmp_path, simulator) as client:
-        image = await client.vary(IMAGE, prompt="a lake", strength=strength, aspect_ratio="1:1", model="sd3.5-large")
+        image = await client.vary(
+            IMAGE, prompt="a lake", strength=strength, aspect_ratio="1:1", model="sd3.5-large"
+        )
         assert near(opened(image).getpixel((50, 50)), TEAL) is not changed
         assert [change.field for change in image.adjustments] == ["aspect_ratio"]
         fields, files = parse_form(simulator.received[0].headers, simulator.received[0].body)
-        assert (fields["mode"], fields["model"], list(files)) == (["image-to-image"], ["sd3.5-large"], ["image"])
+        assert (fields["mode"], fields["model"], list(files)) == (
+            ["image-to-image"],
+            ["sd3.5-large"],
+            ["image"],
+        )
 
 
 async def test_a_restyle_takes_the_look_of_the_reference(tmp_path):
@@ -223,13 +244,16 @@ async def test_a_new_background_may_be_a_second_image(tmp_path):
         await books_agree(client, simulator)
 
 
-# --- jobs -----------------------------------------------------------------------------------------------------------
+# --- jobs ---------------------------------------------------------------------
 
 CREATIVE = imagen.Enhance(image=IMAGE, prompt="a lake", model="stability/upscale-creative")
 
 
 async def test_a_job_is_polled_until_it_is_there(tmp_path):
-    async with open_simulator(latency=0.05) as simulator, open_client(tmp_path, simulator) as client:
+    async with (
+        open_simulator(latency=0.05) as simulator,
+        open_client(tmp_path, simulator) as client,
+    ):
         image = await client.generate(CREATIVE)
         assert image.width > 1000
         kinds = [received.kind for received in simulator.received]
@@ -241,7 +265,10 @@ async def test_a_job_is_polled_until_it_is_there(tmp_path):
 
 async def test_trouble_while_polling_does_not_lose_the_image(tmp_path):
     trouble = [RateLimited(), Reset(), Overloaded(), HtmlError(), ServerError(), ServerError()]
-    async with open_simulator(poll_faults=trouble) as simulator, open_client(tmp_path, simulator) as client:
+    async with (
+        open_simulator(poll_faults=trouble) as simulator,
+        open_client(tmp_path, simulator) as client,
+    ):
         await client.generate(CREATIVE)
         assert len(simulator.received) == 1 + len(trouble) + 1
         assert len(simulator.bills) == 1
@@ -249,7 +276,10 @@ async def test_trouble_while_polling_does_not_lose_the_image(tmp_path):
 
 
 async def test_a_job_that_fails_late_may_be_billed(tmp_path):
-    async with open_simulator(faults=JobFails()) as simulator, open_client(tmp_path, simulator) as client:
+    async with (
+        open_simulator(faults=JobFails()) as simulator,
+        open_client(tmp_path, simulator) as client,
+    ):
         with pytest.raises(imagen.ProviderError, match="took the job") as caught:
             await client.generate(CREATIVE)
         assert caught.value.billed == "unknown"
@@ -257,10 +287,12 @@ async def test_a_job_that_fails_late_may_be_billed(tmp_path):
         assert (await client.spending()).unknown_usd >= simulator.billed_usd
 
 
-# --- faults ---------------------------------------------------------------------------------------------------------
+# --- faults -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("request_", [imagen.Generate(prompt="a cat"), CREATIVE], ids=["at once", "job"])
+@pytest.mark.parametrize(
+    "request_", [imagen.Generate(prompt="a cat"), CREATIVE], ids=["at once", "job"]
+)
 @pytest.mark.parametrize("charges", [True, False])
 async def test_a_blurred_image_is_withheld_with_its_cost(tmp_path, request_, charges):
     async with (
@@ -275,7 +307,10 @@ async def test_a_blurred_image_is_withheld_with_its_cost(tmp_path, request_, cha
 
 @pytest.mark.parametrize("fault", [Overloaded(), ServerError()], ids=repr)
 async def test_a_call_that_failed_is_not_charged_and_sent_again(tmp_path, fault):
-    async with open_simulator(faults=[fault]) as simulator, open_client(tmp_path, simulator) as client:
+    async with (
+        open_simulator(faults=[fault]) as simulator,
+        open_client(tmp_path, simulator) as client,
+    ):
         await client.generate("a cat")
         assert len(simulator.received) == 2
         await books_agree(client, simulator)
@@ -292,7 +327,10 @@ async def test_a_call_that_failed_is_not_charged_and_sent_again(tmp_path, fault)
     ids=repr,
 )
 async def test_a_refusal_costs_nothing(tmp_path, fault, expected):
-    async with open_simulator(faults=fault) as simulator, open_client(tmp_path, simulator) as client:
+    async with (
+        open_simulator(faults=fault) as simulator,
+        open_client(tmp_path, simulator) as client,
+    ):
         with pytest.raises(expected) as caught:
             await client.generate("a cat")
         assert caught.value.billed == "no"
@@ -312,7 +350,10 @@ async def test_a_lost_answer_is_unknown(tmp_path):
 
 
 async def test_a_web_page_in_place_of_an_image_was_paid(tmp_path):
-    async with open_simulator(faults=WrongMedia()) as simulator, open_client(tmp_path, simulator) as client:
+    async with (
+        open_simulator(faults=WrongMedia()) as simulator,
+        open_client(tmp_path, simulator) as client,
+    ):
         with pytest.raises(imagen.ProviderError):
             await client.generate("a cat")
         assert (await client.spending()).settled_usd == simulator.billed_usd > 0

@@ -10,13 +10,33 @@ import pytest
 from PIL import Image as PillowImage
 
 import imagen
-from imagen import Compute, GeneratedImage, GeneratedImages, HttpRequest, HttpResponse, JobAccepted, Progress, Wait
+from imagen import (
+    Compute,
+    GeneratedImage,
+    GeneratedImages,
+    HttpRequest,
+    HttpResponse,
+    JobAccepted,
+    Progress,
+    Wait,
+)
 from imagen.providers import stability
 from imagen.testing.simulator._core.forms import FilePart, parse_form
-from tests.providers.stepping import CATALOG, IMAGE, Walk, call, input_image, mask_image, reply, schema
+from tests.providers.stepping import (
+    CATALOG,
+    IMAGE,
+    Walk,
+    call,
+    input_image,
+    mask_image,
+    reply,
+    schema,
+)
 
 MADE = HttpResponse(
-    status=200, headers={"content-type": "image/png", "finish-reason": "SUCCESS", "seed": "7"}, body=IMAGE
+    status=200,
+    headers={"content-type": "image/png", "finish-reason": "SUCCESS", "seed": "7"},
+    body=IMAGE,
 )
 FIRST, SECOND = input_image(color="red"), input_image(color="blue", format="JPEG")
 
@@ -28,7 +48,9 @@ def walk(model: str = "stable-image-core", *responses: HttpResponse, **fields: A
 def form(request: HttpRequest) -> tuple[dict[str, str], dict[str, FilePart]]:
     texts, files = parse_form(dict(request.headers), request.body)
     assert all(len(values) == 1 for values in (*texts.values(), *files.values()))
-    return {name: values[0] for name, values in texts.items()}, {name: parts[0] for name, parts in files.items()}
+    return {name: values[0] for name, values in texts.items()}, {
+        name: parts[0] for name, parts in files.items()
+    }
 
 
 def sent(model: str, **fields: Any) -> tuple[str, dict[str, str], dict[str, FilePart]]:
@@ -47,7 +69,7 @@ def edit(prompt: str = "a hat", **more: Any) -> imagen.Edit:
     return imagen.Edit(prompt=prompt, images=(b"",), **more)
 
 
-# --- generation -----------------------------------------------------------------------------------------------------
+# --- generation ---------------------------------------------------------------
 
 
 def test_a_generation_is_one_form_with_an_empty_file_and_asks_for_bytes():
@@ -106,11 +128,13 @@ def test_a_style_needs_its_reference():
     assert not walked.requests
 
 
-# --- edits ----------------------------------------------------------------------------------------------------------
+# --- edits --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("model", "prompt"), [("stability/inpaint", {"prompt": "a hat"}), ("stability/erase", {})], ids=str
+    ("model", "prompt"),
+    [("stability/inpaint", {"prompt": "a hat"}), ("stability/erase", {})],
+    ids=str,
 )
 def test_a_mask_is_white_where_the_image_changes(model, prompt):
     request = edit(prompt.get("prompt", ""), mask=b"", options={"grow_mask": 9})
@@ -127,10 +151,26 @@ def test_a_mask_is_white_where_the_image_changes(model, prompt):
 @pytest.mark.parametrize(
     ("model", "options", "texts"),
     [
-        ("stability/outpaint", {"left": 100, "up": 0}, {"prompt": "a hat", "left": "100", "up": "0"}),
-        ("stability/search-and-replace", {"search_prompt": "dog"}, {"prompt": "a hat", "search_prompt": "dog"}),
-        ("stability/search-and-recolor", {"select_prompt": "dog"}, {"prompt": "a hat", "select_prompt": "dog"}),
-        ("stability/sketch", {"control_strength": 0.5}, {"prompt": "a hat", "control_strength": "0.5"}),
+        (
+            "stability/outpaint",
+            {"left": 100, "up": 0},
+            {"prompt": "a hat", "left": "100", "up": "0"},
+        ),
+        (
+            "stability/search-and-replace",
+            {"search_prompt": "dog"},
+            {"prompt": "a hat", "search_prompt": "dog"},
+        ),
+        (
+            "stability/search-and-recolor",
+            {"select_prompt": "dog"},
+            {"prompt": "a hat", "select_prompt": "dog"},
+        ),
+        (
+            "stability/sketch",
+            {"control_strength": 0.5},
+            {"prompt": "a hat", "control_strength": "0.5"},
+        ),
         ("stability/structure", {}, {"prompt": "a hat"}),
         ("stability/remove-background", {}, {}),
     ],
@@ -156,7 +196,9 @@ def test_a_search_needs_its_words(model):
 
 
 def test_a_prompt_that_is_not_taken_is_left_out_and_reported():
-    walked = walk("stability/erase", request=edit("the dog", mask=b""), images=(FIRST,), mask=mask_image())
+    walked = walk(
+        "stability/erase", request=edit("the dog", mask=b""), images=(FIRST,), mask=mask_image()
+    )
     (adjustment,) = walked.run().adjustments
     assert (adjustment.field, adjustment.asked, adjustment.sent) == ("prompt", "the dog", None)
 
@@ -167,7 +209,9 @@ WAITING = reply({"id": JOB, "status": "in-progress"}, 202)
 
 def test_a_relit_subject_has_its_own_field_names_and_is_waited_for():
     model = "stability/replace-background-and-relight"
-    request = imagen.Edit(prompt="a beach", images=(b"", b""), options={"light_source_direction": "left"}, seed=3)
+    request = imagen.Edit(
+        prompt="a beach", images=(b"", b""), options={"light_source_direction": "left"}, seed=3
+    )
     walked = walk(model, reply({"id": JOB}), WAITING, MADE, request=request, images=(FIRST, SECOND))
     assert walked.run().images == (GeneratedImage(data=IMAGE, seed=7),)
     texts, files = form(walked.requests[0])
@@ -176,7 +220,9 @@ def test_a_relit_subject_has_its_own_field_names_and_is_waited_for():
         "subject_image": part(FIRST, "subject_image"),
         "background_reference": part(SECOND, "background_reference"),
     }
-    poll = HttpRequest(method="GET", url=f"v2beta/results/{JOB}", headers={"accept": "*/*"}, repeatable=True)
+    poll = HttpRequest(
+        method="GET", url=f"v2beta/results/{JOB}", headers={"accept": "*/*"}, repeatable=True
+    )
     assert walked.steps[1:] == [
         JobAccepted(job_id=JOB, poll_url=f"v2beta/results/{JOB}"),
         Wait(seconds=10.0, job_id=JOB),
@@ -187,15 +233,27 @@ def test_a_relit_subject_has_its_own_field_names_and_is_waited_for():
     ]
 
 
-# --- the other operations -------------------------------------------------------------------------------------------
+# --- the other operations -----------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("model", "strength", "expected"),
     [
-        ("sd3.5-medium", None, {"model": "sd3.5-medium", "mode": "image-to-image", "strength": "0.7"}),
-        ("sd3.5-medium", 0.25, {"model": "sd3.5-medium", "mode": "image-to-image", "strength": "0.25"}),
-        ("sd3.5-flash", None, {"model": "sd3.5-flash", "mode": "image-to-image", "strength": "0.95"}),
+        (
+            "sd3.5-medium",
+            None,
+            {"model": "sd3.5-medium", "mode": "image-to-image", "strength": "0.7"},
+        ),
+        (
+            "sd3.5-medium",
+            0.25,
+            {"model": "sd3.5-medium", "mode": "image-to-image", "strength": "0.25"},
+        ),
+        (
+            "sd3.5-flash",
+            None,
+            {"model": "sd3.5-flash", "mode": "image-to-image", "strength": "0.95"},
+        ),
         ("stable-image-ultra", 0.0, {"strength": "0.0"}),
     ],
 )
@@ -215,7 +273,9 @@ def test_a_variation_keeps_the_ratio_of_its_image_where_the_service_takes_none()
     assert "aspect_ratio" not in form(walked.requests[0])[0]
     assert sent("stable-image-ultra", request=request, images=(FIRST,))[1]["aspect_ratio"] == "16:9"
     strict = imagen.Vary(image=b"", prompt="a cat", aspect_ratio="16:9", strict=True)
-    assert isinstance(walk("sd3.5-large", request=strict, images=(FIRST,)).fail(), imagen.InvalidRequestError)
+    assert isinstance(
+        walk("sd3.5-large", request=strict, images=(FIRST,)).fail(), imagen.InvalidRequestError
+    )
 
 
 @pytest.mark.parametrize(
@@ -251,15 +311,20 @@ def test_what_needs_a_prompt_says_so_before_anything_is_sent(model, request_):
 @pytest.mark.parametrize(("strength", "more"), [(None, {}), (0.5, {"style_strength": "0.5"})])
 def test_a_style_transfer_names_both_images(strength, more):
     request = imagen.Restyle(image=b"", reference=b"", strength=strength)
-    path, texts, files = sent("stability/style-transfer", request=request, images=(FIRST,), references=(SECOND,))
+    path, texts, files = sent(
+        "stability/style-transfer", request=request, images=(FIRST,), references=(SECOND,)
+    )
     assert (path, texts) == ("control/style-transfer", more)
-    assert files == {"init_image": part(FIRST, "init_image"), "style_image": part(SECOND, "style_image")}
+    assert files == {
+        "init_image": part(FIRST, "init_image"),
+        "style_image": part(SECOND, "style_image"),
+    }
 
 
-# --- the published schemas ------------------------------------------------------------------------------------------
+# --- the published schemas ----------------------------------------------------
 
-# Left out: style-transfer and the fourth Stable Diffusion, which are newer than the schemas, and relight, whose image is
-# called `subject_image` by now.
+# Left out: style-transfer and the fourth Stable Diffusion, which are newer than
+# the schemas, and relight, whose image is called `subject_image` by now.
 SCHEMAS = [
     ("stable-image-core", "stability-generate", "GenerateCoreRequest"),
     ("stable-image-ultra", "stability-generate", "GenerateUltraRequest"),
@@ -312,7 +377,9 @@ def test_forms_keep_the_published_schema(model, spec, name):
                 "output_format": can.output_formats[-1],
                 "options": OPTIONS.get(model, {}),
             }
-            walked = walk(model, request=shaped(operation, can, fields), **images_for(operation, can))
+            walked = walk(
+                model, request=shaped(operation, can, fields), **images_for(operation, can)
+            )
             walked.run()
             values = as_object(*form(walked.requests[0]))
             jsonschema.Draft202012Validator(described).validate(values)
@@ -323,7 +390,9 @@ def shaped(operation: str, can: imagen.Capabilities, fields: dict[str, Any]) -> 
     match operation:
         case "generate":
             references = (b"",) * can.inputs.max_references
-            return imagen.Generate(references=references, aspect_ratio="9:21", guidance=7.5, **fields)
+            return imagen.Generate(
+                references=references, aspect_ratio="9:21", guidance=7.5, **fields
+            )
         case "edit":
             return imagen.Edit(images=(b"",), mask=b"" if can.mask else None, **fields)
         case "vary":

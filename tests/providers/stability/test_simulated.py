@@ -1,4 +1,6 @@
-"""The simulated service and its reader of forms: what they refuse, which a wrong client would have sent."""
+"""The simulated service and its reader of forms: what they refuse, which a
+wrong client would have sent.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,13 @@ TYPE = {"content-type": "multipart/form-data; boundary=xyz"}
 
 
 def test_a_form_is_read_as_it_was_written():
-    files = [FormFile("image", b"\r\n--\x00\r\n", "image/png", "a.png"), FormFile("image", b"", "image/webp", "b")]
-    request = form_request("x", [("prompt", "ü\r\n--z"), ("n", 2), ("n", True), ("left_out", None)], files)
+    files = [
+        FormFile("image", b"\r\n--\x00\r\n", "image/png", "a.png"),
+        FormFile("image", b"", "image/webp", "b"),
+    ]
+    request = form_request(
+        "x", [("prompt", "ü\r\n--z"), ("n", 2), ("n", True), ("left_out", None)], files
+    )
     texts, parts = parse_form(dict(request.headers), request.body)
     assert texts == {"prompt": ["ü\r\n--z"], "n": ["2", "true"]}
     assert parts == {
@@ -49,21 +56,34 @@ GOOD = b'--xyz\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--xyz--\r
     ],
 )
 def test_what_is_no_form_is_refused(headers, body):
-    assert parse_form({"content-type": 'multipart/form-data; boundary="xyz"'}, GOOD) == ({"a": ["1"]}, {})
+    assert parse_form({"content-type": 'multipart/form-data; boundary="xyz"'}, GOOD) == (
+        {"a": ["1"]},
+        {},
+    )
     with pytest.raises(FormError):
         parse_form(headers, body)
 
 
-def edit(model: str, *, mask: bytes | None = None, image: bytes = SOURCE, **options: Any) -> imagen.Edit:
-    return imagen.Edit(prompt="a cat", images=(image,), mask=mask, model=f"stability/{model}", options=options)
+def edit(
+    model: str, *, mask: bytes | None = None, image: bytes = SOURCE, **options: Any
+) -> imagen.Edit:
+    return imagen.Edit(
+        prompt="a cat", images=(image,), mask=mask, model=f"stability/{model}", options=options
+    )
 
 
 @pytest.mark.parametrize(
     ("request_", "said"),
     [
         (imagen.Generate(prompt="a cat", options={"n": 2}), "n: is not known"),
-        (imagen.Generate(prompt="a cat", options={"strength": 0.5}, model="stable-image-ultra"), "strength"),
-        (imagen.Generate(prompt="a cat", options={"cfg_scale": 11}, model="sd3.5-large"), "cfg_scale"),
+        (
+            imagen.Generate(prompt="a cat", options={"strength": 0.5}, model="stable-image-ultra"),
+            "strength",
+        ),
+        (
+            imagen.Generate(prompt="a cat", options={"cfg_scale": 11}, model="sd3.5-large"),
+            "cfg_scale",
+        ),
         (imagen.Generate(prompt="a cat", options={"aspect_ratio": "3:1"}), "aspect_ratio"),
         (imagen.Generate(prompt="a cat", seed=2**32), "seed"),
         (imagen.Generate(prompt="a cat", options={"output_format": "gif"}), "output_format"),
@@ -71,7 +91,10 @@ def edit(model: str, *, mask: bytes | None = None, image: bytes = SOURCE, **opti
         (edit("erase", mask=MASK, prompt_strength=1), "prompt_strength"),
         (edit("outpaint", left=2001), "left"),
         (edit("remove-background", output_format="jpeg"), "output_format"),
-        (edit("replace-background-and-relight", light_source_direction="north"), "light_source_direction"),
+        (
+            edit("replace-background-and-relight", light_source_direction="north"),
+            "light_source_direction",
+        ),
     ],
 )
 async def test_the_service_refuses_what_it_does_not_know(tmp_path, request_, said):
@@ -101,14 +124,19 @@ async def test_images_that_do_not_suit_are_refused_by_both_sides(tmp_path, model
         assert not simulator.received
 
 
-# --- asked without the adapter --------------------------------------------------------------------------------------
+# --- asked without the adapter ------------------------------------------------
 
 IMAGE = FormFile("image", SOURCE, "image/png", "image.png")
 NONE = FormFile("none", b"", "application/octet-stream", "none")
 
 
 async def post(
-    simulator: Simulator, path: str, fields: dict[str, object], *files: FormFile, accept: str = "image/*", key: str = ""
+    simulator: Simulator,
+    path: str,
+    fields: dict[str, object],
+    *files: FormFile,
+    accept: str = "image/*",
+    key: str = "",
 ) -> httpx2.Response:
     form = form_request("", fields.items(), files or [NONE])
     headers = {**form.headers, "accept": accept, "authorization": f"Bearer {key or simulator.key}"}
@@ -128,15 +156,33 @@ CAT = {"prompt": "a cat"}
         ("generate/core", {"prompt": "chat échaudé"}, (), 422, "invalid_language"),
         ("generate/core", CAT, (IMAGE,), 400, "bad_request"),
         ("generate/core", {**CAT, "seed": "seven"}, (), 400, "bad_request"),
-        ("generate/core", CAT, (FormFile("x", b"x" * (10 << 20), "image/png", "x"),), 413, "payload_too_large"),
+        (
+            "generate/core",
+            CAT,
+            (FormFile("x", b"x" * (10 << 20), "image/png", "x"),),
+            413,
+            "payload_too_large",
+        ),
         ("generate/sd3", {**CAT, "strength": 0.5}, (IMAGE,), 400, "bad_request"),
-        ("generate/sd3", {**CAT, "strength": 0.5, "mode": "text-to-image"}, (IMAGE,), 400, "bad_request"),
+        (
+            "generate/sd3",
+            {**CAT, "strength": 0.5, "mode": "text-to-image"},
+            (IMAGE,),
+            400,
+            "bad_request",
+        ),
         ("generate/sd3", {**CAT, "mode": "image-to-image"}, (IMAGE,), 400, "bad_request"),
         ("edit/erase", {}, (), 400, "bad_request"),
         ("edit/erase", {}, (IMAGE, IMAGE), 400, "bad_request"),
         ("edit/erase", {}, (FormFile("image", b"GIF89a", "image/png", "x"),), 400, "bad_request"),
         ("edit/outpaint", {"left": 0}, (IMAGE,), 400, "bad_request"),
-        ("edit/replace-background-and-relight", {}, (IMAGE._replace(name="subject_image"),), 400, "bad_request"),
+        (
+            "edit/replace-background-and-relight",
+            {},
+            (IMAGE._replace(name="subject_image"),),
+            400,
+            "bad_request",
+        ),
         ("edit/nothing", {}, (), 404, "not_found"),
     ],
 )
@@ -150,7 +196,9 @@ async def test_a_wrong_form_is_refused_by_its_name(path, fields, files, status, 
 async def test_a_ratio_does_not_go_with_a_variation():
     fields = {**CAT, "strength": 0.5, "mode": "image-to-image"}
     async with open_simulator() as simulator:
-        assert (await post(simulator, "generate/sd3", {**fields, "aspect_ratio": "1:1"}, IMAGE)).status_code == 400
+        assert (
+            await post(simulator, "generate/sd3", {**fields, "aspect_ratio": "1:1"}, IMAGE)
+        ).status_code == 400
         assert (await post(simulator, "generate/sd3", fields, IMAGE)).status_code == 200
 
 
@@ -163,7 +211,9 @@ async def test_the_key_and_the_accept_header_are_looked_at():
 
 async def test_json_holds_the_same_as_bytes():
     async with open_simulator() as simulator:
-        response = await post(simulator, "generate/core", {**CAT, "seed": 7}, accept="application/json")
+        response = await post(
+            simulator, "generate/core", {**CAT, "seed": 7}, accept="application/json"
+        )
         assert response.headers["content-type"] == "application/json; type=image/png"
         answer = response.json()
         assert (answer["finish_reason"], answer["seed"]) == ("SUCCESS", 7)
@@ -176,7 +226,9 @@ async def test_a_result_is_there_for_its_id_alone():
         assert len(started.json()["id"]) == 64
         headers = {"authorization": f"Bearer {simulator.key}", "accept": "application/json"}
         results = f"{simulator.base_url('stability')}/v2beta/results"
-        assert (await http.get(f"{results}/{started.json()['id']}", headers=headers)).json()["image"]
+        assert (await http.get(f"{results}/{started.json()['id']}", headers=headers)).json()[
+            "image"
+        ]
         missing = await http.get(f"{results}/{'0' * 64}", headers=headers)
         assert (missing.status_code, missing.json()["name"]) == (404, "generation_not_found")
 

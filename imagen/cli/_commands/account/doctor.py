@@ -17,7 +17,9 @@ __all__ = ["run_doctor"]
 
 
 async def run_doctor(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Asks every provider that is set up, all at once. Status 0 even if some are not: a key that is not there is no fault."""
+    """Asks every provider that is set up, all at once. Status 0 even if some
+    are not: a key that is not there is no fault.
+    """
     async with open_client() as client:
         statuses = await _probe_all(client)
         free = await trio.to_thread.run_sync(shutil.disk_usage, client.settings.home)
@@ -50,14 +52,18 @@ async def _probe_all(client: Client) -> list[ProviderStatus]:
     return [statuses[name] for name in client.settings.access]
 
 
-def _print_report(report: dict[str, object], statuses: list[ProviderStatus], console: Console) -> None:
+def _print_report(
+    report: dict[str, object], statuses: list[ProviderStatus], console: Console
+) -> None:
     free = report["free_bytes"]
     assert isinstance(free, int)
     console.say(f"imagen {report['imagen']} on Python {report['python']}")
     console.say(f"home     {report['home']}, {free >> 30} GiB free")
     console.say(f"default  {report['default_model']}")
     console.say(
-        "mcp      installed" if report["mcp"] else 'mcp      missing: pip install "imagen-trio[mcp]" for imagen-mcp'
+        "mcp      installed"
+        if report["mcp"]
+        else 'mcp      missing: pip install "imagen-trio[mcp]" for imagen-mcp'
     )
     console.say("")
     for status in statuses:

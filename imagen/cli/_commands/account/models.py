@@ -25,7 +25,8 @@ async def run_models(options: argparse.Namespace, console: Console) -> ExitStatu
         models = [
             model
             for model in client.catalog
-            if (options.all or model.lifecycle.state(today) != "retired") and _is_asked_for(model, options)
+            if (options.all or model.lifecycle.state(today) != "retired")
+            and _is_asked_for(model, options)
         ]
         if console.json:
             for model in models:
@@ -34,7 +35,10 @@ async def run_models(options: argparse.Namespace, console: Console) -> ExitStatu
         rows = [_model_row(model, client, today, default) for model in models]
         console.table(rows, ("", "MODEL", "PROVIDER", "DOES", "PRICE", "STATE", "KEY"))
         console.say("")
-        console.say("* is the default. A price is per image in US dollars; ? means that nobody published one.")
+        console.say(
+            "* is the default. A price is per image in US dollars; ? means that nobody published"
+            " one."
+        )
         console.say("DOES: Generate, Edit, Vary, eNhance, Restyle.")
     return ExitStatus.DONE
 
@@ -51,13 +55,20 @@ async def _refresh(options: argparse.Namespace, client: Client, console: Console
         one
         for one in discovery.models
         if options.provider in (None, one.provider)
-        and (options.operation is None or one.model is None or options.operation in one.model.capabilities.operations)
+        and (
+            options.operation is None
+            or one.model is None
+            or options.operation in one.model.capabilities.operations
+        )
     ]
     if console.json:
         for one in found:
             console.emit(_discovered_record(one))
     else:
-        rows = [(one.wire_name, one.provider, "" if one.model is None else one.model.id, _news(one)) for one in found]
+        rows = [
+            (one.wire_name, one.provider, "" if one.model is None else one.model.id, _news(one))
+            for one in found
+        ]
         console.table(rows, ("LISTED AS", "PROVIDER", "MODEL", "NEWS"))
     for provider, reason in discovery.failures.items():
         if options.provider in (None, provider):
@@ -99,7 +110,15 @@ def _model_row(model: Model, client: Client, today: datetime.date, default: str)
         state_text = state
     marker = "*" if model.id == default else ""
     does = "".join(_LETTERS[operation] for operation in model.capabilities.operations)
-    return marker, model.id, model.provider, does, _price_text(model), state_text, _key_text(model, client)
+    return (
+        marker,
+        model.id,
+        model.provider,
+        does,
+        _price_text(model),
+        state_text,
+        _key_text(model, client),
+    )
 
 
 def _price_text(model: Model) -> str:
@@ -130,7 +149,9 @@ def _key_text(model: Model, client: Client) -> str:
     return f"set {provider.base_url_variable if access.base_url is None else ' or '.join(provider.key_variables)}"
 
 
-def _model_record(model: Model, client: Client, today: datetime.date, default: str) -> dict[str, object]:
+def _model_record(
+    model: Model, client: Client, today: datetime.date, default: str
+) -> dict[str, object]:
     record: dict[str, object] = msgspec.to_builtins(model)
     access = client.settings.access.get(model.provider)
     return {

@@ -20,7 +20,8 @@ async def run_reconcile(options: argparse.Namespace, console: Console) -> ExitSt
         return await _collect(console)
     if options.usd is None:
         raise InvalidRequestError(
-            f"Say what {options.id} did cost by the provider's account: imagen reconcile {options.id} USD, 0 where nothing."
+            f"Say what {options.id} did cost by the provider's account: imagen reconcile"
+            f" {options.id} USD, 0 where nothing."
         )
     async with open_client() as client:
         attempt = _find(options.id, await client.unknown_attempts())
@@ -43,7 +44,8 @@ async def _collect(console: Console) -> ExitStatus:
     async with open_client(on_event=hear) as client:
         if await _something_is_out(client):
             console.note(
-                "imagen: Asking the providers for what is still out. This can take minutes; Ctrl-C leaves it for later."
+                "imagen: Asking the providers for what is still out. This can take minutes; Ctrl-C"
+                " leaves it for later."
             )
         await client.collect()
         left = await client.unknown_attempts()
@@ -59,25 +61,32 @@ async def _collect(console: Console) -> ExitStatus:
 
 
 async def _something_is_out(client: Client) -> bool:
-    return client.in_flight > 0 or any(attempt.remote_id for attempt in await client.unknown_attempts())
+    return client.in_flight > 0 or any(
+        attempt.remote_id for attempt in await client.unknown_attempts()
+    )
 
 
 def _tell_image(image: Image, console: Console) -> None:
     if console.json:
         console.emit(image_record(image))
     else:
-        console.say(f"{image.path}  {image.width}x{image.height}  {usd(image.cost.usd)}  {image.model}")
+        console.say(
+            f"{image.path}  {image.width}x{image.height}  {usd(image.cost.usd)}  {image.model}"
+        )
 
 
 def _find(beginning: str, attempts: Sequence[AttemptRecord]) -> AttemptRecord:
     found = [attempt for attempt in attempts if beginning and attempt.id.startswith(beginning)]
     if not found:
         raise InvalidRequestError(
-            f"There is no attempt {beginning!r} of unknown outcome: `imagen spend --unknown` lists them."
+            f"There is no attempt {beginning!r} of unknown outcome: `imagen spend --unknown` lists"
+            " them."
         )
     if len(found) > 1:
         ids = ", ".join(attempt.id for attempt in found)
-        raise InvalidRequestError(f"{beginning!r} is the beginning of {len(found)} ids, {ids}: give more of it.")
+        raise InvalidRequestError(
+            f"{beginning!r} is the beginning of {len(found)} ids, {ids}: give more of it."
+        )
     return found[0]
 
 
@@ -85,4 +94,6 @@ def _tell_booked(attempt: AttemptRecord, amount: Decimal, console: Console) -> N
     if console.json:
         console.emit({"kind": "reconciled", "id": attempt.id, "cost_usd": money(amount)})
     else:
-        console.say(f"{attempt.id}: {attempt.model} at {attempt.provider} is booked with {usd(amount)}.")
+        console.say(
+            f"{attempt.id}: {attempt.model} at {attempt.provider} is booked with {usd(amount)}."
+        )

@@ -8,7 +8,15 @@ from typing import Literal
 
 import msgspec
 
-from .... import AttemptCounts, AttemptRecord, CacheHits, Client, Spending, SpendingGroup, open_client
+from .... import (
+    AttemptCounts,
+    AttemptRecord,
+    CacheHits,
+    Client,
+    Spending,
+    SpendingGroup,
+    open_client,
+)
 from ..._console import Console, ExitStatus, bar, usd, usd_column
 from ..._output.json_output import attempt_record, money, spending_record, when
 
@@ -17,7 +25,18 @@ __all__ = ["list_unknown", "run_spend"]
 _AMOUNTS = ("images", "settled_usd", "reserved_usd", "unknown_usd")
 _COUNTS = AttemptCounts.__struct_fields__
 _UNKNOWN_HEADER = (
-    *("id", "created_at", "provider", "model", "operation", "images", "tag", "batch_id", "reserved_usd", "cost_usd"),
+    *(
+        "id",
+        "created_at",
+        "provider",
+        "model",
+        "operation",
+        "images",
+        "tag",
+        "batch_id",
+        "reserved_usd",
+        "cost_usd",
+    ),
     *("remote_id", "message"),
 )
 _SOURCES: Mapping[Literal["reported", "computed", "estimated"], str] = {
@@ -28,8 +47,9 @@ _SOURCES: Mapping[Literal["reported", "computed", "estimated"], str] = {
 _LONGEST_BAR = 40
 _SHORTEST_BAR = 5
 _HOW_TO_RECONCILE = (
-    "They may be billed, so they count as spent. `imagen reconcile` fetches those whose job the provider still knows; look up "
-    "the others in the provider's account, and book them with `imagen reconcile ID USD`."
+    "They may be billed, so they count as spent. `imagen reconcile` fetches those whose job the"
+    " provider still knows; look up the others in the provider's account, and book them with"
+    " `imagen reconcile ID USD`."
 )
 
 
@@ -56,12 +76,17 @@ def _tell_hits(hits: CacheHits, options: argparse.Namespace, console: Console) -
     if not hits.images or options.csv:
         return
     if console.json:
-        console.emit({"kind": "cache_hits", "images": hits.images, "saved_usd": money(hits.saved_usd)})
+        console.emit(
+            {"kind": "cache_hits", "images": hits.images, "saved_usd": money(hits.saved_usd)}
+        )
     else:
-        console.say(f"cache      {hits.images} taken from the library, for which {usd(hits.saved_usd)} had been paid")
+        console.say(
+            f"cache      {hits.images} taken from the library, for which {usd(hits.saved_usd)} had"
+            " been paid"
+        )
 
 
-# --- everything together --------------------------------------------------------------------------------------------
+# --- everything together ------------------------------------------------------
 
 
 def _tell_total(spending: Spending, options: argparse.Namespace, console: Console) -> None:
@@ -83,16 +108,21 @@ def _tell_total(spending: Spending, options: argparse.Namespace, console: Consol
             if amount := spending.by_source.get(source):
                 console.say(f"           {usd(amount)} of it {words}")
         if spending.unpriced:
-            console.say(f"           beside {spending.unpriced} successful requests whose cost nobody knows")
+            console.say(
+                f"           beside {spending.unpriced} successful requests whose cost nobody knows"
+            )
         console.say(f"in flight  {usd(spending.reserved_usd)} reserved")
-        console.say(f"unknown    {usd(spending.unknown_usd)} for requests whose answer was lost; they may be billed")
         console.say(
-            f"attempts   {counts.succeeded} succeeded, {counts.failed} failed, {counts.refused} refused, "
-            f"{counts.unknown} unknown, {counts.in_flight} in flight"
+            f"unknown    {usd(spending.unknown_usd)} for requests whose answer was lost; they may"
+            " be billed"
+        )
+        console.say(
+            f"attempts   {counts.succeeded} succeeded, {counts.failed} failed, {counts.refused}"
+            f" refused, {counts.unknown} unknown, {counts.in_flight} in flight"
         )
 
 
-# --- split ----------------------------------------------------------------------------------------------------------
+# --- split --------------------------------------------------------------------
 
 
 async def _tell_groups(client: Client, options: argparse.Namespace, console: Console) -> None:
@@ -103,14 +133,25 @@ async def _tell_groups(client: Client, options: argparse.Namespace, console: Con
     total = await client.spending(options.since)
     if console.json:
         for group in groups:
-            console.emit({**spending_record("spending", group.spending), "by": options.by, "name": group.name})
+            console.emit(
+                {
+                    **spending_record("spending", group.spending),
+                    "by": options.by,
+                    "name": group.name,
+                }
+            )
         console.emit(spending_record("total", total))
         return
-    named = [SpendingGroup(name=group.name or f"(no {options.by})", spending=group.spending) for group in groups]
+    named = [
+        SpendingGroup(name=group.name or f"(no {options.by})", spending=group.spending)
+        for group in groups
+    ]
     _print_table(options.by, named, total, console)
 
 
-def _print_table(key: str, groups: Sequence[SpendingGroup], total: Spending, console: Console) -> None:
+def _print_table(
+    key: str, groups: Sequence[SpendingGroup], total: Spending, console: Console
+) -> None:
     rows = [*groups, SpendingGroup(name="total", spending=total)]
     header = (key.upper(), "IMAGES", "SETTLED", "RESERVED", "UNKNOWN", "NOT MADE")
     spent = [row.spending for row in rows]
@@ -122,8 +163,12 @@ def _print_table(key: str, groups: Sequence[SpendingGroup], total: Spending, con
         usd_column([one.unknown_usd for one in spent]),
         [_not_made(one.attempts) for one in spent],
     ]
-    taken = sum(max(map(len, (title, *column))) + 2 for title, column in zip(header, columns, strict=True))
-    columns.append(_bars([group.spending for group in groups], console.width - taken, console.encoding))
+    taken = sum(
+        max(map(len, (title, *column))) + 2 for title, column in zip(header, columns, strict=True)
+    )
+    columns.append(
+        _bars([group.spending for group in groups], console.width - taken, console.encoding)
+    )
     console.table(zip(*columns, strict=True), (*header, ""), right=range(1, 5))
 
 
@@ -133,7 +178,9 @@ def _not_made(counts: AttemptCounts) -> str:
 
 
 def _bars(spent: Sequence[Spending], room: int, encoding: str) -> list[str]:
-    """A bar for each by what counts as spent, and none for the total; all empty where there is no room."""
+    """A bar for each by what counts as spent, and none for the total; all empty
+    where there is no room.
+    """
     amounts = [one.settled_usd + one.unknown_usd for one in spent]
     most = max(amounts, default=0)
     width = min(room, _LONGEST_BAR)
@@ -154,10 +201,12 @@ def _emit_csv(groups: Sequence[SpendingGroup], console: Console) -> None:
     console.emit_csv(records, ("name", *_AMOUNTS, *_COUNTS))
 
 
-# --- what nobody knows ----------------------------------------------------------------------------------------------
+# --- what nobody knows --------------------------------------------------------
 
 
-def _tell_unknown(attempts: Sequence[AttemptRecord], options: argparse.Namespace, console: Console) -> None:
+def _tell_unknown(
+    attempts: Sequence[AttemptRecord], options: argparse.Namespace, console: Console
+) -> None:
     if options.csv:
         console.emit_csv(map(attempt_record, attempts), _UNKNOWN_HEADER)
     else:

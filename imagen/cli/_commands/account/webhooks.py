@@ -1,4 +1,6 @@
-"""`imagen webhooks`: what the user's server was told, and what it could not be told."""
+"""`imagen webhooks`: what the user's server was told, and what it could not be
+told.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ __all__ = ["run_webhooks"]
 
 
 async def run_webhooks(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Lists messages, or puts one in line again, which is sent before this ends."""
+    """Lists messages, or puts one in line again, which is sent before this
+    ends.
+    """
     async with open_client() as client:
         if options.retry is not None:
             await client.webhooks.retry(options.retry)
@@ -23,9 +27,15 @@ async def run_webhooks(options: argparse.Namespace, console: Console) -> ExitSta
         for message in messages:
             console.emit(_record(message))
     elif messages:
-        console.table(map(_row, messages), ("ID", "STATE", "ATTEMPTS", "NEXT TRY", "LAST ERROR"), right=(2,))
+        console.table(
+            map(_row, messages), ("ID", "STATE", "ATTEMPTS", "NEXT TRY", "LAST ERROR"), right=(2,)
+        )
     else:
-        console.say("No message is dead." if options.dead else "No message yet: each batch that is over makes one.")
+        console.say(
+            "No message is dead."
+            if options.dead
+            else "No message yet: each batch that is over makes one."
+        )
     return ExitStatus.DONE
 
 
@@ -37,7 +47,11 @@ def _tell_retried(message_id: str, console: Console) -> None:
 
 
 def _row(message: Webhook) -> tuple[str, str, str, str, str]:
-    next_try = "-" if message.next_try_at is None else f"{message.next_try_at.astimezone():%Y-%m-%d %H:%M:%S}"
+    next_try = (
+        "-"
+        if message.next_try_at is None
+        else f"{message.next_try_at.astimezone():%Y-%m-%d %H:%M:%S}"
+    )
     return message.id, message.state, str(message.attempts), next_try, message.last_error or "-"
 
 

@@ -20,7 +20,9 @@ _PATIENCE_SECONDS = 1.0
 
 
 async def run_batch(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Tells of what came and still comes. Ctrl-C leaves the rest with the provider; nothing is lost by it."""
+    """Tells of what came and still comes. Ctrl-C leaves the rest with the
+    provider; nothing is lost by it.
+    """
     if options.out is not None:
         await prepare_folder(options.out)
     teller = OutcomePrinter(console, out=options.out)
@@ -43,10 +45,15 @@ async def run_batch(options: argparse.Namespace, console: Console) -> ExitStatus
         raise error
     interrupted = left.cancelled_caught
     if not teller.done and not interrupted:
-        raise InvalidRequestError(f"There is no batch {options.id!r}: `imagen spend --by batch` lists them.")
+        raise InvalidRequestError(
+            f"There is no batch {options.id!r}: `imagen spend --by batch` lists them."
+        )
     _finish(teller, console, seconds=trio.current_time() - started_at, interrupted=interrupted)
     if interrupted:
-        console.note(f"imagen: What the provider works on is left there: `imagen batch {options.id}` goes on.")
+        console.note(
+            f"imagen: What the provider works on is left there: `imagen batch {options.id}`"
+            " goes on."
+        )
         return ExitStatus.INTERRUPTED
     return ExitStatus.SOME_FAILED if teller.failures or teller.not_saved else ExitStatus.DONE
 
@@ -61,7 +68,9 @@ async def _leave_on_signal(
 
 
 async def _show_waiting(client: Client, teller: OutcomePrinter, console: Console) -> None:
-    """Says once that there is something to wait for, and on a terminal how far it is."""
+    """Says once that there is something to wait for, and on a terminal how far
+    it is.
+    """
     started_at = trio.current_time()
     await trio.sleep(_PATIENCE_SECONDS)
     console.note("imagen: Waiting for the provider, which may take hours; Ctrl-C leaves it there.")
@@ -72,7 +81,9 @@ async def _show_waiting(client: Client, teller: OutcomePrinter, console: Console
 
 
 def _finish(teller: OutcomePrinter, console: Console, *, seconds: float, interrupted: bool) -> None:
-    """The last line. How many were asked for is known when nothing is missing any more."""
+    """The last line. How many were asked for is known when nothing is missing
+    any more.
+    """
     costs = Costs()
     costs.add([*teller.made, *teller.failures])
     made, failed = len(teller.made), len(teller.failures)

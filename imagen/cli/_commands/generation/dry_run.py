@@ -1,4 +1,6 @@
-"""`--dry-run`: what images would cost. Nothing is sent, no key is needed, and the home is left alone."""
+"""`--dry-run`: what images would cost. Nothing is sent, no key is needed, and
+the home is left alone.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,17 @@ __all__ = ["figures", "open_quoting_client", "run_dry", "tell_limits"]
 
 
 async def run_dry(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Says the cost of the whole batch, for its model and each one to fall back on."""
+    """Says the cost of the whole batch, for its model and each one to fall back
+    on.
+    """
     request = await read_request(options)
     async with open_quoting_client() as client:
         quotes = [
             (client.model_for(one).id, client.quote([one] * options.n, economy=options.economy))
-            for one in (request, *(msgspec.structs.replace(request, model=name) for name in options.fallback))
+            for one in (
+                request,
+                *(msgspec.structs.replace(request, model=name) for name in options.fallback),
+            )
         ]
         limit = client.settings.confirm_above_usd
     if console.json:
@@ -43,9 +50,16 @@ def tell_limits(quotes: Sequence[Quote], limit: Decimal | None, console: Console
     console.say("")
     console.say("Nothing was sent.")
     if any(quote.high_usd is None for quote in quotes):
-        console.say("Nobody published a price: --assume USD says what one image may cost at the most.")
-    if limit is not None and any(quote.high_usd is None or quote.high_usd > limit for quote in quotes):
-        console.say(f"Above {usd(limit)} (confirm_above_usd) imagen asks before it sends anything; --yes agrees.")
+        console.say(
+            "Nobody published a price: --assume USD says what one image may cost at the most."
+        )
+    if limit is not None and any(
+        quote.high_usd is None or quote.high_usd > limit for quote in quotes
+    ):
+        console.say(
+            f"Above {usd(limit)} (confirm_above_usd) imagen asks before it sends anything; --yes"
+            " agrees."
+        )
 
 
 def figures(quote: Quote) -> list[str]:
@@ -57,16 +71,21 @@ def figures(quote: Quote) -> list[str]:
 @asynccontextmanager
 async def open_quoting_client() -> AsyncIterator[Client]:
     """A client that quotes for every provider, whether it is set up or not."""
-    # In a home of its own: to open the user's would go on with what earlier processes left, and ask their providers.
+    # In a home of its own: to open the user's would go on with what earlier
+    # processes left, and ask their providers.
     with tempfile.TemporaryDirectory(prefix="imagen-") as home:
         async with open_client(_able_to_quote(load_settings(), Path(home)), library=None) as client:
             yield client
 
 
 def _able_to_quote(settings: Settings, home: Path) -> Settings:
-    """As if every provider were set up, and the default model still the one that it is."""
+    """As if every provider were set up, and the default model still the one
+    that it is.
+    """
     access = {
-        name: msgspec.structs.replace(one, configured=True, preferred=one.configured and one.preferred)
+        name: msgspec.structs.replace(
+            one, configured=True, preferred=one.configured and one.preferred
+        )
         for name, one in settings.access.items()
     }
     return msgspec.structs.replace(settings, home=home, access=access)

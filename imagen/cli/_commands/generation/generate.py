@@ -1,4 +1,6 @@
-"""The commands that make images: a batch, a line for each image, and an honest end whatever happens."""
+"""The commands that make images: a batch, a line for each image, and an honest
+end whatever happens.
+"""
 
 from __future__ import annotations
 
@@ -45,14 +47,18 @@ _NO_AI = (
 
 
 async def run_make(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Makes the images. Ctrl-C stops what is not sent and waits for what is paid; a second one stops waiting."""
+    """Makes the images. Ctrl-C stops what is not sent and waits for what is
+    paid; a second one stops waiting.
+    """
     _check_economy(options)
     if options.dry_run:
         return await run_dry(options, console)
     run = Run(options, console)
     if options.out is not None:
         await prepare_folder(options.out)
-    async with open_client(confirm=run.confirm if options.yes or console.can_ask else None) as client:
+    async with open_client(
+        confirm=run.confirm if options.yes or console.can_ask else None
+    ) as client:
         request = await read_request(options)
         _check(options, request, client)
         if isinstance(request, Generate) and options.model is None:
@@ -94,7 +100,7 @@ class Run:
         self.interrupted = False
         self.timed_out = False
 
-    # --- making -----------------------------------------------------------------------------------------------------
+    # --- making ---------------------------------------------------------------
 
     def open(self, client: Client, request: Request) -> AbstractAsyncContextManager[Batch]:
         """The batch that the options ask for."""
@@ -137,11 +143,17 @@ class Run:
         """Whether so much money may be spent."""
         if self._options.yes:
             return True
-        cost = "cost nobody knows how much" if quote.high_usd is None else f"cost up to {usd(quote.high_usd)}"
+        cost = (
+            "cost nobody knows how much"
+            if quote.high_usd is None
+            else f"cost up to {usd(quote.high_usd)}"
+        )
         return await self._console.ask(f"imagen: {images} images may {cost}. Make them?")
 
     async def salvage(self, client: Client) -> None:
-        """Waits for what is paid, and tells of it as of the rest: after an interruption, or where two models were asked."""
+        """Waits for what is paid, and tells of it as of the rest: after an
+        interruption, or where two models were asked.
+        """
         seconds = client.settings.salvage_seconds
         again = " again" if self.interrupted else ""
         self._salvaging = True
@@ -151,8 +163,8 @@ class Run:
             await trio.sleep(_FRAME_SECONDS / 4)
         if client.in_flight:
             self._console.note(
-                f"imagen: waiting up to {seconds:g} s for {client.in_flight} request(s) that may be paid; "
-                f"Ctrl-C{again} gives them up."
+                f"imagen: waiting up to {seconds:g} s for {client.in_flight} request(s) that may be"
+                f" paid; Ctrl-C{again} gives them up."
             )
         while client.in_flight or self._late:
             while self._late:
@@ -160,10 +172,14 @@ class Run:
             await trio.sleep(_FRAME_SECONDS / 4)
 
     async def count_lost(self, client: Client) -> None:
-        """Counts what was sent and has no outcome: it may be billed, or a batch API goes on with it."""
+        """Counts what was sent and has no outcome: it may be billed, or a batch
+        API goes on with it.
+        """
         if not self._out:
             return
-        unknown = [attempt for attempt in await client.unknown_attempts() if attempt.id in self._out]
+        unknown = [
+            attempt for attempt in await client.unknown_attempts() if attempt.id in self._out
+        ]
         self._costs.unknown += sum(attempt.images for attempt in unknown)
         if self._options.economy:
             self._left = len(self._out) - len(unknown)
@@ -179,7 +195,8 @@ class Run:
         elif isinstance(event, AttemptEnded):
             self._out.discard(event.attempt_id)
             self._fractions.pop(event.attempt_id, None)
-            # Every attempt costs what it costs, also one that another model was asked after.
+            # Every attempt costs what it costs, also one that another model was
+            # asked after.
             self._costs.add(event.outcomes)
             if self.interrupted or self.timed_out:
                 self._late += [outcome for outcome in event.outcomes if isinstance(outcome, Image)]
@@ -194,18 +211,23 @@ class Run:
             try:
                 path.write_bytes(event.data)
             except OSError as error:
-                self._console.note(f"imagen: A preview cannot be saved as {path}: {error.strerror or error}.")
+                self._console.note(
+                    f"imagen: A preview cannot be saved as {path}: {error.strerror or error}."
+                )
 
     def _tell_batch(self, batch_id: str) -> None:
         self._batch_id = batch_id
         if self._console.json:
             self._console.emit({"kind": "batch", "id": batch_id})
         self._console.note(
-            f"imagen: Batch {batch_id} may take hours; Ctrl-C leaves it with the provider, `imagen batch {batch_id}` goes on."
+            f"imagen: Batch {batch_id} may take hours; Ctrl-C leaves it with the provider, `imagen"
+            f" batch {batch_id}` goes on."
         )
 
     def _tell_refusal(self, error: ImagenError) -> None:
-        """The batch as a whole may not be made: most likely nobody agreed to its cost."""
+        """The batch as a whole may not be made: most likely nobody agreed to
+        its cost.
+        """
         self._refusal = error
         unasked = isinstance(error, BudgetExceededError) and not self._console.can_ask
         say_error(f"{error.message} Add --yes to agree to it." if unasked else error.message)
@@ -214,9 +236,11 @@ class Run:
         if self._console.json:
             self._console.emit(alarm_record(alarm))
         else:
-            self._console.note(f"imagen: {alarm.share:.0%} of the budget of {alarm.budget} is spent or reserved.")
+            self._console.note(
+                f"imagen: {alarm.share:.0%} of the budget of {alarm.budget} is spent or reserved."
+            )
 
-    # --- around it --------------------------------------------------------------------------------------------------
+    # --- around it ------------------------------------------------------------
 
     async def watch_signals(
         self, client: Client, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -258,14 +282,21 @@ class Run:
                 "cost_usd": money(self._costs.known_usd),
                 "seconds": round(seconds, 3),
             }
-            self._console.emit({**summary, "left": self._left} if self._options.economy else summary)
+            self._console.emit(
+                {**summary, "left": self._left} if self._options.economy else summary
+            )
         else:
             why = "interrupted: " if self.interrupted else "out of time: " if self.timed_out else ""
             left = f", {self._left} left with the provider" if self._left else ""
             failed = f", {missing} not made" if missing else ""
-            self._console.say(f"{why}{made} of {self._options.n} made{left}{failed}, {self._costs}, {seconds:.1f} s")
+            self._console.say(
+                f"{why}{made} of {self._options.n} made{left}{failed}, {self._costs},"
+                f" {seconds:.1f} s"
+            )
         if self._left:
-            self._console.note(f"imagen: `imagen batch {self._batch_id}` goes on with what the provider has taken.")
+            self._console.note(
+                f"imagen: `imagen batch {self._batch_id}` goes on with what the provider has taken."
+            )
 
     def _fraction_text(self) -> str:
         known = [fraction for fraction in self._fractions.values() if fraction is not None]
@@ -287,7 +318,12 @@ class Run:
             return ExitStatus.OVER_BUDGET
         if errors and not self._teller.made and all(_is_setup_fault(error) for error in errors):
             return ExitStatus.USAGE
-        if errors or self.timed_out or self._teller.not_saved or len(self._teller.made) < self._options.n:
+        if (
+            errors
+            or self.timed_out
+            or self._teller.not_saved
+            or len(self._teller.made) < self._options.n
+        ):
             return ExitStatus.SOME_FAILED
         return ExitStatus.DONE
 
@@ -315,20 +351,23 @@ def _check_economy(options: argparse.Namespace) -> None:
     )
     if options.economy and any(others):
         raise InvalidRequestError(
-            "--economy sends everything to one model and waits: leave out --together, --fallback, --routing, --hedge-after, "
-            "--cache, --no-wait and --previews."
+            "--economy sends everything to one model and waits: leave out --together, --fallback,"
+            " --routing, --hedge-after, --cache, --no-wait and --previews."
         )
 
 
 def _check(options: argparse.Namespace, request: Request, client: Client) -> None:
-    """Refuses at once what cannot be sent, and what the library would pass over in silence, as it has another model."""
+    """Refuses at once what cannot be sent, and what the library would pass over
+    in silence, as it has another model.
+    """
     for name in options.fallback if request.model is None else (request.model, *options.fallback):
         client.catalog.find(name)
     settled = request.model is not None or options.economy
     others = options.fallback or (() if settled else client.settings.routes.fallback)
     if (options.hedge_after or options.routing) and not others:
         raise InvalidRequestError(
-            "--routing and --hedge-after choose among several models: name another one with --fallback."
+            "--routing and --hedge-after choose among several models: name another one with"
+            " --fallback."
         )
     try:
         client.quote(request, economy=options.economy)

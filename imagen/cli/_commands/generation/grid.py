@@ -1,4 +1,6 @@
-"""`imagen grid`: every prompt with every model, seed, style, size and quality, as one batch with one quote."""
+"""`imagen grid`: every prompt with every model, seed, style, size and quality,
+as one batch with one quote.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,16 @@ from typing import Literal
 
 import trio
 
-from .... import Generate, Grid, Image, ImagenError, InvalidRequestError, contact_sheet, grid, open_client
+from .... import (
+    Generate,
+    Grid,
+    Image,
+    ImagenError,
+    InvalidRequestError,
+    contact_sheet,
+    grid,
+    open_client,
+)
 from ..._arguments.options import add_command, add_out, seconds, usd_amount, whole
 from ..._arguments.template_options import add_values, choose, fill, read_words
 from ..._console import Console, ExitStatus
@@ -25,7 +36,14 @@ __all__ = ["add_grid_command"]
 _MOST_REQUESTS = 10_000
 _PLURALS = {"quality": "qualities"}
 # What a grid has not, of that which a batch of one request has.
-_WITHOUT = {"together": False, "economy": False, "fallback": [], "routing": None, "hedge_after": None, "no_wait": False}
+_WITHOUT = {
+    "together": False,
+    "economy": False,
+    "fallback": [],
+    "routing": None,
+    "hedge_after": None,
+    "no_wait": False,
+}
 
 
 def add_grid_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -33,29 +51,49 @@ def add_grid_command(commands: argparse._SubParsersAction[argparse.ArgumentParse
     parser = commands.add_parser(
         "grid",
         help="compare prompts, models, seeds, styles: one batch of all that go together",
-        description="PROMPT is a template: a {red|blue} car, __animals__, {{name}}. Each option that is given several times "
-        "is one more list, and everything is made with everything.",
+        description=(
+            "PROMPT is a template: a {red|blue} car, __animals__, {{name}}. Each option that is"
+            " given several times is one more list, and everything is made with everything."
+        ),
     )
     add_command(parser, run_grid).set_defaults(**_WITHOUT)
-    parser.add_argument("prompt", metavar="PROMPT", help="- reads it from standard input, @NAME takes a kept one")
+    parser.add_argument(
+        "prompt", metavar="PROMPT", help="- reads it from standard input, @NAME takes a kept one"
+    )
     add_values(parser)
-    parser.add_argument("--sample", type=whole(1, _MOST_REQUESTS), metavar="N", help="only N of the prompts, at random")
+    parser.add_argument(
+        "--sample",
+        type=whole(1, _MOST_REQUESTS),
+        metavar="N",
+        help="only N of the prompts, at random",
+    )
     lists = parser.add_argument_group("lists", "Each can be given several times.")
     for option, metavar, kind, words in (
         ("--model", "MODEL", str, "a model of `imagen models`"),
-        ("--seed", "SEED", whole(0, 2**63 - 1), "the same seed gives the same image, where there are seeds"),
+        (
+            "--seed",
+            "SEED",
+            whole(0, 2**63 - 1),
+            "the same seed gives the same image, where there are seeds",
+        ),
         ("--apply-style", "STYLE", str, "a style of `imagen style list`"),
         ("--size", "SIZE", str, "WIDTHxHEIGHT in pixels, or a name such as square"),
         ("--quality", "QUALITY", str, "the model's own word for it"),
     ):
-        lists.add_argument(option, action="append", type=kind, default=[], metavar=metavar, help=words)
+        lists.add_argument(
+            option, action="append", type=kind, default=[], metavar=metavar, help=words
+        )
     _add_options(parser)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--aspect-ratio", metavar="W:H", help="such as 16:9, in place of a size")
-    parser.add_argument("--negative", dest="negative_prompt", metavar="WORDS", help="what no image should show")
-    parser.add_argument("--sheet", type=Path, metavar="FILE", help="a .png or .jpg with all images and what differs")
+    parser.add_argument(
+        "--negative", dest="negative_prompt", metavar="WORDS", help="what no image should show"
+    )
+    parser.add_argument(
+        "--sheet", type=Path, metavar="FILE", help="a .png or .jpg with all images and what differs"
+    )
     add_out(parser)
     parser.add_argument(
         "--most",
@@ -64,21 +102,45 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="refuse more (default: %(default)s)",
     )
-    parser.add_argument("--max-at-once", type=whole(1, 1000), default=4, metavar="K", help="side by side (default: 4)")
     parser.add_argument(
-        "--deadline", type=seconds, metavar="SECONDS", help="start nothing after this, and stop waiting"
+        "--max-at-once",
+        type=whole(1, 1000),
+        default=4,
+        metavar="K",
+        help="side by side (default: 4)",
     )
-    parser.add_argument("--dry-run", action="store_true", help="say what it would cost, and send nothing")
+    parser.add_argument(
+        "--deadline",
+        type=seconds,
+        metavar="SECONDS",
+        help="start nothing after this, and stop waiting",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what it would cost, and send nothing"
+    )
     parser.add_argument("--budget", type=usd_amount, metavar="USD", help="spend no more than this")
-    parser.add_argument("--assume", type=usd_amount, metavar="USD", help="what one may cost where the price is unknown")
-    parser.add_argument("--yes", action="store_true", help="agree beforehand to a cost above confirm_above_usd")
-    parser.add_argument("--tag", metavar="WORD", help="book it under this word: imagen spend --by tag")
+    parser.add_argument(
+        "--assume",
+        type=usd_amount,
+        metavar="USD",
+        help="what one may cost where the price is unknown",
+    )
+    parser.add_argument(
+        "--yes", action="store_true", help="agree beforehand to a cost above confirm_above_usd"
+    )
+    parser.add_argument(
+        "--tag", metavar="WORD", help="book it under this word: imagen spend --by tag"
+    )
 
 
 async def run_grid(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Makes the grid, or says what it would cost; at the end the sheet, of what there is."""
+    """Makes the grid, or says what it would cost; at the end the sheet, of what
+    there is.
+    """
     if options.sheet is not None and options.sheet.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise InvalidRequestError(f"--sheet is a file that ends in .png or .jpg, not {options.sheet.name!r}.")
+        raise InvalidRequestError(
+            f"--sheet is a file that ends in .png or .jpg, not {options.sheet.name!r}."
+        )
     asked = await _read_grid(options)
     if options.dry_run:
         return await _run_dry(asked, console)
@@ -86,11 +148,15 @@ async def run_grid(options: argparse.Namespace, console: Console) -> ExitStatus:
     if options.out is not None:
         await prepare_folder(options.out)
     run = Run(options, console)
-    async with open_client(confirm=run.confirm if options.yes or console.can_ask else None) as client:
+    async with open_client(
+        confirm=run.confirm if options.yes or console.can_ask else None
+    ) as client:
         client.quote(asked)
         if not options.model:
             warn_of_sketch(client, console)
-        opened = client.open_batch(asked, max_at_once=options.max_at_once, budget=run.budget, on_event=run.hear)
+        opened = client.open_batch(
+            asked, max_at_once=options.max_at_once, budget=run.budget, on_event=run.hear
+        )
         await carry_out(run, client, opened)
     if options.sheet is not None and run.made:
         await _write_sheet(asked, run.made, options.sheet, console)
@@ -101,7 +167,8 @@ async def run_grid(options: argparse.Namespace, console: Console) -> ExitStatus:
 async def _read_grid(options: argparse.Namespace) -> Grid:
     request = Generate(
         prompt=await read_words(options.prompt),
-        # One of the list stands for all, so that what a kept prompt says of the shape does not count beside it.
+        # One of the list stands for all, so that what a kept prompt says of the
+        # shape does not count beside it.
         size=options.size[0] if options.size else None,
         aspect_ratio=options.aspect_ratio,
         negative_prompt=options.negative_prompt,
@@ -109,10 +176,19 @@ async def _read_grid(options: argparse.Namespace) -> Grid:
         tag=options.tag,
     )
     filled = await fill(request, options.set)
-    prompts = filled.prompts if options.sample is None else filled.prompts.sample(options.sample, seed=0)
+    prompts = (
+        filled.prompts if options.sample is None else filled.prompts.sample(options.sample, seed=0)
+    )
     chosen = await choose(options.apply_style)
-    styles = [(*filled.styles, style) for style in chosen] or ([filled.styles] if filled.styles else [])
-    lists = {"model": options.model, "seed": options.seed, "size": options.size, "quality": options.quality}
+    styles = [(*filled.styles, style) for style in chosen] or (
+        [filled.styles] if filled.styles else []
+    )
+    lists = {
+        "model": options.model,
+        "seed": options.seed,
+        "size": options.size,
+        "quality": options.quality,
+    }
     given = {"prompt", *(name for name, values in lists.items() if values)}
     return grid(
         prompts,
@@ -122,7 +198,11 @@ async def _read_grid(options: argparse.Namespace) -> Grid:
         sizes=options.size,
         qualities=options.quality,
         most=options.most,
-        **{name: getattr(filled.base, name) for name in Generate.__struct_fields__ if name not in given},
+        **{
+            name: getattr(filled.base, name)
+            for name in Generate.__struct_fields__
+            if name not in given
+        },
     )
 
 
@@ -140,14 +220,17 @@ async def _run_dry(asked: Grid, console: Console) -> ExitStatus:
 
 def _lists_text(asked: Grid) -> str:
     return " x ".join(
-        f"{size} {name if size == 1 else _PLURALS.get(name, name + 's')}" for name, size in asked.axes.items()
+        f"{size} {name if size == 1 else _PLURALS.get(name, name + 's')}"
+        for name, size in asked.axes.items()
     )
 
 
 async def _write_sheet(asked: Grid, made: Sequence[Image], path: Path, console: Console) -> None:
     form: Literal["png", "jpeg"] = "png" if path.suffix.lower() == ".png" else "jpeg"
     images = sorted(made, key=lambda image: image.index)
-    draw = partial(contact_sheet, images, captions=lambda image: asked.caption(image.index), format=form)
+    draw = partial(
+        contact_sheet, images, captions=lambda image: asked.caption(image.index), format=form
+    )
     try:
         await trio.to_thread.run_sync(lambda: save_file(path, draw()))
     except ImagenError as error:

@@ -11,7 +11,14 @@ import msgspec
 
 from .... import InvalidRequestError, Prompt, Template, Variable, load_settings, open_prompts
 from ..._arguments.options import add_command, whole
-from ..._arguments.template_options import add_values, choose, expand, find_prompt, not_there, read_words
+from ..._arguments.template_options import (
+    add_values,
+    choose,
+    expand,
+    find_prompt,
+    not_there,
+    read_words,
+)
 from ..._console import Console, ExitStatus
 
 __all__ = ["add_prompt_command"]
@@ -24,34 +31,67 @@ def add_prompt_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
     parser = commands.add_parser(
         "prompt",
         help="keep prompts, and use them again",
-        description="`imagen generate @NAME --set name=value` makes an image of a prompt that is kept.",
+        description=(
+            "`imagen generate @NAME --set name=value` makes an image of a prompt that is kept."
+        ),
     )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
-    save = add_command(actions.add_parser("save", help="keep a prompt, or a new version of one"), _save)
+    save = add_command(
+        actions.add_parser("save", help="keep a prompt, or a new version of one"), _save
+    )
     save.add_argument("name", metavar="NAME")
-    save.add_argument("text", metavar="TEXT", help="the prompt or template; - reads it from standard input")
-    save.add_argument("--negative", dest="negative_prompt", metavar="WORDS", help="what images should not show")
-    save.add_argument("--tag", action="append", metavar="WORD", help="a word to find it by; can be given several times")
+    save.add_argument(
+        "text", metavar="TEXT", help="the prompt or template; - reads it from standard input"
+    )
+    save.add_argument(
+        "--negative", dest="negative_prompt", metavar="WORDS", help="what images should not show"
+    )
+    save.add_argument(
+        "--tag",
+        action="append",
+        metavar="WORD",
+        help="a word to find it by; can be given several times",
+    )
     save.add_argument("--notes", metavar="TEXT", help="what you want to remember of it")
-    save.add_argument("--apply-style", action="append", default=[], metavar="STYLE", help="a style that goes with it")
+    save.add_argument(
+        "--apply-style",
+        action="append",
+        default=[],
+        metavar="STYLE",
+        help="a style that goes with it",
+    )
     _add_list(actions)
     show = _add_named(actions, "show", _show, "everything known about one prompt")
     use = _add_named(actions, "use", _use, "print a prompt with its variables filled in")
     for one in (show, use):
-        one.add_argument("--version", type=whole(1, 1_000_000), metavar="N", help="not the newest one, but this")
+        one.add_argument(
+            "--version", type=whole(1, 1_000_000), metavar="N", help="not the newest one, but this"
+        )
     add_values(use)
-    use.add_argument("--sample", type=whole(1, 10_000), metavar="N", help="so many at random of all that it stands for")
-    use.add_argument("--seed", type=whole(0, 2**63 - 1), default=0, help="another one gives another sample")
+    use.add_argument(
+        "--sample",
+        type=whole(1, 10_000),
+        metavar="N",
+        help="so many at random of all that it stands for",
+    )
+    use.add_argument(
+        "--seed", type=whole(0, 2**63 - 1), default=0, help="another one gives another sample"
+    )
     favourite = _add_named(actions, "favourite", _favour, "mark a prompt as a favourite")
     favourite.add_argument("--remove", action="store_true", help="take the mark away")
-    _add_named(actions, "rename", _rename, "give a prompt another name").add_argument("new_name", metavar="NEW")
+    _add_named(actions, "rename", _rename, "give a prompt another name").add_argument(
+        "new_name", metavar="NEW"
+    )
     delete = _add_named(actions, "delete", _delete, "remove a prompt")
     delete.add_argument("--all-versions", action="store_true", help="also one that has several")
     for name, run, words in (
         (
             "import",
             _import,
-            "keep the prompts of a .csv (name, prompt, negative_prompt, tags), or of a text line by line",
+            (
+                "keep the prompts of a .csv (name, prompt, negative_prompt, tags), or of a text"
+                " line by line"
+            ),
         ),
         ("export", _export, "write all prompts into a .csv"),
     ):
@@ -60,11 +100,22 @@ def add_prompt_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
 
 
 def _add_list(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = add_command(actions.add_parser("list", help="list the prompts by name, or those with these words"), _list)
-    parser.add_argument("query", nargs="?", default="", metavar="WORDS", help='such as: harbour "at dusk" -boat sun*')
+    parser = add_command(
+        actions.add_parser("list", help="list the prompts by name, or those with these words"),
+        _list,
+    )
+    parser.add_argument(
+        "query",
+        nargs="?",
+        default="",
+        metavar="WORDS",
+        help='such as: harbour "at dusk" -boat sun*',
+    )
     parser.add_argument("--tag", metavar="WORD", help="with this tag only")
     parser.add_argument("--favourites", action="store_true", help="favourites only")
-    parser.add_argument("--limit", type=whole(1, 100_000), default=50, help="how many (default: %(default)s)")
+    parser.add_argument(
+        "--limit", type=whole(1, 100_000), default=50, help="how many (default: %(default)s)"
+    )
     parser.add_argument("--after", metavar="NAME", help="those that follow this one")
 
 
@@ -105,7 +156,11 @@ async def _save(options: argparse.Namespace, console: Console) -> ExitStatus:
 async def _list(options: argparse.Namespace, console: Console) -> ExitStatus:
     async with open_prompts(load_settings().home) as prompts:
         found = await prompts.list(
-            options.query, tag=options.tag, favourites=options.favourites, limit=options.limit, after=options.after
+            options.query,
+            tag=options.tag,
+            favourites=options.favourites,
+            limit=options.limit,
+            after=options.after,
         )
     if console.json:
         for prompt in found:
@@ -138,7 +193,10 @@ async def _show(options: argparse.Namespace, console: Console) -> ExitStatus:
         if value:
             console.say(f"{name}: {value}")
     for one in history:
-        console.say(f"version {one.version}, {one.created_at.astimezone():%Y-%m-%d %H:%M}: {_short(one.text)}")
+        console.say(
+            f"version {one.version}, {one.created_at.astimezone():%Y-%m-%d %H:%M}:"
+            f" {_short(one.text)}"
+        )
     return ExitStatus.DONE
 
 
@@ -147,12 +205,20 @@ async def _use(options: argparse.Namespace, console: Console) -> ExitStatus:
     prompts = await expand(prompt.text, options.set)
     if options.sample is None and prompts.total != 1:
         raise InvalidRequestError(
-            "The prompt stands for more than one: --sample N takes some at random, `imagen grid` makes them all."
+            "The prompt stands for more than one: --sample N takes some at random, `imagen grid`"
+            " makes them all."
         )
     texts = prompts[:1] if options.sample is None else prompts.sample(options.sample, options.seed)
     for text in texts:
         if console.json:
-            console.emit({"kind": "prompt_text", "name": prompt.name, "version": prompt.version, "text": text})
+            console.emit(
+                {
+                    "kind": "prompt_text",
+                    "name": prompt.name,
+                    "version": prompt.version,
+                    "text": text,
+                }
+            )
         elif sys.stdout.isatty():
             for line in text.split("\n"):
                 console.say(line)
@@ -172,14 +238,18 @@ async def _favour(options: argparse.Namespace, console: Console) -> ExitStatus:
 async def _rename(options: argparse.Namespace, console: Console) -> ExitStatus:
     async with open_prompts(load_settings().home) as prompts:
         found = await prompts.rename(options.name, options.new_name)
-    return _tell(console, found, options.name, f"is {options.new_name} now", {"new_name": options.new_name})
+    return _tell(
+        console, found, options.name, f"is {options.new_name} now", {"new_name": options.new_name}
+    )
 
 
 async def _delete(options: argparse.Namespace, console: Console) -> ExitStatus:
     async with open_prompts(load_settings().home) as prompts:
         kept = await prompts.get(options.name)
         if kept is not None and kept.versions > 1 and not options.all_versions:
-            raise InvalidRequestError(f"{kept.name} has {kept.versions} versions: --all-versions deletes them all.")
+            raise InvalidRequestError(
+                f"{kept.name} has {kept.versions} versions: --all-versions deletes them all."
+            )
         found = await prompts.delete(options.name, all_versions=options.all_versions)
     return _tell(console, found, options.name, "is deleted", {"deleted": True})
 
@@ -190,7 +260,10 @@ async def _import(options: argparse.Namespace, console: Console) -> ExitStatus:
     if console.json:
         console.emit({"kind": "prompts_imported", **msgspec.to_builtins(done)})
     else:
-        console.say(f"{done.added} added, {done.changed} have a new version, {done.unchanged} were there already")
+        console.say(
+            f"{done.added} added, {done.changed} have a new version, {done.unchanged} were there"
+            " already"
+        )
     return ExitStatus.DONE
 
 
@@ -204,7 +277,9 @@ async def _export(options: argparse.Namespace, console: Console) -> ExitStatus:
     return ExitStatus.DONE
 
 
-def _tell(console: Console, found: bool, name: str, words: str, facts: Mapping[str, object]) -> ExitStatus:
+def _tell(
+    console: Console, found: bool, name: str, words: str, facts: Mapping[str, object]
+) -> ExitStatus:
     if not found:
         raise not_there(name)
     if console.json:
@@ -215,7 +290,13 @@ def _tell(console: Console, found: bool, name: str, words: str, facts: Mapping[s
 
 
 def _row(prompt: Prompt) -> tuple[str, ...]:
-    return _mark(prompt).strip(), prompt.name, str(prompt.version), " ".join(prompt.tags), _short(prompt.text)
+    return (
+        _mark(prompt).strip(),
+        prompt.name,
+        str(prompt.version),
+        " ".join(prompt.tags),
+        _short(prompt.text),
+    )
 
 
 def _mark(prompt: Prompt) -> str:
@@ -236,7 +317,9 @@ def _variables_of(prompt: Prompt) -> Sequence[Variable]:
 
 def _variable_text(variable: Variable) -> str:
     kind = f"choice({','.join(variable.options)})" if variable.options else variable.type
-    return f"{variable.name}: {kind}" + ("" if variable.default is None else f" = {variable.default}")
+    return f"{variable.name}: {kind}" + (
+        "" if variable.default is None else f" = {variable.default}"
+    )
 
 
 def _record(prompt: Prompt) -> Mapping[str, object]:

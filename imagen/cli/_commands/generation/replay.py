@@ -1,4 +1,6 @@
-"""`imagen replay`: makes an image again, with the same request and seed, and says what differs."""
+"""`imagen replay`: makes an image again, with the same request and seed, and
+says what differs.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +21,19 @@ def add_replay(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     replay = commands.add_parser(
         "replay",
         help="make an image again, and say what differs",
-        description="Sends the request of an image once more, with the seed that the image reports. It costs what a new "
-        "image costs. Where there are no seeds, another image comes.",
+        description=(
+            "Sends the request of an image once more, with the seed that the image reports. It"
+            " costs what a new image costs. Where there are no seeds, another image comes."
+        ),
     )
     add_command(replay, run_replay)
     replay.add_argument("id", metavar="ID", help="the image's id, or the beginning of it")
     replay.add_argument("--model", help="with another model than the one that made it")
     replay.add_argument("--seed", type=whole(0, 2**63 - 1), help="with another seed")
     replay.add_argument(
-        "--yes", action="store_true", help="agree beforehand to a cost above confirm_above_usd of imagen.toml"
+        "--yes",
+        action="store_true",
+        help="agree beforehand to a cost above confirm_above_usd of imagen.toml",
     )
     add_out(replay)
 
@@ -36,8 +42,14 @@ async def run_replay(options: argparse.Namespace, console: Console) -> ExitStatu
     """Makes the image again."""
 
     async def confirm(quote: Quote, images: int) -> bool:
-        cost = "cost nobody knows how much" if quote.high_usd is None else f"cost up to {usd(quote.high_usd)}"
-        return bool(options.yes) or await console.ask(f"imagen: the image may {cost}. Make it again?")
+        cost = (
+            "cost nobody knows how much"
+            if quote.high_usd is None
+            else f"cost up to {usd(quote.high_usd)}"
+        )
+        return bool(options.yes) or await console.ask(
+            f"imagen: the image may {cost}. Make it again?"
+        )
 
     if options.out is not None:
         await prepare_folder(options.out)
@@ -56,7 +68,14 @@ async def run_replay(options: argparse.Namespace, console: Console) -> ExitStatu
 def _tell_differences(first_id: str, replay: Replay, console: Console) -> None:
     if console.json:
         differences = msgspec.to_builtins(replay.differences)
-        console.emit({"kind": "replay", "of": first_id, "same_bytes": replay.same_bytes, "differences": differences})
+        console.emit(
+            {
+                "kind": "replay",
+                "of": first_id,
+                "same_bytes": replay.same_bytes,
+                "differences": differences,
+            }
+        )
         return
     for one in replay.differences:
         console.say(f"{one.field:<17}{one.before or 'none'} -> {one.after or 'none'}")

@@ -10,7 +10,15 @@ from pathlib import Path
 import msgspec
 import trio
 
-from .... import Style, add_styles, choose_styles, load_settings, load_styles, read_styles_csv, write_styles_csv
+from .... import (
+    Style,
+    add_styles,
+    choose_styles,
+    load_settings,
+    load_styles,
+    read_styles_csv,
+    write_styles_csv,
+)
 from ..._arguments.options import add_command
 from ..._console import Console, ExitStatus
 
@@ -19,13 +27,24 @@ __all__ = ["add_style_command"]
 
 def add_style_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """`imagen style` and what can be done with styles."""
-    parser = commands.add_parser("style", help="list the styles, and take those of other tools over")
+    parser = commands.add_parser(
+        "style", help="list the styles, and take those of other tools over"
+    )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
-    add_command(actions.add_parser("list", help="the styles that come with imagen, and those of styles.toml"), _list)
+    add_command(
+        actions.add_parser(
+            "list", help="the styles that come with imagen, and those of styles.toml"
+        ),
+        _list,
+    )
     show = add_command(actions.add_parser("show", help="everything that a style says"), _show)
     show.add_argument("name", metavar="NAME")
     for name, run, words in (
-        ("import", _import, "add the styles of a styles.csv of the Stable Diffusion web UI to styles.toml"),
+        (
+            "import",
+            _import,
+            "add the styles of a styles.csv of the Stable Diffusion web UI to styles.toml",
+        ),
         ("export", _export, "write all styles into such a styles.csv"),
     ):
         file = add_command(actions.add_parser(name, help=words), run)

@@ -16,7 +16,9 @@ __all__ = ["add_collection_command"]
 def add_collection_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Defines it, and what can be done with a collection."""
     collection = commands.add_parser(
-        "collection", help="put images together", description='A NAME is a word, or "outer/inner" for one in another.'
+        "collection",
+        help="put images together",
+        description='A NAME is a word, or "outer/inner" for one in another.',
     )
     what = collection.add_subparsers(required=True, metavar="WHAT")
     add_client_command(what, "list", "all collections", _list)
@@ -25,7 +27,9 @@ def add_collection_command(commands: argparse._SubParsersAction[argparse.Argumen
     create.add_argument("--notes", default="", help="what it is for")
     show = add_client_command(what, "show", "the images of one, in their order", _show)
     show.add_argument("name", metavar="NAME")
-    show.add_argument("--limit", type=whole(1, 1_000_000), default=100, help="how many (default: %(default)s)")
+    show.add_argument(
+        "--limit", type=whole(1, 1_000_000), default=100, help="how many (default: %(default)s)"
+    )
     for name, help_text, work in (
         ("add", "put images at its end; makes it where it is not there", _add_images),
         ("remove", "take images out of it", _remove_images),
@@ -37,7 +41,9 @@ def add_collection_command(commands: argparse._SubParsersAction[argparse.Argumen
     rename = add_client_command(what, "rename", "give it another name", _rename)
     rename.add_argument("name", metavar="NAME")
     rename.add_argument("new_name", metavar="NEW")
-    add_client_command(what, "delete", "take it away; its images stay", _delete).add_argument("name", metavar="NAME")
+    add_client_command(what, "delete", "take it away; its images stay", _delete).add_argument(
+        "name", metavar="NAME"
+    )
 
 
 def _emit(collection: Collection, console: Console) -> None:
@@ -82,12 +88,16 @@ async def _create(options: argparse.Namespace, client: Client, console: Console)
 async def _show(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
     left, after = int(options.limit), None
     while left:
-        page = await client.library.collections.images(options.name, limit=min(left, 500), after=after)
+        page = await client.library.collections.images(
+            options.name, limit=min(left, 500), after=after
+        )
         for image in page:
             if console.json:
                 console.emit(kept_record(image))
             else:
-                console.say(f"{image.id}  {image.width}x{image.height}  {image.model}  {image.prompt[:60]}")
+                console.say(
+                    f"{image.id}  {image.width}x{image.height}  {image.model}  {image.prompt[:60]}"
+                )
         left, after = left - len(page), page.cursor
         if after is None:
             break
@@ -104,8 +114,12 @@ async def _add_images(options: argparse.Namespace, client: Client, console: Cons
     return await _tell(client, options.name, f"Put {added} into {options.name}.", console)
 
 
-async def _remove_images(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
-    removed = await client.library.collections.remove(options.name, await find_images(client, options.ids))
+async def _remove_images(
+    options: argparse.Namespace, client: Client, console: Console
+) -> ExitStatus:
+    removed = await client.library.collections.remove(
+        options.name, await find_images(client, options.ids)
+    )
     return await _tell(client, options.name, f"Took {removed} out of {options.name}.", console)
 
 

@@ -1,4 +1,6 @@
-"""`imagen tag`, `rate`, `note`, `trash`, `restore`, `lineage`, `clean` and `library`: looking after images."""
+"""`imagen tag`, `rate`, `note`, `trash`, `restore`, `lineage`, `clean` and
+`library`: looking after images.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,15 @@ __all__ = ["add_library_commands", "find_images"]
 def add_library_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Defines them all."""
     tag = add_client_command(commands, "tag", "put tags on an image, or take them off", _tag)
-    tag.add_argument("ids", nargs=1, metavar="ID", help="of `imagen history`, or the beginning of it")
-    tag.add_argument("tags", nargs="+", metavar="TAG", help="-TAG after -- takes it off, as --remove does for all")
+    tag.add_argument(
+        "ids", nargs=1, metavar="ID", help="of `imagen history`, or the beginning of it"
+    )
+    tag.add_argument(
+        "tags",
+        nargs="+",
+        metavar="TAG",
+        help="-TAG after -- takes it off, as --remove does for all",
+    )
     tag.add_argument("--remove", action="store_true", help="take these tags off")
     rate = add_client_command(commands, "rate", "give images stars", _rate)
     rate.add_argument("stars", type=whole(0, 5), metavar="STARS", help="1 to 5; 0 takes them away")
@@ -29,7 +38,9 @@ def add_library_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     note.add_argument("text", help="an empty one takes the note away")
     _add_ids(add_client_command(commands, "trash", "move images to the trash", _trash))
     _add_ids(add_client_command(commands, "restore", "take images out of the trash", _restore))
-    delete = add_client_command(commands, "delete", "delete images for good, their files too", _delete)
+    delete = add_client_command(
+        commands, "delete", "delete images for good, their files too", _delete
+    )
     _add_ids(delete)
     delete.add_argument("--yes", action="store_true", help="do not ask")
     lineage = add_client_command(
@@ -41,24 +52,32 @@ def add_library_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         "clean",
         "move what is too old or too much to the trash, and empty that",
         _clean,
-        "By the rules in the table [cleanup] of imagen.toml, or those given here. Images with stars, in a collection or "
-        "shared stay. From the trash they go for good after trash_days.",
+        "By the rules in the table [cleanup] of imagen.toml, or those given here. Images with"
+        " stars, in a collection or shared stay. From the trash they go for good after trash_days.",
     )
-    clean.add_argument("--dry-run", action="store_true", help="say what would go, and change nothing")
+    clean.add_argument(
+        "--dry-run", action="store_true", help="say what would go, and change nothing"
+    )
     clean.add_argument("--max-age-days", type=number_from(0), metavar="DAYS")
     clean.add_argument("--max-images", type=whole(0, 2**60), metavar="N")
     clean.add_argument("--max-bytes", type=whole(0, 2**60), metavar="BYTES")
     clean.add_argument("--trash-days", type=number_from(0), metavar="DAYS")
-    library = commands.add_parser("library", help="how much there is, and whether all of it is whole")
+    library = commands.add_parser(
+        "library", help="how much there is, and whether all of it is whole"
+    )
     what = library.add_subparsers(required=True, metavar="WHAT")
     add_client_command(what, "size", "how many images there are, and how large", _size)
     add_client_command(what, "tags", "the tags that there are", _tags)
     check = add_client_command(what, "check", "read every file, and say what is wrong", _check)
-    check.add_argument("--repair", action="store_true", help="mend it: nothing that was paid for is deleted")
+    check.add_argument(
+        "--repair", action="store_true", help="mend it: nothing that was paid for is deleted"
+    )
 
 
 def _add_ids(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("ids", nargs="+", metavar="ID", help="of `imagen history`, or the beginning of it")
+    parser.add_argument(
+        "ids", nargs="+", metavar="ID", help="of `imagen history`, or the beginning of it"
+    )
 
 
 async def find_images(client: Client, ids: Sequence[str]) -> Sequence[Image]:
@@ -76,10 +95,14 @@ async def find_images(client: Client, ids: Sequence[str]) -> Sequence[Image]:
     return found
 
 
-async def _tell(client: Client, images: Sequence[Image], changed: int, what: str, console: Console) -> ExitStatus:
+async def _tell(
+    client: Client, images: Sequence[Image], changed: int, what: str, console: Console
+) -> ExitStatus:
     if not console.json:
         console.say(
-            f"{what} {changed} of {len(images)}." if len(images) > 1 else f"{what if changed else 'No change'}."
+            f"{what} {changed} of {len(images)}."
+            if len(images) > 1
+            else f"{what if changed else 'No change'}."
         )
         return ExitStatus.DONE
     for image in images:
@@ -101,17 +124,23 @@ async def _tag(options: argparse.Namespace, client: Client, console: Console) ->
 
 async def _rate(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
     images = await find_images(client, options.ids)
-    return await _tell(client, images, await client.library.rate(images, options.stars), "Rated", console)
+    return await _tell(
+        client, images, await client.library.rate(images, options.stars), "Rated", console
+    )
 
 
 async def _note(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
     images = await find_images(client, options.ids)
-    return await _tell(client, images, await client.library.annotate(images, options.text), "Noted", console)
+    return await _tell(
+        client, images, await client.library.annotate(images, options.text), "Noted", console
+    )
 
 
 async def _trash(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
     images = await find_images(client, options.ids)
-    return await _tell(client, images, await client.library.trash(images), "Moved to the trash", console)
+    return await _tell(
+        client, images, await client.library.trash(images), "Moved to the trash", console
+    )
 
 
 async def _restore(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
@@ -149,11 +178,17 @@ def _print_branch(tree: Lineage, depth: int, asked: str, console: Console) -> No
         return
     words = image.prompt if len(image.prompt) <= 60 else image.prompt[:59] + "…"
     mark = "  <" if image.id == asked else ""
-    console.say(f"{'  ' * depth}{image.id}  {msgspec.to_builtins(image.request)['operation']}  {words}{mark}")
+    console.say(
+        f"{'  ' * depth}{image.id}  {msgspec.to_builtins(image.request)['operation']} "
+        f" {words}{mark}"
+    )
 
 
 async def _clean(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
-    given = {name: getattr(options, name) for name in ("max_age_days", "max_images", "max_bytes", "trash_days")}
+    given = {
+        name: getattr(options, name)
+        for name in ("max_age_days", "max_images", "max_bytes", "trash_days")
+    }
     changes = {name: value for name, value in given.items() if value is not None}
     rules: CleanupRules = msgspec.structs.replace(client.settings.cleanup, **changes)
     plan = await client.library.clean(rules, dry_run=options.dry_run)
@@ -161,7 +196,12 @@ async def _clean(options: argparse.Namespace, client: Client, console: Console) 
         for action, doomed in (("trash", plan.trashed), ("delete", plan.deleted)):
             for one in doomed:
                 console.emit(
-                    {"kind": "cleanup", "action": action, "dry_run": options.dry_run, **msgspec.to_builtins(one)}
+                    {
+                        "kind": "cleanup",
+                        "action": action,
+                        "dry_run": options.dry_run,
+                        **msgspec.to_builtins(one),
+                    }
                 )
         return ExitStatus.DONE
     _print_plan(plan, rules, options.dry_run, console)
@@ -172,9 +212,14 @@ def _print_plan(plan: CleanupPlan, rules: CleanupRules, dry_run: bool, console: 
     would = "would go" if dry_run else "went"
     for doomed, where in ((plan.trashed, "to the trash"), (plan.deleted, "from there for good")):
         total = file_size(sum(one.size_bytes for one in doomed))
-        console.say(f"{len(doomed)} {'image' if len(doomed) == 1 else 'images'} ({total}) {would} {where}.")
+        console.say(
+            f"{len(doomed)} {'image' if len(doomed) == 1 else 'images'} ({total}) {would} {where}."
+        )
     if not rules.has_limit:
-        console.say("No rule moves anything to the trash: give one here, or set it in [cleanup] of imagen.toml.")
+        console.say(
+            "No rule moves anything to the trash: give one here, or set it in [cleanup] of"
+            " imagen.toml."
+        )
     if dry_run:
         console.say("Nothing was changed.")
 
@@ -195,7 +240,9 @@ async def _tags(options: argparse.Namespace, client: Client, console: Console) -
         for name, images in tags:
             console.emit({"kind": "tag", "name": name, "images": images})
     elif tags:
-        console.table([(name, f"{images:,}") for name, images in tags], ("TAG", "IMAGES"), right={1})
+        console.table(
+            [(name, f"{images:,}") for name, images in tags], ("TAG", "IMAGES"), right={1}
+        )
     else:
         console.say("No tags yet: imagen tag ID TAG puts one on an image.")
     return ExitStatus.DONE
@@ -203,7 +250,8 @@ async def _tags(options: argparse.Namespace, client: Client, console: Console) -
 
 async def _check(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
     findings = await client.library.check(
-        repair=options.repair, on_progress=lambda checked: console.live(f"{checked:,} images checked")
+        repair=options.repair,
+        on_progress=lambda checked: console.live(f"{checked:,} images checked"),
     )
     console.clear_live()
     for finding in findings:

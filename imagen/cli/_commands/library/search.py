@@ -20,23 +20,33 @@ _LONGEST_PROMPT = 48
 def add_search_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Defines both: a history is a search for no word."""
     history = add_command(
-        commands.add_parser("history", help="list the images that were made, newest first"), _run_search
+        commands.add_parser("history", help="list the images that were made, newest first"),
+        _run_search,
     )
     search = add_command(
         commands.add_parser(
             "search",
             help="find images by words of their prompts, tags and notes",
-            description='All words must be there. "A phrase" stands as it is, -word must not be there, begin* is the beginning '
-            "of a word. Put -- before a query that begins with a minus.",
+            description=(
+                'All words must be there. "A phrase" stands as it is, -word must not be there,'
+                " begin* is the beginning of a word. Put -- before a query that begins with a"
+                " minus."
+            ),
         ),
         _run_search,
     )
     history.set_defaults(query=None)
     search.add_argument("query", help="the words to look for")
     for parser in (history, search):
-        parser.add_argument("--limit", type=whole(1, 1_000_000), default=20, help="how many (default: %(default)s)")
-        parser.add_argument("--after", metavar="CURSOR", help="go on behind the last page: it says how")
-        parser.add_argument("--order", choices=_ORDERS, default="newest", help="the best, dearest, largest first")
+        parser.add_argument(
+            "--limit", type=whole(1, 1_000_000), default=20, help="how many (default: %(default)s)"
+        )
+        parser.add_argument(
+            "--after", metavar="CURSOR", help="go on behind the last page: it says how"
+        )
+        parser.add_argument(
+            "--order", choices=_ORDERS, default="newest", help="the best, dearest, largest first"
+        )
         _add_filters(parser)
 
 
@@ -46,17 +56,31 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--provider")
     group.add_argument("--operation", choices=_OPERATIONS)
     group.add_argument(
-        "--tag", dest="tags", action="append", default=[], metavar="TAG", help="can be given several times"
+        "--tag",
+        dest="tags",
+        action="append",
+        default=[],
+        metavar="TAG",
+        help="can be given several times",
     )
     group.add_argument("--collection", metavar="NAME", help="a collection, with those in it")
-    group.add_argument("--since", type=since, metavar="WHEN", help="a date such as 2026-11-01, or a span such as 7d")
-    group.add_argument("--until", type=since, metavar="WHEN", help="before that date, or longer ago than that")
+    group.add_argument(
+        "--since",
+        type=since,
+        metavar="WHEN",
+        help="a date such as 2026-11-01, or a span such as 7d",
+    )
+    group.add_argument(
+        "--until", type=since, metavar="WHEN", help="before that date, or longer ago than that"
+    )
     group.add_argument("--min-rating", type=whole(1, 5), metavar="STARS")
     group.add_argument("--size", metavar="WIDTHxHEIGHT")
     group.add_argument("--seed", type=whole(0, 2**63 - 1), metavar="N")
     group.add_argument("--min-usd", type=usd_amount, metavar="USD", help="that cost at least this")
     group.add_argument("--max-usd", type=usd_amount, metavar="USD", help="that cost this at most")
-    group.add_argument("--trashed", action="store_const", dest="state", const="trashed", help="those in the trash")
+    group.add_argument(
+        "--trashed", action="store_const", dest="state", const="trashed", help="those in the trash"
+    )
 
 
 def filters_of(options: argparse.Namespace) -> Filters:
@@ -78,18 +102,28 @@ async def _run_search(options: argparse.Namespace, console: Console) -> ExitStat
         console.note(f"There are more: --after {cursor}")
     elif not shown:
         has_made_none = options.query is None and not filters_of(options)
-        console.say("No images yet: imagen generate PROMPT makes one." if has_made_none else "No image is like that.")
+        console.say(
+            "No images yet: imagen generate PROMPT makes one."
+            if has_made_none
+            else "No image is like that."
+        )
     return ExitStatus.DONE
 
 
-async def _print_pages(options: argparse.Namespace, client: Client, console: Console) -> tuple[int, str | None]:
+async def _print_pages(
+    options: argparse.Namespace, client: Client, console: Console
+) -> tuple[int, str | None]:
     left, cursor, filters = int(options.limit), options.after, filters_of(options)
     while True:
         limit = min(left, 500)
         if options.query is None:
-            page = await client.library.list(limit=limit, after=cursor, order=options.order, **filters)
+            page = await client.library.list(
+                limit=limit, after=cursor, order=options.order, **filters
+            )
         else:
-            page = await client.library.search(options.query, limit=limit, after=cursor, order=options.order, **filters)
+            page = await client.library.search(
+                options.query, limit=limit, after=cursor, order=options.order, **filters
+            )
         for image in page:
             _print_line(image, console)
         left, cursor = left - len(page), page.cursor
@@ -107,5 +141,6 @@ def _print_line(image: Image, console: Console) -> None:
     stars = f"{'*' * image.rating}  " if image.rating else ""
     tags = "".join(f"  #{tag}" for tag in image.tags)
     console.say(
-        f"{when}  {image.id}  {image.width}x{image.height}  {image.model}  {usd(image.cost.usd)}  {stars}{prompt}{tags}"
+        f"{when}  {image.id}  {image.width}x{image.height}  {image.model}  {usd(image.cost.usd)} "
+        f" {stars}{prompt}{tags}"
     )

@@ -12,7 +12,16 @@ from pathlib import Path
 import msgspec
 import trio
 
-from .... import FileDescription, ForeignRecord, Image, Provenance, Record, StorageError, describe_file, open_client
+from .... import (
+    FileDescription,
+    ForeignRecord,
+    Image,
+    Provenance,
+    Record,
+    StorageError,
+    describe_file,
+    open_client,
+)
 from ..._arguments.options import add_command
 from ..._console import Console, ExitStatus, say_error, usd
 from ..._output.json_output import kept_record
@@ -33,17 +42,28 @@ def add_show(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     show = commands.add_parser(
         "show",
         help="everything known about one image, or any image file",
-        description="Of a file, what it says of itself: the record of imagen or of another program (AUTOMATIC1111, Forge, "
-        "ComfyUI, Fooocus, InvokeAI, NovelAI, SwarmUI), and who signed it (C2PA).",
+        description=(
+            "Of a file, what it says of itself: the record of imagen or of another program"
+            " (AUTOMATIC1111, Forge, ComfyUI, Fooocus, InvokeAI, NovelAI, SwarmUI), and who signed"
+            " it (C2PA)."
+        ),
     )
     add_command(show, run_show)
-    show.add_argument("id", metavar="ID|FILE", help="an image's id or the beginning of it, or the path of a file")
-    show.add_argument("--trust", type=Path, metavar="PEM", help="certificates that are trusted to sign images")
+    show.add_argument(
+        "id", metavar="ID|FILE", help="an image's id or the beginning of it, or the path of a file"
+    )
+    show.add_argument(
+        "--trust", type=Path, metavar="PEM", help="certificates that are trusted to sign images"
+    )
 
 
 async def run_show(options: argparse.Namespace, console: Console) -> ExitStatus:
     """Everything about one image."""
-    trusted = None if options.trust is None else await trio.to_thread.run_sync(_read_certificates, options.trust)
+    trusted = (
+        None
+        if options.trust is None
+        else await trio.to_thread.run_sync(_read_certificates, options.trust)
+    )
     if await trio.to_thread.run_sync(os.path.isfile, options.id):
         _show_file(await _describe(Path(options.id), trusted), console)
         return ExitStatus.DONE
@@ -75,9 +95,20 @@ async def _show_image(image: Image, trusted: str | None, console: Console) -> No
         description, problem = None, error.message
     provenance = None if description is None else description.provenance
     if console.json:
-        console.emit({**kept_record(image), "provenance": msgspec.to_builtins(provenance), "problem": problem})
+        console.emit(
+            {
+                **kept_record(image),
+                "provenance": msgspec.to_builtins(provenance),
+                "problem": problem,
+            }
+        )
         return
-    facts = {"file": image.path, "image": _image(image), **_record_facts(image.record), "problem": problem}
+    facts = {
+        "file": image.path,
+        "image": _image(image),
+        **_record_facts(image.record),
+        "problem": problem,
+    }
     _say(facts | _provenance_facts(provenance), console)
 
 
@@ -88,14 +119,20 @@ def _show_file(description: FileDescription, console: Console) -> None:
     facts: dict[str, object] = {"file": description.path, "image": _image(description)}
     if description.record is not None:
         facts |= _record_facts(description.record)
-        facts["record"] = "in the file" if description.sidecar is None else f"beside it, in {description.sidecar.name}"
+        facts["record"] = (
+            "in the file"
+            if description.sidecar is None
+            else f"beside it, in {description.sidecar.name}"
+        )
     elif description.foreign is not None:
         facts |= _foreign_facts(description.foreign)
     else:
         facts["record"] = "none that imagen can read"
     facts |= _provenance_facts(description.provenance)
     facts["metadata"] = ", ".join(description.keys) or "none"
-    facts |= {f"problem {number}": problem for number, problem in enumerate(description.problems, 1)}
+    facts |= {
+        f"problem {number}": problem for number, problem in enumerate(description.problems, 1)
+    }
     _say(facts, console)
 
 
@@ -109,7 +146,8 @@ def _moment(time: datetime.datetime) -> str:
     try:
         return f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
     except (OverflowError, OSError, ValueError):
-        # A file may claim any year, and not all of them can be put into this time zone.
+        # A file may claim any year, and not all of them can be put into this
+        # time zone.
         return time.isoformat()
 
 

@@ -1,4 +1,6 @@
-"""`imagen transform`, `sheet` and `similar`: what is made of images on this machine, and which look alike."""
+"""`imagen transform`, `sheet` and `similar`: what is made of images on this
+machine, and which look alike.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,15 @@ from typing import Literal
 
 import trio
 
-from .... import Client, Image, InvalidRequestError, Transform, apply_transform, contact_sheet, open_client
+from .... import (
+    Client,
+    Image,
+    InvalidRequestError,
+    Transform,
+    apply_transform,
+    contact_sheet,
+    open_client,
+)
 from ..._arguments.options import add_command, whole
 from ..._console import Console, ExitStatus
 from ..._output.files import save_file
@@ -41,34 +51,63 @@ def add_image_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     transform = commands.add_parser(
         "transform",
         help="make another size, cut or format of an image",
-        description="First the crop, then the rotation, then the size. The ending of FILE gives the format.",
+        description=(
+            "First the crop, then the rotation, then the size. The ending of FILE gives the format."
+        ),
     )
     add_command(transform, run_transform)
     transform.add_argument("source", metavar="ID|FILE", help="an image of the library, or a file")
-    transform.add_argument("--out", type=Path, required=True, metavar="FILE", help="where the new image goes")
+    transform.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="where the new image goes"
+    )
     transform.add_argument("--width", type=whole(16, 16384), metavar="PIXELS")
     transform.add_argument("--height", type=whole(16, 16384), metavar="PIXELS")
     transform.add_argument(
-        "--fit", choices=("contain", "cover", "stretch"), default="contain", help="into width and height"
+        "--fit",
+        choices=("contain", "cover", "stretch"),
+        default="contain",
+        help="into width and height",
     )
-    transform.add_argument("--enlarge", action="store_true", help="let it get more pixels than it has")
-    transform.add_argument("--crop", type=_crop, metavar="X,Y,W,H", help="the part to keep, in pixels")
-    transform.add_argument("--rotate", type=int, choices=(0, 90, 180, 270), default=0, help="degrees clockwise")
-    transform.add_argument("--format", choices=("png", "jpeg", "webp", "avif"), help="in place of the ending's")
-    transform.add_argument("--quality", type=whole(1, 100), metavar="1..100", help="of JPEG, WebP and AVIF")
+    transform.add_argument(
+        "--enlarge", action="store_true", help="let it get more pixels than it has"
+    )
+    transform.add_argument(
+        "--crop", type=_crop, metavar="X,Y,W,H", help="the part to keep, in pixels"
+    )
+    transform.add_argument(
+        "--rotate", type=int, choices=(0, 90, 180, 270), default=0, help="degrees clockwise"
+    )
+    transform.add_argument(
+        "--format", choices=("png", "jpeg", "webp", "avif"), help="in place of the ending's"
+    )
+    transform.add_argument(
+        "--quality", type=whole(1, 100), metavar="1..100", help="of JPEG, WebP and AVIF"
+    )
     sheet = commands.add_parser("sheet", help="put images side by side into one")
     add_command(sheet, run_sheet)
     sheet.add_argument("id", nargs="+", metavar="ID", help="images of the library, in order")
     sheet.add_argument("--out", type=Path, required=True, metavar="FILE", help="a PNG or JPEG file")
     sheet.add_argument("--columns", type=whole(1, 1000), metavar="N", help="side by side")
-    sheet.add_argument("--captions", choices=tuple(_CAPTIONS), help="what to write below each image")
-    sheet.add_argument("--side", type=whole(48, 4096), default=512, metavar="PIXELS", help="of one image")
-    similar = commands.add_parser("similar", help="find images that look like one, or that look alike")
+    sheet.add_argument(
+        "--captions", choices=tuple(_CAPTIONS), help="what to write below each image"
+    )
+    sheet.add_argument(
+        "--side", type=whole(48, 4096), default=512, metavar="PIXELS", help="of one image"
+    )
+    similar = commands.add_parser(
+        "similar", help="find images that look like one, or that look alike"
+    )
     add_command(similar, run_similar)
     what = similar.add_mutually_exclusive_group(required=True)
-    what.add_argument("source", nargs="?", metavar="ID|FILE", help="an image of the library, or a file")
-    what.add_argument("--groups", action="store_true", help="list the images that are nearly the same, by group")
-    similar.add_argument("--limit", type=whole(1, 1000), default=20, help="how many (default: %(default)s)")
+    what.add_argument(
+        "source", nargs="?", metavar="ID|FILE", help="an image of the library, or a file"
+    )
+    what.add_argument(
+        "--groups", action="store_true", help="list the images that are nearly the same, by group"
+    )
+    similar.add_argument(
+        "--limit", type=whole(1, 1000), default=20, help="how many (default: %(default)s)"
+    )
 
 
 async def run_transform(options: argparse.Namespace, console: Console) -> ExitStatus:
@@ -103,7 +142,12 @@ async def run_sheet(options: argparse.Namespace, console: Console) -> ExitStatus
         images = await find_images(client, options.id)
         captions = None if options.captions is None else _CAPTIONS[options.captions]
         draw = partial(
-            contact_sheet, images, columns=options.columns, captions=captions, side=options.side, format=format
+            contact_sheet,
+            images,
+            columns=options.columns,
+            captions=captions,
+            side=options.side,
+            format=format,
         )
         data = await trio.to_thread.run_sync(draw)
     await trio.to_thread.run_sync(save_file, out, data)
@@ -112,7 +156,9 @@ async def run_sheet(options: argparse.Namespace, console: Console) -> ExitStatus
 
 
 async def run_similar(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Lists the images that look like one, or groups of those that are nearly the same."""
+    """Lists the images that look like one, or groups of those that are nearly
+    the same.
+    """
 
     def progress(done: int, total: int) -> None:
         console.live(f"looking at {done} of {total} images for the first time")
@@ -122,12 +168,18 @@ async def run_similar(options: argparse.Namespace, console: Console) -> ExitStat
             _tell_groups(await client.similar.groups(progress=progress), console)
             return ExitStatus.DONE
         found = await _find(client, options.source)
-        image = found if isinstance(found, Image) else await trio.to_thread.run_sync(found.read_bytes)
-        for image_id, distance in await client.similar.to(image, limit=options.limit, progress=progress):
+        image = (
+            found if isinstance(found, Image) else await trio.to_thread.run_sync(found.read_bytes)
+        )
+        for image_id, distance in await client.similar.to(
+            image, limit=options.limit, progress=progress
+        ):
             other = await client.library.get(image_id)
             path = None if other is None or other.path is None else str(other.path)
             if console.json:
-                console.emit({"kind": "similar", "id": image_id, "distance": distance, "path": path})
+                console.emit(
+                    {"kind": "similar", "id": image_id, "distance": distance, "path": path}
+                )
             else:
                 console.say(f"{distance:>2}  {image_id}  {path}")
     console.clear_live()
@@ -158,7 +210,9 @@ async def _find(client: Client, source: str) -> Image | Path:
         return Path(source)
     image = await client.library.get(source)
     if image is None:
-        raise InvalidRequestError(f"There is no image and no file {source}; imagen history lists the images.")
+        raise InvalidRequestError(
+            f"There is no image and no file {source}; imagen history lists the images."
+        )
     return image
 
 

@@ -1,4 +1,6 @@
-"""`imagen export` and `imagen import`: images as one file that opens anywhere, and back."""
+"""`imagen export` and `imagen import`: images as one file that opens anywhere,
+and back.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,15 @@ from pathlib import Path
 
 import msgspec
 
-from .... import Client, ExportResult, Image, ImportResult, InvalidRequestError, RejectedEntry, open_client
+from .... import (
+    Client,
+    ExportResult,
+    Image,
+    ImportResult,
+    InvalidRequestError,
+    RejectedEntry,
+    open_client,
+)
 from ..._arguments.options import add_command
 from ..._console import Console, ExitStatus, file_size
 from ..library.library import find_images
@@ -24,28 +34,49 @@ def add_archive_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     export = commands.add_parser(
         "export",
         help="write images to a zip file, with a gallery to look at them",
-        description="The images as the provider sent them, what is known of them, and index.html, which opens without "
-        "a network. `imagen import` brings all of it back.",
+        description=(
+            "The images as the provider sent them, what is known of them, and index.html, which"
+            " opens without a network. `imagen import` brings all of it back."
+        ),
     )
     add_command(export, run_export)
-    export.add_argument("ids", nargs="*", metavar="ID", help="of `imagen history`, or the beginning of it")
-    what = export.add_mutually_exclusive_group()
-    what.add_argument("--all", action="store_true", help="every image that is not in the trash, and all collections")
-    what.add_argument("--collection", metavar="NAME", help="the images of a collection and of those in it")
     export.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="the zip file; one that is there is replaced"
+        "ids", nargs="*", metavar="ID", help="of `imagen history`, or the beginning of it"
+    )
+    what = export.add_mutually_exclusive_group()
+    what.add_argument(
+        "--all",
+        action="store_true",
+        help="every image that is not in the trash, and all collections",
+    )
+    what.add_argument(
+        "--collection", metavar="NAME", help="the images of a collection and of those in it"
     )
     export.add_argument(
-        "--public", action="store_true", help="for others: without costs, tags, stars, notes and provider options"
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the zip file; one that is there is replaced",
+    )
+    export.add_argument(
+        "--public",
+        action="store_true",
+        help="for others: without costs, tags, stars, notes and provider options",
     )
     taking = commands.add_parser(
         "import",
         help="take images in: archives, zip files, folders, single images",
-        description="With what is said of them: by imagen, AUTOMATIC1111, Forge, ComfyUI, Fooocus, InvokeAI, NovelAI or "
-        "SwarmUI. What is there already is skipped, so that an import that was cut off can be run again.",
+        description=(
+            "With what is said of them: by imagen, AUTOMATIC1111, Forge, ComfyUI, Fooocus,"
+            " InvokeAI, NovelAI or SwarmUI. What is there already is skipped, so that an import"
+            " that was cut off can be run again."
+        ),
     )
     add_command(taking, run_import)
-    taking.add_argument("files", nargs="+", type=_source, metavar="FILE", help="a zip file, a folder or an image")
+    taking.add_argument(
+        "files", nargs="+", type=_source, metavar="FILE", help="a zip file, a folder or an image"
+    )
     taking.add_argument(
         "--trusted",
         action="store_true",
@@ -58,7 +89,9 @@ async def run_export(options: argparse.Namespace, console: Console) -> ExitStatu
     if bool(options.ids) + bool(options.all) + bool(options.collection) != 1:
         raise InvalidRequestError("Say which images: ID..., --all or --collection NAME.")
     async with open_client() as client:
-        images: Sequence[Image] | None = await find_images(client, options.ids) if options.ids else None
+        images: Sequence[Image] | None = (
+            await find_images(client, options.ids) if options.ids else None
+        )
         done = await client.archives.export_to(
             options.out,
             images,
@@ -90,7 +123,9 @@ async def run_import(options: argparse.Namespace, console: Console) -> ExitStatu
 
 
 async def _import(client: Client, path: Path, trusted: bool, console: Console) -> ImportResult:
-    done = await client.archives.import_from(path, trusted=trusted, on_progress=partial(_live, console, path))
+    done = await client.archives.import_from(
+        path, trusted=trusted, on_progress=partial(_live, console, path)
+    )
     if console.json:
         console.emit({"kind": "import", "path": str(path), **msgspec.to_builtins(done)})
         return done

@@ -21,23 +21,36 @@ def add_publish_command(commands: argparse._SubParsersAction[argparse.ArgumentPa
     publish = commands.add_parser(
         "publish",
         help="put images into the object store of imagen.toml, or take them out",
-        description="Waits until they are there. Ctrl-C leaves the rest in line, and the next command goes on with it.",
+        description=(
+            "Waits until they are there. Ctrl-C leaves the rest in line, and the next command goes"
+            " on with it."
+        ),
     )
     add_command(publish, run_publish)
     publish.add_argument("id", nargs="*", metavar="ID", help="images of the library")
     what = publish.add_mutually_exclusive_group()
-    what.add_argument("--all", action="store_true", help="every image of the library that is not in the trash")
+    what.add_argument(
+        "--all", action="store_true", help="every image of the library that is not in the trash"
+    )
     what.add_argument("--collection", metavar="NAME", help="every image of a collection")
-    what.add_argument("--status", action="store_true", help="how many images are how far, and why some failed")
-    what.add_argument("--unpublish", nargs="+", default=[], metavar="ID", help="take these out of the store")
+    what.add_argument(
+        "--status", action="store_true", help="how many images are how far, and why some failed"
+    )
+    what.add_argument(
+        "--unpublish", nargs="+", default=[], metavar="ID", help="take these out of the store"
+    )
 
 
 async def run_publish(options: argparse.Namespace, console: Console) -> ExitStatus:
     """Publishes what is named, or tells how it stands."""
     if not (options.id or options.all or options.collection or options.status or options.unpublish):
-        raise InvalidRequestError("Say which images: ID..., --all or --collection NAME; or --status.")
+        raise InvalidRequestError(
+            "Say which images: ID..., --all or --collection NAME; or --status."
+        )
     if options.id and (options.all or options.collection or options.status or options.unpublish):
-        raise InvalidRequestError("Images are named by their ids, or by --all or --collection, and not by both.")
+        raise InvalidRequestError(
+            "Images are named by their ids, or by --all or --collection, and not by both."
+        )
     async with open_client() as client:
         if options.status:
             return await _tell_status(client, console)
@@ -60,14 +73,18 @@ async def _pages(client: Client, options: argparse.Namespace) -> AsyncIterator[S
         if options.collection is None:
             page = await client.library.list(limit=_PAGE, after=after)
         else:
-            page = await client.library.list(limit=_PAGE, after=after, collection=options.collection)
+            page = await client.library.list(
+                limit=_PAGE, after=after, collection=options.collection
+            )
         if page:
             yield page
         if (after := page.cursor) is None:
             return
 
 
-def _tell(page: Sequence[Image], done: Sequence[Publication], client: Client, console: Console) -> bool:
+def _tell(
+    page: Sequence[Image], done: Sequence[Publication], client: Client, console: Console
+) -> bool:
     """A line for each image; says whether all went well."""
     found = {one.sha256: one for one in done}
     for image in page:
@@ -76,7 +93,15 @@ def _tell(page: Sequence[Image], done: Sequence[Publication], client: Client, co
         url = client.publisher.url_of(image) if state == "published" else None
         error = None if one is None else one.last_error
         if console.json:
-            console.emit({"kind": "publication", "id": image.id, "state": state, "url": url, "message": error})
+            console.emit(
+                {
+                    "kind": "publication",
+                    "id": image.id,
+                    "state": state,
+                    "url": url,
+                    "message": error,
+                }
+            )
         else:
             console.say(f"{state:<9}  {image.id}  {url or error or ''}".rstrip())
     return all(one.state in ("published", "removed") for one in done)
@@ -85,11 +110,21 @@ def _tell(page: Sequence[Image], done: Sequence[Publication], client: Client, co
 async def _tell_status(client: Client, console: Console) -> ExitStatus:
     status = await client.publisher.status()
     failed = await client.publisher.of_state("failed", limit=_FAILURES_SHOWN)
-    counts = {name: getattr(status, name) for name in ("queued", "published", "failed", "removing", "removed")}
+    counts = {
+        name: getattr(status, name)
+        for name in ("queued", "published", "failed", "removing", "removed")
+    }
     if console.json:
         console.emit({"kind": "publishing", "store": status.store, **counts})
         for one in failed:
-            console.emit({"kind": "publication", "sha256": one.sha256, "state": one.state, "message": one.last_error})
+            console.emit(
+                {
+                    "kind": "publication",
+                    "sha256": one.sha256,
+                    "state": one.state,
+                    "message": one.last_error,
+                }
+            )
         return ExitStatus.DONE
     console.say(f"store      {status.store}")
     for name, count in counts.items():

@@ -1,4 +1,6 @@
-"""`imagen share`: links to images that end by themselves, and can be taken back."""
+"""`imagen share`: links to images that end by themselves, and can be taken
+back.
+"""
 
 from __future__ import annotations
 
@@ -23,43 +25,63 @@ def add_share_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
     share = commands.add_parser(
         "share",
         help="make a link to an image or a collection, list links, take one back",
-        description="Whoever has the link sees the images, and nothing that was said of them. IMAGEN_SHARE_SECRET signs "
-        "it, and a server answers it below IMAGEN_SHARE_URL: `imagen-mcp --http`, or imagen.share_app in one of yours.",
+        description=(
+            "Whoever has the link sees the images, and nothing that was said of them."
+            " IMAGEN_SHARE_SECRET signs it, and a server answers it below IMAGEN_SHARE_URL:"
+            " `imagen-mcp --http`, or imagen.share_app in one of yours."
+        ),
     )
     add_command(share, run_share)
-    share.add_argument("id", nargs="?", metavar="ID", help="of `imagen history`, or the beginning of it")
+    share.add_argument(
+        "id", nargs="?", metavar="ID", help="of `imagen history`, or the beginning of it"
+    )
     what = share.add_mutually_exclusive_group()
-    what.add_argument("--collection", metavar="NAME", help="share a collection, as it is whenever somebody looks")
+    what.add_argument(
+        "--collection", metavar="NAME", help="share a collection, as it is whenever somebody looks"
+    )
     what.add_argument("--list", action="store_true", help="the links that work, newest first")
     what.add_argument("--revoke", metavar="ID", help="take the link of this id back")
     share.add_argument(
-        "--expires", type=span, default=_WEEK, metavar="SPAN", help="how long it works: 12h, 7d, 4w (default: 7d)"
+        "--expires",
+        type=span,
+        default=_WEEK,
+        metavar="SPAN",
+        help="how long it works: 12h, 7d, 4w (default: 7d)",
     )
 
 
 async def run_share(options: argparse.Namespace, console: Console) -> ExitStatus:
     """Makes, lists or takes back."""
     if bool(options.id) + bool(options.collection) + bool(options.list) + bool(options.revoke) != 1:
-        raise InvalidRequestError("Say what to share: ID or --collection NAME; or --list, or --revoke ID.")
+        raise InvalidRequestError(
+            "Say what to share: ID or --collection NAME; or --list, or --revoke ID."
+        )
     async with open_client() as client:
         if options.list:
             return await _tell(client, console)
         if options.revoke:
             return await _revoke(options.revoke, client, console)
         image = (await find_images(client, [options.id]))[0] if options.id else None
-        share = await client.shares.share(image, collection=options.collection, expires=options.expires)
+        share = await client.shares.share(
+            image, collection=options.collection, expires=options.expires
+        )
     if console.json:
         console.emit(_record(share))
         return ExitStatus.DONE
     console.say(share.url or share.token)
     if share.url is None:
-        console.note("This is the end of the link only: set IMAGEN_SHARE_URL to where your server answers links.")
+        console.note(
+            "This is the end of the link only: set IMAGEN_SHARE_URL to where your server answers"
+            " links."
+        )
     return ExitStatus.DONE
 
 
 async def _revoke(share_id: str, client: Client, console: Console) -> ExitStatus:
     if not await client.shares.revoke(share_id):
-        raise InvalidRequestError(f"There is no link {share_id} that works; imagen share --list lists them.")
+        raise InvalidRequestError(
+            f"There is no link {share_id} that works; imagen share --list lists them."
+        )
     if console.json:
         console.emit({"kind": "revoked", "id": share_id})
     else:

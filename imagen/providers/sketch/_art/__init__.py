@@ -1,4 +1,5 @@
-"""Draws the images of the built-in `sketch` engine: procedural landscapes, no AI.
+"""Draws the images of the built-in `sketch` engine: procedural landscapes, no
+AI.
 
 An image is printed like a poster, layer over layer from the back to the front.  The words of the
 prompt are looked up in a table; the tags found there choose a palette (the mood), a sky, a backdrop
@@ -7,10 +8,12 @@ A prompt without known words becomes an abstract print instead.  Every layer is 
 at twice the size, through which a colour gradient is laid onto the sheet, often with a speckle of grain.
 At the end a style finishes the sheet: paper grain, an engraving, or a two-ink riso print.
 
-Each part throws its own dice, seeded from prompt, seed and the part's name: the same arguments give the
-same bytes, and one seed keeps its composition from one size to another.
+Each part throws its own dice, seeded from prompt, seed and the part's name: the
+same arguments give the same bytes, and one seed keeps its composition from one
+size to another.
 
-Where to look, from the first step to the last; a module imports only from those above it:
+Where to look, from the first step to the last; a module imports only from those
+above it:
 
     _words      which words are known, where a subject belongs, what a prompt asks for
     _palettes   the moods and their colours, mixing and tinting

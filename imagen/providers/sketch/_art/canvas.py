@@ -1,4 +1,6 @@
-"""The sheet, the layout that all parts of an image share, and the ways to print on it."""
+"""The sheet, the layout that all parts of an image share, and the ways to print
+on it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from .stencils import Point, Stencil, gradient, stipple, times
 
 
 class Canvas:
-    """The sheet, its palette and the few decisions that all parts of an image share.
+    """The sheet, its palette and the few decisions that all parts of an image
+    share.
 
     `unit` is the unit of every length: it follows the area, so that a motif neither drowns in a banner nor
     bursts it.  `side` is -1 or 1: the sun stands on one side, shadows and subjects lie on the other.
@@ -25,7 +28,9 @@ class Canvas:
         self.w, self.h = size
         self.grainy = style not in ("flat", "ink")  # an engraver's lines stand in for grain
         self.unit = min(math.sqrt(self.w * self.h), 1.5 * min(size))
-        self.scale = 2 if self.w * self.h <= 4_500_000 else 1  # large sheets are smooth enough, and costly
+        self.scale = (
+            2 if self.w * self.h <= 4_500_000 else 1
+        )  # large sheets are smooth enough, and costly
         words = known_words(prompt)
         self.tags = plan_tags(words, self.dice("plan"))
         self.mood = choose_mood(self.tags, style, self.dice("mood"))
@@ -49,7 +54,9 @@ class Canvas:
         return _seeded(self.prompt, self.seed, part)
 
     def spot(self) -> Point:
-        """Where a subject stands: on the third across from the sun, or before the moon on a roof."""
+        """Where a subject stands: on the third across from the sun, or before
+        the moon on a roof.
+        """
         if "roof" in self.tags:
             across = self.sun_at[0] + self.side * self.unit * 0.1
             return across, min(self.h - self.unit * 0.12, self.horizon + self.unit * 0.1)
@@ -100,7 +107,9 @@ class Canvas:
         self, stencil: Stencil, top: Colour, bottom: Colour | None = None, *,
         alpha: float = 1.0, speckle: Colour | None = None, amount: float = 0.55,
     ) -> None:  # fmt: skip
-        """Print through a stencil: a gradient, and a speckle that thickens towards the lower edge."""
+        """Print through a stencil: a gradient, and a speckle that thickens
+        towards the lower edge.
+        """
         mask = stencil.mask.reduce(self.scale) if self.scale > 1 else stencil.mask
         box = mask.getbbox()
         if box is None:
@@ -109,7 +118,9 @@ class Canvas:
         self.sheet.paste(gradient(mask.size, (top, bottom or top)), box[:2], mask)
         if speckle is not None and self.grainy:
             ramp = Image.linear_gradient("L").resize(mask.size).point(times(amount))
-            self.sheet.paste(speckle, box[:2], ImageChops.multiply(stipple(ramp, self.noise.crop(box)), mask))
+            self.sheet.paste(
+                speckle, box[:2], ImageChops.multiply(stipple(ramp, self.noise.crop(box)), mask)
+            )
 
     def wash(self, mask: Image.Image, colour: Colour, dots: float = 0.8) -> None:
         """Print a soft mask: a smooth tone, with grain scattered over it."""
@@ -119,9 +130,14 @@ class Canvas:
 
     def glow(self, x: float, y: float, radius: float, colour: Colour, alpha: float) -> None:
         """Light around a point, fading out to all sides."""
-        ball = Image.radial_gradient("L").point(lambda v: round(max(0.0, 1 - v / 180) ** 2 * 255 * alpha))
+        ball = Image.radial_gradient("L").point(
+            lambda v: round(max(0.0, 1 - v / 180) ** 2 * 255 * alpha)
+        )
         light, size = Image.new("L", self.size), max(2, round(2 * radius))
-        light.paste(ball.resize((size, size), Image.Resampling.BILINEAR), (round(x - radius), round(y - radius)))
+        light.paste(
+            ball.resize((size, size), Image.Resampling.BILINEAR),
+            (round(x - radius), round(y - radius)),
+        )
         self.wash(light, colour)
 
 

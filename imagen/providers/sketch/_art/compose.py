@@ -33,7 +33,9 @@ _GROUNDS: dict[str, Callable[[Canvas], None]] = {
 
 
 def draw(prompt: str, *, width: int, height: int, seed: int, style: str | None = None) -> bytes:
-    """PNG bytes of an image for the prompt; the same arguments always give the same bytes."""
+    """PNG bytes of an image for the prompt; the same arguments always give the
+    same bytes.
+    """
     canvas = Canvas(prompt, seed, (width, height), style if style in STYLES else None)
     _compose(canvas)
     return _png(finish(canvas), prompt)
@@ -52,7 +54,8 @@ def _compose(c: Canvas) -> None:
             if tags & set(c.tags):
                 backdrop(c)
         _GROUNDS[ground](c)
-        # Subjects that want the same kind of place share one spot: more than two would only hide each other.
+        # Subjects that want the same kind of place share one spot: more than
+        # two would only hide each other.
         for tag in [tag for tag in c.tags if tag in PLACES][:2]:
             draw_subject(c, tag)
         for tag in [tag for tag in c.tags if tag in WEATHER]:
@@ -69,6 +72,7 @@ def _png(image: Image.Image, prompt: str) -> bytes:
     else:
         info.add_itxt("Description", text)
     out = io.BytesIO()
-    # Grain hardly compresses: a higher level costs several times the time for a tenth of the size.
+    # Grain hardly compresses: a higher level costs several times the time for a
+    # tenth of the size.
     image.save(out, "PNG", pnginfo=info, compress_level=1)
     return out.getvalue()

@@ -1,4 +1,6 @@
-"""Moods and their colours: which mood an image is in, and the ten inks it is printed with."""
+"""Moods and their colours: which mood an image is in, and the ten inks it is
+printed with.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from .prompt_words import PLACES
 
 Colour = tuple[int, int, int]
 
-# Ten colours a row: four of the sky from the zenith down, sun, far land, near land, dark, accent, light.
+# Ten colours a row: four of the sky from the zenith down, sun, far land, near
+# land, dark, accent, light.
 _MOODS: dict[str, tuple[str, ...]] = {
     "day": (
         "2f86a6 6fb7c2 b9dccf f6edcf fff8df 8fbab4 1f5a57 12343a e4572e fff1c4",
@@ -62,7 +65,8 @@ _MOODS: dict[str, tuple[str, ...]] = {
     ),
 }
 
-# What asks for a mood, the strongest first: the hour, what stands in the sky, the season, the weather.
+# What asks for a mood, the strongest first: the hour, what stands in the sky,
+# the season, the weather.
 _ASKS: tuple[tuple[str, str], ...] = (
     ("night", "night"), ("dusk", "dusk"), ("dawn", "dawn"), ("day", "day"), ("moon stars aurora", "night"),
     ("storm", "storm"), ("winter", "winter"), ("autumn", "autumn"), ("rain", "storm"), ("snow", "winter"),
@@ -87,7 +91,9 @@ class Palette:
 
 
 def choose_mood(tags: Sequence[str], style: str | None, dice: Random) -> str:
-    """The strongest mood that the tags name, or a usual one; the style `night` overrules the hour."""
+    """The strongest mood that the tags name, or a usual one; the style `night`
+    overrules the hour.
+    """
     if "abstract" in tags:
         return "print night" if style == "night" else "print"
     if "space" in tags:
@@ -97,8 +103,12 @@ def choose_mood(tags: Sequence[str], style: str | None, dice: Random) -> str:
     return "night" if style == "night" else [*named, dice.choice(usual)][0]
 
 
-def choose_palette(mood: str, tags: Sequence[str], tints: Sequence[Colour], dice: Random) -> Palette:
-    """One row of the mood, tuned to the soil, to snow and to the colours that the prompt names."""
+def choose_palette(
+    mood: str, tags: Sequence[str], tints: Sequence[Colour], dice: Random
+) -> Palette:
+    """One row of the mood, tuned to the soil, to snow and to the colours that
+    the prompt names.
+    """
     row = [from_hex(code) for code in dice.choice(_MOODS[mood.split()[0]]).split()]
     if mood == "print night":
         row = [mix(colour, row[7], 0.3) for colour in row]
@@ -123,11 +133,17 @@ def from_hex(code: str) -> Colour:
 
 def mix(a: Colour, b: Colour, t: float) -> Colour:
     """`a` at 0, `b` at 1, and what lies between them."""
-    return round(a[0] + (b[0] - a[0]) * t), round(a[1] + (b[1] - a[1]) * t), round(a[2] + (b[2] - a[2]) * t)
+    return (
+        round(a[0] + (b[0] - a[0]) * t),
+        round(a[1] + (b[1] - a[1]) * t),
+        round(a[2] + (b[2] - a[2]) * t),
+    )
 
 
 def _tinted(colour: Colour, tint: Colour, amount: float) -> Colour:
-    """The colour moved towards the tint's hue at its own lightness, so that depth survives tinting."""
+    """The colour moved towards the tint's hue at its own lightness, so that
+    depth survives tinting.
+    """
     want, have = (0.3 * red + 0.59 * green + 0.11 * blue for red, green, blue in (colour, tint))
     if want < have:
         even = mix((0, 0, 0), tint, want / have)

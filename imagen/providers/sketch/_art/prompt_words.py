@@ -1,4 +1,6 @@
-"""What a prompt asks for: the known words, the tags they stand for, and the gaps filled."""
+"""What a prompt asks for: the known words, the tags they stand for, and the
+gaps filled.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +17,31 @@ _WORDS: dict[str, str] = {
     "storm": "storm stormy thunder thunderstorm lightning tempest hurricane",
     "winter": "winter wintry ice icy frozen frost frosty arctic glacier",
     "autumn": "autumn autumnal october november harvest maple",
-    "mountain": "mountain alps alpine peak summit cliff canyon volcano everest fjord berg berge hiking",
-    "city": "city skyline downtown skyscraper metropolis urban town cyberpunk street avenue tokyo manhattan "
-    "york london paris berlin building architecture stadt office",
+    "mountain": (
+        "mountain alps alpine peak summit cliff canyon volcano everest fjord berg berge hiking"
+    ),
+    "city": (
+        "city skyline downtown skyscraper metropolis urban town cyberpunk street avenue tokyo"
+        " manhattan york london paris berlin building architecture stadt office"
+    ),
     "sea": "sea ocean coast coastal beach island shore harbor harbour wave bay surf ship port meer",
     "lake": "lake pond lagoon reflection loch",
     "river": "river stream valley creek brook waterfall fluss",
     "forest": "forest wood woodland pine fir jungle grove redwood taiga wald bear deer wolf elf",
     "desert": "desert dune sahara sand sandy arid camel oasis mars martian",
-    "field": "field flower garden meadow poppy tulip lavender rose daisy bloom blossom wildflower farm "
-    "sunflower grass botanical bee butterfly",
-    "hills": "hill landscape countryside village rural pasture scenery nature horizon road path sheep cow",
+    "field": (
+        "field flower garden meadow poppy tulip lavender rose daisy bloom blossom wildflower farm "
+        "sunflower grass botanical bee butterfly"
+    ),
+    "hills": (
+        "hill landscape countryside village rural pasture scenery nature horizon road path"
+        " sheep cow"
+    ),
     "roof": "roof rooftop chimney attic",
-    "space": "space galaxy nebula cosmos cosmic universe orbit spaceship spacecraft astronaut alien asteroid "
-    "interstellar milky starship",
+    "space": (
+        "space galaxy nebula cosmos cosmic universe orbit spaceship spacecraft astronaut alien"
+        " asteroid interstellar milky starship"
+    ),
     "planet": "planet saturn jupiter",
     "moon": "moon lunar mond lune luna",
     "stars": "star starry constellation",
@@ -46,7 +59,9 @@ _WORDS: dict[str, str] = {
     "gull": "bird gull seagull crow raven swallow eagle geese goose owl vogel",
     "tree": "tree oak baum",
     "balloon": "balloon airship zeppelin",
-    "person": "man woman person girl boy child wanderer hiker traveler traveller figure people monk hero",
+    "person": (
+        "man woman person girl boy child wanderer hiker traveler traveller figure people monk hero"
+    ),
     "rocket": "rocket shuttle launch",
     "station": "station satellite",
 }
@@ -62,8 +77,8 @@ TINTS: dict[str, str] = {
     "grey": "8d9299", "gray": "8d9299", "black": "1c1c22",
 }  # fmt: skip
 
-# Where a subject belongs: its place (what is in orbit is drawn by the scene in space), its size in
-# units, and the ground drawn when the prompt names none.
+# Where a subject belongs: its place (what is in orbit is drawn by the scene in
+# space), its size in units, and the ground drawn when the prompt names none.
 PLACES: dict[str, tuple[str, float, str]] = {
     "lighthouse": ("rock", 0.46, "sea"),
     "boat": ("water", 0.15, "sea"),
@@ -96,9 +111,12 @@ _TAGS_OF = _tags_by_word()
 
 
 def known_words(prompt: str) -> list[str]:
-    """The known words of a prompt, in order; a plural counts as the word itself."""
+    """The known words of a prompt, in order; a plural counts as the word
+    itself.
+    """
     found: list[str] = []
-    # An image needs a handful of words: the end of a very long prompt is not read.
+    # An image needs a handful of words: the end of a very long prompt is not
+    # read.
     for word in re.findall(r"[^\W\d_]+", prompt[:20_000].lower()):
         forms = (word, word[:-1], word[:-2], word[:-3] + "y") if word.endswith("s") else (word,)
         found += [form for form in forms if form in _TAGS_OF or form in TINTS][:1]
@@ -106,7 +124,9 @@ def known_words(prompt: str) -> list[str]:
 
 
 def plan_tags(words: Sequence[str], dice: Random) -> list[str]:
-    """The tags of the words, with the gaps filled: a ground for a lone subject, a scene for a lone mood."""
+    """The tags of the words, with the gaps filled: a ground for a lone subject,
+    a scene for a lone mood.
+    """
     tags = list(dict.fromkeys(tag for word in words for tag in _TAGS_OF.get(word, ())))
     if any(tag in _GROUND_TAGS for tag in tags):
         return [tag for tag in tags if tag != "space"]
@@ -117,5 +137,7 @@ def plan_tags(words: Sequence[str], dice: Random) -> list[str]:
     homes = [PLACES[tag][2] for tag in tags if tag in PLACES]
     if "space" in tags or homes:
         return [*tags, *homes[:1]]
-    scene = dice.choice((["hills"], ["lake"], ["mountain", "lake"], ["mountain", "forest"], ["sea"]))
+    scene = dice.choice(
+        (["hills"], ["lake"], ["mountain", "lake"], ["mountain", "forest"], ["sea"])
+    )
     return [*tags, *scene] if tags else ["abstract"]

@@ -13,9 +13,11 @@ Point = tuple[float, float]
 
 
 class Stencil:
-    """A mask cut at `scale` times the size of the sheet, so that its edges come out smooth.
+    """A mask cut at `scale` times the size of the sheet, so that its edges come
+    out smooth.
 
-    Lengths are pixels of the sheet; a value of 0 cuts away what was there, less than 255 prints thinner.
+    Lengths are pixels of the sheet; a value of 0 cuts away what was there, less
+    than 255 prints thinner.
     """
 
     def __init__(self, size: tuple[int, int], scale: int) -> None:
@@ -42,7 +44,9 @@ class Stencil:
     def pie(self, x: float, y: float, r: float, start: float, end: float, value: int = 255) -> None:
         self.pen.pieslice(self._around(x, y, r, r), start, end, fill=value)
 
-    def _around(self, x: float, y: float, rx: float, ry: float) -> tuple[float, float, float, float]:
+    def _around(
+        self, x: float, y: float, rx: float, ry: float
+    ) -> tuple[float, float, float, float]:
         scale = self.scale
         return (x - rx) * scale, (y - ry) * scale, (x + rx) * scale, (y + ry) * scale
 
@@ -56,7 +60,8 @@ def turned(at: Point, dx: float, dy: float, angle: float) -> Point:
 def gradient(size: tuple[int, int], stops: Sequence[Colour]) -> Image.Image:
     """Colours that run into one another from top to bottom."""
     strip = Image.frombytes("RGB", (1, len(stops)), bytes(part for stop in stops for part in stop))
-    # Without the box the first and the last stop would take half a share each of plain colour.
+    # Without the box the first and the last stop would take half a share each
+    # of plain colour.
     return strip.resize(size, Image.Resampling.BILINEAR, box=(0, 0.5, 1, len(stops) - 0.5))
 
 
@@ -71,7 +76,9 @@ def stipple(density: Image.Image, noise: Image.Image) -> Image.Image:
 
 
 def steep(low: int, slope: int, high: int = 255) -> list[int]:
-    """For `Image.point`: nothing up to `low`, then a quick rise to `high`, which gives smooth noise an edge."""
+    """For `Image.point`: nothing up to `low`, then a quick rise to `high`,
+    which gives smooth noise an edge.
+    """
     return [max(0, min(high, (value - low) * slope)) for value in range(256)]
 
 

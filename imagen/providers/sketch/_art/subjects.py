@@ -1,4 +1,6 @@
-"""Where a subject stands, and what comes with it: a rise, a flock, a beam of light, smoke."""
+"""Where a subject stands, and what comes with it: a rise, a flock, a beam of
+light, smoke.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def draw_subject(c: Canvas, name: str) -> None:
 
 
 def _rise(c: Canvas, *, rocky: bool) -> Point:
-    """A foreground rise for a subject to stand on, steep towards the sun and gentle away from it."""
+    """A foreground rise for a subject to stand on, steep towards the sun and
+    gentle away from it.
+    """
     (x, y), dice, cut, crest = c.spot(), c.dice("rise"), c.cut(), []
     half = c.unit * (0.36 if rocky else 0.7)
     for i in range(-90, 91):
@@ -51,7 +55,9 @@ def _flock(c: Canvas, name: str, size: float) -> None:
     x, y = c.w / 2 + c.side * c.unit * 0.16, max(size * 1.3, c.horizon - c.unit * 0.38)
     for _ in range(many):
         at = (x - c.side * c.unit * dice.uniform(-0.1, 0.6), y + c.unit * dice.uniform(-0.16, 0.2))
-        draw_figure(c, name, at, size * dice.uniform(0.22, 0.5), tilt=dice.uniform(-0.2, 0.2) * (many > 2))
+        draw_figure(
+            c, name, at, size * dice.uniform(0.22, 0.5), tilt=dice.uniform(-0.2, 0.2) * (many > 2)
+        )
     draw_figure(c, name, (x, y), size)
 
 
@@ -63,7 +69,9 @@ def _beam(c: Canvas, at: Point, size: float) -> None:
             cut = c.cut()
             for way in (-far, far):
                 rise = -0.1 * way * c.side
-                cut.poly(((x, y), (x + way, y + rise - spread * far), (x + way, y + rise + spread * far)))
+                cut.poly(
+                    ((x, y), (x + way, y + rise - spread * far), (x + way, y + rise + spread * far))
+                )
             c.lay(cut, c.palette.light, alpha=alpha)
     c.glow(x, y, size * 0.34, c.palette.light, 0.2 if c.mood == "day" else 0.9)
 
@@ -74,7 +82,12 @@ def _smoke(c: Canvas, at: Point, size: float) -> None:
     for i in range(12):
         t = i / 11
         drift = c.side * size * (0.28 + 0.5 * t + 0.09 * math.sin(t * 7))
-        cut.disc(at[0] + drift, at[1] - size * (1 + 0.9 * t), size * (0.04 + 0.11 * t), round(150 * (1 - t)))
+        cut.disc(
+            at[0] + drift,
+            at[1] - size * (1 + 0.9 * t),
+            size * (0.04 + 0.11 * t),
+            round(150 * (1 - t)),
+        )
     c.lay(cut, c.palette.sky[3], alpha=0.7)
 
 

@@ -1,4 +1,6 @@
-"""Batch APIs: a file of requests is executed when its time has come, for half the price, and the results are files too."""
+"""Batch APIs: a file of requests is executed when its time has come, for half
+the price, and the results are files too.
+"""
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -12,7 +14,9 @@ _FACTOR = Decimal("0.5")
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One request of a batch, and what its execution gives: an image, or the reply that refuses it."""
+    """One request of a batch, and what its execution gives: an image, or the
+    reply that refuses it.
+    """
 
     name: str
     answer: Drawing | Reply
@@ -21,7 +25,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 class Batch:
     """A batch on its way, which is the `result` of its `RemoteJob`.
 
-    Everything is billed when it is ordered, so one that is cancelled gives what it would have given.
+    Everything is billed when it is ordered, so one that is cancelled gives what
+    it would have given.
 
     Attributes:
         lines: those that are executed.
@@ -30,7 +35,11 @@ class Batch:
     """
 
     def __init__(
-        self, lines: Sequence[Line], *, skipped: Sequence[str] = (), errors: Sequence[dict[str, object]] = ()
+        self,
+        lines: Sequence[Line],
+        *,
+        skipped: Sequence[str] = (),
+        errors: Sequence[dict[str, object]] = (),
     ) -> None:
         self.lines = lines
         self.skipped = skipped
@@ -39,7 +48,11 @@ class Batch:
 
     @property
     def drawings(self) -> list[Drawing]:
-        return [line.answer for line in self.lines if isinstance(line.answer, Drawing)] if not self.errors else []
+        return (
+            [line.answer for line in self.lines if isinstance(line.answer, Drawing)]
+            if not self.errors
+            else []
+        )
 
     @property
     def refusals(self) -> list[Line]:
@@ -54,10 +67,14 @@ class Batch:
         return sum((drawing.usd for drawing in self.drawings), Decimal(0)) * _FACTOR
 
     def results(self) -> list[tuple[Line, Reply]]:
-        """The replies, painted once, so that a second download is the same as the first."""
+        """The replies, painted once, so that a second download is the same as
+        the first.
+        """
         if self._results is None:
             answers = [(line, line.answer) for line in self.lines]
-            self._results = [(line, got.paint() if isinstance(got, Drawing) else got) for line, got in answers]
+            self._results = [
+                (line, got.paint() if isinstance(got, Drawing) else got) for line, got in answers
+            ]
         return self._results
 
 
@@ -70,7 +87,9 @@ def submit_batch(job: Job, batch: Batch, *, prefix: str) -> RemoteJob:
 
 def find_batch(job: Job, id: str) -> tuple[RemoteJob, Batch] | None:
     remote = job.remote.find(id)
-    return (remote, remote.result) if remote is not None and isinstance(remote.result, Batch) else None
+    return (
+        (remote, remote.result) if remote is not None and isinstance(remote.result, Batch) else None
+    )
 
 
 def keep_file(job: Job, content: bytes, *, prefix: str) -> str:

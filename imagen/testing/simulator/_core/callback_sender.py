@@ -1,4 +1,6 @@
-"""How a simulated provider calls back: to this machine only, over TLS as the real ones do, three times at the most."""
+"""How a simulated provider calls back: to this machine only, over TLS as the
+real ones do, three times at the most.
+"""
 
 import ipaddress
 import ssl
@@ -17,7 +19,9 @@ _LONGEST_SECONDS = 5.0
 
 
 async def call_back(callback: Callback, after_seconds: float, tls: ssl.SSLContext | None) -> None:
-    """Wait for the end of the job, and tell it until a try is answered with success."""
+    """Wait for the end of the job, and tell it until a try is answered with
+    success.
+    """
     if not _is_here(callback.url):
         return
     await trio.sleep(after_seconds)
@@ -39,10 +43,17 @@ def _is_here(url: str) -> bool:
         return host == "localhost"
 
 
-async def _post(url: str, headers: Mapping[str, str], body: bytes, tls: ssl.SSLContext | None) -> int | None:
+async def _post(
+    url: str, headers: Mapping[str, str], body: bytes, tls: ssl.SSLContext | None
+) -> int | None:
     """The status of the answer; None where there is none."""
     parts = urlsplit(url)
-    fields = {"host": parts.netloc, "content-length": str(len(body)), "connection": "close", **headers}
+    fields = {
+        "host": parts.netloc,
+        "content-length": str(len(body)),
+        "connection": "close",
+        **headers,
+    }
     http = h11.Connection(h11.CLIENT)
     request = h11.Request(method="POST", target=parts.path or "/", headers=list(fields.items()))
     try:

@@ -1,4 +1,5 @@
-"""Callbacks as the providers send them: what tests hand to a receiver, made by the other side of its check.
+"""Callbacks as the providers send them: what tests hand to a receiver, made by
+the other side of its check.
 
 They are made from the providers' documents; the keys are those of a test.
 """
@@ -31,7 +32,9 @@ def keyed_hash(secret: str, message: bytes) -> bytes:
 def sign_with_key(
     payload: object, key: "Ed25519PrivateKey", *, headers: str, id_header: str, id: str, now: int
 ) -> Signed:
-    """A callback that is signed by Ed25519 over id, user, time and the hash of its body."""
+    """A callback that is signed by Ed25519 over id, user, time and the hash of
+    its body.
+    """
     body = encode(payload)
     lines = (id, _USER, str(now), hashlib.sha256(body).hexdigest())
     signature = key.sign("\n".join(lines).encode()).hex()
@@ -43,6 +46,10 @@ def published_keys(*keys: "Ed25519PrivateKey") -> dict[str, object]:
     """The key set that these callbacks are checked by (RFC 7517, RFC 8037)."""
     listed = []
     for number, key in enumerate(keys, 1):
-        public = pybase64.urlsafe_b64encode(key.public_key().public_bytes_raw()).decode().rstrip("=")
-        listed.append({"kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": f"v{number}", "x": public})
+        public = (
+            pybase64.urlsafe_b64encode(key.public_key().public_bytes_raw()).decode().rstrip("=")
+        )
+        listed.append(
+            {"kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": f"v{number}", "x": public}
+        )
     return {"keys": listed}

@@ -1,4 +1,6 @@
-"""One connection: HTTP/1.1 by h11 over a Trio socket, and the ways in which it may end badly."""
+"""One connection: HTTP/1.1 by h11 over a Trio socket, and the ways in which it
+may end badly.
+"""
 
 import socket
 import struct
@@ -41,7 +43,8 @@ class Line:
         """Wait for the next request. None when the client has closed.
 
         Raises:
-            h11.RemoteProtocolError: what arrived is not HTTP, or stops in the middle of a request.
+            h11.RemoteProtocolError: what arrived is not HTTP, or stops in the
+                middle of a request.
             trio.BrokenResourceError: the connection was reset.
         """
         request: h11.Request | None = None
@@ -66,7 +69,9 @@ class Line:
                 return None
 
     async def watch(self, scope: trio.CancelScope) -> None:
-        """Cancel `scope` when the client goes away. A request sent too early is kept for `receive`."""
+        """Cancel `scope` when the client goes away. A request sent too early is
+        kept for `receive`.
+        """
         try:
             while data := await self._stream.receive_some(_READ_BYTES):
                 self._http.receive_data(data)
@@ -74,15 +79,19 @@ class Line:
             pass
         scope.cancel()
 
-    async def deliver(self, delivery: Delivery, *, completing: Callable[[], None] | None = None) -> bool:
+    async def deliver(
+        self, delivery: Delivery, *, completing: Callable[[], None] | None = None
+    ) -> bool:
         """Send a reply, or as much of it as the delivery says.
 
-        Returns True when the whole reply has been handed to the network. A cancellation leaves the reply cut
-        off, and the line good only for closing.
+        Returns True when the whole reply has been handed to the network. A
+        cancellation leaves the reply cut off, and the line good only for
+        closing.
 
         Args:
-            completing: called before the last write of a whole reply. A client in the same event loop may
-                read the reply and act on it before this call has returned.
+            completing: called before the last write of a whole reply. A client
+                in the same event loop may read the reply and act on it before
+                this call has returned.
         """
         try:
             waiting = self._http.send(_head(delivery)) or b"" if delivery.head else b""
@@ -93,8 +102,9 @@ class Line:
                     await trio.sleep(delivery.pause_seconds)
                 waiting += self._http.send(h11.Data(data=piece)) or b""
             if delivery.ending is Ending.WHOLE:
-                # In one write with the last piece: a client that closes as soon as it has the length promised
-                # must not make a whole reply look like a broken one.
+                # In one write with the last piece: a client that closes as soon
+                # as it has the length promised must not make a whole reply look
+                # like a broken one.
                 waiting += self._http.send(h11.EndOfMessage()) or b""
                 if completing is not None:
                     completing()
@@ -104,12 +114,19 @@ class Line:
         except trio.BrokenResourceError:  # pragma: no cover (mostly, `watch` sees it first)
             return False
         if delivery.ending is Ending.RESET:
-            # With no time to linger, close() discards what is unsent and sends RST in place of FIN.
-            self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            # With no time to linger, close() discards what is unsent and sends
+            # RST in place of FIN.
+            self._stream.socket.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
         return delivery.ending is Ending.WHOLE
 
-    async def switch(self, headers: Iterable[tuple[str, str]], pull: Callable[[], bytes | None]) -> None:
-        """Make the connection a WebSocket, and send what `pull` gives for as long as it gives anything."""
+    async def switch(
+        self, headers: Iterable[tuple[str, str]], pull: Callable[[], bytes | None]
+    ) -> None:
+        """Make the connection a WebSocket, and send what `pull` gives for as
+        long as it gives anything.
+        """
         head = h11.InformationalResponse(status_code=101, headers=list(headers))
         await self._stream.send_all(self._http.send(head) or b"")
         while (data := pull()) is not None:
@@ -117,7 +134,9 @@ class Line:
             await trio.sleep(LOOK_SECONDS)
 
     def next_cycle(self) -> bool:
-        """Make ready for another request on this connection. False where it has to be closed."""
+        """Make ready for another request on this connection. False where it has
+        to be closed.
+        """
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
             return True
@@ -131,7 +150,10 @@ def _head(delivery: Delivery) -> h11.Response:
     reply = delivery.reply
     length = ("content-length", str(sum(map(len, reply.pieces))))
     framing = ("transfer-encoding", "chunked") if reply.chunked else length
-    return h11.Response(status_code=reply.status, headers=[("date", formatdate(usegmt=True)), framing, *reply.headers])
+    return h11.Response(
+        status_code=reply.status,
+        headers=[("date", formatdate(usegmt=True)), framing, *reply.headers],
+    )
 
 
 def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

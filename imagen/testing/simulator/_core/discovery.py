@@ -1,4 +1,6 @@
-"""The simulated providers: `SIMULATED` of each module and folder of `_providers`."""
+"""The simulated providers: `SIMULATED` of each module and folder of
+`_providers`.
+"""
 
 import importlib
 import pkgutil

@@ -1,4 +1,6 @@
-"""Edits that a test can look at: what was to change is painted over, and every image that came along can be seen."""
+"""Edits that a test can look at: what was to change is painted over, and every
+image that came along can be seen.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from .jobs import Job
 if TYPE_CHECKING:
     from PIL import Image
 
-# The images of an edit without a mask stand in the first row, as squares of this share of the short side.
+# The images of an edit without a mask stand in the first row, as squares of
+# this share of the short side.
 _SHARE = 16
 _FORMATS = ("PNG", "JPEG", "WEBP")
 
@@ -66,7 +69,9 @@ def draw_edit(
     mask: Image.Image | None = None,
     format: str = "png",
 ) -> bytes:
-    """A new image; with a mask only where that is white, and elsewhere the first of the images as it was."""
+    """A new image; with a mask only where that is white, and elsewhere the
+    first of the images as it was.
+    """
     from PIL import Image
 
     content = job.draw(width, height)

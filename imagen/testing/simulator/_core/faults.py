@@ -1,4 +1,5 @@
-"""What can go wrong, as values: `faults=[None, Reset(after_billing=True), RateLimited(wait_seconds=12)]`.
+"""What can go wrong, as values: `faults=[None, Reset(after_billing=True),
+RateLimited(wait_seconds=12)]`.
 
 Fault
  +-- Decline   the provider says no in its own words: nothing is drawn, never billed
@@ -35,7 +36,9 @@ class RateLimited(Decline, frozen=True, kw_only=True):
 
 
 class QuotaExhausted(Decline, frozen=True, kw_only=True):
-    """Out of money: 429 insufficient_quota, or 402 where the provider uses that."""
+    """Out of money: 429 insufficient_quota, or 402 where the provider uses
+    that.
+    """
 
 
 class ServerError(Decline, frozen=True, kw_only=True):
@@ -51,15 +54,21 @@ class Refused(Decline, frozen=True, kw_only=True):
 
 
 class NotAllowed(Decline, frozen=True, kw_only=True):
-    """403: the key is right, but the organisation is not verified or lacks the right."""
+    """403: the key is right, but the organisation is not verified or lacks the
+    right.
+    """
 
 
 class Withheld(Fault, frozen=True, kw_only=True):
-    """Drawn and billed, and then withheld by the filter, in a reply that looks like success."""
+    """Drawn and billed, and then withheld by the filter, in a reply that looks
+    like success.
+    """
 
 
 class JobFails(Fault, frozen=True, kw_only=True):
-    """The provider takes the job, and says later that it failed. `text` is its reason, where it gives one."""
+    """The provider takes the job, and says later that it failed. `text` is its
+    reason, where it gives one.
+    """
 
     text: str = "Internal error while drawing."
 
@@ -69,19 +78,25 @@ class Spoil(Fault, frozen=True, kw_only=True):
 
 
 class FewerImages(Spoil, frozen=True, kw_only=True):
-    """`missing` fewer images than asked. Only those that were drawn are billed; none at all is possible."""
+    """`missing` fewer images than asked. Only those that were drawn are billed;
+    none at all is possible.
+    """
 
     missing: int = 1
 
 
 class ExpiredLink(Spoil, frozen=True, kw_only=True):
-    """Links in the reply answer `status` (403 or 404). A reply without links is left as it is."""
+    """Links in the reply answer `status` (403 or 404). A reply without links is
+    left as it is.
+    """
 
     status: int = 403
 
 
 class BrokenBase64(Spoil, frozen=True, kw_only=True):
-    """The base64 text holds characters that do not belong there. A reply with links is left as it is."""
+    """The base64 text holds characters that do not belong there. A reply with
+    links is left as it is.
+    """
 
 
 class WrongMedia(Spoil, frozen=True, kw_only=True):
@@ -89,7 +104,9 @@ class WrongMedia(Spoil, frozen=True, kw_only=True):
 
 
 class Break(Fault, frozen=True, kw_only=True):
-    """The way back is broken: at once and for nothing, or `after_billing` (and after the latency)."""
+    """The way back is broken: at once and for nothing, or `after_billing` (and
+    after the latency).
+    """
 
     spares_image: ClassVar[bool] = False
     """Whether a client that is patient enough still gets the image."""
@@ -97,12 +114,16 @@ class Break(Fault, frozen=True, kw_only=True):
     after_billing: bool = True
 
     def spoil(self, reply: Reply, *, chance: random.Random, elsewhere: str) -> Delivery:
-        """Turn the provider's reply into what is sent. `elsewhere` is this path at another origin."""
+        """Turn the provider's reply into what is sent. `elsewhere` is this path
+        at another origin.
+        """
         raise NotImplementedError  # pragma: no cover (a base class)
 
 
 class Reset(Break, frozen=True, kw_only=True):
-    """The connection is reset (RST), no byte having been sent. Not billed unless told so."""
+    """The connection is reset (RST), no byte having been sent. Not billed
+    unless told so.
+    """
 
     after_billing: bool = False
 
@@ -111,7 +132,9 @@ class Reset(Break, frozen=True, kw_only=True):
 
 
 class Stall(Break, frozen=True, kw_only=True):
-    """Nothing, the headers, or headers and half the body; then silence; then the connection is closed."""
+    """Nothing, the headers, or headers and half the body; then silence; then
+    the connection is closed.
+    """
 
     seconds: float = math.inf
     sent: Literal["nothing", "headers", "half"] = "headers"
@@ -127,7 +150,9 @@ class Stall(Break, frozen=True, kw_only=True):
 
 
 class Truncated(Break, frozen=True, kw_only=True):
-    """The connection closes after a share of the body: short of Content-Length, or of the last chunk."""
+    """The connection closes after a share of the body: short of Content-Length,
+    or of the last chunk.
+    """
 
     share: float = 0.5
     chunked: bool = False
@@ -141,13 +166,18 @@ class Truncated(Break, frozen=True, kw_only=True):
 
 
 class Garbage(Break, frozen=True, kw_only=True):
-    """200, application/json, and random bytes (the same for the same seed and request number)."""
+    """200, application/json, and random bytes (the same for the same seed and
+    request number).
+    """
 
     size_bytes: int = 4096
 
     def spoil(self, reply: Reply, *, chance: random.Random, elsewhere: str) -> Delivery:
         return _instead(
-            Reply(headers=(("content-type", "application/json"),), pieces=(chance.randbytes(self.size_bytes),))
+            Reply(
+                headers=(("content-type", "application/json"),),
+                pieces=(chance.randbytes(self.size_bytes),),
+            )
         )
 
 
@@ -163,7 +193,9 @@ class HtmlError(Break, frozen=True, kw_only=True):
 
 
 class GzipBomb(Break, frozen=True, kw_only=True):
-    """A small body with Content-Encoding gzip that expands to `expands_to_bytes` spaces."""
+    """A small body with Content-Encoding gzip that expands to
+    `expands_to_bytes` spaces.
+    """
 
     expands_to_bytes: int = 1 << 30
 
@@ -181,12 +213,16 @@ class Drip(Break, frozen=True, kw_only=True):
 
     def spoil(self, reply: Reply, *, chance: random.Random, elsewhere: str) -> Delivery:
         body = b"".join(reply.pieces)
-        pieces = tuple(body[at : at + self.piece_bytes] for at in range(0, len(body), self.piece_bytes))
+        pieces = tuple(
+            body[at : at + self.piece_bytes] for at in range(0, len(body), self.piece_bytes)
+        )
         return Delivery(reply=reply, pieces=pieces, pause_seconds=self.pause_seconds)
 
 
 class Redirect(Break, frozen=True, kw_only=True):
-    """307 to `to`, or to the same path at the simulator's second origin. Not billed unless told so."""
+    """307 to `to`, or to the same path at the simulator's second origin. Not
+    billed unless told so.
+    """
 
     after_billing: bool = False
     to: str | None = None
@@ -195,9 +231,12 @@ class Redirect(Break, frozen=True, kw_only=True):
         return _instead(Reply(status=307, headers=(("location", self.to or elsewhere),)))
 
 
-FaultPlan = Fault | Sequence[Fault | None] | Mapping[int, Fault] | Callable[[Received], Fault | None] | None
-"""One fault for every request; or by the request's place among its kind, from 0; or a function of the
-request."""
+FaultPlan = (
+    Fault | Sequence[Fault | None] | Mapping[int, Fault] | Callable[[Received], Fault | None] | None
+)
+"""One fault for every request; or by the request's place among its kind, from
+0; or a function of the request.
+"""
 
 
 def planned_fault(plan: FaultPlan, place: int, received: Received) -> Fault | None:
@@ -255,10 +294,11 @@ def _first_part(pieces: tuple[bytes, ...], share: float) -> tuple[bytes, ...]:
 
 
 def _gzip_of_spaces(size_bytes: int) -> bytes:
-    """A gzip file of one member, because clients' decoders stop after the first.
+    """A gzip file of one member, because clients' decoders stop after the
+    first.
 
-    A full flush ends a block on a byte boundary and forgets the window, so the block of one MiB can be
-    repeated as bytes.
+    A full flush ends a block on a byte boundary and forgets the window, so the
+    block of one MiB can be repeated as bytes.
     """
     blocks, rest = divmod(size_bytes, 1 << 20)
     block = b" " * (1 << 20)

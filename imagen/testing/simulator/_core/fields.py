@@ -1,4 +1,6 @@
-"""Reading a request's fields as strictly as OpenAI does, with the errors that it answers."""
+"""Reading a request's fields as strictly as OpenAI does, with the errors that
+it answers.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import NoReturn, Self
@@ -40,17 +42,23 @@ def error_reply(
 
 
 class Fields:
-    """The fields of a JSON object; null counts as left out. Every reader may raise `BadRequestError`."""
+    """The fields of a JSON object; null counts as left out. Every reader may
+    raise `BadRequestError`.
+    """
 
     def __init__(self, body: bytes) -> None:
         try:
             self._values = msgspec.json.decode(body, type=dict[str, object])
         except (msgspec.DecodeError, UnicodeDecodeError):
-            raise BadRequestError("The body of the request is not a JSON object.", param=None, code=None) from None
+            raise BadRequestError(
+                "The body of the request is not a JSON object.", param=None, code=None
+            ) from None
 
     @classmethod
     def of_form(cls, texts: Mapping[str, Sequence[str]]) -> Self:
-        """The text fields of a form: what reads as a number or a truth value in JSON is one, but for texts."""
+        """The text fields of a form: what reads as a number or a truth value in
+        JSON is one, but for texts.
+        """
         fields = cls(b"{}")
         for name, values in texts.items():
             read = values[-1]
@@ -74,14 +82,20 @@ class Fields:
         for name in self._values:
             if name not in known:
                 # The form of words is as recorded.
-                raise BadRequestError(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
+                raise BadRequestError(
+                    f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter"
+                )
 
     def prompt(self, *, longest: int | None = None) -> str:
         text = self.text("prompt", required=True)
         if not text:
-            raise BadRequestError("Invalid 'prompt': it is empty.", param="prompt", code="invalid_value")
+            raise BadRequestError(
+                "Invalid 'prompt': it is empty.", param="prompt", code="invalid_value"
+            )
         if longest is not None and len(text) > longest:
-            message = f"Invalid 'prompt': string too long. At most {longest} characters, got {len(text)}."
+            message = (
+                f"Invalid 'prompt': string too long. At most {longest} characters, got {len(text)}."
+            )
             raise BadRequestError(message, param="prompt", code="string_above_max_length")
         return text
 
@@ -89,7 +103,9 @@ class Fields:
         if name not in self:
             if required:
                 raise BadRequestError(
-                    f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter"
+                    f"Missing required parameter: '{name}'.",
+                    param=name,
+                    code="missing_required_parameter",
                 )
             return default
         value = self._values[name]
@@ -102,7 +118,9 @@ class Fields:
         if value not in allowed:
             listed = ", ".join(f"'{item}'" for item in allowed)
             raise BadRequestError(
-                f"Invalid value: '{value}'. Supported values are: {listed}.", param=name, code="invalid_value"
+                f"Invalid value: '{value}'. Supported values are: {listed}.",
+                param=name,
+                code="invalid_value",
             )
         return value
 
@@ -139,5 +157,7 @@ class Fields:
     def _refuse_type(self, name: str, wanted: str) -> NoReturn:
         got = type(self._values[name]).__name__
         raise BadRequestError(
-            f"Invalid type for '{name}': expected {wanted}, got {got}.", param=name, code="invalid_type"
+            f"Invalid type for '{name}': expected {wanted}, got {got}.",
+            param=name,
+            code="invalid_type",
         )

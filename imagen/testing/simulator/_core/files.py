@@ -1,8 +1,18 @@
-"""The origin that image links point to. It is not the API: a key that arrives here has leaked."""
+"""The origin that image links point to. It is not the API: a key that arrives
+here has leaked.
+"""
 
 import secrets
 
-from .faults import Decline, NotAllowed, Overloaded, QuotaExhausted, RateLimited, Refused, ServerError
+from .faults import (
+    Decline,
+    NotAllowed,
+    Overloaded,
+    QuotaExhausted,
+    RateLimited,
+    Refused,
+    ServerError,
+)
 from .images import MEDIA_TYPES
 from .jobs import Job
 from .messages import Kind, Reply, text_reply
@@ -53,7 +63,9 @@ class Files:
 
 
 class Nowhere:
-    """Answers for paths that belong to no provider, such as a base URL without its version."""
+    """Answers for paths that belong to no provider, such as a base URL without
+    its version.
+    """
 
     name = "nowhere"
     base_path = ""
@@ -64,5 +76,7 @@ class Nowhere:
     def answer(self, job: Job) -> Reply:
         return text_reply("No provider is simulated at this path.", status=404)
 
-    def decline(self, job: Job, fault: Decline) -> Reply:  # pragma: no cover (no plan has faults for these)
+    def decline(
+        self, job: Job, fault: Decline
+    ) -> Reply:  # pragma: no cover (no plan has faults for these)
         return self.answer(job)

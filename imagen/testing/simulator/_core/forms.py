@@ -1,4 +1,6 @@
-"""Reading multipart/form-data (RFC 7578), as strictly as a server that wants to find its clients' mistakes."""
+"""Reading multipart/form-data (RFC 7578), as strictly as a server that wants to
+find its clients' mistakes.
+"""
 
 import re
 
@@ -20,8 +22,11 @@ class FilePart(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes
 
 
-def parse_form(headers: dict[str, str], body: bytes) -> tuple[dict[str, list[str]], dict[str, list[FilePart]]]:
-    """The text fields and the files of a form by name, each in the order of the form. A part with a file name is a file.
+def parse_form(
+    headers: dict[str, str], body: bytes
+) -> tuple[dict[str, list[str]], dict[str, list[FilePart]]]:
+    """The text fields and the files of a form by name, each in the order of the
+    form. A part with a file name is a file.
 
     Raises:
         FormError: it is no such form, or is cut off.
@@ -29,7 +34,9 @@ def parse_form(headers: dict[str, str], body: bytes) -> tuple[dict[str, list[str
     content_type = headers.get("content-type", "")
     found = _BOUNDARY.search(content_type)
     if not content_type.lower().startswith("multipart/form-data") or found is None:
-        raise FormError(f"The content type must be multipart/form-data with a boundary, not {content_type!r}.")
+        raise FormError(
+            f"The content type must be multipart/form-data with a boundary, not {content_type!r}."
+        )
     delimiter = b"\r\n--" + (found[1] or found[2]).encode("latin-1")
     before, *parts = (b"\r\n" + body).split(delimiter)
     if before.strip() or not parts or not parts[-1].startswith(b"--"):
@@ -50,7 +57,10 @@ def _read_part(part: bytes) -> tuple[dict[str, str], str, bytes]:
     """Name and file name, the media type, and what is in it."""
     head, blank, data = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
     lines = head.decode("utf-8", errors="replace").split("\r\n")
-    fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    fields = {
+        name.strip().lower(): value.strip()
+        for name, _, value in (line.partition(":") for line in lines)
+    }
     disposition = fields.get("content-disposition", "")
     names = dict(_PARAMETER.findall(disposition))
     if not blank or not disposition.startswith("form-data") or not names.get("name"):

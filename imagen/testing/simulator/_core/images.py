@@ -1,4 +1,6 @@
-"""Images that decoders accept, made quickly: PNG by hand, the others with Pillow when asked for."""
+"""Images that decoders accept, made quickly: PNG by hand, the others with
+Pillow when asked for.
+"""
 
 import colorsys
 import io
@@ -22,15 +24,23 @@ _SEED_BYTES = 8
 
 
 def make_image(
-    format: str, width: int, height: int, *, seed: int = 0, size_bytes: int | None = None, frames: int = 1
+    format: str,
+    width: int,
+    height: int,
+    *,
+    seed: int = 0,
+    size_bytes: int | None = None,
+    frames: int = 1,
 ) -> bytes:
     """An image in one of 24 colours.
 
     Args:
         format: png, jpeg, webp, gif or svg.
-        seed: chooses the colour. A png also carries it, so that two of them are never the same bytes.
-        size_bytes: for png, the wanted length of the file, reached with incompressible noise. Other formats
-            ignore it, and a png that needs more than this is as long as it must be.
+        seed: chooses the colour. A png also carries it, so that two of them are
+            never the same bytes.
+        size_bytes: for png, the wanted length of the file, reached with
+            incompressible noise. Other formats ignore it, and a png that needs
+            more than this is as long as it must be.
         frames: for gif.
     """
     if format == "png":
@@ -44,14 +54,19 @@ def make_image(
 
     from PIL import Image  # costs a tenth of a second to import; most simulations are PNG only
 
-    drawn, *more = (Image.new("RGB", (width, height), (red, green, (blue + 8 * at) % 256)) for at in range(frames))
+    drawn, *more = (
+        Image.new("RGB", (width, height), (red, green, (blue + 8 * at) % 256))
+        for at in range(frames)
+    )
     file = io.BytesIO()
     drawn.save(file, format.upper(), **({"save_all": True, "append_images": more} if more else {}))
     return file.getvalue()
 
 
 def png(width: int, height: int, *, seed: int = 0, size_bytes: int | None = None) -> bytes:
-    """An RGB PNG: as many rows of noise as `size_bytes` has room for, the rest in one colour."""
+    """An RGB PNG: as many rows of noise as `size_bytes` has room for, the rest
+    in one colour.
+    """
     own = _chunk(b"seEd", (seed % (1 << 64)).to_bytes(_SEED_BYTES, "big"))
     return _pixels(width, height, seed % _HUES, size_bytes) + own + _END
 
@@ -60,12 +75,16 @@ def png(width: int, height: int, *, seed: int = 0, size_bytes: int | None = None
 def _pixels(width: int, height: int, hue: int, size_bytes: int | None) -> bytes:
     """The file up to its last two chunks.
 
-    Cached, because 1.5 MB take 10 ms to make, and a benchmark should wait for the client, not for us.
+    Cached, because 1.5 MB take 10 ms to make, and a benchmark should wait for
+    the client, not for us.
     """
     row = b"\x00" + bytes(_colour(hue)) * width
-    # Rows in one colour pack to about half a per cent at level 1; leave twice that and the frame for them.
+    # Rows in one colour pack to about half a per cent at level 1; leave twice
+    # that and the frame for them.
     reserved_bytes = 4096 + len(row) * height // 100
-    noise_rows = 0 if size_bytes is None else min(height, max(0, size_bytes - reserved_bytes) // len(row))
+    noise_rows = (
+        0 if size_bytes is None else min(height, max(0, size_bytes - reserved_bytes) // len(row))
+    )
     chance = random.Random(hue)
     noise = bytearray(chance.randbytes(len(row) * noise_rows))
     noise[:: len(row)] = bytes(noise_rows)  # each row begins with its filter, which is 0 for none
@@ -80,8 +99,14 @@ def _pixels(width: int, height: int, hue: int, size_bytes: int | None) -> bytes:
     )
     # Rows do not come out even: a private chunk of noise makes up the rest.
     tail_bytes = _CHUNK_FRAME_BYTES + _SEED_BYTES + len(_END)
-    missing = 0 if size_bytes is None else size_bytes - len(pixels) - tail_bytes - _CHUNK_FRAME_BYTES
-    return pixels + _chunk(b"noIs", chance.randbytes(missing)) if missing >= 0 and size_bytes else pixels
+    missing = (
+        0 if size_bytes is None else size_bytes - len(pixels) - tail_bytes - _CHUNK_FRAME_BYTES
+    )
+    return (
+        pixels + _chunk(b"noIs", chance.randbytes(missing))
+        if missing >= 0 and size_bytes
+        else pixels
+    )
 
 
 def _colour(hue: int) -> tuple[int, int, int]:
@@ -90,13 +115,22 @@ def _colour(hue: int) -> tuple[int, int, int]:
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))
+    return (
+        struct.pack(">I", len(data))
+        + name
+        + data
+        + struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))
+    )
 
 
 _END = _chunk(b"IEND", b"")
 
 
 def _stored(data: bytes | bytearray) -> bytes:
-    """Deflate blocks that hold the data as it is: trying to compress 1.5 MB of noise takes 60 ms."""
+    """Deflate blocks that hold the data as it is: trying to compress 1.5 MB of
+    noise takes 60 ms.
+    """
     blocks = (data[at : at + 65535] for at in range(0, len(data), 65535))
-    return b"".join(struct.pack("<BHH", 0, len(block), len(block) ^ 0xFFFF) + block for block in blocks)
+    return b"".join(
+        struct.pack("<BHH", 0, len(block), len(block) ^ 0xFFFF) + block for block in blocks
+    )

@@ -1,4 +1,6 @@
-"""What a provider is given with a request: the account's terms, and the means to draw."""
+"""What a provider is given with a request: the account's terms, and the means
+to draw.
+"""
 
 import random
 import time
@@ -29,10 +31,13 @@ class RemoteJob(msgspec.Struct, kw_only=True):
 
     Attributes:
         id: what the client knows it by.
-        number: of the request that submitted it, which is the one that is billed.
+        number: of the request that submitted it, which is the one that is
+            billed.
         started_at, ready_at: seconds on the simulator's clock.
-        paint: makes what the provider shows when it is ready; called once, its result is kept in `result`.
-        fault: what the server has in mind for the submission: `JobFails`, `Withheld` and `Spoil`s strike here.
+        paint: makes what the provider shows when it is ready; called once, its
+            result is kept in `result`.
+        fault: what the server has in mind for the submission: `JobFails`,
+            `Withheld` and `Spoil`s strike here.
     """
 
     id: str
@@ -62,7 +67,9 @@ class RemoteJobs:
     def __init__(self) -> None:
         self._jobs: dict[str, RemoteJob] = {}
 
-    def submit(self, job: "Job", paint: Callable[[], object], *, id: str | None = None) -> RemoteJob:
+    def submit(
+        self, job: "Job", paint: Callable[[], object], *, id: str | None = None
+    ) -> RemoteJob:
         """Take a job, which is ready after the latency of this request."""
         remote = RemoteJob(
             id=id or f"{job.chance.getrandbits(128):032x}",
@@ -88,10 +95,12 @@ class Job:
     Attributes:
         path: the request's path after the provider's base path.
         key: the key that this provider accepts.
-        usd_per_image: a fixed price, or None to bill by the provider's own list.
+        usd_per_image: a fixed price, or None to bill by the provider's own
+            list.
         seconds: how long the drawing takes.
         created: unix time, for the reply.
-        origin: scheme, host and port of this provider, for the addresses in its replies.
+        origin: scheme, host and port of this provider, for the addresses in its
+            replies.
         now: seconds on the simulator's clock.
         remote: the jobs that this provider has taken in this simulator.
         fault: what the server has in mind for this request.
@@ -134,7 +143,9 @@ class Job:
         self._on_collected = on_collected
 
     def collected(self, remote: RemoteJob) -> None:
-        """Note that the client is given the images of a job, whose bill is delivered by that."""
+        """Note that the client is given the images of a job, whose bill is
+        delivered by that.
+        """
         if not self.spoiled and not isinstance(remote.fault, WrongMedia):
             self._on_collected(remote.number)
 
@@ -148,7 +159,9 @@ class Job:
             self.spoiled = True
             return _NOT_A_IMAGE
         seed = self.chance.getrandbits(64)
-        return make_image(format, width, height, seed=seed, size_bytes=self._image_bytes, frames=frames)
+        return make_image(
+            format, width, height, seed=seed, size_bytes=self._image_bytes, frames=frames
+        )
 
     def as_base64(self, content: bytes) -> str:
         text = pybase64.b64encode_as_string(content)

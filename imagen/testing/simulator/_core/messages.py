@@ -1,7 +1,9 @@
-"""The words that the parts of the simulator speak: what arrived, what goes back, what was billed.
+"""The words that the parts of the simulator speak: what arrived, what goes
+back, what was billed.
 
-A provider module is pure: it is given a `Job` (a request and the means to draw) and returns a `Reply`, or a
-`Drawing` where the answer costs time and money. The server alone knows sockets, clocks and faults.
+A provider module is pure: it is given a `Job` (a request and the means to draw)
+and returns a `Reply`, or a `Drawing` where the answer costs time and money. The
+server alone knows sockets, clocks and faults.
 """
 
 from collections.abc import Callable
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
     from .jobs import Job
 
 Kind = Literal["create", "poll", "list", "download", "cancel", "upload", "other"]
-"""What a request is for. Latency belongs to "create"; each of the first five has faults of its own."""
+"""What a request is for. Latency belongs to "create"; each of the first five
+has faults of its own.
+"""
 
 KEY_HEADERS = (
     "authorization",
@@ -27,11 +31,15 @@ KEY_HEADERS = (
     "x-key",
     "mj-api-secret",
 )
-"""Headers in which the providers expect a key; none of them may reach an origin that did not issue it."""
+"""Headers in which the providers expect a key; none of them may reach an origin
+that did not issue it.
+"""
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
-    """One request as it arrived. `number` is its place in `Simulator.received`, from 0."""
+    """One request as it arrived. `number` is its place in `Simulator.received`,
+    from 0.
+    """
 
     number: int
     provider: str
@@ -49,10 +57,12 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
-    """What one request cost. Booked when the drawing starts: a provider does not stop half way.
+    """What one request cost. Booked when the drawing starts: a provider does
+    not stop half way.
 
-    `delivered` turns True once the whole reply, with readable images, has been handed to the network
-    (in advance while its last part is being sent; False again if the client goes before that is done).
+    `delivered` turns True once the whole reply, with readable images, has been
+    handed to the network (in advance while its last part is being sent; False
+    again if the client goes before that is done).
     """
 
     number: int  # of the request, see Received
@@ -73,7 +83,9 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """A reply as the provider means it. More than one piece is a stream: each piece is sent on its own."""
+    """A reply as the provider means it. More than one piece is a stream: each
+    piece is sent on its own.
+    """
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
@@ -84,8 +96,9 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 class Drawing(msgspec.Struct, frozen=True, kw_only=True):
     """An answer that takes the latency and is billed.
 
-    `paint` makes the reply. It is called when the latency is over, so that a thousand requests in flight do
-    not hold a thousand images; a stream is painted at once and its pieces are spread over the latency. A drawing that
+    `paint` makes the reply. It is called when the latency is over, so that a
+    thousand requests in flight do not hold a thousand images; a stream is
+    painted at once and its pieces are spread over the latency. A drawing that
     is `stopped` is painted before its time.
     """
 
@@ -102,14 +115,18 @@ Signed = tuple[dict[str, str], bytes]
 
 
 class Callback(msgspec.Struct, frozen=True, kw_only=True):
-    """What is sent to `url` when a job has ended. `sign` makes it then, and is given the Unix time."""
+    """What is sent to `url` when a job has ended. `sign` makes it then, and is
+    given the Unix time.
+    """
 
     url: str
     sign: Callable[[int], Signed]
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer that takes a job: billed and answered at once; the job, made by `Jobs.submit`, takes the latency."""
+    """An answer that takes a job: billed and answered at once; the job, made by
+    `Jobs.submit`, takes the latency.
+    """
 
     model: str
     images: int
@@ -119,7 +136,9 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Socket(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer that makes the connection a WebSocket. `pull` is given the time and gives what to send, None at the end."""
+    """An answer that makes the connection a WebSocket. `pull` is given the time
+    and gives what to send, None at the end.
+    """
 
     headers: tuple[tuple[str, str], ...]
     pull: Callable[[float], bytes | None]
@@ -132,7 +151,9 @@ class Ending(Enum):
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """How a reply is put on the wire: `reply` gives headers and promised length, `pieces` is what is sent."""
+    """How a reply is put on the wire: `reply` gives headers and promised
+    length, `pieces` is what is sent.
+    """
 
     reply: Reply
     pieces: tuple[bytes, ...]
@@ -143,7 +164,9 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Provider(Protocol):
-    """One simulated API. `name` is its first path segment, `base_path` the end of its base URL."""
+    """One simulated API. `name` is its first path segment, `base_path` the end
+    of its base URL.
+    """
 
     @property
     def name(self) -> str: ...
@@ -158,7 +181,9 @@ class Provider(Protocol):
     def answer(self, job: "Job") -> Reply | Drawing | Submission | Socket: ...
 
     def decline(self, job: "Job", fault: "Decline") -> Reply:
-        """Say no in this provider's own words, as it does when it is overloaded, out of credit and so on."""
+        """Say no in this provider's own words, as it does when it is
+        overloaded, out of credit and so on.
+        """
         ...
 
 
@@ -171,7 +196,11 @@ def encode(payload: object) -> bytes:
 
 
 def json_reply(
-    payload: object, *, status: int = 200, headers: tuple[tuple[str, str], ...] = (), chunked: bool = False
+    payload: object,
+    *,
+    status: int = 200,
+    headers: tuple[tuple[str, str], ...] = (),
+    chunked: bool = False,
 ) -> Reply:
     return Reply(
         status=status,
@@ -182,4 +211,8 @@ def json_reply(
 
 
 def text_reply(text: str, *, status: int, media_type: str = "text/plain") -> Reply:
-    return Reply(status=status, headers=(("content-type", f"{media_type}; charset=utf-8"),), pieces=(text.encode(),))
+    return Reply(
+        status=status,
+        headers=(("content-type", f"{media_type}; charset=utf-8"),),
+        pieces=(text.encode(),),
+    )

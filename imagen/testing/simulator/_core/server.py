@@ -1,4 +1,5 @@
-"""The simulator: takes requests, lets faults happen at the right moment, and writes down what was billed.
+"""The simulator: takes requests, lets faults happen at the right moment, and
+writes down what was billed.
 
 The life of one request, and where each fault strikes:
 
@@ -8,7 +9,8 @@ The life of one request, and where each fault strikes:
                                                           one that is not `after_billing` takes the bill
                                                           and the latency away
 
-A client that leaves before the end cuts the work short, and the bill stays, undelivered.
+A client that leaves before the end cuts the work short, and the bill stays,
+undelivered.
 """
 
 import ssl
@@ -78,14 +80,21 @@ class _Server:
         self._remote: dict[str, RemoteJobs] = {}
 
     async def serve(self, stream: trio.SocketStream) -> None:
-        """Answer one connection until either side closes it. The socket is closed in any case."""
+        """Answer one connection until either side closes it. The socket is
+        closed in any case.
+        """
         line = Line(stream)
         self._simulator.note_open_sockets(+1)
         try:
-            while (message := await line.receive()) and await self._serve_one(line, message) and line.next_cycle():
+            while (
+                (message := await line.receive())
+                and await self._serve_one(line, message)
+                and line.next_cycle()
+            ):
                 pass
         except h11.RemoteProtocolError:
-            # Not HTTP, or cut off in the middle: hanging up is all the answer it gets.
+            # Not HTTP, or cut off in the middle: hanging up is all the answer
+            # it gets.
             pass
         except trio.BrokenResourceError:
             pass
@@ -112,14 +121,20 @@ class _Server:
     async def _answer(self, line: Line, message: Message) -> bool:
         provider, job = self._take(line, message)
         fault = job.fault
-        answer = provider.decline(job, fault) if isinstance(fault, Decline) else provider.answer(job)
+        answer = (
+            provider.decline(job, fault) if isinstance(fault, Decline) else provider.answer(job)
+        )
         if isinstance(answer, Socket):
             pull = answer.pull
             # Mostly `watch` sees first that the client is gone.
             with suppress(trio.BrokenResourceError):
-                await line.switch(answer.headers, lambda: pull(trio.current_time() - self._simulator.opened_at))
+                await line.switch(
+                    answer.headers, lambda: pull(trio.current_time() - self._simulator.opened_at)
+                )
             return False
-        if not isinstance(answer, Reply) and not (isinstance(fault, Break) and not fault.after_billing):
+        if not isinstance(answer, Reply) and not (
+            isinstance(fault, Break) and not fault.after_billing
+        ):
             self._simulator.note_bill(job.received, answer)
             if isinstance(answer, Submission) and answer.callback is not None:
                 self._call_back(answer.callback, job.seconds)
@@ -127,7 +142,9 @@ class _Server:
         whole = False
         try:
             delivery = await self._prepare(job, answer)
-            whole = await line.deliver(delivery, completing=lambda: self._note_delivered(job, whole=True))
+            whole = await line.deliver(
+                delivery, completing=lambda: self._note_delivered(job, whole=True)
+            )
             return whole
         finally:
             self._note_delivered(job, whole=whole)
@@ -135,14 +152,22 @@ class _Server:
                 status = delivery.reply.status if delivery is not None and delivery.head else None
                 name = None if fault is None else type(fault).__name__
                 bill = self._simulator.bill_for(job.received)
-                self._on_answered(Answered(received=job.received, status=status, fault=name, bill=bill))
+                self._on_answered(
+                    Answered(received=job.received, status=status, fault=name, bill=bill)
+                )
 
     def _note_delivered(self, job: Job, *, whole: bool) -> None:
-        lost = job.spoiled or job.delivered_later or (isinstance(job.fault, Break) and not job.fault.spares_image)
+        lost = (
+            job.spoiled
+            or job.delivered_later
+            or (isinstance(job.fault, Break) and not job.fault.spares_image)
+        )
         self._simulator.note_delivered(job.received, delivered=whole and not lost)
 
     def _take(self, line: Line, message: Message) -> tuple[Provider, Job]:
-        """Write the request down, and find who answers it and which fault it meets."""
+        """Write the request down, and find who answers it and which fault it
+        meets.
+        """
         path, _, query = message.target.partition("?")
         provider, path_there = self._find(line, path)
         received = Received(
@@ -165,7 +190,11 @@ class _Server:
             key=self._simulator.key,
             usd_per_image=self._usd_per_image,
             image_bytes=self._image_bytes,
-            seconds=latency_seconds(self._latency, place, seed=self._seed) if received.kind == "create" else 0.0,
+            seconds=(
+                latency_seconds(self._latency, place, seed=self._seed)
+                if received.kind == "create"
+                else 0.0
+            ),
             seed=self._seed,
             shelf=self._files,
             fault=self._simulator.outage_of(provider.name)
@@ -186,18 +215,23 @@ class _Server:
         return _NOWHERE, path
 
     async def _prepare(self, job: Job, answer: Reply | Drawing | Submission) -> Delivery:
-        """Wait and paint, as far as this answer needs it, and let the way back break where it should."""
+        """Wait and paint, as far as this answer needs it, and let the way back
+        break where it should.
+        """
         if isinstance(answer, Reply):
             return self._spoil(job, answer)
         if isinstance(answer, Submission):
-            # Its images are delivered when they are collected, not by this reply.
+            # Its images are delivered when they are collected, not by this
+            # reply.
             job.delivered_later = True
             return self._spoil(job, answer.reply)
         if self._simulator.bill_for(job.received) is None:
             return self._spoil(job, answer.paint())
         if answer.streamed:
             delivery = self._spoil(job, answer.paint())
-            pause_seconds = delivery.pause_seconds or job.seconds / max(1, len(delivery.reply.pieces))
+            pause_seconds = delivery.pause_seconds or job.seconds / max(
+                1, len(delivery.reply.pieces)
+            )
             return msgspec.structs.replace(delivery, pause_seconds=pause_seconds)
         if answer.stopped is None:
             await trio.sleep(job.seconds)
@@ -211,13 +245,17 @@ class _Server:
     def _spoil(self, job: Job, reply: Reply) -> Delivery:
         if isinstance(job.fault, Break):
             return job.fault.spoil(
-                reply, chance=job.chance, elsewhere=f"{self._simulator.elsewhere_url}{job.received.path}"
+                reply,
+                chance=job.chance,
+                elsewhere=f"{self._simulator.elsewhere_url}{job.received.path}",
             )
         return Delivery(reply=reply, pieces=reply.pieces)
 
 
 def _about(simulator: Simulator, target: str) -> Reply:
-    """What the simulator tells another process about itself. Not recorded, so that asking changes nothing."""
+    """What the simulator tells another process about itself. Not recorded, so
+    that asking changes nothing.
+    """
     if target == "/simulator/bill":
         bills = [{**msgspec.structs.asdict(bill), "usd": str(bill.usd)} for bill in simulator.bills]
         return json_reply({**simulator.summary(), "bills": bills})
@@ -247,31 +285,40 @@ async def open_simulator(
     callback_tls: ssl.SSLContext | None = None,
     on_answered: Callable[[Answered], None] | None = None,
 ) -> AsyncGenerator[Simulator]:
-    """Run a simulator on loopback; leaving the block closes every connection at once.
+    """Run a simulator on loopback; leaving the block closes every connection at
+    once.
 
     Args:
-        providers: replace the default ones of the same name, e.g. `Nexos(models=[...])`.
-        latency: seconds that a drawing takes. Everything that draws nothing is answered at once.
+        providers: replace the default ones of the same name, e.g.
+            `Nexos(models=[...])`.
+        latency: seconds that a drawing takes. Everything that draws nothing is
+            answered at once.
         faults: for requests that create images.
         poll_faults: for asking how far a job is.
         list_faults: for GET /models.
         download_faults: for fetching the links in replies.
         cancel_faults: for stopping a job.
         seed: of latencies, colours and garbage.
-        image_bytes: length of each PNG; a real 1024x1024 has about 1_500_000. By default they are small.
-        usd_per_image: a fixed price. Replies then carry no `usage`, so that a client has only its price list.
+        image_bytes: length of each PNG; a real 1024x1024 has about 1_500_000.
+            By default they are small.
+        usd_per_image: a fixed price. Replies then carry no `usage`, so that a
+            client has only its price list.
         key: the one key that every provider accepts.
         port: 0 takes a free one.
-        callback_tls: what providers that call back check the certificate by; None takes what the system trusts. They call
-            nobody but this machine.
-        on_answered: called after each request, in the server's task; it must not raise.
+        callback_tls: what providers that call back check the certificate by;
+            None takes what the system trusts. They call nobody but this
+            machine.
+        on_answered: called after each request, in the server's task; it must
+            not raise.
 
     Raises:
         OSError: the port is taken.
     """
     listeners = await trio.open_tcp_listeners(port, host="127.0.0.1")
     listeners += await trio.open_tcp_listeners(0, host="127.0.0.1")
-    url, elsewhere_url = (f"http://127.0.0.1:{listener.socket.getsockname()[1]}" for listener in listeners)
+    url, elsewhere_url = (
+        f"http://127.0.0.1:{listener.socket.getsockname()[1]}" for listener in listeners
+    )
     files = Files(elsewhere_url)
     by_name = {provider.name: provider for provider in (*default_providers(), files, *providers)}
     base_urls = {name: f"{url}/{name}{provider.base_path}" for name, provider in by_name.items()}
@@ -292,7 +339,9 @@ async def open_simulator(
         image_bytes=image_bytes,
         usd_per_image=None if usd_per_image is None else Decimal(usd_per_image),
         on_answered=on_answered,
-        call_back=lambda callback, seconds: nursery.start_soon(call_back, callback, seconds, callback_tls),
+        call_back=lambda callback, seconds: nursery.start_soon(
+            call_back, callback, seconds, callback_tls
+        ),
     )
     callers_error: BaseException | None = None
     async with trio.open_nursery() as nursery:
@@ -302,7 +351,8 @@ async def open_simulator(
         except trio.Cancelled:
             raise
         except BaseException as error:
-            # Kept back until the nursery is closed: it leaves the block bare, not in an exception group.
+            # Kept back until the nursery is closed: it leaves the block bare,
+            # not in an exception group.
             callers_error = error
         finally:
             nursery.cancel_scope.cancel()

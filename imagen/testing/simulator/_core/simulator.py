@@ -1,4 +1,6 @@
-"""The simulator as a test sees it: where it listens, what arrived, what was billed."""
+"""The simulator as a test sees it: where it listens, what arrived, what was
+billed.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,11 +14,13 @@ from .messages import Bill, Drawing, Received, Submission
 
 
 class Simulator:
-    """A running simulator. Made by `open_simulator`; the `note_` methods are for its server.
+    """A running simulator. Made by `open_simulator`; the `note_` methods are
+    for its server.
 
     Attributes:
         url: the origin of the simulated APIs.
-        elsewhere_url: a second origin, which links and redirects point to. It wants to see no key.
+        elsewhere_url: a second origin, which links and redirects point to. It
+            wants to see no key.
         key: the one that every provider accepts.
         received: every request, in order of arrival.
         bills: in the order in which the drawings started.
@@ -24,7 +28,9 @@ class Simulator:
         open_sockets: connections that are open now.
     """
 
-    def __init__(self, *, url: str, elsewhere_url: str, base_urls: Mapping[str, str], key: str) -> None:
+    def __init__(
+        self, *, url: str, elsewhere_url: str, base_urls: Mapping[str, str], key: str
+    ) -> None:
         self.url = url
         self.elsewhere_url = elsewhere_url
         self.key = key
@@ -50,7 +56,11 @@ class Simulator:
     @property
     def leaks(self) -> list[Received]:
         """Requests that brought a key to an origin that must not see it."""
-        return [received for received in self.received if received.provider == "files" and received.carries_key]
+        return [
+            received
+            for received in self.received
+            if received.provider == "files" and received.carries_key
+        ]
 
     def bill_for(self, received: Received) -> Bill | None:
         """What this request cost; None if nothing was billed."""
@@ -70,12 +80,16 @@ class Simulator:
         await self._wait_until(lambda: len(self.received) >= n)
 
     async def wait_closed(self) -> None:
-        """Wait until no connection is open. A client's close takes a moment to arrive here."""
+        """Wait until no connection is open. A client's close takes a moment to
+        arrive here.
+        """
         await self._wait_until(lambda: self.open_sockets == 0)
 
     @contextmanager
     def outage(self, provider: str, fault: Fault) -> Iterator[None]:
-        """For as long as the block lasts, every request to a provider that arrives meets this fault, whatever was planned."""
+        """For as long as the block lasts, every request to a provider that
+        arrives meets this fault, whatever was planned.
+        """
         self._outages[provider] = fault
         try:
             yield

@@ -1,6 +1,8 @@
-"""The web UI of AUTOMATIC1111 and Forge, started with --api: /sdapi/v1, as of Forge dfdcbab6 (2025-06-26).
+"""The web UI of AUTOMATIC1111 and Forge, started with --api: /sdapi/v1, as of
+Forge dfdcbab6 (2025-06-26).
 
-The real one passes over fields that it does not know; this one refuses them. It draws one order at a time.
+The real one passes over fields that it does not know; this one refuses them. It
+draws one order at a time.
 """
 
 import io
@@ -22,21 +24,72 @@ if TYPE_CHECKING:
 
 _TEXT_TO_IMAGE = frozenset(
     (
-        *("prompt", "negative_prompt", "styles", "seed", "subseed", "subseed_strength", "sampler_name", "scheduler"),
-        *("batch_size", "n_iter", "steps", "cfg_scale", "distilled_cfg_scale", "width", "height", "restore_faces"),
-        *("tiling", "eta", "denoising_strength", "enable_hr", "hr_scale", "hr_upscaler", "hr_second_pass_steps"),
-        *("override_settings", "override_settings_restore_afterwards", "script_name", "script_args"),
+        *(
+            "prompt",
+            "negative_prompt",
+            "styles",
+            "seed",
+            "subseed",
+            "subseed_strength",
+            "sampler_name",
+            "scheduler",
+        ),
+        *(
+            "batch_size",
+            "n_iter",
+            "steps",
+            "cfg_scale",
+            "distilled_cfg_scale",
+            "width",
+            "height",
+            "restore_faces",
+        ),
+        *(
+            "tiling",
+            "eta",
+            "denoising_strength",
+            "enable_hr",
+            "hr_scale",
+            "hr_upscaler",
+            "hr_second_pass_steps",
+        ),
+        *(
+            "override_settings",
+            "override_settings_restore_afterwards",
+            "script_name",
+            "script_args",
+        ),
         *("alwayson_scripts", "send_images", "save_images", "force_task_id", "infotext"),
     )
 )
 _IMAGE_TO_IMAGE = _TEXT_TO_IMAGE | {
-    *("init_images", "mask", "mask_blur", "inpainting_fill", "inpaint_full_res", "inpaint_full_res_padding"),
+    *(
+        "init_images",
+        "mask",
+        "mask_blur",
+        "inpainting_fill",
+        "inpaint_full_res",
+        "inpaint_full_res_padding",
+    ),
     *("inpainting_mask_invert", "resize_mode", "include_init_images", "image_cfg_scale"),
 }
 _ENLARGING = frozenset(
     (
-        *("image", "resize_mode", "upscaling_resize", "upscaling_resize_w", "upscaling_resize_h", "upscaling_crop"),
-        *("upscaler_1", "upscaler_2", "extras_upscaler_2_visibility", "gfpgan_visibility", "codeformer_visibility"),
+        *(
+            "image",
+            "resize_mode",
+            "upscaling_resize",
+            "upscaling_resize_w",
+            "upscaling_resize_h",
+            "upscaling_crop",
+        ),
+        *(
+            "upscaler_1",
+            "upscaler_2",
+            "extras_upscaler_2_visibility",
+            "gfpgan_visibility",
+            "codeformer_visibility",
+        ),
         "codeformer_weight",
     )
 )
@@ -62,10 +115,14 @@ _FORMATS = {"png": "png", "jpg": "jpeg", "webp": "webp"}
 class _RefusedError(Exception):
     """The request is refused, in the form of the web UI or of FastAPI."""
 
-    def __init__(self, status: int, detail: object, *, error: str = "HTTPException", errors: str = "") -> None:
+    def __init__(
+        self, status: int, detail: object, *, error: str = "HTTPException", errors: str = ""
+    ) -> None:
         super().__init__(detail)
         body = {"error": error, "detail": detail, "body": "", "errors": errors}
-        self.reply = json_reply({"detail": detail} if isinstance(detail, list) else body, status=status)
+        self.reply = json_reply(
+            {"detail": detail} if isinstance(detail, list) else body, status=status
+        )
 
 
 class WebUI(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,8 +131,10 @@ class WebUI(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         api: False for one that was started without --api.
         grid: whether several images come with their grid before them.
-        tells_first: whether the answer says which of its images is the first that was asked for.
-        tells_task: whether it says whose image is being drawn; older ones do not.
+        tells_first: whether the answer says which of its images is the first
+            that was asked for.
+        tells_task: whether it says whose image is being drawn; older ones do
+            not.
         longest_side: an image with a longer side does not fit into its memory.
     """
 
@@ -93,7 +152,10 @@ class WebUI(msgspec.Struct, frozen=True, kw_only=True):
         return "create" if route in _FIELDS else kinds.get(route, "other")
 
     def answer(self, job: Job) -> Reply | Drawing:
-        if job.received.headers.get("authorization") != f"Basic {b64encode(job.key.encode()).decode()}":
+        if (
+            job.received.headers.get("authorization")
+            != f"Basic {b64encode(job.key.encode()).decode()}"
+        ):
             return json_reply({"detail": "Incorrect username or password"}, status=401)
         route = job.path.removeprefix("/sdapi/v1/")
         try:
@@ -103,7 +165,10 @@ class WebUI(msgspec.Struct, frozen=True, kw_only=True):
                 case "POST", "interrupt" if self.api:
                     return self._interrupt(job)
                 case "GET", "sd-models" if self.api:
-                    listed = [{"title": f"{name}.safetensors [6ce0161689]", "model_name": name} for name in CHECKPOINTS]
+                    listed = [
+                        {"title": f"{name}.safetensors [6ce0161689]", "model_name": name}
+                        for name in CHECKPOINTS
+                    ]
                     return json_reply(listed)
                 case "POST", route if self.api and route in _FIELDS:
                     return self._draw(job, route, _read_fields(route, job.received.body))
@@ -112,10 +177,14 @@ class WebUI(msgspec.Struct, frozen=True, kw_only=True):
         return json_reply({"detail": "Not Found"}, status=404)
 
     def decline(self, job: Job, fault: Decline) -> Reply:
-        """An engine of one's own says no only where it fails; the rest is what a proxy before it may say."""
+        """An engine of one's own says no only where it fails; the rest is what
+        a proxy before it may say.
+        """
         match fault:
             case ServerError():
-                return _RefusedError(500, "", error="OutOfMemoryError", errors="CUDA out of memory.").reply
+                return _RefusedError(
+                    500, "", error="OutOfMemoryError", errors="CUDA out of memory."
+                ).reply
             case NotAllowed():
                 return json_reply({"detail": "Incorrect username or password"}, status=401)
             case Overloaded():
@@ -146,11 +215,15 @@ class WebUI(msgspec.Struct, frozen=True, kw_only=True):
             if source is not None:
                 factor = fields.get("upscaling_resize", 2)
                 assert isinstance(factor, (int, float))
-                return json_reply({"html_info": "", "image": job.as_base64(_enlarged(source, factor))})
+                return json_reply(
+                    {"html_info": "", "image": job.as_base64(_enlarged(source, factor))}
+                )
             return self._painted(job, fields, inputs, mask, job.count(count))
 
         usd = Decimal(0) if job.usd_per_image is None else job.usd_per_image * count
-        return Drawing(model=route, images=count, usd=usd, paint=paint, stopped=lambda: remote.cancelled)
+        return Drawing(
+            model=route, images=count, usd=usd, paint=paint, stopped=lambda: remote.cancelled
+        )
 
     def _painted(
         self,
@@ -166,20 +239,30 @@ class WebUI(msgspec.Struct, frozen=True, kw_only=True):
         format = _FORMATS[str(settings.get("samples_format", "png"))]
         share = fields.get("denoising_strength", 0.75)
         assert isinstance(share, (int, float))
-        painted = [_paint(job, inputs, mask, (width, height), float(share), format) for _ in range(count)]
+        painted = [
+            _paint(job, inputs, mask, (width, height), float(share), format) for _ in range(count)
+        ]
         first = 1 if self.grid and count > 1 else 0
         if first:
             painted.insert(0, job.draw(64, 64, format=format))
         seed = _integer(fields, "seed", -1)
         seeds = [42 + at if seed == -1 else seed + at for at in range(count)]
-        info: dict[str, object] = {"seed": seeds[0] if seeds else -1, "all_seeds": seeds, "infotexts": [""] * count}
+        info: dict[str, object] = {
+            "seed": seeds[0] if seeds else -1,
+            "all_seeds": seeds,
+            "infotexts": [""] * count,
+        }
         if self.tells_first:
             info["index_of_first_image"] = first
         images = [job.as_base64(image) for image in painted]
-        return json_reply({"images": images, "parameters": {}, "info": msgspec.json.encode(info).decode()})
+        return json_reply(
+            {"images": images, "parameters": {}, "info": msgspec.json.encode(info).decode()}
+        )
 
     def _current(self, job: Job) -> RemoteJob | None:
-        running = [remote for remote in job.remote.all() if remote.started_at <= job.now < remote.ready_at]
+        running = [
+            remote for remote in job.remote.all() if remote.started_at <= job.now < remote.ready_at
+        ]
         return next((remote for remote in running if not remote.cancelled), None)
 
     def _progress(self, job: Job) -> Reply:
@@ -187,7 +270,12 @@ class WebUI(msgspec.Struct, frozen=True, kw_only=True):
         done = 0.0 if remote is None else remote.progress(job.now)
         state = {"skipped": False, "interrupted": False, "job": "", "job_count": 0, "job_no": 0}
         state |= {"sampling_step": int(20 * done), "sampling_steps": 20 if remote else 0}
-        told: dict[str, object] = {"progress": done, "eta_relative": 1.0, "state": state, "current_image": None}
+        told: dict[str, object] = {
+            "progress": done,
+            "eta_relative": 1.0,
+            "state": state,
+            "current_image": None,
+        }
         if "skip_current_image=false" in job.received.query and done > 0.1:
             told["current_image"] = pybase64.b64encode_as_string(job.draw(64, 64, format="jpeg"))
         if self.tells_task:
@@ -200,7 +288,7 @@ class WebUI(msgspec.Struct, frozen=True, kw_only=True):
         return json_reply({})
 
 
-# --- reading --------------------------------------------------------------------------------------------------------
+# --- reading ------------------------------------------------------------------
 
 
 def _read_fields(route: str, body: bytes) -> dict[str, object]:
@@ -223,7 +311,9 @@ def _read_fields(route: str, body: bytes) -> dict[str, object]:
     if fields.get("sampler_name", "Euler") not in SAMPLERS:
         raise _RefusedError(400, "Sampler not found")
     if fields.get("upscaler_1", "None") not in UPSCALERS:
-        raise _RefusedError(400, f"Invalid upscaler, needs to be one of these: {' , '.join(UPSCALERS)}")
+        raise _RefusedError(
+            400, f"Invalid upscaler, needs to be one of these: {' , '.join(UPSCALERS)}"
+        )
     settings = fields.get("override_settings", {})
     if not isinstance(settings, dict) or settings.get("samples_format", "png") not in _FORMATS:
         raise _invalid("override_settings", "Input should be a valid dictionary")
@@ -259,7 +349,7 @@ def _read_image(text: object) -> "Image.Image":
         raise _RefusedError(500, "Invalid encoded image") from None
 
 
-# --- drawing --------------------------------------------------------------------------------------------------------
+# --- drawing ------------------------------------------------------------------
 
 
 def _paint(
@@ -279,7 +369,9 @@ def _paint(
     content = job.draw(*size)
     if job.spoiled:
         return content
-    blended = Image.blend(inputs[0].convert("RGB").resize(size), open_image(content).convert("RGB"), share)
+    blended = Image.blend(
+        inputs[0].convert("RGB").resize(size), open_image(content).convert("RGB"), share
+    )
     file = io.BytesIO()
     blended.save(file, format.upper())
     return file.getvalue()
@@ -287,7 +379,9 @@ def _paint(
 
 def _enlarged(image: "Image.Image", factor: float) -> bytes:
     file = io.BytesIO()
-    image.resize((int(image.width * factor), int(image.height * factor))).save(file, "PNG", compress_level=1)
+    image.resize((int(image.width * factor), int(image.height * factor))).save(
+        file, "PNG", compress_level=1
+    )
     return file.getvalue()
 
 

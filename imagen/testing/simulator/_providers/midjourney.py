@@ -1,7 +1,9 @@
-"""A server that speaks the routes of midjourney-proxy, as of 2026-11-22: /mj/submit/..., /mj/task/{id}/fetch.
+"""A server that speaks the routes of midjourney-proxy, as of 2026-11-22:
+/mj/submit/..., /mj/task/{id}/fetch.
 
-There are two families of them: those that tell the buttons of a finished task and take `action`, and the older ones that take
-`change`. The real ones pass over fields that they do not know; this one refuses them.
+There are two families of them: those that tell the buttons of a finished task
+and take `action`, and the older ones that take `change`. The real ones pass
+over fields that they do not know; this one refuses them.
 """
 
 import io
@@ -44,8 +46,38 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 }
 _FLAGS = frozenset(
     (
-        *("ar", "aspect", "seed", "no", "stylize", "s", "chaos", "c", "weird", "w", "q", "quality", "v", "version"),
-        *("niji", "iw", "sref", "sw", "cref", "cw", "oref", "ow", "raw", "style", "tile", "fast", "relax", "turbo"),
+        *(
+            "ar",
+            "aspect",
+            "seed",
+            "no",
+            "stylize",
+            "s",
+            "chaos",
+            "c",
+            "weird",
+            "w",
+            "q",
+            "quality",
+            "v",
+            "version",
+        ),
+        *(
+            "niji",
+            "iw",
+            "sref",
+            "sw",
+            "cref",
+            "cw",
+            "oref",
+            "ow",
+            "raw",
+            "style",
+            "tile",
+            "fast",
+            "relax",
+            "turbo",
+        ),
         *("draft", "exp", "stop"),
     )
 )
@@ -61,7 +93,9 @@ class _SayNoError(Exception):
 
     def __init__(self, code: int, description: str, *, status: int = 200) -> None:
         super().__init__(description)
-        self.reply = json_reply({"code": code, "description": description, "result": None}, status=status)
+        self.reply = json_reply(
+            {"code": code, "description": description, "result": None}, status=status
+        )
 
 
 class _Made(msgspec.Struct):
@@ -84,7 +118,8 @@ class MidjourneyProxy(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         cell: the side of one of the four images, where it is square.
-        has_buttons: whether finished tasks tell their buttons; servers that do not take `change` instead of `action`.
+        has_buttons: whether finished tasks tell their buttons; servers that do
+            not take `change` instead of `action`.
         cuts: whether finished tasks also link to the four images one by one.
         remixes: whether a variation asks for words before it is drawn.
         cancels: whether there is a way to cancel.
@@ -107,7 +142,9 @@ class MidjourneyProxy(msgspec.Struct, frozen=True, kw_only=True):
             return "other"
         if path.startswith("/mj/submit/"):
             return "create"
-        return "cancel" if path.endswith("/cancel") else "poll" if path.endswith("/fetch") else "other"
+        return (
+            "cancel" if path.endswith("/cancel") else "poll" if path.endswith("/fetch") else "other"
+        )
 
     def answer(self, job: Job) -> Reply | Submission:
         headers = job.received.headers
@@ -115,11 +152,15 @@ class MidjourneyProxy(msgspec.Struct, frozen=True, kw_only=True):
         if key != (f"Bearer {job.key}" if self.bearer else job.key):
             return json_reply({"code": 4, "description": "mj-api-secret is wrong"}, status=401)
         if found := _TASK.fullmatch(job.path):
-            return self._cancel(job, found[1]) if found[2] == "cancel" else self._poll(job, found[1])
+            return (
+                self._cancel(job, found[1]) if found[2] == "cancel" else self._poll(job, found[1])
+            )
         route = job.path.removeprefix("/mj/submit/")
         missing = "change" if self.has_buttons else "action"
         if job.received.method != "POST" or route not in _FIELDS or route == missing:
-            return json_reply({"timestamp": 1700000000000, "status": 404, "error": "Not Found"}, status=404)
+            return json_reply(
+                {"timestamp": 1700000000000, "status": 404, "error": "Not Found"}, status=404
+            )
         try:
             return self._submit(job, route, _read_fields(route, job.received.body))
         except _SayNoError as no:
@@ -144,7 +185,7 @@ class MidjourneyProxy(msgspec.Struct, frozen=True, kw_only=True):
                 assert isinstance(fault, ServerError), fault
                 return json_reply({"status": 500, "error": "Internal Server Error"}, status=500)
 
-    # --- orders -----------------------------------------------------------------------------------------------------
+    # --- orders ---------------------------------------------------------------
 
     def _submit(self, job: Job, route: str, fields: Mapping[str, object]) -> Reply | Submission:
         match route:
@@ -159,7 +200,9 @@ class MidjourneyProxy(msgspec.Struct, frozen=True, kw_only=True):
                     job.remote.submit(job, partial(bytes, data), id=link)
                 return json_reply({"code": 1, "description": "success", "result": links})
             case "edits":
-                waiting = _Open(prompt=_needed(fields, "prompt"), image=_read_image(fields.get("image")))
+                waiting = _Open(
+                    prompt=_needed(fields, "prompt"), image=_read_image(fields.get("image"))
+                )
                 return _accepted(job.remote.submit(job, lambda: waiting, id=_new_id(job)).id)
             case "retexture":
                 prompt, image = _needed(fields, "prompt"), _read_image(fields.get("image"))
@@ -169,7 +212,9 @@ class MidjourneyProxy(msgspec.Struct, frozen=True, kw_only=True):
             case _:
                 return self._press(job, fields)
 
-    def _take(self, job: Job, prompt: str, paint: Callable[[], _Made], *, id: str | None = None) -> Submission:
+    def _take(
+        self, job: Job, prompt: str, paint: Callable[[], _Made], *, id: str | None = None
+    ) -> Submission:
         complaint = _complaint(prompt)
         remote = job.remote.submit(job, paint, id=id or _new_id(job))
         if complaint is not None and remote.fault is None:
@@ -188,11 +233,18 @@ class MidjourneyProxy(msgspec.Struct, frozen=True, kw_only=True):
         action, index, custom_id = fields.get("action"), fields.get("index"), fields.get("customId")
         if isinstance(custom_id, str):
             found = _BUTTON.fullmatch(custom_id)
-            if found is None or custom_id not in {button["customId"] for button in _buttons(parent.id, made)}:
+            if found is None or custom_id not in {
+                button["customId"] for button in _buttons(parent.id, made)
+            }:
                 raise _SayNoError(4, "customId is wrong")
             if found[3]:
-                return self._take(job, "", lambda: _Made(_enlarged(made.content), grid=False, prompt=made.prompt))
-            action, index = {"upsample": "UPSCALE", "variation": "VARIATION"}[found[1]], int(found[2])
+                return self._take(
+                    job, "", lambda: _Made(_enlarged(made.content), grid=False, prompt=made.prompt)
+                )
+            action, index = (
+                {"upsample": "UPSCALE", "variation": "VARIATION"}[found[1]],
+                int(found[2]),
+            )
         if action not in ("UPSCALE", "VARIATION") or index not in (1, 2, 3, 4) or not made.grid:
             raise _SayNoError(4, "action or index is wrong")
         assert isinstance(index, int)
@@ -213,11 +265,15 @@ class MidjourneyProxy(msgspec.Struct, frozen=True, kw_only=True):
         prompt = _needed(fields, "prompt")
         if self.remixes:
             image = waiting.image
-            return self._take(job, prompt, lambda: self._paint_grid(job, prompt, [image]), id=opened.id)
+            return self._take(
+                job, prompt, lambda: self._paint_grid(job, prompt, [image]), id=opened.id
+            )
         mask = None if fields.get("maskBase64") is None else _read_image(fields["maskBase64"])
-        return self._take(job, prompt, lambda: self._paint_single(job, prompt, waiting.image, mask), id=opened.id)
+        return self._take(
+            job, prompt, lambda: self._paint_single(job, prompt, waiting.image, mask), id=opened.id
+        )
 
-    # --- tasks ------------------------------------------------------------------------------------------------------
+    # --- tasks ----------------------------------------------------------------
 
     def _cancel(self, job: Job, id: str) -> Reply:
         if not self.cancels:
@@ -237,8 +293,12 @@ class MidjourneyProxy(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(waiting, _Open):
             return json_reply(_task(id, "MODAL", progress="0%"))
         if done < 1:
-            preview = job.as_link(job.draw(64, 64, format="webp"), format="webp") if done > 0.2 else None
-            state: Literal["SUBMITTED", "IN_PROGRESS"] = "IN_PROGRESS" if done > 0.1 else "SUBMITTED"
+            preview = (
+                job.as_link(job.draw(64, 64, format="webp"), format="webp") if done > 0.2 else None
+            )
+            state: Literal["SUBMITTED", "IN_PROGRESS"] = (
+                "IN_PROGRESS" if done > 0.1 else "SUBMITTED"
+            )
             return json_reply(_task(id, state, progress=f"{done:.0%}", imageUrl=preview))
         if isinstance(remote.fault, JobFails):
             return json_reply(_task(id, "FAILURE", failReason=remote.fault.text))
@@ -251,19 +311,29 @@ class MidjourneyProxy(msgspec.Struct, frozen=True, kw_only=True):
         assert isinstance(made, _Made)
         if isinstance(remote.fault, ExpiredLink):
             job.fault = remote.fault
-        task = _task(remote.id, "SUCCESS", progress="100%", imageUrl=job.as_link(made.content), prompt=made.prompt)
+        task = _task(
+            remote.id,
+            "SUCCESS",
+            progress="100%",
+            imageUrl=job.as_link(made.content),
+            prompt=made.prompt,
+        )
         if self.has_buttons:
             task["buttons"] = _buttons(remote.id, made)
         if self.cuts and made.grid:
-            task["imageUrls"] = [{"url": job.as_link(_quarter(made.content, place))} for place in (1, 2, 3, 4)]
+            task["imageUrls"] = [
+                {"url": job.as_link(_quarter(made.content, place))} for place in (1, 2, 3, 4)
+            ]
         if not made.content.startswith(b"<"):
             job.collected(remote)
         return json_reply(task)
 
-    # --- drawing ----------------------------------------------------------------------------------------------------
+    # --- drawing --------------------------------------------------------------
 
     def _paint_grid(self, job: Job, prompt: str, images: list[bytes]) -> _Made:
-        """Four images in one; the images of the prompt shine through by their weight, a style by half."""
+        """Four images in one; the images of the prompt shine through by their
+        weight, a style by half.
+        """
         from PIL import Image
 
         flags = _flags(prompt)
@@ -279,7 +349,9 @@ class MidjourneyProxy(msgspec.Struct, frozen=True, kw_only=True):
         for at, cell in enumerate(cells):
             drawn = _open(cell)
             if images:
-                drawn = Image.blend(drawn, _open(images[at % len(images)]).resize(drawn.size), share)
+                drawn = Image.blend(
+                    drawn, _open(images[at % len(images)]).resize(drawn.size), share
+                )
             if style is not None and isinstance(lent := style.painted(), bytes):
                 drawn = Image.blend(drawn, _open(lent).resize(drawn.size), 0.5)
             canvas.paste(drawn, (at % 2 * width, at // 2 * height))
@@ -294,12 +366,16 @@ class MidjourneyProxy(msgspec.Struct, frozen=True, kw_only=True):
             return _Made(content, grid=False, prompt=prompt)
         painted = _open(content)
         if mask is not None:
-            painted = Image.composite(painted, before, open_image(mask).convert("L").resize(before.size))
+            painted = Image.composite(
+                painted, before, open_image(mask).convert("L").resize(before.size)
+            )
         return _Made(_png(painted), grid=False, prompt=prompt)
 
 
 def _accepted(id: str, *, code: int = 1) -> Reply:
-    return json_reply({"code": code, "description": "Submit success", "result": id, "properties": {}})
+    return json_reply(
+        {"code": code, "description": "Submit success", "result": id, "properties": {}}
+    )
 
 
 def _new_id(job: Job) -> str:
@@ -334,11 +410,17 @@ def _buttons(id: str, made: _Made) -> list[dict[str, object]]:
         names += [(f"MJ::JOB::variation::{at}::{uuid}", f"V{at}") for at in (1, 2, 3, 4)]
     else:
         kinds = ("subtle", "creative")
-        names = [(f"MJ::JOB::upsample_v6_2x_{kind}::1::{uuid}::SOLO", f"Upscale ({kind.title()})") for kind in kinds]
-    return [{"customId": custom_id, "label": label, "emoji": "", "style": 2, "type": 2} for custom_id, label in names]
+        names = [
+            (f"MJ::JOB::upsample_v6_2x_{kind}::1::{uuid}::SOLO", f"Upscale ({kind.title()})")
+            for kind in kinds
+        ]
+    return [
+        {"customId": custom_id, "label": label, "emoji": "", "style": 2, "type": 2}
+        for custom_id, label in names
+    ]
 
 
-# --- reading --------------------------------------------------------------------------------------------------------
+# --- reading ------------------------------------------------------------------
 
 
 def _read_fields(route: str, body: bytes) -> dict[str, object]:
@@ -380,7 +462,9 @@ def _flags(prompt: str) -> dict[str, str]:
 
 
 def _complaint(prompt: str) -> str | None:
-    """What a task fails with, for parameters that Midjourney does not know, or knows once only."""
+    """What a task fails with, for parameters that Midjourney does not know, or
+    knows once only.
+    """
     names = [name for name, _ in _FLAG.findall(prompt)]
     if unknown := [name for name in names if name not in _FLAGS]:
         return f"Invalid parameter: Unrecognized parameter(s): `--{unknown[0]}`"
@@ -389,14 +473,17 @@ def _complaint(prompt: str) -> str | None:
     flags = _flags(prompt)
     if not re.fullmatch(r"[1-9][0-9]*:[1-9][0-9]*", flags.get("ar", "1:1")):
         return "Invalid parameter: `--ar`"
-    if not re.fullmatch(r"[0-9]{1,10}", flags.get("seed", "0")) or int(flags.get("seed", "0")) > 4294967295:
+    if (
+        not re.fullmatch(r"[0-9]{1,10}", flags.get("seed", "0"))
+        or int(flags.get("seed", "0")) > 4294967295
+    ):
         return "Invalid parameter: `--seed`"
     if not 0 <= float(flags.get("iw", "1")) <= 3 or not 0.25 <= float(flags.get("q", "1")) <= 2:
         return "Invalid parameter: out of range"
     return None
 
 
-# --- images -------------------------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------
 
 
 def _open(data: bytes) -> "Image.Image":
@@ -424,4 +511,7 @@ def _png(image: "Image.Image") -> bytes:
     return file.getvalue()
 
 
-SIMULATED = (MidjourneyProxy(), MidjourneyProxy(name="midjourney_gateway", bearer=True, has_buttons=False))
+SIMULATED = (
+    MidjourneyProxy(),
+    MidjourneyProxy(name="midjourney_gateway", bearer=True, has_buttons=False),
+)

@@ -1,6 +1,8 @@
-"""The nexos.ai gateway: POST /images/generations and GET /models, as of 2026-11-22.
+"""The nexos.ai gateway: POST /images/generations and GET /models, as of
+2026-11-22.
 
-No recorded answer of this API is public: shapes follow its specification, https://docs.nexos.ai/gateway-api/images
+No recorded answer of this API is public: shapes follow its specification,
+https://docs.nexos.ai/gateway-api/images
 """
 
 from collections.abc import Sequence
@@ -8,7 +10,15 @@ from decimal import Decimal
 
 import msgspec
 
-from .._core.faults import Decline, NotAllowed, Overloaded, QuotaExhausted, RateLimited, Refused, ServerError
+from .._core.faults import (
+    Decline,
+    NotAllowed,
+    Overloaded,
+    QuotaExhausted,
+    RateLimited,
+    Refused,
+    ServerError,
+)
 from .._core.fields import BadRequestError, Fields, error_reply
 from .._core.jobs import Job
 from .._core.messages import Drawing, Kind, Reply, json_reply, text_reply
@@ -20,7 +30,9 @@ _NOT_ALLOWED = 110014
 
 
 class NexosModel(msgspec.Struct, frozen=True, kw_only=True):
-    """One model of the workspace. Only the UUID is unique; two models may share a name."""
+    """One model of the workspace. Only the UUID is unique; two models may share
+    a name.
+    """
 
     name: str
     uuid: str
@@ -56,7 +68,12 @@ NEXOS_MODELS = (
     NexosModel(name="GPT Image 1 mini", uuid=_uuid(6)),
     NexosModel(name="DALL-E 3", uuid=_uuid(7)),
     NexosModel(name="GPT 4.1", uuid=_uuid(8), endpoints=("chat_completion", "responses")),
-    NexosModel(name="Claude Sonnet 4.5", uuid=_uuid(9), owned_by="anthropic", endpoints=("chat_completions",)),
+    NexosModel(
+        name="Claude Sonnet 4.5",
+        uuid=_uuid(9),
+        owned_by="anthropic",
+        endpoints=("chat_completions",),
+    ),
 )
 
 
@@ -65,8 +82,10 @@ class Nexos(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         models: what the workspace's administrator enabled.
-        credits_per_image: if given, replies carry `usage.nexos_credits_cost` (not known of real ones).
-        unknown_model_status: 400 or 404; which one the real gateway uses is not known.
+        credits_per_image: if given, replies carry `usage.nexos_credits_cost`
+            (not known of real ones).
+        unknown_model_status: 400 or 404; which one the real gateway uses is not
+            known.
     """
 
     models: Sequence[NexosModel] = NEXOS_MODELS
@@ -83,7 +102,8 @@ class Nexos(msgspec.Struct, frozen=True, kw_only=True):
     def answer(self, job: Job) -> Reply | Drawing:
         headers = job.received.headers
         if headers.get("user-agent", "").startswith("Python-urllib"):
-            # The network in front of the gateway looks at the client before the gateway looks at the key.
+            # The network in front of the gateway looks at the client before the
+            # gateway looks at the key.
             return text_reply("error code: 1010", status=403)
         if _key(headers) != job.key:
             return error_reply("The API key is missing or wrong.", status=401)
@@ -101,14 +121,21 @@ class Nexos(msgspec.Struct, frozen=True, kw_only=True):
     def decline(self, job: Job, fault: Decline) -> Reply:
         match fault:
             case RateLimited(wait_seconds=wait, told=told):
-                text = f"Too many requests. Please try again in {wait:g}s." if told == "text" else "Too many requests."
-                # No Retry-After is documented for the gateway; a test that asks for it gets it.
+                text = (
+                    f"Too many requests. Please try again in {wait:g}s."
+                    if told == "text"
+                    else "Too many requests."
+                )
+                # No Retry-After is documented for the gateway; a test that asks
+                # for it gets it.
                 headers = (("retry-after", f"{wait:.0f}"),) if told == "header" else ()
                 return error_reply(text, status=429, kind="rate_limit_error", headers=headers)
             case QuotaExhausted():
                 return error_reply("Out of credits.", status=402, kind="insufficient_quota")
             case Overloaded():
-                return error_reply("The model is not available at the moment.", status=503, kind="server_error")
+                return error_reply(
+                    "The model is not available at the moment.", status=503, kind="server_error"
+                )
             case NotAllowed():
                 return _own_error(_NOT_ALLOWED, "Action is not allowed", status=403)
             case Refused():
@@ -136,12 +163,18 @@ class Nexos(msgspec.Struct, frozen=True, kw_only=True):
             data = []
             for _ in range(images):
                 content = job.draw(width, height)
-                where = {"url": job.as_link(content)} if linked else {"b64_json": job.as_base64(content)}
+                where = (
+                    {"url": job.as_link(content)}
+                    if linked
+                    else {"b64_json": job.as_base64(content)}
+                )
                 data.append({**where, "revised_prompt": prompt})
             payload: dict[str, object] = {"created": job.created, "data": data}
             if self.credits_per_image is not None:
                 payload["usage"] = {"nexos_credits_cost": images * self.credits_per_image}
-            return json_reply(payload, headers=(("x-nexos-model-id", model.uuid), ("x-nexos-cache", "miss")))
+            return json_reply(
+                payload, headers=(("x-nexos-model-id", model.uuid), ("x-nexos-cache", "miss"))
+            )
 
         usd = images * (job.usd_per_image or Decimal(0))
         return Drawing(model=model.name, images=images, usd=usd, paint=paint)

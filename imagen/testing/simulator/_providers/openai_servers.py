@@ -1,7 +1,8 @@
-"""Servers of one's own that imitate OpenAI's Images API: LocalAI, vLLM-Omni, SGLang and the one of stable-diffusion.cpp.
+"""Servers of one's own that imitate OpenAI's Images API: LocalAI, vLLM-Omni,
+SGLang and the one of stable-diffusion.cpp.
 
-As of August 2026, from their sources and documentation; stricter than they are about fields that they do not know. They
-bill nothing.
+As of August 2026, from their sources and documentation; stricter than they are
+about fields that they do not know. They bill nothing.
 """
 
 from __future__ import annotations
@@ -56,9 +57,11 @@ class _ExtraArgs(msgspec.Struct, forbid_unknown_fields=True):
 class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
     """One server.
 
-    `errors` is the form of its errors: an object, a bare text, or FastAPI's `detail`. `formats` are what `response_format`
-    may say, the default first; None means that it does not know the field. `known` are its other fields. A server that
-    `inpaints` has no path for edits, and one for enlarging. With `relative_links` it gives the path of an image alone.
+    `errors` is the form of its errors: an object, a bare text, or FastAPI's
+    `detail`. `formats` are what `response_format` may say, the default first;
+    None means that it does not know the field. `known` are its other fields. A
+    server that `inpaints` has no path for edits, and one for enlarging. With
+    `relative_links` it gives the path of an image alone.
     """
 
     name: str
@@ -75,7 +78,9 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
     relative_links: bool = False
 
     def kind(self, method: str, path: str) -> Kind:
-        paths = ("generations", "inpainting", "upscale") if self.inpaints else ("generations", "edits")
+        paths = (
+            ("generations", "inpainting", "upscale") if self.inpaints else ("generations", "edits")
+        )
         if method == "POST" and path in [f"/images/{name}" for name in paths]:
             return "create"
         if method == "GET" and path.startswith(_IMAGES):
@@ -87,7 +92,12 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
             return self._refuse("The key is wrong.", status=401)
         kind = self.kind(job.received.method, job.path)
         if kind == "list":
-            return json_reply({"object": "list", "data": [{"id": name, "object": "model"} for name in self.models]})
+            return json_reply(
+                {
+                    "object": "list",
+                    "data": [{"id": name, "object": "model"} for name in self.models],
+                }
+            )
         if kind == "download":
             kept = job.remote.find(job.path.removeprefix(_IMAGES))
             if kept is None or not isinstance(data := kept.painted(), bytes):
@@ -109,7 +119,7 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
             )
         return reply
 
-    # --- requests ---------------------------------------------------------------------------------------------------
+    # --- requests -------------------------------------------------------------
 
     def _create(self, job: Job) -> Drawing:
         match job.path:
@@ -128,7 +138,10 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
         sources = [fields.get("file")] if "file" in fields else []
         references = fields.get("ref_images")
         sources += references if isinstance(references, list) else []
-        images = [open_image(read_base64(source if isinstance(source, str) else "*")) for source in sources]
+        images = [
+            open_image(read_base64(source if isinstance(source, str) else "*"))
+            for source in sources
+        ]
         return self._drawing(job, fields, lambda: _paint(job, images, width, height, None, format))
 
     def _edit(self, job: Job) -> Drawing:
@@ -154,7 +167,9 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
         if files.keys() != {"image", "mask"}:
             raise BadRequestError("missing image file or mask file", param="image", code=None)
         image, mask = (open_image(files[name][0].data) for name in ("image", "mask"))
-        return self._drawing(job, fields, lambda: _paint(job, [image], 512, 512, mask, "png"), linked=True)
+        return self._drawing(
+            job, fields, lambda: _paint(job, [image], 512, 512, mask, "png"), linked=True
+        )
 
     def _enlarge(self, job: Job) -> Drawing:
         fields, files = _read_form(job)
@@ -162,12 +177,18 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
         fields.text("model", required=True)
         scale = fields.integer("scale", 2, 4, 2)
         if scale == 3 or files.keys() != {"image"}:
-            raise BadRequestError("scale must be 2 or 4, and there must be an image", param="scale", code=None)
+            raise BadRequestError(
+                "scale must be 2 or 4, and there must be an image", param="scale", code=None
+            )
         image = open_image(files["image"][0].data)
         larger = image.resize((image.width * scale, image.height * scale))
-        return self._drawing(job, fields, lambda: _paint(job, [larger], *larger.size, "keep", "png"))
+        return self._drawing(
+            job, fields, lambda: _paint(job, [larger], *larger.size, "keep", "png")
+        )
 
-    def _read(self, fields: Fields, *, default: tuple[int, int] | None = None) -> tuple[int, int, str]:
+    def _read(
+        self, fields: Fields, *, default: tuple[int, int] | None = None
+    ) -> tuple[int, int, str]:
         """Checks the fields, and gives width, height and format."""
         self._refuse_unknown(fields, self.known | {"prompt", "model", "n", "size"})
         prompt = fields.prompt()
@@ -175,12 +196,16 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
             try:
                 msgspec.json.decode(found[1], type=_ExtraArgs)
             except msgspec.DecodeError as error:
-                raise BadRequestError("invalid sd_cpp_extra_args", param="prompt", code=None) from error
+                raise BadRequestError(
+                    "invalid sd_cpp_extra_args", param="prompt", code=None
+                ) from error
         fields.integer("num_inference_steps", 1, 200, 20)
         fields.number("guidance_scale", 0, 20)
         for name in ("seed", "step"):
             fields.integer(name, 0, 2**63, 0)
-        size = _SIZE.fullmatch(fields.text("size", "x".join(map(str, default or (self.side, self.side)))))
+        size = _SIZE.fullmatch(
+            fields.text("size", "x".join(map(str, default or (self.side, self.side))))
+        )
         if size is None:
             raise BadRequestError("size must be WIDTHxHEIGHT", param="size", code=None)
         return int(size[1]), int(size[2]), fields.choice("output_format", self.outputs, "png")
@@ -195,20 +220,29 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
         if model not in self.models:
             raise BadRequestError(f"The model {model} is not loaded.", param="model", code=None)
 
-    # --- answers ----------------------------------------------------------------------------------------------------
+    # --- answers --------------------------------------------------------------
 
-    def _drawing(self, job: Job, fields: Fields, draw: Callable[[], bytes], *, linked: bool = False) -> Drawing:
+    def _drawing(
+        self, job: Job, fields: Fields, draw: Callable[[], bytes], *, linked: bool = False
+    ) -> Drawing:
         images = job.count(fields.integer("n", 1, 10, 1))
-        linked = linked or (self.formats is not None and fields.text("response_format", self.formats[0]) == "url")
+        linked = linked or (
+            self.formats is not None and fields.text("response_format", self.formats[0]) == "url"
+        )
 
         def paint() -> Reply:
-            data = [self._link(job, draw()) if linked else {"b64_json": job.as_base64(draw())} for _ in range(images)]
+            data = [
+                self._link(job, draw()) if linked else {"b64_json": job.as_base64(draw())}
+                for _ in range(images)
+            ]
             return json_reply({"created": job.created, "data": data})
 
         return Drawing(model=self.models[0], images=images, usd=Decimal(0), paint=paint)
 
     def _link(self, job: Job, content: bytes) -> dict[str, object]:
-        """A link on the server itself. The real path stands beside `/v1`; here nothing is served there."""
+        """A link on the server itself. The real path stands beside `/v1`; here
+        nothing is served there.
+        """
         kept = job.remote.submit(job, lambda: content, id=f"{job.chance.getrandbits(64):016x}.png")
         if isinstance(job.fault, ExpiredLink):
             job.spoiled = True
@@ -219,7 +253,9 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
     def _refuse(self, text: str, *, status: int, field: str | None = None) -> Reply:
         match self.errors:
             case "object":
-                return json_reply({"error": {"code": status, "message": text, "type": ""}}, status=status)
+                return json_reply(
+                    {"error": {"code": status, "message": text, "type": ""}}, status=status
+                )
             case "text":
                 return json_reply({"error": text}, status=status)
             case _ if field is not None:

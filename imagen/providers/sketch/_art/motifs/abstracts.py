@@ -24,7 +24,8 @@ def _bands(c: Canvas) -> None:
         t, ridge = i / 8, []
         for x in (c.w * j / 128 for j in range(-2, 131)):
             wave = sum(
-                math.sin(frequency * math.tau * x / c.unit + phase + 1.6 * t * octave) / (octave + 1)
+                math.sin(frequency * math.tau * x / c.unit + phase + 1.6 * t * octave)
+                / (octave + 1)
                 for frequency, phase, octave in waves
             )
             slope = lean * (x - c.w / 2) * (1 - t)
@@ -38,7 +39,9 @@ def _orbs(c: Canvas) -> None:
     dice, inks = c.dice("orbs"), _inks(c, c.dice("orbs inks"))
     # Ink darkens paper, but on a night sheet it has to shine.
     dark = c.style == "night"
-    ground, blend = ((0, 0, 0), ImageChops.screen) if dark else ((255, 255, 255), ImageChops.multiply)
+    ground, blend = (
+        ((0, 0, 0), ImageChops.screen) if dark else ((255, 255, 255), ImageChops.multiply)
+    )
     for i, size in enumerate((0.34, 0.27, 0.22, 0.18, 0.14, 0.1, 0.07, 0.05)):
         cut, below, tone = c.cut(), c.sheet, mix(inks[i % len(inks)], ground, 0.12)
         at = (c.w * dice.uniform(0.16, 0.84), c.h * dice.uniform(0.16, 0.84))
@@ -69,7 +72,9 @@ def _tiles(c: Canvas) -> None:
 
 
 def _tile(dice: Random, cut: Stencil, x: float, y: float, cell: float) -> None:
-    """One motif in its square: a quarter circle or ring, a disc, a wedge, stripes, or a half circle."""
+    """One motif in its square: a quarter circle or ring, a disc, a wedge,
+    stripes, or a half circle.
+    """
     kind, turn = dice.randrange(6), dice.randrange(4)
     corners = ((x, y), (x + cell, y), (x + cell, y + cell), (x, y + cell))
     if kind < 2:
@@ -83,7 +88,9 @@ def _tile(dice: Random, cut: Stencil, x: float, y: float, cell: float) -> None:
         for i in range(4):
             cut.box(x, y + cell * (i + 0.25) / 4, x + cell, y + cell * (i + 0.75) / 4)
     else:
-        cut.pie(x + cell / 2, y + cell * (turn % 2), cell / 2, 180 * (turn % 2), 180 * (turn % 2) + 180)
+        cut.pie(
+            x + cell / 2, y + cell * (turn % 2), cell / 2, 180 * (turn % 2), 180 * (turn % 2) + 180
+        )
 
 
 def _inks(c: Canvas, dice: Random) -> list[Colour]:

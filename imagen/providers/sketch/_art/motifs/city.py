@@ -11,7 +11,9 @@ from ..stencils import Point, Stencil
 
 
 def draw_city(c: Canvas) -> None:
-    """Three rows of towers that swell towards a centre; the last row is too far to show its windows."""
+    """Three rows of towers that swell towards a centre; the last row is too far
+    to show its windows.
+    """
     dice = c.dice("city")
     centre, tall = c.w * dice.uniform(0.3, 0.7), min(c.unit * 0.52, c.horizon * 0.72)
     tall *= 0.55 if "roof" in c.tags else 1
@@ -20,7 +22,9 @@ def draw_city(c: Canvas) -> None:
         towers, windows, x = c.cut(), c.cut(), -c.unit * dice.uniform(0.0, 0.06)
         while x < c.w:
             wide = c.unit * dice.uniform(0.04, 0.095)
-            swell = math.exp(-(((x - centre) / (0.36 * c.w)) ** 2)) * dice.choice((0.3, 0.45, 0.6, 1.0))
+            swell = math.exp(-(((x - centre) / (0.36 * c.w)) ** 2)) * dice.choice(
+                (0.3, 0.45, 0.6, 1.0)
+            )
             high = tall * (0.14 + (0.95 - 0.25 * i) * swell + 0.12 * dice.random())
             _tower(c, dice, towers, (x, c.horizon - high), wide)
             if i:
@@ -32,7 +36,9 @@ def draw_city(c: Canvas) -> None:
 
 
 def _tower(c: Canvas, dice: Random, cut: Stencil, at: Point, wide: float) -> None:
-    """A box with one of several crowns: a spire, a slant, a dome, steps with a mast, or none."""
+    """A box with one of several crowns: a spire, a slant, a dome, steps with a
+    mast, or none.
+    """
     (x, y), mid, crown = at, at[0] + wide / 2, dice.randrange(9)
     cut.box(x, y, x + wide, c.h)
     if crown == 0:
@@ -50,7 +56,9 @@ def _tower(c: Canvas, dice: Random, cut: Stencil, at: Point, wide: float) -> Non
 def _windows(c: Canvas, dice: Random, cut: Stencil, at: Point, wide: float, lights: float) -> None:
     pane = max(1.5, c.unit * 0.0065)
     columns = max(1, int(wide / pane / 2.4))
-    rows = [at[1] + pane * (1.6 + 2.4 * row) for row in range(int((c.horizon - at[1]) / pane / 2.4))]
+    rows = [
+        at[1] + pane * (1.6 + 2.4 * row) for row in range(int((c.horizon - at[1]) / pane / 2.4))
+    ]
     for y in rows:
         # Offices are lit by the floor as often as by the room.
         chance = lights * dice.choice((0.3, 1.0, 1.7))
@@ -61,7 +69,9 @@ def _windows(c: Canvas, dice: Random, cut: Stencil, at: Point, wide: float, ligh
 
 
 def draw_roofs(c: Canvas) -> None:
-    """Two rows of gables with chimneys, and before them the roof for the subject."""
+    """Two rows of gables with chimneys, and before them the roof for the
+    subject.
+    """
     dice, unit = c.dice("roofs"), c.unit
     for depth, y in ((0.6, c.horizon + unit * 0.02), (0.9, c.horizon + unit * 0.12)):
         cut, x = c.cut(), -unit * dice.random() * 0.3

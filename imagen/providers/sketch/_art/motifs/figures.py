@@ -138,23 +138,41 @@ FIGURES: dict[str, tuple[str, ...]] = {
 
 
 def draw_figure(
-    c: Canvas, name: str, at: Point, size: float, *, flip: float = 1.0, alpha: float = 1.0, tilt: float = 0.0
+    c: Canvas,
+    name: str,
+    at: Point,
+    size: float,
+    *,
+    flip: float = 1.0,
+    alpha: float = 1.0,
+    tilt: float = 0.0,
 ) -> None:
-    """Stand a figure at a point; a negative flip turns it upside down, as water does."""
+    """Stand a figure at a point; a negative flip turns it upside down, as water
+    does.
+    """
 
     def put(dx: float, dy: float) -> Point:
         return turned(at, dx * size * c.side, -dy * size * flip, tilt)
 
-    # Neighbours in one ink share a stencil: where they overlap, a thin ink is not laid twice.
+    # Neighbours in one ink share a stencil: where they overlap, a thin ink is
+    # not laid twice.
     for ink, rows in groupby(FIGURES[name], key=lambda row: row.split()[0]):
         cut = c.cut()
         for row in rows:
             _cut_shape(cut, row.split()[1:], put, size)
         top, bottom, strength = _ink_tones(c, ink)
-        c.lay(cut, top, bottom, alpha=alpha * strength, speckle=bottom if alpha * strength == 1 else None)
+        c.lay(
+            cut,
+            top,
+            bottom,
+            alpha=alpha * strength,
+            speckle=bottom if alpha * strength == 1 else None,
+        )
 
 
-def _cut_shape(cut: Stencil, row: Sequence[str], put: Callable[[float, float], Point], size: float) -> None:
+def _cut_shape(
+    cut: Stencil, row: Sequence[str], put: Callable[[float, float], Point], size: float
+) -> None:
     kind, numbers = row[0], [float(number) for number in row[1:]]
     if kind == "oval":
         cut.oval(*put(numbers[0], numbers[1]), numbers[2] * size, numbers[3] * size)
@@ -179,7 +197,9 @@ def _rounded(points: list[Point]) -> list[Point]:
 
 
 def _ink_tones(c: Canvas, ink: str) -> tuple[Colour, Colour, float]:
-    """What an ink looks like at the top and at the bottom, and how densely it is printed."""
+    """What an ink looks like at the top and at the bottom, and how densely it
+    is printed.
+    """
     accent, light, dark = c.palette.accent, c.palette.light, c.palette.dark
     pale, stone = c.lit(light, 0.4), c.shaded(c.wood(0.6), 0.2)
     fur = accent if c.tints else dark

@@ -1,4 +1,6 @@
-"""What lies before the horizon on dry land: hills, forest, a flower field, dunes."""
+"""What lies before the horizon on dry land: hills, forest, a flower field,
+dunes.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def draw_forest(c: Canvas) -> None:
     leafy = "autumn" in c.tags or (dice.random() < 0.25 and not c.snowy)
     for i in range(5):
         t = i / 4
-        ridge = soft_ridge(c, dice, c.horizon + room * (0.02 + 0.75 * t), c.unit * 0.05, dice.uniform(0.5, 0.9))
+        ridge = soft_ridge(
+            c, dice, c.horizon + room * (0.02 + 0.75 * t), c.unit * 0.05, dice.uniform(0.5, 0.9)
+        )
         tone, size = c.wood(0.15 + 0.85 * t), c.unit * (0.1 + 0.24 * t**1.4)
         low = c.lit(tone, 0.5 - 0.4 * t) if i < 4 else c.shaded(tone, 0.8)
         if leafy:
@@ -42,7 +46,9 @@ def draw_forest(c: Canvas) -> None:
 
 
 def draw_flower_field(c: Canvas) -> None:
-    """Low hills, planted rows before them, and single flowers right at the front."""
+    """Low hills, planted rows before them, and single flowers right at the
+    front.
+    """
     dice = c.dice("field")
     for i, t in enumerate((0.15, 0.4)):
         ridge = soft_ridge(c, dice, c.horizon + c.unit * 0.03 * i, c.unit * 0.06, 0.6)

@@ -20,7 +20,9 @@ def draw_mountains(c: Canvas) -> None:
     white = c.snowy or dice.random() < 0.6
     for i in range(3):
         tone = c.wood(0.3 * i) if c.snowy else c.shaded(c.land(0.22 * i), 0.14 * i)
-        peaks = _peaks(c, dice, c.horizon + c.unit * 0.02, tall * (1 - 0.26 * i), c.unit * (0.66 - 0.15 * i))
+        peaks = _peaks(
+            c, dice, c.horizon + c.unit * 0.02, tall * (1 - 0.26 * i), c.unit * (0.66 - 0.15 * i)
+        )
         line = [point for up, down in peaks for point in up + down]
         lay_land(c, line, tone, mist=0.55 - 0.1 * i, speckle=c.lit(tone, 0.6))
         if white and i < 2:
@@ -50,7 +52,10 @@ def _snowcaps(c: Canvas, dice: Random, peaks: Sequence[_Peak], tall: float) -> N
         deep = down[0][1] + (c.horizon - down[0][1]) * dice.uniform(0.32, 0.5)
         rim = [*_above(up[::-1], deep)[::-1], *_above(down, deep)]
         (x0, y0), (x1, y1) = rim[-1], rim[0]
-        teeth = [(i / 9, (1 if i % 2 else -1) * dice.uniform(0.2, 1.0) * tall * 0.06) for i in range(1, 9)]
+        teeth = [
+            (i / 9, (1 if i % 2 else -1) * dice.uniform(0.2, 1.0) * tall * 0.06)
+            for i in range(1, 9)
+        ]
         cut.poly([*rim, *((x0 + (x1 - x0) * t, y0 + (y1 - y0) * t + d) for t, d in teeth)])
     c.lay(cut, c.lit(c.palette.sun, 0.4))
 
@@ -61,7 +66,9 @@ def _above(flank: Sequence[Point], deep: float) -> list[Point]:
 
 
 def _shadows(c: Canvas, dice: Random, peaks: Sequence[_Peak], tone: Colour) -> None:
-    """The flank of each peak that looks away from the sun, up to a winding spine."""
+    """The flank of each peak that looks away from the sun, up to a winding
+    spine.
+    """
     cut, base = c.cut(), c.horizon + c.unit * 0.03
     for up, down in peaks:
         flank = down if down[0][0] > c.sun_at[0] else up[::-1]

@@ -13,7 +13,9 @@ from .space import draw_planet, draw_stars
 
 
 def draw_sky(c: Canvas) -> None:
-    """From the farthest to the nearest: the air, stars, aurora, what shines, clouds."""
+    """From the farthest to the nearest: the air, stars, aurora, what shines,
+    clouds.
+    """
     c.sheet.paste(gradient((c.w, max(1, round(c.horizon))), c.palette.sky), (0, 0))
     if c.mood == "night" or "stars" in c.tags:
         draw_stars(c, 150)
@@ -41,7 +43,9 @@ def _sun(c: Canvas) -> None:
 
 
 def _moon(c: Canvas) -> None:
-    """A crescent, or a full moon with its seas; behind a roof it is full and large."""
+    """A crescent, or a full moon with its seas; behind a roof it is full and
+    large.
+    """
     dice, cut, seas, (x, y) = c.dice("moon"), c.cut(), c.cut(), c.sun_at
     r = c.unit * dice.uniform(0.075, 0.12) * (1.5 if "roof" in c.tags else 1)
     c.glow(x, y, r * 5, c.lit(c.palette.sun, 0.6), 0.7)
@@ -49,7 +53,12 @@ def _moon(c: Canvas) -> None:
     if dice.random() < 0.4 and "roof" not in c.tags:
         cut.disc(x + r * 0.42 * c.side, y - r * 0.16, r * 0.86, 0)
     else:
-        for dx, dy, size in ((-0.3, -0.25, 0.28), (0.2, -0.45, 0.16), (0.3, 0.15, 0.3), (-0.25, 0.4, 0.18)):
+        for dx, dy, size in (
+            (-0.3, -0.25, 0.28),
+            (0.2, -0.45, 0.16),
+            (0.3, 0.15, 0.3),
+            (-0.25, 0.4, 0.18),
+        ):
             seas.disc(x + dx * r, y + dy * r, size * r)
     c.lay(cut, c.palette.sun, c.lit(c.palette.sun, 0.2))
     c.lay(seas, mix(c.palette.sun, c.palette.sky[2], 0.45), alpha=0.4)
@@ -59,7 +68,9 @@ def _aurora(c: Canvas) -> None:
     """Three veils: smooth noise across, a fade from top to bottom."""
     dice, tall = c.dice("aurora"), round(c.horizon)
     for tone, lift in (("5fe3b0", 0.05), ("8a7bf0", 0.2), ("5fe3b0", -0.1)):
-        wave = Image.frombytes("L", (18, 1), dice.randbytes(18)).resize((c.w, 1), Image.Resampling.BICUBIC)
+        wave = Image.frombytes("L", (18, 1), dice.randbytes(18)).resize(
+            (c.w, 1), Image.Resampling.BICUBIC
+        )
         mask = Image.new("L", c.size)
         fade = grey_ramp((c.w, tall), 0, 30, 110, 255, 20, 0)
         mask.paste(ImageChops.multiply(wave.resize((c.w, tall)), fade), (0, round(-lift * tall)))
@@ -83,7 +94,11 @@ def _streak(cut: Stencil, dice: Random, at: Point, size: float) -> None:
     """Bars with round ends, stacked and shifted."""
     r = size * 0.035
     for i in range(dice.randint(2, 4)):
-        half, x, y = size * dice.uniform(0.35, 1.0), at[0] + size * dice.uniform(-0.5, 0.5), at[1] + i * 2 * r
+        half, x, y = (
+            size * dice.uniform(0.35, 1.0),
+            at[0] + size * dice.uniform(-0.5, 0.5),
+            at[1] + i * 2 * r,
+        )
         cut.box(x - half, y - r, x + half, y + r)
         cut.disc(x - half, y, r)
         cut.disc(x + half, y, r)
@@ -98,8 +113,12 @@ def _heap(cut: Stencil, dice: Random, at: Point, size: float) -> None:
 
 
 def _heavy_clouds(c: Canvas) -> None:
-    """Three banks of cloud, each a ragged threshold of smooth noise that thins out towards the horizon."""
-    for i, tone in enumerate((c.lit(c.palette.sky[1], 0.25), c.palette.sky[1], c.shaded(c.palette.sky[0], 0.3))):
+    """Three banks of cloud, each a ragged threshold of smooth noise that thins
+    out towards the horizon.
+    """
+    for i, tone in enumerate(
+        (c.lit(c.palette.sky[1], 0.25), c.palette.sky[1], c.shaded(c.palette.sky[0], 0.3))
+    ):
         fall = grey_ramp(c.size, 150 - 12 * i, 95 - 20 * i, 40 - 20 * i, 0, 0, 0)
         bank = ImageChops.add(c.clouds(f"bank{i}", 3.0 + i, 2.4), fall)
         mask = bank.point(steep(185, 16, 235))

@@ -15,9 +15,15 @@ from .figures import draw_figure
 
 
 def draw_space(c: Canvas) -> None:
-    """Nebulae, stars, a planet large at the edge or whole, its moon, and perhaps somebody on the way."""
+    """Nebulae, stars, a planet large at the edge or whole, its moon, and
+    perhaps somebody on the way.
+    """
     c.sheet.paste(gradient(c.size, c.palette.sky[:3]), (0, 0))
-    for part, tone in (("nebula", c.palette.sky[3]), ("veil", c.palette.far), ("ember", c.palette.accent)):
+    for part, tone in (
+        ("nebula", c.palette.sky[3]),
+        ("veil", c.palette.far),
+        ("ember", c.palette.accent),
+    ):
         cloud = c.clouds(part, 2.2).point(steep(122, 3))
         c.wash(cloud.point(times(0.5 if part != "ember" else 0.2)), tone)
     draw_stars(c, 260)
@@ -25,12 +31,25 @@ def draw_space(c: Canvas) -> None:
     if dice.random() < 0.5:
         draw_planet(c, (c.w / 2 - c.side * unit * 0.18, c.h + unit * 0.28), unit * 0.72)
     else:
-        draw_planet(c, (c.w / 2 - c.side * unit * 0.12, c.h * 0.56), unit * dice.uniform(0.22, 0.28))
-    _globe(c, (c.w / 2 - c.side * unit * 0.36, c.h * 0.2), unit * dice.uniform(0.03, 0.06), c.palette.sun)
+        draw_planet(
+            c, (c.w / 2 - c.side * unit * 0.12, c.h * 0.56), unit * dice.uniform(0.22, 0.28)
+        )
+    _globe(
+        c,
+        (c.w / 2 - c.side * unit * 0.36, c.h * 0.2),
+        unit * dice.uniform(0.03, 0.06),
+        c.palette.sun,
+    )
     for name in ("station", "rocket"):
         if name in c.tags or (name == "rocket" and "station" not in c.tags and dice.random() < 0.4):
             at = (c.w / 2 + c.side * unit * 0.22, min(c.h * 0.3, c.h / 2 - unit * 0.1))
-            draw_figure(c, name, at, PLACES[name][1] * unit, tilt=c.side * (0.6 if name == "rocket" else -0.35))
+            draw_figure(
+                c,
+                name,
+                at,
+                PLACES[name][1] * unit,
+                tilt=c.side * (0.6 if name == "rocket" else -0.35),
+            )
 
 
 def draw_stars(c: Canvas, count: int) -> None:
@@ -55,7 +74,9 @@ def draw_planet(c: Canvas, at: Point, r: float) -> None:
 
 
 def _globe(c: Canvas, at: Point, r: float, tone: Colour, bands: Random | None = None) -> None:
-    """A globe: bands bowed around it, and its night in three steps like a screen print."""
+    """A globe: bands bowed around it, and its night in three steps like a
+    screen print.
+    """
     globe = c.cut()
     globe.disc(*at, r)
     c.lay(globe, mix(tone, c.palette.sun, 0.25), c.shaded(tone, 0.3))
@@ -88,5 +109,8 @@ def _half_ring(c: Canvas, at: Point, r: float, tilt: float, start: float) -> Non
     for inner, outer, alpha in ((1.4, 1.62, 0.55), (1.68, 2.0, 0.85)):
         cut = c.cut()
         edge = [(outer, angle) for angle in angles] + [(inner, angle) for angle in reversed(angles)]
-        cut.poly(turned(at, math.cos(a) * r * reach, math.sin(a) * r * reach * 0.24, tilt) for reach, a in edge)
+        cut.poly(
+            turned(at, math.cos(a) * r * reach, math.sin(a) * r * reach * 0.24, tilt)
+            for reach, a in edge
+        )
         c.lay(cut, mix(c.palette.sun, c.palette.accent, 0.25), alpha=alpha)

@@ -19,7 +19,13 @@ def draw_sea(c: Canvas) -> None:
     """Open water; islands close the horizon unless a city or mountains do."""
     dice = c.dice("islands")
     for i in range(0 if {"city", "mountain"} & set(c.tags) else 2):
-        ridge = soft_ridge(c, dice, c.horizon + c.unit * (0.05 + 0.02 * i), c.unit * (0.15 - 0.03 * i), 0.5 + 0.4 * i)
+        ridge = soft_ridge(
+            c,
+            dice,
+            c.horizon + c.unit * (0.05 + 0.02 * i),
+            c.unit * (0.15 - 0.03 * i),
+            0.5 + 0.4 * i,
+        )
         cut, tone = c.cut(), c.wood(0.1 + 0.2 * i)
         shore = [(ridge[-1][0], c.horizon), (ridge[0][0], c.horizon)]
         cut.poly([(x, min(y, c.horizon)) for x, y in ridge] + shore)
@@ -57,15 +63,22 @@ def _shore(c: Canvas, dice: Random) -> None:
     """Dark pines in a lower corner lead the eye into the image."""
     side = -c.side if "boat" in c.tags else c.side
     reach, low, edge = c.unit * dice.uniform(0.5, 0.75), c.unit * 0.1, c.w if side > 0 else 0
-    bank = [(x, c.h - low * max(-0.6, 1 - abs(x - edge) / reach)) for x in (c.w * i / 64 for i in range(65))]
+    bank = [
+        (x, c.h - low * max(-0.6, 1 - abs(x - edge) / reach))
+        for x in (c.w * i / 64 for i in range(65))
+    ]
     tone = c.shaded(c.wood(0.8), 0.4)
     start = min(edge, edge - side * reach * 0.8)
-    draw_pines(c, dice, level_of(bank), c.unit * 0.32, tone, c.palette.dark, (start, start + reach * 0.8))
+    draw_pines(
+        c, dice, level_of(bank), c.unit * 0.32, tone, c.palette.dark, (start, start + reach * 0.8)
+    )
     lay_land(c, bank, tone, speckle=c.palette.dark)
 
 
 def _draw_water(c: Canvas) -> None:
-    """Everything above the waterline comes back upside down, blurred and tinted."""
+    """Everything above the waterline comes back upside down, blurred and
+    tinted.
+    """
     top = round(c.horizon)
     deep, palette = c.h - top, c.palette
     mirror = ImageOps.flip(c.sheet.crop((0, max(0, top - deep), c.w, top))).resize((c.w, deep))
@@ -83,11 +96,19 @@ def _draw_water(c: Canvas) -> None:
 
 
 def _ripples(c: Canvas, colour: Colour, alpha: float, spread: float, count: int) -> None:
-    """Flat strokes that widen towards the viewer; with a spread, they glitter below the sun."""
+    """Flat strokes that widen towards the viewer; with a spread, they glitter
+    below the sun.
+    """
     dice, cut = c.dice(f"ripples{count}"), c.cut()
     for _ in range(count if spread else round(count * max(1.0, c.w / c.unit))):
         t = dice.random() ** 1.5
-        x = c.sun_at[0] + dice.gauss(0, 1) * c.unit * (0.03 + spread * t) if spread else dice.random() * c.w
+        x = (
+            c.sun_at[0] + dice.gauss(0, 1) * c.unit * (0.03 + spread * t)
+            if spread
+            else dice.random() * c.w
+        )
         wide = c.unit * (0.012 + 0.06 * t) * dice.uniform(0.4, 1.5)
-        cut.oval(x, c.horizon + (c.h - c.horizon) * (0.012 + t), wide, c.unit * (0.001 + 0.0035 * t))
+        cut.oval(
+            x, c.horizon + (c.h - c.horizon) * (0.012 + t), wide, c.unit * (0.001 + 0.0035 * t)
+        )
     c.lay(cut, colour, alpha=alpha)

@@ -14,8 +14,12 @@ from .land import craggy_line
 def _lightning(c: Canvas) -> None:
     """A jagged bolt with two branches that drift away from it."""
     dice, cut, x = c.dice("bolt"), c.cut(), c.w / 2 - c.side * c.unit * 0.2
-    line = craggy_line(dice, (x, c.horizon * 0.08), (x + c.unit * dice.uniform(-0.1, 0.1), c.horizon))
-    way = sorted(((px + dice.uniform(-1, 1) * c.unit * 0.018, py) for px, py in line), key=lambda p: p[1])
+    line = craggy_line(
+        dice, (x, c.horizon * 0.08), (x + c.unit * dice.uniform(-0.1, 0.1), c.horizon)
+    )
+    way = sorted(
+        ((px + dice.uniform(-1, 1) * c.unit * 0.018, py) for px, py in line), key=lambda p: p[1]
+    )
     for start, width in ((0, 0.006), (4, 0.003), (8, 0.003)):
         shift = c.unit * dice.uniform(-0.02, 0.02) * (start > 0)
         part = way[start : start + (6 if start else 99)]
@@ -30,7 +34,11 @@ def _rain(c: Canvas) -> None:
     for size, alpha in ((0.025, 0.28), (0.05, 0.4)):
         cut = c.cut()
         for _ in range(round(150 * c.w * c.h / c.unit**2)):
-            x, y, fall = dice.random() * c.w * 1.1, dice.random() * c.h, c.unit * size * dice.uniform(0.6, 1.6)
+            x, y, fall = (
+                dice.random() * c.w * 1.1,
+                dice.random() * c.h,
+                c.unit * size * dice.uniform(0.6, 1.6),
+            )
             cut.line(((x, y), (x - fall * 0.22 * c.side, y + fall)), c.unit * size * 0.045)
         c.lay(cut, c.lit((255, 255, 255), 0.5), alpha=alpha)
 
@@ -47,7 +55,16 @@ def _snow(c: Canvas) -> None:
 def _fog(c: Canvas) -> None:
     """Banks of smooth noise, thickest around the horizon."""
     bank = c.clouds("fog", 2.2, 3.5).point(times(1.5))
-    c.wash(ImageChops.multiply(bank, grey_ramp(c.size, 0, 40, 200, 170, 60)), c.lit(c.palette.sky[2], 0.7), 0.3)
+    c.wash(
+        ImageChops.multiply(bank, grey_ramp(c.size, 0, 40, 200, 170, 60)),
+        c.lit(c.palette.sky[2], 0.7),
+        0.3,
+    )
 
 
-WEATHER: dict[str, Callable[[Canvas], None]] = {"storm": _lightning, "rain": _rain, "snow": _snow, "fog": _fog}
+WEATHER: dict[str, Callable[[Canvas], None]] = {
+    "storm": _lightning,
+    "rain": _rain,
+    "snow": _snow,
+    "fog": _fog,
+}

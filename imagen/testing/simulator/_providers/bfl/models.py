@@ -1,4 +1,6 @@
-"""What Black Forest Labs' endpoints take and cost, as of 2026-11 (docs.bfl.ai; the maker's API description of 2026-04)."""
+"""What Black Forest Labs' endpoints take and cost, as of 2026-11 (docs.bfl.ai;
+the maker's API description of 2026-04).
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -18,7 +20,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One endpoint.
 
     Attributes:
-        numbers: fields with the least and the most they take; those of `whole` are integers.
+        numbers: fields with the least and the most they take; those of `whole`
+            are integers.
         texts, flags: other fields of these types.
         images: fields for one image each, as base64.
         image_list: a field for many.
@@ -33,7 +36,14 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     images: tuple[str, ...] = ()
     image_list: str | None = None
     numbers: Mapping[str, tuple[float, float]] = {}
-    whole: tuple[str, ...] = ("seed", "safety_tolerance", "width", "height", "steps", "dilate_pixels")
+    whole: tuple[str, ...] = (
+        "seed",
+        "safety_tolerance",
+        "width",
+        "height",
+        "steps",
+        "dilate_pixels",
+    )
     texts: tuple[str, ...] = ("prompt", "webhook_url", "webhook_secret")
     flags: tuple[str, ...] = ()
     shape: Shape = "none"
@@ -147,7 +157,14 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     ),
     "flux-3-image": _FLUX3,
     "flux-3-image-klein": msgspec.structs.replace(
-        _FLUX3, usd_by_class={"768sq": "0.009", "1k": "0.009", "1.5k": "0.012", "2k": "0.014", "4k": "0.036"}
+        _FLUX3,
+        usd_by_class={
+            "768sq": "0.009",
+            "1k": "0.009",
+            "1.5k": "0.012",
+            "2k": "0.014",
+            "4k": "0.036",
+        },
     ),
     "flux-kontext-pro": _kontext("0.04"),
     "flux-kontext-max": _kontext("0.08"),
@@ -214,4 +231,6 @@ ENDPOINTS: Mapping[str, Endpoint] = {
         usd=_flat("0.05"),
     ),
 }
-"""By the path below /v1. Prices that nobody publishes are made up: deblurring, try-ons, fine-tuned models, FLUX 3 at 1.5k."""
+"""By the path below /v1. Prices that nobody publishes are made up: deblurring,
+try-ons, fine-tuned models, FLUX 3 at 1.5k.
+"""

@@ -1,7 +1,9 @@
-"""Black Forest Labs' API: POST /v1/<model>, GET /v1/get_result and GET /v1/credits, as of 2026-11-22.
+"""Black Forest Labs' API: POST /v1/<model>, GET /v1/get_result and GET
+/v1/credits, as of 2026-11-22.
 
-https://docs.bfl.ai; recorded answers of 2025 gave the form of submissions and polls. The real service passes over fields
-that an older model does not know; this one refuses them for every model, as the real one does for FLUX 3.
+https://docs.bfl.ai; recorded answers of 2025 gave the form of submissions and
+polls. The real service passes over fields that an older model does not know;
+this one refuses them for every model, as the real one does for FLUX 3.
 """
 
 import io
@@ -63,7 +65,9 @@ class _Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Made(msgspec.Struct):
-    """What a job has made, what its answer says besides, and how often its link was handed out."""
+    """What a job has made, what its answer says besides, and how often its link
+    was handed out.
+    """
 
     content: bytes
     more: Mapping[str, object]
@@ -74,9 +78,12 @@ class BlackForestLabs(msgspec.Struct, frozen=True, kw_only=True):
     """The simulated maker.
 
     Args:
-        tells_cost: whether submissions are answered with their cost; older models' were not.
-        resigns: whether a job that is asked again gives a fresh link (not known of the real service).
-        charges_for_moderated: whether an image that is withheld is billed (not known of the real service).
+        tells_cost: whether submissions are answered with their cost; older
+            models' were not.
+        resigns: whether a job that is asked again gives a fresh link (not known
+            of the real service).
+        charges_for_moderated: whether an image that is withheld is billed (not
+            known of the real service).
     """
 
     tells_cost: bool = True
@@ -110,7 +117,9 @@ class BlackForestLabs(msgspec.Struct, frozen=True, kw_only=True):
         match fault:
             case RateLimited(wait_seconds=wait, told=told):
                 text = (
-                    f"Rate limit exceeded. Please try again in {wait:g}s." if told == "text" else "Rate limit exceeded."
+                    f"Rate limit exceeded. Please try again in {wait:g}s."
+                    if told == "text"
+                    else "Rate limit exceeded."
                 )
                 headers = (("retry-after", f"{wait:g}"),) if told == "header" else ()
                 return json_reply({"detail": text}, status=429, headers=headers)
@@ -119,7 +128,9 @@ class BlackForestLabs(msgspec.Struct, frozen=True, kw_only=True):
             case Overloaded():
                 return json_reply({"detail": "Service unavailable."}, status=503)
             case NotAllowed():
-                return json_reply({"detail": "Not authenticated - Invalid Authentication"}, status=403)
+                return json_reply(
+                    {"detail": "Not authenticated - Invalid Authentication"}, status=403
+                )
             case Refused():
                 details = {"Moderation Reasons": ["Derivative Works Filter"]}
                 return json_reply(_state("", "Request Moderated", details=details), status=422)
@@ -138,20 +149,28 @@ class BlackForestLabs(msgspec.Struct, frozen=True, kw_only=True):
         if "webhook_url" in ask.fields:
             payload |= {"status": "Pending", "webhook_url": ask.fields["webhook_url"]}
         else:
-            payload["polling_url"] = f"{job.origin}/{self.name}{self.base_path}/v1/get_result?id={remote.id}"
+            payload["polling_url"] = (
+                f"{job.origin}/{self.name}{self.base_path}/v1/get_result?id={remote.id}"
+            )
         if self.tells_cost and job.usd_per_image is None:
             payload |= {"cost": usd * 100, "input_mp": float(into), "output_mp": float(out)}
         callback = _callback(remote, ask)
-        return Submission(model=ask.model, images=1, usd=usd, reply=json_reply(payload), callback=callback)
+        return Submission(
+            model=ask.model, images=1, usd=usd, reply=json_reply(payload), callback=callback
+        )
 
     def _poll(self, job: Job) -> Reply:
         remote = job.remote.find(job.received.query.removeprefix("id="))
         if remote is None:
             return json_reply(_state(job.received.query.removeprefix("id="), "Task not found"))
         if job.now < remote.ready_at:
-            return json_reply(_state(remote.id, "Pending", progress=round(remote.progress(job.now), 2)))
+            return json_reply(
+                _state(remote.id, "Pending", progress=round(remote.progress(job.now), 2))
+            )
         if isinstance(remote.fault, JobFails):
-            return json_reply(_state(remote.id, _ending(remote), details={"error": remote.fault.text}))
+            return json_reply(
+                _state(remote.id, _ending(remote), details={"error": remote.fault.text})
+            )
         if isinstance(remote.fault, Withheld):
             details = {"Moderation Reasons": ["Content Policy"]}
             return json_reply(_state(remote.id, _ending(remote), details=details))
@@ -167,7 +186,9 @@ class BlackForestLabs(msgspec.Struct, frozen=True, kw_only=True):
         return json_reply(_state(remote.id, _ending(remote), result=result))
 
     def _link(self, job: Job, remote: RemoteJob, made: _Made) -> str:
-        """The first link may be broken by the fault of the submission, and those after it too where none is signed anew."""
+        """The first link may be broken by the fault of the submission, and
+        those after it too where none is signed anew.
+        """
         if made.links > 1 and self.resigns:
             return job.as_link(made.content)
         if isinstance(remote.fault, ExpiredLink):
@@ -176,9 +197,13 @@ class BlackForestLabs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sign_callback(job_id: str, secret: str | None, *, status: str = "Ready") -> Signed:
-    """What is sent to the `webhook_url` of a job when it has ended, signed with its `webhook_secret` if it has one."""
+    """What is sent to the `webhook_url` of a job when it has ended, signed with
+    its `webhook_secret` if it has one.
+    """
     body = encode(_state(job_id, status))
-    return {} if secret is None else {"x-bfl-signature": f"sha256={keyed_hash(secret, body).hex()}"}, body
+    return (
+        {} if secret is None else {"x-bfl-signature": f"sha256={keyed_hash(secret, body).hex()}"}
+    ), body
 
 
 def _callback(remote: RemoteJob, ask: _Ask) -> Callback | None:
@@ -227,10 +252,14 @@ def _told(ask: _Ask) -> dict[str, object]:
     told: dict[str, object] = {
         "prompt": f"A detailed image of {prompt}" if ask.fields.get("prompt_upsampling") else prompt
     }
-    return told if ask.endpoint.shape == "class" else {**told, "seed": ask.fields.get("seed", 1752479754028)}
+    return (
+        told
+        if ask.endpoint.shape == "class"
+        else {**told, "seed": ask.fields.get("seed", 1752479754028)}
+    )
 
 
-# --- reading --------------------------------------------------------------------------------------------------------
+# --- reading ------------------------------------------------------------------
 
 
 def _read_ask(model: str, endpoint: Endpoint, body: bytes) -> _Ask:
@@ -246,13 +275,25 @@ def _read_ask(model: str, endpoint: Endpoint, body: bytes) -> _Ask:
         _check_field(endpoint, name, value)
     prompt = fields.get("prompt", "")
     if isinstance(prompt, str) and len(prompt) > endpoint.longest_prompt:
-        raise _InvalidError("prompt", f"String should have at most {endpoint.longest_prompt} characters")
+        raise _InvalidError(
+            "prompt", f"String should have at most {endpoint.longest_prompt} characters"
+        )
     if "webhook_url" in fields and not is_callback_url(fields["webhook_url"]):
-        raise _InvalidError("webhook_url", "Input should be a valid https URL of at most 2083 characters")
+        raise _InvalidError(
+            "webhook_url", "Input should be a valid https URL of at most 2083 characters"
+        )
     images = _read_images(endpoint, fields)
     width, height = _read_size(endpoint, fields, images)
     format = endpoint.fixed_format or str(fields.get("output_format", endpoint.default_format))
-    return _Ask(model=model, endpoint=endpoint, fields=fields, images=images, width=width, height=height, format=format)
+    return _Ask(
+        model=model,
+        endpoint=endpoint,
+        fields=fields,
+        images=images,
+        width=width,
+        height=height,
+        format=format,
+    )
 
 
 def _check_field(endpoint: Endpoint, name: str, value: object) -> None:
@@ -310,7 +351,9 @@ def _read_image(name: str, text: object, endpoint: Endpoint) -> bytes:
     if not isinstance(text, str) or len(text) > _LARGEST_FILE:
         raise _InvalidError(name, "Input should be an image of at most 20 MB in base64")
     try:
-        data = pybase64.b64decode(text.partition(",")[2] if text.startswith("data:") else text, validate=True)
+        data = pybase64.b64decode(
+            text.partition(",")[2] if text.startswith("data:") else text, validate=True
+        )
         width, height = _open(data).size
     except (ValueError, OSError):
         raise _InvalidError(name, "Invalid image") from None
@@ -319,7 +362,9 @@ def _read_image(name: str, text: object, endpoint: Endpoint) -> bytes:
     return data
 
 
-def _read_size(endpoint: Endpoint, fields: Mapping[str, object], images: Mapping[str, bytes]) -> tuple[int, int]:
+def _read_size(
+    endpoint: Endpoint, fields: Mapping[str, object], images: Mapping[str, bytes]
+) -> tuple[int, int]:
     """Width and height of the image that comes out."""
     first = _open(next(iter(images.values()))).size if images else None
     if endpoint.shape == "pixels":
@@ -339,14 +384,23 @@ def _read_size(endpoint: Endpoint, fields: Mapping[str, object], images: Mapping
         return width, round((area * down / across) ** 0.5 / 16) * 16
     assert first is not None
     margins = {
-        name: value for name in ("left", "right", "top", "bottom") if isinstance(value := fields.get(name, 0), int)
+        name: value
+        for name in ("left", "right", "top", "bottom")
+        if isinstance(value := fields.get(name, 0), int)
     }
-    return first[0] + margins["left"] + margins["right"], first[1] + margins["top"] + margins["bottom"]
+    return (
+        first[0] + margins["left"] + margins["right"],
+        first[1] + margins["top"] + margins["bottom"],
+    )
 
 
-def _read_pixels(endpoint: Endpoint, fields: Mapping[str, object], follows: tuple[int, int] | None) -> tuple[int, int]:
+def _read_pixels(
+    endpoint: Endpoint, fields: Mapping[str, object], follows: tuple[int, int] | None
+) -> tuple[int, int]:
     default = (1024, 768) if endpoint.step == 32 else follows or (1024, 1024)
-    width, height = (fields.get(name) or side for name, side in zip(("width", "height"), default, strict=True))
+    width, height = (
+        fields.get(name) or side for name, side in zip(("width", "height"), default, strict=True)
+    )
     assert isinstance(width, int)
     assert isinstance(height, int)
     if endpoint.step == 16:
@@ -362,7 +416,7 @@ def _refuse_size(message: str) -> NoReturn:
     raise _InvalidError("width", message)
 
 
-# --- drawing --------------------------------------------------------------------------------------------------------
+# --- drawing ------------------------------------------------------------------
 
 
 def _open(data: bytes) -> "Image.Image":
@@ -374,8 +428,9 @@ def _open(data: bytes) -> "Image.Image":
 def _paint(job: Job, ask: _Ask) -> bytes:
     """An image that shows what was made of the inputs.
 
-    A mask changes its white area only; margins and canvases lie around the first image; a variation is blended with a
-    new image; several inputs stand side by side as stripes, in their order.
+    A mask changes its white area only; margins and canvases lie around the
+    first image; a variation is blended with a new image; several inputs stand
+    side by side as stripes, in their order.
     """
     if not ask.images:
         return job.draw(ask.width, ask.height, format=ask.format)
@@ -385,7 +440,9 @@ def _paint(job: Job, ask: _Ask) -> bytes:
     canvas = _open(drawn).convert("RGB")
     inputs = [_open(data).convert("RGB") for data in ask.inputs]
     if "mask" in ask.images:
-        canvas.paste(inputs[0], mask=_open(ask.images["mask"]).convert("L").point(lambda grey: 255 - grey))
+        canvas.paste(
+            inputs[0], mask=_open(ask.images["mask"]).convert("L").point(lambda grey: 255 - grey)
+        )
     elif "image_prompt" in ask.images:
         canvas = _blend(canvas, inputs[0], ask.fields.get("image_prompt_strength", 0.1))
     elif "reference_offset_x" in ask.endpoint.numbers or "left" in ask.endpoint.numbers:
@@ -396,7 +453,11 @@ def _paint(job: Job, ask: _Ask) -> bytes:
             canvas.paste(image.resize(canvas.size).crop((left, 0, right, ask.height)), (left, 0))
     file = io.BytesIO()
     # Without loss where the format can, so that colours can be compared.
-    canvas.save(file, ask.format.upper(), **({"quality": 95} if ask.format == "jpeg" else {"lossless": True}))
+    canvas.save(
+        file,
+        ask.format.upper(),
+        **({"quality": 95} if ask.format == "jpeg" else {"lossless": True}),
+    )
     return file.getvalue()
 
 

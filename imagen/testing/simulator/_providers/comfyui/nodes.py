@@ -1,4 +1,6 @@
-"""ComfyUI's nodes, as far as they are simulated: what they take, and what they really do to images."""
+"""ComfyUI's nodes, as far as they are simulated: what they take, and what they
+really do to images.
+"""
 
 import io
 from collections.abc import Callable, Mapping
@@ -22,13 +24,18 @@ _UPSCALED = 4
 
 Node = Mapping[str, object]
 Takes = str | tuple[str, ...] | tuple[float, float]
-"""The type of a link, the choices of a list, or the range of a number; "STRING" and "BOOLEAN" are values."""
+"""The type of a link, the choices of a list, or the range of a number; "STRING"
+and "BOOLEAN" are values.
+"""
 
 _LATENT = {"samples": "LATENT", "vae": "VAE"}
 NODES: Mapping[str, tuple[Mapping[str, Takes], tuple[str, ...]]] = {
     "CheckpointLoaderSimple": ({"ckpt_name": CHECKPOINTS}, ("MODEL", "CLIP", "VAE")),
     "CLIPTextEncode": ({"text": "STRING", "clip": "CLIP"}, ("CONDITIONING",)),
-    "EmptyLatentImage": ({"width": (16, 16384), "height": (16, 16384), "batch_size": (1, 4096)}, ("LATENT",)),
+    "EmptyLatentImage": (
+        {"width": (16, 16384), "height": (16, 16384), "batch_size": (1, 4096)},
+        ("LATENT",),
+    ),
     "KSampler": (
         {
             "seed": (0, 2**64 - 1),
@@ -92,11 +99,15 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes
 
 
-# --- validation -----------------------------------------------------------------------------------------------------
+# --- validation ---------------------------------------------------------------
 
 
-def find_faults(graph: Mapping[str, Node], uploads: Mapping[str, bytes]) -> dict[str, list[dict[str, object]]]:
-    """What is wrong with a graph of known nodes, by node, in ComfyUI's own types."""
+def find_faults(
+    graph: Mapping[str, Node], uploads: Mapping[str, bytes]
+) -> dict[str, list[dict[str, object]]]:
+    """What is wrong with a graph of known nodes, by node, in ComfyUI's own
+    types.
+    """
     found: dict[str, list[dict[str, object]]] = {}
     for node_id, node in graph.items():
         takes, _ = NODES[str(node["class_type"])]
@@ -111,7 +122,9 @@ def find_faults(graph: Mapping[str, Node], uploads: Mapping[str, bytes]) -> dict
                 found.setdefault(node_id, []).append(fault)
         if unknown := values.keys() - takes.keys():
             # The real one passes over these.
-            found.setdefault(node_id, []).append(_fault("custom_validation_failed", "Unknown input", min(unknown)))
+            found.setdefault(node_id, []).append(
+                _fault("custom_validation_failed", "Unknown input", min(unknown))
+            )
     return found
 
 
@@ -122,11 +135,15 @@ def _check_input(
         return _check_link(graph, name, kind, value)
     if kind == "UPLOAD":
         return (
-            None if value in uploads else _fault("custom_validation_failed", "Invalid image file", f"{name}: {value}")
+            None
+            if value in uploads
+            else _fault("custom_validation_failed", "Invalid image file", f"{name}: {value}")
         )
     if kind == "STRING" or kind == "BOOLEAN":
         fits = isinstance(value, bool) if kind == "BOOLEAN" else isinstance(value, str)
-        return None if fits else _fault("invalid_input_type", "Failed to convert an input value", name)
+        return (
+            None if fits else _fault("invalid_input_type", "Failed to convert an input value", name)
+        )
     assert isinstance(kind, tuple)
     if isinstance(kind[0], str):
         listed = f"{name}: '{value}' not in {list(kind)}"
@@ -137,15 +154,30 @@ def _check_input(
     if isinstance(low, int) and not isinstance(value, int):
         return _fault("invalid_input_type", "Failed to convert an input value to INT", name)
     if value < low:
-        return _fault("value_smaller_than_min", "Value is smaller than min", f"{name}: {value} < {low}")
+        return _fault(
+            "value_smaller_than_min", "Value is smaller than min", f"{name}: {value} < {low}"
+        )
     if value > high:
-        return _fault("value_bigger_than_max", "Value is bigger than max", f"{name}: {value} > {high}")
+        return _fault(
+            "value_bigger_than_max", "Value is bigger than max", f"{name}: {value} > {high}"
+        )
     return None
 
 
-def _check_link(graph: Mapping[str, Node], name: str, kind: str, value: object) -> dict[str, object] | None:
-    if not isinstance(value, list) or len(value) != 2 or value[0] not in graph or not isinstance(value[1], int):
-        return _fault("bad_linked_input", "Bad linked input, must be a length-2 list of [node_id, slot_index]", name)
+def _check_link(
+    graph: Mapping[str, Node], name: str, kind: str, value: object
+) -> dict[str, object] | None:
+    if (
+        not isinstance(value, list)
+        or len(value) != 2
+        or value[0] not in graph
+        or not isinstance(value[1], int)
+    ):
+        return _fault(
+            "bad_linked_input",
+            "Bad linked input, must be a length-2 list of [node_id, slot_index]",
+            name,
+        )
     _, gives = NODES[str(graph[value[0]]["class_type"])]
     if not value[1] < len(gives) or gives[value[1]] != kind:
         return _fault("return_type_mismatch", "Return type mismatch between linked nodes", name)
@@ -156,11 +188,13 @@ def _fault(kind: str, message: str, details: str) -> dict[str, object]:
     return {"type": kind, "message": message, "details": details, "extra_info": {}}
 
 
-# --- execution ------------------------------------------------------------------------------------------------------
+# --- execution ----------------------------------------------------------------
 
 
 class _Latent(msgspec.Struct, frozen=True):
-    """Images before they are drawn: what is there already, and where it may change."""
+    """Images before they are drawn: what is there already, and where it may
+    change.
+    """
 
     images: "list[Image.Image]"
     mask: "Image.Image | None" = None
@@ -195,7 +229,9 @@ def execute(job: Job, graph: Mapping[str, Node], uploads: Mapping[str, bytes]) -
             assert isinstance(inputs, dict)
             images = value(inputs["images"][0])[inputs["images"][1]]
             assert isinstance(images, list)
-            saved += [Saved(node_id=node_id, kind=kind, data=_encoded(job, image)) for image in images]
+            saved += [
+                Saved(node_id=node_id, kind=kind, data=_encoded(job, image)) for image in images
+            ]
     return saved
 
 
@@ -242,7 +278,11 @@ def _load(job: Job, given: Given, uploads: Mapping[str, bytes]) -> tuple[object,
 
     opened = open_image(uploads[str(given["image"])])
     if channel := given.get("channel"):
-        return (opened.convert("RGBA").getchannel({"alpha": 3, "red": 0, "green": 1, "blue": 2}[str(channel)]),)
+        return (
+            opened.convert("RGBA").getchannel(
+                {"alpha": 3, "red": 0, "green": 1, "blue": 2}[str(channel)]
+            ),
+        )
     alpha = opened.getchannel("A") if "A" in opened.getbands() else Image.new("L", opened.size, 255)
     return [opened.convert("RGB")], ImageOps.invert(alpha)
 
@@ -256,7 +296,9 @@ def _scale(job: Job, given: Given, uploads: Mapping[str, bytes]) -> tuple[object
 def _enlarge(job: Job, given: Given, uploads: Mapping[str, bytes]) -> tuple[object, ...]:
     images = given["image"]
     assert isinstance(images, list)
-    return ([image.resize((image.width * _UPSCALED, image.height * _UPSCALED)) for image in images],)
+    return (
+        [image.resize((image.width * _UPSCALED, image.height * _UPSCALED)) for image in images],
+    )
 
 
 def _repeat_latent(job: Job, given: Given, uploads: Mapping[str, bytes]) -> tuple[object, ...]:

@@ -1,4 +1,5 @@
-"""ComfyUI's server, as of source a125cd84 (2025-10-12) and its documentation of 2026-08-21: /prompt, /history, /queue, /ws ...
+"""ComfyUI's server, as of source a125cd84 (2025-10-12) and its documentation of
+2026-08-21: /prompt, /history, /queue, /ws ...
 
 Graphs are really run, by simple nodes (`_comfyui_nodes.py`), one at a time.
 """
@@ -14,7 +15,15 @@ import msgspec
 import pybase64
 
 from ..._core.edits import ImageError, open_image
-from ..._core.faults import Decline, ExpiredLink, JobFails, NotAllowed, Overloaded, RateLimited, ServerError
+from ..._core.faults import (
+    Decline,
+    ExpiredLink,
+    JobFails,
+    NotAllowed,
+    Overloaded,
+    RateLimited,
+    ServerError,
+)
 from ..._core.forms import FormError, parse_form
 from ..._core.jobs import Job, RemoteJob
 from ..._core.messages import Kind, Reply, Socket, Submission, json_reply, text_reply
@@ -35,7 +44,12 @@ class _Work:
     """A graph in the queue; called, it is run."""
 
     def __init__(
-        self, job: Job, graph: Mapping[str, Node], client_id: str, number: int, extra_data: Mapping[str, object]
+        self,
+        job: Job,
+        graph: Mapping[str, Node],
+        client_id: str,
+        number: int,
+        extra_data: Mapping[str, object],
     ) -> None:
         self.graph = graph
         self.extra_data = extra_data
@@ -54,9 +68,11 @@ class ComfyUI(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         sockets: whether it has a WebSocket at /ws.
         breaks_socket: whether the socket is closed as soon as a job has begun.
-        takes_ids: whether a client may choose the id of its job; older ones choose it themselves.
+        takes_ids: whether a client may choose the id of its job; older ones
+            choose it themselves.
         checkpoints: the files in its folder.
-        forgets: whether a job is gone without a trace when it should be ready, as after a restart.
+        forgets: whether a job is gone without a trace when it should be ready,
+            as after a restart.
     """
 
     sockets: bool = True
@@ -69,11 +85,21 @@ class ComfyUI(msgspec.Struct, frozen=True, kw_only=True):
 
     def kind(self, method: str, path: str) -> Kind:
         if method == "POST":
-            kinds: dict[str, Kind] = {"/prompt": "create", "/upload/image": "upload", "/queue": "cancel"}
+            kinds: dict[str, Kind] = {
+                "/prompt": "create",
+                "/upload/image": "upload",
+                "/queue": "cancel",
+            }
             return kinds.get(path, "cancel" if path == "/interrupt" else "other")
         if path.startswith("/models/"):
             return "list"
-        return "download" if path == "/view" else "poll" if path.startswith(("/history/", "/queue")) else "other"
+        return (
+            "download"
+            if path == "/view"
+            else "poll"
+            if path.startswith(("/history/", "/queue"))
+            else "other"
+        )
 
     def answer(self, job: Job) -> Reply | Submission | Socket:
         match job.received.method, job.path:
@@ -109,7 +135,9 @@ class ComfyUI(msgspec.Struct, frozen=True, kw_only=True):
                 return text_reply("404: Not Found", status=404)
 
     def decline(self, job: Job, fault: Decline) -> Reply:
-        """A server of one's own says no only where it fails; the rest is what a proxy before it may say."""
+        """A server of one's own says no only where it fails; the rest is what a
+        proxy before it may say.
+        """
         match fault:
             case ServerError():
                 return text_reply("500 Internal Server Error", status=500)
@@ -122,29 +150,50 @@ class ComfyUI(msgspec.Struct, frozen=True, kw_only=True):
             case _:
                 return text_reply("400 Bad Request", status=400)
 
-    # --- jobs -------------------------------------------------------------------------------------------------------
+    # --- jobs -----------------------------------------------------------------
 
     def _prompt(self, job: Job) -> Reply | Submission:
         body = _body(job)
-        if unknown := body.keys() - {"prompt", "client_id", "prompt_id", "number", "front", "extra_data"}:
+        if unknown := body.keys() - {
+            "prompt",
+            "client_id",
+            "prompt_id",
+            "number",
+            "front",
+            "extra_data",
+        }:
             return _refused("invalid_prompt", f"Unknown field {min(unknown)}")
         graph = body.get("prompt")
         if not isinstance(graph, dict) or not graph:
             return _refused("no_prompt", "No prompt provided")
         for node_id, node in graph.items():
             if not isinstance(node, dict) or node.get("class_type") not in NODES:
-                return _refused("invalid_prompt", f"Cannot execute because node {node_id} does not exist")
+                return _refused(
+                    "invalid_prompt", f"Cannot execute because node {node_id} does not exist"
+                )
         if not any(node["class_type"] in OUTPUTS for node in graph.values()):
             return _refused("prompt_no_outputs", "Prompt has no outputs")
         if faults := find_faults(graph, _uploads(job)):
             errors = {
-                id: {"errors": found, "dependent_outputs": [], "class_type": graph[id]["class_type"]}
+                id: {
+                    "errors": found,
+                    "dependent_outputs": [],
+                    "class_type": graph[id]["class_type"],
+                }
                 for id, found in faults.items()
             }
-            return _refused("prompt_outputs_failed_validation", "Prompt outputs failed validation", errors)
+            return _refused(
+                "prompt_outputs_failed_validation", "Prompt outputs failed validation", errors
+            )
         number = len(_jobs(job))
         extra = body.get("extra_data")
-        work = _Work(job, graph, str(body.get("client_id", "")), number, extra if isinstance(extra, dict) else {})
+        work = _Work(
+            job,
+            graph,
+            str(body.get("client_id", "")),
+            number,
+            extra if isinstance(extra, dict) else {},
+        )
         own = body.get("prompt_id") if self.takes_ids else None
         earlier = [other.ready_at for other in _jobs(job) if not _work_of(other).deleted]
         remote = job.remote.submit(job, work, id=own if isinstance(own, str) else None)
@@ -174,7 +223,9 @@ class ComfyUI(msgspec.Struct, frozen=True, kw_only=True):
     def _queue(self, job: Job) -> Reply:
         jobs = [remote for remote in _jobs(job) if not _work_of(remote).deleted]
         entries = {remote.id: _ordered(remote) for remote in jobs}
-        running = [entries[remote.id] for remote in jobs if remote.started_at <= job.now < remote.ready_at]
+        running = [
+            entries[remote.id] for remote in jobs if remote.started_at <= job.now < remote.ready_at
+        ]
         pending = [entries[remote.id] for remote in jobs if job.now < remote.started_at]
         # The newest first, so that nobody trusts the order.
         return json_reply({"queue_running": running, "queue_pending": pending[::-1]})
@@ -190,10 +241,12 @@ class ComfyUI(msgspec.Struct, frozen=True, kw_only=True):
                         return text_reply("", status=remote.fault.status)
                     if not file.saved.data.startswith(b"<"):
                         job.collected(remote)
-                    return Reply(headers=(("content-type", "image/png"),), pieces=(file.saved.data,))
+                    return Reply(
+                        headers=(("content-type", "image/png"),), pieces=(file.saved.data,)
+                    )
         return text_reply("404: Not Found", status=404)
 
-    # --- the socket -------------------------------------------------------------------------------------------------
+    # --- the socket -----------------------------------------------------------
 
     def _listen(self, job: Job) -> Reply | Socket:
         # An extra: a simulator of other services does without.
@@ -203,7 +256,9 @@ class ComfyUI(msgspec.Struct, frozen=True, kw_only=True):
         headers = job.received.headers
         key = headers.get("sec-websocket-key", "")
         client_id = parse_qs(job.received.query).get("clientId", [""])[-1]
-        shaken = headers.get("upgrade") == "websocket" and headers.get("sec-websocket-version") == "13"
+        shaken = (
+            headers.get("upgrade") == "websocket" and headers.get("sec-websocket-version") == "13"
+        )
         try:
             shaken = shaken and len(pybase64.b64decode(key, validate=True)) == 16
         except ValueError:
@@ -222,11 +277,17 @@ class ComfyUI(msgspec.Struct, frozen=True, kw_only=True):
                 sent += connection.send(event)
             return sent
 
-        head = (("upgrade", "websocket"), ("connection", "Upgrade"), ("sec-websocket-accept", accept))
+        head = (
+            ("upgrade", "websocket"),
+            ("connection", "Upgrade"),
+            ("sec-websocket-accept", accept),
+        )
         return Socket(headers=head, pull=pull)
 
     def _events(self, job: Job, client_id: str) -> "_Events":
-        """What happens between one look and the next, as messages; None closes the socket."""
+        """What happens between one look and the next, as messages; None closes
+        the socket.
+        """
         from wsproto.events import BytesMessage
 
         greeted = False
@@ -248,7 +309,9 @@ class ComfyUI(msgspec.Struct, frozen=True, kw_only=True):
                 if remote.id not in steps:
                     steps[remote.id] = -1
                     waiting = sum(now < other.ready_at for other in _jobs(job))
-                    yield _message("status", {"status": {"exec_info": {"queue_remaining": waiting}}})
+                    yield _message(
+                        "status", {"status": {"exec_info": {"queue_remaining": waiting}}}
+                    )
                 if now < remote.started_at or steps[remote.id] > _STEPS:
                     continue
                 named = {"prompt_id": remote.id}
@@ -264,7 +327,9 @@ class ComfyUI(msgspec.Struct, frozen=True, kw_only=True):
                 if done > steps[remote.id]:
                     steps[remote.id] = done
                     yield _message("progress", {**named, "value": done, "max": _STEPS, "node": "5"})
-                    yield BytesMessage(data=struct.pack(">II", 1, 1) + job.draw(64, 64, format="jpeg"))
+                    yield BytesMessage(
+                        data=struct.pack(">II", 1, 1) + job.draw(64, 64, format="jpeg")
+                    )
                 if now >= remote.ready_at:
                     steps[remote.id] = _STEPS + 1
                     ended, told = _end(remote)
@@ -290,7 +355,12 @@ def _end(remote: RemoteJob) -> tuple[str, dict[str, object]]:
     """The last message of a job that has ended."""
     told: dict[str, object] = {"prompt_id": remote.id, "timestamp": 2}
     if remote.cancelled:
-        return "execution_interrupted", {**told, "node_id": "5", "node_type": "KSampler", "executed": []}
+        return "execution_interrupted", {
+            **told,
+            "node_id": "5",
+            "node_type": "KSampler",
+            "executed": [],
+        }
     if isinstance(remote.fault, JobFails):
         memory = "memory" in remote.fault.text
         return "execution_error", {
@@ -305,7 +375,9 @@ def _end(remote: RemoteJob) -> tuple[str, dict[str, object]]:
 
 
 def _ordered(remote: RemoteJob) -> list[object]:
-    """An order as it is told: number, id, graph, extra data, the nodes whose outputs are wanted."""
+    """An order as it is told: number, id, graph, extra data, the nodes whose
+    outputs are wanted.
+    """
     work = _work_of(remote)
     outputs = [node_id for node_id, node in work.graph.items() if node["class_type"] in OUTPUTS]
     return [work.number, remote.id, work.graph, work.extra_data, outputs]
@@ -321,7 +393,11 @@ def _jobs(job: Job) -> list[RemoteJob]:
 
 
 def _uploads(job: Job) -> dict[str, bytes]:
-    found = ((remote.id, remote.painted()) for remote in job.remote.all() if remote.id.startswith(_UPLOAD))
+    found = (
+        (remote.id, remote.painted())
+        for remote in job.remote.all()
+        if remote.id.startswith(_UPLOAD)
+    )
     return {id.removeprefix(_UPLOAD): data for id, data in found if isinstance(data, bytes)}
 
 
@@ -332,7 +408,11 @@ def _upload(job: Job) -> Reply:
         open_image(file.data)
     except (FormError, KeyError, ValueError, ImageError):
         return text_reply("400 Bad Request", status=400)
-    if texts.get("type", ["input"]) != ["input"] or texts.get("overwrite") != ["true"] or "/" in file.filename:
+    if (
+        texts.get("type", ["input"]) != ["input"]
+        or texts.get("overwrite") != ["true"]
+        or "/" in file.filename
+    ):
         return text_reply("400 Bad Request", status=400)
     data = file.data
     job.remote.submit(job, lambda: data, id=f"{_UPLOAD}{file.filename}")

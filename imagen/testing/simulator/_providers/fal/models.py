@@ -1,4 +1,6 @@
-"""What some models at fal.ai take and cost, as of 2026 (fal.ai/models/<id>, the pages for machines)."""
+"""What some models at fal.ai take and cost, as of 2026 (fal.ai/models/<id>, the
+pages for machines).
+"""
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -30,7 +32,12 @@ def _first_and_next(first: str, following: str) -> Callable[[int, int], Decimal]
 
 _SCHNELL = Takes(
     texts=("prompt",),
-    numbers={**_SEED, "num_images": (1, 4), "num_inference_steps": (1, 12), "guidance_scale": (1, 20)},
+    numbers={
+        **_SEED,
+        "num_images": (1, 4),
+        "num_inference_steps": (1, 12),
+        "guidance_scale": (1, 20),
+    },
     flags=("enable_safety_checker", "sync_mode"),
     choices={**_TWO, "acceleration": ("none", "regular", "high")},
     shape="size",
@@ -88,7 +95,10 @@ _FILL = Takes(
 
 
 def _flux2(first: str, following: str, *, edits: bool, flex: bool = False) -> Takes:
-    numbers = {**_SEED, **({"guidance_scale": (1.5, 10.0), "num_inference_steps": (2.0, 50.0)} if flex else {})}
+    numbers = {
+        **_SEED,
+        **({"guidance_scale": (1.5, 10.0), "num_inference_steps": (2.0, 50.0)} if flex else {}),
+    }
     return Takes(
         required=("prompt", "image_urls") if edits else ("prompt",),
         numbers=numbers,
@@ -138,7 +148,9 @@ def _gpt_image(*, edits: bool) -> Takes:
 MODELS: Mapping[str, Takes] = {
     "fal-ai/flux/schnell": _SCHNELL,
     "fal-ai/flux/dev": msgspec.structs.replace(
-        _SCHNELL, numbers={**_SCHNELL.numbers, "num_inference_steps": (1, 50)}, usd=_by_area("0.025")
+        _SCHNELL,
+        numbers={**_SCHNELL.numbers, "num_inference_steps": (1, 50)},
+        usd=_by_area("0.025"),
     ),
     "fal-ai/flux/dev/image-to-image": msgspec.structs.replace(
         _SCHNELL,
@@ -163,7 +175,10 @@ MODELS: Mapping[str, Takes] = {
     "fal-ai/flux-2-flex": _flux2("0.06", "0.06", edits=False, flex=True),
     "fal-ai/flux-2-flex/edit": _flux2("0.06", "0.06", edits=True, flex=True),
     "blackforestlabs/flux-3/text-to-image": Takes(
-        choices={"aspect_ratio": (*_RATIOS, "5:4", "4:5"), "resolution": ("768sq", "1k", "1.5k", "2k", "4k")},
+        choices={
+            "aspect_ratio": (*_RATIOS, "5:4", "4:5"),
+            "resolution": ("768sq", "1k", "1.5k", "2k", "4k"),
+        },
         shape="ratio",
         usd=lambda out, into: Decimal("0.048") if out == 1 else Decimal("0.2"),
     ),
@@ -188,14 +203,22 @@ MODELS: Mapping[str, Takes] = {
     "xai/grok-imagine-image": Takes(
         numbers={"num_images": (1, 4)},
         flags=("sync_mode",),
-        choices={**_THREE, "aspect_ratio": ("2:1", "16:9", "4:3", "3:2", "1:1", "2:3", "3:4", "9:16", "1:2")},
+        choices={
+            **_THREE,
+            "aspect_ratio": ("2:1", "16:9", "4:3", "3:2", "1:1", "2:3", "3:4", "9:16", "1:2"),
+        },
         shape="ratio",
         default_format="jpeg",
         count="num_images",
     ),
     "fal-ai/qwen-image": Takes(
         texts=("prompt", "negative_prompt"),
-        numbers={**_SEED, "num_images": (1, 4), "num_inference_steps": (2, 250), "guidance_scale": (0, 20)},
+        numbers={
+            **_SEED,
+            "num_images": (1, 4),
+            "num_inference_steps": (2, 250),
+            "guidance_scale": (0, 20),
+        },
         flags=("sync_mode", "enable_safety_checker", "use_turbo"),
         choices={**_TWO, "acceleration": ("none", "regular", "high")},
         shape="size",
@@ -239,7 +262,9 @@ MODELS: Mapping[str, Takes] = {
         images=("image_url",),
         default_format="jpeg",
         scale=("upscale_factor", 2),
-        usd=lambda out, into: Decimal("0.08") if out <= 24 else Decimal("0.16") if out <= 48 else Decimal("0.32"),
+        usd=lambda out, into: (
+            Decimal("0.08") if out <= 24 else Decimal("0.16") if out <= 48 else Decimal("0.32")
+        ),
         single=True,
     ),
     "fal-ai/seedvr/upscale/image": Takes(

@@ -1,6 +1,8 @@
-"""fal.ai's queue: POST /<model>, then status, result and cancellation below /<owner>/<app>/requests, as of 2026-11-22.
+"""fal.ai's queue: POST /<model>, then status, result and cancellation below
+/<owner>/<app>/requests, as of 2026-11-22.
 
-https://fal.ai/docs; the official clients. As with the real queue, an input that is wrong is taken, and refused by the model.
+https://fal.ai/docs; the official clients. As with the real queue, an input that
+is wrong is taken, and refused by the model.
 """
 
 from collections.abc import Mapping
@@ -32,11 +34,15 @@ from .models import MODELS
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-_LOCKED = "User is locked. Reason: Exhausted balance. Top up your balance at fal.ai/dashboard/billing."
+_LOCKED = (
+    "User is locked. Reason: Exhausted balance. Top up your balance at fal.ai/dashboard/billing."
+)
 
 
 class _Refusal(msgspec.Struct, frozen=True):
-    """What the result of a job is that failed: HTTP status, name, and what stands in `detail`."""
+    """What the result of a job is that failed: HTTP status, name, and what
+    stands in `detail`.
+    """
 
     status: int
     kind: str
@@ -61,7 +67,8 @@ class Fal(msgspec.Struct, frozen=True, kw_only=True):
         tells_units: whether results say what was counted.
         stops_running: whether an app heeds a cancellation while it runs.
         origin: of the addresses in its answers, where that is not its own.
-        callback_keys: the first is what callbacks are signed with; without one nobody is called back.
+        callback_keys: the first is what callbacks are signed with; without one
+            nobody is called back.
     """
 
     queued_share: float = 0.3
@@ -79,7 +86,9 @@ class Fal(msgspec.Struct, frozen=True, kw_only=True):
 
     def answer(self, job: Job) -> Reply | Submission:
         if job.received.headers.get("authorization") != f"Key {job.key}":
-            return _error(401, "authentication_error", "Cannot access application: no valid key was given.")
+            return _error(
+                401, "authentication_error", "Cannot access application: no valid key was given."
+            )
         kind = self.kind(job.received.method, job.path)
         model = job.path.strip("/")
         if kind == "create" and model in MODELS:
@@ -92,7 +101,11 @@ class Fal(msgspec.Struct, frozen=True, kw_only=True):
         if len(app.split("/")) != _app_parts(app):
             return Reply(status=405)
         if remote is None or _work(remote).app != app:
-            return _error(404, "not_found", "Request not found") if kind == "poll" else _cancelled(404, "NOT_FOUND")
+            return (
+                _error(404, "not_found", "Request not found")
+                if kind == "poll"
+                else _cancelled(404, "NOT_FOUND")
+            )
         if kind == "cancel":
             return self._cancel(job, remote)
         return self._status(job, remote) if action == "status" else self._result(job, remote)
@@ -100,7 +113,11 @@ class Fal(msgspec.Struct, frozen=True, kw_only=True):
     def decline(self, job: Job, fault: Decline) -> Reply:
         match fault:
             case RateLimited(wait_seconds=wait, told=told):
-                text = f"Too many requests. Please try again in {wait:g}s." if told == "text" else "Too many requests."
+                text = (
+                    f"Too many requests. Please try again in {wait:g}s."
+                    if told == "text"
+                    else "Too many requests."
+                )
                 headers = (("retry-after", f"{wait:g}"),) if told == "header" else ()
                 return _error(429, "rate_limited", text, headers=headers)
             case QuotaExhausted():
@@ -115,7 +132,7 @@ class Fal(msgspec.Struct, frozen=True, kw_only=True):
                 assert isinstance(fault, ServerError), fault
                 return _error(500, "internal_server_error", "Internal server error.")
 
-    # --- the life of a job ------------------------------------------------------------------------------------------
+    # --- the life of a job ----------------------------------------------------
 
     def _submit(self, job: Job, model: str) -> Submission | Reply:
         try:
@@ -176,7 +193,14 @@ class Fal(msgspec.Struct, frozen=True, kw_only=True):
         logs = []
         if "logs=1" in job.received.query:
             line = f"{remote.progress(job.now):4.0%}|####      | 3/10 [00:01<00:02, 3.1it/s]"
-            logs = [{"message": line, "level": "INFO", "source": "USER", "timestamp": "2026-11-22T10:00:00Z"}]
+            logs = [
+                {
+                    "message": line,
+                    "level": "INFO",
+                    "source": "USER",
+                    "timestamp": "2026-11-22T10:00:00Z",
+                }
+            ]
         return json_reply({**_state("IN_PROGRESS", remote.id), "logs": logs}, status=202)
 
     def _result(self, job: Job, remote: RemoteJob) -> Reply:
@@ -211,8 +235,15 @@ class Fal(msgspec.Struct, frozen=True, kw_only=True):
 
 def sign_callback(job_id: str, key: "Ed25519PrivateKey", *, now: int, status: str = "OK") -> Signed:
     """What is sent to the `fal_webhook` of a job when it has ended."""
-    payload = {"request_id": job_id, "gateway_request_id": job_id, "status": status, "payload": {"images": []}}
-    return sign_with_key(payload, key, headers="x-fal-webhook-", id_header="request-id", id=job_id, now=now)
+    payload = {
+        "request_id": job_id,
+        "gateway_request_id": job_id,
+        "status": status,
+        "payload": {"images": []},
+    }
+    return sign_with_key(
+        payload, key, headers="x-fal-webhook-", id_header="request-id", id=job_id, now=now
+    )
 
 
 def _read_work(model: str, fields: Mapping[str, object], job: Job) -> _Work:
@@ -220,7 +251,9 @@ def _read_work(model: str, fields: Mapping[str, object], job: Job) -> _Work:
     try:
         return _Work(app, model, read_ask(MODELS[model], fields, read_data_url))
     except WrongInputError as wrong:
-        detail = [{"loc": ["body", wrong.field], "msg": wrong.message, "type": wrong.kind, "input": None}]
+        detail = [
+            {"loc": ["body", wrong.field], "msg": wrong.message, "type": wrong.kind, "input": None}
+        ]
         return _Work(app, model, None, _Refusal(422, wrong.kind, detail))
 
 
@@ -242,7 +275,9 @@ def _refusal_of(remote: RemoteJob) -> _Refusal | None:
 
 
 def _output(job: Job, remote: RemoteJob, work: _Work, ask: Ask) -> dict[str, object]:
-    """The image of a model of one image, or the list of them with seed and flags."""
+    """The image of a model of one image, or the list of them with seed and
+    flags.
+    """
     withheld = isinstance(remote.fault, Withheld)
     images = [
         {
@@ -277,7 +312,9 @@ def _refused(field: str) -> list[dict[str, object]]:
     return [{"loc": ["body", field], "msg": text, "type": "content_policy_violation", "ctx": {}}]
 
 
-def _error(status: int, kind: str, text: str, *, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
+def _error(
+    status: int, kind: str, text: str, *, headers: tuple[tuple[str, str], ...] = ()
+) -> Reply:
     told = (("x-fal-request-id", "none"), ("x-fal-error-type", kind), *headers)
     return json_reply({"detail": text, "error_type": kind}, status=status, headers=told)
 

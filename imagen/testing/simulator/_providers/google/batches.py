@@ -1,4 +1,5 @@
-"""Gemini's Batch API: files that are uploaded in two steps, models/X:batchGenerateContent, batches/X and files/X:download.
+"""Gemini's Batch API: files that are uploaded in two steps,
+models/X:batchGenerateContent, batches/X and files/X:download.
 
 https://ai.google.dev/gemini-api/docs/batch-api, as of 2026-11-22
 """
@@ -7,7 +8,17 @@ from collections.abc import Callable
 
 import msgspec
 
-from ..._core.batches import Batch, Execute, Line, body_of, find_batch, find_file, keep_file, shuffled, submit_batch
+from ..._core.batches import (
+    Batch,
+    Execute,
+    Line,
+    body_of,
+    find_batch,
+    find_file,
+    keep_file,
+    shuffled,
+    submit_batch,
+)
 from ..._core.faults import JobFails
 from ..._core.jobs import Job, RemoteJob
 from ..._core.messages import Kind, Reply, Submission, encode, json_reply
@@ -48,7 +59,9 @@ def kind_of(method: str, path: str) -> Kind | None:
 
 
 def start_upload(job: Job, refuse: Refuse) -> Reply:
-    """The first step, at another path than all the rest: it says where the file goes."""
+    """The first step, at another path than all the rest: it says where the file
+    goes.
+    """
     headers = job.received.headers
     command = (headers.get("x-goog-upload-protocol"), headers.get("x-goog-upload-command"))
     size = headers.get("x-goog-upload-header-content-length", "")
@@ -81,11 +94,16 @@ def answer_batch(job: Job, execute: Execute, refuse: Refuse) -> Reply | Submissi
 
 def _upload(job: Job, refuse: Refuse) -> Reply:
     headers = job.received.headers
-    if headers.get("x-goog-upload-command") != "upload, finalize" or headers.get("x-goog-upload-offset") != "0":
+    if (
+        headers.get("x-goog-upload-command") != "upload, finalize"
+        or headers.get("x-goog-upload-offset") != "0"
+    ):
         return refuse(400, "INVALID_ARGUMENT", "The upload is not complete.")
     id = keep_file(job, job.received.body, prefix="")
     size = str(len(job.received.body))
-    return json_reply({"file": {"name": f"files/{id}", "mimeType": "application/jsonl", "sizeBytes": size}})
+    return json_reply(
+        {"file": {"name": f"files/{id}", "mimeType": "application/jsonl", "sizeBytes": size}}
+    )
 
 
 def _create(job: Job, execute: Execute, refuse: Refuse) -> Reply | Submission:
@@ -110,7 +128,12 @@ def _create(job: Job, execute: Execute, refuse: Refuse) -> Reply | Submission:
     batch = Batch(lines, errors=errors)
     model, _, _ = job.path.removeprefix("/models/").partition(":")
     remote = submit_batch(job, batch, prefix="")
-    return Submission(model=model, images=batch.images, usd=batch.usd, reply=json_reply(_describe(job, remote, batch)))
+    return Submission(
+        model=model,
+        images=batch.images,
+        usd=batch.usd,
+        reply=json_reply(_describe(job, remote, batch)),
+    )
 
 
 def _describe(job: Job, remote: RemoteJob, batch: Batch) -> dict[str, object]:
@@ -129,7 +152,10 @@ def _describe(job: Job, remote: RemoteJob, batch: Batch) -> dict[str, object]:
     if ended:
         output = {"responsesFile": f"files/batch-{remote.id}"}
         state = "CANCELLED" if remote.cancelled else "FAILED" if batch.errors else "SUCCEEDED"
-        operation = {"done": True, **({"error": batch.errors[0]} if batch.errors else {"response": output})}
+        operation = {
+            "done": True,
+            **({"error": batch.errors[0]} if batch.errors else {"response": output}),
+        }
     metadata = {
         "@type": "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch",
         # Of zero nothing is said, and numbers of 64 bits are texts.
@@ -147,7 +173,9 @@ def _download(job: Job, refuse: Refuse) -> Reply:
     remote, batch = found
     job.collected(remote)
     lines = [_line(line.name, reply) for line, reply in batch.results()]
-    return Reply(headers=(("content-type", "application/jsonl"),), pieces=shuffled(job, lines), chunked=True)
+    return Reply(
+        headers=(("content-type", "application/jsonl"),), pieces=shuffled(job, lines), chunked=True
+    )
 
 
 def _line(name: str, reply: Reply) -> bytes:

@@ -1,4 +1,5 @@
-"""Google's Gemini API and Vertex AI: models/X:generateContent, models/X:predict and GET models, as of 2026-11-22.
+"""Google's Gemini API and Vertex AI: models/X:generateContent, models/X:predict
+and GET models, as of 2026-11-22.
 
 https://ai.google.dev/gemini-api/docs/image-generation; with Gemini's Batch API.
 """
@@ -12,7 +13,16 @@ from functools import partial
 import msgspec
 import pybase64
 
-from ..._core.faults import Decline, NotAllowed, Overloaded, QuotaExhausted, RateLimited, Refused, ServerError, Withheld
+from ..._core.faults import (
+    Decline,
+    NotAllowed,
+    Overloaded,
+    QuotaExhausted,
+    RateLimited,
+    Refused,
+    ServerError,
+    Withheld,
+)
 from ..._core.jobs import Job
 from ..._core.messages import Drawing, Kind, Reply, Submission, json_reply
 from .batches import answer_batch, kind_of, start_upload
@@ -25,7 +35,13 @@ _SIDES = {"512": 512, "1K": 1024, "2K": 2048, "4K": 4096}
 _TOKENS_PER_INPUT = 258
 _MOST_BYTES = 20_000_000
 _CATEGORIES = ("HATE_SPEECH", "HARASSMENT", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
-_THRESHOLDS = ("BLOCK_NONE", "BLOCK_ONLY_HIGH", "BLOCK_MEDIUM_AND_ABOVE", "BLOCK_LOW_AND_ABOVE", "OFF")
+_THRESHOLDS = (
+    "BLOCK_NONE",
+    "BLOCK_ONLY_HIGH",
+    "BLOCK_MEDIUM_AND_ABOVE",
+    "BLOCK_LOW_AND_ABOVE",
+    "OFF",
+)
 
 _TOP = {"contents", "systemInstruction", "generationConfig", "safetySettings", "tools"}
 _CONFIG = {
@@ -48,11 +64,21 @@ _PREDICT = {
     "outputOptions",
     "language",
 }
-_PREDICT_VERTEX = {"negativePrompt", "seed", "addWatermark", "enhancePrompt", "storageUri", "guidanceScale", "labels"}
+_PREDICT_VERTEX = {
+    "negativePrompt",
+    "seed",
+    "addWatermark",
+    "enhancePrompt",
+    "storageUri",
+    "guidanceScale",
+    "labels",
+}
 
 
 class GeminiModel(msgspec.Struct, frozen=True, kw_only=True):
-    """One model of `:generateContent`. Prices are US dollars per million tokens."""
+    """One model of `:generateContent`. Prices are US dollars per million
+    tokens.
+    """
 
     text_input: Decimal
     text_output: Decimal
@@ -128,7 +154,8 @@ class Google(msgspec.Struct, frozen=True, kw_only=True):
     """The simulated service.
 
     Args:
-        vertex: a bearer token instead of a key, Imagen for projects that have it, and the choice of the file format.
+        vertex: a bearer token instead of a key, Imagen for projects that have
+            it, and the choice of the file format.
         retired: models that answer 404.
     """
 
@@ -138,7 +165,11 @@ class Google(msgspec.Struct, frozen=True, kw_only=True):
     retired: Collection[str] = RETIRED
 
     def kind(self, method: str, path: str) -> Kind:
-        if method == "POST" and path.startswith("/models/") and path.endswith((":generateContent", ":predict")):
+        if (
+            method == "POST"
+            and path.startswith("/models/")
+            and path.endswith((":generateContent", ":predict"))
+        ):
             return "create"
         if method == "GET" and path == "/models":
             return "list"
@@ -153,7 +184,9 @@ class Google(msgspec.Struct, frozen=True, kw_only=True):
             if not self.vertex and kind_of(job.received.method, job.path) is not None:
                 return self._batch(job)
             if self.kind(job.received.method, job.path) != "create":
-                raise _RefusedError("The requested URL was not found.", code=404, status="NOT_FOUND")
+                raise _RefusedError(
+                    "The requested URL was not found.", code=404, status="NOT_FOUND"
+                )
             return self._create(job)
         except _RefusedError as refusal:
             return refusal.reply
@@ -165,13 +198,22 @@ class Google(msgspec.Struct, frozen=True, kw_only=True):
             case QuotaExhausted():
                 return _quota("GenerateRequestsPerDayPerProjectPerModel", 3600)
             case Overloaded():
-                return _error(503, "UNAVAILABLE", "The model is overloaded. Please try again later.")
+                return _error(
+                    503, "UNAVAILABLE", "The model is overloaded. Please try again later."
+                )
             case NotAllowed():
                 return _error(403, "PERMISSION_DENIED", "The caller does not have permission.")
             case Refused() if job.path.endswith(":predict"):
-                return json_reply({"predictions": [{"raiFilteredReason": "The prompt could not be submitted."}]})
+                return json_reply(
+                    {"predictions": [{"raiFilteredReason": "The prompt could not be submitted."}]}
+                )
             case Refused():
-                return json_reply({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "responseId": "simulated"})
+                return json_reply(
+                    {
+                        "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
+                        "responseId": "simulated",
+                    }
+                )
             case _:
                 assert isinstance(fault, ServerError), fault
                 return _error(500, "INTERNAL", "An internal error has occurred.")
@@ -185,15 +227,27 @@ class Google(msgspec.Struct, frozen=True, kw_only=True):
             return _error(401, "UNAUTHENTICATED", text)
         if headers.get("x-goog-api-key") == job.key:
             return None
-        detail = {"@type": f"{_TYPE}ErrorInfo", "reason": "API_KEY_INVALID", "domain": "googleapis.com"}
-        return _error(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.", detail)
+        detail = {
+            "@type": f"{_TYPE}ErrorInfo",
+            "reason": "API_KEY_INVALID",
+            "domain": "googleapis.com",
+        }
+        return _error(
+            400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key.", detail
+        )
 
     def _list(self) -> Reply:
-        names = [name for name in (*MODELS, *_IMAGEN_USD, "gemini-2.5-flash") if name not in self._gone()]
-        return json_reply({"models": [{"name": f"models/{name}", "displayName": name} for name in names]})
+        names = [
+            name for name in (*MODELS, *_IMAGEN_USD, "gemini-2.5-flash") if name not in self._gone()
+        ]
+        return json_reply(
+            {"models": [{"name": f"models/{name}", "displayName": name} for name in names]}
+        )
 
     def _gone(self) -> frozenset[str]:
-        return frozenset(self.retired) if self.vertex else frozenset(self.retired) | _IMAGEN_USD.keys()
+        return (
+            frozenset(self.retired) if self.vertex else frozenset(self.retired) | _IMAGEN_USD.keys()
+        )
 
     def _batch(self, job: Job) -> Reply | Submission:
         name, _, method = job.path.removeprefix("/models/").rpartition(":")
@@ -210,7 +264,10 @@ class Google(msgspec.Struct, frozen=True, kw_only=True):
 
     def _check_model(self, name: str, method: str, known: Collection[str]) -> None:
         if name not in known or name in self._gone():
-            message = f"models/{name} is not found for API version v1beta, or is not supported for {method}."
+            message = (
+                f"models/{name} is not found for API version v1beta, or is not supported for"
+                f" {method}."
+            )
             raise _RefusedError(message, code=404, status="NOT_FOUND")
 
     def _create(self, job: Job) -> Drawing:
@@ -225,7 +282,9 @@ class Google(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GoogleUploads(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the uploads of files begin: beside the rest of the Gemini API, at another path."""
+    """Where the uploads of files begin: beside the rest of the Gemini API, at
+    another path.
+    """
 
     name: str = "google/upload"
     base_path: str = "/v1beta"
@@ -236,11 +295,13 @@ class GoogleUploads(msgspec.Struct, frozen=True, kw_only=True):
     def answer(self, job: Job) -> Reply:
         return Google().refuse_key(job) or start_upload(job, _error)
 
-    def decline(self, job: Job, fault: Decline) -> Reply:  # pragma: no cover (no plan has faults for uploads)
+    def decline(
+        self, job: Job, fault: Decline
+    ) -> Reply:  # pragma: no cover (no plan has faults for uploads)
         return self.answer(job)
 
 
-# --- :generateContent -----------------------------------------------------------------------------------------------
+# --- :generateContent ---------------------------------------------------------
 
 
 class _Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -259,7 +320,9 @@ def _generate_content(job: Job, name: str, body: dict[str, object], *, vertex: b
     ask = _read_ask(job, MODELS[name], body, vertex=vertex)
     images = job.count(1)
     usd = ask.usd if images else Decimal(0)
-    return Drawing(model=name, images=images, usd=usd, paint=partial(_paint, job, name, ask, images))
+    return Drawing(
+        model=name, images=images, usd=usd, paint=partial(_paint, job, name, ask, images)
+    )
 
 
 def _read_ask(job: Job, model: GeminiModel, body: dict[str, object], *, vertex: bool) -> _Ask:
@@ -271,7 +334,9 @@ def _read_ask(job: Job, model: GeminiModel, body: dict[str, object], *, vertex: 
     _integer(config, "candidateCount", 1, 1)
     modalities = config.get("responseModalities", ["TEXT", "IMAGE"])
     if modalities not in (["IMAGE"], ["TEXT", "IMAGE"], ["IMAGE", "TEXT"]):
-        raise _RefusedError(f"Invalid value at 'generation_config.response_modalities': {modalities}.")
+        raise _RefusedError(
+            f"Invalid value at 'generation_config.response_modalities': {modalities}."
+        )
     _check_safety(body.get("safetySettings", []))
     image = _object(config.get("imageConfig", {}), "generation_config.image_config")
     more = {"personGeneration", "prominentPeople", "imageOutputOptions"} if vertex else set[str]()
@@ -311,7 +376,9 @@ def _read_contents(body: dict[str, object], model: GeminiModel) -> tuple[str, tu
             elif isinstance(text := fields.get("text"), str) and text:
                 texts.append(text)
             else:
-                raise _RefusedError("Unable to submit request because it must have a text parameter.")
+                raise _RefusedError(
+                    "Unable to submit request because it must have a text parameter."
+                )
     if len(images) > model.most_images:
         raise _RefusedError(f"At most {model.most_images} images are supported, got {len(images)}.")
     return " ".join(texts), tuple(images)
@@ -355,12 +422,16 @@ def _input_ratio(images: tuple[bytes, ...]) -> str:
 def _pixels(ratio: str, size: str) -> tuple[int, int]:
     """16:9 is 1376x768 at 1K, and the others are like it."""
     across, down = map(int, ratio.split(":"))
-    width, height = (max(1, round(1024 * math.sqrt(part) / 32)) * 32 for part in (across / down, down / across))
+    width, height = (
+        max(1, round(1024 * math.sqrt(part) / 32)) * 32 for part in (across / down, down / across)
+    )
     factor = _SIDES[size] / 1024
     return round(width * factor), round(height * factor)
 
 
-def _count(job: Job, model: GeminiModel, prompt: str, inputs: int, size: str) -> tuple[dict[str, object], Decimal]:
+def _count(
+    job: Job, model: GeminiModel, prompt: str, inputs: int, size: str
+) -> tuple[dict[str, object], Decimal]:
     text, images = len(prompt) // 4 + 1, inputs * _TOKENS_PER_INPUT
     drawn, thoughts = model.image_tokens[size], model.thinking_tokens
     # Some words are counted as candidates, beside the image and the thoughts.
@@ -379,7 +450,11 @@ def _count(job: Job, model: GeminiModel, prompt: str, inputs: int, size: str) ->
         usage["thoughtsTokenCount"] = thoughts
     if job.usd_per_image is not None:
         return {}, job.usd_per_image
-    usd = model.text_input * (text + images) + model.text_output * (words + thoughts) + model.image_output * drawn
+    usd = (
+        model.text_input * (text + images)
+        + model.text_output * (words + thoughts)
+        + model.image_output * drawn
+    )
     return usage, usd / 1_000_000
 
 
@@ -388,7 +463,10 @@ def _paint(job: Job, name: str, ask: _Ask, images: int) -> Reply:
     if isinstance(job.fault, Withheld):
         candidate["finishMessage"] = "Unable to show the generated image. It violates our policies."
     elif not images:
-        candidate |= {"content": {"parts": [{"text": "A fine idea."}], "role": "model"}, "finishReason": "NO_IMAGE"}
+        candidate |= {
+            "content": {"parts": [{"text": "A fine idea."}], "role": "model"},
+            "finishReason": "NO_IMAGE",
+        }
     else:
         data = job.as_base64(_draw(job, ask))
         # Megabytes in the real answer.
@@ -396,17 +474,26 @@ def _paint(job: Job, name: str, ask: _Ask, images: int) -> Reply:
         parts: list[dict[str, object]] = [
             {"text": "**Thinking about it**", "thought": True},
             {"text": "Here you go: "},
-            {"inlineData": {"mimeType": f"image/{ask.format}", "data": data}, "thoughtSignature": signature},
+            {
+                "inlineData": {"mimeType": f"image/{ask.format}", "data": data},
+                "thoughtSignature": signature,
+            },
         ]
         candidate |= {"content": {"parts": parts, "role": "model"}, "finishReason": "STOP"}
-    payload: dict[str, object] = {"candidates": [candidate], "modelVersion": name, "responseId": "simulated"}
+    payload: dict[str, object] = {
+        "candidates": [candidate],
+        "modelVersion": name,
+        "responseId": "simulated",
+    }
     if ask.usage:
         payload["usageMetadata"] = ask.usage
     return json_reply(payload, headers=(("x-gemini-service-tier", "standard"),), chunked=True)
 
 
 def _draw(job: Job, ask: _Ask) -> bytes:
-    """A new image; made of others, it shows the first of them, with a stripe of the colour of each further one."""
+    """A new image; made of others, it shows the first of them, with a stripe of
+    the colour of each further one.
+    """
     drawn = job.draw(ask.width, ask.height, format=ask.format)
     if not ask.images or job.spoiled:
         return drawn
@@ -422,7 +509,7 @@ def _draw(job: Job, ask: _Ask) -> bytes:
     return file.getvalue()
 
 
-# --- :predict -------------------------------------------------------------------------------------------------------
+# --- :predict -----------------------------------------------------------------
 
 
 def _predict(job: Job, name: str, body: dict[str, object], *, vertex: bool) -> Drawing:
@@ -433,7 +520,9 @@ def _predict(job: Job, name: str, body: dict[str, object], *, vertex: bool) -> D
         raise _RefusedError("Prompt is empty.")
     asked = _object(body.get("parameters", {}), "parameters")
     _refuse_unknown(asked, _PREDICT | (_PREDICT_VERTEX if vertex else set()), "parameters")
-    images = job.count(_integer(asked, "sampleCount", 1, 1 if "ultra" in name else 4, 1 if "ultra" in name else 4))
+    images = job.count(
+        _integer(asked, "sampleCount", 1, 1 if "ultra" in name else 4, 1 if "ultra" in name else 4)
+    )
     ratio = _choice(asked, "aspectRatio", _IMAGEN_RATIOS, "1:1")
     size = _choice(asked, "sampleImageSize", ("1K",) if "fast" in name else ("1K", "2K"), "1K")
     levels = ("block_low_and_above", "block_medium_and_above", "block_only_high", "block_none")
@@ -447,12 +536,19 @@ def _predict(job: Job, name: str, body: dict[str, object], *, vertex: bool) -> D
 
     def paint() -> Reply:
         items: list[dict[str, object]] = [
-            {"mimeType": f"image/{format}", "bytesBase64Encoded": job.as_base64(job.draw(width, height, format=format))}
+            {
+                "mimeType": f"image/{format}",
+                "bytesBase64Encoded": job.as_base64(job.draw(width, height, format=format)),
+            }
             for _ in range(images - withheld)
         ]
         # A filtered image costs nothing, and says why only when it is asked.
-        reason = "Unable to show generated images: they violate our usage guidelines. Support codes: 1"
-        items[:0] = [{"raiFilteredReason": reason}] * (withheld if asked.get("includeRaiReason") is True else 0)
+        reason = (
+            "Unable to show generated images: they violate our usage guidelines. Support codes: 1"
+        )
+        items[:0] = [{"raiFilteredReason": reason}] * (
+            withheld if asked.get("includeRaiReason") is True else 0
+        )
         return json_reply({"predictions": items} if items else {}, chunked=True)
 
     usd = (images - withheld) * (job.usd_per_image or _IMAGEN_USD[name])
@@ -463,10 +559,12 @@ def _read_output_options(fields: dict[str, object], name: str) -> str | None:
     options = _object(fields.get(name, {}), name)
     _refuse_unknown(options, {"mimeType", "compressionQuality"}, name)
     _integer(options, "compressionQuality", 0, 100)
-    return _choice(options, "mimeType", ("image/png", "image/jpeg"), "").removeprefix("image/") or None
+    return (
+        _choice(options, "mimeType", ("image/png", "image/jpeg"), "").removeprefix("image/") or None
+    )
 
 
-# --- reading and refusing -------------------------------------------------------------------------------------------
+# --- reading and refusing -----------------------------------------------------
 
 
 def _decode(body: bytes) -> object:
@@ -491,22 +589,35 @@ def _list_of(value: object, where: str) -> list[object]:
 def _refuse_unknown(fields: dict[str, object], known: Collection[str], where: str) -> None:
     for name in fields:
         if name not in known:
-            message = f"Invalid JSON payload received. Unknown name \"{name}\" at '{where}': Cannot find field."
-            raise _RefusedError(message, {"@type": f"{_TYPE}BadRequest", "fieldViolations": [{"field": where}]})
+            message = (
+                f"Invalid JSON payload received. Unknown name \"{name}\" at '{where}': Cannot find"
+                " field."
+            )
+            raise _RefusedError(
+                message, {"@type": f"{_TYPE}BadRequest", "fieldViolations": [{"field": where}]}
+            )
 
 
-def _choice(fields: dict[str, object], name: str, allowed: Collection[str], default: str | None) -> str:
+def _choice(
+    fields: dict[str, object], name: str, allowed: Collection[str], default: str | None
+) -> str:
     value = fields.get(name, default)
     if isinstance(value, str) and (value in allowed or (value == default and name not in fields)):
         return value
-    raise _RefusedError(f"Invalid value at '{name}': {value!r}. Supported values are {', '.join(allowed)}.")
+    raise _RefusedError(
+        f"Invalid value at '{name}': {value!r}. Supported values are {', '.join(allowed)}."
+    )
 
 
-def _integer(fields: dict[str, object], name: str, lowest: int, highest: int, default: int = 1) -> int:
+def _integer(
+    fields: dict[str, object], name: str, lowest: int, highest: int, default: int = 1
+) -> int:
     value = fields.get(name, default)
     if isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest:
         return value
-    raise _RefusedError(f"Invalid value at '{name}': {value!r} is not between {lowest} and {highest}.")
+    raise _RefusedError(
+        f"Invalid value at '{name}': {value!r} is not between {lowest} and {highest}."
+    )
 
 
 def _error(code: int, status: str, message: str, *details: Mapping[str, object]) -> Reply:
@@ -533,4 +644,8 @@ def _quota(quota: str, wait_seconds: float) -> Reply:
 
 
 VERTEX_BASE_PATH = "/v1beta1/projects/test/locations/global/publishers/google"
-SIMULATED = (Google(), GoogleUploads(), Google(name="vertex", base_path=VERTEX_BASE_PATH, vertex=True))
+SIMULATED = (
+    Google(),
+    GoogleUploads(),
+    Google(name="vertex", base_path=VERTEX_BASE_PATH, vertex=True),
+)

@@ -1,4 +1,6 @@
-"""What Ideogram's version 2 endpoints take and cost, as of 2026-11 (developer.ideogram.ai; ideogram.ai/blog)."""
+"""What Ideogram's version 2 endpoints take and cost, as of 2026-11
+(developer.ideogram.ai; ideogram.ai/blog).
+"""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -11,28 +13,27 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-Work = Literal["draw", "edit", "mask", "erase", "remix", "reframe", "upscale", "cut out", "background"]
+Work = Literal[
+    "draw", "edit", "mask", "erase", "remix", "reframe", "upscale", "cut out", "background"
+]
 
-_UPRIGHT = _words(
-    """
+_UPRIGHT = _words("""
     512x1536 576x1408 576x1472 576x1536 640x1344 640x1408 640x1472 640x1536 704x1152 704x1216 704x1280 704x1344
     704x1408 704x1472 736x1312 768x1088 768x1216 768x1280 768x1344 800x1280 832x960 832x1024 832x1088 832x1152
     832x1216 832x1248 864x1152 896x960 896x1024 896x1088 896x1120 896x1152 960x1024 960x1088 1024x1024
-    """
+    """)
+RESOLUTIONS_3 = tuple(
+    dict.fromkeys([*_UPRIGHT, *("x".join(reversed(size.split("x"))) for size in _UPRIGHT)])
 )
-RESOLUTIONS_3 = tuple(dict.fromkeys([*_UPRIGHT, *("x".join(reversed(size.split("x"))) for size in _UPRIGHT)]))
-RESOLUTIONS_4 = _words(
-    """
+RESOLUTIONS_4 = _words("""
     2048x2048 1440x2880 2880x1440 1664x2496 2496x1664 1792x2240 2240x1792 1440x2560 2560x1440 1600x2560
     2560x1600 1728x2304 2304x1728 1296x3168 3168x1296 1152x2944 2944x1152 1248x3328 3328x1248 1280x3072
     3072x1280 1024x3072 3072x1024 1024x1024 896x1120 1120x896 864x1152 1152x864 832x1248 1248x832 800x1280
     1280x800 720x1280 1280x720 720x1440 1440x720 512x1536 1536x512
-    """
-)
+    """)
 RATIOS = _words("1x3 3x1 1x2 2x1 9x16 16x9 10x16 16x10 2x3 3x2 3x4 4x3 4x5 5x4 1x1")
 STYLE_TYPES = _words("auto general realistic design custom fiction stylized")
-STYLE_PRESETS = _words(
-    """
+STYLE_PRESETS = _words("""
     80s_illustration 90s_nostalgia abstract_organic analog_nostalgia art_brut art_deco art_poster aura
     avant_garde bauhaus blueprint blurry_motion bright_art c4d_cartoon childrens_book collage coloring_book_i
     coloring_book_ii cubism dark_aura doodle double_exposure dramatic_cinema editorial emotional_minimal
@@ -41,8 +42,7 @@ STYLE_PRESETS = _words(
     magazine_editorial minimal_illustration mixed_media monochrome nightlife oil_painting old_cartoons
     paint_gesture pop_art retro_etching riviera_pop spotlight_80s stylized_red surreal_collage travel_poster
     vintage_geo vintage_poster watercolor weird woodblock_print
-    """
-)
+    """)
 _COMMON = ("webhook_url", "target_collection_id")
 _SPEEDS = ("flash", "turbo", "default", "quality")
 
@@ -56,8 +56,10 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         numbers: fields for whole numbers, with the least and the most.
         texts: other fields, which may hold anything.
         prompt: None where the endpoint has no such field.
-        free_size: whether the field `size` takes more than its list when there are images.
-        usd: the price of an image, by the word in the field `priced_by`; the first one is the default.
+        free_size: whether the field `size` takes more than its list when there
+            are images.
+        usd: the price of an image, by the word in the field `priced_by`; the
+            first one is the default.
     """
 
     work: Work = "draw"
@@ -239,8 +241,12 @@ ENDPOINTS: Mapping[str, Endpoint] = {
         always_asynchronous=True,
         usd=_USD_3,
     ),
-    "replace-background/gpt-image-2": Endpoint(work="background", files=_ONE_IMAGE, always_asynchronous=True),
-    "remove-background/ideogram-1": Endpoint(work="cut out", files=_ONE_IMAGE, prompt=None, usd={"": "0.01"}),
+    "replace-background/gpt-image-2": Endpoint(
+        work="background", files=_ONE_IMAGE, always_asynchronous=True
+    ),
+    "remove-background/ideogram-1": Endpoint(
+        work="cut out", files=_ONE_IMAGE, prompt=None, usd={"": "0.01"}
+    ),
     "remove-object/ideogram-1": Endpoint(
         work="erase", files=_MASKED, prompt=None, always_asynchronous=True, usd={"": "0.03"}
     ),
@@ -252,4 +258,6 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     "upscale/topaz-redefine": _upscale("0.3775", prompt=True),
     "upscale/nano-banana-pro": _upscale("0.1344"),
 }
-"""By the path below /v2/image. Prices that nobody publishes are made up: 4.6, very low quality and the rarer upscalers."""
+"""By the path below /v2/image. Prices that nobody publishes are made up: 4.6,
+very low quality and the rarer upscalers.
+"""

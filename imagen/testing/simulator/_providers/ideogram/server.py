@@ -1,6 +1,8 @@
-"""Ideogram's API, version 2: POST /v2/image/<action>/<model> and GET /v2/generations/<id>, as of 2026-11-22.
+"""Ideogram's API, version 2: POST /v2/image/<action>/<model> and GET
+/v2/generations/<id>, as of 2026-11-22.
 
-https://developer.ideogram.ai. No recorded answer of version 2 is public but a price quote: shapes follow the documentation.
+https://developer.ideogram.ai. No recorded answer of version 2 is public but a
+price quote: shapes follow the documentation.
 """
 
 import io
@@ -50,7 +52,9 @@ class _InvalidError(Exception):
 
 
 class _Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that is fit to be drawn: its fields, a list of texts each, and its files."""
+    """A request that is fit to be drawn: its fields, a list of texts each, and
+    its files.
+    """
 
     path: str
     endpoint: Endpoint
@@ -79,9 +83,11 @@ class Ideogram(msgspec.Struct, frozen=True, kw_only=True):
     """The simulated service.
 
     Args:
-        resigns: whether a generation that is read again gives fresh links (not known of the real service).
+        resigns: whether a generation that is read again gives fresh links (not
+            known of the real service).
         tells_cost: whether a generation says what it cost.
-        callback_keys: those that it publishes; the first is what callbacks are signed with, without one nobody is called back.
+        callback_keys: those that it publishes; the first is what callbacks are
+            signed with, without one nobody is called back.
     """
 
     resigns: bool = True
@@ -115,7 +121,8 @@ class Ideogram(msgspec.Struct, frozen=True, kw_only=True):
     def decline(self, job: Job, fault: Decline) -> Reply:
         match fault:
             case RateLimited(wait_seconds=wait, told=told):
-                # The limit on what runs at once comes without a time to wait, that on polls with one.
+                # The limit on what runs at once comes without a time to wait,
+                # that on polls with one.
                 said = "Too many requests in flight."
                 body = {
                     "error": f"{said} Please try again in {wait:g}s." if told == "text" else said,
@@ -126,7 +133,10 @@ class Ideogram(msgspec.Struct, frozen=True, kw_only=True):
                 headers = (("retry-after", f"{wait:g}"),) if told == "header" else ()
                 return json_reply(body, status=429, headers=headers)
             case QuotaExhausted():
-                return json_reply({"error": "Insufficient funds.", "reject_reason": "insufficient_funds"}, status=402)
+                return json_reply(
+                    {"error": "Insufficient funds.", "reject_reason": "insufficient_funds"},
+                    status=402,
+                )
             case Overloaded():
                 return json_reply({"error": "Service unavailable."}, status=503)
             case NotAllowed():
@@ -150,20 +160,35 @@ class Ideogram(msgspec.Struct, frozen=True, kw_only=True):
                 "qualifier": "exact",
             }
             return json_reply(quote)
-        if ask.word("async") != "true" and not ask.endpoint.always_asynchronous and "webhook_url" not in ask.fields:
-            return Drawing(model=ask.path, images=images, usd=usd, paint=lambda: self._answer_at_once(job, ask, images))
-        remote = job.remote.submit(job, lambda: _Made([_paint(job, ask) for _ in range(images)], ask, usd))
+        if (
+            ask.word("async") != "true"
+            and not ask.endpoint.always_asynchronous
+            and "webhook_url" not in ask.fields
+        ):
+            return Drawing(
+                model=ask.path,
+                images=images,
+                usd=usd,
+                paint=lambda: self._answer_at_once(job, ask, images),
+            )
+        remote = job.remote.submit(
+            job, lambda: _Made([_paint(job, ask) for _ in range(images)], ask, usd)
+        )
         reply = json_reply({"generation_id": remote.id, "seed": ask.number("seed", 7)})
         url = ask.word("webhook_url")
         callback = None
         if url is not None and self.callback_keys:
-            callback = Callback(url=url, sign=lambda now: sign_callback(remote.id, self.callback_keys[0], now=now))
+            callback = Callback(
+                url=url, sign=lambda now: sign_callback(remote.id, self.callback_keys[0], now=now)
+            )
         return Submission(model=ask.path, images=images, usd=usd, reply=reply, callback=callback)
 
     def _answer_at_once(self, job: Job, ask: _Ask, images: int) -> Reply:
         made = _Made([_paint(job, ask) for _ in range(images)], ask, Decimal(0))
         data = [_item(ask, content, job.as_link(content), safe=True) for content in made.contents]
-        return json_reply({"generation_id": "at-once", "generation_kind": "sampling", "seed": 7, "data": data})
+        return json_reply(
+            {"generation_id": "at-once", "generation_kind": "sampling", "seed": 7, "data": data}
+        )
 
     def _poll(self, job: Job) -> Reply:
         remote = job.remote.find(job.path.removeprefix("/v2/generations/"))
@@ -201,11 +226,15 @@ class Ideogram(msgspec.Struct, frozen=True, kw_only=True):
 def sign_callback(job_id: str, key: "Ed25519PrivateKey", *, now: int) -> Signed:
     """What is sent to the `webhook_url` of a generation when it has ended."""
     payload = {"generation_id": job_id, "created": "2026-11-22T10:00:00Z", "data": []}
-    return sign_with_key(payload, key, headers="x-ideogram-webhook-", id_header="generation-id", id=job_id, now=now)
+    return sign_with_key(
+        payload, key, headers="x-ideogram-webhook-", id_header="generation-id", id=job_id, now=now
+    )
 
 
 def _price_usd(ask: _Ask) -> Decimal:
-    """Of one image. Ideogram 4.5 draws in high quality by default, and edits in medium."""
+    """Of one image. Ideogram 4.5 draws in high quality by default, and edits in
+    medium.
+    """
     word = ask.word(ask.endpoint.priced_by)
     return ask.endpoint.price_usd("medium" if word is None and "images" in ask.files else word)
 
@@ -224,14 +253,16 @@ def _item(ask: _Ask, content: bytes, link: str | None, *, safe: bool) -> dict[st
     }
 
 
-# --- reading --------------------------------------------------------------------------------------------------------
+# --- reading ------------------------------------------------------------------
 
 
 def _read_ask(job: Job, path: str, endpoint: Endpoint) -> _Ask:
     fields, files = _read_body(job)
     for name, (least, most) in endpoint.files.items():
         if not least <= len(files.get(name, [])) <= most:
-            raise _InvalidError(f"{name}: expected {least} to {most} files.", 415 if not files and least else 400)
+            raise _InvalidError(
+                f"{name}: expected {least} to {most} files.", 415 if not files and least else 400
+            )
     if unknown := files.keys() - endpoint.files.keys():
         raise _InvalidError(f"Unknown file field: {min(unknown)}.")
     for name, values in fields.items():
@@ -253,7 +284,9 @@ def _read_ask(job: Job, path: str, endpoint: Endpoint) -> _Ask:
 
 
 def _read_body(job: Job) -> tuple[dict[str, list[str]], dict[str, list[FilePart]]]:
-    """The fields as texts, from a form or from JSON, where each must have its own type."""
+    """The fields as texts, from a form or from JSON, where each must have its
+    own type.
+    """
     if not job.received.headers.get("content-type", "").startswith("application/json"):
         try:
             return parse_form(job.received.headers, job.received.body)
@@ -270,7 +303,9 @@ def _read_body(job: Job) -> tuple[dict[str, list[str]], dict[str, list[FilePart]
         if name in ("num_images", "seed", "image_weight") and not isinstance(value, int):
             raise _InvalidError(f"{name} must be an integer.")
         items = value if isinstance(value, list) else [value]
-        fields[name] = [item if isinstance(item, str) else msgspec.json.encode(item).decode() for item in items]
+        fields[name] = [
+            item if isinstance(item, str) else msgspec.json.encode(item).decode() for item in items
+        ]
     return fields, {}
 
 
@@ -312,7 +347,9 @@ def _check_together(fields: Mapping[str, list[str]], files: Mapping[str, list[Fi
     if "style_codes" in fields and "style_reference_images" in files:
         raise _InvalidError("Give style_codes or style_reference_images, not both.")
     if "style_preset" in fields and ("style_codes" in fields or "style_reference_images" in files):
-        raise _InvalidError("style_preset goes with neither style_codes nor style_reference_images.")
+        raise _InvalidError(
+            "style_preset goes with neither style_codes nor style_reference_images."
+        )
     if fields.get("quality") == ["very_low"] and not files:
         raise _InvalidError("very_low needs images.")
     if "images" in files and "mask" in files and ("size" in fields or len(files["images"]) > 4):
@@ -342,7 +379,7 @@ def _check_mask(ask: _Ask) -> None:
         raise _InvalidError("The mask must have black and white areas.")
 
 
-# --- drawing --------------------------------------------------------------------------------------------------------
+# --- drawing ------------------------------------------------------------------
 
 
 def _open(data: bytes) -> "Image.Image":
@@ -354,10 +391,15 @@ def _open(data: bytes) -> "Image.Image":
 def _paint(job: Job, ask: _Ask) -> bytes:
     """An image that shows what was made of the inputs.
 
-    A mask changes its area only; a remix is blended with a new image by its weight; images of an edit stand side by side
-    in their order, and images that lend their look at the right edge.
+    A mask changes its area only; a remix is blended with a new image by its
+    weight; images of an edit stand side by side in their order, and images that
+    lend their look at the right edge.
     """
-    images = [_open(data).convert("RGB") for name in ("image", "images") for data in ask.files.get(name, [])]
+    images = [
+        _open(data).convert("RGB")
+        for name in ("image", "images")
+        for data in ask.files.get(name, [])
+    ]
     looks = [
         _open(data).convert("RGB")
         for name in ("reference_images", "style_reference_images", "character_reference_images")
@@ -372,7 +414,8 @@ def _paint(job: Job, ask: _Ask) -> bytes:
     if ask.endpoint.work == "remix":
         canvas = _blend(canvas, images[0], ask.number("image_weight", 50))
     for place, look in enumerate(looks):
-        # Beside a mask it stands in the area that changes, like everything else that is new.
+        # Beside a mask it stands in the area that changes, like everything else
+        # that is new.
         left = 0 if "mask" in ask.files else width - 16 * (len(looks) - place)
         canvas.paste(look.resize((16, height)), (left, 0))
     if ask.endpoint.work == "cut out":
@@ -423,7 +466,10 @@ def _size_of(ask: _Ask, images: "list[Image.Image]") -> tuple[int, int]:
     if (ratio := ask.word("aspect_ratio")) is not None:
         across, down = map(int, ratio.split("x"))
         side = 1024 * int((ask.word("output_resolution") or "1k")[0])
-        return round(side * (across / down) ** 0.5 / 16) * 16, round(side * (down / across) ** 0.5 / 16) * 16
+        return (
+            round(side * (across / down) ** 0.5 / 16) * 16,
+            round(side * (down / across) ** 0.5 / 16) * 16,
+        )
     if resolution := ask.word("output_resolution"):
         return 1024 * int(resolution[0]), 1024 * int(resolution[0])
     return images[0].size if images and work != "remix" else ask.endpoint.default_size

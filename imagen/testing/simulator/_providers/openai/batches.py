@@ -1,11 +1,22 @@
-"""OpenAI's Batch API: POST /files, POST and GET /batches, GET /files/X/content, as of 2026-11-22.
+"""OpenAI's Batch API: POST /files, POST and GET /batches, GET /files/X/content,
+as of 2026-11-22.
 
 https://developers.openai.com/api/reference/resources/batches
 """
 
 import msgspec
 
-from ..._core.batches import Batch, Execute, Line, body_of, find_batch, find_file, keep_file, shuffled, submit_batch
+from ..._core.batches import (
+    Batch,
+    Execute,
+    Line,
+    body_of,
+    find_batch,
+    find_file,
+    keep_file,
+    shuffled,
+    submit_batch,
+)
 from ..._core.faults import JobFails
 from ..._core.fields import BadRequestError, Fields
 from ..._core.forms import FormError, parse_form
@@ -14,7 +25,10 @@ from ..._core.messages import Kind, Reply, Submission, encode, json_reply
 
 _ENDPOINT = "/v1/images/generations"
 _MOST_LINES = 50_000
-_EXPIRED = {"code": "batch_expired", "message": "This request could not be executed before its time was over."}
+_EXPIRED = {
+    "code": "batch_expired",
+    "message": "This request could not be executed before its time was over.",
+}
 
 
 class _Request(msgspec.Struct, forbid_unknown_fields=True):
@@ -40,7 +54,9 @@ def kind_of(method: str, path: str) -> Kind | None:
 
 
 def answer_batch(job: Job, execute: Execute, *, executes: int | None) -> Reply | Submission:
-    """Answers a request of one of these kinds; of a batch the first so many requests are executed, or all."""
+    """Answers a request of one of these kinds; of a batch the first so many
+    requests are executed, or all.
+    """
     match kind_of(job.received.method, job.path):
         case "upload":
             return _upload(job)
@@ -64,28 +80,51 @@ def _upload(job: Job) -> Reply:
     except FormError as error:
         raise BadRequestError(str(error), param=None, code=None) from error
     if texts.get("purpose") != ["batch"] or len(files.get("file", [])) != 1:
-        raise BadRequestError("A file and its purpose are wanted.", param="purpose", code="invalid_value")
+        raise BadRequestError(
+            "A file and its purpose are wanted.", param="purpose", code="invalid_value"
+        )
     (file,) = files["file"]
     id = keep_file(job, file.data, prefix="file-")
-    return json_reply({"id": id, "object": "file", "bytes": len(file.data), "purpose": "batch", "status": "processed"})
+    return json_reply(
+        {
+            "id": id,
+            "object": "file",
+            "bytes": len(file.data),
+            "purpose": "batch",
+            "status": "processed",
+        }
+    )
 
 
 def _create(job: Job, execute: Execute, executes: int | None) -> Submission:
     fields = Fields(job.received.body)
-    fields.refuse_unknown(("input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after"))
+    fields.refuse_unknown(
+        ("input_file_id", "endpoint", "completion_window", "metadata", "output_expires_after")
+    )
     id = fields.text("input_file_id", required=True)
     fields.choice("endpoint", (_ENDPOINT,), "")
     fields.choice("completion_window", ("24h",), "")
     content = find_file(job, id)
     if content is None:
-        raise BadRequestError(f"No such File object: {id}", param="input_file_id", code=None, status=404)
+        raise BadRequestError(
+            f"No such File object: {id}", param="input_file_id", code=None, status=404
+        )
     batch, model = _read_requests(job, content.splitlines(), execute, executes)
     remote = submit_batch(job, batch, prefix="batch_")
-    return Submission(model=model, images=batch.images, usd=batch.usd, reply=json_reply(_describe(job, remote, batch)))
+    return Submission(
+        model=model,
+        images=batch.images,
+        usd=batch.usd,
+        reply=json_reply(_describe(job, remote, batch)),
+    )
 
 
-def _read_requests(job: Job, lines: list[bytes], execute: Execute, executes: int | None) -> tuple[Batch, str]:
-    """The batch and its model. Whatever is wrong with the file is found out later, and shown where the batch is."""
+def _read_requests(
+    job: Job, lines: list[bytes], execute: Execute, executes: int | None
+) -> tuple[Batch, str]:
+    """The batch and its model. Whatever is wrong with the file is found out
+    later, and shown where the batch is.
+    """
     errors: list[dict[str, object]] = []
     requests: dict[str, _Request] = {}
     models: set[str] = set()
@@ -97,14 +136,32 @@ def _read_requests(job: Job, lines: list[bytes], execute: Execute, executes: int
             errors.append({"code": "invalid_json_line", "message": str(error), "line": number})
             continue
         if request.custom_id in requests:
-            errors.append({"code": "duplicate_custom_id", "message": "A custom_id is used twice.", "line": number})
+            errors.append(
+                {
+                    "code": "duplicate_custom_id",
+                    "message": "A custom_id is used twice.",
+                    "line": number,
+                }
+            )
         if (request.method, request.url) != ("POST", _ENDPOINT):
-            errors.append({"code": "mismatched_endpoint", "message": "Another endpoint is meant.", "line": number})
+            errors.append(
+                {
+                    "code": "mismatched_endpoint",
+                    "message": "Another endpoint is meant.",
+                    "line": number,
+                }
+            )
         requests[request.custom_id] = request
     if not lines or len(lines) > _MOST_LINES:
         errors.append({"code": "invalid_file", "message": "The file has too many lines, or none."})
     if len(models) > 1:
-        errors.append({"code": "mismatched_model", "message": "A file may name one model.", "param": "body.model"})
+        errors.append(
+            {
+                "code": "mismatched_model",
+                "message": "A file may name one model.",
+                "param": "body.model",
+            }
+        )
     if isinstance(job.fault, JobFails):
         errors.append({"code": "invalid_file", "message": job.fault.text})
     names = list(requests)
@@ -132,7 +189,9 @@ def _describe(job: Job, remote: RemoteJob, batch: Batch) -> dict[str, object]:
         "completion_window": "24h",
         "status": status,
         "output_file_id": f"file-output-{remote.id}" if has_results and batch.drawings else None,
-        "error_file_id": f"file-error-{remote.id}" if has_results and (refused or batch.skipped) else None,
+        "error_file_id": (
+            f"file-error-{remote.id}" if has_results and (refused or batch.skipped) else None
+        ),
         "request_counts": {"total": total, "completed": max(0, done - refused), "failed": refused},
     }
 
@@ -145,7 +204,9 @@ def _download(job: Job) -> Reply:
         raise BadRequestError(f"No such File object: {id}", param="id", code=None, status=404)
     remote, batch = found
     lines = [
-        _line(job, line.name, reply) for line, reply in batch.results() if (reply.status == 200) == (name == "output")
+        _line(job, line.name, reply)
+        for line, reply in batch.results()
+        if (reply.status == 200) == (name == "output")
     ]
     if name == "output":
         job.collected(remote)

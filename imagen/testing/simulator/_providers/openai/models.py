@@ -1,4 +1,6 @@
-"""OpenAI's image models as of 2026-11-22: what each accepts, what it draws with, what a token costs."""
+"""OpenAI's image models as of 2026-11-22: what each accepts, what it draws
+with, what a token costs.
+"""
 
 from decimal import Decimal
 from typing import ClassVar
@@ -6,15 +8,18 @@ from typing import ClassVar
 import msgspec
 
 RETIRED = frozenset({"gpt-image-1", "dall-e-3", "dall-e-2"})
-"""Shut down by that day. All but dall-e-2 can be brought back: `OpenAI(retired=())`."""
+"""Shut down by that day. All but dall-e-2 can be brought back:
+`OpenAI(retired=())`.
+"""
 
 _OUTPUT_TOKENS = {  # square, portrait, landscape; several of them recorded
     "low": (272, 408, 400),
     "medium": (1056, 1584, 1568),
     "high": (4160, 6240, 6208),
 }
-# gpt-image-2 has no fixed count: these are the list prices per 1024x1024 image (0.006, 0.053, 0.211) at 30
-# USD a million tokens. xhigh and max are this simulator's guess; no price of theirs is published.
+# gpt-image-2 has no fixed count: these are the list prices per 1024x1024 image
+# (0.006, 0.053, 0.211) at 30 USD a million tokens. xhigh and max are this
+# simulator's guess; no price of theirs is published.
 _TOKENS_PER_MEGAPIXEL = {"low": 200, "medium": 1767, "high": 7033, "xhigh": 14066, "max": 28132}
 _EACH_PARTIAL_TOKENS = 100
 
@@ -25,7 +30,11 @@ class OpenAIModel(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     qualities: tuple[str, ...] = ("low", "medium", "high")
     formats: tuple[str, ...] = ("png", "jpeg", "webp")
-    sizes: tuple[str, ...] = ("1024x1024", "1024x1536", "1536x1024")  # empty: any that the rules allow
+    sizes: tuple[str, ...] = (
+        "1024x1024",
+        "1024x1536",
+        "1536x1024",
+    )  # empty: any that the rules allow
     auto_quality: str = "medium"
     transparent: bool = True
     complexity: bool = False
@@ -50,8 +59,11 @@ class OpenAIModel(msgspec.Struct, frozen=True, kw_only=True):
         tokens = Decimal(_TOKENS_PER_MEGAPIXEL[quality]) * width * height / (1024 * 1024)
         return round(tokens * self.thirst if quality in ("low", "medium") else tokens)
 
-    def usage(self, prompt: str, image_tokens: int, *, partials: int = 0, inputs: int = 0) -> "Usage":
-        # 10 tokens were recorded for 13 characters; four characters a token is OpenAI's own rule of thumb.
+    def usage(
+        self, prompt: str, image_tokens: int, *, partials: int = 0, inputs: int = 0
+    ) -> "Usage":
+        # 10 tokens were recorded for 13 characters; four characters a token is
+        # OpenAI's own rule of thumb.
         return Usage(
             text_in=7 + len(prompt) // 4,
             image_in=inputs * self.input_tokens,
@@ -61,7 +73,9 @@ class OpenAIModel(msgspec.Struct, frozen=True, kw_only=True):
 
     def price_usd(self, usage: "Usage") -> Decimal:
         into = usage.text_in * self.text_in_usd + usage.image_in * self.image_in_usd
-        return (into + usage.text_out * self.text_out_usd + usage.image_out * self.image_out_usd) / 1_000_000
+        return (
+            into + usage.text_out * self.text_out_usd + usage.image_out * self.image_out_usd
+        ) / 1_000_000
 
 
 class Dalle3(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +148,8 @@ def _models() -> list[OpenAIModel | Dalle3]:
         chooses_fidelity=True,
         shutdown_date="2026-12-01",
     )
-    # chatgpt-image-latest has no line in the price list; it is taken to cost what 1.5 costs.
+    # chatgpt-image-latest has no line in the price list; it is taken to cost
+    # what 1.5 costs.
     names = ("gpt-image-1.5", "gpt-image-1.5-2025-12-16", "chatgpt-image-latest")
     models += [msgspec.structs.replace(older, id=name) for name in names]
     mini = OpenAIModel(

@@ -40,7 +40,9 @@ _NEWEST_FIELDS = _FIELDS | {"complexity", "frame_count", "frame_duration_ms"}
 
 
 class EditInputs:
-    """The images of an edit, opened, and its mask, white where the first of them is to change."""
+    """The images of an edit, opened, and its mask, white where the first of
+    them is to change.
+    """
 
     def __init__(self, images: list[Image.Image], mask: Image.Image | None) -> None:
         self.images = images
@@ -48,7 +50,9 @@ class EditInputs:
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """A request for GPT image models that has passed every check, `auto` resolved."""
+    """A request for GPT image models that has passed every check, `auto`
+    resolved.
+    """
 
     model: OpenAIModel
     prompt: str
@@ -72,29 +76,44 @@ def read_edit(job: Job) -> tuple[Fields, EditInputs]:
     """Reads an edit in either of its two forms, the fields still unchecked.
 
     Raises:
-        BadRequestError: an image is missing, is none, or is too large, or the mask does not suit the first one.
+        BadRequestError: an image is missing, is none, or is too large, or the
+            mask does not suit the first one.
     """
     if "json" in job.received.headers.get("content-type", ""):
         fields = Fields(job.received.body)
         sources = fields.get("images")
         if not isinstance(sources, list) or not sources:
             raise BadRequestError(
-                "Missing required parameter: 'images'.", param="images", code="missing_required_parameter"
+                "Missing required parameter: 'images'.",
+                param="images",
+                code="missing_required_parameter",
             )
-        named = [(f"images[{at}].image_url", _referred(source, at)) for at, source in enumerate(sources)]
-        mask = None if fields.get("mask") is None else ("mask.image_url", _referred(fields.get("mask"), 0))
+        named = [
+            (f"images[{at}].image_url", _referred(source, at)) for at, source in enumerate(sources)
+        ]
+        mask = (
+            None
+            if fields.get("mask") is None
+            else ("mask.image_url", _referred(fields.get("mask"), 0))
+        )
     else:
         try:
             texts, files = parse_form(job.received.headers, job.received.body)
         except FormError as error:
             raise BadRequestError(str(error), param=None, code=None) from error
         if unknown := files.keys() - {"image", "image[]", "mask"}:
-            raise BadRequestError(f"Unknown parameter: '{min(unknown)}'.", param=min(unknown), code="unknown_parameter")
+            raise BadRequestError(
+                f"Unknown parameter: '{min(unknown)}'.",
+                param=min(unknown),
+                code="unknown_parameter",
+            )
         fields = Fields.of_form(texts)
         uploads = files.get("image", [])[:1] or files.get("image[]", [])
         if not uploads:
             raise BadRequestError(
-                "Missing required parameter: 'image'.", param="image", code="missing_required_parameter"
+                "Missing required parameter: 'image'.",
+                param="image",
+                code="missing_required_parameter",
             )
         named = [(f"image[{at}]", file.data) for at, file in enumerate(uploads)]
         mask = ("mask", files["mask"][0].data) if "mask" in files else None
@@ -113,9 +132,12 @@ def _referred(source: object, at: int) -> bytes:
             code="invalid_value" if url is None else "string_above_max_length",
         )
     if url.startswith("https://"):
-        # In the words of a recorded answer: there is no network behind the simulator.
+        # In the words of a recorded answer: there is no network behind the
+        # simulator.
         raise BadRequestError(
-            "Error while downloading file. Upstream status code: 404.", param="url", code="invalid_value"
+            "Error while downloading file. Upstream status code: 404.",
+            param="url",
+            code="invalid_value",
         )
     try:
         return read_data_url(url)
@@ -134,21 +156,30 @@ def _opened(data: bytes, param: str, most_bytes: int) -> Image.Image:
 
 def _refuse_image(param: str) -> NoReturn:
     raise BadRequestError(
-        "Invalid image data.", param=param, code="invalid_image_file", kind="image_generation_user_error"
+        "Invalid image data.",
+        param=param,
+        code="invalid_image_file",
+        kind="image_generation_user_error",
     )
 
 
 def _read_mask(param: str, data: bytes, image: Image.Image) -> Image.Image:
-    """White where the alpha channel is empty, which is where the image is to change."""
+    """White where the alpha channel is empty, which is where the image is to
+    change.
+    """
     from PIL import ImageOps
 
     mask = _opened(data, param, _MOST_MASK_BYTES)
     if mask.format != "PNG" or "A" not in mask.getbands():
         raise BadRequestError(
-            "The mask must be a PNG with an alpha channel.", param="mask", code="invalid_image_format"
+            "The mask must be a PNG with an alpha channel.",
+            param="mask",
+            code="invalid_image_format",
         )
     if mask.size != image.size:
-        raise BadRequestError("The mask must have the size of the first image.", param="mask", code="invalid_value")
+        raise BadRequestError(
+            "The mask must have the size of the first image.", param="mask", code="invalid_value"
+        )
     return ImageOps.invert(mask.getchannel("A"))
 
 
@@ -156,7 +187,8 @@ def read_ask(job: Job, fields: Fields, model: OpenAIModel, edit: EditInputs | No
     """Check a request for a GPT image model.
 
     Raises:
-        BadRequestError: a field is unknown, of the wrong type, out of its range, or does not go with another.
+        BadRequestError: a field is unknown, of the wrong type, out of its
+            range, or does not go with another.
     """
     known = _NEWEST_FIELDS if model.complexity else _FIELDS
     if edit is not None:
@@ -193,7 +225,9 @@ def read_ask(job: Job, fields: Fields, model: OpenAIModel, edit: EditInputs | No
         if name in fields and format != "gif":
             _refuse_together(name, f"output_format '{format}'")
     inputs = 0 if edit is None else len(edit.images)
-    usage = model.usage(prompt, model.image_tokens(width, height, quality), partials=partials, inputs=inputs)
+    usage = model.usage(
+        prompt, model.image_tokens(width, height, quality), partials=partials, inputs=inputs
+    )
     # The prompt and its images are read once, whatever the number of images.
     further = msgspec.structs.replace(usage, text_in=0, image_in=0, text_out=0)
     return Ask(
@@ -207,20 +241,28 @@ def read_ask(job: Job, fields: Fields, model: OpenAIModel, edit: EditInputs | No
         background="opaque" if background == "auto" else background,
         frames=frames if format == "gif" else 1,
         partials=partials,
-        usages=(usage, *(further for _ in range(1, images)))[:images] if job.usd_per_image is None else None,
+        usages=(
+            (usage, *(further for _ in range(1, images)))[:images]
+            if job.usd_per_image is None
+            else None
+        ),
         edit=edit,
     )
 
 
 def read_size(size: str, allowed: tuple[str, ...]) -> tuple[int, int]:
-    """Raises `BadRequestError` unless the size is listed, or, with no list, keeps gpt-image-2's rules."""
+    """Raises `BadRequestError` unless the size is listed, or, with no list,
+    keeps gpt-image-2's rules.
+    """
     read = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", size)
     width, height = (int(read[1]), int(read[2])) if read else (0, 0)
     rule = (
         f"Supported sizes are {', '.join(allowed)}, and auto."
         if allowed
-        else "Both sides must be multiples of 16, the ratio between 1:3 and 3:1, no side longer than 3840, "
-        "and the area between 655360 and 8294400 pixels."
+        else (
+            "Both sides must be multiples of 16, the ratio between 1:3 and 3:1, no side longer than"
+            " 3840, and the area between 655360 and 8294400 pixels."
+        )
     )
     fits = (
         size in allowed
@@ -231,9 +273,13 @@ def read_size(size: str, allowed: tuple[str, ...]) -> tuple[int, int]:
     )
     if not fits:
         message = f"Invalid size '{size}'. {rule}"
-        raise BadRequestError(message, param="size", code="invalid_value", kind="image_generation_user_error")
+        raise BadRequestError(
+            message, param="size", code="invalid_value", kind="image_generation_user_error"
+        )
     return width, height
 
 
 def _refuse_together(name: str, other: str) -> None:
-    raise BadRequestError(f"'{name}' cannot be used with {other}.", param=name, code="unsupported_parameter")
+    raise BadRequestError(
+        f"'{name}' cannot be used with {other}.", param=name, code="unsupported_parameter"
+    )

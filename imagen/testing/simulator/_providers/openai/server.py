@@ -1,6 +1,8 @@
-"""OpenAI's Images API: POST /images/generations and /images/edits, GET /models, as of 2026-11-22.
+"""OpenAI's Images API: POST /images/generations and /images/edits, GET /models,
+as of 2026-11-22.
 
-https://developers.openai.com/api/reference/resources/images; with its Batch API.
+https://developers.openai.com/api/reference/resources/images; with its Batch
+API.
 """
 
 import secrets
@@ -12,7 +14,15 @@ from uuid import uuid4
 import msgspec
 
 from ..._core.edits import draw_edit
-from ..._core.faults import Decline, NotAllowed, Overloaded, QuotaExhausted, RateLimited, Refused, ServerError
+from ..._core.faults import (
+    Decline,
+    NotAllowed,
+    Overloaded,
+    QuotaExhausted,
+    RateLimited,
+    Refused,
+    ServerError,
+)
 from ..._core.fields import BadRequestError, Fields, error_reply
 from ..._core.jobs import Job
 from ..._core.messages import Drawing, Kind, Reply, Submission, encode, json_reply
@@ -20,7 +30,9 @@ from .batches import answer_batch, kind_of
 from .models import MODELS, RETIRED, Dalle3, Usage
 from .requests import Ask, EditInputs, read_ask, read_edit, read_size
 
-_DALLE_FIELDS = frozenset(("prompt", "model", "n", "size", "quality", "response_format", "style", "user"))
+_DALLE_FIELDS = frozenset(
+    ("prompt", "model", "n", "size", "quality", "response_format", "style", "user")
+)
 _CREATED = 1_772_000_000  # of every model in the list
 
 
@@ -28,9 +40,11 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
     """The simulated OpenAI.
 
     Args:
-        retired: models that answer as shut down. `()` brings gpt-image-1 and dall-e-3 back; adding
-            gpt-image-1.5 and its like shows the world after 2026-12-01.
-        batch_executes: how many requests of a batch are executed before its day is over; all by default.
+        retired: models that answer as shut down. `()` brings gpt-image-1 and
+            dall-e-3 back; adding gpt-image-1.5 and its like shows the world
+            after 2026-12-01.
+        batch_executes: how many requests of a batch are executed before its day
+            is over; all by default.
     """
 
     retired: Collection[str] = RETIRED
@@ -52,10 +66,14 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
         kind = self.kind(job.received.method, job.path)
         try:
             if kind_of(job.received.method, job.path) is not None:
-                return answer_batch(job, lambda body: self._execute(job, body), executes=self.batch_executes)
+                return answer_batch(
+                    job, lambda body: self._execute(job, body), executes=self.batch_executes
+                )
             if kind == "create":
                 edits = job.path == "/images/edits"
-                return self._draw(job, *(read_edit(job) if edits else (Fields(job.received.body), None)))
+                return self._draw(
+                    job, *(read_edit(job) if edits else (Fields(job.received.body), None))
+                )
             if kind == "list":
                 return _with_headers(self._list())
             url = f"{job.received.method} {job.received.path}"
@@ -92,18 +110,23 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
         try:
             drawing = self._draw(job, Fields(body), None)
             if drawing.streamed:
-                raise BadRequestError("A batch cannot stream.", param="stream", code="unsupported_parameter")
+                raise BadRequestError(
+                    "A batch cannot stream.", param="stream", code="unsupported_parameter"
+                )
             return drawing
         except BadRequestError as refusal:
             return refusal.reply
 
     def _draw(self, job: Job, fields: Fields, edit: EditInputs | None) -> Drawing:
-        # The published default is dall-e-2: who names no model learns that it does not exist.
+        # The published default is dall-e-2: who names no model learns that it
+        # does not exist.
         name = fields.text("model", "dall-e-2")
         model = None if name in self.retired else MODELS.get(name)
         if model is None:
             message = f"The model '{name}' does not exist."
-            raise BadRequestError(message, param="model", code="invalid_value", kind="image_generation_user_error")
+            raise BadRequestError(
+                message, param="model", code="invalid_value", kind="image_generation_user_error"
+            )
         if isinstance(model, Dalle3):
             return _draw_dalle(job, fields, model)
         ask = read_ask(job, fields, model, edit)
@@ -126,13 +149,17 @@ def _draw_dalle(job: Job, fields: Fields, model: Dalle3) -> Drawing:
     linked = fields.choice("response_format", ("url", "b64_json"), "url") == "url"
     fields.choice("style", ("vivid", "natural"), "vivid")
     fields.text("user")
-    each_usd = model.image_usd(width, height, quality) if job.usd_per_image is None else job.usd_per_image
+    each_usd = (
+        model.image_usd(width, height, quality) if job.usd_per_image is None else job.usd_per_image
+    )
 
     def paint() -> Reply:
         data = []
         for _ in range(images):
             content = job.draw(width, height)
-            where = {"url": job.as_link(content)} if linked else {"b64_json": job.as_base64(content)}
+            where = (
+                {"url": job.as_link(content)} if linked else {"b64_json": job.as_base64(content)}
+            )
             data.append({"revised_prompt": f"A detailed image of {prompt}", **where})
         return _with_headers(json_reply({"created": job.created, "data": data}, chunked=True), job)
 
@@ -142,7 +169,9 @@ def _draw_dalle(job: Job, fields: Fields, model: Dalle3) -> Drawing:
 def _draw(job: Job, ask: Ask) -> str:
     if ask.edit is not None and ask.format in ("png", "jpeg", "webp"):
         images, mask = ask.edit.images, ask.edit.mask
-        return job.as_base64(draw_edit(job, images, ask.width, ask.height, mask=mask, format=ask.format))
+        return job.as_base64(
+            draw_edit(job, images, ask.width, ask.height, mask=mask, format=ask.format)
+        )
     return job.as_base64(job.draw(ask.width, ask.height, format=ask.format, frames=ask.frames))
 
 
@@ -157,15 +186,20 @@ def _look(ask: Ask) -> dict[str, object]:
 
 def _paint(job: Job, ask: Ask) -> Reply:
     payload: dict[str, object] = {"created": job.created, **_look(ask)}
-    payload["data"] = [{"b64_json": _draw(job, ask), "generation_id": _generation_id()} for _ in range(ask.images)]
+    payload["data"] = [
+        {"b64_json": _draw(job, ask), "generation_id": _generation_id()} for _ in range(ask.images)
+    ]
     if ask.usages is not None:
         payload["usage"] = sum(ask.usages, Usage()).as_json()
-    # Recorded answers are chunked: a client cannot know their length beforehand.
+    # Recorded answers are chunked: a client cannot know their length
+    # beforehand.
     return _with_headers(json_reply(payload, chunked=True), job)
 
 
 def _generation_id() -> str:
-    """Undocumented, seen since 2026-09; the recorded one is a UUID without its last group."""
+    """Undocumented, seen since 2026-09; the recorded one is a UUID without its
+    last group.
+    """
     return str(uuid4())[:23]
 
 
@@ -178,13 +212,16 @@ def _paint_stream(job: Job, ask: Ask) -> Reply:
 def _frames(job: Job, ask: Ask) -> Iterator[bytes]:
     """The events, without any [DONE].
 
-    With several images, each has its own partials and its own completed event, whose usage is for that image
-    alone (not known of the real API); the usages add up to the bill.
+    With several images, each has its own partials and its own completed event,
+    whose usage is for that image alone (not known of the real API); the usages
+    add up to the bill.
     """
     sequence, kind = 0, "image_generation" if ask.edit is None else "image_edit"
     for at in range(ask.images):
         for index in range(ask.partials):
-            yield _frame(job, ask, f"{kind}.partial_image", sequence, {"partial_image_index": index})
+            yield _frame(
+                job, ask, f"{kind}.partial_image", sequence, {"partial_image_index": index}
+            )
             sequence += 1
         usage = {} if ask.usages is None else {"usage": ask.usages[at].as_json()}
         yield _frame(job, ask, f"{kind}.completed", sequence, usage)
@@ -231,12 +268,17 @@ def _declined(fault: Decline) -> Reply:
         case RateLimited(wait_seconds=wait, told=told):
             limit = "Rate limit reached for images per minute: Limit 5, Used 5, Requested 1."
             text = f"{limit} Please try again in {_spoken(wait)}." if told == "text" else limit
-            # Retry-After is in whole seconds; rounded up, or a client would come back too early.
+            # Retry-After is in whole seconds; rounded up, or a client would
+            # come back too early.
             headers = (("retry-after", str(-int(-wait // 1))),) if told == "header" else ()
-            return error_reply(text, status=429, code="rate_limit_exceeded", kind="input-images", headers=headers)
+            return error_reply(
+                text, status=429, code="rate_limit_exceeded", kind="input-images", headers=headers
+            )
         case QuotaExhausted():
             text = "You exceeded your current quota, please check your plan and billing details."
-            return error_reply(text, status=429, code="insufficient_quota", kind="insufficient_quota")
+            return error_reply(
+                text, status=429, code="insufficient_quota", kind="insufficient_quota"
+            )
         case Overloaded():
             text = "The server is currently overloaded. Please try again later."
             return error_reply(text, status=503, code="server_is_overloaded", kind="server_error")
@@ -244,10 +286,12 @@ def _declined(fault: Decline) -> Reply:
             text = "Your organization must be verified to use this model."
             return error_reply(text, status=403)
         case Refused():
-            # Shape and words as recorded on 2026-09-20; `moderation_details` is no part of other errors.
+            # Shape and words as recorded on 2026-09-20; `moderation_details` is
+            # no part of other errors.
             text = (
-                "Your request was rejected by the safety system. If you believe this is an error, contact us "
-                f"at help.openai.com and include the request ID req_{secrets.token_hex(16)}."
+                "Your request was rejected by the safety system. If you believe this is an error,"
+                " contact us at help.openai.com and include the request ID"
+                f" req_{secrets.token_hex(16)}."
             )
             error = {
                 "message": text,

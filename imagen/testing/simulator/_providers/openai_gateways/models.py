@@ -1,7 +1,9 @@
-"""What a model behind a gateway takes, and how its images are drawn: each gateway has a table of these.
+"""What a model behind a gateway takes, and how its images are drawn: each
+gateway has a table of these.
 
-A gateway's models differ in everything but the way to them. The tables were written from the gateways' pages, and not from the
-catalog, so that an entry of the catalog that is wrong fails against them.
+A gateway's models differ in everything but the way to them. The tables were
+written from the gateways' pages, and not from the catalog, so that an entry of
+the catalog that is wrong fails against them.
 """
 
 from __future__ import annotations
@@ -22,7 +24,16 @@ if TYPE_CHECKING:
 
 _MEGAPIXEL = 1024 * 1024
 _DEFAULT_SIDE = 1024
-_SIDES = {"0.25": 512, "512": 512, "0.5": 512, "768": 768, "1": 1024, "1.5": 1536, "2": 2048, "4": 4096}
+_SIDES = {
+    "0.25": 512,
+    "512": 512,
+    "0.5": 512,
+    "768": 768,
+    "1": 1024,
+    "1.5": 1536,
+    "2": 2048,
+    "4": 4096,
+}
 PRESETS = {
     "square_hd": (1024, 1024),
     "square": (512, 512),
@@ -51,24 +62,38 @@ class Takes(msgspec.Struct, frozen=True, kw_only=True):
     """One model.
 
     Attributes:
-        required: what must be there, beside `prompt` where that is among `texts`.
-        numbers: fields with the least and the most that they take; those of `whole` are integers.
+        required: what must be there, beside `prompt` where that is among
+            `texts`.
+        numbers: fields with the least and the most that they take; those of
+            `whole` are integers.
         choices: fields for one of some words, or of some numbers.
-        images: fields for one image each; `lists` for several, with the most of them.
+        images: fields for one image each; `lists` for several, with the most of
+            them.
         mask: the field for a mask, and how the area to change looks in it.
-        shape: who says the size: one field, two, a ratio with or without a resolution, or the image that came in.
+        shape: who says the size: one field, two, a ratio with or without a
+            resolution, or the image that came in.
         default_size: where nothing is said.
         count: the field for the number of images.
-        scale: the field for the factor of an enlargement, and the factor where it is not said.
-        strength: the field for how far the image may change, and whether more of it is nearer to the old one.
-        usd: the price by the megapixels of an image (begun ones are whole) and of those that came in.
+        scale: the field for the factor of an enlargement, and the factor where
+            it is not said.
+        strength: the field for how far the image may change, and whether more
+            of it is nearer to the old one.
+        usd: the price by the megapixels of an image (begun ones are whole) and
+            of those that came in.
         single: whether the answer holds one image, and no list.
     """
 
     required: tuple[str, ...] = ("prompt",)
     texts: tuple[str, ...] = ("prompt",)
     numbers: Mapping[str, tuple[float, float]] = {}
-    whole: tuple[str, ...] = ("seed", "num_inference_steps", "steps", "num_images", "num_outputs", "number_of_images")
+    whole: tuple[str, ...] = (
+        "seed",
+        "num_inference_steps",
+        "steps",
+        "num_images",
+        "num_outputs",
+        "number_of_images",
+    )
     flags: tuple[str, ...] = ()
     choices: Mapping[str, tuple[object, ...]] = {}
     images: tuple[str, ...] = ()
@@ -114,11 +139,12 @@ def megapixels(width: int, height: int) -> int:
     return math.ceil(width * height / _MEGAPIXEL)
 
 
-# --- reading --------------------------------------------------------------------------------------------------------
+# --- reading ------------------------------------------------------------------
 
 
 def read_ask(takes: Takes, fields: Mapping[str, object], fetch: Callable[[str], bytes]) -> Ask:
-    """Reads an input as strictly as a strict model does. `fetch` gives what is behind a link or in a data: URL.
+    """Reads an input as strictly as a strict model does. `fetch` gives what is
+    behind a link or in a data: URL.
 
     Raises:
         WrongInputError: a field is missing, unknown, or holds what it must not.
@@ -130,7 +156,9 @@ def read_ask(takes: Takes, fields: Mapping[str, object], fetch: Callable[[str], 
     for name, value in fields.items():
         _check_field(takes, name, value)
     named = [name for name in takes.images if name in fields]
-    listed = [(name, place) for name in takes.lists for place, _ in enumerate(_list(fields.get(name)))]
+    listed = [
+        (name, place) for name in takes.lists for place, _ in enumerate(_list(fields.get(name)))
+    ]
     inputs = [_read_image(name, fields[name], fetch) for name in named]
     inputs += [_read_image(name, _list(fields[name])[place], fetch) for name, place in listed]
     mask = None
@@ -166,12 +194,18 @@ def _check_field(takes: Takes, name: str, value: object) -> None:
             raise WrongInputError(name, "Input should be a valid number", "int_type")
         assert isinstance(value, (int, float))
         if value < low:
-            raise WrongInputError(name, f"Input should be greater than or equal to {low:g}", "greater_than_equal")
+            raise WrongInputError(
+                name, f"Input should be greater than or equal to {low:g}", "greater_than_equal"
+            )
         if value > high:
-            raise WrongInputError(name, f"Input should be less than or equal to {high:g}", "less_than_equal")
+            raise WrongInputError(
+                name, f"Input should be less than or equal to {high:g}", "less_than_equal"
+            )
     elif name in takes.choices:
         # 1 and True are the same to Python, and not to JSON.
-        if not any(value == choice and type(value) is type(choice) for choice in takes.choices[name]):
+        if not any(
+            value == choice and type(value) is type(choice) for choice in takes.choices[name]
+        ):
             raise WrongInputError(name, f"Input should be one of {takes.choices[name]}", "one_of")
     elif name in takes.flags:
         if not isinstance(value, bool):
@@ -181,7 +215,11 @@ def _check_field(takes: Takes, name: str, value: object) -> None:
             raise WrongInputError(name, "Input should be a valid list", "list_type")
         if not 1 <= len(value) <= takes.lists[name]:
             raise WrongInputError(name, f"At most {takes.lists[name]} items", "sequence_too_long")
-    elif name in takes.texts or name in takes.images or (takes.mask is not None and name == takes.mask[0]):
+    elif (
+        name in takes.texts
+        or name in takes.images
+        or (takes.mask is not None and name == takes.mask[0])
+    ):
         if not isinstance(value, str):
             raise WrongInputError(name, "Input should be a valid string", "string_type")
     elif name != "image_size" or takes.shape != "size":
@@ -194,7 +232,9 @@ def _read_image(name: str, url: object, fetch: Callable[[str], bytes]) -> bytes:
         data = fetch(url)
         open_image(data)
     except ImageError as error:
-        raise WrongInputError(name, f"The image could not be loaded: {error}", "image_load_error") from None
+        raise WrongInputError(
+            name, f"The image could not be loaded: {error}", "image_load_error"
+        ) from None
     return data
 
 
@@ -208,14 +248,20 @@ def _read_size(takes: Takes, fields: Mapping[str, object], inputs: list[bytes]) 
         return round(first[0] * factor), round(first[1] * factor)
     if takes.shape == "sides":
         sides = tuple(fields.get(name) for name in ("width", "height"))
-        if all(isinstance(side, int) for side in sides) and fields.get("aspect_ratio", "custom") == "custom":
+        if (
+            all(isinstance(side, int) for side in sides)
+            and fields.get("aspect_ratio", "custom") == "custom"
+        ):
             width, height = sides
             assert isinstance(width, int)
             assert isinstance(height, int)
             return width, height
     if takes.shape == "size" and "image_size" in fields:
         return _read_image_size(fields["image_size"])
-    if "aspect_ratio" in takes.choices and fields.get("aspect_ratio", "1:1") not in ("auto", "match_input_image"):
+    if "aspect_ratio" in takes.choices and fields.get("aspect_ratio", "1:1") not in (
+        "auto",
+        "match_input_image",
+    ):
         return _read_ratio(takes, fields)
     return first or takes.default_size
 
@@ -225,10 +271,17 @@ def _read_image_size(size: object) -> tuple[int, int]:
         return PRESETS[size]
     if isinstance(size, dict) and size.keys() == {"width", "height"}:
         width, height = size["width"], size["height"]
-        if type(width) is int and type(height) is int and 0 < width <= 14142 and 0 < height <= 14142:
+        if (
+            type(width) is int
+            and type(height) is int
+            and 0 < width <= 14142
+            and 0 < height <= 14142
+        ):
             return width, height
     raise WrongInputError(
-        "image_size", f"Input should be one of {', '.join(PRESETS)}, or a width and a height", "one_of"
+        "image_size",
+        f"Input should be one of {', '.join(PRESETS)}, or a width and a height",
+        "one_of",
     )
 
 
@@ -239,7 +292,7 @@ def _read_ratio(takes: Takes, fields: Mapping[str, object]) -> tuple[int, int]:
     return round((side * side * across / down) ** 0.5), round((side * side * down / across) ** 0.5)
 
 
-# --- drawing --------------------------------------------------------------------------------------------------------
+# --- drawing ------------------------------------------------------------------
 
 
 def paint(job: Job, ask: Ask) -> list[bytes]:
@@ -264,7 +317,9 @@ def _paint_one(job: Job, ask: Ask) -> bytes:
     if ask.mask is not None:
         return draw_edit(job, images, ask.width, ask.height, mask=_white(ask), format=ask.format)
     content = job.draw(ask.width, ask.height)
-    return content if job.spoiled else _save(_work_on(ask, images[0], open_image(content)), ask.format)
+    return (
+        content if job.spoiled else _save(_work_on(ask, images[0], open_image(content)), ask.format)
+    )
 
 
 def _work_on(ask: Ask, image: Image.Image, drawn: Image.Image) -> Image.Image:
@@ -300,5 +355,7 @@ def _white(ask: Ask) -> Image.Image:
 def _save(canvas: Image.Image, format: str) -> bytes:
     file = io.BytesIO()
     # Without loss where the format can, so that colours can be compared.
-    canvas.save(file, format.upper(), **({"quality": 95} if format == "jpeg" else {"lossless": True}))
+    canvas.save(
+        file, format.upper(), **({"quality": 95} if format == "jpeg" else {"lossless": True})
+    )
     return file.getvalue()

@@ -1,4 +1,5 @@
-"""xAI, OpenRouter and Together, which imitate OpenAI's Images API each in a way of its own, as of August 2026.
+"""xAI, OpenRouter and Together, which imitate OpenAI's Images API each in a way
+of its own, as of August 2026.
 
 From their published OpenAPI documents, and recorded exchanges of the first two.
 """
@@ -12,7 +13,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..._core.edits import ImageError, draw_edit, open_image, read_data_url
-from ..._core.faults import Decline, NotAllowed, Overloaded, QuotaExhausted, RateLimited, Refused, ServerError, Withheld
+from ..._core.faults import (
+    Decline,
+    NotAllowed,
+    Overloaded,
+    QuotaExhausted,
+    RateLimited,
+    Refused,
+    ServerError,
+    Withheld,
+)
 from ..._core.fields import BadRequestError, Fields
 from ..._core.jobs import Job
 from ..._core.messages import Drawing, Kind, Reply, json_reply
@@ -42,7 +52,9 @@ _SIDES = {"1K": 1024, "2K": 2048, "4K": 4096}
 
 
 class GatewayModel(msgspec.Struct, frozen=True, kw_only=True):
-    """One model, its price for an image in US dollars, and how many images it takes to look at."""
+    """One model, its price for an image in US dollars, and how many images it
+    takes to look at.
+    """
 
     id: str
     usd: Decimal
@@ -64,12 +76,19 @@ def _read_model(fields: Fields, models: Collection[GatewayModel], status: int) -
     name = fields.text("model", required=True)
     model = next((model for model in models if model.id == name), None)
     if model is None:
-        raise BadRequestError(f"The model {name} does not exist.", param="model", code="model_not_found", status=status)
+        raise BadRequestError(
+            f"The model {name} does not exist.",
+            param="model",
+            code="model_not_found",
+            status=status,
+        )
     return model
 
 
 def _shape(ratio: str, side: int) -> tuple[int, int]:
-    """Sides in that ratio with the area of a square of that side, as multiples of 16."""
+    """Sides in that ratio with the area of a square of that side, as multiples
+    of 16.
+    """
     if ratio in ("auto", ""):
         return side, side
     wide, _, high = ratio.partition(":")
@@ -79,11 +98,15 @@ def _shape(ratio: str, side: int) -> tuple[int, int]:
 
 def _opened(urls: list[object], most: int, param: str) -> list[Image.Image]:
     if len(urls) > most:
-        raise BadRequestError(f"At most {most} images are taken.", param=param, code="invalid_value")
+        raise BadRequestError(
+            f"At most {most} images are taken.", param=param, code="invalid_value"
+        )
     try:
         return [open_image(read_data_url(url if isinstance(url, str) else "")) for url in urls]
     except ImageError as error:
-        raise BadRequestError(f"Invalid image: {error}", param=param, code="invalid_image") from error
+        raise BadRequestError(
+            f"Invalid image: {error}", param=param, code="invalid_image"
+        ) from error
 
 
 def _draw(job: Job, ask: _Ask) -> bytes:
@@ -94,7 +117,12 @@ def _draw(job: Job, ask: _Ask) -> bytes:
 
 def _drawing(job: Job, ask: _Ask, paint: Callable[[], dict[str, object]]) -> Drawing:
     each = ask.model.usd if job.usd_per_image is None else job.usd_per_image
-    return Drawing(model=ask.model.id, images=ask.images, usd=ask.images * each, paint=lambda: json_reply(paint()))
+    return Drawing(
+        model=ask.model.id,
+        images=ask.images,
+        usd=ask.images * each,
+        paint=lambda: json_reply(paint()),
+    )
 
 
 class _Gateway(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,13 +158,17 @@ class _Gateway(msgspec.Struct, frozen=True, kw_only=True):
         match fault:
             case RateLimited(wait_seconds=wait, told=told):
                 text = (
-                    f"Rate limit exceeded. Please try again in {wait:g}s." if told == "text" else "Rate limit exceeded."
+                    f"Rate limit exceeded. Please try again in {wait:g}s."
+                    if told == "text"
+                    else "Rate limit exceeded."
                 )
                 reply = self._refuse(text, status=429)
                 headers = (("retry-after", f"{wait:.0f}"),) if told == "header" else ()
                 return msgspec.structs.replace(reply, headers=reply.headers + headers)
             case QuotaExhausted():
-                return self._refuse("Insufficient credits. Add more on the billing page.", status=402)
+                return self._refuse(
+                    "Insufficient credits. Add more on the billing page.", status=402
+                )
             case Overloaded():
                 return self._refuse("The service is overloaded.", status=503)
             case NotAllowed():
@@ -192,13 +224,25 @@ class Xai(_Gateway, frozen=True, kw_only=True):
         if job.path == "/images/edits":
             known |= {"image", "images"}
             listed = fields.get("images")
-            sources = [fields.get("image")] if "image" in fields else listed if isinstance(listed, list) else []
+            sources = (
+                [fields.get("image")]
+                if "image" in fields
+                else listed
+                if isinstance(listed, list)
+                else []
+            )
             if not sources:
                 raise BadRequestError("Missing image.", param="image", code=None)
-            typed = [source for source in sources if isinstance(source, dict) and source.get("type") == "image_url"]
+            typed = [
+                source
+                for source in sources
+                if isinstance(source, dict) and source.get("type") == "image_url"
+            ]
             inputs = _opened([source.get("url") for source in typed], model.most_images, "images")
             if len(typed) < len(sources):
-                raise BadRequestError("Each image needs a type and a url.", param="images", code=None)
+                raise BadRequestError(
+                    "Each image needs a type and a url.", param="images", code=None
+                )
         for name in fields.names():
             if name not in known:
                 # As recorded for `size`.
@@ -209,7 +253,9 @@ class Xai(_Gateway, frozen=True, kw_only=True):
         width, height = _shape(fields.choice("aspect_ratio", _XAI_RATIOS, "1:1"), side)
         linked = fields.choice("response_format", ("url", "b64_json"), "url") == "url"
         ask = _Ask(model=model, images=images, width=width, height=height, inputs=inputs)
-        ticks = int(images * (model.usd if job.usd_per_image is None else job.usd_per_image) * _TICKS)
+        ticks = int(
+            images * (model.usd if job.usd_per_image is None else job.usd_per_image) * _TICKS
+        )
 
         def paint() -> dict[str, object]:
             data: list[dict[str, object]] = []
@@ -218,7 +264,11 @@ class Xai(_Gateway, frozen=True, kw_only=True):
                     data.append({"url": "", "respect_moderation": False})
                     continue
                 content = _draw(job, ask)
-                where = {"url": job.as_link(content, format="jpeg")} if linked else {"b64_json": job.as_base64(content)}
+                where = (
+                    {"url": job.as_link(content, format="jpeg")}
+                    if linked
+                    else {"b64_json": job.as_base64(content)}
+                )
                 data.append({**where, "mime_type": "image/jpeg"})
             return {"data": data, "usage": {"cost_in_usd_ticks": ticks}}
 
@@ -229,12 +279,16 @@ class Xai(_Gateway, frozen=True, kw_only=True):
 
 
 class OpenRouter(_Gateway, frozen=True, kw_only=True):
-    """OpenRouter: everything goes to one path, and each reply says its cost in dollars."""
+    """OpenRouter: everything goes to one path, and each reply says its cost in
+    dollars.
+    """
 
     name: str = "openrouter"
     base_path: str = "/api/v1"
     models: tuple[GatewayModel, ...] = (
-        GatewayModel(id="google/gemini-3.1-flash-lite-image", usd=Decimal("0.03422675"), most_images=3),
+        GatewayModel(
+            id="google/gemini-3.1-flash-lite-image", usd=Decimal("0.03422675"), most_images=3
+        ),
         GatewayModel(id="black-forest-labs/flux.2-pro", usd=Decimal("0.03"), most_images=3),
     )
 
@@ -245,10 +299,15 @@ class OpenRouter(_Gateway, frozen=True, kw_only=True):
         return "/images/models"
 
     def _listed(self) -> object:
-        return {"data": [{"id": model.id, "name": model.id.partition("/")[2]} for model in self.models]}
+        return {
+            "data": [{"id": model.id, "name": model.id.partition("/")[2]} for model in self.models]
+        }
 
     def _create(self, job: Job, fields: Fields) -> Drawing:
-        known = "model prompt n aspect_ratio resolution size quality background output_format output_compression seed"
+        known = (
+            "model prompt n aspect_ratio resolution size quality background output_format"
+            " output_compression seed"
+        )
         fields.refuse_unknown({*known.split(), "input_references", "stream", "provider"})
         model = _read_model(fields, self.models, 404)
         fields.prompt()
@@ -257,18 +316,33 @@ class OpenRouter(_Gateway, frozen=True, kw_only=True):
         width, height = _shape(fields.choice("aspect_ratio", _RATIOS, "1:1"), side)
         sources = fields.get("input_references") or []
         if not isinstance(sources, list) or not all(isinstance(source, dict) for source in sources):
-            raise BadRequestError("input_references must be a list of objects.", param="input_references", code=None)
+            raise BadRequestError(
+                "input_references must be a list of objects.", param="input_references", code=None
+            )
         urls: list[object] = []
         for source in sources:
             inner = source.get("image_url")
-            urls.append(inner.get("url") if source.get("type") == "image_url" and isinstance(inner, dict) else None)
+            urls.append(
+                inner.get("url")
+                if source.get("type") == "image_url" and isinstance(inner, dict)
+                else None
+            )
         inputs = _opened(urls, model.most_images, "input_references")
         ask = _Ask(model=model, images=images, width=width, height=height, inputs=inputs)
         usd = images * (model.usd if job.usd_per_image is None else job.usd_per_image)
 
         def paint() -> dict[str, object]:
-            data = [{"b64_json": job.as_base64(_draw(job, ask)), "media_type": "image/jpeg"} for _ in range(images)]
-            usage = {"prompt_tokens": 5, "completion_tokens": 1537, "total_tokens": 1542, "cost": usd, "is_byok": False}
+            data = [
+                {"b64_json": job.as_base64(_draw(job, ask)), "media_type": "image/jpeg"}
+                for _ in range(images)
+            ]
+            usage = {
+                "prompt_tokens": 5,
+                "completion_tokens": 1537,
+                "total_tokens": 1542,
+                "cost": usd,
+                "is_byok": False,
+            }
             return {"created": 0, "data": data, "usage": usage}
 
         return _drawing(job, ask, paint)
@@ -283,7 +357,9 @@ class OpenRouter(_Gateway, frozen=True, kw_only=True):
 
 
 class Together(_Gateway, frozen=True, kw_only=True):
-    """Together: sizes as width and height, and images to work on by the path of generations."""
+    """Together: sizes as width and height, and images to work on by the path of
+    generations.
+    """
 
     name: str = "together"
     models: tuple[GatewayModel, ...] = (
@@ -296,16 +372,30 @@ class Together(_Gateway, frozen=True, kw_only=True):
         return ("/images/generations",)
 
     def _listed(self) -> object:
-        chat: dict[str, object] = {"id": "moonshotai/Kimi-K2", "type": "chat", "display_name": "Kimi K2"}
+        chat: dict[str, object] = {
+            "id": "moonshotai/Kimi-K2",
+            "type": "chat",
+            "display_name": "Kimi K2",
+        }
         images = [
-            {"id": model.id, "type": "image", "display_name": model.id.partition("/")[2]} for model in self.models
+            {"id": model.id, "type": "image", "display_name": model.id.partition("/")[2]}
+            for model in self.models
         ]
         return [chat, *images]
 
     def _create(self, job: Job, fields: Fields) -> Drawing:
-        known = "model prompt n width height steps seed negative_prompt guidance_scale image_url reference_images"
+        known = (
+            "model prompt n width height steps seed negative_prompt guidance_scale image_url"
+            " reference_images"
+        )
         fields.refuse_unknown(
-            {*known.split(), "image_loras", "output_format", "response_format", "disable_safety_checker"}
+            {
+                *known.split(),
+                "image_loras",
+                "output_format",
+                "response_format",
+                "disable_safety_checker",
+            }
         )
         model = _read_model(fields, self.models, 404)
         fields.prompt()
@@ -322,16 +412,27 @@ class Together(_Gateway, frozen=True, kw_only=True):
             *(listed if isinstance(listed, list) else []),
         ]
         inputs = _opened(urls, model.most_images, "image_url")
-        ask = _Ask(model=model, images=images, width=width, height=height, inputs=inputs, format=format)
+        ask = _Ask(
+            model=model, images=images, width=width, height=height, inputs=inputs, format=format
+        )
         megapixels = -(-width * height // (1024 * 1024)) if "schnell" in model.id else 1
 
         def paint() -> dict[str, object]:
             data: list[dict[str, object]] = []
             for index in range(images):
                 content = _draw(job, ask)
-                where = {"url": job.as_link(content, format=format)} if linked else {"b64_json": job.as_base64(content)}
+                where = (
+                    {"url": job.as_link(content, format=format)}
+                    if linked
+                    else {"b64_json": job.as_base64(content)}
+                )
                 data.append({"index": index, **where, "type": "url" if linked else "b64_json"})
-            return {"id": f"o{job.received.number}", "model": model.id, "object": "list", "data": data}
+            return {
+                "id": f"o{job.received.number}",
+                "model": model.id,
+                "object": "list",
+                "data": data,
+            }
 
         drawing = _drawing(job, ask, paint)
         return msgspec.structs.replace(drawing, usd=drawing.usd * megapixels)

@@ -1,4 +1,6 @@
-"""What some models at Replicate take and cost, as of 2026 (replicate.com/<owner>/<name>/api)."""
+"""What some models at Replicate take and cost, as of 2026
+(replicate.com/<owner>/<name>/api).
+"""
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -9,14 +11,28 @@ from ..openai_gateways.models import Takes
 
 _RATIOS = ("1:1", "16:9", "21:9", "3:2", "2:3", "4:5", "5:4", "3:4", "4:3", "9:16", "9:21")
 _PLAIN_RATIOS = ("1:1", "16:9", "3:2", "2:3", "4:5", "5:4", "9:16", "3:4", "4:3")
-_BANANA_RATIOS = ("match_input_image", "1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9")
+_BANANA_RATIOS = (
+    "match_input_image",
+    "1:1",
+    "2:3",
+    "3:2",
+    "3:4",
+    "4:3",
+    "4:5",
+    "5:4",
+    "9:16",
+    "16:9",
+    "21:9",
+)
 _SEED = {"seed": (0.0, float(2**63))}
 _THREE = {"output_format": ("webp", "jpg", "png")}
 _TWO = {"output_format": ("jpg", "png")}
 _QUALITY = {"output_quality": (0.0, 100.0)}
 
 SECOND_USD = Decimal("0.000975")
-"""What a second of an L40S costs (replicate.com/pricing); models without a price per image are billed by it."""
+"""What a second of an L40S costs (replicate.com/pricing); models without a
+price per image are billed by it.
+"""
 
 
 def _flat(usd: str) -> Callable[[int, int], Decimal]:
@@ -101,7 +117,12 @@ MODELS: Mapping[str, Takes] = {
     "black-forest-labs/flux-schnell": _SCHNELL,
     "black-forest-labs/flux-dev": msgspec.structs.replace(
         _SCHNELL,
-        numbers={**_SCHNELL.numbers, "num_inference_steps": (1, 50), "guidance": (0, 10), "prompt_strength": (0, 1)},
+        numbers={
+            **_SCHNELL.numbers,
+            "num_inference_steps": (1, 50),
+            "guidance": (0, 10),
+            "prompt_strength": (0, 1),
+        },
         images=("image",),
         strength=("prompt_strength", False),
         usd=_flat("0.025"),
@@ -177,7 +198,10 @@ MODELS: Mapping[str, Takes] = {
     "stability-ai/sdxl": _SDXL,
     "stability-ai/stable-diffusion-3.5-large": Takes(
         numbers={**_SEED, **_QUALITY, "cfg": (1, 10), "prompt_strength": (0, 1)},
-        choices={**_THREE, "aspect_ratio": ("1:1", "16:9", "21:9", "3:2", "2:3", "4:5", "5:4", "9:16", "9:21")},
+        choices={
+            **_THREE,
+            "aspect_ratio": ("1:1", "16:9", "21:9", "3:2", "2:3", "4:5", "5:4", "9:16", "9:21"),
+        },
         images=("image",),
         shape="ratio",
         default_format="webp",
@@ -214,7 +238,13 @@ MODELS: Mapping[str, Takes] = {
         choices={
             **_TWO,
             "upscale_factor": ("None", "2x", "4x", "6x"),
-            "enhance_model": ("Standard V2", "Low Resolution V2", "CGI", "High Fidelity V2", "Text Refine"),
+            "enhance_model": (
+                "Standard V2",
+                "Low Resolution V2",
+                "CGI",
+                "High Fidelity V2",
+                "Text Refine",
+            ),
         },
         images=("image",),
         default_format="jpg",

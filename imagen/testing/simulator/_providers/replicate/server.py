@@ -1,6 +1,7 @@
 """Replicate's API: predictions, files and the account, as of 2026-11-22.
 
-https://replicate.com/docs; recorded answers of 2023 and 2024 gave the form of predictions and problems.
+https://replicate.com/docs; recorded answers of 2023 and 2024 gave the form of
+predictions and problems.
 """
 
 from collections.abc import Mapping
@@ -48,10 +49,12 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
     """The simulated gateway.
 
     Args:
-        starting_share: of the latency, which a prediction waits for its machine.
+        starting_share: of the latency, which a prediction waits for its
+            machine.
         origin: of the addresses in its answers, where that is not its own.
         removes_data: whether a prediction that has ended is asked for too late.
-        signs_with: what callbacks are signed with; it is told with "whsec_" before its base64.
+        signs_with: what callbacks are signed with; it is told with "whsec_"
+            before its base64.
     """
 
     starting_share: float = 0.3
@@ -79,11 +82,17 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
             case ("poll" | "cancel") as kind, path:
                 id, _, action = path.removeprefix("/predictions/").partition("/")
                 remote = job.remote.find(id)
-                if remote is None or not isinstance(remote.result, _Work) or action not in ("", "cancel"):
+                if (
+                    remote is None
+                    or not isinstance(remote.result, _Work)
+                    or action not in ("", "cancel")
+                ):
                     return _problem(404, "Not found", "The requested resource could not be found.")
                 return self._cancel(job, remote) if kind == "cancel" else self._poll(job, remote)
             case _, "/webhooks/default/secret":
-                return json_reply({"key": f"whsec_{pybase64.b64encode_as_string(self.signs_with.encode())}"})
+                return json_reply(
+                    {"key": f"whsec_{pybase64.b64encode_as_string(self.signs_with.encode())}"}
+                )
             case _, "/account":
                 return json_reply({"type": "user", "username": "somebody", "name": "Somebody"})
         return _problem(404, "Not found", "The requested resource could not be found.")
@@ -98,7 +107,8 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
                 return _problem(429, "Too many requests", text, headers=headers)
             case QuotaExhausted():
                 text = (
-                    "You have insufficient credit to run this model. Go to replicate.com/account/billing to buy some."
+                    "You have insufficient credit to run this model. Go to"
+                    " replicate.com/account/billing to buy some."
                 )
                 return _problem(402, "Insufficient credit", text)
             case Overloaded():
@@ -106,13 +116,14 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
             case NotAllowed():
                 return _problem(403, "Forbidden", "You do not have access to this model.")
             case Refused():
-                # The prompt is looked at by the model; nothing refuses it at the door but a wrong field.
+                # The prompt is looked at by the model; nothing refuses it at
+                # the door but a wrong field.
                 return _invalid("prompt", "The prompt was flagged by moderation.")
             case _:
                 assert isinstance(fault, ServerError), fault
                 return _problem(500, "Internal server error", "Something went wrong.")
 
-    # --- the life of a prediction -----------------------------------------------------------------------------------
+    # --- the life of a prediction ---------------------------------------------
 
     def _create(self, job: Job) -> Submission | Reply:
         try:
@@ -120,15 +131,28 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
         except (msgspec.DecodeError, UnicodeDecodeError):
             return _problem(400, "Bad request", "The body is no JSON object.")
         version, fields = body.get("version"), body.get("input")
-        if unknown := body.keys() - {"version", "input", "webhook", "webhook_events_filter", "stream"}:
-            return _problem(422, "Input validation failed", f"Additional property {min(unknown)} is not allowed")
+        if unknown := body.keys() - {
+            "version",
+            "input",
+            "webhook",
+            "webhook_events_filter",
+            "stream",
+        }:
+            return _problem(
+                422, "Input validation failed", f"Additional property {min(unknown)} is not allowed"
+            )
         if "webhook" in body and not is_callback_url(body["webhook"]):
             return _invalid("webhook", "Must be a valid HTTPS URL")
         events = body.get("webhook_events_filter", [])
         if not isinstance(events, list) or any(event not in _EVENTS for event in events):
-            return _invalid("webhook_events_filter", "Must be a list of start, output, logs and completed")
+            return _invalid(
+                "webhook_events_filter", "Must be a list of start, output, logs and completed"
+            )
         if not isinstance(version, str) or version.partition(":")[0] not in MODELS:
-            text = "The specified version does not exist (or perhaps you don't have permission to use it?)"
+            text = (
+                "The specified version does not exist (or perhaps you don't have permission to use"
+                " it?)"
+            )
             return _problem(422, "Invalid version or not permitted", text)
         if not isinstance(fields, dict):
             return _invalid("input", "Invalid type. Expected: object")
@@ -137,7 +161,9 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
             ask = read_ask(MODELS[model], fields, lambda url: self._fetch(job, url))
         except WrongInputError as wrong:
             return _invalid(wrong.field, wrong.message)
-        work = _Work(model, ask, {name: value for name, value in fields.items() if name == "prompt"})
+        work = _Work(
+            model, ask, {name: value for name, value in fields.items() if name == "prompt"}
+        )
 
         def make() -> object:
             work.images = paint(job, ask)
@@ -146,7 +172,11 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
         remote = job.remote.submit(job, make)
         # It is asked for before it is painted.
         remote.result = work
-        usd = ask.usd if model not in BY_THE_SECOND else SECOND_USD * Decimal(str(BY_THE_SECOND[model]))
+        usd = (
+            ask.usd
+            if model not in BY_THE_SECOND
+            else SECOND_USD * Decimal(str(BY_THE_SECOND[model]))
+        )
         if job.usd_per_image is not None:
             usd = job.usd_per_image * ask.count
         reply = json_reply(self._prediction(job, remote, "starting"), status=201, headers=_LIMITS)
@@ -171,8 +201,13 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
         if job.now < self._runs_at(remote):
             return json_reply(self._prediction(job, remote, "starting"), headers=_LIMITS)
         if job.now < remote.ready_at:
-            logs = f"Using seed: 1\n  0%|          | 0/50\r {remote.progress(job.now):4.0%}|████      | 3/50"
-            return json_reply(self._prediction(job, remote, "processing", logs=logs), headers=_LIMITS)
+            logs = (
+                f"Using seed: 1\n  0%|          | 0/50\r {remote.progress(job.now):4.0%}|████     "
+                " | 3/50"
+            )
+            return json_reply(
+                self._prediction(job, remote, "processing", logs=logs), headers=_LIMITS
+            )
         metrics = {"predict_time": BY_THE_SECOND.get(work.model, 1.2), "total_time": 20.0}
         if isinstance(remote.fault, JobFails | Withheld):
             text = remote.fault.text if isinstance(remote.fault, JobFails) else _FLAGGED
@@ -188,7 +223,9 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
         links = [job.as_link(content, format=work.ask.format) for content in work.images]
         job.collected(remote)
         output: object = links[0] if work.ask.takes.single else links
-        payload = self._prediction(job, remote, "succeeded", output=output, metrics=metrics, logs="100%|##########|")
+        payload = self._prediction(
+            job, remote, "succeeded", output=output, metrics=metrics, logs="100%|##########|"
+        )
         return json_reply(payload, headers=_LIMITS)
 
     def _cancel(self, job: Job, remote: RemoteJob) -> Reply:
@@ -197,7 +234,9 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
         word = "canceled" if remote.cancelled else "succeeded"
         return json_reply(self._prediction(job, remote, word), headers=_LIMITS)
 
-    def _prediction(self, job: Job, remote: RemoteJob, status: str, **more: object) -> dict[str, object]:
+    def _prediction(
+        self, job: Job, remote: RemoteJob, status: str, **more: object
+    ) -> dict[str, object]:
         work = remote.result
         assert isinstance(work, _Work)
         url = f"{self._origin(job)}/predictions/{remote.id}"
@@ -212,14 +251,18 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
             "logs": "",
             "data_removed": False,
             "created_at": "2026-11-22T10:00:00Z",
-            "urls": {"get": url, "cancel": f"{url}/cancel", "web": f"https://replicate.com/p/{remote.id}"},
+            "urls": {
+                "get": url,
+                "cancel": f"{url}/cancel",
+                "web": f"https://replicate.com/p/{remote.id}",
+            },
             **more,
         }
 
     def _origin(self, job: Job) -> str:
         return self.origin or f"{job.origin}/{self.name}{self.base_path}"
 
-    # --- files ------------------------------------------------------------------------------------------------------
+    # --- files ----------------------------------------------------------------
 
     def _keep_file(self, job: Job) -> Reply:
         try:
@@ -257,12 +300,20 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
 def sign_callback(job_id: str, secret: str, *, now: int, status: str = "succeeded") -> Signed:
     """What is sent to the `webhook` of a prediction when it has ended."""
     body = encode({"id": job_id, "status": status, "output": None})
-    signature = pybase64.b64encode_as_string(keyed_hash(secret, f"msg-{job_id}.{now}.".encode() + body))
-    headers = {"webhook-id": f"msg-{job_id}", "webhook-timestamp": str(now), "webhook-signature": f"v1,{signature}"}
+    signature = pybase64.b64encode_as_string(
+        keyed_hash(secret, f"msg-{job_id}.{now}.".encode() + body)
+    )
+    headers = {
+        "webhook-id": f"msg-{job_id}",
+        "webhook-timestamp": str(now),
+        "webhook-signature": f"v1,{signature}",
+    }
     return headers, body
 
 
-def _problem(status: int, title: str, detail: str, *, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
+def _problem(
+    status: int, title: str, detail: str, *, headers: tuple[tuple[str, str], ...] = ()
+) -> Reply:
     payload = {"title": title, "detail": detail, "status": status}
     return json_reply(payload, status=status, headers=(*headers, *_LIMITS))
 

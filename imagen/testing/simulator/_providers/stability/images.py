@@ -1,4 +1,6 @@
-"""What Stability AI's endpoints do to images, simply but really, so that sizes, masks and the order of inputs can be seen."""
+"""What Stability AI's endpoints do to images, simply but really, so that sizes,
+masks and the order of inputs can be seen.
+"""
 
 import io
 import math
@@ -25,7 +27,9 @@ def generated(job: Job, ratio: str, megapixels: float) -> bytes:
 
 
 def blended(job: Job, source: bytes, share: float, *, keep_size: bool = False) -> bytes:
-    """The source, with so large a share of something new; of about one megapixel where it need not keep its size."""
+    """The source, with so large a share of something new; of about one
+    megapixel where it need not keep its size.
+    """
     image = _open(source).convert("RGB")
     if not keep_size:
         image = image.resize(fitted(image.width / image.height, _MEGAPIXEL))
@@ -33,17 +37,25 @@ def blended(job: Job, source: bytes, share: float, *, keep_size: bool = False) -
 
 
 def repainted(job: Job, source: bytes, mask: bytes | None) -> bytes:
-    """The source, new where the mask is white, or where it is transparent itself."""
+    """The source, new where the mask is white, or where it is transparent
+    itself.
+    """
     from PIL import Image, ImageOps
 
     image = _open(source)
-    area = ImageOps.invert(image.convert("RGBA").getchannel("A")) if mask is None else _open(mask).convert("L")
+    area = (
+        ImageOps.invert(image.convert("RGBA").getchannel("A"))
+        if mask is None
+        else _open(mask).convert("L")
+    )
     area = area.resize(image.size)
     return _over(job, image.size, lambda new: Image.composite(new, image.convert("RGB"), area))
 
 
 def recentred(job: Job, source: bytes) -> bytes:
-    """The source with its middle changed: what was searched for is taken to be there."""
+    """The source with its middle changed: what was searched for is taken to be
+    there.
+    """
     image = _open(source).convert("RGB")
     width, height = image.size
 
@@ -104,7 +116,9 @@ def enlarged_to(source: bytes, pixels: float) -> bytes:
 
 
 def styled(job: Job, source: bytes | None, style: bytes, share: float, ratio: str = "1:1") -> bytes:
-    """The source, or something new, with so large a share of the style's colour."""
+    """The source, or something new, with so large a share of the style's
+    colour.
+    """
     base = generated(job, ratio, 1.0) if source is None else source
     if base.startswith(b"<"):
         return base

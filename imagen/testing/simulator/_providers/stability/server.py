@@ -1,4 +1,5 @@
-"""Stability AI's v2beta: POST stable-image/*, GET results/{id}, as of 2026-11-22.
+"""Stability AI's v2beta: POST stable-image/*, GET results/{id}, as of
+2026-11-22.
 
 https://platform.stability.ai/docs/api-reference
 """
@@ -65,7 +66,9 @@ Paint = Callable[[Job, Fields, Files], bytes]
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """What one path takes and does. `numbers` are names with their lowest and highest value."""
+    """What one path takes and does. `numbers` are names with their lowest and
+    highest value.
+    """
 
     credits: Decimal
     paint: Paint
@@ -117,7 +120,11 @@ ENDPOINTS: Mapping[str, Endpoint] = {
         files=("image",),
     ),
     "generate/core": Endpoint(
-        credits=Decimal(3), paint=partial(_generate, 1.5), texts=_PROMPTS, required=("prompt",), choices=_SHAPE
+        credits=Decimal(3),
+        paint=partial(_generate, 1.5),
+        texts=_PROMPTS,
+        required=("prompt",),
+        choices=_SHAPE,
     ),
     "generate/sd3": Endpoint(
         credits=Decimal("6.5"),
@@ -125,7 +132,11 @@ ENDPOINTS: Mapping[str, Endpoint] = {
         texts=_PROMPTS,
         required=("prompt",),
         numbers=(_SEED, ("cfg_scale", 1, 10), ("strength", 0, 1)),
-        choices={**_SHAPE, "model": tuple(_SD3_CREDITS), "mode": ("text-to-image", "image-to-image")},
+        choices={
+            **_SHAPE,
+            "model": tuple(_SD3_CREDITS),
+            "mode": ("text-to-image", "image-to-image"),
+        },
         files=("image",),
     ),
     "edit/erase": Endpoint(
@@ -190,7 +201,9 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     ),
     "edit/replace-background-and-relight": Endpoint(
         credits=Decimal(8),
-        paint=lambda job, fields, files: drawing.before(job, files["subject_image"], files.get("background_reference")),
+        paint=lambda job, fields, files: drawing.before(
+            job, files["subject_image"], files.get("background_reference")
+        ),
         texts=("background_prompt", "foreground_prompt", "negative_prompt"),
         numbers=(
             _SEED,
@@ -269,7 +282,12 @@ ENDPOINTS: Mapping[str, Endpoint] = {
             job, files["init_image"], files["style_image"], _number(fields, "style_strength", 1)
         ),
         texts=_PROMPTS,
-        numbers=(_SEED, ("style_strength", 0, 1), ("composition_fidelity", 0, 1), ("change_strength", 0.1, 1)),
+        numbers=(
+            _SEED,
+            ("style_strength", 0, 1),
+            ("composition_fidelity", 0, 1),
+            ("change_strength", 0.1, 1),
+        ),
         required_files=("init_image", "style_image"),
     ),
 }
@@ -306,23 +324,30 @@ class Stability(msgspec.Struct, frozen=True, kw_only=True):
         match fault:
             case RateLimited():
                 return _error(
-                    429, "rate_limit_exceeded", "You have exceeded the rate limit of 150 requests in 10 seconds."
+                    429,
+                    "rate_limit_exceeded",
+                    "You have exceeded the rate limit of 150 requests in 10 seconds.",
                 )
             case QuotaExhausted():
-                return _error(402, "payment_required", "You lack sufficient credits to make this request.")
+                return _error(
+                    402, "payment_required", "You lack sufficient credits to make this request."
+                )
             case Overloaded():
                 return _error(503, "internal_error", "The service is not available at the moment.")
             case NotAllowed():
                 return _error(403, "forbidden", "You do not have permission to do this.")
             case Refused():
-                text = "Your request was flagged by our content moderation system, and you were not charged."
+                text = (
+                    "Your request was flagged by our content moderation system, and you were not"
+                    " charged."
+                )
                 return _error(403, "content_moderation", text)
             case _:
                 assert isinstance(fault, ServerError), fault
                 return _error(500, "internal_error", "An unexpected server error has occurred.")
 
 
-# --- requests -------------------------------------------------------------------------------------------------------
+# --- requests -----------------------------------------------------------------
 
 
 class _RefusedError(Exception):
@@ -335,10 +360,16 @@ class _RefusedError(Exception):
 
 def _create(job: Job, path: str, endpoint: Endpoint) -> Reply | Drawing | Submission:
     if len(job.received.body) > _MOST_BYTES:
-        raise _RefusedError("The request is larger than 10MiB.", status=413, name="payload_too_large")
+        raise _RefusedError(
+            "The request is larger than 10MiB.", status=413, name="payload_too_large"
+        )
     fields, files = _read_form(job, endpoint)
     _check_together(path, fields, files)
-    credits = _SD3_CREDITS[fields.get("model", "sd3.5-large")] if path == "generate/sd3" else endpoint.credits
+    credits = (
+        _SD3_CREDITS[fields.get("model", "sd3.5-large")]
+        if path == "generate/sd3"
+        else endpoint.credits
+    )
     model = fields.get("model", path)
     images = job.count(1)
     usd = images * (job.usd_per_image if job.usd_per_image is not None else credits / 100)
@@ -350,7 +381,9 @@ def _create(job: Job, path: str, endpoint: Endpoint) -> Reply | Drawing | Submis
         return drawing.converted(endpoint.paint(job, fields, files), format)
 
     if endpoint.waits:
-        remote = job.remote.submit(job, lambda: (paint(), format, seed), id=f"{job.chance.getrandbits(256):064x}")
+        remote = job.remote.submit(
+            job, lambda: (paint(), format, seed), id=f"{job.chance.getrandbits(256):064x}"
+        )
         return Submission(model=model, images=images, usd=usd, reply=json_reply({"id": remote.id}))
     if not images:
         return _error(500, "internal_error", "An unexpected server error has occurred.")
@@ -358,7 +391,9 @@ def _create(job: Job, path: str, endpoint: Endpoint) -> Reply | Drawing | Submis
         raise _RefusedError("accept: must be one of 'image/*', 'application/json'")
 
     def reply() -> Reply:
-        return _image(job, paint(), format, seed, accept=accept, filtered=isinstance(job.fault, Withheld))
+        return _image(
+            job, paint(), format, seed, accept=accept, filtered=isinstance(job.fault, Withheld)
+        )
 
     return Drawing(model=model, images=images, usd=usd, paint=reply)
 
@@ -370,7 +405,9 @@ def _read_form(job: Job, endpoint: Endpoint) -> tuple[dict[str, str], dict[str, 
         raise _RefusedError(f"content-type: {error}") from None
     # An empty part of this name stands in forms without files.
     files.pop("none", None)
-    counts = {name: len(texts.get(name, ())) + len(files.get(name, ())) for name in (*texts, *files)}
+    counts = {
+        name: len(texts.get(name, ())) + len(files.get(name, ())) for name in (*texts, *files)
+    }
     if repeated := [name for name, count in counts.items() if count > 1]:
         raise _RefusedError(f"{repeated[0]}: is given twice")
     fields = {name: values[0] for name, values in texts.items()}
@@ -398,7 +435,9 @@ def _check_field(endpoint: Endpoint, name: str, value: str) -> None:
             raise _RefusedError(f"{name}: cannot exceed 10000 characters")
         if not value.isascii():
             # Whatever is no English; a rough guess is enough here.
-            raise _RefusedError("prompt: only English is supported", status=422, name="invalid_language")
+            raise _RefusedError(
+                "prompt: only English is supported", status=422, name="invalid_language"
+            )
     elif name in choices:
         if value not in choices[name]:
             raise _RefusedError(f"{name}: must be one of {', '.join(choices[name])}")
@@ -424,9 +463,13 @@ def _check_image(endpoint: Endpoint, name: str, content: bytes) -> None:
     except OSError:
         raise _RefusedError(f"{name}: must be a jpeg, png or webp image") from None
     if not all(endpoint.sides[0] <= side <= endpoint.sides[1] for side in (width, height)):
-        raise _RefusedError(f"{name}: each side must be between {endpoint.sides[0]} and {endpoint.sides[1]} pixels")
+        raise _RefusedError(
+            f"{name}: each side must be between {endpoint.sides[0]} and {endpoint.sides[1]} pixels"
+        )
     if not endpoint.pixels[0] <= width * height <= endpoint.pixels[1]:
-        raise _RefusedError(f"{name}: must have between {endpoint.pixels[0]} and {endpoint.pixels[1]} pixels")
+        raise _RefusedError(
+            f"{name}: must have between {endpoint.pixels[0]} and {endpoint.pixels[1]} pixels"
+        )
     if endpoint.ratio is not None and max(width, height) > endpoint.ratio * min(width, height):
         raise _RefusedError(f"{name}: the aspect ratio must be between 1:2.5 and 2.5:1")
 
@@ -438,10 +481,14 @@ def _check_together(path: str, fields: Fields, files: Files) -> None:
         raise _RefusedError("strength: is required with an image, and not allowed without one")
     if path == "generate/sd3":
         if varies != (fields.get("mode") == "image-to-image"):
-            raise _RefusedError("mode: must be image-to-image with an image, and text-to-image without one")
+            raise _RefusedError(
+                "mode: must be image-to-image with an image, and text-to-image without one"
+            )
         if varies and "aspect_ratio" in fields:
             raise _RefusedError("aspect_ratio: is not allowed with image-to-image")
-    if path == "edit/outpaint" and not any(int(fields.get(name, "0")) for name in ("left", "right", "up", "down")):
+    if path == "edit/outpaint" and not any(
+        int(fields.get(name, "0")) for name in ("left", "right", "up", "down")
+    ):
         raise _RefusedError("outpaint: at least one of left, right, up, down must be above 0")
     if path == "edit/replace-background-and-relight" and not (
         fields.get("background_prompt") or "background_reference" in files
@@ -449,13 +496,15 @@ def _check_together(path: str, fields: Fields, files: Files) -> None:
         raise _RefusedError("background_prompt: this or background_reference is required")
 
 
-# --- answers --------------------------------------------------------------------------------------------------------
+# --- answers ------------------------------------------------------------------
 
 
 def _poll(job: Job) -> Reply:
     remote = job.remote.find(job.path.removeprefix("/v2beta/results/"))
     if remote is None:
-        return _error(404, "generation_not_found", "The generation was not found, or is older than 24 hours.")
+        return _error(
+            404, "generation_not_found", "The generation was not found, or is older than 24 hours."
+        )
     if job.now < remote.ready_at:
         return json_reply({"id": remote.id, "status": "in-progress"}, status=202)
     if isinstance(remote.fault, JobFails):
@@ -469,18 +518,28 @@ def _collect(job: Job, remote: RemoteJob) -> Reply:
     data, format, seed = made
     if not isinstance(remote.fault, Spoil):
         job.collected(remote)
-    accept = "application/json" if job.received.headers.get("accept") == "application/json" else "image/*"
-    return _image(job, data, format, seed, accept=accept, filtered=isinstance(remote.fault, Withheld))
+    accept = (
+        "application/json"
+        if job.received.headers.get("accept") == "application/json"
+        else "image/*"
+    )
+    return _image(
+        job, data, format, seed, accept=accept, filtered=isinstance(remote.fault, Withheld)
+    )
 
 
 def _image(job: Job, data: bytes, format: str, seed: int, *, accept: str, filtered: bool) -> Reply:
-    """A filtered image is there too, blurred, and its status is that of success."""
+    """A filtered image is there too, blurred, and its status is that of
+    success.
+    """
     reason = "CONTENT_FILTERED" if filtered else "SUCCESS"
     media_type = f"image/{format}"
     if accept == "application/json":
         text = job.as_base64(data) if not filtered else pybase64.b64encode_as_string(data)
         reply = json_reply({"image": text, "finish_reason": reason, "seed": seed})
-        return msgspec.structs.replace(reply, headers=(("content-type", f"application/json; type={media_type}"),))
+        return msgspec.structs.replace(
+            reply, headers=(("content-type", f"application/json; type={media_type}"),)
+        )
     headers = (
         ("content-type", media_type),
         ("finish-reason", reason),
@@ -491,7 +550,10 @@ def _image(job: Job, data: bytes, format: str, seed: int, *, accept: str, filter
 
 
 def _error(status: int, name: str, *errors: str) -> Reply:
-    return json_reply({"id": "ea8877d647fd34d56e00e688823294ab", "name": name, "errors": list(errors)}, status=status)
+    return json_reply(
+        {"id": "ea8877d647fd34d56e00e688823294ab", "name": name, "errors": list(errors)},
+        status=status,
+    )
 
 
 SIMULATED = (Stability(),)

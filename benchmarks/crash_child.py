@@ -22,7 +22,7 @@ import trio
 import imagen
 from imagen._client.session_store import SessionStore
 from imagen._storage.ledger import Ledger
-from imagen.library import ImageFiles
+from imagen.library._files import ImageFiles
 
 __all__ = ["JOURNAL_STEPS", "Task", "finish"]
 

@@ -27,7 +27,8 @@ import trio
 import imagen
 from imagen._storage.database import Database, Row, Transaction
 from imagen._system.threads import ThreadWorkers
-from imagen.library import Library, insert_image, row_of
+from imagen.library import Library
+from imagen.library._rows import insert_image, row_of
 
 _MODELS = ("gpt-image-1", "flux-2-pro", "imagen-4", "stable-image-core", "rare-model")
 _SHARES = (40, 30, 20, 9.99, 0.01)

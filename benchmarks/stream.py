@@ -70,7 +70,7 @@ class _Instant:
     headers: Mapping[str, str] = {}
 
     @asynccontextmanager
-    async def open(self, request: imagen.HttpRequest) -> AsyncIterator[_OneChunk]:
+    async def open(self, request: imagen.providers.HttpRequest) -> AsyncIterator[_OneChunk]:
         await trio.lowlevel.checkpoint()
         yield _OneChunk()
 
@@ -91,14 +91,16 @@ class _OneChunk:
         return chunk
 
 
-def _draw(call: imagen.Call) -> imagen.Exchange:
-    response = yield imagen.HttpRequest(method="POST", url="draw")
-    assert isinstance(response, imagen.HttpResponse)
-    return imagen.GeneratedImages(images=(imagen.GeneratedImage(data=response.body),))
+def _draw(call: imagen.providers.Call) -> imagen.providers.Exchange:
+    response = yield imagen.providers.HttpRequest(method="POST", url="draw")
+    assert isinstance(response, imagen.providers.HttpResponse)
+    return imagen.providers.GeneratedImages(
+        images=(imagen.providers.GeneratedImage(data=response.body),)
+    )
 
 
 def _settings(home: Path) -> imagen.Settings:
-    provider = imagen.Provider(
+    provider = imagen.providers.Provider(
         name="instant",
         operations={"generate": _draw},
         base_url="https://instant.example",

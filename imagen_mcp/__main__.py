@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.http is None and sys.stdin.isatty():
         return _complain(_BY_HAND)
     # Replies carry these as notes.
-    warnings.simplefilter("ignore", imagen.ModelRetiringWarning)
+    warnings.simplefilter("ignore", imagen.providers.ModelRetiringWarning)
     try:
         serve = _prepare(options.http)
     except ModuleNotFoundError as error:

@@ -46,7 +46,7 @@ class MountedApps:
         async with imagen.open_client(settings) as client:
             self._callbacks, self._links = (
                 imagen.callback_app(client),
-                imagen.share_app(client.shares),
+                imagen.sharing.share_app(client.shares),
             )
             yield client
 

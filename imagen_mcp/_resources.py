@@ -34,7 +34,7 @@ _JSON = "application/json"
 
 
 def add_resources(
-    server: MCPServer[ServerState], settings: imagen.Settings, catalog: imagen.Catalog
+    server: MCPServer[ServerState], settings: imagen.Settings, catalog: imagen.providers.Catalog
 ) -> None:
     """Registers all of them."""
 
@@ -97,7 +97,9 @@ async def _read_image(image_id: str, ctx: Desk) -> bytes:
 
 
 async def _read_thumbnail(image_id: str, ctx: Desk) -> bytes:
-    return await client_of(ctx).renditions.read(await _find(image_id, ctx), imagen.thumbnail(512))
+    return await client_of(ctx).renditions.read(
+        await _find(image_id, ctx), imagen.library.thumbnail(512)
+    )
 
 
 async def _find(image_id: str, ctx: Desk) -> imagen.Image:
@@ -172,7 +174,7 @@ def _listing(
 # --- models -------------------------------------------------------------------
 
 
-def _list_models(settings: imagen.Settings, catalog: imagen.Catalog) -> str:
+def _list_models(settings: imagen.Settings, catalog: imagen.providers.Catalog) -> str:
     """The models that still can be had, as JSON; `available` says whether there
     is a key.
 
@@ -218,7 +220,7 @@ def _describe_model(model: imagen.Model) -> dict[str, object]:
     }
 
 
-def live_models(catalog: imagen.Catalog) -> list[imagen.Model]:
+def live_models(catalog: imagen.providers.Catalog) -> list[imagen.Model]:
     """The models that are not retired."""
     today = datetime.datetime.now(datetime.UTC).date()
     return [model for model in catalog if model.lifecycle.state(today) != "retired"]

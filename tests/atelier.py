@@ -32,10 +32,10 @@ class Atelier:
     """What was asked of the provider, and what it withholds."""
 
     def __init__(self, *, withhold: bool = False) -> None:
-        self.calls: list[imagen.Call] = []
+        self.calls: list[imagen.providers.Call] = []
         self._withhold = withhold
 
-    def provider(self) -> imagen.Provider:
+    def provider(self) -> imagen.providers.Provider:
         operations: tuple[imagen.Operation, ...] = (
             "generate",
             "edit",
@@ -49,24 +49,24 @@ class Atelier:
             "price": {"usd_per_image": str(COST)},
         }
         editor = {**table, "capabilities": {"operations": ["edit"], "prompt_required": []}}
-        return imagen.Provider(
+        return imagen.providers.Provider(
             name="atelier",
             operations=dict.fromkeys(operations, self._work),
             settings={"brushes": 3, "colour": "ochre"},
             models={"atelier-1": table, "atelier-editor": editor},
         )
 
-    def _work(self, call: imagen.Call) -> imagen.Exchange:
+    def _work(self, call: imagen.providers.Call) -> imagen.providers.Exchange:
         self.calls.append(call)
         shade = 20 * len(self.calls)
-        data = yield imagen.Compute(call=partial(png, (shade, shade, shade), (64, 64)))
+        data = yield imagen.providers.Compute(call=partial(png, (shade, shade, shade), (64, 64)))
         assert isinstance(data, bytes)
         image = (
-            imagen.WithheldImage(reason="It shows too much.")
+            imagen.providers.WithheldImage(reason="It shows too much.")
             if self._withhold
-            else imagen.GeneratedImage(data=data)
+            else imagen.providers.GeneratedImage(data=data)
         )
-        return imagen.GeneratedImages(images=(image,), reported_cost_usd=COST)
+        return imagen.providers.GeneratedImages(images=(image,), reported_cost_usd=COST)
 
 
 @asynccontextmanager

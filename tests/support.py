@@ -72,7 +72,7 @@ class FakeProvider:
         self.lost_usd = Decimal(0)
         self.arrived = 0
 
-    def __call__(self, request: imagen.HttpRequest) -> ScriptedReply:
+    def __call__(self, request: imagen.providers.HttpRequest) -> ScriptedReply:
         count: int = msgspec.json.decode(request.body)["n"]
         chosen = self._random.choice(self._choices)
         seconds = self._random.random() * self._max_seconds
@@ -127,7 +127,7 @@ def make_settings(home: Path, **changes: object) -> imagen.Settings:
 
 @asynccontextmanager
 async def open_test_client(
-    answer: Callable[[imagen.HttpRequest], ScriptedReply],
+    answer: Callable[[imagen.providers.HttpRequest], ScriptedReply],
     *,
     home: Path | None = None,
     library: Path | str | None = "home",

@@ -172,7 +172,7 @@ async def test_with_nobody_to_ask_the_answer_is_no(autojump_clock, tmp_path):
 async def test_so_many_images_in_a_window_that_slides(autojump_clock, tmp_path):
     times: list[float] = []
 
-    def answer(request: imagen.HttpRequest):
+    def answer(request: imagen.providers.HttpRequest):
         times.append(trio.current_time())
         return images_reply()
 
@@ -260,7 +260,7 @@ def test_no_window_ever_holds_more_than_its_limit(limit, period, clients, n, see
     times: list[float] = []
     provider = FakeProvider(seed, faults=("down", "refusal"))
 
-    def answer(request: imagen.HttpRequest):
+    def answer(request: imagen.providers.HttpRequest):
         times.append(trio.current_time())
         return provider(request)
 

@@ -372,7 +372,7 @@ async def test_counts_out_of_range_are_refused(autojump_clock, field, value):
                 pass
 
 
-def msg_n(request: imagen.HttpRequest) -> int:
+def msg_n(request: imagen.providers.HttpRequest) -> int:
     import msgspec
 
     return msgspec.json.decode(request.body)["n"]

@@ -18,7 +18,7 @@ from tests.support import PRICE, FakeProvider, error_reply, images_reply, open_t
 from tests.test_routes import DOWN, Town, image_reply, open_town
 
 
-def another_each_time(*seconds: float) -> Callable[[imagen.HttpRequest], ScriptedReply]:
+def another_each_time(*seconds: float) -> Callable[[imagen.providers.HttpRequest], ScriptedReply]:
     """Answers with a new image after so many seconds, each time the next, and
     then always after one.
     """

@@ -48,7 +48,7 @@ SECONDS = 0.2
 LONG_SECONDS = 600.0
 
 
-def published(request: imagen.HttpRequest) -> ScriptedReply:
+def published(request: imagen.providers.HttpRequest) -> ScriptedReply:
     """What the providers tell who checks their signatures."""
     sender = next(
         sender
@@ -58,7 +58,7 @@ def published(request: imagen.HttpRequest) -> ScriptedReply:
     return ScriptedReply(chunks=(sender.answers[0].body,))
 
 
-def down(request: imagen.HttpRequest) -> ScriptedReply:
+def down(request: imagen.providers.HttpRequest) -> ScriptedReply:
     return ScriptedReply(status=503)
 
 
@@ -70,7 +70,7 @@ def read_settings(home: Path, **environ: str) -> imagen.Settings:
 
 @asynccontextmanager
 async def open_scripted(
-    answer: Callable[[imagen.HttpRequest], ScriptedReply] = published, **environ: str
+    answer: Callable[[imagen.providers.HttpRequest], ScriptedReply] = published, **environ: str
 ) -> AsyncIterator[imagen.Client]:
     """A client without a network, at the time at which the senders sign."""
     with tempfile.TemporaryDirectory() as folder:
@@ -259,7 +259,7 @@ async def test_anything_at_all_gets_a_plain_answer(
 # --- what it changes ----------------------------------------------------------
 
 
-def drawing(request: imagen.HttpRequest) -> ScriptedReply:
+def drawing(request: imagen.providers.HttpRequest) -> ScriptedReply:
     """Black Forest Labs, whose job j1 is ready as soon as anybody asks."""
     if request.method == "POST":
         body: object = {"id": "j1", "polling_url": "https://api.bfl.ai/v1/get_result?id=j1"}

@@ -17,15 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import imagen
-from imagen import (
-    AuthenticationError,
-    Callback,
-    ConfigurationError,
-    HttpResponse,
-    InvalidRequestError,
-)
+from imagen import AuthenticationError, ConfigurationError, InvalidRequestError
 from imagen._transport.driver import ExchangeObserver
-from imagen.providers import PROVIDERS, bfl, fal, replicate
+from imagen.providers import PROVIDERS, Callback, HttpResponse, bfl, fal, replicate
 from imagen.testing.simulator import open_simulator
 from imagen.testing.simulator._core import callbacks as _callbacks
 from imagen.testing.simulator._providers.bfl import server as simulated_bfl
@@ -294,7 +288,7 @@ async def test_the_keys_of_fal_are_asked_for_without_ours():
 # --- orders -------------------------------------------------------------------
 
 
-def called_back(call: imagen.Call) -> imagen.Call:
+def called_back(call: imagen.providers.Call) -> imagen.providers.Call:
     return msgspec.structs.replace(call, callback_url=URL, callback_secret=SECRET)
 
 
@@ -358,10 +352,13 @@ def test_who_is_called_back_asks_less_often(name: str, url: str | None, seconds:
     asked = msgspec.structs.replace(call(model, settings={"poll_seconds": 0.01}), callback_url=url)
     collect = PROVIDERS[name].collect
     assert collect is not None
-    walk = Walk(collect(asked, imagen.JobAccepted(job_id="j1", poll_url="jobs/j1")), reply({}, 401))
+    walk = Walk(
+        collect(asked, imagen.providers.JobAccepted(job_id="j1", poll_url="jobs/j1")),
+        reply({}, 401),
+    )
     walk.fail()
-    assert [step for step in walk.steps if isinstance(step, imagen.Wait)] == [
-        imagen.Wait(seconds=seconds, job_id="j1")
+    assert [step for step in walk.steps if isinstance(step, imagen.providers.Wait)] == [
+        imagen.providers.Wait(seconds=seconds, job_id="j1")
     ]
 
 
@@ -371,7 +368,7 @@ def test_a_callback_of_the_callers_own_is_left_to_the_caller():
     walk.fail()
     assert walk.body["webhook_url"] == "https://mine.example"
     assert "webhook_secret" not in walk.body
-    assert imagen.Wait(seconds=1.0, job_id="j1") in walk.steps
+    assert imagen.providers.Wait(seconds=1.0, job_id="j1") in walk.steps
 
 
 def test_replicate_calls_no_plain_http():

@@ -247,9 +247,9 @@ async def test_history_spend_and_show_agree_with_what_was_made(shell):
 
 async def test_copies_get_readable_names_and_overwrite_nothing(shell):
     for _ in range(2):
-        done = await shell.run("generate", "A Cat, asleep!", "--size", "64x64", "--out", "images")
+        done = await shell.run("generate", "A Cat, asleep!", "--size", "64x64", "--out", "copies")
         assert done.returncode == 0
-    assert sorted(path.name for path in (shell.home / "images").iterdir()) == [
+    assert sorted(path.name for path in (shell.home / "copies").iterdir()) == [
         "a-cat-asleep-1-2.png",
         "a-cat-asleep-1.png",
     ]

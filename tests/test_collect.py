@@ -13,12 +13,11 @@ import pytest
 import trio
 
 import imagen
-from imagen import Call, GeneratedImages, JobAccepted
 from imagen._requests.request import operation_of
 from imagen._results.prices import cost_of
 from imagen._transport.driver import ExchangeObserver
 from imagen.metadata._image_header import read_image_header
-from imagen.providers import PROVIDERS
+from imagen.providers import PROVIDERS, Call, GeneratedImages, JobAccepted
 from imagen.testing.simulator import JobFails, Simulator, Withheld, open_simulator
 from tests.providers import stepping
 from tests.simulated import open_simulated
@@ -105,10 +104,10 @@ def call_for(model: imagen.Model, operation: str) -> Call:
     )
 
 
-def encoded_image(data: object) -> imagen.EncodedImage:
+def encoded_image(data: object) -> imagen.providers.EncodedImage:
     assert isinstance(data, bytes)
     found = read_image_header(data)
-    return imagen.EncodedImage(
+    return imagen.providers.EncodedImage(
         data=data, media_type=found.media_type, width=found.width, height=found.height
     )
 
@@ -118,7 +117,7 @@ def without_images(call: Call) -> Call:
 
 
 @asynccontextmanager
-async def open_process(simulator: Simulator, name: str) -> AsyncIterator[imagen.Provider]:
+async def open_process(simulator: Simulator, name: str) -> AsyncIterator[imagen.providers.Provider]:
     """What one process has: a driver of its own."""
     provider = PROVIDERS[name]
     async with open_driver(
@@ -172,7 +171,7 @@ def shown(images: GeneratedImages) -> GeneratedImages:
         images=tuple(
             (
                 msgspec.structs.replace(made, provider_id=None, data=b"")
-                if isinstance(made, imagen.GeneratedImage)
+                if isinstance(made, imagen.providers.GeneratedImage)
                 else made
             )
             for made in images.images
@@ -184,7 +183,7 @@ def sizes(images: GeneratedImages) -> list[tuple[str, int, int]]:
     found = [
         read_image_header(made.data)
         for made in images.images
-        if isinstance(made, imagen.GeneratedImage)
+        if isinstance(made, imagen.providers.GeneratedImage)
     ]
     return [(made.media_type, made.width, made.height) for made in found]
 

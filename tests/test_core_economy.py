@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 import imagen
-from imagen import (
+from imagen.providers import (
     BatchExchange,
     Call,
     Exchange,
@@ -73,7 +73,7 @@ class Press:
     async def open(
         self, home: Path, *, offers: bool = True, **changes: object
     ) -> AsyncIterator[imagen.Client]:
-        economy = imagen.BatchApi(
+        economy = imagen.providers.BatchApi(
             operations=("generate",), most_requests=100, run=self.run, collect=self.collect
         )
         table = {
@@ -81,7 +81,7 @@ class Press:
             "price": {"usd_per_image": "0.04", "economy": "0.5"},
             "rate_limit": {"max_at_once": 2},
         }
-        provider = imagen.Provider(
+        provider = imagen.providers.Provider(
             name="press",
             operations={"generate": self.draw},
             economy=economy if offers else None,

@@ -140,12 +140,12 @@ async def test_a_client_that_closes_sends_nothing_of_what_still_waits(autojump_c
 async def test_of_several_jobs_for_one_image_no_callback_is_waited_for_afterwards(
     autojump_clock, tmp_path
 ):
-    def work(call: imagen.Call) -> imagen.Exchange:
-        yield imagen.HttpRequest(method="POST", url="jobs")
+    def work(call: imagen.providers.Call) -> imagen.providers.Exchange:
+        yield imagen.providers.HttpRequest(method="POST", url="jobs")
         for job_id in ("first", "second"):
-            yield imagen.JobAccepted(job_id=job_id, poll_url=f"jobs/{job_id}")
-            yield imagen.Wait(seconds=1, job_id=job_id)
-        return imagen.GeneratedImages(images=(imagen.GeneratedImage(data=PNG),))
+            yield imagen.providers.JobAccepted(job_id=job_id, poll_url=f"jobs/{job_id}")
+            yield imagen.providers.Wait(seconds=1, job_id=job_id)
+        return imagen.providers.GeneratedImages(images=(imagen.providers.GeneratedImage(data=PNG),))
 
     async with open_works(tmp_path, work, answering()) as (client, _, _):
         await client.generate("x")

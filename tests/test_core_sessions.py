@@ -115,16 +115,18 @@ async def test_what_may_have_been_billed_counts_in_the_budget_of_a_session_after
 async def test_what_is_sold_together_gives_as_many_outcomes_after_a_restart_as_before(
     autojump_clock, tmp_path
 ):
-    def draw(call: imagen.Call) -> imagen.Exchange:
-        yield imagen.HttpRequest(method="POST", url="draw")
-        return imagen.GeneratedImages(images=(imagen.GeneratedImage(data=PNG),) * 4)
+    def draw(call: imagen.providers.Call) -> imagen.providers.Exchange:
+        yield imagen.providers.HttpRequest(method="POST", url="draw")
+        return imagen.providers.GeneratedImages(
+            images=(imagen.providers.GeneratedImage(data=PNG),) * 4
+        )
 
     table = {
         "provider": "mid",
         "price": {"usd_per_image": "0.05"},
         "capabilities": {"max_images_per_request": 4, "sold_together": True},
     }
-    provider = imagen.Provider(
+    provider = imagen.providers.Provider(
         name="mid",
         operations={"generate": draw},
         base_url="https://mid.example",

@@ -55,7 +55,9 @@ def test_every_toml_example_is_read(name, text, tmp_path):
         return  # the settings of a host of MCP servers
     (tmp_path / "imagen.toml").write_text(text)
     settings = imagen.load_settings({"IMAGEN_HOME": str(tmp_path)})
-    assert len(imagen.load_catalog(settings.models)) >= len(imagen.load_catalog())
+    assert len(imagen.providers.load_catalog(settings.models)) >= len(
+        imagen.providers.load_catalog()
+    )
 
 
 def test_every_option_of_generate_stands_in_the_readme():

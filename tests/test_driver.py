@@ -8,8 +8,9 @@ import pytest
 import trio
 
 import imagen
-from imagen import Bounds, GeneratedImages, HttpRequest, OutcomeUnknownError, ProviderError
+from imagen import Bounds, OutcomeUnknownError, ProviderError
 from imagen._transport.driver import ExchangeDriver, ExchangeObserver
+from imagen.providers import GeneratedImages, HttpRequest
 from imagen.providers.openai import _nexos as nexos
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
 from imagen.testing.simulator import (
@@ -184,11 +185,11 @@ class Told(ExchangeObserver):
         await trio.lowlevel.checkpoint()
         self.told.append("sending")
 
-    async def accepted(self, job: imagen.JobAccepted) -> None:
+    async def accepted(self, job: imagen.providers.JobAccepted) -> None:
         await trio.lowlevel.checkpoint()
         self.told.append((job.job_id, trio.current_time()))
 
-    def preview(self, partial: imagen.PartialImage) -> None:
+    def preview(self, partial: imagen.providers.PartialImage) -> None:
         self.told.append(partial.number)
 
 
@@ -200,15 +201,15 @@ def scripted(*replies: ScriptedReply) -> tuple[ExchangeDriver, ScriptedTransport
     )
 
 
-def polled_job() -> imagen.Exchange:
+def polled_job() -> imagen.providers.Exchange:
     yield HttpRequest(method="POST", url="jobs", body=b"{}")
-    yield imagen.JobAccepted(job_id="j1", poll_url="jobs/j1")
+    yield imagen.providers.JobAccepted(job_id="j1", poll_url="jobs/j1")
     poll = HttpRequest(method="GET", url="jobs/j1", repeatable=True)
-    yield imagen.Wait(seconds=3)
+    yield imagen.providers.Wait(seconds=3)
     while (reply := (yield poll)).body != b"done":
-        yield imagen.Wait(seconds=10)
-    yield imagen.PartialImage(data=b"", number=7)
-    return GeneratedImages(images=(imagen.GeneratedImage(data=reply.body),))
+        yield imagen.providers.Wait(seconds=10)
+    yield imagen.providers.PartialImage(data=b"", number=7)
+    return GeneratedImages(images=(imagen.providers.GeneratedImage(data=reply.body),))
 
 
 async def test_a_job_is_waited_for_and_announced(autojump_clock):
@@ -235,7 +236,7 @@ async def test_a_job_that_nobody_answers_for_may_be_billed(autojump_clock):
 
 
 async def test_a_finished_image_behind_a_dead_link_was_billed(autojump_clock):
-    def exchange() -> imagen.Exchange:
+    def exchange() -> imagen.providers.Exchange:
         yield HttpRequest(method="POST", url="jobs")
         yield HttpRequest(
             method="GET", url="https://files.example/a.png", repeatable=True, collects=True
@@ -249,9 +250,9 @@ async def test_a_finished_image_behind_a_dead_link_was_billed(autojump_clock):
 
 
 async def test_work_on_this_machine_is_announced_and_done_by_the_workers():
-    def exchange() -> imagen.Exchange:
-        data = yield imagen.Compute(call=lambda: b"drawn")
-        return GeneratedImages(images=(imagen.GeneratedImage(data=data),))
+    def exchange() -> imagen.providers.Exchange:
+        data = yield imagen.providers.Compute(call=lambda: b"drawn")
+        return GeneratedImages(images=(imagen.providers.GeneratedImage(data=data),))
 
     driver, transport = scripted()
     watch = Told()
@@ -260,11 +261,11 @@ async def test_work_on_this_machine_is_announced_and_done_by_the_workers():
     assert not transport.requests
 
 
-@pytest.mark.parametrize("step", [None, b"step", imagen.ReadChunk()])
+@pytest.mark.parametrize("step", [None, b"step", imagen.providers.ReadChunk()])
 async def test_what_is_no_step_or_comes_too_early_is_a_bug_that_shows(step):
     closed = False
 
-    def exchange() -> imagen.Exchange:
+    def exchange() -> imagen.providers.Exchange:
         nonlocal closed
         try:
             yield step
@@ -283,9 +284,9 @@ async def test_a_watch_that_listens_to_nothing_is_fine(autojump_clock):
 
 
 async def test_an_answer_is_kept_only_as_long_as_it_says_and_only_if_it_is_good(autojump_clock):
-    def ask() -> imagen.Exchange:
+    def ask() -> imagen.providers.Exchange:
         reply = yield HttpRequest(method="GET", url="models", repeatable=True, cache_seconds=60)
-        return GeneratedImages(images=(imagen.GeneratedImage(data=reply.body),))
+        return GeneratedImages(images=(imagen.providers.GeneratedImage(data=reply.body),))
 
     replies = [
         ScriptedReply(status=401),
@@ -306,9 +307,9 @@ _LOST = ScriptedReply(fault="lost")
 _DOWN = ScriptedReply(status=503)
 
 
-def create_once() -> imagen.Exchange:
+def create_once() -> imagen.providers.Exchange:
     response = yield _ONCE
-    assert isinstance(response, imagen.HttpResponse)
+    assert isinstance(response, imagen.providers.HttpResponse)
     if response.status != 200:
         raise imagen.RateLimitError("Not now.")
     return GeneratedImages(images=())

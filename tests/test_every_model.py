@@ -26,7 +26,7 @@ from tests.simulated import open_simulated
 TODAY = datetime.date(2026, 11, 22)
 SIMULATED = [
     model
-    for model in imagen.load_catalog()
+    for model in imagen.providers.load_catalog()
     if model.lifecycle.state(TODAY) != "retired"
     and PROVIDERS[model.provider].base_url_variable is not None
 ]
@@ -53,7 +53,7 @@ ONE_REFERENCE = {"stability/style", "ideogram-3-character"}
 MODELS = {"localai": {"wire_name": "local-model"}}
 
 
-def image(limits: imagen.InputLimits, *, mask: bool = False) -> bytes:
+def image(limits: imagen.providers.InputLimits, *, mask: bool = False) -> bytes:
     """An image within the limits of a model: a square of 512, or the nearest
     that is allowed.
     """
@@ -107,7 +107,7 @@ async def test_simulator_and_adapter_agree(tmp_path: Path, model: imagen.Model, 
         open_simulated(tmp_path, simulator, models=MODELS) as client,
     ):
         with trio.fail_after(20), warnings.catch_warnings():
-            warnings.simplefilter("ignore", imagen.ModelRetiringWarning)
+            warnings.simplefilter("ignore", imagen.providers.ModelRetiringWarning)
             if works_on_its_own(model, operation):
                 grid = await client.generate("a lighthouse", model=model.id)
                 # The id of an image out of a grid says its place; a grid that
@@ -136,16 +136,16 @@ async def test_simulator_and_adapter_agree(tmp_path: Path, model: imagen.Model, 
 def test_every_provider_is_simulated_and_has_models_and_tests():
     folders = {path.name for path in (Path(__file__).parent / "providers").iterdir()}
     for provider in PROVIDERS.values():
-        assert any(model.provider == provider.name for model in imagen.load_catalog()), (
+        assert any(model.provider == provider.name for model in imagen.providers.load_catalog()), (
             provider.name
         )
-    assert {model.provider for model in imagen.load_catalog()} <= PROVIDERS.keys()
+    assert {model.provider for model in imagen.providers.load_catalog()} <= PROVIDERS.keys()
     assert len(SIMULATED) >= 60
     assert folders >= {"bfl", "google", "ideogram", "openai", "openai_compatible", "stability"}
 
 
 def test_every_live_model_says_what_it_is_for_and_where_its_price_comes_from():
-    for model in imagen.load_catalog():
+    for model in imagen.providers.load_catalog():
         if model.lifecycle.state(TODAY) == "retired":
             assert model.lifecycle.successor, model.id
             continue

@@ -224,7 +224,7 @@ def judge_failure(
         yield f"no attempt is unknown: {said}"
 
 
-@pytest.mark.filterwarnings("ignore::imagen.ModelRetiringWarning")
+@pytest.mark.filterwarnings("ignore::imagen.providers.ModelRetiringWarning")
 @pytest.mark.parametrize("once", [True, False], ids=["once", "always"])
 @pytest.mark.parametrize(("name", "step"), CASES, ids=[f"{name}-{step}" for name, step in CASES])
 async def test_a_fault_gives_one_outcome_and_books_that_agree(name: str, step: str, once: bool):
@@ -249,7 +249,7 @@ async def test_a_fault_gives_one_outcome_and_books_that_agree(name: str, step: s
     assert problems == {}
 
 
-@pytest.mark.filterwarnings("ignore::imagen.ModelRetiringWarning")
+@pytest.mark.filterwarnings("ignore::imagen.providers.ModelRetiringWarning")
 @pytest.mark.parametrize("name", REQUESTS)
 async def test_the_matrix_has_every_step_of_a_protocol(name: str, tmp_path: Path):
     async with (

@@ -12,7 +12,7 @@ HOUR = 3600.0
 
 
 async def test_rules_are_applied_again_and_again_while_a_client_is_open(autojump_clock):
-    rules = imagen.CleanupRules(max_images=2, trash_days=1)
+    rules = imagen.library.CleanupRules(max_images=2, trash_days=1)
     async with open_test_client(FakeProvider(), cleanup=rules) as (client, _):
         async with client.open_batch("a cat", n=4, max_at_once=1) as batch:
             made = [outcome.id async for outcome in batch]
@@ -34,7 +34,9 @@ async def test_without_rules_nothing_goes(autojump_clock):
 
 
 async def test_a_disk_that_fails_does_not_end_the_client(autojump_clock, monkeypatch):
-    async with open_test_client(FakeProvider(), cleanup=imagen.CleanupRules(max_images=0)) as (
+    async with open_test_client(
+        FakeProvider(), cleanup=imagen.library.CleanupRules(max_images=0)
+    ) as (
         client,
         _,
     ):

@@ -13,7 +13,8 @@ import msgspec
 import trio
 
 import imagen
-from imagen import (
+from imagen._transport.driver import ExchangeObserver
+from imagen.providers import (
     Call,
     Cancellable,
     Exchange,
@@ -30,7 +31,6 @@ from imagen import (
     Reporter,
     Wait,
 )
-from imagen._transport.driver import ExchangeObserver
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
 from tests.support import PNG
 from tests.transports import CALM, KEY, open_driver, open_server
@@ -48,7 +48,7 @@ async def open_works(
     """A client of one provider, whose generation is `work` and whose answers
     are `answer`'s.
     """
-    provider = imagen.Provider(
+    provider = imagen.providers.Provider(
         name="works",
         operations={"generate": work},
         base_url="https://works.example",
@@ -221,7 +221,9 @@ async def test_work_on_a_device_reports_and_runs_one_at_a_time(tmp_path: Path):
     settings = imagen.load_settings(
         {"IMAGEN_HOME": str(tmp_path)},
         providers=[
-            imagen.Provider(name="works", operations={"generate": work}, models={"works-1": MODEL})
+            imagen.providers.Provider(
+                name="works", operations={"generate": work}, models={"works-1": MODEL}
+            )
         ],
     )
     events: list[imagen.Event] = []
@@ -257,7 +259,9 @@ async def test_work_on_a_device_ends_at_its_next_report_when_nobody_waits(tmp_pa
     settings = imagen.load_settings(
         {"IMAGEN_HOME": str(tmp_path)},
         providers=[
-            imagen.Provider(name="works", operations={"generate": work}, models={"works-1": MODEL})
+            imagen.providers.Provider(
+                name="works", operations={"generate": work}, models={"works-1": MODEL}
+            )
         ],
     )
     async with imagen.open_client(settings) as client:

@@ -24,7 +24,7 @@ from imagen.testing import InlineWorkers
 
 START = 1_826_000_000.0
 HOUR = 3600.0
-MIGRATIONS = Path(imagen.__file__).parent / "migrations"
+MIGRATIONS = Path(imagen.__file__).parent / "_storage" / "migrations"
 
 # One attempt: which model, tag and batch, how many images, what is reserved and
 # settled, and how far it gets.

@@ -14,9 +14,9 @@ import pytest
 import trio
 
 import imagen
-from imagen import HttpRequest
 from imagen._transport.http import HttpTransport
 from imagen._transport.tcp import BulkBackend, resolve_public
+from imagen.providers import HttpRequest
 from imagen.providers.openai import _adapter as openai
 from tests.support import PNG
 from tests.transports import KEY, QUICK, Server, answering, http_reply, open_server, open_transport

@@ -160,14 +160,14 @@ async def test_a_paid_image_that_claims_to_be_enormous_is_set_aside():
     bomb = bytearray(PNG)
     bomb[16:24] = (60000).to_bytes(4, "big") * 2
 
-    def work(call: imagen.Call) -> imagen.Exchange:
-        yield imagen.Compute(call=bytes)
-        return imagen.GeneratedImages(
-            images=(imagen.GeneratedImage(data=bytes(bomb)),), reported_cost_usd=COST
+    def work(call: imagen.providers.Call) -> imagen.providers.Exchange:
+        yield imagen.providers.Compute(call=bytes)
+        return imagen.providers.GeneratedImages(
+            images=(imagen.providers.GeneratedImage(data=bytes(bomb)),), reported_cost_usd=COST
         )
 
     class Liar(Atelier):
-        def provider(self) -> imagen.Provider:
+        def provider(self) -> imagen.providers.Provider:
             return msgspec.structs.replace(super().provider(), operations={"generate": work})
 
     async with open_atelier(Liar()) as client:
@@ -265,13 +265,16 @@ async def test_an_image_that_was_made_and_withheld_is_a_refusal_with_its_cost():
 
 
 async def test_an_image_that_was_made_and_lost_is_a_failure_with_its_cost_beside_the_others():
-    def work(call: imagen.Call) -> imagen.Exchange:
-        yield imagen.Compute(call=bytes)
-        images = (imagen.LostImage(reason="Its link answers 404."), imagen.GeneratedImage(data=PNG))
-        return imagen.GeneratedImages(images=images, reported_cost_usd=COST * 2)
+    def work(call: imagen.providers.Call) -> imagen.providers.Exchange:
+        yield imagen.providers.Compute(call=bytes)
+        images = (
+            imagen.providers.LostImage(reason="Its link answers 404."),
+            imagen.providers.GeneratedImage(data=PNG),
+        )
+        return imagen.providers.GeneratedImages(images=images, reported_cost_usd=COST * 2)
 
     class Forgetful(Atelier):
-        def provider(self) -> imagen.Provider:
+        def provider(self) -> imagen.providers.Provider:
             provider = msgspec.structs.replace(super().provider(), operations={"generate": work})
             table = {**provider.models["atelier-1"], "capabilities": {"max_images_per_request": 2}}
             return msgspec.structs.replace(provider, models={"atelier-1": table})
@@ -370,7 +373,7 @@ class _Point:
     ("found", "sentence"),
     [
         (ImportError("no oil"), "cannot be loaded: no oil"),
-        ("a word", "is no imagen.Provider"),
+        ("a word", "is no imagen.providers.Provider"),
         (None, ""),
     ],
     ids=["broken", "foreign", "good"],

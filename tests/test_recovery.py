@@ -18,7 +18,10 @@ import pytest
 import trio
 
 import imagen
-from imagen import (
+from imagen._storage.database import Database
+from imagen._storage.ledger import Ledger
+from imagen._system.process_locks import ProcessLock, is_alive
+from imagen.providers import (
     Call,
     Exchange,
     GeneratedImage,
@@ -28,9 +31,6 @@ from imagen import (
     JobAccepted,
     Wait,
 )
-from imagen._storage.database import Database
-from imagen._storage.ledger import Ledger
-from imagen._system.process_locks import ProcessLock, is_alive
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
 from tests.support import PNG, virtual_time
 
@@ -86,7 +86,7 @@ class Works:
 
     def settings(self, home: Path, *, key: bool = True) -> imagen.Settings:
         providers = [
-            imagen.Provider(
+            imagen.providers.Provider(
                 name="jobs",
                 operations={"generate": submit},
                 collect=collect,
@@ -94,7 +94,7 @@ class Works:
                 key_variables=("JOBS_KEY",),
                 models={self.model: {"provider": "jobs", "price": {"usd_per_image": "0.05"}}},
             ),
-            imagen.Provider(
+            imagen.providers.Provider(
                 name="sync",
                 operations={"generate": draw},
                 base_url="https://sync.example",
@@ -412,8 +412,8 @@ async def test_a_budget_of_a_session_holds_across_the_restart(autojump_clock, tm
 
 def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path):
     code = (
-        "import time; from pathlib import Path; from imagen._owners import Owner\n"
-        f"owner = Owner(Path({str(tmp_path)!r}), 'abc'); print('on', flush=True); time.sleep(60)"
+        "import time; from pathlib import Path; from imagen._system.process_locks import ProcessLock\n"
+        f"owner = ProcessLock(Path({str(tmp_path)!r}), 'abc'); print('on', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     try:

@@ -14,7 +14,7 @@ import pytest
 import trio
 
 import imagen
-from imagen import HttpRequest
+from imagen.providers import HttpRequest
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
 from tests.support import PNG, error_reply, virtual_time
 
@@ -31,13 +31,15 @@ def image_reply(after_seconds: float = 1.0) -> ScriptedReply:
     return ScriptedReply(chunks=(PNG,), after_seconds=after_seconds)
 
 
-def work(call: imagen.Call) -> imagen.Exchange:
+def work(call: imagen.providers.Call) -> imagen.providers.Exchange:
     """One request, whose answer is the image."""
     response = yield HttpRequest(method="POST", url="draw")
-    assert isinstance(response, imagen.HttpResponse)
+    assert isinstance(response, imagen.providers.HttpResponse)
     match response.status:
         case 200:
-            return imagen.GeneratedImages(images=(imagen.GeneratedImage(data=response.body),))
+            return imagen.providers.GeneratedImages(
+                images=(imagen.providers.GeneratedImage(data=response.body),)
+            )
         case 401:
             raise imagen.AuthenticationError("The key is wrong.")
         case 402:
@@ -79,7 +81,7 @@ async def open_town(
     town: Town, home: Path, *, events: list[imagen.Event] | None = None, **settings: object
 ) -> AsyncIterator[imagen.Client]:
     providers = [
-        imagen.Provider(
+        imagen.providers.Provider(
             name=name,
             operations={"generate": work},
             base_url=f"https://{name}.example",

@@ -112,7 +112,7 @@ def test_home_is_the_systems_data_folder_unless_it_is_moved(home, monkeypatch):
 )
 def test_a_table_of_a_model_sends_nothing_elsewhere(table):
     with pytest.raises(imagen.ConfigurationError, match="names an address"):
-        imagen.load_catalog({"mine": table})
+        imagen.providers.load_catalog({"mine": table})
 
 
 def test_no_provider_calls_back_by_plain_http(tmp_path):

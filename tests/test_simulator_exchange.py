@@ -35,10 +35,12 @@ from tests.transports import RETRY, http_reply, open_server
 
 # Some of the models that are looked at have a last day, and a warning that
 # names it.
-pytestmark = pytest.mark.filterwarnings("ignore::imagen.ModelRetiringWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::imagen.providers.ModelRetiringWarning")
 
 TODAY = datetime.datetime.now(datetime.UTC).date()
-LIVE = [model for model in imagen.load_catalog() if model.lifecycle.state(TODAY) != "retired"]
+LIVE = [
+    model for model in imagen.providers.load_catalog() if model.lifecycle.state(TODAY) != "retired"
+]
 OPENAI = [model.id for model in LIVE if model.provider == "openai"]
 NEXOS = [model.id for model in LIVE if model.provider == "nexos"]
 PRICED = [

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import imagen
 from imagen._storage.database import Database, from_nanousd, to_nanousd
 from imagen._system.threads import ThreadWorkers
-from imagen.library import ImageFiles
+from imagen.library._files import ImageFiles
 from imagen.testing import InlineWorkers
 from tests.support import PNG, PRICE, FakeProvider, images_reply, open_test_client, png
 
@@ -196,7 +196,7 @@ async def test_a_disk_that_fills_up_meanwhile_loses_no_image(autojump_clock, mon
         raise OSError(errno.ENOSPC, "No space left on device")
 
     async with open_test_client(FakeProvider()) as (client, _):
-        monkeypatch.setattr("imagen.library._files.write_whole", fail)
+        monkeypatch.setattr("imagen.library._files.write_atomically", fail)
         image = await client.generate("a cat")
         assert image.data == PNG
         assert image.path is None
@@ -300,12 +300,14 @@ async def test_a_seed_that_cannot_be_kept_is_refused_before_anything_is_paid(aut
 
 
 async def test_an_image_whose_provider_reports_a_seed_beyond_64_bits_is_kept(autojump_clock):
-    def draw(call: imagen.Call) -> imagen.Exchange:
-        yield imagen.Wait(seconds=1)
-        return imagen.GeneratedImages(images=(imagen.GeneratedImage(data=PNG, seed=2**64 - 1),))
+    def draw(call: imagen.providers.Call) -> imagen.providers.Exchange:
+        yield imagen.providers.Wait(seconds=1)
+        return imagen.providers.GeneratedImages(
+            images=(imagen.providers.GeneratedImage(data=PNG, seed=2**64 - 1),)
+        )
 
     model = {"provider": "large", "price": {"usd_per_image": "0.04"}}
-    provider = imagen.Provider(
+    provider = imagen.providers.Provider(
         name="large", operations={"generate": draw}, models={"large-1": model}
     )
     access = imagen.load_settings({}, providers=[provider]).access

@@ -15,22 +15,22 @@ import imagen
 from imagen._requests.sizes import fit_shape, parse_ratio, parse_size
 from imagen._requests.translation import translate
 
-CATALOG = imagen.load_catalog()
-SQUARE_LIST = imagen.Capabilities(sizes=("auto", "1024x1024", "1536x1024", "1024x1536"))
-FREE = imagen.Capabilities(
-    free_size=imagen.FreeSize(
+CATALOG = imagen.providers.load_catalog()
+SQUARE_LIST = imagen.providers.Capabilities(sizes=("auto", "1024x1024", "1536x1024", "1024x1536"))
+FREE = imagen.providers.Capabilities(
+    free_size=imagen.providers.FreeSize(
         multiple_of=16, max_ratio=3.0, max_side=3840, min_pixels=655360, max_pixels=8294400
     )
 )
-RATIOS = imagen.Capabilities(
+RATIOS = imagen.providers.Capabilities(
     aspect_ratios=("1:1", "16:9", "9:16", "3:2", "2:3"), resolutions=("1K", "2K", "4K")
 )
-RATIOS_ONLY = imagen.Capabilities(aspect_ratios=("1:1", "16:9", "21:9"))
-NOTHING = imagen.Capabilities()
-FRUGAL = imagen.Capabilities(prompt_required=())
+RATIOS_ONLY = imagen.providers.Capabilities(aspect_ratios=("1:1", "16:9", "21:9"))
+NOTHING = imagen.providers.Capabilities()
+FRUGAL = imagen.providers.Capabilities(prompt_required=())
 
 
-def model(can: imagen.Capabilities, **more: object) -> imagen.Model:
+def model(can: imagen.providers.Capabilities, **more: object) -> imagen.Model:
     return imagen.Model(
         id="test", provider="test", name="Test", wire_name="test", capabilities=can, **more
     )
@@ -115,7 +115,7 @@ sides = st.integers(1, 20000)
 def test_whatever_size_is_asked_a_free_model_gets_one_that_it_takes(
     width, height, multiple, max_ratio, max_side
 ):
-    free = imagen.FreeSize(
+    free = imagen.providers.FreeSize(
         multiple_of=multiple,
         max_ratio=max_ratio,
         max_side=max_side,
@@ -123,7 +123,8 @@ def test_whatever_size_is_asked_a_free_model_gets_one_that_it_takes(
         max_pixels=max_side * max_side // 2,
     )
     shape = fit_shape(
-        imagen.Generate(prompt="x", size=f"{width}x{height}"), imagen.Capabilities(free_size=free)
+        imagen.Generate(prompt="x", size=f"{width}x{height}"),
+        imagen.providers.Capabilities(free_size=free),
     )
     pair = parse_size(shape.size or "")
     assert pair is not None
@@ -141,15 +142,15 @@ def test_a_list_of_ratios_gives_the_nearest(width, height):
     assert abs(math.log(chosen / (width / height))) == pytest.approx(best)
 
 
-RICH = imagen.Capabilities(
+RICH = imagen.providers.Capabilities(
     qualities=("low", "medium", "high"),
     styles=("vivid", "natural"),
     backgrounds=("auto", "opaque"),
     output_formats=("png", "jpeg"),
     seed=True,
     negative_prompt=True,
-    guidance=imagen.NumberRange(low=1.5, high=10),
-    steps=imagen.NumberRange(low=1, high=50),
+    guidance=imagen.providers.NumberRange(low=1.5, high=10),
+    steps=imagen.providers.NumberRange(low=1, high=50),
     safety=("standard", "relaxed"),
     max_previews=2,
 )
@@ -231,11 +232,11 @@ def test_no_model_of_the_catalog_is_sent_what_it_does_not_take_and_nothing_chang
 
 # --- operations ---------------------------------------------------------------
 
-EDITOR = imagen.Capabilities(
+EDITOR = imagen.providers.Capabilities(
     operations=("generate", "edit"),
     resolutions=("1K", "2K"),
     aspect_ratios=("1:1",),
-    inputs=imagen.InputLimits(max_images=2),
+    inputs=imagen.providers.InputLimits(max_images=2),
 )
 
 
@@ -312,7 +313,7 @@ def test_a_model_that_needs_no_prompt_gets_along_without():
 
 
 def test_the_scale_and_mode_of_an_enhancement_are_the_nearest_that_there_are():
-    can = imagen.Capabilities(operations=("enhance",), scales=(4.0,), modes=("fast",))
+    can = imagen.providers.Capabilities(operations=("enhance",), scales=(4.0,), modes=("fast",))
     sent, adjustments = translate(imagen.Enhance(image="a", scale=2, mode="creative"), model(can))
     assert (sent.scale, sent.mode) == (4.0, "fast")
     assert {made.field for made in adjustments} == {"scale", "mode"}

@@ -22,15 +22,13 @@ from imagen import (
     Bounds,
     ConfigurationError,
     ContentFilterError,
-    GeneratedImages,
-    HttpRequest,
-    HttpResponse,
     ProviderError,
     QuotaExceededError,
     RateLimitError,
 )
 from imagen._system.urls import check_base_url, is_loopback
 from imagen._transport.driver import ExchangeDriver, ExchangeObserver
+from imagen.providers import GeneratedImages, HttpRequest, HttpResponse
 from imagen.providers.openai import _adapter as openai
 from imagen.providers.openai import _nexos as nexos
 from imagen.testing import InlineWorkers
@@ -687,7 +685,7 @@ async def test_a_response_that_is_cached_is_asked_for_once_by_many():
     request = HttpRequest(method="GET", url="models", repeatable=True, cache_seconds=60)
     got: list[HttpResponse] = []
 
-    def exchange() -> imagen.Exchange:
+    def exchange() -> imagen.providers.Exchange:
         response = yield request
         assert isinstance(response, HttpResponse)
         got.append(response)

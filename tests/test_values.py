@@ -18,7 +18,7 @@ from imagen.metadata._image_header import read_image_header
 from imagen.providers._steps import GeneratedImage, GeneratedImages, Usage, WithheldImage
 from tests.support import PNG, png
 
-CATALOG = imagen.load_catalog()
+CATALOG = imagen.providers.load_catalog()
 TODAY = datetime.date(2026, 11, 22)
 money = st.decimals(0, 1000, places=9)
 
@@ -83,7 +83,7 @@ def test_a_request_that_must_fail_is_refused_with_one_sentence(request_, model, 
 def test_the_other_operations_are_checked_too(request_, sentence):
     able = msgspec.structs.replace(
         CATALOG.find("gpt-image-2"),
-        capabilities=imagen.Capabilities(
+        capabilities=imagen.providers.Capabilities(
             operations=("generate", "edit", "vary", "enhance", "restyle")
         ),
     )
@@ -129,7 +129,7 @@ def test_the_catalog_has_what_was_promised():
     }
     for name in nexos:
         model = CATALOG.find(name)
-        assert model.rate_limit == imagen.RateLimit(images=100, period_seconds=3 * 3600)
+        assert model.rate_limit == imagen.providers.RateLimit(images=100, period_seconds=3 * 3600)
         assert model.use_cases
         assert model.strengths
         assert model.weaknesses
@@ -155,7 +155,8 @@ def test_a_retired_model_fails_with_its_successor():
 
 def test_a_retiring_model_warns_until_its_day_and_fails_from_then_on():
     with pytest.warns(
-        imagen.ModelRetiringWarning, match=r"will be retired on 2026-12-01\. Use gpt-image-2"
+        imagen.providers.ModelRetiringWarning,
+        match=r"will be retired on 2026-12-01\. Use gpt-image-2",
     ):
         CATALOG.select("gpt-image-1.5", today=TODAY)
     with pytest.raises(imagen.ModelNotFoundError, match="was retired on 2026-12-01"):
@@ -163,7 +164,9 @@ def test_a_retiring_model_warns_until_its_day_and_fails_from_then_on():
 
 
 def test_a_gateways_model_without_a_maker_warns_and_can_be_had():
-    with pytest.warns(imagen.ModelRetiringWarning, match="only while nexos still lists it"):
+    with pytest.warns(
+        imagen.providers.ModelRetiringWarning, match="only while nexos still lists it"
+    ):
         assert CATALOG.select("imagen-4", today=TODAY).provider == "nexos"
 
 
@@ -173,7 +176,7 @@ def test_a_misspelt_model_gets_a_suggestion():
 
 
 def test_users_add_and_override_entries():
-    catalog = imagen.load_catalog(
+    catalog = imagen.providers.load_catalog(
         {
             "mine": {"provider": "openai", "price": {"usd_per_image": "0.02"}},
             "gpt-image-2": {"price": {"estimate_margin": "2"}},
@@ -199,7 +202,7 @@ def test_users_add_and_override_entries():
 )
 def test_a_wrong_entry_is_said_to_be_wrong(table, sentence):
     with pytest.raises(imagen.ConfigurationError, match=sentence):
-        imagen.load_catalog({"mine": table})
+        imagen.providers.load_catalog({"mine": table})
 
 
 # --- prices -------------------------------------------------------------------

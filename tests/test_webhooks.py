@@ -23,7 +23,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import imagen
-from imagen import HttpRequest, HttpResponse, Secret
+from imagen import Secret
 from imagen._storage.database import Database
 from imagen._storage.webhooks import (
     BatchCompleted,
@@ -34,6 +34,7 @@ from imagen._storage.webhooks import (
     wait_before_next,
 )
 from imagen._transport.http import HttpTransport
+from imagen.providers import HttpRequest, HttpResponse
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
 from tests.support import images_reply, open_test_client, virtual_time
 from tests.transports import CALM, answering, http_reply, open_server
@@ -610,7 +611,7 @@ async def open_sender(base_url: str) -> AsyncIterator[Callable[[HttpRequest], ob
     """The way to a receiver as a client has it: only one that is on this
     machine by its very URL may be there.
     """
-    provider = imagen.Provider(name="The receiver", operations={})
+    provider = imagen.providers.Provider(name="The receiver", operations={})
     transport = HttpTransport(
         provider, base_url=base_url, key=None, bounds=CALM, user_agent="imagen-test/1"
     )

@@ -14,9 +14,10 @@ import pytest
 import trio
 
 import imagen
-from imagen import Bounds, GeneratedImages, OutcomeUnknownError, RetryPolicy, Secret
+from imagen import Bounds, OutcomeUnknownError, RetryPolicy, Secret
 from imagen._transport.driver import ExchangeDriver, ExchangeObserver
 from imagen._transport.http import HttpTransport
+from imagen.providers import GeneratedImages
 from imagen.providers.openai import _adapter as openai
 from imagen.testing import InlineWorkers
 from imagen.testing.simulator import Fault, Stall
@@ -39,7 +40,7 @@ UNKNOWN = (OutcomeUnknownError, "OUTCOME_UNKNOWN", False, "unknown")
 async def open_transport(
     base_url: str,
     *,
-    provider: imagen.Provider = openai.PROVIDER,
+    provider: imagen.providers.Provider = openai.PROVIDER,
     key: str | None = KEY,
     bounds: Bounds = CALM,
     http: httpx2.AsyncClient | None = None,
@@ -78,7 +79,7 @@ class Previews(ExchangeObserver):
         await trio.lowlevel.checkpoint()
         self.sent += 1
 
-    def preview(self, partial: imagen.PartialImage) -> None:
+    def preview(self, partial: imagen.providers.PartialImage) -> None:
         self.numbers.append(partial.number)
 
 

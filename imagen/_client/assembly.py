@@ -37,9 +37,9 @@ from .._system.process_locks import ProcessLock
 from .._system.threads import ThreadWorkers, Workers
 from .._transport.connections import ProviderConnections, open_http
 from .._transport.job_waiters import JobWaiters
-from ..library import Library
-from ..library._imaging import Renditions, remove_renditions
-from ..prompts import PromptLibrary
+from ..library._imaging.renditions import Renditions, remove_renditions
+from ..library._library import Library
+from ..prompts._prompt_library import PromptLibrary
 from ..providers._steps import Transport
 from .client import Client, Parts
 from .event_relay import EventRelay

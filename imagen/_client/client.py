@@ -59,12 +59,17 @@ from .._transport.discovery import Discovery, discover_models
 from .._transport.driver import ExchangeObserver
 from .._transport.job_waiters import JobWaiters
 from .._transport.probe import ProviderStatus, probe_provider
-from ..library import Library
-from ..library._imaging import Renditions, Similar
-from ..prompts import PromptLibrary, SharedStyle, Style, choose_styles, load_styles
+from ..library._imaging.renditions import Renditions
+from ..library._imaging.similar import Similar
+from ..library._library import Library
+from ..prompts._looks import SharedStyle
+from ..prompts._prompt_library import PromptLibrary
+from ..prompts._style_files import load_styles
+from ..prompts._styles import Style, choose_styles
 from ..providers._provider import Callback
-from ..sharing import Archives, Shares
-from ..sharing._publishing import Publisher
+from ..sharing._archive.archives import Archives
+from ..sharing._links.shares import Shares
+from ..sharing._publishing.publisher import Publisher
 from .batch import (
     Batch,
     BatchSetup,

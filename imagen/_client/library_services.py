@@ -12,11 +12,13 @@ import trio
 from .._policy.settings import Settings
 from .._storage.database import Database
 from .._system.threads import Workers
-from ..library import Library
 from ..library._housekeeping import Housekeeping
-from ..library._imaging import Renditions, Similar
-from ..sharing import Archives, Shares
-from ..sharing._publishing import Publisher
+from ..library._imaging.renditions import Renditions
+from ..library._imaging.similar import Similar
+from ..library._library import Library
+from ..sharing._archive.archives import Archives
+from ..sharing._links.shares import Shares
+from ..sharing._publishing.publisher import Publisher
 
 __all__ = ["LibraryServices", "open_library_services"]
 

@@ -21,7 +21,7 @@ from .._storage.database import Database, from_nanousd, to_nanousd
 from .._storage.ledger import Ledger
 from .._system.process_locks import is_alive
 from .._system.threads import Workers
-from ..library import Library
+from ..library._library import Library
 
 __all__ = ["SessionStore", "StoredSession"]
 

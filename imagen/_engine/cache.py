@@ -16,7 +16,7 @@ import trio
 from .._requests.request import fingerprint_of
 from .._results.images import Image, Outcome, as_hit
 from .._storage.database import Database, to_nanousd
-from ..library import Library
+from ..library._library import Library
 from .attempt import RunningAttempt
 from .engine import Engine
 from .planning import PlannedRequest

@@ -21,7 +21,7 @@ from .._policy.bounds import Bounds
 from .._requests.catalog import InputLimits, Model
 from .._requests.request import Edit, ImageSource, InputImage, Request, sources_of, with_sources
 from .._system.threads import Workers
-from ..library import Library
+from ..library._library import Library
 from ..metadata._image_header import read_image_header
 from ..providers._provider import EncodedImage
 

@@ -22,7 +22,8 @@ from .._results.prices import share_cost
 from .._storage.database import from_nanousd, to_nanousd
 from .._storage.ledger import AttemptRecord, Ledger, State
 from .._system.threads import Workers
-from ..library import ImageFiles, ImageRow, PreparedImage, insert_image, row_of
+from ..library._files import ImageFiles, PreparedImage
+from ..library._rows import ImageRow, insert_image, row_of
 from ..metadata._image_header import ImageHeader, read_image_header
 from ..providers._steps import GeneratedImage, GeneratedImages, LostImage, WithheldImage
 from .attempt import RunningAttempt, new_id

@@ -31,7 +31,7 @@ from .._storage.ledger import AttemptRecord, Ledger, State
 from .._system.process_locks import is_alive
 from .._system.threads import Workers
 from .._transport.job_waiters import JobWaiters
-from ..library import Library
+from ..library._library import Library
 from ..providers._steps import JobAccepted
 from .attempt import Emit, RunningAttempt
 from .keeping import Keeper

@@ -16,7 +16,7 @@ from .._errors import ConfigurationError
 from .._requests.catalog import Catalog, JsonValue, RateLimit, load_catalog
 from .._system.secret import Secret
 from .._system.urls import check_base_url, check_url
-from ..metadata import ContentSigner
+from ..metadata._c2pa.signing import ContentSigner
 from ..providers import PROVIDERS
 from ..providers._provider import Provider
 from .bounds import Bounds
@@ -286,7 +286,7 @@ def _installed_providers() -> Iterator[Provider]:
             ) from error
         if not isinstance(found, Provider):
             raise ConfigurationError(
-                f"The installed provider {point.name} ({point.value}) is no imagen.Provider."
+                f"The installed provider {point.name} ({point.value}) is no imagen.providers.Provider."
             )
         yield found
 

@@ -16,7 +16,9 @@ from .._errors import ImagenError, StorageError
 from .._requests.request import Request, operation_of
 from .._requests.translation import Adjustment
 from .._system.version import version
-from ..metadata import ContentSigner, Record, embed_record, remove_sidecar, write_sidecar
+from ..metadata._c2pa.signing import ContentSigner
+from ..metadata._embed import embed_record, remove_sidecar, write_sidecar
+from ..metadata._record import Record
 
 __all__ = ["SUFFIXES", "Cost", "CostSource", "Failure", "Image", "Outcome", "as_hit", "failure_of"]
 

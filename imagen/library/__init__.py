@@ -13,34 +13,42 @@ _library                all of it, as callers hold it
 
 from __future__ import annotations
 
+from .._policy.cleanup import CleanupRules
 from ._annotations import ImageRef
 from ._check import Finding
 from ._cleanup import CleanupPlan, ExpiredImage
 from ._collections import Collection, Collections
-from ._files import ImageFiles, PreparedImage
 from ._filters import Filters, SortOrder, State
+from ._imaging.contact_sheets import contact_sheet
+from ._imaging.hashes import hash_distance, perceptual_hash
+from ._imaging.renditions import Renditions
+from ._imaging.similar import Similar
+from ._imaging.transforms import Transform, apply_transform, thumbnail
 from ._library import Library, LibrarySize
 from ._lineage import Lineage
 from ._query import Page
-from ._rows import ImageRow, insert_image, row_of
 
 __all__ = [
     "CleanupPlan",
+    "CleanupRules",
     "Collection",
     "Collections",
     "ExpiredImage",
     "Filters",
     "Finding",
     "ImageRef",
-    "ImageRow",
     "Library",
     "LibrarySize",
     "Lineage",
-    "SortOrder",
     "Page",
-    "ImageFiles",
+    "Renditions",
+    "Similar",
+    "SortOrder",
     "State",
-    "PreparedImage",
-    "insert_image",
-    "row_of",
+    "Transform",
+    "apply_transform",
+    "contact_sheet",
+    "hash_distance",
+    "perceptual_hash",
+    "thumbnail",
 ]

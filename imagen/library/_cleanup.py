@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -112,9 +113,7 @@ class Cleanup:
                 transaction.change(sql, (image_id, now))
 
         for group in in_groups([one.image_id for one in doomed]):
-            await self._database.transact(
-                lambda transaction, group=group: trash(transaction, group)
-            )  # type: ignore[misc]
+            await self._database.transact(partial(trash, ids=group))
 
 
 def _protected(rules: CleanupRules) -> str:

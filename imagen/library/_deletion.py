@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from .._requests.request import InputImage, decode_request, sources_of
 from .._storage.database import Database, Transaction
@@ -78,11 +79,9 @@ class Deletion:
             if not rows:
                 return
             found = [(str(sha256), str(media_type)) for sha256, media_type in rows]
-            gone = await self._database.transact(
-                lambda transaction, found=found: self._remove(transaction, found)
-            )  # type: ignore[misc]
+            gone = await self._database.transact(partial(self._remove, found=found))
             for sha256 in gone:
-                await self._workers.run(lambda sha256=sha256: self._on_removed(sha256))  # type: ignore[misc]
+                await self._workers.run(partial(self._on_removed, sha256))
             # Not before: who dies in between leaves the rest of it to the next
             # one.
             if gone:

@@ -8,8 +8,8 @@ import trio
 
 from .._errors import StorageError
 from .._policy.cleanup import CleanupRules
-from . import Library
-from ._imaging import Renditions
+from ._imaging.renditions import Renditions
+from ._library import Library
 
 __all__ = ["Housekeeping"]
 

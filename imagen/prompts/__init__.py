@@ -18,10 +18,10 @@ from ._wildcards import read_wildcards
 __all__ = [
     "Expansions",
     "Grid",
-    "SharedStyle",
     "Prompt",
     "PromptLibrary",
     "PromptsImported",
+    "SharedStyle",
     "Style",
     "Template",
     "Variable",

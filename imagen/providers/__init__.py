@@ -1,4 +1,4 @@
-"""The providers, each a module of pure exchanges.
+"""The providers, each a module of pure exchanges, and the steps they yield.
 
 A new one is a module here whose `PROVIDER` (or `PROVIDERS`, where one wire
 format has several) is found by itself, a file in `catalog/`, an entry in
@@ -11,9 +11,102 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 
-from ._provider import Provider
+from .._requests.catalog import (
+    Capabilities,
+    Catalog,
+    FreeSize,
+    InputLimits,
+    Lifecycle,
+    MegapixelPrices,
+    ModelRetiringWarning,
+    NumberRange,
+    Price,
+    RateLimit,
+    TokenPrices,
+    load_catalog,
+)
+from ._provider import (
+    BatchApi,
+    Call,
+    Callback,
+    CallbackReading,
+    EncodedImage,
+    ListedModel,
+    ModelListing,
+    Provider,
+)
+from ._steps import (
+    BatchExchange,
+    Cancellable,
+    Compute,
+    Exchange,
+    GeneratedImage,
+    GeneratedImages,
+    HttpRequest,
+    HttpResponse,
+    JobAccepted,
+    LostImage,
+    Meanwhile,
+    PartialImage,
+    Progress,
+    ReadChunk,
+    Render,
+    Reporter,
+    ResultDelivered,
+    Step,
+    StreamedReply,
+    Transport,
+    Usage,
+    Wait,
+    WithheldImage,
+)
 
-__all__ = ["PROVIDERS"]
+__all__ = [
+    "PROVIDERS",
+    "BatchApi",
+    "BatchExchange",
+    "Call",
+    "Callback",
+    "CallbackReading",
+    "Cancellable",
+    "Capabilities",
+    "Catalog",
+    "Compute",
+    "EncodedImage",
+    "Exchange",
+    "FreeSize",
+    "GeneratedImage",
+    "GeneratedImages",
+    "HttpRequest",
+    "HttpResponse",
+    "InputLimits",
+    "JobAccepted",
+    "Lifecycle",
+    "ListedModel",
+    "LostImage",
+    "Meanwhile",
+    "MegapixelPrices",
+    "ModelListing",
+    "ModelRetiringWarning",
+    "NumberRange",
+    "PartialImage",
+    "Price",
+    "Progress",
+    "Provider",
+    "RateLimit",
+    "ReadChunk",
+    "Render",
+    "Reporter",
+    "ResultDelivered",
+    "Step",
+    "StreamedReply",
+    "TokenPrices",
+    "Transport",
+    "Usage",
+    "Wait",
+    "WithheldImage",
+    "load_catalog",
+]
 
 
 def _find() -> Iterator[Provider]:

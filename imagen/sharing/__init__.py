@@ -15,15 +15,20 @@ from __future__ import annotations
 from ._archive.archives import Archives
 from ._archive.format import ExportResult, ImportResult, RejectedEntry
 from ._links.app import share_app
-from ._links.shares import Share, Shared, Shares
+from ._links.shares import Share, Shares
+from ._publishing.publisher import Publisher, PublishingStatus
+from ._publishing.rows import Publication, PublicationState
 
 __all__ = [
     "Archives",
     "ExportResult",
     "ImportResult",
+    "Publication",
+    "PublicationState",
+    "Publisher",
+    "PublishingStatus",
     "RejectedEntry",
     "Share",
-    "Shared",
     "Shares",
     "share_app",
 ]

@@ -23,7 +23,7 @@ from .text import clip, clip_line, dollars
 __all__ = ["Blocks", "ImageInfo", "describe", "model_of", "image_blocks", "read_image"]
 
 # As JPEG, which every host shows.
-_PREVIEW = imagen.Transform(width=768, height=768, format="jpeg", quality=80)
+_PREVIEW = imagen.library.Transform(width=768, height=768, format="jpeg", quality=80)
 # 525,000 bytes are 700,000 characters of base64.
 _INLINE_BYTES = 525_000
 _INLINE_SIDE = 2000

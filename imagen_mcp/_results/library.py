@@ -95,7 +95,7 @@ def found_image(image: imagen.Image) -> FoundImage:
     )
 
 
-def search_reply(page: imagen.Page) -> CallToolResult:
+def search_reply(page: imagen.library.Page) -> CallToolResult:
     """The answer of `search_images`."""
     many = "1 image:" if len(page) == 1 else f"{len(page)} images, newest first:"
     lines = [many if page else "No image is like that.", *map(_line, page)]
@@ -112,7 +112,7 @@ async def show_reply(
     *,
     full: bool,
     collections: Sequence[str],
-    tree: imagen.Lineage | None,
+    tree: imagen.library.Lineage | None,
 ) -> CallToolResult:
     """The answer of `show_image`."""
     blocks = await image_blocks(client, image, full=full)
@@ -185,7 +185,9 @@ def _bounded(value: object) -> JsonValue:
     return clip_line(value if isinstance(value, str) else repr(value), _LONGEST_VALUE)
 
 
-def _relatives(image: imagen.Image, tree: imagen.Lineage | None) -> tuple[list[str], list[str]]:
+def _relatives(
+    image: imagen.Image, tree: imagen.library.Lineage | None
+) -> tuple[list[str], list[str]]:
     """The images that it was made from, the nearest first, and those that were
     made from it.
     """
@@ -199,9 +201,9 @@ def _relatives(image: imagen.Image, tree: imagen.Lineage | None) -> tuple[list[s
     return parents, [child.image.id for child in children]
 
 
-def _by_id(tree: imagen.Lineage) -> dict[str, imagen.Lineage]:
+def _by_id(tree: imagen.library.Lineage) -> dict[str, imagen.library.Lineage]:
     """Without recursion: an image may have been changed a thousand times."""
-    found: dict[str, imagen.Lineage] = {}
+    found: dict[str, imagen.library.Lineage] = {}
     left = [tree]
     while left:
         one = left.pop()

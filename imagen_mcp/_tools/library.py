@@ -60,7 +60,7 @@ async def search_images(
     show_image shows one.
     """
     library = client_of(ctx).library
-    filters: imagen.Filters = {"state": "trashed" if trashed else "kept"}
+    filters: imagen.library.Filters = {"state": "trashed" if trashed else "kept"}
     if model:
         filters["model"] = model
     if tags:
@@ -191,7 +191,7 @@ async def find_image(ctx: Desk, image_id: str) -> imagen.Image:
     return image
 
 
-async def find_collection(client: imagen.Client, name: str) -> imagen.Collection:
+async def find_collection(client: imagen.Client, name: str) -> imagen.library.Collection:
     """The collection of a name.
 
     Raises:
@@ -204,7 +204,7 @@ async def find_collection(client: imagen.Client, name: str) -> imagen.Collection
         raise no_such("collection", name, [one.name for one in await collections.list()]) from None
 
 
-async def _find_or_make(ctx: Desk, name: str) -> imagen.Collection:
+async def _find_or_make(ctx: Desk, name: str) -> imagen.library.Collection:
     collections = client_of(ctx).library.collections
     name = "/".join(part.strip() for part in name.split("/"))
     with suppress(imagen.InvalidRequestError):

@@ -114,12 +114,12 @@ def noting_retirement() -> Iterator[list[str]]:
     """Gives, once it is left, what was said of models that will be retired."""
     notes: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", imagen.ModelRetiringWarning)
+        warnings.simplefilter("always", imagen.providers.ModelRetiringWarning)
         yield notes
     said = (
         str(item.message)
         for item in caught
-        if issubclass(item.category, imagen.ModelRetiringWarning)
+        if issubclass(item.category, imagen.providers.ModelRetiringWarning)
     )
     # Each of many images is a request of its own, and says it again.
     notes += dict.fromkeys(said)

@@ -54,17 +54,21 @@ async def word(
     if request.prompt.startswith("@"):
         kept = await find_prompt(client, request.prompt[1:])
         text = await fill(client, kept, values or {})
-        base = imagen.apply_styles(msgspec.structs.replace(request, prompt=""), (kept.as_style(),))
+        base = imagen.prompts.apply_styles(
+            msgspec.structs.replace(request, prompt=""), (kept.as_style(),)
+        )
         request = msgspec.structs.replace(base, prompt=text)
         chosen = (*await choose_styles(client, kept.styles), *chosen)
     elif values:
         raise imagen.InvalidRequestError(
             "Only a prompt that is kept has variables: name one as @NAME, or leave out values."
         )
-    return imagen.apply_styles(request, chosen)
+    return imagen.prompts.apply_styles(request, chosen)
 
 
-async def choose_styles(client: imagen.Client, names: Sequence[str]) -> tuple[imagen.Style, ...]:
+async def choose_styles(
+    client: imagen.Client, names: Sequence[str]
+) -> tuple[imagen.prompts.Style, ...]:
     """The styles of these names."""
     if not names:
         return ()
@@ -72,10 +76,10 @@ async def choose_styles(client: imagen.Client, names: Sequence[str]) -> tuple[im
     for name in names:
         if name not in known:
             raise no_such("style", name, list(known))
-    return imagen.choose_styles(known, names)
+    return imagen.prompts.choose_styles(known, names)
 
 
-async def find_prompt(client: imagen.Client, name: str) -> imagen.Prompt:
+async def find_prompt(client: imagen.Client, name: str) -> imagen.prompts.Prompt:
     """The kept prompt of that name."""
     found = await client.prompts.get(name)
     if found is None:
@@ -85,11 +89,13 @@ async def find_prompt(client: imagen.Client, name: str) -> imagen.Prompt:
     return found
 
 
-async def fill(client: imagen.Client, kept: imagen.Prompt, values: Mapping[str, str]) -> str:
+async def fill(
+    client: imagen.Client, kept: imagen.prompts.Prompt, values: Mapping[str, str]
+) -> str:
     """The one text that a kept prompt stands for with these values."""
-    template = imagen.Template.parse(kept.text)
+    template = imagen.prompts.Template.parse(kept.text)
     folder = client.settings.home / "wildcards"
-    wildcards = await trio.to_thread.run_sync(imagen.read_wildcards, folder, template)
+    wildcards = await trio.to_thread.run_sync(imagen.prompts.read_wildcards, folder, template)
     texts = template.expand(values, wildcards)
     if texts.total != 1:
         raise imagen.InvalidRequestError(

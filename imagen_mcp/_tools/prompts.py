@@ -56,7 +56,7 @@ async def use_prompt(
 ) -> str:
     """Makes an image of a prompt that you keep."""
     kept = await find_prompt(client_of(ctx), name)
-    variables = imagen.Template.parse(kept.text).variables
+    variables = imagen.prompts.Template.parse(kept.text).variables
     lines = [
         f'Make an image of my prompt: generate_image(prompt="@{kept.name}").',
         f"Its text: {clip_line(kept.text, 2000)}",

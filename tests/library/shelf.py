@@ -13,7 +13,8 @@ from pathlib import Path
 import imagen
 from imagen._storage.database import Database
 from imagen._system.threads import Workers
-from imagen.library import Library, insert_image, row_of
+from imagen.library import Library
+from imagen.library._rows import insert_image, row_of
 from imagen.testing import InlineWorkers
 from tests.support import png
 

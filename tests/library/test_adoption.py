@@ -7,7 +7,7 @@ import errno
 import pytest
 
 import imagen
-from imagen.library import row_of
+from imagen.library._rows import row_of
 from tests.library.shelf import open_shelf
 from tests.support import PNG, png
 
@@ -46,7 +46,7 @@ async def test_a_disk_that_is_full_leaves_nothing(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
 
         with monkeypatch.context() as patch:
-            patch.setattr("imagen.library._files.write_whole", fail)
+            patch.setattr("imagen.library._files.write_atomically", fail)
             with pytest.raises(imagen.StorageError, match="No space left"):
                 await shelf.library.adopt(row_of(shelf.image(data=PNG)), PNG)
         assert await shelf.library.list() == []

@@ -13,7 +13,7 @@ from tests.library.shelf import open_shelf
 from tests.support import FakeProvider, open_test_client, png
 
 
-async def kinds(library: imagen.Library) -> list[str]:
+async def kinds(library: imagen.library.Library) -> list[str]:
     return [finding.kind for finding in await library.check()]
 
 

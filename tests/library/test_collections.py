@@ -120,7 +120,7 @@ async def test_a_long_line_is_no_trouble(tmp_path):
 
 async def test_no_collection_is_looked_for_one_by_one(tmp_path, monkeypatch):
     plans: list[str] = []
-    fetch = imagen._database.Database._fetch
+    fetch = imagen._storage.database.Database._fetch
 
     def explain(self, sql, values):
         plans.extend(str(row[3]) for row in fetch(self, f"EXPLAIN QUERY PLAN {sql}", values))

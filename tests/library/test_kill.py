@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[2]
 CHILD = """
 import random, sys, trio
 from pathlib import Path
-from imagen import CleanupRules
-from imagen._workers import ThreadWorkers
+from imagen.library import CleanupRules
+from imagen._system.threads import ThreadWorkers
 from tests.library.shelf import open_shelf
 from tests.support import png
 
@@ -80,7 +80,7 @@ async def test_whoever_dies_leaves_a_library_that_is_whole(tmp_path, seed):
         await compare_with_what_is_kept(shelf.library)
 
 
-async def compare_with_what_is_kept(library: imagen.Library) -> None:
+async def compare_with_what_is_kept(library: imagen.library.Library) -> None:
     images = [image async for image in library.find(state="any")]
     assert all(image.data for image in images)
     kept = [image for image in images if image.trashed_at is None]

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 import imagen
 from imagen import StoreSettings
-from imagen.library import insert_image, row_of
-from imagen.sharing._publishing import Publisher
+from imagen.library._rows import insert_image, row_of
+from imagen.sharing import Publisher
 from imagen.testing import InlineWorkers
 from tests.library.shelf import Shelf, open_shelf
 from tests.support import png
@@ -173,7 +173,7 @@ class Model:
             del self.collections[name]
 
     async def clean(self, most: int) -> None:
-        rules = imagen.CleanupRules(max_images=most)
+        rules = imagen.library.CleanupRules(max_images=most)
         planned = await self.shelf.library.clean(rules, dry_run=True)
         assert await self.shelf.library.clean(rules) == planned
         now = self.shelf.clock.now

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 import imagen
-from imagen import CleanupRules
+from imagen.library import CleanupRules
 from tests.atelier import Atelier, open_atelier
 from tests.library.shelf import open_shelf
 from tests.support import PNG, FakeProvider, open_test_client

@@ -336,7 +336,7 @@ ALL_FILTERS = (
 @pytest.mark.parametrize("query", [None, "lighthouse neon"])
 async def test_no_page_reads_a_whole_table(tmp_path, monkeypatch, order, filters, query):
     plans: list[tuple[str, str]] = []
-    run = imagen._database.Transaction.run
+    run = imagen._storage.database.Transaction.run
 
     def explain(self, sql, values=()):
         plans.extend((sql, str(row[3])) for row in run(self, f"EXPLAIN QUERY PLAN {sql}", values))

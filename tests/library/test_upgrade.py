@@ -9,7 +9,7 @@ from pathlib import Path
 import imagen
 from tests.library.shelf import open_shelf
 
-MIGRATIONS = Path(imagen.__file__).parent / "migrations"
+MIGRATIONS = Path(imagen.__file__).parent / "_storage" / "migrations"
 IMAGE = (
     "INSERT INTO images (id, attempt_id, batch_index, sha256, media_type, width, height,"
     " size_bytes, provider, model, request, cost_nanousd, cost_source, adjustments, seconds,"

@@ -68,7 +68,7 @@ class Painter:
             await self._asked.wait()
 
     @asynccontextmanager
-    async def open(self, request: imagen.HttpRequest) -> AsyncIterator[_Reply]:
+    async def open(self, request: imagen.providers.HttpRequest) -> AsyncIterator[_Reply]:
         number = self.requests
         self.requests += 1
         asked, self._asked = self._asked, trio.Event()

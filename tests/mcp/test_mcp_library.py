@@ -19,7 +19,7 @@ from mcp.types import CallToolResult
 from mcp_fakes import ERAS, MODEL, Painter, connect, open_shown, settings, shown, text_of
 
 import imagen
-from imagen.library import row_of
+from imagen.library._rows import row_of
 
 SMALL = {"prompt": "a lighthouse", "model": "sketch", "size": "64x64"}
 FOUND_KEYS = {"id", "path", "prompt", "model", "created_at", "cost_usd", "rating", "tags"}

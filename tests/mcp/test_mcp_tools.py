@@ -300,7 +300,7 @@ async def test_dropped_parameters_and_retirement_are_told(tmp_path: Path) -> Non
     models = {MODEL: {"lifecycle": {"retires_on": "2099-01-01", "successor": "sketch"}}}
     async with connect(tmp_path, Painter(), models=models) as client:
         with pytest.warns(
-            imagen.ModelRetiringWarning
+            imagen.providers.ModelRetiringWarning
         ):  # from the batch's own task, where nobody catches it
             result = await call(client, "generate_image", **PAID, style="vivid")
     assert "style 'vivid' was left out" in text_of(result)

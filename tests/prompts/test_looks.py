@@ -6,8 +6,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagen import Capabilities, Generate, InputLimits, Model, load_catalog
+from imagen import Generate, Model
 from imagen.prompts import SharedStyle, Style
+from imagen.providers import Capabilities, InputLimits, load_catalog
 
 
 class Kept:

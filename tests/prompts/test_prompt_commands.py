@@ -334,7 +334,7 @@ def test_a_grid_is_made_as_one_batch_and_drawn_on_one_sheet(run_json, home):
 
 def test_sizes_of_a_grid_count_before_the_shape_of_a_kept_prompt(run_json, home):
     async def keep() -> None:
-        async with imagen.open_prompts(home) as prompts:
+        async with imagen.prompts.open_prompts(home) as prompts:
             await prompts.save(
                 "poster", "a car", parameters={"aspect_ratio": "16:9", "quality": "high"}
             )

@@ -13,10 +13,10 @@ from tests.support import FakeProvider, open_test_client
 
 async def test_a_grid_is_a_batch_and_a_quote_as_it_is(autojump_clock):
     provider = FakeProvider()
-    asked = imagen.grid(
-        imagen.Template.parse("a {red|blue} car").expand(),
+    asked = imagen.prompts.grid(
+        imagen.prompts.Template.parse("a {red|blue} car").expand(),
         seeds=[1, 2, 3],
-        styles=[None, imagen.Style(name="ink", suffix="in ink")],
+        styles=[None, imagen.prompts.Style(name="ink", suffix="in ink")],
     )
     async with open_test_client(provider) as (client, _):
         assert client.quote(asked).expected_usd == Decimal("0.48")
@@ -33,7 +33,7 @@ async def test_a_look_goes_on_with_the_images_that_it_keeps():
     atelier = Atelier()
     async with open_atelier(atelier) as client:
         look = await client.look(
-            "watercolour", imagen.Style(name="own", suffix="for children"), seed=7
+            "watercolour", imagen.prompts.Style(name="own", suffix="for children"), seed=7
         )
         first = await client.generate(look.request("a harbour"))
         assert first.prompt.startswith("a watercolour painting of a harbour, ")
@@ -47,7 +47,7 @@ async def test_a_look_goes_on_with_the_images_that_it_keeps():
         assert [len(call.references) for call in atelier.calls] == [0, 1, 2, 2]
         with pytest.raises(imagen.InvalidRequestError, match=r"did you mean watercolour\?"):
             await client.look("watercolor")
-        own = await client.look(imagen.Style(name="own", suffix="x"))
+        own = await client.look(imagen.prompts.Style(name="own", suffix="x"))
         assert own.request("a").prompt == "a, x"
 
 
@@ -60,11 +60,13 @@ async def test_styles_of_the_home_and_prompts_that_are_kept_are_the_clients(tmp_
         )
         kept = await client.prompts.get("sea")
         assert kept is not None
-        (text,) = imagen.Template.parse(kept.text).expand({"mood": "calm"})
-        styles = imagen.choose_styles(await client.styles(), kept.styles)
-        request = imagen.apply_styles(imagen.Generate(prompt=text), (kept.as_style(), *styles))
+        (text,) = imagen.prompts.Template.parse(kept.text).expand({"mood": "calm"})
+        styles = imagen.prompts.choose_styles(await client.styles(), kept.styles)
+        request = imagen.prompts.apply_styles(
+            imagen.Generate(prompt=text), (kept.as_style(), *styles)
+        )
         assert request == imagen.Generate(
             prompt="a calm sea, in our colours", negative_prompt="boats"
         )
-    async with imagen.open_prompts(tmp_path) as prompts:
+    async with imagen.prompts.open_prompts(tmp_path) as prompts:
         assert [prompt.name for prompt in await prompts.list()] == ["sea"]

@@ -9,17 +9,17 @@ import msgspec
 import pybase64
 
 import imagen
-from imagen import (
+from imagen import ImagenError
+from imagen._transport.driver import ExchangeObserver
+from imagen.providers import (
+    PROVIDERS,
     GeneratedImages,
     HttpRequest,
     HttpResponse,
-    ImagenError,
     JobAccepted,
     ReadChunk,
     ResultDelivered,
 )
-from imagen._transport.driver import ExchangeObserver
-from imagen.providers import PROVIDERS
 from tests.providers.stepping import IMAGE, call, reply
 
 Result = GeneratedImages | ImagenError
@@ -40,7 +40,7 @@ class BatchWalk:
     """
 
     def __init__(
-        self, exchange: imagen.BatchExchange, *answers: HttpResponse | ImagenError | File
+        self, exchange: imagen.providers.BatchExchange, *answers: HttpResponse | ImagenError | File
     ) -> None:
         self.steps: list[object] = []
         self.delivered: list[ResultDelivered] = []
@@ -96,7 +96,7 @@ class Collector(ExchangeObserver):
     def __init__(self) -> None:
         self.accepted_job: JobAccepted | None = None
         self.results: dict[int, Result] = {}
-        self.shown: list[imagen.Progress] = []
+        self.shown: list[imagen.providers.Progress] = []
         self.stop: HttpRequest | None = None
         self.sent = 0
 
@@ -110,10 +110,10 @@ class Collector(ExchangeObserver):
         assert step.position not in self.results
         self.results[step.position] = step.result
 
-    def progress(self, progress: imagen.Progress) -> None:
+    def progress(self, progress: imagen.providers.Progress) -> None:
         self.shown.append(progress)
 
-    def cancellable(self, step: imagen.Cancellable) -> None:
+    def cancellable(self, step: imagen.providers.Cancellable) -> None:
         self.stop = step.request
 
 
@@ -133,7 +133,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
 
     def calls(
         self, count: int, *, poll_seconds: float = 30.0, **fields: object
-    ) -> list[imagen.Call]:
+    ) -> list[imagen.providers.Call]:
         settings = {"economy_poll_seconds": poll_seconds}
         return [
             call(self.model, prompt=f"cat {place}", settings=settings, **fields)
@@ -141,7 +141,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
     @property
-    def batch_api(self) -> imagen.BatchApi:
+    def batch_api(self) -> imagen.providers.BatchApi:
         found = PROVIDERS[self.provider].batch_api
         assert found is not None
         return found

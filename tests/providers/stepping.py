@@ -16,7 +16,9 @@ import pytest
 from PIL import Image
 
 import imagen
-from imagen import (
+from imagen._requests.translation import translate
+from imagen.providers import (
+    PROVIDERS,
     Cancellable,
     Compute,
     GeneratedImages,
@@ -28,13 +30,11 @@ from imagen import (
     ReadChunk,
     Wait,
 )
-from imagen._requests.translation import translate
-from imagen.providers import PROVIDERS
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 IMAGE = b"\x89PNG\r\n\x1a\n and some more bytes"
 IMAGE_BASE64 = pybase64.b64encode(IMAGE).decode()
-CATALOG = imagen.load_catalog()
+CATALOG = imagen.providers.load_catalog()
 
 
 class Walk:
@@ -46,7 +46,10 @@ class Walk:
     """
 
     def __init__(
-        self, exchange: imagen.Exchange, *responses: HttpResponse, chunks: Iterable[bytes] = ()
+        self,
+        exchange: imagen.providers.Exchange,
+        *responses: HttpResponse,
+        chunks: Iterable[bytes] = (),
     ) -> None:
         self.steps: list[object] = []
         self._exchange = exchange
@@ -105,12 +108,12 @@ def call(
     count: int = 1,
     prompt: str = "a cat",
     request: imagen.Request | None = None,
-    images: tuple[imagen.EncodedImage, ...] = (),
-    mask: imagen.EncodedImage | None = None,
-    references: tuple[imagen.EncodedImage, ...] = (),
+    images: tuple[imagen.providers.EncodedImage, ...] = (),
+    mask: imagen.providers.EncodedImage | None = None,
+    references: tuple[imagen.providers.EncodedImage, ...] = (),
     settings: dict[str, Any] | None = None,
     **fields: Any,
-) -> imagen.Call:
+) -> imagen.providers.Call:
     """What the engine would hand to an exchange: a generation, or the `request`
     of another operation, translated.
     """
@@ -119,7 +122,7 @@ def call(
         imagen.Generate(prompt=prompt, **fields) if request is None else request, entry
     )
     provider = PROVIDERS[entry.provider]
-    return imagen.Call(
+    return imagen.providers.Call(
         request=sent,
         model=entry,
         count=count,
@@ -132,22 +135,22 @@ def call(
 
 def input_image(
     width: int = 64, height: int = 64, *, color: object = "teal", format: str = "PNG"
-) -> imagen.EncodedImage:
+) -> imagen.providers.EncodedImage:
     """An image to work on."""
     file = io.BytesIO()
     Image.new("RGB", (width, height), color).save(file, format)
-    return imagen.EncodedImage(
+    return imagen.providers.EncodedImage(
         data=file.getvalue(), media_type=f"image/{format.lower()}", width=width, height=height
     )
 
 
-def mask_image(width: int = 64, height: int = 64) -> imagen.EncodedImage:
+def mask_image(width: int = 64, height: int = 64) -> imagen.providers.EncodedImage:
     """A mask whose left half is white, which is the half to change."""
     file = io.BytesIO()
     mask = Image.new("L", (width, height), 0)
     mask.paste(255, (0, 0, width // 2, height))
     mask.save(file, "PNG")
-    return imagen.EncodedImage(
+    return imagen.providers.EncodedImage(
         data=file.getvalue(), media_type="image/png", width=width, height=height
     )
 

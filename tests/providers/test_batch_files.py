@@ -20,20 +20,22 @@ import imagen
 from imagen import (
     AuthenticationError,
     Bounds,
-    Cancellable,
     ContentFilterError,
+    ImagenError,
+    OutcomeUnknownError,
+    ProviderError,
+)
+from imagen._results.prices import cost_of, quote_request
+from imagen.providers import (
+    PROVIDERS,
+    Cancellable,
     GeneratedImages,
     HttpResponse,
-    ImagenError,
     JobAccepted,
-    OutcomeUnknownError,
     Progress,
-    ProviderError,
     ReadChunk,
     Wait,
 )
-from imagen._results.prices import cost_of, quote_request
-from imagen.providers import PROVIDERS
 from imagen.testing.simulator import (
     BrokenBase64,
     JobFails,
@@ -47,7 +49,7 @@ from tests.providers.stepping import CATALOG, IMAGE, reply
 from tests.providers.test_openai import mutated
 from tests.transports import open_driver
 
-pytestmark = pytest.mark.filterwarnings("ignore::imagen.ModelRetiringWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::imagen.providers.ModelRetiringWarning")
 LOST = OutcomeUnknownError("The connection broke.")
 ROOMY = Bounds(connect_seconds=5.0, reply_seconds=5.0, idle_seconds=5.0)
 
@@ -321,7 +323,7 @@ def test_whatever_is_answered_ends_in_one_result_each_or_an_error_of_ours(spoken
 
 
 async def collected(
-    dialect: Dialect, simulator: Simulator, exchange: imagen.BatchExchange
+    dialect: Dialect, simulator: Simulator, exchange: imagen.providers.BatchExchange
 ) -> Collector:
     """What the driver tells of a whole exchange with the simulator."""
     watch = Collector()
@@ -456,7 +458,7 @@ def test_quotes_are_halved_and_what_a_caller_assumes_is_not(dialect):
 
 def test_what_a_provider_reports_is_never_halved():
     reported = GeneratedImages(
-        images=(imagen.GeneratedImage(data=b""),), reported_cost_usd=Decimal("0.5")
+        images=(imagen.providers.GeneratedImage(data=b""),), reported_cost_usd=Decimal("0.5")
     )
     model = CATALOG.find(OPENAI.model)
     assert cost_of(model, imagen.Generate(prompt="x"), reported, economy=True).usd == Decimal("0.5")

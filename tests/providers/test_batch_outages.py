@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import pytest
 
-from imagen import Bounds, GeneratedImages, HttpRequest, OutcomeUnknownError, RetryPolicy, Wait
+from imagen import Bounds, OutcomeUnknownError, RetryPolicy
 from imagen._transport.driver import ExchangeDriver
-from imagen.providers import PROVIDERS
+from imagen.providers import PROVIDERS, GeneratedImages, HttpRequest, Wait
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
 from imagen.testing.simulator import Overloaded, Reset, Stall, Truncated, open_simulator
 from tests.providers.batches import DIALECTS, Collector, Dialect

@@ -17,8 +17,6 @@ import imagen
 from imagen import (
     AuthenticationError,
     ContentFilterError,
-    HttpRequest,
-    HttpResponse,
     InvalidRequestError,
     ModelNotFoundError,
     ProviderError,
@@ -26,6 +24,7 @@ from imagen import (
     RateLimitError,
 )
 from imagen._results.prices import share_cost
+from imagen.providers import HttpRequest, HttpResponse
 from imagen.providers.openai import _nexos as nexos
 from imagen.testing.simulator import Nexos, open_simulator
 from tests.providers.openai.clients import open_client
@@ -70,7 +69,7 @@ def walk(*responses: HttpResponse, model: str | imagen.Model = "imagen-4", **fie
 
 def test_the_list_is_asked_first_and_may_be_an_earlier_one():
     walked = walk(LIST, reply(images()))
-    assert walked.run().found == (imagen.GeneratedImage(data=IMAGE),)
+    assert walked.run().images == (imagen.providers.GeneratedImage(data=IMAGE),)
     listed, posted = walked.requests
     assert listed == HttpRequest(method="GET", url="models", repeatable=True, cache_seconds=300.0)
     assert (posted.method, posted.url, posted.repeatable) == ("POST", "images/generations", False)
@@ -188,7 +187,9 @@ def test_a_link_is_downloaded_and_the_revised_prompt_kept():
         "data": [{"url": "https://files.example/1.png", "revised_prompt": "a red cube"}],
     }
     walked = walk(LIST, reply(body), HttpResponse(status=200, body=IMAGE))
-    assert walked.run().found == (imagen.GeneratedImage(data=IMAGE, revised_prompt="a red cube"),)
+    assert walked.run().images == (
+        imagen.providers.GeneratedImage(data=IMAGE, revised_prompt="a red cube"),
+    )
     assert walked.requests[2] == HttpRequest(
         method="GET", url="https://files.example/1.png", repeatable=True, collects=True
     )
@@ -220,7 +221,7 @@ def test_the_price_is_what_the_gateway_says_or_unknown(usage, usd):
     assert result.usage is None
     if usd is not None:
         shares = share_cost(
-            imagen.Cost(usd=result.reported_cost_usd, source="reported"), result.found
+            imagen.Cost(usd=result.reported_cost_usd, source="reported"), result.images
         )
         assert sum(share.usd for share in shares) == Decimal(usd)
 
@@ -245,8 +246,8 @@ def test_a_rate_that_is_none_is_refused_before_anything_is_ordered(rate):
 
 def test_one_image_that_cannot_be_had_does_not_lose_the_others():
     broken = {"data": [{"b64_json": "*!*"}, *images(2)["data"]]}
-    found = walk(LIST, reply(broken), count=3).run().found
-    assert [type(image) for image in found].count(imagen.LostImage) == 1
+    found = walk(LIST, reply(broken), count=3).run().images
+    assert [type(image) for image in found].count(imagen.providers.LostImage) == 1
     assert len(found) == 3
 
 
@@ -257,7 +258,7 @@ def test_the_image_models_of_the_workspace_are_listed_by_their_names():
     found = Walk(
         nexos.list_models(), listing(entry("Imagen 4", 1), entry("GPT 4.1", 2, "chat_completion"))
     )
-    assert found.run() == (imagen.ListedModel(wire_name="Imagen 4", name="Imagen 4"),)
+    assert found.run() == (imagen.providers.ListedModel(wire_name="Imagen 4", name="Imagen 4"),)
     assert found.requests == [HttpRequest(method="GET", url="models", repeatable=True)]
 
 
@@ -269,13 +270,13 @@ def test_any_answer_to_the_question_for_the_list_ends_well_and_costs_nothing(bod
     except imagen.ImagenError as error:
         assert error.billed == "no"
     else:
-        assert all(isinstance(model, imagen.ListedModel) for model in found)
+        assert all(isinstance(model, imagen.providers.ListedModel) for model in found)
 
 
 # --- over sockets -------------------------------------------------------------
 
 
-@pytest.mark.filterwarnings("ignore::imagen.ModelRetiringWarning")
+@pytest.mark.filterwarnings("ignore::imagen.providers.ModelRetiringWarning")
 async def test_the_settings_file_says_what_a_credit_is_worth(tmp_path):
     (tmp_path / "imagen.toml").write_text('[providers.nexos.settings]\nusd_per_credit = "0.5"\n')
     gateway = Nexos(credits_per_image=Decimal("0.04"))
@@ -423,4 +424,4 @@ def test_the_list_may_hold_more_than_we_know():
         }
     )
     walked = walk(reply(body), reply(images()))
-    assert walked.run().found
+    assert walked.run().images

@@ -22,9 +22,6 @@ import imagen
 from imagen import (
     AuthenticationError,
     ContentFilterError,
-    GeneratedImages,
-    HttpRequest,
-    HttpResponse,
     InvalidRequestError,
     ModelNotFoundError,
     ProviderError,
@@ -32,6 +29,7 @@ from imagen import (
     RateLimitError,
 )
 from imagen._results.prices import cost_of
+from imagen.providers import GeneratedImages, HttpRequest, HttpResponse
 from imagen.providers.openai import _adapter as openai
 from imagen.providers.openai._wire import EventStream
 from tests.providers.stepping import (
@@ -74,7 +72,7 @@ def sent_body(**fields: Any) -> dict[str, Any]:
 
 def test_a_generation_is_one_post_that_may_not_be_sent_twice():
     walked = walk(reply(images()))
-    assert walked.run() == GeneratedImages(images=(imagen.GeneratedImage(data=IMAGE),))
+    assert walked.run() == GeneratedImages(images=(imagen.providers.GeneratedImage(data=IMAGE),))
     assert walked.steps == [
         HttpRequest(
             method="POST",
@@ -212,7 +210,7 @@ def test_a_recorded_stream_gives_previews_and_then_the_image_with_its_usage():
     data = pybase64.b64decode(recording["events"][2]["data"]["b64_json"])
     assert [(step.number, step.data) for step in walked.partials] == [(0, data), (1, data)]
     assert [image.data for image in result.images] == [data]
-    assert result.usage == imagen.Usage(text_input_tokens=14, image_output_tokens=272)
+    assert result.usage == imagen.providers.Usage(text_input_tokens=14, image_output_tokens=272)
     same_call = walk(reply(recording["same_call_without_stream"])).run()
     assert same_call.usage == result.usage
     assert same_call.images[0].data == data
@@ -523,7 +521,7 @@ def test_a_link_that_does_not_answer_was_billed(status):
 def test_a_field_that_nobody_documents_cannot_lose_an_image():
     item = {"b64_json": IMAGE_BASE64, "generation_id": 7, "revised_prompt": ["a", "cat"]}
     (image,) = walk(reply({"data": [item], "usage": "much", "created": None})).run().images
-    assert image == imagen.GeneratedImage(data=IMAGE)
+    assert image == imagen.providers.GeneratedImage(data=IMAGE)
 
 
 @pytest.mark.parametrize(
@@ -551,7 +549,7 @@ def test_a_usage_without_details_is_text_in_and_image_out():
     result = walk(
         reply(images(usage={"input_tokens": 3, "output_tokens": 5, "total_tokens": 8}))
     ).run()
-    assert result.usage == imagen.Usage(text_input_tokens=3, image_output_tokens=5)
+    assert result.usage == imagen.providers.Usage(text_input_tokens=3, image_output_tokens=5)
 
 
 # --- the stream ---------------------------------------------------------------
@@ -562,7 +560,7 @@ def test_several_images_in_a_stream_add_up_their_usage():
     chunks = [sse(partial(), completed(usage=usage)), sse(partial(), completed(usage=usage))]
     result = walk(STREAM, chunks=chunks, count=2, previews=1).run()
     assert len(result.images) == 2
-    assert result.usage == imagen.Usage(text_input_tokens=4, image_output_tokens=20)
+    assert result.usage == imagen.providers.Usage(text_input_tokens=4, image_output_tokens=20)
 
 
 def test_the_last_image_ends_a_stream_whatever_comes_behind_it():
@@ -911,7 +909,7 @@ def ends_well(walked: Walk) -> None:
     if result is not None:
         assert result.images
         assert all(
-            isinstance(image, imagen.WithheldImage | imagen.LostImage)
+            isinstance(image, imagen.providers.WithheldImage | imagen.providers.LostImage)
             or isinstance(image.data, bytes)
             for image in result.images
         )

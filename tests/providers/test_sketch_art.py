@@ -168,5 +168,5 @@ prompts = st.text(st.characters(codec=None), max_size=40) | st.lists(words, max_
 def test_any_prompt_gives_an_image(
     prompt: str, width: int, height: int, seed: int, style: str | None
 ) -> None:
-    image = opened(draw_image(prompt, width=width, height=height, seed=seed, style=style))
+    image = opened(draw(prompt, width=width, height=height, seed=seed, style=style))
     assert (image.size, image.text["Software"]) == ((width, height), SOFTWARE)

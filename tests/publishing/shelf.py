@@ -16,7 +16,7 @@ from imagen import StoreSettings
 from imagen._requests.request import encode_request
 from imagen._storage.database import Database
 from imagen._system.threads import ThreadWorkers, Workers
-from imagen.sharing._publishing import Publisher
+from imagen.sharing import Publisher
 
 REQUEST = encode_request(imagen.Generate(prompt="a test"))
 _INSERT = (
@@ -79,7 +79,7 @@ def image_of(id: str, sha256: str) -> imagen.Image:
 
 @asynccontextmanager
 async def open_shelf(home: Path, workers: Workers | None = None) -> AsyncIterator[Shelf]:
-    workers = workers or ThreadWorkers(found=8)
+    workers = workers or ThreadWorkers(images=8)
     database = await Database.open(home / "imagen.sqlite3", workers)
     try:
         yield Shelf(home, database, workers)

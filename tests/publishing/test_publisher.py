@@ -53,7 +53,7 @@ def assert_whole(objects: dict[str, dict[str, str]], images: list[imagen.Image])
     """Every image is there, each with its own bytes and headers, and nothing
     else is.
     """
-    assert {f"pictures/{image.sha256[:2]}/{image.sha256}.png" for image in images} == set(objects)
+    assert {f"images/{image.sha256[:2]}/{image.sha256}.png" for image in images} == set(objects)
     for name, found in objects.items():
         assert found["sha256"] in name
         assert found["content_type"] == "image/png"

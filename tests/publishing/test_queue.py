@@ -13,7 +13,7 @@ import trio
 
 import imagen
 from imagen import StoreSettings
-from imagen.sharing._publishing import Publisher
+from imagen.sharing import Publisher
 from imagen.sharing._publishing import publisher as _publisher
 from imagen.sharing._publishing import rows as _rows
 from imagen.testing import InlineWorkers

@@ -7,7 +7,8 @@ import hashlib
 import msgspec
 import pytest
 
-from imagen.metadata import describe_file, embed_record, write_sidecar
+from imagen.metadata import describe_file
+from imagen.metadata._embed import embed_record, write_sidecar
 from tests.records.files import (
     EMBEDDABLE,
     image_bytes,

@@ -17,7 +17,7 @@ from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngInfo
 
 import imagen
-from imagen.metadata import (
+from imagen.metadata._embed import (
     embed_record,
     is_sealed,
     read_record,

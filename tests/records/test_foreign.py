@@ -12,7 +12,8 @@ import pytest
 from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngInfo
 
-from imagen.metadata import ForeignRecord, read_foreign
+from imagen.metadata import ForeignRecord
+from imagen.metadata._foreign.reading import read_foreign
 from tests.records.files import image_bytes
 
 LINES = (

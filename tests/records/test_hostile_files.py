@@ -14,17 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imagen
-from imagen.metadata import (
-    decode_record,
-    describe_file,
-    embed_record,
-    is_sealed,
-    read_foreign,
-    read_provenance,
-    read_record,
-)
+from imagen.metadata import describe_file
+from imagen.metadata._c2pa.manifest import read_provenance
+from imagen.metadata._embed import embed_record, is_sealed, read_record
+from imagen.metadata._foreign.reading import read_foreign
 from imagen.metadata._formats.exif import read_user_comment
 from imagen.metadata._formats.xmp import merge_packet, read_packet, write_packet
+from imagen.metadata._record import decode_record
 from tests.records.files import (
     EMBEDDABLE,
     THEIR_XMP,

@@ -11,8 +11,10 @@ import c2pa
 import pytest
 
 import imagen
-from imagen.metadata import Provenance, describe_file, embed_record, read_provenance, write_sidecar
+from imagen.metadata import Provenance, describe_file
 from imagen.metadata._c2pa.library import open_context
+from imagen.metadata._c2pa.manifest import read_provenance
+from imagen.metadata._embed import embed_record, write_sidecar
 from tests.records.files import (
     EMBEDDABLE,
     FORMATS,

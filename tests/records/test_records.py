@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 import imagen
-from imagen.metadata import decode_record, encode_record, request_of
+from imagen.metadata._record import decode_record, encode_record, request_of
 from tests.records.files import make_record
 
 INPUT = {"sha256": "cd" * 32, "media_type": "image/png", "width": 4, "height": 4}

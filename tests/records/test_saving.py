@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import imagen
-from imagen import metadata as records
+from imagen.metadata._record import request_of
 from tests.atelier import Atelier, open_atelier
 from tests.records.files import EMBEDDABLE, FORMATS, credentials, image_bytes, sealed
 
@@ -39,9 +39,9 @@ def make_image(data: bytes, kind: str = "png", **changes: object) -> imagen.Imag
 def test_a_copy_says_everything_about_its_image(kind, tmp_path):
     image = make_image(image_bytes(kind), kind)
     path = image.save(tmp_path / f"copy.{kind}")
-    described = imagen.describe_file(path)
+    described = imagen.metadata.describe_file(path)
     assert described.record == image.record
-    assert records.request_of(described.record) == image.request
+    assert request_of(described.record) == image.request
     assert (described.record.tags, described.record.rating) == (("sea",), 3)
     assert described.record.sha256 == hashlib.sha256(image_bytes(kind)).hexdigest()
     assert [file.name for file in tmp_path.iterdir()] == [f"copy.{kind}"]
@@ -53,7 +53,7 @@ def test_a_sealed_copy_is_as_the_provider_sent_it_with_the_record_beside(kind, t
     image = make_image(data, kind)
     path = image.save(tmp_path / f"copy.{kind}")
     assert path.read_bytes() == data
-    described = imagen.describe_file(path)
+    described = imagen.metadata.describe_file(path)
     assert described.provenance.state == "valid"
     assert described.record == image.record
     assert sorted(file.name for file in tmp_path.iterdir()) == [f"copy.{kind}", f"copy.{kind}.xmp"]
@@ -68,9 +68,11 @@ def test_a_copy_can_be_sealed(tmp_path):
     chain, key = credentials()
     (tmp_path / "chain.pem").write_bytes(chain)
     (tmp_path / "key.pem").write_bytes(key)
-    signer = imagen.ContentSigner(certificate=tmp_path / "chain.pem", key=tmp_path / "key.pem")
+    signer = imagen.metadata.ContentSigner(
+        certificate=tmp_path / "chain.pem", key=tmp_path / "key.pem"
+    )
     image = make_image(sealed(image_bytes("png"), "png"))
-    described = imagen.describe_file(image.save(tmp_path / "copy.png", signer=signer))
+    described = imagen.metadata.describe_file(image.save(tmp_path / "copy.png", signer=signer))
     assert described.record == image.record
     assert (described.provenance.state, described.provenance.ingredients) == ("valid", 1)
     assert not (tmp_path / "copy.png.xmp").exists()
@@ -90,12 +92,12 @@ async def test_the_record_of_an_image_made_from_another_names_it_by_its_hash(tmp
         first = await client.generate("a fox")
         second = await client.edit("at night", first)
         kept = second.data
-        record = imagen.describe_file(second.save(tmp_path / "copy.png")).record
+        record = imagen.metadata.describe_file(second.save(tmp_path / "copy.png")).record
         assert second.data == kept
     assert (record.operation, record.parent_id) == ("edit", first.id)
     (source,) = record.request["images"]
     assert source["sha256"] == first.sha256
-    assert records.request_of(record) == second.request
+    assert request_of(record) == second.request
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_the_record_of_an_earlier_image_does_not_stay_beside_a_new_one(tmp_path,
         target, record=with_record
     )
     assert [file.name for file in tmp_path.iterdir()] == ["copy.png"]
-    assert imagen.describe_file(target).problems == ()
+    assert imagen.metadata.describe_file(target).problems == ()
 
 
 def test_the_sidecar_of_another_program_stays(tmp_path):

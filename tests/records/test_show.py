@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imagen.metadata import embed_record
+from imagen.metadata._embed import embed_record
 from tests.records.files import image_bytes, make_record, root_pem, sealed
 
 

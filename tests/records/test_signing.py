@@ -11,7 +11,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import imagen
-from imagen.metadata import ContentSigner, read_provenance, read_record
+from imagen.metadata import ContentSigner
+from imagen.metadata._c2pa.manifest import read_provenance
+from imagen.metadata._embed import read_record
 from tests.records.files import (
     EMBEDDABLE,
     coded_pixels,

@@ -13,7 +13,7 @@ from zipfile import ZipInfo
 
 import imagen
 from imagen._system.threads import Workers
-from imagen.library._imaging import Renditions
+from imagen.library import Renditions
 from imagen.sharing import Archives, Shares
 from imagen.testing import InlineWorkers
 from tests.library.shelf import Shelf, open_shelf

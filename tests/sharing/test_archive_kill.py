@@ -19,7 +19,7 @@ IMAGES = 40
 CHILD = """
 import sys, trio
 from pathlib import Path
-from imagen._workers import ThreadWorkers
+from imagen._system.threads import ThreadWorkers
 from tests.sharing.desk import open_desk
 
 def tell(done):

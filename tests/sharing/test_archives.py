@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imagen
-from imagen.library import row_of
+from imagen.library._rows import row_of
 from imagen.sharing import ImportResult
 from tests.sharing.desk import names_in, open_desk, read_from
 from tests.support import png
@@ -106,7 +106,7 @@ async def test_an_archive_holds_the_bytes_as_they_were_sent_and_a_record_of_each
     (line,) = read_from(tmp_path / "one.zip", "records.jsonl").splitlines()
     found = msgspec.json.decode(line)
     assert found["file"] == name
-    assert msgspec.convert(found["record"], imagen.Record) == image.record
+    assert msgspec.convert(found["record"], imagen.metadata.Record) == image.record
     with zipfile.ZipFile(tmp_path / "one.zip") as archive:
         assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}
         assert archive.testzip() is None
@@ -140,7 +140,7 @@ async def test_a_name_in_an_archive_is_safe_whatever_the_prompt(prompt, tmp_path
         await desk.archives.export_to(tmp_path / "one.zip", await desk.shelf.add(prompt=prompt))
     (name,) = [name for name in names_in(tmp_path / "one.zip") if name.startswith("pictures/")]
     folder, _, rest = name.partition("/")
-    assert folder == "images"
+    assert folder == "pictures"
     assert rest.isprintable()
     assert not set(rest) & set('/\\:*?"<>|\0')
     assert not rest.startswith((".", "-"))

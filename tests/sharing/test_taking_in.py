@@ -14,7 +14,7 @@ from PIL import Image as PillowImage
 from PIL.PngImagePlugin import PngInfo
 
 import imagen
-from imagen.metadata import write_sidecar
+from imagen.metadata._embed import write_sidecar
 from imagen.sharing import ImportResult
 from tests.sharing.desk import Desk, open_desk, zip_of
 from tests.support import png

@@ -11,16 +11,14 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import trio
 
-from ... import (
+from ... import InvalidRequestError, Request, load_settings
+from ...prompts import (
     Expansions,
-    InvalidRequestError,
     Prompt,
-    Request,
     Style,
     Template,
     apply_styles,
     choose_styles,
-    load_settings,
     load_styles,
     open_prompts,
     read_wildcards,

@@ -14,8 +14,8 @@ from ..._errors import InvalidRequestError
 from ..._results.images import Image
 from ..._storage.database import Database
 from ..._system.threads import Workers
-from ...library import Library
-from ...library._imaging import Renditions
+from ...library._imaging.renditions import Renditions
+from ...library._library import Library
 from .exporting import ArchiveContents, Export
 from .format import ArchivedCollection, ExportResult, ImportResult
 from .importing import Import

@@ -16,8 +16,9 @@ from ..._requests.catalog import JsonValue
 from ..._results.images import Image
 from ..._system.threads import Workers
 from ..._system.version import version
-from ...library._imaging import Renditions, thumbnail
-from ...metadata import Record
+from ...library._imaging.renditions import Renditions
+from ...library._imaging.transforms import thumbnail
+from ...metadata._record import Record
 from .format import (
     COLLECTIONS,
     IMAGES,

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from ...metadata import Record
+from ...metadata._record import Record
 
 __all__ = [
     "COLLECTIONS",

@@ -20,9 +20,13 @@ from ..._errors import InvalidRequestError, ProviderError
 from ..._requests.request import Generate, Request
 from ..._requests.tags import clean_tag
 from ..._results.images import Cost, Image
-from ...library import ImageRow, row_of
-from ...metadata import ForeignRecord, Record, read_foreign, read_record, remove_record, request_of
+from ...library._rows import ImageRow, row_of
+from ...metadata._embed import read_record
+from ...metadata._foreign.reading import read_foreign
+from ...metadata._foreign.record import ForeignRecord
 from ...metadata._image_header import ImageHeader, read_image_header
+from ...metadata._record import Record, request_of
+from ...metadata._remove import remove_record
 from .sources import InvalidEntryError
 
 __all__ = ["ImportedImage", "ClaimedRecord", "read_arrival"]

@@ -18,8 +18,10 @@ import msgspec
 from ..._errors import InvalidRequestError
 from ..._storage.database import Database
 from ..._system.threads import Workers
-from ...library import ImageRow, Library
-from ...metadata import Record, decode_sidecar
+from ...library._library import Library
+from ...library._rows import ImageRow
+from ...metadata._embed import decode_sidecar
+from ...metadata._record import Record
 from .format import (
     COLLECTIONS,
     LARGEST_LINE,

@@ -20,9 +20,9 @@ import trio
 from ..._errors import ImagenError
 from ..._results.images import SUFFIXES, Image
 from ..._system.asgi import Receive, Scope, Send, SendMessage, answer_but_http
-from ...library import Collection
-from ...library._imaging import Transform, thumbnail
-from ...metadata import holds_only_pixels
+from ...library._collections import Collection
+from ...library._imaging.transforms import Transform, thumbnail
+from ...metadata._only_pixels import holds_only_pixels
 from .._archive.gallery import GalleryItem, GalleryPage, page_policy, render_page
 from .shares import Shared, Shares
 from .tokens import TOKEN_LETTERS

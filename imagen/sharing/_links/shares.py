@@ -17,8 +17,10 @@ from ..._results.images import Image
 from ..._storage.database import Database, Row
 from ..._system.secret import Secret
 from ..._system.threads import Workers
-from ...library import Collection, Library, Page
-from ...library._imaging import Renditions
+from ...library._collections import Collection
+from ...library._imaging.renditions import Renditions
+from ...library._library import Library
+from ...library._query import Page
 from .tokens import ShareTokens
 
 __all__ = ["Share", "Shared", "Shares"]

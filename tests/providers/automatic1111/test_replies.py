@@ -12,16 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imagen
-from imagen import (
-    AuthenticationError,
+from imagen import AuthenticationError, InvalidRequestError, ProviderError
+from imagen.providers import (
     Cancellable,
     HttpRequest,
     HttpResponse,
-    InvalidRequestError,
     LostImage,
     PartialImage,
     Progress,
-    ProviderError,
 )
 from imagen.providers.automatic1111 import PROVIDER, list_models
 from tests.providers.stepping import (
@@ -164,7 +162,7 @@ def test_an_image_that_somebody_else_interrupted_is_not_handed_over_as_finished(
 
 
 @pytest.mark.parametrize(
-    ("images", "info", "count", "images"),
+    ("images", "info", "count", "found"),
     [
         ((IMAGE_BASE64,), INFO, 1, [(IMAGE, 42)]),
         ((SECOND, IMAGE_BASE64), {**INFO, "index_of_first_image": 1}, 1, [(IMAGE, 42)]),
@@ -182,13 +180,13 @@ def test_an_image_that_somebody_else_interrupted_is_not_handed_over_as_finished(
 )
 def test_the_images_that_were_asked_for_and_their_seeds(images, info, count, found):
     result = walk(drawn(*images, info=info), count=count).run()
-    assert [(image.data, image.seed) for image in result.found] == found
+    assert [(image.data, image.seed) for image in result.images] == found
 
 
 def test_a_broken_image_does_not_take_the_others_along():
     result = walk(drawn(IMAGE_BASE64, "***", info={"index_of_first_image": 0}), count=2).run()
-    assert isinstance(result.found[0], imagen.GeneratedImage)
-    assert isinstance(result.found[1], LostImage)
+    assert isinstance(result.images[0], imagen.providers.GeneratedImage)
+    assert isinstance(result.images[1], LostImage)
 
 
 NO = (False, "no", None)
@@ -345,7 +343,7 @@ def test_any_answer_ends_in_images_or_an_error_that_costs_nothing(answer, count)
     except imagen.ImagenError as error:
         assert error.billed == "no"
         return
-    assert 1 <= len(result.found) <= count
+    assert 1 <= len(result.images) <= count
 
 
 @given(answer=answers)

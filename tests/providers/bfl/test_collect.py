@@ -8,8 +8,15 @@ from decimal import Decimal
 from typing import Any
 
 import imagen
-from imagen import GeneratedImage, HttpRequest, HttpResponse, JobAccepted, Progress, Wait
-from imagen.providers import bfl
+from imagen.providers import (
+    GeneratedImage,
+    HttpRequest,
+    HttpResponse,
+    JobAccepted,
+    Progress,
+    Wait,
+    bfl,
+)
 from tests.providers.bfl.test_requests import FILE, POLL, READY
 from tests.providers.stepping import IMAGE, Walk, call, reply
 
@@ -18,7 +25,7 @@ ACCEPTED = JobAccepted(job_id="a1", poll_url=POLL, reported_cost_usd=Decimal("0.
 
 
 def collected(
-    asked: imagen.Call, *responses: HttpResponse, accepted: JobAccepted = ACCEPTED
+    asked: imagen.providers.Call, *responses: HttpResponse, accepted: JobAccepted = ACCEPTED
 ) -> Walk:
     return Walk(bfl.collect(asked, accepted), *responses)
 

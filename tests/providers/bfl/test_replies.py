@@ -16,18 +16,14 @@ import imagen
 from imagen import (
     AuthenticationError,
     ContentFilterError,
-    HttpResponse,
     InvalidRequestError,
     ModelNotFoundError,
     OutcomeUnknownError,
-    Progress,
     ProviderError,
     QuotaExceededError,
     RateLimitError,
-    Wait,
-    WithheldImage,
 )
-from imagen.providers import bfl
+from imagen.providers import HttpResponse, Progress, Wait, WithheldImage, bfl
 from tests.providers.bfl.test_requests import FILE, POLL, READY, SUBMITTED
 from tests.providers.stepping import IMAGE, Walk, call, outcome, recorded, reply
 from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
@@ -75,7 +71,7 @@ def test_a_recorded_job_gives_its_image():
     assert [request.url for request in job.requests[1:3]] == [poll, poll]
     assert job.requests[3].url.startswith("https://delivery-eu1.bfl.ai/results/0d/")
     (image,) = result.images
-    assert isinstance(image, imagen.GeneratedImage)
+    assert isinstance(image, imagen.providers.GeneratedImage)
     assert (image.data, image.seed, image.revised_prompt) == (
         IMAGE,
         1752479754028,
@@ -229,7 +225,7 @@ def test_an_image_without_a_link_was_billed(result):
 def test_a_seed_is_the_one_that_was_told_or_else_the_one_that_was_asked_for(seed, kept):
     ready = reply({"status": "Ready", "result": {"sample": LINK, "seed": seed}})
     (image,) = walk(SUBMITTED, ready, FILE, seed=3).run().images
-    assert isinstance(image, imagen.GeneratedImage)
+    assert isinstance(image, imagen.providers.GeneratedImage)
     assert image.seed == kept
 
 
@@ -383,7 +379,7 @@ def ends_well(walked: Walk) -> None:
     except imagen.ImagenError as error:
         assert error.message
         assert all(isinstance(value, str) for value in error.details.values())
-        if any(isinstance(step, imagen.JobAccepted) for step in walked.steps):
+        if any(isinstance(step, imagen.providers.JobAccepted) for step in walked.steps):
             assert error.billed != "no"
         return
     (image,) = result.images

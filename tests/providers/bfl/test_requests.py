@@ -16,8 +16,8 @@ import pytest
 from PIL import Image as PillowImage
 
 import imagen
-from imagen import ConfigurationError, HttpRequest, InvalidRequestError, JobAccepted, Wait
-from imagen.providers import bfl
+from imagen import ConfigurationError, InvalidRequestError
+from imagen.providers import HttpRequest, JobAccepted, Wait, bfl
 from tests.providers.stepping import (
     CATALOG,
     IMAGE,
@@ -72,13 +72,13 @@ ONE, TWO = input_image(300, 300), input_image(300, 300, color="red")
 BASE64_ONE, BASE64_TWO = (pybase64.b64encode(image.data).decode() for image in (ONE, TWO))
 
 
-def walked(operation: Any, the_call: imagen.Call) -> Walk:
+def walked(operation: Any, the_call: imagen.providers.Call) -> Walk:
     walk = Walk(operation(the_call), SUBMITTED, READY, FILE)
     walk.run()
     return walk
 
 
-def full_request(model: imagen.Model, operation: str) -> imagen.Call:
+def full_request(model: imagen.Model, operation: str) -> imagen.providers.Call:
     """A request that sets everything that the model has."""
     can = model.capabilities
     fields: dict[str, Any] = {"prompt": "a cat" if can.prompt_required else ""}

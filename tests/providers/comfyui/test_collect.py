@@ -10,15 +10,8 @@ from typing import Any
 import pytest
 
 import imagen
-from imagen import (
-    Adjustment,
-    Cancellable,
-    GeneratedImage,
-    HttpResponse,
-    JobAccepted,
-    Progress,
-    Wait,
-)
+from imagen import Adjustment
+from imagen.providers import Cancellable, GeneratedImage, HttpResponse, JobAccepted, Progress, Wait
 from imagen.providers.comfyui import _adapter as comfyui
 from tests.providers.comfyui.test_replies import EMPTY, FILE, JOB, LIST, TAKEN, past, queue
 from tests.providers.stepping import IMAGE, Walk, call, input_image, reply

@@ -16,17 +16,14 @@ from wsproto.connection import SERVER, Connection
 from wsproto.events import BytesMessage, CloseConnection, TextMessage
 
 import imagen
-from imagen import (
-    AuthenticationError,
+from imagen import AuthenticationError, InvalidRequestError, OutcomeUnknownError, ProviderError
+from imagen.providers import (
     Cancellable,
     GeneratedImage,
     HttpResponse,
-    InvalidRequestError,
     JobAccepted,
     LostImage,
-    OutcomeUnknownError,
     Progress,
-    ProviderError,
     Wait,
 )
 from imagen.providers.comfyui import _adapter as comfyui
@@ -87,10 +84,10 @@ def test_a_job_is_announced_before_it_is_sent():
     kinds = [type(step).__name__ for step in made.steps]
     assert kinds == [
         "HttpRequest",
-        "Accepted",
+        "JobAccepted",
         "Cancellable",
         "HttpRequest",
-        "Accepted",
+        "JobAccepted",
         "HttpRequest",
         "HttpRequest",
     ]

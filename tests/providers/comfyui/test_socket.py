@@ -9,7 +9,8 @@ import pytest
 from wsproto.connection import SERVER, Connection
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 
-from imagen import Cancellable, OutcomeUnknownError, PartialImage, Progress, ReadChunk, Wait
+from imagen import OutcomeUnknownError
+from imagen.providers import Cancellable, PartialImage, Progress, ReadChunk, Wait
 from imagen.providers.comfyui import _socket as _comfyui_socket
 from imagen.providers.comfyui._adapter import PROVIDER
 from tests.providers.comfyui.test_replies import (

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import imagen
-from imagen import Cancellable, GeneratedImages, Render
+from imagen.providers import Cancellable, GeneratedImages, Render
 from imagen.providers.diffusers import _pipelines as pipelines
 from tests.providers import stepping
 
@@ -310,7 +310,7 @@ def model(**wire: object) -> imagen.Model:
     )
 
 
-def draw(call: imagen.Call, listener: Listener | None = None) -> GeneratedImages:
+def draw(call: imagen.providers.Call, listener: Listener | None = None) -> GeneratedImages:
     """Steps an exchange to its end, in this thread."""
     provider = imagen.providers.PROVIDERS["diffusers"]
     exchange = provider.operations[type(call.request).__name__.lower()](call)

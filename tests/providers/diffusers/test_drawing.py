@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 import imagen
-from imagen import Adjustment, Cancellable, GeneratedImage, Render, WithheldImage
+from imagen import Adjustment
+from imagen.providers import Cancellable, GeneratedImage, Render, WithheldImage
 from imagen.providers.diffusers._adapter import generate
 from tests.providers import stepping
 from tests.providers.diffusers.fakes import (
@@ -33,13 +34,13 @@ from tests.providers.stepping import input_image, mask_image
 __all__ = ["shop"]
 
 
-def opened(result: imagen.GeneratedImages) -> Image.Image:
+def opened(result: imagen.providers.GeneratedImages) -> Image.Image:
     image = result.images[0]
     assert isinstance(image, GeneratedImage)
     return Image.open(io.BytesIO(image.data))
 
 
-def words(result: imagen.GeneratedImages) -> dict[str, tuple[str, str | None]]:
+def words(result: imagen.providers.GeneratedImages) -> dict[str, tuple[str, str | None]]:
     return {one.field: (one.asked, one.sent) for one in result.adjustments}
 
 
@@ -237,13 +238,17 @@ def test_less_than_a_step_is_refused_before_anything_is_drawn(
 def test_a_transparent_image_lies_on_white(shop: Shop):
     file = io.BytesIO()
     Image.new("RGBA", (64, 64), (255, 0, 0, 0)).save(file, "PNG")
-    image = imagen.EncodedImage(data=file.getvalue(), media_type="image/png", width=64, height=64)
+    image = imagen.providers.EncodedImage(
+        data=file.getvalue(), media_type="image/png", width=64, height=64
+    )
     ask(imagen.Vary(image=b""), images=(image,))
     assert shop.arguments["image"].getpixel((1, 1)) == (255, 255, 255)
 
 
 def test_a_broken_image_is_refused(shop: Shop):
-    image = imagen.EncodedImage(data=b"GIF89a", media_type="image/gif", width=64, height=64)
+    image = imagen.providers.EncodedImage(
+        data=b"GIF89a", media_type="image/gif", width=64, height=64
+    )
     error = refusal(imagen.Vary(image=b""), images=(image,))
     assert isinstance(error, imagen.InvalidRequestError)
     assert "cannot be read" in error.message

@@ -61,7 +61,7 @@ def test_a_model_without_a_repository_is_refused_with_the_line_that_is_missing(
 
 def test_the_line_that_is_missing_is_right(tmp_path: Path, shop: Shop):
     table = tomllib.loads('[models."diffusers".wire]\nrepository = "OWNER/NAME"')
-    catalog = imagen.load_catalog(table["models"])
+    catalog = imagen.providers.load_catalog(table["models"])
     assert catalog.find("diffusers").wire == {"repository": "OWNER/NAME"}
     ask(CAT, wire=catalog.find("diffusers").wire)
     assert shop.loads[0]["repository"] == "OWNER/NAME"

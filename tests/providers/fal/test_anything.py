@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imagen
-from imagen import HttpResponse, LostImage, WithheldImage
+from imagen.providers import HttpResponse, LostImage, WithheldImage
 from tests.providers.fal.test_replies import FAILED, model_error, platform_error, walk
 from tests.providers.fal.test_requests import COMPLETED, RESULT, SUBMITTED
 from tests.providers.stepping import Walk

@@ -5,15 +5,15 @@ from __future__ import annotations
 from decimal import Decimal
 
 import imagen
-from imagen import (
+from imagen import ProviderError
+from imagen.providers import (
     Cancellable,
     GeneratedImage,
     HttpRequest,
     HttpResponse,
     JobAccepted,
-    ProviderError,
+    fal,
 )
-from imagen.providers import fal
 from tests.providers.fal.test_requests import COMPLETED, FILE, RESULT, mine
 from tests.providers.stepping import IMAGE, Walk, call, outcome, reply
 
@@ -23,7 +23,7 @@ QUEUED = reply({"status": "IN_QUEUE", "request_id": "r1", "queue_position": 2}, 
 RUNNING = reply({"status": "IN_PROGRESS", "request_id": "r1", "logs": []}, 202)
 
 
-def collected(*responses: HttpResponse, asked: imagen.Call | None = None) -> Walk:
+def collected(*responses: HttpResponse, asked: imagen.providers.Call | None = None) -> Walk:
     return Walk(
         fal.collect(asked or call("fal/flux-schnell"), JobAccepted(job_id="r1", poll_url=STATUS)),
         *responses,

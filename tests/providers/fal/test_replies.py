@@ -13,19 +13,14 @@ import imagen
 from imagen import (
     AuthenticationError,
     ContentFilterError,
-    HttpResponse,
     InvalidRequestError,
-    LostImage,
     ModelNotFoundError,
     OutcomeUnknownError,
-    Progress,
     ProviderError,
     QuotaExceededError,
     RateLimitError,
-    Wait,
-    WithheldImage,
 )
-from imagen.providers import fal
+from imagen.providers import HttpResponse, LostImage, Progress, Wait, WithheldImage, fal
 from tests.providers.fal.test_requests import COMPLETED, FILE, GOOD, LINK, RESULT, SUBMITTED
 from tests.providers.stepping import IMAGE, Walk, call, outcome, recorded, reply
 
@@ -388,7 +383,7 @@ def test_a_link_that_is_gone_does_not_lose_the_other_image():
     job = walk(SUBMITTED, COMPLETED, output(), reply(b"", 404), FILE)
     first, second = job.run().images
     assert isinstance(first, LostImage)
-    assert isinstance(second, imagen.GeneratedImage)
+    assert isinstance(second, imagen.providers.GeneratedImage)
     both = walk(SUBMITTED, COMPLETED, output(), reply(b"", 404), reply(b"", 404)).fail()
     assert outcome(both) == (ProviderError, "API_ERROR", False, "yes", None)
 
@@ -396,13 +391,13 @@ def test_a_link_that_is_gone_does_not_lose_the_other_image():
 @pytest.mark.parametrize("image", [{"url": LINK, "width": None}, LINK])
 def test_a_model_of_one_image(image):
     (decoded,) = ended(reply({"image": image})).run().images
-    assert isinstance(decoded, imagen.GeneratedImage)
+    assert isinstance(decoded, imagen.providers.GeneratedImage)
     assert decoded.data == IMAGE
 
 
 def test_a_data_url_is_an_image_too():
     (decoded,) = ended(reply({"images": [{"url": "data:image/png;base64,iVBORw0="}]})).run().images
-    assert isinstance(decoded, imagen.GeneratedImage)
+    assert isinstance(decoded, imagen.providers.GeneratedImage)
     assert decoded.data == b"\x89PNG\r"
 
 
@@ -431,13 +426,13 @@ def test_an_item_without_a_link_keeps_its_place():
 )
 def test_a_seed_is_the_one_that_was_told_or_else_the_one_that_was_asked_for(seed, kept):
     (decoded,) = ended(reply({"images": [{"url": LINK}], "seed": seed}), seed=3).run().images
-    assert isinstance(decoded, imagen.GeneratedImage)
+    assert isinstance(decoded, imagen.providers.GeneratedImage)
     assert decoded.seed == kept
 
 
 def test_a_prompt_that_was_written_anew_is_told():
     (decoded,) = ended(reply({"images": [{"url": LINK}], "prompt": "A detailed cat."})).run().images
-    assert isinstance(decoded, imagen.GeneratedImage)
+    assert isinstance(decoded, imagen.providers.GeneratedImage)
     assert decoded.revised_prompt == "A detailed cat."
 
 

@@ -13,16 +13,8 @@ import pytest
 from PIL import Image
 
 import imagen
-from imagen import (
-    Cancellable,
-    ConfigurationError,
-    HttpRequest,
-    InvalidRequestError,
-    JobAccepted,
-    Progress,
-    Wait,
-)
-from imagen.providers import fal
+from imagen import ConfigurationError, InvalidRequestError
+from imagen.providers import Cancellable, HttpRequest, JobAccepted, Progress, Wait, fal
 from tests.providers.stepping import IMAGE, Walk, call, input_image, mask_image, reply
 
 APP = "https://queue.fal.run/fal-ai/flux"
@@ -78,7 +70,7 @@ def mine(wire: dict[str, Any], **capabilities: Any) -> imagen.Model:
         "wire": wire,
         "capabilities": capabilities,
     }
-    return imagen.load_catalog({"fal/mine": table}).find("fal/mine")
+    return imagen.providers.load_catalog({"fal/mine": table}).find("fal/mine")
 
 
 # --- the protocol -------------------------------------------------------------
@@ -98,7 +90,7 @@ def test_the_steps_of_a_job():
     assert (walk.requests[-1].url, walk.requests[-1].repeatable) == (LINK, True)
     assert (walk.requests[0].method, walk.requests[0].repeatable) == ("POST", False)
     (image,) = result.images
-    assert isinstance(image, imagen.GeneratedImage)
+    assert isinstance(image, imagen.providers.GeneratedImage)
     assert (image.data, image.seed, image.provider_id, image.revised_prompt) == (
         IMAGE,
         42,

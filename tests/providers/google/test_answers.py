@@ -15,17 +15,14 @@ import imagen
 from imagen import (
     AuthenticationError,
     ContentFilterError,
-    GeneratedImages,
-    HttpResponse,
     InvalidRequestError,
     ModelNotFoundError,
     ProviderError,
     QuotaExceededError,
     RateLimitError,
-    Usage,
-    WithheldImage,
 )
 from imagen._results.prices import cost_of
+from imagen.providers import GeneratedImages, HttpResponse, Usage, WithheldImage
 from imagen.providers.google import _adapter as google
 from tests.providers.google.test_requests import CHEAP, IMAGEN, ITEM, drawn, listed, predicted
 from tests.providers.stepping import (
@@ -73,7 +70,7 @@ def test_words_thoughts_and_signatures_are_passed_over():
     body = drawn(*parts)
     body["candidates"][0]["content"]["parts"][-1]["thoughtSignature"] = "A" * 1_000_000
     assert walk(reply(body), seed=4).run() == GeneratedImages(
-        images=(imagen.GeneratedImage(data=IMAGE, seed=4),)
+        images=(imagen.providers.GeneratedImage(data=IMAGE, seed=4),)
     )
 
 
@@ -246,10 +243,10 @@ FILTERED = {"raiFilteredReason": "Unable to show it. Support codes: 1"}
 def test_what_imagen_filters_costs_nothing_and_keeps_its_place():
     result = walk(reply(predicted(FILTERED, ITEM)), model=IMAGEN, count=2).run()
     withheld, image = result.images
-    assert withheld == imagen.WithheldImage(
+    assert withheld == imagen.providers.WithheldImage(
         reason="Unable to show it. Support codes: 1", billed=False
     )
-    assert image == imagen.GeneratedImage(data=IMAGE)
+    assert image == imagen.providers.GeneratedImage(data=IMAGE)
     assert cost_of(CATALOG.find(IMAGEN), imagen.Generate(prompt="x"), result).usd == Decimal("0.04")
 
 

@@ -14,22 +14,24 @@ import imagen
 from imagen import (
     AuthenticationError,
     ContentFilterError,
-    GeneratedImages,
-    HttpRequest,
-    HttpResponse,
     InvalidRequestError,
     ModelNotFoundError,
     OutcomeUnknownError,
-    Progress,
     ProviderError,
     RateLimitError,
+)
+from imagen.providers import (
+    PROVIDERS,
+    GeneratedImages,
+    HttpRequest,
+    HttpResponse,
+    Progress,
     WithheldImage,
 )
-from imagen.providers import PROVIDERS
 from imagen.providers._wire.http import json_request
 from imagen.providers.google import _adapter as google
 from imagen.testing.simulator import FewerImages, open_simulator
-from imagen.testing.simulator import WithheldImage as WithheldByFilter
+from imagen.testing.simulator import Withheld as WithheldByFilter
 from tests.providers.batches import (
     GOOGLE,
     BatchWalk,
@@ -99,8 +101,8 @@ def test_the_requests_of_a_batch():
         "files/batch-1:download?alt=media",
         True,
     )
-    (stop,) = walk.of(imagen.Cancellable)
-    assert isinstance(stop, imagen.Cancellable)
+    (stop,) = walk.of(imagen.providers.Cancellable)
+    assert isinstance(stop, imagen.providers.Cancellable)
     assert stop.request == HttpRequest(method="POST", url="batches/1:cancel")
 
 
@@ -320,7 +322,7 @@ async def test_images_that_are_not_shown(fault):
     async with open_simulator(faults=fault) as simulator:
         watch = await run(simulator)
         assert not any(
-            isinstance(image, imagen.GeneratedImage)
+            isinstance(image, imagen.providers.GeneratedImage)
             for result in watch.results.values()
             if isinstance(result, GeneratedImages)
             for image in result.images

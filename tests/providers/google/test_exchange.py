@@ -39,7 +39,7 @@ from tests.transports import RETRY
 
 # Some of the models that are looked at have a last day, and a warning that
 # names it.
-pytestmark = pytest.mark.filterwarnings("ignore::imagen.ModelRetiringWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::imagen.providers.ModelRetiringWarning")
 
 TODAY = datetime.datetime.now(datetime.UTC).date()
 LIVE = [

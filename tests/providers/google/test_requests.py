@@ -9,8 +9,8 @@ import pybase64
 import pytest
 
 import imagen
-from imagen import GeneratedImages, HttpRequest, HttpResponse, Usage
 from imagen._results.prices import cost_of
+from imagen.providers import GeneratedImages, HttpRequest, HttpResponse, Usage
 from imagen.providers.google import _adapter as google
 from tests.providers.stepping import (
     CATALOG,
@@ -56,7 +56,7 @@ def sent(model: str = CHEAP, **fields: Any) -> dict[str, Any]:
 
 def test_a_generation_is_one_post_that_may_not_be_sent_twice():
     walked = Walk(google.generate(call(CHEAP)), reply(drawn()))
-    assert walked.run() == GeneratedImages(images=(imagen.GeneratedImage(data=IMAGE),))
+    assert walked.run() == GeneratedImages(images=(imagen.providers.GeneratedImage(data=IMAGE),))
     body = (
         b'{"contents":[{"role":"user","parts":[{"text":"a'
         b' cat"}]}],"generationConfig":{"responseModalities":["IMAGE"]}}'
@@ -106,7 +106,7 @@ def test_safety_is_a_threshold_for_each_category(safety, threshold):
     ]
 
 
-def part_of(image: imagen.EncodedImage) -> dict[str, object]:
+def part_of(image: imagen.providers.EncodedImage) -> dict[str, object]:
     return {
         "inlineData": {
             "mimeType": image.media_type,

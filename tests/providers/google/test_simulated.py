@@ -19,7 +19,7 @@ from tests.transports import open_driver
 
 # Some of the models that are looked at have a last day, and a warning that
 # names it.
-pytestmark = pytest.mark.filterwarnings("ignore::imagen.ModelRetiringWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::imagen.providers.ModelRetiringWarning")
 
 LARGE = "gemini-nano-banana-2.1"
 IMAGEN = "vertex/imagen-4.0-generate-001"

@@ -7,8 +7,15 @@ from __future__ import annotations
 from decimal import Decimal
 
 import imagen
-from imagen import GeneratedImage, HttpRequest, HttpResponse, JobAccepted, Progress, Wait
-from imagen.providers import ideogram
+from imagen.providers import (
+    GeneratedImage,
+    HttpRequest,
+    HttpResponse,
+    JobAccepted,
+    Progress,
+    Wait,
+    ideogram,
+)
 from tests.providers.ideogram.test_requests import COMPLETED, FILE, MODELS, ONE, edited
 from tests.providers.stepping import CATALOG, IMAGE, Walk, call, reply
 
@@ -16,7 +23,7 @@ URL = "v2/generations/g1"
 PROCESSING = reply({"generation_id": "g1", "status": "processing"})
 
 
-def collected(asked: imagen.Call, *responses: HttpResponse) -> Walk:
+def collected(asked: imagen.providers.Call, *responses: HttpResponse) -> Walk:
     return Walk(ideogram.collect(asked, JobAccepted(job_id="g1", poll_url=URL)), *responses)
 
 
@@ -36,6 +43,8 @@ def test_what_was_left_out_is_told_again():
         model, ONE, masked=True, prompt="a cat", size=CATALOG.find(model).capabilities.sizes[0]
     )
     result = collected(
-        imagen.Call(request=sent.request, model=sent.model, settings=sent.settings), COMPLETED, FILE
+        imagen.providers.Call(request=sent.request, model=sent.model, settings=sent.settings),
+        COMPLETED,
+        FILE,
     ).run()
     assert [(made.field, made.sent) for made in result.adjustments] == [("size", None)]

@@ -16,20 +16,22 @@ import imagen
 from imagen import (
     AuthenticationError,
     ContentFilterError,
-    GeneratedImage,
-    HttpResponse,
     InvalidRequestError,
-    LostImage,
     ModelNotFoundError,
     OutcomeUnknownError,
-    Progress,
     ProviderError,
     QuotaExceededError,
     RateLimitError,
+)
+from imagen.providers import (
+    GeneratedImage,
+    HttpResponse,
+    LostImage,
+    Progress,
     Wait,
     WithheldImage,
+    ideogram,
 )
-from imagen.providers import ideogram
 from tests.providers.ideogram.test_requests import COMPLETED, FILE, ITEM, LINK, TAKEN
 from tests.providers.stepping import IMAGE, Walk, call, outcome, recorded, reply
 from tests.providers.test_openai import headers, mutated, statuses, wrong_fields

@@ -17,8 +17,8 @@ import pytest
 from PIL import Image as PillowImage
 
 import imagen
-from imagen import ConfigurationError, HttpRequest, InvalidRequestError, JobAccepted, Wait
-from imagen.providers import ideogram
+from imagen import ConfigurationError, InvalidRequestError
+from imagen.providers import HttpRequest, JobAccepted, Wait, ideogram
 from imagen.testing.simulator._core.forms import FilePart, parse_form
 from tests.providers.stepping import (
     CATALOG,
@@ -56,7 +56,7 @@ ONE, TWO, THREE = (input_image(64, 64, color=color) for color in ("teal", "red",
 Form = tuple[dict[str, list[str]], dict[str, list[FilePart]]]
 
 
-def walked(the_call: imagen.Call, operation: str = "generate") -> Walk:
+def walked(the_call: imagen.providers.Call, operation: str = "generate") -> Walk:
     walk = Walk(ideogram.PROVIDER.operations[operation](the_call), TAKEN, COMPLETED, FILE)
     walk.run()
     return walk
@@ -67,8 +67,8 @@ def form(walk: Walk) -> Form:
 
 
 def edited(
-    model: str, *images: imagen.EncodedImage, masked: bool = False, **fields: Any
-) -> imagen.Call:
+    model: str, *images: imagen.providers.EncodedImage, masked: bool = False, **fields: Any
+) -> imagen.providers.Call:
     request = imagen.Edit(images=("x",) * len(images), mask="m" if masked else None, **fields)
     return call(model, request=request, images=images, mask=mask_image() if masked else None)
 
@@ -362,7 +362,7 @@ def test_what_version_1_has_too_keeps_its_schema(model, operation):
         assert body.keys() <= published["properties"].keys()
 
 
-def asked(model: str, operation: str, fields: dict[str, Any]) -> imagen.Call:
+def asked(model: str, operation: str, fields: dict[str, Any]) -> imagen.providers.Call:
     can = CATALOG.find(model).capabilities
     more: dict[str, Any] = {
         "seed": 7,

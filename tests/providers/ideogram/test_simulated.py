@@ -155,7 +155,7 @@ async def test_a_body_that_is_neither_form_nor_json_is_refused():
 
 
 async def test_a_file_of_more_than_fifty_megabytes_is_too_large(monkeypatch):
-    monkeypatch.setattr("imagen.testing.simulator.ideogram._LARGEST_FILE", 10)
+    monkeypatch.setattr("imagen.testing.simulator._providers.ideogram.server._LARGEST_FILE", 10)
     async with open_simulator() as simulator, httpx2.AsyncClient() as http:
         url = f"{simulator.base_url('ideogram')}/v2/image/upscale/auto"
         response = await http.post(url, files=[("image", file())], headers=KEY)

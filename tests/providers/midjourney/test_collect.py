@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import imagen
-from imagen import GeneratedImage, HttpRequest, HttpResponse, JobAccepted, Progress, Wait
+from imagen.providers import GeneratedImage, HttpRequest, HttpResponse, JobAccepted, Progress, Wait
 from imagen.providers.midjourney import _adapter as midjourney
 from tests.providers.midjourney.test_requests import BUTTONS, DONE, FILE, IMAGE_INPUT, TAKEN, TASK
 from tests.providers.stepping import IMAGE, Walk, call, mask_image, outcome, reply
@@ -31,7 +31,7 @@ def collected(
     )
 
 
-def accepted_by(exchange: imagen.Exchange, *responses: HttpResponse) -> list[JobAccepted]:
+def accepted_by(exchange: imagen.providers.Exchange, *responses: HttpResponse) -> list[JobAccepted]:
     walk = Walk(exchange, *responses)
     walk.run()
     return [step for step in walk.steps if isinstance(step, JobAccepted)]

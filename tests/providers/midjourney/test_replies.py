@@ -17,15 +17,13 @@ import imagen
 from imagen import (
     AuthenticationError,
     ContentFilterError,
-    HttpResponse,
     InvalidRequestError,
     OutcomeUnknownError,
-    PartialImage,
-    Progress,
     ProviderError,
     QuotaExceededError,
     RateLimitError,
 )
+from imagen.providers import HttpResponse, PartialImage, Progress
 from imagen.providers.midjourney import _adapter as midjourney
 from tests.providers.midjourney.test_requests import BUTTONS, DONE, FILE, IMAGE_INPUT, TAKEN, TASK
 from tests.providers.stepping import IMAGE, Walk, call, outcome, reply
@@ -387,7 +385,7 @@ def test_a_lost_link_to_a_quarter_without_a_grid_is_billed():
 def test_a_prompt_that_was_translated_is_told():
     done = {"status": "SUCCESS", "imageUrl": "https://x/a", "prompt": "猫", "promptEn": "cat"}
     (image,) = polled(reply(done), FILE).run().images
-    assert isinstance(image, imagen.GeneratedImage)
+    assert isinstance(image, imagen.providers.GeneratedImage)
     assert image.revised_prompt == "cat"
 
 
@@ -426,7 +424,7 @@ def ends_well(walked: Walk) -> None:
         return
     assert result.images
     assert all(
-        isinstance(image, imagen.GeneratedImage) and isinstance(image.data, bytes)
+        isinstance(image, imagen.providers.GeneratedImage) and isinstance(image.data, bytes)
         for image in result.images
     )
 

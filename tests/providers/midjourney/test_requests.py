@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import imagen
-from imagen import Adjustment, Cancellable, HttpRequest, JobAccepted, Wait
+from imagen import Adjustment
+from imagen.providers import Cancellable, HttpRequest, JobAccepted, Wait
 from imagen.providers.midjourney import _adapter as midjourney
 from tests.providers.stepping import IMAGE, Walk, call, input_image, mask_image, reply
 
@@ -29,7 +30,9 @@ IMAGE_INPUT = input_image()
 DATA_URL = "data:image/png;base64,"
 
 
-def generated(prompt: str = "a cat", **fields: Any) -> tuple[Walk, imagen.GeneratedImages]:
+def generated(
+    prompt: str = "a cat", **fields: Any
+) -> tuple[Walk, imagen.providers.GeneratedImages]:
     walk = Walk(midjourney.generate(call("midjourney", prompt=prompt, **fields)), TAKEN, DONE, FILE)
     return walk, walk.run()
 
@@ -110,7 +113,7 @@ def test_a_task_is_announced_before_it_is_asked_for_and_can_be_cancelled():
     walk, result = generated()
     url = f"mj/task/{TASK}"
     order, accepted, cancellable, wait, poll, download = (
-        step for step in walk.steps if not isinstance(step, imagen.Compute)
+        step for step in walk.steps if not isinstance(step, imagen.providers.Compute)
     )
     assert isinstance(order, HttpRequest)
     assert (order.method, order.url, order.repeatable) == ("POST", "mj/submit/imagine", False)
@@ -124,7 +127,7 @@ def test_a_task_is_announced_before_it_is_asked_for_and_can_be_cancelled():
         method="GET", url="https://cdn.example/a.png", repeatable=True, collects=True
     )
     # These bytes are no grid, so they are handed over as they came.
-    assert result.images == (imagen.GeneratedImage(data=IMAGE, provider_id=TASK),)
+    assert result.images == (imagen.providers.GeneratedImage(data=IMAGE, provider_id=TASK),)
     assert result.reported_cost_usd is None
 
 
@@ -133,7 +136,7 @@ def test_an_id_is_no_part_of_the_path_that_it_stands_in():
     walk = Walk(midjourney.generate(call("midjourney")), taken, DONE, FILE)
     walk.run()
     assert walk.requests[1].url == "mj/task/..%2F..%2Fa%20b%3Fc/fetch"
-    assert imagen.Progress(note="queued behind 3") in walk.steps
+    assert imagen.providers.Progress(note="queued behind 3") in walk.steps
 
 
 def test_references_go_along_as_data_urls():

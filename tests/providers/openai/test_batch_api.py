@@ -15,17 +15,14 @@ import imagen
 from imagen import (
     AuthenticationError,
     ContentFilterError,
-    GeneratedImages,
-    HttpRequest,
-    HttpResponse,
     InvalidRequestError,
     ModelNotFoundError,
     OutcomeUnknownError,
-    Progress,
     ProviderError,
     QuotaExceededError,
 )
 from imagen._transport.driver import ExchangeDriver
+from imagen.providers import GeneratedImages, HttpRequest, HttpResponse, Progress
 from imagen.providers._wire.http import FormFile, form_request, json_request
 from imagen.providers.openai import _adapter as openai
 from imagen.testing.simulator import OpenAI, Refused, open_simulator
@@ -42,7 +39,7 @@ from tests.providers.batches import (
 from tests.providers.stepping import Walk, call, images, outcome, recorded, reply
 from tests.transports import open_driver
 
-pytestmark = pytest.mark.filterwarnings("ignore::imagen.ModelRetiringWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::imagen.providers.ModelRetiringWarning")
 EXPIRED = openai_batch("expired", output_file_id=None, error_file_id="file-3")
 
 
@@ -112,8 +109,8 @@ def test_the_requests_of_a_batch():
     }
     assert (poll.method, poll.url) == ("GET", "batches/batch_1")
     assert (download.method, download.url, download.stream) == ("GET", "files/file-2/content", True)
-    (stop,) = walk.of(imagen.Cancellable)
-    assert isinstance(stop, imagen.Cancellable)
+    (stop,) = walk.of(imagen.providers.Cancellable)
+    assert isinstance(stop, imagen.providers.Cancellable)
     assert stop.request == HttpRequest(method="POST", url="batches/batch_1/cancel")
 
 

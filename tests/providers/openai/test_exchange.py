@@ -23,7 +23,7 @@ from imagen.testing.simulator import (
 from tests.providers.openai.clients import books_balance, near, open_client, opened
 from tests.providers.stepping import input_image, mask_image
 
-pytestmark = pytest.mark.filterwarnings("ignore::imagen.ModelRetiringWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::imagen.providers.ModelRetiringWarning")
 
 TEAL = (0, 128, 128)
 RED = (255, 0, 0)

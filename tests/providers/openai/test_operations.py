@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from PIL import Image
 
 import imagen
-from imagen import HttpRequest, HttpResponse
 from imagen._results.prices import cost_of
+from imagen.providers import HttpRequest, HttpResponse
 from imagen.providers.openai import _adapter as openai
 from imagen.testing.simulator._core.forms import parse_form
 from tests.providers.stepping import (
@@ -53,7 +53,7 @@ MODELS = [
 CAT, HAT = input_image(96, 64), input_image(32, 32, color="red", format="JPEG")
 
 
-def url_of(image: imagen.EncodedImage) -> str:
+def url_of(image: imagen.providers.EncodedImage) -> str:
     return f"data:{image.media_type};base64,{pybase64.b64encode(image.data).decode()}"
 
 
@@ -61,8 +61,8 @@ def walk_edit(
     *responses: HttpResponse,
     chunks: Any = (),
     model: str = "gpt-image-2",
-    found: tuple[imagen.EncodedImage, ...] = (CAT,),
-    mask: imagen.EncodedImage | None = None,
+    found: tuple[imagen.providers.EncodedImage, ...] = (CAT,),
+    mask: imagen.providers.EncodedImage | None = None,
     count: int = 1,
     **fields: Any,
 ) -> Walk:
@@ -84,7 +84,7 @@ def walk_edit(
 
 def test_an_edit_is_one_post_of_json_with_the_images_in_it():
     walked = walk_edit(reply(images()), found=(CAT, HAT), size="1536x864", quality="low")
-    assert walked.run().found == (imagen.GeneratedImage(data=IMAGE),)
+    assert walked.run().images == (imagen.providers.GeneratedImage(data=IMAGE),)
     (request,) = walked.requests
     assert (request.method, request.url, request.repeatable, request.stream) == (
         "POST",
@@ -155,7 +155,7 @@ def test_previews_of_an_edit_come_in_its_own_events():
     walked = walk_edit(STREAM, chunks=[sse(*events)], previews=2)
     result = walked.run()
     assert [step.number for step in walked.partials] == [0]
-    assert result.usage == imagen.Usage(text_input_tokens=4, image_output_tokens=9)
+    assert result.usage == imagen.providers.Usage(text_input_tokens=4, image_output_tokens=9)
     assert walked.requests[0].stream
     assert (walked.body["stream"], walked.body["partial_images"]) == (True, 2)
 
@@ -224,7 +224,7 @@ def test_a_recorded_edit_is_what_we_would_send_and_its_answer_is_priced(name, to
     recording = recorded(name)
     sent = recording["request"]["body"]
     found = tuple(
-        imagen.EncodedImage(
+        imagen.providers.EncodedImage(
             data=pybase64.b64decode(item["image_url"].partition(",")[2]),
             media_type="image/png",
             width=8,
@@ -257,16 +257,16 @@ def test_a_recorded_error_means_the_same_for_an_edit(name, expected):
 
 def test_one_image_that_cannot_be_read_does_not_lose_the_others():
     broken = {"data": [{"b64_json": IMAGE_BASE64}, {"b64_json": "*!*"}, {"b64_json": IMAGE_BASE64}]}
-    found = walk_edit(reply(broken), count=3).run().found
-    assert [type(image) for image in found].count(imagen.LostImage) == 1
+    found = walk_edit(reply(broken), count=3).run().images
+    assert [type(image) for image in found].count(imagen.providers.LostImage) == 1
     assert len(found) == 3
     links = {"data": [{"url": "https://files.example/1"}, {"url": "https://files.example/2"}]}
     gone = walk_edit(
         reply(links), HttpResponse(status=403), HttpResponse(status=200, body=IMAGE), count=2
     )
-    first, second = gone.run().found
-    assert isinstance(first, imagen.LostImage)
-    assert second == imagen.GeneratedImage(data=IMAGE)
+    first, second = gone.run().images
+    assert isinstance(first, imagen.providers.LostImage)
+    assert second == imagen.providers.GeneratedImage(data=IMAGE)
     error = walk_edit(
         reply(links), HttpResponse(status=403), HttpResponse(status=404), count=2
     ).fail()
@@ -276,7 +276,7 @@ def test_one_image_that_cannot_be_read_does_not_lose_the_others():
 # --- the list of models -------------------------------------------------------
 
 
-def listed(*responses: HttpResponse) -> tuple[imagen.ListedModel, ...]:
+def listed(*responses: HttpResponse) -> tuple[imagen.providers.ListedModel, ...]:
     walked = Walk(openai.list_models(), *responses)
     found = walked.run()
     assert walked.requests == [HttpRequest(method="GET", url="models", repeatable=True)]
@@ -294,10 +294,12 @@ def test_the_image_models_are_listed_with_their_last_day():
     assert listed(
         reply({"object": "list", "data": [*data, {"id": "dall-e-2", "shutdown_date": 7}]})
     ) == (
-        imagen.ListedModel(wire_name="gpt-image-2"),
-        imagen.ListedModel(wire_name="gpt-image-1.5", retires_on=datetime.date(2026, 12, 1)),
-        imagen.ListedModel(wire_name="chatgpt-image-latest"),
-        imagen.ListedModel(wire_name="dall-e-2"),
+        imagen.providers.ListedModel(wire_name="gpt-image-2"),
+        imagen.providers.ListedModel(
+            wire_name="gpt-image-1.5", retires_on=datetime.date(2026, 12, 1)
+        ),
+        imagen.providers.ListedModel(wire_name="chatgpt-image-latest"),
+        imagen.providers.ListedModel(wire_name="dall-e-2"),
     )
 
 

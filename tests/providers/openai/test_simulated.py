@@ -77,7 +77,7 @@ async def test_a_wrong_edit_is_refused(fields, param, code):
     ("files", "param"),
     [
         ([], "image"),
-        ([("image", ("a.png", png(), "image/png"))], "image"),
+        ([("photo", ("a.png", png(), "image/png"))], "photo"),
         ([("image", ("a.svg", b"<svg>", "image/svg+xml"))], "image[0]"),
     ],
 )

@@ -18,8 +18,6 @@ import imagen
 from imagen import (
     AuthenticationError,
     ContentFilterError,
-    HttpRequest,
-    HttpResponse,
     InvalidRequestError,
     ModelNotFoundError,
     ProviderError,
@@ -27,7 +25,7 @@ from imagen import (
     RateLimitError,
 )
 from imagen._results.prices import cost_of
-from imagen.providers import PROVIDERS
+from imagen.providers import PROVIDERS, HttpRequest, HttpResponse
 from tests.providers.openai_compatible.test_requests import (
     CAT,
     LOCAL,
@@ -61,7 +59,7 @@ def test_the_recorded_answer_of_xai_gives_a_link_and_its_cost():
         found=(CAT, CAT),
     )
     result = walked.run()
-    assert result.found == (imagen.GeneratedImage(data=IMAGE),)
+    assert result.images == (imagen.providers.GeneratedImage(data=IMAGE),)
     assert result.reported_cost_usd == Decimal("0.07")
     link = recording["body"]["data"][0]["url"]
     assert walked.requests[1] == HttpRequest(method="GET", url=link, repeatable=True, collects=True)
@@ -71,7 +69,7 @@ def test_the_recorded_answer_of_openrouter_gives_an_image_and_its_cost():
     body = recorded("images.json", "openrouter")["response"]["body"]
     asked = call(OPENROUTER)
     result = Walk(PROVIDERS["openrouter"].operations["generate"](asked), reply(body)).run()
-    assert result.found[0].data == pybase64.b64decode(body["data"][0]["b64_json"])
+    assert result.images[0].data == pybase64.b64decode(body["data"][0]["b64_json"])
     assert cost_of(asked.model, asked.request, result) == imagen.Cost(
         usd=Decimal("0.03422675"), source="reported"
     )
@@ -131,21 +129,22 @@ def test_a_local_server_costs_nothing(model):
 )
 def test_a_link_is_followed_whatever_its_form(url, asked_for):
     walked = walk("localai", reply({"data": [{"url": url}]}), HttpResponse(status=200, body=IMAGE))
-    assert walked.run().found[0].data == IMAGE
+    assert walked.run().images[0].data == IMAGE
     assert walked.requests[1].url == asked_for
 
 
 def test_a_data_url_is_an_image():
     url = f"data:image/png;base64,{IMAGE_BASE64}"
     assert (
-        walk("sglang", reply({"data": [{"url": url, "b64_json": ""}]})).run().found[0].data == IMAGE
+        walk("sglang", reply({"data": [{"url": url, "b64_json": ""}]})).run().images[0].data
+        == IMAGE
     )
 
 
 @pytest.mark.parametrize("model", [SCHNELL, "vllm-omni"])
 def test_a_seed_is_told_where_it_is_known_to_be_that_of_the_image(model):
-    assert walk(model, reply(images()), seed=7).run().found[0].seed == 7
-    found = walk(model, reply(images(2)), seed=7, count=2).run().found
+    assert walk(model, reply(images()), seed=7).run().images[0].seed == 7
+    found = walk(model, reply(images(2)), seed=7, count=2).run().images
     assert [image.seed for image in found] == [None, None]
 
 
@@ -158,16 +157,16 @@ def test_an_image_that_was_filtered_stands_among_the_others_and_the_cost_is_for_
     result = walk(
         XAI, reply({"data": items, "usage": {"cost_in_usd_ticks": 600000000}}), count=3
     ).run()
-    assert [type(image) for image in result.found] == [
-        imagen.GeneratedImage,
-        imagen.WithheldImage,
-        imagen.WithheldImage,
+    assert [type(image) for image in result.images] == [
+        imagen.providers.GeneratedImage,
+        imagen.providers.WithheldImage,
+        imagen.providers.WithheldImage,
     ]
     assert result.reported_cost_usd == Decimal("0.06")
     kept = walk(
         XAI, reply({"data": [{"b64_json": IMAGE_BASE64, "respect_moderation": False}]})
     ).run()
-    assert kept.found == (imagen.GeneratedImage(data=IMAGE),)
+    assert kept.images == (imagen.providers.GeneratedImage(data=IMAGE),)
 
 
 # --- errors -------------------------------------------------------------------
@@ -407,6 +406,7 @@ def test_any_list_is_a_list_or_an_error_that_costs_nothing(name, body, status):
         assert error.billed == "no"
     else:
         assert all(
-            isinstance(model, imagen.ListedModel) and model.wire_name is not None for model in found
+            isinstance(model, imagen.providers.ListedModel) and model.wire_name is not None
+            for model in found
         )
         msgspec.json.encode(found)

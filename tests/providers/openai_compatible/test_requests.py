@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 import imagen
-from imagen import HttpResponse, InvalidRequestError
-from imagen.providers import PROVIDERS
+from imagen import InvalidRequestError
+from imagen.providers import PROVIDERS, HttpResponse
 from imagen.testing.simulator._core.forms import FilePart, parse_form
 from tests.providers.stepping import (
     CATALOG,
@@ -37,11 +37,11 @@ LOCAL = ["localai", "vllm-omni", "sglang", "sd-server"]
 CAT, HAT = input_image(96, 64), input_image(32, 32, color="red", format="JPEG")
 
 
-def url_of(image: imagen.EncodedImage) -> str:
+def url_of(image: imagen.providers.EncodedImage) -> str:
     return f"data:{image.media_type};base64,{base64_of(image)}"
 
 
-def base64_of(image: imagen.EncodedImage) -> str:
+def base64_of(image: imagen.providers.EncodedImage) -> str:
     return pybase64.b64encode(image.data).decode()
 
 
@@ -53,8 +53,8 @@ def walk(model: str | imagen.Model, *responses: HttpResponse, **fields: Any) -> 
 def walk_edit(
     model: str,
     *responses: HttpResponse,
-    found: tuple[imagen.EncodedImage, ...] = (CAT,),
-    mask: imagen.EncodedImage | None = None,
+    found: tuple[imagen.providers.EncodedImage, ...] = (CAT,),
+    mask: imagen.providers.EncodedImage | None = None,
     count: int = 1,
     **fields: Any,
 ) -> Walk:
@@ -121,7 +121,8 @@ def test_the_recorded_edit_of_xai_is_what_we_would_send():
     sent = recorded("images_edits.json", "xai")["request"]["body"]
     data = [pybase64.b64decode(item["url"].partition(",")[2]) for item in sent["images"]]
     found = tuple(
-        imagen.EncodedImage(data=item, media_type="image/png", width=4, height=4) for item in data
+        imagen.providers.EncodedImage(data=item, media_type="image/png", width=4, height=4)
+        for item in data
     )
     path, body = edited("grok-imagine-image-quality", found=found, prompt=sent["prompt"])
     assert path == "images/edits"
@@ -344,7 +345,7 @@ def test_edits_of_the_others_are_forms(model):
 
 def test_sd_server_takes_a_white_mask_and_its_parameters_with_an_edit():
     walked = walk_edit("sd-server", reply(images()), mask=mask_image(96, 64), seed=3)
-    assert walked.run().found[0].seed == 3
+    assert walked.run().images[0].seed == 3
     _, texts, files = form(walked)
     assert texts["prompt"] == 'make it green<sd_cpp_extra_args>{"seed":3}</sd_cpp_extra_args>'
     assert white_half(files["mask"][0])
@@ -370,7 +371,7 @@ def test_who_does_not_know_the_wish_for_base64_is_asked_without_it(model, status
         {"detail": [{"loc": ["body", "response_format"], "msg": "not permitted"}]}, status
     )
     walked = walk(model, refused, reply(images()), size="512x512")
-    assert walked.run().found[0].data == IMAGE
+    assert walked.run().images[0].data == IMAGE
     first, second = (json.loads(request.body) for request in walked.requests)
     assert first.pop("response_format")
     assert first == second

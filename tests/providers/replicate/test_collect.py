@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 import imagen
-from imagen import (
+from imagen.providers import (
     Cancellable,
     GeneratedImage,
     HttpRequest,
@@ -17,15 +17,15 @@ from imagen import (
     JobAccepted,
     Progress,
     Wait,
+    replicate,
 )
-from imagen.providers import replicate
 from tests.providers.replicate.test_requests import FILE, METRICS, RECORD, SUCCEEDED
 from tests.providers.stepping import IMAGE, Walk, call, reply
 
 STOP = HttpRequest(method="POST", url="predictions/p1/cancel")
 
 
-def collected(*responses: HttpResponse, asked: imagen.Call | None = None) -> Walk:
+def collected(*responses: HttpResponse, asked: imagen.providers.Call | None = None) -> Walk:
     accepted = JobAccepted(job_id="p1", poll_url="predictions/p1")
     return Walk(replicate.collect(asked or call("replicate/flux-schnell"), accepted), *responses)
 

@@ -18,24 +18,22 @@ import imagen
 from imagen import (
     AuthenticationError,
     ContentFilterError,
-    HttpResponse,
     InvalidRequestError,
-    LostImage,
     ModelNotFoundError,
     OutcomeUnknownError,
-    Progress,
     ProviderError,
     QuotaExceededError,
     RateLimitError,
-    WithheldImage,
 )
-from imagen.providers import replicate
+from imagen.providers import HttpResponse, LostImage, Progress, WithheldImage, replicate
 from tests.providers.replicate.test_requests import CREATED, FILE, LINK, RECORD, SUCCEEDED
 from tests.providers.stepping import CATALOG, IMAGE, Walk, call, outcome, recorded, reply
 from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
 
 SCHNELL = CATALOG.find("replicate/flux-schnell")
-BY_THE_SECOND = msgspec.structs.replace(SCHNELL, price=imagen.Price(usd_per_unit=Decimal("0.001")))
+BY_THE_SECOND = msgspec.structs.replace(
+    SCHNELL, price=imagen.providers.Price(usd_per_unit=Decimal("0.001"))
+)
 
 
 def walk(*responses: HttpResponse, model: imagen.Model = SCHNELL, **more: Any) -> Walk:
@@ -66,7 +64,7 @@ def test_a_recorded_prediction_gives_its_image():
         "https://replicate.delivery/pbxt/gDoc64M9pRaQNdZb0evCRgm57WZJ5BKi0T5kzV6qm2tGmd8IA/out-0.png",
     ]
     (image,) = result.images
-    assert isinstance(image, imagen.GeneratedImage)
+    assert isinstance(image, imagen.providers.GeneratedImage)
     assert (image.data, image.provider_id) == (IMAGE, "azaq55dbukgxg6kubr4k6g3pby")
     assert result.units == Decimal("5.524512")
 
@@ -87,7 +85,7 @@ def test_a_recorded_answer_that_runs_and_has_its_output_is_asked_for_once_more()
     created = recorded("blocking_201_processing_with_output.json", "replicate")["response"]["body"]
     job = walk(reply(created, 201), reply({**created, "status": "succeeded"}))
     (image,) = job.run().images
-    assert isinstance(image, imagen.GeneratedImage)
+    assert isinstance(image, imagen.providers.GeneratedImage)
     assert image.data == pybase64.b64decode(created["output"][0].partition(",")[2])
     assert len(job.requests) == 2
 
@@ -327,7 +325,7 @@ def test_a_prediction_that_may_not_be_asked_for_may_be_billed(status, kind):
 )
 def test_an_output_has_many_forms(output, count):
     result = walk(CREATED, record(status="succeeded", output=output), FILE, FILE).run()
-    assert [type(image) for image in result.images] == [imagen.GeneratedImage] * count
+    assert [type(image) for image in result.images] == [imagen.providers.GeneratedImage] * count
 
 
 @pytest.mark.parametrize("output", [None, [], {}, "", "done", ["done"], 7])
@@ -345,7 +343,7 @@ def test_a_link_that_is_gone_does_not_lose_the_other_image():
     done = record(status="succeeded", output=[LINK, LINK])
     first, second = walk(CREATED, done, reply(b"", 404), FILE).run().images
     assert isinstance(first, LostImage)
-    assert isinstance(second, imagen.GeneratedImage)
+    assert isinstance(second, imagen.providers.GeneratedImage)
     both = walk(CREATED, done, reply(b"", 404), reply(b"", 404)).fail()
     assert outcome(both) == (ProviderError, "API_ERROR", False, "yes", None)
 

@@ -12,16 +12,8 @@ import pybase64
 import pytest
 
 import imagen
-from imagen import (
-    Cancellable,
-    HttpRequest,
-    InvalidRequestError,
-    JobAccepted,
-    Progress,
-    ProviderError,
-    Wait,
-)
-from imagen.providers import replicate
+from imagen import InvalidRequestError, ProviderError
+from imagen.providers import Cancellable, HttpRequest, JobAccepted, Progress, Wait, replicate
 from tests.providers.stepping import IMAGE, Walk, call, input_image, mask_image, reply, schema
 
 LINK = "https://replicate.delivery/x/out-0.webp"
@@ -46,7 +38,7 @@ SUCCEEDED = reply({**RECORD, "status": "succeeded", "output": [LINK], "metrics":
 FILE = reply(IMAGE)
 GOOD = (CREATED, SUCCEEDED, FILE)
 IMAGE_URL = f"data:image/png;base64,{pybase64.b64encode(input_image().data).decode()}"
-BIG = imagen.EncodedImage(
+BIG = imagen.providers.EncodedImage(
     data=random.Random(1).randbytes(300_000), media_type="image/jpeg", width=1000, height=1000
 )
 UPLOADED = reply({"id": "f1", "urls": {"get": "https://api.replicate.com/v1/files/f1"}}, 201)
@@ -84,7 +76,7 @@ def test_the_steps_of_a_prediction():
     # Without a wait: what is lost on the way would have no id.
     assert first.headers.keys() == {"content-type"}
     (image,) = result.images
-    assert isinstance(image, imagen.GeneratedImage)
+    assert isinstance(image, imagen.providers.GeneratedImage)
     assert (image.data, image.seed, image.provider_id) == (IMAGE, 3, "p1")
     assert str(result.units) == "1.500000000"
 

@@ -13,20 +13,22 @@ import imagen
 from imagen import (
     AuthenticationError,
     ContentFilterError,
-    GeneratedImage,
-    GeneratedImages,
-    HttpResponse,
     InvalidRequestError,
     ModelNotFoundError,
     OutcomeUnknownError,
     ProviderError,
     QuotaExceededError,
     RateLimitError,
-    Wait,
-    WithheldImage,
 )
 from imagen._results.prices import cost_of
-from imagen.providers import stability
+from imagen.providers import (
+    GeneratedImage,
+    GeneratedImages,
+    HttpResponse,
+    Wait,
+    WithheldImage,
+    stability,
+)
 from tests.providers.stability.test_requests import FIRST, JOB, MADE, WAITING, walk
 from tests.providers.stepping import (
     CATALOG,

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as PillowImage
 
 import imagen
-from imagen import (
+from imagen.providers import (
     Compute,
     GeneratedImage,
     GeneratedImages,
@@ -19,8 +19,8 @@ from imagen import (
     JobAccepted,
     Progress,
     Wait,
+    stability,
 )
-from imagen.providers import stability
 from imagen.testing.simulator._core.forms import FilePart, parse_form
 from tests.providers.stepping import (
     CATALOG,
@@ -60,7 +60,7 @@ def sent(model: str, **fields: Any) -> tuple[str, dict[str, str], dict[str, File
     return walked.requests[0].url.removeprefix("v2beta/stable-image/"), texts, files
 
 
-def part(image: imagen.EncodedImage, name: str) -> FilePart:
+def part(image: imagen.providers.EncodedImage, name: str) -> FilePart:
     filename = f"{name}.{image.media_type.rpartition('/')[2]}"
     return FilePart(filename=filename, media_type=image.media_type, data=image.data)
 
@@ -386,7 +386,9 @@ def test_forms_keep_the_published_schema(model, spec, name):
             assert values.keys() <= known
 
 
-def shaped(operation: str, can: imagen.Capabilities, fields: dict[str, Any]) -> imagen.Request:
+def shaped(
+    operation: str, can: imagen.providers.Capabilities, fields: dict[str, Any]
+) -> imagen.Request:
     match operation:
         case "generate":
             references = (b"",) * can.inputs.max_references
@@ -400,7 +402,7 @@ def shaped(operation: str, can: imagen.Capabilities, fields: dict[str, Any]) -> 
     return imagen.Enhance(image=b"", **fields)
 
 
-def images_for(operation: str, can: imagen.Capabilities) -> dict[str, Any]:
+def images_for(operation: str, can: imagen.providers.Capabilities) -> dict[str, Any]:
     if operation == "generate":
         return {"references": (FIRST,) * can.inputs.max_references}
     return {"images": (FIRST,), "mask": mask_image() if can.mask else None}

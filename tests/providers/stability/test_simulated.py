@@ -14,7 +14,8 @@ import imagen
 from imagen.providers._wire.http import FormFile, form_request
 from imagen.testing.simulator import FewerImages, Simulator, open_simulator
 from imagen.testing.simulator._core.forms import FilePart, FormError, parse_form
-from tests.providers.stability.test_exchange import MASK, SOURCE, open_client
+from tests.providers.stability.test_exchange import IMAGE as IMAGE_BYTES
+from tests.providers.stability.test_exchange import MASK, open_client
 from tests.support import png
 
 TYPE = {"content-type": "multipart/form-data; boundary=xyz"}
@@ -65,7 +66,7 @@ def test_what_is_no_form_is_refused(headers, body):
 
 
 def edit(
-    model: str, *, mask: bytes | None = None, image: bytes = SOURCE, **options: Any
+    model: str, *, mask: bytes | None = None, image: bytes = IMAGE_BYTES, **options: Any
 ) -> imagen.Edit:
     return imagen.Edit(
         prompt="a cat", images=(image,), mask=mask, model=f"stability/{model}", options=options
@@ -126,7 +127,7 @@ async def test_images_that_do_not_suit_are_refused_by_both_sides(tmp_path, model
 
 # --- asked without the adapter ------------------------------------------------
 
-IMAGE = FormFile("image", SOURCE, "image/png", "image.png")
+IMAGE = FormFile("image", IMAGE_BYTES, "image/png", "image.png")
 NONE = FormFile("none", b"", "application/octet-stream", "none")
 
 

@@ -12,16 +12,9 @@ from typing import Literal
 
 import trio
 
-from .... import (
-    Generate,
-    Grid,
-    Image,
-    ImagenError,
-    InvalidRequestError,
-    contact_sheet,
-    grid,
-    open_client,
-)
+from .... import Generate, Image, ImagenError, InvalidRequestError, open_client
+from ....library import contact_sheet
+from ....prompts import Grid, grid
 from ..._arguments.options import add_command, add_out, seconds, usd_amount, whole
 from ..._arguments.template_options import add_values, choose, fill, read_words
 from ..._console import Console, ExitStatus

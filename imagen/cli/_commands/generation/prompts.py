@@ -9,7 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from .... import InvalidRequestError, Prompt, Template, Variable, load_settings, open_prompts
+from .... import InvalidRequestError, load_settings
+from ....prompts import Prompt, Template, Variable, open_prompts
 from ..._arguments.options import add_command, whole
 from ..._arguments.template_options import (
     add_values,

@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 import trio
 
-from .... import (
+from .... import load_settings
+from ....prompts import (
     Style,
     add_styles,
     choose_styles,
-    load_settings,
     load_styles,
     read_styles_csv,
     write_styles_csv,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from .... import Client, Collection, InvalidRequestError
+from .... import Client, InvalidRequestError
+from ....library import Collection
 from ..._arguments.options import add_client_command, whole
 from ..._console import Console, ExitStatus
 from ..._output.json_output import kept_record

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from .... import CleanupPlan, CleanupRules, Client, Finding, Image, InvalidRequestError, Lineage
+from .... import Client, Image, InvalidRequestError
+from ....library import CleanupPlan, CleanupRules, Finding, Lineage
 from ..._arguments.options import add_client_command, number_from, whole
 from ..._console import Console, ExitStatus, file_size
 from ..._output.json_output import kept_record

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from .... import Client, Filters, Image, open_client
+from .... import Client, Image, open_client
+from ....library import Filters
 from ..._arguments.options import add_command, since, usd_amount, whole
 from ..._arguments.requests import operation_name
 from ..._console import Console, ExitStatus, usd

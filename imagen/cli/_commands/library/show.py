@@ -12,16 +12,8 @@ from pathlib import Path
 import msgspec
 import trio
 
-from .... import (
-    FileDescription,
-    ForeignRecord,
-    Image,
-    Provenance,
-    Record,
-    StorageError,
-    describe_file,
-    open_client,
-)
+from .... import Image, StorageError, open_client
+from ....metadata import FileDescription, ForeignRecord, Provenance, Record, describe_file
 from ..._arguments.options import add_command
 from ..._console import Console, ExitStatus, say_error, usd
 from ..._output.json_output import kept_record

@@ -13,15 +13,8 @@ from typing import Literal
 
 import trio
 
-from .... import (
-    Client,
-    Image,
-    InvalidRequestError,
-    Transform,
-    apply_transform,
-    contact_sheet,
-    open_client,
-)
+from .... import Client, Image, InvalidRequestError, open_client
+from ....library import Transform, apply_transform, contact_sheet
 from ..._arguments.options import add_command, whole
 from ..._console import Console, ExitStatus
 from ..._output.files import save_file

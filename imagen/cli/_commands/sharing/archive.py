@@ -11,15 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from .... import (
-    Client,
-    ExportResult,
-    Image,
-    ImportResult,
-    InvalidRequestError,
-    RejectedEntry,
-    open_client,
-)
+from .... import Client, Image, InvalidRequestError, open_client
+from ....sharing import ExportResult, ImportResult, RejectedEntry
 from ..._arguments.options import add_command
 from ..._console import Console, ExitStatus, file_size
 from ..library.library import find_images

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import AsyncIterator, Sequence
 
-from .... import Client, Image, InvalidRequestError, Publication, open_client
+from .... import Client, Image, InvalidRequestError, open_client
+from ....sharing import Publication
 from ..._arguments.options import add_command
 from ..._console import Console, ExitStatus
 from ..library.library import find_images

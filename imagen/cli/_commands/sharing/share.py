@@ -9,7 +9,8 @@ import datetime
 
 import msgspec
 
-from .... import Client, InvalidRequestError, Share, open_client
+from .... import Client, InvalidRequestError, open_client
+from ....sharing import Share
 from ..._arguments.options import add_command, span
 from ..._console import Console, ExitStatus
 from ..library.library import find_images
@@ -28,7 +29,7 @@ def add_share_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
         description=(
             "Whoever has the link sees the images, and nothing that was said of them."
             " IMAGEN_SHARE_SECRET signs it, and a server answers it below IMAGEN_SHARE_URL:"
-            " `imagen-mcp --http`, or imagen.share_app in one of yours."
+            " `imagen-mcp --http`, or imagen.sharing.share_app in one of yours."
         ),
     )
     add_command(share, run_share)

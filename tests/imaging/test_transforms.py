@@ -11,8 +11,8 @@ from PIL import Image as PillowImage
 from PIL import ImageCms, features
 
 import imagen
-from imagen.library._imaging import Transform, apply_transform, thumbnail
-from tests.images.drawings import decoded, encoded, halves
+from imagen.library import Transform, apply_transform, thumbnail
+from tests.imaging.drawings import decoded, encoded, halves
 
 IMAGE = encoded(halves((80, 40)))
 
@@ -165,4 +165,4 @@ def test_a_thumbnail_is_a_small_webp_of_the_whole_image():
 def test_more_pixels_than_are_opened_are_not_made_either():
     transform = Transform(width=16384, height=16384, fit="stretch", enlarge=True)
     with pytest.raises(imagen.InvalidRequestError, match="16384x16384"):
-        imagen.apply_transform(encoded(halves()), transform)
+        imagen.library.apply_transform(encoded(halves()), transform)

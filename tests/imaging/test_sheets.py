@@ -11,10 +11,11 @@ from PIL import Image as PillowImage
 from PIL import ImageFont
 
 import imagen
-from imagen.library._imaging import MAX_PIXELS, contact_sheet
+from imagen.library import contact_sheet
 from imagen.library._imaging.captions import set_caption
 from imagen.library._imaging.contact_sheets import _lay_out
-from tests.images.drawings import bomb, decoded, encoded, halves, image_of
+from imagen.library._imaging.decoding import MAX_PIXELS
+from tests.imaging.drawings import bomb, decoded, encoded, halves, image_of
 
 WIDE, TALL = encoded(halves((100, 50))), encoded(halves((50, 100)))
 

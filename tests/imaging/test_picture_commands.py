@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.images.drawings import decoded, encoded, halves
+from tests.imaging.drawings import decoded, encoded, halves
 from tests.test_cli import Shell
 
 

@@ -11,8 +11,8 @@ from PIL import Image as PillowImage
 from PIL import ImageCms
 
 import imagen
-from imagen.library._imaging import MAX_PIXELS, open_image
-from tests.images.drawings import bomb, encoded, halves
+from imagen.library._imaging.decoding import MAX_PIXELS, open_image
+from tests.imaging.drawings import bomb, encoded, halves
 
 SAMPLES = [
     encoded(halves()),

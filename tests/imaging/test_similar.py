@@ -18,17 +18,11 @@ from hypothesis import strategies as st
 import imagen
 from imagen._requests.request import encode_request
 from imagen._storage.database import Database
-from imagen.library._imaging import (
-    Similar,
-    Transform,
-    apply_transform,
-    hash_distance,
-    perceptual_hash,
-)
+from imagen.library import Similar, Transform, apply_transform, hash_distance, perceptual_hash
 from imagen.library._imaging.grouping import group_hashes
 from imagen.library._imaging.similar import _HASH_OF, _KEEP, _NEWEST_OF, _PAGE_OF_HASHES, _UNHASHED
 from imagen.testing import InlineWorkers
-from tests.images.drawings import bomb, decoded, encoded, image_of, scene
+from tests.imaging.drawings import bomb, decoded, encoded, image_of, scene
 
 REQUEST = encode_request(imagen.Generate(prompt="a test"))
 SIGNED = st.integers(-(1 << 63), (1 << 63) - 1)

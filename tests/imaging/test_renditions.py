@@ -10,9 +10,9 @@ import pytest
 import trio
 
 import imagen
-from imagen.library._imaging import Renditions, Transform, apply_transform, thumbnail
+from imagen.library import Renditions, Transform, apply_transform, thumbnail
 from imagen.testing import InlineWorkers
-from tests.images.drawings import decoded, encoded, halves, image_of, scene
+from tests.imaging.drawings import decoded, encoded, halves, image_of, scene
 
 SMALL = Transform(width=32, format="webp")
 

@@ -84,7 +84,7 @@ class Press:
         provider = imagen.providers.Provider(
             name="press",
             operations={"generate": self.draw},
-            economy=economy if offers else None,
+            batch_api=economy if offers else None,
             base_url="https://press.example",
             key_required=False,
             models={"press-1": table},

@@ -60,7 +60,7 @@ _decode_failure = msgspec.json.Decoder(_StoredFailure).decode
 class _StoredOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     """The column `way`: `wait` stands beside the other options."""
 
-    connections: RoutingOptions = RoutingOptions()
+    ways: RoutingOptions = RoutingOptions()
     wait: bool = True
 
 
@@ -240,7 +240,7 @@ def _encode_options(options: RoutingOptions) -> str:
 
 def _read_options(text: str) -> RoutingOptions:
     stored = _decode_options(text)
-    return msgspec.structs.replace(stored.connections, wait=stored.wait)
+    return msgspec.structs.replace(stored.ways, wait=stored.wait)
 
 
 def _store_failure(failure: Failure) -> _StoredFailure:

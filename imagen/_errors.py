@@ -25,8 +25,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from decimal import Decimal
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 __all__ = [
     "AllProvidersFailedError",
@@ -115,6 +116,12 @@ class ImagenError(Exception):
         self.cost_usd = cost_usd
         self.cost_source: Literal["reported", "computed", "estimated"] = "reported"
         self.details: dict[str, str] = dict(details or {})
+
+    def copy(self) -> Self:
+        """Return the same error to raise once more."""
+        copied = copy(self)
+        copied.details = dict(self.details)
+        return copied
 
 
 class ConfigurationError(ImagenError):

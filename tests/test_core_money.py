@@ -150,7 +150,8 @@ async def test_of_several_jobs_for_one_image_no_callback_is_waited_for_afterward
     async with open_works(tmp_path, work, answering()) as (client, _, _):
         await client.generate("x")
         assert not any(
-            client._parts.job_waiters.wake("works", job_id) for job_id in ("first", "second")
+            client._services.runtime.job_waiters.wake("works", job_id)
+            for job_id in ("first", "second")
         )
 
 

@@ -76,7 +76,7 @@ async def test_a_receipt_is_enough_for_a_client_with_another_library_or_none(
 async def test_a_write_that_was_given_up_is_not_made_later(autojump_clock, tmp_path, monkeypatch):
     works = Works()
     async with works.open(tmp_path) as client:
-        database = client._parts.ledger._database
+        database = client._services.runtime.database
         run_serially = InlineWorkers.run_serially
 
         async def hang(self: InlineWorkers, call: object) -> object:

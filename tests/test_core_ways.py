@@ -65,7 +65,7 @@ def test_a_cancellation_at_any_step_balances_the_books_and_loses_no_slot(town, t
             assert (
                 budget.spent_usd == spent.spent_usd == spending.settled_usd + spending.unknown_usd
             )
-            routes = client._parts.engine._gates._gates.values()
+            routes = client._services.admission._gates._gates.values()
             assert [route._in_flight for route in routes] == [0] * len(routes)
             assert not any(route._breaker._probe_started for route in routes)
             paid = sum(asked.sent(name) * Decimal(PRICES[name]) for name in PRICES)

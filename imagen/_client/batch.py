@@ -32,10 +32,9 @@ from typing import TypeVar
 import msgspec
 import trio
 
-from .._engine.attempt import new_id
+from .._engine.admission import CallContext
 from .._engine.batch_jobs import BatchJobs
 from .._engine.cache import NO_SIBLINGS, Siblings
-from .._engine.engine import CallContext
 from .._engine.planning import PlannedRequest, Planner
 from .._engine.router import Router
 from .._errors import BudgetExceededError, ImagenError, InvalidRequestError
@@ -44,6 +43,7 @@ from .._requests.request import Request, as_request
 from .._results.images import Failure, Image, Outcome, failure_of
 from .._results.prices import Quote
 from .._storage.webhooks import MOST_IMAGE_IDS, BatchCompleted
+from .._system.ids import new_id
 from .._system.nursery import open_bare_nursery
 
 __all__ = [
@@ -115,13 +115,13 @@ class BatchSetup(msgspec.Struct, frozen=True, kw_only=True):
     """What a batch is made with: who plans and fulfils, on what terms, and who
     is asked about the cost.
 
-    With an `economy` desk the requests go together, as many as the provider
+    With an `economy` batch_jobs the requests go together, as many as the provider
     takes in one job.
     """
 
     planner: Planner
     router: Router
-    economy: BatchJobs | None = None
+    batch_jobs: BatchJobs | None = None
     context: CallContext
     confirmation: Confirmation | None = None
     max_at_once: int = 4
@@ -210,12 +210,12 @@ class Batch:
                 await self._feed_from(source, nursery)
 
     async def _feed_from(self, source: Source, nursery: trio.Nursery) -> None:
-        desk = self._parts.economy
+        batch_jobs = self._parts.batch_jobs
         if isinstance(source, StoredBatch):
             await self._feed_stored(source)
-        elif desk is not None:
+        elif batch_jobs is not None:
             requests = _spread(source) if isinstance(source, RepeatedRequest) else source
-            await self._feed_together(requests, desk, nursery)
+            await self._feed_together(requests, batch_jobs, nursery)
         elif isinstance(source, RepeatedRequest):
             await self._feed_repeated(source, nursery)
         else:
@@ -230,7 +230,7 @@ class Batch:
             self._source_error = error
 
     async def _feed_together(
-        self, source: Requests, desk: BatchJobs, nursery: trio.Nursery
+        self, source: Requests, batch_jobs: BatchJobs, nursery: trio.Nursery
     ) -> None:
         groups: dict[str, list[PlannedRequest]] = {}
         index = 0
@@ -245,31 +245,38 @@ class Batch:
                     else:
                         group = groups.setdefault(planned.model.id, [])
                         group.append(planned)
-                        if len(group) == desk.most_together(planned):
-                            await self._start_together(groups.pop(planned.model.id), desk, nursery)
+                        if len(group) == batch_jobs.max_requests(planned):
+                            await self._start_together(
+                                groups.pop(planned.model.id), batch_jobs, nursery
+                            )
                     index += 1
         except Exception as error:
             self._source_error = error
         self._requested = index
         for group in groups.values():
-            await self._start_together(group, desk, nursery)
+            await self._start_together(group, batch_jobs, nursery)
 
     async def _start_together(
-        self, planned_requests: list[PlannedRequest], desk: BatchJobs, nursery: trio.Nursery
+        self, planned_requests: list[PlannedRequest], batch_jobs: BatchJobs, nursery: trio.Nursery
     ) -> None:
         await self._slots.acquire()
         self._in_flight += len(planned_requests)
         nursery.start_soon(
-            self._run_together, planned_requests, desk, name=f"imagen batch {self.id}, together"
+            self._run_together,
+            planned_requests,
+            batch_jobs,
+            name=f"imagen batch {self.id}, together",
         )
 
-    async def _run_together(self, planned_requests: list[PlannedRequest], desk: BatchJobs) -> None:
+    async def _run_together(
+        self, planned_requests: list[PlannedRequest], batch_jobs: BatchJobs
+    ) -> None:
         async def deliver(outcome: Outcome) -> None:
             self._in_flight -= 1
             await self._hand_over(outcome)
 
         try:
-            await desk.run(planned_requests, self._parts.context, deliver)
+            await batch_jobs.run(planned_requests, self._parts.context, deliver)
         finally:
             self._slots.release()
 
@@ -295,7 +302,7 @@ class Batch:
         await confirmation.ask(sum(quotes, start=_NOTHING), len(quotes))
 
     def _quote(self, request: Request) -> Quote | None:
-        if self._parts.economy is None:
+        if self._parts.batch_jobs is None:
             return self._parts.router.quote(request, self._parts.context.options)
         try:
             return self._parts.planner.plan(request, economy=True).quote

@@ -5,7 +5,7 @@ its block.
 from __future__ import annotations
 
 import datetime
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
 from functools import partial
@@ -14,11 +14,7 @@ from typing import Final, Literal, Unpack
 import msgspec
 import trio
 
-from .._engine.batch_jobs import BatchJobs
-from .._engine.engine import CallContext, Engine
-from .._engine.planning import Planner
-from .._engine.recovery import Recovery
-from .._engine.router import Router
+from .._engine.admission import CallContext
 from .._errors import (
     BudgetExceededError,
     ConfigurationError,
@@ -26,9 +22,8 @@ from .._errors import (
     ProviderNotFoundError,
 )
 from .._policy.budget import Budget, BudgetStack, current_scopes, read_usd
-from .._policy.confirmation import Confirmation
-from .._policy.settings import ProviderAccess, Settings
-from .._requests.catalog import Catalog, Model
+from .._policy.settings import ProviderAccess
+from .._requests.catalog import Model
 from .._requests.options import (
     GenerateFields,
     GenerateParameters,
@@ -50,20 +45,15 @@ from .._results.events import EventHandler
 from .._results.images import Failure, Image
 from .._results.prices import Quote
 from .._results.replay import Replay, differences_of, replay_request
-from .._storage.ledger import AttemptRecord, Ledger
-from .._storage.spending import CacheHits, Spending, SpendingBy, SpendingGroup, SpendingKey
+from .._storage.ledger import AttemptRecord
+from .._storage.spending import CacheHits, Spending, SpendingGroup, SpendingKey
 from .._storage.webhooks import BatchCompleted, Webhooks
-from .._system.threads import Workers
-from .._transport.connections import ProviderConnections
 from .._transport.discovery import Discovery, discover_models
 from .._transport.driver import ExchangeObserver
-from .._transport.job_waiters import JobWaiters
 from .._transport.probe import ProviderStatus, probe_provider
-from ..library._imaging.renditions import Renditions
 from ..library._imaging.similar import Similar
 from ..library._library import Library
 from ..prompts._looks import SharedStyle
-from ..prompts._prompt_library import PromptLibrary
 from ..prompts._style_files import load_styles
 from ..prompts._styles import Style, choose_styles
 from ..providers._provider import Callback
@@ -80,39 +70,14 @@ from .batch import (
     quote_all,
     repeat_request,
 )
-from .event_relay import EventRelay
 from .library_services import LibraryServices
-from .sessions import Session, Sessions
+from .services import Services
+from .sessions import Session
 
-__all__ = ["Client", "Parts"]
+__all__ = ["Client"]
 
 # It is one write to the database.
 _ANNOUNCE_SECONDS = 35.0
-
-
-class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client is made of; `open_client` puts them together."""
-
-    settings: Settings
-    catalog: Catalog
-    planner: Planner
-    engine: Engine
-    economy: BatchJobs
-    router: Router
-    recovery: Recovery
-    ledger: Ledger
-    spending: SpendingBy
-    sessions: Sessions
-    job_waiters: JobWaiters
-    confirmation: Confirmation | None
-    events: EventRelay
-    connections: ProviderConnections
-    webhooks: Webhooks | None
-    renditions: Renditions
-    library_services: LibraryServices | None
-    now: Callable[[], float]
-    prompts: PromptLibrary
-    workers: Workers
 
 
 class Client:
@@ -120,21 +85,21 @@ class Client:
     used from any of its tasks.
     """
 
-    def __init__(self, parts: Parts) -> None:
-        self.settings: Final = parts.settings
-        self.catalog: Final = parts.catalog
-        self.sessions: Final = parts.sessions
-        self.prompts: Final = parts.prompts
-        self.renditions: Final = parts.renditions
-        self._parts = parts
+    def __init__(self, services: Services) -> None:
+        self.settings: Final = services.runtime.settings
+        self.catalog: Final = services.runtime.catalog
+        self.sessions: Final = services.sessions
+        self.prompts: Final = services.prompts
+        self.renditions: Final = services.renditions
+        self._services = services
 
     @property
     def _library_services(self) -> LibraryServices:
-        if self._parts.library_services is None:
+        if self._services.library_services is None:
             raise ConfigurationError(
                 "This client was opened without a library: leave out library=None."
             )
-        return self._parts.library_services
+        return self._services.library_services
 
     @property
     def library(self) -> Library:
@@ -194,11 +159,11 @@ class Client:
         Raises:
             ConfigurationError: no receiver is set.
         """
-        if self._parts.webhooks is None:
+        if self._services.webhooks is None:
             raise ConfigurationError(
                 "Nobody is told by webhooks: set IMAGEN_WEBHOOK_URL and IMAGEN_WEBHOOK_SECRET."
             )
-        return self._parts.webhooks
+        return self._services.webhooks
 
     async def styles(self) -> Mapping[str, Style]:
         """All styles by name: those that come with imagen, and those of
@@ -207,7 +172,7 @@ class Client:
         Raises:
             ConfigurationError: that file is wrong; the message names the style.
         """
-        return await self._parts.workers.run(partial(load_styles, self.settings.home))
+        return await self._services.runtime.workers.run(partial(load_styles, self.settings.home))
 
     async def look(
         self, *styles: Style | str, seed: int | None = None, references: Sequence[ImageSource] = ()
@@ -248,7 +213,7 @@ class Client:
         Raises:
             ImagenError: there is none.
         """
-        return self._parts.planner.model_for(request)
+        return self._services.planner.model_for(request)
 
     async def generate(
         self, request: str | Request, **parameters: Unpack[GenerateParameters]
@@ -360,12 +325,14 @@ class Client:
 
     async def _make(self, request: Request, options: RoutingOptions) -> Image:
         ask = None
-        if self._parts.confirmation is not None:
-            ask = partial(self._parts.confirmation.ask, self._parts.planner.plan(request).quote, 1)
+        if self._services.confirmation is not None:
+            ask = partial(
+                self._services.confirmation.ask, self._services.planner.plan(request).quote, 1
+            )
         budget_stack = BudgetStack(current_scopes())
         try:
             context = msgspec.structs.replace(self._context(budget_stack, options), ask=ask)
-            (outcome,) = await self._parts.router.run(request, context)
+            (outcome,) = await self._services.router.run(request, context)
         except BudgetExceededError as error:
             refusal = error
         else:
@@ -385,7 +352,7 @@ class Client:
     ) -> CallContext:
         return CallContext(
             budget_stack=budget_stack,
-            emit=self._parts.events.also_to(on_event),
+            emit=self._services.events.also_to(on_event),
             options=options,
             lockouts={},
         )
@@ -394,10 +361,10 @@ class Client:
         self, context: CallContext, max_at_once: int, batch_id: str | None = None
     ) -> BatchSetup:
         return BatchSetup(
-            planner=self._parts.planner,
-            router=self._parts.router,
+            planner=self._services.planner,
+            router=self._services.router,
             context=context,
-            confirmation=self._parts.confirmation,
+            confirmation=self._services.confirmation,
             max_at_once=max_at_once,
             batch_id=batch_id,
         )
@@ -448,7 +415,7 @@ class Client:
                 " routing, hedge_after_seconds, cache and wait."
             )
         if economy:
-            parts = msgspec.structs.replace(parts, economy=self._parts.economy)
+            parts = msgspec.structs.replace(parts, batch_jobs=self._services.batch_jobs)
         return self._announced(open_batch(source, parts))
 
     def reopen_batch(self, batch_id: str) -> AbstractAsyncContextManager[Batch]:
@@ -459,7 +426,7 @@ class Client:
         library, then what is collected now, then a failure for each that is
         neither. Nothing is sent; what never was sent has no outcome.
         """
-        source = StoredBatch(partial(self._parts.recovery.outcomes_of, batch_id))
+        source = StoredBatch(partial(self._services.recovery.outcomes_of, batch_id))
         parts = self._batch_parts(self._context(BudgetStack(), RoutingOptions()), 1, batch_id)
         return self._announced(
             open_batch(source, msgspec.structs.replace(parts, confirmation=None))
@@ -487,7 +454,7 @@ class Client:
         """
         fields, options = take_options(parameters)
         whole = _as_request(request, fields)
-        self._parts.planner.plan(whole)
+        self._services.planner.plan(whole)
         source = repeat_request(whole, n, together=together)
         context = self._context(BudgetStack(budget=budget), options)
         return self.sessions.start(source, self._batch_parts(context, max_at_once), budget)
@@ -523,7 +490,7 @@ class Client:
         Raises:
             ImagenError: one of the requests cannot be sent as it is.
         """
-        planner = self._parts.planner
+        planner = self._services.planner
         if isinstance(requests, (str, Request)):
             fields, _ = take_options(parameters)
             return planner.plan(
@@ -535,7 +502,7 @@ class Client:
         """What was spent since then (None: ever), out of the ledger: all
         processes that share this home.
         """
-        return await self._parts.spending.total(since)
+        return await self._services.spending.total(since)
 
     async def spending_by(
         self, key: SpendingKey, since: datetime.datetime | None = None
@@ -543,19 +510,19 @@ class Client:
         """The same, split by model, provider, day (UTC), tag or batch: days in
         their order, else the dearest first.
         """
-        return await self._parts.spending.groups(key, since)
+        return await self._services.spending.groups(key, since)
 
     async def cache_hits(self, since: datetime.datetime | None = None) -> CacheHits:
         """What `cache=True` answered out of the library since then (None:
         ever), in all processes that share this home.
         """
-        return await self._parts.spending.cache_hits(since)
+        return await self._services.spending.cache_hits(since)
 
     async def unknown_attempts(self) -> Sequence[AttemptRecord]:
         """The requests that were sent and never heard of again, oldest first.
         They count as spent until `reconcile`d.
         """
-        return await self._parts.ledger.unknown()
+        return await self._services.runtime.ledger.unknown()
 
     async def collect(self) -> int:
         """Fetches what can still be had of attempts of unknown outcome, and of
@@ -563,11 +530,13 @@ class Client:
 
         Gives how many attempts ended with an image.
         """
-        await self._parts.recovery.resolve_dead()
-        await self._parts.recovery.collect_unknown()
+        await self._services.recovery.resolve_dead()
+        await self._services.recovery.collect_unknown()
         # Batches for less may take hours: `reopen_batch` waits for those.
         attempts = [
-            attempt for attempt in self._parts.recovery.collecting() if not attempt.planned.economy
+            attempt
+            for attempt in self._services.recovery.collecting()
+            if not attempt.planned.economy
         ]
         for attempt in attempts:
             await attempt.done.wait()
@@ -582,7 +551,9 @@ class Client:
                 that id.
         """
         amount = read_usd(usd)
-        if not await self._parts.ledger.reconcile(attempt_id, amount, self._parts.now()):
+        if not await self._services.runtime.ledger.reconcile(
+            attempt_id, amount, self._services.runtime.now()
+        ):
             raise InvalidRequestError(
                 f"There is no attempt {attempt_id!r} of unknown outcome: `imagen spend --unknown`"
                 " lists them."
@@ -609,13 +580,13 @@ class Client:
         callback = Callback(
             headers=headers,
             body=body,
-            now=self._parts.now(),
+            now=self._services.runtime.now(),
             secret=None if secret is None else secret.reveal(),
         )
-        job_id = await self._parts.connections.driver(provider).run(
+        job_id = await self._services.runtime.connections.driver(provider).run(
             read(callback), ExchangeObserver()
         )
-        return self._parts.job_waiters.wake(provider, job_id)
+        return self._services.runtime.job_waiters.wake(provider, job_id)
 
     async def probe(self, provider: str) -> ProviderStatus:
         """Whether a provider is configured and answers, found out by a request
@@ -623,7 +594,8 @@ class Client:
         """
         access = self._access(provider)
         return await probe_provider(
-            access, self._parts.connections.driver(provider) if access.configured else None
+            access,
+            self._services.runtime.connections.driver(provider) if access.configured else None,
         )
 
     def _access(self, provider: str) -> ProviderAccess:
@@ -638,7 +610,7 @@ class Client:
         what the catalog knows. It costs nothing.
         """
         return await discover_models(
-            self.settings.access.values(), self.catalog, self._parts.connections.driver
+            self.settings.access.values(), self.catalog, self._services.runtime.connections.driver
         )
 
     @property
@@ -646,7 +618,7 @@ class Client:
         """How many provider requests are under way, those that are being
         salvaged included.
         """
-        return self._parts.engine.in_flight + self._parts.economy.in_flight
+        return self._services.engine.in_flight + self._services.batch_jobs.in_flight
 
     def bound_salvage(self, seconds: float) -> None:
         """Gives everything in flight so many seconds to finish, and drops what
@@ -655,8 +627,8 @@ class Client:
         What is not finished by then is `unknown` in the ledger: it may be
         billed.
         """
-        self._parts.engine.bound_salvage(seconds)
-        self._parts.economy.bound_salvage(seconds)
+        self._services.engine.bound_salvage(seconds)
+        self._services.batch_jobs.bound_salvage(seconds)
 
     @asynccontextmanager
     async def _announced(self, opening: AbstractAsyncContextManager[Batch]) -> AsyncIterator[Batch]:
@@ -671,13 +643,13 @@ class Client:
                     # reopens it tells of its end.
                     with_provider = any(
                         attempt.planned.batch_id == batch.id
-                        for attempt in self._parts.economy.attempts
+                        for attempt in self._services.batch_jobs.attempts
                     )
                     completed = None if with_provider else batch.completed()
         finally:
-            if self._parts.webhooks is not None and completed is not None:
+            if self._services.webhooks is not None and completed is not None:
                 with trio.move_on_after(_ANNOUNCE_SECONDS, shield=True):
-                    await self._parts.webhooks.enqueue(completed)
+                    await self._services.webhooks.enqueue(completed)
 
     def _source(
         self, requests: str | Request | Requests, n: int, together: bool, parameters: GenerateFields

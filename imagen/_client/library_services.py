@@ -1,17 +1,11 @@
-"""What a client has because it has a library: all that finds images, looks
-after them and hands them on.
-"""
+"""Services that need a library: sharing, publishing, similarity, housekeeping."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import msgspec
 import trio
 
-from .._policy.settings import Settings
-from .._storage.database import Database
-from .._system.threads import Workers
+from .._engine.runtime import Runtime
 from ..library._housekeeping import Housekeeping
 from ..library._imaging.renditions import Renditions
 from ..library._imaging.similar import Similar
@@ -24,9 +18,7 @@ __all__ = ["LibraryServices", "open_library_services"]
 
 
 class LibraryServices(msgspec.Struct, frozen=True, kw_only=True):
-    """The library, and what stands on it; the publisher only where a store is
-    set.
-    """
+    """The library and its services; `publisher` is None if no store is set."""
 
     library: Library
     similar: Similar
@@ -36,42 +28,33 @@ class LibraryServices(msgspec.Struct, frozen=True, kw_only=True):
     housekeeping: Housekeeping
 
     async def start(self, nursery: trio.Nursery) -> None:
-        """Begins what goes on in the background, in a nursery of the caller's."""
+        """Start the background tasks in the caller's nursery."""
         if self.publisher is not None:
             await nursery.start(self.publisher.run, name="imagen publisher")
         nursery.start_soon(self.housekeeping.run, name="imagen housekeeping")
 
     def close(self) -> None:
-        """Ends it: nothing new is begun, and what is half done is finished or
-        left as it was.
-        """
+        """Stop the background tasks; what is half done is finished or undone."""
         if self.publisher is not None:
             self.publisher.close()
         self.housekeeping.close()
 
 
 def open_library_services(
-    library: Library,
-    renditions: Renditions,
-    *,
-    settings: Settings,
-    database: Database,
-    workers: Workers,
-    now: Callable[[], float],
+    runtime: Runtime, library: Library, renditions: Renditions
 ) -> LibraryServices:
-    """Puts them together."""
-    ground = (database, library, renditions, workers)
+    """Build the services of a library."""
+    settings, workers, now = runtime.settings, runtime.workers, runtime.now
+    database, read = runtime.database, library.files.find_input
+    on = (database, library, renditions, workers)
+    publisher = None
+    if settings.store is not None:
+        publisher = Publisher(database, workers, settings.store, read=read, now=now)
     return LibraryServices(
         library=library,
-        similar=Similar(database, workers, read=library.files.find_input),
-        archives=Archives(*ground, max_pixels=settings.bounds.max_pixels, now=now),
-        shares=Shares(*ground, secret=settings.share_secret, url=settings.share_url, now=now),
-        publisher=(
-            None
-            if settings.store is None
-            else Publisher(
-                database, workers, settings.store, read=library.files.find_input, now=now
-            )
-        ),
+        similar=Similar(database, workers, read=read),
+        archives=Archives(*on, max_pixels=settings.bounds.max_pixels, now=now),
+        shares=Shares(*on, secret=settings.share_secret, url=settings.share_url, now=now),
+        publisher=publisher,
         housekeeping=Housekeeping(library, renditions, settings.cleanup),
     )

@@ -4,23 +4,19 @@ same id.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from functools import partial
-from pathlib import Path
 
 import msgspec
 
 from .. import _errors
 from .._engine.recovery import failures_of
+from .._engine.runtime import Runtime
 from .._errors import Billed, ErrorCode, ImagenError
 from .._requests.options import RoutingOptions
 from .._requests.request import Request, decode_request, encode_request
 from .._results.images import Cost, Failure, Image, Outcome, as_hit
-from .._storage.database import Database, from_nanousd, to_nanousd
-from .._storage.ledger import Ledger
-from .._system.process_locks import is_alive
-from .._system.threads import Workers
+from .._storage.database import from_nanousd, to_nanousd
 from ..library._library import Library
 
 __all__ = ["SessionStore", "StoredSession"]
@@ -70,24 +66,13 @@ _decode_options = msgspec.json.Decoder(_StoredOptions).decode
 class SessionStore:
     """Writes sessions and their outcomes, and reads those of earlier processes."""
 
-    def __init__(
-        self,
-        database: Database,
-        *,
-        ledger: Ledger,
-        library: Library,
-        owners: Path,
-        owner: str,
-        workers: Workers,
-        now: Callable[[], float],
-    ) -> None:
-        self._database = database
-        self._ledger = ledger
+    def __init__(self, runtime: Runtime, library: Library) -> None:
+        self._runtime = runtime
+        self._database = runtime.database
+        self._ledger = runtime.ledger
         self._library = library
-        self._owners = owners
-        self._owner = owner
-        self._workers = workers
-        self._now = now
+        self._owner = runtime.owner
+        self._now = runtime.now
 
     async def add(
         self,
@@ -170,9 +155,7 @@ class SessionStore:
         """Makes the session of a process that is no more one's own; False where
         it still runs elsewhere.
         """
-        if session.owner != self._owner and await self._workers.run(
-            partial(is_alive, self._owners, session.owner)
-        ):
+        if session.owner != self._owner and await self._runtime.is_open(session.owner):
             return False
         sql = "UPDATE sessions SET owner = ? WHERE id = ? AND owner = ?"
         values = (self._owner, session.id, session.owner)

@@ -16,12 +16,14 @@ from functools import partial
 import msgspec
 import trio
 
-from .._engine.attempt import new_id
 from .._engine.recovery import Recovery
+from .._engine.runtime import Runtime
 from .._errors import ImagenError, SessionError, SessionExpiredError, SessionNotFoundError
 from .._policy.budget import Budget, BudgetStack
 from .._results.images import Failure, Image, Outcome
 from .._storage.webhooks import BatchCompleted
+from .._system.ids import new_id
+from .._system.signal import Signal
 from .batch import Batch, BatchSetup, BatchStatus, RepeatedRequest, open_batch
 from .session_state import TERMINAL, SessionEvent, SessionProgress, SessionState, advance
 from .session_store import SessionStore, StoredSession
@@ -52,7 +54,7 @@ class Session:
         self._over = trio.Event()
         self._progress = SessionProgress(requested=requested)
         self._outcomes: list[Outcome] = []
-        self._changed = trio.Event()
+        self._changed = Signal()
         self._scope = trio.CancelScope()
         self._now = now
         self._touched = now()
@@ -222,8 +224,7 @@ class Session:
     def _step(self, event: SessionEvent, *, pulled: int = 0) -> None:
         before, self._progress = self._progress, advance(self._progress, event, pulled=pulled)
         if self._progress != before:
-            changed, self._changed = self._changed, trio.Event()
-            changed.set()
+            self._changed.send()
 
     def _expire(self) -> None:
         self._step("expired")
@@ -237,22 +238,19 @@ class Sessions:
 
     def __init__(
         self,
-        nursery: trio.Nursery,
+        runtime: Runtime,
         *,
-        ttl_seconds: float,
-        max_concurrent: int,
         store: SessionStore | None,
         recovery: Recovery,
         announce: Announce,
-        now: Callable[[], float],
     ) -> None:
-        self._nursery = nursery
-        self._announce = announce
-        self._ttl_seconds = ttl_seconds
-        self._max_concurrent = max_concurrent
+        self._nursery = runtime.nursery
+        self._ttl_seconds = runtime.settings.session_ttl_seconds
+        self._max_concurrent = runtime.settings.max_concurrent_sessions
+        self._now = runtime.now
         self._store = store
         self._recovery = recovery
-        self._now = now
+        self._announce = announce
         self._sessions: dict[str, Session] = {}
         self._expired: dict[str, None] = {}
         # Two that restore one session at once would each make what is missing,

@@ -15,11 +15,12 @@ import trio
 
 from .._requests.request import fingerprint_of
 from .._results.images import Image, Outcome, as_hit
-from .._storage.database import Database, to_nanousd
+from .._storage.database import to_nanousd
 from ..library._library import Library
 from .attempt import RunningAttempt
 from .engine import Engine
 from .planning import PlannedRequest
+from .runtime import Runtime
 
 __all__ = ["NO_SIBLINGS", "ResultCache", "Siblings", "Wanted"]
 
@@ -61,13 +62,11 @@ class ResultCache:
     the library by all.
     """
 
-    def __init__(
-        self, database: Database, library: Library, engine: Engine, now: Callable[[], float]
-    ) -> None:
-        self._database = database
+    def __init__(self, runtime: Runtime, library: Library, engine: Engine) -> None:
+        self._database = runtime.database
         self._library = library
         self._engine = engine
-        self._now = now
+        self._now = runtime.now
         self._flights: dict[tuple[str, int | None, int], _Flight] = {}
 
     async def run(

@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Awaitable, Callable
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -17,13 +16,11 @@ import msgspec
 import pybase64
 
 from .._errors import ImagenError, InvalidRequestError, ProviderError, StorageError
-from .._policy.bounds import Bounds
 from .._requests.catalog import InputLimits, Model
 from .._requests.request import Edit, ImageSource, InputImage, Request, sources_of, with_sources
-from .._system.threads import Workers
-from ..library._library import Library
 from ..metadata._image_header import read_image_header
 from ..providers._provider import EncodedImage
+from .runtime import Runtime
 
 __all__ = ["Inputs", "InputReader"]
 
@@ -39,25 +36,13 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InputReader:
-    """Reads sources: bytes, files, https URLs, images of the library. One per
-    client.
+    """Reader of input images: bytes, files, https URLs, images of the library."""
 
-    `fetch` gets the bytes behind a URL, with all the care that a stranger's URL
-    needs.
-    """
-
-    def __init__(
-        self,
-        *,
-        library: Library | None,
-        workers: Workers,
-        fetch: Callable[[str], Awaitable[bytes]],
-        bounds: Bounds,
-    ) -> None:
-        self._library = library
-        self._workers = workers
-        self._fetch = fetch
-        self._bounds = bounds
+    def __init__(self, runtime: Runtime) -> None:
+        self._library = runtime.library
+        self._workers = runtime.workers
+        self._fetch = runtime.connections.fetch
+        self._bounds = runtime.settings.bounds
 
     async def read(self, request: Request, model: Model) -> Inputs:
         """Reads every image of a request, checks it against what the model

@@ -1,19 +1,15 @@
-"""From a request to an order: in the words of its model, quoted, and fit to be
-sent.
-"""
+"""Planning: a request checked, translated for its model, and quoted."""
 
 from __future__ import annotations
 
 import datetime
 import secrets
-from collections.abc import Callable
 
 import msgspec
 
-from .._errors import ConfigurationError, InvalidRequestError, ProviderNotFoundError
+from .._errors import ConfigurationError, ImagenError, InvalidRequestError, ProviderNotFoundError
 from .._policy.model_choice import choose_model
-from .._policy.settings import Settings
-from .._requests.catalog import Catalog, Model, Operation
+from .._requests.catalog import Model, Operation
 from .._requests.request import (
     Edit,
     Generate,
@@ -25,20 +21,21 @@ from .._requests.request import (
     sources_of,
 )
 from .._requests.translation import Adjustment, translate
+from .._results.images import Failure, failure_of
 from .._results.prices import Quote, quote_request
 from .._storage.ledger import AttemptRecord
 from ..providers._provider import Call, EncodedImage, Provider
 from .inputs import InputReader, Inputs
+from .runtime import Runtime
 
 __all__ = ["PlannedRequest", "Planner"]
 
 
 class PlannedRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that is fit to be sent, for as many images as there are
-    indexes.
+    """Request that can be sent, for one image per index.
 
-    `request` is what was asked, `sent` the same in the words of the model.
-    `inputs` are there once they have been read.
+    `request` is what the caller asked for, `sent` its translation for the
+    model. `inputs` are empty until `Planner.read_inputs`.
     """
 
     request: Request
@@ -55,27 +52,39 @@ class PlannedRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def operation(self) -> Operation:
-        """What is done, which may be another operation than was asked for."""
+        """Operation that is sent; emulation makes it differ from the request's."""
         return operation_of(self.sent)
+
+    def failure(self, index: int, error: ImagenError, *, first: bool = True) -> Failure:
+        """Return the error as the outcome of one index.
+
+        The `first` of several bears what they cost together.
+        """
+        return failure_of(
+            self.request,
+            index,
+            error,
+            model=self.model.id,
+            provider=self.provider.name,
+            first=first,
+        )
+
+    def failures(self, error: ImagenError) -> tuple[Failure, ...]:
+        """Return the error as the outcome of each index."""
+        return tuple(
+            self.failure(index, error, first=index == self.indexes[0]) for index in self.indexes
+        )
 
 
 class Planner:
-    """Makes orders; `check_access` raises where a provider cannot be used."""
+    """Planner of the requests of one client."""
 
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        catalog: Catalog,
-        check_access: Callable[[str], object],
-        sources: InputReader,
-        now: Callable[[], float],
-    ) -> None:
-        self._settings = settings
-        self._catalog = catalog
-        self._check_access = check_access
-        self._sources = sources
-        self._now = now
+    def __init__(self, runtime: Runtime) -> None:
+        self._settings = runtime.settings
+        self._catalog = runtime.catalog
+        self._connections = runtime.connections
+        self._inputs = InputReader(runtime)
+        self._now = runtime.now
 
     def model_for(self, request: Request) -> Model:
         """The model that a request goes to first: the one that it names, else
@@ -124,7 +133,7 @@ class Planner:
             return planned
         # Read in the order of the asked request; an emulation takes the same
         # images in the same order.
-        inputs = await self._sources.read(planned.request, planned.model)
+        inputs = await self._inputs.read(planned.request, planned.model)
         return msgspec.structs.replace(
             planned,
             request=inputs.request,
@@ -190,7 +199,7 @@ class Planner:
             )
         if economy:
             _check_economy(model, provider, operation_of(sent))
-        self._check_access(provider.name)
+        self._connections.driver(provider.name)
         return PlannedRequest(
             request=request,
             sent=sent,

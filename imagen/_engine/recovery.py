@@ -9,11 +9,8 @@ know: it is `unknown`, and counts as spent until somebody reconciles it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
-from functools import partial
-from pathlib import Path
-from typing import Protocol
 
 import msgspec
 import trio
@@ -27,71 +24,37 @@ from .._errors import (
 )
 from .._requests.request import decode_request
 from .._results.images import Cost, Failure, Outcome, failure_of
-from .._storage.ledger import AttemptRecord, Ledger, State
-from .._system.process_locks import is_alive
-from .._system.threads import Workers
-from .._transport.job_waiters import JobWaiters
-from ..library._library import Library
-from ..providers._steps import JobAccepted
-from .attempt import Emit, RunningAttempt
-from .keeping import Keeper
+from .._storage.ledger import AttemptRecord, State
+from .attempt import RunningAttempt
+from .batch_jobs import BatchJobs
+from .engine import Engine
 from .planning import PlannedRequest, Planner
-from .settling import FREE
+from .runtime import Runtime
+from .settlement import FREE, Settlement
 
 __all__ = ["Recovery", "failures_of"]
 
 
-class Collector(Protocol):
-    """Fetches the images of jobs in the background."""
-
-    def collect(
-        self, planned: PlannedRequest, row: AttemptRecord, emit: Emit
-    ) -> RunningAttempt: ...
-
-    @property
-    def attempts(self) -> Sequence[RunningAttempt]: ...
-
-
-class TogetherCollector(Protocol):
-    """The same for what was sent together."""
-
-    def collect(self, attempts: Sequence[RunningAttempt], job: JobAccepted) -> None: ...
-
-    @property
-    def attempts(self) -> Sequence[RunningAttempt]: ...
-
-
 class Recovery:
-    """Resolves what others left; one per client."""
+    """Recovery of what clients that died left in the ledger."""
 
     def __init__(
         self,
-        *,
-        ledger: Ledger,
-        library: Library | None,
-        keeper: Keeper,
+        runtime: Runtime,
         planner: Planner,
-        collector: Collector,
-        together: TogetherCollector,
-        job_waiters: JobWaiters,
-        owner: str,
-        owners: Path,
-        workers: Workers,
-        emit: Emit,
-        now: Callable[[], float],
+        settlement: Settlement,
+        engine: Engine,
+        batch_jobs: BatchJobs,
     ) -> None:
-        self._ledger = ledger
-        self._library = library
-        self._keeper = keeper
+        self._runtime = runtime
+        self._ledger = runtime.ledger
+        self._library = runtime.library
+        self._owner = runtime.owner
+        self._now = runtime.now
         self._planner = planner
-        self._collector = collector
-        self._together = together
-        self._job_waiters = job_waiters
-        self._owner = owner
-        self._owners = owners
-        self._workers = workers
-        self._emit = emit
-        self._now = now
+        self._settlement = settlement
+        self._engine = engine
+        self._batch_jobs = batch_jobs
         self._resolving = trio.Lock()
         self._collecting: dict[str, RunningAttempt] = {}
 
@@ -172,7 +135,7 @@ class Recovery:
         return [row for row in rows if row.state != "reserved" and row.id not in under_way]
 
     def _attempts(self) -> Sequence[RunningAttempt]:
-        return [*self._collector.attempts, *self._together.attempts]
+        return [*self._engine.attempts, *self._batch_jobs.attempts]
 
     async def _resolve(self, row: AttemptRecord) -> None:
         if row.state == "reserved":
@@ -182,7 +145,9 @@ class Recovery:
                 )
             return
         if row.receipt is not None:
-            if not await self._ledger.take_over(row, self._owner) or await self._keeper.adopt(row):
+            if not await self._ledger.take_over(row, self._owner) or await self._settlement.adopt(
+                row
+            ):
                 return
             row = msgspec.structs.replace(row, owner=self._owner)
         try:
@@ -228,7 +193,7 @@ class Recovery:
         if row.economy:
             await self._collect_together(row)
         else:
-            self._note(self._collector.collect(planned, row, self._emit))
+            self._note(self._engine.collect(planned, row))
         return True
 
     async def _collect_together(self, row: AttemptRecord) -> None:
@@ -243,14 +208,7 @@ class Recovery:
             owner for owner in {other.owner for other in rows} if not await self._is_open(owner)
         }
         for other in rows:
-            attempt = RunningAttempt.again(
-                self._planner.rebuild(other),
-                other,
-                ledger=self._ledger,
-                job_waiters=self._job_waiters,
-                emit=self._emit,
-                now=self._now,
-            )
+            attempt = RunningAttempt.from_ledger(self._runtime, self._planner.rebuild(other), other)
             left = other.state == "unknown" or (other.state == "accepted" and other.owner in dead)
             mine = other.id == row.id or (left and await self._ledger.take_over(other, self._owner))
             if not mine:
@@ -258,13 +216,13 @@ class Recovery:
             attempts.append(attempt)
         (job,) = {attempt.job for attempt in attempts}
         assert job is not None
-        self._together.collect(attempts, job)
+        self._batch_jobs.collect(attempts, job)
         for attempt in attempts:
             if not attempt.done.is_set():
                 self._note(attempt)
 
     async def _is_open(self, owner: str) -> bool:
-        return await self._workers.run(partial(is_alive, self._owners, owner))
+        return await self._runtime.is_open(owner)
 
     def _note(self, attempt: RunningAttempt) -> None:
         self._collecting[attempt.id] = attempt

@@ -1,49 +1,47 @@
-"""Which way a request goes: its own model, then those to fall back on, perhaps
-two at once.
-"""
+"""Routing: which models are tried for a request, in which order."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from decimal import Decimal
 from functools import partial
+from typing import TypeVar
 
 import msgspec
+import trio
 
 from .._errors import AllProvidersFailedError, BudgetExceededError, ConfigurationError, ImagenError
-from .._policy.model_gate import RoutingPolicy, fallback_reason
+from .._policy.model_gate import fallback_reason
 from .._requests.options import Routing, RoutingOptions
 from .._requests.request import Request
 from .._results.images import Outcome, failure_of
 from .._results.prices import Quote
-from .._storage.ledger import Ledger
+from .._system.nursery import open_bare_nursery
+from .admission import CallContext
 from .cache import NO_SIBLINGS, ResultCache, Siblings, Wanted
-from .engine import CallContext, Engine
-from .hedging import hedge, quantile
+from .engine import Engine
 from .planning import PlannedRequest, Planner
+from .runtime import Runtime
 
 __all__ = ["Router"]
+
+Result = TypeVar("Result")
 
 # From fewer images nobody can tell how long the slowest take.
 _LEAST_TIMED = 10
 
 
 class Router:
-    """Gives the outcomes of requests, over whichever way they come."""
+    """Router of requests: cache, fallback models, hedging."""
 
     def __init__(
-        self,
-        *,
-        planner: Planner,
-        engine: Engine,
-        ledger: Ledger,
-        policy: RoutingPolicy,
-        cache: ResultCache | None,
+        self, runtime: Runtime, planner: Planner, engine: Engine, cache: ResultCache | None
     ) -> None:
+        self._ledger = runtime.ledger
+        self._policy = runtime.settings.routes
         self._planner = planner
         self._engine = engine
-        self._ledger = ledger
-        self._policy = policy
         self._cache = cache
 
     async def run(
@@ -158,7 +156,7 @@ class Router:
             costs = {planned.model.id: planned.quote.expected_usd for planned in planned_requests}
             return sorted(planned_requests, key=lambda planned: _or_last(costs[planned.model.id]))
         medians = {
-            planned.model.id: quantile(list(await self._ledger.seconds_of(planned.model.id)), 0.5)
+            planned.model.id: _quantile(list(await self._ledger.seconds_of(planned.model.id)), 0.5)
             for planned in planned_requests
         }
         return sorted(planned_requests, key=lambda planned: _or_last(medians[planned.model.id]))
@@ -239,12 +237,12 @@ class Router:
             after = self._policy.hedge_after_seconds
         if after == "p95":
             timed = list(await self._ledger.seconds_of(planned.model.id))
-            after = quantile(timed, 0.95) if len(timed) >= _LEAST_TIMED else None
+            after = _quantile(timed, 0.95) if len(timed) >= _LEAST_TIMED else None
         if after is None or not others or not _fits(others[0]):
             return await first()
         # The second is an extra: only if there is money and a slot for it now.
         at_once = context.without_waiting()
-        return await hedge(
+        return await _hedge(
             first, partial(self._engine.attempt, others[0], at_once, has_alternative=True), after
         )
 
@@ -265,3 +263,51 @@ def _all_failed(failures: list[ImagenError], unfit: list[ImagenError]) -> AllPro
 
 def _or_last(number: float | Decimal | None) -> float:
     return float("inf") if number is None else float(number)
+
+
+def _quantile(ascending: list[float], share: float) -> float | None:
+    """The value that a share of them does not pass; None where there are none."""
+    return ascending[min(len(ascending) - 1, int(share * len(ascending)))] if ascending else None
+
+
+async def _hedge(
+    first: Callable[[], Awaitable[Result]],
+    second: Callable[[], Awaitable[Result]],
+    after_seconds: float,
+) -> Result:
+    """The result of whichever call succeeds first; `second` starts when `first`
+    has not ended after so long.
+
+    The other one is cancelled then.
+
+    Raises:
+        ImagenError: both failed, or the first did before the second began; it
+            is the error of the first, unless only the other one may have been
+            billed: then nothing more must be sent.
+    """
+    results: list[Result] = []
+    errors: dict[str, ImagenError] = {}
+    second_began = trio.Event()
+
+    async def run(
+        name: str, call: Callable[[], Awaitable[Result]], scope: trio.CancelScope
+    ) -> None:
+        try:
+            results.append(await call())
+        except ImagenError as error:
+            errors[name] = error
+            if name == "second" or second_began.is_set():
+                return
+        scope.cancel("the race is over")
+
+    async def run_later(scope: trio.CancelScope) -> None:
+        await trio.sleep(after_seconds)
+        second_began.set()
+        await run("second", second, scope)
+
+    async with open_bare_nursery() as nursery:
+        nursery.start_soon(run, "first", first, nursery.cancel_scope)
+        nursery.start_soon(run_later, nursery.cancel_scope)
+    if results:
+        return results[0]
+    raise next((error for error in errors.values() if error.billed != "no"), errors["first"])

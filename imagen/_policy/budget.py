@@ -20,6 +20,7 @@ import trio
 from .._errors import BudgetExceededError, ConfigurationError
 from .._results.events import ALARM_SHARES, BudgetAlarm
 from .._results.prices import Quote
+from .._system.signal import Signal
 
 __all__ = [
     "Budget",
@@ -68,7 +69,7 @@ class Budget:
         self.limit_usd = read_usd(usd)
         self.spent_usd = Decimal(0)
         self.reserved_usd = Decimal(0)
-        self._changed = trio.Event()
+        self._changed = Signal()
         self._alarms = list(ALARM_SHARES)
 
     @property
@@ -90,8 +91,7 @@ class Budget:
             )
 
     def _wake(self) -> None:
-        changed, self._changed = self._changed, trio.Event()
-        changed.set()
+        self._changed.send()
 
     def __repr__(self) -> str:
         return (

@@ -1,6 +1,4 @@
-"""The ways that a request can take: a model each, with what has been learnt of
-it, and when the next one is tried.
-"""
+"""Gates in front of the models, and the table `[routes]` of the settings."""
 
 from __future__ import annotations
 
@@ -24,12 +22,14 @@ from .._errors import (
 from .._requests.catalog import Model
 from .._requests.options import Routing
 from .._system.retry_after import read_rate_headers
+from .._system.signal import Signal
 from .breaker import Breaker
 from .concurrency import AdaptiveLimit, Pause
 from .retry import RetryAllowance
 
 __all__ = [
     "FallbackReason",
+    "GateEntry",
     "ModelGate",
     "RoutingPolicy",
     "ModelGates",
@@ -100,8 +100,28 @@ def _is_outage(error: ImagenError) -> bool:
     )
 
 
+class GateEntry(msgspec.Struct, frozen=True):
+    """Place of one request in the gate of its model, from the time `started`."""
+
+    gate: ModelGate
+    started: float
+
+    def leave(self, error: ImagenError | None, headers: Mapping[str, str], unix_now: float) -> None:
+        """Give the place back and learn from how the request ended."""
+        self.gate._leave(self.started, error, headers, unix_now)
+
+    def drop(self) -> None:
+        """Give the place back of a request that was not sent, or was given up."""
+        self.gate._drop(self.started)
+
+
 class ModelGate:
-    """The way to one model. Whoever `enter`ed must `leave`."""
+    """Gate in front of one model: circuit breaker, concurrency limit, pause.
+
+    A request enters when the provider asked for no pause, fewer requests than
+    the adaptive limit are in flight, and the breaker is closed or lets a probe
+    through. How it ends moves all three.
+    """
 
     def __init__(self, model: Model, policy: RoutingPolicy, most: int | None) -> None:
         self._model = model
@@ -111,19 +131,19 @@ class ModelGate:
         self._limit = AdaptiveLimit(most)
         self._pause = Pause()
         self._in_flight = 0
-        self._changed = trio.Event()
+        self._changed = Signal()
 
-    async def enter(self, *, wait: bool, has_alternative: bool, patience_seconds: float) -> float:
-        """Waits until a request may go this way, and gives the time of its
-        start.
+    async def enter(
+        self, *, wait: bool, has_alternative: bool, patience_seconds: float
+    ) -> GateEntry:
+        """Wait until a request may be sent, and return its place.
 
-        Too many requests at once are waited for as long as it takes, unless
-        `wait` is False. A pause that the provider asked for and a breaker that
-        is open are waited for if they end within `patience_seconds` and there
-        is no way `has_alternative`.
+        Waits without a bound while too many requests are in flight, unless
+        `wait` is False. Waits for the end of a pause or of an open breaker only
+        if it comes within `patience_seconds` and no other model is left to try.
 
         Raises:
-            RateLimitError: it would have to wait, and should not.
+            RateLimitError: the request would have to wait, and must not.
             ProviderError: the breaker is open.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -145,9 +165,9 @@ class ModelGate:
                     )
             elif self._breaker.admit(now):
                 self._in_flight += 1
-                return now
+                return GateEntry(self, now)
             else:
-                # While a probe is under way nobody knows when that will be.
+                # While a probe is in flight the time is unknown.
                 probe_at = self._breaker.retry_at or now
                 if max(probe_at, now) >= give_up_at:
                     raise self._left_alone(max(0.0, probe_at - now))
@@ -155,10 +175,9 @@ class ModelGate:
             with trio.move_on_at(wake_at):
                 await self._changed.wait()
 
-    def leave(
+    def _leave(
         self, started: float, error: ImagenError | None, headers: Mapping[str, str], unix_now: float
     ) -> None:
-        """A request that started then has ended: well, or with an error."""
         now = trio.current_time()
         match error:
             case RateLimitError():
@@ -176,17 +195,13 @@ class ModelGate:
             self._pause.extend(now, news.pause_seconds)
         self._end()
 
-    def drop(self, started: float) -> None:
-        """A request that started then was never sent, or was given up: that
-        says nothing about the way.
-        """
+    def _drop(self, started: float) -> None:
         self._breaker.released(started)
         self._end()
 
     def _end(self) -> None:
         self._in_flight -= 1
-        changed, self._changed = self._changed, trio.Event()
-        changed.set()
+        self._changed.send()
 
     def _paused(self, seconds: float) -> RateLimitError:
         return RateLimitError(

@@ -1,14 +1,16 @@
-"""Makes outcomes of the images that came: receipt, files, rows.
+"""Settlement: what an attempt cost, and the images that it brought.
 
-The receipt goes into the ledger before the files are written. So a file that
-has no row yet is known by its hash to belong to an attempt, and what the
-provider billed is known to the cent, even if the process dies in between.
+The order is what keeps a paid image: receipt, files, rows. The receipt goes
+into the ledger before the files are written. So a file without a row is known
+by its hash to belong to an attempt, and what the provider billed is known to
+the cent, even if the process dies in between.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
@@ -17,19 +19,22 @@ import trio
 
 from .._errors import ContentFilterError, ErrorCode, ImagenError, ProviderError, StorageError
 from .._requests.translation import Adjustment
-from .._results.images import Cost, CostSource, Failure, Image, Outcome, failure_of
-from .._results.prices import share_cost
+from .._results.images import Cost, CostSource, Failure, Image, Outcome
+from .._results.prices import cost_of, share_cost, tidy_usd
 from .._storage.database import from_nanousd, to_nanousd
-from .._storage.ledger import AttemptRecord, Ledger, State
-from .._system.threads import Workers
-from ..library._files import ImageFiles, PreparedImage
+from .._storage.ledger import AttemptRecord, State
+from .._system.ids import new_id
+from ..library._files import PreparedImage
 from ..library._rows import ImageRow, insert_image, row_of
 from ..metadata._image_header import ImageHeader, read_image_header
 from ..providers._steps import GeneratedImage, GeneratedImages, LostImage, WithheldImage
-from .attempt import RunningAttempt, new_id
-from .planning import PlannedRequest
+from .attempt import RunningAttempt
+from .runtime import Runtime
 
-__all__ = ["Keeper"]
+__all__ = ["FREE", "Settlement"]
+
+FREE = Cost(usd=Decimal(0), source="reported")
+_CLEANUP_SECONDS = 35.0
 
 
 class _Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,50 +54,87 @@ class _Receipt(msgspec.Struct, frozen=True, kw_only=True):
 _decode_receipt = msgspec.json.Decoder(_Receipt).decode
 
 
-class Keeper:
-    """Keeps what came, and settles its attempt."""
+class Settlement:
+    """Settlement of the attempts of one client."""
 
-    def __init__(
-        self,
-        *,
-        ledger: Ledger,
-        files: ImageFiles | None,
-        workers: Workers,
-        max_pixels: int,
-        now: Callable[[], float],
-    ) -> None:
-        self._ledger = ledger
-        self._files = files
-        self._workers = workers
-        self._max_pixels = max_pixels
-        self._now = now
+    def __init__(self, runtime: Runtime) -> None:
+        self._ledger = runtime.ledger
+        self._files = None if runtime.library is None else runtime.library.files
+        self._workers = runtime.workers
+        self._max_pixels = runtime.settings.bounds.max_pixels
+        self._hide_secrets = runtime.connections.hide_secrets
+        self._now = runtime.now
 
-    async def keep(
-        self, attempt: RunningAttempt, result: GeneratedImages, cost: Cost
-    ) -> tuple[Outcome, ...]:
-        """Gives one outcome for each index of the order. A disk that fails
-        loses nothing: the bytes stay with the image.
+    async def succeed(self, attempt: RunningAttempt, result: GeneratedImages) -> None:
+        """Keeps the images, and settles what they cost.
+
+        Raises:
+            StorageError: the disk does not answer.
         """
         planned = attempt.planned
-        shares = share_cost(cost, result.images)
-        indexes = [
-            *planned.indexes,
-            *[planned.indexes[-1]] * (len(result.images) - len(planned.indexes)),
-        ]
-        outcomes: list[Outcome] = []
-        bytes_of: dict[str, bytes] = {}
-        for image, share, index in zip(result.images, shares, indexes, strict=False):
-            outcome = await self._outcome(attempt, image, share, index, result.adjustments)
-            outcomes.append(outcome)
-            if isinstance(outcome, Image) and isinstance(image, GeneratedImage):
-                bytes_of[outcome.id] = image.data
-        outcomes = await self._settle(attempt, outcomes, bytes_of, cost)
-        short = ProviderError(
-            f"{planned.provider.name} gave {len(outcomes)} images of {len(planned.indexes)} asked"
-            " for."
-        )
-        outcomes += [_failure(planned, index, short) for index in planned.indexes[len(outcomes) :]]
-        return tuple(outcomes[: len(planned.indexes)])
+        # Paid: from here nothing may cut it short but the bound on cleanup.
+        with trio.move_on_after(_CLEANUP_SECONDS, shield=True) as bound:
+            cost = cost_of(planned.model, planned.sent, result, economy=planned.economy)
+            attempt.reservation.settle(cost.usd)
+            attempt.outcomes = await self._keep(attempt, result, cost)
+            attempt.emit_ended()
+        if bound.cancelled_caught:
+            raise StorageError(
+                f"The disk did not answer for {_CLEANUP_SECONDS:g} seconds; the image is paid.",
+                billed="yes",
+            )
+
+    async def fail(self, attempt: RunningAttempt, error: ImagenError) -> None:
+        """Settles what an error cost, and leaves it in the ticket."""
+        planned = attempt.planned
+        error = self._clean(error, planned.provider.name)
+        billed = error.billed if attempt.sent else "no"
+        if billed == "yes" and error.cost_usd is None:
+            billed_images = GeneratedImages(
+                images=(GeneratedImage(data=b""),) * len(planned.indexes)
+            )
+            error.cost_usd = cost_of(
+                planned.model, planned.sent, billed_images, economy=planned.economy
+            ).usd
+            error.cost_source = "estimated"
+        cost = FREE if billed == "no" else Cost()
+        if error.cost_usd is not None:
+            cost = Cost(usd=tidy_usd(error.cost_usd), source=error.cost_source)
+        refused = isinstance(error, ContentFilterError)
+        state: State = "unknown" if billed == "unknown" else "refused" if refused else "failed"
+        await self.end(attempt, state, cost, error)
+        attempt.fail(error)
+        attempt.emit_ended()
+
+    async def end(
+        self, attempt: RunningAttempt, state: State, cost: Cost, error: ImagenError
+    ) -> None:
+        """Gives the money back that it did not cost, and writes its end; where
+        that fails its row stays as it is, in flight.
+        """
+        attempt.reservation.settle(cost.usd)
+        with trio.move_on_after(_CLEANUP_SECONDS, shield=True):
+            try:
+                await self._ledger.settle(
+                    attempt.id,
+                    state,
+                    cost,
+                    now=self._now(),
+                    error_code=error.code,
+                    error_message=error.message,
+                )
+            except StorageError:
+                # The caller gets the first error.
+                return
+
+    def _clean(self, error: ImagenError, provider: str) -> ImagenError:
+        """A provider may repeat the key in its error text."""
+        error.message = self._hide_secrets(provider, error.message)
+        error.args = (error.message,)
+        error.details = {
+            name: self._hide_secrets(provider, value) for name, value in error.details.items()
+        }
+        return error
 
     async def adopt(self, row: AttemptRecord) -> bool:
         """Settles an attempt by its receipt, and lists the images whose files
@@ -129,6 +171,35 @@ class Keeper:
         )
         return True
 
+    # --- the images -----------------------------------------------------------
+
+    async def _keep(
+        self, attempt: RunningAttempt, result: GeneratedImages, cost: Cost
+    ) -> tuple[Outcome, ...]:
+        """Gives one outcome for each index of the order. A disk that fails
+        loses nothing: the bytes stay with the image.
+        """
+        planned = attempt.planned
+        shares = share_cost(cost, result.images)
+        indexes = [
+            *planned.indexes,
+            *[planned.indexes[-1]] * (len(result.images) - len(planned.indexes)),
+        ]
+        outcomes: list[Outcome] = []
+        bytes_of: dict[str, bytes] = {}
+        for image, share, index in zip(result.images, shares, indexes, strict=False):
+            outcome = await self._outcome(attempt, image, share, index, result.adjustments)
+            outcomes.append(outcome)
+            if isinstance(outcome, Image) and isinstance(image, GeneratedImage):
+                bytes_of[outcome.id] = image.data
+        outcomes = await self._settle(attempt, outcomes, bytes_of, cost)
+        short = ProviderError(
+            f"{planned.provider.name} gave {len(outcomes)} images of {len(planned.indexes)} asked"
+            " for."
+        )
+        outcomes += [planned.failure(index, short) for index in planned.indexes[len(outcomes) :]]
+        return tuple(outcomes[: len(planned.indexes)])
+
     # --- one image ------------------------------------------------------------
 
     async def _outcome(
@@ -155,7 +226,7 @@ class Keeper:
                     return await self._image(attempt, image, cost, index, adjustments)
                 except ProviderError as unreadable:
                     error = await self._set_aside(attempt, image.data, unreadable)
-        return msgspec.structs.replace(_failure(planned, index, error), cost=cost)
+        return msgspec.structs.replace(planned.failure(index, error), cost=cost)
 
     async def _image(
         self,
@@ -304,9 +375,3 @@ def _with_storage_error(
         {} if stored else {"path": None, "stored_sha256": None, "inline_data": bytes_of[outcome.id]}
     )
     return msgspec.structs.replace(outcome, storage_error=error.message, **kept)
-
-
-def _failure(planned: PlannedRequest, index: int, error: ImagenError) -> Failure:
-    return failure_of(
-        planned.request, index, error, model=planned.model.id, provider=planned.provider.name
-    )

@@ -213,11 +213,10 @@ class BatchJobs(InFlight[_BatchJob]):
             await self._settlement.end(attempt, "failed", FREE, error)
 
     async def _exchange(self, job: _BatchJob) -> None:
-        provider = job.attempts[0].planned.provider
-        batch_api = provider.batch_api
+        planned = job.attempts[0].planned
+        batch_api, driver = planned.provider.batch_api, planned.driver
         assert batch_api is not None
         calls = [self._planner.call_for(attempt.planned) for attempt in job.attempts]
-        driver = self._runtime.connections.driver(provider.name)
         if job.job is None:
             await driver.run(batch_api.run(calls), job)
         else:

@@ -108,7 +108,7 @@ class Engine(InFlight[RunningAttempt]):
         planned = attempt.planned
         provider = planned.provider
         call = self._planner.call_for(planned)
-        driver = self._runtime.connections.driver(provider.name)
+        driver = planned.driver
         if attempt.job is not None:
             assert provider.collect is not None
             exchange = provider.collect(call, attempt.job)
@@ -149,10 +149,9 @@ class Engine(InFlight[RunningAttempt]):
         step = attempt.cancellable_by
         if step.request is None or (attempt.collectable and not step.stops_bill):
             return step.stops_bill
-        driver = self._runtime.connections.driver(attempt.planned.provider.name)
         with trio.move_on_after(_STOP_SECONDS, shield=True):
             try:
-                response = await driver.send(step.request)
+                response = await attempt.planned.driver.send(step.request)
             except ImagenError:
                 return False
             return step.stops_bill and response.status < 300

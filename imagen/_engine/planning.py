@@ -24,6 +24,7 @@ from .._requests.translation import Adjustment, translate
 from .._results.images import Failure, failure_of
 from .._results.prices import Quote, quote_request
 from .._storage.ledger import AttemptRecord
+from .._transport.driver import ExchangeDriver
 from ..providers._provider import Call, EncodedImage, Provider
 from .inputs import InputReader, Inputs
 from .runtime import Runtime
@@ -35,25 +36,23 @@ class PlannedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Request that can be sent, for one image per index.
 
     `request` is what the caller asked for, `sent` its translation for the
-    model. `inputs` are empty until `Planner.read_inputs`.
+    model; emulation makes its `operation` another one. `inputs` are empty until
+    `Planner.read_inputs`.
     """
 
     request: Request
     sent: Request
     adjustments: tuple[Adjustment, ...]
+    operation: Operation
     model: Model
     provider: Provider
+    driver: ExchangeDriver
     indexes: tuple[int, ...]
     quote: Quote
     request_json: str
     inputs: Inputs
     batch_id: str | None = None
     economy: bool = False
-
-    @property
-    def operation(self) -> Operation:
-        """Operation that is sent; emulation makes it differ from the request's."""
-        return operation_of(self.sent)
 
     def failure(self, index: int, error: ImagenError, *, first: bool = True) -> Failure:
         """Return the error as the outcome of one index.
@@ -87,18 +86,16 @@ class Planner:
         self._now = runtime.now
 
     def model_for(self, request: Request) -> Model:
-        """The model that a request goes to first: the one that it names, else
-        the one that is chosen for it.
+        """Return the first model of a request: the one it names, or the default.
 
         Raises:
-            ImagenError: there is none.
+            ImagenError: no model can do the request.
         """
-        return self._catalog.find(self._model_id(request))
+        return self._catalog.find(request.model or self._choose_model(request, self._today()))
 
-    def _model_id(self, request: Request) -> str:
-        return request.model or choose_model(self._settings, self._catalog, request, self._today)
+    def _choose_model(self, request: Request, today: datetime.date) -> str:
+        return choose_model(self._settings, self._catalog, request, today)
 
-    @property
     def _today(self) -> datetime.date:
         return datetime.datetime.fromtimestamp(self._now(), datetime.UTC).date()
 
@@ -111,27 +108,29 @@ class Planner:
         model_id: str | None = None,
         economy: bool = False,
     ) -> PlannedRequest:
-        """Checks a request against the catalog, for its own model or another
-        one; nothing is sent.
+        """Check, translate and quote a request for its model, or for another.
 
         Raises:
-            ImagenError: it cannot be sent; the message says what to change.
+            ImagenError: the request cannot be sent; the message tells what to
+                change.
         """
-        model = self._catalog.select(model_id or self._model_id(request), today=self._today)
+        today = self._today()
+        chosen = model_id or request.model or self._choose_model(request, today)
+        model = self._catalog.select(chosen, today=today)
         if model.capabilities.seed and request.seed is None:
             request = msgspec.structs.replace(request, seed=secrets.randbelow(2**31))
         return self._plan_for(request, model, indexes, batch_id, economy=economy)
 
     async def read_inputs(self, planned: PlannedRequest) -> PlannedRequest:
-        """Reads the images that an order works on.
+        """Read the input images of a planned request.
 
         Raises:
-            InvalidRequestError: one of them is not there, or does not suit the
+            InvalidRequestError: an image is missing, or does not suit the
                 model.
         """
         if planned.request_json:
             return planned
-        # Read in the order of the asked request; an emulation takes the same
+        # In the order of the caller's request: an emulation takes the same
         # images in the same order.
         inputs = await self._inputs.read(planned.request, planned.model)
         return msgspec.structs.replace(
@@ -142,12 +141,13 @@ class Planner:
         )
 
     def rebuild(self, row: AttemptRecord) -> PlannedRequest:
-        """The order of an attempt in the ledger, without the images that it
-        worked on: they have been sent.
+        """Return the planned request of an attempt in the ledger.
+
+        Its input images are left out, as they have been sent.
 
         Raises:
-            ImagenError: its model or provider is not there any more, or is not
-                set up.
+            ImagenError: the model or provider no longer exists, or is not set
+                up.
         """
         request = decode_request(row.request_json)
         indexes = tuple(range(row.first_index, row.first_index + row.images))
@@ -160,7 +160,7 @@ class Planner:
         return msgspec.structs.replace(planned, request_json=row.request_json, inputs=inputs)
 
     def call_for(self, planned: PlannedRequest) -> Call:
-        """What the exchange of an order is asked to do."""
+        """Return the input of the provider's exchange."""
         settings, name = self._settings, planned.provider.name
         call = Call(
             request=planned.sent,
@@ -192,23 +192,22 @@ class Planner:
             raise ProviderNotFoundError(
                 f"{model.id} is at the provider {model.provider!r}, which imagen does not know."
             )
-        provider = access.provider
-        if operation_of(sent) not in provider.operations:
-            raise ConfigurationError(
-                f"imagen cannot {operation_of(sent)} with {provider.name} yet."
-            )
+        provider, operation = access.provider, operation_of(sent)
+        if operation not in provider.operations:
+            raise ConfigurationError(f"imagen cannot {operation} with {provider.name} yet.")
         if economy:
-            _check_economy(model, provider, operation_of(sent))
-        self._connections.driver(provider.name)
+            _check_economy(model, provider, operation)
         return PlannedRequest(
             request=request,
             sent=sent,
             adjustments=adjustments,
+            operation=operation,
             model=model,
             provider=provider,
+            driver=self._connections.driver(provider.name),
             indexes=indexes,
             quote=quote_request(model, sent, len(indexes), economy=economy),
-            # One that works on images is encoded when they have been read.
+            # A request with input images is encoded when they have been read.
             request_json="" if sources_of(request) else encode_request(request),
             inputs=Inputs(request=request),
             batch_id=batch_id,
@@ -217,10 +216,10 @@ class Planner:
 
 
 def _check_economy(model: Model, provider: Provider, operation: Operation) -> None:
-    way = provider.batch_api
+    batch_api = provider.batch_api
     if (
-        way is None
-        or operation not in way.operations
+        batch_api is None
+        or operation not in batch_api.operations
         or model.price is None
         or model.price.economy is None
     ):

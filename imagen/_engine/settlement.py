@@ -193,11 +193,12 @@ class Settlement:
             if isinstance(outcome, Image) and isinstance(image, GeneratedImage):
                 bytes_of[outcome.id] = image.data
         outcomes = await self._settle(attempt, outcomes, bytes_of, cost)
-        short = ProviderError(
-            f"{planned.provider.name} gave {len(outcomes)} images of {len(planned.indexes)} asked"
-            " for."
-        )
-        outcomes += [planned.failure(index, short) for index in planned.indexes[len(outcomes) :]]
+        if missing := planned.indexes[len(outcomes) :]:
+            error = ProviderError(
+                f"{planned.provider.name} returned {len(outcomes)} of {len(planned.indexes)}"
+                " images."
+            )
+            outcomes += [planned.failure(index, error) for index in missing]
         return tuple(outcomes[: len(planned.indexes)])
 
     # --- one image ------------------------------------------------------------

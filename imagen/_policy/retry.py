@@ -1,4 +1,4 @@
-"""What is sent again, and when: never what may have been billed."""
+"""Retries: only what cannot have been billed is sent again."""
 
 from __future__ import annotations
 
@@ -9,15 +9,11 @@ import msgspec
 
 from .._errors import ImagenError, OutcomeUnknownError, ProviderError, RateLimitError
 
-BackoffHook = Callable[[Exception], bool | float]
-
 __all__ = ["RetryAllowance", "RetryPolicy", "retry_attempts", "retry_steps"]
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How often and how long; waits grow from `wait_initial_seconds` by half
-    again and again, with jitter.
-    """
+    """Bounds of retries; waits grow from `wait_initial_seconds`, with jitter."""
 
     attempts: int = 4
     total_seconds: float = 120.0
@@ -26,16 +22,15 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RetryAllowance:
-    """How many retries all requests to one provider may make together, so that
-    a storm of failures is no storm of retries.
+    """Retries that all requests to one provider share.
 
-    A token bucket, full at first; in the long run one request in ten is tried
-    again. The figures are those of the example in gRFC A6, gRPC's retry
-    throttling.
+    A token bucket, full at first; in the long run one request in ten is
+    retried, so that many failures do not become many more requests. The figures
+    are those of gRPC's retry throttling (gRFC A6).
 
     Args:
-        most: How many retries it holds.
-        per_request: How much of a retry each first attempt adds.
+        most: Capacity in retries.
+        per_request: Part of a retry that each first attempt adds.
     """
 
     def __init__(self, most: float = 10.0, per_request: float = 0.1) -> None:
@@ -44,12 +39,12 @@ class RetryAllowance:
         self._level = most
 
     def deposit(self) -> None:
-        """A request begins with its first attempt."""
-        # Rounded, as ten times 0.1 is a little less than 1 in binary.
+        """Add the part of a retry that a first attempt earns."""
+        # Ten times 0.1 is less than 1 in binary.
         self._level = min(self._most, round(self._level + self._per_request, 9))
 
     def withdraw(self) -> bool:
-        """Takes one retry; False if there is none."""
+        """Take one retry; return False if there is none."""
         if self._level < 1:
             return False
         self._level -= 1
@@ -58,12 +53,10 @@ class RetryAllowance:
 
 def retry_attempts(
     policy: RetryPolicy, allowance: RetryAllowance | None = None
-) -> AsyncIterator[AbstractContextManager[None]]:
-    """Tries a whole attempt again where the error proves that nothing was
-    accepted and a later try may do.
+) -> AsyncIterator[AbstractContextManager[object]]:
+    """Retry a whole attempt if the error proves that nothing was accepted.
 
-    A retry that the allowance refuses is not waited for: the error leaves at
-    once.
+    An error whose retry the allowance refuses is raised at once.
     """
     failed = 0
     if allowance is not None:
@@ -74,97 +67,51 @@ def retry_attempts(
         if not isinstance(error, ImagenError) or not error.retryable or error.billed != "no":
             return False
         failed += 1
-        asked = _asked_wait(error, policy)
-        # After the last attempt there is no retry to pay for, and a provider
-        # that is busy says itself how fast to come.
+        seconds = _wait_seconds(error, policy)
+        # The last attempt has no retry to pay for, and a busy provider sets the
+        # pace itself.
         free = failed >= policy.attempts or isinstance(error, RateLimitError)
-        if asked is False or free or allowance is None or allowance.withdraw():
-            return asked
+        if seconds is False or free or allowance is None or allowance.withdraw():
+            return seconds
         return False
 
-    return _Attempts(policy, wait)
+    return _retry(policy, wait)
 
 
-def retry_steps(policy: RetryPolicy) -> AsyncIterator[AbstractContextManager[None]]:
-    """Tries a repeatable step again after any fault on the way."""
+def retry_steps(policy: RetryPolicy) -> AsyncIterator[AbstractContextManager[object]]:
+    """Retry a repeatable step after any fault of the network or the provider."""
 
     def wait(error: Exception) -> bool | float:
-        lost = isinstance(error, OutcomeUnknownError) or (
+        if isinstance(error, OutcomeUnknownError) or (
             isinstance(error, ProviderError) and error.retryable
-        )
-        return _asked_wait(error, policy) if lost and isinstance(error, ImagenError) else False
+        ):
+            return _wait_seconds(error, policy)
+        return False
 
-    return _Attempts(policy, wait)
+    return _retry(policy, wait)
 
 
-def _asked_wait(error: ImagenError, policy: RetryPolicy) -> bool | float:
-    asked = error.retry_after_seconds
-    if asked is None:
+def _wait_seconds(error: ImagenError, policy: RetryPolicy) -> bool | float:
+    """Return the wait that the provider asks for, True for the backoff, False for none."""
+    seconds = error.retry_after_seconds
+    if seconds is None:
         return True
-    return asked if asked <= policy.total_seconds else False
+    return seconds if seconds <= policy.total_seconds else False
 
 
-class _FirstTry:
-    """Stands for stamina's first attempt: keeps an error that is worth another
-    try, and lets any other one through.
-    """
+def _retry(
+    policy: RetryPolicy, wait: Callable[[Exception], bool | float]
+) -> AsyncIterator[AbstractContextManager[object]]:
+    # Imported when used: it takes 40 ms.
+    import stamina
 
-    def __init__(self, wait: BackoffHook) -> None:
-        self._wait = wait
-        self.error: Exception | None = None
-        self.asked: bool | float = False
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
-        if isinstance(error, Exception):
-            self.asked = self._wait(error)
-            self.error = error
-        return self.asked is not False
-
-
-class _Attempts:
-    """stamina's attempts, without stamina for the first: nearly every request
-    has no other, and it costs 0.1 ms.
-    """
-
-    def __init__(self, policy: RetryPolicy, wait: BackoffHook) -> None:
-        self._policy = policy
-        self._wait = wait
-        self._first: _FirstTry | None = None
-        self._others: AsyncIterator[AbstractContextManager[None]] | None = None
-
-    def __aiter__(self) -> _Attempts:
-        return self
-
-    async def __anext__(self) -> AbstractContextManager[None]:
-        if self._first is None:
-            self._first = _FirstTry(self._wait)
-            return self._first
-        if self._others is None:
-            if self._first.error is None:
-                raise StopAsyncIteration
-            self._others = self._open_stamina(self._first.asked)
-            with await anext(self._others):
-                raise self._first.error
-        return await anext(self._others)
-
-    def _open_stamina(
-        self, first_asked: bool | float
-    ) -> AsyncIterator[AbstractContextManager[None]]:
-        # Imported when used: it is not needed to import imagen.
-        import stamina
-
-        # stamina is told of the first error as well, and that one has been
-        # decided on.
-        decided = [first_asked]
-        policy = self._policy
-        return stamina.retry_context(
-            on=lambda error: decided.pop() if decided else self._wait(error),
+    return aiter(
+        stamina.retry_context(
+            on=wait,
             attempts=policy.attempts,
             timeout=policy.total_seconds,
             wait_initial=policy.wait_initial_seconds,
             wait_max=policy.wait_max_seconds,
             wait_jitter=policy.wait_initial_seconds,
-        ).__aiter__()
+        )
+    )

@@ -44,6 +44,7 @@ from .._system.retry_after import read_wait_seconds
 from .._system.secret import Secret
 from ..providers._steps import HttpRequest, HttpResponse
 from .database import Database, Row
+from .outbox import OutboxLoop
 
 __all__ = [
     "MOST_IMAGE_IDS",
@@ -302,9 +303,7 @@ class Webhooks:
         self._url = url
         self._receiver = hashlib.sha256(url.encode()).hexdigest()
         self._now = now
-        self._woken = trio.Event()
-        self._scope = trio.CancelScope()
-        self._closing = False
+        self._loop = OutboxLoop(_CLOSE_SECONDS)
 
     async def enqueue(self, event: BatchCompleted) -> str:
         """Puts an event in line, and gives the id of its message; it is on the
@@ -321,7 +320,7 @@ class Webhooks:
         await self._database.write(
             [(_INSERT, (message_id, self._receiver, _encode(event, now), now, now))]
         )
-        self._wake()
+        self._loop.wake()
         return message_id
 
     async def list(
@@ -353,32 +352,18 @@ class Webhooks:
             raise InvalidRequestError(
                 f"There is no webhook {message_id!r} to send again: list those that are dead."
             )
-        self._wake()
+        self._loop.wake()
 
     async def run(self) -> None:
         """Sends what is due, until `close`. A cancellation leaves what it was
         sending to be sent again after the lease.
         """
-        with self._scope:
-            while True:
-                woken = self._woken
-                wait_seconds = await self._send_due()
-                if self._closing:
-                    return
-                with trio.move_on_after(wait_seconds):
-                    await woken.wait()
+        with self._loop.scope:
+            await self._loop.run(self._send_due)
 
     def close(self) -> None:
-        """Lets `run` end as soon as nothing is due any more, and within ten
-        seconds. What is left waits on the disk.
-        """
-        self._closing = True
-        self._scope.deadline = trio.current_time() + _CLOSE_SECONDS
-        self._wake()
-
-    def _wake(self) -> None:
-        woken, self._woken = self._woken, trio.Event()
-        woken.set()
+        """End `run` when nothing is due, within ten seconds; the rest stays on disk."""
+        self._loop.close()
 
     async def _send_due(self) -> float:
         """Sends what is due, and gives the seconds until there may be more."""
@@ -387,8 +372,7 @@ class Webhooks:
                 await self._deliver(message)
             rows = await self._database.read(_NEXT, (self._receiver,))
         except StorageError:
-            # A disk that fails is told of where something is lost by it. Here
-            # nothing is, and images may be on their way.
+            # Nothing is lost: the rows are read again when the disk is back.
             return _LOOK_SECONDS
         due = rows[0][0]
         return (

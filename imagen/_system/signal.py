@@ -18,6 +18,10 @@ class Signal:
         event, self._event = self._event, trio.Event()
         event.set()
 
+    def next(self) -> trio.Event:
+        """Return the event that the next `send` sets."""
+        return self._event
+
     async def wait(self) -> None:
         """Wait for the next `send`."""
         await self._event.wait()

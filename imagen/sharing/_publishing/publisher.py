@@ -22,6 +22,7 @@ from ..._errors import (
 from ..._policy.store_settings import StoreSettings
 from ..._results.images import SUFFIXES, Image
 from ..._storage.database import Database, Statement
+from ..._storage.outbox import OutboxLoop
 from ..._system.nursery import open_bare_nursery
 from ..._system.threads import Workers
 from . import rows as _rows
@@ -96,9 +97,7 @@ class Publisher:
         self._read = read
         self._now = now
         self._free = settings.max_at_once
-        self._woken = trio.Event()
-        self._scope = trio.CancelScope()
-        self._closing = False
+        self._loop = OutboxLoop(_CLOSE_SECONDS)
 
     def url_of(self, image: Image) -> str | None:
         """What an image is fetched by, once it is published; None where no
@@ -215,27 +214,18 @@ class Publisher:
         if self._settings.publish == "always":
             await self._database.write(_rows.always(self._name))
         task_status.started()
-        with self._scope:
+        with self._loop.scope:
             async with open_bare_nursery() as nursery:
-                while True:
-                    woken = self._woken
-                    wait_seconds = await self._start_due(nursery)
-                    if (
-                        self._closing
-                        and wait_seconds > 0
-                        and self._free == self._settings.max_at_once
-                    ):
-                        return
-                    with trio.move_on_after(wait_seconds):
-                        await woken.wait()
+                await self._loop.run(
+                    partial(self._start_due, nursery),
+                    lambda: self._free == self._settings.max_at_once,
+                )
 
     def close(self) -> None:
         """Lets `run` end as soon as nothing is due any more, and within ten
         seconds and the request that is on its way.
         """
-        self._closing = True
-        self._scope.deadline = trio.current_time() + _CLOSE_SECONDS
-        self._wake()
+        self._loop.close()
 
     # --- the work -------------------------------------------------------------
 
@@ -273,7 +263,7 @@ class Publisher:
         with suppress(StorageError):
             await self._finish(claim, error)
         self._free += 1
-        self._wake()
+        self._loop.wake()
 
     def _carry_out(self, claim: Claim) -> None:
         key = _key(claim.sha256, claim.media_type)
@@ -322,7 +312,7 @@ class Publisher:
                 await self._database.write(some)
                 some = []
         await self._database.write(some)
-        self._wake()
+        self._loop.wake()
 
     async def _find(self, hashes: Sequence[str]) -> list[Publication]:
         """Of these images, in their order."""
@@ -337,7 +327,7 @@ class Publisher:
     async def _wait_ended(self, hashes: Sequence[str], progress: PublishProgress | None) -> None:
         total = len(hashes)
         while True:
-            woken = self._woken
+            woken = self._loop.changed.next()
             left = [one.sha256 for one in await self._find(hashes) if not self._is_over(one)]
             if progress is not None:
                 progress(total - len(left), total)
@@ -355,10 +345,6 @@ class Publisher:
         if one.state != "removing" or one.last_error is None or one.next_try_at is None:
             return one.state not in ("queued", "removing")
         return one.next_try_at.timestamp() - self._now() > _REFUSED_SECONDS
-
-    def _wake(self) -> None:
-        woken, self._woken = self._woken, trio.Event()
-        woken.set()
 
 
 def _key(sha256: str, media_type: str) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import secrets
-from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
@@ -15,6 +13,7 @@ import msgspec
 from .._errors import ImagenError, StorageError
 from .._requests.request import Request, operation_of
 from .._requests.translation import Adjustment
+from .._system.atomic_files import save_file
 from .._system.version import version
 from ..metadata._c2pa.signing import ContentSigner
 from ..metadata._embed import embed_record, remove_sidecar, write_sidecar
@@ -189,18 +188,11 @@ class Image(_Value, frozen=True, kw_only=True):
         return target
 
     def _write(self, target: Path, data: bytes) -> None:
-        temporary = target.with_name(f".{target.name}-{secrets.token_hex(4)}.part")
         try:
-            temporary.write_bytes(data)
-            temporary.replace(target)
-        except OSError as error:
+            save_file(target, data)
+        except StorageError as error:
             still = f" It is still at {self.path}." if self.path is not None else ""
-            raise StorageError(
-                f"The image cannot be saved as {target}: {error.strerror or error}.{still}"
-            ) from error
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
+            raise StorageError(f"The image cannot be saved. {error.message}{still}") from error
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None

@@ -1,30 +1,48 @@
-"""Writes files that are there whole or not at all: under a temporary name,
-fsynced and renamed.
-"""
+"""Atomic writes: a temporary file, fsynced and renamed."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
 
-__all__ = ["PART", "write_atomically"]
+from .._errors import StorageError
+
+__all__ = ["PART", "save_file", "write_atomically"]
 
 PART = ".part"
-# For a smaller file, giving its pages back costs more than it brings.
+# Giving the pages of a smaller file back costs more than it saves.
 _LARGE_BYTES = 1 << 18
 
 
+def save_file(path: Path, data: bytes) -> None:
+    """Write a file for the user, atomically. Blocking.
+
+    Raises:
+        StorageError: the folder does not exist, or the file cannot be written.
+    """
+    try:
+        if not path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        write_atomically(path, data)
+    except OSError as error:
+        raise StorageError(
+            f"The file {path} cannot be written: {error.strerror or error}."
+        ) from error
+
+
 def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file that is there whole and on the disk when this returns, or
-    not at all.
+    """Write a file, whole and fsynced when this returns, or not at all. Blocking.
+
+    Makes the folder if there is none.
     """
     temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{PART}")
     try:
         descriptor = _create(temporary)
         try:
-            # Not through a file object: its buffer makes the writes unaligned,
-            # which costs four times as much.
+            # The buffer of a file object makes the writes unaligned, which
+            # costs four times as much.
             left = memoryview(data)
             while left:
                 left = left[os.write(descriptor, left) :]
@@ -49,11 +67,10 @@ def _create(path: Path) -> int:
 
 
 def _drop_from_memory(descriptor: int) -> None:
-    """Gives the pages of a file that is on the disk back to the system.
+    """Give the pages of a file back to the system.
 
-    A long batch would else fill the machine's memory with images that are
-    looked at once, if at all, and the system would look for fresh pages all the
-    time, which costs more than the writing itself.
+    A long batch would fill the memory with images that are read once, if at
+    all. The search for fresh pages would then cost more than the writes.
     """
     if hasattr(os, "posix_fadvise"):
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -14,6 +14,7 @@ _library                all of it, as callers hold it
 from __future__ import annotations
 
 from .._policy.cleanup import CleanupRules
+from .._system.atomic_files import save_file
 from ._annotations import ImageRef
 from ._check import Finding
 from ._cleanup import CleanupPlan, ExpiredImage
@@ -50,5 +51,6 @@ __all__ = [
     "contact_sheet",
     "hash_distance",
     "perceptual_hash",
+    "save_file",
     "thumbnail",
 ]

@@ -13,12 +13,11 @@ from typing import Literal
 import trio
 
 from .... import Generate, Image, ImagenError, InvalidRequestError, open_client
-from ....library import contact_sheet
+from ....library import contact_sheet, save_file
 from ....prompts import Grid, grid
 from ..._arguments.options import add_command, add_out, seconds, usd_amount, whole
 from ..._arguments.template_options import add_values, choose, fill, read_words
 from ..._console import Console, ExitStatus
-from ..._output.files import save_file
 from ..._output.json_output import quote_record
 from ..._output.printer import prepare_folder
 from .dry_run import figures, open_quoting_client, tell_limits

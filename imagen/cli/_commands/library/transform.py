@@ -14,10 +14,9 @@ from typing import Literal
 import trio
 
 from .... import Client, Image, InvalidRequestError, open_client
-from ....library import Transform, apply_transform, contact_sheet
+from ....library import Transform, apply_transform, contact_sheet, save_file
 from ..._arguments.options import add_command, whole
 from ..._console import Console, ExitStatus
-from ..._output.files import save_file
 from .library import find_images
 
 __all__ = ["add_image_commands", "run_sheet", "run_similar", "run_transform"]

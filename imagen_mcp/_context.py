@@ -12,7 +12,7 @@ from mcp.server.mcpserver import Context
 
 import imagen
 
-__all__ = ["Desk", "ServerState", "client_of", "current_client", "remember_shop"]
+__all__ = ["ToolContext", "ServerState", "client_of", "current_client", "remember_state"]
 
 
 class ServerState(NamedTuple):
@@ -25,25 +25,25 @@ class ServerState(NamedTuple):
     confirm_above_usd: Decimal | None = None
 
 
-Desk = Context[ServerState]
+ToolContext = Context[ServerState]
 
-_shop: ContextVar[ServerState] = ContextVar("shop")
+_state: ContextVar[ServerState] = ContextVar("state")
 
 
-def client_of(ctx: Desk) -> imagen.Client:
+def client_of(ctx: ToolContext) -> imagen.Client:
     return ctx.request_context.lifespan_context.client
 
 
-async def remember_shop(
+async def remember_state(
     ctx: ServerRequestContext[ServerState], call_next: CallNext
 ) -> HandlerResult:
     """Middleware: the SDK gives its context to tools, templates and prompts,
     and none to fixed resources and completions.
     """
-    _shop.set(ctx.lifespan_context)
+    _state.set(ctx.lifespan_context)
     return await call_next(ctx)
 
 
 def current_client() -> imagen.Client:
     """The client of the server that answers this request."""
-    return _shop.get().client
+    return _state.get().client

@@ -15,11 +15,11 @@ from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 
 import imagen
 
-from ._context import Desk, ServerState, client_of, current_client
-from ._desk import MODELS_URI
+from ._context import ServerState, ToolContext, client_of, current_client
 from ._results.library import found_image
 from ._results.text import clip_line
 from ._tools.library import find_collection
+from ._tools.parameters import MODELS_URI
 
 __all__ = ["COLLECTION_URI", "add_resources", "is_available", "live_models"]
 
@@ -91,18 +91,18 @@ def add_resources(
 # --- images -------------------------------------------------------------------
 
 
-async def _read_image(image_id: str, ctx: Desk) -> bytes:
+async def _read_image(image_id: str, ctx: ToolContext) -> bytes:
     image = await _find(image_id, ctx)
     return await trio.to_thread.run_sync(lambda: image.data)
 
 
-async def _read_thumbnail(image_id: str, ctx: Desk) -> bytes:
+async def _read_thumbnail(image_id: str, ctx: ToolContext) -> bytes:
     return await client_of(ctx).renditions.read(
         await _find(image_id, ctx), imagen.library.thumbnail(512)
     )
 
 
-async def _find(image_id: str, ctx: Desk) -> imagen.Image:
+async def _find(image_id: str, ctx: ToolContext) -> imagen.Image:
     image = await client_of(ctx).library.get(image_id)
     if image is None:
         raise ResourceNotFoundError(
@@ -128,7 +128,7 @@ async def _list_collections() -> str:
     return _listing("collections", listed, len(collections))
 
 
-async def _read_collection(name: str, ctx: Desk) -> str:
+async def _read_collection(name: str, ctx: ToolContext) -> str:
     client = client_of(ctx)
     found = await find_collection(client, name)
     page = await client.library.collections.images(found.id, limit=_MOST_IMAGES)

@@ -22,7 +22,7 @@ from pydantic import AnyUrl, ValidationError
 
 import imagen
 
-from ._context import Desk, ServerState
+from ._context import ServerState, ToolContext
 from ._results.generation import failed
 from ._results.text import clip, clip_line
 
@@ -39,7 +39,7 @@ class Server(MCPServer[ServerState]):
     """
 
     async def call_tool(
-        self, name: str, arguments: dict[str, object], context: Desk | None = None
+        self, name: str, arguments: dict[str, object], context: ToolContext | None = None
     ) -> CallToolResult | InputRequiredResult:
         if not _is_text(arguments):
             return failed(_NO_TEXT)
@@ -59,7 +59,7 @@ class Server(MCPServer[ServerState]):
             return failed(imagen.InvalidRequestError(f"{clip_line(str(error), 100)}."))
 
     async def read_resource(
-        self, uri: AnyUrl | str, context: Desk | None = None
+        self, uri: AnyUrl | str, context: ToolContext | None = None
     ) -> Iterable[ReadResourceContents] | InputRequiredResult:
         try:
             contents = await super().read_resource(uri, context)
@@ -80,7 +80,10 @@ class Server(MCPServer[ServerState]):
         ]
 
     async def get_prompt(
-        self, name: str, arguments: dict[str, object] | None = None, context: Desk | None = None
+        self,
+        name: str,
+        arguments: dict[str, object] | None = None,
+        context: ToolContext | None = None,
     ) -> GetPromptResult | InputRequiredResult:
         if not _is_text(arguments):
             raise MCPError(code=INVALID_PARAMS, message=_sentence(_NO_TEXT))

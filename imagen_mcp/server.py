@@ -11,7 +11,7 @@ from mcp.types import ToolAnnotations
 
 import imagen
 
-from ._context import ServerState, remember_shop
+from ._context import ServerState, remember_state
 from ._resources import add_resources, is_available, live_models
 from ._server import Server
 from ._tools.generation import (
@@ -97,7 +97,7 @@ def make_server(
     _add_tools(server)
     add_resources(server, settings, catalog)
     add_prompts(server)
-    server.middleware.append(remember_shop)
+    server.middleware.append(remember_state)
     return server
 
 

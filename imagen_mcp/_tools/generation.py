@@ -9,8 +9,10 @@ from pydantic import Field
 
 import imagen
 
-from .._context import Desk, client_of
-from .._desk import (
+from .._context import ToolContext, client_of
+from .._results.generation import BatchReply, CostReply, batch_reply, cost_reply
+from .money import ConfirmCost, Limits, MaxCost, estimate, noting_retirement
+from .parameters import (
     LONGEST_PULL,
     After,
     BatchAnswer,
@@ -26,17 +28,9 @@ from .._desk import (
     Style,
     Timeout,
     clamp,
-    incomplete,
-    make_many,
-    make_one,
-    next_step,
-    resume,
-    session_of,
-    wait_image,
 )
-from .._results.generation import BatchReply, CostReply, batch_reply, cost_reply
-from .money import ConfirmCost, Limits, MaxCost, estimate, noting_retirement
 from .prompt_arguments import ApplyStyles, Values, WordedPrompt, word
+from .sessions import incomplete, make_many, make_one, next_step, resume, session_of, wait_image
 
 __all__ = [
     "cancel_batch",
@@ -51,7 +45,7 @@ __all__ = [
 
 async def generate_image(
     prompt: WordedPrompt,
-    ctx: Desk,
+    ctx: ToolContext,
     model: ModelId = None,
     size: Size = None,
     quality: Quality = None,
@@ -75,7 +69,7 @@ async def generate_image(
 
 async def start_image_batch(
     prompt: WordedPrompt,
-    ctx: Desk,
+    ctx: ToolContext,
     count: Count = 4,
     model: ModelId = None,
     size: Size = None,
@@ -101,7 +95,7 @@ async def start_image_batch(
 
 async def estimate_cost(
     prompt: WordedPrompt,
-    ctx: Desk,
+    ctx: ToolContext,
     count: Annotated[int, Field(ge=1, le=1000, description="How many images.")] = 4,
     model: ModelId = None,
     size: Size = None,
@@ -134,7 +128,7 @@ def _generate(
 
 async def get_next_image(
     session_id: SessionId,
-    ctx: Desk,
+    ctx: ToolContext,
     after: After = None,
     timeout: Timeout = 45.0,
     full: Full = False,
@@ -151,7 +145,7 @@ async def get_next_image(
 
 
 async def get_batch_status(
-    session_id: SessionId, ctx: Desk
+    session_id: SessionId, ctx: ToolContext
 ) -> Annotated[CallToolResult, BatchReply]:
     """Says how far a batch is, without waiting."""
     session = await session_of(ctx, session_id)
@@ -160,7 +154,9 @@ async def get_batch_status(
     return await batch_reply(client_of(ctx), session, None, notes=notes)
 
 
-async def resume_batch(session_id: SessionId, ctx: Desk) -> Annotated[CallToolResult, BatchReply]:
+async def resume_batch(
+    session_id: SessionId, ctx: ToolContext
+) -> Annotated[CallToolResult, BatchReply]:
     """Makes the images that are missing of a batch that was cancelled, or that
     the end of the server interrupted. Nothing that may be paid already is made
     again. Does nothing to a batch that is running or complete.
@@ -170,7 +166,9 @@ async def resume_batch(session_id: SessionId, ctx: Desk) -> Annotated[CallToolRe
     return await batch_reply(client_of(ctx), session, None, notes=[f"Next: {again}."])
 
 
-async def cancel_batch(session_id: SessionId, ctx: Desk) -> Annotated[CallToolResult, BatchReply]:
+async def cancel_batch(
+    session_id: SessionId, ctx: ToolContext
+) -> Annotated[CallToolResult, BatchReply]:
     """Stops a batch: what has not been sent to the provider is dropped.
     Finished images can still be pulled, and those that are paid for already are
     kept in the library when they come.

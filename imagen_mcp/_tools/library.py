@@ -15,11 +15,11 @@ from pydantic import Field
 
 import imagen
 
-from .._context import Desk, client_of
-from .._desk import Full
+from .._context import ToolContext, client_of
 from .._results.generation import result_of
 from .._results.library import OrganizeReply, SearchReply, ShowReply, search_reply, show_reply
 from .._results.text import clip_line, no_such
+from .parameters import Full
 
 __all__ = ["find_collection", "find_image", "organize_images", "search_images", "show_image"]
 
@@ -29,7 +29,7 @@ ImageIds = Annotated[
 
 
 async def search_images(
-    ctx: Desk,
+    ctx: ToolContext,
     query: Annotated[
         str,
         Field(
@@ -80,7 +80,7 @@ async def search_images(
 
 async def show_image(
     image_id: Annotated[str, Field(description="The id of an image, or the beginning of it.")],
-    ctx: Desk,
+    ctx: ToolContext,
     full: Full = False,
 ) -> Annotated[CallToolResult, ShowReply]:
     """Shows an image of the library as a preview, and says how it was made,
@@ -97,7 +97,7 @@ async def show_image(
 
 async def organize_images(
     image_ids: ImageIds,
-    ctx: Desk,
+    ctx: ToolContext,
     add_tags: Annotated[
         list[str] | None, Field(max_length=50, description="Tags to put on.")
     ] = None,
@@ -165,7 +165,7 @@ async def organize_images(
     return _organized(ctx, ids, changed)
 
 
-def _organized(ctx: Desk, ids: Sequence[str], changed: dict[str, int]) -> CallToolResult:
+def _organized(ctx: ToolContext, ids: Sequence[str], changed: dict[str, int]) -> CallToolResult:
     of = f"of {len(ids)} {'image' if len(ids) == 1 else 'images'}"
     lines = [f"{what}: {count} {of} changed." for what, count in changed.items()]
     if "trash" in changed:
@@ -176,7 +176,7 @@ def _organized(ctx: Desk, ids: Sequence[str], changed: dict[str, int]) -> CallTo
     return result_of(OrganizeReply(image_ids=list(ids), changed=changed), lines, [])
 
 
-async def find_image(ctx: Desk, image_id: str) -> imagen.Image:
+async def find_image(ctx: ToolContext, image_id: str) -> imagen.Image:
     """The image of an id or of the beginning of one.
 
     Raises:
@@ -204,7 +204,7 @@ async def find_collection(client: imagen.Client, name: str) -> imagen.library.Co
         raise no_such("collection", name, [one.name for one in await collections.list()]) from None
 
 
-async def _find_or_make(ctx: Desk, name: str) -> imagen.library.Collection:
+async def _find_or_make(ctx: ToolContext, name: str) -> imagen.library.Collection:
     collections = client_of(ctx).library.collections
     name = "/".join(part.strip() for part in name.split("/"))
     with suppress(imagen.InvalidRequestError):

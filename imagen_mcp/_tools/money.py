@@ -21,7 +21,7 @@ from pydantic import Field
 
 import imagen
 
-from .._context import Desk, client_of
+from .._context import ToolContext, client_of
 from .._results.generation import CostReply
 from .._results.text import dollars, spoken
 
@@ -62,7 +62,7 @@ class Limits(NamedTuple):
 
 
 async def ask_first(
-    ctx: Desk, request: imagen.Request, count: int, limits: Limits
+    ctx: ToolContext, request: imagen.Request, count: int, limits: Limits
 ) -> InputRequiredResult | None:
     """None when the images may be made; else the answer that has the client ask
     its user.
@@ -93,7 +93,7 @@ async def ask_first(
     return None
 
 
-def estimate(ctx: Desk, request: imagen.Request, count: int) -> CostReply:
+def estimate(ctx: ToolContext, request: imagen.Request, count: int) -> CostReply:
     """What so many images of one request would cost."""
     client = client_of(ctx)
     limit = ctx.request_context.lifespan_context.confirm_above_usd
@@ -141,7 +141,7 @@ def _describe(reply: CostReply) -> str:
 # --- the user -----------------------------------------------------------------
 
 
-def _can_ask(ctx: Desk) -> bool:
+def _can_ask(ctx: ToolContext) -> bool:
     capabilities = ctx.client_capabilities
     elicitation = None if capabilities is None else capabilities.elicitation
     if elicitation is None or (elicitation.form is None and elicitation.url is not None):
@@ -149,12 +149,12 @@ def _can_ask(ctx: Desk) -> bool:
     return _asks_by_answer(ctx) or ctx.session.can_send_request
 
 
-def _asks_by_answer(ctx: Desk) -> bool:
+def _asks_by_answer(ctx: ToolContext) -> bool:
     version = ctx.protocol_version
     return version is not None and is_version_at_least(version, _ASKS_BY_ANSWER)
 
 
-async def _ask_user(ctx: Desk, question: str) -> InputRequiredResult | None:
+async def _ask_user(ctx: ToolContext, question: str) -> InputRequiredResult | None:
     """Asks by the client's form, without fields: to accept it is to agree."""
     form = ElicitRequestFormParams(
         message=question, requested_schema={"type": "object", "properties": {}}

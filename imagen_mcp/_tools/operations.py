@@ -8,8 +8,9 @@ from pydantic import Field
 
 import imagen
 
-from .._context import Desk
-from .._desk import (
+from .._context import ToolContext
+from .money import ConfirmCost, Limits, MaxCost
+from .parameters import (
     BatchAnswer,
     Full,
     ImageAnswer,
@@ -22,10 +23,8 @@ from .._desk import (
     Strength,
     Timeout,
     image_source,
-    make_many,
-    make_one,
 )
-from .money import ConfirmCost, Limits, MaxCost
+from .sessions import make_many, make_one
 
 __all__ = ["create_variations", "edit_image", "enhance_image", "restyle_image"]
 
@@ -44,7 +43,7 @@ async def edit_image(
             description="The image that changes, then those that are mixed in; see image.",
         ),
     ],
-    ctx: Desk,
+    ctx: ToolContext,
     mask: Annotated[
         str | None,
         Field(description="An image of the same size, white where the first one is to change."),
@@ -74,7 +73,7 @@ async def edit_image(
 
 async def create_variations(
     image: Source,
-    ctx: Desk,
+    ctx: ToolContext,
     count: Annotated[int, Field(ge=1, le=10, description="How many, 1 to 10.")] = 4,
     prompt: Words = "",
     strength: Strength = None,
@@ -99,7 +98,7 @@ async def create_variations(
 
 async def enhance_image(
     image: Source,
-    ctx: Desk,
+    ctx: ToolContext,
     scale: Annotated[
         float | None, Field(gt=1, le=16, description="How much larger each side gets.")
     ] = None,
@@ -124,7 +123,7 @@ async def enhance_image(
 async def restyle_image(
     image: Source,
     reference: Annotated[str, Field(description="The image whose look it gets; named like image.")],
-    ctx: Desk,
+    ctx: ToolContext,
     prompt: Words = "",
     strength: Strength = None,
     model: ModelId = None,

@@ -11,7 +11,7 @@ from pydantic import Field
 
 import imagen
 
-from .._context import Desk, client_of
+from .._context import ToolContext, client_of
 from .._results.text import clip_line, no_such
 
 __all__ = ["ApplyStyles", "Values", "WordedPrompt", "choose_styles", "fill", "find_prompt", "word"]
@@ -37,7 +37,7 @@ ApplyStyles = Annotated[
 
 
 async def word(
-    ctx: Desk,
+    ctx: ToolContext,
     request: imagen.Generate,
     values: Mapping[str, str] | None,
     styles: Sequence[str] | None,

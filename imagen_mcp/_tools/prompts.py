@@ -19,7 +19,7 @@ from pydantic import Field
 
 import imagen
 
-from .._context import Desk, ServerState, client_of, current_client
+from .._context import ServerState, ToolContext, client_of, current_client
 from .._resources import COLLECTION_URI
 from .._results.text import clip_line
 from .library import find_image
@@ -49,7 +49,7 @@ def add_prompts(server: MCPServer[ServerState]) -> None:
 
 async def use_prompt(
     name: Annotated[str, Field(description="The name of the kept prompt.")],
-    ctx: Desk,
+    ctx: ToolContext,
     wishes: Annotated[
         Wish, Field(description="Values for its variables, or anything else to heed.")
     ] = "",
@@ -73,7 +73,7 @@ async def use_prompt(
 async def use_style(
     style: Annotated[str, Field(description="The name of a style.")],
     image: Annotated[Wish, Field(description="What the image should show.")],
-    ctx: Desk,
+    ctx: ToolContext,
 ) -> str:
     """Makes an image in one of the styles."""
     (chosen,) = await choose_styles(client_of(ctx), [style])
@@ -104,7 +104,7 @@ async def explore_idea(
 async def refine_image(
     image_id: Annotated[str, Field(description="The id of an image.")],
     wish: Annotated[Wish, Field(description="What should be different.")],
-    ctx: Desk,
+    ctx: ToolContext,
 ) -> str:
     """Changes an image step by step."""
     image = await find_image(ctx, image_id)

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals a
 # being made.
 NOISY = """
 import os, sys, warnings
-import imagen_mcp._desk as server
+import imagen_mcp._tools.sessions as server
 from imagen_mcp.__main__ import main
 start = server.start
 def noisy(*arguments, **named):

@@ -16,7 +16,7 @@ from mcp.types import CallToolResult
 from mcp_fakes import ERAS, MODEL, Painter, connect, open_shown, png, settings, shown, text_of
 
 import imagen
-import imagen_mcp._desk
+import imagen_mcp._tools.sessions
 import imagen_mcp.server
 from imagen_mcp.server import make_server
 
@@ -385,7 +385,7 @@ async def test_a_bug_is_logged_and_not_told(
     def stumble(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(imagen_mcp._desk, "image_reply", stumble)
+    monkeypatch.setattr(imagen_mcp._tools.sessions, "image_reply", stumble)
     async with connect(tmp_path) as client:
         result = await call(client, "generate_image", **SMALL)
     assert result.is_error
@@ -511,7 +511,7 @@ async def test_a_wait_in_vain_says_how_to_go_on(tmp_path: Path) -> None:
 async def test_waiting_reports_progress_that_grows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(imagen_mcp._desk, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(imagen_mcp._tools.sessions, "HEARTBEAT_SECONDS", 0.01)
     painter = Painter(gated=True)
     beats: list[tuple[float, float | None, str | None]] = []
 

@@ -1,150 +1,50 @@
-"""What the tools share: their parameters, and the session behind every image."""
+"""Sessions behind the tools that make images: start, wait, pull."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
 
 import trio
-from mcp.types import CallToolResult, InputRequiredResult
-from pydantic import Field
 
 import imagen
 
-from ._context import Desk, client_of
-from ._results.generation import BatchReply, Found, ImageReply, batch_reply, failed, image_reply
-from ._tools.money import Limits, ask_first, noting_retirement
+from .._context import ToolContext, client_of
+from .._results.generation import Found, batch_reply, failed, image_reply
+from .money import Limits, ask_first, noting_retirement
+from .parameters import (
+    HEARTBEAT_SECONDS,
+    LONGEST_GENERATE,
+    LONGEST_PULL,
+    BatchAnswer,
+    ImageAnswer,
+    clamp,
+)
 
 __all__ = [
-    "After",
-    "BatchAnswer",
-    "Cache",
-    "Count",
-    "Full",
-    "HEARTBEAT_SECONDS",
-    "LONGEST_PULL",
-    "LongTimeout",
-    "MODELS_URI",
-    "ModelId",
-    "ImageAnswer",
-    "Prompt",
-    "Quality",
-    "SessionId",
-    "Size",
-    "Source",
-    "Strength",
-    "Style",
-    "Timeout",
-    "clamp",
     "incomplete",
     "make_many",
     "make_one",
     "next_step",
-    "image_source",
     "resume",
     "session_of",
     "start",
     "wait_image",
 ]
 
-# The official TypeScript SDK and claude.ai give up on a call after 60 seconds,
-# so every wait ends before.
-HEARTBEAT_SECONDS = 5.0
-LONGEST_PULL = 55.0
-# For hosts that wait longer and were asked to; Codex ends a call after 300.
-_LONGEST_GENERATE = 300.0
 
-MODELS_URI = "models://image-generation"
-_ID = re.compile(r"[0-9a-f]{4,16}")
-
-
-# A tool that spends may first have the client ask its user.
-ImageAnswer = Annotated[CallToolResult, ImageReply] | InputRequiredResult
-BatchAnswer = Annotated[CallToolResult, BatchReply] | InputRequiredResult
-
-Prompt = Annotated[str, Field(description="What the image should show.")]
-ModelId = Annotated[
-    str | None,
-    Field(
-        description=(
-            f"A model id from the resource {MODELS_URI}; left out, the server's default model."
-        )
-    ),
-]
-Size = Annotated[
-    str | None,
-    Field(description="WIDTHxHEIGHT in pixels, such as 1024x1024, as far as the model has it."),
-]
-Source = Annotated[
-    str,
-    Field(
-        description=(
-            "The image: the id of one that imagen made, an https URL, a data URL, or a path on the"
-            " server's machine."
-        )
-    ),
-]
-Strength = Annotated[
-    float | None,
-    Field(
-        ge=0, le=1, description="How far it may go from the image, 0 to 1, where the model has it."
-    ),
-]
-Quality = Annotated[
-    str | None, Field(description="One of the model's qualities, such as low, medium or high.")
-]
-Style = Annotated[str | None, Field(description="One of the model's styles, where it has any.")]
-Count = Annotated[int, Field(ge=2, le=10, description="How many images, 2 to 10.")]
-SessionId = Annotated[str, Field(description="The session_id that start_image_batch gave.")]
-After = Annotated[
-    int | None,
-    Field(
-        description="The index of the last image that you have; leave it out to get the first one."
-    ),
-]
-Timeout = Annotated[float, Field(description="How many seconds to wait for an image, 0 to 55.")]
-LongTimeout = Annotated[
-    float,
-    Field(
-        description=(
-            "How many seconds to wait, 1 to 300. Most hosts end a call after 60; then the image is"
-            " kept."
-        )
-    ),
-]
-Cache = Annotated[
-    bool,
-    Field(
-        description=(
-            "Answer a request that was made before with an image of the library, for nothing."
-        )
-    ),
-]
-Full = Annotated[
-    bool,
-    Field(
-        description=(
-            "Show the whole image in place of a preview, where it is small enough (525 kB, 2000"
-            " pixels)."
-        )
-    ),
-]
-
-
-async def session_of(ctx: Desk, session_id: str) -> imagen.Session:
+async def session_of(ctx: ToolContext, session_id: str) -> imagen.Session:
     return await _found(ctx, client_of(ctx).sessions.get(session_id))
 
 
-async def resume(ctx: Desk, session_id: str) -> imagen.Session:
+async def resume(ctx: ToolContext, session_id: str) -> imagen.Session:
     """Has the rest of a session made. The user agreed to the cost of the whole
     when it was started.
     """
     return await _found(ctx, client_of(ctx).resume_session(session_id))
 
 
-async def _found(ctx: Desk, looking: Awaitable[imagen.Session]) -> imagen.Session:
+async def _found(ctx: ToolContext, looking: Awaitable[imagen.Session]) -> imagen.Session:
     try:
         return await looking
     except imagen.SessionNotFoundError as error:
@@ -155,7 +55,7 @@ async def _found(ctx: Desk, looking: Awaitable[imagen.Session]) -> imagen.Sessio
 
 
 def start(
-    ctx: Desk, request: imagen.Request, count: int, limits: Limits, *, cache: bool = False
+    ctx: ToolContext, request: imagen.Request, count: int, limits: Limits, *, cache: bool = False
 ) -> tuple[imagen.Session, list[str]]:
     """Starts a session; the notes say that its model will be retired."""
     with noting_retirement() as notes:
@@ -164,7 +64,7 @@ def start(
 
 
 async def make_one(
-    ctx: Desk,
+    ctx: ToolContext,
     request: imagen.Request,
     timeout: float,
     limits: Limits,
@@ -179,7 +79,7 @@ async def make_one(
         return question
     session, notes = start(ctx, request, 1, limits, cache=cache)
     with _cancelled_without_answer(session):
-        found = await wait_image(session, None, clamp(timeout, 1.0, _LONGEST_GENERATE), ctx)
+        found = await wait_image(session, None, clamp(timeout, 1.0, LONGEST_GENERATE), ctx)
         if found is not None:
             return await image_reply(client_of(ctx), found, full=full, notes=notes)
         if session.finished:
@@ -188,7 +88,7 @@ async def make_one(
 
 
 async def make_many(
-    ctx: Desk,
+    ctx: ToolContext,
     request: imagen.Request,
     count: int,
     timeout: float,
@@ -207,22 +107,6 @@ async def make_many(
         )
 
 
-def image_source(ctx: Desk, text: str) -> imagen.ImageSource:
-    """An image that an assistant names: where a server has callers from
-    elsewhere, no file of its machine.
-
-    Raises:
-        InvalidRequestError: it is none that may be named here.
-    """
-    desk = ctx.request_context.lifespan_context
-    if desk.local_files or text.startswith(("https://", "data:")) or _ID.fullmatch(text):
-        return text
-    raise imagen.InvalidRequestError(
-        f"{text!r}: this server opens no files; give the id of an image that it made, an https URL"
-        " or a data URL."
-    )
-
-
 @contextmanager
 def _cancelled_without_answer(session: imagen.Session) -> Iterator[None]:
     """Until the tool answers nobody knows the session's id: whatever prevents
@@ -236,7 +120,7 @@ def _cancelled_without_answer(session: imagen.Session) -> Iterator[None]:
 
 
 async def wait_image(
-    session: imagen.Session, after: int | None, seconds: float, ctx: Desk
+    session: imagen.Session, after: int | None, seconds: float, ctx: ToolContext
 ) -> Found | None:
     """The next image; None when it does not come in time or never will. Reports
     progress meanwhile.
@@ -307,7 +191,3 @@ def _still_being_made(session: imagen.Session) -> imagen.ImagenError:
         " It lands in the library in any case. Do not ask for it again: that would be paid twice.",
         code="TIMEOUT",
     )
-
-
-def clamp(seconds: float, least: float, most: float) -> float:
-    return min(max(least, seconds), most)

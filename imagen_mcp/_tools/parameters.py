@@ -1,0 +1,142 @@
+"""Parameters that several tools take."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from mcp.types import CallToolResult, InputRequiredResult
+from pydantic import Field
+
+import imagen
+
+from .._context import ToolContext
+from .._results.generation import BatchReply, ImageReply
+
+__all__ = [
+    "After",
+    "BatchAnswer",
+    "Cache",
+    "Count",
+    "Full",
+    "HEARTBEAT_SECONDS",
+    "ImageAnswer",
+    "LONGEST_GENERATE",
+    "LONGEST_PULL",
+    "LongTimeout",
+    "MODELS_URI",
+    "ModelId",
+    "Prompt",
+    "Quality",
+    "SessionId",
+    "Size",
+    "Source",
+    "Strength",
+    "Style",
+    "Timeout",
+    "clamp",
+    "image_source",
+]
+
+# The official TypeScript SDK and claude.ai give up on a call after 60 seconds,
+# so every wait ends before.
+HEARTBEAT_SECONDS = 5.0
+LONGEST_PULL = 55.0
+# For hosts that wait longer and were asked to; Codex ends a call after 300.
+LONGEST_GENERATE = 300.0
+
+MODELS_URI = "models://image-generation"
+_ID = re.compile(r"[0-9a-f]{4,16}")
+
+
+# A tool that spends may first have the client ask its user.
+ImageAnswer = Annotated[CallToolResult, ImageReply] | InputRequiredResult
+BatchAnswer = Annotated[CallToolResult, BatchReply] | InputRequiredResult
+
+Prompt = Annotated[str, Field(description="What the image should show.")]
+ModelId = Annotated[
+    str | None,
+    Field(
+        description=(
+            f"A model id from the resource {MODELS_URI}; left out, the server's default model."
+        )
+    ),
+]
+Size = Annotated[
+    str | None,
+    Field(description="WIDTHxHEIGHT in pixels, such as 1024x1024, as far as the model has it."),
+]
+Source = Annotated[
+    str,
+    Field(
+        description=(
+            "The image: the id of one that imagen made, an https URL, a data URL, or a path on the"
+            " server's machine."
+        )
+    ),
+]
+Strength = Annotated[
+    float | None,
+    Field(
+        ge=0, le=1, description="How far it may go from the image, 0 to 1, where the model has it."
+    ),
+]
+Quality = Annotated[
+    str | None, Field(description="One of the model's qualities, such as low, medium or high.")
+]
+Style = Annotated[str | None, Field(description="One of the model's styles, where it has any.")]
+Count = Annotated[int, Field(ge=2, le=10, description="How many images, 2 to 10.")]
+SessionId = Annotated[str, Field(description="The session_id that start_image_batch gave.")]
+After = Annotated[
+    int | None,
+    Field(
+        description="The index of the last image that you have; leave it out to get the first one."
+    ),
+]
+Timeout = Annotated[float, Field(description="How many seconds to wait for an image, 0 to 55.")]
+LongTimeout = Annotated[
+    float,
+    Field(
+        description=(
+            "How many seconds to wait, 1 to 300. Most hosts end a call after 60; then the image is"
+            " kept."
+        )
+    ),
+]
+Cache = Annotated[
+    bool,
+    Field(
+        description=(
+            "Answer a request that was made before with an image of the library, for nothing."
+        )
+    ),
+]
+Full = Annotated[
+    bool,
+    Field(
+        description=(
+            "Show the whole image in place of a preview, where it is small enough (525 kB, 2000"
+            " pixels)."
+        )
+    ),
+]
+
+
+def image_source(ctx: ToolContext, text: str) -> imagen.ImageSource:
+    """An image that an assistant names: where a server has callers from
+    elsewhere, no file of its machine.
+
+    Raises:
+        InvalidRequestError: it is none that may be named here.
+    """
+    state = ctx.request_context.lifespan_context
+    if state.local_files or text.startswith(("https://", "data:")) or _ID.fullmatch(text):
+        return text
+    raise imagen.InvalidRequestError(
+        f"{text!r}: this server opens no files; give the id of an image that it made, an https URL"
+        " or a data URL."
+    )
+
+
+def clamp(seconds: float, least: float, most: float) -> float:
+    return min(max(least, seconds), most)

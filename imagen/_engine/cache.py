@@ -1,9 +1,9 @@
-"""Answers a request out of the library where the same was asked before, and
-lets requests that are alike share one attempt.
+"""Cache: repeated requests answered out of the library, equal ones in flight
+made once.
 
-Requests are alike that ask a model for the same, whoever pays for it. Without a
-seed any image of such a request will do, and several in one batch are answered
-by different ones.
+Requests are equal if they ask one model for the same, whoever the caller is.
+Without a seed any image of such a request will do; requests of one batch get
+different images.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ __all__ = ["NO_SIBLINGS", "ResultCache", "Siblings", "Wanted"]
 
 
 class Siblings(msgspec.Struct, frozen=True, kw_only=True):
-    """The other images of the very same request that a batch wants: how many
-    come `before` this one, and those that the cache has `handed` over for them,
-    to which it adds; None where one may come again.
+    """Other images of the same request in a batch. `before` is the number of
+    those with a lower index. `handed` are the ids of cached images that the
+    batch has used, and grows; None allows repeats.
     """
 
     before: int = 0
@@ -39,8 +39,8 @@ NO_SIBLINGS = Siblings()
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """Which of the images of a request. The seed is what was asked for: an
-    order has one in any case, where the model takes any.
+    """Images that satisfy a request. `seed` is the caller's: a planned request
+    always has one if its model takes seeds.
     """
 
     seed: int | None
@@ -48,8 +48,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Flight:
-    """Somebody makes this image now. `attempts` are the attempts of one who was
-    cancelled: they go on without him.
+    """Image that another caller makes now. `attempts` are those of a cancelled
+    caller, which continue.
     """
 
     def __init__(self) -> None:
@@ -58,8 +58,8 @@ class _Flight:
 
 
 class ResultCache:
-    """One per client. What is in flight is shared within the client, what is in
-    the library by all.
+    """Cache of one client. Requests in flight are shared within the client,
+    images by all clients of the library.
     """
 
     def __init__(self, runtime: Runtime, library: Library, engine: Engine) -> None:
@@ -75,12 +75,12 @@ class ResultCache:
         wanted: Wanted,
         make: Callable[[], Awaitable[tuple[Outcome, ...]]],
     ) -> tuple[Outcome, ...]:
-        """Gives what is there already, or what somebody else is making, or else
-        what `make` gives.
+        """Return images from the library, or of an equal request in flight, or
+        of `make`.
 
         Args:
-            orders: The same request for each model that may do it; inputs have
-                been read.
+            planned_requests: The same request for each model that may do it,
+                with its inputs read.
             wanted: Which of the images that would do.
         """
         fingerprint = fingerprint_of(
@@ -109,8 +109,8 @@ class ResultCache:
         try:
             outcomes = await make()
         except BaseException:
-            # The one who asked is gone, and what he sent goes on: nobody shall
-            # pay for it again meanwhile.
+            # The caller has gone, but its attempts continue: an equal request
+            # must not be paid meanwhile.
             flight.attempts = [
                 one
                 for one in self._engine.attempts
@@ -134,7 +134,9 @@ class ResultCache:
         return None
 
     async def _choose(self, planned: PlannedRequest, wanted: Wanted) -> Sequence[Image]:
-        """As many images as are wanted, if there are; those are taken then."""
+        """Return enough images for the request and mark them as used, or fewer
+        than needed.
+        """
         fingerprint, limit = (
             fingerprint_of(planned.inputs.request, planned.model.id),
             len(planned.indexes),
@@ -143,7 +145,7 @@ class ResultCache:
         if handed is None:
             return await self._library.made_of(fingerprint, seed, limit=limit)
         while True:
-            # What the batch itself makes is on its way to another place of it.
+            # Images made by the batch itself belong to other indexes.
             images = await self._library.made_of(
                 fingerprint, seed, limit=limit, without=tuple(handed), but_of_batch=planned.batch_id
             )

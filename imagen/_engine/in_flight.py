@@ -1,4 +1,4 @@
-"""In-flight work: what may be billed runs in the nursery of the client."""
+"""In-flight work of a client, in the client's nursery."""
 
 from __future__ import annotations
 

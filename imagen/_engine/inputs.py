@@ -1,6 +1,4 @@
-"""Reads the images that a request works on, wherever they are, and remembers
-them without their bytes.
-"""
+"""Input images: read from wherever they are, remembered without their bytes."""
 
 from __future__ import annotations
 
@@ -26,8 +24,8 @@ __all__ = ["Inputs", "InputReader"]
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
-    """The images of a request, and the request as it is remembered, with
-    `InputImage`s in their place.
+    """Encoded input images, and the request with an `InputImage` in the place
+    of each.
     """
 
     request: Request
@@ -45,12 +43,12 @@ class InputReader:
         self._bounds = runtime.settings.bounds
 
     async def read(self, request: Request, model: Model) -> Inputs:
-        """Reads every image of a request, checks it against what the model
-        takes, and keeps it in the library.
+        """Read and check every input image of a request, and keep it in the
+        library.
 
         Raises:
-            InvalidRequestError: one of them is not there, is no image, or is
-                none that the model takes.
+            InvalidRequestError: an image is missing, not an image, or not one
+                that the model takes.
             StorageError: the library cannot be read or written.
         """
         sources = sources_of(request)
@@ -142,8 +140,8 @@ class InputReader:
                 "The image to work on is an empty text: give a path, an https URL or an id."
             )
         path = Path(word)
-        # Unlike Path.exists this is false for what can be no name, and for what
-        # may not be looked at.
+        # Unlike Path.exists, this is false for invalid names and for files that
+        # may not be read.
         if await self._workers.run(partial(os.path.exists, word)):
             return (
                 await self._workers.run(partial(_read_file, path, self._bounds.max_input_bytes)),
@@ -175,7 +173,7 @@ class InputReader:
         except StorageError:
             raise
         except ImagenError as error:
-            # Whatever happened there, nothing has been ordered yet.
+            # Nothing has been sent yet, whatever the server did.
             raise InvalidRequestError(
                 f"The image at {host} cannot be read. {error.message}"
             ) from error

@@ -86,7 +86,8 @@ class Planner:
         self._now = runtime.now
 
     def model_for(self, request: Request) -> Model:
-        """Return the first model of a request: the one it names, or the default.
+        """Return the first model of a request: the one it names, or the
+        default.
 
         Raises:
             ImagenError: no model can do the request.
@@ -230,8 +231,8 @@ def _check_economy(model: Model, provider: Provider, operation: Operation) -> No
 
 
 def _with_inputs(call: Call, images: tuple[EncodedImage, ...]) -> Call:
-    """The images, in the order of `sources_of`, where the exchange looks for
-    them.
+    """Put the images, in the order of `sources_of`, into the fields of the
+    call.
     """
     match call.request:
         case Generate():

@@ -1,10 +1,10 @@
-"""What a process that died left behind: collected, adopted, or known to be
+"""Recovery of attempts whose client died: collected, adopted, dropped, or
 unknown.
 
-Whoever opens a home takes over the attempts of clients that are not open any
-more. What was never sent is dropped, what was received is adopted, a job that
-the provider knows is collected in the background, and of the rest nobody can
-know: it is `unknown`, and counts as spent until somebody reconciles it.
+A new client takes over the attempts of clients that are closed. It drops those
+that were never sent, adopts those with a receipt, and collects jobs that the
+provider still has, in the background. The rest is `unknown`, and counts as
+spent until it is reconciled.
 """
 
 from __future__ import annotations
@@ -59,11 +59,9 @@ class Recovery:
         self._collecting: dict[str, RunningAttempt] = {}
 
     async def resolve_dead(self) -> None:
-        """Settles the attempts that nobody works on any more, or starts to
-        collect them.
+        """Settle the attempts of closed clients, or start to collect them.
 
-        Those are of clients that are not open any more, and of this one, where
-        the database failed at their end.
+        Also those of this client whose settlement failed with the database.
         """
         async with self._resolving:
             for owner in await self._ledger.unresolved_owners():
@@ -76,9 +74,7 @@ class Recovery:
                     await self._resolve(row)
 
     async def collect_unknown(self) -> int:
-        """Tries once more to collect the jobs that nobody could tell the end
-        of, and says how many there are.
-        """
+        """Retry to collect jobs of unknown outcome; return the number of jobs."""
         async with self._resolving:
             found = 0
             for row in await self._ledger.unknown():
@@ -90,7 +86,7 @@ class Recovery:
             return found
 
     def collecting(self) -> Sequence[RunningAttempt]:
-        """What is being collected."""
+        """Return the attempts that are being collected."""
         return list(self._collecting.values())
 
     async def wait_ended(self, batch_id: str) -> None:
@@ -101,15 +97,15 @@ class Recovery:
             await attempt.done.wait()
 
     async def outcomes_of(self, batch_id: str) -> AsyncGenerator[Outcome]:
-        """What came of a batch and still comes: images, what is under way here,
-        then failures for all the rest.
+        """Yield the outcomes of a batch: images, then attempts in flight, then
+        failures for the rest.
         """
         await self.resolve_dead()
         told: set[int] = set()
         under_way = self._under_way(batch_id)
         for image in [] if self._library is None else await self._library.of_batch(batch_id):
-            # What was sold together, and what lost a race, is there beside what
-            # was asked for.
+            # Images that were sold together or lost a hedging race are in the
+            # library too.
             if image.index not in told:
                 told.add(image.index)
                 yield image
@@ -130,7 +126,9 @@ class Recovery:
         return [attempt for attempt in self._attempts() if attempt.planned.batch_id == batch_id]
 
     def _given_up(self, rows: Sequence[AttemptRecord]) -> Sequence[AttemptRecord]:
-        """Those of this client's that have left and have no ticket any more."""
+        """Return the rows of this client that were sent and have no running
+        attempt.
+        """
         under_way = {attempt.id for attempt in self._attempts()}
         return [row for row in rows if row.state != "reserved" and row.id not in under_way]
 
@@ -153,7 +151,7 @@ class Recovery:
         try:
             planned = self._rebuild(row)
         except ConfigurationError:
-            # Its provider is not set up here: somebody else may have the key.
+            # The provider is not set up here: another process may have the key.
             return
         if planned is not None:
             await self._collect(row, planned)
@@ -166,8 +164,8 @@ class Recovery:
             )
 
     def _rebuild(self, row: AttemptRecord) -> PlannedRequest | None:
-        """The order of a job that can be collected; None where that is no job,
-        or cannot be.
+        """Return the planned request of a job that can be collected; None if it
+        cannot.
 
         Raises:
             ConfigurationError: its provider is not set up here.
@@ -197,13 +195,13 @@ class Recovery:
         return True
 
     async def _collect_together(self, row: AttemptRecord) -> None:
-        """Collects the whole job of an attempt; the tickets of those that have
-        ended are there to keep the positions.
+        """Collect a whole job; attempts that have ended are there to keep the
+        positions.
         """
         assert row.remote_id is not None
         attempts: list[RunningAttempt] = []
         rows = await self._ledger.of_job(row.provider, row.remote_id)
-        # What the owner of an unknown one still works on is not to be had.
+        # An unknown attempt whose client is open is left to that client.
         dead = {
             owner for owner in {other.owner for other in rows} if not await self._is_open(owner)
         }
@@ -236,8 +234,8 @@ class Recovery:
 
 
 def failures_of(row: AttemptRecord) -> list[Failure]:
-    """What an attempt without images is to whoever asked for them; what was
-    free to fail says so.
+    """Return the outcomes of an attempt without images; a failure is unknown
+    unless it was free.
     """
     request = decode_request(row.request_json)
     message = (

@@ -28,7 +28,7 @@ __all__ = ["Router"]
 
 Result = TypeVar("Result")
 
-# From fewer images nobody can tell how long the slowest take.
+# Fewer images do not show how long the slowest take.
 _LEAST_TIMED = 10
 
 
@@ -53,7 +53,7 @@ class Router:
         *,
         siblings: Siblings = NO_SIBLINGS,
     ) -> tuple[Outcome, ...]:
-        """Gives one outcome for each index, in order. Failures are values.
+        """Return one outcome per index, in order. Failures are values.
 
         Raises:
             BudgetExceededError: the money does not suffice; nothing was sent.
@@ -92,8 +92,8 @@ class Router:
             )
         read = {}
         for planned in planned_requests:
-            # Images that do not suit one model may suit the next: the attempt
-            # says so, where it comes to that.
+            # Inputs that do not suit one model may suit the next; the attempt
+            # raises the error if needed.
             with suppress(ImagenError):
                 read[planned.model.id] = await self._planner.read_inputs(planned)
         make = partial(
@@ -105,8 +105,8 @@ class Router:
         return await (self._cache.run([*read.values()], wanted, make) if read else make())
 
     def quote(self, request: Request, options: RoutingOptions) -> Quote | None:
-        """What the first model that can take it will cost; None where none can,
-        as nothing will be sent then.
+        """Return the cost of the first model that can do the request; None if
+        no model can, as nothing is sent then.
         """
         try:
             planned_requests, _ = self._plan(request, options, (0,), None)
@@ -121,13 +121,13 @@ class Router:
         indexes: tuple[int, ...],
         batch_id: str | None,
     ) -> tuple[list[PlannedRequest], list[ImagenError]]:
-        """An order for each way that can take the request; what is wrong with
-        the request itself is wrong everywhere.
+        """Return a planned request for each model that can do it; raise if the
+        request itself is invalid.
         """
         fallback = options.fallback
         if fallback is None:
-            # Whoever names a model wants that one, and says so if another will
-            # do.
+            # A request that names a model falls back only if its options ask
+            # for it.
             fallback = self._policy.fallback if request.model is None else ()
         planned_requests: list[PlannedRequest] = []
         errors: list[ImagenError] = []
@@ -193,7 +193,7 @@ class Router:
     async def _try_in_parts(
         self, planned_requests: list[PlannedRequest], unfit: list[ImagenError], context: CallContext
     ) -> tuple[Outcome, ...]:
-        """The same in several requests, as the next model makes fewer images in
+        """Try several smaller requests, as the next model makes fewer images in
         one.
         """
         indexes, most = (
@@ -212,7 +212,7 @@ class Router:
             except BudgetExceededError as error:
                 if not outcomes:
                     raise
-                # What has come is paid, and handed over.
+                # Images that have come are paid, and returned.
                 outcomes += [
                     failure_of(planned_requests[0].request, index, error)
                     for index in indexes[len(outcomes) :]
@@ -224,7 +224,7 @@ class Router:
     ) -> PlannedRequest:
         request = planned.request
         if request.seed is not None:
-            # The same seed would give the same image again.
+            # The same seed would make the same image again.
             request = msgspec.structs.replace(request, seed=request.seed + seed_offset)
         return self._planner.plan(request, indexes, planned.batch_id, model_id=planned.model.id)
 
@@ -240,7 +240,8 @@ class Router:
             after = _quantile(timed, 0.95) if len(timed) >= _LEAST_TIMED else None
         if after is None or not others or not _fits(others[0]):
             return await first()
-        # The second is an extra: only if there is money and a slot for it now.
+        # The second request is extra: it is sent only if money and a slot are
+        # free now.
         at_once = context.without_waiting()
         return await _hedge(
             first, partial(self._engine.attempt, others[0], at_once, has_alternative=True), after
@@ -248,7 +249,7 @@ class Router:
 
 
 def _fits(planned: PlannedRequest) -> bool:
-    """Whether its model makes so many images in one request."""
+    """Return True if the model makes all the images in one request."""
     return len(planned.indexes) <= planned.model.capabilities.max_images_per_request
 
 
@@ -266,7 +267,9 @@ def _or_last(number: float | Decimal | None) -> float:
 
 
 def _quantile(ascending: list[float], share: float) -> float | None:
-    """The value that a share of them does not pass; None where there are none."""
+    """Return the value that a `share` of them does not exceed; None for an
+    empty list.
+    """
     return ascending[min(len(ascending) - 1, int(share * len(ascending)))] if ascending else None
 
 
@@ -275,14 +278,14 @@ async def _hedge(
     second: Callable[[], Awaitable[Result]],
     after_seconds: float,
 ) -> Result:
-    """The result of whichever call succeeds first; `second` starts when `first`
-    has not ended after so long.
+    """Return the result of the call that succeeds first; start `second` if
+    `first` takes longer than `after_seconds`.
 
     The other one is cancelled then.
 
     Raises:
-        ImagenError: both failed, or the first did before the second began; it
-            is the error of the first, unless only the other one may have been
+        ImagenError: both calls failed, or `first` did before `second` started.
+            The error is that of `first`, unless only `second` may have been
             billed: then nothing more must be sent.
     """
     results: list[Result] = []

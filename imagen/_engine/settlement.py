@@ -1,9 +1,9 @@
 """Settlement: what an attempt cost, and the images that it brought.
 
-The order is what keeps a paid image: receipt, files, rows. The receipt goes
-into the ledger before the files are written. So a file without a row is known
-by its hash to belong to an attempt, and what the provider billed is known to
-the cent, even if the process dies in between.
+The order keeps a paid image: receipt, files, rows. The receipt is written to
+the ledger before the files. So a file without a row is known by its hash to
+belong to an attempt, and its cost is known, even if the process dies in
+between.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _CLEANUP_SECONDS = 35.0
 
 
 class _Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """What an attempt came to, before its files are on the disk: `files` are
-    where its `images` will be.
+    """Result of an attempt before its files are written: `files` are the paths
+    of its `images`.
     """
 
     state: State
@@ -66,10 +66,10 @@ class Settlement:
         self._now = runtime.now
 
     async def succeed(self, attempt: RunningAttempt, result: GeneratedImages) -> None:
-        """Keeps the images, and settles what they cost.
+        """Settle a success: the cost, the receipt, the files, the rows.
 
         Raises:
-            StorageError: the disk does not answer.
+            StorageError: the disk does not respond.
         """
         planned = attempt.planned
         # Paid: from here nothing may cut it short but the bound on cleanup.
@@ -85,7 +85,7 @@ class Settlement:
             )
 
     async def fail(self, attempt: RunningAttempt, error: ImagenError) -> None:
-        """Settles what an error cost, and leaves it in the ticket."""
+        """Settle a failure, and note it on the attempt."""
         planned = attempt.planned
         error = self._clean(error, planned.provider.name)
         billed = error.billed if attempt.sent else "no"
@@ -109,8 +109,8 @@ class Settlement:
     async def end(
         self, attempt: RunningAttempt, state: State, cost: Cost, error: ImagenError
     ) -> None:
-        """Gives the money back that it did not cost, and writes its end; where
-        that fails its row stays as it is, in flight.
+        """Release the money that was not spent and end the row; if the write
+        fails, the row stays in flight.
         """
         attempt.reservation.settle(cost.usd)
         with trio.move_on_after(_CLEANUP_SECONDS, shield=True):
@@ -140,7 +140,7 @@ class Settlement:
         """Settles an attempt by its receipt, and lists the images whose files
         were written, in whichever library they are.
 
-        Gives False where it has no receipt, or where its images can still be
+        Return False if there is no receipt, or if the images can still be
         fetched.
         """
         if row.receipt is None:
@@ -176,8 +176,8 @@ class Settlement:
     async def _keep(
         self, attempt: RunningAttempt, result: GeneratedImages, cost: Cost
     ) -> tuple[Outcome, ...]:
-        """Gives one outcome for each index of the order. A disk that fails
-        loses nothing: the bytes stay with the image.
+        """Return one outcome per index. If the disk fails, the bytes stay with
+        the image.
         """
         planned = attempt.planned
         shares = share_cost(cost, result.images)
@@ -268,8 +268,8 @@ class Settlement:
         )
 
     def _check_pixels(self, found: ImageHeader) -> None:
-        """Nobody who opens the image later, to make a thumbnail say, shall run
-        out of memory.
+        """Refuse an image whose decoding would exhaust the memory, e.g. for a
+        thumbnail.
         """
         if found.width * found.height > self._max_pixels:
             raise ProviderError(
@@ -281,9 +281,7 @@ class Settlement:
     async def _set_aside(
         self, attempt: RunningAttempt, data: bytes, error: ProviderError
     ) -> ProviderError:
-        """Keeps bytes that were paid for and that nobody can read yet, and says
-        where.
-        """
+        """Keep paid bytes that cannot be read, and add their path to the error."""
         if self._files is not None:
             try:
                 path = await self._workers.run(

@@ -1,4 +1,4 @@
-"""What every web application here has in common (ASGI 3,
+"""Common parts of the web applications (ASGI 3,
 https://asgi.readthedocs.io/en/latest/specs/main.html).
 """
 
@@ -12,8 +12,8 @@ __all__ = ["Receive", "Scope", "Send", "SendMessage", "answer_but_http"]
 Scope = Mapping[str, object]
 Receive = Callable[[], Awaitable[Mapping[str, object]]]
 Send = Callable[[Never], Awaitable[object]]
-"""Servers and frameworks have types of their own for the messages of ASGI; this
-one stands for all of them.
+"""Servers and frameworks define their own types for ASGI messages; this one
+stands for all.
 """
 
 SendMessage = Callable[[dict[str, object]], Awaitable[object]]
@@ -22,12 +22,12 @@ SendMessage = Callable[[dict[str, object]], Awaitable[object]]
 async def answer_but_http(
     scope: Scope, receive: Receive, send: SendMessage, *, sentence: str
 ) -> None:
-    """Answers what is no HTTP: a WebSocket is closed, and there is nothing to
-    start or to stop.
+    """Answer a scope that is not HTTP: close a WebSocket, acknowledge start and
+    stop.
 
     Raises:
-        NotImplementedError: it is something that did not exist when this was
-            written; `sentence` says what is taken.
+        NotImplementedError: the scope is unknown; `sentence` names the scopes
+            that are supported.
     """
     match scope["type"]:
         case "websocket":

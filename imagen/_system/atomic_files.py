@@ -33,7 +33,8 @@ def save_file(path: Path, data: bytes) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file, whole and fsynced when this returns, or not at all. Blocking.
+    """Write a file, whole and fsynced when this returns, or not at all.
+    Blocking.
 
     Makes the folder if there is none.
     """

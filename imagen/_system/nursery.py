@@ -12,8 +12,8 @@ __all__ = ["open_bare_nursery"]
 
 @asynccontextmanager
 async def open_bare_nursery() -> AsyncIterator[trio.Nursery]:
-    """Like `trio.open_nursery`, but what the body itself raises leaves as it
-    is, not in a group of one.
+    """Open a nursery that does not wrap an exception of its own body in a
+    group.
 
     A failure of a task is a bug of ours, and still leaves as a group.
     """

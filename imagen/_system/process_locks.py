@@ -1,9 +1,8 @@
-"""Who is alive: every client holds the lock of a file of its own, which the
-system lets go when its process ends.
+"""Liveness by lock file: every open client holds one, and the system releases
+it with the process.
 
-A process id may belong to somebody else by now, and a heartbeat only guesses: a
-laptop that slept would be taken for dead, and its jobs would be settled twice.
-A lock is known at once and never wrong.
+A process id may have been reused, and a heartbeat only guesses: a laptop that
+slept would count as dead, and its jobs would be settled twice. A lock is exact.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _LOOK_SECONDS = 0.01
 
 
 class ProcessLock:
-    """One client, while it is open. Blocking: use it through the workers."""
+    """Lock of one open client. Blocking: call it through the workers."""
 
     def __init__(self, folder: Path, owner_id: str) -> None:
         """Takes the lock, and takes away the files of those that are dead.
@@ -50,8 +49,8 @@ class ProcessLock:
 
 
 def is_alive(folder: Path, owner_id: str) -> bool:
-    """Whether a client of that id is open, in any process of this machine. The
-    file of a dead one is taken away.
+    """Return True if a client of that id is open, in any process of this
+    machine. Removes the file of a dead client.
     """
     path = folder / owner_id
     try:
@@ -59,8 +58,7 @@ def is_alive(folder: Path, owner_id: str) -> bool:
     except FileNotFoundError:
         return False
     except OSError:
-        # It cannot be looked at, by another user's process say: what is his is
-        # left to him.
+        # E.g. a file of another user's process: it is left alone.
         return True
     try:
         if not _lock(descriptor):
@@ -73,8 +71,7 @@ def is_alive(folder: Path, owner_id: str) -> bool:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Waits until no other process is in such a block of the same file, and
-    keeps others out of it. Blocking.
+    """Hold the lock of a file, after waiting for other processes. Blocking.
 
     Raises:
         OSError: the file cannot be made.

@@ -11,8 +11,8 @@ import msgspec
 
 __all__ = ["LONGEST_PAUSE_SECONDS", "RateLimitHeaders", "read_rate_headers", "read_wait_seconds"]
 
-# Longer waits are a matter for a person; and a header, which is a stranger's
-# word, must not stop a provider for good.
+# A longer wait needs a person, and an untrusted header must not stop a provider
+# permanently.
 LONGEST_PAUSE_SECONDS = 3600.0
 # "12s", "467ms", "51.8 seconds", "6m0s"
 _SPAN_IN_TEXT = r"([0-9]{1,6}(?:\.[0-9]{1,6})?) ?(ms|s|seconds?|m|minutes?|h|hours?)(?![a-z])"
@@ -28,8 +28,8 @@ _SPAN = re.compile(
     r"(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,6}(?:\.[0-9]{1,9})?)s)?(?:([0-9]{1,6}(?:\.[0-9]{1,9})?)ms)?"
 )
 _SPAN_UNITS = (3600.0, 60.0, 1.0, 0.001)
-# The names of how many are left, and of when there are more. OpenAI counts
-# tokens too, and xAI tells no reset.
+# Header names of the requests that are left, and of the reset. OpenAI counts
+# tokens too; xAI sends no reset.
 _PAIRS = (
     ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
     ("ratelimit-remaining", "ratelimit-reset"),
@@ -38,8 +38,8 @@ _PAIRS = (
 
 
 def read_wait_seconds(headers: Mapping[str, str], text: str = "") -> float | None:
-    """How long an answer asks to wait, in its headers or in words ("Please try
-    again in 12s").
+    """Return the seconds that a reply asks to wait, from its headers or its
+    text ("Please try again in 12s").
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = headers.get(name, "").strip()
@@ -58,8 +58,8 @@ def _unit(name: str) -> str:
 
 
 class RateLimitHeaders(msgspec.Struct, frozen=True, kw_only=True):
-    """What an answer says of its limit: how many requests are left, and in how
-    many seconds there are more.
+    """Rate limit of a reply: requests that are left, and seconds until the
+    reset.
     """
 
     remaining: int | None = None
@@ -67,19 +67,17 @@ class RateLimitHeaders(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def pause_seconds(self) -> float:
-        """How long to leave the provider alone: until the reset where nothing
-        is left.
-        """
+        """Seconds without requests: until the reset, if none is left."""
         return (self.reset_seconds or 0.0) if self.remaining == 0 else 0.0
 
 
 def read_rate_headers(headers: Mapping[str, str], now: float) -> RateLimitHeaders | None:
-    """The news in the headers of an answer, in the forms of OpenAI, xAI and
-    Replicate, the usual one and the IETF's draft 7.
+    """Read the rate-limit headers of OpenAI, xAI and Replicate, the usual ones,
+    and those of the IETF's draft 7.
 
-    Names are lower-case; `now` is Unix time. Values that make no sense are as
-    if they were not there, a reset later than in an hour is one in an hour, and
-    None means that nothing is said.
+    Names are lower-case; `now` is Unix time. Invalid values are ignored, a
+    reset is at most an hour away, and None means that there are no such
+    headers.
     """
     pairs = [(headers.get(remaining), headers.get(reset)) for remaining, reset in _PAIRS]
     if (structured := headers.get("ratelimit")) is not None:

@@ -1,4 +1,4 @@
-"""Where blocking work goes: SQLite, disk, Pillow, hashing."""
+"""Threads for blocking work: SQLite, disk, Pillow, hashing."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Workers(Protocol):
         ...
 
     async def run_on(self, device: str, call: Callable[[], Result]) -> Result:
-        """Runs a call that has a device for itself. It may ask whether it is
-        cancelled (`trio.from_thread`).
+        """Run a call that has a device for itself; it can check for
+        cancellation (`trio.from_thread`).
         """
         ...
 

@@ -12,7 +12,7 @@ __all__ = ["check_base_url", "check_host", "check_url", "is_loopback"]
 
 
 def is_loopback(url: httpx2.URL | str) -> bool:
-    """Whether a URL points at this machine, by its text alone."""
+    """Return True if a URL points at this machine, by its text alone."""
     host = httpx2.URL(url).host
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -25,8 +25,8 @@ def check_base_url(text: str, *, variable: str) -> str:
     machine.
 
     Raises:
-        ConfigurationError: it is something else; the message names the
-            variable, and not what else the URL holds.
+        ConfigurationError: the URL is anything else; the message names the
+            variable and leaves the rest of the URL out.
     """
     url = httpx2.URL(check_url(text, variable=variable))
     if url.query or url.fragment:
@@ -37,8 +37,8 @@ def check_base_url(text: str, *, variable: str) -> str:
 
 
 def check_url(text: str, *, variable: str) -> str:
-    """A URL that secrets may be sent to, with a query perhaps. Raises like
-    `check_base_url`.
+    """Return a URL that secrets may be sent to; it may have a query. Raises
+    like `check_base_url`.
     """
     try:
         url = httpx2.URL(text.strip())
@@ -60,8 +60,8 @@ def check_url(text: str, *, variable: str) -> str:
 
 
 def check_host(url: httpx2.URL) -> None:
-    """Raises ValueError where no host and port can be so, which the system
-    calls would only find out too late.
+    """Raise ValueError for a host or port that system calls would only refuse
+    later.
     """
     url.host.encode("idna")
     if url.port is not None and url.port > 65535:

@@ -1,4 +1,4 @@
-"""Which version this is."""
+"""Version of imagen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ __all__ = ["version"]
 
 @cache
 def version() -> str:
-    """The version of the installed distribution, "0" where it is not installed."""
+    """Return the version of the installed distribution, "0" if it is not
+    installed.
+    """
     # 4 ms to import, and only requests and --version need it.
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as installed_version

@@ -1,44 +1,25 @@
-"""imagen: batches of generated images, streamed as they finish, in structured
-concurrency.
+"""Batches of generated images, streamed as they finish, on Trio.
 
-::
+A folder imports only from those above it in this list:
 
-    async with imagen.open_client() as client:
-        async with client.open_batch("a lighthouse at dusk", n=8) as batch:
-            async for outcome in batch:          # Image | Failure, each as it finishes
-                ...
+    _errors      exceptions
+    _system      threads, locks, atomic writes: nothing that knows of images
+    _requests    catalog of models; requests, their translation and options
+    metadata     image headers; records in and beside image files; C2PA
+    providers    steps of an exchange; one module or folder per provider
+    _results     images, failures, costs, prices, events
+    _policy      settings, budgets, rates, retries, breaker, model gate
+    _transport   driver of exchanges, HTTP, connections to the providers
+    _storage     SQLite database, ledger, spending, webhooks
+    library      images that were made: search, collections, cleanup, imaging
+    prompts      templates, styles, grids, kept prompts
+    sharing      archives, links, publishing to object stores
+    _engine      one request: plan, admit, exchange, settle, keep
+    _client      client, batches, sessions
+    testing      scripted transport, provider simulator
+    cli          the command `imagen`, on public names only
 
-Where things are, from the bottom up; each module imports only from those above
-it in this list:
-
-_errors, _secrets, _workers, _nurseries    the exception tree; keys; threads; a nursery
-_version, _asgi, _whole_files              this version; web applications; files that are there whole
-_cleanup_rules                             how much may pile up
-_measure, _owners, _callbacks              the head of an image; who is alive; whom a callback wakes
-_search_terms, _tags                       words as search has them; words that people put on things
-_catalog, _requests                        what models there are, and what is asked of them
-_shapes, _translation                      a portable request in the words of one model
-_exchange, records/, _images               the words that providers speak; what files say of themselves; what comes out
-_prices, _retry, _breaker, _limits         arithmetic: money, what is sent again, what is left alone
-_quotas, _routes                           standing budgets and rates; the way to a model
-_events, _budget, _confirm, _event_relay   what happens on the way; money as a scope; who is asked and told
-_providers, providers/                     the shape of a provider, and each of them as pure generators
-_driver, _transport, _network              carry out an exchange, over any transport; the one over HTTP
-_store_settings, _settings, _ways          the environment and imagen.toml; one way to each provider
-_probe, _discovery, _routing               whether a provider answers, what it lists; which model does a request
-_database, _admission, _ledger             the SQLite file, whether there is room, the journal of attempts
-_spending, _webhooks                       the sums; who is told
-images/, library/, prompts/              thumbnails and the like; the images that were made; what is asked again and again
-publishing/, sharing/, _housekeeping       an object store; links and archives; what is done while nobody waits
-_library_rooms                             all that stands on the library, put together
-_sources, _orders, _tickets                images to work on; a request fit to be sent; an attempt on its way
-_admittance, _keeping, _settling           gets a row; keeps what came; ends it in the ledger
-_engine, _economy, _cache, _replay         the way of one attempt; many together for less; what was made before, and again
-_hedging, _dispatch, _recovery             which way a request goes; what a process that died left behind
-_batch, _session_*, _sessions              many requests, and batches in the background
-_parameters, _client, _opening             what callers say, what they hold, and how it is put together
-_callback_app                              takes callbacks in a web server
-cli, testing/                              the outer rooms
+docs/design.md draws the way of one request through them.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from mcp.server.mcpserver import Context
 
 import imagen
 
-__all__ = ["ToolContext", "ServerState", "client_of", "current_client", "remember_state"]
+__all__ = ["ServerState", "ToolContext", "client_of", "current_client", "remember_state"]
 
 
 class ServerState(NamedTuple):

@@ -53,11 +53,11 @@ async def open_client(
     """Opens a client for as long as the block lasts.
 
     Args:
-        settings: By default what the environment and imagen.toml say, by
+        settings: By default those of the environment and imagen.toml, by
             `load_settings`.
         library: The folder for images; "home" is the one in IMAGEN_HOME, None
             keeps the bytes in memory only. The ledger is always there.
-        on_event: Is told of everything that this client sends and gets.
+        on_event: Notified of every event of the client.
         confirm: Is asked, with a quote and the number of images, where
             `confirm_above_usd` of the settings is passed.
         http: An `httpx2.AsyncClient` of the caller's, with proxies and
@@ -66,18 +66,18 @@ async def open_client(
             `imagen.testing.ScriptedTransport` for tests.
         workers: Runs blocking work; `imagen.testing.InlineWorkers` for tests
             under virtual time.
-        clock: Gives the Unix time, for the ledger; another one for tests under
-            virtual time.
+        clock: Unix time for the ledger; tests under virtual time pass another
+            one.
 
     Raises:
         ConfigurationError: a setting is wrong.
         StorageError: the home folder cannot be used.
 
-    What earlier processes left in flight is resolved: jobs that the provider
-    still knows are collected in the background, the rest is `unknown` in the
-    ledger. Leaving the block, also by an exception or a cancellation, cancels
-    the sessions and waits for the salvage of what has been sent: at most
-    `salvage_seconds`.
+    Attempts that earlier processes left in flight are settled: jobs that the
+    provider still has are collected in the background, the rest is `unknown` in
+    the ledger. Leaving the block, also by an exception or a cancellation,
+    cancels the sessions and waits at most `salvage_seconds` for what has been
+    sent.
     """
     settings = load_settings() if settings is None else settings
     workers = ThreadWorkers() if workers is None else workers

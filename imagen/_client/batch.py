@@ -1,16 +1,16 @@
 """Many requests, one outcome each, handed over as they finish.
 
-A feeder takes a slot for each request, then starts its task; the task hands its
-outcome over through a channel of size 0 and only then gives the slot back. So a
-slow reader slows the spending, and memory holds `max_at_once` outcomes at most.
+A feeder takes a slot for each request, then starts its task. The task delivers
+its outcome through a channel of size 0, and only then releases the slot. So a
+slow reader slows the spending, and memory holds at most `max_at_once` outcomes.
 
-How a batch ends, in prose. Everything delivered: the channel closes and the
-iteration ends. The reader leaves early, or is cancelled: the tasks are
-cancelled, and with them their tickets are let go (see the engine); the block is
-left without waiting for them. A budget scope is exhausted: the feeder stops,
-what is in flight is handed over, and the scope is cancelled when the reader
-asks for the next outcome. The source of the requests raises: what is in flight
-is handed over, and the reader gets the exception.
+A batch ends in one of these ways. Everything is delivered: the channel closes
+and the iteration ends. The reader leaves early or is cancelled: the tasks are
+cancelled, their attempts are abandoned (see the engine), and the block does not
+wait for them. A budget scope is exhausted: the feeder stops, what is in flight
+is delivered, and the scope is cancelled when the reader asks for the next
+outcome. The source of requests raises: what is in flight is delivered, then the
+reader gets the exception.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ Item = TypeVar("Item")
 
 
 class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a batch is. `requested` is None while the requests still come
+    """Counts and cost of a batch. `requested` is None while requests still come
     from an iterable.
 
-    `cost_usd` sums what is known of the finished ones, `unknown_costs` counts
-    the others among them.
+    `cost_usd` sums the known costs of finished requests; `unknown_costs` counts
+    the others.
     """
 
     requested: int | None
@@ -81,7 +81,7 @@ class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):
     def completed(
         self, batch_id: str, image_ids: Iterable[str], tag: str | None = None
     ) -> BatchCompleted:
-        """What a webhook says when this is the end of the batch."""
+        """Return the content of the webhook for the end of the batch."""
         return BatchCompleted(
             batch_id=batch_id,
             requested=self.requested,
@@ -95,8 +95,8 @@ class BatchStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RepeatedRequest(msgspec.Struct, frozen=True):
-    """One request, n times over, one by one or together; without the `done`
-    ones, which an earlier process made.
+    """One request made n times, one by one or together, without the `done`
+    indexes of an earlier process.
     """
 
     request: Request
@@ -106,17 +106,19 @@ class RepeatedRequest(msgspec.Struct, frozen=True):
 
 
 class StoredBatch(msgspec.Struct, frozen=True):
-    """What came, and still comes, of a batch that was opened before."""
+    """Outcomes of a batch of an earlier process, those that still come
+    included.
+    """
 
     outcomes: Callable[[], AsyncGenerator[Outcome]]
 
 
 class BatchSetup(msgspec.Struct, frozen=True, kw_only=True):
-    """What a batch is made with: who plans and fulfils, on what terms, and who
-    is asked about the cost.
+    """Everything a batch is made with. With `batch_jobs` the requests are sent
+    together, as many as the provider takes in one job.
 
-    With an `economy` batch_jobs the requests go together, as many as the provider
-    takes in one job.
+    With an `economy` batch_jobs the requests go together, as many as the
+    provider takes in one job.
     """
 
     planner: Planner
@@ -141,8 +143,8 @@ Source = Requests | RepeatedRequest | StoredBatch
 
 
 class Batch:
-    """What `open_batch` gives: iterate over it for the outcomes. Nothing is
-    sent before the first is asked for.
+    """Batch: iterate over it for the outcomes. Nothing is sent before the first
+    is asked for.
     """
 
     def __init__(self, parts: BatchSetup) -> None:
@@ -161,8 +163,8 @@ class Batch:
         self._tag: str | None = None
 
     def completed(self) -> BatchCompleted | None:
-        """What a webhook says of the batch when it is left; None if it never
-        began.
+        """Return the content of the webhook when the batch is left; None if it
+        never began.
         """
         return (
             self.status().completed(self.id, self._image_ids, self._tag)
@@ -171,7 +173,7 @@ class Batch:
         )
 
     def status(self) -> BatchStatus:
-        """How far the batch is now."""
+        """Return the counts and cost so far."""
         return BatchStatus(
             requested=self._requested,
             in_flight=self._in_flight,
@@ -281,8 +283,8 @@ class Batch:
             self._slots.release()
 
     async def _confirm(self, source: Source) -> None:
-        """Asks about the cost of the whole before the first request, where the
-        whole is known.
+        """Ask for consent to the cost of the whole batch before the first
+        request, if its length is known.
         """
         confirmation = self._parts.confirmation
         if confirmation is None:
@@ -321,13 +323,13 @@ class Batch:
                 else NO_SIBLINGS
             )
             if request.seed is not None:
-                # The same seed would give the same image n times.
+                # The same seed would make the same image n times.
                 request = msgspec.structs.replace(request, seed=request.seed + indexes[0])
             if not await self._start(request, indexes, nursery, siblings):
                 return
 
     def _most_together(self, request: Request, *, together: bool) -> int:
-        """How many images one provider request is for."""
+        """Return the number of images in one provider request."""
         try:
             can = self._parts.planner.plan(request).model.capabilities
         except ImagenError:
@@ -424,8 +426,8 @@ class Batch:
 
 
 def _missing(source: RepeatedRequest, most: int) -> Iterator[tuple[int, ...]]:
-    """What is still to be made, by so many at the most; those that stand side
-    by side only, as the ledger stores the first.
+    """Yield the missing indexes in groups of at most `most` neighbours, as the
+    ledger stores the first only.
     """
     run: list[int] = []
     for index in range(source.n):
@@ -439,8 +441,8 @@ def _missing(source: RepeatedRequest, most: int) -> Iterator[tuple[int, ...]]:
 
 
 def _spread(source: RepeatedRequest) -> Iterator[Request]:
-    """A repeated request as many; the same seed would give the same image n
-    times.
+    """Yield a repeated request n times; the same seed would make the same
+    image.
     """
     for index in range(source.n):
         seed = source.request.seed
@@ -452,15 +454,15 @@ def _spread(source: RepeatedRequest) -> Iterator[Request]:
 
 
 def quote_all(planner: Planner, requests: Iterable[Request], *, economy: bool = False) -> Quote:
-    """What requests will cost together."""
+    """Return the cost of all requests together."""
     quotes = (planner.plan(request, economy=economy).quote for request in requests)
     return sum(quotes, start=_NOTHING)
 
 
 @asynccontextmanager
 async def open_batch(source: Source, parts: BatchSetup) -> AsyncIterator[Batch]:
-    """Runs a batch for as long as the block lasts; `Client.open_batch` says
-    what callers may rely on.
+    """Run a batch for the duration of the block; `Client.open_batch` documents
+    the contract.
     """
     if parts.max_at_once < 1:
         raise InvalidRequestError(f"max_at_once must be 1 or more, not {parts.max_at_once}.")
@@ -470,7 +472,7 @@ async def open_batch(source: Source, parts: BatchSetup) -> AsyncIterator[Batch]:
         try:
             yield batch
         finally:
-            # In this order: a blocked sender must meet a cancellation, not a
+            # In this order: a blocked sender must be cancelled, not find a
             # closed channel.
             nursery.cancel_scope.cancel("the batch is left")
             batch._receive.close()

@@ -1,9 +1,7 @@
-"""A web application that takes the callbacks of providers, to be mounted in a
-server of one's own.
+"""Web application for the callbacks of providers, mounted in the user's server.
 
-Anybody may send anything there. So what comes is bounded in size and time,
-nothing of it is logged or said in an answer, and only what the provider has
-signed has an effect: a poll that comes earlier.
+Its input is untrusted. So it is bounded in size and time, never logged or
+echoed, and only a signed callback has an effect: an earlier poll.
 """
 
 from __future__ import annotations
@@ -19,22 +17,21 @@ from .client import Client
 
 __all__ = ["callback_app"]
 
-# What a callback says is asked for again, so no images are needed out of its
-# body.
+# The poll fetches what the callback contains, so the body needs no images.
 _LARGEST_BODY_BYTES = 1 << 20
-# fal.ai waits 15 s for an answer (fal.ai/docs, webhooks).
+# fal.ai waits 15 s for a reply (fal.ai/docs, webhooks).
 _LONGEST_SECONDS = 10.0
 
 
 def callback_app(client: Client) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """An ASGI 3 application that hands what is posted to any path that ends in
-    a provider's name to the client.
+    """Return an ASGI 3 application that passes a POST to any path ending in a
+    provider's name to the client.
 
-    It runs in the Trio run of the client, under hypercorn's Trio worker say. A
-    callback is answered with 204, also one for a job that nobody here waits
-    for; with 401 where the provider has not signed it, 400 where it names no
-    job, and 503 where it could not be checked within ten seconds. 404, 405 and
-    413 (above 1 MiB) mean what they always do.
+    It runs in the client's Trio run, e.g. under hypercorn's Trio worker. It
+    replies with 204 to a callback, also for a job that this client does not
+    wait for; 401 if the provider has not signed it, 400 if it names no job, and
+    503 if it could not be checked within ten seconds. 404, 405 and 413 (above 1
+    MiB) have their usual meaning.
     """
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,7 +52,7 @@ def callback_app(client: Client) -> Callable[[Scope, Receive, Send], Awaitable[N
 
 
 async def _take(client: Client, scope: Scope, receive: Receive) -> int | None:
-    """The status to answer with; None where the sender has gone."""
+    """Return the status of the reply; None if the sender has gone."""
     provider = str(scope["path"]).rpartition("/")[2]
     access = client.settings.access.get(provider)
     if access is None or access.provider.read_callback is None:
@@ -81,8 +78,7 @@ async def _take(client: Client, scope: Scope, receive: Receive) -> int | None:
     except InvalidRequestError:
         return 400
     except ImagenError:
-        # The keys that it is checked by cannot be had; the provider tries
-        # again.
+        # The keys to check it are unavailable; the provider retries.
         return 503
     return 204
 

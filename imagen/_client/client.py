@@ -76,14 +76,12 @@ from .sessions import Session
 
 __all__ = ["Client"]
 
-# It is one write to the database.
+# One write to the database.
 _ANNOUNCE_SECONDS = 35.0
 
 
 class Client:
-    """What `open_client` gives. All of it belongs to one Trio run, and may be
-    used from any of its tasks.
-    """
+    """Client of one Trio run, usable from all of its tasks."""
 
     def __init__(self, services: Services) -> None:
         self.settings: Final = services.runtime.settings
@@ -112,7 +110,7 @@ class Client:
 
     @property
     def similar(self) -> Similar:
-        """Which images of the library look alike.
+        """Images of the library that look alike.
 
         Raises:
             ConfigurationError: the client was opened with `library=None`.
@@ -153,8 +151,7 @@ class Client:
 
     @property
     def webhooks(self) -> Webhooks:
-        """What the receiver of webhooks was told, and what he could not be
-        told.
+        """Outbox of the webhooks.
 
         Raises:
             ConfigurationError: no receiver is set.
@@ -188,7 +185,7 @@ class Client:
                 adds one that was made.
 
         Raises:
-            InvalidRequestError: there is no such style.
+            InvalidRequestError: unknown style.
         """
         known = await self.styles() if any(isinstance(style, str) for style in styles) else {}
         chosen = (
@@ -211,7 +208,7 @@ class Client:
         the one that is chosen for it.
 
         Raises:
-            ImagenError: there is none.
+            ImagenError: no model can do the request.
         """
         return self._services.planner.model_for(request)
 
@@ -225,12 +222,12 @@ class Client:
                 arguments, or a whole request of any operation.
 
         Raises:
-            ImagenError: there is no image; `.code`, `.retryable` and `.billed`
-                say more.
+            ImagenError: the request failed; `.code`, `.retryable` and `.billed`
+                tell more.
 
         A cancellation before the request is sent costs nothing. After that the
-        request goes on in the background for `salvage_seconds`, and its image
-        lands in the library.
+        request continues in the background for `salvage_seconds`, and its image
+        goes into the library.
         """
         fields, options = take_options(parameters)
         return await self._make(_as_request(request, fields), options)
@@ -242,8 +239,8 @@ class Client:
         mask: ImageSource | None = None,
         **parameters: Unpack[Parameters],
     ) -> Image:
-        """Changes an image as the prompt says; `Edit` says what the images and
-        the mask are. Else like `generate`.
+        """Change an image as the prompt describes; see `Edit`. Otherwise like
+        `generate`.
         """
         fields, options = take_options(parameters)
         return await self._make(Edit(prompt=prompt, images=images, mask=mask, **fields), options)
@@ -308,12 +305,12 @@ class Client:
                 same provider only.
             seed: Another seed.
 
-        Gives the new image, and in what it differs. It is paid like any other.
-        Else like `generate`.
+        Return the new image and how it differs. It is paid like any other.
+        Otherwise like `generate`.
 
         Raises:
-            ImagenError: there is no image, or one that it was made from is no
-                longer kept.
+            ImagenError: the request failed, or an input image is no longer
+                kept.
         """
         chosen = self.catalog.find(model or image.model)
         again = await self._make(replay_request(image, chosen, seed), RoutingOptions())
@@ -389,18 +386,18 @@ class Client:
                 either, as an iterable or an async iterable, which is read no
                 faster than slots come free.
             max_at_once: How many provider requests run side by side.
-            together: Ask for several images in one provider request, where the
+            together: Ask for several images in one provider request, if the
                 model can. They then arrive together.
-            economy: Send the requests together through the provider's batch
-                API, for less (half, with OpenAI and Gemini). It may take hours;
-                `reopen_batch` with the batch's `id` goes on after a restart.
+            economy: Send the requests through the provider's batch API for less
+                money (half, with OpenAI and Gemini). It may take hours;
+                `reopen_batch` with the batch's `id` continues after a restart.
             budget: Requests that do not fit into it come out as failures with
                 `BudgetExceededError`.
-            on_event: Is told of requests sent, previews, and outcomes of this
+            on_event: Notified of requests sent, previews and outcomes of this
                 batch.
 
         Opening spends nothing until the first outcome is asked for. Every
-        request gives exactly one outcome, in order of completion, and a failure
+        request has exactly one outcome, in order of completion, and a failure
         never stops the others. A slow reader slows the spending. Leaving the
         block drops what has not been sent and salvages what has, in the
         background.
@@ -419,12 +416,12 @@ class Client:
         return self._announced(open_batch(source, parts))
 
     def reopen_batch(self, batch_id: str) -> AbstractAsyncContextManager[Batch]:
-        """Opens a batch again that was left, by an earlier process perhaps: its
-        images, and those that still come.
+        """Open a batch that was left, e.g. by an earlier process: its images,
+        and those that still come.
 
-        Gives an outcome for everything of it that was sent: the images in the
-        library, then what is collected now, then a failure for each that is
-        neither. Nothing is sent; what never was sent has no outcome.
+        Yields an outcome for every request that was sent: images of the
+        library, then what is collected now, then a failure for each of the
+        rest. Sends nothing; requests that were never sent have no outcome.
         """
         source = StoredBatch(partial(self._services.recovery.outcomes_of, batch_id))
         parts = self._batch_parts(self._context(BudgetStack(), RoutingOptions()), 1, batch_id)
@@ -442,15 +439,15 @@ class Client:
         budget: Budget | None = None,
         **parameters: Unpack[GenerateParameters],
     ) -> Session:
-        """Starts a batch in the background, to be pulled from later by
-        `sessions.get(id)`. It goes on until the client closes.
+        """Start a batch in the background, to be read with `sessions.get(id)`.
+        It runs until the client closes.
 
-        It outlives the block that it was started in, so the budget scopes
-        around that do not bind it; a `budget` does.
+        It outlives the block around the call, so budget scopes do not bind it;
+        a `budget` does.
 
         Raises:
             SessionError: too many run at once.
-            ImagenError: the request cannot be sent as it is.
+            ImagenError: the request cannot be sent.
         """
         fields, options = take_options(parameters)
         whole = _as_request(request, fields)
@@ -460,14 +457,14 @@ class Client:
         return self.sessions.start(source, self._batch_parts(context, max_at_once), budget)
 
     async def resume_session(self, session_id: str) -> Session:
-        """Makes what is missing of a session that an earlier process did not
-        end, under the same id.
+        """Make the missing images of a session that an earlier process did not
+        finish, under the same id.
 
-        What is in flight or of unknown outcome is not missing: it may have been
-        paid. Does nothing to a session that runs.
+        Attempts in flight or of unknown outcome are not missing, as they may be
+        paid. A running session is left alone.
 
         Raises:
-            SessionError: it is not known, has expired, or runs in another
+            SessionError: the session is unknown, expired, or runs in another
                 process.
         """
         context = self._context(BudgetStack(), RoutingOptions())
@@ -481,14 +478,14 @@ class Client:
         economy: bool = False,
         **parameters: Unpack[GenerateParameters],
     ) -> Quote:
-        """What requests will cost, before anything is sent; figures are None
-        where a price is unknown.
+        """Return the cost of requests before anything is sent; figures are None
+        if a price is unknown.
 
         Args:
             requests: As for `open_batch`, and so are `n` and `economy`.
 
         Raises:
-            ImagenError: one of the requests cannot be sent as it is.
+            ImagenError: a request cannot be sent.
         """
         planner = self._services.planner
         if isinstance(requests, (str, Request)):
@@ -499,22 +496,22 @@ class Client:
         return quote_all(planner, (as_request(item) for item in requests), economy=economy)
 
     async def spending(self, since: datetime.datetime | None = None) -> Spending:
-        """What was spent since then (None: ever), out of the ledger: all
-        processes that share this home.
+        """Return what was spent since then (None: ever) by all processes that
+        share this home.
         """
         return await self._services.spending.total(since)
 
     async def spending_by(
         self, key: SpendingKey, since: datetime.datetime | None = None
     ) -> Sequence[SpendingGroup]:
-        """The same, split by model, provider, day (UTC), tag or batch: days in
-        their order, else the dearest first.
+        """Return the same by model, provider, day (UTC), tag or batch: days in
+        order, else the highest first.
         """
         return await self._services.spending.groups(key, since)
 
     async def cache_hits(self, since: datetime.datetime | None = None) -> CacheHits:
-        """What `cache=True` answered out of the library since then (None:
-        ever), in all processes that share this home.
+        """Return what `cache=True` served since then (None: ever), in all
+        processes that share this home.
         """
         return await self._services.spending.cache_hits(since)
 
@@ -525,10 +522,10 @@ class Client:
         return await self._services.runtime.ledger.unknown()
 
     async def collect(self) -> int:
-        """Fetches what can still be had of attempts of unknown outcome, and of
-        those that earlier processes left; waits for it.
+        """Collect attempts of unknown outcome, and those that earlier processes
+        left; wait for them.
 
-        Gives how many attempts ended with an image.
+        Return the number of attempts that ended with an image.
         """
         await self._services.recovery.resolve_dead()
         await self._services.recovery.collect_unknown()
@@ -543,12 +540,11 @@ class Client:
         return sum(attempt.error is None for attempt in attempts)
 
     async def reconcile(self, attempt_id: str, usd: Decimal | str) -> None:
-        """Books what an attempt of unknown outcome did cost, as the provider's
-        own account says.
+        """Record the cost of an attempt of unknown outcome, as the provider's
+        account shows it.
 
         Raises:
-            InvalidRequestError: there is no attempt of unknown outcome with
-                that id.
+            InvalidRequestError: no attempt of unknown outcome has that id.
         """
         amount = read_usd(usd)
         if not await self._services.runtime.ledger.reconcile(
@@ -565,12 +561,12 @@ class Client:
         """Takes a request that came to the callback URL of a provider, and asks
         at once how far its job is.
 
-        Gives whether this client waits for that job. Any web server can hand
+        Return True if this client waits for the job. Any web server can pass
         requests on to it.
 
         Raises:
             AuthenticationError: the provider has not signed it.
-            InvalidRequestError: it is no callback of that provider.
+            InvalidRequestError: the request is not a callback of the provider.
         """
         access = self._access(provider)
         read = access.provider.read_callback
@@ -589,9 +585,7 @@ class Client:
         return self._services.runtime.job_waiters.wake(provider, job_id)
 
     async def probe(self, provider: str) -> ProviderStatus:
-        """Whether a provider is configured and answers, found out by a request
-        that costs nothing.
-        """
+        """Check with a free request if a provider is configured and replies."""
         access = self._access(provider)
         return await probe_provider(
             access,
@@ -606,8 +600,8 @@ class Client:
         return access
 
     async def discover(self) -> Discovery:
-        """The image models that the providers list for this account, beside
-        what the catalog knows. It costs nothing.
+        """Return the image models that the providers list for this account,
+        with their catalog entries. Free.
         """
         return await discover_models(
             self.settings.access.values(), self.catalog, self._services.runtime.connections.driver
@@ -615,32 +609,29 @@ class Client:
 
     @property
     def in_flight(self) -> int:
-        """How many provider requests are under way, those that are being
-        salvaged included.
-        """
+        """Number of provider requests in flight, those being salvaged included."""
         return self._services.engine.in_flight + self._services.batch_jobs.in_flight
 
     def bound_salvage(self, seconds: float) -> None:
-        """Gives everything in flight so many seconds to finish, and drops what
+        """Give everything in flight at most `seconds` to finish, and drop what
         has not been sent.
 
-        What is not finished by then is `unknown` in the ledger: it may be
-        billed.
+        The rest is then `unknown` in the ledger: it may be billed.
         """
         self._services.engine.bound_salvage(seconds)
         self._services.batch_jobs.bound_salvage(seconds)
 
     @asynccontextmanager
     async def _announced(self, opening: AbstractAsyncContextManager[Batch]) -> AsyncIterator[Batch]:
-        """A batch that the receiver of webhooks is told of when it is left."""
+        """Announce a batch by webhook when it is left."""
         completed: BatchCompleted | None = None
         try:
             async with opening as batch:
                 try:
                     yield batch
                 finally:
-                    # One that the provider still works on is not over: whoever
-                    # reopens it tells of its end.
+                    # A batch that the provider still works on is not over: the
+                    # client that reopens it announces its end.
                     with_provider = any(
                         attempt.planned.batch_id == batch.id
                         for attempt in self._services.batch_jobs.attempts

@@ -1,4 +1,4 @@
-"""Tells subscribers what happens, and loses no image where one of them fails."""
+"""Event relay: subscribers are notified, and their errors lose no image."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ __all__ = ["EventRelay"]
 
 
 class EventRelay:
-    """Tells the subscriber of a client. An exception of his must not lose a
-    paid image, so it waits for the end.
+    """Subscribers of a client. An exception of a handler must not lose a paid
+    image, so it is raised at the end.
     """
 
     def __init__(self, handler: EventHandler | None) -> None:
@@ -22,7 +22,9 @@ class EventRelay:
         self._tell(self._handler, event)
 
     def also_to(self, handler: EventHandler | None) -> Callable[[Event], None]:
-        """Tells one more, of a single batch say."""
+        """Return a callable that notifies one more handler, e.g. of a single
+        batch.
+        """
         if handler is None:
             return self
 

@@ -8,12 +8,11 @@ event loop.
        +-----------+-------------+----> FAILED, CANCELLED
     every state but EXPIRED -> EXPIRED
 
-A session is CREATED until its first request is on its way, GENERATING while it
-works and everything that it made has been pulled, PARTIAL while it works and
-something waits to be pulled. It is COMPLETED when every request has an outcome
-and at least one of them is an image, FAILED when none is or the batch itself
-broke, CANCELLED when somebody stopped it, and EXPIRED when its time to live has
-passed.
+A session is CREATED until its first request is sent, GENERATING while it works
+and all its images have been pulled, PARTIAL while it works and some have not.
+It is COMPLETED when every request has an outcome and at least one is an image,
+FAILED when none is or the batch itself broke, CANCELLED when it was stopped,
+and EXPIRED after its time to live.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["TERMINAL", "SessionEvent", "SessionProgress", "SessionState", "advance"]
+__all__ = ["SessionEvent", "SessionProgress", "SessionState", "TERMINAL", "advance"]
 
 SessionState = Literal[
     "CREATED", "GENERATING", "PARTIAL", "COMPLETED", "FAILED", "CANCELLED", "EXPIRED"
@@ -35,9 +34,7 @@ TERMINAL: frozenset[SessionState] = frozenset({"COMPLETED", "FAILED", "CANCELLED
 
 
 class SessionProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a session stands: outcomes so far, and how many of them were
-    pulled.
-    """
+    """Progress of a session: outcomes so far, and how many were pulled."""
 
     state: SessionState = "CREATED"
     requested: int
@@ -51,8 +48,8 @@ class SessionProgress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def advance(progress: SessionProgress, event: SessionEvent, *, pulled: int = 0) -> SessionProgress:
-    """What an event makes of a session. An event that a state has no use for
-    changes nothing.
+    """Return the progress after an event. An event that does not apply changes
+    nothing.
 
     `pulled` goes with the event of that name: how many outcomes, from the first
     on, the caller has by now.

@@ -37,7 +37,7 @@ class StoredSession(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _StoredFailure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A failure, as far as it can be told again."""
+    """Stored part of a failure."""
 
     kind: str
     message: str
@@ -54,7 +54,7 @@ _decode_failure = msgspec.json.Decoder(_StoredFailure).decode
 
 
 class _StoredOptions(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The column `way`: `wait` stands beside the other options."""
+    """Column `way`: `wait` is outside the other options."""
 
     ways: RoutingOptions = RoutingOptions()
     wait: bool = True
@@ -85,7 +85,7 @@ class SessionStore:
         options: RoutingOptions,
         budget_usd: Decimal | None,
     ) -> None:
-        """Remembers a session; nothing of it has been sent before this returns."""
+        """Store a session; nothing of it has been sent before this returns."""
         values = (
             session_id,
             encode_request(request),
@@ -152,8 +152,8 @@ class SessionStore:
         )
 
     async def take_over(self, session: StoredSession) -> bool:
-        """Makes the session of a process that is no more one's own; False where
-        it still runs elsewhere.
+        """Take over the session of a closed client; return False if it still
+        runs elsewhere.
         """
         if session.owner != self._owner and await self._runtime.is_open(session.owner):
             return False
@@ -164,8 +164,8 @@ class SessionStore:
         )
 
     async def outcomes(self, session: StoredSession) -> Sequence[Outcome]:
-        """What came of a session, by the numbers that callers know; images that
-        no number was given to come last.
+        """Return the outcomes of a session by their numbers; images without a
+        number come last.
         """
         images = {image.id: image for image in await self._library.of_batch(session.id)}
         rows = await self._database.read(
@@ -189,24 +189,24 @@ class SessionStore:
                 found.append(Failure(index=index, request=session.request, error=gone, cost=Cost()))
         told = {outcome.index for outcome in found}
         for image in images.values():
-            # What was sold together, and what lost a race, is in the library
-            # beside what was asked for.
+            # Images that were sold together or lost a hedging race are in the
+            # library too.
             if image.index not in told:
                 told.add(image.index)
                 found.append(image)
         return found
 
     async def spent_usd(self, session: StoredSession) -> Decimal:
-        """What a session has cost so far; what nobody knows yet, or any more,
-        counts with all that was reserved.
+        """Return the cost of a session so far; an unknown cost counts with all
+        that was reserved.
         """
         rows = await self._ledger.of_batch(session.id)
         costs = (row.reserved_usd if row.settled_usd is None else row.settled_usd for row in rows)
         return sum((usd for usd in costs if usd is not None), Decimal(0))
 
     async def unsettled(self, session: StoredSession, told: frozenset[int]) -> Sequence[Failure]:
-        """A failure for each image that may have been paid and is not there;
-        `told` are those that have an outcome.
+        """Return a failure for each image that may be paid and is missing;
+        `told` are the indexes with an outcome.
         """
         lost: dict[int, Failure] = {}
         for row in await self._ledger.of_batch(session.id):

@@ -1,10 +1,9 @@
 """Batches that run in the background, for callers that come back later.
 
 The session's own task is the only reader of its batch. It keeps every outcome,
-and callers pull by cursor: asking again for the same cursor gives the same
-answer, so an answer that was lost on its way can be asked for once more. With a
-library, sessions and the numbers of their outcomes are on the disk too, and a
-later process goes on with them.
+and callers pull by cursor: the same cursor returns the same answer, so a lost
+answer can be asked for again. With a library, sessions and the numbers of their
+outcomes are on the disk too, and a later process continues them.
 """
 
 from __future__ import annotations
@@ -30,16 +29,13 @@ from .session_store import SessionStore, StoredSession
 
 __all__ = ["Session", "Sessions"]
 
-# Ids of expired sessions that are remembered, so that they are told apart from
-# ids that never were.
+# Ids of expired sessions, to tell them from unknown ids.
 _REMEMBERED = 10_000
 Announce = Callable[[BatchCompleted], Awaitable[object]]
 
 
 class Session:
-    """One background batch. Outcomes are numbered in the order in which they
-    finished, from 0.
-    """
+    """Background batch. Outcomes are numbered from 0 in order of completion."""
 
     def __init__(
         self,
@@ -63,22 +59,22 @@ class Session:
 
     @property
     def state(self) -> SessionState:
-        """Where it stands."""
+        """State of the session."""
         return self._progress.state
 
     @property
     def requested(self) -> int:
-        """How many images were asked for."""
+        """Number of images asked for."""
         return self._progress.requested
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more will come."""
+        """True if no more outcomes will come."""
         return self.state in TERMINAL
 
     @property
     def outcomes(self) -> Sequence[Outcome]:
-        """Everything so far, in order of completion."""
+        """Outcomes so far, in order of completion."""
         return tuple(self._outcomes)
 
     @property
@@ -101,7 +97,7 @@ class Session:
 
     @property
     def error(self) -> ImagenError | None:
-        """What broke the batch itself, if something did."""
+        """Error that broke the batch itself, if any."""
         return self._error
 
     def status(self) -> BatchStatus:
@@ -143,8 +139,8 @@ class Session:
             await self.wait_changed()
 
     def cancel(self) -> None:
-        """Stops what has not been sent; what has been sent is salvaged into the
-        library. Does nothing when it is over.
+        """Stop what has not been sent, and salvage what has. Does nothing to a
+        finished session.
         """
         if not self.finished:
             self._step("cancelled")
@@ -153,14 +149,14 @@ class Session:
     # --- for the registry -----------------------------------------------------
 
     async def _run(self, work: Callable[[], Awaitable[None]], announce: Announce) -> None:
-        """Does the work of the session. An error of a batch stays in its
-        session: the others go on.
+        """Run the session. An error of its batch does not affect other
+        sessions.
         """
         try:
             with self._scope:
                 await work()
-                # One with something missing is no news: a later process may go
-                # on with it.
+                # An incomplete session is not announced: a later process may
+                # continue it.
                 if self.finished:
                     image_ids = (image.id for _, image in self.images)
                     await announce(self.status().completed(self.id, image_ids))
@@ -190,8 +186,8 @@ class Session:
         recovery: Recovery,
         parts: BatchSetup | None,
     ) -> None:
-        """Gives what is there, waits for what is still being collected, and
-        makes what is missing if `parts` are given.
+        """Load the outcomes, wait for those being collected, and make the
+        missing ones if `parts` is given.
         """
         self._step("started")
         await self._catch_up(await store.outcomes(stored), store)
@@ -216,7 +212,7 @@ class Session:
 
     async def _add(self, outcome: Outcome, store: SessionStore | None) -> None:
         if store is not None:
-            # The number is on the disk before anybody hears of it.
+            # The number is on the disk before any caller sees it.
             await store.add_outcome(self.id, len(self._outcomes), outcome)
         self._outcomes.append(outcome)
         self._step("image" if isinstance(outcome, Image) else "failure")
@@ -232,8 +228,8 @@ class Session:
 
 
 class Sessions:
-    """The background batches of a client. They end with it; their images stay
-    in the library, and a later client goes on.
+    """Sessions of a client. They end with it; images stay in the library, and a
+    later client continues.
     """
 
     def __init__(
@@ -253,8 +249,8 @@ class Sessions:
         self._announce = announce
         self._sessions: dict[str, Session] = {}
         self._expired: dict[str, None] = {}
-        # Two that restore one session at once would each make what is missing,
-        # and pay for it.
+        # Two tasks that restore one session would both make the missing images,
+        # and pay twice.
         self._restoring = trio.Lock()
 
     def __len__(self) -> int:
@@ -280,12 +276,12 @@ class Sessions:
         """The session of that id; asking keeps it alive for another time to
         live.
 
-        One of an earlier process is there again with everything that came of
-        it; `Client.resume_session` makes the rest.
+        A session of an earlier process is loaded with its outcomes;
+        `Client.resume_session` makes the rest.
 
         Raises:
             SessionNotFoundError: there never was one.
-            SessionExpiredError: nobody asked for it for too long.
+            SessionExpiredError: the session was not used for too long.
             SessionError: it runs in another process.
         """
         async with self._restoring:
@@ -295,8 +291,8 @@ class Sessions:
         return session
 
     async def resume(self, session_id: str, parts: BatchSetup) -> Session:
-        """Makes what is missing of a session that an earlier process did not
-        end. Does nothing to one that runs.
+        """Make the missing images of a session that an earlier process did not
+        finish. Leaves a running one alone.
         """
         while True:
             async with self._restoring:
@@ -307,7 +303,7 @@ class Sessions:
                     return await self._go_on(session_id, parts)
             if session._over.is_set() or (session._makes_missing and not session.finished):
                 return session
-            # It is only being looked up, or has been cancelled a moment ago.
+            # The session is only being loaded, or was cancelled a moment ago.
             await session._over.wait()
 
     async def _go_on(self, session_id: str, parts: BatchSetup) -> Session:
@@ -330,8 +326,7 @@ class Sessions:
         self, session: Session, source: RepeatedRequest, parts: BatchSetup, budget: Budget | None
     ) -> None:
         if self._store is not None:
-            # A later process finds the images that it works on in the library,
-            # wherever they came from.
+            # A later process finds the input images in the library.
             planned = await parts.planner.read_inputs(parts.planner.plan(source.request))
             await self._store.add(
                 session.id,
@@ -398,8 +393,8 @@ class Sessions:
         return self._sessions.get(session_id)
 
     def _sweep(self) -> None:
-        """Forgets what nobody asked for during a whole time to live; a running
-        batch is kept until it is over.
+        """Forget sessions that were not used for a whole time to live; a
+        running one is kept until it ends.
         """
         oldest = trio.current_time() - self._ttl_seconds
         for session_id, session in list(self._sessions.items()):

@@ -20,7 +20,7 @@ from ..metadata._image_header import read_image_header
 from ..providers._provider import EncodedImage
 from .runtime import Runtime
 
-__all__ = ["Inputs", "InputReader"]
+__all__ = ["InputReader", "Inputs"]
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,13 +8,12 @@ __all__ = ["Bounds"]
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """How long and how much one step may take.
+    """Limits of one step in time and size.
 
-    `reply_seconds` is the time to the first byte, which is when the image is
-    drawn: the official OpenAI SDK waits 600 s. `max_body_bytes` holds for a
-    body, and in a stream for what comes from one preview to the next,
-    `max_input_bytes` for a file or link to work on, and `max_pixels` for every
-    image, before anything decodes it.
+    `reply_seconds` is the time to the first byte, i.e. while the image is
+    drawn: the official OpenAI SDK waits 600 s. `max_body_bytes` bounds a body,
+    or in a stream the bytes from one preview to the next. `max_input_bytes`
+    bounds an input file or link, `max_pixels` every image before it is decoded.
     """
 
     connect_seconds: float = 15.0

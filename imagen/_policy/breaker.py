@@ -1,15 +1,15 @@
-"""A circuit breaker: what fails again and again is left alone for a while, and
-then tried by one request.
+"""Circuit breaker: after failures in a row no requests, then one as a probe.
 
-::
+    closed --`failures` in a row--> open --cooldown--> half-open
+      ^                              ^                   |    |
+      |                              +--- probe fails ---+    |
+      +------------------- probe succeeds --------------------+
 
-    closed --(`failures` in a row)--> open --(the cooldown)--> half-open --(the probe succeeds)--> closed
-                                       ^                           |
-                                       +--(the probe fails: the cooldown doubles)
+Each failed probe doubles the cooldown.
 
-A request is known by when it was admitted. One that was admitted before the
-last change of state and ends after it is old news: it neither closes an open
-breaker nor opens a closed one, and it lengthens no cooldown.
+A request is identified by the time of its admission. One that was admitted
+before the last change of state and ends after it has no effect: it neither
+closes an open breaker nor opens a closed one, and it lengthens no cooldown.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ BreakerState = Literal["closed", "open", "half-open"]
 
 
 class Breaker:
-    """Whether requests may go one way. It knows no clock: every `now` comes
-    from one of the caller's, in seconds.
+    """Circuit breaker without a clock: the caller passes every `now`, in
+    seconds.
 
-    Whoever `admit` let through must end with `succeeded`, `failed` or
-    `released`, with the time of its admission as `started`.
+    Each admitted request must end with `succeeded`, `failed` or `released`,
+    with the time of its admission as `started`.
 
     Args:
         failures: How many in a row open it; Spring Retry's number is 3 as well.
@@ -53,20 +53,20 @@ class Breaker:
 
     @property
     def retry_at(self) -> float | None:
-        """When a probe is due, or was while one is under way; None while the
+        """Time of the next probe, or of the one in flight; None while the
         breaker is closed.
         """
         return self._retry_at
 
     def state(self, now: float) -> BreakerState:
-        """Where it stands."""
+        """Return the state at `now`."""
         if self._retry_at is None:
             return "closed"
         return "open" if now < self._retry_at else "half-open"
 
     def admit(self, now: float) -> bool:
-        """Whether a request may go; the one that may while the breaker is
-        half-open is the probe.
+        """Return True if a request may be sent; in the half-open state it is
+        the probe.
         """
         if self._retry_at is None:
             return True
@@ -106,8 +106,8 @@ class Breaker:
         self._probe_started = None
 
     def _is_probe(self, started: float) -> bool:
-        # What was admitted before it opened started at least a cooldown before
-        # any probe.
+        # A request that was admitted before the breaker opened started at least
+        # a cooldown before any probe.
         return self._probe_started is not None and started == self._probe_started
 
     def _is_current(self, started: float) -> bool:

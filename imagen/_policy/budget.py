@@ -2,10 +2,10 @@
 together pass a limit.
 
 A scope cancels only code that asks for money it cannot have. A request that
-does not fit waits while reservations in flight may still free something. When
-even their settling cannot help, the scope is exhausted: nothing new starts,
-what is in flight finishes and is handed over, and the scope is cancelled only
-when its consumer comes back for more.
+does not fit waits while reservations in flight may still release some. If even
+their settlement cannot help, the scope is exhausted: nothing new starts, what
+is in flight finishes and is delivered, and the scope is cancelled when its
+consumer asks for more.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from .._system.signal import Signal
 __all__ = [
     "Budget",
     "BudgetScope",
-    "Reservation",
     "BudgetStack",
+    "Reservation",
     "current_scopes",
     "fail_after_spending",
     "move_on_after_spending",
@@ -38,7 +38,7 @@ def read_usd(usd: Decimal | str | int) -> Decimal:
     """An amount of US dollars, 0 or more.
 
     Raises:
-        ConfigurationError: it is something else.
+        ConfigurationError: invalid amount.
     """
     if isinstance(usd, float):
         raise ConfigurationError(
@@ -74,7 +74,7 @@ class Budget:
 
     @property
     def left_usd(self) -> Decimal:
-        """What can still be reserved."""
+        """Amount that can still be reserved."""
         return self.limit_usd - self.spent_usd - self.reserved_usd
 
     def _fits(self, usd: Decimal) -> bool:
@@ -101,7 +101,9 @@ class Budget:
 
 
 class BudgetScope(Budget):
-    """What `move_on_after_spending` and `fail_after_spending` give."""
+    """Budget of a block: the value of `move_on_after_spending` and
+    `fail_after_spending`.
+    """
 
     def __init__(self, usd: Decimal | str | int) -> None:
         super().__init__(usd)
@@ -110,13 +112,13 @@ class BudgetScope(Budget):
 
     @property
     def cancelled_caught(self) -> bool:
-        """Whether the block was left because the money ran out."""
+        """True if the block was left because the money ran out."""
         return self._cancel_scope.cancelled_caught
 
     @property
     def exhausted_by(self) -> BudgetExceededError | None:
-        """What the first request that was turned away got; from then on nothing
-        new starts in this scope.
+        """Error of the first refused request; nothing new starts in the scope
+        after it.
         """
         return self._exhausted_by
 
@@ -153,8 +155,8 @@ def move_on_after_spending(usd: Decimal | str | int) -> Iterator[BudgetScope]:
     `trio.move_on_after` does for time.
 
     Scopes nest, and the tightest decides. What is in flight finishes and is
-    handed over first; the caller's own work is never cut. Afterwards
-    `.cancelled_caught` and `.spent_usd` say what happened.
+    delivered first; the caller's own work is never interrupted.
+    `.cancelled_caught` and `.spent_usd` tell the result.
     """
     scope = BudgetScope(usd)
     token = _scopes.set((*_scopes.get(), scope))
@@ -167,7 +169,7 @@ def move_on_after_spending(usd: Decimal | str | int) -> Iterator[BudgetScope]:
 
 @contextmanager
 def fail_after_spending(usd: Decimal | str | int) -> Iterator[BudgetScope]:
-    """As `move_on_after_spending`, and raises at the end of the block.
+    """Like `move_on_after_spending`, but raise at the end of the block.
 
     Raises:
         BudgetExceededError: the block was left because the money ran out.
@@ -179,7 +181,7 @@ def fail_after_spending(usd: Decimal | str | int) -> Iterator[BudgetScope]:
 
 
 class Reservation:
-    """Money reserved in several budgets at once, until it is settled."""
+    """Money reserved in several budgets until it is settled."""
 
     def __init__(self, budgets: Sequence[Budget], usd: Decimal) -> None:
         self._budgets = budgets
@@ -189,8 +191,8 @@ class Reservation:
             budget.reserved_usd += usd
 
     def settle(self, spent_usd: Decimal | None) -> None:
-        """Replaces the reservation by what was spent; None (nobody knows)
-        counts as all of it. The second call does nothing.
+        """Replace the reservation by the cost; None (unknown) counts as all of
+        it. A second call does nothing.
         """
         if not self._open:
             return
@@ -202,8 +204,8 @@ class Reservation:
 
 
 class BudgetStack:
-    """The budgets that a request must fit into: the scopes around it, and
-    perhaps one of the batch.
+    """Budgets that a request must fit: the scopes around it, and the budget of
+    its batch.
     """
 
     def __init__(self, scopes: Sequence[BudgetScope] = (), budget: Budget | None = None) -> None:
@@ -218,8 +220,8 @@ class BudgetStack:
         return next((scope for scope in self.scopes if scope.exhausted_by), None)
 
     async def admit(self, quote: Quote, *, wait: bool = True) -> Reservation:
-        """Reserves the high end of a quote, waiting while what is in flight may
-        still free enough.
+        """Reserve the high end of a quote, waiting while settlements may still
+        release enough.
 
         Nothing is reserved when this raises or is cancelled. Without `wait`,
         what does not fit now is refused, and no scope is exhausted by that.
@@ -264,8 +266,8 @@ class BudgetStack:
             await tight._changed.wait()
 
     def take_alarms(self) -> Iterator[BudgetAlarm]:
-        """The budgets of which another 50, 80 or 100 % is taken now; each share
-        is told once.
+        """Return an alarm for each budget of which another 50, 80 or 100 % is
+        taken; once per share.
         """
         for budget in self._budgets:
             yield from budget._take_alarms()

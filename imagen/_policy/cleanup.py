@@ -1,4 +1,4 @@
-"""How much may pile up in the library."""
+"""Limits of the library's size and age."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ __all__ = ["CleanupRules"]
 
 
 class CleanupRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may pile up: None is no limit. The oldest images go first, to the
-    trash, and from there after `trash_days`.
+    """Rules of the cleanup: None is no limit. The oldest images are trashed
+    first, and deleted after `trash_days`.
 
-    Images with stars, in a collection, or shared by a link that is still good
-    stay, whatever their age, unless told otherwise. Thumbnails and other
-    renditions are made again when they are wanted, so they just go, the least
-    used first.
+    Images with stars, in a collection, or shared by a valid link stay at any
+    age, unless a rule includes them. Thumbnails and other renditions are made
+    again when needed, so they are deleted at once, the least used first.
     """
 
     max_age_days: float | None = None
@@ -40,5 +39,5 @@ class CleanupRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     @property
     def has_limit(self) -> bool:
-        """Whether anything goes to the trash by itself."""
+        """True if a rule trashes images automatically."""
         return (self.max_age_days, self.max_images, self.max_bytes) != (None, None, None)

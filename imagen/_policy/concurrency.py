@@ -1,6 +1,4 @@
-"""How much one provider takes: how many requests at once, what its answers say
-of that, and when to leave it alone.
-"""
+"""Adaptive concurrency limit, and the pause that a provider asks for."""
 
 from __future__ import annotations
 
@@ -12,12 +10,12 @@ __all__ = ["AdaptiveLimit", "Pause"]
 
 
 class AdaptiveLimit:
-    """How many requests may run at once, found out by additive increase and
-    multiplicative decrease, as TCP does (RFC 5681).
+    """Concurrency limit by additive increase and multiplicative decrease, as in
+    TCP (RFC 5681).
 
     Args:
-        most: Where it starts and what it never passes, 1 or more; None where
-            nothing is known: then there is no limit until the first refusal.
+        most: Start and maximum of the limit, at least 1; None if unknown: then
+            there is no limit until the first refusal.
     """
 
     def __init__(self, most: int | None = None) -> None:
@@ -28,11 +26,11 @@ class AdaptiveLimit:
 
     @property
     def limit(self) -> int | None:
-        """How many may run at once now; None where there is no limit."""
+        """Current limit; None if there is none."""
         return self._limit
 
     def allows(self, in_flight: int) -> bool:
-        """Whether one more may start beside those that run."""
+        """Return True if one more request may start."""
         return self._limit is None or in_flight < self._limit
 
     def succeeded(self) -> None:
@@ -61,19 +59,15 @@ class AdaptiveLimit:
 
 
 class Pause:
-    """Until when a provider is left alone. It knows no clock: every `now` comes
-    from one of the caller's, in seconds.
-    """
+    """Pause without a clock: the caller passes every `now`, in seconds."""
 
     def __init__(self) -> None:
         self._until = -math.inf
 
     def until(self, now: float) -> float | None:
-        """When it is over; None where there is none."""
+        """Return the end of the pause; None if there is none."""
         return self._until if now < self._until else None
 
     def extend(self, now: float, seconds: float) -> None:
-        """Leaves it alone for so many seconds, at most an hour; what was longer
-        already stays so.
-        """
+        """Pause for `seconds`, at most an hour; a longer pause stays."""
         self._until = max(self._until, now + min(seconds, LONGEST_PAUSE_SECONDS))

@@ -11,13 +11,13 @@ from .._results.prices import Quote
 __all__ = ["Confirm", "Confirmation"]
 
 Confirm = Callable[[Quote, int], Awaitable[bool]]
-"""Is given the quote and how many images it is for, and says whether they may
-be made.
+"""Called with the quote and the number of images; returns whether they may be
+made.
 """
 
 
 class Confirmation:
-    """Asks `confirm` where a quote is above `above_usd` dollars, or unknown."""
+    """Consent of the user above a cost."""
 
     def __init__(self, above_usd: Decimal, confirm: Confirm | None) -> None:
         self._above_usd = above_usd
@@ -27,7 +27,7 @@ class Confirmation:
         """Returns when the money may be spent.
 
         Raises:
-            BudgetExceededError: it may not, or there is nobody to ask.
+            BudgetExceededError: the user refused, or no `confirm` is set.
         """
         if quote.high_usd is not None and quote.high_usd <= self._above_usd:
             return

@@ -1,4 +1,4 @@
-"""Which model does a request that names none."""
+"""Default model of a request that names none."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["choose_model"]
 def choose_model(
     settings: Settings, catalog: Catalog, request: Request, today: datetime.date
 ) -> str:
-    """The setting where it can do the operation, else the first model that can
-    and is set up.
+    """Return the model of the settings if it can do the operation, else the
+    first usable one.
     """
     operation = operation_of(request)
     if isinstance(request, Edit) and not request.prompt.strip() and not settings.default_model:
-        # A model that needs no words would do something that nobody asked for,
-        # such as taking the background away.
+        # A model that needs no prompt would do something else, e.g. remove the
+        # background.
         raise InvalidRequestError(
             "The prompt is empty: say what is to change, or name a model that needs no words.",
             code="INVALID_PROMPT",
@@ -49,7 +49,7 @@ def _usable_models(
     request: Request,
     today: datetime.date,
 ) -> list[Model]:
-    """What can be chosen for somebody who named no model, the best first."""
+    """Return the models that may be chosen, the best first."""
     usable = [
         model
         for model in catalog
@@ -72,7 +72,7 @@ def _usable_models(
 
 
 def _suits(can: Capabilities, request: Request) -> bool:
-    """Whether a model that nobody named can do what this request needs."""
+    """Return True if a model can do all that the request needs."""
     if can.required_options or (
         operation_of(request) in can.prompt_required and not request.prompt.strip()
     ):

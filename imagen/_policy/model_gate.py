@@ -31,8 +31,8 @@ __all__ = [
     "FallbackReason",
     "GateEntry",
     "ModelGate",
-    "RoutingPolicy",
     "ModelGates",
+    "RoutingPolicy",
     "fallback_reason",
     "is_lockout",
 ]
@@ -43,18 +43,17 @@ FallbackReason = Literal[
 
 
 class RoutingPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The table `[routes]` of imagen.toml.
+    """Table `[routes]` of imagen.toml.
 
-    `fallback` are models for requests that name none and whose own model fails
-    for one of the reasons in `fallback_on`: `content_filter` and
-    `outcome_unknown` are not among them unless asked for, as the first asks
-    somebody else to draw what one provider refused, and the second may pay
-    twice. `routing` says in which order the models are tried. With
-    `hedge_after_seconds` a second model is asked as well when the first has not
-    answered by then ("p95": by the time in which 95 of 100 images came), and
-    the first image counts. After `failures` outages in a row a model is left
-    alone for `cooldown_seconds`, and for twice as long after each probe that
-    fails, up for_model `longest_cooldown_seconds`.
+    `fallback` lists models for requests that name none and whose own model
+    fails for a reason in `fallback_on`. `content_filter` and `outcome_unknown`
+    must be asked for: the first sends a refused prompt to another provider, the
+    second may pay twice. `routing` is the order of the models. With
+    `hedge_after_seconds` a second model is asked if the first has not replied
+    by then ("p95": the time in which 95 of 100 images came), and the first
+    image wins. After `failures` outages in a row a model gets no requests for
+    `cooldown_seconds`, and twice as long after each failed probe, at most
+    `longest_cooldown_seconds`.
     """
 
     fallback: tuple[str, ...] = ()
@@ -67,9 +66,7 @@ class RoutingPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 def fallback_reason(error: ImagenError) -> FallbackReason | None:
-    """What an error means to the choice of a way; None where another one would
-    not help.
-    """
+    """Return the reason to try another model; None if none would help."""
     match error:
         case AuthenticationError() | ConfigurationError():
             return "authentication"
@@ -88,8 +85,8 @@ def fallback_reason(error: ImagenError) -> FallbackReason | None:
 
 
 def is_lockout(error: ImagenError) -> bool:
-    """Whether the account is locked out, so that further requests to this
-    provider are of no use.
+    """Return True if the account is locked out: further requests to the
+    provider would fail too.
     """
     return isinstance(error, (AuthenticationError, QuotaExceededError))
 
@@ -107,11 +104,13 @@ class GateEntry(msgspec.Struct, frozen=True):
     started: float
 
     def leave(self, error: ImagenError | None, headers: Mapping[str, str], unix_now: float) -> None:
-        """Give the place back and learn from how the request ended."""
+        """Leave the gate, and learn from how the request ended."""
         self.gate._leave(self.started, error, headers, unix_now)
 
     def drop(self) -> None:
-        """Give the place back of a request that was not sent, or was given up."""
+        """Leave the gate without a result: the request was not sent, or was
+        given up.
+        """
         self.gate._drop(self.started)
 
 
@@ -220,7 +219,7 @@ class ModelGate:
 
 
 class ModelGates:
-    """The ways of one client."""
+    """Gates of one client, by model."""
 
     def __init__(self, policy: RoutingPolicy) -> None:
         self.policy = policy
@@ -235,5 +234,5 @@ class ModelGates:
         return gate
 
     def allowance(self, provider: str) -> RetryAllowance:
-        """How many retries are left for all requests to a provider."""
+        """Return the retries that all requests to a provider share."""
         return self._allowances.setdefault(provider, RetryAllowance())

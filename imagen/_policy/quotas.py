@@ -18,12 +18,11 @@ _PERIODS = {"day": "today", "month": "this month", "ever": "in all"}
 
 
 class StandingBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A `[[budgets]]` of imagen.toml: so many US dollars or images per day, per
+    """Entry of `[[budgets]]` in imagen.toml: US dollars or images per day, per
     month (both in UTC), or ever.
 
-    It counts what goes to one provider or model, or is booked under one tag,
-    where these are named. Images that were refused, or failed for nothing, do
-    not count.
+    It counts requests of one provider, model or tag if these are named. Refused
+    images, and failures that cost nothing, do not count.
     """
 
     per: Literal["day", "month", "ever"]
@@ -42,7 +41,7 @@ class StandingBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             raise ValueError("a budget must be 0 or more")
 
     def binds(self, provider: str, model: str, tag: str) -> bool:
-        """Whether a request counts in it."""
+        """Return True if a request counts in the budget."""
         return (
             self.provider in (None, provider)
             and self.model in (None, model)
@@ -62,7 +61,7 @@ class StandingBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider, or one model, takes in so much time."""
+    """Rate limit of a provider or a model."""
 
     column: Literal["provider", "model"]
     name: str
@@ -78,8 +77,8 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OverBudget(msgspec.Struct, frozen=True, kw_only=True):
-    """A standing budget forbids it: for good where it is `hopeless`, else until
-    something in flight turns out cheaper.
+    """Refusal by a standing budget: permanent if `hopeless`, else until a
+    settlement releases money.
     """
 
     budget: StandingBudget
@@ -96,8 +95,8 @@ class OverBudget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OverRate(msgspec.Struct, frozen=True, kw_only=True):
-    """A rate forbids it now: until `due_at` (Unix time), or, where that is
-    None, until something in flight has ended.
+    """Refusal by a rate: until `due_at` (Unix time), or until an attempt ends
+    if that is None.
     """
 
     rate: Rate

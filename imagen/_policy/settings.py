@@ -1,4 +1,4 @@
-"""What the environment and imagen.toml say."""
+"""Settings: the environment and imagen.toml."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ __all__ = ["ProviderAccess", "Settings", "load_settings"]
 
 
 class ProviderAccess(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a provider is and with which key.
+    """Address and key of a provider.
 
-    `configured` means that it can be used, `preferred` that its models may be
-    chosen where a request names none. `rate_limit` holds for all its models
+    `configured` providers can be used; models of `preferred` ones may be chosen
+    for requests that name none. `rate_limit` bounds all models of the provider
     together.
     """
 
@@ -122,8 +122,7 @@ def load_settings(
     name the last counts.
 
     The file in the current folder may add models and a default model, and
-    nothing else: a folder that somebody sent must not be able to move a key to
-    another server.
+    nothing else: an untrusted folder must not move a key to another server.
 
     Raises:
         ConfigurationError: something is wrong there; the message names the
@@ -172,8 +171,8 @@ def load_settings(
         cleanup=file.cleanup,
         confirm_above_usd=file.confirm_above_usd,
         callback_url=_read_callback_url(environ, file),
-        # One that nobody set lasts as long as this process; a later one polls
-        # where it cannot check what comes.
+        # A generated secret lasts as long as the process; a later process polls
+        # instead of checking callbacks.
         callback_secret=_read_key(environ, "IMAGEN_CALLBACK_SECRET")
         or Secret(secrets.token_hex(32)),
         webhook_url=_read_webhook_url(environ, file),
@@ -272,8 +271,7 @@ def _read_file(path: Path) -> _File:
 
 
 def _installed_providers() -> Iterator[Provider]:
-    # Imported when used: looking through what is installed takes some
-    # milliseconds.
+    # Imported when used: listing the installed packages takes milliseconds.
     from importlib.metadata import entry_points
 
     for point in entry_points(group="imagen.providers"):
@@ -304,7 +302,7 @@ def _read_access(provider: Provider, environ: Mapping[str, str], file: _File) ->
             named, variable=provider.base_url_variable or f"base_url of {provider.name}"
         )
     on_this_machine = provider.base_url is None and provider.base_url_variable is None
-    # A server of one's own may want no key at all.
+    # A self-hosted server may need no key.
     has_key = (
         key is not None or not provider.key_variables or not provider.key_required or bool(named)
     )

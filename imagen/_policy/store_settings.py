@@ -1,4 +1,4 @@
-"""Where published images go, as imagen.toml says it."""
+"""Object store of published images, from imagen.toml."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["IMMUTABLE", "Publish", "StoreSettings"]
 
 Publish = Literal["on_demand", "always"]
 
-# An object is named by the hash of its bytes, so it never changes, and no cache
-# has to be told of anything.
+# An object is named by the hash of its bytes, so it never changes and caches
+# never need to be invalidated.
 IMMUTABLE = "public, max-age=31536000, immutable"
 _SCHEMES = ("s3", "gs", "az", "file")
-# Those that say where and how, and none that is or leads to a key.
+# Options that hold an address or a mode, and neither keys nor paths to keys.
 _OPTIONS = frozenset(
     {
         "account_name",
@@ -36,8 +36,7 @@ _MOST_AT_ONCE = 64
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An object store, and what is said to whoever fetches from it. Keys come
-    from the environment, and are not in here.
+    """Object store for published images. Keys come from the environment only.
 
     Args:
         url: s3://bucket/prefix (R2 and other services like S3 too, with an
@@ -46,8 +45,7 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         options: `endpoint`, `region` and the like.
         public_url: What objects are fetched by, such as the address of a CDN;
             https.
-        publish: Whether images are published when somebody asks for it, or all
-            new ones.
+        publish: "on_demand" publishes named images, "always" all new ones.
         cache_control: The header that objects are served with.
         max_at_once: How many are on their way side by side, from 1 to 64.
 
@@ -83,12 +81,12 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     @property
     def scheme(self) -> str:
-        """Of the URL: s3, gs, az or file."""
+        """Scheme of the URL: s3, gs, az or file."""
         return urllib.parse.urlsplit(self.url).scheme
 
     @property
     def name(self) -> str:
-        """What tells this store from others, in the database."""
+        """Name of the store in the database."""
         places = [
             self.options[name] for name in ("endpoint", "account_name") if name in self.options
         ]

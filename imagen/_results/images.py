@@ -19,7 +19,7 @@ from ..metadata._c2pa.signing import ContentSigner
 from ..metadata._embed import embed_record, remove_sidecar, write_sidecar
 from ..metadata._record import Record
 
-__all__ = ["SUFFIXES", "Cost", "CostSource", "Failure", "Image", "Outcome", "as_hit", "failure_of"]
+__all__ = ["Cost", "CostSource", "Failure", "Image", "Outcome", "SUFFIXES", "as_hit", "failure_of"]
 
 CostSource = Literal["reported", "computed", "estimated", "unknown"]
 

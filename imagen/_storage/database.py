@@ -2,8 +2,8 @@
 only module that imports sqlite3.
 
 A durable commit costs 0.2 ms for one row and 0.8 ms for a hundred, and each
-trip to a thread 0.15 ms. So writers queue their statements, and whoever gets
-the lock commits what everybody has queued up to then in one transaction.
+thread hop 0.15 ms. So writers queue their statements, and the writer that gets
+the lock commits the whole queue in one transaction.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ def from_nanousd(nanousd: Value) -> Decimal | None:
 
 
 class Transaction:
-    """What a piece of work may do while it has the database for itself."""
+    """Statements of one exclusive transaction."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
     def run(self, sql: str, values: Row = ()) -> list[Row]:
-        """Runs one statement and gives the rows that it gives."""
+        """Run one statement and return its rows."""
         return self._connection.execute(sql, values).fetchall()
 
     def change(self, sql: str, values: Row = ()) -> int:
-        """Runs one statement and says how many rows it changed."""
+        """Run one statement and return the number of changed rows."""
         return self._connection.execute(sql, values).rowcount
 
 
@@ -71,8 +71,8 @@ class _Group:
         self.work: list[Callable[[Transaction], None]] = []
         self.done = False
         self.error: StorageError | None = None
-        # What could not be written for a reason of its own, while the others
-        # were.
+        # Error of one group whose statements failed while the others were
+        # written.
         self.refused: dict[Callable[[Transaction], None], StorageError] = {}
 
 
@@ -100,10 +100,10 @@ class Database:
         return cls(connection, path, workers)
 
     async def write(self, statements: Iterable[Statement]) -> None:
-        """Commits statements together, perhaps along with those of others; they
-        are on the disk when this returns.
+        """Commit statements in one transaction, possibly with those of other
+        callers; durable when this returns.
 
-        Not interrupted by a cancellation, as what it records has happened.
+        A cancellation does not interrupt it, as the statements record facts.
 
         Raises:
             StorageError: nothing of the group was written.
@@ -117,8 +117,8 @@ class Database:
         await self.transact(run)
 
     async def transact(self, work: Callable[[Transaction], Result]) -> Result:
-        """Runs a piece of work that nobody, in no process, writes beside, and
-        gives what it gives once that is on the disk.
+        """Run `work` in an exclusive transaction and return its result once
+        committed.
 
         Not interrupted by a cancellation. An exception of the work undoes the
         whole group: it must raise none.
@@ -141,8 +141,8 @@ class Database:
                     await self._commit(group)
         if not group.done:
             if group is self._group:
-                # Nobody has begun with it, and nobody shall: the caller takes
-                # it for not written.
+                # The work has not started and must not: the caller treats it as
+                # not written.
                 group.work.remove(run)
             raise StorageError(
                 f"The database {self._path} did not answer within {_WRITE_SECONDS:g} seconds."
@@ -186,7 +186,9 @@ class Database:
         group.done = True
 
     def _execute_each(self, group: _Group) -> None:
-        """One of them holds what no column can: it alone is not written."""
+        """One group holds a value that no column can store: only that one is
+        not written.
+        """
         for work in group.work:
             try:
                 self._execute([work])

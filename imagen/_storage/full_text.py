@@ -1,5 +1,4 @@
-"""What an image is found by: words as full-text search has them, and facets,
-which are words too.
+"""Terms of the full-text index: words, and facets as words.
 
 A facet is a letter for its kind and the value in letters and digits, so that
 "model flux-2-pro" is one more word that a image has. The functions of this
@@ -18,11 +17,11 @@ from .._errors import InvalidRequestError
 __all__ = [
     "TRASHED",
     "UNPRICED",
+    "as_searched",
     "facet",
     "image_facets",
     "input_hashes",
     "match_words",
-    "as_searched",
 ]
 
 TRASHED = "trashed"
@@ -41,8 +40,8 @@ _SHORTEST_PREFIX = 3
 
 
 def as_searched(text: str | None) -> str:
-    """A text as the index takes it: with spaces around the letters that are
-    words by themselves, and one form of each letter.
+    """Return a text as the index stores it: spaces around letters that are
+    words, one form of each letter.
 
     Tags are kept as "grösse", and files of a Mac spell letters in parts: both
     are to be found by "Größe".
@@ -54,7 +53,7 @@ def as_searched(text: str | None) -> str:
 
 
 def facet(kind: str, value: str | int) -> str:
-    """One facet; the kinds are those of `image_facets`."""
+    """Return one facet as a word; `image_facets` lists the kinds."""
     return kind + (str(value).replace("-", "n") if isinstance(value, int) else value.encode().hex())
 
 
@@ -109,13 +108,13 @@ def image_facets(
 
 
 def match_words(query: str) -> str:
-    """What somebody typed, for full-text search: all words must be there, "a
-    phrase" as it is, -without this, begin*.
+    """Return a user's query as a full-text expression: all words, "a phrase",
+    -without this, begin*.
 
-    Nothing in it is taken for the search's own language.
+    No part of the query is read as the index's own syntax.
 
     Raises:
-        InvalidRequestError: there is no word to look for.
+        InvalidRequestError: the query has no word.
     """
     wanted: list[str] = []
     unwanted: list[str] = []
@@ -149,8 +148,6 @@ def _term(text: str, *, prefix: bool) -> str:
 
 
 def _is_searched(letter: str) -> bool:
-    """As the tokenizer of the index has it, with the marks that it strips from
-    letters.
-    """
+    """Return True if the tokenizer of the index keeps the character."""
     category = unicodedata.category(letter)
     return category[0] in "LNM" or category in ("Co", "So")

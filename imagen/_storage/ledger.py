@@ -5,8 +5,8 @@ and budgets, spending and history read it.
 
     reserved -> sent -> [accepted] -> succeeded | failed | refused | unknown
 
-`refused` is a content refusal. `unknown` means sent and never heard of again:
-it counts as spent until somebody reconciles it.
+`refused` is a content refusal. `unknown` means sent without a known outcome: it
+counts as spent until it is reconciled.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ State = Literal["reserved", "sent", "accepted", "succeeded", "failed", "refused"
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an attempt before it is sent: `images` images of a
-    batch, from `first_index` on.
+    """Attempt before it is sent: `images` images of a batch, from `first_index`
+    on.
     """
 
     id: str
@@ -49,10 +49,10 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt as it stands in the ledger; times are Unix times.
+    """Row of an attempt; times are Unix times.
 
-    `remote_id` and `poll_url` are where the job is at the provider,
-    `error_message` is why its outcome is not known.
+    `remote_id` and `poll_url` locate the job at the provider; `error_message`
+    tells why the outcome is unknown.
     """
 
     id: str
@@ -95,13 +95,13 @@ UPDATE attempts
 SET state = ?, settled_nanousd = ?, cost_source = ?, error_code = ?, error_message = ?, ended_at = ?, receipt = NULL
 WHERE id = ?
 """
-# As many as say how long a model takes now, and not how long it took last year.
+# Enough for the current speed of a model, and not that of last year.
 _TIMED = 50
 
 
 class Ledger:
-    """Writes and reads attempts. Every write is durable when its method
-    returns, and raises StorageError if it is not.
+    """Ledger of attempts. Every write is durable when its method returns;
+    StorageError if it is not.
     """
 
     def __init__(self, database: Database) -> None:
@@ -158,7 +158,7 @@ class Ledger:
         )
 
     async def of_job(self, provider: str, remote_id: str) -> Sequence[AttemptRecord]:
-        """The attempts that were sent together as one job, in that order."""
+        """Return the attempts of one batch job, in their order."""
         return await self._rows(
             "economy AND remote_id = ? AND provider = ? ORDER BY rowid", (remote_id, provider)
         )
@@ -193,7 +193,7 @@ class Ledger:
         await self._database.write([(_SETTLE, values), *along])
 
     async def unresolved_owners(self) -> Sequence[str]:
-        """Whose attempts have not ended."""
+        """Return the owners of attempts that have not ended."""
         rows = await self._database.read(f"SELECT DISTINCT owner FROM attempts WHERE {_UNRESOLVED}")
         return [str(owner) for (owner,) in rows]
 
@@ -210,8 +210,8 @@ class Ledger:
         return await self._rows("batch_id = ? ORDER BY created_at", (batch_id,))
 
     async def take_over(self, attempt: AttemptRecord, owner: str) -> bool:
-        """Makes an attempt one's own, under way again; False where somebody
-        else was faster.
+        """Take an attempt over, in flight again; return False if another client
+        was faster.
         """
         sql = (
             "UPDATE attempts SET owner = ?, state = CASE state WHEN 'unknown' THEN 'accepted' ELSE"
@@ -223,8 +223,8 @@ class Ledger:
         )
 
     async def reconcile(self, attempt_id: str, usd: Decimal, now: float) -> bool:
-        """Books what an attempt of unknown outcome did cost; False where there
-        is no such attempt any more.
+        """Record the cost of an attempt of unknown outcome; return False if
+        there is none.
         """
         sql = (
             "UPDATE attempts SET state = 'failed', settled_nanousd = ?, cost_source = 'reported',"
@@ -236,8 +236,8 @@ class Ledger:
         )
 
     async def seconds_of(self, model: str) -> Sequence[float]:
-        """How long the last images of a model took, from sending to the end, in
-        ascending order.
+        """Return the seconds of a model's last images, from sending to the end,
+        ascending.
         """
         rows = await self._database.read(
             "SELECT ended_at - sent_at FROM attempts WHERE model = ? AND state = 'succeeded' AND"

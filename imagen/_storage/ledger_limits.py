@@ -1,8 +1,8 @@
-"""Whether an attempt may be made now: counted in the ledger, in the transaction
-that writes its row.
+"""Limits counted in the ledger, in the transaction that writes the row of an
+attempt.
 
-So several processes on one ledger cannot pass a limit together: between the
-counting and the row nobody else writes.
+Several processes on one ledger cannot pass a limit together: no other writer
+comes between count and row.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ SELECT
     coalesce(sum(CASE WHEN state = 'in_flight' THEN images END), 0)
 FROM totals
 """
-# What was dropped before it was sent does not count, nor what lies far ahead:
-# the clock has been put back since then.
+# Attempts dropped before they were sent do not count, nor those in the far
+# future: the clock was set back.
 _IN_WINDOW = """
 FROM attempts
 WHERE {column} = ? AND NOT economy AND created_at > ? AND created_at < ? AND (sent_at IS NOT NULL OR state = 'reserved')
@@ -46,7 +46,7 @@ def check_budgets(
     images: int,
     now: float,
 ) -> Admitted | OverBudget:
-    """Whether every budget has room for `usd` and `images` more."""
+    """Return Admitted if every budget has room for `usd` and `images` more."""
     alarms: list[tuple[StandingBudget, float, Decimal]] = []
     for budget in budgets:
         settled, opened, flying, images_taken, images_in_flight = _committed(
@@ -101,13 +101,13 @@ def _due_at(
     seconds: float,
     now: float,
 ) -> float | None:
-    """When there is room for `asked` more in the window that slides along; None
-    where it is there now.
+    """Return when the sliding window has room for `asked` more; None if it has
+    now.
     """
     window: Row = (rate.name, now - seconds, now + seconds)
     where = _IN_WINDOW.format(column=rate.column)
     ((taken,),) = transaction.run(f"SELECT coalesce(sum({what}), 0) {where}", window)
-    # More than the window ever holds is let through when it is empty.
+    # A request larger than the window is admitted when the window is empty.
     over = _whole(taken) + min(asked, most) - most
     if over <= 0:
         return None

@@ -1,7 +1,7 @@
 """Outbox loop: work that waits in a table is leased, done, and retried.
 
-The rows are the truth: what one process leaves is done by the next, after the
-lease. A loop sleeps until something is due, until `wake`, or until `close`.
+The rows are the truth: what one process leaves, the next does after the lease.
+The loop sleeps until something is due, until `wake`, or until `close`.
 """
 
 from __future__ import annotations

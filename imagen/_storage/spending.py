@@ -1,4 +1,4 @@
-"""What was spent, summed up out of the ledger."""
+"""Sums of what was spent, from the ledger."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .._results.images import CostSource
 from .._results.prices import tidy_usd
 from .database import Database, Row, from_nanousd
 
-__all__ = ["AttemptCounts", "CacheHits", "SpendingBy", "SpendingGroup", "SpendingKey", "Spending"]
+__all__ = ["AttemptCounts", "CacheHits", "Spending", "SpendingBy", "SpendingGroup", "SpendingKey"]
 
 SpendingKey = Literal["model", "provider", "day", "tag", "batch"]
 
 
 class AttemptCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """How many attempts ended how."""
+    """Number of attempts by their state."""
 
     succeeded: int = 0
     failed: int = 0
@@ -29,13 +29,13 @@ class AttemptCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Spending(msgspec.Struct, frozen=True, kw_only=True):
-    """What a period cost, in US dollars.
+    """Cost of a period, in US dollars.
 
-    `reserved_usd` belongs to attempts in flight, `unknown_usd` is the reserved
-    amount of attempts whose outcome nobody knows. Attempts without a known
-    price count in `attempts` only. `images` were asked for by attempts that
-    succeeded, `unpriced` counts those attempts of them whose cost nobody knows,
-    and `by_source` splits what is settled by who says so.
+    `reserved_usd` belongs to attempts in flight, `unknown_usd` is what attempts
+    of unknown outcome had reserved. Attempts without a known price count in
+    `attempts` only. `images` counts the images of succeeded attempts,
+    `unpriced` those attempts of them whose cost is unknown, and `by_source`
+    splits the settled cost by its source.
     """
 
     settled_usd: Decimal
@@ -48,8 +48,8 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CacheHits(msgspec.Struct, frozen=True, kw_only=True):
-    """How many images were answered out of the library, and what they had cost
-    when they were made.
+    """Number of images served from the library, and what they had cost when
+    they were made.
     """
 
     images: int
@@ -57,8 +57,8 @@ class CacheHits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SpendingGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """What went to one model, provider, day (UTC), tag or batch; `name` is
-    empty where there was no tag or batch.
+    """Cost of one model, provider, day (UTC), tag or batch; `name` is empty
+    without a tag or batch.
     """
 
     name: str
@@ -96,8 +96,8 @@ class SpendingBy:
     async def groups(
         self, key: SpendingKey, since: datetime.datetime | None = None
     ) -> Sequence[SpendingGroup]:
-        """Split by model, provider, day, tag or batch: days in their order,
-        anything else by what it cost.
+        """Return the cost by model, provider, day, tag or batch: days in order,
+        else the highest first.
         """
         if key == "batch":
             rows = await self._database.read(_BATCHES, (since.timestamp() if since else 0.0,))
@@ -115,7 +115,7 @@ class SpendingBy:
         return groups
 
     async def cache_hits(self, since: datetime.datetime | None = None) -> CacheHits:
-        """What was not spent, as the library had it already."""
+        """Return the cache hits of a period."""
         ((images, saved),) = await self._database.read(
             "SELECT count(*), coalesce(sum(saved_nanousd), 0) FROM cache_hits WHERE created_at"
             " >= ?",
@@ -125,7 +125,9 @@ class SpendingBy:
 
 
 def _bounds(since: datetime.datetime | None) -> tuple[str, float, float]:
-    """The last day that is not summed up whole, and the part of it that counts."""
+    """Return the last day that is not summed up whole, and the part of it that
+    counts.
+    """
     if since is None:
         return "", 0.0, 0.0
     moment = since.astimezone(datetime.UTC)

@@ -1,5 +1,5 @@
-"""Webhooks: a server of the user's is told when a batch is over, by a signed
-POST that is repeated until it is taken.
+"""Webhooks: a signed POST to the user's server when a batch is over, retried
+until it is accepted.
 
 ::
 
@@ -8,13 +8,12 @@ POST that is repeated until it is taken.
 The form is that of Standard Webhooks (https://www.standardwebhooks.com), so
 that receivers can check it with a library.
 
-A message is a row on the disk before it is first sent, and has the same id at
-every try. Of all processes that share the database, the one that sends it
-claims it first: one statement finds a message that is due and puts off its next
-try to the end of a lease. Who has claimed it tells what became of it, and that
-is the end of the claim. Who dies, or is cancelled, tells nothing, so it is due
-again when the lease is over. A message may thus arrive twice, which the
-receiver sees by its id, but it never gets lost.
+A message is a row on the disk before it is first sent, and keeps its id at
+every try. The process that sends it claims it first: one statement finds a due
+message and moves its next try to the end of a lease. That process then records
+the result, which ends the claim. If it dies or is cancelled, the message is due
+again after the lease. So a message may arrive twice, which the receiver sees by
+its id, but it is never lost.
 
 A message belongs to the URL that was set when it was made: others who share the
 database may have another receiver.
@@ -47,8 +46,8 @@ from .database import Database, Row
 from .outbox import OutboxLoop
 
 __all__ = [
-    "MOST_IMAGE_IDS",
     "BatchCompleted",
+    "MOST_IMAGE_IDS",
     "Webhook",
     "WebhookState",
     "Webhooks",
@@ -59,22 +58,22 @@ __all__ = [
 
 WebhookState = Literal["pending", "delivered", "dead"]
 
-# From the failure of each try to the next: seconds for a restart of the
-# receiver, seven hours in all for a night's outage. The example in the
-# specification goes on for three days, which few batches are worth.
+# Waits from a failure to the next try: seconds for a restart of the receiver,
+# seven hours in all for an outage at night. The example in the specification
+# goes on for three days, which few batches are worth.
 _WAITS = (5.0, 30.0, 120.0, 600.0, 3600.0, 21600.0)
-# What a receiver may ask for with Retry-After.
+# Maximum of a receiver's Retry-After.
 _LONGEST_WAIT_SECONDS = 86400.0
 # The specification recommends 15 to 30.
 _ANSWER_SECONDS = 20.0
-# Longer than an answer and a write to the database may take together.
+# Longer than a reply and a database write together.
 _LEASE_SECONDS = 60.0
 # Other processes may have left messages behind, and the clock may have been
 # set.
 _LOOK_SECONDS = 60.0
 _CLOSE_SECONDS = 10.0
-# How old a message may be that is verified, against repetition by somebody who
-# listens; the specification's libraries agree.
+# Maximum age of a verified message, against replay; the specification's
+# libraries agree.
 _TOLERANCE_SECONDS = 300.0
 MOST_IMAGE_IDS = 1000
 _KEY_PREFIX = "whsec_"
@@ -83,8 +82,8 @@ _KEY_BYTES = range(24, 65)
 
 
 class BatchCompleted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A batch is over, perhaps one in the background, which has the id of its
-    session. Of `image_ids` 1000 are sent.
+    """End of a batch or of a background batch, whose id is that of its session.
+    `image_ids` has at most 1000.
     """
 
     batch_id: str
@@ -98,8 +97,8 @@ class BatchCompleted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
-    """A message and how it stands with it. `body` is its JSON; `next_try_at` is
-    None where none will be.
+    """State of a message. `body` is its JSON; `next_try_at` is None if no try
+    follows.
     """
 
     id: str
@@ -125,15 +124,15 @@ def sign(secret: Secret, message_id: str, timestamp: int, body: bytes) -> str:
 
 
 def verify_webhook(headers: Mapping[str, str], body: bytes, secret: Secret, *, now: float) -> str:
-    """For receivers: checks that a request comes from an imagen with this
-    secret, and gives the id of its message.
+    """Verify, as a receiver, that a request comes from an imagen with this
+    secret; return the message's id.
 
     A message may come more than once, each time with the same id. Header names
     are lower-case; `now` is Unix time.
 
     Raises:
-        AuthenticationError: the signature is missing or wrong, or older than
-            five minutes: answer 401.
+        AuthenticationError: the signature is missing, wrong, or older than five
+            minutes: answer 401.
         ConfigurationError: the secret has another form than whsec_ and base64.
     """
     message_id, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
@@ -153,7 +152,7 @@ def verify_webhook(headers: Mapping[str, str], body: bytes, secret: Secret, *, n
         )
     expected = sign(secret, message_id, int(timestamp), body).encode()
     given = headers.get("webhook-signature", "").encode("utf-8", "replace").split()
-    # Several, where the sender changes from one secret to the next.
+    # Several while the sender rotates its secret.
     if not any(hmac.compare_digest(expected, one) for one in given):
         raise AuthenticationError(
             "The webhook is signed with another secret, or was changed on the way."
@@ -162,8 +161,8 @@ def verify_webhook(headers: Mapping[str, str], body: bytes, secret: Secret, *, n
 
 
 def wait_before_next(attempts: int, retry_after_seconds: float | None = None) -> float | None:
-    """How long to wait after a try that failed, `attempts` with it, in seconds;
-    None after the last.
+    """Return the seconds to wait after failed try number `attempts`; None after
+    the last.
     """
     if attempts > len(_WAITS):
         return None
@@ -217,8 +216,7 @@ WHERE id = ? AND (state = 'dead' OR state = 'pending' AND receiver != ?)
 RETURNING id
 """
 _NEXT = "SELECT min(next_try_at) FROM webhooks WHERE receiver = ? AND state = 'pending'"
-# What was taken was taken, also where another process claimed it in the
-# meantime.
+# A delivery counts even if another process has claimed the message meanwhile.
 _DELIVERED = (
     "UPDATE webhooks SET state = 'delivered', next_try_at = NULL, last_error = NULL, ended_at = ?"
     " WHERE id = ?"
@@ -229,7 +227,7 @@ UPDATE webhooks SET state = ?, next_try_at = ?, last_error = ?, ended_at = ? WHE
 
 
 class _Message(msgspec.Struct, frozen=True, kw_only=True):
-    """One that is claimed, for its `attempts`-th try."""
+    """Claimed message, for its `attempts`-th try."""
 
     id: str
     body: str
@@ -237,7 +235,7 @@ class _Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Refusal(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a try failed; `final` says that no other is wanted."""
+    """Reason of a failed try; `final` if the receiver wants no other."""
 
     error: str
     final: bool = False
@@ -277,8 +275,8 @@ class Webhooks:
     left behind are sent as well.
 
     Args:
-        send: Carries out one request, and follows no redirect. It decides where
-            it may lead, and may leave out the body of the answer.
+        send: Sends one request and follows no redirect. It decides which
+            addresses are allowed, and may leave out the reply's body.
         secret: What messages are signed with: whsec_ and base64.
         now: Unix time in seconds, as all processes that share the database
             agree on it.
@@ -306,14 +304,14 @@ class Webhooks:
         self._loop = OutboxLoop(_CLOSE_SECONDS)
 
     async def enqueue(self, event: BatchCompleted) -> str:
-        """Puts an event in line, and gives the id of its message; it is on the
-        disk when this returns.
+        """Add an event to the outbox and return the id of its message; durable
+        when this returns.
 
-        A batch is told of once, whoever says how often that it is over: a later
-        process too, which finds it so.
+        A batch is announced once, even if a later process finds it complete
+        again.
 
         Raises:
-            StorageError: it is not.
+            StorageError: the row could not be written.
         """
         now = self._now()
         message_id = f"msg_{event.batch_id}"
@@ -340,11 +338,11 @@ class Webhooks:
         return [_read_row(row) for row in await self._database.read(sql, (*states, limit))]
 
     async def retry(self, message_id: str) -> None:
-        """Puts a message in line again, with all its tries: a dead one, or one
-        that waits for a URL that was set earlier.
+        """Queue a message again, with all its tries: a dead one, or one for an
+        earlier URL.
 
         Raises:
-            InvalidRequestError: there is no such message of that id.
+            InvalidRequestError: there is no such message.
             StorageError: the database cannot be written.
         """
         values = (self._receiver, self._now(), message_id, self._receiver)
@@ -355,18 +353,20 @@ class Webhooks:
         self._loop.wake()
 
     async def run(self) -> None:
-        """Sends what is due, until `close`. A cancellation leaves what it was
-        sending to be sent again after the lease.
+        """Send due messages until `close`. A cancelled send is repeated after
+        the lease.
         """
         with self._loop.scope:
             await self._loop.run(self._send_due)
 
     def close(self) -> None:
-        """End `run` when nothing is due, within ten seconds; the rest stays on disk."""
+        """End `run` when nothing is due, within ten seconds; the rest stays on
+        disk.
+        """
         self._loop.close()
 
     async def _send_due(self) -> float:
-        """Sends what is due, and gives the seconds until there may be more."""
+        """Send due messages; return the seconds until more may be due."""
         try:
             while (message := await self._claim()) is not None:
                 await self._deliver(message)

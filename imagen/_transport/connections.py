@@ -1,5 +1,5 @@
-"""The ways to the providers: one driver and one transport each, made when first
-needed.
+"""Connections to the providers: one driver and one transport each, made when
+first needed.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ProviderConnections", "open_http"]
 
-# Stands for nobody's server, so that every link leads elsewhere and gets no
-# key.
+# No provider: every link leads to another host and gets no key.
 _LINKS = ProviderAccess(
     provider=Provider(name="The server", operations={}), base_url=None, key=None, configured=True
 )
@@ -35,7 +34,7 @@ _RECEIVER = msgspec.structs.replace(
 
 
 class ProviderConnections:
-    """How each provider is reached, and strangers too."""
+    """Connections of one client to providers, links and the webhook receiver."""
 
     def __init__(
         self,
@@ -68,7 +67,7 @@ class ProviderConnections:
         return driver
 
     async def fetch(self, url: str) -> bytes:
-        """What is behind a link that a caller gave."""
+        """Return the bytes behind a caller's link."""
         if self._links is None:
             bounds = msgspec.structs.replace(
                 self._settings.bounds, max_body_bytes=self._settings.bounds.max_input_bytes
@@ -84,8 +83,8 @@ class ProviderConnections:
         return response.body
 
     async def post_webhook(self, request: HttpRequest) -> HttpResponse:
-        """Sends a webhook, without a redirect; of the answer it reads the
-        status and the headers.
+        """Send a webhook without following redirects; return the status and the
+        headers.
         """
         if self._receiver is None:
             # One whose very URL is on this machine may be there; no other one

@@ -1,4 +1,4 @@
-"""What the providers list, side by side with what the catalog knows."""
+"""Models that the providers list, compared with the catalog."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ _LIST_SECONDS = 30.0
 
 
 class DiscoveredModel(msgspec.Struct, frozen=True, kw_only=True):
-    """One model as its provider and the catalog see it.
+    """One model, as its provider and the catalog know it.
 
-    `model` is its catalog entry, None for one that the catalog does not know.
-    `listed` says whether the provider has it for this key, None where the
-    provider has no list. `retires_on` is the earlier of the two dates that
-    provider and catalog name.
+    `model` is the catalog entry, None if there is none. `listed` is True if the
+    provider lists the model for this key, None if it has no list. `retires_on`
+    is the earlier of the dates of provider and catalog.
     """
 
     provider: str
@@ -38,7 +37,7 @@ class DiscoveredModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Discovery(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found; `failures` says for a provider, in a sentence, why it
+    """Result of a discovery; `failures` has a sentence for each provider that
     could not be asked.
     """
 

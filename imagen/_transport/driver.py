@@ -1,5 +1,5 @@
-"""Carries out an exchange, step by step, over any transport: sends, waits,
-computes, retries what is repeatable.
+"""Driver of exchanges: sends, waits, computes, and retries repeatable steps,
+over any transport.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Result = TypeVar("Result")
 
 
 class ExchangeObserver:
-    """What the driver tells while it works; the base class ignores it all."""
+    """Observer of an exchange; the base class ignores every notification."""
 
     async def before_sending(self) -> None:
         """A step that may be billed leaves when this returns."""
@@ -51,31 +51,27 @@ class ExchangeObserver:
         """The provider knows the job by an id now."""
 
     async def wait(self, step: Wait) -> None:
-        """A pause, which may end early where somebody calls back."""
+        """Pause; may end early by a callback."""
         await trio.sleep(step.seconds)
 
     async def delivered(self, step: ResultDelivered) -> None:
-        """One of many requests has its result."""
+        """Note the result of one of many requests."""
 
     def answered(self, response: HttpResponse) -> None:
-        """A request that may be billed was answered; the headers may say how
-        many more may follow.
-        """
+        """Note the reply to a request that may be billed."""
 
     def cancellable(self, step: Cancellable) -> None:
-        """From now on the job can be stopped so."""
+        """Note the request that stops the job from now on."""
 
     def preview(self, partial: PartialImage) -> None:
         """An unfinished image came."""
 
     def progress(self, progress: Progress) -> None:
-        """So far is the work."""
+        """Note the progress of the work."""
 
 
 class ExchangeDriver:
-    """Runs the exchanges of one provider: sends, waits, computes, retries what
-    is repeatable.
-    """
+    """Driver of the exchanges of one provider."""
 
     def __init__(
         self, transport: Transport, *, bounds: Bounds, retry: RetryPolicy, workers: Workers
@@ -97,11 +93,12 @@ class ExchangeDriver:
         """Steps an exchange to its end. A cancellation closes the connection in
         use and leaves nothing behind.
 
-        `billable` says that what it does has been ordered already, by another
-        process say.
+        `billable`: True if the work was ordered before, e.g. by another
+        process.
 
         Raises:
-            ImagenError: what the provider raised, or what happened on the way.
+            ImagenError: raised by the provider's code, the network or the
+                server.
         """
         answer: HttpResponse | bytes | None = None
         async with AsyncExitStack() as open_reply:
@@ -146,8 +143,8 @@ class ExchangeDriver:
                     except ProviderError as error:
                         if not repeatable:
                             raise
-                        # The exchange may ask again, and where it does not, the
-                        # error comes back out of it.
+                        # The exchange may retry; if it does not, the error
+                        # comes back out of it.
                         failure = error
             finally:
                 exchange.close()
@@ -192,7 +189,7 @@ class ExchangeDriver:
         return None
 
     async def send(self, request: HttpRequest) -> HttpResponse:
-        """Sends one request, once, and reads the whole answer."""
+        """Send one request once, and read the whole reply."""
         async with self._transport.open(request) as reply:
             body = await self._read_body(reply)
             return HttpResponse(status=reply.status, headers=reply.headers, body=body)
@@ -226,8 +223,8 @@ class ExchangeDriver:
     async def _send_idempotent(
         self, request: HttpRequest, observer: ExchangeObserver
     ) -> HttpResponse:
-        """Sends a creating step again after any fault. Where one of the tries
-        was lost, only success says what became of it.
+        """Retry a creating step after any fault; if a try was lost, only a
+        success settles the outcome.
         """
         lost: OutcomeUnknownError | None = None
         response: HttpResponse | None = None
@@ -253,8 +250,8 @@ class ExchangeDriver:
     async def _send_asking(
         self, request: HttpRequest, meanwhile: Meanwhile, observer: ExchangeObserver
     ) -> HttpResponse:
-        """Sends a request and asks how far it is until its answer is there. A
-        question that fails is asked again later.
+        """Send a request, and poll its progress until the reply comes. A failed
+        poll is repeated later.
         """
 
         async def ask() -> None:
@@ -350,8 +347,8 @@ class _ThreadReporter:
 
 
 class _TriedEnough(ProviderError):
-    """A repeatable step that was answered by an outage; the answer itself is
-    what the exchange gets in the end.
+    """Outage as the reply to a repeatable step; the exchange gets the reply
+    itself in the end.
     """
 
     def __init__(self, response: HttpResponse) -> None:

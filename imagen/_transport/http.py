@@ -28,7 +28,7 @@ __all__ = ["HttpTransport"]
 _INFLATE_BYTES = 1 << 20
 # Browsers follow 20; a download from a store takes one or two.
 _MOST_REDIRECTS = 5
-# Marks a request that leads to somebody else than the provider.
+# Marks a request to another host than the provider's.
 _KEYLESS = "imagen_link"
 
 
@@ -110,7 +110,7 @@ class HttpTransport:
         )
 
     async def _redirect(self, request: HttpRequest, response: httpx2.Response) -> httpx2.Request:
-        """The request to where a link leads on, looked at like the link itself."""
+        """Return the request for a redirect, checked like the link itself."""
         with trio.move_on_after(1, shield=True):
             await response.aclose()
         try:
@@ -123,8 +123,8 @@ class HttpTransport:
         return self._build(msgspec.structs.replace(request, url=str(target)))
 
     def _is_link(self, http_request: httpx2.Request) -> bool:
-        """Whether it goes to a host that the provider named, and not to the
-        provider: such a link is a stranger's word.
+        """Return True if the URL is a link to another host than the provider's:
+        it is untrusted.
         """
         return _KEYLESS in http_request.extensions
 
@@ -136,8 +136,8 @@ class HttpTransport:
         return any(url.host.endswith(domain) for domain in self._provider.key_domains)
 
     async def _check_public(self, url: httpx2.URL) -> None:
-        # Through somebody else's connections a name is resolved elsewhere,
-        # perhaps otherwise: only an address counts there.
+        # The caller's own client may resolve names differently: only addresses
+        # count.
         if (not self._owns_http or _has_proxies()) and not _is_address(url):
             return
         # Imported when used; see _open_http_client.
@@ -283,8 +283,7 @@ class _HttpReply:
                 return await anext(self._chunks, b"")
             if not self._deflated:
                 self._deflated = await anext(self._chunks, b"")
-                # What comes behind the end of the compressed data is nothing,
-                # however long it is.
+                # Bytes after the end of the compressed data are ignored.
                 if not self._deflated or self._inflater.eof:
                     return b""
             try:
@@ -309,8 +308,8 @@ def _choose_inflater(encoding: str) -> zlib._Decompress | None:
         case "" | "identity":
             return None
         case "gzip" | "x-gzip" | "deflate":
-            # 32 more than the largest window: zlib finds out itself whether it
-            # is gzip or zlib.
+            # 32 more than the largest window: zlib detects gzip and zlib by
+            # itself.
             return zlib.decompressobj(zlib.MAX_WBITS | 32)
         case _:
             raise ProviderError(
@@ -324,13 +323,13 @@ def _timeout(bounds: Bounds) -> httpx2.Timeout:
 
 def _open_http_client(bounds: Bounds) -> httpx2.AsyncClient:
     timeout = _timeout(bounds)
-    # httpx2 looks for proxies in the environment only where it builds the
-    # transport itself.
+    # httpx2 reads proxies from the environment only if it builds the transport
+    # itself.
     if _has_proxies():
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
         return httpx2.AsyncClient(timeout=timeout, limits=limits)
-    # Imported when used: behind it stand an HTTP/1 and an HTTP/2 parser, a
-    # quarter of the time to import httpx2.
+    # Imported when used: its HTTP/1 and HTTP/2 parsers take a quarter of the
+    # import of httpx2.
     from .tcp import BulkTransport
 
     return httpx2.AsyncClient(timeout=timeout, transport=BulkTransport())

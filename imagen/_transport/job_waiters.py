@@ -1,8 +1,7 @@
-"""Whom a callback of a provider wakes: an exchange that waits until it asks
-again how far its job is.
+"""Job waiters: a provider's callback ends the wait before the next poll.
 
-What a callback says is not taken for true: it only ends the wait, and the poll
-that follows finds out. So a callback that is lost costs time and nothing else.
+The content of a callback is not trusted: it only ends the wait, and the poll
+that follows reads the state. A lost callback costs time only.
 """
 
 from __future__ import annotations
@@ -19,9 +18,7 @@ class JobWaiters:
         self._bells: dict[tuple[str, str], trio.Event] = {}
 
     def expect(self, provider: str, job_id: str) -> None:
-        """From now on a callback for this job counts, also one that comes
-        between two waits.
-        """
+        """Count callbacks for a job from now on, also between two waits."""
         self._bells.setdefault((provider, job_id), trio.Event())
 
     def forget(self, provider: str, job_id: str) -> None:
@@ -29,7 +26,7 @@ class JobWaiters:
         self._bells.pop((provider, job_id), None)
 
     def wake(self, provider: str, job_id: str) -> bool:
-        """A callback came; False where nobody here waits for that job."""
+        """Note a callback; return False if no exchange waits for the job."""
         bell = self._bells.get((provider, job_id))
         if bell is None:
             return False
@@ -37,8 +34,8 @@ class JobWaiters:
         return True
 
     async def wait(self, provider: str, job_id: str, seconds: float) -> None:
-        """Waits so long, or until the job's callback comes; each callback ends
-        one wait.
+        """Wait for `seconds`, or until a callback of the job comes; each
+        callback ends one wait.
         """
         bell = self._bells.setdefault((provider, job_id), trio.Event())
         with trio.move_on_after(seconds):

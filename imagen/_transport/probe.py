@@ -18,9 +18,7 @@ _PROBE_SECONDS = 10.0
 
 
 class ProviderStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a provider can be used; `message` says it in a sentence, with
-    what to do.
-    """
+    """Usability of a provider; `message` is a sentence with what to do."""
 
     name: str
     configured: bool

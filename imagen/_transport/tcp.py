@@ -1,12 +1,11 @@
 """httpx2 over a network backend that hands over, in one read, as much decrypted
 data as is there.
 
-Why it exists: `trio.SSLStream` gives at most one TLS record (16 KiB) a call,
-and every call costs a cancel scope, a checkpoint and a trip through the HTTP
+The reason: `trio.SSLStream` returns at most one TLS record (16 KiB) a call, and
+every call costs a cancel scope, a checkpoint and a pass through the HTTP
 parser. An image of 2 MB is 130 of them; reading up to 1 MiB at once nearly
-doubles the images per second (docs/design.md has the figures). httpcore2's own
-backend does everything else right, so this one follows it in errors and
-time-outs.
+doubles the images per second (figures: docs/design.md). Errors and timeouts
+follow httpcore2's own backend.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ __all__ = ["BulkBackend", "BulkTransport", "read_socket", "resolve_public"]
 _READ_BYTES = 1 << 20
 # More than one record a call, so that a megabyte needs few of them.
 _DECRYPT_BYTES = 1 << 18
-# The pool looks at every idle connection for each request, and each look is a
-# system call that hands the interpreter to another thread. What was open this
-# long ago is taken to be: a goodbye may be on its way for as long at any time.
+# The pool checks every idle connection for each request, and each check is a
+# system call that hands the interpreter to another thread. A connection used
+# this recently is taken to be open; it may close at any moment anyway.
 _FRESH_SECONDS = 0.1
 _SocketOption = (
     tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
@@ -105,8 +104,8 @@ class _PlainStream(httpcore2.AsyncNetworkStream):
                 return None
 
     def _is_readable(self) -> bool:
-        """Whether an idle connection has something to say, which can only be
-        goodbye.
+        """Return True if an idle connection has data to read: it can only be
+        closing.
         """
         now = trio.current_time()
         if now < self._fresh_until:
@@ -157,8 +156,8 @@ class _TlsStream(_PlainStream):
             await self._stream.send_all(data)
 
     async def _fill(self) -> None:
-        """Takes what the socket has. At its end the TLS layer is told, which
-        knows whether that end was an honest one.
+        """Read what the socket has. The TLS layer decides if the end of the
+        stream was orderly.
         """
         if data := await self._stream.receive_some(_READ_BYTES):
             self._incoming.write(data)
@@ -185,8 +184,8 @@ class _TlsStream(_PlainStream):
 
 
 async def resolve_public(host: str, port: int, *, allow_loopback: bool = False) -> list[str]:
-    """The addresses of a host, if all of them are anybody's: none of a private
-    network, of this machine or of a link.
+    """Return the addresses of a host if all are public: none private, loopback
+    or link-local.
 
     Raises:
         PermissionError: one of them is not public.

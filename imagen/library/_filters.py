@@ -19,7 +19,7 @@ from .._storage.database import to_nanousd
 from .._storage.full_text import TRASHED, facet, match_words
 from ._rows import microseconds
 
-__all__ = ["Filters", "SortOrder", "Ranges", "Selection", "State", "select"]
+__all__ = ["Filters", "Ranges", "Selection", "SortOrder", "State", "select"]
 
 State = Literal["kept", "trashed", "any"]
 SortOrder = Literal["newest", "oldest", "rating", "cost", "pixels"]

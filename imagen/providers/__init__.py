@@ -62,7 +62,6 @@ from ._steps import (
 )
 
 __all__ = [
-    "PROVIDERS",
     "BatchApi",
     "BatchExchange",
     "Call",
@@ -89,6 +88,7 @@ __all__ = [
     "ModelListing",
     "ModelRetiringWarning",
     "NumberRange",
+    "PROVIDERS",
     "PartialImage",
     "Price",
     "Progress",

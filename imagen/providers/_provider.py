@@ -12,10 +12,10 @@ from .._requests.request import Request
 from ._steps import BatchExchange, Exchange, HttpResponse, JobAccepted, Step
 
 __all__ = [
+    "BatchApi",
     "Call",
     "Callback",
     "CallbackReading",
-    "BatchApi",
     "EncodedImage",
     "ListedModel",
     "ModelListing",

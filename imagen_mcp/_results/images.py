@@ -20,7 +20,7 @@ import imagen
 
 from .text import clip, clip_line, dollars
 
-__all__ = ["Blocks", "ImageInfo", "describe", "model_of", "image_blocks", "read_image"]
+__all__ = ["Blocks", "ImageInfo", "describe", "image_blocks", "model_of", "read_image"]
 
 # As JPEG, which every host shows.
 _PREVIEW = imagen.library.Transform(width=768, height=768, format="jpeg", quality=80)

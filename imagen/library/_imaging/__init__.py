@@ -12,8 +12,8 @@ from .similar import HashProgress, Similar
 from .transforms import Transform, apply_transform, thumbnail
 
 __all__ = [
-    "MAX_PIXELS",
     "HashProgress",
+    "MAX_PIXELS",
     "Renditions",
     "Similar",
     "Transform",

@@ -29,7 +29,7 @@ from ..._system.threads import Workers
 from .grouping import group_hashes
 from .hashes import check_imagehash, hash_distance, perceptual_hash
 
-__all__ = ["MAX_DISTANCE", "HashProgress", "Similar"]
+__all__ = ["HashProgress", "MAX_DISTANCE", "Similar"]
 
 HashProgress = Callable[[int, int], None]
 """Is told how many images have been hashed, and how many there were to hash."""

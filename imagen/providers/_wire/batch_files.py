@@ -32,8 +32,8 @@ from .polling import Job
 
 __all__ = [
     "MOST_REQUESTS",
-    "SETTINGS",
     "Results",
+    "SETTINGS",
     "as_batch_api",
     "encode_requests",
     "patient_call",

@@ -20,8 +20,8 @@ from .._provider import Call, EncodedImage
 from .._steps import GeneratedImage, HttpRequest, HttpResponse, LostImage, Step, WithheldImage
 
 __all__ = [
-    "MALFORMED",
     "FormFile",
+    "MALFORMED",
     "add_options",
     "as_base64",
     "as_data_url",

@@ -13,7 +13,7 @@ from .._provider import EncodedImage
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["black_mask", "transparent_mask", "transparent_image", "white_mask"]
+__all__ = ["black_mask", "transparent_image", "transparent_mask", "white_mask"]
 
 
 def white_mask(mask: EncodedImage) -> bytes:

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = [
-    "PipelineCache",
     "Kind",
     "Loaded",
+    "PipelineCache",
     "Weights",
     "bench_of",
     "free_memory",

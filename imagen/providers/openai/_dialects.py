@@ -17,6 +17,7 @@ from .._provider import EncodedImage
 from .._wire.http import as_base64, as_data_url
 
 __all__ = [
+    "Dialect",
     "LOCALAI",
     "OPENROUTER",
     "SD_SERVER",
@@ -24,7 +25,6 @@ __all__ = [
     "TOGETHER",
     "VLLM_OMNI",
     "XAI",
-    "Dialect",
 ]
 
 

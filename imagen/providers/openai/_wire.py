@@ -23,8 +23,8 @@ __all__ = [
     "ImagesReply",
     "decode_reply",
     "is_null",
-    "read_list",
     "read_images",
+    "read_list",
     "read_usage",
     "read_usd",
 ]

@@ -9,17 +9,17 @@ import msgspec
 from ...metadata._record import Record
 
 __all__ = [
-    "COLLECTIONS",
-    "LARGEST_LINE",
-    "IMAGES",
-    "RECORDS",
-    "THUMBNAILS",
     "ArchivedCollection",
     "ArchivedCollections",
     "ArchivedImage",
+    "COLLECTIONS",
     "ExportResult",
+    "IMAGES",
     "ImportResult",
+    "LARGEST_LINE",
+    "RECORDS",
     "RejectedEntry",
+    "THUMBNAILS",
 ]
 
 IMAGES: Final = "pictures/"

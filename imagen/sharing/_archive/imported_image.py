@@ -29,7 +29,7 @@ from ...metadata._record import Record, request_of
 from ...metadata._remove import remove_record
 from .sources import InvalidEntryError
 
-__all__ = ["ImportedImage", "ClaimedRecord", "read_arrival"]
+__all__ = ["ClaimedRecord", "ImportedImage", "read_arrival"]
 
 _ID: Final = re.compile(r"[0-9a-f]{16}")
 _MOST_USD: Final = Decimal(1_000_000_000)

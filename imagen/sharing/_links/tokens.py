@@ -17,7 +17,7 @@ from typing import NamedTuple
 from ..._errors import ConfigurationError
 from ..._system.secret import Secret
 
-__all__ = ["TOKEN_LETTERS", "Opened", "ShareTokens"]
+__all__ = ["Opened", "ShareTokens", "TOKEN_LETTERS"]
 
 _LEAST_SECRET = 16
 # For this use alone, should the same key sign something else as well.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from obstore.store import AzureStore, GCSStore, S3Store
     from obstore.store import ObjectStore as AnyStore
 
-__all__ = ["MAX_SIGNED_SECONDS", "TIMEOUT_SECONDS", "ObjectStore"]
+__all__ = ["MAX_SIGNED_SECONDS", "ObjectStore", "TIMEOUT_SECONDS"]
 
 # For one request, from its first byte to the last of the answer.
 TIMEOUT_SECONDS = 60

@@ -31,9 +31,9 @@ from ..._storage.database import Row, Statement, Transaction
 
 __all__ = [
     "COUNTS",
+    "Claim",
     "LATEST",
     "NEXT",
-    "Claim",
     "Publication",
     "PublicationState",
     "always",

@@ -284,7 +284,8 @@ def _installed_providers() -> Iterator[Provider]:
             ) from error
         if not isinstance(found, Provider):
             raise ConfigurationError(
-                f"The installed provider {point.name} ({point.value}) is no imagen.providers.Provider."
+                f"The installed provider {point.name} ({point.value}) is not an"
+                " imagen.providers.Provider."
             )
         yield found
 

@@ -30,7 +30,8 @@ UNPRICED = "unpriced"
 # Scripts that are written without spaces: each letter is a word, and several
 # are a phrase.
 _IDEOGRAPHS = re.compile(
-    "([\N{HIRAGANA LETTER SMALL A}-\N{KATAKANA LETTER SMALL RE}\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
+    "([\N{HIRAGANA LETTER SMALL A}-\N{KATAKANA LETTER SMALL RE}"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
 )
 _PARTS = re.compile(r'(-?)(?:"([^"]*)"?|([^\s"]+))')
 _MOST_WORDS = 32

@@ -86,13 +86,14 @@ _ROW = (
 _UNRESOLVED = "state IN ('reserved', 'sent', 'accepted')"
 _INSERT = """
 INSERT INTO attempts (
-    id, batch_id, first_index, provider, model, operation, images, tag, request, state, reserved_nanousd, economy, owner,
-    created_at
+    id, batch_id, first_index, provider, model, operation, images, tag, request, state,
+    reserved_nanousd, economy, owner, created_at
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?, ?, ?)
 """
 _SETTLE = """
 UPDATE attempts
-SET state = ?, settled_nanousd = ?, cost_source = ?, error_code = ?, error_message = ?, ended_at = ?, receipt = NULL
+SET state = ?, settled_nanousd = ?, cost_source = ?, error_code = ?, error_message = ?,
+    ended_at = ?, receipt = NULL
 WHERE id = ?
 """
 # Enough for the current speed of a model, and not that of last year.

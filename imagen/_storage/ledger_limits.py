@@ -30,7 +30,8 @@ FROM totals
 # future: the clock was set back.
 _IN_WINDOW = """
 FROM attempts
-WHERE {column} = ? AND NOT economy AND created_at > ? AND created_at < ? AND (sent_at IS NOT NULL OR state = 'reserved')
+WHERE {column} = ? AND NOT economy AND created_at > ? AND created_at < ?
+    AND (sent_at IS NOT NULL OR state = 'reserved')
 """
 _IN_FLIGHT = (
     "SELECT count(*) FROM attempts WHERE {column} = ? AND NOT economy AND state IN ('reserved',"

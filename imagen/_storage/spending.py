@@ -68,7 +68,8 @@ class SpendingGroup(msgspec.Struct, frozen=True, kw_only=True):
 _SUMS = "state, cost_source, sum(attempts), sum(images), sum(settled_nanousd), sum(open_nanousd)"
 _TOTALS = f"""
 SELECT {{key}}, {_SUMS} FROM (
-    SELECT day, provider, model, tag, state, cost_source, attempts, images, settled_nanousd, open_nanousd
+    SELECT day, provider, model, tag, state, cost_source, attempts, images, settled_nanousd,
+        open_nanousd
     FROM totals WHERE day > ?
     UNION ALL
     SELECT day, provider, model, tag, state, cost_source, 1, images, settled_nanousd, open_nanousd
@@ -76,7 +77,8 @@ SELECT {{key}}, {_SUMS} FROM (
 ) GROUP BY 1, 2, 3
 """
 _BATCHES = f"""
-SELECT coalesce(batch_id, ''), {_SUMS} FROM (SELECT *, 1 AS attempts FROM attempt_totals WHERE created_at >= ?)
+SELECT coalesce(batch_id, ''), {_SUMS}
+FROM (SELECT *, 1 AS attempts FROM attempt_totals WHERE created_at >= ?)
 GROUP BY 1, 2, 3
 """
 _DAY = datetime.timedelta(days=1)

@@ -201,12 +201,14 @@ def _as_datetime(unix_time: float) -> datetime.datetime:
 
 _COLUMNS = "id, body, state, attempts, next_try_at, last_error, created_at, ended_at"
 _INSERT = """
-INSERT INTO webhooks (id, receiver, body, next_try_at, created_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+INSERT INTO webhooks (id, receiver, body, next_try_at, created_at) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING
 """
 _CLAIM = """
 UPDATE webhooks SET attempts = attempts + 1, next_try_at = ?
 WHERE id = (
-    SELECT id FROM webhooks WHERE receiver = ? AND state = 'pending' AND next_try_at <= ? ORDER BY next_try_at LIMIT 1
+    SELECT id FROM webhooks WHERE receiver = ? AND state = 'pending' AND next_try_at <= ?
+    ORDER BY next_try_at LIMIT 1
 )
 RETURNING id, body, attempts
 """
@@ -222,7 +224,8 @@ _DELIVERED = (
     " WHERE id = ?"
 )
 _FAILED = """
-UPDATE webhooks SET state = ?, next_try_at = ?, last_error = ?, ended_at = ? WHERE id = ? AND attempts = ?
+UPDATE webhooks SET state = ?, next_try_at = ?, last_error = ?, ended_at = ?
+WHERE id = ? AND attempts = ?
 """
 
 

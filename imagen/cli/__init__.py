@@ -17,7 +17,7 @@ __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and gives its exit status: 0, 1 some failed, 2 usage, 3
+    """Run one command and return its exit status: 0, 1 some failed, 2 usage, 3
     over budget, 130 interrupted.
     """
     options = parse_arguments(arguments)
@@ -32,15 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return ExitStatus.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has left; there is nobody to tell, and the
-        # interpreter must not try it at its end.
+        # The reader of the output has gone; the interpreter must not flush to
+        # it at exit.
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
         return ExitStatus.SOME_FAILED
 
 
 def _silence_retries() -> None:
-    # stamina reports retries to logging or, where it is installed, to
-    # structlog, which writes to standard output.
+    # stamina logs retries to logging or, if it is installed, to structlog,
+    # which writes to standard output.
     import stamina.instrumentation
 
     stamina.instrumentation.set_on_retry_hooks(())

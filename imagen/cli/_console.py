@@ -1,6 +1,4 @@
-"""What the command writes: results on standard output, everything else on
-standard error.
-"""
+"""Console: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ _STDIN = 0
 
 
 class ExitStatus(enum.IntEnum):
-    """What the shell is told."""
+    """Exit status of a command."""
 
     DONE = 0
     SOME_FAILED = 1
@@ -36,7 +34,7 @@ class ExitStatus(enum.IntEnum):
 
 
 def say_error(message: str) -> None:
-    """One sentence on standard error."""
+    """Print one sentence to standard error."""
     print(f"imagen: {plain(message)}", file=sys.stderr, flush=True)
 
 
@@ -53,9 +51,7 @@ def usd(amount: Decimal | None) -> str:
 
 
 def usd_column(amounts: Sequence[Decimal]) -> list[str]:
-    """Dollars that stand below each other: all with as many decimals as the
-    finest of them needs.
-    """
+    """Return dollars for a column: all with the decimals of the finest."""
     places = max((len(usd(amount).partition(".")[2]) for amount in amounts), default=0)
     return [f"${amount:.{places}f}" for amount in amounts]
 
@@ -70,9 +66,7 @@ def file_size(size_bytes: int) -> str:
 
 
 def bar(share: float, width: int, encoding: str) -> str:
-    """So much of a bar that would be `width` letters long; what is more than
-    nothing can be seen.
-    """
+    """Return a bar of at most `width` letters; any value above zero is visible."""
     try:
         letter = _BLOCK.encode(encoding).decode(encoding)
     except UnicodeEncodeError:
@@ -81,15 +75,15 @@ def bar(share: float, width: int, encoding: str) -> str:
 
 
 class Console:
-    """Writes lines, tables, JSON, and on a terminal a line that changes; asks
-    what only a person can say.
+    """Writer of lines, tables, JSON and a live line; asks the user on a
+    terminal.
     """
 
     def __init__(self, *, json: bool) -> None:
         self.json = json
         self._live = False
         self._asking = False
-        # By its number, as there is no sys.stdin where it was closed.
+        # By its number: sys.stdin is None if it was closed.
         self.can_ask = os.isatty(_STDIN) and sys.stderr.isatty()
         if isinstance(sys.stdout, io.TextIOWrapper):
             # A prompt may hold letters that the terminal has not.
@@ -98,11 +92,11 @@ class Console:
         self._seen_warnings: set[str] = set()
 
     def emit(self, record: Mapping[str, object]) -> None:
-        """One JSON object on a line of its own, at once."""
+        """Write one JSON object on a line, and flush."""
         try:
             line = msgspec.json.encode(record)
         except UnicodeEncodeError:
-            # The name of a file that is no text: JSON can say it, in ASCII.
+            # File names that are not text: JSON can hold them, in ASCII.
             line = json.dumps(msgspec.to_builtins(record, enc_hook=str)).encode()
         sys.stdout.buffer.write(line + b"\n")
         sys.stdout.buffer.flush()
@@ -127,8 +121,8 @@ class Console:
         print(plain(line), file=sys.stderr, flush=True)
 
     def live(self, line: str) -> None:
-        """The changing line; the last call wins. Nothing where standard error
-        is no terminal.
+        """Replace the live line; does nothing if standard error is not a
+        terminal.
         """
         if self.shows_live and not self._asking:
             width = os.get_terminal_size(sys.stderr.fileno()).columns or _WIDTH_WITHOUT_TERMINAL
@@ -142,8 +136,8 @@ class Console:
             self._live = False
 
     async def ask(self, question: str) -> bool:
-        """Asks the person at the terminal. Where there is none, and without an
-        answer, it is a no.
+        """Ask the user on the terminal. Without a terminal or an answer it is a
+        no.
         """
         if not self.can_ask:
             await trio.lowlevel.checkpoint()
@@ -165,7 +159,9 @@ class Console:
     def table(
         self, rows: Iterable[Sequence[str]], header: Sequence[str], *, right: Collection[int] = ()
     ) -> None:
-        """Columns as wide as what is in them; those in `right` are flush right."""
+        """Print columns as wide as their content; those in `right` are
+        right-aligned.
+        """
         lines = [list(header), *[[plain(cell) for cell in row] for row in rows]]
         widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
         for line in lines:
@@ -177,12 +173,12 @@ class Console:
 
     @property
     def width(self) -> int:
-        """How many letters fit into a line."""
+        """Width of a line in letters."""
         return shutil.get_terminal_size((_WIDTH_WITHOUT_TERMINAL, 24)).columns
 
     @property
     def encoding(self) -> str:
-        """What the letters of the result are written in."""
+        """Encoding of the output."""
         return sys.stdout.encoding or "ascii"
 
     def show_warning(

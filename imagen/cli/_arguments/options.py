@@ -30,7 +30,7 @@ __all__ = [
 
 _SPAN = re.compile(r"([0-9]{1,5})([hdw])")
 _SPAN_HOURS = {"h": 1, "d": 24, "w": 168}
-# More is no amount that anybody means, and less than the ledger can count.
+# More is not a plausible amount, and less than the ledger can count.
 _MOST_USD = Decimal(1_000_000_000)
 
 

@@ -1,4 +1,4 @@
-"""What can be typed behind `imagen`."""
+"""Command line of `imagen`."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ _SOURCES = "A IMAGE is a file, an https URL, or the id of an image that imagen m
 
 
 class Options(Protocol):
-    """What every command has."""
+    """Options that every command has."""
 
     json: bool
     command: Callable[[object, Console], Awaitable[ExitStatus]]
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> Options:
-    """Reads the command line; ends the program with status 2 and one sentence
-    where it is wrong.
+    """Parse the command line; exit with status 2 and one sentence if it is
+    wrong.
     """
     parser = argparse.ArgumentParser(
         prog="imagen",

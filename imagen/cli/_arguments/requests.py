@@ -80,7 +80,7 @@ async def _read_bare_request(options: argparse.Namespace) -> Request:
 
 
 def _read_options(pairs: list[str]) -> Mapping[str, JsonValue]:
-    """NAME=VALUE, where the value is JSON if it can be, and a text otherwise."""
+    """Parse NAME=VALUE; the value is JSON if it can be, else text."""
     found: dict[str, JsonValue] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")

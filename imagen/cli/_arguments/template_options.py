@@ -1,6 +1,4 @@
-"""Prompts that are filled in, and looks that are put on them, wherever a
-command takes a prompt.
-"""
+"""Template variables and styles, for every command that takes a prompt."""
 
 from __future__ import annotations
 
@@ -63,7 +61,7 @@ def add_values(parser: argparse._ActionsContainer) -> None:
 
 
 async def read_words(prompt: str) -> str:
-    """The prompt, or what stands on standard input where it is "-"."""
+    """Return the prompt, read from standard input if it is "-"."""
     if prompt != "-":
         return prompt
     text: str = await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
@@ -71,8 +69,8 @@ async def read_words(prompt: str) -> str:
 
 
 class ResolvedPrompt(msgspec.Struct, frozen=True):
-    """What a prompt stands for: the texts, the request that goes with them, and
-    the styles that are put on.
+    """Prompt with its variables filled in: the texts, their request, and the
+    styles applied to them.
     """
 
     base: Request
@@ -83,8 +81,7 @@ class ResolvedPrompt(msgspec.Struct, frozen=True):
 async def fill_request(request: Request, options: argparse.Namespace) -> Request:
     """The request with its prompt filled in and its styles put on.
 
-    Without `--set` and "@" a prompt is no template: what braces it has are its
-    own.
+    Without `--set` and "@" a prompt is not a template: its braces are literal.
     """
     chosen = await choose(options.apply_style)
     if not options.set and not request.prompt.startswith("@"):
@@ -101,8 +98,8 @@ async def fill_request(request: Request, options: argparse.Namespace) -> Request
 
 
 async def fill(request: Request, pairs: Sequence[str]) -> ResolvedPrompt:
-    """Everything that a template stands for, or the kept one that @NAME names,
-    with these values.
+    """Return all expansions of a template, or of the kept prompt @NAME, with
+    these values.
     """
     if not request.prompt.startswith("@"):
         return ResolvedPrompt(request, await expand(request.prompt, pairs))
@@ -119,7 +116,7 @@ async def choose(names: Sequence[str]) -> tuple[Style, ...]:
 
 
 async def expand(text: str, pairs: Sequence[str]) -> Expansions:
-    """Everything that a template stands for, with these values and the user's
+    """Return all expansions of a template with these values and the user's
     wildcards.
     """
     template = Template.parse(text)
@@ -149,7 +146,7 @@ async def find_prompt(name: str, version: int | None = None) -> Prompt:
 
 
 def not_there(name: str, which: str = "") -> InvalidRequestError:
-    """What is said where there is no such prompt."""
+    """Return the message for an unknown prompt."""
     return InvalidRequestError(
         f"There is no prompt {name[:100]!r}{which}: `imagen prompt list` lists them."
     )

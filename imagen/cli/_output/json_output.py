@@ -36,8 +36,8 @@ def when(unix_time: float) -> datetime.datetime:
 
 
 def image_record(image: Image, path: Path | None = None) -> Mapping[str, object]:
-    """One image; `path` is where the caller finds it, by default in the
-    library.
+    """Return the record of an image; `path` is the caller's copy, by default
+    the file in the library.
     """
     where = path or image.path
     return {
@@ -64,7 +64,7 @@ def image_record(image: Image, path: Path | None = None) -> Mapping[str, object]
 
 
 def kept_record(image: Image) -> Mapping[str, object]:
-    """One image of the library, with what somebody said of it."""
+    """Return the record of a library image with its annotations."""
     return {
         **image_record(image),
         "prompt": image.prompt,
@@ -78,7 +78,7 @@ def kept_record(image: Image) -> Mapping[str, object]:
 
 
 def failure_record(failure: Failure) -> Mapping[str, object]:
-    """One request that gave no image."""
+    """Return the record of a failed request."""
     error = failure.error
     return {
         "kind": "failure",
@@ -93,7 +93,7 @@ def failure_record(failure: Failure) -> Mapping[str, object]:
 
 
 def quote_record(model: str, images: int, quote: Quote) -> Mapping[str, object]:
-    """What images would cost."""
+    """Return the record of a quote."""
     return {
         "kind": "quote",
         "model": model,
@@ -115,7 +115,7 @@ def alarm_record(alarm: BudgetAlarm) -> Mapping[str, object]:
 
 
 def spending_record(kind: str, spending: Spending) -> Mapping[str, object]:
-    """What something did cost."""
+    """Return the record of a sum of costs."""
     return {
         "kind": kind,
         "images": spending.images,
@@ -129,8 +129,8 @@ def spending_record(kind: str, spending: Spending) -> Mapping[str, object]:
 
 
 def attempt_record(attempt: AttemptRecord) -> Mapping[str, object]:
-    """A request whose answer was lost; `cost_usd` is what is known of its cost
-    all the same.
+    """Return the record of an attempt of unknown outcome; `cost_usd` is its
+    known part.
     """
     return {
         "kind": "unknown_attempt",

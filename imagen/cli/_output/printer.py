@@ -1,5 +1,5 @@
-"""Tells of outcomes as they come: a line or an object for each, and copies with
-readable names.
+"""Printer of outcomes: a line or an object each, and copies with readable
+names.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Costs", "OutcomePrinter", "prepare_folder", "slug"]
 
 
 class Costs:
-    """What outcomes did cost, and of how many nobody knows it."""
+    """Sum of the costs of outcomes, and the number of unknown ones."""
 
     def __init__(self) -> None:
         self.usd = Decimal(0)
@@ -35,7 +35,7 @@ class Costs:
 
     @property
     def known_usd(self) -> Decimal | None:
-        """The sum, where it says everything."""
+        """Sum, if no cost is unknown."""
         return None if self.unknown else self.usd
 
     def __str__(self) -> str:
@@ -44,8 +44,8 @@ class Costs:
 
 
 class OutcomePrinter:
-    """Tells of each image once, and of each failure. `out` is a folder for
-    copies, `total` how many will come, if known.
+    """Printer of each image and failure once. `out` is a folder for copies,
+    `total` the number expected, if known.
     """
 
     def __init__(self, console: Console, *, out: Path | None, total: int | None = None) -> None:
@@ -59,11 +59,11 @@ class OutcomePrinter:
 
     @property
     def done(self) -> int:
-        """How many were told."""
+        """Number of printed outcomes."""
         return len(self.made) + len(self.failures)
 
     async def tell(self, outcome: Outcome) -> None:
-        """Tells of one outcome."""
+        """Print one outcome."""
         if isinstance(outcome, Failure):
             self.failures.append(outcome)
             self._tell_failure(outcome)

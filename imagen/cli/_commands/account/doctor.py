@@ -1,4 +1,6 @@
-"""`imagen doctor`: what is set up, what answers, what is missing."""
+"""`imagen doctor`: the configuration, the providers that reply, and missing
+parts.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ __all__ = ["run_doctor"]
 
 
 async def run_doctor(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Asks every provider that is set up, all at once. Status 0 even if some
-    are not: a key that is not there is no fault.
+    """Probe every configured provider concurrently. Status 0 even if some are
+    not configured: a missing key is not a fault.
     """
     async with open_client() as client:
         statuses = await _probe_all(client)

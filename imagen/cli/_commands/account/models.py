@@ -1,4 +1,4 @@
-"""`imagen models`, `history` and `show`: what there is and what was made."""
+"""`imagen models`: the catalog, and the models that providers list."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ _LETTERS = {"generate": "G", "edit": "E", "vary": "V", "enhance": "N", "restyle"
 
 
 async def run_models(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Lists the catalog, with what can be used now, or what the providers list."""
+    """List the catalog with what can be used now, or the models that the
+    providers list.
+    """
     today = datetime.datetime.now(datetime.UTC).date()
     async with open_client() as client:
         if options.refresh:

@@ -1,4 +1,4 @@
-"""`imagen reconcile`: clears up what was sent and never heard of again."""
+"""`imagen reconcile`: settle attempts of unknown outcome."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ async def run_reconcile(options: argparse.Namespace, console: Console) -> ExitSt
 
 
 async def _collect(console: Console) -> ExitStatus:
-    """Status 1 where something stays unknown, and somebody has to look it up."""
+    """Return status 1 if an attempt stays unknown, as the user has to look it
+    up.
+    """
     fetched: list[Image] = []
 
     def hear(event: Event) -> None:

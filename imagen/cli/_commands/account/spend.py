@@ -1,4 +1,4 @@
-"""`imagen spend`: what was spent, on what, and what nobody knows."""
+"""`imagen spend`: costs, and attempts of unknown outcome."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def run_spend(options: argparse.Namespace, console: Console) -> ExitStatus
 
 
 def _tell_hits(hits: CacheHits, options: argparse.Namespace, console: Console) -> None:
-    """What --cache saved, where it did."""
+    """Print what --cache saved, if anything."""
     if not hits.images or options.csv:
         return
     if console.json:
@@ -178,8 +178,8 @@ def _not_made(counts: AttemptCounts) -> str:
 
 
 def _bars(spent: Sequence[Spending], room: int, encoding: str) -> list[str]:
-    """A bar for each by what counts as spent, and none for the total; all empty
-    where there is no room.
+    """Return a bar for each counted cost, none for the total; all are empty if
+    there is no room.
     """
     amounts = [one.settled_usd + one.unknown_usd for one in spent]
     most = max(amounts, default=0)
@@ -250,7 +250,7 @@ def _cost_text(attempt: AttemptRecord) -> str:
 
 
 def _reasons(attempts: Sequence[AttemptRecord]) -> dict[str, list[str]]:
-    """Why their outcomes are unknown, each reason once."""
+    """Return the reasons of the unknown outcomes, each once."""
     found: dict[str, list[str]] = {}
     for attempt in attempts:
         found.setdefault(attempt.error_message or "The answer was lost.", []).append(attempt.id)

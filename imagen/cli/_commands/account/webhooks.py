@@ -1,6 +1,4 @@
-"""`imagen webhooks`: what the user's server was told, and what it could not be
-told.
-"""
+"""`imagen webhooks`: messages to the user's server, delivered and dead."""
 
 from __future__ import annotations
 
@@ -14,9 +12,7 @@ __all__ = ["run_webhooks"]
 
 
 async def run_webhooks(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Lists messages, or puts one in line again, which is sent before this
-    ends.
-    """
+    """List messages, or queue one again and send it before the command ends."""
     async with open_client() as client:
         if options.retry is not None:
             await client.webhooks.retry(options.retry)

@@ -1,4 +1,4 @@
-"""`imagen batch`: goes on with a batch that was left."""
+"""`imagen batch`: continue a batch that was left."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ..._output.printer import Costs, OutcomePrinter, prepare_folder
 __all__ = ["run_batch"]
 
 _FRAME_SECONDS = 0.2
-# What is there already is told in less.
+# Reading what is there takes less.
 _PATIENCE_SECONDS = 1.0
 
 
 async def run_batch(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Tells of what came and still comes. Ctrl-C leaves the rest with the
-    provider; nothing is lost by it.
+    """Print the outcomes that exist and those that still come. Ctrl-C leaves
+    the rest with the provider; nothing is lost.
     """
     if options.out is not None:
         await prepare_folder(options.out)
@@ -38,7 +38,7 @@ async def run_batch(options: argparse.Namespace, console: Console) -> ExitStatus
                     async for outcome in batch:
                         await teller.tell(outcome)
             except ImagenError as raised:
-                # The nursery would make a group of it.
+                # The nursery would wrap it in a group.
                 error = raised
         nursery.cancel_scope.cancel("all is told")
     if error is not None:
@@ -68,9 +68,7 @@ async def _leave_on_signal(
 
 
 async def _show_waiting(client: Client, teller: OutcomePrinter, console: Console) -> None:
-    """Says once that there is something to wait for, and on a terminal how far
-    it is.
-    """
+    """Print once that the batch waits, and its progress on a terminal."""
     started_at = trio.current_time()
     await trio.sleep(_PATIENCE_SECONDS)
     console.note("imagen: Waiting for the provider, which may take hours; Ctrl-C leaves it there.")

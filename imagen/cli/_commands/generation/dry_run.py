@@ -22,9 +22,7 @@ __all__ = ["figures", "open_quoting_client", "run_dry", "tell_limits"]
 
 
 async def run_dry(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Says the cost of the whole batch, for its model and each one to fall back
-    on.
-    """
+    """Print the cost of the whole batch for its model and for each fallback."""
     request = await read_request(options)
     async with open_quoting_client() as client:
         quotes = [
@@ -46,7 +44,7 @@ async def run_dry(options: argparse.Namespace, console: Console) -> ExitStatus:
 
 
 def tell_limits(quotes: Sequence[Quote], limit: Decimal | None, console: Console) -> None:
-    """What there is to know beside the figures."""
+    """Print the limits beside the figures."""
     console.say("")
     console.say("Nothing was sent.")
     if any(quote.high_usd is None for quote in quotes):
@@ -70,17 +68,17 @@ def figures(quote: Quote) -> list[str]:
 
 @asynccontextmanager
 async def open_quoting_client() -> AsyncIterator[Client]:
-    """A client that quotes for every provider, whether it is set up or not."""
-    # In a home of its own: to open the user's would go on with what earlier
-    # processes left, and ask their providers.
+    """Return a client that quotes for every provider, configured or not."""
+    # In a temporary home: opening the user's would settle attempts of earlier
+    # processes, and ask their providers.
     with tempfile.TemporaryDirectory(prefix="imagen-") as home:
         async with open_client(_able_to_quote(load_settings(), Path(home)), library=None) as client:
             yield client
 
 
 def _able_to_quote(settings: Settings, home: Path) -> Settings:
-    """As if every provider were set up, and the default model still the one
-    that it is.
+    """Return the settings as if every provider were configured, with the same
+    default model.
     """
     access = {
         name: msgspec.structs.replace(

@@ -1,5 +1,5 @@
-"""The commands that make images: a batch, a line for each image, and an honest
-end whatever happens.
+"""`imagen generate`, `edit`, `vary`, `enhance`, `restyle`: a batch, and a line
+for each image.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _NO_AI = (
 
 
 async def run_make(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Makes the images. Ctrl-C stops what is not sent and waits for what is
-    paid; a second one stops waiting.
+    """Make the images. Ctrl-C drops what has not been sent and waits for what
+    is paid; a second one stops waiting.
     """
     _check_economy(options)
     if options.dry_run:
@@ -69,7 +69,7 @@ async def run_make(options: argparse.Namespace, console: Console) -> ExitStatus:
 
 
 async def carry_out(run: Run, client: Client, opened: AbstractAsyncContextManager[Batch]) -> None:
-    """Makes the images of a batch, and waits for what is paid."""
+    """Make the images of a batch, and wait for what is paid."""
     async with trio.open_nursery() as nursery:
         await nursery.start(run.watch_signals, client)
         nursery.start_soon(run.show_progress, client)
@@ -80,7 +80,7 @@ async def carry_out(run: Run, client: Client, opened: AbstractAsyncContextManage
 
 
 class Run:
-    """One run of the command: what came, what was told, how it ends."""
+    """State of one run of the command: outcomes, and the exit status."""
 
     def __init__(self, options: argparse.Namespace, console: Console) -> None:
         self._options = options
@@ -118,16 +118,16 @@ class Run:
 
     @property
     def budget(self) -> Budget | None:
-        """What the batch may cost, where that was said."""
+        """Budget of the batch, if one was given."""
         return None if self._options.budget is None else Budget(self._options.budget)
 
     @property
     def made(self) -> list[Image]:
-        """The images that came, in that order."""
+        """Images in order of completion."""
         return self._teller.made
 
     async def make(self, opened: AbstractAsyncContextManager[Batch]) -> None:
-        """Runs the batch and tells of each outcome as it comes."""
+        """Run the batch and print each outcome as it comes."""
         with self._scope, trio.move_on_after(self._options.deadline or float("inf")) as deadline:
             try:
                 async with opened as batch:
@@ -140,7 +140,7 @@ class Run:
         self.timed_out = deadline.cancelled_caught
 
     async def confirm(self, quote: Quote, images: int) -> bool:
-        """Whether so much money may be spent."""
+        """Return True if the user agrees to the cost."""
         if self._options.yes:
             return True
         cost = (
@@ -151,8 +151,8 @@ class Run:
         return await self._console.ask(f"imagen: {images} images may {cost}. Make them?")
 
     async def salvage(self, client: Client) -> None:
-        """Waits for what is paid, and tells of it as of the rest: after an
-        interruption, or where two models were asked.
+        """Wait for what is paid and print it: after an interruption, or if two
+        models were asked.
         """
         seconds = client.settings.salvage_seconds
         again = " again" if self.interrupted else ""
@@ -172,8 +172,8 @@ class Run:
             await trio.sleep(_FRAME_SECONDS / 4)
 
     async def count_lost(self, client: Client) -> None:
-        """Counts what was sent and has no outcome: it may be billed, or a batch
-        API goes on with it.
+        """Count what was sent and has no outcome: it may be billed, or a batch
+        API continues it.
         """
         if not self._out:
             return
@@ -185,7 +185,7 @@ class Run:
             self._left = len(self._out) - len(unknown)
 
     def hear(self, event: Event) -> None:
-        """Hears of every outcome, also of those that nobody waits for any more."""
+        """Note every outcome, also those that no reader takes any more."""
         if isinstance(event, BudgetAlarm):
             self._tell_alarm(event)
             return
@@ -195,8 +195,7 @@ class Run:
         elif isinstance(event, AttemptEnded):
             self._out.discard(event.attempt_id)
             self._fractions.pop(event.attempt_id, None)
-            # Every attempt costs what it costs, also one that another model was
-            # asked after.
+            # Every attempt has its cost, also a fallback or a hedge.
             self._costs.add(event.outcomes)
             if self.interrupted or self.timed_out:
                 self._late += [outcome for outcome in event.outcomes if isinstance(outcome, Image)]
@@ -225,7 +224,7 @@ class Run:
         )
 
     def _tell_refusal(self, error: ImagenError) -> None:
-        """The batch as a whole may not be made: most likely nobody agreed to
+        """Print why the batch as a whole was refused, e.g. without consent to
         its cost.
         """
         self._refusal = error
@@ -268,7 +267,7 @@ class Run:
             await trio.sleep(_FRAME_SECONDS)
 
     def finish(self) -> None:
-        """The last line: what there is now, and what it cost."""
+        """Print the last line: the images and their cost."""
         seconds = trio.current_time() - self._started_at
         made = len(self._teller.made)
         missing = self._options.n - made - self._left
@@ -303,12 +302,12 @@ class Run:
         return f" ({sum(known) / len(known):.0%})" if known else ""
 
     def _note_text(self) -> str:
-        """What one of them waits for: a slot, or its turn at the provider."""
+        """Return the text of a wait: for a slot, or in the provider's queue."""
         return next((f"; {note}" for note in self._notes.values() if note), "")
 
     @property
     def status(self) -> ExitStatus:
-        """What the shell is told."""
+        """Return the exit status."""
         errors = [failure.error for failure in self._teller.failures]
         if self.interrupted:
             return ExitStatus.INTERRUPTED
@@ -357,8 +356,8 @@ def _check_economy(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace, request: Request, client: Client) -> None:
-    """Refuses at once what cannot be sent, and what the library would pass over
-    in silence, as it has another model.
+    """Refuse at once what cannot be sent, and options that another model of the
+    fallback would ignore.
     """
     for name in options.fallback if request.model is None else (request.model, *options.fallback):
         client.catalog.find(name)
@@ -378,7 +377,7 @@ def _check(options: argparse.Namespace, request: Request, client: Client) -> Non
 
 
 def warn_of_sketch(client: Client, console: Console) -> None:
-    """Says that images come from no model, where that is for want of a key."""
+    """Warn that the images come from `sketch`, if no key is set."""
     if client.default_model.provider == "sketch" and not client.settings.default_model:
         console.note(_NO_AI)
 

@@ -27,7 +27,7 @@ __all__ = ["add_grid_command"]
 
 _MOST_REQUESTS = 10_000
 _PLURALS = {"quality": "qualities"}
-# What a grid has not, of that which a batch of one request has.
+# Options of a batch that a grid does not have.
 _WITHOUT = {
     "together": False,
     "economy": False,
@@ -126,8 +126,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 async def run_grid(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Makes the grid, or says what it would cost; at the end the sheet, of what
-    there is.
+    """Make the grid or print its cost; finally write the sheet of the images
+    there are.
     """
     if options.sheet is not None and options.sheet.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise InvalidRequestError(
@@ -159,8 +159,8 @@ async def run_grid(options: argparse.Namespace, console: Console) -> ExitStatus:
 async def _read_grid(options: argparse.Namespace) -> Grid:
     request = Generate(
         prompt=await read_words(options.prompt),
-        # One of the list stands for all, so that what a kept prompt says of the
-        # shape does not count beside it.
+        # One of the list stands for all, so that the shape of a kept prompt
+        # does not count beside it.
         size=options.size[0] if options.size else None,
         aspect_ratio=options.aspect_ratio,
         negative_prompt=options.negative_prompt,

@@ -28,7 +28,7 @@ _MOST_SHOWN = 60
 
 
 def add_prompt_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """`imagen prompt` and what can be done with prompts."""
+    """Define `imagen prompt` and its actions."""
     parser = commands.add_parser(
         "prompt",
         help="keep prompts, and use them again",
@@ -224,7 +224,7 @@ async def _use(options: argparse.Namespace, console: Console) -> ExitStatus:
             for line in text.split("\n"):
                 console.say(line)
         else:
-            # As it is: what a program gets is sent.
+            # Unchanged: a program sends the text it gets.
             print(text, flush=True)
     return ExitStatus.DONE
 

@@ -1,5 +1,5 @@
-"""`imagen replay`: makes an image again, with the same request and seed, and
-says what differs.
+"""`imagen replay`: make an image again with the same request and seed, and
+print the differences.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ __all__ = ["add_style_command"]
 
 
 def add_style_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """`imagen style` and what can be done with styles."""
+    """Define `imagen style` and its actions."""
     parser = commands.add_parser(
         "style", help="list the styles, and take those of other tools over"
     )

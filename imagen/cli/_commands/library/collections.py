@@ -1,4 +1,4 @@
-"""`imagen collection`: images in an order of one's own."""
+"""`imagen collection`: collections of images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["add_collection_command"]
 
 
 def add_collection_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Defines it, and what can be done with a collection."""
+    """Define `imagen collection` and its actions."""
     collection = commands.add_parser(
         "collection",
         help="put images together",

@@ -1,4 +1,4 @@
-"""`imagen history` and `imagen search`: which images there are."""
+"""`imagen history` and `imagen search`: lists of images."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""`imagen transform`, `sheet` and `similar`: what is made of images on this
-machine, and which look alike.
+"""`imagen transform`, `sheet` and `similar`: conversions, contact sheets,
+similar images.
 """
 
 from __future__ import annotations

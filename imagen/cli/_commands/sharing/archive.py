@@ -105,7 +105,7 @@ def _tell_export(done: ExportResult, path: Path, console: Console) -> ExitStatus
 
 
 async def run_import(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Takes in what is named, one after the other."""
+    """Import the named archives and folders, one after the other."""
     status = ExitStatus.DONE
     async with open_client() as client:
         for path in options.files:

@@ -1,4 +1,4 @@
-"""`imagen publish`: images into the object store, and out of it again."""
+"""`imagen publish`: images in the object store."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def add_publish_command(commands: argparse._SubParsersAction[argparse.ArgumentPa
 
 
 async def run_publish(options: argparse.Namespace, console: Console) -> ExitStatus:
-    """Publishes what is named, or tells how it stands."""
+    """Publish the named images, or print their state."""
     if not (options.id or options.all or options.collection or options.status or options.unpublish):
         raise InvalidRequestError(
             "Say which images: ID..., --all or --collection NAME; or --status."
@@ -86,7 +86,7 @@ async def _pages(client: Client, options: argparse.Namespace) -> AsyncIterator[S
 def _tell(
     page: Sequence[Image], done: Sequence[Publication], client: Client, console: Console
 ) -> bool:
-    """A line for each image; says whether all went well."""
+    """Print a line for each image; return True if all succeeded."""
     found = {one.sha256: one for one in done}
     for image in page:
         one = found.get(image.sha256)

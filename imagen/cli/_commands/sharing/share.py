@@ -1,6 +1,4 @@
-"""`imagen share`: links to images that end by themselves, and can be taken
-back.
-"""
+"""`imagen share`: links to images that expire and can be revoked."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
 """For tests of programs that use imagen, and of imagen itself: no network, no
 waiting, and nothing mocked.
 
-`ScriptedTransport` answers with exact replies at exact times, `InlineWorkers`
-does blocking work on the spot so that virtual time stays exact,
-`cancel_at_every_step` shows that a program survives a cancellation anywhere.
-The provider simulator, a real server on loopback, is `imagen.testing.simulator`
-and needs the extra `imagen-trio[testing]`.
+`ScriptedTransport` returns exact replies at exact times, `InlineWorkers` runs
+blocking work inline so that virtual time stays exact, `cancel_at_every_step`
+shows that a program survives a cancellation anywhere. The provider simulator, a
+real server on loopback, is `imagen.testing.simulator` and needs the extra
+`imagen-trio[testing]`.
 """
 
 from __future__ import annotations

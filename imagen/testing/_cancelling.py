@@ -39,17 +39,17 @@ class _CancelAtStep(trio.abc.Instrument):
 def cancel_at_every_step(
     scenario: Callable[[trio.CancelScope], Awaitable[None]], *, every: int = 1
 ) -> int:
-    """Runs a scenario again and again under virtual time, cancelled one step
-    later each time, until it is left alone.
+    """Run a scenario repeatedly under virtual time, cancelled one step later
+    each time, until it ends uncancelled.
 
     Args:
-        scenario: Is given a fresh cancel scope; it enters it around what may be
-            cancelled, and checks afterwards that all is well. Its exceptions
-            come out, with a note of the step.
+        scenario: Called with a fresh cancel scope; it enters the scope around
+            what may be cancelled, and checks its invariants afterwards. Its
+            exceptions are raised with a note of the step.
         every: Tries only each `every`-th step, where all of them take too long.
 
     Returns:
-        How many runs it took; the last one was not cancelled.
+        The number of runs; the last one was not cancelled.
     """
     for run, step in enumerate(range(0, _MOST_STEPS, every), start=1):
         try:

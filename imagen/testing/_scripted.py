@@ -18,12 +18,11 @@ Fault = Literal["refused", "lost", "cut"]
 
 
 class ScriptedReply(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer: its headers come `after_seconds`, its chunks `chunk_seconds`
-    apart.
+    """Scripted reply: its headers come `after_seconds`, its chunks
+    `chunk_seconds` apart.
 
     `fault` "refused" means that nothing was sent, "lost" that it was sent and
-    no answer came, "cut" that the connection breaks after the chunks that there
-    are.
+    no reply came, "cut" that the connection breaks after the chunks.
     """
 
     status: int = 200
@@ -35,11 +34,11 @@ class ScriptedReply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScriptedTransport:
-    """Answers each request with the next reply of a script, or with what a
-    function makes of the request.
+    """Transport that replies with the next entry of a script, or with the
+    result of a function of the request.
 
-    `requests` is what was asked, `open_replies` how many answers are being read
-    right now, `most_at_once` the most that were under way together.
+    `requests` are the requests so far, `open_replies` the replies being read
+    now, `most_at_once` the most requests in flight together.
 
     Raises:
         AssertionError: a request came after the script's end.

@@ -5,8 +5,8 @@ latency and faults, its own bill.
         ...  # a client with base URL simulator.base_url("openai") and key "test-key"
     assert ledger_total == simulator.billed_usd
 
-As a process of its own: `python -m imagen.testing.simulator`. It needs the
-extra `testing` (h11).
+As a separate process: `python -m imagen.testing.simulator`. It needs the extra
+`testing` (h11).
 """
 
 from ._core.faults import (

@@ -22,7 +22,7 @@ Say = Callable[[dict[str, object], str], None]
 
 
 def command_line(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the arguments. Raises SystemExit where they are wrong."""
+    """Read the arguments. Raises SystemExit if they are wrong."""
     parser = argparse.ArgumentParser(prog="python -m imagen.testing.simulator", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="0, the default, takes a free one")
     parser.add_argument("--latency", type=_latency, default=0.0, help="seconds, as 0.2 or 0.2-2.0")
@@ -49,8 +49,8 @@ def command_line(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 async def run(options: argparse.Namespace) -> None:
     """Simulate until SIGINT or SIGTERM arrives, then sum up."""
     say = _say_json if options.json else _say_text
-    # The signals are caught before the first line is printed: whoever reads it
-    # may send one at once.
+    # The signals are caught before the first line is printed: its reader may
+    # send one at once.
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with open_simulator(
             latency=options.latency,

@@ -14,8 +14,8 @@ _FACTOR = Decimal("0.5")
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One request of a batch, and what its execution gives: an image, or the
-    reply that refuses it.
+    """One request of a batch and its result: an image, or the reply that
+    refuses it.
     """
 
     name: str
@@ -25,13 +25,13 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 class Batch:
     """A batch on its way, which is the `result` of its `RemoteJob`.
 
-    Everything is billed when it is ordered, so one that is cancelled gives what
-    it would have given.
+    Everything is billed when it is ordered, so a cancelled batch returns what
+    it would have returned.
 
     Attributes:
         lines: those that are executed.
         skipped: names of those that are not, because the time is over before.
-        errors: why it is not executed at all.
+        errors: the reasons why it is not executed at all.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ def find_batch(job: Job, id: str) -> tuple[RemoteJob, Batch] | None:
 
 
 def keep_file(job: Job, content: bytes, *, prefix: str) -> str:
-    """Keep an uploaded file, and give its id."""
+    """Keep an uploaded file, and return its id."""
     kept = job.remote.submit(job, lambda: content, id=f"{prefix}{job.chance.getrandbits(96):024x}")
     kept.painted()
     return kept.id

@@ -1,5 +1,5 @@
-"""How a simulated provider calls back: to this machine only, over TLS as the
-real ones do, three times at the most.
+"""Callbacks of a simulated provider: to this machine only, over TLS like the
+real ones, at most three times.
 """
 
 import ipaddress
@@ -19,9 +19,7 @@ _LONGEST_SECONDS = 5.0
 
 
 async def call_back(callback: Callback, after_seconds: float, tls: ssl.SSLContext | None) -> None:
-    """Wait for the end of the job, and tell it until a try is answered with
-    success.
-    """
+    """Wait for the end of the job, and send its callback until a try succeeds."""
     if not _is_here(callback.url):
         return
     await trio.sleep(after_seconds)
@@ -46,7 +44,7 @@ def _is_here(url: str) -> bool:
 async def _post(
     url: str, headers: Mapping[str, str], body: bytes, tls: ssl.SSLContext | None
 ) -> int | None:
-    """The status of the answer; None where there is none."""
+    """Return the status of the reply; None if there is none."""
     parts = urlsplit(url)
     fields = {
         "host": parts.netloc,

@@ -20,7 +20,9 @@ _USER = "user-1"
 
 
 def is_callback_url(value: object) -> bool:
-    """Whether a provider would call there: none of them does by plain http."""
+    """Return True if a provider would call the URL: none of them uses plain
+    http.
+    """
     return isinstance(value, str) and value.startswith("https://") and len(value) <= _LONGEST_URL
 
 

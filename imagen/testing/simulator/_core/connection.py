@@ -1,6 +1,4 @@
-"""One connection: HTTP/1.1 by h11 over a Trio socket, and the ways in which it
-may end badly.
-"""
+"""One connection: HTTP/1.1 by h11 over a Trio socket, and its broken endings."""
 
 import socket
 import struct
@@ -15,7 +13,7 @@ from .messages import Delivery, Ending
 
 _READ_BYTES = 65536
 LOOK_SECONDS = 0.005
-"""How often the server looks for what may have changed."""
+"""Interval in which the server polls for changes."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +80,7 @@ class Line:
     async def deliver(
         self, delivery: Delivery, *, completing: Callable[[], None] | None = None
     ) -> bool:
-        """Send a reply, or as much of it as the delivery says.
+        """Send a reply, or the part of it that the delivery contains.
 
         Returns True when the whole reply has been handed to the network. A
         cancellation leaves the reply cut off, and the line good only for
@@ -124,8 +122,8 @@ class Line:
     async def switch(
         self, headers: Iterable[tuple[str, str]], pull: Callable[[], bytes | None]
     ) -> None:
-        """Make the connection a WebSocket, and send what `pull` gives for as
-        long as it gives anything.
+        """Upgrade the connection to a WebSocket, and send what `pull` returns
+        until it returns None.
         """
         head = h11.InformationalResponse(status_code=101, headers=list(headers))
         await self._stream.send_all(self._http.send(head) or b"")
@@ -134,8 +132,8 @@ class Line:
             await trio.sleep(LOOK_SECONDS)
 
     def next_cycle(self) -> bool:
-        """Make ready for another request on this connection. False where it has
-        to be closed.
+        """Prepare for another request on this connection; return False if it
+        must be closed.
         """
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()

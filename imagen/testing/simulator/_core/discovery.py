@@ -12,7 +12,7 @@ from .messages import Provider
 
 @cache
 def default_providers() -> tuple[Provider, ...]:
-    """One of each, with its default settings."""
+    """Return one instance of each, with its default settings."""
     names = [found.name for found in pkgutil.iter_modules(_providers.__path__)]
     modules = [importlib.import_module(f"{_providers.__name__}.{name}") for name in names]
     return tuple(provider for module in modules for provider in module.SIMULATED)

@@ -1,5 +1,5 @@
-"""Edits that a test can look at: what was to change is painted over, and every
-image that came along can be seen.
+"""Edits that a test can inspect: the changed area is painted over, and every
+input image is visible.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from .jobs import Job
 if TYPE_CHECKING:
     from PIL import Image
 
-# The images of an edit without a mask stand in the first row, as squares of
-# this share of the short side.
+# The images of an edit without a mask are squares in the first row, of this
+# share of the short side.
 _SHARE = 16
 _FORMATS = ("PNG", "JPEG", "WEBP")
 
 
 class ImageError(ValueError):
-    """These bytes are no image that a provider takes."""
+    """Bytes that are not an image the provider takes."""
 
 
 def open_image(data: bytes) -> Image.Image:
     """An image, decoded whole.
 
     Raises:
-        ImageError: it is none, or of another format.
+        ImageError: not an image, or one of another format.
     """
     from PIL import Image
 
@@ -44,7 +44,7 @@ def read_data_url(url: str) -> bytes:
     """The bytes in a data: URL of an image.
 
     Raises:
-        ImageError: it is something else.
+        ImageError: not a data URL of an image.
     """
     head, comma, text = url.partition(",")
     if not comma or not head.startswith("data:image/") or not head.endswith(";base64"):
@@ -69,8 +69,8 @@ def draw_edit(
     mask: Image.Image | None = None,
     format: str = "png",
 ) -> bytes:
-    """A new image; with a mask only where that is white, and elsewhere the
-    first of the images as it was.
+    """Return a new image; with a mask only its white area is new, and the rest
+    is the first input image.
     """
     from PIL import Image
 

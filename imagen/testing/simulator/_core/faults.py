@@ -1,4 +1,4 @@
-"""What can go wrong, as values: `faults=[None, Reset(after_billing=True),
+"""Faults as values: `faults=[None, Reset(after_billing=True),
 RateLimited(wait_seconds=12)]`.
 
 Fault
@@ -25,20 +25,18 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decline(Fault, frozen=True, kw_only=True):
-    """The provider answers with an error of its own. Not billed, and at once."""
+    """Error reply of the provider, at once and not billed."""
 
 
 class RateLimited(Decline, frozen=True, kw_only=True):
-    """429. The wait stands in `Retry-After`, or only in the text ("Please try again in 12s")."""
+    """429. The wait is in `Retry-After`, or only in the text ("Please try again in 12s")."""
 
     wait_seconds: float = 12.0
     told: Literal["header", "text"] = "header"
 
 
 class QuotaExhausted(Decline, frozen=True, kw_only=True):
-    """Out of money: 429 insufficient_quota, or 402 where the provider uses
-    that.
-    """
+    """No credit left: 429 insufficient_quota, or 402 if the provider uses that."""
 
 
 class ServerError(Decline, frozen=True, kw_only=True):
@@ -66,15 +64,15 @@ class Withheld(Fault, frozen=True, kw_only=True):
 
 
 class JobFails(Fault, frozen=True, kw_only=True):
-    """The provider takes the job, and says later that it failed. `text` is its
-    reason, where it gives one.
+    """Job that is accepted and later fails. `text` is the reason, if there is
+    one.
     """
 
     text: str = "Internal error while drawing."
 
 
 class Spoil(Fault, frozen=True, kw_only=True):
-    """The reply arrives, and is not what was asked for. Always billed."""
+    """Reply that arrives but lacks what was asked for. Always billed."""
 
 
 class FewerImages(Spoil, frozen=True, kw_only=True):
@@ -86,21 +84,21 @@ class FewerImages(Spoil, frozen=True, kw_only=True):
 
 
 class ExpiredLink(Spoil, frozen=True, kw_only=True):
-    """Links in the reply answer `status` (403 or 404). A reply without links is
-    left as it is.
+    """Links in the reply return `status` (403 or 404). A reply without links is
+    unchanged.
     """
 
     status: int = 403
 
 
 class BrokenBase64(Spoil, frozen=True, kw_only=True):
-    """The base64 text holds characters that do not belong there. A reply with
-    links is left as it is.
+    """The base64 text holds invalid characters. A reply with links is
+    unchanged.
     """
 
 
 class WrongMedia(Spoil, frozen=True, kw_only=True):
-    """An HTML page where the image should be."""
+    """HTML page in place of the image."""
 
 
 class Break(Fault, frozen=True, kw_only=True):
@@ -109,7 +107,7 @@ class Break(Fault, frozen=True, kw_only=True):
     """
 
     spares_image: ClassVar[bool] = False
-    """Whether a client that is patient enough still gets the image."""
+    """True if a patient client still gets the image."""
 
     after_billing: bool = True
 
@@ -121,8 +119,8 @@ class Break(Fault, frozen=True, kw_only=True):
 
 
 class Reset(Break, frozen=True, kw_only=True):
-    """The connection is reset (RST), no byte having been sent. Not billed
-    unless told so.
+    """The connection is reset (RST) before any byte. Not billed unless
+    `after_billing`.
     """
 
     after_billing: bool = False
@@ -182,7 +180,9 @@ class Garbage(Break, frozen=True, kw_only=True):
 
 
 class HtmlError(Break, frozen=True, kw_only=True):
-    """A proxy's HTML page with an error status. Not billed unless told so."""
+    """A proxy's HTML page with an error status. Not billed unless
+    `after_billing`.
+    """
 
     after_billing: bool = False
     status: int = 502
@@ -221,7 +221,7 @@ class Drip(Break, frozen=True, kw_only=True):
 
 class Redirect(Break, frozen=True, kw_only=True):
     """307 to `to`, or to the same path at the simulator's second origin. Not
-    billed unless told so.
+    billed unless `after_billing`.
     """
 
     after_billing: bool = False
@@ -234,8 +234,8 @@ class Redirect(Break, frozen=True, kw_only=True):
 FaultPlan = (
     Fault | Sequence[Fault | None] | Mapping[int, Fault] | Callable[[Received], Fault | None] | None
 )
-"""One fault for every request; or by the request's place among its kind, from
-0; or a function of the request.
+"""One fault for every request; or by the request's index among its kind; or a
+function of the request.
 """
 
 

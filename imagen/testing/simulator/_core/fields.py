@@ -1,6 +1,4 @@
-"""Reading a request's fields as strictly as OpenAI does, with the errors that
-it answers.
-"""
+"""Strict reader of a request's fields, with OpenAI's errors."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import NoReturn, Self

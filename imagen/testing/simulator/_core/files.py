@@ -1,5 +1,5 @@
-"""The origin that image links point to. It is not the API: a key that arrives
-here has leaked.
+"""Origin of the image links. It is not the API: a key that arrives here has
+leaked.
 """
 
 import secrets
@@ -63,9 +63,7 @@ class Files:
 
 
 class Nowhere:
-    """Answers for paths that belong to no provider, such as a base URL without
-    its version.
-    """
+    """Replies for paths of no provider, e.g. a base URL without its version."""
 
     name = "nowhere"
     base_path = ""

@@ -11,7 +11,7 @@ _PARAMETER = re.compile(r';\s*(name|filename)="([^"]*)"')
 
 
 class FormError(ValueError):
-    """The body is no form, or a broken one; the message says what is wrong."""
+    """Body that is not a form, or a broken one; the message tells the fault."""
 
 
 class FilePart(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,11 +25,11 @@ class FilePart(msgspec.Struct, frozen=True, kw_only=True):
 def parse_form(
     headers: dict[str, str], body: bytes
 ) -> tuple[dict[str, list[str]], dict[str, list[FilePart]]]:
-    """The text fields and the files of a form by name, each in the order of the
-    form. A part with a file name is a file.
+    """Return the text fields and the files of a form by name, each in order. A
+    part with a file name is a file.
 
     Raises:
-        FormError: it is no such form, or is cut off.
+        FormError: not such a form, or a truncated one.
     """
     content_type = headers.get("content-type", "")
     found = _BOUNDARY.search(content_type)
@@ -54,7 +54,7 @@ def parse_form(
 
 
 def _read_part(part: bytes) -> tuple[dict[str, str], str, bytes]:
-    """Name and file name, the media type, and what is in it."""
+    """Return name and file name, the media type, and the content."""
     head, blank, data = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
     lines = head.decode("utf-8", errors="replace").split("\r\n")
     fields = {

@@ -1,5 +1,5 @@
-"""What a provider is given with a request: the account's terms, and the means
-to draw.
+"""Jobs: a request in the hands of a provider, with the account's terms and the
+means to draw.
 """
 
 import random
@@ -19,7 +19,7 @@ _NOT_A_IMAGE = b"<!DOCTYPE html><html><body><h1>Sign in to continue</h1></body><
 
 
 class FileStore(Protocol):
-    """Where images lie that are handed out as links."""
+    """Store of the images that are handed out as links."""
 
     def keep(self, content: bytes, format: str, *, expired_status: int | None) -> str:
         """Store one file and return its URL."""
@@ -30,14 +30,14 @@ class RemoteJob(msgspec.Struct, kw_only=True):
     """A job that a provider took, as its polls find it.
 
     Attributes:
-        id: what the client knows it by.
+        id: the client's id of it.
         number: of the request that submitted it, which is the one that is
             billed.
         started_at, ready_at: seconds on the simulator's clock.
-        paint: makes what the provider shows when it is ready; called once, its
-            result is kept in `result`.
-        fault: what the server has in mind for the submission: `JobFails`,
-            `Withheld` and `Spoil`s strike here.
+        paint: makes the result when it is ready; called once, and kept in
+            `result`.
+        fault: planned fault of the submission: `JobFails`, `Withheld` and
+            `Spoil`s apply here.
     """
 
     id: str
@@ -50,12 +50,12 @@ class RemoteJob(msgspec.Struct, kw_only=True):
     result: object = None
 
     def progress(self, now: float) -> float:
-        """How far it is, from 0 to 1."""
+        """Return the progress from 0 to 1."""
         span = self.ready_at - self.started_at
         return 1.0 if now >= self.ready_at else max(0.0, (now - self.started_at) / span)
 
     def painted(self) -> object:
-        """What it has made."""
+        """Return the result."""
         if self.result is None:
             self.result = self.paint()
         return self.result
@@ -103,9 +103,9 @@ class Job:
             replies.
         now: seconds on the simulator's clock.
         remote: the jobs that this provider has taken in this simulator.
-        fault: what the server has in mind for this request.
+        fault: planned fault of this request.
         spoiled: True once a fault has made an image of this job useless.
-        delivered_later: True where the images are collected by other requests.
+        delivered_later: True if the images are collected by other requests.
     """
 
     def __init__(
@@ -150,11 +150,11 @@ class Job:
             self._on_collected(remote.number)
 
     def count(self, asked: int) -> int:
-        """How many of the images asked for will be drawn."""
+        """Return how many of the images will be drawn."""
         return max(0, asked - self.fault.missing) if isinstance(self.fault, FewerImages) else asked
 
     def draw(self, width: int, height: int, *, format: str = "png", frames: int = 1) -> bytes:
-        """One image; every call gives another one."""
+        """Return a new image at every call."""
         if isinstance(self.fault, WrongMedia):
             self.spoiled = True
             return _NOT_A_IMAGE

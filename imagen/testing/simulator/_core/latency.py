@@ -1,4 +1,4 @@
-"""How long a drawing takes."""
+"""Duration of a drawing."""
 
 import random
 from collections.abc import Callable, Sequence

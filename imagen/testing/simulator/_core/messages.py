@@ -1,9 +1,8 @@
-"""The words that the parts of the simulator speak: what arrived, what goes
-back, what was billed.
+"""Messages between the parts of the simulator: requests, replies, bills.
 
-A provider module is pure: it is given a `Job` (a request and the means to draw)
-and returns a `Reply`, or a `Drawing` where the answer costs time and money. The
-server alone knows sockets, clocks and faults.
+A provider module is pure: it gets a `Job` (a request and the means to draw) and
+returns a `Reply`, or a `Drawing` if the reply costs time and money. Only the
+server knows sockets, clocks and faults.
 """
 
 from collections.abc import Callable
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
     from .jobs import Job
 
 Kind = Literal["create", "poll", "list", "download", "cancel", "upload", "other"]
-"""What a request is for. Latency belongs to "create"; each of the first five
-has faults of its own.
+"""Kind of a request. Latency applies to "create"; each of the first five has
+faults of its kind.
 """
 
 KEY_HEADERS = (
@@ -37,9 +36,7 @@ that did not issue it.
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
-    """One request as it arrived. `number` is its place in `Simulator.received`,
-    from 0.
-    """
+    """Request as it arrived. `number` is its index in `Simulator.received`."""
 
     number: int
     provider: str
@@ -57,8 +54,8 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
-    """What one request cost. Booked when the drawing starts: a provider does
-    not stop half way.
+    """Cost of one request. Booked when the drawing starts: a provider does not
+    stop half way.
 
     `delivered` turns True once the whole reply, with readable images, has been
     handed to the network (in advance while its last part is being sent; False
@@ -74,7 +71,7 @@ class Bill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
-    """How one request ended. `status` is None where no status line was sent."""
+    """End of one request. `status` is None if no status line was sent."""
 
     received: Received
     status: int | None
@@ -94,12 +91,11 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Drawing(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer that takes the latency and is billed.
+    """Reply that takes the latency and is billed.
 
-    `paint` makes the reply. It is called when the latency is over, so that a
-    thousand requests in flight do not hold a thousand images; a stream is
-    painted at once and its pieces are spread over the latency. A drawing that
-    is `stopped` is painted before its time.
+    `paint` makes the reply after the latency, so that a thousand requests in
+    flight do not hold a thousand images. A stream is painted at once and its
+    pieces are spread over the latency. A `stopped` drawing is painted early.
     """
 
     model: str
@@ -115,8 +111,8 @@ Signed = tuple[dict[str, str], bytes]
 
 
 class Callback(msgspec.Struct, frozen=True, kw_only=True):
-    """What is sent to `url` when a job has ended. `sign` makes it then, and is
-    given the Unix time.
+    """Message to `url` when a job has ended. `sign` makes it then, from the
+    Unix time.
     """
 
     url: str
@@ -124,7 +120,7 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer that takes a job: billed and answered at once; the job, made by
+    """Reply that accepts a job: billed and sent at once; the job, made by
     `Jobs.submit`, takes the latency.
     """
 
@@ -136,8 +132,8 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Socket(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer that makes the connection a WebSocket. `pull` is given the time
-    and gives what to send, None at the end.
+    """Reply that upgrades to a WebSocket. `pull` returns the next message at a
+    time, None at the end.
     """
 
     headers: tuple[tuple[str, str], ...]
@@ -151,8 +147,8 @@ class Ending(Enum):
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """How a reply is put on the wire: `reply` gives headers and promised
-    length, `pieces` is what is sent.
+    """Form of a reply on the wire: `reply` has headers and promised length,
+    `pieces` the bytes.
     """
 
     reply: Reply
@@ -175,14 +171,14 @@ class Provider(Protocol):
     def base_path(self) -> str: ...
 
     def kind(self, method: str, path: str) -> Kind:
-        """What a request is for; `path` starts after the base path."""
+        """Return the kind of a request; `path` starts after the base path."""
         ...
 
     def answer(self, job: "Job") -> Reply | Drawing | Submission | Socket: ...
 
     def decline(self, job: "Job", fault: "Decline") -> Reply:
-        """Say no in this provider's own words, as it does when it is
-        overloaded, out of credit and so on.
+        """Return this provider's own error reply, e.g. for overload or lack of
+        credit.
         """
         ...
 

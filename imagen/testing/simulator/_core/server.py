@@ -1,5 +1,4 @@
-"""The simulator: takes requests, lets faults happen at the right moment, and
-writes down what was billed.
+"""Simulator: serves requests, applies faults, and records what was billed.
 
 The life of one request, and where each fault strikes:
 
@@ -49,7 +48,7 @@ _NOWHERE = Nowhere()
 
 
 class _Server:
-    """Answers connections and keeps the simulator's record."""
+    """Server of all connections, and keeper of the record."""
 
     def __init__(
         self,
@@ -80,7 +79,7 @@ class _Server:
         self._remote: dict[str, RemoteJobs] = {}
 
     async def serve(self, stream: trio.SocketStream) -> None:
-        """Answer one connection until either side closes it. The socket is
+        """Serve one connection until either side closes it. The socket is
         closed in any case.
         """
         line = Line(stream)
@@ -93,8 +92,7 @@ class _Server:
             ):
                 pass
         except h11.RemoteProtocolError:
-            # Not HTTP, or cut off in the middle: hanging up is all the answer
-            # it gets.
+            # Not HTTP, or truncated: the connection is closed without a reply.
             pass
         except trio.BrokenResourceError:
             pass
@@ -103,7 +101,7 @@ class _Server:
             self._simulator.note_open_sockets(-1)
 
     async def _serve_one(self, line: Line, message: Message) -> bool:
-        """Answer one request. Returns True when the reply went out whole."""
+        """Serve one request. Returns True if the whole reply was sent."""
         if message.target.startswith("/simulator/"):
             about = _about(self._simulator, message.target)
             return await line.deliver(Delivery(reply=about, pieces=about.pieces))
@@ -165,9 +163,7 @@ class _Server:
         self._simulator.note_delivered(job.received, delivered=whole and not lost)
 
     def _take(self, line: Line, message: Message) -> tuple[Provider, Job]:
-        """Write the request down, and find who answers it and which fault it
-        meets.
-        """
+        """Record the request, and find its provider and its fault."""
         path, _, query = message.target.partition("?")
         provider, path_there = self._find(line, path)
         received = Received(
@@ -215,8 +211,8 @@ class _Server:
         return _NOWHERE, path
 
     async def _prepare(self, job: Job, answer: Reply | Drawing | Submission) -> Delivery:
-        """Wait and paint, as far as this answer needs it, and let the way back
-        break where it should.
+        """Wait and paint as this reply needs, and break the connection where
+        the fault says.
         """
         if isinstance(answer, Reply):
             return self._spoil(job, answer)
@@ -253,8 +249,8 @@ class _Server:
 
 
 def _about(simulator: Simulator, target: str) -> Reply:
-    """What the simulator tells another process about itself. Not recorded, so
-    that asking changes nothing.
+    """Return the state for another process. Not recorded, so that asking
+    changes nothing.
     """
     if target == "/simulator/bill":
         bills = [{**msgspec.structs.asdict(bill), "usd": str(bill.usd)} for bill in simulator.bills]
@@ -291,8 +287,8 @@ async def open_simulator(
     Args:
         providers: replace the default ones of the same name, e.g.
             `Nexos(models=[...])`.
-        latency: seconds that a drawing takes. Everything that draws nothing is
-            answered at once.
+        latency: seconds that a drawing takes. Replies without a drawing are
+            immediate.
         faults: for requests that create images.
         poll_faults: for asking how far a job is.
         list_faults: for GET /models.
@@ -305,9 +301,8 @@ async def open_simulator(
             client has only its price list.
         key: the one key that every provider accepts.
         port: 0 takes a free one.
-        callback_tls: what providers that call back check the certificate by;
-            None takes what the system trusts. They call nobody but this
-            machine.
+        callback_tls: trust for the certificate of the callback receiver; None
+            is the system's. Callbacks go to this machine only.
         on_answered: called after each request, in the server's task; it must
             not raise.
 

@@ -1,6 +1,4 @@
-"""The simulator as a test sees it: where it listens, what arrived, what was
-billed.
-"""
+"""Simulator as a test sees it: its address, the requests, the bills."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +22,7 @@ class Simulator:
         key: the one that every provider accepts.
         received: every request, in order of arrival.
         bills: in the order in which the drawings started.
-        max_in_flight: the most requests that were being answered at once.
+        max_in_flight: the most requests in flight at once.
         open_sockets: connections that are open now.
     """
 
@@ -46,7 +44,7 @@ class Simulator:
         self._changed = trio.Event()
 
     def base_url(self, provider: str) -> str:
-        """What a client of this provider is given as its base URL."""
+        """Return the base URL for a client of this provider."""
         return self._base_urls[provider]
 
     @property
@@ -63,7 +61,7 @@ class Simulator:
         ]
 
     def bill_for(self, received: Received) -> Bill | None:
-        """What this request cost; None if nothing was billed."""
+        """Return the bill of a request; None if nothing was billed."""
         place = self._bill_places.get(received.number)
         return None if place is None else self.bills[place]
 
@@ -87,8 +85,8 @@ class Simulator:
 
     @contextmanager
     def outage(self, provider: str, fault: Fault) -> Iterator[None]:
-        """For as long as the block lasts, every request to a provider that
-        arrives meets this fault, whatever was planned.
+        """Apply this fault to every request to a provider for the duration of
+        the block.
         """
         self._outages[provider] = fault
         try:
@@ -97,7 +95,7 @@ class Simulator:
             del self._outages[provider]
 
     def outage_of(self, provider: str) -> Fault | None:
-        """What a request to this provider meets now."""
+        """Return the fault of the provider's outage, if there is one."""
         return self._outages.get(provider)
 
     def note_received(self, received: Received) -> None:

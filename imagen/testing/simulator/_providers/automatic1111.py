@@ -1,8 +1,8 @@
 """The web UI of AUTOMATIC1111 and Forge, started with --api: /sdapi/v1, as of
 Forge dfdcbab6 (2025-06-26).
 
-The real one passes over fields that it does not know; this one refuses them. It
-draws one order at a time.
+The real one ignores unknown fields; this one refuses them. It draws one job at
+a time.
 """
 
 import io
@@ -131,10 +131,8 @@ class WebUI(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         api: False for one that was started without --api.
         grid: whether several images come with their grid before them.
-        tells_first: whether the answer says which of its images is the first
-            that was asked for.
-        tells_task: whether it says whose image is being drawn; older ones do
-            not.
+        tells_first: True if the reply marks the first image that was asked for.
+        tells_task: True if the progress names the task; older servers do not.
         longest_side: an image with a longer side does not fit into its memory.
     """
 
@@ -177,8 +175,8 @@ class WebUI(msgspec.Struct, frozen=True, kw_only=True):
         return json_reply({"detail": "Not Found"}, status=404)
 
     def decline(self, job: Job, fault: Decline) -> Reply:
-        """An engine of one's own says no only where it fails; the rest is what
-        a proxy before it may say.
+        """A self-hosted engine only fails; the other errors are those of a
+        proxy in front.
         """
         match fault:
             case ServerError():

@@ -1,9 +1,9 @@
-"""A server that speaks the routes of midjourney-proxy, as of 2026-11-22:
-/mj/submit/..., /mj/task/{id}/fetch.
+"""Server with the routes of midjourney-proxy, as of 2026-11-22: /mj/submit/...,
+/mj/task/{id}/fetch.
 
-There are two families of them: those that tell the buttons of a finished task
-and take `action`, and the older ones that take `change`. The real ones pass
-over fields that they do not know; this one refuses them.
+There are two families: newer servers list the buttons of a finished task and
+take `action`, older ones take `change`. The real ones ignore unknown fields;
+this one refuses them.
 """
 
 import io
@@ -89,7 +89,7 @@ _TASK = re.compile(r"/mj/task/([^/]+)/(fetch|cancel)")
 
 
 class _SayNoError(Exception):
-    """An answer of the code that says no, with HTTP 200 unless it is another."""
+    """Reply with a code of refusal, with HTTP 200 unless it is another."""
 
     def __init__(self, code: int, description: str, *, status: int = 200) -> None:
         super().__init__(description)
@@ -99,7 +99,7 @@ class _SayNoError(Exception):
 
 
 class _Made(msgspec.Struct):
-    """What a task has made: one image, or a grid of four."""
+    """Result of a task: one image, or a grid of four."""
 
     content: bytes
     grid: bool
@@ -117,12 +117,12 @@ class MidjourneyProxy(msgspec.Struct, frozen=True, kw_only=True):
     """The simulated server.
 
     Args:
-        cell: the side of one of the four images, where it is square.
-        has_buttons: whether finished tasks tell their buttons; servers that do
-            not take `change` instead of `action`.
+        cell: the side of one of the four images, if it is square.
+        has_buttons: True if finished tasks list their buttons; other servers
+            take `change` instead of `action`.
         cuts: whether finished tasks also link to the four images one by one.
-        remixes: whether a variation asks for words before it is drawn.
-        cancels: whether there is a way to cancel.
+        remixes: True if a variation asks for a prompt before it is drawn.
+        cancels: True if tasks can be cancelled.
         bearer: whether the key comes as a Bearer token, as with gateways.
     """
 
@@ -224,7 +224,7 @@ class MidjourneyProxy(msgspec.Struct, frozen=True, kw_only=True):
         return Submission(model="midjourney", images=4, usd=usd, reply=_accepted(remote.id))
 
     def _press(self, job: Job, fields: Mapping[str, object]) -> Reply | Submission:
-        """A button of a finished task, by its id or by what it does."""
+        """Press a button of a finished task, by its id or by its effect."""
         parent = job.remote.find(_needed(fields, "taskId"))
         if parent is None:
             raise _SayNoError(3, "The task does not exist", status=404)
@@ -462,8 +462,8 @@ def _flags(prompt: str) -> dict[str, str]:
 
 
 def _complaint(prompt: str) -> str | None:
-    """What a task fails with, for parameters that Midjourney does not know, or
-    knows once only.
+    """Return the failure of a task, for parameters that Midjourney does not
+    know, or takes once only.
     """
     names = [name for name, _ in _FLAG.findall(prompt)]
     if unknown := [name for name in names if name not in _FLAGS]:
@@ -491,7 +491,7 @@ def _open(data: bytes) -> "Image.Image":
 
 
 def _quarter(data: bytes, index: int) -> bytes:
-    """One image of a grid, counted as a page is read."""
+    """Return one image of a grid, counted in reading order."""
     if data.startswith(b"<"):
         return data
     grid = _open(data)

@@ -1,7 +1,7 @@
 """The nexos.ai gateway: POST /images/generations and GET /models, as of
 2026-11-22.
 
-No recorded answer of this API is public: shapes follow its specification,
+No recorded reply of this API is public: shapes follow its specification,
 https://docs.nexos.ai/gateway-api/images
 """
 
@@ -81,7 +81,7 @@ class Nexos(msgspec.Struct, frozen=True, kw_only=True):
     """The simulated gateway.
 
     Args:
-        models: what the workspace's administrator enabled.
+        models: those that the workspace's administrator enabled.
         credits_per_image: if given, replies carry `usage.nexos_credits_cost`
             (not known of real ones).
         unknown_model_status: 400 or 404; which one the real gateway uses is not

@@ -1,8 +1,8 @@
-"""Servers of one's own that imitate OpenAI's Images API: LocalAI, vLLM-Omni,
-SGLang and the one of stable-diffusion.cpp.
+"""Self-hosted servers with OpenAI's Images API: LocalAI, vLLM-Omni, SGLang and
+stable-diffusion.cpp's.
 
-As of August 2026, from their sources and documentation; stricter than they are
-about fields that they do not know. They bill nothing.
+As of August 2026, from their sources and documentation, but strict about
+unknown fields. They bill nothing.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _IMAGES = "/generated-images/"
 
 
 class _ExtraArgs(msgspec.Struct, forbid_unknown_fields=True):
-    """What may ride in a prompt for stable-diffusion.cpp."""
+    """Arguments inside a prompt for stable-diffusion.cpp."""
 
     seed: int = -1
     negative_prompt: str = ""
@@ -58,10 +58,10 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
     """One server.
 
     `errors` is the form of its errors: an object, a bare text, or FastAPI's
-    `detail`. `formats` are what `response_format` may say, the default first;
-    None means that it does not know the field. `known` are its other fields. A
-    server that `inpaints` has no path for edits, and one for enlarging. With
-    `relative_links` it gives the path of an image alone.
+    `detail`. `formats` are the values of `response_format`, the default first;
+    None if the field is unknown. `known` are its other fields. A server that
+    `inpaints` has no path for edits, and one for enlarging. With
+    `relative_links` links are paths.
     """
 
     name: str
@@ -159,7 +159,7 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
         return self._drawing(job, fields, lambda: _paint(job, images, width, height, mask, format))
 
     def _inpaint(self, job: Job) -> Drawing:
-        """Always 512 pixels square, and always answered by a link."""
+        """Return 512 pixels square, always by a link."""
         fields, files = _read_form(job)
         self._refuse_unknown(fields, {"model", "prompt", "steps"})
         fields.text("model", required=True)
@@ -189,7 +189,7 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
     def _read(
         self, fields: Fields, *, default: tuple[int, int] | None = None
     ) -> tuple[int, int, str]:
-        """Checks the fields, and gives width, height and format."""
+        """Check the fields, and return width, height and format."""
         self._refuse_unknown(fields, self.known | {"prompt", "model", "n", "size"})
         prompt = fields.prompt()
         if self.looks_in_prompt and (found := _EXTRA.search(prompt)):
@@ -240,8 +240,8 @@ class LocalServer(msgspec.Struct, frozen=True, kw_only=True):
         return Drawing(model=self.models[0], images=images, usd=Decimal(0), paint=paint)
 
     def _link(self, job: Job, content: bytes) -> dict[str, object]:
-        """A link on the server itself. The real path stands beside `/v1`; here
-        nothing is served there.
+        """Return a link on the server itself. The real path is beside `/v1`;
+        here it serves nothing.
         """
         kept = job.remote.submit(job, lambda: content, id=f"{job.chance.getrandbits(64):016x}.png")
         if isinstance(job.fault, ExpiredLink):

@@ -1,4 +1,4 @@
-"""What Black Forest Labs' endpoints take and cost, as of 2026-11 (docs.bfl.ai;
+"""Black Forest Labs' endpoints: fields and prices, as of 2026-11 (docs.bfl.ai;
 the maker's API description of 2026-04).
 """
 
@@ -25,11 +25,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         texts, flags: other fields of these types.
         images: fields for one image each, as base64.
         image_list: a field for many.
-        required: what must be there.
-        shape: how the size is said.
+        required: fields that must be present.
+        shape: the form of the size.
         step, low, high: of width and height.
         usd: the price by megapixels that come out and that go in.
-        usd_by_class: the price by resolution, where that decides.
+        usd_by_class: the price by resolution, if it depends on that.
     """
 
     required: tuple[str, ...] = ("prompt",)
@@ -231,6 +231,6 @@ ENDPOINTS: Mapping[str, Endpoint] = {
         usd=_flat("0.05"),
     ),
 }
-"""By the path below /v1. Prices that nobody publishes are made up: deblurring,
-try-ons, fine-tuned models, FLUX 3 at 1.5k.
+"""By the path below /v1. Unpublished prices are made up: deblurring, try-ons,
+fine-tuned models, FLUX 3 at 1.5k.
 """

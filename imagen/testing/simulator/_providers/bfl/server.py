@@ -1,9 +1,9 @@
 """Black Forest Labs' API: POST /v1/<model>, GET /v1/get_result and GET
 /v1/credits, as of 2026-11-22.
 
-https://docs.bfl.ai; recorded answers of 2025 gave the form of submissions and
-polls. The real service passes over fields that an older model does not know;
-this one refuses them for every model, as the real one does for FLUX 3.
+https://docs.bfl.ai; recorded replies of 2025 show the form of submissions and
+polls. The real service ignores fields that an older model does not know; this
+one refuses them for every model, as the real one does for FLUX 3.
 """
 
 import io
@@ -40,7 +40,7 @@ _LARGEST_FILE = 20 << 20
 
 
 class _InvalidError(Exception):
-    """The request is refused with 422 and the form that FastAPI gives to it."""
+    """Request refused with 422 in the form of FastAPI."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -65,8 +65,8 @@ class _Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Made(msgspec.Struct):
-    """What a job has made, what its answer says besides, and how often its link
-    was handed out.
+    """Result of a job, the rest of its reply, and how often its link was handed
+    out.
     """
 
     content: bytes
@@ -78,10 +78,10 @@ class BlackForestLabs(msgspec.Struct, frozen=True, kw_only=True):
     """The simulated maker.
 
     Args:
-        tells_cost: whether submissions are answered with their cost; older
-            models' were not.
-        resigns: whether a job that is asked again gives a fresh link (not known
-            of the real service).
+        tells_cost: True if submissions return their cost; older models' did
+            not.
+        resigns: True if a job that is read again returns a fresh link (unknown
+            for the real service).
         charges_for_moderated: whether an image that is withheld is billed (not
             known of the real service).
     """
@@ -197,8 +197,8 @@ class BlackForestLabs(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sign_callback(job_id: str, secret: str | None, *, status: str = "Ready") -> Signed:
-    """What is sent to the `webhook_url` of a job when it has ended, signed with
-    its `webhook_secret` if it has one.
+    """Return the message to the `webhook_url` of an ended job, signed with its
+    `webhook_secret` if it has one.
     """
     body = encode(_state(job_id, status))
     return (
@@ -247,7 +247,7 @@ def _price_usd(ask: _Ask, out: int, into: int) -> Decimal:
 
 
 def _told(ask: _Ask) -> dict[str, object]:
-    """Every model but FLUX 3 says its seed, also where none was sent."""
+    """Every model except FLUX 3 returns its seed, even if none was sent."""
     prompt = ask.fields.get("prompt", "")
     told: dict[str, object] = {
         "prompt": f"A detailed image of {prompt}" if ask.fields.get("prompt_upsampling") else prompt
@@ -426,11 +426,11 @@ def _open(data: bytes) -> "Image.Image":
 
 
 def _paint(job: Job, ask: _Ask) -> bytes:
-    """An image that shows what was made of the inputs.
+    """Return an image that shows what was made of the inputs.
 
-    A mask changes its white area only; margins and canvases lie around the
-    first image; a variation is blended with a new image; several inputs stand
-    side by side as stripes, in their order.
+    A mask changes its white area only; margins and canvases surround the first
+    image; a variation is blended with a new image; several inputs are stripes
+    side by side, in their order.
     """
     if not ask.images:
         return job.draw(ask.width, ask.height, format=ask.format)
@@ -452,7 +452,7 @@ def _paint(job: Job, ask: _Ask) -> bytes:
             left, right = (ask.width * at // len(inputs) for at in (place, place + 1))
             canvas.paste(image.resize(canvas.size).crop((left, 0, right, ask.height)), (left, 0))
     file = io.BytesIO()
-    # Without loss where the format can, so that colours can be compared.
+    # Lossless if the format can be, so that colours can be compared.
     canvas.save(
         file,
         ask.format.upper(),

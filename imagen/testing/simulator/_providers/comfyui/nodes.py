@@ -1,6 +1,4 @@
-"""ComfyUI's nodes, as far as they are simulated: what they take, and what they
-really do to images.
-"""
+"""ComfyUI's simulated nodes: their inputs, and their real effect on images."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -105,7 +103,7 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
 def find_faults(
     graph: Mapping[str, Node], uploads: Mapping[str, bytes]
 ) -> dict[str, list[dict[str, object]]]:
-    """What is wrong with a graph of known nodes, by node, in ComfyUI's own
+    """Return the faults of a graph of known nodes, by node, in ComfyUI's own
     types.
     """
     found: dict[str, list[dict[str, object]]] = {}
@@ -192,7 +190,7 @@ def _fault(kind: str, message: str, details: str) -> dict[str, object]:
 
 
 class _Latent(msgspec.Struct, frozen=True):
-    """Images before they are drawn: what is there already, and where it may
+    """Images before they are drawn: the existing content, and the area that may
     change.
     """
 
@@ -202,7 +200,7 @@ class _Latent(msgspec.Struct, frozen=True):
 
 
 def execute(job: Job, graph: Mapping[str, Node], uploads: Mapping[str, bytes]) -> list[Saved]:
-    """Runs a graph that has no faults, and gives what it saves."""
+    """Run a valid graph, and return what it saves."""
     made: dict[str, tuple[object, ...]] = {}
 
     def value(node_id: str) -> tuple[object, ...]:

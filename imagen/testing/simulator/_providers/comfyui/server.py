@@ -41,7 +41,7 @@ _UPLOAD = "upload "
 
 
 class _Work:
-    """A graph in the queue; called, it is run."""
+    """Graph in the queue; calling it runs it."""
 
     def __init__(
         self,
@@ -135,8 +135,8 @@ class ComfyUI(msgspec.Struct, frozen=True, kw_only=True):
                 return text_reply("404: Not Found", status=404)
 
     def decline(self, job: Job, fault: Decline) -> Reply:
-        """A server of one's own says no only where it fails; the rest is what a
-        proxy before it may say.
+        """A self-hosted server only fails; the other errors are those of a
+        proxy in front.
         """
         match fault:
             case ServerError():
@@ -227,7 +227,7 @@ class ComfyUI(msgspec.Struct, frozen=True, kw_only=True):
             entries[remote.id] for remote in jobs if remote.started_at <= job.now < remote.ready_at
         ]
         pending = [entries[remote.id] for remote in jobs if job.now < remote.started_at]
-        # The newest first, so that nobody trusts the order.
+        # The newest first, so that no client relies on the order.
         return json_reply({"queue_running": running, "queue_pending": pending[::-1]})
 
     def _view(self, job: Job) -> Reply:
@@ -285,8 +285,8 @@ class ComfyUI(msgspec.Struct, frozen=True, kw_only=True):
         return Socket(headers=head, pull=pull)
 
     def _events(self, job: Job, client_id: str) -> "_Events":
-        """What happens between one look and the next, as messages; None closes
-        the socket.
+        """Yield the events between two polls as messages; None closes the
+        socket.
         """
         from wsproto.events import BytesMessage
 
@@ -375,9 +375,7 @@ def _end(remote: RemoteJob) -> tuple[str, dict[str, object]]:
 
 
 def _ordered(remote: RemoteJob) -> list[object]:
-    """An order as it is told: number, id, graph, extra data, the nodes whose
-    outputs are wanted.
-    """
+    """Return a queue entry: number, id, graph, extra data, output nodes."""
     work = _work_of(remote)
     outputs = [node_id for node_id, node in work.graph.items() if node["class_type"] in OUTPUTS]
     return [work.number, remote.id, work.graph, work.extra_data, outputs]

@@ -1,4 +1,4 @@
-"""What some models at fal.ai take and cost, as of 2026 (fal.ai/models/<id>, the
+"""Some models at fal.ai: fields and prices, as of 2026 (fal.ai/models/<id>, the
 pages for machines).
 """
 
@@ -287,7 +287,7 @@ MODELS: Mapping[str, Takes] = {
         cuts_out=True,
         single=True,
     ),
-    # Of a namespace of its own, with three parts.
+    # A namespace of three parts.
     "workflows/somebody/drawing": Takes(shape="size"),
 }
 """By model id. Prices that were not seen are made up."""

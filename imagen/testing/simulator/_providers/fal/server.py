@@ -40,9 +40,7 @@ _LOCKED = (
 
 
 class _Refusal(msgspec.Struct, frozen=True):
-    """What the result of a job is that failed: HTTP status, name, and what
-    stands in `detail`.
-    """
+    """Result of a failed job: HTTP status, name, and the content of `detail`."""
 
     status: int
     kind: str
@@ -50,7 +48,7 @@ class _Refusal(msgspec.Struct, frozen=True):
 
 
 class _Work(msgspec.Struct):
-    """A job: the app that its addresses hold, and what it makes, or why not."""
+    """Job: the app in its addresses, and its result or failure."""
 
     app: str
     model: str
@@ -64,11 +62,11 @@ class Fal(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         queued_share: of the latency, which a job waits before it runs.
-        tells_units: whether results say what was counted.
-        stops_running: whether an app heeds a cancellation while it runs.
-        origin: of the addresses in its answers, where that is not its own.
-        callback_keys: the first is what callbacks are signed with; without one
-            nobody is called back.
+        tells_units: True if results count the units.
+        stops_running: True if an app obeys a cancellation while it runs.
+        origin: of the addresses in its replies, if it is another.
+        callback_keys: the first one signs the callbacks; without a key there
+            are none.
     """
 
     queued_share: float = 0.3
@@ -234,7 +232,7 @@ class Fal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sign_callback(job_id: str, key: "Ed25519PrivateKey", *, now: int, status: str = "OK") -> Signed:
-    """What is sent to the `fal_webhook` of a job when it has ended."""
+    """Return the message to the `fal_webhook` of an ended job."""
     payload = {
         "request_id": job_id,
         "gateway_request_id": job_id,

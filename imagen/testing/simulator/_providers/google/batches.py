@@ -48,7 +48,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def kind_of(method: str, path: str) -> Kind | None:
-    """What a request to this API is for; None where it is none."""
+    """Return the kind of a request to this API; None if it is none."""
     if method == "POST" and path.startswith("/models/") and path.endswith(":batchGenerateContent"):
         return "create"
     if path.startswith("/batches/"):
@@ -59,8 +59,8 @@ def kind_of(method: str, path: str) -> Kind | None:
 
 
 def start_upload(job: Job, refuse: Refuse) -> Reply:
-    """The first step, at another path than all the rest: it says where the file
-    goes.
+    """Reply to the first step of an upload, at a path of its own, with the
+    address for the file.
     """
     headers = job.received.headers
     command = (headers.get("x-goog-upload-protocol"), headers.get("x-goog-upload-command"))
@@ -72,7 +72,7 @@ def start_upload(job: Job, refuse: Refuse) -> Reply:
 
 
 def answer_batch(job: Job, execute: Execute, refuse: Refuse) -> Reply | Submission:
-    """Answers a request of one of these kinds."""
+    """Reply to a request of one of these kinds."""
     match kind_of(job.received.method, job.path):
         case "upload":
             return _upload(job, refuse)
@@ -158,7 +158,7 @@ def _describe(job: Job, remote: RemoteJob, batch: Batch) -> dict[str, object]:
         }
     metadata = {
         "@type": "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch",
-        # Of zero nothing is said, and numbers of 64 bits are texts.
+        # Zeros are left out, and numbers of 64 bits are texts.
         "batchStats": {name: str(count) for name, count in stats.items() if count},
         "state": f"BATCH_STATE_{state}",
     }

@@ -156,7 +156,7 @@ class Google(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         vertex: a bearer token instead of a key, Imagen for projects that have
             it, and the choice of the file format.
-        retired: models that answer 404.
+        retired: models that return 404.
     """
 
     name: str = "google"
@@ -282,8 +282,8 @@ class Google(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GoogleUploads(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the uploads of files begin: beside the rest of the Gemini API, at
-    another path.
+    """Start of file uploads: beside the rest of the Gemini API, at another
+    path.
     """
 
     name: str = "google/upload"
@@ -469,7 +469,7 @@ def _paint(job: Job, name: str, ask: _Ask, images: int) -> Reply:
         }
     else:
         data = job.as_base64(_draw(job, ask))
-        # Megabytes in the real answer.
+        # Megabytes in the real reply.
         signature = pybase64.b64encode_as_string(job.chance.randbytes(3000))
         parts: list[dict[str, object]] = [
             {"text": "**Thinking about it**", "thought": True},
@@ -542,7 +542,8 @@ def _predict(job: Job, name: str, body: dict[str, object], *, vertex: bool) -> D
             }
             for _ in range(images - withheld)
         ]
-        # A filtered image costs nothing, and says why only when it is asked.
+        # A filtered image costs nothing, and has a reason only if it was asked
+        # for.
         reason = (
             "Unable to show generated images: they violate our usage guidelines. Support codes: 1"
         )
@@ -628,7 +629,7 @@ def _error(code: int, status: str, message: str, *details: Mapping[str, object])
 
 
 def _quota(quota: str, wait_seconds: float) -> Reply:
-    """Without any header that says when to come back: `RetryInfo` alone does."""
+    """Without a header for the wait: only `RetryInfo` has it."""
     violation = {
         "quotaMetric": "generativelanguage.googleapis.com/generate_content_requests",
         "quotaId": quota,

@@ -1,4 +1,4 @@
-"""What Ideogram's version 2 endpoints take and cost, as of 2026-11
+"""Ideogram's version 2 endpoints: fields and prices, as of 2026-11
 (developer.ideogram.ai; ideogram.ai/blog).
 """
 
@@ -55,8 +55,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         choices: fields with the words they take.
         numbers: fields for whole numbers, with the least and the most.
         texts: other fields, which may hold anything.
-        prompt: None where the endpoint has no such field.
-        free_size: whether the field `size` takes more than its list when there
+        prompt: None if the endpoint has no such field.
+        free_size: True if the field `size` takes more than its list when there
             are images.
         usd: the price of an image, by the word in the field `priced_by`; the
             first one is the default.
@@ -76,7 +76,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     default_size: tuple[int, int] = (1024, 1024)
 
     def price_usd(self, word: str | None) -> Decimal:
-        """Of one image."""
+        """Return the price of one image."""
         return Decimal(self.usd.get(word or "", next(iter(self.usd.values()))))
 
 
@@ -258,6 +258,6 @@ ENDPOINTS: Mapping[str, Endpoint] = {
     "upscale/topaz-redefine": _upscale("0.3775", prompt=True),
     "upscale/nano-banana-pro": _upscale("0.1344"),
 }
-"""By the path below /v2/image. Prices that nobody publishes are made up: 4.6,
-very low quality and the rarer upscalers.
+"""By the path below /v2/image. Unpublished prices are made up: 4.6, very low
+quality and the rarer upscalers.
 """

@@ -1,8 +1,8 @@
 """Ideogram's API, version 2: POST /v2/image/<action>/<model> and GET
 /v2/generations/<id>, as of 2026-11-22.
 
-https://developer.ideogram.ai. No recorded answer of version 2 is public but a
-price quote: shapes follow the documentation.
+https://developer.ideogram.ai. Except for a price quote no recorded reply of
+version 2 is public: shapes follow the documentation.
 """
 
 import io
@@ -83,11 +83,11 @@ class Ideogram(msgspec.Struct, frozen=True, kw_only=True):
     """The simulated service.
 
     Args:
-        resigns: whether a generation that is read again gives fresh links (not
-            known of the real service).
-        tells_cost: whether a generation says what it cost.
-        callback_keys: those that it publishes; the first is what callbacks are
-            signed with, without one nobody is called back.
+        resigns: True if a generation that is read again returns fresh links
+            (unknown for the real service).
+        tells_cost: True if a generation returns its cost.
+        callback_keys: the published keys; the first signs the callbacks,
+            without a key there are none.
     """
 
     resigns: bool = True
@@ -150,7 +150,8 @@ class Ideogram(msgspec.Struct, frozen=True, kw_only=True):
     def _take(self, job: Job, ask: _Ask) -> Reply | Drawing | Submission:
         images = job.count(ask.number("num_images", 1))
         each = _price_usd(ask) if job.usd_per_image is None else job.usd_per_image
-        # Only what is completed is billed, also where the filter withholds it.
+        # Only completed images are billed, also those that the filter
+        # withholds.
         usd = Decimal(0) if isinstance(job.fault, JobFails) else each * images
         if "dry_run=true" in job.received.query:
             quote = {
@@ -224,7 +225,7 @@ class Ideogram(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sign_callback(job_id: str, key: "Ed25519PrivateKey", *, now: int) -> Signed:
-    """What is sent to the `webhook_url` of a generation when it has ended."""
+    """Return the message to the `webhook_url` of an ended generation."""
     payload = {"generation_id": job_id, "created": "2026-11-22T10:00:00Z", "data": []}
     return sign_with_key(
         payload, key, headers="x-ideogram-webhook-", id_header="generation-id", id=job_id, now=now
@@ -232,8 +233,8 @@ def sign_callback(job_id: str, key: "Ed25519PrivateKey", *, now: int) -> Signed:
 
 
 def _price_usd(ask: _Ask) -> Decimal:
-    """Of one image. Ideogram 4.5 draws in high quality by default, and edits in
-    medium.
+    """Return the price of one image. Ideogram 4.5 draws in high quality by
+    default, and edits in medium.
     """
     word = ask.word(ask.endpoint.priced_by)
     return ask.endpoint.price_usd("medium" if word is None and "images" in ask.files else word)
@@ -241,7 +242,7 @@ def _price_usd(ask: _Ask) -> Decimal:
 
 def _item(ask: _Ask, content: bytes, link: str | None, *, safe: bool) -> dict[str, object]:
     prompt = ask.word("prompt") or ""
-    # Where it is asked for, and by default, the prompt is made longer.
+    # The prompt is extended by default, or on request.
     magic = ask.word("magic_prompt") not in (None, "off")
     return {
         "object_type": "image.generation",
@@ -389,11 +390,11 @@ def _open(data: bytes) -> "Image.Image":
 
 
 def _paint(job: Job, ask: _Ask) -> bytes:
-    """An image that shows what was made of the inputs.
+    """Return an image that shows what was made of the inputs.
 
     A mask changes its area only; a remix is blended with a new image by its
-    weight; images of an edit stand side by side in their order, and images that
-    lend their look at the right edge.
+    weight; images of an edit are side by side in their order, and style
+    references at the right edge.
     """
     images = [
         _open(data).convert("RGB")
@@ -414,8 +415,7 @@ def _paint(job: Job, ask: _Ask) -> bytes:
     if ask.endpoint.work == "remix":
         canvas = _blend(canvas, images[0], ask.number("image_weight", 50))
     for place, look in enumerate(looks):
-        # Beside a mask it stands in the area that changes, like everything else
-        # that is new.
+        # With a mask it is in the area that changes, like everything new.
         left = 0 if "mask" in ask.files else width - 16 * (len(looks) - place)
         canvas.paste(look.resize((16, height)), (left, 0))
     if ask.endpoint.work == "cut out":
@@ -426,11 +426,11 @@ def _paint(job: Job, ask: _Ask) -> bytes:
 
 
 def _work(canvas: "Image.Image", ask: _Ask, images: "list[Image.Image]") -> None:
-    """What each kind of endpoint does with the images that change."""
+    """Return what each kind of endpoint does with the input images."""
     width, height = canvas.size
     if "mask" in ask.files:
         mask = _open(ask.files["mask"][0]).convert("L")
-        # Black changes, but where a thing is removed.
+        # Black changes, except when removing an object.
         kept = mask.point(lambda grey: 255 - grey) if ask.endpoint.work == "erase" else mask
         canvas.paste(images[0], mask=kept)
         return

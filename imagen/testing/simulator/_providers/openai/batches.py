@@ -43,7 +43,7 @@ class _Body(msgspec.Struct):
 
 
 def kind_of(method: str, path: str) -> Kind | None:
-    """What a request to this API is for; None where it is none."""
+    """Return the kind of a request to this API; None if it is none."""
     if path.startswith("/batches"):
         if method == "GET":
             return "poll"
@@ -54,8 +54,8 @@ def kind_of(method: str, path: str) -> Kind | None:
 
 
 def answer_batch(job: Job, execute: Execute, *, executes: int | None) -> Reply | Submission:
-    """Answers a request of one of these kinds; of a batch the first so many
-    requests are executed, or all.
+    """Reply to a request of one of these kinds; of a batch the first requests
+    up to a limit are executed, or all.
     """
     match kind_of(job.received.method, job.path):
         case "upload":
@@ -122,8 +122,8 @@ def _create(job: Job, execute: Execute, executes: int | None) -> Submission:
 def _read_requests(
     job: Job, lines: list[bytes], execute: Execute, executes: int | None
 ) -> tuple[Batch, str]:
-    """The batch and its model. Whatever is wrong with the file is found out
-    later, and shown where the batch is.
+    """Return the batch and its model. Faults of the file are found later, and
+    shown with the batch.
     """
     errors: list[dict[str, object]] = []
     requests: dict[str, _Request] = {}

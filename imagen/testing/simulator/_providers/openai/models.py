@@ -1,6 +1,4 @@
-"""OpenAI's image models as of 2026-11-22: what each accepts, what it draws
-with, what a token costs.
-"""
+"""OpenAI's image models as of 2026-11-22: fields, token counts and prices."""
 
 from decimal import Decimal
 from typing import ClassVar
@@ -138,7 +136,8 @@ def _models() -> list[OpenAIModel | Dalle3]:
         models += [newest, before, msgspec.structs.replace(before, id=f"{before.id}-2026-09-08")]
     two = OpenAIModel(id="gpt-image-2", sizes=(), transparent=False)
     models += [two, msgspec.structs.replace(two, id="gpt-image-2-2026-04-21")]
-    # 1.5 writes text too when it edits, 308 tokens for two images in a recorded answer.
+    # 1.5 returns text too when it edits, 308 tokens for two images in a
+    # recorded reply.
     older = OpenAIModel(
         id="gpt-image-1.5",
         text_out_usd=Decimal(10),
@@ -148,8 +147,8 @@ def _models() -> list[OpenAIModel | Dalle3]:
         chooses_fidelity=True,
         shutdown_date="2026-12-01",
     )
-    # chatgpt-image-latest has no line in the price list; it is taken to cost
-    # what 1.5 costs.
+    # chatgpt-image-latest has no line in the price list; it is assumed to cost
+    # as much as 1.5.
     names = ("gpt-image-1.5", "gpt-image-1.5-2025-12-16", "chatgpt-image-latest")
     models += [msgspec.structs.replace(older, id=name) for name in names]
     mini = OpenAIModel(

@@ -40,8 +40,8 @@ _NEWEST_FIELDS = _FIELDS | {"complexity", "frame_count", "frame_duration_ms"}
 
 
 class EditInputs:
-    """The images of an edit, opened, and its mask, white where the first of
-    them is to change.
+    """Images of an edit, opened, and its mask, white where the first image
+    changes.
     """
 
     def __init__(self, images: list[Image.Image], mask: Image.Image | None) -> None:
@@ -132,8 +132,8 @@ def _referred(source: object, at: int) -> bytes:
             code="invalid_value" if url is None else "string_above_max_length",
         )
     if url.startswith("https://"):
-        # In the words of a recorded answer: there is no network behind the
-        # simulator.
+        # In the words of a recorded reply: the simulator has no network behind
+        # it.
         raise BadRequestError(
             "Error while downloading file. Upstream status code: 404.",
             param="url",
@@ -164,8 +164,8 @@ def _refuse_image(param: str) -> NoReturn:
 
 
 def _read_mask(param: str, data: bytes, image: Image.Image) -> Image.Image:
-    """White where the alpha channel is empty, which is where the image is to
-    change.
+    """Return a mask that is white where the alpha channel is empty, i.e. where
+    the image changes.
     """
     from PIL import ImageOps
 

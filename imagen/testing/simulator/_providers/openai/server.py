@@ -40,9 +40,9 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
     """The simulated OpenAI.
 
     Args:
-        retired: models that answer as shut down. `()` brings gpt-image-1 and
-            dall-e-3 back; adding gpt-image-1.5 and its like shows the world
-            after 2026-12-01.
+        retired: models that are shut down. `()` brings gpt-image-1 and dall-e-3
+            back; adding gpt-image-1.5 and its like shows the state after
+            2026-12-01.
         batch_executes: how many requests of a batch are executed before its day
             is over; all by default.
     """
@@ -106,7 +106,7 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
         return json_reply({"object": "list", "data": [*listed, chat]})
 
     def _execute(self, job: Job, body: bytes) -> Drawing | Reply:
-        """One request of a batch."""
+        """Execute one request of a batch."""
         try:
             drawing = self._draw(job, Fields(body), None)
             if drawing.streamed:
@@ -191,7 +191,7 @@ def _paint(job: Job, ask: Ask) -> Reply:
     ]
     if ask.usages is not None:
         payload["usage"] = sum(ask.usages, Usage()).as_json()
-    # Recorded answers are chunked: a client cannot know their length
+    # Recorded replies are chunked: a client cannot know their length
     # beforehand.
     return _with_headers(json_reply(payload, chunked=True), job)
 
@@ -241,7 +241,7 @@ def _frame(job: Job, ask: Ask, event: str, sequence: int, more: Mapping[str, obj
 
 
 def _with_headers(reply: Reply, job: Job | None = None) -> Reply:
-    """Add the headers seen on recorded answers."""
+    """Add the headers seen on recorded replies."""
     headers = (
         ("openai-version", "2020-10-01"),
         ("openai-organization", "org-simulated"),
@@ -286,8 +286,8 @@ def _declined(fault: Decline) -> Reply:
             text = "Your organization must be verified to use this model."
             return error_reply(text, status=403)
         case Refused():
-            # Shape and words as recorded on 2026-09-20; `moderation_details` is
-            # no part of other errors.
+            # Shape and words as recorded on 2026-09-20; other errors have no
+            # `moderation_details`.
             text = (
                 "Your request was rejected by the safety system. If you believe this is an error,"
                 " contact us at help.openai.com and include the request ID"

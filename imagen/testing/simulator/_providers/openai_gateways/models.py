@@ -1,4 +1,4 @@
-"""What a model behind a gateway takes, and how its images are drawn: each
+"""Models behind gateways: their fields, and how their images are drawn; each
 gateway has a table of these.
 
 A gateway's models differ in everything but the way to them. The tables were
@@ -62,7 +62,7 @@ class Takes(msgspec.Struct, frozen=True, kw_only=True):
     """One model.
 
     Attributes:
-        required: what must be there, beside `prompt` where that is among
+        required: fields that must be present, beside `prompt` if it is among
             `texts`.
         numbers: fields with the least and the most that they take; those of
             `whole` are integers.
@@ -70,17 +70,16 @@ class Takes(msgspec.Struct, frozen=True, kw_only=True):
         images: fields for one image each; `lists` for several, with the most of
             them.
         mask: the field for a mask, and how the area to change looks in it.
-        shape: who says the size: one field, two, a ratio with or without a
-            resolution, or the image that came in.
-        default_size: where nothing is said.
+        shape: source of the size: one field, two, a ratio with or without a
+            resolution, or the input image.
+        default_size: the size if none is given.
         count: the field for the number of images.
-        scale: the field for the factor of an enlargement, and the factor where
-            it is not said.
-        strength: the field for how far the image may change, and whether more
-            of it is nearer to the old one.
+        scale: the field for the enlargement, and its default.
+        strength: the field for the change of the image, and True if more of it
+            is closer to the source.
         usd: the price by the megapixels of an image (begun ones are whole) and
             of those that came in.
-        single: whether the answer holds one image, and no list.
+        single: True if the reply holds one image, not a list.
     """
 
     required: tuple[str, ...] = ("prompt",)
@@ -124,7 +123,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def megapixels(self) -> int:
-        """Of one image; begun ones count as whole."""
+        """Return the megapixels of one image, rounded up."""
         return megapixels(self.width, self.height)
 
     @property
@@ -143,11 +142,11 @@ def megapixels(width: int, height: int) -> int:
 
 
 def read_ask(takes: Takes, fields: Mapping[str, object], fetch: Callable[[str], bytes]) -> Ask:
-    """Reads an input as strictly as a strict model does. `fetch` gives what is
-    behind a link or in a data: URL.
+    """Read an input as strictly as a strict model does. `fetch` returns the
+    bytes of a link or data: URL.
 
     Raises:
-        WrongInputError: a field is missing, unknown, or holds what it must not.
+        WrongInputError: a field is missing, unknown, or invalid.
     """
     fields = {name: value for name, value in fields.items() if value is not None}
     for name in takes.required:
@@ -296,12 +295,12 @@ def _read_ratio(takes: Takes, fields: Mapping[str, object]) -> tuple[int, int]:
 
 
 def paint(job: Job, ask: Ask) -> list[bytes]:
-    """The images, which show what was made of the inputs."""
+    """Return images that show what was made of the inputs."""
     return [_paint_one(job, ask) for _ in range(job.count(ask.count))]
 
 
 def black(ask: Ask) -> bytes:
-    """What is shown in the place of an image that a filter withholds."""
+    """Return the black image that replaces one that a filter withholds."""
     from PIL import Image
 
     return _save(Image.new("RGB", (ask.width, ask.height)), ask.format)
@@ -340,7 +339,7 @@ def _work_on(ask: Ask, image: Image.Image, drawn: Image.Image) -> Image.Image:
 
 
 def _white(ask: Ask) -> Image.Image:
-    """The mask with white where the image is to change."""
+    """Return the mask with white where the image changes."""
     from PIL import ImageOps
 
     assert ask.mask is not None
@@ -354,7 +353,7 @@ def _white(ask: Ask) -> Image.Image:
 
 def _save(canvas: Image.Image, format: str) -> bytes:
     file = io.BytesIO()
-    # Without loss where the format can, so that colours can be compared.
+    # Lossless if the format can be, so that colours can be compared.
     canvas.save(
         file, format.upper(), **({"quality": 95} if format == "jpeg" else {"lossless": True})
     )

@@ -1,5 +1,5 @@
-"""xAI, OpenRouter and Together, which imitate OpenAI's Images API each in a way
-of its own, as of August 2026.
+"""xAI, OpenRouter and Together: three variants of OpenAI's Images API, as of
+August 2026.
 
 From their published OpenAPI documents, and recorded exchanges of the first two.
 """
@@ -52,8 +52,8 @@ _SIDES = {"1K": 1024, "2K": 2048, "4K": 4096}
 
 
 class GatewayModel(msgspec.Struct, frozen=True, kw_only=True):
-    """One model, its price for an image in US dollars, and how many images it
-    takes to look at.
+    """One model, its price for an image in US dollars, and its most input
+    images.
     """
 
     id: str
@@ -126,7 +126,7 @@ def _drawing(job: Job, ask: _Ask, paint: Callable[[], dict[str, object]]) -> Dra
 
 
 class _Gateway(msgspec.Struct, frozen=True, kw_only=True):
-    """What they have in common: a bearer key, a list, and a POST that draws."""
+    """Common part: a bearer key, a list, and a POST that draws."""
 
     name: str
     base_path: str = "/v1"
@@ -279,7 +279,7 @@ class Xai(_Gateway, frozen=True, kw_only=True):
 
 
 class OpenRouter(_Gateway, frozen=True, kw_only=True):
-    """OpenRouter: everything goes to one path, and each reply says its cost in
+    """OpenRouter: one path for everything, and replies with their cost in
     dollars.
     """
 

@@ -1,4 +1,4 @@
-"""What some models at Replicate take and cost, as of 2026
+"""Some models at Replicate: fields and prices, as of 2026
 (replicate.com/<owner>/<name>/api).
 """
 
@@ -30,8 +30,8 @@ _TWO = {"output_format": ("jpg", "png")}
 _QUALITY = {"output_quality": (0.0, 100.0)}
 
 SECOND_USD = Decimal("0.000975")
-"""What a second of an L40S costs (replicate.com/pricing); models without a
-price per image are billed by it.
+"""Price of a second of an L40S (replicate.com/pricing), for models without a
+price per image.
 """
 
 
@@ -270,4 +270,4 @@ BY_THE_SECOND: Mapping[str, float] = {
     "philz1337x/clarity-upscaler": 17.25,
     "851-labs/background-remover": 3.0,
 }
-"""How many seconds these run."""
+"""Seconds that these models run."""

@@ -1,6 +1,6 @@
 """Replicate's API: predictions, files and the account, as of 2026-11-22.
 
-https://replicate.com/docs; recorded answers of 2023 and 2024 gave the form of
+https://replicate.com/docs; recorded replies of 2023 and 2024 show the form of
 predictions and problems.
 """
 
@@ -37,7 +37,7 @@ _FLAGGED = "NSFW content detected. Try running it again, or try a different prom
 
 
 class _Work(msgspec.Struct):
-    """A prediction: what was asked for, and what it made."""
+    """Prediction: the request and its result."""
 
     model: str
     ask: Ask
@@ -51,10 +51,10 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         starting_share: of the latency, which a prediction waits for its
             machine.
-        origin: of the addresses in its answers, where that is not its own.
+        origin: of the addresses in its replies, if it is another.
         removes_data: whether a prediction that has ended is asked for too late.
-        signs_with: what callbacks are signed with; it is told with "whsec_"
-            before its base64.
+        signs_with: key of the callbacks; the API shows it with "whsec_" before
+            its base64.
     """
 
     starting_share: float = 0.3
@@ -298,7 +298,7 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def sign_callback(job_id: str, secret: str, *, now: int, status: str = "succeeded") -> Signed:
-    """What is sent to the `webhook` of a prediction when it has ended."""
+    """Return the message to the `webhook` of an ended prediction."""
     body = encode({"id": job_id, "status": status, "output": None})
     signature = pybase64.b64encode_as_string(
         keyed_hash(secret, f"msg-{job_id}.{now}.".encode() + body)

@@ -1,5 +1,5 @@
-"""What Stability AI's endpoints do to images, simply but really, so that sizes,
-masks and the order of inputs can be seen.
+"""Effects of Stability AI's endpoints, simple but real, so that sizes, masks
+and the order of inputs are visible.
 """
 
 import io
@@ -15,7 +15,7 @@ _MEGAPIXEL = 1_000_000
 
 
 def fitted(ratio: float, pixels: float, step: int = 64) -> tuple[int, int]:
-    """Sides of about so many pixels in all."""
+    """Return sides with about `pixels` in all."""
     width, height = math.sqrt(pixels * ratio), math.sqrt(pixels / ratio)
     return max(1, round(width / step)) * step, max(1, round(height / step)) * step
 
@@ -27,8 +27,8 @@ def generated(job: Job, ratio: str, megapixels: float) -> bytes:
 
 
 def blended(job: Job, source: bytes, share: float, *, keep_size: bool = False) -> bytes:
-    """The source, with so large a share of something new; of about one
-    megapixel where it need not keep its size.
+    """Return the source blended with something new; of about one megapixel if
+    it need not keep its size.
     """
     image = _open(source).convert("RGB")
     if not keep_size:
@@ -37,8 +37,8 @@ def blended(job: Job, source: bytes, share: float, *, keep_size: bool = False) -
 
 
 def repainted(job: Job, source: bytes, mask: bytes | None) -> bytes:
-    """The source, new where the mask is white, or where it is transparent
-    itself.
+    """Return the source, new where the mask is white, or where it is
+    transparent itself.
     """
     from PIL import Image, ImageOps
 
@@ -53,8 +53,8 @@ def repainted(job: Job, source: bytes, mask: bytes | None) -> bytes:
 
 
 def recentred(job: Job, source: bytes) -> bytes:
-    """The source with its middle changed: what was searched for is taken to be
-    there.
+    """Return the source with its middle changed, in place of the searched
+    object.
     """
     image = _open(source).convert("RGB")
     width, height = image.size
@@ -110,7 +110,7 @@ def enlarged(source: bytes, factor: float) -> bytes:
 
 
 def enlarged_to(source: bytes, pixels: float) -> bytes:
-    """The source, of about so many pixels in all."""
+    """Return the source enlarged to about `pixels`."""
     image = _open(source)
     return enlarged(source, max(1.0, math.sqrt(pixels / (image.width * image.height))))
 
@@ -130,7 +130,7 @@ def styled(job: Job, source: bytes | None, style: bytes, share: float, ratio: st
 
 
 def converted(data: bytes, format: str) -> bytes:
-    """The same image in another format; what is no image stays as it is."""
+    """Return the image in another format; other bytes are unchanged."""
     if format == "png" or data.startswith(b"<"):
         return data
     image = _open(data)

@@ -66,8 +66,8 @@ Paint = Callable[[Job, Fields, Files], bytes]
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """What one path takes and does. `numbers` are names with their lowest and
-    highest value.
+    """One path: its fields and effect. `numbers` are names with their lowest
+    and highest value.
     """
 
     credits: Decimal
@@ -403,7 +403,7 @@ def _read_form(job: Job, endpoint: Endpoint) -> tuple[dict[str, str], dict[str, 
         texts, files = parse_form(job.received.headers, job.received.body)
     except FormError as error:
         raise _RefusedError(f"content-type: {error}") from None
-    # An empty part of this name stands in forms without files.
+    # Forms without files have an empty part of this name.
     files.pop("none", None)
     counts = {
         name: len(texts.get(name, ())) + len(files.get(name, ())) for name in (*texts, *files)
@@ -434,7 +434,7 @@ def _check_field(endpoint: Endpoint, name: str, value: str) -> None:
         if len(value) > 10_000:
             raise _RefusedError(f"{name}: cannot exceed 10000 characters")
         if not value.isascii():
-            # Whatever is no English; a rough guess is enough here.
+            # A rough guess of what is not English.
             raise _RefusedError(
                 "prompt: only English is supported", status=422, name="invalid_language"
             )

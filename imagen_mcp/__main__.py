@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-# Hosts wait 2 seconds between closing standard input and killing (the MCP
-# specification's order of shutdown).
+# Hosts wait 2 seconds between closing standard input and killing (shutdown
+# order of the MCP specification).
 _CLOSE_SECONDS = 0.8
 _STDIO_STOP_SECONDS = 1.6
 _HTTP_STOP_SECONDS = 2.5
@@ -36,7 +36,7 @@ _HTTP_STOP_SECONDS = 2.5
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _BY_HAND = """\
-imagen-mcp speaks the Model Context Protocol: an assistant starts it, and there is nothing to type here.
+imagen-mcp speaks the Model Context Protocol: an assistant starts it, not a user.
 Put this into the assistant's configuration:
 
   {"mcpServers": {"imagen": {"command": "imagen-mcp", "env": {"OPENAI_API_KEY": "..."}}}}
@@ -45,7 +45,7 @@ or serve it on this machine with: imagen-mcp --http 127.0.0.1:8765"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serves until the client leaves or a signal comes. Gives the exit status."""
+    """Serve until the client leaves or a signal comes; return the exit status."""
     options = _parser().parse_args(arguments)
     if options.version:
         print(f"imagen-mcp {imagen.version()}")
@@ -117,14 +117,14 @@ def _prepare(http: tuple[str, int] | None) -> Callable[[], Awaitable[None]]:
     from .server import make_server
 
     settings = imagen.load_settings()
-    # A batch that is cancelled is salvaged for as long as a reply may take:
-    # this process stays, and the images are paid. Only its own end is bounded,
-    # by `close_seconds`, and by `_leave_within` where a thread hangs.
+    # A cancelled batch is salvaged for as long as a reply may take: the process
+    # stays, and the images are paid. Only its own end is bounded, by
+    # `close_seconds`, and by `_leave_within` if a thread hangs.
     salvage_seconds = max(settings.salvage_seconds, settings.bounds.reply_seconds)
     settings = msgspec.structs.replace(settings, salvage_seconds=salvage_seconds)
     if http is None:
         return partial(_serve_stdio, make_server(settings, close_seconds=_CLOSE_SECONDS))
-    # Here, as a missing hypercorn is better told before anything is opened.
+    # Here, as a missing hypercorn is better reported before anything is opened.
     from ._http import MountedApps
 
     doors = MountedApps(settings)
@@ -177,7 +177,8 @@ async def _serve_http(
 ) -> None:
     from ._http import serve_http
 
-    # hypercorn would bury the sentence that says why a client cannot be opened.
+    # hypercorn would hide the sentence that tells why a client cannot be
+    # opened.
     async with imagen.open_client(settings):
         pass
     stopping = trio.Event()
@@ -204,13 +205,13 @@ async def _watch_signals(stop: Callable[[], None], *, task_status: trio.TaskStat
 
 
 def _leave_within(seconds: float) -> None:
-    """Ends the process after so long, whatever still holds it: a thread that
-    draws, say, which nothing can interrupt.
+    """End the process after a bound, e.g. if a drawing thread cannot be
+    interrupted.
     """
 
     def leave() -> None:
-        # The ledger is written before anything is sent: what was in flight
-        # stays there as in flight.
+        # The ledger is written before anything is sent: the attempts stay in it
+        # as in flight.
         os._exit(0)
 
     timer = threading.Timer(seconds, leave)

@@ -1,4 +1,4 @@
-"""What a server works with, and how a tool gets at it."""
+"""State of a server, and access to it from the tools."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["ServerState", "ToolContext", "client_of", "current_client", "remembe
 
 
 class ServerState(NamedTuple):
-    """`local_files` says whether callers may name files of this machine,
-    `confirm_above_usd` what needs the user's consent.
+    """State of one server. With `local_files` callers may name files of this
+    machine; above `confirm_above_usd` the user must agree.
     """
 
     client: imagen.Client
@@ -37,13 +37,13 @@ def client_of(ctx: ToolContext) -> imagen.Client:
 async def remember_state(
     ctx: ServerRequestContext[ServerState], call_next: CallNext
 ) -> HandlerResult:
-    """Middleware: the SDK gives its context to tools, templates and prompts,
-    and none to fixed resources and completions.
+    """Keep the state for handlers without a context: the SDK passes none to
+    fixed resources and completions.
     """
     _state.set(ctx.lifespan_context)
     return await call_next(ctx)
 
 
 def current_client() -> imagen.Client:
-    """The client of the server that answers this request."""
+    """Return the client of the server that handles this request."""
     return _state.get().client

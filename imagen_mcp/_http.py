@@ -22,8 +22,8 @@ from ._context import ServerState
 
 __all__ = ["MountedApps", "serve_http"]
 
-# Streams of events stay open as long as the client likes; a stop waits this
-# long for answers on their way.
+# Event streams stay open as long as the client likes; a stop waits this long
+# for replies in flight.
 _GRACE_SECONDS = 1.0
 
 
@@ -32,8 +32,8 @@ class MountedApps:
     server opens, which is there before any request: callbacks of providers, and
     links to images.
 
-    Each is below the path of its URL, if there is one: a proxy of the user's
-    passes on what comes there.
+    Each is below the path of its URL, if there is one: the user's proxy passes
+    its requests on.
     """
 
     def __init__(self, settings: imagen.Settings) -> None:
@@ -51,8 +51,8 @@ class MountedApps:
             yield client
 
     def mount(self, app: Starlette) -> None:
-        """Puts them behind the routes of MCP, and without its check of the
-        host: each proves itself who may ask what.
+        """Mount the apps after the routes of MCP and without its check of the
+        host: each checks its callers itself.
         """
         callbacks, links = (
             None if url is None else urlsplit(url).path.rstrip("/") for url in self._urls
@@ -87,8 +87,8 @@ async def serve_http(
     stop: Callable[[], Awaitable[None]],
     on_listening: Callable[[str], None],
 ) -> None:
-    """Serves until `stop` returns; `on_listening` is told the URL, with the
-    port that the system chose for port 0.
+    """Serve until `stop` returns; `on_listening` gets the URL, with the port
+    that the system chose for port 0.
     """
     host, port = address
     config = hypercorn.config.Config()

@@ -1,5 +1,5 @@
-"""The resources: models, images, collections, styles and kept prompts. Each is
-read into a conversation, so it is bounded.
+"""Resources: models, images, collections, styles and kept prompts. Each goes
+into a conversation, so it is bounded.
 """
 
 from __future__ import annotations
@@ -175,11 +175,10 @@ def _listing(
 
 
 def _list_models(settings: imagen.Settings, catalog: imagen.providers.Catalog) -> str:
-    """The models that still can be had, as JSON; `available` says whether there
-    is a key.
+    """Return the live models as JSON; `available` is true if there is a key.
 
-    Those that there is no key for are many, and only named: all that is known
-    of all of them would fill a conversation.
+    The many models without a key are only named: the whole catalog would fill a
+    conversation.
     """
     models = live_models(catalog)
     known = [_describe_model(model) for model in models if is_available(model, settings)]
@@ -205,7 +204,7 @@ def _describe_model(model: imagen.Model) -> dict[str, object]:
         "provider": model.provider,
         "description": model.description,
         "available": True,
-        # What a model lacks is said by leaving it out.
+        # Absent fields are left out.
         "capabilities": {
             name: value
             for name, value in capabilities.items()
@@ -227,6 +226,6 @@ def live_models(catalog: imagen.providers.Catalog) -> list[imagen.Model]:
 
 
 def is_available(model: imagen.Model, settings: imagen.Settings) -> bool:
-    """Whether there is a key for it."""
+    """Return True if there is a key for it."""
     access = settings.access.get(model.provider)
     return access is not None and access.configured and access.preferred

@@ -1,5 +1,5 @@
-"""The SDK's server as imagen needs it: what went wrong is told in one sentence,
-and images have their own media type.
+"""MCP server of the SDK with errors as one sentence, and images with their own
+media type.
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ def _is_text(arguments: object) -> bool:
 
 
 def _misused(error: ValueError) -> imagen.ImagenError | None:
-    """What the caller of a prompt did wrong; None where it is a bug. The SDK
-    wraps what a prompt raises twice.
+    """Return the caller's error in a prompt call; None for a bug. The SDK wraps
+    an exception of a prompt twice.
     """
     wrapped = error.__cause__
     cause = None if wrapped is None else wrapped.__cause__
@@ -136,8 +136,8 @@ def _misfit(error: ValidationError) -> imagen.InvalidRequestError:
 
 
 def _media_type(data: bytes) -> str | None:
-    """By the first bytes: PNG, JPEG, WebP or GIF, which is all that a library
-    holds.
+    """Return the media type by the first bytes: PNG, JPEG, WebP or GIF; a
+    library holds no others.
     """
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "image/webp"

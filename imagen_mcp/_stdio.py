@@ -1,9 +1,9 @@
 """MCP over standard input and output, on Trio alone.
 
-The SDK's own transport reads in a worker thread that nothing can interrupt: a
-signal is not noticed before the next line of input, and a crash leaves a
-process that answers nobody. Here both ends are Trio streams, so everything can
-be cancelled.
+The SDK's own transport reads in a worker thread that cannot be interrupted: a
+signal is noticed only with the next line of input, and a crash leaves a process
+that does not reply. Here both ends are Trio streams, so everything can be
+cancelled.
 
 While it serves, descriptor 0 is empty and descriptor 1 leads to standard error:
 nothing that prints can break the protocol.
@@ -38,9 +38,9 @@ async def serve_stdio(
     """Serves one client until it closes its end; `on_end` is called at that
     moment, before the lifespan is closed.
 
-    The standard streams of the process are given up for good.
+    The standard streams of the process are given up permanently.
     """
-    # The SDK has no public way to run a transport of one's own; its conformance
+    # The SDK has no public way to run a custom transport; its conformance
     # server takes this one too.
     low = server._lowlevel_server
     options = low.create_initialization_options()
@@ -108,7 +108,7 @@ def _parse(line: bytes) -> SessionMessage | Exception:
     try:
         return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
     except ValueError as error:
-        # The SDK answers it with an error of the protocol.
+        # The SDK replies with an error of the protocol.
         return error
 
 
@@ -123,16 +123,16 @@ async def _write(
                 text = item.message.model_dump_json(by_alias=True, exclude_unset=True)
                 await stream.send_all(text.encode() + b"\n")
         except trio.BrokenResourceError:
-            # The client is gone. What the server still says is dropped, so that
-            # nobody waits to say it.
+            # The client has gone: further output is dropped, so that no task
+            # waits to write it.
             end()
             async for _ in messages:
                 pass
 
 
 def _claim_standard_streams() -> tuple[int, int]:
-    """Descriptors of one's own for the client's input and output; the standard
-    ones lead elsewhere from here on.
+    """Return new descriptors for the client's input and output; the standard
+    ones are redirected.
     """
     sys.stdout.flush()
     nothing = os.open(os.devnull, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""The server: which tools, resources and prompts there are."""
+"""MCP server with its tools, resources and prompts."""
 
 from __future__ import annotations
 
@@ -29,20 +29,23 @@ from ._tools.prompts import add_prompts
 
 __all__ = ["make_server"]
 
-# Instructions stand at the beginning of every conversation.
+# Instructions begin every conversation.
 _MOST_NAMED = 24
 
 _INSTRUCTIONS = """\
 imagen makes images; some models cost money per image.
-Before many images call estimate_cost, which makes none, and tell the user what they would cost.
-One image: generate_image. From an image: edit_image, create_variations, enhance_image, restyle_image.
-Several: start_image_batch answers with a session_id and the first image, and the rest goes on \
-in the background. Then call get_next_image(session_id, after=<index of the last image you have>) until its text says that \
-the batch is over. Repeating a pull is free and safe: the same `after` gives the same image.
-Never call start_image_batch or generate_image again for images that are still being made: that would pay twice. After a \
-time-out, pull again. A batch that the end of the server interrupted is still there: pull what is finished, and resume_batch \
-makes the rest.
-What was made before is in a library: search_images finds it, show_image shows it, organize_images puts it in order.
+Before many images call estimate_cost, which makes none, and tell the user the cost.
+One image: generate_image. From an image: edit_image, create_variations, enhance_image, \
+restyle_image.
+Several: start_image_batch returns a session_id and the first image; the rest is made in the \
+background. Then call get_next_image(session_id, after=<index of the last image you have>) until \
+its text says that the batch is over. Repeating a pull is free and safe: the same `after` returns \
+the same image.
+Never call start_image_batch or generate_image again for images that are still being made: that \
+would pay twice. After a timeout, pull again. A batch that a server's end interrupted is not lost: \
+pull what is finished, and resume_batch makes the rest.
+Earlier images are in a library: search_images finds them, show_image shows one, organize_images \
+organizes them.
 Images are files; tell the user their paths. What you see is a small preview."""
 
 
@@ -58,9 +61,9 @@ def make_server(
     """A server whose client is opened by `open_client` for as long as the
     server's lifespan.
 
-    With `local_files` the callers may name files of this machine as images to
-    work on: they are its own user then. When the server ends, what is in flight
-    gets `close_seconds` to finish; None leaves it to the client's settings.
+    With `local_files` callers may name input files of this machine, as they are
+    its own user. When the server ends, what is in flight gets `close_seconds`
+    to finish; None leaves that to the client's settings.
 
     Raises:
         ConfigurationError: the user's table of models is wrong.
@@ -90,8 +93,7 @@ def make_server(
         instructions=f"{_INSTRUCTIONS}\nModels that can be used now: {named}.",
         version=imagen.version(),
         lifespan=lifespan,
-        # The SDK configures logging for the whole process, and says much at
-        # INFO.
+        # The SDK configures logging for the whole process, at INFO.
         log_level="WARNING",
     )
     _add_tools(server)

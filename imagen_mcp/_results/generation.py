@@ -1,4 +1,4 @@
-"""What the tools that make images answer: structured content, short text, a
+"""Results of the tools that make images: structured content, short text, a
 preview and a link.
 """
 
@@ -33,7 +33,7 @@ Status = Literal["created", "generating", "partial", "completed", "failed", "can
 
 
 class NumberedImage(ImageInfo):
-    """`index` is its number in order of completion."""
+    """Image with its `index` in order of completion."""
 
     index: int
 
@@ -50,7 +50,7 @@ class Problem(BaseModel):
 
 
 class BatchReply(BaseModel):
-    """Where a batch stands, and the image that was pulled."""
+    """State of a batch, and the image that was pulled."""
 
     session_id: str
     status: Status
@@ -68,7 +68,7 @@ class ImageReply(BaseModel):
 
 
 class CostReply(BaseModel):
-    """What images would cost; null where nobody published a price."""
+    """Cost of images; null if the price is unknown."""
 
     model: str
     count: int
@@ -79,13 +79,13 @@ class CostReply(BaseModel):
 
     @property
     def images(self) -> str:
-        """What it is for, in words."""
+        """Text of what the quote is for."""
         what = "1 image" if self.count == 1 else f"{self.count} images"
         return f"{what} by {self.model}"
 
 
 class Found(NamedTuple):
-    """An image and its number in order of completion."""
+    """Image and its number in order of completion."""
 
     number: int
     image: imagen.Image
@@ -97,7 +97,7 @@ class Found(NamedTuple):
 async def image_reply(
     client: imagen.Client, found: Found, *, full: bool = False, notes: Sequence[str] = ()
 ) -> CallToolResult:
-    """The answer of `generate_image`."""
+    """Return the result of `generate_image`."""
     blocks = await image_blocks(client, found.image, full=full)
     return result_of(
         ImageReply(image=_image(found)), [_describe(found), *blocks.notes, *notes], blocks.content
@@ -112,8 +112,8 @@ async def batch_reply(
     full: bool = False,
     notes: Sequence[str] = (),
 ) -> CallToolResult:
-    """The answer of the batch tools; `notes` come last, as they say what to do
-    next.
+    """Return the result of the batch tools; `notes` come last, as they name the
+    next call.
     """
     reply = _batch(session, found)
     lines = [_count(reply)]
@@ -126,7 +126,7 @@ async def batch_reply(
 
 
 def cost_reply(reply: CostReply, notes: Sequence[str] = ()) -> CallToolResult:
-    """The answer of `estimate_cost`."""
+    """Return the result of `estimate_cost`."""
     if reply.low_usd is None or reply.expected_usd is None or reply.high_usd is None:
         cost = f"Nobody published what {reply.images} would cost."
     elif reply.high_usd == "0":
@@ -153,7 +153,7 @@ def failed(error: imagen.ImagenError) -> CallToolResult:
 def result_of(
     reply: BaseModel, lines: Sequence[str], content: Sequence[ContentBlock]
 ) -> CallToolResult:
-    """An answer: structured content, the same in words, and images."""
+    """Return a result: structured content, the same as text, and images."""
     text = TextContent(text="\n".join(lines))
     return CallToolResult(
         content=[text, *content], structured_content=reply.model_dump(mode="json")
@@ -221,7 +221,7 @@ def _describe(found: Found) -> str:
 
 
 def _complaints(problems: Sequence[Problem]) -> list[str]:
-    """One line for all that failed in the same way."""
+    """Return one line for all failures of one kind."""
     alike: dict[str, list[str]] = {}
     for problem in problems:
         what = "the batch" if problem.index is None else f"image {problem.index}"

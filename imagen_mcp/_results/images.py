@@ -1,9 +1,8 @@
-"""What an answer says of an image: facts, words, and the image itself.
+"""Image in a result: facts, text, and the image itself.
 
 Hosts count base64 in text or structured content as words, refuse results above
-1 MiB, and break a conversation for good over images above 2000 pixels
-(docs/mcp.md). So the bytes of an image stand in an image block and nowhere
-else, and bounded.
+1 MiB, and break a conversation permanently over images above 2000 pixels
+(docs/mcp.md). So the bytes of an image are bounded, and only in an image block.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ _PREVIEW = imagen.library.Transform(width=768, height=768, format="jpeg", qualit
 # 525,000 bytes are 700,000 characters of base64.
 _INLINE_BYTES = 525_000
 _INLINE_SIDE = 2000
-# What an image that somebody sent says of itself may be anything.
+# The metadata of an imported image is untrusted.
 _MODEL = 100
 _WORD = 60
 _MOST_CHANGES = 20
 
 
 class ImageInfo(BaseModel):
-    """A finished image. `uri` is None where the disk failed; `cached` if the
-    library had it already, for nothing.
+    """Finished image. `uri` is None if the disk failed; `cached` if the library
+    had it already, for nothing.
     """
 
     id: str
@@ -53,7 +52,7 @@ class ImageInfo(BaseModel):
 
 
 class Blocks(NamedTuple):
-    """An image as blocks of content, and what is to be said of them."""
+    """Image as blocks of content, and notes about them."""
 
     content: list[ContentBlock]
     notes: list[str]
@@ -78,7 +77,7 @@ def read_image(image: imagen.Image) -> ImageInfo:
 
 
 def describe(image: imagen.Image, name: str) -> str:
-    """What an assistant that cannot see the image yet has to know of it."""
+    """Return the facts for an assistant that cannot see the image yet."""
     lines = [
         f"{name}: {image.width}x{image.height} {image.media_type}, {image.size_bytes:,} bytes, by"
         f" {model_of(image)}, {_cost(image)}."
@@ -108,7 +107,7 @@ def _cost(image: imagen.Image) -> str:
 
 
 def _changes(image: imagen.Image) -> list[str]:
-    """What was not sent as asked, in a sentence each."""
+    """Return a sentence for each field that was not sent as asked."""
     sentences: list[str] = []
     for change in image.adjustments[:_MOST_CHANGES]:
         sent = "left out" if change.sent is None else f"sent as {clip(change.sent)}"
@@ -124,10 +123,10 @@ def _uri(image: imagen.Image) -> str | None:
 
 
 async def image_blocks(client: imagen.Client, image: imagen.Image, *, full: bool) -> Blocks:
-    """The image itself where it is asked for and fits, else a preview; and a
-    link.
+    """Return the image itself if it is asked for and fits, else a preview; and
+    a link.
     """
-    # Where the disk failed, this answer holds the only copy.
+    # If the disk failed, this result holds the only copy.
     full = full or image.path is None
     inline = full and _fits(image)
     try:

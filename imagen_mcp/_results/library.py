@@ -1,5 +1,5 @@
-"""What the tools and resources of the library answer. Texts of users are
-shortened: a library holds prompts of 100 kB.
+"""Results of the library's tools and resources. Texts of users are clipped: a
+library holds prompts of 100 kB.
 """
 
 from __future__ import annotations
@@ -55,9 +55,7 @@ class SearchReply(BaseModel):
 
 
 class ShowReply(BaseModel):
-    """An image, and what is known of it. `request` has what was asked beside
-    the prompt.
-    """
+    """Image and its record. `request` has what was asked for beside the prompt."""
 
     image: ImageInfo
     prompt: str
@@ -75,14 +73,14 @@ class ShowReply(BaseModel):
 
 
 class OrganizeReply(BaseModel):
-    """How many of the images changed, by what was done."""
+    """Number of changed images, by change."""
 
     image_ids: list[str]
     changed: dict[str, int]
 
 
 def found_image(image: imagen.Image) -> FoundImage:
-    """One line of a list."""
+    """Return one line of a list."""
     return FoundImage(
         id=image.id,
         path=None if image.path is None else str(image.path),
@@ -96,7 +94,7 @@ def found_image(image: imagen.Image) -> FoundImage:
 
 
 def search_reply(page: imagen.library.Page) -> CallToolResult:
-    """The answer of `search_images`."""
+    """Return the result of `search_images`."""
     many = "1 image:" if len(page) == 1 else f"{len(page)} images, newest first:"
     lines = [many if page else "No image is like that.", *map(_line, page)]
     if page.cursor is not None:
@@ -114,7 +112,7 @@ async def show_reply(
     collections: Sequence[str],
     tree: imagen.library.Lineage | None,
 ) -> CallToolResult:
-    """The answer of `show_image`."""
+    """Return the result of `show_image`."""
     blocks = await image_blocks(client, image, full=full)
     parents, children = _relatives(image, tree)
     reply = ShowReply(
@@ -170,9 +168,7 @@ def _time(image: imagen.Image) -> str:
 
 
 def _facts(image: imagen.Image) -> dict[str, JsonValue]:
-    """The fields of the request that were set, without the prompt, which stands
-    beside.
-    """
+    """Return the fields of the request that were set, without the prompt."""
     return {
         name: _bounded(value) for name, value in image.record.request.items() if name != "prompt"
     }

@@ -27,7 +27,7 @@ def clip(text: str, longest: int = _LONGEST_TEXT) -> str:
 
 
 def clip_line(text: str, longest: int) -> str:
-    """The same on one line."""
+    """Clip a text to one line."""
     return clip(" ".join(text.split()), longest)
 
 
@@ -37,16 +37,14 @@ def dollars(usd: Decimal | None) -> str | None:
 
 
 def spoken(usd: Decimal | str) -> str:
-    """Dollars in a sentence: cents at least, and rounded up, as nobody reads
-    nine decimals.
-    """
+    """Return dollars for a sentence: at least cents, rounded up."""
     amount = Decimal(usd).quantize(_READABLE, ROUND_UP)
     return f"${amount:.2f}" if amount == round(amount, 2) else f"${amount.normalize():f}"
 
 
 def no_such(what: str, name: str, known: Sequence[str]) -> imagen.InvalidRequestError:
-    """What is said of a name that there is not: an assistant that sees no
-    resources learns the names here.
+    """Return the message for an unknown name, with the known ones: an assistant
+    may see no resources.
     """
     named = ", ".join(clip_line(one, 60) for one in known[:_MOST_NAMED])
     more = f" and {len(known) - _MOST_NAMED} more" if len(known) > _MOST_NAMED else ""

@@ -58,8 +58,8 @@ async def generate_image(
     max_cost_usd: MaxCost = None,
     confirm_cost: ConfirmCost = False,
 ) -> ImageAnswer:
-    """Makes one image and waits for it. Answers with its path, a small preview
-    and a link to the whole image.
+    """Make one image and wait for it. Returns its path, a small preview and a
+    link to the whole image.
     """
     request = await word(ctx, _generate(prompt, model, size, quality, style), values, apply_styles)
     return await make_one(
@@ -82,9 +82,9 @@ async def start_image_batch(
     max_cost_usd: MaxCost = None,
     confirm_cost: ConfirmCost = False,
 ) -> BatchAnswer:
-    """Starts several images of one prompt in the background. Answers with the
-    session_id and the first image as soon as it is there; get_next_image gives
-    the others. Never start a batch again that is running: it would be paid
+    """Start several images of one prompt in the background. Returns the
+    session_id, and the first image as soon as it is finished; get_next_image
+    returns the others. Never start a running batch again: it would be paid
     twice.
     """
     request = await word(ctx, _generate(prompt, model, size, quality, style), values, apply_styles)
@@ -104,8 +104,8 @@ async def estimate_cost(
     apply_styles: ApplyStyles = None,
     values: Values = None,
 ) -> Annotated[CallToolResult, CostReply]:
-    """Says what images would cost, and makes none. Use it before many images,
-    or where the user cares about the cost.
+    """Estimate the cost of images without making any. Use it before many
+    images, or if the user cares about the cost.
     """
     request = await word(ctx, _generate(prompt, model, size, quality, style), values, apply_styles)
     with noting_retirement() as notes:
@@ -133,9 +133,9 @@ async def get_next_image(
     timeout: Timeout = 45.0,
     full: Full = False,
 ) -> Annotated[CallToolResult, BatchReply]:
-    """Waits for the next image of a batch: the first one whose index is above
-    `after`. Changes nothing, so a call whose answer got lost can be repeated.
-    `image` is null when nothing came in time, or when the batch is over.
+    """Wait for the next image of a batch: the first one whose index is above
+    `after`. Changes nothing, so a call whose result was lost can be repeated.
+    `image` is null if none came in time, or if the batch is over.
     """
     session = await session_of(ctx, session_id)
     found = await wait_image(session, after, clamp(timeout, 0.0, LONGEST_PULL), ctx)
@@ -147,7 +147,7 @@ async def get_next_image(
 async def get_batch_status(
     session_id: SessionId, ctx: ToolContext
 ) -> Annotated[CallToolResult, BatchReply]:
-    """Says how far a batch is, without waiting."""
+    """Return the progress of a batch, without waiting."""
     session = await session_of(ctx, session_id)
     there = ", ".join(str(index) for index, _ in session.images)
     notes = [f"Images that can be pulled: {there or 'none yet'}.", *incomplete(session)]
@@ -169,9 +169,9 @@ async def resume_batch(
 async def cancel_batch(
     session_id: SessionId, ctx: ToolContext
 ) -> Annotated[CallToolResult, BatchReply]:
-    """Stops a batch: what has not been sent to the provider is dropped.
-    Finished images can still be pulled, and those that are paid for already are
-    kept in the library when they come.
+    """Stop a batch: what has not been sent to the provider is dropped. Finished
+    images can still be pulled, and paid ones are kept in the library when they
+    come.
     """
     session = await session_of(ctx, session_id)
     session.cancel()

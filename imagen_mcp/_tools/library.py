@@ -1,5 +1,5 @@
-"""The tools of the library: find images, look at one, put them in order. None
-of them spends, or deletes for good.
+"""Tools of the library: find images, look at one, organize them. None of them
+spends money or deletes permanently.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ async def show_image(
     ctx: ToolContext,
     full: Full = False,
 ) -> Annotated[CallToolResult, ShowReply]:
-    """Shows an image of the library as a preview, and says how it was made,
-    what from, and what was made of it.
+    """Show an image of the library as a preview, with how it was made, from
+    which images, and what was made from it.
     """
     client = client_of(ctx)
     image = await find_image(ctx, image_id)
@@ -124,8 +124,8 @@ async def organize_images(
     ] = False,
     restore: Annotated[bool, Field(description="Take them out of the trash.")] = False,
 ) -> Annotated[CallToolResult, OrganizeReply]:
-    """Tags, rates, notes, collects, trashes or restores images. Say only what
-    is to change. Nothing is deleted for good: restore undoes trash.
+    """Tag, rate, note, collect, trash or restore images. Pass only what
+    changes. Nothing is deleted permanently: restore undoes trash.
     """
     if trash and restore:
         raise imagen.InvalidRequestError("Say trash or restore, not both.")
@@ -180,7 +180,7 @@ async def find_image(ctx: ToolContext, image_id: str) -> imagen.Image:
     """The image of an id or of the beginning of one.
 
     Raises:
-        InvalidRequestError: there is none, or there are several.
+        InvalidRequestError: no image matches, or several do.
     """
     image = await client_of(ctx).library.get(image_id)
     if image is None:
@@ -195,7 +195,8 @@ async def find_collection(client: imagen.Client, name: str) -> imagen.library.Co
     """The collection of a name.
 
     Raises:
-        InvalidRequestError: there is none; the message says which there are.
+        InvalidRequestError: unknown collection; the message lists the known
+            ones.
     """
     collections = client.library.collections
     try:

@@ -1,10 +1,8 @@
-"""What images may cost: the estimate, the limit of the call, and the user's
-consent.
+"""Cost of images: the estimate, the limit of a call, and the user's consent.
 
 The library asks for consent when a batch begins. A session begins in the
-background, when the tool that started it may have answered long ago, so the
-façade asks before it starts anything, and its client is opened without a limit
-of its own.
+background, maybe after its tool has returned. So the façade asks before it
+starts a session, and its client is opened without a limit.
 """
 
 from __future__ import annotations
@@ -43,33 +41,32 @@ ConfirmCost = Annotated[
     ),
 ]
 
-# From this version on a server asks by its answer, and the client calls again
-# with what the user said.
+# From this version on a server asks by its result, and the client calls again
+# with the user's reply.
 _ASKS_BY_ANSWER = "2026-07-28"
 _QUESTION = "cost"
 
 
 class Limits(NamedTuple):
-    """What a call says about money."""
+    """Money limits of a call."""
 
     max_cost_usd: float | None = None
     confirmed: bool = False
 
     @property
     def budget(self) -> imagen.Budget | None:
-        """A budget of its own for what the call starts."""
+        """Budget of the images that the call starts."""
         return None if self.max_cost_usd is None else imagen.Budget(str(self.max_cost_usd))
 
 
 async def ask_first(
     ctx: ToolContext, request: imagen.Request, count: int, limits: Limits
 ) -> InputRequiredResult | None:
-    """None when the images may be made; else the answer that has the client ask
-    its user.
+    """Return None if the images may be made, else the result that has the
+    client ask its user.
 
     Raises:
-        BudgetExceededError: they may not be made, or somebody must be asked
-            whom only the assistant can ask.
+        BudgetExceededError: the user refused, or only the assistant can ask.
     """
     shop = ctx.request_context.lifespan_context
     if limits.max_cost_usd is None and shop.confirm_above_usd is None:
@@ -94,7 +91,7 @@ async def ask_first(
 
 
 def estimate(ctx: ToolContext, request: imagen.Request, count: int) -> CostReply:
-    """What so many images of one request would cost."""
+    """Return the cost of `count` images of one request."""
     client = client_of(ctx)
     limit = ctx.request_context.lifespan_context.confirm_above_usd
     quote = client.quote([request] * count)
@@ -111,7 +108,9 @@ def estimate(ctx: ToolContext, request: imagen.Request, count: int) -> CostReply
 
 @contextmanager
 def noting_retirement() -> Iterator[list[str]]:
-    """Gives, once it is left, what was said of models that will be retired."""
+    """Collect the warnings about models that will be retired; complete when the
+    block is left.
+    """
     notes: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", imagen.providers.ModelRetiringWarning)
@@ -121,7 +120,7 @@ def noting_retirement() -> Iterator[list[str]]:
         for item in caught
         if issubclass(item.category, imagen.providers.ModelRetiringWarning)
     )
-    # Each of many images is a request of its own, and says it again.
+    # Each of many images is a request that would warn again.
     notes += dict.fromkeys(said)
 
 
@@ -155,7 +154,7 @@ def _asks_by_answer(ctx: ToolContext) -> bool:
 
 
 async def _ask_user(ctx: ToolContext, question: str) -> InputRequiredResult | None:
-    """Asks by the client's form, without fields: to accept it is to agree."""
+    """Ask by the client's form without fields: accepting it is consent."""
     form = ElicitRequestFormParams(
         message=question, requested_schema={"type": "object", "properties": {}}
     )
@@ -165,8 +164,8 @@ async def _ask_user(ctx: ToolContext, question: str) -> InputRequiredResult | No
         )
         return None
     answer = (ctx.input_responses or {}).get(_QUESTION)
-    # What was agreed to is this price and no other; the SDK seals the state,
-    # and binds it to the arguments of the call.
+    # The consent is for this price only; the SDK seals the state, and binds it
+    # to the arguments of the call.
     if answer is None or ctx.request_state != question:
         return InputRequiredResult(
             input_requests={_QUESTION: ElicitRequest(params=form)}, request_state=question

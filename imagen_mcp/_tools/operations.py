@@ -56,9 +56,9 @@ async def edit_image(
     max_cost_usd: MaxCost = None,
     confirm_cost: ConfirmCost = False,
 ) -> ImageAnswer:
-    """Changes an image as the prompt says, or makes one out of several. Each is
-    named by the id of one that imagen made, an https URL, a data URL, or a path
-    on the server's machine.
+    """Change an image as the prompt describes, or make one from several. Each
+    is named by the id of an image that imagen made, an https URL, a data URL,
+    or a path on the server's machine.
     """
     request = imagen.Edit(
         prompt=prompt,
@@ -82,9 +82,9 @@ async def create_variations(
     max_cost_usd: MaxCost = None,
     confirm_cost: ConfirmCost = False,
 ) -> BatchAnswer:
-    """Starts other images like one, in the background. Answers with the
-    session_id and the first image as soon as it is there; get_next_image gives
-    the others. A model without variations does them by an edit, and says so.
+    """Start variations of an image in the background. Returns the session_id,
+    and the first image as soon as it is finished; get_next_image returns the
+    others. A model without variations makes them by an edit, and reports that.
     """
     request = imagen.Vary(
         image=image_source(ctx, image),
@@ -132,7 +132,7 @@ async def restyle_image(
     max_cost_usd: MaxCost = None,
     confirm_cost: ConfirmCost = False,
 ) -> ImageAnswer:
-    """Draws what one image shows in the look of another."""
+    """Draw the content of one image in the style of another."""
     request = imagen.Restyle(
         image=image_source(ctx, image),
         reference=image_source(ctx, reference),

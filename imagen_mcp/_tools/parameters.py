@@ -38,8 +38,8 @@ __all__ = [
     "image_source",
 ]
 
-# The official TypeScript SDK and claude.ai give up on a call after 60 seconds,
-# so every wait ends before.
+# The official TypeScript SDK and claude.ai end a call after 60 seconds, so
+# every wait ends before.
 HEARTBEAT_SECONDS = 5.0
 LONGEST_PULL = 55.0
 # For hosts that wait longer and were asked to; Codex ends a call after 300.
@@ -123,11 +123,11 @@ Full = Annotated[
 
 
 def image_source(ctx: ToolContext, text: str) -> imagen.ImageSource:
-    """An image that an assistant names: where a server has callers from
-    elsewhere, no file of its machine.
+    """Return the source of an image that an assistant names; no local file if
+    the server has remote callers.
 
     Raises:
-        InvalidRequestError: it is none that may be named here.
+        InvalidRequestError: the source is not allowed here.
     """
     state = ctx.request_context.lifespan_context
     if state.local_files or text.startswith(("https://", "data:")) or _ID.fullmatch(text):

@@ -1,4 +1,4 @@
-"""Prompts that are kept, and styles: what is said once and used again."""
+"""Kept prompts and styles in the arguments of tools."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ async def word(
     values: Mapping[str, str] | None,
     styles: Sequence[str] | None,
 ) -> imagen.Generate:
-    """The request as it is sent: a kept prompt filled in, and styles put on.
+    """Return the request with its kept prompt filled in and its styles applied.
 
     Raises:
-        InvalidRequestError: there is no such prompt, style or variable; the
-            message says which there are.
+        InvalidRequestError: unknown prompt, style or variable; the message
+            lists the known ones.
     """
     client = client_of(ctx)
     # Hosts fill in optional fields with empty text.
@@ -92,7 +92,7 @@ async def find_prompt(client: imagen.Client, name: str) -> imagen.prompts.Prompt
 async def fill(
     client: imagen.Client, kept: imagen.prompts.Prompt, values: Mapping[str, str]
 ) -> str:
-    """The one text that a kept prompt stands for with these values."""
+    """Return the one text of a kept prompt with these values."""
     template = imagen.prompts.Template.parse(kept.text)
     folder = client.settings.home / "wildcards"
     wildcards = await trio.to_thread.run_sync(imagen.prompts.read_wildcards, folder, template)

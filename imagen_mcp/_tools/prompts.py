@@ -43,7 +43,7 @@ def add_prompts(server: MCPServer[ServerState]) -> None:
         (refine_image, "Refine an image"),
     ):
         server.prompt(title=title)(function)
-    # The SDK says nothing of its types.
+    # The SDK does not type them.
     server.completion()(complete)  # type: ignore[no-untyped-call]
 
 
@@ -131,7 +131,9 @@ async def complete(
     argument: CompletionArgument,
     context: CompletionContext | None,
 ) -> Completion | None:
-    """The names that begin as what is typed, then those that hold it."""
+    """Return the names that start with the typed text, then those that contain
+    it.
+    """
     names = await _names_for(
         ref.name if isinstance(ref, PromptReference) else ref.uri, argument.name
     )

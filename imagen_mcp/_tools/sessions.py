@@ -38,7 +38,7 @@ async def session_of(ctx: ToolContext, session_id: str) -> imagen.Session:
 
 
 async def resume(ctx: ToolContext, session_id: str) -> imagen.Session:
-    """Has the rest of a session made. The user agreed to the cost of the whole
+    """Make the missing images of a session. The user agreed to the whole cost
     when it was started.
     """
     return await _found(ctx, client_of(ctx).resume_session(session_id))
@@ -57,7 +57,7 @@ async def _found(ctx: ToolContext, looking: Awaitable[imagen.Session]) -> imagen
 def start(
     ctx: ToolContext, request: imagen.Request, count: int, limits: Limits, *, cache: bool = False
 ) -> tuple[imagen.Session, list[str]]:
-    """Starts a session; the notes say that its model will be retired."""
+    """Start a session; the notes tell if its model will be retired."""
     with noting_retirement() as notes:
         session = client_of(ctx).start_session(request, n=count, budget=limits.budget, cache=cache)
     return session, notes
@@ -72,8 +72,8 @@ async def make_one(
     full: bool,
     cache: bool = False,
 ) -> ImageAnswer:
-    """One image, as a session of one: when the wait is over before the image
-    is, it goes on and can still be pulled.
+    """Make one image in a session of one: after a timeout it continues, and can
+    still be pulled.
     """
     if (question := await ask_first(ctx, request, 1, limits)) is not None:
         return question
@@ -96,7 +96,9 @@ async def make_many(
     *,
     cache: bool = False,
 ) -> BatchAnswer:
-    """Several images in the background; the first one as soon as it is there."""
+    """Make several images in the background; return the first one as soon as it
+    is finished.
+    """
     if (question := await ask_first(ctx, request, count, limits)) is not None:
         return question
     session, notes = start(ctx, request, count, limits, cache=cache)
@@ -109,8 +111,8 @@ async def make_many(
 
 @contextmanager
 def _cancelled_without_answer(session: imagen.Session) -> Iterator[None]:
-    """Until the tool answers nobody knows the session's id: whatever prevents
-    the answer stops the spending.
+    """Cancel the session if no result reaches the caller, who could not know
+    its id.
     """
     try:
         yield
@@ -144,7 +146,7 @@ async def wait_image(
 
 
 def next_step(session: imagen.Session, found: Found | None, after: int | None) -> str:
-    """What the caller should do now."""
+    """Return the next call for the caller."""
     have = after if found is None else found.number
     more = session.images and (have is None or session.images[-1][0] > have)
     again = f'get_next_image(session_id="{session.id}"{"" if have is None else f", after={have}"})'
@@ -162,8 +164,8 @@ def next_step(session: imagen.Session, found: Found | None, after: int | None) -
 
 
 def incomplete(session: imagen.Session) -> list[str]:
-    """What can be done about a batch that was stopped before every image was
-    made or had failed.
+    """Return the options for a batch that was stopped before every image had an
+    outcome.
     """
     missing = session.requested - len(session.outcomes)
     if session.state != "CANCELLED" or not missing:
@@ -177,7 +179,7 @@ def incomplete(session: imagen.Session) -> list[str]:
 
 
 def _reason(session: imagen.Session) -> imagen.ImagenError:
-    """Why a session of one image ended without it."""
+    """Return the reason why a session of one image ended without it."""
     if session.failures:
         return session.failures[0][1].error
     return session.error or imagen.SessionError(

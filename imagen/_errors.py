@@ -1,4 +1,4 @@
-"""The exceptions of imagen, split by what the caller can do about them.
+"""Exceptions of imagen, split by what the caller can do about them.
 
 ::
 
@@ -77,17 +77,14 @@ class ImagenError(Exception):
     """The root: everything that imagen raises on purpose.
 
     Args:
-        message: One sentence that says what is wrong and what to do. Never
-            holds a secret.
-        code: What kind of failure it is, for programs; each class has its own
-            default.
-        retryable: Whether the same request may succeed when it is sent again
-            later.
+        message: One sentence with the fault and what to do. Never holds a
+            secret.
+        code: Kind of failure, for programs; each class has its default.
+        retryable: True if the same request may succeed later.
         billed: Whether the provider charged for it: "yes", "no" or "unknown".
-        retry_after_seconds: How long the provider asks to wait, where it said
-            so.
-        cost_usd: What the failure cost, where that is known; `cost_source` says
-            by whom, as in `Cost.source`.
+        retry_after_seconds: Wait that the provider asks for, if it does.
+        cost_usd: Cost of the failure, if known; `cost_source` is its source, as
+            in `Cost.source`.
         details: More facts, as the provider named them (request id, parameter,
             moderation categories).
     """
@@ -137,16 +134,14 @@ class ProviderNotFoundError(ConfigurationError):
 
 
 class ModelNotFoundError(ConfigurationError):
-    """No model of that name is known, the account does not have it, or it is
-    retired.
-    """
+    """The model is unknown, retired, or not available to the account."""
 
     default_code: ClassVar[ErrorCode] = "MODEL_NOT_FOUND"
 
 
 class InvalidRequestError(ImagenError):
-    """The request is wrong: `code` is INVALID_PROMPT where the prompt is,
-    INVALID_REQUEST or API_ERROR elsewhere.
+    """Invalid request: `code` is INVALID_PROMPT for the prompt, else
+    INVALID_REQUEST or API_ERROR.
     """
 
     default_code: ClassVar[ErrorCode] = "INVALID_REQUEST"
@@ -165,8 +160,8 @@ class ContentFilterError(ImagenError):
 
 
 class RateLimitError(ImagenError):
-    """Too many requests; `retry_after_seconds` says when to come back, where
-    the provider said so.
+    """Too many requests; `retry_after_seconds` is the provider's wait, if it
+    names one.
     """
 
     default_code: ClassVar[ErrorCode] = "RATE_LIMIT"
@@ -201,7 +196,7 @@ class OutcomeUnknownError(ProviderError):
 
 
 class AllProvidersFailedError(ProviderError):
-    """Every route failed; `failures` holds what each of them raised."""
+    """Every model failed; `failures` holds their errors."""
 
     def __init__(self, message: str, *, failures: tuple[ImagenError, ...] = ()) -> None:
         super().__init__(message)
@@ -215,7 +210,7 @@ class StorageError(ImagenError):
 
 
 class SessionError(ImagenError):
-    """A background batch cannot do what was asked."""
+    """A background batch cannot do the request."""
 
     default_code: ClassVar[ErrorCode] = "SESSION"
 
@@ -231,4 +226,4 @@ class SessionExpiredError(SessionError):
 
 
 class SessionCompletedError(SessionError):
-    """The session is over and has nothing more to give."""
+    """The session is over and has no more images."""

@@ -1,7 +1,6 @@
-"""What models there are: the files in `catalog/`, one per provider, are the
-data; a user's `imagen.toml` adds to it or overrides it. A file's `preference`
-is its place among the others when a default model is chosen: the lowest comes
-first.
+"""Catalog of models: the data are the files in `models/`, one per provider; a
+user's `imagen.toml` adds to them or overrides them. A file's `preference` is
+its rank when a default model is chosen: the lowest comes first.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ Operation = Literal["generate", "edit", "vary", "enhance", "restyle"]
 LifecycleState = Literal["live", "retiring", "retired"]
 _FOLDER = Path(__file__).with_name("models")
 JsonValue: TypeAlias = object
-"""Anything that JSON can say. msgspec resolves no recursive alias, so the type
-stays wide and encoding decides.
+"""Any JSON value. msgspec resolves no recursive alias, so the type is wide and
+encoding decides.
 """
 
 
@@ -65,8 +64,8 @@ class FreeSize(_Entry, frozen=True, kw_only=True):
     max_pixels: int
 
     def complaint(self, width: int, height: int) -> str | None:
-        """What is wrong with a size, as the end of a sentence; None where it is
-        fine.
+        """Return the fault of a size, as the end of a sentence; None if it is
+        valid.
         """
         long_side, short_side = max(width, height), min(width, height)
         if width % self.multiple_of or height % self.multiple_of:
@@ -114,8 +113,8 @@ class InputLimits(_Entry, frozen=True, kw_only=True):
 
 
 class Capabilities(_Entry, frozen=True, kw_only=True):
-    """What a model takes. An empty tuple, None or False means that the model
-    has no such parameter.
+    """Parameters that a model takes. An empty tuple, None or False means that
+    the model has no such parameter.
 
     The shape of an image is said in pixels, by `sizes` ("WIDTHxHEIGHT", "auto")
     and `free_size`, or by `aspect_ratios` ("16:9", "auto") with or without
@@ -175,8 +174,7 @@ class MegapixelPrices(_Entry, frozen=True, kw_only=True):
 
 
 class Price(_Entry, frozen=True, kw_only=True):
-    """What an image costs, in US dollars; a price that nobody published is left
-    out, never 0.
+    """Price of an image in US dollars; an unknown price is left out, never 0.
 
     `usd_per_image` is flat. `table` is by quality, then by size or resolution;
     `"auto"` as quality, where it is alone, stands for every one, `"*"` for
@@ -202,7 +200,7 @@ class Price(_Entry, frozen=True, kw_only=True):
 
 
 class RateLimit(_Entry, frozen=True, kw_only=True):
-    """What may be asked of a provider or a model: `images` in `period_seconds`,
+    """Rate limit of a provider or a model: `images` in `period_seconds`,
     requests per minute, requests at once.
 
     None means that no such limit is known.
@@ -224,7 +222,7 @@ class RateLimit(_Entry, frozen=True, kw_only=True):
 
 
 class Lifecycle(_Entry, frozen=True, kw_only=True):
-    """Whether a model can be had, and until when.
+    """Availability of a model, and its end.
 
     `upstream_retired_on` is for gateways: the maker has shut the model down,
     and it works only as long as the gateway still lists it.
@@ -237,7 +235,7 @@ class Lifecycle(_Entry, frozen=True, kw_only=True):
     successor: str | None = None
 
     def state(self, today: datetime.date) -> LifecycleState:
-        """Where the model stands on a day."""
+        """Return the state of the model on a day."""
         last_day = self.retired_on or self.retires_on
         if not self.live or (last_day is not None and last_day <= today):
             return "retired"
@@ -245,8 +243,8 @@ class Lifecycle(_Entry, frozen=True, kw_only=True):
 
 
 class Model(_Entry, frozen=True, kw_only=True):
-    """One entry of the catalog. `id` is what callers say, `wire_name` what the
-    provider is told.
+    """Entry of the catalog. `id` is the caller's name of the model, `wire_name`
+    the provider's.
 
     `wire` is for the provider's module alone: paths and names of fields that
     differ from model to model.
@@ -268,8 +266,8 @@ class Model(_Entry, frozen=True, kw_only=True):
 
 
 class Catalog:
-    """The models by id. Iterating gives them in the order of the file, which is
-    the order of preference.
+    """Models by id. Iterates in the order of the files, which is the order of
+    preference.
     """
 
     def __init__(self, models: Mapping[str, Model]) -> None:
@@ -285,8 +283,8 @@ class Catalog:
         """The entry of that id; `provider/id` works for every entry.
 
         Raises:
-            ModelNotFoundError: when there is none; the message names the
-                nearest ones.
+            ModelNotFoundError: unknown model; the message names the nearest
+                ones.
         """
         if (model := self._models.get(name)) is not None:
             return model
@@ -333,8 +331,8 @@ def _warn(text: str) -> None:
     try:
         warnings.warn(text, ModelRetiringWarning, stacklevel=3)
     except ModelRetiringWarning as warning:
-        # Somebody has made warnings errors: to him the model is as good as
-        # gone, and a batch must not crash over it.
+        # If the caller has made warnings errors, the model counts as retired: a
+        # batch must not crash over it.
         raise ModelNotFoundError(text) from warning
 
 
@@ -358,7 +356,7 @@ def load_catalog(
 
 
 def _read_files() -> dict[str, Mapping[str, JsonValue]]:
-    # Imported when used, as everything that `import imagen` can do without.
+    # Imported when used, to keep `import imagen` fast.
     import tomllib
 
     files = [tomllib.loads(path.read_text("utf-8")) for path in sorted(_FOLDER.glob("*.toml"))]
@@ -403,8 +401,8 @@ def _read_model(model_id: str, table: Mapping[str, JsonValue]) -> Model:
             f'The table [models."{model_id}"] in imagen.toml is wrong: {error}.'
         ) from error
     if "://" in model.wire_name or b"://" in msgspec.json.encode(model.wire):
-        # A table may come from a folder that somebody sent: it must not send
-        # prompts and images elsewhere.
+        # A table may come from an untrusted folder: it must not send prompts
+        # and images elsewhere.
         raise ConfigurationError(
             f'[models."{model_id}"] names an address: base URLs belong to providers, not to models.'
         )

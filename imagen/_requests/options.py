@@ -26,16 +26,15 @@ Routing = Literal["first", "cheapest", "fastest"]
 
 
 class CallOptions(TypedDict, total=False):
-    """How a request may go, whatever it is.
+    """Routing options of a call, as keyword arguments.
 
-    With `wait=False` nothing is waited for: a request for which there is no
-    slot now fails, and says when one is due. The others stand for the settings
-    in the table `[routes]`: models to fall back on, in which order the models
-    are tried ("first", "cheapest" by quote, "fastest" by what their last images
-    took), and after how many seconds ("p95": by experience) a second one is
-    asked as well. With `cache=True` the same request is answered by an image of
-    the library, where there is one, for nothing; without a seed by any image of
-    it.
+    With `wait=False` nothing is waited for: a request without a free slot
+    fails, and its error has the time of the next one. The others replace the
+    settings of the table `[routes]`: fallback models, their order ("first",
+    "cheapest" by quote, "fastest" by the time of their last images), and the
+    seconds ("p95": by experience) after which a second model is asked too. With
+    `cache=True` an equal earlier request is answered by its image in the
+    library, for nothing; without a seed by any image of it.
     """
 
     wait: bool
@@ -70,17 +69,17 @@ class RequestFields(TypedDict, total=False):
 
 
 class GenerateFields(RequestFields, total=False):
-    """Those of `Generate`."""
+    """Fields of `Generate`."""
 
     references: tuple[ImageSource, ...]
 
 
 class Parameters(RequestFields, CallOptions, total=False):
-    """What every operation takes as keyword arguments."""
+    """Keyword arguments of every operation."""
 
 
 class GenerateParameters(GenerateFields, CallOptions, total=False):
-    """What a generation takes as keyword arguments."""
+    """Keyword arguments of a generation."""
 
 
 class RoutingOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -100,7 +99,7 @@ def take_options(parameters: Parameters) -> tuple[RequestFields, RoutingOptions]
 def take_options(
     parameters: Parameters | GenerateParameters,
 ) -> tuple[RequestFields | GenerateFields, RoutingOptions]:
-    """Splits what is said of the request from what is said of its way."""
+    """Split keyword arguments into fields of the request and routing options."""
     fallback = parameters.get("fallback")
     options = RoutingOptions(
         fallback=None if fallback is None else tuple(fallback),

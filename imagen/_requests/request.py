@@ -1,5 +1,5 @@
-"""What is asked for: one struct per operation, with whatever is wrong for every
-model refused here.
+"""Requests: one struct per operation; what is invalid for every model is
+refused here.
 """
 
 from __future__ import annotations
@@ -37,12 +37,11 @@ __all__ = [
 
 
 class InputImage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An image that a request worked on, as it is remembered: what it was,
-    never its bytes.
+    """Input image as it is remembered: its facts, never its bytes.
 
-    `id` is its id in the library where it came from there, `name` the name of
-    its file or the host of its link. It can be used as a source again as long
-    as the library keeps the bytes.
+    `id` is its id in the library if it came from there, `name` the name of its
+    file or the host of its link. It can be used as a source again as long as
+    the library keeps the bytes.
     """
 
     sha256: str
@@ -69,31 +68,29 @@ if TYPE_CHECKING:
     in the library, or an `Image`.
     """
 else:
-    # What JSON can say of it, for msgspec: requests are stored and read from
-    # files.
+    # JSON form for msgspec: requests are stored and read from files.
     ImageSource = InputImage | str
 
 
 class _Request(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation"
 ):
-    """What every operation has.
+    """Fields of every operation.
 
-    `model` None means the default model for the operation. The shape of the
-    image is `size`, which is "WIDTHxHEIGHT" in pixels, "auto", or a name such
-    as "square", "portrait", "banner"; or it is `aspect_ratio` ("16:9") with or
+    `model` None means the default model of the operation. The shape of the
+    image is either `size`, i.e. "WIDTHxHEIGHT" in pixels, "auto", or a name
+    such as "square", "portrait", "banner"; or `aspect_ratio` ("16:9") with or
     without `resolution` ("1K", "2K", "4K": the side of a square of that many
     pixels). `guidance` and `steps` are those of diffusion models, `safety` is
     "strict", "standard" or "relaxed".
 
-    What the model lacks or takes differently is left out or replaced by the
-    nearest it has, and listed in `Image.adjustments`; with `strict` the request
-    is refused instead. With `emulate`, an operation that the model lacks is
-    done by another one that comes near. `options` goes to the provider as it
-    is. `previews` asks for so many unfinished images on the way. `assume_usd`
-    is the most that one image may be taken to cost where the price is unknown
-    and a budget is set, `tag` a word of the caller's own that spending is
-    booked under.
+    Values that the model lacks or takes differently are left out or replaced by
+    the nearest, and listed in `Image.adjustments`; with `strict` the request is
+    refused instead. With `emulate`, an operation that the model lacks is done
+    by a similar one. `options` goes to the provider unchanged. `previews` is
+    the number of unfinished images to send. `assume_usd` is the most that one
+    image is assumed to cost if its price is unknown and a budget is set, `tag`
+    the caller's word for the spending.
     """
 
     prompt: str = ""
@@ -121,8 +118,8 @@ class _Request(
 class Generate(
     _Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="generate"
 ):
-    """Text to image; `references` are images that lend their look or subject,
-    where the model takes any.
+    """Text to image; `references` are images that lend style or subject, if the
+    model takes any.
     """
 
     references: tuple[ImageSource, ...] = ()
@@ -156,7 +153,7 @@ class Enhance(
     _Request, frozen=True, kw_only=True, omit_defaults=True, tag_field="operation", tag="enhance"
 ):
     """The same image, larger and finer; `scale` is the factor of each side,
-    None the model's own.
+    None the model's default.
     """
 
     image: ImageSource
@@ -187,17 +184,18 @@ _OPERATIONS: dict[type[Request], Operation] = {
 # Half of a SHA-256: it names requests, and guards nothing.
 _FINGERPRINT_DIGITS = 32
 _SAFETY = ("strict", "standard", "relaxed")
-# What the library can hold.
+# Limit of the library.
 _MOST_SEED = 2**63 - 1
 
 _decode = msgspec.json.Decoder(Request).decode
 
 
 def as_request(item: object) -> Request:
-    """A request as it is, or a prompt as a generation with the default model.
+    """Return a request unchanged, or a prompt as a generation with the default
+    model.
 
     Raises:
-        InvalidRequestError: it is neither.
+        InvalidRequestError: neither a prompt nor a request.
     """
     if isinstance(item, str):
         return Generate(prompt=item)
@@ -219,7 +217,7 @@ def encode_request(request: Request) -> str:
     `InputImage`s, paths, ids.
 
     Raises:
-        InvalidRequestError: it holds something that JSON cannot say.
+        InvalidRequestError: a value that JSON cannot hold.
     """
     try:
         return msgspec.json.encode(request).decode()
@@ -236,8 +234,8 @@ def decode_request(text: str | bytes) -> Request:
 
 
 def fingerprint_of(request: Request, model: str) -> str:
-    """A hash of what is asked of a model, but for the seed: the same whoever
-    pays for it and however it is watched.
+    """Return a hash of a request to a model without its seed: equal for every
+    caller and tag.
 
     The sources of the request must be words, as for `encode_request`; images
     count by their bytes, not by their names.
@@ -278,9 +276,7 @@ def sources_of(request: Request) -> tuple[ImageSource, ...]:
 
 
 def with_sources(request: Request, sources: tuple[ImageSource, ...]) -> Request:
-    """The same request with other images, which stand in the order of
-    `sources_of`.
-    """
+    """Return the request with other images, in the order of `sources_of`."""
     match request:
         case Generate():
             return msgspec.structs.replace(request, references=sources)
@@ -298,8 +294,7 @@ def check_request(request: Request) -> None:
     """Refuses what no model could do.
 
     Raises:
-        InvalidRequestError: one sentence that says what is wrong and what to
-            do.
+        InvalidRequestError: one sentence with the fault and what to do.
     """
     try:
         request.prompt.encode()

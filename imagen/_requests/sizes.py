@@ -1,4 +1,4 @@
-"""The shape of an image: what callers say, and the nearest that a model takes."""
+"""Sizes: the shape a caller asks for, and the nearest that a model takes."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ _SAME_AREA = 0.7
 
 
 class Shape(msgspec.Struct, frozen=True, kw_only=True):
-    """The shape of an image as a model is told, with the reason where it is not
-    what was asked for.
+    """Shape of an image as it is sent, with the reason if it differs from the
+    request.
 
     Either `size` is set, or `aspect_ratio` with or without `resolution`, or
-    nothing. `sent` says it in a word.
+    nothing. `sent` is its text.
     """
 
     size: str | None = None
@@ -54,15 +54,13 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sent(self) -> str | None:
-        """The shape in words; None where the model decides."""
+        """Text of the shape; None if the model decides."""
         words = [self.size or self.aspect_ratio, self.resolution]
         return " at ".join(filter(None, words)) or None
 
 
 class _Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked for: side to side, and the pixels in all, as far as they
-    were named.
-    """
+    """Wanted shape: ratio of the sides, and the pixels in all, if given."""
 
     ratio: float | None = None
     pixels: float | None = None
@@ -70,13 +68,13 @@ class _Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_size(text: str) -> tuple[int, int] | None:
-    """Width and height of "WIDTHxHEIGHT"; None where it is something else."""
+    """Return width and height of "WIDTHxHEIGHT"; None for any other text."""
     match = _SIZE.fullmatch(text)
     return None if match is None else (int(match[1]), int(match[2]))
 
 
 def parse_ratio(text: str) -> float | None:
-    """Width to height of "16:9"; None where it is something else."""
+    """Return width to height of "16:9"; None for any other text."""
     match = _RATIO.fullmatch(text)
     if match is None or not float(match[1]) or not float(match[2]):
         return None
@@ -84,8 +82,8 @@ def parse_ratio(text: str) -> float | None:
 
 
 def parse_resolution(text: str) -> float | None:
-    """The pixels of "1K", "2K", "768": a square of that side. None where it is
-    something else.
+    """Return the pixels of "1K", "2K", "768": a square of that side. None for
+    any other text.
     """
     match = _RESOLUTION.fullmatch(text)
     if match is None:
@@ -95,11 +93,11 @@ def parse_resolution(text: str) -> float | None:
 
 
 def fit_shape(request: Request, can: Capabilities) -> Shape:
-    """The shape that a request asks for, in the model's own words; what the
-    model says itself is taken as it is.
+    """Return the requested shape in the model's values; a value that the model
+    lists is unchanged.
 
     Raises:
-        InvalidRequestError: what was asked for is no shape.
+        InvalidRequestError: the request has an invalid shape.
     """
     size, ratio, resolution = request.size, request.aspect_ratio, request.resolution
     if size is None and ratio is None and resolution is None:
@@ -113,7 +111,7 @@ def fit_shape(request: Request, can: Capabilities) -> Shape:
     ):
         return Shape(aspect_ratio=ratio, resolution=resolution)
     if size == "auto" or ratio == "auto":
-        # Every model decides by itself when it is told nothing.
+        # Every model has a default.
         return Shape()
     wish = _read_wish(size, ratio, resolution)
     if can.free_size is not None:

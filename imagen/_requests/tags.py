@@ -13,12 +13,12 @@ _LONGEST_NOTE = 100_000
 
 
 def clean_tag(tag: str) -> str:
-    """A tag as it is kept: in small letters, without spaces around it, and one
-    inside at most.
+    """Return a tag in its stored form: lower-case, without outer spaces, with
+    single inner ones.
 
     Raises:
-        InvalidRequestError: it is empty, too long, or holds what cannot be
-            seen, or a comma.
+        InvalidRequestError: empty, too long, or with an invisible character or
+            a comma.
     """
     word = " ".join(unicodedata.normalize("NFC", tag).casefold().split())
     if not word or len(word) > _LONGEST_TAG or "," in word or not word.isprintable():
@@ -30,10 +30,10 @@ def clean_tag(tag: str) -> str:
 
 
 def check_text(text: str, what: str) -> str:
-    """A note of somebody's, as it is.
+    """Return a note unchanged.
 
     Raises:
-        InvalidRequestError: it is too long, or no valid text.
+        InvalidRequestError: too long, or not valid text.
     """
     if len(text) > _LONGEST_NOTE:
         raise InvalidRequestError(

@@ -1,5 +1,5 @@
-"""One portable request in the words of one model: what is sent for what was
-asked, and why it differs.
+"""Translation of a portable request into the values of one model, with the
+reason of each change.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ __all__ = ["Adjustment", "translate"]
 
 
 class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
-    """One parameter that was not sent as asked: `sent` is None where it was
-    dropped.
-    """
+    """Change of one parameter: `sent` is None if it was dropped."""
 
     field: str
     asked: str
@@ -28,8 +26,8 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-# From the least to the most work: the words that makers use for it, so that one
-# of theirs can stand for one of another's.
+# From the least to the most work: the makers' words for quality, so that one
+# can stand for another.
 _QUALITY_RANKS = {
     "very_low": 0,
     "draft": 0,
@@ -57,8 +55,8 @@ _RESTYLING = "Redraw the first image in the style of the second one. Keep what t
 
 
 def translate(request: Request, model: Model) -> tuple[Request, tuple[Adjustment, ...]]:
-    """The request as it is sent to a model: every field that is left has a
-    value that the model takes.
+    """Return the request as it is sent to a model: every field that is left has
+    a value that the model takes.
 
     Raises:
         InvalidRequestError: the model cannot do it, or `strict` forbids what
@@ -178,8 +176,8 @@ def _check_needs(request: Request, model: Model) -> None:
                 f"{model.id} needs a mask: white where the image is to change."
             )
         case Edit(mask=mask) if mask is not None and not can.mask:
-            # Without its mask an edit changes what was to be kept, and is paid
-            # all the same.
+            # Without its mask an edit would change what was to be kept, and
+            # still be paid.
             raise InvalidRequestError(
                 f"{model.id} takes no mask: say in the prompt what is to change."
             )
@@ -225,8 +223,8 @@ def _fit_fields(request: Request, model: Model, adjust: _Adjuster) -> Request:
 
 
 def _rules(model: Model) -> dict[str, tuple[bool, Callable[..., object], str]]:
-    """For each field: whether the model has it, what is nearest to a value, and
-    why that is sent instead.
+    """Return, for each field, True if the model has it, the nearest value, and
+    the reason to send that.
     """
     can = model.capabilities
     choose, as_it_is = partial(_choose, model=model), lambda asked: asked
@@ -294,8 +292,8 @@ def _nearest_quality(asked: str, *, model: Model) -> str:
 def _choose(
     asked: str, *, field: str, choices: tuple[str, ...], known: tuple[str, ...] = (), model: Model
 ) -> str | None:
-    """The choice itself, or None for one that other models have. What nobody
-    has is a slip of the pen, and refused.
+    """Return the nearest value, or None for a value of other models; refuse a
+    value of no model, as it is a typo.
     """
     if asked in choices:
         return asked

@@ -1,5 +1,5 @@
-"""What happens on the way, for progress displays, logs and metrics: give
-`on_event` to a client or a batch.
+"""Events for progress displays, logs and metrics: pass `on_event` to a client
+or a batch.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ __all__ = [
 ]
 
 
-# Of what shares of a budget its owner is told; as floats, four fifths of a
-# dollar would be more than 80 cents.
+# Shares of a budget with an alarm; as floats, four fifths of a dollar would be
+# more than 80 cents.
 ALARM_SHARES = (Decimal("0.5"), Decimal("0.8"), Decimal(1))
 
 
@@ -61,8 +61,8 @@ class PreviewReceived(_Event, frozen=True, kw_only=True):
 
 
 class ProgressReported(_Event, frozen=True, kw_only=True):
-    """So much of the work is done, from 0 to 1 (None: unknown); `note` says
-    what is going on, such as a place in a queue.
+    """Progress from 0 to 1 (None: unknown); `note` is a text, e.g. the place in
+    a queue.
     """
 
     fraction: float | None

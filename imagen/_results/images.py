@@ -1,4 +1,4 @@
-"""What comes out: `Image`, `Failure`, and what they cost."""
+"""Outcomes: `Image`, `Failure`, and their cost."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class _Value(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cost(_Value, frozen=True, kw_only=True):
-    """What one image cost, in US dollars, and who says so.
+    """Cost of one image in US dollars, and its source.
 
     `source` is "reported" by the provider, "computed" from the usage in its
     reply, "estimated" from the price list, or "unknown", and then `usd` is
@@ -86,8 +86,8 @@ class Image(_Value, frozen=True, kw_only=True):
 
     @property
     def prompt(self) -> str:
-        """The prompt as asked; `revised_prompt` is what the provider made of
-        it, where it says so.
+        """Prompt of the request; `revised_prompt` is the provider's version, if
+        there is one.
         """
         return self.request.prompt
 
@@ -100,8 +100,8 @@ class Image(_Value, frozen=True, kw_only=True):
 
     @property
     def data(self) -> bytes:
-        """The bytes of the image, as the provider sent them; from the disk
-        where a library keeps it.
+        """Bytes of the image as the provider sent them; read from the disk if a
+        library keeps it.
 
         Raises:
             StorageError: the file is gone or cannot be read.
@@ -154,26 +154,24 @@ class Image(_Value, frozen=True, kw_only=True):
     def save(
         self, path: str | Path, *, record: bool = True, signer: ContentSigner | None = None
     ) -> Path:
-        """Writes a copy of the image, and gives its path. The file is there
-        whole, or not at all. Blocking.
+        """Write a copy of the image atomically, and return its path. Blocking.
 
         Args:
-            record: Put what the image was made with into the copy; the pixels
-                stay as they are. Where it would break the provider's seal
-                (C2PA), or the format has no room for it, it is written beside
-                the copy as NAME.xmp. One that imagen wrote there for an earlier
-                image goes.
-            signer: Seal image and record with a certificate of one's own; a
-                seal of the provider's becomes its parent.
+            record: Write the image's record into the copy; the pixels stay. If
+                it would break the provider's seal (C2PA), or the format has no
+                room for it, it goes beside the copy as NAME.xmp. A NAME.xmp of
+                an earlier image is removed.
+            signer: Seal image and record with the user's certificate; a seal of
+                the provider becomes its parent.
 
         Raises:
-            StorageError: the file cannot be written; the message says why.
+            StorageError: the file cannot be written; the message tells why.
             ConfigurationError: it cannot be sealed.
         """
         target = Path(path)
         if self.path is not None and target.resolve() == self.path.resolve():
-            # The library's own file stays as the provider sent it: its name
-            # says so.
+            # The library's own file stays as the provider sent it, as its name
+            # is its hash.
             return target
         data = self.data
         if signer is not None:
@@ -211,7 +209,7 @@ class Image(_Value, frozen=True, kw_only=True):
 
 
 class Failure(_Value, frozen=True, kw_only=True):
-    """One request that gave no image, and why."""
+    """Request without an image, and its error."""
 
     index: int = 0
     request: Request
@@ -225,9 +223,7 @@ Outcome = Image | Failure
 
 
 def as_hit(image: Image, index: int) -> Image:
-    """An image of the library as the outcome of a request that it answers for
-    nothing.
-    """
+    """Return an image of the library as the free outcome of another request."""
     free = Cost(usd=Decimal(0), source="reported")
     return msgspec.structs.replace(image, index=index, cost=free, cached=True)
 
@@ -241,10 +237,10 @@ def failure_of(
     provider: str | None = None,
     first: bool = True,
 ) -> Failure:
-    """The outcome of a request that gave no image; it cost nothing only where
-    the error says so.
+    """Return the outcome of a failed request; it cost nothing only if the error
+    tells so.
 
-    Of several that failed together the `first` bears what that cost.
+    Of several that failed together the `first` bears the cost.
     """
     cost = Cost(usd=Decimal(0), source="reported") if error.billed == "no" else Cost()
     if error.cost_usd is not None:

@@ -1,6 +1,4 @@
-"""What a request will cost and what it did cost: arithmetic over the catalog,
-in US dollars.
-"""
+"""Prices: quotes and costs, computed from the catalog, in US dollars."""
 
 from __future__ import annotations
 
@@ -36,13 +34,13 @@ _MOST_TOKENS_PER_INPUT = 6000
 
 
 def tidy_usd(usd: Decimal) -> Decimal:
-    """The same amount without needless zeros, and never in exponent form."""
+    """Return the amount without needless zeros or an exponent."""
     return usd.quantize(Decimal(1)) if usd == usd.to_integral() else usd.normalize()
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True):
-    """What requests will cost before they are sent; each figure is None where a
-    price is unknown.
+    """Cost of requests before they are sent; each figure is None if a price is
+    unknown.
     """
 
     low_usd: Decimal | None
@@ -60,13 +58,12 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
 def quote_request(
     model: Model, request: Request, count: int = 1, *, economy: bool = False
 ) -> Quote:
-    """What `count` images of this request, in the words of the model, will
-    cost; `high_usd` is what a budget reserves.
+    """Return the quote of `count` images of a translated request; `high_usd` is
+    what a budget reserves.
     """
     quote = _quote_at_once(model, request, count)
     if quote.expected_usd is None:
-        # What the caller assumes of an unknown price is a ceiling of the
-        # caller's own.
+        # The caller's assumption for an unknown price is a ceiling.
         return quote
     factor = _factor(model, economy)
     return Quote(
@@ -93,8 +90,7 @@ def _quote_at_once(model: Model, request: Request, count: int) -> Quote:
     tokens = price.per_million_tokens or TokenPrices()
     extra = tokens.image_output / _MILLION * _TOKENS_PER_PREVIEW * request.previews
     text_rate, images = tokens.text_input / _MILLION, _count_inputs(request)
-    # No tokenizer makes more tokens than there are bytes, so the high end
-    # really is one.
+    # A tokenizer makes at most one token per byte, so the high end is a bound.
     most_input = (
         text_rate * len(request.prompt.encode())
         + tokens.image_input / _MILLION * _MOST_TOKENS_PER_INPUT * images
@@ -112,8 +108,8 @@ def _quote_at_once(model: Model, request: Request, count: int) -> Quote:
 def cost_of(
     model: Model, request: Request, result: GeneratedImages, *, economy: bool = False
 ) -> Cost:
-    """What an exchange did cost in all, and who says so: the provider, its
-    usage, or the price list.
+    """Return the cost of an exchange and its source: the provider, its usage,
+    or the price list.
     """
     if result.reported_cost_usd is not None:
         return Cost(usd=tidy_usd(result.reported_cost_usd), source="reported")
@@ -176,15 +172,14 @@ def _usage_cost(price: Price, usage: Usage) -> Decimal:
 
 
 def _figures(price: Price, request: Request) -> Iterable[Decimal]:
-    """What one image may cost: one figure where everything is named, several
-    where something is left to the model.
+    """Return the possible costs of one image: one figure if all is given,
+    several if the model decides.
     """
     if price.per_megapixel is not None:
         rates = price.per_megapixel
         counts = [math.ceil(_pixels_of(request) / _MEGAPIXEL)]
         if sources_of(request) and request.size is None and request.resolution is None:
-            # It gets the size of its input, which is not looked at before it is
-            # read.
+            # It gets the size of its input, which has not been read yet.
             counts.append(_MOST_MEGAPIXELS_PER_INPUT)
         return [rates.first + rates.next * max(0, count - 1) for count in counts]
     if price.usd_per_unit is not None and not price.table:

@@ -1,5 +1,5 @@
-"""An image made again: the request that does it, and in what the new image
-differs.
+"""Replay: the request that makes an image again, and the differences of the new
+one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["Difference", "Replay", "differences_of", "replay_request"]
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is not as it was; None where there was or is nothing."""
+    """One difference; None if there was or is no value."""
 
     field: str
     before: str | None
@@ -32,7 +32,7 @@ class Replay(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def replay_request(image: Image, model: Model, seed: int | None = None) -> Request:
-    """What makes the image again with this model.
+    """Return the request that makes the image again with this model.
 
     The seed is the one that the image reports, else the one that was asked for.
     Options are the words of one provider, so another one is not sent them.
@@ -45,8 +45,8 @@ def replay_request(image: Image, model: Model, seed: int | None = None) -> Reque
 
 
 def differences_of(before: Image, after: Image) -> tuple[Difference, ...]:
-    """In what an image made again is another one, beside its pixels; what was
-    adjusted anew is named as it was asked.
+    """Return the differences of a replay beside its pixels; a newly adjusted
+    value is named as requested.
     """
     old, new = _facts(before), _facts(after)
     found = {

@@ -26,8 +26,7 @@ from ._imaging.renditions import Renditions
 from ._imaging.similar import Similar
 from ._imaging.transforms import Transform, apply_transform, thumbnail
 from ._library import Library, LibrarySize
-from ._lineage import Lineage
-from ._query import Page
+from ._query import Lineage, Page
 
 __all__ = [
     "CleanupPlan",

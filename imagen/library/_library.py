@@ -10,10 +10,10 @@ from typing import Unpack
 
 import msgspec
 
-from .._errors import InvalidRequestError
+from .._errors import InvalidRequestError, StorageError
 from .._policy.cleanup import CleanupRules
 from .._results.images import Image
-from .._storage.database import Database
+from .._storage.database import Database, Transaction
 from .._storage.full_text import TRASHED, facet
 from .._system.threads import Workers
 from ._annotations import Annotations, ImageRef
@@ -23,10 +23,8 @@ from ._collections import Collections
 from ._deletion import Deletion
 from ._files import ImageFiles
 from ._filters import Filters, SortOrder, select
-from ._importing import adopt
-from ._lineage import Lineage, read_lineage
-from ._query import LibraryQuery, Page
-from ._rows import COLUMNS, ImageRow, read_image
+from ._query import LibraryQuery, Lineage, Page, read_lineage
+from ._rows import COLUMNS, ImageRow, insert_image, read_image
 
 __all__ = ["Library", "LibrarySize"]
 
@@ -311,8 +309,41 @@ class Library:
         Raises:
             StorageError: it cannot be written. There is no half of it.
         """
-        return await adopt(self._database, self.files, row, data, self._now)
+        # Queued for removal first, and taken off that queue with the row: a
+        # process that dies in between leaves a file that the next sweep
+        # removes.
+        queue = "INSERT OR IGNORE INTO removals (sha256, media_type, queued_at) VALUES (?, ?, ?)"
+        await self._database.write([(queue, (row.sha256, row.media_type, self._now()))])
+        adopted = await self._database.transact(
+            partial(_adopt, files=self.files, row=row, data=data)
+        )
+        if isinstance(adopted, StorageError):
+            raise adopted
+        return adopted
 
 
 def _those_with_files(images: Sequence[Image]) -> Sequence[Image]:
     return [image for image in images if image.path is not None and image.path.is_file()]
+
+
+def _adopt(
+    transaction: Transaction, files: ImageFiles, row: ImageRow, data: bytes
+) -> bool | StorageError:
+    """Runs while nobody else writes, so that nobody removes the file before its
+    row is there.
+    """
+    path = files.path(row.sha256, row.media_type)
+    there = transaction.run("SELECT sha256 FROM images WHERE id = ?", (row.id,))
+    is_wanted = not there or there[0][0] == row.sha256
+    if is_wanted and not path.is_file():
+        try:
+            files.store(data, path)
+        except StorageError as error:
+            return error
+    added = transaction.change(*insert_image(row))
+    transaction.change(
+        "DELETE FROM removals WHERE sha256 = ?1 AND EXISTS (SELECT 1 FROM images WHERE sha256"
+        " = ?1)",
+        (row.sha256,),
+    )
+    return bool(added)

@@ -16,8 +16,15 @@ from itertools import accumulate
 from typing import Protocol, overload
 
 from .._errors import InvalidRequestError
-from ._template_parts import Choice, Part, Parts, VariableUse, WildcardUse, parse_parts
-from ._variables import MOST_CHARACTERS
+from ._template_syntax import (
+    MOST_CHARACTERS,
+    Choice,
+    Part,
+    Parts,
+    VariableUse,
+    WildcardUse,
+    parse_parts,
+)
 
 __all__ = ["Expansions", "compile_parts", "parse_lines", "say_count"]
 

@@ -5,7 +5,7 @@ notes, favourites, words to find them by.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,9 +18,20 @@ from .._requests.tags import clean_tag
 from .._storage.database import Database, Transaction, Value
 from .._storage.full_text import match_words
 from .._system.threads import ThreadWorkers, Workers
-from ._prompt import Draft, Prompt, PromptsImported, check_draft, clean_name
-from ._prompt_files import read_prompts, write_prompts
-from ._prompt_rows import EVERY_VERSION, NEWEST_VERSION, read_prompt, save_draft, write_words
+from ._prompt import (
+    EVERY_VERSION,
+    NEWEST_VERSION,
+    Draft,
+    Prompt,
+    PromptsImported,
+    check_draft,
+    clean_name,
+    read_prompt,
+    save_draft,
+    split_tags,
+    write_words,
+)
+from ._tables import read_table, read_text_file, write_table
 
 __all__ = ["PromptLibrary", "open_prompts"]
 
@@ -237,7 +248,7 @@ class PromptLibrary:
             InvalidRequestError: the file cannot be read, or something in it is
                 wrong; the message says where.
         """
-        drafts = await self._workers.run(partial(read_prompts, path))
+        drafts = await self._workers.run(partial(_read_prompts, path))
 
         def save(transaction: Transaction) -> PromptsImported:
             saved = [save_draft(transaction, draft, now) for draft in drafts]
@@ -260,8 +271,62 @@ class PromptLibrary:
         prompts: list[Prompt] = []
         while page := await self.list(limit=_PAGE, after=prompts[-1].name if prompts else None):
             prompts += page
-        await self._workers.run(partial(write_prompts, path, prompts))
+        await self._workers.run(partial(_write_prompts, path, prompts))
         return len(prompts)
 
     async def _change(self, sql: str, *values: Value) -> int:
         return await self._database.transact(lambda transaction: transaction.change(sql, values))
+
+
+# --- files --------------------------------------------------------------------
+
+_HEADER = ("name", "prompt", "negative_prompt", "tags")
+
+
+def _read_prompts(path: Path) -> list[Draft]:
+    """The prompts of a file, checked. Blocking.
+
+    Raises:
+        InvalidRequestError: the file cannot be read, or something in it is
+            wrong; the message says where.
+    """
+    found = []
+    for line, draft in _read_csv(path) if path.suffix.lower() == ".csv" else _read_lines(path):
+        try:
+            found.append(check_draft(draft))
+        except InvalidRequestError as error:
+            raise InvalidRequestError(f"{path} is wrong in line {line}: {error}") from None
+    return found
+
+
+def _write_prompts(path: Path, prompts: Iterable[Prompt]) -> None:
+    """Writes the table that `_read_prompts` reads. Blocking.
+
+    Raises:
+        StorageError: the file cannot be written; there is no half one either.
+    """
+    rows = [
+        (prompt.name, prompt.text, prompt.negative_prompt or "", ",".join(prompt.tags))
+        for prompt in prompts
+    ]
+    write_table(path, _HEADER, rows)
+
+
+def _read_csv(path: Path) -> Iterator[tuple[int, Draft]]:
+    for line, row in read_table(path, _HEADER[:2]):
+        yield (
+            line,
+            Draft(
+                name=row["name"],
+                text=row["prompt"],
+                negative_prompt=row.get("negative_prompt"),
+                # Without a column, tags stay as they are.
+                tags=split_tags(row["tags"]) if "tags" in row else None,
+            ),
+        )
+
+
+def _read_lines(path: Path) -> Iterator[tuple[int, Draft]]:
+    for line, text in enumerate(read_text_file(path).splitlines(), start=1):
+        if text.strip():
+            yield line, Draft(name=f"{path.stem} {line}", text=text.strip())

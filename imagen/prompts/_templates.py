@@ -4,16 +4,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Never
 
 from .._errors import InvalidRequestError
-from ._expansions import Expansions, compile_parts
-from ._template_parts import Choice, Parts, WildcardUse, parse_parts
-from ._variables import Variable
+from ._expansions import Expansions, compile_parts, parse_lines
+from ._template_syntax import Choice, Parts, Variable, WildcardUse, check_wildcard_name, parse_parts
 
-__all__ = ["Template", "Values", "Wildcards", "wildcards_in"]
+__all__ = ["Template", "Values", "Wildcards", "read_wildcards"]
 
 Values = Mapping[str, str | int | float]
 """What is put in for each variable, by its name."""
@@ -51,7 +52,7 @@ class Template:
         """The names of the wildcards in this text; there may be more in their
         lines.
         """
-        return frozenset(wildcards_in(self._parts))
+        return frozenset(_wildcards_in(self._parts))
 
     def count(self, wildcards: Wildcards = _NONE) -> int:
         """How many prompts this stands for. None of them is made.
@@ -112,12 +113,72 @@ class Template:
         return f"Template({self.text!r})"
 
 
-def wildcards_in(parts: Parts) -> set[str]:
+def _wildcards_in(parts: Parts) -> set[str]:
     """The names of the wildcards that stand in these."""
     found: set[str] = set()
     for part in parts:
         if isinstance(part, WildcardUse):
             found.add(part.name)
         elif isinstance(part, Choice):
-            found.update(*map(wildcards_in, part.alternatives))
+            found.update(*map(_wildcards_in, part.alternatives))
     return found
+
+
+_SUFFIX = ".txt"
+_MOST_BYTES = 1 << 20
+_MOST_FILES = 1000
+
+
+def read_wildcards(folder: Path, template: Template) -> Wildcards:
+    """The lines of every wildcard that a template needs, also those that stand
+    in the lines of others. Blocking.
+
+    `animals` is the file animals.txt of the folder, `beasts/cats` is cats.txt
+    in its folder beasts. Empty lines, and those that begin with #, do not
+    count.
+
+    Raises:
+        InvalidRequestError: a file is missing, too large, no text, or leads out
+            of the folder.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    missing = sorted(template.wildcards)
+    while missing:
+        name = missing.pop()
+        if len(found) >= _MOST_FILES:
+            raise InvalidRequestError(f"The template needs more than {_MOST_FILES:,} wildcards.")
+        found[name] = _read_file(folder, check_wildcard_name(name))
+        inner = (word for parts in parse_lines(name, found[name]) for word in _wildcards_in(parts))
+        missing = sorted({*missing, *inner} - found.keys())
+    return found
+
+
+def _read_file(folder: Path, name: str) -> tuple[str, ...]:
+    path = folder / f"{name}{_SUFFIX}"
+    try:
+        if not Path(os.path.realpath(path, strict=True)).is_relative_to(os.path.realpath(folder)):
+            raise InvalidRequestError(
+                f"The wildcard {name} is a link that leads out of {folder}: put a file there."
+            )
+        with path.open("rb") as file:
+            data = file.read(_MOST_BYTES + 1)
+        if len(data) > _MOST_BYTES:
+            raise InvalidRequestError(
+                f"The wildcard {path} is larger than {_MOST_BYTES >> 20} MiB: split it."
+            )
+        text = data.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise InvalidRequestError(
+            f"There is no wildcard {name}: write its lines into {path}, or \\_\\_ for the letters"
+            " themselves."
+        ) from None
+    except UnicodeDecodeError:
+        raise InvalidRequestError(
+            f"The wildcard {path} is no UTF-8 text: save it as UTF-8."
+        ) from None
+    except OSError as error:
+        raise InvalidRequestError(
+            f"The wildcard {path} cannot be read: {error.strerror or error}."
+        ) from error
+    lines = (line.strip() for line in text.splitlines())
+    return tuple(line for line in lines if line and not line.startswith("#"))

@@ -7,16 +7,18 @@ packet. No pixel is touched: everything that is not ours is copied as it is.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from .._errors import InvalidRequestError, StorageError
 from .._system.atomic_files import write_atomically
 from ._formats.inflate import LARGEST_TEXT
-from ._formats.jpeg import embed_jpeg_packet, is_jpeg_sealed, jpeg_packet
-from ._formats.png import embed_texts, is_png_sealed, read_texts
-from ._formats.webp import embed_webp_packet, is_webp_sealed, webp_packet
-from ._formats.xmp import RECORD_PROPERTY, merge_packet, read_packet, write_packet
+from ._formats.jpeg import drop_jpeg_packet, embed_jpeg_packet, is_jpeg_sealed, jpeg_packet
+from ._formats.png import drop_texts, embed_texts, is_png_sealed, read_texts
+from ._formats.webp import drop_webp_packet, embed_webp_packet, is_webp_sealed, webp_packet
+from ._formats.xmp import RECORD_PROPERTY, merge_packet, read_packet, without_record, write_packet
 from ._record import Record, decode_record, encode_record
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "packet_of",
     "read_record",
     "read_sidecar",
+    "remove_record",
     "remove_sidecar",
     "sidecar_of",
     "write_sidecar",
@@ -152,6 +155,54 @@ def read_record(data: bytes) -> Record | None:
 def _record_in(packet: str) -> Record | None:
     text = (read_packet(packet) or {}).get(RECORD_PROPERTY)
     return None if text is None else decode_record(text)
+
+
+def remove_record(data: bytes) -> bytes | None:
+    """The bytes that the provider sent, proven by the hash in the record.
+
+    Gives None where there is no record, where the file was changed after it was
+    put in, or where a PNG had an XMP packet of its own that stood elsewhere.
+    """
+    try:
+        record = read_record(data)
+    except InvalidRequestError:
+        return None
+    if record is None:
+        return None
+    return next(
+        (
+            found
+            for found in _candidates(data)
+            if hashlib.sha256(found).hexdigest() == record.sha256
+        ),
+        None,
+    )
+
+
+def _candidates(data: bytes) -> Iterator[bytes]:
+    """What the file may have been; where a packet was merged with another one,
+    it stood in the same place perhaps.
+    """
+    packet = packet_of(data) or ""
+    theirs = without_record(packet)
+    match kind_of(data):
+        case "image/png":
+            bare = drop_texts(data, {KEYWORD} if theirs == packet else {KEYWORD, XMP_KEYWORD})
+            yield bare
+            merged = embed_texts(bare, {XMP_KEYWORD: theirs}) if theirs else None
+        case "image/jpeg":
+            yield drop_jpeg_packet(data)
+            merged = embed_jpeg_packet(data, theirs.encode()) if theirs else None
+        case "image/webp":
+            yield from drop_webp_packet(data)
+            merged = embed_webp_packet(data, theirs.encode()) if theirs else None
+        case _:
+            return
+    if merged is not None:
+        yield merged
+
+
+# --- sidecars ------------------------------------------------------------------
 
 
 def sidecar_of(path: Path) -> Path:

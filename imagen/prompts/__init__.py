@@ -1,5 +1,11 @@
-"""What is asked for again and again: templates, styles, grids, and the prompts
-that somebody keeps.
+"""Prompts: templates, styles, grids, and a library of saved prompts.
+
+_template_syntax, _templates  parser, variables; templates and wildcards
+_expansions                   lazy sequence of a template's prompts
+_grids                        combinations of prompts, models, seeds, ...
+_styles, _style_files         styles; their TOML and CSV files
+_prompt, _prompt_library      saved prompts; the public `PromptLibrary`
+_tables                       CSV files
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
-"""Reads the text of a template: what it is made of, before anything is put in.
+"""Syntax of templates: the parser and the variables.
 
 ::
 
-    a {red|blue} car              one of these; nested as you like; braces without a | are text
-    {2$$red|blue|green}           two of these, joined by ", "; {1-2$$ and $$a|b} is one or two of them, joined by " and "
-    __animals__, __beasts/cats__  a line of a file, which may hold all of this but variables
-    {{name}}, {{count:int=3}}     what the caller says; text, int, float, or choice(calm,stormy)
-    \\{ \\| \\_ \\\\                  the letter itself
+    a {red|blue} car              one of these; may be nested; braces without a | are text
+    {2$$red|blue|green}           two of these, joined by ", "
+    {1-2$$ and $$a|b}             one or two of these, joined by " and "
+    __animals__, __beasts/cats__  a line of a file, which may hold anything but variables
+    {{name}}, {{count:int=3}}     a variable; text, int, float, or choice(calm,stormy)
+    \\{ \\| \\_ \\\\                  the character itself
 """
 
 from __future__ import annotations
@@ -54,21 +55,19 @@ _WILDCARD = re.compile(r"[\w-]+(/[\w-]+)*")
 
 
 class VariableUse(msgspec.Struct, frozen=True):
-    """The place of a variable."""
+    """A variable in a template."""
 
     name: str
 
 
 class WildcardUse(msgspec.Struct, frozen=True):
-    """The place of a line of a file."""
+    """A wildcard in a template."""
 
     name: str
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """The place of `low` to `high` of these, in the order in which they stand
-    here.
-    """
+    """`low` to `high` of the alternatives, in their order."""
 
     alternatives: tuple[Parts, ...]
     low: int = 1
@@ -81,8 +80,8 @@ Parts = tuple[Part, ...]
 
 
 class _Open:
-    """A pair of braces that is being read; the outermost one stands for the
-    whole text.
+    """A pair of braces that is being parsed; the outermost one is the whole
+    text.
     """
 
     def __init__(self, token: re.Match[str] | None = None) -> None:
@@ -110,11 +109,12 @@ class _Open:
 
 
 def parse_parts(text: str) -> tuple[Parts, dict[str, Variable]]:
-    """The parts of a template, and its variables in the order in which they
-    come.
+    """Parse a template into parts and variables, the latter in order of
+    occurrence.
 
     Raises:
-        InvalidRequestError: the text is no template; the message says where.
+        InvalidRequestError: the text is invalid; the message gives the
+            position.
     """
     _check_text(text)
     variables: dict[str, Variable] = {}
@@ -127,15 +127,15 @@ def parse_parts(text: str) -> tuple[Parts, dict[str, Variable]]:
     stack[-1].add(text[end:])
     if (unclosed := stack[-1].token) is not None:
         raise InvalidRequestError(
-            f"The brace {_place(text, unclosed.start())} is never closed: add a }}, or write \\{{"
-            " for the letter.",
+            f"The brace {_place(text, unclosed.start())} is not closed: add a }}, or"
+            " escape it as \\{.",
             code="INVALID_PROMPT",
         )
     return tuple(stack[0].alternatives[0]), variables
 
 
 def _take(token: re.Match[str], stack: list[_Open], variables: dict[str, Variable]) -> None:
-    """What one token does to what is being read."""
+    """Process one token."""
     here = stack[-1]
     kind = token.lastgroup
     if token["escaped"] is not None:
@@ -148,7 +148,7 @@ def _take(token: re.Match[str], stack: list[_Open], variables: dict[str, Variabl
         here.add(VariableUse(token["name"]))
     elif kind == "slip":
         raise InvalidRequestError(
-            f"{token['slip'][:100]} is no variable: write {{{{name}}}}, {{{{name:int}}}},"
+            f"Invalid variable {token['slip'][:100]}: write {{{{name}}}}, {{{{name:int}}}},"
             " {{name:choice(a,b)}} or {{name=default}}, with no braces in the default.",
             code="INVALID_PROMPT",
         )
@@ -164,7 +164,7 @@ def _take(token: re.Match[str], stack: list[_Open], variables: dict[str, Variabl
     elif len(stack) > _MOST_NESTED:
         raise InvalidRequestError(
             f"Braces are nested more than {_MOST_NESTED} deep"
-            f" {_place(token.string, token.start())}: make it simpler.",
+            f" {_place(token.string, token.start())}: simplify the template.",
             code="INVALID_PROMPT",
         )
     else:
@@ -174,15 +174,15 @@ def _take(token: re.Match[str], stack: list[_Open], variables: dict[str, Variabl
 def _close(token: re.Match[str], stack: list[_Open]) -> None:
     if len(stack) == 1:
         raise InvalidRequestError(
-            f"The brace {_place(token.string, token.start())} closes what none opened: write \\}}"
-            " for the letter.",
+            f"The brace {_place(token.string, token.start())} has no opening brace: escape it"
+            " as \\}.",
             code="INVALID_PROMPT",
         )
     closed = stack.pop()
     if closed.chooses_several or len(closed.alternatives) > 1:
         stack[-1].add(closed.close())
         return
-    # Nothing to choose from: braces as in JSON, or as other tools mean them.
+    # Nothing to choose from: braces of JSON, or of other tools.
     for part in ("{", *closed.alternatives[0], "}"):
         stack[-1].add(part)
 
@@ -192,22 +192,23 @@ def _read_bounds(token: re.Match[str], alternatives: int) -> tuple[int, int]:
     high = int(token["high"]) if token["high"] else alternatives if token["dash"] else low
     if not low <= high <= alternatives:
         raise InvalidRequestError(
-            f"{token[0][:100]} takes {low} to {high} of {alternatives}: give numbers that fit, such"
-            " as {1-2$$a|b}.",
+            f"Invalid range {token[0][:100]}: {low} to {high} of {alternatives}. Example:"
+            " {1-2$$a|b}.",
             code="INVALID_PROMPT",
         )
     return low, high
 
 
 def check_wildcard_name(name: str) -> str:
-    """The name, if no file outside of the folder can have it.
+    """Check the name of a wildcard and return it; it must stay inside the
+    folder.
 
     Raises:
-        InvalidRequestError: it could lead elsewhere.
+        InvalidRequestError: the name is invalid.
     """
     if not _WILDCARD.fullmatch(name):
         raise InvalidRequestError(
-            f"__{name[:100]}__ is no wildcard: its name has letters, digits, - and _, and / between"
+            f"Invalid wildcard __{name[:100]}__: expected letters, digits, - and _, and / between"
             " folders.",
             code="INVALID_PROMPT",
         )
@@ -217,15 +218,14 @@ def check_wildcard_name(name: str) -> str:
 def _check_text(text: str) -> None:
     if len(text) > MOST_CHARACTERS:
         raise InvalidRequestError(
-            f"A template may be {MOST_CHARACTERS:,} letters long, not {len(text):,}.",
+            f"A template may have at most {MOST_CHARACTERS:,} characters, not {len(text):,}.",
             code="INVALID_PROMPT",
         )
     try:
         text.encode()
     except UnicodeEncodeError:
         raise InvalidRequestError(
-            "The template holds a lone surrogate, which is no valid text: decode it again as"
-            " UTF-8.",
+            "The template contains a lone surrogate, which is not valid text: decode it as UTF-8.",
             code="INVALID_PROMPT",
         ) from None
 
@@ -233,13 +233,13 @@ def _check_text(text: str) -> None:
 def _place(text: str, at: int) -> str:
     line = text.count("\n", 0, at) + 1
     column = at - (text.rfind("\n", 0, at) + 1) + 1
-    return f"at letter {column}" if "\n" not in text else f"in line {line} at letter {column}"
+    return f"at character {column}" if "\n" not in text else f"in line {line} at character {column}"
 
 
 # --- variables ----------------------------------------------------------------
 
 MOST_CHARACTERS = 100_000
-"""Of a template, of a value, and of a prompt."""
+"""Maximum length of a template, a value and a prompt."""
 
 VariableType = Literal["text", "int", "float", "choice"]
 _TYPES: dict[str, VariableType] = {
@@ -251,8 +251,9 @@ _TYPES: dict[str, VariableType] = {
 
 
 class Variable(msgspec.Struct, frozen=True, kw_only=True):
-    """What a template asks the caller for. `options` are those of a choice;
-    without a `default` a value must be given.
+    """A variable of a template.
+
+    `options` are those of a choice; without a `default` a value is required.
     """
 
     name: str
@@ -261,10 +262,10 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
     default: str | None = None
 
     def text_of(self, value: str | int | float) -> str:
-        """A value as it will stand in the prompt.
+        """Format a value for the prompt.
 
         Raises:
-            InvalidRequestError: it is not of the variable's type.
+            InvalidRequestError: it does not have the variable's type.
         """
         text = _write(value)
         if text is None or not self._takes(text):
@@ -272,7 +273,9 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
                 self.type, f"one of {', '.join(self.options)}"
             )
             shown = type(value).__name__ if text is None else text[:100]
-            raise InvalidRequestError(f"The variable {self.name} must be {wanted}, not {shown!r}.")
+            raise InvalidRequestError(
+                f"Invalid value {shown!r} of the variable {self.name}: expected {wanted}."
+            )
         return text if self.type == "text" else text.strip()
 
     def _takes(self, text: str) -> bool:
@@ -293,10 +296,11 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
 def read_variable(
     name: str, type_name: str | None, options: str | None, default: str | None
 ) -> Variable:
-    """A variable as it is written.
+    """Create a variable from its declaration.
 
     Raises:
-        InvalidRequestError: there is no such type, or the default is not of it.
+        InvalidRequestError: the type is unknown, or the default does not have
+            it.
     """
     choices = tuple(
         dict.fromkeys(filter(None, (option.strip() for option in (options or "").split(","))))
@@ -304,8 +308,8 @@ def read_variable(
     kind = _TYPES.get(type_name or "text")
     if kind is None or (kind == "choice") != bool(choices):
         raise InvalidRequestError(
-            f"The type of the variable {name[:100]} is text, int, float or choice(a,b), and text"
-            " where none is given.",
+            f"Invalid type of the variable {name[:100]}: expected text, int, float or choice(a,b);"
+            " the default is text.",
             code="INVALID_PROMPT",
         )
     variable = Variable(name=name, type=kind, options=choices, default=default)
@@ -315,25 +319,25 @@ def read_variable(
 
 
 def declare(variable: Variable, variables: dict[str, Variable]) -> None:
-    """Adds a variable to those of a template: it is declared once, and may
-    stand alone elsewhere.
+    """Add a variable to those of a template. It is declared once; other
+    occurrences give only its name.
 
     Raises:
-        InvalidRequestError: it is declared twice, in different words.
+        InvalidRequestError: it is declared twice, differently.
     """
     bare = Variable(name=variable.name)
     known = variables.get(variable.name, bare)
     if bare not in (known, variable) and known != variable:
         raise InvalidRequestError(
-            f"The variable {variable.name} is declared twice, in different words: leave all but its"
-            " name out of one.",
+            f"The variable {variable.name} is declared twice, differently: reduce one declaration"
+            " to its name.",
             code="INVALID_PROMPT",
         )
     variables[variable.name] = variable if known == bare else known
 
 
 def _write(value: object) -> str | None:
-    """A text as it is, a number in digits; None for what is neither."""
+    """Format a text or a number; return None for other values."""
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         return None
     try:

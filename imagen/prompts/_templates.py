@@ -1,5 +1,7 @@
-"""Prompts with places to fill in: alternatives, wildcards, variables.
-`_template_parts` says how they are written.
+"""Prompt templates with alternatives, wildcards and variables, and the user's
+wildcard files.
+
+`_template_syntax` describes the syntax.
 """
 
 from __future__ import annotations
@@ -17,18 +19,17 @@ from ._template_syntax import Choice, Parts, Variable, WildcardUse, check_wildca
 __all__ = ["Template", "Values", "Wildcards", "read_wildcards"]
 
 Values = Mapping[str, str | int | float]
-"""What is put in for each variable, by its name."""
+"""Values of variables, by name."""
 Wildcards = Mapping[str, Sequence[str]]
-"""The lines that each wildcard stands for, by its name."""
+"""Lines of wildcards, by name."""
 _NONE: Mapping[str, Never] = MappingProxyType({})
 
 
 class Template:
-    """A prompt that stands for many. What is put in for a variable or a
-    wildcard's line stays what it is.
+    """A template of many prompts.
 
-    A value may hold braces or underscores: it is text, and never read as a part
-    of the template.
+    Values are inserted verbatim: braces or underscores in them are text, not
+    syntax.
     """
 
     def __init__(self, text: str, parts: Parts, variables: Mapping[str, Variable]) -> None:
@@ -39,72 +40,74 @@ class Template:
 
     @classmethod
     def parse(cls, text: str) -> Template:
-        r"""Reads a template: `a {red|blue} __animals__ in {{weather:choice(rain,sun)=sun}}`, with \{ for a letter itself.
+        r"""Parse a template.
+
+        Example: `a {red|blue} __animals__ in {{weather:choice(rain,sun)=sun}}`;
+        \{ is a literal brace.
 
         Raises:
-            InvalidRequestError: it is none; the message says where.
+            InvalidRequestError: the text is invalid; the message gives the position.
         """
         parts, variables = parse_parts(text)
         return cls(text, parts, variables)
 
     @property
     def wildcards(self) -> frozenset[str]:
-        """The names of the wildcards in this text; there may be more in their
-        lines.
-        """
+        """Names of the wildcards in this text; their lines may use others."""
         return frozenset(_wildcards_in(self._parts))
 
     def count(self, wildcards: Wildcards = _NONE) -> int:
-        """How many prompts this stands for. None of them is made.
+        """Return the number of prompts, without creating them.
 
         Raises:
-            InvalidRequestError: a wildcard is missing, empty, or holds itself.
+            InvalidRequestError: a wildcard is missing, empty or recursive.
         """
         return compile_parts(self._parts, dict.fromkeys(self._declared, ""), wildcards).total
 
     def expand(self, values: Values = _NONE, wildcards: Wildcards = _NONE) -> Expansions:
-        """All the prompts, in a fixed order, each made when it is asked for.
+        """Return all prompts in a fixed order, each created on access.
 
         Args:
-            values: For the variables, by name; those that have a default may be
-                left out.
-            wildcards: The lines of each wildcard; `read_wildcards` gives those
-                of a folder.
+            values: Values of the variables, by name; those with a default are
+                optional.
+            wildcards: Lines of each wildcard; `read_wildcards` returns those of
+                a folder.
 
         Raises:
-            InvalidRequestError: a value is missing, of the wrong type, or for a
-                variable that the template has not, or a wildcard is missing,
-                empty, or holds itself.
+            InvalidRequestError: a value is missing, of the wrong type, or for
+                an unknown variable; or a wildcard is missing, empty or
+                recursive.
         """
         return compile_parts(self._parts, self._texts(values), wildcards)
 
     def sample(
         self, n: int, seed: int, values: Values = _NONE, wildcards: Wildcards = _NONE
     ) -> list[str]:
-        """So many of the prompts at random, no two by the same choices; the
-        same seed gives the same ones.
+        """Return `n` distinct random prompts, no two by the same choices; equal
+        seeds give equal samples.
 
         Raises:
-            InvalidRequestError: there are not so many, or as for `expand`.
+            InvalidRequestError: there are fewer than `n` prompts, or as for
+                `expand`.
         """
         return self.expand(values, wildcards).sample(n, seed)
 
     def check(self, values: Values = _NONE, wildcards: Wildcards = _NONE) -> None:
-        """Raises what `expand` would raise, and makes nothing."""
+        """Raise the errors of `expand`, without creating prompts."""
         self.expand(values, wildcards)
 
     def _texts(self, values: Values) -> dict[str, str]:
         if unknown := [name for name in values if name not in self._declared]:
             known = ", ".join(self._declared) or "none"
             raise InvalidRequestError(
-                f"The template has no variable {unknown[0][:100]!r}; it has {known}."
+                f"Unknown variable {unknown[0][:100]!r}: the template has {known}."
             )
         texts = {}
         for variable in self.variables:
             value = values.get(variable.name, variable.default)
             if value is None:
                 raise InvalidRequestError(
-                    f"The variable {variable.name} has no value, and no default: give it one."
+                    f"Missing value of the variable {variable.name}: it has no default."
                 )
             texts[variable.name] = variable.text_of(value)
         return texts
@@ -114,7 +117,7 @@ class Template:
 
 
 def _wildcards_in(parts: Parts) -> set[str]:
-    """The names of the wildcards that stand in these."""
+    """Return the names of the wildcards in these parts."""
     found: set[str] = set()
     for part in parts:
         if isinstance(part, WildcardUse):
@@ -130,16 +133,15 @@ _MOST_FILES = 1000
 
 
 def read_wildcards(folder: Path, template: Template) -> Wildcards:
-    """The lines of every wildcard that a template needs, also those that stand
-    in the lines of others. Blocking.
+    """Read the lines of every wildcard that a template needs, also indirectly.
+    Blocking.
 
     `animals` is the file animals.txt of the folder, `beasts/cats` is cats.txt
-    in its folder beasts. Empty lines, and those that begin with #, do not
-    count.
+    in its folder beasts. Empty lines and lines that begin with # are ignored.
 
     Raises:
-        InvalidRequestError: a file is missing, too large, no text, or leads out
-            of the folder.
+        InvalidRequestError: a file is missing, too large, not text, or outside
+            the folder.
     """
     found: dict[str, tuple[str, ...]] = {}
     missing = sorted(template.wildcards)
@@ -158,7 +160,7 @@ def _read_file(folder: Path, name: str) -> tuple[str, ...]:
     try:
         if not Path(os.path.realpath(path, strict=True)).is_relative_to(os.path.realpath(folder)):
             raise InvalidRequestError(
-                f"The wildcard {name} is a link that leads out of {folder}: put a file there."
+                f"The wildcard {name} is a link to a file outside {folder}: replace it with a file."
             )
         with path.open("rb") as file:
             data = file.read(_MOST_BYTES + 1)
@@ -169,12 +171,12 @@ def _read_file(folder: Path, name: str) -> tuple[str, ...]:
         text = data.decode("utf-8-sig")
     except FileNotFoundError:
         raise InvalidRequestError(
-            f"There is no wildcard {name}: write its lines into {path}, or \\_\\_ for the letters"
-            " themselves."
+            f"Unknown wildcard {name}: write its lines into {path}, or escape the underscores as"
+            " \\_\\_."
         ) from None
     except UnicodeDecodeError:
         raise InvalidRequestError(
-            f"The wildcard {path} is no UTF-8 text: save it as UTF-8."
+            f"The wildcard {path} is not UTF-8 text: save it as UTF-8."
         ) from None
     except OSError as error:
         raise InvalidRequestError(

@@ -204,7 +204,7 @@ async def test_pages_follow_each_other_and_filters_go_together(prompts):
     for limit in (0, -1, 10**20):
         with pytest.raises(InvalidRequestError, match="expected 1 to 100,000"):
             await prompts.list(limit=limit)
-    with pytest.raises(InvalidRequestError, match="name is 1 to 100"):
+    with pytest.raises(InvalidRequestError, match="expected 1 to 100"):
         await prompts.list(after="\ud800")
     assert await prompts.get("p3", 10**30) is None
     assert await prompts.get("p3", -1) is None

@@ -53,9 +53,8 @@ from .._transport.driver import ExchangeObserver
 from .._transport.probe import ProviderStatus, probe_provider
 from ..library._imaging.similar import Similar
 from ..library._library import Library
-from ..prompts._looks import SharedStyle
 from ..prompts._style_files import load_styles
-from ..prompts._styles import Style, choose_styles
+from ..prompts._styles import SharedStyle, Style, choose_styles
 from ..providers._provider import Callback
 from ..sharing._archive.archives import Archives
 from ..sharing._links.shares import Shares

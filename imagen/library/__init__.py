@@ -1,14 +1,14 @@
-"""The images that were made, kept for years: files, rows, and whatever helps to
-find one again.
+"""Image library: files, database rows, and queries over them.
 
-_rows, _files           an image as a row, and its bytes as a file
-_tags, _filters         what may be said of images, and how they are asked for
-_finding, _lineage      runs what is asked for; what was made from what
-_curation, _collections what people do with images
-_adoption               images from elsewhere
-_removal, _cleanup      how they end, and which do so by themselves
-_check                  whether rows and files agree
-_library                all of it, as callers hold it
+_rows, _files           images as rows; their bytes as files
+_filters, _query        search filters; queries, pages and lineage
+_annotations            tags, ratings, notes and the trash
+_collections            ordered collections of images
+_deletion, _cleanup     permanent deletion; cleanup by rules
+_housekeeping           periodic cleanup while a client is open
+_check                  consistency of rows and files, with repair
+_library                the public `Library`
+_imaging                thumbnails, formats, sheets, perceptual hashes
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from ._imaging.renditions import Renditions
 from ._imaging.similar import Similar
 from ._imaging.transforms import Transform, apply_transform, thumbnail
 from ._library import Library, LibrarySize
-from ._lineage import Lineage
-from ._query import Page
+from ._query import Lineage, Page
 
 __all__ = [
     "CleanupPlan",

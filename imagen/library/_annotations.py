@@ -1,4 +1,4 @@
-"""What people do with images that they have: tags, stars, notes, the trash."""
+"""Tags, ratings, notes and the trash."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["Annotations", "ImageRef", "ids_of", "in_groups"]
 ImageRef = str | Image
 """An image, or its whole id."""
 
-# So many images are changed in one transaction: what is paid waits for no
-# longer than that takes.
+# Images per transaction: a paid result waits for the database no longer than
+# that takes.
 _GROUP = 200
 _MOST_STARS = 5
 
@@ -25,22 +25,24 @@ _decode_tags = msgspec.json.Decoder(list[str]).decode
 
 
 def ids_of(images: ImageRef | Iterable[ImageRef]) -> list[str]:
-    """The ids of one image or of many, each once."""
+    """Return the ids of one image or of many, each once."""
     given = [images] if isinstance(images, (str, Image)) else images
     return list(dict.fromkeys(image if isinstance(image, str) else image.id for image in given))
 
 
 def in_groups(ids: Sequence[str]) -> Iterable[Sequence[str]]:
-    """The ids in pieces that fit one transaction."""
+    """Split the ids into groups that fit one transaction."""
     return (ids[start : start + _GROUP] for start in range(0, len(ids), _GROUP))
 
 
 class Annotations:
-    """Every method takes one image or many, skips those that are not there, and
-    gives how many it changed.
+    """Changes to the annotations of images.
 
-    Images are changed in groups: a process that dies in between leaves some of
-    them changed, and each of them whole.
+    Every method takes one image or many, skips unknown ones, and returns the
+    number of images changed.
+
+    Images are changed in groups, each in one transaction: if the process dies,
+    some groups are changed and others are not.
     """
 
     def __init__(self, database: Database, now: Callable[[], float]) -> None:
@@ -53,9 +55,9 @@ class Annotations:
         add: Iterable[str] = (),
         remove: Iterable[str] = (),
     ) -> int:
-        """Puts tags on images and takes others off."""
+        """Add tags to images and remove others."""
         if isinstance(add, str) or isinstance(remove, str):
-            raise InvalidRequestError("Tags are a list of words, also where there is one.")
+            raise InvalidRequestError("Invalid tags: expected a list of words, even for one tag.")
         added, removed = {clean_tag(tag) for tag in add}, {clean_tag(tag) for tag in remove}
 
         def change(transaction: Transaction, image_id: str) -> int:
@@ -72,25 +74,25 @@ class Annotations:
         return await self._each(images, change)
 
     async def rate(self, images: ImageRef | Iterable[ImageRef], stars: int) -> int:
-        """Gives images 1 to 5 stars; 0 takes the stars away."""
+        """Rate images with 1 to 5 stars; 0 removes the rating."""
         if stars not in range(_MOST_STARS + 1):
-            raise InvalidRequestError(f"A rating is 0 to {_MOST_STARS} stars, not {stars}.")
+            raise InvalidRequestError(f"Invalid rating {stars}: expected 0 to {_MOST_STARS} stars.")
         return await self._update(images, "rating = ?1", "rating <> ?1", (stars,))
 
     async def annotate(self, images: ImageRef | Iterable[ImageRef], notes: str) -> int:
-        """Replaces the notes of images; an empty text takes them away."""
+        """Replace the notes of images; an empty text removes them."""
         return await self._update(
             images, "notes = ?1", "notes <> ?1", (check_text(notes, "A note"),)
         )
 
     async def trash(self, images: ImageRef | Iterable[ImageRef]) -> int:
-        """Moves images to the trash, where they are found no more, and wait to
-        be restored or deleted for good.
+        """Move images to the trash: queries skip them, until they are restored
+        or permanently deleted.
         """
         return await self._update(images, "trashed_at = ?1", "trashed_at IS NULL", (self._now(),))
 
     async def restore(self, images: ImageRef | Iterable[ImageRef]) -> int:
-        """Takes images out of the trash, as they were."""
+        """Restore images from the trash, unchanged."""
         return await self._update(images, "trashed_at = NULL", "trashed_at IS NOT ?1", (None,))
 
     async def _update(

@@ -1,6 +1,4 @@
-"""Whether every image has its file and every file its image, and what can be
-done where not.
-"""
+"""Consistency check of rows and files, with repair."""
 
 from __future__ import annotations
 
@@ -30,19 +28,18 @@ __all__ = ["Finding", "LibraryCheck"]
 _PAGE = 200
 _FOLDERS = "0123456789abcdef"
 _CHUNK = 1 << 20
-# Whoever writes a file is done with it sooner, and a process that died is not.
+# Live processes finish writing a file much sooner.
 _STALE_SECONDS = 3600.0
 
 Kind = Literal["missing", "damaged", "orphan", "leftover", "unindexed"]
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that is not as it should be.
+    """An inconsistency in the library.
 
-    An image's file is "missing" or "damaged"; a file is an "orphan" that
-    belongs to no image, or the "leftover" of a write that was cut off; an image
-    is "unindexed" where search does not find it. `repaired` says what was done
-    about it.
+    An image's file is "missing" or "damaged". A file is an "orphan" without an
+    image, or the "leftover" of an interrupted write. An image is "unindexed" if
+    the full-text index lacks it. `repaired` describes the repair.
     """
 
     kind: Kind
@@ -52,35 +49,35 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LibraryCheck:
-    """Goes through rows and files. It reads every file, so it takes as long as
-    the disk does.
+    """Check of all rows and files. It reads every file, so the disk sets its
+    duration.
     """
 
     def __init__(
-        self, database: Database, files: ImageFiles, removal: Deletion, workers: Workers
+        self, database: Database, files: ImageFiles, deletion: Deletion, workers: Workers
     ) -> None:
         self._database = database
         self._files = files
-        self._removal = removal
+        self._deletion = deletion
         self._workers = workers
 
     async def run(
         self, *, repair: bool, on_progress: Callable[[int], None] = lambda checked: None
     ) -> Sequence[Finding]:
-        """Gives what is wrong, and with `repair` mends it; `on_progress` is
-        told how many images have been looked at.
+        """Return all findings, repaired if `repair` is set; `on_progress`
+        receives the number of images checked.
 
-        An image whose file is missing or damaged goes to the trash, a damaged
-        file into the folder `damaged`. An orphan is listed again, with the tag
-        `recovered` and what can be seen of it. Nothing is deleted but what was
-        to be deleted before, and leftovers.
+        An image with a missing or damaged file goes to the trash, a damaged
+        file to the folder `damaged`. An orphan is listed again, with the tag
+        `recovered` and the data in its header. Only leftovers and files already
+        queued for removal are deleted.
 
         Raises:
-            StorageError: all files are missing, so the folder is not the right
-                one; or something cannot be mended.
+            StorageError: every file is missing, so this is the wrong folder; or
+                a repair failed.
         """
         if repair:
-            await self._removal.sweep()
+            await self._deletion.sweep()
         found = [finding async for finding in self._check_images(on_progress)]
         if repair:
             await self._check_folder(sum(finding.kind == "missing" for finding in found))
@@ -89,14 +86,14 @@ class LibraryCheck:
         return [await self._repair(finding) for finding in found] if repair else found
 
     async def _check_folder(self, missing: int) -> None:
-        """Makes sure that not all of them are about to be set aside because the
-        folder is another one, or its disk is away.
+        """Refuse to trash every image because the folder is wrong or its disk
+        is not mounted.
         """
         ((kept,),) = await self._database.read("SELECT images FROM library_size WHERE trashed = 0")
         if missing > 1 and kept == missing:
             raise StorageError(
-                f"None of the {missing:,} images has its file in {self._files.folder}: look whether"
-                " its disk is there. Nothing was changed."
+                f"The files of all {missing:,} images are missing in {self._files.folder}: check"
+                " that its disk is mounted. Nothing was changed."
             )
 
     async def _check_images(self, on_progress: Callable[[int], None]) -> AsyncIterator[Finding]:
@@ -108,18 +105,18 @@ class LibraryCheck:
         ):
             for row_number, image_id, sha256, media_type, trashed_at in rows:
                 path = self._files.path(str(sha256), str(media_type))
-                kind = await self._workers.run(partial(_look_at, path, str(sha256)))
-                # What is in the trash because of it has been dealt with.
-                dealt_with = kind == "missing" and trashed_at is not None
-                if kind is not None and not dealt_with and await self._is_listed(str(image_id)):
+                kind = await self._workers.run(partial(_inspect, path, str(sha256)))
+                # An earlier check has already trashed it.
+                is_handled = kind == "missing" and trashed_at is not None
+                if kind is not None and not is_handled and await self._is_listed(str(image_id)):
                     yield Finding(kind=kind, image_id=str(image_id), path=path)
                 checked += 1
                 number = int(str(row_number))
             on_progress(checked)
 
     async def _is_listed(self, image_id: str) -> bool:
-        """Whether somebody has not deleted the image while its file was looked
-        at.
+        """Return whether the image still exists: it may have been deleted
+        during the check.
         """
         return bool(await self._database.read("SELECT 1 FROM images WHERE id = ?", (image_id,)))
 
@@ -147,8 +144,8 @@ class LibraryCheck:
             " ('reserved', 'sent', 'accepted') AND instr(receipt, ?1))",
             (path.stem,),
         )
-        # One that was there when the folder was listed may have been deleted
-        # with its image.
+        # The file may have been deleted with its image since the folder was
+        # listed.
         return not rows and await self._workers.run(path.is_file)
 
     # --- repairs --------------------------------------------------------------
@@ -183,7 +180,7 @@ class LibraryCheck:
     async def _list_again(self, finding: Finding) -> Finding:
         path = finding.path
         assert path is not None
-        kind = await self._workers.run(partial(_look_at, path, path.stem))
+        kind = await self._workers.run(partial(_inspect, path, path.stem))
         if kind == "damaged":
             aside = self._files.folder / "damaged" / path.name
             await self._workers.run(partial(_move, path, aside))
@@ -198,11 +195,13 @@ class LibraryCheck:
 def _set_aside(
     transaction: Transaction, image_id: str, path: Path, aside: Path
 ) -> bool | StorageError:
-    """Looks again while nobody else lists an image: since it was found the file
-    may have been written anew, or moved with another image of the same bytes.
-    Gives whether the image went to the trash.
+    """Trash an image whose file is still missing or damaged, and return whether
+    it was.
+
+    Checked again inside the write transaction: the file may have been
+    rewritten, or moved for another image with the same bytes.
     """
-    kind = _look_at(path, path.stem)
+    kind = _inspect(path, path.stem)
     if kind is None:
         return False
     try:
@@ -221,7 +220,7 @@ def _done(finding: Finding, what: str) -> Finding:
     return msgspec.structs.replace(finding, repaired=what)
 
 
-def _look_at(path: Path, sha256: str) -> Literal["missing", "damaged"] | None:
+def _inspect(path: Path, sha256: str) -> Literal["missing", "damaged"] | None:
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
@@ -260,7 +259,7 @@ def _move(path: Path, target: Path) -> None:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
-            # Somebody else has moved it.
+            # Another process has moved it.
             path.replace(target)
     except OSError as error:
         raise StorageError(
@@ -272,7 +271,9 @@ _SUFFIX_TYPES: Mapping[str, str] = {suffix: media_type for media_type, suffix in
 
 
 def _unknown_row(path: Path) -> ImageRow | None:
-    """An image of which nothing is known but its bytes."""
+    """Return the row of an image known only by its bytes; None if they are not
+    an image.
+    """
     data = path.read_bytes()
     try:
         found = read_image_header(data)

@@ -1,4 +1,4 @@
-"""Which images go, by rules, and when those in the trash go for good."""
+"""Cleanup of the library by rules, and of the trash by age."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PAGE = 500
 
 
 class ExpiredImage(msgspec.Struct, frozen=True, kw_only=True):
-    """An image that a rule says has to go."""
+    """An image that a rule selects for cleanup."""
 
     image_id: str
     rule: Literal["age", "count", "bytes", "trash"]
@@ -29,45 +29,45 @@ class ExpiredImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CleanupPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a cleanup would do, or did: these to the trash, those out of it for
-    good.
+    """Result or preview of a cleanup: images to trash, and trashed images to
+    delete permanently.
     """
 
     trashed: tuple[ExpiredImage, ...]
     deleted: tuple[ExpiredImage, ...]
 
 
-class _Limits(msgspec.Struct):
-    """What is there, as images go."""
+class _Remaining(msgspec.Struct):
+    """Images that remain, in the order of the cleanup."""
 
     images: int
     size_bytes: int
 
 
 class Cleanup:
-    """Applies rules."""
+    """Cleanup by rules."""
 
-    def __init__(self, database: Database, removal: Deletion, now: Callable[[], float]) -> None:
+    def __init__(self, database: Database, deletion: Deletion, now: Callable[[], float]) -> None:
         self._database = database
-        self._removal = removal
+        self._deletion = deletion
         self._now = now
 
     async def run(self, rules: CleanupRules, *, dry_run: bool = False) -> CleanupPlan:
-        """Applies the rules, or with `dry_run` says what they would do. What
-        somebody protects meanwhile is left alone.
+        """Apply the rules, or only return the plan if `dry_run`. Images that
+        become protected meanwhile are kept.
         """
         now = self._now()
-        # An image that goes to the trash now stays there for its time, so these
-        # are others.
+        # Images trashed now stay in the trash for its full term, so the two
+        # sets are disjoint.
         overdue = await self._overdue(now - rules.trash_days * _DAY_SECONDS)
-        doomed = await self._doomed(rules, now)
+        expired = await self._expired(rules, now)
         if not dry_run:
-            await self._trash(doomed, rules, now)
+            await self._trash(expired, rules, now)
             before = now - rules.trash_days * _DAY_SECONDS
-            await self._removal.delete(
+            await self._deletion.delete(
                 [one.image_id for one in overdue], only_trashed_before=before
             )
-        return CleanupPlan(trashed=tuple(doomed), deleted=tuple(overdue))
+        return CleanupPlan(trashed=tuple(expired), deleted=tuple(overdue))
 
     async def _overdue(self, before: float) -> Sequence[ExpiredImage]:
         rows = await self._database.read(
@@ -75,15 +75,15 @@ class Cleanup:
             " trashed_at",
             (before,),
         )
-        return [_doomed(row, "trash") for row in rows]
+        return [_read_expired(row, "trash") for row in rows]
 
-    async def _doomed(self, rules: CleanupRules, now: float) -> Sequence[ExpiredImage]:
+    async def _expired(self, rules: CleanupRules, now: float) -> Sequence[ExpiredImage]:
         if not rules.has_limit:
             return []
         ((images, size_bytes),) = await self._database.read(
             "SELECT images, size_bytes FROM library_size WHERE trashed = 0"
         )
-        left = _Limits(int(str(images)), int(str(size_bytes)))
+        left = _Remaining(int(str(images)), int(str(size_bytes)))
         found: list[ExpiredImage] = []
         number: object = 0
         while rows := await self._database.read(
@@ -96,13 +96,15 @@ class Cleanup:
                 rule = _broken_rule(rules, left, now, float(str(row[2])))
                 if rule is None:
                     return found
-                found.append(_doomed(row, rule))
+                found.append(_read_expired(row, rule))
                 left.images -= 1
                 left.size_bytes -= found[-1].size_bytes
             number = rows[-1][3]
         return found
 
-    async def _trash(self, doomed: Sequence[ExpiredImage], rules: CleanupRules, now: float) -> None:
+    async def _trash(
+        self, expired: Sequence[ExpiredImage], rules: CleanupRules, now: float
+    ) -> None:
         sql = (
             "UPDATE images SET trashed_at = ?2 WHERE id = ?1 AND trashed_at IS NULL AND NOT"
             f" {_protected(rules)}"
@@ -112,12 +114,12 @@ class Cleanup:
             for image_id in ids:
                 transaction.change(sql, (image_id, now))
 
-        for group in in_groups([one.image_id for one in doomed]):
+        for group in in_groups([one.image_id for one in expired]):
             await self._database.transact(partial(trash, ids=group))
 
 
 def _protected(rules: CleanupRules) -> str:
-    """A condition on an image; ?2 is the time."""
+    """Return an SQL condition on an image; ?2 is the time."""
     reasons = ["?2 IS NULL"]
     if rules.keep_rated:
         reasons.append("images.rating > 0")
@@ -140,7 +142,7 @@ def _protected(rules: CleanupRules) -> str:
 
 
 def _broken_rule(
-    rules: CleanupRules, left: _Limits, now: float, created_at: float
+    rules: CleanupRules, left: _Remaining, now: float, created_at: float
 ) -> Literal["age", "count", "bytes"] | None:
     if rules.max_age_days is not None and created_at < now - rules.max_age_days * _DAY_SECONDS:
         return "age"
@@ -151,7 +153,7 @@ def _broken_rule(
     return None
 
 
-def _doomed(row: Row, rule: Literal["age", "count", "bytes", "trash"]) -> ExpiredImage:
+def _read_expired(row: Row, rule: Literal["age", "count", "bytes", "trash"]) -> ExpiredImage:
     return ExpiredImage(
         image_id=str(row[0]), rule=rule, size_bytes=int(str(row[1])), created_at=float(str(row[2]))
     )

@@ -1,5 +1,6 @@
-"""Collections: images in an order of somebody's own. An image may be in many,
-and a collection in one other.
+"""Collections: images in a user-defined order.
+
+An image may be in many collections; a collection may be nested in one other.
 """
 
 from __future__ import annotations
@@ -28,9 +29,7 @@ _FROM = "FROM collections AS inner LEFT JOIN collections AS outer ON outer.id = 
 
 
 class Collection(msgspec.Struct, frozen=True, kw_only=True):
-    """One collection, as it was when it was read; `name` is "outer/inner" where
-    it lies in another.
-    """
+    """Snapshot of a collection; `name` is "outer/inner" if it is nested."""
 
     id: str
     name: str
@@ -50,11 +49,11 @@ class Collections:
         self._now = now
 
     async def create(self, name: str, *, notes: str = "") -> Collection:
-        """Makes a collection; that of "outer/inner" makes the outer one too,
-        unless it is there.
+        """Create a collection; for "outer/inner" create the outer one too if
+        missing.
 
         Raises:
-            InvalidRequestError: there is one of that name, or it is no name.
+            InvalidRequestError: the name exists or is invalid.
         """
         names = _read_name(name)
         check_text(notes, "A note")
@@ -62,19 +61,19 @@ class Collections:
             partial(_create, names=names, notes=notes, now=self._now())
         )
         if not made:
-            raise InvalidRequestError(f"There is a collection {name!r} already.")
+            raise InvalidRequestError(f"The collection {name!r} already exists.")
         return await self.get("/".join(names))
 
     async def get(self, name: str) -> Collection:
-        """The collection of that name, or of that id.
+        """Return the collection with this name or id.
 
         Raises:
-            InvalidRequestError: there is none.
+            InvalidRequestError: it does not exist.
         """
         outer, slash, inner = name.rpartition("/")
-        # Where there is no outer one of that name, nothing lies in it: NULL
-        # equals nothing. The plus takes its type from the id, as the index on
-        # an expression has none.
+        # Without an outer collection of that name nothing matches: NULL equals
+        # nothing. The plus takes the type from the id, as the index on an
+        # expression has none.
         within = f"(SELECT +id FROM collections WHERE {_TOP} AND name = ?1)" if slash else "''"
         rows = await self._database.read(
             f"SELECT {_COLUMNS} {_FROM} WHERE coalesce(inner.parent_id, '') = {within} AND"
@@ -84,13 +83,12 @@ class Collections:
         )
         if not rows:
             raise InvalidRequestError(
-                f"There is no collection {name[:_LONGEST_NAME]!r}: `imagen collection list` lists"
-                " them."
+                f"Unknown collection {name[:_LONGEST_NAME]!r}: `imagen collection list` lists them."
             )
         return _read(rows[0])
 
     async def list(self) -> Sequence[Collection]:
-        """All collections, by name."""
+        """Return all collections, by name."""
         rows = await self._database.read(
             f"SELECT {_COLUMNS} {_FROM} ORDER BY coalesce(outer.name, inner.name), outer.name IS"
             " NOT NULL, inner.name"
@@ -98,7 +96,7 @@ class Collections:
         return [_read(row) for row in rows]
 
     async def of_image(self, image: ImageRef) -> Sequence[Collection]:
-        """The collections that an image is in."""
+        """Return the collections that contain an image."""
         rows = await self._database.read(
             f"SELECT {_COLUMNS} {_FROM} WHERE inner.id IN (SELECT collection_id FROM"
             " collection_images WHERE number = (SELECT number FROM images WHERE id = ?)) ORDER BY"
@@ -108,17 +106,17 @@ class Collections:
         return [_read(row) for row in rows]
 
     async def rename(self, name: str, new_name: str) -> Collection:
-        """Gives a collection another name, where it is: `new_name` has no
-        slash.
+        """Rename a collection in place: `new_name` has no slash.
 
         Raises:
-            InvalidRequestError: there is no such collection, or there is one of
-                the new name.
+            InvalidRequestError: the collection does not exist, or the new name
+                does.
         """
         found = await self.get(name)
         if len(parts := _read_name(new_name)) != 1:
             raise InvalidRequestError(
-                "A collection stays where it is when it is renamed: give a name without a slash."
+                f"Invalid new name {new_name!r}: a renamed collection is not moved, so expected a"
+                " name without a slash."
             )
 
         def rename(transaction: Transaction) -> int:
@@ -127,11 +125,11 @@ class Collections:
             )
 
         if not await self._database.transact(rename):
-            raise InvalidRequestError(f"There is a collection {new_name!r} already.")
+            raise InvalidRequestError(f"The collection {new_name!r} already exists.")
         return await self.get(found.id)
 
     async def annotate(self, name: str, notes: str) -> None:
-        """Replaces the notes of a collection."""
+        """Replace the notes of a collection."""
         found = await self.get(name)
         await self._database.write(
             [
@@ -143,13 +141,13 @@ class Collections:
         )
 
     async def delete(self, name: str) -> None:
-        """Takes a collection away, and those in it. The images stay."""
+        """Delete a collection and those nested in it. The images stay."""
         found = await self.get(name)
         await self._database.write([("DELETE FROM collections WHERE id = ?", (found.id,))])
 
     async def add(self, name: str, images: ImageRef | Iterable[ImageRef]) -> int:
-        """Puts images at the end of a collection, and gives how many were not
-        in it. Those that are not there are skipped.
+        """Append images to a collection, and return the number added. Unknown
+        images are skipped.
         """
         found = await self.get(name)
         added = 0
@@ -158,7 +156,7 @@ class Collections:
         return added
 
     async def remove(self, name: str, images: ImageRef | Iterable[ImageRef]) -> int:
-        """Takes images out of a collection, and gives how many were in it."""
+        """Remove images from a collection, and return the number removed."""
         found = await self.get(name)
         removed = 0
         for group in in_groups(ids_of(images)):
@@ -168,19 +166,19 @@ class Collections:
         return removed
 
     async def arrange(self, name: str, images: Iterable[ImageRef]) -> None:
-        """Puts these images of a collection first, in this order; the others
-        follow as they were.
+        """Move these images of a collection to its start, in this order; the
+        others keep theirs.
         """
         found = await self.get(name)
         await self._database.transact(partial(_arrange, collection_id=found.id, ids=ids_of(images)))
 
     async def images(self, name: str, *, limit: int = 50, after: str | None = None) -> Page:
-        """The images of a collection in its order, without those in the trash;
-        `after` is the cursor of the page before.
+        """Return a page of a collection in its order, without trashed images;
+        `after` is the cursor of the previous page.
         """
         found = await self.get(name)
         if after is not None and not (after.isascii() and after.isdecimal() and len(after) < 19):
-            raise InvalidRequestError("`after` is the cursor of the page before, and this is none.")
+            raise InvalidRequestError("Invalid cursor `after`: expected that of the previous page.")
         rows = await self._database.read(
             f"SELECT collection_images.position, {COLUMNS} FROM collection_images INDEXED BY"
             " collection_images_in_order JOIN images ON images.number = collection_images.number"
@@ -194,7 +192,7 @@ class Collections:
         return page
 
     async def ids_within(self, name: str) -> Sequence[str]:
-        """The ids of a collection and of those that lie in it."""
+        """Return the ids of a collection and of those nested in it."""
         found = await self.get(name)
         rows = await self._database.read(
             "SELECT id FROM collections WHERE parent_id = ?", (found.id,)
@@ -205,12 +203,12 @@ class Collections:
 def _create(transaction: Transaction, names: Sequence[str], notes: str, now: float) -> bool:
     parent: str | None = None
     for depth, name in enumerate(names, start=1):
-        is_asked_for = depth == len(names)
+        is_requested = depth == len(names)
         rows = transaction.run(
             "SELECT id FROM collections WHERE coalesce(parent_id, '') = ? AND name = ?",
             (parent or "", name),
         )
-        if rows and is_asked_for:
+        if rows and is_requested:
             return False
         if rows:
             parent = str(rows[0][0])
@@ -219,7 +217,7 @@ def _create(transaction: Transaction, names: Sequence[str], notes: str, now: flo
         transaction.change(
             "INSERT INTO collections (id, name, parent_id, notes, created_at) VALUES (?, ?, ?,"
             " ?, ?)",
-            (collection_id, name, parent, notes if is_asked_for else "", now),
+            (collection_id, name, parent, notes if is_requested else "", now),
         )
         parent = collection_id
     return True
@@ -256,13 +254,13 @@ def _arrange(transaction: Transaction, collection_id: str, ids: Sequence[str]) -
         (collection_id,),
     )
     numbers = {str(image_id): number for image_id, number in rows}
-    # Each once, where it is named first.
+    # Duplicates keep their first position.
     order = dict.fromkeys([*(image_id for image_id in ids if image_id in numbers), *numbers])
     ((last,),) = transaction.run(
         "SELECT coalesce(max(position), 0) FROM collection_images WHERE collection_id = ?",
         (collection_id,),
     )
-    # Behind all positions that are taken, as no two may be alike on the way.
+    # Start behind all positions in use: positions are unique at every step.
     for position, image_id in enumerate(order, start=int(str(last)) + 1):
         transaction.change(
             "UPDATE collection_images SET position = ? WHERE collection_id = ? AND number = ?",
@@ -276,8 +274,8 @@ def _read_name(name: str) -> Sequence[str]:
         0 < len(part) <= _LONGEST_NAME and part.isprintable() for part in parts
     ):
         raise InvalidRequestError(
-            f"A collection is named by 1 to {_LONGEST_NAME} letters that can be seen, or by two"
-            " such names and a slash."
+            f"Invalid collection name: expected 1 to {_LONGEST_NAME} printable characters, or two"
+            " such names separated by a slash."
         )
     return parts
 

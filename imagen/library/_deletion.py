@@ -1,8 +1,7 @@
-"""Deletes images for good: their rows first, then the files that no other row
-has.
+"""Permanent deletion of images: first rows, then files that no other row uses.
 
-What is to be removed is written down in the transaction that takes the row, so
-a process that dies in between leaves a file that the next one removes.
+The transaction that deletes a row also queues its file in `removals`. If the
+process dies in between, the next sweep removes the file.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from ._files import ImageFiles, is_file_name
 
 __all__ = ["Deletion"]
 
-# Files are removed while nobody can write to the database, so only some at a
-# time.
+# Files are removed inside a write transaction, so only a few at a time.
 _AT_ONCE = 50
 
 
 class Deletion:
-    """The end of images. `on_removed` is told of each hash whose file has gone;
-    blocking.
+    """Permanent deletion of images.
+
+    `on_removed` is called with each hash whose file was removed; it may block.
     """
 
     def __init__(
@@ -47,11 +46,11 @@ class Deletion:
     async def delete(
         self, images: ImageRef | Iterable[ImageRef], *, only_trashed_before: float | None = None
     ) -> int:
-        """Deletes images, and gives how many there were. What they cost stays
+        """Permanently delete images, and return their number. Their costs stay
         in the ledger.
 
-        With `only_trashed_before` those that have been restored meanwhile, or
-        trashed again, are left alone.
+        With `only_trashed_before`, images that were restored or trashed again
+        since then are kept.
         """
         deleted = 0
         for group in in_groups(ids_of(images)):
@@ -64,8 +63,7 @@ class Deletion:
         return deleted
 
     async def sweep(self) -> None:
-        """Removes the files that are written down as to be removed. Those that
-        cannot be are left for the next time.
+        """Remove the queued files. Files that cannot be removed stay queued.
 
         Raises:
             StorageError: the database cannot be written.
@@ -82,8 +80,8 @@ class Deletion:
             gone = await self._database.transact(partial(self._remove, found=found))
             for sha256 in gone:
                 await self._workers.run(partial(self._on_removed, sha256))
-            # Not before: who dies in between leaves the rest of it to the next
-            # one.
+            # Only now: a process that dies before leaves the rest to the next
+            # sweep.
             if gone:
                 await self._database.write(
                     ("DELETE FROM removals WHERE sha256 = ?", (sha256,)) for sha256 in gone
@@ -116,24 +114,22 @@ class Deletion:
         return deleted
 
     def _remove(self, transaction: Transaction, found: Sequence[tuple[str, str]]) -> list[str]:
-        """Runs while nobody else writes: an image with the same bytes is either
-        listed or announced by its receipt, or it will be written after this.
+        """Remove files inside the write transaction: an image with the same
+        bytes is either listed, or announced by its receipt, or written later.
         """
         gone: list[str] = []
         for sha256, media_type in found:
-            if _is_awaited(transaction, sha256):
+            if _is_in_flight(transaction, sha256):
                 continue
             if transaction.run("SELECT 1 FROM images WHERE sha256 = ? LIMIT 1", (sha256,)):
                 transaction.change("DELETE FROM removals WHERE sha256 = ?", (sha256,))
-            elif self._remove_files(
-                sha256, media_type, is_input=_is_worked_on(transaction, sha256)
-            ):
+            elif self._remove_files(sha256, media_type, is_input=_is_input(transaction, sha256)):
                 gone.append(sha256)
         return gone
 
     def _remove_files(self, sha256: str, media_type: str, *, is_input: bool) -> bool:
-        """What another image was made from is kept apart, so that this can be
-        done again.
+        """Remove the files of an image; an input of another image moves to
+        `inputs` instead, so that the request can be repeated.
         """
         path, kept = (
             self._files.path(sha256, media_type),
@@ -152,8 +148,8 @@ class Deletion:
         return True
 
 
-def _is_awaited(transaction: Transaction, sha256: str) -> bool:
-    """Whether it comes, or is worked on, just now."""
+def _is_in_flight(transaction: Transaction, sha256: str) -> bool:
+    """Return whether an attempt in flight delivers or uses the image."""
     return bool(
         transaction.run(
             "SELECT 1 FROM attempts WHERE state IN ('reserved', 'sent', 'accepted') "
@@ -163,9 +159,9 @@ def _is_awaited(transaction: Transaction, sha256: str) -> bool:
     )
 
 
-def _is_worked_on(transaction: Transaction, sha256: str) -> bool:
-    """Whether an image was made from it, or is to be made by a session that can
-    be resumed.
+def _is_input(transaction: Transaction, sha256: str) -> bool:
+    """Return whether the image is an input of another image, or of a session
+    that can be resumed.
     """
     return bool(
         transaction.run(

@@ -1,4 +1,4 @@
-"""The files of images, named by their SHA-256."""
+"""Image files, named by their SHA-256."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ from ..metadata._image_header import ImageHeader, read_image_header
 
 __all__ = ["ImageFiles", "PreparedImage", "is_file_name"]
 
-# An image that finds no room on the disk was paid for nothing, so sending stops
-# while there still is some.
+# An image that does not fit on the disk was paid for nothing, so sending stops
+# earlier.
 _ROOM_BYTES = 64 << 20
 _ROOM_CHECK_SECONDS = 1.0
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def is_file_name(sha256: str, media_type: str) -> bool:
-    """Whether files of the library are named so; what a record of somebody's
-    says may lead anywhere.
+    """Return whether the library names files like this.
+
+    A hash or media type from an untrusted record could name a path outside the
+    library.
     """
     return _HASH.fullmatch(sha256) is not None and media_type in SUFFIXES
 
 
 class PreparedImage(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an image by its bytes, and where its file belongs."""
+    """Header, hash and target path of an image."""
 
     header: ImageHeader
     sha256: str
@@ -42,8 +44,9 @@ class PreparedImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImageFiles:
-    """The folder of the library. Its methods block, but for `check_room`: call
-    them through the workers.
+    """Folder of the library.
+
+    All methods block except `check_room`: call them through the workers.
     """
 
     def __init__(self, folder: Path, workers: Workers) -> None:
@@ -52,10 +55,10 @@ class ImageFiles:
         self._room_checked_at = -_ROOM_CHECK_SECONDS
 
     async def check_room(self) -> None:
-        """Makes sure that the next images will find room on the disk.
+        """Check that the disk has room for the next images.
 
         Raises:
-            StorageError: they will not.
+            StorageError: it has not.
         """
         now = time.monotonic()
         if now - self._room_checked_at >= _ROOM_CHECK_SECONDS:
@@ -63,21 +66,20 @@ class ImageFiles:
             self._room_checked_at = now
 
     def prepare(self, data: bytes) -> PreparedImage:
-        """Looks at an image, and writes nothing.
+        """Read the header of an image, without writing anything.
 
         Raises:
-            ProviderError: the bytes are no image.
+            ProviderError: the bytes are not an image.
         """
         found = read_image_header(data)
         sha256 = hashlib.sha256(data).hexdigest()
         return PreparedImage(header=found, sha256=sha256, path=self.path(sha256, found.media_type))
 
     def store(self, data: bytes, path: Path) -> None:
-        """Writes an image to its file.
+        """Write an image to its file, atomically.
 
         Raises:
-            StorageError: the file cannot be written; there is no half one
-                either.
+            StorageError: the file cannot be written.
         """
         try:
             write_atomically(path, data)
@@ -87,7 +89,7 @@ class ImageFiles:
             ) from error
 
     def store_input(self, data: bytes, *, sha256: str, media_type: str) -> Path:
-        """Writes an image that a request works on, unless it is there already.
+        """Write an input image, unless its file exists, and return its path.
 
         Raises:
             StorageError: the file cannot be written.
@@ -105,7 +107,7 @@ class ImageFiles:
         return path
 
     def find_input(self, sha256: str) -> bytes | None:
-        """The bytes of an image that was made or worked on, by their hash.
+        """Read a generated or input image by its hash; None if unknown.
         Blocking.
         """
         path = self._find_file(sha256) if _HASH.fullmatch(sha256) else None
@@ -119,8 +121,8 @@ class ImageFiles:
         return next((path for path in places if path.is_file()), None)
 
     def store_unreadable(self, attempt_id: str, data: bytes) -> Path:
-        """Writes bytes that are no image beside the images, named by their
-        attempt.
+        """Write bytes that are not an image, named by their attempt, and return
+        the path.
 
         Raises:
             StorageError: the file cannot be written.
@@ -144,18 +146,16 @@ class ImageFiles:
             ) from error
         if free < _ROOM_BYTES:
             raise StorageError(
-                f"Only {free >> 20} MiB are free where images are kept ({self.folder}); nothing was"
-                " sent. Free some space."
+                f"Only {free >> 20} MiB are free in the image folder {self.folder}; nothing was"
+                f" sent. At least {_ROOM_BYTES >> 20} MiB must be free."
             )
 
     def path(self, sha256: str, media_type: str) -> Path:
-        """Where the bytes of that hash are, or would be."""
-        # One digit: the system spreads folders over the disk, and 256 of them
-        # make the first images slow to write.
+        """Return the path of an image file, which need not exist."""
+        # One digit: the file system spreads folders over the disk, and 256 of
+        # them make the first images slow to write.
         return self.folder / sha256[:1] / (sha256 + SUFFIXES[media_type])
 
     def input_path(self, sha256: str, media_type: str) -> Path:
-        """Where the bytes of an image are that was worked on and is not of the
-        library.
-        """
+        """Return the path of an input image that is not in the library."""
         return self.folder / "inputs" / (sha256 + SUFFIXES[media_type])

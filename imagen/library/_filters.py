@@ -1,6 +1,4 @@
-"""What images are asked for: the filters as callers write them, and as the
-index reads them.
-"""
+"""Search filters: as callers write them, and as the index reads them."""
 
 from __future__ import annotations
 
@@ -23,25 +21,23 @@ __all__ = ["Filters", "Ranges", "Selection", "SortOrder", "State", "select"]
 
 State = Literal["kept", "trashed", "any"]
 SortOrder = Literal["newest", "oldest", "rating", "cost", "pixels"]
-"""The best, the dearest, the largest first; the newest first among those that
-are alike.
+"""Sort orders, each descending except "oldest"; ties are sorted newest first.
 """
 
 _SIZE = re.compile(r"[0-9]{1,6}x[0-9]{1,6}")
 _WORDS = "{prompt revised_prompt tags notes}"
-# What fits into a column.
+# Largest integer of a column.
 _MOST = 2**63 - 1
 _MOST_USD = Decimal(_MOST // 10**9)
 _EPOCH_YEAR = 1970
 
 
 class Filters(TypedDict, total=False):
-    """Which images: those that all of it is true of.
+    """Filters that an image must all match.
 
-    `size` is "WIDTHxHEIGHT" in pixels, `tags` are all to be there, `collection`
-    is a name or "outer/inner", and has the images of the collections in it too.
-    `since` is inclusive, `until` is not. `state` is "kept" unless said
-    otherwise.
+    `size` is "WIDTHxHEIGHT" in pixels. All of `tags` must match. `collection`
+    is a name or "outer/inner", and includes nested collections. `since` is
+    inclusive, `until` exclusive. `state` defaults to "kept".
     """
 
     provider: str
@@ -62,9 +58,7 @@ class Filters(TypedDict, total=False):
 
 
 class Ranges(msgspec.Struct, frozen=True, kw_only=True):
-    """From and to, both inclusive, of what can be put in order; None is no
-    bound.
-    """
+    """Inclusive ranges of sortable values; None is unbounded."""
 
     rating: tuple[int | None, int | None] = (None, None)
     cost: tuple[int | None, int | None] = (None, None)
@@ -72,8 +66,10 @@ class Ranges(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Filters as the index reads them: `match` is None where all images will
-    do, numbers are from and up to.
+    """Filters as the index reads them.
+
+    `match` is None if every image matches; `first` is inclusive, `end`
+    exclusive.
     """
 
     match: str | None
@@ -84,11 +80,11 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def select(query: str | None, filters: Filters, collections: Sequence[str]) -> Selection:
-    """Reads words and filters; `collections` are the ids that the filter of
-    that name stands for.
+    """Compile a query and filters; `collections` are the ids of the collection
+    filter.
 
     Raises:
-        InvalidRequestError: one of them makes no sense.
+        InvalidRequestError: the query or a filter is invalid.
     """
     since, until = filters.get("since"), filters.get("until")
     state = filters.get("state", "kept")
@@ -101,8 +97,8 @@ def select(query: str | None, filters: Filters, collections: Sequence[str]) -> S
     return Selection(
         match=" AND ".join(terms) or None,
         excluded=f"facets : {TRASHED}" if state == "kept" else None,
-        first=0 if since is None else _place(since),
-        end=_MOST if until is None else _place(until),
+        first=0 if since is None else _number_at(since),
+        end=_MOST if until is None else _number_at(until),
         ranges=Ranges(
             rating=(filters.get("min_rating"), None),
             cost=(_nanousd(filters.get("min_usd")), _nanousd(filters.get("max_usd"))),
@@ -116,7 +112,7 @@ def _facets(filters: Filters) -> list[str]:
     if (size := filters.get("size")) is not None:
         if not _SIZE.fullmatch(size):
             raise InvalidRequestError(
-                f"size is WIDTHxHEIGHT in pixels, such as 1024x1024, not {size!r}."
+                f"Invalid size {size!r}: expected WIDTHxHEIGHT in pixels, e.g. 1024x1024."
             )
         found.append(facet("z", size))
     if (provider := filters.get("provider")) is not None:
@@ -129,16 +125,15 @@ def _facets(filters: Filters) -> list[str]:
         found.append(facet("s", seed))
     tags = filters.get("tags", ())
     if isinstance(tags, str):
-        raise InvalidRequestError("Tags are a list of words, also where there is one.")
+        raise InvalidRequestError("Invalid tags: expected a list of words, even for one tag.")
     return found + [facet("t", clean_tag(tag)) for tag in tags]
 
 
-def _place(moment: datetime.datetime) -> int:
+def _number_at(moment: datetime.datetime) -> int:
     try:
         return max(0, microseconds(moment.timestamp()))
     except (OverflowError, ValueError, OSError):
-        # At the ends of the calendar, and only there, a local time may have no
-        # place in UTC.
+        # At the limits of the calendar a local time may not exist in UTC.
         return 0 if moment.year < _EPOCH_YEAR else _MOST
 
 
@@ -146,7 +141,7 @@ def _nanousd(usd: Decimal | None) -> int | None:
     if usd is None:
         return None
     if usd.is_nan():
-        raise InvalidRequestError("min_usd and max_usd are amounts of US dollars.")
+        raise InvalidRequestError("Invalid min_usd or max_usd: expected an amount of US dollars.")
     return to_nanousd(max(-_MOST_USD, min(usd, _MOST_USD)))
 
 

@@ -1,4 +1,4 @@
-"""What is done for the library while a client is open, and nobody waits for it."""
+"""Periodic cleanup of the library while a client is open."""
 
 from __future__ import annotations
 
@@ -13,15 +13,13 @@ from ._library import Library
 
 __all__ = ["Housekeeping"]
 
-# Short programs are left alone: `imagen clean` does the same.
+# Skipped by short programs; `imagen clean` does the same on demand.
 _FIRST_SECONDS = 60.0
 _EVERY_SECONDS = 3600.0
 
 
 class Housekeeping:
-    """Applies the rules of the cleanup, an hour after an hour, until it is
-    closed.
-    """
+    """Cleanup every hour, until closed."""
 
     def __init__(self, library: Library, renditions: Renditions, rules: CleanupRules) -> None:
         self._library = library
@@ -30,9 +28,7 @@ class Housekeeping:
         self._scope = trio.CancelScope()
 
     async def run(self) -> None:
-        """Cleans up now and then. What cannot be done now is done the next
-        time.
-        """
+        """Clean up periodically. Failures are retried at the next run."""
         with self._scope:
             await trio.sleep(_FIRST_SECONDS)
             while True:
@@ -42,5 +38,5 @@ class Housekeeping:
                 await trio.sleep(_EVERY_SECONDS)
 
     def close(self) -> None:
-        """Begins nothing more. An image is deleted whole, or not at all."""
+        """Stop cleaning up. A deletion in progress is completed or rolled back."""
         self._scope.cancel("the client closes")

@@ -1,4 +1,4 @@
-"""The library: images that were made, found again and looked after."""
+"""Public interface of the library."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Unpack
 
 import msgspec
 
-from .._errors import InvalidRequestError
+from .._errors import InvalidRequestError, StorageError
 from .._policy.cleanup import CleanupRules
 from .._results.images import Image
-from .._storage.database import Database
+from .._storage.database import Database, Transaction
 from .._storage.full_text import TRASHED, facet
 from .._system.threads import Workers
 from ._annotations import Annotations, ImageRef
@@ -23,16 +23,14 @@ from ._collections import Collections
 from ._deletion import Deletion
 from ._files import ImageFiles
 from ._filters import Filters, SortOrder, select
-from ._importing import adopt
-from ._lineage import Lineage, read_lineage
-from ._query import LibraryQuery, Page
-from ._rows import COLUMNS, ImageRow, read_image
+from ._query import LibraryQuery, Lineage, Page, read_lineage
+from ._rows import COLUMNS, ImageRow, insert_image, read_image
 
 __all__ = ["Library", "LibrarySize"]
 
 _PAGE = 200
-# So many at a time, as one that has lost its file is passed over.
-_LOOKED_AT = 8
+# Minimum batch: images without a file are skipped.
+_LEAST_BATCH = 8
 _MADE_OF = f"""
 SELECT images.number, {COLUMNS} FROM image_search CROSS JOIN images ON images.number = image_search.rowid
 WHERE image_search MATCH ?1 AND image_search.rowid > ?2 AND (?3 IS NULL OR json_extract(request, '$.seed') = ?3)
@@ -43,7 +41,7 @@ ORDER BY image_search.rowid LIMIT ?6
 
 
 class LibrarySize(msgspec.Struct, frozen=True, kw_only=True):
-    """How many images there are, and their bytes; those in the trash apart."""
+    """Number and bytes of the images; trashed ones separately."""
 
     images: int
     size_bytes: int
@@ -52,12 +50,13 @@ class LibrarySize(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Library:
-    """Finished images, and what is known of them. Cheap to ask, however many
-    there are; nothing is held in memory.
+    """Finished images and their metadata.
 
-    An image is named by its id, or by the `Image` itself. Whatever changes
-    images takes one or many, skips those that are not there, and gives how many
-    it changed. All of it may be used from several processes at once.
+    Calls are cheap at any size of the library; nothing is cached in memory.
+
+    An image is given by its id or as an `Image`. Methods that change images
+    take one or many, skip unknown ones, and return the number of images
+    changed. Several processes may use one library at once.
     """
 
     def __init__(
@@ -74,35 +73,35 @@ class Library:
         self._database = database
         self._workers = workers
         self._now = now
-        self._finder = LibraryQuery(database, self.files.path)
-        self._curation = Annotations(database, now)
-        self._removal = Deletion(database, self.files, workers, now, on_removed)
-        self._cleanup = Cleanup(database, self._removal, now)
+        self._query = LibraryQuery(database, self.files.path)
+        self._annotations = Annotations(database, now)
+        self._deletion = Deletion(database, self.files, workers, now, on_removed)
+        self._cleanup = Cleanup(database, self._deletion, now)
 
     @property
     def folder(self) -> Path:
-        """Where the files are."""
+        """The folder of the files."""
         return self.files.folder
 
     # --- finding --------------------------------------------------------------
 
     async def get(self, image_id: str) -> Image | None:
-        """The image of that id, or of the only id that begins so, also where it
-        is in the trash.
+        """Return the image with this id, or with the only id that has this
+        prefix; trashed images too.
 
         Raises:
-            InvalidRequestError: several ids begin so.
+            InvalidRequestError: several ids have this prefix.
         """
         if not image_id.isascii() or not image_id.isalnum():
             return None
-        # The upper end of the range: "g" follows every hexadecimal digit.
+        # Upper bound of the range: "g" follows every hexadecimal digit.
         rows = await self._database.read(
             f"SELECT {COLUMNS} FROM images WHERE id >= ? AND id < ? ORDER BY id LIMIT 2",
             (image_id, image_id + "g"),
         )
         if len(rows) > 1 and rows[0][0] != image_id:
             raise InvalidRequestError(
-                f"Several images have an id that begins with {image_id}: give more of it."
+                f"Ambiguous image id {image_id}: several ids begin with it. Give more digits."
             )
         return read_image(rows[0], self.files.path) if rows else None
 
@@ -114,12 +113,11 @@ class Library:
         order: SortOrder = "newest",
         **filters: Unpack[Filters],
     ) -> Page:
-        """A page of images: at most `limit`, `after` the cursor of the page
-        before.
+        """Return a page of at most `limit` images; `after` is the cursor of the
+        previous page.
 
         Raises:
-            InvalidRequestError: a filter, the limit or the cursor makes no
-                sense.
+            InvalidRequestError: a filter, the limit or the cursor is invalid.
         """
         return await self._page(None, limit, after, order, filters)
 
@@ -132,15 +130,15 @@ class Library:
         order: SortOrder = "newest",
         **filters: Unpack[Filters],
     ) -> Page:
-        """Images by words of their prompts, revised prompts, tags and notes;
-        else like `list`.
+        """Search prompts, revised prompts, tags and notes; otherwise like
+        `list`.
 
-        All words must be there. "A phrase" stands as it is, -word must not be
-        there, and begin* is the beginning of a word, of three letters at least.
-        Small and capital letters and accents make no difference.
+        All words must match. "A phrase" matches as it is, -word excludes, and
+        begin* matches a prefix of at least three letters. Case and accents are
+        ignored.
 
         Raises:
-            InvalidRequestError: there is no word in the query, or as for
+            InvalidRequestError: the query has no word to search for, or as for
                 `list`.
         """
         return await self._page(query, limit, after, order, filters)
@@ -148,7 +146,7 @@ class Library:
     async def find(
         self, query: str | None = None, *, order: SortOrder = "newest", **filters: Unpack[Filters]
     ) -> AsyncIterator[Image]:
-        """All images that `search` or `list` would give, page by page."""
+        """Yield all images that `search` or `list` would return, page by page."""
         after: str | None = None
         while True:
             page = await self._page(query, _PAGE, after, order, filters)
@@ -163,12 +161,12 @@ class Library:
         collections: Sequence[str] = ()
         if "collection" in filters:
             collections = await self.collections.ids_within(filters["collection"])
-        return await self._finder.page(
+        return await self._query.page(
             select(query, filters, collections), order=order, limit=limit, after=after
         )
 
     async def of_batch(self, batch_id: str) -> Sequence[Image]:
-        """The images of a batch, in the order in which they were made."""
+        """Return the images of a batch, oldest first."""
         rows = await self._database.read(
             f"SELECT {COLUMNS} FROM attempts JOIN images ON images.attempt_id = attempts.id "
             "WHERE attempts.batch_id = ? ORDER BY images.number",
@@ -185,10 +183,10 @@ class Library:
         without: Sequence[str] = (),
         but_of_batch: str | None = None,
     ) -> Sequence[Image]:
-        """Images of one request, oldest first, whose files are there; with that
-        seed where one is given.
+        """Return images of a request whose files exist, oldest first; with this
+        seed, if given.
 
-        Left out are those with the ids `without`, and what `but_of_batch` made.
+        Images with ids in `without`, and those of `but_of_batch`, are left out.
         """
         match, left_out = (
             f"(facets : {facet('f', fingerprint)}) NOT facets : {TRASHED}",
@@ -198,7 +196,7 @@ class Library:
         number = -1
         while len(found) < limit:
             rows = await self._database.read(
-                _MADE_OF, (match, number, seed, left_out, but_of_batch, max(limit, _LOOKED_AT))
+                _MADE_OF, (match, number, seed, left_out, but_of_batch, max(limit, _LEAST_BATCH))
             )
             if not rows:
                 break
@@ -209,20 +207,20 @@ class Library:
         return found[:limit]
 
     async def lineage(self, image: ImageRef) -> Lineage | None:
-        """What the image was made from and what was made from that, as a tree
-        from its first image on.
+        """Return the tree of images that this image belongs to, from its root;
+        None if it is unknown.
         """
         return await read_lineage(
             self._database, image if isinstance(image, str) else image.id, self.files.path
         )
 
     async def tags(self) -> Sequence[tuple[str, int]]:
-        """The tags that there are, by name, and how many images have each."""
+        """Return all tags by name, each with its number of images."""
         rows = await self._database.read("SELECT name, images FROM tags ORDER BY name")
         return [(str(name), int(str(images))) for name, images in rows]
 
     async def size(self) -> LibrarySize:
-        """How much there is."""
+        """Return the number and bytes of all images."""
         rows = await self._database.read(
             "SELECT images, size_bytes FROM library_size ORDER BY trashed"
         )
@@ -245,74 +243,108 @@ class Library:
         *,
         remove: Iterable[str] = (),
     ) -> int:
-        """Puts tags on images and takes others off. Tags are kept in small
-        letters.
+        """Add tags to images and remove others. Tags are stored in lower case.
 
         Raises:
-            InvalidRequestError: it is no tag.
+            InvalidRequestError: a tag is invalid.
         """
-        return await self._curation.tag(images, add, remove)
+        return await self._annotations.tag(images, add, remove)
 
     async def rate(self, images: ImageRef | Iterable[ImageRef], stars: int) -> int:
-        """Gives images 1 to 5 stars; 0 takes the stars away.
+        """Rate images with 1 to 5 stars; 0 removes the rating.
 
         Raises:
-            InvalidRequestError: there are no such stars.
+            InvalidRequestError: the rating is out of range.
         """
-        return await self._curation.rate(images, stars)
+        return await self._annotations.rate(images, stars)
 
     async def annotate(self, images: ImageRef | Iterable[ImageRef], notes: str) -> int:
-        """Replaces the notes of images; an empty text takes them away.
+        """Replace the notes of images; an empty text removes them.
 
         Raises:
-            InvalidRequestError: the text is longer than 100,000 letters.
+            InvalidRequestError: the text has more than 100,000 characters.
         """
-        return await self._curation.annotate(images, notes)
+        return await self._annotations.annotate(images, notes)
 
     async def trash(self, images: ImageRef | Iterable[ImageRef]) -> int:
-        """Moves images to the trash, where they are found only when asked for
-        (`state="trashed"`), until the rules of the cleanup delete them.
+        """Move images to the trash. Only queries with `state="trashed"` or
+        "any" find them there, until the cleanup deletes them.
         """
-        return await self._curation.trash(images)
+        return await self._annotations.trash(images)
 
     async def restore(self, images: ImageRef | Iterable[ImageRef]) -> int:
-        """Takes images out of the trash, as they were."""
-        return await self._curation.restore(images)
+        """Restore images from the trash, unchanged."""
+        return await self._annotations.restore(images)
 
     async def delete(self, images: ImageRef | Iterable[ImageRef]) -> int:
-        """Deletes images for good: their rows, and their files where no other
-        row has the same bytes. What they cost stays in the ledger.
+        """Permanently delete images: their rows, and files that no other row
+        uses. Their costs stay in the ledger.
         """
-        return await self._removal.delete(images)
+        return await self._deletion.delete(images)
 
     async def clean(self, rules: CleanupRules, *, dry_run: bool = False) -> CleanupPlan:
-        """Applies rules: what is too old or too much goes to the trash, and
-        what was there long enough is deleted for good.
+        """Apply the rules: trash images that exceed them, and permanently
+        delete those whose term in the trash has ended.
 
-        With `dry_run` it only says what would go.
+        With `dry_run`, only return the plan.
         """
         return await self._cleanup.run(rules, dry_run=dry_run)
 
     async def check(
         self, *, repair: bool = False, on_progress: Callable[[int], None] = lambda checked: None
     ) -> Sequence[Finding]:
-        """Reads every file and says what is wrong, and with `repair` mends it:
+        """Read every file and return all findings, repaired if `repair` is set:
         see `Finding`.
 
-        `on_progress` is told how many images have been looked at.
+        `on_progress` receives the number of images checked.
         """
-        checking = LibraryCheck(self._database, self.files, self._removal, self._workers)
+        checking = LibraryCheck(self._database, self.files, self._deletion, self._workers)
         return await checking.run(repair=repair, on_progress=on_progress)
 
     async def adopt(self, row: ImageRow, data: bytes) -> bool:
-        """Lists an image that was not made here, and gives whether it was not
-        there yet. Its bytes are those of `row`.
+        """List an image that was not generated here, and return whether it is
+        new. `data` are the bytes of `row`.
+
+        If the image is listed but its file is missing, the file is restored.
 
         Raises:
-            StorageError: it cannot be written. There is no half of it.
+            StorageError: the image cannot be written; nothing is kept of it.
         """
-        return await adopt(self._database, self.files, row, data, self._now)
+        # The file is queued for removal first, and leaves the queue in the
+        # transaction that inserts the row. If the process dies in between, the
+        # next sweep removes the file.
+        queue = "INSERT OR IGNORE INTO removals (sha256, media_type, queued_at) VALUES (?, ?, ?)"
+        await self._database.write([(queue, (row.sha256, row.media_type, self._now()))])
+        adopted = await self._database.transact(
+            partial(_adopt, files=self.files, row=row, data=data)
+        )
+        if isinstance(adopted, StorageError):
+            raise adopted
+        return adopted
 
 
 def _those_with_files(images: Sequence[Image]) -> Sequence[Image]:
     return [image for image in images if image.path is not None and image.path.is_file()]
+
+
+def _adopt(
+    transaction: Transaction, files: ImageFiles, row: ImageRow, data: bytes
+) -> bool | StorageError:
+    """Write file and row inside one transaction, so that no sweep removes the
+    file before its row exists.
+    """
+    path = files.path(row.sha256, row.media_type)
+    there = transaction.run("SELECT sha256 FROM images WHERE id = ?", (row.id,))
+    is_wanted = not there or there[0][0] == row.sha256
+    if is_wanted and not path.is_file():
+        try:
+            files.store(data, path)
+        except StorageError as error:
+            return error
+    added = transaction.change(*insert_image(row))
+    transaction.change(
+        "DELETE FROM removals WHERE sha256 = ?1 AND EXISTS (SELECT 1 FROM images WHERE sha256"
+        " = ?1)",
+        (row.sha256,),
+    )
+    return bool(added)

@@ -1,15 +1,14 @@
-"""Finds images, a page at a time, at the same cost among a thousand and a
-million.
+"""Queries of the library: pages of images at constant cost, and lineage.
 
-The index gives the images that match newest first, and only as many as are
-wanted. Another order is that of the few values that there are: the dearest
-price first, and below each price the images newest first.
+The full-text index yields matches newest first, and only as many as needed.
+Other orders iterate over the few distinct values: the highest price first, and
+its images newest first.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -22,14 +21,13 @@ from .._storage.full_text import UNPRICED, facet
 from ._filters import Ranges, Selection, SortOrder
 from ._rows import COLUMNS, read_image
 
-__all__ = ["LibraryQuery", "Page"]
+__all__ = ["LibraryQuery", "Lineage", "Page", "read_lineage"]
 
 _LONGEST_PAGE = 1000
-# Up to so many values a range is a list of words; with more values, most images
-# near each other differ in them.
+# Up to this number of distinct values a range becomes a list of terms in the
+# index; beyond it, most adjacent images differ in their values.
 _MOST_VALUES = 100
-# So many matches are put in order at once, rather than looked for value by
-# value.
+# Up to this number of matches are sorted at once, instead of value by value.
 _FEW = 1000
 
 Measure = Literal["rating", "cost", "pixels"]
@@ -47,16 +45,16 @@ _MOST = 2**63 - 1
 
 
 class Page(list[Image]):
-    """Images in order; `cursor` is what the next page comes `after`, None where
-    this is the last one.
+    """A page of images; `cursor` is the `after` of the next page, None on the
+    last one.
     """
 
     cursor: str | None = None
 
 
-class _Place(msgspec.Struct, frozen=True):
-    """After which image a page begins; `value` is what the order goes by, None
-    where that is time or unknown.
+class _PageStart(msgspec.Struct, frozen=True):
+    """Start of a page, behind this image; `value` is its sort key, None if that
+    is the time or unknown.
     """
 
     number: int
@@ -65,7 +63,7 @@ class _Place(msgspec.Struct, frozen=True):
 
 
 class LibraryQuery:
-    """Runs selections."""
+    """Execution of selections."""
 
     def __init__(self, database: Database, path_of: Callable[[str, str], Path]) -> None:
         self._database = database
@@ -74,13 +72,15 @@ class LibraryQuery:
     async def page(
         self, selection: Selection, *, order: SortOrder, limit: int, after: str | None
     ) -> Page:
-        """The images of a selection, at most `limit`.
+        """Return at most `limit` images of a selection.
 
         Raises:
-            InvalidRequestError: the limit or the cursor makes no sense.
+            InvalidRequestError: the limit or the cursor is invalid.
         """
         if not 1 <= limit <= _LONGEST_PAGE:
-            raise InvalidRequestError(f"A page has 1 to {_LONGEST_PAGE} images, not {limit}.")
+            raise InvalidRequestError(
+                f"Invalid limit {limit}: expected 1 to {_LONGEST_PAGE} images."
+            )
         start = None if after is None else _read_cursor(after, order)
         rows = await self._database.look(
             lambda reader: _find(reader, selection, order, limit + 1, start)
@@ -92,7 +92,11 @@ class LibraryQuery:
 
 
 def _find(
-    reader: Transaction, selection: Selection, order: SortOrder, limit: int, start: _Place | None
+    reader: Transaction,
+    selection: Selection,
+    order: SortOrder,
+    limit: int,
+    start: _PageStart | None,
 ) -> list[Row]:
     bounded = _with_ranges(reader, selection)
     if bounded is None:
@@ -109,8 +113,8 @@ def _find(
 
 
 def _with_ranges(reader: Transaction, selection: Selection) -> tuple[Selection, list[str]] | None:
-    """The ranges as words where they have few values, else as conditions; None
-    where nothing lies in one.
+    """Turn each range into terms if it has few values, else into a condition;
+    return None if a range is empty.
     """
     conditions: list[str] = []
     for measure in _KINDS:
@@ -131,8 +135,8 @@ def _with_ranges(reader: Transaction, selection: Selection) -> tuple[Selection, 
 
 
 def _values_between(reader: Transaction, measure: Measure, low: int, high: int) -> list[int]:
-    """The values that there are, from the highest: all up to a hundred; else
-    more than that, with the lowest one last.
+    """Return the distinct values in a range, highest first: all if at most
+    `_MOST_VALUES`, else more than that with the lowest bound last.
     """
     found: list[int] = []
     for value in _values_below(reader, measure, high):
@@ -169,7 +173,7 @@ def _by_time(
     selection: Selection,
     conditions: list[str],
     limit: int,
-    start: _Place | None,
+    start: _PageStart | None,
     *,
     newest: bool = True,
 ) -> list[Row]:
@@ -185,8 +189,8 @@ def _by_time(
         if selection.excluded is None:
             source, conditions = "images", conditions[1:]
     else:
-        # CROSS tells SQLite to go through the matches and look up the images,
-        # which is what gives them in order.
+        # CROSS makes SQLite iterate over the matches and look up the images,
+        # which keeps them in order.
         source = "image_search CROSS JOIN images ON images.number = image_search.rowid"
         key, values = "image_search.rowid", [_match(selection)]
         conditions = ["image_search MATCH ?", *conditions]
@@ -213,11 +217,9 @@ def _by_value(
     conditions: list[str],
     order: Measure,
     limit: int,
-    start: _Place | None,
+    start: _PageStart | None,
 ) -> list[Row]:
-    """Goes through the values from the highest, and for each through its
-    images.
-    """
+    """Iterate over the values from the highest, and over the images of each."""
     rows: list[Row] = []
     if start is None or not start.is_unpriced:
         most = _MOST if start is None or start.value is None else start.value
@@ -235,7 +237,7 @@ def _by_value(
 
 
 def _few(reader: Transaction, selection: Selection) -> list[int] | None:
-    """The numbers of the images that match, where they are few."""
+    """Return the numbers of the matching images; None if there are many."""
     if selection.match is None:
         return None
     rows = reader.run(
@@ -252,7 +254,7 @@ def _sorted(
     conditions: list[str],
     order: Measure,
     limit: int,
-    start: _Place | None,
+    start: _PageStart | None,
 ) -> list[Row]:
     if not numbers:
         return []
@@ -293,14 +295,87 @@ def _value_of(row: Row, order: SortOrder) -> str:
             return "" if cost is None else str(cost)
 
 
-def _read_cursor(cursor: str, order: SortOrder) -> _Place:
+def _read_cursor(cursor: str, order: SortOrder) -> _PageStart:
     form = r"(\d{1,18})" if order in ("newest", "oldest") else r"(\d{1,18}):(\d{0,18})"
     found = re.fullmatch(f"{order}:{form}", cursor, re.ASCII)
     if found is None:
         raise InvalidRequestError(
-            "`after` is the cursor of the page before, with the same order, and this is none."
+            "Invalid cursor `after`: expected that of the previous page, in the same order."
         )
     value = found[2] if found.lastindex == 2 else ""
-    return _Place(
+    return _PageStart(
         int(found[1]), int(value) if value else None, is_unpriced=order == "cost" and not value
     )
+
+
+# --- lineage ------------------------------------------------------------------
+
+# Larger trees lose their remaining leaves.
+_MOST_RELATIVES = 1000
+
+
+class Lineage(msgspec.Struct, frozen=True, kw_only=True):
+    """An image and the images derived from it. `missing_parent` is the id of a
+    parent that was deleted.
+    """
+
+    image: Image
+    children: tuple[Lineage, ...] = ()
+    missing_parent: str | None = None
+
+
+async def read_lineage(
+    database: Database, image_id: str, path_of: Callable[[str, str], Path]
+) -> Lineage | None:
+    """Return the tree of an image, from its oldest existing ancestor; None if
+    the image is unknown.
+    """
+    rows = await database.look(lambda reader: _rows_of_tree(reader, image_id))
+    images = {image.id: image for image in (read_image(row, path_of) for row in rows)}
+    if not images:
+        return None
+    return _build(images)
+
+
+def _rows_of_tree(reader: Transaction, image_id: str) -> Sequence[Row]:
+    """Read the tree from its root, level by level, so that a cycle ends."""
+    root = _root(reader, image_id)
+    rows = reader.run(f"SELECT {COLUMNS} FROM images WHERE id = ?", (root,))
+    seen, level = {root}, [root]
+    while level and len(rows) < _MOST_RELATIVES:
+        marks = ", ".join("?" * len(level))
+        found = reader.run(
+            f"SELECT {COLUMNS} FROM images WHERE parent_id IN ({marks}) ORDER BY number LIMIT ?",
+            (*level, _MOST_RELATIVES - len(rows)),
+        )
+        fresh = [row for row in found if row[0] not in seen]
+        level = [str(row[0]) for row in fresh]
+        seen.update(level)
+        rows = [*rows, *fresh]
+    return rows
+
+
+def _root(reader: Transaction, image_id: str) -> str:
+    seen = {image_id}
+    while True:
+        rows = reader.run(
+            "SELECT parent.id FROM images JOIN images AS parent ON parent.id = images.parent_id"
+            " WHERE images.id = ?",
+            (image_id,),
+        )
+        if not rows or rows[0][0] in seen:
+            return image_id
+        image_id = str(rows[0][0])
+        seen.add(image_id)
+
+
+def _build(images: dict[str, Image]) -> Lineage:
+    """Build the tree from the last row back: children come after their parents."""
+    made: dict[str, list[Lineage]] = {}
+    for image in reversed(list(images.values())):
+        missing = image.parent_id if image.parent_id not in images else None
+        lineage = Lineage(
+            image=image, children=tuple(reversed(made.pop(image.id, []))), missing_parent=missing
+        )
+        made.setdefault(image.parent_id or "", []).append(lineage)
+    return lineage

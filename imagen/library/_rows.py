@@ -1,4 +1,4 @@
-"""An image as a row, and back."""
+"""Conversion between images and database rows."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ["COLUMNS", "ImageRow", "insert_image", "microseconds", "read_image", 
 
 
 class ImageRow(msgspec.Struct, frozen=True):
-    """The columns of an image, in order, without its `number`, which it is
-    given when it is listed.
+    """Columns of an image, in order, without `number`, which the insertion
+    assigns.
     """
 
     id: str
@@ -52,8 +52,8 @@ COLUMNS = ", ".join(f"images.{column}" for column in ImageRow.__struct_fields__)
 _decode_adjustments = msgspec.json.Decoder(tuple[Adjustment, ...]).decode
 _decode_tags = msgspec.json.Decoder(tuple[str, ...]).decode
 
-# Where its place in time is taken, it goes behind the last image of that
-# second; and on from there, should that be taken too.
+# If its number is taken, the image gets the number after the last image of that
+# second, or the next free one.
 _INSERT = f"""
 INSERT INTO images (number, {", ".join(ImageRow.__struct_fields__)})
 WITH RECURSIVE free (number) AS (
@@ -70,7 +70,7 @@ ON CONFLICT (id) DO NOTHING
 
 
 def row_of(image: Image) -> ImageRow:
-    """What the library remembers of an image."""
+    """Return the row of an image."""
     return ImageRow(
         id=image.id,
         attempt_id=image.attempt_id or None,
@@ -84,7 +84,7 @@ def row_of(image: Image) -> ImageRow:
         model=image.model,
         request=encode_request(image.request),
         revised_prompt=image.revised_prompt,
-        # Some providers count to 2**64, and the database does not.
+        # Some providers use seeds up to 2**64; SQLite integers end at 2**63.
         seed=image.seed if image.seed is None or -(2**63) <= image.seed < 2**63 else None,
         cost_nanousd=to_nanousd(image.cost.usd),
         cost_source=image.cost.source,
@@ -102,21 +102,21 @@ def row_of(image: Image) -> ImageRow:
 
 
 def insert_image(row: ImageRow) -> Statement:
-    """Lists an image, in the transaction that settles its attempt. Doing it
-    again changes nothing.
+    """Return the statement that inserts an image. It is idempotent, and runs in
+    the transaction that settles the attempt.
     """
     place = microseconds(row.created_at)
     return _INSERT, (place, place, place, place, *msgspec.structs.astuple(row))
 
 
 def microseconds(unix_time: float) -> int:
-    """A time as the number of an image."""
+    """Convert a time to the number of an image."""
     return int(unix_time * 1_000_000)
 
 
 def read_image(values: Sequence[object], path_of: Callable[[str, str], Path]) -> Image:
-    """The image of a row of COLUMNS; `path_of` says where the bytes of a hash
-    and a media type are.
+    """Return the image of a row of COLUMNS; `path_of` maps hash and media type
+    to a path.
     """
     row = msgspec.convert(dict(zip(ImageRow.__struct_fields__, values, strict=True)), ImageRow)
     return Image(

@@ -1,5 +1,5 @@
-"""What an image's file says of itself: our record, those of other programs, and
-who signed it.
+"""Metadata of image files: our record, those of other programs, and C2PA
+signatures.
 """
 
 from __future__ import annotations

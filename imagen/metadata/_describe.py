@@ -1,4 +1,4 @@
-"""Everything that can be read out of the file of an image."""
+"""Description of all metadata of an image file."""
 
 from __future__ import annotations
 
@@ -30,13 +30,12 @@ _Found = TypeVar("_Found")
 
 
 class FileDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """What an image's file says of itself.
+    """Metadata of an image file.
 
-    `record` is that of imagen, which lies in the file or, where `sidecar` is
-    set, beside it. `foreign` is that of another program. `sealed` says that
-    there is a C2PA manifest, and `provenance` what that says, unless it could
-    not be read. `keys` names the metadata that are there. `problems` are
-    sentences on what is damaged or could not be looked at.
+    `record` is imagen's, from the file or, if `sidecar` is set, from that file
+    beside it. `foreign` is that of another program. `sealed` is set if there is
+    a C2PA manifest; `provenance` is its contents, if readable. `keys` names the
+    metadata. `problems` are sentences on damaged or unreadable parts.
     """
 
     path: Path
@@ -55,31 +54,32 @@ class FileDescription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def describe_file(path: str | Path, *, trust_anchors: str | None = None) -> FileDescription:
-    """Reads what the file of an image says of itself, whoever made it.
-    Blocking; never goes to the network.
+    """Read the metadata of an image file, whatever program made it. Blocking;
+    never uses the network.
 
     Args:
-        trust_anchors: Certificates that are trusted to sign C2PA manifests, as
-            PEM.
+        trust_anchors: PEM certificates trusted to sign C2PA manifests.
 
     Raises:
         StorageError: the file cannot be read.
-        InvalidRequestError: it is no PNG, JPEG, WebP or GIF image, or larger
-            than 256 MiB.
+        InvalidRequestError: it is not a PNG, JPEG, WebP or GIF image, or
+            exceeds 256 MiB.
     """
     path = Path(path)
     data = _read_file(path)
     try:
         found = read_image_header(data)
     except ImagenError:
-        raise InvalidRequestError(f"{path} is no PNG, JPEG, WebP or GIF image.") from None
+        raise InvalidRequestError(
+            f"{path} is not an image: expected PNG, JPEG, WebP or GIF."
+        ) from None
     problems: list[str] = []
     sha256 = hashlib.sha256(data).hexdigest()
     record = _try(problems, lambda: read_record(data))
     beside = _try(problems, lambda: read_sidecar(path)) if record is None else None
     if beside is not None and beside.sha256 != sha256:
         problems.append(
-            f"{sidecar_of(path).name} is the record of another image, or this one was changed."
+            f"{sidecar_of(path).name} belongs to another image, or this image was changed."
         )
         beside = None
     return FileDescription(
@@ -100,7 +100,7 @@ def describe_file(path: str | Path, *, trust_anchors: str | None = None) -> File
 
 
 def _try(problems: list[str], read: Callable[[], _Found | None]) -> _Found | None:
-    """What could be read; a sentence among the problems where it could not."""
+    """Return the result, or None and add a sentence to the problems."""
     try:
         return read()
     except (InvalidRequestError, ConfigurationError, StorageError) as error:
@@ -115,15 +115,13 @@ def _read_file(path: Path) -> bytes:
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror or error}.") from error
     if len(data) > _LARGEST_FILE:
-        raise InvalidRequestError(
-            f"{path} is larger than 256 MiB, which no image of a provider is."
-        )
+        raise InvalidRequestError(f"{path} is too large: expected an image of at most 256 MiB.")
     return data
 
 
 def _metadata_keys(data: bytes) -> tuple[str, ...]:
-    """The names of the metadata, each once, and those in an XMP packet under
-    the usual prefixes.
+    """Return the distinct names of the metadata; XMP properties with their
+    usual prefixes.
     """
     readers = {"image/png": png_keys, "image/jpeg": jpeg_keys, "image/webp": webp_keys}
     reader = readers.get(kind_of(data))

@@ -1,22 +1,24 @@
-"""The record in a file: put into a copy, found again, or kept beside it.
+"""Records in files: embedded in a copy, read, removed, or kept in a sidecar.
 
-PNG takes it as a text of its own, which is what programs for generated images
-read there, with an XMP packet for the others; JPEG and WebP have it inside the
-packet. No pixel is touched: everything that is not ours is copied as it is.
+PNG has the record as a text chunk, which programs for generated images read,
+and an XMP packet for other programs; JPEG and WebP have it inside the packet.
+Pixels and foreign data are copied unchanged.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from .._errors import InvalidRequestError, StorageError
 from .._system.atomic_files import write_atomically
 from ._formats.inflate import LARGEST_TEXT
-from ._formats.jpeg import embed_jpeg_packet, is_jpeg_sealed, jpeg_packet
-from ._formats.png import embed_texts, is_png_sealed, read_texts
-from ._formats.webp import embed_webp_packet, is_webp_sealed, webp_packet
-from ._formats.xmp import RECORD_PROPERTY, merge_packet, read_packet, write_packet
+from ._formats.jpeg import drop_jpeg_packet, embed_jpeg_packet, is_jpeg_sealed, jpeg_packet
+from ._formats.png import drop_texts, embed_texts, is_png_sealed, read_texts
+from ._formats.webp import drop_webp_packet, embed_webp_packet, is_webp_sealed, webp_packet
+from ._formats.xmp import RECORD_PROPERTY, merge_packet, read_packet, without_record, write_packet
 from ._record import Record, decode_record, encode_record
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "packet_of",
     "read_record",
     "read_sidecar",
+    "remove_record",
     "remove_sidecar",
     "sidecar_of",
     "write_sidecar",
@@ -39,15 +42,12 @@ __all__ = [
 
 KEYWORD: Final = "imagen"
 XMP_KEYWORD: Final = "XML:com.adobe.xmp"
-# By it an XMP packet names a manifest that lies elsewhere, and which seals the
-# file all the same.
+# XMP property that names a remote manifest, which seals the file too.
 _PROVENANCE: Final = "{http://purl.org/dc/terms/}provenance"
 
 
 def kind_of(data: bytes) -> str:
-    """The media type by the first bytes; empty where it is none of those that
-    imagen knows.
-    """
+    """Return the media type by the first bytes; empty if unsupported."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if data.startswith(b"\xff\xd8\xff"):
@@ -58,7 +58,7 @@ def kind_of(data: bytes) -> str:
 
 
 def packet_of(data: bytes) -> str | None:
-    """The XMP packet of a file, as text."""
+    """Return the XMP packet of a file as text."""
     match kind_of(data):
         case "image/png":
             return read_texts(data).get(XMP_KEYWORD)
@@ -72,14 +72,14 @@ def packet_of(data: bytes) -> str | None:
 
 
 def is_sealed(data: bytes) -> bool:
-    """Whether a C2PA manifest vouches for every byte of the file, so that
-    nothing may be added to it.
+    """Return whether a C2PA manifest covers every byte of the file, so that
+    nothing may be added.
     """
     return holds_manifest(data) or manifest_address(data) is not None
 
 
 def holds_manifest(data: bytes) -> bool:
-    """Whether a C2PA manifest is in the file."""
+    """Return whether the file contains a C2PA manifest."""
     match kind_of(data):
         case "image/png":
             return is_png_sealed(data)
@@ -92,31 +92,31 @@ def holds_manifest(data: bytes) -> bool:
 
 
 def manifest_address(data: bytes) -> str | None:
-    """Where the manifest lies that seals the file, if it says that one does
-    elsewhere.
-    """
+    """Return the address of a remote manifest that seals the file."""
     return (read_packet(packet_of(data) or "") or {}).get(_PROVENANCE)
 
 
 def embed_record(data: bytes, record: Record) -> bytes | None:
-    """The same image with the record in it, in place of an earlier one.
+    """Embed the record in a copy of the image, replacing an earlier one.
 
-    Gives None where a sidecar has to hold it: the file is sealed, damaged, a
+    Returns None if a sidecar has to hold it: the file is sealed, damaged, a
     GIF, or has no room for it (64 kB in JPEG).
 
     Raises:
-        StorageError: the record is larger than any reader takes.
+        StorageError: the record exceeds the limit of readers.
     """
     return None if is_sealed(data) else embed_in_unsealed(data, record)
 
 
 def embed_in_unsealed(data: bytes, record: Record) -> bytes | None:
-    """The same, for a file whose seal is broken knowingly, to be renewed."""
+    """Like `embed_record`, but breaks the seal of the file, which the caller
+    renews.
+    """
     kind = kind_of(data)
     old = packet_of(data)
     with_record = kind != "image/png"
     if old is not None and "\ufffd" in old:
-        # What is not UTF-8 could not be written back as it was.
+        # Invalid UTF-8 could not be written back unchanged.
         return None
     if old is None:
         packet: str | None = write_packet(record, with_record=with_record)
@@ -136,10 +136,10 @@ def embed_in_unsealed(data: bytes, record: Record) -> bytes | None:
 
 
 def read_record(data: bytes) -> Record | None:
-    """The record in the bytes of a file, or None.
+    """Read the record in the bytes of a file; return None without one.
 
     Raises:
-        InvalidRequestError: there is one, and it is damaged.
+        InvalidRequestError: the record is damaged.
     """
     if kind_of(data) == "image/png":
         text = read_texts(data).get(KEYWORD)
@@ -154,15 +154,63 @@ def _record_in(packet: str) -> Record | None:
     return None if text is None else decode_record(text)
 
 
+def remove_record(data: bytes) -> bytes | None:
+    """Restore the provider's bytes, verified by the hash in the record.
+
+    Returns None without a record, if the file was changed since, or if a PNG
+    had an XMP packet of its own at another position.
+    """
+    try:
+        record = read_record(data)
+    except InvalidRequestError:
+        return None
+    if record is None:
+        return None
+    return next(
+        (
+            found
+            for found in _candidates(data)
+            if hashlib.sha256(found).hexdigest() == record.sha256
+        ),
+        None,
+    )
+
+
+def _candidates(data: bytes) -> Iterator[bytes]:
+    """Yield possible originals; a packet that was merged is assumed at the same
+    position.
+    """
+    packet = packet_of(data) or ""
+    theirs = without_record(packet)
+    match kind_of(data):
+        case "image/png":
+            bare = drop_texts(data, {KEYWORD} if theirs == packet else {KEYWORD, XMP_KEYWORD})
+            yield bare
+            merged = embed_texts(bare, {XMP_KEYWORD: theirs}) if theirs else None
+        case "image/jpeg":
+            yield drop_jpeg_packet(data)
+            merged = embed_jpeg_packet(data, theirs.encode()) if theirs else None
+        case "image/webp":
+            yield from drop_webp_packet(data)
+            merged = embed_webp_packet(data, theirs.encode()) if theirs else None
+        case _:
+            return
+    if merged is not None:
+        yield merged
+
+
+# --- sidecars -----------------------------------------------------------------
+
+
 def sidecar_of(path: Path) -> Path:
-    """Where the sidecar of an image lies: beside it, under its whole name, as
-    photo programs look for it.
+    """Return the path of an image's sidecar: its full name plus .xmp, as photo
+    programs expect.
     """
     return path.with_name(f"{path.name}.xmp")
 
 
 def write_sidecar(path: Path, record: Record) -> Path:
-    """Writes the record beside the image at `path`, and gives the sidecar's own
+    """Write the record to the sidecar of `path`, atomically, and return its
     path. Blocking.
 
     Raises:
@@ -179,8 +227,8 @@ def write_sidecar(path: Path, record: Record) -> Path:
 
 
 def remove_sidecar(path: Path) -> None:
-    """Takes away the record of an earlier image at `path`; the sidecars of
-    other programs stay. Blocking.
+    """Remove the record of an earlier image at `path`; sidecars of other
+    programs stay. Blocking.
 
     Raises:
         StorageError: it cannot be removed.
@@ -197,10 +245,10 @@ def remove_sidecar(path: Path) -> None:
 
 
 def read_sidecar(path: Path) -> Record | None:
-    """The record beside the image at `path`, or None where there is none.
+    """Read the record in the sidecar of `path`; return None without one.
 
     Raises:
-        InvalidRequestError: there is one, and it is damaged.
+        InvalidRequestError: the record is damaged.
         StorageError: it cannot be read.
     """
     try:
@@ -218,9 +266,9 @@ def read_sidecar(path: Path) -> Record | None:
 
 
 def decode_sidecar(packet: bytes) -> Record | None:
-    """The record in the bytes of a sidecar, or None.
+    """Read the record in the bytes of a sidecar; return None without one.
 
     Raises:
-        InvalidRequestError: there is one, and it is damaged.
+        InvalidRequestError: the record is damaged.
     """
     return _record_in(packet.decode("utf-8", "replace"))

@@ -1,8 +1,7 @@
-"""What the head of an image says: its media type and size.
+"""Header of an image file: media type and size.
 
-Own code, as Pillow costs 20 ms and 3 MB to import and the way of a request has
-no other use for it. The formats are those that providers send; the pixels are
-not looked at.
+Pillow is not used: its import costs 20 ms and 3 MB, and requests need nothing
+else of it. Supported are the formats that providers send; pixels are not read.
 """
 
 from __future__ import annotations
@@ -16,17 +15,17 @@ from .._errors import ProviderError
 __all__ = ["ImageHeader", "read_image_header"]
 
 _PNG, _GIF = b"\x89PNG\r\n\x1a\n", (b"GIF87a", b"GIF89a")
-# Markers of JPEG that stand alone: TEM, RST0 to RST7, SOI.
+# JPEG markers without a body: TEM, RST0 to RST7, SOI.
 _ALONE = {0x01, *range(0xD0, 0xD9)}
-# Start of frame, which holds the size, has sixteen markers less DHT, JPG and
-# DAC (ITU-T T.81, table B.1).
+# Start of frame, which has the size: sixteen markers less DHT, JPG and DAC
+# (ITU-T T.81, table B.1).
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# After start of scan or end of image no frame follows.
+# No frame follows the start of scan or the end of image.
 _TOO_LATE = {0xD9, 0xDA}
 
 
 class ImageHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """What the first bytes of an image say of it; lengths in pixels."""
+    """Media type and size of an image, in pixels."""
 
     media_type: str
     width: int
@@ -34,10 +33,10 @@ class ImageHeader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_image_header(data: bytes) -> ImageHeader:
-    """Reads media type and size from the head of an image.
+    """Read media type and size from the header of an image.
 
     Raises:
-        ProviderError: the bytes are no image that imagen knows.
+        ProviderError: the bytes are not a supported image.
     """
     try:
         media_type, (width, height) = _read_head(data)
@@ -45,7 +44,8 @@ def read_image_header(data: bytes) -> ImageHeader:
         width = height = 0
     if not width or not height:
         raise ProviderError(
-            f"The reply holds {len(data)} bytes that are no PNG, JPEG, WebP or GIF image.",
+            f"The reply has {len(data)} bytes that are not an image: expected PNG, JPEG, WebP or"
+            " GIF.",
             billed="yes",
         )
     return ImageHeader(media_type=media_type, width=width, height=height)
@@ -64,7 +64,7 @@ def _read_head(data: bytes) -> tuple[str, tuple[int, int]]:
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """Of the first chunk, which is one of three kinds (RFC 9649)."""
+    """Read the first chunk, which is one of three kinds (RFC 9649)."""
     match data[12:16]:
         case b"VP8X":
             return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(
@@ -81,7 +81,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
-    """Of the first frame; segments before it are skipped by their length."""
+    """Read the first frame; segments before it are skipped by their length."""
     at = 2
     while True:
         filler, marker = struct.unpack_from(">BB", data, at)

@@ -1,7 +1,6 @@
-"""Whether a file says anything beside its pixels.
+"""Detection of data besides the pixels of a file.
 
-A part that is not known here may say anything, and so may what stands behind
-the end of an image.
+Unknown parts may contain anything, and so may data after the end of an image.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ _PNG: Final = frozenset(
 )
 _WEBP: Final = frozenset((b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP", b"C2PA"))
 _JPEG_MARKER: Final = re.compile(rb"\xff+([^\x00\xff])")
-# Within a scan 0xFF00 is a pixel's, and 0xFFD0 to 0xFFD7 count its parts.
+# Within a scan 0xFF00 is pixel data, and 0xFFD0 to 0xFFD7 number its parts.
 _MARKER_IN_SCAN: Final = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
-# Frames, tables and scans; others are of applications, or comments.
+# Frames, tables and scans; other markers are application data or comments.
 _JPEG_OWN: Final = range(0xC0, 0xE0)
 _JPEG_APPS: Final = {0xE0: b"JFIF\0", 0xE2: b"ICC_PROFILE\0", 0xEB: b"JP", 0xEE: b"Adobe"}
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
@@ -33,8 +32,8 @@ _GIF_LOOPS: Final = (b"\xff\x0bNETSCAPE2.0\x03\x01", b"\xff\x0bANIMEXTS1.0\x03\x
 
 
 def holds_only_pixels(data: bytes) -> bool:
-    """Whether there is nothing but pixels, their colours and times, a date, and
-    a C2PA seal, up to the last byte.
+    """Return whether a file has nothing but pixels, their colours and times, a
+    date, and a C2PA manifest, up to the last byte.
     """
     match kind_of(data):
         case "image/png":
@@ -62,7 +61,7 @@ def _is_bare_jpeg(data: bytes) -> bool:
             return False
         at += int.from_bytes(data[at : at + 2])
         in_scan = marker == _START_OF_SCAN
-    # One that breaks off has no end.
+    # A truncated file has no end.
     return in_scan
 
 
@@ -79,7 +78,7 @@ def _is_bare_gif(data: bytes) -> bool:
 
 
 def _colours(flags: int) -> int:
-    """The bytes of a table of colours."""
+    """Return the size of a colour table in bytes."""
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 

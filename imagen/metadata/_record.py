@@ -1,6 +1,4 @@
-"""The record of an image: everything that is needed to make it again, and what
-it was made for.
-"""
+"""Record of an image: everything needed to generate it again, and its purpose."""
 
 from __future__ import annotations
 
@@ -26,20 +24,19 @@ __all__ = [
 ]
 
 RECORD_FORMAT: Final = 1
-# A prompt of 100 kB with its revision fits many times; what is larger was not
-# written by imagen.
+# Many times a prompt of 100 kB with its revision; imagen writes nothing larger.
 LARGEST_RECORD: Final = 1 << 20
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What the file of an image says of itself.
+    """Record of an image in its file.
 
     `format` is the version of this form and `software` the version of imagen
-    that wrote it. `request` is the request as it was asked; the images that it
-    worked on are named by their SHA-256 and never contained. `sha256` is that
-    of the bytes as the provider sent them, before the record was put in.
-    Everything else is as in `Image`.
+    that wrote it. `request` is the request as the caller made it; its input
+    images are named by their SHA-256 and never contained. `sha256` is that of
+    the provider's bytes, before the record was embedded. All other fields are
+    as in `Image`.
     """
 
     format: int = RECORD_FORMAT
@@ -70,17 +67,16 @@ _decode = msgspec.json.Decoder(Record).decode
 
 
 def encode_record(record: Record) -> str:
-    """A record as JSON on one line.
+    """Encode a record as JSON on one line.
 
     Raises:
-        StorageError: it is larger than any reader takes, or holds what is no
-            text.
+        StorageError: it exceeds the limit of readers, or has invalid text.
     """
     try:
         encoded = msgspec.json.encode(record)
     except (UnicodeError, RecursionError) as error:
         raise StorageError(
-            f"The record of the image {record.id} holds what is no text: {error}."
+            f"The record of the image {record.id} has invalid text: {error}."
         ) from None
     if len(encoded) > LARGEST_RECORD:
         raise StorageError(
@@ -90,44 +86,45 @@ def encode_record(record: Record) -> str:
 
 
 def decode_record(text: str | bytes) -> Record:
-    """A record that `encode_record` made, of this version or a later one:
-    fields that it does not know are passed over.
+    """Decode a record of this version or a later one; unknown fields are
+    ignored.
 
     Raises:
-        InvalidRequestError: it is none.
+        InvalidRequestError: it is not a record.
     """
     if len(text) > LARGEST_RECORD:
         raise InvalidRequestError(
-            "The file holds a record of more than 1 MiB, which imagen did not write."
+            "The file has a record of more than 1 MiB, which imagen did not write."
         )
     try:
         return _decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise InvalidRequestError(
-            f"The file holds a record that imagen cannot read: {error}."
+            f"The file has a record that imagen cannot read: {error}."
         ) from None
 
 
 def request_of(record: Record) -> Request:
-    """The request of a record, fit to be made again where the images that it
-    worked on are still known.
+    """Return the request of a record; it can be repeated while its input images
+    are known.
 
     Raises:
-        InvalidRequestError: this version of imagen does not know such requests,
-            or it names a file: the record of a image that somebody sent must
-            not make anybody upload files of his own.
+        InvalidRequestError: this version does not support the request, or it
+            names a file: an untrusted record must not make its reader upload
+            local files.
     """
     try:
         request: Request = msgspec.convert(record.request, Request)
     except (msgspec.ValidationError, RecursionError) as error:
         raise InvalidRequestError(
-            f"The record holds a request that this version cannot make: {error}."
+            f"The record has a request that this version does not support: {error}."
         ) from None
     sources = [source for source in sources_of(request) if isinstance(source, InputImage)]
     if len(sources) < len(sources_of(request)):
         raise InvalidRequestError(
-            "The record names a file or a link to work on, which only its own user may do."
+            "The record names a file or a link as input image, which only the user's own request"
+            " may do."
         )
     if not all(_HASH.fullmatch(source.sha256) for source in sources):
-        raise InvalidRequestError("The record names an image to work on by what is no SHA-256.")
+        raise InvalidRequestError("The record has an input image with an invalid SHA-256.")
     return request

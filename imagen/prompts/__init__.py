@@ -1,19 +1,23 @@
-"""What is asked for again and again: templates, styles, grids, and the prompts
-that somebody keeps.
+"""Prompts: templates, styles, grids, and a library of saved prompts.
+
+_template_syntax, _templates  parser, variables; templates and wildcards
+_expansions                   lazy sequence of a template's prompts
+_grids                        combinations of prompts, models, seeds, ...
+_styles, _style_files         styles; their TOML and CSV files
+_prompt, _prompt_library      saved prompts; the public `PromptLibrary`
+_tables                       CSV files
 """
 
 from __future__ import annotations
 
 from ._expansions import Expansions
 from ._grids import Grid, grid
-from ._looks import SharedStyle
 from ._prompt import Prompt, PromptsImported
 from ._prompt_library import PromptLibrary, open_prompts
 from ._style_files import add_styles, load_styles, read_styles_csv, write_styles_csv
-from ._styles import Style, apply_styles, choose_styles
-from ._templates import Template
-from ._variables import Variable
-from ._wildcards import read_wildcards
+from ._styles import SharedStyle, Style, apply_styles, choose_styles
+from ._template_syntax import Variable
+from ._templates import Template, read_wildcards
 
 __all__ = [
     "Expansions",

@@ -1,9 +1,8 @@
-"""All the prompts that a template stands for, counted without making them, each
-found by its number.
+"""Lazy sequence of all prompts of a template, indexed by number.
 
-Numbers go as an odometer does: the last choice of the text turns first. So the
-n-th prompt is found in the time that it takes to write it, which makes the
-sequence lazy, and a sample distinct without remembering more than its numbers.
+Numbers work like an odometer: the last choice in the text varies fastest. So
+the n-th prompt takes only the time to write it, the sequence is lazy, and a
+sample stays distinct by remembering numbers alone.
 """
 
 from __future__ import annotations
@@ -16,21 +15,28 @@ from itertools import accumulate
 from typing import Protocol, overload
 
 from .._errors import InvalidRequestError
-from ._template_parts import Choice, Part, Parts, VariableUse, WildcardUse, parse_parts
-from ._variables import MOST_CHARACTERS
+from ._template_syntax import (
+    MOST_CHARACTERS,
+    Choice,
+    Part,
+    Parts,
+    VariableUse,
+    WildcardUse,
+    parse_parts,
+)
 
 __all__ = ["Expansions", "compile_parts", "parse_lines", "say_count"]
 
 _MOST_WILDCARDS_DEEP = 10
-# The table of what can be chosen grows with its square.
+# The table of combinations grows with its square.
 _MOST_TO_CHOOSE_SEVERAL_FROM = 100
-# Longer numbers tell nobody anything.
-_MOST_TOLD = 10**15
+# Longer numbers are unreadable.
+_LARGEST_SHOWN = 10**15
 
 
 class _Node(Protocol):
-    """A part of a template: how many texts it stands for, how long the longest
-    is, and each of them by its number.
+    """A part of a template: number of texts, length of the longest, and access
+    by number.
     """
 
     count: int
@@ -51,7 +57,7 @@ class _Literal:
 
 
 class _Series:
-    """One after the other."""
+    """All nodes, one after the other."""
 
     def __init__(self, nodes: Sequence[_Node]) -> None:
         self.count = math.prod(node.count for node in nodes)
@@ -67,7 +73,7 @@ class _Series:
 
 
 class _OneOf:
-    """One of several; there may be many, as in a long wildcard."""
+    """One of several nodes; a long wildcard has many."""
 
     def __init__(self, nodes: Sequence[_Node]) -> None:
         self._ends = list(accumulate(node.count for node in nodes))
@@ -81,7 +87,7 @@ class _OneOf:
 
 
 class _SomeOf:
-    """`size` of several, each at most once and in their order."""
+    """`size` of several nodes, each at most once and in their order."""
 
     def __init__(
         self, nodes: Sequence[_Node], ways: Sequence[Sequence[int]], size: int, separator: str
@@ -108,7 +114,9 @@ class _SomeOf:
 
 
 def _count_ways(counts: Sequence[int], size: int) -> list[list[int]]:
-    """In how many ways `k` can be had of those from `place` on, as [place][k]."""
+    """Return [place][k]: the number of ways to choose `k` from the nodes at
+    `place` and later.
+    """
     ways = [[1] + [0] * size]
     for count in reversed(counts):
         after = ways[-1]
@@ -117,11 +125,10 @@ def _count_ways(counts: Sequence[int], size: int) -> list[list[int]]:
 
 
 class Expansions(Sequence[str]):
-    """The prompts of a template, in a fixed order; each is made when it is
-    asked for.
+    """The prompts of a template, in a fixed order, each created on access.
 
-    `total` is how many there are; `len()` raises OverflowError where that is
-    more than a list could hold.
+    `total` is their number; `len()` raises OverflowError if it exceeds the size
+    of a list.
     """
 
     def __init__(self, root: _Node) -> None:
@@ -139,7 +146,7 @@ class Expansions(Sequence[str]):
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(self.total))]
         if not -self.total <= index < self.total:
-            raise IndexError("There are not so many prompts.")
+            raise IndexError(f"Prompt {index} of {say_count(self.total)}.")
         return self._root.text(index % self.total)
 
     def __iter__(self) -> Iterator[str]:
@@ -149,16 +156,15 @@ class Expansions(Sequence[str]):
             number += 1
 
     def sample(self, n: int, seed: int) -> list[str]:
-        """So many of them at random, no two of them the same choices; the same
-        seed gives the same ones.
+        """Return `n` distinct random prompts, no two by the same choices; equal
+        seeds give equal samples.
 
         Raises:
-            InvalidRequestError: there are not so many.
+            InvalidRequestError: there are fewer than `n` prompts.
         """
         if not 0 < n <= self.total:
             raise InvalidRequestError(
-                f"{n} prompts cannot be chosen of the {say_count(self.total)} that the template"
-                " stands for."
+                f"Invalid sample size {n}: the template has {say_count(self.total)} prompts."
             )
         dice = random.Random(seed)
         numbers: dict[int, None] = {}
@@ -166,43 +172,39 @@ class Expansions(Sequence[str]):
             numbers[dice.randrange(self.total)] = None
         if n <= self.total - n:
             return [self[number] for number in numbers]
-        # Most of them: those that are not chosen are found sooner.
+        # Most of them: drawing the others is faster.
         chosen = [number for number in range(self.total) if number not in numbers]
         dice.shuffle(chosen)
         return [self[number] for number in chosen]
 
 
 def say_count(count: int) -> str:
-    """A number of prompts for people; it may be one that Python refuses to
-    write.
-    """
-    return f"{count:,}" if count <= _MOST_TOLD else f"more than {_MOST_TOLD:,}"
+    """Format a number of prompts; it may have more digits than Python converts."""
+    return f"{count:,}" if count <= _LARGEST_SHOWN else f"more than {_LARGEST_SHOWN:,}"
 
 
 def compile_parts(
     parts: Parts, texts: Mapping[str, str], wildcards: Mapping[str, Sequence[str]]
 ) -> Expansions:
-    """All that a template stands for, with the texts of its variables put in as
-    they are.
+    """Return all expansions of a template. Values of variables are inserted
+    verbatim.
 
     Raises:
-        InvalidRequestError: a wildcard is missing, empty, or holds itself, or a
+        InvalidRequestError: a wildcard is missing, empty or recursive, or a
             prompt would be too long.
     """
     root = _Compiler(texts, wildcards).series(parts)
     if root.longest > MOST_CHARACTERS:
         raise InvalidRequestError(
-            f"A prompt of this template could be {root.longest:,} letters long; {MOST_CHARACTERS:,}"
-            " are the most.",
+            f"A prompt of this template could have {root.longest:,} characters; at most"
+            f" {MOST_CHARACTERS:,} are allowed.",
             code="INVALID_PROMPT",
         )
     return Expansions(root)
 
 
 class _Compiler:
-    """Makes nodes of parts; each wildcard is read once, however often it stands
-    there.
-    """
+    """Compiler of parts to nodes. Each wildcard is compiled once."""
 
     def __init__(self, texts: Mapping[str, str], wildcards: Mapping[str, Sequence[str]]) -> None:
         self._texts = texts
@@ -229,8 +231,8 @@ class _Compiler:
     def _several(self, choice: Choice) -> _Node:
         if len(choice.alternatives) > _MOST_TO_CHOOSE_SEVERAL_FROM:
             raise InvalidRequestError(
-                f"Several can be chosen from {_MOST_TO_CHOOSE_SEVERAL_FROM} alternatives at the"
-                f" most, not from {len(choice.alternatives)}."
+                "Too many alternatives to choose several from: expected at most"
+                f" {_MOST_TO_CHOOSE_SEVERAL_FROM}, not {len(choice.alternatives)}."
             )
         nodes = [self.series(parts) for parts in choice.alternatives]
         ways = _count_ways([node.count for node in nodes], choice.high)
@@ -245,18 +247,18 @@ class _Compiler:
         if (node := self._read.get(name)) is not None:
             return node
         if name in self._reading:
-            circle = " -> ".join([*self._reading[self._reading.index(name) :], name])
+            cycle = " -> ".join([*self._reading[self._reading.index(name) :], name])
             raise InvalidRequestError(
-                f"The wildcard __{name}__ holds itself ({circle}): take it out of one of them."
+                f"The wildcard __{name}__ is recursive ({cycle}): remove it from one of them."
             )
         if len(self._reading) >= _MOST_WILDCARDS_DEEP:
             raise InvalidRequestError(
-                f"Wildcards stand in wildcards more than {_MOST_WILDCARDS_DEEP} deep: {name}."
+                f"Wildcards are nested more than {_MOST_WILDCARDS_DEEP} deep: {name}."
             )
         if name not in self._wildcards:
             raise InvalidRequestError(
-                f"There is no wildcard {name}: write its lines into wildcards/{name}.txt in"
-                " IMAGEN_HOME, or \\_\\_ for the letters themselves."
+                f"Unknown wildcard {name}: write its lines into wildcards/{name}.txt in"
+                " IMAGEN_HOME, or escape the underscores as \\_\\_."
             )
         self._reading.append(name)
         self._read[name] = _OneOf(
@@ -267,23 +269,23 @@ class _Compiler:
 
 
 def parse_lines(name: str, lines: Sequence[str]) -> list[Parts]:
-    """The lines of a wildcard.
+    """Parse the lines of a wildcard.
 
     Raises:
-        InvalidRequestError: there is none, or one of them is wrong.
+        InvalidRequestError: it is empty, or a line is invalid.
     """
     found = []
     for line in lines:
         try:
             parts, variables = parse_parts(line)
         except InvalidRequestError as error:
-            raise InvalidRequestError(f"A line of the wildcard {name} is wrong: {error}") from None
+            raise InvalidRequestError(f"Invalid line in the wildcard {name}: {error}") from None
         if variables:
             raise InvalidRequestError(
                 f"A line of the wildcard {name} has the variable {next(iter(variables))}: variables"
-                " stand in templates only."
+                " are allowed in templates only."
             )
         found.append(parts)
     if not found:
-        raise InvalidRequestError(f"The wildcard {name} is empty: give it a line at least.")
+        raise InvalidRequestError(f"The wildcard {name} is empty: expected at least one line.")
     return found

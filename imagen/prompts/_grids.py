@@ -1,6 +1,4 @@
-"""Many requests out of a few lists: every prompt with every model, seed, style,
-size and quality.
-"""
+"""Grids: combinations of prompts, models, seeds, styles, sizes and qualities."""
 
 from __future__ import annotations
 
@@ -27,23 +25,23 @@ _Value = str | int | tuple[Style, ...]
 
 
 class Axis(msgspec.Struct, frozen=True):
-    """One list of a grid."""
+    """One dimension of a grid."""
 
     name: str
     values: Sequence[_Value]
 
     @property
     def size(self) -> int:
-        # len() fails for numbers that a list could not have.
+        # len() raises OverflowError beyond the size of a list.
         return self.values.total if isinstance(self.values, Expansions) else len(self.values)
 
 
 class Grid(Sequence[Generate]):
-    """The requests of a grid, each made when it is asked for: a batch takes it
-    as it is, and so does a quote.
+    """The requests of a grid, each created on access; batches and quotes accept
+    it.
 
-    The first axis turns slowest. `Image.index` of an image is its place here,
-    and `labels` says what that is.
+    The first axis varies slowest. `Image.index` is the position in the grid,
+    and `labels` describes it.
     """
 
     def __init__(self, base: Generate, axes: Sequence[Axis]) -> None:
@@ -53,20 +51,22 @@ class Grid(Sequence[Generate]):
 
     @property
     def axes(self) -> Mapping[str, int]:
-        """The axes by name, and how long each is."""
+        """Length of each axis, by name."""
         return {axis.name: axis.size for axis in self._axes}
 
     @property
     def requests(self) -> Iterator[Generate]:
-        """The requests, one by one."""
+        """Iterator over the requests."""
         return iter(self)
 
     def labels(self, index: int) -> Mapping[str, str]:
-        """What is at that place, by axis."""
+        """Return the values at this position, by axis."""
         return {axis.name: _label(value) for axis, value in self._cell(index)}
 
     def caption(self, index: int) -> str:
-        """The same as a line under an image: what differs within the grid."""
+        """Return a caption: the values at this position that vary within the
+        grid.
+        """
         return ", ".join(_label(value) for axis, value in self._cell(index) if axis.size > 1)
 
     def __len__(self) -> int:
@@ -86,7 +86,7 @@ class Grid(Sequence[Generate]):
 
     def _cell(self, index: int) -> list[tuple[Axis, _Value]]:
         if not -self._len <= index < self._len:
-            raise IndexError(f"There are {self._len} requests in the grid.")
+            raise IndexError(f"Request {index} of a grid of {self._len}.")
         left = index % self._len
         found = []
         for axis in reversed(self._axes):
@@ -116,19 +116,19 @@ def grid(
     most: int = _MOST_REQUESTS,
     **parameters: Unpack[GenerateFields],
 ) -> Grid:
-    """Every prompt with every model, every seed, and so on; prompts turn
-    slowest, qualities fastest.
+    """Combine every prompt with every model, every seed, and so on; prompts
+    vary slowest, qualities fastest.
 
     Args:
-        prompts: One, or several; `Template.expand` gives those of a template.
-        styles: One each, or several that go together; None is the prompt
-            without any.
-        most: How many requests are the most, so that one list too many does not
-            cost a fortune.
-        parameters: What all of them have, as keyword arguments of `Generate`.
+        prompts: One, or several; `Template.expand` returns those of a template.
+        styles: Each entry is one style, several to combine, or None for the
+            plain prompt.
+        most: Maximum number of requests, against an expensive mistake.
+        parameters: Common fields of all requests, as keyword arguments of
+            `Generate`.
 
     Raises:
-        InvalidRequestError: there are none, or too many.
+        InvalidRequestError: there are no requests, or too many.
     """
     lists: Mapping[str, Sequence[_Value]] = {
         "prompt": (prompts,) if isinstance(prompts, str) else prompts,
@@ -142,15 +142,15 @@ def grid(
     axes = [axis for axis in axes if axis.size or axis.name == "prompt"]
     if both := [axis.name for axis in axes if axis.name in parameters and axis.name != "style"]:
         raise InvalidRequestError(
-            f"{both[0]} is given once for all, and as a list: leave out one of them."
+            f"{both[0]} is given both as a common value and as a list: omit one of them."
         )
     total = math.prod(axis.size for axis in axes)
     if not total:
-        raise InvalidRequestError("A grid needs at least one prompt.")
+        raise InvalidRequestError("Empty grid: expected at least one prompt.")
     if total > most:
         sizes_text = " x ".join(f"{say_count(axis.size)} {axis.name}" for axis in axes)
         raise InvalidRequestError(
-            f"The grid has {say_count(total)} requests ({sizes_text}); {most:,} are the most,"
-            " unless `most` says more."
+            f"The grid has {say_count(total)} requests ({sizes_text}); at most {most:,} are"
+            " allowed, unless `most` is increased."
         )
     return Grid(Generate(**parameters), axes)

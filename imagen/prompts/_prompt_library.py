@@ -1,11 +1,11 @@
-"""The prompts that somebody keeps, by name: versions that never change, tags,
-notes, favourites, words to find them by.
+"""Library of saved prompts by name: immutable versions, tags, notes, favourites
+and full-text search.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,15 +18,26 @@ from .._requests.tags import clean_tag
 from .._storage.database import Database, Transaction, Value
 from .._storage.full_text import match_words
 from .._system.threads import ThreadWorkers, Workers
-from ._prompt import Draft, Prompt, PromptsImported, check_draft, clean_name
-from ._prompt_files import read_prompts, write_prompts
-from ._prompt_rows import EVERY_VERSION, NEWEST_VERSION, read_prompt, save_draft, write_words
+from ._prompt import (
+    EVERY_VERSION,
+    NEWEST_VERSION,
+    Draft,
+    Prompt,
+    PromptsImported,
+    check_draft,
+    clean_name,
+    read_prompt,
+    save_draft,
+    split_tags,
+    write_words,
+)
+from ._tables import read_table, read_text_file, write_table
 
 __all__ = ["PromptLibrary", "open_prompts"]
 
 _PAGE = 500
 _MOST_LISTED = 100_000
-_MOST_VERSIONS = 2**63 - 1  # a whole number of SQLite's
+_MOST_VERSIONS = 2**63 - 1  # largest integer of SQLite
 _CLOSE_SECONDS = 5.0
 
 
@@ -34,8 +45,8 @@ _CLOSE_SECONDS = 5.0
 async def open_prompts(
     home: Path, *, workers: Workers | None = None, clock: Callable[[], float] = time.time
 ) -> AsyncIterator[PromptLibrary]:
-    """Opens the prompts of a home by themselves, where no image is to be made.
-    A client has them as `prompts`.
+    """Open the prompts of a home without a client. A client has them as
+    `prompts`.
 
     Raises:
         StorageError: the folder cannot be used.
@@ -50,8 +61,8 @@ async def open_prompts(
 
 
 class PromptLibrary:
-    """Prompts by name. What several processes save of one name at once are
-    several versions, and none is lost.
+    """Saved prompts by name. Concurrent saves of one name, also by several
+    processes, become several versions.
     """
 
     def __init__(self, database: Database, workers: Workers, now: Callable[[], float]) -> None:
@@ -70,22 +81,23 @@ class PromptLibrary:
         styles: Iterable[str] = (),
         parameters: Mapping[str, JsonValue] | None = None,
     ) -> Prompt:
-        """Keeps a prompt, as a new version where the name is there already and
-        this one differs.
+        """Save a prompt; if the name exists and the prompt differs, as a new
+        version.
 
         Args:
-            name: 1 to 100 letters that can be seen.
+            name: 1 to 100 printable characters.
             text: The prompt, or the text of a template.
-            tags: None leaves them as they are, and so it is with `notes`.
-            styles: The names of styles that go with it.
-            parameters: Fields of a request that go with it, such as
-                `aspect_ratio`.
+            tags: None keeps the current ones; likewise for `notes`.
+            styles: Names of the styles of the prompt.
+            parameters: Fields of its requests, e.g. `aspect_ratio`.
 
         Raises:
-            InvalidRequestError: the name, a tag or a parameter is none.
+            InvalidRequestError: the name, a tag or a parameter is invalid.
         """
         if isinstance(tags, str) or isinstance(styles, str):
-            raise InvalidRequestError('Tags and styles are lists, also of one: tags=["sea"].')
+            raise InvalidRequestError(
+                'Invalid tags or styles: expected a list, even of one: tags=["sea"].'
+            )
         draft = check_draft(
             Draft(
                 name=name,
@@ -101,9 +113,7 @@ class PromptLibrary:
         return read_prompt(row)
 
     async def get(self, name: str, version: int | None = None) -> Prompt | None:
-        """The prompt of that name, in its newest version or in that one; None
-        where there is none.
-        """
+        """Return the newest or the given version of a prompt; None if unknown."""
         wanted = clean_name(name)
         if version is not None and not 0 < version <= _MOST_VERSIONS:
             return None
@@ -116,7 +126,7 @@ class PromptLibrary:
         return read_prompt(rows[0]) if rows else None
 
     async def history(self, name: str) -> Sequence[Prompt]:
-        """All versions of a prompt, the newest first."""
+        """Return all versions of a prompt, the newest first."""
         rows = await self._database.read(
             f"{EVERY_VERSION} AND prompts.name = ? ORDER BY shown.version DESC", (clean_name(name),)
         )
@@ -131,20 +141,19 @@ class PromptLibrary:
         limit: int = 50,
         after: str | None = None,
     ) -> Sequence[Prompt]:
-        """The prompts in the order of their names, at most `limit`, each in its
-        newest version.
+        """Return at most `limit` prompts by name, each in its newest version.
 
         Args:
-            query: Words that must stand in the name, text, tags or notes: "a
+            query: Words that must occur in the name, text, tags or notes: "a
                 phrase", -without, begin*.
-            after: The name of the last one of the page before.
+            after: The last name of the previous page.
 
         Raises:
-            InvalidRequestError: the query has no word to look for, or the limit
-                is none.
+            InvalidRequestError: the query has no word to search for, or the
+                limit is out of range.
         """
         if not 0 < limit <= _MOST_LISTED:
-            raise InvalidRequestError(f"limit must be between 1 and {_MOST_LISTED:,}, not {limit}.")
+            raise InvalidRequestError(f"Invalid limit {limit}: expected 1 to {_MOST_LISTED:,}.")
         wanted, values = [NEWEST_VERSION, "prompts.name > ?"], [clean_name(after) if after else ""]
         if query.strip():
             wanted.append(
@@ -162,17 +171,14 @@ class PromptLibrary:
         return [read_prompt(row) for row in rows]
 
     async def favour(self, name: str, favourite: bool = True) -> bool:
-        """Marks a prompt as a favourite, or takes the mark away; False where
-        there is no such prompt.
-        """
+        """Mark or unmark a prompt as favourite; return False if it is unknown."""
         changed = await self._change(
             "UPDATE prompts SET favourite = ? WHERE name = ?", int(favourite), clean_name(name)
         )
         return changed > 0
 
     async def rename(self, name: str, new_name: str) -> bool:
-        """Gives a prompt another name, with all its versions; False where there
-        is no such prompt.
+        """Rename a prompt with all its versions; return False if it is unknown.
 
         Raises:
             InvalidRequestError: another prompt has that name.
@@ -192,17 +198,17 @@ class PromptLibrary:
         changed = await self._database.transact(rename)
         if changed is None:
             raise InvalidRequestError(
-                f"There is a prompt {new!r} already: choose another name, or delete that one first."
+                f"The prompt {new!r} already exists: choose another name, or delete it first."
             )
         return changed > 0
 
     async def delete(self, name: str, *, all_versions: bool = False) -> bool:
-        """Removes a prompt; one that has several versions goes with
-        `all_versions` only. False where there is none.
+        """Delete a prompt; return False if it is unknown. Several versions need
+        `all_versions`.
 
         Raises:
-            InvalidRequestError: it has several versions, and `all_versions` was
-                not said.
+            InvalidRequestError: it has several versions, and `all_versions` is
+                not set.
         """
         wanted = clean_name(name)
 
@@ -220,24 +226,23 @@ class PromptLibrary:
         versions = await self._database.transact(delete)
         if versions > 1 and not all_versions:
             raise InvalidRequestError(
-                f"The prompt {wanted!r} has {versions} versions: to delete them all, say"
-                " all_versions."
+                f"The prompt {wanted!r} has {versions} versions: set all_versions to delete them"
+                " all."
             )
         return versions > 0
 
     async def import_file(self, path: Path) -> PromptsImported:
-        """Keeps the prompts of a file: all of them, or none where one is wrong.
+        """Save the prompts of a file: all, or none if one is invalid.
 
-        A .csv has the columns name and prompt, and may have negative_prompt and
-        tags. Any other file has a prompt on each line, which is named after the
-        file and the line: "ideas 12". What is there already gets a new version
-        where it differs.
+        A .csv has the columns name and prompt, and optionally negative_prompt
+        and tags. Any other file has a prompt per line, named after file and
+        line: "ideas 12". An existing prompt that differs gets a new version.
 
         Raises:
-            InvalidRequestError: the file cannot be read, or something in it is
-                wrong; the message says where.
+            InvalidRequestError: the file cannot be read, or is invalid; the
+                message gives the line.
         """
-        drafts = await self._workers.run(partial(read_prompts, path))
+        drafts = await self._workers.run(partial(_read_prompts, path))
 
         def save(transaction: Transaction) -> PromptsImported:
             saved = [save_draft(transaction, draft, now) for draft in drafts]
@@ -250,18 +255,71 @@ class PromptLibrary:
         return await self._database.transact(save)
 
     async def export_csv(self, path: Path) -> int:
-        """Writes all prompts in their newest versions as a .csv that
-        `import_file` reads, and gives how many they are.
+        """Write the newest versions of all prompts as a .csv for `import_file`,
+        and return their number.
 
         Raises:
-            StorageError: the file cannot be written; there is no half one
-                either.
+            StorageError: the file cannot be written; it is atomic.
         """
         prompts: list[Prompt] = []
         while page := await self.list(limit=_PAGE, after=prompts[-1].name if prompts else None):
             prompts += page
-        await self._workers.run(partial(write_prompts, path, prompts))
+        await self._workers.run(partial(_write_prompts, path, prompts))
         return len(prompts)
 
     async def _change(self, sql: str, *values: Value) -> int:
         return await self._database.transact(lambda transaction: transaction.change(sql, values))
+
+
+# --- files --------------------------------------------------------------------
+
+_HEADER = ("name", "prompt", "negative_prompt", "tags")
+
+
+def _read_prompts(path: Path) -> list[Draft]:
+    """Read and validate the prompts of a file. Blocking.
+
+    Raises:
+        InvalidRequestError: the file cannot be read, or is invalid; the message
+            gives the line.
+    """
+    found = []
+    for line, draft in _read_csv(path) if path.suffix.lower() == ".csv" else _read_lines(path):
+        try:
+            found.append(check_draft(draft))
+        except InvalidRequestError as error:
+            raise InvalidRequestError(f"{path} is invalid in line {line}: {error}") from None
+    return found
+
+
+def _write_prompts(path: Path, prompts: Iterable[Prompt]) -> None:
+    """Write the table that `_read_prompts` reads, atomically. Blocking.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    rows = [
+        (prompt.name, prompt.text, prompt.negative_prompt or "", ",".join(prompt.tags))
+        for prompt in prompts
+    ]
+    write_table(path, _HEADER, rows)
+
+
+def _read_csv(path: Path) -> Iterator[tuple[int, Draft]]:
+    for line, row in read_table(path, _HEADER[:2]):
+        yield (
+            line,
+            Draft(
+                name=row["name"],
+                text=row["prompt"],
+                negative_prompt=row.get("negative_prompt"),
+                # Without the column, tags are kept.
+                tags=split_tags(row["tags"]) if "tags" in row else None,
+            ),
+        )
+
+
+def _read_lines(path: Path) -> Iterator[tuple[int, Draft]]:
+    for line, text in enumerate(read_text_file(path).splitlines(), start=1):
+        if text.strip():
+            yield line, Draft(name=f"{path.stem} {line}", text=text.strip())

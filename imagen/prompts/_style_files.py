@@ -1,5 +1,5 @@
-"""Styles in files: those that come with imagen, the user's styles.toml, and
-styles.csv of the Stable Diffusion web UI.
+"""Style files: built-in styles, the user's styles.toml, and styles.csv of the
+Stable Diffusion web UI.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ _HEADER = ("name", "prompt", "negative_prompt")
 
 
 def load_styles(home: Path) -> Mapping[str, Style]:
-    """All styles by name: those that come with imagen, and then those of
-    styles.toml in that folder. Blocking.
+    """Return all styles by name: the built-in ones, then those of styles.toml
+    in that folder. Blocking.
 
     Raises:
-        ConfigurationError: that file is wrong; the message names the style.
+        ConfigurationError: the file is invalid; the message names the style.
     """
-    own = Path(__file__).with_name(STYLES_FILE)
-    return {**_read_toml(own), **_read_toml(home / STYLES_FILE)}
+    built_in = Path(__file__).with_name(STYLES_FILE)
+    return {**_read_toml(built_in), **_read_toml(home / STYLES_FILE)}
 
 
 def add_styles(home: Path, styles: Iterable[Style]) -> tuple[list[str], list[str]]:
-    """Writes styles at the end of styles.toml in that folder, and gives the
-    names of the new ones and of those that were there.
+    """Append styles to styles.toml in that folder; return the names of the
+    added ones and of those already there.
 
-    What stands in the file stays as it is, with its comments; a style that it
-    has already is not written again. Blocking.
+    Existing content, including comments, is kept; existing styles are not
+    written again. Blocking.
 
     Raises:
-        ConfigurationError: that file is wrong.
-        StorageError: it cannot be written; it is as it was.
+        ConfigurationError: the file is invalid.
+        StorageError: it cannot be written; it is unchanged.
     """
     path = home / STYLES_FILE
     try:
@@ -67,18 +67,18 @@ def _add_styles(path: Path, styles: Iterable[Style]) -> tuple[list[str], list[st
         new.append(style.name)
         text += f"{'' if not text or text.endswith(chr(10)) else chr(10)}\n{_write_toml(style)}"
     if new:
-        # A file that could not be read again would take every style with it.
+        # An unreadable file would disable every style.
         _parse_toml(text, path)
         write_atomically(path, text.encode())
     return new, old
 
 
 def read_styles_csv(path: Path) -> list[Style]:
-    """The styles of a styles.csv: name, prompt, negative_prompt. A prompt
-    without {prompt} is put behind it. Blocking.
+    """Read a styles.csv: name, prompt, negative_prompt. A prompt without
+    {prompt} becomes a suffix. Blocking.
 
     Raises:
-        InvalidRequestError: the file cannot be read, or is no such table.
+        InvalidRequestError: the file cannot be read, or is not such a table.
     """
     styles = []
     for line, row in read_table(path, _HEADER[:2]):
@@ -97,16 +97,16 @@ def read_styles_csv(path: Path) -> list[Style]:
                 )
             )
         except InvalidRequestError as error:
-            raise InvalidRequestError(f"{path} is wrong in line {line}: {error}") from None
+            raise InvalidRequestError(f"{path} is invalid in line {line}: {error}") from None
     return styles
 
 
 def write_styles_csv(path: Path, styles: Iterable[Style]) -> None:
-    """Writes styles as a styles.csv; what such a file cannot say, references
-    and parameters, is left out. Blocking.
+    """Write styles as a styles.csv, atomically. References and parameters,
+    which the format lacks, are left out. Blocking.
 
     Raises:
-        StorageError: the file cannot be written; there is no half one either.
+        StorageError: the file cannot be written.
     """
     write_table(
         path, _HEADER, [(style.name, _prompt_of(style), style.negative_prompt) for style in styles]
@@ -142,22 +142,23 @@ def _parse_toml(text: str, path: Path) -> Mapping[str, object]:
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{path} is wrong: {error}.") from error
+        raise ConfigurationError(f"{path} is invalid: {error}.") from error
 
 
 def _read_style(path: Path, name: str, table: object) -> Style:
     try:
         if not isinstance(table, dict) or "name" in table:
             raise InvalidRequestError(
-                'A style is a table such as [sketchy], with prefix = "A sketch of".'
+                'Expected a table, e.g. [sketchy] with prefix = "A sketch of".'
             )
         style = msgspec.convert({**table, "name": name}, Style)
     except (msgspec.ValidationError, InvalidRequestError) as error:
         reason = str(error).rstrip(".")
         raise ConfigurationError(
-            f"{path} is wrong in the style {name[:100]!r}: {reason}."
+            f"{path} is invalid in the style {name[:100]!r}: {reason}."
         ) from error
-    # A file that stands beside styles.toml is meant, wherever the program runs.
+    # References to files beside styles.toml do not depend on the working
+    # directory.
     beside = (path.parent / reference for reference in style.references)
     found = tuple(
         str(file) if os.path.isfile(file) else reference
@@ -173,8 +174,8 @@ def _write_toml(style: Style) -> str:
 
 
 def _write_value(value: JsonValue) -> str:
-    """A value in TOML. Its texts are those of JSON, but for one letter that
-    JSON leaves as it is.
+    """Format a TOML value. Its strings are those of JSON, except for one
+    character that JSON does not escape.
     """
     if isinstance(value, str):
         return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")

@@ -1,19 +1,24 @@
-"""Looks with a name: words around a prompt, words against, and parameters, put
-onto a request one after the other.
+"""Styles: named prefixes, suffixes, negative prompts and parameters of
+requests.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Unpack
 
 import msgspec
 
 from .._errors import InvalidRequestError
-from .._requests.catalog import JsonValue
-from .._requests.request import AnyRequest, Generate, check_request
+from .._requests.catalog import JsonValue, Model
+from .._requests.request import AnyRequest, Generate, ImageSource, LibraryImage, check_request
+
+if TYPE_CHECKING:
+    from .._requests.options import GenerateFields
 
 __all__ = [
     "PLACEHOLDER",
+    "SharedStyle",
     "Style",
     "apply_styles",
     "check_parameters",
@@ -22,13 +27,13 @@ __all__ = [
 ]
 
 PLACEHOLDER = "{prompt}"
-"""Where the prompt goes in a style that says so; the sign is that of styles.csv
-of the Stable Diffusion web UI.
+"""Position of the prompt in a style; the syntax of styles.csv of the Stable
+Diffusion web UI.
 """
 
 _SHAPE = ("size", "aspect_ratio", "resolution")
-# What a style may not say: how a request is paid, watched and counted, and
-# which image of many it is.
+# A style may not set payment, tracking or counting of a request, or the image
+# of a series.
 _PARAMETERS = (
     *_SHAPE,
     "model",
@@ -47,15 +52,15 @@ _JOINTS = ".,;:!?"
 class Style(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """A look. `prefix` comes before the prompt and `suffix` after it; where
-    they hold {prompt}, it goes there.
+    """A named style.
 
-    `references` are images that lend the look: files, https URLs, or ids in the
-    library. `parameters` are fields of a request, such as `aspect_ratio` or
-    `quality`; they count where the request leaves them open.
+    `prefix` comes before the prompt and `suffix` after it; {prompt} in them
+    marks its position. `references` are style images: files, https URLs, or ids
+    in the library. `parameters` are fields of a request, e.g. `aspect_ratio` or
+    `quality`; they apply if the request leaves them open.
 
     Raises:
-        InvalidRequestError: the name cannot be seen, or a parameter is none.
+        InvalidRequestError: the name or a parameter is invalid.
     """
 
     name: str
@@ -69,26 +74,25 @@ class Style(
     def __post_init__(self) -> None:
         if not self.name.strip() or len(self.name) > 100 or not self.name.isprintable():
             raise InvalidRequestError(
-                f"A style's name is 1 to 100 letters that can be seen, not {self.name[:100]!r}."
+                f"Invalid style name {self.name[:100]!r}: expected 1 to 100 printable characters."
             )
         check_parameters(self.parameters)
 
 
 def check_parameters(parameters: Mapping[str, JsonValue]) -> None:
-    """Makes sure that these are fields of a request, with values that these
-    fields take.
+    """Check that the parameters are fields of a request with valid values.
 
     Raises:
-        InvalidRequestError: they are not.
+        InvalidRequestError: a field or value is invalid.
     """
     if unknown := [name for name in parameters if name not in _PARAMETERS]:
         raise InvalidRequestError(
-            f"{unknown[0][:100]!r} is not among the parameters {', '.join(_PARAMETERS)}."
+            f"Unknown parameter {unknown[0][:100]!r}: expected one of {', '.join(_PARAMETERS)}."
         )
     try:
         asked = _as_fields(parameters)
     except msgspec.ValidationError as error:
-        raise InvalidRequestError(f"A parameter is wrong: {error}.") from None
+        raise InvalidRequestError(f"Invalid parameter: {error}.") from None
     check_request(asked)
 
 
@@ -97,11 +101,11 @@ def _as_fields(parameters: Mapping[str, JsonValue]) -> Generate:
 
 
 def choose_styles(styles: Mapping[str, Style], names: Iterable[str]) -> tuple[Style, ...]:
-    """The styles of these names, in their order.
+    """Return the styles of these names, in their order.
 
     Raises:
-        InvalidRequestError: there is no such style; the message names the
-            nearest ones.
+        InvalidRequestError: a style is unknown; the message suggests similar
+            names.
     """
     return tuple(_choose(styles, name) for name in names)
 
@@ -113,15 +117,14 @@ def _choose(styles: Mapping[str, Style], name: str) -> Style:
 
     near = difflib.get_close_matches(name, styles, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "`imagen style list` lists them."
-    raise InvalidRequestError(f"There is no style {name[:100]!r}: {hint}")
+    raise InvalidRequestError(f"Unknown style {name[:100]!r}: {hint}")
 
 
 def apply_styles(request: AnyRequest, styles: Sequence[Style]) -> AnyRequest:
-    """The request in these looks, one around the other; without any it stays
-    what it is.
+    """Apply styles to a request, each around the previous result.
 
-    What the request says itself counts, then the first style that says it.
-    References go to generations only.
+    The request's own values win, then those of the first style that sets them.
+    References apply to generations only.
     """
     for style in styles:
         request = _apply(request, style)
@@ -146,7 +149,7 @@ def _apply(request: AnyRequest, style: Style) -> AnyRequest:
 
 
 def frame_prompt(prompt: str, style: Style) -> str:
-    """The prompt with the words of a style around it."""
+    """Put the prefix and suffix of a style around a prompt."""
     words = f"{style.prefix} {style.suffix}".strip()
     if PLACEHOLDER in words:
         return words.replace(PLACEHOLDER, prompt)
@@ -164,3 +167,65 @@ def _join_negative(asked: str | None, added: str) -> str | None:
     if not added or added == asked:
         return asked
     return f"{asked.rstrip(', ')}, {added}" if asked else added
+
+
+# Seeds of most models have 32 bits.
+_SEEDS = 1 << 32
+
+
+class SharedStyle:
+    """A shared style: creates requests whose images match. It is kept in
+    memory, for one Trio run.
+
+    Args:
+        styles: Applied to every prompt.
+        seed: Seed of the first prompt. Each new prompt gets the next seed; a
+            repeated prompt keeps its seed.
+        references: Style images of all requests.
+        model_for: Returns the model of a request, as `Client.model_for` does;
+            it sets the number of references.
+    """
+
+    def __init__(
+        self,
+        styles: Sequence[Style] = (),
+        *,
+        seed: int | None = None,
+        references: Sequence[ImageSource] = (),
+        model_for: Callable[[Generate], Model],
+    ) -> None:
+        self.styles = tuple(styles)
+        self.seed = seed
+        self.references = tuple(references)
+        self.kept: tuple[LibraryImage, ...] = ()
+        self._model_for = model_for
+        self._seeds: dict[str, int] = {}
+
+    def request(self, prompt: str, **parameters: Unpack[GenerateFields]) -> Generate:
+        """Create a generation in this style. Its parameters take precedence
+        over the style.
+
+        Raises:
+            ImagenError: no model supports it.
+        """
+        asked = Generate(prompt=prompt, **parameters)
+        if asked.seed is None and self.seed is not None:
+            asked = msgspec.structs.replace(asked, seed=self._seed_of(prompt, self.seed))
+        asked = msgspec.structs.replace(asked, references=(*asked.references, *self.references))
+        styled = apply_styles(asked, self.styles)
+        return self._with_kept(styled) if self.kept else styled
+
+    def keep(self, image: LibraryImage) -> None:
+        """Add an image as reference for the following requests, as far as their
+        model takes references: the latest first.
+        """
+        self.kept = (image, *(kept for kept in self.kept if kept.id != image.id))
+
+    def _seed_of(self, prompt: str, first: int) -> int:
+        return self._seeds.setdefault(prompt, (first + len(self._seeds)) % max(_SEEDS, first + 1))
+
+    def _with_kept(self, request: Generate) -> Generate:
+        room = self._model_for(request).capabilities.inputs.max_references - len(request.references)
+        return msgspec.structs.replace(
+            request, references=(*request.references, *self.kept[: max(room, 0)])
+        )

@@ -1,6 +1,4 @@
-"""Tables of prompts and styles as CSV, as spreadsheets and other tools write
-them.
-"""
+"""CSV tables of prompts and styles, as spreadsheets and other tools write them."""
 
 from __future__ import annotations
 
@@ -17,11 +15,11 @@ _MOST_BYTES = 32 << 20
 
 
 def read_text_file(path: Path) -> str:
-    """The text of a file that somebody gave, with or without a byte order mark.
+    """Read a UTF-8 file of the user, with or without a byte order mark.
     Blocking.
 
     Raises:
-        InvalidRequestError: it cannot be read, is too large, or is no UTF-8.
+        InvalidRequestError: it cannot be read, is too large, or is not UTF-8.
     """
     try:
         with path.open("rb") as file:
@@ -32,16 +30,16 @@ def read_text_file(path: Path) -> str:
     except OSError as error:
         raise InvalidRequestError(f"{path} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError:
-        raise InvalidRequestError(f"{path} is no UTF-8 text: save it as UTF-8.") from None
+        raise InvalidRequestError(f"{path} is not UTF-8 text: save it as UTF-8.") from None
 
 
 def read_table(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """The rows of a table whose first line names the columns, each with the
-    number of its last line. Blocking.
+    """Read the rows of a table with a header, each with the number of its last
+    line. Blocking.
 
     Raises:
-        InvalidRequestError: it cannot be read, is no table, or a column that
-            must be there is not.
+        InvalidRequestError: it cannot be read, is not a table, or lacks a
+            required column.
     """
     import csv
 
@@ -60,18 +58,18 @@ def read_table(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str,
         for row in reader:
             if "" in row and "" not in columns:
                 raise InvalidRequestError(
-                    f"{path} has too many fields in line {reader.line_num}: put quotes around them."
+                    f"{path} has too many fields in line {reader.line_num}: quote them."
                 )
             rows.append((reader.line_num, dict(row)))
         return rows
     except csv.Error as error:
         raise InvalidRequestError(
-            f"{path} is no CSV after line {reader.line_num}: {error}."
+            f"{path} is not valid CSV after line {reader.line_num}: {error}."
         ) from error
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Writes a table whole, or not at all. Blocking.
+    """Write a table, atomically. Blocking.
 
     Raises:
         StorageError: the file cannot be written.

@@ -70,7 +70,7 @@ def test_a_sheet_of_many_images_gets_smaller_squares_and_one_of_too_many_is_refu
     many = _lay_out(2000, None, 512, with_captions=True)
     assert 48 <= many.side < 512
     assert many.size[0] * many.size[1] <= MAX_PIXELS
-    with pytest.raises(imagen.InvalidRequestError, match="too many for one contact sheet"):
+    with pytest.raises(imagen.InvalidRequestError, match="do not fit on one contact sheet"):
         _lay_out(100_000, None, 512, with_captions=False)
 
 

@@ -202,7 +202,7 @@ async def test_nothing_is_hashed_in_an_empty_library(shelf):
 async def test_what_cannot_be_answered_exactly_is_refused(shelf, wrong):
     with pytest.raises(imagen.InvalidRequestError, match="distance from 0 to 7"):
         await shelf.similar.to(encoded(scene(1)), **wrong)
-    with pytest.raises(imagen.InvalidRequestError, match="distance from 0 to 7"):
+    with pytest.raises(imagen.InvalidRequestError, match="expected 0 to 7"):
         await shelf.similar.groups(max_distance=8)
 
 

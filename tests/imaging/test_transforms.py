@@ -145,7 +145,7 @@ def test_what_makes_no_sense_is_refused_at_once(wrong):
 
 
 def test_a_crop_beyond_the_image_is_refused():
-    with pytest.raises(imagen.InvalidRequestError, match="reaches beyond the image of 80x40"):
+    with pytest.raises(imagen.InvalidRequestError, match="exceeds the image of 80x40"):
         apply_transform(IMAGE, Transform(crop=(70, 0, 20, 20)))
 
 

@@ -135,7 +135,7 @@ async def test_images_whose_folder_is_away_are_not_set_aside(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         images = [await shelf.add() for _ in range(3)]
         (tmp_path / "images").rename(tmp_path / "unmounted")
-        with pytest.raises(imagen.StorageError, match="None of the 3 images"):
+        with pytest.raises(imagen.StorageError, match="files of all 3 images"):
             await shelf.library.check(repair=True)
         assert len(await shelf.library.list()) == len(images)
         assert await kinds(shelf.library) == ["missing"] * 3

@@ -80,7 +80,7 @@ async def test_names_that_make_no_sense_are_refused(tmp_path, hostile):
     async with open_shelf(tmp_path) as shelf:
         with pytest.raises(imagen.InvalidRequestError):
             await shelf.library.collections.create(hostile + "\x00")
-        with pytest.raises(imagen.InvalidRequestError, match="no collection"):
+        with pytest.raises(imagen.InvalidRequestError, match="Unknown collection"):
             await shelf.library.list(collection=hostile)
 
 

@@ -122,8 +122,8 @@ async def test_what_is_damaged_is_said_and_mended(shell):
     [
         (("tag", "0000", "sea"), "There is no image 0000"),
         (("search", "!!"), "There is no word to search for"),
-        (("history", "--after", "x"), "cursor of the page before"),
-        (("history", "--collection", "nope"), "There is no collection 'nope'"),
+        (("history", "--after", "x"), "Invalid cursor"),
+        (("history", "--collection", "nope"), "Unknown collection 'nope'"),
         (("rate", "6", "0000"), "no whole number from 0 to 5"),
         (("clean", "--max-age-days", "-1"), "no number from 0 up"),
         (("clean", "--max-images", "many"), "no whole number"),

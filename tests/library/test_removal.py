@@ -19,7 +19,7 @@ async def test_a_removal_that_was_cut_off_is_finished_later(tmp_path):
         image = await shelf.add()
         # A process that died after the rows were gone.
         await shelf.database.transact(
-            lambda transaction: shelf.library._removal._delete_rows(transaction, [image.id], None)
+            lambda transaction: shelf.library._deletion._delete_rows(transaction, [image.id], None)
         )
         assert image.path.exists()
         assert await shelf.library.check() == []
@@ -31,7 +31,7 @@ async def test_bytes_that_came_back_meanwhile_are_kept(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         image = await shelf.add(data=PNG)
         await shelf.database.transact(
-            lambda transaction: shelf.library._removal._delete_rows(transaction, [image.id], None)
+            lambda transaction: shelf.library._deletion._delete_rows(transaction, [image.id], None)
         )
         again = await shelf.add(data=PNG)
         await shelf.library.delete([])
@@ -66,7 +66,7 @@ async def test_what_was_protected_after_the_plan_stays(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         images = [await shelf.add(day=day) for day in range(3)]
         rules = CleanupRules(max_images=0)
-        doomed = await shelf.library._cleanup._doomed(rules, shelf.clock.now)
+        doomed = await shelf.library._cleanup._expired(rules, shelf.clock.now)
         assert len(doomed) == 3
         await shelf.library.rate(images[1], 5)
         await shelf.library._cleanup._trash(doomed, rules, shelf.clock.now)
@@ -79,7 +79,7 @@ async def test_what_was_restored_after_the_plan_stays(tmp_path):
         await shelf.library.trash(image)
         before = shelf.clock.now + DAY
         await shelf.library.restore(image)
-        assert await shelf.library._removal.delete([image.id], only_trashed_before=before) == 0
+        assert await shelf.library._deletion.delete([image.id], only_trashed_before=before) == 0
         assert image.path.exists()
 
 

@@ -293,7 +293,7 @@ async def test_a_cursor_that_is_none_is_refused(tmp_path, cursor):
 @pytest.mark.parametrize("limit", [0, -1, 1001])
 async def test_a_page_of_no_length_is_refused(tmp_path, limit):
     async with open_shelf(tmp_path) as shelf:
-        with pytest.raises(imagen.InvalidRequestError, match="A page has"):
+        with pytest.raises(imagen.InvalidRequestError, match="Invalid limit"):
             await shelf.library.list(limit=limit)
 
 

@@ -80,7 +80,7 @@ def test_a_template_is_a_list_that_is_never_held():
 
 def test_too_many_or_none_are_refused_in_a_sentence():
     with pytest.raises(
-        InvalidRequestError, match=r"10,100 requests \(101 prompt x 100 seed\); 10,000 are the most"
+        InvalidRequestError, match=r"10,100 requests \(101 prompt x 100 seed\); at most 10,000"
     ):
         grid(["x"] * 101, seeds=range(100))
     assert len(grid(["x"] * 101, seeds=range(100), most=20_000)) == 10_100
@@ -88,5 +88,5 @@ def test_too_many_or_none_are_refused_in_a_sentence():
         grid(Template.parse("{a|b}" * 9000).expand())
     with pytest.raises(InvalidRequestError, match="at least one prompt"):
         grid([], seeds=[1])
-    with pytest.raises(InvalidRequestError, match="seed is given once for all, and as a list"):
+    with pytest.raises(InvalidRequestError, match="seed is given both as a common value and as a list"):
         grid("x", seeds=[1], seed=2)

@@ -122,7 +122,7 @@ def test_a_prompt_is_read_from_standard_input(run, monkeypatch):
 def test_one_that_is_no_template_yet_is_kept_all_the_same(run):
     status, _, err = run("prompt", "save", "sea", "a {sea")
     assert status == 0
-    assert "is no template yet: The brace at letter 3 is never closed" in err
+    assert "is no template yet: The brace at character 3 is not closed" in err
     assert run("prompt", "show", "sea")[1][1] == "  a {sea"
 
 
@@ -144,13 +144,13 @@ def test_prompts_are_carried_by_files(run, run_json, home):
     [
         (("prompt", "use", "none"), "There is no prompt 'none': `imagen prompt list`"),
         (("prompt", "show", "sea", "--version", "9"), "There is no prompt 'sea' with a version 9"),
-        (("prompt", "use", "sea"), "The variable mood has no value"),
+        (("prompt", "use", "sea"), "Missing value of the variable mood"),
         (("prompt", "use", "sea", "--set", "mood"), "--set takes NAME=VALUE, not 'mood'"),
-        (("prompt", "use", "sea", "--set", "moud=x"), "no variable 'moud'; it has mood"),
+        (("prompt", "use", "sea", "--set", "moud=x"), "Unknown variable 'moud': the template has mood"),
         (("prompt", "use", "car"), "stands for more than one: --sample"),
-        (("prompt", "use", "car", "--sample", "3"), "3 prompts cannot be chosen of the 2"),
+        (("prompt", "use", "car", "--sample", "3"), "Invalid sample size 3: the template has 2"),
         (("prompt", "favourite", "none"), "There is no prompt 'none'"),
-        (("prompt", "rename", "car", "sea"), "There is a prompt 'sea' already"),
+        (("prompt", "rename", "car", "sea"), "The prompt 'sea' already exists"),
         (("prompt", "delete", "none"), "There is no prompt 'none'"),
         (("prompt", "list", "***"), "There is no word to search for"),
         (("prompt", "save", "x", "y", "--apply-style", "watercolor"), "did you mean watercolour?"),
@@ -159,13 +159,13 @@ def test_prompts_are_carried_by_files(run, run_json, home):
         (("style", "export", "/"), "/ cannot be written: it is a folder"),
         (("generate", "@none"), "There is no prompt 'none'"),
         (("generate", "@car"), "stands for more than one: `imagen grid`"),
-        (("generate", "a __beast__", "--set", "x=1"), "There is no wildcard beast"),
-        (("generate", "a cat", "--apply-style", "none"), "There is no style 'none'"),
-        (("grid", "a __../beast__"), "is no wildcard"),
+        (("generate", "a __beast__", "--set", "x=1"), "Unknown wildcard beast"),
+        (("generate", "a cat", "--apply-style", "none"), "Unknown style 'none'"),
+        (("grid", "a __../beast__"), "Invalid wildcard"),
         (("grid", "{1|2|3}", "--most", "2"), "The grid has 3 requests"),
         (("grid", "a cat", "--sheet", "sheet.gif"), "--sheet is a file that ends in .png or .jpg"),
         (("grid", "a cat", "--model", "none"), "There is no model 'none'"),
-        (("style", "show", "none"), "There is no style 'none'"),
+        (("style", "show", "none"), "Unknown style 'none'"),
         (("style", "import", "none.csv"), "none.csv cannot be read"),
     ],
 )

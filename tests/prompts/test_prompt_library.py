@@ -202,9 +202,9 @@ async def test_pages_follow_each_other_and_filters_go_together(prompts):
         "p3"
     ]
     for limit in (0, -1, 10**20):
-        with pytest.raises(InvalidRequestError, match="limit must be between 1 and 100,000"):
+        with pytest.raises(InvalidRequestError, match="expected 1 to 100,000"):
             await prompts.list(limit=limit)
-    with pytest.raises(InvalidRequestError, match="name is 1 to 100"):
+    with pytest.raises(InvalidRequestError, match="expected 1 to 100"):
         await prompts.list(after="\ud800")
     assert await prompts.get("p3", 10**30) is None
     assert await prompts.get("p3", -1) is None
@@ -227,23 +227,23 @@ async def test_several_versions_are_deleted_only_when_that_is_said(prompts):
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"name": ""}, "name is 1 to 100 letters"),
-        ({"name": " \t "}, "name is 1 to 100 letters"),
-        ({"name": "a\x1b[31m"}, "name is 1 to 100 letters"),
-        ({"name": "x" * 101}, "name is 1 to 100 letters"),
-        ({"name": "\ud800"}, "name is 1 to 100 letters"),
+        ({"name": ""}, "expected 1 to 100 printable characters"),
+        ({"name": " \t "}, "expected 1 to 100 printable characters"),
+        ({"name": "a\x1b[31m"}, "expected 1 to 100 printable characters"),
+        ({"name": "x" * 101}, "expected 1 to 100 printable characters"),
+        ({"name": "\ud800"}, "expected 1 to 100 printable characters"),
         ({"text": " \n"}, "is empty"),
-        ({"text": "x" * 100_001}, "100,000 letters long"),
-        ({"text": "a\0b"}, "holds the letter NUL"),
+        ({"text": "x" * 100_001}, "at most 100,000 characters"),
+        ({"text": "a\0b"}, "contains the character NUL"),
         ({"text": "\ud800"}, "lone surrogate"),
         ({"negative_prompt": "\ud800"}, "lone surrogate"),
         ({"notes": "\ud800"}, "lone surrogate"),
         ({"tags": ["a,b"]}, "A tag is"),
-        ({"tags": "sea"}, "are lists, also of one"),
+        ({"tags": "sea"}, "expected a list, even of one"),
         ({"tags": ["\x00"]}, "A tag is"),
-        ({"styles": [""]}, "A style's name"),
-        ({"parameters": {"prompt": "x"}}, "'prompt' is not among the parameters"),
-        ({"parameters": {"steps": "x"}}, "A parameter is wrong"),
+        ({"styles": [""]}, "Invalid style name"),
+        ({"parameters": {"prompt": "x"}}, "Unknown parameter 'prompt'"),
+        ({"parameters": {"steps": "x"}}, "Invalid parameter"),
     ],
 )
 async def test_what_cannot_be_kept_is_one_sentence(prompts, fields, sentence):
@@ -370,12 +370,12 @@ async def test_a_text_has_a_prompt_on_each_line(prompts, tmp_path):
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (b"name,prompt\na,b\n,c\n", "wrong in line 3: A prompt's name"),
-        (b"name,prompt\na,b\nc,\n", "wrong in line 3: The prompt 'c' is empty"),
-        (b"name,prompt,tags\na,b,ok\nc,d,\x01\n", "wrong in line 3: A tag is"),
+        (b"name,prompt\na,b\n,c\n", "invalid in line 3: Invalid prompt name"),
+        (b"name,prompt\na,b\nc,\n", "invalid in line 3: The prompt 'c' is empty"),
+        (b"name,prompt,tags\na,b,ok\nc,d,\x01\n", "invalid in line 3: A tag is"),
         (b"title,prompt\na,b\n", "has no column 'name'"),
         (b"name,prompt\na,b,c\n", "too many fields"),
-        (b"name,prompt\na,\xff\n", "no UTF-8"),
+        (b"name,prompt\na,\xff\n", "not UTF-8"),
         (b"name,prompt\na,b\nc,d\0\n", "NUL"),
     ],
 )

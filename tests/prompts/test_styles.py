@@ -163,11 +163,11 @@ def test_a_style_that_is_not_there_is_named_with_those_that_are_near(home):
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"name": ""}, "1 to 100 letters"),
-        ({"name": "a\x1b[2Jb"}, "1 to 100 letters"),
-        ({"name": "x" * 101}, "1 to 100 letters"),
-        ({"name": "s", "parameters": {"seed": 1}}, "'seed' is not among the parameters"),
-        ({"name": "s", "parameters": {"steps": "many"}}, "A parameter is wrong"),
+        ({"name": ""}, "1 to 100 printable characters"),
+        ({"name": "a\x1b[2Jb"}, "1 to 100 printable characters"),
+        ({"name": "x" * 101}, "1 to 100 printable characters"),
+        ({"name": "s", "parameters": {"seed": 1}}, "Unknown parameter 'seed'"),
+        ({"name": "s", "parameters": {"steps": "many"}}, "Invalid parameter"),
         ({"name": "s", "parameters": {"size": "square", "aspect_ratio": "1:1"}}, "not both"),
     ],
 )
@@ -207,14 +207,14 @@ def test_the_users_own_come_after_them_and_take_their_place(home):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("[a", "is wrong"),
-        ("prefix = 'x'", "in the style 'prefix': A style is a table"),
+        ("[a", "is invalid"),
+        ("prefix = 'x'", "in the style 'prefix': Expected a table"),
         ("[a]\nprefux = 'x'", "in the style 'a'.*prefux"),
-        ("[a]\nname = 'b'", "in the style 'a': A style is a table"),
+        ("[a]\nname = 'b'", "in the style 'a': Expected a table"),
         ("[a]\nprefix = 3", "in the style 'a': Expected `str`"),
-        ("[a]\nparameters = { tag = 'x' }", "in the style 'a': 'tag' is not among"),
-        ("['']\nprefix = 'x'", "in the style '': A style's name"),
-        ("[a]\nx = " + "[" * 5000, "is wrong"),
+        ("[a]\nparameters = { tag = 'x' }", "in the style 'a': Unknown parameter 'tag'"),
+        ("['']\nprefix = 'x'", "in the style '': Invalid style name"),
+        ("[a]\nx = " + "[" * 5000, "is invalid"),
     ],
 )
 def test_a_slip_in_the_file_is_one_sentence_that_names_it(home, text, sentence):
@@ -289,10 +289,10 @@ def test_styles_of_the_web_ui_are_read_as_it_writes_them(home):
         (b"", "has no column 'name'"),
         (b"name,text\na,b\n", "has no column 'prompt'"),
         (b"name,prompt\na,b,c\n", "too many fields in line 2"),
-        (b"name,prompt\n,b\n", "wrong in line 2: A style's name"),
-        (b'name,prompt\na,"b"c"\n', "is no CSV after line 1"),
-        (b"name,prompt\na," + b"x" * 200_000, "is no CSV after line 1"),
-        (b"name,prompt\n\xff,b\n", "no UTF-8"),
+        (b"name,prompt\n,b\n", "invalid in line 2: Invalid style name"),
+        (b'name,prompt\na,"b"c"\n', "is not valid CSV after line 1"),
+        (b"name,prompt\na," + b"x" * 200_000, "is not valid CSV after line 1"),
+        (b"name,prompt\n\xff,b\n", "not UTF-8"),
     ],
 )
 def test_a_table_that_is_none_is_one_sentence(home, data, sentence):
@@ -330,7 +330,7 @@ def test_a_reference_that_can_be_no_file_stays_as_it_is(home):
 
 def test_a_number_that_python_does_not_read_is_one_sentence(home):
     (home / "styles.toml").write_text(f"[mine]\nparameters = {{ steps = {'9' * 5000} }}", "utf-8")
-    with pytest.raises(ConfigurationError, match="is wrong"):
+    with pytest.raises(ConfigurationError, match="is invalid"):
         load_styles(home)
 
 

@@ -40,7 +40,7 @@ def test_files_that_hold_each_other_end_the_reading(folder):
     (folder / "a.txt").write_text("__b__\n")
     (folder / "b.txt").write_text("__a__\n")
     template = Template.parse("__a__")
-    with pytest.raises(InvalidRequestError, match="holds itself"):
+    with pytest.raises(InvalidRequestError, match="is recursive"):
         template.count(read_wildcards(folder, template))
 
 
@@ -48,13 +48,13 @@ def test_files_that_hold_each_other_end_the_reading(folder):
     "name", ["../secret", "/etc/passwd", "beasts/../../secret", "a\x07b", "~", "beasts/"]
 )
 def test_a_name_cannot_lead_out_of_the_folder(folder, name):
-    with pytest.raises(InvalidRequestError, match="is no wildcard"):
+    with pytest.raises(InvalidRequestError, match="Invalid wildcard"):
         read_wildcards(folder, Template.parse(f"__{name}__"))
 
 
 def test_a_name_cannot_lead_out_from_within_a_file(folder):
     (folder / "sly.txt").write_text("__../secret__\n")
-    with pytest.raises(InvalidRequestError, match="is no wildcard"):
+    with pytest.raises(InvalidRequestError, match="Invalid wildcard"):
         read_wildcards(folder, Template.parse("__sly__"))
 
 
@@ -64,7 +64,7 @@ def test_a_link_that_leads_out_is_refused_and_one_that_stays_is_not(folder):
     (folder / "elsewhere").symlink_to(folder.parent)
     (folder / "pets.txt").symlink_to(folder / "beasts" / "dogs.txt")
     for name in ("out", "elsewhere/secret"):
-        with pytest.raises(InvalidRequestError, match="leads out of"):
+        with pytest.raises(InvalidRequestError, match="is a link to a file outside"):
             read_wildcards(folder, Template.parse(f"__{name}__"))
     assert read_wildcards(folder, Template.parse("__pets__")) == {"pets": ("poodle",)}
 
@@ -75,10 +75,10 @@ def test_what_cannot_be_read_is_one_sentence(folder):
     (folder / "dir.txt").mkdir()
     (folder / "circle.txt").symlink_to(folder / "circle.txt")
     for name, sentence in {
-        "latin": "no UTF-8",
+        "latin": "not UTF-8",
         "large": "larger than 1 MiB",
         "dir": "cannot be read",
-        "gone": "There is no wildcard gone",
+        "gone": "Unknown wildcard gone",
         "circle": "cannot be read",
     }.items():
         with pytest.raises(InvalidRequestError, match=sentence):

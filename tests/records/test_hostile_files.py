@@ -200,7 +200,7 @@ def test_a_directory_that_claims_every_entry_is_read_to_its_end():
 def test_what_is_no_image_is_refused_in_a_sentence(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("no image")
-    with pytest.raises(imagen.InvalidRequestError, match=r"notes\.txt is no PNG"):
+    with pytest.raises(imagen.InvalidRequestError, match=r"notes\.txt is not an image"):
         describe_file(path)
     with pytest.raises(imagen.StorageError, match="cannot be read"):
         describe_file(tmp_path)

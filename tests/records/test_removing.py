@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagen.metadata._embed import embed_record
-from imagen.metadata._remove import remove_record
+from imagen.metadata._embed import embed_record, remove_record
 from tests.records.files import EMBEDDABLE, image_bytes, make_record, with_everything
 
 IMAGES = {

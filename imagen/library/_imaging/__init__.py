@@ -1,5 +1,5 @@
-"""What is made of images without asking a provider: thumbnails, other sizes and
-formats, sheets, hashes of how they look.
+"""Image processing without a provider: thumbnails, sizes, formats, contact
+sheets and perceptual hashes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Captions: which font has the letters, and where a text is broken.
+"""Captions: choice of font, and line breaking.
 
-Pillow's own font has the letters of ASCII. For others a font of the system is
-looked for, and what none of them has is put into plain letters ("é" becomes
-"e") or a dot, as boxes tell nobody anything.
+Pillow's own font covers ASCII; other text needs a system font. Characters that
+no font has become plain letters ("é" becomes "e") or a dot.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Caption", "set_caption"]
 
-# With Linux, macOS and Windows, from the one with the best letters to the ones
-# with the most.
+# Fonts of Linux, macOS and Windows, from the best letters to the widest
+# coverage.
 _SYSTEM_FONTS = (
     "DejaVuSans.ttf",
     "NotoSans-Regular.ttf",
@@ -28,19 +27,19 @@ _SYSTEM_FONTS = (
     "Arial Unicode.ttf",
     "msyh.ttc",
 )
-# No font has a letter there, so it shows what a font draws for letters that it
-# lacks.
+# Not a character, so a font draws the glyph of missing characters.
 _NO_LETTER = "\uffff"
 _ELLIPSIS, _DOT = "...", "."
-# Nobody reads more below a small image, and prompts may have 100,000 letters.
+# More is illegible below a small image, and prompts may have 100,000
+# characters.
 _MOST_LETTERS = 240
 
 Caption = tuple["FreeTypeFont", list[str]]
 
 
 def set_caption(text: str, *, size: int, width: int, lines: int) -> Caption:
-    """The font and the lines of a caption; what does not fit is left out at its
-    end, and three dots say so.
+    """Return the font and the lines of a caption; longer text is cut and ends
+    in three dots.
     """
     words = " ".join(
         "".join(c if c.isprintable() else " " for c in text[: _MOST_LETTERS + 1]).split()
@@ -94,7 +93,7 @@ def _break_lines(text: str, font: FreeTypeFont, width: int, lines: int, *, more:
         while words and font.getlength(f"{line} {words[0]}") <= width:
             line = f"{line} {words.pop(0)}"
         if font.getlength(line) > width:
-            # One word alone is too long.
+            # A single word is too long.
             kept = _cut(line, font, width)
             words.insert(0, line[len(kept) :])
             line = kept

@@ -1,4 +1,4 @@
-"""Contact sheets: many images side by side in one, with a caption below each."""
+"""Contact sheets: a grid of images with captions."""
 
 from __future__ import annotations
 
@@ -21,16 +21,15 @@ if TYPE_CHECKING:
 
 __all__ = ["contact_sheet"]
 
-# Smaller images show nothing.
+# Smaller images are unrecognizable.
 _LEAST_SIDE, _MOST_SIDE = 48, 4096
 _CAPTION_LINES = 2
-# A grey without a hue makes colours beside it look neither warmer nor colder
-# than they are.
+# A neutral grey does not change the impression of adjacent colours.
 _GROUND, _CELL, _INK = (246, 246, 246), (236, 236, 236), (48, 48, 48)
 
 
 class _Layout(msgspec.Struct, frozen=True, kw_only=True):
-    """Lengths in pixels."""
+    """Layout of a sheet; lengths in pixels."""
 
     columns: int
     rows: int
@@ -59,18 +58,17 @@ def contact_sheet(
     side: int = 512,
     format: Literal["png", "jpeg"] = "png",
 ) -> bytes:
-    """A grid of images, each whole in a square of its own; one image at a time
-    is in memory. Blocking.
+    """Draw a grid of images, each whole in a square cell. Only one image is in
+    memory at a time. Blocking.
 
     Args:
-        columns: How many side by side; by default about as many as rows.
-        captions: Gives the text below an image, of which two lines are shown:
-            `lambda image: image.prompt`.
-        side: Of a square, from 48 to 4096 pixels. It gets smaller where the
-            sheet would have more than 64 megapixels.
+        columns: Images per row; by default about the number of rows.
+        captions: Returns the text below an image, cut to two lines: `lambda
+            image: image.prompt`.
+        side: Side of a cell, from 48 to 4096 pixels. It shrinks if the sheet
+            would exceed 64 megapixels.
 
-    An image that cannot be read leaves an empty square, as the others are still
-    worth seeing.
+    An unreadable image leaves its cell empty.
 
     Raises:
         InvalidRequestError: there are no images, or too many for one sheet.
@@ -97,10 +95,10 @@ def contact_sheet(
 
 def _lay_out(count: int, columns: int | None, side: int, *, with_captions: bool) -> _Layout:
     if count == 0:
-        raise InvalidRequestError("A contact sheet needs at least one image.")
+        raise InvalidRequestError("Empty contact sheet: expected at least one image.")
     if not _LEAST_SIDE <= side <= _MOST_SIDE or (columns is not None and columns < 1):
         raise InvalidRequestError(
-            "A contact sheet has at least one column, and squares from 48 to 4096 pixels."
+            "Invalid contact sheet: expected at least one column, and cells of 48 to 4096 pixels."
         )
     across = min(count, columns or math.ceil(math.sqrt(count)))
     rows = math.ceil(count / across)
@@ -120,7 +118,7 @@ def _lay_out(count: int, columns: int | None, side: int, *, with_captions: bool)
             return layout
         if side == _LEAST_SIDE:
             raise InvalidRequestError(
-                f"{count} images are too many for one contact sheet: make several."
+                f"{count} images do not fit on one contact sheet: make several."
             )
         side = max(_LEAST_SIDE, side * 9 // 10)
 

@@ -1,8 +1,8 @@
-"""The one door to Pillow: nothing is decoded before its head was looked at, and
-whatever goes wrong is one of our errors.
+"""Single point of access to Pillow: the header is checked before decoding, and
+every failure becomes an `ImagenError`.
 
-An image file is a stranger's word. A PNG of a kilobyte may claim a hundred
-gigapixels, and Pillow answers what is broken with a dozen kinds of exceptions.
+Image files are untrusted. A PNG of one kilobyte may claim a hundred gigapixels,
+and Pillow reports damage by a dozen kinds of exceptions.
 """
 
 from __future__ import annotations
@@ -20,37 +20,34 @@ if TYPE_CHECKING:
 __all__ = ["MAX_PIXELS", "open_image", "read_image"]
 
 # 8192 by 8192: a quarter of a gigabyte as RGBA. It is below the size at which
-# Pillow warns of bombs, so it never does.
+# Pillow warns of decompression bombs.
 MAX_PIXELS = 1 << 26
-# The formats that imagen knows; Pillow has forty others, which nobody needs and
-# somebody may attack.
+# Pillow's forty other formats are not needed, and would enlarge the attack
+# surface.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
-# No image of MAX_PIXELS is larger, uncompressed.
+# Largest image of MAX_PIXELS, uncompressed.
 _MAX_BYTES = 4 * MAX_PIXELS
-# Where an ICC profile says which colours it is for (ICC.1:2022, 7.2.6).
+# Position of the colour space in an ICC profile (ICC.1:2022, 7.2.6).
 _COLOUR_SPACE = slice(16, 20)
 
 
 def open_image(
     source: bytes | Path, *, max_pixels: int = MAX_PIXELS, side: int | None = None
 ) -> Pixels:
-    """Decodes an image: as RGB or RGBA, upright as its EXIF says, of an
-    animation the first frame. Blocking.
+    """Decode an image as RGB or RGBA, upright by its EXIF; of an animation the
+    first frame. Blocking.
 
-    Of what the file says beside the pixels only an ICC profile stays, in
-    `info["icc_profile"]`.
+    Of the metadata only an ICC profile is kept, in `info["icc_profile"]`.
 
     Args:
         source: The bytes of a PNG, JPEG, WebP or GIF file, or its path.
-        max_pixels: More are refused before anything is decoded; at most
-            `MAX_PIXELS`.
-        side: Where no side longer than so many pixels is wanted: a JPEG is then
-            decoded at a part of its size, which is several times as fast. The
-            image may still be larger than that.
+        max_pixels: Limit, checked before decoding; at most `MAX_PIXELS`.
+        side: Longest side needed: a JPEG is decoded at reduced size, which is
+            several times as fast. The result may still be larger.
 
     Raises:
-        InvalidRequestError: it is no such image, is damaged, or has too many
-            pixels.
+        InvalidRequestError: it is not such an image, is damaged, or has too
+            many pixels.
         StorageError: the file cannot be read.
     """
     data = read_image(source) if isinstance(source, Path) else source
@@ -60,7 +57,7 @@ def open_image(
 
     try:
         with PIL.Image.open(BytesIO(data), formats=_FORMATS) as opened:
-            # A frame of a GIF may be larger than its head says.
+            # A frame of a GIF may be larger than its header claims.
             _check_size(*opened.size, min(max_pixels, MAX_PIXELS))
             if side is not None:
                 opened.draft(None, (side, side))
@@ -70,7 +67,7 @@ def open_image(
         raise
     except Exception as error:
         # Pillow raises OSError, SyntaxError, ValueError, EOFError, struct.error
-        # and more, and warnings where they are errors.
+        # and more, and warnings if they are errors.
         raise InvalidRequestError(
             f"The image is damaged and cannot be decoded: {_one_line(error)}."
         ) from error
@@ -80,16 +77,17 @@ def open_image(
 
 
 def read_image(path: Path) -> bytes:
-    """The bytes of a file, unless it is far too large for an image. Blocking.
+    """Read a file, unless it is too large for an image. Blocking.
 
     Raises:
-        InvalidRequestError: it is.
+        InvalidRequestError: the file is too large.
         StorageError: the file cannot be read.
     """
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise InvalidRequestError(
-                f"The file {path.name} has more than {_MAX_BYTES >> 20} MiB, which no image needs."
+                f"The file {path.name} is too large: expected an image of at most"
+                f" {_MAX_BYTES >> 20} MiB."
             )
         return path.read_bytes()
     except OSError as error:
@@ -103,7 +101,7 @@ def _check_head(data: bytes, max_pixels: int) -> None:
         found = read_image_header(data)
     except ProviderError as error:
         raise InvalidRequestError(
-            f"The {len(data)} bytes are no PNG, JPEG, WebP or GIF image."
+            f"The {len(data)} bytes are not an image: expected PNG, JPEG, WebP or GIF."
         ) from error
     _check_size(found.width, found.height, max_pixels)
 
@@ -121,14 +119,13 @@ def _as_rgb(image: Pixels) -> Pixels:
         image.load()
         return image
     if image.mode.startswith("I"):
-        # Pillow cuts off what is brighter than 255 where sixteen bits become
-        # eight.
+        # Pillow clips values above 255 when it converts 16 bits to 8.
         image = image.point(lambda value: value / 256).convert("L")
     return image.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
 def _one_line(error: Exception) -> str:
-    # What Pillow says may quote the file.
+    # Pillow's messages may quote the file.
     return (
         "".join(letter if letter.isprintable() else " " for letter in str(error))[:200].rstrip(". ")
         or "no reason given"

@@ -1,10 +1,9 @@
-"""Which of a million hashes belong together: those that a chain of near ones
-connects.
+"""Groups of similar hashes: connected components of a million hashes.
 
 Hashes that differ in at most d bits are equal in two of d + 2 bands. So for
-each pair of bands the hashes are sorted by these two, and only neighbours there
-are compared. Everything is done by whole arrays: a loop over the hashes would
-take minutes.
+each pair of bands the hashes are sorted by these two, and only neighbours are
+compared. All steps work on whole arrays: a loop over the hashes would take
+minutes.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ _BITS = 64
 
 
 def group_hashes(numbers: array[int], hashes: array[int], max_distance: int) -> list[list[int]]:
-    """The numbers of images that are nearly the same, by their hashes: the
-    largest group first. Blocking.
+    """Group nearly identical images by their hashes, and return their numbers:
+    the largest group first. Blocking.
 
     Args:
-        numbers: Of the images.
-        hashes: Of each of them, signed.
-        max_distance: From one image to the next one in the same group, in bits.
+        numbers: Numbers of the images.
+        hashes: Their hashes, signed.
+        max_distance: Distance between adjacent images of a group, in bits.
     """
     import numpy
 
@@ -60,8 +59,8 @@ def _masks(max_distance: int) -> Iterator[int]:
 
 
 def _near_pairs(hashes: Hashes, mask: int, max_distance: int) -> Iterator[Pairs]:
-    """Pairs that are equal where the mask is and near each other, by their
-    places; each time with one further apart.
+    """Yield pairs of indices whose hashes are equal under the mask and near
+    each other; each array compares neighbours one step further apart.
     """
     import numpy
 
@@ -81,7 +80,7 @@ def _near_pairs(hashes: Hashes, mask: int, max_distance: int) -> Iterator[Pairs]
 
 
 def _join(labels: Numbers, first: Numbers, second: Numbers) -> Numbers:
-    """The labels after the groups with these labels have become one, pair by
+    """Return the labels after the groups with these labels are merged, pair by
     pair.
     """
     import numpy
@@ -95,7 +94,7 @@ def _join(labels: Numbers, first: Numbers, second: Numbers) -> Numbers:
 
 
 def _split(numbers: Numbers, labels: Numbers) -> list[list[int]]:
-    """The numbers with the same label, where there are several."""
+    """Return the numbers that share a label, if there are several."""
     import numpy
 
     order = numpy.lexsort((-numbers, labels))

@@ -1,6 +1,4 @@
-"""How an image looks, in 64 bits: images that look alike have hashes that
-differ in few of them.
-"""
+"""Perceptual hashes of 64 bits: similar images differ in few bits."""
 
 from __future__ import annotations
 
@@ -12,15 +10,15 @@ from .transforms import flatten
 
 __all__ = ["check_imagehash", "hash_distance", "perceptual_hash"]
 
-# More than the 32 pixels that the hash looks at, so that what is left out of a
-# JPEG changes nothing.
+# More than the 32 pixels that the hash uses, so that decoding a JPEG at reduced
+# size changes nothing.
 _SIDE = 128
 _BITS = 64
 
 
 def perceptual_hash(source: bytes | Path) -> int:
-    """The pHash of an image, as a signed number of 64 bits, which SQLite can
-    hold. Blocking.
+    """Return the pHash of an image as a signed 64-bit number, which SQLite can
+    store. Blocking.
 
     Raises:
         ConfigurationError: the extra `similar` is not installed.
@@ -35,15 +33,15 @@ def perceptual_hash(source: bytes | Path) -> int:
 
 
 def hash_distance(first: int, second: int) -> int:
-    """In how many of 64 bits two hashes differ: up to 4 the same image in
-    another form, from 12 on nothing in common.
+    """Return the number of bits, of 64, in which two hashes differ: up to 4 the
+    same image in another form, from 12 on unrelated images.
     """
     return ((first ^ second) & ((1 << _BITS) - 1)).bit_count()
 
 
 def check_imagehash() -> None:
-    """Makes sure that images can be hashed. Blocking: the first time it imports
-    numpy and SciPy.
+    """Check that images can be hashed. Blocking: the first call imports numpy
+    and SciPy.
 
     Raises:
         ConfigurationError: the extra `similar` is not installed.

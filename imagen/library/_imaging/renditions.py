@@ -1,9 +1,8 @@
-"""Transformed images, made when they are first asked for and kept until room is
-wanted.
+"""Cache of transformed images, created on demand and evicted by size.
 
-A file is named by the hash of the image and a digest of what was made of it, so
-it never gets stale, and all processes that share the home share it. It is a
-cache: whatever is lost or damaged is made again.
+A file is named by the hash of the image and a digest of the transform. So it
+never gets stale, and all processes of a home share it. Lost or damaged files
+are created again.
 """
 
 from __future__ import annotations
@@ -28,45 +27,44 @@ from .transforms import Transform, apply_transform, suffix_of
 
 __all__ = ["Renditions", "remove_renditions"]
 
-# Counts up when the same transform gives other pixels, so that what an older
-# version made is not found any more.
+# Increase it if a transform yields other pixels: older files are then ignored.
 _RECIPE = "1"
 _HASH = re.compile(r"[0-9a-f]{64}")
-# A temporary file of this age belongs to a process that died.
+# An older temporary file belongs to a dead process.
 _STALE_SECONDS = 3600.0
 _TAIL_BYTES = 12
-# How a whole file ends: the chunk IEND with its checksum, and the marker EOI.
+# Ends of a complete file: the chunk IEND with its checksum, and the marker EOI.
 _PNG_END, _JPEG_END = b"IEND\xaeB`\x82", b"\xff\xd9"
 
 
 class Renditions:
-    """Renditions of images in a folder, such as thumbnails. One may be used
-    from any task of a Trio run.
+    """Cached renditions of images, e.g. thumbnails. All tasks of one Trio run
+    may share it.
     """
 
     def __init__(self, folder: Path, workers: Workers) -> None:
         self._folder = folder
         self._workers = workers
-        # A lock lives as long as somebody waits for it.
+        # A lock lives as long as a task waits for it.
         self._making: WeakValueDictionary[Path, trio.Lock] = WeakValueDictionary()
 
     async def get(self, image: Image, transform: Transform) -> Path:
-        """The file of a rendition, made if it is not there yet; by one task
-        only, however many ask at once.
+        """Return the file of a rendition, created if missing. Concurrent calls
+        create it once.
 
-        A cancellation waits for the one that is being made, and leaves a whole
+        A cancellation waits until the file is written, and leaves a complete
         file or none.
 
         Raises:
             InvalidRequestError: the image is in memory only, cannot be decoded,
-                or its crop lies outside of it.
-            StorageError: the image cannot be read, or its rendition not be
+                or its crop exceeds it.
+            StorageError: the image cannot be read, or the rendition cannot be
                 written.
-            ConfigurationError: AVIF is asked for, and this Pillow lacks it.
+            ConfigurationError: this Pillow cannot write AVIF.
         """
         if image.path is None:
             raise InvalidRequestError(
-                "This image is in memory only and has no files: ask for its bytes with `read`."
+                "This image is in memory only and has no file: get its bytes with `read`."
             )
         path = self._path(image, transform)
         lock = self._making.setdefault(path, trio.Lock())
@@ -75,11 +73,11 @@ class Renditions:
         return path
 
     async def read(self, image: Image, transform: Transform) -> bytes:
-        """The bytes of a rendition, for images in memory too: those are made
-        each time and never written.
+        """Return the bytes of a rendition. Those of an image in memory are
+        created at each call and not cached.
 
         Raises:
-            ImagenError: as `get` does, but for images in memory.
+            ImagenError: as for `get`, except for images in memory.
         """
         if image.path is None:
             return await self._workers.run(lambda: apply_transform(image.data, transform))
@@ -87,18 +85,18 @@ class Renditions:
         return await self._workers.run(path.read_bytes)
 
     async def remove(self, sha256: str) -> int:
-        """Deletes the renditions of the image with this hash, and says how many
-        there were.
+        """Delete the renditions of the image with this hash, and return their
+        number.
 
         Raises:
-            InvalidRequestError: it is no hash.
+            InvalidRequestError: the hash is invalid.
             StorageError: a file cannot be deleted.
         """
         return await self._workers.run(partial(remove_renditions, self._folder, sha256))
 
     async def trim(self, max_bytes: int) -> int:
-        """Deletes what was not used for the longest time, until no more than
-        `max_bytes` are left; gives how many it freed.
+        """Delete the least recently used files until at most `max_bytes` are
+        left; return the number of bytes freed.
         """
         return await self._workers.run(partial(_trim, self._folder, max_bytes))
 
@@ -115,7 +113,7 @@ def _make(source: Path, transform: Transform, path: Path) -> None:
     try:
         write_atomically(path, data)
         if not source.exists():
-            # It was deleted meanwhile, and its renditions with it.
+            # The image was deleted meanwhile, and its renditions with it.
             path.unlink(missing_ok=True)
             raise StorageError("The image was deleted while its rendition was made.")
     except OSError as error:
@@ -125,7 +123,7 @@ def _make(source: Path, transform: Transform, path: Path) -> None:
 
 
 def _use(path: Path) -> bool:
-    """Whether a whole file is there; its time says when it was last used."""
+    """Return whether a complete file exists, and update its time of last use."""
     try:
         if not _is_whole(path):
             return False
@@ -136,8 +134,8 @@ def _use(path: Path) -> bool:
 
 
 def _is_whole(path: Path) -> bool:
-    """By its ends alone: a file that a failing disk has cut short, or filled
-    with zeros, shows there.
+    """Check the ends only: they show a file that a failing disk truncated or
+    filled with zeros.
     """
     with path.open("rb") as file:
         head = file.read(_TAIL_BYTES)
@@ -156,15 +154,15 @@ def _is_whole(path: Path) -> bool:
 
 
 def remove_renditions(folder: Path, sha256: str) -> int:
-    """Deletes the renditions of the image with this hash, and says how many
-    there were. Blocking.
+    """Delete the renditions of the image with this hash, and return their
+    number. Blocking.
 
     Raises:
-        InvalidRequestError: it is no hash.
+        InvalidRequestError: the hash is invalid.
         StorageError: a file cannot be deleted.
     """
     if not _HASH.fullmatch(sha256):
-        raise InvalidRequestError("An image is named by its SHA-256, 64 hexadecimal digits.")
+        raise InvalidRequestError("Invalid SHA-256 of an image: expected 64 hexadecimal digits.")
     try:
         found = [
             path for path in (folder / sha256[:2]).iterdir() if path.name.startswith(f"{sha256}-")
@@ -196,7 +194,7 @@ def _trim(folder: Path, max_bytes: int) -> int:
         if left - freed <= max_bytes:
             break
         with suppress(OSError):
-            # Another program may have it open, where the system minds that.
+            # On some systems another program that has it open prevents this.
             (folder / name[:2] / name).unlink(missing_ok=True)
             freed += size
     return freed

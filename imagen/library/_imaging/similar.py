@@ -1,13 +1,11 @@
-"""Images that look alike, found by their hashes in milliseconds among a
-million.
+"""Search for similar images by hash: milliseconds for a million images.
 
 Two hashes that differ in at most seven of 64 bits differ in at most one bit of
 some quarter, by the pigeonhole principle (multi-index hashing: Norouzi,
 Punjani, Fleet, https://arxiv.org/abs/1307.2982). So looking up the 17 values
-near each quarter finds all of them, and little else.
+near each quarter finds all of them, and few others.
 
-Hashes are made when somebody looks for the first time: the newest images first,
-and once for the same bytes.
+The first search hashes the images: the newest first, and identical bytes once.
 """
 
 from __future__ import annotations
@@ -32,14 +30,15 @@ from .hashes import check_imagehash, hash_distance, perceptual_hash
 __all__ = ["HashProgress", "MAX_DISTANCE", "Similar"]
 
 HashProgress = Callable[[int, int], None]
-"""Is told how many images have been hashed, and how many there were to hash."""
+"""Progress callback: receives the number of images hashed, and the total."""
 
 MAX_DISTANCE = 7
-# More similar images than that are for `groups` to tell.
+# `groups` suits larger results.
 _MOST = 1000
 _BANDS, _BAND_BITS = 4, 16
 _BAND_MASK = (1 << _BAND_BITS) - 1
-# Each may hold a decoded image in memory; workers have threads for more.
+# Each task may hold a decoded image in memory, so fewer than the workers'
+# threads.
 _CHUNK, _AT_ONCE = 64, 4
 _PAGE = 50_000
 _SHIFTS = tuple(_BAND_BITS * band for band in range(_BANDS))
@@ -54,14 +53,14 @@ SELECT images.number, images.sha256, (
 ) FROM images_unhashed JOIN images ON images.number = images_unhashed.number
 WHERE images_unhashed.number < ? ORDER BY images_unhashed.number DESC LIMIT ?
 """
-# Of an image that was deleted meanwhile nothing is kept.
+# A deleted image gets no hash.
 _KEEP = "INSERT OR REPLACE INTO image_hashes SELECT number, ? FROM images WHERE number = ?"
 _HASHED = "DELETE FROM images_unhashed WHERE number = ?"
 _HASH_OF = (
     "SELECT phash FROM images JOIN image_hashes ON image_hashes.number = images.number WHERE id = ?"
 )
-# A range of one value: where `phash = ?`, SQLite puts the value into the
-# expression too, which then fits no index any more.
+# A range of one value: for `phash = ?`, SQLite also substitutes the value in
+# the expression, which then matches no index.
 _NEWEST_OF = """
 SELECT images.id FROM image_hashes JOIN images ON images.number = image_hashes.number
 WHERE phash >> 0 & 65535 = ? AND phash BETWEEN ? AND ? AND images.trashed_at IS NULL
@@ -76,12 +75,12 @@ class _Unhashed(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Similar:
-    """Which images of a library look alike; those in the trash are left out. It
-    needs the extra `similar`.
+    """Similar images of a library, without trashed ones. Needs the extra
+    `similar`.
 
     Args:
-        read: Gives the bytes of an image by its SHA-256, or None where its file
-            is gone. Blocking.
+        read: Returns the bytes of an image by its SHA-256, or None if its file
+            is missing. Blocking.
     """
 
     def __init__(
@@ -100,8 +99,8 @@ class Similar:
         max_distance: int = MAX_DISTANCE,
         progress: HashProgress | None = None,
     ) -> list[tuple[str, int]]:
-        """The images that look like one: their ids, each with the number of
-        bits that differ, the nearest first.
+        """Return the ids of similar images, each with the number of differing
+        bits, the nearest first.
 
         Args:
             image: An image of the library, which is not among the results, or
@@ -109,30 +108,31 @@ class Similar:
             limit: From 1 to 1000.
             max_distance: From 0 to 7; all images within it are found. Beyond,
                 images have little in common.
-            progress: Is told how the hashing goes, which comes first where
-                images have no hash yet.
+            progress: Receives the progress of hashing, which comes first if
+                images lack a hash.
 
-        A cancellation leaves the hashes that were made.
+        A cancellation keeps the hashes computed so far.
 
         Raises:
-            InvalidRequestError: a bound is passed, or the image cannot be
-                decoded.
+            InvalidRequestError: an argument is out of range, or the image
+                cannot be decoded.
             ConfigurationError: the extra is not installed.
             StorageError: the image or the database cannot be read.
         """
         if not 0 <= max_distance <= MAX_DISTANCE or not 1 <= limit <= _MOST:
             raise InvalidRequestError(
-                "Similar images have a distance from 0 to 7, and the limit is from 1 to 1000."
+                "Invalid search for similar images: expected a distance from 0 to 7 and a limit"
+                " from 1 to 1000."
             )
         await self.hash_missing(progress)
-        looks = await self._look(image)
+        wanted = await self._hash_of(image)
         found: dict[str, int] = {}
-        for phash in await self._find_near(looks, max_distance):
-            # One more than is wanted, as the image itself is among them.
+        for phash in await self._find_near(wanted, max_distance):
+            # One more than needed, as the image itself is among them.
             rows = await self._database.read(
                 _NEWEST_OF, (phash & _BAND_MASK, phash, phash, limit + 1 - len(found))
             )
-            found.update((str(image_id), hash_distance(looks, phash)) for (image_id,) in rows)
+            found.update((str(image_id), hash_distance(wanted, phash)) for (image_id,) in rows)
             if len(found) > limit:
                 break
         if isinstance(image, Image):
@@ -142,12 +142,12 @@ class Similar:
     async def groups(
         self, *, max_distance: int = 4, progress: HashProgress | None = None
     ) -> list[tuple[str, ...]]:
-        """The ids of images that are nearly the same, group by group: the
-        largest first, within one the newest first.
+        """Return the ids of nearly identical images by group: the largest group
+        first, within a group the newest image first.
 
-        Images belong together where a chain of images leads from one to the
-        other, each at most `max_distance` from the next. A million images take
-        seconds and some 100 MB.
+        Two images belong to one group if a chain of images connects them, each
+        at most `max_distance` from the next. A million images take seconds and
+        about 100 MB.
 
         Raises:
             InvalidRequestError: the distance is not from 0 to 7.
@@ -155,7 +155,7 @@ class Similar:
             StorageError: the database cannot be read.
         """
         if not 0 <= max_distance <= MAX_DISTANCE:
-            raise InvalidRequestError("Similar images have a distance from 0 to 7.")
+            raise InvalidRequestError(f"Invalid max_distance {max_distance}: expected 0 to 7.")
         await self.hash_missing(progress)
         numbers, hashes = await self._all_hashes()
         groups = await self._workers.run(partial(group_hashes, numbers, hashes, max_distance))
@@ -164,10 +164,10 @@ class Similar:
         return [group for group in kept if len(group) > 1]
 
     async def hash_missing(self, progress: HashProgress | None = None) -> None:
-        """Hashes the images that have no hash yet, the newest first. One whose
-        file is gone or damaged gets none.
+        """Hash the images without a hash, the newest first. A missing or
+        damaged file gets none.
 
-        A cancellation leaves the hashes that were made.
+        A cancellation keeps the hashes computed so far.
 
         Raises:
             ConfigurationError: the extra is not installed.
@@ -187,34 +187,34 @@ class Similar:
                     progress(done, max(done, total))
 
     async def _hash(self, images: Sequence[_Unhashed]) -> list[Statement]:
-        """What to write of these images; of one that could not be read just now
-        nothing, so that it is tried again.
+        """Return the statements for these images; none for an image that could
+        not be read, so that it is tried again.
         """
-        looks: dict[str, int | None] = {
+        hashes: dict[str, int | None] = {
             one.sha256: one.phash for one in images if one.phash is not None
         }
         slots = trio.Semaphore(_AT_ONCE)
 
-        async def look(sha256: str) -> None:
+        async def hash_one(sha256: str) -> None:
             async with slots:
                 with suppress(StorageError, OSError):
-                    looks[sha256] = await self._workers.run(partial(_hash_file, self._read, sha256))
+                    hashes[sha256] = await self._workers.run(
+                        partial(_hash_file, self._read, sha256)
+                    )
 
         async with open_bare_nursery() as nursery:
-            for sha256 in {one.sha256 for one in images} - looks.keys():
-                nursery.start_soon(look, sha256)
+            for sha256 in {one.sha256 for one in images} - hashes.keys():
+                nursery.start_soon(hash_one, sha256)
         statements: list[Statement] = []
         for one in images:
-            if one.sha256 in looks:
+            if one.sha256 in hashes:
                 statements.append((_HASHED, (one.number,)))
-                if (phash := looks[one.sha256]) is not None:
+                if (phash := hashes[one.sha256]) is not None:
                     statements.append((_KEEP, (phash, one.number)))
         return statements
 
-    async def _look(self, image: Image | bytes) -> int:
-        """The hash of an image: the one that is kept, where it is of the
-        library.
-        """
+    async def _hash_of(self, image: Image | bytes) -> int:
+        """Return the hash of an image; of a library image the stored one."""
         source: bytes | Path
         if isinstance(image, Image):
             if rows := await self._database.read(_HASH_OF, (image.id,)):
@@ -224,11 +224,11 @@ class Similar:
             source = image
         return await self._workers.run(partial(perceptual_hash, source))
 
-    async def _find_near(self, looks: int, max_distance: int) -> list[int]:
-        """The hashes that images have within a distance, the nearest first."""
+    async def _find_near(self, wanted: int, max_distance: int) -> list[int]:
+        """Return the stored hashes within a distance, the nearest first."""
         probes: list[Value] = []
         for shift in _SHIFTS:
-            band = looks >> shift & _BAND_MASK
+            band = wanted >> shift & _BAND_MASK
             probes.append(band)
             if max_distance >= _BANDS:
                 probes.extend(band ^ 1 << bit for bit in range(_BAND_BITS))
@@ -238,7 +238,7 @@ class Similar:
             for shift in _SHIFTS
         )
         near = [
-            (hash_distance(looks, phash), phash)
+            (hash_distance(wanted, phash), phash)
             for (phash,) in await self._database.read(sql, probes)
             if isinstance(phash, int)
         ]

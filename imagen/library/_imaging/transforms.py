@@ -1,4 +1,4 @@
-"""Other sizes, cuts and formats of an image."""
+"""Resizing, cropping, rotation and conversion of images."""
 
 from __future__ import annotations
 
@@ -35,33 +35,33 @@ _SUFFIXES: dict[ImageFormat, str] = {
     "webp": ".webp",
     "avif": ".avif",
 }
-# Where nobody sees a difference at arm's length; each format counts on a scale
-# of its own.
+# Without a visible difference at arm's length; each format has its own scale.
 _QUALITY: dict[ImageFormat, int] = {"png": 0, "jpeg": 85, "webp": 80, "avif": 65}
 _KEPT_FORMATS: dict[str, ImageFormat] = {"image/jpeg": "jpeg", "image/webp": "webp"}
 _WHITE = (255, 255, 255)
 
 
 class Transform(msgspec.Struct, frozen=True, kw_only=True):
-    """What to make of an image: first `crop`, then `rotate`, then the size,
-    then the format.
+    """Transformation of an image: first `crop`, then `rotate`, then size, then
+    format.
 
     Args:
         width: In pixels, from 16 to 16384.
-        height: The same. With "contain" one of both is enough.
+        height: Likewise. "contain" needs only one of the two.
         fit: "contain" fits the whole image into width and height, "cover" fills
-            them and cuts off what stands over, "stretch" bends it to them.
-        enlarge: Whether it may get more pixels than it has; else the result is
-            smaller than asked where the image is.
-        crop: Left, top, width and height of the part that is kept, in pixels of
-            the upright image.
+            them and cuts off the rest, "stretch" ignores the aspect ratio.
+        enlarge: Allows upscaling; otherwise a smaller image gives a smaller
+            result.
+        crop: Left, top, width and height of the part to keep, in pixels of the
+            upright image.
         rotate: Degrees clockwise.
-        format: Of the file; None keeps it, and a GIF becomes a PNG. JPEG has no
-            alpha: what shows through becomes white.
-        quality: From 1 to 100, by the format's own scale; a PNG is lossless.
+        format: Format of the file; None keeps it, and a GIF becomes a PNG. JPEG
+            has no alpha: transparent pixels become white.
+        quality: From 1 to 100, on the format's own scale; ignored for PNG,
+            which is lossless.
 
     Raises:
-        InvalidRequestError: a value is out of its bounds.
+        InvalidRequestError: a value is out of range.
     """
 
     width: int | None = None
@@ -76,58 +76,61 @@ class Transform(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if any(side is not None and side not in _SIDES for side in (self.width, self.height)):
             raise InvalidRequestError(
-                "Width and height of a transform are from 16 to 16384 pixels."
+                "Invalid width or height of a transform: expected 16 to 16384 pixels."
             )
         if self.fit not in ("contain", "cover", "stretch"):
-            raise InvalidRequestError(f"An image can contain, cover or stretch, not {self.fit!r}.")
+            raise InvalidRequestError(
+                f"Invalid fit {self.fit!r}: expected contain, cover or stretch."
+            )
         if self.fit != "contain" and (self.width is None or self.height is None):
             raise InvalidRequestError(f'The fit "{self.fit}" needs both a width and a height.')
         if self.rotate not in (0, 90, 180, 270):
-            raise InvalidRequestError("An image is rotated by 0, 90, 180 or 270 degrees.")
+            raise InvalidRequestError("Invalid rotation: expected 0, 90, 180 or 270 degrees.")
         if self.crop is not None and (min(self.crop[:2]) < 0 or min(self.crop[2:]) < 1):
             raise InvalidRequestError(
-                "A crop is left, top, width and height in pixels, none of them below 0."
+                "Invalid crop: expected left, top, width and height in pixels, none negative."
             )
         if self.format is not None and self.format not in _SUFFIXES:
             raise InvalidRequestError(
-                f"The format is png, jpeg, webp or avif, not {self.format!r}."
+                f"Invalid format {self.format!r}: expected png, jpeg, webp or avif."
             )
         if self.quality is not None and not 1 <= self.quality <= 100:
-            raise InvalidRequestError("The quality is from 1 to 100.")
+            raise InvalidRequestError("Invalid quality: expected 1 to 100.")
 
 
 def thumbnail(side: Literal[256, 512, 1024] = 512) -> Transform:
-    """The small image for an overview: whole, within a square, as WebP. Of few
-    sizes, so that they are made once.
+    """Return the transform of a thumbnail: the whole image within a square, as
+    WebP. The few sizes make cache hits likely.
 
     Raises:
-        InvalidRequestError: it is none of these sizes.
+        InvalidRequestError: the size is not one of these.
     """
     if side not in (256, 512, 1024):
         raise InvalidRequestError(
-            f"Thumbnails have 256, 512 or 1024 pixels, not {side}; a Transform has any size."
+            f"Invalid thumbnail size {side}: expected 256, 512 or 1024 pixels. A Transform takes"
+            " any size."
         )
     return Transform(width=side, height=side, format="webp")
 
 
 def suffix_of(transform: Transform, media_type: str) -> str:
-    """The ending of the file that comes of it, with its dot, where the image
-    has this media type.
+    """Return the suffix of the transformed file, with its dot, for an image of
+    this media type.
     """
     return _SUFFIXES[_format(transform, media_type)]
 
 
 def apply_transform(source: bytes | Path, transform: Transform) -> bytes:
-    """Makes another image of one, without what its file says beside the pixels
-    but for the ICC profile. Blocking.
+    """Transform an image. Of its metadata only the ICC profile is kept.
+    Blocking.
 
     Args:
         source: The bytes of an image, or its file.
 
     Raises:
-        InvalidRequestError: the image cannot be decoded, the crop lies outside
-            of it, or there would be too many pixels.
-        ConfigurationError: AVIF is asked for, and this Pillow lacks it.
+        InvalidRequestError: the image cannot be decoded, the crop exceeds it,
+            or the result has too many pixels.
+        ConfigurationError: this Pillow cannot write AVIF.
         StorageError: the file cannot be read.
     """
     data = read_image(source) if isinstance(source, Path) else source
@@ -149,11 +152,11 @@ def apply_transform(source: bytes | Path, transform: Transform) -> bytes:
 def encode_image(
     image: Pixels, format: ImageFormat, *, quality: int | None = None, profile: bytes | None = None
 ) -> bytes:
-    """The bytes of a file.
+    """Encode an image as a file.
 
     Raises:
-        InvalidRequestError: the format has no room for so many pixels.
-        ConfigurationError: this Pillow lacks the format.
+        InvalidRequestError: the image is too large for the format.
+        ConfigurationError: this Pillow cannot write the format.
     """
     if format == "avif":
         _check_avif()
@@ -176,7 +179,7 @@ def encode_image(
 
 
 def flatten(image: Pixels) -> Pixels:
-    """The image on white, where something shows through it."""
+    """Put a transparent image on white."""
     import PIL.Image
 
     if image.mode != "RGBA":
@@ -200,13 +203,12 @@ def _check_avif() -> None:
 
 
 def _decoded_side(transform: Transform) -> int | None:
-    """Below which size an image need not be decoded: a crop counts in pixels of
-    the whole.
+    """Return the size below which an image need not be decoded; None if a crop
+    needs the whole.
     """
     if transform.crop is not None or (transform.width is None and transform.height is None):
         return None
-    # Twice as much as is wanted, so that the smaller image is as sharp as one
-    # made from all of it.
+    # Twice the target, so that the result is as sharp as from the full size.
     return 2 * max(transform.width or 0, transform.height or 0)
 
 
@@ -214,7 +216,7 @@ def _crop(image: Pixels, crop: tuple[int, int, int, int]) -> Pixels:
     left, top, width, height = crop
     if left + width > image.width or top + height > image.height:
         raise InvalidRequestError(
-            f"The crop {left},{top},{width},{height} reaches beyond the image of"
+            f"The crop {left},{top},{width},{height} exceeds the image of"
             f" {image.width}x{image.height}."
         )
     return image.crop((left, top, left + width, top + height))
@@ -223,7 +225,7 @@ def _crop(image: Pixels, crop: tuple[int, int, int, int]) -> Pixels:
 def _rotate(image: Pixels, degrees: Literal[90, 180, 270]) -> Pixels:
     from PIL.Image import Transpose
 
-    # Pillow counts against the clock.
+    # Pillow rotates counter-clockwise.
     turns = {90: Transpose.ROTATE_270, 180: Transpose.ROTATE_180, 270: Transpose.ROTATE_90}
     return image.transpose(turns[degrees])
 
@@ -234,25 +236,25 @@ def _resize(image: Pixels, transform: Transform) -> Pixels:
         return image
     if size[0] * size[1] > MAX_PIXELS:
         raise InvalidRequestError(
-            f"{size[0]}x{size[1]} are more than {MAX_PIXELS:,} pixels: ask for less."
+            f"{size[0]}x{size[1]} is too large: expected at most {MAX_PIXELS:,} pixels."
         )
     from PIL.Image import Resampling
 
-    # The gap lets Pillow go down in two steps, which is several times as fast
-    # and looks the same from 3 on.
+    # The gap lets Pillow reduce in two steps, which is several times as fast;
+    # from 3 on the result looks the same.
     return image.resize(size, Resampling.LANCZOS, box=part, reducing_gap=3.0)
 
 
 def _target(
     size: tuple[int, int], transform: Transform
 ) -> tuple[tuple[int, int], tuple[float, float, float, float] | None]:
-    """The size that comes out, and the part of the image that goes into it,
-    where that is not all of it.
+    """Return the target size, and the part of the image to scale; None for the
+    whole.
     """
     width, height = size
     if transform.fit == "cover" and transform.width is not None and transform.height is not None:
         shrink = max(transform.width / width, transform.height / height)
-        # Bounded, as a division may give a little more than there is.
+        # Bounded, as rounding may exceed the image.
         seen = min(width, transform.width / shrink), min(height, transform.height / shrink)
         left, top = (width - seen[0]) / 2, (height - seen[1]) / 2
         part = (left, top, left + seen[0], top + seen[1])
@@ -271,5 +273,5 @@ def _target(
 
 
 def _sides(width: float, height: float) -> tuple[int, int]:
-    # An image a thousand times as wide as it is high would else vanish.
+    # The short side of a very long image would round to zero.
     return max(1, round(width)), max(1, round(height))

@@ -1,6 +1,4 @@
-"""The C2PA library, held so that it never goes to the network and never opens
-pixels.
-"""
+"""The C2PA library, without network access and without decoding pixels."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ __all__ = ["load_c2pa", "open_context"]
 
 
 def load_c2pa() -> None:
-    """Makes sure that the library is there.
+    """Check that the library is installed.
 
     Raises:
         ConfigurationError: it is not.
@@ -23,24 +21,25 @@ def load_c2pa() -> None:
     try:
         import c2pa  # noqa: F401
     except (ImportError, OSError):
-        # OSError: its native part is not for this machine.
+        # OSError: its native part does not support this machine.
         raise ConfigurationError(
             'C2PA needs the extra "metadata": pip install "imagen-trio[metadata]".'
         ) from None
 
 
 def open_context(trust_anchors: str | None = None) -> c2pa.Context:
-    """Settings of a read or a signature; `trust_anchors` are certificates as
-    PEM.
+    """Create a context for one read or signature; `trust_anchors` are PEM
+    certificates.
 
-    One for each, as a context refuses to be used by two threads at a time.
+    A context must not be used by two threads at once, so each call gets its
+    own.
     """
     import c2pa
 
     settings: dict[str, object] = {
         "version": 1,
-        # A file that somebody sent must not make us ask an address that it
-        # names: that tells who looks at it, and when.
+        # An untrusted file must not make us call an address in it: that would
+        # reveal who views it, and when.
         "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
         "builder": {"thumbnail": {"enabled": False}},
     }

@@ -1,4 +1,4 @@
-"""What a C2PA manifest says of an image, and whether that can be believed."""
+"""Contents and validation of C2PA manifests."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _AI_SOURCES = {
     "compositeSynthetic",
 }
 _MOST_PROBLEMS = 20
-# Not a problem but the difference between "valid" and "trusted".
+# Not a problem, but the difference between "valid" and "trusted".
 _UNTRUSTED = "signingCredential.untrusted"
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """What a C2PA manifest says.
+    """Contents of a C2PA manifest.
 
-    `state` is "trusted" where signature and hashes hold and the certificate is
-    on a list of trusted ones, "valid" where they hold and nobody vouches for
-    the certificate, "invalid" where the file or the manifest was changed, or
-    cannot be read, and "remote" where the manifest lies at an address, which is
-    not asked. `claim_generator` is the program that made the claim, `signer`
-    and `issuer` stand in its certificate, `signed_at` is given by a time stamp.
-    `made_by_ai` is None where no action says how the image came to be. All of
-    it is what the signer claims: of an invalid one, anybody.
+    `state` is "trusted" if signature and hashes are valid and the certificate
+    is on a trust list, "valid" without such a certificate, "invalid" if the
+    file or the manifest was changed or cannot be read, and "remote" if the
+    manifest is at an address, which is never fetched. `claim_generator` is the
+    program that made the claim. `signer` and `issuer` come from its
+    certificate, `signed_at` from a time stamp. `made_by_ai` is None if no
+    action names the source of the image. All values are claims of the signer;
+    those of an invalid manifest are untrusted.
     """
 
     state: ProvenanceState
@@ -53,7 +53,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[str, ...] = ()
 
 
-# What is read of the library's report; everything else is passed over.
+# The fields needed of the library's report; all others are ignored.
 
 
 class _Generator(msgspec.Struct):
@@ -105,25 +105,23 @@ _decode_report = msgspec.json.Decoder(_Report).decode
 
 
 def read_provenance(data: bytes, *, trust_anchors: str | None = None) -> Provenance | None:
-    """What the C2PA manifest of an image says; None where it has none. Never
-    goes to the network.
+    """Read the C2PA manifest of an image; return None if it has none. Never
+    uses the network.
 
     Args:
-        trust_anchors: Certificates that are trusted, as PEM; without them no
-            manifest is more than "valid".
+        trust_anchors: Trusted PEM certificates; without them no manifest is
+            more than "valid".
 
     Raises:
         ConfigurationError: the package `c2pa-python` is missing, or the
-            certificates are none.
+            certificates are invalid.
     """
     if not holds_manifest(data):
         address = manifest_address(data)
-        told = (
-            None
-            if address is None
-            else f"The manifest lies at {address[:200]}, which is not asked."
-        )
-        return None if told is None else Provenance(state="remote", problems=(told,))
+        if address is None:
+            return None
+        problem = f"The manifest is at {address[:200]}, which is not fetched."
+        return Provenance(state="remote", problems=(problem,))
     load_c2pa()
     import c2pa
 
@@ -142,8 +140,8 @@ def _read_report(report: _Report) -> Provenance:
     states: dict[str, ProvenanceState] = {"Trusted": "trusted", "Valid": "valid"}
     active = report.manifests.get(report.active_manifest, _Manifest())
     signature = active.signature_info or _Signature()
-    # What it was made from has manifests of its own, and where it came from
-    # usually stands in the first of those.
+    # Ingredients have their own manifests; the source type is usually in the
+    # first of them.
     others = (one for name, one in report.manifests.items() if name != report.active_manifest)
     actions = [action for manifest in (active, *others) for action in _actions(manifest)]
     sources = [word for action in actions if (word := _last_word(action.digital_source_type))]
@@ -178,7 +176,9 @@ def _last_word(uri: str | None) -> str | None:
 
 
 def _name_of(manifest: _Manifest) -> str | None:
-    """The name and version of the program; older manifests have it in one text."""
+    """Return name and version of the program; older manifests combine them in
+    one text.
+    """
     for generator in manifest.claim_generator_info:
         return f"{generator.name} {generator.version or ''}".strip()
     return manifest.claim_generator

@@ -1,5 +1,5 @@
-"""A seal of one's own over an image and its record, which keeps the provider's
-as the first link of the chain.
+"""Signing of an image and its record with C2PA; the provider's manifest becomes
+its parent.
 """
 
 from __future__ import annotations
@@ -21,31 +21,30 @@ if TYPE_CHECKING:
 
 __all__ = ["ContentSigner"]
 
-# Those of C2PA; which one it is depends on the key.
+# Algorithms of C2PA; the key determines which one applies.
 _ALGORITHMS = ("es256", "es384", "es512", "ps256", "ed25519")
 
 
 class ContentSigner(msgspec.Struct, frozen=True, kw_only=True):
-    """Seals images with C2PA, as whom the certificate names.
+    """C2PA signer with its own certificate.
 
-    `certificate` is a PEM file with the chain, one's own first; `key` is its
-    private key, as unencrypted PKCS#8 PEM. Both are read when an image is
-    sealed, and kept nowhere.
+    `certificate` is a PEM file with the chain, the signer's certificate first;
+    `key` is its private key, as unencrypted PKCS#8 PEM. Both are read at each
+    signature and never cached.
     """
 
     certificate: Path
     key: Path
 
     def seal(self, data: bytes, record: Record) -> bytes:
-        """The image with the record in it and a new manifest over both.
-        Blocking.
+        """Embed the record and sign the result with a new manifest. Blocking.
 
-        A manifest that the image has becomes the parent of the new one, and
-        stays readable there.
+        An existing manifest becomes the parent of the new one, and stays
+        readable.
 
         Raises:
-            ConfigurationError: certificate or key cannot be used, or the
-                package `c2pa-python` is missing.
+            ConfigurationError: certificate or key are unusable, or the package
+                `c2pa-python` is missing.
             InvalidRequestError: the image has no room for the record.
         """
         load_c2pa()
@@ -54,8 +53,8 @@ class ContentSigner(msgspec.Struct, frozen=True, kw_only=True):
         marked = embed_in_unsealed(data, record)
         if marked is None:
             raise InvalidRequestError(
-                f"The image {record.id} has no room for its record, so it cannot be sealed: save it"
-                " unsealed."
+                f"The image {record.id} has no room for its record, so it cannot be signed: save it"
+                " unsigned."
             )
         try:
             with (
@@ -67,7 +66,7 @@ class ContentSigner(msgspec.Struct, frozen=True, kw_only=True):
                 builder.sign(signer, kind_of(data), BytesIO(marked), sealed)
         except c2pa.C2paError as error:
             raise ConfigurationError(
-                f"The image cannot be sealed with the certificate {self.certificate}: {error}."
+                f"The image cannot be signed with the certificate {self.certificate}: {error}."
             ) from None
         return sealed.getvalue()
 
@@ -77,14 +76,13 @@ class ContentSigner(msgspec.Struct, frozen=True, kw_only=True):
         certificate, key = _read(self.certificate), _read(self.key)
         for algorithm in _ALGORITHMS:
             try:
-                # No time stamp: it would ask a server.
+                # No time stamp: it would call a server.
                 return c2pa.Signer.from_info(c2pa.C2paSignerInfo(algorithm, certificate, key, None))
             except c2pa.C2paError:
                 continue
         raise ConfigurationError(
-            f"{self.key} is no key that C2PA signs with: it takes an unencrypted PKCS#8 PEM file,"
-            f" of elliptic curve, RSA or Ed25519, and {self.certificate} must be its certificate"
-            " chain."
+            f"Unusable key {self.key}: expected an unencrypted PKCS#8 PEM file of elliptic curve,"
+            f" RSA or Ed25519, and its certificate chain in {self.certificate}."
         )
 
 

@@ -1,8 +1,7 @@
-"""What a graph of ComfyUI was made with: read upwards from its sampler.
+"""Reader of ComfyUI graphs, upstream from the sampler.
 
 A graph has no field for a prompt. Its nodes have inputs, which are values or
-links to other nodes; what a sampler used is what stands nearest to it against
-the direction of the links.
+links to other nodes; the values of a sampler are the nearest ones upstream.
 """
 
 from __future__ import annotations
@@ -35,9 +34,7 @@ _GUIDANCE: Final = ("cfg", "guidance")
 
 
 def read_graph(graph: Mapping[str, object]) -> ForeignRecord | None:
-    """What the first sampler of a graph was given; None where the graph has
-    none.
-    """
+    """Read the inputs of the first sampler; return None without one."""
     nodes = {
         name: inputs for name, node in graph.items() if (inputs := _inputs_of(node)) is not None
     }
@@ -80,8 +77,8 @@ def _is_sampler(node: object, inputs: _Inputs) -> bool:
 
 
 def _link(inputs: _Inputs, name: str) -> str | None:
-    """The node that an input comes from, where it is a link: its name and the
-    number of its output.
+    """Return the source node of an input if it is a link: name and number of
+    the output.
     """
     value = inputs.get(name)
     return (
@@ -94,7 +91,7 @@ def _link(inputs: _Inputs, name: str) -> str | None:
 def _walk(
     nodes: Mapping[str, _Inputs], start: str, without: tuple[str, ...] = ()
 ) -> Iterator[_Inputs]:
-    """Nodes from one upwards, the nearest first, each once."""
+    """Yield nodes upstream of one, the nearest first, each once."""
     seen, waiting = {start}, deque([start])
     while waiting:
         inputs = nodes.get(waiting.popleft())
@@ -109,9 +106,7 @@ def _walk(
 
 
 def _find(upstream: list[_Inputs], names: tuple[str, ...]) -> object:
-    """The first value under one of the names; a link is none, what it leads to
-    comes later.
-    """
+    """Return the first value under one of the names, skipping links."""
     values = (inputs[name] for inputs in upstream for name in names if name in inputs)
     return next((value for value in values if isinstance(value, (str, int, float))), None)
 
@@ -123,7 +118,7 @@ def _find_text(
     *,
     without: tuple[str, ...],
 ) -> str | None:
-    """The text nearest to what one of the links leads to."""
+    """Return the text nearest to the source of one of the links."""
     start = next(
         (found for inputs in upstream for name in links if (found := _link(inputs, name))), None
     )

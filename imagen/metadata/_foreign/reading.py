@@ -1,9 +1,8 @@
-"""The records of other programs for generated images, in one form.
+"""Readers of the records of other programs for generated images.
 
-Own readers: the package that has some takes cubic time over a graph that
-somebody made large, raises what it does not document, and reads nothing of a
-graph without the classic sampler, such as those of FLUX. These look at each
-byte once.
+The existing package is not used: it takes cubic time over large graphs, raises
+undocumented exceptions, and cannot read graphs without the classic sampler,
+e.g. those of FLUX. These readers look at each byte once.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ from .record import ForeignRecord, as_number, as_text, as_whole
 
 __all__ = ["read_foreign"]
 
-# Each program's own words for what all of them have: prompt, negative prompt,
-# model, seed, steps, sampler, guidance.
+# Each program's names of the common fields: prompt, negative prompt, model,
+# seed, steps, sampler, guidance.
 _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "AUTOMATIC1111": ("", "", "Model", "Seed", "Steps", "Sampler", "CFG scale"),
     "Fooocus": (
@@ -50,20 +49,20 @@ _WORDS: Final[Mapping[str, tuple[str, ...]]] = {
     "NovelAI": ("prompt", "uc", "", "seed", "steps", "sampler", "scale"),
     "SwarmUI": ("prompt", "negativeprompt", "model", "seed", "steps", "sampler", "cfgscale"),
 }
-# A value may be quoted, and then hold commas and colons.
+# A quoted value may contain commas and colons.
 _SETTING: Final = re.compile(r'([^:,"\n]{1,60}):\s{0,4}("(?:[^"\\]|\\.)*"|[^,"\n]*)')
 _NEGATIVE: Final = "Negative prompt:"
 
 
 def read_foreign(data: bytes) -> ForeignRecord | None:
-    """What another program wrote into an image of its own; None where there is
-    nothing that imagen can read.
+    """Read the record of another program in an image; return None without a
+    readable one.
     """
     texts = _texts_of(data)
     try:
         return _read_texts(texts)
     except (ValueError, RecursionError):
-        # Not what it seemed: numbers of ten thousand digits, lists a thousand
+        # Malformed, e.g. numbers of ten thousand digits or lists a thousand
         # deep.
         return None
 
@@ -96,16 +95,16 @@ def _read_texts(texts: Mapping[str, str]) -> ForeignRecord | None:
 
 
 def _as_object(text: str) -> dict[str, object]:
-    """A JSON object, or an empty one. By the standard library: ComfyUI writes
-    NaN, which JSON does not have.
+    """Parse a JSON object, otherwise return an empty one. By the standard
+    library: ComfyUI writes NaN, which is not JSON.
     """
     found = json.loads(text) if text.lstrip().startswith("{") else {}
     return found if isinstance(found, dict) else {}
 
 
 def _read_parameters(text: str) -> ForeignRecord | None:
-    """A text under the keyword "parameters": lines as AUTOMATIC1111 began to
-    write them, or the JSON of later programs.
+    """Read a text under the keyword "parameters": the lines of AUTOMATIC1111,
+    or the JSON of later programs.
     """
     if not text.lstrip().startswith("{"):
         return _read_lines(text)
@@ -117,8 +116,8 @@ def _read_parameters(text: str) -> ForeignRecord | None:
 
 
 def _read_lines(text: str) -> ForeignRecord | None:
-    """The prompt, the negative prompt, and last of all a line of settings that
-    begins with the steps.
+    """Read the prompt, the negative prompt, and the last line: settings that
+    begin with the steps.
     """
     text = "\n" + text.replace("\r\n", "\n")
     words, found, last = text.rpartition("\nSteps:")
@@ -145,16 +144,14 @@ def _read_lines(text: str) -> ForeignRecord | None:
 
 
 def _read_fields(program: str, fields: dict[str, object]) -> ForeignRecord | None:
-    """Takes what all programs have out of the fields of one, and leaves the
-    rest as parameters.
-    """
+    """Extract the common fields of a program; the rest become parameters."""
     if not fields:
         return None
     prompt, negative, model, seed, steps, sampler, guidance = (
         fields.pop(word, None) for word in _WORDS[program]
     )
     if isinstance(model, dict):
-        # InvokeAI says more of it than its name.
+        # InvokeAI has an object with more than the name.
         model = model.get("name") or model.get("model_name")
     return ForeignRecord(
         program=program,

@@ -1,4 +1,4 @@
-"""What other programs say of their images, in the words that all of them share."""
+"""Common form of the records of other programs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["ForeignRecord", "as_number", "as_text", "as_whole"]
 
 
 class ForeignRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What another program wrote into an image; None where it does not say.
-    `parameters` is the rest, as text.
+    """Record of another program in an image; None for missing values.
+    `parameters` are all other fields, as text.
     """
 
     program: str
@@ -28,17 +28,17 @@ class ForeignRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def as_text(value: object) -> str | None:
-    """A value of JSON as text; nothing of what is empty."""
+    """Convert a JSON value to text; return None if it is empty."""
     if value is None or value == "":
         return None
     if not isinstance(value, str):
         value = json.dumps(value, ensure_ascii=False)
-    # JSON can write half of a pair of surrogates, which is no text.
+    # JSON allows lone surrogates, which are not valid text.
     return value.encode("utf-8", "replace").decode()
 
 
 def as_whole(value: object) -> int | None:
-    """A whole number, as programs write it: as a number or as its digits."""
+    """Convert a number or its digits to an integer."""
     if isinstance(value, str) and value.strip().isdecimal():
         value = int(value)
     return (
@@ -49,7 +49,7 @@ def as_whole(value: object) -> int | None:
 
 
 def as_number(value: object) -> float | None:
-    """A finite number."""
+    """Convert a value to a finite number."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:

@@ -1,5 +1,5 @@
-"""The one field of EXIF that programs for generated images write into: the user
-comment.
+"""User comment of EXIF, the only EXIF field that programs for generated images
+use.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ _CHARACTER_CODE_BYTES = 8
 
 
 def read_user_comment(exif: bytes) -> str | None:
-    """The user comment of EXIF data, which begin with a TIFF header; None where
-    there is none.
+    """Read the user comment of EXIF data, which begin with a TIFF header;
+    return None without one.
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
     if order is None:
@@ -32,7 +32,7 @@ def read_user_comment(exif: bytes) -> str | None:
 
 
 def _find_entry(exif: bytes, order: str, directory: int, tag: int) -> tuple[int, int] | None:
-    """How many values an entry of a directory has, and where they are."""
+    """Return the number of values of a directory entry, and their offset."""
     (entries,) = struct.unpack_from(f"{order}H", exif, directory)
     for number in range(entries):
         found, _, count, value = struct.unpack_from(
@@ -44,15 +44,15 @@ def _find_entry(exif: bytes, order: str, directory: int, tag: int) -> tuple[int,
 
 
 def _decode(comment: bytes) -> str | None:
-    """A comment says what it is written in by its first eight bytes. "UNICODE"
-    is UTF-16, mostly big-endian in any file.
+    """Decode a comment by the character code in its first eight bytes.
+    "UNICODE" is UTF-16, usually big-endian in any file.
     """
     code, text = comment[:_CHARACTER_CODE_BYTES], comment[_CHARACTER_CODE_BYTES:]
     if code.rstrip(b"\0 ") != b"UNICODE":
         return text.decode("utf-8", "replace").strip("\0 ") or None
     if text.startswith((b"\xff\xfe", b"\xfe\xff")):
         return text.decode("utf-16", "replace").strip("\0 ") or None
-    # English text has a zero in every other byte, and which of them tells the
+    # In English text every other byte is zero; their position shows the byte
     # order.
     little = text[:64:2].count(0) < text[1:64:2].count(0)
     return text.decode("utf-16-le" if little else "utf-16-be", "replace").strip("\0 ") or None

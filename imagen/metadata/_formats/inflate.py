@@ -1,5 +1,5 @@
-"""How much of a stranger's file is looked at: enough for what programs write,
-too little for a bomb.
+"""Decompression with limits: enough for real metadata, too little for a
+decompression bomb.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from typing import Final
 
 __all__ = ["LARGEST_TEXT", "MOST_TEXT", "inflate"]
 
-# Graphs of ComfyUI with everything in them stay below 2 MB.
+# Complete graphs of ComfyUI stay below 2 MB.
 LARGEST_TEXT: Final = 4 << 20
-# Of all texts of a file together.
+# Total of all texts of a file.
 MOST_TEXT: Final = 16 << 20
 
 
 def inflate(packed: bytes) -> bytes | None:
-    """What a zlib stream holds, or None where it is damaged or holds more than
+    """Decompress a zlib stream; return None if it is damaged or exceeds
     `LARGEST_TEXT`.
     """
     stream = zlib.decompressobj()

@@ -1,6 +1,4 @@
-"""The segments of a JPEG file before its pixels: its XMP packet, its EXIF, its
-seal.
-"""
+"""Segments of a JPEG file before its pixels: XMP, EXIF and C2PA."""
 
 from __future__ import annotations
 
@@ -18,7 +16,7 @@ __all__ = [
 
 _XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _EXIF: Final = b"Exif\0\0"
-# The length of a segment is two bytes, and counts itself.
+# The length of a segment has two bytes, and includes itself.
 _LARGEST_PACKET: Final = 0xFFFF - 2 - len(_XMP)
 _APP0, _APP1, _APP11, _START_OF_SCAN = 0xE0, 0xE1, 0xEB, 0xDA
 
@@ -31,8 +29,8 @@ class _Segment(NamedTuple):
 
 
 def _segments(data: bytes) -> Iterator[_Segment]:
-    """Every whole segment up to the start of the first scan; a file that breaks
-    off has none.
+    """Yield every complete segment up to the start of the first scan, which a
+    truncated file lacks.
     """
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
@@ -58,21 +56,21 @@ def _is_exif(segment: _Segment) -> bool:
 
 
 def jpeg_packet(data: bytes) -> bytes | None:
-    """The first XMP packet."""
+    """Return the first XMP packet."""
     return next(
         (segment.body[len(_XMP) :] for segment in _segments(data) if _is_xmp(segment)), None
     )
 
 
 def jpeg_exif(data: bytes) -> bytes | None:
-    """The EXIF data, which begin with a TIFF header."""
+    """Return the EXIF data, which begin with a TIFF header."""
     return next(
         (segment.body[len(_EXIF) :] for segment in _segments(data) if _is_exif(segment)), None
     )
 
 
 def jpeg_keys(data: bytes) -> Iterator[str]:
-    """What else there is beside the pixels."""
+    """Yield the kinds of metadata."""
     for segment in _segments(data):
         match segment.marker:
             case 0xE1 if _is_exif(segment):
@@ -90,15 +88,15 @@ def jpeg_keys(data: bytes) -> Iterator[str]:
 
 
 def is_jpeg_sealed(data: bytes) -> bool:
-    """Whether a C2PA manifest is in it: JUMBF boxes in APP11."""
+    """Return whether it contains a C2PA manifest: JUMBF boxes in APP11."""
     return any(
         segment.marker == _APP11 and segment.body.startswith(b"JP") for segment in _segments(data)
     )
 
 
 def embed_jpeg_packet(data: bytes, packet: bytes) -> bytes | None:
-    """The same JPEG with this XMP packet in place of its own; None where it is
-    damaged or the packet is too long for it.
+    """Replace the XMP packet; return None if the file is damaged or the packet
+    too long.
     """
     segments = list(_segments(data))
     if len(packet) > _LARGEST_PACKET or not segments or segments[-1].marker != _START_OF_SCAN:
@@ -108,8 +106,7 @@ def embed_jpeg_packet(data: bytes, packet: bytes) -> bytes | None:
     old = next((segment for segment in segments if _is_xmp(segment)), None)
     if old is not None:
         return data[: old.start] + ours + data[old.end :]
-    # JFIF and EXIF each want to be the first segment, so XMP comes behind
-    # whichever of them there are.
+    # JFIF and EXIF must each be the first segment, so XMP follows them.
     at = 2
     for segment in segments:
         if segment.marker != _APP0 and not _is_exif(segment):
@@ -119,6 +116,6 @@ def embed_jpeg_packet(data: bytes, packet: bytes) -> bytes | None:
 
 
 def drop_jpeg_packet(data: bytes) -> bytes:
-    """The same JPEG without its first XMP packet."""
+    """Remove the first XMP packet."""
     packet = next((segment for segment in _segments(data) if _is_xmp(segment)), None)
     return data if packet is None else data[: packet.start] + data[packet.end :]

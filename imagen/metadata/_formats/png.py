@@ -1,5 +1,5 @@
-"""The texts of a PNG file (PNG specification, third edition, 11.3.3): read, and
-put in without touching anything else.
+"""Text chunks of a PNG file (PNG specification, third edition, 11.3.3); all
+other chunks stay unchanged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class _Chunk(NamedTuple):
 
 
 def _chunks(data: bytes) -> Iterator[_Chunk]:
-    """Every whole chunk up to the last one; a file that breaks off has no IEND."""
+    """Yield every complete chunk; a truncated file has no IEND."""
     at, view = len(_SIGNATURE), memoryview(data)
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -40,8 +40,8 @@ def _chunks(data: bytes) -> Iterator[_Chunk]:
 
 
 def read_texts(data: bytes) -> dict[str, str]:
-    """The texts of a PNG by keyword, the first of each; those that are damaged
-    or too large are passed over.
+    """Return the texts by keyword, the first of each; damaged or too large ones
+    are skipped.
     """
     texts: dict[str, str] = {}
     left = MOST_TEXT
@@ -55,7 +55,7 @@ def read_texts(data: bytes) -> dict[str, str]:
 
 
 def _keyword(body: memoryview) -> str:
-    """What stands before the first zero byte, which is within 79 letters."""
+    """Return the keyword before the first zero byte, at most 79 characters."""
     head, found, _ = bytes(body[:80]).partition(b"\0")
     return head.decode("latin-1") if found else ""
 
@@ -76,8 +76,8 @@ def _read_text(kind: bytes, body: memoryview) -> tuple[str, str | None]:
 
 
 def _read_international(rest: bytes) -> str | None:
-    """The text of an iTXt chunk, behind its compression flag, language and
-    translated keyword.
+    """Decode an iTXt chunk after its compression flag, language and translated
+    keyword.
     """
     parts = rest[2:].split(b"\0", 2)
     if len(parts) < 3:
@@ -87,8 +87,8 @@ def _read_international(rest: bytes) -> str | None:
 
 
 def png_keys(data: bytes) -> Iterator[str]:
-    """What else there is beside the pixels: keywords of texts, profiles, a
-    seal.
+    """Yield the names of the metadata: keywords of texts, profiles, the C2PA
+    manifest.
     """
     for chunk in _chunks(data):
         if chunk.kind in _TEXT_KINDS:
@@ -98,8 +98,8 @@ def png_keys(data: bytes) -> Iterator[str]:
 
 
 def png_kinds(data: bytes) -> set[bytes]:
-    """The kinds of its chunks; one that has no name is there where the file
-    goes on behind them, or breaks off.
+    """Return the kinds of chunks; an empty kind if the file is truncated or has
+    data after its end.
     """
     chunks = [(chunk.kind, chunk.end) for chunk in _chunks(data)]
     is_whole = bool(chunks) and chunks[-1] == (b"IEND", len(data))
@@ -107,16 +107,15 @@ def png_kinds(data: bytes) -> set[bytes]:
 
 
 def is_png_sealed(data: bytes) -> bool:
-    """Whether a C2PA manifest is in it."""
+    """Return whether it contains a C2PA manifest."""
     return any(chunk.kind == b"caBX" for chunk in _chunks(data))
 
 
 def embed_texts(data: bytes, texts: Mapping[str, str]) -> bytes | None:
-    """The same PNG with these texts, in place of any of the same keywords; None
-    where it is damaged.
+    """Add these texts, replacing those of the same keywords; return None if the
+    file is damaged.
 
-    They stand before the pixels: a reader need not go through those to find
-    them.
+    They precede the pixels, so that readers find them early.
     """
     chunks = list(_chunks(data))
     pixels = next((chunk.start for chunk in chunks if chunk.kind == b"IDAT"), None)
@@ -137,7 +136,7 @@ def embed_texts(data: bytes, texts: Mapping[str, str]) -> bytes | None:
 
 
 def drop_texts(data: bytes, keywords: Collection[str]) -> bytes:
-    """The same PNG without the texts of these keywords."""
+    """Remove the texts of these keywords."""
     parts, at = [], 0
     for chunk in _chunks(data):
         if chunk.kind in _TEXT_KINDS and _keyword(chunk.body) in keywords:

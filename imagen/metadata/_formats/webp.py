@@ -1,4 +1,4 @@
-"""The chunks of a WebP file (RFC 9649): its XMP packet, its EXIF, its seal."""
+"""Chunks of a WebP file (RFC 9649): XMP, EXIF and C2PA."""
 
 from __future__ import annotations
 
@@ -30,20 +30,19 @@ class _Chunk(NamedTuple):
 
 
 def _end(data: bytes) -> int:
-    """Where the file ends by its own word."""
+    """Return the end of the file according to its header."""
     return 8 + int.from_bytes(data[4:8], "little")
 
 
 def _chunks(data: bytes) -> Iterator[_Chunk]:
-    """Every whole chunk."""
+    """Yield every complete chunk."""
     at, end = 12, min(_end(data), len(data))
     while at + 8 <= end:
         kind, length = struct.unpack_from("<4sI", data, at)
         stop = at + 8 + length
         if stop > end:
             return
-        # Chunks begin at even places; the last byte of a file may be missing
-        # its padding.
+        # Chunks begin at even offsets; the last one may lack its padding.
         yield _Chunk(kind, min(stop + length % 2, end), data[at + 8 : stop])
         at = stop + length % 2
 
@@ -53,26 +52,26 @@ def _first(data: bytes, kind: bytes) -> bytes | None:
 
 
 def webp_packet(data: bytes) -> bytes | None:
-    """The XMP packet."""
+    """Return the XMP packet."""
     return _first(data, b"XMP ")
 
 
 def webp_exif(data: bytes) -> bytes | None:
-    """The EXIF data, which begin with a TIFF header, here and there behind the
-    word of JPEG.
+    """Return the EXIF data, which begin with a TIFF header, sometimes after the
+    prefix of JPEG.
     """
     exif = _first(data, b"EXIF")
     return None if exif is None else exif.removeprefix(b"Exif\0\0")
 
 
 def webp_keys(data: bytes) -> Iterator[str]:
-    """What else there is beside the pixels."""
+    """Yield the kinds of metadata."""
     return (_NAMES[chunk.kind] for chunk in _chunks(data) if chunk.kind in _NAMES)
 
 
 def webp_kinds(data: bytes) -> set[bytes]:
-    """The kinds of its chunks; one that has no name is there where the file
-    goes on behind them, or breaks off.
+    """Return the kinds of chunks; an empty kind if the file is truncated or has
+    data after its end.
     """
     chunks = [(chunk.kind, chunk.end) for chunk in _chunks(data)]
     is_whole = bool(chunks) and chunks[-1][1] == len(data)
@@ -80,14 +79,12 @@ def webp_kinds(data: bytes) -> set[bytes]:
 
 
 def is_webp_sealed(data: bytes) -> bool:
-    """Whether a C2PA manifest is in it."""
+    """Return whether it contains a C2PA manifest."""
     return any(chunk.kind == b"C2PA" for chunk in _chunks(data))
 
 
 def embed_webp_packet(data: bytes, packet: bytes) -> bytes | None:
-    """The same WebP with this XMP packet in place of its own; None where it is
-    damaged.
-    """
+    """Replace the XMP packet; return None if the file is damaged."""
     chunks = list(_chunks(data))
     if not chunks or chunks[-1].end != _end(data):
         return None
@@ -109,7 +106,7 @@ def embed_webp_packet(data: bytes, packet: bytes) -> bytes | None:
 
 
 def drop_webp_packet(data: bytes) -> Iterator[bytes]:
-    """The same WebP without its XMP packet: with its extended header, and
+    """Remove the XMP packet; yield the file with its extended header and
     without, as that may have come with the packet.
     """
     chunks = list(_chunks(data))
@@ -123,13 +120,13 @@ def drop_webp_packet(data: bytes) -> Iterator[bytes]:
 
 
 def _canvas(data: bytes, head: _Chunk) -> bytes | None:
-    """What an extended header says, for a file that has only the simple one."""
+    """Return the body of an extended header for a file with a simple one."""
     try:
         found = read_image_header(data)
     except ProviderError:
         return None
-    # A lossless head has a bit that says whether alpha is used; a lossy one
-    # alone has none.
+    # A lossless header has a flag for alpha; a lossy file without extended
+    # header has no alpha.
     has_alpha = head.kind == b"VP8L" and len(head.body) > 4 and head.body[4] & 0x10
     flags = _ALPHA_FLAG if has_alpha else 0
     return (

@@ -21,12 +21,11 @@ from ..._requests.request import Generate, Request
 from ..._requests.tags import clean_tag
 from ..._results.images import Cost, Image
 from ...library._rows import ImageRow, row_of
-from ...metadata._embed import read_record
+from ...metadata._embed import read_record, remove_record
 from ...metadata._foreign.reading import read_foreign
 from ...metadata._foreign.record import ForeignRecord
 from ...metadata._image_header import ImageHeader, read_image_header
 from ...metadata._record import Record, request_of
-from ...metadata._remove import remove_record
 from .sources import InvalidEntryError
 
 __all__ = ["ClaimedRecord", "ImportedImage", "read_arrival"]

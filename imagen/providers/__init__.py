@@ -1,8 +1,8 @@
 """The providers, each a module of pure exchanges, and the steps they yield.
 
-A new one is a module here whose `PROVIDER` (or `PROVIDERS`, where one wire
-format has several) is found by itself, a file in `catalog/`, an entry in
-`testing/simulator/` and a folder of tests.
+A new provider is a module here with a `PROVIDER` (or `PROVIDERS`, if one wire
+format has several), which is discovered, a file in `_requests/models/`, an
+entry in `testing/simulator/_providers/` and a folder of tests.
 """
 
 from __future__ import annotations

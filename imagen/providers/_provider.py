@@ -36,17 +36,16 @@ class EncodedImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """What an exchange is asked to do: `count` images of one request, in the
-    words of the model.
+    """Input of an exchange: `count` images of one request, translated for the
+    model.
 
-    The fields of `request` hold only what the model takes
-    (`imagen/_translation.py` saw to it); its sources are here, read: `images`
-    are those that change, the first before the others, `references` those that
-    lend their look. `mask` has the size of the first image, and is white where
-    it is to change. `settings` are the provider's own, with what imagen.toml
-    says in its place. At `callback_url` imagen can be told that a job has
-    ended, and `callback_secret` is what a provider signs that with that lets
-    its callers choose the secret.
+    The fields of `request` hold only values that the model takes
+    (`imagen/_requests/translation.py`). Its sources are read: `images` are
+    those that change, the first before the others, `references` those that lend
+    style or subject. `mask` has the size of the first image, and is white where
+    that changes. `settings` are the provider's, overridden by imagen.toml. A
+    provider can announce the end of a job at `callback_url`; `callback_secret`
+    signs that, if the provider lets callers choose the secret.
     """
 
     request: Request
@@ -64,8 +63,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Callback(msgspec.Struct, frozen=True, kw_only=True):
-    """A request that claims to come from a provider and to say that a job has
-    ended.
+    """Request that claims to be a provider's callback for an ended job.
 
     Header names are lower-case; `now` is Unix time, `secret` the
     `callback_secret` of the calls.
@@ -81,17 +79,17 @@ class Callback(msgspec.Struct, frozen=True, kw_only=True):
 
 
 CallbackReading = Generator[Step, HttpResponse | bytes | None, str]
-"""Checks the signature of a callback and gives the id of its job, or raises
-AuthenticationError. It may ask for keys.
+"""Verifies the signature of a callback and returns the id of its job, or raises
+AuthenticationError. It may fetch keys.
 """
 
 
 class BatchApi(msgspec.Struct, frozen=True, kw_only=True):
-    """What a provider does for less when it may take hours: its batch API.
+    """Batch API of a provider: for less money, within hours.
 
-    `run` sends many calls together, waits for them and delivers each; `collect`
-    does the second half of it, for a job that was submitted by another process.
-    Both are given the same calls, of one model, in the same order.
+    `run` sends calls together, waits for them and delivers each result;
+    `collect` does the second half for a job of another process. Both get the
+    same calls, of one model, in the same order.
     """
 
     operations: tuple[Operation, ...]
@@ -101,9 +99,7 @@ class BatchApi(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """One image model as a provider lists it: `wire_name` is the one that
-    requests carry.
-    """
+    """Image model as a provider lists it: `wire_name` is the name in requests."""
 
     wire_name: str
     name: str = ""
@@ -111,29 +107,28 @@ class ListedModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ModelListing = Generator[Step, HttpResponse | bytes | None, tuple[ListedModel, ...]]
-"""Like an exchange, and gives the image models that a provider has for this
+"""Like an exchange; returns the image models that a provider lists for this
 key.
 """
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
-    """One provider.
+    """Provider: its operations, and how it is reached.
 
-    `base_url_variable` and `key_variables` name environment variables, the
-    first key that is set is taken; a provider that works on this machine has
-    none of them. The key goes into the header `key_header`, behind
-    `key_prefix`, to the origin of the base URL and to hosts whose name ends in
-    one of `key_domains` (".bfl.ai"). With `basic_auth` it is "user:password",
-    sent as HTTP's Basic scheme wants it. Without the `packages` that it imports
-    it cannot be used; the extra of its name brings them. `optional` providers
-    (a server of one's own) are chosen for a default model only where their base
-    URL or key is set.
+    `base_url_variable` and `key_variables` name environment variables; the
+    first key that is set is used. A provider on this machine has none. The key
+    goes into the header `key_header`, after `key_prefix`, to the origin of the
+    base URL and to hosts whose name ends in one of `key_domains` (".bfl.ai").
+    With `basic_auth` it is "user:password", sent by HTTP's Basic scheme.
+    Without its `packages` a provider cannot be used; the extra of its name
+    installs them. `optional` providers (self-hosted servers) are chosen for a
+    default model only if their base URL or key is set.
 
-    `collect` picks up a job that an operation, in a process that died perhaps,
-    was told of as `JobAccepted`: it asks how far the job is and fetches the
-    images, like the second half of that operation; its call holds no images to
-    work on. `read_callback` checks what comes in at `Call.callback_url`.
-    `batch_api` is its batch API.
+    `collect` continues a job that an operation, e.g. in a process that died,
+    reported as `JobAccepted`: it polls the job and fetches the images, like the
+    second half of that operation; its call holds no input images.
+    `read_callback` verifies requests to `Call.callback_url`. `batch_api` is its
+    batch API.
 
     `probe_url` is a path that costs nothing and needs the key: `imagen doctor`
     asks it. `settings` are what imagen.toml may change under

@@ -1,6 +1,6 @@
 """The words that providers speak: an operation is a generator of these steps.
 
-An exchange yields a step and is sent what the step gave::
+An exchange yields a step and receives its result::
 
     HttpRequest              -> HttpResponse        the whole body, bounded
     HttpRequest(stream=True) -> HttpResponse        the body is empty; ReadChunk gives it piece by piece
@@ -64,19 +64,18 @@ class _Word(msgspec.Struct, frozen=True, kw_only=True):
 class HttpRequest(_Word, frozen=True, kw_only=True):
     """A request to send.
 
-    A `url` without a scheme is a path below the provider's base URL, and only
-    such a request, or one to that very origin or to the provider's own domains,
-    carries the key. `repeatable` marks steps that are safe to send twice:
-    polls, lists, downloads. `collects` marks the fetching of a finished image,
-    which is paid by then and may lie with a stranger: the key goes along on the
-    very origin of the base URL only. The answer to a request with
-    `cache_seconds` may be an earlier one, no older than that. `idempotent`
-    marks a creating step that carries a key of its own by which the provider
-    makes it once, however often it comes. While the answer is waited for,
-    `meanwhile` is asked how far the work is.
+    A `url` without a scheme is a path below the provider's base URL. Only such
+    a request, or one to that origin or to the provider's own domains, carries
+    the key. `repeatable` marks steps that are safe to send twice: polls, lists,
+    downloads. `collects` marks the download of a finished, paid image, possibly
+    from another host: the key goes only to the origin of the base URL. With
+    `cache_seconds` an earlier reply of at most that age may be used.
+    `idempotent` marks a creating step with a key by which the provider makes it
+    once, however often it arrives. While the reply is awaited, `meanwhile`
+    polls the progress.
 
-    A streamed GET with the headers of a WebSocket handshake gives the bytes of
-    the socket, from the server's side only.
+    A streamed GET with the headers of a WebSocket handshake returns the bytes
+    of the socket, from the server's side only.
     """
 
     method: str
@@ -95,7 +94,7 @@ class HttpRequest(_Word, frozen=True, kw_only=True):
 
 
 class HttpResponse(_Word, frozen=True, kw_only=True):
-    """What came back; header names are lower-case."""
+    """Reply with its whole body; header names are lower-case."""
 
     status: int
     headers: Mapping[str, str] = {}
@@ -108,16 +107,16 @@ class HttpResponse(_Word, frozen=True, kw_only=True):
 class ReadChunk(_Word, frozen=True, kw_only=True):
     """Asks for the next piece of the body of the streamed request before it.
 
-    On a WebSocket `wait_seconds` bounds the wait: the answer is None where
-    nothing came for so long.
+    On a WebSocket `wait_seconds` bounds the wait; the result is None if nothing
+    came.
     """
 
     wait_seconds: float | None = None
 
 
 class Wait(_Word, frozen=True, kw_only=True):
-    """Asks for a pause, between two polls say. One before a poll of a job names
-    it, and ends when the provider calls back.
+    """Pause, e.g. between two polls. One before the poll of a job names the
+    job, and ends when the provider calls back.
     """
 
     seconds: float
@@ -125,12 +124,12 @@ class Wait(_Word, frozen=True, kw_only=True):
 
 
 class Reporter(Protocol):
-    """What a computation may say on its way; each call may raise `Cancelled`,
-    which ends the computation at once.
+    """Reports of a computation; each call may raise `Cancelled`, which ends the
+    computation at once.
     """
 
     def progress(self, fraction: float) -> None:
-        """So much of the work is done, from 0 to 1."""
+        """Report the progress from 0 to 1."""
         ...
 
     def preview(self, data: bytes, number: int) -> None:
@@ -166,17 +165,15 @@ class PartialImage(_Word, frozen=True, kw_only=True):
 
 
 class Progress(_Word, frozen=True, kw_only=True):
-    """So much of the work is done, from 0 to 1; `note` says what is going on,
-    such as a place in a queue.
-    """
+    """Progress from 0 to 1; `note` is a text, e.g. the place in a queue."""
 
     fraction: float | None = None
     note: str = ""
 
 
 class Meanwhile(_Word, frozen=True, kw_only=True):
-    """A question asked again and again while another request is under way;
-    `read` makes a step to show of each answer.
+    """Poll that is repeated while another request is in flight; `read` makes a
+    step to show of each reply.
     """
 
     request: HttpRequest
@@ -188,9 +185,8 @@ class JobAccepted(_Word, frozen=True, kw_only=True):
     """The provider took the job and will know it by this id, from another
     process too.
 
-    `reported_cost_usd` is what the answer to the submission said that the job
-    costs, where it did: it is stored, as whoever collects the job may not be
-    told it again.
+    `reported_cost_usd` is the cost of the job in the reply to its submission,
+    if given: it is stored, as a later process may not get it again.
     """
 
     job_id: str
@@ -199,11 +195,11 @@ class JobAccepted(_Word, frozen=True, kw_only=True):
 
 
 class Cancellable(_Word, frozen=True, kw_only=True):
-    """From now on `request` stops the job, if nobody waits for it any more;
-    without one, letting go of it has to do.
+    """Way to stop the job from now on, if its caller has gone: `request`, or
+    nothing but dropping it.
 
-    `stops_bill` says that a job which is stopped now costs nothing, so that it
-    is stopped at once instead of waited for.
+    `stops_bill`: a job that is stopped now costs nothing, so it is stopped at
+    once instead of salvaged.
     """
 
     request: HttpRequest | None
@@ -220,7 +216,7 @@ class Usage(_Word, frozen=True, kw_only=True):
 
 
 class GeneratedImage(_Word, frozen=True, kw_only=True):
-    """One image as the provider gave it; size and media type are read from the
+    """Image as the provider sent it; size and media type are read from the
     bytes later.
     """
 
@@ -237,7 +233,7 @@ class WithheldImage(_Word, frozen=True, kw_only=True):
     """An image that was made, and refused by the provider's filter in a reply
     that looks like success.
 
-    One that is not `billed` has no share in the cost of the reply.
+    An image that is not `billed` has no share in the cost of the reply.
     """
 
     reason: str
@@ -253,11 +249,10 @@ class LostImage(_Word, frozen=True, kw_only=True):
 
 
 class GeneratedImages(_Word, frozen=True, kw_only=True):
-    """The end of an exchange: the images, and what the reply says of their cost
-    for all of them together.
+    """End of an exchange: the images, and the cost of all of them in the reply.
 
-    `units` is how much the provider counted of what it charges for: megapixels,
-    seconds. `adjustments` are those that only the exchange knew of.
+    `units` is the amount that the provider charges for: megapixels, seconds.
+    `adjustments` are those that only the exchange knows.
     """
 
     images: tuple[GeneratedImage | WithheldImage | LostImage, ...]
@@ -269,16 +264,14 @@ class GeneratedImages(_Word, frozen=True, kw_only=True):
 
 
 class ResultDelivered(_Word, frozen=True, kw_only=True):
-    """What became of one of the requests that a provider does together:
-    `position` counts them from 0.
-    """
+    """Result of one request of a batch job; `position` counts from 0."""
 
     position: int
     result: GeneratedImages | ImagenError
 
 
 class StreamedReply(Protocol):
-    """An answer whose body is still coming; header names are lower-case."""
+    """Reply whose body is still coming; header names are lower-case."""
 
     @property
     def status(self) -> int: ...
@@ -297,12 +290,12 @@ class Transport(Protocol):
     """
 
     def open(self, request: HttpRequest) -> AbstractAsyncContextManager[StreamedReply]:
-        """Sends a request and gives the answer as soon as its headers are
-        there; leaving the block drops the rest.
+        """Send a request and return the reply once its headers are there;
+        leaving the block drops the rest.
 
         Raises:
             ProviderError: nothing was sent; the way to the provider is down.
-            OutcomeUnknownError: it was sent, and the answer was lost.
+            OutcomeUnknownError: the request was sent, and its reply was lost.
         """
         ...
 

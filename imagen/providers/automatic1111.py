@@ -1,9 +1,8 @@
-"""Stable Diffusion web UI of AUTOMATIC1111, and Forge: an engine on a machine
-of one's own, started with --api.
+"""Stable Diffusion web UI of AUTOMATIC1111, and Forge: a self-hosted engine,
+started with --api.
 
-It draws one order at a time and answers when it is done; how far it is, another
-path says meanwhile. With --api-auth, the variable SD_WEBUI_AUTH holds
-user:password, as for --api-auth.
+It draws one request at a time and replies when it is done; another path has the
+progress. For --api-auth the variable SD_WEBUI_AUTH holds user:password.
 """
 
 from __future__ import annotations
@@ -59,15 +58,14 @@ __all__ = ["PROVIDER", "draw", "enhance", "list_models"]
 
 _NAME = "The web UI"
 _API = "sdapi/v1"
-# These have parameters of their own, or would keep the images from coming back.
+# These have their own parameters, or would keep the images from coming back.
 _RESERVED = (
     *("prompt", "init_images", "mask", "image", "n_iter", "batch_size", "width", "height"),
     *("send_images", "force_task_id", "upscaling_resize"),
 )
 _FORMATS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
 _DEFAULT_SCALE = 2.0
-# The start is kept where the mask is white, which is what the web page does
-# too.
+# The start is kept where the mask is white, as the web page does too.
 _KEEP_ORIGINAL = 1
 
 
@@ -97,7 +95,7 @@ def draw(call: Call) -> Exchange:
 
 
 def enhance(call: Call) -> Exchange:
-    """The same image, larger, by an upscaler and without words."""
+    """Enlarge the image by an upscaler, without a prompt."""
     fields = ("prompt", "size", "negative_prompt", "guidance", "steps", "output_format")
     call, adjustments = leave_out(
         call, *fields, reason="an upscaler takes no more than an image and a scale"
@@ -177,8 +175,8 @@ def _with_options(call: Call, body: dict[str, JsonValue]) -> dict[str, JsonValue
 def _order(
     call: Call, path: str, body: Mapping[str, JsonValue], watched: _Watched | None
 ) -> Generator[Step, HttpResponse | bytes | None, HttpResponse]:
-    # It stops whatever is being drawn, which is why it can be switched off
-    # where several people share an engine.
+    # It stops whatever is being drawn, so it can be switched off for an engine
+    # with several users.
     stops = call.settings.get("interrupts") is not False
     stop = HttpRequest(method="POST", url=f"{_API}/interrupt") if stops else None
     yield Cancellable(request=stop, stops_bill=True)
@@ -211,7 +209,7 @@ _decode_told = msgspec.json.Decoder(_Told).decode
 
 
 class _Watched:
-    """An order under way, as the answers to the question how far it is show it."""
+    """Request in progress, as the progress replies show it."""
 
     def __init__(self, call: Call, task_id: str) -> None:
         self.interrupted = False
@@ -234,7 +232,7 @@ class _Watched:
         if response.status != 200:
             return None
         if isinstance(told.current_task, str) and told.current_task != self._task_id:
-            # The engine draws for somebody else.
+            # The engine draws for another client.
             return Progress(note="waiting")
         if told.current_task == self._task_id and told.state.interrupted is True:
             self.interrupted = True
@@ -293,7 +291,7 @@ def _read(call: Call, response: HttpResponse) -> GeneratedImages:
     info = _read_info(drawn.info)
     first = info.index_of_first_image
     if not isinstance(first, int) or isinstance(first, bool) or not 0 <= first < len(drawn.images):
-        # Older ones do not say it; a grid is there where there is one image
+        # Older versions do not mark it; there is a grid if there is one image
         # more than several.
         first = 1 if 1 < call.count == len(drawn.images) - 1 else 0
     images = [
@@ -339,7 +337,7 @@ class _Refused(msgspec.Struct):
 
 _decode_refused = msgspec.json.Decoder(_Refused).decode
 
-# Said with a status of 500, or 404, though the request is at fault.
+# Sent with status 500 or 404, though the request is at fault.
 _AT_FAULT = (
     "invalid encoded image",
     "invalid image url",
@@ -421,8 +419,8 @@ PROVIDER = Provider(
         # The upscaler of an enhancement, by its name on the page; "None" would
         # change nothing.
         "upscaler": "R-ESRGAN 4x+",
-        # Whether an image that nobody waits for any more is interrupted. The
-        # engine then stops whatever it is drawing.
+        # True if the image of a caller who has gone is interrupted. The engine
+        # then stops whatever it is drawing.
         "interrupts": True,
     },
 )

@@ -1,8 +1,8 @@
 """Black Forest Labs' FLUX models: every call is a job that is submitted, asked
 for, and fetched from a link.
 
-The table `wire` of a model's catalog entry says how its endpoint names things;
-see `_Wire`.
+The table `wire` of a model's catalog entry maps the fields of its endpoint; see
+`_Wire`.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ __all__ = ["PROVIDER", "collect", "edit", "generate", "read_callback", "restyle"
 
 _NAME = "Black Forest Labs"
 _RESTYLING = "Redraw image 1 in the style of image 2. Keep what image 1 shows."
-# These have parameters of their own, and some of them decide the price.
+# These have their own parameters, and some decide the price.
 _RESERVED = (
     "prompt",
     "width",
@@ -84,27 +84,26 @@ _RESERVED = (
 )
 # Right after the submission not every cluster knows the job yet.
 _GRACE_POLLS = 5
-# FLUX 3 refuses fields that it does not know, and of it and of the tools nobody
-# publishes that they call back.
+# FLUX 3 refuses unknown fields, and callbacks are undocumented for it and for
+# the tools.
 _NOT_CALLING_BACK = ("flux-3", "flux-tools/")
-# One credit is a cent (docs.bfl.ai, pricing). No image costs that many; what
-# lies beyond breaks the arithmetic of money.
+# One credit is a cent (docs.bfl.ai, pricing). No image costs as many; more
+# would overflow the money arithmetic.
 _CREDITS_PER_USD = 100
 _MOST_CREDITS = 10**6
-# What a database keeps.
+# Maximum of a database column.
 _LARGEST_SEED = 2**63 - 1
 
 
 class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What differs from endpoint to endpoint.
+    """Differences between the endpoints.
 
-    `images` are the fields for the images, in their order, all of them needed
-    where `every_image` is set; `image_list` is one field for all of them.
-    `variation` is the field of an image to vary, `likeness` how near to it the
-    result is, from 0 to 1. `safety` is the tolerance for strict, standard and
-    relaxed. Of `one_of_options` at least one is needed, and a size where
-    `size_required` is set: without them the endpoint would change nothing, for
-    money.
+    `images` are the fields of the images, in their order, all required if
+    `every_image`; `image_list` is one field for all. `variation` is the field
+    of an image to vary, `likeness` its closeness from 0 to 1. `safety` is the
+    tolerance for strict, standard and relaxed. At least one of `one_of_options`
+    is required, and a size if `size_required`: without them the endpoint would
+    change nothing, for money.
     """
 
     images: tuple[str, ...] = ()
@@ -122,14 +121,14 @@ class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def generate(call: Call) -> Exchange:
-    """Text to image; references go where the images of an edit do."""
+    """Text to image; references use the fields of an edit's images."""
     wire = _read_wire(call.model)
     return (yield from _work(call, wire, _place(call.references, wire, call.model)))
 
 
 def edit(call: Call) -> Exchange:
-    """Images and a prompt to a new image, a mask where the endpoint has one,
-    and the tools that take no prompt.
+    """Images and a prompt to a new image, with a mask if the endpoint has one;
+    and the tools without a prompt.
     """
     wire = _read_wire(call.model)
     images = _place(call.images, wire, call.model)
@@ -141,7 +140,7 @@ def edit(call: Call) -> Exchange:
 
 
 def vary(call: Call) -> Exchange:
-    """An image as a prompt of its own."""
+    """Vary an image that replaces the prompt."""
     wire, request = _read_wire(call.model), call.request
     images: dict[str, JsonValue] = {wire.variation or "image_prompt": as_base64(call.images[0])}
     if wire.likeness is not None and isinstance(request, Vary) and request.strength is not None:
@@ -228,8 +227,8 @@ def _request_body(call: Call, wire: _Wire, images: Mapping[str, JsonValue]) -> d
 
 
 def _callback_fields(call: Call) -> dict[str, JsonValue]:
-    """Where to call back when the job has ended; a webhook of the caller's own
-    has its own secret.
+    """Return the fields for the callback; a webhook of the caller has its own
+    secret.
     """
     if call.callback_url is None or call.model.wire_name.startswith(_NOT_CALLING_BACK):
         return {}
@@ -242,7 +241,9 @@ def _callback_fields(call: Call) -> dict[str, JsonValue]:
 
 
 def _resolution_word(resolution: str) -> str:
-    """ "2K" is "2k", and what has no K is the side of a square: "768sq"."""
+    """Return "2k" for "2K", and "768sq" for a number, which is the side of a
+    square.
+    """
     return resolution.lower() if resolution.endswith("K") else f"{resolution}sq"
 
 
@@ -250,8 +251,8 @@ def _resolution_word(resolution: str) -> str:
 
 
 class _Submitted(msgspec.Struct):
-    # Any of these may be missing, with a webhook say; neither type is worth a
-    # job that is paid.
+    # Any of these may be missing, e.g. with a webhook; no wrong type may lose a
+    # paid job.
     id: object = None
     polling_url: object = None
     cost: object = None
@@ -281,8 +282,7 @@ _OUTPUT_REFUSED = "content moderated"
 _INPUT_REFUSED = "request moderated"
 _FAILED = ("error", "failed")
 _NOT_FOUND = "task not found"
-# A job that failed may be answered by one of the others, with its status in the
-# body.
+# A failed job may come with one of the others, with its status in the body.
 _STATUS_COUNTS = (200, 422, 503)
 _ENDS = (_READY, _OUTPUT_REFUSED, _INPUT_REFUSED, *_FAILED, _NOT_FOUND)
 
@@ -339,7 +339,7 @@ def read_callback(callback: Callback) -> CallbackReading:
 
 
 def _charges(call: Call) -> bool:
-    """Whether an image that the filter refuses is billed."""
+    """Return True if an image that the filter refuses is billed."""
     return call.settings.get("charges_for_moderated") is not False
 
 
@@ -356,8 +356,8 @@ def _read_job(response: HttpResponse) -> JobAccepted:
         )
     return JobAccepted(
         job_id=job_id or url,
-        # Only the cluster that has the job knows it, so the link is taken as it
-        # is.
+        # Only the cluster that has the job knows it, so the link is used
+        # unchanged.
         poll_url=url or f"v1/get_result?id={quote(job_id, safe='')}",
         reported_cost_usd=_read_cost(submitted.cost),
     )
@@ -366,8 +366,8 @@ def _read_job(response: HttpResponse) -> JobAccepted:
 def _read_verdict(
     response: HttpResponse, early: bool, job: Job, charges: bool
 ) -> Ended[_Answer] | tuple[Progress, ...] | None:
-    """The status in the body counts before that of HTTP: a job that failed may
-    be answered by another one.
+    """Read the status in the body before that of HTTP: a failed job may come
+    with another one.
     """
     answer = _read_answer(response)
     status = _NOT_FOUND if response.status == 404 else ""
@@ -393,13 +393,13 @@ def _read_answer(response: HttpResponse) -> _Answer:
 
 
 def _status_of(answer: _Answer) -> str:
-    """The status in small letters; "" where the answer has none."""
+    """Return the status in lower case; "" if there is none."""
     return answer.status.strip().casefold() if isinstance(answer.status, str) else ""
 
 
 def _end(status: str, answer: _Answer, charges: bool, job: Job | None = None) -> ImagenError:
-    """The error that the end of a job without an image stands for. Nobody
-    publishes what of these is billed.
+    """Return the error of a job without an image. It is undocumented which of
+    these are billed.
     """
     details = {} if job is None else {"job_id": job.id}
     if status in (_INPUT_REFUSED, _OUTPUT_REFUSED):
@@ -422,7 +422,7 @@ def _end(status: str, answer: _Answer, charges: bool, job: Job | None = None) ->
 
 
 def _why(answer: _Answer, otherwise: str) -> str:
-    """What `details` says, whatever its form."""
+    """Return the text of `details`, whatever its form."""
     found = answer.details
     if isinstance(found, dict):
         values = (
@@ -451,8 +451,8 @@ def _read_result(answer: _Answer) -> _Result:
 
 
 def _fetch(job: Job, link: str) -> Generator[Step, HttpResponse | bytes | None, bytes]:
-    """Downloads the image. A link lives for ten minutes; where it has expired,
-    the job is asked once for another one.
+    """Download the image. A link expires after ten minutes; then the job is
+    polled once for another.
     """
     try:
         return (yield from download(link, _NAME))
@@ -474,7 +474,7 @@ def _read_seed(seed: object) -> int | None:
 
 
 def _read_cost(credits: object) -> Decimal | None:
-    """Credits as US dollars; None where it is no amount of money."""
+    """Return credits as US dollars; None for an implausible amount."""
     if (
         isinstance(credits, bool)
         or not isinstance(credits, (int, float))
@@ -499,8 +499,8 @@ _decode_refused = msgspec.json.Decoder(_Refused).decode
 
 
 def _refusal(response: HttpResponse, charges: bool) -> ImagenError:
-    """The error of an answer to a submission. A status in the body counts more
-    than the HTTP code.
+    """Return the error of a refused submission. A status in the body counts
+    more than the HTTP code.
     """
     answer = _read_answer(response)
     if response.status in _STATUS_COUNTS and (status := _status_of(answer)) in _ENDS:
@@ -538,7 +538,7 @@ def _refusal(response: HttpResponse, charges: bool) -> ImagenError:
 
 
 def _said(response: HttpResponse) -> str:
-    """The provider's own words as a sentence; "" where there are none."""
+    """Return the provider's own words as a sentence; "" if there are none."""
     try:
         refused = _decode_refused(response.body)
     except MALFORMED:
@@ -568,8 +568,7 @@ PROVIDER = Provider(
     key_variables=("BFL_API_KEY",),
     key_header="x-key",
     key_prefix="",
-    # A job is asked for at the cluster that took it, which has a host of its
-    # own.
+    # A job is polled at the cluster that accepted it, on a host of its own.
     key_domains=(".bfl.ai",),
     probe_url="v1/credits",
     home_page="dashboard.bfl.ai",
@@ -579,8 +578,8 @@ PROVIDER = Provider(
     settings={
         # Seconds between two questions whether a job has ended.
         "poll_seconds": 1.0,
-        # Whether an image that the filter refuses is billed: nobody publishes
-        # it, so the worse is taken to be true.
+        # True if an image that the filter refuses is billed: undocumented, so
+        # the worse is assumed.
         "charges_for_moderated": True,
     },
 )

@@ -1,9 +1,9 @@
 """fal.ai, a gateway to hundreds of models behind one queue: a request is
 submitted, asked for, and fetched from links.
 
-What a model takes is data: the table `wire` of its catalog entry, see
-`imagen/providers/_model_inputs.py`. Every operation is the same exchange, with
-another input.
+The inputs of a model are data: the table `wire` of its catalog entry, see
+`imagen/providers/_wire/model_inputs.py`. Every operation is the same exchange,
+with another input.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ from ._wire.signatures import check_signature, read_job_id
 __all__ = ["PROVIDER", "collect", "read_callback", "run"]
 
 _NAME = "fal.ai"
-# The first of them makes results that are gone after six minutes, the others
-# decide what is paid.
+# The first makes results that expire after six minutes, the others decide the
+# cost.
 _RESERVED = ("sync_mode", "num_images", "image_size", "image_url", "image_urls", "mask_url")
 # Not below the base URL, and without the key (fal.ai/docs, webhooks).
 _KEYS_URL = "https://rest.fal.ai/.well-known/jwks.json"
 # A result may come a moment after the status that promises it.
 _MOST_RESULT_POLLS = 5
-# No job counts that many megapixels or images; what lies beyond breaks the
-# arithmetic of money.
+# No job counts as many megapixels or images; more would overflow the money
+# arithmetic.
 _MOST_UNITS = 10**6
 _LARGEST_SEED = 2**63 - 1
 _PERCENT = re.compile(r"(?<![0-9.])([0-9]{1,3})(?:\.[0-9]+)?%")
@@ -93,8 +93,7 @@ def run(call: Call) -> Exchange:
 
 def collect(call: Call, accepted: JobAccepted) -> Exchange:
     """Waits for the end of a job and fetches its images."""
-    # Nothing is handed in, as the call has no images: this is for what it says
-    # was left out.
+    # The call has no images to upload: this is for the adjustments.
     made = yield from make_input(call, _hand_in, reserved=_RESERVED)
     job = _Job(id=accepted.job_id, url=accepted.poll_url.removesuffix(_STATUS))
     result = yield from _finish(call, job, queued=False)
@@ -108,7 +107,7 @@ def read_callback(callback: Callback) -> CallbackReading:
 
 
 def _hand_in(image: EncodedImage) -> Steps:
-    # Not as a file: whatever is uploaded here is public.
+    # Not as a file: uploads here are public.
     yield from ()
     return as_data_url(image)
 
@@ -122,8 +121,7 @@ class _Submitted(msgspec.Struct):
 
 
 class _Status(msgspec.Struct):
-    # No type here is worth a job that is paid: each is looked at when it is
-    # used.
+    # No wrong type may lose a paid job: each field is checked when it is used.
     status: object = None
     queue_position: object = None
     logs: object = None
@@ -166,8 +164,8 @@ def _read_job(response: HttpResponse, endpoint: str) -> _Job:
 
 
 def _app(endpoint: str) -> str:
-    """The address without what comes behind the app, which the addresses of
-    jobs have not.
+    """Return the address without what follows the app, as job addresses lack
+    that.
     """
     parts = endpoint.strip("/").split("/")
     return "/".join(parts[: _app_parts(endpoint)])
@@ -178,11 +176,10 @@ def _app_parts(endpoint: str) -> int:
 
 
 def _app_of(url: object, job_id: str, endpoint: str) -> str | None:
-    """The app in the address that an answer gives for a job; None where it is
-    no such address.
+    """Return the app in the address of a job; None for another address.
 
-    Only the app is taken from there: the key and what follows stay below the
-    base URL, whatever host the answer names.
+    Only the app is taken from it: the key stays below the base URL, whatever
+    host the reply names.
     """
     if not isinstance(url, str):
         return None
@@ -197,9 +194,7 @@ def _app_of(url: object, job_id: str, endpoint: str) -> str | None:
 
 
 def _finish(call: Call, job: _Job, *, queued: bool) -> Exchange:
-    """The second half of every operation; `queued` where the job is known to
-    wait.
-    """
+    """Second half of every operation; `queued` if the job is known to wait."""
     end = yield from _await_end(call, job, queued=queued)
     response = yield from _fetch_result(job, end)
     return (yield from _collect(call, job, response))
@@ -208,10 +203,10 @@ def _finish(call: Call, job: _Job, *, queued: bool) -> Exchange:
 def _await_end(
     call: Call, job: _Job, *, queued: bool
 ) -> Generator[Step, HttpResponse | bytes | None, _Status]:
-    """Asks until the job is completed, which is also said of one that failed."""
+    """Poll until the job is completed; failed jobs are completed too."""
     stop = HttpRequest(method="PUT", url=job.cancel_url)
-    # What has not begun is taken out of the queue for nothing (fal.ai/docs,
-    # queue); what runs may be billed when it is stopped, and may not even stop.
+    # A job in the queue is removed for nothing (fal.ai/docs, queue); a running
+    # one may be billed, and may not stop.
     free, has_run = queued, False
     yield Cancellable(request=stop, stops_bill=free)
 
@@ -239,7 +234,7 @@ def _await_end(
 
 
 def _read_status(response: HttpResponse) -> _Status:
-    """An empty one where the answer is none."""
+    """Return the status; an empty one for an unreadable reply."""
     if response.status not in (200, 202):
         return _Status()
     try:
@@ -267,8 +262,8 @@ def _progress(status: _Status, word: str) -> Progress:
 
 
 def _read_fraction(logs: object) -> float | None:
-    """The last percentage in the lines of a log, which is how most models say
-    how far they are.
+    """Return the last percentage in the log, where most models report their
+    progress.
     """
     for line in reversed(logs if isinstance(logs, list) else []):
         message = line.get("message") if isinstance(line, dict) else None
@@ -280,11 +275,10 @@ def _read_fraction(logs: object) -> float | None:
 def _fetch_result(
     job: _Job, status: _Status
 ) -> Generator[Step, HttpResponse | bytes | None, HttpResponse]:
-    """The model's own answer; one that is no success is raised."""
+    """Fetch the model's own reply; raise unless it is a success."""
     failed = bool(status.error or status.error_type)
     for _ in range(_MOST_RESULT_POLLS):
-        # The answer of a job that failed stays what it is, so there is nothing
-        # to be tried again for.
+        # The reply of a failed job never changes, so it is not retried.
         asked = HttpRequest(method="GET", url=job.url, repeatable=not failed, collects=not failed)
         response = yield from send(asked)
         if response.status == 200:
@@ -366,9 +360,7 @@ def _image(call: Call, job: _Job, output: _Output, data: bytes) -> GeneratedImag
 
 
 def _read_units(headers: Mapping[str, str]) -> Decimal | None:
-    """How much was counted, in the unit that the model's price is for; None
-    where it is not said.
-    """
+    """Return the units of the model's price in the reply; None if absent."""
     text = headers.get("x-fal-billable-units", "").strip()
     try:
         units = Decimal(text) if text.isascii() and len(text) < 30 else None
@@ -385,14 +377,14 @@ def _read_units(headers: Mapping[str, str]) -> Decimal | None:
 class _Refused(msgspec.Struct):
     detail: object = None
     error_type: object = None
-    # The platform's own, and what proxies say.
+    # Names of the platform, and of proxies.
     message: object = None
     error: object = None
 
 
 class _Complaint(msgspec.Struct, frozen=True):
-    """Why an answer is no success: the name that fal.ai has for it, the words,
-    and whether a field is named.
+    """Reason of a refusal: fal.ai's name of it, its words, and True if a field
+    is named.
     """
 
     kind: str = ""
@@ -404,8 +396,7 @@ _decode_refused = msgspec.json.Decoder(_Refused).decode
 
 _FILTERED = ("content_policy_violation", "no_media_generated")
 _CANCELLED = ("client_cancelled", "client_disconnected")
-# What fal.ai's own service or machines broke; the HTTP code may be any that
-# begins with 5.
+# Failures of fal.ai's own service or machines; the HTTP code may be any 5xx.
 _BROKEN = (
     "internal_",
     "downstream_service_unavailable",
@@ -453,8 +444,8 @@ def _sentence(text: str) -> str:
 
 
 def _refusal(response: HttpResponse, status: _Status | None) -> ImagenError:
-    """The error of an answer that is no success: to a submission, or, with its
-    `status`, of a job that was taken.
+    """Return the error of a refused submission, or, with its `status`, of a
+    failed job.
     """
     complaint = _read_complaint(response, status)
     said = _sentence(complaint.text) or f"{_NAME} answered {response.status}."
@@ -525,8 +516,8 @@ def _error(response: HttpResponse, complaint: _Complaint, said: str, *, taken: b
 def _outage(
     response: HttpResponse, complaint: _Complaint, said: str, *, taken: bool
 ) -> ImagenError:
-    """fal.ai never charges a job that ends in a 5xx; what has no name may be a
-    page of a proxy, or a result that got lost.
+    """Return the error of a 5xx: fal.ai never charges a job that ends so;
+    without a name it may be a proxy's page, or a lost result.
     """
     own = bool(complaint.kind) or (not taken and "x-fal-request-id" in response.headers)
     billed: Billed = "no" if own or (response.status == 503 and not taken) else "unknown"

@@ -1,9 +1,9 @@
 """Ideogram's API, version 2: generations are submitted, asked for, and fetched
 from links.
 
-Every generation is asked to be asynchronous: the id is known at once then, so
-that an answer that is lost on the way costs no image. The table `wire` of a
-model's catalog entry says how its endpoints name things; see `_Wire`.
+Every generation is asynchronous if possible: its id is known at once, so that a
+lost reply costs no image. The table `wire` of a model's catalog entry maps the
+fields of its endpoints; see `_Wire`.
 """
 
 from __future__ import annotations
@@ -77,23 +77,21 @@ _STYLE_TYPES = ("auto", "general", "realistic", "design", "custom", "fiction", "
 _STYLE_CODE = re.compile(r"[0-9a-fA-F]{8}")
 _MOST_OTHERS_WITH_MASK = 3
 _MICRODOLLARS = Decimal(1_000_000)
-# No generation costs that much; what lies beyond breaks the arithmetic of
-# money.
+# No generation costs as much; more would overflow the money arithmetic.
 _MOST_MICRODOLLARS = 10**12
 _LARGEST_SEED = 2**63 - 1
 _SAFETY = re.compile(r"(?i)\b(?:safety|moderat\w*|unsafe|nsfw|content policy)\b")
 
 
 class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What differs from endpoint to endpoint.
+    """Differences between the endpoints.
 
     `paths` are those below v2, by operation. `image` is the field of the image
-    that changes, `more_images` that of the others, `references` that of images
-    that lend their look, needed where `reference_required` is set. `mask` is
-    the colour that a mask has where the image changes. `quality` and `size` are
-    the fields for these. An endpoint that is always asynchronous is not asked
-    to be. Where `size_required` is set, the endpoint does nothing else than
-    change the size.
+    that changes, `more_images` that of the others, `references` that of style
+    references, required if `reference_required`. `mask` is the colour of the
+    changing area in a mask. `quality` and `size` are the fields for these. An
+    endpoint that is always asynchronous has no field for it. With
+    `size_required` the endpoint only changes the size.
     """
 
     paths: dict[str, str]
@@ -149,7 +147,7 @@ def vary(call: Call) -> Exchange:
 
 
 def enhance(call: Call) -> Exchange:
-    """The same image, larger."""
+    """Enlarge the image."""
     wire = _read_wire(call.model)
     return (yield from _work(call, wire, [FormFile.of(wire.image, call.images[0])]))
 
@@ -196,8 +194,8 @@ def _work(call: Call, wire: _Wire, files: list[FormFile]) -> Exchange:
 
 
 def _fit(call: Call, wire: _Wire) -> tuple[Call, tuple[Adjustment, ...]]:
-    """The call as its endpoint takes it: with words where it needs some, and
-    without what it has no field for.
+    """Return the call as its endpoint takes it: with a prompt if it needs one,
+    without unknown fields.
     """
     request = call.request
     adjustments: tuple[Adjustment, ...] = ()
@@ -257,7 +255,7 @@ def _request_body(call: Call, wire: _Wire) -> dict[str, JsonValue]:
 
 
 def _check_styles(body: Mapping[str, JsonValue], files: list[FormFile]) -> None:
-    """What the service would refuse."""
+    """Refuse styles that the service would refuse."""
     codes = body.get("style_codes")
     referred = any(file.name == "style_reference_images" for file in files)
     if codes is not None and not (
@@ -288,8 +286,7 @@ def _form_fields(body: Mapping[str, JsonValue]) -> Iterator[tuple[str, JsonValue
 
 
 class _Generation(msgspec.Struct):
-    # No type here is worth images that are paid: each is looked at when it is
-    # used.
+    # No wrong type may lose paid images: each field is checked when it is used.
     generation_id: object = None
     status: object = None
     failure_reason: object = None
@@ -309,7 +306,7 @@ def _run(call: Call, submission: HttpRequest) -> Exchange:
         raise _refusal(response)
     generation = decode(_decode_generation, response, _NAME)
     if _items(generation) and _status_of(generation) in ("", _COMPLETED):
-        # Answered at once, as the older endpoints do.
+        # Replied at once, as the older endpoints do.
         return (yield from _finish(call, generation, None))
     job_id = generation.generation_id
     if not isinstance(job_id, str) or not job_id:
@@ -356,7 +353,7 @@ def _read_verdict(
 
 
 def _read_generation(response: HttpResponse) -> _Generation:
-    """An empty one where the answer is none."""
+    """Return the generation; an empty one for an unreadable reply."""
     if response.status >= 300:
         return _Generation()
     try:
@@ -370,8 +367,8 @@ def _status_of(generation: _Generation) -> str:
 
 
 def _items(generation: _Generation) -> list[dict[object, object]]:
-    """One entry for each image; what is no entry stands as an empty one, so
-    that places stay.
+    """Return one entry per image; an unreadable entry is empty, so positions
+    stay.
     """
     data = generation.data
     return (
@@ -477,7 +474,7 @@ _TOO_MANY = "inflight_limit"
 
 
 def _refusal(response: HttpResponse) -> ImagenError:
-    """The error of an answer to a submission. The reason in the body counts
+    """Return the error of a refused submission. The reason in the body counts
     more than the HTTP code.
     """
     refused = _read_refused(response)
@@ -508,7 +505,8 @@ def _refusal(response: HttpResponse) -> ImagenError:
         case 429:
             return _rate_limit(response, said, details)
         case 500:
-            # Bills only what it completes (developer.ideogram.ai, errors).
+            # Only completed generations are billed (developer.ideogram.ai,
+            # errors).
             text = f"{_NAME} has trouble (500). {said} Try again later."
             return ProviderError(text, retryable=True, billed="no", details=details)
         case code if 400 <= code < 500 and code != 408:
@@ -534,7 +532,7 @@ def _read_refused(response: HttpResponse) -> _Refused:
 
 
 def _said(refused: _Refused) -> str:
-    """The provider's own words as a sentence; "" where there are none."""
+    """Return the provider's own words as a sentence; "" if there are none."""
     error = refused.error.get("message") if isinstance(refused.error, dict) else refused.error
     text = one_line(error) or one_line(refused.message)
     return f"{_NAME} says: {text.rstrip('.')}." if text else ""

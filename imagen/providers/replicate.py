@@ -1,9 +1,9 @@
 """Replicate, a gateway to many models behind one protocol: a prediction is
 created, asked for, and fetched from links.
 
-What a model takes is data: the table `wire` of its catalog entry, see
-`imagen/providers/_model_inputs.py`. Every operation is the same exchange, with
-another input.
+The inputs of a model are data: the table `wire` of its catalog entry, see
+`imagen/providers/_wire/model_inputs.py`. Every operation is the same exchange,
+with another input.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ from ._wire.signatures import check_age, check_hash, hash_with, read_job_id, sig
 __all__ = ["PROVIDER", "collect", "read_callback", "run"]
 
 _NAME = "Replicate"
-# These decide what is paid, under one name or another.
+# These decide the cost, under one name or another.
 _RESERVED = (
     "num_outputs",
     "number_of_images",
@@ -75,8 +75,8 @@ _RESERVED = (
 )
 # Larger files are better handed in by a link (replicate.com/docs, predictions).
 _LARGEST_INLINE_BYTES = 256_000
-# Nothing runs for longer than half an hour; what lies far beyond breaks the
-# arithmetic of money.
+# Nothing runs for longer than half an hour; more would overflow the money
+# arithmetic.
 _MOST_SECONDS = 10**6
 _PERCENT = re.compile(r"(?<![0-9.])([0-9]{1,3})(?:\.[0-9]+)?%")
 _REFUSED = re.compile(
@@ -112,8 +112,8 @@ def run(call: Call) -> Exchange:
             billed="unknown",
             details=trace(response),
         )
-    # Below the base URL, whatever host the answer names: the key goes nowhere
-    # else.
+    # Below the base URL, whatever host the reply names: the key goes only
+    # there.
     accepted = JobAccepted(job_id=job_id, poll_url=f"predictions/{quote(job_id, safe='')}")
     yield accepted
     result = yield from _finish(call, accepted, prediction)
@@ -122,15 +122,14 @@ def run(call: Call) -> Exchange:
 
 def collect(call: Call, accepted: JobAccepted) -> Exchange:
     """Waits for the end of a prediction and fetches its images."""
-    # Nothing is handed in, as the call has no images: this is for what it says
-    # was left out.
+    # The call has no images to upload: this is for the adjustments.
     made = yield from make_input(call, _hand_in, reserved=_RESERVED)
     result = yield from _finish(call, accepted, _Prediction())
     return msgspec.structs.replace(result, adjustments=made.adjustments)
 
 
 def _callback_fields(call: Call) -> dict[str, JsonValue]:
-    """Where to call back when the prediction has ended; plain http is refused."""
+    """Return the fields for the callback; plain http is refused."""
     if call.callback_url is None or not call.callback_url.startswith("https://"):
         return {}
     return {"webhook": call.callback_url, "webhook_events_filter": ["completed"]}
@@ -147,8 +146,8 @@ _decode_file = msgspec.json.Decoder(_File).decode
 
 
 def _hand_in(image: EncodedImage) -> Steps:
-    """A small image as it is, a larger one as the link of an uploaded file. An
-    upload costs nothing, nor does it fail so.
+    """Return a small image as a data: URL, a larger one as the link of an
+    upload, which is free.
     """
     if len(image.data) < _LARGEST_INLINE_BYTES:
         return as_data_url(image)
@@ -171,8 +170,7 @@ def _hand_in(image: EncodedImage) -> Steps:
 
 
 class _Prediction(msgspec.Struct):
-    # No type here is worth images that are paid: each is looked at when it is
-    # used.
+    # No wrong type may lose paid images: each field is checked when it is used.
     id: object = None
     status: object = None
     output: object = None
@@ -192,7 +190,7 @@ _ENDS = (_SUCCEEDED, _FAILED, *_STOPPED)
 
 
 def _finish(call: Call, accepted: JobAccepted, known: _Prediction) -> Exchange:
-    """The second half of every operation; `known` is what was last told of the
+    """Second half of every operation; `known` is the last state of the
     prediction.
     """
     called_back = bool(_callback_fields(call))
@@ -244,7 +242,7 @@ def _await_end(
 
 
 def _read_prediction(response: HttpResponse) -> _Prediction:
-    """An empty one where the answer is none."""
+    """Return the prediction; an empty one for an unreadable reply."""
     if response.status >= 300:
         return _Prediction()
     try:
@@ -258,8 +256,8 @@ def _status_of(prediction: _Prediction) -> str:
 
 
 def _read_fraction(logs: object) -> float | None:
-    """The last percentage in the log, which is how most models say how far they
-    are.
+    """Return the last percentage in the log, where most models report their
+    progress.
     """
     found = _PERCENT.findall(logs[-2000:]) if isinstance(logs, str) else []
     return min(int(found[-1]), 100) / 100 if found else None
@@ -324,12 +322,12 @@ def _read_seconds(metrics: object) -> Decimal | None:
 
 
 def _failure(call: Call, prediction: _Prediction, job_id: str) -> ImagenError:
-    """The error that the end of a prediction without an image stands for."""
+    """Return the error of a prediction without an image."""
     status, told = _status_of(prediction), one_line(prediction.error)
     details = {"job_id": job_id}
     billed = _billed(call)
     if status in _STOPPED:
-        # A deadline that passes before the start aborts what has not run.
+        # A deadline before the start aborts what has not run.
         stopped: Billed = "no" if status == "aborted" else billed
         return ProviderError(
             f"{_NAME} stopped the prediction: {told or status}.", billed=stopped, details=details
@@ -356,8 +354,8 @@ def _failure(call: Call, prediction: _Prediction, job_id: str) -> ImagenError:
 
 
 def _billed(call: Call) -> Billed:
-    """Whether a prediction that ran and failed is billed: by the second it is;
-    for others nobody publishes it.
+    """Return True if a failed run is billed: by the second it is; for other
+    prices it is undocumented.
     """
     by_the_second = call.model.price is not None and call.model.price.usd_per_unit is not None
     return (
@@ -419,7 +417,7 @@ _decode_problem = msgspec.json.Decoder(_Problem).decode
 
 
 def _refusal(response: HttpResponse) -> ImagenError:
-    """The error of an answer to the creation of a prediction, or of a file."""
+    """Return the error of a refused prediction or file."""
     problem = _read_problem(response)
     said = _said(problem) or f"{_NAME} answered {response.status}."
     details = trace(response)
@@ -457,8 +455,8 @@ def _refusal(response: HttpResponse) -> ImagenError:
 
 
 def _read_wait(response: HttpResponse, said: str) -> float | None:
-    """What the answer says of waiting; else when the count of requests begins
-    anew.
+    """Return the wait of the reply; else the seconds until the rate limit
+    resets.
     """
     asked = read_wait_seconds(response.headers, said)
     reset = response.headers.get("ratelimit-reset", "").strip()
@@ -475,7 +473,7 @@ def _read_problem(response: HttpResponse) -> _Problem:
 
 
 def _said(problem: _Problem) -> str:
-    """The provider's own words as a sentence; "" where there are none."""
+    """Return the provider's own words as a sentence; "" if there are none."""
     title, detail = one_line(problem.title).rstrip("."), one_line(problem.detail).rstrip(".")
     words = [title, detail, *_invalid_fields(problem.invalid_fields)]
     text = one_line(": ".join(filter(None, words)))
@@ -504,11 +502,11 @@ PROVIDER = Provider(
     settings={
         # Seconds between two questions whether a prediction has ended.
         "poll_seconds": 1.0,
-        # Whether one that fails may be billed where the price is by the image:
-        # said not to be, and not confirmed.
+        # True if a failed one may be billed at a price per image: documented as
+        # free, not confirmed.
         "charges_for_failed": True,
-        # Whether one that is stopped before it runs is billed: by the second it
-        # is not, and of other prices nobody says so.
+        # True if one that is stopped before it runs is billed: by the second it
+        # is not; for other prices it is undocumented.
         "charges_for_starting": False,
     },
 )

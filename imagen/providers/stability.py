@@ -1,5 +1,5 @@
-"""Stability AI: one endpoint per task, always asked by a form, mostly answered
-with the bytes of the image.
+"""Stability AI: one endpoint per task, requests as forms, replies mostly with
+the bytes of the image.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _NAME = "Stability AI"
 # (platform.stability.ai, examples).
 _NO_FILE = FormFile("none", b"", "application/octet-stream", "none")
 _FILTERED = "CONTENT_FILTERED"
-# Who sends too much is locked out for a minute, and no header says so
+# A client that sends too much is locked out for a minute, without a header
 # (platform.stability.ai, rate limits).
 _LOCKOUT_SECONDS = 60.0
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
@@ -71,7 +71,7 @@ _MOST_SEED = 2**32 - 1
 
 
 class _Answer(msgspec.Struct):
-    """What an answer in JSON may hold: an image, or the id of a job."""
+    """JSON reply: an image, or the id of a job."""
 
     image: msgspec.Raw = msgspec.Raw(b"null")
     finish_reason: object = ""
@@ -83,8 +83,8 @@ _decode_answer = msgspec.json.Decoder(_Answer).decode
 
 
 def draw(call: Call) -> Exchange:
-    """Every operation: the catalog's `wire` says which endpoint does it, and
-    how its fields are called.
+    """Every operation: the catalog's `wire` has its endpoint and the names of
+    its fields.
     """
     fitted, _ = _fit(call)
     fields = _fields(fitted)
@@ -107,8 +107,8 @@ def draw(call: Call) -> Exchange:
 
 
 def collect(call: Call, accepted: JobAccepted) -> Exchange:
-    """Waits for the end of a job, whose answer is the image. There is no way to
-    stop one.
+    """Wait for the end of a job, whose reply is the image. A job cannot be
+    stopped.
     """
     job = Job(
         id=accepted.job_id,
@@ -220,7 +220,7 @@ def _is_json(response: HttpResponse) -> bool:
 
 
 def _job_in(response: HttpResponse) -> str | None:
-    """The id of a job, where the answer has no image yet."""
+    """Return the id of a job, if the reply has no image yet."""
     if not _is_json(response):
         return None
     answer = decode(_decode_answer, response, _NAME)
@@ -295,7 +295,7 @@ def _withheld(call: Call) -> GeneratedImages:
 
 
 def _read_error(response: HttpResponse) -> tuple[str, str]:
-    """The name of an error and what it says; the older paths and proxies write
+    """Return the name of an error and its text; older paths and proxies write
     `message`.
     """
     try:
@@ -347,8 +347,8 @@ def _refusal(response: HttpResponse) -> ImagenError:
             )
         case 500, "internal_error":
             error = outage(response, _NAME, said, details)
-            # Said by the service itself, not by a proxy before it; failed calls
-            # are not charged (pricing page).
+            # From the service itself, not a proxy before it; failed calls are
+            # not charged (pricing page).
             error.billed = "no"
             return error
         case status, _ if status >= 500 or status == 408:
@@ -372,8 +372,8 @@ def _refusal(response: HttpResponse) -> ImagenError:
 
 
 def _job_refusal(response: HttpResponse) -> ImagenError:
-    """The same of a job that was taken: it counts as billed, unless the answer
-    says that it was not charged.
+    """Return the error of an accepted job: it counts as billed, unless the
+    reply tells that it was not.
     """
     name, said = _read_error(response)
     billed: Billed = "no" if _NOT_CHARGED.search(said) else "unknown"
@@ -397,8 +397,8 @@ PROVIDER = Provider(
     key_variables=("STABILITY_API_KEY",),
     probe_url="v1/user/balance",
     home_page="platform.stability.ai/account/keys",
-    # The reference of the REST API, 2026: 150 requests in 10 seconds, or
-    # nothing is answered for a minute.
+    # REST API reference, 2026: 150 requests in 10 seconds, or no reply for a
+    # minute.
     rate_limit=RateLimit(images=150, period_seconds=10),
     settings={"charges_for_blurred": True, "poll_seconds": 10.0},
 )

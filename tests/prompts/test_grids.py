@@ -88,5 +88,7 @@ def test_too_many_or_none_are_refused_in_a_sentence():
         grid(Template.parse("{a|b}" * 9000).expand())
     with pytest.raises(InvalidRequestError, match="at least one prompt"):
         grid([], seeds=[1])
-    with pytest.raises(InvalidRequestError, match="seed is given both as a common value and as a list"):
+    with pytest.raises(
+        InvalidRequestError, match="seed is given both as a common value and as a list"
+    ):
         grid("x", seeds=[1], seed=2)

@@ -146,7 +146,10 @@ def test_prompts_are_carried_by_files(run, run_json, home):
         (("prompt", "show", "sea", "--version", "9"), "There is no prompt 'sea' with a version 9"),
         (("prompt", "use", "sea"), "Missing value of the variable mood"),
         (("prompt", "use", "sea", "--set", "mood"), "--set takes NAME=VALUE, not 'mood'"),
-        (("prompt", "use", "sea", "--set", "moud=x"), "Unknown variable 'moud': the template has mood"),
+        (
+            ("prompt", "use", "sea", "--set", "moud=x"),
+            "Unknown variable 'moud': the template has mood",
+        ),
         (("prompt", "use", "car"), "stands for more than one: --sample"),
         (("prompt", "use", "car", "--sample", "3"), "Invalid sample size 3: the template has 2"),
         (("prompt", "favourite", "none"), "There is no prompt 'none'"),

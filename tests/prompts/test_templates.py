@@ -281,7 +281,11 @@ def test_a_few_wildcards_cannot_grow_into_a_prompt_that_fills_the_memory():
 
 @pytest.mark.parametrize(
     ("lines", "sentence"),
-    [(["{{x}}"], "variables are allowed in templates only"), ([], "is empty"), (["{a"], "not closed")],
+    [
+        (["{{x}}"], "variables are allowed in templates only"),
+        ([], "is empty"),
+        (["{a"], "not closed"),
+    ],
 )
 def test_a_wildcard_that_cannot_be_used_is_one_sentence(lines, sentence):
     with pytest.raises(InvalidRequestError, match=sentence):

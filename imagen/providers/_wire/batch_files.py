@@ -1,5 +1,5 @@
-"""What batch APIs have in common: a file of requests goes up, and a file of
-results comes down, one JSON object a line.
+"""Batch files: requests are uploaded and results downloaded, one JSON object a
+line.
 
 A line of results holds an image in base64, so the file is read as it comes and
 never held as a whole.
@@ -46,13 +46,13 @@ breaks off, and a hundred images are 250 MB.
 """
 
 SETTINGS: Mapping[str, JsonValue] = {"economy_poll_seconds": 30.0}
-"""Of every provider that has a batch API."""
+"""Settings of every provider with a batch API."""
 
 _LONGEST_SECONDS = 50 * 3600.0
 _MOST_BAD_ANSWERS = 120
 _MOST_BROKEN_DOWNLOADS = 10
-# What OpenAI takes (API reference, batches); Google takes ten times as much,
-# which nobody wants in memory.
+# OpenAI's maximum (API reference, batches); Google's is ten times as much, too
+# much for memory.
 _MOST_BYTES = 200_000_000
 
 _encode = msgspec.json.Encoder().encode
@@ -82,7 +82,7 @@ def encode_requests(requests: Iterable[Mapping[str, JsonValue]], provider: str) 
     """The file of requests.
 
     Raises:
-        InvalidRequestError: it is larger than one batch may be.
+        InvalidRequestError: larger than one batch may be.
     """
     lines = bytearray()
     for request in requests:
@@ -103,8 +103,8 @@ def patient_call(call: Call) -> Call:
 
 
 def patient_job(accepted: JobAccepted, provider: str) -> Job:
-    """A batch has a day, or two days (ai.google.dev, batch-api), and goes on
-    while nobody can be asked for an hour.
+    """Return the job with the patience of a batch: one or two days
+    (ai.google.dev, batch-api), and an hour of failed polls.
     """
     return Job(
         id=accepted.job_id,
@@ -116,12 +116,10 @@ def patient_job(accepted: JobAccepted, provider: str) -> Job:
 
 
 class Results:
-    """The results of one batch, each delivered once, whatever the files of
-    results hold.
+    """Results of one batch, each delivered once, whatever the files hold.
 
-    `read` makes of a line the name of its request, which is its position as
-    text, and an exchange that reads the result; or None where the line is no
-    result.
+    `read` returns the name of a line's request, i.e. its position as text, and
+    an exchange that reads the result; or None if the line is not a result.
     """
 
     def __init__(
@@ -138,8 +136,7 @@ class Results:
         self._read = read
 
     def deliver_file(self, url: str) -> Generator[Step, HttpResponse | bytes | None, None]:
-        """Delivers what a file holds. A download that breaks off is begun
-        again, and goes on where it was.
+        """Deliver the results of a file. An interrupted download is resumed.
 
         Raises:
             OutcomeUnknownError: it breaks off again and again. The batch can be
@@ -193,15 +190,15 @@ class Results:
             )
 
     def _deliver_line(self, line: bytes) -> Generator[Step, HttpResponse | bytes | None, bool]:
-        """Whether the line is a result, wanted or not."""
+        """Return True if the line is a result, expected or not."""
         found = self._read(line)
         if found is None:
             return False
         name, result = found
         position = self._missing.pop(name, None)
         if position is None:
-            # Any step says that the line is done with: what is read of a file
-            # is counted from one to the next.
+            # Any step ends a line: the bytes read of a file are counted from
+            # one to the next.
             yield Progress(note="fetching the results again")
         else:
             yield ResultDelivered(position=position, result=(yield from _outcome(result)))

@@ -1,6 +1,4 @@
-"""What the wire formats of all providers have in common: base64, links, forms,
-waits, and what an outage means.
-"""
+"""Common wire formats: base64, links, forms, outages."""
 
 from __future__ import annotations
 
@@ -39,7 +37,7 @@ __all__ = [
 ]
 
 MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What a msgspec decoder raises at bytes from a stranger."""
+"""Exceptions of a msgspec decoder for untrusted bytes."""
 
 Struct = TypeVar("Struct")
 
@@ -50,7 +48,7 @@ _LONGEST_TEXT = 400
 
 
 def send(request: HttpRequest) -> Generator[Step, HttpResponse | bytes | None, HttpResponse]:
-    """Yields a request and gives its answer: `response = yield from
+    """Send a request and return its reply: `response = yield from
     send(request)`.
     """
     response = yield request
@@ -136,8 +134,8 @@ def add_options(
     """The body with the caller's own fields over it.
 
     Raises:
-        InvalidRequestError: an option would replace a field that decides what
-            is paid.
+        InvalidRequestError: an option would replace a field that decides the
+            cost.
     """
     if taken := set(reserved) & request.options.keys():
         raise InvalidRequestError(
@@ -148,8 +146,8 @@ def add_options(
 
 
 def leave_out(call: Call, *fields: str, reason: str) -> tuple[Call, tuple[Adjustment, ...]]:
-    """The call without fields that this operation has no place for, and what is
-    said of those that were asked for.
+    """Return the call without fields that this operation lacks, and an
+    adjustment for each of them that was set.
 
     Raises:
         InvalidRequestError: the request is strict.
@@ -194,10 +192,10 @@ def decode(
     *,
     billed: Billed = "unknown",
 ) -> Struct:
-    """The body of an answer that should have a known form.
+    """Decode the body of a reply of known form.
 
     Raises:
-        ProviderError: it has another one; `billed` says what that means.
+        ProviderError: the body has another form; `billed` is passed on.
     """
     try:
         return decoder(response.body)
@@ -212,11 +210,11 @@ def decode(
 
 
 def decode_base64(text: msgspec.Raw | str, provider: str) -> bytes:
-    """The bytes in base64: in a string, with or without the head of a data:
-    URL, or in a raw JSON string where it stands.
+    """Decode base64: a string, with or without the head of a data: URL, or a
+    raw JSON string.
 
     Raises:
-        ProviderError: it is no base64.
+        ProviderError: invalid base64.
     """
     if isinstance(text, msgspec.Raw):
         inner = memoryview(text)
@@ -261,11 +259,11 @@ def collect_each(
 ) -> Generator[
     Step, HttpResponse | bytes | None, tuple[GeneratedImage | WithheldImage | LostImage, ...]
 ]:
-    """Fetches the images of one order, each by a generator. One that cannot be
-    had does not lose the others, paid as well.
+    """Fetch the images of one reply, each by a generator. A failed one does not
+    lose the others, as they are paid too.
 
     Raises:
-        ProviderError: not one of them can be had; the first error says why.
+        ProviderError: all failed; it is the first error.
     """
     images: list[GeneratedImage | WithheldImage | LostImage] = []
     errors: list[ProviderError] = []
@@ -281,21 +279,21 @@ def collect_each(
 
 
 def one_line(value: object) -> str:
-    """A text of a provider, fit for an error message: one line, not too long;
-    "" for what is no text.
+    """Return a provider's text for an error message: one line of bounded
+    length; "" for anything else.
     """
     if not isinstance(value, (str, int)):
         return ""
     text = " ".join(str(value).split())
     if len(text) <= _LONGEST_TEXT:
         return text
-    # Cut between words: a key that the text repeats shows whole, where it can
-    # be found and hidden, or not at all.
+    # Cut between words: a key in the text is whole, so that it can be found and
+    # hidden, or absent.
     return text[: _LONGEST_TEXT + 1].rpartition(" ")[0] + " ..."
 
 
 def trace(response: HttpResponse) -> dict[str, str]:
-    """What a provider's support asks for."""
+    """Return the facts that a provider's support needs."""
     names = ("x-request-id", "x-fal-request-id", "cf-ray")
     return {"status": str(response.status)} | {
         name: response.headers[name] for name in names if name in response.headers
@@ -305,8 +303,8 @@ def trace(response: HttpResponse) -> dict[str, str]:
 def outage(
     response: HttpResponse, provider: str, said: str, details: Mapping[str, str] | None = None
 ) -> ImagenError:
-    """The error of a 5xx or 408. 503 is said before any work is done; after the
-    others it may have been done and billed.
+    """Return the error of a 5xx or 408. A 503 comes before any work; after the
+    others the request may have been billed.
     """
     billed: Billed = "no" if response.status == 503 else "unknown"
     return ProviderError(

@@ -1,5 +1,5 @@
-"""Masks in the forms that providers want. Ours is white where the image is to
-change; `Compute` runs these calls.
+"""Masks in the forms of the providers. Ours is white where the image changes;
+`Compute` runs these calls.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ __all__ = ["black_mask", "transparent_image", "transparent_mask", "white_mask"]
 
 
 def white_mask(mask: EncodedImage) -> bytes:
-    """White where the image is to change, as a greyscale PNG."""
+    """Return a greyscale PNG, white where the image changes."""
     return _change(mask, "plain")
 
 
 def black_mask(mask: EncodedImage) -> bytes:
-    """Black where the image is to change, as a greyscale PNG."""
+    """Return a greyscale PNG, black where the image changes."""
     return _change(mask, "inverted")
 
 
 def transparent_mask(mask: EncodedImage) -> bytes:
-    """Transparent where the image is to change, as a PNG with an alpha channel."""
+    """Return a PNG with an alpha channel, transparent where the image changes."""
     return _change(mask, "alpha")
 
 
 def transparent_image(image: EncodedImage, mask: EncodedImage) -> bytes:
-    """The image itself as a PNG, transparent where it is to change."""
+    """Return the image as a PNG, transparent where it changes."""
     from PIL import Image, ImageOps
 
     with Image.open(io.BytesIO(image.data)) as opened:

@@ -1,12 +1,12 @@
-"""What the models of a gateway take, as data: the table `wire` of a catalog
-entry says where each parameter of ours goes.
+"""Inputs of a gateway's models, as data: the table `wire` of a catalog entry
+maps our parameters to fields.
 
 So a new model needs no code. In imagen.toml, for one that draws, edits by a
 mask and counts its images::
 
     [models."fal/some-model"]
     provider = "fal"
-    wire_name = "somebody/some-model"
+    wire_name = "acme/some-model"
     capabilities = { operations = ["generate", "edit"], free_size = { max_side = 2048, max_pixels = 4194304 }, seed = true }
 
     [models."fal/some-model".wire]
@@ -14,7 +14,7 @@ mask and counts its images::
     seed = "seed"
     images = ["image_url"]
     mask = { field = "mask_url", form = "white" }
-    endpoints = { edit = "somebody/some-model/inpaint" }
+    endpoints = { edit = "acme/some-model/inpaint" }
     fixed = { acceleration = "none" }
 """
 
@@ -44,7 +44,7 @@ _VARIATION = "The same subject and style, with other details."
 _RESTYLING = "Redraw image 1 in the style of image 2. Keep what image 1 shows."
 _RESTYLING_BY_REFERENCE = "The same subject and composition, in the style of the reference image."
 _MASKS = {"white": white_mask, "black": black_mask, "alpha": transparent_mask}
-# Parameters that are sent as they are, under the name that the table gives.
+# Parameters that are sent unchanged, under the name in the table.
 _PLAIN = ("seed", "steps", "guidance", "negative_prompt")
 # Parameters whose values may have other words at the endpoint.
 _WORDED = (
@@ -56,8 +56,7 @@ _WORDED = (
     "output_format",
     "safety",
 )
-# These decide what is paid, or are what the endpoint works on, so that
-# `options` may not hold them.
+# These decide the cost, or are input images, so `options` may not hold them.
 _PAID = (
     "prompt",
     "size",
@@ -72,8 +71,8 @@ _PAID = (
 
 Steps: TypeAlias = Generator[Step, HttpResponse | bytes | None, str]
 HandIn = Callable[[EncodedImage], Steps]
-"""How a gateway is given an image: what goes into the field for it, a data: URL
-or a link.
+"""Passes an image to a gateway; returns the value of its field, a data: URL or
+a link.
 """
 
 
@@ -82,8 +81,8 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class _Field(_Table, frozen=True, kw_only=True):
-    """A field whose words differ from ours; a value that is not among `words`
-    is sent as it is.
+    """Field with other values than ours; a value that is not among `words` is
+    sent unchanged.
     """
 
     field: str
@@ -91,11 +90,11 @@ class _Field(_Table, frozen=True, kw_only=True):
 
 
 class _Size(_Table, frozen=True, kw_only=True):
-    """How "WIDTHxHEIGHT" is said: as {"width", "height"} in one field, as text
-    there, or as two fields.
+    """Form of "WIDTHxHEIGHT": {"width", "height"} in one field, text in it, or
+    two fields.
 
-    A size among `words` is said by its word. `extra` goes along with a size,
-    such as `aspect_ratio = "custom"`.
+    A size among `words` is sent as its word. `extra` accompanies a size, e.g.
+    `aspect_ratio = "custom"`.
     """
 
     form: Literal["object", "text", "sides"] = "object"
@@ -116,8 +115,8 @@ class _Mask(_Table, frozen=True, kw_only=True):
 
 
 class _Strength(_Table, frozen=True, kw_only=True):
-    """`inverted` where the endpoint's number grows with the likeness; `low` is
-    the least that it takes.
+    """`inverted` if the endpoint's number grows with the likeness; `low` is its
+    minimum.
     """
 
     field: str
@@ -126,15 +125,15 @@ class _Strength(_Table, frozen=True, kw_only=True):
 
 
 class _Inputs(_Table, frozen=True, kw_only=True):
-    """The table `wire`. Where a parameter is left out, the endpoint has no such
-    field; without `prompt` it takes none.
+    """Table `wire`. An absent parameter has no field at the endpoint; without
+    `prompt` it takes none.
 
-    `images` are the fields for the images in their order, `references` those
-    for images that lend their look; a name that ends in [] is a list for all
-    that are left. `endpoints` are other addresses than `wire_name`, by what is
-    done there: an operation, "mask" for an edit with one, "references" for a
-    generation with some. `lacks` are the parameters that one of these has not,
-    though the model has them elsewhere. `fixed` is sent always.
+    `images` are the fields of the images in their order, `references` those of
+    style references; a name ending in [] is a list of all that are left.
+    `endpoints` are other addresses than `wire_name`, by the work: an operation,
+    "mask" for an edit with one, "references" for a generation with some.
+    `lacks` are the parameters that one of these lacks, though the model has
+    them elsewhere. `fixed` is sent always.
     """
 
     endpoints: dict[str, str] = {}
@@ -181,8 +180,8 @@ def make_input(
     `reserved` are fields of the gateway itself that `options` may not hold.
 
     Raises:
-        ConfigurationError: the table is wrong, or names no field for what the
-            entry says that the model takes.
+        ConfigurationError: the table is invalid, or lacks a field that the
+            entry's capabilities need.
         InvalidRequestError: `strict` forbids to leave something out.
     """
     inputs = _read_inputs(call.model)
@@ -231,7 +230,7 @@ def _missing(model: Model, field: str) -> ConfigurationError:
 
 
 def _work_of(call: Call, inputs: _Inputs) -> str:
-    """What is done, in the words of `endpoints`."""
+    """Return the kind of work, as a key of `endpoints`."""
     if call.mask is not None and "mask" in inputs.endpoints:
         return "mask"
     if isinstance(call.request, Generate) and call.references and "references" in inputs.endpoints:
@@ -304,7 +303,7 @@ def _size(text: str, inputs: _Inputs, model: Model) -> dict[str, JsonValue]:
     if text in size.words:
         return {size.field: size.words[text], **size.extra}
     if (pair := parse_size(text)) is None:
-        # "auto": the endpoint decides when it is told nothing.
+        # "auto": the endpoint decides if the field is absent.
         return {}
     width, height = pair
     match size.form:
@@ -336,8 +335,8 @@ def _fit_strength(
 
 
 def _place(call: Call, inputs: _Inputs) -> list[tuple[str, tuple[EncodedImage, ...]]]:
-    """The images by field; those that lend their look go behind the others
-    where they have no fields of their own.
+    """Return the images by field; references follow the others if they have no
+    fields of their own.
     """
     images, references = call.images, call.references
     if not inputs.references:

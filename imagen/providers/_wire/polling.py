@@ -1,8 +1,6 @@
-"""Waits for a job that a provider took: asks again and again, outlasts outages,
-and gives up in bounded time.
+"""Polling of an accepted job: outlasts outages, and gives up in bounded time.
 
-A job is on the meter, so nothing that goes wrong while it is asked for says
-that it is not billed.
+The job may be billed, so no fault of a poll counts as not billed.
 """
 
 from __future__ import annotations
@@ -27,14 +25,14 @@ _CALLED_BACK_POLL_SECONDS = 10.0
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that was taken: `provider` as people call it, where to ask, and for
-    how long at the most.
+    """Accepted job: `provider` by its display name, its poll URL, and the
+    longest wait.
 
-    Right after the submission not every server of a provider knows the job: so
-    many first answers of 404 mean nothing. A job goes on while nobody can say
-    how far it is, so `most_bad_answers` in a row are borne. `busy_seconds` is
-    how long a 429 asks to wait that does not say it. Of a job that is
-    `called_back` polls are for what no callback says.
+    Right after the submission not every server of a provider knows the job: a
+    few first 404s mean nothing. A job continues while its state cannot be read,
+    so `most_bad_answers` in a row are tolerated. `busy_seconds` is the wait
+    after a 429 without one. For a job that is `called_back` polls are the
+    fallback.
     """
 
     id: str
@@ -49,7 +47,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ended(Generic[Answer]):
-    """The answer that ends the waiting."""
+    """Reply that ends the wait."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
@@ -61,17 +59,17 @@ def await_end(
     read: Callable[[HttpResponse, bool], Ended[Answer] | Iterable[Step] | None],
     say: Callable[[HttpResponse], str] = lambda response: "",
 ) -> Generator[Step, HttpResponse | bytes | None, Answer]:
-    """Asks every `poll_seconds` of the provider's settings until the job has
-    ended, less often where it is called back.
+    """Poll every `poll_seconds` of the provider's settings until the job has
+    ended, less often if it is called back.
 
-    `read` makes of each answer its end, or the steps to show while it goes on,
-    or None where the answer says nothing of the job; an end without images it
-    raises. It is told too whether it is so early that the job may not be known
-    yet. `say` gives the words of an answer that refuses.
+    `read` returns the end of the job, the steps to show while it continues, or
+    None if the reply has no state; it raises for an end without images. It also
+    gets True if the job may not be known yet. `say` returns the words of a
+    refusing reply.
 
     Raises:
-        ImagenError: what `read` raised, or nobody says any more how far the job
-            is: then it may be billed.
+        ImagenError: raised by `read`, or the state of the job cannot be read
+            any more: then it may be billed.
     """
     poll_seconds = max(0.001, float(str(call.settings["poll_seconds"])))
     if job.called_back:
@@ -85,7 +83,7 @@ def await_end(
                 HttpRequest(method="GET", url=job.url, headers=job.headers, repeatable=True)
             )
         except ProviderError:
-            # The way to the provider is down; the job goes on.
+            # The network is down; the job continues.
             bad_answers += 1
             continue
         early = polls <= job.grace_polls and not seen
@@ -117,9 +115,7 @@ def await_end(
 
 
 def _cannot_ask(job: Job, response: HttpResponse, said: str) -> ImagenError:
-    """The job goes on, or is forgotten, and the answer says that asking again
-    is of no use.
-    """
+    """Raise: the job continues or is forgotten, and further polls are useless."""
     kind = AuthenticationError if response.status in (401, 403) else ProviderError
     text = (
         f"{job.provider} took the job {job.id} and answers {response.status} when it is asked for"

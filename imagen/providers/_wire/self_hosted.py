@@ -1,6 +1,4 @@
-"""What engines on a machine of one's own have in common: nothing of them costs
-money, and they fail at the same thing again.
-"""
+"""Self-hosted engines: they cost nothing, and fail again at the same request."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from .._steps import Exchange
 
 __all__ = ["checkpoint_of", "fitted_size", "keep_free", "number_setting", "runs_out_of_memory"]
 
-# As the name of a model: whatever the engine has loaded, or has first.
+# As a model name: the one that the engine has loaded, or its first.
 _LOADED = "default"
 # The latent image of a checkpoint is smaller by this factor.
 _STEP = 8
@@ -39,8 +37,8 @@ def checkpoint_of(model: Model) -> str | None:
 
 
 def fitted_size(request: Request, image: EncodedImage | None = None) -> tuple[int, int]:
-    """Width and height of what is to be drawn: as asked, else as the image has
-    them, else a square.
+    """Return width and height to draw: as requested, else those of the image,
+    else a square.
     """
     asked = None if request.size is None else parse_size(request.size)
     if asked is not None:
@@ -61,6 +59,6 @@ def number_setting(call: Call, name: str, default: float) -> float:
 
 
 def runs_out_of_memory(*texts: str) -> bool:
-    """Whether an engine says that its memory did not suffice."""
+    """Return True if an engine ran out of memory."""
     said = " ".join(texts).casefold()
     return "outofmemory" in said or "out of memory" in said

@@ -1,9 +1,8 @@
-"""Who signed a callback: hashes with a key that both sides know, and signatures
-by keys that a provider publishes.
+"""Signatures of callbacks: by a shared secret, or by keys that a provider
+publishes.
 
-A callback only ends a wait early; what it says is asked for again. So one that
-cannot be checked is refused, and that costs no more than the time to the next
-poll.
+A callback only ends a wait early; the poll reads the state. So one that cannot
+be verified is refused, which costs at most the time to the next poll.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ __all__ = [
     "signed_header",
 ]
 
-# What the providers' own examples allow for clocks that differ (fal.ai/docs,
-# webhooks; replicate.com/docs, webhooks).
+# Tolerance for clocks in the providers' own examples (fal.ai/docs, webhooks;
+# replicate.com/docs, webhooks).
 _OLDEST_SECONDS = 300.0
 _KEYS_SECONDS = 3600.0
 
 
 def refused(provider: str, why: str) -> AuthenticationError:
-    """The error of a callback that nobody need have sent who it says."""
+    """Return the error of a callback whose sender is not proven."""
     return AuthenticationError(f"A callback in the name of {provider} {why}; it was ignored.")
 
 
@@ -45,7 +44,7 @@ def signed_header(callback: Callback, name: str, provider: str) -> str:
     """A header that a signed callback has.
 
     Raises:
-        AuthenticationError: it is missing.
+        AuthenticationError: the header is missing.
     """
     if not (value := callback.headers.get(name)):
         raise refused(provider, f"has no header {name}, so it is not signed")
@@ -53,8 +52,8 @@ def signed_header(callback: Callback, name: str, provider: str) -> str:
 
 
 def check_age(callback: Callback, timestamp: str, provider: str) -> None:
-    """Raises AuthenticationError where a callback was signed long ago, or by a
-    clock that goes wrong.
+    """Raise AuthenticationError if a callback was signed long ago, or by a
+    wrong clock.
     """
     is_time = timestamp.isascii() and timestamp.isdigit() and len(timestamp) < 16
     if not is_time or abs(callback.now - int(timestamp)) > _OLDEST_SECONDS:
@@ -67,7 +66,7 @@ def read_job_id(callback: Callback, field: str, provider: str) -> str:
     """The id of a job, in a body whose signature has been checked.
 
     Raises:
-        InvalidRequestError: there is none.
+        InvalidRequestError: no job id.
     """
     try:
         body: object = msgspec.json.decode(callback.body)
@@ -85,7 +84,7 @@ def read_job_id(callback: Callback, field: str, provider: str) -> str:
 
 
 def hash_with(secret: bytes, *parts: bytes) -> bytes:
-    """The keyed hash of what is signed: HMAC-SHA256 (RFC 2104)."""
+    """Return the keyed hash of the signed text: HMAC-SHA256 (RFC 2104)."""
     return hmac.digest(secret, b"".join(parts), "sha256")
 
 
@@ -124,13 +123,13 @@ def check_signature(
     """Checks an Ed25519 signature over id, user, time and the hash of the body,
     a line each.
 
-    The headers' names begin with `headers`; the id stands in `id_header`, the
-    signature is in hexadecimal. The keys are fetched from `keys_url`, at most
-    once an hour.
+    The headers' names begin with `headers`; the id is in `id_header`, the
+    signature hexadecimal. The keys are fetched from `keys_url`, at most once an
+    hour.
 
     Raises:
-        AuthenticationError: it is signed by none of the keys, or long ago.
-        ConfigurationError: the package that checks it is not installed.
+        AuthenticationError: no key matches, or the signature is old.
+        ConfigurationError: the package for the check is not installed.
         ProviderError: the keys cannot be fetched.
     """
     names = (id_header, "user-id", "timestamp", "signature")
@@ -171,7 +170,7 @@ def _public_keys(keys: Iterable[_Key]) -> Iterable[bytes]:
 
 
 def _load_verifier(provider: str) -> Callable[[bytes, bytes, bytes], bool]:
-    # Imported when used: few are called back, and it is an extra.
+    # Imported when used: callbacks are rare, and the package is an extra.
     try:
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -192,5 +191,5 @@ def _load_verifier(provider: str) -> Callable[[bytes, bytes, bytes], bool]:
 
 
 def _encode(text: str) -> bytes:
-    """Whatever a stranger wrote into a header."""
+    """Encode the value of an untrusted header."""
     return text.encode(errors="replace")

@@ -1,9 +1,8 @@
-"""ComfyUI: an engine on a machine of one's own, which is given a graph of nodes
-and makes what it says.
+"""ComfyUI: a self-hosted engine that runs a graph of nodes.
 
-The id of a job is chosen here and told before the graph is sent, so that
-another process can look for it even where the answer was lost. How far a job
-is, a WebSocket says (with `imagen-trio[comfyui]`); without one it is asked for.
+The id of a job is chosen here and stored before the graph is sent, so that
+another process can find it even if the reply was lost. A WebSocket reports the
+progress (with `imagen-trio[comfyui]`); without one it is polled.
 """
 
 from __future__ import annotations
@@ -82,17 +81,16 @@ __all__ = ["PROVIDER", "collect", "draw", "enhance", "list_models"]
 
 _NAME = "ComfyUI"
 _LONGEST_JOB_SECONDS = 3600.0
-# Nothing is that talkative; a socket that is goes on by asking.
+# No engine sends as many; after that the job is polled.
 _MOST_CHUNKS = 200_000
 # A server that was started anew has forgotten the job.
 _MOST_MISSES = 5
 _MOST_BAD_ANSWERS = 10
 _DENOISE_VARIED, _DENOISE_EDITED = 0.6, 0.75
 _LIST_SECONDS = 30.0
-# Fields of the order, beside the graph.
+# Fields of the request, beside the graph.
 _ORDER_OPTIONS = ("extra_data", "front", "number")
-# The place of our own in the extra data of an order, which the server keeps in
-# its history.
+# Our key in the extra data of a request, which the server keeps in its history.
 _NOTE = "imagen"
 _SAMPLER_OPTIONS = ("sampler_name", "scheduler", "denoise")
 
@@ -141,7 +139,7 @@ def draw(call: Call) -> Exchange:
 
 
 def enhance(call: Call) -> Exchange:
-    """The same image, larger, by a model for that."""
+    """Enlarge the image by an upscale model."""
     if isinstance(workflow := call.model.wire.get("workflow"), str):
         return (yield from _draw_workflow(call, workflow))
     fields = ("prompt", "size", "negative_prompt", "guidance", "steps")
@@ -172,7 +170,7 @@ def list_models() -> ModelListing:
 
 
 def _choice(call: Call, asked: JsonValue, name: str) -> str | float:
-    """What the request asks for, or the catalog's entry, or the setting."""
+    """Return the value of the request, the catalog entry, or the setting."""
     default = PROVIDER.settings[name]
     said = (asked, call.model.wire.get(name), call.settings.get(name, default))
     value = next(value for value in said if value is not None)
@@ -184,8 +182,8 @@ def _choice(call: Call, asked: JsonValue, name: str) -> str | float:
 
 
 def _denoise(call: Call) -> float:
-    """How much of an image is drawn anew, from 0 to 1; an area to change is
-    drawn anew wholly.
+    """Return how much of an image is redrawn, from 0 to 1; a masked area is
+    redrawn wholly.
     """
     request, own = call.request, call.request.options.get("denoise")
     if isinstance(own, (int, float)) and not isinstance(own, bool):
@@ -269,8 +267,8 @@ def _upload_for(
 
 
 def _leave_without_slots(call: Call, slots: set[str]) -> tuple[Call, tuple[Adjustment, ...]]:
-    """The call without what the workflow has no slot for. An image that went
-    nowhere would make it another work.
+    """Return the call without fields that have no slot in the workflow; an
+    input image without a slot is refused.
     """
     images = _image_slots(call)
     if lost := [name for name in images if name != "mask" and name not in slots]:
@@ -304,7 +302,7 @@ _decode_uploaded = msgspec.json.Decoder(_Uploaded).decode
 
 
 def _upload_source(call: Call) -> Generator[Step, HttpResponse | bytes | None, str]:
-    """The first image, transparent where it is to change."""
+    """Upload the first image, transparent where it changes."""
     source = call.images[0]
     if call.mask is None:
         return (yield from _upload(source))
@@ -320,8 +318,8 @@ def _upload(source: EncodedImage) -> Generator[Step, HttpResponse | bytes | None
 def _upload_bytes(
     data: bytes, media_type: str
 ) -> Generator[Step, HttpResponse | bytes | None, str]:
-    """Lays an image down under a name that is made of it, so that it can be
-    sent again, and gives the name for a node.
+    """Upload an image under a name made of its hash, so that it can be
+    repeated; return the name for a node.
     """
     ending = media_type.rpartition("/")[2]
     name = f"imagen-{hashlib.sha256(data).hexdigest()[:24]}.{ending}"
@@ -376,8 +374,8 @@ class _Past(msgspec.Struct):
 
 
 class _Note(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What of an order its images do not say; it goes along with the job, for
-    who collects it.
+    """Facts of a request that its images lack; they are stored with the job for
+    the process that collects it.
     """
 
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
@@ -418,7 +416,7 @@ class _Job:
         return Cancellable(request=json_request("queue", {"delete": [self.id]}), stops_bill=True)
 
     def show(self, preview: Preview) -> PartialImage | None:
-        """The preview as a step, as long as there are some to show."""
+        """Return the preview as a step, up to the number of previews."""
         if self._shown >= self._previews:
             return None
         self._shown += 1
@@ -428,7 +426,7 @@ class _Job:
 def _run(call: Call, graph: Graph, note: _Note) -> Exchange:
     job = _Job(call, str(uuid.uuid4()))
     reader = yield from _listen(call, job)
-    # Before it is sent: an answer that gets lost can then be looked for.
+    # Before it is sent: a lost reply can then be looked up.
     yield job.accepted()
     yield job.cancellable()
     options = {
@@ -444,7 +442,7 @@ def _run(call: Call, graph: Graph, note: _Note) -> Exchange:
     job.has_arrived = True
     told = decode(_decode_answered, response, _NAME, billed="no").prompt_id
     if isinstance(told, str) and told and told != job.id:
-        # An older server chooses the id itself, and tells on the socket of it.
+        # An older server chooses the id itself, and sends it on the socket.
         job.id = told
         reader = None if reader is None else reader.of(told)
         yield job.cancellable()
@@ -468,8 +466,8 @@ def _pick_up(accepted: JobAccepted, call: Call) -> Exchange:
 
 
 def _read_note(past: _Past) -> _Note:
-    """The note in what was ordered, which is told as number, id, graph, extra
-    data, outputs.
+    """Read the note of a stored request: number, id, graph, extra data,
+    outputs.
     """
     ordered = past.prompt
     extra = ordered[3] if isinstance(ordered, list) and len(ordered) > 3 else None
@@ -492,9 +490,7 @@ def _listen(
 def _await_end(
     call: Call, job: _Job, reader: SocketReader | None
 ) -> Generator[Step, HttpResponse | bytes | None, _Past]:
-    """Listens, and looks where it hears nothing; without a socket it only
-    looks.
-    """
+    """Listen, and poll in silence; without a socket only poll."""
     pause = number_setting(call, "poll_seconds", 1.0)
     silence = number_setting(call, "silence_seconds", 10.0)
     waited, chunks, looks = 0.0, 0, _Looks()
@@ -524,9 +520,7 @@ def _await_end(
 def _hear(
     job: _Job, reader: SocketReader, chunk: bytes
 ) -> Generator[Step, HttpResponse | bytes | None, bool]:
-    """Shows what the socket says, and gives whether it says that the job has
-    ended.
-    """
+    """Show what the socket sends, and return True if the job has ended."""
     ended = False
     for told in reader.read(chunk):
         match told:
@@ -544,7 +538,7 @@ def _hear(
 
 
 class _Looks(msgspec.Struct):
-    """How often the job was looked for, and in vain, one after the other."""
+    """Failed polls in a row."""
 
     number: int = 0
     misses: int = 0
@@ -552,7 +546,7 @@ class _Looks(msgspec.Struct):
 
 
 def _look(job: _Job, looks: _Looks) -> Generator[Step, HttpResponse | bytes | None, _Past | None]:
-    """The job in the past, where it is there; else where it stands."""
+    """Return the job from the history, or its place in the queue."""
     looks.number += 1
     response = yield from send(HttpRequest(method="GET", url=job.url, repeatable=True))
     history = _read_history(response)
@@ -596,8 +590,8 @@ def _read_history(response: HttpResponse) -> Mapping[str, _Past] | None:
 
 
 def _place_in_queue(response: HttpResponse, job_id: str) -> int | None:
-    """0 for a job that runs, 1 for the next one, and so on; -1 where it is not
-    there, None where nothing can be read.
+    """Return 0 for a running job, 1 for the next, and so on; -1 if it is
+    absent, None if unreadable.
     """
     try:
         queue = _decode_queue(response.body) if response.status == 200 else {}
@@ -624,8 +618,8 @@ def _is_job(item: object, job_id: str) -> bool:
 
 
 def _collect(job: _Job, past: _Past, note: _Note) -> Exchange:
-    """Fetches what the nodes have saved; what they only show counts where
-    nothing was saved.
+    """Fetch the saved files of the nodes; previews count only if nothing was
+    saved.
     """
     status = past.status if isinstance(past.status, dict) else {}
     if status.get("status_str") == "error":
@@ -664,7 +658,7 @@ def _collect(job: _Job, past: _Past, note: _Note) -> Exchange:
 
 
 def _files(outputs: object) -> Generator[dict[str, str]]:
-    """The files of all nodes, in the order in which they were told."""
+    """Return the files of all nodes in their order."""
     for output in outputs.values() if isinstance(outputs, dict) else ():
         images = output.get("images") if isinstance(output, dict) else None
         for image in images if isinstance(images, list) else ():
@@ -703,7 +697,7 @@ def _failure(status: Mapping[str, object], job: _Job) -> ImagenError:
 
 
 def _refusal(response: HttpResponse) -> ImagenError:
-    """The error of a request that is not answered with 200. Nothing was drawn."""
+    """Return the error of a reply other than 200. Nothing was drawn."""
     kind, said = _complaint(response)
     details = trace(response) | ({"type": kind} if kind else {})
     match response.status:
@@ -728,7 +722,7 @@ def _refusal(response: HttpResponse) -> ImagenError:
 
 
 def _complaint(response: HttpResponse) -> tuple[str, str]:
-    """The type of an error, and what it says of the request and of each node."""
+    """Return the type of an error, and its text for the request and each node."""
     try:
         body: object = msgspec.json.decode(response.body)
     except MALFORMED:
@@ -772,12 +766,11 @@ PROVIDER = Provider(
         # Whether progress is listened for on a WebSocket, where wsproto is
         # installed.
         "socket": True,
-        # After so many seconds of silence on it the job is looked for; without
-        # a socket it is after poll_seconds.
+        # Seconds of silence after which the job is polled; without a socket it
+        # is poll_seconds.
         "silence_seconds": 10.0,
         "poll_seconds": 1.0,
-        # What the built-in graph takes where neither the request nor the
-        # catalog says it.
+        # Defaults of the built-in graph.
         "steps": 20,
         "guidance": 7.0,
         "sampler": "euler",

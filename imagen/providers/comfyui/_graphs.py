@@ -1,14 +1,13 @@
 """The graphs that ComfyUI is given: built here for a checkpoint, or a user's
 own workflow with named slots.
 
-A workflow is saved by "Export (API)". Where it shall hold what a request asks
-for, it has a slot: "{{prompt}}", "{{negative_prompt}}", "{{seed}}",
-"{{width}}", "{{height}}", "{{steps}}", "{{guidance}}", "{{strength}}",
-"{{count}}", "{{image}}", "{{image_2}}", "{{mask}}", or the name of anything in
-`options`. A value that is nothing but a slot takes its type, so that a seed is
-a number. "{{mask}}" is an image that is white where it is to change; a workflow
-without it finds the mask as the transparent area of "{{image}}", which is what
-the node LoadImage makes a mask of.
+A workflow is saved by "Export (API)". It has a slot for each value of a
+request: "{{prompt}}", "{{negative_prompt}}", "{{seed}}", "{{width}}",
+"{{height}}", "{{steps}}", "{{guidance}}", "{{strength}}", "{{count}}",
+"{{image}}", "{{image_2}}", "{{mask}}", or the name of any of the `options`. A
+value that is only a slot takes its type, so a seed is a number. "{{mask}}" is
+an image that is white where the image changes; a workflow without it uses the
+transparent area of "{{image}}", as the node LoadImage does.
 """
 
 from __future__ import annotations
@@ -44,8 +43,8 @@ _GROW_MASK = 6
 
 
 class Drawing(msgspec.Struct, frozen=True, kw_only=True):
-    """What a checkpoint is to draw. `image` is the name of an uploaded image,
-    transparent where `masked` says so.
+    """Drawing of a checkpoint. `image` is the name of an uploaded image,
+    transparent where `masked`.
 
     `size` is that of the new image; None leaves it to the image.
     """
@@ -91,8 +90,8 @@ def draw_graph(drawing: Drawing) -> Graph:
     }
     drawn: list[JsonValue] = ["6", 0]
     if drawing.masked:
-        # What was not to change comes from the image itself: coding and
-        # decoding would blur it.
+        # Unchanged areas come from the image itself: coding and decoding would
+        # blur them.
         graph["7"] = _node("RepeatImageBatch", image=["10", 0], amount=drawing.count)
         graph["8"] = _node(
             "ImageCompositeMasked",
@@ -134,8 +133,8 @@ def _latent_nodes(drawing: Drawing) -> Graph:
 
 
 def enlarge_graph(image: str, upscaler: str, size: tuple[int, int] | None) -> Graph:
-    """An image made larger by a model, and brought to a size where one is asked
-    for.
+    """Return the graph that enlarges an image by a model, and resizes it if a
+    size is given.
     """
     graph = {
         "1": _node("LoadImage", image=image),
@@ -169,11 +168,11 @@ def _node(kind: str, **inputs: JsonValue) -> dict[str, JsonValue]:
 
 
 def load_workflow(path: str) -> bytes:
-    """The file of a workflow, looked through; a path that does not begin at a
-    root begins in the current folder.
+    """Read and check a workflow file; a relative path starts at the current
+    folder.
 
     Raises:
-        ConfigurationError: there is none, or it is no workflow in the API's
+        ConfigurationError: the file is missing, or not a workflow in the API's
             format.
     """
     place = Path(path).expanduser()
@@ -245,7 +244,9 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def _fill(value: object, values: Mapping[str, JsonValue]) -> JsonValue:
-    """In one pass, so that a prompt which speaks of slots stays as it is."""
+    """Fill the slots in one pass, so that a prompt that mentions slots is
+    unchanged.
+    """
     if isinstance(value, dict):
         return {name: _fill(item, values) for name, item in value.items()}
     if isinstance(value, list):

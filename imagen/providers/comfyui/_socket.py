@@ -1,8 +1,8 @@
-"""What ComfyUI tells on its WebSocket, read with wsproto: progress, previews,
-and that a job has begun or ended.
+"""ComfyUI's WebSocket, read with wsproto: progress, previews, start and end of
+a job.
 
 wsproto is an extra (`imagen-trio[comfyui]`); without it there is no socket, and
-the caller asks instead.
+the caller polls.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Message(msgspec.Struct):
 
 class _Data(msgspec.Struct):
     prompt_id: object = None
-    # None where a job has ended; a node that is missing is another matter.
+    # None when a job has ended; a missing node is another message.
     node: object = ""
     value: object = None
     max: object = None
@@ -82,8 +82,8 @@ def socket_request(client_id: str) -> HttpRequest:
 
 
 class SocketReader:
-    """Turns the bytes of a socket into what they say of one job. `is_open` is
-    False from when nothing more will come.
+    """Reader of a socket's messages about one job. `is_open` is False after its
+    end.
     """
 
     def __init__(self, connection: Connection, job_id: str) -> None:
@@ -95,12 +95,12 @@ class SocketReader:
         self._size = 0
 
     def of(self, job_id: str) -> SocketReader:
-        """The same socket for a job of another id."""
+        """Return a reader of the same socket for another job id."""
         self._job_id = job_id
         return self
 
     def read(self, data: bytes) -> Iterator[Progress | Preview | Stage]:
-        """What the next bytes say."""
+        """Return the messages in the next bytes."""
         from wsproto.events import BytesMessage, CloseConnection, TextMessage
 
         if not data:

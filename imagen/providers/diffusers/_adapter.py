@@ -7,11 +7,10 @@ repository on huggingface.co or a folder::
     [models.diffusers.wire]
     repository = "OWNER/NAME"
 
-The first image downloads it, unless it is there, and loads it; later ones find
-it loaded. `wire` may also name a `revision` and a `variant` ("fp16"), and an
-entry with `like = "diffusers"` is one more model. What a pipeline takes shows
-when it is there, so what it lacks is reported with the image rather than
-before.
+The first image downloads it if needed and loads it; later ones find it loaded.
+`wire` may also name a `revision` and a `variant` ("fp16"), and an entry with
+`like = "diffusers"` adds a model. The parameters of a pipeline are known once
+it is loaded, so missing ones are reported with the image.
 """
 
 from __future__ import annotations
@@ -44,9 +43,7 @@ def generate(call: Call) -> Exchange:
 
 
 def edit(call: Call) -> Exchange:
-    """An image to a new one: inside a mask where there is one, else by what the
-    words say about it.
-    """
+    """Edit an image: inside a mask if there is one, else by the prompt."""
     return (yield from _draw(call, "image2image" if call.mask is None else "inpaint"))
 
 
@@ -57,8 +54,7 @@ def vary(call: Call) -> Exchange:
 
 def _draw(call: Call, kind: Kind) -> Exchange:
     task = _read_task(call, kind)
-    # Letting go of it is enough to stop it, and costs nothing on a machine of
-    # one's own.
+    # Dropping it stops it, and costs nothing on this machine.
     yield Cancellable(request=None, stops_bill=True)
     images: list[GeneratedImage | WithheldImage] = []
     adjustments: list[Adjustment] = []
@@ -75,11 +71,11 @@ def _draw(call: Call, kind: Kind) -> Exchange:
 
 
 def _read_task(call: Call, kind: Kind) -> Task:
-    """What to do, from the catalog and the settings; looked at before anything
-    is imported or loaded.
+    """Return the task from the catalog and the settings; checked before
+    anything is imported or loaded.
 
     Raises:
-        ConfigurationError: imagen.toml lacks something or says what cannot be.
+        ConfigurationError: a value in imagen.toml is missing or invalid.
     """
     wire, settings = call.model.wire, call.settings
     where = f'[models."{call.model.id}".wire]'
@@ -145,13 +141,13 @@ PROVIDER = Provider(
         # "sequential" one layer: less memory, more time.
         "offload": "none",
         "local_files_only": False,
-        # Weights that are no safetensors are pickles, which may run code when
+        # Weights other than safetensors are pickles, which may run code when
         # they are loaded.
         "allow_pickle": False,
-        # Weights of so many repositories stay in memory.
+        # Number of repositories whose weights stay in memory.
         "pipelines_kept": 1,
-        # Puts the original back where the mask is black, to the pixel; else it
-        # went through the VAE as the rest did.
+        # Restores the original where the mask is black, to the pixel; else it
+        # passes through the VAE too.
         "keep_unmasked": True,
     },
 )

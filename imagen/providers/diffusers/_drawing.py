@@ -1,4 +1,4 @@
-"""One image on its way through a pipeline, in the worker thread of its device."""
+"""One image in a pipeline, in the worker thread of its device."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _RESERVED = (
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be drawn, with which kind of pipeline of which weights."""
+    """Task: kind of pipeline, weights, and request."""
 
     call: Call
     kind: Kind
@@ -60,7 +60,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Drawing:
-    """Draws one image of a task. `adjustments` are known when it is drawn."""
+    """Drawing of one image of a task. `adjustments` are known when it is drawn."""
 
     def __init__(self, task: Task, seed: int | None) -> None:
         self.adjustments: list[Adjustment] = []
@@ -73,7 +73,7 @@ class Drawing:
         self._explain: Callable[[Exception, str], ImagenError] = explain_loading
 
     def run(self, reporter: Reporter) -> bytes:
-        """Loads what is not loaded and draws. A report that raises `Cancelled`
+        """Load the weights if needed and draw. A report that raises `Cancelled`
         ends it between two steps, undecoded.
 
         Raises:
@@ -88,14 +88,14 @@ class Drawing:
                     bench.make_room(most=self._task.pipelines_kept)
         except Exception as error:
             failure = self._explain(error, self._task.weights.repository)
-        # Raised on its own: the traceback of the first error holds tensors, on
-        # the device, as long as anybody keeps it.
+        # Raised without a cause: the traceback of the first error keeps tensors
+        # on the device.
         failure.__cause__ = failure.__context__ = None
         free_memory()
         raise failure.with_traceback(None)
 
     def image(self, data: bytes) -> GeneratedImage | WithheldImage:
-        """What `run` gave, as the end of an exchange wants it."""
+        """Return the result of `run` as the end of an exchange."""
         if self._withheld:
             return WithheldImage(
                 reason="the safety checker of the pipeline was alarmed; another seed may do.",
@@ -106,7 +106,8 @@ class Drawing:
     def _draw(self, bench: PipelineCache, reporter: Reporter) -> bytes:
         loaded = bench.load(self._task.weights, most=self._task.pipelines_kept)
         self._explain = explain_drawing
-        # Loading cannot be stopped, so whoever left meanwhile is noticed here.
+        # Loading cannot be stopped: a caller who left meanwhile is noticed
+        # here.
         reporter.progress(0.0)
         pipeline = loaded.pipeline(self._task.kind)
         arguments, target = self._fit(pipeline)
@@ -116,13 +117,12 @@ class Drawing:
         if "callback_on_step_end" in parameters_of(pipeline):
             watch["callback_on_step_end"] = partial(self._on_step_end, loaded, reporter, arguments)
         else:
-            # It says nothing on its way, and nobody can stop it there.
+            # It reports no progress, and cannot be stopped there.
             self._look_at_previews(False)
         try:
             result = pipeline(**arguments, **watch)
         finally:
-            # One that was stopped has not done so itself: what was moved to the
-            # device for it goes back.
+            # A stopped pipeline has not moved its weights back from the device.
             pipeline.maybe_free_model_hooks()
         return self._finish(result, arguments, target)
 
@@ -261,7 +261,9 @@ class Drawing:
             )
 
     def _is_preview_due(self, step: int, steps: int) -> bool:
-        """After equal parts of the way; the last step gives the image itself."""
+        """Return True after equal parts of the steps; the last step is the
+        image itself.
+        """
         parts = self._previews + 1
         return step + 1 < steps and (step + 1) * parts // steps > step * parts // steps
 
@@ -292,7 +294,7 @@ class Drawing:
 
         alarms = getattr(result, "nsfw_content_detected", None)
         if alarms and alarms[0]:
-            # What comes with it is a black image.
+            # The pipeline returns a black image with it.
             self._withheld = True
             return b""
         images = getattr(result, "images", None)
@@ -314,9 +316,7 @@ class Drawing:
     def _adjust(
         self, field: str, asked: object, sent: object, reason: str, *, late: bool = False
     ) -> None:
-        """Notes what is not as asked, or refuses it while there is something to
-        save by it.
-        """
+        """Note an adjustment, or refuse it while work can be saved."""
         request, model = self._call.request, self._call.model
         instead = "it would be left out" if sent is None else f"{sent} would be taken"
         if request.strict and not late:
@@ -335,8 +335,8 @@ def _by(size: tuple[int, int]) -> str:
 
 
 def _check_steps(arguments: Mapping[str, Any], takes: Mapping[str, Parameter]) -> None:
-    """From an image, the share `strength` of the steps is taken. With none,
-    pipelines fail in words of their own.
+    """Check the steps: from an image, the share `strength` of them is run. With
+    none, pipelines fail in their own words.
     """
     if "strength" not in arguments or "num_inference_steps" not in takes:
         return
@@ -361,7 +361,7 @@ def _open(image: EncodedImage) -> Image.Image:
             clear = opened.convert("RGBA")
     except (OSError, ValueError, SyntaxError) as error:
         raise InvalidRequestError(f"The image cannot be read: {error}.") from error
-    # What lies below the transparent parts is often rubbish.
+    # Pixels below transparent parts are often garbage.
     return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
 
 

@@ -1,5 +1,5 @@
-"""What goes wrong in torch, diffusers and the hub, as one sentence with what to
-do. Nothing of it is ever billed.
+"""Errors of torch, diffusers and the hub, as one sentence with what to do. None
+of them is billed.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ __all__ = ["INSTALL", "explain_drawing", "explain_loading"]
 
 INSTALL = 'pip install "imagen-trio[diffusers]"'
 
-# The classes are told by their names: they belong to packages that need not be
-# there.
+# The classes are known by name: their packages may be absent.
 _GATED = {"GatedRepoError"}
 _NOT_FOUND = {
     "RepositoryNotFoundError",
@@ -38,9 +37,7 @@ _OUT_OF_MEMORY_TEXTS = ("out of memory", "not enough memory", "can't allocate me
 
 
 def explain_loading(error: Exception, repository: str) -> ImagenError:
-    """What went wrong between the name of a repository and a pipeline that is
-    ready.
-    """
+    """Return the error of loading a pipeline."""
     if (known := _explain_anywhere(error)) is not None:
         return known
     kinds, status = _kinds(error), _status(error)
@@ -82,7 +79,7 @@ def explain_loading(error: Exception, repository: str) -> ImagenError:
 
 
 def explain_drawing(error: Exception, repository: str) -> ImagenError:
-    """What went wrong in a pipeline that is ready."""
+    """Return the error of a loaded pipeline."""
     if (known := _explain_anywhere(error)) is not None:
         return known
     if isinstance(error, ValueError):
@@ -121,7 +118,7 @@ def _kinds(error: Exception) -> set[str]:
 
 
 def _status(error: Exception) -> int | None:
-    """The answer of the hub, where an error holds one."""
+    """Return the status of the hub's reply in an error, if there is one."""
     codes = (getattr(getattr(one, "response", None), "status_code", None) for one in _chain(error))
     return next((code for code in codes if isinstance(code, int)), None)
 

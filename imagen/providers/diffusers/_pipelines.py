@@ -51,7 +51,9 @@ _BFLOAT16_CAPABILITY = 8  # Ampere
 
 
 class Weights(msgspec.Struct, frozen=True, kw_only=True):
-    """What to load, from where and how: what differs here is loaded apart."""
+    """Weights to load: source, revision and form; different ones are loaded
+    separately.
+    """
 
     repository: str
     revision: str | None = None
@@ -70,7 +72,7 @@ class Loaded:
         self._torch = _need("torch")
         self._diffusers = _need("diffusers")
         self.device = _pick_device(self._torch) if weights.device == "auto" else weights.device
-        # There is nowhere to move weights to where they are on the CPU already.
+        # On the CPU there is no device to move weights from.
         self.offload = "none" if self.device == "cpu" else weights.offload
         self._base = self._load(weights)
         self._pipelines: dict[Kind, Any] = {}
@@ -97,7 +99,7 @@ class Loaded:
         """The pipeline of a kind.
 
         Raises:
-            InvalidRequestError: there is none for these weights.
+            InvalidRequestError: these weights have no such pipeline.
         """
         if kind not in self._pipelines:
             pipeline = self._derive(kind)
@@ -121,8 +123,7 @@ class Loaded:
             )
         except ValueError as error:
             if kind == "text2image":
-                # It may draw without an image all the same, and says so where
-                # it does not.
+                # It may draw without an image anyway, and raises if it cannot.
                 return self._base
             what = "inside a mask" if kind == "inpaint" else "from an image"
             raise InvalidRequestError(f"{type(self._base).__name__} cannot draw {what}.") from error
@@ -137,8 +138,8 @@ class Loaded:
         return self._torch.Generator("cpu").manual_seed(seed)
 
     def can_preview(self, pipeline: Any, tensors: Mapping[str, Any]) -> bool:
-        """Whether the latents are an image that its VAE can decode, and weights
-        need not be moved for it.
+        """Return True if its VAE can decode the latents, without moving
+        weights.
         """
         latents = tensors.get("latents")
         has_vae = getattr(pipeline, "vae", None) is not None and hasattr(
@@ -147,9 +148,7 @@ class Loaded:
         return self.offload == "none" and has_vae and latents is not None and latents.ndim == 4
 
     def preview(self, pipeline: Any, latents: Any) -> Image.Image | None:
-        """The latents as an image, a small one; None where the numbers are
-        none.
-        """
+        """Return the latents as a small image; None for invalid numbers."""
         vae, latents = pipeline.vae, latents[:1]
         if max(latents.shape[-2:]) > _PREVIEW_LATENTS:
             latents = self._torch.nn.functional.interpolate(
@@ -167,7 +166,7 @@ class Loaded:
 
 
 class PipelineCache:
-    """What is loaded for one device. One image at a time is drawn on it."""
+    """Loaded pipelines of one device. It draws one image at a time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -175,8 +174,8 @@ class PipelineCache:
 
     @contextmanager
     def turn(self, reporter: Reporter) -> Iterator[None]:
-        """Waits until the bench is free, and for no longer than somebody waits
-        for the image.
+        """Wait until the device is free, as long as the caller waits for the
+        image.
         """
         while not self._lock.acquire(timeout=_ASK_SECONDS):
             reporter.progress(0.0)
@@ -186,8 +185,8 @@ class PipelineCache:
             self._lock.release()
 
     def load(self, weights: Weights, *, most: int) -> Loaded:
-        """Weights that are ready. The others go first, the longest unused
-        before, until with these there are `most`.
+        """Return loaded weights. Others are unloaded, least recently used
+        first, until at most `most` are left.
         """
         loaded = self._kept.pop(weights, None)
         if loaded is None:
@@ -213,7 +212,7 @@ def bench_of(device: str) -> PipelineCache:
 
 
 def free_memory() -> None:
-    """Gives what is not in use back to the devices."""
+    """Release unused memory of the devices."""
     gc.collect()
     torch = sys.modules.get("torch")
     for name in ("cuda", "mps", "xpu"):
@@ -222,7 +221,7 @@ def free_memory() -> None:
 
 
 def parameters_of(pipeline: Any) -> Mapping[str, inspect.Parameter]:
-    """What a pipeline takes when it is called."""
+    """Return the parameters of a pipeline's call."""
     return inspect.signature(pipeline.__call__).parameters
 
 
@@ -249,7 +248,7 @@ def _need(name: str) -> Any:
 
 
 def _is_there(torch: Any, name: str) -> bool:
-    """Whether the machine has devices of a kind; MPS is a back end of torch,
+    """Return True if the machine has such a device; MPS is a back end of torch,
     the others are modules.
     """
     kind = getattr(torch.backends, "mps", None) if name == "mps" else getattr(torch, name, None)

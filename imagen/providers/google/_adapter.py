@@ -1,5 +1,5 @@
-"""Google's image models: Gemini over the Gemini API and over Vertex AI, and
-Imagen where a Vertex project still has it.
+"""Google's image models: Gemini over the Gemini API and Vertex AI, and Imagen
+if a Vertex project still has it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _THRESHOLDS = {"strict": "low_and_above", "standard": "medium_and_above", "relax
 _WITHHELD = frozenset(("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "IMAGE_RECITATION"))
 # or the request was refused before there was one,
 _REFUSED = frozenset(("SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION"))
-# or the model could not draw it, and its text says that this costs nothing.
+# or the model could not draw it, and its text tells that this costs nothing.
 _FREE_REFUSAL = "IMAGE_OTHER"
 _TALKED = frozenset(("NO_IMAGE", "STOP"))
 
@@ -67,7 +67,7 @@ class _Reply(msgspec.Struct):
 
 class _Part(msgspec.Struct):
     """One part. Its `thoughtSignature`, megabytes of base64, has no field here,
-    so that nothing copies it.
+    so it is not copied.
     """
 
     text: object = ""
@@ -127,16 +127,14 @@ def generate(call: Call) -> Exchange:
 
 
 def edit(call: Call) -> Exchange:
-    """The images in their order, then what to do with them."""
+    """Edit the images, in their order, by the prompt."""
     return (
         yield from _generate_content(call, _content_body(call, call.images, call.request.prompt))
     )
 
 
 def restyle(call: Call) -> Exchange:
-    """The image, the one whose look it gets, and a prompt that says which is
-    which.
-    """
+    """Restyle the image: image, style reference, and a prompt that names them."""
     prompt = f"{_RESTYLING} {call.request.prompt}".strip()
     return (
         yield from _generate_content(
@@ -156,7 +154,7 @@ def list_models() -> ModelListing:
         response = yield from send(HttpRequest(method="GET", url=url, repeatable=True))
         if response.status != 200:
             error = refusal(response, _NAMES["google"])
-            # A list costs nothing, whatever happened to it.
+            # A list is free, whatever happened to it.
             error.billed = "no"
             raise error
         page = decode(_decode_list, response, _NAMES["google"], billed="no")
@@ -200,7 +198,7 @@ def _content_body(
         {"inlineData": {"mimeType": source.media_type, "data": as_base64(source)}}
         for source in inputs
     ]
-    # A reference may do without words; an empty text is refused.
+    # A reference needs no prompt; an empty text is refused.
     parts += [{"text": prompt}] if prompt else []
     body: dict[str, JsonValue] = {
         "contents": [{"role": "user", "parts": parts}],
@@ -267,8 +265,8 @@ def _read_image(part: _Part, name: str) -> bytes | None:
 def _read_refusal(
     call: Call, reply: _Reply, candidate: _Candidate | None, said: str, usage: Usage | None
 ) -> GeneratedImages:
-    """An answer of status 200 without an image: withheld, refused, or words in
-    its place.
+    """Read a reply of status 200 without an image: withheld, refused, or text
+    instead.
     """
     name = _NAMES[call.model.provider]
     feedback = _read_object(reply.promptFeedback)
@@ -284,8 +282,8 @@ def _read_refusal(
         withheld = GeneratedImages(
             images=(WithheldImage(reason=f"{reason}: {words}."),), usage=usage, details=details
         )
-        # What such an answer costs is not published; its usage says it where
-        # there is one.
+        # The cost of such a reply is undocumented; its usage has it, if
+        # present.
         return msgspec.structs.replace(withheld, reported_cost_usd=Decimal(0)) if free else withheld
     if not blocked and reason == _FREE_REFUSAL:
         raise ContentFilterError(
@@ -319,7 +317,7 @@ def _read_refusal(
 
 
 def _read_usage(raw: msgspec.Raw, *, drawn: bool) -> Usage | None:
-    """The tokens of an answer; None where it does not say them, or none for an
+    """Return the tokens of a reply; None if absent, or without tokens for an
     image that is there.
     """
     value = _read_object(raw)
@@ -328,8 +326,7 @@ def _read_usage(raw: msgspec.Raw, *, drawn: bool) -> Usage | None:
     image_input = min(_by_modality(value.get("promptTokensDetails"), "IMAGE"), prompt)
     image_output = _by_modality(value.get("candidatesTokensDetails"), "IMAGE")
     if drawn and not image_output:
-        # Nobody says which of them are the image's: they are nearly all of
-        # them.
+        # The image's part of them is undocumented; it is nearly all of them.
         image_output = candidates
     if (drawn and not image_output) or not (prompt or candidates):
         return None
@@ -345,7 +342,7 @@ def _read_usage(raw: msgspec.Raw, *, drawn: bool) -> Usage | None:
 
 
 def _read_object(raw: msgspec.Raw) -> dict[str, object]:
-    """What is not worth losing an image over: an object, or nothing."""
+    """Read a field that must not lose an image: an object, or nothing."""
     try:
         value: object = msgspec.json.decode(raw)
     except MALFORMED:
@@ -385,7 +382,7 @@ def _predict(call: Call) -> Exchange:
         addWatermark=None if request.seed is None else False,
         safetySetting=None if request.safety is None else f"block_{_THRESHOLDS[request.safety]}",
         outputOptions=_output_options(request.output_format),
-        # Without it a filtered image is missing and nobody says why.
+        # Without it a filtered image is missing without a reason.
         includeRaiReason=True,
     )
     # With a storageUri the images would be in a bucket, and not in the reply.
@@ -401,7 +398,7 @@ def _predict(call: Call) -> Exchange:
             " prompt.",
             billed="no",
         )
-    # A seed is one image's where one was asked for.
+    # A seed belongs to one image only if one was asked for.
     seed = request.seed if call.count == 1 else None
     return GeneratedImages(images=tuple(_read_prediction(item, name, seed) for item in predictions))
 
@@ -426,7 +423,7 @@ def _present(**fields: JsonValue) -> dict[str, JsonValue]:
 
 
 def _merge(base: Mapping[str, JsonValue], over: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """One object over another, objects within them too."""
+    """Merge one object into another, with the objects in them."""
     merged = dict(base)
     for name, value in over.items():
         below = merged.get(name)

@@ -1,10 +1,10 @@
 """The Batch API of Gemini: requests in a file, done within a day for half the
 price.
 
-https://ai.google.dev/gemini-api/docs/batch-api. Requests can also be given in
-the order itself; then all the images come in the one answer that says that the
-batch has ended, which is more than memory should hold, and of a thousand it
-never came (googleapis/python-genai#2519). In files they come line by line.
+https://ai.google.dev/gemini-api/docs/batch-api. Requests can also be sent
+inside the job; then all images come in the one reply at its end, too much for
+memory, and of a thousand it never came (googleapis/python-genai#2519). Files
+are read line by line.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ __all__ = ["batch_api"]
 
 _NAME = "Google"
 _MEDIA_TYPE = "application/jsonl"
-# Documents say JOB_STATE_ and BATCH_STATE_; answers were seen with the latter.
+# Documents use JOB_STATE_ and BATCH_STATE_; replies were seen with the latter.
 _ENDED = frozenset(("SUCCEEDED", "PARTIALLY_SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED"))
-# A line may name its error by the number of google.rpc.Code. Any other leaves
-# open what was billed, like a 500.
+# A line may have the number of google.rpc.Code as its error. Any other leaves
+# the bill unknown, like a 500.
 _HTTP_STATUS = {3: 400, 5: 404, 7: 403, 8: 429, 9: 400, 14: 503, 16: 401}
 
 
@@ -73,7 +73,7 @@ _decode_line = msgspec.json.Decoder(_Line).decode
 
 
 class _Wire(NamedTuple):
-    """How a synchronous generation is asked for, and how its answer is read."""
+    """Builder and reader of a synchronous generation."""
 
     body: Callable[[Call], Mapping[str, JsonValue]]
     read: Callable[[Call, HttpResponse], GeneratedImages]
@@ -89,8 +89,8 @@ def batch_api(
     body: Callable[[Call], Mapping[str, JsonValue]],
     read: Callable[[Call, HttpResponse], GeneratedImages],
 ) -> BatchApi:
-    """The Batch API, with the body of a synchronous generation, and what reads
-    the answer to one.
+    """Return the batch API for the body of a synchronous generation and the
+    reader of its reply.
     """
     wire = _Wire(body, read)
     return as_batch_api(partial(_submit, wire), partial(_collect, wire))
@@ -121,9 +121,7 @@ def _submit(
 
 
 def _upload(content: bytes) -> Generator[Step, HttpResponse | bytes | None, str]:
-    """Uploads the file of requests, which costs nothing and goes away by
-    itself, and gives its name.
-    """
+    """Upload the file of requests and return its name; it is free and expires."""
     start = json_request(
         "../upload/v1beta/files", {"file": {"displayName": "imagen"}}, repeatable=True
     )
@@ -163,7 +161,7 @@ def _send_free(request: HttpRequest) -> Generator[Step, HttpResponse | bytes | N
 
 
 def _resource(collection: str, name: object) -> str:
-    """A resource as a path below the base URL; "" where it is none of this
+    """Return a resource as a path below the base URL; "" if it is not in the
     collection.
     """
     kind, _, id = name.partition("/") if isinstance(name, str) else ("", "", "")
@@ -171,8 +169,8 @@ def _resource(collection: str, name: object) -> str:
 
 
 def _collect(wire: _Wire, calls: Sequence[Call], accepted: JobAccepted) -> BatchExchange:
-    """Waits for a batch and delivers its results, in the order of its file."""
-    # Nobody publishes what a batch costs that was stopped.
+    """Wait for a batch and deliver its results in the order of its file."""
+    # The cost of a stopped batch is undocumented.
     yield Cancellable(request=HttpRequest(method="POST", url=f"{accepted.poll_url}:cancel"))
     end = yield from await_end(
         patient_call(calls[0]), patient_job(accepted, _NAME), _read_operation
@@ -192,7 +190,7 @@ def _read_operation(response: HttpResponse, early: bool) -> Ended[_End] | tuple[
     state = one_line(metadata.get("state")).rpartition("_STATE_")[2]
     if state not in _ENDED and operation.done is not True:
         return (_progress(metadata, state),) if state else None
-    # The examples differ in where the file stands.
+    # The examples have the file in different places.
     outputs = (_object(operation.response), _object(metadata.get("output")))
     files = (_resource("files", output.get("responsesFile")) for output in outputs)
     return Ended(_End(state, next(filter(None, files), ""), _object(operation.error)))
@@ -232,8 +230,8 @@ def _read_line(wire: _Wire, calls: Sequence[Call], line: bytes) -> tuple[str, Ex
 
 
 def _read_result(wire: _Wire, calls: Sequence[Call], line: _Line) -> Exchange:
-    """A line holds the answer that the request would have got by itself, or an
-    error without its envelope.
+    """Read a line: the reply of a single request, or an error without its
+    envelope.
     """
     yield from ()
     call = calls[int(line.key)]

@@ -1,5 +1,5 @@
-"""What Google's errors mean: an envelope with a status word and typed details,
-sometimes in a list of one.
+"""Google's errors: an envelope with a status word and typed details, sometimes
+in a list of one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _DELAY = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,9})?)s")
 
 
 class _Error:
-    """What an answer says of itself, as far as it can be read."""
+    """Readable part of an error reply."""
 
     def __init__(self, body: bytes) -> None:
         try:
@@ -56,11 +56,11 @@ class _Error:
         )
 
     def reasons(self) -> list[str]:
-        """Those of `ErrorInfo`."""
+        """Reasons of `ErrorInfo`."""
         return [reason for detail in self._details if (reason := one_line(detail.get("reason")))]
 
     def violations(self, field: str) -> list[dict[str, object]]:
-        """Those of `QuotaFailure` ("violations") or of `BadRequest`
+        """Violations of `QuotaFailure` ("violations") or of `BadRequest`
         ("fieldViolations").
         """
         lists = [detail.get(field) for detail in self._details]
@@ -73,7 +73,7 @@ class _Error:
         ]
 
     def wait_seconds(self) -> float | None:
-        """That of `RetryInfo`; there are no headers for it."""
+        """Wait of `RetryInfo`; there are no headers for it."""
         delays = [
             delay for detail in self._details if isinstance(delay := detail.get("retryDelay"), str)
         ]

@@ -1,15 +1,14 @@
-"""Midjourney, through a proxy: the routes of midjourney-proxy, which many
+"""Midjourney through a proxy: the routes of midjourney-proxy, which many
 servers and gateways serve.
 
-Midjourney has no official API, and automating an account of it is against its
-terms: accounts are banned for that. So this provider is off until
-MIDJOURNEY_BASE_URL names a server that the user has chosen, and what an order
-costs is between the two of them. A gateway that wants `Authorization: Bearer`
-is the provider `midjourney_gateway`.
+Midjourney has no official API, and automating an account is against its terms:
+accounts are banned for it. So this provider is off until MIDJOURNEY_BASE_URL
+names a server of the user's choice, and the cost is between those two. A
+gateway that wants `Authorization: Bearer` is the provider `midjourney_gateway`.
 
-An order makes a grid of two by two images, which is cut into four: all of them
-are paid, so all of them are kept. Its parameters are words of the prompt (`--ar
-16:9`); flags that the caller wrote there come first.
+A request makes a grid of two by two images, which is cut into four: all are
+paid, so all are kept. Its parameters are flags in the prompt (`--ar 16:9`);
+flags of the caller come first.
 """
 
 from __future__ import annotations
@@ -81,12 +80,11 @@ _LONGEST_JOB_SECONDS = 7200.0
 _MOST_EMPTY_ANSWERS = 10
 # The state of a task that waits for words or a mask.
 _ASKS = "modal"
-# Marks the second task of an order, in the part of an address that is never
-# sent: who collects it knows by that that nothing is lacking.
+# Marks the second task of a request, in the part of an address that is never
+# sent: a collecting process then knows that nothing is missing.
 _LAST = "#last"
 _LARGEST_IMAGE_WEIGHT = 3.0
-# A grid has 4 megapixels, or 16 where it was made larger; what claims to have
-# more is not opened.
+# A grid has 4 megapixels, or 16 after upscaling; a larger claim is not opened.
 _MOST_GRID_PIXELS = 1 << 26
 _VARIATION = "another image like this one"
 _BY_BUTTON = "a button takes no more words"
@@ -116,7 +114,7 @@ def _vary_again(call: Call, origin_id: str, index: int | None) -> Exchange:
             "A variation of a grid needs `index` in options: which image of it, from 1 to 4."
         )
     refuse_repeats(call, call.request.prompt)
-    # Raises where the request is strict, while nothing has been ordered.
+    # Raises for a strict request, while nothing has been ordered.
     _left_by_button(call)
     task = yield from _fetch(origin_id)
     task_id = yield from _press(call, task, origin_id, "variation", index)
@@ -128,8 +126,8 @@ def _vary_again(call: Call, origin_id: str, index: int | None) -> Exchange:
 
 
 def enhance(call: Call) -> Exchange:
-    """Image `index` of the grid `task_id` on its own, and twice as large where
-    a mode says how.
+    """Select image `index` of the grid `task_id`, and enlarge it twice if a
+    mode is given.
     """
     request = call.request
     assert isinstance(request, Enhance)
@@ -143,7 +141,7 @@ def enhance(call: Call) -> Exchange:
         raise InvalidRequestError(
             "Name the image of the grid by `index` in options, or a mode for a single image."
         )
-    # Raises where the request is strict, while nothing has been ordered.
+    # Raises for a strict request, while nothing has been ordered.
     _left_by_button(call)
     task = yield from _fetch(origin_id)
     if index is None:
@@ -156,7 +154,7 @@ def enhance(call: Call) -> Exchange:
     try:
         larger_id, larger = yield from _enlarge(call, task, task_id)
     except ImagenError as error:
-        # The image itself is made by now, and paid: it is handed over as it is.
+        # The image itself is made and paid: it is returned unchanged.
         lacks = (Adjustment(field="mode", asked=request.mode, sent=None, reason=error.message),)
         return (yield from _hand_over(call, task, task_id, lacks=lacks))
     return (yield from _hand_over(call, larger, larger_id))
@@ -165,7 +163,7 @@ def enhance(call: Call) -> Exchange:
 def _enlarge(
     call: Call, task: Task, task_id: str
 ) -> Generator[Step, HttpResponse | bytes | None, tuple[str, Task]]:
-    """Presses the button that doubles an image which stands alone."""
+    """Press the button that doubles a single image."""
     assert isinstance(call.request, Enhance)
     mode = str(call.request.mode)
     custom_id = _find_button(task, label={"conservative": "subtle"}.get(mode, mode))
@@ -207,8 +205,8 @@ def restyle(call: Call) -> Exchange:
 
 
 def collect(call: Call, accepted: JobAccepted) -> Exchange:
-    """Waits for the end of a task and hands over its images. What was not
-    ordered by then is not ordered any more.
+    """Wait for the end of a task and return its images. Requests that were not
+    sent by then are not sent any more.
     """
     task_id, is_last = accepted.job_id, accepted.poll_url.endswith(_LAST)
     task = yield from _await_image(call, task_id, answered=is_last)
@@ -229,7 +227,7 @@ def _finish(call: Call, task_id: str) -> Exchange:
 
 
 def _finish_asked(call: Call, task_id: str, fields: Mapping[str, JsonValue]) -> Exchange:
-    """The end of a task that may ask for more before it draws: then it is sent
+    """Return the end of a task that may need more input first: then it is sent
     `fields`.
     """
     task = yield from _await_end(call, task_id)
@@ -244,7 +242,7 @@ def _finish_asked(call: Call, task_id: str, fields: Mapping[str, JsonValue]) -> 
 
 
 def _words(call: Call) -> Words:
-    """The prompt of an order that is no button."""
+    """Return the prompt of a request that is not a button."""
     request = call.request
     if isinstance(request, Restyle):
         return _restyling_words(call, request)
@@ -275,22 +273,20 @@ def _retextures(call: Call) -> bool:
 
 
 def _image_weight(strength: float) -> str:
-    """How much the image counts beside the words, from 0 to 3: the more it may
-    change, the less.
+    """Return the weight of the image beside the prompt, from 0 to 3: the more
+    it may change, the less.
     """
     return f"{_LARGEST_IMAGE_WEIGHT * (1 - strength):g}"
 
 
 def _left_by_button(call: Call) -> tuple[Adjustment, ...]:
-    """What is left out where a button is pressed."""
+    """Return the adjustments for a pressed button."""
     own = "prompt" if isinstance(call.request, Enhance) else "strength"
     return leave_out(call, own, "aspect_ratio", "quality", "negative_prompt", reason=_BY_BUTTON)[1]
 
 
 def _lacks(call: Call) -> tuple[Adjustment, ...]:
-    """What is lacking where the first task of an order, which could have had
-    two, is all there is.
-    """
+    """Return the adjustments if the first of two tasks is all there is."""
     match call.request:
         case Vary(prompt=prompt) if prompt and _read_origin(call) is not None:
             field, asked, reason = (
@@ -346,8 +342,8 @@ _ACCEPTED, _EXISTS, _QUEUED = 1, 21, 22
 def _submit(
     route: str, body: Mapping[str, JsonValue], *, last: bool = False
 ) -> Generator[Step, HttpResponse | bytes | None, str]:
-    """Places an order and gives the id of its task; `last` marks a second one,
-    which completes the first.
+    """Submit a request and return the id of its task; `last` marks the second
+    one, which completes the first.
     """
     response = yield from send(json_request(f"mj/submit/{route}", body))
     submitted = read_submitted(response)
@@ -374,8 +370,8 @@ def _submit(
 def _press(
     call: Call, task: Task, task_id: str, action: Literal["variation", "upsample"], index: int
 ) -> Generator[Step, HttpResponse | bytes | None, str]:
-    """A button of a finished grid: by its id where the server tells it, else by
-    what it does.
+    """Press a button of a finished grid: by its id if the server lists it, else
+    by its effect.
     """
     custom_id = _find_button(task, custom_id=f"MJ::JOB::{action}::{index}::")
     if custom_id is not None:
@@ -426,7 +422,7 @@ def _task_url(task_id: str) -> str:
 def _await_image(
     call: Call, task_id: str, *, answered: bool = False
 ) -> Generator[Step, HttpResponse | bytes | None, Task]:
-    """Waits for a task for which there are no more words."""
+    """Wait for a task that needs no more input."""
     task = yield from _await_end(call, task_id, answered=answered)
     if state_of(task) == _ASKS:
         raise ProviderError(
@@ -441,8 +437,8 @@ def _await_image(
 def _await_end(
     call: Call, task_id: str, *, answered: bool = False
 ) -> Generator[Step, HttpResponse | bytes | None, Task]:
-    """Asks until the task has ended well, or asks for more though it was not
-    `answered`; the other ends are raised.
+    """Poll until the task has succeeded, or needs input that was not
+    `answered`; raise for other ends.
     """
     url = _task_url(task_id)
     # Only some servers can cancel, and the minutes of the account may be gone
@@ -453,8 +449,8 @@ def _await_end(
 
     def read(response: HttpResponse, early: bool) -> Ended[Task] | Iterable[Step] | None:
         nonlocal empty_answers
-        # How an unknown task is answered; of several servers behind one
-        # address, some may not know it yet.
+        # Reply to an unknown task; of several servers behind one address, some
+        # may not know it yet.
         is_empty = response.status < 300 and response.body in (b"", b"null")
         empty_answers = empty_answers + 1 if is_empty else 0
         if empty_answers == _MOST_EMPTY_ANSWERS:
@@ -477,8 +473,8 @@ def _await_end(
 def _show(
     call: Call, task: Task, state: str, shown: list[str]
 ) -> Generator[Step, HttpResponse | bytes | None, None]:
-    """How far a task is, and the unfinished grid where previews were asked for
-    and the server has a new one.
+    """Show the progress of a task, and its unfinished grid if previews were
+    asked for and there is a new one.
     """
     yield Progress(fraction=read_fraction(task.progress), note=state.replace("_", " "))
     url = text_of(task.image_url)
@@ -518,8 +514,8 @@ def _read_upload(response: HttpResponse) -> str:
 def _hand_over(
     call: Call, task: Task, task_id: str, *, lacks: tuple[Adjustment, ...] = ()
 ) -> Exchange:
-    """The images of a task: four links where the server cuts the grid itself,
-    else the grid, cut here.
+    """Return the images of a task: four links if the server cuts the grid
+    itself, else the grid, cut here.
     """
     request = call.request
     if isinstance(request, Enhance) or (
@@ -576,8 +572,8 @@ def _links(task: Task) -> list[str]:
 
 
 def _collect_singles(task: Task) -> Generator[Step, HttpResponse | bytes | None, list[bytes]]:
-    """The four images from links of their own; none where there are no four
-    that answer, for the grid has them too.
+    """Fetch the four images from their own links; none if one fails, as the
+    grid has them too.
     """
     links, datas = _links(task), list[bytes]()
     if len(links) != 4:
@@ -616,8 +612,8 @@ def _cut(data: bytes) -> bytes:
 
 
 def _quarters(width: int, height: int) -> Iterable[tuple[int, int, int, int]]:
-    """In the order in which a page is read; a middle line of an odd side
-    belongs to nobody.
+    """Return the quarters in reading order; the middle line of an odd side is
+    dropped.
     """
     across, down = width // 2, height // 2
     for top in (0, height - down):
@@ -658,8 +654,8 @@ def _provider(name: str, *, key_header: str, key_prefix: str) -> Provider:
         settings={
             # Seconds between two questions whether a task has ended.
             "poll_seconds": 3.0,
-            # What of a mask is to change: nobody publishes which it is, so it
-            # can be "white", "black" or "transparent".
+            # Form of a mask's changing area: undocumented, so it can be
+            # "white", "black" or "transparent".
             "mask": "white",
             # How a style is lent: "imagine" works with most servers,
             # "retexture" keeps more of the image, with some.

@@ -49,7 +49,7 @@ def _plain(flag: str) -> str:
 
 
 def refuse_repeats(call: Call, prompt: str) -> None:
-    """Raises InvalidRequestError where one order would become several."""
+    """Raise InvalidRequestError if one request would become several."""
     if "repeat" in {_plain(name) for name in (*_FLAG.findall(prompt), *call.request.options)}:
         raise InvalidRequestError(
             "--repeat orders several grids and gives back one of them: leave it out, and ask for"
@@ -73,11 +73,11 @@ class Words:
         self.seed = None if told is None else int(told[1])
 
     def has(self, flag: str) -> bool:
-        """Whether the prompt holds a flag."""
+        """Return True if the prompt holds a flag."""
         return flag in self._there
 
     def add(self, flag: str, value: JsonValue, *, field: str | None = None) -> None:
-        """One flag; `field` is the parameter that it stands for."""
+        """Add one flag; `field` is the parameter that it stands for."""
         if value is None or value is False:
             return
         text = "" if value is True else " ".join(str(value).split())
@@ -109,7 +109,7 @@ class Words:
                 raise InvalidRequestError(
                     f"A seed of Midjourney is between 0 and {_LARGEST_SEED}, not {request.seed}."
                 )
-            # Every request has one; which one counts, the image says.
+            # Every request has one; the image has the one that counts.
             self.add("seed", request.seed)
         self.add("ar", request.aspect_ratio, field="aspect_ratio")
         self.add(
@@ -124,7 +124,7 @@ class Words:
 
 
 def with_options(call: Call, fields: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    """A request with those options that are fields of it."""
+    """Return a request with those options that are fields of it."""
     request = call.request
     options = {
         name: value

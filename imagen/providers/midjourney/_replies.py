@@ -1,6 +1,4 @@
-"""What Midjourney servers answer, and which error stands for what they say
-instead of an image.
-"""
+"""Replies of Midjourney servers, and the errors in them."""
 
 from __future__ import annotations
 
@@ -39,22 +37,22 @@ __all__ = [
 ]
 
 NAME = "The Midjourney server"
-"""How messages call it: whose it is, nobody knows."""
+"""Name in messages: the operator of the server is unknown."""
 
 
 class Submitted(msgspec.Struct):
-    """The answer to an order."""
+    """Reply to a submission."""
 
     code: object = None
     description: object = None
     result: object = None
-    # Gateways answer in OpenAI's form where they refuse by themselves.
+    # Gateways use OpenAI's form for their own refusals.
     error: object = None
     message: object = None
 
 
 class Task(msgspec.Struct, rename="camel"):
-    """What is told of a task."""
+    """State of a task."""
 
     status: object = None
     progress: object = None
@@ -73,12 +71,12 @@ _STATES = ("not_start", "submitted", "in_progress", "modal", "success", "failure
 
 
 def text_of(value: object) -> str:
-    """A text as it is; "" for what is none."""
+    """Return a text unchanged; "" for anything else."""
     return value if isinstance(value, str) else ""
 
 
 def read_submitted(response: HttpResponse) -> Submitted:
-    """An answer to an order; an empty one where it is none."""
+    """Read the reply to a submission; an empty one if unreadable."""
     try:
         return _decode_submitted(response.body)
     except MALFORMED:
@@ -86,8 +84,8 @@ def read_submitted(response: HttpResponse) -> Submitted:
 
 
 def read_task(response: HttpResponse) -> Task:
-    """A task; an empty one where the answer is none, which is how an unknown id
-    is answered.
+    """Read a task; an empty one if unreadable, which is the reply for an
+    unknown id.
     """
     try:
         return _decode_task(response.body)
@@ -96,7 +94,7 @@ def read_task(response: HttpResponse) -> Task:
 
 
 def code_of(submitted: Submitted) -> int | None:
-    """The code of an answer, also where it is written as a text."""
+    """Return the code of a reply, also if it is a text."""
     code = submitted.code
     if isinstance(code, str) and code.isascii() and code.isdigit() and len(code) < 6:
         return int(code)
@@ -104,8 +102,8 @@ def code_of(submitted: Submitted) -> int | None:
 
 
 def state_of(task: Task) -> str:
-    """The state in small letters; "" where there is none. One that nobody knows
-    counts as work in progress.
+    """Return the state in lower case; "" if there is none. An unknown state
+    counts as in progress.
     """
     state = text_of(task.status).strip().casefold()
     return state if state in _STATES or not state else "in_progress"
@@ -130,8 +128,8 @@ _BUSY = re.compile(r"(?i)\bqueue|\brate\b|rate.?limit|队列|限流|频繁")
 
 
 def _by_words(said: str) -> type[ImagenError]:
-    """What a text is about. That an account is blocked is no matter of the
-    prompt, so it is looked for first.
+    """Return the subject of a text. A blocked account is looked for first, as
+    it does not concern the prompt.
     """
     for pattern, kind in (
         (_QUOTA, QuotaExceededError),
@@ -145,9 +143,7 @@ def _by_words(said: str) -> type[ImagenError]:
 
 
 def failure(task: Task, task_id: str, state: str) -> ImagenError:
-    """The error of a task that was taken and made no image. Nobody publishes
-    whether its time was counted.
-    """
+    """Return the error of a task without an image. Its billing is undocumented."""
     reason = one_line(task.fail_reason)
     details = {"task_id": task_id}
     if state == "cancel" or "取消" in reason or "cancel" in reason.casefold():
@@ -190,7 +186,7 @@ def forgotten(task_id: str) -> ImagenError:
 
 
 def refusal(response: HttpResponse, submitted: Submitted, code: int | None) -> ImagenError:
-    """The error of an order that was not taken. A code in the body counts more
+    """Return the error of a refused submission. A code in the body counts more
     than the HTTP status.
     """
     said = _said(submitted)
@@ -238,7 +234,7 @@ def refusal(response: HttpResponse, submitted: Submitted, code: int | None) -> I
 
 
 def _refusal_by_words(said: str, code: int | None, details: Mapping[str, str]) -> ImagenError:
-    """Of a code that nobody documents."""
+    """Return the error of an undocumented code."""
     kind = _by_words(said)
     text = said or f"{NAME} answered with the code {code}."
     if kind is ProviderError:

@@ -49,7 +49,7 @@ _LONGEST_URL = 20_971_520
 
 
 def generate(call: Call) -> Exchange:
-    """Text to image: one POST, answered by JSON, or by a stream of events where
+    """Text to image: one POST, with a reply in JSON, or a stream of events if
     previews are asked for.
     """
     return (yield from _order(call, json_request("images/generations", request_body(call))))
@@ -71,8 +71,8 @@ def edit(call: Call) -> Exchange:
 
 
 def restyle(call: Call) -> Exchange:
-    """An edit of the image, with the reference as the second one and a prompt
-    that says what it is there for.
+    """Edit the image with the reference as the second one, and a prompt that
+    explains it.
     """
     prompt = f"{_RESTYLING} {call.request.prompt}".strip()
     return edit(
@@ -91,8 +91,8 @@ def _is_image_model(model: ListedModel) -> bool:
 
 
 def request_body(call: Call) -> dict[str, JsonValue]:
-    """The fields of every order: those that were asked for and that the model
-    has, and no others.
+    """Return the fields of a request: those that were set and that the model
+    has.
     """
     request = call.request
     asked: dict[str, JsonValue] = {
@@ -117,8 +117,8 @@ def request_body(call: Call) -> dict[str, JsonValue]:
 def _edit_request(
     body: Mapping[str, JsonValue], images: tuple[EncodedImage, ...], mask: EncodedImage | None
 ) -> HttpRequest:
-    """JSON with the images as data: URLs, or a form where one of them is too
-    long for that.
+    """Return JSON with the images as data: URLs, or a form if one of them is
+    too long for that.
     """
     urls = [as_data_url(image) for image in images]
     if max(map(len, urls)) > _LONGEST_URL:
@@ -132,7 +132,7 @@ def _edit_request(
 
 
 def _order(call: Call, request: HttpRequest) -> Exchange:
-    """Sends what may be billed, once, and reads the answer."""
+    """Send a request that may be billed, once, and read the reply."""
     request = msgspec.structs.replace(request, stream=bool(call.request.previews))
     response = yield from send(request)
     if request.stream and _is_event_stream(response):
@@ -143,7 +143,7 @@ def _order(call: Call, request: HttpRequest) -> Exchange:
 
 
 def _read_answer(response: HttpResponse) -> Exchange:
-    """What a whole answer says: the images, or why there are none."""
+    """Return the images of a whole reply, or raise its error."""
     if response.status != 200:
         raise refusal(response, _NAME)
     reply = decode_reply(response, _NAME)
@@ -166,8 +166,8 @@ _decode_event = msgspec.json.Decoder(_StreamedImage).decode
 
 
 def _read_events(count: int) -> Exchange:
-    """The stream of a generation or an edit: partial images, then `completed`
-    ones; there is no closing [DONE].
+    """Read the stream of a generation or an edit: partial images, then
+    `completed` ones; without a closing [DONE].
     """
     stream, images, usages = EventStream(), list[GeneratedImage](), list[Usage]()
     ended = False
@@ -188,8 +188,8 @@ def _read_events(count: int) -> Exchange:
                 if (usage := read_usage(event.usage)) is not None:
                     usages.append(usage)
                 if len(images) == count:
-                    # Whatever comes behind the last image, in the same chunk or
-                    # later, must not lose it.
+                    # Bytes after the last image, in the same chunk or later,
+                    # must not lose it.
                     break
             elif not is_null(event.error):
                 raise refusal_in_stream(data, _NAME)
@@ -244,8 +244,8 @@ def _is_event_stream(response: HttpResponse) -> bool:
 def _read_whole(
     response: HttpResponse,
 ) -> Generator[Step, HttpResponse | bytes | None, HttpResponse]:
-    """The rest of a streamed answer that is no stream of events: an error, or
-    JSON from a server that cannot stream.
+    """Read the rest of a streamed reply that is not a stream of events: an
+    error, or JSON from a server without streams.
     """
     body = bytearray()
     while chunk := (yield ReadChunk()):

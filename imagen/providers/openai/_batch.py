@@ -1,8 +1,7 @@
 """OpenAI's Batch API: requests in a file, done within a day for half the price.
 
-https://developers.openai.com/api/reference/resources/batches. It takes
-generations only from here: an edit needs files of its own in a form, and a line
-has no place for them.
+https://developers.openai.com/api/reference/resources/batches. Generations only:
+an edit needs files in a form, and a line has no place for them.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ __all__ = ["batch_api"]
 _NAME = "OpenAI"
 _ENDPOINT = "/v1/images/generations"
 _ENDED = frozenset(("completed", "failed", "expired", "cancelled"))
-# Requests with these were not executed, and only what was executed is charged
-# (API reference, the batch output object).
+# Requests with these were not executed, and only executed ones are charged (API
+# reference, the batch output object).
 _NOT_EXECUTED = frozenset(("batch_expired", "batch_cancelled"))
 
 
@@ -75,7 +74,7 @@ _decode_line = msgspec.json.Decoder(_Line).decode
 
 
 class _Wire(NamedTuple):
-    """How a synchronous generation is asked for, and how its answer is read."""
+    """Builder and reader of a synchronous generation."""
 
     body: Callable[[Call], Mapping[str, JsonValue]]
     read: Callable[[HttpResponse], Exchange]
@@ -84,8 +83,8 @@ class _Wire(NamedTuple):
 def batch_api(
     body: Callable[[Call], Mapping[str, JsonValue]], read: Callable[[HttpResponse], Exchange]
 ) -> BatchApi:
-    """The Batch API, with the body of a synchronous generation, and what reads
-    the answer to one.
+    """Return the batch API for the body of a synchronous generation and the
+    reader of its reply.
     """
     wire = _Wire(body, read)
     return as_batch_api(partial(_submit, wire), partial(_collect, wire))
@@ -99,7 +98,7 @@ def _submit(
     )
     file = FormFile("file", lines, "application/jsonl", "requests.jsonl")
     upload = form_request("files", [("purpose", "batch")], [file])
-    # A file costs nothing, and one that nobody refers to goes away by itself.
+    # A file is free, and an unused one expires.
     response = yield from send(msgspec.structs.replace(upload, repeatable=True))
     if response.status != 200:
         error = refusal(response, _NAME)
@@ -125,7 +124,7 @@ def _submit(
 
 
 def _request(wire: _Wire, position: int, call: Call) -> dict[str, JsonValue]:
-    # Nobody watches a batch, and a line of it cannot be a stream.
+    # A batch has no previews, and a line of it cannot be a stream.
     unseen = msgspec.structs.replace(
         call, request=msgspec.structs.replace(call.request, previews=0)
     )
@@ -138,8 +137,8 @@ def _request(wire: _Wire, position: int, call: Call) -> dict[str, JsonValue]:
 
 
 def _collect(wire: _Wire, calls: Sequence[Call], accepted: JobAccepted) -> BatchExchange:
-    """Waits for a batch and delivers its results, in the order of its files."""
-    # What is executed until the batch stops is charged.
+    """Wait for a batch and deliver its results in the order of its files."""
+    # Requests executed before the batch stops are charged.
     yield Cancellable(request=HttpRequest(method="POST", url=f"{accepted.poll_url}/cancel"))
     batch = yield from await_end(patient_call(calls[0]), patient_job(accepted, _NAME), _read_batch)
     results = Results(calls, accepted, _NAME, partial(_read_line, wire))
@@ -182,8 +181,8 @@ def _read_line(wire: _Wire, line: bytes) -> tuple[str, Exchange] | None:
 
 
 def _read_result(wire: _Wire, line: _Line) -> Exchange:
-    """A line holds the answer that the request would have got by itself, or
-    says why it was not executed.
+    """Read a line: the reply of a single request, or the reason why it was not
+    executed.
     """
     if line.response is None:
         raise _not_executed(line.error if isinstance(line.error, dict) else {})
@@ -221,9 +220,7 @@ def _explain_missing(batch: _Batch, accepted: JobAccepted, position: int) -> Ima
 
 
 def _invalid(batch: _Batch, position: int) -> ImagenError:
-    """A batch fails when its file is looked through, before anything of it is
-    executed.
-    """
+    """Return the error of a batch whose file is invalid: nothing was executed."""
     data = batch.errors.get("data") if isinstance(batch.errors, dict) else None
     errors = [error for error in data if isinstance(error, dict)] if isinstance(data, list) else []
     own = [error for error in errors if error.get("line") == position + 1]

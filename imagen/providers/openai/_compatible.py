@@ -1,5 +1,5 @@
-"""Providers that imitate OpenAI's Images API, each with its own differences;
-`_openai_dialects.py` says which.
+"""Providers that imitate OpenAI's Images API; `_dialects.py` has their
+differences.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from ._wire import decode_reply, read_images, read_list, read_usd
 __all__ = ["PROVIDERS"]
 
 _RESERVED = ("model", "prompt", "n", "stream")
-# As the name of a model on a server of one's own: the one that it has loaded,
-# so the field is left out.
+# As the model of a self-hosted server: the one it has loaded, so the field is
+# left out.
 _LOADED_MODEL = "default"
 _FIELDS = (
     "size",
@@ -48,7 +48,7 @@ _REFUSAL = re.compile(
 
 
 def _generate(dialect: Dialect, call: Call) -> Exchange:
-    """Text to image, with images to look at where the model takes any."""
+    """Text to image, with references if the model takes any."""
     body = _body(dialect, call) | (dialect.refer(call.references) if call.references else {})
     return (yield from _order(dialect, call, dialect.generate_path, body))
 
@@ -68,9 +68,7 @@ def _edit(dialect: Dialect, call: Call) -> Exchange:
 
 
 def _inpaint(dialect: Dialect, call: Call, path: str) -> Exchange:
-    """An edit with a mask where it is an operation of its own, with little else
-    to say.
-    """
+    """Edit with a mask, for servers where that is another path with few fields."""
     request = call.request
     if len(call.images) > 1:
         raise InvalidRequestError(
@@ -90,7 +88,7 @@ def _inpaint(dialect: Dialect, call: Call, path: str) -> Exchange:
 
 
 def _enhance(dialect: Dialect, call: Call) -> Exchange:
-    """The same image, larger."""
+    """Enlarge the image."""
     assert dialect.upscale_path is not None
     assert isinstance(call.request, Enhance)
     body: dict[str, JsonValue] = {**_model_field(call), "scale": int(call.request.scale or 2)}
@@ -109,8 +107,8 @@ def _list_models(dialect: Dialect) -> ModelListing:
 
 
 def _keep_free(operation: Callable[[Call], Exchange], call: Call) -> Exchange:
-    """Whatever goes wrong on a server of one's own costs nothing; what it
-    failed at, it will fail at again.
+    """Mark the errors of a self-hosted server as free and permanent: it would
+    fail again.
     """
     try:
         return (yield from operation(call))
@@ -165,8 +163,8 @@ def _order(
     *,
     adjustments: tuple[Adjustment, ...] = (),
 ) -> Exchange:
-    """Sends what may be billed, and once more where all that was wrong is the
-    wish for base64: nothing was made then.
+    """Send a request that may be billed, and once more if only the wish for
+    base64 was wrong: nothing was made then.
     """
     body = add_options(body, call.request, reserved=_RESERVED)
     wish: dict[str, JsonValue] = (
@@ -229,8 +227,8 @@ def _provider(
         base_url=base_url,
         base_url_variable=f"{prefix}_BASE_URL",
         key_variables=(f"{prefix}_API_KEY",),
-        # A server of one's own may want a key and seldom does; nobody takes it
-        # for a default before saying that it is there.
+        # A self-hosted server seldom wants a key; it is a default only once it
+        # is configured.
         key_required=not dialect.free,
         optional=dialect.free,
         probe_url=probe_url,
@@ -240,7 +238,7 @@ def _provider(
 
 PROVIDERS = (
     _provider("xai", XAI, base_url="https://api.x.ai/v1", home_page="console.x.ai"),
-    # Its list of models is open to everybody; only this path looks at the key.
+    # Its list of models is public; only this path checks the key.
     _provider(
         "openrouter",
         OPENROUTER,

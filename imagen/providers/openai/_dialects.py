@@ -1,6 +1,4 @@
-"""How the providers that imitate OpenAI's Images API differ from it and from
-each other, as data.
-"""
+"""Differences of the providers that imitate OpenAI's Images API, as data."""
 
 from __future__ import annotations
 
@@ -41,19 +39,17 @@ def _say_prompt(request: Request) -> str:
 class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     """One imitation of the Images API.
 
-    `change` puts the images of an edit into a JSON body, and `refer` those that
-    only lend their look; where `edits` is "form", an edit is
-    multipart/form-data instead. `inpaint_path` takes edits with a mask, where
-    it is a path of its own. `phrase` writes the prompt, and `in_prompt` names
-    the fields that it takes up. `names` are the names of fields that differ
-    from ours; with `sides` a size is a width and a height, with `small_k` a
-    resolution is "1k", and `relaxed` are the fields that stand for that degree
-    of safety. `base64_word` is what `response_format` says to get bytes, None
-    where there is no such field. `cost_field` is the field of `usage` that says
-    the cost, in units of `usd_per_cost`. `blames_prompt` means that a 400 is
-    about the prompt, whatever it says. A `free` server costs nothing, whatever
-    happens. `listed_kind` is the `type` that image models have in the list at
-    `list_path`.
+    `change` puts the images of an edit into a JSON body, and `refer` the
+    references; if `edits` is "form", an edit is multipart/form-data instead.
+    `inpaint_path` takes edits with a mask, if it is another path. `phrase`
+    writes the prompt, and `in_prompt` names the fields in it. `names` are the
+    names of fields that differ from ours; with `sides` a size is a width and a
+    height, with `small_k` a resolution is "1k", and `relaxed` are the fields of
+    that safety. `base64_word` is the `response_format` for bytes, None without
+    such a field. `cost_field` is the field of `usage` with the cost, in units
+    of `usd_per_cost`. `blames_prompt` means that a 400 is about the prompt,
+    whatever its text. A `free` server costs nothing in any case. `listed_kind`
+    is the `type` of image models in the list at `list_path`.
     """
 
     name: str
@@ -156,8 +152,8 @@ def _localai_references(images: tuple[EncodedImage, ...]) -> dict[str, JsonValue
 
 
 def _localai_prompt(request: Request) -> str:
-    """What stands behind the first bar is the negative prompt, so a prompt
-    cannot hold one.
+    """Return the prompt; text after the first bar is the negative prompt, so a
+    prompt cannot hold one.
     """
     if "|" in request.prompt:
         raise InvalidRequestError(

@@ -77,8 +77,7 @@ _NO_ALLOWANCE = re.compile(r"\bLimit 0\b(?!\.[0-9])")
 # An error text may repeat the key that was sent ("Incorrect API key provided:
 # sk-...").
 _KEY = re.compile(r"(?i)(key provided: )\S+")
-# What a code inside a stream would have had as its status. Of an outage there,
-# nobody knows whether it is billed.
+# Status of a code inside a stream. The billing of an outage there is unknown.
 _STATUS_IN_STREAM = {
     "invalid_api_key": 401,
     "model_not_found": 404,
@@ -89,8 +88,8 @@ _CALLERS_FAULT = {"image_generation_user_error", "invalid_request_error"}
 
 
 def refusal(response: HttpResponse, provider: str) -> ImagenError:
-    """The error that an answer of 300 and up stands for. The code decides
-    first, then the status.
+    """Return the error of a reply of 300 and up. The code decides first, then
+    the status.
     """
     error = _read_error(response.body)
     code = error.code
@@ -132,7 +131,7 @@ def refusal(response: HttpResponse, provider: str) -> ImagenError:
 
 
 def refusal_in_stream(event: bytes, provider: str) -> ImagenError:
-    """The error that an event stands for, in a stream that began with 200."""
+    """Return the error of an event in a stream that began with 200."""
     error = _read_error(event)
     status = _STATUS_IN_STREAM.get(error.code, 400 if error.type in _CALLERS_FAULT else 500)
     return refusal(HttpResponse(status=status, body=event), provider)
@@ -189,9 +188,7 @@ def _read_error(body: bytes) -> _Error:
 
 
 def _read_detail(reply: _ErrorReply) -> _RawError:
-    """FastAPI's form: a text, or for each wrong field where it stands and what
-    is wrong with it.
-    """
+    """Read FastAPI's form: a text, or place and fault of each wrong field."""
     if not isinstance(reply.detail, list):
         return _RawError(message=reply.detail or reply.message, code=reply.code)
     wrong = [item for item in reply.detail if isinstance(item, dict)]

@@ -107,7 +107,7 @@ def _fetch_list(
         raise AuthenticationError(f"{_NAME} does not know the user of this key.")
     if response.status != 200:
         error = _refusal(response)
-        # Whatever happened, nothing has been ordered yet.
+        # Nothing has been ordered yet, whatever happened.
         error.billed = "no"
         raise error
     try:
@@ -120,8 +120,8 @@ def _fetch_list(
 
 
 def _match(model: Model, listed: list[_ListedModel]) -> str:
-    """Exact name first, then without case, spaces, dots and dashes; two of the
-    same name are the caller's to tell apart.
+    """Match the exact name, then without case, spaces, dots and dashes; the
+    caller must tell two of the same name apart.
     """
     wanted = model.wire_name
     found = [entry for entry in listed if wanted in (entry.id, entry.nexos_model_id)]
@@ -167,7 +167,7 @@ def _refusal(response: HttpResponse) -> ImagenError:
 
 
 def _read_usd_per_credit(setting: JsonValue) -> Decimal:
-    """What a credit is worth, which is a matter of the contract. Looked at
+    """Return the value of a credit, which depends on the contract. Checked
     before anything is ordered.
     """
     try:
@@ -191,7 +191,6 @@ PROVIDER = Provider(
     key_variables=("NEXOS_API_KEY",),
     probe_url="models",
     home_page="nexos.ai",
-    # One credit is taken to be one dollar; whoever has bought them for another
-    # price says so.
+    # One credit is assumed to be one dollar; the setting overrides it.
     settings={"usd_per_credit": "1"},
 )

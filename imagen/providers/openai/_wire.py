@@ -44,8 +44,8 @@ class ImageItem(msgspec.Struct):
     respect_moderation: object = None
 
 
-# No bill has a million million tokens; what lies beyond that breaks the
-# arithmetic of money.
+# No bill has a million million tokens; more would overflow the money
+# arithmetic.
 _Tokens = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
 
 
@@ -84,15 +84,15 @@ _decode_usage = msgspec.json.Decoder(TokenUsage | None).decode
 _decode_list = msgspec.json.Decoder(_ModelList | list[_ListEntry]).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
 _decode_number = msgspec.json.Decoder(Decimal | None).decode
-# No request costs that; what lies far beyond it breaks the arithmetic of money.
+# No request costs as much; more would overflow the money arithmetic.
 _MOST_USD = 10**6
 
 
 def decode_reply(response: HttpResponse, provider: str) -> ImagesReply:
-    """The body of a 200 answer.
+    """Decode the body of a 200 reply.
 
     Raises:
-        ProviderError: it is something else; whether it was billed is unknown.
+        ProviderError: the body has another form; its billing is unknown.
     """
     try:
         reply = _decode_images(response.body)
@@ -111,7 +111,7 @@ def decode_reply(response: HttpResponse, provider: str) -> ImagesReply:
 
 
 def is_null(raw: msgspec.Raw) -> bool:
-    """Whether a field of a reply is missing, null or an empty text."""
+    """Return True if a field of a reply is missing, null or an empty text."""
     return memoryview(raw).nbytes <= len(b"null")
 
 
@@ -123,8 +123,8 @@ def read_images(
     """The images of a reply, those behind links fetched. One that cannot be had
     does not lose the others.
 
-    `seed` is the one that was sent; it is known to be that of an image only
-    where there is one image.
+    `seed` is the one that was sent; it belongs to an image only if there is
+    just one.
 
     Raises:
         ProviderError: not one of them can be had; they were billed.
@@ -136,8 +136,8 @@ def read_images(
 def _read_item(
     item: ImageItem, provider: str, seed: int | None
 ) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage | WithheldImage]:
-    """One entry of `data`: base64 as GPT image models send it, or a link as the
-    older ones and gateways do.
+    """Read one entry of `data`: base64 as GPT image models send it, or a link
+    as older models and gateways do.
     """
     if not is_null(item.b64_json):
         data = decode_base64(item.b64_json, provider)
@@ -160,16 +160,14 @@ def _read_item(
 
 
 def _locate(url: str) -> str:
-    """Some servers give the path alone; the base URL ends with `/v1`, so this
-    is the same path beside it.
+    """Return the link; some servers send the path alone, beside the base URL's
+    `/v1`.
     """
     return f"..{url}" if url.startswith("/") and not url.startswith("//") else url
 
 
 def read_usd(raw: msgspec.Raw, field: str, usd_per_unit: Decimal = Decimal(1)) -> Decimal | None:
-    """What a reply says it cost, in a field of its `usage`; None where it does
-    not, or says what cannot be.
-    """
+    """Return the cost in a field of `usage`; None if absent or implausible."""
     try:
         amount: Decimal | None = _decode_number((_decode_fields(raw) or {}).get(field, b"null"))
     except (*MALFORMED, InvalidOperation):
@@ -222,17 +220,15 @@ def _read_day(value: object) -> datetime.date | None:
 
 
 def read_usage(raw: msgspec.Raw) -> Usage | None:
-    """The tokens of a reply; None where it names none, or in a form that nobody
-    knows.
-    """
+    """Return the tokens of a reply; None if absent or in an unknown form."""
     try:
         usage = _decode_usage(raw)
     except MALFORMED:
         return None
     if usage is None:
         return None
-    # Where the details are missing, input is text and output is image: what a
-    # plain generation has.
+    # Without details, input is text and output is image, as in a plain
+    # generation.
     into = usage.input_tokens_details or _TokenDetails(text_tokens=usage.input_tokens)
     out = usage.output_tokens_details or _TokenDetails(image_tokens=usage.output_tokens)
     return Usage(
@@ -247,8 +243,8 @@ class EventStream:
     """Server-sent events out of chunks of bytes: the `data` lines, joined, of
     each event.
 
-    A partial image is one line of megabytes, so chunks are collected and
-    searched only where they are new.
+    A partial image is one line of megabytes, so chunks are collected and only
+    new ones searched.
     """
 
     def __init__(self) -> None:
@@ -267,15 +263,13 @@ class EventStream:
         self._searched = max(0, len(self._buffer) - 3)
 
     def finish(self) -> Iterator[bytes]:
-        """The last event, where the stream ended without an empty line."""
+        """Return the last event of a stream that ended without an empty line."""
         if data := _event_data(bytes(self._buffer)):
             yield data
         self._buffer.clear()
 
     def _find_end(self) -> tuple[int, int] | None:
-        """Where the next empty line stands, and where it ends. Searches no byte
-        twice, however many events there are.
-        """
+        """Return start and end of the next empty line. Searches no byte twice."""
         at = self._searched
         while (at := self._buffer.find(b"\n", at) + 1) > 0:
             for empty_line in (b"\n", b"\r\n"):

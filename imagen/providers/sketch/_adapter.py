@@ -1,5 +1,5 @@
-"""The built-in engine: a procedural image from prompt, size and seed. It is no
-AI, needs no key and no network.
+"""Built-in engine: a procedural image from prompt, size and seed. It is not an
+AI, and needs no key and no network.
 """
 
 from __future__ import annotations

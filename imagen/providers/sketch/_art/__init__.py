@@ -8,12 +8,11 @@ A prompt without known words becomes an abstract print instead.  Every layer is 
 at twice the size, through which a colour gradient is laid onto the sheet, often with a speckle of grain.
 At the end a style finishes the sheet: paper grain, an engraving, or a two-ink riso print.
 
-Each part throws its own dice, seeded from prompt, seed and the part's name: the
-same arguments give the same bytes, and one seed keeps its composition from one
-size to another.
+Each part has its own random numbers, seeded by prompt, seed and the part's
+name: the same arguments give the same bytes, and one seed keeps its composition
+in every size.
 
-Where to look, from the first step to the last; a module imports only from those
-above it:
+Modules from the first step to the last; one imports only from those above it:
 
     _words      which words are known, where a subject belongs, what a prompt asks for
     _palettes   the moods and their colours, mixing and tinting

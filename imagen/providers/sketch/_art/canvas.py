@@ -1,6 +1,4 @@
-"""The sheet, the layout that all parts of an image share, and the ways to print
-on it.
-"""
+"""Sheet, layout of all parts of an image, and printing on it."""
 
 from __future__ import annotations
 
@@ -50,12 +48,12 @@ class Canvas:
         return self.w * across, max(self.horizon * (1 - high), self.horizon - 0.8 * self.unit)
 
     def dice(self, part: str) -> Random:
-        """Dice of the part's own: what one part throws never moves another."""
+        """Return the random numbers of one part: they never move another part."""
         return _seeded(self.prompt, self.seed, part)
 
     def spot(self) -> Point:
-        """Where a subject stands: on the third across from the sun, or before
-        the moon on a roof.
+        """Return the place of a subject: on the third opposite the sun, or
+        before the moon on a roof.
         """
         if "roof" in self.tags:
             across = self.sun_at[0] + self.side * self.unit * 0.1
@@ -72,7 +70,9 @@ class Canvas:
         return mix(self.palette.far, self.palette.near, t)
 
     def wood(self, t: float) -> Colour:
-        """What stands on the land: always darker than it, above all on snow."""
+        """Colour of objects on the land: always darker than it, most of all on
+        snow.
+        """
         if self.snowy:
             return mix(self.palette.far, self.palette.dark, 0.15 + 0.75 * t)
         return mix(self.land(t), self.palette.dark, 0.4 * t)

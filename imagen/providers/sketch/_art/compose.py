@@ -1,4 +1,4 @@
-"""From a prompt to a PNG: which parts are drawn, in which order."""
+"""Composition: the parts of an image, from the prompt to a PNG."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _GROUNDS: dict[str, Callable[[Canvas], None]] = {
 
 
 def draw(prompt: str, *, width: int, height: int, seed: int, style: str | None = None) -> bytes:
-    """PNG bytes of an image for the prompt; the same arguments always give the
-    same bytes.
+    """Return the PNG of a prompt; the same arguments always return the same
+    bytes.
     """
     canvas = Canvas(prompt, seed, (width, height), style if style in STYLES else None)
     _compose(canvas)

@@ -1,6 +1,4 @@
-"""Moods and their colours: which mood an image is in, and the ten inks it is
-printed with.
-"""
+"""Palettes: the mood of an image, and its ten inks."""
 
 from __future__ import annotations
 
@@ -65,8 +63,8 @@ _MOODS: dict[str, tuple[str, ...]] = {
     ),
 }
 
-# What asks for a mood, the strongest first: the hour, what stands in the sky,
-# the season, the weather.
+# Words for a mood, the strongest first: the hour, the sky, the season, the
+# weather.
 _ASKS: tuple[tuple[str, str], ...] = (
     ("night", "night"), ("dusk", "dusk"), ("dawn", "dawn"), ("day", "day"), ("moon stars aurora", "night"),
     ("storm", "storm"), ("winter", "winter"), ("autumn", "autumn"), ("rain", "storm"), ("snow", "winter"),
@@ -106,8 +104,8 @@ def choose_mood(tags: Sequence[str], style: str | None, dice: Random) -> str:
 def choose_palette(
     mood: str, tags: Sequence[str], tints: Sequence[Colour], dice: Random
 ) -> Palette:
-    """One row of the mood, tuned to the soil, to snow and to the colours that
-    the prompt names.
+    """Return one row of the mood, tuned to the soil, to snow and to the colours
+    of the prompt.
     """
     row = [from_hex(code) for code in dice.choice(_MOODS[mood.split()[0]]).split()]
     if mood == "print night":
@@ -132,7 +130,7 @@ def from_hex(code: str) -> Colour:
 
 
 def mix(a: Colour, b: Colour, t: float) -> Colour:
-    """`a` at 0, `b` at 1, and what lies between them."""
+    """Return `a` at 0, `b` at 1, and a blend between them."""
     return (
         round(a[0] + (b[0] - a[0]) * t),
         round(a[1] + (b[1] - a[1]) * t),

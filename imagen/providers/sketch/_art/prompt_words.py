@@ -1,6 +1,4 @@
-"""What a prompt asks for: the known words, the tags they stand for, and the
-gaps filled.
-"""
+"""Words of a prompt: the known ones, their tags, and defaults for the rest."""
 
 from __future__ import annotations
 
@@ -77,8 +75,8 @@ TINTS: dict[str, str] = {
     "grey": "8d9299", "gray": "8d9299", "black": "1c1c22",
 }  # fmt: skip
 
-# Where a subject belongs: its place (what is in orbit is drawn by the scene in
-# space), its size in units, and the ground drawn when the prompt names none.
+# Place of a subject (the scene in space draws what is in orbit), its size in
+# units, and the ground if the prompt names none.
 PLACES: dict[str, tuple[str, float, str]] = {
     "lighthouse": ("rock", 0.46, "sea"),
     "boat": ("water", 0.15, "sea"),
@@ -111,8 +109,8 @@ _TAGS_OF = _tags_by_word()
 
 
 def known_words(prompt: str) -> list[str]:
-    """The known words of a prompt, in order; a plural counts as the word
-    itself.
+    """Return the known words of a prompt, in order; a plural counts as its
+    singular.
     """
     found: list[str] = []
     # An image needs a handful of words: the end of a very long prompt is not

@@ -1,4 +1,4 @@
-"""Stencils to print through, and the soft masks that shade what is printed."""
+"""Stencils to print through, and soft masks for shading."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Stencil:
     """A mask cut at `scale` times the size of the sheet, so that its edges come
     out smooth.
 
-    Lengths are pixels of the sheet; a value of 0 cuts away what was there, less
-    than 255 prints thinner.
+    Lengths are pixels of the sheet; 0 cuts away what was there, less than 255
+    prints thinner.
     """
 
     def __init__(self, size: tuple[int, int], scale: int) -> None:
@@ -71,13 +71,13 @@ def grey_ramp(size: tuple[int, int], *levels: int) -> Image.Image:
 
 
 def stipple(density: Image.Image, noise: Image.Image) -> Image.Image:
-    """A mask of grains, the closer together the denser it is meant to be."""
+    """Return a mask of grains; a denser mask has more."""
     return ImageChops.subtract(density, noise).point(lambda value: 255 if value else 0)
 
 
 def steep(low: int, slope: int, high: int = 255) -> list[int]:
-    """For `Image.point`: nothing up to `low`, then a quick rise to `high`,
-    which gives smooth noise an edge.
+    """Return a curve for `Image.point`: nothing up to `low`, then a quick rise
+    to `high`, an edge for smooth noise.
     """
     return [max(0, min(high, (value - low) * slope)) for value in range(256)]
 

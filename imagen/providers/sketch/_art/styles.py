@@ -45,8 +45,8 @@ def _engraved(c: Canvas) -> Image.Image:
 
 
 def _riso(c: Canvas) -> Image.Image:
-    """Two inks on cream paper, one for what is dark and one for what is warm,
-    printed a little off.
+    """Print two inks on cream paper, one for dark and one for warm areas,
+    slightly misaligned.
     """
     pairs = (("1f4e8c", "ff5a4e"), ("00695c", "ff7a59"), ("3b3486", "ff6fa3"), ("23395b", "f7a823"))
     inks, shift = c.dice("inks").choice(pairs), max(1, round(c.unit * 0.005))

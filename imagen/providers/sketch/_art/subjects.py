@@ -1,4 +1,4 @@
-"""Where a subject stands, and what comes with it: a rise, a flock, a beam of
+"""Subjects: their place, and what accompanies them: a rise, a flock, a beam of
 light, smoke.
 """
 
@@ -15,7 +15,7 @@ from .stencils import Point
 
 
 def draw_subject(c: Canvas, name: str) -> None:
-    """Put a subject into the landscape, at the kind of place where it belongs."""
+    """Put a subject into the landscape, at its kind of place."""
     place, size, _ = PLACES[name]
     if place == "flock":
         _flock(c, name, size * c.unit)
@@ -33,8 +33,8 @@ def draw_subject(c: Canvas, name: str) -> None:
 
 
 def _rise(c: Canvas, *, rocky: bool) -> Point:
-    """A foreground rise for a subject to stand on, steep towards the sun and
-    gentle away from it.
+    """Draw a foreground rise for a subject, steep towards the sun and gentle
+    away from it.
     """
     (x, y), dice, cut, crest = c.spot(), c.dice("rise"), c.cut(), []
     half = c.unit * (0.36 if rocky else 0.7)
@@ -50,7 +50,7 @@ def _rise(c: Canvas, *, rocky: bool) -> Point:
 
 
 def _flock(c: Canvas, name: str, size: float) -> None:
-    """One large and some small ones around it, all in the sky."""
+    """Draw one large and some small ones around it, all in the sky."""
     dice, many = c.dice("flock"), 8 if name == "gull" else 2
     x, y = c.w / 2 + c.side * c.unit * 0.16, max(size * 1.3, c.horizon - c.unit * 0.38)
     for _ in range(many):
@@ -91,7 +91,7 @@ def _smoke(c: Canvas, at: Point, size: float) -> None:
     c.lay(cut, c.palette.sky[3], alpha=0.7)
 
 
-# What is drawn behind a figure, or in its place where there is none.
+# Drawn behind a figure, or in its place if there is none.
 _EXTRAS: dict[str, Callable[[Canvas, Point, float], None]] = {
     "lighthouse": _beam, "house": _smoke, "tree": draw_tree
 }  # fmt: skip

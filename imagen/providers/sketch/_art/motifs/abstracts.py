@@ -35,7 +35,7 @@ def _bands(c: Canvas) -> None:
 
 
 def _orbs(c: Canvas) -> None:
-    """Overlapping translucent discs, as inks that mix where they meet."""
+    """Overlapping translucent discs, in inks that mix where they meet."""
     dice, inks = c.dice("orbs"), _inks(c, c.dice("orbs inks"))
     # Ink darkens paper, but on a night sheet it has to shine.
     dark = c.style == "night"
@@ -72,7 +72,7 @@ def _tiles(c: Canvas) -> None:
 
 
 def _tile(dice: Random, cut: Stencil, x: float, y: float, cell: float) -> None:
-    """One motif in its square: a quarter circle or ring, a disc, a wedge,
+    """Draw one motif in its square: a quarter circle or ring, a disc, a wedge,
     stripes, or a half circle.
     """
     kind, turn = dice.randrange(6), dice.randrange(4)
@@ -94,7 +94,7 @@ def _tile(dice: Random, cut: Stencil, x: float, y: float, cell: float) -> None:
 
 
 def _inks(c: Canvas, dice: Random) -> list[Colour]:
-    """The five inks that can stand next to one another, shuffled."""
+    """Return the five inks that fit beside one another, shuffled."""
     inks = [*c.palette.sky[:3], c.palette.far, c.palette.near]
     dice.shuffle(inks)
     return inks

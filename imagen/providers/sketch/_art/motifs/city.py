@@ -1,4 +1,4 @@
-"""What is built: the skyline behind the ground, and the roofs of a town."""
+"""Buildings: the skyline behind the ground, and the roofs of a town."""
 
 from __future__ import annotations
 

@@ -197,9 +197,7 @@ def _rounded(points: list[Point]) -> list[Point]:
 
 
 def _ink_tones(c: Canvas, ink: str) -> tuple[Colour, Colour, float]:
-    """What an ink looks like at the top and at the bottom, and how densely it
-    is printed.
-    """
+    """Return the colours of an ink at top and bottom, and its density."""
     accent, light, dark = c.palette.accent, c.palette.light, c.palette.dark
     pale, stone = c.lit(light, 0.4), c.shaded(c.wood(0.6), 0.2)
     fur = accent if c.tints else dark

@@ -1,6 +1,4 @@
-"""What lies before the horizon on dry land: hills, forest, a flower field,
-dunes.
-"""
+"""Dry land before the horizon: hills, forest, a flower field, dunes."""
 
 from __future__ import annotations
 

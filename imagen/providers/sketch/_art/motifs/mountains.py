@@ -61,7 +61,7 @@ def _snowcaps(c: Canvas, dice: Random, peaks: Sequence[_Peak], tall: float) -> N
 
 
 def _above(flank: Sequence[Point], deep: float) -> list[Point]:
-    """The part of a flank, taken from its top, that lies higher than `deep`."""
+    """Return the part of a flank above `deep`, from its top."""
     return list(takewhile(lambda point: point[1] < deep, flank))
 
 

@@ -13,9 +13,7 @@ from .space import draw_planet, draw_stars
 
 
 def draw_sky(c: Canvas) -> None:
-    """From the farthest to the nearest: the air, stars, aurora, what shines,
-    clouds.
-    """
+    """Draw the sky from far to near: air, stars, aurora, sun or moon, clouds."""
     c.sheet.paste(gradient((c.w, max(1, round(c.horizon))), c.palette.sky), (0, 0))
     if c.mood == "night" or "stars" in c.tags:
         draw_stars(c, 150)

@@ -15,8 +15,8 @@ from .figures import draw_figure
 
 
 def draw_space(c: Canvas) -> None:
-    """Nebulae, stars, a planet large at the edge or whole, its moon, and
-    perhaps somebody on the way.
+    """Draw nebulae, stars, a planet large at the edge or whole, its moon, and
+    maybe a traveller.
     """
     c.sheet.paste(gradient(c.size, c.palette.sky[:3]), (0, 0))
     for part, tone in (

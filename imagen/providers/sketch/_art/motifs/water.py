@@ -1,4 +1,4 @@
-"""Water: sea, lake and river, and what they mirror."""
+"""Water: sea, lake and river, and their reflections."""
 
 from __future__ import annotations
 

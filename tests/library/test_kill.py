@@ -14,9 +14,9 @@ import pytest
 
 import imagen
 from imagen._system.threads import ThreadWorkers
-from tests.library.shelf import open_shelf
+from tests.support.library import open_shelf
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 # Adds images, looks after them, trashes, cleans and deletes, for ever; says
 # what it has done after it is done.
 CHILD = """

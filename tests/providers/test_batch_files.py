@@ -44,10 +44,18 @@ from imagen.testing.simulator import (
     Simulator,
     open_simulator,
 )
-from tests.providers.batches import DIALECTS, OPENAI, BatchWalk, Collector, Dialect, File, image_of
-from tests.providers.stepping import CATALOG, IMAGE, reply
-from tests.providers.test_openai import mutated
-from tests.transports import open_driver
+from tests.providers.openai.test_adapter import mutated
+from tests.support.batch_files import (
+    DIALECTS,
+    OPENAI,
+    BatchWalk,
+    Collector,
+    Dialect,
+    File,
+    image_of,
+)
+from tests.support.drivers import open_driver
+from tests.support.exchanges import CATALOG, IMAGE, reply
 
 pytestmark = pytest.mark.filterwarnings("ignore::imagen.providers.ModelRetiringWarning")
 LOST = OutcomeUnknownError("The connection broke.")

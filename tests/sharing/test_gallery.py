@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagen.sharing._archive.gallery import GalleryItem, GalleryPage, page_policy, render_page
-from tests.sharing.desk import open_desk, read_from
+from tests.support.sharing import open_desk, read_from
 
 TEXTS = st.text(max_size=60) | st.sampled_from(
     (

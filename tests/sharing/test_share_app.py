@@ -24,8 +24,8 @@ from PIL.PngImagePlugin import PngInfo
 import imagen
 from imagen._system.threads import ThreadWorkers
 from imagen.sharing import share_app
-from tests.sharing.desk import Desk, open_desk, zip_of
-from tests.support import png
+from tests.support.scripted_client import png
+from tests.support.sharing import Desk, open_desk, zip_of
 
 Message = dict[str, object]
 Application = Callable[..., Awaitable[None]]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import imagen
 from imagen.sharing._links.tokens import ShareTokens
-from tests.sharing.desk import SECRET, URL, Desk, open_desk
+from tests.support.sharing import SECRET, URL, Desk, open_desk
 
 DAY = datetime.timedelta(days=1)
 LETTERS = string.ascii_letters + string.digits + "-_"

@@ -22,7 +22,8 @@ from imagen.providers import (
     Progress,
 )
 from imagen.providers.automatic1111 import PROVIDER, list_models
-from tests.providers.stepping import (
+from tests.providers.openai.test_adapter import headers, mutated, statuses, wrong_fields
+from tests.support.exchanges import (
     IMAGE,
     IMAGE_BASE64,
     Walk,
@@ -32,7 +33,6 @@ from tests.providers.stepping import (
     outcome,
     reply,
 )
-from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
 
 SECOND = "c2Vjb25k"
 INFO = {"seed": 42, "all_seeds": [42, 43], "index_of_first_image": 0}

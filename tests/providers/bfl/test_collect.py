@@ -18,7 +18,7 @@ from imagen.providers import (
     bfl,
 )
 from tests.providers.bfl.test_requests import FILE, POLL, READY
-from tests.providers.stepping import IMAGE, Walk, call, reply
+from tests.support.exchanges import IMAGE, Walk, call, reply
 
 PENDING = reply({"id": "a1", "status": "Pending", "progress": 0.4})
 ACCEPTED = JobAccepted(job_id="a1", poll_url=POLL, reported_cost_usd=Decimal("0.03"))

@@ -14,8 +14,8 @@ import pytest
 import imagen
 from imagen._results.prices import quote_request
 from imagen.testing.simulator._providers.bfl.models import ENDPOINTS
-from tests.providers.bfl.clients import GREEN, RED, left_mask, open_bfl, png
-from tests.providers.stepping import CATALOG
+from tests.support.exchanges import CATALOG
+from tests.support.providers.bfl import GREEN, RED, left_mask, open_bfl, png
 
 MODELS = [model for model in CATALOG if model.provider == "bfl" and model.lifecycle.live]
 NEEDED = {"flux-pro-1.0-expand": {"options": {"top": 8}}, "bfl/outpainting": {"size": "512x512"}}

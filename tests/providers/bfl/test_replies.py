@@ -25,8 +25,8 @@ from imagen import (
 )
 from imagen.providers import HttpResponse, Progress, Wait, WithheldImage, bfl
 from tests.providers.bfl.test_requests import FILE, POLL, READY, SUBMITTED
-from tests.providers.stepping import IMAGE, Walk, call, outcome, recorded, reply
-from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
+from tests.providers.openai.test_adapter import headers, mutated, statuses, wrong_fields
+from tests.support.exchanges import IMAGE, Walk, call, outcome, recorded, reply
 
 PENDING = reply(
     {

@@ -18,7 +18,7 @@ from PIL import Image as PillowImage
 import imagen
 from imagen import ConfigurationError, InvalidRequestError
 from imagen.providers import HttpRequest, JobAccepted, Wait, bfl
-from tests.providers.stepping import (
+from tests.support.exchanges import (
     CATALOG,
     IMAGE,
     Walk,

@@ -26,8 +26,8 @@ from imagen.testing.simulator import (
     Simulator,
     WrongMedia,
 )
-from tests.providers.bfl.clients import RED, left_mask, near, opened, png
-from tests.providers.comfyui.clients import open_comfyui
+from tests.support.providers.bfl import RED, left_mask, near, opened, png
+from tests.support.providers.comfyui import open_comfyui
 
 FREE = imagen.Cost(usd=0, source="estimated")
 

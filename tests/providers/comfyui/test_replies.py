@@ -28,8 +28,8 @@ from imagen.providers import (
 )
 from imagen.providers.comfyui import _adapter as comfyui
 from imagen.providers.comfyui._adapter import PROVIDER
-from tests.providers.stepping import IMAGE, Walk, call, input_image, mask_image, outcome, reply
-from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
+from tests.providers.openai.test_adapter import headers, mutated, statuses, wrong_fields
+from tests.support.exchanges import IMAGE, Walk, call, input_image, mask_image, outcome, reply
 
 JOB = "00000000-0000-0000-0000-000000000001"
 LIST = reply(["a.safetensors"])

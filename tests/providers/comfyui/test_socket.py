@@ -28,7 +28,7 @@ from tests.providers.comfyui.test_replies import (
     told,
     walk,
 )
-from tests.providers.stepping import Walk, call
+from tests.support.exchanges import Walk, call
 
 __all__ = ["known_ids"]
 

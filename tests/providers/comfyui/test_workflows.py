@@ -10,9 +10,9 @@ import pytest
 
 import imagen
 from imagen.providers.comfyui import _graphs as _comfyui_graphs
-from tests.providers.bfl.clients import GREEN, RED, left_mask, opened, png
-from tests.providers.comfyui.clients import open_comfyui
 from tests.providers.comfyui.test_exchange import books_are_balanced, kinds, posted
+from tests.support.providers.bfl import GREEN, RED, left_mask, opened, png
+from tests.support.providers.comfyui import open_comfyui
 
 TEXT: dict[str, Any] = {
     "a": {

@@ -12,8 +12,8 @@ import imagen
 from imagen.providers import HttpResponse, LostImage, WithheldImage
 from tests.providers.fal.test_replies import FAILED, model_error, platform_error, walk
 from tests.providers.fal.test_requests import COMPLETED, RESULT, SUBMITTED
-from tests.providers.stepping import Walk
-from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
+from tests.providers.openai.test_adapter import headers, mutated, statuses, wrong_fields
+from tests.support.exchanges import Walk
 
 SAMPLES: tuple[dict[str, Any], ...] = (
     json.loads(SUBMITTED.body),

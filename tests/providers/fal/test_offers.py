@@ -14,8 +14,8 @@ import pytest
 import imagen
 from imagen._results.prices import quote_request
 from imagen.testing.simulator._providers.fal.models import MODELS as SERVED
-from tests.providers.fal.clients import GREEN, RED, left_mask, open_fal, png
-from tests.providers.stepping import CATALOG
+from tests.support.exchanges import CATALOG
+from tests.support.providers.fal import GREEN, RED, left_mask, open_fal, png
 
 MODELS = [model for model in CATALOG if model.provider == "fal" and model.lifecycle.live]
 OPERATIONS = ("generate", "edit", "vary", "enhance", "restyle")

@@ -22,7 +22,7 @@ from imagen import (
 )
 from imagen.providers import HttpResponse, LostImage, Progress, Wait, WithheldImage, fal
 from tests.providers.fal.test_requests import COMPLETED, FILE, GOOD, LINK, RESULT, SUBMITTED
-from tests.providers.stepping import IMAGE, Walk, call, outcome, recorded, reply
+from tests.support.exchanges import IMAGE, Walk, call, outcome, recorded, reply
 
 QUEUED = reply({"status": "IN_QUEUE", "queue_position": 0}, 202)
 FAILED = reply({"status": "COMPLETED", "error": "It went wrong.", "error_type": "some_error"})

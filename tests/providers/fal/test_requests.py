@@ -15,7 +15,7 @@ from PIL import Image
 import imagen
 from imagen import ConfigurationError, InvalidRequestError
 from imagen.providers import Cancellable, HttpRequest, JobAccepted, Progress, Wait, fal
-from tests.providers.stepping import IMAGE, Walk, call, input_image, mask_image, reply
+from tests.support.exchanges import IMAGE, Walk, call, input_image, mask_image, reply
 
 APP = "https://queue.fal.run/fal-ai/flux"
 SUBMITTED = reply(

@@ -25,7 +25,8 @@ from imagen._results.prices import cost_of
 from imagen.providers import GeneratedImages, HttpResponse, Usage, WithheldImage
 from imagen.providers.google import _adapter as google
 from tests.providers.google.test_requests import CHEAP, IMAGEN, ITEM, drawn, listed, predicted
-from tests.providers.stepping import (
+from tests.providers.openai.test_adapter import bodies, mutated, statuses, wrong_fields
+from tests.support.exchanges import (
     CATALOG,
     IMAGE,
     IMAGE_BASE64,
@@ -35,7 +36,6 @@ from tests.providers.stepping import (
     recorded,
     reply,
 )
-from tests.providers.test_openai import bodies, mutated, statuses, wrong_fields
 
 USAGE = {
     "promptTokenCount": 5,

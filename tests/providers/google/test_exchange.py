@@ -33,9 +33,9 @@ from imagen.testing.simulator import (
     open_simulator,
 )
 from imagen.testing.simulator._core.faults import Withheld
-from tests.providers.stepping import CATALOG
-from tests.support import png
-from tests.transports import RETRY
+from tests.support.drivers import RETRY
+from tests.support.exchanges import CATALOG
+from tests.support.scripted_client import png
 
 # Some of the models that are looked at have a last day, and a warning that
 # names it.

@@ -12,7 +12,7 @@ import imagen
 from imagen._results.prices import cost_of
 from imagen.providers import GeneratedImages, HttpRequest, HttpResponse, Usage
 from imagen.providers.google import _adapter as google
-from tests.providers.stepping import (
+from tests.support.exchanges import (
     CATALOG,
     IMAGE,
     IMAGE_BASE64,

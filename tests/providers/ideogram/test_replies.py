@@ -33,8 +33,8 @@ from imagen.providers import (
     ideogram,
 )
 from tests.providers.ideogram.test_requests import COMPLETED, FILE, ITEM, LINK, TAKEN
-from tests.providers.stepping import IMAGE, Walk, call, outcome, recorded, reply
-from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
+from tests.providers.openai.test_adapter import headers, mutated, statuses, wrong_fields
+from tests.support.exchanges import IMAGE, Walk, call, outcome, recorded, reply
 
 PENDING = reply({"generation_id": "g1", "status": "pending", "created": "2026-11-22T10:00:00Z"})
 UNSAFE = {**ITEM, "url": None, "is_image_safe": False}

@@ -20,7 +20,7 @@ import imagen
 from imagen import ConfigurationError, InvalidRequestError
 from imagen.providers import HttpRequest, JobAccepted, Wait, ideogram
 from imagen.testing.simulator._core.forms import FilePart, parse_form
-from tests.providers.stepping import (
+from tests.support.exchanges import (
     CATALOG,
     IMAGE,
     Walk,

@@ -12,7 +12,7 @@ import imagen
 from imagen import Adjustment
 from imagen.providers import Cancellable, HttpRequest, JobAccepted, Wait
 from imagen.providers.midjourney import _adapter as midjourney
-from tests.providers.stepping import IMAGE, Walk, call, input_image, mask_image, reply
+from tests.support.exchanges import IMAGE, Walk, call, input_image, mask_image, reply
 
 TASK = "1700000000000001"
 TAKEN = reply({"code": 1, "description": "Submit success", "result": TASK, "properties": {}})

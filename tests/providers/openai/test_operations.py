@@ -20,7 +20,15 @@ from imagen._results.prices import cost_of
 from imagen.providers import HttpRequest, HttpResponse
 from imagen.providers.openai import _adapter as openai
 from imagen.testing.simulator._core.forms import parse_form
-from tests.providers.stepping import (
+from tests.providers.openai.test_adapter import (
+    RECORDED_ERRORS,
+    bodies,
+    ends_well,
+    mutated,
+    statuses,
+    wrong_fields,
+)
+from tests.support.exchanges import (
     CATALOG,
     IMAGE,
     IMAGE_BASE64,
@@ -35,14 +43,6 @@ from tests.providers.stepping import (
     reply,
     schema,
     sse,
-)
-from tests.providers.test_openai import (
-    RECORDED_ERRORS,
-    bodies,
-    ends_well,
-    mutated,
-    statuses,
-    wrong_fields,
 )
 
 MODELS = [

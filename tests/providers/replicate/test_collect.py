@@ -20,7 +20,7 @@ from imagen.providers import (
     replicate,
 )
 from tests.providers.replicate.test_requests import FILE, METRICS, RECORD, SUCCEEDED
-from tests.providers.stepping import IMAGE, Walk, call, reply
+from tests.support.exchanges import IMAGE, Walk, call, reply
 
 STOP = HttpRequest(method="POST", url="predictions/p1/cancel")
 

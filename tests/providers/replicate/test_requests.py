@@ -14,7 +14,7 @@ import pytest
 import imagen
 from imagen import InvalidRequestError, ProviderError
 from imagen.providers import Cancellable, HttpRequest, JobAccepted, Progress, Wait, replicate
-from tests.providers.stepping import IMAGE, Walk, call, input_image, mask_image, reply, schema
+from tests.support.exchanges import IMAGE, Walk, call, input_image, mask_image, reply, schema
 
 LINK = "https://replicate.delivery/x/out-0.webp"
 RECORD: dict[str, Any] = {

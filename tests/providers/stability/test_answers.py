@@ -29,8 +29,9 @@ from imagen.providers import (
     WithheldImage,
     stability,
 )
+from tests.providers.openai.test_adapter import bodies, mutated, statuses, wrong_fields
 from tests.providers.stability.test_requests import FIRST, JOB, MADE, WAITING, walk
-from tests.providers.stepping import (
+from tests.support.exchanges import (
     CATALOG,
     IMAGE,
     IMAGE_BASE64,
@@ -40,7 +41,6 @@ from tests.providers.stepping import (
     recorded,
     reply,
 )
-from tests.providers.test_openai import bodies, mutated, statuses, wrong_fields
 
 CREATIVE = imagen.Enhance(image=b"", prompt="a cat")
 TAKEN = reply({"id": JOB})

@@ -29,9 +29,9 @@ from imagen.testing.simulator import (
 )
 from imagen.testing.simulator._core.faults import JobFails, Withheld
 from imagen.testing.simulator._core.forms import parse_form
-from tests.providers.stepping import CATALOG, mask_image
-from tests.support import png
-from tests.transports import RETRY
+from tests.support.drivers import RETRY
+from tests.support.exchanges import CATALOG, mask_image
+from tests.support.scripted_client import png
 
 MODELS = [model for model in CATALOG if model.provider == "stability"]
 TEAL, RED, BLUE = (0, 128, 128), (200, 30, 30), (30, 30, 200)

@@ -22,7 +22,7 @@ from imagen.providers import (
     stability,
 )
 from imagen.testing.simulator._core.forms import FilePart, parse_form
-from tests.providers.stepping import (
+from tests.support.exchanges import (
     CATALOG,
     IMAGE,
     Walk,

@@ -1,0 +1,78 @@
+"""Clients of the simulated Black Forest Labs, and images for them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from PIL import Image as PillowImage
+
+import imagen
+from imagen.testing.simulator import Simulator, open_simulator
+from imagen.testing.simulator._providers.bfl.server import BlackForestLabs
+from tests.support.drivers import RETRY
+
+RED, GREEN, WHITE = (200, 20, 20), (20, 160, 20), (255, 255, 255)
+
+
+@asynccontextmanager
+async def open_bfl(
+    home: Path,
+    *,
+    settings: dict[str, Any] | None = None,
+    service: BlackForestLabs | None = None,
+    on_event: imagen.EventHandler | None = None,
+    **simulated: Any,
+) -> AsyncIterator[tuple[imagen.Client, Simulator]]:
+    """A client that asks every 5 ms whether its job has ended."""
+    providers = () if service is None else (service,)
+    async with open_simulator(*providers, **simulated) as simulator:
+        loaded = imagen.load_settings(
+            {
+                "BFL_BASE_URL": simulator.base_url("bfl"),
+                "BFL_API_KEY": simulator.key,
+                "IMAGEN_HOME": str(home),
+            }
+        )
+        access = loaded.access["bfl"]
+        changed = msgspec.structs.replace(
+            access, settings={**access.settings, "poll_seconds": 0.005, **(settings or {})}
+        )
+        loaded = msgspec.structs.replace(
+            loaded, retry=RETRY, access={**loaded.access, "bfl": changed}
+        )
+        async with imagen.open_client(loaded, on_event=on_event) as client:
+            yield client, simulator
+
+
+def png(color: tuple[int, int, int] = RED, size: tuple[int, int] = (256, 256)) -> bytes:
+    """An image in one colour."""
+    file = io.BytesIO()
+    PillowImage.new("RGB", size, color).save(file, "PNG")
+    return file.getvalue()
+
+
+def left_mask(size: tuple[int, int] = (256, 256)) -> bytes:
+    """A mask whose left half is white."""
+    file = io.BytesIO()
+    mask = PillowImage.new("L", size, 0)
+    mask.paste(255, (0, 0, size[0] // 2, size[1]))
+    mask.save(file, "PNG")
+    return file.getvalue()
+
+
+def opened(image: imagen.Image) -> PillowImage.Image:
+    """The image, decoded."""
+    decoded = PillowImage.open(io.BytesIO(image.data)).convert("RGB")
+    decoded.load()
+    return decoded
+
+
+def near(one: object, other: tuple[int, int, int]) -> bool:
+    """Whether two colours look the same, after a JPEG say."""
+    assert isinstance(one, tuple)
+    return all(abs(a - b) <= 6 for a, b in zip(one, other, strict=True))

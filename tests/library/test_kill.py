@@ -24,8 +24,8 @@ import random, sys, trio
 from pathlib import Path
 from imagen.library import CleanupRules
 from imagen._system.threads import ThreadWorkers
-from tests.library.shelf import open_shelf
-from tests.support import png
+from tests.support.library import open_shelf
+from tests.support.scripted_client import png
 
 async def main(home, seed):
     rnd = random.Random(seed)

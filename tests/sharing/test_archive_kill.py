@@ -19,7 +19,7 @@ CHILD = """
 import sys, trio
 from pathlib import Path
 from imagen._system.threads import ThreadWorkers
-from tests.sharing.desk import open_desk
+from tests.support.sharing import open_desk
 
 def tell(done):
     print(done, flush=True)

@@ -12,16 +12,15 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 import trio
 
 from imagen.testing.simulator import Refused, Simulator, Stall
-from tests.cli.test_generate_command import FAILURE_KEYS, IMAGE_KEYS, SUMMARY_KEYS, Shell, simulated
-from tests.cli.test_money_commands import at_terminal
 from tests.support.drivers import Server, http_reply, open_server
+from tests.support.shell import FAILURE_KEYS, IMAGE_KEYS, SUMMARY_KEYS, Shell, simulated
 from tests.support.simulated_client import open_simulated
+from tests.support.terminal import at_terminal
 
 ECONOMY = (
     "generate",
@@ -46,11 +45,6 @@ WEBHOOK_KEYS = {
     "created_at",
     "ended_at",
 }
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path / "home")
 
 
 def ask_every(shell: Shell, seconds: float) -> None:

@@ -4,16 +4,7 @@ its own.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-
-from tests.cli.test_generate_command import Shell
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path / "home")
 
 
 async def test_images_are_put_into_a_collection_by_its_name_its_id_or_a_new_name(shell):

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 import pytest
 
-from tests.cli.test_generate_command import Shell
 from tests.support.drawings import decoded, encoded, halves
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path / "home")
+from tests.support.shell import Shell
 
 
 async def make(shell: Shell, *prompts: str) -> list[str]:

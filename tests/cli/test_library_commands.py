@@ -9,13 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_generate_command import KEPT_KEYS, Shell
 from tests.support.library import open_shelf
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path / "home")
+from tests.support.shell import KEPT_KEYS, Shell
 
 
 async def make(shell: Shell, prompt: str = "a boat", count: int = 1) -> list[str]:

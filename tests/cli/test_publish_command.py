@@ -6,12 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_generate_command import Shell
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path / "home")
+from tests.support.shell import Shell
 
 
 def use_folder(shell: Shell, **more: str) -> Path:

@@ -5,19 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import zipfile
-from pathlib import Path
-
-import pytest
 
 from imagen.cli._console import Console
-from tests.cli.test_generate_command import Shell
 from tests.support.scripted_client import png
 from tests.support.sharing import zip_of
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path / "home")
+from tests.support.shell import Shell
 
 
 async def make(shell: Shell, count: int = 1, prompt: str = "a boat") -> list[str]:

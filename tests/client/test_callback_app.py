@@ -33,12 +33,12 @@ from imagen.testing.simulator._core.callback_sender import call_back
 from imagen.testing.simulator._core.messages import Callback
 from imagen.testing.simulator._providers.fal.server import Fal
 from imagen.testing.simulator._providers.ideogram.server import Ideogram
-from tests.engine.test_collect import call_for, order_and_die
+from tests.support.callbacks import KEY, NOW, PUBLISHED, SECRET, SENDERS, Sender, each_sender
+from tests.support.collected_jobs import call_for, order_and_die
 from tests.support.drivers import Server, http_reply, open_server
 from tests.support.exchanges import CATALOG
 from tests.support.scripted_client import PNG
 from tests.support.simulated_client import simulated_settings
-from tests.transport.test_callbacks import KEY, NOW, PUBLISHED, SECRET, SENDERS, Sender, each_sender
 
 Application = Callable[..., Awaitable[None]]
 Message = dict[str, object]

@@ -16,8 +16,8 @@ import trio
 
 import imagen
 from imagen.testing import ScriptedReply, cancel_at_every_step
-from tests.client.test_routing import BROKEN, BUSY, DOWN, PRICES, Town, image_reply, open_town
 from tests.support.scripted_client import PRICE, FakeProvider, books_balance, open_test_client
+from tests.support.three_providers import BROKEN, BUSY, DOWN, PRICES, Town, image_reply, open_town
 
 
 async def check_home(home: Path, provider: FakeProvider) -> None:

@@ -7,8 +7,8 @@ import trio
 
 import imagen
 from imagen.testing import InlineWorkers, ScriptedTransport
-from tests.client.test_routing import image_reply
-from tests.engine.test_recovery import Works
+from tests.support.job_provider import Works
+from tests.support.three_providers import image_reply
 
 
 class Stubborn(ScriptedTransport):

@@ -10,9 +10,9 @@ import trio
 
 import imagen
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
-from tests.client.test_routing import DOWN, Town, image_reply, open_town
-from tests.engine.test_recovery import PRICE, Works
+from tests.support.job_provider import PRICE, Works
 from tests.support.scripted_client import PNG, FakeProvider, open_test_client, virtual_time
+from tests.support.three_providers import DOWN, Town, image_reply, open_town
 
 
 async def interrupted(

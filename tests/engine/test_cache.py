@@ -13,7 +13,6 @@ import trio
 
 import imagen
 from imagen.testing import ScriptedReply
-from tests.client.test_routing import DOWN, Town, image_reply, open_town
 from tests.support.custom_provider import Atelier, open_atelier
 from tests.support.scripted_client import (
     PRICE,
@@ -23,6 +22,7 @@ from tests.support.scripted_client import (
     open_test_client,
     png,
 )
+from tests.support.three_providers import DOWN, Town, image_reply, open_town
 
 
 def another_each_time(*seconds: float) -> Callable[[imagen.providers.HttpRequest], ScriptedReply]:

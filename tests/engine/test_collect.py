@@ -4,8 +4,6 @@ from every provider that has jobs.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -19,17 +17,14 @@ from imagen._transport.driver import ExchangeObserver
 from imagen.metadata._image_header import read_image_header
 from imagen.providers import PROVIDERS, Call, GeneratedImages, JobAccepted
 from imagen.testing.simulator import JobFails, Simulator, Withheld, open_simulator
-from tests.providers.conformance import SIMULATED, request_for, works_on_its_own
-from tests.support import exchanges as stepping
-from tests.support.drivers import failure, open_driver, outcome
+from tests.support.collected_jobs import Memory, call_for, open_process, order_and_die
+from tests.support.drivers import failure, outcome
+from tests.support.every_model import SIMULATED, request_for, works_on_its_own
 from tests.support.simulated_client import open_simulated
 
 COLLECTING = [name for name, provider in PROVIDERS.items() if provider.collect is not None]
 # Of Stability's models only these take jobs; the others answer with the image.
 JOBS_OF_STABILITY = ("stability/upscale-creative", "stability/replace-background-and-relight")
-# ComfyUI is told the id of a job, so it is known before the job is; an editor
-# asks for the mask first.
-ORDERED_AT = {"comfyui": 2, "midjourney edit": 2, "midjourney_gateway edit": 2}
 
 
 def cases() -> list[tuple[imagen.Model, str]]:
@@ -59,71 +54,8 @@ def every(cases: list[tuple[imagen.Model, str]]) -> pytest.MarkDecorator:
     )
 
 
-class Killed(Exception):
-    """What becomes of a process whose job was taken."""
-
-
-class Memory(ExchangeObserver):
-    """Keeps what a ledger keeps, and dies when the provider has told of the job
-    so many times.
-    """
-
-    def __init__(self, *, dies_at: int | None = None) -> None:
-        self.accepted_jobs: list[JobAccepted] = []
-        self._dies_at = dies_at
-
-    async def accepted(self, job: JobAccepted) -> None:
-        await trio.lowlevel.checkpoint()
-        self.accepted_jobs.append(job)
-        if len(self.accepted_jobs) == self._dies_at:
-            raise Killed
-
-
-def call_for(model: imagen.Model, operation: str) -> Call:
-    """A plain call, as the engine would make it."""
-    request = request_for(model, operation)
-    if model.capabilities.seed:
-        request = msgspec.structs.replace(request, seed=7)
-    images = {
-        name: tuple(map(encoded_image, getattr(request, name, ())))
-        for name in ("images", "references")
-    }
-    if (image := getattr(request, "image", None)) is not None:
-        images["images"] = (encoded_image(image),)
-    if (reference := getattr(request, "reference", None)) is not None:
-        images["references"] = (encoded_image(reference),)
-    mask = getattr(request, "mask", None)
-    return stepping.call(
-        model,
-        request=request,
-        mask=None if mask is None else encoded_image(mask),
-        settings=(
-            {"poll_seconds": 0.01} if "poll_seconds" in PROVIDERS[model.provider].settings else {}
-        ),
-        **images,
-    )
-
-
-def encoded_image(data: object) -> imagen.providers.EncodedImage:
-    assert isinstance(data, bytes)
-    found = read_image_header(data)
-    return imagen.providers.EncodedImage(
-        data=data, media_type=found.media_type, width=found.width, height=found.height
-    )
-
-
 def without_images(call: Call) -> Call:
     return msgspec.structs.replace(call, images=(), mask=None, references=())
-
-
-@asynccontextmanager
-async def open_process(simulator: Simulator, name: str) -> AsyncIterator[imagen.providers.Provider]:
-    """What one process has: a driver of its own."""
-    provider = PROVIDERS[name]
-    async with open_driver(
-        simulator.base_url(name), provider=provider, key=simulator.key
-    ) as driver:
-        yield driver
 
 
 async def order(simulator: Simulator, call: Call) -> GeneratedImages:
@@ -133,20 +65,6 @@ async def order(simulator: Simulator, call: Call) -> GeneratedImages:
         return await driver.run(
             provider.operations[operation_of(call.request)](call), ExchangeObserver()
         )
-
-
-async def order_and_die(simulator: Simulator, call: Call) -> JobAccepted:
-    """What is known of a job of a process that was killed as soon as the job
-    was taken.
-    """
-    provider = PROVIDERS[call.model.provider]
-    operation = operation_of(call.request)
-    dies_at = ORDERED_AT.get(f"{provider.name} {operation}") or ORDERED_AT.get(provider.name, 1)
-    memory = Memory(dies_at=dies_at)
-    async with open_process(simulator, provider.name) as driver:
-        with pytest.raises(Killed):
-            await driver.run(provider.operations[operation](call), memory)
-    return memory.accepted_jobs[-1]
 
 
 async def collect(simulator: Simulator, call: Call, accepted: JobAccepted) -> GeneratedImages:

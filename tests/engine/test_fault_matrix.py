@@ -37,7 +37,7 @@ from imagen.testing.simulator import (
     Truncated,
     open_simulator,
 )
-from tests.providers.conformance import MODELS
+from tests.support.every_model import MODELS
 from tests.support.scripted_client import png
 from tests.support.simulated_client import open_simulated
 

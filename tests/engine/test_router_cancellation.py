@@ -12,7 +12,7 @@ import trio
 
 import imagen
 from imagen.testing import ScriptedReply, cancel_at_every_step
-from tests.client.test_routing import BROKEN, BUSY, DOWN, PRICES, Town, image_reply, open_town
+from tests.support.three_providers import BROKEN, BUSY, DOWN, PRICES, Town, image_reply, open_town
 
 LIMITED = {
     name: {

@@ -10,9 +10,9 @@ import pytest
 import trio
 
 import imagen
-from tests.client.test_routing import BROKEN, DOWN, Town, image_reply, open_town
+from tests.support.cancellable_jobs import answering, job, open_works
 from tests.support.scripted_client import PNG, virtual_time
-from tests.transport.test_jobs import answering, job, open_works
+from tests.support.three_providers import BROKEN, DOWN, Town, image_reply, open_town
 
 
 async def test_a_job_that_was_stopped_for_nothing_gives_its_money_back(autojump_clock, tmp_path):
@@ -85,7 +85,9 @@ async def test_a_clock_that_is_put_back_stops_nobody_for_hours(
     autojump_clock, tmp_path, monkeypatch
 ):
     put_back = 0.0
-    monkeypatch.setattr("tests.client.test_routing.virtual_time", lambda: virtual_time() - put_back)
+    monkeypatch.setattr(
+        "tests.support.three_providers.virtual_time", lambda: virtual_time() - put_back
+    )
     models = {
         "left-1": {
             "provider": "left",

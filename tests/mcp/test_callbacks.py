@@ -12,8 +12,7 @@ import pytest
 import trio
 
 from imagen.testing.simulator._providers.bfl import server as bfl
-from tests.mcp.test_http import read_url
-from tests.support.mcp_process import SERVER, process
+from tests.support.mcp_process import SERVER, process, read_url
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 

@@ -11,9 +11,8 @@ import trio
 from mcp import Client
 from mcp.types import PromptReference
 
-from tests.mcp.test_stdio import silent_provider
 from tests.support.mcp_client import ERAS, MODEL, open_shown
-from tests.support.mcp_process import SERVER, process
+from tests.support.mcp_process import SERVER, process, read_url, silent_provider
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals"),
@@ -21,13 +20,6 @@ pytestmark = [
     # garbage collector.
     pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning"),
 ]
-
-
-async def read_url(child: trio.Process) -> str:
-    said = b""
-    while b"\n" not in said:
-        said += await child.stderr.receive_some()
-    return said.decode().split()[-1]
 
 
 @pytest.mark.parametrize("mode", ERAS)

@@ -20,10 +20,9 @@ from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitResult
 
 import imagen
 from imagen_mcp.server import make_server
-from tests.mcp.test_http import read_url
 from tests.support.custom_provider import Atelier
 from tests.support.mcp_client import ERAS, Painter, connect, text_of
-from tests.support.mcp_process import SERVER, process
+from tests.support.mcp_process import SERVER, process, read_url
 from tests.support.scripted_client import PNG
 
 CENTS = "four-cents"

@@ -6,8 +6,7 @@ import json
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ import trio
 import imagen
 from imagen_mcp.__main__ import main
 from tests.support.mcp_client import ERAS, MODEL, open_shown, settings
-from tests.support.mcp_process import SERVER, Wire, process, stdio_client
+from tests.support.mcp_process import SERVER, Wire, process, silent_provider, stdio_client
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and pipes")
 
@@ -108,27 +107,6 @@ async def test_a_server_without_trouble_says_nothing(tmp_path: Path) -> None:
 
 
 # --- the end ------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def silent_provider() -> AsyncIterator[tuple[str, Callable[[int], Awaitable[None]]]]:
-    """A server that takes connections and never answers; gives its URL, and a
-    wait for so many connections.
-    """
-    listener = trio.socket.socket()
-    connections: list[trio.socket.SocketType] = []
-    try:
-        await listener.bind(("127.0.0.1", 0))
-        listener.listen()
-
-        async def wait_connections(count: int) -> None:
-            while len(connections) < count:
-                connections.append((await listener.accept())[0])
-
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1", wait_connections
-    finally:
-        for item in (listener, *connections):
-            item.close()
 
 
 async def close_input(child: trio.Process) -> None:

@@ -44,7 +44,6 @@ from imagen.testing.simulator import (
     Simulator,
     open_simulator,
 )
-from tests.providers.openai.test_adapter import mutated
 from tests.support.batch_files import (
     DIALECTS,
     OPENAI,
@@ -56,6 +55,7 @@ from tests.support.batch_files import (
 )
 from tests.support.drivers import open_driver
 from tests.support.exchanges import CATALOG, IMAGE, reply
+from tests.support.reply_strategies import mutated
 
 pytestmark = pytest.mark.filterwarnings("ignore::imagen.providers.ModelRetiringWarning")
 LOST = OutcomeUnknownError("The connection broke.")

@@ -10,7 +10,7 @@ import trio
 import imagen
 from imagen._storage.ledger import Ledger
 from imagen.testing import InlineWorkers, ScriptedTransport
-from tests.engine.test_recovery import PRICE, Works, die_at
+from tests.support.job_provider import PRICE, Works, die_at
 from tests.support.scripted_client import virtual_time
 
 

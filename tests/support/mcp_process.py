@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -113,3 +113,31 @@ class Wire:
         line, _, self._rest = self._rest.partition(b"\n")
         self.lines.append(line)
         return line
+
+
+async def read_url(child: trio.Process) -> str:
+    said = b""
+    while b"\n" not in said:
+        said += await child.stderr.receive_some()
+    return said.decode().split()[-1]
+
+
+@asynccontextmanager
+async def silent_provider() -> AsyncIterator[tuple[str, Callable[[int], Awaitable[None]]]]:
+    """A server that takes connections and never answers; gives its URL, and a
+    wait for so many connections.
+    """
+    listener = trio.socket.socket()
+    connections: list[trio.socket.SocketType] = []
+    try:
+        await listener.bind(("127.0.0.1", 0))
+        listener.listen()
+
+        async def wait_connections(count: int) -> None:
+            while len(connections) < count:
+                connections.append((await listener.accept())[0])
+
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1", wait_connections
+    finally:
+        for item in (listener, *connections):
+            item.close()

@@ -5,37 +5,40 @@ provider has signed them.
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx2
 import msgspec
-import pybase64
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
 import imagen
 from imagen import AuthenticationError, ConfigurationError, InvalidRequestError
 from imagen._transport.driver import ExchangeObserver
-from imagen.providers import PROVIDERS, Callback, HttpResponse, bfl, fal, replicate
+from imagen.providers import PROVIDERS, Callback, bfl, fal, replicate
 from imagen.testing.simulator import open_simulator
 from imagen.testing.simulator._core import callbacks as _callbacks
-from imagen.testing.simulator._providers.bfl import server as simulated_bfl
-from imagen.testing.simulator._providers.fal import server as simulated_fal
 from imagen.testing.simulator._providers.ideogram import server as simulated_ideogram
 from imagen.testing.simulator._providers.replicate import server as simulated_replicate
-from tests.engine.test_collect import call_for, order_and_die
-from tests.providers.conformance import SIMULATED
+from tests.support.callbacks import (
+    KEY,
+    NOW,
+    OTHER_KEY,
+    PUBLISHED,
+    SECRET,
+    SENDERS,
+    Sender,
+    Signed,
+    each_sender,
+)
+from tests.support.collected_jobs import call_for, order_and_die
 from tests.support.drivers import failure, open_driver
+from tests.support.every_model import SIMULATED
 from tests.support.exchanges import Walk, call, reply
 
-NOW = 1_795_000_000
-SECRET = "a secret that nobody may see"
 URL = "https://atelier.example/callbacks"
-KEY, OTHER_KEY = (Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2))
-Signed = tuple[dict[str, str], bytes]
 CALLING_BACK = [name for name, provider in PROVIDERS.items() if provider.read_callback is not None]
 ORDERS = [
     (model, operation)
@@ -43,56 +46,6 @@ ORDERS = [
     for operation in model.capabilities.operations
     if model.provider in CALLING_BACK
 ]
-
-
-class Sender(msgspec.Struct, frozen=True, kw_only=True):
-    """How one provider signs, by its own secret or by another's, and what it
-    answers to who checks that.
-
-    `nameless` is a callback of its own that names no job.
-    """
-
-    name: str
-    sign: Callable[[bool], Signed]
-    nameless: Signed
-    answers: tuple[HttpResponse, ...] = ()
-    dated: bool = True
-
-
-PUBLISHED = (reply(_callbacks.published_keys(KEY)),)
-SENDERS = [
-    Sender(
-        name="bfl",
-        sign=lambda own: simulated_bfl.sign_callback("j1", SECRET if own else "another secret"),
-        nameless=simulated_bfl.sign_callback("", SECRET),
-        dated=False,
-    ),
-    Sender(
-        name="fal",
-        sign=lambda own: simulated_fal.sign_callback("j1", KEY if own else OTHER_KEY, now=NOW),
-        nameless=_callbacks.sign_with_key(
-            {}, KEY, headers="x-fal-webhook-", id_header="request-id", id="j1", now=NOW
-        ),
-        answers=PUBLISHED,
-    ),
-    Sender(
-        name="ideogram",
-        sign=lambda own: simulated_ideogram.sign_callback("j1", KEY if own else OTHER_KEY, now=NOW),
-        nameless=_callbacks.sign_with_key(
-            [], KEY, headers="x-ideogram-webhook-", id_header="generation-id", id="j1", now=NOW
-        ),
-        answers=PUBLISHED,
-    ),
-    Sender(
-        name="replicate",
-        sign=lambda own: simulated_replicate.sign_callback(
-            "j1", SECRET if own else "another secret", now=NOW
-        ),
-        nameless=simulated_replicate.sign_callback("", SECRET, now=NOW),
-        answers=(reply({"key": f"whsec_{pybase64.b64encode_as_string(SECRET.encode())}"}),),
-    ),
-]
-each_sender = pytest.mark.parametrize("sender", SENDERS, ids=[sender.name for sender in SENDERS])
 
 
 def read(sender: Sender, signed: Signed, *, now: float = NOW, **changes: Any) -> Walk:

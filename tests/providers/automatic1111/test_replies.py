@@ -22,7 +22,6 @@ from imagen.providers import (
     Progress,
 )
 from imagen.providers.automatic1111 import PROVIDER, list_models
-from tests.providers.openai.test_adapter import headers, mutated, statuses, wrong_fields
 from tests.support.exchanges import (
     IMAGE,
     IMAGE_BASE64,
@@ -33,6 +32,7 @@ from tests.support.exchanges import (
     outcome,
     reply,
 )
+from tests.support.reply_strategies import headers, mutated, statuses, wrong_fields
 
 SECOND = "c2Vjb25k"
 INFO = {"seed": 42, "all_seeds": [42, 43], "index_of_first_image": 0}

@@ -24,9 +24,9 @@ from imagen import (
     RateLimitError,
 )
 from imagen.providers import HttpResponse, Progress, Wait, WithheldImage, bfl
-from tests.providers.bfl.test_requests import FILE, POLL, READY, SUBMITTED
-from tests.providers.openai.test_adapter import headers, mutated, statuses, wrong_fields
 from tests.support.exchanges import IMAGE, Walk, call, outcome, recorded, reply
+from tests.support.providers.bfl import FILE, POLL, READY, SUBMITTED
+from tests.support.reply_strategies import headers, mutated, statuses, wrong_fields
 
 PENDING = reply(
     {

@@ -5,15 +5,12 @@ the tables, and anything at all.
 from __future__ import annotations
 
 import json
-import struct
-import uuid
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wsproto.connection import SERVER, Connection
-from wsproto.events import BytesMessage, CloseConnection, TextMessage
+from wsproto.events import CloseConnection
 
 import imagen
 from imagen import AuthenticationError, InvalidRequestError, OutcomeUnknownError, ProviderError
@@ -28,47 +25,22 @@ from imagen.providers import (
 )
 from imagen.providers.comfyui import _adapter as comfyui
 from imagen.providers.comfyui._adapter import PROVIDER
-from tests.providers.openai.test_adapter import headers, mutated, statuses, wrong_fields
 from tests.support.exchanges import IMAGE, Walk, call, input_image, mask_image, outcome, reply
-
-JOB = "00000000-0000-0000-0000-000000000001"
-LIST = reply(["a.safetensors"])
-TAKEN = reply({"prompt_id": JOB, "number": 1, "node_errors": {}})
-FILE = reply(IMAGE)
-EMPTY = reply({})
-SWITCHED = HttpResponse(status=101, headers={"upgrade": "websocket"})
-NO_SOCKET = reply(b"404: Not Found", 404)
-
-
-def past(outputs: object = None, **status: object) -> HttpResponse:
-    told = {"status_str": "success", "completed": True, "messages": [], **status}
-    shown = {"9": {"images": [{"filename": "a b&c.png", "subfolder": "x/y", "type": "output"}]}}
-    return reply(
-        {
-            JOB: {
-                "prompt": [1, JOB, {}, {}, ["9"]],
-                "outputs": shown if outputs is None else outputs,
-                "status": told,
-            }
-        }
-    )
-
-
-def queue(running: list[object] | None = None, pending: list[object] | None = None) -> HttpResponse:
-    return reply({"queue_running": running or [], "queue_pending": pending or []})
-
-
-@pytest.fixture(autouse=True)
-def known_ids(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The job of a test is JOB, and the client the same."""
-    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(JOB))
-
-
-def walk(*responses: HttpResponse, chunks: Any = (), socket: bool = False, **more: Any) -> Walk:
-    """A generation from its order on; the list of checkpoints is there already."""
-    asked = call("comfyui", settings={"socket": socket, **more.pop("settings", {})}, **more)
-    first = (LIST, SWITCHED) if socket else (LIST,)
-    return Walk(PROVIDER.operations["generate"](asked), *first, *responses, chunks=chunks)
+from tests.support.providers.comfyui import (
+    EMPTY,
+    FILE,
+    JOB,
+    LIST,
+    NO_SOCKET,
+    TAKEN,
+    frames,
+    past,
+    preview,
+    queue,
+    told,
+    walk,
+)
+from tests.support.reply_strategies import headers, mutated, statuses, wrong_fields
 
 
 def polled(*responses: HttpResponse, **more: Any) -> Walk:
@@ -383,19 +355,6 @@ def test_a_server_that_says_nothing_is_given_up_after_ten_looks(bad):
 def test_a_job_that_never_ends_is_given_up():
     error = polled(*[EMPTY, queue(running=[[1, JOB]])] * 8, settings={"poll_seconds": 600.0}).fail()
     assert isinstance(error, OutcomeUnknownError)
-
-
-def frames(*events: object) -> list[bytes]:
-    server = Connection(SERVER)
-    return [bytes(server.send(event)) for event in events]  # type: ignore[arg-type]
-
-
-def told(kind: str, **data: object) -> TextMessage:
-    return TextMessage(data=json.dumps({"type": kind, "data": {"prompt_id": JOB, **data}}))
-
-
-def preview(data: bytes = b"jpeg", *, event: int = 1, more: int = 1) -> BytesMessage:
-    return BytesMessage(data=struct.pack(">II", event, more) + data)
 
 
 # --- anything at all ----------------------------------------------------------

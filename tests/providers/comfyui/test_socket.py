@@ -13,7 +13,8 @@ from imagen import OutcomeUnknownError
 from imagen.providers import Cancellable, PartialImage, Progress, ReadChunk, Wait
 from imagen.providers.comfyui import _socket as _comfyui_socket
 from imagen.providers.comfyui._adapter import PROVIDER
-from tests.providers.comfyui.test_replies import (
+from tests.support.exchanges import Walk, call
+from tests.support.providers.comfyui import (
     EMPTY,
     FILE,
     JOB,
@@ -28,7 +29,6 @@ from tests.providers.comfyui.test_replies import (
     told,
     walk,
 )
-from tests.support.exchanges import Walk, call
 
 __all__ = ["known_ids"]
 

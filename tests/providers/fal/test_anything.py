@@ -10,10 +10,17 @@ from hypothesis import strategies as st
 
 import imagen
 from imagen.providers import HttpResponse, LostImage, WithheldImage
-from tests.providers.fal.test_replies import FAILED, model_error, platform_error, walk
-from tests.providers.fal.test_requests import COMPLETED, RESULT, SUBMITTED
-from tests.providers.openai.test_adapter import headers, mutated, statuses, wrong_fields
 from tests.support.exchanges import Walk
+from tests.support.providers.fal import (
+    COMPLETED,
+    FAILED,
+    RESULT,
+    SUBMITTED,
+    model_error,
+    platform_error,
+    walk,
+)
+from tests.support.reply_strategies import headers, mutated, statuses, wrong_fields
 
 SAMPLES: tuple[dict[str, Any], ...] = (
     json.loads(SUBMITTED.body),

@@ -24,8 +24,6 @@ from imagen import (
 from imagen._results.prices import cost_of
 from imagen.providers import GeneratedImages, HttpResponse, Usage, WithheldImage
 from imagen.providers.google import _adapter as google
-from tests.providers.google.test_requests import CHEAP, IMAGEN, ITEM, drawn, listed, predicted
-from tests.providers.openai.test_adapter import bodies, mutated, statuses, wrong_fields
 from tests.support.exchanges import (
     CATALOG,
     IMAGE,
@@ -36,6 +34,8 @@ from tests.support.exchanges import (
     recorded,
     reply,
 )
+from tests.support.providers.google_replies import CHEAP, IMAGEN, ITEM, drawn, listed, predicted
+from tests.support.reply_strategies import bodies, mutated, statuses, wrong_fields
 
 USAGE = {
     "promptTokenCount": 5,

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 import imagen
-from tests.providers.bfl.test_offers import offers
 from tests.support.exchanges import CATALOG
-from tests.support.providers.bfl import GREEN, RED, left_mask, png
+from tests.support.providers.bfl import GREEN, RED, left_mask, offers, png
 from tests.support.providers.ideogram import books_are_balanced, open_ideogram
 
 MODELS = [model for model in CATALOG if model.provider == "ideogram"]

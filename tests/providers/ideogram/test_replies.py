@@ -32,9 +32,9 @@ from imagen.providers import (
     WithheldImage,
     ideogram,
 )
-from tests.providers.ideogram.test_requests import COMPLETED, FILE, ITEM, LINK, TAKEN
-from tests.providers.openai.test_adapter import headers, mutated, statuses, wrong_fields
 from tests.support.exchanges import IMAGE, Walk, call, outcome, recorded, reply
+from tests.support.providers.ideogram import COMPLETED, FILE, ITEM, LINK, TAKEN
+from tests.support.reply_strategies import headers, mutated, statuses, wrong_fields
 
 PENDING = reply({"generation_id": "g1", "status": "pending", "created": "2026-11-22T10:00:00Z"})
 UNSAFE = {**ITEM, "url": None, "is_image_safe": False}

@@ -25,9 +25,9 @@ from imagen import (
 )
 from imagen.providers import HttpResponse, PartialImage, Progress
 from imagen.providers.midjourney import _adapter as midjourney
-from tests.providers.midjourney.test_requests import BUTTONS, DONE, FILE, IMAGE_INPUT, TAKEN, TASK
-from tests.providers.openai.test_adapter import headers, mutated, statuses, wrong_fields
 from tests.support.exchanges import IMAGE, Walk, call, outcome, reply
+from tests.support.providers.midjourney import BUTTONS, DONE, FILE, IMAGE_INPUT, TAKEN, TASK
+from tests.support.reply_strategies import headers, mutated, statuses, wrong_fields
 
 # As a server of the older kind answers.
 WORKING: dict[str, Any] = {

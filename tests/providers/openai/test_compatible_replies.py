@@ -26,16 +26,6 @@ from imagen import (
 )
 from imagen._results.prices import cost_of
 from imagen.providers import PROVIDERS, HttpRequest, HttpResponse
-from tests.providers.openai.test_adapter import bodies, ends_well, mutated, statuses, wrong_fields
-from tests.providers.openai.test_compatible_requests import (
-    CAT,
-    LOCAL,
-    OPENROUTER,
-    SCHNELL,
-    XAI,
-    walk,
-    walk_edit,
-)
 from tests.support.exchanges import (
     IMAGE,
     IMAGE_BASE64,
@@ -46,6 +36,17 @@ from tests.support.exchanges import (
     recorded,
     reply,
 )
+from tests.support.providers.openai import ends_well
+from tests.support.providers.openai_compatible import (
+    CAT,
+    LOCAL,
+    OPENROUTER,
+    SCHNELL,
+    XAI,
+    walk,
+    walk_edit,
+)
+from tests.support.reply_strategies import bodies, mutated, statuses, wrong_fields
 
 # --- recorded answers, and what they cost -------------------------------------
 

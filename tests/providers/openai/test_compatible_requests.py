@@ -13,7 +13,7 @@ from PIL import Image
 
 import imagen
 from imagen import InvalidRequestError
-from imagen.providers import PROVIDERS, HttpResponse
+from imagen.providers import PROVIDERS
 from imagen.testing.simulator._core.forms import FilePart, parse_form
 from tests.support.exchanges import (
     CATALOG,
@@ -21,20 +21,22 @@ from tests.support.exchanges import (
     Walk,
     call,
     images,
-    input_image,
     mask_image,
     recorded,
     reply,
 )
-
-XAI, OPENROUTER, SCHNELL = (
-    "grok-imagine-image",
-    "openrouter/gemini-3.1-flash-lite-image",
-    "together/flux-1-schnell",
+from tests.support.providers.openai_compatible import (
+    CAT,
+    HAT,
+    LOCAL,
+    OPENROUTER,
+    SCHNELL,
+    XAI,
+    walk,
+    walk_edit,
 )
+
 KONTEXT, QWEN = "together/flux-1-kontext-pro", "together/qwen-image"
-LOCAL = ["localai", "vllm-omni", "sglang", "sd-server"]
-CAT, HAT = input_image(96, 64), input_image(32, 32, color="red", format="JPEG")
 
 
 def url_of(image: imagen.providers.EncodedImage) -> str:
@@ -43,28 +45,6 @@ def url_of(image: imagen.providers.EncodedImage) -> str:
 
 def base64_of(image: imagen.providers.EncodedImage) -> str:
     return pybase64.b64encode(image.data).decode()
-
-
-def walk(model: str | imagen.Model, *responses: HttpResponse, **fields: Any) -> Walk:
-    asked = call(model, **fields)
-    return Walk(PROVIDERS[asked.model.provider].operations["generate"](asked), *responses)
-
-
-def walk_edit(
-    model: str,
-    *responses: HttpResponse,
-    found: tuple[imagen.providers.EncodedImage, ...] = (CAT,),
-    mask: imagen.providers.EncodedImage | None = None,
-    count: int = 1,
-    **fields: Any,
-) -> Walk:
-    request = imagen.Edit(
-        images=("x",) * len(found),
-        mask=None if mask is None else "x",
-        **{"prompt": "make it green", **fields},
-    )
-    asked = call(model, request=request, images=found, mask=mask, count=count)
-    return Walk(PROVIDERS[asked.model.provider].operations["edit"](asked), *responses)
 
 
 def generated(model: str | imagen.Model, **fields: Any) -> tuple[str, dict[str, Any]]:

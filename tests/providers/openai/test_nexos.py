@@ -27,9 +27,9 @@ from imagen._results.prices import share_cost
 from imagen.providers import HttpRequest, HttpResponse
 from imagen.providers.openai import _nexos as nexos
 from imagen.testing.simulator import Nexos, open_simulator
-from tests.providers.openai.test_adapter import GOOD, bodies, ends_well, statuses, wrong_fields
 from tests.support.exchanges import CATALOG, IMAGE, Walk, call, images, outcome, reply, schema
-from tests.support.providers.openai import open_client
+from tests.support.providers.openai import ends_well, open_client
+from tests.support.reply_strategies import GOOD, bodies, statuses, wrong_fields
 
 MODELS = [model.id for model in CATALOG if model.provider == "nexos"]
 FIELDS = {"model", "prompt", "n", "quality", "response_format", "size", "style"}

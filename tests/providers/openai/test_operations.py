@@ -20,14 +20,6 @@ from imagen._results.prices import cost_of
 from imagen.providers import HttpRequest, HttpResponse
 from imagen.providers.openai import _adapter as openai
 from imagen.testing.simulator._core.forms import parse_form
-from tests.providers.openai.test_adapter import (
-    RECORDED_ERRORS,
-    bodies,
-    ends_well,
-    mutated,
-    statuses,
-    wrong_fields,
-)
 from tests.support.exchanges import (
     CATALOG,
     IMAGE,
@@ -44,6 +36,8 @@ from tests.support.exchanges import (
     schema,
     sse,
 )
+from tests.support.providers.openai import RECORDED_ERRORS, ends_well
+from tests.support.reply_strategies import bodies, mutated, statuses, wrong_fields
 
 MODELS = [
     model.id

@@ -26,9 +26,9 @@ from imagen import (
     RateLimitError,
 )
 from imagen.providers import HttpResponse, LostImage, Progress, WithheldImage, replicate
-from tests.providers.openai.test_adapter import headers, mutated, statuses, wrong_fields
-from tests.providers.replicate.test_requests import CREATED, FILE, LINK, RECORD, SUCCEEDED
 from tests.support.exchanges import CATALOG, IMAGE, Walk, call, outcome, recorded, reply
+from tests.support.providers.replicate import CREATED, FILE, LINK, RECORD, SUCCEEDED
+from tests.support.reply_strategies import headers, mutated, statuses, wrong_fields
 
 SCHNELL = CATALOG.find("replicate/flux-schnell")
 BY_THE_SECOND = msgspec.structs.replace(

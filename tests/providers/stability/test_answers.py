@@ -29,8 +29,6 @@ from imagen.providers import (
     WithheldImage,
     stability,
 )
-from tests.providers.openai.test_adapter import bodies, mutated, statuses, wrong_fields
-from tests.providers.stability.test_requests import FIRST, JOB, MADE, WAITING, walk
 from tests.support.exchanges import (
     CATALOG,
     IMAGE,
@@ -41,6 +39,8 @@ from tests.support.exchanges import (
     recorded,
     reply,
 )
+from tests.support.providers.stability_replies import FIRST, JOB, MADE, WAITING, walk
+from tests.support.reply_strategies import bodies, mutated, statuses, wrong_fields
 
 CREATIVE = imagen.Enhance(image=b"", prompt="a cat")
 TAKEN = reply({"id": JOB})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,10 @@ import imagen
 from imagen.testing.simulator import Simulator, open_simulator
 from imagen.testing.simulator._providers.bfl.server import BlackForestLabs
 from tests.support.drivers import RETRY
+from tests.support.exchanges import (
+    IMAGE,
+    reply,
+)
 
 RED, GREEN, WHITE = (200, 20, 20), (20, 160, 20), (255, 255, 255)
 
@@ -76,3 +80,54 @@ def near(one: object, other: tuple[int, int, int]) -> bool:
     """Whether two colours look the same, after a JPEG say."""
     assert isinstance(one, tuple)
     return all(abs(a - b) <= 6 for a, b in zip(one, other, strict=True))
+
+
+POLL = "https://api.eu1.bfl.ai/v1/get_result?id=a1"
+
+
+SUBMITTED = reply({"id": "a1", "polling_url": POLL, "cost": 3.0, "input_mp": 0.0, "output_mp": 1.0})
+
+
+READY = reply(
+    {
+        "id": "a1",
+        "status": "Ready",
+        "result": {"sample": "https://delivery-eu1.bfl.ai/a.png", "seed": 42},
+    }
+)
+
+
+FILE = reply(IMAGE)
+
+
+def offers(model: imagen.Model) -> Iterator[dict[str, Any]]:
+    """Each value that the catalog offers, one at a time, and all together."""
+    can = model.capabilities
+    free = ("1024x768", "512x512") if can.free_size else ()
+    values: dict[str, tuple[Any, ...]] = {
+        "size": (*can.sizes, *free),
+        "aspect_ratio": can.aspect_ratios,
+        "resolution": can.resolutions,
+        "quality": can.qualities,
+        "style": can.styles,
+        "background": can.backgrounds,
+        "output_format": can.output_formats,
+        "safety": can.safety,
+        "seed": (0, 2**31 - 1) if can.seed else (),
+        "negative_prompt": ("dogs",) if can.negative_prompt else (),
+        "guidance": () if can.guidance is None else (can.guidance.low, can.guidance.high),
+        "steps": () if can.steps is None else (int(can.steps.low), int(can.steps.high)),
+    }
+    yield {}
+    for field, offered in values.items():
+        yield from ({field: value} for value in offered)
+    shaped = "size" if values["size"] else "aspect_ratio"
+    unshaped = {"size", "aspect_ratio", "resolution"} - {
+        shaped,
+        "resolution" if shaped == "aspect_ratio" else shaped,
+    }
+    yield {
+        field: offered[-1] for field, offered in values.items() if offered and field not in unshaped
+    }
+    if can.prompt_required:
+        yield {"prompt": "x" * can.max_prompt_characters}

@@ -13,6 +13,7 @@ import imagen
 from imagen.testing.simulator import Simulator, open_simulator
 from imagen.testing.simulator._providers.midjourney import MidjourneyProxy
 from tests.support.drivers import RETRY
+from tests.support.exchanges import IMAGE, input_image, reply
 
 KEY_VARIABLES = {
     "midjourney": "MIDJOURNEY_API_SECRET",
@@ -51,3 +52,35 @@ async def open_midjourney(
         )
         async with imagen.open_client(loaded, on_event=on_event) as client:
             yield client, simulator
+
+
+TASK = "1700000000000001"
+
+
+TAKEN = reply({"code": 1, "description": "Submit success", "result": TASK, "properties": {}})
+
+
+DONE = reply(
+    {
+        "id": TASK,
+        "status": "SUCCESS",
+        "progress": "100%",
+        "prompt": "x",
+        "imageUrl": "https://cdn.example/a.png",
+    }
+)
+
+
+FILE = reply(IMAGE)
+
+
+IMAGE_INPUT = input_image()
+
+
+BUTTONS = [
+    None,
+    {"label": "U1"},
+    {"customId": 5, "label": "V2"},
+    {"customId": "MJ::JOB::variation::2::uuid", "label": "V2"},
+    {"customId": "MJ::JOB::upsample::2::uuid", "label": "U2"},
+]

@@ -13,9 +13,20 @@ import msgspec
 from PIL import Image
 
 import imagen
+from imagen import (
+    AuthenticationError,
+    ContentFilterError,
+    InvalidRequestError,
+    ModelNotFoundError,
+)
+from imagen._results.prices import cost_of
 from imagen.providers import PROVIDERS
 from imagen.testing.simulator import Simulator
 from tests.support.drivers import RETRY
+from tests.support.exchanges import (
+    CATALOG,
+    Walk,
+)
 
 
 @asynccontextmanager
@@ -59,3 +70,41 @@ async def books_balance(client: imagen.Client, simulator: Simulator) -> None:
     assert spending.settled_usd == simulator.billed_usd
     assert spending.reserved_usd == spending.unknown_usd == 0
     assert not simulator.leaks
+
+
+RECORDED_ERRORS = {
+    "edit: image_url is an SVG": (InvalidRequestError, "INVALID_PROMPT"),
+    "edit: image_url answers 404": (InvalidRequestError, "INVALID_PROMPT"),
+    "edit: multipart upload of a wrong file type": (InvalidRequestError, "INVALID_PROMPT"),
+    "wrong API key": (AuthenticationError, "AUTHENTICATION"),
+    "response_format sent to a GPT image model": (InvalidRequestError, "API_ERROR"),
+    "prompt refused by moderation": (ContentFilterError, "CONTENT_FILTER"),
+    "retired model": (ModelNotFoundError, "API_ERROR"),
+    "size not supported by gpt-image-1": (InvalidRequestError, "API_ERROR"),
+}
+
+
+def ends_well(walked: Walk) -> None:
+    """Images or an ImagenError: another exception comes out of here."""
+    result, error = None, None
+    try:
+        result = walked.run()
+    except imagen.ImagenError as caught:
+        error = caught
+    if result is not None:
+        assert result.images
+        assert all(
+            isinstance(image, imagen.providers.WithheldImage | imagen.providers.LostImage)
+            or isinstance(image.data, bytes)
+            for image in result.images
+        )
+        assert (
+            0
+            <= cost_of(CATALOG.find("gpt-image-2"), imagen.Generate(prompt="a cat"), result).usd
+            < 10**9
+        )
+    if error is not None:
+        assert error.message
+        assert error.billed in ("yes", "no", "unknown")
+        assert error.retry_after_seconds is None or 0 <= error.retry_after_seconds < 1e12
+        assert all(isinstance(value, str) for value in error.details.values())

@@ -15,6 +15,7 @@ import imagen
 from imagen.testing.simulator import Simulator, open_simulator
 from imagen.testing.simulator._providers.replicate.server import Replicate
 from tests.support.drivers import RETRY
+from tests.support.exchanges import IMAGE, reply
 
 RED, GREEN = (200, 20, 20), (20, 160, 20)
 
@@ -84,3 +85,35 @@ def near(one: object, other: tuple[int, int, int]) -> bool:
     """Whether two colours look the same, after a JPEG say."""
     assert isinstance(one, tuple)
     return all(abs(a - b) <= 8 for a, b in zip(one[:3], other, strict=True))
+
+
+LINK = "https://replicate.delivery/x/out-0.webp"
+
+
+RECORD: dict[str, Any] = {
+    "id": "p1",
+    "model": "black-forest-labs/flux-schnell",
+    "version": "hidden",
+    "input": {"prompt": "a cat"},
+    "output": None,
+    "error": None,
+    "status": "starting",
+    "logs": "",
+    "data_removed": False,
+    "urls": {
+        "get": "https://api.replicate.com/v1/predictions/p1",
+        "cancel": "https://api.replicate.com/v1/predictions/p1/cancel",
+    },
+}
+
+
+METRICS = {"predict_time": 1.5, "total_time": 1.6}
+
+
+CREATED = reply(RECORD, 201)
+
+
+SUCCEEDED = reply({**RECORD, "status": "succeeded", "output": [LINK], "metrics": METRICS})
+
+
+FILE = reply(IMAGE)

@@ -1,20 +1,14 @@
 """What a process that died leaves behind, found by the next one: each state of
-the journal, for each kind of provider.
-"""
+the journal, for each kind of provider."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 from decimal import Decimal
 
 import pytest
 import trio
 
 import imagen
-from imagen._system.process_locks import ProcessLock, is_alive
 from tests.support.job_provider import PRICE, Works, die_at
 from tests.support.scripted_client import PNG
 
@@ -193,9 +187,6 @@ async def test_looking_at_the_history_does_not_wait_for_jobs(autojump_clock, tmp
     assert trio.current_time() - began < 2
 
 
-# --- background batches -------------------------------------------------------
-
-
 async def test_a_session_is_there_again_under_its_id_and_goes_on_when_asked(
     autojump_clock, tmp_path
 ):
@@ -260,27 +251,3 @@ async def test_a_budget_of_a_session_holds_across_the_restart(autojump_clock, tm
         await session.wait_finished()
         assert len(session.images) == 3
     assert works.orders == 3
-
-
-# --- a real process -----------------------------------------------------------
-
-
-def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path):
-    code = (
-        "import time; from pathlib import Path; from imagen._system.process_locks import ProcessLock\n"
-        f"owner = ProcessLock(Path({str(tmp_path)!r}), 'abc'); print('on', flush=True); time.sleep(60)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    try:
-        assert process.stdout is not None
-        process.stdout.readline()
-        assert is_alive(tmp_path, "abc")
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-    assert not is_alive(tmp_path, "abc")
-    assert not is_alive(tmp_path, "nobody")
-    mine = ProcessLock(tmp_path, "mine")
-    assert is_alive(tmp_path, "mine")
-    mine.release()
-    assert not is_alive(tmp_path, "mine")

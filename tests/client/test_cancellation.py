@@ -16,6 +16,7 @@ import trio
 
 import imagen
 from imagen.testing import ScriptedReply, cancel_at_every_step
+from tests.support.lengths import length
 from tests.support.scripted_client import PRICE, FakeProvider, books_balance, open_test_client
 from tests.support.three_providers import BROKEN, BUSY, DOWN, PRICES, Town, image_reply, open_town
 
@@ -49,9 +50,9 @@ def test_a_batch_survives_a_cancellation_at_every_step():
                                 delivered += 1
             await check_home(home, provider)
 
-    runs = cancel_at_every_step(scenario)
-    assert runs > 50
-    assert delivered > 20
+    runs = cancel_at_every_step(scenario, every=length(1, short=3))
+    assert runs > length(50, short=16)
+    assert delivered > length(20, short=6)
 
 
 def test_a_single_image_survives_a_cancellation_at_every_step():
@@ -97,7 +98,7 @@ def test_a_session_survives_a_cancellation_at_every_step():
                     await session.wait_finished()
             await check_home(home, provider)
 
-    assert cancel_at_every_step(scenario) > 40
+    assert cancel_at_every_step(scenario, every=length(1, short=3)) > length(40, short=13)
 
 
 async def test_salvage_is_bounded_and_what_outlives_it_is_unknown(autojump_clock, tmp_path):
@@ -298,7 +299,7 @@ def test_one_request_on_its_way_round_survives_a_cancellation_at_every_step(scri
             # it.
             return
 
-    assert cancel_in_town(work, scripts, every=2) > 15
+    assert cancel_in_town(work, scripts, every=length(2, short=6)) > length(15, short=5)
 
 
 def test_a_batch_over_all_ways_survives_a_cancellation_at_every_step():
@@ -313,7 +314,7 @@ def test_a_batch_over_all_ways_survives_a_cancellation_at_every_step():
         "right": [BUSY, image_reply(), REFUSED],
         "third": [LOST],
     }
-    assert cancel_in_town(work, scripts, every=5) > 30
+    assert cancel_in_town(work, scripts, every=length(5, short=15)) > length(30, short=10)
 
 
 def test_a_session_over_all_ways_survives_a_cancellation_at_every_step():
@@ -328,7 +329,7 @@ def test_a_session_over_all_ways_survives_a_cancellation_at_every_step():
         "right": [DOWN, image_reply(), LOST],
         "third": [BUSY, image_reply()],
     }
-    assert cancel_in_town(work, scripts, every=5) > 25
+    assert cancel_in_town(work, scripts, every=length(5, short=15)) > length(25, short=8)
 
 
 def test_a_caller_that_waits_for_a_slot_leaves_it_at_every_step():
@@ -337,4 +338,6 @@ def test_a_caller_that_waits_for_a_slot_leaves_it_at_every_step():
             for _ in range(4):
                 nursery.start_soon(client.generate, imagen.Generate(prompt="x", model="left-1"))
 
-    assert cancel_in_town(work, {"left": [image_reply(0.5)]}, every=2) > 30
+    assert cancel_in_town(work, {"left": [image_reply(0.5)]}, every=length(2, short=6)) > length(
+        30, short=10
+    )

@@ -12,6 +12,7 @@ import trio
 
 import imagen
 from imagen.testing import ScriptedReply, cancel_at_every_step
+from tests.support.lengths import length
 from tests.support.three_providers import BROKEN, BUSY, DOWN, PRICES, Town, image_reply, open_town
 
 LIMITED = {
@@ -71,7 +72,7 @@ def test_a_cancellation_at_any_step_balances_the_books_and_loses_no_slot(town, t
             paid = sum(asked.sent(name) * Decimal(PRICES[name]) for name in PRICES)
             assert spending.settled_usd + spending.unknown_usd <= paid
 
-    assert cancel_at_every_step(work, every=7) > 10
+    assert cancel_at_every_step(work, every=length(7, short=21)) > length(10, short=3)
 
 
 async def test_two_models_can_be_asked_at_once(autojump_clock, tmp_path):

@@ -47,9 +47,9 @@ async def test_bytes_that_are_announced_by_a_receipt_are_kept(tmp_path):
             [
                 (
                     (
-                        "INSERT INTO attempts (id, provider, model, operation, images, request, state,"
-                        " owner, created_at, receipt) VALUES ('a', 'p', 'm', 'generate', 1, '{}', 'sent',"
-                        " 'o', 0, ?)"
+                        "INSERT INTO attempts (id, provider, model, operation, images, request,"
+                        " state, owner, created_at, receipt)"
+                        " VALUES ('a', 'p', 'm', 'generate', 1, '{}', 'sent', 'o', 0, ?)"
                     ),
                     (receipt,),
                 )

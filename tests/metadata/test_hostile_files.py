@@ -21,6 +21,7 @@ from imagen.metadata._foreign.reading import read_foreign
 from imagen.metadata._formats.exif import read_user_comment
 from imagen.metadata._formats.xmp import merge_packet, read_packet, write_packet
 from imagen.metadata._record import decode_record
+from tests.support.lengths import examples
 from tests.support.metadata_files import (
     EMBEDDABLE,
     THEIR_XMP,
@@ -71,7 +72,7 @@ def damaged(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(damaged())
 def test_a_damaged_file_gives_an_answer_or_a_sentence(data):
     is_sealed(data)
@@ -113,7 +114,7 @@ def test_any_text_is_a_packet_or_none(text):
     merge_packet(THEIR_XMP.replace("Their words", text), make_record())
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.binary(max_size=300))
 def test_any_bytes_are_exif_or_none(noise):
     read_user_comment(noise)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import imagen
 from imagen.metadata._image_header import read_image_header
+from tests.support.lengths import examples
 from tests.support.scripted_client import PNG
 
 
@@ -56,7 +57,7 @@ HEADS = [
         st.builds(bytes.__add__, st.sampled_from(HEADS), st.binary(max_size=60)),
     )
 )
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_any_bytes_are_an_image_or_a_provider_error(data):
     try:
         found = read_image_header(data)
@@ -66,7 +67,7 @@ def test_any_bytes_are_an_image_or_a_provider_error(data):
 
 
 @given(st.sampled_from(HEADS), st.integers(0, 200), st.integers(0, 200), st.integers(0, 255))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_a_cut_or_bent_head_is_an_image_or_a_provider_error(head, cut, at, byte):
     bent = bytearray(head[:cut])
     if at < len(bent):

@@ -407,8 +407,12 @@ async def test_anything_at_all_gets_a_plain_answer(path, method, query, headers,
 
     async with open_desk(tmp_path_factory.mktemp("home")) as desk:
         scope: Mapping[str, object] = {
-            "type": "http", "method": method, "path": path, "query_string": query, "headers": headers,
-        }  # fmt: skip
+            "type": "http",
+            "method": method,
+            "path": path,
+            "query_string": query,
+            "headers": headers,
+        }
         await share_app(desk.shares)(scope, None, send)
     assert Answer(said).status == (404 if method in ("GET", "HEAD") else 405)
 

@@ -77,7 +77,8 @@ async def book(ledger: Ledger, number: int, facts: dict[str, object]) -> None:
 
 
 _COUNTED = """
-SELECT day, provider, model, tag, state, cost_source, count(*), sum(images), sum(settled_nanousd), sum(open_nanousd)
+SELECT day, provider, model, tag, state, cost_source, count(*), sum(images), sum(settled_nanousd),
+    sum(open_nanousd)
 FROM attempt_totals GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6
 """
 

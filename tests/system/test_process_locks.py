@@ -12,8 +12,10 @@ from imagen._system.process_locks import ProcessLock, is_alive
 
 def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path):
     code = (
-        "import time; from pathlib import Path; from imagen._system.process_locks import ProcessLock\n"
-        f"owner = ProcessLock(Path({str(tmp_path)!r}), 'abc'); print('on', flush=True); time.sleep(60)"
+        "import time; from pathlib import Path\n"
+        "from imagen._system.process_locks import ProcessLock\n"
+        f"owner = ProcessLock(Path({str(tmp_path)!r}), 'abc')\n"
+        "print('on', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     try:

@@ -13,6 +13,7 @@ from PIL import ImageCms
 import imagen
 from imagen.library._imaging.decoding import MAX_PIXELS, open_image
 from tests.support.drawings import bomb, encoded, halves
+from tests.support.lengths import examples
 
 SAMPLES = [
     encoded(halves()),
@@ -100,7 +101,7 @@ def test_a_file_that_is_missing_or_far_too_large_is_refused(tmp_path):
         open_image(tmp_path / "huge.png")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     sample=st.sampled_from(SAMPLES),
     changes=st.lists(

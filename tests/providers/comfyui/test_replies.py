@@ -26,6 +26,7 @@ from imagen.providers import (
 from imagen.providers.comfyui import _adapter as comfyui
 from imagen.providers.comfyui._adapter import PROVIDER
 from tests.support.exchanges import IMAGE, Walk, call, input_image, mask_image, outcome, reply
+from tests.support.lengths import examples
 from tests.support.providers.comfyui import (
     EMPTY,
     FILE,
@@ -41,6 +42,8 @@ from tests.support.providers.comfyui import (
     walk,
 )
 from tests.support.reply_strategies import headers, mutated, statuses, wrong_fields
+
+pytestmark = pytest.mark.usefixtures("known_ids")
 
 
 def polled(*responses: HttpResponse, **more: Any) -> Walk:
@@ -414,21 +417,21 @@ def ends_well(made: Walk) -> None:
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_any_answers_end_in_images_or_an_error_that_costs_nothing(given_answers):
     ends_well(polled(*given_answers, *[given_answers[-1]] * 60, settings=QUICK))
     ends_well(walk(*given_answers, *[given_answers[-1]] * 60, settings=QUICK))
 
 
 @given(chunks=messages, given_answers=st.lists(answers, min_size=1, max_size=3))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_any_socket_ends_well_too(chunks, given_answers):
     rest = [given_answers[-1]] * 60
     ends_well(polled(*given_answers, *rest, chunks=chunks, socket=True, settings=QUICK, previews=3))
 
 
 @given(answer=answers)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_any_answer_to_an_upload_ends_well_too(answer):
     asked = call(
         "comfyui", request=imagen.Enhance(image=b""), images=(input_image(),), settings=QUICK

@@ -22,7 +22,6 @@ from tests.support.providers.comfyui import (
     NO_SOCKET,
     TAKEN,
     frames,
-    known_ids,
     past,
     preview,
     queue,
@@ -30,7 +29,7 @@ from tests.support.providers.comfyui import (
     walk,
 )
 
-__all__ = ["known_ids"]
+pytestmark = pytest.mark.usefixtures("known_ids")
 
 
 def test_the_handshake_is_one():

@@ -46,6 +46,7 @@ from tests.support.exchanges import (
     schema,
     sse,
 )
+from tests.support.lengths import examples
 from tests.support.providers.openai import RECORDED_ERRORS, ends_well
 from tests.support.reply_strategies import (
     BAD,
@@ -679,7 +680,7 @@ cuts = st.lists(st.integers(0, 2**16), max_size=30)
 
 
 @given(texts=st.lists(lines, max_size=12), newline=st.sampled_from(["\n", "\r\n"]), places=cuts)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_events_are_the_same_however_the_bytes_are_cut(texts, newline, places):
     data = "".join(text + newline for text in texts).encode()
     whole = parsed([data] if data else [])
@@ -707,7 +708,7 @@ def expected_events(texts: list[str]) -> list[list[bytes]]:
     ),
     places=cuts,
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_mixed_line_ends_do_not_make_events_depend_on_the_cuts(data, places):
     whole = b"".join(data)
     assert parsed(cut(whole, places)) == parsed([whole] if whole else [])
@@ -756,14 +757,14 @@ events = st.one_of(
 
 
 @given(body=bodies, status=statuses, headers=headers)
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 def test_any_answer_ends_in_images_or_an_error_of_ours(body, status, headers):
     files = [HttpResponse(status=200, body=IMAGE)] * 20
     ends_well(walk(HttpResponse(status=status, headers=headers, body=body), *files))
 
 
 @given(parts=st.lists(events, max_size=5), places=cuts, count=st.integers(1, 3))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_any_stream_ends_in_images_or_an_error_of_ours_and_cuts_do_not_matter(parts, places, count):
     data = b"".join(parts)
     chunks = cut(data, places)
@@ -780,7 +781,7 @@ def ending(chunks: list[bytes], count: int) -> object:
 
 
 @given(body=bodies, status=statuses, places=cuts)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_any_answer_to_a_request_for_a_stream_ends_well_too(body, status, places):
     files = [HttpResponse(status=200, body=IMAGE)] * 20
     head = HttpResponse(status=status, headers={"content-type": "application/json"})

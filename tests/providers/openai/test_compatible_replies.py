@@ -36,6 +36,7 @@ from tests.support.exchanges import (
     recorded,
     reply,
 )
+from tests.support.lengths import examples
 from tests.support.providers.openai import ends_well
 from tests.support.providers.openai_compatible import (
     CAT,
@@ -390,14 +391,14 @@ anything = st.one_of(
     second=anything,
     status=statuses,
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_any_answer_ends_in_images_or_an_error_of_ours(model, first, second, status):
     files = [HttpResponse(status=200, body=IMAGE)] * 20
     ends_well(walk(model, HttpResponse(status=status, body=first), reply(second), *files))
 
 
 @given(name=st.sampled_from(sorted(LISTS)), body=anything, status=statuses)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_any_list_is_a_list_or_an_error_that_costs_nothing(name, body, status):
     list_models = PROVIDERS[name].list_models
     assert list_models is not None

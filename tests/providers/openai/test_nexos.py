@@ -28,6 +28,7 @@ from imagen.providers import HttpRequest, HttpResponse
 from imagen.providers.openai import _nexos as nexos
 from imagen.testing.simulator import Nexos, open_simulator
 from tests.support.exchanges import CATALOG, IMAGE, Walk, call, images, outcome, reply, schema
+from tests.support.lengths import examples
 from tests.support.providers.openai import ends_well, open_client
 from tests.support.reply_strategies import GOOD, bodies, statuses, wrong_fields
 
@@ -398,7 +399,7 @@ PAID = {**GOOD, "usage": {"nexos_credits_cost": "0.04"}}
 
 
 @given(body=bodies | wrong_fields(LISTS), status=statuses)
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 def test_any_list_ends_well_and_costs_nothing(body, status):
     walked = walk(HttpResponse(status=status, body=body), reply(images()))
     ends_well(walked)
@@ -407,7 +408,7 @@ def test_any_list_ends_well_and_costs_nothing(body, status):
 
 
 @given(body=bodies | wrong_fields((PAID,)), status=statuses)
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 def test_any_answer_ends_in_images_or_an_error_of_ours(body, status):
     files = [HttpResponse(status=200, body=IMAGE)] * 20
     ends_well(walk(LIST, HttpResponse(status=status, body=body), *files))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import struct
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 from wsproto.connection import SERVER, Connection
 from wsproto.events import BytesMessage, TextMessage
 
@@ -118,12 +116,6 @@ def past(outputs: object = None, **status: object) -> HttpResponse:
 
 def queue(running: list[object] | None = None, pending: list[object] | None = None) -> HttpResponse:
     return reply({"queue_running": running or [], "queue_pending": pending or []})
-
-
-@pytest.fixture(autouse=True)
-def known_ids(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The job of a test is JOB, and the client the same."""
-    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(JOB))
 
 
 def walk(*responses: HttpResponse, chunks: Any = (), socket: bool = False, **more: Any) -> Walk:

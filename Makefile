@@ -2,17 +2,31 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-diffusers bench clean
+# Two workers on two cores. `make test TMPDIR=/dev/shm` is faster: no disk waits for fsync there.
+PYTEST := $(BIN)/python -m pytest -q -n auto --dist worksteal
+
+.PHONY: demo check quick test test-all test-diffusers bench clean
 
 demo: $(VENV)/.core  ## install, and draw four images with the built-in engine
 	IMAGEN_HOME=demo-images/home $(BIN)/imagen generate "a lighthouse at dusk" -n 4 --model sketch --out demo-images
 
-test: $(VENV)/.dev  ## formatting, lint, types and the whole suite
+check: $(VENV)/.dev  ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/flake8-async --enable=ASYNC --disable=ASYNC109,ASYNC114,ASYNC124,ASYNC9 $$(find imagen imagen_mcp -name '*.py')
 	$(BIN)/mypy && $(BIN)/mypy tests/typing_api.py
-	$(BIN)/python -m pytest -q
+
+quick: $(VENV)/.dev  ## within a minute: lint, types, layers, and the tests of the modules changed since main
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(PYTEST) tests/test_layers.py $$($(BIN)/python -m tests.support.changed)
+
+test: check  ## formatting, lint, types and the suite with shortened long tests
+	$(PYTEST)
+
+test-all: check  ## the same with every test at whole length, as in CI
+	IMAGEN_TESTS=whole $(PYTEST) -m ""
 
 test-diffusers: .venv-diffusers/.done  ## the tests of diffusers with the real packages: 2.7 GB to download
 	HF_HUB_OFFLINE=1 .venv-diffusers/bin/python -m pytest -q tests/providers/diffusers

@@ -23,7 +23,7 @@ import msgspec
 import trio
 
 import imagen
-from tests.publishing.store_server import StoreServer, open_store_server
+from tests.support.store_server import StoreServer, open_store_server
 
 from ._children import machine
 

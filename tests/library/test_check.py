@@ -9,8 +9,8 @@ import pytest
 import trio
 
 import imagen
-from tests.library.shelf import open_shelf
-from tests.support import FakeProvider, open_test_client, png
+from tests.support.library import open_shelf
+from tests.support.scripted_client import FakeProvider, open_test_client, png
 
 
 async def kinds(library: imagen.library.Library) -> list[str]:

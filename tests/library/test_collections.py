@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 
 import imagen
-from tests.library.shelf import open_shelf
+from tests.support.library import open_shelf
 
 
 async def test_images_stay_in_the_order_of_the_collection(tmp_path):

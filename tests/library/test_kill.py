@@ -14,9 +14,10 @@ import pytest
 
 import imagen
 from imagen._system.threads import ThreadWorkers
-from tests.library.shelf import open_shelf
+from tests.support.lengths import length
+from tests.support.library import open_shelf
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 # Adds images, looks after them, trashes, cleans and deletes, for ever; says
 # what it has done after it is done.
 CHILD = """
@@ -24,8 +25,8 @@ import random, sys, trio
 from pathlib import Path
 from imagen.library import CleanupRules
 from imagen._system.threads import ThreadWorkers
-from tests.library.shelf import open_shelf
-from tests.support import png
+from tests.support.library import open_shelf
+from tests.support.scripted_client import png
 
 async def main(home, seed):
     rnd = random.Random(seed)
@@ -33,7 +34,8 @@ async def main(home, seed):
         library = shelf.library
         print("ready", flush=True)
         while True:
-            image = await shelf.add(day=rnd.random() * 300, data=png((rnd.randrange(256), rnd.randrange(256), seed)))
+            colour = (rnd.randrange(256), rnd.randrange(256), seed)
+            image = await shelf.add(day=rnd.random() * 300, data=png(colour))
             print("added", image.id, image.sha256, flush=True)
             await library.tag(image, [rnd.choice(("sea", "night"))])
             try:
@@ -63,7 +65,7 @@ def start(home: Path, seed: int) -> subprocess.Popen[str]:
     return child
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(length(6, short=2)))
 async def test_whoever_dies_leaves_a_library_that_is_whole(tmp_path, seed):
     rnd = random.Random(seed)
     children = [start(tmp_path, seed * 10), start(tmp_path, seed * 10 + 1)]

@@ -7,9 +7,9 @@ import pytest
 
 import imagen
 from imagen.library import CleanupRules
-from tests.atelier import Atelier, open_atelier
-from tests.library.shelf import open_shelf
-from tests.support import PNG, FakeProvider, open_test_client
+from tests.support.custom_provider import Atelier, open_atelier
+from tests.support.library import open_shelf
+from tests.support.scripted_client import PNG, FakeProvider, open_test_client
 
 DAY = 86_400.0
 
@@ -47,9 +47,9 @@ async def test_bytes_that_are_announced_by_a_receipt_are_kept(tmp_path):
             [
                 (
                     (
-                        "INSERT INTO attempts (id, provider, model, operation, images, request, state,"
-                        " owner, created_at, receipt) VALUES ('a', 'p', 'm', 'generate', 1, '{}', 'sent',"
-                        " 'o', 0, ?)"
+                        "INSERT INTO attempts (id, provider, model, operation, images, request,"
+                        " state, owner, created_at, receipt)"
+                        " VALUES ('a', 'p', 'm', 'generate', 1, '{}', 'sent', 'o', 0, ?)"
                     ),
                     (receipt,),
                 )

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import imagen
 from imagen._storage.full_text import match_words
-from tests.library.shelf import START, Shelf, open_shelf
+from tests.support.library import START, Shelf, open_shelf
 
 WORDS = ("lighthouse", "neon", "cat", "rain")
 MODELS = ("flux-2-pro", "gpt-image-1", "imagen-4")

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import imagen
-from tests.library.shelf import open_shelf
+from tests.support.library import open_shelf
 
 MIGRATIONS = Path(imagen.__file__).parent / "_storage" / "migrations"
 IMAGE = (

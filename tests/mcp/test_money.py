@@ -17,14 +17,13 @@ import pytest
 import trio
 from mcp import Client
 from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitResult
-from mcp_fakes import ERAS, Painter, connect, text_of
-from mcp_process import SERVER, process
-from test_mcp_http import read_url
 
 import imagen
 from imagen_mcp.server import make_server
-from tests.atelier import Atelier
-from tests.support import PNG
+from tests.support.custom_provider import Atelier
+from tests.support.mcp_client import ERAS, Painter, connect, text_of
+from tests.support.mcp_process import SERVER, process, read_url
+from tests.support.scripted_client import PNG
 
 CENTS = "four-cents"
 MODELS = {

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from imagen.prompts import load_styles
+from tests.support.paths import ROOT
 
-PAGE = Path(__file__).parents[2] / "docs" / "prompts.md"
+PAGE = ROOT / "docs" / "prompts.md"
 
 
 def test_the_styles_of_the_page_are_read(tmp_path):

@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 
 import imagen
-from tests.atelier import Atelier, open_atelier
-from tests.support import FakeProvider, open_test_client
+from tests.support.custom_provider import Atelier, open_atelier
+from tests.support.scripted_client import FakeProvider, open_test_client
 
 
 async def test_a_grid_is_a_batch_and_a_quote_as_it_is(autojump_clock):

@@ -44,10 +44,19 @@ from imagen.testing.simulator import (
     Simulator,
     open_simulator,
 )
-from tests.providers.batches import DIALECTS, OPENAI, BatchWalk, Collector, Dialect, File, image_of
-from tests.providers.stepping import CATALOG, IMAGE, reply
-from tests.providers.test_openai import mutated
-from tests.transports import open_driver
+from tests.support.batch_files import (
+    DIALECTS,
+    OPENAI,
+    BatchWalk,
+    Collector,
+    Dialect,
+    File,
+    image_of,
+)
+from tests.support.drivers import open_driver
+from tests.support.exchanges import CATALOG, IMAGE, reply
+from tests.support.lengths import examples
+from tests.support.reply_strategies import mutated
 
 pytestmark = pytest.mark.filterwarnings("ignore::imagen.providers.ModelRetiringWarning")
 LOST = OutcomeUnknownError("The connection broke.")
@@ -289,7 +298,7 @@ def _places(node):
 
 @pytest.mark.parametrize("spoken", DIALECTS, ids=lambda spoken: spoken.provider)
 @given(data=st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_whatever_is_answered_ends_in_one_result_each_or_an_error_of_ours(spoken, data):
     says = (*spoken.submission, spoken.running, spoken.ended)
     bodies = tuple(answer.body for answer in says if answer.body)

@@ -11,8 +11,8 @@ from imagen._transport.driver import ExchangeDriver
 from imagen.providers import PROVIDERS, GeneratedImages, HttpRequest, Wait
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
 from imagen.testing.simulator import Overloaded, Reset, Stall, Truncated, open_simulator
-from tests.providers.batches import DIALECTS, Collector, Dialect
-from tests.transports import RETRY, open_driver
+from tests.support.batch_files import DIALECTS, Collector, Dialect
+from tests.support.drivers import RETRY, open_driver
 
 IMPATIENT = Bounds(connect_seconds=5.0, reply_seconds=5.0, idle_seconds=0.5)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import trio
 
 from imagen.testing import cancel_at_every_step
-from tests.sharing.desk import open_desk
-from tests.support import png
+from tests.support.scripted_client import png
+from tests.support.sharing import open_desk
 
 IMAGES = 3
 

@@ -6,21 +6,20 @@ import subprocess
 import sys
 import time
 import zipfile
-from pathlib import Path
 
 import pytest
 
 from imagen._system.threads import ThreadWorkers
-from tests.sharing.desk import Desk, open_desk
-from tests.support import png
+from tests.support.paths import ROOT
+from tests.support.scripted_client import png
+from tests.support.sharing import Desk, open_desk
 
-ROOT = Path(__file__).parents[2]
 IMAGES = 40
 CHILD = """
 import sys, trio
 from pathlib import Path
 from imagen._system.threads import ThreadWorkers
-from tests.sharing.desk import open_desk
+from tests.support.sharing import open_desk
 
 def tell(done):
     print(done, flush=True)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 import imagen
 from imagen.library._rows import row_of
 from imagen.sharing import ImportResult
-from tests.sharing.desk import names_in, open_desk, read_from
-from tests.support import png
+from tests.support.scripted_client import png
+from tests.support.sharing import names_in, open_desk, read_from
 
 HOSTILE = (
     "../../etc/passwd",

@@ -15,14 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagen.sharing._archive.gallery import GalleryItem, GalleryPage, page_policy, render_page
-from tests.sharing.desk import open_desk, read_from
+from tests.support.sharing import open_desk, read_from
 
 TEXTS = st.text(max_size=60) | st.sampled_from(
     (
         "</style><script>alert(1)</script>",
         "\"><img src=x onerror=alert(1)>",
         "' onload='alert(1)",
-        "<!--", "]]>", "&lt;b&gt;", "javascript:alert(1)", "\0<\0b>", "{{7*7}}", "</title>", "</textarea>",
+        "<!--", "]]>", "&lt;b&gt;", "javascript:alert(1)", "\0<\0b>", "{{7*7}}",
+        "</title>", "</textarea>",
     )
 )  # fmt: skip
 CARDS = st.builds(
@@ -66,11 +67,13 @@ def read_page(page: bytes) -> Reader:
 
 
 ELEMENTS = {
-    "html", "head", "meta", "title", "style", "body", "header", "h1", "p", "main", "figure", "a", "img", "span", "figcaption",
+    "html", "head", "meta", "title", "style", "body", "header", "h1", "p", "main", "figure", "a", "img", "span",
+    "figcaption",
     "details", "summary", "dl", "div", "dt", "dd", "ul", "li", "nav", "script",
 }  # fmt: skip
 ATTRIBUTES = {
-    "lang", "charset", "http-equiv", "content", "name", "dir", "class", "href", "rel", "src", "width", "height", "loading",
+    "lang", "charset", "http-equiv", "content", "name", "dir", "class", "href", "rel", "src", "width",
+    "height", "loading",
     "decoding", "alt",
 }  # fmt: skip
 

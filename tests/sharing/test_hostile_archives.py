@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 import imagen
 from imagen._requests.request import fingerprint_of
 from imagen.sharing import ImportResult
-from tests.sharing.desk import Desk, open_desk, zip_of
-from tests.support import png
+from tests.support.scripted_client import png
+from tests.support.sharing import Desk, open_desk, zip_of
 
 GOOD = png((1, 2, 3))
 OTHER = png((3, 2, 1))
@@ -97,11 +97,23 @@ def damaged(data: bytes) -> bytes:
 
 
 UNFIT = {
-    "a link": (zip_of([link("a.png", "/etc/passwd"), ("b.png", OTHER)]), "a.png is a link, which is not followed."),
-    "no image": (zip_of({"a.png": b"GIF, honestly", "b.png": OTHER}), "a.png is no PNG, JPEG, WebP or GIF image."),
-    "an archive": (zip_of({"a.png": zip_of({"c.png": GOOD}), "b.png": OTHER}), "a.png is no PNG, JPEG"),
+    "a link": (
+        zip_of([link("a.png", "/etc/passwd"), ("b.png", OTHER)]),
+        "a.png is a link, which is not followed.",
+    ),
+    "no image": (
+        zip_of({"a.png": b"GIF, honestly", "b.png": OTHER}),
+        "a.png is no PNG, JPEG, WebP or GIF image.",
+    ),
+    "an archive": (
+        zip_of({"a.png": zip_of({"c.png": GOOD}), "b.png": OTHER}),
+        "a.png is no PNG, JPEG",
+    ),
     "a page": (zip_of({"a.png": b"<html><script>", "b.png": OTHER}), "a.png is no PNG, JPEG"),
-    "a wrong checksum": (damaged(zip_of({"a.png": GOOD, "b.png": OTHER})), "a.png is damaged in the archive (Bad CRC"),
+    "a wrong checksum": (
+        damaged(zip_of({"a.png": GOOD, "b.png": OTHER})),
+        "a.png is damaged in the archive (Bad CRC",
+    ),
     "pixels": (
         zip_of({"a.png": pixels_claimed(100_000, 100_000), "b.png": OTHER}),
         "a.png claims 100000x100000 pixels, and max_pixels",
@@ -110,8 +122,11 @@ UNFIT = {
         zip_of({"a.png": GOOD + b"\0" * (32 << 20), "b.png": OTHER}, zipfile.ZIP_DEFLATED),
         "a.png unpacks to more than 200 times its size",
     ),
-    "a rare packing": (zip_of([("a.png", GOOD)], zipfile.ZIP_LZMA), "a.png is packed in a rare way"),
-}  # fmt: skip
+    "a rare packing": (
+        zip_of([("a.png", GOOD)], zipfile.ZIP_LZMA),
+        "a.png is packed in a rare way",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", UNFIT)

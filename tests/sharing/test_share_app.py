@@ -24,8 +24,8 @@ from PIL.PngImagePlugin import PngInfo
 import imagen
 from imagen._system.threads import ThreadWorkers
 from imagen.sharing import share_app
-from tests.sharing.desk import Desk, open_desk, zip_of
-from tests.support import png
+from tests.support.scripted_client import png
+from tests.support.sharing import Desk, open_desk, zip_of
 
 Message = dict[str, object]
 Application = Callable[..., Awaitable[None]]
@@ -407,8 +407,12 @@ async def test_anything_at_all_gets_a_plain_answer(path, method, query, headers,
 
     async with open_desk(tmp_path_factory.mktemp("home")) as desk:
         scope: Mapping[str, object] = {
-            "type": "http", "method": method, "path": path, "query_string": query, "headers": headers,
-        }  # fmt: skip
+            "type": "http",
+            "method": method,
+            "path": path,
+            "query_string": query,
+            "headers": headers,
+        }
         await share_app(desk.shares)(scope, None, send)
     assert Answer(said).status == (404 if method in ("GET", "HEAD") else 405)
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import imagen
 from imagen.sharing._links.tokens import ShareTokens
-from tests.sharing.desk import SECRET, URL, Desk, open_desk
+from tests.support.lengths import examples
+from tests.support.sharing import SECRET, URL, Desk, open_desk
 
 DAY = datetime.timedelta(days=1)
 LETTERS = string.ascii_letters + string.digits + "-_"
@@ -110,7 +111,7 @@ async def test_a_token_with_another_letter_opens_nothing(at, shift, tmp_path):
     assert TOKENS.read(forged, 0) is None
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     token=st.text() | st.text(LETTERS, min_size=60, max_size=60) | st.text(min_size=60, max_size=60)
 )

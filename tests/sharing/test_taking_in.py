@@ -16,8 +16,8 @@ from PIL.PngImagePlugin import PngInfo
 import imagen
 from imagen.metadata._embed import write_sidecar
 from imagen.sharing import ImportResult
-from tests.sharing.desk import Desk, open_desk, zip_of
-from tests.support import png
+from tests.support.scripted_client import png
+from tests.support.sharing import Desk, open_desk, zip_of
 
 LINES = (
     "a cat\nNegative prompt: dogs\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 42, Model:"

@@ -14,7 +14,6 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Literal
 
 import httpx2
@@ -56,8 +55,8 @@ from imagen.testing.simulator.__main__ import command_line
 from imagen.testing.simulator.__main__ import run as run_from_command_line
 from imagen.testing.simulator._core.files import Files
 from imagen.testing.simulator._core.latency import latency_seconds
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / ".." / "shared" / "recorded" / "openai"
 Json = dict[str, Any]
 KEY = {"authorization": "Bearer test-key"}

@@ -19,8 +19,8 @@ from imagen.testing.simulator import (
     Simulator,
     WrongMedia,
 )
-from tests.providers.automatic1111.clients import open_web_ui
-from tests.providers.bfl.clients import RED, left_mask, near, opened, png
+from tests.support.providers.automatic1111 import open_web_ui
+from tests.support.providers.bfl import RED, left_mask, near, opened, png
 
 FREE = imagen.Cost(usd=0, source="estimated")
 

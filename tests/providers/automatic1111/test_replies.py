@@ -22,7 +22,7 @@ from imagen.providers import (
     Progress,
 )
 from imagen.providers.automatic1111 import PROVIDER, list_models
-from tests.providers.stepping import (
+from tests.support.exchanges import (
     IMAGE,
     IMAGE_BASE64,
     Walk,
@@ -32,7 +32,8 @@ from tests.providers.stepping import (
     outcome,
     reply,
 )
-from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
+from tests.support.lengths import examples
+from tests.support.reply_strategies import headers, mutated, statuses, wrong_fields
 
 SECOND = "c2Vjb25k"
 INFO = {"seed": 42, "all_seeds": [42, 43], "index_of_first_image": 0}
@@ -336,7 +337,7 @@ answers = st.builds(
 
 
 @given(answer=answers, count=st.integers(1, 3))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_any_answer_ends_in_images_or_an_error_that_costs_nothing(answer, count):
     try:
         result = walk(answer, count=count).run()
@@ -347,7 +348,7 @@ def test_any_answer_ends_in_images_or_an_error_that_costs_nothing(answer, count)
 
 
 @given(answer=answers)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_any_answer_to_an_enhancement_ends_so_too(answer):
     asked = call("automatic1111", request=imagen.Enhance(image=b""), images=(input_image(),))
     try:
@@ -357,7 +358,7 @@ def test_any_answer_to_an_enhancement_ends_so_too(answer):
 
 
 @given(answer=answers)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_any_answer_to_how_far_it_is_shows_something_or_is_passed_over(answer):
     _, read = asked_how_far(previews=1)
     try:

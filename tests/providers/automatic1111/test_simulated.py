@@ -17,7 +17,7 @@ from imagen.testing.simulator import (
     Refused,
     open_simulator,
 )
-from tests.providers.bfl.clients import RED, png
+from tests.support.providers.bfl import RED, png
 
 KEY = {"authorization": "Basic dGVzdC1rZXk="}
 IMAGE = pybase64.b64encode(png(RED)).decode()

@@ -17,8 +17,8 @@ from imagen.providers import (
     Wait,
     bfl,
 )
-from tests.providers.bfl.test_requests import FILE, POLL, READY
-from tests.providers.stepping import IMAGE, Walk, call, reply
+from tests.support.exchanges import IMAGE, Walk, call, reply
+from tests.support.providers.bfl import FILE, POLL, READY
 
 PENDING = reply({"id": "a1", "status": "Pending", "progress": 0.4})
 ACCEPTED = JobAccepted(job_id="a1", poll_url=POLL, reported_cost_usd=Decimal("0.03"))

@@ -13,7 +13,7 @@ import imagen
 from imagen.testing.simulator import ExpiredLink, Overloaded, Refused, Reset, WrongMedia
 from imagen.testing.simulator._core.faults import JobFails, Withheld
 from imagen.testing.simulator._providers.bfl.server import BlackForestLabs
-from tests.providers.bfl.clients import GREEN, RED, left_mask, near, open_bfl, opened, png
+from tests.support.providers.bfl import GREEN, RED, left_mask, near, open_bfl, opened, png
 
 
 async def books_are_balanced(client, simulator):

@@ -14,44 +14,11 @@ import pytest
 import imagen
 from imagen._results.prices import quote_request
 from imagen.testing.simulator._providers.bfl.models import ENDPOINTS
-from tests.providers.bfl.clients import GREEN, RED, left_mask, open_bfl, png
-from tests.providers.stepping import CATALOG
+from tests.support.exchanges import CATALOG
+from tests.support.providers.bfl import GREEN, RED, left_mask, offers, open_bfl, png
 
 MODELS = [model for model in CATALOG if model.provider == "bfl" and model.lifecycle.live]
 NEEDED = {"flux-pro-1.0-expand": {"options": {"top": 8}}, "bfl/outpainting": {"size": "512x512"}}
-
-
-def offers(model: imagen.Model) -> Iterator[dict[str, Any]]:
-    """Each value that the catalog offers, one at a time, and all together."""
-    can = model.capabilities
-    free = ("1024x768", "512x512") if can.free_size else ()
-    values: dict[str, tuple[Any, ...]] = {
-        "size": (*can.sizes, *free),
-        "aspect_ratio": can.aspect_ratios,
-        "resolution": can.resolutions,
-        "quality": can.qualities,
-        "style": can.styles,
-        "background": can.backgrounds,
-        "output_format": can.output_formats,
-        "safety": can.safety,
-        "seed": (0, 2**31 - 1) if can.seed else (),
-        "negative_prompt": ("dogs",) if can.negative_prompt else (),
-        "guidance": () if can.guidance is None else (can.guidance.low, can.guidance.high),
-        "steps": () if can.steps is None else (int(can.steps.low), int(can.steps.high)),
-    }
-    yield {}
-    for field, offered in values.items():
-        yield from ({field: value} for value in offered)
-    shaped = "size" if values["size"] else "aspect_ratio"
-    unshaped = {"size", "aspect_ratio", "resolution"} - {
-        shaped,
-        "resolution" if shaped == "aspect_ratio" else shaped,
-    }
-    yield {
-        field: offered[-1] for field, offered in values.items() if offered and field not in unshaped
-    }
-    if can.prompt_required:
-        yield {"prompt": "x" * can.max_prompt_characters}
 
 
 def requests(

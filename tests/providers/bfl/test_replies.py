@@ -24,9 +24,10 @@ from imagen import (
     RateLimitError,
 )
 from imagen.providers import HttpResponse, Progress, Wait, WithheldImage, bfl
-from tests.providers.bfl.test_requests import FILE, POLL, READY, SUBMITTED
-from tests.providers.stepping import IMAGE, Walk, call, outcome, recorded, reply
-from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
+from tests.support.exchanges import IMAGE, Walk, call, outcome, recorded, reply
+from tests.support.lengths import examples
+from tests.support.providers.bfl import FILE, POLL, READY, SUBMITTED
+from tests.support.reply_strategies import headers, mutated, statuses, wrong_fields
 
 PENDING = reply(
     {
@@ -388,12 +389,12 @@ def ends_well(walked: Walk) -> None:
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 def test_any_answers_end_in_an_image_or_an_error_of_ours(given_answers):
     ends_well(walk(*given_answers, *[given_answers[-1]] * 20, settings={"poll_seconds": 600.0}))
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 def test_any_answers_to_a_job_that_was_taken_end_well_too(given_answers):
     ends_well(polled(*given_answers, *[given_answers[-1]] * 20, settings={"poll_seconds": 600.0}))

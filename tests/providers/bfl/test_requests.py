@@ -18,28 +18,17 @@ from PIL import Image as PillowImage
 import imagen
 from imagen import ConfigurationError, InvalidRequestError
 from imagen.providers import HttpRequest, JobAccepted, Wait, bfl
-from tests.providers.stepping import (
+from tests.support.exchanges import (
     CATALOG,
-    IMAGE,
     Walk,
     call,
     input_image,
     mask_image,
-    reply,
     schema,
 )
+from tests.support.providers.bfl import FILE, POLL, READY, SUBMITTED
 
 MODELS = [model.id for model in CATALOG if model.provider == "bfl" and model.lifecycle.live]
-POLL = "https://api.eu1.bfl.ai/v1/get_result?id=a1"
-SUBMITTED = reply({"id": "a1", "polling_url": POLL, "cost": 3.0, "input_mp": 0.0, "output_mp": 1.0})
-READY = reply(
-    {
-        "id": "a1",
-        "status": "Ready",
-        "result": {"sample": "https://delivery-eu1.bfl.ai/a.png", "seed": 42},
-    }
-)
-FILE = reply(IMAGE)
 # The schemas of the endpoints; the tools and FLUX 3 are newer than the
 # published description.
 SCHEMAS = {

@@ -19,7 +19,7 @@ from imagen.testing.simulator import (
     ServerError,
     open_simulator,
 )
-from tests.providers.bfl.clients import RED, left_mask, png
+from tests.support.providers.bfl import RED, left_mask, png
 
 KEY = {"x-key": "test-key"}
 

@@ -13,8 +13,8 @@ import imagen
 from imagen import Adjustment
 from imagen.providers import Cancellable, GeneratedImage, HttpResponse, JobAccepted, Progress, Wait
 from imagen.providers.comfyui import _adapter as comfyui
-from tests.providers.comfyui.test_replies import EMPTY, FILE, JOB, LIST, TAKEN, past, queue
-from tests.providers.stepping import IMAGE, Walk, call, input_image, reply
+from tests.support.exchanges import IMAGE, Walk, call, input_image, reply
+from tests.support.providers.comfyui import EMPTY, FILE, JOB, LIST, TAKEN, past, queue
 
 DONE = past()
 

@@ -8,7 +8,6 @@ import json
 import sqlite3
 import sys
 from contextlib import closing
-from typing import Any
 
 import msgspec
 import pytest
@@ -23,36 +22,12 @@ from imagen.testing.simulator import (
     Overloaded,
     Reset,
     ServerError,
-    Simulator,
     WrongMedia,
 )
-from tests.providers.bfl.clients import RED, left_mask, near, opened, png
-from tests.providers.comfyui.clients import open_comfyui
+from tests.support.providers.bfl import RED, left_mask, near, opened, png
+from tests.support.providers.comfyui import books_are_balanced, kinds, open_comfyui, posted
 
 FREE = imagen.Cost(usd=0, source="estimated")
-
-
-def posted(simulator: Simulator) -> list[dict[str, Any]]:
-    return [
-        json.loads(received.body) for received in simulator.received if received.kind == "create"
-    ]
-
-
-def kinds(simulator: Simulator) -> list[str]:
-    return [received.kind for received in simulator.received]
-
-
-async def books_are_balanced(client: imagen.Client, simulator: Simulator) -> None:
-    spending = await client.spending()
-    assert (
-        spending.settled_usd
-        == simulator.billed_usd
-        == spending.reserved_usd
-        == spending.unknown_usd
-        == 0
-    )
-    assert all(bill.delivered for bill in simulator.bills)
-    assert not simulator.leaks
 
 
 @pytest.mark.parametrize("socket", [True, False])

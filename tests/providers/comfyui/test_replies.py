@@ -5,15 +5,12 @@ the tables, and anything at all.
 from __future__ import annotations
 
 import json
-import struct
-import uuid
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wsproto.connection import SERVER, Connection
-from wsproto.events import BytesMessage, CloseConnection, TextMessage
+from wsproto.events import CloseConnection
 
 import imagen
 from imagen import AuthenticationError, InvalidRequestError, OutcomeUnknownError, ProviderError
@@ -28,47 +25,25 @@ from imagen.providers import (
 )
 from imagen.providers.comfyui import _adapter as comfyui
 from imagen.providers.comfyui._adapter import PROVIDER
-from tests.providers.stepping import IMAGE, Walk, call, input_image, mask_image, outcome, reply
-from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
+from tests.support.exchanges import IMAGE, Walk, call, input_image, mask_image, outcome, reply
+from tests.support.lengths import examples
+from tests.support.providers.comfyui import (
+    EMPTY,
+    FILE,
+    JOB,
+    LIST,
+    NO_SOCKET,
+    TAKEN,
+    frames,
+    past,
+    preview,
+    queue,
+    told,
+    walk,
+)
+from tests.support.reply_strategies import headers, mutated, statuses, wrong_fields
 
-JOB = "00000000-0000-0000-0000-000000000001"
-LIST = reply(["a.safetensors"])
-TAKEN = reply({"prompt_id": JOB, "number": 1, "node_errors": {}})
-FILE = reply(IMAGE)
-EMPTY = reply({})
-SWITCHED = HttpResponse(status=101, headers={"upgrade": "websocket"})
-NO_SOCKET = reply(b"404: Not Found", 404)
-
-
-def past(outputs: object = None, **status: object) -> HttpResponse:
-    told = {"status_str": "success", "completed": True, "messages": [], **status}
-    shown = {"9": {"images": [{"filename": "a b&c.png", "subfolder": "x/y", "type": "output"}]}}
-    return reply(
-        {
-            JOB: {
-                "prompt": [1, JOB, {}, {}, ["9"]],
-                "outputs": shown if outputs is None else outputs,
-                "status": told,
-            }
-        }
-    )
-
-
-def queue(running: list[object] | None = None, pending: list[object] | None = None) -> HttpResponse:
-    return reply({"queue_running": running or [], "queue_pending": pending or []})
-
-
-@pytest.fixture(autouse=True)
-def known_ids(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The job of a test is JOB, and the client the same."""
-    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(JOB))
-
-
-def walk(*responses: HttpResponse, chunks: Any = (), socket: bool = False, **more: Any) -> Walk:
-    """A generation from its order on; the list of checkpoints is there already."""
-    asked = call("comfyui", settings={"socket": socket, **more.pop("settings", {})}, **more)
-    first = (LIST, SWITCHED) if socket else (LIST,)
-    return Walk(PROVIDER.operations["generate"](asked), *first, *responses, chunks=chunks)
+pytestmark = pytest.mark.usefixtures("known_ids")
 
 
 def polled(*responses: HttpResponse, **more: Any) -> Walk:
@@ -385,19 +360,6 @@ def test_a_job_that_never_ends_is_given_up():
     assert isinstance(error, OutcomeUnknownError)
 
 
-def frames(*events: object) -> list[bytes]:
-    server = Connection(SERVER)
-    return [bytes(server.send(event)) for event in events]  # type: ignore[arg-type]
-
-
-def told(kind: str, **data: object) -> TextMessage:
-    return TextMessage(data=json.dumps({"type": kind, "data": {"prompt_id": JOB, **data}}))
-
-
-def preview(data: bytes = b"jpeg", *, event: int = 1, more: int = 1) -> BytesMessage:
-    return BytesMessage(data=struct.pack(">II", event, more) + data)
-
-
 # --- anything at all ----------------------------------------------------------
 
 SAMPLES: tuple[dict[str, Any], ...] = (
@@ -455,21 +417,21 @@ def ends_well(made: Walk) -> None:
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_any_answers_end_in_images_or_an_error_that_costs_nothing(given_answers):
     ends_well(polled(*given_answers, *[given_answers[-1]] * 60, settings=QUICK))
     ends_well(walk(*given_answers, *[given_answers[-1]] * 60, settings=QUICK))
 
 
 @given(chunks=messages, given_answers=st.lists(answers, min_size=1, max_size=3))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_any_socket_ends_well_too(chunks, given_answers):
     rest = [given_answers[-1]] * 60
     ends_well(polled(*given_answers, *rest, chunks=chunks, socket=True, settings=QUICK, previews=3))
 
 
 @given(answer=answers)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_any_answer_to_an_upload_ends_well_too(answer):
     asked = call(
         "comfyui", request=imagen.Enhance(image=b""), images=(input_image(),), settings=QUICK

@@ -12,8 +12,8 @@ import pytest
 
 from imagen.testing.simulator import open_simulator
 from imagen.testing.simulator._core.messages import KEY_HEADERS
-from tests.providers.bfl.clients import RED, png
-from tests.providers.comfyui.test_workflows import TEXT
+from tests.support.providers.bfl import RED, png
+from tests.support.providers.comfyui import TEXT
 
 GOOD: dict[str, Any] = json.loads(json.dumps(TEXT))
 GOOD["b"]["inputs"]["text"] = GOOD["c"]["inputs"]["text"] = "x"

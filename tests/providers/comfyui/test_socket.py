@@ -13,7 +13,8 @@ from imagen import OutcomeUnknownError
 from imagen.providers import Cancellable, PartialImage, Progress, ReadChunk, Wait
 from imagen.providers.comfyui import _socket as _comfyui_socket
 from imagen.providers.comfyui._adapter import PROVIDER
-from tests.providers.comfyui.test_replies import (
+from tests.support.exchanges import Walk, call
+from tests.support.providers.comfyui import (
     EMPTY,
     FILE,
     JOB,
@@ -21,16 +22,14 @@ from tests.providers.comfyui.test_replies import (
     NO_SOCKET,
     TAKEN,
     frames,
-    known_ids,
     past,
     preview,
     queue,
     told,
     walk,
 )
-from tests.providers.stepping import Walk, call
 
-__all__ = ["known_ids"]
+pytestmark = pytest.mark.usefixtures("known_ids")
 
 
 def test_the_handshake_is_one():

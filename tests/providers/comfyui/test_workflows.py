@@ -10,47 +10,8 @@ import pytest
 
 import imagen
 from imagen.providers.comfyui import _graphs as _comfyui_graphs
-from tests.providers.bfl.clients import GREEN, RED, left_mask, opened, png
-from tests.providers.comfyui.clients import open_comfyui
-from tests.providers.comfyui.test_exchange import books_are_balanced, kinds, posted
-
-TEXT: dict[str, Any] = {
-    "a": {
-        "class_type": "CheckpointLoaderSimple",
-        "inputs": {"ckpt_name": "sdxl.safetensors"},
-        "_meta": {"title": "x"},
-    },
-    "b": {
-        "class_type": "CLIPTextEncode",
-        "inputs": {"text": "best, {{prompt}}, {{mood}}", "clip": ["a", 1]},
-    },
-    "c": {
-        "class_type": "CLIPTextEncode",
-        "inputs": {"text": "{{ negative_prompt }}", "clip": ["a", 1]},
-    },
-    "d": {
-        "class_type": "EmptyLatentImage",
-        "inputs": {"width": "{{width}}", "height": "{{height}}", "batch_size": 1},
-    },
-    "e": {
-        "class_type": "KSampler",
-        "inputs": {
-            "seed": "{{seed}}",
-            "steps": "{{steps}}",
-            "cfg": 3.0,
-            "sampler_name": "euler",
-            "scheduler": "normal",
-            "denoise": "{{strength}}",
-            "model": ["a", 0],
-            "positive": ["b", 0],
-            "negative": ["c", 0],
-            "latent_image": ["d", 0],
-        },
-    },
-    "f": {"class_type": "VAEDecode", "inputs": {"samples": ["e", 0], "vae": ["a", 2]}},
-    "g": {"class_type": "PreviewImage", "inputs": {"images": ["f", 0]}},
-    "h": {"class_type": "SaveImage", "inputs": {"images": ["f", 0], "filename_prefix": "x"}},
-}
+from tests.support.providers.bfl import GREEN, RED, left_mask, opened, png
+from tests.support.providers.comfyui import TEXT, books_are_balanced, kinds, open_comfyui, posted
 
 
 def workflow(tmp_path: Any, graph: object, **more: Any) -> dict[str, Any]:

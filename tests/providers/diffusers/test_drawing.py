@@ -12,8 +12,8 @@ import imagen
 from imagen import Adjustment
 from imagen.providers import Cancellable, GeneratedImage, Render, WithheldImage
 from imagen.providers.diffusers._adapter import generate
-from tests.providers import stepping
-from tests.providers.diffusers.fakes import (
+from tests.support import exchanges as stepping
+from tests.support.diffusers.fakes import (
     EditPipe,
     Latents,
     Left,
@@ -29,7 +29,7 @@ from tests.providers.diffusers.fakes import (
     refusal,
     shop,
 )
-from tests.providers.stepping import input_image, mask_image
+from tests.support.exchanges import input_image, mask_image
 
 __all__ = ["shop"]
 

@@ -17,8 +17,8 @@ import imagen
 from imagen.providers.diffusers import _pipelines as pipelines
 from imagen.providers.diffusers._adapter import generate
 from imagen.providers.diffusers._errors import explain_drawing, explain_loading
-from tests.providers import stepping
-from tests.providers.diffusers.fakes import (
+from tests.support import exchanges as stepping
+from tests.support.diffusers.fakes import (
     EditPipe,
     Left,
     Listener,
@@ -30,7 +30,7 @@ from tests.providers.diffusers.fakes import (
     refusal,
     shop,
 )
-from tests.providers.stepping import input_image
+from tests.support.exchanges import input_image
 
 __all__ = ["shop"]
 

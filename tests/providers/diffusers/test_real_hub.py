@@ -8,9 +8,10 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+
+from tests.support.paths import ROOT
 
 pytest.importorskip("torch", reason="torch is not installed; make test-diffusers has it")
 pytest.importorskip("diffusers", reason="diffusers is not installed; make test-diffusers has it")
@@ -24,8 +25,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[object]]:
         if not name.startswith("HF_") and "proxy" not in name.lower()
     }
     done = subprocess.run(
-        [sys.executable, "-m", "tests.providers.diffusers.hub"],
-        cwd=Path(__file__).parents[3],
+        [sys.executable, "-m", "tests.support.diffusers.hub"],
+        cwd=ROOT,
         env={**environ, "HF_HOME": str(tmp_path_factory.mktemp("hub"))},
         capture_output=True,
         text=True,

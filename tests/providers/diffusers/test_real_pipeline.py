@@ -18,8 +18,8 @@ from PIL import Image, ImageChops
 
 import imagen
 from imagen.providers.diffusers import _pipelines as pipelines
-from tests.providers.diffusers import tiny
-from tests.providers.stepping import input_image, mask_image
+from tests.support.diffusers import tiny
+from tests.support.exchanges import input_image, mask_image
 
 pytest.importorskip("torch", reason="torch is not installed; make test-diffusers has it")
 pytest.importorskip("diffusers", reason="diffusers is not installed; make test-diffusers has it")

@@ -10,10 +10,18 @@ from hypothesis import strategies as st
 
 import imagen
 from imagen.providers import HttpResponse, LostImage, WithheldImage
-from tests.providers.fal.test_replies import FAILED, model_error, platform_error, walk
-from tests.providers.fal.test_requests import COMPLETED, RESULT, SUBMITTED
-from tests.providers.stepping import Walk
-from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
+from tests.support.exchanges import Walk
+from tests.support.lengths import examples
+from tests.support.providers.fal import (
+    COMPLETED,
+    FAILED,
+    RESULT,
+    SUBMITTED,
+    model_error,
+    platform_error,
+    walk,
+)
+from tests.support.reply_strategies import headers, mutated, statuses, wrong_fields
 
 SAMPLES: tuple[dict[str, Any], ...] = (
     json.loads(SUBMITTED.body),
@@ -59,13 +67,13 @@ def ends_well(walked: Walk) -> None:
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_any_answers_end_in_an_image_or_an_error_of_ours(given_answers):
     ends_well(walk(*given_answers, *[given_answers[-1]] * 40, settings={"poll_seconds": 600.0}))
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_any_answers_to_a_job_that_was_taken_end_well_too(given_answers):
     ends_well(
         walk(SUBMITTED, *given_answers, *[given_answers[-1]] * 40, settings={"poll_seconds": 600.0})
@@ -73,6 +81,6 @@ def test_any_answers_to_a_job_that_was_taken_end_well_too(given_answers):
 
 
 @given(result=answers)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_any_result_ends_well_too(result):
     ends_well(walk(SUBMITTED, COMPLETED, *[result] * 40))

@@ -14,8 +14,8 @@ from imagen.providers import (
     JobAccepted,
     fal,
 )
-from tests.providers.fal.test_requests import COMPLETED, FILE, RESULT, mine
-from tests.providers.stepping import IMAGE, Walk, call, outcome, reply
+from tests.support.exchanges import IMAGE, Walk, call, outcome, reply
+from tests.support.providers.fal import COMPLETED, FILE, RESULT, mine
 
 STATUS = "fal-ai/flux/requests/r1/status?logs=1"
 STOP = HttpRequest(method="PUT", url="fal-ai/flux/requests/r1/cancel")

@@ -24,7 +24,7 @@ from imagen.testing.simulator import (
     WrongMedia,
 )
 from imagen.testing.simulator._providers.fal.server import Fal
-from tests.providers.fal.clients import GREEN, RED, left_mask, near, open_fal, opened, png
+from tests.support.providers.fal import GREEN, RED, left_mask, near, open_fal, opened, png
 
 SCHNELL = "fal/flux-schnell"
 

@@ -4,7 +4,6 @@ models, and gives what was asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -14,69 +13,11 @@ import pytest
 import imagen
 from imagen._results.prices import quote_request
 from imagen.testing.simulator._providers.fal.models import MODELS as SERVED
-from tests.providers.fal.clients import GREEN, RED, left_mask, open_fal, png
-from tests.providers.stepping import CATALOG
+from tests.support.exchanges import CATALOG
+from tests.support.providers.fal import GREEN, RED, left_mask, open_fal, png, requests
 
 MODELS = [model for model in CATALOG if model.provider == "fal" and model.lifecycle.live]
 OPERATIONS = ("generate", "edit", "vary", "enhance", "restyle")
-
-
-def offers(model: imagen.Model) -> Iterator[dict[str, Any]]:
-    """Each value that the catalog offers, one at a time, and all together."""
-    can = model.capabilities
-    values: dict[str, tuple[Any, ...]] = {
-        "size": (*can.sizes, *(("1024x768", "1280x704") if can.free_size else ())),
-        "aspect_ratio": can.aspect_ratios,
-        "resolution": can.resolutions,
-        "quality": can.qualities,
-        "style": can.styles,
-        "background": can.backgrounds,
-        "output_format": can.output_formats,
-        "safety": can.safety,
-        "seed": (0, 2**31 - 1) if can.seed else (),
-        "negative_prompt": ("dogs",) if can.negative_prompt else (),
-        "guidance": () if can.guidance is None else (can.guidance.low, can.guidance.high),
-        "steps": () if can.steps is None else (int(can.steps.low), int(can.steps.high)),
-    }
-    yield {}
-    for field, offered in values.items():
-        yield from ({field: value} for value in offered)
-    unshaped = {"aspect_ratio", "resolution"} if values["size"] else {"size"}
-    yield {
-        field: offered[-1] for field, offered in values.items() if offered and field not in unshaped
-    }
-
-
-def requests(
-    model: imagen.Model, images: tuple[bytes, ...], mask: bytes
-) -> Iterator[imagen.Request]:
-    """Every operation with every offer, and with as many images as the model
-    takes.
-    """
-    can = model.capabilities
-    prompt = "a cat" if can.prompt_required else ""
-    for fields in offers(model):
-        more: dict[str, Any] = {"prompt": prompt, "model": model.id, **fields}
-        if "generate" in can.operations:
-            yield imagen.Generate(**more)
-        if "edit" in can.operations:
-            yield imagen.Edit(images=images[:1], mask=mask if can.mask else None, **more)
-        if "vary" in can.operations:
-            yield imagen.Vary(image=images[0], **more)
-        if "enhance" in can.operations:
-            yield imagen.Enhance(image=images[0], **more)
-        if "restyle" in can.operations:
-            yield imagen.Restyle(image=images[0], reference=images[1], **more)
-    more = {"model": model.id, "prompt": prompt}
-    if "generate" in can.operations and can.inputs.max_references:
-        yield imagen.Generate(references=images[:1] * can.inputs.max_references, **more)
-    if "edit" in can.operations and can.inputs.max_images > 1:
-        yield imagen.Edit(images=images[:1] * can.inputs.max_images, **more)
-    yield from (imagen.Enhance(image=images[0], scale=scale, **more) for scale in can.scales)
-    if can.strength:
-        yield from (
-            imagen.Vary(image=images[0], strength=strength, **more) for strength in (0.1, 1.0)
-        )
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.id)

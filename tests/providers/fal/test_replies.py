@@ -20,16 +20,22 @@ from imagen import (
     QuotaExceededError,
     RateLimitError,
 )
-from imagen.providers import HttpResponse, LostImage, Progress, Wait, WithheldImage, fal
-from tests.providers.fal.test_requests import COMPLETED, FILE, GOOD, LINK, RESULT, SUBMITTED
-from tests.providers.stepping import IMAGE, Walk, call, outcome, recorded, reply
+from imagen.providers import HttpResponse, LostImage, Progress, Wait, WithheldImage
+from tests.support.exchanges import IMAGE, Walk, outcome, recorded, reply
+from tests.support.providers.fal import (
+    COMPLETED,
+    FAILED,
+    FILE,
+    GOOD,
+    LINK,
+    RESULT,
+    SUBMITTED,
+    model_error,
+    platform_error,
+    walk,
+)
 
 QUEUED = reply({"status": "IN_QUEUE", "queue_position": 0}, 202)
-FAILED = reply({"status": "COMPLETED", "error": "It went wrong.", "error_type": "some_error"})
-
-
-def walk(*responses: HttpResponse, **more: Any) -> Walk:
-    return Walk(fal.run(call("fal/flux-schnell", **more)), *responses)
 
 
 def ended(result: HttpResponse, status: HttpResponse = COMPLETED, **more: Any) -> Walk:
@@ -48,18 +54,6 @@ def test_the_recorded_answer_of_a_locked_account():
 
 
 # --- every row of the table ---------------------------------------------------
-
-
-def model_error(kind: str, field: str = "prompt") -> dict[str, Any]:
-    return {
-        "detail": [
-            {"loc": ["body", field], "msg": "Not so.", "type": kind, "url": "https://x", "ctx": {}}
-        ]
-    }
-
-
-def platform_error(kind: str, text: str = "Not so.") -> dict[str, Any]:
-    return {"detail": text, "error_type": kind}
 
 
 AUTH = (AuthenticationError, "AUTHENTICATION", False, "no", None)

@@ -15,37 +15,9 @@ from PIL import Image
 import imagen
 from imagen import ConfigurationError, InvalidRequestError
 from imagen.providers import Cancellable, HttpRequest, JobAccepted, Progress, Wait, fal
-from tests.providers.stepping import IMAGE, Walk, call, input_image, mask_image, reply
+from tests.support.exchanges import IMAGE, Walk, call, input_image, mask_image, reply
+from tests.support.providers.fal import APP, GOOD, LINK, SUBMITTED, mine
 
-APP = "https://queue.fal.run/fal-ai/flux"
-SUBMITTED = reply(
-    {
-        "status": "IN_QUEUE",
-        "request_id": "r1",
-        "response_url": f"{APP}/requests/r1",
-        "status_url": f"{APP}/requests/r1/status",
-        "cancel_url": f"{APP}/requests/r1/cancel",
-        "queue_position": 0,
-        "logs": None,
-        "metrics": {},
-    }
-)
-COMPLETED = reply(
-    {"status": "COMPLETED", "request_id": "r1", "logs": [], "metrics": {"inference_time": 1.2}}
-)
-LINK = "https://v3b.fal.media/files/a.png"
-RESULT = reply(
-    {
-        "images": [{"url": LINK, "width": 8, "height": 8, "content_type": "image/png"}],
-        "timings": {"inference": 1.2},
-        "seed": 42,
-        "has_nsfw_concepts": [False],
-        "prompt": "a cat",
-    },
-    x_fal_billable_units="1.0",
-)
-FILE = reply(IMAGE)
-GOOD = (SUBMITTED, COMPLETED, RESULT, FILE)
 IMAGE_URL = f"data:image/png;base64,{pybase64.b64encode(input_image().data).decode()}"
 
 
@@ -60,17 +32,6 @@ def address_of(model: str, **more: Any) -> str:
     walk = Walk(fal.run(call(model, **more)), *GOOD)
     walk.run()
     return walk.requests[0].url
-
-
-def mine(wire: dict[str, Any], **capabilities: Any) -> imagen.Model:
-    """A model of a table of the user."""
-    table = {
-        "provider": "fal",
-        "wire_name": "somebody/app/sub",
-        "wire": wire,
-        "capabilities": capabilities,
-    }
-    return imagen.providers.load_catalog({"fal/mine": table}).find("fal/mine")
 
 
 # --- the protocol -------------------------------------------------------------

@@ -18,7 +18,7 @@ from imagen.testing.simulator import (
     open_simulator,
 )
 from imagen.testing.simulator._providers.fal.server import Fal
-from tests.providers.fal.clients import RED, left_mask, png
+from tests.support.providers.fal import RED, left_mask, png
 
 KEY = {"authorization": "Key test-key"}
 

@@ -24,8 +24,7 @@ from imagen import (
 from imagen._results.prices import cost_of
 from imagen.providers import GeneratedImages, HttpResponse, Usage, WithheldImage
 from imagen.providers.google import _adapter as google
-from tests.providers.google.test_requests import CHEAP, IMAGEN, ITEM, drawn, listed, predicted
-from tests.providers.stepping import (
+from tests.support.exchanges import (
     CATALOG,
     IMAGE,
     IMAGE_BASE64,
@@ -35,7 +34,9 @@ from tests.providers.stepping import (
     recorded,
     reply,
 )
-from tests.providers.test_openai import bodies, mutated, statuses, wrong_fields
+from tests.support.lengths import examples
+from tests.support.providers.google_replies import CHEAP, IMAGEN, ITEM, drawn, listed, predicted
+from tests.support.reply_strategies import bodies, mutated, statuses, wrong_fields
 
 USAGE = {
     "promptTokenCount": 5,
@@ -409,7 +410,7 @@ BYTES = tuple(json.dumps(sample).encode() for sample in SAMPLES)
     status=statuses,
     model=st.sampled_from([CHEAP, IMAGEN]),
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_any_answer_ends_in_images_or_an_error_of_ours(body, status, model):
     result = walk(HttpResponse(status=status, body=body), model=model)
     try:
@@ -426,7 +427,7 @@ def test_any_answer_ends_in_images_or_an_error_of_ours(body, status, model):
     body=bodies | wrong_fields(({"models": [{"name": "models/a-image"}], "nextPageToken": "x"},)),
     status=statuses,
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_any_list_ends_in_models_or_an_error_that_costs_nothing(body, status):
     walked = Walk(
         google.list_models(), HttpResponse(status=status, body=body), *[listed("a-image")] * 10

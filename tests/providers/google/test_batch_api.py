@@ -32,7 +32,7 @@ from imagen.providers._wire.http import json_request
 from imagen.providers.google import _adapter as google
 from imagen.testing.simulator import FewerImages, open_simulator
 from imagen.testing.simulator import Withheld as WithheldByFilter
-from tests.providers.batches import (
+from tests.support.batch_files import (
     GOOGLE,
     BatchWalk,
     Collector,
@@ -41,8 +41,8 @@ from tests.providers.batches import (
     google_batch,
     json_line,
 )
-from tests.providers.stepping import Walk, call, input_image, outcome, recorded, reply
-from tests.transports import open_driver
+from tests.support.drivers import open_driver
+from tests.support.exchanges import Walk, call, input_image, outcome, recorded, reply
 
 MODEL = GOOGLE.model
 

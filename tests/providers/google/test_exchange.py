@@ -7,13 +7,8 @@ from __future__ import annotations
 import datetime
 import io
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 from PIL import Image as PillowImage
 
@@ -33,9 +28,9 @@ from imagen.testing.simulator import (
     open_simulator,
 )
 from imagen.testing.simulator._core.faults import Withheld
-from tests.providers.stepping import CATALOG
-from tests.support import png
-from tests.transports import RETRY
+from tests.support.exchanges import CATALOG
+from tests.support.providers.google import CHEAP, open_client
+from tests.support.scripted_client import png
 
 # Some of the models that are looked at have a last day, and a warning that
 # names it.
@@ -50,31 +45,6 @@ LIVE = [
 GEMINI = [model.id for model in LIVE if model.price.per_million_tokens is not None]
 EDITORS = [model.id for model in LIVE if "edit" in model.capabilities.operations]
 IMAGEN = [model.id for model in LIVE if model.wire]
-CHEAP = "gemini-3.1-flash-lite-image"
-
-
-@asynccontextmanager
-async def open_client(
-    home: Path, simulator: Simulator, *, key: str | None = None, **settings: Any
-) -> AsyncIterator[imagen.Client]:
-    loaded = imagen.load_settings(
-        {
-            "GOOGLE_BASE_URL": simulator.base_url("google"),
-            "GEMINI_API_KEY": key or simulator.key,
-            "VERTEX_BASE_URL": simulator.base_url("vertex"),
-            "VERTEX_ACCESS_TOKEN": key or simulator.key,
-            "IMAGEN_HOME": str(home),
-        }
-    )
-    access = {
-        name: msgspec.structs.replace(
-            loaded.access[name], settings={**loaded.access[name].settings, **settings}
-        )
-        for name in ("google", "vertex")
-    }
-    loaded = msgspec.structs.replace(loaded, retry=RETRY, access={**loaded.access, **access})
-    async with imagen.open_client(loaded, library=None) as client:
-        yield client
 
 
 def opened(image: imagen.Image) -> PillowImage.Image:

@@ -12,34 +12,19 @@ import imagen
 from imagen._results.prices import cost_of
 from imagen.providers import GeneratedImages, HttpRequest, HttpResponse, Usage
 from imagen.providers.google import _adapter as google
-from tests.providers.stepping import (
+from tests.support.exchanges import (
     CATALOG,
     IMAGE,
-    IMAGE_BASE64,
     Walk,
     call,
     input_image,
     recorded,
     reply,
 )
+from tests.support.providers.google_replies import CHEAP, IMAGEN, ITEM, drawn, listed, predicted
 
-CHEAP = "gemini-3.1-flash-lite-image"
 LARGE = "gemini-nano-banana-2.1"
-IMAGEN = "vertex/imagen-4.0-generate-001"
 LOOK = "Redraw the first image in the style of the second one. Keep what the first one shows."
-
-
-def drawn(*parts: dict[str, object], **more: object) -> dict[str, object]:
-    """The body of an answer that went well."""
-    image = {"inlineData": {"mimeType": "image/png", "data": IMAGE_BASE64}}
-    return {"candidates": [{"content": {"parts": [*parts, image]}, "finishReason": "STOP"}], **more}
-
-
-def predicted(*items: object) -> dict[str, object]:
-    return {"predictions": list(items)}
-
-
-ITEM = {"mimeType": "image/png", "bytesBase64Encoded": IMAGE_BASE64}
 
 
 def sent(model: str = CHEAP, **fields: Any) -> dict[str, Any]:
@@ -215,13 +200,6 @@ def test_imagen_keeps_what_would_lose_the_images(name):
 
 
 # --- the list of models -------------------------------------------------------
-
-
-def listed(*names: str, token: str = "") -> HttpResponse:
-    models = [
-        {"name": f"models/{name}", "displayName": name.title(), "version": "1"} for name in names
-    ]
-    return reply({"models": models, **({"nextPageToken": token} if token else {})})
 
 
 def test_the_list_has_the_image_models_of_every_page():

@@ -16,8 +16,8 @@ from imagen.providers import (
     Wait,
     ideogram,
 )
-from tests.providers.ideogram.test_requests import COMPLETED, FILE, MODELS, ONE, edited
-from tests.providers.stepping import CATALOG, IMAGE, Walk, call, reply
+from tests.support.exchanges import CATALOG, IMAGE, Walk, call, reply
+from tests.support.providers.ideogram import COMPLETED, FILE, MODELS, ONE, edited
 
 URL = "v2/generations/g1"
 PROCESSING = reply({"generation_id": "g1", "status": "processing"})

@@ -21,9 +21,9 @@ from imagen.testing.simulator import (
 )
 from imagen.testing.simulator._core.faults import JobFails, Withheld
 from imagen.testing.simulator._providers.ideogram.server import Ideogram
-from tests.providers.bfl.clients import GREEN, RED, left_mask, near, opened, png
-from tests.providers.ideogram.clients import books_are_balanced, open_ideogram
-from tests.providers.stepping import CATALOG
+from tests.support.exchanges import CATALOG
+from tests.support.providers.bfl import GREEN, RED, left_mask, near, opened, png
+from tests.support.providers.ideogram import books_are_balanced, open_ideogram
 
 
 @pytest.mark.parametrize(

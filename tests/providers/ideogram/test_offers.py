@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 import imagen
-from tests.providers.bfl.clients import GREEN, RED, left_mask, png
-from tests.providers.bfl.test_offers import offers
-from tests.providers.ideogram.clients import books_are_balanced, open_ideogram
-from tests.providers.stepping import CATALOG
+from tests.support.exchanges import CATALOG
+from tests.support.providers.bfl import GREEN, RED, left_mask, offers, png
+from tests.support.providers.ideogram import books_are_balanced, open_ideogram
 
 MODELS = [model for model in CATALOG if model.provider == "ideogram"]
 NEEDED = {

@@ -32,9 +32,10 @@ from imagen.providers import (
     WithheldImage,
     ideogram,
 )
-from tests.providers.ideogram.test_requests import COMPLETED, FILE, ITEM, LINK, TAKEN
-from tests.providers.stepping import IMAGE, Walk, call, outcome, recorded, reply
-from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
+from tests.support.exchanges import IMAGE, Walk, call, outcome, recorded, reply
+from tests.support.lengths import examples
+from tests.support.providers.ideogram import COMPLETED, FILE, ITEM, LINK, TAKEN
+from tests.support.reply_strategies import headers, mutated, statuses, wrong_fields
 
 PENDING = reply({"generation_id": "g1", "status": "pending", "created": "2026-11-22T10:00:00Z"})
 UNSAFE = {**ITEM, "url": None, "is_image_safe": False}
@@ -360,12 +361,12 @@ def ends_well(walked: Walk) -> None:
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 def test_any_answers_end_in_images_or_an_error_of_ours(given_answers):
     ends_well(walk(*given_answers, *[given_answers[-1]] * 30, settings={"poll_seconds": 600.0}))
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 def test_any_answers_to_a_generation_that_was_taken_end_well_too(given_answers):
     ends_well(polled(*given_answers, *[given_answers[-1]] * 30, settings={"poll_seconds": 600.0}))

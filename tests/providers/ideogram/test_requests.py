@@ -20,39 +20,14 @@ import imagen
 from imagen import ConfigurationError, InvalidRequestError
 from imagen.providers import HttpRequest, JobAccepted, Wait, ideogram
 from imagen.testing.simulator._core.forms import FilePart, parse_form
-from tests.providers.stepping import (
+from tests.support.exchanges import (
     CATALOG,
-    IMAGE,
     Walk,
     call,
-    input_image,
-    mask_image,
-    reply,
     schema,
 )
+from tests.support.providers.ideogram import COMPLETED, FILE, LINK, ONE, TAKEN, THREE, TWO, edited
 
-MODELS = [model.id for model in CATALOG if model.provider == "ideogram"]
-TAKEN = reply({"generation_id": "g1", "seed": 7})
-LINK = "https://ideogram.ai/api/images/ephemeral/a.png?exp=1&sig=x"
-ITEM = {
-    "object_type": "image.generation",
-    "url": LINK,
-    "resolution": "1024x1024",
-    "seed": 7,
-    "is_image_safe": True,
-}
-COMPLETED = reply(
-    {
-        "generation_id": "g1",
-        "status": "completed",
-        "created": "2026-11-22T10:00:00Z",
-        "response_type": "url",
-        "usage_cost_usd_micros": 60000,
-        "data": [ITEM],
-    }
-)
-FILE = reply(IMAGE)
-ONE, TWO, THREE = (input_image(64, 64, color=color) for color in ("teal", "red", "blue"))
 Form = tuple[dict[str, list[str]], dict[str, list[FilePart]]]
 
 
@@ -64,13 +39,6 @@ def walked(the_call: imagen.providers.Call, operation: str = "generate") -> Walk
 
 def form(walk: Walk) -> Form:
     return parse_form(dict(walk.requests[0].headers), walk.requests[0].body)
-
-
-def edited(
-    model: str, *images: imagen.providers.EncodedImage, masked: bool = False, **fields: Any
-) -> imagen.providers.Call:
-    request = imagen.Edit(images=("x",) * len(images), mask="m" if masked else None, **fields)
-    return call(model, request=request, images=images, mask=mask_image() if masked else None)
 
 
 # --- the steps ----------------------------------------------------------------

@@ -11,8 +11,8 @@ import pytest
 import imagen
 from imagen.providers import GeneratedImage, HttpRequest, HttpResponse, JobAccepted, Progress, Wait
 from imagen.providers.midjourney import _adapter as midjourney
-from tests.providers.midjourney.test_requests import BUTTONS, DONE, FILE, IMAGE_INPUT, TAKEN, TASK
-from tests.providers.stepping import IMAGE, Walk, call, mask_image, outcome, reply
+from tests.support.exchanges import IMAGE, Walk, call, mask_image, outcome, reply
+from tests.support.providers.midjourney import BUTTONS, DONE, FILE, IMAGE_INPUT, TAKEN, TASK
 
 URL = f"mj/task/{TASK}/fetch"
 WORKING = reply({"id": TASK, "status": "IN_PROGRESS", "progress": "45%"})

@@ -23,8 +23,8 @@ from imagen.testing.simulator import (
     Withheld,
     WrongMedia,
 )
-from tests.providers.bfl.clients import GREEN, RED, left_mask, near, opened, png
-from tests.providers.midjourney.clients import open_midjourney
+from tests.support.providers.bfl import GREEN, RED, left_mask, near, opened, png
+from tests.support.providers.midjourney import open_midjourney
 
 
 def posted(simulator: Simulator, route: str) -> list[dict[str, Any]]:

@@ -25,9 +25,10 @@ from imagen import (
 )
 from imagen.providers import HttpResponse, PartialImage, Progress
 from imagen.providers.midjourney import _adapter as midjourney
-from tests.providers.midjourney.test_requests import BUTTONS, DONE, FILE, IMAGE_INPUT, TAKEN, TASK
-from tests.providers.stepping import IMAGE, Walk, call, outcome, reply
-from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
+from tests.support.exchanges import IMAGE, Walk, call, outcome, reply
+from tests.support.lengths import examples
+from tests.support.providers.midjourney import BUTTONS, DONE, FILE, IMAGE_INPUT, TAKEN, TASK
+from tests.support.reply_strategies import headers, mutated, statuses, wrong_fields
 
 # As a server of the older kind answers.
 WORKING: dict[str, Any] = {
@@ -430,13 +431,13 @@ def ends_well(walked: Walk) -> None:
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_any_answers_end_in_images_or_an_error_of_ours(given_answers):
     ends_well(walk(*given_answers, *[given_answers[-1]] * 40, settings={"poll_seconds": 600.0}))
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_any_answers_to_a_task_that_was_taken_end_well_too(given_answers):
     ends_well(
         polled(
@@ -446,7 +447,7 @@ def test_any_answers_to_a_task_that_was_taken_end_well_too(given_answers):
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_any_answers_to_an_enhancement_end_well_too(given_answers):
     request = imagen.Enhance(image=b"", mode="creative", options={"task_id": "5", "index": 1})
     asked = call(

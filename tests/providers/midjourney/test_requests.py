@@ -12,21 +12,9 @@ import imagen
 from imagen import Adjustment
 from imagen.providers import Cancellable, HttpRequest, JobAccepted, Wait
 from imagen.providers.midjourney import _adapter as midjourney
-from tests.providers.stepping import IMAGE, Walk, call, input_image, mask_image, reply
+from tests.support.exchanges import IMAGE, Walk, call, mask_image, reply
+from tests.support.providers.midjourney import BUTTONS, DONE, FILE, IMAGE_INPUT, TAKEN, TASK
 
-TASK = "1700000000000001"
-TAKEN = reply({"code": 1, "description": "Submit success", "result": TASK, "properties": {}})
-DONE = reply(
-    {
-        "id": TASK,
-        "status": "SUCCESS",
-        "progress": "100%",
-        "prompt": "x",
-        "imageUrl": "https://cdn.example/a.png",
-    }
-)
-FILE = reply(IMAGE)
-IMAGE_INPUT = input_image()
 DATA_URL = "data:image/png;base64,"
 
 
@@ -158,15 +146,6 @@ def test_a_variation_of_any_image():
     walk.run()
     assert walk.body["prompt"] == "bluer --iw 2.25"
     assert len(walk.body["base64Array"]) == 1
-
-
-BUTTONS = [
-    None,
-    {"label": "U1"},
-    {"customId": 5, "label": "V2"},
-    {"customId": "MJ::JOB::variation::2::uuid", "label": "V2"},
-    {"customId": "MJ::JOB::upsample::2::uuid", "label": "U2"},
-]
 
 
 @pytest.mark.parametrize(

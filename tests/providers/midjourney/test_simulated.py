@@ -11,7 +11,7 @@ import trio
 
 from imagen.testing.simulator import Simulator, open_simulator
 from imagen.testing.simulator._providers.midjourney import MidjourneyProxy
-from tests.providers.bfl.clients import RED, png
+from tests.support.providers.bfl import RED, png
 
 KEY = {"mj-api-secret": "test-key"}
 IMAGE = f"data:image/png;base64,{pybase64.b64encode(png(RED)).decode()}"

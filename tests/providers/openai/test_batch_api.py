@@ -27,7 +27,7 @@ from imagen.providers._wire.http import FormFile, form_request, json_request
 from imagen.providers.openai import _adapter as openai
 from imagen.testing.simulator import OpenAI, Refused, open_simulator
 from imagen.testing.simulator._core.forms import parse_form
-from tests.providers.batches import (
+from tests.support.batch_files import (
     OPENAI,
     BatchWalk,
     Collector,
@@ -36,8 +36,8 @@ from tests.providers.batches import (
     openai_answer,
     openai_batch,
 )
-from tests.providers.stepping import Walk, call, images, outcome, recorded, reply
-from tests.transports import open_driver
+from tests.support.drivers import open_driver
+from tests.support.exchanges import Walk, call, images, outcome, recorded, reply
 
 pytestmark = pytest.mark.filterwarnings("ignore::imagen.providers.ModelRetiringWarning")
 EXPIRED = openai_batch("expired", output_file_id=None, error_file_id="file-3")

@@ -20,8 +20,8 @@ from imagen.testing.simulator import (
     ServerError,
     open_simulator,
 )
-from tests.providers.openai.clients import books_balance, near, open_client, opened
-from tests.providers.stepping import input_image, mask_image
+from tests.support.exchanges import input_image, mask_image
+from tests.support.providers.openai import books_balance, near, open_client, opened
 
 pytestmark = pytest.mark.filterwarnings("ignore::imagen.providers.ModelRetiringWarning")
 

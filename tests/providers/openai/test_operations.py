@@ -20,7 +20,7 @@ from imagen._results.prices import cost_of
 from imagen.providers import HttpRequest, HttpResponse
 from imagen.providers.openai import _adapter as openai
 from imagen.testing.simulator._core.forms import parse_form
-from tests.providers.stepping import (
+from tests.support.exchanges import (
     CATALOG,
     IMAGE,
     IMAGE_BASE64,
@@ -36,14 +36,9 @@ from tests.providers.stepping import (
     schema,
     sse,
 )
-from tests.providers.test_openai import (
-    RECORDED_ERRORS,
-    bodies,
-    ends_well,
-    mutated,
-    statuses,
-    wrong_fields,
-)
+from tests.support.lengths import examples
+from tests.support.providers.openai import RECORDED_ERRORS, ends_well
+from tests.support.reply_strategies import bodies, mutated, statuses, wrong_fields
 
 MODELS = [
     model.id
@@ -307,7 +302,7 @@ def test_the_image_models_are_listed_with_their_last_day():
     body=bodies
     | wrong_fields(({"object": "list", "data": [{"id": "gpt-image-2", "shutdown_date": None}]},))
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_any_list_is_a_list_or_an_error_that_costs_nothing(body):
     for status in (200, 500):
         try:
@@ -322,7 +317,7 @@ EDITED = {"type": "image_edit.completed", "b64_json": IMAGE_BASE64, "usage": {"o
 
 
 @given(body=bodies | mutated((json.dumps(images()).encode(),)), status=statuses)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_any_answer_to_an_edit_ends_in_images_or_an_error_of_ours(body, status):
     files = [HttpResponse(status=200, body=IMAGE)] * 20
     ends_well(walk_edit(HttpResponse(status=status, body=body), *files, found=(HAT,)))

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from imagen.testing.simulator import open_simulator
-from tests.providers.stepping import input_image
+from tests.support.exchanges import input_image
 
 
 def png(width: int = 64, height: int = 64, mode: str = "RGB", format: str = "PNG") -> bytes:

@@ -19,8 +19,8 @@ from imagen.providers import (
     Wait,
     replicate,
 )
-from tests.providers.replicate.test_requests import FILE, METRICS, RECORD, SUCCEEDED
-from tests.providers.stepping import IMAGE, Walk, call, reply
+from tests.support.exchanges import IMAGE, Walk, call, reply
+from tests.support.providers.replicate import FILE, METRICS, RECORD, SUCCEEDED
 
 STOP = HttpRequest(method="POST", url="predictions/p1/cancel")
 

@@ -27,7 +27,7 @@ from imagen.testing.simulator import (
     WrongMedia,
 )
 from imagen.testing.simulator._providers.replicate.server import Replicate
-from tests.providers.replicate.clients import (
+from tests.support.providers.replicate import (
     GREEN,
     RED,
     left_mask,

@@ -14,9 +14,9 @@ import imagen
 from imagen._results.prices import quote_request
 from imagen.testing.simulator._providers.replicate.models import BY_THE_SECOND
 from imagen.testing.simulator._providers.replicate.models import MODELS as SERVED
-from tests.providers.fal.test_offers import requests
-from tests.providers.replicate.clients import GREEN, RED, left_mask, open_replicate, png
-from tests.providers.stepping import CATALOG
+from tests.support.exchanges import CATALOG
+from tests.support.providers.fal import requests
+from tests.support.providers.replicate import GREEN, RED, left_mask, open_replicate, png
 
 MODELS = [model for model in CATALOG if model.provider == "replicate" and model.lifecycle.live]
 

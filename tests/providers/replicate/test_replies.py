@@ -26,9 +26,10 @@ from imagen import (
     RateLimitError,
 )
 from imagen.providers import HttpResponse, LostImage, Progress, WithheldImage, replicate
-from tests.providers.replicate.test_requests import CREATED, FILE, LINK, RECORD, SUCCEEDED
-from tests.providers.stepping import CATALOG, IMAGE, Walk, call, outcome, recorded, reply
-from tests.providers.test_openai import headers, mutated, statuses, wrong_fields
+from tests.support.exchanges import CATALOG, IMAGE, Walk, call, outcome, recorded, reply
+from tests.support.lengths import examples
+from tests.support.providers.replicate import CREATED, FILE, LINK, RECORD, SUCCEEDED
+from tests.support.reply_strategies import headers, mutated, statuses, wrong_fields
 
 SCHNELL = CATALOG.find("replicate/flux-schnell")
 BY_THE_SECOND = msgspec.structs.replace(
@@ -409,13 +410,13 @@ def ends_well(walked: Walk) -> None:
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_any_answers_end_in_an_image_or_an_error_of_ours(given_answers):
     ends_well(walk(*given_answers, *[given_answers[-1]] * 40, settings={"poll_seconds": 600.0}))
 
 
 @given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_any_answers_to_a_prediction_that_was_created_end_well_too(given_answers):
     ends_well(
         walk(CREATED, *given_answers, *[given_answers[-1]] * 40, settings={"poll_seconds": 600.0})

@@ -14,28 +14,9 @@ import pytest
 import imagen
 from imagen import InvalidRequestError, ProviderError
 from imagen.providers import Cancellable, HttpRequest, JobAccepted, Progress, Wait, replicate
-from tests.providers.stepping import IMAGE, Walk, call, input_image, mask_image, reply, schema
+from tests.support.exchanges import IMAGE, Walk, call, input_image, mask_image, reply, schema
+from tests.support.providers.replicate import CREATED, FILE, LINK, RECORD, SUCCEEDED
 
-LINK = "https://replicate.delivery/x/out-0.webp"
-RECORD: dict[str, Any] = {
-    "id": "p1",
-    "model": "black-forest-labs/flux-schnell",
-    "version": "hidden",
-    "input": {"prompt": "a cat"},
-    "output": None,
-    "error": None,
-    "status": "starting",
-    "logs": "",
-    "data_removed": False,
-    "urls": {
-        "get": "https://api.replicate.com/v1/predictions/p1",
-        "cancel": "https://api.replicate.com/v1/predictions/p1/cancel",
-    },
-}
-METRICS = {"predict_time": 1.5, "total_time": 1.6}
-CREATED = reply(RECORD, 201)
-SUCCEEDED = reply({**RECORD, "status": "succeeded", "output": [LINK], "metrics": METRICS})
-FILE = reply(IMAGE)
 GOOD = (CREATED, SUCCEEDED, FILE)
 IMAGE_URL = f"data:image/png;base64,{pybase64.b64encode(input_image().data).decode()}"
 BIG = imagen.providers.EncodedImage(

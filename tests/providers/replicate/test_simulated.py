@@ -20,8 +20,8 @@ from imagen.testing.simulator import (
     open_simulator,
 )
 from imagen.testing.simulator._providers.replicate.server import Replicate
-from tests.providers.replicate.clients import RED, left_mask, png
-from tests.providers.stepping import schema
+from tests.support.exchanges import schema
+from tests.support.providers.replicate import RED, left_mask, png
 
 KEY = {"authorization": "Bearer test-key"}
 

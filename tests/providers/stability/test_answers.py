@@ -29,8 +29,7 @@ from imagen.providers import (
     WithheldImage,
     stability,
 )
-from tests.providers.stability.test_requests import FIRST, JOB, MADE, WAITING, walk
-from tests.providers.stepping import (
+from tests.support.exchanges import (
     CATALOG,
     IMAGE,
     IMAGE_BASE64,
@@ -40,7 +39,9 @@ from tests.providers.stepping import (
     recorded,
     reply,
 )
-from tests.providers.test_openai import bodies, mutated, statuses, wrong_fields
+from tests.support.lengths import examples
+from tests.support.providers.stability_replies import FIRST, JOB, MADE, WAITING, walk
+from tests.support.reply_strategies import bodies, mutated, statuses, wrong_fields
 
 CREATIVE = imagen.Enhance(image=b"", prompt="a cat")
 TAKEN = reply({"id": JOB})
@@ -287,13 +288,13 @@ def ends_well(walked: Walk) -> None:
 
 
 @given(response=replies)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_any_answer_ends_in_an_image_or_an_error_of_ours(response):
     ends_well(walk("stable-image-core", response, *[MADE] * 3))
 
 
 @given(responses=st.lists(replies, min_size=1, max_size=4))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_any_result_of_a_job_ends_in_an_image_or_an_error_of_ours(responses):
     walked = job(TAKEN, *responses, *[MADE] * 400)
     ends_well(walked)

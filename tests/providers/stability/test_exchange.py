@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from PIL import Image as PillowImage
 
@@ -29,39 +25,16 @@ from imagen.testing.simulator import (
 )
 from imagen.testing.simulator._core.faults import JobFails, Withheld
 from imagen.testing.simulator._core.forms import parse_form
-from tests.providers.stepping import CATALOG, mask_image
-from tests.support import png
-from tests.transports import RETRY
+from tests.support.exchanges import CATALOG
+from tests.support.providers.stability import BLUE, IMAGE, MASK, RED, TEAL, open_client
+from tests.support.scripted_client import png
 
 MODELS = [model for model in CATALOG if model.provider == "stability"]
-TEAL, RED, BLUE = (0, 128, 128), (200, 30, 30), (30, 30, 200)
-IMAGE = png(TEAL, (128, 64))
-MASK = mask_image(128, 64).data
 OPTIONS = {
     "stability/outpaint": {"left": 64, "down": 32},
     "stability/search-and-replace": {"search_prompt": "the dog"},
     "stability/search-and-recolor": {"select_prompt": "the dog"},
 }
-
-
-@asynccontextmanager
-async def open_client(
-    home: Path, simulator: Simulator, **settings: Any
-) -> AsyncIterator[imagen.Client]:
-    loaded = imagen.load_settings(
-        {
-            "STABILITY_BASE_URL": simulator.base_url("stability"),
-            "STABILITY_API_KEY": simulator.key,
-            "IMAGEN_HOME": str(home),
-        }
-    )
-    own = {**loaded.access["stability"].settings, "poll_seconds": 0.01, **settings}
-    access = msgspec.structs.replace(loaded.access["stability"], settings=own)
-    loaded = msgspec.structs.replace(
-        loaded, retry=RETRY, access={**loaded.access, "stability": access}
-    )
-    async with imagen.open_client(loaded, library=None) as client:
-        yield client
 
 
 def opened(image: imagen.Image) -> PillowImage.Image:

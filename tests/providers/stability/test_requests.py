@@ -15,34 +15,20 @@ from imagen.providers import (
     GeneratedImage,
     GeneratedImages,
     HttpRequest,
-    HttpResponse,
     JobAccepted,
     Progress,
     Wait,
-    stability,
 )
 from imagen.testing.simulator._core.forms import FilePart, parse_form
-from tests.providers.stepping import (
+from tests.support.exchanges import (
     CATALOG,
     IMAGE,
-    Walk,
     call,
-    input_image,
     mask_image,
     reply,
     schema,
 )
-
-MADE = HttpResponse(
-    status=200,
-    headers={"content-type": "image/png", "finish-reason": "SUCCESS", "seed": "7"},
-    body=IMAGE,
-)
-FIRST, SECOND = input_image(color="red"), input_image(color="blue", format="JPEG")
-
-
-def walk(model: str = "stable-image-core", *responses: HttpResponse, **fields: Any) -> Walk:
-    return Walk(stability.draw(call(model, **fields)), *(responses or (MADE,)))
+from tests.support.providers.stability_replies import FIRST, JOB, MADE, SECOND, WAITING, walk
 
 
 def form(request: HttpRequest) -> tuple[dict[str, str], dict[str, FilePart]]:
@@ -201,10 +187,6 @@ def test_a_prompt_that_is_not_taken_is_left_out_and_reported():
     )
     (adjustment,) = walked.run().adjustments
     assert (adjustment.field, adjustment.asked, adjustment.sent) == ("prompt", "the dog", None)
-
-
-JOB = "f" * 64
-WAITING = reply({"id": JOB, "status": "in-progress"}, 202)
 
 
 def test_a_relit_subject_has_its_own_field_names_and_is_waited_for():

@@ -1,0 +1,104 @@
+"""The catalog of models."""
+
+from __future__ import annotations
+
+import datetime
+from decimal import Decimal
+
+import pytest
+
+import imagen
+
+CATALOG = imagen.providers.load_catalog()
+
+
+TODAY = datetime.date(2026, 11, 22)
+
+
+def test_the_catalog_has_what_was_promised():
+    nexos = {model.id for model in CATALOG if model.provider == "nexos"}
+    assert nexos == {
+        "imagen-4",
+        "imagen-4-fast",
+        "imagen-4-ultra",
+        "flux-1.1-pro",
+        "gpt-image-1",
+        "gpt-image-1-mini",
+        "dall-e-3",
+    }
+    for name in nexos:
+        model = CATALOG.find(name)
+        assert model.rate_limit == imagen.providers.RateLimit(images=100, period_seconds=3 * 3600)
+        assert model.use_cases
+        assert model.strengths
+        assert model.weaknesses
+        assert model.price is None
+    assert CATALOG.find("openai/gpt-image-1").provider == "openai"
+    assert CATALOG.find("nexos/gpt-image-1") is CATALOG.find("gpt-image-1")
+    assert CATALOG.find("openai/gpt-image-2") is CATALOG.find("gpt-image-2")
+
+
+def test_every_successor_is_a_model_that_can_be_had():
+    for model in CATALOG:
+        if model.lifecycle.successor:
+            assert CATALOG.find(model.lifecycle.successor).lifecycle.state(TODAY) == "live"
+
+
+def test_a_retired_model_fails_with_its_successor():
+    with pytest.raises(
+        imagen.ModelNotFoundError, match=r"retired on 2026-05-12\. Use gpt-image-2"
+    ) as caught:
+        CATALOG.select("openai/dall-e-3", today=TODAY)
+    assert caught.value.details == {"successor": "gpt-image-2"}
+
+
+def test_a_retiring_model_warns_until_its_day_and_fails_from_then_on():
+    with pytest.warns(
+        imagen.providers.ModelRetiringWarning,
+        match=r"will be retired on 2026-12-01\. Use gpt-image-2",
+    ):
+        CATALOG.select("gpt-image-1.5", today=TODAY)
+    with pytest.raises(imagen.ModelNotFoundError, match="was retired on 2026-12-01"):
+        CATALOG.select("gpt-image-1.5", today=datetime.date(2026, 12, 1))
+
+
+def test_a_gateways_model_without_a_maker_warns_and_can_be_had():
+    with pytest.warns(
+        imagen.providers.ModelRetiringWarning, match="only while nexos still lists it"
+    ):
+        assert CATALOG.select("imagen-4", today=TODAY).provider == "nexos"
+
+
+def test_a_misspelt_model_gets_a_suggestion():
+    with pytest.raises(imagen.ModelNotFoundError, match="did you mean"):
+        CATALOG.find("imagen4")
+
+
+def test_users_add_and_override_entries():
+    catalog = imagen.providers.load_catalog(
+        {
+            "mine": {"provider": "openai", "price": {"usd_per_image": "0.02"}},
+            "gpt-image-2": {"price": {"estimate_margin": "2"}},
+            "cousin": {"like": "gpt-image-2", "wire_name": "gpt-image-2-2026-04-21"},
+        }
+    )
+    assert catalog.find("mine").price.usd_per_image == Decimal("0.02")
+    assert catalog.find("gpt-image-2").price.estimate_margin == 2
+    assert catalog.find("gpt-image-2").price.table
+    assert catalog.find("cousin").wire_name == "gpt-image-2-2026-04-21"
+    assert catalog.find("cousin").capabilities == catalog.find("gpt-image-2").capabilities
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ({"provider": 3}, "Expected `str`"),
+        ({"provider": "openai", "colour": "red"}, "colour"),
+        ({"like": "nothing"}, "names no entry"),
+        ({"provider": "openai", "price": {"usd_per_image": "cheap"}}, "usd_per_image"),
+        ({}, "provider"),
+    ],
+)
+def test_a_wrong_entry_is_said_to_be_wrong(table, sentence):
+    with pytest.raises(imagen.ConfigurationError, match=sentence):
+        imagen.providers.load_catalog({"mine": table})

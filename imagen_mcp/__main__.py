@@ -86,7 +86,7 @@ def _read_address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdecimal() or int(port) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT, such as 127.0.0.1:8765")
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, such as 127.0.0.1:8765")
     if host not in _LOOPBACK:
         raise argparse.ArgumentTypeError(
             f"{host} may be reached from other machines, and this server has no login: use"

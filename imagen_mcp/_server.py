@@ -29,7 +29,7 @@ from ._results.text import clip, clip_line
 __all__ = ["Server"]
 
 _NO_TEXT = imagen.InvalidRequestError(
-    "The arguments hold a lone surrogate, which is no valid text."
+    "The arguments hold a lone surrogate, which is not valid text."
 )
 
 

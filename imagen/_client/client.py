@@ -157,7 +157,7 @@ class Client:
         """
         if self._services.webhooks is None:
             raise ConfigurationError(
-                "Nobody is told by webhooks: set IMAGEN_WEBHOOK_URL and IMAGEN_WEBHOOK_SECRET."
+                "No receiver of webhooks is set: set IMAGEN_WEBHOOK_URL and IMAGEN_WEBHOOK_SECRET."
             )
         return self._services.webhooks
 
@@ -570,7 +570,7 @@ class Client:
         access = self._access(provider)
         read = access.provider.read_callback
         if read is None:
-            raise InvalidRequestError(f"{provider} calls nobody back.")
+            raise InvalidRequestError(f"{provider} sends no callbacks.")
         secret = self.settings.callback_secret
         callback = Callback(
             headers=headers,

@@ -1,7 +1,7 @@
 """Cache: repeated requests answered out of the library, equal ones in flight
 made once.
 
-Requests are equal if they ask one model for the same, whoever the caller is.
+Requests are equal if they ask one model for the same, for any caller.
 Without a seed any image of such a request will do; requests of one batch get
 different images.
 """

@@ -79,13 +79,13 @@ class InputReader:
             found = await self._workers.run(partial(read_image_header, data))
         except ProviderError:
             raise InvalidRequestError(
-                f"{name or 'The encoded_image'} is no PNG, JPEG, WebP or GIF image ({len(data):,}"
+                f"{name or 'The image'} is not a PNG, JPEG, WebP or GIF image ({len(data):,}"
                 " bytes): give another one.",
                 code="INVALID_PROMPT",
             ) from None
         if found.width * found.height > self._bounds.max_pixels:
             raise InvalidRequestError(
-                f"{name or 'The encoded_image'} has {found.width} x {found.height} pixels, which is"
+                f"{name or 'The image'} has {found.width} x {found.height} pixels, which is"
                 " more than imagen opens; make it smaller."
             )
         sha256 = await self._workers.run(lambda: hashlib.sha256(data).hexdigest())
@@ -184,7 +184,7 @@ def _read_host(url: str) -> str:
         return urlsplit(url).hostname or "?"
     except ValueError:
         raise InvalidRequestError(
-            f"{url[:200]!r} is no URL: give one such as https://example.com/picture.png."
+            f"{url[:200]!r} is not a URL: give one such as https://example.com/image.png."
         ) from None
 
 
@@ -198,7 +198,7 @@ def _read_file(path: Path, most_bytes: int) -> bytes:
         with open(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise InvalidRequestError(f"{path} is no file.")
+                raise InvalidRequestError(f"{path} is not a file.")
             if status.st_size > most_bytes:
                 raise InvalidRequestError(
                     f"{path} has {status.st_size:,} bytes; an image may have {most_bytes:,}."

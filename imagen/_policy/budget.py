@@ -48,11 +48,11 @@ def read_usd(usd: Decimal | str | int) -> Decimal:
         amount = Decimal(usd)
     except InvalidOperation:
         raise ConfigurationError(
-            f'{usd!r} is no amount of US dollars: write it like "0.50".'
+            f'{usd!r} is not an amount of US dollars: write it like "0.50".'
         ) from None
     if not amount.is_finite() or not 0 <= amount < 1_000_000_000:
         raise ConfigurationError(
-            f"{amount} is no amount of US dollars from 0 to below 1,000,000,000."
+            f"{amount} is not an amount of US dollars from 0 to below 1,000,000,000."
         )
     return amount
 
@@ -237,8 +237,8 @@ class BudgetStack:
         if usd is None:
             raise self._refuse(
                 self._budgets[0],
-                "The price of this request is unknown, and a budget is set: say with assume_usd"
-                " (--assume on the command line) what one image may cost at the most.",
+                "The price of this request is unknown, and a budget is set: set with assume_usd"
+                " (--assume on the command line) the most that one image may cost.",
                 exhaust=wait,
             )
         while True:

@@ -32,14 +32,14 @@ class Confirmation:
         if quote.high_usd is not None and quote.high_usd <= self._above_usd:
             return
         cost = (
-            "cost nobody knows how much"
+            "have an unknown price"
             if quote.high_usd is None
             else f"cost up to ${quote.high_usd.normalize():f}"
         )
         if self._confirm is None:
             raise BudgetExceededError(
                 f"{images} images may {cost}, and above ${self._above_usd:f} (confirm_above_usd)"
-                " somebody must confirm that; nothing was sent."
+                " the user must confirm it; nothing was sent."
             )
         if not await self._confirm(quote, images):
             raise BudgetExceededError(

@@ -250,7 +250,7 @@ def _read_home(environ: Mapping[str, str]) -> Path:
     except UnicodeEncodeError:
         # The ledger writes down where images are.
         raise ConfigurationError(
-            "IMAGEN_HOME is a folder whose name is no UTF-8 text: choose another one."
+            "IMAGEN_HOME is a folder whose name is not UTF-8 text: choose another one."
         ) from None
     return home
 

@@ -300,7 +300,7 @@ def check_request(request: Request) -> None:
         request.prompt.encode()
     except UnicodeEncodeError:
         raise InvalidRequestError(
-            "The prompt holds a lone surrogate, which is no valid text: decode it again as UTF-8.",
+            "The prompt holds a lone surrogate, which is not valid text: decode it again as UTF-8.",
             code="INVALID_PROMPT",
         ) from None
     if request.previews < 0:

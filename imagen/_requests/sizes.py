@@ -130,7 +130,7 @@ def _read_wish(size: str | None, ratio: str | None, resolution: str | None) -> _
             return _Wish(ratio=as_ratio)
         if pair is None:
             raise InvalidRequestError(
-                f"{size!r} is no size: write WIDTHxHEIGHT in pixels, such as 1024x1024, or one of"
+                f"{size!r} is not a size: write WIDTHxHEIGHT in pixels, such as 1024x1024, or one of"
                 f" {', '.join(PRESETS)}."
             )
         return _Wish(
@@ -141,11 +141,11 @@ def _read_wish(size: str | None, ratio: str | None, resolution: str | None) -> _
     wanted_ratio = None if ratio is None else parse_ratio(ratio)
     if ratio is not None and (wanted_ratio is None or not 1 / 32 <= wanted_ratio <= 32):
         raise InvalidRequestError(
-            f"{ratio!r} is no aspect ratio: write WIDTH:HEIGHT, such as 16:9."
+            f"{ratio!r} is not an aspect ratio: write WIDTH:HEIGHT, such as 16:9."
         )
     pixels = None if resolution is None else parse_resolution(resolution)
     if resolution is not None and pixels is None:
-        raise InvalidRequestError(f"{resolution!r} is no resolution: write 1K, 2K or 4K.")
+        raise InvalidRequestError(f"{resolution!r} is not a resolution: write 1K, 2K or 4K.")
     return _Wish(ratio=wanted_ratio, pixels=pixels)
 
 

@@ -43,6 +43,6 @@ def check_text(text: str, what: str) -> str:
         text.encode()
     except UnicodeEncodeError:
         raise InvalidRequestError(
-            f"{what} holds a lone surrogate, which is no valid text: decode it again as UTF-8."
+            f"{what} holds a lone surrogate, which is not valid text: decode it again as UTF-8."
         ) from None
     return text

@@ -197,7 +197,7 @@ class Database:
             except _NO_VALUES as error:
                 group.refused[work] = StorageError(
                     f"The database {self._path} cannot hold it: a number is beyond 64 bits, or a"
-                    " text is no valid one."
+                    " text is not valid."
                 )
                 group.refused[work].__cause__ = error
 
@@ -241,7 +241,7 @@ class Database:
 
 def _no_value() -> InvalidRequestError:
     return InvalidRequestError(
-        "Nothing can be found by that: a number is beyond 64 bits, or a text is no valid one."
+        "Nothing can be found by that: a number is beyond 64 bits, or a text is not valid."
     )
 
 

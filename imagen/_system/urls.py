@@ -45,7 +45,7 @@ def check_url(text: str, *, variable: str) -> str:
         check_host(url)
     except (httpx2.InvalidURL, ValueError):
         raise ConfigurationError(
-            f"{variable} is no URL; it should look like https://api.example.com/v1."
+            f"{variable} is not a URL: expected one like https://api.example.com/v1."
         ) from None
     if url.userinfo:
         raise ConfigurationError(

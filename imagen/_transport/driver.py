@@ -185,7 +185,7 @@ class ExchangeDriver:
             case ResultDelivered():
                 await observer.delivered(step)
             case _:
-                raise AssertionError(f"{step!r} is no step")
+                raise AssertionError(f"{step!r} is not a step")
         return None
 
     async def send(self, request: HttpRequest) -> HttpResponse:
@@ -209,7 +209,7 @@ class ExchangeDriver:
                 raise ProviderError(text, billed="yes", details=error.details) from error
             if billable:
                 text = (
-                    f"The job was taken, and nobody answers any more how far it is. {error.message}"
+                    f"The job was accepted, and its state cannot be read any more. {error.message}"
                 )
                 raise OutcomeUnknownError(text, details=error.details) from error
             retryable = error.retryable or isinstance(error, OutcomeUnknownError)

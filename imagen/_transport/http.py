@@ -198,7 +198,7 @@ class HttpTransport:
             url = httpx2.URL(text)
             check_host(url)
         except (httpx2.InvalidURL, ValueError) as error:
-            raise ProviderError("The link is no URL.", billed="yes") from error
+            raise ProviderError("The link is not a URL.", billed="yes") from error
         if url.scheme == "https" or (
             url.scheme == "http" and is_loopback(url) and is_loopback(self._base_url)
         ):

@@ -201,7 +201,7 @@ async def resolve_public(host: str, port: int, *, allow_loopback: bool = False) 
             continue
         if not address.is_global or address.is_multicast:
             where = host if host == text else f"{host} is at {address}, which"
-            raise PermissionError(f"{where} is no public address")
+            raise PermissionError(f"{where} is not a public address")
     return addresses
 
 

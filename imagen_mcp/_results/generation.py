@@ -128,7 +128,7 @@ async def batch_reply(
 def cost_reply(reply: CostReply, notes: Sequence[str] = ()) -> CallToolResult:
     """Return the result of `estimate_cost`."""
     if reply.low_usd is None or reply.expected_usd is None or reply.high_usd is None:
-        cost = f"Nobody published what {reply.images} would cost."
+        cost = f"The price of {reply.images} is unknown."
     elif reply.high_usd == "0":
         cost = f"{reply.images} would cost nothing."
     else:

@@ -29,7 +29,7 @@ MaxCost = Annotated[
     float | None,
     Field(
         ge=0,
-        description="Make nothing if all of it together may cost more than so many US dollars.",
+        description="Make nothing if all of it together may cost more than this many US dollars.",
     ),
 ]
 ConfirmCost = Annotated[
@@ -130,7 +130,7 @@ def _fits(reply: CostReply, limit_usd: Decimal) -> bool:
 
 def _describe(reply: CostReply) -> str:
     if reply.high_usd is None or reply.expected_usd is None:
-        return f"Nobody published what {reply.images} will cost"
+        return f"The price of {reply.images} is unknown"
     return (
         f"{reply.images} will cost about {spoken(reply.expected_usd)} and may cost up to"
         f" {spoken(reply.high_usd)}"

@@ -103,13 +103,13 @@ UNFIT = {
     ),
     "no image": (
         zip_of({"a.png": b"GIF, honestly", "b.png": OTHER}),
-        "a.png is no PNG, JPEG, WebP or GIF image.",
+        "a.png is not a PNG, JPEG, WebP or GIF image.",
     ),
     "an archive": (
         zip_of({"a.png": zip_of({"c.png": GOOD}), "b.png": OTHER}),
-        "a.png is no PNG, JPEG",
+        "a.png is not a PNG, JPEG",
     ),
-    "a page": (zip_of({"a.png": b"<html><script>", "b.png": OTHER}), "a.png is no PNG, JPEG"),
+    "a page": (zip_of({"a.png": b"<html><script>", "b.png": OTHER}), "a.png is not a PNG, JPEG"),
     "a wrong checksum": (
         damaged(zip_of({"a.png": GOOD, "b.png": OTHER})),
         "a.png is damaged in the archive (Bad CRC",

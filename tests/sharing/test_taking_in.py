@@ -179,7 +179,9 @@ async def test_what_is_no_image_is_refused_in_a_sentence(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no image")
     async with open_desk(tmp_path / "home") as desk:
         done = await desk.archives.import_from(tmp_path / "a.png")
-        assert [one.reason for one in done.refused] == ["a.png is no PNG, JPEG, WebP or GIF image."]
+        assert [one.reason for one in done.refused] == [
+            "a.png is not a PNG, JPEG, WebP or GIF image."
+        ]
         with pytest.raises(imagen.StorageError, match=r"nowhere\.zip cannot be read: No such file"):
             await desk.archives.import_from(tmp_path / "nowhere.zip")
         with pytest.raises(imagen.InvalidRequestError, match=r"a\.txt is neither"):

@@ -373,7 +373,7 @@ async def test_a_field_that_the_api_refuses_is_refused(fields: Json, param: str,
             "size": "1024x1024",
         },
         {"output_format": "webp", "output_compression": 0},
-        {"n": None, "size": None, "user": "somebody", "moderation": "low"},
+        {"n": None, "size": None, "user": "acme", "moderation": "low"},
         {"model": "gpt-image-2.6-sunburst", "output_format": "svg", "complexity": "low"},
     ],
 )

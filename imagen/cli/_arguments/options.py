@@ -81,7 +81,7 @@ def whole(low: int, high: int) -> Callable[[str], int]:
         except ValueError:
             number = low - 1
         if not low <= number <= high:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {low} to {high}")
         return number
 
     return read
@@ -105,7 +105,7 @@ def _number(text: str, low: float, high: float, words: str) -> float:
     except ValueError:
         found = low - 1
     if not low <= found <= high:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number {words}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number {words}")
     return found
 
 
@@ -115,7 +115,7 @@ def usd_amount(text: str) -> Decimal:
     except InvalidOperation:
         amount = Decimal(-1)
     if not amount.is_finite() or not 0 <= amount < _MOST_USD:
-        raise argparse.ArgumentTypeError(f"{text!r} is no amount of US dollars such as 0.50")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of US dollars such as 0.50")
     return amount
 
 
@@ -125,7 +125,7 @@ def seconds(text: str) -> float:
     except ValueError:
         length = -1.0
     if not 0 < length < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return length
 
 
@@ -141,7 +141,7 @@ def hedge(text: str) -> float | Literal["p95"]:
 def span(text: str) -> datetime.timedelta:
     if found := _SPAN.fullmatch(text):
         return datetime.timedelta(hours=int(found[1]) * _SPAN_HOURS[found[2]])
-    raise argparse.ArgumentTypeError(f"{text!r} is no span such as 12h, 7d or 4w")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a span such as 12h, 7d or 4w")
 
 
 def since(text: str) -> datetime.datetime:

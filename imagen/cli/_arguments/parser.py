@@ -180,7 +180,7 @@ def _add_making_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         parser.add_argument(
             "--emulate",
             action="store_true",
-            help="by an edit, where the model has no operation of its own",
+            help="by an edit, where the model has no such operation",
         )
     restyle.add_argument("reference", metavar="LOOK", help="the image whose look it gets")
     for parser in (vary, restyle):
@@ -356,5 +356,5 @@ def _add_way_options(parser: argparse.ArgumentParser) -> None:
         help="take an image that was made by the same request, for nothing",
     )
     group.add_argument(
-        "--no-wait", action="store_true", help="fail where there is no slot now, instead of waiting"
+        "--no-wait", action="store_true", help="fail if there is no slot now, instead of waiting"
     )

@@ -231,7 +231,7 @@ async def test_a_model_of_a_table_of_the_user_needs_no_code(tmp_path):
     (tmp_path / "home").mkdir()
     table = {
         "provider": "fal",
-        "wire_name": "workflows/somebody/drawing",
+        "wire_name": "workflows/acme/drawing",
         "capabilities": {"free_size": {"max_side": 2048, "max_pixels": 4194304}},
         "wire": {"size": {"field": "image_size", "words": {"512x512": "square"}}},
         "price": {"usd_per_image": "0.05"},
@@ -245,7 +245,7 @@ async def test_a_model_of_a_table_of_the_user_needs_no_code(tmp_path):
             received.path.split("/requests/")[0]
             for received in simulator.received
             if received.kind == "poll"
-        } == {"/fal/workflows/somebody/drawing"}
+        } == {"/fal/workflows/acme/drawing"}
         await books_are_balanced(client, simulator)
 
 

@@ -136,7 +136,7 @@ async def test_a_wrong_input_is_taken_and_refused_by_the_model_for_nothing(
         ("PUT", "/fal-ai/flux/requests/nobody/cancel", KEY, 404),
         # The sub-path is no part of these.
         ("GET", f"/{SCHNELL}/requests/nobody/status", KEY, 405),
-        ("GET", "/workflows/somebody/requests/nobody", KEY, 405),
+        ("GET", "/workflows/acme/requests/nobody", KEY, 405),
     ],
 )
 async def test_paths_and_keys(method, path, headers, status):

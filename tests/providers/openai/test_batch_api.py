@@ -69,7 +69,7 @@ def sent_lines(walk: BatchWalk) -> list[dict[str, object]]:
             "output_format": "webp",
             "safety": "relaxed",
         },
-        {"prompt": "a cat", "count": 4, "options": {"user": "somebody"}},
+        {"prompt": "a cat", "count": 4, "options": {"user": "acme"}},
     ],
 )
 def test_a_line_holds_what_the_request_would_be_by_itself(fields):

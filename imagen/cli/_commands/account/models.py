@@ -38,8 +38,7 @@ async def run_models(options: argparse.Namespace, console: Console) -> ExitStatu
         console.table(rows, ("", "MODEL", "PROVIDER", "DOES", "PRICE", "STATE", "KEY"))
         console.say("")
         console.say(
-            "* is the default. A price is per image in US dollars; ? means that nobody published"
-            " one."
+            "* is the default. A price is per image in US dollars; ? means an unknown price: one."
         )
         console.say("DOES: Generate, Edit, Vary, eNhance, Restyle.")
     return ExitStatus.DONE

@@ -109,7 +109,7 @@ def _tell_total(spending: Spending, options: argparse.Namespace, console: Consol
                 console.say(f"           {usd(amount)} of it {words}")
         if spending.unpriced:
             console.say(
-                f"           beside {spending.unpriced} successful requests whose cost nobody knows"
+                f"           beside {spending.unpriced} successful requests of unknown cost"
             )
         console.say(f"in flight  {usd(spending.reserved_usd)} reserved")
         console.say(
@@ -201,7 +201,7 @@ def _emit_csv(groups: Sequence[SpendingGroup], console: Console) -> None:
     console.emit_csv(records, ("name", *_AMOUNTS, *_COUNTS))
 
 
-# --- what nobody knows --------------------------------------------------------
+# --- unknown outcomes --------------------------------------------------------
 
 
 def _tell_unknown(

@@ -40,7 +40,7 @@ async def run_batch(options: argparse.Namespace, console: Console) -> ExitStatus
             except ImagenError as raised:
                 # The nursery would wrap it in a group.
                 error = raised
-        nursery.cancel_scope.cancel("all is told")
+        nursery.cancel_scope.cancel("all is printed")
     if error is not None:
         raise error
     interrupted = left.cancelled_caught

@@ -48,9 +48,7 @@ def tell_limits(quotes: Sequence[Quote], limit: Decimal | None, console: Console
     console.say("")
     console.say("Nothing was sent.")
     if any(quote.high_usd is None for quote in quotes):
-        console.say(
-            "Nobody published a price: --assume USD says what one image may cost at the most."
-        )
+        console.say("The price is unknown: --assume USD sets the most that one image may cost.")
     if limit is not None and any(
         quote.high_usd is None or quote.high_usd > limit for quote in quotes
     ):

@@ -144,7 +144,7 @@ class Run:
         if self._options.yes:
             return True
         cost = (
-            "cost nobody knows how much"
+            "have an unknown price"
             if quote.high_usd is None
             else f"cost up to {usd(quote.high_usd)}"
         )

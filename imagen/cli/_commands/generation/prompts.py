@@ -73,7 +73,7 @@ def add_prompt_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
         "--sample",
         type=whole(1, 10_000),
         metavar="N",
-        help="so many at random of all that it stands for",
+        help="this many of its expansions, at random",
     )
     use.add_argument(
         "--seed", type=whole(0, 2**63 - 1), default=0, help="another one gives another sample"
@@ -150,7 +150,7 @@ async def _save(options: argparse.Namespace, console: Console) -> ExitStatus:
     try:
         Template.parse(saved.text)
     except InvalidRequestError as error:
-        console.note(f"imagen: It is kept, and is no template yet: {error.message}")
+        console.note(f"imagen: The prompt is saved, but is not a valid template: {error.message}")
     return ExitStatus.DONE
 
 
@@ -232,7 +232,7 @@ async def _use(options: argparse.Namespace, console: Console) -> ExitStatus:
 async def _favour(options: argparse.Namespace, console: Console) -> ExitStatus:
     async with open_prompts(load_settings().home) as prompts:
         found = await prompts.favour(options.name, not options.remove)
-    words = "is no favourite any more" if options.remove else "is a favourite"
+    words = "is not a favourite any more" if options.remove else "is a favourite"
     return _tell(console, found, options.name, words, {"favourite": not options.remove})
 
 

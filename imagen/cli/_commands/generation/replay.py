@@ -43,7 +43,7 @@ async def run_replay(options: argparse.Namespace, console: Console) -> ExitStatu
 
     async def confirm(quote: Quote, images: int) -> bool:
         cost = (
-            "cost nobody knows how much"
+            "have an unknown price"
             if quote.high_usd is None
             else f"cost up to {usd(quote.high_usd)}"
         )

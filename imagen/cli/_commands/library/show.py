@@ -22,7 +22,7 @@ __all__ = ["add_show", "run_show"]
 
 _STATES = {
     "trusted": "signature and contents hold, and the certificate is trusted",
-    "valid": "signature and contents hold; nobody vouches for the certificate",
+    "valid": "signature and contents are valid; the certificate is not trusted",
     "invalid": "the file or its manifest was changed, so nothing in it can be believed",
     "remote": "the manifest lies elsewhere and was not fetched",
 }

@@ -149,5 +149,5 @@ def _count(images: int) -> str:
 def _source(text: str) -> Path:
     # A variable of the shell that is not set would be the current folder.
     if not text:
-        raise argparse.ArgumentTypeError("an empty name is no file")
+        raise argparse.ArgumentTypeError("an empty name is not a file")
     return Path(text)

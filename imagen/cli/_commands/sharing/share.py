@@ -25,7 +25,7 @@ def add_share_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
         "share",
         help="make a link to an image or a collection, list links, take one back",
         description=(
-            "Whoever has the link sees the images, and nothing that was said of them."
+            "Anyone with the link sees the images, and no prompts, costs or tags."
             " IMAGEN_SHARE_SECRET signs it, and a server answers it below IMAGEN_SHARE_URL:"
             " `imagen-mcp --http`, or imagen.sharing.share_app in one of yours."
         ),
@@ -36,7 +36,9 @@ def add_share_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
     )
     what = share.add_mutually_exclusive_group()
     what.add_argument(
-        "--collection", metavar="NAME", help="share a collection, as it is whenever somebody looks"
+        "--collection",
+        metavar="NAME",
+        help="share a collection with its content at the time of the visit",
     )
     what.add_argument("--list", action="store_true", help="the links that work, newest first")
     what.add_argument("--revoke", metavar="ID", help="take the link of this id back")

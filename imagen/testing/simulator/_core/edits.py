@@ -48,7 +48,7 @@ def read_data_url(url: str) -> bytes:
     """
     head, comma, text = url.partition(",")
     if not comma or not head.startswith("data:image/") or not head.endswith(";base64"):
-        raise ImageError("It is no data: URL of an image.")
+        raise ImageError("It is not a data: URL of an image.")
     return read_base64(text)
 
 
@@ -57,7 +57,7 @@ def read_base64(text: str) -> bytes:
     try:
         return pybase64.b64decode(text, validate=True)
     except ValueError as error:
-        raise ImageError("It is no base64.") from error
+        raise ImageError("It is not base64.") from error
 
 
 def draw_edit(

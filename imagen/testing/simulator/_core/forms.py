@@ -72,4 +72,4 @@ def _read_text(name: str, data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise FormError(f"The field {name!r} is no text.") from None
+        raise FormError(f"The field {name!r} is not text.") from None

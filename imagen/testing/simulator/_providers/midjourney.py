@@ -427,7 +427,7 @@ def _read_fields(route: str, body: bytes) -> dict[str, object]:
     try:
         fields = msgspec.json.decode(body, type=dict[str, object])
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise _SayNoError(4, "The body is no JSON object") from None
+        raise _SayNoError(4, "The body is not a JSON object") from None
     if unknown := set(fields) - {*_FIELDS[route], *_COMMON}:
         raise _SayNoError(4, f"Unknown: {min(unknown)}")
     if fields.get("botType") not in (None, "MID_JOURNEY", "NIJI_JOURNEY"):

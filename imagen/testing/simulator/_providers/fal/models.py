@@ -288,6 +288,6 @@ MODELS: Mapping[str, Takes] = {
         single=True,
     ),
     # A namespace of three parts.
-    "workflows/somebody/drawing": Takes(shape="size"),
+    "workflows/acme/drawing": Takes(shape="size"),
 }
 """By model id. Prices that were not seen are made up."""

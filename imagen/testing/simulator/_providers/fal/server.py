@@ -136,10 +136,10 @@ class Fal(msgspec.Struct, frozen=True, kw_only=True):
         try:
             fields = msgspec.json.decode(job.received.body, type=dict[str, object])
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return _error(400, "bad_request", "The body is no JSON object.")
+            return _error(400, "bad_request", "The body is not a JSON object.")
         webhooks = parse_qs(job.received.query).get("fal_webhook", [])
         if not all(map(is_callback_url, webhooks)) or len(webhooks) > 1:
-            return _error(400, "bad_request", "fal_webhook is no https URL.")
+            return _error(400, "bad_request", "fal_webhook is not an https URL.")
         work = _read_work(model, fields, job)
         # A job that fails with a 5xx, or for its fields, is never charged.
         free = work.ask is None or isinstance(job.fault, JobFails)

@@ -296,7 +296,7 @@ def _read_body(job: Job) -> tuple[dict[str, list[str]], dict[str, list[FilePart]
     try:
         body = msgspec.json.decode(job.received.body, type=dict[str, object])
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise _InvalidError("The body is no JSON object.") from None
+        raise _InvalidError("The body is not a JSON object.") from None
     fields: dict[str, list[str]] = {}
     for name, value in body.items():
         if (name in _FLAGS) != isinstance(value, bool) or isinstance(value, float):

@@ -94,7 +94,7 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
                     {"key": f"whsec_{pybase64.b64encode_as_string(self.signs_with.encode())}"}
                 )
             case _, "/account":
-                return json_reply({"type": "user", "username": "somebody", "name": "Somebody"})
+                return json_reply({"type": "user", "username": "acme", "name": "Acme"})
         return _problem(404, "Not found", "The requested resource could not be found.")
 
     def decline(self, job: Job, fault: Decline) -> Reply:
@@ -129,7 +129,7 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
         try:
             body = msgspec.json.decode(job.received.body, type=dict[str, object])
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return _problem(400, "Bad request", "The body is no JSON object.")
+            return _problem(400, "Bad request", "The body is not a JSON object.")
         version, fields = body.get("version"), body.get("input")
         if unknown := body.keys() - {
             "version",

@@ -1,13 +1,9 @@
-"""Images for others: links that expire, and collections as one file.
+"""Sharing of images: archives, expiring links, and publishing to an object
+store.
 
-_safe_names                      names for files and messages
-_gallery                         images as a page
-_archive_format, _archive_writer  what an archive holds, and how it is written whole
-_exporting                       a library or a part of it into an archive
-_sources, _arrivals, _importing  whatever holds images, what is known of them, and how they come in
-_archives                        both ways, as callers hold them
-_share_tokens, _shares           links to images, and the words that open them
-_share_app                       the web application that answers them
+_archive     zip files with images, records and a gallery; import
+_links       signed links, and the web application that serves them
+_publishing  outbox that copies images to an object store
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ UNFIT = {
     ),
     "a rare packing": (
         zip_of([("a.png", GOOD)], zipfile.ZIP_LZMA),
-        "a.png is packed in a rare way",
+        "a.png has an unsupported compression",
     ),
 }
 
@@ -208,7 +208,7 @@ async def test_a_hundred_thousand_files_that_are_none_cost_little(tmp_path):
 async def test_an_archive_that_cannot_be_read_is_said_to_be_none(data, tmp_path):
     async with open_desk(tmp_path / "home") as desk:
         with pytest.raises(
-            imagen.InvalidRequestError, match=r"theirs\.zip is no zip file that can be read"
+            imagen.InvalidRequestError, match=r"theirs\.zip is not a readable zip file"
         ):
             await take(desk, tmp_path, data)
         assert await desk.everything() == []
@@ -330,7 +330,7 @@ async def test_a_list_of_lines_that_are_none_is_not_read_to_its_end(tmp_path):
     assert image.data == GOOD
     assert len(done.refused) < 1100
     assert done.refused[-1].reason.startswith(
-        "records.jsonl was read to line 1001 only: 1,000 lines name no image"
+        "records.jsonl was read to line 1001 only: 1,000 lines name files that are not"
     )
 
 

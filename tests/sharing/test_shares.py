@@ -166,10 +166,10 @@ async def test_without_a_secret_nothing_is_shared_and_nothing_opens(tmp_path):
 
 
 WRONG = {
-    "neither": ({}, "one image, or one collection"),
-    "both": ({"image": "x", "collection": "sea"}, "one image, or one collection"),
-    "no image": ({"image": "00112233445566ff"}, "not in the trash"),
-    "no collection": ({"collection": "nothing"}, "There is no collection"),
+    "neither": ({}, "expected one image or one collection"),
+    "both": ({"image": "x", "collection": "sea"}, "expected one image or one collection"),
+    "no image": ({"image": "00112233445566ff"}, "outside the trash"),
+    "no collection": ({"collection": "nothing"}, "Unknown collection"),
     "no time": ({"image": "x", "expires": DAY * 0}, "one second to ten years"),
     "no end": ({"image": "x", "expires": DAY * 4000}, "one second to ten years"),
 }
@@ -188,7 +188,7 @@ async def test_what_is_in_the_trash_is_not_shared(tmp_path):
     async with open_desk(tmp_path) as desk:
         image = await desk.shelf.add()
         await desk.library.trash(image)
-        with pytest.raises(imagen.InvalidRequestError, match="not in the trash"):
+        with pytest.raises(imagen.InvalidRequestError, match="outside the trash"):
             await desk.shares.share(image)
 
 

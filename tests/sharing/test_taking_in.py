@@ -250,7 +250,7 @@ async def test_a_file_that_is_too_large_or_cannot_be_read_is_named(tmp_path, mon
         done = await desk.archives.import_from(folder)
         assert (done.added, [one.reason for one in done.refused]) == (
             1,
-            ["a.png is larger than 1 MiB.", "c.png is no file."],
+            ["a.png is larger than 1 MiB.", "c.png is not a file."],
         )
         done = await desk.archives.import_from(tmp_path / "theirs.zip")
         assert (done.added, [one.reason for one in done.refused]) == (

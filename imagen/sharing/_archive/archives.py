@@ -1,4 +1,4 @@
-"""Archives of images, as callers hold them."""
+"""Public interface of archives."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ _ABANDON_SECONDS = 10.0
 
 
 class Archives:
-    """Images of a library as one file that opens anywhere, and comes back
-    without loss.
-    """
+    """Export of images to one zip file, and lossless import."""
 
     def __init__(
         self,
@@ -60,28 +58,29 @@ class Archives:
         public: bool = False,
         on_progress: Callable[[int], None] = lambda done: None,
     ) -> ExportResult:
-        """Writes a zip file: the images as the provider sent them, their
-        records, and a gallery, `index.html`.
+        """Export images to a zip file: the provider's bytes, their records, and
+        a gallery, `index.html`.
 
         Args:
-            images: Which images. With neither these nor a `collection` it is
-                the whole library, without the trash, and with all collections.
-            collection: The images of this collection and of those that lie in
-                it, in their order.
-            public: Leave out what is only yours: costs, tags, stars, notes, and
-                what went to the provider as it is.
-            on_progress: Is told how many images have been written.
+            images: The images to export. Without these and without a
+                `collection`, the whole library except the trash, and all
+                collections.
+            collection: Exports the images of this collection and of those
+                nested in it, in their order.
+            public: Omits private data: costs, tags, stars, notes, and options
+                passed to the provider verbatim.
+            on_progress: Receives the number of images written.
 
-        The file is there whole or not at all; a cancellation leaves nothing.
-        Memory holds one image at a time.
+        The file is written atomically; a cancellation leaves nothing. Only one
+        image is in memory at a time.
 
         Raises:
-            InvalidRequestError: there is no such collection, or both it and
+            InvalidRequestError: the collection is unknown, or both it and
                 images are given.
             StorageError: the archive cannot be written.
         """
         if images is not None and collection is not None:
-            raise InvalidRequestError("Give images or a collection to export, and not both.")
+            raise InvalidRequestError("Both images and a collection are given: export one of them.")
         contents = await self._contents(images is None, collection)
         writer = await self._workers.run(partial(ArchiveWriter, Path(path)))
         export = Export(writer, self._renditions, self._workers, public=public)
@@ -106,26 +105,24 @@ class Archives:
         trusted: bool = False,
         on_progress: Callable[[int], None] = lambda done: None,
     ) -> ImportResult:
-        """Takes images in: of an archive that `export_to` wrote, of any other
-        zip file or folder, or one image file.
+        """Import images from an archive of `export_to`, any other zip file or
+        folder, or one image file.
 
-        Images that are there already are skipped, so that an import that was
-        cut off is simply run again. With an image comes what is said of it: the
-        record of the archive, that in its file or beside it, or that of another
-        program.
+        Known images are skipped, so an interrupted import can be repeated. An
+        image keeps its metadata: the record of the archive, of its file or its
+        sidecar, or that of another program.
 
         Args:
-            trusted: The archive is one's own: its images may answer requests
-                (`cache=True`), and their requests keep the `options`, `tag` and
-                `assume_usd` that would be sent or counted when they are made
-                again. What a stranger wrote there could call a server of his
-                with every image, or hide what one costs.
-            on_progress: Is told how many images have been looked at.
+            trusted: The archive is the user's own. Its images may then be cache
+                hits (`cache=True`), and their requests keep `options`, `tag`
+                and `assume_usd`. In an untrusted archive these could call a
+                foreign server at each repetition, or hide the cost of an image.
+            on_progress: Receives the number of images processed.
 
         Raises:
-            InvalidRequestError: there is nothing that images can be taken from.
+            InvalidRequestError: the path has nothing to import.
             StorageError: it cannot be read, or the library cannot be written.
-                What was added until then stays.
+                Images added before stay.
         """
         work = Import(
             self._database,
@@ -138,8 +135,8 @@ class Archives:
         return await work.run(Path(path), on_progress)
 
     async def _contents(self, is_whole: bool, name: str | None) -> ArchiveContents:
-        """Title and collections: that one and those in it, or all of them; none
-        beside images that were picked.
+        """Return title and collections: the named one with those nested in it,
+        all for the whole library, none for selected images.
         """
         if not is_whole:
             return ArchiveContents(title=_TITLE)
@@ -186,8 +183,8 @@ class Archives:
         else:
             after: str | None = None
             while True:
-                # The oldest first: images of the same moment are put behind
-                # each other again by an import.
+                # Oldest first, so that an import keeps the order of images of
+                # the same moment.
                 page = await self._library.list(limit=_PAGE, after=after, order="oldest")
                 for image in page:
                     yield image

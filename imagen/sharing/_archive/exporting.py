@@ -1,6 +1,4 @@
-"""Images into one file: as they are, with their records, their collections, and
-a gallery to look at them.
-"""
+"""Export of images with their records, collections and a gallery."""
 
 from __future__ import annotations
 
@@ -36,16 +34,16 @@ from .writer import ArchiveWriter
 
 __all__ = ["ArchiveContents", "Export"]
 
-# A page with more of them takes long to open.
+# A longer page opens slowly.
 _PER_PAGE = 500
 _THUMBNAIL = thumbnail(512)
-# What of a request says who asked, what it may cost, or what went to the
-# provider unseen.
+# Fields of a request that identify the user, set its budget, or went to the
+# provider verbatim.
 _PRIVATE = ("tag", "assume_usd", "options")
 
 
 class ArchiveContents(msgspec.Struct, frozen=True, kw_only=True):
-    """What an archive is called, and the collections that it names."""
+    """Title, notes and collections of an archive."""
 
     title: str
     notes: str = ""
@@ -53,7 +51,7 @@ class ArchiveContents(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Export:
-    """One archive on its way: `add` each image, then `finish`."""
+    """An archive being written: `add` each image, then `finish`."""
 
     def __init__(
         self, writer: ArchiveWriter, renditions: Renditions, workers: Workers, *, public: bool
@@ -68,11 +66,11 @@ class Export:
         self._pages = 0
 
     async def add(self, image: Image, title: str) -> None:
-        """Adds an image, once. One whose file is gone or damaged is left out,
-        and listed as such.
+        """Add an image, once. One with a missing or damaged file is left out,
+        and reported.
 
         Raises:
-            StorageError: it cannot be written; as does `finish`.
+            StorageError: it cannot be written; also raised by `finish`.
         """
         if image.id in self._written:
             return
@@ -84,8 +82,8 @@ class Export:
         try:
             small: bytes | None = await self._renditions.read(image, _THUMBNAIL)
         except (ImagenError, OSError):
-            # The bytes are what was paid for, also where nobody can make a
-            # thumbnail of them.
+            # The bytes were paid for, so they are exported even without a
+            # thumbnail.
             small = None
         if len(self._cards) == _PER_PAGE:
             await self._write_page(GalleryPage(title=title, cards=self._cards), has_next=True)
@@ -93,9 +91,7 @@ class Export:
         self._written.add(image.id)
 
     async def finish(self, contents: ArchiveContents) -> ExportResult:
-        """Writes what belongs to all of them, and puts the archive in its
-        place.
-        """
+        """Write the gallery and the collections, and commit the archive."""
         notes = "" if self._public else contents.notes
         await self._write_page(
             GalleryPage(title=contents.title, notes=notes, cards=self._cards), has_next=False
@@ -146,14 +142,14 @@ def _read_whole(image: Image) -> bytes:
     data = image.data
     if hashlib.sha256(data).hexdigest() != image.sha256:
         raise StorageError(
-            f"The file of the image {image.id} is damaged: `imagen library check` says more."
+            f"The file of the image {image.id} is damaged: run `imagen library check`."
         )
     return data
 
 
 def _public(record: Record) -> Record:
-    """The record without what is only its owner's: money, tags, stars, notes,
-    the names of jobs and of files.
+    """Return the record without private data: costs, tags, stars, notes, names
+    of jobs and files.
     """
     request = {
         name: _nameless(value) for name, value in record.request.items() if name not in _PRIVATE
@@ -172,9 +168,7 @@ def _public(record: Record) -> Record:
 
 
 def _nameless(value: JsonValue) -> JsonValue:
-    """The images that a request worked on, without the names of their files or
-    the hosts that they came from.
-    """
+    """Remove file names and hosts from the input images of a request."""
     if isinstance(value, Mapping):
         return {key: one for key, one in value.items() if key != "name"}
     return [_nameless(one) for one in value] if isinstance(value, (list, tuple)) else value

@@ -1,4 +1,4 @@
-"""What an archive of images holds, for who writes it and who reads it."""
+"""Contents of an archive, shared by export and import."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IMAGES: Final = "pictures/"
 THUMBNAILS: Final = "thumbnails/"
 RECORDS: Final = "records.jsonl"
 COLLECTIONS: Final = "collection.json"
-# Prompts of any provider fit many times.
+# Many times the longest prompt of any provider.
 LARGEST_LINE: Final = 16 << 20
 
 
@@ -39,7 +39,7 @@ class ArchivedImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArchivedCollection(msgspec.Struct, frozen=True, kw_only=True):
-    """A collection, and the ids of its images in their order."""
+    """A collection, with the ids of its images in their order."""
 
     name: str
     notes: str = ""
@@ -56,16 +56,14 @@ class ArchivedCollections(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RejectedEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that did not go the usual way, by the name of its file, and
-    why.
-    """
+    """A file that was rejected or accepted with a doubt, and the reason."""
 
     name: str
     reason: str
 
 
 class ExportResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export wrote. Images are `left_out` where their files are gone or
+    """Result of an export. Images are `left_out` if their files are missing or
     damaged.
     """
 
@@ -75,11 +73,11 @@ class ExportResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What an import brought.
+    """Result of an import.
 
-    What is `refused` is not in the library. What is `doubted` is, without what
-    was said of it: its record is that of other bytes, or asks for what only
-    one's own records may.
+    Entries that were `refused` are not in the library. Those `doubted` are,
+    without their claimed metadata: the record belongs to other bytes, or needs
+    a trusted archive.
     """
 
     added: int = 0

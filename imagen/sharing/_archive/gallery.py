@@ -1,8 +1,8 @@
-"""Images as a page: one file of HTML that loads nothing but its images, with or
-without JavaScript.
+"""Gallery pages: one HTML file that loads only its images, with or without
+JavaScript.
 
-Whatever anybody wrote is escaped, and should that fail somewhere the policy of
-the page runs no script and loads nothing from elsewhere.
+All text is escaped. If that should fail, the content security policy of the
+page blocks scripts and foreign resources.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ __all__ = ["GalleryItem", "GalleryPage", "page_policy", "render_page"]
 
 _LONGEST_ALT = 200
 _LONGEST_TITLE = 140
-# Ends of lines, and what makes one sign of several in emoji and in many
-# scripts.
+# Line ends, and characters that join others in emoji and many scripts.
 _JOINERS = "\n\u200c\u200d"
 
 
 class GalleryItem(msgspec.Struct, frozen=True, kw_only=True):
-    """An image on a page. Links are relative, and escaped for URLs already."""
+    """An image on a page. Links are relative, and already escaped for URLs."""
 
     link: str
     thumbnail: str | None
@@ -49,7 +48,7 @@ class GalleryPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def render_page(page: GalleryPage) -> bytes:
-    """The page as UTF-8."""
+    """Render the page as UTF-8."""
     title = _text(page.title)
     parts = [
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n',
@@ -71,8 +70,8 @@ def render_page(page: GalleryPage) -> bytes:
 
 @cache
 def page_policy() -> str:
-    """What a page may do: show images that lie beside it, in its own style,
-    with its own script.
+    """Return the content security policy of a page: images beside it, its own
+    style and its own script.
     """
     style, script = (_digest(_asset(name)) for name in ("gallery.css", "gallery.js"))
     return (
@@ -91,8 +90,8 @@ def _digest(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Text as HTML; what cannot be seen is shown as such, but for the ends of
-    lines.
+    """Escape text as HTML; unprintable characters are replaced, except line
+    ends.
     """
     seen = (
         letter if letter.isprintable() or letter in _JOINERS else "\N{REPLACEMENT CHARACTER}"
@@ -114,18 +113,16 @@ def _figure(card: GalleryItem) -> str:
         if card.thumbnail is not None
         else '<span class="none">No preview</span>'
     )
-    said = "".join(_captions(card, caption))
+    details = "".join(_captions(card, caption))
     return (
         f'<figure><a class="shot" href="{escape(card.link)}">{shown}</a>'
-        + (f"<figcaption>{said}</figcaption>" if said else "")
+        + (f"<figcaption>{details}</figcaption>" if details else "")
         + "</figure>\n"
     )
 
 
 def _captions(card: GalleryItem, caption: str) -> Iterable[str]:
-    """The caption, whole behind its beginning where it is long, and what is
-    known besides.
-    """
+    """Yield the caption, collapsed if long, and the other metadata."""
     short = _short(caption, _LONGEST_TITLE)
     if caption and short == caption:
         yield f'<p class="prompt" dir="auto">{_text(caption)}</p>'

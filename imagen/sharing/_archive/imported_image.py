@@ -1,9 +1,8 @@
-"""What is known of an image that comes from elsewhere, and how much of it is
-believed.
+"""Metadata of imported images, and the checks that decide what to trust.
 
-The bytes speak for themselves: hash, media type and size are measured. A record
-is believed where it names their hash. What it says goes into the columns of the
-library, so each value is brought into the bounds of its column.
+Hash, media type and size are measured from the bytes. A record is trusted if it
+has their hash. Its values go into the columns of the library, so each is forced
+into the range of its column.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from ...metadata._image_header import ImageHeader, read_image_header
 from ...metadata._record import Record, request_of
 from .sources import InvalidEntryError
 
-__all__ = ["ClaimedRecord", "ImportedImage", "read_arrival"]
+__all__ = ["ClaimedRecord", "ImportedImage", "read_imported_image"]
 
 _ID: Final = re.compile(r"[0-9a-f]{16}")
 _MOST_USD: Final = Decimal(1_000_000_000)
@@ -38,12 +37,12 @@ _LONGEST_WORD: Final = 1000
 _LONGEST_NOTE: Final = 100_000
 _MOST_TAGS: Final = 1000
 _UNKNOWN: Final = "unknown"
-_ONLY_BYTES: Final = "has a record that is of other bytes: only what its file says was taken."
+_ONLY_BYTES: Final = "has a record of other bytes: only the metadata in its file were used."
 
 
 class ClaimedRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What is said of an image outside of its file: in the list of the archive,
-    or beside it; and how old the file is.
+    """Claims about an image outside of its file, from the archive or a sidecar;
+    and the age of the file.
     """
 
     record: Record | None = None
@@ -52,11 +51,11 @@ class ClaimedRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImportedImage(msgspec.Struct, frozen=True, kw_only=True):
-    """An image that may come into the library.
+    """An image to import.
 
-    `is_known` means that a record of ours describes these bytes, and
-    `claimed_id` is what that calls them. `doubt` says, behind the name, what
-    was not believed.
+    `is_known` is set if a record of imagen describes these bytes, and
+    `claimed_id` is their id in that record. `doubt` explains, as the rest of a
+    sentence after the name, what was rejected.
     """
 
     data: bytes
@@ -66,24 +65,25 @@ class ImportedImage(msgspec.Struct, frozen=True, kw_only=True):
     doubt: str | None = None
 
 
-def read_arrival(
-    data: bytes, said: ClaimedRecord, *, trusted: bool, max_pixels: int, now: datetime.datetime
+def read_imported_image(
+    data: bytes, claimed: ClaimedRecord, *, trusted: bool, max_pixels: int, now: datetime.datetime
 ) -> ImportedImage:
-    """Puts together what is known of an image of these bytes.
+    """Collect the metadata of an image with these bytes.
 
     Raises:
-        InvalidEntryError: they are no image, or a bomb.
+        InvalidEntryError: they are not an image, or a decompression bomb.
     """
     found = _measure(data, max_pixels)
-    data, record, doubt = _believe(data, said.record)
-    image = _bare_image(data, found, min(said.moment or now, now))
+    data, record, doubt = _verify(data, claimed.record)
+    image = _bare_image(data, found, min(claimed.moment or now, now))
     if record is None:
         return ImportedImage(
             data=data, row=_row(_as_its_file_says(image, data, now), trusted=False), doubt=doubt
         )
     request, doubt = _request(record, doubt, trusted=trusted)
     image = msgspec.structs.replace(
-        _apply(image, record, request, now), index=said.index if 0 <= said.index < 1 << 31 else 0
+        _apply(image, record, request, now),
+        index=claimed.index if 0 <= claimed.index < 1 << 31 else 0,
     )
     return ImportedImage(
         data=data,
@@ -107,15 +107,14 @@ def _measure(data: bytes, max_pixels: int) -> ImageHeader:
     return found
 
 
-def _believe(data: bytes, record: Record | None) -> tuple[bytes, Record | None, str | None]:
-    """The bytes, the record that describes them, and why another one was not
-    believed.
+def _verify(data: bytes, record: Record | None) -> tuple[bytes, Record | None, str | None]:
+    """Return the bytes, the record that describes them, and why another record
+    was rejected.
     """
     if record is not None and record.sha256 == hashlib.sha256(data).hexdigest():
         return data, record, None
     doubt = None if record is None else _ONLY_BYTES
-    # A copy that imagen saved is the image it was made from, and that one comes
-    # back.
+    # A copy saved by imagen is replaced by its original.
     original = remove_record(data)
     return (data, None, doubt) if original is None else (original, read_record(data), doubt)
 
@@ -123,7 +122,7 @@ def _believe(data: bytes, record: Record | None) -> tuple[bytes, Record | None, 
 def _bare_image(data: bytes, found: ImageHeader, moment: datetime.datetime) -> Image:
     sha256 = hashlib.sha256(data).hexdigest()
     return Image(
-        # The same image has the same id whenever it comes.
+        # The same image always gets the same id.
         id=sha256[:16],
         request=Generate(prompt=""),
         media_type=found.media_type,
@@ -138,7 +137,9 @@ def _bare_image(data: bytes, found: ImageHeader, moment: datetime.datetime) -> I
 
 
 def _request(record: Record, doubt: str | None, *, trusted: bool) -> tuple[Request, str | None]:
-    """The request of a record without what only its own user may ask for."""
+    """Return the request of a record without fields that only the user's own
+    request may set.
+    """
     try:
         request = request_of(record)
     except InvalidRequestError as error:
@@ -149,7 +150,7 @@ def _request(record: Record, doubt: str | None, *, trusted: bool) -> tuple[Reque
 
 
 def _apply(image: Image, record: Record, request: Request, now: datetime.datetime) -> Image:
-    """The image with what a record says of it, each value within its bounds."""
+    """Apply a record to the image, each value within its range."""
     return msgspec.structs.replace(
         image,
         id=record.id if _ID.fullmatch(record.id) else image.id,
@@ -173,7 +174,7 @@ def _apply(image: Image, record: Record, request: Request, now: datetime.datetim
 
 
 def _as_its_file_says(image: Image, data: bytes, now: datetime.datetime) -> Image:
-    """What a file says of itself that no record of ours vouches for: it was
+    """Apply metadata of the file that no valid record covers: the file was
     changed, or is another program's.
     """
     try:
@@ -183,7 +184,7 @@ def _as_its_file_says(image: Image, data: bytes, now: datetime.datetime) -> Imag
     if changed is not None:
         request, _ = _request(changed, None, trusted=False)
         described = _apply(image, changed, request, now)
-        # It is another image, made from that one.
+        # A changed image is a new one, derived from that of the record.
         return msgspec.structs.replace(
             described,
             id=image.id,
@@ -197,8 +198,7 @@ def _as_its_file_says(image: Image, data: bytes, now: datetime.datetime) -> Imag
 
 
 def _as_foreign(image: Image, foreign: ForeignRecord) -> Image:
-    # Below zero it is a word of those programs for one that they choose
-    # themselves.
+    # Other programs write a negative seed for a random one.
     seed = None if foreign.seed is None or foreign.seed < 0 else _seed(foreign.seed)
     steps = (
         foreign.steps if foreign.steps is not None and 0 < foreign.steps <= _MOST_STEPS else None
@@ -221,8 +221,8 @@ def _as_foreign(image: Image, foreign: ForeignRecord) -> Image:
 
 def _row(image: Image, *, trusted: bool) -> ImageRow:
     row = row_of(image)
-    # What has a fingerprint answers requests; a stranger's image must not pass
-    # for the answer of a model.
+    # Images with a fingerprint are cache hits; an untrusted image must not pass
+    # for a model's.
     return row if trusted else msgspec.structs.replace(row, fingerprint=None)
 
 
@@ -238,8 +238,8 @@ def _cost(record: Record) -> Cost:
 
 
 def _moment(moment: datetime.datetime, now: datetime.datetime) -> datetime.datetime:
-    """Between 1970 and now, as the time is the place in the library: what is
-    from the future would be the newest for ever.
+    """Limit a time to 1970 through now, as it determines the position in the
+    library: an image of the future would stay the newest.
     """
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=datetime.UTC)
     try:

@@ -1,8 +1,7 @@
-"""Images out of an archive, a folder or a file, one by one into the library.
+"""Import of images from an archive, a folder or a file.
 
-Each image is added whole or not at all, under an id that is the same the next
-time. So there is nothing to undo where an import is cut off, and the next one
-goes on where it stopped.
+Each image is added atomically, under the same id at each import. So an
+interrupted import needs no rollback, and the next one continues it.
 """
 
 from __future__ import annotations
@@ -33,23 +32,23 @@ from .format import (
     ImportResult,
     RejectedEntry,
 )
-from .imported_image import ClaimedRecord, ImportedImage, read_arrival
+from .imported_image import ClaimedRecord, ImportedImage, read_imported_image
 from .safe_names import shown_name
 from .sources import IMAGE_ENDINGS, ImportSource, InvalidEntryError, open_source
 
 __all__ = ["Import"]
 
 _LARGEST_COLLECTIONS: Final = 64 << 20
-# Nobody has more, and a stranger shall not make a million here.
+# Real libraries have fewer, and an untrusted archive must not create a million.
 _MOST_COLLECTIONS: Final = 10_000
 _LARGEST_SIDECAR: Final = 4 << 20
-# Each is told of, and a list may have many millions of lines.
+# Each is reported, and a list may have millions of lines.
 _MOST_STRAY_LINES: Final = 1000
 
 _decode_line = msgspec.json.Decoder(ArchivedImage).decode
 _decode_collections = msgspec.json.Decoder(ArchivedCollections).decode
 _Item = tuple[str, ImportedImage | str]
-"""The name of a file, and what came of it: an image, or why there is none."""
+"""Name of a file, and its image or the reason for rejection."""
 
 
 class Import:
@@ -71,8 +70,7 @@ class Import:
         self._max_pixels = max_pixels
         self._trusted = trusted
         self._now = now
-        # What images of the archive are called here, by what they are called
-        # there.
+        # Ids in the library, by id in the archive.
         self._ids: dict[str, str] = {}
         self._added = 0
         self._already_there = 0
@@ -80,7 +78,7 @@ class Import:
         self._doubted: list[RejectedEntry] = []
 
     async def run(self, path: Path, on_progress: Callable[[int], None]) -> ImportResult:
-        """Takes in everything that there is at a path."""
+        """Import everything at a path."""
         source = await self._workers.run(partial(open_source, path))
         reading = self._read(source)
         seen = 0
@@ -117,19 +115,17 @@ class Import:
                 RejectedEntry(name=shown_name(name), reason=f"{shown_name(name)} {found.doubt}")
             )
 
-    async def _placed(self, arrival: ImportedImage) -> ImageRow:
-        """Its row, under the id that these bytes have here."""
-        row = arrival.row
-        if not arrival.is_known:
-            # Nobody says which image it is, so it is the one with the same
-            # bytes.
+    async def _placed(self, imported: ImportedImage) -> ImageRow:
+        """Return the row, under the id that these bytes have in the library."""
+        row = imported.row
+        if not imported.is_known:
+            # Without a record, it is the image with the same bytes.
             rows = await self._database.read(
                 "SELECT id FROM images WHERE sha256 = ? LIMIT 1", (row.sha256,)
             )
             if rows:
                 return msgspec.structs.replace(row, id=str(rows[0][0]))
-        # The id of another image is not given twice, whatever a record says or
-        # has said before.
+        # The id of another image is never reused, whatever the record claims.
         for image_id in (row.id, *(row.sha256[at : at + 16] for at in range(0, 64, 16))):
             taken = "SELECT 1 FROM images WHERE id = ? AND sha256 <> ?"
             if not await self._database.read(taken, (image_id, row.sha256)):
@@ -137,8 +133,8 @@ class Import:
         return row
 
     async def _collect(self, archived: Sequence[ArchivedCollection]) -> None:
-        """Puts the images of collections into those of the same names, which
-        are made where they are not there.
+        """Add images to the collections of the same names, and create missing
+        ones.
         """
         collections = self._library.collections
         known = {one.name for one in await collections.list()} if archived else set()
@@ -147,7 +143,7 @@ class Import:
             try:
                 if one.name not in known:
                     await collections.create(one.name, notes=one.notes)
-                    # With "outer/inner" the outer one is there too.
+                    # Creating "outer/inner" creates the outer one too.
                     known |= {one.name, one.name.partition("/")[0]}
                 await collections.add(one.name, ids)
             except InvalidRequestError as error:
@@ -156,10 +152,10 @@ class Import:
     # --- what blocks ----------------------------------------------------------
 
     def _read(self, source: ImportSource) -> Generator[_Item, None, None]:
-        """Every image, those first that the archive has records of."""
+        """Yield every image, those with records in the archive first."""
         seen: set[str] = set()
         root = _root_of(source)
-        # Elsewhere a folder of that name may hold what somebody wants to keep.
+        # In any other source, a folder of that name may hold images to import.
         thumbnails = None if root is None else root + THUMBNAILS
         try:
             if root is not None:
@@ -171,7 +167,7 @@ class Import:
                         name,
                         self._read_one(source, name, ClaimedRecord(record=_beside(source, name))),
                     )
-        except _EnoughError as error:
+        except _StopImportError as error:
             yield error.item
 
     def _read_listed(self, source: ImportSource, root: str, seen: set[str]) -> Iterator[_Item]:
@@ -184,14 +180,14 @@ class Import:
                     yield item
                 if strays >= _MOST_STRAY_LINES:
                     raise InvalidEntryError(
-                        f"was read to line {number} only: {strays:,} lines name no image of the"
+                        f"was read to line {number} only: {strays:,} lines name files that are not"
+                        " in the"
                         " archive."
                     )
         except InvalidEntryError as error:
             if error.is_last:
-                raise _EnoughError((RECORDS, str(error))) from error
-            # The images that were not listed up to there still come in, without
-            # their records.
+                raise _StopImportError((RECORDS, str(error))) from error
+            # The remaining images are imported without their records.
             yield RECORDS, str(error)
 
     def _read_line(
@@ -200,7 +196,7 @@ class Import:
         try:
             listed = _decode_line(line)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            yield RECORDS, f"has no record on line {number}: {error}."
+            yield RECORDS, f"has an invalid record on line {number}: {error}."
             return
         name = root + listed.file
         if name not in source.names:
@@ -215,18 +211,18 @@ class Import:
             )
 
     def _read_one(
-        self, source: ImportSource, name: str, said: ClaimedRecord
+        self, source: ImportSource, name: str, claimed: ClaimedRecord
     ) -> ImportedImage | str:
         now = datetime.datetime.fromtimestamp(self._now(), datetime.UTC)
-        said = msgspec.structs.replace(said, moment=source.moment(name))
+        claimed = msgspec.structs.replace(claimed, moment=source.moment(name))
         try:
             data = source.read(name)
-            return read_arrival(
-                data, said, trusted=self._trusted, max_pixels=self._max_pixels, now=now
+            return read_imported_image(
+                data, claimed, trusted=self._trusted, max_pixels=self._max_pixels, now=now
             )
         except InvalidEntryError as error:
             if error.is_last:
-                raise _EnoughError((name, str(error))) from error
+                raise _StopImportError((name, str(error))) from error
             return str(error)
 
     def _read_collections(self, source: ImportSource) -> Sequence[ArchivedCollection]:
@@ -245,8 +241,8 @@ class Import:
         return ()
 
 
-class _EnoughError(Exception):
-    """An archive is not read any further."""
+class _StopImportError(Exception):
+    """Stop of an import, as reading more is unsafe."""
 
     def __init__(self, item: _Item) -> None:
         super().__init__()
@@ -254,8 +250,8 @@ class _EnoughError(Exception):
 
 
 def _root_of(source: ImportSource) -> str | None:
-    """Below what an archive of ours lies: nothing, or the folder that it was
-    unpacked to and packed again with.
+    """Return the folder of our archive in the source: the root, or the one
+    folder of an archive that was unpacked and packed again.
     """
     if RECORDS in source.names:
         return ""
@@ -266,7 +262,7 @@ def _root_of(source: ImportSource) -> str | None:
 
 
 def _beside(source: ImportSource, name: str) -> Record | None:
-    """The record in a sidecar."""
+    """Return the record in a sidecar."""
     sidecar = f"{name}.xmp"
     if sidecar not in source.names:
         return None
@@ -277,8 +273,8 @@ def _beside(source: ImportSource, name: str) -> Record | None:
 
 
 def _lines(source: ImportSource, name: str) -> Iterator[bytes]:
-    """The lines of the list of records; of one that is too long its pieces,
-    which are no records.
+    """Yield the lines of the records; a too long one in pieces, which are not
+    valid records.
     """
     file = source.open(name)
     try:
@@ -293,8 +289,6 @@ def _read_line(file: IO[bytes]) -> bytes:
     try:
         return file.readline(LARGEST_LINE)
     except Exception as error:
-        # A damaged archive shows in a dozen kinds of exceptions, and where it
-        # is read only.
-        raise InvalidEntryError(
-            f"is damaged from some line on ({shown_name(str(error))})."
-        ) from error
+        # A damaged archive raises a dozen kinds of exceptions, and only while
+        # it is read.
+        raise InvalidEntryError(f"is damaged ({shown_name(str(error))}).") from error

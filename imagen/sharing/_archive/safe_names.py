@@ -1,4 +1,4 @@
-"""Names for files and messages out of words that anybody may have written."""
+"""Safe names for files and messages from untrusted text."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _LONGEST_SHOWN = 120
 
 
 def download_name(image: Image) -> str:
-    """A file name that every system takes, and people can read: words of the
-    prompt, the id, the ending.
+    """Return a portable, readable file name: words of the prompt, the id, the
+    suffix.
     """
     letters = unicodedata.normalize("NFC", image.prompt[: 10 * _LONGEST_WORDS]).lower()
     words = re.sub(r"[\W_]+", "-", letters).strip("-")[:_LONGEST_WORDS].rstrip("-")
@@ -23,8 +23,8 @@ def download_name(image: Image) -> str:
 
 
 def shown_name(name: str) -> str:
-    """A name from elsewhere, for a sentence: nothing in it drives a terminal,
-    and it is not endless.
+    """Return a foreign name for a message: short, and without control
+    characters for a terminal.
     """
     plain = "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name

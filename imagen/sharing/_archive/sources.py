@@ -1,9 +1,8 @@
-"""What images are taken from: a zip file or a folder of anybody's. Nothing of
-it is believed, and all of it bounded.
+"""Sources of an import: zip files and folders, untrusted and read within
+limits.
 
-Nothing is ever unpacked to a name that an archive gives. A name is only what is
-asked for, out of the list of those that are there, so names that climb, and
-links, lead nowhere.
+Files are never unpacked to a name of an archive. Names are only looked up in
+the list of entries, so traversal and links have no effect.
 """
 
 from __future__ import annotations
@@ -28,22 +27,21 @@ __all__ = ["IMAGE_ENDINGS", "ImportSource", "InvalidEntryError", "open_source"]
 
 IMAGE_ENDINGS: Final = (*SUFFIXES.values(), ".jpeg")
 LARGEST_IMAGE: Final = 256 << 20
-# Images are packed already, and records are text: nothing honest is packed
-# tighter than this.
+# Images are compressed and records are text: legitimate entries compress less.
 _MOST_RATIO: Final = 200
 _RATIO_FREE_BYTES: Final = 1 << 20
-# All that is read of an archive, as a multiple of its size: entries may
-# overlap, so that each is large and all are small.
+# Limit of all bytes read, as a multiple of the archive's size: overlapping
+# entries can each be large in a small archive.
 _MOST_TIMES: Final = 4
 _TOTAL_FREE_BYTES: Final = 64 << 20
-# The list of contents is read whole: this is one of some million files.
+# zipfile reads the whole central directory; this is that of some million files.
 _LARGEST_INDEX: Final = 512 << 20
 _STORED, _DEFLATED = 0, 8
 
 
 class InvalidEntryError(Exception):
-    """An entry that is not read; the text goes on behind its name. `is_last`
-    means that nothing more is.
+    """An entry that is rejected; the text continues the sentence after its
+    name. `is_last` ends the import.
     """
 
     def __init__(self, reason: str, *, is_last: bool = False) -> None:
@@ -56,37 +54,37 @@ class ImportSource(Protocol):
 
     @property
     def names(self) -> Mapping[str, object]:
-        """The names that there are, in order."""
+        """The names of the files, in order."""
         ...
 
     def read(self, name: str, most: int | None = None) -> bytes:
-        """The bytes of a file.
+        """Read a file.
 
         Raises:
-            InvalidEntryError: there are more than `most`, which are many by
-                default; or they cannot be read, or must not.
+            InvalidEntryError: it exceeds `most` (a large default), cannot be
+                read, or must not be read.
         """
         ...
 
     def open(self, name: str) -> IO[bytes]:
-        """The same as a stream, of a file of any size. Raises like `read`;
-        reading may raise anything.
+        """Open a file of any size as a stream. Raises like `read`; reading may
+        raise any exception.
         """
         ...
 
     def moment(self, name: str) -> datetime.datetime | None:
-        """When the file was made, if it says so."""
+        """Return the time of the file, if known."""
         ...
 
     def close(self) -> None: ...
 
 
 def open_source(path: Path) -> ImportSource:
-    """What there is at a path. Blocking.
+    """Open the source at a path. Blocking.
 
     Raises:
-        InvalidRequestError: it is neither a folder, nor a zip file, nor an
-            image, or a zip file that cannot be read.
+        InvalidRequestError: it is not a folder, a readable zip file or an
+            image.
         StorageError: it cannot be read.
     """
     try:
@@ -99,7 +97,9 @@ def open_source(path: Path) -> ImportSource:
     if head in (b"PK\x03\x04", b"PK\x05\x06"):
         return ZipSource(path)
     if not path.name.lower().endswith(IMAGE_ENDINGS):
-        raise InvalidRequestError(f"{path} is neither an image, nor a zip file, nor a folder.")
+        raise InvalidRequestError(
+            f"Invalid source {path}: expected an image, a zip file or a folder."
+        )
     beside = path.with_name(f"{path.name}.xmp")
     return FolderSource(
         path.parent, {one.name: one.resolve() for one in (path, beside) if os.path.isfile(one)}
@@ -110,15 +110,15 @@ def _files_below(folder: Path) -> Iterator[tuple[str, Path]]:
     for here, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            # Hidden files are those that programs write for themselves.
+            # Programs keep their own data in hidden files.
             if not name.startswith("."):
                 path = Path(here, name)
                 yield path.relative_to(folder).as_posix(), path
 
 
 class FolderSource:
-    """Files of a folder; `files` by their names. A link is not followed: it may
-    lead to anything of its reader's.
+    """Files of a folder; `files` by their names. Links are not followed: they
+    could expose any file of the user.
     """
 
     def __init__(self, folder: Path, files: dict[str, Path]) -> None:
@@ -142,7 +142,7 @@ class FolderSource:
         if path.is_symlink():
             raise InvalidEntryError("is a link, which is not followed.")
         if not path.is_file():
-            raise InvalidEntryError("is no file.")
+            raise InvalidEntryError("is not a file.")
         try:
             return path.open("rb")
         except OSError as error:
@@ -159,9 +159,7 @@ class FolderSource:
 
 
 class ZipSource:
-    """Files of an archive. Of several that have one name all are there, the
-    later ones with a number.
-    """
+    """Files of a zip archive. Duplicate names get a number."""
 
     def __init__(self, path: Path) -> None:
         from zipfile import ZipFile
@@ -175,11 +173,11 @@ class ZipSource:
             self._entries = _by_name(self._zip.infolist())
             self._left = _TOTAL_FREE_BYTES + _MOST_TIMES * path.stat().st_size
         except Exception as error:
-            # zipfile answers what is broken with a dozen kinds of exceptions.
+            # zipfile raises a dozen kinds of exceptions for damaged files.
             self._file.close()
             raise InvalidRequestError(
-                f"{path} is no zip file that can be read ({shown_name(str(error))}): fetch it"
-                " again, or unpack it and import the folder."
+                f"{path} is not a readable zip file ({shown_name(str(error))}): download it again,"
+                " or unpack it and import the folder."
             ) from error
 
     @property
@@ -193,8 +191,8 @@ class ZipSource:
             raise InvalidEntryError(_too_large(most))
         try:
             with self.open(name) as file:
-                # Not more than it claims, whatever it holds, and its checksum
-                # is looked at in the end.
+                # Reads at most the size in the header, and verifies the
+                # checksum at the end.
                 return file.read()
         except InvalidEntryError:
             raise
@@ -209,8 +207,8 @@ class ZipSource:
         self._left -= entry.file_size
         if self._left < 0:
             raise InvalidEntryError(
-                f"and all behind it was not read: the archive unpacks to more than {_MOST_TIMES}"
-                " times its size.",
+                "and all entries after it were not read: the archive unpacks to more than"
+                f" {_MOST_TIMES} times its size.",
                 is_last=True,
             )
         try:
@@ -232,7 +230,7 @@ class ZipSource:
 
 
 class _BoundedFile(io.BufferedReader):
-    """Keeps zipfile from reading a list of contents that would fill the memory."""
+    """Limit on the central directory, which zipfile would read into memory."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > _LARGEST_INDEX:
@@ -247,11 +245,11 @@ def _check_entry(entry: ZipInfo) -> None:
         raise InvalidEntryError("is a link, which is not followed.")
     if entry.compress_type not in (_STORED, _DEFLATED):
         raise InvalidEntryError(
-            "is packed in a rare way: unpack the archive, and import the folder."
+            "has an unsupported compression: unpack the archive, and import the folder."
         )
     if entry.file_size > _RATIO_FREE_BYTES and entry.file_size > _MOST_RATIO * entry.compress_size:
         raise InvalidEntryError(
-            f"unpacks to more than {_MOST_RATIO} times its size, as no image does."
+            f"unpacks to more than {_MOST_RATIO} times its size, which is not an image."
         )
 
 
@@ -263,13 +261,12 @@ def _by_name(entries: Iterable[ZipInfo]) -> dict[str, ZipInfo]:
     found: dict[str, ZipInfo] = {}
     times: Counter[str] = Counter()
     for entry in entries:
-        # Not `is_dir`, which cannot bear a name without letters.
+        # Not `is_dir`, which fails for an empty name.
         if entry.filename.endswith("/"):
             continue
         name = entry.filename
         while name in found:
-            # Counted on from the last time, as there may be very many of one
-            # name.
+            # Counted from the last number, as one name may occur very often.
             times[entry.filename] += 1
             stem, dot, ending = entry.filename.rpartition(".")
             name = f"{stem} ({times[entry.filename] + 1}){dot}{ending}"

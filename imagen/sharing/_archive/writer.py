@@ -1,5 +1,5 @@
-"""A zip file that is there whole or not at all. Everything in it is stored:
-images are packed already.
+"""Atomic writer of zip files. Entries are stored: images are compressed
+already.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ArchiveWriter"]
 
-# What zip files can say of time.
+# Range of times in zip files.
 _FIRST, _LAST = (
     datetime.datetime(1980, 1, 1, tzinfo=datetime.UTC),
     datetime.datetime(2107, 12, 31, tzinfo=datetime.UTC),
@@ -30,8 +30,8 @@ _SPOOL_BYTES = 8 << 20
 
 
 class ArchiveWriter:
-    """Writes an archive under a temporary name, and gives it its own when it is
-    on the disk. All methods block.
+    """Writer of an archive, which appears at its path when `finish` has synced
+    it. All methods block.
 
     Raises:
         StorageError: it cannot be written; by every method but `abandon`.
@@ -41,11 +41,11 @@ class ArchiveWriter:
         from zipfile import ZipFile
 
         self._target = target
-        # Of "." and "/" no name can be made, and a folder is not replaced:
-        # better said before than after all images.
+        # "." and "/" have no name, and a folder cannot be replaced: this fails
+        # before any image is read.
         if not target.name or os.path.isdir(target):
             raise StorageError(
-                f"The archive cannot be written as {target}: it is a folder. Name a file in it."
+                f"The archive cannot be written to {target}: it is a folder. Name a file in it."
             )
         self._temporary = target.with_name(f".{target.stem}-{secrets.token_hex(4)}{PART}")
         try:
@@ -53,28 +53,26 @@ class ArchiveWriter:
         except OSError as error:
             raise self._failure(error) from error
         self._zip: ZipFile = ZipFile(self._file, "w", allowZip64=True, strict_timestamps=False)
-        # Lines that grow beside the images; where they are many on the disk,
-        # from where they vanish by themselves.
+        # Lines are collected while images are written; many of them go to an
+        # anonymous file on the same disk.
         self._lines = tempfile.SpooledTemporaryFile(_SPOOL_BYTES, dir=str(target.parent))  # noqa: SIM115
 
     def add(self, name: str, data: bytes, moment: datetime.datetime = _FIRST) -> None:
-        """Adds a file."""
+        """Add a file."""
         try:
             self._zip.writestr(_entry(name, moment), data)
         except OSError as error:
             raise self._failure(error) from error
 
     def add_line(self, line: bytes) -> None:
-        """Adds a line to the file that `finish` names."""
+        """Add a line to the file that `finish` names."""
         try:
             self._lines.write(line + b"\n")
         except OSError as error:
             raise self._failure(error) from error
 
     def finish(self, lines: str) -> int:
-        """Adds the file of all lines, puts the archive in its place, and gives
-        its size.
-        """
+        """Add the file of all lines, commit the archive, and return its size."""
         entry = _entry(lines, _FIRST)
         try:
             entry.file_size = self._lines.seek(0, os.SEEK_END)
@@ -92,8 +90,8 @@ class ArchiveWriter:
         return size
 
     def abandon(self) -> None:
-        """Takes away what has been written, unless it is finished."""
-        # Its own closing would write the list of contents first.
+        """Remove the temporary file; no effect after `finish`."""
+        # Closing the zip file would first write its central directory.
         self._zip.fp = None
         with suppress(OSError):
             self._lines.close()
@@ -103,7 +101,7 @@ class ArchiveWriter:
 
     def _failure(self, error: OSError) -> StorageError:
         return StorageError(
-            f"The archive cannot be written as {self._target}: {error.strerror or error}."
+            f"The archive cannot be written to {self._target}: {error.strerror or error}."
         )
 
 

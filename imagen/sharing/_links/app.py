@@ -1,9 +1,8 @@
-"""A web application that answers links to images, to be mounted in a server of
-one's own.
+"""Web application for links to images, to be mounted in a self-hosted server.
 
-Anybody may ask anything there. A link that is forged, over, taken back, or
-whose image is gone gets the same answer, and what was said of an image (its
-prompt above all) is in no answer.
+Requests are untrusted. A link that is forged, expired or revoked, or whose
+image was deleted, gets the same reply. Replies contain no metadata of an image,
+above all no prompt.
 """
 
 from __future__ import annotations
@@ -24,21 +23,20 @@ from ...library._collections import Collection
 from ...library._imaging.transforms import Transform, thumbnail
 from ...metadata._only_pixels import holds_only_pixels
 from .._archive.gallery import GalleryItem, GalleryPage, page_policy, render_page
-from .shares import Shared, Shares
+from .shares import Shares, ShareTarget
 from .tokens import TOKEN_LETTERS
 
 __all__ = ["share_app"]
 
-# A copy in somebody's cache outlives a link that is taken back by no more than
-# this.
+# Longest time that a cached copy outlives a revoked link.
 _CACHE_SECONDS: Final = 300
-_ANSWER_SECONDS: Final = 30.0
-# Whoever takes a piece more slowly holds a file open for nothing.
+_REPLY_SECONDS: Final = 30.0
+# A slower client would hold a file open for too long.
 _PIECE_SECONDS: Final = 60.0
 _PIECE_BYTES: Final = 256 << 10
 _THUMBNAIL: Final = thumbnail(512)
-# The same pixels without what the file says beside them; where that cannot be
-# lossless, nobody sees the difference.
+# The same pixels without metadata; if that cannot be lossless, the difference
+# is invisible.
 _BARE: Final = Transform(quality=95)
 _MEDIA_TYPES: Final = {suffix: media_type for media_type, suffix in SUFFIXES.items()}
 _MOST_KNOWN: Final = 10_000
@@ -49,8 +47,8 @@ _ALWAYS: Final = (
 )
 
 
-class _Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What is said: a page, a file, or a status alone."""
+class _Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """A reply: a page, a file, or a status alone."""
 
     status: int = 200
     headers: tuple[tuple[bytes, bytes], ...] = ()
@@ -58,50 +56,50 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
     file: Path | None = None
 
 
-_NOT_FOUND = _Answer(status=404, headers=((b"cache-control", b"no-store"),))
-_UNAVAILABLE = _Answer(status=503, headers=((b"cache-control", b"no-store"),))
-_NOT_ALLOWED = _Answer(status=405, headers=((b"allow", b"GET, HEAD"),))
+_NOT_FOUND = _Reply(status=404, headers=((b"cache-control", b"no-store"),))
+_UNAVAILABLE = _Reply(status=503, headers=((b"cache-control", b"no-store"),))
+_NOT_ALLOWED = _Reply(status=405, headers=((b"allow", b"GET, HEAD"),))
 
 
 def share_app(shares: Shares) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
-    """An ASGI 3 application that answers the links of `Client.shares`, below
-    any path that it is mounted at.
+    """Return an ASGI 3 application that serves the links of `Client.shares`,
+    below any mount path.
 
     TOKEN is the image, or for a collection a page with its images; TOKEN/ID is
-    an image of that collection; with `?thumbnail` it is a small one. It runs in
-    the Trio run of the client, under hypercorn's Trio worker say. Everything
-    that does not work is a 404.
+    an image of that collection; `?thumbnail` selects a small version. It runs
+    in the Trio run of the client, e.g. under hypercorn's Trio worker. Every
+    failure is a 404.
 
-    Files are sent as the provider made them, unless they hold more than pixels,
-    colours and a C2PA seal: then without that.
+    Files are sent unchanged if they contain only pixels, colours and a C2PA
+    manifest, otherwise without their metadata.
     """
     return _ShareApp(shares)
 
 
 class _ShareApp:
-    """Each request on its own; between them only what was seen of files is
-    remembered.
+    """The application. Requests are independent, except for the cache of file
+    checks.
     """
 
     def __init__(self, shares: Shares) -> None:
         self._shares = shares
-        # Which images may be sent as they are, by their hash.
-        self._harmless: dict[str, bool] = {}
+        # Whether an image may be sent unchanged, by hash.
+        self._safe_to_send: dict[str, bool] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         send_message = cast(SendMessage, send)
         match scope["type"]:
             case "http":
-                answer = _UNAVAILABLE
-                with trio.move_on_after(_ANSWER_SECONDS):
-                    answer = await self._answer(scope)
-                await self._send(answer, scope["method"] == "HEAD", send_message)
+                reply = _UNAVAILABLE
+                with trio.move_on_after(_REPLY_SECONDS):
+                    reply = await self._reply(scope)
+                await self._send(reply, scope["method"] == "HEAD", send_message)
             case _:
                 await answer_but_http(
                     scope, receive, send_message, sentence="A link is followed by HTTP"
                 )
 
-    async def _answer(self, scope: Scope) -> _Answer:
+    async def _reply(self, scope: Scope) -> _Reply:
         if scope["method"] not in ("GET", "HEAD"):
             return _NOT_ALLOWED
         *_, before, last = ["", *str(scope["path"]).split("/")]
@@ -121,21 +119,21 @@ class _ShareApp:
             return (
                 _NOT_FOUND
                 if image is None
-                else await self._answer_image(shared, image, scope, "thumbnail" in query)
+                else await self._reply_image(shared, image, scope, "thumbnail" in query)
             )
         except (ImagenError, OSError):
-            # The disk, a file that has gone, a cursor that is none: what is
-            # wrong here is nobody's business there.
+            # Disk errors, missing files, invalid cursors: details are not
+            # revealed to an untrusted client.
             return _NOT_FOUND
 
-    async def _find_image(self, shared: Shared, image_id: str | None) -> Image | None:
+    async def _find_image(self, shared: ShareTarget, image_id: str | None) -> Image | None:
         if shared.collection is None:
             return shared.image if image_id is None else None
         return None if image_id is None else await self._shares.image(shared.collection, image_id)
 
     async def _page(
-        self, token: str, shared: Shared, collection: Collection, after: str | None
-    ) -> _Answer:
+        self, token: str, shared: ShareTarget, collection: Collection, after: str | None
+    ) -> _Reply:
         images = await self._shares.images(collection, after=after)
         cards = [
             GalleryItem(
@@ -158,12 +156,12 @@ class _ShareApp:
             (b"content-security-policy", f"{page_policy()}; frame-ancestors 'none'".encode()),
             self._caching(shared),
         )
-        return _Answer(headers=headers, body=body)
+        return _Reply(headers=headers, body=body)
 
-    async def _answer_image(
-        self, shared: Shared, image: Image, scope: Scope, is_small: bool
-    ) -> _Answer:
-        made = _THUMBNAIL if is_small else None if await self._is_harmless(image) else _BARE
+    async def _reply_image(
+        self, shared: ShareTarget, image: Image, scope: Scope, is_small: bool
+    ) -> _Reply:
+        made = _THUMBNAIL if is_small else None if await self._is_safe_to_send(image) else _BARE
         path = image.path if made is None else await self._shares.renditions.get(image, made)
         assert path is not None, "images of a library have files"
         tag = (
@@ -171,44 +169,44 @@ class _ShareApp:
         )
         headers: tuple[tuple[bytes, bytes], ...] = ((b"etag", tag), self._caching(shared))
         if _has_tag(scope, tag):
-            return _Answer(status=304, headers=headers)
+            return _Reply(status=304, headers=headers)
         headers += (
             (b"content-type", _MEDIA_TYPES[path.suffix].encode()),
             (b"content-disposition", f'inline; filename="{image.id}{path.suffix}"'.encode()),
             (b"content-security-policy", b"default-src 'none'; sandbox"),
         )
-        return _Answer(headers=headers, file=path)
+        return _Reply(headers=headers, file=path)
 
-    async def _is_harmless(self, image: Image) -> bool:
-        known = self._harmless.get(image.sha256)
+    async def _is_safe_to_send(self, image: Image) -> bool:
+        known = self._safe_to_send.get(image.sha256)
         if known is None:
             known = await self._shares.workers.run(lambda: holds_only_pixels(image.data))
-            if len(self._harmless) >= _MOST_KNOWN:
-                self._harmless.clear()
-            self._harmless[image.sha256] = known
+            if len(self._safe_to_send) >= _MOST_KNOWN:
+                self._safe_to_send.clear()
+            self._safe_to_send[image.sha256] = known
         return known
 
-    def _caching(self, shared: Shared) -> tuple[bytes, bytes]:
+    def _caching(self, shared: ShareTarget) -> tuple[bytes, bytes]:
         seconds = min(_CACHE_SECONDS, self._shares.remaining(shared))
         return b"cache-control", f"private, max-age={seconds}".encode()
 
-    async def _send(self, answer: _Answer, is_head: bool, send: SendMessage) -> None:
-        if answer.file is None:
-            await _start(answer, len(answer.body), send)
-            await _send_piece(b"" if is_head else answer.body, False, send)
+    async def _send(self, reply: _Reply, is_head: bool, send: SendMessage) -> None:
+        if reply.file is None:
+            await _start(reply, len(reply.body), send)
+            await _send_piece(b"" if is_head else reply.body, False, send)
             return
         try:
-            file, size = await self._shares.workers.run(partial(_open, answer.file))
+            file, size = await self._shares.workers.run(partial(_open, reply.file))
         except OSError:
             return await self._send(_NOT_FOUND, is_head, send)
         try:
-            await _start(answer, size, send)
+            await _start(reply, size, send)
             left = 0 if is_head else size
             while left:
                 piece = await self._shares.workers.run(partial(file.read, min(left, _PIECE_BYTES)))
                 if not piece:
-                    # It has become shorter: the connection ends too early,
-                    # which says so.
+                    # The file was truncated: the client notices by the early
+                    # end of the connection.
                     return
                 left -= len(piece)
                 if not await _send_piece(piece, bool(left), send):
@@ -224,21 +222,21 @@ def _open(path: Path) -> tuple[BinaryIO, int]:
     return cast(BinaryIO, file), path.stat().st_size
 
 
-async def _start(answer: _Answer, length: int, send: SendMessage) -> None:
-    # A 304 has no body, and none of its length.
-    sizes = () if answer.status == 304 else ((b"content-length", str(length).encode()),)
-    headers = [*_ALWAYS, *answer.headers, *sizes]
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+async def _start(reply: _Reply, length: int, send: SendMessage) -> None:
+    # A 304 has neither a body nor its length.
+    sizes = () if reply.status == 304 else ((b"content-length", str(length).encode()),)
+    headers = [*_ALWAYS, *reply.headers, *sizes]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
 
 
 async def _send_piece(piece: bytes, more: bool, send: SendMessage) -> bool:
-    with trio.move_on_after(_PIECE_SECONDS) as patience:
+    with trio.move_on_after(_PIECE_SECONDS) as scope:
         await send({"type": "http.response.body", "body": piece, "more_body": more})
-    return not patience.cancelled_caught
+    return not scope.cancelled_caught
 
 
 def _has_tag(scope: Scope, tag: bytes) -> bool:
-    """Whether the asker has the image already (RFC 9110, 13.1.2)."""
+    """Return whether the client has the image already (RFC 9110, 13.1.2)."""
     fields = cast(Iterable[tuple[bytes, bytes]], scope["headers"])
     given = b",".join(value for name, value in fields if name.lower() == b"if-none-match")
     tags = {one.strip().removeprefix(b"W/") for one in given.split(b",")}

@@ -1,6 +1,4 @@
-"""Links to images and collections that are given away: they end by themselves,
-and can be taken back.
-"""
+"""Links to images and collections that expire and can be revoked."""
 
 from __future__ import annotations
 
@@ -23,18 +21,18 @@ from ...library._library import Library
 from ...library._query import Page
 from .tokens import ShareTokens
 
-__all__ = ["Share", "Shared", "Shares"]
+__all__ = ["Share", "ShareTarget", "Shares"]
 
 _LONGEST = datetime.timedelta(days=3650)
 _COLUMNS = "shares.id, shares.image_id, collection_id, shares.created_at, expires_at, revoked_at"
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
-    """A link that was given away, to an image or to a collection.
+    """A link to an image or a collection.
 
-    Whoever has the `token` may look until `expires_at`. `url` is the whole
-    link; None where IMAGEN_SHARE_URL is not set, and then it is the token below
-    wherever `share_app` is mounted. Neither shows in a repr.
+    The `token` grants access until `expires_at`. `url` is the complete link;
+    None without IMAGEN_SHARE_URL: then it is the token below the mount path of
+    `share_app`. Neither appears in a repr.
     """
 
     id: str
@@ -55,8 +53,8 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
         return f"Share({self.id}, {what}, expires_at={self.expires_at.isoformat()})"
 
 
-class Shared(msgspec.Struct, frozen=True, kw_only=True):
-    """What a token opens: an `image`, or a `collection`."""
+class ShareTarget(msgspec.Struct, frozen=True, kw_only=True):
+    """Target of a token: an `image` or a `collection`."""
 
     expires_at: datetime.datetime
     image: Image | None = None
@@ -64,8 +62,8 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Shares:
-    """The links of a library. They may be made, answered and taken back by
-    several processes that have the same secret.
+    """Links of a library. Several processes with the same secret may create,
+    serve and revoke them.
     """
 
     def __init__(
@@ -94,22 +92,24 @@ class Shares:
         collection: str | None = None,
         expires: datetime.timedelta = datetime.timedelta(days=7),
     ) -> Share:
-        """Makes a link to an image, or to a collection as it is whenever
-        somebody looks.
+        """Create a link to an image, or to a collection with its current images
+        at each visit.
 
-        Who has the link sees the images, and nothing that was said of them: no
-        prompt, no cost, no tags.
+        The link shows the images without their metadata: no prompt, cost or
+        tags.
 
         Raises:
             ConfigurationError: IMAGEN_SHARE_SECRET is not set.
-            InvalidRequestError: there is no such image or collection, or it
-                should last for less than a second or for more than ten years.
+            InvalidRequestError: the image or collection is unknown, or the
+                lifetime is not from one second to ten years.
         """
         tokens = self._signing()
         if (image is None) == (collection is None):
-            raise InvalidRequestError("Share one image, or one collection.")
+            raise InvalidRequestError("Invalid share: expected one image or one collection.")
         if not datetime.timedelta(seconds=1) <= expires <= _LONGEST:
-            raise InvalidRequestError("A link lasts for one second to ten years.")
+            raise InvalidRequestError(
+                "Invalid lifetime of a link: expected one second to ten years."
+            )
         image_id = None if image is None else await self._image_id(image)
         collection_id = (
             None if collection is None else (await self._library.collections.get(collection)).id
@@ -125,9 +125,7 @@ class Shares:
         return self._read(row, tokens)
 
     async def revoke(self, share_id: str) -> bool:
-        """Takes a link back, at once and for good; gives whether there was one
-        that worked.
-        """
+        """Revoke a link at once and permanently; return whether it was active."""
         changed = "UPDATE shares SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
         values = (self._now(), share_id)
         return bool(
@@ -135,8 +133,8 @@ class Shares:
         )
 
     async def list(self, *, limit: int = 100, ended: bool = False) -> Sequence[Share]:
-        """The newest links that work; with `ended` those too that have ended or
-        were taken back.
+        """Return the newest active links; with `ended` also expired and revoked
+        ones.
 
         Raises:
             ConfigurationError: IMAGEN_SHARE_SECRET is not set.
@@ -149,42 +147,42 @@ class Shares:
         )
         return [self._read(row, tokens) for row in rows]
 
-    async def resolve(self, token: str) -> Shared | None:
-        """What a token opens now; None where it is forged, over or taken back,
-        or where the image is gone or in the trash.
+    async def resolve(self, token: str) -> ShareTarget | None:
+        """Return the target of a token; None if it is forged, expired or
+        revoked, or if the image is deleted or trashed.
         """
-        opened = None if self._tokens is None else self._tokens.read(token, self._now())
-        if opened is None:
+        contents = None if self._tokens is None else self._tokens.read(token, self._now())
+        if contents is None:
             return None
         rows = await self._database.read(
             "SELECT image_id, collection_id FROM shares WHERE id = ? AND expires_at = ? AND"
             " revoked_at IS NULL",
-            (opened.share_id, opened.expires_at),
+            (contents.share_id, contents.expires_at),
         )
         if not rows:
             return None
         image_id, collection_id = rows[0]
-        expires_at = datetime.datetime.fromtimestamp(opened.expires_at, datetime.UTC)
+        expires_at = datetime.datetime.fromtimestamp(contents.expires_at, datetime.UTC)
         if image_id is None:
             return await self._collection(str(collection_id), expires_at)
         image = await self._library.get(str(image_id))
         return (
             None
             if image is None or image.trashed_at is not None
-            else Shared(expires_at=expires_at, image=image)
+            else ShareTarget(expires_at=expires_at, image=image)
         )
 
     async def images(self, collection: Collection, *, after: str | None = None) -> Page:
-        """A page of the images of a shared collection, in its order.
+        """Return a page of a shared collection, in its order.
 
         Raises:
-            InvalidRequestError: the collection has gone meanwhile, or `after`
-                is no cursor.
+            InvalidRequestError: the collection was deleted, or `after` is not a
+                cursor.
         """
         return await self._library.collections.images(collection.id, limit=200, after=after)
 
     async def image(self, collection: Collection, image_id: str) -> Image | None:
-        """One image of a shared collection."""
+        """Return one image of a shared collection."""
         rows = await self._database.read(
             "SELECT 1 FROM images JOIN collection_images USING (number) WHERE id = ? AND"
             " collection_id = ?",
@@ -193,13 +191,15 @@ class Shares:
         image = await self._library.get(image_id) if rows else None
         return None if image is None or image.trashed_at is not None else image
 
-    def remaining(self, shared: Shared) -> int:
-        """For how many seconds it may still be kept."""
+    def remaining(self, shared: ShareTarget) -> int:
+        """Return the seconds until the link expires."""
         return max(0, int(shared.expires_at.timestamp() - self._now()))
 
-    async def _collection(self, collection_id: str, expires_at: datetime.datetime) -> Shared | None:
+    async def _collection(
+        self, collection_id: str, expires_at: datetime.datetime
+    ) -> ShareTarget | None:
         try:
-            return Shared(
+            return ShareTarget(
                 expires_at=expires_at, collection=await self._library.collections.get(collection_id)
             )
         except InvalidRequestError:
@@ -209,8 +209,8 @@ class Shares:
     def _signing(self) -> ShareTokens:
         if self._tokens is None:
             raise ConfigurationError(
-                "Links are signed with a secret: set IMAGEN_SHARE_SECRET to at least 16 characters"
-                " by chance."
+                "Links are signed with a secret: set IMAGEN_SHARE_SECRET to at least 16 random"
+                " characters."
             )
         return self._tokens
 
@@ -218,7 +218,7 @@ class Shares:
         found = await self._library.get(image if isinstance(image, str) else image.id)
         if found is None or found.trashed_at is not None:
             raise InvalidRequestError(
-                "Only an image of the library that is not in the trash can be shared."
+                "The image cannot be shared: expected an image of the library outside the trash."
             )
         return found.id
 

@@ -1,8 +1,8 @@
-"""The words that open shares: which one, until when, and a signature that only
-the holder of the key can make.
+"""Signed tokens of shares: share id, expiry, and a signature by the holder of
+the secret.
 
-Nothing of it is kept, so a database that somebody reads gives no links away,
-and whoever asks for a forged one costs no query.
+Tokens are not stored, so a leaked database reveals no links, and a forged token
+costs no query.
 """
 
 from __future__ import annotations
@@ -17,46 +17,44 @@ from typing import NamedTuple
 from ..._errors import ConfigurationError
 from ..._system.secret import Secret
 
-__all__ = ["Opened", "ShareTokens", "TOKEN_LETTERS"]
+__all__ = ["ShareTokens", "TOKEN_LETTERS", "TokenContents"]
 
 _LEAST_SECRET = 16
-# For this use alone, should the same key sign something else as well.
+# Separates this use from any other signatures with the same key.
 _PURPOSE = b"imagen share\0"
-# The form of the token, the id of the share, its end. With the signature 45
-# bytes, which base64 writes without padding and in one way only.
+# Version, id of the share, expiry. With the signature 45 bytes, which base64
+# encodes without padding and in one way only.
 _HEAD = struct.Struct(">B8sI")
 _FORM = 1
 _SIGNATURE_BYTES = 32
 TOKEN_LETTERS = 60
 
 
-class Opened(NamedTuple):
-    """What a token says: the id of the share, and the Unix time of its end."""
+class TokenContents(NamedTuple):
+    """Contents of a token: id of the share, and Unix time of expiry."""
 
     share_id: str
     expires_at: int
 
 
 class ShareTokens:
-    """Makes and reads tokens."""
+    """Creation and verification of tokens."""
 
     def __init__(self, secret: Secret) -> None:
         if len(secret.reveal()) < _LEAST_SECRET:
             raise ConfigurationError(
-                "IMAGEN_SHARE_SECRET is too short to sign links with: give at least"
-                f" {_LEAST_SECRET} characters by chance."
+                f"IMAGEN_SHARE_SECRET is too short: expected at least {_LEAST_SECRET} random"
+                " characters."
             )
         self._secret = secret
 
     def make(self, share_id: str, expires_at: int) -> str:
-        """The token of a share; always the same one."""
+        """Return the token of a share; it is deterministic."""
         head = _HEAD.pack(_FORM, bytes.fromhex(share_id), expires_at)
         return base64.urlsafe_b64encode(head + self._sign(head)).decode()
 
-    def read(self, token: str, now: float) -> Opened | None:
-        """What a token opens; None where it was not made here, or its time is
-        over.
-        """
+    def read(self, token: str, now: float) -> TokenContents | None:
+        """Return the contents of a token; None if it is forged or expired."""
         if len(token) != TOKEN_LETTERS or not token.isascii():
             return None
         try:
@@ -67,7 +65,7 @@ class ShareTokens:
         if len(head) != _HEAD.size or not hmac.compare_digest(signature, self._sign(head)):
             return None
         _, share_id, expires_at = _HEAD.unpack(head)
-        return Opened(share_id.hex(), expires_at) if now < expires_at else None
+        return TokenContents(share_id.hex(), expires_at) if now < expires_at else None
 
     def _sign(self, head: bytes) -> bytes:
         return hmac.digest(self._secret.reveal().encode(), _PURPOSE + head, hashlib.sha256)

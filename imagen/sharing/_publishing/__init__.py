@@ -1,4 +1,4 @@
-"""Images in an object store, behind a CDN perhaps."""
+"""Publishing of images to an object store, e.g. behind a CDN."""
 
 from __future__ import annotations
 

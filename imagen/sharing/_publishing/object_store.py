@@ -1,8 +1,7 @@
-"""An object store, through obstore. All calls block, and what they raise is
-ours.
+"""Object store, through obstore. All calls block and raise our exceptions.
 
-obstore has an asyncio API too, which Trio cannot run; its blocking calls let go
-of the GIL, so threads do as well.
+obstore also has an asyncio API, which Trio cannot run. Its blocking calls
+release the GIL, so threads suffice.
 """
 
 from __future__ import annotations
@@ -27,15 +26,14 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_SIGNED_SECONDS", "ObjectStore", "TIMEOUT_SECONDS"]
 
-# For one request, from its first byte to the last of the answer.
+# For one request, from its first byte to the last of the reply.
 TIMEOUT_SECONDS = 60
 _CONNECT_SECONDS = 10
-# What S3 allows: seven days.
+# Limit of S3: seven days.
 MAX_SIGNED_SECONDS = 604_800
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
-# Where the machines of clouds ask for keys, which is done where the environment
-# has none.
+# Cloud machines request keys here if the environment has none.
 _METADATA_HOSTS = ("169.254.169.254", "169.254.170.2", "metadata.google.internal")
 _BUSY = {408, 425, 429}
 _KEYS = {
@@ -46,13 +44,13 @@ _KEYS = {
 
 
 class ObjectStore:
-    """The store that the settings name. It is opened when it is first used, as
-    importing obstore takes a while.
+    """The store of the settings, opened at first use, as importing obstore is
+    slow.
 
     Every method may raise:
-        ConfigurationError: the extra `store` is not installed, or the store says that there is no such place.
-        AuthenticationError: keys are missing or wrong, or do not allow this.
-        ProviderError: the store did not do it; `retryable` says whether it may do so later.
+        ConfigurationError: the extra `store` is not installed, or the place does not exist.
+        AuthenticationError: keys are missing, wrong, or lack a permission.
+        ProviderError: the store failed; `retryable` is set if it may succeed later.
     """
 
     def __init__(self, settings: StoreSettings) -> None:
@@ -61,16 +59,16 @@ class ObjectStore:
         self._opened: AnyStore | None = None
 
     def check(self) -> None:
-        """Opens the store, which asks nobody yet."""
+        """Open the store, without a request."""
         self._store()
 
     def put(self, key: str, data: bytes, media_type: str) -> None:
-        """Writes an object whole; putting the same again changes nothing."""
+        """Write an object; idempotent."""
         import obstore
 
         store = self._store()
-        # A folder keeps no headers: whatever serves it knows the type by the
-        # ending.
+        # A folder stores no headers: its server derives the type from the
+        # suffix.
         is_folder = self._settings.scheme == "file"
         headers = {"Content-Type": media_type, "Cache-Control": self._settings.cache_control}
         try:
@@ -81,7 +79,7 @@ class ObjectStore:
             raise self._translate(error) from None
 
     def get(self, key: str) -> bytes | None:
-        """The bytes of an object; None where there is none."""
+        """Return the bytes of an object; None if it does not exist."""
         import obstore
 
         store = self._store()
@@ -93,7 +91,7 @@ class ObjectStore:
             raise self._translate(error) from None
 
     def size(self, key: str) -> int | None:
-        """How many bytes an object has; None where there is none."""
+        """Return the size of an object in bytes; None if it does not exist."""
         import obstore
 
         store = self._store()
@@ -105,7 +103,7 @@ class ObjectStore:
             raise self._translate(error) from None
 
     def delete(self, key: str) -> None:
-        """Takes an object away; one that is not there is away already."""
+        """Delete an object; idempotent."""
         import obstore
 
         store = self._store()
@@ -118,22 +116,23 @@ class ObjectStore:
             raise self._translate(error) from None
 
     def sign(self, key: str, expires_seconds: int) -> str:
-        """A link to an object that ends by itself. Of Google's store it may
-        need the network.
+        """Return an expiring link to an object. Google's store may need the
+        network for it.
 
         Raises:
-            InvalidRequestError: the store is a folder, or the time is not from
-                one second to seven days.
+            InvalidRequestError: the store is a folder, or the lifetime is not
+                from one second to seven days.
         """
         import obstore
 
         if not 1 <= expires_seconds <= MAX_SIGNED_SECONDS:
             raise InvalidRequestError(
-                "A signed link holds from 1 second to 7 days (604800 seconds)."
+                "Invalid lifetime of a signed link: expected 1 second to 7 days (604800 seconds)."
             )
         if self._settings.scheme == "file":
             raise InvalidRequestError(
-                "A folder has no signed links: use s3://, gs:// or az:// as the URL of the store."
+                "A folder does not support signed links: use s3://, gs:// or az:// as the URL of"
+                " the store."
             )
         store: S3Store | GCSStore | AzureStore = self._store()  # type: ignore[assignment]
         try:
@@ -162,18 +161,18 @@ class ObjectStore:
                 settings.url,
                 config=dict(settings.options),  # type: ignore[call-overload]
                 client_options={
-                    # Plain http is for servers on this machine only, which
-                    # StoreSettings has looked at.
+                    # Plain http is allowed for servers on this machine only,
+                    # which StoreSettings has checked.
                     "allow_http": settings.options.get("endpoint", "").startswith("http://"),
                     "connect_timeout": f"{_CONNECT_SECONDS}s",
                     "timeout": f"{TIMEOUT_SECONDS}s",
                 },
-                # The queue tries again, and remembers it.
+                # The outbox retries, and persists its state.
                 retry_config={"max_retries": 0},
             )
             return opened
         except Exception:
-            # What obstore says may quote the environment, where the keys are.
+            # obstore's message may quote the environment, which has the keys.
             wanted = _KEYS.get(settings.scheme, "the folder")
             raise ConfigurationError(
                 f"The store {settings.url} cannot be opened: check the URL and options of the"
@@ -181,8 +180,8 @@ class ObjectStore:
             ) from None
 
     def _translate(self, error: Exception) -> ImagenError:
-        """The words of obstore are left out, as they hold the URL of the
-        request, which may be signed.
+        """Translate an exception of obstore. Its message is omitted, as it has
+        the URL of the request, which may be signed.
         """
         from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
 
@@ -206,7 +205,8 @@ class ObjectStore:
             )
         if isinstance(error, FileNotFoundError):
             return ConfigurationError(
-                f"There is no {place}{because}: make the bucket, or correct the URL of the store."
+                f"{place} does not exist{because}: create the bucket, or correct the URL of the"
+                " store."
             )
         if ("redirect" in text and status is None) or status in (301, 307):
             return ConfigurationError(
@@ -219,5 +219,5 @@ class ObjectStore:
             )
         what = f"answered {status}{because}" if status is not None else "cannot be reached"
         if self._settings.scheme == "file":
-            what = "cannot be written: look whether it is full"
+            what = "cannot be written: check whether it is full"
         return ProviderError(f"The store {place} {what}.", retryable=True)

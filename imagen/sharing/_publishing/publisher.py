@@ -1,5 +1,5 @@
-"""Puts images into an object store and takes them away again, whatever happens
-to the process or the network meanwhile.
+"""Publishing of images to an object store, and their removal, across crashes
+and network failures.
 """
 
 from __future__ import annotations
@@ -27,36 +27,35 @@ from ..._system.nursery import open_bare_nursery
 from ..._system.threads import Workers
 from . import rows as _rows
 from .object_store import TIMEOUT_SECONDS, ObjectStore
-from .rows import Claim, Publication, PublicationState
+from .rows import Lease, Publication, PublicationState
 
 __all__ = ["Publisher", "PublishingStatus"]
 
 PublishProgress = Callable[[int, int], None]
 
-# From the failure of each try to the next, in seconds: a hiccup first, ten
-# hours in all for an outage.
+# Seconds from each failure to the next try: short for a glitch, ten hours in
+# total for an outage.
 _WAITS = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 28800.0)
-# What is to be taken away is never given up: somebody wants it gone.
+# Removals are retried forever.
 _LAST_WAIT = _WAITS[-1]
-# Whoever waits for that does not wait for longer than this until the next try.
+# Longest time until the next try for which a caller waits for a removal.
 _REFUSED_SECONDS = 3600.0
-# Longer than a request and a write to the database may take together.
+# Longer than a request and a write to the database together.
 _LEASE_SECONDS = TIMEOUT_SECONDS + 60.0
-# Other processes put things in line too, and so do triggers.
+# Other processes and triggers also add rows.
 _LOOK_SECONDS = 60.0
 _LOOK_ALWAYS_SECONDS = 2.0
 _CLOSE_SECONDS = 10.0
-# Another process may be the one that ends what is waited for.
+# Another process may finish the work that a caller waits for.
 _LOOK_WAITING_SECONDS = 5.0
-# Whoever waits looks no more often than this, as each look reads a row for each
-# image that is left.
+# Minimum interval of polling, as each poll reads a row per remaining image.
 _PAUSE_SECONDS = 0.05
-# In one statement or transaction.
+# Rows per statement or transaction.
 _AT_ONCE = 500
 
 
 class PublishingStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How many images are how far."""
+    """Number of images by state."""
 
     store: str
     queued: int = 0
@@ -67,17 +66,16 @@ class PublishingStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Publisher:
-    """The images of a library in an object store. They are named by the hash of
+    """Publishing of library images to an object store, named by the hash of
     their bytes.
 
-    Published are the bytes as the provider sent them, without anything of ours
-    in them.
+    The provider's bytes are published, without any metadata of ours.
 
     Args:
-        read: Gives the bytes of an image by its SHA-256, or None where its file
-            is gone. Blocking.
-        now: Unix time in seconds, as all processes that share the database
-            agree on it.
+        read: Returns the bytes of an image by its SHA-256, or None if its file
+            is missing. Blocking.
+        now: Returns Unix time in seconds, consistent among all processes that
+            share the database.
     """
 
     def __init__(
@@ -100,20 +98,18 @@ class Publisher:
         self._loop = OutboxLoop(_CLOSE_SECONDS)
 
     def url_of(self, image: Image) -> str | None:
-        """What an image is fetched by, once it is published; None where no
-        `store_public_url` is set.
-        """
+        """Return the public URL of an image; None without `store_public_url`."""
         base = self._settings.public_url
         return (
             None if base is None else f"{base.rstrip('/')}/{_key(image.sha256, image.media_type)}"
         )
 
     async def sign(self, image: Image, *, expires_seconds: int = 3600) -> str:
-        """A link to a published image that anybody may use until it ends,
-        within seven days.
+        """Return a public link to a published image, valid for at most seven
+        days.
 
         Raises:
-            InvalidRequestError: the image is not published, the time is too
+            InvalidRequestError: the image is not published, the lifetime is too
                 long, or the store is a folder.
             ConfigurationError: the extra `store` is not installed.
             AuthenticationError: there are no keys to sign with.
@@ -129,19 +125,16 @@ class Publisher:
     async def publish(
         self, images: Iterable[Image], *, wait: bool = True, progress: PublishProgress | None = None
     ) -> list[Publication]:
-        """Puts images in line, and waits until each of them is in the store or
-        has failed.
+        """Queue images, and wait until each is published or has failed.
 
         Args:
-            wait: False returns when they are in line; they are published in the
-                background, by another process if need be.
-            progress: Is told now and then how many are through, and how many
-                there are.
+            wait: False returns once they are queued; they are published in the
+                background, if necessary by another process.
+            progress: Receives the number of finished images, and the total.
 
-        One that is published already is not put again, and one that had failed
-        is tried again. Faults of the network are waited for, for hours if need
-        be: bound it with `trio.move_on_after`. A cancellation leaves them in
-        line.
+        Published images are not uploaded again, and failed ones are retried.
+        Network failures are retried for up to hours: limit it with
+        `trio.move_on_after`. A cancellation leaves the images queued.
 
         Raises:
             ConfigurationError: the extra `store` is not installed, or the store
@@ -161,12 +154,12 @@ class Publisher:
     async def unpublish(
         self, images: Iterable[Image], *, wait: bool = True, progress: PublishProgress | None = None
     ) -> list[Publication]:
-        """Takes images out of the store; else like `publish`. A cache in
-        between may have them until its time is over.
+        """Remove images from the store; otherwise like `publish`. Intermediate
+        caches may keep them until they expire.
 
-        Where the store refuses it, as with wrong keys, they come back as
-        `removing` with the `last_error`. They stay in line, and are tried again
-        now and then, or at once when this is called again.
+        If the store refuses, e.g. for wrong keys, the images are returned as
+        `removing` with the `last_error`. They stay queued and are retried
+        periodically, or at once by another call.
 
         Raises:
             ConfigurationError: the extra `store` is not installed, or the store
@@ -183,13 +176,13 @@ class Publisher:
         return await self._find(hashes)
 
     async def find(self, images: Iterable[Image]) -> list[Publication]:
-        """How it stands with images; those that nobody wanted published are
+        """Return the publications of images; images that were never queued are
         left out.
         """
         return await self._find(list(dict.fromkeys(image.sha256 for image in images)))
 
     async def status(self) -> PublishingStatus:
-        """How many images of this store are how far."""
+        """Return the number of images of this store by state."""
         rows = await self._database.read(_rows.COUNTS, (self._name,))
         return msgspec.convert(
             {"store": self._settings.url, **{str(state): count for state, count in rows}},
@@ -197,22 +190,22 @@ class Publisher:
         )
 
     async def of_state(self, state: PublicationState, *, limit: int = 100) -> Sequence[Publication]:
-        """The images in one state, those first that were asked for last."""
+        """Return the images in a state, the most recently queued first."""
         rows = await self._database.read(_rows.LATEST, (self._name, state, limit))
         return [_rows.read_publication(row) for row in rows]
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Does what is due, until `close`. A cancellation leaves the rest in
-        line.
+        """Work on the queue until `close`. A cancellation leaves the rest
+        queued.
 
-        With `publish = "always"` it has started when new images of this client
-        go to the store. To be run once.
+        With `publish = "always"`, new images of this client are queued once it
+        has started. Must be run only once.
 
         Raises:
             StorageError: the database cannot be written, at the start.
         """
         if self._settings.publish == "always":
-            await self._database.write(_rows.always(self._name))
+            await self._database.write(_rows.publish_new_images(self._name))
         task_status.started()
         with self._loop.scope:
             async with open_bare_nursery() as nursery:
@@ -222,16 +215,16 @@ class Publisher:
                 )
 
     def close(self) -> None:
-        """Lets `run` end as soon as nothing is due any more, and within ten
-        seconds and the request that is on its way.
+        """End `run` when nothing is due, at the latest after ten seconds plus
+        the request in flight.
         """
         self._loop.close()
 
     # --- the work -------------------------------------------------------------
 
     async def _start_due(self, nursery: trio.Nursery) -> float:
-        """Begins as much of what is due as there is room for, and gives the
-        seconds until there may be more.
+        """Start as much due work as fits, and return the seconds until the next
+        check.
         """
         look = _LOOK_ALWAYS_SECONDS if self._settings.publish == "always" else _LOOK_SECONDS
         now = self._now()
@@ -239,42 +232,42 @@ class Publisher:
             due = (await self._database.read(_rows.NEXT, (self._name,)))[0][0]
             wait_seconds = max(due - now, 0.0) if isinstance(due, float) else look
             if wait_seconds > 0 or not self._free:
-                # Where there is no room, whoever ends first wakes us.
+                # At capacity: the next finished task wakes the loop.
                 return min(wait_seconds or look, look)
-            claim = partial(
-                _rows.claim, store=self._name, now=now, until=now + _LEASE_SECONDS, limit=self._free
+            lease = partial(
+                _rows.lease, store=self._name, now=now, until=now + _LEASE_SECONDS, limit=self._free
             )
-            claims = await self._database.transact(claim)
+            leases = await self._database.transact(lease)
         except StorageError:
-            # Images may be on their way, and nothing is lost: the rows are
-            # still there when the disk is back.
+            # Uploads may be in flight, and nothing is lost: the rows remain
+            # until the disk recovers.
             return look
-        for claimed in claims:
+        for leased in leases:
             self._free -= 1
-            nursery.start_soon(self._work, claimed)
+            nursery.start_soon(self._work, leased)
         return 0.0
 
-    async def _work(self, claim: Claim) -> None:
+    async def _work(self, lease: Lease) -> None:
         error: ImagenError | None = None
         try:
-            await self._workers.run(partial(self._carry_out, claim))
+            await self._workers.run(partial(self._carry_out, lease))
         except ImagenError as caught:
             error = caught
         with suppress(StorageError):
-            await self._finish(claim, error)
+            await self._finish(lease, error)
         self._free += 1
         self._loop.wake()
 
-    def _carry_out(self, claim: Claim) -> None:
-        key = _key(claim.sha256, claim.media_type)
-        if claim.state == "removing":
+    def _carry_out(self, lease: Lease) -> None:
+        key = _key(lease.sha256, lease.media_type)
+        if lease.state == "removing":
             return self._store.delete(key)
-        data = self._read_file(claim.sha256)
+        data = self._read_file(lease.sha256)
         if data is None:
-            raise InvalidRequestError("The file of the image is gone from the library.")
-        if hashlib.sha256(data).hexdigest() != claim.sha256:
+            raise InvalidRequestError("The file of the image is missing in the library.")
+        if hashlib.sha256(data).hexdigest() != lease.sha256:
             raise InvalidRequestError("The file of the image is damaged, so it is not published.")
-        self._store.put(key, data, claim.media_type)
+        self._store.put(key, data, lease.media_type)
 
     def _read_file(self, sha256: str) -> bytes | None:
         try:
@@ -284,17 +277,17 @@ class Publisher:
                 f"The image cannot be read: {error.strerror or error}.", retryable=True
             ) from error
 
-    async def _finish(self, claim: Claim, error: ImagenError | None) -> None:
+    async def _finish(self, lease: Lease, error: ImagenError | None) -> None:
         now = self._now()
-        end = partial(_rows.finish, claimed=claim, store=self._name, now=now)
+        end = partial(_rows.finish, leased=lease, store=self._name, now=now)
         if error is None:
-            done: PublicationState = "published" if claim.state == "queued" else "removed"
+            done: PublicationState = "published" if lease.state == "queued" else "removed"
             return await self._database.transact(partial(end, state=done))
-        wait_seconds = _wait_after(claim, error)
+        wait_seconds = _wait_after(lease, error)
         if wait_seconds is not None:
             again = now + wait_seconds
             return await self._database.transact(
-                partial(end, state=claim.state, next_try_at=again, error=error.message)
+                partial(end, state=lease.state, next_try_at=again, error=error.message)
             )
         await self._database.transact(partial(end, state="failed", error=error.message))
         if isinstance(error, ConfigurationError | AuthenticationError):
@@ -315,7 +308,7 @@ class Publisher:
         self._loop.wake()
 
     async def _find(self, hashes: Sequence[str]) -> list[Publication]:
-        """Of these images, in their order."""
+        """Return the publications of these images, in their order."""
         found: dict[str, Publication] = {}
         for start in range(0, len(hashes), _AT_ONCE):
             some = hashes[start : start + _AT_ONCE]
@@ -339,8 +332,8 @@ class Publisher:
             await trio.sleep(_PAUSE_SECONDS)
 
     def _is_over(self, one: Publication) -> bool:
-        """Whether there is nothing to wait for now: a store that refuses to
-        take something away does so for hours.
+        """Return whether a caller should stop waiting: a store that refuses a
+        removal does so for hours.
         """
         if one.state != "removing" or one.last_error is None or one.next_try_at is None:
             return one.state not in ("queued", "removing")
@@ -348,21 +341,19 @@ class Publisher:
 
 
 def _key(sha256: str, media_type: str) -> str:
-    # Folders, as file systems mind a million files in one; an object store does
-    # not care.
+    # Folders for file systems, which are slow with a million files in one;
+    # object stores do not care.
     return f"{sha256[:2]}/{sha256}{SUFFIXES[media_type]}"
 
 
-def _wait_after(claim: Claim, error: ImagenError) -> float | None:
-    """How long to wait after a try that failed, in seconds; None where no other
-    would help.
-    """
-    if claim.state == "removing":
+def _wait_after(lease: Lease, error: ImagenError) -> float | None:
+    """Return the seconds until the next try; None if a retry is useless."""
+    if lease.state == "removing":
         return (
-            _WAITS[claim.tries - 1]
-            if error.retryable and claim.tries <= len(_WAITS)
+            _WAITS[lease.tries - 1]
+            if error.retryable and lease.tries <= len(_WAITS)
             else _LAST_WAIT
         )
-    if not error.retryable or claim.tries > len(_WAITS):
+    if not error.retryable or lease.tries > len(_WAITS):
         return None
-    return _WAITS[claim.tries - 1]
+    return _WAITS[lease.tries - 1]

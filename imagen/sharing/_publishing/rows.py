@@ -1,23 +1,24 @@
-"""The queue of the publisher, in the database.
+"""Outbox of the publisher, in the database.
 
 ::
 
-    queued -> published | failed        removing -> removed        and back, whenever somebody changes his mind
+    queued -> published | failed
+    removing -> removed
 
-Whoever works on a row has claimed it: one statement counts up its `tries` and
-puts off the next one to the end of a lease. Who dies tells nothing, so the row
-is due again when the lease is over, and the same is done once more, which
-changes nothing: an object is named by its bytes.
+and back, at every new request.
 
-Somebody may want the object gone while it is being put, or the other way round.
-Then the state changes at once and the lease stays, so that nobody starts with
-the opposite before the first is done or surely dead; who ends such a claim
-gives its lease back. A row that only waits for its next try has the error of
-the last one, and a claimed one has none: what is asked for anew is tried at
-once, whatever it waits for.
+A worker leases a row: one statement increments its `tries` and moves
+`next_try_at` to the end of the lease. If the process dies, the row is due again
+after the lease, and the work is repeated, which is idempotent: an object is
+named by its bytes.
 
-With `publish = "always"` a trigger puts new images in line, wherever their rows
-come from.
+The request may be reversed while the work is in flight. Then the state changes
+at once and the lease stays, so that the opposite work starts only after the
+first is finished or certainly dead; the end of the first work ends the lease. A
+row that waits for a retry has the last error, a leased one has none: a new
+request retries the former at once.
+
+With `publish = "always"` a trigger queues every new image.
 """
 
 from __future__ import annotations
@@ -31,17 +32,17 @@ from ..._storage.database import Row, Statement, Transaction
 
 __all__ = [
     "COUNTS",
-    "Claim",
     "LATEST",
+    "Lease",
     "NEXT",
     "Publication",
     "PublicationState",
-    "always",
-    "claim",
     "enqueue",
     "fail_all",
     "finish",
+    "lease",
     "of_hashes",
+    "publish_new_images",
     "read_publication",
     "remove",
 ]
@@ -52,8 +53,8 @@ _COLUMNS = "sha256, media_type, state, tries, next_try_at, last_error, published
 
 
 class Publication(msgspec.Struct, frozen=True, kw_only=True):
-    """How it stands with an image in the store. `tries` counts those that have
-    begun since it was asked for.
+    """State of an image in the store. `tries` counts those since it was
+    requested.
     """
 
     sha256: str
@@ -65,8 +66,8 @@ class Publication(msgspec.Struct, frozen=True, kw_only=True):
     published_at: datetime.datetime | None
 
 
-class Claim(msgspec.Struct, frozen=True, array_like=True):
-    """What one worker alone may do now."""
+class Lease(msgspec.Struct, frozen=True, array_like=True):
+    """A row that one worker has leased."""
 
     sha256: str
     media_type: str
@@ -74,7 +75,7 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
     tries: int
 
 
-_CLAIM = """
+_LEASE = """
 UPDATE publications SET tries = tries + 1, next_try_at = ?, last_error = NULL
 WHERE store = ? AND sha256 IN (
     SELECT sha256 FROM publications
@@ -104,7 +105,7 @@ _FINISH = """
 UPDATE publications SET state = ?, next_try_at = ?, last_error = ?, published_at = ?
 WHERE sha256 = ? AND store = ? AND state = ? AND tries = ?
 """
-_GIVE_BACK = """
+_END_LEASE = """
 UPDATE publications SET next_try_at = ?
 WHERE sha256 = ? AND store = ? AND state IN ('queued', 'removing') AND tries = ?
 """
@@ -124,9 +125,9 @@ LATEST = (
 )
 
 
-# Of this connection alone: another process that shares the database may have
-# another store, or none.
-_ALWAYS: tuple[Statement, ...] = (
+# Limited to this connection: another process on this database may have another
+# store, or none.
+_PUBLISH_NEW_IMAGES: tuple[Statement, ...] = (
     ("CREATE TEMP TABLE publishing_always (store TEXT NOT NULL)", ()),
     (
         """
@@ -147,15 +148,15 @@ _ALWAYS: tuple[Statement, ...] = (
 
 
 def of_hashes(count: int) -> str:
-    """Asks for some images; its values are their hashes, and the store."""
+    """Return the query for images; its values are their hashes, and the store."""
     marks = ", ".join("?" * count)
     return f"SELECT {_COLUMNS} FROM publications WHERE sha256 IN ({marks}) AND store = ?"
 
 
 def read_publication(row: Row) -> Publication:
-    """The row of an image."""
+    """Convert a row to a publication."""
     fields = zip(_COLUMNS.split(", "), row, strict=True)
-    # The real numbers among them are moments.
+    # All real numbers are times.
     read = {
         name: (
             datetime.datetime.fromtimestamp(value, datetime.UTC)
@@ -168,35 +169,35 @@ def read_publication(row: Row) -> Publication:
 
 
 def enqueue(sha256: str, media_type: str, *, store: str, now: float) -> Statement:
-    """Puts an image in line, unless it is there or published already."""
+    """Queue an image, unless it is queued or published already."""
     return _ENQUEUE, (sha256, store, media_type, now)
 
 
-def always(store: str) -> list[Statement]:
-    """Has every image that this connection lists go to a store, in the same
-    transaction. To be said once.
+def publish_new_images(store: str) -> list[Statement]:
+    """Queue every image that this connection inserts, in the same transaction.
+    To be run only once.
     """
-    return [*_ALWAYS, ("INSERT INTO publishing_always (store) VALUES (?)", (store,))]
+    return [*_PUBLISH_NEW_IMAGES, ("INSERT INTO publishing_always (store) VALUES (?)", (store,))]
 
 
 def remove(sha256: str, *, store: str, now: float) -> Statement:
-    """Has an object taken away."""
+    """Queue the removal of an object."""
     return _REMOVE, (sha256, store, now)
 
 
-def claim(
+def lease(
     transaction: Transaction, store: str, *, now: float, until: float, limit: int
-) -> list[Claim]:
-    """Takes what is due, at most `limit` of it, for oneself until a time."""
+) -> list[Lease]:
+    """Lease at most `limit` due rows until a time."""
     return [
-        msgspec.convert(row, Claim)
-        for row in transaction.run(_CLAIM, (until, store, store, now, limit))
+        msgspec.convert(row, Lease)
+        for row in transaction.run(_LEASE, (until, store, store, now, limit))
     ]
 
 
 def finish(
     transaction: Transaction,
-    claimed: Claim,
+    leased: Lease,
     store: str,
     *,
     state: PublicationState,
@@ -204,17 +205,17 @@ def finish(
     next_try_at: float | None = None,
     error: str | None = None,
 ) -> None:
-    """Tells what became of a claim; where somebody has changed his mind
-    meanwhile, that only ends its lease.
+    """Record the result of leased work; if the request was reversed meanwhile,
+    only end the lease.
     """
     published_at = now if state == "published" else None
-    whose: Row = (claimed.sha256, store, claimed.state, claimed.tries)
-    if not transaction.change(_FINISH, (state, next_try_at, error, published_at, *whose)):
-        transaction.change(_GIVE_BACK, (now, claimed.sha256, store, claimed.tries))
+    key: Row = (leased.sha256, store, leased.state, leased.tries)
+    if not transaction.change(_FINISH, (state, next_try_at, error, published_at, *key)):
+        transaction.change(_END_LEASE, (now, leased.sha256, store, leased.tries))
 
 
 def fail_all(transaction: Transaction, store: str, error: str, *, limit: int) -> int:
-    """Gives up what nobody has tried yet, as it would only fail in the same
-    way; says how much it was.
+    """Fail up to `limit` untried rows, which would fail in the same way, and
+    return their number.
     """
     return transaction.change(_FAIL_ALL, (error, store, store, limit))

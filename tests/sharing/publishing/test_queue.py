@@ -92,7 +92,7 @@ async def test_in_the_end_the_store_has_what_was_wanted_last(shelf, seed):
     now, objects, wanted = 1000.0, set(), {}
     # Claims that are worked on: until when, and whether it was done in the
     # store already.
-    under_way: list[tuple[_rows.Claim, float, bool]] = []
+    under_way: list[tuple[_rows.Lease, float, bool]] = []
 
     async def step(what: str) -> None:
         nonlocal now
@@ -110,7 +110,7 @@ async def test_in_the_end_the_store_has_what_was_wanted_last(shelf, seed):
                 await shelf.database.write([statement])
             case "claim":
                 claim = partial(
-                    _rows.claim, store=STORE, now=now, until=now + LEASE, limit=chance.randint(1, 3)
+                    _rows.lease, store=STORE, now=now, until=now + LEASE, limit=chance.randint(1, 3)
                 )
                 under_way.extend(
                     (one, now + LEASE, False) for one in await shelf.database.transact(claim)
@@ -124,11 +124,11 @@ async def test_in_the_end_the_store_has_what_was_wanted_last(shelf, seed):
                 claim, _, done = under_way.pop(chance.randrange(len(under_way)))
                 if done:
                     state = "published" if claim.state == "queued" else "removed"
-                    end = partial(_rows.finish, claimed=claim, store=STORE, state=state, now=now)
+                    end = partial(_rows.finish, leased=claim, store=STORE, state=state, now=now)
                 else:
                     end = partial(
                         _rows.finish,
-                        claimed=claim,
+                        leased=claim,
                         store=STORE,
                         state=claim.state,
                         now=now,
@@ -380,9 +380,9 @@ async def test_every_question_is_answered_by_an_index(shelf):
         (_rows.COUNTS, (STORE,)),
         (_rows.LATEST, (STORE, "failed", 10)),
         (_rows.of_hashes(2), (*IMAGES, STORE)),
-        (_rows._CLAIM, (1.0, STORE, STORE, 1.0, 8)),
+        (_rows._LEASE, (1.0, STORE, STORE, 1.0, 8)),
         (_rows._FINISH, ("published", None, None, 1.0, IMAGES[0], STORE, "queued", 1)),
-        (_rows._GIVE_BACK, (1.0, IMAGES[0], STORE, 1)),
+        (_rows._END_LEASE, (1.0, IMAGES[0], STORE, 1)),
         (_rows._FAIL_ALL, ("No.", STORE, STORE, 500)),
     ]
     for sql, values in questions:

@@ -52,7 +52,7 @@ def test_an_object_is_put_read_and_taken_away(store, server):
         ("408 Timeout", imagen.ProviderError, "answered 408"),
         ("401 Who", imagen.AuthenticationError, "refuses the keys"),
         ("403 No", imagen.AuthenticationError, "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
-        ("404 Not Found", imagen.ConfigurationError, "make the bucket"),
+        ("404 Not Found", imagen.ConfigurationError, "create the bucket"),
         ("400 Bad", imagen.ConfigurationError, "answered 400"),
         ("301 Moved", imagen.ConfigurationError, "set region"),
     ],
@@ -76,7 +76,7 @@ def test_each_answer_of_a_store_is_one_sentence_of_ours(store, server, status, k
 
 def test_a_bucket_that_is_not_there_is_noticed_when_deleting_too(server, store):
     options = {"endpoint": server.endpoint, "region": "us-east-1"}
-    with pytest.raises(imagen.ConfigurationError, match="make the bucket"):
+    with pytest.raises(imagen.ConfigurationError, match="create the bucket"):
         ObjectStore(StoreSettings(url="s3://missing", options=options)).delete(KEY)
 
 

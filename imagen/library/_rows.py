@@ -62,7 +62,8 @@ WITH RECURSIVE free (number) AS (
         THEN (SELECT max(number) + 1 FROM images WHERE number BETWEEN ? AND ? + 999999)
         ELSE ?
     END
-    UNION ALL SELECT number + 1 FROM free WHERE EXISTS (SELECT 1 FROM images WHERE images.number = free.number)
+    UNION ALL SELECT number + 1 FROM free
+    WHERE EXISTS (SELECT 1 FROM images WHERE images.number = free.number)
 )
 SELECT max(number), {", ".join("?" * len(ImageRow.__struct_fields__))} FROM free WHERE true
 ON CONFLICT (id) DO NOTHING

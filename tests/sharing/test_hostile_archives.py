@@ -364,7 +364,7 @@ async def test_a_collection_takes_in_images_of_its_own_archive_only(tmp_path):
 async def test_a_collection_that_cannot_be_called_so_is_named(name, tmp_path):
     _, done = await take_one(tmp_path, archive(record(GOOD), **collection([], name)))
     assert len(done.refused) == 1
-    assert "A collection is named by" in done.refused[0].reason
+    assert "Invalid collection name" in done.refused[0].reason
 
 
 @pytest.mark.parametrize(
@@ -450,7 +450,7 @@ async def test_a_request_that_names_files_or_links_does_not_come_in(source, tmp_
     request = {"operation": "edit", "prompt": "a cat", "images": [source]}
     image, done = await take_one(tmp_path, archive(record(GOOD, request=request)), trusted=True)
     assert image.request == imagen.Generate(prompt="a cat")
-    assert "which only its own user may do" in done.doubted[0].reason
+    assert "which only the user's own request may do" in done.doubted[0].reason
 
 
 OPTIONS = {

@@ -102,7 +102,8 @@ class Renditions:
 
     def _path(self, image: Image, transform: Transform) -> Path:
         recipe = _RECIPE.encode() + msgspec.json.encode(transform)
-        name = f"{image.sha256}-{hashlib.sha256(recipe).hexdigest()[:16]}{suffix_of(transform, image.media_type)}"
+        digest = hashlib.sha256(recipe).hexdigest()[:16]
+        name = f"{image.sha256}-{digest}{suffix_of(transform, image.media_type)}"
         return self._folder / name[:2] / name
 
 

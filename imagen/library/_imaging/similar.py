@@ -48,7 +48,8 @@ _PAGE_OF_HASHES = "SELECT number, phash FROM image_hashes WHERE number > ? ORDER
 
 _UNHASHED = """
 SELECT images.number, images.sha256, (
-    SELECT image_hashes.phash FROM images AS same JOIN image_hashes ON image_hashes.number = same.number
+    SELECT image_hashes.phash FROM images AS same
+    JOIN image_hashes ON image_hashes.number = same.number
     WHERE same.sha256 = images.sha256 LIMIT 1
 ) FROM images_unhashed JOIN images ON images.number = images_unhashed.number
 WHERE images_unhashed.number < ? ORDER BY images_unhashed.number DESC LIMIT ?

@@ -79,16 +79,20 @@ _LEASE = """
 UPDATE publications SET tries = tries + 1, next_try_at = ?, last_error = NULL
 WHERE store = ? AND sha256 IN (
     SELECT sha256 FROM publications
-    WHERE store = ? AND state IN ('queued', 'removing') AND next_try_at <= ? ORDER BY next_try_at LIMIT ?
+    WHERE store = ? AND state IN ('queued', 'removing') AND next_try_at <= ?
+    ORDER BY next_try_at LIMIT ?
 )
 RETURNING sha256, media_type, state, tries
 """
 _ENQUEUE = """
-INSERT INTO publications (sha256, store, media_type, next_try_at, queued_at) VALUES (?1, ?2, ?3, ?4, ?4)
+INSERT INTO publications (sha256, store, media_type, next_try_at, queued_at)
+VALUES (?1, ?2, ?3, ?4, ?4)
 ON CONFLICT DO UPDATE SET
     state = 'queued',
     tries = CASE WHEN next_try_at IS NULL OR last_error IS NOT NULL THEN 0 ELSE tries END,
-    next_try_at = CASE WHEN next_try_at IS NULL OR last_error IS NOT NULL THEN ?4 ELSE next_try_at END,
+    next_try_at = CASE
+        WHEN next_try_at IS NULL OR last_error IS NOT NULL THEN ?4 ELSE next_try_at
+    END,
     last_error = NULL,
     queued_at = ?4
 WHERE state IN ('failed', 'removing', 'removed') OR last_error IS NOT NULL
@@ -97,9 +101,12 @@ _REMOVE = """
 UPDATE publications SET
     state = 'removing',
     tries = CASE WHEN next_try_at IS NULL OR last_error IS NOT NULL THEN 0 ELSE tries END,
-    next_try_at = CASE WHEN next_try_at IS NULL OR last_error IS NOT NULL THEN ?3 ELSE next_try_at END,
+    next_try_at = CASE
+        WHEN next_try_at IS NULL OR last_error IS NOT NULL THEN ?3 ELSE next_try_at
+    END,
     last_error = NULL
-WHERE sha256 = ?1 AND store = ?2 AND (state IN ('queued', 'published', 'failed') OR last_error IS NOT NULL)
+WHERE sha256 = ?1 AND store = ?2
+AND (state IN ('queued', 'published', 'failed') OR last_error IS NOT NULL)
 """
 _FINISH = """
 UPDATE publications SET state = ?, next_try_at = ?, last_error = ?, published_at = ?
@@ -133,11 +140,16 @@ _PUBLISH_NEW_IMAGES: tuple[Statement, ...] = (
         """
         CREATE TEMP TRIGGER images_to_publish AFTER INSERT ON images BEGIN
             INSERT INTO publications (sha256, store, media_type, next_try_at, queued_at)
-            SELECT NEW.sha256, store, NEW.media_type, 0.0, NEW.created_at FROM publishing_always WHERE true
+            SELECT NEW.sha256, store, NEW.media_type, 0.0, NEW.created_at FROM publishing_always
+            WHERE true
             ON CONFLICT DO UPDATE SET
                 state = 'queued',
-                tries = CASE WHEN next_try_at IS NULL OR last_error IS NOT NULL THEN 0 ELSE tries END,
-                next_try_at = CASE WHEN next_try_at IS NULL OR last_error IS NOT NULL THEN 0.0 ELSE next_try_at END,
+                tries = CASE
+                    WHEN next_try_at IS NULL OR last_error IS NOT NULL THEN 0 ELSE tries
+                END,
+                next_try_at = CASE
+                    WHEN next_try_at IS NULL OR last_error IS NOT NULL THEN 0.0 ELSE next_try_at
+                END,
                 last_error = NULL
             WHERE state IN ('failed', 'removing', 'removed');
         END

@@ -1,19 +1,53 @@
-"""Atomic writes: a temporary file, fsynced and renamed."""
+"""Atomic writes: a temporary file, fsynced and renamed.
+
+The folder is fsynced too: without that, a power failure may undo the rename.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from .._errors import StorageError
 
-__all__ = ["PART", "save_file", "write_atomically"]
+__all__ = ["AtomicFile", "PART", "save_file", "write_atomically"]
 
 PART = ".part"
 # Giving the pages of a smaller file back costs more than it saves.
 _LARGE_BYTES = 1 << 18
+
+
+class AtomicFile:
+    """Stream to a temporary file, which replaces `path` on `commit`. Blocking.
+
+    Raises:
+        OSError: by every method but `discard`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = _temporary_name(path)
+        self.stream: BinaryIO = self._temporary.open("xb")
+
+    def commit(self) -> int:
+        """Fsync the file, rename it to its path, and return its size."""
+        self.stream.flush()
+        os.fsync(self.stream.fileno())
+        size = self.stream.tell()
+        self.stream.close()
+        _rename(self._temporary, self._path)
+        return size
+
+    def discard(self) -> None:
+        """Close and remove the temporary file; no effect after `commit`."""
+        with suppress(OSError):
+            self.stream.close()
+        with suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
 
 
 def save_file(path: Path, data: bytes) -> None:
@@ -38,7 +72,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     Makes the folder if there is none.
     """
-    temporary = path.with_name(f".{path.stem}-{secrets.token_hex(4)}{PART}")
+    temporary = _temporary_name(path)
     try:
         descriptor = _create(temporary)
         try:
@@ -52,10 +86,14 @@ def write_atomically(path: Path, data: bytes) -> None:
                 _drop_from_memory(descriptor)
         finally:
             os.close(descriptor)
-        os.replace(temporary, path)
+        _rename(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _temporary_name(path: Path) -> Path:
+    return path.with_name(f".{path.stem}-{secrets.token_hex(4)}{PART}")
 
 
 def _create(path: Path) -> int:
@@ -65,6 +103,29 @@ def _create(path: Path) -> int:
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, flags, 0o644)
+
+
+def _rename(temporary: Path, path: Path) -> None:
+    os.replace(temporary, path)
+    # Windows cannot open folders.
+    if os.name == "posix":  # pragma: no branch - the tests run on POSIX
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        # A folder may be writable and not readable.
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some file systems cannot sync folders.
+        if error.errno != errno.EINVAL:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _drop_from_memory(descriptor: int) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import secrets
 import shutil
 import tempfile
 from contextlib import suppress
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..._errors import StorageError
-from ..._system.atomic_files import PART
+from ..._system.atomic_files import AtomicFile
 
 if TYPE_CHECKING:
     from zipfile import ZipFile, ZipInfo
@@ -47,12 +46,13 @@ class ArchiveWriter:
             raise StorageError(
                 f"The archive cannot be written to {target}: it is a folder. Name a file in it."
             )
-        self._temporary = target.with_name(f".{target.stem}-{secrets.token_hex(4)}{PART}")
         try:
-            self._file = self._temporary.open("xb")
+            self._file = AtomicFile(target)
         except OSError as error:
             raise self._failure(error) from error
-        self._zip: ZipFile = ZipFile(self._file, "w", allowZip64=True, strict_timestamps=False)
+        self._zip: ZipFile = ZipFile(
+            self._file.stream, "w", allowZip64=True, strict_timestamps=False
+        )
         # Lines are collected while images are written; many of them go to an
         # anonymous file on the same disk.
         self._lines = tempfile.SpooledTemporaryFile(_SPOOL_BYTES, dir=str(target.parent))  # noqa: SIM115
@@ -80,14 +80,9 @@ class ArchiveWriter:
             with self._zip.open(entry, "w") as file:
                 shutil.copyfileobj(self._lines, file, 1 << 20)
             self._zip.close()
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            size = self._file.tell()
-            self._file.close()
-            os.replace(self._temporary, self._target)
+            return self._file.commit()
         except OSError as error:
             raise self._failure(error) from error
-        return size
 
     def abandon(self) -> None:
         """Remove the temporary file; no effect after `finish`."""
@@ -95,9 +90,7 @@ class ArchiveWriter:
         self._zip.fp = None
         with suppress(OSError):
             self._lines.close()
-            self._file.close()
-        with suppress(OSError):
-            self._temporary.unlink(missing_ok=True)
+        self._file.discard()
 
     def _failure(self, error: OSError) -> StorageError:
         return StorageError(

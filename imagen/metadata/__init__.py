@@ -7,7 +7,7 @@ from __future__ import annotations
 from ._c2pa.manifest import Provenance
 from ._c2pa.signing import ContentSigner
 from ._describe import FileDescription, describe_file
-from ._foreign.record import ForeignRecord
+from ._foreign.foreign_record import ForeignRecord
 from ._record import Record
 
 __all__ = [

@@ -12,8 +12,8 @@ import msgspec
 from .._errors import ConfigurationError, ImagenError, InvalidRequestError, StorageError
 from ._c2pa.manifest import Provenance, read_provenance
 from ._embed import is_sealed, kind_of, packet_of, read_record, read_sidecar, sidecar_of
+from ._foreign.foreign_record import ForeignRecord
 from ._foreign.reading import read_foreign
-from ._foreign.record import ForeignRecord
 from ._formats.jpeg import jpeg_keys
 from ._formats.png import png_keys
 from ._formats.webp import webp_keys

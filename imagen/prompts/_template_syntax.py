@@ -80,7 +80,7 @@ Part = str | VariableUse | WildcardUse | Choice
 Parts = tuple[Part, ...]
 
 
-class _Open:
+class _OpenBrace:
     """A pair of braces that is being parsed; the outermost one is the whole
     text.
     """
@@ -119,7 +119,7 @@ def parse_parts(text: str) -> tuple[Parts, dict[str, Variable]]:
     """
     _check_text(text)
     variables: dict[str, Variable] = {}
-    stack = [_Open()]
+    stack = [_OpenBrace()]
     end = 0
     for token in _TOKEN.finditer(text):
         stack[-1].add(text[end : token.start()])
@@ -135,7 +135,7 @@ def parse_parts(text: str) -> tuple[Parts, dict[str, Variable]]:
     return tuple(stack[0].alternatives[0]), variables
 
 
-def _take(token: re.Match[str], stack: list[_Open], variables: dict[str, Variable]) -> None:
+def _take(token: re.Match[str], stack: list[_OpenBrace], variables: dict[str, Variable]) -> None:
     """Process one token."""
     here = stack[-1]
     kind = token.lastgroup
@@ -169,10 +169,10 @@ def _take(token: re.Match[str], stack: list[_Open], variables: dict[str, Variabl
             code="INVALID_PROMPT",
         )
     else:
-        stack.append(_Open(token))
+        stack.append(_OpenBrace(token))
 
 
-def _close(token: re.Match[str], stack: list[_Open]) -> None:
+def _close(token: re.Match[str], stack: list[_OpenBrace]) -> None:
     if len(stack) == 1:
         raise InvalidRequestError(
             f"The brace {_place(token.string, token.start())} has no opening brace: escape it"

@@ -12,8 +12,8 @@ from ._archive.archives import Archives
 from ._archive.format import ExportResult, ImportResult, RejectedEntry
 from ._links.app import share_app
 from ._links.shares import Share, Shares
+from ._publishing.publications import Publication, PublicationState
 from ._publishing.publisher import Publisher, PublishingStatus
-from ._publishing.rows import Publication, PublicationState
 
 __all__ = [
     "Archives",

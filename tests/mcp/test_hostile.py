@@ -194,7 +194,7 @@ async def test_several_images_whose_ids_begin_alike_are_not_guessed(tmp_path: Pa
         result = await client.call_tool("organize_images", {"image_ids": [image[0]], "trash": True})
         found = await client.call_tool("search_images", {"trashed": True})
     assert result.is_error
-    assert "Several images have an id that begins" in text_of(result)
+    assert "Ambiguous image id" in text_of(result)
     assert found.structured_content["images"] == []
 
 

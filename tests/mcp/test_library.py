@@ -332,7 +332,7 @@ async def test_the_trash_gives_images_back(tmp_path: Path) -> None:
             {"add_tags": ["fine"], "remove_from_collection": "none"},
             "There is no collection 'none'; there is none yet.",
         ),
-        ({"add_tags": ["fine"], "add_to_collection": "a/b/c"}, "A collection is named by"),
+        ({"add_tags": ["fine"], "add_to_collection": "a/b/c"}, "Invalid collection name"),
         ({"add_tags": ["fine"], "trash": True, "restore": True}, "not both"),
         ({"image_ids": ["ffff"], "add_tags": ["fine"]}, "There is no image 'ffff' in the library"),
         ({"image_ids": [], "add_tags": ["fine"]}, "image_ids: List should have at least 1 item"),

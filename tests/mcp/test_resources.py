@@ -185,7 +185,7 @@ async def test_prompts_lead_from_a_wish_to_the_tools(tmp_path: Path, mode: str) 
     ("name", "arguments", "says"),
     [
         ("use_prompt", {"name": "none"}, "There is no prompt 'none'; there is none yet"),
-        ("use_prompt", {"name": "\x1b[31m"}, "A prompt's name is 1 to 100 letters"),
+        ("use_prompt", {"name": "\x1b[31m"}, "Invalid prompt name"),
         ("use_prompt", {}, "Missing required arguments"),
         ("use_style", {"style": "none", "image": "x"}, "There is no style 'none'; there are"),
         ("use_style", {"style": "", "image": "x"}, "There is no style ''"),

@@ -12,7 +12,7 @@ import pytest
 
 import imagen
 from imagen.metadata import Provenance, describe_file
-from imagen.metadata._c2pa.library import open_context
+from imagen.metadata._c2pa.context import open_context
 from imagen.metadata._c2pa.manifest import read_provenance
 from imagen.metadata._embed import embed_record, write_sidecar
 from tests.support.metadata_files import (

@@ -278,7 +278,7 @@ async def test_an_export_that_fails_leaves_what_was_there(tmp_path):
             match=r"The archive cannot be written to .*no/all\.zip: No such file",
         ):
             await desk.archives.export_to(tmp_path / "no" / "all.zip")
-        with pytest.raises(imagen.InvalidRequestError, match="images or a collection"):
+        with pytest.raises(imagen.InvalidRequestError, match="images and a collection"):
             await desk.archives.export_to(path, [], collection="sea")
         with pytest.raises(imagen.InvalidRequestError, match="Unknown collection 'sea'"):
             await desk.archives.export_to(path, collection="sea")

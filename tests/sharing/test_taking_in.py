@@ -184,7 +184,7 @@ async def test_what_is_no_image_is_refused_in_a_sentence(tmp_path):
         ]
         with pytest.raises(imagen.StorageError, match=r"nowhere\.zip cannot be read: No such file"):
             await desk.archives.import_from(tmp_path / "nowhere.zip")
-        with pytest.raises(imagen.InvalidRequestError, match=r"a\.txt is neither"):
+        with pytest.raises(imagen.InvalidRequestError, match=r"a\.txt: expected an image"):
             (tmp_path / "a.txt").write_text("no image")
             await desk.archives.import_from(tmp_path / "a.txt")
 

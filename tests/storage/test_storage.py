@@ -162,7 +162,7 @@ async def test_an_ambiguous_beginning_of_an_id_is_refused(autojump_clock):
             for letter in "0123456789abcdef"
             if sum(id_.startswith(letter) for id_ in ids) > 1
         )
-        with pytest.raises(imagen.InvalidRequestError, match="Several images"):
+        with pytest.raises(imagen.InvalidRequestError, match="Ambiguous image id"):
             await client.library.get(first)
 
 

@@ -12,7 +12,7 @@ import msgspec
 from ..._errors import ConfigurationError
 from ..._requests.catalog import JsonValue
 from .._embed import holds_manifest, kind_of, manifest_address
-from .library import load_c2pa, open_context
+from .context import load_c2pa, open_context
 
 __all__ = ["Provenance", "read_provenance"]
 
@@ -89,7 +89,7 @@ class _Manifest(msgspec.Struct):
     signature_info: _Signature | None = None
 
 
-class _Status(msgspec.Struct):
+class _ValidationStatus(msgspec.Struct):
     code: str = ""
     explanation: str | None = None
 
@@ -97,7 +97,7 @@ class _Status(msgspec.Struct):
 class _Report(msgspec.Struct):
     active_manifest: str = ""
     manifests: dict[str, _Manifest] = {}
-    validation_status: list[_Status] = []
+    validation_status: list[_ValidationStatus] = []
     validation_state: str = "Invalid"
 
 

@@ -14,7 +14,7 @@ from ..._errors import ConfigurationError, InvalidRequestError
 from .._embed import embed_in_unsealed, is_sealed, kind_of
 from .._formats.xmp import source_type
 from .._record import Record
-from .library import load_c2pa, open_context
+from .context import load_c2pa, open_context
 
 if TYPE_CHECKING:
     import c2pa

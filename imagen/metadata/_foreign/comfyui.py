@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from .record import ForeignRecord, as_number, as_text, as_whole
+from .foreign_record import ForeignRecord, as_number, as_text, as_whole
 
 __all__ = ["read_graph"]
 

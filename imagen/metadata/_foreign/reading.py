@@ -20,7 +20,7 @@ from .._formats.jpeg import jpeg_exif
 from .._formats.png import read_texts
 from .._formats.webp import webp_exif
 from .comfyui import read_graph
-from .record import ForeignRecord, as_number, as_text, as_whole
+from .foreign_record import ForeignRecord, as_number, as_text, as_whole
 
 __all__ = ["read_foreign"]
 

@@ -21,8 +21,8 @@ from ..._requests.tags import clean_tag
 from ..._results.images import Cost, Image
 from ...library._rows import ImageRow, row_of
 from ...metadata._embed import read_record, remove_record
+from ...metadata._foreign.foreign_record import ForeignRecord
 from ...metadata._foreign.reading import read_foreign
-from ...metadata._foreign.record import ForeignRecord
 from ...metadata._image_header import ImageHeader, read_image_header
 from ...metadata._record import Record, request_of
 from .sources import InvalidEntryError

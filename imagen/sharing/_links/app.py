@@ -47,7 +47,7 @@ _ALWAYS: Final = (
 )
 
 
-class _Reply(msgspec.Struct, frozen=True, kw_only=True):
+class _HttpReply(msgspec.Struct, frozen=True, kw_only=True):
     """A reply: a page, a file, or a status alone."""
 
     status: int = 200
@@ -56,9 +56,9 @@ class _Reply(msgspec.Struct, frozen=True, kw_only=True):
     file: Path | None = None
 
 
-_NOT_FOUND = _Reply(status=404, headers=((b"cache-control", b"no-store"),))
-_UNAVAILABLE = _Reply(status=503, headers=((b"cache-control", b"no-store"),))
-_NOT_ALLOWED = _Reply(status=405, headers=((b"allow", b"GET, HEAD"),))
+_NOT_FOUND = _HttpReply(status=404, headers=((b"cache-control", b"no-store"),))
+_UNAVAILABLE = _HttpReply(status=503, headers=((b"cache-control", b"no-store"),))
+_NOT_ALLOWED = _HttpReply(status=405, headers=((b"allow", b"GET, HEAD"),))
 
 
 def share_app(shares: Shares) -> Callable[[Scope, Receive, Send], Awaitable[None]]:
@@ -99,7 +99,7 @@ class _ShareApp:
                     scope, receive, send_message, sentence="A link is followed by HTTP"
                 )
 
-    async def _reply(self, scope: Scope) -> _Reply:
+    async def _reply(self, scope: Scope) -> _HttpReply:
         if scope["method"] not in ("GET", "HEAD"):
             return _NOT_ALLOWED
         *_, before, last = ["", *str(scope["path"]).split("/")]
@@ -133,7 +133,7 @@ class _ShareApp:
 
     async def _page(
         self, token: str, shared: ShareTarget, collection: Collection, after: str | None
-    ) -> _Reply:
+    ) -> _HttpReply:
         images = await self._shares.images(collection, after=after)
         cards = [
             GalleryItem(
@@ -156,11 +156,11 @@ class _ShareApp:
             (b"content-security-policy", f"{page_policy()}; frame-ancestors 'none'".encode()),
             self._caching(shared),
         )
-        return _Reply(headers=headers, body=body)
+        return _HttpReply(headers=headers, body=body)
 
     async def _reply_image(
         self, shared: ShareTarget, image: Image, scope: Scope, is_small: bool
-    ) -> _Reply:
+    ) -> _HttpReply:
         made = _THUMBNAIL if is_small else None if await self._is_safe_to_send(image) else _BARE
         path = image.path if made is None else await self._shares.renditions.get(image, made)
         assert path is not None, "images of a library have files"
@@ -169,13 +169,13 @@ class _ShareApp:
         )
         headers: tuple[tuple[bytes, bytes], ...] = ((b"etag", tag), self._caching(shared))
         if _has_tag(scope, tag):
-            return _Reply(status=304, headers=headers)
+            return _HttpReply(status=304, headers=headers)
         headers += (
             (b"content-type", _MEDIA_TYPES[path.suffix].encode()),
             (b"content-disposition", f'inline; filename="{image.id}{path.suffix}"'.encode()),
             (b"content-security-policy", b"default-src 'none'; sandbox"),
         )
-        return _Reply(headers=headers, file=path)
+        return _HttpReply(headers=headers, file=path)
 
     async def _is_safe_to_send(self, image: Image) -> bool:
         known = self._safe_to_send.get(image.sha256)
@@ -190,7 +190,7 @@ class _ShareApp:
         seconds = min(_CACHE_SECONDS, self._shares.remaining(shared))
         return b"cache-control", f"private, max-age={seconds}".encode()
 
-    async def _send(self, reply: _Reply, is_head: bool, send: SendMessage) -> None:
+    async def _send(self, reply: _HttpReply, is_head: bool, send: SendMessage) -> None:
         if reply.file is None:
             await _start(reply, len(reply.body), send)
             await _send_piece(b"" if is_head else reply.body, False, send)
@@ -222,7 +222,7 @@ def _open(path: Path) -> tuple[BinaryIO, int]:
     return cast(BinaryIO, file), path.stat().st_size
 
 
-async def _start(reply: _Reply, length: int, send: SendMessage) -> None:
+async def _start(reply: _HttpReply, length: int, send: SendMessage) -> None:
     # A 304 has neither a body nor its length.
     sizes = () if reply.status == 304 else ((b"content-length", str(length).encode()),)
     headers = [*_ALWAYS, *reply.headers, *sizes]

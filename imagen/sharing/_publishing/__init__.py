@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .object_store import ObjectStore
+from .publications import Publication, PublicationState
 from .publisher import Publisher, PublishingStatus
-from .rows import Publication, PublicationState
 
 __all__ = [
     "ObjectStore",

@@ -25,9 +25,9 @@ from ..._storage.database import Database, Statement
 from ..._storage.outbox import OutboxLoop
 from ..._system.nursery import open_bare_nursery
 from ..._system.threads import Workers
-from . import rows as _rows
+from . import publications as _rows
 from .object_store import TIMEOUT_SECONDS, ObjectStore
-from .rows import Lease, Publication, PublicationState
+from .publications import Lease, Publication, PublicationState
 
 __all__ = ["Publisher", "PublishingStatus"]
 

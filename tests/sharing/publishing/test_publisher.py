@@ -269,7 +269,7 @@ async def test_a_file_that_is_gone_or_damaged_is_not_published(server, bucket, t
         async with running(shelf.publisher(settings_for(server, bucket))) as publisher:
             done = await publisher.publish([gone, damaged, fine])
     assert [one.state for one in done] == ["failed", "failed", "published"]
-    assert "is gone" in done[0].last_error
+    assert "is missing" in done[0].last_error
     assert "is damaged" in done[1].last_error
     assert_whole(server.objects(bucket), [fine])
 

@@ -14,8 +14,8 @@ import trio
 import imagen
 from imagen import StoreSettings
 from imagen.sharing import Publisher
+from imagen.sharing._publishing import publications as _rows
 from imagen.sharing._publishing import publisher as _publisher
-from imagen.sharing._publishing import rows as _rows
 from imagen.testing import InlineWorkers
 from tests.support.publishing import Shelf, open_shelf, running
 from tests.support.scripted_client import virtual_time

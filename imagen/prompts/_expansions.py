@@ -25,7 +25,7 @@ from ._template_syntax import (
     parse_parts,
 )
 
-__all__ = ["Expansions", "compile_parts", "parse_lines", "say_count"]
+__all__ = ["Expansions", "compile_parts", "format_count", "parse_lines"]
 
 _MOST_WILDCARDS_DEEP = 10
 # The table of combinations grows with its square.
@@ -146,7 +146,7 @@ class Expansions(Sequence[str]):
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(self.total))]
         if not -self.total <= index < self.total:
-            raise IndexError(f"Prompt {index} of {say_count(self.total)}.")
+            raise IndexError(f"Prompt {index} of {format_count(self.total)}.")
         return self._root.text(index % self.total)
 
     def __iter__(self) -> Iterator[str]:
@@ -164,7 +164,7 @@ class Expansions(Sequence[str]):
         """
         if not 0 < n <= self.total:
             raise InvalidRequestError(
-                f"Invalid sample size {n}: the template has {say_count(self.total)} prompts."
+                f"Invalid sample size {n}: the template has {format_count(self.total)} prompts."
             )
         dice = random.Random(seed)
         numbers: dict[int, None] = {}
@@ -178,7 +178,7 @@ class Expansions(Sequence[str]):
         return [self[number] for number in chosen]
 
 
-def say_count(count: int) -> str:
+def format_count(count: int) -> str:
     """Format a number of prompts; it may have more digits than Python converts."""
     return f"{count:,}" if count <= _LARGEST_SHOWN else f"more than {_LARGEST_SHOWN:,}"
 

@@ -10,7 +10,7 @@ import msgspec
 
 from .._errors import InvalidRequestError
 from .._requests.request import Generate
-from ._expansions import Expansions, say_count
+from ._expansions import Expansions, format_count
 from ._styles import Style, apply_styles
 
 if TYPE_CHECKING:
@@ -148,9 +148,9 @@ def grid(
     if not total:
         raise InvalidRequestError("Empty grid: expected at least one prompt.")
     if total > most:
-        sizes_text = " x ".join(f"{say_count(axis.size)} {axis.name}" for axis in axes)
+        sizes_text = " x ".join(f"{format_count(axis.size)} {axis.name}" for axis in axes)
         raise InvalidRequestError(
-            f"The grid has {say_count(total)} requests ({sizes_text}); at most {most:,} are"
+            f"The grid has {format_count(total)} requests ({sizes_text}); at most {most:,} are"
             " allowed, unless `most` is increased."
         )
     return Grid(Generate(**parameters), axes)

@@ -90,10 +90,10 @@ def check_parameters(parameters: Mapping[str, JsonValue]) -> None:
             f"Unknown parameter {unknown[0][:100]!r}: expected one of {', '.join(_PARAMETERS)}."
         )
     try:
-        asked = _as_fields(parameters)
+        fields = _as_fields(parameters)
     except msgspec.ValidationError as error:
         raise InvalidRequestError(f"Invalid parameter: {error}.") from None
-    check_request(asked)
+    check_request(fields)
 
 
 def _as_fields(parameters: Mapping[str, JsonValue]) -> Generate:
@@ -136,13 +136,13 @@ def _apply(request: AnyRequest, style: Style) -> AnyRequest:
         "prompt": frame_prompt(request.prompt, style),
         "negative_prompt": _join_negative(request.negative_prompt, style.negative_prompt),
     }
-    asked = _as_fields(style.parameters)
+    fields = _as_fields(style.parameters)
     has_shape = any(getattr(request, name) is not None for name in _SHAPE)
     for name in style.parameters:
         if name == "options":
-            changes[name] = {**asked.options, **request.options}
+            changes[name] = {**fields.options, **request.options}
         elif getattr(request, name) is None and not (has_shape and name in _SHAPE):
-            changes[name] = getattr(asked, name)
+            changes[name] = getattr(fields, name)
     if isinstance(request, Generate):
         changes["references"] = (*request.references, *style.references)
     return msgspec.structs.replace(request, **changes)
@@ -208,11 +208,13 @@ class SharedStyle:
         Raises:
             ImagenError: no model supports it.
         """
-        asked = Generate(prompt=prompt, **parameters)
-        if asked.seed is None and self.seed is not None:
-            asked = msgspec.structs.replace(asked, seed=self._seed_of(prompt, self.seed))
-        asked = msgspec.structs.replace(asked, references=(*asked.references, *self.references))
-        styled = apply_styles(asked, self.styles)
+        request = Generate(prompt=prompt, **parameters)
+        if request.seed is None and self.seed is not None:
+            request = msgspec.structs.replace(request, seed=self._seed_of(prompt, self.seed))
+        request = msgspec.structs.replace(
+            request, references=(*request.references, *self.references)
+        )
+        styled = apply_styles(request, self.styles)
         return self._with_kept(styled) if self.kept else styled
 
     def keep(self, image: LibraryImage) -> None:

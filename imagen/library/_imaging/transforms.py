@@ -261,11 +261,13 @@ def _target(
         if shrink > 1 and not transform.enlarge:
             return _sides(*seen), part
         return (transform.width, transform.height), part
-    asked = transform.width or 0, transform.height or 0
+    wanted = transform.width or 0, transform.height or 0
     if transform.fit == "stretch":
-        return (asked if transform.enlarge else (min(width, asked[0]), min(height, asked[1]))), None
+        return (
+            wanted if transform.enlarge else (min(width, wanted[0]), min(height, wanted[1]))
+        ), None
     shrink = min(
-        ((want / have) for want, have in zip(asked, size, strict=True) if want), default=1.0
+        ((target / side) for target, side in zip(wanted, size, strict=True) if target), default=1.0
     )
     if not transform.enlarge:
         shrink = min(shrink, 1.0)

@@ -69,7 +69,9 @@ http {{
 # reply. Its first part holds the request's id.
 _LOCATION = """\
         location = /{size}/v1/images/generations {{ error_page 405 =200 /{size}.tail; return 405; }}
-        location = /{size}.tail {{ internal; add_before_body /{size}.head; addition_types application/json; }}
+        location = /{size}.tail {{
+            internal; add_before_body /{size}.head; addition_types application/json;
+        }}
         location = /{size}.head {{ internal; return 200 '{head}$request_id'; }}
 """
 

@@ -188,7 +188,8 @@ class Admission:
         ]
         if planned.quote.high_usd is None and any(one.usd is not None for one in budgets):
             raise BudgetExceededError(
-                "The price of this request is unknown, and a budget is set in imagen.toml: set with assume_usd (--assume on the command line) the most that one image may cost."
+                "The price of this request is unknown, and a budget is set in imagen.toml: set"
+                " with assume_usd (--assume on the command line) the most that one image may cost."
             )
         verdict = await self._runtime.ledger.reserve(
             self._attempt(attempt, tag, now), budgets, self._rates(planned)

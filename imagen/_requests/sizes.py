@@ -130,7 +130,7 @@ def _read_wish(size: str | None, ratio: str | None, resolution: str | None) -> _
             return _Wish(ratio=as_ratio)
         if pair is None:
             raise InvalidRequestError(
-                f"{size!r} is not a size: write WIDTHxHEIGHT in pixels, such as 1024x1024, or one of"
+                f"{size!r} is not a size: write WIDTHxHEIGHT in pixels, e.g. 1024x1024, or one of"
                 f" {', '.join(PRESETS)}."
             )
         return _Wish(

@@ -3,16 +3,16 @@
 An exchange yields a step and receives its result::
 
     HttpRequest              -> HttpResponse        the whole body, bounded
-    HttpRequest(stream=True) -> HttpResponse        the body is empty; ReadChunk gives it piece by piece
+    HttpRequest(stream=True) -> HttpResponse        empty body; ReadChunk returns it in pieces
     ReadChunk                -> bytes | None        b"" at the end of the body
     Wait                     -> None
     Compute                  -> bytes               what the call returned, run in a worker thread
     Render                   -> bytes               the same on a device, with progress
     Partial                  -> None                a preview to show
     Progress                 -> None                how far the work is
-    Accepted                 -> None                the provider took the job; it can be picked up by this id
+    JobAccepted              -> None                the provider has the job; `collect` can fetch it
     Cancellable              -> None                how to stop the job from now on
-    Delivered                -> None                the result of one of many requests that were sent together
+    ResultDelivered          -> None                the result of one request of a batch job
 
 and returns the images it got, or raises an ImagenError. It does no I/O, knows
 no clock and never sees the key.

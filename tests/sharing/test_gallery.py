@@ -67,13 +67,13 @@ def read_page(page: bytes) -> Reader:
 
 
 ELEMENTS = {
-    "html", "head", "meta", "title", "style", "body", "header", "h1", "p", "main", "figure", "a", "img", "span",
-    "figcaption",
+    "html", "head", "meta", "title", "style", "body", "header", "h1", "p", "main", "figure", "a",
+    "img", "span", "figcaption",
     "details", "summary", "dl", "div", "dt", "dd", "ul", "li", "nav", "script",
 }  # fmt: skip
 ATTRIBUTES = {
-    "lang", "charset", "http-equiv", "content", "name", "dir", "class", "href", "rel", "src", "width",
-    "height", "loading",
+    "lang", "charset", "http-equiv", "content", "name", "dir", "class", "href", "rel",
+    "src", "width", "height", "loading",
     "decoding", "alt",
 }  # fmt: skip
 

@@ -7,7 +7,9 @@ mask and counts its images::
     [models."fal/some-model"]
     provider = "fal"
     wire_name = "acme/some-model"
-    capabilities = { operations = ["generate", "edit"], free_size = { max_side = 2048, max_pixels = 4194304 }, seed = true }
+    capabilities.operations = ["generate", "edit"]
+    capabilities.free_size = { max_side = 2048, max_pixels = 4194304 }
+    capabilities.seed = true
 
     [models."fal/some-model".wire]
     size = { field = "image_size", words = { "1024x1024" = "square_hd" } }

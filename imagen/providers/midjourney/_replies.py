@@ -281,7 +281,7 @@ def _refusal_by_status(
             )
         case _:
             return ProviderError(
-                f"{NAME} answered in a form that nobody knows; it may have been billed. {said}".strip(),
+                f"{NAME} replied in an unknown form; it may have been billed. {said}".strip(),
                 billed="unknown",
                 details=details,
             )

@@ -1,7 +1,8 @@
 """A provider simulator: the providers' wire formats over real HTTP, chosen
 latency and faults, its own bill.
 
-    async with open_simulator(latency=(0.1, 0.5), faults=[None, Reset(after_billing=True)]) as simulator:
+    faults = [None, Reset(after_billing=True)]
+    async with open_simulator(latency=(0.1, 0.5), faults=faults) as simulator:
         ...  # a client with base URL simulator.base_url("openai") and key "test-key"
     assert ledger_total == simulator.billed_usd
 

@@ -147,7 +147,9 @@ def _key_text(model: Model, client: Client) -> str:
         return "set" if access.key is not None else "needs none"
     if provider.packages:
         return f"install imagen-trio[{provider.name}]"
-    return f"set {provider.base_url_variable if access.base_url is None else ' or '.join(provider.key_variables)}"
+    if access.base_url is None:
+        return f"set {provider.base_url_variable}"
+    return f"set {' or '.join(provider.key_variables)}"
 
 
 def _model_record(

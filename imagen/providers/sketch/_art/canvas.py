@@ -17,8 +17,9 @@ class Canvas:
     """The sheet, its palette and the few decisions that all parts of an image
     share.
 
-    `unit` is the unit of every length: it follows the area, so that a motif neither drowns in a banner nor
-    bursts it.  `side` is -1 or 1: the sun stands on one side, shadows and subjects lie on the other.
+    `unit` is the unit of every length: it follows the area, so that a motif
+    neither drowns in a banner nor bursts it. `side` is -1 or 1: the sun is on
+    one side, shadows and subjects are on the other.
     """
 
     def __init__(self, prompt: str, seed: int, size: tuple[int, int], style: str | None) -> None:
@@ -142,6 +143,7 @@ class Canvas:
 
 
 def _seeded(*parts: object) -> Random:
-    # Not `hash`, which differs from one run to the next.  A prompt may hold half a surrogate pair.
+    # Not `hash`, which differs from one run to the next. A prompt may hold half
+    # a surrogate pair.
     text = "\0".join(str(part) for part in parts)
     return Random(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())

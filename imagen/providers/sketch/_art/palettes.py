@@ -66,8 +66,9 @@ _MOODS: dict[str, tuple[str, ...]] = {
 # Words for a mood, the strongest first: the hour, the sky, the season, the
 # weather.
 _ASKS: tuple[tuple[str, str], ...] = (
-    ("night", "night"), ("dusk", "dusk"), ("dawn", "dawn"), ("day", "day"), ("moon stars aurora", "night"),
-    ("storm", "storm"), ("winter", "winter"), ("autumn", "autumn"), ("rain", "storm"), ("snow", "winter"),
+    ("night", "night"), ("dusk", "dusk"), ("dawn", "dawn"), ("day", "day"),
+    ("moon stars aurora", "night"), ("storm", "storm"), ("winter", "winter"),
+    ("autumn", "autumn"), ("rain", "storm"), ("snow", "winter"),
 )  # fmt: skip
 
 # The colour of the ground that a tag brings along.

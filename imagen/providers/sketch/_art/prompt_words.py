@@ -67,7 +67,8 @@ _WORDS: dict[str, str] = {
 # Words that are colours.
 TINTS: dict[str, str] = {
     "red": "d7352b", "crimson": "b3142f", "scarlet": "e0311f", "ruby": "b5123e", "pink": "f08bab",
-    "magenta": "d13c8f", "orange": "f0842c", "amber": "f2a93b", "gold": "e6b13c", "golden": "e6b13c",
+    "magenta": "d13c8f", "orange": "f0842c", "amber": "f2a93b", "gold": "e6b13c",
+    "golden": "e6b13c",
     "yellow": "f5cc3d", "green": "3f9a58", "emerald": "14906a", "jade": "2fa37c", "olive": "87893c",
     "mint": "8fd3b6", "teal": "16868a", "turquoise": "2fb8b3", "cyan": "35b6cf", "blue": "2f6fc4",
     "azure": "3f93e0", "navy": "1f2f63", "indigo": "41358f", "violet": "7d4cb5", "purple": "80409c",

@@ -2,11 +2,11 @@
 RateLimited(wait_seconds=12)]`.
 
 Fault
- +-- Decline   the provider says no in its own words: nothing is drawn, never billed
- +-- Withheld  drawn and billed, and withheld by the filter behind a status of success
- +-- JobFails  the job is taken, and fails later
- +-- Spoil     drawn and always billed, but the reply does not hold what was asked for
- +-- Break     the way back is broken; `after_billing` says whether the work was done and charged before
+ +-- Decline   error reply of the provider: nothing is drawn, never billed
+ +-- Withheld  drawn and billed, withheld by the filter with a status of success
+ +-- JobFails  the job is accepted, and fails later
+ +-- Spoil     drawn and always billed, but the reply lacks what was asked for
+ +-- Break     the reply is lost; with `after_billing` the work was billed before
 """
 
 import math

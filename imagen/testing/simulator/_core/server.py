@@ -1,15 +1,14 @@
 """Simulator: serves requests, applies faults, and records what was billed.
 
-The life of one request, and where each fault strikes:
+States of one request, and the fault of each:
 
-    received -> declined                                  Decline: at once, nothing billed
-             -> answered without drawing (errors, lists)  at once, nothing billed
-             -> billed -> latency -> painted -> delivered Spoil strikes the painting, Break the delivery;
-                                                          one that is not `after_billing` takes the bill
-                                                          and the latency away
+    received -> declined                     Decline: at once, nothing billed
+             -> answered without drawing     errors, lists: at once, free
+             -> billed -> latency -> painted -> delivered
 
-A client that leaves before the end cuts the work short, and the bill stays,
-undelivered.
+Spoil changes the painting, Break the delivery; without `after_billing` there is
+neither bill nor latency. If the client leaves early, the work stops and the
+bill stays, undelivered.
 """
 
 import ssl

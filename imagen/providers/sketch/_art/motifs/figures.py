@@ -9,8 +9,9 @@ from ..canvas import Canvas
 from ..palettes import Colour
 from ..stencils import Point, Stencil, turned
 
-# Figures stand on (0, 0) with y upwards and x away from the sun.  A row reads: ink, shape, numbers.  A `blob`
-# is a polygon with its corners rounded off, a `line` starts with its width, an `oval` is x, y and two radii.
+# Figures stand on (0, 0) with y upwards and x away from the sun. A row is: ink,
+# shape, numbers. A `blob` is a polygon with rounded corners, a `line` starts
+# with its width, an `oval` is x, y and two radii.
 FIGURES: dict[str, tuple[str, ...]] = {
     "lighthouse": (
         "pale poly -.11 -.03 -.064 .8 .064 .8 .11 -.03",

@@ -40,9 +40,14 @@ def draw_tree(c: Canvas, at: Point, size: float) -> None:
 
 
 def draw_pines(
-    c: Canvas, dice: Random, base: Callable[[float], float], size: float, top: Colour, bottom: Colour,
+    c: Canvas,
+    dice: Random,
+    base: Callable[[float], float],
+    size: float,
+    top: Colour,
+    bottom: Colour,
     span: tuple[float, float] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """A row of pines along a skyline, over the whole width or a span of it."""
     cut, (x, end) = c.cut(), span or (0.0, float(c.w))
     while x < end:

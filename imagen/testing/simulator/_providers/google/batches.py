@@ -67,7 +67,8 @@ def start_upload(job: Job, refuse: Refuse) -> Reply:
     size = headers.get("x-goog-upload-header-content-length", "")
     if command != ("resumable", "start") or not size.isdigit() or int(size) > _MOST_BYTES:
         return refuse(400, "INVALID_ARGUMENT", "No upload was begun.")
-    url = f"{job.origin}/google/v1beta/files?upload_id={job.received.number}&upload_protocol=resumable"
+    query = f"upload_id={job.received.number}&upload_protocol=resumable"
+    url = f"{job.origin}/google/v1beta/files?{query}"
     return Reply(headers=(("x-goog-upload-url", url), ("x-goog-upload-status", "active")))
 
 

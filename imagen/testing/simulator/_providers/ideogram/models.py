@@ -18,30 +18,34 @@ Work = Literal[
 ]
 
 _UPRIGHT = _words("""
-    512x1536 576x1408 576x1472 576x1536 640x1344 640x1408 640x1472 640x1536 704x1152 704x1216 704x1280 704x1344
-    704x1408 704x1472 736x1312 768x1088 768x1216 768x1280 768x1344 800x1280 832x960 832x1024 832x1088 832x1152
-    832x1216 832x1248 864x1152 896x960 896x1024 896x1088 896x1120 896x1152 960x1024 960x1088 1024x1024
+    512x1536 576x1408 576x1472 576x1536 640x1344 640x1408 640x1472 640x1536 704x1152 704x1216
+    704x1280 704x1344 704x1408 704x1472 736x1312 768x1088 768x1216 768x1280 768x1344 800x1280
+    832x960 832x1024 832x1088 832x1152 832x1216 832x1248 864x1152 896x960 896x1024 896x1088
+    896x1120 896x1152 960x1024 960x1088 1024x1024
     """)
 RESOLUTIONS_3 = tuple(
     dict.fromkeys([*_UPRIGHT, *("x".join(reversed(size.split("x"))) for size in _UPRIGHT)])
 )
 RESOLUTIONS_4 = _words("""
-    2048x2048 1440x2880 2880x1440 1664x2496 2496x1664 1792x2240 2240x1792 1440x2560 2560x1440 1600x2560
-    2560x1600 1728x2304 2304x1728 1296x3168 3168x1296 1152x2944 2944x1152 1248x3328 3328x1248 1280x3072
-    3072x1280 1024x3072 3072x1024 1024x1024 896x1120 1120x896 864x1152 1152x864 832x1248 1248x832 800x1280
-    1280x800 720x1280 1280x720 720x1440 1440x720 512x1536 1536x512
+    2048x2048 1440x2880 2880x1440 1664x2496 2496x1664 1792x2240 2240x1792 1440x2560 2560x1440
+    1600x2560 2560x1600 1728x2304 2304x1728 1296x3168 3168x1296 1152x2944 2944x1152 1248x3328
+    3328x1248 1280x3072 3072x1280 1024x3072 3072x1024 1024x1024 896x1120 1120x896 864x1152
+    1152x864 832x1248 1248x832 800x1280 1280x800 720x1280 1280x720 720x1440 1440x720 512x1536
+    1536x512
     """)
 RATIOS = _words("1x3 3x1 1x2 2x1 9x16 16x9 10x16 16x10 2x3 3x2 3x4 4x3 4x5 5x4 1x1")
 STYLE_TYPES = _words("auto general realistic design custom fiction stylized")
 STYLE_PRESETS = _words("""
-    80s_illustration 90s_nostalgia abstract_organic analog_nostalgia art_brut art_deco art_poster aura
-    avant_garde bauhaus blueprint blurry_motion bright_art c4d_cartoon childrens_book collage coloring_book_i
-    coloring_book_ii cubism dark_aura doodle double_exposure dramatic_cinema editorial emotional_minimal
-    ethereal_party expired_film flat_art flat_vector forest_reverie geo_minimalist glass_prism golden_hour
-    graffiti_i graffiti_ii halftone_print high_contrast hippie_era iconic japandi_fusion jazzy long_exposure
-    magazine_editorial minimal_illustration mixed_media monochrome nightlife oil_painting old_cartoons
-    paint_gesture pop_art retro_etching riviera_pop spotlight_80s stylized_red surreal_collage travel_poster
-    vintage_geo vintage_poster watercolor weird woodblock_print
+    80s_illustration 90s_nostalgia abstract_organic analog_nostalgia art_brut art_deco
+    art_poster aura avant_garde bauhaus blueprint blurry_motion bright_art c4d_cartoon
+    childrens_book collage coloring_book_i coloring_book_ii cubism dark_aura doodle
+    double_exposure dramatic_cinema editorial emotional_minimal ethereal_party expired_film
+    flat_art flat_vector forest_reverie geo_minimalist glass_prism golden_hour graffiti_i
+    graffiti_ii halftone_print high_contrast hippie_era iconic japandi_fusion jazzy
+    long_exposure magazine_editorial minimal_illustration mixed_media monochrome nightlife
+    oil_painting old_cartoons paint_gesture pop_art retro_etching riviera_pop spotlight_80s
+    stylized_red surreal_collage travel_poster vintage_geo vintage_poster watercolor weird
+    woodblock_print
     """)
 _COMMON = ("webhook_url", "target_collection_id")
 _SPEEDS = ("flash", "turbo", "default", "quality")

@@ -123,7 +123,8 @@ _FIVE_QUALITIES = ("low", "medium", "high", "xhigh", "max")
 def _models() -> list[OpenAIModel | Dalle3]:
     models: list[OpenAIModel | Dalle3] = []
     for variant in ("sunburst", "flare"):
-        # 2.6 takes three to four times the tokens of 2.5 at low and medium, by a third party's count.
+        # 2.6 takes three to four times the tokens of 2.5 at low and medium, by a
+        # third party's count.
         newest = OpenAIModel(
             id=f"gpt-image-2.6-{variant}",
             qualities=_FIVE_QUALITIES,

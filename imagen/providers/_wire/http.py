@@ -202,8 +202,7 @@ def decode(
     except MALFORMED as error:
         also = {"yes": "; it was billed", "no": "", "unknown": "; it may have been billed"}[billed]
         raise ProviderError(
-            f"{provider} answered with {len(response.body)} bytes of a form that nobody"
-            f" knows{also}.",
+            f"{provider} replied with {len(response.body)} bytes of unknown form{also}.",
             billed=billed,
             details=trace(response),
         ) from error

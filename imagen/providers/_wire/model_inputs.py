@@ -359,7 +359,7 @@ def _assign(
         yield name, here
         images = images[len(here) :]
     if images:
-        raise _missing(model, "so many images")
+        raise _missing(model, "that many images")
 
 
 def _mask_of(inputs: _Inputs, model: Model) -> _Mask:

@@ -703,7 +703,7 @@ def _refusal(response: HttpResponse) -> ImagenError:
     match response.status:
         case 401 | 403:
             return AuthenticationError(
-                f"{_NAME}, or a proxy before it, lets nobody in. {said}", details=details
+                f"{_NAME}, or a proxy before it, refuses access. {said}", details=details
             )
         case 404:
             return ProviderError(f"There is no {_NAME} at COMFYUI_URL. {said}", details=details)

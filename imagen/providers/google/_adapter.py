@@ -228,8 +228,7 @@ def _read_content(call: Call, response: HttpResponse) -> GeneratedImages:
         candidates = _decode_candidates(reply.candidates) or []
     except MALFORMED as error:
         raise ProviderError(
-            f"{name} answered with candidates of a form that nobody knows; they may have been"
-            " billed.",
+            f"{name} replied with candidates of unknown form; they may have been billed.",
             billed="unknown",
             details=trace(response),
         ) from error

@@ -222,7 +222,7 @@ async def test_the_checkpoints_are_listed(tmp_path):
         (JobFails(text="CUDA ran out of memory"), imagen.ProviderError, "smaller size"),
         (JobFails(text="Boom"), imagen.ProviderError, "KSampler: RuntimeError: Boom"),
         (ServerError(), imagen.ProviderError, "failed at the request"),
-        (NotAllowed(), imagen.AuthenticationError, "lets nobody in"),
+        (NotAllowed(), imagen.AuthenticationError, "refuses access"),
         (Overloaded(), imagen.ProviderError, "503"),
         (ExpiredLink(status=404), imagen.ProviderError, "without an image"),
         (WrongMedia(), imagen.ProviderError, "no PNG"),

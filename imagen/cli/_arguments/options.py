@@ -70,7 +70,7 @@ def add_client_command(
 
 def add_out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="a folder for copies with readable names"
+        "--out", type=Path, metavar="DIR", help="folder for copies with readable names"
     )
 
 

@@ -60,11 +60,11 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     add_prompt_command(commands)
     add_style_command(commands)
     models = add_command(commands.add_parser("models", help="list the models"), run_models)
-    models.add_argument("--all", action="store_true", help="retired models too")
-    models.add_argument("--provider", help="of one provider only")
-    models.add_argument("--operation", choices=_OPERATIONS, help="that can do this only")
+    models.add_argument("--all", action="store_true", help="include retired models")
+    models.add_argument("--provider", help="only models of this provider")
+    models.add_argument("--operation", choices=_OPERATIONS, help="only models with this operation")
     models.add_argument(
-        "--refresh", action="store_true", help="ask the providers what they have for your keys"
+        "--refresh", action="store_true", help="ask the providers for the models of your keys"
     )
     add_search_commands(commands)
     add_library_commands(commands)
@@ -78,7 +78,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
     add_share_command(commands)
     _add_webhooks_command(commands)
     add_command(
-        commands.add_parser("doctor", help="what is set up, what answers, what is missing"),
+        commands.add_parser("doctor", help="check configuration, providers and packages"),
         run_doctor,
     )
     return cast(Options, parser.parse_args(arguments))
@@ -87,63 +87,59 @@ def parse_arguments(arguments: Sequence[str] | None) -> Options:
 def _add_batch_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     batch = commands.add_parser(
         "batch",
-        help="go on with a batch that was left",
+        help="continue a batch that was left",
         description=(
-            "Lists the images of a batch, waits for those that the provider still works on, and"
-            " sends nothing. Ctrl-C leaves them with the provider."
+            "List the images of a batch and wait for those that the provider still works on. Sends"
+            " nothing. Ctrl-C leaves them with the provider."
         ),
     )
     add_command(batch, run_batch)
     batch.add_argument(
-        "id", metavar="ID", help="of `generate --economy`, or of `imagen spend --by batch`"
+        "id", metavar="ID", help="id from `generate --economy` or `imagen spend --by batch`"
     )
     add_out(batch)
 
 
 def _add_webhooks_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     webhooks = commands.add_parser(
-        "webhooks", help="list what your server was told, newest first, or tell it again"
+        "webhooks", help="list webhook messages, newest first, or send one again"
     )
     add_command(webhooks, run_webhooks)
     what = webhooks.add_mutually_exclusive_group()
     what.add_argument(
         "--dead",
         action="store_true",
-        help="only what could not be delivered, and is not tried again",
+        help="only messages that failed permanently",
     )
-    what.add_argument("--retry", metavar="ID", help="send this one again, with all its tries")
+    what.add_argument("--retry", metavar="ID", help="queue this message again")
 
 
 def _add_money_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    spend = add_command(
-        commands.add_parser("spend", help="sum up what was spent"), run_spend, csv=True
-    )
+    spend = add_command(commands.add_parser("spend", help="summarize costs"), run_spend, csv=True)
     spend.add_argument(
-        "--since", type=since, help="a date such as 2026-11-01, or a span such as 24h, 7d, 4w"
+        "--since", type=since, help="date, e.g. 2026-11-01, or span, e.g. 24h, 7d, 4w"
     )
     what = spend.add_mutually_exclusive_group()
     what.add_argument(
         "--by",
         choices=("model", "provider", "day", "tag", "batch"),
-        help="split by this; a day is one of UTC",
+        help="group by this; days are UTC",
     )
-    what.add_argument(
-        "--unknown", action="store_true", help="list the requests whose answer was lost"
-    )
+    what.add_argument("--unknown", action="store_true", help="list attempts of unknown outcome")
     reconcile = commands.add_parser(
         "reconcile",
-        help="clear up the requests whose answer was lost",
+        help="settle attempts of unknown outcome",
         description=(
-            "Fetches the images that a provider still has, and says what stays unknown. With an ID"
-            " and an amount, books what the provider's account says that this one did cost."
+            "Fetch the images that providers still have, and list what stays unknown. With an ID"
+            " and an amount, record the cost that the provider's account shows."
         ),
     )
     add_command(reconcile, run_reconcile)
     reconcile.add_argument(
-        "id", nargs="?", metavar="ID", help="of `imagen spend --unknown`, or the beginning of it"
+        "id", nargs="?", metavar="ID", help="id from `imagen spend --unknown`, or its beginning"
     )
     reconcile.add_argument(
-        "usd", nargs="?", type=usd_amount, metavar="USD", help="what it did cost, 0 where nothing"
+        "usd", nargs="?", type=usd_amount, metavar="USD", help="its cost in US dollars, 0 if free"
     )
 
 
@@ -155,43 +151,47 @@ def _add_making_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         action="append",
         default=[],
         metavar="IMAGE",
-        help="an image that lends its look or subject; can be given several times",
+        help="image that lends style or subject; repeatable",
     )
     edit = commands.add_parser(
-        "edit", help="change an image by words, or mix several", description=_SOURCES
+        "edit", help="change an image by a prompt, or combine several", description=_SOURCES
     )
     _add_prompt(edit)
     edit.add_argument(
-        "image", nargs="+", metavar="IMAGE", help="what to change; further ones are mixed in"
+        "image",
+        nargs="+",
+        metavar="IMAGE",
+        help="image to change; further ones are combined with it",
     )
-    edit.add_argument("--mask", metavar="IMAGE", help="white where the image is to change")
-    vary = commands.add_parser("vary", help="make other images like one", description=_SOURCES)
+    edit.add_argument("--mask", metavar="IMAGE", help="mask, white where the image changes")
+    vary = commands.add_parser("vary", help="make variations of an image", description=_SOURCES)
     enhance = commands.add_parser(
-        "enhance", help="make an image larger and finer", description=_SOURCES
+        "enhance", help="enlarge and refine an image", description=_SOURCES
     )
     restyle = commands.add_parser(
-        "restyle", help="draw an image in the look of another", description=_SOURCES
+        "restyle", help="redraw an image in the style of another", description=_SOURCES
     )
     for parser in (vary, enhance, restyle):
-        parser.add_argument("image", metavar="IMAGE", help="the image to start from")
-        parser.add_argument(
-            "--prompt", default="", help="words to go by, where the model takes any"
-        )
+        parser.add_argument("image", metavar="IMAGE", help="source image")
+        parser.add_argument("--prompt", default="", help="prompt, if the model takes one")
         parser.add_argument(
             "--emulate",
             action="store_true",
-            help="by an edit, where the model has no such operation",
+            help="use an edit if the model has no such operation",
         )
-    restyle.add_argument("reference", metavar="LOOK", help="the image whose look it gets")
+    restyle.add_argument("reference", metavar="LOOK", help="image whose style it gets")
     for parser in (vary, restyle):
         parser.add_argument(
-            "--strength", type=share, metavar="0..1", help="how far it may go from the image"
+            "--strength",
+            type=share,
+            metavar="0..1",
+            help="how far the result may differ from the image",
         )
+    enhance.add_argument("--scale", type=scale, metavar="FACTOR", help="factor of each side")
     enhance.add_argument(
-        "--scale", type=scale, metavar="FACTOR", help="how much larger each side gets"
-    )
-    enhance.add_argument(
-        "--mode", choices=("fast", "conservative", "creative"), help="how much may be invented"
+        "--mode",
+        choices=("fast", "conservative", "creative"),
+        help="how much detail may be invented",
     )
     for name, parser in {
         "generate": generate,
@@ -211,14 +211,14 @@ def _add_making_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     generate.add_argument(
         "--economy",
         action="store_true",
-        help="by the provider's batch API: for less, and it may take hours",
+        help="use the provider's batch API: cheaper, but it may take hours",
     )
 
 
 def _add_prompt(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "prompt",
-        help="what the image should show; - reads it from standard input, @NAME takes a kept one",
+        help="description of the image; - reads standard input, @NAME is a saved prompt",
     )
 
 
@@ -226,56 +226,56 @@ def _add_parameters(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the image")
     group.add_argument(
         "--model",
-        help="a model of `imagen models`; the default is the first that is set up for this",
+        help="model from `imagen models`; default: the first that is configured",
     )
     group.add_argument("--size", help=f"WIDTHxHEIGHT in pixels, or {', '.join(PRESETS)}")
-    group.add_argument("--aspect-ratio", metavar="W:H", help="such as 16:9, in place of a size")
-    group.add_argument("--resolution", metavar="CLASS", help="1K, 2K or 4K, beside an aspect ratio")
-    group.add_argument("--quality", help="the model's own word for it, such as low or high")
-    group.add_argument("--style", help="the model's own word for it, such as vivid")
+    group.add_argument("--aspect-ratio", metavar="W:H", help="e.g. 16:9, instead of a size")
+    group.add_argument("--resolution", metavar="CLASS", help="1K, 2K or 4K, with an aspect ratio")
+    group.add_argument("--quality", help="quality of the model, e.g. low or high")
+    group.add_argument("--style", help="style of the model, e.g. vivid")
     group.add_argument(
         "--seed",
         type=whole(0, 2**63 - 1),
-        help="the same seed gives the same image, where there are seeds",
+        help="the same seed makes the same image, if the model has seeds",
     )
     group.add_argument(
-        "--negative", dest="negative_prompt", metavar="WORDS", help="what it should not show"
+        "--negative", dest="negative_prompt", metavar="WORDS", help="what the image should not show"
     )
     group.add_argument(
-        "--guidance", type=float, metavar="NUMBER", help="how closely it follows the prompt"
+        "--guidance", type=float, metavar="NUMBER", help="how closely the image follows the prompt"
     )
     group.add_argument(
-        "--steps", type=whole(1, 1000), metavar="N", help="how many steps it is drawn in"
+        "--steps", type=whole(1, 1000), metavar="N", help="number of diffusion steps"
     )
     group.add_argument(
         "--safety",
         choices=("strict", "standard", "relaxed"),
-        help="how much the filter lets through",
+        help="strictness of the content filter",
     )
     group.add_argument("--background", choices=("auto", "opaque", "transparent"))
     group.add_argument(
         "--format",
         dest="output_format",
         choices=("png", "jpeg", "webp", "gif"),
-        help="of the file that is made",
+        help="file format",
     )
     group.add_argument(
         "--option",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a field that goes to the provider as it is; can be given several times",
+        help="field passed to the provider unchanged; repeatable",
     )
     group.add_argument(
         "--strict",
         action="store_true",
-        help="refuse what the model does not take, instead of adjusting it",
+        help="refuse values that the model lacks instead of adjusting them",
     )
 
 
 def _add_batch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-n", type=whole(1, _MOST_IMAGES), default=1, help="how many images (default: 1)"
+        "-n", type=whole(1, _MOST_IMAGES), default=1, help="number of images (default: 1)"
     )
     add_out(parser)
     parser.add_argument(
@@ -283,47 +283,45 @@ def _add_batch_options(parser: argparse.ArgumentParser) -> None:
         type=whole(1, _MOST_IMAGES),
         default=4,
         metavar="K",
-        help="requests side by side (default: 4)",
+        help="concurrent requests (default: 4)",
     )
     parser.add_argument(
         "--together",
         action="store_true",
-        help="several images in one provider request, where possible",
+        help="several images in one provider request, if possible",
     )
     parser.add_argument(
         "--previews",
         type=whole(0, 3),
         default=0,
         metavar="N",
-        help="unfinished images on the way, in DIR",
+        help="save N unfinished images of each to DIR",
     )
     parser.add_argument(
         "--deadline",
         type=seconds,
         metavar="SECONDS",
-        help="start nothing after this, and stop waiting",
+        help="send nothing after this time, and stop waiting",
     )
 
 
 def _add_money_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("money")
-    group.add_argument(
-        "--dry-run", action="store_true", help="say what it would cost, and send nothing"
-    )
+    group.add_argument("--dry-run", action="store_true", help="print the cost and send nothing")
     group.add_argument("--budget", type=usd_amount, metavar="USD", help="spend no more than this")
     group.add_argument(
         "--assume",
         type=usd_amount,
         metavar="USD",
-        help="what one image may cost where its price is unknown",
+        help="most that one image may cost if its price is unknown",
     )
     group.add_argument(
         "--yes",
         action="store_true",
-        help="agree beforehand to a cost above confirm_above_usd of imagen.toml",
+        help="agree to a cost above confirm_above_usd of imagen.toml",
     )
     group.add_argument(
-        "--tag", metavar="WORD", help="book it under this word: imagen spend --by tag"
+        "--tag", metavar="WORD", help="record the cost under this word: imagen spend --by tag"
     )
 
 
@@ -334,26 +332,26 @@ def _add_way_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="MODEL",
-        help="a model to go to where the first one fails; can be given several times",
+        help="model to try if the first one fails; repeatable",
     )
     group.add_argument(
         "--routing",
         choices=("first", "cheapest", "fastest"),
-        help="in which order the models are tried",
+        help="order in which the models are tried",
     )
     group.add_argument(
         "--hedge-after",
         type=hedge,
         metavar="SECONDS|p95",
         help=(
-            "ask the next model too where the first has not answered by then; both may be paid."
-            " p95: by experience"
+            "ask the next model too if the first has not replied by then; both may be paid. p95: by"
+            " experience"
         ),
     )
     group.add_argument(
         "--cache",
         action="store_true",
-        help="take an image that was made by the same request, for nothing",
+        help="reuse an image of an equal earlier request, for nothing",
     )
     group.add_argument(
         "--no-wait", action="store_true", help="fail if there is no slot now, instead of waiting"

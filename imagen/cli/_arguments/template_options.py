@@ -45,7 +45,7 @@ def add_filling(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="STYLE",
-        help="a style of `imagen style list`; several go one around the other",
+        help="style from `imagen style list`; several are nested",
     )
 
 
@@ -56,7 +56,7 @@ def add_values(parser: argparse._ActionsContainer) -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="the value of a variable, such as {{name}}; can be given several times",
+        help="value of a variable, e.g. {{name}}; repeatable",
     )
 
 

@@ -204,8 +204,8 @@ class Run:
             self._notes[event.attempt_id] = event.note
         elif self._options.out is not None:
             path = (
-                self._options.out / f"{slug(event.request.prompt)}-{event.indexes[0] + 1}"
-                f"-preview-{event.number + 1}.png"
+                self._options.out
+                / f"{slug(event.request.prompt)}-{event.indexes[0] + 1}-preview-{event.number + 1}.png"
             )
             try:
                 path.write_bytes(event.data)

@@ -42,15 +42,15 @@ def add_grid_command(commands: argparse._SubParsersAction[argparse.ArgumentParse
     """`imagen grid`."""
     parser = commands.add_parser(
         "grid",
-        help="compare prompts, models, seeds, styles: one batch of all that go together",
+        help="compare prompts, models, seeds and styles in one batch",
         description=(
-            "PROMPT is a template: a {red|blue} car, __animals__, {{name}}. Each option that is"
-            " given several times is one more list, and everything is made with everything."
+            "PROMPT is a template: a {red|blue} car, __animals__, {{name}}. Each repeated option"
+            " adds a list, and every combination is made."
         ),
     )
     add_command(parser, run_grid).set_defaults(**_WITHOUT)
     parser.add_argument(
-        "prompt", metavar="PROMPT", help="- reads it from standard input, @NAME takes a kept one"
+        "prompt", metavar="PROMPT", help="- reads standard input, @NAME is a saved prompt"
     )
     add_values(parser)
     parser.add_argument(
@@ -66,7 +66,7 @@ def add_grid_command(commands: argparse._SubParsersAction[argparse.ArgumentParse
             "--seed",
             "SEED",
             whole(0, 2**63 - 1),
-            "the same seed gives the same image, where there are seeds",
+            "the same seed makes the same image, if the model has seeds",
         ),
         ("--apply-style", "STYLE", str, "a style of `imagen style list`"),
         ("--size", "SIZE", str, "WIDTHxHEIGHT in pixels, or a name such as square"),
@@ -79,12 +79,15 @@ def add_grid_command(commands: argparse._SubParsersAction[argparse.ArgumentParse
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--aspect-ratio", metavar="W:H", help="such as 16:9, in place of a size")
+    parser.add_argument("--aspect-ratio", metavar="W:H", help="e.g. 16:9, instead of a size")
     parser.add_argument(
         "--negative", dest="negative_prompt", metavar="WORDS", help="what no image should show"
     )
     parser.add_argument(
-        "--sheet", type=Path, metavar="FILE", help="a .png or .jpg with all images and what differs"
+        "--sheet",
+        type=Path,
+        metavar="FILE",
+        help=".png or .jpg with all images and their differences",
     )
     add_out(parser)
     parser.add_argument(
@@ -92,36 +95,34 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         type=whole(1, 1_000_000),
         default=_MOST_REQUESTS,
         metavar="N",
-        help="refuse more (default: %(default)s)",
+        help="largest number of images (default: %(default)s)",
     )
     parser.add_argument(
         "--max-at-once",
         type=whole(1, 1000),
         default=4,
         metavar="K",
-        help="side by side (default: 4)",
+        help="concurrent requests (default: 4)",
     )
     parser.add_argument(
         "--deadline",
         type=seconds,
         metavar="SECONDS",
-        help="start nothing after this, and stop waiting",
+        help="send nothing after this time, and stop waiting",
     )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="say what it would cost, and send nothing"
-    )
+    parser.add_argument("--dry-run", action="store_true", help="print the cost and send nothing")
     parser.add_argument("--budget", type=usd_amount, metavar="USD", help="spend no more than this")
     parser.add_argument(
         "--assume",
         type=usd_amount,
         metavar="USD",
-        help="what one may cost where the price is unknown",
+        help="most that one image may cost if the price is unknown",
     )
     parser.add_argument(
-        "--yes", action="store_true", help="agree beforehand to a cost above confirm_above_usd"
+        "--yes", action="store_true", help="agree to a cost above confirm_above_usd"
     )
     parser.add_argument(
-        "--tag", metavar="WORD", help="book it under this word: imagen spend --by tag"
+        "--tag", metavar="WORD", help="record the cost under this word: imagen spend --by tag"
     )
 
 

@@ -31,19 +31,15 @@ def add_prompt_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
     """Define `imagen prompt` and its actions."""
     parser = commands.add_parser(
         "prompt",
-        help="keep prompts, and use them again",
-        description=(
-            "`imagen generate @NAME --set name=value` makes an image of a prompt that is kept."
-        ),
+        help="save prompts and reuse them",
+        description="`imagen generate @NAME --set name=value` makes an image of a saved prompt.",
     )
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     save = add_command(
-        actions.add_parser("save", help="keep a prompt, or a new version of one"), _save
+        actions.add_parser("save", help="save a prompt, or a new version of one"), _save
     )
     save.add_argument("name", metavar="NAME")
-    save.add_argument(
-        "text", metavar="TEXT", help="the prompt or template; - reads it from standard input"
-    )
+    save.add_argument("text", metavar="TEXT", help="prompt or template; - reads standard input")
     save.add_argument(
         "--negative", dest="negative_prompt", metavar="WORDS", help="what images should not show"
     )
@@ -51,22 +47,25 @@ def add_prompt_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
         "--tag",
         action="append",
         metavar="WORD",
-        help="a word to find it by; can be given several times",
+        help="word to find it by; repeatable",
     )
-    save.add_argument("--notes", metavar="TEXT", help="what you want to remember of it")
+    save.add_argument("--notes", metavar="TEXT", help="notes about it")
     save.add_argument(
         "--apply-style",
         action="append",
         default=[],
         metavar="STYLE",
-        help="a style that goes with it",
+        help="style that is applied to it",
     )
     _add_list(actions)
     show = _add_named(actions, "show", _show, "everything known about one prompt")
     use = _add_named(actions, "use", _use, "print a prompt with its variables filled in")
     for one in (show, use):
         one.add_argument(
-            "--version", type=whole(1, 1_000_000), metavar="N", help="not the newest one, but this"
+            "--version",
+            type=whole(1, 1_000_000),
+            metavar="N",
+            help="version, instead of the newest",
         )
     add_values(use)
     use.add_argument(
@@ -76,15 +75,17 @@ def add_prompt_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
         help="this many of its expansions, at random",
     )
     use.add_argument(
-        "--seed", type=whole(0, 2**63 - 1), default=0, help="another one gives another sample"
+        "--seed", type=whole(0, 2**63 - 1), default=0, help="another seed makes another sample"
     )
     favourite = _add_named(actions, "favourite", _favour, "mark a prompt as a favourite")
-    favourite.add_argument("--remove", action="store_true", help="take the mark away")
+    favourite.add_argument("--remove", action="store_true", help="remove the mark")
     _add_named(actions, "rename", _rename, "give a prompt another name").add_argument(
         "new_name", metavar="NEW"
     )
     delete = _add_named(actions, "delete", _delete, "remove a prompt")
-    delete.add_argument("--all-versions", action="store_true", help="also one that has several")
+    delete.add_argument(
+        "--all-versions", action="store_true", help="even if it has several versions"
+    )
     for name, run, words in (
         (
             "import",
@@ -102,7 +103,7 @@ def add_prompt_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
 
 def _add_list(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = add_command(
-        actions.add_parser("list", help="list the prompts by name, or those with these words"),
+        actions.add_parser("list", help="list prompts by name, or those with these words"),
         _list,
     )
     parser.add_argument(
@@ -110,14 +111,17 @@ def _add_list(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         nargs="?",
         default="",
         metavar="WORDS",
-        help='such as: harbour "at dusk" -boat sun*',
+        help='e.g. harbour "at dusk" -boat sun*',
     )
-    parser.add_argument("--tag", metavar="WORD", help="with this tag only")
-    parser.add_argument("--favourites", action="store_true", help="favourites only")
+    parser.add_argument("--tag", metavar="WORD", help="only prompts with this tag")
+    parser.add_argument("--favourites", action="store_true", help="only favourites")
     parser.add_argument(
-        "--limit", type=whole(1, 100_000), default=50, help="how many (default: %(default)s)"
+        "--limit",
+        type=whole(1, 100_000),
+        default=50,
+        help="number of results (default: %(default)s)",
     )
-    parser.add_argument("--after", metavar="NAME", help="those that follow this one")
+    parser.add_argument("--after", metavar="NAME", help="results after this one")
 
 
 def _add_named(

@@ -20,20 +20,20 @@ def add_replay(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """The arguments of the command."""
     replay = commands.add_parser(
         "replay",
-        help="make an image again, and say what differs",
+        help="make an image again and list the differences",
         description=(
-            "Sends the request of an image once more, with the seed that the image reports. It"
-            " costs what a new image costs. Where there are no seeds, another image comes."
+            "Send the request of an image again, with the seed that the image reports. It costs as"
+            " much as a new image. A model without seeds makes a different image."
         ),
     )
     add_command(replay, run_replay)
-    replay.add_argument("id", metavar="ID", help="the image's id, or the beginning of it")
-    replay.add_argument("--model", help="with another model than the one that made it")
-    replay.add_argument("--seed", type=whole(0, 2**63 - 1), help="with another seed")
+    replay.add_argument("id", metavar="ID", help="id of the image, or its beginning")
+    replay.add_argument("--model", help="use another model")
+    replay.add_argument("--seed", type=whole(0, 2**63 - 1), help="use another seed")
     replay.add_argument(
         "--yes",
         action="store_true",
-        help="agree beforehand to a cost above confirm_above_usd of imagen.toml",
+        help="agree to a cost above confirm_above_usd of imagen.toml",
     )
     add_out(replay)
 

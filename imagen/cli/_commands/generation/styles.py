@@ -27,17 +27,13 @@ __all__ = ["add_style_command"]
 
 def add_style_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Define `imagen style` and its actions."""
-    parser = commands.add_parser(
-        "style", help="list the styles, and take those of other tools over"
-    )
+    parser = commands.add_parser("style", help="list styles, and import those of other tools")
     actions = parser.add_subparsers(required=True, metavar="ACTION")
     add_command(
-        actions.add_parser(
-            "list", help="the styles that come with imagen, and those of styles.toml"
-        ),
+        actions.add_parser("list", help="list the built-in styles and those of styles.toml"),
         _list,
     )
-    show = add_command(actions.add_parser("show", help="everything that a style says"), _show)
+    show = add_command(actions.add_parser("show", help="show a style"), _show)
     show.add_argument("name", metavar="NAME")
     for name, run, words in (
         (

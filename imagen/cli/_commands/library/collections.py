@@ -18,18 +18,23 @@ def add_collection_command(commands: argparse._SubParsersAction[argparse.Argumen
     """Define `imagen collection` and its actions."""
     collection = commands.add_parser(
         "collection",
-        help="put images together",
-        description='A NAME is a word, or "outer/inner" for one in another.',
+        help="group images in collections",
+        description='NAME is a word, or "outer/inner" for a nested collection.',
     )
     what = collection.add_subparsers(required=True, metavar="WHAT")
-    add_client_command(what, "list", "all collections", _list)
-    create = add_client_command(what, "create", "make one", _create)
+    add_client_command(what, "list", "list all collections", _list)
+    create = add_client_command(what, "create", "create a collection", _create)
     create.add_argument("name", metavar="NAME")
-    create.add_argument("--notes", default="", help="what it is for")
-    show = add_client_command(what, "show", "the images of one, in their order", _show)
+    create.add_argument("--notes", default="", help="notes about it")
+    show = add_client_command(
+        what, "show", "list the images of a collection, in their order", _show
+    )
     show.add_argument("name", metavar="NAME")
     show.add_argument(
-        "--limit", type=whole(1, 1_000_000), default=100, help="how many (default: %(default)s)"
+        "--limit",
+        type=whole(1, 1_000_000),
+        default=100,
+        help="number of results (default: %(default)s)",
     )
     for name, help_text, work in (
         ("add", "put images at its end; makes it where it is not there", _add_images),
@@ -39,12 +44,12 @@ def add_collection_command(commands: argparse._SubParsersAction[argparse.Argumen
         parser = add_client_command(what, name, help_text, work)
         parser.add_argument("name", metavar="NAME")
         parser.add_argument("ids", nargs="+", metavar="ID")
-    rename = add_client_command(what, "rename", "give it another name", _rename)
+    rename = add_client_command(what, "rename", "rename a collection", _rename)
     rename.add_argument("name", metavar="NAME")
     rename.add_argument("new_name", metavar="NEW")
-    add_client_command(what, "delete", "take it away; its images stay", _delete).add_argument(
-        "name", metavar="NAME"
-    )
+    add_client_command(
+        what, "delete", "delete a collection; its images stay", _delete
+    ).add_argument("name", metavar="NAME")
 
 
 def _emit(collection: Collection, console: Console) -> None:

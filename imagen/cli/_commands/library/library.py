@@ -20,64 +20,66 @@ __all__ = ["add_library_commands", "find_images"]
 
 def add_library_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Defines them all."""
-    tag = add_client_command(commands, "tag", "put tags on an image, or take them off", _tag)
+    tag = add_client_command(commands, "tag", "add or remove tags", _tag)
     tag.add_argument(
-        "ids", nargs=1, metavar="ID", help="of `imagen history`, or the beginning of it"
+        "ids", nargs=1, metavar="ID", help="id from `imagen history`, or its beginning"
     )
     tag.add_argument(
         "tags",
         nargs="+",
         metavar="TAG",
-        help="-TAG after -- takes it off, as --remove does for all",
+        help="-TAG after -- removes one; --remove removes all that follow",
     )
-    tag.add_argument("--remove", action="store_true", help="take these tags off")
-    rate = add_client_command(commands, "rate", "give images stars", _rate)
-    rate.add_argument("stars", type=whole(0, 5), metavar="STARS", help="1 to 5; 0 takes them away")
+    tag.add_argument("--remove", action="store_true", help="remove these tags")
+    rate = add_client_command(commands, "rate", "rate images", _rate)
+    rate.add_argument(
+        "stars", type=whole(0, 5), metavar="STARS", help="1 to 5; 0 removes the rating"
+    )
     _add_ids(rate)
     note = add_client_command(commands, "note", "write a note on an image", _note)
     note.add_argument("ids", nargs=1, metavar="ID")
-    note.add_argument("text", help="an empty one takes the note away")
+    note.add_argument("text", help="text; an empty one removes the note")
     _add_ids(add_client_command(commands, "trash", "move images to the trash", _trash))
-    _add_ids(add_client_command(commands, "restore", "take images out of the trash", _restore))
+    _add_ids(add_client_command(commands, "restore", "restore images from the trash", _restore))
     delete = add_client_command(
-        commands, "delete", "delete images for good, their files too", _delete
+        commands, "delete", "delete images and their files permanently", _delete
     )
     _add_ids(delete)
-    delete.add_argument("--yes", action="store_true", help="do not ask")
+    delete.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     lineage = add_client_command(
-        commands, "lineage", "what an image was made from, and what was made from it", _lineage
+        commands, "lineage", "show an image's sources and derivatives", _lineage
     )
     lineage.add_argument("ids", nargs=1, metavar="ID")
     clean = add_client_command(
         commands,
         "clean",
-        "move what is too old or too much to the trash, and empty that",
+        "apply the cleanup rules, and empty the trash",
         _clean,
-        "By the rules in the table [cleanup] of imagen.toml, or those given here. Images with"
-        " stars, in a collection or shared stay. From the trash they go for good after trash_days.",
+        "The rules are those of [cleanup] in imagen.toml, or those given here. Images with stars,"
+        " in a collection or shared stay. The trash is deleted permanently after trash_days.",
     )
     clean.add_argument(
-        "--dry-run", action="store_true", help="say what would go, and change nothing"
+        "--dry-run", action="store_true", help="print what would go, and change nothing"
     )
     clean.add_argument("--max-age-days", type=number_from(0), metavar="DAYS")
     clean.add_argument("--max-images", type=whole(0, 2**60), metavar="N")
     clean.add_argument("--max-bytes", type=whole(0, 2**60), metavar="BYTES")
     clean.add_argument("--trash-days", type=number_from(0), metavar="DAYS")
-    library = commands.add_parser(
-        "library", help="how much there is, and whether all of it is whole"
-    )
+    library = commands.add_parser("library", help="size and integrity of the library")
     what = library.add_subparsers(required=True, metavar="WHAT")
-    add_client_command(what, "size", "how many images there are, and how large", _size)
-    add_client_command(what, "tags", "the tags that there are", _tags)
-    check = add_client_command(what, "check", "read every file, and say what is wrong", _check)
+    add_client_command(what, "size", "number and size of the images", _size)
+    add_client_command(what, "tags", "list the tags", _tags)
+    check = add_client_command(what, "check", "verify every file", _check)
     check.add_argument(
-        "--repair", action="store_true", help="mend it: nothing that was paid for is deleted"
+        "--repair",
+        action="store_true",
+        help="repair what is damaged; paid images are never deleted",
     )
 
 
 def _add_ids(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "ids", nargs="+", metavar="ID", help="of `imagen history`, or the beginning of it"
+        "ids", nargs="+", metavar="ID", help="id from `imagen history`, or its beginning"
     )
 
 

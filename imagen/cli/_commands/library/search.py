@@ -21,32 +21,34 @@ _LONGEST_PROMPT = 48
 def add_search_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Defines both: a history is a search for no word."""
     history = add_command(
-        commands.add_parser("history", help="list the images that were made, newest first"),
+        commands.add_parser("history", help="list images, newest first"),
         _run_search,
     )
     search = add_command(
         commands.add_parser(
             "search",
-            help="find images by words of their prompts, tags and notes",
+            help="search images by words of their prompts, tags and notes",
             description=(
-                'All words must be there. "A phrase" stands as it is, -word must not be there,'
-                " begin* is the beginning of a word. Put -- before a query that begins with a"
-                " minus."
+                'All words must match. "A phrase" matches exactly, -word excludes, begin* matches'
+                " the beginning of a word. Put -- before a query that begins with a minus."
             ),
         ),
         _run_search,
     )
     history.set_defaults(query=None)
-    search.add_argument("query", help="the words to look for")
+    search.add_argument("query", help="words to search for")
     for parser in (history, search):
         parser.add_argument(
-            "--limit", type=whole(1, 1_000_000), default=20, help="how many (default: %(default)s)"
+            "--limit",
+            type=whole(1, 1_000_000),
+            default=20,
+            help="number of results (default: %(default)s)",
         )
         parser.add_argument(
-            "--after", metavar="CURSOR", help="go on behind the last page: it says how"
+            "--after", metavar="CURSOR", help="next page, with the value that the last page prints"
         )
         parser.add_argument(
-            "--order", choices=_ORDERS, default="newest", help="the best, dearest, largest first"
+            "--order", choices=_ORDERS, default="newest", help="highest rating, cost or size first"
         )
         _add_filters(parser)
 
@@ -62,25 +64,25 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="TAG",
-        help="can be given several times",
+        help="repeatable",
     )
-    group.add_argument("--collection", metavar="NAME", help="a collection, with those in it")
+    group.add_argument("--collection", metavar="NAME", help="collection, with nested ones")
     group.add_argument(
         "--since",
         type=since,
         metavar="WHEN",
-        help="a date such as 2026-11-01, or a span such as 7d",
+        help="date, e.g. 2026-11-01, or span, e.g. 7d",
     )
     group.add_argument(
-        "--until", type=since, metavar="WHEN", help="before that date, or longer ago than that"
+        "--until", type=since, metavar="WHEN", help="before that date, or longer ago than that span"
     )
     group.add_argument("--min-rating", type=whole(1, 5), metavar="STARS")
     group.add_argument("--size", metavar="WIDTHxHEIGHT")
     group.add_argument("--seed", type=whole(0, 2**63 - 1), metavar="N")
-    group.add_argument("--min-usd", type=usd_amount, metavar="USD", help="that cost at least this")
-    group.add_argument("--max-usd", type=usd_amount, metavar="USD", help="that cost this at most")
+    group.add_argument("--min-usd", type=usd_amount, metavar="USD", help="minimum cost")
+    group.add_argument("--max-usd", type=usd_amount, metavar="USD", help="maximum cost")
     group.add_argument(
-        "--trashed", action="store_const", dest="state", const="trashed", help="those in the trash"
+        "--trashed", action="store_const", dest="state", const="trashed", help="images in the trash"
     )
 
 

@@ -33,20 +33,17 @@ def add_show(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """The arguments of the command."""
     show = commands.add_parser(
         "show",
-        help="everything known about one image, or any image file",
+        help="show the record of an image or of any image file",
         description=(
-            "Of a file, what it says of itself: the record of imagen or of another program"
-            " (AUTOMATIC1111, Forge, ComfyUI, Fooocus, InvokeAI, NovelAI, SwarmUI), and who signed"
-            " it (C2PA)."
+            "For a file, its embedded record by imagen or another program (AUTOMATIC1111, Forge,"
+            " ComfyUI, Fooocus, InvokeAI, NovelAI, SwarmUI), and its signature (C2PA)."
         ),
     )
     add_command(show, run_show)
     show.add_argument(
-        "id", metavar="ID|FILE", help="an image's id or the beginning of it, or the path of a file"
+        "id", metavar="ID|FILE", help="id of an image or its beginning, or path of a file"
     )
-    show.add_argument(
-        "--trust", type=Path, metavar="PEM", help="certificates that are trusted to sign images"
-    )
+    show.add_argument("--trust", type=Path, metavar="PEM", help="file of trusted certificates")
 
 
 async def run_show(options: argparse.Namespace, console: Console) -> ExitStatus:

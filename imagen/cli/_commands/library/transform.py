@@ -42,63 +42,47 @@ def add_image_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     """Adds the three commands."""
     transform = commands.add_parser(
         "transform",
-        help="make another size, cut or format of an image",
-        description=(
-            "First the crop, then the rotation, then the size. The ending of FILE gives the format."
-        ),
+        help="convert an image to another size, crop or format",
+        description="Crops, then rotates, then resizes. The suffix of FILE is the format.",
     )
     add_command(transform, run_transform)
-    transform.add_argument("source", metavar="ID|FILE", help="an image of the library, or a file")
-    transform.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="where the new image goes"
-    )
+    transform.add_argument("source", metavar="ID|FILE", help="id of an image, or a file")
+    transform.add_argument("--out", type=Path, required=True, metavar="FILE", help="target file")
     transform.add_argument("--width", type=whole(16, 16384), metavar="PIXELS")
     transform.add_argument("--height", type=whole(16, 16384), metavar="PIXELS")
     transform.add_argument(
         "--fit",
         choices=("contain", "cover", "stretch"),
         default="contain",
-        help="into width and height",
+        help="how to fit width and height",
     )
-    transform.add_argument(
-        "--enlarge", action="store_true", help="let it get more pixels than it has"
-    )
-    transform.add_argument(
-        "--crop", type=_crop, metavar="X,Y,W,H", help="the part to keep, in pixels"
-    )
+    transform.add_argument("--enlarge", action="store_true", help="allow enlarging")
+    transform.add_argument("--crop", type=_crop, metavar="X,Y,W,H", help="area to keep, in pixels")
     transform.add_argument(
         "--rotate", type=int, choices=(0, 90, 180, 270), default=0, help="degrees clockwise"
     )
     transform.add_argument(
-        "--format", choices=("png", "jpeg", "webp", "avif"), help="in place of the ending's"
+        "--format", choices=("png", "jpeg", "webp", "avif"), help="format, instead of the suffix"
     )
     transform.add_argument(
-        "--quality", type=whole(1, 100), metavar="1..100", help="of JPEG, WebP and AVIF"
+        "--quality", type=whole(1, 100), metavar="1..100", help="quality of JPEG, WebP and AVIF"
     )
-    sheet = commands.add_parser("sheet", help="put images side by side into one")
+    sheet = commands.add_parser("sheet", help="make a contact sheet")
     add_command(sheet, run_sheet)
-    sheet.add_argument("id", nargs="+", metavar="ID", help="images of the library, in order")
-    sheet.add_argument("--out", type=Path, required=True, metavar="FILE", help="a PNG or JPEG file")
-    sheet.add_argument("--columns", type=whole(1, 1000), metavar="N", help="side by side")
+    sheet.add_argument("id", nargs="+", metavar="ID", help="ids of images, in order")
+    sheet.add_argument("--out", type=Path, required=True, metavar="FILE", help="PNG or JPEG file")
+    sheet.add_argument("--columns", type=whole(1, 1000), metavar="N", help="images in a row")
+    sheet.add_argument("--captions", choices=tuple(_CAPTIONS), help="caption of each image")
     sheet.add_argument(
-        "--captions", choices=tuple(_CAPTIONS), help="what to write below each image"
+        "--side", type=whole(48, 4096), default=512, metavar="PIXELS", help="pixels of one image"
     )
-    sheet.add_argument(
-        "--side", type=whole(48, 4096), default=512, metavar="PIXELS", help="of one image"
-    )
-    similar = commands.add_parser(
-        "similar", help="find images that look like one, or that look alike"
-    )
+    similar = commands.add_parser("similar", help="find similar images")
     add_command(similar, run_similar)
     what = similar.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "source", nargs="?", metavar="ID|FILE", help="an image of the library, or a file"
-    )
-    what.add_argument(
-        "--groups", action="store_true", help="list the images that are nearly the same, by group"
-    )
+    what.add_argument("source", nargs="?", metavar="ID|FILE", help="id of an image, or a file")
+    what.add_argument("--groups", action="store_true", help="list groups of near duplicates")
     similar.add_argument(
-        "--limit", type=whole(1, 1000), default=20, help="how many (default: %(default)s)"
+        "--limit", type=whole(1, 1000), default=20, help="number of results (default: %(default)s)"
     )
 
 

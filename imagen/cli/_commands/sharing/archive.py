@@ -26,54 +26,54 @@ def add_archive_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     """Defines both."""
     export = commands.add_parser(
         "export",
-        help="write images to a zip file, with a gallery to look at them",
+        help="export images to a zip file with a gallery",
         description=(
-            "The images as the provider sent them, what is known of them, and index.html, which"
-            " opens without a network. `imagen import` brings all of it back."
+            "The images as the provider sent them, their records, and index.html, which opens"
+            " without a network. `imagen import` restores all of it."
         ),
     )
     add_command(export, run_export)
     export.add_argument(
-        "ids", nargs="*", metavar="ID", help="of `imagen history`, or the beginning of it"
+        "ids", nargs="*", metavar="ID", help="id from `imagen history`, or its beginning"
     )
     what = export.add_mutually_exclusive_group()
     what.add_argument(
         "--all",
         action="store_true",
-        help="every image that is not in the trash, and all collections",
+        help="all images that are not in the trash, and all collections",
     )
     what.add_argument(
-        "--collection", metavar="NAME", help="the images of a collection and of those in it"
+        "--collection", metavar="NAME", help="images of a collection and of nested ones"
     )
     export.add_argument(
         "--out",
         type=Path,
         required=True,
         metavar="FILE",
-        help="the zip file; one that is there is replaced",
+        help="zip file; an existing one is replaced",
     )
     export.add_argument(
         "--public",
         action="store_true",
-        help="for others: without costs, tags, stars, notes and provider options",
+        help="for publication: without costs, tags, stars, notes and provider options",
     )
     taking = commands.add_parser(
         "import",
-        help="take images in: archives, zip files, folders, single images",
+        help="import archives, zip files, folders or images",
         description=(
-            "With what is said of them: by imagen, AUTOMATIC1111, Forge, ComfyUI, Fooocus,"
-            " InvokeAI, NovelAI or SwarmUI. What is there already is skipped, so that an import"
-            " that was cut off can be run again."
+            "With their records by imagen, AUTOMATIC1111, Forge, ComfyUI, Fooocus, InvokeAI,"
+            " NovelAI or SwarmUI. Existing images are skipped, so an interrupted import can be"
+            " repeated."
         ),
     )
     add_command(taking, run_import)
     taking.add_argument(
-        "files", nargs="+", type=_source, metavar="FILE", help="a zip file, a folder or an image"
+        "files", nargs="+", type=_source, metavar="FILE", help="zip file, folder or image"
     )
     taking.add_argument(
         "--trusted",
         action="store_true",
-        help="they are your own: keep the options of requests, and let them answer --cache",
+        help="your own images: keep the options of requests, and use them for --cache",
     )
 
 

@@ -21,24 +21,23 @@ def add_publish_command(commands: argparse._SubParsersAction[argparse.ArgumentPa
     """Adds the command."""
     publish = commands.add_parser(
         "publish",
-        help="put images into the object store of imagen.toml, or take them out",
+        help="publish images to the object store, or unpublish them",
         description=(
-            "Waits until they are there. Ctrl-C leaves the rest in line, and the next command goes"
-            " on with it."
+            "Waits until they are published. Ctrl-C leaves the rest queued for the next command."
         ),
     )
     add_command(publish, run_publish)
-    publish.add_argument("id", nargs="*", metavar="ID", help="images of the library")
+    publish.add_argument("id", nargs="*", metavar="ID", help="ids of images")
     what = publish.add_mutually_exclusive_group()
+    what.add_argument("--all", action="store_true", help="all images that are not in the trash")
+    what.add_argument("--collection", metavar="NAME", help="images of a collection")
     what.add_argument(
-        "--all", action="store_true", help="every image of the library that is not in the trash"
+        "--status",
+        action="store_true",
+        help="print the state of the publications, and the reasons of failures",
     )
-    what.add_argument("--collection", metavar="NAME", help="every image of a collection")
     what.add_argument(
-        "--status", action="store_true", help="how many images are how far, and why some failed"
-    )
-    what.add_argument(
-        "--unpublish", nargs="+", default=[], metavar="ID", help="take these out of the store"
+        "--unpublish", nargs="+", default=[], metavar="ID", help="unpublish these images"
     )
 
 

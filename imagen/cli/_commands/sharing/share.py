@@ -23,7 +23,7 @@ def add_share_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
     """Defines it."""
     share = commands.add_parser(
         "share",
-        help="make a link to an image or a collection, list links, take one back",
+        help="share an image or collection by link; list and revoke links",
         description=(
             "Anyone with the link sees the images, and no prompts, costs or tags."
             " IMAGEN_SHARE_SECRET signs it, and a server answers it below IMAGEN_SHARE_URL:"
@@ -32,7 +32,7 @@ def add_share_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
     )
     add_command(share, run_share)
     share.add_argument(
-        "id", nargs="?", metavar="ID", help="of `imagen history`, or the beginning of it"
+        "id", nargs="?", metavar="ID", help="id from `imagen history`, or its beginning"
     )
     what = share.add_mutually_exclusive_group()
     what.add_argument(
@@ -40,14 +40,14 @@ def add_share_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
         metavar="NAME",
         help="share a collection with its content at the time of the visit",
     )
-    what.add_argument("--list", action="store_true", help="the links that work, newest first")
-    what.add_argument("--revoke", metavar="ID", help="take the link of this id back")
+    what.add_argument("--list", action="store_true", help="list valid links, newest first")
+    what.add_argument("--revoke", metavar="ID", help="revoke the link of this id")
     share.add_argument(
         "--expires",
         type=span,
         default=_WEEK,
         metavar="SPAN",
-        help="how long it works: 12h, 7d, 4w (default: 7d)",
+        help="lifetime: 12h, 7d, 4w (default: 7d)",
     )
 
 

@@ -203,10 +203,8 @@ class Run:
             self._fractions[event.attempt_id] = event.fraction
             self._notes[event.attempt_id] = event.note
         elif self._options.out is not None:
-            path = (
-                self._options.out
-                / f"{slug(event.request.prompt)}-{event.indexes[0] + 1}-preview-{event.number + 1}.png"
-            )
+            name = f"{slug(event.request.prompt)}-{event.indexes[0] + 1}"
+            path = self._options.out / f"{name}-preview-{event.number + 1}.png"
             try:
                 path.write_bytes(event.data)
             except OSError as error:

@@ -174,8 +174,8 @@ async def test_a_bucket_that_is_not_there_is_one_sentence(server, bucket, tmp_pa
     assert [one.state for one in done] == ["failed", "failed"]
     assert (
         done[0].last_error
-        == "s3://no-such-bucket/images does not exist (NoSuchBucket): create the bucket, or correct the"
-        " URL of the store."
+        == "s3://no-such-bucket/images does not exist (NoSuchBucket): create the bucket, or"
+        " correct the URL of the store."
     )
 
 
@@ -283,7 +283,7 @@ async def test_a_plain_folder_is_a_store_too(tmp_path):
             await publisher.publish(images)
             paths = [folder / image.sha256[:2] / f"{image.sha256}.png" for image in images]
             assert [path.read_bytes() for path in paths] == [b"one", b"two"]
-            with pytest.raises(imagen.InvalidRequestError, match="A folder does not support signed links"):
+            with pytest.raises(imagen.InvalidRequestError, match="does not support signed"):
                 await publisher.sign(images[0])
             await publisher.unpublish(images[:1])
             assert [path.exists() for path in paths] == [False, True]

@@ -119,9 +119,9 @@ async def test_what_is_damaged_is_said_and_mended(shell):
         (("search", "!!"), "There is no word to search for"),
         (("history", "--after", "x"), "Invalid cursor"),
         (("history", "--collection", "nope"), "Unknown collection 'nope'"),
-        (("rate", "6", "0000"), "no whole number from 0 to 5"),
-        (("clean", "--max-age-days", "-1"), "no number from 0 up"),
-        (("clean", "--max-images", "many"), "no whole number"),
+        (("rate", "6", "0000"), "not a whole number from 0 to 5"),
+        (("clean", "--max-age-days", "-1"), "not a number from 0 up"),
+        (("clean", "--max-images", "many"), "not a whole number"),
     ],
 )
 async def test_bad_input_is_one_sentence_and_status_2(shell, arguments, sentence):

@@ -122,7 +122,7 @@ def test_a_prompt_is_read_from_standard_input(run, monkeypatch):
 def test_one_that_is_no_template_yet_is_kept_all_the_same(run):
     status, _, err = run("prompt", "save", "sea", "a {sea")
     assert status == 0
-    assert "is no template yet: The brace at character 3 is not closed" in err
+    assert "is not a valid template: The brace at character 3 is not closed" in err
     assert run("prompt", "show", "sea")[1][1] == "  a {sea"
 
 

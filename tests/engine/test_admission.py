@@ -168,7 +168,7 @@ async def test_with_nobody_to_ask_the_answer_is_no(autojump_clock, tmp_path):
         client,
         transport,
     ):
-        with pytest.raises(imagen.BudgetExceededError, match="somebody must confirm"):
+        with pytest.raises(imagen.BudgetExceededError, match="the user must confirm"):
             await client.generate("x")
         assert not transport.requests
 

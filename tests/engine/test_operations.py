@@ -104,20 +104,20 @@ async def test_every_operation_goes_through_one_batch():
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        (b"", "no PNG, JPEG"),
-        (b"<html>", "no PNG, JPEG"),
+        (b"", "not a PNG, JPEG"),
+        (b"<html>", "not a PNG, JPEG"),
         ("", "is an empty text"),
         ("missing.png", "no file 'missing.png', and no image of that id"),
         ("data:image/png,hello", "base64"),
         ("data:image/png;base64,###", "base64"),
         ("http://example.com/a.png", "not https"),
         ("file:///etc/passwd", "not https"),
-        ("https://127.0.0.1/a.png", "no public address"),
-        ("https://10.1.2.3/a.png", "no public address"),
-        ("https://[::1]/a.png", "no public address"),
-        ("https://169.254.169.254/latest", "no public address"),
+        ("https://127.0.0.1/a.png", "not a public address"),
+        ("https://10.1.2.3/a.png", "not a public address"),
+        ("https://[::1]/a.png", "not a public address"),
+        ("https://169.254.169.254/latest", "not a public address"),
         ("https://user@/a.png", "no URL|cannot be read"),
-        (Path("/dev/zero"), "is no file"),
+        (Path("/dev/zero"), "is not a file"),
         (Path("/"), "cannot be read|is no file"),
         (Path("nul\0byte"), "cannot be read"),
         (7, "not int"),
@@ -149,7 +149,7 @@ async def test_a_pipe_does_not_hang_and_a_bomb_is_not_opened(tmp_path: Path):
     bomb[16:24] = (60000).to_bytes(4, "big") * 2
     atelier = Atelier()
     async with open_atelier(atelier) as client:
-        with pytest.raises(imagen.InvalidRequestError, match="is no file"):
+        with pytest.raises(imagen.InvalidRequestError, match="is not a file"):
             await client.vary(tmp_path / "pipe.png")
         with pytest.raises(imagen.InvalidRequestError, match="60000 x 60000 pixels"):
             await client.vary(bytes(bomb))
@@ -373,7 +373,7 @@ class _Point:
     ("found", "sentence"),
     [
         (ImportError("no oil"), "cannot be loaded: no oil"),
-        ("a word", "is no imagen.providers.Provider"),
+        ("a word", "is not an imagen.providers.Provider"),
         (None, ""),
     ],
     ids=["broken", "foreign", "good"],

@@ -409,7 +409,7 @@ async def test_a_kept_prompt_is_filled_in_with_all_that_goes_with_it(tmp_path: P
         facts = await done(client, "show_image", image_id=made["image"]["id"])
         refused = {
             "Missing value": await call(client, "generate_image", **asked),
-            "no variable 'city'": await call(
+            "Unknown variable 'city'": await call(
                 client, "generate_image", **asked, values={"place": "x", "city": "Rome"}
             ),
             "There is no prompt 'harbor'; there are cars, harbour.": await call(

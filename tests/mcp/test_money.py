@@ -97,7 +97,7 @@ async def test_an_estimate_names_the_default_model_and_admits_that_a_price_is_un
         "high_usd": None,
         "needs_confirmation": False,
     }
-    assert "Nobody published what 4 images by no-price would cost" in text_of(result)
+    assert "The price of 4 images by no-price is unknown" in text_of(result)
 
 
 async def test_a_model_that_will_be_retired_is_told_of_once(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ async def test_what_may_cost_more_than_the_call_allows_is_refused_before_anythin
     assert text_of(refused).startswith("[BUDGET] 3 images by four-cents will cost about $0.12")
     assert "max_cost_usd is $0.10" in text_of(refused)
     assert text_of(unknown).startswith(
-        "[BUDGET] Nobody published what 1 image by no-price will cost"
+        "[BUDGET] The price of 1 image by no-price is unknown"
     )
     assert not made.is_error
 
@@ -217,7 +217,7 @@ async def test_an_unknown_price_needs_the_user_too(tmp_path: Path) -> None:
         result = await call(client, "generate_image", prompt="a lighthouse", model="no-price")
     assert not result.is_error
     assert user.questions == [
-        "Nobody published what 1 image by no-price will cost. Shall they be made?"
+        "The price of 1 image by no-price is unknown. Shall they be made?"
     ]
 
 

@@ -81,7 +81,7 @@ async def test_callers_from_elsewhere_may_name_no_file(tmp_path: Path, named: st
     ("image", "sentence"),
     [
         ("nothing.png", "no file 'nothing.png'"),
-        ("https://10.0.0.1/a.png", "no public address"),
+        ("https://10.0.0.1/a.png", "not a public address"),
         ("", "is an empty text"),
     ],
 )

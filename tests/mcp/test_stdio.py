@@ -252,8 +252,8 @@ async def test_the_command_line_says_what_is_wrong(
         (["--version"], 0, "imagen-mcp "),
         (["--http", "0.0.0.0:1"], 2, "no login"),
         (["--http", "127.0.0.2:1"], 2, "no login"),
-        (["--http", "127.0.0.1"], 2, "no HOST:PORT"),
-        (["--http", "[::1]:65536"], 2, "no HOST:PORT"),
+        (["--http", "127.0.0.1"], 2, "not HOST:PORT"),
+        (["--http", "[::1]:65536"], 2, "not HOST:PORT"),
     ],
 )
 def test_the_options_are_checked(

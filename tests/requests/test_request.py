@@ -19,7 +19,7 @@ CATALOG = imagen.providers.load_catalog()
         (imagen.Generate(prompt=" \n"), "sketch", "The prompt is empty"),
         (imagen.Generate(prompt="x" * 4001), "imagen-4", "at most 4,000"),
         (imagen.Generate(prompt="\ud800"), "sketch", "lone surrogate"),
-        (imagen.Generate(prompt="x", size="1024"), "gpt-image-2", "is no size"),
+        (imagen.Generate(prompt="x", size="1024"), "gpt-image-2", "is not a size"),
         (
             imagen.Generate(prompt="x", size="1000x1000", strict=True),
             "gpt-image-2",

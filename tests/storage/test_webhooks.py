@@ -684,7 +684,7 @@ async def test_a_receiver_where_only_this_machine_can_reach_gets_nothing(tmp_pat
             await webhooks.enqueue(EVENT)
             with trio.fail_after(20):
                 message = await wait_for(webhooks, lambda message: message.last_error is not None)
-    assert "no public address" in message.last_error
+    assert "not a public address" in message.last_error
     assert message.state == "pending"
 
 

@@ -230,7 +230,7 @@ async def test_a_job_is_waited_for_and_announced(autojump_clock):
 
 async def test_a_job_that_nobody_answers_for_may_be_billed(autojump_clock):
     driver, _ = scripted(ScriptedReply(), *[ScriptedReply(fault="refused")] * RETRY.attempts)
-    with pytest.raises(ProviderError, match="nobody answers any more") as caught:
+    with pytest.raises(ProviderError, match="its state cannot be read any more") as caught:
         await driver.run(polled_job(), Told())
     assert outcome(caught.value) == (OutcomeUnknownError, "OUTCOME_UNKNOWN", False, "unknown")
 

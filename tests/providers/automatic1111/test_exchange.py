@@ -224,7 +224,7 @@ async def test_the_checkpoints_are_listed(tmp_path):
         (NotAllowed(), imagen.AuthenticationError, "SD_WEBUI_AUTH"),
         (Overloaded(), imagen.ProviderError, "503"),
         (BrokenBase64(), imagen.ProviderError, "without an image"),
-        (WrongMedia(), imagen.ProviderError, "no PNG"),
+        (WrongMedia(), imagen.ProviderError, "not an image"),
         (FewerImages(), imagen.ProviderError, "without an image"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, msgspec.Struct) else None,

@@ -225,7 +225,7 @@ async def test_the_checkpoints_are_listed(tmp_path):
         (NotAllowed(), imagen.AuthenticationError, "refuses access"),
         (Overloaded(), imagen.ProviderError, "503"),
         (ExpiredLink(status=404), imagen.ProviderError, "without an image"),
-        (WrongMedia(), imagen.ProviderError, "no PNG"),
+        (WrongMedia(), imagen.ProviderError, "not an image"),
         (FewerImages(), imagen.ProviderError, "without an image"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, msgspec.Struct) else None,

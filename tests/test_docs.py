@@ -92,3 +92,13 @@ def test_links_between_documents_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "CONTRIBUTING.md", ROOT / "docs" / "design.md"], ids=lambda page: page.name
+)
+def test_paths_in_the_prose_exist(page):
+    for target in re.findall(r"`(\w+/[\w./]*)`", page.read_text("utf-8")):
+        if target not in ("pictures/", "site/"):
+            places = [ROOT / target, ROOT / "imagen" / target, ROOT / "imagen" / f"{target}.py"]
+            assert any(place.exists() for place in places), target

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Two workers on two cores. `make test TMPDIR=/dev/shm` is faster: no disk waits for fsync there.
 PYTEST := $(BIN)/python -m pytest -q -n auto --dist worksteal
 
-.PHONY: demo check quick test test-all test-diffusers bench clean
+.PHONY: demo check quick test test-all test-diffusers docs bench clean
 
 demo: $(VENV)/.core  ## install, and draw four images with the built-in engine
 	IMAGEN_HOME=demo-images/home $(BIN)/imagen generate "a lighthouse at dusk" -n 4 --model sketch --out demo-images
@@ -31,6 +31,9 @@ test-all: check  ## the same with every test at whole length, as in CI
 test-diffusers: .venv-diffusers/.done  ## the tests of diffusers with the real packages: 2.7 GB to download
 	HF_HUB_OFFLINE=1 .venv-diffusers/bin/python -m pytest -q tests/providers/diffusers
 
+docs: $(VENV)/.docs  ## build the documentation into site/, warnings as errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: $(VENV)/.bench  ## the benchmarks, by hand: minutes, and nothing else should run meanwhile
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks.latency
@@ -40,7 +43,7 @@ bench: $(VENV)/.bench  ## the benchmarks, by hand: minutes, and nothing else sho
 	$(BIN)/python -m benchmarks.publish
 
 clean:
-	rm -rf $(VENV) .venv-diffusers demo-images
+	rm -rf $(VENV) .venv-diffusers demo-images site
 
 $(VENV)/.core: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +56,10 @@ $(VENV)/.dev: $(VENV)/.core
 
 $(VENV)/.bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.core
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	touch $@
 
 .venv-diffusers/.done: pyproject.toml

@@ -17,7 +17,12 @@ import imagen
 from imagen.providers import PROVIDERS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
@@ -60,7 +65,7 @@ def test_every_toml_example_is_read(name, text, tmp_path):
     )
 
 
-def test_every_option_of_generate_stands_in_the_readme():
+def test_every_option_of_generate_stands_on_the_page_of_the_command():
     environ = {"PATH": os.environ["PATH"], "COLUMNS": "200"}
     help_text = subprocess.run(
         [sys.executable, "-m", "imagen", "generate", "--help"],
@@ -69,9 +74,9 @@ def test_every_option_of_generate_stands_in_the_readme():
         text=True,
         check=True,
     ).stdout
-    readme = (ROOT / "README.md").read_text("utf-8")
+    page = (ROOT / "docs" / "command.md").read_text("utf-8")
     for option in set(re.findall(r"--[a-z-]+", help_text)) - {"--help"}:
-        assert option in readme, option
+        assert option in page, option
 
 
 def test_every_provider_stands_on_its_page_with_its_variables_and_settings():
@@ -87,3 +92,13 @@ def test_links_between_documents_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text("utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "CONTRIBUTING.md", ROOT / "docs" / "design.md"], ids=lambda page: page.name
+)
+def test_paths_in_the_prose_exist(page):
+    for target in re.findall(r"`(\w+/[\w./]*)`", page.read_text("utf-8")):
+        if target not in ("pictures/", "site/"):
+            places = [ROOT / target, ROOT / "imagen" / target, ROOT / "imagen" / f"{target}.py"]
+            assert any(place.exists() for place in places), target

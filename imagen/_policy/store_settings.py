@@ -38,7 +38,7 @@ _MOST_AT_ONCE = 64
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Object store for published images. Keys come from the environment only.
 
-    Args:
+    Attributes:
         url: s3://bucket/prefix (R2 and other services like S3 too, with an
             `endpoint`), gs://bucket/prefix, az://container/prefix, or
             file:///folder.

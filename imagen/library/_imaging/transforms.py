@@ -45,7 +45,7 @@ class Transform(msgspec.Struct, frozen=True, kw_only=True):
     """Transformation of an image: first `crop`, then `rotate`, then size, then
     format.
 
-    Args:
+    Attributes:
         width: In pixels, from 16 to 16384.
         height: Likewise. "contain" needs only one of the two.
         fit: "contain" fits the whole image into width and height, "cover" fills

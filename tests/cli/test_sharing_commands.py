@@ -76,17 +76,17 @@ async def test_what_was_not_taken_in_is_said_and_is_the_exit_status(shell):
 async def test_links_are_made_listed_and_taken_back(shell):
     shell.environ |= {
         "IMAGEN_SHARE_SECRET": "a-secret-of-this-test",
-        "IMAGEN_SHARE_URL": "https://pictures.example/look",
+        "IMAGEN_SHARE_URL": "https://images.example/look",
     }
     (image_id,) = await make(shell)
     await shell.run("collection", "add", "boats", image_id)
     done = await shell.run("share", image_id[:8], "--expires", "12h")
     assert done.returncode == 0
     url = done.stdout.decode().strip()
-    assert url.startswith("https://pictures.example/look/")
+    assert url.startswith("https://images.example/look/")
     status, (made,), _ = await shell.run_json("share", "--collection", "boats")
     assert (status, made["kind"], made["image_id"]) == (0, "share", None)
-    assert made["url"] == f"https://pictures.example/look/{made['token']}"
+    assert made["url"] == f"https://images.example/look/{made['token']}"
     _, shares, _ = await shell.run_json("share", "--list")
     assert [share["url"] for share in shares] == [made["url"], url]
     done = await shell.run("share", "--list")

@@ -313,7 +313,9 @@ async def test_together_asks_for_as_many_as_the_model_takes(autojump_clock):
 
 async def test_bytes_that_are_no_image_are_paid_for_and_kept(autojump_clock):
     async with open_test_client(lambda request: images_reply(data=b"<svg/>")) as (client, _):
-        with pytest.raises(imagen.ProviderError, match="not an image: expected PNG, JPEG, WebP or GIF") as caught:
+        with pytest.raises(
+            imagen.ProviderError, match="not an image: expected PNG, JPEG, WebP or GIF"
+        ) as caught:
             await client.generate("a cat")
         assert caught.value.billed == "yes"
         (kept,) = (client.library.folder / "unreadable").iterdir()

@@ -126,9 +126,7 @@ async def test_what_may_cost_more_than_the_call_allows_is_refused_before_anythin
     assert refused.is_error
     assert text_of(refused).startswith("[BUDGET] 3 images by four-cents will cost about $0.12")
     assert "max_cost_usd is $0.10" in text_of(refused)
-    assert text_of(unknown).startswith(
-        "[BUDGET] The price of 1 image by no-price is unknown"
-    )
+    assert text_of(unknown).startswith("[BUDGET] The price of 1 image by no-price is unknown")
     assert not made.is_error
 
 
@@ -216,9 +214,7 @@ async def test_an_unknown_price_needs_the_user_too(tmp_path: Path) -> None:
     async with connect(tmp_path, Painter(), user=user, **LIMIT) as client:
         result = await call(client, "generate_image", prompt="a lighthouse", model="no-price")
     assert not result.is_error
-    assert user.questions == [
-        "The price of 1 image by no-price is unknown. Shall they be made?"
-    ]
+    assert user.questions == ["The price of 1 image by no-price is unknown. Shall they be made?"]
 
 
 SPENDING = {

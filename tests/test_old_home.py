@@ -20,7 +20,8 @@ import trio
 
 import imagen
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
-from tests.support.scripted_client import REFUSED, error_reply, images_reply, png
+from tests.support.images import png
+from tests.support.scripted_client import REFUSED, error_reply, images_reply
 
 DATA = Path(__file__).with_name("data")
 ARCHIVE = DATA / "home-0.1.0-982b58a.zip"

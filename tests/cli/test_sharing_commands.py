@@ -7,7 +7,7 @@ import sys
 import zipfile
 
 from imagen.cli._console import Console
-from tests.support.scripted_client import png
+from tests.support.images import png
 from tests.support.sharing import zip_of
 from tests.support.shell import Shell
 

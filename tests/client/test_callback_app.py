@@ -37,7 +37,7 @@ from tests.support.callbacks import KEY, NOW, PUBLISHED, SECRET, SENDERS, Sender
 from tests.support.collected_jobs import call_for, order_and_die
 from tests.support.drivers import Server, http_reply, open_server
 from tests.support.exchanges import CATALOG
-from tests.support.scripted_client import PNG
+from tests.support.images import PNG
 from tests.support.simulated_client import simulated_settings
 
 Application = Callable[..., Awaitable[None]]

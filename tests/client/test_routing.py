@@ -11,7 +11,8 @@ import trio
 
 import imagen
 from imagen.testing import ScriptedReply
-from tests.support.scripted_client import PNG, error_reply
+from tests.support.images import PNG
+from tests.support.scripted_client import error_reply
 from tests.support.three_providers import BROKEN, BUSY, DOWN, PRICES, Town, image_reply, open_town
 
 NO_KEY = error_reply(401, {"error": "no"})

@@ -10,8 +10,9 @@ import trio
 
 import imagen
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
+from tests.support.images import PNG
 from tests.support.job_provider import PRICE, Works
-from tests.support.scripted_client import PNG, FakeProvider, open_test_client, virtual_time
+from tests.support.scripted_client import FakeProvider, open_test_client, virtual_time
 from tests.support.three_providers import DOWN, Town, image_reply, open_town
 
 

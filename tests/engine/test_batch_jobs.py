@@ -27,7 +27,8 @@ from imagen.providers import (
     Wait,
 )
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport, cancel_at_every_step
-from tests.support.scripted_client import PNG, virtual_time
+from tests.support.images import PNG
+from tests.support.scripted_client import virtual_time
 
 PRICE = Decimal("0.02")
 

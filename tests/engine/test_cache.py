@@ -14,13 +14,13 @@ import trio
 import imagen
 from imagen.testing import ScriptedReply
 from tests.support.custom_provider import Atelier, open_atelier
+from tests.support.images import png
 from tests.support.scripted_client import (
     PRICE,
     FakeProvider,
     error_reply,
     images_reply,
     open_test_client,
-    png,
 )
 from tests.support.three_providers import DOWN, Town, image_reply, open_town
 

@@ -38,7 +38,7 @@ from imagen.testing.simulator import (
     open_simulator,
 )
 from tests.support.every_model import MODELS
-from tests.support.scripted_client import png
+from tests.support.images import png
 from tests.support.simulated_client import open_simulated
 
 BOUNDS = imagen.Bounds(

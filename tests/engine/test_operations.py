@@ -15,7 +15,7 @@ import pytest
 import imagen
 from imagen.testing import ScriptedReply, ScriptedTransport
 from tests.support.custom_provider import COST, Atelier, open_atelier
-from tests.support.scripted_client import PNG, png
+from tests.support.images import PNG, png
 
 OTHER = png((1, 2, 3))
 MASK = png((255, 255, 255))

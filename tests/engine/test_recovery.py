@@ -9,8 +9,8 @@ import pytest
 import trio
 
 import imagen
+from tests.support.images import PNG
 from tests.support.job_provider import PRICE, Works, die_at
-from tests.support.scripted_client import PNG
 
 STEPS = (
     "reserve after",

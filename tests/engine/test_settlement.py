@@ -11,7 +11,8 @@ import trio
 
 import imagen
 from tests.support.cancellable_jobs import answering, job, open_works
-from tests.support.scripted_client import PNG, virtual_time
+from tests.support.images import PNG
+from tests.support.scripted_client import virtual_time
 from tests.support.three_providers import BROKEN, DOWN, Town, image_reply, open_town
 
 

@@ -8,8 +8,8 @@ import pytest
 
 import imagen
 from imagen.library._rows import row_of
+from tests.support.images import PNG, png
 from tests.support.library import open_shelf
-from tests.support.scripted_client import PNG, png
 
 
 async def test_an_image_comes_in_once(tmp_path):

@@ -9,8 +9,9 @@ import pytest
 import trio
 
 import imagen
+from tests.support.images import png
 from tests.support.library import open_shelf
-from tests.support.scripted_client import FakeProvider, open_test_client, png
+from tests.support.scripted_client import FakeProvider, open_test_client
 
 
 async def kinds(library: imagen.library.Library) -> list[str]:

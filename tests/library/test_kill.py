@@ -26,7 +26,7 @@ from pathlib import Path
 from imagen.library import CleanupRules
 from imagen._system.threads import ThreadWorkers
 from tests.support.library import open_shelf
-from tests.support.scripted_client import png
+from tests.support.images import png
 
 async def main(home, seed):
     rnd = random.Random(seed)

@@ -20,8 +20,8 @@ from imagen import StoreSettings
 from imagen.library._rows import insert_image, row_of
 from imagen.sharing import Publisher
 from imagen.testing import InlineWorkers
+from tests.support.images import png
 from tests.support.library import Shelf, open_shelf
-from tests.support.scripted_client import png
 
 NAMES = ("sea", "night")
 IMAGES = st.integers(0, 5)

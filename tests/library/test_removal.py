@@ -8,8 +8,9 @@ import pytest
 import imagen
 from imagen.library import CleanupRules
 from tests.support.custom_provider import Atelier, open_atelier
+from tests.support.images import PNG
 from tests.support.library import open_shelf
-from tests.support.scripted_client import PNG, FakeProvider, open_test_client
+from tests.support.scripted_client import FakeProvider, open_test_client
 
 DAY = 86_400.0
 

@@ -21,9 +21,9 @@ from mcp.types import CallToolResult, ElicitRequestFormParams, ElicitResult
 import imagen
 from imagen_mcp.server import make_server
 from tests.support.custom_provider import Atelier
+from tests.support.images import PNG
 from tests.support.mcp_client import ERAS, Painter, connect, text_of
 from tests.support.mcp_process import SERVER, process, read_url
-from tests.support.scripted_client import PNG
 
 CENTS = "four-cents"
 MODELS = {

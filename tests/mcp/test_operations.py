@@ -14,8 +14,8 @@ from mcp.types import CallToolResult
 import imagen
 from imagen_mcp.server import make_server
 from tests.support.custom_provider import Atelier
+from tests.support.images import PNG
 from tests.support.mcp_client import text_of
-from tests.support.scripted_client import PNG
 
 
 @asynccontextmanager

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 import imagen
 from imagen.metadata._image_header import read_image_header
+from tests.support.images import PNG
 from tests.support.lengths import examples
-from tests.support.scripted_client import PNG
 
 
 def encoded(kind: str, mode: str, width: int, height: int, **options: object) -> bytes:

@@ -7,7 +7,7 @@ import datetime
 import pytest
 
 import imagen
-from tests.support.scripted_client import png
+from tests.support.images import png
 
 
 def image(**changes: object) -> imagen.Image:

@@ -11,7 +11,7 @@ from pathlib import Path
 import trio
 
 from imagen.testing import cancel_at_every_step
-from tests.support.scripted_client import png
+from tests.support.images import png
 from tests.support.sharing import open_desk
 
 IMAGES = 3

@@ -10,8 +10,8 @@ import zipfile
 import pytest
 
 from imagen._system.threads import ThreadWorkers
+from tests.support.images import png
 from tests.support.paths import ROOT
-from tests.support.scripted_client import png
 from tests.support.sharing import Desk, open_desk
 
 IMAGES = 40

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import imagen
 from imagen.library._rows import row_of
 from imagen.sharing import ImportResult
-from tests.support.scripted_client import png
+from tests.support.images import png
 from tests.support.sharing import names_in, open_desk, read_from
 
 HOSTILE = (

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 import imagen
 from imagen._requests.request import fingerprint_of
 from imagen.sharing import ImportResult
-from tests.support.scripted_client import png
+from tests.support.images import png
 from tests.support.sharing import Desk, open_desk, zip_of
 
 GOOD = png((1, 2, 3))

@@ -24,7 +24,7 @@ from PIL.PngImagePlugin import PngInfo
 import imagen
 from imagen._system.threads import ThreadWorkers
 from imagen.sharing import share_app
-from tests.support.scripted_client import png
+from tests.support.images import png
 from tests.support.sharing import Desk, open_desk, zip_of
 
 Message = dict[str, object]

@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 import imagen
 from imagen.metadata._embed import write_sidecar
 from imagen.sharing import ImportResult
-from tests.support.scripted_client import png
+from tests.support.images import png
 from tests.support.sharing import Desk, open_desk, zip_of
 
 LINES = (

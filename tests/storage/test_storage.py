@@ -23,14 +23,8 @@ from imagen._storage.database import Database, from_nanousd, to_nanousd
 from imagen._system.threads import ThreadWorkers
 from imagen.library._files import ImageFiles
 from imagen.testing import InlineWorkers
-from tests.support.scripted_client import (
-    PNG,
-    PRICE,
-    FakeProvider,
-    images_reply,
-    open_test_client,
-    png,
-)
+from tests.support.images import PNG, png
+from tests.support.scripted_client import PRICE, FakeProvider, images_reply, open_test_client
 
 
 @given(st.decimals(0, 10**6, places=9))

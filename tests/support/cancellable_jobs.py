@@ -21,7 +21,7 @@ from imagen.providers import (
     Wait,
 )
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
-from tests.support.scripted_client import PNG
+from tests.support.images import PNG
 
 MODEL = {"provider": "works", "price": {"usd_per_image": "0.05"}}
 

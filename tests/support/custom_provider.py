@@ -13,7 +13,7 @@ from pathlib import Path
 
 import imagen
 from imagen.testing import InlineWorkers
-from tests.support.scripted_client import png
+from tests.support.images import png
 
 COST = Decimal("0.05")
 CAPABILITIES = {

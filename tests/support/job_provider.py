@@ -25,7 +25,8 @@ from imagen.providers import (
     Wait,
 )
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
-from tests.support.scripted_client import PNG, virtual_time
+from tests.support.images import PNG
+from tests.support.scripted_client import virtual_time
 
 PRICE = Decimal("0.05")
 

@@ -16,7 +16,7 @@ from imagen._system.threads import Workers
 from imagen.library import Library
 from imagen.library._rows import insert_image, row_of
 from imagen.testing import InlineWorkers
-from tests.support.scripted_client import png
+from tests.support.images import png
 
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 

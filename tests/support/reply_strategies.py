@@ -8,6 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from imagen.providers import HttpResponse
 from tests.support.exchanges import (
     IMAGE_BASE64,
 )
@@ -171,3 +172,34 @@ bodies = st.one_of(
         ]
     ),
 )
+
+
+def json_bodies(samples: tuple[Any, ...], *, nested: str | None = None) -> st.SearchStrategy[bytes]:
+    """Bodies like `samples`, whole and damaged; with `nested`, also that field nested too deep."""
+    encoded = tuple(json.dumps(sample).encode() for sample in samples)
+    kinds = [
+        st.binary(max_size=100),
+        wrong_fields(samples),
+        mutated(encoded),
+        st.sampled_from(encoded),
+    ]
+    if nested is not None:
+        start = b'{"%s":' % nested.encode()
+        kinds.append(st.integers(1, 100_000).map(lambda depth: start + b"[" * depth))
+    return st.one_of(kinds)
+
+
+def http_replies(
+    content: st.SearchStrategy[bytes],
+    more: st.SearchStrategy[dict[str, str]] | None = None,
+) -> st.SearchStrategy[HttpResponse]:
+    """Replies of any status with any headers; `more` draws further headers."""
+    return st.builds(
+        lambda status, body, some, others: HttpResponse(
+            status=status, headers={**some, **others}, body=body
+        ),
+        statuses,
+        content,
+        headers,
+        st.just({}) if more is None else more,
+    )

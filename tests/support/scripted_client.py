@@ -9,32 +9,21 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from io import BytesIO
 from pathlib import Path
 
 import msgspec
 import pybase64
 import trio
-from PIL import Image as PillowImage
 
 import imagen
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
+from tests.support.images import PNG
 
 PRICE = Decimal("0.04")
 MODEL = "test-model"
 REFUSED = {
     "error": {"message": "No.", "type": "image_generation_user_error", "code": "moderation_blocked"}
 }
-
-
-def png(colour: tuple[int, int, int] = (200, 30, 60), size: tuple[int, int] = (8, 8)) -> bytes:
-    """A real, tiny image."""
-    out = BytesIO()
-    PillowImage.new("RGB", size, colour).save(out, "PNG")
-    return out.getvalue()
-
-
-PNG = png()
 
 
 def images_reply(

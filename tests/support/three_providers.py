@@ -11,7 +11,8 @@ import msgspec
 import imagen
 from imagen.providers import HttpRequest
 from imagen.testing import InlineWorkers, ScriptedReply, ScriptedTransport
-from tests.support.scripted_client import PNG, error_reply, virtual_time
+from tests.support.images import PNG
+from tests.support.scripted_client import error_reply, virtual_time
 
 DOWN = error_reply(503, {"error": "down"})
 

@@ -32,6 +32,7 @@ from imagen.testing.simulator import (
     open_simulator,
 )
 from tests.support.drivers import RETRY, http_reply, open_server
+from tests.support.images import opened
 
 # Some of the models that are looked at have a last day, and a warning that
 # names it.
@@ -73,12 +74,6 @@ async def open_client(
     settings = msgspec.structs.replace(settings, retry=RETRY)
     async with imagen.open_client(settings, library=library, on_event=on_event) as client:
         yield client
-
-
-def opened(image: imagen.Image) -> PillowImage.Image:
-    decoded = PillowImage.open(io.BytesIO(image.data))
-    decoded.load()
-    return decoded
 
 
 # --- OpenAI -------------------------------------------------------------------

@@ -29,7 +29,7 @@ from imagen.providers import (
 from imagen.testing import ScriptedReply
 from tests.support.cancellable_jobs import MODEL, answering, job, open_works
 from tests.support.drivers import CALM, KEY, open_driver, open_server
-from tests.support.scripted_client import PNG
+from tests.support.images import PNG
 
 
 async def leave_early(client: imagen.Client) -> None:

@@ -27,7 +27,7 @@ from tests.support.drivers import (
     open_server,
     open_transport,
 )
-from tests.support.scripted_client import PNG
+from tests.support.images import PNG
 
 API = "https://api.example.com/v1"
 GET = "GET"

@@ -19,8 +19,8 @@ from imagen.testing.simulator import (
     Simulator,
     WrongMedia,
 )
+from tests.support.images import RED, large_png, left_mask, near, opened_rgb
 from tests.support.providers.automatic1111 import open_web_ui
-from tests.support.providers.bfl import RED, left_mask, near, opened, png
 
 FREE = imagen.Cost(usd=0, source="estimated")
 
@@ -56,7 +56,7 @@ async def test_an_image_costs_nothing(tmp_path):
             output_format="webp",
             options={"sampler_name": "Euler a"},
         )
-        assert opened(image).size == (512, 768)
+        assert opened_rgb(image).size == (512, 768)
         assert (image.media_type, image.seed, image.cost) == ("image/webp", 7, FREE)
         assert not image.adjustments
         (body,) = posted(simulator)
@@ -84,7 +84,7 @@ async def test_several_images_come_without_their_grid(tmp_path, tells_first):
             "a cat", n=3, seed=100, size="128x128", together=True
         ) as batch:
             images = sorted([outcome async for outcome in batch], key=lambda image: image.index)
-        assert [opened(image).size for image in images] == [(128, 128)] * 3
+        assert [opened_rgb(image).size for image in images] == [(128, 128)] * 3
         assert [image.seed for image in images] == [100, 101, 102]
         assert [body["n_iter"] for body in posted(simulator)] == [3]
         await books_are_balanced(client, simulator)
@@ -108,8 +108,8 @@ async def test_a_checkpoint_is_named_where_it_is_set(tmp_path):
 
 async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path):
     async with open_web_ui(tmp_path) as (client, simulator):
-        image = await client.edit("a hat", png(RED, (256, 250)), mask=left_mask((256, 250)))
-        decoded = opened(image)
+        image = await client.edit("a hat", large_png(RED, (256, 250)), mask=left_mask((256, 250)))
+        decoded = opened_rgb(image)
         assert decoded.size == (256, 248)
         assert decoded.getpixel((200, 100)) == RED
         assert decoded.getpixel((50, 100)) != RED
@@ -119,29 +119,29 @@ async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path):
 @pytest.mark.parametrize(("strength", "red"), [(0.0, True), (1.0, False)])
 async def test_a_variation_is_the_nearer_the_less_strength_it_has(tmp_path, strength, red):
     async with open_web_ui(tmp_path) as (client, simulator):
-        image = await client.vary(png(RED), strength=strength)
-        assert opened(image).size == (256, 256)
-        assert near(opened(image).getpixel((100, 100)), RED) is red
+        image = await client.vary(large_png(RED), strength=strength)
+        assert opened_rgb(image).size == (256, 256)
+        assert near(opened_rgb(image).getpixel((100, 100)), RED) is red
         await books_are_balanced(client, simulator)
 
 
 async def test_an_edit_without_a_mask_draws_the_whole_image_again(tmp_path):
     async with open_web_ui(tmp_path) as (client, simulator):
-        image = await client.edit("a hat", png(RED), options={"denoising_strength": 0.0})
-        assert near(opened(image).getpixel((100, 100)), RED)
+        image = await client.edit("a hat", large_png(RED), options={"denoising_strength": 0.0})
+        assert near(opened_rgb(image).getpixel((100, 100)), RED)
         await books_are_balanced(client, simulator)
 
 
 @pytest.mark.parametrize(("scale", "side"), [(None, 200), (1.5, 150), (4, 400)])
 async def test_an_image_is_enlarged(tmp_path, scale, side):
     async with open_web_ui(tmp_path) as (client, simulator):
-        image = await client.enhance(png(RED, (100, 100)), scale=scale, prompt="sharper")
-        assert opened(image).size == (side, side)
-        assert near(opened(image).getpixel((5, 5)), RED)
+        image = await client.enhance(large_png(RED, (100, 100)), scale=scale, prompt="sharper")
+        assert opened_rgb(image).size == (side, side)
+        assert near(opened_rgb(image).getpixel((5, 5)), RED)
         assert [made.field for made in image.adjustments] == ["prompt"]
         assert posted(simulator)[0]["upscaler_1"] == "R-ESRGAN 4x+"
         with pytest.raises(imagen.InvalidRequestError, match="Invalid upscaler"):
-            await client.enhance(png(RED), options={"upscaler_1": "Mine"})
+            await client.enhance(large_png(RED), options={"upscaler_1": "Mine"})
         await books_are_balanced(client, simulator)
 
 

@@ -33,7 +33,10 @@ from tests.support.exchanges import (
     reply,
 )
 from tests.support.lengths import examples
-from tests.support.reply_strategies import headers, mutated, statuses, wrong_fields
+from tests.support.reply_strategies import (
+    http_replies,
+    json_bodies,
+)
 
 SECOND = "c2Vjb25k"
 INFO = {"seed": 42, "all_seeds": [42, 43], "index_of_first_image": 0}
@@ -324,16 +327,7 @@ SAMPLES: tuple[dict[str, Any], ...] = (
     own("Sampler not found"),
     {"detail": [{"loc": ["body", "steps"], "msg": "no"}]},
 )
-answers = st.builds(
-    lambda status, body, more: HttpResponse(status=status, headers=more, body=body),
-    statuses,
-    st.one_of(
-        st.binary(max_size=100),
-        wrong_fields(SAMPLES),
-        mutated(tuple(json.dumps(sample).encode() for sample in SAMPLES)),
-    ),
-    headers,
-)
+answers = http_replies(json_bodies(SAMPLES))
 
 
 @given(answer=answers, count=st.integers(1, 3))

@@ -17,10 +17,10 @@ from imagen.testing.simulator import (
     Refused,
     open_simulator,
 )
-from tests.support.providers.bfl import RED, png
+from tests.support.images import RED, large_png
 
 KEY = {"authorization": "Basic dGVzdC1rZXk="}
-IMAGE = pybase64.b64encode(png(RED)).decode()
+IMAGE = pybase64.b64encode(large_png(RED)).decode()
 
 WRONG: dict[str, tuple[str, Any, int, str]] = {
     "no object": ("txt2img", [], 422, "JSON"),

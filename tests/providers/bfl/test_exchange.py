@@ -13,7 +13,8 @@ import imagen
 from imagen.testing.simulator import ExpiredLink, Overloaded, Refused, Reset, WrongMedia
 from imagen.testing.simulator._core.faults import JobFails, Withheld
 from imagen.testing.simulator._providers.bfl.server import BlackForestLabs
-from tests.support.providers.bfl import GREEN, RED, left_mask, near, open_bfl, opened, png
+from tests.support.images import GREEN, RED, large_png, left_mask, near, opened_rgb
+from tests.support.providers.bfl import open_bfl
 
 
 async def books_are_balanced(client, simulator):
@@ -61,7 +62,7 @@ async def test_a_generation_goes_all_the_way(tmp_path, model, fields, size, medi
     async with open_bfl(tmp_path, latency=0.02) as (client, simulator):
         image = await client.generate("a cat", model=model, **fields)
         assert (image.width, image.height, image.media_type) == (*size, media_type)
-        assert opened(image).size == size
+        assert opened_rgb(image).size == size
         assert not image.adjustments
         assert image.cost == imagen.Cost(usd=simulator.billed_usd, source="reported")
         assert [bill.delivered for bill in simulator.bills] == [True]
@@ -93,9 +94,9 @@ async def test_the_prompt_that_was_drawn_is_told(tmp_path):
 async def test_an_edit_sends_its_images_in_their_order(tmp_path, model):
     async with open_bfl(tmp_path) as (client, simulator):
         image = await client.edit(
-            "put them together", png(RED), png(GREEN), model=model, safety="standard"
+            "put them together", large_png(RED), large_png(GREEN), model=model, safety="standard"
         )
-        decoded = opened(image)
+        decoded = opened_rgb(image)
         assert near(decoded.getpixel((decoded.width // 4, 50)), RED)
         assert near(decoded.getpixel((decoded.width * 3 // 4, 50)), GREEN)
         await books_are_balanced(client, simulator)
@@ -104,8 +105,10 @@ async def test_an_edit_sends_its_images_in_their_order(tmp_path, model):
 @pytest.mark.parametrize("model", ["flux-2-pro", "flux-kontext-max", "flux-3-image"])
 async def test_a_restyling_names_the_two_images(tmp_path, model):
     async with open_bfl(tmp_path) as (client, simulator):
-        image = await client.restyle(png(RED), png(GREEN), prompt="Softly.", model=model)
-        decoded = opened(image)
+        image = await client.restyle(
+            large_png(RED), large_png(GREEN), prompt="Softly.", model=model
+        )
+        decoded = opened_rgb(image)
         assert near(decoded.getpixel((5, 50)), RED)
         assert near(decoded.getpixel((decoded.width - 5, 50)), GREEN)
         prompt = json.loads(simulator.received[0].body)["prompt"]
@@ -116,10 +119,13 @@ async def test_a_restyling_names_the_two_images(tmp_path, model):
 async def test_a_generation_with_references_sends_them(tmp_path):
     async with open_bfl(tmp_path) as (client, simulator):
         request = imagen.Generate(
-            prompt="a cat", model="flux-2-pro", size="1024x1024", references=(png(RED), png(GREEN))
+            prompt="a cat",
+            model="flux-2-pro",
+            size="1024x1024",
+            references=(large_png(RED), large_png(GREEN)),
         )
         image = await client.generate(request)
-        assert near(opened(image).getpixel((900, 50)), GREEN)
+        assert near(opened_rgb(image).getpixel((900, 50)), GREEN)
         # 0.03, and 0.015 for each of the two small images.
         assert image.cost.usd == Decimal("0.06")
         await books_are_balanced(client, simulator)
@@ -130,9 +136,9 @@ async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path, model):
     async with open_bfl(tmp_path) as (client, simulator):
         prompt = "" if model == "bfl/erase" else "a hat"
         image = await client.edit(
-            prompt, png(RED), mask=left_mask(), model=model, output_format="png"
+            prompt, large_png(RED), mask=left_mask(), model=model, output_format="png"
         )
-        decoded = opened(image)
+        decoded = opened_rgb(image)
         assert decoded.size == (256, 256)
         assert decoded.getpixel((200, 100)) == RED
         assert decoded.getpixel((50, 100)) != RED
@@ -143,15 +149,15 @@ async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path, model):
 async def test_a_variation_is_the_nearer_the_less_strength_it_has(tmp_path, strength, red):
     async with open_bfl(tmp_path) as (client, simulator):
         image = await client.vary(
-            png(RED), strength=strength, model="flux-pro-1.1-ultra", output_format="png"
+            large_png(RED), strength=strength, model="flux-pro-1.1-ultra", output_format="png"
         )
-        assert near(opened(image).getpixel((100, 100)), RED) is red
+        assert near(opened_rgb(image).getpixel((100, 100)), RED) is red
         await books_are_balanced(client, simulator)
 
 
 async def test_a_variation_without_a_strength_to_set_says_so(tmp_path):
     async with open_bfl(tmp_path) as (client, simulator):
-        image = await client.vary(png(RED), strength=0.5, model="flux-pro-1.1")
+        image = await client.vary(large_png(RED), strength=0.5, model="flux-pro-1.1")
         assert [(made.field, made.sent) for made in image.adjustments] == [("strength", None)]
         await books_are_balanced(client, simulator)
 
@@ -166,8 +172,8 @@ async def test_a_variation_without_a_strength_to_set_says_so(tmp_path):
 )
 async def test_the_tools_without_a_mask(tmp_path, model, fields, size, place):
     async with open_bfl(tmp_path) as (client, simulator):
-        image = await client.edit("", png(RED), model=model, output_format="png", **fields)
-        decoded = opened(image)
+        image = await client.edit("", large_png(RED), model=model, output_format="png", **fields)
+        decoded = opened_rgb(image)
         assert decoded.size == size
         assert decoded.getpixel((place[0] + 5, place[1] + 5)) == RED
         if place != (0, 0):
@@ -177,14 +183,14 @@ async def test_the_tools_without_a_mask(tmp_path, model, fields, size, place):
 
 async def test_a_person_and_a_garment(tmp_path):
     async with open_bfl(tmp_path) as (client, simulator):
-        image = await client.edit("", png(RED), png(GREEN), model="bfl/try-on")
-        assert near(opened(image).getpixel((5, 5)), RED)
+        image = await client.edit("", large_png(RED), large_png(GREEN), model="bfl/try-on")
+        assert near(opened_rgb(image).getpixel((5, 5)), RED)
         await books_are_balanced(client, simulator)
 
 
 async def test_a_prompt_for_a_tool_without_one_is_dropped_and_told(tmp_path):
     async with open_bfl(tmp_path) as (client, _):
-        image = await client.edit("sharper!", png(RED), model="bfl/deblur")
+        image = await client.edit("sharper!", large_png(RED), model="bfl/deblur")
         (made,) = image.adjustments
         assert (made.field, made.asked, made.sent) == ("prompt", "sharper!", None)
 
@@ -245,7 +251,7 @@ async def test_a_job_that_fails_is_unknown_and_not_ordered_again(tmp_path):
 async def test_a_link_that_expired_is_signed_anew(tmp_path):
     async with open_bfl(tmp_path, faults=ExpiredLink(status=403)) as (client, simulator):
         image = await client.generate("a cat", model="flux-2-klein-4b", size="1024x1024")
-        assert opened(image).size == (1024, 1024)
+        assert opened_rgb(image).size == (1024, 1024)
         assert [received.kind for received in simulator.received][-4:] == [
             "poll",
             "download",
@@ -287,7 +293,7 @@ async def test_a_refusal_at_the_door_is_not_sent_again(tmp_path):
 async def test_a_web_page_in_place_of_an_image_is_billed(tmp_path):
     async with open_bfl(tmp_path, faults=WrongMedia()) as (client, simulator):
         with pytest.raises(imagen.ProviderError):
-            await client.edit("a cat", png(RED), model="flux-2-klein-4b")
+            await client.edit("a cat", large_png(RED), model="flux-2-klein-4b")
         await books_are_balanced(client, simulator)
 
 

@@ -4,13 +4,9 @@ tables, and anything at all.
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import imagen
 from imagen import (
@@ -25,30 +21,19 @@ from imagen import (
 )
 from imagen.providers import HttpResponse, Progress, Wait, WithheldImage, bfl
 from tests.support.exchanges import IMAGE, Walk, call, outcome, recorded, reply
-from tests.support.lengths import examples
-from tests.support.providers.bfl import FILE, POLL, READY, SUBMITTED
-from tests.support.reply_strategies import headers, mutated, statuses, wrong_fields
-
-PENDING = reply(
-    {
-        "id": "a1",
-        "status": "Pending",
-        "result": None,
-        "progress": 0.5,
-        "details": None,
-        "preview": None,
-    }
+from tests.support.providers.bfl import (
+    DETAIL,
+    FILE,
+    PENDING,
+    POLL,
+    READY,
+    SUBMITTED,
+    polled,
+    walk,
 )
+
 NOT_FOUND = reply({"id": "a1", "status": "Task not found", "result": None})
 LINK = "https://delivery-eu1.bfl.ai/a.png"
-
-
-def walk(*responses: HttpResponse, **more: Any) -> Walk:
-    return Walk(bfl.generate(call("flux-2-klein-4b", **more)), *responses)
-
-
-def polled(*responses: HttpResponse, **more: Any) -> Walk:
-    return walk(SUBMITTED, *responses, **more)
 
 
 def answer(name: str) -> HttpResponse:
@@ -232,11 +217,6 @@ def test_a_seed_is_the_one_that_was_told_or_else_the_one_that_was_asked_for(seed
 
 # --- every row of the tables --------------------------------------------------
 
-DETAIL = {
-    "detail": [
-        {"loc": ["body", "width"], "msg": "Input should be a multiple of 32", "type": "value_error"}
-    ]
-}
 SUBMISSIONS = {
     "400": (
         400,
@@ -344,57 +324,3 @@ def test_a_withheld_image_has_a_reason_in_any_case(details):
 
 
 # --- anything at all ----------------------------------------------------------
-
-SAMPLES: tuple[dict[str, Any], ...] = (
-    json.loads(SUBMITTED.body),
-    json.loads(PENDING.body),
-    json.loads(READY.body),
-    {
-        "id": "a1",
-        "status": "Content Moderated",
-        "details": {"Moderation Reasons": ["x"]},
-        "cost": 3,
-    },
-    {"id": "a1", "status": "Error", "details": {"error": "x"}},
-    DETAIL,
-)
-bodies = st.one_of(
-    st.binary(max_size=100),
-    wrong_fields(SAMPLES),
-    mutated(tuple(json.dumps(sample).encode() for sample in SAMPLES)),
-    st.sampled_from([json.dumps(sample).encode() for sample in SAMPLES]),
-    st.integers(1, 100_000).map(lambda depth: b'{"details":' + b"[" * depth),
-)
-answers = st.builds(
-    lambda status, body, more: HttpResponse(status=status, headers=more, body=body),
-    statuses,
-    bodies,
-    headers,
-)
-
-
-def ends_well(walked: Walk) -> None:
-    """Images or an ImagenError: another exception comes out of here."""
-    try:
-        result = walked.run()
-    except imagen.ImagenError as error:
-        assert error.message
-        assert all(isinstance(value, str) for value in error.details.values())
-        if any(isinstance(step, imagen.providers.JobAccepted) for step in walked.steps):
-            assert error.billed != "no"
-        return
-    (image,) = result.images
-    assert isinstance(image, WithheldImage) or isinstance(image.data, bytes)
-    assert result.reported_cost_usd is None or 0 <= result.reported_cost_usd < 10**6
-
-
-@given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=examples(600), deadline=None)
-def test_any_answers_end_in_an_image_or_an_error_of_ours(given_answers):
-    ends_well(walk(*given_answers, *[given_answers[-1]] * 20, settings={"poll_seconds": 600.0}))
-
-
-@given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=examples(600), deadline=None)
-def test_any_answers_to_a_job_that_was_taken_end_well_too(given_answers):
-    ends_well(polled(*given_answers, *[given_answers[-1]] * 20, settings={"poll_seconds": 600.0}))

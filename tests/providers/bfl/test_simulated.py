@@ -19,7 +19,7 @@ from imagen.testing.simulator import (
     ServerError,
     open_simulator,
 )
-from tests.support.providers.bfl import RED, left_mask, png
+from tests.support.images import RED, large_png, left_mask
 
 KEY = {"x-key": "test-key"}
 
@@ -28,7 +28,7 @@ def text(data: bytes) -> str:
     return pybase64.b64encode(data).decode()
 
 
-IMAGE, SMALL, MASK = text(png(RED)), text(png(RED, (64, 64))), text(left_mask())
+IMAGE, SMALL, MASK = text(large_png(RED)), text(large_png(RED, (64, 64))), text(left_mask())
 WRONG: dict[str, tuple[str, Any, str]] = {
     "no object": ("flux-2-pro", [], "body"),
     "no prompt": ("flux-2-pro", {}, "prompt"),

@@ -24,7 +24,7 @@ from imagen.testing.simulator import (
     ServerError,
     WrongMedia,
 )
-from tests.support.providers.bfl import RED, left_mask, near, opened, png
+from tests.support.images import RED, large_png, left_mask, near, opened_rgb
 from tests.support.providers.comfyui import books_are_balanced, kinds, open_comfyui, posted
 
 FREE = imagen.Cost(usd=0, source="estimated")
@@ -45,7 +45,7 @@ async def test_an_image_costs_nothing(tmp_path, socket):
             negative_prompt="dogs",
             options={"sampler_name": "dpmpp_2m"},
         )
-        assert opened(image).size == (512, 768)
+        assert opened_rgb(image).size == (512, 768)
         assert (image.media_type, image.seed, image.cost) == ("image/png", 7, FREE)
         (body,) = posted(simulator)
         graph = body["prompt"]
@@ -134,12 +134,12 @@ async def test_jobs_wait_for_one_another_and_say_so(tmp_path):
 async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path, count):
     async with open_comfyui(tmp_path) as (client, simulator):
         request = imagen.Edit(
-            prompt="a hat", images=(png(RED, (256, 248)),), mask=left_mask((256, 248))
+            prompt="a hat", images=(large_png(RED, (256, 248)),), mask=left_mask((256, 248))
         )
         async with client.open_batch(request, n=count, together=True) as batch:
             images = [outcome async for outcome in batch]
         for image in images:
-            decoded = opened(image)
+            decoded = opened_rgb(image)
             assert decoded.size == (256, 248)
             assert decoded.getpixel((200, 100)) == RED
             assert decoded.getpixel((50, 100)) != RED
@@ -150,18 +150,18 @@ async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path, count):
 @pytest.mark.parametrize(("strength", "red"), [(0.0, True), (1.0, False)])
 async def test_a_variation_is_the_nearer_the_less_strength_it_has(tmp_path, strength, red):
     async with open_comfyui(tmp_path) as (client, simulator):
-        image = await client.vary(png(RED), strength=strength, size="128x64")
-        assert opened(image).size == (128, 64)
-        assert near(opened(image).getpixel((10, 10)), RED) is red
+        image = await client.vary(large_png(RED), strength=strength, size="128x64")
+        assert opened_rgb(image).size == (128, 64)
+        assert near(opened_rgb(image).getpixel((10, 10)), RED) is red
         await books_are_balanced(client, simulator)
 
 
 @pytest.mark.parametrize(("scale", "side"), [(None, 400), (2, 200), (8, 800)])
 async def test_an_image_is_enlarged(tmp_path, scale, side):
     async with open_comfyui(tmp_path) as (client, simulator):
-        image = await client.enhance(png(RED, (100, 100)), scale=scale)
-        assert opened(image).size == (side, side)
-        assert near(opened(image).getpixel((5, 5)), RED)
+        image = await client.enhance(large_png(RED, (100, 100)), scale=scale)
+        assert opened_rgb(image).size == (side, side)
+        assert near(opened_rgb(image).getpixel((5, 5)), RED)
         assert not image.adjustments
         await books_are_balanced(client, simulator)
 

@@ -5,19 +5,14 @@ the tables, and anything at all.
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from wsproto.events import CloseConnection
 
 import imagen
 from imagen import AuthenticationError, InvalidRequestError, OutcomeUnknownError, ProviderError
 from imagen.providers import (
     Cancellable,
     GeneratedImage,
-    HttpResponse,
     JobAccepted,
     LostImage,
     Progress,
@@ -26,7 +21,6 @@ from imagen.providers import (
 from imagen.providers.comfyui import _adapter as comfyui
 from imagen.providers.comfyui._adapter import PROVIDER
 from tests.support.exchanges import IMAGE, Walk, call, input_image, mask_image, outcome, reply
-from tests.support.lengths import examples
 from tests.support.providers.comfyui import (
     EMPTY,
     FILE,
@@ -34,20 +28,16 @@ from tests.support.providers.comfyui import (
     LIST,
     NO_SOCKET,
     TAKEN,
-    frames,
+    failed,
+    node_error,
     past,
-    preview,
+    polled,
     queue,
-    told,
+    refused,
     walk,
 )
-from tests.support.reply_strategies import headers, mutated, statuses, wrong_fields
 
 pytestmark = pytest.mark.usefixtures("known_ids")
-
-
-def polled(*responses: HttpResponse, **more: Any) -> Walk:
-    return walk(TAKEN, *responses, **more)
 
 
 # --- requests -----------------------------------------------------------------
@@ -192,30 +182,6 @@ NO = (False, "no", None)
 BAD = (InvalidRequestError, "INVALID_PROMPT", *NO)
 
 
-def refused(kind: str, **nodes: object) -> dict[str, object]:
-    error = {"type": kind, "message": "It is wrong", "details": "", "extra_info": {}}
-    return {"error": error, "node_errors": nodes}
-
-
-def node_error(kind: str) -> dict[str, object]:
-    error = {
-        "type": kind,
-        "message": "Value not in list",
-        "details": "ckpt_name: 'x' not in []",
-        "extra_info": {},
-    }
-    return refused(
-        "prompt_outputs_failed_validation",
-        **{
-            "4": {
-                "errors": [error],
-                "dependent_outputs": ["9"],
-                "class_type": "CheckpointLoaderSimple",
-            }
-        },
-    )
-
-
 ERRORS = [
     *(
         pytest.param(400, refused(kind), BAD, id=kind)
@@ -258,10 +224,6 @@ def test_what_is_wrong_with_a_node_is_told():
     error = walk(reply(node_error("value_not_in_list"), 400)).fail()
     assert "CheckpointLoaderSimple: Value not in list (ckpt_name: 'x' not in [])" in error.message
     assert error.details["type"] == "prompt_outputs_failed_validation"
-
-
-def failed(*messages: object) -> HttpResponse:
-    return past({}, status_str="error", completed=False, messages=list(messages))
 
 
 @pytest.mark.parametrize(
@@ -361,79 +323,3 @@ def test_a_job_that_never_ends_is_given_up():
 
 
 # --- anything at all ----------------------------------------------------------
-
-SAMPLES: tuple[dict[str, Any], ...] = (
-    json.loads(TAKEN.body),
-    json.loads(past().body),
-    json.loads(failed(["execution_error", {"exception_type": "E"}]).body),
-    json.loads(queue(running=[[1, JOB]], pending=[[2, "x"]]).body),
-    node_error("value_not_in_list"),
-    {"name": "a.png", "subfolder": "", "type": "input"},
-)
-bodies = st.one_of(
-    st.binary(max_size=100),
-    wrong_fields(SAMPLES),
-    mutated(tuple(json.dumps(sample).encode() for sample in SAMPLES)),
-    st.sampled_from([json.dumps(sample).encode() for sample in SAMPLES]),
-)
-answers = st.builds(
-    lambda status, body, more: HttpResponse(status=status, headers=more, body=body),
-    statuses,
-    bodies,
-    headers,
-)
-QUICK = {"poll_seconds": 600.0, "silence_seconds": 600.0}
-messages = st.lists(
-    st.one_of(
-        st.binary(max_size=60),
-        st.none(),
-        st.sampled_from(
-            frames(
-                told("execution_start"),
-                told("progress", value=1, max=2),
-                preview(),
-                told("execution_success"),
-            )
-        ),
-        mutated(
-            tuple(frames(told("progress", value=1, max=2), preview(), CloseConnection(code=1001)))
-        ),
-    ),
-    max_size=8,
-)
-
-
-def ends_well(made: Walk) -> None:
-    """Images or an ImagenError that costs nothing: another exception comes out
-    of here.
-    """
-    try:
-        result = made.run()
-    except imagen.ImagenError as error:
-        assert error.message
-        assert error.billed == "no"
-        return
-    assert any(isinstance(image, GeneratedImage) for image in result.images)
-
-
-@given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=examples(400), deadline=None)
-def test_any_answers_end_in_images_or_an_error_that_costs_nothing(given_answers):
-    ends_well(polled(*given_answers, *[given_answers[-1]] * 60, settings=QUICK))
-    ends_well(walk(*given_answers, *[given_answers[-1]] * 60, settings=QUICK))
-
-
-@given(chunks=messages, given_answers=st.lists(answers, min_size=1, max_size=3))
-@settings(max_examples=examples(400), deadline=None)
-def test_any_socket_ends_well_too(chunks, given_answers):
-    rest = [given_answers[-1]] * 60
-    ends_well(polled(*given_answers, *rest, chunks=chunks, socket=True, settings=QUICK, previews=3))
-
-
-@given(answer=answers)
-@settings(max_examples=examples(200), deadline=None)
-def test_any_answer_to_an_upload_ends_well_too(answer):
-    asked = call(
-        "comfyui", request=imagen.Enhance(image=b""), images=(input_image(),), settings=QUICK
-    )
-    ends_well(Walk(PROVIDER.operations["enhance"](asked), *[answer] * 80))

@@ -12,7 +12,7 @@ import pytest
 
 from imagen.testing.simulator import open_simulator
 from imagen.testing.simulator._core.messages import KEY_HEADERS
-from tests.support.providers.bfl import RED, png
+from tests.support.images import RED, large_png
 from tests.support.providers.comfyui import TEXT
 
 GOOD: dict[str, Any] = json.loads(json.dumps(TEXT))
@@ -82,7 +82,7 @@ async def test_a_wrong_order_is_refused(body, kind):
     "more",
     [
         {"files": {"image": ("a.png", b"no image")}},
-        {"files": {"mask": ("a.png", png(RED))}},
+        {"files": {"mask": ("a.png", large_png(RED))}},
         {"content": b"x"},
     ],
 )
@@ -96,7 +96,7 @@ async def test_a_wrong_upload_is_refused(more):
 async def test_an_upload_must_say_that_it_overwrites():
     async with open_simulator() as simulator, httpx2.AsyncClient() as http:
         url = f"{simulator.base_url('comfyui')}/upload/image"
-        files = {"image": ("a.png", png(RED))}
+        files = {"image": ("a.png", large_png(RED))}
         assert (await http.post(url, files=files)).status_code == 400
         assert (await http.post(url, files=files, data={"overwrite": "true"})).json()[
             "name"

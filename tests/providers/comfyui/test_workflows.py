@@ -10,7 +10,7 @@ import pytest
 
 import imagen
 from imagen.providers.comfyui import _graphs as _comfyui_graphs
-from tests.support.providers.bfl import GREEN, RED, left_mask, opened, png
+from tests.support.images import GREEN, RED, large_png, left_mask, opened_rgb
 from tests.support.providers.comfyui import TEXT, books_are_balanced, kinds, open_comfyui, posted
 
 
@@ -25,7 +25,7 @@ async def test_a_workflow_is_filled_and_run(tmp_path):
         image = await client.generate(
             "a {{seed}} cat", model="mine", size="128x64", seed=9, steps=5, options={"mood": "calm"}
         )
-        assert opened(image).size == (128, 64)
+        assert opened_rgb(image).size == (128, 64)
         assert image.seed == 9
         assert not image.adjustments
         # What is only shown is no image where one was saved.
@@ -69,11 +69,13 @@ async def test_what_a_workflow_has_no_slot_for_is_left_out_and_told(tmp_path):
             "no slot {{hue}}",
         ),
         (
-            imagen.Generate(prompt="x", model="mine", options={"mood": 1}, references=(png(),)),
+            imagen.Generate(
+                prompt="x", model="mine", options={"mood": 1}, references=(large_png(),)
+            ),
             "no slot {{image}}",
         ),
         (
-            imagen.Edit(prompt="x", model="mine", options={"mood": 1}, images=(png(),)),
+            imagen.Edit(prompt="x", model="mine", options={"mood": 1}, images=(large_png(),)),
             "no slot {{image}}",
         ),
     ],
@@ -115,8 +117,10 @@ async def test_a_workflow_gets_its_images_and_its_mask(tmp_path, has_slot):
         del graph["3"]
         graph["4"]["inputs"]["mask"] = ["1", 1]
     async with open_comfyui(tmp_path, models=workflow(tmp_path, graph)) as (client, simulator):
-        image = await client.edit("x", png(RED), png(GREEN), mask=left_mask(), model="mine")
-        decoded = opened(image)
+        image = await client.edit(
+            "x", large_png(RED), large_png(GREEN), mask=left_mask(), model="mine"
+        )
+        decoded = opened_rgb(image)
         assert decoded.getpixel((50, 100)) == GREEN
         assert decoded.getpixel((200, 100)) == RED
         assert image.seed is None
@@ -160,8 +164,10 @@ async def test_a_workflow_may_enlarge(tmp_path):
     }
     async with open_comfyui(tmp_path, models=workflow(tmp_path, graph)) as (client, simulator):
         options = {"upscaler": "4x-UltraSharp.pth"}
-        image = await client.enhance(png(RED, (64, 64)), model="mine", scale=4, options=options)
-        assert opened(image).size == (256, 256)
+        image = await client.enhance(
+            large_png(RED, (64, 64)), model="mine", scale=4, options=options
+        )
+        assert opened_rgb(image).size == (256, 256)
         assert posted(simulator)[0]["prompt"]["4"]["inputs"]["filename_prefix"] == "4 times"
         await books_are_balanced(client, simulator)
 

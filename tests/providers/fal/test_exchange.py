@@ -24,7 +24,8 @@ from imagen.testing.simulator import (
     WrongMedia,
 )
 from imagen.testing.simulator._providers.fal.server import Fal
-from tests.support.providers.fal import GREEN, RED, left_mask, near, open_fal, opened, png
+from tests.support.images import GREEN, RED, large_png, left_mask, near, opened
+from tests.support.providers.fal import open_fal
 
 SCHNELL = "fal/flux-schnell"
 
@@ -114,7 +115,7 @@ async def test_an_edit_sends_its_images_in_their_order_to_an_endpoint_of_its_own
 ):
     async with open_fal(tmp_path) as (client, simulator):
         image = await client.edit(
-            "together", png(RED), png(GREEN), model=model, output_format="png", **shape
+            "together", large_png(RED), large_png(GREEN), model=model, output_format="png", **shape
         )
         decoded = opened(image)
         side = min(decoded.size) // 16
@@ -127,7 +128,7 @@ async def test_an_edit_sends_its_images_in_their_order_to_an_endpoint_of_its_own
 async def test_references_go_to_the_endpoint_of_edits(tmp_path):
     async with open_fal(tmp_path) as (client, simulator):
         request = imagen.Generate(
-            prompt="a cat", model="fal/flux-2-max", size="1024x1024", references=(png(GREEN),)
+            prompt="a cat", model="fal/flux-2-max", size="1024x1024", references=(large_png(GREEN),)
         )
         image = await client.generate(request)
         assert near(opened(image).getpixel((10, 10)), GREEN)
@@ -138,7 +139,9 @@ async def test_references_go_to_the_endpoint_of_edits(tmp_path):
 async def test_style_references_have_a_field_of_their_own(tmp_path):
     async with open_fal(tmp_path) as (client, simulator):
         await client.generate(
-            imagen.Generate(prompt="a cat", model="fal/ideogram-v3", references=(png(), png(GREEN)))
+            imagen.Generate(
+                prompt="a cat", model="fal/ideogram-v3", references=(large_png(), large_png(GREEN))
+            )
         )
         assert len(sent(simulator)["image_urls"]) == 2
 
@@ -146,8 +149,8 @@ async def test_style_references_have_a_field_of_their_own(tmp_path):
 async def test_a_restyling_names_the_two_images(tmp_path):
     async with open_fal(tmp_path) as (client, simulator):
         image = await client.restyle(
-            png(RED),
-            png(GREEN),
+            large_png(RED),
+            large_png(GREEN),
             prompt="Softly.",
             model="fal/flux-2-pro",
             size="1024x1024",
@@ -167,7 +170,7 @@ async def test_a_restyling_names_the_two_images(tmp_path):
 async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path, model):
     async with open_fal(tmp_path) as (client, simulator):
         image = await client.edit(
-            "a hat", png(RED), mask=left_mask(), model=model, output_format="png"
+            "a hat", large_png(RED), mask=left_mask(), model=model, output_format="png"
         )
         decoded = opened(image)
         width, height = decoded.size
@@ -180,7 +183,10 @@ async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path, model):
 async def test_a_variation_is_the_nearer_the_less_strength_it_has(tmp_path, strength, red):
     async with open_fal(tmp_path) as (client, simulator):
         image = await client.vary(
-            png(RED), strength=strength, model="fal/flux-dev-image-to-image", output_format="png"
+            large_png(RED),
+            strength=strength,
+            model="fal/flux-dev-image-to-image",
+            output_format="png",
         )
         assert near(opened(image).getpixel((100, 100)), RED) is red
         # The endpoint takes no 0, which is told.
@@ -193,7 +199,7 @@ async def test_a_variation_is_the_nearer_the_less_strength_it_has(tmp_path, stre
 async def test_an_enhancement_has_its_scale_and_costs_what_came_out(tmp_path, scale):
     async with open_fal(tmp_path) as (client, simulator):
         image = await client.enhance(
-            png(RED, (1024, 512)), scale=scale, model="fal/clarity-upscaler"
+            large_png(RED, (1024, 512)), scale=scale, model="fal/clarity-upscaler"
         )
         assert (image.width, image.height) == (1024 * scale, 512 * scale)
         assert near(opened(image).getpixel((100, 100)), RED)
@@ -203,7 +209,7 @@ async def test_an_enhancement_has_its_scale_and_costs_what_came_out(tmp_path, sc
 
 async def test_what_is_behind_is_taken_away_without_a_prompt(tmp_path):
     async with open_fal(tmp_path) as (client, simulator):
-        image = await client.edit("the cat", png(RED), model="fal/birefnet")
+        image = await client.edit("the cat", large_png(RED), model="fal/birefnet")
         assert opened(image).mode == "RGBA"
         assert [(made.field, made.asked, made.sent) for made in image.adjustments] == [
             ("prompt", "the cat", None)

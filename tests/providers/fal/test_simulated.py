@@ -18,7 +18,7 @@ from imagen.testing.simulator import (
     open_simulator,
 )
 from imagen.testing.simulator._providers.fal.server import Fal
-from tests.support.providers.fal import RED, left_mask, png
+from tests.support.images import RED, large_png, left_mask
 
 KEY = {"authorization": "Key test-key"}
 
@@ -27,7 +27,7 @@ def url(data: bytes) -> str:
     return f"data:image/png;base64,{pybase64.b64encode(data).decode()}"
 
 
-IMAGE, SMALL, MASK = url(png(RED)), url(png(RED, (64, 64))), url(left_mask())
+IMAGE, SMALL, MASK = url(large_png(RED)), url(large_png(RED, (64, 64))), url(left_mask())
 SCHNELL, FILL, EDIT = "fal-ai/flux/schnell", "fal-ai/flux-pro/v1/fill", "fal-ai/flux-2-pro/edit"
 WRONG: dict[str, tuple[str, Any, str, str]] = {
     "no prompt": (SCHNELL, {}, "prompt", "missing"),

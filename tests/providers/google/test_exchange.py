@@ -5,12 +5,10 @@ sockets.
 from __future__ import annotations
 
 import datetime
-import io
 import json
 from decimal import Decimal
 
 import pytest
-from PIL import Image as PillowImage
 
 import imagen
 from imagen.testing.simulator import (
@@ -29,8 +27,8 @@ from imagen.testing.simulator import (
 )
 from imagen.testing.simulator._core.faults import Withheld
 from tests.support.exchanges import CATALOG
+from tests.support.images import near, opened, png
 from tests.support.providers.google import CHEAP, open_client
-from tests.support.scripted_client import png
 
 # Some of the models that are looked at have a last day, and a warning that
 # names it.
@@ -45,17 +43,6 @@ LIVE = [
 GEMINI = [model.id for model in LIVE if model.price.per_million_tokens is not None]
 EDITORS = [model.id for model in LIVE if "edit" in model.capabilities.operations]
 IMAGEN = [model.id for model in LIVE if model.wire]
-
-
-def opened(image: imagen.Image) -> PillowImage.Image:
-    decoded = PillowImage.open(io.BytesIO(image.data))
-    decoded.load()
-    return decoded
-
-
-def near(pixel: object, colour: tuple[int, int, int]) -> bool:
-    """JPEG keeps no colour exactly."""
-    return all(abs(one - other) < 12 for one, other in zip(pixel, colour, strict=True))
 
 
 async def books_agree(client: imagen.Client, simulator: Simulator) -> None:

@@ -14,8 +14,8 @@ from imagen.providers import PROVIDERS
 from imagen.providers.google import _adapter as google
 from imagen.testing.simulator import open_simulator
 from tests.support.drivers import open_driver
+from tests.support.images import png
 from tests.support.providers.google import CHEAP, open_client
-from tests.support.scripted_client import png
 
 # Some of the models that are looked at have a last day, and a warning that
 # names it.

@@ -22,7 +22,7 @@ from imagen.testing.simulator import (
 from imagen.testing.simulator._core.faults import JobFails, Withheld
 from imagen.testing.simulator._providers.ideogram.server import Ideogram
 from tests.support.exchanges import CATALOG
-from tests.support.providers.bfl import GREEN, RED, left_mask, near, opened, png
+from tests.support.images import GREEN, RED, large_png, left_mask, near, opened_rgb
 from tests.support.providers.ideogram import books_are_balanced, open_ideogram
 
 
@@ -56,7 +56,7 @@ from tests.support.providers.ideogram import books_are_balanced, open_ideogram
 async def test_a_generation_goes_all_the_way(tmp_path, model, fields, size):
     async with open_ideogram(tmp_path, latency=0.02) as (client, simulator):
         image = await client.generate("a cat", model=model, **fields)
-        assert opened(image).size == (image.width, image.height) == size
+        assert opened_rgb(image).size == (image.width, image.height) == size
         assert not image.adjustments
         assert image.cost == imagen.Cost(usd=simulator.billed_usd, source="reported")
         kinds = [received.kind for received in simulator.received]
@@ -116,9 +116,9 @@ async def test_the_prompt_that_was_drawn_is_told(tmp_path):
 async def test_references_lend_their_style(tmp_path):
     async with open_ideogram(tmp_path) as (client, simulator):
         request = imagen.Generate(
-            prompt="a cat", model="ideogram-3", references=(png(RED), png(GREEN))
+            prompt="a cat", model="ideogram-3", references=(large_png(RED), large_png(GREEN))
         )
-        decoded = opened(await client.generate(request))
+        decoded = opened_rgb(await client.generate(request))
         assert decoded.getpixel((decoded.width - 25, 5)) == RED
         assert decoded.getpixel((decoded.width - 5, 5)) == GREEN
         await books_are_balanced(client, simulator)
@@ -129,18 +129,20 @@ async def test_a_character_comes_from_one_reference(tmp_path):
         with pytest.raises(imagen.InvalidRequestError, match="reference"):
             await client.generate("a king", model="ideogram-3-character")
         request = imagen.Generate(
-            prompt="a king", model="ideogram-3-character", references=(png(RED),)
+            prompt="a king", model="ideogram-3-character", references=(large_png(RED),)
         )
-        assert opened(await client.generate(request)).getpixel((1020, 5)) == RED
+        assert opened_rgb(await client.generate(request)).getpixel((1020, 5)) == RED
         await books_are_balanced(client, simulator)
 
 
 @pytest.mark.parametrize(("model", "size"), [("ideogram/edit", None), ("ideogram/edit", "512x256")])
 async def test_an_edit_sends_its_images_in_their_order(tmp_path, model, size):
     async with open_ideogram(tmp_path) as (client, simulator):
-        image = await client.edit("together", png(RED), png(GREEN), model=model, size=size)
+        image = await client.edit(
+            "together", large_png(RED), large_png(GREEN), model=model, size=size
+        )
         assert image.cost.usd == Decimal("0.06")
-        decoded = opened(image)
+        decoded = opened_rgb(image)
         assert decoded.size == ((256, 256) if size is None else (512, 256))
         assert decoded.getpixel((decoded.width // 4, 50)) == RED
         assert decoded.getpixel((decoded.width * 3 // 4, 50)) == GREEN
@@ -158,7 +160,9 @@ async def test_an_edit_sends_its_images_in_their_order(tmp_path, model, size):
 )
 async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path, model, prompt):
     async with open_ideogram(tmp_path) as (client, simulator):
-        decoded = opened(await client.edit(prompt, png(RED), mask=left_mask(), model=model))
+        decoded = opened_rgb(
+            await client.edit(prompt, large_png(RED), mask=left_mask(), model=model)
+        )
         assert decoded.size == (256, 256)
         assert decoded.getpixel((200, 100)) == RED
         assert decoded.getpixel((50, 100)) != RED
@@ -169,21 +173,28 @@ async def test_a_second_image_lends_its_look_to_a_precise_edit_and_its_face_to_a
     tmp_path,
 ):
     async with open_ideogram(tmp_path) as (client, simulator):
-        decoded = opened(
-            await client.edit("so", png(RED), png(GREEN), model="ideogram/precise-edit")
+        decoded = opened_rgb(
+            await client.edit("so", large_png(RED), large_png(GREEN), model="ideogram/precise-edit")
         )
         assert (decoded.getpixel((5, 5)), decoded.getpixel((250, 5))) == (RED, GREEN)
         image = await client.edit(
-            "a king", png(RED), png(GREEN), mask=left_mask(), model="ideogram/inpaint-character"
+            "a king",
+            large_png(RED),
+            large_png(GREEN),
+            mask=left_mask(),
+            model="ideogram/inpaint-character",
         )
-        assert (opened(image).getpixel((5, 5)), opened(image).getpixel((200, 5))) == (GREEN, RED)
+        assert (opened_rgb(image).getpixel((5, 5)), opened_rgb(image).getpixel((200, 5))) == (
+            GREEN,
+            RED,
+        )
         await books_are_balanced(client, simulator)
 
 
 async def test_a_size_beside_a_mask_is_dropped_and_told(tmp_path):
     async with open_ideogram(tmp_path) as (client, simulator):
         image = await client.edit(
-            "a hat", png(RED), mask=left_mask(), model="ideogram/edit", size="512x512"
+            "a hat", large_png(RED), mask=left_mask(), model="ideogram/edit", size="512x512"
         )
         assert (image.width, image.height) == (256, 256)
         assert [(made.field, made.asked, made.sent) for made in image.adjustments] == [
@@ -203,7 +214,7 @@ async def test_a_size_beside_a_mask_is_dropped_and_told(tmp_path):
 )
 async def test_the_tools_keep_the_image_in_the_middle(tmp_path, model, prompt, fields, size):
     async with open_ideogram(tmp_path) as (client, simulator):
-        decoded = opened(await client.edit(prompt, png(RED), model=model, **fields))
+        decoded = opened_rgb(await client.edit(prompt, large_png(RED), model=model, **fields))
         assert decoded.size == size
         assert decoded.getpixel((size[0] // 2, size[1] // 2)) == RED
         assert decoded.getpixel((2, 2)) != RED
@@ -212,7 +223,7 @@ async def test_the_tools_keep_the_image_in_the_middle(tmp_path, model, prompt, f
 
 async def test_a_background_is_removed(tmp_path):
     async with open_ideogram(tmp_path) as (client, simulator):
-        image = await client.edit("", png(RED), model="ideogram/remove-background")
+        image = await client.edit("", large_png(RED), model="ideogram/remove-background")
         assert PillowImage.open(io.BytesIO(image.data)).mode == "RGBA"
         await books_are_balanced(client, simulator)
 
@@ -221,15 +232,15 @@ async def test_a_background_is_removed(tmp_path):
 @pytest.mark.parametrize("model", ["ideogram-3", "ideogram/remix-4"])
 async def test_a_variation_is_the_nearer_the_less_strength_it_has(tmp_path, model, strength, red):
     async with open_ideogram(tmp_path) as (client, simulator):
-        image = await client.vary(png(RED), strength=strength, model=model, size="1024x1024")
-        assert near(opened(image).getpixel((100, 100)), RED) is red
+        image = await client.vary(large_png(RED), strength=strength, model=model, size="1024x1024")
+        assert near(opened_rgb(image).getpixel((100, 100)), RED) is red
         await books_are_balanced(client, simulator)
 
 
 async def test_a_restyling_has_the_image_and_the_style(tmp_path):
     async with open_ideogram(tmp_path) as (client, simulator):
-        decoded = opened(
-            await client.restyle(png(RED), png(GREEN), strength=0.0, model="ideogram-3")
+        decoded = opened_rgb(
+            await client.restyle(large_png(RED), large_png(GREEN), strength=0.0, model="ideogram-3")
         )
         assert near(decoded.getpixel((5, 5)), RED)
         assert near(decoded.getpixel((decoded.width - 5, 5)), GREEN)
@@ -246,9 +257,9 @@ async def test_a_restyling_has_the_image_and_the_style(tmp_path):
 )
 async def test_an_enhancement_is_larger_by_its_factor(tmp_path, model, scale, side):
     async with open_ideogram(tmp_path) as (client, simulator):
-        image = await client.enhance(png(RED, (64, 64)), scale=scale, model=model)
-        assert opened(image).size == (side, side)
-        assert opened(image).getpixel((5, 5)) == RED
+        image = await client.enhance(large_png(RED, (64, 64)), scale=scale, model=model)
+        assert opened_rgb(image).size == (side, side)
+        assert opened_rgb(image).getpixel((5, 5)) == RED
         assert not image.adjustments
         await books_are_balanced(client, simulator)
 
@@ -256,7 +267,7 @@ async def test_an_enhancement_is_larger_by_its_factor(tmp_path, model, scale, si
 async def test_a_prompt_for_a_tool_without_one_is_dropped_and_told(tmp_path):
     async with open_ideogram(tmp_path) as (client, _):
         image = await client.enhance(
-            png(RED, (64, 64)), prompt="sharper!", model="ideogram/upscale"
+            large_png(RED, (64, 64)), prompt="sharper!", model="ideogram/upscale"
         )
         assert [(made.field, made.sent) for made in image.adjustments] == [("prompt", None)]
 

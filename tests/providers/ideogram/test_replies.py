@@ -4,15 +4,10 @@ and anything at all.
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-import imagen
 from imagen import (
     AuthenticationError,
     ContentFilterError,
@@ -30,23 +25,19 @@ from imagen.providers import (
     Progress,
     Wait,
     WithheldImage,
-    ideogram,
 )
-from tests.support.exchanges import IMAGE, Walk, call, outcome, recorded, reply
-from tests.support.lengths import examples
-from tests.support.providers.ideogram import COMPLETED, FILE, ITEM, LINK, TAKEN
-from tests.support.reply_strategies import headers, mutated, statuses, wrong_fields
-
-PENDING = reply({"generation_id": "g1", "status": "pending", "created": "2026-11-22T10:00:00Z"})
-UNSAFE = {**ITEM, "url": None, "is_image_safe": False}
-
-
-def walk(*responses: HttpResponse, count: int = 1, **more: Any) -> Walk:
-    return Walk(ideogram.generate(call("ideogram-4", count=count, **more)), *responses)
-
-
-def polled(*responses: HttpResponse, **more: Any) -> Walk:
-    return walk(TAKEN, *responses, **more)
+from tests.support.exchanges import IMAGE, outcome, recorded, reply
+from tests.support.providers.ideogram import (
+    COMPLETED,
+    FILE,
+    INFLIGHT,
+    ITEM,
+    LINK,
+    PENDING,
+    UNSAFE,
+    polled,
+    walk,
+)
 
 
 def completed(*items: object, **more: object) -> HttpResponse:
@@ -231,12 +222,6 @@ def test_a_seed_is_the_one_that_was_told_or_else_the_one_that_was_asked_for(seed
 QUOTA = (QuotaExceededError, "QUOTA", False, "no", None)
 BUSY = (RateLimitError, "RATE_LIMIT", True, "no", None)
 INVALID = (InvalidRequestError, "INVALID_PROMPT", False, "no", None)
-INFLIGHT = {
-    "error": "Busy.",
-    "reject_reason": "inflight_limit",
-    "max_inflight_requests": 10,
-    "task_completion_speed": "slow",
-}
 ROWS = {
     "400": (400, {"error": "num_images is wrong."}, INVALID),
     "401": (401, {"error": "Bad key."}, (AuthenticationError, "AUTHENTICATION", False, "no", None)),
@@ -315,58 +300,3 @@ def test_a_generation_that_failed_costs_nothing(reason, expected):
 
 
 # --- anything at all ----------------------------------------------------------
-
-SAMPLES: tuple[dict[str, Any], ...] = (
-    json.loads(TAKEN.body),
-    json.loads(PENDING.body),
-    json.loads(COMPLETED.body),
-    {
-        "generation_id": "g1",
-        "status": "completed",
-        "data": [UNSAFE, ITEM],
-        "usage_cost_usd_micros": 1,
-    },
-    {"generation_id": "g1", "status": "failed", "failure_reason": "safety"},
-    INFLIGHT,
-)
-bodies = st.one_of(
-    st.binary(max_size=100),
-    wrong_fields(SAMPLES),
-    mutated(tuple(json.dumps(sample).encode() for sample in SAMPLES)),
-    st.sampled_from([json.dumps(sample).encode() for sample in SAMPLES]),
-    st.integers(1, 100_000).map(lambda depth: b'{"data":' + b"[" * depth),
-)
-answers = st.builds(
-    lambda status, body, more: HttpResponse(status=status, headers=more, body=body),
-    statuses,
-    bodies,
-    headers,
-)
-
-
-def ends_well(walked: Walk) -> None:
-    """Images or an ImagenError: another exception comes out of here."""
-    try:
-        result = walked.run()
-    except imagen.ImagenError as error:
-        assert error.message
-        assert all(isinstance(value, str) for value in error.details.values())
-        return
-    assert result.images
-    assert all(
-        isinstance(image, WithheldImage | LostImage) or isinstance(image.data, bytes)
-        for image in result.images
-    )
-    assert result.reported_cost_usd is None or 0 <= result.reported_cost_usd <= 10**6
-
-
-@given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=examples(600), deadline=None)
-def test_any_answers_end_in_images_or_an_error_of_ours(given_answers):
-    ends_well(walk(*given_answers, *[given_answers[-1]] * 30, settings={"poll_seconds": 600.0}))
-
-
-@given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=examples(600), deadline=None)
-def test_any_answers_to_a_generation_that_was_taken_end_well_too(given_answers):
-    ends_well(polled(*given_answers, *[given_answers[-1]] * 30, settings={"poll_seconds": 600.0}))

@@ -18,12 +18,12 @@ from imagen.testing.simulator import (
     ServerError,
     open_simulator,
 )
-from tests.support.providers.bfl import RED, left_mask, png
+from tests.support.images import RED, large_png, left_mask
 
 KEY = {"Api-Key": "test-key"}
 
 
-def file(data: bytes = png(RED), media_type: str = "image/png") -> tuple[str, bytes, str]:
+def file(data: bytes = large_png(RED), media_type: str = "image/png") -> tuple[str, bytes, str]:
     return ("a.png", data, media_type)
 
 

@@ -23,7 +23,7 @@ from imagen.testing.simulator import (
     Withheld,
     WrongMedia,
 )
-from tests.support.providers.bfl import GREEN, RED, left_mask, near, opened, png
+from tests.support.images import GREEN, RED, large_png, left_mask, near, opened_rgb
 from tests.support.providers.midjourney import open_midjourney
 
 
@@ -66,7 +66,7 @@ async def test_one_order_makes_four_images_and_all_of_them_are_kept(tmp_path):
         assert posted(simulator, "imagine") == [
             {"prompt": "a cat --seed 7 --ar 16:9 --q 2 --no dogs"}
         ]
-        assert opened(image).size == (85, 48)
+        assert opened_rgb(image).size == (85, 48)
         assert (image.seed, image.provider, image.model) == (7, "midjourney", "midjourney")
         assert not image.adjustments
         assert image.cost == imagen.Cost()
@@ -80,7 +80,7 @@ async def test_four_images_are_one_order(tmp_path, cuts):
         async with client.open_batch("a cat", n=4, together=True) as batch:
             images = [outcome async for outcome in batch]
         assert all(isinstance(image, imagen.Image) for image in images)
-        assert {opened(image).size for image in images} == {(64, 64)}
+        assert {opened_rgb(image).size for image in images} == {(64, 64)}
         assert len(posted(simulator, "imagine")) == 1
         assert [received.kind for received in simulator.received].count("download") == (
             4 if cuts else 1
@@ -91,10 +91,10 @@ async def test_four_images_are_one_order(tmp_path, cuts):
 async def test_the_quarters_are_cut_as_a_page_is_read(tmp_path):
     async with open_midjourney(tmp_path, service={"cuts": True}) as (client, _):
         async with client.open_batch("a cat", n=4, together=True) as batch:
-            linked = [opened(outcome).getpixel((5, 5)) async for outcome in batch]
+            linked = [opened_rgb(outcome).getpixel((5, 5)) async for outcome in batch]
     async with open_midjourney(tmp_path / "2") as (client, _):
         async with client.open_batch("a cat", n=4, together=True) as batch:
-            cut = {outcome.index: opened(outcome).getpixel((5, 5)) async for outcome in batch}
+            cut = {outcome.index: opened_rgb(outcome).getpixel((5, 5)) async for outcome in batch}
     # The same seed of the simulator draws the same colours.
     assert [cut[index] for index in range(4)] == linked
     assert len(set(linked)) > 1
@@ -103,7 +103,7 @@ async def test_the_quarters_are_cut_as_a_page_is_read(tmp_path):
 async def test_a_grid_can_be_had_whole(tmp_path):
     async with open_midjourney(tmp_path, service={"cuts": True}) as (client, simulator):
         image = await client.generate("a cat", model="midjourney-grid")
-        assert opened(image).size == (128, 128)
+        assert opened_rgb(image).size == (128, 128)
         assert len(await kept(client)) == 1
         await books_are_balanced(client, simulator)
 
@@ -140,9 +140,11 @@ async def test_models_and_options_are_words_of_the_prompt(tmp_path, model, optio
 
 async def test_references_are_image_prompts(tmp_path):
     async with open_midjourney(tmp_path) as (client, simulator):
-        request = imagen.Generate(prompt="a cat --iw 3", references=(png(RED), png(GREEN)))
+        request = imagen.Generate(
+            prompt="a cat --iw 3", references=(large_png(RED), large_png(GREEN))
+        )
         async with client.open_batch(request, n=4, together=True) as batch:
-            cells = {outcome.index: opened(outcome).getpixel((5, 5)) async for outcome in batch}
+            cells = {outcome.index: opened_rgb(outcome).getpixel((5, 5)) async for outcome in batch}
         # With all the weight on them, the images of the prompt are what comes
         # out, in turn.
         assert [near(cells[index], RED) for index in range(4)] == [True, False, True, False]
@@ -155,8 +157,8 @@ async def test_references_are_image_prompts(tmp_path):
 )
 async def test_any_image_can_be_varied(tmp_path, strength, weight, red):
     async with open_midjourney(tmp_path) as (client, simulator):
-        image = await client.vary(png(RED), strength=strength, seed=3)
-        assert near(opened(image).getpixel((5, 5)), RED) is red
+        image = await client.vary(large_png(RED), strength=strength, seed=3)
+        assert near(opened_rgb(image).getpixel((5, 5)), RED) is red
         (body,) = posted(simulator, "imagine")
         assert body["prompt"] == f"another image like this one --seed 3 --iw {weight}"
         await books_are_balanced(client, simulator)
@@ -170,7 +172,9 @@ async def test_an_image_of_a_grid_is_varied_by_its_button(tmp_path, has_buttons)
     ):
         await client.generate("a cat")
         (task_id,) = task_ids(simulator)
-        image = await client.vary(png(), prompt="bluer", options={"task_id": task_id, "index": 2})
+        image = await client.vary(
+            large_png(), prompt="bluer", options={"task_id": task_id, "index": 2}
+        )
         (body,) = posted(simulator, "action" if has_buttons else "change")
         if has_buttons:
             assert body["customId"].startswith("MJ::JOB::variation::2::")
@@ -185,7 +189,9 @@ async def test_a_server_in_remix_mode_is_told_the_words(tmp_path):
     async with open_midjourney(tmp_path, service={"remixes": True}) as (client, simulator):
         await client.generate("a cat")
         (task_id,) = task_ids(simulator)
-        image = await client.vary(png(), prompt="bluer", options={"task_id": task_id, "index": 4})
+        image = await client.vary(
+            large_png(), prompt="bluer", options={"task_id": task_id, "index": 4}
+        )
         assert [body["prompt"] for body in posted(simulator, "modal")] == ["bluer"]
         assert not image.adjustments
         assert len(await kept(client)) == 8
@@ -208,11 +214,13 @@ async def test_an_image_of_a_grid_is_taken_out_and_enlarged(
         simulator,
     ):
         async with client.open_batch("a cat", n=4, together=True) as batch:
-            cells = {outcome.index: opened(outcome).getpixel((5, 5)) async for outcome in batch}
+            cells = {outcome.index: opened_rgb(outcome).getpixel((5, 5)) async for outcome in batch}
         (task_id,) = task_ids(simulator)
-        image = await client.enhance(png(), mode=mode, options={"task_id": task_id, "index": 3})
-        assert opened(image).size == (size, size)
-        assert opened(image).getpixel((5, 5)) == cells[2]
+        image = await client.enhance(
+            large_png(), mode=mode, options={"task_id": task_id, "index": 3}
+        )
+        assert opened_rgb(image).size == (size, size)
+        assert opened_rgb(image).getpixel((5, 5)) == cells[2]
         assert [made.field for made in image.adjustments] == ([] if kept_mode else ["mode"])
         # Every image of it is one that was asked for.
         assert len(await kept(client)) == 5
@@ -222,13 +230,15 @@ async def test_an_enhancement_of_a_single_image(tmp_path):
     async with open_midjourney(tmp_path) as (client, simulator):
         await client.generate("a cat")
         (task_id,) = task_ids(simulator)
-        await client.enhance(png(), options={"task_id": task_id, "index": 1})
+        await client.enhance(large_png(), options={"task_id": task_id, "index": 1})
         single_id = task_ids(simulator)[-1]
-        image = await client.enhance(png(), mode="conservative", options={"task_id": single_id})
-        assert opened(image).size == (128, 128)
+        image = await client.enhance(
+            large_png(), mode="conservative", options={"task_id": single_id}
+        )
+        assert opened_rgb(image).size == (128, 128)
         assert "subtle" in posted(simulator, "action")[-1]["customId"]
         with pytest.raises(imagen.InvalidRequestError, match="offers no enlargement") as caught:
-            await client.enhance(png(), mode="creative", options={"task_id": task_id})
+            await client.enhance(large_png(), mode="creative", options={"task_id": task_id})
         assert caught.value.billed == "no"
         await books_are_balanced(client, simulator)
 
@@ -236,8 +246,8 @@ async def test_an_enhancement_of_a_single_image(tmp_path):
 @pytest.mark.parametrize("polarity", ["white", "black"])
 async def test_the_editor_changes_what_the_mask_says(tmp_path, polarity):
     async with open_midjourney(tmp_path, settings={"mask": polarity}) as (client, simulator):
-        image = await client.edit("a hat", png(RED), mask=left_mask())
-        decoded = opened(image)
+        image = await client.edit("a hat", large_png(RED), mask=left_mask())
+        decoded = opened_rgb(image)
         assert decoded.size == (256, 256)
         # The simulated server changes what is white.
         assert (decoded.getpixel((50, 100)) != RED) is (polarity == "white")
@@ -250,14 +260,14 @@ async def test_the_editor_changes_what_the_mask_says(tmp_path, polarity):
 @pytest.mark.parametrize("way", ["imagine", "retexture"])
 async def test_a_style_is_lent_by_its_address(tmp_path, way):
     async with open_midjourney(tmp_path, settings={"restyle": way}) as (client, simulator):
-        image = await client.restyle(png(RED), png(GREEN), prompt="softly")
+        image = await client.restyle(large_png(RED), large_png(GREEN), prompt="softly")
         assert posted(simulator, "upload-discord-images")[0]["base64Array"][0].startswith(
             "data:image/png;base64,"
         )
         (body,) = posted(simulator, way)
         assert body["prompt"].startswith("softly --seed")
         assert " --sref http://127.0.0.1" in body["prompt"]
-        assert opened(image).size == ((64, 64) if way == "imagine" else (256, 256))
+        assert opened_rgb(image).size == ((64, 64) if way == "imagine" else (256, 256))
         await books_are_balanced(client, simulator)
 
 
@@ -323,7 +333,7 @@ async def test_a_link_of_a_quarter_that_fails_is_made_up_for_by_the_grid(tmp_pat
 async def test_an_old_task_that_nobody_knows_costs_nothing(tmp_path):
     async with open_midjourney(tmp_path) as (client, simulator):
         with pytest.raises(imagen.InvalidRequestError, match="knows no task 17") as caught:
-            await client.vary(png(), options={"task_id": "17", "index": 1})
+            await client.vary(large_png(), options={"task_id": "17", "index": 1})
         assert caught.value.billed == "no"
         assert {received.kind for received in simulator.received} == {"poll"}
 

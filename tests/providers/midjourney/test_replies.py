@@ -5,12 +5,8 @@ and anything at all.
 from __future__ import annotations
 
 import io
-import json
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 import imagen
@@ -23,40 +19,16 @@ from imagen import (
     QuotaExceededError,
     RateLimitError,
 )
-from imagen.providers import HttpResponse, PartialImage, Progress
-from imagen.providers.midjourney import _adapter as midjourney
-from tests.support.exchanges import IMAGE, Walk, call, outcome, reply
-from tests.support.lengths import examples
-from tests.support.providers.midjourney import BUTTONS, DONE, FILE, IMAGE_INPUT, TAKEN, TASK
-from tests.support.reply_strategies import headers, mutated, statuses, wrong_fields
-
-# As a server of the older kind answers.
-WORKING: dict[str, Any] = {
-    "id": TASK,
-    "action": "IMAGINE",
-    "status": "IN_PROGRESS",
-    "prompt": "cat --ar 1:1",
-    "promptEn": "cat --ar 1:1",
-    "description": "/imagine cat",
-    "submitTime": 1700000000000,
-    "startTime": 1700000001000,
-    "finishTime": None,
-    "progress": "45%",
-    "imageUrl": "https://x.example/p.webp",
-    "failReason": None,
-    "state": "",
-    "buttons": [],
-    "properties": {"finalPrompt": "**cat --ar 1:1**"},
-}
-
-
-def walk(*responses: HttpResponse, **more: Any) -> Walk:
-    return Walk(midjourney.generate(call("midjourney", **more)), *responses)
-
-
-def polled(*responses: HttpResponse, **more: Any) -> Walk:
-    return walk(TAKEN, *responses, **more)
-
+from imagen.providers import PartialImage, Progress
+from tests.support.exchanges import IMAGE, outcome, reply
+from tests.support.providers.midjourney import (
+    DONE,
+    FILE,
+    TASK,
+    WORKING,
+    polled,
+    walk,
+)
 
 NO = (False, "no", None)
 REFUSALS = [
@@ -391,67 +363,3 @@ def test_a_prompt_that_was_translated_is_told():
 
 
 # --- anything at all ----------------------------------------------------------
-
-SAMPLES: tuple[dict[str, Any], ...] = (
-    json.loads(TAKEN.body),
-    WORKING,
-    json.loads(DONE.body),
-    {"status": "SUCCESS", "imageUrls": [{"url": "https://a"}] * 4, "buttons": BUTTONS},
-    {"status": "FAILURE", "failReason": "x"},
-    {"status": "MODAL"},
-    {"code": 24, "description": "no"},
-)
-bodies = st.one_of(
-    st.binary(max_size=100),
-    wrong_fields(SAMPLES),
-    mutated(tuple(json.dumps(sample).encode() for sample in SAMPLES)),
-    st.sampled_from([json.dumps(sample).encode() for sample in SAMPLES]),
-)
-answers = st.builds(
-    lambda status, body, more: HttpResponse(status=status, headers=more, body=body),
-    statuses,
-    bodies,
-    headers,
-)
-
-
-def ends_well(walked: Walk) -> None:
-    """Images or an ImagenError: another exception comes out of here."""
-    try:
-        result = walked.run()
-    except imagen.ImagenError as error:
-        assert error.message
-        assert all(isinstance(value, str) for value in error.details.values())
-        return
-    assert result.images
-    assert all(
-        isinstance(image, imagen.providers.GeneratedImage) and isinstance(image.data, bytes)
-        for image in result.images
-    )
-
-
-@given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=examples(400), deadline=None)
-def test_any_answers_end_in_images_or_an_error_of_ours(given_answers):
-    ends_well(walk(*given_answers, *[given_answers[-1]] * 40, settings={"poll_seconds": 600.0}))
-
-
-@given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=examples(400), deadline=None)
-def test_any_answers_to_a_task_that_was_taken_end_well_too(given_answers):
-    ends_well(
-        polled(
-            *given_answers, *[given_answers[-1]] * 40, settings={"poll_seconds": 600.0}, previews=2
-        )
-    )
-
-
-@given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=examples(300), deadline=None)
-def test_any_answers_to_an_enhancement_end_well_too(given_answers):
-    request = imagen.Enhance(image=b"", mode="creative", options={"task_id": "5", "index": 1})
-    asked = call(
-        "midjourney", request=request, images=(IMAGE_INPUT,), settings={"poll_seconds": 600.0}
-    )
-    first = [reply({"status": "SUCCESS", "buttons": BUTTONS}), TAKEN]
-    ends_well(Walk(midjourney.enhance(asked), *first, *given_answers, *[given_answers[-1]] * 60))

@@ -11,10 +11,10 @@ import trio
 
 from imagen.testing.simulator import Simulator, open_simulator
 from imagen.testing.simulator._providers.midjourney import MidjourneyProxy
-from tests.support.providers.bfl import RED, png
+from tests.support.images import RED, large_png
 
 KEY = {"mj-api-secret": "test-key"}
-IMAGE = f"data:image/png;base64,{pybase64.b64encode(png(RED)).decode()}"
+IMAGE = f"data:image/png;base64,{pybase64.b64encode(large_png(RED)).decode()}"
 SMALL = MidjourneyProxy(cell=16)
 
 

@@ -24,7 +24,8 @@ from imagen.testing.simulator import (
 from imagen.testing.simulator._core.faults import Withheld
 from imagen.testing.simulator._providers.openai_servers import SIMULATED
 from tests.support.exchanges import CATALOG, input_image, mask_image
-from tests.support.providers.openai import books_balance, near, open_client, opened
+from tests.support.images import near, opened_rgb
+from tests.support.providers.openai import books_balance, open_client
 
 (LOCALAI,) = (server for server in SIMULATED if server.name == "localai")
 TEAL, RED = (0, 128, 128), (255, 0, 0)
@@ -107,7 +108,7 @@ async def test_an_edit_sees_its_image(tmp_path, model):
         open_simulator() as simulator,
         open_client(tmp_path, simulator, provider_of(model)) as client,
     ):
-        image = opened(await client.edit("a hat", CAT, model=model, assume_usd=USD))
+        image = opened_rgb(await client.edit("a hat", CAT, model=model, assume_usd=USD))
         corner = min(image.size) // 32
         assert near(image.getpixel((corner, corner)), TEAL)
         assert not simulator.leaks
@@ -119,7 +120,7 @@ async def test_several_images_keep_their_order(tmp_path, model):
         open_simulator() as simulator,
         open_client(tmp_path, simulator, provider_of(model)) as client,
     ):
-        image = opened(await client.edit("both", HAT, CAT, model=model, assume_usd=USD))
+        image = opened_rgb(await client.edit("both", HAT, CAT, model=model, assume_usd=USD))
         corner = min(image.size) // 32
         assert near(image.getpixel((corner, corner)), RED)
         assert near(image.getpixel((3 * corner, corner)), TEAL)
@@ -132,7 +133,7 @@ async def test_a_generation_looks_at_its_references(tmp_path, model):
         open_client(tmp_path, simulator, provider_of(model)) as client,
     ):
         request = imagen.Generate(prompt="a cat like this", references=(HAT, CAT), model=model)
-        image = opened(await client.generate(request))
+        image = opened_rgb(await client.generate(request))
         corner = min(image.size) // 32
         assert near(image.getpixel((corner, corner)), RED)
 
@@ -149,7 +150,9 @@ async def test_a_mask_changes_its_white_half_and_nothing_else(tmp_path, model, w
         open_simulator() as simulator,
         open_client(tmp_path, simulator, provider_of(model)) as client,
     ):
-        image = opened(await client.edit("a hat", CAT, mask=mask_image(128, 128).data, model=model))
+        image = opened_rgb(
+            await client.edit("a hat", CAT, mask=mask_image(128, 128).data, model=model)
+        )
         width, height = image.size
         assert near(image.getpixel((width - 10, height // 2)), TEAL)
         assert not near(image.getpixel((10, height // 2)), TEAL)
@@ -162,7 +165,7 @@ async def test_localai_makes_an_image_larger_and_keeps_what_it_shows(tmp_path):
         for scale in (2.0, 4.0):
             image = await client.enhance(CAT, model="localai", scale=scale)
             assert (image.width, image.height) == (128 * scale, 128 * scale)
-            assert near(opened(image).getpixel((60, 60)), TEAL)
+            assert near(opened_rgb(image).getpixel((60, 60)), TEAL)
 
 
 @pytest.mark.parametrize("relative", [False, True])

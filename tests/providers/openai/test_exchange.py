@@ -21,7 +21,8 @@ from imagen.testing.simulator import (
     open_simulator,
 )
 from tests.support.exchanges import input_image, mask_image
-from tests.support.providers.openai import books_balance, near, open_client, opened
+from tests.support.images import near, opened_rgb
+from tests.support.providers.openai import books_balance, open_client
 
 pytestmark = pytest.mark.filterwarnings("ignore::imagen.providers.ModelRetiringWarning")
 
@@ -36,7 +37,7 @@ async def test_a_mask_changes_its_white_half_and_nothing_else(tmp_path):
         image = await client.edit(
             "a hat", CAT, mask=mask_image(128, 128).data, model="gpt-image-2", **FIELDS
         )
-        decoded = opened(image)
+        decoded = opened_rgb(image)
         assert decoded.size == (1024, 1024)
         assert near(decoded.getpixel((900, 500)), TEAL)
         assert not near(decoded.getpixel((100, 500)), TEAL)
@@ -49,7 +50,7 @@ async def test_a_mask_changes_its_white_half_and_nothing_else(tmp_path):
 async def test_several_images_keep_their_order_and_their_tokens_are_paid(tmp_path, model):
     async with open_simulator() as simulator, open_client(tmp_path, simulator, "openai") as client:
         image = await client.edit("both", CAT, HAT, model=model, **FIELDS)
-        decoded = opened(image)
+        decoded = opened_rgb(image)
         assert near(decoded.getpixel((30, 30)), TEAL)
         assert near(decoded.getpixel((64 + 30, 30)), RED)
         assert image.cost.usd == simulator.billed_usd
@@ -58,7 +59,7 @@ async def test_several_images_keep_their_order_and_their_tokens_are_paid(tmp_pat
         ) as batch:
             outcomes = [outcome async for outcome in batch]
         assert [type(outcome) for outcome in outcomes] == [imagen.Image] * 3
-        assert near(opened(outcomes[0]).getpixel((30, 30)), RED)
+        assert near(opened_rgb(outcomes[0]).getpixel((30, 30)), RED)
         await books_balance(client, simulator)
 
 
@@ -68,7 +69,7 @@ async def test_a_style_comes_from_the_second_image(tmp_path):
             image=CAT, reference=HAT, prompt="More blue.", model="gpt-image-2", **FIELDS
         )
         image = await client.generate(request)
-        assert near(opened(image).getpixel((64 + 30, 30)), RED)
+        assert near(opened_rgb(image).getpixel((64 + 30, 30)), RED)
         assert not image.adjustments
         assert json.loads(simulator.received[0].body)["prompt"].endswith("More blue.")
         await books_balance(client, simulator)

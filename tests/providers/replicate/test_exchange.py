@@ -27,15 +27,8 @@ from imagen.testing.simulator import (
     WrongMedia,
 )
 from imagen.testing.simulator._providers.replicate.server import Replicate
-from tests.support.providers.replicate import (
-    GREEN,
-    RED,
-    left_mask,
-    near,
-    open_replicate,
-    opened,
-    png,
-)
+from tests.support.images import GREEN, RED, large_png, left_mask, near, opened
+from tests.support.providers.replicate import open_replicate
 
 SCHNELL = "replicate/flux-schnell"
 
@@ -130,8 +123,8 @@ async def test_an_edit_sends_its_images_in_their_order(tmp_path):
     async with open_replicate(tmp_path) as (client, simulator):
         image = await client.edit(
             "together",
-            png(RED),
-            png(GREEN),
+            large_png(RED),
+            large_png(GREEN),
             model="replicate/flux-3",
             resolution="1K",
             output_format="png",
@@ -146,7 +139,7 @@ async def test_an_edit_sends_its_images_in_their_order(tmp_path):
 async def test_a_restyling_names_the_two_images(tmp_path):
     async with open_replicate(tmp_path) as (client, simulator):
         image = await client.restyle(
-            png(RED), png(GREEN), model="replicate/nano-banana-2", output_format="png"
+            large_png(RED), large_png(GREEN), model="replicate/nano-banana-2", output_format="png"
         )
         decoded = opened(image)
         side = min(decoded.size) // 16
@@ -161,7 +154,7 @@ async def test_a_restyling_names_the_two_images(tmp_path):
 async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path, model):
     async with open_replicate(tmp_path) as (client, _):
         decoded = opened(
-            await client.edit("a hat", png(RED), mask=left_mask(), model=model)
+            await client.edit("a hat", large_png(RED), mask=left_mask(), model=model)
         ).convert("RGB")
         assert near(decoded.getpixel((200, 100)), RED)
         assert not near(decoded.getpixel((50, 100)), RED)
@@ -172,7 +165,9 @@ async def test_the_white_area_of_a_mask_changes_and_no_other(tmp_path, model):
 async def test_a_variation_is_the_nearer_the_less_strength_it_has(tmp_path, model, strength, red):
     """One of them counts the likeness, and the other the change."""
     async with open_replicate(tmp_path) as (client, simulator):
-        image = await client.vary(png(RED), strength=strength, model=model, output_format="png")
+        image = await client.vary(
+            large_png(RED), strength=strength, model=model, output_format="png"
+        )
         assert near(opened(image).getpixel((100, 100)), RED) is red
         assert not image.adjustments
         await books_are_balanced(client, simulator)
@@ -180,14 +175,14 @@ async def test_a_variation_is_the_nearer_the_less_strength_it_has(tmp_path, mode
 
 async def test_a_variation_takes_the_shape_of_its_image_and_says_so(tmp_path):
     async with open_replicate(tmp_path) as (client, simulator):
-        image = await client.vary(png(RED), aspect_ratio="16:9", model="replicate/flux-dev")
+        image = await client.vary(large_png(RED), aspect_ratio="16:9", model="replicate/flux-dev")
         assert [(made.field, made.asked, made.sent) for made in image.adjustments] == [
             ("aspect_ratio", "16:9", None)
         ]
         assert "aspect_ratio" not in sent(simulator)
         with pytest.raises(imagen.InvalidRequestError, match="leave out aspect_ratio"):
             await client.vary(
-                png(RED), aspect_ratio="16:9", model="replicate/flux-dev", strict=True
+                large_png(RED), aspect_ratio="16:9", model="replicate/flux-dev", strict=True
             )
         assert len(simulator.bills) == 1
 
@@ -202,14 +197,14 @@ async def test_a_variation_takes_the_shape_of_its_image_and_says_so(tmp_path):
 )
 async def test_an_enhancement_has_its_scale(tmp_path, model, scale):
     async with open_replicate(tmp_path) as (client, _):
-        image = await client.enhance(png(RED, (128, 64)), scale=scale, model=model)
+        image = await client.enhance(large_png(RED, (128, 64)), scale=scale, model=model)
         assert (image.width, image.height) == (128 * scale, 64 * scale)
         assert near(opened(image).convert("RGB").getpixel((50, 50)), RED)
 
 
 async def test_what_is_behind_is_taken_away(tmp_path):
     async with open_replicate(tmp_path) as (client, simulator):
-        image = await client.edit("", png(RED), model="replicate/background-remover")
+        image = await client.edit("", large_png(RED), model="replicate/background-remover")
         assert opened(image).mode == "RGBA"
         assert sent(simulator).keys() == {"image"}
 
@@ -221,7 +216,7 @@ async def test_a_large_image_is_uploaded_and_a_small_one_is_not(tmp_path):
     async with open_replicate(tmp_path) as (client, simulator):
         image = await client.edit(
             "together",
-            png(RED),
+            large_png(RED),
             large.getvalue(),
             model="replicate/flux-3",
             resolution="1K",
@@ -273,7 +268,7 @@ async def test_a_model_of_a_table_of_the_user_needs_no_code(tmp_path):
         simulator,
     ):
         decoded = opened(
-            await client.edit("a hat", png(RED), mask=left_mask(), model="my-own-fill")
+            await client.edit("a hat", large_png(RED), mask=left_mask(), model="my-own-fill")
         ).convert("RGB")
         assert near(decoded.getpixel((200, 100)), RED)
         assert not near(decoded.getpixel((50, 100)), RED)
@@ -281,7 +276,7 @@ async def test_a_model_of_a_table_of_the_user_needs_no_code(tmp_path):
         # What the table says wrongly is refused by the model, for nothing.
         with pytest.raises(imagen.InvalidRequestError, match="output_format"):
             await client.edit(
-                "a hat", png(RED), mask=left_mask(), model="my-own-fill", output_format="png"
+                "a hat", large_png(RED), mask=left_mask(), model="my-own-fill", output_format="png"
             )
         assert len(simulator.bills) == 1
 

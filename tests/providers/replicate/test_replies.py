@@ -4,15 +4,12 @@ and anything at all.
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 import pybase64
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import imagen
 from imagen import (
@@ -25,20 +22,23 @@ from imagen import (
     QuotaExceededError,
     RateLimitError,
 )
-from imagen.providers import HttpResponse, LostImage, Progress, WithheldImage, replicate
-from tests.support.exchanges import CATALOG, IMAGE, Walk, call, outcome, recorded, reply
-from tests.support.lengths import examples
-from tests.support.providers.replicate import CREATED, FILE, LINK, RECORD, SUCCEEDED
-from tests.support.reply_strategies import headers, mutated, statuses, wrong_fields
+from imagen.providers import HttpResponse, LostImage, Progress
+from tests.support.exchanges import IMAGE, outcome, recorded, reply
+from tests.support.providers.replicate import (
+    CREATED,
+    FILE,
+    INVALID,
+    LINK,
+    RECORD,
+    SCHNELL,
+    SUCCEEDED,
+    THROTTLED,
+    walk,
+)
 
-SCHNELL = CATALOG.find("replicate/flux-schnell")
 BY_THE_SECOND = msgspec.structs.replace(
     SCHNELL, price=imagen.providers.Price(usd_per_unit=Decimal("0.001"))
 )
-
-
-def walk(*responses: HttpResponse, model: imagen.Model = SCHNELL, **more: Any) -> Walk:
-    return Walk(replicate.run(call(model, **more)), *responses)
 
 
 def record(**more: object) -> HttpResponse:
@@ -120,17 +120,6 @@ def test_a_recorded_error_has_its_class(name, expected, said):
 
 # --- every row of the tables --------------------------------------------------
 
-THROTTLED = {
-    "title": "Too many requests",
-    "detail": "Request was throttled. Your rate limit resets in ~30s.",
-}
-INVALID = {
-    "title": "Input validation failed",
-    "detail": "- input.seed: Invalid type",
-    "invalid_fields": [
-        {"type": "invalid_type", "field": "input.seed", "description": "Expected: integer"}
-    ],
-}
 UNCLEAR = (ProviderError, "API_ERROR", True, "unknown", None)
 REFUSALS: dict[str, tuple[int, object, dict[str, str], tuple[Any, ...]]] = {
     "401": (
@@ -369,55 +358,3 @@ def test_seconds_are_a_number_of_sane_size(metrics, units):
 
 
 # --- anything at all ----------------------------------------------------------
-
-SAMPLES: tuple[dict[str, Any], ...] = (
-    RECORD,
-    json.loads(SUCCEEDED.body),
-    {**RECORD, "status": "processing", "logs": "  42%|###"},
-    {**RECORD, "status": "failed", "error": "NSFW content detected"},
-    INVALID,
-    THROTTLED,
-)
-bodies = st.one_of(
-    st.binary(max_size=100),
-    wrong_fields(SAMPLES),
-    mutated(tuple(json.dumps(sample).encode() for sample in SAMPLES)),
-    st.sampled_from([json.dumps(sample).encode() for sample in SAMPLES]),
-    st.integers(1, 100_000).map(lambda depth: b'{"output":' + b"[" * depth),
-)
-answers = st.builds(
-    lambda status, body, more: HttpResponse(status=status, headers=more, body=body),
-    statuses,
-    bodies,
-    headers,
-)
-
-
-def ends_well(walked: Walk) -> None:
-    """Images or an ImagenError: another exception comes out of here."""
-    try:
-        result = walked.run()
-    except imagen.ImagenError as error:
-        assert error.message
-        assert all(isinstance(value, str) for value in error.details.values())
-        return
-    assert result.images
-    assert all(
-        isinstance(image, WithheldImage | LostImage) or isinstance(image.data, bytes)
-        for image in result.images
-    )
-    assert result.units is None or 0 <= result.units <= 10**6
-
-
-@given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=examples(500), deadline=None)
-def test_any_answers_end_in_an_image_or_an_error_of_ours(given_answers):
-    ends_well(walk(*given_answers, *[given_answers[-1]] * 40, settings={"poll_seconds": 600.0}))
-
-
-@given(given_answers=st.lists(answers, min_size=1, max_size=6))
-@settings(max_examples=examples(500), deadline=None)
-def test_any_answers_to_a_prediction_that_was_created_end_well_too(given_answers):
-    ends_well(
-        walk(CREATED, *given_answers, *[given_answers[-1]] * 40, settings={"poll_seconds": 600.0})
-    )

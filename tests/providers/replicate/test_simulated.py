@@ -21,7 +21,7 @@ from imagen.testing.simulator import (
 )
 from imagen.testing.simulator._providers.replicate.server import Replicate
 from tests.support.exchanges import schema
-from tests.support.providers.replicate import RED, left_mask, png
+from tests.support.images import RED, large_png, left_mask
 
 KEY = {"authorization": "Bearer test-key"}
 
@@ -30,7 +30,7 @@ def url(data: bytes) -> str:
     return f"data:image/png;base64,{pybase64.b64encode(data).decode()}"
 
 
-IMAGE, SMALL, MASK = url(png(RED)), url(png(RED, (64, 64))), url(left_mask())
+IMAGE, SMALL, MASK = url(large_png(RED)), url(large_png(RED, (64, 64))), url(left_mask())
 SCHNELL, FILL, SDXL = (
     "black-forest-labs/flux-schnell",
     "black-forest-labs/flux-fill-pro",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from PIL import Image as PillowImage
 
 import imagen
 from imagen.testing.simulator import (
@@ -26,8 +24,8 @@ from imagen.testing.simulator import (
 from imagen.testing.simulator._core.faults import JobFails, Withheld
 from imagen.testing.simulator._core.forms import parse_form
 from tests.support.exchanges import CATALOG
+from tests.support.images import near, opened, png
 from tests.support.providers.stability import BLUE, IMAGE, MASK, RED, TEAL, open_client
-from tests.support.scripted_client import png
 
 MODELS = [model for model in CATALOG if model.provider == "stability"]
 OPTIONS = {
@@ -35,16 +33,6 @@ OPTIONS = {
     "stability/search-and-replace": {"search_prompt": "the dog"},
     "stability/search-and-recolor": {"select_prompt": "the dog"},
 }
-
-
-def opened(image: imagen.Image) -> PillowImage.Image:
-    decoded = PillowImage.open(io.BytesIO(image.data))
-    decoded.load()
-    return decoded
-
-
-def near(pixel: object, colour: tuple[int, int, int]) -> bool:
-    return all(abs(one - other) < 8 for one, other in zip(pixel[:3], colour, strict=True))
 
 
 async def books_agree(client: imagen.Client, simulator: Simulator) -> None:

@@ -14,9 +14,9 @@ import imagen
 from imagen.providers._wire.http import FormFile, form_request
 from imagen.testing.simulator import FewerImages, Simulator, open_simulator
 from imagen.testing.simulator._core.forms import FilePart, FormError, parse_form
+from tests.support.images import png
 from tests.support.providers.stability import IMAGE as IMAGE_BYTES
 from tests.support.providers.stability import MASK, open_client
-from tests.support.scripted_client import png
 
 TYPE = {"content-type": "multipart/form-data; boundary=xyz"}
 

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import io
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from PIL import Image as PillowImage
 
 import imagen
+from imagen.providers import HttpResponse, bfl
 from imagen.testing.simulator import Simulator, open_simulator
 from imagen.testing.simulator._providers.bfl.server import BlackForestLabs
 from tests.support.drivers import RETRY
 from tests.support.exchanges import (
     IMAGE,
+    Walk,
+    call,
     reply,
 )
-
-RED, GREEN, WHITE = (200, 20, 20), (20, 160, 20), (255, 255, 255)
+from tests.support.offers import last_of_each, offered_values, one_at_a_time
 
 
 @asynccontextmanager
@@ -53,35 +54,6 @@ async def open_bfl(
             yield client, simulator
 
 
-def png(color: tuple[int, int, int] = RED, size: tuple[int, int] = (256, 256)) -> bytes:
-    """An image in one colour."""
-    file = io.BytesIO()
-    PillowImage.new("RGB", size, color).save(file, "PNG")
-    return file.getvalue()
-
-
-def left_mask(size: tuple[int, int] = (256, 256)) -> bytes:
-    """A mask whose left half is white."""
-    file = io.BytesIO()
-    mask = PillowImage.new("L", size, 0)
-    mask.paste(255, (0, 0, size[0] // 2, size[1]))
-    mask.save(file, "PNG")
-    return file.getvalue()
-
-
-def opened(image: imagen.Image) -> PillowImage.Image:
-    """The image, decoded."""
-    decoded = PillowImage.open(io.BytesIO(image.data)).convert("RGB")
-    decoded.load()
-    return decoded
-
-
-def near(one: object, other: tuple[int, int, int]) -> bool:
-    """Whether two colours look the same, after a JPEG say."""
-    assert isinstance(one, tuple)
-    return all(abs(a - b) <= 6 for a, b in zip(one, other, strict=True))
-
-
 POLL = "https://api.eu1.bfl.ai/v1/get_result?id=a1"
 
 
@@ -101,33 +73,91 @@ FILE = reply(IMAGE)
 
 
 def offers(model: imagen.Model) -> Iterator[dict[str, Any]]:
-    """Each value that the catalog offers, one at a time, and all together."""
+    """Yield each value that the catalog offers, one at a time, and all together."""
     can = model.capabilities
-    free = ("1024x768", "512x512") if can.free_size else ()
-    values: dict[str, tuple[Any, ...]] = {
-        "size": (*can.sizes, *free),
-        "aspect_ratio": can.aspect_ratios,
-        "resolution": can.resolutions,
-        "quality": can.qualities,
-        "style": can.styles,
-        "background": can.backgrounds,
-        "output_format": can.output_formats,
-        "safety": can.safety,
-        "seed": (0, 2**31 - 1) if can.seed else (),
-        "negative_prompt": ("dogs",) if can.negative_prompt else (),
-        "guidance": () if can.guidance is None else (can.guidance.low, can.guidance.high),
-        "steps": () if can.steps is None else (int(can.steps.low), int(can.steps.high)),
-    }
-    yield {}
-    for field, offered in values.items():
-        yield from ({field: value} for value in offered)
-    shaped = "size" if values["size"] else "aspect_ratio"
-    unshaped = {"size", "aspect_ratio", "resolution"} - {
-        shaped,
-        "resolution" if shaped == "aspect_ratio" else shaped,
-    }
-    yield {
-        field: offered[-1] for field, offered in values.items() if offered and field not in unshaped
-    }
+    values = offered_values(model, free_sizes=("1024x768", "512x512"))
+    yield from one_at_a_time(values)
+    unshaped = {"aspect_ratio", "resolution"} if values["size"] else {"size"}
+    yield last_of_each(values, without=unshaped)
     if can.prompt_required:
         yield {"prompt": "x" * can.max_prompt_characters}
+
+
+PENDING = reply(
+    {
+        "id": "a1",
+        "status": "Pending",
+        "result": None,
+        "progress": 0.5,
+        "details": None,
+        "preview": None,
+    }
+)
+
+
+def walk(*responses: HttpResponse, **more: Any) -> Walk:
+    return Walk(bfl.generate(call("flux-2-klein-4b", **more)), *responses)
+
+
+def polled(*responses: HttpResponse, **more: Any) -> Walk:
+    return walk(SUBMITTED, *responses, **more)
+
+
+DETAIL = {
+    "detail": [
+        {"loc": ["body", "width"], "msg": "Input should be a multiple of 32", "type": "value_error"}
+    ]
+}
+
+
+SAMPLES: tuple[dict[str, Any], ...] = (
+    json.loads(SUBMITTED.body),
+    json.loads(PENDING.body),
+    json.loads(READY.body),
+    {
+        "id": "a1",
+        "status": "Content Moderated",
+        "details": {"Moderation Reasons": ["x"]},
+        "cost": 3,
+    },
+    {"id": "a1", "status": "Error", "details": {"error": "x"}},
+    DETAIL,
+)
+
+
+NEEDED = {"flux-pro-1.0-expand": {"options": {"top": 8}}, "bfl/outpainting": {"size": "512x512"}}
+
+
+def requests(
+    model: imagen.Model, images: tuple[bytes, ...], mask: bytes
+) -> Iterator[imagen.Request]:
+    """Every operation with every offer, and with as many images as the model
+    takes.
+    """
+    can = model.capabilities
+    for fields in offers(model):
+        more: dict[str, Any] = {
+            "prompt": "a cat" if can.prompt_required else "",
+            "model": model.id,
+            **fields,
+        }
+        if can.required_options:
+            more["options"] = dict.fromkeys(can.required_options, "mine")
+        for name, value in NEEDED.get(model.id, {}).items():
+            more.setdefault(name, value)
+        if "generate" in can.operations:
+            yield imagen.Generate(**more)
+        if "edit" in can.operations:
+            least = 2 if model.id == "bfl/try-on" else 1
+            yield imagen.Edit(images=images[:least], mask=mask if can.mask else None, **more)
+        if "vary" in can.operations:
+            yield imagen.Vary(image=images[0], **more)
+    more = {
+        "model": model.id,
+        **NEEDED.get(model.id, {}),
+        "prompt": "a cat" if can.prompt_required else "",
+    }
+    if "generate" in can.operations and can.inputs.max_references:
+        yield imagen.Generate(references=images[:1] * can.inputs.max_references, **more)
+    if "edit" in can.operations and can.inputs.max_images > 1:
+        yield imagen.Edit(images=images[:1] * can.inputs.max_images, **more)

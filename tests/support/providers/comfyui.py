@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from hypothesis import strategies as st
 from wsproto.connection import SERVER, Connection
-from wsproto.events import BytesMessage, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, TextMessage
 
 import imagen
 from imagen.providers import (
@@ -25,6 +26,7 @@ from imagen.testing.simulator import (
 from imagen.testing.simulator._providers.comfyui.server import ComfyUI
 from tests.support.drivers import RETRY
 from tests.support.exchanges import IMAGE, Walk, call, reply
+from tests.support.reply_strategies import mutated
 
 
 @asynccontextmanager
@@ -175,3 +177,68 @@ TEXT: dict[str, Any] = {
     "g": {"class_type": "PreviewImage", "inputs": {"images": ["f", 0]}},
     "h": {"class_type": "SaveImage", "inputs": {"images": ["f", 0], "filename_prefix": "x"}},
 }
+
+
+def polled(*responses: HttpResponse, **more: Any) -> Walk:
+    return walk(TAKEN, *responses, **more)
+
+
+def refused(kind: str, **nodes: object) -> dict[str, object]:
+    error = {"type": kind, "message": "It is wrong", "details": "", "extra_info": {}}
+    return {"error": error, "node_errors": nodes}
+
+
+def node_error(kind: str) -> dict[str, object]:
+    error = {
+        "type": kind,
+        "message": "Value not in list",
+        "details": "ckpt_name: 'x' not in []",
+        "extra_info": {},
+    }
+    return refused(
+        "prompt_outputs_failed_validation",
+        **{
+            "4": {
+                "errors": [error],
+                "dependent_outputs": ["9"],
+                "class_type": "CheckpointLoaderSimple",
+            }
+        },
+    )
+
+
+def failed(*messages: object) -> HttpResponse:
+    return past({}, status_str="error", completed=False, messages=list(messages))
+
+
+SAMPLES: tuple[dict[str, Any], ...] = (
+    json.loads(TAKEN.body),
+    json.loads(past().body),
+    json.loads(failed(["execution_error", {"exception_type": "E"}]).body),
+    json.loads(queue(running=[[1, JOB]], pending=[[2, "x"]]).body),
+    node_error("value_not_in_list"),
+    {"name": "a.png", "subfolder": "", "type": "input"},
+)
+
+
+QUICK = {"poll_seconds": 600.0, "silence_seconds": 600.0}
+
+
+messages = st.lists(
+    st.one_of(
+        st.binary(max_size=60),
+        st.none(),
+        st.sampled_from(
+            frames(
+                told("execution_start"),
+                told("progress", value=1, max=2),
+                preview(),
+                told("execution_success"),
+            )
+        ),
+        mutated(
+            tuple(frames(told("progress", value=1, max=2), preview(), CloseConnection(code=1001)))
+        ),
+    ),
+    max_size=8,
+)

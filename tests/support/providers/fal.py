@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
+import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from PIL import Image as PillowImage
 
 import imagen
 from imagen.providers import HttpResponse, fal
@@ -17,8 +16,7 @@ from imagen.testing.simulator import Simulator, open_simulator
 from imagen.testing.simulator._providers.fal.server import Fal
 from tests.support.drivers import RETRY
 from tests.support.exchanges import IMAGE, Walk, call, reply
-
-RED, GREEN = (200, 20, 20), (20, 160, 20)
+from tests.support.offers import last_of_each, offered_values, one_at_a_time
 
 
 @asynccontextmanager
@@ -59,59 +57,12 @@ async def open_fal(
             yield client, simulator
 
 
-def png(color: tuple[int, int, int] = RED, size: tuple[int, int] = (256, 256)) -> bytes:
-    """An image in one colour."""
-    file = io.BytesIO()
-    PillowImage.new("RGB", size, color).save(file, "PNG")
-    return file.getvalue()
-
-
-def left_mask(size: tuple[int, int] = (256, 256)) -> bytes:
-    """A mask whose left half is white."""
-    file = io.BytesIO()
-    mask = PillowImage.new("L", size, 0)
-    mask.paste(255, (0, 0, size[0] // 2, size[1]))
-    mask.save(file, "PNG")
-    return file.getvalue()
-
-
-def opened(image: imagen.Image) -> PillowImage.Image:
-    """The image, decoded."""
-    decoded = PillowImage.open(io.BytesIO(image.data))
-    decoded.load()
-    return decoded
-
-
-def near(one: object, other: tuple[int, int, int]) -> bool:
-    """Whether two colours look the same, after a JPEG say."""
-    assert isinstance(one, tuple)
-    return all(abs(a - b) <= 8 for a, b in zip(one[:3], other, strict=True))
-
-
 def offers(model: imagen.Model) -> Iterator[dict[str, Any]]:
-    """Each value that the catalog offers, one at a time, and all together."""
-    can = model.capabilities
-    values: dict[str, tuple[Any, ...]] = {
-        "size": (*can.sizes, *(("1024x768", "1280x704") if can.free_size else ())),
-        "aspect_ratio": can.aspect_ratios,
-        "resolution": can.resolutions,
-        "quality": can.qualities,
-        "style": can.styles,
-        "background": can.backgrounds,
-        "output_format": can.output_formats,
-        "safety": can.safety,
-        "seed": (0, 2**31 - 1) if can.seed else (),
-        "negative_prompt": ("dogs",) if can.negative_prompt else (),
-        "guidance": () if can.guidance is None else (can.guidance.low, can.guidance.high),
-        "steps": () if can.steps is None else (int(can.steps.low), int(can.steps.high)),
-    }
-    yield {}
-    for field, offered in values.items():
-        yield from ({field: value} for value in offered)
+    """Yield each value that the catalog offers, one at a time, and all together."""
+    values = offered_values(model, free_sizes=("1024x768", "1280x704"))
+    yield from one_at_a_time(values)
     unshaped = {"aspect_ratio", "resolution"} if values["size"] else {"size"}
-    yield {
-        field: offered[-1] for field, offered in values.items() if offered and field not in unshaped
-    }
+    yield last_of_each(values, without=unshaped)
 
 
 def requests(
@@ -217,3 +168,13 @@ def mine(wire: dict[str, Any], **capabilities: Any) -> imagen.Model:
         "capabilities": capabilities,
     }
     return imagen.providers.load_catalog({"fal/mine": table}).find("fal/mine")
+
+
+SAMPLES: tuple[dict[str, Any], ...] = (
+    json.loads(SUBMITTED.body),
+    {"status": "IN_PROGRESS", "logs": [{"message": "12%"}]},
+    json.loads(FAILED.body),
+    json.loads(RESULT.body),
+    model_error("content_policy_violation"),
+    platform_error("runner_server_error"),
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 import msgspec
 
 import imagen
+from imagen.providers import HttpResponse
+from imagen.providers.midjourney import _adapter as midjourney
 from imagen.testing.simulator import Simulator, open_simulator
 from imagen.testing.simulator._providers.midjourney import MidjourneyProxy
 from tests.support.drivers import RETRY
-from tests.support.exchanges import IMAGE, input_image, reply
+from tests.support.exchanges import IMAGE, Walk, call, input_image, reply
 
 KEY_VARIABLES = {
     "midjourney": "MIDJOURNEY_API_SECRET",
@@ -84,3 +87,42 @@ BUTTONS = [
     {"customId": "MJ::JOB::variation::2::uuid", "label": "V2"},
     {"customId": "MJ::JOB::upsample::2::uuid", "label": "U2"},
 ]
+
+
+# As a server of the older kind answers.
+WORKING: dict[str, Any] = {
+    "id": TASK,
+    "action": "IMAGINE",
+    "status": "IN_PROGRESS",
+    "prompt": "cat --ar 1:1",
+    "promptEn": "cat --ar 1:1",
+    "description": "/imagine cat",
+    "submitTime": 1700000000000,
+    "startTime": 1700000001000,
+    "finishTime": None,
+    "progress": "45%",
+    "imageUrl": "https://x.example/p.webp",
+    "failReason": None,
+    "state": "",
+    "buttons": [],
+    "properties": {"finalPrompt": "**cat --ar 1:1**"},
+}
+
+
+def walk(*responses: HttpResponse, **more: Any) -> Walk:
+    return Walk(midjourney.generate(call("midjourney", **more)), *responses)
+
+
+def polled(*responses: HttpResponse, **more: Any) -> Walk:
+    return walk(TAKEN, *responses, **more)
+
+
+SAMPLES: tuple[dict[str, Any], ...] = (
+    json.loads(TAKEN.body),
+    WORKING,
+    json.loads(DONE.body),
+    {"status": "SUCCESS", "imageUrls": [{"url": "https://a"}] * 4, "buttons": BUTTONS},
+    {"status": "FAILURE", "failReason": "x"},
+    {"status": "MODAL"},
+    {"code": 24, "description": "no"},
+)

@@ -4,13 +4,11 @@ can be seen in the images.
 
 from __future__ import annotations
 
-import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
-from PIL import Image
 
 import imagen
 from imagen import (
@@ -49,17 +47,6 @@ async def open_client(
     settings = msgspec.structs.replace(imagen.load_settings(environ), retry=RETRY)
     async with imagen.open_client(settings, on_event=on_event) as client:
         yield client
-
-
-def opened(image: imagen.Image) -> Image.Image:
-    """The pixels of an image that came."""
-    with Image.open(io.BytesIO(image.data)) as decoded:
-        return decoded.convert("RGB")
-
-
-def near(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    """Whether two colours are the same but for what JPEG makes of them."""
-    return all(abs(a - b) < 12 for a, b in zip(one, other, strict=True))
 
 
 async def books_balance(client: imagen.Client, simulator: Simulator) -> None:

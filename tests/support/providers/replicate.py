@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import io
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from PIL import Image as PillowImage
 
 import imagen
+from imagen.providers import HttpResponse, replicate
 from imagen.testing.simulator import Simulator, open_simulator
 from imagen.testing.simulator._providers.replicate.server import Replicate
 from tests.support.drivers import RETRY
-from tests.support.exchanges import IMAGE, reply
-
-RED, GREEN = (200, 20, 20), (20, 160, 20)
+from tests.support.exchanges import CATALOG, IMAGE, Walk, call, reply
 
 
 @asynccontextmanager
@@ -58,35 +56,6 @@ async def open_replicate(
             yield client, simulator
 
 
-def png(color: tuple[int, int, int] = RED, size: tuple[int, int] = (256, 256)) -> bytes:
-    """An image in one colour."""
-    file = io.BytesIO()
-    PillowImage.new("RGB", size, color).save(file, "PNG")
-    return file.getvalue()
-
-
-def left_mask(size: tuple[int, int] = (256, 256)) -> bytes:
-    """A mask whose left half is white."""
-    file = io.BytesIO()
-    mask = PillowImage.new("L", size, 0)
-    mask.paste(255, (0, 0, size[0] // 2, size[1]))
-    mask.save(file, "PNG")
-    return file.getvalue()
-
-
-def opened(image: imagen.Image) -> PillowImage.Image:
-    """The image, decoded."""
-    decoded = PillowImage.open(io.BytesIO(image.data))
-    decoded.load()
-    return decoded
-
-
-def near(one: object, other: tuple[int, int, int]) -> bool:
-    """Whether two colours look the same, after a JPEG say."""
-    assert isinstance(one, tuple)
-    return all(abs(a - b) <= 8 for a, b in zip(one[:3], other, strict=True))
-
-
 LINK = "https://replicate.delivery/x/out-0.webp"
 
 
@@ -117,3 +86,35 @@ SUCCEEDED = reply({**RECORD, "status": "succeeded", "output": [LINK], "metrics":
 
 
 FILE = reply(IMAGE)
+
+
+SCHNELL = CATALOG.find("replicate/flux-schnell")
+
+
+def walk(*responses: HttpResponse, model: imagen.Model = SCHNELL, **more: Any) -> Walk:
+    return Walk(replicate.run(call(model, **more)), *responses)
+
+
+THROTTLED = {
+    "title": "Too many requests",
+    "detail": "Request was throttled. Your rate limit resets in ~30s.",
+}
+
+
+INVALID = {
+    "title": "Input validation failed",
+    "detail": "- input.seed: Invalid type",
+    "invalid_fields": [
+        {"type": "invalid_type", "field": "input.seed", "description": "Expected: integer"}
+    ],
+}
+
+
+SAMPLES: tuple[dict[str, Any], ...] = (
+    RECORD,
+    json.loads(SUCCEEDED.body),
+    {**RECORD, "status": "processing", "logs": "  42%|###"},
+    {**RECORD, "status": "failed", "error": "NSFW content detected"},
+    INVALID,
+    THROTTLED,
+)

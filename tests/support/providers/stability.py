@@ -15,7 +15,7 @@ from imagen.testing.simulator import (
 )
 from tests.support.drivers import RETRY
 from tests.support.exchanges import mask_image
-from tests.support.scripted_client import png
+from tests.support.images import png
 
 TEAL, RED, BLUE = (0, 128, 128), (200, 30, 30), (30, 30, 200)
 

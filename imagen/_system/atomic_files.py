@@ -1,6 +1,7 @@
 """Atomic writes: a temporary file, fsynced and renamed.
 
-The folder is fsynced too: without that, a power failure may undo the rename.
+`AtomicFile` fsyncs the folder too: without that, a power failure may undo the
+rename. `write_atomically` does not, as it is on the way of every image.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def write_atomically(path: Path, data: bytes) -> None:
                 _drop_from_memory(descriptor)
         finally:
             os.close(descriptor)
-        _rename(temporary, path)
+        os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

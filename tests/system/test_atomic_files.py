@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from imagen._system.atomic_files import AtomicFile, write_atomically
+from imagen._system.atomic_files import AtomicFile
 
 
 def fail_for_folders(monkeypatch, name, number):
@@ -23,19 +23,25 @@ def fail_for_folders(monkeypatch, name, number):
     monkeypatch.setattr(f"imagen._system.atomic_files.os.{name}", fake)
 
 
+def write(path, data):
+    file = AtomicFile(path)
+    file.stream.write(data)
+    file.commit()
+
+
 @pytest.mark.parametrize(
     ("name", "number"), [("open", errno.EACCES), ("fsync", errno.EINVAL)], ids=str
 )
 def test_a_folder_that_cannot_be_synced_does_not_matter(tmp_path, monkeypatch, name, number):
     fail_for_folders(monkeypatch, name, number)
-    write_atomically(tmp_path / "a", b"data")
+    write(tmp_path / "a", b"data")
     assert (tmp_path / "a").read_bytes() == b"data"
 
 
 def test_a_disk_that_fails_under_a_folder_is_an_error(tmp_path, monkeypatch):
     fail_for_folders(monkeypatch, "fsync", errno.EIO)
     with pytest.raises(OSError, match="Input/output"):
-        write_atomically(tmp_path / "a", b"data")
+        write(tmp_path / "a", b"data")
 
 
 def test_a_stream_appears_on_commit(tmp_path):

@@ -75,7 +75,7 @@ async def _work(task: Task, session_ids: Sequence[str]) -> None:
 
 def _die() -> NoReturn:
     os.kill(os.getpid(), signal.SIGKILL)
-    raise AssertionError("nobody survives SIGKILL")
+    raise AssertionError("no process survives SIGKILL")
 
 
 def _plan_death(plan: str) -> None:

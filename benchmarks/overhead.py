@@ -157,7 +157,7 @@ def _run_case(
     found: dict[str, list[Report]] = {contender.name: [] for contender in CONTENDERS}
     for number in range(rounds):
         # Every other round the other way round: what the machine does meanwhile
-        # then hits nobody in particular.
+        # then hits no contender in particular.
         for contender in CONTENDERS[:: -1 if number % 2 else 1]:
             print(
                 f"{case.name}, round {number + 1} of {rounds}: {contender.name}",

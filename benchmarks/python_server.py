@@ -38,7 +38,7 @@ def main() -> None:
         if os.fork() == 0:
             break
     parent = os.getppid()
-    # A forked process has nobody who ends it: it ends with the one it came
+    # A forked process is not ended by others: it ends with the one it came
     # from.
     listener.settimeout(0.5)
     while os.getppid() == parent:

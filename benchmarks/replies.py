@@ -60,7 +60,7 @@ def _base64_image(size: str) -> str:
     header = struct.pack(">2I5B", 1024, 1024, 8, 2, 0, 0, 0)
     checksum = zlib.crc32(b"IHDR" + header)
     noise_length = (SIZES[size] - 500) // 4 * 3
-    # Whole and sound up to the first pixels, which nobody in the comparison
+    # Whole and sound up to the first pixels, which no contender
     # looks at. 42 bytes: a multiple of three.
     start = (
         b"\x89PNG\r\n\x1a\n"

@@ -158,14 +158,14 @@ def pin_to(cores: Sequence[int]) -> Callable[[], None] | None:
 
 
 def free_port() -> int:
-    """A port on loopback that nobody has."""
+    """Return a free port on loopback."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         return port
 
 
 def wait_until_open(port: int) -> None:
-    """Returns when somebody listens there."""
+    """Return when a server listens there."""
     give_up_at = time.monotonic() + _START_SECONDS
     while True:
         try:

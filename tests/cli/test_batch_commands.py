@@ -286,9 +286,7 @@ async def told_by_webhook(shell: Shell, *statuses: str) -> AsyncIterator[Server]
 
     async with open_server(answer) as server:
         shell.environ |= {
-            "IMAGEN_WEBHOOK_URL": (
-                f"http://127.0.0.1:{server.port}/imagen?token=nobody-may-see-this"
-            ),
+            "IMAGEN_WEBHOOK_URL": (f"http://127.0.0.1:{server.port}/imagen?token=must-stay-secret"),
             "IMAGEN_WEBHOOK_SECRET": "whsec_" + "c2VjcmV0" * 5,
         }
         yield server
@@ -324,7 +322,7 @@ async def test_a_message_that_is_dead_is_listed_and_sent_again(shell):
     assert none.stdout == b"No message is dead.\n"
     assert again.returncode == 2
     assert b"There is no webhook" in again.stderr
-    assert "nobody-may-see-this" not in table + errors + json.dumps(message)
+    assert "must-stay-secret" not in table + errors + json.dumps(message)
 
 
 async def test_a_message_that_is_tried_again_says_when(shell):

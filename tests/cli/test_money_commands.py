@@ -127,7 +127,7 @@ async def test_bad_input_gets_one_sentence_and_nothing_is_sent(shell, arguments,
         assert not simulator.received
 
 
-async def test_above_the_limit_somebody_must_agree(shell):
+async def test_above_the_limit_the_user_must_agree(shell):
     async with simulated(shell, usd_per_image="0.04") as simulator:
         set_up(shell, 'confirm_above_usd = "0.10"')
         refused, lines, errors = await shell.run_json(*MAKE, "-n", "3")
@@ -296,7 +296,7 @@ async def test_who_does_not_wait_is_told_when_a_slot_is_due(shell):
 
 @asynccontextmanager
 async def spent(shell: Shell) -> AsyncIterator[Simulator]:
-    """Two images for the cats, one of them refused; one for nobody, whose
+    """Two images for the cats, one of them refused; one without a tag, whose
     answer was lost.
     """
     async with simulated(
@@ -372,7 +372,7 @@ async def test_the_sum_says_where_its_figures_come_from(shell):
     assert "estimated" not in text
 
 
-async def test_what_nobody_knows_is_listed_and_booked_by_hand(shell):
+async def test_unknown_attempts_are_listed_and_reconciled_by_hand(shell):
     async with spent(shell) as simulator:
         _, (attempt,), _ = await shell.run_json("spend", "--unknown")
         text = (await shell.run("spend", "--unknown")).stdout.decode()

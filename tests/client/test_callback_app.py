@@ -1,4 +1,4 @@
-"""The application that takes callbacks: what it answers to anybody at all, and
+"""The application that takes callbacks: its replies to any sender, and
 that a true callback brings the image.
 """
 
@@ -137,7 +137,7 @@ async def post(
 
 @each_sender
 @pytest.mark.parametrize("folder", ["", "/callbacks", "/a/b/c"])
-async def test_a_signed_callback_is_taken_also_for_a_job_that_nobody_waits_for(
+async def test_a_signed_callback_is_accepted_also_for_a_job_without_a_waiter(
     sender: Sender, folder: str
 ):
     headers, body = sender.sign(True)
@@ -166,7 +166,7 @@ async def test_what_is_wrong_with_it_shows_in_the_status_alone(
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/", "/callbacks", "/callbacks/nobody", "/callbacks/openai", "/bfl/callbacks"]
+    "path", ["", "/", "/callbacks", "/callbacks/unknown", "/callbacks/openai", "/bfl/callbacks"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_there_is_nothing_at_other_paths(path: str, method: str):
@@ -198,7 +198,7 @@ async def test_one_that_cannot_be_checked_now_may_come_again(name: str, autojump
     assert trio.current_time() <= 10
 
 
-async def test_nobody_holds_it_for_longer_than_ten_seconds(autojump_clock):
+async def test_no_caller_holds_it_for_longer_than_ten_seconds(autojump_clock):
     headers, body = BFL.sign(True)
     async with open_scripted() as client:
         started = trio.current_time()
@@ -260,7 +260,7 @@ async def test_anything_at_all_gets_a_plain_answer(
 
 
 def drawing(request: imagen.providers.HttpRequest) -> ScriptedReply:
-    """Black Forest Labs, whose job j1 is ready as soon as anybody asks."""
+    """Black Forest Labs, whose job j1 is ready at the first poll."""
     if request.method == "POST":
         body: object = {"id": "j1", "polling_url": "https://api.bfl.ai/v1/get_result?id=j1"}
     elif "get_result" in request.url:
@@ -463,7 +463,7 @@ async def test_it_tells_nothing_to_whom_it_does_not_trust(authority: trustme.CA)
     assert not server.requests
 
 
-async def test_it_bears_that_nobody_answers_or_listens(
+async def test_it_survives_a_receiver_that_does_not_reply_or_listen(
     authority: trustme.CA, trusting: ssl.SSLContext
 ):
     with trio.fail_after(20):
@@ -476,7 +476,7 @@ async def test_it_bears_that_nobody_answers_or_listens(
 @pytest.mark.parametrize(
     "host", ["atelier.example", "203.0.113.1", "localhost.example", "[2001:db8::1]", "0.0.0.0", ""]
 )
-async def test_it_calls_nobody_but_this_machine(host: str, autojump_clock):
+async def test_it_calls_only_this_machine(host: str, autojump_clock):
     def sign(now: int) -> tuple[dict[str, str], bytes]:
         raise AssertionError("nothing is signed for a stranger")
 

@@ -185,7 +185,7 @@ async def test_a_subscriber_that_raises_loses_no_image_and_is_heard_at_the_end(
 
 class BillingTown(Town):
     """Three providers that keep their bill: an image is paid for when it is
-    begun, whoever waits for it.
+    begun, for any caller.
     """
 
     def __init__(self, **scripts: list[ScriptedReply]) -> None:
@@ -285,7 +285,7 @@ FAULTS = {
     "an outcome that is unknown": {"left": [REFUSED], "right": [BROKEN, LOST]},
     "a slow model that is overtaken": {"left": [image_reply(9.0)], "right": [image_reply(0.5)]},
     "two that are slow": {"left": [image_reply(9.0)], "right": [image_reply(9.0)]},
-    "a slow one, and nobody else": {"left": [image_reply(9.0)], "right": [DOWN]},
+    "a slow one alone": {"left": [image_reply(9.0)], "right": [DOWN]},
 }
 
 
@@ -295,7 +295,7 @@ def test_one_request_on_its_way_round_survives_a_cancellation_at_every_step(scri
         try:
             await client.generate("x", **WAYS)
         except imagen.ImagenError:
-            # What came out of it stands in the ledger; here nobody is to lose
+            # What came out of it stands in the ledger; here no caller is to lose
             # it.
             return
 

@@ -108,7 +108,7 @@ async def test_the_limit_counts_running_sessions_only(autojump_clock):
         client.start_session("three")
 
 
-async def test_a_session_expires_when_nobody_asks_for_it_any_more(autojump_clock):
+async def test_an_unused_session_expires(autojump_clock):
     async with open_test_client(FakeProvider(), session_ttl_seconds=100.0) as (client, _):
         session = client.start_session("a cat")
         await session.wait_finished()

@@ -127,7 +127,7 @@ async def test_under_a_budget_an_unknown_price_needs_a_ceiling(autojump_clock, t
         with pytest.raises(imagen.BudgetExceededError, match="assume_usd"):
             await client.generate("x")
         await client.generate("x", assume_usd=Decimal("0.5"))
-        # Nobody knows what it did cost, so it counts with what was assumed.
+        # Its cost is unknown, so it counts with what was assumed.
         await client.generate("x", assume_usd=Decimal("0.5"))
         with pytest.raises(imagen.BudgetExceededError):
             await client.generate("x", assume_usd=Decimal("0.5"))
@@ -161,7 +161,7 @@ async def test_much_money_needs_a_yes_before_the_first_request(autojump_clock, t
         assert len(transport.requests) == 7
 
 
-async def test_with_nobody_to_ask_the_answer_is_no(autojump_clock, tmp_path):
+async def test_without_confirm_the_answer_is_no(autojump_clock, tmp_path):
     async with open_test_client(
         FakeProvider(), home=tmp_path, confirm_above_usd=Decimal("0.01")
     ) as (

@@ -60,7 +60,7 @@ class Press:
         for position, _ in enumerate(calls):
             if position in self.unknown:
                 yield ResultDelivered(
-                    position=position, result=imagen.OutcomeUnknownError("Nobody knows.")
+                    position=position, result=imagen.OutcomeUnknownError("Unknown.")
                 )
         yield Wait(seconds=self.seconds)
         for position, _ in enumerate(calls):

@@ -72,7 +72,7 @@ async def test_requests_for_several_models_go_in_a_job_each(tmp_path):
         )
 
 
-async def test_what_cannot_be_had_for_less_says_so_and_stops_nobody(tmp_path):
+async def test_a_model_without_a_batch_api_fails_alone(tmp_path):
     requests = [
         imagen.Generate(prompt="a cat", model=MODELS["openai"]),
         imagen.Generate(prompt="x", model="flux-dev"),

@@ -249,7 +249,7 @@ async def test_an_image_that_the_model_takes_needs_not_suit_those_to_fall_back_o
         assert (first.model, again.id, again.cached) == ("atelier-1", first.id, True)
 
 
-async def test_nobody_is_asked_to_agree_to_the_cost_of_a_hit(autojump_clock):
+async def test_a_hit_needs_no_consent_to_its_cost(autojump_clock):
     asked: list[int] = []
 
     async def confirm(quote: imagen.Quote, images: int) -> bool:

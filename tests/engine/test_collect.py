@@ -144,7 +144,7 @@ async def test_what_is_collected_is_what_the_operation_would_have_given(
 
 
 @every(FIRST_OF_EACH)
-async def test_a_job_that_nobody_knows_may_have_been_billed(model: imagen.Model, operation: str):
+async def test_an_unknown_job_may_have_been_billed(model: imagen.Model, operation: str):
     call = call_for(model, operation)
     async with open_simulator() as simulator:
         accepted = await order_and_die(simulator, call)

@@ -106,7 +106,7 @@ LEFT_OUT = {
     # has booked it by then.
     ("stability/upscale-creative", "poll", "refused"),
 }
-# Nobody publishes what an image of theirs costs.
+# The price of their images is undocumented.
 USD_PER_IMAGE = {"flux-1.1-pro": "0.05", "midjourney": "0.01", "midjourney-gateway": "0.01"}
 CASES = [
     (name, step) for name in REQUESTS for step in ("create", *sorted(MORE_STEPS.get(name, ())))
@@ -269,7 +269,7 @@ STOPPED = ("fal/flux-dev", "replicate/flux-dev", "comfyui", "automatic1111")
 @pytest.mark.parametrize("fault", [Overloaded(), Reset(), HtmlError(), ServerError()], ids=repr)
 @pytest.mark.parametrize("name", STOPPED)
 async def test_a_stop_that_fails_leaves_books_that_agree(name: str, fault: Fault, tmp_path: Path):
-    """Nobody waits for the job any more, and the client closes: what the
+    """The caller of the job has gone, and the client closes: what the
     provider does not stop may be billed.
     """
     async with open_simulator(latency=5.0, usd_per_image="0.04", cancel_faults=fault) as simulator:

@@ -38,7 +38,7 @@ async def test_a_job_is_collected_whenever_the_process_died(
             case "reserve after":
                 assert (works.orders, len(images), spending.settled_usd) == (0, 0, 0)
             case "mark_sent after":
-                # Nobody was told the id of the job, if there is one.
+                # The id of the job is lost, if there is one.
                 assert (len(images), spending.unknown_usd) == (0, PRICE)
             case _:
                 assert (works.orders, len(images), spending.settled_usd, spending.unknown_usd) == (
@@ -101,7 +101,7 @@ async def test_a_job_that_the_provider_has_forgotten_is_unknown_and_can_be_booke
         assert (unknown.remote_id, unknown.model, unknown.reserved_usd) == ("j1", "job-1", PRICE)
         assert (await client.spending()).unknown_usd == PRICE
         with pytest.raises(imagen.InvalidRequestError, match="spend --unknown"):
-            await client.reconcile("nobody", "0.01")
+            await client.reconcile("unknown", "0.01")
         await client.reconcile(unknown.id, "0.03")
         spending = await client.spending()
         assert (spending.settled_usd, spending.unknown_usd) == (Decimal("0.03"), 0)
@@ -132,9 +132,7 @@ async def test_a_job_waits_for_a_process_that_has_the_key(autojump_clock, tmp_pa
         assert await client.collect() == 1
 
 
-async def test_a_job_whose_model_nobody_knows_any_more_is_unknown(
-    autojump_clock, tmp_path, monkeypatch
-):
+async def test_a_job_of_a_removed_model_is_unknown(autojump_clock, tmp_path, monkeypatch):
     works = Works()
     await die_at(works, tmp_path, "job-1", "mark_accepted after", monkeypatch)
     works.model = "job-2"

@@ -82,9 +82,7 @@ async def test_who_does_not_wait_does_not_stand_in_line_either(autojump_clock, t
             assert trio.current_time() - began < 1
 
 
-async def test_a_clock_that_is_put_back_stops_nobody_for_hours(
-    autojump_clock, tmp_path, monkeypatch
-):
+async def test_a_clock_set_back_blocks_no_request_for_hours(autojump_clock, tmp_path, monkeypatch):
     put_back = 0.0
     monkeypatch.setattr(
         "tests.support.three_providers.virtual_time", lambda: virtual_time() - put_back

@@ -40,7 +40,7 @@ async def test_a_missing_file_and_a_damaged_one_are_found_and_their_images_set_a
         assert (tmp_path / "images" / "damaged" / damaged.path.name).exists()
 
 
-async def test_a_file_that_nobody_knows_is_listed_with_what_can_be_seen(tmp_path):
+async def test_an_unknown_file_is_listed_with_its_visible_facts(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         image = await shelf.add(data=png(size=(9, 5)))
         await shelf.database.write([("DELETE FROM images", ()), ("DELETE FROM removals", ())])
@@ -55,7 +55,7 @@ async def test_a_file_that_nobody_knows_is_listed_with_what_can_be_seen(tmp_path
         assert await kinds(shelf.library) == []
 
 
-async def test_a_damaged_file_that_nobody_knows_is_set_aside(tmp_path):
+async def test_a_damaged_unknown_file_is_set_aside(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         stray = tmp_path / "images" / "a" / ("a" * 64 + ".png")
         stray.parent.mkdir(parents=True)

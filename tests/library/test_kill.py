@@ -66,7 +66,7 @@ def start(home: Path, seed: int) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("seed", range(length(6, short=2)))
-async def test_whoever_dies_leaves_a_library_that_is_whole(tmp_path, seed):
+async def test_a_killed_process_leaves_a_library_that_is_whole(tmp_path, seed):
     rnd = random.Random(seed)
     children = [start(tmp_path, seed * 10), start(tmp_path, seed * 10 + 1)]
     time.sleep(0.1 + rnd.random() * 0.6)

@@ -69,7 +69,7 @@ class Kept:
 
 
 class Model:
-    """The library as anybody would think it is."""
+    """Plain model of the library."""
 
     def __init__(self, shelf: Shelf, publisher: Publisher, store: Path) -> None:
         self.shelf = shelf
@@ -299,12 +299,12 @@ def test_a_library_is_what_was_done_to_it(steps):
                 publisher.close()
 
     with pytest.MonkeyPatch.context() as patch:
-        # A trigger wakes nobody, so it is looked for what there is to do.
+        # A trigger does not wake the loop, so it is looked for what there is to do.
         patch.setattr("imagen.sharing._publishing.publisher._LOOK_SECONDS", 0.001)
         trio.run(main)
 
 
-def test_the_model_knows_every_field_that_somebody_can_set():
+def test_the_model_knows_every_field_that_can_be_set():
     assert {"tags", "rating", "notes", "trashed_at"} <= {
         field.name for field in msgspec.structs.fields(imagen.Image)
     }

@@ -1,4 +1,4 @@
-"""Images are found by words and filters, page by page, whatever somebody types."""
+"""Images are found by words and filters, page by page, whatever a user types."""
 
 from __future__ import annotations
 

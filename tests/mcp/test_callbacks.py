@@ -41,7 +41,7 @@ async def test_callbacks_come_in_below_the_path_of_their_url(tmp_path: Path, fol
             forged = await http.post(f"{url}{folder}/bfl", headers=headers, content=body + b" ")
             assert (forged.status_code, forged.content) == (401, b"")
             assert (
-                await http.post(f"{url}{folder}/nobody", headers=headers, content=body)
+                await http.post(f"{url}{folder}/unknown", headers=headers, content=body)
             ).status_code == 404
             # Assistants are refused under that name as ever.
             assert (
@@ -50,7 +50,7 @@ async def test_callbacks_come_in_below_the_path_of_their_url(tmp_path: Path, fol
             child.terminate()
             assert await child.wait() == 0
             said = b"".join([chunk async for chunk in child.stderr])
-    # The SDK says which host it refused, and nobody says anything of callbacks.
+    # The SDK says which host it refused, and callbacks are not mentioned.
     assert not {word for word in (b"Traceback", b"j1", b"bfl", b"sha256") if word in said}
 
 

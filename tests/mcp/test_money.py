@@ -169,7 +169,7 @@ async def test_a_user_who_does_not_agree_pays_nothing(
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_where_nobody_can_be_asked_the_assistant_must_say_that_the_user_agreed(
+async def test_without_elicitation_the_assistant_must_confirm_that_the_user_agreed(
     tmp_path: Path, mode: str
 ) -> None:
     painter = Painter()

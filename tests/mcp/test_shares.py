@@ -93,7 +93,7 @@ async def test_without_such_a_url_there_is_nothing(tmp_path: Path) -> None:
         ("https://a.example/?x=1", "leave out what begins with"),
     ],
 )
-def test_a_url_that_gives_images_away_to_anybody_on_the_way_is_refused(
+def test_a_url_that_exposes_images_in_transit_is_refused(
     url: str, sentence: str, tmp_path: Path
 ) -> None:
     with pytest.raises(imagen.ConfigurationError, match=f"IMAGEN_SHARE_URL.*{sentence}"):

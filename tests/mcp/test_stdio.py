@@ -188,7 +188,7 @@ async def test_a_full_pipe_does_not_keep_it(tmp_path: Path) -> None:
         async with process(tmp_path) as child:
             wire = Wire(child)
             await wire.hello()
-            # Some 15 kB each, and nobody reads them.
+            # Some 15 kB each, and they are not read.
             for _ in range(200):
                 await wire.send("tools/list", {})
             begun = trio.current_time()

@@ -311,7 +311,7 @@ async def test_dropped_parameters_and_retirement_are_told(tmp_path: Path) -> Non
     async with connect(tmp_path, Painter(), models=models) as client:
         with pytest.warns(
             imagen.providers.ModelRetiringWarning
-        ):  # from the batch's own task, where nobody catches it
+        ):  # from the batch's own task, where it is not caught
             result = await call(client, "generate_image", **PAID, style="vivid")
     assert "style 'vivid' was left out" in text_of(result)
     assert "will be retired on 2099-01-01" in text_of(result)
@@ -604,7 +604,7 @@ async def test_cancelling_keeps_what_is_there_and_sends_no_more(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("mode", ERAS)
-async def test_a_start_that_nobody_heard_of_stops_spending_and_keeps_the_paid(
+async def test_an_unanswered_start_stops_spending_and_keeps_the_paid(
     tmp_path: Path, mode: str
 ) -> None:
     painter = Painter(gated=True)

@@ -107,7 +107,7 @@ def test_the_record_of_a_png_stands_before_its_pixels():
     marked = embed_record(image_bytes("png"), make_record())
     assert marked.index(b"iTXtimagen\0") < marked.index(b"IDAT")
     with PillowImage.open(BytesIO(marked)) as opened:
-        assert "imagen" in opened.info  # which nobody had to decode for
+        assert "imagen" in opened.info  # without decoding
 
 
 def test_an_animation_keeps_its_frames():

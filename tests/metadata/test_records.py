@@ -87,7 +87,7 @@ def test_a_request_comes_back_with_the_images_that_it_worked_on():
         {"operation": "restyle", "image": INPUT, "reference": "secret.png"},
     ],
 )
-def test_the_record_of_a_stranger_makes_nobody_upload_files_of_his_own(request_fields):
+def test_an_untrusted_record_uploads_no_local_files(request_fields):
     with pytest.raises(imagen.InvalidRequestError, match="names a file or a link"):
         request_of(make_record(request=request_fields))
 

@@ -169,7 +169,7 @@ def test_an_hour_without_an_answer_does_not_end_a_batch(dialect):
     }
 
 
-def test_a_batch_that_nobody_knows_any_more_may_be_billed(dialect):
+def test_a_forgotten_batch_may_be_billed(dialect):
     missing = [reply({"error": {"message": "gone"}}, 404)] * 5
     with pytest.raises(ProviderError) as caught:
         dialect.collect(1, *missing).run()

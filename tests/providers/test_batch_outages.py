@@ -23,7 +23,7 @@ def dialect(request: pytest.FixtureRequest) -> Dialect:
 
 
 def test_a_way_that_is_down_for_an_hour_does_not_end_a_batch(dialect):
-    lost = [OutcomeUnknownError("Nobody answers.")] * 100
+    lost = [OutcomeUnknownError("No reply.")] * 100
     walk = dialect.run(1, *lost, dialect.ended, dialect.file(0))
     assert walk.run().keys() == {0}
     assert len(walk.of(Wait)) == 101

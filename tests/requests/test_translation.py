@@ -189,7 +189,7 @@ def test_each_field_is_kept_or_becomes_the_nearest_or_is_left_out_and_said(field
 
 
 @pytest.mark.parametrize("field", ["quality", "style", "background", "output_format"])
-def test_a_word_that_nobody_has_is_a_slip_and_is_refused(field):
+def test_a_word_of_no_model_is_a_typo_and_is_refused(field):
     with pytest.raises(imagen.InvalidRequestError, match="choose one of"):
         translate(imagen.Generate(prompt="x", **{field: "hihg"}), model(RICH))
 

@@ -80,7 +80,7 @@ ATTRIBUTES = {
 
 @settings(max_examples=100, deadline=None)
 @given(title=TEXTS, notes=TEXTS, cards=st.lists(CARDS, max_size=3))
-def test_nothing_that_anybody_wrote_is_more_than_text(title, notes, cards):
+def test_no_text_of_a_user_is_more_than_text(title, notes, cards):
     reader = read_page(render_page(GalleryPage(title=title, notes=notes, cards=cards)))
     tags = [tag for tag, _ in reader.elements]
     assert set(tags) <= ELEMENTS

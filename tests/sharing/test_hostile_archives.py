@@ -473,7 +473,7 @@ STEERING = {
 @pytest.mark.parametrize("name", STEERING)
 async def test_an_image_that_one_was_made_from_names_no_file_to_delete(name, trusted, tmp_path):
     victim = tmp_path / "victim.png"
-    victim.write_bytes(b"somebody's own")
+    victim.write_bytes(b"another's")
     source = {**STEERING[name], "width": 8, "height": 8}
     source["sha256"] = source["sha256"].replace("VICTIM", str(tmp_path / "victim"))
     request = {"operation": "edit", "prompt": "a cat", "images": [source]}
@@ -486,7 +486,7 @@ async def test_an_image_that_one_was_made_from_names_no_file_to_delete(name, tru
         assert image.prompt == "a cat"
         assert await desk.library.delete(image) == 1
         assert await desk.everything() == []
-    assert victim.read_bytes() == b"somebody's own"
+    assert victim.read_bytes() == b"another's"
 
 
 @pytest.mark.parametrize("trusted", [False, True])

@@ -1,4 +1,4 @@
-"""What a server answers to anybody who has a link, or has none."""
+"""Replies of a server to callers with a link, and without one."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ async def test_an_image_of_a_collection_is_sent_large_and_small(tmp_path):
 
 
 @pytest.mark.parametrize("query", ["", "thumbnail"])
-async def test_what_somebody_has_is_not_sent_again(query, tmp_path):
+async def test_an_unchanged_file_is_not_sent_again(query, tmp_path):
     async with open_shared(tmp_path) as (_, app, token, (image,)):
         first = await ask(app, f"/{token}/{image.id}", query=query)
         tag = first.headers["etag"]
@@ -165,7 +165,7 @@ async def test_head_says_the_same_without_the_body(tmp_path):
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "get", "TRACE"])
-async def test_other_methods_are_not_allowed_for_anybody(method, tmp_path):
+async def test_other_methods_are_not_allowed(method, tmp_path):
     async with open_shared(tmp_path) as (_, app, token, _images):
         for path in (f"/{token}", "/nothing"):
             answer = await ask(app, path, method=method)
@@ -214,7 +214,7 @@ async def test_everything_that_does_not_work_gets_the_same_answer(tmp_path):
     assert answers[0].headers["cache-control"] == "no-store"
 
 
-async def test_nobody_keeps_an_image_for_longer_than_its_link(tmp_path):
+async def test_no_cache_keeps_an_image_for_longer_than_its_link(tmp_path):
     async with open_shared(tmp_path) as (desk, app, token, (image,)):
         desk.shelf.clock.now += 7 * 86_400 - 42
         for path in (f"/{token}", f"/{token}/{image.id}"):
@@ -298,7 +298,7 @@ def with_webp_chunk(kind: bytes, body: bytes) -> bytes:
         ),
         pytest.param(saved("GIF") + SECRET, id="GIF: behind the end"),
         pytest.param(saved("PNG") + SECRET, id="PNG: behind the end"),
-        pytest.param(with_png_chunk(b"prVt", SECRET), id="PNG: a chunk of somebody's own"),
+        pytest.param(with_png_chunk(b"prVt", SECRET), id="PNG: a chunk of another's"),
         pytest.param(with_png_chunk(b"tEXt", b"\0" + SECRET), id="PNG: a text without a name"),
         pytest.param(saved("JPEG") + SECRET, id="JPEG: behind the end"),
         pytest.param(saved("JPEG", comment=SECRET), id="JPEG: a comment"),
@@ -306,13 +306,13 @@ def with_webp_chunk(kind: bytes, body: bytes) -> bytes:
             with_segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + SECRET),
             id="JPEG: more of an XMP packet",
         ),
-        pytest.param(with_segment(0xE9, SECRET), id="JPEG: an application of somebody's own"),
+        pytest.param(with_segment(0xE9, SECRET), id="JPEG: an application of another's"),
         pytest.param(
             saved("JPEG")[:-2] + b"\xff\xfe\x00\x11" + SECRET + b"\xff\xd9",
             id="JPEG: a comment behind the scan",
         ),
         pytest.param(saved("WEBP") + SECRET, id="WebP: behind the end"),
-        pytest.param(with_webp_chunk(b"mine", SECRET), id="WebP: a chunk of somebody's own"),
+        pytest.param(with_webp_chunk(b"mine", SECRET), id="WebP: a chunk of another's"),
     ],
 )
 async def test_nothing_that_stands_anywhere_in_a_file_is_sent(data, tmp_path):
@@ -372,7 +372,7 @@ async def test_a_large_file_is_sent_in_pieces(tmp_path):
     assert [len(piece) for piece in answer.pieces] == [262_144] * 3 + [len(data) - 3 * 262_144]  # type: ignore[arg-type]
 
 
-async def test_whoever_takes_nothing_holds_no_file_for_ever(tmp_path, autojump_clock):
+async def test_a_client_that_reads_nothing_holds_no_file_forever(tmp_path, autojump_clock):
     async with open_desk(tmp_path) as desk:
         image = await desk.shelf.add(data=with_png_chunk(b"caBX", b"\0" * 1_000_000))
         app = share_app(desk.shares)

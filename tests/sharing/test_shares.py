@@ -1,4 +1,4 @@
-"""Links end by themselves, can be taken back, and cannot be made by anybody
+"""Links end by themselves, can be taken back, and cannot be forged by anyone
 else.
 """
 

@@ -270,7 +270,7 @@ async def test_several_may_open_a_new_home_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("value", [2**64, "\udc80"])
-async def test_a_value_that_no_column_holds_is_refused_and_disturbs_nobody(tmp_path, value):
+async def test_a_value_that_no_column_holds_is_refused_and_affects_no_other(tmp_path, value):
     database = await Database.open(tmp_path / "x.sqlite3", ThreadWorkers())
     await database.write([("CREATE TABLE t (x)", ())])
     refused: list[str] = []

@@ -42,7 +42,7 @@ from tests.support.scripted_client import images_reply, open_test_client, virtua
 EPOCH = 1_826_000_000
 KEY = bytes(range(32))
 SECRET = Secret("whsec_" + base64.b64encode(KEY).decode())
-URL = "https://hooks.example/imagen?token=nobody-may-see-this"
+URL = "https://hooks.example/imagen?token=must-stay-secret"
 EVENT = BatchCompleted(
     batch_id="b1",
     requested=3,
@@ -96,7 +96,7 @@ async def open_webhooks(
     url: str = URL,
     now: Callable[[], float] = virtual_time,
 ) -> AsyncIterator[Webhooks]:
-    """Webhooks over a file of this folder, with nobody sending yet; a second
+    """Webhooks over a file of this folder, before any sending; a second
     call stands for another process.
     """
     database = await Database.open(home / "imagen.sqlite3", InlineWorkers())
@@ -327,9 +327,7 @@ async def test_a_receiver_that_asks_for_more_time_gets_it(autojump_clock, tmp_pa
     assert receiver.times == pytest.approx([0.0, 77.0])
 
 
-async def test_a_receiver_that_is_gone_gets_nothing_more_until_somebody_says_so(
-    autojump_clock, tmp_path
-):
+async def test_a_receiver_that_is_gone_gets_nothing_until_a_retry(autojump_clock, tmp_path):
     receiver = Receiver(*answers(500, 410))
     async with open_webhooks(receiver, tmp_path) as webhooks, running(webhooks):
         message_id = await webhooks.enqueue(EVENT)
@@ -406,9 +404,7 @@ async def test_what_another_process_left_is_found_within_a_minute(autojump_clock
     assert receiver.taken == [message_id]
 
 
-async def test_a_batch_is_told_of_once_whoever_says_how_often_that_it_is_over(
-    autojump_clock, tmp_path
-):
+async def test_a_batch_is_announced_once_however_often_it_ends(autojump_clock, tmp_path):
     receiver = Receiver()
     async with open_webhooks(receiver, tmp_path) as one, running(one):
         ids = [await one.enqueue(EVENT), await one.enqueue(EVENT)]
@@ -530,7 +526,7 @@ async def test_closing_does_not_wait_for_a_receiver_that_hangs(autojump_clock, t
 
 
 class FailingDisk(Database):
-    """A database that nobody can write to for a while."""
+    """A database that cannot be written for a while."""
 
     broken = False
 
@@ -675,7 +671,7 @@ async def test_a_redirect_is_not_followed(tmp_path):
     ],
 )
 async def test_a_receiver_where_only_this_machine_can_reach_gets_nothing(tmp_path, host):
-    url = f"https://{host}/hook?token=nobody-may-see-this"
+    url = f"https://{host}/hook?token=must-stay-secret"
     async with (
         open_sender("https://nowhere.invalid") as send,
         open_webhooks(send, tmp_path, url=url) as webhooks,
@@ -700,7 +696,7 @@ async def test_no_secret_and_no_answer_is_on_the_disk(autojump_clock, tmp_path):
     assert b"batch.completed" in stored
     for hidden in (
         SECRET.reveal(),
-        "nobody-may-see-this",
+        "must-stay-secret",
         "hooks.example",
         "password",
         KEY.decode("latin-1"),
@@ -788,7 +784,7 @@ async def test_a_receiver_that_is_down_holds_nothing_up_and_is_told_by_the_next_
         assert [data["batch_id"] for data in told(transport)] == [batch.id]
 
 
-async def test_without_a_receiver_nobody_is_told(autojump_clock):
+async def test_without_a_receiver_no_webhook_is_sent(autojump_clock):
     async with open_test_client(answer) as (client, _):
         with pytest.raises(imagen.ConfigurationError, match="IMAGEN_WEBHOOK_URL"):
             _ = client.webhooks
@@ -804,7 +800,7 @@ def test_a_receiver_is_reached_by_https_or_is_on_this_machine(tmp_path, url):
     for fine in (URL, "http://127.0.0.1:8080/hook/?a=b"):
         settings = imagen.load_settings({**environ, "IMAGEN_WEBHOOK_URL": fine})
         assert settings.webhook_url.reveal() == fine
-        assert "nobody-may-see" not in repr(settings)
+        assert "must-stay-secret" not in repr(settings)
 
 
 def test_a_receiver_without_a_secret_is_refused(tmp_path):

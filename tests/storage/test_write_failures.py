@@ -108,7 +108,7 @@ async def test_a_write_that_was_given_up_is_not_made_later(autojump_clock, tmp_p
 
 
 @pytest.mark.parametrize("model", ["job-1", "sync-1"])
-async def test_an_end_that_could_not_be_written_stops_nobody_for_good(
+async def test_an_end_that_could_not_be_written_blocks_no_budget_permanently(
     model, autojump_clock, tmp_path, monkeypatch
 ):
     works = Works()

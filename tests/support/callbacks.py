@@ -20,7 +20,7 @@ from tests.support.exchanges import reply
 NOW = 1_795_000_000
 
 
-SECRET = "a secret that nobody may see"
+SECRET = "a secret that must stay secret"
 
 
 KEY, OTHER_KEY = (Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2))

@@ -23,7 +23,7 @@ from imagen.testing import InlineWorkers
 from imagen.testing.simulator import Fault, Stall
 from tests.support.exchanges import CATALOG, call
 
-KEY = "sk-a-key-that-nobody-may-see"
+KEY = "sk-a-key-that-must-stay-secret"
 CALM = Bounds(connect_seconds=5.0, reply_seconds=5.0, idle_seconds=5.0, max_body_bytes=1 << 20)
 # For what has to run into a time limit; everything else may take as long as a
 # busy machine needs.

@@ -44,7 +44,7 @@ def collect(call: Call, job: JobAccepted) -> Exchange:
         response = yield HttpRequest(method="GET", url=job.poll_url, repeatable=True)
         assert isinstance(response, HttpResponse)
         if response.status == 404:
-            raise imagen.ProviderError("Nobody knows the job any more.", billed="unknown")
+            raise imagen.ProviderError("The job is forgotten.", billed="unknown")
         if response.status == 200:
             images = tuple(GeneratedImage(data=response.body) for _ in range(call.count))
             return GeneratedImages(images=images, reported_cost_usd=job.reported_cost_usd)

@@ -114,7 +114,7 @@ def coded_pixels(data: bytes) -> bytes:
 
 @cache
 def authority() -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
-    """A certificate authority that nobody knows, and its key."""
+    """An unknown certificate authority, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
     certificate = _certificate(

@@ -1,4 +1,4 @@
-"""A library with its archives and its links, and zip files as nobody honest
+"""A library with its archives and its links, and zip files as no honest program
 writes them.
 """
 

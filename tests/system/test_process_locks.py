@@ -26,7 +26,7 @@ def test_the_lock_of_a_killed_process_is_free_at_once(tmp_path):
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
     assert not is_alive(tmp_path, "abc")
-    assert not is_alive(tmp_path, "nobody")
+    assert not is_alive(tmp_path, "unknown")
     mine = ProcessLock(tmp_path, "mine")
     assert is_alive(tmp_path, "mine")
     mine.release()

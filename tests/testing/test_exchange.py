@@ -51,7 +51,7 @@ PRICED = [
     and model.price is not None
     and model.price.per_million_tokens is not None
 ]
-KEY = "sk-a-key-that-nobody-may-see"
+KEY = "sk-a-key-that-must-stay-secret"
 
 
 @asynccontextmanager

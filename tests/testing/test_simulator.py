@@ -1069,7 +1069,7 @@ async def test_the_process_can_speak_json(capsys: pytest.CaptureFixture[str]) ->
     assert summary == {"kind": "summary", "requests": 0, "images": 0, "billed_usd": "0"}
 
 
-async def test_the_process_goes_on_when_nobody_reads_its_lines() -> None:
+async def test_the_process_continues_when_its_lines_are_not_read() -> None:
     command = [sys.executable, "-m", "imagen.testing.simulator", "--json"]
     with trio.fail_after(20):
         process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE, cwd=ROOT)

@@ -74,7 +74,7 @@ def test_a_signed_callback_names_its_job(sender: Sender):
 
 
 @each_sender
-def test_one_of_somebody_else_is_refused(sender: Sender):
+def test_a_callback_of_another_sender_is_refused(sender: Sender):
     assert isinstance(refusal(read(sender, sender.sign(False))), AuthenticationError)
 
 
@@ -106,7 +106,7 @@ def test_a_callback_counts_for_five_minutes(sender: Sender, seconds: int, counts
         assert walk.run() == "j1"
     else:
         assert "five minutes" in refusal(walk).message
-        # Nobody is asked for keys because of it.
+        # No keys are fetched because of it.
         assert not walk.requests
 
 
@@ -257,7 +257,7 @@ async def test_every_order_is_taken_that_asks_to_be_called_back(
     said = f"{order.query} {order.body.decode(errors='replace')}".replace("%3A", ":").replace(
         "%2F", "/"
     )
-    # FLUX 3 refuses what it does not know, and nobody publishes that it calls
+    # FLUX 3 refuses what it does not know, and it is undocumented that it calls
     # back.
     silent = model.wire_name.startswith(("flux-3", "flux-tools/"))
     assert (URL in said) is not silent

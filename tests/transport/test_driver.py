@@ -228,7 +228,7 @@ async def test_a_job_is_waited_for_and_announced(autojump_clock):
     assert transport.open_replies == 0
 
 
-async def test_a_job_that_nobody_answers_for_may_be_billed(autojump_clock):
+async def test_a_job_whose_polls_fail_may_be_billed(autojump_clock):
     driver, _ = scripted(ScriptedReply(), *[ScriptedReply(fault="refused")] * RETRY.attempts)
     with pytest.raises(ProviderError, match="its state cannot be read any more") as caught:
         await driver.run(polled_job(), Told())

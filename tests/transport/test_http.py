@@ -262,7 +262,7 @@ async def test_an_endless_tail_behind_compressed_data_is_dropped():
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP", "deflate"])
-async def test_compressed_answers_are_unpacked_though_nobody_asked(encoding):
+async def test_unrequested_compression_is_unpacked(encoding):
     body = msgspec.json.encode(images(filler="x" * 3_000_000))
     packed = zlib.compress(body) if encoding == "deflate" else gzip.compress(body)
     bounds = msgspec.structs.replace(CALM, max_body_bytes=4 << 20)

@@ -176,7 +176,7 @@ async def test_work_on_a_device_reports_and_runs_one_at_a_time(tmp_path: Path):
     assert sum(isinstance(event, imagen.PreviewReceived) for event in events) == 4
 
 
-async def test_work_on_a_device_ends_at_its_next_report_when_nobody_waits(tmp_path: Path):
+async def test_abandoned_work_on_a_device_ends_at_its_next_report(tmp_path: Path):
     steps: list[int] = []
     begun = trio.Event()
 

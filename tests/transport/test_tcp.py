@@ -146,7 +146,7 @@ async def test_what_has_arrived_is_read_at_once_and_not_record_by_record(authori
     assert max(map(len, pieces)) > 1 << 14
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_told_and_nothing_is_sent(server_tls):
+async def test_an_untrusted_certificate_is_an_error_and_nothing_is_sent(server_tls):
     async with open_tls_server(answering(http_reply(images())), server_tls) as server:
         async with open_driver(server.url, bounds=LARGE) as driver:
             error = await failure(run_openai(driver))
@@ -250,7 +250,7 @@ async def test_a_connection_that_never_comes_times_out_and_nothing_was_sent():
         full = sockets.enter_context(socket.socket())
         full.bind(("127.0.0.1", 0))
         full.listen(0)
-        # Once nobody accepts and the queue is full, the system drops what else
+        # Once no server accepts and the queue is full, the system drops what else
         # would connect.
         for _ in range(4):
             waiting = sockets.enter_context(socket.socket())

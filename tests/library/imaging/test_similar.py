@@ -138,7 +138,7 @@ async def test_an_image_is_hashed_once_and_the_same_bytes_too(shelf):
     assert len(await shelf.similar.to(data)) == 3
 
 
-async def test_an_image_that_is_gone_or_damaged_has_no_hash_and_stops_nobody(shelf):
+async def test_a_missing_or_damaged_image_has_no_hash_and_stops_no_search(shelf):
     await shelf.add(bomb(), b"nothing")
     await shelf.list(["f" * 64])
     await shelf.add(encoded(scene(1)))

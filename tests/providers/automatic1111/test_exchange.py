@@ -93,7 +93,7 @@ async def test_several_images_come_without_their_grid(tmp_path, tells_first):
 async def test_a_checkpoint_is_named_where_it_is_set(tmp_path):
     models = {
         "dream": {"like": "automatic1111", "wire_name": "dreamshaper_8"},
-        "other": {"like": "automatic1111", "wire": {"checkpoint": "nobody has it"}},
+        "other": {"like": "automatic1111", "wire": {"checkpoint": "missing"}},
     }
     async with open_web_ui(tmp_path, models=models) as (client, simulator):
         options = {"override_settings": {"CLIP_stop_at_last_layers": 2}}
@@ -159,7 +159,7 @@ async def test_progress_and_previews_are_told_while_it_is_drawn(tmp_path):
 
 
 @pytest.mark.parametrize("tells_task", [True, False])
-async def test_no_preview_is_fetched_that_nobody_asked_for(tmp_path, tells_task):
+async def test_no_unrequested_preview_is_fetched(tmp_path, tells_task):
     events: list[imagen.Event] = []
     service = {"tells_task": tells_task}
     async with open_web_ui(tmp_path, latency=0.2, on_event=events.append, service=service) as (
@@ -252,7 +252,7 @@ async def test_what_does_not_fit_into_memory_is_not_tried_again(tmp_path):
         assert len(posted(simulator)) == 1
 
 
-async def test_nobody_takes_it_for_a_default_before_it_is_named(tmp_path):
+async def test_it_is_no_default_before_it_is_configured(tmp_path):
     settings = imagen.load_settings({"IMAGEN_HOME": str(tmp_path)})
     assert settings.access["automatic1111"].configured
     assert not settings.access["automatic1111"].preferred

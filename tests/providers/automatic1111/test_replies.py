@@ -77,7 +77,7 @@ def test_options_do_not_replace_what_has_a_parameter(name):
     assert f"may not hold {name}" in walk(options={name: 1}).fail().message
 
 
-def test_what_is_drawn_is_interrupted_when_nobody_waits_and_asked_about_meanwhile():
+def test_an_abandoned_drawing_is_interrupted_and_polled_meanwhile():
     made = walk(drawn(IMAGE_BASE64), previews=1)
     made.run()
     cancellable, order = made.steps
@@ -113,7 +113,7 @@ def asked_how_far(**more: Any) -> tuple[str, Any]:
         ({"progress": 1e300}, Progress()),
         ({"progress": True}, Progress()),
         ({"progress": None, "current_task": None}, Progress()),
-        ({"progress": 0.4, "current_task": "task(of somebody else)"}, Progress(note="waiting")),
+        ({"progress": 0.4, "current_task": "task(another)"}, Progress(note="waiting")),
         ({"state": 5}, None),
         (b"<html>", None),
     ],
@@ -149,7 +149,7 @@ def test_a_broken_preview_is_an_error_that_the_driver_passes_over():
     assert silent(reply({"current_image": IMAGE_BASE64, "progress": 0.5})) == Progress(fraction=0.5)
 
 
-def test_an_image_that_somebody_else_interrupted_is_not_handed_over_as_finished():
+def test_an_image_interrupted_by_another_client_is_not_returned_as_finished():
     exchange = PROVIDER.operations["generate"](call("automatic1111"))
     exchange.send(None)
     order = exchange.send(None)

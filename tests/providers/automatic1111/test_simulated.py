@@ -80,7 +80,7 @@ async def test_faults_are_told_as_a_proxy_would(fault, status):
         assert (await http.post(url, json={}, headers=KEY)).status_code == status
 
 
-async def test_nobody_is_drawn_for_between_orders():
+async def test_nothing_is_drawn_between_jobs():
     async with open_simulator() as simulator, httpx2.AsyncClient() as http:
         base = f"{simulator.base_url('automatic1111')}/sdapi/v1"
         assert (await http.post(f"{base}/interrupt", headers=KEY)).status_code == 200

@@ -32,7 +32,7 @@ def test_what_the_catalog_says_of_a_price_is_what_is_billed(model):
         }
         for resolution in (None, *model.capabilities.resolutions):
             request = imagen.Generate(prompt="x", resolution=resolution)
-            # Nobody publishes that one.
+            # Its price is undocumented.
             expected = None if resolution == "1.5K" else prices[resolution or "1K"]
             assert quote_request(model, request).expected_usd == expected
         return

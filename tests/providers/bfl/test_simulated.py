@@ -80,14 +80,14 @@ async def test_a_wrong_request_is_refused_and_costs_nothing(model, body, field):
         ("POST", "/v1/flux-9", KEY, 404),
         ("GET", "/v1/flux-2-pro", KEY, 404),
         ("GET", "/v1/credits", KEY, 200),
-        ("GET", "/v1/get_result?id=nobody", KEY, 200),
+        ("GET", "/v1/get_result?id=unknown", KEY, 200),
     ],
 )
 async def test_paths_and_keys(method, path, headers, status):
     async with open_simulator() as simulator, httpx2.AsyncClient() as http:
         response = await http.request(method, simulator.base_url("bfl") + path, headers=headers)
         assert response.status_code == status
-        if "nobody" in path:
+        if "unknown" in path:
             assert response.json()["status"] == "Task not found"
 
 

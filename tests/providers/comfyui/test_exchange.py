@@ -175,7 +175,7 @@ async def test_a_checkpoint_and_its_ways_are_named_in_the_catalog(tmp_path):
     }
     models = {
         "turbo": {"like": "comfyui", "wire": wire},
-        "other": {"like": "comfyui", "wire_name": "nobody.safetensors"},
+        "other": {"like": "comfyui", "wire_name": "missing.safetensors"},
     }
     async with open_comfyui(tmp_path, models=models) as (client, simulator):
         await client.generate("a cat", model="turbo", size="64x64")
@@ -298,7 +298,7 @@ async def test_the_id_of_a_job_is_written_down_before_it_is_sent(tmp_path):
     assert [row[0] for row in rows] == [body["prompt_id"] for body in posted(simulator)]
 
 
-async def test_nobody_takes_it_for_a_default_before_it_is_named(tmp_path):
+async def test_it_is_no_default_before_it_is_configured(tmp_path):
     settings = imagen.load_settings({"IMAGEN_HOME": str(tmp_path)})
     assert settings.access["comfyui"].configured
     assert not settings.access["comfyui"].preferred

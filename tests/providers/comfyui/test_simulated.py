@@ -144,7 +144,7 @@ async def test_a_job_waits_for_the_one_before_it():
         assert [entry[1] for entry in queue["queue_running"]] == ids[:1]
         assert {entry[1] for entry in queue["queue_pending"]} == set(ids[1:])
         assert (await http.get(f"{base}/history/{ids[1]}")).json() == {}
-        await http.post(f"{base}/queue", json={"delete": [ids[0], ids[1], "nobody"]})
+        await http.post(f"{base}/queue", json={"delete": [ids[0], ids[1], "unknown"]})
         await http.post(f"{base}/interrupt", json={"prompt_id": ids[2]})
         queue = (await http.get(f"{base}/queue")).json()
         # What runs is not taken out of the queue, and what waits is not

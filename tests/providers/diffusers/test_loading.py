@@ -374,9 +374,7 @@ def test_errors_of_loading_and_of_drawing_are_told_apart(shop: Shop):
 # --- taking turns -------------------------------------------------------------
 
 
-def test_waiting_for_the_bench_ends_when_nobody_waits_for_the_image(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-):
+def test_waiting_for_the_device_ends_with_its_caller(shop: Shop, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(pipelines, "_ASK_SECONDS", 0.001)
     bench = pipelines.bench_of("auto")
     with bench.turn(Listener()):

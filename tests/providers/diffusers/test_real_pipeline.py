@@ -227,9 +227,7 @@ async def test_weights_that_are_moved_about_draw_the_same_also_after_a_stop(
 # --- stopping, and taking turns -----------------------------------------------
 
 
-async def test_an_image_that_nobody_waits_for_stops_between_two_steps(
-    tmp_path: Path, repository: Path
-):
+async def test_an_abandoned_image_stops_between_two_steps(tmp_path: Path, repository: Path):
     told: list[float] = []
     third_step = trio.Event()
 

@@ -47,7 +47,7 @@ def test_the_result_is_found_by_the_address_of_the_status():
 def test_a_stop_is_free_only_as_long_as_the_job_is_seen_in_the_queue():
     walk = collected(QUEUED, QUEUED, RUNNING, QUEUED, COMPLETED, RESULT, FILE)
     walk.run()
-    # Nobody knows where it stands before it is asked for; one that ran once may
+    # Its state is unknown before the first poll; one that ran once may
     # have cost something.
     assert free_stops(walk) == [False, True, False]
 

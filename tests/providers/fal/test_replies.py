@@ -150,7 +150,7 @@ ENDS: dict[str, tuple[int, object, tuple[Any, ...]]] = {
         (InvalidRequestError, "INVALID_PROMPT", True, "no", None),
     ),
     # What names no field may have come after the work.
-    "422 nobody knows": (
+    "422 unknown": (
         422,
         b"?",
         (InvalidRequestError, "INVALID_PROMPT", False, "unknown", None),

@@ -208,7 +208,7 @@ def test_a_black_mask_by_a_table():
         {
             "images": ["image"],
             "mask": {"field": "mask", "form": "black"},
-            "endpoints": {"mask": "somebody/app/inpaint"},
+            "endpoints": {"mask": "acme/app/inpaint"},
         },
         operations=["edit"],
         mask=True,
@@ -220,7 +220,7 @@ def test_a_black_mask_by_a_table():
     walk.run()
     mask = Image.open(io.BytesIO(pybase64.b64decode(walk.body["mask"].partition(",")[2])))
     assert (mask.getpixel((5, 5)), mask.getpixel((60, 5))) == (0, 255)
-    assert walk.requests[0].url == "somebody/app/inpaint"
+    assert walk.requests[0].url == "acme/app/inpaint"
 
 
 @pytest.mark.parametrize(
@@ -374,7 +374,7 @@ def test_a_wrong_table_is_named(wire):
     ],
 )
 def test_a_table_must_name_a_field_for_what_its_capabilities_promise(capabilities, request_, what):
-    """Left out in silence it would be an image that nobody asked for, and paid."""
+    """Left out in silence it would be an unrequested image, and paid."""
     images = () if isinstance(request_, imagen.Generate) else (input_image(),)
     walk = Walk(fal.run(call(mine({}, **capabilities), request=request_, images=images)))
     error = walk.fail()

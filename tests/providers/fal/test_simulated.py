@@ -132,11 +132,11 @@ async def test_a_wrong_input_is_taken_and_refused_by_the_model_for_nothing(
         ("POST", f"/{SCHNELL}", {"authorization": "Bearer test-key"}, 401),
         ("POST", "/fal-ai/flux/nine", KEY, 404),
         ("GET", f"/{SCHNELL}", KEY, 404),
-        ("GET", "/fal-ai/flux/requests/nobody/status", KEY, 404),
-        ("PUT", "/fal-ai/flux/requests/nobody/cancel", KEY, 404),
+        ("GET", "/fal-ai/flux/requests/unknown/status", KEY, 404),
+        ("PUT", "/fal-ai/flux/requests/unknown/cancel", KEY, 404),
         # The sub-path is no part of these.
-        ("GET", f"/{SCHNELL}/requests/nobody/status", KEY, 405),
-        ("GET", "/workflows/acme/requests/nobody", KEY, 405),
+        ("GET", f"/{SCHNELL}/requests/unknown/status", KEY, 405),
+        ("GET", "/workflows/acme/requests/unknown", KEY, 405),
     ],
 )
 async def test_paths_and_keys(method, path, headers, status):

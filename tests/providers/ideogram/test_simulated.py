@@ -169,7 +169,7 @@ async def test_a_file_of_more_than_fifty_megabytes_is_too_large(monkeypatch):
         ("POST", "/v2/image/generate/ideogram-4", {"authorization": "Bearer test-key"}, 401),
         ("POST", "/v2/image/generate/ideogram-9", KEY, 404),
         ("GET", "/v2/image/generate/ideogram-4", KEY, 404),
-        ("GET", "/v2/generations/nobody", KEY, 404),
+        ("GET", "/v2/generations/unknown", KEY, 404),
     ],
 )
 async def test_paths_and_keys(method, path, headers, status):
@@ -201,7 +201,7 @@ async def test_it_declines_in_its_own_words(fault, status):
         assert response.json().get("reject_reason") == reason
 
 
-async def test_it_answers_at_once_where_nobody_asks_otherwise_and_quotes_for_nothing():
+async def test_it_replies_at_once_by_default_and_quotes_for_nothing():
     async with open_simulator() as simulator, httpx2.AsyncClient() as http:
         url = f"{simulator.base_url('ideogram')}/v2/image/generate/ideogram-4"
         body = {"prompt": "x", "num_images": 2, "rendering_speed": "turbo"}

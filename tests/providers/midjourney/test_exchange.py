@@ -49,7 +49,7 @@ async def kept(client: imagen.Client) -> list[imagen.Image]:
 
 
 async def books_are_balanced(client: imagen.Client, simulator: Simulator) -> None:
-    """Nobody says what it costs, so nothing is booked, and nothing is left
+    """Its cost is unknown, so nothing is booked, and nothing is left
     open.
     """
     spending = await client.spending()
@@ -330,7 +330,7 @@ async def test_a_link_of_a_quarter_that_fails_is_made_up_for_by_the_grid(tmp_pat
             assert all([isinstance(outcome, imagen.Image) async for outcome in batch])
 
 
-async def test_an_old_task_that_nobody_knows_costs_nothing(tmp_path):
+async def test_an_old_unknown_task_costs_nothing(tmp_path):
     async with open_midjourney(tmp_path) as (client, simulator):
         with pytest.raises(imagen.InvalidRequestError, match="knows no task 17") as caught:
             await client.vary(large_png(), options={"task_id": "17", "index": 1})
@@ -338,14 +338,14 @@ async def test_an_old_task_that_nobody_knows_costs_nothing(tmp_path):
         assert {received.kind for received in simulator.received} == {"poll"}
 
 
-async def test_a_task_that_nobody_waits_for_is_left_to_the_next_process(tmp_path):
+async def test_an_abandoned_task_is_left_to_the_next_process(tmp_path):
     async with open_midjourney(tmp_path, latency=30.0) as (client, simulator):
         with trio.fail_after(10):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(client.generate, "a cat")
                 # The order, and a question how far it is.
                 await simulator.wait_received(2)
-                nursery.cancel_scope.cancel("nobody waits for it any more")
+                nursery.cancel_scope.cancel("its caller has gone")
             client.bound_salvage(0.05)
             while client.in_flight:
                 await trio.sleep(0.01)

@@ -211,7 +211,7 @@ def test_a_cancelled_task_has_failed():
     assert outcome(error) == (ProviderError, "API_ERROR", False, "unknown", None)
 
 
-def test_a_task_that_asks_for_words_nobody_has():
+def test_a_task_that_asks_for_missing_words():
     error = polled(reply({"status": "MODAL"})).fail()
     assert outcome(error) == (ProviderError, "API_ERROR", False, "unknown", None)
     assert "remix" in error.message
@@ -236,7 +236,7 @@ def test_progress(told, fraction):
     assert Progress(fraction=fraction, note="in progress") in walked.steps
 
 
-def test_a_state_that_nobody_knows_is_work_in_progress():
+def test_an_unknown_state_is_work_in_progress():
     walked = polled(reply({"status": "UPSCALING_HARD"}), reply({"status": "SUBMITTED"}), DONE, FILE)
     walked.run()
     assert [step.note for step in walked.steps if isinstance(step, Progress)] == [
@@ -266,7 +266,7 @@ def test_a_preview_that_is_no_link_is_passed_over(url):
 @pytest.mark.parametrize(
     "empty", [reply(b"", 204), reply(b""), reply(b"null"), reply({}), reply(b"", 500)]
 )
-def test_a_task_that_nobody_knows_is_asked_for_ten_times(empty):
+def test_an_unknown_task_is_polled_ten_times(empty):
     walked = polled(*[empty] * 10)
     error = walked.fail()
     assert outcome(error) == (OutcomeUnknownError, "OUTCOME_UNKNOWN", False, "unknown", None)

@@ -515,7 +515,7 @@ def test_a_link_that_does_not_answer_was_billed(status):
     assert outcome(error) == (ProviderError, "API_ERROR", False, "yes", None)
 
 
-def test_a_field_that_nobody_documents_cannot_lose_an_image():
+def test_an_undocumented_field_cannot_lose_an_image():
     item = {"b64_json": IMAGE_BASE64, "generation_id": 7, "revised_prompt": ["a", "cat"]}
     (image,) = walk(reply({"data": [item], "usage": "much", "created": None})).run().images
     assert image == imagen.providers.GeneratedImage(data=IMAGE)
@@ -628,7 +628,7 @@ def test_a_server_that_cannot_stream_may_answer_in_json():
         ({"code": "insufficient_quota"}, NO_MONEY),
         ({"code": "rate_limit_exceeded", "message": "Please try again in 3s."}, busy(3.0)),
         ({"code": "slow_down"}, busy(None)),
-        # The work had begun by then, so nobody knows whether it is billed.
+        # The work had begun by then, so it is unknown if it is billed.
         ({"code": "server_error", "type": "server_error"}, OUTAGE),
         ({"code": "server_is_overloaded", "type": "server_error"}, OUTAGE),
         ({"message": "Something went wrong."}, OUTAGE),

@@ -86,7 +86,7 @@ def test_a_line_holds_what_the_request_would_be_by_itself(fields):
     assert sent_lines(walk) == [{"custom_id": "0", **line}, {"custom_id": "1", **line}]
 
 
-def test_previews_are_left_out_as_nobody_watches():
+def test_previews_are_left_out_of_a_batch_job():
     walk = BatchWalk(
         OPENAI.batch_api.run([call(previews=3)]), *OPENAI.submission, OPENAI.ended, OPENAI.file(0)
     )

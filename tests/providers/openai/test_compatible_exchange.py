@@ -203,7 +203,7 @@ async def test_a_server_of_ones_own_needs_no_key(tmp_path):
             assert (await client.probe("sglang")).usable
 
 
-async def test_nobody_is_sent_to_a_server_that_may_not_be_there(tmp_path):
+async def test_no_default_is_a_server_that_may_not_be_there(tmp_path):
     async with imagen.open_client(imagen.load_settings({"IMAGEN_HOME": str(tmp_path)})) as client:
         assert client.default_model.id == "sketch"
 

@@ -408,7 +408,7 @@ async def test_a_link_that_does_not_answer_was_billed(tmp_path, status):
         await books_are_balanced(client, simulator)
 
 
-async def test_a_poll_that_finds_nobody_is_asked_again(tmp_path):
+async def test_a_refused_poll_is_repeated(tmp_path):
     async with open_replicate(tmp_path, poll_faults=[Overloaded(), Reset(), None]) as (
         client,
         simulator,

@@ -54,9 +54,9 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "no image": (FILL, {"prompt": "x"}, "image"),
     "broken image": (FILL, {"prompt": "x", "image": "data:image/png;base64,AAAA"}, "image"),
     "plain base64": (FILL, {"prompt": "x", "image": IMAGE.partition(",")[2]}, "image"),
-    "link to nobody": (
+    "link to an unknown file": (
         FILL,
-        {"prompt": "x", "image": "https://api.replicate.com/v1/files/nobody"},
+        {"prompt": "x", "image": "https://api.replicate.com/v1/files/unknown"},
         "image",
     ),
     "large data": (
@@ -88,8 +88,8 @@ async def test_a_wrong_input_is_refused_and_costs_nothing(model, fields, field):
         ("POST", "/predictions", {}, 401),
         ("POST", "/predictions", {"authorization": "Key test-key"}, 401),
         ("POST", "/predictions", KEY, 400),
-        ("GET", "/predictions/nobody", KEY, 404),
-        ("POST", "/predictions/nobody/cancel", KEY, 404),
+        ("GET", "/predictions/unknown", KEY, 404),
+        ("POST", "/predictions/unknown/cancel", KEY, 404),
         ("POST", "/files", KEY, 400),
         ("GET", "/account", KEY, 200),
         ("GET", "/models", KEY, 404),
@@ -106,7 +106,7 @@ async def test_paths_and_keys(method, path, headers, status):
 @pytest.mark.parametrize(
     ("body", "title"),
     [
-        ({"version": "somebody/else", "input": {}}, "Invalid version or not permitted"),
+        ({"version": "acme/else", "input": {}}, "Invalid version or not permitted"),
         ({"input": {"prompt": "x"}}, "Invalid version or not permitted"),
         ({"version": SCHNELL, "input": {"prompt": "x"}, "wait": 3}, "Input validation failed"),
     ],

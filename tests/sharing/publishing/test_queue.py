@@ -143,7 +143,7 @@ async def test_in_the_end_the_store_has_what_was_wanted_last(shelf, seed):
                 under_way[:] = [one for one in under_way if one[1] > now]
 
     async def check() -> None:
-        """What is said to be there is there, where nobody is just about to
+        """What is said to be there is there, unless a process is about to
         change it.
         """
         busy = {claim.sha256 for claim, _, _ in under_way}
@@ -217,7 +217,7 @@ async def test_what_is_to_be_taken_away_is_never_given_up(shelf, autojump_clock,
     assert len(store.asked) < 60
 
 
-async def test_whoever_changes_his_mind_does_not_wait_for_the_next_try(shelf, autojump_clock):
+async def test_a_changed_mind_does_not_wait_for_the_next_try(shelf, autojump_clock):
     store = FakeStore(for_ever=busy())
     unwanted, deleted, wanted = await shelf.add(b"one", b"two", b"three")
     async with running(publisher_to(shelf, store)) as publisher:
@@ -249,7 +249,7 @@ async def test_what_could_not_be_taken_away_is_tried_at_once_when_it_is_asked_fo
             assert store.objects == {}
 
 
-async def test_whoever_takes_away_is_told_that_the_store_refuses_it(shelf, autojump_clock):
+async def test_unpublishing_reports_the_refusal_of_the_store(shelf, autojump_clock):
     store = FakeStore()
     (image,) = await shelf.add(b"one")
     async with running(publisher_to(shelf, store)) as publisher:

@@ -277,7 +277,7 @@ class Shop:
 
 
 class Left(BaseException):
-    """Nobody waits any more: what `trio.Cancelled` is in a worker thread."""
+    """The caller has gone: what `trio.Cancelled` is in a worker thread."""
 
 
 class Listener:

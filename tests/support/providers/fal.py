@@ -163,7 +163,7 @@ def mine(wire: dict[str, Any], **capabilities: Any) -> imagen.Model:
     """A model of a table of the user."""
     table = {
         "provider": "fal",
-        "wire_name": "somebody/app/sub",
+        "wire_name": "acme/app/sub",
         "wire": wire,
         "capabilities": capabilities,
     }

@@ -26,7 +26,7 @@ test: check  ## formatting, lint, types and the suite with shortened long tests
 	$(PYTEST)
 
 test-all: check  ## the same with every test at whole length, as in CI
-	IMAGEN_TESTS=whole $(PYTEST) -m ""
+	IMAGEN_TESTS=whole $(PYTEST)
 
 test-diffusers: .venv-diffusers/.done  ## the tests of diffusers with the real packages: 2.7 GB to download
 	HF_HUB_OFFLINE=1 .venv-diffusers/bin/python -m pytest -q tests/providers/diffusers

@@ -1,6 +1,6 @@
 """Lengths of long tests: short by default, whole in CI.
 
-`make test-all` sets IMAGEN_TESTS=whole and runs the tests marked `slow` too.
+`make test-all` sets IMAGEN_TESTS=whole.
 """
 
 from __future__ import annotations

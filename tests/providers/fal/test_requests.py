@@ -364,7 +364,7 @@ def test_a_wrong_table_is_named(wire):
             "output_format",
         ),
         ({"max_images_per_request": 4}, imagen.Generate(prompt="x"), "count"),
-        ({"operations": ["edit"]}, imagen.Edit(prompt="x", images=("a",)), "so many images"),
+        ({"operations": ["edit"]}, imagen.Edit(prompt="x", images=("a",)), "that many images"),
         (
             {"operations": ["vary"], "strength": True},
             imagen.Vary(image="a", strength=0.5),

@@ -165,7 +165,7 @@ class BlackForestLabs(msgspec.Struct, frozen=True, kw_only=True):
             return json_reply(_state(job.received.query.removeprefix("id="), "Task not found"))
         if job.now < remote.ready_at:
             return json_reply(
-                _state(remote.id, "Pending", progress=round(remote.progress(job.now), 2))
+                _state(remote.id, "Pending", progress=min(0.99, round(remote.progress(job.now), 2)))
             )
         if isinstance(remote.fault, JobFails):
             return json_reply(

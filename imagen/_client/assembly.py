@@ -17,6 +17,7 @@ from .._policy.settings import ProviderAccess, Settings, load_settings
 from .._results.events import EventHandler
 from .._storage.database import Database
 from .._storage.ledger import Ledger
+from .._storage.set_aside import SetAside
 from .._system.ids import new_id
 from .._system.nursery import open_bare_nursery
 from .._system.process_locks import ProcessLock
@@ -96,6 +97,7 @@ async def open_client(
                 catalog=catalog,
                 database=database,
                 ledger=Ledger(database),
+                set_aside=SetAside(settings.home / "set-aside", workers),
                 owner=lock.id,
                 library=_open_library(settings, library, database, workers, clock),
                 workers=workers,

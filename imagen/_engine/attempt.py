@@ -33,6 +33,7 @@ from .._results.images import Outcome
 from .._storage.ledger import AttemptRecord
 from .._system.ids import new_id
 from .._transport.driver import ExchangeObserver
+from .._transport.received import ReceivedReplies, ReceivedReply
 from ..providers._steps import Cancellable, HttpResponse, JobAccepted, PartialImage, Progress, Wait
 from .planning import PlannedRequest
 from .runtime import Emit, Runtime
@@ -70,6 +71,7 @@ class RunningAttempt(ExchangeObserver):
         self.job: JobAccepted | None = None
         self.cancellable_by = Cancellable(request=None)
         self.headers: Mapping[str, str] = {}
+        self.received = ReceivedReplies()
         self.outcomes: tuple[Outcome, ...] = ()
         self.error: ImagenError | None = None
         self._runtime = runtime
@@ -137,6 +139,13 @@ class RunningAttempt(ExchangeObserver):
 
     def answered(self, response: HttpResponse) -> None:
         self.headers = response.headers
+
+    def downloading(self, url: str) -> None:
+        self.received.tried_links.add(url.strip())
+
+    def receiving(self, reply: ReceivedReply) -> None:
+        if self.sent:
+            self.received.add(reply)
 
     def cancellable(self, step: Cancellable) -> None:
         self.cancellable_by = step

@@ -14,6 +14,7 @@ from .admission import Admission, CallContext
 from .attempt import RunningAttempt
 from .in_flight import InFlight
 from .planning import PlannedRequest, Planner
+from .reply_search import search_replies
 from .runtime import Runtime
 from .settlement import FREE, Settlement
 
@@ -108,14 +109,16 @@ class Engine(InFlight[RunningAttempt]):
         planned = attempt.planned
         provider = planned.provider
         call = self._planner.call_for(planned)
-        driver = planned.driver
+        collects = attempt.job is not None
         if attempt.job is not None:
             assert provider.collect is not None
             exchange = provider.collect(call, attempt.job)
-            result = await driver.run(exchange, attempt, billable=True)
         else:
             exchange = provider.operations[planned.operation](call)
-            result = await driver.run(exchange, attempt)
+        try:
+            result = await planned.driver.run(exchange, attempt, billable=collects)
+        except ImagenError as error:
+            result = await search_replies(attempt, error)
         await self._settlement.succeed(attempt, result)
 
     async def _settle_cancelled(self, attempt: RunningAttempt) -> None:

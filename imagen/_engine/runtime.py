@@ -13,6 +13,7 @@ from .._requests.catalog import Catalog
 from .._results.events import Event
 from .._storage.database import Database
 from .._storage.ledger import Ledger
+from .._storage.set_aside import SetAside
 from .._system.process_locks import is_alive
 from .._system.threads import Workers
 from .._transport.connections import ProviderConnections
@@ -39,6 +40,7 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     catalog: Catalog
     database: Database
     ledger: Ledger
+    set_aside: SetAside
     owner: str
     library: Library | None
     workers: Workers

@@ -9,7 +9,8 @@ between.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,16 @@ from .._system.ids import new_id
 from ..library._files import PreparedImage
 from ..library._rows import ImageRow, insert_image, row_of
 from ..metadata._image_header import ImageHeader, read_image_header
-from ..providers._steps import GeneratedImage, GeneratedImages, LostImage, WithheldImage
+from ..providers._steps import (
+    AnyImage,
+    GeneratedImage,
+    GeneratedImages,
+    HttpResponse,
+    LostImage,
+    UnmadeImage,
+    WithheldImage,
+)
+from ..providers._wire.image_search import find_images, whole_image
 from .attempt import RunningAttempt
 from .runtime import Runtime
 
@@ -35,6 +45,7 @@ __all__ = ["FREE", "Settlement"]
 
 FREE = Cost(usd=Decimal(0), source="reported")
 _CLEANUP_SECONDS = 35.0
+_LONGEST_REFUSAL = 16 << 10
 
 
 class _Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,10 +70,11 @@ class Settlement:
 
     def __init__(self, runtime: Runtime) -> None:
         self._ledger = runtime.ledger
+        self._set_aside = runtime.set_aside
         self._files = None if runtime.library is None else runtime.library.files
         self._workers = runtime.workers
         self._max_pixels = runtime.settings.bounds.max_pixels
-        self._hide_secrets = runtime.connections.hide_secrets
+        self._connections = runtime.connections
         self._now = runtime.now
 
     async def succeed(self, attempt: RunningAttempt, result: GeneratedImages) -> None:
@@ -89,6 +101,8 @@ class Settlement:
         planned = attempt.planned
         error = self._clean(error, planned.provider.name)
         billed = error.billed if attempt.sent else "no"
+        refused = isinstance(error, ContentFilterError)
+        kept = billed != "no" and not refused and await self._set_replies_aside(attempt, error)
         if billed == "yes" and error.cost_usd is None:
             billed_images = GeneratedImages(
                 images=(GeneratedImage(data=b""),) * len(planned.indexes)
@@ -100,8 +114,8 @@ class Settlement:
         cost = FREE if billed == "no" else Cost()
         if error.cost_usd is not None:
             cost = Cost(usd=tidy_usd(error.cost_usd), source=error.cost_source)
-        refused = isinstance(error, ContentFilterError)
-        state: State = "unknown" if billed == "unknown" else "refused" if refused else "failed"
+        unknown = billed == "unknown" or kept
+        state: State = "unknown" if unknown else "refused" if refused else "failed"
         await self.end(attempt, state, cost, error)
         attempt.fail(error)
         attempt.emit_ended()
@@ -129,11 +143,10 @@ class Settlement:
 
     def _clean(self, error: ImagenError, provider: str) -> ImagenError:
         """A provider may repeat the key in its error text."""
-        error.message = self._hide_secrets(provider, error.message)
+        hide_secrets = partial(self._connections.hide_secrets, provider)
+        error.message = hide_secrets(error.message)
         error.args = (error.message,)
-        error.details = {
-            name: self._hide_secrets(provider, value) for name, value in error.details.items()
-        }
+        error.details = {name: hide_secrets(value) for name, value in error.details.items()}
         return error
 
     async def adopt(self, row: AttemptRecord) -> bool:
@@ -188,10 +201,12 @@ class Settlement:
         outcomes: list[Outcome] = []
         bytes_of: dict[str, bytes] = {}
         for image, share, index in zip(result.images, shares, indexes, strict=False):
-            outcome = await self._outcome(attempt, image, share, index, result.adjustments)
+            outcome = await self._outcome(
+                attempt, image, share, index, result.adjustments, bytes_of
+            )
             outcomes.append(outcome)
-            if isinstance(outcome, Image) and isinstance(image, GeneratedImage):
-                bytes_of[outcome.id] = image.data
+        if any(isinstance(image, LostImage) for image in result.images):
+            await self._note_lost(attempt, outcomes)
         outcomes = await self._settle(attempt, outcomes, bytes_of, cost)
         if missing := planned.indexes[len(outcomes) :]:
             error = ProviderError(
@@ -206,10 +221,11 @@ class Settlement:
     async def _outcome(
         self,
         attempt: RunningAttempt,
-        image: GeneratedImage | WithheldImage | LostImage,
+        image: AnyImage,
         cost: Cost,
         index: int,
         adjustments: tuple[Adjustment, ...],
+        bytes_of: dict[str, bytes],
     ) -> Outcome:
         planned = attempt.planned
         match image:
@@ -222,11 +238,14 @@ class Settlement:
                 error = ProviderError(
                     f"{planned.provider.name} made the image: {image.reason}", billed="yes"
                 )
+            case UnmadeImage():
+                error = image.error.copy()
+                error.billed = "yes"
             case GeneratedImage():
                 try:
-                    return await self._image(attempt, image, cost, index, adjustments)
+                    return await self._image(attempt, image, cost, index, adjustments, bytes_of)
                 except ProviderError as unreadable:
-                    error = await self._set_aside(attempt, image.data, unreadable)
+                    error = await self._set_image_aside(attempt, image.data, unreadable)
         return msgspec.structs.replace(planned.failure(index, error), cost=cost)
 
     async def _image(
@@ -236,24 +255,28 @@ class Settlement:
         cost: Cost,
         index: int,
         adjustments: tuple[Adjustment, ...],
+        bytes_of: dict[str, bytes],
     ) -> Image:
         planned = attempt.planned
         prepared: PreparedImage | None = None
         if self._files is not None:
             prepared = await self._workers.run(partial(self._files.prepare, image.data))
-        found = read_image_header(image.data) if prepared is None else prepared.header
+        data = whole_image(image.data) if prepared is None else prepared.data
+        found = read_image_header(data) if prepared is None else prepared.header
         self._check_pixels(found)
+        image_id = new_id()
+        bytes_of[image_id] = data
         return Image(
-            id=new_id(),
+            id=image_id,
             index=index,
             request=planned.request,
             media_type=found.media_type,
             width=found.width,
             height=found.height,
-            size_bytes=len(image.data),
+            size_bytes=len(data),
             stored_sha256=None if prepared is None else prepared.sha256,
             path=None if prepared is None else prepared.path,
-            inline_data=image.data if prepared is None else None,
+            inline_data=data if prepared is None else None,
             revised_prompt=image.revised_prompt,
             model=planned.model.id,
             provider=planned.provider.name,
@@ -278,20 +301,45 @@ class Settlement:
                 billed="yes",
             )
 
-    async def _set_aside(
+    # --- what cannot be read --------------------------------------------------
+
+    async def _set_image_aside(
         self, attempt: RunningAttempt, data: bytes, error: ProviderError
     ) -> ProviderError:
         """Keep paid bytes that cannot be read, and add their path to the error."""
-        if self._files is not None:
-            try:
-                path = await self._workers.run(
-                    partial(self._files.store_unreadable, attempt.id, data)
-                )
-            except StorageError:
-                return error
-            error.message += f" They are kept at {path}."
-            error.args = (error.message,)
+        with suppress(StorageError):
+            _add_place(error, await self._set_aside.keep_image(attempt.id, data))
         return error
+
+    async def _set_replies_aside(self, attempt: RunningAttempt, error: ImagenError) -> bool:
+        """Keep the replies of an attempt whole, and add their place to the
+        error; return False if there is none.
+        """
+        provider = attempt.planned.provider.name
+        hide_secrets = partial(self._connections.hide_secrets_in_bytes, provider)
+        replies = [
+            (reply.method, reply.url, _map_body(reply.response(), hide_secrets))
+            for reply in attempt.received
+        ]
+        replies = [reply for reply in replies if _may_hold_image(reply[-1])]
+        if not replies:
+            return False
+        for *_, response in replies:
+            links = [found for found in find_images(response) if isinstance(found, str)]
+            if links:
+                error.details["link"] = links[0]
+        with trio.move_on_after(_CLEANUP_SECONDS, shield=True):
+            with suppress(StorageError):
+                _add_place(error, await self._set_aside.keep_replies(attempt.id, replies))
+                return True
+        return False
+
+    async def _note_lost(self, attempt: RunningAttempt, outcomes: Sequence[Outcome]) -> None:
+        """Set the replies aside for the images that could not be had."""
+        for outcome in outcomes:
+            if isinstance(outcome, Failure) and not isinstance(outcome.error, ContentFilterError):
+                await self._set_replies_aside(attempt, outcome.error)
+                return
 
     # --- all of them ----------------------------------------------------------
 
@@ -358,6 +406,24 @@ def _write_receipt(outcomes: Sequence[Outcome], cost: Cost) -> _Receipt:
         images=tuple(row_of(image) for image in images if image.path is not None),
         files=tuple(str(image.path) for image in images if image.path is not None),
     )
+
+
+def _map_body(response: HttpResponse, change: Callable[[bytes], bytes]) -> HttpResponse:
+    return msgspec.structs.replace(response, body=change(response.body))
+
+
+def _may_hold_image(response: HttpResponse) -> bool:
+    """Return False for an empty reply, and for a refusal whose text is in the
+    error.
+    """
+    least = 0 if response.status < 400 else _LONGEST_REFUSAL
+    return len(response.body) > least
+
+
+def _add_place(error: ImagenError, path: Path) -> None:
+    error.details["kept_at"] = str(path)
+    error.message += f" It is kept at {path}; `imagen reconcile` reads it again after an update."
+    error.args = (error.message,)
 
 
 def _is_stored(outcome: Outcome, image_id: str) -> bool:

@@ -11,7 +11,15 @@ import msgspec
 from .._requests.catalog import Model, Price, TokenPrices
 from .._requests.request import Edit, Request, sources_of
 from .._requests.sizes import parse_resolution, parse_size
-from ..providers._steps import GeneratedImage, GeneratedImages, LostImage, Usage, WithheldImage
+from ..providers._steps import (
+    AnyImage,
+    GeneratedImage,
+    GeneratedImages,
+    LostImage,
+    UnmadeImage,
+    Usage,
+    WithheldImage,
+)
 from .images import Cost
 
 __all__ = ["Quote", "cost_of", "quote_request", "share_cost", "tidy_usd"]
@@ -31,6 +39,11 @@ _MOST_MEGAPIXELS_PER_INPUT = 4
 # Google, 2026).
 _TOKENS_PER_INPUT = 300
 _MOST_TOKENS_PER_INPUT = 6000
+
+
+# A tenth of the cheapest list price: less is a fault in the reply, such as a
+# count that was sent twice.
+_LEAST_SHARE = Decimal("0.1")
 
 
 def tidy_usd(usd: Decimal) -> Decimal:
@@ -53,6 +66,9 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True):
             expected_usd=_add(self.expected_usd, other.expected_usd),
             high_usd=_add(self.high_usd, other.high_usd),
         )
+
+
+_NOTHING = Quote(low_usd=Decimal(0), expected_usd=Decimal(0), high_usd=Decimal(0))
 
 
 def quote_request(
@@ -110,29 +126,51 @@ def cost_of(
 ) -> Cost:
     """Return the cost of an exchange and its source: the provider, its usage,
     or the price list.
+
+    A figure of the reply that is absent or impossible never makes the cost
+    lower than the estimate.
     """
-    if result.reported_cost_usd is not None:
-        return Cost(usd=tidy_usd(result.reported_cost_usd), source="reported")
-    price = model.price
-    factor = _factor(model, economy)
-    if price is not None and price.per_million_tokens is not None and result.usage is not None:
-        return Cost(usd=tidy_usd(_usage_cost(price, result.usage) * factor), source="computed")
-    if price is not None and price.usd_per_unit is not None and result.units is not None:
-        return Cost(usd=tidy_usd(price.usd_per_unit * result.units * factor), source="computed")
     billed = sum(_is_billed(image) for image in result.images)
-    expected = (
-        quote_request(model, request, billed, economy=economy).expected_usd
-        if billed
-        else Decimal(0)
+    quote = quote_request(model, request, billed, economy=economy) if billed else _NOTHING
+    is_made = any(isinstance(image, (GeneratedImage, LostImage)) for image in result.images)
+    least = (quote.low_usd or Decimal(0)) * _LEAST_SHARE if is_made else Decimal(0)
+    reported = result.reported_cost_usd
+    if reported is not None and (reported > 0 or not least):
+        return Cost(usd=tidy_usd(reported), source="reported")
+    estimate = None if model.price is None else quote.expected_usd
+    computed = _computed_cost(model.price, result)
+    if computed is None:
+        return _estimated(estimate)
+    computed *= _factor(model, economy)
+    doubtful = computed < least or (is_made and _lacks_counts(result))
+    if doubtful and (estimate is None or computed < estimate):
+        return _estimated(estimate)
+    return Cost(usd=tidy_usd(computed), source="computed")
+
+
+def _estimated(usd: Decimal | None) -> Cost:
+    return Cost() if usd is None else Cost(usd=tidy_usd(usd), source="estimated")
+
+
+def _computed_cost(price: Price | None, result: GeneratedImages) -> Decimal | None:
+    if price is not None and price.per_million_tokens is not None and result.usage is not None:
+        return _usage_cost(price.per_million_tokens, result.usage)
+    if price is not None and price.usd_per_unit is not None and result.units is not None:
+        return price.usd_per_unit * result.units
+    return None
+
+
+def _lacks_counts(result: GeneratedImages) -> bool:
+    """Return True if the reply does not account for all of the images."""
+    if result.usage is None:
+        return not result.units
+    counts = msgspec.structs.astuple(result.usage)
+    return None in counts or not (
+        result.usage.image_output_tokens or result.usage.text_output_tokens
     )
-    if price is None or expected is None:
-        return Cost()
-    return Cost(usd=tidy_usd(expected), source="estimated")
 
 
-def share_cost(
-    total: Cost, images: Sequence[GeneratedImage | WithheldImage | LostImage]
-) -> Iterator[Cost]:
+def share_cost(total: Cost, images: Sequence[AnyImage]) -> Iterator[Cost]:
     """Splits the cost of one exchange over the images that are billed, so that
     the shares sum up to it exactly.
     """
@@ -156,18 +194,19 @@ def share_cost(
             yield Cost(usd=tidy_usd(usd), source=total.source)
 
 
-def _is_billed(image: GeneratedImage | WithheldImage | LostImage) -> bool:
+def _is_billed(image: AnyImage) -> bool:
+    """Return True if an image was made and is charged for."""
+    if isinstance(image, UnmadeImage):
+        return False
     return not isinstance(image, WithheldImage) or image.billed
 
 
-def _usage_cost(price: Price, usage: Usage) -> Decimal:
-    rates = price.per_million_tokens
-    assert rates is not None
+def _usage_cost(rates: TokenPrices, usage: Usage) -> Decimal:
     return (
-        rates.text_input * usage.text_input_tokens
-        + rates.image_input * usage.image_input_tokens
-        + rates.text_output * usage.text_output_tokens
-        + rates.image_output * usage.image_output_tokens
+        rates.text_input * (usage.text_input_tokens or 0)
+        + rates.image_input * (usage.image_input_tokens or 0)
+        + rates.text_output * (usage.text_output_tokens or 0)
+        + rates.image_output * (usage.image_output_tokens or 0)
     ) / _MILLION
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 
 import msgspec
 
@@ -21,6 +22,12 @@ _WAIT_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 # A reset above this is a moment in Unix time (2001 and later); no provider has
 # windows of 31 years.
 _UNIX_TIME = 1e9
+# "retry_after": 12, "retryAfterMs": "1500", "retryDelay": "12s"
+_FIELD = re.compile(
+    rb'(?i)"retry[_-]?(?:after|delay|in)[_-]?(ms|millis|milliseconds|s|secs?|seconds)?"'
+    rb'\s*:\s*"?([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(ms|s)?"?\s*[,}\]]'
+)
+_MOST_BODY = 1 << 16
 _COUNT = re.compile(r"[0-9]{1,9}")
 _SECONDS = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 # Go's way to write a duration, which OpenAI has: "6m0s", "1.5s", "20ms".
@@ -37,20 +44,39 @@ _PAIRS = (
 )
 
 
-def read_wait_seconds(headers: Mapping[str, str], text: str = "") -> float | None:
-    """Return the seconds that a reply asks to wait, from its headers or its
-    text ("Please try again in 12s").
+def read_wait_seconds(
+    headers: Mapping[str, str], text: str = "", body: bytes = b""
+) -> float | None:
+    """Return the seconds that a reply asks to wait, from its headers, its text
+    ("Please try again in 12s"), or a field of its body.
     """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = headers.get(name, "").strip()
         if value.isascii() and value.replace(".", "", 1).isdigit() and len(value) < 12:
             return float(value) * unit
+    if (seconds := _read_date(headers.get("retry-after", ""), headers.get("date", ""))) is not None:
+        return seconds
+    if (field := _FIELD.search(body[:_MOST_BODY])) is not None:
+        written = (field[1] or field[3] or b"s").lower()
+        return float(field[2]) * (0.001 if written.startswith(b"m") else 1.0)
     if found := _WAIT.search(text):
         return sum(
             float(number) * _WAIT_UNITS[_unit(name)]
             for number, name in re.findall(_SPAN_IN_TEXT, found[1].lower())
         )
     return None
+
+
+def _read_date(moment: str, now: str) -> float | None:
+    """Return the seconds from the Date of the reply to the moment of its
+    Retry-After (RFC 9110, 10.2.3), so that no clock of this machine matters.
+    """
+    try:
+        wait = parsedate_to_datetime(moment) - parsedate_to_datetime(now)
+    except (TypeError, ValueError):
+        # No date, or one date with a time zone and one without.
+        return None
+    return max(0.0, wait.total_seconds())
 
 
 def _unit(name: str) -> str:

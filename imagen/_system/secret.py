@@ -22,6 +22,10 @@ class Secret:
         """The text with every occurrence of the secret blotted out."""
         return text.replace(self._text, "[hidden]") if self._text else text
 
+    def hide_in_bytes(self, data: bytes) -> bytes:
+        """The same for bytes."""
+        return data.replace(self._text.encode(), b"[hidden]") if self._text else data
+
     def __repr__(self) -> str:
         return "Secret(...)"
 

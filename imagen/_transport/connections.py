@@ -101,6 +101,10 @@ class ProviderConnections:
         key = self._settings.access[provider].key
         return text if key is None else key.hide_in(text)
 
+    def hide_secrets_in_bytes(self, provider: str, data: bytes) -> bytes:
+        key = self._settings.access[provider].key
+        return data if key is None else key.hide_in_bytes(data)
+
     async def aclose(self) -> None:
         for transport in self._transports:
             await transport.aclose()

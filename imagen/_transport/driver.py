@@ -5,8 +5,8 @@ over any transport.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
@@ -35,10 +35,13 @@ from ..providers._steps import (
     Transport,
     Wait,
 )
+from .received import ReceivedReply
 
 __all__ = ["ExchangeDriver", "ExchangeObserver"]
 
 Result = TypeVar("Result")
+
+_EVENT_ENDS = (b"\n\n", b"\r\r", b"\n\r\n")
 
 
 class ExchangeObserver:
@@ -59,6 +62,12 @@ class ExchangeObserver:
 
     def answered(self, response: HttpResponse) -> None:
         """Note the reply to a request that may be billed."""
+
+    def downloading(self, url: str) -> None:
+        """Note that a finished image is fetched from a link."""
+
+    def receiving(self, reply: ReceivedReply) -> None:
+        """Keep a reply whose body is about to come, except downloads."""
 
     def cancellable(self, step: Cancellable) -> None:
         """Note the request that stops the job from now on."""
@@ -102,8 +111,7 @@ class ExchangeDriver:
         """
         answer: HttpResponse | bytes | None = None
         async with AsyncExitStack() as open_reply:
-            reply: StreamedReply | None = None
-            streamed_bytes = 0
+            reply: _BoundedReply | None = None
             repeatable = False
             failure: ProviderError | None = None
             try:
@@ -124,21 +132,20 @@ class ExchangeDriver:
                             # One that broke off, or is read to its end, need
                             # not wait for the end of the exchange.
                             await open_reply.aclose()
-                            reply = await open_reply.enter_async_context(self._transport.open(step))
-                            answer = HttpResponse(status=reply.status, headers=reply.headers)
+                            reply = await open_reply.enter_async_context(self._open(step, observer))
+                            answer = HttpResponse(
+                                status=reply.received.status, headers=reply.received.headers
+                            )
                             observer.answered(answer)
                         elif isinstance(step, ReadChunk):
                             assert reply is not None, "ReadChunk before a streamed request"
                             if step.wait_seconds is not None:
-                                answer = await self._receive_soon(reply, step.wait_seconds)
+                                answer = await reply.receive_soon(step.wait_seconds)
                             else:
-                                answer = await self._receive(reply)
-                                streamed_bytes += len(answer)
-                                self._check_size(streamed_bytes)
+                                answer = await reply.receive()
                         else:
-                            # A preview that is shown is not kept, so its bytes
-                            # do not count any more.
-                            streamed_bytes = 0
+                            if reply is not None:
+                                reply.forget_shown()
                             answer = await self._perform(step, observer, billable=billable)
                     except ProviderError as error:
                         if not repeatable:
@@ -156,13 +163,15 @@ class ExchangeDriver:
             case HttpRequest() if step.cache_seconds > 0:
                 return await self._send_cached(step)
             case HttpRequest(repeatable=True):
-                return await self._send_repeatable(step, billable=billable)
+                if step.collects:
+                    observer.downloading(step.url)
+                return await self._send_repeatable(step, observer, billable=billable)
             case HttpRequest(idempotent=True):
                 return await self._send_idempotent(step, observer)
             case HttpRequest(meanwhile=Meanwhile() as meanwhile):
                 return await self._send_asking(step, meanwhile, observer)
             case HttpRequest():
-                response = await self.send(step)
+                response = await self.send(step, observer)
                 observer.answered(response)
                 return response
             case Wait():
@@ -188,17 +197,35 @@ class ExchangeDriver:
                 raise AssertionError(f"{step!r} is not a step")
         return None
 
-    async def send(self, request: HttpRequest) -> HttpResponse:
+    async def send(
+        self, request: HttpRequest, observer: ExchangeObserver | None = None
+    ) -> HttpResponse:
         """Send one request once, and read the whole reply."""
-        async with self._transport.open(request) as reply:
-            body = await self._read_body(reply)
-            return HttpResponse(status=reply.status, headers=reply.headers, body=body)
+        async with self._open(request, observer) as reply:
+            while await reply.receive():
+                pass
+            response = reply.received.response()
+            reply.received.chunks = [response.body]
+            return response
 
-    async def _send_repeatable(self, request: HttpRequest, *, billable: bool) -> HttpResponse:
+    @asynccontextmanager
+    async def _open(
+        self, request: HttpRequest, observer: ExchangeObserver | None
+    ) -> AsyncIterator[_BoundedReply]:
+        opened_at = trio.current_time()
+        async with self._transport.open(request) as reply:
+            received = ReceivedReply(request, reply.status, reply.headers)
+            if observer is not None and not request.collects:
+                observer.receiving(received)
+            yield _BoundedReply(reply, received, self._bounds, opened_at)
+
+    async def _send_repeatable(
+        self, request: HttpRequest, observer: ExchangeObserver | None = None, *, billable: bool
+    ) -> HttpResponse:
         try:
             async for attempt in retry_steps(self._retry):
                 with attempt:
-                    return _retry_later(await self.send(request))
+                    return _retry_later(await self.send(request, observer))
         except _TriedEnough as tried:
             return tried.response
         except ProviderError as error:
@@ -232,7 +259,7 @@ class ExchangeDriver:
             async for attempt in retry_steps(self._retry):
                 with attempt:
                     try:
-                        response = await self.send(request)
+                        response = await self.send(request, observer)
                     except OutcomeUnknownError as error:
                         lost = error
                         raise
@@ -268,7 +295,7 @@ class ExchangeDriver:
 
         async with open_bare_nursery() as nursery:
             nursery.start_soon(ask, name="imagen progress")
-            response = await self.send(request)
+            response = await self.send(request, observer)
             observer.answered(response)
             nursery.cancel_scope.cancel("the answer is there")
         return response
@@ -293,42 +320,87 @@ class ExchangeDriver:
                     )
             return response
 
-    async def _read_body(self, reply: StreamedReply) -> bytes:
-        pieces: list[bytes] = []
-        size = 0
-        while piece := await self._receive(reply):
-            pieces.append(piece)
-            size += len(piece)
-            self._check_size(size)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _check_size(self, size: int) -> None:
-        if size > self._bounds.max_body_bytes:
-            raise ProviderError(
-                f"The reply is larger than {self._bounds.max_body_bytes:,} bytes; it was dropped,"
-                " and may be billed.",
-                billed="unknown",
-            )
+class _BoundedReply:
+    """Reply whose body comes within the bounds of time and size.
 
-    async def _receive(self, reply: StreamedReply) -> bytes:
-        with trio.move_on_after(self._bounds.idle_seconds):
-            return await reply.receive_some()
-        raise OutcomeUnknownError(
-            f"The reply stopped in the middle for {self._bounds.idle_seconds:g} seconds; it may be"
-            " billed.",
-            details={"fault": "stall"},
-        )
+    `received` keeps what has come. Until the first byte, and between whole
+    events of a stream, the provider is at work, and `reply_seconds` holds;
+    blanks that keep the connection open do not count as bytes. Within a body or
+    an event `idle_seconds` holds, and for all of it `total_seconds`.
+    """
 
-    async def _receive_soon(self, reply: StreamedReply, seconds: float) -> bytes | None:
-        """The next bytes of a socket, which loses nothing by a wait that is cut
-        short; a broken one has ended.
+    def __init__(
+        self, reply: StreamedReply, received: ReceivedReply, bounds: Bounds, opened_at: float
+    ) -> None:
+        self.received = received
+        self._reply = reply
+        self._bounds = bounds
+        self._begun = False
+        self._deadline = opened_at + bounds.reply_seconds
+        self._last_deadline = opened_at + bounds.whole_seconds
+        self._size = 0
+
+    async def receive(self) -> bytes:
+        """Return the next bytes; b"" at the end.
+
+        Raises:
+            ProviderError: the body is too large; it may be billed.
+            OutcomeUnknownError: it stopped, broke off, or takes too long.
+        """
+        with trio.move_on_at(min(self._deadline, self._last_deadline)):
+            chunk = await self._reply.receive_some()
+            self._note(chunk)
+            return chunk
+        raise OutcomeUnknownError(self._lateness(), details={"fault": "stall"})
+
+    async def receive_soon(self, seconds: float) -> bytes | None:
+        """Return the next bytes of a socket, which loses nothing by a wait that
+        is cut short; a broken one has ended.
         """
         with trio.move_on_after(seconds):
             try:
-                return await reply.receive_some()
+                return await self._reply.receive_some()
             except OutcomeUnknownError:
                 return b""
         return None
+
+    def forget_shown(self) -> None:
+        """Drop the bytes of a preview that was shown. The last chunk may hold
+        the start of what follows.
+        """
+        del self.received.chunks[:-1]
+        self._size = sum(map(len, self.received.chunks))
+
+    def _note(self, chunk: bytes) -> None:
+        self.received.chunks.append(chunk)
+        self._size += len(chunk)
+        if self._size > self._bounds.max_body_bytes:
+            raise ProviderError(
+                f"The reply is larger than {self._bounds.max_body_bytes:,} bytes; the rest was"
+                " dropped, and it may be billed.",
+                billed="unknown",
+            )
+        if self._begun or not chunk.isspace():
+            self._begun = True
+            working = chunk.endswith(_EVENT_ENDS)
+            seconds = self._bounds.reply_seconds if working else self._bounds.idle_seconds
+            self._deadline = trio.current_time() + seconds
+
+    def _lateness(self) -> str:
+        if trio.current_time() >= self._last_deadline:
+            return (
+                f"The reply was not complete within {self._bounds.whole_seconds:g} seconds; it may"
+                " be billed."
+            )
+        if not self._begun:
+            return (
+                f"No answer came within {self._bounds.reply_seconds:g} seconds; it may be billed."
+            )
+        return (
+            f"The reply stopped in the middle for {self._bounds.idle_seconds:g} seconds; it may be"
+            " billed."
+        )
 
 
 class _ThreadReporter:

@@ -5,10 +5,12 @@ that imports the HTTP client.
 from __future__ import annotations
 
 import ipaddress
+import re
 import urllib.request
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from email.utils import formatdate
 from functools import partial
 
 import httpx2
@@ -28,6 +30,7 @@ __all__ = ["HttpTransport"]
 _INFLATE_BYTES = 1 << 20
 # Browsers follow 20; a download from a store takes one or two.
 _MOST_REDIRECTS = 5
+_BREAKS = re.compile(r"[\r\n\t]+")
 # Marks a request to another host than the provider's.
 _KEYLESS = "imagen_link"
 
@@ -169,7 +172,7 @@ class HttpTransport:
         return self._links
 
     def _build(self, request: HttpRequest) -> httpx2.Request:
-        url = self._locate(request.url)
+        url = self._locate(request)
         headers = {"user-agent": self._user_agent, "accept-encoding": "identity", **request.headers}
         trusted = self._is_providers(url, request)
         if self._key is not None and trusted:
@@ -191,19 +194,32 @@ class HttpTransport:
             return f"Basic {pybase64.b64encode_as_string(key.reveal().encode())}"
         return self._provider.key_prefix + key.reveal()
 
-    def _locate(self, text: str) -> httpx2.URL:
+    def _locate(self, request: HttpRequest) -> httpx2.URL:
+        text = request.url
         try:
-            if "://" not in text:
+            if "://" not in text and not text.startswith("//"):
                 return httpx2.URL(f"{self._base_url}/{text}")
-            url = httpx2.URL(text)
+            url = httpx2.URL(_tidy_link(text))
             check_host(url)
         except (httpx2.InvalidURL, ValueError) as error:
             raise ProviderError("The link is not a URL.", billed="yes") from error
-        if url.scheme == "https" or (
-            url.scheme == "http" and is_loopback(url) and is_loopback(self._base_url)
-        ):
+        url = self._secure(url) if request.collects else url
+        if url.scheme == "https" or (is_loopback(url) and is_loopback(self._base_url)):
             return url
         raise ProviderError("The link is not https; it was not followed.", billed="yes")
+
+    def _secure(self, url: httpx2.URL) -> httpx2.URL:
+        """Return a link by https. A server behind a proxy may give its links
+        with http, or as localhost.
+        """
+        base = self._base_url
+        if is_loopback(base) or url.scheme not in ("http", "https"):
+            return url
+        if is_loopback(url) or (url.scheme == "http" and url.host == base.host):
+            return url.copy_with(scheme=base.scheme, host=base.host, port=base.port)
+        if url.scheme == "http":
+            return url.copy_with(scheme="https", port=None if url.port == 80 else url.port)
+        return url
 
     @contextmanager
     def _translate(self, url: httpx2.URL) -> Iterator[None]:
@@ -235,6 +251,12 @@ _NOT_SENT = (
 )
 
 
+def _tidy_link(text: str) -> str:
+    """Return a link without the traces of the text that it was taken from."""
+    text = _BREAKS.sub("", text.strip()).replace("&amp;", "&").replace(" ", "%20")
+    return f"https:{text}" if text.startswith("//") else text
+
+
 def _reason(error: Exception) -> str:
     return str(error).strip().rstrip(".") or type(error).__name__
 
@@ -253,6 +275,9 @@ class _HttpReply:
         self.headers: Mapping[str, str] = {
             name.lower(): value for name, value in response.headers.items()
         }
+        if "retry-after" in self.headers and "date" not in self.headers:
+            # A recipient records when such a reply came (RFC 9110, 6.6.1).
+            self.headers = {**self.headers, "date": formatdate(usegmt=True)}
         self._chunks = response.aiter_raw()
         self._inflater: zlib._Decompress | None = None
         self._deflated = b""

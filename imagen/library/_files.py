@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import secrets
 import shutil
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from .._results.images import SUFFIXES
 from .._system.atomic_files import write_atomically
 from .._system.threads import Workers
 from ..metadata._image_header import ImageHeader, read_image_header
+from ..providers._wire.image_search import whole_image
 
 __all__ = ["ImageFiles", "PreparedImage", "is_file_name"]
 
@@ -36,8 +36,9 @@ def is_file_name(sha256: str, media_type: str) -> bool:
 
 
 class PreparedImage(msgspec.Struct, frozen=True, kw_only=True):
-    """Header, hash and target path of an image."""
+    """Whole image with its header, hash and target path."""
 
+    data: bytes
     header: ImageHeader
     sha256: str
     path: Path
@@ -66,14 +67,16 @@ class ImageFiles:
             self._room_checked_at = now
 
     def prepare(self, data: bytes) -> PreparedImage:
-        """Read the header of an image, without writing anything.
+        """Read an image, without writing anything.
 
         Raises:
-            ProviderError: the bytes are not an image.
+            ProviderError: the bytes are not a whole image.
         """
+        data = whole_image(data)
         found = read_image_header(data)
         sha256 = hashlib.sha256(data).hexdigest()
-        return PreparedImage(header=found, sha256=sha256, path=self.path(sha256, found.media_type))
+        path = self.path(sha256, found.media_type)
+        return PreparedImage(data=data, header=found, sha256=sha256, path=path)
 
     def store(self, data: bytes, path: Path) -> None:
         """Write an image to its file, atomically.
@@ -119,22 +122,6 @@ class ImageFiles:
             self.folder / folder / name for name in names for folder in (sha256[:1], "inputs")
         ]
         return next((path for path in places if path.is_file()), None)
-
-    def store_unreadable(self, attempt_id: str, data: bytes) -> Path:
-        """Write bytes that are not an image, named by their attempt, and return
-        the path.
-
-        Raises:
-            StorageError: the file cannot be written.
-        """
-        path = self.folder / "unreadable" / f"{attempt_id}-{secrets.token_hex(2)}.bin"
-        try:
-            write_atomically(path, data)
-        except OSError as error:
-            raise StorageError(
-                f"The bytes cannot be written to {self.folder}: {error.strerror or error}."
-            ) from error
-        return path
 
     def _check_room(self) -> None:
         try:

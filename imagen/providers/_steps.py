@@ -31,6 +31,7 @@ from .._errors import ImagenError
 from .._requests.translation import Adjustment
 
 __all__ = [
+    "AnyImage",
     "BatchExchange",
     "Cancellable",
     "Compute",
@@ -51,6 +52,7 @@ __all__ = [
     "Step",
     "StreamedReply",
     "Transport",
+    "UnmadeImage",
     "Usage",
     "Wait",
     "WithheldImage",
@@ -207,12 +209,14 @@ class Cancellable(_Word, frozen=True, kw_only=True):
 
 
 class Usage(_Word, frozen=True, kw_only=True):
-    """Tokens that a reply was billed for."""
+    """Tokens that a reply was billed for; None for a count that is absent or
+    impossible.
+    """
 
-    text_input_tokens: int = 0
-    image_input_tokens: int = 0
-    text_output_tokens: int = 0
-    image_output_tokens: int = 0
+    text_input_tokens: int | None = 0
+    image_input_tokens: int | None = 0
+    text_output_tokens: int | None = 0
+    image_output_tokens: int | None = 0
 
 
 class GeneratedImage(_Word, frozen=True, kw_only=True):
@@ -248,6 +252,15 @@ class LostImage(_Word, frozen=True, kw_only=True):
     reason: str
 
 
+class UnmadeImage(_Word, frozen=True, kw_only=True):
+    """No image: the model did something else, and its tokens are billed."""
+
+    error: ImagenError
+
+
+AnyImage = GeneratedImage | WithheldImage | LostImage | UnmadeImage
+
+
 class GeneratedImages(_Word, frozen=True, kw_only=True):
     """End of an exchange: the images, and the cost of all of them in the reply.
 
@@ -255,7 +268,7 @@ class GeneratedImages(_Word, frozen=True, kw_only=True):
     `adjustments` are those that only the exchange knows.
     """
 
-    images: tuple[GeneratedImage | WithheldImage | LostImage, ...]
+    images: tuple[AnyImage, ...]
     usage: Usage | None = None
     reported_cost_usd: Decimal | None = None
     units: Decimal | None = None

@@ -32,20 +32,9 @@ from ._steps import (
     Progress,
     Step,
 )
-from ._wire.http import (
-    MALFORMED,
-    add_options,
-    as_base64,
-    decode,
-    decode_base64,
-    json_request,
-    leave_out,
-    one_line,
-    outage,
-    send,
-    trace,
-)
+from ._wire.http import add_options, as_base64, json_request, leave_out, send
 from ._wire.masks import white_mask
+from ._wire.replies import MALFORMED, decode, decode_base64, one_line, outage, trace
 from ._wire.self_hosted import (
     checkpoint_of,
     fitted_size,

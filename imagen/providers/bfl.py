@@ -45,21 +45,10 @@ from ._steps import (
     Step,
     WithheldImage,
 )
-from ._wire.http import (
-    MALFORMED,
-    add_options,
-    as_base64,
-    decode,
-    download,
-    json_request,
-    leave_out,
-    one_line,
-    outage,
-    send,
-    trace,
-)
+from ._wire.http import add_options, as_base64, json_request, leave_out, send
 from ._wire.masks import white_mask
 from ._wire.polling import Ended, Job, await_end
+from ._wire.replies import MALFORMED, decode, download, one_line, outage, trace
 from ._wire.signatures import check_hash, hash_with, read_job_id, refused, signed_header
 
 __all__ = ["PROVIDER", "collect", "edit", "generate", "read_callback", "restyle", "vary"]
@@ -455,7 +444,7 @@ def _fetch(job: Job, link: str) -> Generator[Step, HttpResponse | bytes | None, 
     polled once for another.
     """
     try:
-        return (yield from download(link, _NAME))
+        return (yield from download(link, _NAME, pauses=()))
     except ProviderError as error:
         if error.details.get("status") not in ("403", "404"):
             raise
@@ -464,7 +453,7 @@ def _fetch(job: Job, link: str) -> Generator[Step, HttpResponse | bytes | None, 
             fresh = _decode_result(_read_answer(response).result).sample
         except MALFORMED:
             raise error from None
-    return (yield from download(fresh, _NAME))
+    return (yield from download(fresh, _NAME, pauses=()))
 
 
 def _read_seed(seed: object) -> int | None:
@@ -521,7 +510,7 @@ def _refusal(response: HttpResponse, charges: bool) -> ImagenError:
         case 400 | 413 | 422:
             return InvalidRequestError(said, code="INVALID_PROMPT", details=details)
         case 429:
-            wait = read_wait_seconds(response.headers, said)
+            wait = read_wait_seconds(response.headers, said, response.body)
             return RateLimitError(
                 f"{said} At most 24 jobs may run at once.",
                 retry_after_seconds=wait,

@@ -29,6 +29,7 @@ from .._errors import (
 from .._system.retry_after import read_wait_seconds
 from ._provider import Call, Callback, CallbackReading, EncodedImage, Provider
 from ._steps import (
+    AnyImage,
     Cancellable,
     Exchange,
     GeneratedImage,
@@ -42,19 +43,10 @@ from ._steps import (
     Wait,
     WithheldImage,
 )
-from ._wire.http import (
-    MALFORMED,
-    as_data_url,
-    collect_each,
-    decode,
-    download,
-    json_request,
-    one_line,
-    send,
-    trace,
-)
+from ._wire.http import as_data_url, json_request, send
 from ._wire.model_inputs import Steps, make_input
 from ._wire.polling import Ended, Job, await_end
+from ._wire.replies import MALFORMED, collect_each, decode, download, one_line, trace
 from ._wire.signatures import check_signature, read_job_id
 
 __all__ = ["PROVIDER", "collect", "read_callback", "run"]
@@ -322,7 +314,7 @@ def _collect(call: Call, job: _Job, response: HttpResponse) -> Exchange:
 
 def _fetch(
     call: Call, job: _Job, output: _Output, place: int, item: object
-) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage | WithheldImage | LostImage]:
+) -> Generator[Step, HttpResponse | bytes | None, AnyImage]:
     link = item.get("url") if isinstance(item, dict) else item
     if _is_flagged(output, place):
         return WithheldImage(reason="its filter finds the image unsafe, and blackens it.")
@@ -503,7 +495,7 @@ def _error(response: HttpResponse, complaint: _Complaint, said: str, *, taken: b
                 said, code="INVALID_PROMPT", retryable=kind in _FLEETING, billed=billed
             )
         case 429:
-            wait = read_wait_seconds(response.headers, complaint.text)
+            wait = read_wait_seconds(response.headers, complaint.text, response.body)
             return RateLimitError(
                 f"{said} Too many jobs at once.", billed=after_work, retry_after_seconds=wait
             )
@@ -525,7 +517,7 @@ def _outage(
         f"{_NAME} has trouble ({response.status}). {said} Try again later.",
         retryable=True,
         billed=billed,
-        retry_after_seconds=read_wait_seconds(response.headers),
+        retry_after_seconds=read_wait_seconds(response.headers, body=response.body),
     )
 
 

@@ -34,6 +34,7 @@ from .._requests.translation import Adjustment
 from .._system.retry_after import read_wait_seconds
 from ._provider import Call, Callback, CallbackReading, EncodedImage, Provider
 from ._steps import (
+    AnyImage,
     Compute,
     Exchange,
     GeneratedImage,
@@ -46,23 +47,10 @@ from ._steps import (
     Step,
     WithheldImage,
 )
-from ._wire.http import (
-    MALFORMED,
-    FormFile,
-    add_options,
-    collect_each,
-    decode,
-    download,
-    form_request,
-    json_request,
-    leave_out,
-    one_line,
-    outage,
-    send,
-    trace,
-)
+from ._wire.http import FormFile, add_options, form_request, json_request, leave_out, send
 from ._wire.masks import black_mask, white_mask
 from ._wire.polling import Ended, Job, await_end
+from ._wire.replies import MALFORMED, collect_each, decode, download, one_line, outage, trace
 from ._wire.signatures import check_signature, read_job_id
 
 __all__ = ["PROVIDER", "collect", "edit", "enhance", "generate", "read_callback", "restyle", "vary"]
@@ -406,7 +394,7 @@ def _finish(call: Call, generation: _Generation, url: str | None) -> Exchange:
 
 def _collect_one(
     call: Call, generation: _Generation, url: str | None, place: int, item: dict[object, object]
-) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage | WithheldImage | LostImage]:
+) -> Generator[Step, HttpResponse | bytes | None, AnyImage]:
     link = item.get("url")
     if item.get("is_image_safe") is False:
         return WithheldImage(reason="its filter finds the image unsafe.")
@@ -437,7 +425,7 @@ def _fetch(
     once more for a fresh one.
     """
     try:
-        return (yield from download(link, _NAME))
+        return (yield from download(link, _NAME, pauses=()))
     except ProviderError as error:
         if url is None or error.details.get("status") not in ("403", "404", "410"):
             raise
@@ -446,7 +434,7 @@ def _fetch(
         link_again = fresh[0].get("url") if fresh else None
         if not isinstance(link_again, str) or not link_again:
             raise
-    return (yield from download(link_again, _NAME))
+    return (yield from download(link_again, _NAME, pauses=()))
 
 
 def _read_cost(microdollars: object) -> Decimal | None:
@@ -520,7 +508,7 @@ def _refusal(response: HttpResponse) -> ImagenError:
 
 
 def _rate_limit(response: HttpResponse, text: str, details: Mapping[str, str]) -> ImagenError:
-    wait = read_wait_seconds(response.headers, text)
+    wait = read_wait_seconds(response.headers, text, response.body)
     return RateLimitError(text, retry_after_seconds=wait, details=details)
 
 

@@ -41,22 +41,10 @@ from ._steps import (
     Progress,
     Step,
 )
-from ._wire.http import (
-    MALFORMED,
-    FormFile,
-    as_data_url,
-    collect_each,
-    decode,
-    download,
-    form_request,
-    json_request,
-    one_line,
-    outage,
-    send,
-    trace,
-)
+from ._wire.http import FormFile, as_data_url, form_request, json_request, send
 from ._wire.model_inputs import Steps, make_input
 from ._wire.polling import Ended, Job, await_end
+from ._wire.replies import MALFORMED, collect_each, decode, download, one_line, outage, trace
 from ._wire.signatures import check_age, check_hash, hash_with, read_job_id, signed_header
 
 __all__ = ["PROVIDER", "collect", "read_callback", "run"]
@@ -458,7 +446,7 @@ def _read_wait(response: HttpResponse, said: str) -> float | None:
     """Return the wait of the reply; else the seconds until the rate limit
     resets.
     """
-    asked = read_wait_seconds(response.headers, said)
+    asked = read_wait_seconds(response.headers, said, response.body)
     reset = response.headers.get("ratelimit-reset", "").strip()
     if asked is None and reset.isascii() and reset.isdigit() and len(reset) < 6:
         return float(reset)

@@ -38,21 +38,10 @@ from ._steps import (
     Step,
     WithheldImage,
 )
-from ._wire.http import (
-    MALFORMED,
-    FormFile,
-    add_options,
-    decode,
-    decode_base64,
-    form_request,
-    leave_out,
-    one_line,
-    outage,
-    send,
-    trace,
-)
+from ._wire.http import FormFile, add_options, form_request, leave_out, send
 from ._wire.masks import white_mask
 from ._wire.polling import Ended, Job, await_end
+from ._wire.replies import MALFORMED, decode, decode_base64, one_line, outage, trace
 
 __all__ = ["PROVIDER", "collect", "draw"]
 
@@ -325,7 +314,9 @@ def _refusal(response: HttpResponse) -> ImagenError:
                 f"The account with {_NAME} has no credits left. {said}", details=details
             )
         case (429, _) | (_, "rate_limit_exceeded"):
-            wait_seconds = read_wait_seconds(response.headers, said) or _LOCKOUT_SECONDS
+            wait_seconds = (
+                read_wait_seconds(response.headers, said, response.body) or _LOCKOUT_SECONDS
+            )
             return RateLimitError(
                 f"{_NAME} takes no more requests for {wait_seconds:g} seconds. {said}",
                 retry_after_seconds=wait_seconds,

@@ -318,7 +318,7 @@ async def test_bytes_that_are_no_image_are_paid_for_and_kept(autojump_clock):
         ) as caught:
             await client.generate("a cat")
         assert caught.value.billed == "yes"
-        (kept,) = (client.library.folder / "unreadable").iterdir()
+        (kept,) = (client.library.folder.parent / "set-aside").glob("*/image-*.bin")
         assert kept.read_bytes() == b"<svg/>"
         assert str(kept) in str(caught.value)
         assert (await client.spending()).settled_usd == PRICE

@@ -173,7 +173,8 @@ async def test_a_paid_image_that_claims_to_be_enormous_is_set_aside():
     async with open_atelier(Liar()) as client:
         with pytest.raises(imagen.ProviderError, match="more than imagen opens") as caught:
             await client.generate("x")
-        kept = [path.read_bytes() for path in (client.library.folder / "unreadable").iterdir()]
+        folder = client.library.folder.parent / "set-aside"
+        kept = [path.read_bytes() for path in folder.glob("*/image-*.bin")]
         spending = await client.spending()
     assert "kept at" in caught.value.message
     assert kept == [bytes(bomb)]

@@ -27,8 +27,9 @@ from .._steps import (
     Step,
     Wait,
 )
-from .http import send, trace
+from .http import send
 from .polling import Job
+from .replies import trace
 
 __all__ = [
     "MOST_REQUESTS",

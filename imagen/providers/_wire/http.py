@@ -1,50 +1,31 @@
-"""Common wire formats: base64, links, forms, outages."""
+"""Requests in the common wire formats: JSON, forms, images as text."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Generator, Iterable, Mapping
-from typing import NamedTuple, TypeVar
+from collections.abc import Generator, Iterable, Mapping
+from typing import NamedTuple
 
 import msgspec
 import pybase64
 
-from ..._errors import Billed, ImagenError, InvalidRequestError, ProviderError
+from ..._errors import InvalidRequestError
 from ..._requests.catalog import JsonValue
 from ..._requests.request import Request
 from ..._requests.translation import Adjustment
-from ..._system.retry_after import read_wait_seconds
 from .._provider import Call, EncodedImage
-from .._steps import GeneratedImage, HttpRequest, HttpResponse, LostImage, Step, WithheldImage
+from .._steps import HttpRequest, HttpResponse, Step
 
 __all__ = [
     "FormFile",
-    "MALFORMED",
     "add_options",
     "as_base64",
     "as_data_url",
-    "collect_each",
-    "decode",
-    "decode_base64",
-    "download",
     "form_request",
     "json_request",
     "leave_out",
-    "one_line",
-    "outage",
     "send",
-    "trace",
 ]
-
-MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""Exceptions of a msgspec decoder for untrusted bytes."""
-
-Struct = TypeVar("Struct")
-
-_LONGEST_TEXT = 400
-
-
-# --- requests -----------------------------------------------------------------
 
 
 def send(request: HttpRequest) -> Generator[Step, HttpResponse | bytes | None, HttpResponse]:
@@ -180,136 +161,3 @@ def as_base64(image: EncodedImage) -> str:
 def as_data_url(image: EncodedImage) -> str:
     """An image as a URL that holds it."""
     return f"data:{image.media_type};base64,{as_base64(image)}"
-
-
-# --- answers ------------------------------------------------------------------
-
-
-def decode(
-    decoder: Callable[[bytes], Struct],
-    response: HttpResponse,
-    provider: str,
-    *,
-    billed: Billed = "unknown",
-) -> Struct:
-    """Decode the body of a reply of known form.
-
-    Raises:
-        ProviderError: the body has another form; `billed` is passed on.
-    """
-    try:
-        return decoder(response.body)
-    except MALFORMED as error:
-        also = {"yes": "; it was billed", "no": "", "unknown": "; it may have been billed"}[billed]
-        raise ProviderError(
-            f"{provider} replied with {len(response.body)} bytes of unknown form{also}.",
-            billed=billed,
-            details=trace(response),
-        ) from error
-
-
-def decode_base64(text: msgspec.Raw | str, provider: str) -> bytes:
-    """Decode base64: a string, with or without the head of a data: URL, or a
-    raw JSON string.
-
-    Raises:
-        ProviderError: invalid base64.
-    """
-    if isinstance(text, msgspec.Raw):
-        inner = memoryview(text)
-        if len(inner) < 2 or inner[0] != ord('"') or inner[-1] != ord('"'):
-            raise ProviderError(f"{provider} answered with an image that is no text.", billed="yes")
-        try:
-            return pybase64.b64decode(inner[1:-1], validate=True)
-        except ValueError:
-            pass
-    try:
-        # Some servers escape the slash; only a JSON decoder knows every escape.
-        plain = msgspec.json.decode(text, type=str) if isinstance(text, msgspec.Raw) else text
-        return pybase64.b64decode(
-            plain.partition(",")[2] if plain.startswith("data:") else plain, validate=True
-        )
-    except (ValueError, *MALFORMED) as error:
-        raise ProviderError(
-            f"{provider} answered with broken base64 instead of an image.", billed="yes"
-        ) from error
-
-
-def download(url: str, provider: str) -> Generator[Step, HttpResponse | bytes | None, bytes]:
-    """Fetches a finished image, which is paid by now, from a link or out of a
-    data: URL.
-    """
-    if url.startswith("data:"):
-        return decode_base64(url, provider)
-    response = yield from send(HttpRequest(method="GET", url=url, repeatable=True, collects=True))
-    if response.status != 200:
-        raise ProviderError(
-            f"{provider} made the image, but its link answers {response.status}; it was billed.",
-            billed="yes",
-            details={"status": str(response.status)},
-        )
-    return response.body
-
-
-def collect_each(
-    fetches: Iterable[
-        Generator[Step, HttpResponse | bytes | None, GeneratedImage | WithheldImage | LostImage]
-    ],
-) -> Generator[
-    Step, HttpResponse | bytes | None, tuple[GeneratedImage | WithheldImage | LostImage, ...]
-]:
-    """Fetch the images of one reply, each by a generator. A failed one does not
-    lose the others, as they are paid too.
-
-    Raises:
-        ProviderError: all failed; it is the first error.
-    """
-    images: list[GeneratedImage | WithheldImage | LostImage] = []
-    errors: list[ProviderError] = []
-    for fetch in fetches:
-        try:
-            images.append((yield from fetch))
-        except ProviderError as error:
-            errors.append(error)
-            images.append(LostImage(reason=error.message))
-    if errors and len(errors) == len(images):
-        raise errors[0]
-    return tuple(images)
-
-
-def one_line(value: object) -> str:
-    """Return a provider's text for an error message: one line of bounded
-    length; "" for anything else.
-    """
-    if not isinstance(value, (str, int)):
-        return ""
-    text = " ".join(str(value).split())
-    if len(text) <= _LONGEST_TEXT:
-        return text
-    # Cut between words: a key in the text is whole, so that it can be found and
-    # hidden, or absent.
-    return text[: _LONGEST_TEXT + 1].rpartition(" ")[0] + " ..."
-
-
-def trace(response: HttpResponse) -> dict[str, str]:
-    """Return the facts that a provider's support needs."""
-    names = ("x-request-id", "x-fal-request-id", "cf-ray")
-    return {"status": str(response.status)} | {
-        name: response.headers[name] for name in names if name in response.headers
-    }
-
-
-def outage(
-    response: HttpResponse, provider: str, said: str, details: Mapping[str, str] | None = None
-) -> ImagenError:
-    """Return the error of a 5xx or 408. A 503 comes before any work; after the
-    others the request may have been billed.
-    """
-    billed: Billed = "no" if response.status == 503 else "unknown"
-    return ProviderError(
-        f"{provider} has trouble ({response.status}). {said} Try again later.",
-        retryable=True,
-        billed=billed,
-        retry_after_seconds=read_wait_seconds(response.headers),
-        details={**trace(response), **(details or {})},
-    )

@@ -14,7 +14,8 @@ from ..._errors import AuthenticationError, ImagenError, OutcomeUnknownError, Pr
 from ..._system.retry_after import read_wait_seconds
 from .._provider import Call
 from .._steps import HttpRequest, HttpResponse, Step, Wait
-from .http import send, trace
+from .http import send
+from .replies import trace
 
 __all__ = ["Ended", "Job", "await_end"]
 
@@ -99,7 +100,7 @@ def await_end(
             raise _cannot_ask(job, response, say(response))
         else:
             bad_answers += 1
-            asked = read_wait_seconds(response.headers) or (
+            asked = read_wait_seconds(response.headers, body=response.body) or (
                 job.busy_seconds if response.status == 429 else None
             )
             pause = (

@@ -17,7 +17,8 @@ import pybase64
 from ..._errors import AuthenticationError, ConfigurationError, InvalidRequestError, ProviderError
 from .._provider import Callback
 from .._steps import HttpRequest, HttpResponse, Step
-from .http import MALFORMED, decode, send, trace
+from .http import send
+from .replies import MALFORMED, decode, trace
 
 __all__ = [
     "check_age",

@@ -45,19 +45,9 @@ from .._steps import (
     Step,
     Wait,
 )
-from .._wire.http import (
-    MALFORMED,
-    FormFile,
-    decode,
-    form_request,
-    json_request,
-    leave_out,
-    one_line,
-    outage,
-    send,
-    trace,
-)
+from .._wire.http import FormFile, form_request, json_request, leave_out, send
 from .._wire.masks import transparent_image, white_mask
+from .._wire.replies import MALFORMED, decode, one_line, outage, trace
 from .._wire.self_hosted import (
     checkpoint_of,
     fitted_size,

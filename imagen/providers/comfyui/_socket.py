@@ -16,7 +16,7 @@ import msgspec
 import pybase64
 
 from .._steps import HttpRequest, Progress
-from .._wire.http import MALFORMED
+from .._wire.replies import MALFORMED
 
 if TYPE_CHECKING:
     from wsproto.connection import Connection

@@ -12,6 +12,7 @@ import msgspec
 
 from ..._errors import Billed, ContentFilterError, InvalidRequestError, ProviderError
 from ..._requests.catalog import JsonValue
+from ...metadata._whole_image import find_image_start
 from .._provider import Call, EncodedImage, ListedModel, ModelListing, Provider
 from .._steps import (
     Exchange,
@@ -19,21 +20,14 @@ from .._steps import (
     GeneratedImages,
     HttpRequest,
     HttpResponse,
+    UnmadeImage,
     Usage,
     WithheldImage,
 )
+from .._wire.amounts import read_count, read_fields
 from .._wire.batch_files import SETTINGS
-from .._wire.http import (
-    MALFORMED,
-    add_options,
-    as_base64,
-    decode,
-    decode_base64,
-    json_request,
-    one_line,
-    send,
-    trace,
-)
+from .._wire.http import add_options, as_base64, json_request, send
+from .._wire.replies import MALFORMED, decode, decode_base64, one_line, trace
 from ._batch import batch_api
 from ._errors import refusal
 
@@ -55,7 +49,6 @@ _FREE_REFUSAL = "IMAGE_OTHER"
 _TALKED = frozenset(("NO_IMAGE", "STOP"))
 
 _NULL = msgspec.Raw(b"null")
-_MOST_TOKENS = 10**9
 _MOST_PAGES = 10
 
 
@@ -252,13 +245,18 @@ def _read_content(call: Call, response: HttpResponse) -> GeneratedImages:
 
 
 def _read_image(part: _Part, name: str) -> bytes | None:
+    """Return the image of a part; its bytes decide where the label is missing
+    or wrong.
+    """
     try:
         inline = _decode_inline_data(part.inlineData)
     except MALFORMED:
         return None
-    if not isinstance(inline.mimeType, str) or not inline.mimeType.startswith("image/"):
+    labelled = isinstance(inline.mimeType, str) and inline.mimeType.lower().startswith("image/")
+    if inline.data == _NULL and not labelled:
         return None
-    return decode_base64(inline.data, name)
+    data = decode_base64(inline.data, name)
+    return data if labelled or find_image_start(data) is not None else None
 
 
 def _read_refusal(
@@ -268,7 +266,7 @@ def _read_refusal(
     instead.
     """
     name = _NAMES[call.model.provider]
-    feedback = _read_object(reply.promptFeedback)
+    feedback = read_fields(reply.promptFeedback)
     blocked = one_line(feedback.get("blockReason"))
     reason = blocked or (one_line(candidate.finishReason) if candidate is not None else "")
     words = one_line(
@@ -300,13 +298,16 @@ def _read_refusal(
             details=details,
         )
     if reason in _TALKED:
-        raise InvalidRequestError(
+        error = InvalidRequestError(
             f"{name} answered in words instead of drawing ({reason}): {words}. Say in the prompt"
             " what the image should show.",
             code="INVALID_PROMPT",
             billed="unknown",
             details=details,
         )
+        if usage is None:
+            raise error
+        return GeneratedImages(images=(UnmadeImage(error=error),), usage=usage, details=details)
     raise ProviderError(
         f"{name} answered without an image ({reason or 'no reason'}): {words}. It may have been"
         " billed.",
@@ -319,8 +320,9 @@ def _read_usage(raw: msgspec.Raw, *, drawn: bool) -> Usage | None:
     """Return the tokens of a reply; None if absent, or without tokens for an
     image that is there.
     """
-    value = _read_object(raw)
-    prompt = _count(value.get("promptTokenCount")) + _count(value.get("toolUsePromptTokenCount"))
+    value = read_fields(raw)
+    counted = read_count(value.get("promptTokenCount"))
+    prompt = (counted or 0) + _count(value.get("toolUsePromptTokenCount"))
     candidates = _count(value.get("candidatesTokenCount"))
     image_input = min(_by_modality(value.get("promptTokensDetails"), "IMAGE"), prompt)
     image_output = _by_modality(value.get("candidatesTokensDetails"), "IMAGE")
@@ -330,7 +332,7 @@ def _read_usage(raw: msgspec.Raw, *, drawn: bool) -> Usage | None:
     if (drawn and not image_output) or not (prompt or candidates):
         return None
     return Usage(
-        text_input_tokens=prompt - image_input,
+        text_input_tokens=None if counted is None else prompt - image_input,
         image_input_tokens=image_input,
         # Thinking is billed as text, and counted beside the candidates, or
         # within them by some models.
@@ -338,15 +340,6 @@ def _read_usage(raw: msgspec.Raw, *, drawn: bool) -> Usage | None:
         + _count(value.get("thoughtsTokenCount")),
         image_output_tokens=image_output,
     )
-
-
-def _read_object(raw: msgspec.Raw) -> dict[str, object]:
-    """Read a field that must not lose an image: an object, or nothing."""
-    try:
-        value: object = msgspec.json.decode(raw)
-    except MALFORMED:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _by_modality(details: object, modality: str) -> int:
@@ -359,11 +352,7 @@ def _by_modality(details: object, modality: str) -> int:
 
 
 def _count(value: object) -> int:
-    return (
-        value
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
-        else 0
-    )
+    return read_count(value) or 0
 
 
 # --- Imagen: :predict ---------------------------------------------------------

@@ -31,8 +31,9 @@ from .._steps import (
     Step,
 )
 from .._wire.batch_files import Results, as_batch_api, encode_requests, patient_call, patient_job
-from .._wire.http import MALFORMED, decode, json_request, one_line, send
+from .._wire.http import json_request, send
 from .._wire.polling import Ended, await_end
+from .._wire.replies import MALFORMED, decode, one_line
 from ._errors import refusal
 
 __all__ = ["batch_api"]

@@ -20,7 +20,7 @@ from ..._errors import (
 from ..._requests.catalog import Model
 from ..._system.retry_after import read_wait_seconds
 from .._steps import HttpResponse
-from .._wire.http import MALFORMED, one_line, outage, trace
+from .._wire.replies import MALFORMED, one_line, outage, trace
 
 __all__ = ["refusal"]
 
@@ -168,7 +168,7 @@ def _too_many(
         )
     wait_seconds = error.wait_seconds()
     if wait_seconds is None:
-        wait_seconds = read_wait_seconds(response.headers, error.message)
+        wait_seconds = read_wait_seconds(response.headers, error.message, response.body)
     return RateLimitError(
         f"{provider} takes no more requests for now. {said}",
         retry_after_seconds=wait_seconds,

@@ -42,18 +42,10 @@ from .._steps import (
     Progress,
     Step,
 )
-from .._wire.http import (
-    as_data_url,
-    download,
-    json_request,
-    leave_out,
-    one_line,
-    outage,
-    send,
-    trace,
-)
+from .._wire.http import as_data_url, json_request, leave_out, send
 from .._wire.masks import black_mask, transparent_mask, white_mask
 from .._wire.polling import Ended, Job, await_end
+from .._wire.replies import download, one_line, outage, trace
 from ._prompts import Words, refuse_repeats, with_options
 from ._replies import (
     NAME,

@@ -19,7 +19,7 @@ from ..._errors import (
 )
 from ..._system.retry_after import read_wait_seconds
 from .._steps import HttpResponse
-from .._wire.http import MALFORMED, one_line, outage, trace
+from .._wire.replies import MALFORMED, one_line, outage, trace
 
 __all__ = [
     "NAME",
@@ -213,7 +213,7 @@ def refusal(response: HttpResponse, submitted: Submitted, code: int | None) -> I
                 f"{NAME} could not place the order. {said}".strip(), retryable=True, details=details
             )
         case 23:
-            wait = read_wait_seconds(response.headers, said)
+            wait = read_wait_seconds(response.headers, said, response.body)
             return RateLimitError(
                 f"The queue is full. {said}".strip(), retry_after_seconds=wait, details=details
             )
@@ -265,7 +265,7 @@ def _refusal_by_status(
                 details=details,
             )
         case 429:
-            wait = read_wait_seconds(response.headers, said)
+            wait = read_wait_seconds(response.headers, said, response.body)
             return RateLimitError(
                 f"{NAME} is busy. {said}".strip(), retry_after_seconds=wait, details=details
             )

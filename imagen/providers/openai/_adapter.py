@@ -7,13 +7,13 @@ from functools import partial
 
 import msgspec
 
-from ..._errors import ProviderError
+from ..._errors import ImagenError, ProviderError
 from ..._requests.catalog import JsonValue
 from .._provider import Call, EncodedImage, ListedModel, ModelListing, Provider
 from .._steps import (
+    AnyImage,
     Compute,
     Exchange,
-    GeneratedImage,
     GeneratedImages,
     HttpRequest,
     HttpResponse,
@@ -23,19 +23,21 @@ from .._steps import (
     Usage,
 )
 from .._wire.batch_files import SETTINGS
-from .._wire.http import (
-    FormFile,
-    add_options,
-    as_data_url,
-    decode_base64,
-    form_request,
-    json_request,
-    send,
-)
+from .._wire.http import FormFile, add_options, as_data_url, form_request, json_request, send
 from .._wire.masks import transparent_mask
+from .._wire.refusals import refusal, refusal_in_success
+from .._wire.replies import MALFORMED, collect_each, decode_base64, decode_json
 from ._batch import batch_api
-from ._errors import refusal, refusal_in_stream
-from ._wire import EventStream, decode_reply, is_null, read_images, read_list, read_usage
+from ._wire import (
+    EventStream,
+    ImageItem,
+    decode_reply,
+    is_null,
+    read_images,
+    read_item,
+    read_list,
+    read_usage,
+)
 
 __all__ = ["PROVIDER", "RESERVED", "edit", "generate", "list_models", "request_body", "restyle"]
 
@@ -136,42 +138,61 @@ def _order(call: Call, request: HttpRequest) -> Exchange:
     request = msgspec.structs.replace(request, stream=bool(call.request.previews))
     response = yield from send(request)
     if request.stream and _is_event_stream(response):
-        return (yield from _read_events(call.count))
+        return (yield from _read_events(call))
     if request.stream:
         response = yield from _read_whole(response)
-    return (yield from _read_answer(response))
+    return (yield from _read_answer(response, has_inputs=_has_inputs(call)))
 
 
-def _read_answer(response: HttpResponse) -> Exchange:
+def _read_answer(response: HttpResponse, *, has_inputs: bool = False) -> Exchange:
     """Return the images of a whole reply, or raise its error."""
     if response.status != 200:
         raise refusal(response, _NAME)
     reply = decode_reply(response, _NAME)
     images = yield from read_images(reply, _NAME)
-    return GeneratedImages(images=images, usage=read_usage(reply.usage))
+    return GeneratedImages(images=images, usage=read_usage(reply.usage, has_inputs=has_inputs))
 
 
-class _StreamedImage(msgspec.Struct):
-    type: str = ""
-    b64_json: msgspec.Raw = msgspec.Raw(b"null")
+def _has_inputs(call: Call) -> bool:
+    return bool(call.images or call.references)
+
+
+class _Event(ImageItem):
+    """Event of a stream: a preview, an image, or, from servers that imitate the
+    stream, a whole reply.
+    """
+
+    type: object = ""
     partial_image_index: object = 0
+    data: list[ImageItem] | None = None
     usage: msgspec.Raw = msgspec.Raw(b"null")
     error: msgspec.Raw = msgspec.Raw(b"null")
+
+    @property
+    def is_preview(self) -> bool:
+        return str(self.type).endswith(".partial_image")
+
+    @property
+    def images(self) -> list[ImageItem]:
+        has_image = not is_null(self.b64_json) or bool(self.url)
+        return [self] if has_image else self.data or []
 
 
 # OpenAI's own stream has no such end; servers that imitate it do.
 _DONE = b"[DONE]"
 
-_decode_event = msgspec.json.Decoder(_StreamedImage).decode
+_decode_event = msgspec.json.Decoder(_Event).decode
 
 
-def _read_events(count: int) -> Exchange:
+def _read_events(call: Call) -> Exchange:
     """Read the stream of a generation or an edit: partial images, then
     `completed` ones; without a closing [DONE].
     """
-    stream, images, usages = EventStream(), list[GeneratedImage](), list[Usage]()
+    stream = EventStream()
+    images: list[AnyImage] = []
+    usages: list[Usage] = []
     ended = False
-    while not ended and len(images) < count:
+    while not ended and len(images) < call.count:
         chunk = yield ReadChunk()
         assert isinstance(chunk, bytes)
         ended = not chunk
@@ -180,19 +201,21 @@ def _read_events(count: int) -> Exchange:
                 ended = True
                 break
             event = _read_event(data)
-            if event.type.endswith(".partial_image"):
+            if event.is_preview:
                 if (preview := _read_preview(event)) is not None:
                     yield preview
-            elif event.type.endswith(".completed"):
-                images.append(GeneratedImage(data=decode_base64(event.b64_json, _NAME)))
-                if (usage := read_usage(event.usage)) is not None:
+            elif event.images:
+                reads = [read_item(item, _NAME) for item in event.images]
+                images += yield from collect_each(reads)
+                usage = read_usage(event.usage, has_inputs=_has_inputs(call))
+                if usage is not None:
                     usages.append(usage)
-                if len(images) == count:
+                if len(images) >= call.count:
                     # Bytes after the last image, in the same chunk or later,
                     # must not lose it.
                     break
             elif not is_null(event.error):
-                raise refusal_in_stream(data, _NAME)
+                raise _refusal_in_stream(data)
     if not images:
         raise ProviderError(
             f"{_NAME}'s stream ended before the image was complete; it may be billed.",
@@ -201,16 +224,25 @@ def _read_events(count: int) -> Exchange:
     return GeneratedImages(images=tuple(images), usage=_sum_usage(usages))
 
 
-def _read_event(data: bytes) -> _StreamedImage:
+def _read_event(data: bytes) -> _Event:
     try:
-        return _decode_event(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return decode_json(_decode_event, data)
+    except MALFORMED as error:
         raise ProviderError(
             f"{_NAME}'s stream holds an event that is no JSON; it may be billed.", billed="unknown"
         ) from error
 
 
-def _read_preview(event: _StreamedImage) -> PartialImage | None:
+def _refusal_in_stream(event: bytes) -> ImagenError:
+    # The work had begun: without a reason it may be billed.
+    response = HttpResponse(status=200, body=event)
+    return refusal_in_success(response, _NAME, otherwise=500) or ProviderError(
+        f"{_NAME}'s stream ended with an error that says nothing; it may be billed.",
+        billed="unknown",
+    )
+
+
+def _read_preview(event: _Event) -> PartialImage | None:
     """A preview, if it can be shown: it must not lose the image that comes
     after it.
     """
@@ -229,16 +261,20 @@ def _sum_usage(usages: list[Usage]) -> Usage | None:
         return None
     return Usage(
         **{
-            field: sum(getattr(usage, field) for usage in usages)
+            field: _sum_counts([getattr(usage, field) for usage in usages])
             for field in Usage.__struct_fields__
         }
     )
 
 
+def _sum_counts(counts: list[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
 def _is_event_stream(response: HttpResponse) -> bool:
-    return response.status == 200 and response.headers.get("content-type", "").startswith(
-        "text/event-stream"
-    )
+    kind = response.headers.get("content-type", "").strip().lower()
+    return response.status == 200 and kind.startswith("text/event-stream")
 
 
 def _read_whole(

@@ -27,9 +27,10 @@ from .._steps import (
     Step,
 )
 from .._wire.batch_files import Results, as_batch_api, encode_requests, patient_call, patient_job
-from .._wire.http import MALFORMED, FormFile, decode, form_request, json_request, one_line, send
+from .._wire.http import FormFile, form_request, json_request, send
 from .._wire.polling import Ended, await_end
-from ._errors import refusal
+from .._wire.refusals import refusal
+from .._wire.replies import MALFORMED, decode, one_line
 
 __all__ = ["batch_api"]
 

@@ -16,9 +16,9 @@ from .._provider import Call, ModelListing, Provider
 from .._steps import Compute, Exchange, GeneratedImages, HttpRequest, HttpResponse, Step
 from .._wire.http import FormFile, add_options, form_request, json_request, leave_out, send
 from .._wire.masks import white_mask
+from .._wire.refusals import refusal
 from ._dialects import LOCALAI, OPENROUTER, SD_SERVER, SGLANG, TOGETHER, VLLM_OMNI, XAI, Dialect
-from ._errors import refusal
-from ._wire import decode_reply, read_images, read_list, read_usd
+from ._wire import decode_reply, read_cost, read_images, read_list
 
 __all__ = ["PROVIDERS"]
 
@@ -181,7 +181,7 @@ def _order(
     usd = (
         None
         if dialect.cost_field is None
-        else read_usd(reply.usage, dialect.cost_field, dialect.usd_per_cost)
+        else read_cost(reply.usage, dialect.cost_field, dialect.usd_per_cost)
     )
     return GeneratedImages(images=images, reported_cost_usd=usd, adjustments=adjustments)
 

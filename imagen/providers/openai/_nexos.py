@@ -22,10 +22,11 @@ from ..._errors import (
 from ..._requests.catalog import JsonValue, Model
 from .._provider import Call, ListedModel, ModelListing, Provider
 from .._steps import Exchange, GeneratedImages, HttpRequest, HttpResponse, Step
-from .._wire.http import MALFORMED, add_options, json_request, send
+from .._wire.http import add_options, json_request, send
+from .._wire.refusals import refusal
+from .._wire.replies import MALFORMED
 from ._adapter import RESERVED
-from ._errors import refusal
-from ._wire import decode_reply, read_images, read_usd
+from ._wire import decode_reply, read_cost, read_images
 
 __all__ = ["PROVIDER", "generate", "list_models"]
 
@@ -64,7 +65,7 @@ def generate(call: Call) -> Exchange:
         raise _refusal(response)
     reply = decode_reply(response, _NAME)
     images = yield from read_images(reply, _NAME)
-    usd = read_usd(reply.usage, "nexos_credits_cost", usd_per_credit)
+    usd = read_cost(reply.usage, "nexos_credits_cost", usd_per_credit)
     return GeneratedImages(images=images, reported_cost_usd=usd)
 
 

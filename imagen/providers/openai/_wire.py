@@ -5,17 +5,26 @@ lists and streams.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Generator, Iterator
-from decimal import Decimal, InvalidOperation
-from typing import Annotated
+import re
+from collections.abc import Generator, Iterator, Mapping
+from decimal import Decimal
 
 import msgspec
 
 from ..._errors import ProviderError
 from .._provider import ListedModel
-from .._steps import GeneratedImage, HttpResponse, LostImage, Step, Usage, WithheldImage
-from .._wire.http import MALFORMED, collect_each, decode_base64, download, one_line, trace
-from ._errors import refusal
+from .._steps import AnyImage, GeneratedImage, HttpResponse, Step, Usage, WithheldImage
+from .._wire.amounts import read_count, read_fields, read_usd
+from .._wire.refusals import refusal, refusal_in_success
+from .._wire.replies import (
+    MALFORMED,
+    collect_each,
+    decode_base64,
+    decode_json,
+    download,
+    one_line,
+    trace,
+)
 
 __all__ = [
     "EventStream",
@@ -23,10 +32,11 @@ __all__ = [
     "ImagesReply",
     "decode_reply",
     "is_null",
+    "read_cost",
     "read_images",
+    "read_item",
     "read_list",
     "read_usage",
-    "read_usd",
 ]
 
 # Raw leaves the base64 text where it is in the reply; a str field would copy 2
@@ -44,25 +54,8 @@ class ImageItem(msgspec.Struct):
     respect_moderation: object = None
 
 
-# No bill has a million million tokens; more would overflow the money
-# arithmetic.
-_Tokens = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
-
-
-class _TokenDetails(msgspec.Struct):
-    text_tokens: _Tokens = 0
-    image_tokens: _Tokens = 0
-
-
-class TokenUsage(msgspec.Struct):
-    input_tokens: _Tokens = 0
-    output_tokens: _Tokens = 0
-    input_tokens_details: _TokenDetails | None = None
-    output_tokens_details: _TokenDetails | None = None
-
-
 class ImagesReply(msgspec.Struct):
-    data: list[ImageItem] = []
+    data: list[ImageItem] | None = None
     usage: msgspec.Raw = msgspec.Raw(b"null")
 
 
@@ -79,23 +72,22 @@ class _ModelList(msgspec.Struct):
     models: list[_ListEntry] = []
 
 
+# Lines end with CR, LF or both (WHATWG HTML, server-sent events).
+_EMPTY_LINE = re.compile(rb"\r\n\r\n|\n\r?\n|\r\r")
+_MARK = b"\xef\xbb\xbf"
 _decode_images = msgspec.json.Decoder(ImagesReply).decode
-_decode_usage = msgspec.json.Decoder(TokenUsage | None).decode
 _decode_list = msgspec.json.Decoder(_ModelList | list[_ListEntry]).decode
-_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
-_decode_number = msgspec.json.Decoder(Decimal | None).decode
-# No request costs as much; more would overflow the money arithmetic.
-_MOST_USD = 10**6
 
 
 def decode_reply(response: HttpResponse, provider: str) -> ImagesReply:
     """Decode the body of a 200 reply.
 
     Raises:
+        ImagenError: the error in it.
         ProviderError: the body has another form; its billing is unknown.
     """
     try:
-        reply = _decode_images(response.body)
+        reply = decode_json(_decode_images, response.body)
     except MALFORMED as error:
         raise ProviderError(
             f"{provider} answered with {len(response.body)} bytes that are no image reply; it may"
@@ -104,7 +96,7 @@ def decode_reply(response: HttpResponse, provider: str) -> ImagesReply:
             details=trace(response),
         ) from error
     if not reply.data:
-        raise ProviderError(
+        raise refusal_in_success(response, provider) or ProviderError(
             f"{provider} answered with no image in it; it may have been billed.", billed="unknown"
         )
     return reply
@@ -117,9 +109,7 @@ def is_null(raw: msgspec.Raw) -> bool:
 
 def read_images(
     reply: ImagesReply, provider: str, *, seed: int | None = None
-) -> Generator[
-    Step, HttpResponse | bytes | None, tuple[GeneratedImage | WithheldImage | LostImage, ...]
-]:
+) -> Generator[Step, HttpResponse | bytes | None, tuple[AnyImage, ...]]:
     """The images of a reply, those behind links fetched. One that cannot be had
     does not lose the others.
 
@@ -129,12 +119,13 @@ def read_images(
     Raises:
         ProviderError: not one of them can be had; they were billed.
     """
-    told = seed if len(reply.data) == 1 else None
-    return (yield from collect_each(_read_item(item, provider, told) for item in reply.data))
+    items = reply.data or []
+    own_seed = seed if len(items) == 1 else None
+    return (yield from collect_each(read_item(item, provider, own_seed) for item in items))
 
 
-def _read_item(
-    item: ImageItem, provider: str, seed: int | None
+def read_item(
+    item: ImageItem, provider: str, seed: int | None = None
 ) -> Generator[Step, HttpResponse | bytes | None, GeneratedImage | WithheldImage]:
     """Read one entry of `data`: base64 as GPT image models send it, or a link
     as older models and gateways do.
@@ -153,32 +144,27 @@ def _read_item(
         )
     return GeneratedImage(
         data=data,
-        revised_prompt=item.revised_prompt if isinstance(item.revised_prompt, str) else None,
+        revised_prompt=_read_text(item.revised_prompt),
         seed=seed,
-        provider_id=item.generation_id if isinstance(item.generation_id, str) else None,
+        provider_id=_read_text(item.generation_id),
     )
+
+
+def _read_text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _locate(url: str) -> str:
     """Return the link; some servers send the path alone, beside the base URL's
     `/v1`.
     """
+    url = url.strip()
     return f"..{url}" if url.startswith("/") and not url.startswith("//") else url
 
 
-def read_usd(raw: msgspec.Raw, field: str, usd_per_unit: Decimal = Decimal(1)) -> Decimal | None:
+def read_cost(raw: msgspec.Raw, field: str, usd_per_unit: Decimal = Decimal(1)) -> Decimal | None:
     """Return the cost in a field of `usage`; None if absent or implausible."""
-    try:
-        amount: Decimal | None = _decode_number((_decode_fields(raw) or {}).get(field, b"null"))
-    except (*MALFORMED, InvalidOperation):
-        return None
-    if (
-        amount is None
-        or not amount.is_finite()
-        or not 0 <= amount <= _MOST_USD / (usd_per_unit or 1)
-    ):
-        return None
-    return amount * usd_per_unit
+    return read_usd(read_fields(raw).get(field), usd_per_unit)
 
 
 def read_list(
@@ -219,24 +205,43 @@ def _read_day(value: object) -> datetime.date | None:
         return None
 
 
-def read_usage(raw: msgspec.Raw) -> Usage | None:
-    """Return the tokens of a reply; None if absent or in an unknown form."""
-    try:
-        usage = _decode_usage(raw)
-    except MALFORMED:
+def read_usage(raw: msgspec.Raw, *, has_inputs: bool = False) -> Usage | None:
+    """Return the tokens of a reply; None if absent or in an unknown form.
+
+    Without details, output is image, and input is text, or image if there are
+    input images: the dearer kind, so that the cost is not too low.
+    """
+    fields = read_fields(raw)
+    if not fields:
         return None
-    if usage is None:
-        return None
-    # Without details, input is text and output is image, as in a plain
-    # generation.
-    into = usage.input_tokens_details or _TokenDetails(text_tokens=usage.input_tokens)
-    out = usage.output_tokens_details or _TokenDetails(image_tokens=usage.output_tokens)
+    into = _split(fields, "input", "image" if has_inputs else "text")
+    out = _split(fields, "output", "image")
     return Usage(
-        text_input_tokens=into.text_tokens,
-        image_input_tokens=into.image_tokens,
-        text_output_tokens=out.text_tokens,
-        image_output_tokens=out.image_tokens,
+        text_input_tokens=into["text"],
+        image_input_tokens=into["image"],
+        text_output_tokens=out["text"],
+        image_output_tokens=out["image"],
     )
+
+
+def _split(fields: Mapping[str, object], side: str, usual: str) -> dict[str, int | None]:
+    """Return the tokens of each kind; what the details leave of the total is of
+    the usual kind.
+    """
+    total = read_count(fields.get(f"{side}_tokens"))
+    details = fields.get(f"{side}_tokens_details")
+    details = details if isinstance(details, dict) else {}
+    counts = {
+        kind: read_count(details[f"{kind}_tokens"]) if f"{kind}_tokens" in details else 0
+        for kind in ("text", "image")
+    }
+    listed = counts["text"], counts["image"]
+    if total is None and not any(listed):
+        return {**counts, usual: None}
+    if total is not None and None not in listed:
+        rest = total - sum(filter(None, listed))
+        counts[usual] = (counts[usual] or 0) + max(0, rest)
+    return counts
 
 
 class EventStream:
@@ -255,12 +260,20 @@ class EventStream:
         """The events that this chunk completes."""
         self._buffer += chunk
         while (end := self._find_end()) is not None:
-            event = bytes(self._buffer[: end[0]])
-            del self._buffer[: end[1]]
+            event = bytes(self._buffer[: end.start()])
+            del self._buffer[: end.end()]
             self._searched = 0
             if data := _event_data(event):
                 yield data
         self._searched = max(0, len(self._buffer) - 3)
+
+    def _find_end(self) -> re.Match[bytes] | None:
+        """Return the next empty line. No byte is searched twice, and a search
+        for one byte is fast: an image is one line.
+        """
+        breaks = [self._buffer.find(byte, self._searched) for byte in (b"\n", b"\r")]
+        found = [at for at in breaks if at >= 0]
+        return _EMPTY_LINE.search(self._buffer, min(found)) if found else None
 
     def finish(self) -> Iterator[bytes]:
         """Return the last event of a stream that ended without an empty line."""
@@ -268,16 +281,13 @@ class EventStream:
             yield data
         self._buffer.clear()
 
-    def _find_end(self) -> tuple[int, int] | None:
-        """Return start and end of the next empty line. Searches no byte twice."""
-        at = self._searched
-        while (at := self._buffer.find(b"\n", at) + 1) > 0:
-            for empty_line in (b"\n", b"\r\n"):
-                if self._buffer.startswith(empty_line, at):
-                    return at, at + len(empty_line)
-        return None
-
 
 def _event_data(event: bytes) -> bytes:
-    lines = [line[5:].strip(b" \r") for line in event.split(b"\n") if line.startswith(b"data:")]
-    return b"\n".join(lines)
+    """Return the data of an event: its `data` lines, or all of it if it is bare
+    JSON.
+    """
+    lines = [line.strip() for line in event.removeprefix(_MARK).splitlines()]
+    data = [line[5:].strip() for line in lines if line.startswith(b"data:")]
+    if not data and lines and lines[0].startswith(b"{"):
+        data = lines
+    return b"\n".join(data)

@@ -86,7 +86,7 @@ def test_an_image_beside_a_reason_to_stop_is_an_image():
     assert walk(reply(body)).run().images
 
 
-@pytest.mark.parametrize("data", ["*", None, 7, "AA=A"])
+@pytest.mark.parametrize("data", ["*", None, 7, "A*=A"])
 def test_an_image_that_cannot_be_read_was_paid(data):
     assert (
         walk(reply({"candidates": [{"content": {"parts": [inline(data)]}}]})).fail().billed == "yes"

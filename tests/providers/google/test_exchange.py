@@ -272,7 +272,8 @@ async def test_words_in_place_of_an_image_are_told(tmp_path):
     ):
         with pytest.raises(imagen.InvalidRequestError, match="A fine idea") as caught:
             await client.generate("a cat", model=CHEAP)
-        assert (caught.value.code, caught.value.billed) == ("INVALID_PROMPT", "unknown")
+        assert (caught.value.code, caught.value.billed) == ("INVALID_PROMPT", "yes")
+        assert (await client.spending()).settled_usd == simulator.billed_usd
 
 
 @pytest.mark.parametrize("fault", [Reset(after_billing=True), ServerError()], ids=repr)

@@ -26,7 +26,7 @@ from imagen import (
     QuotaExceededError,
     RateLimitError,
 )
-from imagen._results.prices import cost_of
+from imagen._results.prices import cost_of, quote_request
 from imagen.providers import GeneratedImages, HttpRequest, HttpResponse
 from imagen.providers.openai import _adapter as openai
 from imagen.providers.openai._wire import EventStream
@@ -484,7 +484,7 @@ def test_an_answer_without_an_image_may_have_been_billed(body):
 
 
 @pytest.mark.parametrize(
-    "text", ["%%%", "AAA", "A A=", "iVBOR*!*w0K", 7, {"a": 1}, ["aGk="]], ids=str
+    "text", ["%%%", "A*A", "\u00e9AA=", "iVBOR*!*w0K", 7, {"a": 1}, ["aGk="]], ids=str
 )
 def test_an_image_that_is_no_base64_was_billed(text):
     error = walk(reply({"data": [{"b64_json": text}]})).fail()
@@ -511,8 +511,16 @@ def test_fewer_images_than_asked_for_and_more_are_given_as_they_came():
 @pytest.mark.parametrize("status", [403, 404, 410, 500])
 def test_a_link_that_does_not_answer_was_billed(status):
     link = {"data": [{"url": "https://files.example/1.png"}]}
-    error = walk(reply(link), HttpResponse(status=status)).fail()
+    error = walk(reply(link), *[HttpResponse(status=status)] * 3).fail()
     assert outcome(error) == (ProviderError, "API_ERROR", False, "yes", None)
+
+
+@pytest.mark.parametrize("status", [403, 404, 409, 425])
+def test_a_link_that_comes_before_its_file_is_asked_again(status):
+    link = {"data": [{"url": "https://files.example/1.png"}]}
+    there = HttpResponse(status=200, body=IMAGE)
+    walked = walk(reply(link), *[HttpResponse(status=status)] * 2, there)
+    assert [image.data for image in walked.run().images] == [IMAGE]
 
 
 def test_an_undocumented_field_cannot_lose_an_image():
@@ -529,7 +537,9 @@ def test_an_undocumented_field_cannot_lose_an_image():
         "many",
         {"input_tokens": -1},
         {"output_tokens": 1.5},
-        {"output_tokens": "12"},
+        {"output_tokens": "a dozen"},
+        {"input_tokens": 3, "output_tokens": 0},
+        {},
         {"output_tokens": 10**30},
         {"output_tokens": 10**300},
         {"output_tokens_details": {"image_tokens": -5}},
@@ -537,9 +547,12 @@ def test_an_undocumented_field_cannot_lose_an_image():
     ],
     ids=lambda usage: str(usage)[:40],
 )
-def test_a_usage_that_cannot_be_is_unknown(usage):
+def test_a_usage_that_cannot_be_never_lowers_the_cost(usage):
     result = walk(reply(images(usage=usage))).run()
-    assert result.usage is None
+    model, request = CATALOG.find("gpt-image-2"), imagen.Generate(prompt="x", quality="low")
+    estimate = quote_request(model, request).expected_usd
+    assert estimate
+    assert cost_of(model, request, result) == imagen.Cost(usd=estimate, source="estimated")
 
 
 def test_a_usage_without_details_is_text_in_and_image_out():

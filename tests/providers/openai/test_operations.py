@@ -142,7 +142,7 @@ def test_safety_is_called_moderation(safety, sent):
 
 
 def test_previews_of_an_edit_come_in_its_own_events():
-    usage = {"input_tokens": 4, "output_tokens": 9}
+    usage = {"input_tokens": 4, "output_tokens": 9}  # no details: the input may be images
     events = [
         {"type": "image_edit.partial_image", "b64_json": IMAGE_BASE64, "partial_image_index": 0},
         {"type": "image_edit.completed", "b64_json": IMAGE_BASE64, "usage": usage},
@@ -150,7 +150,7 @@ def test_previews_of_an_edit_come_in_its_own_events():
     walked = walk_edit(STREAM, chunks=[sse(*events)], previews=2)
     result = walked.run()
     assert [step.number for step in walked.partials] == [0]
-    assert result.usage == imagen.providers.Usage(text_input_tokens=4, image_output_tokens=9)
+    assert result.usage == imagen.providers.Usage(image_input_tokens=4, image_output_tokens=9)
     assert walked.requests[0].stream
     assert (walked.body["stream"], walked.body["partial_images"]) == (True, 2)
 
@@ -256,15 +256,12 @@ def test_one_image_that_cannot_be_read_does_not_lose_the_others():
     assert [type(image) for image in found].count(imagen.providers.LostImage) == 1
     assert len(found) == 3
     links = {"data": [{"url": "https://files.example/1"}, {"url": "https://files.example/2"}]}
-    gone = walk_edit(
-        reply(links), HttpResponse(status=403), HttpResponse(status=200, body=IMAGE), count=2
-    )
+    refused = [HttpResponse(status=403)] * 3
+    gone = walk_edit(reply(links), *refused, HttpResponse(status=200, body=IMAGE), count=2)
     first, second = gone.run().images
     assert isinstance(first, imagen.providers.LostImage)
     assert second == imagen.providers.GeneratedImage(data=IMAGE)
-    error = walk_edit(
-        reply(links), HttpResponse(status=403), HttpResponse(status=404), count=2
-    ).fail()
+    error = walk_edit(reply(links), *refused, HttpResponse(status=410), count=2).fail()
     assert (error.billed, error.details) == ("yes", {"status": "403"})
 
 

@@ -1,0 +1,134 @@
+"""Replies and images that are paid, or may be, and could not be read.
+
+Each attempt has a folder::
+
+    set-aside/ATTEMPT/reply-1.bin     body of the first reply, as it came
+    set-aside/ATTEMPT/replies.json    status, content type and URL of each reply
+    set-aside/ATTEMPT/image-1.bin     bytes that are no whole image
+
+They stay until the attempt is reconciled. The key is not in them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from .._errors import StorageError
+from .._system.atomic_files import write_atomically
+from .._system.threads import Workers
+from ..providers._steps import HttpResponse
+
+__all__ = ["SetAside", "SetAsideReply"]
+
+_INDEX = "replies.json"
+_ATTEMPT = re.compile(r"[0-9A-Za-z_-]{1,64}")
+
+
+class SetAsideReply(msgspec.Struct, frozen=True, kw_only=True):
+    """One reply; `url` is relative to the base URL where the request was."""
+
+    method: str
+    url: str
+    status: int
+    content_type: str
+    file: str
+
+
+_decode_index = msgspec.json.Decoder(list[SetAsideReply]).decode
+
+
+class SetAside:
+    """Folder of the set-aside replies of one home."""
+
+    def __init__(self, folder: Path, workers: Workers) -> None:
+        self._folder = folder
+        self._workers = workers
+
+    async def keep_replies(
+        self, attempt_id: str, replies: Sequence[tuple[str, str, HttpResponse]]
+    ) -> Path:
+        """Write the replies of an attempt, each with its method and URL, and
+        return their folder.
+
+        Raises:
+            StorageError: the disk does not take them.
+        """
+        return await self._workers.run(lambda: self._write_replies(attempt_id, replies))
+
+    async def keep_image(self, attempt_id: str, data: bytes) -> Path:
+        """Write bytes that are no whole image, and return their path.
+
+        Raises:
+            StorageError: the disk does not take them.
+        """
+        return await self._workers.run(lambda: self._write_image(attempt_id, data))
+
+    async def attempt_ids(self) -> Sequence[str]:
+        """Return the attempts that have something set aside."""
+        return await self._workers.run(self._list)
+
+    async def read(self, attempt_id: str) -> Sequence[tuple[SetAsideReply, HttpResponse]]:
+        """Return the set-aside replies of an attempt, oldest first; empty if
+        there are none.
+        """
+        return await self._workers.run(lambda: self._read(attempt_id))
+
+    def _write_replies(
+        self, attempt_id: str, replies: Sequence[tuple[str, str, HttpResponse]]
+    ) -> Path:
+        folder = self._folder / attempt_id
+        index: list[SetAsideReply] = []
+        for number, (method, url, response) in enumerate(replies, 1):
+            name = f"reply-{number}.bin"
+            self._write(folder / name, response.body)
+            index.append(
+                SetAsideReply(
+                    method=method,
+                    url=url,
+                    status=response.status,
+                    content_type=response.headers.get("content-type", ""),
+                    file=name,
+                )
+            )
+        self._write(folder / _INDEX, msgspec.json.format(msgspec.json.encode(index)))
+        return folder
+
+    def _write_image(self, attempt_id: str, data: bytes) -> Path:
+        folder = self._folder / attempt_id
+        number = len(list(folder.glob("image-*.bin"))) + 1
+        path = folder / f"image-{number}.bin"
+        self._write(path, data)
+        return path
+
+    def _write(self, path: Path, data: bytes) -> None:
+        try:
+            write_atomically(path, data)
+        except OSError as error:
+            raise StorageError(
+                f"A reply cannot be set aside in {self._folder}: {error.strerror or error}."
+            ) from error
+
+    def _list(self) -> Sequence[str]:
+        if not self._folder.is_dir():
+            return []
+        return sorted(path.name for path in self._folder.iterdir() if (path / _INDEX).is_file())
+
+    def _read(self, attempt_id: str) -> Sequence[tuple[SetAsideReply, HttpResponse]]:
+        if not _ATTEMPT.fullmatch(attempt_id):
+            return []
+        folder = self._folder / attempt_id
+        try:
+            index = _decode_index((folder / _INDEX).read_bytes())
+            return [(reply, _load(folder, reply)) for reply in index]
+        except (OSError, msgspec.DecodeError):
+            return []
+
+
+def _load(folder: Path, reply: SetAsideReply) -> HttpResponse:
+    body = (folder / Path(reply.file).name).read_bytes()
+    headers = {"content-type": reply.content_type} if reply.content_type else {}
+    return HttpResponse(status=reply.status, headers=headers, body=body)

@@ -34,7 +34,7 @@ from ._steps import (
 )
 from ._wire.http import add_options, as_base64, json_request, leave_out, send
 from ._wire.masks import white_mask
-from ._wire.replies import MALFORMED, decode, decode_base64, one_line, outage, trace
+from ._wire.replies import MALFORMED, decode, decode_base64, decode_json, one_line, outage, trace
 from ._wire.self_hosted import (
     checkpoint_of,
     fitted_size,
@@ -215,7 +215,7 @@ class _Watched:
 
     def _read(self, response: HttpResponse) -> PartialImage | Progress | None:
         try:
-            told = _decode_told(response.body)
+            told = decode_json(_decode_told, response.body)
         except MALFORMED:
             return None
         if response.status != 200:
@@ -337,7 +337,7 @@ _AT_FAULT = (
 
 def _refusal(response: HttpResponse) -> ImagenError:
     try:
-        refused = _decode_refused(response.body)
+        refused = decode_json(_decode_refused, response.body)
     except MALFORMED:
         refused = _Refused()
     kind, text = one_line(refused.error), _complaint(refused)

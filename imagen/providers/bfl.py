@@ -48,7 +48,7 @@ from ._steps import (
 from ._wire.http import add_options, as_base64, json_request, leave_out, send
 from ._wire.masks import white_mask
 from ._wire.polling import Ended, Job, await_end
-from ._wire.replies import MALFORMED, decode, download, one_line, outage, trace
+from ._wire.replies import MALFORMED, decode, decode_json, download, one_line, outage, trace
 from ._wire.signatures import check_hash, hash_with, read_job_id, refused, signed_header
 
 __all__ = ["PROVIDER", "collect", "edit", "generate", "read_callback", "restyle", "vary"]
@@ -376,7 +376,7 @@ def _read_verdict(
 
 def _read_answer(response: HttpResponse) -> _Answer:
     try:
-        return _decode_answer(response.body)
+        return decode_json(_decode_answer, response.body)
     except MALFORMED:
         return _Answer()
 
@@ -529,7 +529,7 @@ def _refusal(response: HttpResponse, charges: bool) -> ImagenError:
 def _said(response: HttpResponse) -> str:
     """Return the provider's own words as a sentence; "" if there are none."""
     try:
-        refused = _decode_refused(response.body)
+        refused = decode_json(_decode_refused, response.body)
     except MALFORMED:
         return ""
     if isinstance(refused.detail, list):

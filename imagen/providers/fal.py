@@ -46,7 +46,7 @@ from ._steps import (
 from ._wire.http import as_data_url, json_request, send
 from ._wire.model_inputs import Steps, make_input
 from ._wire.polling import Ended, Job, await_end
-from ._wire.replies import MALFORMED, collect_each, decode, download, one_line, trace
+from ._wire.replies import MALFORMED, collect_each, decode, decode_json, download, one_line, trace
 from ._wire.signatures import check_signature, read_job_id
 
 __all__ = ["PROVIDER", "collect", "read_callback", "run"]
@@ -230,7 +230,7 @@ def _read_status(response: HttpResponse) -> _Status:
     if response.status not in (200, 202):
         return _Status()
     try:
-        return _decode_status(response.body)
+        return decode_json(_decode_status, response.body)
     except MALFORMED:
         return _Status()
 
@@ -404,7 +404,7 @@ _FLEETING = ("file_download_error", "no_media_generated", "downstream_service_er
 def _read_complaint(response: HttpResponse, status: _Status | None = None) -> _Complaint:
     kind = response.headers.get("x-fal-error-type", "")
     try:
-        refused = _decode_refused(response.body)
+        refused = decode_json(_decode_refused, response.body)
     except MALFORMED:
         refused = _Refused()
     text, names_field = "", False

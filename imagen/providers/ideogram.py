@@ -50,7 +50,16 @@ from ._steps import (
 from ._wire.http import FormFile, add_options, form_request, json_request, leave_out, send
 from ._wire.masks import black_mask, white_mask
 from ._wire.polling import Ended, Job, await_end
-from ._wire.replies import MALFORMED, collect_each, decode, download, one_line, outage, trace
+from ._wire.replies import (
+    MALFORMED,
+    collect_each,
+    decode,
+    decode_json,
+    download,
+    one_line,
+    outage,
+    trace,
+)
 from ._wire.signatures import check_signature, read_job_id
 
 __all__ = ["PROVIDER", "collect", "edit", "enhance", "generate", "read_callback", "restyle", "vary"]
@@ -345,7 +354,7 @@ def _read_generation(response: HttpResponse) -> _Generation:
     if response.status >= 300:
         return _Generation()
     try:
-        return _decode_generation(response.body)
+        return decode_json(_decode_generation, response.body)
     except MALFORMED:
         return _Generation()
 
@@ -514,7 +523,7 @@ def _rate_limit(response: HttpResponse, text: str, details: Mapping[str, str]) -
 
 def _read_refused(response: HttpResponse) -> _Refused:
     try:
-        return _decode_refused(response.body)
+        return decode_json(_decode_refused, response.body)
     except MALFORMED:
         return _Refused()
 

@@ -44,7 +44,16 @@ from ._steps import (
 from ._wire.http import FormFile, as_data_url, form_request, json_request, send
 from ._wire.model_inputs import Steps, make_input
 from ._wire.polling import Ended, Job, await_end
-from ._wire.replies import MALFORMED, collect_each, decode, download, one_line, outage, trace
+from ._wire.replies import (
+    MALFORMED,
+    collect_each,
+    decode,
+    decode_json,
+    download,
+    one_line,
+    outage,
+    trace,
+)
 from ._wire.signatures import check_age, check_hash, hash_with, read_job_id, signed_header
 
 __all__ = ["PROVIDER", "collect", "read_callback", "run"]
@@ -234,7 +243,7 @@ def _read_prediction(response: HttpResponse) -> _Prediction:
     if response.status >= 300:
         return _Prediction()
     try:
-        return _decode_prediction(response.body)
+        return decode_json(_decode_prediction, response.body)
     except MALFORMED:
         return _Prediction()
 
@@ -455,7 +464,7 @@ def _read_wait(response: HttpResponse, said: str) -> float | None:
 
 def _read_problem(response: HttpResponse) -> _Problem:
     try:
-        return _decode_problem(response.body)
+        return decode_json(_decode_problem, response.body)
     except MALFORMED:
         return _Problem()
 

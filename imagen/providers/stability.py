@@ -41,7 +41,7 @@ from ._steps import (
 from ._wire.http import FormFile, add_options, form_request, leave_out, send
 from ._wire.masks import white_mask
 from ._wire.polling import Ended, Job, await_end
-from ._wire.replies import MALFORMED, decode, decode_base64, one_line, outage, trace
+from ._wire.replies import MALFORMED, decode, decode_base64, decode_json, one_line, outage, trace
 
 __all__ = ["PROVIDER", "collect", "draw"]
 
@@ -288,7 +288,7 @@ def _read_error(response: HttpResponse) -> tuple[str, str]:
     `message`.
     """
     try:
-        value: object = msgspec.json.decode(response.body)
+        value: object = decode_json(msgspec.json.decode, response.body)
     except MALFORMED:
         value = None
     fields = value if isinstance(value, dict) else {}

@@ -47,7 +47,7 @@ from .._steps import (
 )
 from .._wire.http import FormFile, form_request, json_request, leave_out, send
 from .._wire.masks import transparent_image, white_mask
-from .._wire.replies import MALFORMED, decode, one_line, outage, trace
+from .._wire.replies import MALFORMED, decode, decode_json, one_line, outage, trace
 from .._wire.self_hosted import (
     checkpoint_of,
     fitted_size,
@@ -574,7 +574,7 @@ def _read_history(response: HttpResponse) -> Mapping[str, _Past] | None:
     if response.status != 200:
         return None
     try:
-        return _decode_history(response.body)
+        return decode_json(_decode_history, response.body)
     except MALFORMED:
         return None
 
@@ -584,7 +584,7 @@ def _place_in_queue(response: HttpResponse, job_id: str) -> int | None:
     absent, None if unreadable.
     """
     try:
-        queue = _decode_queue(response.body) if response.status == 200 else {}
+        queue = decode_json(_decode_queue, response.body) if response.status == 200 else {}
     except MALFORMED:
         return None
     running, pending = queue.get("queue_running"), queue.get("queue_pending")
@@ -714,7 +714,7 @@ def _refusal(response: HttpResponse) -> ImagenError:
 def _complaint(response: HttpResponse) -> tuple[str, str]:
     """Return the type of an error, and its text for the request and each node."""
     try:
-        body: object = msgspec.json.decode(response.body)
+        body: object = decode_json(msgspec.json.decode, response.body)
     except MALFORMED:
         body = None
     error = body.get("error") if isinstance(body, dict) else None

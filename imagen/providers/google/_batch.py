@@ -33,7 +33,7 @@ from .._steps import (
 from .._wire.batch_files import Results, as_batch_api, encode_requests, patient_call, patient_job
 from .._wire.http import json_request, send
 from .._wire.polling import Ended, await_end
-from .._wire.replies import MALFORMED, decode, one_line
+from .._wire.replies import MALFORMED, decode, decode_json, one_line
 from ._errors import refusal
 
 __all__ = ["batch_api"]
@@ -184,7 +184,11 @@ def _collect(wire: _Wire, calls: Sequence[Call], accepted: JobAccepted) -> Batch
 
 def _read_operation(response: HttpResponse, early: bool) -> Ended[_End] | tuple[Progress] | None:
     try:
-        operation = _decode_operation(response.body) if response.status == 200 else _Operation()
+        operation = (
+            decode_json(_decode_operation, response.body)
+            if response.status == 200
+            else _Operation()
+        )
     except MALFORMED:
         return None
     metadata = _object(operation.metadata)

@@ -20,7 +20,7 @@ from ..._errors import (
 from ..._requests.catalog import Model
 from ..._system.retry_after import read_wait_seconds
 from .._steps import HttpResponse
-from .._wire.replies import MALFORMED, one_line, outage, trace
+from .._wire.replies import MALFORMED, decode_json, one_line, outage, trace
 
 __all__ = ["refusal"]
 
@@ -39,7 +39,7 @@ class _Error:
 
     def __init__(self, body: bytes) -> None:
         try:
-            value: object = msgspec.json.decode(body)
+            value: object = decode_json(msgspec.json.decode, body)
         except MALFORMED:
             value = None
         if isinstance(value, list) and value:

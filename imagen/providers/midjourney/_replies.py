@@ -19,7 +19,7 @@ from ..._errors import (
 )
 from ..._system.retry_after import read_wait_seconds
 from .._steps import HttpResponse
-from .._wire.replies import MALFORMED, one_line, outage, trace
+from .._wire.replies import MALFORMED, decode_json, one_line, outage, trace
 
 __all__ = [
     "NAME",
@@ -78,7 +78,7 @@ def text_of(value: object) -> str:
 def read_submitted(response: HttpResponse) -> Submitted:
     """Read the reply to a submission; an empty one if unreadable."""
     try:
-        return _decode_submitted(response.body)
+        return decode_json(_decode_submitted, response.body)
     except MALFORMED:
         return Submitted()
 
@@ -88,7 +88,7 @@ def read_task(response: HttpResponse) -> Task:
     unknown id.
     """
     try:
-        return _decode_task(response.body)
+        return decode_json(_decode_task, response.body)
     except MALFORMED:
         return Task()
 

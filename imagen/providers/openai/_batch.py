@@ -30,7 +30,7 @@ from .._wire.batch_files import Results, as_batch_api, encode_requests, patient_
 from .._wire.http import FormFile, form_request, json_request, send
 from .._wire.polling import Ended, await_end
 from .._wire.refusals import refusal
-from .._wire.replies import MALFORMED, decode, one_line
+from .._wire.replies import MALFORMED, decode, decode_json, one_line
 
 __all__ = ["batch_api"]
 
@@ -151,7 +151,7 @@ def _collect(wire: _Wire, calls: Sequence[Call], accepted: JobAccepted) -> Batch
 
 def _read_batch(response: HttpResponse, early: bool) -> Ended[_Batch] | tuple[Progress] | None:
     try:
-        batch = _decode_batch(response.body) if response.status == 200 else _Batch()
+        batch = decode_json(_decode_batch, response.body) if response.status == 200 else _Batch()
     except MALFORMED:
         return None
     status = one_line(batch.status)

@@ -24,7 +24,7 @@ from .._provider import Call, ListedModel, ModelListing, Provider
 from .._steps import Exchange, GeneratedImages, HttpRequest, HttpResponse, Step
 from .._wire.http import add_options, json_request, send
 from .._wire.refusals import refusal
-from .._wire.replies import MALFORMED
+from .._wire.replies import MALFORMED, decode_json
 from ._adapter import RESERVED
 from ._wire import decode_reply, read_cost, read_images
 
@@ -112,7 +112,7 @@ def _fetch_list(
         error.billed = "no"
         raise error
     try:
-        listed = _decode_list(response.body).data
+        listed = decode_json(_decode_list, response.body).data
     except MALFORMED as error:
         raise ProviderError(
             f"{_NAME} answered its model list with {len(response.body)} bytes that are no list."

@@ -181,7 +181,7 @@ def read_list(
         error.billed = "no"
         raise error
     try:
-        listed = _decode_list(response.body)
+        listed = decode_json(_decode_list, response.body)
     except MALFORMED as error:
         raise ProviderError(
             f"{provider} answered its model list with {len(response.body)} bytes that are no list."

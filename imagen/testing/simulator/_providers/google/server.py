@@ -319,9 +319,8 @@ class _Ask(msgspec.Struct, frozen=True, kw_only=True):
 def _generate_content(job: Job, name: str, body: dict[str, object], *, vertex: bool) -> Drawing:
     ask = _read_ask(job, MODELS[name], body, vertex=vertex)
     images = job.count(1)
-    usd = ask.usd if images else Decimal(0)
     return Drawing(
-        model=name, images=images, usd=usd, paint=partial(_paint, job, name, ask, images)
+        model=name, images=images, usd=ask.usd, paint=partial(_paint, job, name, ask, images)
     )
 
 
@@ -346,7 +345,8 @@ def _read_ask(job: Job, model: GeminiModel, body: dict[str, object], *, vertex: 
         raise _RefusedError("This model has one resolution: image_size is not supported.")
     ratio = _choice(image, "aspectRatio", model.ratios, "")
     width, height = _pixels(ratio or _input_ratio(images), size)
-    usage, usd = _count(job, model, prompt, len(images), size)
+    drawn = model.image_tokens[size] if job.count(1) else 0
+    usage, usd = _count(job, model, prompt, len(images), drawn)
     return _Ask(
         prompt=prompt,
         images=images,
@@ -430,10 +430,10 @@ def _pixels(ratio: str, size: str) -> tuple[int, int]:
 
 
 def _count(
-    job: Job, model: GeminiModel, prompt: str, inputs: int, size: str
+    job: Job, model: GeminiModel, prompt: str, inputs: int, drawn: int
 ) -> tuple[dict[str, object], Decimal]:
     text, images = len(prompt) // 4 + 1, inputs * _TOKENS_PER_INPUT
-    drawn, thoughts = model.image_tokens[size], model.thinking_tokens
+    thoughts = model.thinking_tokens
     # Some words are counted as candidates, beside the image and the thoughts.
     words = 5
     details = [{"modality": "TEXT", "tokenCount": text}]
@@ -443,13 +443,13 @@ def _count(
         "candidatesTokenCount": drawn + words,
         "totalTokenCount": text + images + drawn + words + thoughts,
         "promptTokensDetails": details,
-        "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": drawn}],
+        "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": drawn}] if drawn else [],
         "serviceTier": "standard",
     }
     if thoughts:
         usage["thoughtsTokenCount"] = thoughts
     if job.usd_per_image is not None:
-        return {}, job.usd_per_image
+        return {}, job.usd_per_image if drawn else Decimal(0)
     usd = (
         model.text_input * (text + images)
         + model.text_output * (words + thoughts)

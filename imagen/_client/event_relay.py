@@ -11,12 +11,14 @@ __all__ = ["EventRelay"]
 
 class EventRelay:
     """Subscribers of a client. An exception of a handler must not lose a paid
-    image, so it is raised at the end.
+    image: the handler gets no further event, the others do, and the exception
+    is raised at the end.
     """
 
     def __init__(self, handler: EventHandler | None) -> None:
         self._handler = handler
         self._error: Exception | None = None
+        self._failed: list[EventHandler] = []
 
     def __call__(self, event: Event) -> None:
         self._tell(self._handler, event)
@@ -35,12 +37,13 @@ class EventRelay:
         return tell_both
 
     def _tell(self, handler: EventHandler | None, event: Event) -> None:
-        if handler is None or self._error is not None:
+        if handler is None or handler in self._failed:
             return
         try:
             handler(event)
         except Exception as error:
-            self._error = error
+            self._failed.append(handler)
+            self._error = self._error or error
 
     def raise_error(self) -> None:
         """Raises the first exception of a subscriber."""

@@ -84,17 +84,21 @@ class RunningAttempt(ExchangeObserver):
     def from_ledger(
         cls, runtime: Runtime, planned: PlannedRequest, row: AttemptRecord
     ) -> RunningAttempt:
-        """Return the attempt of a row in the ledger, whose job is to be collected."""
-        assert row.remote_id is not None
+        """Return the attempt of a row in the ledger, whose job is to be collected,
+        or whose replies are to be read again.
+        """
         attempt = cls(runtime, planned, Reservation((), Decimal(0)), runtime.emit)
         attempt.id = row.id
         attempt.sent = attempt.recovered = True
         now = runtime.now()
         attempt.sent_at = trio.current_time() - max(0.0, now - (row.sent_at or now))
-        attempt.job = JobAccepted(
-            job_id=row.remote_id, poll_url=row.poll_url or "", reported_cost_usd=row.accepted_usd
-        )
-        attempt._expect(row.remote_id)
+        if row.remote_id is not None:
+            attempt.job = JobAccepted(
+                job_id=row.remote_id,
+                poll_url=row.poll_url or "",
+                reported_cost_usd=row.accepted_usd,
+            )
+            attempt._expect(row.remote_id)
         return attempt
 
     @property

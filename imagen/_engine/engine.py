@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import trio
 
 from .._errors import ImagenError, OutcomeUnknownError, ProviderError
 from .._policy.model_gate import is_lockout
 from .._policy.retry import retry_attempts
-from .._results.images import Cost, Outcome
+from .._results.images import Outcome
 from .._storage.ledger import AttemptRecord
+from .._transport.received import ReceivedReply
 from .admission import Admission, CallContext
 from .attempt import RunningAttempt
 from .in_flight import InFlight
 from .planning import PlannedRequest, Planner
 from .reply_search import search_replies
 from .runtime import Runtime
-from .settlement import FREE, Settlement
+from .settlement import Settlement
 
 __all__ = ["Engine"]
 
@@ -68,9 +71,24 @@ class Engine(InFlight[RunningAttempt]):
                 return await self._wait(attempt, context)
         raise AssertionError("a retry loop ends in a result or an error")
 
-    def collect(self, planned: PlannedRequest, row: AttemptRecord) -> RunningAttempt:
-        """Fetch the images of a job that another process submitted, in the background."""
-        return self._run(RunningAttempt.from_ledger(self._runtime, planned, row))
+    def collect(
+        self, planned: PlannedRequest, row: AttemptRecord, replies: Sequence[ReceivedReply]
+    ) -> RunningAttempt:
+        """Fetch the images of a job that another process submitted, in the background.
+
+        `replies` are those that it set aside: if the job is gone, they are searched.
+        """
+        attempt = RunningAttempt.from_ledger(self._runtime, planned, row)
+        for reply in replies:
+            attempt.received.add(reply)
+        return self._run(attempt)
+
+    def read_again(
+        self, planned: PlannedRequest, row: AttemptRecord, replies: Sequence[ReceivedReply]
+    ) -> RunningAttempt:
+        """Read the replies that an attempt set aside, in the background."""
+        row = msgspec.structs.replace(row, remote_id=None)
+        return self.collect(planned, row, replies)
 
     def _run(self, attempt: RunningAttempt) -> RunningAttempt:
         return self._start(attempt, self._carry_out, name=f"imagen attempt {attempt.id}")
@@ -109,43 +127,46 @@ class Engine(InFlight[RunningAttempt]):
         planned = attempt.planned
         provider = planned.provider
         call = self._planner.call_for(planned)
-        collects = attempt.job is not None
+        driver = planned.driver
+        if attempt.recovered and attempt.job is None:
+            driver = driver.replaying(attempt.received)
         if attempt.job is not None:
             assert provider.collect is not None
             exchange = provider.collect(call, attempt.job)
         else:
             exchange = provider.operations[planned.operation](call)
         try:
-            result = await planned.driver.run(exchange, attempt, billable=collects)
+            result = await driver.run(exchange, attempt, billable=attempt.recovered)
         except ImagenError as error:
             result = await search_replies(attempt, error)
         await self._settlement.succeed(attempt, result)
 
     async def _settle_cancelled(self, attempt: RunningAttempt) -> None:
         name = attempt.planned.provider.name
-        if attempt.sent and await self._stop_job(attempt):
-            attempt.error = ProviderError(
+        if not attempt.sent:
+            error: ImagenError = ProviderError(
+                "The request was dropped before it was sent.", code="TIMEOUT"
+            )
+        elif await self._stop_job(attempt):
+            error = ProviderError(
                 "The job was stopped at the provider before it cost anything.", code="TIMEOUT"
             )
-            await self._settlement.end(attempt, "failed", FREE, attempt.error)
-        elif attempt.sent and attempt.collectable:
+        elif attempt.collectable:
             # The row stays as it is: the next client of this home collects the
             # job.
-            attempt.error = OutcomeUnknownError(
+            error = OutcomeUnknownError(
                 f"{name} still works on the image: imagen fetches it when a client is opened the"
                 " next time."
             )
-        elif attempt.sent:
-            attempt.error = OutcomeUnknownError(
+            attempt.fail(error)
+            attempt.emit_ended()
+            return
+        else:
+            error = OutcomeUnknownError(
                 f"No reply came within the {self._salvage_seconds:g} seconds of salvage; the image"
                 " may be billed."
             )
-            await self._settlement.end(attempt, "unknown", Cost(), attempt.error)
-        else:
-            attempt.error = ProviderError(
-                "The request was dropped before it was sent.", code="TIMEOUT"
-            )
-            await self._settlement.end(attempt, "failed", FREE, attempt.error)
+        await self._settlement.fail(attempt, error)
 
     async def _stop_job(self, attempt: RunningAttempt) -> bool:
         """Stop a job that no process will collect; return True if it costs nothing then."""

@@ -160,6 +160,18 @@ class Planner:
         inputs = Inputs(request=request, parent_id=getattr(first, "id", None))
         return msgspec.structs.replace(planned, request_json=row.request_json, inputs=inputs)
 
+    async def rebuild_with_inputs(self, row: AttemptRecord) -> PlannedRequest:
+        """Return the same with the input images, where the library has them.
+
+        Raises:
+            ImagenError: as `rebuild`, or an image is gone.
+        """
+        planned = self.rebuild(row)
+        inputs = await self._inputs.read(planned.request, planned.model)
+        return msgspec.structs.replace(
+            planned, inputs=msgspec.structs.replace(inputs, parent_id=planned.inputs.parent_id)
+        )
+
     def call_for(self, planned: PlannedRequest) -> Call:
         """Return the input of the provider's exchange."""
         settings, name = self._settings, planned.provider.name

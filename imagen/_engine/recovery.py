@@ -25,6 +25,7 @@ from .._errors import (
 from .._requests.request import decode_request
 from .._results.images import Cost, Failure, Outcome, failure_of
 from .._storage.ledger import AttemptRecord, State
+from .._transport.received import ReceivedReply
 from .attempt import RunningAttempt
 from .batch_jobs import BatchJobs
 from .engine import Engine
@@ -74,15 +75,18 @@ class Recovery:
                     await self._resolve(row)
 
     async def collect_unknown(self) -> int:
-        """Retry to collect jobs of unknown outcome; return the number of jobs."""
+        """Retry to collect jobs of unknown outcome, and read again what was set
+        aside; return the number of attempts.
+        """
         async with self._resolving:
             found = 0
             for row in await self._ledger.unknown():
                 with suppress(ConfigurationError):
-                    if row.settled_usd is not None:
-                        continue
-                    if (planned := self._rebuild(row)) is not None:
+                    planned = self._rebuild(row) if row.settled_usd is None else None
+                    if planned is not None:
                         found += await self._collect(row, planned)
+                    else:
+                        found += await self._read_again(row)
             return found
 
     def collecting(self) -> Sequence[RunningAttempt]:
@@ -191,8 +195,29 @@ class Recovery:
         if row.economy:
             await self._collect_together(row)
         else:
-            self._note(self._engine.collect(planned, row))
+            replies = await self._set_aside_replies(row)
+            self._note(self._engine.collect(planned, row, replies))
         return True
+
+    async def _read_again(self, row: AttemptRecord) -> bool:
+        """Read what an attempt set aside; return False if that is nothing."""
+        replies = await self._set_aside_replies(row)
+        if not replies or row.economy:
+            return False
+        try:
+            planned = await self._planner.rebuild_with_inputs(row)
+        except ImagenError:
+            return False
+        if not await self._ledger.take_over(row, self._owner):
+            return False
+        self._note(self._engine.read_again(planned, row, replies))
+        return True
+
+    async def _set_aside_replies(self, row: AttemptRecord) -> Sequence[ReceivedReply]:
+        return [
+            ReceivedReply.of(stored.method, stored.url, response)
+            for stored, response in await self._runtime.set_aside.read(row.id)
+        ]
 
     async def _collect_together(self, row: AttemptRecord) -> None:
         """Collect a whole job; attempts that have ended are there to keep the

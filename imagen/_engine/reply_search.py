@@ -14,6 +14,7 @@ from .._errors import ContentFilterError, ImagenError, OutcomeUnknownError, Prov
 from .._transport.driver import ExchangeObserver
 from ..metadata._whole_image import cut_out_image
 from ..providers._steps import Exchange, GeneratedImages, HttpResponse
+from ..providers._wire.error_text import read_sentence
 from ..providers._wire.image_search import find_images, read_found_images
 from ..providers._wire.refusals import refusal_in_success
 from .attempt import RunningAttempt
@@ -30,9 +31,11 @@ async def search_replies(attempt: RunningAttempt, error: ImagenError) -> Generat
     """
     # A job that did not end in time may show unfinished images.
     works_on = isinstance(error, OutcomeUnknownError) and attempt.job is not None
-    if error.billed == "no" or isinstance(error, ContentFilterError) or works_on:
+    if isinstance(error, ContentFilterError) or works_on:
         raise error
     replies = [reply.response() for reply in reversed(list(attempt.received))]
+    if error.billed == "no":
+        raise _add_words(error, replies)
     for response in replies:
         found = [
             image
@@ -42,7 +45,23 @@ async def search_replies(attempt: RunningAttempt, error: ImagenError) -> Generat
         if found:
             with suppress(ProviderError):
                 return await _read(attempt, found)
-    raise _find_refusal(attempt, replies) or error
+    raise _find_refusal(attempt, replies) or _add_words(error, replies)
+
+
+def _add_words(error: ImagenError, replies: Sequence[HttpResponse]) -> ImagenError:
+    """Quote what a reply of unknown form says, if it is a text."""
+    words = next(filter(None, map(_words_of, replies)), "")
+    if words and words not in error.message:
+        error.message += f" It says: {words}."
+        error.args = (error.message,)
+    return error
+
+
+def _words_of(response: HttpResponse) -> str:
+    kind = response.headers.get("content-type", "")
+    return (
+        read_sentence(response.body) if response.status == 200 and kind.startswith("text/") else ""
+    )
 
 
 def _find_refusal(attempt: RunningAttempt, replies: Sequence[HttpResponse]) -> ImagenError | None:

@@ -46,6 +46,9 @@ __all__ = ["FREE", "Settlement"]
 FREE = Cost(usd=Decimal(0), source="reported")
 _CLEANUP_SECONDS = 35.0
 _LONGEST_REFUSAL = 16 << 10
+# Some servers send a grid beside its parts; more is a fault.
+_MOST_IMAGES = 16
+_MOST_PER_INDEX = 4
 
 
 class _Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +91,9 @@ class Settlement:
         with trio.move_on_after(_CLEANUP_SECONDS, shield=True) as bound:
             cost = cost_of(planned.model, planned.sent, result, economy=planned.economy)
             attempt.reservation.settle(cost.usd)
-            attempt.outcomes = await self._keep(attempt, result, cost)
+            attempt.outcomes = await self._keep(attempt, await self._bound(attempt, result), cost)
+            if attempt.recovered and all(isinstance(one, Image) for one in attempt.outcomes):
+                await self._set_aside.drop(attempt.id)
             attempt.emit_ended()
         if bound.cancelled_caught:
             raise StorageError(
@@ -311,9 +316,31 @@ class Settlement:
             _add_place(error, await self._set_aside.keep_image(attempt.id, data))
         return error
 
+    async def _bound(self, attempt: RunningAttempt, result: GeneratedImages) -> GeneratedImages:
+        """Cut off images far beyond what was ordered; the reply keeps them."""
+        most = max(_MOST_IMAGES, _MOST_PER_INDEX * len(attempt.planned.indexes))
+        if len(result.images) <= most:
+            return result
+        await self._keep_replies(attempt)
+        return msgspec.structs.replace(result, images=result.images[:most])
+
     async def _set_replies_aside(self, attempt: RunningAttempt, error: ImagenError) -> bool:
-        """Keep the replies of an attempt whole, and add their place to the
-        error; return False if there is none.
+        """Keep the replies of an attempt, and add their place to the error;
+        return False if there is none.
+        """
+        for reply in attempt.received:
+            links = [found for found in find_images(reply.response()) if isinstance(found, str)]
+            if links:
+                hide_secrets = self._connections.hide_secrets
+                error.details["link"] = hide_secrets(attempt.planned.provider.name, links[0])
+        place = await self._keep_replies(attempt)
+        if place is not None:
+            _add_place(error, place)
+        return place is not None
+
+    async def _keep_replies(self, attempt: RunningAttempt) -> Path | None:
+        """Write the replies of an attempt, whole and without the key; None if
+        there is none, or the disk does not take them.
         """
         provider = attempt.planned.provider.name
         hide_secrets = partial(self._connections.hide_secrets_in_bytes, provider)
@@ -322,17 +349,10 @@ class Settlement:
             for reply in attempt.received
         ]
         replies = [reply for reply in replies if _may_hold_image(reply[-1])]
-        if not replies:
-            return False
-        for *_, response in replies:
-            links = [found for found in find_images(response) if isinstance(found, str)]
-            if links:
-                error.details["link"] = links[0]
-        with trio.move_on_after(_CLEANUP_SECONDS, shield=True):
-            with suppress(StorageError):
-                _add_place(error, await self._set_aside.keep_replies(attempt.id, replies))
-                return True
-        return False
+        if replies:
+            with trio.move_on_after(_CLEANUP_SECONDS, shield=True), suppress(StorageError):
+                return await self._set_aside.keep_replies(attempt.id, replies)
+        return None
 
     async def _note_lost(self, attempt: RunningAttempt, outcomes: Sequence[Outcome]) -> None:
         """Set the replies aside for the images that could not be had."""

@@ -12,6 +12,7 @@ They stay until the attempt is reconciled. The key is not in them.
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -67,9 +68,11 @@ class SetAside:
         """
         return await self._workers.run(lambda: self._write_image(attempt_id, data))
 
-    async def attempt_ids(self) -> Sequence[str]:
-        """Return the attempts that have something set aside."""
-        return await self._workers.run(self._list)
+    async def drop(self, attempt_id: str) -> None:
+        """Remove what an attempt set aside: it has been read."""
+        await self._workers.run(
+            lambda: shutil.rmtree(self._folder / attempt_id, ignore_errors=True)
+        )
 
     async def read(self, attempt_id: str) -> Sequence[tuple[SetAsideReply, HttpResponse]]:
         """Return the set-aside replies of an attempt, oldest first; empty if
@@ -111,11 +114,6 @@ class SetAside:
             raise StorageError(
                 f"A reply cannot be set aside in {self._folder}: {error.strerror or error}."
             ) from error
-
-    def _list(self) -> Sequence[str]:
-        if not self._folder.is_dir():
-            return []
-        return sorted(path.name for path in self._folder.iterdir() if (path / _INDEX).is_file())
 
     def _read(self, attempt_id: str) -> Sequence[tuple[SetAsideReply, HttpResponse]]:
         if not _ATTEMPT.fullmatch(attempt_id):

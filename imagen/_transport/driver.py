@@ -5,7 +5,7 @@ over any transport.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TypeVar
@@ -36,6 +36,7 @@ from ..providers._steps import (
     Wait,
 )
 from .received import ReceivedReply
+from .replay import ReplayTransport
 
 __all__ = ["ExchangeDriver", "ExchangeObserver"]
 
@@ -91,6 +92,17 @@ class ExchangeDriver:
         self._workers = workers
         self._cache: dict[str, tuple[float, HttpResponse]] = {}
         self._cache_lock = trio.Lock()
+
+    def replaying(self, replies: Iterable[ReceivedReply]) -> ExchangeDriver:
+        """Return a driver that answers requests by earlier replies. It sends
+        downloads, and nothing else.
+        """
+        return ExchangeDriver(
+            ReplayTransport(replies, self._transport),
+            bounds=self._bounds,
+            retry=self._retry,
+            workers=self._workers,
+        )
 
     async def run(
         self,
@@ -214,7 +226,7 @@ class ExchangeDriver:
     ) -> AsyncIterator[_BoundedReply]:
         opened_at = trio.current_time()
         async with self._transport.open(request) as reply:
-            received = ReceivedReply(request, reply.status, reply.headers)
+            received = ReceivedReply(request.method, request.url, reply.status, reply.headers)
             if observer is not None and not request.collects:
                 observer.receiving(received)
             yield _BoundedReply(reply, received, self._bounds, opened_at)
@@ -370,7 +382,7 @@ class _BoundedReply:
         the start of what follows.
         """
         del self.received.chunks[:-1]
-        self._size = sum(map(len, self.received.chunks))
+        self._size = 0
 
     def _note(self, chunk: bytes) -> None:
         self.received.chunks.append(chunk)

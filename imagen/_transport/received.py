@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ..providers._steps import HttpRequest, HttpResponse
+from ..providers._steps import HttpResponse
 
 __all__ = ["ReceivedReplies", "ReceivedReply"]
 
@@ -19,12 +19,19 @@ _MOST_REPLIES = 4
 class ReceivedReply:
     """Reply with as much of its body as has come."""
 
-    def __init__(self, request: HttpRequest, status: int, headers: Mapping[str, str]) -> None:
-        self.method = request.method
-        self.url = request.url
+    def __init__(self, method: str, url: str, status: int, headers: Mapping[str, str]) -> None:
+        self.method = method
+        self.url = url
         self.status = status
         self.headers = headers
         self.chunks: list[bytes] = []
+
+    @classmethod
+    def of(cls, method: str, url: str, response: HttpResponse) -> ReceivedReply:
+        """Return a reply that is complete."""
+        reply = cls(method, url, response.status, response.headers)
+        reply.chunks.append(response.body)
+        return reply
 
     def response(self) -> HttpResponse:
         """Return the reply with the body so far."""

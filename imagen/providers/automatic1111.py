@@ -32,8 +32,10 @@ from ._steps import (
     Progress,
     Step,
 )
+from ._wire.error_text import read_sentence
 from ._wire.http import add_options, as_base64, json_request, leave_out, send
 from ._wire.masks import white_mask
+from ._wire.refusals import refusal_in_success
 from ._wire.replies import MALFORMED, decode, decode_base64, decode_json, one_line, outage, trace
 from ._wire.self_hosted import (
     checkpoint_of,
@@ -254,7 +256,7 @@ def _read_progress(told: _Told) -> Progress:
 
 
 class _Drawn(msgspec.Struct):
-    images: list[msgspec.Raw]
+    images: list[msgspec.Raw] = []
     info: object = None
 
 
@@ -288,7 +290,9 @@ def _read(call: Call, response: HttpResponse) -> GeneratedImages:
         for place, item in enumerate(drawn.images[first : first + call.count])
     ]
     if not any(isinstance(image, GeneratedImage) for image in images):
-        raise ProviderError(f"{_NAME} answered without an image.", details=trace(response))
+        raise refusal_in_success(response, _NAME) or ProviderError(
+            f"{_NAME} answered without an image.", details=trace(response)
+        )
     return GeneratedImages(images=tuple(images))
 
 
@@ -341,6 +345,7 @@ def _refusal(response: HttpResponse) -> ImagenError:
     except MALFORMED:
         refused = _Refused()
     kind, text = one_line(refused.error), _complaint(refused)
+    text = text or read_sentence(response.body)
     said = f"{_NAME} says: {text.rstrip('.')}." if text else f"{_NAME} answered {response.status}."
     details = trace(response) | ({"error": kind} if kind else {})
     if any(words in text.casefold() for words in _AT_FAULT):

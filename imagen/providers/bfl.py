@@ -45,6 +45,7 @@ from ._steps import (
     Step,
     WithheldImage,
 )
+from ._wire.error_text import quote_error
 from ._wire.http import add_options, as_base64, json_request, leave_out, send
 from ._wire.masks import white_mask
 from ._wire.polling import Ended, Job, await_end
@@ -494,7 +495,7 @@ def _refusal(response: HttpResponse, charges: bool) -> ImagenError:
     answer = _read_answer(response)
     if response.status in _STATUS_COUNTS and (status := _status_of(answer)) in _ENDS:
         return _end(status, answer, charges)
-    said = _said(response) or f"{_NAME} answered {response.status}."
+    said = _said(response) or quote_error(response, _NAME)
     details = trace(response)
     match response.status:
         case 401 | 403:

@@ -43,6 +43,7 @@ from ._steps import (
     Wait,
     WithheldImage,
 )
+from ._wire.error_text import quote_error
 from ._wire.http import as_data_url, json_request, send
 from ._wire.model_inputs import Steps, make_input
 from ._wire.polling import Ended, Job, await_end
@@ -440,7 +441,7 @@ def _refusal(response: HttpResponse, status: _Status | None) -> ImagenError:
     failed job.
     """
     complaint = _read_complaint(response, status)
-    said = _sentence(complaint.text) or f"{_NAME} answered {response.status}."
+    said = _sentence(complaint.text) or quote_error(response, _NAME)
     details = trace(response) | ({"type": complaint.kind} if complaint.kind else {})
     error = _error(response, complaint, said, taken=status is not None)
     error.details.update(details)

@@ -47,6 +47,7 @@ from ._steps import (
     Step,
     WithheldImage,
 )
+from ._wire.error_text import quote_error
 from ._wire.http import FormFile, add_options, form_request, json_request, leave_out, send
 from ._wire.masks import black_mask, white_mask
 from ._wire.polling import Ended, Job, await_end
@@ -476,7 +477,7 @@ def _refusal(response: HttpResponse) -> ImagenError:
     """
     refused = _read_refused(response)
     reason = one_line(refused.reject_reason)
-    said = _said(refused) or f"{_NAME} answered {response.status}."
+    said = _said(refused) or quote_error(response, _NAME)
     details = {**trace(response), **({"reject_reason": reason} if reason else {})}
     match response.status:
         case 402 | 429 if reason == _TOO_MANY:
@@ -531,7 +532,7 @@ def _read_refused(response: HttpResponse) -> _Refused:
 def _said(refused: _Refused) -> str:
     """Return the provider's own words as a sentence; "" if there are none."""
     error = refused.error.get("message") if isinstance(refused.error, dict) else refused.error
-    text = one_line(error) or one_line(refused.message)
+    text = one_line(refused.message) or one_line(error)
     return f"{_NAME} says: {text.rstrip('.')}." if text else ""
 
 

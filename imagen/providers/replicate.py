@@ -41,6 +41,7 @@ from ._steps import (
     Progress,
     Step,
 )
+from ._wire.error_text import quote_error
 from ._wire.http import FormFile, as_data_url, form_request, json_request, send
 from ._wire.model_inputs import Steps, make_input
 from ._wire.polling import Ended, Job, await_end
@@ -416,7 +417,7 @@ _decode_problem = msgspec.json.Decoder(_Problem).decode
 def _refusal(response: HttpResponse) -> ImagenError:
     """Return the error of a refused prediction or file."""
     problem = _read_problem(response)
-    said = _said(problem) or f"{_NAME} answered {response.status}."
+    said = _said(problem) or quote_error(response, _NAME)
     details = trace(response)
     match response.status:
         case 401 | 403:

@@ -38,6 +38,7 @@ from ._steps import (
     Step,
     WithheldImage,
 )
+from ._wire.error_text import read_sentence
 from ._wire.http import FormFile, add_options, form_request, leave_out, send
 from ._wire.masks import white_mask
 from ._wire.polling import Ended, Job, await_end
@@ -294,7 +295,8 @@ def _read_error(response: HttpResponse) -> tuple[str, str]:
     fields = value if isinstance(value, dict) else {}
     errors = fields.get("errors")
     said = [one_line(error) for error in errors] if isinstance(errors, list) else [one_line(errors)]
-    text = " ".join(filter(None, said)) or one_line(fields.get("message")) or "It gives no reason"
+    text = " ".join(filter(None, said)) or one_line(fields.get("message"))
+    text = text or read_sentence(response.body) or "It gives no reason"
     return one_line(fields.get("name")), one_line(text).rstrip(".") + "."
 
 

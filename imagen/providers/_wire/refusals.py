@@ -24,6 +24,7 @@ from ..._errors import (
 )
 from ..._system.retry_after import read_wait_seconds
 from .._steps import HttpResponse
+from .error_text import find_sentence, read_plain, wrong_fields
 from .replies import MALFORMED, decode_json, one_line, outage, trace
 
 __all__ = ["refusal", "refusal_in_success"]
@@ -88,23 +89,9 @@ _WORDS = (
     (_MODEL_WORDS, 404),
     (_TROUBLE_WORDS, 500),
 )
-# Fields in which servers put the sentence, the best first.
-_SENTENCES = (
-    "message",
-    "error_message",
-    "errorMessage",
-    "error_description",
-    "detail",
-    "details",
-    "msg",
-    "errors",
-    "description",
-    "reason",
-    "title",
-    "error",
-)
-_TAGS = re.compile(r"(?is)<(?:head|style|script)\b.*?</(?:head|style|script)>|<[^>]*>")
-_MOST_LEVELS = 4
+# Fields that say that a reply is an error. In a reply without an image that can
+# be the message alone.
+_NAMES = ("error", "errors", "detail", "message", "msg")
 
 
 class _Error(msgspec.Struct):
@@ -228,12 +215,12 @@ def _read_error(body: bytes, *, only_named: bool = False) -> _Error:
     try:
         value: object = decode_json(msgspec.json.decode, body)
     except MALFORMED:
-        return _Error() if only_named else _Error(message=_read_plain(body))
+        return _Error() if only_named else _Error(message=read_plain(body))
     if isinstance(value, list) and value:
         value = value[0]
     if not isinstance(value, dict):
         return _Error(message=one_line(value))
-    if only_named and not any(value.get(name) for name in ("error", "errors", "detail")):
+    if only_named and not any(value.get(name) for name in _NAMES):
         return _Error()
     return _read_object(value)
 
@@ -244,16 +231,16 @@ def _read_object(reply: Mapping[str, object]) -> _Error:
     if isinstance(raw.get("error"), dict):
         raw = {**raw, **raw["error"]}
     if not raw:
-        places = _wrong_fields(reply.get("detail"))
-        named = error if isinstance(error, str) and _find_sentence(reply) != error else None
+        places = wrong_fields(reply.get("detail"))
+        named = error if isinstance(error, str) and find_sentence(reply) != error else None
         raw = {**reply, "code": reply.get("code") or named, "param": places[0] if places else None}
     metadata = raw.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     moderation = raw.get("moderation_details")
     moderation = moderation if isinstance(moderation, dict) else {}
     categories = moderation.get("categories") or metadata.get("reasons")
-    sentence = _find_sentence(raw)
-    upstream = _find_sentence(_as_object(metadata.get("raw")))
+    sentence = find_sentence(raw)
+    upstream = find_sentence(_as_object(metadata.get("raw")))
     if upstream and upstream not in sentence:
         sentence = f"{sentence.rstrip('.')}: {upstream}" if sentence else upstream
     return _Error(
@@ -268,35 +255,6 @@ def _read_object(reply: Mapping[str, object]) -> _Error:
     )
 
 
-def _find_sentence(value: object, levels: int = _MOST_LEVELS) -> str:
-    """Return the sentence for a person in an error of unknown form."""
-    if isinstance(value, str):
-        return one_line(value)
-    if levels and isinstance(value, Mapping):
-        found = (_find_sentence(value.get(name), levels - 1) for name in _SENTENCES)
-        return next(filter(None, found), "")
-    if levels and isinstance(value, list):
-        if places := _wrong_fields(value):
-            return "; ".join(
-                ": ".join(filter(None, map(one_line, (place, item.get("msg")))))
-                for place, item in zip(places, value, strict=False)
-            )
-        return one_line(
-            "; ".join(filter(None, (_find_sentence(item, levels - 1) for item in value)))
-        )
-    return ""
-
-
-def _wrong_fields(detail: object) -> list[str]:
-    """Return the fields that FastAPI's `detail` blames."""
-    wrong = [item for item in detail if isinstance(item, dict)] if isinstance(detail, list) else []
-    return [
-        one_line(item["loc"][-1])
-        for item in wrong
-        if isinstance(item.get("loc"), list) and item["loc"]
-    ]
-
-
 def _as_object(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -305,11 +263,6 @@ def _as_object(value: object) -> object:
     except MALFORMED:
         return value
     return read
-
-
-def _read_plain(body: bytes) -> str:
-    """Return the words of a plain text or of an HTML page."""
-    return one_line(_TAGS.sub(" ", body[: 16 << 10].decode("utf-8", "replace")))
 
 
 def _details(error: _Error) -> dict[str, str]:

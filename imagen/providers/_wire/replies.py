@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import TypeVar
 
 import msgspec
@@ -44,6 +45,7 @@ _LONGEST_TEXT = 400
 # is decoded. Smaller bodies need no check.
 _MOST_ENTRIES = 50_000
 _LARGE_BODY = 1 << 22
+_MOST_IMAGES = 256
 _NOT_THERE_YET = (403, 404, 409, 425)
 _PAUSES = (1.0, 3.0)
 
@@ -158,7 +160,7 @@ def collect_each(
     """
     images: list[AnyImage] = []
     errors: list[ProviderError] = []
-    for fetch in fetches:
+    for fetch in islice(fetches, _MOST_IMAGES):
         try:
             images.append((yield from fetch))
         except ProviderError as error:

@@ -27,6 +27,7 @@ from .._steps import (
 from .._wire.amounts import read_count, read_fields
 from .._wire.batch_files import SETTINGS
 from .._wire.http import add_options, as_base64, json_request, send
+from .._wire.refusals import refusal_in_success
 from .._wire.replies import MALFORMED, decode, decode_base64, one_line, trace
 from ._batch import batch_api
 from ._errors import refusal
@@ -381,7 +382,7 @@ def _predict(call: Call) -> Exchange:
         raise refusal(response, name, call.model)
     predictions = decode(_decode_predictions, response, name).predictions or []
     if not predictions:
-        raise ContentFilterError(
+        raise refusal_in_success(response, name) or ContentFilterError(
             f"{name} filtered out every image, which costs nothing, and gives no reason. Change the"
             " prompt.",
             billed="no",

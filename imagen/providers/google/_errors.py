@@ -20,6 +20,7 @@ from ..._errors import (
 from ..._requests.catalog import Model
 from ..._system.retry_after import read_wait_seconds
 from .._steps import HttpResponse
+from .._wire.error_text import read_sentence
 from .._wire.replies import MALFORMED, decode_json, one_line, outage, trace
 
 __all__ = ["refusal"]
@@ -46,7 +47,7 @@ class _Error:
             value = value[0]
         error = value.get("error") if isinstance(value, dict) else None
         fields = error if isinstance(error, dict) else {}
-        self.message = one_line(fields.get("message")) or one_line(error)
+        self.message = one_line(fields.get("message")) or read_sentence(body)
         self.status = one_line(fields.get("status")) or one_line(fields.get("code"))
         details = fields.get("details")
         self._details = (

@@ -19,6 +19,7 @@ from ..._errors import (
 )
 from ..._system.retry_after import read_wait_seconds
 from .._steps import HttpResponse
+from .._wire.error_text import quote_error
 from .._wire.replies import MALFORMED, decode_json, one_line, outage, trace
 
 __all__ = [
@@ -247,6 +248,7 @@ def _refusal_by_words(said: str, code: int | None, details: Mapping[str, str]) -
 def _refusal_by_status(
     response: HttpResponse, said: str, details: Mapping[str, str]
 ) -> ImagenError:
+    said = said or (quote_error(response, NAME) if response.body else "")
     match response.status:
         case 401 | 403:
             return AuthenticationError(

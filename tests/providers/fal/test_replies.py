@@ -374,11 +374,11 @@ def test_a_blackened_image_is_withheld_in_its_place(flags, withheld):
 
 
 def test_a_link_that_is_gone_does_not_lose_the_other_image():
-    job = walk(SUBMITTED, COMPLETED, output(), reply(b"", 404), FILE)
+    job = walk(SUBMITTED, COMPLETED, output(), reply(b"", 410), FILE)
     first, second = job.run().images
     assert isinstance(first, LostImage)
     assert isinstance(second, imagen.providers.GeneratedImage)
-    both = walk(SUBMITTED, COMPLETED, output(), reply(b"", 404), reply(b"", 404)).fail()
+    both = walk(SUBMITTED, COMPLETED, output(), reply(b"", 410), reply(b"", 410)).fail()
     assert outcome(both) == (ProviderError, "API_ERROR", False, "yes", None)
 
 

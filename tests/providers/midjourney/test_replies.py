@@ -351,7 +351,7 @@ def test_links_to_the_quarters_are_taken_as_they_are(links):
 
 def test_a_lost_link_to_a_quarter_without_a_grid_is_billed():
     done = reply({"status": "SUCCESS", "imageUrls": [{"url": "https://x/1"}] * 4})
-    error = polled(done, FILE, reply(b"", 403)).fail()
+    error = polled(done, FILE, reply(b"", 410)).fail()
     assert error.billed == "yes"
 
 

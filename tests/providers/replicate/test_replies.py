@@ -331,10 +331,10 @@ def test_images_that_are_deleted_were_billed():
 
 def test_a_link_that_is_gone_does_not_lose_the_other_image():
     done = record(status="succeeded", output=[LINK, LINK])
-    first, second = walk(CREATED, done, reply(b"", 404), FILE).run().images
+    first, second = walk(CREATED, done, reply(b"", 410), FILE).run().images
     assert isinstance(first, LostImage)
     assert isinstance(second, imagen.providers.GeneratedImage)
-    both = walk(CREATED, done, reply(b"", 404), reply(b"", 404)).fail()
+    both = walk(CREATED, done, reply(b"", 410), reply(b"", 410)).fail()
     assert outcome(both) == (ProviderError, "API_ERROR", False, "yes", None)
 
 

@@ -72,7 +72,9 @@ class Works:
         if request.method == "POST":
             self.orders += 1
             self.ordered_at = trio.current_time()
-            return ScriptedReply(chunks=(b"taken",), after_seconds=1)
+            return ScriptedReply(
+                chunks=(b"taken" if request.url == "jobs" else PNG,), after_seconds=1
+            )
         if self.forgets:
             return ScriptedReply(status=404)
         ready = trio.current_time() >= self.ordered_at + self.seconds

@@ -176,7 +176,8 @@ class MegapixelPrices(_Entry, frozen=True, kw_only=True):
 class Price(_Entry, frozen=True, kw_only=True):
     """Price of an image in US dollars; an unknown price is left out, never 0.
 
-    `usd_per_image` is flat. `table` is by quality, then by size or resolution;
+    `usd_per_image` is flat, and `usd_per_input_image` comes on top for each
+    image that is worked on. `table` is by quality, then by size or resolution;
     `"auto"` as quality, where it is alone, stands for every one, `"*"` for
     every other size. `per_megapixel` counts megapixels, begun ones as whole.
     `usd_per_unit` is the price of what the provider counts and reports
@@ -188,6 +189,7 @@ class Price(_Entry, frozen=True, kw_only=True):
     """
 
     usd_per_image: Decimal | None = None
+    usd_per_input_image: Decimal = Decimal(0)
     table: dict[str, dict[str, Decimal]] = {}
     per_megapixel: MegapixelPrices | None = None
     usd_per_unit: Decimal | None = None

@@ -7,13 +7,26 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Mapping
 from functools import partial
+from typing import TypeAlias
+
+import msgspec
 
 from ..._errors import ContentFilterError, ImagenError, InvalidRequestError
 from ..._requests.catalog import JsonValue, Operation
 from ..._requests.request import Enhance
 from ..._requests.translation import Adjustment
 from .._provider import Call, ModelListing, Provider
-from .._steps import Compute, Exchange, GeneratedImages, HttpRequest, HttpResponse, Step
+from .._steps import (
+    Compute,
+    Exchange,
+    GeneratedImage,
+    GeneratedImages,
+    HttpRequest,
+    HttpResponse,
+    LostImage,
+    Step,
+    WithheldImage,
+)
 from .._wire.http import FormFile, add_options, form_request, json_request, leave_out, send
 from .._wire.masks import white_mask
 from ._dialects import LOCALAI, OPENROUTER, SD_SERVER, SGLANG, TOGETHER, VLLM_OMNI, XAI, Dialect
@@ -21,6 +34,8 @@ from ._errors import refusal
 from ._wire import decode_reply, read_images, read_list, read_usd
 
 __all__ = ["PROVIDERS"]
+
+_Image: TypeAlias = GeneratedImage | WithheldImage | LostImage
 
 _RESERVED = ("model", "prompt", "n", "stream")
 # As the model of a self-hosted server: the one it has loaded, so the field is
@@ -178,12 +193,20 @@ def _order(
         raise _refusal(dialect, response)
     reply = decode_reply(response, dialect.name)
     images = yield from read_images(reply, dialect.name, seed=call.request.seed)
+    images = tuple(_without_empty_prompt(image) for image in images)
     usd = (
         None
         if dialect.cost_field is None
         else read_usd(reply.usage, dialect.cost_field, dialect.usd_per_cost)
     )
     return GeneratedImages(images=images, reported_cost_usd=usd, adjustments=adjustments)
+
+
+def _without_empty_prompt(image: _Image) -> _Image:
+    """xAI writes "" where it kept the prompt."""
+    if isinstance(image, GeneratedImage) and not image.revised_prompt:
+        return msgspec.structs.replace(image, revised_prompt=None)
+    return image
 
 
 def _post(path: str, body: Mapping[str, JsonValue], files: list[FormFile] | None) -> HttpRequest:

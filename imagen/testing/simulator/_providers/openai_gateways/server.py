@@ -6,7 +6,7 @@ From their published OpenAPI documents, and recorded exchanges of the first two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -54,11 +54,19 @@ _SIDES = {"1K": 1024, "2K": 2048, "4K": 4096}
 class GatewayModel(msgspec.Struct, frozen=True, kw_only=True):
     """One model, its price for an image in US dollars, and its most input
     images.
+
+    `usd_by_quality` are the prices of a quality, by resolution; without it the
+    model has none. `usd_per_input` is the price of each input image.
     """
 
     id: str
-    usd: Decimal
+    usd: Decimal = Decimal(0)
     most_images: int = 0
+    usd_by_quality: Mapping[str, Mapping[str, Decimal]] = {}
+    usd_per_input: Decimal = Decimal(0)
+
+    def price(self, quality: str, resolution: str) -> Decimal:
+        return self.usd_by_quality[quality][resolution] if self.usd_by_quality else self.usd
 
 
 class _Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,8 +212,21 @@ class Xai(_Gateway, frozen=True, kw_only=True):
 
     name: str = "xai"
     models: tuple[GatewayModel, ...] = (
-        GatewayModel(id="grok-imagine-image", usd=Decimal("0.02"), most_images=3),
-        GatewayModel(id="grok-imagine-image-quality", usd=Decimal("0.07"), most_images=3),
+        GatewayModel(
+            id="grok-imagine-image",
+            usd=Decimal("0.02"),
+            most_images=3,
+            usd_per_input=Decimal("0.002"),
+        ),
+        GatewayModel(
+            id="grok-imagine-image-2.0",
+            most_images=3,
+            usd_by_quality={
+                "low": {"1k": Decimal("0.04"), "2k": Decimal("0.06")},
+                "medium": {"1k": Decimal("0.06"), "2k": Decimal("0.08")},
+            },
+            usd_per_input=Decimal("0.002"),
+        ),
     )
 
     def _create_paths(self) -> tuple[str, ...]:
@@ -243,19 +264,25 @@ class Xai(_Gateway, frozen=True, kw_only=True):
                 raise BadRequestError(
                     "Each image needs a type and a url.", param="images", code=None
                 )
+        known |= {"quality"} if model.usd_by_quality else set()
         for name in fields.names():
             if name not in known:
                 # As recorded for `size`.
                 raise BadRequestError(f"Argument not supported: {name}", param=name, code=None)
         fields.prompt()
         images = job.count(fields.integer("n", 1, 10, 1))
-        side = {"1k": 1024, "2k": 2048}[fields.choice("resolution", ("1k", "2k"), "1k")]
+        resolution = fields.choice("resolution", ("1k", "2k"), "1k")
+        quality = fields.choice("quality", ("auto", "low", "medium"), "auto")
+        side = {"1k": 1024, "2k": 2048}[resolution]
         width, height = _shape(fields.choice("aspect_ratio", _XAI_RATIOS, "1:1"), side)
         linked = fields.choice("response_format", ("url", "b64_json"), "url") == "url"
         ask = _Ask(model=model, images=images, width=width, height=height, inputs=inputs)
-        ticks = int(
-            images * (model.usd if job.usd_per_image is None else job.usd_per_image) * _TICKS
-        )
+        each = job.usd_per_image
+        if each is None:
+            # Which quality "auto" is, is the model's to choose.
+            each = model.price("medium" if quality == "auto" else quality, resolution)
+        usd = images * each + len(inputs) * model.usd_per_input
+        ticks = int(usd * _TICKS)
 
         def paint() -> dict[str, object]:
             data: list[dict[str, object]] = []
@@ -269,10 +296,11 @@ class Xai(_Gateway, frozen=True, kw_only=True):
                     if linked
                     else {"b64_json": job.as_base64(content)}
                 )
-                data.append({**where, "mime_type": "image/jpeg"})
+                # As recorded: empty where the prompt was kept.
+                data.append({**where, "mime_type": "image/jpeg", "revised_prompt": ""})
             return {"data": data, "usage": {"cost_in_usd_ticks": ticks}}
 
-        return _drawing(job, ask, paint)
+        return msgspec.structs.replace(_drawing(job, ask, paint), usd=usd)
 
     def _refuse(self, text: str, *, status: int, code: str | None = None) -> Reply:
         return json_reply({"code": code or "The request was refused", "error": text}, status=status)

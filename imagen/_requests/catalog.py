@@ -179,7 +179,8 @@ class Price(_Entry, frozen=True, kw_only=True):
     `usd_per_image` is flat, and `usd_per_input_image` comes on top for each
     image that is worked on. `table` is by quality, then by size or resolution;
     `"auto"` as quality, where it is alone, stands for every one, `"*"` for
-    every other size. `per_megapixel` counts megapixels, begun ones as whole.
+    every other size; where it has resolutions only, a size is priced as the
+    smallest of them that holds its pixels. `per_megapixel` counts megapixels, begun ones as whole.
     `usd_per_unit` is the price of what the provider counts and reports
     (megapixels, seconds), and `typical_units` how many an image takes, to
     estimate before. With `per_million_tokens` the bill follows the usage in the

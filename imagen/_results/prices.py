@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import ROUND_DOWN, Decimal
 
 import msgspec
@@ -205,6 +205,19 @@ def _table_figures(price: Price, request: Request) -> Iterable[Decimal]:
             yield row["*"]
         elif "1024x1024" in row:
             yield row["1024x1024"] * max(Decimal(1), Decimal(_pixels_of(request)) / _BASE_PIXELS)
+        elif request.size is not None:
+            yield from _class_figures(row, _pixels_of(request))
+
+
+def _class_figures(row: Mapping[str, Decimal], pixels: float) -> Iterable[Decimal]:
+    """The price of an exact size where the list is by resolution: that of the
+    smallest class that holds its pixels.
+    """
+    classes = {
+        area: usd for name, usd in row.items() if (area := parse_resolution(name)) is not None
+    }
+    if holding := [area for area in classes if area >= pixels]:
+        yield classes[min(holding)]
 
 
 def _count_inputs(request: Request) -> int:

@@ -332,7 +332,8 @@ def _fetch(
 
 
 def _items(output: _Output) -> list[object]:
-    if isinstance(output.images, list):
+    # Some models send an empty list beside the one image.
+    if isinstance(output.images, list) and output.images:
         return output.images
     return [] if output.image is None else [output.image]
 

@@ -219,8 +219,10 @@ class Fal(msgspec.Struct, frozen=True, kw_only=True):
             job.fault = remote.fault
         payload = _output(job, remote, work, work.ask)
         job.collected(remote)
-        units = sum(megapixels(work.ask.width, work.ask.height) for _ in work.images)
-        told = (("x-fal-billable-units", f"{units:.1f}"),) if self.tells_units else ()
+        units = Decimal(sum(megapixels(work.ask.width, work.ask.height) for _ in work.images))
+        if (usd_per_unit := work.ask.takes.usd_per_unit) is not None:
+            units = work.ask.usd / usd_per_unit
+        told = (("x-fal-billable-units", str(float(units))),) if self.tells_units else ()
         return json_reply(payload, headers=(id_header, *told))
 
     def _cancel(self, job: Job, remote: RemoteJob) -> Reply:

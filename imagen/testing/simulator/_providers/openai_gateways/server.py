@@ -225,7 +225,7 @@ class Xai(_Gateway, frozen=True, kw_only=True):
                 "low": {"1k": Decimal("0.04"), "2k": Decimal("0.06")},
                 "medium": {"1k": Decimal("0.06"), "2k": Decimal("0.08")},
             },
-            usd_per_input=Decimal("0.002"),
+            usd_per_input=Decimal("0.01"),
         ),
     )
 

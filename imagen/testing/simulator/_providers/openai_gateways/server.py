@@ -49,6 +49,7 @@ _XAI_RATIOS = [
 ]
 _RATIOS = ["1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9"]
 _SIDES = {"1K": 1024, "2K": 2048, "4K": 4096}
+_QUALITIES = ("low", "medium", "high")
 
 
 class GatewayModel(msgspec.Struct, frozen=True, kw_only=True):
@@ -306,6 +307,11 @@ class Xai(_Gateway, frozen=True, kw_only=True):
         return json_reply({"code": code or "The request was refused", "error": text}, status=status)
 
 
+def _by_resolution(id: str, *usd: str) -> GatewayModel:
+    prices = dict(zip(_SIDES, map(Decimal, usd), strict=True))
+    return GatewayModel(id=id, most_images=14, usd_by_quality={"": prices})
+
+
 class OpenRouter(_Gateway, frozen=True, kw_only=True):
     """OpenRouter: one path for everything, and replies with their cost in
     dollars.
@@ -317,7 +323,24 @@ class OpenRouter(_Gateway, frozen=True, kw_only=True):
         GatewayModel(
             id="google/gemini-3.1-flash-lite-image", usd=Decimal("0.03422675"), most_images=3
         ),
+        _by_resolution("google/gemini-nano-banana-2.1", "0.0338", "0.0506", "0.1136"),
+        _by_resolution("google/gemini-3-pro-image", "0.1350", "0.1350", "0.2406"),
+        GatewayModel(
+            id="openai/gpt-image-2",
+            most_images=16,
+            usd_by_quality={
+                quality: dict.fromkeys(_SIDES, Decimal(usd))
+                for quality, usd in (("medium", "0.053"), ("low", "0.006"), ("high", "0.211"))
+            },
+        ),
+        GatewayModel(id="openai/gpt-image-2.5-flare", usd=Decimal("0.04"), most_images=16),
         GatewayModel(id="black-forest-labs/flux.2-pro", usd=Decimal("0.03"), most_images=3),
+        GatewayModel(id="black-forest-labs/flux.2-max", usd=Decimal("0.07"), most_images=3),
+        GatewayModel(id="black-forest-labs/flux.2-klein-4b", usd=Decimal("0.014"), most_images=3),
+        GatewayModel(id="bytedance-seed/seedream-4.5", usd=Decimal("0.04"), most_images=14),
+        GatewayModel(id="recraft/recraft-v4.1", usd=Decimal("0.035"), most_images=1),
+        GatewayModel(id="microsoft/mai-image-2.5-pro", usd=Decimal("0.1"), most_images=1),
+        GatewayModel(id="krea/krea-2-large", usd=Decimal("0.06")),
     )
 
     def _create_paths(self) -> tuple[str, ...]:
@@ -340,8 +363,11 @@ class OpenRouter(_Gateway, frozen=True, kw_only=True):
         model = _read_model(fields, self.models, 404)
         fields.prompt()
         images = job.count(fields.integer("n", 1, 10, 1))
-        side = _SIDES[fields.choice("resolution", tuple(_SIDES), "1K")]
-        width, height = _shape(fields.choice("aspect_ratio", _RATIOS, "1:1"), side)
+        resolution = fields.choice("resolution", tuple(_SIDES), "1K")
+        quality = fields.choice("quality", ("auto", "", *model.usd_by_quality, *_QUALITIES), "auto")
+        if quality not in model.usd_by_quality:
+            quality = next(iter(model.usd_by_quality), "")
+        width, height = _shape(fields.choice("aspect_ratio", _RATIOS, "1:1"), _SIDES[resolution])
         sources = fields.get("input_references") or []
         if not isinstance(sources, list) or not all(isinstance(source, dict) for source in sources):
             raise BadRequestError(
@@ -357,7 +383,8 @@ class OpenRouter(_Gateway, frozen=True, kw_only=True):
             )
         inputs = _opened(urls, model.most_images, "input_references")
         ask = _Ask(model=model, images=images, width=width, height=height, inputs=inputs)
-        usd = images * (model.usd if job.usd_per_image is None else job.usd_per_image)
+        each = job.usd_per_image
+        usd = images * (model.price(quality, resolution) if each is None else each)
 
         def paint() -> dict[str, object]:
             data = [
@@ -373,7 +400,7 @@ class OpenRouter(_Gateway, frozen=True, kw_only=True):
             }
             return {"created": 0, "data": data, "usage": usage}
 
-        return _drawing(job, ask, paint)
+        return msgspec.structs.replace(_drawing(job, ask, paint), usd=usd)
 
     def _refuse(self, text: str, *, status: int, code: str | None = None) -> Reply:
         return json_reply({"error": {"code": status, "message": text}}, status=status)

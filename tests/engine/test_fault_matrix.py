@@ -63,6 +63,8 @@ GENERATIONS = (
     "grok-imagine-image",
     "openrouter/gemini-3.1-flash-lite-image",
     "together/flux-1-schnell",
+    "seedream-4-0",
+    "recraft-v4.1",
     "fal/flux-dev",
     "replicate/flux-dev",
     "localai",

@@ -11,7 +11,12 @@ from typing import TypeAlias
 
 import msgspec
 
-from ..._errors import ContentFilterError, ImagenError, InvalidRequestError
+from ..._errors import (
+    ContentFilterError,
+    ImagenError,
+    InvalidRequestError,
+    QuotaExceededError,
+)
 from ..._requests.catalog import JsonValue, Operation
 from ..._requests.request import Enhance
 from ..._requests.translation import Adjustment
@@ -29,7 +34,18 @@ from .._steps import (
 )
 from .._wire.http import FormFile, add_options, form_request, json_request, leave_out, send
 from .._wire.masks import white_mask
-from ._dialects import LOCALAI, OPENROUTER, SD_SERVER, SGLANG, TOGETHER, VLLM_OMNI, XAI, Dialect
+from ._dialects import (
+    BYTEPLUS,
+    LOCALAI,
+    OPENROUTER,
+    RECRAFT,
+    SD_SERVER,
+    SGLANG,
+    TOGETHER,
+    VLLM_OMNI,
+    XAI,
+    Dialect,
+)
 from ._errors import refusal
 from ._wire import decode_reply, read_images, read_list, read_usd
 
@@ -116,8 +132,8 @@ def _enhance(dialect: Dialect, call: Call) -> Exchange:
     )
 
 
-def _list_models(dialect: Dialect) -> ModelListing:
-    response = yield from send(HttpRequest(method="GET", url=dialect.list_path, repeatable=True))
+def _list_models(dialect: Dialect, path: str) -> ModelListing:
+    response = yield from send(HttpRequest(method="GET", url=path, repeatable=True))
     return read_list(response, dialect.name, kind=dialect.listed_kind)
 
 
@@ -182,23 +198,22 @@ def _order(
     base64 was wrong: nothing was made then.
     """
     body = add_options(body, call.request, reserved=_RESERVED)
-    wish: dict[str, JsonValue] = (
-        {} if dialect.base64_word is None else {"response_format": dialect.base64_word}
-    )
+    wish: dict[str, JsonValue] = {**dialect.fixed}
+    if dialect.base64_word is not None:
+        wish["response_format"] = dialect.base64_word
     response = yield from send(_post(path, {**wish, **body}, files))
-    ours = wish and "response_format" not in body
+    ours = dialect.base64_word is not None and "response_format" not in body
     if ours and response.status in (400, 422) and b"response_format" in response.body:
-        response = yield from send(_post(path, body, files))
+        response = yield from send(_post(path, {**dialect.fixed, **body}, files))
     if response.status != 200:
         raise _refusal(dialect, response)
     reply = decode_reply(response, dialect.name)
     images = yield from read_images(reply, dialect.name, seed=call.request.seed)
     images = tuple(_without_empty_prompt(image) for image in images)
-    usd = (
-        None
-        if dialect.cost_field is None
-        else read_usd(reply.usage, dialect.cost_field, dialect.usd_per_cost)
-    )
+    usd = None
+    if dialect.cost_field is not None:
+        place = msgspec.Raw(response.body) if dialect.cost_at_root else reply.usage
+        usd = read_usd(place, dialect.cost_field, dialect.usd_per_cost)
     return GeneratedImages(images=images, reported_cost_usd=usd, adjustments=adjustments)
 
 
@@ -215,7 +230,13 @@ def _post(path: str, body: Mapping[str, JsonValue], files: list[FormFile] | None
 
 def _refusal(dialect: Dialect, response: HttpResponse) -> ImagenError:
     error = refusal(response, dialect.name)
-    if response.status in (400, 403, 422) and _REFUSAL.search(error.message):
+    code = error.details.get("code", "")
+    if dialect.unpaid_codes and re.search(dialect.unpaid_codes, code):
+        return QuotaExceededError(f"{error.message} Top up the account.", details=error.details)
+    if response.status in (400, 403, 422) and (
+        _REFUSAL.search(error.message)
+        or (dialect.refused_codes and re.search(dialect.refused_codes, code))
+    ):
         return ContentFilterError(error.message, details=error.details)
     if (
         isinstance(error, InvalidRequestError)
@@ -230,7 +251,13 @@ def _refusal(dialect: Dialect, response: HttpResponse) -> ImagenError:
 
 
 def _provider(
-    name: str, dialect: Dialect, *, base_url: str, home_page: str, probe_url: str = "models"
+    name: str,
+    dialect: Dialect,
+    *,
+    base_url: str,
+    home_page: str,
+    probe_url: str | None = "models",
+    key_variables: tuple[str, ...] = (),
 ) -> Provider:
     operations: dict[Operation, Callable[[Call], Exchange]] = {
         "generate": partial(_generate, dialect),
@@ -246,10 +273,12 @@ def _provider(
     return Provider(
         name=name,
         operations=operations,
-        list_models=partial(_list_models, dialect),
+        list_models=(
+            None if dialect.list_path is None else partial(_list_models, dialect, dialect.list_path)
+        ),
         base_url=base_url,
         base_url_variable=f"{prefix}_BASE_URL",
-        key_variables=(f"{prefix}_API_KEY",),
+        key_variables=key_variables or (f"{prefix}_API_KEY",),
         # A self-hosted server seldom wants a key; it is a default only once it
         # is configured.
         key_required=not dialect.free,
@@ -271,6 +300,22 @@ PROVIDERS = (
     ),
     _provider(
         "together", TOGETHER, base_url="https://api.together.xyz/v1", home_page="api.together.ai"
+    ),
+    _provider(
+        "byteplus",
+        BYTEPLUS,
+        base_url="https://ark.ap-southeast.bytepluses.com/api/v3",
+        home_page="console.byteplus.com/ark",
+        probe_url=None,
+        key_variables=("BYTEPLUS_API_KEY", "ARK_API_KEY"),
+    ),
+    _provider(
+        "recraft",
+        RECRAFT,
+        base_url="https://external.api.recraft.ai/v1",
+        home_page="app.recraft.ai/profile/api",
+        probe_url="users/me",
+        key_variables=("RECRAFT_API_TOKEN",),
     ),
     _provider("localai", LOCALAI, base_url="http://localhost:8080/v1", home_page="localai.io"),
     _provider(

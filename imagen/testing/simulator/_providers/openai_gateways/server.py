@@ -70,7 +70,7 @@ class GatewayModel(msgspec.Struct, frozen=True, kw_only=True):
         return self.usd_by_quality[quality][resolution] if self.usd_by_quality else self.usd
 
 
-class _Ask(msgspec.Struct, frozen=True, kw_only=True):
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """A request that was found to be right."""
 
     model: GatewayModel
@@ -81,7 +81,7 @@ class _Ask(msgspec.Struct, frozen=True, kw_only=True):
     format: str = "jpeg"
 
 
-def _read_model(fields: Fields, models: Collection[GatewayModel], status: int) -> GatewayModel:
+def read_model(fields: Fields, models: Collection[GatewayModel], status: int) -> GatewayModel:
     name = fields.text("model", required=True)
     model = next((model for model in models if model.id == name), None)
     if model is None:
@@ -105,7 +105,7 @@ def _shape(ratio: str, side: int) -> tuple[int, int]:
     return round(side * factor / 16) * 16, round(side / factor / 16) * 16
 
 
-def _opened(urls: list[object], most: int, param: str) -> list[Image.Image]:
+def opened(urls: list[object], most: int, param: str) -> list[Image.Image]:
     if len(urls) > most:
         raise BadRequestError(
             f"At most {most} images are taken.", param=param, code="invalid_value"
@@ -118,13 +118,13 @@ def _opened(urls: list[object], most: int, param: str) -> list[Image.Image]:
         ) from error
 
 
-def _draw(job: Job, ask: _Ask) -> bytes:
+def draw(job: Job, ask: Ask) -> bytes:
     if ask.inputs:
         return draw_edit(job, ask.inputs, ask.width, ask.height, format=ask.format)
     return job.draw(ask.width, ask.height, format=ask.format)
 
 
-def _drawing(job: Job, ask: _Ask, paint: Callable[[], dict[str, object]]) -> Drawing:
+def drawing(job: Job, ask: Ask, paint: Callable[[], dict[str, object]]) -> Drawing:
     each = ask.model.usd if job.usd_per_image is None else job.usd_per_image
     return Drawing(
         model=ask.model.id,
@@ -134,7 +134,7 @@ def _drawing(job: Job, ask: _Ask, paint: Callable[[], dict[str, object]]) -> Dra
     )
 
 
-class _Gateway(msgspec.Struct, frozen=True, kw_only=True):
+class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     """Common part: a bearer key, a list, and a POST that draws."""
 
     name: str
@@ -208,7 +208,7 @@ class _Gateway(msgspec.Struct, frozen=True, kw_only=True):
         return self._refuse("The prompt was rejected: NSFW content.", status=400)
 
 
-class Xai(_Gateway, frozen=True, kw_only=True):
+class Xai(Gateway, frozen=True, kw_only=True):
     """xAI: shapes by ratio, edits as JSON, the cost of each reply in ticks."""
 
     name: str = "xai"
@@ -242,7 +242,7 @@ class Xai(_Gateway, frozen=True, kw_only=True):
     def _create(self, job: Job, fields: Fields) -> Drawing:
         known = {"model", "prompt", "n", "aspect_ratio", "resolution", "response_format"}
         inputs: list[Image.Image] = []
-        model = _read_model(fields, self.models, 404)
+        model = read_model(fields, self.models, 404)
         if job.path == "/images/edits":
             known |= {"image", "images"}
             listed = fields.get("images")
@@ -260,7 +260,7 @@ class Xai(_Gateway, frozen=True, kw_only=True):
                 for source in sources
                 if isinstance(source, dict) and source.get("type") == "image_url"
             ]
-            inputs = _opened([source.get("url") for source in typed], model.most_images, "images")
+            inputs = opened([source.get("url") for source in typed], model.most_images, "images")
             if len(typed) < len(sources):
                 raise BadRequestError(
                     "Each image needs a type and a url.", param="images", code=None
@@ -277,7 +277,7 @@ class Xai(_Gateway, frozen=True, kw_only=True):
         side = {"1k": 1024, "2k": 2048}[resolution]
         width, height = _shape(fields.choice("aspect_ratio", _XAI_RATIOS, "1:1"), side)
         linked = fields.choice("response_format", ("url", "b64_json"), "url") == "url"
-        ask = _Ask(model=model, images=images, width=width, height=height, inputs=inputs)
+        ask = Ask(model=model, images=images, width=width, height=height, inputs=inputs)
         each = job.usd_per_image
         if each is None:
             # Which quality "auto" is, is the model's to choose.
@@ -291,7 +291,7 @@ class Xai(_Gateway, frozen=True, kw_only=True):
                 if isinstance(job.fault, Withheld):
                     data.append({"url": "", "respect_moderation": False})
                     continue
-                content = _draw(job, ask)
+                content = draw(job, ask)
                 where = (
                     {"url": job.as_link(content, format="jpeg")}
                     if linked
@@ -301,7 +301,7 @@ class Xai(_Gateway, frozen=True, kw_only=True):
                 data.append({**where, "mime_type": "image/jpeg", "revised_prompt": ""})
             return {"data": data, "usage": {"cost_in_usd_ticks": ticks}}
 
-        return msgspec.structs.replace(_drawing(job, ask, paint), usd=usd)
+        return msgspec.structs.replace(drawing(job, ask, paint), usd=usd)
 
     def _refuse(self, text: str, *, status: int, code: str | None = None) -> Reply:
         return json_reply({"code": code or "The request was refused", "error": text}, status=status)
@@ -312,7 +312,7 @@ def _by_resolution(id: str, *usd: str) -> GatewayModel:
     return GatewayModel(id=id, most_images=14, usd_by_quality={"": prices})
 
 
-class OpenRouter(_Gateway, frozen=True, kw_only=True):
+class OpenRouter(Gateway, frozen=True, kw_only=True):
     """OpenRouter: one path for everything, and replies with their cost in
     dollars.
     """
@@ -360,7 +360,7 @@ class OpenRouter(_Gateway, frozen=True, kw_only=True):
             " output_compression seed"
         )
         fields.refuse_unknown({*known.split(), "input_references", "stream", "provider"})
-        model = _read_model(fields, self.models, 404)
+        model = read_model(fields, self.models, 404)
         fields.prompt()
         images = job.count(fields.integer("n", 1, 10, 1))
         resolution = fields.choice("resolution", tuple(_SIDES), "1K")
@@ -381,14 +381,14 @@ class OpenRouter(_Gateway, frozen=True, kw_only=True):
                 if source.get("type") == "image_url" and isinstance(inner, dict)
                 else None
             )
-        inputs = _opened(urls, model.most_images, "input_references")
-        ask = _Ask(model=model, images=images, width=width, height=height, inputs=inputs)
+        inputs = opened(urls, model.most_images, "input_references")
+        ask = Ask(model=model, images=images, width=width, height=height, inputs=inputs)
         each = job.usd_per_image
         usd = images * (model.price(quality, resolution) if each is None else each)
 
         def paint() -> dict[str, object]:
             data = [
-                {"b64_json": job.as_base64(_draw(job, ask)), "media_type": "image/jpeg"}
+                {"b64_json": job.as_base64(draw(job, ask)), "media_type": "image/jpeg"}
                 for _ in range(images)
             ]
             usage = {
@@ -400,7 +400,7 @@ class OpenRouter(_Gateway, frozen=True, kw_only=True):
             }
             return {"created": 0, "data": data, "usage": usage}
 
-        return msgspec.structs.replace(_drawing(job, ask, paint), usd=usd)
+        return msgspec.structs.replace(drawing(job, ask, paint), usd=usd)
 
     def _refuse(self, text: str, *, status: int, code: str | None = None) -> Reply:
         return json_reply({"error": {"code": status, "message": text}}, status=status)
@@ -411,7 +411,7 @@ class OpenRouter(_Gateway, frozen=True, kw_only=True):
         return json_reply({"error": error}, status=403)
 
 
-class Together(_Gateway, frozen=True, kw_only=True):
+class Together(Gateway, frozen=True, kw_only=True):
     """Together: sizes as width and height, and images to work on by the path of
     generations.
     """
@@ -452,7 +452,7 @@ class Together(_Gateway, frozen=True, kw_only=True):
                 "disable_safety_checker",
             }
         )
-        model = _read_model(fields, self.models, 404)
+        model = read_model(fields, self.models, 404)
         fields.prompt()
         images = job.count(fields.integer("n", 1, 4, 1))
         width, height = (fields.integer(name, 64, 1792, 1024) for name in ("width", "height"))
@@ -466,8 +466,8 @@ class Together(_Gateway, frozen=True, kw_only=True):
             *([fields.get("image_url")] if "image_url" in fields else []),
             *(listed if isinstance(listed, list) else []),
         ]
-        inputs = _opened(urls, model.most_images, "image_url")
-        ask = _Ask(
+        inputs = opened(urls, model.most_images, "image_url")
+        ask = Ask(
             model=model, images=images, width=width, height=height, inputs=inputs, format=format
         )
         megapixels = -(-width * height // (1024 * 1024)) if "schnell" in model.id else 1
@@ -475,7 +475,7 @@ class Together(_Gateway, frozen=True, kw_only=True):
         def paint() -> dict[str, object]:
             data: list[dict[str, object]] = []
             for index in range(images):
-                content = _draw(job, ask)
+                content = draw(job, ask)
                 where = (
                     {"url": job.as_link(content, format=format)}
                     if linked
@@ -489,8 +489,8 @@ class Together(_Gateway, frozen=True, kw_only=True):
                 "data": data,
             }
 
-        drawing = _drawing(job, ask, paint)
-        return msgspec.structs.replace(drawing, usd=drawing.usd * megapixels)
+        drawn = drawing(job, ask, paint)
+        return msgspec.structs.replace(drawn, usd=drawn.usd * megapixels)
 
 
 SIMULATED = (Xai(), OpenRouter(), Together())

@@ -65,6 +65,7 @@ GENERATIONS = (
     "together/flux-1-schnell",
     "seedream-4-0",
     "recraft-v4.1",
+    "qwen-image-plus",
     "fal/flux-dev",
     "replicate/flux-dev",
     "localai",
@@ -93,7 +94,15 @@ JOBS = frozenset({"poll", "download"})
 MORE_STEPS: Mapping[str, frozenset[str]] = {
     "flux-1.1-pro": frozenset({"list"}),
     **dict.fromkeys(
-        ("flux-dev", "ideogram-3", "ideogram-4", "fal/flux-dev", "replicate/flux-dev"), JOBS
+        (
+            "flux-dev",
+            "ideogram-3",
+            "ideogram-4",
+            "qwen-image-plus",
+            "fal/flux-dev",
+            "replicate/flux-dev",
+        ),
+        JOBS,
     ),
     **dict.fromkeys(("midjourney", "midjourney-gateway"), JOBS),
     "comfyui": JOBS | {"list"},

@@ -53,6 +53,7 @@ AT_ONCE = 8
 
 GENERATIONS = (
     "gpt-image-2",
+    "azure/gpt-image-2",
     "flux-1.1-pro",
     "gemini-3.1-flash-lite-image",
     "vertex/imagen-4.0-generate-001",

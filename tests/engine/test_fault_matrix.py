@@ -69,6 +69,7 @@ GENERATIONS = (
     "qwen-image-plus",
     "fireworks/flux-1-schnell",
     "fireworks/flux-kontext-pro",
+    "bedrock/stable-image-core",
     "fal/flux-dev",
     "replicate/flux-dev",
     "localai",

@@ -17,6 +17,7 @@ import msgspec
 from .._errors import ConfigurationError, ModelNotFoundError
 
 __all__ = [
+    "CATALOG_AS_OF",
     "Capabilities",
     "Catalog",
     "FreeSize",
@@ -33,6 +34,9 @@ __all__ = [
     "TokenPrices",
     "load_catalog",
 ]
+
+CATALOG_AS_OF = datetime.date(2026, 11, 29)
+"""The day on which the built-in catalog was last held against its sources."""
 
 Operation = Literal["generate", "edit", "vary", "enhance", "restyle"]
 LifecycleState = Literal["live", "retiring", "retired"]

@@ -5,7 +5,7 @@ differences.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -17,10 +17,10 @@ from ..._errors import (
     InvalidRequestError,
     QuotaExceededError,
 )
-from ..._requests.catalog import JsonValue, Operation
+from ..._requests.catalog import JsonValue, Model, Operation
 from ..._requests.request import Enhance
 from ..._requests.translation import Adjustment
-from .._provider import Call, ModelListing, Provider
+from .._provider import Call, ListedPrice, ModelListing, PriceListing, Provider
 from .._steps import (
     Compute,
     Exchange,
@@ -32,7 +32,7 @@ from .._steps import (
     Step,
     WithheldImage,
 )
-from .._wire.http import FormFile, add_options, form_request, json_request, leave_out, send
+from .._wire.http import FormFile, add_options, decode, form_request, json_request, leave_out, send
 from .._wire.masks import white_mask
 from ._dialects import (
     BYTEPLUS,
@@ -135,6 +135,34 @@ def _enhance(dialect: Dialect, call: Call) -> Exchange:
 def _list_models(dialect: Dialect, path: str) -> ModelListing:
     response = yield from send(HttpRequest(method="GET", url=path, repeatable=True))
     return read_list(response, dialect.name, kind=dialect.listed_kind)
+
+
+class _PricedModel(msgspec.Struct):
+    id: str = ""
+    image_price: object = None
+
+
+class _PricedList(msgspec.Struct):
+    models: list[_PricedModel] = []
+
+
+_decode_priced = msgspec.json.Decoder(_PricedList).decode
+_MOST_TICKS = 10**16
+
+
+def _list_prices(
+    dialect: Dialect, path: str, models: Sequence[Model], settings: Mapping[str, JsonValue]
+) -> PriceListing:
+    """Price of an image, which xAI's list has in the units of its replies."""
+    response = yield from send(HttpRequest(method="GET", url=path, repeatable=True))
+    if response.status != 200:
+        raise refusal(response, dialect.name)
+    listed = decode(_decode_priced, response, dialect.name, billed="no").models
+    return tuple(
+        ListedPrice(wire_name=one.id, usd=(ticks * dialect.usd_per_cost).normalize())
+        for one in listed
+        if isinstance(ticks := one.image_price, int) and 0 < ticks <= _MOST_TICKS
+    )
 
 
 def _keep_free(operation: Callable[[Call], Exchange], call: Call) -> Exchange:
@@ -275,6 +303,11 @@ def _provider(
         operations=operations,
         list_models=(
             None if dialect.list_path is None else partial(_list_models, dialect, dialect.list_path)
+        ),
+        list_prices=(
+            partial(_list_prices, dialect, dialect.list_path)
+            if dialect.lists_prices and dialect.list_path is not None
+            else None
         ),
         base_url=base_url,
         base_url_variable=f"{prefix}_BASE_URL",

@@ -54,7 +54,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     error codes of a filter, `unpaid_codes` those of an account without money.
     `blames_prompt` means that a 400 is about the prompt,
     whatever its text. A `free` server costs nothing in any case. `listed_kind`
-    is the `type` of image models in the list at `list_path`, None without one.
+    is the `type` of image models in the list at `list_path`, None without one; `lists_prices`
+    if it has those too.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     unpaid_codes: str = ""
     list_path: str | None = "models"
     listed_kind: str | None = None
+    lists_prices: bool = False
 
 
 # --- gateways and makers ------------------------------------------------------
@@ -102,6 +104,7 @@ XAI = Dialect(
     cost_field="cost_in_usd_ticks",
     usd_per_cost=Decimal("1e-10"),
     list_path="image-generation-models",
+    lists_prices=True,
 )
 
 

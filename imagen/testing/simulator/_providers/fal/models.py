@@ -380,7 +380,6 @@ MODELS: Mapping[str, Takes] = {
         count="num_images",
         usd=_flat("0.06"),
         usd_by=_usd_of({"low": "0.03", "medium": "0.06", "high": "0.22"}, "quality", "medium"),
-        usd_per_unit=Decimal("0.06"),
     ),
     "alibaba/qwen-image-3/text-to-image": _qwen_3(edits=False),
     "alibaba/qwen-image-3/edit": _qwen_3(edits=True),

@@ -208,6 +208,11 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
         return self._refuse("The prompt was rejected: NSFW content.", status=400)
 
 
+def _cheapest(model: GatewayModel) -> Decimal:
+    rows = model.usd_by_quality.values()
+    return min((usd for row in rows for usd in row.values()), default=model.usd)
+
+
 class Xai(Gateway, frozen=True, kw_only=True):
     """xAI: shapes by ratio, edits as JSON, the cost of each reply in ticks."""
 
@@ -237,7 +242,12 @@ class Xai(Gateway, frozen=True, kw_only=True):
         return "/image-generation-models"
 
     def _listed(self) -> object:
-        return {"models": [{"id": model.id, "object": "model"} for model in self.models]}
+        return {
+            "models": [
+                {"id": model.id, "object": "model", "image_price": int(_cheapest(model) * _TICKS)}
+                for model in self.models
+            ]
+        }
 
     def _create(self, job: Job, fields: Fields) -> Drawing:
         known = {"model", "prompt", "n", "aspect_ratio", "resolution", "response_format"}

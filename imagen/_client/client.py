@@ -52,6 +52,7 @@ from .._storage.webhooks import BatchCompleted, Webhooks
 from .._transport.catalog_overlay import (
     CatalogOverlay,
     CatalogRefresh,
+    PriceDifference,
     read_overlay,
     refresh_overlay,
 )
@@ -82,6 +83,8 @@ from .sessions import Session
 
 __all__ = ["Client"]
 
+# How far back a refresh looks for bills above their quote.
+_BILLS_SECONDS = 90 * 86400.0
 # One write to the database.
 _ANNOUNCE_SECONDS = 35.0
 
@@ -615,7 +618,8 @@ class Client:
 
     async def refresh_catalog(self) -> CatalogRefresh:
         """Ask the providers for their models and prices, and keep what they
-        list in the home. Free, and changes no quote.
+        list in the home, with the bills of 90 days that were above their
+        quote. Free, and changes no quote.
 
         Raises:
             StorageError: the home cannot be written.
@@ -625,9 +629,24 @@ class Client:
             self.settings.access.values(), self.catalog, runtime.connections.driver, prices=True
         )
         now = datetime.datetime.fromtimestamp(runtime.now(), datetime.UTC)
+        # What is reserved for other models is the caller's own assumption.
+        priced = {model.id for model in self.catalog if model.price is not None}
+        bills = [
+            PriceDifference(
+                model=bill.model,
+                provider=bill.provider,
+                unit="image",
+                listed_usd=bill.settled_usd,
+                catalog_usd=bill.reserved_usd,
+                listed_on=now.date(),
+                billed=True,
+            )
+            for bill in await runtime.ledger.billed_above(runtime.now() - _BILLS_SECONDS)
+            if bill.model in priced
+        ]
         try:
             return await runtime.workers.run(
-                partial(refresh_overlay, self.settings.home, discovery, now)
+                partial(refresh_overlay, self.settings.home, discovery, now, bills)
             )
         except OSError as error:
             raise StorageError(

@@ -46,7 +46,8 @@ class OverlayModel(msgspec.Struct, frozen=True, kw_only=True):
 
 class PriceDifference(msgspec.Struct, frozen=True, kw_only=True):
     """A price in US dollars that a provider listed, and that of the catalog for
-    the same unit.
+    the same unit. One that was `billed` is out of a reply, and above the high
+    end of its quote.
     """
 
     model: str
@@ -55,8 +56,15 @@ class PriceDifference(msgspec.Struct, frozen=True, kw_only=True):
     listed_usd: Decimal
     catalog_usd: Decimal
     listed_on: datetime.date
+    billed: bool = False
 
     def __str__(self) -> str:
+        if self.billed:
+            return (
+                f"{self.provider} billed {self.listed_usd:f} dollars for an image of {self.model},"
+                f" for which the catalog reserves {self.catalog_usd:f}. Set price of"
+                f' [models."{self.model}"] in imagen.toml, so that budgets hold.'
+            )
         return (
             f"{self.provider} lists {self.model} at {self.listed_usd:f} dollars per {self.unit},"
             f" the catalog has {self.catalog_usd:f}. Set price of"
@@ -66,12 +74,13 @@ class PriceDifference(msgspec.Struct, frozen=True, kw_only=True):
 
 class CatalogOverlay(msgspec.Struct, frozen=True, kw_only=True):
     """What the providers listed, by provider, and the prices that differ from
-    the catalog, by model.
+    the catalog, by model: those of lists, and those of `bills`.
     """
 
     refreshed_at: datetime.datetime
     providers: dict[str, tuple[OverlayModel, ...]] = {}
     prices: dict[str, PriceDifference] = {}
+    bills: dict[str, PriceDifference] = {}
 
 
 class CatalogRefresh(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,8 +112,14 @@ def read_overlay(home: Path) -> CatalogOverlay | None:
         return None
 
 
-def refresh_overlay(home: Path, discovery: Discovery, now: datetime.datetime) -> CatalogRefresh:
-    """Merge a discovery into the overlay of a home and write it. Blocking.
+def refresh_overlay(
+    home: Path,
+    discovery: Discovery,
+    now: datetime.datetime,
+    bills: Iterable[PriceDifference] = (),
+) -> CatalogRefresh:
+    """Merge a discovery, and what replies billed, into the overlay of a home
+    and write it. Blocking.
 
     A provider that could not be asked keeps what it listed before.
 
@@ -112,21 +127,30 @@ def refresh_overlay(home: Path, discovery: Discovery, now: datetime.datetime) ->
         OSError: the file cannot be written.
     """
     before = read_overlay(home) or CatalogOverlay(refreshed_at=now)
-    found = _differences(discovery.models, now.date())
     asked = {one.model.id for one in discovery.models if one.model and one.price is not None}
     kept = {model: old for model, old in before.prices.items() if model not in asked}
-    news = tuple(new for new in found.values() if not _was_said(new, before.prices))
-    dated = {
-        model: before.prices[model] if _was_said(new, before.prices) else new
-        for model, new in found.items()
-    }
+    prices, news = _dated(_differences(discovery.models, now.date()), before.prices)
+    billed, more_news = _dated({bill.model: bill for bill in bills}, before.bills)
     overlay = CatalogOverlay(
         refreshed_at=now,
         providers={**before.providers, **_listed(discovery.models)},
-        prices={**kept, **dated},
+        prices={**kept, **prices},
+        bills={**before.bills, **billed},
     )
     write_atomically(home / _FILE, msgspec.json.format(msgspec.json.encode(overlay)))
-    return CatalogRefresh(discovery=discovery, overlay=overlay, news=news)
+    return CatalogRefresh(discovery=discovery, overlay=overlay, news=(*news, *more_news))
+
+
+def _dated(
+    found: Mapping[str, PriceDifference], before: Mapping[str, PriceDifference]
+) -> tuple[dict[str, PriceDifference], list[PriceDifference]]:
+    """Return the differences, with the day of those that were there before, and
+    those that were not.
+    """
+    dated = {
+        model: before[model] if _was_said(new, before) else new for model, new in found.items()
+    }
+    return dated, [new for new in found.values() if not _was_said(new, before)]
 
 
 def _listed(models: Iterable[DiscoveredModel]) -> dict[str, tuple[OverlayModel, ...]]:

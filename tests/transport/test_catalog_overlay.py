@@ -208,6 +208,33 @@ async def test_a_client_refreshes_from_every_provider_that_has_a_key(tmp_path):
         assert not refresh.news
 
 
+async def test_a_bill_above_its_quote_is_said_once_and_kept(tmp_path):
+    """The provider says in its reply what it took; nothing else knew of it."""
+    dear = Decimal("0.07")
+    async with (
+        open_simulator(usd_per_image=dear) as simulator,
+        open_simulated(tmp_path, simulator) as client,
+    ):
+        async with client.open_batch("a cat", n=2, model="grok-imagine-image", together=True) as b:
+            assert len([outcome async for outcome in b]) == 2
+        (news,) = [one for one in (await client.refresh_catalog()).news if one.billed]
+        assert (news.listed_usd, news.catalog_usd) == (dear, Decimal("0.02"))
+        assert "xai billed 0.07 dollars for an image of grok-imagine-image" in str(news)
+        again = await client.refresh_catalog()
+        assert not [one for one in again.news if one.billed]
+        assert again.overlay.bills.keys() == {"grok-imagine-image"}
+
+
+async def test_a_bill_within_its_quote_is_no_news(tmp_path):
+    async with open_simulator() as simulator, open_simulated(tmp_path, simulator) as client:
+        await client.generate("a cat", model="grok-imagine-image")
+        await client.generate("a cat", model="openrouter/flux.2-pro")
+        # The reservation of one without a price is the caller's.
+        little = Decimal("0.001")
+        await client.generate("a cat", model="openrouter/gpt-image-2.5-flare", assume_usd=little)
+        assert not (await client.refresh_catalog()).overlay.bills
+
+
 async def test_a_provider_that_is_down_does_not_hide_the_others(tmp_path):
     async with (
         open_simulator(list_faults=Overloaded()) as simulator,

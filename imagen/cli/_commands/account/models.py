@@ -49,10 +49,10 @@ async def _say_how_old(client: Client, console: Console, today: datetime.date) -
     if (note := catalog_age_note(today)) is not None:
         console.say(note)
     overlay = await client.catalog_overlay()
-    if overlay is not None and overlay.prices:
+    if overlay is not None and (differing := overlay.prices.keys() | overlay.bills.keys()):
         console.say(
-            f"On {overlay.refreshed_at.date()} the providers listed other prices for"
-            f" {', '.join(sorted(overlay.prices))}: catalog-overlay.json in IMAGEN_HOME has them."
+            f"On {overlay.refreshed_at.date()} the providers had other prices for"
+            f" {', '.join(sorted(differing))}: catalog-overlay.json in IMAGEN_HOME has them."
         )
 
 

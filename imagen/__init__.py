@@ -91,6 +91,12 @@ from ._storage.webhooks import BatchCompleted, Webhook, Webhooks, verify_webhook
 from ._system.secret import Secret
 from ._system.threads import Workers
 from ._system.version import version
+from ._transport.catalog_overlay import (
+    CatalogOverlay,
+    CatalogRefresh,
+    PriceDifference,
+    catalog_age_note,
+)
 from ._transport.discovery import DiscoveredModel, Discovery
 from ._transport.probe import ProviderStatus
 
@@ -112,6 +118,8 @@ __all__ = [
     "BudgetScope",
     "CacheHits",
     "CallOptions",
+    "CatalogOverlay",
+    "CatalogRefresh",
     "Client",
     "ConfigurationError",
     "Confirm",
@@ -142,6 +150,7 @@ __all__ = [
     "PRESETS",
     "Parameters",
     "PreviewReceived",
+    "PriceDifference",
     "ProgressReported",
     "ProviderAccess",
     "ProviderError",
@@ -173,6 +182,7 @@ __all__ = [
     "Webhooks",
     "Workers",
     "callback_app",
+    "catalog_age_note",
     "fail_after_spending",
     "library",
     "load_settings",

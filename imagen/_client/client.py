@@ -20,6 +20,7 @@ from .._errors import (
     ConfigurationError,
     InvalidRequestError,
     ProviderNotFoundError,
+    StorageError,
 )
 from .._policy.budget import Budget, BudgetStack, current_scopes, read_usd
 from .._policy.settings import ProviderAccess
@@ -48,6 +49,13 @@ from .._results.replay import Replay, differences_of, replay_request
 from .._storage.ledger import AttemptRecord
 from .._storage.spending import CacheHits, Spending, SpendingGroup, SpendingKey
 from .._storage.webhooks import BatchCompleted, Webhooks
+from .._transport.catalog_overlay import (
+    CatalogOverlay,
+    CatalogRefresh,
+    PriceDifference,
+    read_overlay,
+    refresh_overlay,
+)
 from .._transport.discovery import Discovery, discover_models
 from .._transport.driver import ExchangeObserver
 from .._transport.probe import ProviderStatus, probe_provider
@@ -75,6 +83,8 @@ from .sessions import Session
 
 __all__ = ["Client"]
 
+# How far back a refresh looks for bills above their quote.
+_BILLS_SECONDS = 90 * 86400.0
 # One write to the database.
 _ANNOUNCE_SECONDS = 35.0
 
@@ -605,6 +615,50 @@ class Client:
         return await discover_models(
             self.settings.access.values(), self.catalog, self._services.runtime.connections.driver
         )
+
+    async def refresh_catalog(self) -> CatalogRefresh:
+        """Ask the providers for their models and prices, and keep what they
+        list in the home, with the bills of 90 days that were above their
+        quote. Free, and changes no quote.
+
+        Raises:
+            StorageError: the home cannot be written.
+        """
+        runtime = self._services.runtime
+        discovery = await discover_models(
+            self.settings.access.values(), self.catalog, runtime.connections.driver, prices=True
+        )
+        now = datetime.datetime.fromtimestamp(runtime.now(), datetime.UTC)
+        # What is reserved for other models is the caller's own assumption.
+        priced = {model.id for model in self.catalog if model.price is not None}
+        bills = [
+            PriceDifference(
+                model=bill.model,
+                provider=bill.provider,
+                unit="image",
+                listed_usd=bill.settled_usd,
+                catalog_usd=bill.reserved_usd,
+                listed_on=now.date(),
+                billed=True,
+            )
+            for bill in await runtime.ledger.billed_above(runtime.now() - _BILLS_SECONDS)
+            if bill.model in priced
+        ]
+        try:
+            return await runtime.workers.run(
+                partial(refresh_overlay, self.settings.home, discovery, now, bills)
+            )
+        except OSError as error:
+            raise StorageError(
+                f"What the providers list cannot be kept in {self.settings.home}:"
+                f" {error.strerror or error}."
+            ) from error
+
+    async def catalog_overlay(self) -> CatalogOverlay | None:
+        """What the providers listed when the catalog was last refreshed; None
+        if it never was.
+        """
+        return await self._services.runtime.workers.run(partial(read_overlay, self.settings.home))
 
     @property
     def in_flight(self) -> int:

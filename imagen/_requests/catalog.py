@@ -17,6 +17,7 @@ import msgspec
 from .._errors import ConfigurationError, ModelNotFoundError
 
 __all__ = [
+    "CATALOG_AS_OF",
     "Capabilities",
     "Catalog",
     "FreeSize",
@@ -33,6 +34,9 @@ __all__ = [
     "TokenPrices",
     "load_catalog",
 ]
+
+CATALOG_AS_OF = datetime.date(2026, 11, 29)
+"""The day on which the built-in catalog was last held against its sources."""
 
 Operation = Literal["generate", "edit", "vary", "enhance", "restyle"]
 LifecycleState = Literal["live", "retiring", "retired"]
@@ -176,9 +180,11 @@ class MegapixelPrices(_Entry, frozen=True, kw_only=True):
 class Price(_Entry, frozen=True, kw_only=True):
     """Price of an image in US dollars; an unknown price is left out, never 0.
 
-    `usd_per_image` is flat. `table` is by quality, then by size or resolution;
+    `usd_per_image` is flat, and `usd_per_input_image` comes on top for each
+    image that is worked on. `table` is by quality, then by size or resolution;
     `"auto"` as quality, where it is alone, stands for every one, `"*"` for
-    every other size. `per_megapixel` counts megapixels, begun ones as whole.
+    every other size; where it has resolutions only, a size is priced as the
+    smallest of them that holds its pixels. `per_megapixel` counts megapixels, begun ones as whole.
     `usd_per_unit` is the price of what the provider counts and reports
     (megapixels, seconds), and `typical_units` how many an image takes, to
     estimate before. With `per_million_tokens` the bill follows the usage in the
@@ -188,6 +194,7 @@ class Price(_Entry, frozen=True, kw_only=True):
     """
 
     usd_per_image: Decimal | None = None
+    usd_per_input_image: Decimal = Decimal(0)
     table: dict[str, dict[str, Decimal]] = {}
     per_megapixel: MegapixelPrices | None = None
     usd_per_unit: Decimal | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import ROUND_DOWN, Decimal
 
 import msgspec
@@ -98,7 +98,8 @@ def _quote_at_once(model: Model, request: Request, count: int) -> Quote:
     price = model.price
     if price is not None and price.usd_per_image is not None:
         flat = price.usd_per_image * count
-        return Quote(low_usd=flat, expected_usd=flat, high_usd=flat)
+        least, most = _input_prices(price, _count_inputs(request), count)
+        return Quote(low_usd=flat + least, expected_usd=flat + least, high_usd=flat + most)
     figures = [] if price is None else sorted(_figures(price, request))
     if price is None or not figures:
         assumed = request.assume_usd
@@ -113,7 +114,7 @@ def _quote_at_once(model: Model, request: Request, count: int) -> Quote:
     )
     usual_input = text_rate * len(request.prompt) / _CHARACTERS_PER_TOKEN
     usual_input += tokens.image_input / _MILLION * _TOKENS_PER_INPUT * images
-    least, most = _input_megapixels(price, images)
+    least, most = _input_prices(price, images, count)
     return Quote(
         low_usd=figures[0] * count + least,
         expected_usd=(figures[len(figures) // 2] + extra) * count + usual_input + least,
@@ -243,6 +244,19 @@ def _table_figures(price: Price, request: Request) -> Iterable[Decimal]:
             yield row["*"]
         elif "1024x1024" in row:
             yield row["1024x1024"] * max(Decimal(1), Decimal(_pixels_of(request)) / _BASE_PIXELS)
+        elif request.size is not None:
+            yield from _class_figures(row, _pixels_of(request))
+
+
+def _class_figures(row: Mapping[str, Decimal], pixels: float) -> Iterable[Decimal]:
+    """The price of an exact size where the list is by resolution: that of the
+    smallest class that holds its pixels.
+    """
+    classes = {
+        area: usd for name, usd in row.items() if (area := parse_resolution(name)) is not None
+    }
+    if holding := [area for area in classes if area >= pixels]:
+        yield classes[min(holding)]
 
 
 def _count_inputs(request: Request) -> int:
@@ -250,12 +264,13 @@ def _count_inputs(request: Request) -> int:
     return len(sources_of(request)) - (isinstance(request, Edit) and request.mask is not None)
 
 
-def _input_megapixels(price: Price, images: int) -> tuple[Decimal, Decimal]:
-    """The least and the most that input images add; how large they are is not
-    looked at before they are read.
+def _input_prices(price: Price, images: int, count: int) -> tuple[Decimal, Decimal]:
+    """The least and the most that input images add: how large they are is not
+    looked at before they are read, and they may be billed for each new image.
     """
     rate = price.per_megapixel.input if price.per_megapixel is not None else Decimal(0)
-    return rate * images, rate * images * _MOST_MEGAPIXELS_PER_INPUT
+    each = price.usd_per_input_image * images
+    return rate * images + each, rate * images * _MOST_MEGAPIXELS_PER_INPUT + each * count
 
 
 def _pixels_of(request: Request) -> float:

@@ -23,7 +23,7 @@ from ..providers._steps import JobAccepted
 from .database import Database, Row, Statement, Transaction, Value, from_nanousd, to_nanousd
 from .ledger_limits import check_budgets, check_rates
 
-__all__ = ["Attempt", "AttemptRecord", "Ledger", "State"]
+__all__ = ["Attempt", "AttemptRecord", "Ledger", "OverBill", "State"]
 
 State = Literal["reserved", "sent", "accepted", "succeeded", "failed", "refused", "unknown"]
 
@@ -78,6 +78,17 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: float | None
 
 
+class OverBill(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider reported for an image of a model, and what was reserved,
+    which is the high end of its quote.
+    """
+
+    model: str
+    provider: str
+    settled_usd: Decimal
+    reserved_usd: Decimal
+
+
 _ROW = (
     "SELECT id, batch_id, first_index, provider, model, operation, images, tag, request, state,"
     " reserved_nanousd, settled_nanousd, accepted_nanousd, remote_id, poll_url, receipt, economy,"
@@ -95,6 +106,14 @@ UPDATE attempts
 SET state = ?, settled_nanousd = ?, cost_source = ?, error_code = ?, error_message = ?,
     ended_at = ?, receipt = NULL
 WHERE id = ?
+"""
+# Where there is a max(), SQLite takes the other columns from its row.
+_BILLED_ABOVE = """
+SELECT model, provider, images, settled_nanousd, reserved_nanousd, max(created_at)
+FROM attempts
+WHERE created_at > ? AND state = 'succeeded' AND cost_source = 'reported'
+    AND settled_nanousd > reserved_nanousd AND images > 0
+GROUP BY model ORDER BY model
 """
 # Enough for the current speed of a model, and not that of last year.
 _TIMED = 50
@@ -246,6 +265,21 @@ class Ledger:
             (model,),
         )
         return sorted(float(seconds) for (seconds,) in rows if isinstance(seconds, (int, float)))
+
+    async def billed_above(self, since: float) -> Sequence[OverBill]:
+        """For each model the newest attempt since then whose provider reported
+        a cost above what was reserved for it.
+        """
+        rows = await self._database.read(_BILLED_ABOVE, (since,))
+        return [
+            OverBill(
+                model=str(model),
+                provider=str(provider),
+                settled_usd=(from_nanousd(settled) or Decimal(0)) / int(str(images)),
+                reserved_usd=(from_nanousd(reserved) or Decimal(0)) / int(str(images)),
+            )
+            for model, provider, images, settled, reserved, _ in rows
+        ]
 
     async def _rows(self, where: str, values: Row = ()) -> Sequence[AttemptRecord]:
         return [

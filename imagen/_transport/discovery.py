@@ -12,7 +12,7 @@ from .._errors import ImagenError
 from .._policy.settings import ProviderAccess
 from .._requests.catalog import Catalog, Model
 from .._system.nursery import open_bare_nursery
-from ..providers._provider import ListedModel
+from ..providers._provider import ListedModel, ListedPrice
 from .driver import ExchangeDriver, ExchangeObserver
 
 __all__ = ["DiscoveredModel", "Discovery", "discover_models"]
@@ -25,7 +25,8 @@ class DiscoveredModel(msgspec.Struct, frozen=True, kw_only=True):
 
     `model` is the catalog entry, None if there is none. `listed` is True if the
     provider lists the model for this key, None if it has no list. `retires_on`
-    is the earlier of the dates of provider and catalog.
+    is the earlier of the dates of provider and catalog. `price` is what the
+    provider lists for it, if prices were asked for and it lists any.
     """
 
     provider: str
@@ -34,6 +35,7 @@ class DiscoveredModel(msgspec.Struct, frozen=True, kw_only=True):
     model: Model | None
     listed: bool | None
     retires_on: datetime.date | None = None
+    price: ListedPrice | None = None
 
 
 class Discovery(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,28 +48,44 @@ class Discovery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def discover_models(
-    access: Iterable[ProviderAccess], catalog: Catalog, driver_of: Callable[[str], ExchangeDriver]
+    access: Iterable[ProviderAccess],
+    catalog: Catalog,
+    driver_of: Callable[[str], ExchangeDriver],
+    *,
+    prices: bool = False,
 ) -> Discovery:
     """Asks every provider that is set up and has a list, all at once, for at
-    most half a minute.
+    most half a minute; with `prices` for its prices too.
     """
     found: dict[str, list[DiscoveredModel]] = {}
     failures: dict[str, str] = {}
 
     async def ask(one: ProviderAccess) -> None:
-        name, list_models = one.provider.name, one.provider.list_models
+        name = one.provider.name
         known = [model for model in catalog if model.provider == name]
-        if list_models is None:
-            found[name] = [_unlisted(model, None) for model in known]
-            return
+        found[name] = [_unlisted(model, None) for model in known]
         with trio.move_on_after(_LIST_SECONDS) as patience:
             try:
-                listed = await driver_of(name).run(list_models(), ExchangeObserver())
-                found[name] = _merge(name, listed, known)
+                await ask_models(one, known)
+                if prices:
+                    await ask_prices(one, known)
             except ImagenError as error:
                 failures[name] = error.message
         if patience.cancelled_caught:
             failures[name] = f"{name} gave no list within {_LIST_SECONDS:g} seconds."
+
+    async def ask_models(one: ProviderAccess, known: list[Model]) -> None:
+        name, list_models = one.provider.name, one.provider.list_models
+        if list_models is not None:
+            found[name] = []
+            listed = await driver_of(name).run(list_models(), ExchangeObserver())
+            found[name] = _merge(name, listed, known)
+
+    async def ask_prices(one: ProviderAccess, known: list[Model]) -> None:
+        name, list_prices = one.provider.name, one.provider.list_prices
+        if list_prices is not None:
+            listed = await driver_of(name).run(list_prices(known, one.settings), ExchangeObserver())
+            found[name] = _priced(found[name], listed)
 
     asked = [one for one in access if one.configured and one.preferred]
     async with open_bare_nursery() as nursery:
@@ -96,6 +114,13 @@ def _merge(
             )
         )
     return merged + [_unlisted(model, False) for model in by_wire_name.values()]
+
+
+def _priced(
+    models: Iterable[DiscoveredModel], listed: Iterable[ListedPrice]
+) -> list[DiscoveredModel]:
+    prices = {price.wire_name: price for price in listed}
+    return [msgspec.structs.replace(model, price=prices.get(model.wire_name)) for model in models]
 
 
 def _unlisted(model: Model, listed: bool | None) -> DiscoveredModel:

@@ -12,6 +12,7 @@ import pkgutil
 from collections.abc import Iterator
 
 from .._requests.catalog import (
+    CATALOG_AS_OF,
     Capabilities,
     Catalog,
     FreeSize,
@@ -32,7 +33,9 @@ from ._provider import (
     CallbackReading,
     EncodedImage,
     ListedModel,
+    ListedPrice,
     ModelListing,
+    PriceListing,
     Provider,
 )
 from ._steps import (
@@ -64,6 +67,7 @@ from ._steps import (
 __all__ = [
     "BatchApi",
     "BatchExchange",
+    "CATALOG_AS_OF",
     "Call",
     "Callback",
     "CallbackReading",
@@ -82,6 +86,7 @@ __all__ = [
     "JobAccepted",
     "Lifecycle",
     "ListedModel",
+    "ListedPrice",
     "LostImage",
     "Meanwhile",
     "MegapixelPrices",
@@ -91,6 +96,7 @@ __all__ = [
     "PROVIDERS",
     "PartialImage",
     "Price",
+    "PriceListing",
     "Progress",
     "Provider",
     "RateLimit",

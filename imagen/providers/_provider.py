@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Generator, Mapping, Sequence
+from decimal import Decimal
 
 import msgspec
 
@@ -18,7 +19,9 @@ __all__ = [
     "CallbackReading",
     "EncodedImage",
     "ListedModel",
+    "ListedPrice",
     "ModelListing",
+    "PriceListing",
     "Provider",
 ]
 
@@ -112,6 +115,20 @@ key.
 """
 
 
+class ListedPrice(msgspec.Struct, frozen=True, kw_only=True):
+    """Price of a model as its provider lists it: US dollars for one `unit`
+    ("image", "megapixel").
+    """
+
+    wire_name: str
+    usd: Decimal
+    unit: str = "image"
+
+
+PriceListing = Generator[Step, HttpResponse | bytes | None, tuple[ListedPrice, ...]]
+"""Like a `ModelListing`; returns the prices that a provider lists."""
+
+
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """Provider: its operations, and how it is reached.
 
@@ -128,7 +145,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     reported as `JobAccepted`: it polls the job and fetches the images, like the
     second half of that operation; its call holds no input images.
     `read_callback` verifies requests to `Call.callback_url`. `batch_api` is its
-    batch API.
+    batch API. `list_prices` gets the provider's models of the catalog and its
+    settings.
 
     `probe_url` is a path that costs nothing and needs the key: `imagen doctor`
     asks it. `settings` are what imagen.toml may change under
@@ -140,6 +158,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     operations: Mapping[Operation, Callable[[Call], Exchange]]
     list_models: Callable[[], ModelListing] | None = None
+    list_prices: Callable[[Sequence[Model], Mapping[str, JsonValue]], PriceListing] | None = None
     collect: Callable[[Call, JobAccepted], Exchange] | None = None
     read_callback: Callable[[Callback], CallbackReading] | None = None
     batch_api: BatchApi | None = None

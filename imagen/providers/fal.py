@@ -9,7 +9,7 @@ with another input.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -26,8 +26,17 @@ from .._errors import (
     QuotaExceededError,
     RateLimitError,
 )
+from .._requests.catalog import JsonValue, Model
 from .._system.retry_after import read_wait_seconds
-from ._provider import Call, Callback, CallbackReading, EncodedImage, Provider
+from ._provider import (
+    Call,
+    Callback,
+    CallbackReading,
+    EncodedImage,
+    ListedPrice,
+    PriceListing,
+    Provider,
+)
 from ._steps import (
     AnyImage,
     Cancellable,
@@ -50,7 +59,7 @@ from ._wire.polling import Ended, Job, await_end
 from ._wire.replies import MALFORMED, collect_each, decode, decode_json, download, one_line, trace
 from ._wire.signatures import check_signature, read_job_id
 
-__all__ = ["PROVIDER", "collect", "read_callback", "run"]
+__all__ = ["PROVIDER", "collect", "list_prices", "read_callback", "run"]
 
 _NAME = "fal.ai"
 # The first makes results that expire after six minutes, the others decide the
@@ -103,6 +112,50 @@ def _hand_in(image: EncodedImage) -> Steps:
     # Not as a file: uploads here are public.
     yield from ()
     return as_data_url(image)
+
+
+# --- prices -------------------------------------------------------------------
+
+
+class _Price(msgspec.Struct):
+    endpoint_id: str = ""
+    unit_price: object = None
+    unit: str = ""
+    currency: str = ""
+
+
+class _Prices(msgspec.Struct):
+    prices: list[_Price] = []
+
+
+_decode_prices = msgspec.json.Decoder(_Prices).decode
+# The endpoint takes fifty models at a time (api.fal.ai, models/pricing).
+_MODELS_AT_ONCE = 50
+_MOST_USD = 10**6
+
+
+def list_prices(models: Sequence[Model], settings: Mapping[str, JsonValue]) -> PriceListing:
+    """Price of a unit of each model, from the platform API."""
+    names = [model.wire_name for model in models if model.lifecycle.live]
+    found: list[ListedPrice] = []
+    for start in range(0, len(names), _MODELS_AT_ONCE):
+        asked = ",".join(names[start : start + _MODELS_AT_ONCE])
+        url = f"{settings['platform_url']}/models/pricing?endpoint_id={quote(asked, safe='/,')}"
+        response = yield from send(HttpRequest(method="GET", url=url, repeatable=True))
+        if response.status != 200:
+            raise _refusal(response, None)
+        prices = decode(_decode_prices, response, _NAME, billed="no").prices
+        found += [listed for price in prices if (listed := _read_price(price)) is not None]
+    return tuple(found)
+
+
+def _read_price(price: _Price) -> ListedPrice | None:
+    usd = price.unit_price
+    if price.currency != "USD" or isinstance(usd, bool) or not isinstance(usd, (int, float)):
+        return None
+    if not 0 <= usd <= _MOST_USD:
+        return None
+    return ListedPrice(wire_name=price.endpoint_id, usd=Decimal(str(usd)), unit=price.unit)
 
 
 # --- the life of a job --------------------------------------------------------
@@ -325,7 +378,8 @@ def _fetch(
 
 
 def _items(output: _Output) -> list[object]:
-    if isinstance(output.images, list):
+    # Some models send an empty list beside the one image.
+    if isinstance(output.images, list) and output.images:
         return output.images
     return [] if output.image is None else [output.image]
 
@@ -531,7 +585,13 @@ PROVIDER = Provider(
     base_url_variable="FAL_BASE_URL",
     key_variables=("FAL_KEY",),
     key_prefix="Key ",
+    # Its platform API, which lists prices, is on a host of its own.
+    key_domains=("api.fal.ai",),
+    list_prices=list_prices,
     home_page="fal.ai/dashboard/keys",
-    # Seconds between two questions whether a job has ended.
-    settings={"poll_seconds": 1.0},
+    settings={
+        # Seconds between two questions whether a job has ended.
+        "poll_seconds": 1.0,
+        "platform_url": "https://api.fal.ai/v1",
+    },
 )

@@ -23,8 +23,12 @@ from tests.support.every_model import SIMULATED, request_for, works_on_its_own
 from tests.support.simulated_client import open_simulated
 
 COLLECTING = [name for name, provider in PROVIDERS.items() if provider.collect is not None]
-# Of Stability's models only these take jobs; the others answer with the image.
-JOBS_OF_STABILITY = ("stability/upscale-creative", "stability/replace-background-and-relight")
+# Of these providers' models only some take jobs; the others answer with the
+# image.
+JOBS_OF = {
+    "stability": ("stability/upscale-creative", "stability/replace-background-and-relight"),
+    "fireworks": ("fireworks/flux-kontext-pro", "fireworks/flux-kontext-max"),
+}
 
 
 def cases() -> list[tuple[imagen.Model, str]]:
@@ -32,8 +36,8 @@ def cases() -> list[tuple[imagen.Model, str]]:
     found: dict[tuple[str, str], tuple[imagen.Model, str]] = {}
     for model in SIMULATED:
         takes_jobs = (
-            model.id in JOBS_OF_STABILITY
-            if model.provider == "stability"
+            model.id in JOBS_OF[model.provider]
+            if model.provider in JOBS_OF
             else model.provider in COLLECTING
         )
         for operation in model.capabilities.operations if takes_jobs else ():

@@ -53,6 +53,7 @@ AT_ONCE = 8
 
 GENERATIONS = (
     "gpt-image-2",
+    "azure/gpt-image-2",
     "flux-1.1-pro",
     "gemini-3.1-flash-lite-image",
     "vertex/imagen-4.0-generate-001",
@@ -63,6 +64,12 @@ GENERATIONS = (
     "grok-imagine-image",
     "openrouter/gemini-3.1-flash-lite-image",
     "together/flux-1-schnell",
+    "seedream-4-0",
+    "recraft-v4.1",
+    "qwen-image-plus",
+    "fireworks/flux-1-schnell",
+    "fireworks/flux-kontext-pro",
+    "bedrock/stable-image-core",
     "fal/flux-dev",
     "replicate/flux-dev",
     "localai",
@@ -91,7 +98,16 @@ JOBS = frozenset({"poll", "download"})
 MORE_STEPS: Mapping[str, frozenset[str]] = {
     "flux-1.1-pro": frozenset({"list"}),
     **dict.fromkeys(
-        ("flux-dev", "ideogram-3", "ideogram-4", "fal/flux-dev", "replicate/flux-dev"), JOBS
+        (
+            "flux-dev",
+            "ideogram-3",
+            "ideogram-4",
+            "qwen-image-plus",
+            "fireworks/flux-kontext-pro",
+            "fal/flux-dev",
+            "replicate/flux-dev",
+        ),
+        JOBS,
     ),
     **dict.fromkeys(("midjourney", "midjourney-gateway"), JOBS),
     "comfyui": JOBS | {"list"},

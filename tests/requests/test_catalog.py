@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 import imagen
+from imagen._results.prices import quote_request
 
 CATALOG = imagen.providers.load_catalog()
 
@@ -55,7 +56,7 @@ def test_a_retired_model_fails_with_its_successor():
 def test_a_retiring_model_warns_until_its_day_and_fails_from_then_on():
     with pytest.warns(
         imagen.providers.ModelRetiringWarning,
-        match=r"will be retired on 2026-12-01\. Use gpt-image-2",
+        match=r"will be retired on 2026-12-01\. Use gpt-image-2.6-sunburst",
     ):
         CATALOG.select("gpt-image-1.5", today=TODAY)
     with pytest.raises(imagen.ModelNotFoundError, match="was retired on 2026-12-01"):
@@ -102,3 +103,26 @@ def test_users_add_and_override_entries():
 def test_a_wrong_entry_is_said_to_be_wrong(table, sentence):
     with pytest.raises(imagen.ConfigurationError, match=sentence):
         imagen.providers.load_catalog({"mine": table})
+
+
+@pytest.mark.parametrize(
+    ("name", "successor"),
+    [
+        ("gpt-image-1.5", "gpt-image-2.6-sunburst"),
+        ("chatgpt-image-latest", "gpt-image-2.6-sunburst"),
+        ("openai/gpt-image-1-mini", "gpt-image-2.6-flare"),
+        ("gpt-image-1-mini", "gpt-image-2.6-flare"),
+    ],
+)
+def test_what_openai_retires_in_december_names_what_the_maker_names(name, successor):
+    assert CATALOG.find(name).lifecycle.successor == successor
+
+
+@pytest.mark.parametrize("model", ["gemini-nano-banana-2.1", "vertex/gemini-nano-banana-2.1"])
+def test_an_image_of_4k_is_quoted_by_its_3780_tokens(model):
+    request = imagen.Generate(prompt="x", resolution="4K")
+    quote = quote_request(CATALOG.find(model), request)
+    assert quote.low_usd == Decimal(3780) * 30 / 1_000_000 == Decimal("0.1134")
+    # Thinking and words come on top, at 7.50 dollars a million.
+    assert quote.high_usd is not None
+    assert quote.high_usd - quote.low_usd > Decimal(2000) * Decimal("7.5") / 1_000_000

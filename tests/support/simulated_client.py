@@ -39,6 +39,12 @@ def simulated_settings(simulator: Simulator, home: Path) -> imagen.Settings:
                     for name in ("poll_seconds", "economy_poll_seconds")
                     if name in access.settings
                 },
+                # No test may ask the real one for prices.
+                **(
+                    {"platform_url": f"{access.base_url}/v1"}
+                    if "platform_url" in access.settings
+                    else {}
+                ),
             },
         )
         for name, access in settings.access.items()

@@ -11,10 +11,11 @@ from typing import Generic, TypeVar
 import msgspec
 
 from ..._errors import AuthenticationError, ImagenError, OutcomeUnknownError, ProviderError
+from ..._requests.catalog import JsonValue
 from ..._system.retry_after import read_wait_seconds
 from .._provider import Call
 from .._steps import HttpRequest, HttpResponse, Step, Wait
-from .http import send
+from .http import json_request, send
 from .replies import trace
 
 __all__ = ["Ended", "Job", "await_end"]
@@ -32,7 +33,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     Right after the submission not every server of a provider knows the job: a
     few first 404s mean nothing. A job continues while its state cannot be read,
     so `most_bad_answers` in a row are tolerated. `busy_seconds` is the wait
-    after a 429 without one. For a job that is `called_back` polls are the
+    after a 429 without one. With a `question`, a poll is a POST of it as JSON.
+    For a job that is `called_back` polls are the
     fallback.
     """
 
@@ -40,6 +42,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     provider: str
     headers: Mapping[str, str] = {}
+    question: Mapping[str, JsonValue] | None = None
     longest_seconds: float = 3600.0
     grace_polls: int = 3
     most_bad_answers: int = 10
@@ -80,9 +83,7 @@ def await_end(
         yield Wait(seconds=pause, job_id=job.id)
         waited, polls, pause = waited + pause, polls + 1, poll_seconds
         try:
-            response = yield from send(
-                HttpRequest(method="GET", url=job.url, headers=job.headers, repeatable=True)
-            )
+            response = yield from send(_poll(job))
         except ProviderError:
             # The network is down; the job continues.
             bad_answers += 1
@@ -113,6 +114,12 @@ def await_end(
         " ended; it may be billed.",
         details={"job_id": job.id, "poll_url": job.url},
     )
+
+
+def _poll(job: Job) -> HttpRequest:
+    if job.question is not None:
+        return json_request(job.url, job.question, repeatable=True)
+    return HttpRequest(method="GET", url=job.url, headers=job.headers, repeatable=True)
 
 
 def _cannot_ask(job: Job, response: HttpResponse, said: str) -> ImagenError:

@@ -5,22 +5,54 @@ differences.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
+from typing import TypeAlias
 
-from ..._errors import ContentFilterError, ImagenError, InvalidRequestError
-from ..._requests.catalog import JsonValue, Operation
+import msgspec
+
+from ..._errors import (
+    ContentFilterError,
+    ImagenError,
+    InvalidRequestError,
+    QuotaExceededError,
+)
+from ..._requests.catalog import JsonValue, Model, Operation
 from ..._requests.request import Enhance
 from ..._requests.translation import Adjustment
-from .._provider import Call, ModelListing, Provider
-from .._steps import Compute, Exchange, GeneratedImages, HttpRequest, HttpResponse, Step
+from .._provider import Call, ListedPrice, ModelListing, PriceListing, Provider
+from .._steps import (
+    Compute,
+    Exchange,
+    GeneratedImage,
+    GeneratedImages,
+    HttpRequest,
+    HttpResponse,
+    LostImage,
+    Step,
+    WithheldImage,
+)
 from .._wire.http import FormFile, add_options, form_request, json_request, leave_out, send
 from .._wire.masks import white_mask
 from .._wire.refusals import refusal
-from ._dialects import LOCALAI, OPENROUTER, SD_SERVER, SGLANG, TOGETHER, VLLM_OMNI, XAI, Dialect
+from .._wire.replies import decode
+from ._dialects import (
+    BYTEPLUS,
+    LOCALAI,
+    OPENROUTER,
+    RECRAFT,
+    SD_SERVER,
+    SGLANG,
+    TOGETHER,
+    VLLM_OMNI,
+    XAI,
+    Dialect,
+)
 from ._wire import decode_reply, read_cost, read_images, read_list
 
 __all__ = ["PROVIDERS"]
+
+_Image: TypeAlias = GeneratedImage | WithheldImage | LostImage
 
 _RESERVED = ("model", "prompt", "n", "stream")
 # As the model of a self-hosted server: the one it has loaded, so the field is
@@ -101,9 +133,37 @@ def _enhance(dialect: Dialect, call: Call) -> Exchange:
     )
 
 
-def _list_models(dialect: Dialect) -> ModelListing:
-    response = yield from send(HttpRequest(method="GET", url=dialect.list_path, repeatable=True))
+def _list_models(dialect: Dialect, path: str) -> ModelListing:
+    response = yield from send(HttpRequest(method="GET", url=path, repeatable=True))
     return read_list(response, dialect.name, kind=dialect.listed_kind)
+
+
+class _PricedModel(msgspec.Struct):
+    id: str = ""
+    image_price: object = None
+
+
+class _PricedList(msgspec.Struct):
+    models: list[_PricedModel] = []
+
+
+_decode_priced = msgspec.json.Decoder(_PricedList).decode
+_MOST_TICKS = 10**16
+
+
+def _list_prices(
+    dialect: Dialect, path: str, models: Sequence[Model], settings: Mapping[str, JsonValue]
+) -> PriceListing:
+    """Price of an image, which xAI's list has in the units of its replies."""
+    response = yield from send(HttpRequest(method="GET", url=path, repeatable=True))
+    if response.status != 200:
+        raise refusal(response, dialect.name)
+    listed = decode(_decode_priced, response, dialect.name, billed="no").models
+    return tuple(
+        ListedPrice(wire_name=one.id, usd=(ticks * dialect.usd_per_cost).normalize())
+        for one in listed
+        if isinstance(ticks := one.image_price, int) and 0 < ticks <= _MOST_TICKS
+    )
 
 
 def _keep_free(operation: Callable[[Call], Exchange], call: Call) -> Exchange:
@@ -167,22 +227,21 @@ def _order(
     base64 was wrong: nothing was made then.
     """
     body = add_options(body, call.request, reserved=_RESERVED)
-    wish: dict[str, JsonValue] = (
-        {} if dialect.base64_word is None else {"response_format": dialect.base64_word}
-    )
+    wish: dict[str, JsonValue] = {**dialect.fixed}
+    if dialect.base64_word is not None:
+        wish["response_format"] = dialect.base64_word
     response = yield from send(_post(path, {**wish, **body}, files))
-    ours = wish and "response_format" not in body
+    ours = dialect.base64_word is not None and "response_format" not in body
     if ours and response.status in (400, 422) and b"response_format" in response.body:
-        response = yield from send(_post(path, body, files))
+        response = yield from send(_post(path, {**dialect.fixed, **body}, files))
     if response.status != 200:
         raise _refusal(dialect, response)
     reply = decode_reply(response, dialect.name)
     images = yield from read_images(reply, dialect.name, seed=call.request.seed)
-    usd = (
-        None
-        if dialect.cost_field is None
-        else read_cost(reply.usage, dialect.cost_field, dialect.usd_per_cost)
-    )
+    usd = None
+    if dialect.cost_field is not None:
+        place = msgspec.Raw(response.body) if dialect.cost_at_root else reply.usage
+        usd = read_cost(place, dialect.cost_field, dialect.usd_per_cost)
     return GeneratedImages(images=images, reported_cost_usd=usd, adjustments=adjustments)
 
 
@@ -192,7 +251,13 @@ def _post(path: str, body: Mapping[str, JsonValue], files: list[FormFile] | None
 
 def _refusal(dialect: Dialect, response: HttpResponse) -> ImagenError:
     error = refusal(response, dialect.name)
-    if response.status in (400, 403, 422) and _REFUSAL.search(error.message):
+    code = error.details.get("code", "")
+    if dialect.unpaid_codes and re.search(dialect.unpaid_codes, code):
+        return QuotaExceededError(f"{error.message} Top up the account.", details=error.details)
+    if response.status in (400, 403, 422) and (
+        _REFUSAL.search(error.message)
+        or (dialect.refused_codes and re.search(dialect.refused_codes, code))
+    ):
         return ContentFilterError(error.message, details=error.details)
     if (
         isinstance(error, InvalidRequestError)
@@ -207,7 +272,13 @@ def _refusal(dialect: Dialect, response: HttpResponse) -> ImagenError:
 
 
 def _provider(
-    name: str, dialect: Dialect, *, base_url: str, home_page: str, probe_url: str = "models"
+    name: str,
+    dialect: Dialect,
+    *,
+    base_url: str,
+    home_page: str,
+    probe_url: str | None = "models",
+    key_variables: tuple[str, ...] = (),
 ) -> Provider:
     operations: dict[Operation, Callable[[Call], Exchange]] = {
         "generate": partial(_generate, dialect),
@@ -223,10 +294,17 @@ def _provider(
     return Provider(
         name=name,
         operations=operations,
-        list_models=partial(_list_models, dialect),
+        list_models=(
+            None if dialect.list_path is None else partial(_list_models, dialect, dialect.list_path)
+        ),
+        list_prices=(
+            partial(_list_prices, dialect, dialect.list_path)
+            if dialect.lists_prices and dialect.list_path is not None
+            else None
+        ),
         base_url=base_url,
         base_url_variable=f"{prefix}_BASE_URL",
-        key_variables=(f"{prefix}_API_KEY",),
+        key_variables=key_variables or (f"{prefix}_API_KEY",),
         # A self-hosted server seldom wants a key; it is a default only once it
         # is configured.
         key_required=not dialect.free,
@@ -248,6 +326,22 @@ PROVIDERS = (
     ),
     _provider(
         "together", TOGETHER, base_url="https://api.together.xyz/v1", home_page="api.together.ai"
+    ),
+    _provider(
+        "byteplus",
+        BYTEPLUS,
+        base_url="https://ark.ap-southeast.bytepluses.com/api/v3",
+        home_page="console.byteplus.com/ark",
+        probe_url=None,
+        key_variables=("BYTEPLUS_API_KEY", "ARK_API_KEY"),
+    ),
+    _provider(
+        "recraft",
+        RECRAFT,
+        base_url="https://external.api.recraft.ai/v1",
+        home_page="app.recraft.ai/profile/api",
+        probe_url="users/me",
+        key_variables=("RECRAFT_API_TOKEN",),
     ),
     _provider("localai", LOCALAI, base_url="http://localhost:8080/v1", home_page="localai.io"),
     _provider(

@@ -15,9 +15,11 @@ from .._provider import EncodedImage
 from .._wire.http import as_base64, as_data_url
 
 __all__ = [
+    "BYTEPLUS",
     "Dialect",
     "LOCALAI",
     "OPENROUTER",
+    "RECRAFT",
     "SD_SERVER",
     "SGLANG",
     "TOGETHER",
@@ -47,9 +49,13 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     height, with `small_k` a resolution is "1k", and `relaxed` are the fields of
     that safety. `base64_word` is the `response_format` for bytes, None without
     such a field. `cost_field` is the field of `usage` with the cost, in units
-    of `usd_per_cost`. `blames_prompt` means that a 400 is about the prompt,
+    of `usd_per_cost`; `cost_at_root` if it is one of the reply itself. `fixed`
+    is sent unless the caller's options say otherwise. `refused_codes` are the
+    error codes of a filter, `unpaid_codes` those of an account without money.
+    `blames_prompt` means that a 400 is about the prompt,
     whatever its text. A `free` server costs nothing in any case. `listed_kind`
-    is the `type` of image models in the list at `list_path`.
+    is the `type` of image models in the list at `list_path`, None without one; `lists_prices`
+    if it has those too.
     """
 
     name: str
@@ -67,12 +73,17 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     small_k: bool = False
     relaxed: Mapping[str, JsonValue] = {}
     base64_word: str | None = "b64_json"
+    fixed: Mapping[str, JsonValue] = {}
     cost_field: str | None = None
+    cost_at_root: bool = False
     usd_per_cost: Decimal = Decimal(1)
     blames_prompt: bool = False
     free: bool = False
-    list_path: str = "models"
+    refused_codes: str = ""
+    unpaid_codes: str = ""
+    list_path: str | None = "models"
     listed_kind: str | None = None
+    lists_prices: bool = False
 
 
 # --- gateways and makers ------------------------------------------------------
@@ -93,6 +104,7 @@ XAI = Dialect(
     cost_field="cost_in_usd_ticks",
     usd_per_cost=Decimal("1e-10"),
     list_path="image-generation-models",
+    lists_prices=True,
 )
 
 
@@ -136,6 +148,34 @@ TOGETHER = Dialect(
     relaxed={"disable_safety_checker": True},
     base64_word="base64",
     listed_kind="image",
+)
+
+
+def _byteplus_images(images: tuple[EncodedImage, ...]) -> dict[str, JsonValue]:
+    urls: list[JsonValue] = [as_data_url(image) for image in images]
+    return {"image": urls[0] if len(urls) == 1 else urls}
+
+
+BYTEPLUS = Dialect(
+    name="BytePlus",
+    edit_path="images/generations",
+    change=_byteplus_images,
+    refer=_byteplus_images,
+    # Otherwise a text is painted into the corner of each image.
+    fixed={"watermark": False},
+    refused_codes=r"(?i)Sensitive|RiskDetection|ContentDetected|PolicyViolation",
+    unpaid_codes=r"(?i)AccountOverdue|InsufficientBalance|QuotaExceeded|FreeTierExhausted",
+    list_path=None,
+)
+
+# 1,000 credits are one dollar (recraft.ai/docs, API pricing).
+RECRAFT = Dialect(
+    name="Recraft",
+    names={"seed": "random_seed", "output_format": "image_format"},
+    cost_field="credits",
+    cost_at_root=True,
+    usd_per_cost=Decimal("0.001"),
+    list_path=None,
 )
 
 

@@ -47,6 +47,8 @@ async def books_are_balanced(client, simulator):
             "image/png",
         ),
         ("flux-3-image", {"resolution": "768"}, (768, 768), "image/png"),
+        ("flux-3-image", {"size": "1536x1024", "seed": 3}, (1536, 1024), "image/png"),
+        ("flux-3-image-klein", {"size": "2048x2048"}, (2048, 2048), "image/png"),
         ("flux-kontext-pro", {"aspect_ratio": "1:1"}, (1024, 1024), "image/png"),
         ("flux-pro-1.1", {"size": "1024x768", "output_format": "png"}, (1024, 768), "image/png"),
         (

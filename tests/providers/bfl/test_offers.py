@@ -43,3 +43,20 @@ def test_what_the_catalog_says_of_a_price_is_what_is_billed(model):
     edit = imagen.Edit(prompt="x", images=("a", "b"), size="1024x1024")
     if model.capabilities.inputs.max_images > 1:
         assert quote_request(model, edit).low_usd == endpoint.usd(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("size", "usd"),
+    [
+        ("768x768", "0.041"),
+        ("1024x1024", "0.048"),
+        ("1040x1024", "0.10"),
+        ("1536x1536", "0.10"),
+        ("2048x2048", "0.10"),
+        ("2064x2048", "0.607"),
+        ("4096x4096", "0.607"),
+    ],
+)
+def test_an_exact_size_of_flux_3_is_quoted_at_the_class_that_holds_it(size, usd):
+    quote = quote_request(CATALOG.find("flux-3-image"), imagen.Generate(prompt="x", size=size))
+    assert quote.high_usd == Decimal(usd)

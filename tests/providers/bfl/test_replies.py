@@ -69,6 +69,13 @@ def test_a_recorded_job_gives_its_image():
     assert Progress(fraction=0.1, note="Pending") in job.steps
 
 
+def test_a_recorded_submission_says_its_cost_and_where_to_ask():
+    response = recorded("submit-with-cost.json", "2026-11-28/bfl")["response"]
+    job = Walk(bfl.generate(call("flux-2-flex")), reply(response["body"]), READY, FILE)
+    assert job.run().reported_cost_usd == Decimal("0.06")
+    assert job.requests[1].url == "https://api.us3.bfl.ai/v1/get_result?id=example"
+
+
 def test_a_recorded_bad_key():
     error = walk(answer("error_403_bad_key.json")).fail()
     assert outcome(error) == (AuthenticationError, "AUTHENTICATION", False, "no", None)

@@ -71,7 +71,7 @@ def full_request(model: imagen.Model, operation: str) -> imagen.providers.Call:
     """A request that sets everything that the model has."""
     can = model.capabilities
     fields: dict[str, Any] = {"prompt": "a cat" if can.prompt_required else ""}
-    if can.free_size is not None:
+    if can.free_size is not None and not can.aspect_ratios:
         fields["size"] = "1024x768"
     if can.aspect_ratios:
         fields["aspect_ratio"] = "16:9"
@@ -142,11 +142,23 @@ def test_flux_3_gets_no_field_beyond_its_own(model):
             "images",
             "aspect_ratio",
             "resolution",
+            "seed",
             "safety_tolerance",
         }
         assert walk.body["images"] == [BASE64_ONE, BASE64_TWO]
         assert walk.body["resolution"] == "2k"
-        assert walk.body["safety_tolerance"] == 4
+        assert walk.body["safety_tolerance"] == 7
+
+
+@pytest.mark.parametrize("model", ["flux-3-image", "flux-3-image-klein"])
+def test_flux_3_takes_an_exact_size_in_place_of_a_ratio(model):
+    asked = call(model, size="2048x1152", seed=7)
+    assert walked(bfl.generate, asked).body == {
+        "prompt": "a cat",
+        "width": 2048,
+        "height": 1152,
+        "seed": 7,
+    }
 
 
 def test_a_job_is_submitted_asked_for_and_fetched():
@@ -188,7 +200,8 @@ def test_the_time_between_polls_is_a_setting():
         ("flux-kontext-pro", "relaxed", 6),
         ("flux-pro-1.1", "relaxed", 6),
         ("flux-2-klein-4b", "relaxed", 5),
-        ("flux-3-image", "relaxed", 4),
+        ("flux-3-image", "relaxed", 7),
+        ("flux-3-image-klein", "relaxed", 7),
         ("flux-dev", "standard", 2),
         ("flux-2-max", "strict", 0),
     ],

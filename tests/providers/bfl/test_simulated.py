@@ -33,7 +33,16 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     "no object": ("flux-2-pro", [], "body"),
     "no prompt": ("flux-2-pro", {}, "prompt"),
     "unknown field": ("flux-2-pro", {"prompt": "x", "n": 2}, "n"),
-    "field of another family": ("flux-3-image", {"prompt": "x", "seed": 3}, "seed"),
+    "field of another family": ("flux-3-image", {"prompt": "x", "steps": 3}, "steps"),
+    "half a size": ("flux-3-image", {"prompt": "x", "width": 1024}, "width"),
+    "size and ratio": (
+        "flux-3-image",
+        {"prompt": "x", "width": 1024, "height": 1024, "aspect_ratio": "1:1"},
+        "width",
+    ),
+    "step of 16": ("flux-3-image", {"prompt": "x", "width": 1000, "height": 1024}, "width"),
+    "more than 4K": ("flux-3-image", {"prompt": "x", "width": 4096, "height": 4112}, "width"),
+    "tolerance": ("flux-3-image", {"prompt": "x", "safety_tolerance": 8}, "safety_tolerance"),
     "field of another endpoint": ("flux-kontext-pro", {"prompt": "x", "width": 512}, "width"),
     "text for a number": ("flux-2-pro", {"prompt": "x", "seed": "3"}, "seed"),
     "number out of range": (

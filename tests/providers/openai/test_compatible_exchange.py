@@ -33,7 +33,9 @@ CAT, HAT = input_image(128, 128).data, input_image(64, 64, color="red").data
 PAID = ["grok-imagine-image", "openrouter/gemini-3.1-flash-lite-image", "together/flux-1-schnell"]
 LOCAL = ["localai", "vllm-omni", "sglang", "sd-server"]
 LIVE = [
-    model.id for model in CATALOG if model.provider in ("xai", "openrouter", "together")
+    model.id
+    for model in CATALOG
+    if model.provider in ("xai", "openrouter", "together") and model.lifecycle.retired_on is None
 ] + LOCAL
 EDITORS = [name for name in LIVE if "edit" in CATALOG.find(name).capabilities.operations]
 SEVERAL = [name for name in EDITORS if CATALOG.find(name).capabilities.inputs.max_images > 1]
@@ -50,6 +52,7 @@ def offers(model: str) -> list[dict[str, Any]]:
     can = CATALOG.find(model).capabilities
     each: dict[str, tuple[Any, ...]] = {
         "aspect_ratio": can.aspect_ratios,
+        "quality": can.qualities,
         "resolution": can.resolutions,
         "size": ("768x512", "512x1024") if can.free_size else (),
         "output_format": can.output_formats,

@@ -5,6 +5,7 @@ parts.
 from __future__ import annotations
 
 import argparse
+import datetime
 import importlib.util
 import platform
 import shutil
@@ -12,7 +13,8 @@ import shutil
 import msgspec
 import trio
 
-from .... import Client, ProviderStatus, open_client, version
+from .... import Client, ProviderStatus, catalog_age_note, open_client, version
+from ....providers import CATALOG_AS_OF
 from ..._console import Console, ExitStatus
 
 __all__ = ["run_doctor"]
@@ -31,6 +33,7 @@ async def run_doctor(options: argparse.Namespace, console: Console) -> ExitStatu
             "home": str(client.settings.home),
             "free_bytes": free.free,
             "default_model": client.default_model.id,
+            "catalog_as_of": str(CATALOG_AS_OF),
             "mcp": importlib.util.find_spec("mcp") is not None,
             "providers": [msgspec.to_builtins(status) for status in statuses],
         }
@@ -62,6 +65,9 @@ def _print_report(
     console.say(f"imagen {report['imagen']} on Python {report['python']}")
     console.say(f"home     {report['home']}, {free >> 30} GiB free")
     console.say(f"default  {report['default_model']}")
+    console.say(f"catalog  of {report['catalog_as_of']}")
+    if (note := catalog_age_note(datetime.datetime.now(datetime.UTC).date())) is not None:
+        console.say(f"         {note}")
     console.say(
         "mcp      installed"
         if report["mcp"]

@@ -7,7 +7,7 @@ import datetime
 
 import msgspec
 
-from .... import Client, DiscoveredModel, Model, open_client
+from .... import Client, DiscoveredModel, Model, catalog_age_note, open_client
 from ..._console import Console, ExitStatus, say_error
 
 __all__ = ["run_models"]
@@ -41,7 +41,19 @@ async def run_models(options: argparse.Namespace, console: Console) -> ExitStatu
             "* is the default. A price is per image in US dollars; ? means an unknown price: one."
         )
         console.say("DOES: Generate, Edit, Vary, eNhance, Restyle.")
+        await _say_how_old(client, console, today)
     return ExitStatus.DONE
+
+
+async def _say_how_old(client: Client, console: Console, today: datetime.date) -> None:
+    if (note := catalog_age_note(today)) is not None:
+        console.say(note)
+    overlay = await client.catalog_overlay()
+    if overlay is not None and (differing := overlay.prices.keys() | overlay.bills.keys()):
+        console.say(
+            f"On {overlay.refreshed_at.date()} the providers had other prices for"
+            f" {', '.join(sorted(differing))}: catalog-overlay.json in IMAGEN_HOME has them."
+        )
 
 
 def _is_asked_for(model: Model, options: argparse.Namespace) -> bool:
@@ -51,7 +63,8 @@ def _is_asked_for(model: Model, options: argparse.Namespace) -> bool:
 
 
 async def _refresh(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
-    discovery = await client.discover()
+    refresh = await client.refresh_catalog()
+    discovery = refresh.discovery
     found = [
         one
         for one in discovery.models
@@ -71,6 +84,9 @@ async def _refresh(options: argparse.Namespace, client: Client, console: Console
             for one in found
         ]
         console.table(rows, ("LISTED AS", "PROVIDER", "MODEL", "NEWS"))
+    for difference in refresh.news:
+        if options.provider in (None, difference.provider):
+            say_error(str(difference))
     for provider, reason in discovery.failures.items():
         if options.provider in (None, provider):
             say_error(f"{provider}: {reason}")
@@ -86,6 +102,7 @@ def _discovered_record(one: DiscoveredModel) -> dict[str, object]:
         "model": None if one.model is None else one.model.id,
         "listed": one.listed,
         "retires_on": one.retires_on,
+        "price": None if one.price is None else msgspec.to_builtins(one.price),
     }
 
 

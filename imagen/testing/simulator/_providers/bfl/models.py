@@ -131,10 +131,14 @@ _FILL = Endpoint(
 )
 _FLUX3 = Endpoint(
     image_list="images",
-    numbers={"safety_tolerance": (0.0, 4.0)},
+    numbers=_safety(7),
     texts=("prompt", "version"),
     flags=("grounding",),
     shape="class",
+    step=16,
+    low=256,
+    high=6272,
+    most_pixels=4096 * 4096,
     default_format=None,
     fixed_format="png",
     longest_prompt=15000,

@@ -242,19 +242,26 @@ def _state(
 
 def _price_usd(ask: _Ask, out: int, into: int) -> Decimal:
     if ask.endpoint.usd_by_class:
-        return Decimal(ask.endpoint.usd_by_class[str(ask.fields.get("resolution", "1k"))])
+        return Decimal(ask.endpoint.usd_by_class[_class_of(ask)])
     return ask.endpoint.usd(out, into)
 
 
+def _class_of(ask: _Ask) -> str:
+    if "width" not in ask.fields:
+        return str(ask.fields.get("resolution", "1k"))
+    area = ask.width * ask.height
+    return next(name for name, side in CLASSES.items() if side * side >= area)
+
+
 def _told(ask: _Ask) -> dict[str, object]:
-    """Every model except FLUX 3 returns its seed, even if none was sent."""
+    """Every model except FLUX 3 returns a seed if none was sent."""
     prompt = ask.fields.get("prompt", "")
     told: dict[str, object] = {
         "prompt": f"A detailed image of {prompt}" if ask.fields.get("prompt_upsampling") else prompt
     }
     return (
         told
-        if ask.endpoint.shape == "class"
+        if ask.endpoint.shape == "class" and "seed" not in ask.fields
         else {**told, "seed": ask.fields.get("seed", 1752479754028)}
     )
 
@@ -300,9 +307,9 @@ def _check_field(endpoint: Endpoint, name: str, value: object) -> None:
     if name in endpoint.numbers:
         low, high = endpoint.numbers[name]
         _check_number(name, value, low, high, whole=name in endpoint.whole)
-    elif name in ("width", "height") and endpoint.shape == "pixels":
+    elif name in ("width", "height") and endpoint.shape in ("pixels", "class"):
         # 0 is what FLUX.2 takes for "as the input".
-        if not (endpoint.step == 16 and value == 0):
+        if not (endpoint.shape == "pixels" and endpoint.step == 16 and value == 0):
             _check_number(name, value, endpoint.low, endpoint.high, whole=True)
     elif name == "aspect_ratio" and endpoint.shape in ("ratio", "class"):
         _check_choice(name, value, WIDE_RATIOS if endpoint.shape == "class" else RATIOS)
@@ -367,6 +374,8 @@ def _read_size(
 ) -> tuple[int, int]:
     """Width and height of the image that comes out."""
     first = _open(next(iter(images.values()))).size if images else None
+    if endpoint.shape == "class" and ("width" in fields or "height" in fields):
+        return _read_exact(endpoint, fields)
     if endpoint.shape == "pixels":
         # Variations do not follow the image that they vary.
         return _read_pixels(endpoint, fields, None if "image_prompt" in images else first)
@@ -409,6 +418,20 @@ def _read_pixels(
         _refuse_size(f"Input should be a multiple of {endpoint.step}")
     if width * height > endpoint.most_pixels:
         _refuse_size("At most 4 megapixels")
+    return width, height
+
+
+def _read_exact(endpoint: Endpoint, fields: Mapping[str, object]) -> tuple[int, int]:
+    """An exact size of a model that has ratios too: one of the two ways."""
+    width, height = fields.get("width"), fields.get("height")
+    if not isinstance(width, int) or not isinstance(height, int):
+        _refuse_size("width and height belong together")
+    if "aspect_ratio" in fields or "resolution" in fields:
+        _refuse_size("Give a size, or a ratio and a resolution")
+    if width % endpoint.step or height % endpoint.step:
+        _refuse_size(f"Input should be a multiple of {endpoint.step}")
+    if width * height > endpoint.most_pixels:
+        _refuse_size("At most 16 megapixels")
     return width, height
 
 

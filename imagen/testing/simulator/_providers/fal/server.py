@@ -78,6 +78,8 @@ class Fal(msgspec.Struct, frozen=True, kw_only=True):
     base_path: str = ""
 
     def kind(self, method: str, path: str) -> Kind:
+        if path == "/v1/models/pricing":
+            return "list"
         if "/requests/" in path:
             return "cancel" if method == "PUT" else "poll"
         return "create" if method == "POST" else "other"
@@ -91,6 +93,8 @@ class Fal(msgspec.Struct, frozen=True, kw_only=True):
         model = job.path.strip("/")
         if kind == "create" and model in MODELS:
             return self._submit(job, model)
+        if kind == "list":
+            return json_reply({"prices": _prices(job.received.query), "has_more": False})
         if kind not in ("poll", "cancel"):
             return _error(404, "not_found", f"Application '{model}' not found")
         app, _, tail = job.path.strip("/").partition("/requests/")
@@ -219,8 +223,10 @@ class Fal(msgspec.Struct, frozen=True, kw_only=True):
             job.fault = remote.fault
         payload = _output(job, remote, work, work.ask)
         job.collected(remote)
-        units = sum(megapixels(work.ask.width, work.ask.height) for _ in work.images)
-        told = (("x-fal-billable-units", f"{units:.1f}"),) if self.tells_units else ()
+        units = Decimal(sum(megapixels(work.ask.width, work.ask.height) for _ in work.images))
+        if (usd_per_unit := work.ask.takes.usd_per_unit) is not None:
+            units = work.ask.usd / usd_per_unit
+        told = (("x-fal-billable-units", str(float(units))),) if self.tells_units else ()
         return json_reply(payload, headers=(id_header, *told))
 
     def _cancel(self, job: Job, remote: RemoteJob) -> Reply:
@@ -229,6 +235,20 @@ class Fal(msgspec.Struct, frozen=True, kw_only=True):
         if job.now < self._runs_at(remote) or self.stops_running:
             remote.cancelled = True
         return _cancelled(202, "CANCELLATION_REQUESTED")
+
+
+def _prices(query: str) -> list[dict[str, object]]:
+    names = parse_qs(query).get("endpoint_id", [""])[0].split(",")
+    return [
+        {
+            "endpoint_id": name,
+            "unit_price": takes.usd(1, 0) if takes.usd_per_unit is None else takes.usd_per_unit,
+            "unit": "megapixels" if takes.usd_per_unit is None else "images",
+            "currency": "USD",
+        }
+        for name in names
+        if (takes := MODELS.get(name)) is not None
+    ]
 
 
 def sign_callback(job_id: str, key: "Ed25519PrivateKey", *, now: int, status: str = "OK") -> Signed:

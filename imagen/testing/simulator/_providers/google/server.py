@@ -95,7 +95,7 @@ MODELS = {
         text_input=Decimal("1.50"),
         text_output=Decimal("7.50"),
         image_output=Decimal(30),
-        image_tokens={"1K": 1120, "2K": 1680, "4K": 2520},
+        image_tokens={"1K": 1120, "2K": 1680, "4K": 3780},
         ratios=_FOURTEEN_RATIOS,
         thinking_tokens=174,
     ),

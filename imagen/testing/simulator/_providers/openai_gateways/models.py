@@ -33,6 +33,8 @@ _SIDES = {
     "1.5": 1536,
     "2": 2048,
     "4": 4096,
+    "1mp": 1024,
+    "4mp": 2048,
 }
 PRESETS = {
     "square_hd": (1024, 1024),
@@ -79,6 +81,10 @@ class Takes(msgspec.Struct, frozen=True, kw_only=True):
             is closer to the source.
         usd: the price by the megapixels of an image (begun ones are whole) and
             of those that came in.
+        usd_by: the price of an image by the fields, where these decide it.
+        usd_per_input: the price of each image that came in.
+        usd_per_unit: of what the gateway counts; None if it counts megapixels.
+        least_pixels: of a size that is given in pixels.
         single: True if the reply holds one image, not a list.
     """
 
@@ -106,6 +112,10 @@ class Takes(msgspec.Struct, frozen=True, kw_only=True):
     strength: tuple[str, bool] | None = None
     cuts_out: bool = False
     usd: Callable[[int, int], Decimal] = lambda out, into: Decimal("0.05")
+    usd_by: Callable[[Mapping[str, object]], Decimal] | None = None
+    usd_per_input: Decimal = Decimal(0)
+    usd_per_unit: Decimal | None = None
+    least_pixels: int = 1
     single: bool = False
 
 
@@ -130,7 +140,9 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     def usd(self) -> Decimal:
         """For all of them."""
         into = sum(megapixels(*open_image(data).size) for data in self.inputs)
-        return self.takes.usd(self.megapixels, into) * self.count
+        takes = self.takes
+        each = takes.usd_by(self.fields) if takes.usd_by else takes.usd(self.megapixels, into)
+        return each * self.count + takes.usd_per_input * len(self.inputs)
 
 
 def megapixels(width: int, height: int) -> int:
@@ -256,7 +268,10 @@ def _read_size(takes: Takes, fields: Mapping[str, object], inputs: list[bytes]) 
             assert isinstance(height, int)
             return width, height
     if takes.shape == "size" and "image_size" in fields:
-        return _read_image_size(fields["image_size"])
+        width, height = _read_image_size(fields["image_size"])
+        if width * height < takes.least_pixels:
+            raise WrongInputError("image_size", f"At least {takes.least_pixels} pixels")
+        return width, height
     if "aspect_ratio" in takes.choices and fields.get("aspect_ratio", "1:1") not in (
         "auto",
         "match_input_image",
@@ -287,7 +302,7 @@ def _read_image_size(size: object) -> tuple[int, int]:
 def _read_ratio(takes: Takes, fields: Mapping[str, object]) -> tuple[int, int]:
     word = str(fields.get("resolution") or fields.get("megapixels") or "").casefold()
     side = _SIDES.get(word.removesuffix("sq").removesuffix("k").strip(), takes.default_size[0])
-    across, down = map(int, str(fields.get("aspect_ratio", "1:1")).split(":"))
+    across, down = map(float, str(fields.get("aspect_ratio", "1:1")).split(":"))
     return round((side * side * across / down) ** 0.5), round((side * side * down / across) ** 0.5)
 
 

@@ -6,7 +6,7 @@ From their published OpenAPI documents, and recorded exchanges of the first two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -49,19 +49,28 @@ _XAI_RATIOS = [
 ]
 _RATIOS = ["1:1", "2:3", "3:2", "3:4", "4:3", "4:5", "5:4", "9:16", "16:9", "21:9"]
 _SIDES = {"1K": 1024, "2K": 2048, "4K": 4096}
+_QUALITIES = ("low", "medium", "high")
 
 
 class GatewayModel(msgspec.Struct, frozen=True, kw_only=True):
     """One model, its price for an image in US dollars, and its most input
     images.
+
+    `usd_by_quality` are the prices of a quality, by resolution; without it the
+    model has none. `usd_per_input` is the price of each input image.
     """
 
     id: str
-    usd: Decimal
+    usd: Decimal = Decimal(0)
     most_images: int = 0
+    usd_by_quality: Mapping[str, Mapping[str, Decimal]] = {}
+    usd_per_input: Decimal = Decimal(0)
+
+    def price(self, quality: str, resolution: str) -> Decimal:
+        return self.usd_by_quality[quality][resolution] if self.usd_by_quality else self.usd
 
 
-class _Ask(msgspec.Struct, frozen=True, kw_only=True):
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
     """A request that was found to be right."""
 
     model: GatewayModel
@@ -72,7 +81,7 @@ class _Ask(msgspec.Struct, frozen=True, kw_only=True):
     format: str = "jpeg"
 
 
-def _read_model(fields: Fields, models: Collection[GatewayModel], status: int) -> GatewayModel:
+def read_model(fields: Fields, models: Collection[GatewayModel], status: int) -> GatewayModel:
     name = fields.text("model", required=True)
     model = next((model for model in models if model.id == name), None)
     if model is None:
@@ -96,7 +105,7 @@ def _shape(ratio: str, side: int) -> tuple[int, int]:
     return round(side * factor / 16) * 16, round(side / factor / 16) * 16
 
 
-def _opened(urls: list[object], most: int, param: str) -> list[Image.Image]:
+def opened(urls: list[object], most: int, param: str) -> list[Image.Image]:
     if len(urls) > most:
         raise BadRequestError(
             f"At most {most} images are taken.", param=param, code="invalid_value"
@@ -109,13 +118,13 @@ def _opened(urls: list[object], most: int, param: str) -> list[Image.Image]:
         ) from error
 
 
-def _draw(job: Job, ask: _Ask) -> bytes:
+def draw(job: Job, ask: Ask) -> bytes:
     if ask.inputs:
         return draw_edit(job, ask.inputs, ask.width, ask.height, format=ask.format)
     return job.draw(ask.width, ask.height, format=ask.format)
 
 
-def _drawing(job: Job, ask: _Ask, paint: Callable[[], dict[str, object]]) -> Drawing:
+def drawing(job: Job, ask: Ask, paint: Callable[[], dict[str, object]]) -> Drawing:
     each = ask.model.usd if job.usd_per_image is None else job.usd_per_image
     return Drawing(
         model=ask.model.id,
@@ -125,7 +134,7 @@ def _drawing(job: Job, ask: _Ask, paint: Callable[[], dict[str, object]]) -> Dra
     )
 
 
-class _Gateway(msgspec.Struct, frozen=True, kw_only=True):
+class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     """Common part: a bearer key, a list, and a POST that draws."""
 
     name: str
@@ -199,13 +208,31 @@ class _Gateway(msgspec.Struct, frozen=True, kw_only=True):
         return self._refuse("The prompt was rejected: NSFW content.", status=400)
 
 
-class Xai(_Gateway, frozen=True, kw_only=True):
+def _cheapest(model: GatewayModel) -> Decimal:
+    rows = model.usd_by_quality.values()
+    return min((usd for row in rows for usd in row.values()), default=model.usd)
+
+
+class Xai(Gateway, frozen=True, kw_only=True):
     """xAI: shapes by ratio, edits as JSON, the cost of each reply in ticks."""
 
     name: str = "xai"
     models: tuple[GatewayModel, ...] = (
-        GatewayModel(id="grok-imagine-image", usd=Decimal("0.02"), most_images=3),
-        GatewayModel(id="grok-imagine-image-quality", usd=Decimal("0.07"), most_images=3),
+        GatewayModel(
+            id="grok-imagine-image",
+            usd=Decimal("0.02"),
+            most_images=3,
+            usd_per_input=Decimal("0.002"),
+        ),
+        GatewayModel(
+            id="grok-imagine-image-2.0",
+            most_images=3,
+            usd_by_quality={
+                "low": {"1k": Decimal("0.04"), "2k": Decimal("0.06")},
+                "medium": {"1k": Decimal("0.06"), "2k": Decimal("0.08")},
+            },
+            usd_per_input=Decimal("0.01"),
+        ),
     )
 
     def _create_paths(self) -> tuple[str, ...]:
@@ -215,12 +242,17 @@ class Xai(_Gateway, frozen=True, kw_only=True):
         return "/image-generation-models"
 
     def _listed(self) -> object:
-        return {"models": [{"id": model.id, "object": "model"} for model in self.models]}
+        return {
+            "models": [
+                {"id": model.id, "object": "model", "image_price": int(_cheapest(model) * _TICKS)}
+                for model in self.models
+            ]
+        }
 
     def _create(self, job: Job, fields: Fields) -> Drawing:
         known = {"model", "prompt", "n", "aspect_ratio", "resolution", "response_format"}
         inputs: list[Image.Image] = []
-        model = _read_model(fields, self.models, 404)
+        model = read_model(fields, self.models, 404)
         if job.path == "/images/edits":
             known |= {"image", "images"}
             listed = fields.get("images")
@@ -238,24 +270,30 @@ class Xai(_Gateway, frozen=True, kw_only=True):
                 for source in sources
                 if isinstance(source, dict) and source.get("type") == "image_url"
             ]
-            inputs = _opened([source.get("url") for source in typed], model.most_images, "images")
+            inputs = opened([source.get("url") for source in typed], model.most_images, "images")
             if len(typed) < len(sources):
                 raise BadRequestError(
                     "Each image needs a type and a url.", param="images", code=None
                 )
+        known |= {"quality"} if model.usd_by_quality else set()
         for name in fields.names():
             if name not in known:
                 # As recorded for `size`.
                 raise BadRequestError(f"Argument not supported: {name}", param=name, code=None)
         fields.prompt()
         images = job.count(fields.integer("n", 1, 10, 1))
-        side = {"1k": 1024, "2k": 2048}[fields.choice("resolution", ("1k", "2k"), "1k")]
+        resolution = fields.choice("resolution", ("1k", "2k"), "1k")
+        quality = fields.choice("quality", ("auto", "low", "medium"), "auto")
+        side = {"1k": 1024, "2k": 2048}[resolution]
         width, height = _shape(fields.choice("aspect_ratio", _XAI_RATIOS, "1:1"), side)
         linked = fields.choice("response_format", ("url", "b64_json"), "url") == "url"
-        ask = _Ask(model=model, images=images, width=width, height=height, inputs=inputs)
-        ticks = int(
-            images * (model.usd if job.usd_per_image is None else job.usd_per_image) * _TICKS
-        )
+        ask = Ask(model=model, images=images, width=width, height=height, inputs=inputs)
+        each = job.usd_per_image
+        if each is None:
+            # Which quality "auto" is, is the model's to choose.
+            each = model.price("medium" if quality == "auto" else quality, resolution)
+        usd = images * each + len(inputs) * model.usd_per_input
+        ticks = int(usd * _TICKS)
 
         def paint() -> dict[str, object]:
             data: list[dict[str, object]] = []
@@ -263,22 +301,28 @@ class Xai(_Gateway, frozen=True, kw_only=True):
                 if isinstance(job.fault, Withheld):
                     data.append({"url": "", "respect_moderation": False})
                     continue
-                content = _draw(job, ask)
+                content = draw(job, ask)
                 where = (
                     {"url": job.as_link(content, format="jpeg")}
                     if linked
                     else {"b64_json": job.as_base64(content)}
                 )
-                data.append({**where, "mime_type": "image/jpeg"})
+                # As recorded: empty where the prompt was kept.
+                data.append({**where, "mime_type": "image/jpeg", "revised_prompt": ""})
             return {"data": data, "usage": {"cost_in_usd_ticks": ticks}}
 
-        return _drawing(job, ask, paint)
+        return msgspec.structs.replace(drawing(job, ask, paint), usd=usd)
 
     def _refuse(self, text: str, *, status: int, code: str | None = None) -> Reply:
         return json_reply({"code": code or "The request was refused", "error": text}, status=status)
 
 
-class OpenRouter(_Gateway, frozen=True, kw_only=True):
+def _by_resolution(id: str, *usd: str) -> GatewayModel:
+    prices = dict(zip(_SIDES, map(Decimal, usd), strict=True))
+    return GatewayModel(id=id, most_images=14, usd_by_quality={"": prices})
+
+
+class OpenRouter(Gateway, frozen=True, kw_only=True):
     """OpenRouter: one path for everything, and replies with their cost in
     dollars.
     """
@@ -289,7 +333,24 @@ class OpenRouter(_Gateway, frozen=True, kw_only=True):
         GatewayModel(
             id="google/gemini-3.1-flash-lite-image", usd=Decimal("0.03422675"), most_images=3
         ),
+        _by_resolution("google/gemini-nano-banana-2.1", "0.0338", "0.0506", "0.1136"),
+        _by_resolution("google/gemini-3-pro-image", "0.1350", "0.1350", "0.2406"),
+        GatewayModel(
+            id="openai/gpt-image-2",
+            most_images=16,
+            usd_by_quality={
+                quality: dict.fromkeys(_SIDES, Decimal(usd))
+                for quality, usd in (("medium", "0.053"), ("low", "0.006"), ("high", "0.211"))
+            },
+        ),
+        GatewayModel(id="openai/gpt-image-2.5-flare", usd=Decimal("0.04"), most_images=16),
         GatewayModel(id="black-forest-labs/flux.2-pro", usd=Decimal("0.03"), most_images=3),
+        GatewayModel(id="black-forest-labs/flux.2-max", usd=Decimal("0.07"), most_images=3),
+        GatewayModel(id="black-forest-labs/flux.2-klein-4b", usd=Decimal("0.014"), most_images=3),
+        GatewayModel(id="bytedance-seed/seedream-4.5", usd=Decimal("0.04"), most_images=14),
+        GatewayModel(id="recraft/recraft-v4.1", usd=Decimal("0.035"), most_images=1),
+        GatewayModel(id="microsoft/mai-image-2.5-pro", usd=Decimal("0.1"), most_images=1),
+        GatewayModel(id="krea/krea-2-large", usd=Decimal("0.06")),
     )
 
     def _create_paths(self) -> tuple[str, ...]:
@@ -309,11 +370,14 @@ class OpenRouter(_Gateway, frozen=True, kw_only=True):
             " output_compression seed"
         )
         fields.refuse_unknown({*known.split(), "input_references", "stream", "provider"})
-        model = _read_model(fields, self.models, 404)
+        model = read_model(fields, self.models, 404)
         fields.prompt()
         images = job.count(fields.integer("n", 1, 10, 1))
-        side = _SIDES[fields.choice("resolution", tuple(_SIDES), "1K")]
-        width, height = _shape(fields.choice("aspect_ratio", _RATIOS, "1:1"), side)
+        resolution = fields.choice("resolution", tuple(_SIDES), "1K")
+        quality = fields.choice("quality", ("auto", "", *model.usd_by_quality, *_QUALITIES), "auto")
+        if quality not in model.usd_by_quality:
+            quality = next(iter(model.usd_by_quality), "")
+        width, height = _shape(fields.choice("aspect_ratio", _RATIOS, "1:1"), _SIDES[resolution])
         sources = fields.get("input_references") or []
         if not isinstance(sources, list) or not all(isinstance(source, dict) for source in sources):
             raise BadRequestError(
@@ -327,13 +391,14 @@ class OpenRouter(_Gateway, frozen=True, kw_only=True):
                 if source.get("type") == "image_url" and isinstance(inner, dict)
                 else None
             )
-        inputs = _opened(urls, model.most_images, "input_references")
-        ask = _Ask(model=model, images=images, width=width, height=height, inputs=inputs)
-        usd = images * (model.usd if job.usd_per_image is None else job.usd_per_image)
+        inputs = opened(urls, model.most_images, "input_references")
+        ask = Ask(model=model, images=images, width=width, height=height, inputs=inputs)
+        each = job.usd_per_image
+        usd = images * (model.price(quality, resolution) if each is None else each)
 
         def paint() -> dict[str, object]:
             data = [
-                {"b64_json": job.as_base64(_draw(job, ask)), "media_type": "image/jpeg"}
+                {"b64_json": job.as_base64(draw(job, ask)), "media_type": "image/jpeg"}
                 for _ in range(images)
             ]
             usage = {
@@ -345,7 +410,7 @@ class OpenRouter(_Gateway, frozen=True, kw_only=True):
             }
             return {"created": 0, "data": data, "usage": usage}
 
-        return _drawing(job, ask, paint)
+        return msgspec.structs.replace(drawing(job, ask, paint), usd=usd)
 
     def _refuse(self, text: str, *, status: int, code: str | None = None) -> Reply:
         return json_reply({"error": {"code": status, "message": text}}, status=status)
@@ -356,7 +421,7 @@ class OpenRouter(_Gateway, frozen=True, kw_only=True):
         return json_reply({"error": error}, status=403)
 
 
-class Together(_Gateway, frozen=True, kw_only=True):
+class Together(Gateway, frozen=True, kw_only=True):
     """Together: sizes as width and height, and images to work on by the path of
     generations.
     """
@@ -397,7 +462,7 @@ class Together(_Gateway, frozen=True, kw_only=True):
                 "disable_safety_checker",
             }
         )
-        model = _read_model(fields, self.models, 404)
+        model = read_model(fields, self.models, 404)
         fields.prompt()
         images = job.count(fields.integer("n", 1, 4, 1))
         width, height = (fields.integer(name, 64, 1792, 1024) for name in ("width", "height"))
@@ -411,8 +476,8 @@ class Together(_Gateway, frozen=True, kw_only=True):
             *([fields.get("image_url")] if "image_url" in fields else []),
             *(listed if isinstance(listed, list) else []),
         ]
-        inputs = _opened(urls, model.most_images, "image_url")
-        ask = _Ask(
+        inputs = opened(urls, model.most_images, "image_url")
+        ask = Ask(
             model=model, images=images, width=width, height=height, inputs=inputs, format=format
         )
         megapixels = -(-width * height // (1024 * 1024)) if "schnell" in model.id else 1
@@ -420,7 +485,7 @@ class Together(_Gateway, frozen=True, kw_only=True):
         def paint() -> dict[str, object]:
             data: list[dict[str, object]] = []
             for index in range(images):
-                content = _draw(job, ask)
+                content = draw(job, ask)
                 where = (
                     {"url": job.as_link(content, format=format)}
                     if linked
@@ -434,8 +499,8 @@ class Together(_Gateway, frozen=True, kw_only=True):
                 "data": data,
             }
 
-        drawing = _drawing(job, ask, paint)
-        return msgspec.structs.replace(drawing, usd=drawing.usd * megapixels)
+        drawn = drawing(job, ask, paint)
+        return msgspec.structs.replace(drawn, usd=drawn.usd * megapixels)
 
 
 SIMULATED = (Xai(), OpenRouter(), Together())

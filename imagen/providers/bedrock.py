@@ -34,6 +34,7 @@ from ._steps import (
     Step,
     WithheldImage,
 )
+from ._wire.error_text import quote_error
 from ._wire.http import add_options, as_base64, json_request, send
 from ._wire.replies import (
     MALFORMED,
@@ -158,7 +159,7 @@ _decode_refused = msgspec.json.Decoder(_Refused).decode
 def _refusal(response: HttpResponse) -> ImagenError:
     """The error of a refused call: its type decides before the status."""
     kind = response.headers.get("x-amzn-errortype", "").partition(":")[0]
-    said = _said(response) or f"{_NAME} answered {response.status}."
+    said = _said(response) or quote_error(response, _NAME)
     details = trace(response) | ({"type": kind} if kind else {})
     match response.status, kind:
         case _, "ServiceQuotaExceededException":
@@ -175,7 +176,7 @@ def _refusal(response: HttpResponse) -> ImagenError:
                 details=details,
             )
         case 429, _:
-            wait = read_wait_seconds(response.headers, said)
+            wait = read_wait_seconds(response.headers, said, response.body)
             return RateLimitError(said, retry_after_seconds=wait, details=details)
         case 400, _ if "content filter" in said.casefold() or "policy" in said.casefold():
             return ContentFilterError(f"{said} Change the prompt.", details=details)

@@ -41,6 +41,7 @@ from ._steps import (
     Step,
     WithheldImage,
 )
+from ._wire.error_text import quote_error
 from ._wire.http import add_options, as_data_url, json_request, send
 from ._wire.polling import Ended, Job, await_end
 from ._wire.replies import (
@@ -277,7 +278,7 @@ def _refusal(response: HttpResponse) -> ImagenError:
     """The error of a refused request: the code decides before the status."""
     answer = _read_answer(response)
     code = one_line(answer.code)
-    said = _said(response) or f"{_NAME} answered {response.status}."
+    said = _said(response) or quote_error(response, _NAME)
     details = trace(response) | ({"code": code} if code else {})
     if _REFUSED.search(code):
         return ContentFilterError(f"{said} Change the prompt or the images.", details=details)
@@ -294,7 +295,7 @@ def _refusal(response: HttpResponse) -> ImagenError:
                 f"{said} Check the model and the base URL.", code="API_ERROR", details=details
             )
         case 429:
-            wait = read_wait_seconds(response.headers, said)
+            wait = read_wait_seconds(response.headers, said, response.body)
             return RateLimitError(said, retry_after_seconds=wait, details=details)
         case status if 400 <= status < 500 and status != 408:
             about_prompt = code.startswith("InvalidParameter") or "prompt" in said.casefold()

@@ -37,6 +37,7 @@ from ._steps import (
     Step,
     WithheldImage,
 )
+from ._wire.error_text import quote_error
 from ._wire.http import add_options, as_data_url, json_request, send
 from ._wire.polling import Ended, Job, await_end
 from ._wire.replies import (
@@ -297,7 +298,7 @@ _decode_refused = msgspec.json.Decoder(_Refused).decode
 
 
 def _refusal(response: HttpResponse) -> ImagenError:
-    said = _said(response) or f"{_NAME} answered {response.status}."
+    said = _said(response) or quote_error(response, _NAME)
     details = trace(response)
     match response.status:
         case 401 | 403:
@@ -311,7 +312,7 @@ def _refusal(response: HttpResponse) -> ImagenError:
                 f"{said} Check the model and the base URL.", code="API_ERROR", details=details
             )
         case 429:
-            wait = read_wait_seconds(response.headers, said)
+            wait = read_wait_seconds(response.headers, said, response.body)
             return RateLimitError(said, retry_after_seconds=wait, details=details)
         case 400 | 422 if any(word in said.casefold() for word in ("nsfw", "safety", "moderat")):
             return ContentFilterError(f"{said} Change the prompt.", details=details)

@@ -116,7 +116,11 @@ class RunningAttempt(ExchangeObserver):
     # --- notifications of the driver ------------------------------------------
 
     async def before_sending(self) -> None:
-        await self._runtime.ledger.mark_sent(self.id, self._runtime.now())
+        if self.sent:
+            # One image after another is computed for the same attempt.
+            return
+        runtime = self._runtime
+        await runtime.ledger.mark_sent([self.id], runtime.owner, runtime.now())
         # The last cancellation point: the request leaves after this.
         await trio.lowlevel.checkpoint_if_cancelled()
         self.mark_sent()

@@ -54,9 +54,9 @@ class _BatchJob(ExchangeObserver):
             self.scope.deadline = min(self.scope.deadline, trio.current_time() + salvage_seconds)
 
     async def before_sending(self) -> None:
-        await self._runtime.ledger.mark_sent_together(
-            [attempt.id for attempt in self.attempts], self._runtime.now()
-        )
+        runtime = self._runtime
+        ids = [attempt.id for attempt in self.attempts]
+        await runtime.ledger.mark_sent(ids, runtime.owner, runtime.now())
         await trio.lowlevel.checkpoint_if_cancelled()
         self.sent = True
         for attempt in self.attempts:

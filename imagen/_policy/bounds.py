@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from .._system.numbers import check_numbers
+
 __all__ = ["Bounds"]
 
 
-class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+class Bounds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits of one step in time and size.
 
     `reply_seconds` is the time to the first byte of the body, i.e. while the
@@ -26,6 +28,9 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int = 256 << 20
     max_input_bytes: int = 64 << 20
     max_pixels: int = 1 << 28
+
+    def __post_init__(self) -> None:
+        check_numbers(self, above_zero=self.__struct_fields__)
 
     @property
     def whole_seconds(self) -> float:

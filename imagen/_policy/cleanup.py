@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from .._system.numbers import check_numbers
+
 __all__ = ["CleanupRules"]
 
 
@@ -26,16 +28,7 @@ class CleanupRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_rendition_bytes: int = 1_000_000_000
 
     def __post_init__(self) -> None:
-        for name in (
-            "max_age_days",
-            "max_images",
-            "max_bytes",
-            "trash_days",
-            "max_rendition_bytes",
-        ):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < 2**62:
-                raise ValueError(f"{name} must be 0 or more, not {value}")
+        check_numbers(self)
 
     @property
     def has_limit(self) -> bool:

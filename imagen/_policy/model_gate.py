@@ -21,6 +21,7 @@ from .._errors import (
 )
 from .._requests.catalog import Model
 from .._requests.options import Routing
+from .._system.numbers import check_numbers
 from .._system.retry_after import read_rate_headers
 from .._system.signal import Signal
 from .breaker import Breaker
@@ -63,6 +64,9 @@ class RoutingPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     failures: int = 3
     cooldown_seconds: float = 30.0
     longest_cooldown_seconds: float = 300.0
+
+    def __post_init__(self) -> None:
+        check_numbers(self, above_zero=("failures",))
 
 
 def fallback_reason(error: ImagenError) -> FallbackReason | None:

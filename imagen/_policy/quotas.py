@@ -11,9 +11,11 @@ import msgspec
 
 from .._requests.catalog import RateLimit
 from .._results.prices import tidy_usd
+from .._system.numbers import check_numbers
 
-__all__ = ["Admitted", "OverBudget", "OverRate", "Rate", "StandingBudget", "Verdict"]
+__all__ = ["MOST_USD", "Admitted", "OverBudget", "OverRate", "Rate", "StandingBudget", "Verdict"]
 
+MOST_USD = 1_000_000_000
 _PERIODS = {"day": "today", "month": "this month", "ever": "in all"}
 
 
@@ -35,10 +37,7 @@ class StandingBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def __post_init__(self) -> None:
         if (self.usd is None) == (self.images is None):
             raise ValueError("a budget says either usd or images")
-        if (self.usd is not None and not 0 <= self.usd < 1_000_000_000) or (
-            self.images is not None and self.images < 0
-        ):
-            raise ValueError("a budget must be 0 or more")
+        check_numbers(self, most={"usd": MOST_USD})
 
     def binds(self, provider: str, model: str, tag: str) -> bool:
         """Return True if a request counts in the budget."""

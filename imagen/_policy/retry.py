@@ -8,19 +8,26 @@ from contextlib import AbstractContextManager
 import msgspec
 
 from .._errors import ImagenError, OutcomeUnknownError, ProviderError, RateLimitError
+from .._system.numbers import check_numbers
 
 BackoffHook = Callable[[Exception], bool | float]
 
 __all__ = ["RetryAllowance", "RetryPolicy", "retry_attempts", "retry_steps"]
 
 
-class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
+_MOST_ATTEMPTS = 1000
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bounds of retries; waits grow from `wait_initial_seconds`, with jitter."""
 
     attempts: int = 4
     total_seconds: float = 120.0
     wait_initial_seconds: float = 0.5
     wait_max_seconds: float = 20.0
+
+    def __post_init__(self) -> None:
+        check_numbers(self, above_zero=("attempts",), most={"attempts": _MOST_ATTEMPTS})
 
 
 class RetryAllowance:

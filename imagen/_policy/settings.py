@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 
-from .._errors import ConfigurationError
-from .._requests.catalog import Catalog, JsonValue, RateLimit, load_catalog
+from .._errors import ConfigurationError, ModelNotFoundError
+from .._requests.catalog import Catalog, JsonValue, Model, RateLimit, load_catalog
+from .._system.numbers import check_number, check_numbers
 from .._system.secret import Secret
+from .._system.setting_text import clean_text
 from .._system.urls import check_base_url, check_url
 from ..metadata._c2pa.signing import ContentSigner
 from ..providers import PROVIDERS
@@ -22,11 +27,17 @@ from ..providers._provider import Provider
 from .bounds import Bounds
 from .cleanup import CleanupRules
 from .model_gate import RoutingPolicy
-from .quotas import StandingBudget
+from .quotas import MOST_USD, StandingBudget
 from .retry import RetryPolicy
 from .store_settings import StoreSettings
 
 __all__ = ["ProviderAccess", "Settings", "load_settings"]
+
+_IN_NO_KEY = frozenset(" \"'`")
+_UNKNOWN_KEY = re.compile(r"unknown field `\w*(key|secret|token|password)s?`", re.IGNORECASE)
+_KEYS_ELSEWHERE = " Keys are read from the environment only."
+# Such as -2026-04-21, -latest, or :free.
+_VERSION = re.compile(r"([-@:](latest|free|\d{4}-?\d\d-?\d\d))+$")
 
 
 class ProviderAccess(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +84,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     share_secret: Secret | None = None
     content_signer: ContentSigner | None = None
 
+    def __post_init__(self) -> None:
+        check_numbers(self, most={"confirm_above_usd": MOST_USD})
+
     def load_catalog(self) -> Catalog:
         """The built-in catalog with the models of every other provider and
         those of imagen.toml.
@@ -80,10 +94,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ConfigurationError: a table of models is wrong.
         """
-        tables = [access.provider.models for access in self.access.values()]
-        return load_catalog(
-            self.models, provided={name: table for some in tables for name, table in some.items()}
-        )
+        provided = [access.provider.models for access in self.access.values()]
+        return load_catalog(self.models, provided=_joined(provided))
 
 
 class _ProviderTable(msgspec.Struct, forbid_unknown_fields=True):
@@ -110,6 +122,13 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     providers: dict[str, _ProviderTable] = {}
     models: dict[str, dict[str, JsonValue]] = {}
 
+    def __post_init__(self) -> None:
+        check_numbers(
+            self,
+            above_zero=("session_ttl_seconds", "max_concurrent_sessions"),
+            most={"confirm_above_usd": MOST_USD},
+        )
+
 
 def load_settings(
     environ: Mapping[str, str] | None = None, *, providers: Iterable[Provider] = ()
@@ -121,8 +140,9 @@ def load_settings(
     points of the group `imagen.providers`) and `providers`; of several with one
     name the last counts.
 
-    The file in the current folder may add models and a default model, and
-    nothing else: an untrusted folder must not move a key to another server.
+    The file in the current folder may add models and name a default model, and
+    nothing else: an untrusted folder must not move a key to another server, nor
+    give a model that is known another price.
 
     Raises:
         ConfigurationError: something is wrong there; the message names the
@@ -131,7 +151,7 @@ def load_settings(
     environ = os.environ if environ is None else environ
     home = _read_home(environ)
     file = _read_file(home / "imagen.toml")
-    local = _File() if home == Path.cwd() else _read_file(Path("imagen.toml"))
+    local = _File() if _is_here(home) else _read_file(Path("imagen.toml"))
     if local != _File(default_model=local.default_model, models=local.models):
         raise ConfigurationError(
             "imagen.toml in the current folder may set models and default_model only; move the"
@@ -146,19 +166,22 @@ def load_settings(
             f"{home / 'imagen.toml'} has [providers.{min(unknown)}], which imagen does not know; it"
             f" knows {', '.join(known)}."
         )
+    provided = [provider.models for provider in known.values()]
+    if local.models:
+        _check_added(local.models, file.models, provided)
     return Settings(
         home=home,
         access={
             provider.name: _read_access(provider, environ, file) for provider in known.values()
         },
-        default_model=environ.get("IMAGEN_DEFAULT_MODEL", "").strip()
+        default_model=_text(environ, "IMAGEN_DEFAULT_MODEL")
         or local.default_model
         or file.default_model,
         models={**file.models, **local.models},
         session_ttl_seconds=_read_number(
             environ, "IMAGEN_SESSION_TTL", file.session_ttl_seconds, 3600.0
         ),
-        max_concurrent_sessions=int(
+        max_concurrent_sessions=math.ceil(
             _read_number(
                 environ, "IMAGEN_MAX_CONCURRENT_SESSIONS", file.max_concurrent_sessions, 10
             )
@@ -184,8 +207,62 @@ def load_settings(
     )
 
 
+def _is_here(home: Path) -> bool:
+    try:
+        return home.resolve() == Path.cwd().resolve()
+    except OSError:
+        # The current folder is deleted.
+        return False
+
+
+def _joined(
+    tables: Iterable[Mapping[str, Mapping[str, JsonValue]]],
+) -> Mapping[str, Mapping[str, JsonValue]]:
+    return {name: table for some in tables for name, table in some.items()}
+
+
+def _check_added(
+    added: Mapping[str, Mapping[str, JsonValue]],
+    models: Mapping[str, Mapping[str, JsonValue]],
+    provided: Iterable[Mapping[str, Mapping[str, JsonValue]]],
+) -> None:
+    """Raise ConfigurationError if a model of the current folder is known: its
+    price there would decide how much of a budget is left.
+    """
+    tables = _joined(provided)
+    known = load_catalog(models, provided=tables)
+    for name in added:
+        with suppress(ModelNotFoundError):
+            raise _not_added(name, known.find(name))
+    whole = load_catalog({**models, **added}, provided=tables)
+    for name in added:
+        if (same := _same_model(known, whole.find(name))) is not None:
+            raise _not_added(name, same)
+
+
+def _not_added(name: str, known: Model) -> ConfigurationError:
+    return ConfigurationError(
+        f'imagen.toml in the current folder has [models."{name}"], which is {known.id}: such a file'
+        " may add models, and not change one. Move the table to the imagen.toml in IMAGEN_HOME."
+    )
+
+
+def _same_model(known: Catalog, added: Model) -> Model | None:
+    wire_name = _undated(added.wire_name)
+    for model in known:
+        is_billed = model.provider == added.provider and model.price is not None
+        if is_billed and _undated(model.wire_name) == wire_name:
+            return model
+    return None
+
+
+def _undated(wire_name: str) -> str:
+    """Return the name of a model without the mark of a version."""
+    return _VERSION.sub("", wire_name.strip().strip("/").casefold())
+
+
 def _read_callback_url(environ: Mapping[str, str], file: _File) -> str | None:
-    url = environ.get("IMAGEN_CALLBACK_URL", "").strip() or file.callback_url
+    url = _text(environ, "IMAGEN_CALLBACK_URL") or file.callback_url
     if not url:
         return None
     checked = check_base_url(url, variable="IMAGEN_CALLBACK_URL")
@@ -197,15 +274,15 @@ def _read_callback_url(environ: Mapping[str, str], file: _File) -> str | None:
 
 
 def _read_share_url(environ: Mapping[str, str], file: _File) -> str | None:
-    url = environ.get("IMAGEN_SHARE_URL", "").strip() or file.share_url
+    url = _text(environ, "IMAGEN_SHARE_URL") or file.share_url
     return check_base_url(url, variable="IMAGEN_SHARE_URL") if url else None
 
 
 def _read_webhook_url(environ: Mapping[str, str], file: _File) -> Secret | None:
-    url = environ.get("IMAGEN_WEBHOOK_URL", "").strip() or file.webhook_url
+    url = _text(environ, "IMAGEN_WEBHOOK_URL") or file.webhook_url
     if not url:
         return None
-    if not environ.get("IMAGEN_WEBHOOK_SECRET", "").strip():
+    if not _text(environ, "IMAGEN_WEBHOOK_SECRET"):
         raise ConfigurationError(
             "IMAGEN_WEBHOOK_URL is set, and IMAGEN_WEBHOOK_SECRET is not: set it to what webhooks"
             " are to be signed with."
@@ -215,7 +292,7 @@ def _read_webhook_url(environ: Mapping[str, str], file: _File) -> Secret | None:
 
 
 def _read_store(environ: Mapping[str, str], file: _File, home: Path) -> StoreSettings | None:
-    url = environ.get("IMAGEN_STORE_URL", "").strip()
+    url = _text(environ, "IMAGEN_STORE_URL")
     table = {**file.store, "url": url} if url else file.store
     if not table:
         return None
@@ -227,7 +304,7 @@ def _read_store(environ: Mapping[str, str], file: _File, home: Path) -> StoreSet
 
 def _read_signer(environ: Mapping[str, str]) -> ContentSigner | None:
     certificate, key = (
-        environ.get(name, "").strip() for name in ("IMAGEN_C2PA_CERTIFICATE", "IMAGEN_C2PA_KEY")
+        _text(environ, name) for name in ("IMAGEN_C2PA_CERTIFICATE", "IMAGEN_C2PA_KEY")
     )
     if not certificate and not key:
         return None
@@ -239,7 +316,7 @@ def _read_signer(environ: Mapping[str, str]) -> ContentSigner | None:
 
 
 def _read_home(environ: Mapping[str, str]) -> Path:
-    if named := environ.get("IMAGEN_HOME", "").strip():
+    if named := _text(environ, "IMAGEN_HOME"):
         home = Path(named).expanduser().absolute()
     else:
         import platformdirs
@@ -257,17 +334,26 @@ def _read_home(environ: Mapping[str, str]) -> Path:
 
 def _read_file(path: Path) -> _File:
     try:
-        text = path.read_text("utf-8")
+        # Editors of Windows put a mark before the text.
+        text = path.read_text("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
         return _File()
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path} is not UTF-8 text: save it as UTF-8.") from error
+    except (OSError, ValueError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}.") from error
     import tomllib
 
     try:
         return msgspec.convert(tomllib.loads(text), _File)
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{path} is wrong: {error}.") from error
+    except RecursionError:
+        raise ConfigurationError(
+            f"{path} is wrong: its values are nested too deep; no setting has more than a few"
+            " levels."
+        ) from None
+    except (ValueError, ArithmeticError) as error:
+        hint = _KEYS_ELSEWHERE if _UNKNOWN_KEY.search(str(error)) else ""
+        raise ConfigurationError(f"{path} is wrong: {error}.{hint}") from error
 
 
 def _installed_providers() -> Iterator[Provider]:
@@ -295,7 +381,7 @@ def _read_access(provider: Provider, environ: Mapping[str, str], file: _File) ->
     key = next((key for key in keys if key is not None), None)
     table = file.providers.get(provider.name, _ProviderTable())
     named = (
-        provider.base_url_variable and environ.get(provider.base_url_variable, "").strip()
+        provider.base_url_variable and _text(environ, provider.base_url_variable)
     ) or table.base_url
     base_url = provider.base_url
     if named:
@@ -339,14 +425,27 @@ def _read_provider_settings(provider: Provider, table: _ProviderTable) -> Mappin
             raise ConfigurationError(
                 f"imagen.toml: the setting {name} of {provider.name} must be of the type {kind}."
             )
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            _check_setting(provider, name, value)
     return {**provider.settings, **table.settings}
 
 
+def _check_setting(provider: Provider, name: str, value: float) -> None:
+    try:
+        check_number(name, value, above_zero=name.endswith("_seconds"))
+    except ValueError as error:
+        raise ConfigurationError(f"imagen.toml: of {provider.name}, {error}.") from error
+
+
+def _text(environ: Mapping[str, str], variable: str) -> str:
+    return clean_text(environ.get(variable, ""))
+
+
 def _read_key(environ: Mapping[str, str], variable: str) -> Secret | None:
-    text = environ.get(variable, "").strip()
+    text = _text(environ, variable)
     if not text:
         return None
-    if not text.isascii() or not text.isprintable() or " " in text:
+    if not text.isascii() or not text.isprintable() or set(text) & _IN_NO_KEY:
         raise ConfigurationError(
             f"{variable} holds characters that no key has; copy the key again."
         )
@@ -356,7 +455,7 @@ def _read_key(environ: Mapping[str, str], variable: str) -> Secret | None:
 def _read_number(
     environ: Mapping[str, str], variable: str, from_file: float | None, default: float
 ) -> float:
-    text = environ.get(variable, "").strip()
+    text = _text(environ, variable)
     if not text:
         return default if from_file is None else from_file
     try:

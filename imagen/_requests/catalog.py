@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from .._errors import ConfigurationError, ModelNotFoundError
+from .._system.numbers import MOST, check_number, check_numbers
 
 __all__ = [
     "CATALOG_AS_OF",
@@ -40,6 +41,20 @@ CATALOG_AS_OF = datetime.date(2026, 11, 29)
 
 Operation = Literal["generate", "edit", "vary", "enhance", "restyle"]
 LifecycleState = Literal["live", "retiring", "retired"]
+# Far above the price of any image, or of a million tokens.
+_MOST_USD = 1_000_000
+_AMOUNTS = ("usd_per_image", "usd_per_unit", "typical_units", "estimate_margin", "economy")
+_ABOVE_ZERO = (
+    "typical_units",
+    "estimate_margin",
+    "economy",
+    "period_seconds",
+    "requests_per_minute",
+    "max_at_once",
+    "max_images_per_request",
+    "max_prompt_characters",
+    "multiple_of",
+)
 _FOLDER = Path(__file__).with_name("models")
 JsonValue: TypeAlias = object
 """Any JSON value. msgspec resolves no recursive alias, so the type is wide and
@@ -359,7 +374,47 @@ def load_catalog(
     for model_id, override in (overrides or {}).items():
         merged[model_id] = _merge(tables.get(model_id, {}), override)
     merged = {model_id: _inherit(model_id, table, merged) for model_id, table in merged.items()}
-    return Catalog({model_id: _read_model(model_id, table) for model_id, table in merged.items()})
+    models = {model_id: _read_model(model_id, table) for model_id, table in merged.items()}
+    for model_id in (*(provided or {}), *(overrides or {})):
+        _check_model(models[model_id])
+    return Catalog(models)
+
+
+def _check_model(model: Model) -> None:
+    """Check what decides about money and waiting. The built-in entries pass by
+    a test.
+
+    Raises:
+        ConfigurationError: a number there is impossible.
+    """
+    try:
+        if model.price is not None:
+            _check_price(model.price)
+        can = model.capabilities
+        for limit in (model.rate_limit, can, can.inputs, can.free_size):
+            if limit is not None:
+                check_numbers(limit, above_zero=_ABOVE_ZERO)
+        for scale in can.scales:
+            check_number("scales", scale, above_zero=True)
+        for span in (can.guidance, can.steps):
+            if span is not None and not -MOST < span.low <= span.high < MOST:
+                raise ValueError(f"a range goes from low to high, not {span.low} to {span.high}")
+    except ValueError as error:
+        raise ConfigurationError(
+            f'The table [models."{model.id}"] in imagen.toml is wrong: {error}.'
+        ) from error
+
+
+def _check_price(price: Price) -> None:
+    check_numbers(price, above_zero=_ABOVE_ZERO, most=dict.fromkeys(_AMOUNTS, _MOST_USD))
+    if price.estimate_margin < 1:
+        raise ValueError("estimate_margin must be 1 or more: it is what is reserved for a bill")
+    for amounts in (price.per_megapixel, price.per_million_tokens):
+        if amounts is not None:
+            check_numbers(amounts, most=dict.fromkeys(amounts.__struct_fields__, _MOST_USD))
+    for quality, row in price.table.items():
+        for size, usd in row.items():
+            check_number(f"price.table.{quality}.{size}", usd, most=_MOST_USD)
 
 
 def _read_files() -> dict[str, Mapping[str, JsonValue]]:
@@ -403,7 +458,7 @@ def _read_model(model_id: str, table: Mapping[str, JsonValue]) -> Model:
             Model,
             strict=False,
         )
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, ArithmeticError) as error:
         raise ConfigurationError(
             f'The table [models."{model_id}"] in imagen.toml is wrong: {error}.'
         ) from error

@@ -17,6 +17,7 @@ from typing import Literal
 
 import msgspec
 
+from .._errors import StorageError
 from .._policy.quotas import OverBudget, Rate, StandingBudget, Verdict
 from .._results.images import Cost
 from ..providers._steps import JobAccepted
@@ -101,6 +102,10 @@ INSERT INTO attempts (
     reserved_nanousd, economy, owner, created_at
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?, ?, ?)
 """
+_RESERVED = "SELECT 1 FROM attempts WHERE id = ? AND owner = ? AND state = 'reserved'"
+_SEND = """
+UPDATE attempts SET state = 'sent', sent_at = ? WHERE id = ? AND owner = ? AND state = 'reserved'
+"""
 _SETTLE = """
 UPDATE attempts
 SET state = ?, settled_nanousd = ?, cost_source = ?, error_code = ?, error_message = ?,
@@ -148,11 +153,25 @@ class Ledger:
 
         return await self._database.transact(run)
 
-    async def mark_sent(self, attempt_id: str, now: float) -> None:
-        """The request leaves when this returns."""
-        await self._database.write(
-            [("UPDATE attempts SET state = 'sent', sent_at = ? WHERE id = ?", (now, attempt_id))]
-        )
+    async def mark_sent(self, attempt_ids: Sequence[str], owner: str, now: float) -> None:
+        """Mark attempts as sent: their one request leaves when this returns.
+
+        Raises:
+            StorageError: one is not reserved by this owner any more, or
+                nothing can be written; no row has changed.
+        """
+
+        def run(transaction: Transaction) -> bool:
+            reserved = [transaction.run(_RESERVED, (each, owner)) for each in attempt_ids]
+            for each in attempt_ids if all(reserved) else ():
+                transaction.change(_SEND, (now, each, owner))
+            return all(reserved)
+
+        if not await self._database.transact(run):
+            raise StorageError(
+                "The request was not sent: the ledger does not hold its attempt for this client any"
+                " more. Another process may have taken it over; ask again."
+            )
 
     async def mark_accepted(self, attempt_id: str, job: JobAccepted) -> None:
         """The provider knows the job by an id now; another process can collect
@@ -164,11 +183,6 @@ class Ledger:
         )
         values = (job.job_id, job.poll_url, to_nanousd(job.reported_cost_usd), attempt_id)
         await self._database.write([(sql, values)])
-
-    async def mark_sent_together(self, attempt_ids: Sequence[str], now: float) -> None:
-        """The requests leave together when this returns."""
-        sql = "UPDATE attempts SET state = 'sent', sent_at = ? WHERE id = ?"
-        await self._database.write([(sql, (now, attempt_id)) for attempt_id in attempt_ids])
 
     async def mark_accepted_together(self, attempt_ids: Sequence[str], job: JobAccepted) -> None:
         """The provider knows them all by one id."""

@@ -18,6 +18,7 @@ from ..providers._provider import Provider
 from ..providers._steps import HttpRequest, HttpResponse, Transport
 from .driver import ExchangeDriver
 from .http import HttpTransport
+from .proxies import check_proxies
 
 if TYPE_CHECKING:
     import httpx2
@@ -133,6 +134,13 @@ def _what_is_missing(access: ProviderAccess) -> str:
 def open_http(
     settings: Settings, http: httpx2.AsyncClient | None, access: ProviderAccess
 ) -> Transport:
+    """Open the way to a provider by HTTP.
+
+    Raises:
+        ConfigurationError: a proxy of the environment cannot be used.
+    """
+    if http is None and not is_loopback(access.base_url or ""):
+        check_proxies()
     return HttpTransport(
         access.provider,
         base_url=access.base_url or "https://nowhere.invalid",

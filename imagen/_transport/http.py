@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import urllib.request
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
@@ -18,12 +17,13 @@ import msgspec
 import pybase64
 import trio
 
-from .._errors import OutcomeUnknownError, ProviderError
+from .._errors import ImagenError, OutcomeUnknownError, ProviderError
 from .._policy.bounds import Bounds
 from .._system.secret import Secret
 from .._system.urls import check_host, is_loopback
 from ..providers._provider import Provider
 from ..providers._steps import HttpRequest, StreamedReply
+from .proxies import ProxiedTransport, has_proxies, proxy_of
 
 __all__ = ["HttpTransport"]
 
@@ -80,7 +80,7 @@ class HttpTransport:
                 break
             http_request = await self._redirect(request, response)
             response = await self._send(http_request)
-        reply = _HttpReply(response, partial(self._translate, http_request.url))
+        reply = _HttpReply(response, partial(self._translate, http_request))
         try:
             reply.prepare()
             yield reply
@@ -95,8 +95,11 @@ class HttpTransport:
             await self._links.aclose()
 
     async def _send(self, http_request: httpx2.Request) -> httpx2.Response:
+        if self._owns_http:
+            # A transport of the caller's may send the content another way.
+            http_request.stream = _WatchedBody(http_request.stream)
         with (
-            self._translate(http_request.url),
+            self._translate(http_request),
             trio.move_on_after(self._bounds.reply_seconds) as wait,
         ):
             if self._is_link(http_request):
@@ -106,6 +109,9 @@ class HttpTransport:
                 )
             return await self._client().send(http_request, stream=True, follow_redirects=False)
         assert wait.cancelled_caught
+        if not _has_left(http_request):
+            seconds = f"no connection within {self._bounds.reply_seconds:g} seconds"
+            raise self._unreachable(http_request.url, trio.TooSlowError(seconds))
         raise OutcomeUnknownError(
             f"{self._provider.name} gave no answer within {self._bounds.reply_seconds:g} seconds;"
             " it may be billed.",
@@ -139,9 +145,10 @@ class HttpTransport:
         return any(url.host.endswith(domain) for domain in self._provider.key_domains)
 
     async def _check_public(self, url: httpx2.URL) -> None:
-        # The caller's own client may resolve names differently: only addresses
-        # count.
-        if (not self._owns_http or _has_proxies()) and not _is_address(url):
+        # The caller's own client, or a proxy, may resolve names differently:
+        # only addresses count.
+        elsewhere = not self._owns_http or proxy_of(url) is not None
+        if elsewhere and not _is_address(url):
             return
         # Imported when used; see _open_http_client.
         from .tcp import resolve_public
@@ -162,11 +169,10 @@ class HttpTransport:
 
     def _link_client(self) -> httpx2.AsyncClient:
         if self._links is None:
-            guarded = self._owns_http and not _has_proxies()
             loopback = is_loopback(self._base_url)
             self._links = (
                 _open_link_client(self._bounds, allow_loopback=loopback)
-                if guarded
+                if self._owns_http
                 else self._client()
             )
         return self._links
@@ -222,23 +228,31 @@ class HttpTransport:
         return url
 
     @contextmanager
-    def _translate(self, url: httpx2.URL) -> Iterator[None]:
-        name = self._provider.name
+    def _translate(self, request: httpx2.Request) -> Iterator[None]:
         try:
             yield
+        except ImagenError:
+            raise
         except _NOT_SENT as error:
-            raise ProviderError(
-                f"{name} cannot be reached at {url.scheme}://{url.netloc.decode()}:"
-                f" {_reason(error)}. Nothing was sent; check the network and the base URL.",
-                retryable=True,
-                details={"fault": type(error).__name__},
-            ) from error
-        except (httpx2.HTTPError, httpx2.StreamError) as error:
+            raise self._unreachable(request.url, error) from error
+        except Exception as error:
+            # Also what is no error of httpx2, as from a transport of the
+            # caller's.
+            if not _has_left(request):
+                raise self._unreachable(request.url, error) from error
             raise OutcomeUnknownError(
-                f"The connection to {name} broke before the whole answer was there"
+                f"The connection to {self._provider.name} broke before the whole answer was there"
                 f" ({_reason(error)}); it may be billed.",
                 details={"fault": type(error).__name__},
             ) from error
+
+    def _unreachable(self, url: httpx2.URL, error: Exception) -> ProviderError:
+        return ProviderError(
+            f"{self._provider.name} cannot be reached at {url.scheme}://{url.netloc.decode()}:"
+            f" {_reason(error)}. Nothing was sent; check the network and the base URL.",
+            retryable=isinstance(error, (httpx2.HTTPError, trio.TooSlowError)),
+            details={"fault": type(error).__name__},
+        )
 
 
 _NOT_SENT = (
@@ -255,6 +269,26 @@ def _tidy_link(text: str) -> str:
     """Return a link without the traces of the text that it was taken from."""
     text = _BREAKS.sub("", text.strip()).replace("&amp;", "&").replace(" ", "%20")
     return f"https:{text}" if text.startswith("//") else text
+
+
+class _WatchedBody(httpx2.AsyncByteStream):
+    """Body of a request, which notes that it leaves. Without it a server has
+    nothing to bill.
+    """
+
+    def __init__(self, body: httpx2.SyncByteStream | httpx2.AsyncByteStream | None) -> None:
+        assert isinstance(body, httpx2.AsyncByteStream)
+        self._body = body
+        self.has_left = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.has_left = True
+        async for part in self._body:
+            yield part
+
+
+def _has_left(request: httpx2.Request) -> bool:
+    return not isinstance(request.stream, _WatchedBody) or request.stream.has_left
 
 
 def _reason(error: Exception) -> str:
@@ -347,17 +381,11 @@ def _timeout(bounds: Bounds) -> httpx2.Timeout:
 
 
 def _open_http_client(bounds: Bounds) -> httpx2.AsyncClient:
-    timeout = _timeout(bounds)
-    # httpx2 reads proxies from the environment only if it builds the transport
-    # itself.
-    if _has_proxies():
-        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-        return httpx2.AsyncClient(timeout=timeout, limits=limits)
     # Imported when used: its HTTP/1 and HTTP/2 parsers take a quarter of the
     # import of httpx2.
     from .tcp import BulkTransport
 
-    return httpx2.AsyncClient(timeout=timeout, transport=BulkTransport())
+    return httpx2.AsyncClient(timeout=_timeout(bounds), transport=_with_proxies(BulkTransport()))
 
 
 def _open_link_client(bounds: Bounds, *, allow_loopback: bool) -> httpx2.AsyncClient:
@@ -365,8 +393,8 @@ def _open_link_client(bounds: Bounds, *, allow_loopback: bool) -> httpx2.AsyncCl
     from .tcp import BulkTransport
 
     transport = BulkTransport(public_only=True, allow_loopback=allow_loopback)
-    return httpx2.AsyncClient(timeout=_timeout(bounds), transport=transport)
+    return httpx2.AsyncClient(timeout=_timeout(bounds), transport=_with_proxies(transport))
 
 
-def _has_proxies() -> bool:
-    return bool(urllib.request.getproxies().keys() & {"http", "https", "all"})
+def _with_proxies(direct: httpx2.AsyncBaseTransport) -> httpx2.AsyncBaseTransport:
+    return ProxiedTransport(direct) if has_proxies() else direct

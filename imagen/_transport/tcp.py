@@ -33,6 +33,43 @@ _SocketOption = (
     tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]
 )
 
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+# IANA's special-purpose registries (2026-11): `is_global` follows the version
+# of Python. 192.88.99.0/24 relays to 6to4.
+_NOT_PUBLIC_4 = tuple(
+    ipaddress.IPv4Network(text)
+    for text in [
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.0.0.0/24",
+        "192.0.2.0/24",
+        "192.31.196.0/24",
+        "192.52.193.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "192.175.48.0/24",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+    ]
+)
+# Where a network of IPv6 alone has every IPv4 address.
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# Everything else is local (64:ff9b:1::/48, fc00::/7, fe80::/10, fec0::/10), an
+# IPv4 address in disguise (::/96), or not assigned.
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+# Within it: IETF protocols with Teredo, documentation, 6to4 and AS112.
+_NOT_PUBLIC_6 = tuple(
+    ipaddress.IPv6Network(text)
+    for text in ["2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20"]
+)
+
 
 @contextmanager
 def _translate(
@@ -194,15 +231,31 @@ async def resolve_public(host: str, port: int, *, allow_loopback: bool = False) 
     found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
     addresses = [str(address[4][0]) for address in found]
     for text in addresses:
-        address = ipaddress.ip_address(text.partition("%")[0])
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
+        address = _unmapped(ipaddress.ip_address(text.partition("%")[0]))
         if allow_loopback and address.is_loopback:
             continue
-        if not address.is_global or address.is_multicast:
+        if not _is_public(address):
             where = host if host == text else f"{host} is at {address}, which"
             raise PermissionError(f"{where} is not a public address")
     return addresses
+
+
+def _unmapped(address: _Address) -> _Address:
+    """Return the IPv4 address that the system connects to for ::ffff:a.b.c.d."""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def _is_public(address: _Address) -> bool:
+    # Both: the list is fixed, and a later Python may know of more.
+    if not address.is_global or address.is_multicast:
+        return False
+    if isinstance(address, ipaddress.IPv4Address):
+        return not any(address in network for network in _NOT_PUBLIC_4)
+    if address in _NAT64:
+        return _is_public(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+    return address in _GLOBAL_UNICAST and not any(address in network for network in _NOT_PUBLIC_6)
 
 
 class BulkBackend(httpcore2.AsyncNetworkBackend):

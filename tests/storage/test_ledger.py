@@ -61,7 +61,7 @@ async def book(ledger: Ledger, number: int, facts: dict[str, object]) -> None:
     )
     await ledger.reserve(attempt)
     if facts["steps"] > 0:
-        await ledger.mark_sent(name, now + 1)
+        await ledger.mark_sent([name], "me", now + 1)
     if facts["steps"] > 1:
         await ledger.mark_accepted(name, JobAccepted(job_id=name, poll_url="there"))
     if facts["steps"] > 2:

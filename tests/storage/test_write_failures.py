@@ -8,7 +8,8 @@ import pytest
 import trio
 
 import imagen
-from imagen._storage.ledger import Ledger
+from imagen._storage.database import Database
+from imagen._storage.ledger import Attempt, Ledger
 from imagen.testing import InlineWorkers, ScriptedTransport
 from tests.support.job_provider import PRICE, Works, die_at
 from tests.support.scripted_client import virtual_time
@@ -127,3 +128,62 @@ async def test_an_end_that_could_not_be_written_blocks_no_budget_permanently(
         spending = await client.spending()
         assert (spending.settled_usd, spending.attempts.in_flight) == (2 * PRICE, 0)
         assert len(await client.library.list()) == 2
+
+
+TAKEN = {
+    "another owner": "UPDATE attempts SET owner = 'another'",
+    "ended": "UPDATE attempts SET state = 'failed'",
+    "sent": "UPDATE attempts SET state = 'sent'",
+    "accepted": "UPDATE attempts SET state = 'accepted'",
+    "gone": "DELETE FROM attempts",
+}
+
+
+@pytest.mark.parametrize("model", ["job-1", "sync-1"])
+@pytest.mark.parametrize("change", TAKEN.values(), ids=TAKEN.keys())
+async def test_a_request_whose_attempt_is_not_reserved_any_more_stays_here(
+    change, model, autojump_clock, tmp_path, monkeypatch
+):
+    works = Works()
+    mark_sent = Ledger.mark_sent
+
+    async def late(self: Ledger, *args: object) -> None:
+        await self._database.write([(change, ())])
+        await mark_sent(self, *args)
+
+    async with works.open(tmp_path) as client:
+        monkeypatch.setattr(Ledger, "mark_sent", late)
+        with pytest.raises(imagen.StorageError, match="was not sent") as caught:
+            await client.generate("x", model=model)
+    assert works.orders == 0
+    assert caught.value.billed == "no"
+
+
+async def test_a_batch_is_marked_as_a_whole_or_not_at_all(tmp_path):
+    database = await Database.open(tmp_path / "imagen.sqlite3", InlineWorkers())
+    ledger = Ledger(database)
+    for name, owner in (("a", "me"), ("b", "another"), ("c", "me")):
+        await ledger.reserve(
+            Attempt(
+                id=name,
+                batch_id=None,
+                provider="p",
+                model="m",
+                operation="generate",
+                images=1,
+                request_json="{}",
+                reserved_usd=None,
+                owner=owner,
+                created_at=1.0,
+            )
+        )
+    for ids in (["a", "b", "c"], ["a", "gone"]):
+        with pytest.raises(imagen.StorageError, match="was not sent"):
+            await ledger.mark_sent(ids, "me", 2.0)
+    assert await database.read("SELECT DISTINCT state FROM attempts") == [("reserved",)]
+    await ledger.mark_sent(["a", "c"], "me", 2.0)
+    rows = await database.read("SELECT id, state FROM attempts ORDER BY id")
+    assert rows == [("a", "sent"), ("b", "reserved"), ("c", "sent")]
+    with pytest.raises(imagen.StorageError, match="was not sent"):
+        await ledger.mark_sent(["a"], "me", 3.0)
+    await database.aclose()

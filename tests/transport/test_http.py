@@ -506,17 +506,6 @@ async def test_ipv6_works(monkeypatch):
         nursery.cancel_scope.cancel()
 
 
-async def test_a_proxy_from_the_environment_is_used_for_this_machine_too(monkeypatch):
-    async with open_server(answering(http_reply(images()))) as proxy:
-        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
-        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
-        async with open_driver("http://127.0.0.1:9/v1") as driver:
-            assert len((await run_openai(driver)).images) == 1
-    assert proxy.requests[0].startswith(
-        b"POST http://127.0.0.1:9/v1/images/generations HTTP/1.1\r\n"
-    )
-
-
 async def test_no_proxy_is_honoured(monkeypatch):
     async with open_simulator(key=KEY) as simulator:
         monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")

@@ -98,6 +98,47 @@ async def fetch(transport: HttpTransport, url: str) -> bytes:
         "https://[fe80::1]/a.png",
         "https://[fd00::1]/a.png",
         "https://[::ffff:127.0.0.1]/a.png",
+        "https://[fec0::1]/a.png",
+        "https://[fec0::a00:1]/a.png",
+        "https://[feff::1]/a.png",
+        "https://[64:ff9b::10.0.0.1]/a.png",
+        "https://[64:ff9b::7f00:1]/a.png",
+        "https://[64:ff9b:1::a00:1]/a.png",
+        "https://[64:ff9b:1:ffff::1]/a.png",
+        "https://[2002:7f00:1::]/a.png",
+        "https://[2002:a00:1::1]/a.png",
+        "https://[2002:808:808::1]/a.png",
+        "https://[2001:0:53aa:64c:0:0:f5ff:fffe]/a.png",
+        "https://[2001:2::1]/a.png",
+        "https://[2001:db8::1]/a.png",
+        "https://[3fff::1]/a.png",
+        "https://[::]/a.png",
+        "https://[::10.0.0.1]/a.png",
+        "https://[::7f00:1]/a.png",
+        "https://[::8.8.8.8]/a.png",
+        "https://[::ffff:0:127.0.0.1]/a.png",
+        "https://[::ffff:10.0.0.1]/a.png",
+        "https://[0:0:0:0:0:ffff:c0a8:1]/a.png",
+        "https://[100::1]/a.png",
+        "https://[5f00::1]/a.png",
+        "https://[ff02::1]/a.png",
+        "https://[ff0e::1]/a.png",
+        "https://[4000::1]/a.png",
+        "https://192.0.0.1/a.png",
+        "https://192.0.0.170/a.png",
+        "https://192.0.2.7/a.png",
+        "https://198.51.100.7/a.png",
+        "https://203.0.113.7/a.png",
+        "https://198.19.255.1/a.png",
+        "https://192.88.99.1/a.png",
+        "https://100.127.255.254/a.png",
+        "https://239.255.255.250/a.png",
+        "https://240.0.0.1/a.png",
+        "https://255.255.255.255/a.png",
+        "https://0.1.2.3/a.png",
+        "https://0/a.png",
+        "https://017700000001/a.png",
+        "https://127.1/a.png",
         "https://2130706433/a.png",
         "https://0x7f.1/a.png",
     ],
@@ -110,6 +151,25 @@ async def test_a_link_to_a_private_address_is_not_followed(url):
         ):
             await fetch(transport, url)
     assert (caught.value.billed, caught.value.retryable) == ("yes", False)
+
+
+PUBLIC = [
+    *("8.8.8.8", "93.184.216.34", "100.63.0.1", "172.32.0.1", "192.0.1.1"),
+    *("2606:4700::1111", "2a00:1450::1", "2001:4860::8", "64:ff9b::808:808"),
+]
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+async def test_a_public_address_is_one(address):
+    assert await resolve_public(address, 443) == [address]
+
+
+@pytest.mark.parametrize("url", ["https://[fe80::1%25lo]/a.png", "https://127.0.0.1./a.png"])
+async def test_an_address_with_a_zone_or_a_dot_is_not_followed_either(url):
+    async with open_transport(API, bounds=QUICK) as transport:
+        with trio.fail_after(5), pytest.raises(imagen.ProviderError) as caught:
+            await fetch(transport, url)
+    assert "Nothing was sent" in str(caught.value) or caught.value.billed == "yes"
 
 
 @pytest.mark.parametrize("host", ["inside.example", "six.example", "mapped.example"])

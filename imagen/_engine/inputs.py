@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 import msgspec
 import pybase64
 
-from .._errors import ImagenError, InvalidRequestError, ProviderError, StorageError
+from .._errors import ImagenError, InvalidRequestError, StorageError
 from .._requests.catalog import InputLimits, Model
 from .._requests.request import Edit, ImageSource, InputImage, Request, sources_of, with_sources
-from ..metadata._image_header import read_image_header
+from ..metadata._embed import kind_of
+from ..metadata._seen import SeenImage, as_seen
 from ..providers._provider import EncodedImage
 from .runtime import Runtime
 
@@ -31,6 +32,16 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     request: Request
     encoded: tuple[EncodedImage, ...] = ()
     parent_id: str | None = None
+
+
+class _Found(msgspec.Struct, frozen=True, kw_only=True):
+    """Input image: how it is remembered, the bytes that the library keeps, and
+    those that are sent.
+    """
+
+    image: InputImage
+    kept: bytes
+    sent: EncodedImage
 
 
 class InputReader:
@@ -55,16 +66,16 @@ class InputReader:
         if not sources:
             return Inputs(request=request)
         found = [await self._read_one(source) for source in sources]
-        encoded = tuple(encoded_image for _, encoded_image in found)
+        encoded = tuple(one.sent for one in found)
         _check_inputs(request, encoded, model)
-        remembered = tuple(image for image, _ in found)
+        remembered = tuple(one.image for one in found)
         if self._library is not None:
-            for image, encoded_image in found:
+            for one in found:
                 keep = partial(
                     self._library.files.store_input,
-                    encoded_image.data,
-                    sha256=image.sha256,
-                    media_type=image.media_type,
+                    one.kept,
+                    sha256=one.image.sha256,
+                    media_type=one.image.media_type,
                 )
                 await self._workers.run(keep)
         return Inputs(
@@ -73,34 +84,45 @@ class InputReader:
             parent_id=remembered[0].id if not hasattr(request, "references") else None,
         )
 
-    async def _read_one(self, source: ImageSource) -> tuple[InputImage, EncodedImage]:
+    async def _read_one(self, source: ImageSource) -> _Found:
         data, image_id, name = await self._load(source)
-        try:
-            found = await self._workers.run(partial(read_image_header, data))
-        except ProviderError:
-            raise InvalidRequestError(
-                f"{name or 'The image'} is not a PNG, JPEG, WebP or GIF image ({len(data):,}"
-                " bytes): give another one.",
-                code="INVALID_PROMPT",
-            ) from None
-        if found.width * found.height > self._bounds.max_pixels:
-            raise InvalidRequestError(
-                f"{name or 'The image'} has {found.width} x {found.height} pixels, which is"
-                " more than imagen opens; make it smaller."
-            )
-        sha256 = await self._workers.run(lambda: hashlib.sha256(data).hexdigest())
-        encoded_image = EncodedImage(
-            data=data, media_type=found.media_type, width=found.width, height=found.height
-        )
+        self._check_bytes(len(data), name)
+        seen = await self._workers.run(partial(self._see, data, name))
+        # The library keeps what the caller gave, if it holds such files.
+        kept = data if kind_of(data) else seen.data
         image = InputImage(
-            sha256=sha256,
-            media_type=found.media_type,
-            width=found.width,
-            height=found.height,
+            sha256=await self._workers.run(lambda: hashlib.sha256(kept).hexdigest()),
+            media_type=kind_of(kept),
+            width=seen.width,
+            height=seen.height,
             id=image_id,
             name=name,
         )
-        return image, encoded_image
+        sent = EncodedImage(
+            data=seen.data, media_type=seen.media_type, width=seen.width, height=seen.height
+        )
+        return _Found(image=image, kept=kept, sent=sent)
+
+    def _see(self, data: bytes, name: str | None) -> SeenImage:
+        try:
+            seen = as_seen(data, max_pixels=self._bounds.max_pixels)
+        except InvalidRequestError as error:
+            raise InvalidRequestError(
+                f"{name or 'The image'} cannot be used. {error.message}", code="INVALID_PROMPT"
+            ) from error
+        if seen.width * seen.height > self._bounds.max_pixels:
+            raise InvalidRequestError(
+                f"{name or 'The image'} has {seen.width} x {seen.height} pixels, which is"
+                " more than imagen opens; make it smaller."
+            )
+        return seen
+
+    def _check_bytes(self, size_bytes: int, name: str | None) -> None:
+        if size_bytes > self._bounds.max_input_bytes:
+            raise InvalidRequestError(
+                f"{name or 'The image'} has {size_bytes:,} bytes; an image may have"
+                f" {self._bounds.max_input_bytes:,}."
+            )
 
     async def _load(self, source: ImageSource) -> tuple[bytes, str | None, str | None]:
         """The bytes, the id in the library, and what to call it."""

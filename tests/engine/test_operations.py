@@ -4,6 +4,8 @@ worked on, their parents, emulation.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pybase64
 import pytest
+from PIL import Image as PillowImage
 
 import imagen
 from imagen.testing import ScriptedReply, ScriptedTransport
@@ -212,6 +215,42 @@ async def test_a_mask_of_another_size_is_refused():
     async with open_atelier(Atelier()) as client:
         with pytest.raises(imagen.InvalidRequestError, match="make them the same"):
             await client.edit("x", PNG, mask=png(size=(9, 9)))
+
+
+def turned_jpeg() -> bytes:
+    """Return a photo that is stored as 96x64 and shown as 64x96."""
+    exif = PillowImage.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    PillowImage.new("RGB", (96, 64), (9, 99, 199)).save(file, "JPEG", exif=exif)
+    return file.getvalue()
+
+
+async def test_a_mask_fits_the_image_as_it_is_seen():
+    atelier = Atelier()
+    async with open_atelier(atelier) as client:
+        with pytest.raises(imagen.InvalidRequestError, match="96x64 pixels, the image 64x96"):
+            await client.edit("x", turned_jpeg(), mask=png(size=(96, 64)))
+        made = await client.edit("x", turned_jpeg(), mask=png(size=(64, 96)))
+        again = await client.edit("x", made.request.images[0], mask=turned_jpeg())
+    for call in atelier.calls:
+        assert (call.images[0].width, call.images[0].height) == (64, 96)
+        with PillowImage.open(io.BytesIO(call.images[0].data)) as sent:
+            assert (sent.size, sent.getexif().get(0x0112)) == ((64, 96), None)
+    assert (atelier.calls[1].mask.width, atelier.calls[1].mask.height) == (64, 96)
+    # The library keeps the file that the caller gave.
+    assert again.request.images[0].sha256 == hashlib.sha256(turned_jpeg()).hexdigest()
+
+
+async def test_a_format_that_the_library_does_not_hold_is_kept_as_it_was_sent():
+    file = io.BytesIO()
+    PillowImage.new("RGB", (8, 8), (9, 99, 199)).save(file, "TIFF")
+    atelier = Atelier()
+    async with open_atelier(atelier) as client:
+        made = await client.vary(file.getvalue())
+        await client.vary(made.request.image)
+    first, second = (call.images[0] for call in atelier.calls)
+    assert (first.media_type, first.data) == ("image/png", second.data)
 
 
 async def test_an_emulated_operation_says_so_and_keeps_what_was_asked():

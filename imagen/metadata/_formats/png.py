@@ -11,10 +11,20 @@ from typing import NamedTuple
 
 from .inflate import LARGEST_TEXT, MOST_TEXT, inflate
 
-__all__ = ["drop_texts", "embed_texts", "is_png_sealed", "png_keys", "png_kinds", "read_texts"]
+__all__ = [
+    "drop_texts",
+    "embed_texts",
+    "is_png_sealed",
+    "png_exif",
+    "png_keys",
+    "png_kinds",
+    "png_pixel_form",
+    "read_texts",
+]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
+_RAW_EXIF = "Raw profile type exif"
 _NAMES = {b"iCCP": "ICC", b"eXIf": "EXIF", b"tIME": "tIME", b"caBX": "C2PA"}
 
 
@@ -104,6 +114,31 @@ def png_kinds(data: bytes) -> set[bytes]:
     chunks = [(chunk.kind, chunk.end) for chunk in _chunks(data)]
     is_whole = bool(chunks) and chunks[-1] == (b"IEND", len(data))
     return {kind for kind, _ in chunks} | (set() if is_whole else {b""})
+
+
+def png_exif(data: bytes) -> bytes | None:
+    """Return the EXIF data, which begin with a TIFF header: from their chunk,
+    or from the text that ImageMagick writes.
+    """
+    chunk = next((one.body for one in _chunks(data) if one.kind == b"eXIf"), None)
+    if chunk is not None:
+        return bytes(chunk).removeprefix(b"Exif\0\0")
+    return _unfold_profile(read_texts(data).get(_RAW_EXIF, ""))
+
+
+def _unfold_profile(text: str) -> bytes | None:
+    """Decode a raw profile: its name, its length, and hexadecimal digits."""
+    lines = text.strip().split("\n", 2)
+    try:
+        body = bytes.fromhex(lines[2]) if len(lines) == 3 else b""
+    except ValueError:
+        body = b""
+    return body.removeprefix(b"Exif\0\0") or None
+
+
+def png_pixel_form(data: bytes) -> tuple[int, int]:
+    """Return the bits of a channel, and the colour type (0 is grey)."""
+    return (data[24], data[25]) if len(data) > 25 else (0, 0)
 
 
 def is_png_sealed(data: bytes) -> bool:

@@ -27,7 +27,7 @@ from ._image_header import read_image_header
 if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
 
-__all__ = ["MAX_PIXELS", "SeenImage", "as_rgb", "as_seen", "one_line", "rgb_profile"]
+__all__ = ["MAX_PIXELS", "SeenImage", "as_rgb", "as_seen", "one_line", "pixels_of", "rgb_profile"]
 
 # 8192 by 8192: a quarter of a gigabyte as RGBA. It is below the size at which
 # Pillow warns of decompression bombs.
@@ -76,6 +76,15 @@ def as_seen(data: bytes, *, max_pixels: int = MAX_PIXELS) -> SeenImage:
         return _unchanged(data)
     image, is_lossy = _decode(data, min(max_pixels, MAX_PIXELS))
     return _encode(image, as_jpeg=is_lossy and image.mode == "RGB")
+
+
+def pixels_of(data: bytes) -> Pixels:
+    """Decode an image as a person sees it, as RGB or RGBA, with its ICC profile.
+
+    Raises:
+        InvalidRequestError: it is no image, is damaged, or has too many pixels.
+    """
+    return _decode(data, MAX_PIXELS)[0]
 
 
 def _unchanged(data: bytes) -> SeenImage:

@@ -326,3 +326,10 @@ async def test_a_deadline_ends_the_waiting(shell):
         assert [line["kind"] for line in lines] == ["image", "image", "summary"]
         assert lines[-1]["failed"] == 1
         assert len(simulator.bills) == 2
+
+
+async def test_a_folder_that_is_named_like_an_image_is_refused(shell):
+    done = await shell.run("generate", "a cat", "--model", "sketch", "--out", "cat.png")
+    assert done.returncode == 2
+    assert b"--out names the folder" in done.stderr
+    assert not (shell.home.parent / "cat.png").exists()

@@ -110,7 +110,7 @@ async def run_import(options: argparse.Namespace, console: Console) -> ExitStatu
     async with open_client() as client:
         for path in options.files:
             done = await _import(client, path, options.trusted, console)
-            if done.refused:
+            if done.refused or not (done.added or done.already_there):
                 status = ExitStatus.SOME_FAILED
     return status
 
@@ -123,8 +123,12 @@ async def _import(client: Client, path: Path, trusted: bool, console: Console) -
         console.emit({"kind": "import", "path": str(path), **msgspec.to_builtins(done)})
         return done
     there = f", {done.already_there:,} were there already" if done.already_there else ""
-    console.say(f"{path}: {_count(done.added)} added{there}.")
+    if done.added or done.already_there or done.refused:
+        console.say(f"{path}: {_count(done.added)} added{there}.")
+    else:
+        console.say(f"{path}: there is no image in it.")
     _say_refusals("Not taken:", done.refused, console)
+    _say_refusals("Ignored:", done.ignored, console)
     _say_refusals("Taken, and not all of it believed:", done.doubted, console)
     return done
 

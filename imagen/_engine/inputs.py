@@ -11,11 +11,17 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
-import pybase64
 
 from .._errors import ImagenError, InvalidRequestError, StorageError
 from .._requests.catalog import InputLimits, Model
 from .._requests.request import Edit, ImageSource, InputImage, Request, sources_of, with_sources
+from .._system.texts_of_users import (
+    decode_data_url,
+    is_data_url,
+    is_file_uri,
+    path_of_uri,
+    user_path,
+)
 from ..metadata._embed import kind_of
 from ..metadata._seen import SeenImage, as_seen
 from ..providers._provider import EncodedImage
@@ -131,22 +137,18 @@ class InputReader:
                 return source, None, None
             case InputImage():
                 return await self._load_remembered(source), source.id, source.name
-            case str() if source.startswith("data:"):
-                return _decode_data_url(source), None, None
+            case str() if is_data_url(source):
+                decode = partial(decode_data_url, max_bytes=self._bounds.max_input_bytes)
+                return await self._workers.run(partial(decode, source)), None, None
+            case str() if is_file_uri(source):
+                return await self._load_file(path_of_uri(source))
             case str() if "://" in source:
                 host = _read_host(source)
                 return await self._load_link(source, host), None, host
             case str():
                 return await self._load_word(source)
             case PathLike():
-                path = Path(source)
-                return (
-                    await self._workers.run(
-                        partial(_read_file, path, self._bounds.max_input_bytes)
-                    ),
-                    None,
-                    path.name,
-                )
+                return await self._load_file(user_path(source))
             case _ if hasattr(source, "data") and hasattr(source, "id"):
                 return await self._workers.run(lambda: source.data), source.id, None
             case _:
@@ -155,21 +157,21 @@ class InputReader:
                     f" {type(source).__name__}."
                 )
 
+    async def _load_file(self, path: Path) -> tuple[bytes, str | None, str | None]:
+        read = partial(_read_file, path, self._bounds.max_input_bytes)
+        return await self._workers.run(read), None, path.name
+
     async def _load_word(self, word: str) -> tuple[bytes, str | None, str | None]:
         """A path that is there, or else an id in the library."""
         if not word.strip():
             raise InvalidRequestError(
                 "The image to work on is an empty text: give a path, an https URL or an id."
             )
-        path = Path(word)
+        path = user_path(word)
         # Unlike Path.exists, this is false for invalid names and for files that
         # may not be read.
-        if await self._workers.run(partial(os.path.exists, word)):
-            return (
-                await self._workers.run(partial(_read_file, path, self._bounds.max_input_bytes)),
-                None,
-                path.name,
-            )
+        if await self._workers.run(partial(os.path.exists, path)):
+            return await self._load_file(path)
         image = None if self._library is None else await self._library.get(word)
         if image is None:
             raise InvalidRequestError(
@@ -214,7 +216,7 @@ def _read_file(path: Path, most_bytes: int) -> bytes:
     try:
         # Without waiting, or a named pipe would hold the thread for ever.
         descriptor = os.open(
-            path.expanduser(),
+            path,
             os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0),
         )
         with open(descriptor, "rb") as file:
@@ -229,18 +231,6 @@ def _read_file(path: Path, most_bytes: int) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InvalidRequestError(f"The image {path} cannot be read: {reason or error}.") from error
-
-
-def _decode_data_url(url: str) -> bytes:
-    head, comma, body = url.partition(",")
-    try:
-        if not comma or not head.endswith(";base64"):
-            raise ValueError
-        return pybase64.b64decode(body, validate=True)
-    except ValueError:
-        raise InvalidRequestError(
-            "A data: URL must hold an image in base64: data:image/png;base64,..."
-        ) from None
 
 
 def _check_inputs(request: Request, encoded: tuple[EncodedImage, ...], model: Model) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
@@ -15,6 +14,7 @@ from .._errors import ImagenError, StorageError
 from .._requests.request import Request, operation_of
 from .._requests.translation import Adjustment
 from .._system.atomic_files import save_file
+from .._system.texts_of_users import user_path
 from .._system.version import version
 from ..metadata._c2pa.signing import ContentSigner
 from ..metadata._conversion import convert_to, media_type_for
@@ -177,7 +177,7 @@ class Image(_Value, frozen=True, kw_only=True):
                 or .txt.
             ConfigurationError: it cannot be sealed.
         """
-        target = Path(os.path.expanduser(path))
+        target = user_path(path)
         if self.path is not None and target.resolve() == self.path.resolve():
             # The library's own file stays as the provider sent it, as its name
             # is its hash.

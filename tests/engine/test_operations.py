@@ -9,6 +9,7 @@ import io
 import os
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 import pybase64
@@ -63,6 +64,50 @@ async def test_an_image_can_come_from_anywhere(tmp_path: Path, monkeypatch: pyte
     assert again.request.image.sha256 == remembered.sha256
 
 
+async def test_a_place_can_be_written_in_every_usual_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "a b#1.png"
+    path.write_bytes(PNG)
+    encoded = pybase64.b64encode(PNG).decode()
+    wrapped = "\r\n ".join(encoded[at : at + 40] for at in range(0, len(encoded), 40))
+    sources = [
+        "~/a b#1.png",
+        Path("~/a b#1.png"),
+        path.as_uri(),
+        "FILE://" + str(path).replace(" ", "%20").replace("#", "%23"),
+        f"file://localhost{path}",
+        f"file:{path}",
+        f" {path.as_uri()}\n",
+        f"DATA:image/png;BASE64,{encoded}",
+        f"data:image/png;charset=utf-8;base64,{wrapped}",
+        f"data:image/png;base64;name=a.png,{encoded.rstrip('=')}",
+        f"data:;base64,{encoded.replace('+', '-').replace('/', '_')}",
+        f"data:image/png;base64,{quote(encoded, safe='')}",
+        f"data:image/png,{quote(PNG)}",
+        f"\n data:image/png;base64, {encoded}\n",
+    ]
+    atelier = Atelier()
+    async with open_atelier(atelier) as client:
+        for source in sources:
+            await client.vary(source)
+    assert [call.images[0].data for call in atelier.calls] == [PNG] * len(sources)
+
+
+async def test_every_input_image_is_bounded_in_bytes(tmp_path):
+    path = tmp_path / "own.png"
+    data = PNG + bytes(2000)
+    path.write_bytes(data)
+    url = "data:image/png;base64," + pybase64.b64encode(data).decode()
+    atelier = Atelier()
+    async with open_atelier(atelier, toml="[bounds]\nmax_input_bytes = 1000\n") as client:
+        for source in (data, path, str(path), path.as_uri(), url, url + "A" * 9000):
+            with pytest.raises(imagen.InvalidRequestError, match="an image may have 1,000"):
+                await client.vary(source)
+    assert not atelier.calls
+
+
 async def test_what_was_worked_on_is_remembered_without_its_bytes_and_survives_the_library():
     atelier = Atelier()
     async with open_atelier(atelier) as client:
@@ -114,12 +159,25 @@ async def test_every_operation_goes_through_one_batch():
         ("data:image/png,hello", "base64"),
         ("data:image/png;base64,###", "base64"),
         ("http://example.com/a.png", "not https"),
-        ("file:///etc/passwd", "not https"),
+        ("file:///etc/passwd", "passwd cannot be used.*not a PNG"),
         ("https://127.0.0.1/a.png", "not a public address"),
         ("https://10.1.2.3/a.png", "not a public address"),
         ("https://[::1]/a.png", "not a public address"),
         ("https://169.254.169.254/latest", "not a public address"),
         ("https://user@/a.png", "no URL|cannot be read"),
+        ("file://server/share/a.png", "files of this machine only"),
+        ("file:///C:/Users/me/a.png", "a drive of Windows"),
+        ("file://C:/Users/me/a.png", "a drive of Windows"),
+        ("file:///C|/a.png", "a drive of Windows"),
+        ("file://~/a.png", "give the path itself, such as ~/image.png"),
+        ("file:a.png", "is not an absolute path"),
+        ("file:///a%00b.png", "cannot be read"),
+        ("~no-such-user-here/a.png", "no file '~no-such-user-here/a.png'"),
+        (Path("~no-such-user-here/a.png"), "cannot be read"),
+        ("data:image/png;base64", "base64"),
+        ("data:image/png;base64,", "base64"),
+        ("data:image/png;base64,%%%", "base64"),
+        ("Data:text/html,%3Cscript%3E", "not a PNG"),
         (Path("/dev/zero"), "is not a file"),
         (Path("/"), "cannot be read|is no file"),
         (Path("nul\0byte"), "cannot be read"),

@@ -13,7 +13,7 @@ import msgspec
 
 from .... import Client, Image, InvalidRequestError, open_client
 from ....sharing import ExportResult, ImportResult, RejectedEntry
-from ..._arguments.options import add_command
+from ..._arguments.options import add_command, user_path
 from ..._console import Console, ExitStatus, file_size
 from ..library.library import find_images
 
@@ -47,7 +47,7 @@ def add_archive_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     )
     export.add_argument(
         "--out",
-        type=Path,
+        type=user_path,
         required=True,
         metavar="FILE",
         help="zip file; an existing one is replaced",
@@ -154,4 +154,4 @@ def _source(text: str) -> Path:
     # A variable of the shell that is not set would be the current folder.
     if not text:
         raise argparse.ArgumentTypeError("an empty name is not a file")
-    return Path(text)
+    return user_path(text)

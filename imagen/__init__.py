@@ -24,6 +24,7 @@ docs/design.md draws the way of one request through them.
 
 from __future__ import annotations
 
+from ._system import command_start as _command_start  # noqa: F401 # isort: skip
 from . import library, metadata, prompts, providers, sharing
 from ._client.assembly import open_client
 from ._client.batch import Batch, BatchStatus

@@ -97,7 +97,17 @@ def _decode(comment: bytes) -> str | None:
         return text.decode("utf-8", "replace").strip("\0 ") or None
     if text.startswith((b"\xff\xfe", b"\xfe\xff")):
         return text.decode("utf-16", "replace").strip("\0 ") or None
-    # In English text every other byte is zero; their position shows the byte
-    # order.
-    little = text[:64:2].count(0) < text[1:64:2].count(0)
+    if 0 not in text and _is_utf8(text):
+        return text.decode("utf-8").strip(" ") or None
+    # The high bytes of commas, digits and English letters are zero; their
+    # position shows the byte order.
+    little = text[::2].count(0) < text[1::2].count(0)
     return text.decode("utf-16-le" if little else "utf-16-be", "replace").strip("\0 ") or None
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

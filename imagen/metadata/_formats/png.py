@@ -77,12 +77,22 @@ def _read_text(kind: bytes, body: memoryview) -> tuple[str, str | None]:
         return "", None
     match kind:
         case b"tEXt":
-            return keyword, bytes(rest).decode("latin-1")
+            return keyword, _decode_text(bytes(rest))
         case b"zTXt":
             inflated = inflate(bytes(rest[1:]))
-            return keyword, None if inflated is None else inflated.decode("latin-1")
+            return keyword, None if inflated is None else _decode_text(inflated)
         case _:
             return keyword, _read_international(bytes(rest))
+
+
+def _decode_text(text: bytes) -> str:
+    """Decode a text that the standard has in Latin-1; many programs write
+    UTF-8, and other text is hardly ever valid as that.
+    """
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
 
 
 def _read_international(rest: bytes) -> str | None:

@@ -24,6 +24,7 @@ docs/design.md draws the way of one request through them.
 
 from __future__ import annotations
 
+from ._system import command_start as _command_start  # noqa: F401 # isort: skip
 from . import library, metadata, prompts, providers, sharing
 from ._client.assembly import open_client
 from ._client.batch import Batch, BatchStatus
@@ -99,6 +100,7 @@ from ._transport.catalog_overlay import (
 )
 from ._transport.discovery import DiscoveredModel, Discovery
 from ._transport.probe import ProviderStatus
+from .metadata import describe_file
 
 __all__ = [
     "Adjustment",
@@ -183,6 +185,7 @@ __all__ = [
     "Workers",
     "callback_app",
     "catalog_age_note",
+    "describe_file",
     "fail_after_spending",
     "library",
     "load_settings",

@@ -86,25 +86,43 @@ async def _read(
 
 
 class _Lines:
-    """Puts lines together that arrive in pieces."""
+    """Puts lines together that arrive in pieces; of a line that is too long
+    only an error is left.
+    """
 
     def __init__(self) -> None:
         self._begun = bytearray()
+        self._is_too_long = False
 
-    def feed(self, chunk: bytes | bytearray) -> list[bytes]:
+    def feed(self, chunk: bytes | bytearray) -> list[bytes | ValueError]:
         """The lines that this chunk completes, without blank ones."""
         *ends, rest = chunk.split(b"\n")
-        lines = []
+        lines: list[bytes | ValueError] = []
         for end in ends:
-            lines.append(bytes(self._begun + end))
+            self._add(end)
+            lines += self._take()
+        self._add(rest)
+        return lines
+
+    def _add(self, piece: bytes | bytearray) -> None:
+        self._is_too_long = self._is_too_long or len(self._begun) + len(piece) > _LONGEST_LINE
+        if self._is_too_long:
             self._begun.clear()
-        self._begun += rest
-        if len(self._begun) > _LONGEST_LINE:
-            raise ValueError(f"The client sent a line of more than {_LONGEST_LINE} bytes.")
-        return [line for line in lines if line.strip()]
+        else:
+            self._begun += piece
+
+    def _take(self) -> list[bytes | ValueError]:
+        line, was_too_long = bytes(self._begun), self._is_too_long
+        self._begun.clear()
+        self._is_too_long = False
+        if was_too_long:
+            return [ValueError(f"The line is longer than {_LONGEST_LINE:,} bytes: send less.")]
+        return [line] if line.strip() else []
 
 
-def _parse(line: bytes) -> SessionMessage | Exception:
+def _parse(line: bytes | ValueError) -> SessionMessage | Exception:
+    if isinstance(line, ValueError):
+        return line
     try:
         return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
     except ValueError as error:

@@ -11,12 +11,19 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
-import pybase64
 
-from .._errors import ImagenError, InvalidRequestError, ProviderError, StorageError
+from .._errors import ImagenError, InvalidRequestError, StorageError
 from .._requests.catalog import InputLimits, Model
 from .._requests.request import Edit, ImageSource, InputImage, Request, sources_of, with_sources
-from ..metadata._image_header import read_image_header
+from .._system.texts_of_users import (
+    decode_data_url,
+    is_data_url,
+    is_file_uri,
+    path_of_uri,
+    user_path,
+)
+from ..metadata._embed import kind_of
+from ..metadata._seen import SeenImage, as_seen
 from ..providers._provider import EncodedImage
 from .runtime import Runtime
 
@@ -31,6 +38,16 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     request: Request
     encoded: tuple[EncodedImage, ...] = ()
     parent_id: str | None = None
+
+
+class _Found(msgspec.Struct, frozen=True, kw_only=True):
+    """Input image: how it is remembered, the bytes that the library keeps, and
+    those that are sent.
+    """
+
+    image: InputImage
+    kept: bytes
+    sent: EncodedImage
 
 
 class InputReader:
@@ -55,16 +72,16 @@ class InputReader:
         if not sources:
             return Inputs(request=request)
         found = [await self._read_one(source) for source in sources]
-        encoded = tuple(encoded_image for _, encoded_image in found)
+        encoded = tuple(one.sent for one in found)
         _check_inputs(request, encoded, model)
-        remembered = tuple(image for image, _ in found)
+        remembered = tuple(one.image for one in found)
         if self._library is not None:
-            for image, encoded_image in found:
+            for one in found:
                 keep = partial(
                     self._library.files.store_input,
-                    encoded_image.data,
-                    sha256=image.sha256,
-                    media_type=image.media_type,
+                    one.kept,
+                    sha256=one.image.sha256,
+                    media_type=one.image.media_type,
                 )
                 await self._workers.run(keep)
         return Inputs(
@@ -73,34 +90,45 @@ class InputReader:
             parent_id=remembered[0].id if not hasattr(request, "references") else None,
         )
 
-    async def _read_one(self, source: ImageSource) -> tuple[InputImage, EncodedImage]:
+    async def _read_one(self, source: ImageSource) -> _Found:
         data, image_id, name = await self._load(source)
-        try:
-            found = await self._workers.run(partial(read_image_header, data))
-        except ProviderError:
-            raise InvalidRequestError(
-                f"{name or 'The image'} is not a PNG, JPEG, WebP or GIF image ({len(data):,}"
-                " bytes): give another one.",
-                code="INVALID_PROMPT",
-            ) from None
-        if found.width * found.height > self._bounds.max_pixels:
-            raise InvalidRequestError(
-                f"{name or 'The image'} has {found.width} x {found.height} pixels, which is"
-                " more than imagen opens; make it smaller."
-            )
-        sha256 = await self._workers.run(lambda: hashlib.sha256(data).hexdigest())
-        encoded_image = EncodedImage(
-            data=data, media_type=found.media_type, width=found.width, height=found.height
-        )
+        self._check_bytes(len(data), name)
+        seen = await self._workers.run(partial(self._see, data, name))
+        # The library keeps what the caller gave, if it holds such files.
+        kept = data if kind_of(data) else seen.data
         image = InputImage(
-            sha256=sha256,
-            media_type=found.media_type,
-            width=found.width,
-            height=found.height,
+            sha256=await self._workers.run(lambda: hashlib.sha256(kept).hexdigest()),
+            media_type=kind_of(kept),
+            width=seen.width,
+            height=seen.height,
             id=image_id,
             name=name,
         )
-        return image, encoded_image
+        sent = EncodedImage(
+            data=seen.data, media_type=seen.media_type, width=seen.width, height=seen.height
+        )
+        return _Found(image=image, kept=kept, sent=sent)
+
+    def _see(self, data: bytes, name: str | None) -> SeenImage:
+        try:
+            seen = as_seen(data, max_pixels=self._bounds.max_pixels)
+        except InvalidRequestError as error:
+            raise InvalidRequestError(
+                f"{name or 'The image'} cannot be used. {error.message}", code="INVALID_PROMPT"
+            ) from error
+        if seen.width * seen.height > self._bounds.max_pixels:
+            raise InvalidRequestError(
+                f"{name or 'The image'} has {seen.width} x {seen.height} pixels, which is"
+                " more than imagen opens; make it smaller."
+            )
+        return seen
+
+    def _check_bytes(self, size_bytes: int, name: str | None) -> None:
+        if size_bytes > self._bounds.max_input_bytes:
+            raise InvalidRequestError(
+                f"{name or 'The image'} has {size_bytes:,} bytes; an image may have"
+                f" {self._bounds.max_input_bytes:,}."
+            )
 
     async def _load(self, source: ImageSource) -> tuple[bytes, str | None, str | None]:
         """The bytes, the id in the library, and what to call it."""
@@ -109,22 +137,18 @@ class InputReader:
                 return source, None, None
             case InputImage():
                 return await self._load_remembered(source), source.id, source.name
-            case str() if source.startswith("data:"):
-                return _decode_data_url(source), None, None
+            case str() if is_data_url(source):
+                decode = partial(decode_data_url, max_bytes=self._bounds.max_input_bytes)
+                return await self._workers.run(partial(decode, source)), None, None
+            case str() if is_file_uri(source):
+                return await self._load_file(path_of_uri(source))
             case str() if "://" in source:
                 host = _read_host(source)
                 return await self._load_link(source, host), None, host
             case str():
                 return await self._load_word(source)
             case PathLike():
-                path = Path(source)
-                return (
-                    await self._workers.run(
-                        partial(_read_file, path, self._bounds.max_input_bytes)
-                    ),
-                    None,
-                    path.name,
-                )
+                return await self._load_file(user_path(source))
             case _ if hasattr(source, "data") and hasattr(source, "id"):
                 return await self._workers.run(lambda: source.data), source.id, None
             case _:
@@ -133,21 +157,21 @@ class InputReader:
                     f" {type(source).__name__}."
                 )
 
+    async def _load_file(self, path: Path) -> tuple[bytes, str | None, str | None]:
+        read = partial(_read_file, path, self._bounds.max_input_bytes)
+        return await self._workers.run(read), None, path.name
+
     async def _load_word(self, word: str) -> tuple[bytes, str | None, str | None]:
         """A path that is there, or else an id in the library."""
         if not word.strip():
             raise InvalidRequestError(
                 "The image to work on is an empty text: give a path, an https URL or an id."
             )
-        path = Path(word)
+        path = user_path(word)
         # Unlike Path.exists, this is false for invalid names and for files that
         # may not be read.
-        if await self._workers.run(partial(os.path.exists, word)):
-            return (
-                await self._workers.run(partial(_read_file, path, self._bounds.max_input_bytes)),
-                None,
-                path.name,
-            )
+        if await self._workers.run(partial(os.path.exists, path)):
+            return await self._load_file(path)
         image = None if self._library is None else await self._library.get(word)
         if image is None:
             raise InvalidRequestError(
@@ -192,7 +216,7 @@ def _read_file(path: Path, most_bytes: int) -> bytes:
     try:
         # Without waiting, or a named pipe would hold the thread for ever.
         descriptor = os.open(
-            path.expanduser(),
+            path,
             os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0),
         )
         with open(descriptor, "rb") as file:
@@ -207,18 +231,6 @@ def _read_file(path: Path, most_bytes: int) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InvalidRequestError(f"The image {path} cannot be read: {reason or error}.") from error
-
-
-def _decode_data_url(url: str) -> bytes:
-    head, comma, body = url.partition(",")
-    try:
-        if not comma or not head.endswith(";base64"):
-            raise ValueError
-        return pybase64.b64decode(body, validate=True)
-    except ValueError:
-        raise InvalidRequestError(
-            "A data: URL must hold an image in base64: data:image/png;base64,..."
-        ) from None
 
 
 def _check_inputs(request: Request, encoded: tuple[EncodedImage, ...], model: Model) -> None:

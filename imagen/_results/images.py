@@ -14,8 +14,10 @@ from .._errors import ImagenError, StorageError
 from .._requests.request import Request, operation_of
 from .._requests.translation import Adjustment
 from .._system.atomic_files import save_file
+from .._system.texts_of_users import user_path
 from .._system.version import version
 from ..metadata._c2pa.signing import ContentSigner
+from ..metadata._conversion import convert_to, media_type_for
 from ..metadata._embed import embed_record, remove_sidecar, write_sidecar
 from ..metadata._record import Record
 
@@ -156,6 +158,11 @@ class Image(_Value, frozen=True, kw_only=True):
     ) -> Path:
         """Write a copy of the image atomically, and return its path. Blocking.
 
+        The ending of the name decides the format: .png, .jpg, .webp, .gif,
+        .avif, .tif, .bmp or .jp2. An image of another format is converted,
+        which drops a seal of the provider; a name without such an ending gets
+        the bytes as they are. "~" is the home of the user.
+
         Args:
             record: Write the image's record into the copy; the pixels stay. If
                 it would break the provider's seal (C2PA), or the format has no
@@ -166,24 +173,32 @@ class Image(_Value, frozen=True, kw_only=True):
 
         Raises:
             StorageError: the file cannot be written; the message tells why.
+            InvalidRequestError: the ending means another format, such as .heic
+                or .txt.
             ConfigurationError: it cannot be sealed.
         """
-        target = Path(path)
+        target = user_path(path)
         if self.path is not None and target.resolve() == self.path.resolve():
             # The library's own file stays as the provider sent it, as its name
             # is its hash.
             return target
-        data = self.data
+        media_type = media_type_for(target)
+        original = self.data
+        data = original if media_type is None else convert_to(original, media_type)
         if signer is not None:
             data = signer.seal(data, self.record)
             record = False
         marked = embed_record(data, self.record) if record else None
         self._write(target, data if marked is None else marked)
         if record and marked is None:
-            write_sidecar(target, self.record)
+            write_sidecar(target, self.record if data is original else self._record_of(data))
         else:
             remove_sidecar(target)
         return target
+
+    def _record_of(self, data: bytes) -> Record:
+        # A sidecar is trusted by the hash of the file beside it.
+        return msgspec.structs.replace(self.record, sha256=hashlib.sha256(data).hexdigest())
 
     def _write(self, target: Path, data: bytes) -> None:
         try:

@@ -19,6 +19,7 @@ import trio
 
 from .._errors import InvalidRequestError, StorageError
 from .._results.prices import tidy_usd
+from .._system.private_files import make_private_file, make_private_folder
 from .._system.threads import Workers
 from .full_text import as_searched, image_facets, input_hashes
 
@@ -247,7 +248,9 @@ def _no_value() -> InvalidRequestError:
 
 def _open_connection(path: Path) -> sqlite3.Connection:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
+        # SQLite gives its log and shared memory the rights of the database.
+        make_private_file(path)
         connection = sqlite3.connect(
             path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .._errors import StorageError
+from .private_files import make_private_folder
 
 __all__ = ["AtomicFile", "PART", "save_file", "write_atomically"]
 
@@ -102,7 +103,7 @@ def _create(path: Path) -> int:
     try:
         return os.open(path, flags, 0o644)
     except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         return os.open(path, flags, 0o644)
 
 

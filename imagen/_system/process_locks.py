@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .._errors import StorageError
+from .private_files import make_private_folder
 
 __all__ = ["ProcessLock", "is_alive", "locked"]
 
@@ -33,7 +34,7 @@ class ProcessLock:
         self.id = owner_id
         self._path = folder / owner_id
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(folder)
             self._descriptor = _take(self._path)
             for path in folder.iterdir():
                 is_alive(folder, path.name)
@@ -89,7 +90,7 @@ def _take(path: Path) -> int:
     be looking whether its owner is dead.
     """
     while True:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
         try:
             if _lock(descriptor) and os.fstat(descriptor).st_ino == path.stat().st_ino:
                 return descriptor

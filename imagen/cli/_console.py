@@ -8,6 +8,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -16,7 +17,18 @@ from typing import TextIO
 import msgspec
 import trio
 
-__all__ = ["Console", "ExitStatus", "bar", "file_size", "plain", "say_error", "usd", "usd_column"]
+__all__ = [
+    "Console",
+    "ExitStatus",
+    "bar",
+    "drop_broken_output",
+    "ending_signals",
+    "file_size",
+    "plain",
+    "say_error",
+    "usd",
+    "usd_column",
+]
 
 _BLOCK = "\N{FULL BLOCK}"
 _WIDTH_WITHOUT_TERMINAL = 80
@@ -36,6 +48,35 @@ class ExitStatus(enum.IntEnum):
 def say_error(message: str) -> None:
     """Print one sentence to standard error."""
     print(f"imagen: {plain(message)}", file=sys.stderr, flush=True)
+
+
+def drop_broken_output() -> None:
+    """Lead each output that cannot be written to nowhere: the interpreter
+    flushes both at its end.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _lead_nowhere(stream)
+
+
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that end a command, which then waits for what is paid:
+    Ctrl-C, a polite kill, and the end of the terminal unless nohup ignores it.
+    """
+    hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)
+    if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
+        return signal.SIGINT, signal.SIGTERM
+    return signal.SIGINT, signal.SIGTERM, hangup
+
+
+def _lead_nowhere(stream: TextIO) -> None:
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nothing, stream.fileno())
+    finally:
+        os.close(nothing)
 
 
 def plain(text: str) -> str:
@@ -90,6 +131,17 @@ class Console:
             sys.stdout.reconfigure(errors="replace")
         self.shows_live = not json and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._seen_warnings: set[str] = set()
+
+    def notice(self, number: int) -> None:
+        """Take note of a signal: after a hangup the terminal is gone, and
+        writing to it would fail.
+        """
+        if number != getattr(signal, "SIGHUP", None):
+            return
+        self.shows_live = self.can_ask = False
+        for stream in (sys.stdout, sys.stderr):
+            if stream.isatty():
+                _lead_nowhere(stream)
 
     def emit(self, record: Mapping[str, object]) -> None:
         """Write one JSON object on a line, and flush."""

@@ -17,6 +17,7 @@ from .._requests.request import Generate, encode_request
 from .._results.images import SUFFIXES
 from .._storage.database import Database, Transaction
 from .._system.atomic_files import PART
+from .._system.private_files import make_private_folder
 from .._system.threads import Workers
 from ..metadata._image_header import read_image_header
 from ._deletion import Deletion
@@ -257,7 +258,7 @@ def _remove(path: Path) -> None:
 
 def _move(path: Path, target: Path) -> None:
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_private_folder(target.parent)
         with suppress(FileNotFoundError):
             # Another process has moved it.
             path.replace(target)

@@ -6,13 +6,15 @@ import hashlib
 import re
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from .._errors import StorageError
 from .._results.images import SUFFIXES
-from .._system.atomic_files import write_atomically
+from .._system.atomic_files import PART, write_atomically
+from .._system.private_files import make_private_folder
 from .._system.threads import Workers
 from ..metadata._image_header import ImageHeader, read_image_header
 from ..providers._wire.image_search import whole_image
@@ -23,6 +25,8 @@ __all__ = ["ImageFiles", "PreparedImage", "is_file_name"]
 # earlier.
 _ROOM_BYTES = 64 << 20
 _ROOM_CHECK_SECONDS = 1.0
+# Live processes finish writing a file much sooner.
+_STALE_PART_SECONDS = 3600.0
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -123,9 +127,18 @@ class ImageFiles:
         ]
         return next((path for path in places if path.is_file()), None)
 
+    def sweep_parts(self) -> None:
+        """Remove what killed processes left of interrupted writes. Blocking."""
+        stale = time.time() - _STALE_PART_SECONDS
+        for path in self.folder.glob(f"*/.*{PART}"):
+            # Another process may do the same, or the folder is read-only.
+            with suppress(OSError):
+                if path.stat().st_mtime < stale:
+                    path.unlink()
+
     def _check_room(self) -> None:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self.folder)
             free = shutil.disk_usage(self.folder).free
         except OSError as error:
             raise StorageError(

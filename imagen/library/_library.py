@@ -290,8 +290,11 @@ class Library:
         """Apply the rules: trash images that exceed them, and permanently
         delete those whose term in the trash has ended.
 
-        With `dry_run`, only return the plan.
+        Leftovers of killed processes are removed too. With `dry_run`, only
+        return the plan.
         """
+        if not dry_run:
+            await self._workers.run(self.files.sweep_parts)
         return await self._cleanup.run(rules, dry_run=dry_run)
 
     async def check(

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from .._errors import ConfigurationError, ImagenError, InvalidRequestError, StorageError
+from .._system.texts_of_users import user_path
 from ._c2pa.manifest import Provenance, read_provenance
 from ._embed import is_sealed, kind_of, packet_of, read_record, read_sidecar, sidecar_of
 from ._foreign.foreign_record import ForeignRecord
@@ -65,7 +66,7 @@ def describe_file(path: str | Path, *, trust_anchors: str | None = None) -> File
         InvalidRequestError: it is not a PNG, JPEG, WebP or GIF image, or
             exceeds 256 MiB.
     """
-    path = Path(path)
+    path = user_path(path)
     data = _read_file(path)
     try:
         found = read_image_header(data)

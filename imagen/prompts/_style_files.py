@@ -13,6 +13,7 @@ import msgspec
 from .._errors import ConfigurationError, InvalidRequestError, StorageError
 from .._requests.catalog import JsonValue
 from .._system.atomic_files import write_atomically
+from .._system.private_files import make_private_folder
 from .._system.process_locks import locked
 from ._styles import PLACEHOLDER, Style, frame_prompt
 from ._tables import read_table, write_table
@@ -47,7 +48,7 @@ def add_styles(home: Path, styles: Iterable[Style]) -> tuple[list[str], list[str
     """
     path = home / STYLES_FILE
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        make_private_folder(home)
         with locked(home / f".{STYLES_FILE}.lock"):
             return _add_styles(path, styles)
     except OSError as error:

@@ -130,7 +130,11 @@ def image_source(ctx: ToolContext, text: str) -> imagen.ImageSource:
         InvalidRequestError: the source is not allowed here.
     """
     state = ctx.request_context.lifespan_context
-    if state.local_files or text.startswith(("https://", "data:")) or _ID.fullmatch(text):
+    if (
+        state.local_files
+        or text.strip().lower().startswith(("https://", "data:"))
+        or _ID.fullmatch(text)
+    ):
         return text
     raise imagen.InvalidRequestError(
         f"{text!r}: this server opens no files; give the id of an image that it made, an https URL"

@@ -5,6 +5,8 @@ the simulator on loopback.
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -20,7 +22,14 @@ from imagen.testing.simulator import (
     Reset,
     Truncated,
 )
-from tests.support.shell import FAILURE_KEYS, IMAGE_KEYS, KEPT_KEYS, SUMMARY_KEYS, simulated
+from tests.support.shell import (
+    FAILURE_KEYS,
+    IMAGE_KEYS,
+    KEPT_KEYS,
+    SUMMARY_KEYS,
+    Shell,
+    simulated,
+)
 
 
 async def test_images_come_in_order_of_completion_each_on_a_line_of_its_own(shell):
@@ -326,3 +335,88 @@ async def test_a_deadline_ends_the_waiting(shell):
         assert [line["kind"] for line in lines] == ["image", "image", "summary"]
         assert lines[-1]["failed"] == 1
         assert len(simulator.bills) == 2
+
+
+async def test_a_folder_that_is_named_like_an_image_is_refused(shell):
+    done = await shell.run("generate", "a cat", "--model", "sketch", "--out", "cat.png")
+    assert done.returncode == 2
+    assert b"--out names the folder" in done.stderr
+    assert not (shell.home.parent / "cat.png").exists()
+
+
+async def started(shell: Shell, *arguments: str, **options: object) -> trio.Process:
+    return await trio.lowlevel.open_process(
+        [sys.executable, "-m", "imagen", *arguments],
+        env=shell.environ,
+        cwd=shell.home,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+    )
+
+
+async def test_a_hangup_keeps_what_is_paid(shell):
+    async with simulated(shell, latency=1.0, usd_per_image="0.04") as simulator:
+        process = await started(shell, "generate", "a cat", "--model", "four-cents")
+        with trio.fail_after(20):
+            await simulator.wait_received(1)
+            process.send_signal(signal.SIGHUP)
+            assert await process.wait() == 130
+        _, history, _ = await shell.run_json("history")
+        assert [line["kind"] for line in history] == ["image"]
+
+
+async def test_a_hangup_that_nohup_ignores_changes_nothing(shell):
+    code = (
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN);"
+        " os.execv(sys.executable, [sys.executable, '-m', 'imagen', 'generate', 'a cat',"
+        " '--model', 'four-cents'])"
+    )
+    async with simulated(shell, latency=1.0, usd_per_image="0.04") as simulator:
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-c", code], env=shell.environ, cwd=shell.home
+        )
+        with trio.fail_after(20):
+            await simulator.wait_received(1)
+            process.send_signal(signal.SIGHUP)
+            assert await process.wait() == 0
+
+
+async def test_a_terminal_that_is_gone_is_not_written_to(shell):
+    master, terminal = pty.openpty()
+    async with simulated(shell, latency=1.0, usd_per_image="0.04") as simulator:
+        process = await started(
+            shell, "generate", "a cat", "--model", "four-cents", stdout=terminal, stderr=terminal
+        )
+        os.close(terminal)
+        with trio.fail_after(20):
+            await simulator.wait_received(1)
+            os.close(master)
+            process.send_signal(signal.SIGHUP)
+            assert await process.wait() in (1, 130)
+        _, history, _ = await shell.run_json("history")
+        assert [line["kind"] for line in history] == ["image"]
+
+
+@pytest.mark.parametrize("form", ["--json", None])
+async def test_a_reader_that_leaves_ends_the_command_without_a_traceback(shell, form):
+    arguments = ("a cat", "--model", "sketch", "--size", "64x64", "-n", "6", "--max-at-once", "1")
+    process = await started(shell, "generate", *arguments, *([form] if form else []))
+    with trio.fail_after(20):
+        assert await process.stdout.receive_some(1)
+        await process.stdout.aclose()
+        errors = b"".join([chunk async for chunk in process.stderr]).decode()
+        assert await process.wait() == 1
+    assert "Traceback" not in errors
+    assert "Exception" not in errors
+
+
+@pytest.mark.parametrize("seconds", [0.08, 0.15, 0.3])
+async def test_an_interrupt_at_the_start_is_no_traceback(shell, seconds):
+    process = await started(shell, "models")
+    with trio.fail_after(20):
+        await trio.sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        errors = b"".join([chunk async for chunk in process.stderr]).decode()
+        status = await process.wait()
+    # Before the package is imported Python itself answers.
+    assert "imagen/" not in errors
+    assert status in (0, 130, -signal.SIGINT)

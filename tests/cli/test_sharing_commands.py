@@ -6,6 +6,8 @@ import os
 import sys
 import zipfile
 
+import pytest
+
 from imagen.cli._console import Console
 from tests.support.images import png
 from tests.support.sharing import zip_of
@@ -120,3 +122,15 @@ def test_the_name_of_a_file_does_not_drive_the_terminal_while_it_is_read(capsys,
     monkeypatch.setattr(sys.stderr, "fileno", lambda: 2)
     console.live("\x1b]0;owned\x07.zip: 3 images looked at")
     assert capsys.readouterr().err == "\r\x1b[K ]0;owned .zip: 3 images looked at"
+
+
+@pytest.mark.parametrize("files", [{}, {"notes.txt": b"no image"}])
+async def test_an_archive_without_an_image_is_no_success(shell, files):
+    (shell.home / "theirs.zip").write_bytes(zip_of(files))
+    done = await shell.run("import", "theirs.zip")
+    assert (done.returncode, done.stdout.decode().splitlines()[0]) == (
+        1,
+        "theirs.zip: there is no image in it.",
+    )
+    status, (record,), _ = await shell.run_json("import", "theirs.zip")
+    assert (status, [one["name"] for one in record["ignored"]]) == (1, list(files))

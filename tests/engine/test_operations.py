@@ -4,13 +4,17 @@ worked on, their parents, emulation.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 import pybase64
 import pytest
+from PIL import Image as PillowImage
 
 import imagen
 from imagen.testing import ScriptedReply, ScriptedTransport
@@ -58,6 +62,50 @@ async def test_an_image_can_come_from_anywhere(tmp_path: Path, monkeypatch: pyte
     assert [image.parent_id for image in varied] == [None] * 4 + [made.id] * 3 + [None]
     assert isinstance(again.request.image, imagen.InputImage)
     assert again.request.image.sha256 == remembered.sha256
+
+
+async def test_a_place_can_be_written_in_every_usual_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / "a b#1.png"
+    path.write_bytes(PNG)
+    encoded = pybase64.b64encode(PNG).decode()
+    wrapped = "\r\n ".join(encoded[at : at + 40] for at in range(0, len(encoded), 40))
+    sources = [
+        "~/a b#1.png",
+        Path("~/a b#1.png"),
+        path.as_uri(),
+        "FILE://" + str(path).replace(" ", "%20").replace("#", "%23"),
+        f"file://localhost{path}",
+        f"file:{path}",
+        f" {path.as_uri()}\n",
+        f"DATA:image/png;BASE64,{encoded}",
+        f"data:image/png;charset=utf-8;base64,{wrapped}",
+        f"data:image/png;base64;name=a.png,{encoded.rstrip('=')}",
+        f"data:;base64,{encoded.replace('+', '-').replace('/', '_')}",
+        f"data:image/png;base64,{quote(encoded, safe='')}",
+        f"data:image/png,{quote(PNG)}",
+        f"\n data:image/png;base64, {encoded}\n",
+    ]
+    atelier = Atelier()
+    async with open_atelier(atelier) as client:
+        for source in sources:
+            await client.vary(source)
+    assert [call.images[0].data for call in atelier.calls] == [PNG] * len(sources)
+
+
+async def test_every_input_image_is_bounded_in_bytes(tmp_path):
+    path = tmp_path / "own.png"
+    data = PNG + bytes(2000)
+    path.write_bytes(data)
+    url = "data:image/png;base64," + pybase64.b64encode(data).decode()
+    atelier = Atelier()
+    async with open_atelier(atelier, toml="[bounds]\nmax_input_bytes = 1000\n") as client:
+        for source in (data, path, str(path), path.as_uri(), url, url + "A" * 9000):
+            with pytest.raises(imagen.InvalidRequestError, match="an image may have 1,000"):
+                await client.vary(source)
+    assert not atelier.calls
 
 
 async def test_what_was_worked_on_is_remembered_without_its_bytes_and_survives_the_library():
@@ -111,12 +159,25 @@ async def test_every_operation_goes_through_one_batch():
         ("data:image/png,hello", "base64"),
         ("data:image/png;base64,###", "base64"),
         ("http://example.com/a.png", "not https"),
-        ("file:///etc/passwd", "not https"),
+        ("file:///etc/passwd", "passwd cannot be used.*not a PNG"),
         ("https://127.0.0.1/a.png", "not a public address"),
         ("https://10.1.2.3/a.png", "not a public address"),
         ("https://[::1]/a.png", "not a public address"),
         ("https://169.254.169.254/latest", "not a public address"),
         ("https://user@/a.png", "no URL|cannot be read"),
+        ("file://server/share/a.png", "files of this machine only"),
+        ("file:///C:/Users/me/a.png", "a drive of Windows"),
+        ("file://C:/Users/me/a.png", "a drive of Windows"),
+        ("file:///C|/a.png", "a drive of Windows"),
+        ("file://~/a.png", "give the path itself, such as ~/image.png"),
+        ("file:a.png", "is not an absolute path"),
+        ("file:///a%00b.png", "cannot be read"),
+        ("~no-such-user-here/a.png", "no file '~no-such-user-here/a.png'"),
+        (Path("~no-such-user-here/a.png"), "cannot be read"),
+        ("data:image/png;base64", "base64"),
+        ("data:image/png;base64,", "base64"),
+        ("data:image/png;base64,%%%", "base64"),
+        ("Data:text/html,%3Cscript%3E", "not a PNG"),
         (Path("/dev/zero"), "is not a file"),
         (Path("/"), "cannot be read|is no file"),
         (Path("nul\0byte"), "cannot be read"),
@@ -213,6 +274,42 @@ async def test_a_mask_of_another_size_is_refused():
     async with open_atelier(Atelier()) as client:
         with pytest.raises(imagen.InvalidRequestError, match="make them the same"):
             await client.edit("x", PNG, mask=png(size=(9, 9)))
+
+
+def turned_jpeg() -> bytes:
+    """Return a photo that is stored as 96x64 and shown as 64x96."""
+    exif = PillowImage.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    PillowImage.new("RGB", (96, 64), (9, 99, 199)).save(file, "JPEG", exif=exif)
+    return file.getvalue()
+
+
+async def test_a_mask_fits_the_image_as_it_is_seen():
+    atelier = Atelier()
+    async with open_atelier(atelier) as client:
+        with pytest.raises(imagen.InvalidRequestError, match="96x64 pixels, the image 64x96"):
+            await client.edit("x", turned_jpeg(), mask=png(size=(96, 64)))
+        made = await client.edit("x", turned_jpeg(), mask=png(size=(64, 96)))
+        again = await client.edit("x", made.request.images[0], mask=turned_jpeg())
+    for call in atelier.calls:
+        assert (call.images[0].width, call.images[0].height) == (64, 96)
+        with PillowImage.open(io.BytesIO(call.images[0].data)) as sent:
+            assert (sent.size, sent.getexif().get(0x0112)) == ((64, 96), None)
+    assert (atelier.calls[1].mask.width, atelier.calls[1].mask.height) == (64, 96)
+    # The library keeps the file that the caller gave.
+    assert again.request.images[0].sha256 == hashlib.sha256(turned_jpeg()).hexdigest()
+
+
+async def test_a_format_that_the_library_does_not_hold_is_kept_as_it_was_sent():
+    file = io.BytesIO()
+    PillowImage.new("RGB", (8, 8), (9, 99, 199)).save(file, "TIFF")
+    atelier = Atelier()
+    async with open_atelier(atelier) as client:
+        made = await client.vary(file.getvalue())
+        await client.vary(made.request.image)
+    first, second = (call.images[0] for call in atelier.calls)
+    assert (first.media_type, first.data) == ("image/png", second.data)
 
 
 async def test_an_emulated_operation_says_so_and_keeps_what_was_asked():

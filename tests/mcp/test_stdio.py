@@ -14,6 +14,7 @@ import trio
 
 import imagen
 from imagen_mcp.__main__ import main
+from imagen_mcp._stdio import _Lines
 from tests.support.mcp_client import ERAS, MODEL, open_shown, settings
 from tests.support.mcp_process import SERVER, Wire, process, silent_provider, stdio_client
 
@@ -25,6 +26,7 @@ NOISY = """
 import os, sys, warnings
 import imagen_mcp._tools.sessions as server
 from imagen_mcp.__main__ import main
+from imagen_mcp._stdio import _Lines
 start = server.start
 def noisy(*arguments, **named):
     print("noise")
@@ -40,6 +42,7 @@ CRASHING = """
 import sys, trio, imagen
 import imagen_mcp.server as server
 from imagen_mcp.__main__ import main
+from imagen_mcp._stdio import _Lines
 from contextlib import asynccontextmanager
 @asynccontextmanager
 async def open_client(settings, opened=imagen.open_client):
@@ -281,3 +284,31 @@ async def test_a_person_at_a_terminal_is_told_what_it_is_for(tmp_path: Path) -> 
     assert done.returncode == 2
     assert done.stdout == b""
     assert b"mcpServers" in done.stderr
+
+
+async def test_a_line_that_is_too_long_is_refused_and_the_server_goes_on(tmp_path: Path) -> None:
+    code = "import sys, imagen_mcp._stdio as s; s._LONGEST_LINE = 100_000\n"
+    code += "from imagen_mcp.__main__ import main; sys.exit(main([]))"
+    with trio.fail_after(20):
+        async with process(tmp_path, ("-c", code)) as child:
+            wire = Wire(child)
+            await wire.hello()
+            await child.stdin.send_all(b"{" + b" " * 300_000 + b"}\n")
+            assert "tools" in await wire.ask("tools/list", {})
+            await close_input(child)
+            assert await child.wait() == 0
+
+
+@pytest.mark.parametrize("cut", [1, 3, 7, 1000])
+def test_lines_are_put_together_and_long_ones_left_out(cut: int, monkeypatch) -> None:
+    monkeypatch.setattr("imagen_mcp._stdio._LONGEST_LINE", 8)
+    sent = b"12345678\n\n123456789\n  \nab\n" + b"x" * 50 + b"\nlast\nunfinished"
+    lines = _Lines()
+    found = [one for at in range(0, len(sent), cut) for one in lines.feed(sent[at : at + cut])]
+    assert [one if isinstance(one, bytes) else "long" for one in found] == [
+        b"12345678",
+        "long",
+        b"ab",
+        "long",
+        b"last",
+    ]

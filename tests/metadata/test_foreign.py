@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import json
 import time
+import zlib
 from io import BytesIO
+from xml.sax.saxutils import escape
 
 import pytest
 from PIL import Image as PillowImage
@@ -14,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from imagen.metadata import ForeignRecord
 from imagen.metadata._foreign.reading import read_foreign
-from tests.support.metadata_files import image_bytes
+from tests.support.metadata_files import image_bytes, with_png_chunk
 
 LINES = (
     "a lighthouse, (dusk:1.2)\nsecond line: with a colon\nNegative prompt: blurry, low"
@@ -322,3 +324,197 @@ def test_an_image_without_texts_has_none():
     out = BytesIO()
     PillowImage.new("RGB", (2, 2)).save(out, "BMP")
     assert read_foreign(out.getvalue()) is None
+
+
+GRAPH = json.dumps(CLASSIC_GRAPH)
+COMFY_FIELDS = {
+    "the fields for the camera": {0x0110: f"prompt:{GRAPH}", 0x010F: "workflow:{}"},
+    "with capitals and a blank": {0x010F: f"Prompt: {GRAPH}", 0x010E: 'Workflow:{"nodes": []}'},
+    "the description": {0x010E: f"prompt:{GRAPH}"},
+    "the artist's comment": {0x9C9C: f"prompt:{GRAPH}".encode("utf-16-le")},
+    "an object in the user comment": {0x9286: {"prompt": CLASSIC_GRAPH, "workflow": {}}},
+    "texts in the user comment": {0x9286: {"prompt": GRAPH, "workflow": "{}"}},
+    "a text in a text": {0x9286: {"prompt": json.dumps(GRAPH)}},
+}
+
+
+def xmp_with(properties):
+    """Return a packet with these properties."""
+    namespaces = {
+        "exif": "http://ns.adobe.com/exif/1.0/",
+        "tiff": "http://ns.adobe.com/tiff/1.0/",
+        "dc": "http://purl.org/dc/elements/1.1/",
+    }
+    head = "".join(f' xmlns:{prefix}="{uri}"' for prefix, uri in namespaces.items())
+    body = "".join(
+        f"<{name}><rdf:Alt><rdf:li xml:lang='x-default'>{escape(text)}</rdf:li></rdf:Alt></{name}>"
+        for name, text in properties.items()
+    )
+    return (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF'
+        f' xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description{head}>{body}'
+        "</rdf:Description></rdf:RDF></x:xmpmeta>"
+    )
+
+
+def with_packet(kind, packet):
+    if kind == "png":
+        return with_png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet.encode())
+    return image_bytes(kind, xmp=packet.encode())
+
+
+def exif_of(fields):
+    exif = PillowImage.Exif()
+    for tag, value in fields.items():
+        if isinstance(value, dict):
+            comment = b"UNICODE\0" + json.dumps(value).encode("utf-16-be")
+            exif.get_ifd(0x8769)[tag] = comment
+        else:
+            exif[tag] = value
+    return exif.tobytes()
+
+
+@pytest.mark.parametrize("kind", ["webp", "jpeg", "png"])
+@pytest.mark.parametrize("fields", COMFY_FIELDS.values(), ids=COMFY_FIELDS)
+def test_comfyui_in_exif(kind, fields):
+    found = read_foreign(image_bytes(kind, exif=exif_of(fields)))
+    assert (found.program, found.prompt, found.steps) == ("ComfyUI", "a glass bottle", 20)
+
+
+@pytest.mark.parametrize("kind", ["webp", "jpeg", "png"])
+@pytest.mark.parametrize("name", ["exif:UserComment", "dc:description", "tiff:Make"])
+@pytest.mark.parametrize("text", [f"prompt:{GRAPH}", json.dumps({"prompt": CLASSIC_GRAPH})])
+def test_comfyui_in_xmp(kind, name, text):
+    data = with_packet(kind, xmp_with({name: text}))
+    assert read_foreign(data).prompt == "a glass bottle"
+
+
+@pytest.mark.parametrize("kind", ["webp", "jpeg", "png"])
+def test_a_camera_is_no_program(kind):
+    fields = {0x010F: "Canon", 0x0110: "EOS R5: {new}", 0x010E: "prompt: none", 0x0131: "9.0"}
+    assert read_foreign(image_bytes(kind, exif=exif_of(fields))) is None
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "夕暮れの灯台",
+        "маяк на закате",
+        "phare à l'aube — Noël",
+        "제주 등대",
+        "ประภาคาร",
+        "🗼 at dusk",
+    ],
+)
+@pytest.mark.parametrize("chunk", [b"tEXt", b"zTXt", b"iTXt"])
+def test_texts_in_utf8_in_any_chunk(prompt, chunk):
+    text = f"{prompt}\nSteps: 20, Seed: 42".encode()
+    body = {
+        b"tEXt": b"parameters\0" + text,
+        b"zTXt": b"parameters\0\0" + zlib.compress(text),
+        b"iTXt": b"parameters\0\0\0\0\0" + text,
+    }[chunk]
+    assert read_foreign(with_png_chunk(chunk, body)).prompt == prompt
+
+
+@pytest.mark.parametrize("prompt", ["café", "Größe", "señor ×2"])
+def test_texts_in_latin_1_stay(prompt):
+    body = b"parameters\0" + f"{prompt}\nSteps: 20, Seed: 42".encode("latin-1")
+    assert read_foreign(with_png_chunk(b"tEXt", body)).prompt == prompt
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-8"])
+def test_a_user_comment_in_chinese_is_read_in_any_encoding(encoding):
+    text = "黄昏时分悬崖上的灯塔与大海的波浪以及远处的船只在夕阳下航行天空布满云彩" * 2
+    exif = PillowImage.Exif()
+    comment = b"UNICODE\0" + f"{text}\nSteps: 20, Seed: 42".encode(encoding)
+    exif.get_ifd(0x8769)[0x9286] = comment
+    assert read_foreign(image_bytes("jpeg", exif=exif)).prompt == text
+
+
+def test_novelai_of_version_4():
+    comment = {
+        "prompt": "",
+        "v4_prompt": {
+            "caption": {
+                "base_caption": "two girls",
+                "char_captions": [{"char_caption": "red hair"}, {"char_caption": "blue hair"}],
+            }
+        },
+        "v4_negative_prompt": {"caption": {"base_caption": "blurry", "char_captions": []}},
+        "seed": 9,
+        "steps": 28,
+        "scale": 5.5,
+        "sampler": "k_euler_ancestral",
+    }
+    texts = {"Title": "NovelAI generated image", "Source": "NovelAI Diffusion V4.5 4BDE2A90"}
+    found = read_foreign(png_with(**texts, Comment=json.dumps(comment)))
+    assert (found.program, found.model) == ("NovelAI", "NovelAI Diffusion V4.5 4BDE2A90")
+    assert (found.prompt, found.negative_prompt) == ("two girls | red hair | blue hair", "blurry")
+    del comment["v4_prompt"]
+    texts |= {"Software": "NovelAI", "Description": "a lighthouse"}
+    assert read_foreign(png_with(**texts, Comment=json.dumps(comment))).prompt == "a lighthouse"
+
+
+def test_novelai_in_a_webp():
+    inner = {"prompt": "a fox", "uc": "blurry", "seed": 3, "sampler": "k_euler"}
+    outer = {"Software": "NovelAI", "Source": "NovelAI V4", "Comment": json.dumps(inner)}
+    found = read_foreign(image_bytes("webp", exif=exif_of({0x9286: outer})))
+    assert (found.program, found.prompt, found.model) == ("NovelAI", "a fox", "NovelAI V4")
+
+
+@pytest.mark.parametrize(
+    ("fields", "program", "model"),
+    [
+        (
+            {"prompt": "p", "base_model": "m", "seed": "7", "version": "v2"},
+            "Fooocus",
+            "m",
+        ),
+        ({"Prompt": "p", "base_model_name": "m", "seed": 7}, "RuinedFooocus", "m"),
+        ({"positive_prompt": "p", "model": {"name": "m"}, "seed": 7}, "InvokeAI", "m"),
+        ({"prompt": "p", "use_stable_diffusion_model": "m", "seed": 7}, "Easy Diffusion", "m"),
+        ({"c": "p", "uc": "n", "model": "m", "seed": 7}, "Draw Things", "m"),
+        ({"prompt": "p", "uc": "n", "seed": 7}, "NovelAI", None),
+        ({"sui_image_params": {"prompt": "p", "model": "m", "seed": 7}}, "SwarmUI", "m"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["webp", "jpeg"])
+def test_an_object_in_the_user_comment(kind, fields, program, model):
+    found = read_foreign(image_bytes(kind, exif=exif_of({0x9286: fields})))
+    assert (found.program, found.prompt, found.model, found.seed) == (program, "p", model, 7)
+
+
+def test_easy_diffusion_and_draw_things_in_a_png():
+    texts = {"prompt": "a boat", "use_stable_diffusion_model": "sd-v1-5", "seed": "5"}
+    found = read_foreign(png_with(**texts))
+    assert (found.program, found.prompt, found.seed) == ("Easy Diffusion", "a boat", 5)
+    packet = xmp_with({"exif:UserComment": json.dumps({"c": "a boat", "uc": "", "seed": 6})})
+    found = read_foreign(with_packet("png", packet))
+    assert (found.program, found.prompt, found.seed) == ("Draw Things", "a boat", 6)
+
+
+@pytest.mark.parametrize(
+    ("end", "program"),
+    [
+        ("Version: Fooocus v2.5.5", "Fooocus"),
+        ("App: SD.Next, Version: 2f1d3a5", "SD.Next"),
+        ("Version: neo", "Forge"),
+        ("Version: f2.0.1v1.10.1-previous-665-gae278f79", "Forge"),
+        ("Version: v1.10.1", "AUTOMATIC1111"),
+    ],
+)
+def test_the_version_names_the_program(end, program):
+    text = f"a boat\nSteps: 20, Sampler: Euler, Seed: 1, {end}"
+    assert read_foreign(png_with(parameters=text)).program == program
+
+
+def test_lines_in_the_comment_of_a_jpeg():
+    out = BytesIO()
+    PillowImage.new("RGB", (2, 2)).save(out, "JPEG", comment=b"a boat\nSteps: 20, Seed: 1")
+    assert read_foreign(out.getvalue()).prompt == "a boat"
+
+
+def test_a_damaged_record_does_not_hide_another():
+    texts = {"parameters": "{", "prompt": GRAPH, "Software": "NovelAI", "Comment": "["}
+    assert read_foreign(png_with(**texts)).prompt == "a glass bottle"

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from PIL import Image as PillowImage
 
 import imagen
 from imagen.metadata._record import request_of
@@ -137,3 +139,70 @@ def test_the_sidecar_of_another_program_stays(tmp_path):
     sidecar.write_text("<x:xmpmeta xmlns:x='adobe:ns:meta/'/>", "utf-8")
     make_image(image_bytes("png")).save(tmp_path / "copy.png")
     assert sidecar.exists()
+
+
+CONVERTED = {
+    ".png": "PNG",
+    ".PNG": "PNG",
+    ".jpg": "JPEG",
+    ".JPEG": "JPEG",
+    ".jfif": "JPEG",
+    ".webp": "WEBP",
+    ".gif": "GIF",
+    ".tif": "TIFF",
+    ".bmp": "BMP",
+    ".avif": "AVIF",
+    ".jp2": "JPEG2000",
+}
+
+
+@pytest.mark.parametrize("ending", CONVERTED)
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_ending_of_a_name_decides_the_format(ending, kind, tmp_path):
+    image = make_image(image_bytes(kind, "P" if kind == "gif" else "RGB"), kind)
+    path = image.save(tmp_path / f"copy{ending}")
+    with PillowImage.open(path) as saved:
+        assert (saved.format, saved.size) == (CONVERTED[ending], (33, 17))
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".webp", ".gif"])
+def test_a_converted_copy_carries_the_record(ending, tmp_path):
+    image = make_image(image_bytes("jpeg" if ending != ".jpg" else "png"))
+    described = imagen.metadata.describe_file(image.save(tmp_path / f"copy{ending}"))
+    assert described.record is not None
+    assert (described.record.prompt, described.record.id) == (image.prompt, image.id)
+    assert not described.problems
+
+
+def test_a_converted_copy_is_upright_and_white_where_it_was_clear(tmp_path):
+    exif = PillowImage.Exif()
+    exif[0x0112] = 6
+    turned = make_image(image_bytes("jpeg", exif=exif), "jpeg")
+    with PillowImage.open(turned.save(tmp_path / "copy.png")) as saved:
+        assert saved.size == (17, 33)
+    clear = BytesIO()
+    PillowImage.new("RGBA", (4, 4), (0, 0, 0, 0)).save(clear, "PNG")
+    with PillowImage.open(make_image(clear.getvalue()).save(tmp_path / "copy.jpg")) as saved:
+        assert saved.getpixel((1, 1)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("name", ["copy", "copy.v2", "copy.part", "copy.2026-11-29"])
+def test_a_name_that_means_no_format_gets_the_bytes(name, tmp_path):
+    path = make_image(image_bytes("jpeg"), "jpeg").save(tmp_path / name, record=False)
+    assert (path.name, path.read_bytes()) == (name, image_bytes("jpeg"))
+
+
+@pytest.mark.parametrize(
+    "name", ["copy.heic", "copy.svg", "copy.txt", "copy.PDF", "copy.jxl", "copy.mp4", "copy.ico"]
+)
+def test_a_name_that_means_another_format_is_refused(name, tmp_path):
+    with pytest.raises(imagen.InvalidRequestError, match=r"an ending such as \.png"):
+        make_image(image_bytes("png")).save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_tilde_is_the_home_of_the_user(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = make_image(image_bytes("png")).save("~/copy.png")
+    assert path == tmp_path / "copy.png"
+    assert path.is_file()

@@ -193,7 +193,10 @@ async def test_files_of_one_name_are_all_there(tmp_path):
 async def test_a_hundred_thousand_files_that_are_none_cost_little(tmp_path):
     data = zip_of({f"{number}.txt": b"" for number in range(100_000)} | {"a.png": GOOD})
     async with open_desk(tmp_path / "home") as desk:
-        assert await take(desk, tmp_path, data) == ImportResult(added=1)
+        done = await take(desk, tmp_path, data)
+    assert (done.added, len(done.ignored)) == (1, 1001)
+    assert done.ignored[0].reason == "0.txt is not an image."
+    assert done.ignored[-1].reason == "99,000 more files are not images."
 
 
 @pytest.mark.parametrize(

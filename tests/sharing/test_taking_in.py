@@ -264,3 +264,91 @@ async def test_a_link_that_its_owner_names_is_followed(tmp_path):
     (tmp_path / "b.png").symlink_to(tmp_path / "a.png")
     async with open_desk(tmp_path / "home") as desk:
         assert await desk.archives.import_from(tmp_path / "b.png") == ImportResult(added=1)
+
+
+def written(kind: str) -> bytes:
+    file = BytesIO()
+    PillowImage.new("RGB", (8, 8), (9, 90, 9)).save(file, kind)
+    return file.getvalue()
+
+
+def packed(path: Path, files: dict[str, bytes], *, as_zip: bool) -> Path:
+    """Write files to a folder or a zip archive."""
+    if as_zip:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+        return path
+    for name, data in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("as_zip", [True, False])
+async def test_images_are_known_by_their_content_and_what_is_left_out_is_said(tmp_path, as_zip):
+    files = {
+        "a.jfif": written("JPEG"),
+        "b.jpe": png((1, 1, 1)),
+        "no-ending": png((2, 2, 2)),
+        "photo.tmp": written("WEBP"),
+        "wrong.txt": written("GIF"),
+        "c.bmp": written("BMP"),
+        "d.tif": written("TIFF"),
+        "e.avif": written("AVIF"),
+        "f.JP2": written("JPEG2000"),
+        "g.heic": b"\0\0\0\x18ftypheic" + bytes(40),
+        "h.svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        "i.psd": b"8BPS" + bytes(40),
+        "j": written("TIFF"),
+        "k.jxl": b"",
+        "notes.txt": b"BMW, 3 pieces",
+        "empty": b"",
+        "film.mp4": b"\0\0\0\x18ftypmp42" + bytes(40),
+    }
+    source = packed(tmp_path / "theirs", files, as_zip=as_zip)
+    async with open_desk(tmp_path / "home") as desk:
+        done = await desk.archives.import_from(source)
+    assert done.added == 5
+    refused = ["c.bmp", "d.tif", "e.avif", "f.JP2", "g.heic", "h.svg", "i.psd", "j", "k.jxl"]
+    assert sorted(one.name for one in done.refused) == refused
+    assert all("which the library does not hold" in one.reason for one in done.refused)
+    ignored = ["empty", "film.mp4", "notes.txt"]
+    assert sorted(one.name for one in done.ignored) == ignored
+    assert {one.reason for one in done.ignored} == {f"{name} is not an image." for name in ignored}
+
+
+async def test_a_folder_that_is_linked_or_not_readable_is_named(tmp_path, monkeypatch):
+    folder = packed(tmp_path / "theirs", {"a.png": png(), "shut/b.png": png()}, as_zip=False)
+    (folder / "loop").symlink_to(folder)
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    async with open_desk(tmp_path / "home") as desk:
+        done = await desk.archives.import_from(folder)
+    assert done.added == 1
+    assert [one.reason for one in done.ignored] == [
+        "loop is a link, which is not followed.",
+        "shut is a folder that cannot be read.",
+    ]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a", "JPEG"), ("a.jfif", "JPEG"), ("a.txt", "PNG")])
+async def test_one_file_is_known_by_its_content(tmp_path, name, kind):
+    (tmp_path / name).write_bytes(written(kind))
+    async with open_desk(tmp_path / "home") as desk:
+        assert await desk.archives.import_from(tmp_path / name) == ImportResult(added=1)
+
+
+async def test_a_single_file_of_another_format_is_refused_with_its_format(tmp_path):
+    (tmp_path / "a.dat").write_bytes(written("TIFF"))
+    async with open_desk(tmp_path / "home") as desk:
+        done = await desk.archives.import_from(tmp_path / "a.dat")
+    assert [one.reason for one in done.refused] == [
+        "a.dat is of the format TIFF, which the library does not hold: convert it to PNG."
+    ]

@@ -16,6 +16,7 @@ from imagen.testing.simulator import (
     Simulator,
     open_simulator,
 )
+from tests.support.paths import ROOT
 
 IMAGE_KEYS = {
     "kind",
@@ -62,6 +63,7 @@ class Shell:
         self.home = home
         self.environ = {
             "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
             "IMAGEN_HOME": str(home),
             "HOME": str(home),
             "COLUMNS": "100",

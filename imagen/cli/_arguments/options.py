@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 import re
 from collections.abc import Awaitable, Callable
 from decimal import Decimal, InvalidOperation
@@ -70,8 +71,13 @@ def add_client_command(
 
 def add_out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder for copies with readable names"
+        "--out", type=user_path, metavar="DIR", help="folder for copies with readable names"
     )
+
+
+def user_path(text: str) -> Path:
+    """Return the path of an option; no shell expands the tilde of --out=~/x."""
+    return Path(os.path.expanduser(text))
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:

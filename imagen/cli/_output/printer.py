@@ -12,12 +12,14 @@ from pathlib import Path
 
 import trio
 
-from ... import Failure, Image, Outcome, StorageError
+from ... import Failure, Image, InvalidRequestError, Outcome, StorageError
 from .._arguments.requests import operation_name
 from .._console import Console, usd
 from .json_output import failure_record, image_record
 
 __all__ = ["Costs", "OutcomePrinter", "prepare_folder", "slug"]
+
+_IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff")
 
 
 class Costs:
@@ -121,6 +123,11 @@ async def prepare_folder(folder: Path) -> None:
 
 
 def _prepare_folder(folder: Path) -> None:
+    if folder.suffix.lower() in _IMAGE_ENDINGS and not folder.is_dir():
+        raise InvalidRequestError(
+            f"--out names the folder for copies, and {folder} would be a folder with the name of an"
+            " image: give a folder, e.g. --out images."
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".imagen-probe"

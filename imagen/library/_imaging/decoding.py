@@ -13,22 +13,18 @@ from typing import TYPE_CHECKING
 
 from ..._errors import ImagenError, InvalidRequestError, ProviderError, StorageError
 from ...metadata._image_header import read_image_header
+from ...metadata._seen import MAX_PIXELS, as_rgb, one_line, rgb_profile
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
 
 __all__ = ["MAX_PIXELS", "open_image", "read_image"]
 
-# 8192 by 8192: a quarter of a gigabyte as RGBA. It is below the size at which
-# Pillow warns of decompression bombs.
-MAX_PIXELS = 1 << 26
 # Pillow's forty other formats are not needed, and would enlarge the attack
 # surface.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 # Largest image of MAX_PIXELS, uncompressed.
 _MAX_BYTES = 4 * MAX_PIXELS
-# Position of the colour space in an ICC profile (ICC.1:2022, 7.2.6).
-_COLOUR_SPACE = slice(16, 20)
 
 
 def open_image(
@@ -61,18 +57,17 @@ def open_image(
             _check_size(*opened.size, min(max_pixels, MAX_PIXELS))
             if side is not None:
                 opened.draft(None, (side, side))
-            profile = opened.info.get("icc_profile")
-            image = _as_rgb(PIL.ImageOps.exif_transpose(opened))
+            profile = rgb_profile(opened)
+            image = as_rgb(PIL.ImageOps.exif_transpose(opened))
     except ImagenError:
         raise
     except Exception as error:
         # Pillow raises OSError, SyntaxError, ValueError, EOFError, struct.error
         # and more, and warnings if they are errors.
         raise InvalidRequestError(
-            f"The image is damaged and cannot be decoded: {_one_line(error)}."
+            f"The image is damaged and cannot be decoded: {one_line(error)}."
         ) from error
-    is_rgb_profile = isinstance(profile, bytes) and profile[_COLOUR_SPACE] == b"RGB "
-    image.info = {"icc_profile": profile} if is_rgb_profile else {}
+    image.info = {} if profile is None else {"icc_profile": profile}
     return image
 
 
@@ -112,21 +107,3 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
             f"The image claims {width}x{height} pixels; at most {max_pixels:,} are decoded. Make it"
             " smaller first."
         )
-
-
-def _as_rgb(image: Pixels) -> Pixels:
-    if image.mode in ("RGB", "RGBA"):
-        image.load()
-        return image
-    if image.mode.startswith("I"):
-        # Pillow clips values above 255 when it converts 16 bits to 8.
-        image = image.point(lambda value: value / 256).convert("L")
-    return image.convert("RGBA" if image.has_transparency_data else "RGB")
-
-
-def _one_line(error: Exception) -> str:
-    # Pillow's messages may quote the file.
-    return (
-        "".join(letter if letter.isprintable() else " " for letter in str(error))[:200].rstrip(". ")
-        or "no reason given"
-    )

@@ -9,6 +9,8 @@ __all__ = [
     "drop_jpeg_packet",
     "embed_jpeg_packet",
     "is_jpeg_sealed",
+    "jpeg_channels",
+    "jpeg_comment",
     "jpeg_exif",
     "jpeg_keys",
     "jpeg_packet",
@@ -18,7 +20,11 @@ _XMP: Final = b"http://ns.adobe.com/xap/1.0/\0"
 _EXIF: Final = b"Exif\0\0"
 # The length of a segment has two bytes, and includes itself.
 _LARGEST_PACKET: Final = 0xFFFF - 2 - len(_XMP)
-_APP0, _APP1, _APP11, _START_OF_SCAN = 0xE0, 0xE1, 0xEB, 0xDA
+_APP0, _APP1, _APP11, _START_OF_SCAN, _COMMENT = 0xE0, 0xE1, 0xEB, 0xDA, 0xFE
+# Start of frame: sixteen markers less DHT, JPG and DAC (ITU-T T.81, table B.1).
+_FRAMES: Final = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# Position of the number of channels in the body of a frame.
+_CHANNELS = 5
 
 
 class _Segment(NamedTuple):
@@ -67,6 +73,19 @@ def jpeg_exif(data: bytes) -> bytes | None:
     return next(
         (segment.body[len(_EXIF) :] for segment in _segments(data) if _is_exif(segment)), None
     )
+
+
+def jpeg_comment(data: bytes) -> bytes | None:
+    """Return the first comment."""
+    return next((one.body for one in _segments(data) if one.marker == _COMMENT), None)
+
+
+def jpeg_channels(data: bytes) -> int:
+    """Return the number of colour channels: 1 grey, 3, or 4 of a press; 0 if it
+    is not stated.
+    """
+    frame = next((one.body for one in _segments(data) if one.marker in _FRAMES), b"")
+    return frame[_CHANNELS] if len(frame) > _CHANNELS else 0
 
 
 def jpeg_keys(data: bytes) -> Iterator[str]:

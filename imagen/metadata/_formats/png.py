@@ -11,10 +11,20 @@ from typing import NamedTuple
 
 from .inflate import LARGEST_TEXT, MOST_TEXT, inflate
 
-__all__ = ["drop_texts", "embed_texts", "is_png_sealed", "png_keys", "png_kinds", "read_texts"]
+__all__ = [
+    "drop_texts",
+    "embed_texts",
+    "is_png_sealed",
+    "png_exif",
+    "png_keys",
+    "png_kinds",
+    "png_pixel_form",
+    "read_texts",
+]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXT_KINDS = (b"tEXt", b"zTXt", b"iTXt")
+_RAW_EXIF = "Raw profile type exif"
 _NAMES = {b"iCCP": "ICC", b"eXIf": "EXIF", b"tIME": "tIME", b"caBX": "C2PA"}
 
 
@@ -67,12 +77,22 @@ def _read_text(kind: bytes, body: memoryview) -> tuple[str, str | None]:
         return "", None
     match kind:
         case b"tEXt":
-            return keyword, bytes(rest).decode("latin-1")
+            return keyword, _decode_text(bytes(rest))
         case b"zTXt":
             inflated = inflate(bytes(rest[1:]))
-            return keyword, None if inflated is None else inflated.decode("latin-1")
+            return keyword, None if inflated is None else _decode_text(inflated)
         case _:
             return keyword, _read_international(bytes(rest))
+
+
+def _decode_text(text: bytes) -> str:
+    """Decode a text that the standard has in Latin-1; many programs write
+    UTF-8, and other text is hardly ever valid as that.
+    """
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
 
 
 def _read_international(rest: bytes) -> str | None:
@@ -104,6 +124,31 @@ def png_kinds(data: bytes) -> set[bytes]:
     chunks = [(chunk.kind, chunk.end) for chunk in _chunks(data)]
     is_whole = bool(chunks) and chunks[-1] == (b"IEND", len(data))
     return {kind for kind, _ in chunks} | (set() if is_whole else {b""})
+
+
+def png_exif(data: bytes) -> bytes | None:
+    """Return the EXIF data, which begin with a TIFF header: from their chunk,
+    or from the text that ImageMagick writes.
+    """
+    chunk = next((one.body for one in _chunks(data) if one.kind == b"eXIf"), None)
+    if chunk is not None:
+        return bytes(chunk).removeprefix(b"Exif\0\0")
+    return _unfold_profile(read_texts(data).get(_RAW_EXIF, ""))
+
+
+def _unfold_profile(text: str) -> bytes | None:
+    """Decode a raw profile: its name, its length, and hexadecimal digits."""
+    lines = text.strip().split("\n", 2)
+    try:
+        body = bytes.fromhex(lines[2]) if len(lines) == 3 else b""
+    except ValueError:
+        body = b""
+    return body.removeprefix(b"Exif\0\0") or None
+
+
+def png_pixel_form(data: bytes) -> tuple[int, int]:
+    """Return the bits of a channel, and the colour type (0 is grey)."""
+    return (data[24], data[25]) if len(data) > 25 else (0, 0)
 
 
 def is_png_sealed(data: bytes) -> bool:

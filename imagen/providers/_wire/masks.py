@@ -8,6 +8,7 @@ import io
 from typing import TYPE_CHECKING
 
 from ..._errors import InvalidRequestError
+from ...metadata._seen import as_rgb
 from .._provider import EncodedImage
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def transparent_image(image: EncodedImage, mask: EncodedImage) -> bytes:
     from PIL import Image, ImageOps
 
     with Image.open(io.BytesIO(image.data)) as opened:
-        canvas = opened.convert("RGBA")
+        canvas = as_rgb(ImageOps.exif_transpose(opened)).convert("RGBA")
     canvas.putalpha(ImageOps.invert(_read(mask)))
     return _png(canvas)
 
@@ -57,19 +58,20 @@ def _change(mask: EncodedImage, form: str) -> bytes:
 
 
 def _read(mask: EncodedImage) -> Image.Image:
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(io.BytesIO(mask.data)) as opened:
-            if "A" in opened.getbands() and opened.getchannel("A").getextrema() != (255, 255):
-                raise InvalidRequestError(
-                    "The mask has transparent areas, which some tools mean as what is to change and"
-                    " others as what stays: give one without, white where the image is to change"
-                    " and black elsewhere."
-                )
-            return opened.convert("L")
+            seen = as_rgb(ImageOps.exif_transpose(opened))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InvalidRequestError(f"The mask cannot be read: {error}.") from error
+    if seen.mode == "RGBA" and seen.getchannel("A").getextrema() != (255, 255):
+        raise InvalidRequestError(
+            "The mask has transparent areas, which some tools mean as what is to change and"
+            " others as what stays: give one without, white where the image is to change"
+            " and black elsewhere."
+        )
+    return seen.convert("L")
 
 
 def _png(canvas: Image.Image) -> bytes:

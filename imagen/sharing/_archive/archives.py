@@ -13,6 +13,7 @@ import trio
 from ..._errors import InvalidRequestError
 from ..._results.images import Image
 from ..._storage.database import Database
+from ..._system.texts_of_users import user_path
 from ..._system.threads import Workers
 from ...library._imaging.renditions import Renditions
 from ...library._library import Library
@@ -82,7 +83,7 @@ class Archives:
         if images is not None and collection is not None:
             raise InvalidRequestError("Both images and a collection are given: export one of them.")
         contents = await self._contents(images is None, collection)
-        writer = await self._workers.run(partial(ArchiveWriter, Path(path)))
+        writer = await self._workers.run(partial(ArchiveWriter, user_path(path)))
         export = Export(writer, self._renditions, self._workers, public=public)
         try:
             async with aclosing(
@@ -132,7 +133,7 @@ class Archives:
             trusted=trusted,
             now=self._now,
         )
-        return await work.run(Path(path), on_progress)
+        return await work.run(user_path(path), on_progress)
 
     async def _contents(self, is_whole: bool, name: str | None) -> ArchiveContents:
         """Return title and collections: the named one with those nested in it,

@@ -77,10 +77,12 @@ class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
 
     Entries that were `refused` are not in the library. Those `doubted` are,
     without their claimed metadata: the record belongs to other bytes, or needs
-    a trusted archive.
+    a trusted archive. Those `ignored` are not images, e.g. texts and links;
+    the last entry has the number of those beyond a thousand.
     """
 
     added: int = 0
     already_there: int = 0
     refused: tuple[RejectedEntry, ...] = ()
     doubted: tuple[RejectedEntry, ...] = ()
+    ignored: tuple[RejectedEntry, ...] = ()

@@ -9,8 +9,8 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
-from pathlib import Path
-from typing import IO, Final
+from pathlib import Path, PurePath
+from typing import IO, Final, NamedTuple
 
 import msgspec
 
@@ -20,6 +20,7 @@ from ..._system.threads import Workers
 from ...library._library import Library
 from ...library._rows import ImageRow
 from ...metadata._embed import decode_sidecar
+from ...metadata._file_kinds import is_held, other_format
 from ...metadata._record import Record
 from .format import (
     COLLECTIONS,
@@ -44,6 +45,25 @@ _MOST_COLLECTIONS: Final = 10_000
 _LARGEST_SIDECAR: Final = 4 << 20
 # Each is reported, and a list may have millions of lines.
 _MOST_STRAY_LINES: Final = 1000
+
+# An untrusted archive may have millions of files.
+_MOST_IGNORED: Final = 1000
+# The gallery of our archive, beside its images and records.
+_OWN_FILES: Final = (RECORDS, COLLECTIONS, "index.html")
+# Formats of images by their endings, for files whose first bytes say nothing.
+_OTHER_ENDINGS: Final = {
+    ".avif": "AVIF",
+    ".bmp": "BMP",
+    ".heic": "HEIC",
+    ".heif": "HEIF",
+    ".jp2": "JPEG 2000",
+    ".jxl": "JPEG XL",
+    ".psd": "Photoshop",
+    ".svg": "SVG",
+    ".tga": "TGA",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
 
 _decode_line = msgspec.json.Decoder(ArchivedImage).decode
 _decode_collections = msgspec.json.Decoder(ArchivedCollections).decode
@@ -76,6 +96,8 @@ class Import:
         self._already_there = 0
         self._refused: list[RejectedEntry] = []
         self._doubted: list[RejectedEntry] = []
+        self._ignored: list[RejectedEntry] = []
+        self._ignored_count = 0
 
     async def run(self, path: Path, on_progress: Callable[[int], None]) -> ImportResult:
         """Import everything at a path."""
@@ -96,6 +118,7 @@ class Import:
             already_there=self._already_there,
             refused=tuple(self._refused),
             doubted=tuple(self._doubted),
+            ignored=self._all_ignored(),
         )
 
     async def _take(self, name: str, found: ImportedImage | str) -> None:
@@ -162,11 +185,12 @@ class Import:
                 yield from self._read_listed(source, root, seen)
             for name in source.names:
                 is_thumbnail = thumbnails is not None and name.startswith(thumbnails)
-                if name not in seen and name.lower().endswith(IMAGE_ENDINGS) and not is_thumbnail:
-                    yield (
-                        name,
-                        self._read_one(source, name, ClaimedRecord(record=_beside(source, name))),
-                    )
+                is_ours = root is not None and name.removeprefix(root) in _OWN_FILES
+                if name in seen or is_thumbnail or is_ours or _is_sidecar(source, name):
+                    continue
+                found = self._read_found(source, name)
+                if found is not None:
+                    yield name, found
         except _StopImportError as error:
             yield error.item
 
@@ -210,6 +234,30 @@ class Import:
                 ),
             )
 
+    def _read_found(self, source: ImportSource, name: str) -> ImportedImage | str | None:
+        """Read a file that no record names, by its content; return None if it
+        is no image.
+        """
+        complaint = None if name.lower().endswith(IMAGE_ENDINGS) else _complaint(source, name)
+        if complaint is None:
+            return self._read_one(source, name, ClaimedRecord(record=_beside(source, name)))
+        if complaint.is_image:
+            return complaint.reason
+        self._ignore(shown_name(name), complaint.reason)
+        return None
+
+    def _ignore(self, shown: str, reason: str) -> None:
+        self._ignored_count += 1
+        if self._ignored_count <= _MOST_IGNORED:
+            self._ignored.append(RejectedEntry(name=shown, reason=f"{shown} {reason}"))
+
+    def _all_ignored(self) -> tuple[RejectedEntry, ...]:
+        more = self._ignored_count - len(self._ignored)
+        if not more:
+            return tuple(self._ignored)
+        reason = f"{more:,} more files are not images."
+        return (*self._ignored, RejectedEntry(name="", reason=reason))
+
     def _read_one(
         self, source: ImportSource, name: str, claimed: ClaimedRecord
     ) -> ImportedImage | str:
@@ -247,6 +295,36 @@ class _StopImportError(Exception):
     def __init__(self, item: _Item) -> None:
         super().__init__()
         self.item = item
+
+
+class _Complaint(NamedTuple):
+    """Reason for leaving out a file; the rest of a sentence after its name."""
+
+    is_image: bool
+    reason: str
+
+
+def _complaint(source: ImportSource, name: str) -> _Complaint | None:
+    """Return why a file is left out by its first bytes; None if it is an image
+    that the library holds.
+    """
+    ending = PurePath(name).suffix.lower()
+    try:
+        head = source.head(name)
+    except InvalidEntryError as error:
+        return _Complaint(ending in _OTHER_ENDINGS, str(error))
+    if is_held(head):
+        return None
+    other = other_format(head) or _OTHER_ENDINGS.get(ending)
+    if other is None:
+        return _Complaint(False, "is not an image.")
+    return _Complaint(
+        True, f"is of the format {other}, which the library does not hold: convert it to PNG."
+    )
+
+
+def _is_sidecar(source: ImportSource, name: str) -> bool:
+    return name.endswith(".xmp") and name.removesuffix(".xmp") in source.names
 
 
 def _root_of(source: ImportSource) -> str | None:

@@ -18,6 +18,7 @@ from typing import IO, TYPE_CHECKING, Final, Protocol
 
 from ..._errors import InvalidRequestError, StorageError
 from ..._results.images import SUFFIXES
+from ...metadata._file_kinds import HEAD_BYTES, is_held, other_format
 from .safe_names import shown_name
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["IMAGE_ENDINGS", "ImportSource", "InvalidEntryError", "open_source"]
 
-IMAGE_ENDINGS: Final = (*SUFFIXES.values(), ".jpeg")
+IMAGE_ENDINGS: Final = (*SUFFIXES.values(), ".jpeg", ".jpe", ".jfif")
 LARGEST_IMAGE: Final = 256 << 20
 # Images are compressed and records are text: legitimate entries compress less.
 _MOST_RATIO: Final = 200
@@ -66,6 +67,10 @@ class ImportSource(Protocol):
         """
         ...
 
+    def head(self, name: str) -> bytes:
+        """Return the first bytes of a file. Raises like `read`."""
+        ...
+
     def open(self, name: str) -> IO[bytes]:
         """Open a file of any size as a stream. Raises like `read`; reading may
         raise any exception.
@@ -91,12 +96,13 @@ def open_source(path: Path) -> ImportSource:
         if path.is_dir():
             return FolderSource(path, dict(_files_below(path)))
         with path.open("rb") as file:
-            head = file.read(4)
+            head = file.read(HEAD_BYTES)
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if head in (b"PK\x03\x04", b"PK\x05\x06"):
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return ZipSource(path)
-    if not path.name.lower().endswith(IMAGE_ENDINGS):
+    is_image = is_held(head) or other_format(head) is not None
+    if not is_image and not path.name.lower().endswith(IMAGE_ENDINGS):
         raise InvalidRequestError(
             f"Invalid source {path}: expected an image, a zip file or a folder."
         )
@@ -107,13 +113,18 @@ def open_source(path: Path) -> ImportSource:
 
 
 def _files_below(folder: Path) -> Iterator[tuple[str, Path]]:
-    for here, folders, files in os.walk(folder):
+    unread: list[Path] = []
+    walked = os.walk(folder, onerror=lambda error: unread.append(Path(str(error.filename))))
+    for here, folders, files in walked:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
+        links = [name for name in folders if Path(here, name).is_symlink()]
+        for name in sorted([*files, *links]):
             # Programs keep their own data in hidden files.
             if not name.startswith("."):
                 path = Path(here, name)
                 yield path.relative_to(folder).as_posix(), path
+    for path in unread:
+        yield path.relative_to(folder).as_posix(), path
 
 
 class FolderSource:
@@ -137,10 +148,16 @@ class FolderSource:
             raise InvalidEntryError(_too_large(most))
         return data
 
+    def head(self, name: str) -> bytes:
+        with self.open(name) as file:
+            return file.read(HEAD_BYTES)
+
     def open(self, name: str) -> IO[bytes]:
         path = self._files[name]
         if path.is_symlink():
             raise InvalidEntryError("is a link, which is not followed.")
+        if path.is_dir():
+            raise InvalidEntryError("is a folder that cannot be read.")
         if not path.is_file():
             raise InvalidEntryError("is not a file.")
         try:
@@ -196,6 +213,18 @@ class ZipSource:
                 return file.read()
         except InvalidEntryError:
             raise
+        except Exception as error:
+            raise InvalidEntryError(
+                f"is damaged in the archive ({shown_name(str(error))})."
+            ) from error
+
+    def head(self, name: str) -> bytes:
+        entry = self._entries[name]
+        _check_entry(entry)
+        try:
+            # Not counted: no more than these bytes are unpacked.
+            with self._zip.open(entry) as file:
+                return file.read(HEAD_BYTES)
         except Exception as error:
             raise InvalidEntryError(
                 f"is damaged in the archive ({shown_name(str(error))})."

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import signal
 
 import trio
 
 from .... import Client, ImagenError, InvalidRequestError, open_client
-from ..._console import Console, ExitStatus
+from ..._console import Console, ExitStatus, ending_signals
 from ..._output.json_output import money
 from ..._output.printer import Costs, OutcomePrinter, prepare_folder
 
@@ -30,7 +29,7 @@ async def run_batch(options: argparse.Namespace, console: Console) -> ExitStatus
     left = trio.CancelScope()
     error: ImagenError | None = None
     async with open_client() as client, trio.open_nursery() as nursery:
-        await nursery.start(_leave_on_signal, left)
+        await nursery.start(_leave_on_signal, left, console)
         nursery.start_soon(_show_waiting, client, teller, console)
         with left:
             try:
@@ -59,11 +58,15 @@ async def run_batch(options: argparse.Namespace, console: Console) -> ExitStatus
 
 
 async def _leave_on_signal(
-    scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    scope: trio.CancelScope,
+    console: Console,
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with trio.open_signal_receiver(*ending_signals()) as signals:
         task_status.started()
-        async for _ in signals:
+        async for number in signals:
+            console.notice(number)
             scope.cancel("interrupted")
 
 

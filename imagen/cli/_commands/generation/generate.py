@@ -5,7 +5,6 @@ for each image.
 from __future__ import annotations
 
 import argparse
-import signal
 from contextlib import AbstractAsyncContextManager
 
 import trio
@@ -32,7 +31,7 @@ from .... import (
     open_client,
 )
 from ..._arguments.requests import read_request
-from ..._console import Console, ExitStatus, say_error, usd
+from ..._console import Console, ExitStatus, ending_signals, say_error, usd
 from ..._output.json_output import alarm_record, money
 from ..._output.printer import Costs, OutcomePrinter, prepare_folder, slug
 from .dry_run import run_dry
@@ -243,9 +242,10 @@ class Run:
         self, client: Client, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """The first Ctrl-C ends the batch, the second the salvage."""
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(*ending_signals()) as signals:
             task_status.started()
-            async for _ in signals:
+            async for number in signals:
+                self._console.notice(number)
                 if self.interrupted or self._salvaging:
                     client.bound_salvage(0)
                 self.interrupted = True

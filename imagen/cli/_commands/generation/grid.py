@@ -15,7 +15,7 @@ import trio
 from .... import Generate, Image, ImagenError, InvalidRequestError, open_client
 from ....library import contact_sheet, save_file
 from ....prompts import Grid, grid
-from ..._arguments.options import add_command, add_out, seconds, usd_amount, whole
+from ..._arguments.options import add_command, add_out, seconds, usd_amount, user_path, whole
 from ..._arguments.template_options import add_values, choose, fill, read_words
 from ..._console import Console, ExitStatus
 from ..._output.json_output import quote_record
@@ -85,7 +85,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--sheet",
-        type=Path,
+        type=user_path,
         metavar="FILE",
         help=".png or .jpg with all images and their differences",
     )

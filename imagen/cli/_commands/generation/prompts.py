@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
 
 import msgspec
 
 from .... import InvalidRequestError, load_settings
 from ....prompts import Prompt, Template, Variable, open_prompts
-from ..._arguments.options import add_command, whole
+from ..._arguments.options import add_command, user_path, whole
 from ..._arguments.template_options import (
     add_values,
     choose,
@@ -98,7 +97,7 @@ def add_prompt_command(commands: argparse._SubParsersAction[argparse.ArgumentPar
         ("export", _export, "write all prompts into a .csv"),
     ):
         file = add_command(actions.add_parser(name, help=words), run)
-        file.add_argument("file", type=Path, metavar="FILE")
+        file.add_argument("file", type=user_path, metavar="FILE")
 
 
 def _add_list(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 
 import msgspec
 import trio
@@ -19,7 +18,7 @@ from ....prompts import (
     read_styles_csv,
     write_styles_csv,
 )
-from ..._arguments.options import add_command
+from ..._arguments.options import add_command, user_path
 from ..._console import Console, ExitStatus
 
 __all__ = ["add_style_command"]
@@ -44,7 +43,7 @@ def add_style_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
         ("export", _export, "write all styles into such a styles.csv"),
     ):
         file = add_command(actions.add_parser(name, help=words), run)
-        file.add_argument("file", type=Path, metavar="FILE")
+        file.add_argument("file", type=user_path, metavar="FILE")
 
 
 async def _list(options: argparse.Namespace, console: Console) -> ExitStatus:

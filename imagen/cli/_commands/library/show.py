@@ -14,7 +14,7 @@ import trio
 
 from .... import Image, StorageError, open_client
 from ....metadata import FileDescription, ForeignRecord, Provenance, Record, describe_file
-from ..._arguments.options import add_command
+from ..._arguments.options import add_command, user_path
 from ..._console import Console, ExitStatus, say_error, usd
 from ..._output.json_output import kept_record
 
@@ -43,7 +43,7 @@ def add_show(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     show.add_argument(
         "id", metavar="ID|FILE", help="id of an image or its beginning, or path of a file"
     )
-    show.add_argument("--trust", type=Path, metavar="PEM", help="file of trusted certificates")
+    show.add_argument("--trust", type=user_path, metavar="PEM", help="file of trusted certificates")
 
 
 async def run_show(options: argparse.Namespace, console: Console) -> ExitStatus:
@@ -53,8 +53,9 @@ async def run_show(options: argparse.Namespace, console: Console) -> ExitStatus:
         if options.trust is None
         else await trio.to_thread.run_sync(_read_certificates, options.trust)
     )
-    if await trio.to_thread.run_sync(os.path.isfile, options.id):
-        _show_file(await _describe(Path(options.id), trusted), console)
+    file = user_path(options.id)
+    if await trio.to_thread.run_sync(os.path.isfile, file):
+        _show_file(await _describe(file, trusted), console)
         return ExitStatus.DONE
     async with open_client() as client:
         image = await client.library.get(options.id)

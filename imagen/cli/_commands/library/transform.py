@@ -15,7 +15,7 @@ import trio
 
 from .... import Client, Image, InvalidRequestError, open_client
 from ....library import Transform, apply_transform, contact_sheet, save_file
-from ..._arguments.options import add_command, whole
+from ..._arguments.options import add_command, user_path, whole
 from ..._console import Console, ExitStatus
 from .library import find_images
 
@@ -47,7 +47,9 @@ def add_image_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     )
     add_command(transform, run_transform)
     transform.add_argument("source", metavar="ID|FILE", help="id of an image, or a file")
-    transform.add_argument("--out", type=Path, required=True, metavar="FILE", help="target file")
+    transform.add_argument(
+        "--out", type=user_path, required=True, metavar="FILE", help="target file"
+    )
     transform.add_argument("--width", type=whole(16, 16384), metavar="PIXELS")
     transform.add_argument("--height", type=whole(16, 16384), metavar="PIXELS")
     transform.add_argument(
@@ -70,7 +72,9 @@ def add_image_commands(commands: argparse._SubParsersAction[argparse.ArgumentPar
     sheet = commands.add_parser("sheet", help="make a contact sheet")
     add_command(sheet, run_sheet)
     sheet.add_argument("id", nargs="+", metavar="ID", help="ids of images, in order")
-    sheet.add_argument("--out", type=Path, required=True, metavar="FILE", help="PNG or JPEG file")
+    sheet.add_argument(
+        "--out", type=user_path, required=True, metavar="FILE", help="PNG or JPEG file"
+    )
     sheet.add_argument("--columns", type=whole(1, 1000), metavar="N", help="images in a row")
     sheet.add_argument("--captions", choices=tuple(_CAPTIONS), help="caption of each image")
     sheet.add_argument(
@@ -182,8 +186,9 @@ def _tell_file(path: Path, data: bytes, console: Console) -> None:
 
 async def _find(client: Client, source: str) -> Image | Path:
     """A file of that name, else the image of that id."""
-    if await trio.to_thread.run_sync(os.path.isfile, source):
-        return Path(source)
+    file = user_path(source)
+    if await trio.to_thread.run_sync(os.path.isfile, file):
+        return file
     image = await client.library.get(source)
     if image is None:
         raise InvalidRequestError(

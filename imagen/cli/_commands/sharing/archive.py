@@ -13,7 +13,7 @@ import msgspec
 
 from .... import Client, Image, InvalidRequestError, open_client
 from ....sharing import ExportResult, ImportResult, RejectedEntry
-from ..._arguments.options import add_command
+from ..._arguments.options import add_command, user_path
 from ..._console import Console, ExitStatus, file_size
 from ..library.library import find_images
 
@@ -47,7 +47,7 @@ def add_archive_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     )
     export.add_argument(
         "--out",
-        type=Path,
+        type=user_path,
         required=True,
         metavar="FILE",
         help="zip file; an existing one is replaced",
@@ -110,7 +110,7 @@ async def run_import(options: argparse.Namespace, console: Console) -> ExitStatu
     async with open_client() as client:
         for path in options.files:
             done = await _import(client, path, options.trusted, console)
-            if done.refused:
+            if done.refused or not (done.added or done.already_there):
                 status = ExitStatus.SOME_FAILED
     return status
 
@@ -123,8 +123,12 @@ async def _import(client: Client, path: Path, trusted: bool, console: Console) -
         console.emit({"kind": "import", "path": str(path), **msgspec.to_builtins(done)})
         return done
     there = f", {done.already_there:,} were there already" if done.already_there else ""
-    console.say(f"{path}: {_count(done.added)} added{there}.")
+    if done.added or done.already_there or done.refused:
+        console.say(f"{path}: {_count(done.added)} added{there}.")
+    else:
+        console.say(f"{path}: there is no image in it.")
     _say_refusals("Not taken:", done.refused, console)
+    _say_refusals("Ignored:", done.ignored, console)
     _say_refusals("Taken, and not all of it believed:", done.doubted, console)
     return done
 
@@ -150,4 +154,4 @@ def _source(text: str) -> Path:
     # A variable of the shell that is not set would be the current folder.
     if not text:
         raise argparse.ArgumentTypeError("an empty name is not a file")
-    return Path(text)
+    return user_path(text)

@@ -56,11 +56,39 @@ def _has_png_end(data: bytes) -> bool:
 
 
 def _has_jpeg_end(data: bytes) -> bool:
-    return data.rfind(b"\xff\xd9") > 0
+    """Look for the end behind the start of the scan: a thumbnail in a segment
+    before it has an end of its own. No scan has these two bytes in it.
+    """
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xDA:
+            return data.find(b"\xff\xd9", at) > 0
+        at += 1 if marker == 0xFF else 2 + max(2, length)
+    return False
 
 
 def _has_gif_end(data: bytes) -> bool:
-    return data.rfind(b"\x3b") > 0
+    """Walk the blocks to the trailer (GIF89a, 15 to 27)."""
+    at = 13 + _color_table_bytes(data[10])
+    while at < len(data) and data[at] != 0x3B:
+        if data[at] == 0x2C and at + 10 < len(data):
+            at = _skip_sub_blocks(data, at + 11 + _color_table_bytes(data[at + 9]))
+        elif data[at] == 0x21:
+            at = _skip_sub_blocks(data, at + 2)
+        else:
+            return False
+    return at < len(data)
+
+
+def _color_table_bytes(flags: int) -> int:
+    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _skip_sub_blocks(data: bytes, at: int) -> int:
+    while at < len(data) and data[at]:
+        at += 1 + data[at]
+    return at + 1
 
 
 def _has_webp_end(data: bytes) -> bool:

@@ -95,7 +95,7 @@ def _find(body: bytes) -> Iterator[bytes | str]:
         return
     values = list(_values(body))
     for value in values:
-        yield from _walk(value, "data")
+        yield from _walk(value, "data" if isinstance(value, list) else "")
     if not values:
         yield from _search_text(body.decode("utf-8", "replace"))
 
@@ -133,7 +133,9 @@ def _walk(value: object, name: str, levels: int = _MOST_LEVELS) -> Iterator[byte
         if not _is_preview(value):
             for field, item in value.items():
                 if not _OTHERS.search(str(field)):
-                    yield from _walk(item, str(field), levels - 1)
+                    # {"image_urls": {"original": ...}}
+                    inner = str(field) if _RESULTS.search(str(field)) else name
+                    yield from _walk(item, inner, levels - 1)
     elif isinstance(value, list):
         for item in value:
             yield from _walk(item, name, levels - 1)

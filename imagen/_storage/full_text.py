@@ -27,11 +27,31 @@ __all__ = [
 TRASHED = "trashed"
 UNPRICED = "unpriced"
 
-# Scripts that are written without spaces: each letter is a word, and several
-# are a phrase.
-_IDEOGRAPHS = re.compile(
+# The tokenizer of the index cuts a word at each of these marks, so the index has
+# a letter of the private use area for them. By position and not by number, as a
+# later Unicode adds marks and the index stays.
+_MARKED_BLOCKS = ((0x0900, 0x1CFF, 0xE000), (0xA8E0, 0xABFF, 0xF400))
+_MARKS = {
+    code: chr(private + code - first)
+    for first, last, private in _MARKED_BLOCKS
+    for code in range(first, last + 1)
+    if unicodedata.category(chr(code)).startswith("M")
+}
+# Points of Hebrew and Arabic, which most texts leave out, and the stretching of
+# Arabic letters.
+_POINTS = re.compile(
+    "[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670"
+    "\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed]"
+)
+# Scripts that are written without spaces, or with particles that cling to a
+# word as in Korean: each letter with its marks is a word, and several are a
+# phrase. Thai, Lao, Myanmar, Khmer, Tai and Javanese are in the second line.
+_LETTERS = re.compile(
     "([\N{HIRAGANA LETTER SMALL A}-\N{KATAKANA LETTER SMALL RE}"
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff])"
+    "\u0e01-\u0eff\u1000-\u109f\u1780-\u17df\u1950-\u19df\u1a20-\u1aaf\ua980-\ua9ff\uaa60-\uaadf"
+    "\ua000-\ua4cf\uac00-\ud7af\uff66-\uff9f"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00017000-\U00018dff\U00020000-\U0003ffff]"
+    "[\ue000-\uf71f]*)"
 )
 _PARTS = re.compile(r'(-?)(?:"([^"]*)"?|([^\s"]+))')
 _MOST_WORDS = 32
@@ -50,7 +70,9 @@ def as_searched(text: str | None) -> str:
     if not text:
         return ""
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
-    return _IDEOGRAPHS.sub(r" \1 ", folded)
+    if folded.isascii():
+        return folded
+    return _LETTERS.sub(r" \1 ", _POINTS.sub("", folded).translate(_MARKS))
 
 
 def facet(kind: str, value: str | int) -> str:

@@ -420,3 +420,16 @@ async def test_an_interrupt_at_the_start_is_no_traceback(shell, seconds):
     # Before the package is imported Python itself answers.
     assert "imagen/" not in errors
     assert status in (0, 130, -signal.SIGINT)
+
+
+async def test_a_reader_that_leaves_loses_nothing_that_is_paid(shell):
+    async with simulated(shell, latency=[0.0, 1.0, 1.0], usd_per_image="0.04") as simulator:
+        arguments = ("a cat", "--model", "four-cents", "-n", "3", "--json")
+        process = await started(shell, "generate", *arguments)
+        with trio.fail_after(20):
+            await simulator.wait_received(3)
+            assert await process.stdout.receive_some(1)
+            await process.stdout.aclose()
+            assert await process.wait() == 1
+        _, history, _ = await shell.run_json("history")
+        assert len(history) == len(simulator.bills) == 3

@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import imagen
+from imagen._storage.full_text import image_facets, input_hashes
 from tests.support.library import open_shelf
 
 MIGRATIONS = Path(imagen.__file__).parent / "_storage" / "migrations"
@@ -68,3 +69,39 @@ async def test_an_old_library_without_an_image_is_opened(tmp_path):
     async with open_shelf(tmp_path) as shelf:
         assert await shelf.library.list() == []
         assert (await shelf.library.size()).images == 0
+
+
+def index_as_before(path: Path) -> None:
+    """Index the images as the versions up to migration 7 did: by the spaces."""
+    with closing(sqlite3.connect(path)) as database:
+        database.create_function("as_searched", 1, lambda text: (text or "").casefold())
+        database.create_function("image_facets", 13, image_facets)
+        database.create_function("input_hashes", 1, input_hashes)
+        for number in range(5, 8):
+            (script,) = MIGRATIONS.glob(f"{number:04}*.sql")
+            database.executescript(script.read_text("utf-8"))
+            database.execute(f"PRAGMA user_version = {number}")
+        request = '{"operation":"generate","prompt":"วาดประภาคารริมทะเล","model":"gpt-image-1"}'
+        database.execute("UPDATE images SET request = ? WHERE batch_index = 0", (request,))
+        database.execute("UPDATE images SET rating = 1")
+        database.execute(
+            "INSERT INTO prompts (number, name, version, created_at) VALUES (1, 'sea', 1, 0)"
+        )
+        database.execute(
+            "INSERT INTO prompt_versions VALUES (1, 1, '등대가 보이는 바다', NULL, '[]', '{}', 0)"
+        )
+        database.execute(
+            "INSERT INTO prompt_search (rowid, name, text, tags, notes)"
+            " VALUES (1, 'sea', '등대가 보이는 바다', '', '')"
+        )
+        database.commit()
+
+
+async def test_words_of_an_old_index_are_found_inside_sentences(tmp_path):
+    write_old_library(tmp_path / "imagen.sqlite3")
+    index_as_before(tmp_path / "imagen.sqlite3")
+    async with open_shelf(tmp_path) as shelf:
+        assert len(await shelf.library.search("ประภาคาร")) == 3
+        assert len(await shelf.library.list(rating=1)) == 3
+    async with imagen.prompts.open_prompts(tmp_path) as prompts:
+        assert [prompt.name for prompt in await prompts.list("등대")] == ["sea"]

@@ -216,6 +216,13 @@ def check_comfyui(walk: Walk, end: Ending) -> None:
         assert any(isinstance(image, GeneratedImage) for image in end.images)
 
 
+def check_taken(walk: Walk, end: Ending) -> None:
+    """A job that was taken is free only if its end says so."""
+    assert any(isinstance(step, JobAccepted) for step in walk.steps)
+    if isinstance(end, imagen.ImagenError) and end.billed == "no":
+        assert "job_id" in end.details
+
+
 def check_nothing(walk: Walk, end: Ending) -> None:
     return
 
@@ -240,6 +247,54 @@ FAL = http_replies(json_bodies(fal.SAMPLES, nested="detail"), units)
 IDEOGRAM = http_replies(json_bodies(ideogram.SAMPLES, nested="data"))
 MIDJOURNEY = http_replies(json_bodies(midjourney.SAMPLES))
 REPLICATE = http_replies(json_bodies(replicate.SAMPLES, nested="output"))
+
+
+DASHSCOPE_TAKEN = reply({"output": {"task_id": "t1", "task_status": "PENDING"}})
+DASHSCOPE = http_replies(
+    json_bodies(
+        (
+            {"output": {"task_id": "t1", "task_status": "RUNNING"}},
+            {"output": {"task_status": "SUCCEEDED", "results": [{"url": "https://a.b/c.png"}]}},
+            {
+                "output": {
+                    "task_status": "SUCCEEDED",
+                    "choices": [{"message": {"content": [{"image": "https://a.b/c.png"}]}}],
+                },
+                "usage": {"image_count": 1},
+            },
+            {"output": {"task_status": "FAILED", "code": "InternalError", "message": "x"}},
+            {"code": "InvalidParameter", "message": "x", "request_id": "r"},
+        ),
+        nested="output",
+    )
+)
+FIREWORKS_TAKEN = reply({"request_id": "r1"})
+FIREWORKS = http_replies(
+    json_bodies(
+        (
+            {"id": "r1", "status": "Pending", "result": None, "progress": 0.5, "details": None},
+            {"id": "r1", "status": "Ready", "result": {"sample": "https://a.b/c.png", "seed": 3}},
+            {"base64": ["aGk="], "finishReason": "SUCCESS", "seed": 3},
+            {"error": {"message": "x"}},
+        ),
+        nested="result",
+    )
+)
+BEDROCK = http_replies(
+    json_bodies(
+        (
+            {"images": ["aGk="], "seeds": [3], "finish_reasons": [None]},
+            {"images": [""], "seeds": [3], "finish_reasons": ["Filter reason: prompt"]},
+            {"message": "x"},
+        ),
+        nested="images",
+    )
+)
+
+
+def run_model(model: str, *replies: HttpResponse, settings: dict[str, Any]) -> Walk:
+    asked = call(model, settings=settings)
+    return Walk(PROVIDERS[asked.model.provider].operations["generate"](asked), *replies)
 
 
 def enhance_midjourney(*replies: HttpResponse, settings: dict[str, Any]) -> Walk:
@@ -279,6 +334,29 @@ CONVERSATIONS = [
     ),
     Conversation(
         "midjourney", "enhance", enhance_midjourney, MIDJOURNEY, 60, 300, check_midjourney
+    ),
+    Conversation("bedrock", "generate", partial(run_model, "bedrock/sd3.5-large"), BEDROCK, 2, 400),
+    Conversation("dashscope", "generate", partial(run_model, "wan2.7-image"), DASHSCOPE, 40, 400),
+    Conversation(
+        "dashscope",
+        "job",
+        partial(run_model, "qwen-image-plus", DASHSCOPE_TAKEN),
+        DASHSCOPE,
+        40,
+        400,
+        check_taken,
+    ),
+    Conversation(
+        "fireworks", "generate", partial(run_model, "fireworks/flux-1-dev"), FIREWORKS, 2, 400
+    ),
+    Conversation(
+        "fireworks",
+        "job",
+        partial(run_model, "fireworks/flux-kontext-pro", FIREWORKS_TAKEN),
+        FIREWORKS,
+        40,
+        400,
+        check_taken,
     ),
     Conversation("replicate", "generate", replicate.walk, REPLICATE, 40, 500),
     Conversation(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import re
 from decimal import Decimal
 
 import pytest
 
 import imagen
 from imagen._results.prices import quote_request
+from imagen.providers import CATALOG_AS_OF
 
 CATALOG = imagen.providers.load_catalog()
 
@@ -126,3 +128,16 @@ def test_an_image_of_4k_is_quoted_by_its_3780_tokens(model):
     # Thinking and words come on top, at 7.50 dollars a million.
     assert quote.high_usd is not None
     assert quote.high_usd - quote.low_usd > Decimal(2000) * Decimal("7.5") / 1_000_000
+
+
+def test_no_price_is_younger_than_the_catalog_says_it_is():
+    newest = CATALOG_AS_OF.isoformat()
+    for model in CATALOG:
+        if model.price is not None and model.price.as_of is not None:
+            assert model.price.as_of <= newest[: len(model.price.as_of)], model.id
+
+
+def test_every_price_is_dated():
+    for model in CATALOG:
+        if model.price is not None and model.price.as_of is not None:
+            assert re.fullmatch(r"20[0-9]{2}(-[0-9]{2}){0,2}", model.price.as_of), model.id

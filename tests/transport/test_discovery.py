@@ -97,3 +97,14 @@ def test_the_command_lists_what_can_do_an_operation(tmp_path):
     records = [msgspec.json.decode(line) for line in done.stdout.splitlines()]
     assert records
     assert all("enhance" in record["capabilities"]["operations"] for record in records)
+
+
+def test_a_price_by_the_unit_is_shown_by_the_image(tmp_path):
+    command = [sys.executable, "-m", "imagen", "models", "--provider", "fal"]
+    done = subprocess.run(
+        command, env={"IMAGEN_HOME": str(tmp_path)}, capture_output=True, check=True, text=True
+    )
+    rows = {line.split()[0]: line for line in done.stdout.splitlines() if "fal/" in line}
+    assert " 0.04 to 0.075 " in rows["fal/qwen-image-3"]
+    assert " 0.04 to 0.08 " in rows["fal/grok-imagine-2"]
+    assert " about 0.12 " in rows["fal/clarity-upscaler"]

@@ -147,7 +147,7 @@ def _price_text(model: Model) -> str:
         return "free" if price.usd_per_image == 0 else f"{price.usd_per_image:f}"
     if price.per_megapixel is not None:
         return f"{price.per_megapixel.first:f} and more"
-    if price.usd_per_unit is not None:
+    if price.usd_per_unit is not None and not price.table:
         return f"about {price.usd_per_unit * price.typical_units:f}"
     figures = sorted(value for row in price.table.values() for value in row.values())
     if not figures:

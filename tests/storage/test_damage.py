@@ -97,6 +97,25 @@ async def test_a_damaged_image_is_named_and_stops_no_request(statement, autojump
         assert (await client.spending()).settled_usd == 2 * PRICE
 
 
+REPAIRABLE = {**IMAGE_DAMAGE, "all of them": "; ".join(IMAGE_DAMAGE.values())}
+
+
+@pytest.mark.parametrize("statement", REPAIRABLE.values(), ids=REPAIRABLE.keys())
+async def test_a_check_rebuilds_a_damaged_row(statement, autojump_clock, tmp_path):
+    works = Works()
+    async with works.open(tmp_path) as client:
+        image = await client.generate("x", model="sync-1")
+    change(tmp_path, *statement.split("; "))
+    async with works.open(tmp_path) as client:
+        (finding,) = await client.library.check()
+        assert (finding.kind, finding.image_id, finding.repaired) == ("unreadable", image.id, None)
+        (finding,) = await client.library.check(repair=True)
+        assert finding.repaired is not None
+        assert await client.library.check() == []
+        (found,) = await client.library.list()
+        assert (found.id, found.data, found.cost.usd) == (image.id, image.data, PRICE)
+
+
 # --- the file -----------------------------------------------------------------
 
 

@@ -305,6 +305,7 @@ def _finding_line(finding: Finding) -> str:
         "orphan": "no image has this file",
         "leftover": "a write that was cut off left this",
         "unindexed": "search does not find the image",
+        "unreadable": "its row in the database is damaged",
     }
     about = "  ".join(str(part) for part in (finding.image_id, finding.path) if part is not None)
     repaired = "" if finding.repaired is None else f": {finding.repaired}"

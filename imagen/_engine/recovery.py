@@ -9,6 +9,7 @@ spent until it is reconciled.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 
@@ -21,8 +22,9 @@ from .._errors import (
     ModelNotFoundError,
     OutcomeUnknownError,
     ProviderError,
+    StorageError,
 )
-from .._requests.request import decode_request
+from .._requests.request import Generate, Request, decode_request
 from .._results.images import Cost, Failure, Outcome, failure_of
 from .._storage.ledger import AttemptRecord, State
 from .._transport.received import ReceivedReply
@@ -72,7 +74,7 @@ class Recovery:
                 if owner == self._owner:
                     rows = self._given_up(rows)
                 for row in rows:
-                    await self._resolve(row)
+                    await self._resolve_alone(row)
 
     async def collect_unknown(self) -> int:
         """Retry to collect jobs of unknown outcome, and read again what was set
@@ -139,6 +141,19 @@ class Recovery:
     def _attempts(self) -> Sequence[RunningAttempt]:
         return [*self._engine.attempts, *self._batch_jobs.attempts]
 
+    async def _resolve_alone(self, row: AttemptRecord) -> None:
+        """Resolve an attempt; one that cannot be settled stays in flight, and
+        the others do not suffer from it.
+        """
+        try:
+            await self._resolve(row)
+        except StorageError as error:
+            warnings.warn(
+                f"The attempt {row.id} in the ledger was left as it is: {error.message}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
     async def _resolve(self, row: AttemptRecord) -> None:
         if row.state == "reserved":
             if await self._ledger.take_over(row, self._owner):
@@ -147,9 +162,7 @@ class Recovery:
                 )
             return
         if row.receipt is not None:
-            if not await self._ledger.take_over(row, self._owner) or await self._settlement.adopt(
-                row
-            ):
+            if not await self._ledger.take_over(row, self._owner) or await self._adopt(row):
                 return
             row = msgspec.structs.replace(row, owner=self._owner)
         try:
@@ -167,6 +180,14 @@ class Recovery:
                 "The program ended before the answer came; the image may be billed.",
             )
 
+    async def _adopt(self, row: AttemptRecord) -> bool:
+        try:
+            return await self._settlement.adopt(row)
+        except (msgspec.MsgspecError, ValueError):
+            # The receipt is damaged; the files are listed by a check of the
+            # library.
+            return False
+
     def _rebuild(self, row: AttemptRecord) -> PlannedRequest | None:
         """Return the planned request of a job that can be collected; None if it
         cannot.
@@ -181,6 +202,9 @@ class Recovery:
         except ImagenError as error:
             if isinstance(error, ConfigurationError) and not isinstance(error, ModelNotFoundError):
                 raise
+            return None
+        except (msgspec.MsgspecError, ValueError):
+            # Its request is damaged.
             return None
         provider = planned.provider
         return (
@@ -258,11 +282,18 @@ class Recovery:
         )
 
 
+def _request_of(row: AttemptRecord) -> Request:
+    try:
+        return decode_request(row.request_json)
+    except (msgspec.MsgspecError, ValueError):
+        return Generate(prompt="")
+
+
 def failures_of(row: AttemptRecord) -> list[Failure]:
     """Return the outcomes of an attempt without images; a failure is unknown
     unless it was free.
     """
-    request = decode_request(row.request_json)
+    request = _request_of(row)
     message = (
         row.error_message or "The program ended before the answer came; the image may be billed."
     )

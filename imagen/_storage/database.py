@@ -8,10 +8,13 @@ the lock commits the whole queue in one transaction.
 
 from __future__ import annotations
 
+import errno
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
 from decimal import ROUND_HALF_UP, Decimal
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +22,7 @@ import trio
 
 from .._errors import InvalidRequestError, StorageError
 from .._results.prices import tidy_usd
+from .._system.atomic_files import PART
 from .._system.private_files import make_private_file, make_private_folder
 from .._system.threads import Workers
 from .full_text import as_searched, image_facets, input_hashes
@@ -30,6 +34,9 @@ Value = str | int | float | None
 Row = Sequence[Value]
 Statement = tuple[str, Row]
 
+# Folder of the home with copies from before a migration.
+BACKUPS = "backups"
+_KEPT_BACKUPS = 3
 _NANO = Decimal("1e-9")
 # A process that holds the write lock for longer than this is stuck.
 _LOOK_SECONDS = 0.01
@@ -173,6 +180,14 @@ class Database:
         """
         return await self._workers.run_serially(lambda: self._look(work))
 
+    async def back_up(self, target: Path) -> None:
+        """Write a copy of the whole database to a new file.
+
+        Raises:
+            StorageError: there is a file already, or it cannot be written.
+        """
+        await self._workers.run_serially(lambda: self._back_up(target))
+
     async def aclose(self) -> None:
         """Closes the file; later calls fail."""
         await self._workers.run_serially(self._connection.close)
@@ -215,8 +230,15 @@ class Database:
                     self._connection.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
+            raise _broken(self._path, "written", error) from error
+
+    def _back_up(self, target: Path) -> None:
+        try:
+            _copy(self._connection, target)
+        except (OSError, sqlite3.Error) as error:
             raise StorageError(
-                f"The database {self._path} cannot be written: {error}. Free some space there."
+                f"The backup {target} cannot be written: {error}. Name a new file in a folder that"
+                " is there."
             ) from error
 
     def _look(self, work: Callable[[Transaction], Result]) -> Result:
@@ -227,7 +249,7 @@ class Database:
             finally:
                 self._connection.execute("ROLLBACK")
         except sqlite3.Error as error:
-            raise StorageError(f"The database {self._path} cannot be read: {error}.") from error
+            raise _broken(self._path, "read", error) from error
         except _NO_VALUES as error:
             raise _no_value() from error
 
@@ -235,7 +257,7 @@ class Database:
         try:
             return self._connection.execute(sql, values).fetchall()
         except sqlite3.Error as error:
-            raise StorageError(f"The database {self._path} cannot be read: {error}.") from error
+            raise _broken(self._path, "read", error) from error
         except _NO_VALUES as error:
             raise _no_value() from error
 
@@ -246,6 +268,33 @@ def _no_value() -> InvalidRequestError:
     )
 
 
+def _broken(path: Path, what: str, error: OSError | sqlite3.Error) -> StorageError:
+    return StorageError(f"The database {path} cannot be {what}: {error}. {_what_to_do(error)}")
+
+
+def _what_to_do(error: OSError | sqlite3.Error) -> str:
+    # The rest of the code says more about the same fault.
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return "Another program holds it: end that one, or try again later."
+        case sqlite3.SQLITE_FULL:
+            return "Free some space there."
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return (
+                f"It is damaged: move it away, and put the newest file of {BACKUPS} in its place."
+            )
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_CANTOPEN:
+            return "Set IMAGEN_HOME to a folder that can be written, or make this one so."
+        case sqlite3.SQLITE_IOERR:
+            return "Check the disk and its free space."
+        case _ if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return "Free some space there."
+        case _ if isinstance(error, OSError):
+            return "Set IMAGEN_HOME to a folder that can be written, or make this one so."
+        case _:
+            return "Try again; if it stays, report it."
+
+
 def _open_connection(path: Path) -> sqlite3.Connection:
     try:
         make_private_folder(path.parent)
@@ -254,6 +303,9 @@ def _open_connection(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(
             path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
+        # Damaged text is read as far as it is text; its row is named by what
+        # reads it.
+        connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         _use_wal(connection)
         # FULL makes a commit durable; NORMAL would lose the last ones in a
         # power cut.
@@ -268,12 +320,9 @@ def _open_connection(path: Path) -> sqlite3.Connection:
         connection.create_function("as_searched", 1, as_searched, deterministic=True)
         connection.create_function("image_facets", 13, image_facets, deterministic=True)
         connection.create_function("input_hashes", 1, input_hashes, deterministic=True)
-        _migrate(connection)
+        _migrate(connection, path)
     except (OSError, sqlite3.Error) as error:
-        raise StorageError(
-            f"The database {path} cannot be opened: {error}. Set IMAGEN_HOME to a folder that can"
-            " be written."
-        ) from error
+        raise _broken(path, "opened", error) from error
     return connection
 
 
@@ -296,8 +345,11 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             return
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     scripts = sorted(Path(__file__).with_name("migrations").glob("*.sql"))
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if 0 < version < len(scripts):
+        _back_up_before(connection, path, version)
     connection.execute("BEGIN IMMEDIATE")
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(scripts):
@@ -308,6 +360,30 @@ def _migrate(connection: sqlite3.Connection) -> None:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {number}")
     connection.execute("COMMIT")
+
+
+def _back_up_before(connection: sqlite3.Connection, path: Path, version: int) -> None:
+    """Write a copy before a migration, and keep the newest few."""
+    folder = path.parent / BACKUPS
+    folder.mkdir(mode=0o700, exist_ok=True)
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    _copy(connection, folder / f"{stamp}-{os.getpid()}-v{version}.sqlite3")
+    for old in sorted(folder.glob("*-v*.sqlite3"))[:-_KEPT_BACKUPS]:
+        old.unlink(missing_ok=True)
+
+
+def _copy(connection: sqlite3.Connection, target: Path) -> None:
+    """Write a whole copy; one that fails leaves nothing under the name."""
+    if target.exists():
+        raise FileExistsError(errno.EEXIST, "there is a file of that name already", str(target))
+    part = target.with_name(f".{target.name}.{os.getpid()}{PART}")
+    part.unlink(missing_ok=True)
+    try:
+        connection.execute("VACUUM INTO ?", (str(part),))
+        part.chmod(0o600)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _statements(script: str) -> list[str]:

@@ -11,6 +11,7 @@ counts as spent until it is reconciled.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Literal
@@ -296,9 +297,8 @@ class Ledger:
         ]
 
     async def _rows(self, where: str, values: Row = ()) -> Sequence[AttemptRecord]:
-        return [
-            _read_row(row) for row in await self._database.read(f"{_ROW} WHERE {where}", values)
-        ]
+        rows = await self._database.read(f"{_ROW} WHERE {where}", values)
+        return [record for row in rows if (record := _read_row(row)) is not None]
 
 
 def _insert_values(attempt: Attempt) -> Row:
@@ -319,7 +319,23 @@ def _insert_values(attempt: Attempt) -> Row:
     )
 
 
-def _read_row(row: Row) -> AttemptRecord:
+def _read_row(row: Row) -> AttemptRecord | None:
+    """Return an attempt; None, with a warning, if its row is damaged: the
+    others are not to suffer from it.
+    """
+    try:
+        return _convert(row)
+    except (msgspec.MsgspecError, ValueError, ArithmeticError) as error:
+        warnings.warn(
+            f"The attempt {row[0]} in the ledger is damaged and was left out: {error}. Run:"
+            " imagen library check --repair",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+
+
+def _convert(row: Row) -> AttemptRecord:
     values: dict[str, Value | Decimal | bool] = dict(
         zip(AttemptRecord.__struct_fields__, row, strict=True)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import msgspec
 
@@ -145,6 +145,8 @@ def _sum_up(rows: Iterable[Row]) -> Spending:
     for _, state, source, attempts, row_images, settled_nanousd, open_nanousd in rows:
         assert isinstance(attempts, int)
         assert isinstance(row_images, int)
+        # A damaged row counts as spent.
+        state = state if state in AttemptCounts.__struct_fields__ else "unknown"
         counts[str(state)] = counts.get(str(state), 0) + attempts
         paid, opened = (
             from_nanousd(settled_nanousd) or Decimal(0),
@@ -160,7 +162,7 @@ def _sum_up(rows: Iterable[Row]) -> Spending:
         if state == "succeeded" and source == "unknown":
             unpriced += attempts
         if paid:
-            told = cast(CostSource, source)
+            told = cast(CostSource, source if source in get_args(CostSource) else "unknown")
             sources[told] = sources.get(told, Decimal(0)) + paid
     return Spending(
         settled_usd=tidy_usd(settled),

@@ -12,17 +12,19 @@ from typing import Literal
 
 import msgspec
 
-from .._errors import ProviderError, StorageError
+from .._errors import ImagenError, ProviderError, StorageError
 from .._requests.request import Generate, encode_request
 from .._results.images import SUFFIXES
-from .._storage.database import Database, Transaction
+from .._storage.database import Database, Transaction, Value
 from .._system.atomic_files import PART
 from .._system.private_files import make_private_folder
 from .._system.threads import Workers
+from ..metadata._embed import read_record
 from ..metadata._image_header import read_image_header
+from ..metadata._record import Record
 from ._deletion import Deletion
 from ._files import ImageFiles
-from ._rows import ImageRow, insert_image
+from ._rows import COLUMNS, ImageRow, insert_image, read_image
 
 __all__ = ["Finding", "LibraryCheck"]
 
@@ -32,7 +34,7 @@ _CHUNK = 1 << 20
 # Live processes finish writing a file much sooner.
 _STALE_SECONDS = 3600.0
 
-Kind = Literal["missing", "damaged", "orphan", "leftover", "unindexed"]
+Kind = Literal["missing", "damaged", "orphan", "leftover", "unindexed", "unreadable"]
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +42,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     An image's file is "missing" or "damaged". A file is an "orphan" without an
     image, or the "leftover" of an interrupted write. An image is "unindexed" if
-    the full-text index lacks it. `repaired` describes the repair.
+    the full-text index lacks it, and "unreadable" if its row is damaged.
+    `repaired` describes the repair.
     """
 
     kind: Kind
@@ -82,6 +85,7 @@ class LibraryCheck:
         found = [finding async for finding in self._check_images(on_progress)]
         if repair:
             await self._check_folder(sum(finding.kind == "missing" for finding in found))
+        found += await self._check_rows()
         found += await self._check_index()
         found += await self._check_files()
         return [await self._repair(finding) for finding in found] if repair else found
@@ -105,6 +109,10 @@ class LibraryCheck:
             (number,),
         ):
             for row_number, image_id, sha256, media_type, trashed_at in rows:
+                number = int(str(row_number))
+                if media_type not in SUFFIXES:
+                    # The check of the rows finds it.
+                    continue
                 path = self._files.path(str(sha256), str(media_type))
                 kind = await self._workers.run(partial(_inspect, path, str(sha256)))
                 # An earlier check has already trashed it.
@@ -112,7 +120,6 @@ class LibraryCheck:
                 if kind is not None and not is_handled and await self._is_listed(str(image_id)):
                     yield Finding(kind=kind, image_id=str(image_id), path=path)
                 checked += 1
-                number = int(str(row_number))
             on_progress(checked)
 
     async def _is_listed(self, image_id: str) -> bool:
@@ -127,6 +134,22 @@ class LibraryCheck:
             " image_search_docsize.id = number)"
         )
         return [Finding(kind="unindexed", image_id=str(image_id)) for (image_id,) in rows]
+
+    async def _check_rows(self) -> Sequence[Finding]:
+        found: list[Finding] = []
+        number: Value = -1
+        while rows := await self._database.read(
+            f"SELECT images.number, {COLUMNS} FROM images WHERE images.number > ? ORDER BY"
+            f" images.number LIMIT {_PAGE}",
+            (number,),
+        ):
+            found += [
+                Finding(kind="unreadable", image_id=str(image_id))
+                for _, image_id, *rest in rows
+                if not _is_readable([image_id, *rest])
+            ]
+            number = rows[-1][0]
+        return found
 
     async def _check_files(self) -> Sequence[Finding]:
         found: list[Finding] = []
@@ -164,6 +187,8 @@ class LibraryCheck:
                 return _done(finding, "indexed")
             case "orphan":
                 return await self._list_again(finding)
+            case "unreadable":
+                return await self._rebuild(finding)
             case _:
                 return await self._set_aside(finding)
 
@@ -177,6 +202,33 @@ class LibraryCheck:
         if isinstance(result, StorageError):
             raise result
         return _done(finding, "its image is in the trash" if result else "it is whole again")
+
+    async def _rebuild(self, finding: Finding) -> Finding:
+        """Put the values of the record in the file, or neutral ones, in place
+        of those that cannot be read.
+        """
+        ((row_number, *values),) = await self._database.read(
+            f"SELECT images.number, {COLUMNS} FROM images WHERE id = ?", (finding.image_id,)
+        )
+        row = dict(zip(ImageRow.__struct_fields__, values, strict=True))
+        paths = [path for path in self._files_of(str(row["sha256"])) if path.is_file()]
+        record = None if not paths else await self._workers.run(partial(_record_of, paths[0]))
+        media_type = _SUFFIX_TYPES[paths[0].suffix] if paths else "image/png"
+        neutral = _replacements(record, int(str(row_number)), media_type)
+        for column, value in neutral.items():
+            if not _is_readable(list({**_SOUND, "id": row["id"], column: row[column]}.values())):
+                row[column] = value
+        if not _is_readable(list(row.values())):
+            return finding
+        changed = {name: row[name] for name in neutral}
+        columns = ", ".join(f"{name} = ?" for name in changed)
+        await self._database.write(
+            [(f"UPDATE images SET {columns} WHERE number = ?", (*changed.values(), row_number))]
+        )
+        return _done(finding, "rebuilt from its file" if record else "rebuilt as far as it is read")
+
+    def _files_of(self, sha256: str) -> Sequence[Path]:
+        return [self._files.path(sha256, media_type) for media_type in SUFFIXES]
 
     async def _list_again(self, finding: Finding) -> Finding:
         path = finding.path
@@ -219,6 +271,38 @@ def _set_aside(
 
 def _done(finding: Finding, what: str) -> Finding:
     return msgspec.structs.replace(finding, repaired=what)
+
+
+def _no_path(sha256: str, media_type: str) -> Path:
+    return Path(SUFFIXES[media_type])
+
+
+def _is_readable(values: Sequence[object]) -> bool:
+    try:
+        read_image(values, _no_path)
+    except StorageError:
+        return False
+    return True
+
+
+def _record_of(path: Path) -> Record | None:
+    try:
+        return read_record(path.read_bytes())
+    except (ImagenError, OSError, ValueError):
+        return None
+
+
+def _replacements(record: Record | None, number: int, media_type: str) -> dict[str, Value]:
+    request = encode_request(Generate(prompt="" if record is None else record.prompt))
+    return {
+        "request": request,
+        "media_type": media_type,
+        "adjustments": "[]",
+        "tags": "[]",
+        "cost_source": "unknown",
+        "created_at": number / 1_000_000,
+        "seconds": 0.0,
+    }
 
 
 def _inspect(path: Path, sha256: str) -> Literal["missing", "damaged"] | None:
@@ -268,6 +352,15 @@ def _move(path: Path, target: Path) -> None:
         ) from error
 
 
+# A row that can be read, to try one value of another in.
+_SOUND: Mapping[str, Value] = dict(
+    zip(
+        ImageRow.__struct_fields__,
+        ("", None, 0, "", "image/png", 1, 1, 1, "", "", encode_request(Generate(prompt="")), None,
+         None, None, "unknown", "[]", 0.0, 0.0, None, None, None, "[]", 0, "", None),
+        strict=True,
+    )
+)  # fmt: skip
 _SUFFIX_TYPES: Mapping[str, str] = {suffix: media_type for media_type, suffix in SUFFIXES.items()}
 
 

@@ -308,6 +308,15 @@ class Library:
         checking = LibraryCheck(self._database, self.files, self._deletion, self._workers)
         return await checking.run(repair=repair, on_progress=on_progress)
 
+    async def back_up(self, target: Path | str) -> None:
+        """Write a copy of the database, with ledger and library but without the
+        files of images, to a new file that only its user can read.
+
+        Raises:
+            StorageError: there is such a file already, or it cannot be written.
+        """
+        await self._database.back_up(Path(target))
+
     async def adopt(self, row: ImageRow, data: bytes) -> bool:
         """List an image that was not generated here, and return whether it is
         new. `data` are the bytes of `row`.

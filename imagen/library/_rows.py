@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from .._errors import StorageError
 from .._requests.request import decode_request, encode_request, fingerprint_of
 from .._requests.translation import Adjustment
 from .._results.images import Cost, CostSource, Image
@@ -118,7 +119,20 @@ def microseconds(unix_time: float) -> int:
 def read_image(values: Sequence[object], path_of: Callable[[str, str], Path]) -> Image:
     """Return the image of a row of COLUMNS; `path_of` maps hash and media type
     to a path.
+
+    Raises:
+        StorageError: the row is damaged; the message names it.
     """
+    try:
+        return _read_image(values, path_of)
+    except (msgspec.MsgspecError, ValueError, LookupError, ArithmeticError, OSError) as error:
+        raise StorageError(
+            f"The row of the image {values[0]} in the database is damaged: {error}. Run: imagen"
+            " library check --repair"
+        ) from error
+
+
+def _read_image(values: Sequence[object], path_of: Callable[[str, str], Path]) -> Image:
     row = msgspec.convert(dict(zip(ImageRow.__struct_fields__, values, strict=True)), ImageRow)
     return Image(
         id=row.id,

@@ -22,6 +22,16 @@ async def make(shell: Shell, prompt: str = "a boat", count: int = 1) -> list[str
     return [str(record["id"]) for record in records if record["kind"] == "image"]
 
 
+async def test_a_backup_is_written_once(shell, tmp_path):
+    await make(shell)
+    target = tmp_path / "copy.sqlite3"
+    status, (record,), _ = await shell.run_json("library", "backup", str(target))
+    assert (status, record) == (0, {"kind": "backup", "path": str(target)})
+    assert target.read_bytes().startswith(b"SQLite format 3")
+    again = await shell.run("library", "backup", str(target))
+    assert (again.returncode, b"a file of that name already" in again.stderr) == (2, True)
+
+
 async def test_what_was_said_of_an_image_is_found_again(shell):
     boat, cat = *await make(shell, "a boat"), *await make(shell, "a cat")
     _, (tagged,), _ = await shell.run_json("tag", boat, "Sea", "Best Of")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -75,6 +76,14 @@ def add_library_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         action="store_true",
         help="repair what is damaged; paid images are never deleted",
     )
+    backup = add_client_command(
+        what, "backup", "write a copy of the database: ledger, library, prompts", _backup
+    )
+    backup.add_argument("path", type=_path, metavar="PATH", help="a new file")
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
 
 
 def _add_ids(parser: argparse.ArgumentParser) -> None:
@@ -270,6 +279,16 @@ async def _check(options: argparse.Namespace, client: Client, console: Console) 
     return ExitStatus.SOME_FAILED if left else ExitStatus.DONE
 
 
+async def _backup(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:
+    target: Path = options.path
+    await client.library.back_up(target)
+    if console.json:
+        console.emit({"kind": "backup", "path": str(target)})
+    else:
+        console.say(f"The copy is in {target}; the files of images are in {client.library.folder}.")
+    return ExitStatus.DONE
+
+
 def _finding_record(finding: Finding) -> dict[str, object]:
     return {
         "finding": finding.kind,
@@ -286,6 +305,7 @@ def _finding_line(finding: Finding) -> str:
         "orphan": "no image has this file",
         "leftover": "a write that was cut off left this",
         "unindexed": "search does not find the image",
+        "unreadable": "its row in the database is damaged",
     }
     about = "  ".join(str(part) for part in (finding.image_id, finding.path) if part is not None)
     repaired = "" if finding.repaired is None else f": {finding.repaired}"

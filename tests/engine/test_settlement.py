@@ -12,7 +12,7 @@ import trio
 import imagen
 from tests.support.cancellable_jobs import answering, job, open_works
 from tests.support.images import PNG
-from tests.support.scripted_client import virtual_time
+from tests.support.scripted_client import images_reply, open_test_client, virtual_time
 from tests.support.three_providers import BROKEN, DOWN, Town, image_reply, open_town
 
 
@@ -175,3 +175,68 @@ async def test_images_of_one_request_go_one_by_one_to_a_model_that_makes_one(
         assert sorted(outcome.index for outcome in outcomes) == [0, 1, 2, 3]
         assert [type(outcome) for outcome in outcomes] == [imagen.Image] * 4
         assert town.sent("right") == 4
+
+
+# --- usage that lies -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {},
+        {"input_tokens": 0, "output_tokens": 0},
+        {"prompt_tokens": 12, "completion_tokens": 4160},
+        {"output_tokens": -1},
+        {"input_tokens": 10, "output_tokens": 1},
+        {"output_tokens": "NaN"},
+        {"output_tokens": 10**300},
+    ],
+    ids=lambda usage: str(usage)[:40],
+)
+async def test_no_usage_lets_more_images_pass_a_budget(autojump_clock, usage):
+    asked = {"model": "gpt-image-2", "size": "1024x1024", "quality": "low"}
+    async with open_test_client(lambda request: images_reply(usage=usage)) as (client, _):
+        one = client.quote("x", **asked).expected_usd
+        assert one
+        budget = imagen.Budget("0.02")
+        async with client.open_batch("x", n=8, max_at_once=2, budget=budget, **asked) as batch:
+            outcomes = [outcome async for outcome in batch]
+        made = [outcome for outcome in outcomes if isinstance(outcome, imagen.Image)]
+        spending = await client.spending()
+    assert 0 < len(made) <= Decimal("0.02") / one
+    assert sum(image.cost.usd for image in made) == spending.settled_usd <= Decimal("0.02")
+
+
+# --- events --------------------------------------------------------------------
+
+
+async def test_a_handler_that_fails_silences_no_other_and_is_named_once(autojump_clock):
+    heard: list[imagen.Event] = []
+
+    def broken(event: imagen.Event) -> None:
+        raise ZeroDivisionError("a fault of the handler")
+
+    with pytest.raises(ZeroDivisionError):
+        async with open_test_client(lambda request: images_reply(), on_event=broken) as (client, _):
+            async with client.open_batch("x", n=3, on_event=heard.append) as batch:
+                outcomes = [outcome async for outcome in batch]
+            assert [type(outcome) for outcome in outcomes] == [imagen.Image] * 3
+    sent = [event.attempt_id for event in heard if isinstance(event, imagen.AttemptSent)]
+    ended = [event.attempt_id for event in heard if isinstance(event, imagen.AttemptEnded)]
+    assert len(sent) == 3
+    assert sorted(sent) == sorted(ended)
+
+
+async def test_every_start_has_its_end_where_the_salvage_ends(autojump_clock):
+    heard: list[imagen.Event] = []
+    async with open_test_client(
+        lambda request: images_reply(after_seconds=500), on_event=heard.append
+    ) as (client, _):
+        with trio.move_on_after(1):
+            async with client.open_batch("x", n=3) as batch:
+                await anext(batch)
+    sent = [event.attempt_id for event in heard if isinstance(event, imagen.AttemptSent)]
+    ended = [event for event in heard if isinstance(event, imagen.AttemptEnded)]
+    assert len(sent) == 3
+    assert sorted(sent) == sorted(event.attempt_id for event in ended)
+    assert all(event.outcomes[0].error.billed == "unknown" for event in ended)

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import imagen
 from imagen._requests.translation import translate
 from imagen._results.prices import cost_of, quote_request, share_cost, tidy_usd
-from imagen.providers._steps import GeneratedImage, GeneratedImages, Usage, WithheldImage
+from imagen.providers._steps import (
+    GeneratedImage,
+    GeneratedImages,
+    UnmadeImage,
+    Usage,
+    WithheldImage,
+)
+from imagen.providers.openai._wire import read_usage
 
 CATALOG = imagen.providers.load_catalog()
 
@@ -128,3 +137,76 @@ def test_tidying_changes_the_looks_and_not_the_amount(amount):
     assert tidy == amount
     assert "E" not in str(f"{tidy:f}")
     assert not f"{tidy:f}".endswith("0") or tidy == tidy.to_integral()
+
+
+# --- counts that are absent or impossible --------------------------------------
+
+HOSTILE = (
+    None,
+    {},
+    {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0},
+    {"prompt_tokens": 12, "completion_tokens": 4160, "total_tokens": 4172},
+    {"input_tokens": 10},
+    {"input_tokens": 10, "output_tokens": -272},
+    {"input_tokens": -5000, "output_tokens": 272},
+    {"input_tokens": 10, "output_tokens": 1},
+    {"input_tokens": 10, "output_tokens": 10**12},
+    {"input_tokens": 10, "output_tokens": 2.5},
+    {"input_tokens": 10, "output_tokens": True},
+    {"input_tokens": 10, "output_tokens": "none"},
+    {"input_tokens": 10, "output_tokens_details": {"image_tokens": 0, "text_tokens": 0}},
+    {"input_tokens": 10, "output_tokens": 272, "output_tokens_details": {"image_tokens": -1}},
+    {"input_tokens": [10], "output_tokens": {"image": 272}},
+)
+
+
+@pytest.mark.parametrize("usage", HOSTILE, ids=str)
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_usage_never_makes_a_cost_lower_than_the_estimate(usage, count):
+    model, request = CATALOG.find("gpt-image-2"), imagen.Generate(prompt="x", quality="low")
+    read = read_usage(msgspec.Raw(msgspec.json.encode(usage)))
+    result = GeneratedImages(images=(GeneratedImage(data=b"x"),) * count, usage=read)
+    estimate = quote_request(model, request, count).expected_usd
+    cost = cost_of(model, request, result)
+    assert cost.usd is not None
+    assert estimate is not None
+    assert cost.usd > estimate or (cost.usd, cost.source) == (estimate, "estimated")
+
+
+counts = st.none() | st.integers(-(10**6), 10**13)
+
+
+@given(counts, counts, counts, counts)
+def test_no_counts_make_an_image_free(one, two, three, four):
+    usage = Usage(
+        text_input_tokens=one,
+        image_input_tokens=two,
+        text_output_tokens=three,
+        image_output_tokens=four,
+    )
+    model, request = CATALOG.find("gpt-image-2"), imagen.Generate(prompt="x", quality="low")
+    result = GeneratedImages(images=(GeneratedImage(data=b"x"),), usage=usage)
+    low = quote_request(model, request).low_usd
+    cost = cost_of(model, request, result).usd
+    assert low is not None
+    assert cost is not None
+    assert cost >= low / 10
+
+
+@pytest.mark.parametrize("reported", ["0", "0.0"])
+def test_a_reported_zero_for_an_image_with_a_price_is_not_believed(reported):
+    model, request = CATALOG.find("gpt-image-2"), imagen.Generate(prompt="x", quality="low")
+    made = GeneratedImages(images=(GeneratedImage(data=b"x"),), reported_cost_usd=usd(reported))
+    assert cost_of(model, request, made).source == "estimated"
+    withheld = msgspec.structs.replace(made, images=(WithheldImage(reason="no"),))
+    assert cost_of(model, request, withheld) == imagen.Cost(usd=usd("0"), source="reported")
+
+
+def test_words_in_place_of_an_image_cost_their_tokens():
+    model = CATALOG.find("gemini-3.1-flash-lite-image")
+    said = UnmadeImage(error=imagen.InvalidRequestError("No."))
+    result = GeneratedImages(images=(said,), usage=Usage(text_input_tokens=5, text_output_tokens=9))
+    cost = cost_of(model, imagen.Generate(prompt="x"), result)
+    assert cost.source == "computed"
+    assert cost.usd is not None
+    assert 0 < cost.usd < usd("0.001")

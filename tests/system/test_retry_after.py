@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagen._system.retry_after import RateLimitHeaders, read_rate_headers
+from imagen._system.retry_after import RateLimitHeaders, read_rate_headers, read_wait_seconds
 
 NOW = 1.8e9
 
@@ -94,3 +94,40 @@ def test_only_where_nothing_is_left_there_is_something_to_wait_for():
     assert RateLimitHeaders(remaining=1, reset_seconds=5.0).pause_seconds == 0.0
     assert RateLimitHeaders(remaining=0).pause_seconds == 0.0
     assert RateLimitHeaders(reset_seconds=5.0).pause_seconds == 0.0
+
+
+# --- the wait of one reply ----------------------------------------------------
+
+DATE = "Sat, 28 Nov 2026 12:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "text", "body", "seconds"),
+    [
+        ({"retry-after": "12"}, "", b"", 12),
+        ({"retry-after": " 1.5 "}, "", b"", 1.5),
+        ({"retry-after-ms": "1500", "retry-after": "2"}, "", b"", 1.5),
+        ({"retry-after": "Sat, 28 Nov 2026 12:00:05 GMT", "date": DATE}, "", b"", 5),
+        ({"retry-after": "Saturday, 28-Nov-26 12:01:00 GMT", "date": DATE}, "", b"", 60),
+        ({"retry-after": "Sat, 28 Nov 2026 13:00:05 +0100", "date": DATE}, "", b"", 5),
+        ({"retry-after": "Sat, 28 Nov 2026 11:00:00 GMT", "date": DATE}, "", b"", 0),
+        ({"retry-after": "soon", "date": DATE}, "", b"", None),
+        ({"retry-after": "Sat, 28 Nov 2026 12:00:05 GMT"}, "", b"", None),
+        ({}, "Please try again in 1m30s.", b"", 90),
+        ({}, "", b'{"error": {"retry_after": 7}}', 7),
+        ({}, "", b'{"retryAfterMs": "2500"}', 2.5),
+        ({}, "", b'{"details": [{"retryDelay": "12s"}]}', 12),
+        ({}, "", b'{"retry_after_seconds": 3.5, "x": 1}', 3.5),
+        ({}, "", b'{"retry-in": "250ms"}', 0.25),
+        ({}, "", b'{"retry_after": null}', None),
+        ({}, "", b'{"retry": 3}', None),
+    ],
+)
+def test_the_wait_is_read_where_servers_write_it(headers, text, body, seconds):
+    assert read_wait_seconds(headers, text, body) == seconds
+
+
+@given(st.text(), st.text(), st.binary())
+def test_any_wait_is_none_or_not_negative(moment, now, body):
+    found = read_wait_seconds({"retry-after": moment, "date": now}, moment, body)
+    assert found is None or found >= 0

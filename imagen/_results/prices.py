@@ -143,7 +143,8 @@ def cost_of(
     if computed is None:
         return _estimated(estimate)
     computed *= _factor(model, economy)
-    doubtful = computed < least or (is_made and _lacks_counts(result))
+    too_low = result.usage is not None and computed < least
+    doubtful = too_low or (is_made and _lacks_counts(result))
     if doubtful and (estimate is None or computed < estimate):
         return _estimated(estimate)
     return Cost(usd=tidy_usd(computed), source="computed")

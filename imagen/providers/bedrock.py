@@ -37,11 +37,9 @@ from ._steps import (
 from ._wire.error_text import quote_error
 from ._wire.http import add_options, as_base64, json_request, send
 from ._wire.replies import (
-    MALFORMED,
     collect_each,
     decode,
     decode_base64,
-    decode_json,
     one_line,
     outage,
     trace,
@@ -147,19 +145,10 @@ def _read_seed(seed: object) -> int | None:
 # --- errors -------------------------------------------------------------------
 
 
-class _Refused(msgspec.Struct):
-    message: object = None
-    # Some of the services of AWS write it so.
-    Message: object = None
-
-
-_decode_refused = msgspec.json.Decoder(_Refused).decode
-
-
 def _refusal(response: HttpResponse) -> ImagenError:
     """The error of a refused call: its type decides before the status."""
     kind = response.headers.get("x-amzn-errortype", "").partition(":")[0]
-    said = _said(response) or quote_error(response, _NAME)
+    said = quote_error(response, _NAME)
     details = trace(response) | ({"type": kind} if kind else {})
     match response.status, kind:
         case _, "ServiceQuotaExceededException":
@@ -191,15 +180,6 @@ def _refusal(response: HttpResponse) -> ImagenError:
             )
         case _:
             return outage(response, _NAME, said, details)
-
-
-def _said(response: HttpResponse) -> str:
-    try:
-        refused = decode_json(_decode_refused, response.body)
-    except MALFORMED:
-        return ""
-    text = one_line(refused.message) or one_line(refused.Message)
-    return f"{_NAME} says: {text.rstrip('.')}." if text else ""
 
 
 PROVIDER = Provider(

@@ -41,7 +41,7 @@ from ._steps import (
     Step,
     WithheldImage,
 )
-from ._wire.error_text import quote_error
+from ._wire.error_text import quote_error, quote_words
 from ._wire.http import add_options, as_data_url, json_request, send
 from ._wire.polling import Ended, Job, await_end
 from ._wire.replies import (
@@ -91,7 +91,9 @@ def run(call: Call) -> Exchange:
 def collect(call: Call, accepted: JobAccepted) -> Exchange:
     """Wait for the end of a task and fetch its images."""
     job = Job(id=accepted.job_id, url=accepted.poll_url, provider=_NAME)
-    answer = yield from await_end(call, job, partial(_read_verdict, job=job), _said)
+    answer = yield from await_end(
+        call, job, partial(_read_verdict, job=job), partial(quote_words, provider=_NAME)
+    )
     items = _items(answer.output)
     if not items:
         raise ProviderError(
@@ -278,7 +280,7 @@ def _refusal(response: HttpResponse) -> ImagenError:
     """The error of a refused request: the code decides before the status."""
     answer = _read_answer(response)
     code = one_line(answer.code)
-    said = _said(response) or quote_error(response, _NAME)
+    said = quote_error(response, _NAME)
     details = trace(response) | ({"code": code} if code else {})
     if _REFUSED.search(code):
         return ContentFilterError(f"{said} Change the prompt or the images.", details=details)
@@ -308,10 +310,6 @@ def _refusal(response: HttpResponse) -> ImagenError:
             )
         case _:
             return outage(response, _NAME, said, details)
-
-
-def _said(response: HttpResponse) -> str:
-    return _sentence(one_line(_read_answer(response).message))
 
 
 def _sentence(text: str) -> str:

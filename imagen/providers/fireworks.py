@@ -37,7 +37,7 @@ from ._steps import (
     Step,
     WithheldImage,
 )
-from ._wire.error_text import quote_error
+from ._wire.error_text import quote_error, quote_words
 from ._wire.http import add_options, as_data_url, json_request, send
 from ._wire.polling import Ended, Job, await_end
 from ._wire.replies import (
@@ -210,7 +210,9 @@ def collect(call: Call, accepted: JobAccepted) -> Exchange:
         question={"id": accepted.job_id},
         grace_polls=_GRACE_POLLS,
     )
-    answer = yield from await_end(call, job, partial(_read_verdict, job=job), _said)
+    answer = yield from await_end(
+        call, job, partial(_read_verdict, job=job), partial(quote_words, provider=_NAME)
+    )
     result = answer.result if isinstance(answer.result, dict) else {"sample": answer.result}
     data = yield from _fetch(job, result.get("sample") or result.get("url"))
     told = _read_seed(result.get("seed"))
@@ -287,18 +289,8 @@ def _read_seed(seed: object) -> int | None:
 # --- errors -------------------------------------------------------------------
 
 
-class _Refused(msgspec.Struct):
-    # OpenAI's form, and FastAPI's.
-    error: object = None
-    detail: object = None
-    message: object = None
-
-
-_decode_refused = msgspec.json.Decoder(_Refused).decode
-
-
 def _refusal(response: HttpResponse) -> ImagenError:
-    said = _said(response) or quote_error(response, _NAME)
+    said = quote_error(response, _NAME)
     details = trace(response)
     match response.status:
         case 401 | 403:
@@ -327,20 +319,6 @@ def _refusal(response: HttpResponse) -> ImagenError:
             )
         case _:
             return outage(response, _NAME, said)
-
-
-def _said(response: HttpResponse) -> str:
-    try:
-        refused = decode_json(_decode_refused, response.body)
-    except MALFORMED:
-        return ""
-    error = refused.error
-    text = one_line(error.get("message")) if isinstance(error, dict) else one_line(error)
-    if isinstance(refused.detail, list):
-        faults = (item.get("msg") for item in refused.detail if isinstance(item, dict))
-        text = text or "; ".join(filter(None, map(one_line, faults)))
-    text = text or one_line(refused.detail) or one_line(refused.message)
-    return f"{_NAME} says: {text.rstrip('.')}." if text else ""
 
 
 PROVIDER = Provider(

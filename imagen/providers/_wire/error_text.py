@@ -10,11 +10,19 @@ import msgspec
 from .._steps import HttpResponse
 from .replies import MALFORMED, decode_json, one_line
 
-__all__ = ["find_sentence", "quote_error", "read_plain", "read_sentence", "wrong_fields"]
+__all__ = [
+    "find_sentence",
+    "quote_error",
+    "quote_words",
+    "read_plain",
+    "read_sentence",
+    "wrong_fields",
+]
 
 # Fields in which servers put the sentence, the best first.
 _SENTENCES = (
     "message",
+    "Message",
     "error_message",
     "errorMessage",
     "error_description",
@@ -33,8 +41,13 @@ _MOST_LEVELS = 4
 
 def quote_error(response: HttpResponse, provider: str) -> str:
     """Return the provider's words as a sentence; without words, the status."""
+    return quote_words(response, provider) or f"{provider} answered {response.status}."
+
+
+def quote_words(response: HttpResponse, provider: str) -> str:
+    """Return the provider's words as a sentence; "" if there are none."""
     text = read_sentence(response.body)
-    return f"{provider} says: {text}." if text else f"{provider} answered {response.status}."
+    return f"{provider} says: {text}." if text else ""
 
 
 def read_sentence(body: bytes) -> str:

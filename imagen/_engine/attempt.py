@@ -120,7 +120,12 @@ class RunningAttempt(ExchangeObserver):
             # One image after another is computed for the same attempt.
             return
         runtime = self._runtime
-        await runtime.ledger.mark_sent([self.id], runtime.owner, runtime.now())
+        await runtime.ledger.mark_sent(
+            [self.id],
+            runtime.owner,
+            runtime.now(),
+            state="reserved" if self.job is None else "accepted",
+        )
         # The last cancellation point: the request leaves after this.
         await trio.lowlevel.checkpoint_if_cancelled()
         self.mark_sent()

@@ -103,10 +103,9 @@ INSERT INTO attempts (
     reserved_nanousd, economy, owner, created_at
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?, ?, ?)
 """
-_RESERVED = "SELECT 1 FROM attempts WHERE id = ? AND owner = ? AND state = 'reserved'"
-_SEND = """
-UPDATE attempts SET state = 'sent', sent_at = ? WHERE id = ? AND owner = ? AND state = 'reserved'
-"""
+_UNSENT = "id = ? AND owner = ? AND state = ? AND sent_at IS NULL"
+_RESERVED = f"SELECT 1 FROM attempts WHERE {_UNSENT}"
+_SEND = f"UPDATE attempts SET state = 'sent', sent_at = ? WHERE {_UNSENT}"
 _SETTLE = """
 UPDATE attempts
 SET state = ?, settled_nanousd = ?, cost_source = ?, error_code = ?, error_message = ?,
@@ -154,18 +153,28 @@ class Ledger:
 
         return await self._database.transact(run)
 
-    async def mark_sent(self, attempt_ids: Sequence[str], owner: str, now: float) -> None:
+    async def mark_sent(
+        self,
+        attempt_ids: Sequence[str],
+        owner: str,
+        now: float,
+        *,
+        state: Literal["reserved", "accepted"] = "reserved",
+    ) -> None:
         """Mark attempts as sent: their one request leaves when this returns.
 
+        `state` is "accepted" where the caller chose the id of the job, which is
+        noted before it is sent.
+
         Raises:
-            StorageError: one is not reserved by this owner any more, or
+            StorageError: one is not in that state of this owner any more, or
                 nothing can be written; no row has changed.
         """
 
         def run(transaction: Transaction) -> bool:
-            reserved = [transaction.run(_RESERVED, (each, owner)) for each in attempt_ids]
+            reserved = [transaction.run(_RESERVED, (each, owner, state)) for each in attempt_ids]
             for each in attempt_ids if all(reserved) else ():
-                transaction.change(_SEND, (now, each, owner))
+                transaction.change(_SEND, (now, each, owner, state))
             return all(reserved)
 
         if not await self._database.transact(run):

@@ -281,10 +281,9 @@ class _WatchedBody(httpx2.AsyncByteStream):
         self._body = body
         self.has_left = False
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> AsyncIterator[bytes]:
         self.has_left = True
-        async for part in self._body:
-            yield part
+        return aiter(self._body)
 
 
 def _has_left(request: httpx2.Request) -> bool:

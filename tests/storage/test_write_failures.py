@@ -147,9 +147,9 @@ async def test_a_request_whose_attempt_is_not_reserved_any_more_stays_here(
     works = Works()
     mark_sent = Ledger.mark_sent
 
-    async def late(self: Ledger, *args: object) -> None:
+    async def late(self: Ledger, *args: object, **more: object) -> None:
         await self._database.write([(change, ())])
-        await mark_sent(self, *args)
+        await mark_sent(self, *args, **more)
 
     async with works.open(tmp_path) as client:
         monkeypatch.setattr(Ledger, "mark_sent", late)

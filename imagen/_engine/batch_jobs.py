@@ -17,13 +17,15 @@ import trio
 from .._errors import ImagenError, OutcomeUnknownError, ProviderError, StorageError
 from .._results.images import Cost, Outcome
 from .._transport.driver import ExchangeObserver
-from ..providers._steps import JobAccepted, Progress, ResultDelivered, Wait
+from .._transport.received import ReceivedReply
+from ..providers._steps import HttpResponse, JobAccepted, Progress, ResultDelivered, Wait
 from .admission import Admission, CallContext
 from .attempt import RunningAttempt
 from .in_flight import InFlight
 from .planning import PlannedRequest, Planner
 from .runtime import Runtime
 from .settlement import FREE, Settlement
+from .unread_replies import search_replies
 
 __all__ = ["BatchJobs"]
 
@@ -88,11 +90,14 @@ class _BatchJob(ExchangeObserver):
         if attempt.done.is_set():
             # Delivered to an earlier process.
             return
+        if step.line:
+            response = HttpResponse(status=200, body=step.line)
+            attempt.received.add(ReceivedReply.of("GET", "batch", response))
         try:
-            if isinstance(step.result, ImagenError):
-                await self._settlement.fail(attempt, step.result)
-            else:
-                await self._settlement.succeed(attempt, step.result)
+            result = step.result
+            if isinstance(result, ImagenError):
+                result = await search_replies(attempt, result)
+            await self._settlement.succeed(attempt, result)
         except ImagenError as error:
             await self._settlement.fail(attempt, error)
         attempt.end()

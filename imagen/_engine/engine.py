@@ -17,9 +17,9 @@ from .admission import Admission, CallContext
 from .attempt import RunningAttempt
 from .in_flight import InFlight
 from .planning import PlannedRequest, Planner
-from .reply_search import search_replies
 from .runtime import Runtime
 from .settlement import Settlement
+from .unread_replies import search_replies
 
 __all__ = ["Engine"]
 

@@ -9,8 +9,7 @@ between.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -28,27 +27,23 @@ from .._system.ids import new_id
 from ..library._files import PreparedImage
 from ..library._rows import ImageRow, insert_image, row_of
 from ..metadata._image_header import ImageHeader, read_image_header
+from ..providers._replies.image_search import whole_image
 from ..providers._steps import (
     AnyImage,
     GeneratedImage,
     GeneratedImages,
-    HttpResponse,
     LostImage,
     UnmadeImage,
     WithheldImage,
 )
-from ..providers._wire.image_search import find_images, whole_image
 from .attempt import RunningAttempt
 from .runtime import Runtime
+from .unread_replies import UnreadReplies
 
 __all__ = ["FREE", "Settlement"]
 
 FREE = Cost(usd=Decimal(0), source="reported")
 _CLEANUP_SECONDS = 35.0
-_LONGEST_REFUSAL = 16 << 10
-# Some servers send a grid beside its parts; more is a fault.
-_MOST_IMAGES = 16
-_MOST_PER_INDEX = 4
 
 
 class _Receipt(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +68,7 @@ class Settlement:
 
     def __init__(self, runtime: Runtime) -> None:
         self._ledger = runtime.ledger
-        self._set_aside = runtime.set_aside
+        self._unread = UnreadReplies(runtime)
         self._files = None if runtime.library is None else runtime.library.files
         self._workers = runtime.workers
         self._max_pixels = runtime.settings.bounds.max_pixels
@@ -91,9 +86,11 @@ class Settlement:
         with trio.move_on_after(_CLEANUP_SECONDS, shield=True) as bound:
             cost = cost_of(planned.model, planned.sent, result, economy=planned.economy)
             attempt.reservation.settle(cost.usd)
-            attempt.outcomes = await self._keep(attempt, await self._bound(attempt, result), cost)
+            attempt.outcomes = await self._keep(
+                attempt, await self._unread.bound(attempt, result), cost
+            )
             if attempt.recovered and all(isinstance(one, Image) for one in attempt.outcomes):
-                await self._set_aside.drop(attempt.id)
+                await self._unread.drop(attempt)
             attempt.emit_ended()
         if bound.cancelled_caught:
             raise StorageError(
@@ -107,7 +104,7 @@ class Settlement:
         error = self._clean(error, planned.provider.name)
         billed = error.billed if attempt.sent else "no"
         refused = isinstance(error, ContentFilterError)
-        kept = billed != "no" and not refused and await self._set_replies_aside(attempt, error)
+        kept = billed != "no" and not refused and await self._unread.keep(attempt, error)
         if billed == "yes" and error.cost_usd is None:
             billed_images = GeneratedImages(
                 images=(GeneratedImage(data=b""),) * len(planned.indexes)
@@ -211,7 +208,7 @@ class Settlement:
             )
             outcomes.append(outcome)
         if any(isinstance(image, LostImage) for image in result.images):
-            await self._note_lost(attempt, outcomes)
+            await self._keep_lost(attempt, outcomes)
         outcomes = await self._settle(attempt, outcomes, bytes_of, cost)
         if missing := planned.indexes[len(outcomes) :]:
             error = ProviderError(
@@ -250,7 +247,7 @@ class Settlement:
                 try:
                     return await self._image(attempt, image, cost, index, adjustments, bytes_of)
                 except ProviderError as unreadable:
-                    error = await self._set_image_aside(attempt, image.data, unreadable)
+                    error = await self._unread.keep_image(attempt, image.data, unreadable)
         return msgspec.structs.replace(planned.failure(index, error), cost=cost)
 
     async def _image(
@@ -306,59 +303,11 @@ class Settlement:
                 billed="yes",
             )
 
-    # --- what cannot be read --------------------------------------------------
-
-    async def _set_image_aside(
-        self, attempt: RunningAttempt, data: bytes, error: ProviderError
-    ) -> ProviderError:
-        """Keep paid bytes that cannot be read, and add their path to the error."""
-        with suppress(StorageError):
-            _add_place(error, await self._set_aside.keep_image(attempt.id, data))
-        return error
-
-    async def _bound(self, attempt: RunningAttempt, result: GeneratedImages) -> GeneratedImages:
-        """Cut off images far beyond what was ordered; the reply keeps them."""
-        most = max(_MOST_IMAGES, _MOST_PER_INDEX * len(attempt.planned.indexes))
-        if len(result.images) <= most:
-            return result
-        await self._keep_replies(attempt)
-        return msgspec.structs.replace(result, images=result.images[:most])
-
-    async def _set_replies_aside(self, attempt: RunningAttempt, error: ImagenError) -> bool:
-        """Keep the replies of an attempt, and add their place to the error;
-        return False if there is none.
-        """
-        for reply in attempt.received:
-            links = [found for found in find_images(reply.response()) if isinstance(found, str)]
-            if links:
-                hide_secrets = self._connections.hide_secrets
-                error.details["link"] = hide_secrets(attempt.planned.provider.name, links[0])
-        place = await self._keep_replies(attempt)
-        if place is not None:
-            _add_place(error, place)
-        return place is not None
-
-    async def _keep_replies(self, attempt: RunningAttempt) -> Path | None:
-        """Write the replies of an attempt, whole and without the key; None if
-        there is none, or the disk does not take them.
-        """
-        provider = attempt.planned.provider.name
-        hide_secrets = partial(self._connections.hide_secrets_in_bytes, provider)
-        replies = [
-            (reply.method, reply.url, _map_body(reply.response(), hide_secrets))
-            for reply in attempt.received
-        ]
-        replies = [reply for reply in replies if _may_hold_image(reply[-1])]
-        if replies:
-            with trio.move_on_after(_CLEANUP_SECONDS, shield=True), suppress(StorageError):
-                return await self._set_aside.keep_replies(attempt.id, replies)
-        return None
-
-    async def _note_lost(self, attempt: RunningAttempt, outcomes: Sequence[Outcome]) -> None:
-        """Set the replies aside for the images that could not be had."""
+    async def _keep_lost(self, attempt: RunningAttempt, outcomes: Sequence[Outcome]) -> None:
+        """Keep the replies for the images that could not be had."""
         for outcome in outcomes:
             if isinstance(outcome, Failure) and not isinstance(outcome.error, ContentFilterError):
-                await self._set_replies_aside(attempt, outcome.error)
+                await self._unread.keep(attempt, outcome.error)
                 return
 
     # --- all of them ----------------------------------------------------------
@@ -426,24 +375,6 @@ def _write_receipt(outcomes: Sequence[Outcome], cost: Cost) -> _Receipt:
         images=tuple(row_of(image) for image in images if image.path is not None),
         files=tuple(str(image.path) for image in images if image.path is not None),
     )
-
-
-def _map_body(response: HttpResponse, change: Callable[[bytes], bytes]) -> HttpResponse:
-    return msgspec.structs.replace(response, body=change(response.body))
-
-
-def _may_hold_image(response: HttpResponse) -> bool:
-    """Return False for an empty reply, and for a refusal whose text is in the
-    error.
-    """
-    least = 0 if response.status < 400 else _LONGEST_REFUSAL
-    return len(response.body) > least
-
-
-def _add_place(error: ImagenError, path: Path) -> None:
-    error.details["kept_at"] = str(path)
-    error.message += f" It is kept at {path}; `imagen reconcile` reads it again after an update."
-    error.args = (error.message,)
 
 
 def _is_stored(outcome: Outcome, image_id: str) -> bool:

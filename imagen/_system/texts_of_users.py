@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-import string
 import sys
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote_to_bytes
 from urllib.request import url2pathname
 
-import pybase64
-
 from .._errors import InvalidRequestError
+from .base64_text import read_base64
 
 __all__ = ["decode_data_url", "is_data_url", "is_file_uri", "path_of_uri", "user_path"]
 
 _DATA: Final = re.compile(r"\s*data:", re.IGNORECASE)
 _FILE: Final = re.compile(r"\s*file:", re.IGNORECASE)
 _BASE64: Final = re.compile(r";\s*base64\s*(;|$)", re.IGNORECASE)
-_SPACES: Final = str.maketrans("", "", string.whitespace + "\ufeff\u200b")
-_URL_SAFE: Final = str.maketrans("-_", "+/")
 _DRIVE: Final = re.compile(r"/?[A-Za-z][:|]([/\\]|$)")
 _LOCAL_HOSTS: Final = ("", "localhost", "127.0.0.1", "[::1]")
 # Longest head of a data URL: media type and parameters.
@@ -92,30 +88,13 @@ def decode_data_url(url: str, *, max_bytes: int) -> bytes:
     # denser form, and line ends add little.
     if len(body) > 4 * max_bytes:
         raise _too_long(len(body), max_bytes)
-    data = _from_base64(body) if is_base64 else _from_percents(body)
+    # Bytes of an image that need no percent sign do not exist.
+    data = read_base64(url) if is_base64 or "%" in body else None
+    if not data:
+        raise _not_data()
     if len(data) > max_bytes:
         raise _too_long(len(data), max_bytes)
     return data
-
-
-def _from_base64(body: str) -> bytes:
-    if "%" in body:
-        body = unquote_to_bytes(body).decode("latin-1")
-    body = body.translate(_SPACES).translate(_URL_SAFE).rstrip("=")
-    try:
-        data = pybase64.b64decode(body + "=" * (-len(body) % 4), validate=True)
-    except ValueError:
-        raise _not_data() from None
-    if not data:
-        raise _not_data()
-    return data
-
-
-def _from_percents(body: str) -> bytes:
-    # Bytes of an image that need no percent sign do not exist.
-    if "%" not in body:
-        raise _not_data()
-    return unquote_to_bytes(body)
 
 
 def _not_data() -> InvalidRequestError:

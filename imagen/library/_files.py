@@ -17,7 +17,7 @@ from .._system.atomic_files import PART, write_atomically
 from .._system.private_files import make_private_folder
 from .._system.threads import Workers
 from ..metadata._image_header import ImageHeader, read_image_header
-from ..providers._wire.image_search import whole_image
+from ..providers._replies.image_search import whole_image
 
 __all__ = ["ImageFiles", "PreparedImage", "is_file_name"]
 

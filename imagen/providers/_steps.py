@@ -277,8 +277,11 @@ class GeneratedImages(_Word, frozen=True, kw_only=True):
 
 
 class ResultDelivered(_Word, frozen=True, kw_only=True):
-    """Result of one request of a batch job; `position` counts from 0."""
+    """Result of one request of a batch job; `position` counts from 0, `line` is
+    what the provider wrote of it.
+    """
 
+    line: bytes = b""
     position: int
     result: GeneratedImages | ImagenError
 

@@ -18,6 +18,17 @@ from .._errors import AuthenticationError, ImagenError, InvalidRequestError, Pro
 from .._requests.catalog import JsonValue
 from .._requests.request import Edit, Enhance, Vary
 from ._provider import Call, ListedModel, ModelListing, Provider
+from ._replies.decoding import (
+    MALFORMED,
+    decode,
+    decode_base64,
+    decode_json,
+    one_line,
+    outage,
+    trace,
+)
+from ._replies.error_text import read_sentence
+from ._replies.refusals import refusal_in_success
 from ._steps import (
     Cancellable,
     Compute,
@@ -32,11 +43,8 @@ from ._steps import (
     Progress,
     Step,
 )
-from ._wire.error_text import read_sentence
 from ._wire.http import add_options, as_base64, json_request, leave_out, send
 from ._wire.masks import white_mask
-from ._wire.refusals import refusal_in_success
-from ._wire.replies import MALFORMED, decode, decode_base64, decode_json, one_line, outage, trace
 from ._wire.self_hosted import (
     checkpoint_of,
     fitted_size,

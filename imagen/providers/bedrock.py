@@ -25,6 +25,15 @@ from .._requests.catalog import JsonValue
 from .._requests.request import Vary
 from .._system.retry_after import read_wait_seconds
 from ._provider import Call, Provider
+from ._replies.decoding import (
+    collect_each,
+    decode,
+    decode_base64,
+    one_line,
+    outage,
+    trace,
+)
+from ._replies.error_text import quote_error
 from ._steps import (
     Exchange,
     GeneratedImage,
@@ -34,16 +43,7 @@ from ._steps import (
     Step,
     WithheldImage,
 )
-from ._wire.error_text import quote_error
 from ._wire.http import add_options, as_base64, json_request, send
-from ._wire.replies import (
-    collect_each,
-    decode,
-    decode_base64,
-    one_line,
-    outage,
-    trace,
-)
 
 __all__ = ["PROVIDER", "draw"]
 

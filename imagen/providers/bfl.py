@@ -33,6 +33,8 @@ from .._requests.sizes import parse_size
 from .._requests.translation import Adjustment
 from .._system.retry_after import read_wait_seconds
 from ._provider import Call, Callback, CallbackReading, EncodedImage, Provider
+from ._replies.decoding import MALFORMED, decode, decode_json, download, one_line, outage, trace
+from ._replies.error_text import quote_error
 from ._steps import (
     Compute,
     Exchange,
@@ -45,11 +47,9 @@ from ._steps import (
     Step,
     WithheldImage,
 )
-from ._wire.error_text import quote_error
 from ._wire.http import add_options, as_base64, json_request, leave_out, send
 from ._wire.masks import white_mask
 from ._wire.polling import Ended, Job, await_end
-from ._wire.replies import MALFORMED, decode, decode_json, download, one_line, outage, trace
 from ._wire.signatures import check_hash, hash_with, read_job_id, refused, signed_header
 
 __all__ = ["PROVIDER", "collect", "edit", "generate", "read_callback", "restyle", "vary"]

@@ -37,6 +37,16 @@ from ._provider import (
     PriceListing,
     Provider,
 )
+from ._replies.decoding import (
+    MALFORMED,
+    collect_each,
+    decode,
+    decode_json,
+    download,
+    one_line,
+    trace,
+)
+from ._replies.error_text import quote_error
 from ._steps import (
     AnyImage,
     Cancellable,
@@ -52,11 +62,9 @@ from ._steps import (
     Wait,
     WithheldImage,
 )
-from ._wire.error_text import quote_error
 from ._wire.http import as_data_url, json_request, send
 from ._wire.model_inputs import Steps, make_input
 from ._wire.polling import Ended, Job, await_end
-from ._wire.replies import MALFORMED, collect_each, decode, decode_json, download, one_line, trace
 from ._wire.signatures import check_signature, read_job_id
 
 __all__ = ["PROVIDER", "collect", "list_prices", "read_callback", "run"]

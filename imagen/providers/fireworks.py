@@ -27,6 +27,17 @@ from .._errors import (
 from .._requests.catalog import JsonValue, Model
 from .._system.retry_after import read_wait_seconds
 from ._provider import Call, Provider
+from ._replies.decoding import (
+    MALFORMED,
+    decode,
+    decode_base64,
+    decode_json,
+    download,
+    one_line,
+    outage,
+    trace,
+)
+from ._replies.error_text import quote_error, quote_words
 from ._steps import (
     Exchange,
     GeneratedImage,
@@ -37,19 +48,8 @@ from ._steps import (
     Step,
     WithheldImage,
 )
-from ._wire.error_text import quote_error, quote_words
 from ._wire.http import add_options, as_data_url, json_request, send
 from ._wire.polling import Ended, Job, await_end
-from ._wire.replies import (
-    MALFORMED,
-    decode,
-    decode_base64,
-    decode_json,
-    download,
-    one_line,
-    outage,
-    trace,
-)
 
 __all__ = ["PROVIDER", "collect", "run"]
 

@@ -33,6 +33,17 @@ from .._requests.request import Edit, Enhance, Restyle, Vary, operation_of
 from .._requests.translation import Adjustment
 from .._system.retry_after import read_wait_seconds
 from ._provider import Call, Callback, CallbackReading, EncodedImage, Provider
+from ._replies.decoding import (
+    MALFORMED,
+    collect_each,
+    decode,
+    decode_json,
+    download,
+    one_line,
+    outage,
+    trace,
+)
+from ._replies.error_text import quote_error
 from ._steps import (
     AnyImage,
     Compute,
@@ -47,20 +58,9 @@ from ._steps import (
     Step,
     WithheldImage,
 )
-from ._wire.error_text import quote_error
 from ._wire.http import FormFile, add_options, form_request, json_request, leave_out, send
 from ._wire.masks import black_mask, white_mask
 from ._wire.polling import Ended, Job, await_end
-from ._wire.replies import (
-    MALFORMED,
-    collect_each,
-    decode,
-    decode_json,
-    download,
-    one_line,
-    outage,
-    trace,
-)
 from ._wire.signatures import check_signature, read_job_id
 
 __all__ = ["PROVIDER", "collect", "edit", "enhance", "generate", "read_callback", "restyle", "vary"]

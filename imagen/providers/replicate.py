@@ -30,6 +30,17 @@ from .._errors import (
 from .._requests.catalog import JsonValue, RateLimit
 from .._system.retry_after import read_wait_seconds
 from ._provider import Call, Callback, CallbackReading, EncodedImage, Provider
+from ._replies.decoding import (
+    MALFORMED,
+    collect_each,
+    decode,
+    decode_json,
+    download,
+    one_line,
+    outage,
+    trace,
+)
+from ._replies.error_text import quote_error
 from ._steps import (
     Cancellable,
     Exchange,
@@ -41,20 +52,9 @@ from ._steps import (
     Progress,
     Step,
 )
-from ._wire.error_text import quote_error
 from ._wire.http import FormFile, as_data_url, form_request, json_request, send
 from ._wire.model_inputs import Steps, make_input
 from ._wire.polling import Ended, Job, await_end
-from ._wire.replies import (
-    MALFORMED,
-    collect_each,
-    decode,
-    decode_json,
-    download,
-    one_line,
-    outage,
-    trace,
-)
 from ._wire.signatures import check_age, check_hash, hash_with, read_job_id, signed_header
 
 __all__ = ["PROVIDER", "collect", "read_callback", "run"]

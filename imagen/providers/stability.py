@@ -27,6 +27,16 @@ from .._requests.request import Restyle, Vary
 from .._requests.translation import Adjustment
 from .._system.retry_after import read_wait_seconds
 from ._provider import Call, Provider
+from ._replies.decoding import (
+    MALFORMED,
+    decode,
+    decode_base64,
+    decode_json,
+    one_line,
+    outage,
+    trace,
+)
+from ._replies.error_text import read_sentence
 from ._steps import (
     Compute,
     Exchange,
@@ -38,11 +48,9 @@ from ._steps import (
     Step,
     WithheldImage,
 )
-from ._wire.error_text import read_sentence
 from ._wire.http import FormFile, add_options, form_request, leave_out, send
 from ._wire.masks import white_mask
 from ._wire.polling import Ended, Job, await_end
-from ._wire.replies import MALFORMED, decode, decode_base64, decode_json, one_line, outage, trace
 
 __all__ = ["PROVIDER", "collect", "draw"]
 

@@ -14,6 +14,7 @@ import msgspec
 from ..._errors import ImagenError, InvalidRequestError, OutcomeUnknownError, ProviderError
 from ..._requests.catalog import JsonValue
 from .._provider import BatchApi, Call
+from .._replies.decoding import trace
 from .._steps import (
     BatchExchange,
     Exchange,
@@ -29,7 +30,6 @@ from .._steps import (
 )
 from .http import send
 from .polling import Job
-from .replies import trace
 
 __all__ = [
     "MOST_REQUESTS",
@@ -202,7 +202,8 @@ class Results:
             # one to the next.
             yield Progress(note="fetching the results again")
         else:
-            yield ResultDelivered(position=position, result=(yield from _outcome(result)))
+            outcome = yield from _outcome(result)
+            yield ResultDelivered(position=position, result=outcome, line=line)
         return True
 
 

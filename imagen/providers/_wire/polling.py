@@ -14,9 +14,9 @@ from ..._errors import AuthenticationError, ImagenError, OutcomeUnknownError, Pr
 from ..._requests.catalog import JsonValue
 from ..._system.retry_after import read_wait_seconds
 from .._provider import Call
+from .._replies.decoding import trace
 from .._steps import HttpRequest, HttpResponse, Step, Wait
 from .http import json_request, send
-from .replies import trace
 
 __all__ = ["Ended", "Job", "await_end"]
 

@@ -16,9 +16,9 @@ import pybase64
 
 from ..._errors import AuthenticationError, ConfigurationError, InvalidRequestError, ProviderError
 from .._provider import Callback
+from .._replies.decoding import MALFORMED, decode, trace
 from .._steps import HttpRequest, HttpResponse, Step
 from .http import send
-from .replies import MALFORMED, decode, trace
 
 __all__ = [
     "check_age",

@@ -29,6 +29,7 @@ from ..._requests.catalog import JsonValue
 from ..._requests.request import Enhance, Vary
 from ..._requests.translation import Adjustment
 from .._provider import Call, EncodedImage, ListedModel, ModelListing, Provider
+from .._replies.decoding import MALFORMED, decode, decode_json, one_line, outage, trace
 from .._steps import (
     Cancellable,
     Compute,
@@ -47,7 +48,6 @@ from .._steps import (
 )
 from .._wire.http import FormFile, form_request, json_request, leave_out, send
 from .._wire.masks import transparent_image, white_mask
-from .._wire.replies import MALFORMED, decode, decode_json, one_line, outage, trace
 from .._wire.self_hosted import (
     checkpoint_of,
     fitted_size,

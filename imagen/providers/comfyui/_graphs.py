@@ -20,7 +20,7 @@ import msgspec
 
 from ..._errors import ConfigurationError, InvalidRequestError
 from ..._requests.catalog import JsonValue
-from .._wire.replies import MALFORMED
+from .._replies.decoding import MALFORMED
 
 __all__ = [
     "Drawing",

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 import pybase64
 
+from .._replies.decoding import MALFORMED
 from .._steps import HttpRequest, Progress
-from .._wire.replies import MALFORMED
 
 if TYPE_CHECKING:
     from wsproto.connection import Connection

@@ -15,7 +15,7 @@ from ..._errors import (
     ModelNotFoundError,
     ProviderError,
 )
-from .._wire.replies import one_line
+from .._replies.decoding import one_line
 
 __all__ = ["INSTALL", "explain_drawing", "explain_loading"]
 

@@ -14,6 +14,9 @@ from ..._errors import Billed, ContentFilterError, InvalidRequestError, Provider
 from ..._requests.catalog import JsonValue
 from ...metadata._whole_image import find_image_start
 from .._provider import Call, EncodedImage, ListedModel, ModelListing, Provider
+from .._replies.amounts import read_count, read_fields
+from .._replies.decoding import MALFORMED, decode, decode_base64, one_line, trace
+from .._replies.refusals import refusal_in_success
 from .._steps import (
     Exchange,
     GeneratedImage,
@@ -24,11 +27,8 @@ from .._steps import (
     Usage,
     WithheldImage,
 )
-from .._wire.amounts import read_count, read_fields
 from .._wire.batch_files import SETTINGS
 from .._wire.http import add_options, as_base64, json_request, send
-from .._wire.refusals import refusal_in_success
-from .._wire.replies import MALFORMED, decode, decode_base64, one_line, trace
 from ._batch import batch_api
 from ._errors import refusal
 

@@ -19,6 +19,7 @@ import msgspec
 from ..._errors import ImagenError, InvalidRequestError, OutcomeUnknownError, ProviderError
 from ..._requests.catalog import JsonValue
 from .._provider import BatchApi, Call
+from .._replies.decoding import MALFORMED, decode, decode_json, one_line
 from .._steps import (
     BatchExchange,
     Cancellable,
@@ -33,7 +34,6 @@ from .._steps import (
 from .._wire.batch_files import Results, as_batch_api, encode_requests, patient_call, patient_job
 from .._wire.http import json_request, send
 from .._wire.polling import Ended, await_end
-from .._wire.replies import MALFORMED, decode, decode_json, one_line
 from ._errors import refusal
 
 __all__ = ["batch_api"]
@@ -228,7 +228,7 @@ def _object(value: object) -> dict[str, object]:
 
 def _read_line(wire: _Wire, calls: Sequence[Call], line: bytes) -> tuple[str, Exchange] | None:
     try:
-        parsed = _decode_line(line)
+        parsed = decode_json(_decode_line, line)
     except MALFORMED:
         return None
     return parsed.key, _read_result(wire, calls, parsed)

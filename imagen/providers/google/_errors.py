@@ -19,9 +19,9 @@ from ..._errors import (
 )
 from ..._requests.catalog import Model
 from ..._system.retry_after import read_wait_seconds
+from .._replies.decoding import MALFORMED, decode_json, one_line, outage, trace
+from .._replies.error_text import read_sentence
 from .._steps import HttpResponse
-from .._wire.error_text import read_sentence
-from .._wire.replies import MALFORMED, decode_json, one_line, outage, trace
 
 __all__ = ["refusal"]
 

@@ -29,6 +29,7 @@ from ..._requests.request import Edit, Enhance, Generate, Restyle, Vary
 from ..._requests.translation import Adjustment
 from ...metadata._image_header import read_image_header
 from .._provider import Call, EncodedImage, Provider
+from .._replies.decoding import download, one_line, outage, trace
 from .._steps import (
     Cancellable,
     Compute,
@@ -45,7 +46,6 @@ from .._steps import (
 from .._wire.http import as_data_url, json_request, leave_out, send
 from .._wire.masks import black_mask, transparent_mask, white_mask
 from .._wire.polling import Ended, Job, await_end
-from .._wire.replies import download, one_line, outage, trace
 from ._prompts import Words, refuse_repeats, with_options
 from ._replies import (
     NAME,

@@ -18,9 +18,9 @@ from ..._errors import (
     RateLimitError,
 )
 from ..._system.retry_after import read_wait_seconds
+from .._replies.decoding import MALFORMED, decode_json, one_line, outage, trace
+from .._replies.error_text import quote_error
 from .._steps import HttpResponse
-from .._wire.error_text import quote_error
-from .._wire.replies import MALFORMED, decode_json, one_line, outage, trace
 
 __all__ = [
     "NAME",

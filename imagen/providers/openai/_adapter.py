@@ -10,6 +10,8 @@ import msgspec
 from ..._errors import ImagenError, ProviderError
 from ..._requests.catalog import JsonValue
 from .._provider import Call, EncodedImage, ListedModel, ModelListing, Provider
+from .._replies.decoding import MALFORMED, collect_each, decode_base64, decode_json
+from .._replies.refusals import refusal, refusal_in_success
 from .._steps import (
     AnyImage,
     Compute,
@@ -25,8 +27,6 @@ from .._steps import (
 from .._wire.batch_files import SETTINGS
 from .._wire.http import FormFile, add_options, as_data_url, form_request, json_request, send
 from .._wire.masks import transparent_mask
-from .._wire.refusals import refusal, refusal_in_success
-from .._wire.replies import MALFORMED, collect_each, decode_base64, decode_json
 from ._batch import batch_api
 from ._wire import (
     EventStream,

@@ -16,6 +16,8 @@ import msgspec
 from ..._errors import ImagenError, OutcomeUnknownError, ProviderError
 from ..._requests.catalog import JsonValue
 from .._provider import BatchApi, Call
+from .._replies.decoding import MALFORMED, decode, decode_json, one_line
+from .._replies.refusals import refusal
 from .._steps import (
     BatchExchange,
     Cancellable,
@@ -29,8 +31,6 @@ from .._steps import (
 from .._wire.batch_files import Results, as_batch_api, encode_requests, patient_call, patient_job
 from .._wire.http import FormFile, form_request, json_request, send
 from .._wire.polling import Ended, await_end
-from .._wire.refusals import refusal
-from .._wire.replies import MALFORMED, decode, decode_json, one_line
 
 __all__ = ["batch_api"]
 
@@ -175,7 +175,7 @@ def _progress(batch: _Batch, status: str) -> Progress:
 
 def _read_line(wire: _Wire, line: bytes) -> tuple[str, Exchange] | None:
     try:
-        parsed = _decode_line(line)
+        parsed = decode_json(_decode_line, line)
     except MALFORMED:
         return None
     return parsed.custom_id, _read_result(wire, parsed)

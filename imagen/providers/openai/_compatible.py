@@ -21,6 +21,8 @@ from ..._requests.catalog import JsonValue, Model, Operation
 from ..._requests.request import Enhance
 from ..._requests.translation import Adjustment
 from .._provider import Call, ListedPrice, ModelListing, PriceListing, Provider
+from .._replies.decoding import decode
+from .._replies.refusals import refusal
 from .._steps import (
     Compute,
     Exchange,
@@ -34,8 +36,6 @@ from .._steps import (
 )
 from .._wire.http import FormFile, add_options, form_request, json_request, leave_out, send
 from .._wire.masks import white_mask
-from .._wire.refusals import refusal
-from .._wire.replies import decode
 from ._dialects import (
     BYTEPLUS,
     LOCALAI,

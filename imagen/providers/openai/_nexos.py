@@ -21,10 +21,10 @@ from ..._errors import (
 )
 from ..._requests.catalog import JsonValue, Model
 from .._provider import Call, ListedModel, ModelListing, Provider
+from .._replies.decoding import MALFORMED, decode_json
+from .._replies.refusals import refusal
 from .._steps import Exchange, GeneratedImages, HttpRequest, HttpResponse, Step
 from .._wire.http import add_options, json_request, send
-from .._wire.refusals import refusal
-from .._wire.replies import MALFORMED, decode_json
 from ._adapter import RESERVED
 from ._wire import decode_reply, read_cost, read_images
 

@@ -13,10 +13,8 @@ import msgspec
 
 from ..._errors import ProviderError
 from .._provider import ListedModel
-from .._steps import AnyImage, GeneratedImage, HttpResponse, Step, Usage, WithheldImage
-from .._wire.amounts import read_count, read_fields, read_usd
-from .._wire.refusals import refusal, refusal_in_success
-from .._wire.replies import (
+from .._replies.amounts import read_count, read_fields, read_usd
+from .._replies.decoding import (
     MALFORMED,
     collect_each,
     decode_base64,
@@ -25,6 +23,8 @@ from .._wire.replies import (
     one_line,
     trace,
 )
+from .._replies.refusals import refusal, refusal_in_success
+from .._steps import AnyImage, GeneratedImage, HttpResponse, Step, Usage, WithheldImage
 
 __all__ = [
     "EventStream",

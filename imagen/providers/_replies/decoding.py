@@ -10,6 +10,7 @@ import msgspec
 import pybase64
 
 from ..._errors import Billed, ImagenError, ProviderError
+from ..._system.base64_text import read_base64
 from ..._system.retry_after import read_wait_seconds
 from .._steps import (
     AnyImage,
@@ -19,8 +20,7 @@ from .._steps import (
     Step,
     Wait,
 )
-from .base64_text import read_base64
-from .http import send
+from .._wire.http import send
 from .lenient_json import repair_json
 
 __all__ = [

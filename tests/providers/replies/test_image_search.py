@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagen.providers import HttpResponse
-from imagen.providers._wire.image_search import find_images
+from imagen.providers._replies.image_search import find_images
 from tests.support.images import png
 
 DATA = png(size=(16, 16))

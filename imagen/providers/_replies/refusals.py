@@ -24,8 +24,8 @@ from ..._errors import (
 )
 from ..._system.retry_after import read_wait_seconds
 from .._steps import HttpResponse
+from .decoding import MALFORMED, decode_json, one_line, outage, trace
 from .error_text import find_sentence, read_plain, wrong_fields
-from .replies import MALFORMED, decode_json, one_line, outage, trace
 
 __all__ = ["refusal", "refusal_in_success"]
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagen.providers._wire.base64_text import read_base64
+from imagen._system.base64_text import read_base64
 
 DATA = bytes(range(256)) + b"\xff\xfe\xfd?"
 PLAIN = base64.b64encode(DATA).decode()

@@ -12,6 +12,12 @@ __all__ = ["read_base64"]
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 # JSON that was encoded twice leaves backslashes.
 _IGNORED = b" \t\r\n\v\f\\\"'"
+# A byte order mark, and a space without width.
+_MARKS = ("\ufeff".encode(), "\u200b".encode())
+_DATA_URL = re.compile(r"\s*data:", re.IGNORECASE)
+_IS_BASE64 = re.compile(r";\s*base64\s*(;|$)", re.IGNORECASE)
+# Longest head of a data: URL: media type and parameters.
+_LONGEST_HEAD = 1000
 _PADDING = re.compile(rb"=+")
 
 
@@ -21,14 +27,15 @@ def read_base64(text: str) -> bytes | None:
     Wrapped lines, missing padding, padding in the middle (encoders that work in
     blocks) and URL-safe letters are read, and a data: URL.
     """
-    head, comma, rest = text.partition(",")
-    head = head.strip().lower()
-    if head.startswith("data:") and comma:
+    if _DATA_URL.match(text) and "," in text[:_LONGEST_HEAD]:
+        head, _, rest = text.partition(",")
         raw = unquote_to_bytes(rest)
-        if not head.endswith(";base64"):
+        if not _IS_BASE64.search(head):
             return raw
     else:
-        raw = text.encode("ascii", "replace")
+        raw = text.encode()
+    for mark in _MARKS:
+        raw = raw.replace(mark, b"")
     packed = raw.translate(_TO_STANDARD, _IGNORED)
     try:
         return b"".join(map(_decode_block, _PADDING.split(packed)))

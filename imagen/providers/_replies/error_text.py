@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from .._steps import HttpResponse
-from .replies import MALFORMED, decode_json, one_line
+from .decoding import MALFORMED, decode_json, one_line
 
 __all__ = [
     "find_sentence",

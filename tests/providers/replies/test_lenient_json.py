@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagen.providers._wire.lenient_json import repair_json
+from imagen.providers._replies.lenient_json import repair_json
 
 GOOD = {"data": [{"a": "x"}], "n": 1}
 TEXT = msgspec.json.encode(GOOD)

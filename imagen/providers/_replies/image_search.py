@@ -13,11 +13,11 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from ..._errors import ProviderError
+from ..._system.base64_text import read_base64
 from ...metadata._whole_image import cut_out_image, find_image_start
 from .._steps import AnyImage, GeneratedImage, HttpResponse, Step
-from .base64_text import read_base64
+from .decoding import MALFORMED, collect_each, decode_json, download
 from .lenient_json import repair_json
-from .replies import MALFORMED, collect_each, decode_json, download
 
 __all__ = ["find_images", "read_found_images", "whole_image"]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import imagen
 from imagen.providers import HttpResponse
-from imagen.providers._wire.refusals import refusal, refusal_in_success
+from imagen.providers._replies.refusals import refusal, refusal_in_success
 
 SAID = "the size must be a multiple of 16"
 FORMS = {

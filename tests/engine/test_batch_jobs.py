@@ -4,6 +4,7 @@ cancellations, other processes.
 
 from __future__ import annotations
 
+import base64
 import itertools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -200,3 +201,27 @@ async def test_what_is_offered_for_less_no_more_is_unknown(autojump_clock, tmp_p
     async with press.open(tmp_path, offers=False) as client:
         attempts = (await client.spending()).attempts
         assert (attempts.in_flight, attempts.unknown) == (0, 3)
+
+
+async def test_a_line_that_cannot_be_read_is_searched_and_then_set_aside(autojump_clock, tmp_path):
+    lines = (
+        b'{"glyphs": ["i", "V"]}',
+        b'{"made": {"made_file": "' + base64.b64encode(PNG) + b'"}}',
+    )
+
+    class Odd(Press):
+        def collect(self, calls: Sequence[Call], job: JobAccepted) -> BatchExchange:
+            yield Wait(seconds=1, job_id=job.job_id)
+            for position, line in enumerate(lines):
+                error = imagen.ProviderError("A line of unknown form.", billed="unknown")
+                yield ResultDelivered(position=position, result=error, line=line)
+
+    async with Odd().open(tmp_path) as client:
+        async with client.open_batch("x", n=2, economy=True) as batch:
+            outcomes = [outcome async for outcome in batch]
+    failure, image = sorted(outcomes, key=lambda outcome: outcome.index)
+    assert isinstance(image, imagen.Image)
+    assert image.data == PNG
+    assert isinstance(failure, imagen.Failure)
+    kept = Path(failure.error.details["kept_at"]) / "reply-1.bin"
+    assert kept.read_bytes() == lines[0]

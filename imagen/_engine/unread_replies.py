@@ -47,22 +47,22 @@ async def search_replies(attempt: RunningAttempt, error: ImagenError) -> Generat
         ImagenError: there are none, or nothing was billed: the error that a
             reply holds, or else `error`.
     """
-    # A job that did not end in time may show unfinished images.
-    works_on = isinstance(error, OutcomeUnknownError) and attempt.job is not None
-    if isinstance(error, ContentFilterError) or works_on:
+    # A job that did not end in time may show unfinished images, and one that was
+    # refused those that it does not deliver.
+    certain = error.billed == "no" or isinstance(error, ContentFilterError)
+    works_on = isinstance(error, OutcomeUnknownError)
+    if attempt.job is not None and (certain or works_on):
         raise error
     replies = [reply.response() for reply in reversed(list(attempt.received))]
-    if error.billed == "no":
-        raise _add_words(error, replies)
     for response in replies:
-        found = [
-            image
-            for image in find_images(response)
-            if _is_whole(image) and image not in attempt.received.tried_links
-        ]
+        if certain and response.status >= 400:
+            continue
+        found = [image for image in find_images(response) if _is_wanted(attempt, image, certain)]
         if found:
             with suppress(ProviderError):
                 return await _read(attempt, found)
+    if certain:
+        raise _add_words(error, replies)
     raise _find_refusal(attempt, replies) or _add_words(error, replies)
 
 
@@ -102,9 +102,14 @@ def _exchange(found: Sequence[bytes | str], provider: str) -> Exchange:
     return GeneratedImages(images=(yield from read_found_images(found, provider)))
 
 
-def _is_whole(image: bytes | str) -> bool:
+def _is_wanted(attempt: RunningAttempt, image: bytes | str, certain: bool) -> bool:
+    """Return True for a whole image, and for a link that was not followed yet.
+
+    Where the reader is `certain` that nothing was made, a link may lead to a
+    page about that.
+    """
     if isinstance(image, str):
-        return True
+        return not certain and image not in attempt.received.tried_links
     try:
         return bool(cut_out_image(image))
     except ProviderError:

@@ -354,7 +354,7 @@ async def started(shell: Shell, *arguments: str, **options: object) -> trio.Proc
 
 
 async def test_a_hangup_keeps_what_is_paid(shell):
-    async with simulated(shell, latency=1.0, usd_per_image="0.04") as simulator:
+    async with simulated(shell, latency=3.0, usd_per_image="0.04") as simulator:
         process = await started(shell, "generate", "a cat", "--model", "four-cents")
         with trio.fail_after(20):
             await simulator.wait_received(1)
@@ -370,7 +370,7 @@ async def test_a_hangup_that_nohup_ignores_changes_nothing(shell):
         " os.execv(sys.executable, [sys.executable, '-m', 'imagen', 'generate', 'a cat',"
         " '--model', 'four-cents'])"
     )
-    async with simulated(shell, latency=1.0, usd_per_image="0.04") as simulator:
+    async with simulated(shell, latency=3.0, usd_per_image="0.04") as simulator:
         process = await trio.lowlevel.open_process(
             [sys.executable, "-c", code], env=shell.environ, cwd=shell.home
         )
@@ -382,7 +382,7 @@ async def test_a_hangup_that_nohup_ignores_changes_nothing(shell):
 
 async def test_a_terminal_that_is_gone_is_not_written_to(shell):
     master, terminal = pty.openpty()
-    async with simulated(shell, latency=1.0, usd_per_image="0.04") as simulator:
+    async with simulated(shell, latency=3.0, usd_per_image="0.04") as simulator:
         process = await started(
             shell, "generate", "a cat", "--model", "four-cents", stdout=terminal, stderr=terminal
         )

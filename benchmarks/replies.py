@@ -69,6 +69,8 @@ def _base64_image(size: str) -> str:
         + header
         + struct.pack(">I", checksum)
     )
-    start += struct.pack(">I", noise_length) + b"IDAT" + b"\x78"
+    # The first byte, the mark as bytes, and the noise.
+    start += struct.pack(">I", 1 + UNIQUE_CHARACTERS * 3 // 4 + noise_length) + b"IDAT" + b"\x78"
     noise = random.Random(size).randbytes(noise_length)
+    noise += bytes(4) + struct.pack(">I", 0) + b"IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
     return base64.b64encode(start).decode() + _MARK + base64.b64encode(noise).decode()

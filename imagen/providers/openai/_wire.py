@@ -286,8 +286,8 @@ def _event_data(event: bytes) -> bytes:
     """Return the data of an event: its `data` lines, or all of it if it is bare
     JSON.
     """
-    lines = [line.strip() for line in event.removeprefix(_MARK).splitlines()]
-    data = [line[5:].strip() for line in lines if line.startswith(b"data:")]
+    lines = event.removeprefix(_MARK).splitlines()
+    data = [line[5:].strip(b" \r") for line in lines if line.startswith(b"data:")]
     if not data and lines and lines[0].startswith(b"{"):
         data = lines
     return b"\n".join(data)

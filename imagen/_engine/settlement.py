@@ -86,9 +86,11 @@ class Settlement:
         with trio.move_on_after(_CLEANUP_SECONDS, shield=True) as bound:
             cost = cost_of(planned.model, planned.sent, result, economy=planned.economy)
             attempt.reservation.settle(cost.usd)
-            attempt.outcomes = await self._keep(
-                attempt, await self._unread.bound(attempt, result), cost
-            )
+            result = await self._unread.bound(attempt, result)
+            if all(isinstance(image, GeneratedImage) for image in result.images):
+                # The images hold all that is paid; the body takes as much memory again.
+                attempt.received.clear()
+            attempt.outcomes = await self._keep(attempt, result, cost)
             if attempt.recovered and all(isinstance(one, Image) for one in attempt.outcomes):
                 await self._unread.drop(attempt)
             attempt.emit_ended()

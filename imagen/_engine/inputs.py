@@ -15,9 +15,9 @@ import msgspec
 from .._errors import ImagenError, InvalidRequestError, StorageError
 from .._requests.catalog import InputLimits, Model
 from .._requests.request import Edit, ImageSource, InputImage, Request, sources_of, with_sources
+from .._system.base64_text import is_data_url
 from .._system.texts_of_users import (
     decode_data_url,
-    is_data_url,
     is_file_uri,
     path_of_uri,
     user_path,

@@ -10,7 +10,7 @@ import msgspec
 import pybase64
 
 from ..._errors import Billed, ImagenError, ProviderError
-from ..._system.base64_text import read_base64
+from ..._system.base64_text import is_data_url, read_base64
 from ..._system.retry_after import read_wait_seconds
 from .._steps import (
     AnyImage,
@@ -131,7 +131,7 @@ def download(
     A store may know the file a moment after the link is given: it is asked
     again after each of the `pauses`, in seconds.
     """
-    if url.lstrip()[:5].lower() == "data:":
+    if is_data_url(url):
         return decode_base64(url, provider)
     request = HttpRequest(method="GET", url=url, repeatable=True, collects=True)
     response = yield from send(request)

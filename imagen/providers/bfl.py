@@ -18,7 +18,6 @@ import pybase64
 from .._errors import (
     AuthenticationError,
     Billed,
-    ConfigurationError,
     ContentFilterError,
     ImagenError,
     InvalidRequestError,
@@ -33,6 +32,7 @@ from .._requests.sizes import parse_size
 from .._requests.translation import Adjustment
 from .._system.retry_after import read_wait_seconds
 from ._provider import Call, Callback, CallbackReading, EncodedImage, Provider
+from ._replies.amounts import read_fraction, read_seed
 from ._replies.decoding import MALFORMED, decode, decode_json, download, one_line, outage, trace
 from ._replies.error_text import quote_error
 from ._steps import (
@@ -51,6 +51,7 @@ from ._wire.http import add_options, as_base64, json_request, leave_out, send
 from ._wire.masks import white_mask
 from ._wire.polling import Ended, Job, await_end
 from ._wire.signatures import check_hash, hash_with, read_job_id, refused, signed_header
+from ._wire.wire_table import read_wire
 
 __all__ = ["PROVIDER", "collect", "edit", "generate", "read_callback", "restyle", "vary"]
 
@@ -81,8 +82,6 @@ _NOT_CALLING_BACK = ("flux-3", "flux-tools/")
 # would overflow the money arithmetic.
 _CREDITS_PER_USD = 100
 _MOST_CREDITS = 10**6
-# Maximum of a database column.
-_LARGEST_SEED = 2**63 - 1
 
 
 class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,7 +111,7 @@ class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def generate(call: Call) -> Exchange:
     """Text to image; references use the fields of an edit's images."""
-    wire = _read_wire(call.model)
+    wire = read_wire(call.model, _Wire)
     return (yield from _work(call, wire, _place(call.references, wire, call.model)))
 
 
@@ -120,7 +119,7 @@ def edit(call: Call) -> Exchange:
     """Images and a prompt to a new image, with a mask if the endpoint has one;
     and the tools without a prompt.
     """
-    wire = _read_wire(call.model)
+    wire = read_wire(call.model, _Wire)
     images = _place(call.images, wire, call.model)
     if call.mask is not None:
         mask = yield Compute(call=partial(white_mask, call.mask), repeatable=True)
@@ -131,7 +130,7 @@ def edit(call: Call) -> Exchange:
 
 def vary(call: Call) -> Exchange:
     """Vary an image that replaces the prompt."""
-    wire, request = _read_wire(call.model), call.request
+    wire, request = read_wire(call.model, _Wire), call.request
     images: dict[str, JsonValue] = {wire.variation or "image_prompt": as_base64(call.images[0])}
     if wire.likeness is not None and isinstance(request, Vary) and request.strength is not None:
         images[wire.likeness] = round(1 - request.strength, 4)
@@ -140,15 +139,8 @@ def vary(call: Call) -> Exchange:
 
 def restyle(call: Call) -> Exchange:
     """There is no field for a style: the prompt names the two images."""
-    wire = _read_wire(call.model)
+    wire = read_wire(call.model, _Wire)
     return (yield from _work(call, wire, _place(call.images + call.references, wire, call.model)))
-
-
-def _read_wire(model: Model) -> _Wire:
-    try:
-        return msgspec.convert(model.wire, _Wire)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(f'wire of [models."{model.id}"] is wrong: {error}.') from error
 
 
 def _place(images: tuple[EncodedImage, ...], wire: _Wire, model: Model) -> dict[str, JsonValue]:
@@ -279,7 +271,7 @@ _ENDS = (_READY, _OUTPUT_REFUSED, _INPUT_REFUSED, *_FAILED, _NOT_FOUND)
 
 def collect(call: Call, accepted: JobAccepted) -> Exchange:
     """Waits for the end of a job and fetches its image."""
-    fitted, adjustments = _fit(call, _read_wire(call.model))
+    fitted, adjustments = _fit(call, read_wire(call.model, _Wire))
     charges = _charges(call)
     job = Job(
         id=accepted.job_id,
@@ -302,7 +294,7 @@ def collect(call: Call, accepted: JobAccepted) -> Exchange:
         )
     result = _read_result(answer)
     data = yield from _fetch(job, result.sample)
-    seed = call.request.seed if (told_seed := _read_seed(result.seed)) is None else told_seed
+    seed = call.request.seed if (told_seed := read_seed(result.seed)) is None else told_seed
     revised = (
         result.prompt
         if isinstance(result.prompt, str) and result.prompt != fitted.request.prompt
@@ -369,7 +361,7 @@ def _read_verdict(
     if status in _ENDS:
         raise _end(status, answer, charges, job)
     return (
-        (Progress(fraction=_read_fraction(answer.progress), note=one_line(answer.status)),)
+        (Progress(fraction=read_fraction(answer.progress), note=one_line(answer.status)),)
         if status
         else None
     )
@@ -425,12 +417,6 @@ def _why(answer: _Answer, otherwise: str) -> str:
     return f"{text.rstrip('.')}." if text else otherwise
 
 
-def _read_fraction(progress: object) -> float | None:
-    if isinstance(progress, bool) or not isinstance(progress, (int, float)):
-        return None
-    return float(progress) if 0 <= progress <= 1 else None
-
-
 def _read_result(answer: _Answer) -> _Result:
     try:
         return _decode_result(answer.result)
@@ -455,12 +441,6 @@ def _fetch(job: Job, link: str) -> Generator[Step, HttpResponse | bytes | None, 
         except MALFORMED:
             raise error from None
     return (yield from download(fresh, _NAME, pauses=()))
-
-
-def _read_seed(seed: object) -> int | None:
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        return None
-    return seed if abs(seed) <= _LARGEST_SEED else None
 
 
 def _read_cost(credits: object) -> Decimal | None:

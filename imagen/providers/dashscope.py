@@ -18,7 +18,6 @@ import msgspec
 
 from .._errors import (
     AuthenticationError,
-    ConfigurationError,
     ContentFilterError,
     ImagenError,
     InvalidRequestError,
@@ -27,7 +26,7 @@ from .._errors import (
     QuotaExceededError,
     RateLimitError,
 )
-from .._requests.catalog import JsonValue, Model
+from .._requests.catalog import JsonValue
 from .._system.retry_after import read_wait_seconds
 from ._provider import Call, Provider
 from ._replies.decoding import (
@@ -54,6 +53,7 @@ from ._steps import (
 )
 from ._wire.http import add_options, as_data_url, json_request, send
 from ._wire.polling import Ended, Job, await_end
+from ._wire.wire_table import read_wire
 
 __all__ = ["PROVIDER", "collect", "run"]
 
@@ -77,7 +77,7 @@ class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def run(call: Call) -> Exchange:
     """Create a task, wait for its end and fetch the images."""
-    wire = _read_wire(call.model)
+    wire = read_wire(call.model, _Wire)
     request = json_request(wire.path, _body(call, wire))
     headers = {**request.headers, "x-dashscope-async": "enable"}
     response = yield from send(msgspec.structs.replace(request, headers=headers))
@@ -106,13 +106,6 @@ def collect(call: Call, accepted: JobAccepted) -> Exchange:
 
 
 # --- what is sent -------------------------------------------------------------
-
-
-def _read_wire(model: Model) -> _Wire:
-    try:
-        return msgspec.convert(model.wire, _Wire)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(f'wire of [models."{model.id}"] is wrong: {error}.') from error
 
 
 def _body(call: Call, wire: _Wire) -> dict[str, JsonValue]:

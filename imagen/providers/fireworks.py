@@ -15,7 +15,6 @@ import msgspec
 
 from .._errors import (
     AuthenticationError,
-    ConfigurationError,
     ContentFilterError,
     ImagenError,
     InvalidRequestError,
@@ -27,6 +26,7 @@ from .._errors import (
 from .._requests.catalog import JsonValue, Model
 from .._system.retry_after import read_wait_seconds
 from ._provider import Call, Provider
+from ._replies.amounts import read_fraction, read_seed
 from ._replies.decoding import (
     MALFORMED,
     decode,
@@ -50,6 +50,7 @@ from ._steps import (
 )
 from ._wire.http import add_options, as_data_url, json_request, send
 from ._wire.polling import Ended, Job, await_end
+from ._wire.wire_table import read_wire
 
 __all__ = ["PROVIDER", "collect", "run"]
 
@@ -64,7 +65,6 @@ _RESERVED = (
 )
 # A job is not known at once: a recorded one was not after two seconds.
 _GRACE_POLLS = 10
-_LARGEST_SEED = 2**63 - 1
 
 
 class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,15 +78,8 @@ class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def run(call: Call) -> Exchange:
     """One POST whose reply is the image, or a job that is polled."""
-    wire = _read_wire(call.model)
+    wire = read_wire(call.model, _Wire)
     return (yield from _order_job(call, wire) if wire.steps is None else _draw(call, wire.steps))
-
-
-def _read_wire(model: Model) -> _Wire:
-    try:
-        return msgspec.convert(model.wire, _Wire)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(f'wire of [models."{model.id}"] is wrong: {error}.') from error
 
 
 def _path(model: Model, work: str = "") -> str:
@@ -137,7 +130,7 @@ def _read_drawn(call: Call, response: HttpResponse) -> GeneratedImage | Withheld
         data, seed = response.body, int(told) if told.isascii() and told.isdigit() else None
     else:
         drawn = decode(_decode_drawn, response, _NAME)
-        reason, seed = one_line(drawn.finish_reason), _read_seed(drawn.seed)
+        reason, seed = one_line(drawn.finish_reason), read_seed(drawn.seed)
         data = b"" if _is_bad(reason) else _decode_first(drawn.base64)
     if _is_bad(reason):
         return WithheldImage(reason=f"its filter refuses it ({one_line(reason)}).")
@@ -215,7 +208,7 @@ def collect(call: Call, accepted: JobAccepted) -> Exchange:
     )
     result = answer.result if isinstance(answer.result, dict) else {"sample": answer.result}
     data = yield from _fetch(job, result.get("sample") or result.get("url"))
-    told = _read_seed(result.get("seed"))
+    told = read_seed(result.get("seed"))
     image = GeneratedImage(
         data=data, seed=call.request.seed if told is None else told, provider_id=job.id
     )
@@ -264,7 +257,7 @@ def _read_verdict(
             billed="unknown",
             details={"job_id": job.id},
         )
-    return (Progress(fraction=_read_fraction(answer.progress), note=word),) if word else None
+    return (Progress(fraction=read_fraction(answer.progress), note=word),) if word else None
 
 
 def _read_answer(response: HttpResponse) -> _Answer:
@@ -272,18 +265,6 @@ def _read_answer(response: HttpResponse) -> _Answer:
         return decode_json(_decode_answer, response.body)
     except MALFORMED:
         return _Answer()
-
-
-def _read_fraction(progress: object) -> float | None:
-    if isinstance(progress, bool) or not isinstance(progress, (int, float)):
-        return None
-    return float(progress) if 0 <= progress <= 1 else None
-
-
-def _read_seed(seed: object) -> int | None:
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        return None
-    return seed if abs(seed) <= _LARGEST_SEED else None
 
 
 # --- errors -------------------------------------------------------------------

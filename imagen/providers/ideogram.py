@@ -28,7 +28,7 @@ from .._errors import (
     QuotaExceededError,
     RateLimitError,
 )
-from .._requests.catalog import JsonValue, Model
+from .._requests.catalog import JsonValue
 from .._requests.request import Edit, Enhance, Restyle, Vary, operation_of
 from .._requests.translation import Adjustment
 from .._system.retry_after import read_wait_seconds
@@ -62,6 +62,7 @@ from ._wire.http import FormFile, add_options, form_request, json_request, leave
 from ._wire.masks import black_mask, white_mask
 from ._wire.polling import Ended, Job, await_end
 from ._wire.signatures import check_signature, read_job_id
+from ._wire.wire_table import read_wire
 
 __all__ = ["PROVIDER", "collect", "edit", "enhance", "generate", "read_callback", "restyle", "vary"]
 
@@ -112,7 +113,7 @@ class _Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def generate(call: Call) -> Exchange:
     """Text to image; references lend their style, or their character."""
-    wire = _read_wire(call.model)
+    wire = read_wire(call.model, _Wire)
     if wire.reference_required and not call.references:
         raise InvalidRequestError(f"{call.model.id} needs a reference image.")
     return (yield from _work(call, wire, list(_reference_files(call.references, wire))))
@@ -122,7 +123,7 @@ def edit(call: Call) -> Exchange:
     """Images and a prompt to a new image, and the tools: masks, backgrounds,
     other shapes.
     """
-    wire = _read_wire(call.model)
+    wire = read_wire(call.model, _Wire)
     first, *others = call.images
     files = [FormFile.of(wire.image, first)]
     files += [FormFile.of(wire.more_images or wire.image, image) for image in others]
@@ -140,28 +141,21 @@ def vary(call: Call) -> Exchange:
     """An image drawn again; its weight is the less the more strength is asked
     for.
     """
-    wire = _read_wire(call.model)
+    wire = read_wire(call.model, _Wire)
     return (yield from _work(call, wire, [FormFile.of(wire.image, call.images[0])]))
 
 
 def enhance(call: Call) -> Exchange:
     """Enlarge the image."""
-    wire = _read_wire(call.model)
+    wire = read_wire(call.model, _Wire)
     return (yield from _work(call, wire, [FormFile.of(wire.image, call.images[0])]))
 
 
 def restyle(call: Call) -> Exchange:
     """An image drawn again with another one as its style."""
-    wire = _read_wire(call.model)
+    wire = read_wire(call.model, _Wire)
     files = [FormFile.of(wire.image, call.images[0]), *_reference_files(call.references, wire)]
     return (yield from _work(call, wire, files))
-
-
-def _read_wire(model: Model) -> _Wire:
-    try:
-        return msgspec.convert(model.wire, _Wire)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(f'wire of [models."{model.id}"] is wrong: {error}.') from error
 
 
 def _reference_files(images: tuple[EncodedImage, ...], wire: _Wire) -> Iterator[FormFile]:
@@ -388,7 +382,7 @@ def _failure(generation: _Generation, job_id: str) -> ImagenError:
 
 
 def _finish(call: Call, generation: _Generation, url: str | None) -> Exchange:
-    call, adjustments = _fit(call, _read_wire(call.model))
+    call, adjustments = _fit(call, read_wire(call.model, _Wire))
     items = _items(generation)
     if not items:
         raise ProviderError(

@@ -1,5 +1,5 @@
-"""Counts and amounts of money in replies: each is read, or None if it is absent
-or impossible.
+"""Counts, seeds, fractions and amounts of money in replies: each is read, or
+None if it is absent or impossible.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import msgspec
 
 from .lenient_json import repair_json
 
-__all__ = ["read_count", "read_fields", "read_usd"]
+__all__ = ["read_count", "read_fields", "read_fraction", "read_seed", "read_usd"]
 
 # No reply has ten million tokens, and no request costs a million dollars; more
 # would overflow the money arithmetic.
 _MOST_TOKENS = 10**7
 _MOST_USD = Decimal(10**6)
+# The largest number of a database column.
+_LARGEST_SEED = 2**63 - 1
 _MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -26,6 +28,20 @@ def read_count(value: object) -> int | None:
     if amount is None or not 0 <= amount <= _MOST_TOKENS or amount != int(amount):
         return None
     return int(amount)
+
+
+def read_seed(value: object) -> int | None:
+    """Return a seed that SQLite can hold."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if abs(value) <= _LARGEST_SEED else None
+
+
+def read_fraction(value: object) -> float | None:
+    """Return a progress from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if 0 <= value <= 1 else None
 
 
 def read_usd(value: object, usd_per_unit: Decimal = Decimal(1)) -> Decimal | None:

@@ -37,6 +37,7 @@ from .._provider import Call, EncodedImage
 from .._steps import Compute, HttpResponse, Step
 from .http import add_options, leave_out
 from .masks import black_mask, transparent_mask, white_mask
+from .wire_table import read_wire
 
 __all__ = ["HandIn", "ModelInput", "make_input"]
 
@@ -186,7 +187,7 @@ def make_input(
             entry's capabilities need.
         InvalidRequestError: `strict` forbids to leave something out.
     """
-    inputs = _read_inputs(call.model)
+    inputs = read_wire(call.model, _Inputs)
     work = _work_of(call, inputs)
     lacking = (*inputs.lacks.get(work, ()), *(() if inputs.prompt else ("prompt",)))
     call, adjustments = leave_out(
@@ -215,13 +216,6 @@ def make_input(
         fields=fields,
         adjustments=adjustments,
     )
-
-
-def _read_inputs(model: Model) -> _Inputs:
-    try:
-        return msgspec.convert(model.wire, _Inputs)
-    except msgspec.ValidationError as error:
-        raise ConfigurationError(f'wire of [models."{model.id}"] is wrong: {error}.') from error
 
 
 def _missing(model: Model, field: str) -> ConfigurationError:

@@ -210,7 +210,9 @@ class HttpTransport:
         except (httpx2.InvalidURL, ValueError) as error:
             raise ProviderError("The link is not a URL.", billed="yes") from error
         url = self._secure(url) if request.collects else url
-        if url.scheme == "https" or (is_loopback(url) and is_loopback(self._base_url)):
+        if url.scheme == "https" or (
+            url.scheme == "http" and is_loopback(url) and is_loopback(self._base_url)
+        ):
             return url
         raise ProviderError("The link is not https; it was not followed.", billed="yes")
 

@@ -131,12 +131,14 @@ def cost_of(
     A figure of the reply that is absent or impossible never makes the cost
     lower than the estimate.
     """
+    reported = result.reported_cost_usd
+    if reported is not None and reported > 0:
+        return Cost(usd=tidy_usd(reported), source="reported")
     billed = sum(_is_billed(image) for image in result.images)
     quote = quote_request(model, request, billed, economy=economy) if billed else _NOTHING
     is_made = any(isinstance(image, (GeneratedImage, LostImage)) for image in result.images)
     least = (quote.low_usd or Decimal(0)) * _LEAST_SHARE if is_made else Decimal(0)
-    reported = result.reported_cost_usd
-    if reported is not None and (reported > 0 or not least):
+    if reported is not None and not least:
         return Cost(usd=tidy_usd(reported), source="reported")
     estimate = None if model.price is None else quote.expected_usd
     computed = _computed_cost(model.price, result)

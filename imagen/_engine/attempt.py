@@ -208,9 +208,12 @@ class RunningAttempt(ExchangeObserver):
             self.scope.cancel("its caller has gone, and it has not been sent")
 
     def fail(self, error: ImagenError) -> None:
-        """Note the error as the outcome of each index."""
+        """End with the error as the outcome of each index, and notify the
+        subscriber.
+        """
         self.error = error
         self.outcomes = self.planned.failures(error)
+        self.emit_ended()
 
     def end(self) -> None:
         """Wake the caller: everything is settled."""

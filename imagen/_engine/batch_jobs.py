@@ -15,7 +15,7 @@ from functools import partial
 import trio
 
 from .._errors import ImagenError, OutcomeUnknownError, ProviderError, StorageError
-from .._results.images import Cost, Outcome
+from .._results.images import Outcome
 from .._transport.driver import ExchangeObserver
 from .._transport.received import ReceivedReply
 from ..providers._steps import HttpResponse, JobAccepted, Progress, ResultDelivered, Wait
@@ -24,8 +24,8 @@ from .attempt import RunningAttempt
 from .in_flight import InFlight
 from .planning import PlannedRequest, Planner
 from .runtime import Runtime
-from .settlement import FREE, Settlement
-from .unread_replies import search_replies
+from .settlement import Settlement
+from .unread_replies import UnreadReplies
 
 __all__ = ["BatchJobs"]
 
@@ -42,6 +42,7 @@ class _BatchJob(ExchangeObserver):
         self.sent = False
         self._runtime = runtime
         self._settlement = settlement
+        self._unread = UnreadReplies(runtime)
 
     @property
     def open_attempts(self) -> Sequence[RunningAttempt]:
@@ -96,7 +97,7 @@ class _BatchJob(ExchangeObserver):
         try:
             result = step.result
             if isinstance(result, ImagenError):
-                result = await search_replies(attempt, result)
+                result = await self._unread.search(attempt, result)
             await self._settlement.succeed(attempt, result)
         except ImagenError as error:
             await self._settlement.fail(attempt, error)
@@ -205,17 +206,14 @@ class BatchJobs(InFlight[_BatchJob]):
     async def _settle_open(
         self, job: _BatchJob, attempt: RunningAttempt, error: ImagenError
     ) -> None:
-        if not job.scope.cancelled_caught:
-            # What the job cost as a whole is not the cost of each.
-            copied = error.copy()
-            copied.cost_usd = None
+        copied = error.copy()
+        # What the job cost as a whole is not the cost of each.
+        copied.cost_usd = None
+        if job.scope.cancelled_caught and job.job is not None:
+            # The next client collects it.
+            attempt.fail(copied)
+        else:
             await self._settlement.fail(attempt, copied)
-            return
-        attempt.fail(error)
-        if job.job is None and job.sent:
-            await self._settlement.end(attempt, "unknown", Cost(), error)
-        elif job.job is None:
-            await self._settlement.end(attempt, "failed", FREE, error)
 
     async def _exchange(self, job: _BatchJob) -> None:
         planned = job.attempts[0].planned

@@ -19,7 +19,7 @@ from .in_flight import InFlight
 from .planning import PlannedRequest, Planner
 from .runtime import Runtime
 from .settlement import Settlement
-from .unread_replies import search_replies
+from .unread_replies import UnreadReplies
 
 __all__ = ["Engine"]
 
@@ -42,6 +42,7 @@ class Engine(InFlight[RunningAttempt]):
         self._planner = planner
         self._admission = admission
         self._settlement = settlement
+        self._unread = UnreadReplies(runtime)
         self._retry = runtime.settings.retry
 
     async def attempt(
@@ -128,17 +129,17 @@ class Engine(InFlight[RunningAttempt]):
         provider = planned.provider
         call = self._planner.call_for(planned)
         driver = planned.driver
-        if attempt.recovered and attempt.job is None:
-            driver = driver.replaying(attempt.received)
         if attempt.job is not None:
             assert provider.collect is not None
             exchange = provider.collect(call, attempt.job)
         else:
             exchange = provider.operations[planned.operation](call)
+            if attempt.recovered:
+                driver = driver.replaying(attempt.received)
         try:
             result = await driver.run(exchange, attempt, billable=attempt.recovered)
         except ImagenError as error:
-            result = await search_replies(attempt, error)
+            result = await self._unread.search(attempt, error)
         await self._settlement.succeed(attempt, result)
 
     async def _settle_cancelled(self, attempt: RunningAttempt) -> None:
@@ -159,7 +160,6 @@ class Engine(InFlight[RunningAttempt]):
                 " next time."
             )
             attempt.fail(error)
-            attempt.emit_ended()
             return
         else:
             error = OutcomeUnknownError(

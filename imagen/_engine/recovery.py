@@ -27,7 +27,6 @@ from .._errors import (
 from .._requests.request import Generate, Request, decode_request
 from .._results.images import Cost, Failure, Outcome, failure_of
 from .._storage.ledger import AttemptRecord, State
-from .._transport.received import ReceivedReply
 from .attempt import RunningAttempt
 from .batch_jobs import BatchJobs
 from .engine import Engine
@@ -36,6 +35,9 @@ from .runtime import Runtime
 from .settlement import FREE, Settlement
 
 __all__ = ["Recovery", "failures_of"]
+
+# What a decoder raises for a row whose text is damaged.
+_DAMAGED = (msgspec.MsgspecError, ValueError)
 
 
 class Recovery:
@@ -183,7 +185,7 @@ class Recovery:
     async def _adopt(self, row: AttemptRecord) -> bool:
         try:
             return await self._settlement.adopt(row)
-        except (msgspec.MsgspecError, ValueError):
+        except _DAMAGED:
             # The receipt is damaged; the files are listed by a check of the
             # library.
             return False
@@ -203,7 +205,7 @@ class Recovery:
             if isinstance(error, ConfigurationError) and not isinstance(error, ModelNotFoundError):
                 raise
             return None
-        except (msgspec.MsgspecError, ValueError):
+        except _DAMAGED:
             # Its request is damaged.
             return None
         provider = planned.provider
@@ -219,13 +221,13 @@ class Recovery:
         if row.economy:
             await self._collect_together(row)
         else:
-            replies = await self._set_aside_replies(row)
+            replies = await self._runtime.set_aside.read(row.id)
             self._note(self._engine.collect(planned, row, replies))
         return True
 
     async def _read_again(self, row: AttemptRecord) -> bool:
         """Read what an attempt set aside; return False if that is nothing."""
-        replies = await self._set_aside_replies(row)
+        replies = await self._runtime.set_aside.read(row.id)
         if not replies or row.economy:
             return False
         try:
@@ -236,12 +238,6 @@ class Recovery:
             return False
         self._note(self._engine.read_again(planned, row, replies))
         return True
-
-    async def _set_aside_replies(self, row: AttemptRecord) -> Sequence[ReceivedReply]:
-        return [
-            ReceivedReply.of(stored.method, stored.url, response)
-            for stored, response in await self._runtime.set_aside.read(row.id)
-        ]
 
     async def _collect_together(self, row: AttemptRecord) -> None:
         """Collect a whole job; attempts that have ended are there to keep the
@@ -285,7 +281,7 @@ class Recovery:
 def _request_of(row: AttemptRecord) -> Request:
     try:
         return decode_request(row.request_json)
-    except (msgspec.MsgspecError, ValueError):
+    except _DAMAGED:
         return Generate(prompt="")
 
 

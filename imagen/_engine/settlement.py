@@ -106,7 +106,10 @@ class Settlement:
         error = self._clean(error, planned.provider.name)
         billed = error.billed if attempt.sent else "no"
         refused = isinstance(error, ContentFilterError)
-        kept = billed != "no" and not refused and await self._unread.keep(attempt, error)
+        kept = False
+        if billed != "no" and not refused:
+            with trio.move_on_after(_CLEANUP_SECONDS, shield=True):
+                kept = await self._unread.keep(attempt, error)
         if billed == "yes" and error.cost_usd is None:
             billed_images = GeneratedImages(
                 images=(GeneratedImage(data=b""),) * len(planned.indexes)
@@ -122,7 +125,6 @@ class Settlement:
         state: State = "unknown" if unknown else "refused" if refused else "failed"
         await self.end(attempt, state, cost, error)
         attempt.fail(error)
-        attempt.emit_ended()
 
     async def end(
         self, attempt: RunningAttempt, state: State, cost: Cost, error: ImagenError
@@ -205,10 +207,10 @@ class Settlement:
         outcomes: list[Outcome] = []
         bytes_of: dict[str, bytes] = {}
         for image, share, index in zip(result.images, shares, indexes, strict=False):
-            outcome = await self._outcome(
-                attempt, image, share, index, result.adjustments, bytes_of
-            )
+            outcome, data = await self._outcome(attempt, image, share, index, result.adjustments)
             outcomes.append(outcome)
+            if isinstance(outcome, Image):
+                bytes_of[outcome.id] = data
         if any(isinstance(image, LostImage) for image in result.images):
             await self._keep_lost(attempt, outcomes)
         outcomes = await self._settle(attempt, outcomes, bytes_of, cost)
@@ -229,8 +231,8 @@ class Settlement:
         cost: Cost,
         index: int,
         adjustments: tuple[Adjustment, ...],
-        bytes_of: dict[str, bytes],
-    ) -> Outcome:
+    ) -> tuple[Outcome, bytes]:
+        """Return the outcome of an image, and its bytes if it is there."""
         planned = attempt.planned
         match image:
             case WithheldImage():
@@ -247,10 +249,10 @@ class Settlement:
                 error.billed = "yes"
             case GeneratedImage():
                 try:
-                    return await self._image(attempt, image, cost, index, adjustments, bytes_of)
+                    return await self._image(attempt, image, cost, index, adjustments)
                 except ProviderError as unreadable:
                     error = await self._unread.keep_image(attempt, image.data, unreadable)
-        return msgspec.structs.replace(planned.failure(index, error), cost=cost)
+        return msgspec.structs.replace(planned.failure(index, error), cost=cost), b""
 
     async def _image(
         self,
@@ -259,8 +261,7 @@ class Settlement:
         cost: Cost,
         index: int,
         adjustments: tuple[Adjustment, ...],
-        bytes_of: dict[str, bytes],
-    ) -> Image:
+    ) -> tuple[Image, bytes]:
         planned = attempt.planned
         prepared: PreparedImage | None = None
         if self._files is not None:
@@ -268,10 +269,8 @@ class Settlement:
         data = whole_image(image.data) if prepared is None else prepared.data
         found = read_image_header(data) if prepared is None else prepared.header
         self._check_pixels(found)
-        image_id = new_id()
-        bytes_of[image_id] = data
-        return Image(
-            id=image_id,
+        kept = Image(
+            id=new_id(),
             index=index,
             request=planned.request,
             media_type=found.media_type,
@@ -293,6 +292,7 @@ class Settlement:
             parent_id=planned.inputs.parent_id,
             provider_id=image.provider_id,
         )
+        return kept, data
 
     def _check_pixels(self, found: ImageHeader) -> None:
         """Refuse an image whose decoding would exhaust the memory, e.g. for a

@@ -21,16 +21,19 @@ import msgspec
 from .._errors import StorageError
 from .._system.atomic_files import write_atomically
 from .._system.threads import Workers
+from .._transport.received import ReceivedReply
 from ..providers._steps import HttpResponse
 
-__all__ = ["SetAside", "SetAsideReply"]
+__all__ = ["SetAside"]
 
 _INDEX = "replies.json"
 _ATTEMPT = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 
-class SetAsideReply(msgspec.Struct, frozen=True, kw_only=True):
-    """One reply; `url` is relative to the base URL where the request was."""
+class _Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """Reply in the index; `url` is relative to the base URL where the request
+    was.
+    """
 
     method: str
     url: str
@@ -39,7 +42,7 @@ class SetAsideReply(msgspec.Struct, frozen=True, kw_only=True):
     file: str
 
 
-_decode_index = msgspec.json.Decoder(list[SetAsideReply]).decode
+_decode_index = msgspec.json.Decoder(list[_Entry]).decode
 
 
 class SetAside:
@@ -49,11 +52,8 @@ class SetAside:
         self._folder = folder
         self._workers = workers
 
-    async def keep_replies(
-        self, attempt_id: str, replies: Sequence[tuple[str, str, HttpResponse]]
-    ) -> Path:
-        """Write the replies of an attempt, each with its method and URL, and
-        return their folder.
+    async def keep_replies(self, attempt_id: str, replies: Sequence[ReceivedReply]) -> Path:
+        """Write the replies of an attempt, and return their folder.
 
         Raises:
             StorageError: the disk does not take them.
@@ -74,26 +74,24 @@ class SetAside:
             lambda: shutil.rmtree(self._folder / attempt_id, ignore_errors=True)
         )
 
-    async def read(self, attempt_id: str) -> Sequence[tuple[SetAsideReply, HttpResponse]]:
+    async def read(self, attempt_id: str) -> Sequence[ReceivedReply]:
         """Return the set-aside replies of an attempt, oldest first; empty if
         there are none.
         """
         return await self._workers.run(lambda: self._read(attempt_id))
 
-    def _write_replies(
-        self, attempt_id: str, replies: Sequence[tuple[str, str, HttpResponse]]
-    ) -> Path:
+    def _write_replies(self, attempt_id: str, replies: Sequence[ReceivedReply]) -> Path:
         folder = self._folder / attempt_id
-        index: list[SetAsideReply] = []
-        for number, (method, url, response) in enumerate(replies, 1):
+        index: list[_Entry] = []
+        for number, reply in enumerate(replies, 1):
             name = f"reply-{number}.bin"
-            self._write(folder / name, response.body)
+            self._write(folder / name, b"".join(reply.chunks))
             index.append(
-                SetAsideReply(
-                    method=method,
-                    url=url,
-                    status=response.status,
-                    content_type=response.headers.get("content-type", ""),
+                _Entry(
+                    method=reply.method,
+                    url=reply.url,
+                    status=reply.status,
+                    content_type=reply.headers.get("content-type", ""),
                     file=name,
                 )
             )
@@ -115,18 +113,19 @@ class SetAside:
                 f"A reply cannot be set aside in {self._folder}: {error.strerror or error}."
             ) from error
 
-    def _read(self, attempt_id: str) -> Sequence[tuple[SetAsideReply, HttpResponse]]:
+    def _read(self, attempt_id: str) -> Sequence[ReceivedReply]:
         if not _ATTEMPT.fullmatch(attempt_id):
             return []
         folder = self._folder / attempt_id
         try:
             index = _decode_index((folder / _INDEX).read_bytes())
-            return [(reply, _load(folder, reply)) for reply in index]
+            return [_load(folder, entry) for entry in index]
         except (OSError, msgspec.DecodeError):
             return []
 
 
-def _load(folder: Path, reply: SetAsideReply) -> HttpResponse:
-    body = (folder / Path(reply.file).name).read_bytes()
-    headers = {"content-type": reply.content_type} if reply.content_type else {}
-    return HttpResponse(status=reply.status, headers=headers, body=body)
+def _load(folder: Path, entry: _Entry) -> ReceivedReply:
+    body = (folder / Path(entry.file).name).read_bytes()
+    headers = {"content-type": entry.content_type} if entry.content_type else {}
+    response = HttpResponse(status=entry.status, headers=headers, body=body)
+    return ReceivedReply.of(entry.method, entry.url, response)

@@ -33,6 +33,12 @@ class ReceivedReply:
         reply.chunks.append(response.body)
         return reply
 
+    def with_body(self, body: bytes) -> ReceivedReply:
+        """Return the same reply with another body."""
+        reply = ReceivedReply(self.method, self.url, self.status, self.headers)
+        reply.chunks.append(body)
+        return reply
+
     def response(self) -> HttpResponse:
         """Return the reply with the body so far."""
         return HttpResponse(status=self.status, headers=self.headers, body=b"".join(self.chunks))

@@ -225,3 +225,16 @@ async def test_a_line_that_cannot_be_read_is_searched_and_then_set_aside(autojum
     assert isinstance(failure, imagen.Failure)
     kept = Path(failure.error.details["kept_at"]) / "reply-1.bin"
     assert kept.read_bytes() == lines[0]
+
+
+async def test_every_start_has_its_end_where_the_next_client_collects(autojump_clock, tmp_path):
+    heard: list[imagen.Event] = []
+    async with Press(seconds=5000).open(tmp_path, salvage_seconds=1.0) as client:
+        with trio.move_on_after(10):
+            async with client.open_batch("x", n=2, economy=True, on_event=heard.append) as batch:
+                await anext(batch)
+    sent = [event.attempt_id for event in heard if isinstance(event, imagen.AttemptSent)]
+    ended = [event for event in heard if isinstance(event, imagen.AttemptEnded)]
+    assert len(sent) == 2
+    assert sorted(sent) == sorted(event.attempt_id for event in ended)
+    assert all(event.outcomes[0].error.billed == "unknown" for event in ended)

@@ -17,6 +17,7 @@ import msgspec
 
 from .._errors import ImagenError, InvalidRequestError, ProviderError
 from ._embed import kind_of, packet_of
+from ._file_kinds import HEAD_BYTES, other_format
 from ._formats.exif import read_orientation
 from ._formats.jpeg import jpeg_channels, jpeg_exif
 from ._formats.png import png_exif, png_pixel_form
@@ -27,7 +28,16 @@ from ._image_header import read_image_header
 if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
 
-__all__ = ["MAX_PIXELS", "SeenImage", "as_rgb", "as_seen", "one_line", "pixels_of", "rgb_profile"]
+__all__ = [
+    "MAX_PIXELS",
+    "SeenImage",
+    "as_rgb",
+    "as_seen",
+    "check_size",
+    "decode",
+    "one_line",
+    "pixels_of",
+]
 
 # 8192 by 8192: a quarter of a gigabyte as RGBA. It is below the size at which
 # Pillow warns of decompression bombs.
@@ -37,7 +47,6 @@ MAX_PIXELS: Final = 1 << 26
 _CONVERTED: Final = ("AVIF", "HEIF", "TIFF", "BMP", "JPEG2000")
 _LOSSY: Final = ("JPEG", "MPO", "AVIF", "HEIF", "JPEG2000")
 _READABLE: Final = ("PNG", "JPEG", "WEBP", "GIF", *_CONVERTED)
-_HEIC_BRANDS: Final = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _JPEG_QUALITY: Final = 95
 _UPRIGHT: Final = 1
 _TIFF_ORIENTATION: Final = "{http://ns.adobe.com/tiff/1.0/}Orientation"
@@ -143,26 +152,51 @@ def _xmp_orientation(packet: str | None) -> int | None:
 
 def _decode(data: bytes, max_pixels: int) -> tuple[Pixels, bool]:
     """Return the pixels, and whether the file is a photo's."""
+    import PIL
+
+    try:
+        image, name = decode(data, _formats(data), max_pixels=max_pixels)
+    except InvalidRequestError as error:
+        if isinstance(error.__cause__, PIL.UnidentifiedImageError):
+            raise _not_an_image(data) from None
+        raise
+    return image, name in _LOSSY
+
+
+def decode(
+    data: bytes, formats: list[str] | tuple[str, ...], *, max_pixels: int, side: int | None = None
+) -> tuple[Pixels, str | None]:
+    """Decode an image of one of the formats of Pillow, upright, as RGB or RGBA,
+    and return it with the name of its format. Blocking.
+
+    Of the metadata only an ICC profile is kept, in `info["icc_profile"]`. With
+    `side`, the longest side needed, a JPEG is decoded at reduced size.
+
+    Raises:
+        InvalidRequestError: it is not such an image, is damaged, or has too
+            many pixels.
+    """
     import PIL.Image
     import PIL.ImageOps
 
     try:
-        with PIL.Image.open(BytesIO(data), formats=_formats(data)) as opened:
-            _check_size(*opened.size, max_pixels)
-            is_lossy = opened.format in _LOSSY
-            profile = rgb_profile(opened)
+        with PIL.Image.open(BytesIO(data), formats=formats) as opened:
+            # A frame of a GIF may be larger than its header claims.
+            check_size(*opened.size, max_pixels)
+            if side is not None:
+                opened.draft(None, (side, side))
+            profile, name = _rgb_profile(opened), opened.format
             image = as_rgb(PIL.ImageOps.exif_transpose(opened))
-            image.info = {} if profile is None else {"icc_profile": profile}
-            return image, is_lossy
     except ImagenError:
         raise
-    except PIL.UnidentifiedImageError:
-        raise _not_an_image(data) from None
     except Exception as error:
-        # Pillow raises a dozen kinds of exceptions for damaged files.
+        # Pillow raises OSError, SyntaxError, ValueError, EOFError, struct.error
+        # and more, and warnings if they are errors.
         raise InvalidRequestError(
             f"The image is damaged and cannot be decoded: {one_line(error)}."
         ) from error
+    image.info = {} if profile is None else {"icc_profile": profile}
+    return image, name
 
 
 def _formats(data: bytes) -> list[str]:
@@ -178,10 +212,11 @@ def _formats(data: bytes) -> list[str]:
 
 
 def _is_heic(data: bytes) -> bool:
-    return data[4:8] == b"ftyp" and data[8:12] in _HEIC_BRANDS
+    return other_format(data[:HEAD_BYTES]) == "HEIC"
 
 
-def _check_size(width: int, height: int, max_pixels: int) -> None:
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise InvalidRequestError for an image that is too large to be decoded."""
     if width * height > max_pixels:
         raise InvalidRequestError(
             f"The image claims {width}x{height} pixels; at most {max_pixels:,} are decoded. Make it"
@@ -255,7 +290,7 @@ def _from_cmyk(image: Pixels) -> Pixels:
     return image.convert("RGB")
 
 
-def rgb_profile(image: Pixels) -> bytes | None:
+def _rgb_profile(image: Pixels) -> bytes | None:
     """Return the ICC profile of an image, if it is one of RGB."""
     profile = image.info.get("icc_profile")
     is_rgb = isinstance(profile, bytes) and profile[_COLOUR_SPACE] == b"RGB "

@@ -7,13 +7,12 @@ and Pillow reports damage by a dozen kinds of exceptions.
 
 from __future__ import annotations
 
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..._errors import ImagenError, InvalidRequestError, ProviderError, StorageError
+from ..._errors import InvalidRequestError, ProviderError, StorageError
 from ...metadata._image_header import read_image_header
-from ...metadata._seen import MAX_PIXELS, as_rgb, one_line, rgb_profile
+from ...metadata._seen import MAX_PIXELS, check_size, decode
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Pixels
@@ -48,27 +47,7 @@ def open_image(
     """
     data = read_image(source) if isinstance(source, Path) else source
     _check_head(data, min(max_pixels, MAX_PIXELS))
-    import PIL.Image
-    import PIL.ImageOps
-
-    try:
-        with PIL.Image.open(BytesIO(data), formats=_FORMATS) as opened:
-            # A frame of a GIF may be larger than its header claims.
-            _check_size(*opened.size, min(max_pixels, MAX_PIXELS))
-            if side is not None:
-                opened.draft(None, (side, side))
-            profile = rgb_profile(opened)
-            image = as_rgb(PIL.ImageOps.exif_transpose(opened))
-    except ImagenError:
-        raise
-    except Exception as error:
-        # Pillow raises OSError, SyntaxError, ValueError, EOFError, struct.error
-        # and more, and warnings if they are errors.
-        raise InvalidRequestError(
-            f"The image is damaged and cannot be decoded: {one_line(error)}."
-        ) from error
-    image.info = {} if profile is None else {"icc_profile": profile}
-    return image
+    return decode(data, _FORMATS, max_pixels=min(max_pixels, MAX_PIXELS), side=side)[0]
 
 
 def read_image(path: Path) -> bytes:
@@ -98,12 +77,4 @@ def _check_head(data: bytes, max_pixels: int) -> None:
         raise InvalidRequestError(
             f"The {len(data)} bytes are not an image: expected PNG, JPEG, WebP or GIF."
         ) from error
-    _check_size(found.width, found.height, max_pixels)
-
-
-def _check_size(width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise InvalidRequestError(
-            f"The image claims {width}x{height} pixels; at most {max_pixels:,} are decoded. Make it"
-            " smaller first."
-        )
+    check_size(found.width, found.height, max_pixels)

@@ -12,13 +12,13 @@ from contextlib import suppress
 import httpx2
 
 from .._errors import ConfigurationError
+from .._system.setting_text import clean_text
 from .._system.urls import check_host, is_loopback
 
 __all__ = ["ProxiedTransport", "check_proxies", "has_proxies", "proxy_of"]
 
 _SCHEMES = ("all", "https", "http")
 _KNOWN = ("http", "https", "socks5", "socks5h")
-_AROUND = " \t\r\n\"'\ufeff\u200b"
 
 
 def has_proxies() -> bool:
@@ -53,7 +53,7 @@ def proxy_of(url: httpx2.URL) -> httpx2.Proxy | None:
 
 def _named() -> dict[str, str]:
     found = urllib.request.getproxies()
-    texts = {scheme: found.get(scheme, "").strip(_AROUND) for scheme in _SCHEMES}
+    texts = {scheme: clean_text(found.get(scheme, "")) for scheme in _SCHEMES}
     return {scheme: text for scheme, text in texts.items() if text}
 
 

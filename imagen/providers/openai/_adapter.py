@@ -39,7 +39,17 @@ from ._wire import (
     read_usage,
 )
 
-__all__ = ["PROVIDER", "RESERVED", "edit", "generate", "list_models", "request_body", "restyle"]
+__all__ = [
+    "PROVIDER",
+    "RESERVED",
+    "as_edit",
+    "edit",
+    "generate",
+    "list_models",
+    "order",
+    "request_body",
+    "restyle",
+]
 
 _NAME = "OpenAI"
 RESERVED = ("model", "prompt", "n", "stream", "partial_images")
@@ -54,7 +64,7 @@ def generate(call: Call) -> Exchange:
     """Text to image: one POST, with a reply in JSON, or a stream of events if
     previews are asked for.
     """
-    return (yield from _order(call, json_request("images/generations", request_body(call))))
+    return (yield from order(call, json_request("images/generations", request_body(call))))
 
 
 def edit(call: Call) -> Exchange:
@@ -69,16 +79,21 @@ def edit(call: Call) -> Exchange:
         mask = EncodedImage(
             data=data, media_type="image/png", width=call.mask.width, height=call.mask.height
         )
-    return (yield from _order(call, _edit_request(body, (*call.images, *call.references), mask)))
+    return (yield from order(call, _edit_request(body, (*call.images, *call.references), mask)))
 
 
 def restyle(call: Call) -> Exchange:
     """Edit the image with the reference as the second one, and a prompt that
     explains it.
     """
+    return edit(as_edit(call))
+
+
+def as_edit(call: Call) -> Call:
+    """Return a restyling with the prompt of an edit that does it."""
     prompt = f"{_RESTYLING} {call.request.prompt}".strip()
-    return edit(
-        msgspec.structs.replace(call, request=msgspec.structs.replace(call.request, prompt=prompt))
+    return msgspec.structs.replace(
+        call, request=msgspec.structs.replace(call.request, prompt=prompt)
     )
 
 
@@ -133,7 +148,7 @@ def _edit_request(
     return json_request("images/edits", {**body, **sources})
 
 
-def _order(call: Call, request: HttpRequest) -> Exchange:
+def order(call: Call, request: HttpRequest) -> Exchange:
     """Send a request that may be billed, once, and read the reply."""
     request = msgspec.structs.replace(request, stream=bool(call.request.previews))
     response = yield from send(request)

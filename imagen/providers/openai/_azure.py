@@ -24,7 +24,7 @@ from .._provider import Call, EncodedImage, Provider
 from .._steps import Compute, Exchange, HttpRequest
 from .._wire.http import FormFile, form_request, json_request
 from .._wire.masks import transparent_mask
-from . import _adapter
+from ._adapter import as_edit, order, request_body
 
 __all__ = ["PROVIDERS"]
 
@@ -58,9 +58,7 @@ def restyle(call: Call) -> Exchange:
     """Edit the image with the reference as the second one, and a prompt that
     explains it.
     """
-    prompt = f"{_adapter._RESTYLING} {call.request.prompt}".strip()
-    request = msgspec.structs.replace(call.request, prompt=prompt)
-    return edit(msgspec.structs.replace(call, request=request))
+    return edit(as_edit(call))
 
 
 def _png(data: bytes, mask: EncodedImage) -> EncodedImage:
@@ -82,7 +80,7 @@ def _address(call: Call, work: str) -> str:
 
 def _body(call: Call) -> dict[str, JsonValue]:
     """The fields of OpenAI; the path of a deployment has its name already."""
-    body = _adapter.request_body(call)
+    body = request_body(call)
     if _DAY.fullmatch(str(call.settings.get("api_version", ""))):
         del body["model"]
     return body
@@ -90,7 +88,7 @@ def _body(call: Call) -> dict[str, JsonValue]:
 
 def _order(call: Call, request: HttpRequest) -> Exchange:
     try:
-        return (yield from _adapter._order(call, request))
+        return (yield from order(call, request))
     except ImagenError as error:
         raise _translate(error, call) from error
 

@@ -184,9 +184,9 @@ class RunningAttempt(ExchangeObserver):
         self.sent_at = trio.current_time()
         self._emit(AttemptSent(**self._about))
 
-    def emit_ended(self) -> None:
+    def emit_ended(self, *, left: bool = False) -> None:
         """Notify the subscriber of the outcomes."""
-        self._emit(AttemptEnded(**self._about, outcomes=self.outcomes))
+        self._emit(AttemptEnded(**self._about, outcomes=self.outcomes, left=left))
 
     def abandon(self, salvage_seconds: float, *, closing: bool = False) -> None:
         """Drop, stop or bound the attempt, as its caller has gone.
@@ -207,13 +207,13 @@ class RunningAttempt(ExchangeObserver):
         else:
             self.scope.cancel("its caller has gone, and it has not been sent")
 
-    def fail(self, error: ImagenError) -> None:
+    def fail(self, error: ImagenError, *, left: bool = False) -> None:
         """End with the error as the outcome of each index, and notify the
-        subscriber.
+        subscriber. The job of an attempt that is `left` goes on.
         """
         self.error = error
         self.outcomes = self.planned.failures(error)
-        self.emit_ended()
+        self.emit_ended(left=left)
 
     def end(self) -> None:
         """Wake the caller: everything is settled."""

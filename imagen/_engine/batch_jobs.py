@@ -211,7 +211,7 @@ class BatchJobs(InFlight[_BatchJob]):
         copied.cost_usd = None
         if job.scope.cancelled_caught and job.job is not None:
             # The next client collects it.
-            attempt.fail(copied)
+            attempt.fail(copied, left=True)
         else:
             await self._settlement.fail(attempt, copied)
 

@@ -159,7 +159,7 @@ class Engine(InFlight[RunningAttempt]):
                 f"{name} still works on the image: imagen fetches it when a client is opened the"
                 " next time."
             )
-            attempt.fail(error)
+            attempt.fail(error, left=True)
             return
         else:
             error = OutcomeUnknownError(

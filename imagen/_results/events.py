@@ -72,9 +72,13 @@ class ProgressReported(_Event, frozen=True, kw_only=True):
 class AttemptEnded(_Event, frozen=True, kw_only=True):
     """The attempt is settled; `outcomes` has one for each index. Failures that
     will be sent again have ended too.
+
+    An attempt that is `left` is not settled: the provider works on its job, and
+    the next client collects it.
     """
 
     outcomes: tuple[Outcome, ...]
+    left: bool = False
 
 
 class BudgetAlarm(msgspec.Struct, frozen=True, kw_only=True):

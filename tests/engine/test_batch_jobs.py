@@ -237,4 +237,4 @@ async def test_every_start_has_its_end_where_the_next_client_collects(autojump_c
     ended = [event for event in heard if isinstance(event, imagen.AttemptEnded)]
     assert len(sent) == 2
     assert sorted(sent) == sorted(event.attempt_id for event in ended)
-    assert all(event.outcomes[0].error.billed == "unknown" for event in ended)
+    assert all(event.left and event.outcomes[0].error.billed == "unknown" for event in ended)

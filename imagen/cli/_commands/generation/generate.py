@@ -11,7 +11,6 @@ import trio
 
 from .... import (
     AttemptEnded,
-    AttemptSent,
     AuthenticationError,
     Batch,
     Budget,
@@ -25,6 +24,7 @@ from .... import (
     Image,
     ImagenError,
     InvalidRequestError,
+    PreviewReceived,
     ProgressReported,
     Quote,
     Request,
@@ -75,7 +75,6 @@ async def carry_out(run: Run, client: Client, opened: AbstractAsyncContextManage
         await run.make(opened)
         await run.salvage(client)
         nursery.cancel_scope.cancel("all is done")
-    await run.count_lost(client)
 
 
 class Run:
@@ -92,7 +91,6 @@ class Run:
         self._fractions: dict[str, float | None] = {}
         self._notes: dict[str, str] = {}
         self._batch_id = ""
-        self._out: set[str] = set()
         self._left = 0
         self._refusal: ImagenError | None = None
         self._salvaging = False
@@ -170,46 +168,41 @@ class Run:
                 await self._teller.tell(self._late.pop(0))
             await trio.sleep(_FRAME_SECONDS / 4)
 
-    async def count_lost(self, client: Client) -> None:
-        """Count what was sent and has no outcome: it may be billed, or a batch
-        API continues it.
-        """
-        if not self._out:
-            return
-        unknown = [
-            attempt for attempt in await client.unknown_attempts() if attempt.id in self._out
-        ]
-        self._costs.unknown += sum(attempt.images for attempt in unknown)
-        if self._options.economy:
-            self._left = len(self._out) - len(unknown)
-
     def hear(self, event: Event) -> None:
         """Note every outcome, also those that no reader takes any more."""
         if isinstance(event, BudgetAlarm):
             self._tell_alarm(event)
             return
         self._notes.pop(event.attempt_id, None)
-        if isinstance(event, AttemptSent):
-            self._out.add(event.attempt_id)
-        elif isinstance(event, AttemptEnded):
-            self._out.discard(event.attempt_id)
-            self._fractions.pop(event.attempt_id, None)
-            # Every attempt has its cost, also a fallback or a hedge.
-            self._costs.add(event.outcomes)
-            if self.interrupted or self.timed_out:
-                self._late += [outcome for outcome in event.outcomes if isinstance(outcome, Image)]
+        if isinstance(event, AttemptEnded):
+            self._note_end(event)
         elif isinstance(event, ProgressReported):
             self._fractions[event.attempt_id] = event.fraction
             self._notes[event.attempt_id] = event.note
-        elif self._options.out is not None:
-            name = f"{slug(event.request.prompt)}-{event.indexes[0] + 1}"
-            path = self._options.out / f"{name}-preview-{event.number + 1}.png"
-            try:
-                path.write_bytes(event.data)
-            except OSError as error:
-                self._console.note(
-                    f"imagen: A preview cannot be saved as {path}: {error.strerror or error}."
-                )
+        elif isinstance(event, PreviewReceived):
+            self._save_preview(event)
+
+    def _note_end(self, event: AttemptEnded) -> None:
+        self._fractions.pop(event.attempt_id, None)
+        if event.left and self._options.economy:
+            self._left += len(event.outcomes)
+            return
+        # Every attempt has its cost, also a fallback or a hedge.
+        self._costs.add(event.outcomes)
+        if self.interrupted or self.timed_out:
+            self._late += [outcome for outcome in event.outcomes if isinstance(outcome, Image)]
+
+    def _save_preview(self, event: PreviewReceived) -> None:
+        if self._options.out is None:
+            return
+        name = f"{slug(event.request.prompt)}-{event.indexes[0] + 1}"
+        path = self._options.out / f"{name}-preview-{event.number + 1}.png"
+        try:
+            path.write_bytes(event.data)
+        except OSError as error:
+            self._console.note(
+                f"imagen: A preview cannot be saved as {path}: {error.strerror or error}."
+            )
 
     def _tell_batch(self, batch_id: str) -> None:
         self._batch_id = batch_id

@@ -10,10 +10,12 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Literal
 
 from .._policy.quotas import Admitted, OverBudget, OverRate, Rate, StandingBudget
 from .._results.events import ALARM_SHARES
-from .database import Row, Transaction, from_nanousd
+from .database import Transaction, from_nanousd
+from .rate_windows import RateWindow
 
 __all__ = ["check_budgets", "check_rates"]
 
@@ -24,18 +26,15 @@ SELECT
     coalesce(sum(CASE WHEN state = 'in_flight' THEN open_nanousd END), 0),
     coalesce(sum(CASE WHEN state IN ('in_flight', 'succeeded', 'unknown') THEN images END), 0),
     coalesce(sum(CASE WHEN state = 'in_flight' THEN images END), 0)
-FROM totals
 """
-# Attempts dropped before they were sent do not count, nor those in the far
-# future: the clock was set back.
-_IN_WINDOW = """
-FROM attempts
-WHERE {column} = ? AND NOT economy AND created_at > ? AND created_at < ?
-    AND (sent_at IS NOT NULL OR state = 'reserved')
-"""
+_UNRESOLVED_INDEX = {
+    "provider": "attempts_unresolved",
+    "model": "attempts_unresolved_by_model",
+}
+# SQLite would read the whole history of the model, which it takes to be short.
 _IN_FLIGHT = (
-    "SELECT count(*) FROM attempts WHERE {column} = ? AND NOT economy AND state IN ('reserved',"
-    " 'sent', 'accepted')"
+    "SELECT count(*) FROM attempts INDEXED BY {index} WHERE {column} = ? AND economy = 0 AND"
+    " state IN ('reserved', 'sent', 'accepted')"
 )
 _MINUTE = 60.0
 
@@ -77,13 +76,11 @@ def check_rates(
     """The rate that forbids `images` more in one more request now, if any does."""
     for rate in rates:
         limit = rate.limit
-        if limit.max_at_once is not None:
-            ((flying,),) = transaction.run(_IN_FLIGHT.format(column=rate.column), (rate.name,))
-            if _whole(flying) >= limit.max_at_once:
-                return OverRate(rate=rate, due_at=None)
+        if limit.max_at_once is not None and _in_flight(transaction, rate) >= limit.max_at_once:
+            return OverRate(rate=rate, due_at=None)
         due = None
         if limit.requests_per_minute is not None:
-            due = _due_at(transaction, rate, "1", 1, limit.requests_per_minute, _MINUTE, now)
+            due = _due_at(transaction, rate, "requests", 1, limit.requests_per_minute, _MINUTE, now)
         if due is None and limit.images is not None:
             due = _due_at(
                 transaction, rate, "images", images, limit.images, float(limit.period_seconds), now
@@ -93,10 +90,16 @@ def check_rates(
     return None
 
 
+def _in_flight(transaction: Transaction, rate: Rate) -> int:
+    sql = _IN_FLIGHT.format(column=rate.column, index=_UNRESOLVED_INDEX[rate.column])
+    ((count,),) = transaction.run(sql, (rate.name,))
+    return _whole(count)
+
+
 def _due_at(
     transaction: Transaction,
     rate: Rate,
-    what: str,
+    counted: Literal["requests", "images"],
     asked: int,
     most: int,
     seconds: float,
@@ -105,21 +108,20 @@ def _due_at(
     """Return when the sliding window has room for `asked` more; None if it has
     now.
     """
-    window: Row = (rate.name, now - seconds, now + seconds)
-    where = _IN_WINDOW.format(column=rate.column)
-    ((taken,),) = transaction.run(f"SELECT coalesce(sum({what}), 0) {where}", window)
+    # Attempts in the far future do not count: the clock was set back.
+    window = RateWindow(
+        column=rate.column,
+        name=rate.name,
+        counted=counted,
+        after=now - seconds,
+        before=now + seconds,
+    )
     # A request larger than the window is admitted when the window is empty.
-    over = _whole(taken) + min(asked, most) - most
+    over = window.count(transaction) + min(asked, most) - most
     if over <= 0:
         return None
-    for created_at, count in transaction.run(
-        f"SELECT created_at, {what} {where} ORDER BY created_at", window
-    ):
-        over -= _whole(count)
-        if over <= 0:
-            assert isinstance(created_at, float)
-            return created_at + seconds
-    return now + seconds
+    last = window.time_of(transaction, over)
+    return (now if last is None else last) + seconds
 
 
 def _committed(transaction: Transaction, budget: StandingBudget, now: float) -> tuple[int, ...]:
@@ -128,22 +130,20 @@ def _committed(transaction: Transaction, budget: StandingBudget, now: float) -> 
         for name in ("provider", "model", "tag")
         if (value := getattr(budget, name)) is not None
     }
-    where = " AND ".join(["day >= ?", *(f"{name} = ?" for name in conditions)])
+    if budget.per == "ever":
+        table, values = "totals_ever", conditions
+    else:
+        table, values = "totals", {"day": _first_day(budget.per, now), **conditions}
+    where = " AND ".join(f"{name} {'>=' if name == 'day' else '='} ?" for name in values)
     (row,) = transaction.run(
-        f"{_COMMITTED} WHERE {where}", (_first_day(budget, now), *conditions.values())
+        f"{_COMMITTED} FROM {table} WHERE {where or 'true'}", tuple(values.values())
     )
     return tuple(_whole(value) for value in row)
 
 
-def _first_day(budget: StandingBudget, now: float) -> str:
+def _first_day(period: Literal["day", "month"], now: float) -> str:
     today = datetime.datetime.fromtimestamp(now, datetime.UTC).date()
-    match budget.per:
-        case "day":
-            return today.isoformat()
-        case "month":
-            return today.replace(day=1).isoformat()
-        case "ever":
-            return ""
+    return (today if period == "day" else today.replace(day=1)).isoformat()
 
 
 def _usd(nanousd: int) -> Decimal:

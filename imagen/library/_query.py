@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +30,9 @@ _LONGEST_PAGE = 1000
 _MOST_VALUES = 100
 # Up to this number of matches are sorted at once, instead of value by value.
 _FEW = 1000
+# Numbers of values that are looked up together.
+_FIRST_GROUP = 16
+_LARGEST_GROUP = 1024
 
 Measure = Literal["rating", "cost", "pixels"]
 _KINDS: dict[Measure, str] = {"rating": "r", "cost": "u", "pixels": "p"}
@@ -104,7 +108,7 @@ def _find(
     selection, conditions = bounded
     if order == "newest" or order == "oldest":
         return _by_time(reader, selection, conditions, limit, start, newest=order == "newest")
-    if (few := _few(reader, selection)) is not None:
+    if selection.match is not None and (few := _few(reader, selection)) is not None:
         return _sorted(reader, few, conditions, order, limit, start)
     return _by_value(reader, selection, conditions, order, limit, start)
 
@@ -219,14 +223,16 @@ def _by_value(
     limit: int,
     start: _PageStart | None,
 ) -> list[Row]:
-    """Iterate over the values from the highest, and over the images of each."""
+    """Iterate over the values from the highest, many at once: most of ten
+    thousand prices may have no image of the selection.
+    """
     rows: list[Row] = []
     if start is None or not start.is_unpriced:
         most = _MOST if start is None or start.value is None else start.value
-        for value in _values_below(reader, order, most):
-            same = start if start is not None and start.value == value else None
-            one = _narrow(selection, f"facets : {facet(_KINDS[order], value)}")
-            rows += _by_time(reader, one, conditions, limit - len(rows), same)
+        for values in _groups(_values_below(reader, order, most)):
+            rows += _of_values(
+                reader, selection, conditions, order, values, limit - len(rows), start
+            )
             if len(rows) == limit:
                 return rows
     if order == "cost":
@@ -236,10 +242,42 @@ def _by_value(
     return rows
 
 
+def _groups(values: Iterator[int]) -> Iterator[list[int]]:
+    """Group values, few at first: they often fill the page."""
+    size = _FIRST_GROUP
+    while group := list(islice(values, size)):
+        yield group
+        size = min(4 * size, _LARGEST_GROUP)
+
+
+def _of_values(
+    reader: Transaction,
+    selection: Selection,
+    conditions: list[str],
+    order: Measure,
+    values: list[int],
+    limit: int,
+    start: _PageStart | None,
+) -> list[Row]:
+    """Sort the images of these values at once, or read them value by value
+    where there are many.
+    """
+    terms = " OR ".join(facet(_KINDS[order], value) for value in values)
+    few = _few(reader, _narrow(selection, f"facets : ({terms})"))
+    if few is not None:
+        return _sorted(reader, few, conditions, order, limit, start)
+    rows: list[Row] = []
+    for value in values:
+        same = start if start is not None and start.value == value else None
+        one = _narrow(selection, f"facets : {facet(_KINDS[order], value)}")
+        rows += _by_time(reader, one, conditions, limit - len(rows), same)
+        if len(rows) == limit:
+            break
+    return rows
+
+
 def _few(reader: Transaction, selection: Selection) -> list[int] | None:
     """Return the numbers of the matching images; None if there are many."""
-    if selection.match is None:
-        return None
     rows = reader.run(
         "SELECT rowid FROM image_search WHERE image_search MATCH ? AND rowid >= ? AND rowid < ?"
         " LIMIT ?",

@@ -40,6 +40,7 @@ bench: $(VENV)/.bench  ## the benchmarks, by hand: minutes, and nothing else sho
 	$(BIN)/python -m benchmarks.stream
 	$(BIN)/python -m benchmarks.crash
 	$(BIN)/python -m benchmarks.library
+	$(BIN)/python -m benchmarks.history
 	$(BIN)/python -m benchmarks.publish
 
 clean:

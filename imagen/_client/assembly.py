@@ -84,7 +84,7 @@ async def open_client(
     workers = ThreadWorkers() if workers is None else workers
     events = EventRelay(on_event)
     connections = ProviderConnections(
-        settings, transport or partial(open_http, settings, http), workers
+        settings, transport or partial(open_http, settings, http, workers=workers), workers
     )
     catalog = settings.load_catalog()
     database = await Database.open(settings.home / "imagen.sqlite3", workers)

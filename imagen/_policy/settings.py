@@ -17,6 +17,7 @@ import msgspec
 
 from .._errors import ConfigurationError, ModelNotFoundError
 from .._requests.catalog import Catalog, JsonValue, Model, RateLimit, load_catalog
+from .._system.aws_signing import AwsSigner, has_aws_credentials
 from .._system.numbers import check_number, check_numbers
 from .._system.secret import Secret
 from .._system.setting_text import clean_text
@@ -44,8 +45,8 @@ class ProviderAccess(msgspec.Struct, frozen=True, kw_only=True):
     """Address and key of a provider.
 
     `configured` providers can be used; models of `preferred` ones may be chosen
-    for requests that name none. `rate_limit` bounds all models of the provider
-    together.
+    for requests that name none. `signer` signs where no key is set. `rate_limit`
+    bounds all models of the provider together.
     """
 
     provider: Provider
@@ -55,6 +56,17 @@ class ProviderAccess(msgspec.Struct, frozen=True, kw_only=True):
     preferred: bool = True
     settings: Mapping[str, JsonValue] = {}
     rate_limit: RateLimit | None = None
+    signer: AwsSigner | None = None
+
+    def hide_secrets(self, text: str) -> str:
+        """Return the text without the key and what signs."""
+        text = text if self.key is None else self.key.hide_in(text)
+        return text if self.signer is None else self.signer.hide_in(text)
+
+    def hide_secrets_in_bytes(self, data: bytes) -> bytes:
+        """Return bytes without the key and what signs."""
+        data = data if self.key is None else self.key.hide_in_bytes(data)
+        return data if self.signer is None else self.signer.hide_in_bytes(data)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -388,21 +400,42 @@ def _read_access(provider: Provider, environ: Mapping[str, str], file: _File) ->
         base_url = check_base_url(
             named, variable=provider.base_url_variable or f"base_url of {provider.name}"
         )
+    signer = None if key is not None else _read_signer_of(provider, environ, base_url, bool(named))
     on_this_machine = provider.base_url is None and provider.base_url_variable is None
     # A self-hosted server may need no key.
     has_key = (
-        key is not None or not provider.key_variables or not provider.key_required or bool(named)
+        key is not None
+        or signer is not None
+        or not provider.key_variables
+        or not provider.key_required
+        or bool(named)
     )
     return ProviderAccess(
         provider=provider,
         base_url=base_url,
         key=key,
         configured=_has_packages(provider)
+        and (signer is None or signer.is_installed)
         and (on_this_machine or (has_key and base_url is not None)),
-        preferred=bool(named) or key is not None or not provider.optional,
+        # Credentials of AWS are there for other work too.
+        preferred=bool(named) or key is not None or not (provider.optional or provider.aws_service),
         settings=_read_provider_settings(provider, table),
         rate_limit=table.rate_limit or provider.rate_limit,
+        signer=signer,
     )
+
+
+def _read_signer_of(
+    provider: Provider, environ: Mapping[str, str], base_url: str | None, is_named: bool
+) -> AwsSigner | None:
+    """Return what signs where no key is set. Who names the address means to use
+    it; then the role of a machine counts too, which nothing here shows.
+    """
+    if provider.aws_service is None or base_url is None:
+        return None
+    if not is_named and not has_aws_credentials(environ):
+        return None
+    return AwsSigner(provider.aws_service, base_url, environ)
 
 
 def _has_packages(provider: Provider) -> bool:

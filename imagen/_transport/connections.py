@@ -4,20 +4,22 @@ first needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from .._errors import ConfigurationError, ProviderError
 from .._policy.settings import ProviderAccess, Settings
-from .._system.threads import Workers
+from .._system.aws_signing import AwsSigner
+from .._system.threads import ThreadWorkers, Workers
 from .._system.urls import is_loopback
 from .._system.version import version
 from ..providers._provider import Provider
 from ..providers._steps import HttpRequest, HttpResponse, Transport
 from .driver import ExchangeDriver
-from .http import HttpTransport
+from .http import HttpTransport, Sign
 from .proxies import check_proxies
 
 if TYPE_CHECKING:
@@ -99,12 +101,10 @@ class ProviderConnections:
             return HttpResponse(status=reply.status, headers=reply.headers)
 
     def hide_secrets(self, provider: str, text: str) -> str:
-        key = self._settings.access[provider].key
-        return text if key is None else key.hide_in(text)
+        return self._settings.access[provider].hide_secrets(text)
 
     def hide_secrets_in_bytes(self, provider: str, data: bytes) -> bytes:
-        key = self._settings.access[provider].key
-        return data if key is None else key.hide_in_bytes(data)
+        return self._settings.access[provider].hide_secrets_in_bytes(data)
 
     async def aclose(self) -> None:
         for transport in self._transports:
@@ -118,6 +118,11 @@ def _what_is_missing(access: ProviderAccess) -> str:
             f"{provider.name} needs packages that are not installed: pip install"
             f' "imagen-trio[{provider.name}]".'
         )
+    if access.signer is not None and not access.signer.is_installed:
+        return (
+            "The credentials of AWS sign by botocore, which is not installed: pip install"
+            f' "imagen-trio[{provider.name}]", or set {" or ".join(provider.key_variables)}.'
+        )
     where = f" (from {provider.home_page})" if provider.home_page else ""
     if access.base_url is None:
         return (
@@ -125,6 +130,8 @@ def _what_is_missing(access: ProviderAccess) -> str:
             f" {provider.base_url_variable}{where}."
         )
     variables = " or ".join(provider.key_variables)
+    if provider.aws_service is not None:
+        where += ", or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
     return (
         f"{provider.name} needs a key: set {variables}{where}, or use the model sketch, which needs"
         " none."
@@ -132,7 +139,11 @@ def _what_is_missing(access: ProviderAccess) -> str:
 
 
 def open_http(
-    settings: Settings, http: httpx2.AsyncClient | None, access: ProviderAccess
+    settings: Settings,
+    http: httpx2.AsyncClient | None,
+    access: ProviderAccess,
+    *,
+    workers: Workers | None = None,
 ) -> Transport:
     """Open the way to a provider by HTTP.
 
@@ -148,4 +159,14 @@ def open_http(
         bounds=settings.bounds,
         user_agent=f"imagen-trio/{version()}",
         http=http,
+        sign=None if access.signer is None else _signing(access.signer, workers or ThreadWorkers()),
     )
+
+
+def _signing(signer: AwsSigner, workers: Workers) -> Sign:
+    async def sign(
+        method: str, url: str, headers: Mapping[str, str], body: bytes
+    ) -> Mapping[str, str]:
+        return await workers.run(partial(signer.sign, method, url, headers, body))
+
+    return sign

@@ -7,7 +7,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from email.utils import formatdate
 from functools import partial
@@ -25,7 +25,12 @@ from ..providers._provider import Provider
 from ..providers._steps import HttpRequest, StreamedReply
 from .proxies import ProxiedTransport, has_proxies, proxy_of
 
-__all__ = ["HttpTransport"]
+__all__ = ["HttpTransport", "Sign"]
+
+Sign = Callable[[str, str, Mapping[str, str], bytes], Awaitable[Mapping[str, str]]]
+"""Returns the headers that sign a request: its method, its URL, the headers to
+sign, and its body.
+"""
 
 _INFLATE_BYTES = 1 << 20
 # Browsers follow 20; a download from a store takes one or two.
@@ -57,6 +62,7 @@ class HttpTransport:
         bounds: Bounds,
         user_agent: str,
         http: httpx2.AsyncClient | None = None,
+        sign: Sign | None = None,
     ) -> None:
         self._provider = provider
         self._base_url = httpx2.URL(base_url)
@@ -64,6 +70,7 @@ class HttpTransport:
         self._bounds = bounds
         self._user_agent = user_agent
         self._http = http
+        self._sign = sign
         self._owns_http = http is None
         self._links: httpx2.AsyncClient | None = None
 
@@ -95,6 +102,8 @@ class HttpTransport:
             await self._links.aclose()
 
     async def _send(self, http_request: httpx2.Request) -> httpx2.Response:
+        if self._sign is not None and not self._is_link(http_request):
+            await self._add_signature(self._sign, http_request)
         if self._owns_http:
             # A transport of the caller's may send the content another way.
             http_request.stream = _WatchedBody(http_request.stream)
@@ -117,6 +126,17 @@ class HttpTransport:
             " it may be billed.",
             details={"fault": "no answer"},
         )
+
+    async def _add_signature(self, sign: Sign, http_request: httpx2.Request) -> None:
+        """Sign the request as it leaves: each retry has a time of its own."""
+        names = ("host", "content-type")
+        headers = {
+            name: http_request.headers[name] for name in names if name in http_request.headers
+        }
+        signed = await sign(
+            http_request.method, str(http_request.url), headers, await http_request.aread()
+        )
+        http_request.headers.update(signed)
 
     async def _redirect(self, request: HttpRequest, response: httpx2.Response) -> httpx2.Request:
         """Return the request for a redirect, checked like the link itself."""

@@ -36,7 +36,7 @@ async def probe_provider(access: ProviderAccess, driver: ExchangeDriver | None) 
         return _status(access, False, f'not set up: pip install "imagen-trio[{provider.name}]"')
     if provider.base_url is None and provider.base_url_variable is None:
         return _status(access, True, "works on this machine")
-    if driver is None or not access.preferred:
+    if driver is None or not _is_set_up(access):
         return _status(access, False, f"not set up: set {_variables(access)}")
     if provider.probe_url is None:
         return _status(access, True, "set up; it offers nothing to try for free")
@@ -75,10 +75,14 @@ def _variables(access: ProviderAccess) -> str:
     return " or ".join(provider.key_variables) or provider.base_url_variable or "a key"
 
 
+def _is_set_up(access: ProviderAccess) -> bool:
+    return access.configured and (access.preferred or access.signer is not None)
+
+
 def _status(access: ProviderAccess, usable: bool, message: str) -> ProviderStatus:
     return ProviderStatus(
         name=access.provider.name,
-        configured=access.configured and access.preferred,
+        configured=_is_set_up(access),
         usable=usable,
         base_url=access.base_url,
         message=message,

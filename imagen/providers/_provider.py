@@ -137,7 +137,8 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     goes into the header `key_header`, after `key_prefix`, to the origin of the
     base URL and to hosts whose name ends in one of `key_domains` (".bfl.ai").
     With `basic_auth` it is "user:password", sent by HTTP's Basic scheme.
-    Without its `packages` a provider cannot be used; the extra of its name
+    Where no key is set, the credentials of AWS sign for `aws_service`, if that is
+    named. Without its `packages` a provider cannot be used; the extra of its name
     installs them. `optional` providers (self-hosted servers) are chosen for a
     default model only if their base URL or key is set.
 
@@ -170,6 +171,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     key_prefix: str = "Bearer "
     key_domains: tuple[str, ...] = ()
     basic_auth: bool = False
+    aws_service: str | None = None
     packages: tuple[str, ...] = ()
     optional: bool = False
     probe_url: str | None = None

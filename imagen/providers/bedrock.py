@@ -1,7 +1,7 @@
 """Amazon Bedrock: Stability AI's text-to-image models, one POST each.
 
 The key is a Bedrock API key (AWS_BEARER_TOKEN_BEDROCK), which is sent as it is.
-Signatures of other AWS credentials are not made.
+Without one the transport signs by the credentials of AWS.
 """
 
 from __future__ import annotations
@@ -155,7 +155,8 @@ def _refusal(response: HttpResponse) -> ImagenError:
             return QuotaExceededError(f"{said} Ask AWS for a higher quota.", details=details)
         case 401 | 403, _:
             return AuthenticationError(
-                f"{said} Check AWS_BEARER_TOKEN_BEDROCK, and that the account may use the model.",
+                f"{said} Check AWS_BEARER_TOKEN_BEDROCK or the credentials of AWS, the clock, and"
+                " that the account may use the model.",
                 details=details,
             )
         case (404, _) | (_, "ResourceNotFoundException"):
@@ -188,5 +189,6 @@ PROVIDER = Provider(
     base_url="https://bedrock-runtime.us-west-2.amazonaws.com",
     base_url_variable="BEDROCK_BASE_URL",
     key_variables=("AWS_BEARER_TOKEN_BEDROCK",),
+    aws_service="bedrock",
     home_page="console.aws.amazon.com/bedrock",
 )

@@ -161,6 +161,8 @@ def _key_text(model: Model, client: Client) -> str:
         return "unknown provider"
     provider = access.provider
     if access.configured:
+        if access.signer is not None:
+            return "AWS credentials"
         return "set" if access.key is not None else "needs none"
     if provider.packages:
         return f"install imagen-trio[{provider.name}]"

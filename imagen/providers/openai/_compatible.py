@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import TypeAlias
 
 import msgspec
@@ -18,7 +19,7 @@ from ..._errors import (
     QuotaExceededError,
 )
 from ..._requests.catalog import JsonValue, Model, Operation
-from ..._requests.request import Enhance
+from ..._requests.request import Enhance, Vary
 from ..._requests.translation import Adjustment
 from .._provider import Call, ListedPrice, ModelListing, PriceListing, Provider
 from .._replies.decoding import decode
@@ -101,21 +102,49 @@ def _edit(dialect: Dialect, call: Call) -> Exchange:
 
 def _inpaint(dialect: Dialect, call: Call, path: str) -> Exchange:
     """Edit with a mask, for servers where that is another path with few fields."""
-    request = call.request
     if len(call.images) > 1:
         raise InvalidRequestError(
             f"With a mask {dialect.name} edits one image: leave out the others, or the mask."
         )
+    files = [FormFile.of("image", call.images[0]), (yield from _mask_file(call))]
+    if dialect.inpaint_fields is not None:
+        return (yield from _change(dialect, call, path, files))
     body: dict[str, JsonValue] = {
         **_model_field(call),
-        "prompt": request.prompt,
-        "steps": request.steps,
+        "prompt": call.request.prompt,
+        "steps": call.request.steps,
     }
-    files = [FormFile.of("image", call.images[0]), (yield from _mask_file(call))]
     others = (field for field in _FIELDS if field != "steps")
     call, adjustments = leave_out(
         call, *others, reason=f"{dialect.name} edits by a mask without it"
     )
+    return (yield from _order(dialect, call, path, body, files, adjustments=adjustments))
+
+
+def _vary(dialect: Dialect, call: Call) -> Exchange:
+    """Another image like this one."""
+    assert dialect.vary_path is not None
+    assert isinstance(call.request, Vary)
+    strength = call.request.strength
+    files = [FormFile.of("image", call.images[0])]
+    more: dict[str, JsonValue] = {"strength": dialect.strength if strength is None else strength}
+    return (yield from _change(dialect, call, dialect.vary_path, files, more))
+
+
+def _change(
+    dialect: Dialect,
+    call: Call,
+    path: str,
+    files: list[FormFile],
+    more: Mapping[str, JsonValue] = MappingProxyType({}),
+) -> Exchange:
+    """Change an image, which lends its size to the new one."""
+    assert dialect.inpaint_fields is not None
+    others = (field for field in _FIELDS if field not in dialect.inpaint_fields)
+    call, adjustments = leave_out(
+        call, *others, reason=f"{dialect.name} changes an image without it"
+    )
+    body = {**_body(dialect, call), **more}
     return (yield from _order(dialect, call, path, body, files, adjustments=adjustments))
 
 
@@ -286,6 +315,8 @@ def _provider(
     }
     if dialect.upscale_path is not None:
         operations["enhance"] = partial(_enhance, dialect)
+    if dialect.vary_path is not None:
+        operations["vary"] = partial(_vary, dialect)
     if dialect.free:
         operations = {
             operation: partial(_keep_free, exchange) for operation, exchange in operations.items()

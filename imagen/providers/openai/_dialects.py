@@ -43,7 +43,9 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
 
     `change` puts the images of an edit into a JSON body, and `refer` the
     references; if `edits` is "form", an edit is multipart/form-data instead.
-    `inpaint_path` takes edits with a mask, if it is another path. `phrase`
+    `inpaint_path` takes edits with a mask, if it is another path, and
+    `vary_path` variations, by default of this `strength`; both take
+    `inpaint_fields`, if these are not the few of LocalAI. `phrase`
     writes the prompt, and `in_prompt` names the fields in it. `names` are the
     names of fields that differ from ours; with `sides` a size is a width and a
     height, with `small_k` a resolution is "1k", and `relaxed` are the fields of
@@ -63,6 +65,9 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     edit_path: str = "images/edits"
     edits: Literal["json", "form"] = "json"
     inpaint_path: str | None = None
+    inpaint_fields: frozenset[str] | None = None
+    vary_path: str | None = None
+    strength: float = 0.5
     upscale_path: str | None = None
     change: Callable[[tuple[EncodedImage, ...]], dict[str, JsonValue]] = _take_none
     refer: Callable[[tuple[EncodedImage, ...]], dict[str, JsonValue]] = _take_none
@@ -168,9 +173,13 @@ BYTEPLUS = Dialect(
     list_path=None,
 )
 
-# 1,000 credits are one dollar (recraft.ai/docs, API pricing).
+# 1,000 credits are one dollar (recraft.ai/docs, API pricing). The size of an edit
+# is that of its image.
 RECRAFT = Dialect(
     name="Recraft",
+    inpaint_path="images/inpaint",
+    inpaint_fields=frozenset({"style", "seed", "negative_prompt", "output_format"}),
+    vary_path="images/imageToImage",
     names={"seed": "random_seed", "output_format": "image_format"},
     cost_field="credits",
     cost_at_root=True,

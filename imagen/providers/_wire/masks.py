@@ -8,7 +8,7 @@ import io
 from typing import TYPE_CHECKING
 
 from ..._errors import InvalidRequestError
-from ...metadata._seen import as_rgb
+from ...metadata._seen import pixels_of
 from .._provider import EncodedImage
 
 if TYPE_CHECKING:
@@ -34,10 +34,9 @@ def transparent_mask(mask: EncodedImage) -> bytes:
 
 def transparent_image(image: EncodedImage, mask: EncodedImage) -> bytes:
     """Return the image as a PNG, transparent where it changes."""
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
-    with Image.open(io.BytesIO(image.data)) as opened:
-        canvas = as_rgb(ImageOps.exif_transpose(opened)).convert("RGBA")
+    canvas = pixels_of(image.data).convert("RGBA")
     canvas.putalpha(ImageOps.invert(_read(mask)))
     return _png(canvas)
 
@@ -58,13 +57,10 @@ def _change(mask: EncodedImage, form: str) -> bytes:
 
 
 def _read(mask: EncodedImage) -> Image.Image:
-    from PIL import Image, ImageOps
-
     try:
-        with Image.open(io.BytesIO(mask.data)) as opened:
-            seen = as_rgb(ImageOps.exif_transpose(opened))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InvalidRequestError(f"The mask cannot be read: {error}.") from error
+        seen = pixels_of(mask.data)
+    except InvalidRequestError as error:
+        raise InvalidRequestError(f"The mask cannot be read: {error.message}") from error
     if seen.mode == "RGBA" and seen.getchannel("A").getextrema() != (255, 255):
         raise InvalidRequestError(
             "The mask has transparent areas, which some tools mean as what is to change and"

@@ -198,10 +198,20 @@ def _say_where(url: str) -> None:
 
 
 async def _watch_signals(stop: Callable[[], None], *, task_status: trio.TaskStatus[None]) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    with trio.open_signal_receiver(*_ending_signals()) as signals:
         task_status.started()
         async for _ in signals:
             stop()
+
+
+def _ending_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that end the server; the end of the terminal is one,
+    unless nohup ignores it.
+    """
+    hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)
+    if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
+        return signal.SIGINT, signal.SIGTERM
+    return signal.SIGINT, signal.SIGTERM, hangup
 
 
 def _leave_within(seconds: float) -> None:

@@ -124,7 +124,11 @@ async def interrupt(child: trio.Process) -> None:
     child.send_signal(signal.SIGINT)
 
 
-STOPS = (close_input, terminate, interrupt)
+async def hang_up(child: trio.Process) -> None:
+    child.send_signal(signal.SIGHUP)
+
+
+STOPS = (close_input, terminate, interrupt, *((hang_up,) if hasattr(signal, "SIGHUP") else ()))
 
 
 async def stop_in_flight(home: Path, stop: Callable[[trio.Process], Awaitable[None]]) -> None:
@@ -147,6 +151,24 @@ async def stop_in_flight(home: Path, stop: Callable[[trio.Process], Awaitable[No
     async with imagen.open_client(settings(home)) as client:
         counts = (await client.spending()).attempts
     assert counts.in_flight + counts.unknown == 4
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="the platform has no SIGHUP")
+async def test_a_hangup_that_nohup_ignores_changes_nothing(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with trio.fail_after(20):
+            async with process(tmp_path) as child:
+                wire = Wire(child)
+                await wire.hello()
+                await hang_up(child)
+                arguments = {"prompt": "x", "model": "sketch", "size": "64x64"}
+                call = {"name": "generate_image", "arguments": arguments}
+                assert not (await wire.ask("tools/call", call))["isError"]
+                await child.stdin.aclose()
+                assert await child.wait() == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 async def test_it_ends_within_two_seconds_with_images_in_flight(tmp_path: Path) -> None:

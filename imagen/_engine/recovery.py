@@ -163,6 +163,7 @@ class Recovery:
                     row, "failed", FREE, "The program ended before the request was sent."
                 )
             return
+        row = await self._with_receipt(row)
         if row.receipt is not None:
             if not await self._ledger.take_over(row, self._owner) or await self._adopt(row):
                 return
@@ -182,9 +183,19 @@ class Recovery:
                 "The program ended before the answer came; the image may be billed.",
             )
 
+    async def _with_receipt(self, row: AttemptRecord) -> AttemptRecord:
+        """Add the receipt that was kept beside a database that did not take it."""
+        if row.receipt is not None:
+            return row
+        receipt = await self._runtime.set_aside.read_receipt(row.id)
+        return row if receipt is None else msgspec.structs.replace(row, receipt=receipt)
+
     async def _adopt(self, row: AttemptRecord) -> bool:
         try:
-            return await self._settlement.adopt(row)
+            is_adopted = await self._settlement.adopt(row)
+            if is_adopted:
+                await self._runtime.set_aside.drop(row.id)
+            return is_adopted
         except _DAMAGED:
             # The receipt is damaged; the files are listed by a check of the
             # library.

@@ -69,6 +69,7 @@ class Settlement:
     def __init__(self, runtime: Runtime) -> None:
         self._ledger = runtime.ledger
         self._unread = UnreadReplies(runtime)
+        self._set_aside = runtime.set_aside
         self._files = None if runtime.library is None else runtime.library.files
         self._workers = runtime.workers
         self._max_pixels = runtime.settings.bounds.max_pixels
@@ -323,8 +324,7 @@ class Settlement:
     ) -> list[Outcome]:
         receipt = _write_receipt(outcomes, cost)
         try:
-            if receipt.images:
-                await self._ledger.mark_received(attempt.id, msgspec.json.encode(receipt).decode())
+            is_beside = bool(receipt.images) and await self._announce(attempt, receipt)
             outcomes = [await self._store(outcome, bytes_of) for outcome in outcomes]
             rows = [
                 row
@@ -340,11 +340,26 @@ class Settlement:
                 error_message=receipt.error_message,
                 along=[insert_image(row) for row in rows],
             )
+            if is_beside:
+                await self._set_aside.drop(attempt.id)
         except StorageError as error:
             # The images are there and paid: they are handed over with the news
             # that the disk failed.
             return [_with_storage_error(outcome, error, bytes_of) for outcome in outcomes]
         return outcomes
+
+    async def _announce(self, attempt: RunningAttempt, receipt: _Receipt) -> bool:
+        """Write the receipt, beside a database that does not take it; return
+        whether it is there.
+        """
+        text = msgspec.json.encode(receipt).decode()
+        try:
+            await self._ledger.mark_received(attempt.id, text)
+        except StorageError:
+            # A later client lists the images by it, at their true cost.
+            await self._set_aside.keep_receipt(attempt.id, text)
+            return True
+        return False
 
     async def _store(self, outcome: Outcome, bytes_of: dict[str, bytes]) -> Outcome:
         if not isinstance(outcome, Image) or self._files is None or outcome.path is None:

@@ -5,6 +5,7 @@ Each attempt has a folder::
     set-aside/ATTEMPT/reply-1.bin     body of the first reply, as it came
     set-aside/ATTEMPT/replies.json    status, content type and URL of each reply
     set-aside/ATTEMPT/image-1.bin     bytes that are no whole image
+    set-aside/ATTEMPT/receipt.json    receipt that the database did not take
 
 They stay until the attempt is reconciled. The key is not in them.
 """
@@ -27,6 +28,7 @@ from ..providers._steps import HttpResponse
 __all__ = ["SetAside"]
 
 _INDEX = "replies.json"
+_RECEIPT = "receipt.json"
 _ATTEMPT = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 
@@ -68,6 +70,19 @@ class SetAside:
         """
         return await self._workers.run(lambda: self._write_image(attempt_id, data))
 
+    async def keep_receipt(self, attempt_id: str, receipt: str) -> None:
+        """Write the receipt of an attempt that the database did not take.
+
+        Raises:
+            StorageError: the disk does not take it either.
+        """
+        path = self._folder / attempt_id / _RECEIPT
+        await self._workers.run(lambda: self._write(path, receipt.encode()))
+
+    async def read_receipt(self, attempt_id: str) -> str | None:
+        """Return the receipt that was kept here; None if there is none."""
+        return await self._workers.run(lambda: self._read_receipt(attempt_id))
+
     async def drop(self, attempt_id: str) -> None:
         """Remove what an attempt set aside: it has been read."""
         await self._workers.run(
@@ -79,6 +94,14 @@ class SetAside:
         there are none.
         """
         return await self._workers.run(lambda: self._read(attempt_id))
+
+    def _read_receipt(self, attempt_id: str) -> str | None:
+        if not _ATTEMPT.fullmatch(attempt_id):
+            return None
+        try:
+            return (self._folder / attempt_id / _RECEIPT).read_text("utf-8")
+        except (OSError, UnicodeDecodeError):
+            return None
 
     def _write_replies(self, attempt_id: str, replies: Sequence[ReceivedReply]) -> Path:
         folder = self._folder / attempt_id

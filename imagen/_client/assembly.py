@@ -114,6 +114,9 @@ async def open_client(
                 yield Client(services)
             finally:
                 services.close()
+    except BaseException as error:
+        events.name_in(error)
+        raise
     finally:
         # Each for itself: a connection that hangs must not keep the lock.
         with trio.move_on_after(3 * _CLOSE_SECONDS, shield=True):

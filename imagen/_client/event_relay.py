@@ -49,3 +49,18 @@ class EventRelay:
         """Raises the first exception of a subscriber."""
         if self._error is not None:
             raise self._error
+
+    def name_in(self, error: BaseException) -> None:
+        """Name the first exception of a subscriber in the one that ends the
+        client, which comes before it.
+        """
+        if self._error is not None:
+            error.add_note(f"Before that, a handler of events raised {_name(self._error)}.")
+
+
+def _name(error: Exception) -> str:
+    try:
+        return repr(error)
+    except Exception:
+        # The exception is of the caller's code, as is its repr.
+        return type(error).__name__

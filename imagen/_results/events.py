@@ -94,5 +94,5 @@ class BudgetAlarm(msgspec.Struct, frozen=True, kw_only=True):
 Event = AttemptSent | PreviewReceived | ProgressReported | AttemptEnded | BudgetAlarm
 EventHandler = Callable[[Event], None]
 """Called in the event loop: keep it short. An exception of a handler is raised
-when the client closes.
+when the client closes, or noted on the one that closes it.
 """

@@ -103,6 +103,9 @@ INSERT INTO attempts (
     reserved_nanousd, economy, owner, created_at
 ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?, ?, ?)
 """
+_OF_NO_STATE = (
+    "state NOT IN ('reserved', 'sent', 'accepted', 'succeeded', 'failed', 'refused', 'unknown')"
+)
 _UNSENT = "id = ? AND owner = ? AND state = ? AND sent_at IS NULL"
 _RESERVED = f"SELECT 1 FROM attempts WHERE {_UNSENT}"
 _SEND = f"UPDATE attempts SET state = 'sent', sent_at = ? WHERE {_UNSENT}"
@@ -246,7 +249,10 @@ class Ledger:
         return await self._rows(f"{_UNRESOLVED} AND owner = ? ORDER BY created_at", (owner,))
 
     async def unknown(self) -> Sequence[AttemptRecord]:
-        """The attempts that were sent and never heard of again, oldest first."""
+        """The attempts that were sent and never heard of again, oldest first. One
+        whose state is damaged is left out with a warning.
+        """
+        await self._rows(_OF_NO_STATE)
         return await self._rows("state = 'unknown' ORDER BY created_at")
 
     async def of_batch(self, batch_id: str) -> Sequence[AttemptRecord]:

@@ -63,13 +63,40 @@ async def test_a_damaged_attempt_does_not_stop_the_next(
             await client.unknown_attempts()
 
 
-async def test_a_damaged_attempt_is_named(autojump_clock, tmp_path, monkeypatch):
+@pytest.mark.parametrize("statement", ATTEMPT_DAMAGE.values(), ids=ATTEMPT_DAMAGE.keys())
+async def test_a_damaged_attempt_is_named(statement, autojump_clock, tmp_path, monkeypatch):
     works = Works()
     await die_at(works, tmp_path, "sync-1", "mark_sent after", monkeypatch)
-    change(tmp_path, "UPDATE attempts SET state = 'sent', id = 'abc', operation = 7, images = 0")
-    change(tmp_path, f"UPDATE attempts SET state = 'unknown', receipt = {BROKEN_TEXT}")
     async with works.open(tmp_path) as client:
-        assert [record.id for record in await client.unknown_attempts()] == ["abc"]
+        (whole,) = await client.unknown_attempts()
+    change(tmp_path, statement)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", RuntimeWarning)
+        async with works.open(tmp_path) as client:
+            listed = await client.unknown_attempts()
+            unknown_usd = (await client.spending()).unknown_usd
+    said = " ".join(str(warning.message) for warning in caught)
+    assert [record.id for record in listed] == [whole.id] or whole.id in said
+    if "reserved_nanousd" not in statement:
+        # Its money stays unknown, whatever else is damaged.
+        assert unknown_usd == PRICE
+
+
+async def test_a_damaged_attempt_is_named_beside_a_whole_one(autojump_clock, tmp_path, monkeypatch):
+    works = Works()
+    await die_at(works, tmp_path, "sync-1", "mark_sent after", monkeypatch)
+    await die_at(works, tmp_path, "sync-1", "mark_sent after", monkeypatch)
+    async with works.open(tmp_path) as client:
+        first, second = await client.unknown_attempts()
+    where = f"WHERE id = '{first.id}'"
+    change(tmp_path, f"UPDATE attempts SET operation = 7, images = 0 {where}")
+    change(tmp_path, f"UPDATE attempts SET receipt = {BROKEN_TEXT}, request = '{{' {where}")
+    async with works.open(tmp_path) as client:
+        damaged, untouched = await client.unknown_attempts()
+        assert untouched == second
+        assert (damaged.id, damaged.state, damaged.model) == (first.id, "unknown", "sync-1")
+        assert damaged.reserved_usd == PRICE
+        assert (await client.spending()).unknown_usd == 2 * PRICE
 
 
 IMAGE_DAMAGE = {

@@ -282,6 +282,8 @@ def _what_to_do(error: OSError | sqlite3.Error) -> str:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return (
                 f"It is damaged: move it away, and put the newest file of {BACKUPS} in its place."
+                " Without one, `imagen library check --repair` renames it, and lists the images"
+                " again from their files; all else that was in it is lost."
             )
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_CANTOPEN:
             return "Set IMAGEN_HOME to a folder that can be written, or make this one so."

@@ -14,6 +14,7 @@ _imaging                thumbnails, formats, sheets, perceptual hashes
 from __future__ import annotations
 
 from .._policy.cleanup import CleanupRules
+from .._storage.unreadable_file import find_damage, put_aside
 from .._system.atomic_files import save_file
 from ._annotations import ImageRef
 from ._check import Finding
@@ -48,8 +49,10 @@ __all__ = [
     "Transform",
     "apply_transform",
     "contact_sheet",
+    "find_damage",
     "hash_distance",
     "perceptual_hash",
+    "put_aside",
     "save_file",
     "thumbnail",
 ]

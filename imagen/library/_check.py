@@ -287,8 +287,15 @@ def _is_readable(values: Sequence[object]) -> bool:
 
 def _record_of(path: Path) -> Record | None:
     try:
-        return read_record(path.read_bytes())
-    except (ImagenError, OSError, ValueError):
+        return _record_in(path.read_bytes())
+    except OSError:
+        return None
+
+
+def _record_in(data: bytes) -> Record | None:
+    try:
+        return read_record(data)
+    except (ImagenError, ValueError):
         return None
 
 
@@ -365,8 +372,8 @@ _SUFFIX_TYPES: Mapping[str, str] = {suffix: media_type for media_type, suffix in
 
 
 def _unknown_row(path: Path) -> ImageRow | None:
-    """Return the row of an image known only by its bytes; None if they are not
-    an image.
+    """Return the row of an image known only by its bytes, and by its record if
+    they hold one; None if they are not an image.
     """
     data = path.read_bytes()
     try:
@@ -375,6 +382,7 @@ def _unknown_row(path: Path) -> ImageRow | None:
         return None
     if _SUFFIX_TYPES.get(path.suffix) != found.media_type:
         return None
+    record = _record_in(data)
     return ImageRow(
         id=path.stem[:16],
         attempt_id=None,
@@ -384,9 +392,9 @@ def _unknown_row(path: Path) -> ImageRow | None:
         width=found.width,
         height=found.height,
         size_bytes=len(data),
-        provider="unknown",
-        model="unknown",
-        request=encode_request(Generate(prompt="")),
+        provider="unknown" if record is None else record.provider,
+        model="unknown" if record is None else record.model,
+        request=encode_request(Generate(prompt="" if record is None else record.prompt)),
         revised_prompt=None,
         seed=None,
         cost_nanousd=None,

@@ -154,3 +154,48 @@ async def test_every_line_of_json_is_one_object(shell):
         assert all(isinstance(json.loads(line), dict) for line in done.stdout.splitlines())
         shown = await shell.run(*arguments)
         assert b"\x1b" not in shown.stdout + shown.stderr
+
+
+def spoil(shell: Shell) -> bytes:
+    path = shell.home / "imagen.sqlite3"
+    data = bytes(100) + path.read_bytes()[100:]
+    path.write_bytes(data)
+    return data
+
+
+async def test_a_database_that_cannot_be_read_is_left_alone_without_repair(shell):
+    await make(shell)
+    data = spoil(shell)
+    checked = await shell.run("library", "check")
+    assert checked.returncode == 2
+    assert b"imagen library check --repair" in checked.stderr
+    assert b"is lost" in checked.stderr
+    assert (shell.home / "imagen.sqlite3").read_bytes() == data
+    assert not list(shell.home.glob("*.damaged-*"))
+
+
+async def test_a_repair_says_what_is_lost_and_makes_the_database_anew(shell):
+    ids = await make(shell, count=2)
+    data = spoil(shell)
+    repaired = await shell.run("library", "check", "--repair")
+    assert repaired.returncode == 0
+    (aside,) = shell.home.glob("imagen.sqlite3.damaged-*")
+    assert aside.read_bytes() == data
+    for lost in (b"renamed", b"not deleted", b"spent", b"attempts", b"tags", b"saved prompts"):
+        assert lost in repaired.stderr
+    assert repaired.stdout.splitlines()[0].startswith(str(aside).encode())
+    _, listed, _ = await shell.run_json("history", "--tag", "recovered")
+    assert len(listed) == len(ids)
+    again = await shell.run("library", "check", "--repair")
+    assert (again.returncode, again.stderr) == (0, b"")
+    assert list(shell.home.glob("*.damaged-*")) == [aside]
+
+
+async def test_a_repair_as_json_names_the_old_database(shell):
+    await make(shell)
+    spoil(shell)
+    status, findings, _ = await shell.run_json("library", "check", "--repair")
+    (aside,) = shell.home.glob("imagen.sqlite3.damaged-*")
+    assert status == 0
+    assert (findings[0]["finding"], findings[0]["path"]) == ("unreadable_database", str(aside))
+    assert [one["finding"] for one in findings[1:]] == ["orphan"]

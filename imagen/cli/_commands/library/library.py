@@ -9,14 +9,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import trio
 
-from .... import Client, Image, InvalidRequestError
-from ....library import CleanupPlan, CleanupRules, Finding, Lineage
-from ..._arguments.options import add_client_command, number_from, whole
+from .... import Client, Image, InvalidRequestError, load_settings, open_client
+from ....library import (
+    CleanupPlan,
+    CleanupRules,
+    Finding,
+    Lineage,
+    find_damage,
+    put_aside,
+)
+from ..._arguments.options import add_client_command, add_command, number_from, whole
 from ..._console import Console, ExitStatus, file_size
 from ..._output.json_output import kept_record
 
 __all__ = ["add_library_commands", "find_images"]
+
+_ANEW = (
+    "The database of {home} cannot be read ({damage}). It is renamed now and not deleted. The"
+    " images are listed again from their files, also those of the trash, with the tag recovered."
+    " Lost with it are the attempts and what was spent (budgets begin at zero), jobs that"
+    " providers still have, tags, ratings, notes, collections, saved prompts, sessions, links, and"
+    " the lists of published images and webhooks. A backup has them: to use one, put it in the"
+    " place of the new database."
+)
 
 
 def add_library_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -70,11 +87,12 @@ def add_library_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     what = library.add_subparsers(required=True, metavar="WHAT")
     add_client_command(what, "size", "number and size of the images", _size)
     add_client_command(what, "tags", "list the tags", _tags)
-    check = add_client_command(what, "check", "verify every file", _check)
+    check = add_command(what.add_parser("check", help="verify every file"), _check_all)
     check.add_argument(
         "--repair",
         action="store_true",
-        help="repair what is damaged; paid images are never deleted",
+        help="repair what is damaged; paid images are never deleted, and a database that cannot be"
+        " read is renamed and made anew",
     )
     backup = add_client_command(
         what, "backup", "write a copy of the database: ledger, library, prompts", _backup
@@ -258,6 +276,30 @@ async def _tags(options: argparse.Namespace, client: Client, console: Console) -
     else:
         console.say("No tags yet: imagen tag ID TAG puts one on an image.")
     return ExitStatus.DONE
+
+
+async def _check_all(options: argparse.Namespace, console: Console) -> ExitStatus:
+    if options.repair:
+        await _make_database_anew(console)
+    async with open_client() as client:
+        return await _check(options, client, console)
+
+
+async def _make_database_anew(console: Console) -> None:
+    """Put a database that cannot be read aside, after it is said what that
+    means; the check then lists the images again.
+    """
+    home = load_settings().home
+    damage = await trio.to_thread.run_sync(find_damage, home)
+    if damage is None:
+        return
+    console.note(_ANEW.format(home=home, damage=damage))
+    aside = await trio.to_thread.run_sync(put_aside, home)
+    if console.json:
+        record = {"image_id": None, "path": str(aside), "repaired": "renamed, and made anew"}
+        console.emit({"kind": "finding", "finding": "unreadable_database", **record})
+    else:
+        console.say(f"{aside}  the old database; the new one is empty but for the images")
 
 
 async def _check(options: argparse.Namespace, client: Client, console: Console) -> ExitStatus:

@@ -228,4 +228,6 @@ def live_models(catalog: imagen.providers.Catalog) -> list[imagen.Model]:
 def is_available(model: imagen.Model, settings: imagen.Settings) -> bool:
     """Return True if there is a key for it."""
     access = settings.access.get(model.provider)
-    return access is not None and access.configured and access.preferred
+    if access is None or not access.configured:
+        return False
+    return access.preferred or access.signer is not None

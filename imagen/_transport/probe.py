@@ -32,7 +32,8 @@ async def probe_provider(access: ProviderAccess, driver: ExchangeDriver | None) 
     configured.
     """
     provider = access.provider
-    if provider.packages and not access.configured:
+    lacks_signer = access.signer is not None and not access.signer.is_installed
+    if lacks_signer or (provider.packages and not access.configured):
         return _status(access, False, f'not set up: pip install "imagen-trio[{provider.name}]"')
     if provider.base_url is None and provider.base_url_variable is None:
         return _status(access, True, "works on this machine")

@@ -97,6 +97,22 @@ async def test_a_lock_that_ends_between_two_writes_leaves_nothing_beside(tmp_pat
     assert not list((tmp_path / "set-aside").glob("*/*"))
 
 
+async def test_a_lock_that_begins_between_two_writes_loses_none(tmp_path, monkeypatch):
+    async def fail(self: Ledger, *values: object, **named: object) -> None:
+        raise imagen.StorageError("database is locked")
+
+    async with open_simulator() as simulator, open_simulated(tmp_path, simulator) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(Ledger, "settle", fail)
+            image = await client.generate("a cat", model=MODEL)
+    assert image.data
+    assert "locked" in (image.storage_error or "")
+    async with open_simulator() as simulator, open_simulated(tmp_path, simulator) as client:
+        (found,) = await client.library.list()
+        assert (found.id, found.data, found.cost) == (image.id, image.data, image.cost)
+        assert not simulator.received
+
+
 @pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe", b'{"state": 7}'])
 async def test_a_damaged_receipt_beside_is_no_obstacle(tmp_path, monkeypatch, damage):
     monkeypatch.setattr(database, "_BUSY_SECONDS", 0.3)

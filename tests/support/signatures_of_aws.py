@@ -22,8 +22,11 @@ def check_signature(
     secret: str,
     region: str,
     service: str = "bedrock",
+    query: str = "",
 ) -> None:
-    """Assert that the request, as it arrived, is signed by the secret."""
+    """Assert that the request, as it arrived, is signed by the secret. A query is
+    sorted and encoded already.
+    """
     found = _AUTHORIZATION.fullmatch(headers["authorization"])
     assert found is not None, "the header has another form"
     moment = headers["x-amz-date"]
@@ -35,7 +38,7 @@ def check_signature(
         method,
         # A path is encoded once more, as for every service but S3.
         quote(raw_path, safe="/-_.~"),
-        "",
+        query,
         *(f"{name}:{' '.join(headers[name].split())}" for name in names),
         "",
         found["names"],

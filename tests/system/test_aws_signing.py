@@ -44,6 +44,24 @@ def checked(headers: dict[str, str], secret: str, region: str = "us-west-2", **m
     check_signature("POST", path, {**ASKED, **headers}, more.pop("body", BODY), secret, region)
 
 
+def test_the_check_of_these_tests_takes_the_published_example():
+    headers = {
+        "authorization": (
+            "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/iam/aws4_request,"
+            " SignedHeaders=content-type;host;x-amz-date,"
+            " Signature=5d672d79c15b13162d9279b0855cfba6789a8edb4c82c400e06b5924a6f2b5d7"
+        ),
+        "content-type": "application/x-www-form-urlencoded; charset=utf-8",
+        "host": "iam.amazonaws.com",
+        "x-amz-date": "20150830T123600Z",
+    }
+    secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+    query = "Action=ListUsers&Version=2010-05-08"
+    check_signature("GET", "/", headers, b"", secret, "us-east-1", "iam", query)
+    with pytest.raises(AssertionError):
+        check_signature("GET", "/", headers, b"x", secret, "us-east-1", "iam", query)
+
+
 @pytest.mark.parametrize("path", ["/model/a%3A1/invoke", "/model/plain/invoke", "/model/a.b-1_2~"])
 def test_a_signature_is_that_of_the_published_algorithm(path):
     headers = sign(AwsSigner("bedrock", URL, KEYS), path)
@@ -189,6 +207,17 @@ def test_without_any_credentials_it_is_not_set_up(tmp_path):
     assert not access({}, tmp_path).configured
 
 
+async def test_a_probe_says_what_it_can(tmp_path):
+    settings = imagen.load_settings({"IMAGEN_HOME": str(tmp_path), **KEYS})
+    async with imagen.open_client(settings) as client:
+        status = await client.probe("bedrock")
+    assert (status.configured, status.usable) == (True, True)
+    settings = imagen.load_settings({"IMAGEN_HOME": str(tmp_path)})
+    async with imagen.open_client(settings) as client:
+        status = await client.probe("bedrock")
+    assert (status.configured, status.usable) == (False, False)
+
+
 async def test_a_missing_extra_is_named(tmp_path, monkeypatch):
     find_spec = aws_signing.importlib.util.find_spec
     monkeypatch.setattr(
@@ -200,6 +229,9 @@ async def test_a_missing_extra_is_named(tmp_path, monkeypatch):
     async with imagen.open_client(settings) as client:
         with pytest.raises(ConfigurationError, match=r"imagen-trio\[bedrock\]"):
             await client.generate("a cat", model="bedrock/stable-image-core")
+        status = await client.probe("bedrock")
+    assert (status.configured, status.usable) == (False, False)
+    assert "imagen-trio[bedrock]" in status.message
 
 
 async def test_no_credentials_at_all_says_which_there_could_be(tmp_path):

@@ -226,8 +226,8 @@ def live_models(catalog: imagen.providers.Catalog) -> list[imagen.Model]:
 
 
 def is_available(model: imagen.Model, settings: imagen.Settings) -> bool:
-    """Return True if there is a key for it."""
+    """Return True if there is a key for it, which is there for images: an
+    assistant is not to choose what the AWS credentials of other work pay for.
+    """
     access = settings.access.get(model.provider)
-    if access is None or not access.configured:
-        return False
-    return access.preferred or access.signer is not None
+    return access is not None and access.configured and access.preferred

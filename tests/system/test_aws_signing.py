@@ -15,6 +15,7 @@ import imagen
 from imagen import AuthenticationError, ConfigurationError
 from imagen._system import aws_signing
 from imagen._system.aws_signing import AwsSigner, has_aws_credentials
+from imagen_mcp._resources import is_available
 from tests.support.signatures_of_aws import check_signature
 
 URL = "https://bedrock-runtime.us-west-2.amazonaws.com"
@@ -195,6 +196,16 @@ def test_credentials_configure_the_provider_and_do_not_make_it_the_default(tmp_p
     found = access(KEYS, tmp_path)
     assert (found.configured, found.preferred) == (True, False)
     assert KEYS["AWS_SECRET_ACCESS_KEY"] not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("more", "offered"),
+    [({}, False), ({"BEDROCK_BASE_URL": URL}, True), ({"AWS_BEARER_TOKEN_BEDROCK": "b"}, True)],
+)
+def test_an_assistant_is_offered_bedrock_only_where_its_user_set_it_up(tmp_path, more, offered):
+    settings = imagen.load_settings({"IMAGEN_HOME": str(tmp_path), **KEYS, **more})
+    model = settings.load_catalog().find("bedrock/stable-image-core")
+    assert is_available(model, settings) is offered
 
 
 def test_a_bearer_key_wins(tmp_path):

@@ -194,7 +194,7 @@ class Recovery:
         try:
             is_adopted = await self._settlement.adopt(row)
             if is_adopted:
-                await self._runtime.set_aside.drop(row.id)
+                await self._runtime.set_aside.drop_receipt(row.id)
             return is_adopted
         except _DAMAGED:
             # The receipt is damaged; the files are listed by a check of the

@@ -341,7 +341,7 @@ class Settlement:
                 along=[insert_image(row) for row in rows],
             )
             if is_beside:
-                await self._set_aside.drop(attempt.id)
+                await self._set_aside.drop_receipt(attempt.id)
         except StorageError as error:
             # The images are there and paid: they are handed over with the news
             # that the disk failed.

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -83,6 +84,10 @@ class SetAside:
         """Return the receipt that was kept here; None if there is none."""
         return await self._workers.run(lambda: self._read_receipt(attempt_id))
 
+    async def drop_receipt(self, attempt_id: str) -> None:
+        """Remove the receipt of an attempt, and leave what else is set aside."""
+        await self._workers.run(lambda: self._drop_receipt(attempt_id))
+
     async def drop(self, attempt_id: str) -> None:
         """Remove what an attempt set aside: it has been read."""
         await self._workers.run(
@@ -102,6 +107,13 @@ class SetAside:
             return (self._folder / attempt_id / _RECEIPT).read_text("utf-8")
         except (OSError, UnicodeDecodeError):
             return None
+
+    def _drop_receipt(self, attempt_id: str) -> None:
+        folder = self._folder / attempt_id
+        with suppress(OSError):
+            (folder / _RECEIPT).unlink(missing_ok=True)
+            # Fails where there is more in it.
+            folder.rmdir()
 
     def _write_replies(self, attempt_id: str, replies: Sequence[ReceivedReply]) -> Path:
         folder = self._folder / attempt_id

@@ -113,6 +113,19 @@ async def test_a_lock_that_begins_between_two_writes_loses_none(tmp_path, monkey
         assert not simulator.received
 
 
+async def test_what_else_is_set_aside_stays_when_a_receipt_is_adopted(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.3)
+    with trio.fail_after(40):
+        got = await drawn_under_a_lock(tmp_path)
+        receipts = sorted((tmp_path / "set-aside").glob("*/receipt.json"))
+        reply = receipts[0].with_name("reply-1.bin")
+        reply.write_bytes(b"an image that could not be read")
+        async with open_simulator() as simulator, open_simulated(tmp_path, simulator) as client:
+            assert len(await client.library.list()) == len(got) == 3
+    assert not any(receipt.exists() for receipt in receipts)
+    assert list((tmp_path / "set-aside").glob("*/*")) == [reply]
+
+
 @pytest.mark.parametrize("damage", [b"", b"{", b"\xff\xfe", b'{"state": 7}'])
 async def test_a_damaged_receipt_beside_is_no_obstacle(tmp_path, monkeypatch, damage):
     monkeypatch.setattr(database, "_BUSY_SECONDS", 0.3)

@@ -353,6 +353,15 @@ async def started(shell: Shell, *arguments: str, **options: object) -> trio.Proc
     )
 
 
+@pytest.fixture
+def hangup_by_default():
+    """Not ignored, as it is where the tests themselves run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangup_by_default")
 async def test_a_hangup_keeps_what_is_paid(shell):
     async with simulated(shell, latency=3.0, usd_per_image="0.04") as simulator:
         process = await started(shell, "generate", "a cat", "--model", "four-cents")
@@ -380,6 +389,7 @@ async def test_a_hangup_that_nohup_ignores_changes_nothing(shell):
             assert await process.wait() == 0
 
 
+@pytest.mark.usefixtures("hangup_by_default")
 async def test_a_terminal_that_is_gone_is_not_written_to(shell):
     master, terminal = pty.openpty()
     async with simulated(shell, latency=3.0, usd_per_image="0.04") as simulator:
